@@ -1,0 +1,44 @@
+"""Conditions: what can be said about an object, each true, false or unknown, with a sentence."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """The three values; a condition that is missing is UNKNOWN."""
+
+    TRUE = "true"
+    FALSE = "false"
+    UNKNOWN = "unknown"
+
+
+class ConditionType(StrEnum):
+    """Every condition there is."""
+
+    READY = "Ready"
+    PLACED = "Placed"
+    CONNECTED = "Connected"
+    PROTECTED = "Protected"
+    FRESH = "Fresh"
+    VERIFIED = "Verified"
+    DRILLED = "Drilled"
+    SURVIVABLE = "Survivable"
+    TWIN_MATCHES = "TwinMatches"
+    SUSPENDED = "Suspended"
+    STALLED = "Stalled"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One statement about one object. `since_at` is filled in where conditions are remembered."""
+
+    target: str
+    """`Kind/name`."""
+    type: ConditionType
+    status: Status
+    reason: str
+    """One CamelCase word that programs may look for."""
+    message: str
+    """A sentence for people."""
+    revision: str = ""
+    since_at: float | None = None

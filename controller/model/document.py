@@ -1,0 +1,87 @@
+"""The envelope around every spec: kind, metadata, spec. Frozen, and refusing unknown fields."""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic.alias_generators import to_camel
+
+API_VERSION = "hotsite/v1"
+
+Name = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$", strict=True),
+]
+
+
+class Spec(BaseModel):
+    """A frozen value whose YAML names are camelCase; a field it does not know is an error."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", alias_generator=to_camel,
+        validate_by_name=False, validate_by_alias=True, use_attribute_docstrings=True,
+        serialize_by_alias=True,
+    )
+
+
+class Rung(StrEnum):
+    """How far the loop may go by itself; each rung includes those before it."""
+
+    REPORT = "report"
+    NETWORK = "network"
+    REPLICATE = "replicate"
+    START = "start"
+    MIGRATE = "migrate"
+    RESTART = "restart"
+    FAILOVER = "failover"
+    DELETE = "delete"
+
+    @property
+    def height(self) -> int:
+        """Return the rung's place on the ladder, report lowest."""
+        return RUNGS.index(self)
+
+
+RUNGS: tuple[Rung, ...] = tuple(Rung)
+
+
+class Suspend(Spec):
+    """A pause with an owner, a reason and an end."""
+
+    until: str
+    """When it ends, as an instant with a zone: 2026-11-23T06:00:00Z."""
+    by: str
+    """Who paused it."""
+    why: str
+    """Why it is paused; shown wherever the object is shown."""
+
+
+class Scope(Spec):
+    """What every spec that can be healed may say about how far healing goes."""
+
+    autonomy: Rung | None = None
+    """The highest rung the loop may reach here by itself; unset: as the scope around it."""
+    suspend: Suspend | None = None
+    """Pauses healing here until an instant."""
+
+
+class Metadata(Spec):
+    """Name and labels of one object."""
+
+    name: Name
+    """Unique among the objects of this kind."""
+    labels: dict[str, str] = Field(default_factory=dict)
+    """Free words for selecting and for people."""
+
+
+class Document(Spec):
+    """One YAML document: the envelope that every kind shares."""
+
+    api_version: Literal["hotsite/v1"] = "hotsite/v1"
+    """The version of this format; may be left out."""
+    metadata: Metadata
+
+    @property
+    def name(self) -> str:
+        """Return the object's name."""
+        return self.metadata.name

@@ -1,0 +1,84 @@
+"""The estate: the defaults that hold everywhere unless a nearer scope says otherwise."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from controller.model.document import Document, Name, Rung, Scope, Spec
+from controller.model.units import DurationS, Share
+
+TimeOfDay = Annotated[str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+
+
+class SshSpec(Spec):
+    """How the controller logs in to hosts and switches."""
+
+    user: str = "root"
+    """The account on every node; its login shell should be /bin/sh with no start-up files."""
+    key_file: str
+    """The private key, readable by the controller alone."""
+    known_hosts: str
+    """Every node's host key; a node that is not in it is not talked to."""
+    port: int = Field(default=22, ge=1, le=65535)
+    """The TCP port of sshd on every node."""
+
+
+class WindowSpec(Spec):
+    """A weekly time in which changes are allowed or denied; deny wins."""
+
+    name: Name
+    effect: Literal["allow", "deny"]
+    """allow: changes from `above` upward happen only inside some allow window; deny: never here."""
+    days: tuple[Day, ...] = Field(min_length=1)
+    start: TimeOfDay
+    """Local time of day in `timezone`."""
+    duration_s: DurationS = Field(alias="duration", gt=0)
+    timezone: str = "UTC"
+    """An IANA zone, such as Europe/Paris."""
+    above: Rung = Rung.MIGRATE
+    """The lowest rung the window speaks about."""
+
+
+class LimitsSpec(Spec):
+    """Numbers of the gates; the defaults suit an estate of a few dozen VMs."""
+
+    fact_age_s: DurationS = Field(default=30.0, alias="factAge", gt=0)
+    """Facts older than this decide nothing."""
+    storm_share: Share = Field(default=0.2, alias="storm", gt=0, le=1)
+    """More than this share of a site's hosts unhealthy: heal nothing above `network` there."""
+    per_host: int = Field(default=2, ge=1)
+    """Actions running at once on one host."""
+    per_site: int = Field(default=8, ge=1)
+    """Actions running at once at one site."""
+    share: Share = Field(default=0.1, gt=0, le=1)
+    """Share of the estate's VMs that may be migrating, restarting or failing over at once;
+    at least one may."""
+    deletes: int = Field(default=0, ge=0)
+    """Deletions that one plan may hold; more and none is done."""
+    quarantine_repairs: int = Field(default=5, ge=1)
+    """So many repairs of one object within `quarantineWithin` and it is left alone."""
+    quarantine_within_s: DurationS = Field(default=600.0, alias="quarantineWithin", gt=0)
+    quarantine_for_s: DurationS = Field(default=1800.0, alias="quarantineFor", gt=0)
+    """How long it must then be healthy before it is healed again."""
+    cpu_ratio: float = Field(default=4.0, gt=0)
+    """Virtual CPUs per physical one that placement may reach on a host."""
+
+
+class EstateSpec(Scope):
+    """Defaults and limits of the whole estate."""
+
+    autonomy: Rung = Rung.REPORT
+    """The highest rung the loop may reach by itself; report: it only shows."""
+    ssh: SshSpec
+    poll_s: DurationS = Field(default=10.0, alias="poll", ge=1.0, le=300.0)
+    """How often every node is asked for its facts when no event hurries it."""
+    limits: LimitsSpec = LimitsSpec()
+    windows: tuple[WindowSpec, ...] = ()
+
+
+class Estate(Document):
+    """The one document that every set of specs has exactly once."""
+
+    kind: Literal["Estate"] = "Estate"
+    spec: EstateSpec

@@ -1,0 +1,204 @@
+"""What is seen: three-valued facts with an age, and the shapes of what they hold.
+
+Rule 1: unknown is never absent. Silence makes a fact Unknown, which remembers what was last seen;
+only an answer that says "not here" makes it Absent.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+T = TypeVar("T", covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Known(Generic[T]):
+    """It was seen at `observed_at`, and this is what it was."""
+
+    value: T
+    observed_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """It was looked for at `observed_at`, and the answer was that it is not there."""
+
+    observed_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown(Generic[T]):
+    """It could not be seen; `reason` is a sentence; `last` is what was seen before, if ever."""
+
+    reason: str
+    since_at: float
+    last: T | None = None
+    last_at: float | None = None
+
+
+Fact = Known[T] | Absent | Unknown[T]
+
+
+class DomainState(StrEnum):
+    """The states of a libvirt domain that matter here."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    INCOMING = "incoming"
+    """Being received from another host; not a second running copy."""
+    SHUTTING_DOWN = "shutting down"
+    SHUT_OFF = "shut off"
+    CRASHED = "crashed"
+    SUSPENDED = "suspended"
+
+    @property
+    def active(self) -> bool:
+        """Return whether a process holds the VM's disks in this state."""
+        return self not in {DomainState.SHUT_OFF, DomainState.CRASHED}
+
+
+@dataclass(frozen=True, slots=True)
+class DiskFacts:
+    """One disk of a domain as its XML says; `size_bytes` is None when the file could not be read.
+    """
+
+    target: str
+    source: str
+    format: str
+    size_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class NicFacts:
+    """One card of a domain as its XML says; `vlan` None means untagged."""
+
+    mac: str
+    bridge: str
+    vlan: int | None
+    device: str | None
+    """The host-side port while the domain is active."""
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DomainConfig:
+    """The managed fields of one domain XML."""
+
+    memory_bytes: int
+    """<currentMemory>: what the guest has now, or will have at its next boot."""
+    memory_max_bytes: int
+    """<memory>: the ceiling that a live change can reach."""
+    cpus: int
+    cpus_max: int
+    disks: tuple[DiskFacts, ...]
+    nics: tuple[NicFacts, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ownership:
+    """What we wrote into a domain's metadata: whose it is and what its last spec allowed."""
+
+    estate: str
+    deletion: str
+
+
+@dataclass(frozen=True, slots=True)
+class DomainFacts:
+    """One libvirt domain on one host."""
+
+    name: str
+    uuid: str
+    state: DomainState
+    state_reason: str
+    """libvirt's own word: booted, migrated, destroyed, crashed, shutdown, …"""
+    persistent: bool
+    autostart: bool
+    live: DomainConfig | None
+    """From the running XML; None while it is off."""
+    config: DomainConfig | None
+    """From the inactive XML; None for a transient domain."""
+    job: str | None = None
+    """libvirt's running job (migration, backup, …), None when idle."""
+    ownership: Ownership | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeFacts:
+    """One file of a pool; `size_bytes` is the virtual size, None when it could not be read."""
+
+    name: str
+    format: str
+    size_bytes: int | None
+    allocated_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class PoolFacts:
+    """One directory pool."""
+
+    name: str
+    path: str
+    active: bool
+    capacity_bytes: int
+    available_bytes: int
+    volumes: Mapping[str, VolumeFacts] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PortFacts:
+    """One port of a bridge. `trunks` empty and `tag` None: every VLAN passes (the OVS default)."""
+
+    name: str
+    tag: int | None
+    trunks: tuple[int, ...]
+    vlan_mode: str | None
+    link_up: bool | None
+    attached_mac: str | None = None
+    """The MAC of the guest whose card this is; None for uplinks and trunks."""
+    rstp_role: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeFacts:
+    """One Open vSwitch bridge."""
+
+    name: str
+    rstp_enabled: bool
+    ports: Mapping[str, PortFacts]
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """What a node is made of and how busy it is."""
+
+    cpus: int
+    memory_bytes: int
+    memory_available_bytes: int
+    load_1m: float
+    architecture: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFacts:
+    """All that one poll of one node said; each part is a fact of its own.
+
+    A node is a host or a switch. On a switch `domains` and `pools` are Absent.
+    """
+
+    name: str
+    boot_id: str
+    clock_offset_s: float
+    hardware: Fact[Hardware]
+    versions: Mapping[str, str]
+    """By program: libvirt, qemu, openvswitch; a program that is not there has no entry."""
+    domains: Fact[Mapping[str, DomainFacts]]
+    pools: Fact[Mapping[str, PoolFacts]]
+    bridges: Fact[Mapping[str, BridgeFacts]]
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What is known of every declared node at one instant; a node never seen is Unknown."""
+
+    nodes: Mapping[str, Fact[NodeFacts]]

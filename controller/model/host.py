@@ -1,0 +1,66 @@
+"""A host: one hypervisor with its pools, its bridge and its reserve."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from controller.model.document import Document, Name, Scope, Spec
+from controller.model.switch import Address, InterfaceName
+from controller.model.units import SizeBytes
+
+AbsolutePath = Annotated[str, StringConstraints(pattern=r"^/[^\x00-\x1f]*$", strict=True)]
+
+
+class PoolSpec(Spec):
+    """A directory of disk images."""
+
+    name: Name = "default"
+    path: AbsolutePath = "/var/lib/libvirt/images"
+    shared: bool = False
+    """True when every host that declares a pool of this name sees the same files."""
+
+
+class ReserveSpec(Spec):
+    """What is kept free of guests on a host."""
+
+    memory_bytes: SizeBytes = Field(default=512 << 20, alias="memory")
+
+
+class CredentialsSpec(Spec):
+    """Where a secret is to be read; never the secret itself."""
+
+    file: AbsolutePath | None = None
+    env: str | None = None
+
+
+class BmcSpec(Spec):
+    """The board that can cut a host's power."""
+
+    driver: Literal["redfish"] = "redfish"
+    url: Annotated[str, StringConstraints(pattern=r"^https://[^\s]+$", strict=True)]
+    credentials: CredentialsSpec
+
+
+class HostSpec(Scope):
+    """One hypervisor."""
+
+    site: Name
+    address: Address
+    """On the admin network."""
+    replication_address: Address | None = None
+    """On the replication network; unset: as `address`."""
+    driver: Literal["openvswitch", "linuxbridge"] = "openvswitch"
+    bridge: InterfaceName = "br0"
+    uplinks: tuple[InterfaceName, ...] = ("up0",)
+    pools: tuple[PoolSpec, ...] = (PoolSpec(),)
+    reserve: ReserveSpec = ReserveSpec()
+    bmc: BmcSpec | None = None
+    maintenance: bool = False
+    """True drains the host by live migration and places nothing on it."""
+
+
+class Host(Document):
+    """One hypervisor of one site."""
+
+    kind: Literal["Host"] = "Host"
+    spec: HostSpec

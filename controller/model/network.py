@@ -1,0 +1,35 @@
+"""A network: one VLAN, the sites it spans, and the addresses used on it."""
+
+from ipaddress import IPv4Network, IPv6Network
+from typing import Literal
+
+from pydantic import Field
+
+from controller.model.document import Document, Name, Scope, Spec
+from controller.model.switch import Address
+
+
+class GatewaySpec(Spec):
+    """The virtual router address of a network, kept alive at both sites."""
+
+    address: Address
+    vrid: int = Field(ge=1, le=255)
+    preferred: Name | None = None
+    """The site that holds the address when both are well."""
+
+
+class NetworkSpec(Scope):
+    """One VLAN."""
+
+    vlan: int = Field(ge=1, le=4094, strict=True)
+    sites: tuple[Name, ...] = Field(min_length=1)
+    """Every host of these sites carries the VLAN; with two sites every link member does too."""
+    subnet: IPv4Network | IPv6Network | None = None
+    gateway: GatewaySpec | None = None
+
+
+class Network(Document):
+    """One VLAN of the estate."""
+
+    kind: Literal["Network"] = "Network"
+    spec: NetworkSpec

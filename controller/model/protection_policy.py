@@ -1,0 +1,45 @@
+"""A protection policy: how fresh a replica must be and what may be done with it."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from controller.model.document import Document, Scope, Spec
+from controller.model.units import DurationS, RateBps
+
+
+class KeepSpec(Spec):
+    """How many restore points stay."""
+
+    last: int = Field(default=12, ge=1, strict=True)
+    hourly: int = Field(default=0, ge=0, strict=True)
+    daily: int = Field(default=0, ge=0, strict=True)
+
+
+class QuiesceSpec(Spec):
+    """How often the guest's file systems are frozen for a restore point."""
+
+    every: int = Field(ge=1, strict=True)
+    """Each so-many-th point; crash-consistent in between."""
+
+
+class ProtectionPolicySpec(Scope):
+    """What the replica of a VM must be."""
+
+    rpo_s: DurationS = Field(alias="rpo", ge=10)
+    """Age of the newest complete restore point, counted from the start of its copy."""
+    keep: KeepSpec = KeepSpec()
+    bandwidth_bps: RateBps | None = Field(default=None, alias="bandwidth", gt=0)
+    quiesce: QuiesceSpec | None = None
+    verify_s: DurationS = Field(default=7 * 86400.0, alias="verify", gt=0)
+    """Every cluster of the replica is re-read and compared at least this often."""
+    drill_s: DurationS | None = Field(default=None, alias="drill", gt=0)
+    """Proven by a test boot at least this often."""
+    failover: Literal["automatic", "confirm", "manual"] = "confirm"
+
+
+class ProtectionPolicy(Document):
+    """One level of protection."""
+
+    kind: Literal["ProtectionPolicy"] = "ProtectionPolicy"
+    spec: ProtectionPolicySpec

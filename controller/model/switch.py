@@ -1,0 +1,47 @@
+"""A switch: its ports lead to hosts of its site or are members of an inter-site link."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints, model_validator
+
+from controller.model.document import Document, Name, Scope, Spec
+
+InterfaceName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,15}$", strict=True)]
+Address = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z.:-]+$", strict=True)]
+"""A host name or an IP address."""
+LinkMember = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]*/[1-9][0-9]*$")]
+"""Link name and member number: metro/1."""
+
+
+class SwitchPortSpec(Spec):
+    """One port of a switch: it leads to a host, or it is a member of a link."""
+
+    name: InterfaceName
+    host: Name | None = None
+    """The host whose uplink is plugged in here."""
+    link: LinkMember | None = None
+    """The inter-site link and the member number: metro/1."""
+
+    @model_validator(mode="after")
+    def _leads_somewhere(self) -> "SwitchPortSpec":
+        if (self.host is None) == (self.link is None):
+            raise ValueError("a port leads to a host or is a member of a link: write one of"
+                             " `host:` and `link:`")
+        return self
+
+
+class SwitchSpec(Scope):
+    """A switch that the controller can log in to."""
+
+    site: Name
+    address: Address
+    driver: Literal["openvswitch", "linuxbridge"] = "openvswitch"
+    bridge: InterfaceName = "br0"
+    ports: tuple[SwitchPortSpec, ...] = Field(min_length=1)
+
+
+class Switch(Document):
+    """One switch of one site."""
+
+    kind: Literal["Switch"] = "Switch"
+    spec: SwitchSpec

@@ -1,0 +1,92 @@
+"""Units for people (`40GiB`, `5m`, `200Mbit/s`, `20%`), turned into plain numbers once.
+
+Rule 1: a number without a unit is refused where a unit is meant; nobody guesses MiB or MB.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
+
+from pydantic import BeforeValidator, WithJsonSchema
+
+SIZES: Final[Mapping[str, int]] = {
+    "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40,
+    "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
+}
+DURATIONS: Final[Mapping[str, float]] = {
+    "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0,
+}
+RATES: Final[Mapping[str, int]] = {
+    "bit/s": 1, "kbit/s": 10**3, "Mbit/s": 10**6, "Gbit/s": 10**9,
+}
+PERCENT: Final[Mapping[str, float]] = {"%": 0.01}
+
+_NUMBER_AND_UNIT = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-z/%]+)")
+
+
+def parse_quantity(text: object, units: Mapping[str, float], example: str) -> float:
+    """Return `text` as a number of the base unit.
+
+    Errors: ValueError naming what to write instead.
+    """
+    if not isinstance(text, str):
+        raise ValueError(f"needs a unit: write it like {example}")
+    match = _NUMBER_AND_UNIT.fullmatch(text)
+    if match is None or match[2] not in units:
+        raise ValueError(f"{text!r} is not understood: write it like {example}"
+                         f" (units: {', '.join(units)})")
+    return float(match[1]) * units[match[2]]
+
+
+def parse_size_bytes(text: object) -> int:
+    """Return a size such as `40GiB` in bytes."""
+    return round(parse_quantity(text, SIZES, "40GiB"))
+
+
+def parse_duration_s(text: object) -> float:
+    """Return a duration such as `5m` in seconds."""
+    return parse_quantity(text, DURATIONS, "5m")
+
+
+def parse_rate_bps(text: object) -> int:
+    """Return a rate such as `200Mbit/s` in bits per second."""
+    return round(parse_quantity(text, RATES, "200Mbit/s"))
+
+
+def parse_share(text: object) -> float:
+    """Return a percentage such as `20%` as a fraction of one."""
+    return parse_quantity(text, PERCENT, "20%")
+
+
+def render_size(size_bytes: int) -> str:
+    """Return `size_bytes` in the largest binary unit that keeps it short: `2GiB`, `1.5GiB`."""
+    for unit in ("TiB", "GiB", "MiB", "KiB"):
+        if size_bytes >= SIZES[unit]:
+            return f"{size_bytes / SIZES[unit]:.4g}{unit}"
+    return f"{size_bytes}B"
+
+
+def render_duration(duration_s: float) -> str:
+    """Return `duration_s` as people say it: `40s`, `3m20s`, `2h05m`, `12d`."""
+    whole = max(0, round(duration_s))
+    if duration_s < 10:
+        return f"{max(0.0, duration_s):.3g}s"
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s" if whole % 60 else f"{whole // 60}m"
+    if whole < 86400:
+        return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+    return f"{whole // 86400}d"
+
+
+def _schema(units: Mapping[str, Any]) -> WithJsonSchema:
+    """Return the JSON schema of a quantity: a string with one of `units`."""
+    alternatives = "|".join(re.escape(unit).replace(r"\ ", " ") for unit in units)
+    return WithJsonSchema({"type": "string", "pattern": rf"^[0-9]+(\.[0-9]+)? ?({alternatives})$"})
+
+
+SizeBytes = Annotated[int, BeforeValidator(parse_size_bytes), _schema(SIZES)]
+DurationS = Annotated[float, BeforeValidator(parse_duration_s), _schema(DURATIONS)]
+RateBps = Annotated[int, BeforeValidator(parse_rate_bps), _schema(RATES)]
+Share = Annotated[float, BeforeValidator(parse_share), _schema(PERCENT)]

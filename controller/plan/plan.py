@@ -1,0 +1,67 @@
+"""The plan: steps with their order and verdicts, what stays unknown, and the conditions."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from controller.model.condition import Condition
+from controller.plan.actions import Action
+
+
+class Verdict(StrEnum):
+    """What the gates say of one action."""
+
+    ALLOWED = "allowed"
+    NEEDS_APPROVAL = "needs approval"
+    REFUSED = "refused"
+    WAITING = "waiting"
+    """Nothing is wrong with it, but something before it has to end first (in-flight limits)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """A gate's word on one action: the rule, the number behind it, and what clears it."""
+
+    verdict: Verdict
+    rule: str = ""
+    """The gate's name: fact-age, storm, in-flight, delete-ceiling, window, quarantine, …"""
+    sentence: str = ""
+    clears: str = ""
+    """The command or the event that clears it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One action, the ids of the steps that must end well before it, and the gates' ruling."""
+
+    action: Action
+    after: tuple[str, ...] = ()
+    ruling: Ruling = Ruling(Verdict.ALLOWED)
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """Something that is shown and not acted on: an unknown, a conflict, a wish that must wait."""
+
+    target: str
+    sentence: str
+    unknown: bool = False
+    """True where nothing is done because something could not be seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What would change, in an order in which it may be done.
+
+    Shapes: steps in topological order, ties by id; an empty plan with no unknown remark means
+    converged.
+    """
+
+    revision: str
+    steps: tuple[Step, ...] = ()
+    remarks: tuple[Remark, ...] = ()
+    conditions: tuple[Condition, ...] = ()
+
+    @property
+    def runnable(self) -> tuple[Step, ...]:
+        """Return the steps that the gates allow."""
+        return tuple(step for step in self.steps if step.ruling.verdict is Verdict.ALLOWED)

@@ -1,0 +1,66 @@
+"""Everything besides specs and facts that a decision may depend on, gathered above the I/O line."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from controller.model.document import Rung
+
+
+@dataclass(frozen=True, slots=True)
+class Suspension:
+    """A pause of one scope: `Estate/…`, `Site/…`, `Host/…` or `VirtualMachine/…`."""
+
+    target: str
+    by: str
+    why: str
+    until_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """A human's yes to one action id of one revision, until an instant."""
+
+    action_id: str
+    revision: str
+    by: str
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class WindowState:
+    """Whether a declared window is open now; computed where calendars may be read."""
+
+    name: str
+    effect: str
+    open: bool
+    above: Rung
+    changes_at: float | None
+    """When it next opens or closes; None when never."""
+
+
+@dataclass(frozen=True, slots=True)
+class InFlight:
+    """An action that has begun and not ended, ours or found running on a host."""
+
+    action_id: str
+    target: str
+    nodes: tuple[str, ...]
+    rung: Rung
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The circumstances of one decision."""
+
+    suspensions: tuple[Suspension, ...] = ()
+    approvals: tuple[Approval, ...] = ()
+    windows: tuple[WindowState, ...] = ()
+    in_flight: tuple[InFlight, ...] = ()
+    repairs: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """Instants at which a target was repaired (drift healed, not new commits), oldest first."""
+    applied_revision: str | None = None
+    """The last revision that was converged; a difference under a newer one is a new commit."""
+    changed: frozenset[str] = frozenset()
+    """`Kind/name` of every object that differs between the applied revision and this one."""
+    assumed_down: frozenset[str] = frozenset()
+    """`Site/name` or `Host/name` that a what-if takes as lost; its VMs count as off."""

@@ -1,0 +1,115 @@
+"""What a domain should be, resolved for one node, and the patches that bring it there."""
+
+from dataclasses import dataclass
+
+from controller.model.facts import Ownership
+
+
+@dataclass(frozen=True, slots=True)
+class DiskWish:
+    """One disk as a domain should have it, with its path resolved on the node it lies on."""
+
+    target: str
+    pool: str
+    path: str
+    format: str
+    size_bytes: int
+    image_path: str | None = None
+    """A file to start from when the disk is created; it must lie on the same node."""
+
+
+@dataclass(frozen=True, slots=True)
+class NicWish:
+    """One card as a domain should have it."""
+
+    mac: str
+    bridge: str
+    vlan: int
+    model: str
+    driver: str = "openvswitch"
+
+
+@dataclass(frozen=True, slots=True)
+class DomainWish:
+    """Everything that is managed of one domain on one node."""
+
+    name: str
+    uuid: str
+    memory_bytes: int
+    cpus: int
+    disks: tuple[DiskWish, ...]
+    nics: tuple[NicWish, ...]
+    ownership: Ownership
+    template: str | None = None
+    """Domain XML that brings everything that is not managed."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetMemory:
+    """Give the guest another amount of memory."""
+
+    memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetCpus:
+    """Give the guest another number of CPUs."""
+
+    cpus: int
+
+
+@dataclass(frozen=True, slots=True)
+class AttachNic:
+    """Plug a card in."""
+
+    nic: NicWish
+
+
+@dataclass(frozen=True, slots=True)
+class DetachNic:
+    """Pull a card out."""
+
+    mac: str
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateNic:
+    """Put an existing card on another bridge or VLAN, or give it another model at next boot."""
+
+    nic: NicWish
+
+
+@dataclass(frozen=True, slots=True)
+class AttachDisk:
+    """Plug in a disk whose file is already there."""
+
+    disk: DiskWish
+
+
+@dataclass(frozen=True, slots=True)
+class DetachDisk:
+    """Pull a disk out; its file stays."""
+
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class GrowDisk:
+    """Make a disk larger; `path` is its file."""
+
+    target: str
+    path: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetOwnership:
+    """Write our mark into the domain's metadata."""
+
+    ownership: Ownership
+
+
+DomainChange = (
+    SetMemory | SetCpus | AttachNic | DetachNic | UpdateNic | AttachDisk | DetachDisk | GrowDisk
+    | SetOwnership
+)

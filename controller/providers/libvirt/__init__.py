@@ -1,0 +1,1 @@
+"""The hypervisor: domains, pools and disks, through virsh."""

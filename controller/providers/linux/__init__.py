@@ -1,0 +1,1 @@
+"""The Linux node itself: one facts script per poll, and the estate made of such nodes."""

@@ -1,0 +1,1 @@
+"""The switches: bridges, ports, VLAN tags and trunks, through ovs-vsctl."""

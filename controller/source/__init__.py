@@ -1,0 +1,1 @@
+"""Where declared state comes from: a folder or a git repository. Absent: decisions."""

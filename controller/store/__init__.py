@@ -1,0 +1,1 @@
+"""What must survive a restart: the journal first of all. Absent: facts, specs, decisions."""

@@ -1,0 +1,1 @@
+"""Spans and metrics. The only room that knows OpenTelemetry."""

@@ -1,0 +1,1 @@
+"""Wires: commands to nodes and their replies. Absent: domain words, decisions."""

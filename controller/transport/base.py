@@ -1,0 +1,72 @@
+"""What every transport is: it runs commands on named nodes and brings the replies back."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One program to run: argv, never a shell string; `input` is fed to its standard input."""
+
+    argv: tuple[str, ...]
+    input: str = ""
+    timeout_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a command said, and how it ended."""
+
+    exit_status: int
+    stdout: str
+    stderr: str
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a node is reached, and as whom."""
+
+    name: str
+    address: str
+    port: int
+    user: str
+    key_file: str
+    known_hosts: str
+
+
+class Transport(Protocol):
+    """Runs commands on nodes over one long-lived connection each."""
+
+    def declare(self, endpoints: tuple[Endpoint, ...]) -> None:
+        """Learn the nodes; a changed endpoint's connection is dropped."""
+        ...
+
+    async def run(self, node: str, command: Command) -> Reply:
+        """Run one command; a non-zero exit status is a reply, not an error.
+
+        Errors: Refused (unknown node, wrong host key, login refused), Unavailable (never reached
+        the node), OutcomeUnknown (the line broke or time ran out after the request had left).
+        """
+        ...
+
+    async def run_on_new_connection(self, node: str, command: Command) -> Reply:
+        """Run one command over a connection made for it alone: proof that one can still come in."""
+        ...
+
+    def lines(self, node: str, command: Command) -> AsyncIterator[str]:
+        """Run a command that speaks for ever and yield its lines; ends when the line breaks."""
+        ...
+
+    async def ask(self, node: str, program: str, question: str, timeout_s: float) -> str:
+        """Send one line to a resident helper on the node and return its one-line answer.
+
+        Shapes: `program` is Python source (standard library only) that is started once per
+        connection, reads questions from its standard input and answers each with one line.
+        Errors: as `run`; a question changes nothing, so it may be repeated.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close every connection."""
+        ...

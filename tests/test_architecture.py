@@ -1,0 +1,106 @@
+"""The layers, as a test: a room imports only rooms written below it; siblings never meet."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+LAYERS = (
+    ("cli", "web"),
+    ("reconcile",),
+    ("replication",),
+    ("providers",),
+    ("source", "transport", "store"),
+    ("telemetry",),
+    ("plan",),
+    ("failover",),
+    ("model",),
+    ("errors",),
+)
+PURE = {"plan", "failover", "model", "errors"}
+PURE_MAY_IMPORT = {"bisect", "collections", "controller", "dataclasses", "enum", "functools",
+                   "hashlib", "heapq", "ipaddress", "itertools", "json", "math", "operator",
+                   "pydantic", "re", "typing", "uuid"}
+LOADED_AS_DATA = {"remote"}
+TOP = {"__init__", "__main__", "errors"}
+ONLY_USER = {"tenacity": "transport/retry.py", "asyncssh": "transport/ssh.py",
+             "opentelemetry": "telemetry/", "prometheus_client": "telemetry/",
+             "watchfiles": "source/", "yaml12": "source/", "sqlite3": "store/",
+             "typer": "cli/", "rich": "cli/"}
+
+ROOT = Path(__file__).parent.parent / "controller"
+HEIGHT = {room: -level for level, rooms in enumerate(LAYERS) for room in rooms}
+MODULES = sorted(p for p in ROOT.rglob("*.py")
+                 if p.relative_to(ROOT).parts[0] not in LOADED_AS_DATA)
+
+
+def imports(source: str) -> set[str]:
+    """Every absolute module name imported anywhere in `source`."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative import: write it out, so that grep finds it"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def complaints(path: str, source: str) -> list[str]:
+    """Every way in which `source`, living at `path` below controller/, breaks the layering."""
+    room = path.split("/")[0].removesuffix(".py")
+    found = []
+    for name in sorted(imports(source)):
+        top, _, rest = name.partition(".")
+        target = rest.partition(".")[0]
+        if room in PURE and top not in PURE_MAY_IMPORT:
+            found.append(f"{room} is pure and may not import {name}")
+        if top in ONLY_USER and not path.startswith(ONLY_USER[top]):
+            found.append(f"only {ONLY_USER[top]} may import {top}")
+        if top != "controller" or target in {"", "__version__", room} or room in TOP - {"errors"}:
+            continue
+        if target in LOADED_AS_DATA:
+            found.append(f"{target} is sent to hosts, never imported")
+        elif HEIGHT[target] >= HEIGHT[room]:
+            found.append(f"{room} may not import {target}")
+    awaits = (ast.AsyncFunctionDef, ast.Await, ast.AsyncFor, ast.AsyncWith)
+    if room in PURE and any(isinstance(node, awaits) for node in ast.walk(ast.parse(source))):
+        found.append(f"{room} is pure and may not await")
+    if room in PURE and "open(" in source:
+        found.append(f"{room} is pure and may not open files")
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_module_respects_the_layers(path: Path) -> None:
+    assert complaints(str(path.relative_to(ROOT)), path.read_text()) == []
+
+
+def test_every_room_is_on_the_map() -> None:
+    rooms = {p.name for p in ROOT.iterdir() if p.is_dir() and p.name != "__pycache__"}
+    assert rooms <= set(HEIGHT) | LOADED_AS_DATA
+
+
+@pytest.mark.parametrize(("path", "source", "complaint"), [
+    ("plan/x.py", "import asyncio", "plan is pure and may not import asyncio"),
+    ("plan/x.py", "from controller.providers import base", "plan may not import providers"),
+    ("plan/x.py", "async def f(): ...", "plan is pure and may not await"),
+    ("plan/x.py", "text = open('x').read()", "plan is pure and may not open files"),
+    ("model/x.py", "import random", "model is pure and may not import random"),
+    ("errors.py", "import time", "errors is pure and may not import time"),
+    ("source/x.py", "import controller.store", "source may not import store"),
+    ("cli/x.py", "from controller.remote import facts", "remote is sent to hosts, never imported"),
+    ("reconcile/x.py", "import tenacity", "only transport/retry.py may import tenacity"),
+    ("failover/x.py", "def f():\n    from controller.plan import actions",
+     "failover may not import plan"),
+])
+def test_the_checker_catches_a_planted_violation(path: str, source: str, complaint: str) -> None:
+    assert complaint in complaints(path, source)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "remote").glob("*.py")), ids=lambda p: p.name)
+def test_what_is_sent_to_hosts_needs_nothing_but_the_standard_library(path: Path) -> None:
+    import sys  # noqa: PLC0415
+
+    tops = {name.partition(".")[0] for name in imports(path.read_text())}
+    assert tops <= set(sys.stdlib_module_names)
