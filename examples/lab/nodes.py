@@ -1,0 +1,248 @@
+"""Prepare a node's private file systems, and switch it on and off."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+import keys
+from layout import GIB, MARK, NODE_MARK, STATE, Node, Topology
+from processes import first_process, kill_node, send
+from shell import LabError, answers, run, wait_for
+from wires import node_ports, planes_of, set_link
+
+BOOT = Path(__file__).with_name("boot.py")
+NAMESPACE = uuid.UUID("5f0c5a3e-8c1b-4f43-9d0e-6a0f3c1f7b11")
+POOL = """<pool type='dir'>
+  <name>default</name>
+  <uuid>{uuid}</uuid>
+  <target><path>/var/lib/libvirt/images</path></target>
+</pool>
+"""
+LIBVIRTD_CONF = """
+host_uuid = "{uuid}"
+auth_unix_ro = "none"
+auth_unix_rw = "none"
+max_clients = 200
+max_anonymous_clients = 100
+log_outputs = "2:file:/var/log/libvirt/libvirtd.log"
+"""
+QEMU_CONF = """
+user = "root"
+group = "root"
+security_driver = "none"
+cgroup_controllers = []
+namespaces = []
+"""
+SSHD_CONFIG = """HostKey /etc/ssh/ssh_host_ed25519_key
+AuthorizedKeysFile .ssh/authorized_keys
+PermitRootLogin prohibit-password
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+UsePAM no
+UseDNS no
+MaxStartups 200
+MaxSessions 200
+PrintMotd no
+Subsystem sftp /usr/lib/openssh/sftp-server
+"""
+SSH_CONFIG = """Host *
+  StrictHostKeyChecking yes
+  BatchMode yes
+  ConnectTimeout 10
+"""
+
+
+def uuid_of(node: Node, what: str = "") -> uuid.UUID:
+    """Return a uuid that is the same in every life of the node."""
+    return uuid.uuid5(NAMESPACE, f"{node.name}/{what}")
+
+
+def prepare(node: Node, topology: Topology) -> None:
+    """Make a node's folders and files; what an earlier life left is kept."""
+    keys.make_keys_of(node)
+    if not (node.folder / "prepared").exists():
+        shutil.rmtree(node.folder, ignore_errors=True)
+        for folder in ("root/.ssh", "tmp", "log", "libvirt/images", "disk"):
+            (node.folder / folder).mkdir(parents=True, mode=0o700)
+        (node.folder / "tmp").chmod(0o1777)
+        run("cp", "-a", "/etc", str(node.folder / "etc"))
+        forget_the_machine(node.folder / "etc")
+        if node.kind == "host":
+            prepare_libvirt(node)
+            make_disk(node, topology.pool_bytes)
+        (node.folder / "prepared").touch()
+    write_names_and_keys(node, topology)
+
+
+def forget_the_machine(etc: Path) -> None:
+    """Take out of a copy of /etc what belongs to the machine below: its guests, keys and names."""
+    for folder in ("ssh", "openvswitch", "libvirt/qemu", "libvirt/storage", "libvirt/secrets"):
+        shutil.rmtree(etc / folder, ignore_errors=True)
+        (etc / folder).mkdir(parents=True)
+    (etc / "resolv.conf").unlink(missing_ok=True)
+    (etc / "resolv.conf").touch()
+    switch = (etc / "nsswitch.conf").read_text().splitlines()
+    kept = [line for line in switch if not line.startswith("hosts:")]
+    (etc / "nsswitch.conf").write_text("\n".join([*kept, "hosts: files"]) + "\n")
+    shadow = (etc / "shadow").read_text().splitlines()
+    kept = [line for line in shadow if not line.startswith("root:")]
+    # no password, yet not locked: sshd refuses keys to an account that is locked
+    (etc / "shadow").write_text("\n".join(["root:*:19700:0:99999:7:::", *kept]) + "\n")
+
+
+def prepare_libvirt(node: Node) -> None:
+    """Give libvirt its own identity, no networks of its own, and the pool `default`."""
+    libvirt = node.folder / "etc/libvirt"
+    own = LIBVIRTD_CONF.format(uuid=uuid_of(node, "host"))
+    with (libvirt / "libvirtd.conf").open("a") as conf:
+        conf.write(own)
+    with (libvirt / "qemu.conf").open("a") as conf:
+        conf.write(QEMU_CONF)
+    autostart = libvirt / "storage/autostart"
+    autostart.mkdir()
+    pool = POOL.format(uuid=uuid_of(node, "pool"))
+    (libvirt / "storage/default.xml").write_text(pool)
+    (autostart / "default.xml").symlink_to("/etc/libvirt/storage/default.xml")
+
+
+def make_disk(node: Node, size_bytes: int) -> None:
+    """Make the sparse file system that holds the host's pool, and nothing but it when it fills."""
+    image = node.folder / "disk.ext4"
+    with image.open("wb") as file:
+        file.truncate(size_bytes)
+    run("mkfs.ext4", "-q", "-m", "0", "-J", "size=16", "-E", "lazy_itable_init=1,lazy_journal_init=1",
+        "-F", str(image))  # fmt: skip
+
+
+def mount_disk(node: Node) -> None:
+    """Mount the host's disk where all of its lives find it; tmpfs where there are no loops."""
+    disk = node.folder / "disk"
+    if not os.path.ismount(disk):
+        try:
+            run("mount", "-o", "loop,noatime", str(node.folder / "disk.ext4"), str(disk))
+        except LabError:
+            run("mount", "-t", "tmpfs", "-o", f"size={2 * GIB}", "tmpfs", str(disk))
+    for folder in ("images", "hotsite"):
+        (disk / folder).mkdir(exist_ok=True)
+
+
+def write_names_and_keys(node: Node, topology: Topology) -> None:
+    """Write what depends on the other nodes: names, who may log in, whose keys are known."""
+    etc, ssh = node.folder / "etc", node.folder / "root/.ssh"
+    names = [f"{other.address('adm')} {other.name}" for other in topology.nodes]
+    (etc / "hosts").write_text("\n".join(["127.0.0.1 localhost", *names]) + "\n")
+    (etc / "hostname").write_text(f"{node.name}\n")
+    (etc / "machine-id").write_text(f"{uuid_of(node, 'machine').hex}\n")
+    listen = "".join(f"ListenAddress {node.address(plane)}\n" for plane in planes_of(node))
+    (etc / "ssh/sshd_config").write_text(listen + SSHD_CONFIG)
+    (etc / "ssh/ssh_config").write_text(SSH_CONFIG)
+    (etc / "ssh/ssh_known_hosts").write_text(keys.render_known_hosts(topology, names=True))
+    for key, place in ((keys.host_key(node), etc / "ssh"), (keys.user_key(node), ssh)):
+        shutil.copy(key, place)
+        shutil.copy(key.with_suffix(".pub"), place)
+    trusted = keys.render_authorized_keys(topology, trust_hosts=node.kind == "host")
+    (ssh / "authorized_keys").write_text(trusted)
+
+
+def boot_argument(node: Node, topology: Topology) -> str:
+    """Return what a node's first process is told."""
+    return json.dumps({
+        "name": node.name,
+        "kind": node.kind,
+        "folder": str(node.folder),
+        "ports": node_ports(node, topology),
+        "address": node.address("adm"),
+        "memory_bytes": topology.memory_bytes,
+    })  # fmt: skip
+
+
+def power_on(node: Node, topology: Topology) -> None:
+    """Start a node unless it is on, and return when its daemons answer."""
+    if first_process(node.name):
+        return
+    ready = node.folder / "ready"
+    ready.unlink(missing_ok=True)
+    if node.kind == "host":
+        mount_disk(node)
+    python = "/usr/bin/python3" if Path("/usr/bin/python3").exists() else sys.executable
+    log = node.folder / "boot.log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            ["ip", "netns", "exec", node.namespace, "unshare", "--mount", "--uts", "--pid",
+             "--fork", "--mount-proc", "--kill-child", python, str(BOOT),
+             boot_argument(node, topology)],
+            stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+            env={
+                "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                "LANG": "C.UTF-8", "HOME": "/root", MARK: str(STATE), NODE_MARK: node.name,
+            },
+        )  # fmt: skip
+    wait_for(f"{node.name} (see {log})", lambda: ready.exists() or process.poll() is not None, 60)
+    if process.poll() is not None:
+        raise LabError(f"{node.name} did not boot: {log.read_text().strip()[-400:]}")
+
+
+def power_off(node: Node, topology: Topology) -> None:
+    """Cut a node's power: every process ends at once and its links go down."""
+    kill_node(node.name)
+    for link in (*(f"{plane}0" for plane in planes_of(node)), *node_ports(node, topology)):
+        set_link(node.namespace, link, "down")
+
+
+def press_power_button(node: Node) -> None:
+    """Ask a node to end in good order; it may take its time."""
+    first = first_process(node.name)
+    if first:
+        send(first, signal.SIGTERM)
+
+
+def inside(node: Node, *argv: str) -> list[str]:
+    """Return the command that runs argv inside a node."""
+    first = first_process(node.name)
+    if not first:
+        raise LabError(f"{node.name} is off; switch it on with: lab mend power {node.name}")
+    return ["nsenter", "-t", str(first), "-m", "-u", "-n", "-p", "--wd=/", "--", *argv]
+
+
+def on(node: Node, *argv: str) -> str:
+    """Run one program inside a node and return its output."""
+    return run(*inside(node, *argv))
+
+
+def is_healthy(node: Node) -> bool:
+    """Say whether a node is on and its sshd greets."""
+    return bool(first_process(node.name)) and answers(
+        "timeout", "3", "bash", "-c", f"read -r x </dev/tcp/{node.address('adm')}/22"
+    )
+
+
+def unmount_disks() -> None:
+    """Unmount every host's disk; loops are freed by the last one to let go."""
+    base = str(STATE / "nodes") + "/"
+
+    def mounted() -> list[str]:
+        mounts = Path("/proc/self/mounts").read_text().splitlines()
+        return [line.split()[1] for line in mounts if line.split()[1].startswith(base)]
+
+    for place in mounted():
+        run("umount", place)
+    wait_for("the release of the hosts' disks", lambda: not loops())
+
+
+def loops() -> list[str]:
+    """Return the loop devices that still hold a host's disk."""
+    base = str(STATE / "nodes") + "/"
+    held = []
+    for backing in Path("/sys/block").glob("loop*/loop/backing_file"):
+        try:
+            text = backing.read_text().strip()
+        except OSError:
+            continue
+        if text.startswith(base):
+            held.append(backing.parts[3])
+    return held
