@@ -1,0 +1,64 @@
+# Two commands do all the set-up: `make demo` (no root) and `make test` (with root on Debian it also
+# installs what the lab needs). Everything lives in .venv; nothing else on the machine is touched.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: help demo test fast lab lab-packages lab-down bench lint lock soak clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+$(VENV)/.runtime: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("hotsite needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.11 $(MAKECMDGOALS)") if sys.version_info < (3, 11) else None'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) install --require-hashes -r requirements.lock
+	@$(PIP) install --require-hashes -r requirements-build.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
+	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@touch $@
+
+demo: $(VENV)/.runtime ## The talk's estate in memory: faults strike, the loop heals (no root)
+	@$(BIN)/hotsite demo
+
+lab-packages:
+	@if [ "$$(id -u)" = 0 ] && [ -f /etc/debian_version ]; then examples/lab/install; \
+	else echo "Not root on Debian: the lab tests will be skipped."; fi
+
+test: $(VENV)/.dev lab-packages ## Every test; the lab's too when root on Debian
+	@$(BIN)/python -m pytest -q -rs
+
+fast: $(VENV)/.dev ## Every test that needs neither root nor the lab
+	@$(BIN)/python -m pytest -q -m "not lab"
+
+lab: $(VENV)/.runtime ## Install the lab's packages and bring the lab up (root on Debian)
+	@test "$$(id -u)" = 0 || { echo "The lab makes network namespaces: run make lab as root."; exit 1; }
+	@examples/lab/install
+	@examples/lab/lab up
+	@echo "Now: . $(BIN)/activate && hotsite plan specs/"
+
+lab-down: ## Take the lab away, its disks too
+	@examples/lab/lab down
+
+bench: $(VENV)/.dev lab-packages ## Every figure, beside its peers, as a table and as JSON
+	@$(PIP) install --require-hashes -r requirements-bench.lock
+	@$(BIN)/python -m tests.bench
+
+soak: $(VENV)/.dev lab-packages ## Longer storms and crash runs than make test has time for
+	@SOAK=1 $(BIN)/python -m pytest -q -rs tests/simulation tests/lab
+
+lint: $(VENV)/.dev ## Types and style
+	@$(BIN)/mypy
+	@$(BIN)/ruff check
+
+lock: $(VENV)/.dev ## Pin every dependency anew, with hashes
+	@.ci/lock
+
+clean: ## Remove what the other targets made here
+	@rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache
