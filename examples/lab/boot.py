@@ -62,12 +62,15 @@ def make_private_world(folder: Path, kind: str, name: str) -> None:
     Path("/run/hotsite/boot_id").write_text(f"{uuid.uuid4()}\n")
 
 
+def cables(ports: list[str]) -> list[str]:
+    """Return those of the node's interfaces that are cables to other nodes."""
+    return [*(link for _, link in socket.if_nameindex() if link in ("adm0", "rep0")), *ports]
+
+
 def raise_links(ports: list[str]) -> None:
     """Bring the node's interfaces up; guests' frames cross user-space switches, so no offload."""
-    links = [line.split()[1].split("@")[0].rstrip(":") for line in run("ip", "-o", "link").splitlines()]
-    for link in links:
-        if link in ("lo", "adm0", "rep0", *ports):
-            run("ip", "link", "set", link, "up")
+    for link in ("lo", *cables(ports)):
+        run("ip", "link", "set", link, "up")
     for port in ports:
         run("ethtool", "-K", port, "tx", "off")
 
@@ -80,7 +83,6 @@ def start_openvswitch(kind: str, ports: list[str]) -> None:
     run("ovsdb-server", str(database), "--remote=punix:/run/openvswitch/db.sock", "--pidfile",
         "--detach", "--log-file")  # fmt: skip
     run("ovs-vsctl", "--no-wait", "init")
-    drop_ports_of_the_last_life()
     run("ovs-vswitchd", "--pidfile", "--detach", "--log-file", "unix:/run/openvswitch/db.sock")
     words = ["ovs-vsctl", "--may-exist", "add-br", "br0", "--", "set", "bridge", "br0",
              "datapath_type=netdev"]  # fmt: skip
@@ -91,14 +93,6 @@ def start_openvswitch(kind: str, ports: list[str]) -> None:
         if kind == "switch" and port.startswith("h"):
             words += ["--", "set", "port", port, "other_config:rstp-port-admin-edge=true"]
     run(*words)
-
-
-def drop_ports_of_the_last_life() -> None:
-    """Forget guests' ports that outlived a power cut in the database, as ovs-ctl does at boot."""
-    stale = run("ovs-vsctl", "--no-wait", "--bare", "--columns=name", "find", "port",
-                "other_config:transient=true").split()  # fmt: skip
-    for port in stale:
-        run("ovs-vsctl", "--no-wait", "--if-exists", "del-port", "br0", port)
 
 
 def wait_until_accepted(path_or_address: "str | tuple[str, int]") -> None:
@@ -144,12 +138,11 @@ def reap_forever() -> None:
             time.sleep(0.5)
 
 
-def shut_down(kind: str) -> None:
-    """Ask the guests to end, give them twenty seconds, and leave."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+def end_guests() -> None:
+    """Ask the guests to end, and wait for them twenty seconds at most."""
+    virsh = ["virsh", "-c", "qemu:///system", "-q"]
     deadline = time.monotonic() + 20
-    while kind == "host" and time.monotonic() < deadline:
-        virsh = ["virsh", "-c", "qemu:///system", "-q"]
+    while time.monotonic() < deadline:
         listing = subprocess.run([*virsh, "list", "--name"], capture_output=True, text=True)
         names = listing.stdout.split()
         if not names:
@@ -176,7 +169,11 @@ def main() -> None:
         (folder / "ready").touch()
         reap_forever()
     except PowerButton:
-        shut_down(kind)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if kind == "host":
+            end_guests()
+        for link in cables(ports):
+            run("ip", "link", "set", link, "down")
 
 
 if __name__ == "__main__":

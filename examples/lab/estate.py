@@ -21,6 +21,7 @@ PROGRAMS = {
     "ethtool": "ethtool",
     "ip": "iproute2",
     "libvirtd": "libvirt-daemon-system",
+    "openssl": "openssl",
     "mkfs.ext4": "e2fsprogs",
     "nsenter": "util-linux",
     "ovs-vsctl": "openvswitch-switch",
@@ -72,7 +73,7 @@ def up(topology: Topology) -> bool:
             (STATE / "keep").unlink(missing_ok=True)
             build(topology)
         at_once(lambda node: nodes.power_on(node, topology), topology.nodes)
-        bmc.start(topology)
+        bmc.start()
         (STATE / "standing").touch()
     return True
 

@@ -1,3 +1,294 @@
-"""stub"""
-HELP: tuple = ()
-def strike(*a, **k): return ""
+"""Break the lab on purpose, one named fault at a time, and mend it again."""
+
+import os
+import signal
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import nodes
+import processes
+import wires
+from layout import CORE, PLANES, SITES, TRUNKS, Node, Topology
+from shell import LabError, run, wait_for
+
+VIRSH = ("virsh", "-c", "qemu:///system", "-q")
+VLANS = range(1, 4095)
+FLIPPED_BYTES = 64
+Words = Sequence[str]
+Hand = Callable[[Topology, Words], str]
+
+
+class Fault(NamedTuple):
+    """One kind of fault: how it is written, what it does, and both hands."""
+
+    usage: str
+    said: str
+    strike: Hand
+    mend: Hand
+
+
+def killed_vm(topology: Topology, words: Words) -> str:
+    """Kill a guest's QEMU process."""
+    host, vm = topology.host(words[0]), words[1]
+    pids = [
+        pid
+        for pid in processes.processes_of(host.name)
+        if any(word.startswith(f"guest={vm},") for word in processes.command_of(pid))
+    ]
+    if not pids:
+        raise LabError(f"{vm} does not run on {host.name}")
+    for pid in pids:
+        processes.send(pid, signal.SIGKILL)
+    wait_for(f"the end of {vm}", lambda: not any(processes.command_of(pid) for pid in pids))
+    return f"killed the QEMU process of {vm} on {host.name}"
+
+
+def started_vm(topology: Topology, words: Words) -> str:
+    """Start a guest again by hand."""
+    nodes.on(topology.host(words[0]), *VIRSH, "start", words[1])
+    return f"started {words[1]} on {words[0]}"
+
+
+def unpowered(topology: Topology, words: Words) -> str:
+    """Cut a host's power."""
+    nodes.power_off(topology.node(words[0]), topology)
+    return f"{words[0]} is off"
+
+
+def powered(topology: Topology, words: Words) -> str:
+    """Switch a host on."""
+    nodes.power_on(topology.node(words[0]), topology)
+    return f"{words[0]} is on"
+
+
+def hung(topology: Topology, words: Words) -> str:
+    """Stop every process of a host, new ones too, until none runs."""
+    name = topology.node(words[0]).name
+
+    def all_stopped() -> bool:
+        awake = [p for p in processes.processes_of(name) if processes.state_of(p) not in "TtZ"]
+        processes.pause(awake)
+        return not awake
+
+    wait_for(f"the standstill of {name}", all_stopped)
+    return f"{name} hangs"
+
+
+def woken(topology: Topology, words: Words) -> str:
+    """Let every process of a host go on."""
+    name = topology.node(words[0]).name
+    processes.wake(processes.processes_of(name))
+    return f"{name} goes on"
+
+
+def trunk_set(state: str) -> Hand:
+    """Return the hand that brings one trunk member up or down."""
+
+    def hand(_topology: Topology, words: Words) -> str:
+        if words[0] not in TRUNKS:
+            raise LabError(f"no trunk {words[0]}; there are {', '.join(TRUNKS)}")
+        wires.set_link(f"hs-{SITES[0]}-sw", words[0], state)
+        return f"trunk {words[0]} is {state}"
+
+    return hand
+
+
+def site_set(state: str) -> Hand:
+    """Return the hand that cuts a site off from everything outside it, or ties it on again."""
+
+    def hand(_topology: Topology, words: Words) -> str:
+        site = words[0]
+        if site not in SITES:
+            raise LabError(f"no site {site}; there are {', '.join(SITES)}")
+        for plane in PLANES:
+            wires.set_link(CORE, wires.site_uplink(plane, site), state)
+        for trunk in TRUNKS:
+            wires.set_link(f"hs-{site}-sw", trunk, state)
+        return f"the links of {site} to the outside are {state}"
+
+    return hand
+
+
+def domain_of(host: Node, vm: str) -> ElementTree.Element:
+    """Return the definition that a running guest has now."""
+    return ElementTree.fromstring(nodes.on(host, *VIRSH, "dumpxml", vm))
+
+
+def guest_port(host: Node, vm: str) -> str:
+    """Return the bridge port of a running guest's first interface."""
+    target = domain_of(host, vm).find("devices/interface/target")
+    if target is None:
+        raise LabError(f"{vm} has no port on {host.name}: is it running there?")
+    return target.attrib["dev"]
+
+
+def retagged(topology: Topology, words: Words) -> str:
+    """Change the VLAN tag of a guest's port behind libvirt's back."""
+    host, vm, tag = topology.host(words[0]), words[1], words[2]
+    port = guest_port(host, vm)
+    nodes.on(host, "ovs-vsctl", "set", "port", port, f"tag={int(tag)}")
+    return f"port {port} of {vm} on {host.name} has VLAN {tag}"
+
+
+def tagged_as_defined(topology: Topology, words: Words) -> str:
+    """Give a guest's port the tag that libvirt's definition says."""
+    host, vm = topology.host(words[0]), words[1]
+    tag = domain_of(host, vm).find("devices/interface/vlan/tag")
+    if tag is None:
+        nodes.on(host, "ovs-vsctl", "clear", "port", guest_port(host, vm), "tag")
+        return f"the port of {vm} on {host.name} has no VLAN"
+    return retagged(topology, (host.name, vm, tag.attrib["id"]))
+
+
+def allowed_vlans(node: Node, port: str) -> list[int]:
+    """Return the VLANs a trunk port allows; Open vSwitch means all of them when it lists none."""
+    listed = nodes.on(node, "ovs-vsctl", "get", "port", port, "trunks").strip().strip("[]")
+    return [int(vlan) for vlan in listed.split(",")] if listed else list(VLANS)
+
+
+def change_vlan(topology: Topology, words: Words, verb: str) -> str:
+    """Drop a VLAN from a trunk port, or add it."""
+    node, port, vlan = topology.node(words[0]), words[1], int(words[3])
+    allowed = set(allowed_vlans(node, port))
+    allowed = allowed - {vlan} if verb == "drop" else allowed | {vlan}
+    # an empty list would mean all of them: VLAN 0 is the nearest to none
+    listed = ",".join(str(number) for number in sorted(allowed) or [0])
+    nodes.on(node, "ovs-vsctl", "set", "port", port, f"trunks={listed}")
+    return f"VLAN {vlan}: {verb} on {node.name} {port}"
+
+
+def trunk_changed(topology: Topology, words: Words) -> str:
+    """Drop or add, as the words say."""
+    if words[2] not in ("drop", "add"):
+        raise LabError(f"say drop or add, not {words[2]}")
+    return change_vlan(topology, words, words[2])
+
+
+def trunk_restored(topology: Topology, words: Words) -> str:
+    """Do the opposite of what the words say."""
+    return change_vlan(topology, words, {"drop": "add", "add": "drop"}[words[2]])
+
+
+def flipped(topology: Topology, words: Words) -> str:
+    """Flip bytes of a file on a host, in the middle or where told; twice is as before."""
+    host, name = topology.host(words[0]), words[1]
+    path = Path(f"/proc/{processes.first_process(host.name)}/root/{name}")
+    if not path.is_file():
+        raise LabError(f"no file {name} on {host.name}")
+    offset = int(words[2]) if len(words) > 2 else path.stat().st_size // 2
+    with path.open("r+b") as file:
+        file.seek(offset)
+        content = file.read(FLIPPED_BYTES)
+        file.seek(offset)
+        file.write(bytes(byte ^ 0xFF for byte in content))
+        os.fsync(file.fileno())
+    return f"flipped {len(content)} bytes of {name} on {host.name} from {offset}"
+
+
+def filler(host: Node) -> Path:
+    """Return the file that fills a host's disk."""
+    return host.folder / "disk/lab-fill"
+
+
+def filled(topology: Topology, words: Words) -> str:
+    """Leave no free block on a host's disk; the machine's own disk loses nothing by it."""
+    host = topology.host(words[0])
+    with filler(host).open("ab") as file:
+        step = 1 << 40
+        while step >= 4096:
+            try:
+                os.posix_fallocate(file.fileno(), os.fstat(file.fileno()).st_size, step)
+            except OSError:
+                step //= 2
+    return f"the disk of {host.name} is full"
+
+
+def emptied(topology: Topology, words: Words) -> str:
+    """Free what was filled."""
+    filler(topology.host(words[0])).unlink(missing_ok=True)
+    return f"the disk of {words[0]} is free again"
+
+
+def daemons(host: Node, name: str) -> list[int]:
+    """Return a host's processes whose program's name begins so."""
+    pids = processes.processes_of(host.name)
+    return [pid for pid in pids if processes.name_of(pid).startswith(name)]
+
+
+def libvirtd_killed(topology: Topology, words: Words) -> str:
+    """Kill a host's libvirtd; its guests run on."""
+    host = topology.host(words[0])
+    for pid in daemons(host, "libvirtd"):
+        processes.send(pid, signal.SIGKILL)
+    wait_for("the end of libvirtd", lambda: not daemons(host, "libvirtd"))
+    return f"killed libvirtd on {host.name}"
+
+
+def libvirtd_started(topology: Topology, words: Words) -> str:
+    """Start a host's libvirtd again."""
+    host = topology.host(words[0])
+    if not daemons(host, "libvirtd"):
+        nodes.on(host, "libvirtd", "-d")
+    nodes.on(host, *VIRSH, "list")
+    return f"libvirtd answers on {host.name}"
+
+
+def sshd_paused(topology: Topology, words: Words) -> str:
+    """Stop a node's sshd, listener and sessions: connections are accepted, nothing answers."""
+    node = topology.node(words[0])
+    processes.pause(daemons(node, "sshd"))
+    return f"sshd of {node.name} is paused"
+
+
+def sshd_woken(topology: Topology, words: Words) -> str:
+    """Let a node's sshd go on."""
+    node = topology.node(words[0])
+    processes.wake(daemons(node, "sshd"))
+    return f"sshd of {node.name} goes on"
+
+
+def bmc_set(verb: str) -> Hand:
+    """Return the hand that takes a BMC off its network, or puts it back."""
+
+    def hand(topology: Topology, words: Words) -> str:
+        host = topology.host(words[0])
+        space = wires.bmc_namespace(host.site)
+        run("ip", "-n", space, "addr", verb, f"{host.address('bmc')}/24", "dev", "bmc0", ok=(0, 2))
+        return f"BMC of {host.name}: {verb}"
+
+    return hand
+
+
+FAULTS = {
+    "vm": Fault("HOST VM", "kill its QEMU; mend starts it", killed_vm, started_vm),
+    "power": Fault("NODE", "cut its power; mend switches it on", unpowered, powered),
+    "hang": Fault("NODE", "stop all its processes", hung, woken),
+    "trunk": Fault("tr0|tr1", "cut a trunk member", trunk_set("down"), trunk_set("up")),
+    "site": Fault("SITE", "cut a site off from outside", site_set("down"), site_set("up")),
+    "vlan-tag": Fault("HOST VM TAG", "retag a guest's port", retagged, tagged_as_defined),
+    "trunk-vlan": Fault(
+        "NODE PORT drop|add VLAN", "change what a trunk allows", trunk_changed, trunk_restored
+    ),
+    "replica": Fault("HOST FILE [OFFSET]", "flip bytes; mend flips back", flipped, flipped),
+    "fill": Fault("HOST", "fill its disk", filled, emptied),
+    "libvirtd": Fault("HOST", "kill libvirtd", libvirtd_killed, libvirtd_started),
+    "sshd": Fault("NODE", "pause sshd and its sessions", sshd_paused, sshd_woken),
+    "bmc": Fault("HOST", "take its BMC off the network", bmc_set("del"), bmc_set("add")),
+}
+HELP = tuple((f"{name} {fault.usage}", fault.said) for name, fault in FAULTS.items())
+
+
+def strike(topology: Topology, name: str, words: Words, *, mend: bool) -> str:
+    """Break or mend one thing and return a sentence that says what was done."""
+    fault = FAULTS.get(name)
+    if fault is None:
+        raise LabError(f"no fault {name!r}; there are {', '.join(FAULTS)}")
+    usage = fault.usage.split()
+    needed = sum(1 for word in usage if not word.startswith("["))
+    if mend and name == "vlan-tag":
+        needed = 2
+    if not needed <= len(words) <= len(usage):
+        raise LabError(f"write: lab {'mend' if mend else 'break'} {name} {fault.usage}")
+    return (fault.mend if mend else fault.strike)(topology, words)

@@ -26,6 +26,13 @@ address_interfaces() {
   done
 }
 
+enable_processors() {
+  for switch in /sys/devices/system/cpu/cpu*/online; do
+    read -r online 2>/dev/null <"$switch" || continue
+    [ "$online" = 1 ] || echo 1 >"$switch"
+  done
+}
+
 # Record n lies in block n % 4096, so the highest number on the disk is where the last life ended.
 last_record() {
   first=$(dd if=/dev/vda bs=4096 skip=1 count=1 2>/dev/null | tr -d '\0')
@@ -88,4 +95,4 @@ write_records &
 writer=$!
 serve_channel &
 obey_power_button &
-while :; do address_interfaces; pause 2; done
+while :; do address_interfaces; enable_processors; pause 2; done
