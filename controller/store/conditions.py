@@ -1,0 +1,61 @@
+"""Conditions as last stated, each with the instant at which its status began."""
+
+from dataclasses import replace
+
+from controller.model.condition import Condition, ConditionType, Status
+from controller.store.database import Database
+from controller.store.shelf import Shelf
+
+Key = tuple[str, ConditionType]
+
+
+class Conditions(Shelf):
+    """The whole set of the last cycle; only what differs from the one before is written."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self._last: dict[Key, Condition] | None = None
+
+    def save_conditions(self, conditions: tuple[Condition, ...],
+                        at: float) -> tuple[Condition, ...]:
+        """Put `conditions` in the place of all before them, and return those whose status is new.
+
+        Shapes: `since_at` stays where the status stayed, and is `at` otherwise.
+        """
+        before = self._last if self._last is not None else _by_key(self.conditions())
+        after = _by_key(tuple(_dated(condition, before, at) for condition in conditions))
+        altered = [condition for key, condition in after.items() if before.get(key) != condition]
+        gone = sorted(before.keys() - after.keys())
+        if altered or gone:
+            self._write(altered, gone)
+        self._last = after
+        return tuple(condition for condition in altered if condition.since_at == at)
+
+    def conditions(self) -> tuple[Condition, ...]:
+        """Return every condition, by target and type."""
+        rows = self._database.read("SELECT target, type, status, reason, message, revision,"
+                                   " since_at FROM conditions ORDER BY target, type")
+        return tuple(Condition(target, ConditionType(kind), Status(status), *rest)
+                     for target, kind, status, *rest in rows)
+
+    def _write(self, altered: list[Condition], gone: list[Key]) -> None:
+        """Write the differences in one transaction."""
+        self._last = None
+        with self._database.write(durable=False) as connection:
+            connection.executemany("DELETE FROM conditions WHERE target = ? AND type = ?", gone)
+            connection.executemany(
+                "INSERT OR REPLACE INTO conditions VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [(c.target, c.type, c.status, c.reason, c.message, c.revision, c.since_at)
+                 for c in altered])
+
+
+def _by_key(conditions: tuple[Condition, ...]) -> dict[Key, Condition]:
+    """Return `conditions` by what they are about."""
+    return {(condition.target, condition.type): condition for condition in conditions}
+
+
+def _dated(condition: Condition, before: dict[Key, Condition], at: float) -> Condition:
+    """Return `condition` with the instant at which its status began."""
+    last = before.get((condition.target, condition.type))
+    same = last is not None and last.status is condition.status
+    return replace(condition, since_at=last.since_at if last and same else at)

@@ -1,0 +1,170 @@
+"""The journal: what is about to be done, what came of it, and what else happened.
+
+Rule 1: rows are only ever added, so that a reader who remembers the last id misses nothing.
+Rule 2: an intent is on the disk before `intend` returns; an open intent is never pruned.
+"""
+
+import sqlite3
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, Final, NamedTuple
+
+from controller.plan.actions import Cause
+from controller.store.shelf import Shelf
+
+KEEP_ROWS: Final = 200_000
+KEEP_S: Final = 90 * 86400.0
+PRUNE_EVERY: Final = 1000
+PRUNE_AT_ONCE: Final = 20_000
+"""A journal left unpruned for long shrinks in steps: the loop waits while rows are deleted."""
+
+INTENT: Final = "intent"
+OUTCOME: Final = "outcome"
+_INTENT_COLUMNS = "id, action_id, verb, target, node, revision, cause, sentence, at"
+_EVENT_COLUMNS = ("id, at, kind, target, node, verb, action_id, revision, cause, outcome, intent,"
+                  " sentence")
+
+
+class Outcome(StrEnum):
+    """How an intent ended."""
+
+    DONE = "done"
+    REFUSED = "refused"
+    UNAVAILABLE = "unavailable"
+    UNKNOWN = "unknown"
+    ABANDONED = "abandoned"
+    """Found open after a crash; what is true was then seen by looking."""
+
+
+class Intent(NamedTuple):
+    """An action that was about to begin at `at`."""
+
+    id: int
+    action_id: str
+    verb: str
+    target: str
+    node: str
+    revision: str
+    cause: Cause
+    reason: str
+    at: float
+
+
+class EventRow(NamedTuple):
+    """One line of the journal; text that has no meaning for its kind is empty."""
+
+    id: int
+    at: float
+    kind: str
+    """intent, outcome, or the word that `note` was given."""
+    target: str
+    node: str
+    verb: str
+    action_id: str
+    revision: str
+    cause: str
+    outcome: str
+    intent: int | None
+    """The intent's id, for an outcome."""
+    sentence: str
+
+
+class Journal(Shelf):
+    """Intents, outcomes and notes, oldest first."""
+
+    def intend(self, action_id: str, verb: str, target: str, node: str, revision: str,
+               reason: str, at: float, cause: Cause = Cause.DRIFT) -> int:
+        """Write down that an action is about to begin, and return the intent's id.
+
+        Errors: JournalUnavailable; the action must then not be begun.
+        """
+        with self._database.write(durable=True) as connection:
+            intent = _append(connection, at, INTENT, target, reason, node=node, verb=verb,
+                             action_id=action_id, revision=revision, cause=cause.value)
+            connection.execute("INSERT INTO open_intents VALUES (?)", (intent,))
+        return intent
+
+    def conclude(self, intent: int, outcome: Outcome, sentence: str, at: float) -> None:
+        """Write down what came of an intent; a second conclusion is kept as a line of its own.
+
+        Errors: JournalUnavailable; the intent stays open and is looked at after a restart.
+        """
+        with self._database.write(durable=True) as connection:
+            rows = connection.execute(
+                f"SELECT {_INTENT_COLUMNS} FROM events WHERE id = ? AND kind = ?",
+                (intent, INTENT)).fetchall()
+            assert rows, f"intent {intent} was never written"
+            begun = _intent(rows[0])
+            _append(connection, at, OUTCOME, begun.target, sentence, node=begun.node,
+                    verb=begun.verb, action_id=begun.action_id, revision=begun.revision,
+                    cause=begun.cause.value, outcome=outcome.value, intent=intent)
+            connection.execute("DELETE FROM open_intents WHERE id = ?", (intent,))
+
+    def open_intents(self) -> tuple[Intent, ...]:
+        """Return every intent without an outcome, oldest first."""
+        rows = self._database.read(f"SELECT {_INTENT_COLUMNS} FROM events"
+                                   " WHERE id IN (SELECT id FROM open_intents) ORDER BY id")
+        return tuple(_intent(row) for row in rows)
+
+    def note(self, kind: str, target: str, sentence: str, at: float) -> int:
+        """Write down something that is no action, and return its id."""
+        assert kind not in {INTENT, OUTCOME}, f"{kind} has a method of its own"
+        with self._database.write(durable=False) as connection:
+            return _append(connection, at, kind, target, sentence)
+
+    def events(self, limit: int, target: str | None = None,
+               after: int = 0) -> tuple[EventRow, ...]:
+        """Return the newest `limit` lines, oldest of them first.
+
+        Shapes: with `after`, the oldest `limit` lines whose id is higher: what to show next.
+        """
+        values: tuple[int | str, ...] = (after,)
+        where = "id > ?"
+        if target is not None:
+            where, values = f"{where} AND target = ?", (*values, target)
+        order = "ASC" if after else "DESC"
+        rows = self._database.read(
+            f"SELECT {_EVENT_COLUMNS} FROM events WHERE {where} ORDER BY id {order} LIMIT ?",
+            (*values, limit))
+        return tuple(sorted(EventRow(*row) for row in rows))
+
+    def repairs(self, since_at: float) -> Mapping[str, tuple[float, ...]]:
+        """Return, by target, when drift was repaired since `since_at`, oldest first.
+
+        Shapes: done and unknown outcomes count; what was refused or never reached changed nothing.
+        """
+        rows = self._database.read(
+            "SELECT target, at FROM events WHERE kind = 'outcome' AND cause = 'drift'"
+            " AND at >= ? AND outcome IN ('done', 'unknown') ORDER BY at, id", (since_at,))
+        found: dict[str, list[float]] = {}
+        for target, at in rows:
+            found.setdefault(target, []).append(at)
+        return {target: tuple(instants) for target, instants in sorted(found.items())}
+
+
+def _append(connection: sqlite3.Connection, at: float, kind: str, target: str, sentence: str,
+            **more: str | int) -> int:
+    """Add one line and, now and then, drop what is too old."""
+    columns = {"at": at, "kind": kind, "target": target, "sentence": sentence, **more}
+    cursor = connection.execute(
+        f"INSERT INTO events ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})",
+        tuple(columns.values()))
+    assert cursor.lastrowid is not None
+    if cursor.lastrowid % PRUNE_EVERY == 0:
+        prune(connection, cursor.lastrowid, at)
+    return cursor.lastrowid
+
+
+def prune(connection: sqlite3.Connection, newest: int, now_s: float) -> int:
+    """Drop lines beyond the bounds, oldest first, and return how many went."""
+    cursor = connection.execute(
+        "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE (id <= ? OR at < ?)"
+        " AND id < ? AND id NOT IN (SELECT id FROM open_intents) ORDER BY id LIMIT ?)",
+        (newest - KEEP_ROWS, now_s - KEEP_S, newest, PRUNE_AT_ONCE))
+    return cursor.rowcount
+
+
+def _intent(row: tuple[Any, ...]) -> Intent:
+    """Return a row of `_INTENT_COLUMNS` as a value."""
+    intent = Intent(*row)
+    return intent._replace(cause=Cause(intent.cause))

@@ -1,0 +1,65 @@
+"""The lock that keeps two loops from one state folder; it dies with the process that holds it."""
+
+import fcntl
+import os
+from pathlib import Path
+
+from controller.errors import JournalUnavailable
+
+
+class FolderLock:
+    """An advisory lock on a file beside the journal, with the holder's pid inside for people."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+
+    def take(self) -> None:
+        """Hold the lock until `release` or the end of the process.
+
+        Errors: JournalUnavailable when another process holds it, naming its pid.
+        """
+        if not self.try_take():
+            raise JournalUnavailable(
+                f"another hotsite ({_holder(self._path)}) works with {self._path.parent}: "
+                "stop that one, or give this one its own --state folder")
+
+    def try_take(self) -> bool:
+        """Take the lock unless another process holds it, and return whether it is ours."""
+        try:
+            descriptor = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise JournalUnavailable(f"the lock {self._path} cannot be opened: {error.strerror}; "
+                                     "check its folder and who may write there") from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return False
+        self._descriptor = descriptor
+        _write_pid(descriptor)
+        return True
+
+    def release(self) -> None:
+        """Let go; harmless when not held."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+        self._descriptor = None
+
+
+def _write_pid(descriptor: int) -> None:
+    """Leave our pid for people; a full disk must not keep the lock from us."""
+    try:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    except OSError:
+        return
+
+
+def _holder(path: Path) -> str:
+    """Return the holder's pid as far as the file says."""
+    try:
+        text = path.read_text(encoding="ascii", errors="replace").strip()
+    except OSError:
+        text = ""
+    return f"pid {text}" if text.isdigit() else "pid not known"

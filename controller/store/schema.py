@@ -1,0 +1,67 @@
+"""The tables, as a list of steps that is only ever added to."""
+
+from typing import Final
+
+from controller.errors import JournalUnavailable
+from controller.store.database import Database
+
+APPLICATION_ID: Final = 0x686F7473
+"""`hots`: tells our file from somebody else's."""
+
+STEPS: Final[tuple[tuple[str, ...], ...]] = (
+    (
+        """CREATE TABLE events (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, kind TEXT NOT NULL,
+            target TEXT NOT NULL, node TEXT NOT NULL DEFAULT '', verb TEXT NOT NULL DEFAULT '',
+            action_id TEXT NOT NULL DEFAULT '', revision TEXT NOT NULL DEFAULT '',
+            cause TEXT NOT NULL DEFAULT '', outcome TEXT NOT NULL DEFAULT '', intent INTEGER,
+            sentence TEXT NOT NULL) STRICT""",
+        "CREATE INDEX events_by_target ON events (target, id)",
+        "CREATE INDEX repairs ON events (at) WHERE kind = 'outcome' AND cause = 'drift'",
+        "CREATE TABLE open_intents (id INTEGER PRIMARY KEY) STRICT",
+        """CREATE TABLE suspensions (target TEXT PRIMARY KEY, by TEXT NOT NULL, why TEXT NOT NULL,
+            until_at REAL NOT NULL) STRICT""",
+        """CREATE TABLE approvals (action_id TEXT NOT NULL, revision TEXT NOT NULL,
+            by TEXT NOT NULL, expires_at REAL NOT NULL, PRIMARY KEY (action_id, revision)) STRICT""",
+        """CREATE TABLE conditions (target TEXT NOT NULL, type TEXT NOT NULL, status TEXT NOT NULL,
+            reason TEXT NOT NULL, message TEXT NOT NULL, revision TEXT NOT NULL,
+            since_at REAL NOT NULL, PRIMARY KEY (target, type)) STRICT""",
+        """CREATE TABLE applied (one INTEGER PRIMARY KEY CHECK (one = 1), revision TEXT NOT NULL,
+            fingerprints TEXT NOT NULL, at REAL NOT NULL) STRICT""",
+        "CREATE TABLE seen (node TEXT PRIMARY KEY, facts TEXT NOT NULL, at REAL NOT NULL) STRICT",
+        """CREATE TABLE status (one INTEGER PRIMARY KEY CHECK (one = 1),
+            content TEXT NOT NULL) STRICT""",
+    ),
+)
+
+
+def migrate(database: Database) -> None:
+    """Bring the file to the newest step; one that is there already is not written to.
+
+    Errors: JournalUnavailable when the file is another program's or a newer hotsite's.
+    """
+    done = _version(database)
+    if done == len(STEPS):
+        return
+    with database.write(durable=True) as connection:
+        (done,), = connection.execute("PRAGMA user_version").fetchall()
+        for step in STEPS[done:]:
+            for statement in step:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version={len(STEPS)}")
+        connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+
+
+def _version(database: Database) -> int:
+    """Return how many steps the file has seen, after making sure that it is ours."""
+    (version,), = database.read("PRAGMA user_version")
+    (owner,), = database.read("PRAGMA application_id")
+    (tables,), = database.read("SELECT count(*) FROM sqlite_schema")
+    if tables and owner != APPLICATION_ID:
+        raise JournalUnavailable(f"{database.path} is another program's database, not hotsite's "
+                                 "journal: name another state folder")
+    if version > len(STEPS):
+        raise JournalUnavailable(f"the journal {database.path} was written by a newer hotsite "
+                                 f"(schema {version}, this one knows {len(STEPS)}): "
+                                 "use that one, or another state folder")
+    return int(version)

@@ -1,0 +1,48 @@
+"""What each node last said, so that a restart does not forget where a VM was running.
+
+Rule 1: a change of facts is on the disk before `save_seen` returns: a start elsewhere hangs on it.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from controller.store.database import Database
+from controller.store.shelf import Shelf
+
+
+class Seen(NamedTuple):
+    """A node's facts as text, and when they were last true."""
+
+    facts: str
+    at: float
+
+
+class LastSeen(Shelf):
+    """One row per node that was ever seen."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self._digests: dict[str, int] = {}
+
+    def save_seen(self, node: str, facts: str, at: float) -> None:
+        """Remember what `node` said; the same facts again cost no wait for the disk."""
+        same = self._digests.get(node) == hash(facts)
+        with self._database.write(durable=not same) as connection:
+            if same:
+                cursor = connection.execute("UPDATE seen SET at = ? WHERE node = ?", (at, node))
+                same = cursor.rowcount > 0
+            if not same:
+                connection.execute("INSERT OR REPLACE INTO seen VALUES (?, ?, ?)",
+                                   (node, facts, at))
+        self._digests[node] = hash(facts)
+
+    def seen(self) -> Mapping[str, Seen]:
+        """Return the last words of every node, by name."""
+        rows = self._database.read("SELECT node, facts, at FROM seen ORDER BY node")
+        return {node: Seen(facts, at) for node, facts, at in rows}
+
+    def forget_seen(self, node: str) -> None:
+        """Drop a node that is no longer declared."""
+        self._digests.pop(node, None)
+        with self._database.write(durable=True) as connection:
+            connection.execute("DELETE FROM seen WHERE node = ?", (node,))

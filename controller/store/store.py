@@ -1,0 +1,139 @@
+"""The store: all shelves over one file, and what to do when that file is damaged.
+
+Rule 1: nothing here is precious. A damaged file is moved aside, loudly, and a new one begun;
+a file that is full, locked or read-only is never touched.
+"""
+
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from controller.errors import JournalUnavailable
+from controller.store.applied import AppliedRevision
+from controller.store.approvals import Approvals
+from controller.store.conditions import Conditions
+from controller.store.database import MEMORY, Damaged, Database
+from controller.store.journal import Journal
+from controller.store.lock import FolderLock
+from controller.store.schema import migrate
+from controller.store.seen import LastSeen
+from controller.store.shelf import Shelf
+from controller.store.status import Heartbeat
+from controller.store.suspensions import Suspensions
+
+SIDE_FILES = ("", "-wal", "-shm")
+
+
+class Store(Journal, Suspensions, Approvals, Conditions, AppliedRevision, LastSeen, Heartbeat,
+            Shelf):
+    """All that survives a restart. Every method raises JournalUnavailable when it cannot."""
+
+    def __init__(self, database: Database, lock: FolderLock | None, damaged: str | None) -> None:
+        super().__init__(database)
+        self._lock = lock
+        self.damaged = damaged
+        """A sentence when the file was found damaged and a new one was begun."""
+
+    @classmethod
+    def open(cls, path: Path | str, *, exclusive: bool = False) -> Self:
+        """Open the store in the file `path`; `:memory:` is forgotten with the process.
+
+        Shapes: exclusive is for whoever acts on the estate: one at a time, and the file is checked
+        from end to end first. Others read and write beside it.
+        Errors: JournalUnavailable; nothing was changed.
+        """
+        if str(path) == MEMORY:
+            return cls(_opened(Database(MEMORY), thorough=False), None, None)
+        path = Path(path)
+        lock = FolderLock(path.with_name(path.name + ".lock"))
+        if exclusive:
+            _make_folder(path.parent)
+            lock.take()
+        try:
+            return cls._open_file(path, lock if exclusive else None)
+        except JournalUnavailable:
+            lock.release()
+            raise
+
+    @classmethod
+    def _open_file(cls, path: Path, lock: FolderLock | None) -> Self:
+        """Open the file, or a new one in its place if its content is broken."""
+        try:
+            return cls(_opened(Database(path), thorough=lock is not None), lock, None)
+        except Damaged:
+            own = lock or FolderLock(path.with_name(path.name + ".lock"))
+            if lock is None and not own.try_take():
+                raise
+        try:
+            sentence, at = set_aside(path)
+            store = cls(_opened(Database(path), thorough=False), lock, sentence)
+            store.note("journal", "Store/journal", sentence, at)
+            return store
+        finally:
+            if lock is None:
+                own.release()
+
+    def changed(self) -> bool:
+        """Return whether another process has written since this was last asked; costs nothing."""
+        return self._database.changed()
+
+    def close(self) -> None:
+        """Let go of the file and the lock; harmless when done twice."""
+        self._database.close()
+        if self._lock is not None:
+            self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self.close()
+
+
+def set_aside(path: Path) -> tuple[str, float]:
+    """Rename a damaged file and what belongs to it, and return a sentence and its last change."""
+    at = path.stat().st_mtime
+    taken = {other.name for other in path.parent.iterdir()}
+    number = next(n for n in range(1, 10_000) if f"{path.name}.damaged-{n}" not in taken)
+    aside = path.with_name(f"{path.name}.damaged-{number}")
+    for suffix in SIDE_FILES:
+        part = path.with_name(path.name + suffix)
+        if part.exists():
+            part.rename(aside.with_name(aside.name + suffix))
+    return (f"the journal {path} was damaged and is now {aside.name}; a new one was begun, so "
+            "earlier events, pauses and approvals are gone: set pauses that still matter again",
+            at)
+
+
+def _opened(database: Database, *, thorough: bool) -> Database:
+    """Open, check and migrate; the connection is closed again if any of it fails."""
+    try:
+        database.open()
+        if thorough:
+            _check(database)
+        migrate(database)
+    except JournalUnavailable:
+        database.close()
+        raise
+    return database
+
+
+def _check(database: Database) -> None:
+    """Read the file from end to end.
+
+    Errors: Damaged with SQLite's first complaint.
+    """
+    (verdict,), = database.read("PRAGMA quick_check(1)")
+    if verdict != "ok":
+        raise Damaged(f"the journal {database.path} is damaged: {verdict}; "
+                      "nothing is done without it: restart `hotsite run`, which moves it aside")
+
+
+def _make_folder(folder: Path) -> None:
+    """Make the state folder for us alone."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise JournalUnavailable(f"the state folder {folder} cannot be made: {error.strerror}; "
+                                 "name another one with --state") from error
