@@ -1,0 +1,123 @@
+"""Hands for a domain's power: start, resume, shut down, restart, and libvirt's autostart."""
+
+from typing import Final
+
+from controller.errors import OutcomeUnknown, Refused
+from controller.plan.actions import (
+    DisableAutostart,
+    RestartDomain,
+    ResumeDomain,
+    ShutDownDomain,
+    StartDomain,
+)
+from controller.providers.libvirt.virsh import (
+    CONNECT,
+    OFF,
+    failure,
+    find_state,
+    virsh,
+    virsh_command,
+)
+from controller.providers.node import Node, script_command
+from controller.transport.base import Command
+
+START_TIMEOUT_S: Final = 120.0
+DESTROY_TIMEOUT_S: Final = 60.0
+# The waiting is done on the host, in one round trip. The request is repeated every ten seconds:
+# a guest that is still booting does not hear it.
+SHUT_DOWN: Final = """
+name=$1 limit=$2 begun=$(cut -d. -f1 /proc/uptime) asked=-10
+while :; do
+    waited=$(($(cut -d. -f1 /proc/uptime) - begun))
+    state=$(virsh -q -c "$3" domstate -- "$name" 2>&1) || { printf '%s\\n' "$state" >&2; exit 1; }
+    case $state in 'shut off'|crashed) exit 0 ;; esac
+    [ "$waited" -lt "$limit" ] || exit 3
+    if [ $((waited - asked)) -ge 10 ]; then
+        virsh -q -c "$3" shutdown --mode acpi -- "$name" >&2
+        asked=$waited
+    fi
+    sleep 0.25
+done
+"""
+STILL_ON: Final = 3
+
+
+def shut_down_command(domain: str, limit_s: float) -> Command:
+    """Return the command that asks a guest to shut down and waits; it exits 3 when it is still on.
+    """
+    return script_command(SHUT_DOWN, domain, str(round(limit_s)), CONNECT, timeout_s=limit_s + 60)
+
+
+async def start(node: Node, action: StartDomain) -> str:
+    """Start a defined domain; one that runs is left alone."""
+    failed = f"{action.domain} was not started on {node.name}"
+    reply = await node.run(virsh_command("start", "--", action.domain, timeout_s=START_TIMEOUT_S))
+    if reply.exit_status != 0 and "already active" in reply.stderr:
+        return f"{action.domain} runs on {node.name} already"
+    if reply.exit_status != 0:
+        raise failure(reply, failed)
+    return f"started {action.domain} on {node.name}"
+
+
+async def resume(node: Node, action: ResumeDomain) -> str:
+    """Let a paused domain run on."""
+    state = await find_state(node, action.domain)
+    if state == "running":
+        return f"{action.domain} runs on {node.name} already"
+    if state != "paused":
+        raise Refused(f"{action.domain} on {node.name} is not paused but"
+                      f" {state or 'not defined'}: nothing was resumed")
+    await virsh(node, "resume", "--", action.domain,
+                failed=f"{action.domain} on {node.name} is still paused")
+    return f"resumed {action.domain} on {node.name}"
+
+
+async def shut_down(node: Node, action: ShutDownDomain | RestartDomain) -> str:
+    """Ask the guest to shut down, and cut its power when `limit_s` has passed."""
+    state = await find_state(node, action.domain)
+    if state is None or state in OFF:
+        return f"{action.domain} is off on {node.name} already"
+    return await switch_off(node, action.domain, action.limit_s)
+
+
+async def switch_off(node: Node, domain: str, limit_s: float) -> str:
+    """Switch off a domain that is on; a transient one is gone afterwards."""
+    reply = await node.run(shut_down_command(domain, limit_s))
+    if reply.exit_status == 0:
+        return f"{domain} shut down cleanly on {node.name}"
+    if reply.exit_status != STILL_ON:
+        if await find_state(node, domain) is None:
+            return f"{domain} shut down on {node.name} and is gone: it was transient"
+        raise failure(reply, f"{domain} on {node.name} was asked to shut down, but not watched")
+    return await cut_power(node, domain, limit_s)
+
+
+async def cut_power(node: Node, domain: str, limit_s: float) -> str:
+    """End a domain that did not shut down: politely first, then for good."""
+    for manner in (("--graceful",), ()):
+        reply = await node.run(virsh_command("destroy", *manner, "--", domain,
+                                             timeout_s=DESTROY_TIMEOUT_S))
+        state = await find_state(node, domain)
+        if state is None or state in OFF:
+            return (f"cut the power of {domain} on {node.name}:"
+                    f" it had not shut down after {limit_s:.0f} s")
+    if reply.exit_status == 0:
+        raise OutcomeUnknown(f"the power of {domain} on {node.name} was cut, yet it is {state};"
+                             " it is looked at again")
+    raise failure(reply, f"{domain} on {node.name} did not shut down in {limit_s:.0f} s,"
+                         " and its power could not be cut")
+
+
+async def restart(node: Node, action: RestartDomain) -> str:
+    """Shut a domain down, and start it with whatever changes were waiting for that."""
+    off = await shut_down(node, action)
+    begin = StartDomain(target=action.target, node=action.node, reason=action.reason,
+                        domain=action.domain)
+    return f"{off}; {await start(node, begin)}"
+
+
+async def disable_autostart(node: Node, action: DisableAutostart) -> str:
+    """Switch libvirt's own autostart of a domain off."""
+    await virsh(node, "autostart", "--disable", "--", action.domain,
+                failed=f"the autostart of {action.domain} on {node.name} is still on")
+    return f"{node.name} no longer starts {action.domain} by itself at boot"

@@ -1,0 +1,156 @@
+"""Turn what libvirt says of domains and pools into facts."""
+
+import json
+import xml.etree.ElementTree as ET
+from collections.abc import Mapping
+from typing import Any, Final
+
+from controller.model.facts import (
+    DiskFacts,
+    DomainConfig,
+    DomainFacts,
+    DomainState,
+    NicFacts,
+    Ownership,
+    PoolFacts,
+    VolumeFacts,
+)
+from controller.providers.libvirt.xml import NAMESPACE, parse_amount_bytes, parse_xml
+
+STATES: Final[Mapping[str, DomainState]] = {
+    "running": DomainState.RUNNING,
+    "idle": DomainState.RUNNING,
+    "no state": DomainState.RUNNING,
+    "paused": DomainState.PAUSED,
+    "in shutdown": DomainState.SHUTTING_DOWN,
+    "shut off": DomainState.SHUT_OFF,
+    "crashed": DomainState.CRASHED,
+    "pmsuspended": DomainState.SUSPENDED,
+}
+SOURCES: Final = ("file", "dev", "volume", "name", "dir")
+
+
+def parse_domains(text: str) -> dict[str, DomainFacts]:
+    """Return every domain of a host by name.
+
+    Errors: ValueError with a sentence; half an answer is no answer.
+    """
+    try:
+        return {row["name"]: parse_domain(row) for row in json.loads(text)}
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ValueError(f"the list of domains is not understood: {error!r}") from error
+
+
+def parse_domain(row: Mapping[str, Any]) -> DomainFacts:
+    """Return one domain."""
+    live, config = (parse_xml(row[key]) if row[key] else None for key in ("live_xml", "config_xml"))
+    marked = config if config is not None else live
+    state = parse_state(row["state"], row["reason"], row["job"])
+    sizes = row["disk_sizes"]
+    return DomainFacts(
+        name=row["name"],
+        uuid=row["uuid"],
+        state=state,
+        state_reason=row["reason"],
+        persistent=row["persistent"],
+        autostart=row["autostart"],
+        live=parse_config(live, sizes) if live is not None and state.active else None,
+        config=parse_config(config, sizes) if config is not None else None,
+        job=row["job"],
+        ownership=parse_ownership(marked) if marked is not None else None,
+    )
+
+
+def parse_state(state: str, reason: str, job: str | None) -> DomainState:
+    """Return a domain's state; the receiving end of a migration is no second running copy.
+
+    Source: qemuProcessInit pauses an incoming domain with the reason `migrating`; a source that
+    is paused for the switch-over has the same words, but its job is an outgoing migration.
+    """
+    if state not in STATES:
+        raise ValueError(f"a domain is in the unknown state {state!r}")
+    if state == "paused" and job is not None and "incoming" in job.lower():
+        return DomainState.INCOMING
+    if state == "paused" and reason in {"migrating", "starting up"} and job is None:
+        return DomainState.INCOMING
+    return STATES[state]
+
+
+def parse_config(domain: ET.Element, disk_sizes: Mapping[str, int | None]) -> DomainConfig:
+    """Return the managed fields of a domain's XML."""
+    memory, vcpu = domain.find("memory"), domain.find("vcpu")
+    if memory is None or vcpu is None:
+        raise ValueError("a domain's XML has no memory or no vcpu")
+    current = domain.find("currentMemory")
+    cpus_max = int(vcpu.text or "")
+    return DomainConfig(
+        memory_bytes=parse_amount_bytes(memory if current is None else current),
+        memory_max_bytes=parse_amount_bytes(memory),
+        cpus=int(vcpu.get("current", cpus_max)),
+        cpus_max=cpus_max,
+        disks=tuple(parse_disk(disk, disk_sizes) for disk in domain.findall("devices/disk")
+                    if disk.get("device", "disk") == "disk"),
+        nics=tuple(parse_nic(nic) for nic in domain.findall("devices/interface")),
+    )
+
+
+def parse_disk(disk: ET.Element, disk_sizes: Mapping[str, int | None]) -> DiskFacts:
+    """Return one disk."""
+    target, source, driver = disk.find("target"), disk.find("source"), disk.find("driver")
+    found = {} if source is None else source.attrib
+    place = next((found[key] for key in SOURCES if key in found), "")
+    return DiskFacts(
+        target="" if target is None else target.get("dev", ""),
+        source=place,
+        format="raw" if driver is None else driver.get("type", "raw"),
+        size_bytes=disk_sizes.get(place),
+    )
+
+
+def parse_nic(nic: ET.Element) -> NicFacts:
+    """Return one card; one that carries several VLANs, or a native one, has no single `vlan`."""
+    mac, source, target = nic.find("mac"), nic.find("source"), nic.find("target")
+    model, tags = nic.find("model"), nic.findall("vlan/tag")
+    return NicFacts(
+        mac="" if mac is None else mac.get("address", "").lower(),
+        bridge="" if source is None else source.get("bridge", ""),
+        vlan=int(tags[0].get("id", "")) if len(tags) == 1 else None,
+        device=None if target is None else target.get("dev"),
+        model=None if model is None else model.get("type"),
+    )
+
+
+def parse_ownership(domain: ET.Element) -> Ownership | None:
+    """Return our mark in a domain's metadata, None where there is none."""
+    mark = domain.find(f"metadata/{{{NAMESPACE}}}vm")
+    if mark is None:
+        return None
+    return Ownership(estate=mark.get("estate", ""), deletion=mark.get("deletion", "keep"))
+
+
+def parse_pools(text: str) -> dict[str, PoolFacts]:
+    """Return every pool of a host by name.
+
+    Errors: ValueError with a sentence.
+    """
+    try:
+        return {row["name"]: parse_pool(row) for row in json.loads(text)}
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ValueError(f"the list of pools is not understood: {error!r}") from error
+
+
+def parse_pool(row: Mapping[str, Any]) -> PoolFacts:
+    """Return one pool with its volumes by file name."""
+    return PoolFacts(
+        name=row["name"],
+        path=row["path"],
+        active=row["active"],
+        capacity_bytes=row["capacity"],
+        available_bytes=row["available"],
+        volumes={volume["name"]: VolumeFacts(
+            name=volume["name"],
+            format=volume["format"],
+            size_bytes=volume["size"],
+            allocated_bytes=volume["allocated"],
+        ) for volume in row["volumes"]},
+    )

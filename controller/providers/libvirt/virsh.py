@@ -1,0 +1,95 @@
+"""The one door to libvirt: virsh on the host, and the meaning of what it says when it fails."""
+
+import re
+from typing import Final
+
+from controller.errors import ActionError, OutcomeUnknown, Refused, Unavailable
+from controller.providers.node import Node, plain_command
+from controller.transport.base import Command, Reply
+
+CONNECT: Final = "qemu:///system"
+STDIN: Final = "/dev/stdin"
+LONGEST: Final = 300
+NOISE: Final = (
+    r"internal error: (process exited while connecting to monitor: )?",
+    r"\S+Z qemu-system-\w+: ",
+    r"-(blockdev|device|netdev|drive|object) \{.*?\}: ",
+)
+NO_SUCH_DOMAIN: Final = ("failed to get domain", "Domain not found", "no domain with matching")
+LINE_BROKE: Final = ("End of file while reading data", "client socket is closed",
+                     "Disconnected from", "keepalive")
+NEVER_REACHED: Final = ("failed to connect to the hypervisor", "Failed to connect socket",
+                        "unable to connect to server", "cannot acquire state change lock",
+                        "Connection refused", "Connection timed out", "No route to host",
+                        "already has active job", "another job is", "already running a job")
+
+
+def virsh_command(*words: str, text: str = "", timeout_s: float = 30.0) -> Command:
+    """Return the command that runs virsh with `words`."""
+    return plain_command("virsh", "-q", "-c", CONNECT, *words, text=text, timeout_s=timeout_s)
+
+
+def parse_complaint(stderr: str) -> str:
+    """Return what is meant by virsh's or qemu-img's error output, as one line."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    told = [re.sub(r"^(error|qemu-img): ?", "", line) for line in lines]
+    told = [line for line in told if line]
+    if len(told) > 1 and lines[0].startswith("error: ") and re.match(r"Failed to ", told[0]):
+        told = told[1:]
+    text = "; ".join(told)
+    for pattern in NOISE:
+        text = re.sub(pattern, "", text)
+    text = text or "it gave no reason"
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
+
+def is_missing(reply: Reply) -> bool:
+    """Return whether virsh says that there is no such domain."""
+    return reply.exit_status != 0 and any(words in reply.stderr for words in NO_SUCH_DOMAIN)
+
+
+def failure(reply: Reply, sentence: str) -> ActionError:
+    """Return the error for a failed reply; `sentence` says what did not happen, and where."""
+    complaint = parse_complaint(reply.stderr)
+    if any(words in reply.stderr for words in NEVER_REACHED):
+        return Unavailable(f"{sentence}: {complaint}; it is tried again")
+    if any(words in reply.stderr for words in LINE_BROKE):
+        return OutcomeUnknown(f"{sentence} for certain: libvirt hung up ({complaint});"
+                              " it is looked at again")
+    return Refused(f"{sentence}: {complaint}")
+
+
+async def virsh(node: Node, *words: str, failed: str, text: str = "",
+                timeout_s: float = 30.0) -> str:
+    """Return what virsh printed; `failed` begins the sentence when it fails."""
+    reply = await node.run(virsh_command(*words, text=text, timeout_s=timeout_s))
+    if reply.exit_status != 0:
+        raise failure(reply, failed)
+    return reply.stdout
+
+
+async def find_state(node: Node, domain: str) -> str | None:
+    """Return a domain's state in libvirt's words, None when the host does not know it."""
+    reply = await node.run(virsh_command("domstate", "--", domain))
+    if is_missing(reply):
+        return None
+    if reply.exit_status != 0:
+        raise failure(reply, f"the state of {domain} on {node.name} could not be read")
+    return reply.stdout.strip()
+
+
+async def find_xml(node: Node, domain: str, *, inactive: bool) -> str | None:
+    """Return a domain's XML with its secrets, None when the host does not know it.
+
+    Without the secrets a definition that is written back would lose them.
+    """
+    flags = ("--inactive",) if inactive else ()
+    reply = await node.run(virsh_command("dumpxml", "--security-info", *flags, "--", domain))
+    if is_missing(reply):
+        return None
+    if reply.exit_status != 0:
+        raise failure(reply, f"the definition of {domain} on {node.name} could not be read")
+    return reply.stdout
+
+
+OFF: Final = frozenset({"shut off", "crashed"})

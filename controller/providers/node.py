@@ -1,0 +1,46 @@
+"""One node as hands see it: run a program there, and turn a refusal into an error with a sentence."""
+
+from dataclasses import dataclass
+
+from controller.errors import Refused
+from controller.transport.base import Command, Reply, Transport
+
+NOT_FOUND = 127
+
+
+def plain_command(*argv: str, text: str = "", timeout_s: float = 30.0) -> Command:
+    """Return a command whose messages are in plain English, so that they can be read."""
+    return Command(("env", "LC_ALL=C", *argv), input=text, timeout_s=timeout_s)
+
+
+def script_command(script: str, *words: str, text: str = "", timeout_s: float = 30.0) -> Command:
+    """Return a command that runs a constant shell script; `words` are its `$1`, `$2`, …"""
+    return plain_command("sh", "-c", script, "sh", *words, text=text, timeout_s=timeout_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node's name and the way to it."""
+
+    transport: Transport
+    name: str
+
+    async def run(self, command: Command) -> Reply:
+        """Return what `command` says there; a failure of the program itself is a reply.
+
+        Errors: Refused when the program is not installed; else as the transport's.
+        """
+        reply = await self.transport.run(self.name, command)
+        if reply.exit_status == NOT_FOUND:
+            raise Refused(f"{self.name} has no program {command.argv[2]}: install it there")
+        return reply
+
+
+def safe_word(word: str, what: str) -> str:
+    """Return `word`, which a program would take for an option if it began with a dash.
+
+    Errors: Refused.
+    """
+    if word.startswith("-") or not word or "\n" in word or "\0" in word:
+        raise Refused(f"{word!r} cannot be the name of a {what}: rename it")
+    return word

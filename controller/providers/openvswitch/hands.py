@@ -1,0 +1,34 @@
+"""Everything that can be done to Open vSwitch on a node, by action."""
+
+from typing import ClassVar
+
+from controller.plan.actions import Action, AddUplink, CreateBridge, SetPortVlan, SetTrunk
+from controller.providers.node import Node
+from controller.providers.openvswitch.bridge import create_bridge, set_trunk
+from controller.providers.openvswitch.port import set_port_vlan
+from controller.transport.base import Transport
+
+
+class OpenVswitchHands:
+    """Applies the actions that change bridges and ports."""
+
+    HANDLES: ClassVar[frozenset[type[Action]]] = frozenset(
+        {CreateBridge, AddUplink, SetTrunk, SetPortVlan})
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    async def apply(self, action: Action) -> str:
+        """Make one change and return a sentence that says what was done.
+
+        Errors: Refused, Unavailable or OutcomeUnknown; see controller.errors.
+        """
+        node = Node(self._transport, action.node)
+        match action:
+            case CreateBridge():
+                return await create_bridge(node, action)
+            case AddUplink() | SetTrunk():
+                return await set_trunk(node, action)
+            case SetPortVlan():
+                return await set_port_vlan(node, action)
+        raise AssertionError(f"{action.verb} is not for Open vSwitch: HANDLES says so")

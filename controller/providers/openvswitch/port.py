@@ -1,0 +1,42 @@
+"""Hands for ports: a guest's VLAN, and the VLANs that pass on uplinks and trunks."""
+
+import json
+
+from controller.errors import Refused
+from controller.plan.actions import SetPortVlan
+from controller.providers.node import Node, safe_word
+from controller.providers.openvswitch.facts import parse_table
+from controller.providers.openvswitch.ovs import failure, ovs, ovs_command
+from controller.transport.base import Command
+
+
+
+def attached_mac_command(port: str) -> Command:
+    """Return the command that asks whose card a port is."""
+    return ovs_command("--format=json", "--columns=external_ids", "list", "Interface", port)
+
+
+def parse_attached_mac(text: str) -> str | None:
+    """Return the MAC of the guest's card behind a port, None when it is no guest's."""
+    rows = parse_table(json.loads(text))
+    return rows[0]["external_ids"].get("attached-mac", "").lower() or None
+
+
+async def set_port_vlan(node: Node, action: SetPortVlan) -> str:
+    """Put a guest's live port back on its VLAN, if it is still that guest's port.
+
+    Ports are numbered as they come: the name may have passed to another guest since it was seen.
+    """
+    port = safe_word(action.port, "port")
+    failed = f"{port} on {node.name} was not put on VLAN {action.vlan}"
+    reply = await node.run(attached_mac_command(port))
+    if reply.exit_status != 0 and "no row" in reply.stderr:
+        raise Refused(f"{failed}: there is no such port any more")
+    if reply.exit_status != 0:
+        raise failure(reply, failed)
+    mac = parse_attached_mac(reply.stdout)
+    if mac != action.mac.lower():
+        raise Refused(f"{failed}: it now belongs to {mac or 'no guest'}, not to {action.mac}")
+    await ovs(node, "set", "Port", port, f"tag={action.vlan}", "vlan_mode=access", "trunks=[]",
+              failed=failed)
+    return f"put {port} ({action.mac}) on {node.name} on VLAN {action.vlan}"

@@ -1,0 +1,231 @@
+"""
+Change a port of Open vSwitch so that the node undoes it by itself unless it is confirmed.
+
+Runs on the node, standard library only. `apply` leaves a guard behind, in a session of its own,
+that outlives the connection and whoever was at the other end of it; `confirm`, which must come in
+over a new connection, ends the guard. One marker file per port says what would be restored; all
+that read or write it hold its lock.
+
+    commit_confirm.py apply   {"token", "bridge", "port", "limit_s", "columns": {column: value}}
+    commit_confirm.py confirm {"token", "port"}
+
+One line of JSON comes back: {"state": "armed" | "same" | "busy" | "confirmed" | "undone" |
+"refused", "undone_at": "HH:MM:SS", "sentence"}.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+FOLDER = os.environ.get("HOTSITE_RUN", "/run/hotsite")
+COLUMNS = ("tag", "trunks", "vlan_mode")
+
+
+class Refusal(Exception):
+    """Nothing was changed, for the reason it says."""
+
+
+def ovs(*words: str) -> str:
+    """Return what ovs-vsctl prints."""
+    done = subprocess.run(["ovs-vsctl", "--timeout=10", *words], capture_output=True, text=True,
+                          stdin=subprocess.DEVNULL, env={**os.environ, "LC_ALL": "C"}, check=False)
+    if done.returncode != 0:
+        lines = [line for line in done.stderr.splitlines() if line.strip()]
+        raise Refusal(lines[-1] if lines else "ovs-vsctl gave no reason")
+    return done.stdout
+
+
+def bridge_of(port: str) -> str | None:
+    """Return the bridge that a port is in, None when there is no such port."""
+    try:
+        return ovs("port-to-br", port).strip()
+    except Refusal as refusal:
+        if "no port named" in str(refusal):
+            return None
+        raise
+
+
+def read_columns(port: str) -> dict[str, str]:
+    """Return a port's VLAN columns as ovs-vsctl takes them back: `[]` where one is empty."""
+    table = json.loads(ovs("--format=json", "--columns=" + ",".join(COLUMNS), "list", "Port", port))
+    row = dict(zip(table["headings"], table["data"][0]))
+    values = {}
+    for column, cell in row.items():
+        members = cell[1] if isinstance(cell, list) and cell[0] == "set" else [cell]
+        values[column] = ",".join(str(member) for member in sorted(members)) or "[]"
+    return values
+
+
+def settings(columns: dict[str, str]) -> list[str]:
+    """Return the words that set columns."""
+    return ["%s=%s" % pair for pair in sorted(columns.items())]
+
+
+def marker_of(port: str) -> str:
+    """Return the path of a port's marker."""
+    return os.path.join(FOLDER, "unconfirmed-%s.json" % port.replace("/", "_"))
+
+
+def lock(port: str) -> int:
+    """Hold the port's lock until the returned descriptor is closed or this process ends."""
+    os.makedirs(FOLDER, mode=0o700, exist_ok=True)
+    descriptor = os.open(marker_of(port) + ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    return descriptor
+
+
+def load_marker(port: str) -> dict[str, Any] | None:
+    """Return a port's marker, None when nothing waits to be confirmed."""
+    try:
+        with open(marker_of(port)) as file:
+            return json.load(file)
+    except FileNotFoundError:
+        return None
+
+
+def save_marker(marker: dict[str, Any]) -> None:
+    """Write a marker whole or not at all."""
+    path = marker_of(marker["port"])
+    with open(path + ".part", "w") as file:
+        json.dump(marker, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(path + ".part", path)
+
+
+def restore(marker: dict[str, Any]) -> None:
+    """Put a port back as the marker remembers it."""
+    port = marker["port"]
+    if marker["columns"] is None:
+        ovs("--if-exists", "del-port", marker["bridge"], port)
+    else:
+        ovs("--if-exists", "set", "Port", port, *settings(marker["columns"]))
+    os.unlink(marker_of(port))
+
+
+def guard(marker: dict[str, Any], ready: int) -> None:
+    """Wait until the marker is gone, or undo the change when the time is up."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_IGN)
+    deadline = time.monotonic() + marker["limit_s"]
+    os.write(ready, b"1")
+    os.close(ready)
+    while time.monotonic() < deadline:
+        time.sleep(0.1)
+        if not os.path.exists(marker_of(marker["port"])):
+            return
+    while True:
+        held = lock(marker["port"])
+        found = load_marker(marker["port"])
+        if found is None or found["token"] != marker["token"]:
+            return
+        try:
+            restore(marker)
+            return
+        except Refusal:
+            os.close(held)
+            time.sleep(1)
+
+
+def leave_guard(marker: dict[str, Any]) -> None:
+    """Start the guard in a session of its own; return once it stands."""
+    reading, ready = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.setsid()
+        if os.fork() == 0:
+            nothing = os.open(os.devnull, os.O_RDWR)
+            for descriptor in (0, 1, 2):
+                os.dup2(nothing, descriptor)
+            keep = os.dup2(ready, 3) if ready != 3 else 3
+            os.closerange(4, 256)
+            os.chdir("/")
+            try:
+                guard(marker, keep)
+            finally:
+                os._exit(0)
+        os._exit(0)
+    os.close(ready)
+    os.waitpid(child, 0)
+    stands = os.read(reading, 1) == b"1"
+    os.close(reading)
+    if not stands:
+        raise Refusal("the guard that would undo the change did not start")
+
+
+def refuse_missing_device(port: str) -> None:
+    """Complain about a port that the database has and the switch could not open."""
+    wrong = ovs("get", "Interface", port, "error").strip()
+    if wrong != "[]":
+        raise Refusal(wrong.strip('"'))
+
+
+def apply(question: dict[str, Any]) -> dict[str, str]:
+    """Change a port and leave a guard that undoes it."""
+    port, bridge = question["port"], question["bridge"]
+    lock(port)
+    found = load_marker(port)
+    if found is not None and time.monotonic() < found["until_s"] + 5:
+        return {"state": "busy", "undone_at": found["undone_at"]}
+    if found is not None:
+        restore(found)  # its guard was killed: what it stood for is done now
+    owner = bridge_of(port)
+    if owner not in (None, bridge):
+        raise Refusal("%s is in bridge %s" % (port, owner))
+    before = None if owner is None else read_columns(port)
+    if before == question["columns"]:
+        return {"state": "same", "undone_at": ""}
+    undone = time.time() + question["limit_s"]
+    marker = {
+        "token": question["token"], "bridge": bridge, "port": port, "columns": before,
+        "limit_s": question["limit_s"], "until_s": time.monotonic() + question["limit_s"],
+        "undone_at": time.strftime("%H:%M:%S", time.localtime(undone)),
+    }
+    save_marker(marker)
+    try:
+        leave_guard(marker)
+        ovs("--may-exist", "add-port", bridge, port,
+            "--", "set", "Port", port, *settings(question["columns"]))
+        refuse_missing_device(port)
+    except Refusal:
+        restore(marker)
+        raise
+    return {"state": "armed", "undone_at": marker["undone_at"]}
+
+
+def confirm(question: dict[str, Any]) -> dict[str, str]:
+    """Take the marker away, so that its guard goes; the same confirmation may come twice."""
+    port, token = question["port"], question["token"]
+    lock(port)
+    found = load_marker(port)
+    done = marker_of(port) + ".confirmed"
+    if found is not None and found["token"] == token:
+        os.replace(marker_of(port), done)
+        return {"state": "confirmed", "undone_at": ""}
+    try:
+        with open(done) as file:
+            same = json.load(file)["token"] == token
+    except FileNotFoundError:
+        same = False
+    return {"state": "confirmed" if same else "undone", "undone_at": ""}
+
+
+def main() -> None:
+    """Answer one question."""
+    verb, question = sys.argv[1], json.loads(sys.argv[2])
+    try:
+        answer = {"apply": apply, "confirm": confirm}[verb](question)
+    except Refusal as refusal:
+        answer = {"state": "refused", "undone_at": "", "sentence": str(refusal)}
+    print(json.dumps(answer))
+
+
+if __name__ == "__main__":
+    main()
