@@ -102,8 +102,8 @@ class Database:
 
     def _connect(self) -> sqlite3.Connection:
         """Connect to the existing file and set what every connection needs."""
-        uri = "file::memory:" if self.in_memory else f"{Path(self.path).absolute().as_uri()}?mode=rw"
-        connection = sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None)
+        file = self.path if self.in_memory else f"{Path(self.path).absolute().as_uri()}?mode=rw"
+        connection = sqlite3.connect(file, uri=True, timeout=BUSY_S, isolation_level=None)
         try:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA journal_size_limit=16777216")
@@ -133,6 +133,8 @@ class Database:
     def _sentence(self, error: sqlite3.DatabaseError) -> str:
         """Return what `error` means here, and what to do now."""
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+        if code == sqlite3.SQLITE_CANTOPEN and not os.access(Path(self.path).parent, os.W_OK):
+            code = sqlite3.SQLITE_READONLY
         what, now = SENTENCES.get(code, (str(error), "see the text for the cause"))
         return f"the journal {self.path} cannot be used: {what}; nothing is done without it: {now}"
 
@@ -162,5 +164,5 @@ def _identity(path: str) -> tuple[int, int]:
 
     Errors: FileNotFoundError when nothing is there.
     """
-    status = os.stat(path)
+    status = Path(path).stat()
     return status.st_dev, status.st_ino

@@ -21,7 +21,8 @@ from controller.store.shelf import Shelf
 from controller.store.status import Heartbeat
 from controller.store.suspensions import Suspensions
 
-SIDE_FILES = ("", "-wal", "-shm")
+PARTS = ("-wal", "-shm", "")
+"""The database itself last: a log must never be found beside a file that is not its own."""
 
 
 class Store(Journal, Suspensions, Approvals, Conditions, AppliedRevision, LastSeen, Heartbeat,
@@ -97,13 +98,13 @@ def set_aside(path: Path) -> tuple[str, float]:
     taken = {other.name for other in path.parent.iterdir()}
     number = next(n for n in range(1, 10_000) if f"{path.name}.damaged-{n}" not in taken)
     aside = path.with_name(f"{path.name}.damaged-{number}")
-    for suffix in SIDE_FILES:
+    for suffix in PARTS:
         part = path.with_name(path.name + suffix)
         if part.exists():
             part.rename(aside.with_name(aside.name + suffix))
-    return (f"the journal {path} was damaged and is now {aside.name}; a new one was begun, so "
-            "earlier events, pauses and approvals are gone: set pauses that still matter again",
-            at)
+    sentence = (f"the journal {path} was damaged and is now {aside.name}; a new one was begun, so "
+                "earlier events, pauses and approvals are gone: set pauses that still matter again")
+    return sentence, at
 
 
 def _opened(database: Database, *, thorough: bool) -> Database:
