@@ -57,5 +57,9 @@ def _by_key(conditions: tuple[Condition, ...]) -> dict[Key, Condition]:
 def _dated(condition: Condition, before: dict[Key, Condition], at: float) -> Condition:
     """Return `condition` with the instant at which its status began."""
     last = before.get((condition.target, condition.type))
-    same = last is not None and last.status is condition.status
-    return replace(condition, since_at=last.since_at if last and same else at)
+    if last is None or last.status is not condition.status:
+        return replace(condition, since_at=at)
+    if (last.message, last.reason, last.revision) == (
+            condition.message, condition.reason, condition.revision):
+        return last
+    return replace(condition, since_at=last.since_at)
