@@ -1,0 +1,54 @@
+"""Retries, all of them: connecting, and asking again what was only a question.
+
+Rule 1: a change is never repeated here: once its request has left, only observing can tell.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+from tenacity import (
+    AsyncRetrying,
+    retry_if_exception_type,
+    stop_after_attempt,
+    stop_after_delay,
+    wait_random_exponential,
+)
+
+from controller.errors import OutcomeUnknown, Unavailable
+
+T = TypeVar("T")
+
+CONNECT_ATTEMPTS: Final = 3
+ASK_ATTEMPTS: Final = 2
+
+
+class LineBroke(OutcomeUnknown):
+    """The connection ended before the answer was whole; a question may be asked again."""
+
+
+async def connecting(attempt: Callable[[], Awaitable[T]], limit_s: float) -> T:
+    """Return what `attempt` returns; Unavailable is tried again while `limit_s` is not used up.
+
+    An attempt that took its whole time is not repeated: a silent host stays silent for a while.
+    """
+    async def once() -> T:
+        return await attempt()
+
+    return await AsyncRetrying(
+        retry=retry_if_exception_type(Unavailable),
+        stop=stop_after_attempt(CONNECT_ATTEMPTS) | stop_after_delay(limit_s / 2),
+        wait=wait_random_exponential(multiplier=0.1, max=1.0),
+        reraise=True,
+    )(once)
+
+
+async def asking(attempt: Callable[[], Awaitable[T]]) -> T:
+    """Return what `attempt` returns; a question whose line broke is asked once more."""
+    async def once() -> T:
+        return await attempt()
+
+    return await AsyncRetrying(
+        retry=retry_if_exception_type(LineBroke),
+        stop=stop_after_attempt(ASK_ATTEMPTS),
+        reraise=True,
+    )(once)

@@ -1,0 +1,195 @@
+"""One command under way, whatever carries it: what it has said, and how it ended."""
+
+import asyncio
+from collections import deque
+from typing import Final, Protocol
+
+from controller.errors import ActionError, OutcomeUnknown, Refused
+from controller.transport import helper
+from controller.transport.base import Command, Reply
+from controller.transport.retry import LineBroke
+
+REPLY_BYTES: Final = 32 << 20
+"""More than any program of ours says; a host that says more is cut off, not listened to."""
+LINES_WAITING: Final = 1000
+
+
+class Pipe(Protocol):
+    """The far side of a session: where standard input goes."""
+
+    def write(self, data: bytes) -> None:
+        """Feed standard input."""
+        ...
+
+    def write_eof(self) -> None:
+        """End standard input."""
+        ...
+
+    def pause_reading(self) -> None:
+        """Take no more output for now."""
+        ...
+
+    def resume_reading(self) -> None:
+        """Take output again."""
+        ...
+
+    def close(self) -> None:
+        """Let go; the far side sees the end of its standard input."""
+        ...
+
+
+class Session:
+    """A command: `pipe` is set once its request leaves, `ended` once nothing more will come."""
+
+    def __init__(self) -> None:
+        self.pipe: Pipe | None = None
+        self.ended = asyncio.Event()
+        self.status: int | None = None
+        self.stderr = bytearray()
+        self.overflowed = False
+
+    def take_stdout(self, data: bytes) -> None:
+        """Take a piece of standard output."""
+        raise NotImplementedError
+
+    def take_stderr(self, data: bytes) -> None:
+        """Take a piece of standard error; only its beginning is kept."""
+        self.stderr += data[: REPLY_BYTES - len(self.stderr)]
+
+    def end(self) -> None:
+        """Note that nothing more will come."""
+        self.ended.set()
+
+    def overflow(self) -> None:
+        """Hang up on a far side that says more than anything of ours would."""
+        self.overflowed = True
+        self.close()
+        self.end()
+
+    def write(self, text: str, *, last: bool) -> None:
+        """Feed standard input; `last` ends it."""
+        assert self.pipe is not None, "a session that was opened has a pipe"
+        try:
+            self.pipe.write(text.encode())
+            if last:
+                self.pipe.write_eof()
+        except OSError:
+            return  # the command ended before it had read its input: its reply says why
+
+    def close(self) -> None:
+        """Give the channel back."""
+        if self.pipe is not None:
+            self.pipe.close()
+
+
+class Capture(Session):
+    """A command that ends: its output is collected up to the limit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stdout = bytearray()
+
+    def take_stdout(self, data: bytes) -> None:
+        """Collect output."""
+        if len(self.stdout) + len(data) > REPLY_BYTES:
+            self.overflow()
+        else:
+            self.stdout += data
+
+    async def finish(self, node: str, command: Command) -> Reply:
+        """Feed the command, wait for its end, and return its reply.
+
+        Errors: OutcomeUnknown when it does not end in time, says too much, or the line breaks.
+        """
+        self.write(command.input, last=True)
+        program = command.argv[0]
+        try:
+            async with asyncio.timeout(command.timeout_s):
+                await self.ended.wait()
+        except TimeoutError:
+            raise OutcomeUnknown(f"{program} on {node} did not end within {command.timeout_s:g} s;"
+                                 " it may still be at work") from None
+        finally:
+            self.close()
+        if self.overflowed:
+            raise OutcomeUnknown(f"{program} on {node} said more than {REPLY_BYTES >> 20} MiB;"
+                                 " it was cut off")
+        if self.status is None:
+            raise LineBroke(f"the connection to {node} broke while {program} was at work")
+        return Reply(self.status, self.stdout.decode(errors="replace"),
+                     self.stderr.decode(errors="replace"))
+
+
+class Lines(Session):
+    """A command that speaks for ever: its output is cut into lines."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting: deque[bytes] = deque()
+        self.unfinished = bytearray()
+        self.news = asyncio.Event()
+        self.paused = False
+
+    def take_stdout(self, data: bytes) -> None:
+        """Cut what came into lines; a slow reader slows the far side down."""
+        first, *more = data.split(b"\n")
+        self.unfinished += first
+        for piece in more:
+            self.waiting.append(bytes(self.unfinished))
+            self.unfinished = bytearray(piece)
+            self.news.set()
+        if len(self.unfinished) > REPLY_BYTES:
+            self.overflow()
+        if len(self.waiting) > LINES_WAITING and self.pipe is not None and not self.paused:
+            self.paused = True
+            self.pipe.pause_reading()
+
+    def end(self) -> None:
+        """Wake the reader: no line will come."""
+        super().end()
+        self.news.set()
+
+    async def next_line(self) -> bytes | None:
+        """Return the next whole line, or None when no more will come."""
+        while not self.waiting:
+            if self.ended.is_set():
+                return None
+            self.news.clear()
+            await self.news.wait()
+        line = self.waiting.popleft()
+        if self.paused and not self.waiting and self.pipe is not None:
+            self.paused = False
+            self.pipe.resume_reading()
+        return line
+
+    async def answer(self, node: str, question: str, timeout_s: float) -> str:
+        """Send a question to the helper that runs here and return its answer.
+
+        Errors: OutcomeUnknown or Refused; after any of them the helper must not be asked again,
+        because its answer to this question could be taken for the next one's.
+        """
+        if self.waiting or self.unfinished:
+            raise OutcomeUnknown(f"{node} answered without being asked")
+        self.write(helper.render_question(question), last=False)
+        try:
+            async with asyncio.timeout(timeout_s):
+                line = await self.next_line()
+            if line is None:
+                raise self.cut_short(node)
+            return line.decode()
+        except TimeoutError:
+            raise OutcomeUnknown(f"{node} was asked and did not answer within"
+                                 f" {timeout_s:g} s") from None
+        except UnicodeDecodeError:
+            raise OutcomeUnknown(f"{node} answered with bytes that are no text") from None
+
+    def cut_short(self, node: str) -> ActionError:
+        """Return why a helper ended without a whole answer."""
+        said = self.stderr.decode(errors="replace").strip().splitlines()
+        if self.overflowed:
+            return OutcomeUnknown(f"{node} answered with more than {REPLY_BYTES >> 20} MiB;"
+                                  " it was cut off")
+        if self.status:
+            return Refused(f"the script on {node} ended with status {self.status}: "
+                           f"{said[-1] if said else 'it said nothing'}")
+        return LineBroke(f"the answer of {node} was cut off in the middle")

@@ -1,0 +1,301 @@
+"""SSH: one long-lived connection per node, strict host keys, one key file, limits on everything.
+
+Rule 1: a host key is never trusted on first use, and no file but the two declared ones is read.
+Rule 2: a failure is Unavailable until the request has left, OutcomeUnknown from then on.
+"""
+
+import asyncio
+import logging
+import shlex
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import asyncssh
+
+from controller.errors import ActionError, Refused, Unavailable
+from controller.transport import helper, retry
+from controller.transport.base import Command, Endpoint, Reply
+from controller.transport.credentials import check_private
+from controller.transport.retry import LineBroke
+from controller.transport.session import Capture, Lines, Session
+
+CIPHERS: Final = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com",
+                  "chacha20-poly1305@openssh.com", "aes256-ctr", "aes128-ctr")
+CLOSE_S: Final = 2.0
+SIGNALS: Final = {"HUP": 1, "INT": 2, "QUIT": 3, "ABRT": 6, "KILL": 9, "PIPE": 13, "TERM": 15}
+
+
+class Channel(asyncssh.SSHClientSession[bytes]):
+    """Hands what asyncssh hears to a session."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+
+    def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
+        """Give the session its pipe: the channel is open, and the request leaves now."""
+        self.session.pipe = chan
+
+    def data_received(self, data: bytes, datatype: int | None) -> None:
+        """Pass output on."""
+        if datatype is None:
+            self.session.take_stdout(data)
+        else:
+            self.session.take_stderr(data)
+
+    def exit_status_received(self, status: int) -> None:
+        """Pass the exit status on."""
+        self.session.status = status
+
+    def exit_signal_received(self, signal: str, core_dumped: bool, msg: str, lang: str) -> None:
+        """Report a death by signal as a shell would."""
+        self.session.status = 128 + SIGNALS.get(signal, 0)
+        self.session.take_stderr(f"killed by signal {signal}".encode())
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Pass the end on."""
+        self.session.end()
+
+
+S = TypeVar("S", bound=Session)
+
+
+@dataclass(slots=True)
+class Line:
+    """What is held open towards one node."""
+
+    endpoint: Endpoint
+    connecting: asyncio.Task[asyncssh.SSHClientConnection] | None = None
+    connection: asyncssh.SSHClientConnection | None = None
+    helpers: dict[str, Lines] = field(default_factory=dict)
+    turns: dict[str, asyncio.Lock] = field(default_factory=dict)
+    """One question at a time per program: its answers carry no number."""
+
+
+class SshTransport:
+    """Runs commands on nodes over one long-lived SSH connection each."""
+
+    def __init__(self, *, connect_s: float = 10.0, connects_at_once: int = 16,
+                 keepalive_s: float = 5.0) -> None:
+        logging.getLogger("asyncssh").setLevel(logging.ERROR)
+        self._lines: dict[str, Line] = {}
+        self._connect_s = connect_s
+        self._keepalive_s = keepalive_s
+        # each login costs 5 ms of computing: hundreds at once would starve the commands that run
+        self._gate = asyncio.Semaphore(connects_at_once)
+        self._keys: dict[tuple[str, float], asyncssh.SSHKey] = {}
+        self._known: dict[tuple[str, float], asyncssh.SSHKnownHosts] = {}
+        self._farewells: set[asyncio.Task[None]] = set()
+
+    def declare(self, endpoints: tuple[Endpoint, ...]) -> None:
+        """Learn the nodes; connections to nodes that changed or went are dropped."""
+        wanted = {endpoint.name: endpoint for endpoint in endpoints}
+        for name, line in list(self._lines.items()):
+            if wanted.get(name) != line.endpoint:
+                self._drop(self._lines.pop(name))
+        for name, endpoint in wanted.items():
+            self._lines.setdefault(name, Line(endpoint))
+
+    async def run(self, node: str, command: Command) -> Reply:
+        """Run one command over the node's connection; errors as in the protocol."""
+        line = self._line(node)
+        session = await self._open(line, Capture, command)
+        return await session.finish(node, command)
+
+    async def run_on_new_connection(self, node: str, command: Command) -> Reply:
+        """Run one command over a connection of its own, which is closed afterwards."""
+        line = Line(self._line(node).endpoint)
+        try:
+            session = await self._open(line, Capture, command)
+            return await session.finish(node, command)
+        finally:
+            self._drop(line)
+
+    async def lines(self, node: str, command: Command) -> AsyncIterator[str]:
+        """Yield the lines of a command that speaks for ever.
+
+        Its standard input stays open: the end of it tells the far side that nobody listens.
+        """
+        session = await self._open(self._line(node), Lines, command)
+        session.write(command.input, last=False)
+        try:
+            while (line := await session.next_line()) is not None:
+                yield line.decode(errors="replace")
+        finally:
+            session.close()
+
+    async def ask(self, node: str, program: str, question: str, timeout_s: float) -> str:
+        """Return the answer of the node's resident helper; it is started where it is not."""
+        line = self._line(node)
+        async with line.turns.setdefault(program, asyncio.Lock()):
+            return await retry.asking(lambda: self._ask(line, program, question, timeout_s))
+
+    async def close(self) -> None:
+        """Close every connection, and wait a little for the far sides to agree."""
+        for name in list(self._lines):
+            self._drop(self._lines.pop(name))
+        await asyncio.gather(*self._farewells)
+
+    def _line(self, node: str) -> Line:
+        line = self._lines.get(node)
+        if line is None:
+            raise Refused(f"{node} is not a declared host or switch")
+        return line
+
+    async def _ask(self, line: Line, program: str, question: str, timeout_s: float) -> str:
+        """Ask once; anything but a whole answer ends the helper, so that no answer comes late."""
+        session = line.helpers.pop(program, None)
+        if session is None or session.ended.is_set():
+            session = await self._open(line, Lines, Command(helper.ARGV, timeout_s=timeout_s))
+            session.write(helper.render_program(program), last=False)
+        try:
+            answer = await session.answer(line.endpoint.name, question, timeout_s)
+            line.helpers[program] = session
+            return answer
+        finally:
+            if line.helpers.get(program) is not session:
+                session.close()
+
+    async def _open(self, line: Line, kind: Callable[[], S], command: Command) -> S:
+        """Return a session in which `command` was started; Unavailable means it never left."""
+        return await retry.connecting(lambda: self._open_once(line, kind, command),
+                                      self._connect_s)
+
+    async def _open_once(self, line: Line, kind: Callable[[], S], command: Command) -> S:
+        connection = await self._connection(line)
+        session = kind()
+        try:
+            async with asyncio.timeout(command.timeout_s):
+                await connection.create_session(
+                    lambda: Channel(session), render_command(command.argv), encoding=None)
+        except asyncio.CancelledError:
+            session.close()
+            raise
+        except (TimeoutError, OSError, asyncssh.Error) as error:
+            session.close()
+            raise session_failure(line.endpoint.name, session, error) from error
+        return session
+
+    async def _connection(self, line: Line) -> asyncssh.SSHClientConnection:
+        """Return the node's connection; all who need one wait for the same login."""
+        if line.connection is not None and not line.connection.is_closed():
+            return line.connection
+        if line.connecting is None:
+            line.connecting = asyncio.create_task(self._connect(line.endpoint))
+        task = line.connecting
+        try:
+            line.connection = await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if not task.cancelled():
+                raise
+            raise Unavailable(f"{line.endpoint.name} was declared anew meanwhile") from None
+        finally:
+            if task.done() and line.connecting is task:
+                line.connecting = None
+        return line.connection
+
+    async def _connect(self, endpoint: Endpoint) -> asyncssh.SSHClientConnection:
+        """Log in, or say in a sentence why not."""
+        async with self._gate:
+            options = self._options(endpoint)
+            try:
+                async with asyncio.timeout(self._connect_s):
+                    return await asyncssh.connect(endpoint.address, endpoint.port, config=None,
+                                                  **options)
+            except (TimeoutError, OSError, asyncssh.Error, ValueError) as error:
+                raise connect_failure(endpoint, error, self._connect_s) from error
+
+    def _options(self, endpoint: Endpoint) -> dict[str, Any]:
+        """Return all that makes a login strict: no agent, no password, no file of the user's."""
+        return {
+            "username": endpoint.user, "client_keys": [self._key(endpoint)],
+            "known_hosts": self._known_hosts(endpoint), "agent_path": None,
+            "agent_forwarding": False, "x11_forwarding": False, "preferred_auth": "publickey",
+            "password_auth": False, "kbdint_auth": False, "host_based_auth": False,
+            "gss_auth": False, "gss_kex": False, "compression_algs": ["none"],
+            "encryption_algs": list(CIPHERS), "client_version": "hotsite",
+            "keepalive_interval": self._keepalive_s, "keepalive_count_max": 3,
+        }
+
+    def _key(self, endpoint: Endpoint) -> asyncssh.SSHKey:
+        """Return the private key; it is read again when its file changed."""
+        changed_at = check_private(endpoint)
+        if (found := self._keys.get((endpoint.key_file, changed_at))) is None:
+            try:
+                found = asyncssh.read_private_key(endpoint.key_file)
+            except (OSError, asyncssh.KeyImportError) as error:
+                raise Refused(f"the key file {endpoint.key_file} cannot be used: {error}; it must"
+                              " be a private key without a passphrase") from error
+            self._keys = {(endpoint.key_file, changed_at): found}
+        return found
+
+    def _known_hosts(self, endpoint: Endpoint) -> asyncssh.SSHKnownHosts:
+        """Return the declared host keys; they are read again when their file changed."""
+        path = endpoint.known_hosts
+        try:
+            changed_at = Path(path).stat().st_mtime
+            if (found := self._known.get((path, changed_at))) is None:
+                found = asyncssh.read_known_hosts(path)
+                self._known = {(path, changed_at): found}
+        except (OSError, ValueError) as error:
+            raise Refused(f"the file of host keys {path} cannot be used: {error}; without it no"
+                          " host is talked to") from error
+        return found
+
+    def _drop(self, line: Line) -> None:
+        """Let go of a line without waiting for the far side."""
+        if line.connecting is not None:
+            line.connecting.cancel()
+        if line.connection is not None:
+            farewell = asyncio.create_task(say_goodbye(line.connection))
+            self._farewells.add(farewell)
+            farewell.add_done_callback(self._farewells.discard)
+
+
+async def say_goodbye(connection: asyncssh.SSHClientConnection) -> None:
+    """Close a connection in good order, or in bad order when the far side is silent."""
+    connection.close()
+    try:
+        async with asyncio.timeout(CLOSE_S):
+            await connection.wait_closed()
+    except TimeoutError:
+        connection.abort()
+
+
+def render_command(argv: tuple[str, ...]) -> str:
+    """Return `argv` as the one string that SSH sends to the login shell; quoted here alone."""
+    return shlex.join(argv)
+
+
+def session_failure(node: str, session: Session, error: Exception) -> ActionError:
+    """Return what a command that could not be started means."""
+    if session.pipe is None:
+        why = "in time" if isinstance(error, TimeoutError) else f"({error})"
+        return Unavailable(f"{node} did not open a channel for a command {why}")
+    if isinstance(error, asyncssh.ChannelOpenError) and "request failed" in str(error).lower():
+        return Refused(f"sshd on {node} does not let this account run commands")
+    return LineBroke(f"the connection to {node} broke while a command was started ({error})")
+
+
+def connect_failure(endpoint: Endpoint, error: Exception, limit_s: float) -> ActionError:
+    """Return why there is no connection: what, which node, what now."""
+    name, where = endpoint.name, f"{endpoint.address}:{endpoint.port}"
+    match error:
+        case asyncssh.HostKeyNotVerifiable():
+            return Refused(f"the host key that {name} shows at {where} is not the one in"
+                           f" {endpoint.known_hosts}; nothing was sent. If the host is new or was"
+                           f" installed again, compare the key on its console and put it there")
+        case asyncssh.PermissionDenied():
+            return Refused(f"{name} at {where} refused the login of {endpoint.user} with the key"
+                           f" {endpoint.key_file}; its public half must be in that account's"
+                           " authorized_keys")
+        case asyncssh.KeyExchangeFailed():
+            return Refused(f"{name} at {where} and the controller have no cipher or kind of host"
+                           f" key in common: {error}")
+        case TimeoutError():
+            return Unavailable(f"{name} at {where} did not answer to a login within {limit_s:g} s")
+        case OSError():
+            return Unavailable(f"{name} at {where} cannot be reached: {error.strerror or error}")
+        case _:
+            return Unavailable(f"{name} at {where} broke off the login: {error}")
