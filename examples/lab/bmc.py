@@ -76,7 +76,8 @@ def start_site(site: str) -> None:
             stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
             env={**os.environ, MARK: str(STATE)},
         )  # fmt: skip
-    wait_for(f"the BMCs of {site} (see {log})", lambda: ready.exists() or process.poll() is not None)
+    ended = process.poll
+    wait_for(f"the BMCs of {site} (see {log})", lambda: ready.exists() or ended() is not None)
     if process.poll() is not None:
         raise LabError(f"the BMCs of {site} did not start: {log.read_text().strip()[-400:]}")
 

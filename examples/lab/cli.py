@@ -26,6 +26,7 @@ def arguments() -> argparse.ArgumentParser:
     up.add_argument("--pool", type=float, default=0, help="GiB of each host's pool (default 40)")
     down = verbs.add_parser("down", help="take the lab down, leaving nothing behind but its keys")
     down.add_argument("--keep", action="store_true", help="keep the hosts' disks and databases")
+    verbs.add_parser("check", help="say whether this machine can carry the lab")
     verbs.add_parser("status", help="say which nodes are on")
     ssh = verbs.add_parser("ssh", help="log in to a node")
     ssh.add_argument("node")
@@ -33,7 +34,7 @@ def arguments() -> argparse.ArgumentParser:
     inside = verbs.add_parser("exec", help="run a command in a node, past its sshd")
     inside.add_argument("node")
     inside.add_argument("command", nargs=argparse.REMAINDER)
-    guest = verbs.add_parser("guest", help="run a command inside a guest: lab guest HOST VM ping …")
+    guest = verbs.add_parser("guest", help="run a command in a guest: lab guest HOST VM ping …")
     guest.add_argument("host")
     guest.add_argument("vm")
     guest.add_argument("command", nargs=argparse.REMAINDER)
@@ -86,7 +87,8 @@ def become(argv: list[str]) -> int:
 def log_in(asked: argparse.Namespace) -> int:
     """Become an ssh client with the controller's key and strict host keys."""
     node = load_topology().node(asked.node)
-    options = ("BatchMode=yes", "StrictHostKeyChecking=yes", f"UserKnownHostsFile={STATE}/known_hosts")
+    known = f"UserKnownHostsFile={STATE}/known_hosts"
+    options = ("BatchMode=yes", "StrictHostKeyChecking=yes", known)
     words = ["ssh", "-F", "none", "-i", str(keys.CONTROLLER)]
     for option in options:
         words += ["-o", option]
@@ -95,6 +97,8 @@ def log_in(asked: argparse.Namespace) -> int:
 
 def dispatch(asked: argparse.Namespace) -> int:
     """Do what was asked and return the exit status."""
+    if asked.verb == "check":
+        return 0
     if asked.verb == "up":
         return bring_up(asked)
     if asked.verb == "down":

@@ -46,10 +46,11 @@ def missing_packages() -> list[str]:
 def check_machine() -> None:
     """End with one sentence when this machine cannot carry the lab."""
     if os.geteuid() != 0:
-        raise LabError("the lab must run as root: it makes network namespaces and real hosts in them")
+        raise LabError("must run as root: it makes network namespaces with real hosts in them")
     missing = missing_packages()
     if missing:
-        raise LabError(f"missing packages: {' '.join(missing)}; install them with examples/lab/install")
+        raise LabError(f"missing packages: {' '.join(missing)}; examples/lab/install brings them")
+    guests.kernel_folder()
     if str(STATE).startswith(tuple(f"{place}/" for place in PRIVATE)):
         raise LabError(f"the state folder {STATE} would be hidden inside the nodes: choose another")
 

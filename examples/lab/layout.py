@@ -78,7 +78,8 @@ class Topology(NamedTuple):
         for node in self.nodes:
             if node.name == name:
                 return node
-        raise SystemExit(f"lab: no node {name!r}; there are {', '.join(n.name for n in self.nodes)}")
+        names = ", ".join(node.name for node in self.nodes)
+        raise SystemExit(f"lab: no node {name!r}; there are {names}")
 
     def host(self, name: str) -> Node:
         """Return the host of that name, or end with a sentence that lists the hosts."""

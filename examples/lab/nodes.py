@@ -115,8 +115,8 @@ def make_disk(node: Node, size_bytes: int) -> None:
     image = node.folder / "disk.ext4"
     with image.open("wb") as file:
         file.truncate(size_bytes)
-    run("mkfs.ext4", "-q", "-m", "0", "-J", "size=16", "-E", "lazy_itable_init=1,lazy_journal_init=1",
-        "-F", str(image))  # fmt: skip
+    lazy = "lazy_itable_init=1,lazy_journal_init=1"
+    run("mkfs.ext4", "-q", "-F", "-m", "0", "-J", "size=16", "-E", lazy, str(image))
 
 
 def mount_disk(node: Node) -> None:

@@ -5,7 +5,7 @@ import json
 from layout import CORE, PLANES, ROOT_BRIDGE, SITES, SUBNET, TRUNKS, Node, Topology
 from shell import LabError, at_once, run
 
-QUIET = ("sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1")
+NO_IPV6 = tuple(f"net.ipv6.conf.{which}.disable_ipv6=1" for which in ("all", "default"))
 
 
 def bmc_namespace(site: str) -> str:
@@ -38,13 +38,12 @@ def lay(topology: Topology) -> None:
     """Make every namespace, bridge and cable of the lab."""
     every = namespaces(topology)
     batch("", [f"netns add {name}" for name in every])
-    at_once(lambda name: run("ip", "netns", "exec", name, *QUIET), every)
+    at_once(lambda name: run("ip", "netns", "exec", name, "sysctl", "-qw", *NO_IPV6), every)
     for plane in PLANES:
         lay_plane(plane)
     batch(CORE, [line for node in topology.nodes for line in access_lines(node)])
     batch(CORE, [line for site in SITES for line in bmc_lines(site)])
-    for number, trunk in enumerate(TRUNKS):
-        assert trunk == f"tr{number}"
+    for trunk in TRUNKS:
         batch("hs-paris-sw", [f"link add {trunk} type veth peer name {trunk} netns hs-milan-sw"])
     for node in topology.hosts:
         uplink = f"link add h{port_number(node)} type veth peer name up0 netns {node.namespace}"
@@ -95,8 +94,7 @@ def access_lines(node: Node) -> list[str]:
     """Return the commands that tie a node to its planes."""
     lines = []
     for plane in planes_of(node):
-        near, bridge = f"{plane}-{node.name}", f"{plane}-{node.site}" if node.site else plane
-        near = f"{plane}-n{node.octet}"
+        near, bridge = f"{plane}-n{node.octet}", f"{plane}-{node.site}" if node.site else plane
         lines += [
             f"link add {near} type veth peer name {plane}0 netns {node.namespace}",
             f"link set {near} master {bridge} up",
