@@ -1,0 +1,60 @@
+"""The one function behind plan, heal, dry run, what-if and the simulator: what should be done."""
+
+from collections.abc import Mapping
+
+from controller.model.desired import Desired
+from controller.model.facts import Observed
+from controller.plan.draft import Draft
+from controller.plan.guard import assert_lawful, rule_all
+from controller.plan.host import diff_host
+from controller.plan.order import order
+from controller.plan.plan import Plan, Remark
+from controller.plan.policy import Policy
+from controller.plan.removal import diff_undeclared
+from controller.plan.room import Layout, lay_out, queue_for_room
+from controller.plan.standing import Stand, stand
+from controller.plan.survey import Survey, survey
+from controller.plan.switch import diff_switch
+from controller.plan.virtual_machine import Case, diff_virtual_machine
+
+
+def compute(desired: Desired, observed: Observed, policy: Policy, now_s: float) -> Plan:
+    """Return what would change, in an order in which it may be done, judged by every gate."""
+    ground = survey(desired, observed, policy, now_s)
+    draft = Draft()
+    for name in sorted(desired.switches):
+        diff_switch(desired.switches[name], ground, draft)
+    for name in sorted(desired.hosts):
+        diff_host(desired.hosts[name], ground, draft)
+    stands = {name: stand(name, ground) for name in desired.virtual_machines}
+    layout = lay_out(stands, ground, draft)
+    diff_machines(stands, layout, ground, draft)
+    diff_undeclared(ground, draft)
+    queue_for_room(layout, ground, draft)
+    steps = rule_all(order(draft.items), ground)
+    plan = Plan(desired.revision, steps, tidy(draft.remarks), ())
+    assert_lawful(plan, without(observed, ground.lost))
+    return plan
+
+
+def without(observed: Observed, lost: frozenset[str]) -> Observed:
+    """Return what is seen apart from the nodes that a what-if takes as gone."""
+    if not lost:
+        return observed
+    return Observed({name: fact for name, fact in observed.nodes.items() if name not in lost})
+
+
+def diff_machines(stands: Mapping[str, Stand], layout: Layout, ground: Survey,
+                  draft: Draft) -> None:
+    """Note what differs on every VM."""
+    machines = ground.desired.virtual_machines
+    for name in sorted(machines):
+        if name in layout.settled:
+            continue
+        diff_virtual_machine(Case(machines[name], stands[name], layout.goals.get(name),
+                                  layout.why.get(name, ""), ground, draft))
+
+
+def tidy(remarks: list[Remark]) -> tuple[Remark, ...]:
+    """Return the remarks once each, sorted by target."""
+    return tuple(sorted(dict.fromkeys(remarks), key=lambda one: (one.target, one.sentence)))

@@ -1,0 +1,179 @@
+"""Domains: what a VM's domain should be on a host, and the patches that bring it there."""
+
+from collections.abc import Callable
+from uuid import NAMESPACE_URL, uuid5
+
+from controller.model.facts import DomainConfig, NicFacts, Ownership
+from controller.model.host import Host
+from controller.model.units import render_size
+from controller.model.virtual_machine import DiskSpec, NicSpec, VirtualMachine
+from controller.plan.host import pool_of
+from controller.plan.survey import Survey
+from controller.plan.wishes import (
+    AttachDisk,
+    AttachNic,
+    DetachDisk,
+    DetachNic,
+    DiskWish,
+    DomainChange,
+    DomainWish,
+    GrowDisk,
+    NicWish,
+    SetCpus,
+    SetMemory,
+    UpdateNic,
+)
+
+
+def domain_uuid(estate: str, vm: str) -> str:
+    """Return the uuid that a new domain of `vm` gets, the same for ever."""
+    return str(uuid5(NAMESPACE_URL, f"hotsite:{estate}/{vm}"))
+
+
+def disk_file(vm: str, disk: DiskSpec) -> str:
+    """Return the file name of a VM's disk in its pool."""
+    return f"{vm}-{disk.name}.{disk.format}"
+
+
+def disk_wish(vm: VirtualMachine, disk: DiskSpec, host: Host) -> DiskWish:
+    """Return `disk` as it should lie on `host`."""
+    pool = pool_of(host, disk.pool)
+    folder = pool.path.rstrip("/") if pool is not None else "/var/lib/libvirt/images"
+    image = None if disk.image is None else f"{folder}/{disk.image}"
+    return DiskWish(disk.name, disk.pool, f"{folder}/{disk_file(vm.name, disk)}", disk.format,
+                    disk.size_bytes, image)
+
+
+def nic_wish(nic: NicSpec, host: Host, survey: Survey) -> NicWish:
+    """Return `nic` as it should be plugged in on `host`."""
+    return NicWish(nic.mac, host.spec.bridge, survey.vlan_of[nic.network], nic.model,
+                   host.spec.driver)
+
+
+def domain_wish(vm: VirtualMachine, host: Host, uuid: str | None, survey: Survey) -> DomainWish:
+    """Return the whole domain of `vm` as it should be on `host`."""
+    desired, spec = survey.desired, vm.spec
+    return DomainWish(
+        vm.name, uuid or domain_uuid(desired.estate.name, vm.name), spec.memory_bytes, spec.cpus,
+        tuple(disk_wish(vm, disk, host) for disk in spec.disks),
+        tuple(nic_wish(nic, host, survey) for nic in spec.nics),
+        ownership_of(vm, survey), desired.templates.get(vm.name))
+
+
+def ownership_of(vm: VirtualMachine, survey: Survey) -> Ownership:
+    """Return the mark that the domain of `vm` should carry."""
+    return Ownership(survey.desired.estate.name, vm.spec.deletion.value)
+
+
+def is_as_declared(vm: VirtualMachine, seen: DomainConfig, bridge: str, survey: Survey) -> bool:
+    """Return whether one XML has nothing to change: the quick look that nearly always suffices."""
+    spec = vm.spec
+    if (seen.memory_bytes != spec.memory_bytes or seen.cpus != spec.cpus
+            or len(seen.nics) != len(spec.nics) or len(seen.disks) != len(spec.disks)):
+        return False
+    for disk, disk_seen in zip(spec.disks, seen.disks, strict=True):
+        if disk.name != disk_seen.target or disk_seen.size_bytes != disk.size_bytes:
+            return False
+    vlan_of = survey.vlan_of
+    for nic, nic_seen in zip(spec.nics, seen.nics, strict=True):
+        if (nic.mac != nic_seen.mac or nic_seen.vlan != vlan_of[nic.network]
+                or nic_seen.bridge != bridge
+                or (nic_seen.model is not None and nic_seen.model != nic.model)):
+            return False
+    return True
+
+
+Say = Callable[[str], None]
+
+
+def sizing_changes(vm: VirtualMachine, seen: DomainConfig, *, live: bool, say: Say,
+                   restart: Say) -> list[DomainChange]:
+    """Return the changes of memory and CPUs; `say` why, and `restart` where live cannot reach."""
+    spec = vm.spec
+    changes: list[DomainChange] = []
+    if seen.memory_bytes != spec.memory_bytes:
+        words = (f"memory is {render_size(seen.memory_bytes)} and"
+                 f" {render_size(spec.memory_bytes)} is declared")
+        if live and spec.memory_bytes > seen.memory_max_bytes:
+            restart(f"{words}, above the {render_size(seen.memory_max_bytes)} that it can reach"
+                    " while it runs")
+        else:
+            changes.append(SetMemory(spec.memory_bytes))
+            say(words)
+    if seen.cpus != spec.cpus:
+        words = f"it has {seen.cpus} CPUs and {spec.cpus} are declared"
+        if live and not seen.cpus < spec.cpus <= seen.cpus_max:
+            restart(f"{words}, which cannot be changed while it runs")
+        else:
+            changes.append(SetCpus(spec.cpus))
+            say(words)
+    return changes
+
+
+def nic_changes(vm: VirtualMachine, seen: DomainConfig, host: Host, survey: Survey, *,
+                live: bool, say: Say, restart: Say) -> list[DomainChange]:
+    """Return the changes of the cards; cards are managed only where `nics` is declared."""
+    if "nics" not in vm.spec.model_fields_set:
+        return []
+    changes: list[DomainChange] = []
+    present = {nic.mac: nic for nic in seen.nics}
+    for nic in vm.spec.nics:
+        wish = nic_wish(nic, host, survey)
+        card = present.pop(nic.mac, None)
+        if card is None:
+            changes.append(AttachNic(wish))
+            say(f"card {nic.mac} on {nic.network} is missing")
+        elif (card.bridge, card.vlan) != (wish.bridge, wish.vlan):
+            changes.append(UpdateNic(wish))
+            say(f"card {nic.mac} is on {_where(card)} and {wish.bridge} VLAN {wish.vlan}"
+                f" ({nic.network}) is declared")
+        elif card.model is not None and card.model != wish.model:
+            words = f"card {nic.mac} is a {card.model} and a {wish.model} is declared"
+            if live:
+                restart(f"{words}, which cannot be changed while it runs")
+            else:
+                changes.append(UpdateNic(wish))
+                say(words)
+    for mac in sorted(present):
+        changes.append(DetachNic(mac))
+        say(f"card {mac} is not declared")
+    return changes
+
+
+def _where(card: NicFacts) -> str:
+    return f"{card.bridge} VLAN {card.vlan}" if card.vlan is not None else f"{card.bridge} untagged"
+
+
+def disk_changes(vm: VirtualMachine, seen: DomainConfig, host: Host, *, grow: bool,
+                 say: Say, remark: Say) -> list[DomainChange]:
+    """Return the changes of the disks; `grow` where their files are to be grown by this patch.
+
+    A disk that is not declared is pulled out only if its file has a name that we gave it.
+    """
+    if "disks" not in vm.spec.model_fields_set:
+        return []
+    changes: list[DomainChange] = []
+    present = {disk.target: disk for disk in seen.disks}
+    for disk in vm.spec.disks:
+        found = present.pop(disk.name, None)
+        if found is None:
+            changes.append(AttachDisk(disk_wish(vm, disk, host)))
+            say(f"disk {disk.name} is missing")
+        elif found.size_bytes is None or found.size_bytes == disk.size_bytes:
+            continue
+        elif found.size_bytes > disk.size_bytes:
+            remark(f"{vm.name}'s disk {disk.name} has {render_size(found.size_bytes)} and"
+                   f" {render_size(disk.size_bytes)} is declared: disks never shrink;"
+                   " declare what it has")
+        elif grow:
+            changes.append(GrowDisk(disk.name, found.source, disk.size_bytes))
+            say(f"disk {disk.name} has {render_size(found.size_bytes)} and"
+                f" {render_size(disk.size_bytes)} is declared")
+    for target, extra in sorted(present.items()):
+        if extra.source.rpartition("/")[2].rpartition(".")[0] == f"{vm.name}-{target}":
+            changes.append(DetachDisk(target))
+            say(f"disk {target} is not declared (its file {extra.source} stays)")
+        else:
+            remark(f"{vm.name} has a disk {target} ({extra.source}) that is not declared:"
+                   " it is left alone; declare it, or detach it by hand")
+    return changes

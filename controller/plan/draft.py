@@ -1,0 +1,54 @@
+"""The draft: where the diffs put down what they find, before it is ordered and judged."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from controller.plan.actions import Action, Cause
+from controller.plan.plan import Remark
+from controller.plan.policy import Policy
+
+
+class Item(NamedTuple):
+    """An action, what must end well before it, and its rank among actions that are free to go."""
+
+    action: Action
+    after: tuple[str, ...]
+    rank: int
+
+
+class Stall(NamedTuple):
+    """Something that only a person can resolve."""
+
+    target: str
+    reason: str
+    sentence: str
+
+
+@dataclass(slots=True)
+class Draft:
+    """What one computation has found so far."""
+
+    items: list[Item] = field(default_factory=list)
+    remarks: list[Remark] = field(default_factory=list)
+    stalls: list[Stall] = field(default_factory=list)
+
+    def do(self, action: Action, after: tuple[str, ...] = (), rank: int = 0) -> str:
+        """Note an action and return its id."""
+        self.items.append(Item(action, after, rank))
+        return action.id
+
+    def remark(self, target: str, sentence: str, *, unknown: bool = False) -> None:
+        """Note something that is shown and not acted on."""
+        self.remarks.append(Remark(target, sentence, unknown))
+
+    def stall(self, target: str, reason: str, sentence: str) -> None:
+        """Note something that only a person can resolve; it is remarked on, too."""
+        self.stalls.append(Stall(target, reason, sentence))
+        self.remark(target, sentence)
+
+
+def cause_of(policy: Policy, *objects: str) -> Cause:
+    """Return whether the specs moved under any of `objects` (`Kind/name`) or the world did."""
+    if policy.applied_revision is None or not policy.changed.isdisjoint(objects):
+        return Cause.COMMIT
+    return Cause.DRIFT

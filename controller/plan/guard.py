@@ -1,0 +1,213 @@
+"""The gates: what each action may do now, and the number, the rule and the way out if it may not.
+
+Rule 1: gates only say no. The first that does speaks; a person's approval answers one gate alone,
+        the one about autonomy.
+Rule 2: every refusal is a sentence with its number, and names what clears it.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from controller.model.document import RUNGS, Rung
+from controller.model.facts import Known, Observed
+from controller.model.units import render_duration
+from controller.plan.actions import (
+    Action,
+    Cause,
+    CreateDisk,
+    DefineDomain,
+    RemoveDomain,
+    StartDomain,
+)
+from controller.plan.flight import Slots
+from controller.plan.instants import render_instant
+from controller.plan.plan import Plan, Ruling, Step, Verdict
+from controller.plan.scopes import granted, paused_by
+from controller.plan.standing import runs
+from controller.plan.survey import Survey, last_of
+
+ALLOWED: Final = Ruling(Verdict.ALLOWED)
+Gate = Callable[[Action, Survey], Ruling | None]
+
+
+def rule_all(steps: tuple[Step, ...], survey: Survey) -> tuple[Step, ...]:
+    """Return the steps with every gate's word on them."""
+    if not steps:
+        return ()
+    deletes = sum(isinstance(step.action, RemoveDomain) for step in steps)
+    storms = {site: sentence for site in sorted(survey.desired.sites)
+              if (sentence := storm(site, survey)) is not None}
+    slots = Slots(survey)
+    verdicts: dict[str, Verdict] = {}
+    ruled = []
+    for step in steps:
+        ruling = step.ruling if step.ruling.verdict is not Verdict.ALLOWED else (
+            judge(step.action, survey, storms, deletes)
+            or _held_back(step, verdicts) or slots.take(step.action) or ALLOWED)
+        verdicts[step.action.id] = ruling.verdict
+        ruled.append(step if ruling is step.ruling else Step(step.action, step.after, ruling))
+    return tuple(ruled)
+
+
+def judge(action: Action, survey: Survey, storms: dict[str, str], deletes: int) -> Ruling | None:
+    """Return the first gate's no to `action`; None when all of them let it pass."""
+    for gate in (suspended, fact_age):
+        ruling = gate(action, survey)
+        if ruling is not None:
+            return ruling
+    if action.rung.height > Rung.NETWORK.height:
+        for site in dict.fromkeys(survey.site_of(node) for node in action.nodes):
+            if site in storms:
+                return Ruling(Verdict.REFUSED, "storm", storms[site],
+                              f"it clears when the hosts of {site} answer again")
+    ceiling = survey.desired.estate.spec.limits.deletes
+    if isinstance(action, RemoveDomain) and deletes > ceiling:
+        return Ruling(
+            Verdict.REFUSED, "delete-ceiling",
+            f"this plan would delete {deletes} VMs and the ceiling is {ceiling}: none is deleted",
+            "raise `limits.deletes` in the Estate")
+    return quarantined(action, survey) or outside_windows(action, survey) or beyond(action, survey)
+
+
+def suspended(action: Action, survey: Survey) -> Ruling | None:
+    """Refuse what stands in a scope that somebody paused."""
+    pause = paused_by(action.target, action.nodes, survey)
+    if pause is None:
+        return None
+    return Ruling(
+        Verdict.REFUSED, "suspended",
+        f"{pause.target} is suspended by {pause.by} until {render_instant(pause.until_at)}:"
+        f" {pause.why}", f"hotsite resume {pause.target}")
+
+
+def fact_age(action: Action, survey: Survey) -> Ruling | None:
+    """Refuse what would be decided on facts that are old or missing."""
+    limit_s = survey.desired.estate.spec.limits.fact_age_s
+    for node in action.nodes:
+        fact = survey.observed.nodes.get(node)
+        if not isinstance(fact, Known):
+            return Ruling(Verdict.REFUSED, "fact-age", f"{node} does not answer",
+                          f"it clears when {node} answers")
+        age_s = survey.now_s - fact.observed_at
+        if age_s > limit_s:
+            return Ruling(Verdict.REFUSED, "fact-age",
+                          f"what is known of {node} is {render_duration(age_s)} old and"
+                          f" {render_duration(limit_s)} is the limit",
+                          f"it clears when {node} answers")
+    return None
+
+
+def storm(site: str, survey: Survey) -> str | None:
+    """Return why nothing is healed at `site`, when more of its hosts are unwell than may be.
+
+    One silent host is never a storm, however few hosts the site has.
+    """
+    hosts = [host for host in survey.hosts_of_site.get(site, ()) if host not in survey.lost]
+    unwell = [host for host in hosts if host in survey.blind]
+    share = survey.desired.estate.spec.limits.storm_share
+    if len(unwell) < 2 or len(unwell) <= share * len(hosts):
+        return None
+    return (f"{len(unwell)} of the {len(hosts)} hosts of {site} do not answer"
+            f" ({len(unwell) / len(hosts):.0%}, the limit is {share:.0%}): the fault may be on our"
+            " side, so nothing but its network is healed there")
+
+
+def quarantined(action: Action, survey: Survey) -> Ruling | None:
+    """Refuse to repair again what has been repaired too often in a short time."""
+    repairs = survey.policy.repairs.get(action.target, ())
+    limits = survey.desired.estate.spec.limits
+    count = limits.quarantine_repairs
+    if action.cause is not Cause.DRIFT or len(repairs) < count:
+        return None
+    if survey.now_s - repairs[-1] >= limits.quarantine_for_s:
+        return None
+    if not any(last - first <= limits.quarantine_within_s
+               for first, last in zip(repairs, repairs[count - 1:], strict=False)):
+        return None
+    out_at = repairs[-1] + limits.quarantine_for_s
+    return Ruling(
+        Verdict.REFUSED, "quarantine",
+        f"{action.target} was repaired {count} times within"
+        f" {render_duration(limits.quarantine_within_s)} and does not stay well: it is left alone"
+        f" until {render_instant(out_at)}",
+        "find out what breaks it; a new commit that changes it is let through")
+
+
+def outside_windows(action: Action, survey: Survey) -> Ruling | None:
+    """Refuse what a closed window does not allow or an open one denies; deny wins."""
+    speaking = [window for window in survey.policy.windows
+                if action.rung.height >= window.above.height]
+    denying = [window for window in speaking if window.effect == "deny" and window.open]
+    allowing = [window for window in speaking if window.effect == "allow"]
+    if denying:
+        window = denying[0]
+        return Ruling(Verdict.REFUSED, "window", f"window {window.name} denies {action.rung} and"
+                      " higher now", _when(window.changes_at))
+    if allowing and not any(window.open for window in allowing):
+        names = ", ".join(window.name for window in allowing)
+        instants = [window.changes_at for window in allowing if window.changes_at is not None]
+        return Ruling(Verdict.REFUSED, "window", f"{action.rung} is allowed only in window {names},"
+                      " which is closed now", _when(min(instants, default=None)))
+    return None
+
+
+def _when(at: float | None) -> str:
+    return "edit the Estate's windows" if at is None else f"it clears at {render_instant(at)}"
+
+
+def beyond(action: Action, survey: Survey) -> Ruling | None:
+    """Ask a person about what is above the rung that the nearest scope grants."""
+    scope, rung = granted(action.target, action.nodes, survey.desired)
+    if action.rung.height <= rung.height:
+        return None
+    for approval in survey.policy.approvals:
+        if (approval.action_id == action.id and approval.revision == survey.desired.revision
+                and approval.expires_at > survey.now_s):
+            return None
+    return Ruling(Verdict.NEEDS_APPROVAL, "autonomy",
+                  f"{action.rung} is beyond {rung}, which {scope} grants",
+                  f"hotsite approve {action.id}")
+
+
+def _held_back(step: Step, verdicts: dict[str, Verdict]) -> Ruling | None:
+    for name in step.after:
+        if verdicts.get(name) in {Verdict.REFUSED, Verdict.NEEDS_APPROVAL}:
+            return Ruling(Verdict.WAITING, "order", f"{name} comes first and is"
+                          f" {'refused' if verdicts[name] is Verdict.REFUSED else verdicts[name]}",
+                          f"whatever clears {name}")
+    return None
+
+
+def assert_lawful(plan: Plan, observed: Observed) -> None:
+    """Hold the laws against a finished plan, whatever made it.
+
+    Errors: AssertionError naming the law, the VM and the host.
+    """
+    begun: dict[str, str] = {}
+    for step in plan.steps:
+        action = step.action
+        assert action.rung in RUNGS
+        for node in action.nodes:
+            assert isinstance(observed.nodes.get(node), Known), (
+                f"unknown is never absent: {action.id} would act on {node}, which does not answer")
+        if isinstance(action, StartDomain | DefineDomain | CreateDisk):
+            _one_copy(action, observed, begun)
+
+
+def _one_copy(action: StartDomain | DefineDomain | CreateDisk, observed: Observed,
+              begun: dict[str, str]) -> None:
+    name = action.target.partition("/")[2]
+    other = begun.setdefault(name, action.node)
+    assert other == action.node, (
+        f"never two running copies: {name} would be begun on {other} and on {action.node}")
+    if isinstance(action, CreateDisk):
+        return
+    for host, fact in observed.nodes.items():
+        if host == action.node:
+            continue
+        node = last_of(fact)
+        domains = None if node is None else last_of(node.domains)
+        domain = None if domains is None else domains.get(name)
+        assert domain is None or not runs(domain), (
+            f"never two running copies: {action.id}, but {name} is {domain.state} on {host},"
+            f" as far as {host} could be seen")

@@ -1,0 +1,113 @@
+"""Hosts: the bridge with its uplinks, the pools, and what is said about hosts that are silent."""
+
+from controller.model.facts import Absent, BridgeFacts
+from controller.model.host import Host, PoolSpec
+from controller.plan.actions import CreatePool, SetPortVlan
+from controller.plan.draft import Draft, cause_of
+from controller.plan.network import render_vlans
+from controller.plan.survey import Survey
+from controller.plan.trunk import Trunk, diff_bridge
+
+NAMES_SHOWN = 8
+
+
+def diff_host(host: Host, survey: Survey, draft: Draft) -> None:
+    """Note what differs on one host apart from its VMs."""
+    name = host.name
+    if name in survey.lost:
+        return
+    if name in survey.blind:
+        draft.remark(f"Host/{name}", silent_sentence(name, survey), unknown=True)
+    if name not in survey.nodes:
+        return
+    _diff_network(host, survey, draft)
+    _diff_pools(host, survey, draft)
+
+
+def silent_sentence(name: str, survey: Survey) -> str:
+    """Return what is said of a host whose VMs cannot be seen."""
+    blind = survey.blind[name]
+    what = f"{name} {survey.silence(name)}" if name not in survey.nodes else (
+        f"libvirt on {name} does not answer ({blind.why})")
+    if blind.domains is None:
+        return (f"{what} and was never seen: nothing is created anywhere that it might hold;"
+                " bring it back, or remove it from the specs")
+    running = sorted(vm for vm, domain in blind.domains.items() if domain.state.active)
+    shown = ", ".join(running[:NAMES_SHOWN])
+    if len(running) > NAMES_SHOWN:
+        shown += f" and {len(running) - NAMES_SHOWN} more"
+    seen = f"last seen with {shown} running" if running else "last seen with no VM running"
+    return f"{what} ({seen}): nothing is done about its VMs"
+
+
+def _diff_network(host: Host, survey: Survey, draft: Draft) -> None:
+    name, spec = host.name, host.spec
+    node = survey.nodes[name]
+    target = f"Host/{name}"
+    if spec.driver != "openvswitch":
+        return
+    bridges = survey.bridges(name)
+    if bridges is None:
+        draft.remark(target, f"the bridges of {name} could not be seen: nothing is changed there",
+                     unknown=True)
+        return
+    if isinstance(node.bridges, Absent):
+        draft.stall(target, "NoOpenVswitch",
+                    f"Open vSwitch is not installed on {name}: install it, or declare"
+                    " `driver: linuxbridge`")
+        return
+    vlans = survey.site_vlans.get(spec.site, ())
+    diff_bridge(target, name, spec.bridge, tuple(Trunk(port, vlans) for port in spec.uplinks),
+                rstp=False, bridges=bridges, draft=draft,
+                cause=cause_of(survey.policy, target, *survey.networks_at(spec.site)))
+    if spec.bridge in bridges:
+        _diff_guest_ports(name, bridges[spec.bridge], survey, draft)
+
+
+def _diff_guest_ports(name: str, bridge: BridgeFacts, survey: Survey, draft: Draft) -> None:
+    card_of = survey.card_of
+    for port in bridge.ports.values():
+        card = card_of.get(port.attached_mac) if port.attached_mac else None
+        if card is None or (port.tag == card.vlan and port.vlan_mode in {None, "access"}):
+            continue
+        if not survey.xml_vlan_is(name, card):
+            continue  # the domain's own XML is wrong: patching it retags the port as well
+        draft.do(SetPortVlan(
+            target=f"VirtualMachine/{card.vm}", node=name, bridge=bridge.name, port=port.name,
+            mac=card.mac, vlan=card.vlan, was=port.tag,
+            cause=cause_of(survey.policy, f"VirtualMachine/{card.vm}", f"Network/{card.network}"),
+            reason=f"{port.name} of {name} is on {_vlan(port.tag, port.vlan_mode)}; {card.vm}'s"
+                   f" card {card.mac} belongs on VLAN {card.vlan} ({card.network})"))
+
+
+def _vlan(tag: int | None, mode: str | None) -> str:
+    if mode not in {None, "access"}:
+        return f"VLAN {tag} in mode {mode}"
+    return "no VLAN" if tag is None else f"VLAN {render_vlans((tag,))}"
+
+
+def _diff_pools(host: Host, survey: Survey, draft: Draft) -> None:
+    pools = survey.pools(host.name)
+    if pools is None or isinstance(survey.nodes[host.name].pools, Absent):
+        return
+    for wanted in host.spec.pools:
+        seen = pools.get(wanted.name)
+        if seen is not None and seen.active and seen.path == wanted.path:
+            continue
+        target = f"Host/{host.name}"
+        if seen is not None and seen.path != wanted.path:
+            draft.stall(target, "PoolElsewhere",
+                        f"pool {wanted.name} of {host.name} lies at {seen.path} and {wanted.path}"
+                        " is declared: pools are never moved by themselves; declare where it lies,"
+                        " or move it by hand")
+            continue
+        draft.do(CreatePool(
+            target=target, node=host.name, pool=wanted.name, path=wanted.path,
+            cause=cause_of(survey.policy, target),
+            reason=f"pool {wanted.name} of {host.name} " + (
+                "is not started" if seen is not None else "is declared and does not exist")))
+
+
+def pool_of(host: Host, name: str) -> PoolSpec | None:
+    """Return the declared pool `name` of `host`."""
+    return next((pool for pool in host.spec.pools if pool.name == name), None)

@@ -1,0 +1,48 @@
+"""Networks: which VLANs every site and every inter-site link must let pass."""
+
+from collections.abc import Iterable, Mapping
+
+from controller.model.desired import Desired
+
+NOTHING_PASSES = (0,)
+"""An empty trunk list means `all` to Open vSwitch; VLAN 0 alone lets no tagged frame pass."""
+
+
+def site_vlans(desired: Desired) -> dict[str, tuple[int, ...]]:
+    """Return, by site, the VLANs that each of its hosts carries, sorted."""
+    found: dict[str, set[int]] = {site: set() for site in desired.sites}
+    for network in desired.networks.values():
+        for site in network.spec.sites:
+            found.setdefault(site, set()).add(network.spec.vlan)
+    return {site: tuple(sorted(vlans)) for site, vlans in found.items()}
+
+
+def link_vlans(desired: Desired) -> dict[str, tuple[int, ...]]:
+    """Return, by inter-site link, the VLANs of the networks that span both of its ends, sorted."""
+    found: dict[str, tuple[int, ...]] = {}
+    for name, link in desired.inter_site_links.items():
+        ends = set(link.spec.between)
+        found[name] = tuple(sorted(network.spec.vlan for network in desired.networks.values()
+                                   if ends <= set(network.spec.sites)))
+    return found
+
+
+def name_of_vlan(desired: Desired) -> Mapping[int, str]:
+    """Return the network of each VLAN."""
+    return {network.spec.vlan: name for name, network in sorted(desired.networks.items())}
+
+
+def render_vlans(vlans: Iterable[int]) -> str:
+    """Return VLAN ids as people write them: `100-103, 200`, or `no VLAN`."""
+    numbers = sorted(set(vlans) - {0})
+    parts: list[str] = []
+    first = 0
+    while first < len(numbers):
+        last = first
+        while last + 1 < len(numbers) and numbers[last + 1] == numbers[last] + 1:
+            last += 1
+        one, other = numbers[first], numbers[last]
+        parts.append(str(one) if first == last else
+                     f"{one}, {other}" if last == first + 1 else f"{one}-{other}")
+        first = last + 1
+    return ", ".join(parts) or "no VLAN"

@@ -1,0 +1,191 @@
+"""Room: the estate as placement sees it, and who has to leave before another may come."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from controller.model.facts import Absent
+from controller.model.host import Host
+from controller.model.virtual_machine import Power, VirtualMachine
+from controller.plan.actions import MigrateDomain, StartDomain
+from controller.plan.domain import disk_file
+from controller.plan.draft import Draft, Item
+from controller.plan.placement import Limits, Placement, PlaceHost, PlaceMachine, place
+from controller.plan.standing import Stand, Standing, runs
+from controller.plan.survey import Survey
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where every VM belongs, with reasons; `settled` VMs need no further look."""
+
+    goals: Mapping[str, str]
+    why: Mapping[str, str]
+    settled: frozenset[str]
+    placement: Placement
+    hosts: Mapping[str, PlaceHost]
+    machines: Mapping[str, PlaceMachine]
+
+
+class Seat(NamedTuple):
+    """What placement is told of one VM, and where it is."""
+
+    machine: PlaceMachine
+    host: str | None
+
+
+def lay_out(stands: Mapping[str, Stand], survey: Survey, draft: Draft) -> Layout:
+    """Return where every VM belongs, and note those for which there is no place."""
+    hosts = {name: place_host(host, survey) for name, host in survey.desired.hosts.items()}
+    sites_of = _allowed_sites(survey)
+    files: Mapping[tuple[str, str], tuple[str, ...]] | None = None
+    machines: dict[str, PlaceMachine] = {}
+    current: dict[str, str] = {}
+    settled: set[str] = set()
+    for name, vm in survey.desired.virtual_machines.items():
+        homes: tuple[str, ...] = ()
+        if stands[name].standing is Standing.NOWHERE:
+            files = _files(survey) if files is None else files
+            homes = _homes(vm, files)
+            if len(homes) > 1:
+                settled.add(name)
+                draft.stall(f"VirtualMachine/{name}", "SeveralCopies",
+                            f"{name} is defined nowhere, and files of its disks lie on"
+                            f" {' and '.join(homes)}: move the old ones away by hand")
+                continue
+        seat = _seat(vm, stands[name], sites_of, homes, survey)
+        if seat is None:
+            continue
+        machines[name] = seat.machine
+        if seat.host is not None:
+            current[name] = seat.host
+    placement = place(hosts.values(), machines.values(), current,
+                      Limits(survey.desired.estate.spec.limits.cpu_ratio))
+    why = {move.machine: move.why for move in placement.moves}
+    why |= {unplaced.machine: unplaced.sentence for unplaced in placement.unplaced}
+    for name, sentence in placement.unplaced:
+        if name in current:
+            draft.remark(f"VirtualMachine/{name}", f"{name} should leave {current[name]}"
+                         f" and has nowhere to go: {sentence}")
+    return Layout(placement.assignments, why, frozenset(settled), placement, hosts, machines)
+
+
+def place_host(host: Host, survey: Survey) -> PlaceHost:
+    """Return a host as placement sees it; memory of guests that are not declared is taken off."""
+    name, spec = host.name, host.spec
+    hardware = survey.hardware(name)
+    declared = survey.desired.virtual_machines
+    here = survey.domains.get(name)
+    if here is None:
+        here = survey.blind[name].domains or {} if name in survey.blind else {}
+    foreign = sum(domain.live.memory_bytes for vm, domain in here.items()
+                  if vm not in declared and domain.live is not None)
+    node = survey.nodes.get(name)
+    sees = node is not None and name in survey.domains and not isinstance(node.domains, Absent)
+    return PlaceHost(
+        name, spec.site,
+        0 if hardware is None else hardware.memory_bytes - spec.reserve.memory_bytes - foreign,
+        0 if hardware is None else hardware.cpus,
+        accepts=sees and hardware is not None and not spec.maintenance,
+        drains=spec.maintenance and sees, offers=frozenset(pool.name for pool in spec.pools))
+
+
+def _allowed_sites(survey: Survey) -> Mapping[str, frozenset[str]]:
+    """Return the sites of each network."""
+    return {name: frozenset(network.spec.sites)
+            for name, network in survey.desired.networks.items()}
+
+
+def _seat(vm: VirtualMachine, stand: Stand, sites_of: Mapping[str, frozenset[str]],
+          homes: tuple[str, ...], survey: Survey) -> Seat | None:
+    spec, name = vm.spec, vm.metadata.name
+    where = spec.placement
+    standing = stand.standing
+    counts = spec.power is Power.ON or (
+        stand.domain is not None and runs(stand.domain))
+    host = stand.host
+    if standing is Standing.HIDDEN:
+        ghosts = survey.ghosts.get(name)
+        if not ghosts:
+            return None
+        host = ghosts[0].host
+    elif standing in {Standing.DOUBLE, Standing.SPLIT}:
+        return None
+    elif homes:
+        host = homes[0]
+    running = standing is Standing.RUNNING
+    fixed = standing in {Standing.HIDDEN, Standing.MOVING} or (
+        running and (stand.domain is None or stand.domain.state != "running"
+                     or spec.power is Power.OFF))
+    return Seat(PlaceMachine(
+        name, spec.memory_bytes if counts else 0, spec.cpus if counts else 0,
+        (where.site,) if where.site is not None else _sites(vm, sites_of, survey),
+        where.host, where.anti_affinity if counts else (),
+        tuple(disk.pool for disk in spec.disks),
+        fixed, not running and host is not None), host)
+
+
+def _sites(vm: VirtualMachine, sites_of: Mapping[str, frozenset[str]],
+           survey: Survey) -> tuple[str, ...]:
+    """Return the sites that all of a VM's networks reach; empty where that is every site."""
+    count = len(survey.desired.sites)
+    narrow = [sites_of[nic.network] for nic in vm.spec.nics if len(sites_of[nic.network]) < count]
+    if not narrow:
+        return ()
+    return tuple(sorted(frozenset.intersection(*narrow)))
+
+
+def _files(survey: Survey) -> dict[tuple[str, str], tuple[str, ...]]:
+    found: dict[tuple[str, str], tuple[str, ...]] = {}
+    for host in sorted(survey.domains):
+        for pool, facts in (survey.pools(host) or {}).items():
+            for file in facts.volumes:
+                found[pool, file] = (*found.get((pool, file), ()), host)
+    return found
+
+
+def _homes(vm: VirtualMachine, files: Mapping[tuple[str, str], tuple[str, ...]]) -> tuple[str, ...]:
+    return tuple(sorted({host for disk in vm.spec.disks
+                         for host in files.get((disk.pool, disk_file(vm.name, disk)), ())}))
+
+
+def queue_for_room(layout: Layout, survey: Survey, draft: Draft) -> None:
+    """Let every start and arrival that does not fit now wait for those that leave its host."""
+    comers = [(index, item) for index, item in enumerate(draft.items)
+              if isinstance(item.action, StartDomain | MigrateDomain)]
+    if not comers:
+        return
+    leaving: dict[str, list[str]] = {}
+    for _, item in comers:
+        if isinstance(item.action, MigrateDomain):
+            leaving.setdefault(item.action.node, []).append(item.action.id)
+    free = _free_now(layout, survey)
+    refused: set[int] = set()
+    for index, item in sorted(comers, key=lambda comer: comer[1].action.id):
+        action = item.action
+        host = action.to if isinstance(action, MigrateDomain) else action.node
+        name = action.target.partition("/")[2]
+        free[host] -= layout.machines[name].memory_bytes
+        if free[host] >= 0:
+            continue
+        first = tuple(one for one in sorted(leaving.get(host, ()))
+                      if not one.startswith(f"migrate:{action.target}@"))
+        if first:
+            draft.items[index] = Item(action, (*item.after, *first), item.rank)
+        elif isinstance(action, StartDomain):
+            refused.add(index)
+            free[host] += layout.machines[name].memory_bytes
+            draft.remark(action.target, f"{name} is not started on {host}: the memory of {host} is"
+                         " full; move or shut down another VM there, or move its disks")
+    if refused:
+        draft.items[:] = [item for index, item in enumerate(draft.items) if index not in refused]
+
+
+def _free_now(layout: Layout, survey: Survey) -> dict[str, int]:
+    free = {name: host.memory_bytes for name, host in layout.hosts.items()}
+    for name, seen in survey.sightings.items():
+        machine = layout.machines.get(name)
+        for host, domain in seen:
+            if machine is not None and domain.state.active:
+                free[host] -= machine.memory_bytes
+    return free

@@ -1,0 +1,222 @@
+"""The survey: who stands where, indexed once so that every diff only looks things up.
+
+Rule 1: unknown is never absent. A host whose libvirt did not answer is `blind`, with what it held
+when last seen; it never looks like a host without VMs.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
+
+from controller.model.desired import Desired
+from controller.model.facts import (
+    Absent,
+    BridgeFacts,
+    DomainFacts,
+    Fact,
+    Hardware,
+    Known,
+    NodeFacts,
+    Observed,
+    PoolFacts,
+    Unknown,
+)
+from controller.model.units import render_duration
+from controller.plan.network import link_vlans, site_vlans
+from controller.plan.policy import Policy
+
+V = TypeVar("V")
+
+NEVER_ASKED: Unknown[NodeFacts] = Unknown("it has never been asked", 0.0)
+
+
+class Sighting(NamedTuple):
+    """A domain seen on a host."""
+
+    host: str
+    domain: DomainFacts
+
+
+class Card(NamedTuple):
+    """A declared network card."""
+
+    vm: str
+    mac: str
+    network: str
+    vlan: int
+
+
+class Blind(NamedTuple):
+    """A host whose domains cannot be seen now; `domains` is what was seen last, if ever."""
+
+    why: str
+    since_at: float
+    domains: Mapping[str, DomainFacts] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """Specs, facts and circumstances of one decision, with the indexes over them."""
+
+    desired: Desired
+    observed: Observed
+    policy: Policy
+    now_s: float
+    nodes: Mapping[str, NodeFacts]
+    """Declared nodes that answered."""
+    domains: Mapping[str, Mapping[str, DomainFacts]]
+    """By declared host whose libvirt answered."""
+    blind: Mapping[str, Blind]
+    """Declared hosts whose libvirt did not answer."""
+    lost: frozenset[str]
+    """Nodes that a what-if takes as gone."""
+    sightings: Mapping[str, tuple[Sighting, ...]]
+    """By domain name, on hosts that answered, sorted by host."""
+    ghosts: Mapping[str, tuple[Sighting, ...]]
+    """By domain name, on blind hosts when they were last seen, sorted by host."""
+    ruins: Mapping[str, tuple[Sighting, ...]]
+    """By domain name, on hosts that a what-if takes as lost."""
+    site_vlans: Mapping[str, tuple[int, ...]]
+    link_vlans: Mapping[str, tuple[int, ...]]
+    vlan_of: Mapping[str, int]
+    hosts_of_site: Mapping[str, tuple[str, ...]]
+    networks_of_site: Mapping[str, tuple[str, ...]]
+    """`Network/name` of each network of a site."""
+    card_of: Mapping[str, Card]
+    """By MAC."""
+
+    def pools(self, host: str) -> Mapping[str, PoolFacts] | None:
+        """Return the pools of `host`; None when they cannot be seen."""
+        node = self.nodes.get(host)
+        return value_of(node.pools) if node else None
+
+    def bridges(self, name: str) -> Mapping[str, BridgeFacts] | None:
+        """Return the bridges of node `name`; None when they cannot be seen."""
+        node = self.nodes.get(name)
+        return value_of(node.bridges) if node else None
+
+    def hardware(self, host: str) -> Hardware | None:
+        """Return what `host` is made of, from its last facts when it is silent; None if never seen.
+        """
+        fact = self.observed.nodes.get(host, NEVER_ASKED)
+        node = last_of(fact)
+        return None if node is None else last_of(node.hardware)
+
+    def networks_at(self, site: str) -> tuple[str, ...]:
+        """Return `Network/name` of each network of `site`."""
+        return self.networks_of_site.get(site, ())
+
+    def xml_vlan_is(self, host: str, card: Card) -> bool:
+        """Return whether the running domain's XML on `host` already has the card's VLAN."""
+        domain = self.domains.get(host, {}).get(card.vm)
+        if domain is None or domain.live is None:
+            return False
+        return any(nic.mac == card.mac and nic.vlan == card.vlan for nic in domain.live.nics)
+
+    def site_of(self, node: str) -> str:
+        """Return the site of a declared node."""
+        found = self.desired.hosts.get(node) or self.desired.switches[node]
+        return found.spec.site
+
+    def silence(self, host: str) -> str:
+        """Return how long and why `host` cannot be seen: `has not answered for 3m10s`."""
+        blind = self.blind[host]
+        if blind.since_at <= 0:
+            return f"could not be seen yet ({blind.why})"
+        return f"has not answered for {render_duration(self.now_s - blind.since_at)}"
+
+
+def value_of(fact: Fact[Mapping[str, V]]) -> Mapping[str, V] | None:
+    """Return what a fact holds: nothing at all when absent, None when unknown."""
+    if isinstance(fact, Known):
+        return fact.value
+    return {} if isinstance(fact, Absent) else None
+
+
+def last_of(fact: Fact[V]) -> V | None:
+    """Return what a fact holds or held when last seen; None when it was never seen."""
+    if isinstance(fact, Known):
+        return fact.value
+    return fact.last if isinstance(fact, Unknown) else None
+
+
+def survey(desired: Desired, observed: Observed, policy: Policy, now_s: float) -> Survey:
+    """Return the indexes over everything a decision looks at."""
+    lost = lost_nodes(desired, policy.assumed_down)
+    nodes: dict[str, NodeFacts] = {}
+    for name in sorted([*desired.hosts, *desired.switches]):
+        fact = observed.nodes.get(name, NEVER_ASKED)
+        if isinstance(fact, Known) and name not in lost:
+            nodes[name] = fact.value
+    domains, blind = _domains(desired, observed, lost)
+    remembered = {host: seen.domains or {} for host, seen in blind.items()}
+    ruined = {host: _last_domains(observed.nodes.get(host, NEVER_ASKED)) or {}
+              for host in sorted(lost) if host in desired.hosts}
+    hosts_of_site: dict[str, list[str]] = {site: [] for site in desired.sites}
+    for name in sorted(desired.hosts):
+        hosts_of_site.setdefault(desired.hosts[name].spec.site, []).append(name)
+    return Survey(
+        desired, observed, policy, now_s, nodes, domains, blind, lost,
+        _by_name(domains), _by_name(remembered), _by_name(ruined),
+        site_vlans(desired), link_vlans(desired),
+        {name: network.spec.vlan for name, network in desired.networks.items()},
+        {site: tuple(names) for site, names in hosts_of_site.items()},
+        _networks_of_site(desired), _cards(desired))
+
+
+def _networks_of_site(desired: Desired) -> dict[str, tuple[str, ...]]:
+    found: dict[str, list[str]] = {}
+    for name in sorted(desired.networks):
+        for site in desired.networks[name].spec.sites:
+            found.setdefault(site, []).append(f"Network/{name}")
+    return {site: tuple(names) for site, names in found.items()}
+
+
+def _cards(desired: Desired) -> dict[str, Card]:
+    vlan_of = {name: network.spec.vlan for name, network in desired.networks.items()}
+    return {nic.mac: Card(name, nic.mac, nic.network, vlan_of[nic.network])
+            for name, vm in desired.virtual_machines.items() for nic in vm.spec.nics}
+
+
+def lost_nodes(desired: Desired, assumed_down: frozenset[str]) -> frozenset[str]:
+    """Return the nodes that a what-if takes as gone."""
+    if not assumed_down:
+        return frozenset()
+    sites = {f"Host/{name}": host.spec.site for name, host in desired.hosts.items()}
+    sites |= {f"Switch/{name}": switch.spec.site for name, switch in desired.switches.items()}
+    return frozenset(target.partition("/")[2] for target, site in sites.items()
+                     if target in assumed_down or f"Site/{site}" in assumed_down)
+
+
+def _domains(desired: Desired, observed: Observed, lost: frozenset[str]) -> tuple[
+        dict[str, Mapping[str, DomainFacts]], dict[str, Blind]]:
+    seen: dict[str, Mapping[str, DomainFacts]] = {}
+    blind: dict[str, Blind] = {}
+    for host in sorted(desired.hosts):
+        fact = observed.nodes.get(host, NEVER_ASKED)
+        if host in lost:
+            continue
+        inner: Fact[Mapping[str, DomainFacts]] | Unknown[NodeFacts]
+        inner = fact.value.domains if isinstance(fact, Known) else (
+            fact if isinstance(fact, Unknown) else NEVER_ASKED)
+        if isinstance(inner, Unknown):
+            blind[host] = Blind(inner.reason, inner.since_at, _last_domains(fact))
+        else:
+            seen[host] = value_of(inner) or {}
+    return seen, blind
+
+
+def _last_domains(fact: Fact[NodeFacts]) -> Mapping[str, DomainFacts] | None:
+    node = last_of(fact)
+    return None if node is None else last_of(node.domains)
+
+
+def _by_name(domains: Mapping[str, Mapping[str, DomainFacts]]) -> dict[
+        str, tuple[Sighting, ...]]:
+    found: dict[str, tuple[Sighting, ...]] = {}
+    for host, here in domains.items():
+        for name, domain in here.items():
+            sighting = Sighting(host, domain)
+            before = found.get(name)
+            found[name] = (sighting,) if before is None else (*before, sighting)
+    return found

@@ -1,0 +1,49 @@
+"""Switches: trunk ports towards hosts and over the inter-site links."""
+
+from controller.model.facts import Absent
+from controller.model.switch import Switch, SwitchPortSpec
+from controller.model.units import render_duration
+from controller.plan.draft import Draft, cause_of
+from controller.plan.survey import NEVER_ASKED, Survey
+from controller.plan.trunk import Trunk, diff_bridge
+
+
+def diff_switch(switch: Switch, survey: Survey, draft: Draft) -> None:
+    """Note what differs on one switch."""
+    name, spec = switch.name, switch.spec
+    target = f"Switch/{name}"
+    if name in survey.lost or spec.driver != "openvswitch":
+        return
+    if name not in survey.nodes:
+        draft.remark(target, _silent_sentence(name, survey), unknown=True)
+        return
+    bridges = survey.bridges(name)
+    if bridges is None:
+        draft.remark(target, f"the bridges of {name} could not be seen: nothing is changed there",
+                     unknown=True)
+        return
+    if isinstance(survey.nodes[name].bridges, Absent):
+        draft.stall(target, "NoOpenVswitch", f"Open vSwitch is not installed on {name}:"
+                    " install it, or take the switch out of the specs")
+        return
+    trunks = tuple(Trunk(port.name, port_vlans(port, survey)) for port in spec.ports)
+    links = tuple(f"InterSiteLink/{port.link.partition('/')[0]}"
+                  for port in spec.ports if port.link is not None)
+    diff_bridge(target, name, spec.bridge, trunks, rstp=bool(links), bridges=bridges, draft=draft,
+                cause=cause_of(survey.policy, target, *links, *survey.networks_at(spec.site)))
+
+
+def port_vlans(port: SwitchPortSpec, survey: Survey) -> tuple[int, ...]:
+    """Return the VLANs that a switch port must let pass."""
+    if port.link is not None:
+        return survey.link_vlans.get(port.link.partition("/")[0], ())
+    host = survey.desired.hosts.get(port.host or "")
+    return survey.site_vlans.get(host.spec.site, ()) if host is not None else ()
+
+
+def _silent_sentence(name: str, survey: Survey) -> str:
+    fact = survey.observed.nodes.get(name, NEVER_ASKED)
+    since_at = getattr(fact, "since_at", 0.0)
+    how = f"has not answered for {render_duration(survey.now_s - since_at)}" if since_at > 0 else (
+        f"could not be seen yet ({getattr(fact, 'reason', '')})")
+    return f"{name} {how}: its trunks are left as they are"
