@@ -37,76 +37,54 @@ class Silent(Exception):
 
 
 class Said:
-    """What one program said."""
+    """What one program said so far, and in `failure` what went wrong with it."""
 
-    def __init__(self) -> None:
-        self.out = bytearray()
-        self.err = bytearray()
-        self.status = None
-        self.failure = ""
+    def __init__(self, argv: tuple, picker: selectors.BaseSelector) -> None:
+        self.out, self.err, self.status, self.failure = bytearray(), bytearray(), None, ""
+        try:
+            self.process = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                env={**os.environ, "LC_ALL": "C"}, bufsize=0, start_new_session=True)
+        except OSError as error:
+            self.process, self.failure = None, f"cannot be run: {error.strerror}"
+            return
+        picker.register(self.process.stdout, selectors.EVENT_READ, (self, self.out))
+        picker.register(self.process.stderr, selectors.EVENT_READ, (self, self.err))
+
+    def end(self) -> None:
+        """Collect the exit status; what does not end by itself is killed and not waited for."""
+        if self.process is None:
+            return
+        try:
+            self.status = self.process.wait(0 if self.failure else 1)
+        except subprocess.TimeoutExpired:
+            self.failure = self.failure or "closed its output but did not end"
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.stdout.close()
+        self.process.stderr.close()
 
 
 def run_all(programs: dict) -> dict:
     """Run programs (name -> argv) at once and return what each said (name -> Said)."""
-    said = {name: Said() for name in programs}
-    running = {}
-    picker = selectors.DefaultSelector()
-    environment = {**os.environ, "LC_ALL": "C"}
-    for name, argv in programs.items():
-        try:
-            running[name] = process = subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                env=environment, bufsize=0, start_new_session=True)
-        except OSError as error:
-            said[name].failure = f"{argv[0]} cannot be run: {error.strerror}"
-            continue
-        picker.register(process.stdout, selectors.EVENT_READ, (name, said[name].out))
-        picker.register(process.stderr, selectors.EVENT_READ, (name, said[name].err))
-    listen(picker, running, said)
-    for name, process in running.items():
-        finish(process, said[name])
-    return said
-
-
-def listen(picker: selectors.BaseSelector, running: dict, said: dict) -> None:
-    """Collect what the running programs say until they are done or their time is up."""
     deadline = time.monotonic() + LIMIT_S
-    while picker.get_map():
-        ready = picker.select(max(0.0, deadline - time.monotonic()))
-        if not ready and time.monotonic() >= deadline:
-            for name, process in running.items():
-                if process.poll() is None:
-                    said[name].failure = f"did not answer within {LIMIT_S:g} s"
-            break
-        for key, _ in ready:
-            name, heard = key.data
-            data = os.read(key.fd, 1 << 16)
-            heard += data
-            if not data or len(heard) > LIMIT_BYTES:
-                picker.unregister(key.fileobj)
-            if len(heard) > LIMIT_BYTES:
-                said[name].failure = f"said more than {LIMIT_BYTES >> 20} MiB"
-                kill(running[name])
-    picker.close()
-
-
-def finish(process: subprocess.Popen, said: Said) -> None:
-    """Collect the exit status; what will not end is killed and not waited for."""
-    try:
-        said.status = process.wait(0 if said.failure else 1)
-    except subprocess.TimeoutExpired:
-        kill(process)
-        said.failure = said.failure or "closed its output but did not end"
-    process.stdout.close()
-    process.stderr.close()
-
-
-def kill(process: subprocess.Popen) -> None:
-    """Kill a program and its children."""
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
+    with selectors.DefaultSelector() as picker:
+        said = {name: Said(argv, picker) for name, argv in programs.items()}
+        while picker.get_map():
+            ready = picker.select(deadline - time.monotonic())
+            if not ready and time.monotonic() >= deadline:
+                for key in picker.get_map().values():
+                    key.data[0].failure = f"did not answer within {LIMIT_S:g} s"
+                break
+            for key, _ in ready:
+                program, heard = key.data
+                heard += (data := os.read(key.fd, 1 << 16))
+                if len(heard) > LIMIT_BYTES:
+                    program.failure = f"said more than {LIMIT_BYTES >> 20} MiB"
+                if not data or program.failure:
+                    picker.unregister(key.fileobj)
+    for program in said.values():
+        program.end()
+    return said
 
 
 def text_of(said: Said, daemon: str) -> str:

@@ -31,7 +31,7 @@ async def connecting(attempt: Callable[[], Awaitable[T]], limit_s: float) -> T:
 
     An attempt that took its whole time is not repeated: a silent host stays silent for a while.
     """
-    async def once() -> T:
+    async def _once() -> T:
         return await attempt()
 
     return await AsyncRetrying(
@@ -39,16 +39,16 @@ async def connecting(attempt: Callable[[], Awaitable[T]], limit_s: float) -> T:
         stop=stop_after_attempt(CONNECT_ATTEMPTS) | stop_after_delay(limit_s / 2),
         wait=wait_random_exponential(multiplier=0.1, max=1.0),
         reraise=True,
-    )(once)
+    )(_once)
 
 
 async def asking(attempt: Callable[[], Awaitable[T]]) -> T:
     """Return what `attempt` returns; a question whose line broke is asked once more."""
-    async def once() -> T:
+    async def _once() -> T:
         return await attempt()
 
     return await AsyncRetrying(
         retry=retry_if_exception_type(LineBroke),
         stop=stop_after_attempt(ASK_ATTEMPTS),
         reraise=True,
-    )(once)
+    )(_once)

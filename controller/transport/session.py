@@ -5,7 +5,7 @@ from collections import deque
 from typing import Final, Protocol
 
 from controller.errors import ActionError, OutcomeUnknown, Refused
-from controller.transport import helper
+from controller.transport import resident
 from controller.transport.base import Command, Reply
 from controller.transport.retry import LineBroke
 
@@ -170,7 +170,7 @@ class Lines(Session):
         """
         if self.waiting or self.unfinished:
             raise OutcomeUnknown(f"{node} answered without being asked")
-        self.write(helper.render_question(question), last=False)
+        self.write(resident.render_question(question), last=False)
         try:
             async with asyncio.timeout(timeout_s):
                 line = await self.next_line()

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 import asyncssh
 
 from controller.errors import ActionError, Refused, Unavailable
-from controller.transport import helper, retry
+from controller.transport import resident, retry
 from controller.transport.base import Command, Endpoint, Reply
 from controller.transport.credentials import check_private
 from controller.transport.retry import LineBroke
@@ -147,8 +147,8 @@ class SshTransport:
         """Ask once; anything but a whole answer ends the helper, so that no answer comes late."""
         session = line.helpers.pop(program, None)
         if session is None or session.ended.is_set():
-            session = await self._open(line, Lines, Command(helper.ARGV, timeout_s=timeout_s))
-            session.write(helper.render_program(program), last=False)
+            session = await self._open(line, Lines, Command(resident.ARGV, timeout_s=timeout_s))
+            session.write(resident.render_program(program), last=False)
         try:
             answer = await session.answer(line.endpoint.name, question, timeout_s)
             line.helpers[program] = session
