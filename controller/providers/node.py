@@ -1,4 +1,4 @@
-"""One node as hands see it: run a program there, and turn a refusal into an error with a sentence."""
+"""One node as hands see it: run a program there with plain words and no shell string."""
 
 from dataclasses import dataclass
 

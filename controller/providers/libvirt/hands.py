@@ -5,22 +5,43 @@ from typing import Any, ClassVar, Final
 
 from controller.plan.actions import (
     Action,
+    CreateDisk,
+    CreatePool,
+    DefineDomain,
     DisableAutostart,
+    MigrateDomain,
+    ReconfigureDomain,
+    RemoveDomain,
     RestartDomain,
     ResumeDomain,
     ShutDownDomain,
     StartDomain,
+    UndefineDomain,
 )
-from controller.providers.libvirt import domain
+from controller.providers.libvirt import (
+    definition,
+    disk,
+    domain,
+    migration,
+    pool,
+    reconfigure,
+)
 from controller.providers.node import Node
 from controller.transport.base import Transport
 
 HANDS: Final[dict[type[Action], Callable[[Node, Any], Awaitable[str]]]] = {
+    CreatePool: pool.create_pool,
+    CreateDisk: disk.create_disk,
+    DefineDomain: definition.define,
     StartDomain: domain.start,
     ResumeDomain: domain.resume,
     ShutDownDomain: domain.shut_down,
     RestartDomain: domain.restart,
     DisableAutostart: domain.disable_autostart,
+    ReconfigureDomain: reconfigure.reconfigure,
+    MigrateDomain: migration.migrate,
+    UndefineDomain: definition.undefine,
+    RemoveDomain: definition.remove,
 }
 
 

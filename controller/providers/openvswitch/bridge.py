@@ -1,4 +1,4 @@
-"""Hands for bridges and their trunks: create one, plug an uplink in, let exactly some VLANs pass."""
+"""Hands for bridges and trunks: create one, plug an uplink in, let exactly some VLANs pass."""
 
 from typing import Final
 

@@ -1,0 +1,104 @@
+"""Room for the disks of a domain that is about to arrive by live migration.
+
+Rule 1: nothing that is there already is written to or deleted; what is stale is moved aside.
+"""
+
+import json
+import posixpath
+from dataclasses import dataclass, replace
+from typing import Final
+
+from controller.errors import ActionError, Refused
+from controller.plan.actions import MigrateDomain
+from controller.plan.wishes import DiskWish
+from controller.providers.libvirt.disk import find_image, make
+from controller.providers.libvirt.reconfigure import parse_capacity
+from controller.providers.libvirt.usage import Use, find_uses
+from controller.providers.libvirt.virsh import failure, virsh
+from controller.providers.node import Node, plain_command, script_command
+
+ASIDE: Final = """
+number=1
+while [ -e "$1.stale-$number" ]; do number=$((number + 1)); done
+ln -T -- "$1" "$1.stale-$number" && rm -- "$1" && printf '%s' "$1.stale-$number"
+"""
+DROP: Final = 'for path in "$@"; do rm -f -- "$path"; done'
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """How much is to be copied, and the files that were made for it."""
+
+    size_bytes: int
+    made: tuple[str, ...]
+
+
+async def make_room(node: Node, there: Node, action: MigrateDomain) -> Arrival:
+    """Make an empty disk at the destination for each of the domain's.
+
+    The sizes are those of the running disks, to the byte: a copy onto another size fails.
+    """
+    uses = await find_uses(there)
+    made: list[str] = []
+    total = 0
+    try:
+        for disk in action.disks:
+            text = await virsh(node, "domblkinfo", "--", action.domain, disk.target,
+                               failed=f"the size of {disk.target} of {action.domain} on"
+                                      f" {node.name} could not be read")
+            exact = replace(disk, size_bytes=parse_capacity(text), image_path=None)
+            total += exact.size_bytes
+            if await make_room_for(there, action.domain, exact, uses):
+                made.append(exact.path)
+    except ActionError:
+        await clear_away(there, Arrival(total, tuple(made)))
+        raise
+    return Arrival(total, tuple(made))
+
+
+async def make_room_for(there: Node, domain: str, disk: DiskWish, uses: tuple[Use, ...]) -> bool:
+    """Make one empty disk; return False when an earlier attempt left just that."""
+    failed = f"{domain} was not moved to {there.name}"
+    for use in uses:
+        if use.path == disk.path and use.domain != domain:
+            raise Refused(f"{failed}: {disk.path} is used there by {use.domain}")
+    found = await find_image(there, disk.path)
+    if found is not None:
+        same = (found.format, found.size_bytes) == (disk.format, disk.size_bytes)
+        if same and await is_empty(there, disk):
+            return False
+        if not posixpath.basename(disk.path).startswith(f"{domain}-{disk.target}."):
+            raise Refused(f"{failed}: {disk.path} is there already, and by its name it is not"
+                          f" {domain}'s: move it away by hand")
+        await put_aside(there, disk.path, failed)
+    await make(there, disk)
+    return True
+
+
+async def is_empty(there: Node, disk: DiskWish) -> bool:
+    """Return whether nothing was ever written to a disk."""
+    reply = await there.run(plain_command("qemu-img", "map", "-U", "-f", disk.format,
+                                          "--output=json", "--", disk.path))
+    return reply.exit_status == 0 and parse_empty(reply.stdout)
+
+
+def parse_empty(text: str) -> bool:
+    """Return whether `qemu-img map` shows an image without any data."""
+    return not any(extent["data"] for extent in json.loads(text))
+
+
+async def put_aside(there: Node, path: str, failed: str) -> None:
+    """Give a stale file another name, beside its own."""
+    reply = await there.run(script_command(ASIDE, path))
+    if reply.exit_status != 0:
+        raise failure(reply, f"{failed}: the stale {path} could not be put aside")
+
+
+async def clear_away(there: Node, arrival: Arrival) -> None:
+    """Delete the files that this very attempt made; they hold nothing that is not at the source."""
+    if not arrival.made:
+        return
+    reply = await there.run(script_command(DROP, *arrival.made))
+    if reply.exit_status != 0:
+        raise failure(reply, f"{', '.join(arrival.made)} on {there.name} could not be removed"
+                             " after a migration that did not happen")

@@ -1,0 +1,155 @@
+"""Hands for definitions: define, undefine, and remove a domain with its disks."""
+
+import posixpath
+from typing import Final
+
+from controller.errors import Refused
+from controller.plan.actions import DefineDomain, RemoveDomain, UndefineDomain
+from controller.plan.wishes import (
+    DomainChange,
+    DomainWish,
+    SetCpus,
+    SetMemory,
+    SetOwnership,
+    UpdateNic,
+)
+from controller.providers.libvirt.domain import switch_off
+from controller.providers.libvirt.domain_xml import (
+    Machine,
+    default_template,
+    parse_machine,
+    patch_domain,
+    render_domain,
+)
+from controller.providers.libvirt.facts import parse_ownership
+from controller.providers.libvirt.usage import find_uses
+from controller.providers.libvirt.virsh import (
+    OFF,
+    STDIN,
+    failure,
+    find_state,
+    find_xml,
+    virsh,
+    virsh_command,
+)
+from controller.providers.libvirt.xml import parse_xml
+from controller.providers.node import Node, script_command
+
+# whether the kernel helps: the device must open, its mere name proves nothing
+OPEN_KVM: Final = "exec 9<>/dev/kvm"
+# what libvirt keeps about a domain goes with it; its disks are not among that
+METADATA: Final = ("--managed-save", "--snapshots-metadata", "--checkpoints-metadata")
+DELETE: Final = """
+for path in "$@"; do
+    [ ! -e "$path" ] || [ -f "$path" ] || { echo "$path is no file" >&2; exit 1; }
+done
+rm -f -- "$@"
+"""
+DELETE_TIMEOUT_S: Final = 300.0
+
+
+async def define(node: Node, action: DefineDomain) -> str:
+    """Define a domain; one that runs without a definition gets the one it runs with."""
+    wish = action.wish
+    found = await find_xml(node, wish.name, inactive=True)
+    try:
+        if found is None:
+            template = wish.template or default_template(await find_machine(node))
+            text = render_domain(wish, template)
+        else:
+            text = redefinition(node, wish, found)
+    except ValueError as error:
+        raise Refused(f"{wish.name} was not defined on {node.name}: {error}") from error
+    if found is not None and await is_persistent(node, wish.name):
+        return f"{wish.name} is defined on {node.name} already"
+    await virsh(node, "define", STDIN, text=text,
+                failed=f"{wish.name} was not defined on {node.name}")
+    again = "" if found is None else " as it runs there: its definition had been lost"
+    return f"defined {wish.name} on {node.name}{again}"
+
+
+def redefinition(node: Node, wish: DomainWish, found: str) -> str:
+    """Return the definition of a domain from what it runs with.
+
+    Errors: Refused when it is another VM of the same name.
+    """
+    uuid = parse_xml(found).findtext("uuid", "")
+    if uuid != wish.uuid:
+        raise Refused(f"{node.name} has another domain {wish.name}, with uuid {uuid} instead of"
+                      f" {wish.uuid}: rename one of them")
+    nics: tuple[DomainChange, ...] = tuple(UpdateNic(nic) for nic in wish.nics)
+    return patch_domain(found, (SetMemory(wish.memory_bytes), SetCpus(wish.cpus),
+                                SetOwnership(wish.ownership), *nics))
+
+
+async def find_machine(node: Node) -> Machine:
+    """Return what the host can run."""
+    text = await virsh(node, "domcapabilities",
+                       failed=f"what {node.name} can run could not be read")
+    opened = await node.run(script_command(OPEN_KVM))
+    return parse_machine(text, kvm=opened.exit_status == 0)
+
+
+async def is_persistent(node: Node, domain: str) -> bool:
+    """Return whether a domain is defined, and not merely running."""
+    text = await virsh(node, "dominfo", "--", domain,
+                       failed=f"{domain} on {node.name} could not be read")
+    return any(line.split() == ["Persistent:", "yes"] for line in text.splitlines())
+
+
+async def undefine(node: Node, action: UndefineDomain) -> str:
+    """Forget a domain that is off; its disks and firmware variables stay."""
+    state = await find_state(node, action.domain)
+    if state is None:
+        return f"{node.name} does not know {action.domain} already"
+    if state not in OFF:
+        raise Refused(f"{action.domain} on {node.name} is {state}: only what is off is undefined")
+    await forget(node, action.domain, "--keep-nvram")
+    return f"{node.name} forgot {action.domain}; its disks are still there"
+
+
+async def forget(node: Node, domain: str, nvram: str) -> None:
+    """Undefine a domain."""
+    reply = await node.run(virsh_command("undefine", nvram, *METADATA, "--", domain))
+    if reply.exit_status != 0 and await find_state(node, domain) is not None:
+        raise failure(reply, f"{domain} is still defined on {node.name}")
+
+
+async def remove(node: Node, action: RemoveDomain) -> str:
+    """Shut a domain down, undefine it, and delete exactly the given files."""
+    await refuse_paths_in_use(node, action)
+    await refuse_without_permission(node, action.domain)
+    state = await find_state(node, action.domain)
+    if state is not None and state not in OFF:
+        await switch_off(node, action.domain, action.limit_s)
+    if await find_state(node, action.domain) is not None:
+        await forget(node, action.domain, "--nvram")
+    if action.disk_paths:
+        reply = await node.run(script_command(DELETE, *action.disk_paths,
+                                              timeout_s=DELETE_TIMEOUT_S))
+        if reply.exit_status != 0:
+            raise failure(reply, f"{action.domain} is gone from {node.name}, but not its disks")
+    disks = ", ".join(action.disk_paths) or "no disks"
+    return f"removed {action.domain} from {node.name} and deleted {disks}"
+
+
+async def refuse_without_permission(node: Node, domain: str) -> None:
+    """Refuse to remove a domain whose own mark does not allow it; one that is gone has none."""
+    text = await find_xml(node, domain, inactive=True)
+    mark = None if text is None else parse_ownership(parse_xml(text))
+    if text is not None and (mark is None or mark.deletion != "delete"):
+        raise Refused(f"{domain} was not removed from {node.name}: its last applied spec does not"
+                      " say `deletion: delete`")
+
+
+async def refuse_paths_in_use(node: Node, action: RemoveDomain) -> None:
+    """Refuse the whole removal when a file is not plainly this domain's own."""
+    for path in action.disk_paths:
+        if not path.startswith("/") or posixpath.normpath(path) != path:
+            raise Refused(f"{action.domain} was not removed from {node.name}: {path!r} is not a"
+                          " plain absolute path")
+    uses = await find_uses(node) if action.disk_paths else ()
+    for use in uses:
+        if use.path in action.disk_paths and use.domain != action.domain:
+            raise Refused(f"{action.domain} was not removed from {node.name}: {use.path} is also"
+                          f" used by {use.domain}")

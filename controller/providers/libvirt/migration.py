@@ -1,0 +1,144 @@
+"""Hands for live migration: a guest moves while it runs, with its disks or without.
+
+The two hypervisors do it between themselves (peer to peer): the death of the connection or of the
+controller does not touch it. What a controller that comes back finds is one of: it runs here, it
+runs there, it is still on its way.
+"""
+
+import xml.etree.ElementTree as ET
+from typing import Final
+
+from controller.errors import ActionError, OutcomeUnknown, Refused, Unavailable
+from controller.plan.actions import MigrateDomain
+from controller.plan.wishes import DiskWish
+from controller.providers.libvirt.arrival import Arrival, clear_away, make_room
+from controller.providers.libvirt.device_xml import find_disk
+from controller.providers.libvirt.virsh import (
+    CONNECT,
+    OFF,
+    failure,
+    find_state,
+    parse_complaint,
+    virsh,
+    virsh_command,
+)
+from controller.providers.libvirt.xml import parse_xml, render_xml
+from controller.providers.node import Node, script_command
+from controller.transport.base import Command, Reply
+
+SLOWEST_BYTES_PER_S: Final = 2 << 20
+BASE_TIMEOUT_S: Final = 3600.0
+# Where a disk lies elsewhere at the destination, libvirt is told by two changed definitions; they
+# may hold secrets, and are files in the host's memory for as long as the move takes.
+KEEP: Final = 'umask 077; mkdir -p /run/hotsite && cat >"$1"'
+MOVE: Final = 'trap \'rm -f -- "$running" "$inactive"\' EXIT; running=$1 inactive=$2; shift 2; "$@"'
+
+
+def bracketed(address: str) -> str:
+    """Return an address as a URI writes it."""
+    return f"[{address}]" if ":" in address else address
+
+
+def migrate_command(action: MigrateDomain, definitions: tuple[str, ...],
+                    timeout_s: float) -> Command:
+    """Return the command that moves a domain; run on the host that it leaves.
+
+    `definitions`: files with the running and the inactive XML for the destination, or none to
+    keep what it has.
+    """
+    data = bracketed(action.to_replication_address)
+    storage = ("--copy-storage-all",) if action.with_storage else ()
+    words = (
+        "migrate", "--live", "--persistent", "--undefinesource", "--p2p", "--auto-converge",
+        "--abort-on-error", *storage,
+        "--desturi", f"qemu+ssh://{bracketed(action.to_address)}/system?no_tty=1",
+        "--migrateuri", f"tcp://{data}", "--listen-address", action.to_replication_address,
+        "--domain", action.domain,
+    )
+    if not definitions:
+        return virsh_command(*words, timeout_s=timeout_s)
+    running, inactive = definitions
+    return script_command(MOVE, running, inactive, "virsh", "-q", "-c", CONNECT, *words,
+                          "--xml", running, "--persistent-xml", inactive, timeout_s=timeout_s)
+
+
+async def migrate(node: Node, action: MigrateDomain) -> str:
+    """Move a running domain to another host, and see with both that it has arrived."""
+    there = Node(node.transport, action.to)
+    domain, failed = action.domain, f"{action.domain} was not moved to {action.to}"
+    here_state, there_state = await find_state(node, domain), await find_state(there, domain)
+    if there_state == "running" and (here_state is None or here_state in OFF):
+        return f"{domain} runs on {action.to} already"
+    if here_state != "running":
+        raise Refused(f"{failed}: it is {here_state or 'not defined'} on {node.name}, and only"
+                      " what runs can be moved live")
+    if there_state is not None and there_state not in OFF:
+        raise Unavailable(f"{failed}: it is {there_state} there, and runs on {node.name}; it is"
+                          " looked at again")
+    arrival = await prepare(node, there, action)
+    timeout_s = BASE_TIMEOUT_S + arrival.size_bytes / SLOWEST_BYTES_PER_S
+    try:
+        definitions = await leave_definitions(node, action)
+    except ActionError:
+        await clear_away(there, arrival)
+        raise
+    reply = await node.run(migrate_command(action, definitions, timeout_s))
+    return await conclude(node, there, action, arrival, reply)
+
+
+async def prepare(node: Node, there: Node, action: MigrateDomain) -> Arrival:
+    """Make room for the disks where they have to be copied."""
+    if not action.with_storage:
+        return Arrival(0, ())
+    return await make_room(node, there, action)
+
+
+async def leave_definitions(node: Node, action: MigrateDomain) -> tuple[str, ...]:
+    """Write the XML for the destination into files; return none when the paths are the same there.
+    """
+    texts = [await virsh(node, "dumpxml", "--security-info", flag, "--", action.domain,
+                         failed=f"the definition of {action.domain} on {node.name} could not be"
+                                " read") for flag in ("--migratable", "--inactive")]
+    roots = [parse_xml(text) for text in texts]
+    moved = [move_source(root, disk) for root in roots for disk in action.disks]
+    if not any(moved):
+        return ()
+    paths = tuple(f"/run/hotsite/move-{action.domain}-{name}.xml" for name in ("live", "config"))
+    for path, root in zip(paths, roots, strict=True):
+        reply = await node.run(script_command(KEEP, path, text=render_xml(root)))
+        if reply.exit_status != 0:
+            raise failure(reply, f"{action.domain} was not moved to {action.to}")
+    return paths
+
+
+def move_source(domain: ET.Element, disk: DiskWish) -> bool:
+    """Put a disk where it lies at the destination; return whether that is another place."""
+    element = find_disk(domain, disk.target)
+    source = None if element is None else element.find("source")
+    if source is None or source.get("file") == disk.path:
+        return False
+    source.set("file", disk.path)
+    return True
+
+
+async def conclude(node: Node, there: Node, action: MigrateDomain, arrival: Arrival,
+                   reply: Reply) -> str:
+    """Say how a migration ended, by what both ends show and not by its exit status."""
+    domain, complaint = action.domain, parse_complaint(reply.stderr)
+    unclear = f"whether {domain} moved from {node.name} to {action.to} is not certain"
+    try:
+        here_state, there_state = await find_state(node, domain), await find_state(there, domain)
+    except ActionError as error:
+        raise OutcomeUnknown(f"{unclear}: {error}; it is looked at again") from error
+    gone = here_state is None or here_state in OFF
+    if there_state == "running" and gone:
+        how = " with its disks" if action.with_storage else ""
+        return f"moved {domain}{how} from {node.name} to {action.to} while it ran"
+    if reply.exit_status != 0 and here_state == "running" and (
+            there_state is None or there_state in OFF):
+        await clear_away(there, arrival)
+        raise failure(reply, f"{domain} was not moved to {action.to} and runs on {node.name} as"
+                             " before")
+    raise OutcomeUnknown(f"{unclear}: it is {here_state or 'unknown'} on {node.name} and"
+                         f" {there_state or 'unknown'} on {action.to} ({complaint});"
+                         " it is looked at again")
