@@ -14,6 +14,10 @@ Name = Annotated[
 ]
 
 
+Text = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f-\x9f]*$", strict=True)]
+"""Words for people on one line: nothing in it can drive a terminal."""
+
+
 class Spec(BaseModel):
     """A frozen value whose YAML names are camelCase; a field it does not know is an error."""
 
@@ -48,11 +52,11 @@ RUNGS: tuple[Rung, ...] = tuple(Rung)
 class Suspend(Spec):
     """A pause with an owner, a reason and an end."""
 
-    until: str
+    until: Text
     """When it ends, as an instant with a zone: 2026-11-23T06:00:00Z."""
-    by: str
+    by: Text
     """Who paused it."""
-    why: str
+    why: Text
     """Why it is paused; shown wherever the object is shown."""
 
 
@@ -70,7 +74,7 @@ class Metadata(Spec):
 
     name: Name
     """Unique among the objects of this kind."""
-    labels: dict[str, str] = Field(default_factory=dict)
+    labels: dict[Text, Text] = Field(default_factory=dict)
     """Free words for selecting and for people."""
 
 

@@ -4,23 +4,26 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from controller.model.document import Document, Name, Rung, Scope, Spec
+from controller.model.document import Document, Name, Rung, Scope, Spec, Text
 from controller.model.units import DurationS, Share
 
-TimeOfDay = Annotated[str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
+TimeOfDay = Annotated[
+    str,
+    StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$", strict=True),
+]
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 
 
 class SshSpec(Spec):
     """How the controller logs in to hosts and switches."""
 
-    user: str = "root"
+    user: Text = "root"
     """The account on every node; its login shell should be /bin/sh with no start-up files."""
-    key_file: str
+    key_file: Text
     """The private key, readable by the controller alone."""
-    known_hosts: str
+    known_hosts: Text
     """Every node's host key; a node that is not in it is not talked to."""
-    port: int = Field(default=22, ge=1, le=65535)
+    port: int = Field(default=22, ge=1, le=65535, strict=True)
     """The TCP port of sshd on every node."""
 
 
@@ -34,7 +37,7 @@ class WindowSpec(Spec):
     start: TimeOfDay
     """Local time of day in `timezone`."""
     duration_s: DurationS = Field(alias="duration", gt=0)
-    timezone: str = "UTC"
+    timezone: Text = "UTC"
     """An IANA zone, such as Europe/Paris."""
     above: Rung = Rung.MIGRATE
     """The lowest rung the window speaks about."""
@@ -47,21 +50,21 @@ class LimitsSpec(Spec):
     """Facts older than this decide nothing."""
     storm_share: Share = Field(default=0.2, alias="storm", gt=0, le=1)
     """More than this share of a site's hosts unhealthy: heal nothing above `network` there."""
-    per_host: int = Field(default=2, ge=1)
+    per_host: int = Field(default=2, ge=1, strict=True)
     """Actions running at once on one host."""
-    per_site: int = Field(default=8, ge=1)
+    per_site: int = Field(default=8, ge=1, strict=True)
     """Actions running at once at one site."""
     share: Share = Field(default=0.1, gt=0, le=1)
     """Share of the estate's VMs that may be migrating, restarting or failing over at once;
     at least one may."""
-    deletes: int = Field(default=0, ge=0)
+    deletes: int = Field(default=0, ge=0, strict=True)
     """Deletions that one plan may hold; more and none is done."""
-    quarantine_repairs: int = Field(default=5, ge=1)
+    quarantine_repairs: int = Field(default=5, ge=1, strict=True)
     """So many repairs of one object within `quarantineWithin` and it is left alone."""
     quarantine_within_s: DurationS = Field(default=600.0, alias="quarantineWithin", gt=0)
     quarantine_for_s: DurationS = Field(default=1800.0, alias="quarantineFor", gt=0)
     """How long it must then be healthy before it is healed again."""
-    cpu_ratio: float = Field(default=4.0, gt=0)
+    cpu_ratio: float = Field(default=4.0, gt=0, le=100, strict=True, allow_inf_nan=False)
     """Virtual CPUs per physical one that placement may reach on a host."""
 
 

@@ -2,13 +2,13 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StrictBool, StringConstraints
 
-from controller.model.document import Document, Name, Scope, Spec
+from controller.model.document import Document, Name, Scope, Spec, Text
 from controller.model.switch import Address, InterfaceName
 from controller.model.units import SizeBytes
 
-AbsolutePath = Annotated[str, StringConstraints(pattern=r"^/[^\x00-\x1f]*$", strict=True)]
+AbsolutePath = Annotated[str, StringConstraints(pattern=r"^/[^\x00-\x1f\x7f-\x9f]*$", strict=True)]
 
 
 class PoolSpec(Spec):
@@ -16,7 +16,7 @@ class PoolSpec(Spec):
 
     name: Name = "default"
     path: AbsolutePath = "/var/lib/libvirt/images"
-    shared: bool = False
+    shared: StrictBool = False
     """True when every host that declares a pool of this name sees the same files."""
 
 
@@ -26,18 +26,26 @@ class ReserveSpec(Spec):
     memory_bytes: SizeBytes = Field(default=512 << 20, alias="memory")
 
 
+class CapacitySpec(Spec):
+    """What a host is made of, as bought; facts win where they are known."""
+
+    memory_bytes: SizeBytes = Field(alias="memory", gt=0)
+    cpus: int = Field(ge=1, le=4096, strict=True)
+    """Processors that the system shows, threads counted."""
+
+
 class CredentialsSpec(Spec):
     """Where a secret is to be read; never the secret itself."""
 
     file: AbsolutePath | None = None
-    env: str | None = None
+    env: Text | None = None
 
 
 class BmcSpec(Spec):
     """The board that can cut a host's power."""
 
     driver: Literal["redfish"] = "redfish"
-    url: Annotated[str, StringConstraints(pattern=r"^https://[^\s]+$", strict=True)]
+    url: Annotated[str, StringConstraints(pattern=r"^https://[^\s@]+$", strict=True)]
     credentials: CredentialsSpec
 
 
@@ -54,8 +62,10 @@ class HostSpec(Scope):
     uplinks: tuple[InterfaceName, ...] = ("up0",)
     pools: tuple[PoolSpec, ...] = (PoolSpec(),)
     reserve: ReserveSpec = ReserveSpec()
+    capacity: CapacitySpec | None = None
+    """For checks before the host is seen, and for simulations; unset: only facts tell."""
     bmc: BmcSpec | None = None
-    maintenance: bool = False
+    maintenance: StrictBool = False
     """True drains the host by live migration and places nothing on it."""
 
 

@@ -19,8 +19,8 @@ class InterSiteLinkSpec(Scope):
     """Redundant members between two sites."""
 
     between: tuple[Name, Name]
-    members: int = Field(default=2, ge=1)
-    minimum_members: int = Field(default=1, ge=1)
+    members: int = Field(default=2, ge=1, le=64, strict=True)
+    minimum_members: int = Field(default=1, ge=1, strict=True)
     """Below this many members up the sites count as not connected."""
     sla: SlaSpec = SlaSpec()
 

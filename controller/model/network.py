@@ -13,7 +13,7 @@ class GatewaySpec(Spec):
     """The virtual router address of a network, kept alive at both sites."""
 
     address: Address
-    vrid: int = Field(ge=1, le=255)
+    vrid: int = Field(ge=1, le=255, strict=True)
     preferred: Name | None = None
     """The site that holds the address when both are well."""
 

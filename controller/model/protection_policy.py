@@ -11,15 +11,15 @@ from controller.model.units import DurationS, RateBps
 class KeepSpec(Spec):
     """How many restore points stay."""
 
-    last: int = Field(default=12, ge=1, strict=True)
-    hourly: int = Field(default=0, ge=0, strict=True)
-    daily: int = Field(default=0, ge=0, strict=True)
+    last: int = Field(default=12, ge=1, le=100_000, strict=True)
+    hourly: int = Field(default=0, ge=0, le=100_000, strict=True)
+    daily: int = Field(default=0, ge=0, le=100_000, strict=True)
 
 
 class QuiesceSpec(Spec):
     """How often the guest's file systems are frozen for a restore point."""
 
-    every: int = Field(ge=1, strict=True)
+    every: int = Field(ge=1, le=100_000, strict=True)
     """Each so-many-th point; crash-consistent in between."""
 
 

@@ -6,10 +6,19 @@ from pydantic import Field, StringConstraints, model_validator
 
 from controller.model.document import Document, Name, Scope, Spec
 
-InterfaceName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,15}$", strict=True)]
-Address = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z.:-]+$", strict=True)]
+InterfaceName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}$", strict=True),
+]
+Address = Annotated[
+    str,
+    StringConstraints(pattern=r"^[0-9A-Za-z:][0-9A-Za-z.:-]{0,252}$", strict=True),
+]
 """A host name or an IP address."""
-LinkMember = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]*/[1-9][0-9]*$")]
+LinkMember = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]*/[1-9][0-9]{0,3}$", strict=True),
+]
 """Link name and member number: metro/1."""
 
 

@@ -21,7 +21,7 @@ RATES: Final[Mapping[str, int]] = {
 }
 PERCENT: Final[Mapping[str, float]] = {"%": 0.01}
 
-_NUMBER_AND_UNIT = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-z/%]+)")
+_NUMBER_AND_UNIT = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?) ?([A-Za-z/%]+)")
 
 
 def parse_quantity(text: object, units: Mapping[str, float], example: str) -> float:

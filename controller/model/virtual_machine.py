@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
-from controller.model.document import Document, Name, Scope, Spec
+from controller.model.document import Document, Name, Scope, Spec, Text
 from controller.model.units import DurationS, SizeBytes
 
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
@@ -74,7 +74,7 @@ class PlacementSpec(Spec):
     """The site it runs at while both are well."""
     host: Name | None = None
     """Pins it to one host."""
-    anti_affinity: tuple[str, ...] = ()
+    anti_affinity: tuple[Text, ...] = ()
     """Groups: two VMs that name the same group never share a host."""
 
 
@@ -89,9 +89,9 @@ class VirtualMachineSpec(Scope):
     placement: PlacementSpec = PlacementSpec()
     protection: Name | None = None
     """The ProtectionPolicy; unset: not protected."""
-    start_order: int = Field(default=100, ge=0, strict=True)
+    start_order: int = Field(default=100, ge=0, le=1_000_000, strict=True)
     """Lower starts earlier."""
-    template: str | None = None
+    template: Text | None = None
     """Domain XML that brings the rest of a new VM, relative to the spec's file."""
     shutdown_limit_s: DurationS = Field(default=120.0, alias="shutdownLimit", gt=0)
     """How long a clean shutdown may take before the power is cut."""

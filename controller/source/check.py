@@ -1,0 +1,96 @@
+"""What one document cannot know: that all of them fit together. Every contradiction at once."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from controller.model.document import Document, Scope
+from controller.model.estate import Estate
+from controller.model.site import Site
+from controller.source.check_hosts import check_hosts
+from controller.source.check_machines import check_machines
+from controller.source.check_networks import check_links, check_networks, check_switches
+from controller.source.problems import Finding
+from controller.source.specs import NAME, Entry, Specs
+
+
+def check(specs: Specs) -> Iterator[Finding]:
+    """Yield everything in which the documents contradict each other or themselves."""
+    yield from check_estate(specs)
+    yield from check_sites(specs)
+    yield from check_links(specs)
+    yield from check_switches(specs)
+    yield from check_networks(specs)
+    yield from check_hosts(specs)
+    yield from check_machines(specs)
+    yield from check_pauses(specs)
+
+
+def check_estate(specs: Specs) -> Iterator[Finding]:
+    """Yield more than one Estate, and windows that cannot be placed in time."""
+    first, *more = specs.of(Estate).values() or [None]
+    for entry in more:
+        if entry is not None and first is not None:
+            yield entry.wrong(f"a second Estate, first in {first.chunk.place}: keep one", *NAME)
+    if first is None:
+        return
+    names: set[str] = set()
+    for index, window in enumerate(first.document.spec.windows):
+        path = ("spec", "windows", index)
+        if window.name in names:
+            yield first.wrong(f"a second window `{window.name}`: rename one", *path, "name")
+        names.add(window.name)
+        if not is_timezone(window.timezone):
+            yield first.wrong(f"no time zone `{window.timezone}` is known: write one such as"
+                              " Europe/Paris", *path, "timezone")
+
+
+def is_timezone(name: str) -> bool:
+    """Return whether this machine knows the zone."""
+    if name == "UTC":
+        return True
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError, KeyError):
+        return False
+    return True
+
+
+def check_sites(specs: Specs) -> Iterator[Finding]:
+    """Yield twins that are missing, one-sided, or the site itself."""
+    sites = specs.of(Site)
+    for name, entry in sites.items():
+        twin = entry.document.spec.twin
+        if twin is None:
+            continue
+        path = ("spec", "twin")
+        if twin == name:
+            yield entry.wrong("a site cannot be its own twin: name the other site", *path)
+        elif twin not in sites:
+            yield from specs.dangling(entry.chunk, "Site", twin, *path)
+        elif sites[twin].document.spec.twin != name:
+            back = sites[twin].document.spec.twin
+            says = "names none" if back is None else f"names `{back}`"
+            yield entry.wrong(f"site `{twin}` {says} as its twin: write `twin: {name}` there"
+                              f" ({sites[twin].chunk.place})", *path)
+
+
+def check_pauses(specs: Specs) -> Iterator[Finding]:
+    """Yield pauses whose end cannot be understood."""
+    for entries in specs.valid.values():
+        for entry in entries.values():
+            yield from check_pause(entry, getattr(entry.document, "spec", None))
+
+
+def check_pause(entry: Entry[Document], scope: Scope | None) -> Iterator[Finding]:
+    """Yield that the end of the pause is no instant with a zone."""
+    if scope is None or scope.suspend is None:
+        return
+    try:
+        if datetime.fromisoformat(scope.suspend.until).tzinfo is not None:
+            return
+        wrong = "has no time zone"
+    except ValueError:
+        wrong = "is not an instant"
+    yield entry.wrong(f"`until: {scope.suspend.until}` {wrong}: write it like"
+                      " 2026-11-23T06:00:00Z", "spec", "suspend", "until")

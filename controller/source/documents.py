@@ -1,0 +1,110 @@
+"""Plain values into documents: each of its kind, or the sentences that say why it is none."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from controller.model.desired import KINDS
+from controller.model.estate import Estate
+from controller.model.host import Host
+from controller.model.inter_site_link import InterSiteLink
+from controller.model.network import Network
+from controller.model.protection_policy import ProtectionPolicy
+from controller.model.site import Site
+from controller.model.switch import Switch
+from controller.model.virtual_machine import VirtualMachine
+from controller.source.problems import Chunk, Finding, suggestion
+from controller.source.sentences import explain_errors, shown, type_of
+from controller.source.yaml import Parsed
+
+AnyDocument = (
+    Estate | Site | Switch | InterSiteLink | Host | Network | VirtualMachine | ProtectionPolicy
+)
+ALL: TypeAdapter[list[AnyDocument]] = TypeAdapter(
+    list[Annotated[AnyDocument, Field(discriminator="kind")]])
+
+
+class Declared(NamedTuple):
+    """One valid document and where it stands."""
+
+    document: AnyDocument
+    chunk: Chunk
+
+
+class Identity(NamedTuple):
+    """What an invalid document is, as far as that can be told; None: it cannot."""
+
+    kind: str | None
+    name: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of the documents of one file."""
+
+    declared: tuple[Declared, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    invalid: tuple[Identity, ...] = ()
+
+
+def validate_all(parsed: Iterable[Parsed]) -> Outcome:
+    """Return the documents, and what is wrong with those that are none."""
+    items = list(parsed)
+    try:
+        documents = ALL.validate_python(list(map(attrgetter("value"), items)))
+    except ValidationError:
+        return validate_each(items)
+    return Outcome(tuple(Declared(document, item.chunk)
+                         for document, item in zip(documents, items, strict=True)))
+
+
+def validate_each(items: Iterable[Parsed]) -> Outcome:
+    """Return the same as `validate_all`, one by one, so that errors fall to their documents."""
+    declared: list[Declared] = []
+    findings: list[Finding] = []
+    invalid: list[Identity] = []
+    for chunk, value in items:
+        wrong = envelope(chunk, value)
+        if not wrong:
+            try:
+                declared.append(Declared(ALL.validate_python([value])[0], chunk))
+                continue
+            except ValidationError as error:
+                details: list[Any] = error.errors(include_url=False)
+                for detail in details:
+                    detail["loc"] = detail["loc"][2:]
+                wrong = explain_errors(chunk, value, details)
+        findings += wrong
+        invalid.append(identify(value))
+    return Outcome(tuple(declared), tuple(findings), tuple(invalid))
+
+
+def envelope(chunk: Chunk, value: object) -> list[Finding]:
+    """Return what is wrong with the outermost shape: no mapping, or no known kind."""
+    if value is None:
+        return [Finding(chunk, (), "an empty document: remove the extra `---` or fill it in")]
+    if not isinstance(value, dict):
+        return [Finding(chunk, (), f"{type_of(value)} where a document should be: write"
+                                   " `kind:`, `metadata:` and `spec:`")]
+    if "kind" not in value:
+        return [Finding(chunk, (), f"`kind` is missing: write one of"
+                                   f" {', '.join(KINDS)}")]
+    kind = value["kind"]
+    if not isinstance(kind, str) or kind not in KINDS:
+        return [Finding(chunk, ("kind",), f"unknown kind `{shown(kind)}`:"
+                                          f" {suggestion(str(kind), KINDS)}")]
+    return []
+
+
+def identify(value: object) -> Identity:
+    """Return kind and name of an invalid document, where they can be told."""
+    if not isinstance(value, dict):
+        return Identity(None, None)
+    metadata = value.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    kind = value.get("kind")
+    return Identity(kind if isinstance(kind, str) and kind in KINDS else None,
+                    name if isinstance(name, str) else None)

@@ -1,0 +1,192 @@
+"""A folder of specs into the whole desired state, or into everything that is wrong with it."""
+
+import gc
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from controller.model.desired import Desired, Place
+from controller.model.document import Document
+from controller.model.estate import Estate
+from controller.model.host import Host
+from controller.model.inter_site_link import InterSiteLink
+from controller.model.network import Network
+from controller.model.protection_policy import ProtectionPolicy
+from controller.model.site import Site
+from controller.model.switch import Switch
+from controller.model.virtual_machine import VirtualMachine
+from controller.source.check import check
+from controller.source.documents import Identity, Outcome, validate_all
+from controller.source.files import TOTAL_BYTES, Found, find_files, read_file
+from controller.source.problems import Finding, Problem, SourceText, refuse
+from controller.source.specs import Entry, Specs, gather
+from controller.source.templates import NotATemplate, load_template
+from controller.source.yaml import identify_text, parse_documents
+
+D = TypeVar("D", bound=Document)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedFile:
+    """What one file held, good and bad, under the digest of its bytes."""
+
+    digest: bytes
+    outcome: Outcome
+    problems: tuple[Problem, ...] = ()
+
+
+def load_folder(path: Path, revision: str | None = None) -> Desired:
+    """Return what the specs at `path` declare; `revision` defaults to a hash of their contents.
+
+    Errors: SpecError with every problem as `file:line:column: what is wrong: what to write`.
+    """
+    return SpecCache().load(path, revision)
+
+
+class SpecCache:
+    """Loads the same source again and again; a file that has not changed is not parsed again."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, LoadedFile] = {}
+
+    def load(self, path: Path, revision: str | None = None) -> Desired:
+        """Return what the specs at `path` declare now, complete and cross-checked.
+
+        Errors: SpecError, as `load_folder`; the next call starts from the same cache.
+        """
+        with collector_resting():
+            found, problems = find_files(path)
+            files = self._read(found, problems)
+            specs, findings = gather(
+                (item for file in files.values() for item in file.outcome.declared),
+                (item for file in files.values() for item in file.outcome.invalid))
+            for file in files.values():
+                problems += file.problems
+                findings += file.outcome.findings
+            findings += check(specs)
+            root = path.resolve() if path.is_dir() else path.resolve().parent
+            templates, wrong = load_templates(root, specs)
+            findings += wrong
+            problems += missing_estate(path, specs, problems)
+            if problems or findings:
+                raise refuse(problems, findings)
+            return desired(specs, templates, revision or revision_of(files, templates))
+
+    def _read(self, found: Iterable[Found], problems: list[Problem]) -> dict[str, LoadedFile]:
+        """Return every file, parsed now or remembered; what cannot be read goes to `problems`."""
+        files: dict[str, LoadedFile] = {}
+        total = 0
+        for item in found:
+            data = read_file(item)
+            if isinstance(data, Problem):
+                problems.append(data)
+                continue
+            total += len(data)
+            if total > TOTAL_BYTES:
+                problems.append(Problem(item.name, 1, 1, "the specs take more than"
+                                        f" {TOTAL_BYTES >> 20} MiB: remove what is not a spec"))
+                break
+            digest = hashlib.blake2b(data, digest_size=16).digest()
+            known = self._files.get(item.name)
+            same = known is not None and known.digest == digest
+            files[item.name] = known if known and same else load_file(item.name, data, digest)
+        self._files = files
+        return files
+
+
+@contextmanager
+def collector_resting() -> Iterator[None]:
+    """Keep the garbage collector from looking through a hundred thousand new values in vain."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def load_file(name: str, data: bytes, digest: bytes) -> LoadedFile:
+    """Return what the bytes of one file declare, and all that is wrong with them by themselves."""
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = data[:error.start].decode("utf-8", "replace")
+        place = before.count("\n") + 1, len(before) - before.rfind("\n")
+        problem = Problem(name, *place, f"byte {data[error.start]:#04x} is not UTF-8: save the file"
+                                        " as UTF-8")
+        return LoadedFile(digest, Outcome(invalid=(Identity(None, None),)), (problem,))
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    parsed, problems, broken = parse_documents(SourceText(name, text))
+    outcome = validate_all(parsed)
+    if broken:
+        unreadable = tuple(Identity(*identify_text(chunk)) for chunk in broken)
+        outcome = Outcome(outcome.declared, outcome.findings, outcome.invalid + unreadable)
+    return LoadedFile(digest, outcome, tuple(problems))
+
+
+def missing_estate(path: Path, specs: Specs, problems: list[Problem]) -> list[Problem]:
+    """Return that there is nothing, or no Estate, unless something unreadable may be it."""
+    if specs.valid["Estate"] or not specs.complete("Estate"):
+        return []
+    if any(specs.valid.values()) or any(specs.invalid.values()):
+        return [Problem(path.name or str(path), 1, 1, "no Estate is declared: add a document with"
+                                                      " `kind: Estate`")]
+    if problems:
+        return []
+    return [Problem(path.name or str(path), 1, 1, "no specs here: add files that end in .yaml,"
+                                                  " .yml or .json")]
+
+
+def load_templates(root: Path, specs: Specs) -> tuple[dict[str, str], list[Finding]]:
+    """Return the template text of each machine that names one, and those that cannot be used."""
+    texts: dict[tuple[str, str], str | NotATemplate] = {}
+    templates: dict[str, str] = {}
+    findings = []
+    for name, entry in specs.of(VirtualMachine).items():
+        template = entry.document.spec.template
+        if template is None:
+            continue
+        key = (entry.chunk.file.name.rpartition("/")[0], template)
+        if key not in texts:
+            texts[key] = load_template(root, entry.chunk.file.name, template)
+        text = texts[key]
+        if isinstance(text, NotATemplate):
+            findings.append(entry.wrong(f"template `{template}` {text.sentence}",
+                                        "spec", "template"))
+        else:
+            templates[name] = text
+    return templates, findings
+
+
+def revision_of(files: Mapping[str, LoadedFile], templates: Mapping[str, str]) -> str:
+    """Return a short name for exactly these contents."""
+    whole = hashlib.blake2b(digest_size=6)
+    for name in sorted(files):
+        whole.update(name.encode("utf-8", "surrogateescape") + b"\0" + files[name].digest)
+    for text in sorted(set(templates.values())):
+        whole.update(hashlib.blake2b(text.encode(), digest_size=16).digest())
+    return whole.hexdigest()
+
+
+def desired(specs: Specs, templates: Mapping[str, str], revision: str) -> Desired:
+    """Return the documents as the rest of the program wants them, each kind sorted by name."""
+    places = {f"{kind}/{name}": Place(entry.chunk.file.name, entry.chunk.line)
+              for kind, entries in specs.valid.items() for name, entry in entries.items()}
+    return Desired(
+        revision=revision, estate=next(iter(specs.of(Estate).values())).document,
+        sites=by_name(specs.of(Site)), switches=by_name(specs.of(Switch)),
+        inter_site_links=by_name(specs.of(InterSiteLink)), hosts=by_name(specs.of(Host)),
+        networks=by_name(specs.of(Network)),
+        virtual_machines=by_name(specs.of(VirtualMachine)),
+        protection_policies=by_name(specs.of(ProtectionPolicy)),
+        places=places, templates=templates)
+
+
+def by_name(entries: Mapping[str, Entry[D]]) -> dict[str, D]:
+    """Return the documents of one kind in the order of their names."""
+    return {name: entries[name].document for name in sorted(entries)}
