@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from controller.model.desired import Desired
 from controller.model.facts import Observed
+from controller.plan.case import Case
 from controller.plan.draft import Draft
 from controller.plan.guard import assert_lawful, rule_all
 from controller.plan.host import diff_host
@@ -15,7 +16,7 @@ from controller.plan.room import Layout, lay_out, queue_for_room
 from controller.plan.standing import Stand, stand
 from controller.plan.survey import Survey, survey
 from controller.plan.switch import diff_switch
-from controller.plan.virtual_machine import Case, diff_virtual_machine
+from controller.plan.virtual_machine import diff_virtual_machine
 
 
 def compute(desired: Desired, observed: Observed, policy: Policy, now_s: float) -> Plan:

@@ -8,94 +8,21 @@ Rule 3: what has to move goes largest first to where it leaves the estate best b
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from heapq import heapify, heappop, heappush
 from math import sqrt
-from typing import NamedTuple
 
-CHOICE = 4
-"""So many of the emptiest hosts of each site are compared before one is chosen."""
-CHAIN_HOSTS = 64
-CHAIN_MACHINES = 16
-TINY = 1e-9
+from controller.plan.board import (
+    Balance,
+    Board,
+    Limits,
+    Move,
+    PlaceHost,
+    PlaceMachine,
+    Placement,
+    Unplaced,
+)
 
-
-class PlaceHost(NamedTuple):
-    """A host as placement sees it; `memory_bytes` is what guests may use in all."""
-
-    name: str
-    site: str
-    memory_bytes: int
-    cpus: int
-    accepts: bool = True
-    """False: nothing is moved or started there (silent, drained, without libvirt)."""
-    drains: bool = False
-    """True: what is movable leaves."""
-    offers: frozenset[str] = frozenset()
-    """Its pools."""
-
-
-class PlaceMachine(NamedTuple):
-    """A machine as placement sees it."""
-
-    name: str
-    memory_bytes: int
-    cpus: int = 1
-    sites: tuple[str, ...] = ()
-    """Where it may be; empty: anywhere."""
-    host: str | None = None
-    """Its pin."""
-    groups: tuple[str, ...] = ()
-    """It shares a host with no other machine that names one of these."""
-    needs: tuple[str, ...] = ()
-    """Pools its host must have."""
-    fixed: bool = False
-    """It cannot be moved now; it keeps its reservation where it is."""
-    rooted: bool = False
-    """It is off, with its disks where it is: it leaves for its pin or its site, not for balance."""
-
-
-class Limits(NamedTuple):
-    """The numbers that placement keeps to."""
-
-    cpu_ratio: float = 4.0
-
-
-class Move(NamedTuple):
-    """A machine that leaves its host; `why` ends the sentence `it belongs elsewhere: …`."""
-
-    machine: str
-    source: str
-    target: str
-    why: str
-
-
-class Unplaced(NamedTuple):
-    """A machine for which there is no room or no lawful place, and why."""
-
-    machine: str
-    sentence: str
-
-
-@dataclass(frozen=True, slots=True)
-class Placement:
-    """Where every machine belongs; an unplaced machine that is somewhere stays there."""
-
-    assignments: Mapping[str, str]
-    moves: tuple[Move, ...]
-    unplaced: tuple[Unplaced, ...]
-
-
-class Balance(NamedTuple):
-    """How unevenly the hosts are filled: standard deviations of shares over the hosts."""
-
-    memory: float
-    cpus: float
-
-    @property
-    def score(self) -> float:
-        """Return one number; lower is more even."""
-        return self.memory + self.cpus
+__all__ = ["Balance", "Limits", "Move", "PlaceHost", "PlaceMachine", "Placement", "Unplaced",
+           "balance", "place"]
 
 
 def place(hosts: Iterable[PlaceHost], machines: Iterable[PlaceMachine],
@@ -109,14 +36,14 @@ def place(hosts: Iterable[PlaceHost], machines: Iterable[PlaceMachine],
     wishes.sort(key=lambda wish: (wish[0].host is None, -wish[0].memory_bytes, wish[0].name))
     for machine, _ in displaced:
         board.take_off(machine)
-    board.open()
+    board.line_up()
     left = [wish for wish in wishes if not board.settle(wish[0], wish[1])]
     unplaced = []
     for machine, why in left:
         source = current.get(machine.name)
         if board.make_room(machine, why, source):
             continue
-        unplaced.append(Unplaced(machine.name, board.complaint(machine)))
+        unplaced.append(Unplaced(machine.name, complaint(machine, board)))
         if source in board.hosts:
             board.put(machine, source)
     return board.result(current, tuple(sorted(unplaced)))
@@ -138,249 +65,6 @@ def _deviation(values: list[float]) -> float:
         return 0.0
     mean = sum(values) / len(values)
     return sqrt(sum((value - mean) ** 2 for value in values) / len(values))
-
-
-class Board:
-    """The hosts with what is on them while machines are being moved about."""
-
-    def __init__(self, hosts: Iterable[PlaceHost], limits: Limits) -> None:
-        self.hosts = {host.name: host for host in sorted(hosts)}
-        self.free = {name: host.memory_bytes for name, host in self.hosts.items()}
-        self.cpus = dict.fromkeys(self.hosts, 0)
-        self.room = {name: host.cpus * limits.cpu_ratio for name, host in self.hosts.items()}
-        self.on: dict[str, dict[str, PlaceMachine]] = {name: {} for name in self.hosts}
-        self.groups: dict[str, dict[str, str]] = {name: {} for name in self.hosts}
-        self.where: dict[str, str] = {}
-        self.why: dict[str, str] = {}
-        self.heaps: dict[str, list[tuple[float, str]]] = {}
-
-    def load(self, machines: list[PlaceMachine], current: Mapping[str, str]) -> list[PlaceMachine]:
-        """Put every machine where it is, and return those that are nowhere."""
-        homeless = []
-        for machine in machines:
-            host = current.get(machine.name)
-            if host in self.on:
-                self.put(machine, host)
-            else:
-                homeless.append(machine)
-        return homeless
-
-    def put(self, machine: PlaceMachine, host: str) -> None:
-        """Add `machine` to `host`."""
-        self.free[host] -= machine.memory_bytes
-        self.cpus[host] += machine.cpus
-        self.on[host][machine.name] = machine
-        self.where[machine.name] = host
-        for group in machine.groups:
-            self.groups[host].setdefault(group, machine.name)
-
-    def take_off(self, machine: PlaceMachine) -> None:
-        """Remove `machine` from its host."""
-        host = self.where.pop(machine.name)
-        self.free[host] += machine.memory_bytes
-        self.cpus[host] -= machine.cpus
-        del self.on[host][machine.name]
-        for group in machine.groups:
-            if self.groups[host].get(group) == machine.name:
-                del self.groups[host][group]
-                for other in self.on[host].values():
-                    if group in other.groups:
-                        self.groups[host].setdefault(group, other.name)
-        self._touch(host)
-
-    def violations(self, machines: list[PlaceMachine],
-                   current: Mapping[str, str]) -> list[tuple[PlaceMachine, str]]:
-        """Return the machines that may not stay where they are, each with its reason."""
-        found: dict[str, tuple[PlaceMachine, str]] = {}
-        for machine in machines:
-            name = self.where.get(machine.name)
-            if name is None or machine.fixed:
-                continue
-            host = self.hosts[name]
-            why = misplaced(machine, host)
-            if why:
-                found[machine.name] = (machine, why)
-        for name in self.hosts:
-            self._group_violations(name, found)
-            self._overflow(name, found)
-        return [found[name] for name in sorted(found)]
-
-    def _group_violations(self, host: str, found: dict[str, tuple[PlaceMachine, str]]) -> None:
-        if not self.groups[host]:
-            return
-        keeper: dict[str, PlaceMachine] = {}
-        stay = [machine for machine in self.on[host].values()
-                if machine.groups and machine.name not in found]
-        stay.sort(key=lambda one: (not one.fixed, not one.rooted, one.host is None,
-                                   -one.memory_bytes, one.name))
-        for machine in stay:
-            rival = next((keeper[group] for group in machine.groups if group in keeper), None)
-            if rival is None:
-                keeper.update(dict.fromkeys(machine.groups, machine))
-            elif not machine.fixed and not machine.rooted:
-                group = next(one for one in machine.groups if one in keeper)
-                found[machine.name] = (machine, f"{rival.name} of the same group {group} is on"
-                                                f" {host}, too")
-
-    def _overflow(self, host: str, found: dict[str, tuple[PlaceMachine, str]]) -> None:
-        leaving = [one for one in self.on[host].values() if one.name in found]
-        short = -self.free[host] - sum(one.memory_bytes for one in leaving)
-        if short <= 0:
-            return
-        able = sorted((one for one in self.on[host].values()
-                       if one.name not in found and not one.fixed and not one.rooted
-                       and one.memory_bytes > 0 and one.host is None),
-                      key=lambda one: (one.memory_bytes, one.name))
-        while short > 0 and able:
-            enough = next((i for i, one in enumerate(able) if one.memory_bytes >= short), -1)
-            machine = able.pop(enough)
-            short -= machine.memory_bytes
-            found[machine.name] = (machine, f"{host} has more on it than its memory holds")
-
-    def open(self) -> None:
-        """Build the heaps of accepting hosts, emptiest first, one per site."""
-        self.heaps = {}
-        for name, host in self.hosts.items():
-            if host.accepts:
-                self.heaps.setdefault(host.site, []).append((self._load(name), name))
-        for heap in self.heaps.values():
-            heapify(heap)
-
-    def _load(self, name: str) -> float:
-        host = self.hosts[name]
-        return (2.0 - self.free[name] / (host.memory_bytes or 1)
-                + self.cpus[name] / (self.room[name] or 1))
-
-    def _touch(self, name: str) -> None:
-        host = self.hosts[name]
-        if host.accepts and host.site in self.heaps:
-            heappush(self.heaps[host.site], (self._load(name), name))
-
-    def settle(self, machine: PlaceMachine, why: str, avoid: str = "") -> bool:
-        """Put `machine` on the best host that has room; False when none has."""
-        best = self._pinned(machine) if machine.host is not None else self._best(machine, avoid)
-        if best is None:
-            return False
-        self.put(machine, best)
-        self._touch(best)
-        self.why[machine.name] = why
-        return True
-
-    def _pinned(self, machine: PlaceMachine) -> str | None:
-        pin = machine.host or ""
-        fits = pin in self.hosts and self.hosts[pin].accepts and self._fits(machine, pin)
-        return pin if fits else None
-
-    def _best(self, machine: PlaceMachine, avoid: str) -> str | None:
-        best: tuple[float, str] | None = None
-        for site in machine.sites or tuple(self.heaps):
-            heap = self.heaps.get(site, [])
-            aside: list[tuple[float, str]] = []
-            seen: set[str] = set()
-            choices = 0
-            while heap and choices < CHOICE:
-                entry = heappop(heap)
-                load, name = entry
-                if name in seen or load != self._load(name):
-                    continue
-                seen.add(name)
-                aside.append(entry)
-                if name == avoid or not self._fits(machine, name):
-                    continue
-                choices += 1
-                cost = (self._cost(machine, name), name)
-                best = cost if best is None or cost < best else best
-            for entry in aside:
-                heappush(heap, entry)
-        return best[1] if best is not None else None
-
-    def _fits(self, machine: PlaceMachine, name: str) -> bool:
-        return (self.free[name] >= machine.memory_bytes
-                and self.cpus[name] + machine.cpus <= self.room[name]
-                and not (machine.groups and self._clash(machine, name))
-                and (not machine.needs or self.hosts[name].offers.issuperset(machine.needs)))
-
-    def _clash(self, machine: PlaceMachine, name: str) -> bool:
-        taken = self.groups[name]
-        return any(group in taken for group in machine.groups)
-
-    def _cost(self, machine: PlaceMachine, name: str) -> float:
-        """Return by how much the sum of squared shares would grow: the growth of imbalance."""
-        memory = self.hosts[name].memory_bytes or 1
-        room = self.room[name] or 1
-        used = 1 - self.free[name] / memory
-        more, more_cpus = machine.memory_bytes / memory, machine.cpus / room
-        growth = (2 * used + more) * more
-        growth += (2 * self.cpus[name] / room + more_cpus) * more_cpus
-        return round(growth / TINY) * TINY
-
-    def make_room(self, machine: PlaceMachine, why: str, source: str | None) -> bool:
-        """Move one other machine aside so that `machine` fits; False when one move is not enough.
-
-        The source of a running machine counts as still full: the other has to move first.
-        """
-        if source in self.hosts and not machine.rooted:
-            self.free[source] -= machine.memory_bytes
-        done = any(self._aside(machine, why, name) for name in self._roomy(machine)
-                   if name != source)
-        if source in self.hosts and not machine.rooted:
-            self.free[source] += machine.memory_bytes
-            self._touch(source)
-        return done
-
-    def _roomy(self, machine: PlaceMachine) -> list[str]:
-        names = [machine.host] if machine.host in self.hosts else [
-            name for name, host in self.hosts.items()
-            if not machine.sites or host.site in machine.sites]
-        able = [name for name in names if name is not None and self.hosts[name].accepts
-                and self.hosts[name].offers.issuperset(machine.needs)
-                and not self._clash(machine, name)]
-        return sorted(able, key=lambda name: (-self.free[name], name))[:CHAIN_HOSTS]
-
-    def _aside(self, machine: PlaceMachine, why: str, name: str) -> bool:
-        short = machine.memory_bytes - self.free[name]
-        short_cpus = self.cpus[name] + machine.cpus - self.room[name]
-        able = sorted((one for one in self.on[name].values()
-                       if one.memory_bytes >= short and one.cpus >= short_cpus and not one.fixed
-                       and not one.rooted and one.host is None and one.memory_bytes > 0
-                       and one.name not in self.why),
-                      key=lambda one: (one.memory_bytes, one.name))
-        for other in able[:CHAIN_MACHINES]:
-            self.take_off(other)
-            if self.settle(other, f"it makes room for {machine.name} on {name}", avoid=name):
-                self.put(machine, name)
-                self._touch(name)
-                self.why[machine.name] = why
-                return True
-            self.put(other, name)
-        return False
-
-    def complaint(self, machine: PlaceMachine) -> str:
-        """Return why there is no place for `machine`."""
-        return complaint(machine, self)
-
-    def result(self, current: Mapping[str, str], unplaced: tuple[Unplaced, ...]) -> Placement:
-        """Return the placement that the board shows now."""
-        moves = []
-        for name in sorted(self.why):
-            source, target = current.get(name), self.where[name]
-            if source in self.hosts and source != target:
-                moves.append(Move(name, source, target, self.why[name]))
-        return Placement(dict(self.where), tuple(moves), unplaced)
-
-
-def misplaced(machine: PlaceMachine, host: PlaceHost) -> str:
-    """Return why `machine` may not stay on `host`, whatever else is there; empty when it may."""
-    if machine.host is not None:
-        if machine.host != host.name:
-            return f"it is pinned to {machine.host}"
-    elif machine.sites and host.site not in machine.sites:
-        return f"it belongs at {' or '.join(machine.sites)}"
-    elif machine.needs and not host.offers.issuperset(machine.needs):
-        return f"{host.name} does not declare its pool"
-    if host.drains:
-        return f"{host.name} is in maintenance"
-    return ""
 
 
 def complaint(machine: PlaceMachine, board: Board) -> str:
