@@ -3,7 +3,8 @@
 Rule 1: a change is never repeated here: once its request has left, only observing can tell.
 """
 
-from collections.abc import Awaitable, Callable
+import random
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Final, TypeVar
 
 from tenacity import (
@@ -52,3 +53,11 @@ async def asking(attempt: Callable[[], Awaitable[T]]) -> T:
         stop=stop_after_attempt(ASK_ATTEMPTS),
         reraise=True,
     )(_once)
+
+
+def pauses(first_s: float = 0.25, most_s: float = 10.0) -> Iterator[float]:
+    """Yield how long to wait before opening a line again: longer each time, never in step."""
+    pause_s = first_s
+    while True:
+        yield pause_s * random.uniform(0.5, 1.0)
+        pause_s = min(most_s, 2 * pause_s)

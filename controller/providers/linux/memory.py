@@ -1,0 +1,122 @@
+"""What is remembered of one node between two polls, and what an answer or a silence means then.
+
+Rule 1: silence never removes anything: what was last seen stays, marked as last seen.
+"""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from controller.model.facts import Absent, Fact, Known, NodeFacts, Unknown
+from controller.providers.libvirt.facts import parse_domains, parse_pools
+from controller.providers.linux.facts import Answer, Section
+from controller.providers.openvswitch.facts import parse_bridges
+
+PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
+    "domains": parse_domains, "pools": parse_pools, "bridges": parse_bridges,
+}
+CLOCK_SAMPLES: Final = 8
+
+
+@dataclass(slots=True)
+class Part:
+    """One section as it was last understood."""
+
+    digest: str | None = None
+    value: Any = None
+    at: float | None = None
+    unknown_since: float | None = None
+
+
+class ClockSample(NamedTuple):
+    """One measurement of a node's clock against ours; the one with the least delay is the truest.
+
+    Source: RFC 5905 § 8: the time that the node took to answer cancels out.
+    """
+
+    delay_s: float
+    offset_s: float
+
+
+class Memory:
+    """What one node said so far; `wanted` are the sections it is asked for."""
+
+    def __init__(self, name: str, wanted: tuple[str, ...]) -> None:
+        self.name = name
+        self.wanted = wanted
+        self._parts = {section: Part() for section in PARSERS}
+        self._last: NodeFacts | None = None
+        self._last_at: float | None = None
+        self._silent_since: float | None = None
+        self._clock: deque[ClockSample] = deque(maxlen=CLOCK_SAMPLES)
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """Return which texts need not be sent again."""
+        return {section: part.digest for section, part in self._parts.items()
+                if part.digest is not None and section in self.wanted}
+
+    def remember(self, facts: NodeFacts, at: float) -> None:
+        """Take over what was known before the controller started again, unless newer is known."""
+        if self._last_at is not None and self._last_at >= at:
+            return
+        self._last, self._last_at = facts, at
+        for section, part in self._parts.items():
+            fact: Fact[Any] = getattr(facts, section)
+            value = fact.value if isinstance(fact, Known) else getattr(fact, "last", None)
+            if part.at is None and value is not None:
+                part.value, part.at = value, at
+
+    def miss(self, reason: str, at: float) -> Unknown[NodeFacts]:
+        """Return what silence means: unknown, since when, and what was last seen."""
+        self._silent_since = at if self._silent_since is None else self._silent_since
+        return Unknown(reason, self._silent_since, self._last, self._last_at)
+
+    def learn(self, answer: Answer, asked_at: float, heard_at: float) -> Known[NodeFacts]:
+        """Return what an answer means; it is as old as its question."""
+        if self._last is not None and self._last.boot_id != answer.boot_id:
+            self._clock.clear()
+        outward_s, homeward_s = answer.began - asked_at, heard_at - answer.now
+        self._clock.append(ClockSample(outward_s + homeward_s, (outward_s - homeward_s) / 2))
+        parts = {section: self._fact(section, answer.sections.get(section), asked_at)
+                 for section in PARSERS}
+        facts = NodeFacts(
+            name=self.name,
+            boot_id=answer.boot_id,
+            clock_offset_s=min(self._clock).offset_s,
+            hardware=Known(answer.hardware, asked_at),
+            versions=answer.versions,
+            **parts,
+        )
+        self._last, self._last_at, self._silent_since = facts, asked_at, None
+        return Known(facts, asked_at)
+
+    def _fact(self, section: str, said: Section | None, at: float) -> Fact[Any]:
+        part = self._parts[section]
+        if section not in self.wanted or (said is not None and said.absent):
+            self._parts[section] = Part()
+            return Absent(at)
+        try:
+            self._understand(part, section, said)
+        except ValueError as error:
+            part.unknown_since = at if part.unknown_since is None else part.unknown_since
+            return Unknown(f"{self.name}: {error}", part.unknown_since, part.value, part.at)
+        part.at, part.unknown_since = at, None
+        return Known(part.value, at)
+
+    def _understand(self, part: Part, section: str, said: Section | None) -> None:
+        """Bring `part` up to date; it is parsed only when it changed."""
+        if said is None:
+            raise ValueError(f"the answer says nothing of its {section}")
+        if said.error is not None:
+            raise ValueError(said.error)
+        if said.same:
+            if said.digest is None or said.digest != part.digest:
+                raise ValueError(f"the answer refers to {section} that were never sent")
+        elif said.text is None or said.digest is None:
+            raise ValueError(f"the answer says nothing of its {section}")
+        else:
+            part.digest = None
+            part.value = PARSERS[section](said.text)
+            part.digest = said.digest
