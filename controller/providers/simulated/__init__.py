@@ -1,1 +1,1 @@
-"""An estate in memory with faults; ships, for the demo, for what-if and for tests."""
+"""An estate in memory with faults and virtual time: the demo, what-if and the storms run on it."""

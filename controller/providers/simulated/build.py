@@ -1,0 +1,166 @@
+"""Builds a simulated world from specs: bare hosts with cables and images, or all as declared."""
+
+from uuid import NAMESPACE_URL, uuid5
+
+from controller.model.desired import Desired
+from controller.model.facts import DiskFacts, DomainConfig, NicFacts, Ownership
+from controller.model.host import Host, PoolSpec
+from controller.model.virtual_machine import Power, VirtualMachine
+from controller.providers.simulated.power import run_domain
+from controller.providers.simulated.world import (
+    GIB,
+    Bridge,
+    Domain,
+    File,
+    Node,
+    Pool,
+    Port,
+    Wire,
+    World,
+)
+
+
+def add_nodes(world: World, desired: Desired) -> None:
+    """Add every declared node that the world does not have yet, bare, and all its cables."""
+    for name in sorted(desired.hosts):
+        host = desired.hosts[name]
+        if name not in world.nodes:
+            world.nodes[name] = bare_host(host)
+        for pool in host.spec.pools:
+            _bring_images(world, world.nodes[name], pool, desired)
+    for name in sorted(desired.switches):
+        switch = desired.switches[name]
+        interfaces = tuple(port.name for port in switch.spec.ports)
+        known = world.nodes.setdefault(name, Node(name, switch.spec.site, False, interfaces))
+        known.interfaces = interfaces
+    world.wires = {wire.member: wire for wire in _wires(desired)}
+
+
+def bare_host(host: Host) -> Node:
+    """Return a host as it comes out of the installer: no bridge, no pool, no domain."""
+    node = Node(host.name, host.spec.site, True, tuple(host.spec.uplinks))
+    capacity = host.spec.capacity
+    if capacity is not None:
+        node.memory_bytes, node.cpus = capacity.memory_bytes, capacity.cpus
+    node.shared_paths = {pool.path: pool.name for pool in host.spec.pools if pool.shared}
+    return node
+
+
+def _bring_images(world: World, node: Node, pool: PoolSpec, desired: Desired) -> None:
+    """Put every image that some VM starts from into `pool` of `node`."""
+    for vm in desired.virtual_machines.values():
+        for disk in vm.spec.disks:
+            if disk.image is not None and disk.pool == pool.name:
+                path = f"{pool.path}/{disk.image}"
+                image = File(disk.format, min(disk.size_bytes, GIB), GIB // 2, disk.image)
+                world.store_of(node, path).setdefault(path, image)
+
+
+def _wires(desired: Desired) -> list[Wire]:
+    """Return every cable: each uplink to its switch port, each member between its switches."""
+    wires, members = [], dict[str, tuple[str, str]]()
+    for switch in sorted(desired.switches.values(), key=lambda s: s.name):
+        plugged = dict[str, int]()
+        for port in switch.spec.ports:
+            end = (switch.name, port.name)
+            if port.link is not None:
+                if port.link in members:
+                    wires.append(Wire(port.link, members[port.link], end, True))
+                members[port.link] = end
+            elif port.host is not None and port.host in desired.hosts:
+                uplinks = desired.hosts[port.host].spec.uplinks
+                uplink = uplinks[plugged.get(port.host, 0) % len(uplinks)]
+                plugged[port.host] = plugged.get(port.host, 0) + 1
+                wires.append(Wire(f"{port.host}/{uplink}", (port.host, uplink), end, False))
+    return wires
+
+
+def converge(world: World, desired: Desired) -> None:
+    """Bring the world to where the specs want it, at once and without any controller."""
+    for switch in desired.switches.values():
+        bridge = Bridge(switch.spec.bridge, rstp=True)
+        world.nodes[switch.name].bridges = {bridge.name: bridge}
+        for port in switch.spec.ports:
+            if port.link is not None:
+                vlans = stretched_vlans(desired, port.link.split("/")[0])
+            else:
+                vlans = site_vlans(desired, switch.spec.site)
+            bridge.ports[port.name] = trunk_port(port.name, vlans)
+    for host in desired.hosts.values():
+        node = world.nodes[host.name]
+        vlans = site_vlans(desired, host.spec.site)
+        ports = {name: trunk_port(name, vlans) for name in host.spec.uplinks}
+        node.bridges = {host.spec.bridge: Bridge(host.spec.bridge, ports=ports)}
+        node.pools = {pool.name: Pool(pool.name, pool.path) for pool in host.spec.pools}
+    order = sorted(desired.virtual_machines.values(),
+                   key=lambda vm: (-vm.spec.memory_bytes, vm.name))
+    for vm in order:
+        _install(world, desired, vm)
+
+
+def trunk_port(name: str, vlans: tuple[int, ...]) -> Port:
+    """Return a trunk on which exactly `vlans` pass; none at all is written as VLAN 0 alone."""
+    return Port(name, trunks=vlans or (0,), vlan_mode="trunk")
+
+
+def site_vlans(desired: Desired, site: str) -> tuple[int, ...]:
+    """Return the VLANs that every host of `site` carries."""
+    return tuple(sorted(n.spec.vlan for n in desired.networks.values() if site in n.spec.sites))
+
+
+def stretched_vlans(desired: Desired, link: str) -> tuple[int, ...]:
+    """Return the VLANs that span both ends of `link`."""
+    ends = set(desired.inter_site_links[link].spec.between)
+    return tuple(sorted(n.spec.vlan for n in desired.networks.values()
+                        if ends <= set(n.spec.sites)))
+
+
+def _install(world: World, desired: Desired, vm: VirtualMachine) -> None:
+    """Define `vm` on the emptiest host that may have it, and run it if it should run."""
+    node = world.nodes[_place(world, desired, vm)]
+    host = desired.hosts[node.name]
+    paths = {pool.name: pool.path for pool in host.spec.pools}
+    for disk in vm.spec.disks:
+        path = disk_path(paths[disk.pool], vm.name, disk.name, disk.format)
+        world.store_of(node, path)[path] = File(
+            disk.format, disk.size_bytes, disk.size_bytes // 3, f"{vm.name}-{disk.name}")
+    domain = Domain(
+        vm.name, str(uuid5(NAMESPACE_URL, f"hotsite:{desired.estate.name}/{vm.name}")),
+        _config(desired, vm, paths, host.spec.bridge),
+        Ownership(desired.estate.name, str(vm.spec.deletion)))
+    node.domains[vm.name] = domain
+    if vm.spec.power is Power.ON:
+        run_domain(node, domain, "booted")
+
+
+def disk_path(pool_path: str, vm: str, target: str, form: str) -> str:
+    """Return where a managed disk lies."""
+    return f"{pool_path}/{vm}-{target}.{form}"
+
+
+def _place(world: World, desired: Desired, vm: VirtualMachine) -> str:
+    """Return the host with the most free memory among those that `vm` may run on."""
+    if vm.spec.placement.host is not None:
+        return vm.spec.placement.host
+    groups = set(vm.spec.placement.anti_affinity)
+    crowded = {node.name for node in world.nodes.values() for name in node.domains
+               if name in desired.virtual_machines and groups & set(
+                   desired.virtual_machines[name].spec.placement.anti_affinity)}
+    reached = {site for nic in vm.spec.nics for site in desired.networks[nic.network].spec.sites}
+    fit = [host.name for host in desired.hosts.values() if host.name not in crowded
+           and vm.spec.placement.site in {None, host.spec.site} and not host.spec.maintenance
+           and (not reached or host.spec.site in reached)
+           and {disk.pool for disk in vm.spec.disks} <= {pool.name for pool in host.spec.pools}]
+    return min(fit, key=lambda name: (
+        world.nodes[name].memory_used_bytes() - world.nodes[name].memory_bytes, name))
+
+
+def _config(desired: Desired, vm: VirtualMachine, paths: dict[str, str], bridge: str,
+            ) -> DomainConfig:
+    """Return the domain configuration that `vm` declares."""
+    disks = tuple(DiskFacts(d.name, disk_path(paths[d.pool], vm.name, d.name, d.format),
+                            d.format, d.size_bytes) for d in vm.spec.disks)
+    nics = tuple(NicFacts(n.mac, bridge, desired.networks[n.network].spec.vlan, None, n.model)
+                 for n in vm.spec.nics)
+    return DomainConfig(vm.spec.memory_bytes, vm.spec.memory_bytes, vm.spec.cpus, vm.spec.cpus,
+                        disks, nics)

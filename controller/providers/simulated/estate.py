@@ -1,0 +1,168 @@
+"""SimulatedEstate: the provider of an estate that is only in memory.
+
+Rule 1: latencies come from seeded dice and time from the running loop: one seed, one history.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from random import Random
+
+from controller.errors import OutcomeUnknown, Unavailable
+from controller.model.desired import Desired
+from controller.model.facts import Fact, Known, NodeFacts, Unknown
+from controller.plan.actions import Action
+from controller.providers.simulated.build import add_nodes, converge
+from controller.providers.simulated.faults import strike
+from controller.providers.simulated.operation import Operation, settle
+from controller.providers.simulated.paths import ping
+from controller.providers.simulated.view import node_facts
+from controller.providers.simulated.virtual_time import epoch_clock
+from controller.providers.simulated.world import World
+
+CONNECT_TIMEOUT_S = 5.0
+REPLY_TIMEOUT_S = 10.0
+"""How long a connection may be silent before it counts as broken."""
+LINE_BROKEN_AFTER_S = 6.0
+"""How long it takes until a line over which events come is known to be broken."""
+LOOK_S = 0.5
+
+
+def loop_time() -> float:
+    """Return the running loop's time: the world has no other."""
+    return asyncio.get_running_loop().time()
+
+
+class SimulatedEstate:
+    """Hosts and switches of the specs, in memory, with faults on command.
+
+    Shapes: `converged` starts with everything as declared, else hosts and switches are bare.
+    """
+
+    def __init__(self, desired: Desired, *, converged: bool = False, seed: int = 0,
+                 clock: Callable[[], float] = epoch_clock) -> None:
+        self.world = World(now=loop_time)
+        self.lost_requests = 0
+        self.lost_replies = 0
+        self._clock = clock
+        self._dice = Random(f"estate-{seed}")
+        self._last: dict[str, Known[NodeFacts]] = {}
+        self._silent_since: dict[str, float] = {}
+        self._operations = set[asyncio.Task[str]]()
+        self._closed = False
+        add_nodes(self.world, desired)
+        if converged:
+            converge(self.world, desired)
+
+    async def declare(self, desired: Desired) -> None:
+        """Learn new nodes: a machine that is declared stands there bare."""
+        add_nodes(self.world, desired)
+
+    async def observe(self, node: str) -> Fact[NodeFacts]:
+        """Return what one poll of `node` says, Unknown with a sentence when it says nothing."""
+        if not await self._answers(node):
+            return self._silence(node, f"{node} does not answer: no reply over SSH within"
+                                       f" {CONNECT_TIMEOUT_S:.0f}s")
+        if self.world.node(node).babbling:
+            return self._silence(node, f"{node} answered with something that is not facts:"
+                                       " look at what its login shell prints")
+        before = self._last.get(node)
+        now = self._clock()
+        facts = node_facts(self.world, self.world.node(node), now,
+                           before.value if before is not None else None)
+        self._silent_since.pop(node, None)
+        self._last[node] = Known(facts, now)
+        return self._last[node]
+
+    async def _answers(self, node: str) -> bool:
+        """Let a round trip pass and return whether the node was there at both its ends."""
+        if self.world.reachable(node):
+            await asyncio.sleep(self._dice.uniform(0.01, 0.08) + self.world.node(node).slow_s)
+            if self.world.reachable(node):
+                return True
+        await asyncio.sleep(CONNECT_TIMEOUT_S)
+        return False
+
+    def _silence(self, node: str, reason: str) -> Unknown[NodeFacts]:
+        """Return an Unknown that remembers what was last seen."""
+        since = self._silent_since.setdefault(node, self._clock())
+        last = self._last.get(node)
+        return Unknown(reason, since, last.value if last is not None else None,
+                       last.observed_at if last is not None else None)
+
+    async def apply(self, action: Action) -> str:
+        """Make one change in the world and return a sentence that says what was done."""
+        if not await self._answers(action.node):
+            raise Unavailable(f"{action.node} does not answer; nothing was sent to it")
+        if self.lost_requests > 0:
+            self.lost_requests -= 1
+            await asyncio.sleep(REPLY_TIMEOUT_S)
+            raise OutcomeUnknown(f"{action.node}: no reply to {action.verb} in {REPLY_TIMEOUT_S}s")
+        operation = Operation(self.world, action, self._dice)
+        running = asyncio.create_task(operation.run())
+        self._operations.add(running)
+        running.add_done_callback(self._operations.discard)
+        running.add_done_callback(settle)
+        try:
+            await self._until_done_or_silent(running, action.node)
+        finally:
+            if not running.done():
+                operation.cut()
+        if not running.done() or not self.world.reachable(action.node):
+            raise OutcomeUnknown(f"{action.node}: the connection broke during {action.verb}")
+        if self.lost_replies > 0:
+            self.lost_replies -= 1
+            await asyncio.sleep(REPLY_TIMEOUT_S)
+            raise OutcomeUnknown(f"{action.node}: the reply to {action.verb} was lost")
+        return running.result()
+
+    async def _until_done_or_silent(self, running: "asyncio.Task[str]", node: str) -> None:
+        """Wait for the end of an operation or until its node has been silent for too long."""
+        silent_s = 0.0
+        while not running.done() and silent_s < REPLY_TIMEOUT_S:
+            await asyncio.wait({running}, timeout=LOOK_S if silent_s else 5.0)
+            silent_s = 0.0 if self.world.reachable(node) else silent_s + LOOK_S
+
+    async def watch(self) -> AsyncIterator[str]:
+        """Yield a node's name whenever something happened there, shortly after."""
+        happened = asyncio.Queue[str]()
+        listener = partial(self._hear, happened)
+        self.world.listeners.append(listener)
+        try:
+            while not self._closed:
+                yield await happened.get()
+        finally:
+            self.world.listeners.remove(listener)
+
+    def _hear(self, happened: "asyncio.Queue[str]", node: str) -> None:
+        delay_s = self._dice.uniform(0.02, 0.1)
+        if not self.world.reachable(node):
+            boots_in_s = self.world.node(node).ready_at - self.world.now()
+            delay_s = boots_in_s + 1.0 if boots_in_s > 0 else LINE_BROKEN_AFTER_S
+        asyncio.get_running_loop().call_later(delay_s, happened.put_nowait, node)
+
+    async def close(self) -> None:
+        """Stop the world."""
+        self._closed = True
+        for operation in list(self._operations):
+            operation.cancel()
+        await asyncio.gather(*self._operations, return_exceptions=True)
+
+    def command(self, text: str) -> str:
+        """Do one fault by its text and return a sentence; see faults.FAULTS for the words.
+
+        Errors: ValueError for words that are no fault.
+        """
+        match text.split():
+            case ["lose-reply", *count]:
+                self.lost_replies += 1 if count in ([], ["next"]) else int(count[0])
+                return "the next reply will be lost"
+            case ["lose-request", *count]:
+                self.lost_requests += 1 if count in ([], ["next"]) else int(count[0])
+                return "the next request will be lost"
+            case _:
+                return strike(self.world, text)
+
+    def ping(self, source: str, destination: str) -> bool:
+        """Return whether one guest reaches another now."""
+        return ping(self.world, source, destination)

@@ -1,0 +1,161 @@
+"""Faults as lines of text: what breaks, what a human hand does, and what mends it again.
+
+Shapes: a host fault names its host first: `kill paris-1 sql`, `trunk paris-sw h1 drop 200`.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from controller.providers.simulated import hand_faults
+from controller.providers.simulated.paths import RSTP_GAP_S, forwarding
+from controller.providers.simulated.power import power_off, power_on
+from controller.providers.simulated.world import World
+
+MENDS: Final = {"off": "on", "hang": "wake", "pause": "resume", "down": "up", "cut": "join",
+                "fill": "free", "babble": "speak", "kill": "start"}
+
+
+def strike(world: World, text: str) -> str:
+    """Do one fault or its mending and return what is now true.
+
+    Errors: ValueError for words that are no fault, or that name nothing in this world.
+    """
+    word, *rest = text.split() or [""]
+    if word not in FAULTS:
+        raise ValueError(f"unknown fault {text!r}; known: {', '.join(sorted(FAULTS))}")
+    try:
+        return FAULTS[word](world, *rest)
+    except (KeyError, TypeError, IndexError) as error:
+        raise ValueError(f"cannot do {text!r} here: {error}") from error
+
+
+def mending(text: str) -> str | None:
+    """Return the line that mends the fault `text`; None where only the loop or a human can."""
+    words = text.split()
+    match words:
+        case ["power" | "link" | "site", name, state] if state in MENDS:
+            return f"{words[0]} {name} {MENDS[state]}"
+        case ["ssh", name, "pause"]:
+            return f"ssh {name} resume"
+        case ["libvirtd", name, "kill"]:
+            return f"libvirtd {name} start"
+        case ["hang" | "fill" | "babble" as word, name]:
+            return f"{MENDS[word]} {name}"
+        case ["slow" | "clock" as word, name, _]:
+            return f"{word} {name} 0"
+        case _:
+            return None
+
+
+def power(world: World, host: str, state: str) -> str:
+    """`power HOST off|on`: cut or give the power of a host or switch."""
+    node = world.node(host)
+    if state == "on":
+        power_on(world, node)
+    else:
+        power_off(world, node)
+    return f"{host} has {'power again and boots' if state == 'on' else 'no power'}"
+
+
+def hang(world: World, host: str) -> str:
+    """`hang HOST`: every process of the host stands still, its guests too."""
+    world.node(host).hung = True
+    world.touched(host)
+    return f"{host} hangs"
+
+
+def wake(world: World, host: str) -> str:
+    """`wake HOST`: a hung host goes on where it stopped."""
+    world.node(host).hung = False
+    world.touched(host)
+    return f"{host} goes on"
+
+
+def ssh(world: World, host: str, state: str) -> str:
+    """`ssh HOST pause|resume`: the admin network's way in; guests are not concerned."""
+    world.node(host).ssh_paused = state == "pause"
+    world.touched(host)
+    return f"sshd of {host} {'does not answer' if state == 'pause' else 'answers again'}"
+
+
+def libvirtd(world: World, host: str, state: str) -> str:
+    """`libvirtd HOST kill|start`: guests run on without it; jobs do not."""
+    node = world.node(host)
+    node.libvirt_up = state == "start"
+    world.touched(host)
+    return f"libvirtd of {host} {'runs' if node.libvirt_up else 'is dead'}"
+
+
+def site(world: World, name: str, state: str) -> str:
+    """`site SITE cut|join`: cut a whole site off from the controller and from its twin."""
+    if name not in {node.site for node in world.nodes.values()}:
+        raise KeyError(f"no site {name}")
+    wires = {w.member for w in world.wires.values() if w.between_switches and name in
+             {world.node(w.a[0]).site, world.node(w.b[0]).site}}
+    if state == "cut":
+        world.sites_cut.add(name)
+        world.wires_down |= wires
+    else:
+        world.sites_cut.discard(name)
+        world.wires_down -= wires
+    for node in sorted(n.name for n in world.nodes.values() if n.site == name):
+        world.touched(node)
+    return f"site {name} is {'cut off' if state == 'cut' else 'connected again'}"
+
+
+def link(world: World, member: str, state: str) -> str:
+    """`link MEMBER|PORT down|up`: one member of an inter-site link, or a host's uplink."""
+    wires = [w for w in world.wires.values()
+             if member == w.member or (w.between_switches and member in {w.a[1], w.b[1]})]
+    wire = wires[0]
+    pair = (wire.a[0], wire.b[0])
+    before = forwarding(world, pair)
+    (world.wires_down.discard if state == "up" else world.wires_down.add)(wire.member)
+    if wire.between_switches and forwarding(world, pair) is not before:
+        world.rstp_gaps[pair] = world.now() + RSTP_GAP_S
+    for name in pair:
+        world.touched(name)
+    return f"{wire.member} is {state}"
+
+
+def fill(world: World, host: str) -> str:
+    """`fill HOST`: no byte is free in its pools; guests that write are paused by QEMU."""
+    world.node(host).full = True
+    return f"the pools of {host} are full"
+
+
+def free(world: World, host: str) -> str:
+    """`free HOST`: the space is there again."""
+    world.node(host).full = False
+    return f"the pools of {host} have room again"
+
+
+def slow(world: World, host: str, seconds: str) -> str:
+    """`slow HOST SECONDS`: every command takes so much longer; 0 mends it."""
+    world.node(host).slow_s = float(seconds)
+    return f"{host} answers {seconds}s late"
+
+
+def clock(world: World, host: str, seconds: str) -> str:
+    """`clock HOST +SECONDS`: its clock is wrong by so much; 0 mends it."""
+    world.node(host).clock_offset_s = float(seconds)
+    return f"the clock of {host} is {seconds}s off"
+
+
+def babble(world: World, host: str) -> str:
+    """`babble HOST`: its answers are garbage."""
+    world.node(host).babbling = True
+    return f"{host} answers garbage"
+
+
+def speak(world: World, host: str) -> str:
+    """`speak HOST`: its answers make sense again."""
+    world.node(host).babbling = False
+    return f"{host} makes sense again"
+
+
+FAULTS: Final[Mapping[str, Callable[..., str]]] = {
+    "power": power, "hang": hang, "wake": wake, "ssh": ssh, "libvirtd": libvirtd, "site": site,
+    "link": link, "fill": fill, "free": free, "slow": slow, "clock": clock, "babble": babble,
+    "speak": speak, **hand_faults.BY_HAND,
+}

@@ -1,0 +1,1 @@
+"""What each action does to the simulated world, with the refusals of virsh and ovs-vsctl."""

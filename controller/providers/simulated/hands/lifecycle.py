@@ -1,0 +1,156 @@
+"""Domains come and go: define, start, resume, shut down, restart, undefine, remove."""
+
+from controller.errors import Refused
+from controller.model.facts import DiskFacts, DomainConfig, DomainState, NicFacts
+from controller.plan.actions import (
+    DefineDomain,
+    DisableAutostart,
+    RemoveDomain,
+    RestartDomain,
+    ResumeDomain,
+    ShutDownDomain,
+    StartDomain,
+    UndefineDomain,
+)
+from controller.plan.wishes import DomainWish
+from controller.providers.simulated.hands.effect import Effect, Wait, domain_of
+from controller.providers.simulated.power import end_domain, run_domain
+from controller.providers.simulated.world import Domain, Node, World
+
+GUEST_SHUTDOWN_S = 5.0
+
+
+def define(world: World, action: DefineDomain) -> Effect:
+    """Write a definition; the same VM's older one is replaced, another's is not."""
+    yield Wait(0.1)
+    node, wish = world.node(action.node), action.wish
+    old = node.domains.get(wish.name)
+    if old is not None and old.uuid != wish.uuid:
+        raise Refused(f"{node.name}: domain '{wish.name}' exists already with uuid {old.uuid}")
+    if old is None:
+        node.domains[wish.name] = Domain(wish.name, wish.uuid, config_of(wish), wish.ownership)
+    else:
+        old.config, old.ownership = config_of(wish), wish.ownership
+    return f"defined {wish.name} on {node.name}"
+
+
+def config_of(wish: DomainWish) -> DomainConfig:
+    """Return the inactive configuration that a wish asks for."""
+    return DomainConfig(
+        wish.memory_bytes, wish.memory_bytes, wish.cpus, wish.cpus,
+        tuple(DiskFacts(d.target, d.path, d.format, d.size_bytes) for d in wish.disks),
+        tuple(NicFacts(n.mac, n.bridge, n.vlan, None, n.model) for n in wish.nics))
+
+
+def start(world: World, action: StartDomain) -> Effect:
+    """Start a defined domain; one that is active already is done."""
+    yield Wait(0.4)
+    node = world.node(action.node)
+    domain = domain_of(node, action.domain)
+    if domain.state.active:
+        return f"{domain.name} was active already on {node.name}"
+    assert_startable(world, node, domain)
+    run_domain(node, domain, "booted")
+    return f"started {domain.name} on {node.name}"
+
+
+def assert_startable(world: World, node: Node, domain: Domain) -> None:
+    """Refuse what QEMU would refuse: a missing disk or bridge, or memory that is not there."""
+    config = domain.config
+    if config is None:
+        raise Refused(f"{node.name}: {domain.name} has no definition to start from")
+    for disk in config.disks:
+        if world.file(node, disk.source) is None:
+            raise Refused(f"{node.name}: cannot access storage file '{disk.source}'")
+    assert_room(node, domain.name, config)
+
+
+def assert_room(node: Node, name: str, config: DomainConfig) -> None:
+    """Refuse a guest whose bridge is not there or whose memory is not free."""
+    for nic in config.nics:
+        if nic.bridge not in node.bridges:
+            raise Refused(f"{node.name}: {name} needs bridge {nic.bridge}, which is not there")
+    free = node.memory_bytes - node.memory_used_bytes()
+    if config.memory_bytes > free:
+        raise Refused(f"{node.name}: cannot set up guest memory for {name}: {free >> 20} MiB free,"
+                      f" {config.memory_bytes >> 20} MiB needed")
+
+
+def resume(world: World, action: ResumeDomain) -> Effect:
+    """Let a paused domain run on; with its disk still full it stops again at once."""
+    yield Wait(0.1)
+    node = world.node(action.node)
+    domain = domain_of(node, action.domain)
+    if not domain.state.active:
+        raise Refused(f"{node.name}: domain {domain.name} is not running")
+    if not (domain.reason == "ioerror" and node.full):
+        domain.state, domain.reason = DomainState.RUNNING, "unpaused"
+    return f"{domain.name} runs on at {node.name}"
+
+
+def shut_down(world: World, action: ShutDownDomain) -> Effect:
+    """Ask the guest to shut down and cut its power after the limit."""
+    return (yield from _down(world, action.node, action.domain, action.limit_s))
+
+
+def _down(world: World, host: str, name: str, limit_s: float) -> Effect:
+    """Bring a domain to off, cleanly if the guest listens."""
+    yield Wait(0.1)
+    node = world.node(host)
+    domain = domain_of(node, name)
+    if not domain.state.active:
+        return f"{name} was off already on {host}"
+    if domain.job is not None:
+        raise Refused(f"{host}: {name} is busy: {domain.job}")
+    listens = domain.state is DomainState.RUNNING and not domain.deaf
+    yield Wait(GUEST_SHUTDOWN_S if listens else limit_s, command_ends=not listens)
+    if not domain.state.active:
+        return f"{name} went off on {host}"
+    end_domain(node, domain, "shutdown" if listens else "destroyed")
+    world.touched(host)
+    return f"{name} is off on {host}" + ("" if listens else f"; its power was cut after {limit_s}s")
+
+
+def restart(world: World, action: RestartDomain) -> Effect:
+    """Shut down, then start from the definition as it is then."""
+    yield from _down(world, action.node, action.domain, action.limit_s)
+    yield Wait(0.3, command_ends=True)
+    node = world.node(action.node)
+    domain = domain_of(node, action.domain)
+    if not domain.state.active:
+        assert_startable(world, node, domain)
+        run_domain(node, domain, "booted")
+    return f"restarted {domain.name} on {node.name}"
+
+
+def disable_autostart(world: World, action: DisableAutostart) -> Effect:
+    """Switch libvirt's own autostart off."""
+    yield Wait(0.1)
+    domain_of(world.node(action.node), action.domain).autostart = False
+    return f"autostart of {action.domain} is off on {action.node}"
+
+
+def undefine(world: World, action: UndefineDomain) -> Effect:
+    """Forget a definition; files stay."""
+    yield Wait(0.1)
+    node = world.node(action.node)
+    domain = node.domains.get(action.domain)
+    if domain is None:
+        return f"{action.domain} was not defined on {node.name}"
+    if domain.state.active:
+        raise Refused(f"{node.name}: {action.domain} is active; it is not undefined")
+    del node.domains[action.domain]
+    return f"undefined {action.domain} on {node.name}; its disks stay"
+
+
+def remove(world: World, action: RemoveDomain) -> Effect:
+    """Shut down, undefine, and delete the named files."""
+    node = world.node(action.node)
+    if action.domain in node.domains:
+        yield from _down(world, action.node, action.domain, action.limit_s)
+        yield Wait(0.2, command_ends=True)
+        node.domains.pop(action.domain, None)
+    for path in action.disk_paths:
+        yield Wait(0.1, command_ends=True)
+        world.store_of(node, path).pop(path, None)
+    return f"removed {action.domain} and {len(action.disk_paths)} disks from {node.name}"

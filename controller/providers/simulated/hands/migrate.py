@@ -1,0 +1,129 @@
+"""Live migration: the source keeps running until the far end has everything, then they swap."""
+
+from dataclasses import replace
+
+from controller.errors import OutcomeUnknown, Refused
+from controller.model.facts import DomainConfig, DomainState
+from controller.plan.actions import MigrateDomain
+from controller.providers.simulated.hands.effect import Effect, Wait, domain_of
+from controller.providers.simulated.hands.lifecycle import assert_room
+from controller.providers.simulated.hands.storage import new_file
+from controller.providers.simulated.power import end_domain, plug_in
+from controller.providers.simulated.world import Domain, File, Node, World
+
+MEMORY_BYTES_PER_S = 1e9
+STORAGE_BYTES_PER_S = 400e6
+
+
+def migrate(world: World, action: MigrateDomain) -> Effect:
+    """Move a running domain; its definition moves along, the files at the source stay."""
+    yield Wait(0.2)
+    source, target = world.node(action.node), world.node(action.to)
+    domain = domain_of(source, action.domain)
+    live = _movable(world, source, target, domain)
+    copies = _target_files(world, source, target, action)
+    before = target.domains.get(domain.name)
+    arriving = _arrive(target, domain, live, action)
+    domain.job = "migration"
+    world.touched(target.name)
+    try:
+        yield Wait(_duration_s(live, copies))
+    except OutcomeUnknown:
+        _give_up(target, domain, arriving, before)
+        raise
+    if not domain.state.active or target.domains.get(domain.name) is not arriving:
+        _give_up(target, domain, arriving, before)
+        raise Refused(f"{source.name}: migration of {domain.name} failed: it is not running")
+    for file, copy in copies:
+        copy.serial, copy.writes = file.serial, file.writes
+        copy.size_bytes, copy.allocated_bytes = file.size_bytes, file.allocated_bytes
+    _switch_over(source, target, domain, arriving)
+    world.touched(target.name)
+    return f"moved {domain.name} from {source.name} to {target.name}"
+
+
+def _movable(world: World, source: Node, target: Node, domain: Domain) -> DomainConfig:
+    """Return the live configuration of a domain that may leave.
+
+    Errors: Refused, as libvirt refuses.
+    """
+    if domain.live is None or not domain.state.active:
+        raise Refused(f"{source.name}: domain {domain.name} is not running")
+    if domain.job is not None:
+        raise Refused(f"{source.name}: {domain.name} is busy: {domain.job}")
+    if not (target.powered and target.libvirt_up and not target.hung):
+        raise Refused(f"{source.name}: unable to connect to libvirt at {target.name}")
+    there = target.domains.get(domain.name)
+    if there is not None and there.state.active:
+        raise Refused(f"{target.name}: domain {domain.name} is already active")
+    assert_room(target, domain.name, domain.live)
+    return domain.live
+
+
+def _target_files(world: World, source: Node, target: Node, action: MigrateDomain,
+                  ) -> list[tuple[File, File]]:
+    """Return each file with its copy at the destination, which is written over."""
+    domain = domain_of(source, action.domain)
+    copies = []
+    assert domain.live is not None, "the caller has looked"
+    wishes = {disk.target: disk for disk in action.disks}
+    for disk in domain.live.disks:
+        wish = wishes.get(disk.target)
+        file = world.file(source, disk.source)
+        path = wish.path if wish is not None else disk.source
+        if file is None:
+            raise Refused(f"{source.name}: cannot access storage file '{disk.source}'")
+        if not action.with_storage:
+            if world.file(target, path) is not file:
+                raise Refused(f"{target.name}: cannot access storage file '{path}'")
+            continue
+        if wish is None:
+            raise Refused(f"{source.name}: nothing says where {disk.source} goes")
+        old = world.file(target, path)
+        if old is file:
+            raise Refused(f"{target.name}: {path} is the file it runs on; it is not copied")
+        if old is not None and old.size_bytes < file.size_bytes:
+            raise Refused(f"{target.name}: {path} exists and is smaller than its source")
+        new = old or new_file(world, target, wish, file.allocated_bytes)
+        new.serial = f"partial-{file.serial}"
+        copies.append((file, new))
+    return copies
+
+
+def _arrive(target: Node, domain: Domain, live: DomainConfig, action: MigrateDomain) -> Domain:
+    """Put the waiting far end on the destination."""
+    paths = {disk.target: disk.path for disk in action.disks}
+    config = domain.config or live
+    moved = replace(config, disks=tuple(
+        replace(d, source=paths.get(d.target, d.source)) for d in config.disks))
+    arriving = Domain(domain.name, domain.uuid, moved, domain.ownership, DomainState.INCOMING,
+                      "migration", autostart=False, job="migration")
+    arriving.live = replace(live, disks=tuple(
+        replace(d, source=paths.get(d.target, d.source)) for d in live.disks))
+    arriving.deaf = domain.deaf
+    target.domains[domain.name] = arriving
+    return arriving
+
+
+def _duration_s(live: DomainConfig, copies: list[tuple[File, File]]) -> float:
+    storage = sum(file.allocated_bytes for file, _ in copies)
+    return 0.5 + live.memory_bytes / MEMORY_BYTES_PER_S + storage / STORAGE_BYTES_PER_S
+
+
+def _give_up(target: Node, domain: Domain, arriving: Domain, before: Domain | None) -> None:
+    """The source goes on as if nothing had been; the far end is what it was."""
+    domain.job = None
+    if target.domains.get(domain.name) is arriving:
+        del target.domains[domain.name]
+        if before is not None:
+            target.domains[domain.name] = before
+
+
+def _switch_over(source: Node, target: Node, domain: Domain, arriving: Domain) -> None:
+    """The far end runs; the source forgets the domain."""
+    assert arriving.live is not None, "the far end has a live configuration"
+    live = arriving.live
+    end_domain(source, domain, "migrated")
+    source.domains.pop(domain.name, None)
+    plug_in(target, arriving, live)
+    arriving.state, arriving.reason, arriving.job = DomainState.RUNNING, "migrated", None

@@ -1,0 +1,95 @@
+"""Bridges, trunks and guest ports, changed as ovs-vsctl changes them."""
+
+from dataclasses import replace
+
+from controller.errors import OutcomeUnknown, Refused
+from controller.plan.actions import AddUplink, CreateBridge, SetPortVlan, SetTrunk
+from controller.providers.simulated.hands.effect import Effect, Wait
+from controller.providers.simulated.world import Bridge, Node, Port, World
+
+CONFIRM_WITHIN_S = 30.0
+"""A change that the controller has not confirmed by then is undone by the node itself."""
+
+
+def create_bridge(world: World, action: CreateBridge) -> Effect:
+    """Create a bridge; one that is there already is left as it is."""
+    yield Wait(0.1)
+    node = world.node(action.node)
+    if action.bridge in node.bridges:
+        node.bridges[action.bridge].rstp |= action.rstp
+        return f"{action.bridge} was there already on {node.name}"
+    node.bridges[action.bridge] = Bridge(action.bridge, action.rstp)
+    return f"created bridge {action.bridge} on {node.name}"
+
+
+def add_uplink(world: World, action: AddUplink) -> Effect:
+    """Plug a physical interface in as a trunk, and take it out again unless confirmed."""
+    yield Wait(0.1)
+    node = world.node(action.node)
+    if action.port not in node.interfaces:
+        raise Refused(f"{node.name} has no interface {action.port}")
+    bridge = _bridge(node, action.bridge)
+    before = bridge.ports.get(action.port)
+    bridge.ports[action.port] = _trunk(action.port, action.vlans)
+    yield from _confirmed(world, node, bridge, action.port, before)
+    return f"plugged {action.port} into {bridge.name} on {node.name}, VLANs {_text(action.vlans)}"
+
+
+def set_trunk(world: World, action: SetTrunk) -> Effect:
+    """Let exactly the wanted VLANs pass, and go back to what was unless confirmed."""
+    yield Wait(0.1)
+    node = world.node(action.node)
+    bridge = _bridge(node, action.bridge)
+    if action.port not in bridge.ports:
+        raise Refused(f"{node.name}: no port named {action.port} in {bridge.name}")
+    before = replace(bridge.ports[action.port])
+    bridge.ports[action.port] = _trunk(action.port, action.vlans)
+    yield from _confirmed(world, node, bridge, action.port, before)
+    return f"{action.port} of {node.name} now lets VLANs {_text(action.vlans)} pass"
+
+
+def set_port_vlan(world: World, action: SetPortVlan) -> Effect:
+    """Put a guest's port back on its VLAN."""
+    yield Wait(0.1)
+    node = world.node(action.node)
+    port = _bridge(node, action.bridge).ports.get(action.port)
+    if port is None or port.mac != action.mac:
+        raise Refused(f"{node.name}: {action.port} is not the port of {action.mac} any more")
+    port.tag, port.trunks, port.vlan_mode = action.vlan, (), None
+    return f"put {action.port} of {node.name} on VLAN {action.vlan}"
+
+
+def _bridge(node: Node, name: str) -> Bridge:
+    if name not in node.bridges:
+        raise Refused(f"{node.name}: no bridge named {name}")
+    return node.bridges[name]
+
+
+def _trunk(name: str, vlans: tuple[int, ...]) -> Port:
+    return Port(name, trunks=vlans or (0,), vlan_mode="trunk")
+
+
+def _text(vlans: tuple[int, ...]) -> str:
+    return ", ".join(map(str, vlans)) or "none"
+
+
+def _confirmed(world: World, node: Node, bridge: Bridge, port: str, before: Port | None) -> Effect:
+    """Wait for the controller to come back; without it the node undoes the change by itself."""
+    world.touched(node.name)
+    boot = node.boot
+    try:
+        yield Wait(0.2, command_ends=True)
+    except OutcomeUnknown:
+        if node.powered and node.boot == boot:
+            yield Wait(CONFIRM_WITHIN_S)
+            _undo(bridge, port, before)
+            world.touched(node.name)
+        raise
+    return ""
+
+
+def _undo(bridge: Bridge, port: str, before: Port | None) -> None:
+    if before is None:
+        bridge.ports.pop(port, None)
+    else:
+        bridge.ports[port] = before

@@ -1,0 +1,62 @@
+"""Which effect belongs to which action."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from controller.errors import Refused
+from controller.plan import actions
+from controller.plan.actions import Action
+from controller.providers.simulated.hands import (
+    lifecycle,
+    migrate,
+    network,
+    reconfigure,
+    storage,
+)
+from controller.providers.simulated.hands.effect import Effect
+from controller.providers.simulated.world import World
+
+HANDS: Final[Mapping[type[Action], Callable[[World, Any], Effect]]] = {
+    actions.CreateBridge: network.create_bridge,
+    actions.AddUplink: network.add_uplink,
+    actions.SetTrunk: network.set_trunk,
+    actions.SetPortVlan: network.set_port_vlan,
+    actions.CreatePool: storage.create_pool,
+    actions.CreateDisk: storage.create_disk,
+    actions.DefineDomain: lifecycle.define,
+    actions.StartDomain: lifecycle.start,
+    actions.ResumeDomain: lifecycle.resume,
+    actions.ShutDownDomain: lifecycle.shut_down,
+    actions.RestartDomain: lifecycle.restart,
+    actions.DisableAutostart: lifecycle.disable_autostart,
+    actions.UndefineDomain: lifecycle.undefine,
+    actions.RemoveDomain: lifecycle.remove,
+    actions.ReconfigureDomain: reconfigure.reconfigure,
+    actions.MigrateDomain: migrate.migrate,
+}
+NEED_LIBVIRT: Final = frozenset(HANDS) - {
+    actions.CreateBridge, actions.AddUplink, actions.SetTrunk, actions.SetPortVlan,
+}
+
+
+def effect_of(world: World, action: Action) -> Effect:
+    """Return the effect of `action`, not yet begun.
+
+    Errors: Refused for a verb that no hand here knows.
+    """
+    if type(action) not in HANDS:
+        raise Refused(f"nobody here can {action.verb}")
+    return HANDS[type(action)](world, action)
+
+
+def perform_at_once(world: World, action: Action) -> str:
+    """Do `action` in no time, for what-if; return its sentence.
+
+    Errors: Refused as the real thing would.
+    """
+    effect = effect_of(world, action)
+    try:
+        while True:
+            next(effect)
+    except StopIteration as ended:
+        return str(ended.value)

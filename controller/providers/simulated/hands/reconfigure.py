@@ -1,0 +1,130 @@
+"""Patches of one domain's managed fields, in the running guest or for its next boot."""
+
+from dataclasses import replace
+
+from controller.errors import Refused
+from controller.model.facts import DiskFacts, DomainConfig, NicFacts
+from controller.plan.actions import ReconfigureDomain
+from controller.plan.wishes import (
+    AttachDisk,
+    AttachNic,
+    DetachDisk,
+    DetachNic,
+    DiskWish,
+    DomainChange,
+    GrowDisk,
+    NicWish,
+    SetCpus,
+    SetMemory,
+    SetOwnership,
+    UpdateNic,
+)
+from controller.providers.simulated.hands.effect import Effect, Wait, domain_of
+from controller.providers.simulated.world import Domain, Node, Port, World
+
+
+def reconfigure(world: World, action: ReconfigureDomain) -> Effect:
+    """Make the changes one after the other, each by a command of its own."""
+    node = world.node(action.node)
+    for change in action.changes:
+        yield Wait(0.1, command_ends=True)
+        domain = domain_of(node, action.domain)
+        if isinstance(change, SetOwnership):
+            domain.ownership = change.ownership
+            continue
+        if isinstance(change, GrowDisk):
+            _grow(world, node, change)
+            continue
+        if action.live:
+            if domain.live is None:
+                raise Refused(f"{node.name}: domain {domain.name} is not running")
+            _change_live(world, node, domain, change)
+        if domain.config is not None:
+            domain.config = _patched(domain.config, change, ceiling=False)
+        elif not action.live:
+            raise Refused(f"{node.name}: {domain.name} is transient: it has no definition")
+    where = "live" if action.live else "for its next boot"
+    return f"changed {action.domain} on {node.name} {where}"
+
+
+def _grow(world: World, node: Node, change: GrowDisk) -> None:
+    """Make a disk file larger; smaller is refused."""
+    file = world.file(node, change.path)
+    if file is None:
+        raise Refused(f"{node.name}: there is no {change.path}")
+    if change.size_bytes < file.size_bytes:
+        raise Refused(f"{node.name}: {change.path} would shrink")
+    file.size_bytes = change.size_bytes
+
+
+def _change_live(world: World, node: Node, domain: Domain, change: DomainChange) -> None:
+    """Change the running guest, and its ports with it."""
+    assert domain.live is not None, "the caller has looked"
+    if isinstance(change, AttachDisk) and world.file(node, change.disk.path) is None:
+        raise Refused(f"{node.name}: cannot access storage file '{change.disk.path}'")
+    domain.live = _patched(domain.live, change, ceiling=True)
+    match change:
+        case AttachNic(nic):
+            _plug(node, domain, nic)
+        case UpdateNic(nic):
+            _unplug(node, nic.mac)
+            _plug(node, domain, nic)
+        case DetachNic(mac):
+            _unplug(node, mac)
+        case _:
+            pass
+
+
+def _plug(node: Node, domain: Domain, nic: NicWish) -> None:
+    """Give a card a port; the live XML then names it."""
+    assert domain.live is not None, "only a running guest has ports"
+    if nic.bridge not in node.bridges:
+        raise Refused(f"{node.name}: no bridge named {nic.bridge}")
+    device = f"vnet{node.next_port}"
+    node.next_port += 1
+    node.bridges[nic.bridge].ports[device] = Port(device, tag=nic.vlan, mac=nic.mac)
+    domain.live = replace(domain.live, nics=tuple(
+        replace(n, device=device) if n.mac == nic.mac else n for n in domain.live.nics))
+
+
+def _unplug(node: Node, mac: str) -> None:
+    for bridge in node.bridges.values():
+        for name in [p.name for p in bridge.ports.values() if p.mac == mac]:
+            del bridge.ports[name]
+
+
+def _patched(config: DomainConfig, change: DomainChange, *, ceiling: bool) -> DomainConfig:
+    """Return `config` with `change`; `ceiling`: a running guest cannot grow past its maximum."""
+    match change:
+        case SetMemory(size):
+            if ceiling and size > config.memory_max_bytes:
+                raise Refused("cannot set memory higher than max memory")
+            return replace(config, memory_bytes=size,
+                           memory_max_bytes=max(size, config.memory_max_bytes))
+        case SetCpus(cpus):
+            if ceiling and cpus > config.cpus_max:
+                raise Refused("requested vcpus is greater than max allowable vcpus")
+            return replace(config, cpus=cpus, cpus_max=max(cpus, config.cpus_max))
+        case AttachNic(nic):
+            others = tuple(n for n in config.nics if n.mac != nic.mac)
+            return replace(config, nics=(*others, _nic(nic)))
+        case UpdateNic(nic):
+            return replace(config, nics=tuple(
+                _nic(nic) if n.mac == nic.mac else n for n in config.nics))
+        case DetachNic(mac):
+            return replace(config, nics=tuple(n for n in config.nics if n.mac != mac))
+        case AttachDisk(disk):
+            others_ = tuple(d for d in config.disks if d.target != disk.target)
+            return replace(config, disks=(*others_, _disk(disk)))
+        case DetachDisk(target):
+            return replace(config, disks=tuple(d for d in config.disks if d.target != target))
+        case _:
+            return config
+
+
+def _nic(nic: NicWish) -> NicFacts:
+    return NicFacts(nic.mac, nic.bridge, nic.vlan, None, nic.model)
+
+
+def _disk(disk: DiskWish) -> DiskFacts:
+    return DiskFacts(disk.target, disk.path, disk.format, disk.size_bytes)

@@ -1,0 +1,53 @@
+"""Pools and disk files, made as virsh and qemu-img make them; nothing here deletes a file."""
+
+from controller.errors import Refused
+from controller.plan.actions import CreateDisk, CreatePool
+from controller.plan.wishes import DiskWish
+from controller.providers.simulated.hands.effect import Effect, Wait
+from controller.providers.simulated.view import free_bytes
+from controller.providers.simulated.world import File, Node, Pool, World
+
+EMPTY_BYTES = 200 << 10
+"""What an empty qcow2 file takes."""
+
+
+def create_pool(world: World, action: CreatePool) -> Effect:
+    """Define and start a directory pool, or start the one that is there."""
+    yield Wait(0.2)
+    node = world.node(action.node)
+    pool = node.pools.setdefault(action.pool, Pool(action.pool, action.path, active=False))
+    if pool.path != action.path:
+        raise Refused(f"{node.name}: pool {pool.name} is at {pool.path}, not at {action.path}")
+    pool.active = True
+    return f"pool {pool.name} of {node.name} is active"
+
+
+def create_disk(world: World, action: CreateDisk) -> Effect:
+    """Create one disk file; an existing one is never touched."""
+    node, disk = world.node(action.node), action.disk
+    pool = node.pools.get(disk.pool)
+    if pool is None or not pool.active:
+        raise Refused(f"{node.name}: pool {disk.pool} is not active")
+    image = world.file(node, disk.image_path) if disk.image_path is not None else None
+    if disk.image_path is not None and image is None:
+        raise Refused(f"{node.name}: there is no image {disk.image_path}")
+    yield Wait(0.2 if image is None else 1.0 + image.allocated_bytes / 500e6)
+    if world.file(node, disk.path) is not None:
+        raise Refused(f"{node.name}: {disk.path} exists already; it is not overwritten")
+    need = image.allocated_bytes if image is not None else EMPTY_BYTES
+    new_file(world, node, disk, need)
+    return f"created {disk.path} on {node.name}"
+
+
+def new_file(world: World, node: Node, disk: DiskWish, allocated_bytes: int) -> File:
+    """Create the file of `disk`.
+
+    Errors: Refused when the file system is full.
+    """
+    free = free_bytes(world, node, disk.path.rpartition("/")[0])
+    if free < allocated_bytes:
+        raise Refused(f"{node.name}: no space left on device for {disk.path}")
+    name = disk.path.rpartition("/")[2].rpartition(".")[0]
+    file = File(disk.format, disk.size_bytes, allocated_bytes, name)
+    world.store_of(node, disk.path)[disk.path] = file
+    return file

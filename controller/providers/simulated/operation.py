@@ -1,0 +1,83 @@
+"""One command on its way through the world: it goes on at the node even if nobody waits for it."""
+
+import asyncio
+from random import Random
+
+from controller.errors import ActionError, OutcomeUnknown, Refused
+from controller.plan.actions import Action
+from controller.providers.simulated.hands.effect import Effect, Wait
+from controller.providers.simulated.hands.perform import NEED_LIBVIRT, effect_of
+from controller.providers.simulated.world import World
+
+HUNG_LOOK_S = 1.0
+
+
+class Operation:
+    """Drives one effect; `cut` it when the controller that sent it is gone."""
+
+    def __init__(self, world: World, action: Action, dice: Random) -> None:
+        self._world = world
+        self._action = action
+        self._dice = dice
+        self._boots = {name: world.node(name).boot for name in action.nodes}
+        self._effect: Effect = effect_of(world, action)
+        self._cut = False
+
+    def cut(self) -> None:
+        """Nobody sends the next command any more; the one that runs goes on to its end."""
+        self._cut = True
+
+    async def run(self) -> str:
+        """Drive the effect to its end and return its sentence.
+
+        Errors: Refused or OutcomeUnknown, as the effect ended.
+        """
+        try:
+            self._refuse_without_libvirt()
+            wait = next(self._effect)
+            while True:
+                wait = await self._one_wait(wait)
+        except StopIteration as ended:
+            return str(ended.value)
+        finally:
+            self._effect.close()
+            for node in self._action.nodes:
+                self._world.touched(node)
+
+    def _refuse_without_libvirt(self) -> None:
+        if type(self._action) not in NEED_LIBVIRT:
+            return
+        for name in self._action.nodes:
+            if not self._world.node(name).libvirt_up:
+                raise Refused(f"{name}: failed to connect to the hypervisor: libvirtd is down")
+
+    async def _one_wait(self, wait: Wait) -> Wait:
+        """Let the time pass, then let the effect go on or throw the interruption into it."""
+        node = self._world.node(self._action.node)
+        await asyncio.sleep(wait.seconds * self._dice.uniform(0.8, 1.3) + node.slow_s)
+        while any(self._world.node(name).hung for name in self._action.nodes):
+            await asyncio.sleep(HUNG_LOOK_S)
+        trouble = self._trouble(wait)
+        if trouble is None:
+            return next(self._effect)
+        return self._effect.throw(OutcomeUnknown(trouble))
+
+    def _trouble(self, wait: Wait) -> str | None:
+        """Return what has come between, None when nothing has."""
+        for name in self._action.nodes:
+            node = self._world.node(name)
+            if not node.powered or node.boot != self._boots[name]:
+                return f"{name} lost its power in the middle of {self._action.verb}"
+            if type(self._action) in NEED_LIBVIRT and not node.libvirt_up:
+                return f"{name}: lost the connection to libvirtd in the middle"
+        gone = self._cut or not self._world.reachable(self._action.node)
+        if wait.command_ends and gone:
+            return f"{self._action.node}: the controller did not come back after the first command"
+        return None
+
+
+def settle(operation: "asyncio.Task[str]") -> None:
+    """Take note of how an operation ended that nobody waits for any more."""
+    if not operation.cancelled():
+        error = operation.exception()
+        assert error is None or isinstance(error, ActionError), f"the world broke: {error!r}"

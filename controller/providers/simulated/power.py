@@ -1,0 +1,70 @@
+"""What happens to domains and nodes when processes begin and end: ports appear and disappear."""
+
+from dataclasses import replace
+
+from controller.model.facts import DomainConfig, DomainState
+from controller.providers.simulated.world import Domain, Node, Port, World
+
+BOOT_S = 45.0
+"""From the power button to an answering sshd."""
+
+
+def run_domain(node: Node, domain: Domain, reason: str) -> None:
+    """Give `domain` a process from its inactive configuration and plug in its cards."""
+    assert domain.config is not None, "a domain without a definition cannot be started"
+    plug_in(node, domain, domain.config)
+    domain.state, domain.reason = DomainState.RUNNING, reason
+
+
+def plug_in(node: Node, domain: Domain, config: DomainConfig) -> None:
+    """Make `config` the live one, each card on a port of its bridge."""
+    nics = []
+    for nic in config.nics:
+        device = f"vnet{node.next_port}"
+        node.next_port += 1
+        bridge = node.bridges.get(nic.bridge)
+        if bridge is not None:
+            bridge.ports[device] = Port(device, tag=nic.vlan, mac=nic.mac)
+        nics.append(replace(nic, device=device))
+    domain.live = replace(config, nics=tuple(nics))
+
+
+def end_domain(node: Node, domain: Domain, reason: str) -> None:
+    """Take the process of `domain` away; a transient domain is gone with it."""
+    for bridge in node.bridges.values():
+        ours = {nic.mac for nic in domain.live.nics} if domain.live is not None else set()
+        for name in [p.name for p in bridge.ports.values() if p.mac in ours]:
+            del bridge.ports[name]
+    domain.live, domain.job = None, None
+    domain.state, domain.reason = DomainState.SHUT_OFF, reason
+    if not domain.persistent:
+        node.domains.pop(domain.name, None)
+
+
+def power_off(world: World, node: Node) -> None:
+    """Cut the power: every process is gone; bridges, pools, files and definitions stay on disk."""
+    node.powered = False
+    node.hung = node.ssh_paused = node.babbling = False
+    for bridge in node.bridges.values():
+        for port in bridge.ports.values():
+            port.stale = port.mac is not None
+    for domain in list(node.domains.values()):
+        domain.live, domain.job = None, None
+        domain.state, domain.reason = DomainState.SHUT_OFF, "unknown"
+        if not domain.persistent:
+            del node.domains[domain.name]
+    world.touched(node.name)
+
+
+def power_on(world: World, node: Node) -> None:
+    """Boot the node; libvirt starts whatever has autostart, knowing nothing of other hosts."""
+    if node.powered:
+        return
+    node.powered, node.libvirt_up = True, True
+    node.boot += 1
+    node.next_port = 0
+    node.ready_at = world.now() + BOOT_S
+    for domain in node.domains.values():
+        if domain.autostart and domain.persistent:
+            run_domain(node, domain, "booted")
+    world.touched(node.name)

@@ -1,0 +1,132 @@
+"""What one poll of a simulated node says: the world through the eyes of virsh and ovs-vsctl."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TypeVar
+
+from controller.model.facts import (
+    Absent,
+    BridgeFacts,
+    DomainConfig,
+    DomainFacts,
+    Fact,
+    Hardware,
+    Known,
+    NodeFacts,
+    PoolFacts,
+    PortFacts,
+    Unknown,
+    VolumeFacts,
+)
+from controller.providers.simulated.paths import blocked_ports
+from controller.providers.simulated.world import Bridge, Domain, Node, Pool, World
+
+T = TypeVar("T")
+OPERATING_SYSTEM_BYTES = 256 << 20
+VERSIONS = {"libvirt": "9.0.0", "qemu": "7.2.0", "openvswitch": "3.1.0"}
+NO_LIBVIRT = "libvirtd does not answer: look at `systemctl status libvirtd` there"
+
+
+def node_facts(world: World, node: Node, at: float, before: NodeFacts | None) -> NodeFacts:
+    """Return all that `node` says at instant `at`; `before` is what it said last."""
+    versions = dict(VERSIONS) if node.is_host else {"openvswitch": VERSIONS["openvswitch"]}
+    return NodeFacts(
+        name=node.name, boot_id=f"{node.name}-boot-{node.boot}",
+        clock_offset_s=node.clock_offset_s, hardware=Known(_hardware(node), at),
+        versions=versions,
+        domains=_domains(world, node, at, before), pools=_pools(world, node, at, before),
+        bridges=Known({b.name: _bridge(world, node, b) for b in node.bridges.values()}, at))
+
+
+def _hardware(node: Node) -> Hardware:
+    """Return size and load."""
+    busy = sum(d.live.cpus for d in node.domains.values() if d.live is not None)
+    free = node.memory_bytes - node.memory_used_bytes() - OPERATING_SYSTEM_BYTES
+    return Hardware(node.cpus, node.memory_bytes, max(0, free), round(0.1 + 0.3 * busy, 2),
+                    "x86_64")
+
+
+def _domains(world: World, node: Node, at: float, before: NodeFacts | None,
+             ) -> Fact[Mapping[str, DomainFacts]]:
+    """Return the domains, Absent on a switch, Unknown while libvirtd is down."""
+    if not node.is_host:
+        return Absent(at)
+    if not node.libvirt_up:
+        return _lost(before.domains if before is not None else None, at)
+    return Known({d.name: _domain(world, node, d) for d in node.domains.values()}, at)
+
+
+def _pools(world: World, node: Node, at: float, before: NodeFacts | None,
+           ) -> Fact[Mapping[str, PoolFacts]]:
+    """Return the pools, Absent on a switch, Unknown while libvirtd is down."""
+    if not node.is_host:
+        return Absent(at)
+    if not node.libvirt_up:
+        return _lost(before.pools if before is not None else None, at)
+    return Known({p.name: _pool(world, node, p) for p in node.pools.values()}, at)
+
+
+def _lost(before: Fact[T] | None, at: float) -> Unknown[T]:
+    """Return the fact that cannot be seen any more, with what was seen last."""
+    match before:
+        case Known(value, observed_at):
+            return Unknown(NO_LIBVIRT, at, value, observed_at)
+        case Unknown():
+            return replace(before, reason=NO_LIBVIRT)
+        case _:
+            return Unknown(NO_LIBVIRT, at)
+
+
+def _domain(world: World, node: Node, domain: Domain) -> DomainFacts:
+    """Return one domain with the sizes of its disks as the files have them."""
+    return DomainFacts(
+        name=domain.name, uuid=domain.uuid, state=domain.state, state_reason=domain.reason,
+        persistent=domain.persistent, autostart=domain.autostart,
+        live=_sized(world, node, domain.live), config=_sized(world, node, domain.config),
+        job=domain.job, ownership=domain.ownership)
+
+
+def _sized(world: World, node: Node, config: DomainConfig | None) -> DomainConfig | None:
+    """Return `config` with each disk's size as its file has it, None where there is no file."""
+    if config is None:
+        return None
+    disks = []
+    for disk in config.disks:
+        file = world.file(node, disk.source)
+        disks.append(replace(disk, size_bytes=file.size_bytes if file is not None else None))
+    return replace(config, disks=tuple(disks))
+
+
+def _pool(world: World, node: Node, pool: Pool) -> PoolFacts:
+    """Return one pool; an inactive one does not list its files."""
+    here = f"{pool.path}/"
+    files = {path.removeprefix(here): file for path, file in world.store_of(node, here).items()
+             if path.startswith(here)}
+    volumes = {name: VolumeFacts(name, file.format, file.size_bytes, file.allocated_bytes)
+               for name, file in files.items()} if pool.active else {}
+    return PoolFacts(pool.name, pool.path, pool.active, node.disk_bytes,
+                     free_bytes(world, node, pool.path), volumes)
+
+
+def free_bytes(world: World, node: Node, path: str) -> int:
+    """Return what is free in the file system of `path`, in steps of one per cent."""
+    if node.full:
+        return 0
+    used = sum(file.allocated_bytes for file in world.store_of(node, f"{path}/").values())
+    step = node.disk_bytes // 100
+    return max(0, (node.disk_bytes - used) // step * step)
+
+
+def _bridge(world: World, node: Node, bridge: Bridge) -> BridgeFacts:
+    """Return one bridge with its ports; RSTP roles are told where RSTP runs."""
+    blocked = blocked_ports(world)
+    ports = {}
+    for port in bridge.ports.values():
+        up = not port.stale and world.link_up(node.name, port.name)
+        role = None
+        if bridge.rstp and port.mac is None:
+            role = "Alternate" if (node.name, port.name) in blocked else "Designated"
+            role = role if up else "Disabled"
+        ports[port.name] = PortFacts(port.name, port.tag, port.trunks, port.vlan_mode, up,
+                                     port.mac, role)
+    return BridgeFacts(bridge.name, bridge.rstp, ports)

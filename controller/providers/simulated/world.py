@@ -1,0 +1,201 @@
+"""The simulated world itself: nodes, wires, domains and files, as they really are.
+
+Rule 1: only faults and effects write here; the controller sees it through view.py alone.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from controller.model.facts import DomainConfig, DomainState, Ownership
+
+GIB = 1 << 30
+
+
+@dataclass(slots=True)
+class File:
+    """One disk image; `serial` tells one content from another, `writes` grows as guests write."""
+
+    format: str
+    size_bytes: int
+    allocated_bytes: int
+    serial: str
+    writes: int = 0
+
+
+@dataclass(slots=True)
+class Domain:
+    """One libvirt domain of one host."""
+
+    name: str
+    uuid: str
+    config: DomainConfig | None
+    ownership: Ownership | None
+    state: DomainState = DomainState.SHUT_OFF
+    reason: str = "unknown"
+    live: DomainConfig | None = None
+    autostart: bool = False
+    job: str | None = None
+    deaf: bool = False
+    """True when the guest does not listen to a request to shut down."""
+
+    @property
+    def persistent(self) -> bool:
+        """Return whether it has a definition that outlives its process."""
+        return self.config is not None
+
+
+@dataclass(slots=True)
+class Pool:
+    """One directory pool."""
+
+    name: str
+    path: str
+    active: bool = True
+
+
+@dataclass(slots=True)
+class Port:
+    """One port of a bridge; `mac` is set for the cards of guests."""
+
+    name: str
+    tag: int | None = None
+    trunks: tuple[int, ...] = ()
+    vlan_mode: str | None = None
+    mac: str | None = None
+    stale: bool = False
+    """True for a guest's port whose guest died with its host: the record outlives the device."""
+
+    def passes(self, vlan: int) -> bool:
+        """Return whether frames of `vlan` (0: untagged) pass here, as Open vSwitch has it."""
+        if self.tag is not None and self.vlan_mode in {None, "access"}:
+            return vlan == self.tag
+        return not self.trunks or vlan in self.trunks
+
+
+@dataclass(slots=True)
+class Bridge:
+    """One Open vSwitch bridge."""
+
+    name: str
+    rstp: bool = False
+    ports: dict[str, Port] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Node:
+    """One host or switch: its health, and what is on it."""
+
+    name: str
+    site: str
+    is_host: bool
+    interfaces: tuple[str, ...]
+    memory_bytes: int = 8 * GIB
+    cpus: int = 8
+    disk_bytes: int = 1024 * GIB
+    powered: bool = True
+    hung: bool = False
+    ssh_paused: bool = False
+    libvirt_up: bool = True
+    babbling: bool = False
+    full: bool = False
+    ready_at: float = 0.0
+    """When it has booted, in seconds of the world's clock."""
+    boot: int = 1
+    clock_offset_s: float = 0.0
+    slow_s: float = 0.0
+    domains: dict[str, Domain] = field(default_factory=dict)
+    pools: dict[str, Pool] = field(default_factory=dict)
+    bridges: dict[str, Bridge] = field(default_factory=dict)
+    files: dict[str, File] = field(default_factory=dict)
+    shared_paths: dict[str, str] = field(default_factory=dict)
+    """Path of a pool that several hosts share -> the pool's name."""
+    next_port: int = 0
+
+    def memory_used_bytes(self) -> int:
+        """Return what the guests with a process hold."""
+        return sum(d.live.memory_bytes for d in self.domains.values()
+                   if d.live is not None and d.state.active)
+
+    def port_of(self, mac: str) -> tuple[Bridge, Port] | None:
+        """Return the live port of the guest's card with `mac`."""
+        for bridge in self.bridges.values():
+            for port in bridge.ports.values():
+                if port.mac == mac and not port.stale:
+                    return bridge, port
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """A cable between two ports; `member` names it: `metro/1`, or `paris-1/up0`."""
+
+    member: str
+    a: tuple[str, str]
+    b: tuple[str, str]
+    between_switches: bool
+
+
+@dataclass(slots=True)
+class World:
+    """Everything there is, and who wants to know when something happens at a node."""
+
+    nodes: dict[str, Node] = field(default_factory=dict)
+    wires: dict[str, Wire] = field(default_factory=dict)
+    wires_down: set[str] = field(default_factory=set)
+    sites_cut: set[str] = field(default_factory=set)
+    rstp_gaps: dict[tuple[str, str], float] = field(default_factory=dict)
+    """Until when a pair of switches forwards nothing because a member has just changed."""
+    shared_files: dict[str, dict[str, File]] = field(default_factory=dict)
+    now: Callable[[], float] = lambda: 0.0
+    listeners: list[Callable[[str], None]] = field(default_factory=list)
+
+    def node(self, name: str) -> Node:
+        """Return the node called `name`."""
+        return self.nodes[name]
+
+    def reachable(self, name: str) -> bool:
+        """Return whether the controller's connections reach `name` and are answered."""
+        node = self.nodes[name]
+        return (node.powered and not node.hung and not node.ssh_paused
+                and node.site not in self.sites_cut and self.now() >= node.ready_at)
+
+    def link_up(self, node: str, port: str) -> bool:
+        """Return whether the cable at this port is whole and both its ends have power.
+
+        Shapes: a port without a cable, such as a guest's, is up.
+        """
+        for wire in self.wires.values():
+            if (node, port) in {wire.a, wire.b}:
+                ends = (self.nodes[wire.a[0]], self.nodes[wire.b[0]])
+                return wire.member not in self.wires_down and all(n.powered for n in ends)
+        return True
+
+    def touched(self, name: str) -> None:
+        """Tell everyone who listens that something happened at `name`."""
+        for listener in self.listeners:
+            listener(name)
+
+    def store_of(self, node: Node, path: str) -> dict[str, File]:
+        """Return the file system in which `path` lies on `node`."""
+        for prefix, pool in node.shared_paths.items():
+            if path.startswith(f"{prefix}/"):
+                return self.shared_files.setdefault(pool, {})
+        return node.files
+
+    def file(self, node: Node, path: str) -> File | None:
+        """Return the file at `path` as seen from `node`."""
+        return self.store_of(node, path).get(path)
+
+    def copies(self, domain: str) -> tuple[str, ...]:
+        """Return every host on which `domain` is executing now, in order of name.
+
+        A hung host's guests count: they go on where they stopped as soon as it wakes.
+        """
+        return tuple(sorted(
+            node.name for node in self.nodes.values()
+            if domain in node.domains and executes(node.domains[domain])))
+
+
+def executes(domain: Domain) -> bool:
+    """Return whether this domain's process holds its disks (the far end of a move does not)."""
+    return domain.state.active and domain.state is not DomainState.INCOMING
