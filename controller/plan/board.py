@@ -90,6 +90,15 @@ class Balance(NamedTuple):
         return self.memory + self.cpus
 
 
+Shape = tuple[tuple[str, ...], str | None, tuple[str, ...], tuple[str, ...]]
+"""Everything about a machine but its size: sites, pin, groups, pools."""
+
+
+def exceeds(machine: PlaceMachine, least: tuple[int, int] | None) -> bool:
+    """Return whether `machine` is at least as large as one that found no room."""
+    return least is not None and machine.memory_bytes >= least[0] and machine.cpus >= least[1]
+
+
 class Board:
     """The hosts with what is on them while machines are being moved about."""
 
@@ -103,6 +112,20 @@ class Board:
         self.where: dict[str, str] = {}
         self.why: dict[str, str] = {}
         self.heaps: dict[str, list[tuple[float, str]]] = {}
+        self.hopeless: dict[Shape, tuple[int, int]] = {}
+        """The least that found no room, by shape; nothing larger needs to be tried."""
+        self.stuck: dict[Shape, tuple[int, int]] = {}
+        """The same for making room by moving another machine aside."""
+
+    def beside(self) -> "Board":
+        """Return a board with the same room left, on which what is there now stays for good."""
+        copy = Board((), Limits())
+        copy.hosts, copy.room = self.hosts, self.room
+        copy.free, copy.cpus = dict(self.free), dict(self.cpus)
+        copy.on = {name: {} for name in self.hosts}
+        copy.groups = {name: dict(groups) for name, groups in self.groups.items()}
+        copy.line_up()
+        return copy
 
     def load(self, machines: list[PlaceMachine], current: Mapping[str, str]) -> list[PlaceMachine]:
         """Put every machine where it is, and return those that are nowhere."""
@@ -126,6 +149,7 @@ class Board:
 
     def take_off(self, machine: PlaceMachine) -> None:
         """Remove `machine` from its host."""
+        self.hopeless.clear()
         host = self.where.pop(machine.name)
         self.free[host] += machine.memory_bytes
         self.cpus[host] -= machine.cpus
@@ -138,8 +162,7 @@ class Board:
                         self.groups[host].setdefault(group, other.name)
         self._touch(host)
 
-    def violations(self, machines: list[PlaceMachine],
-                   current: Mapping[str, str]) -> list[tuple[PlaceMachine, str]]:
+    def violations(self, machines: list[PlaceMachine]) -> list[tuple[PlaceMachine, str]]:
         """Return the machines that may not stay where they are, each with its reason."""
         found: dict[str, tuple[PlaceMachine, str]] = {}
         for machine in machines:
@@ -208,8 +231,13 @@ class Board:
 
     def settle(self, machine: PlaceMachine, why: str, avoid: str = "") -> bool:
         """Put `machine` on the best host that has room; False when none has."""
+        shape = (machine.sites, machine.host, machine.groups, machine.needs)
+        if exceeds(machine, self.hopeless.get(shape)):
+            return False
         best = self._pinned(machine) if machine.host is not None else self._best(machine, avoid)
         if best is None:
+            if not avoid:
+                self.hopeless[shape] = (machine.memory_bytes, machine.cpus)
             return False
         self.put(machine, best)
         self._touch(best)
@@ -269,6 +297,9 @@ class Board:
 
         The source of a running machine counts as still full: the other has to move first.
         """
+        shape = (machine.sites, machine.host, machine.groups, machine.needs)
+        if exceeds(machine, self.stuck.get(shape)):
+            return False
         if source in self.hosts and not machine.rooted:
             self.free[source] -= machine.memory_bytes
         done = any(self._aside(machine, why, name) for name in self._roomy(machine)
@@ -276,6 +307,10 @@ class Board:
         if source in self.hosts and not machine.rooted:
             self.free[source] += machine.memory_bytes
             self._touch(source)
+        if done:
+            self.stuck.clear()
+        elif source is None:
+            self.stuck[shape] = (machine.memory_bytes, machine.cpus)
         return done
 
     def _roomy(self, machine: PlaceMachine) -> list[str]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from controller.model.desired import Desired
 from controller.model.facts import Observed
 from controller.plan.case import Case
+from controller.plan.conditions import conditions_of
 from controller.plan.draft import Draft
 from controller.plan.guard import assert_lawful, rule_all
 from controller.plan.host import diff_host
@@ -33,7 +34,8 @@ def compute(desired: Desired, observed: Observed, policy: Policy, now_s: float) 
     diff_undeclared(ground, draft)
     queue_for_room(layout, ground, draft)
     steps = rule_all(order(draft.items), ground)
-    plan = Plan(desired.revision, steps, tidy(draft.remarks), ())
+    plan = Plan(desired.revision, steps, tidy(draft.remarks),
+                conditions_of(ground, stands, layout, steps, draft.stalls))
     assert_lawful(plan, without(observed, ground.lost))
     return plan
 

@@ -28,25 +28,38 @@ __all__ = ["Balance", "Limits", "Move", "PlaceHost", "PlaceMachine", "Placement"
 def place(hosts: Iterable[PlaceHost], machines: Iterable[PlaceMachine],
           current: Mapping[str, str], limits: Limits = Limits()) -> Placement:
     """Return where each machine belongs, given where it is."""
-    board = Board(hosts, limits)
+    return place_on(Board(hosts, limits), machines, current)
+
+
+def place_on(board: Board, machines: Iterable[PlaceMachine],
+             current: Mapping[str, str]) -> Placement:
+    """Return where each machine belongs on an empty `board`, and leave it filled that way."""
     ordered = sorted(machines)
     homeless = board.load(ordered, current)
-    displaced = board.violations(ordered, current)
+    displaced = board.violations(ordered)
     wishes = [(machine, "") for machine in homeless] + displaced
-    wishes.sort(key=lambda wish: (wish[0].host is None, -wish[0].memory_bytes, wish[0].name))
+    wishes.sort(key=_hardest_first)
     for machine, _ in displaced:
         board.take_off(machine)
     board.line_up()
     left = [wish for wish in wishes if not board.settle(wish[0], wish[1])]
     unplaced = []
+    complaints: dict[tuple[object, ...], str] = {}
     for machine, why in left:
         source = current.get(machine.name)
         if board.make_room(machine, why, source):
             continue
-        unplaced.append(Unplaced(machine.name, complaint(machine, board)))
+        like = (*machine[1:], None if machine.host is None else machine.name)
+        if like not in complaints:
+            complaints[like] = complaint(machine, board)
+        unplaced.append(Unplaced(machine.name, complaints[like]))
         if source in board.hosts:
             board.put(machine, source)
     return board.result(current, tuple(sorted(unplaced)))
+
+
+def _hardest_first(wish: tuple[PlaceMachine, str]) -> tuple[bool, int, str]:
+    return wish[0].host is None, -wish[0].memory_bytes, wish[0].name
 
 
 def balance(hosts: Iterable[PlaceHost], machines: Iterable[PlaceMachine],

@@ -8,11 +8,13 @@ from controller.model.facts import Absent
 from controller.model.host import Host
 from controller.model.virtual_machine import Power, VirtualMachine
 from controller.plan.actions import MigrateDomain, StartDomain
+from controller.plan.board import Board, Limits, PlaceHost, PlaceMachine
 from controller.plan.domain import disk_file
 from controller.plan.draft import Draft, Item
-from controller.plan.placement import Limits, Placement, PlaceHost, PlaceMachine, place
+from controller.plan.placement import place_on
 from controller.plan.standing import Stand, Standing, runs
 from controller.plan.survey import Survey
+from controller.plan.what_if import is_lost, lost_machine, tell_lost
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,8 @@ class Layout:
     goals: Mapping[str, str]
     why: Mapping[str, str]
     settled: frozenset[str]
-    placement: Placement
+    board: Board
+    """Every host with what belongs on it."""
     hosts: Mapping[str, PlaceHost]
     machines: Mapping[str, PlaceMachine]
 
@@ -42,8 +45,13 @@ def lay_out(stands: Mapping[str, Stand], survey: Survey, draft: Draft) -> Layout
     machines: dict[str, PlaceMachine] = {}
     current: dict[str, str] = {}
     settled: set[str] = set()
+    lost: list[str] = []
     for name, vm in survey.desired.virtual_machines.items():
         homes: tuple[str, ...] = ()
+        if survey.lost and is_lost(name, survey):
+            lost.append(name)
+            machines[name] = lost_machine(vm, survey)
+            continue
         if stands[name].standing is Standing.NOWHERE:
             files = _files(survey) if files is None else files
             homes = _homes(vm, files)
@@ -59,15 +67,18 @@ def lay_out(stands: Mapping[str, Stand], survey: Survey, draft: Draft) -> Layout
         machines[name] = seat.machine
         if seat.host is not None:
             current[name] = seat.host
-    placement = place(hosts.values(), machines.values(), current,
-                      Limits(survey.desired.estate.spec.limits.cpu_ratio))
+    board = Board(hosts.values(), Limits(survey.desired.estate.spec.limits.cpu_ratio))
+    placement = place_on(board, machines.values(), current)
+    if survey.lost:
+        settled.update(lost)
+        tell_lost(lost, placement, survey, draft)
     why = {move.machine: move.why for move in placement.moves}
     why |= {unplaced.machine: unplaced.sentence for unplaced in placement.unplaced}
     for name, sentence in placement.unplaced:
         if name in current:
             draft.remark(f"VirtualMachine/{name}", f"{name} should leave {current[name]}"
                          f" and has nowhere to go: {sentence}")
-    return Layout(placement.assignments, why, frozenset(settled), placement, hosts, machines)
+    return Layout(placement.assignments, why, frozenset(settled), board, hosts, machines)
 
 
 def place_host(host: Host, survey: Survey) -> PlaceHost:

@@ -60,3 +60,15 @@ def paused_by(target: str, nodes: tuple[str, ...], survey: Survey) -> Suspension
             if until_at > survey.now_s:
                 return Suspension(name, scope.suspend.by, scope.suspend.why, until_at)
     return by_hand.get(target)
+
+
+def every_scope(desired: Desired) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield every object that can be paused, with the nodes that stand for it."""
+    yield f"Estate/{desired.estate.name}", ()
+    for site in sorted(desired.sites):
+        yield f"Site/{site}", ()
+    for kind, names in (("Host", desired.hosts), ("Switch", desired.switches)):
+        for name in sorted(names):
+            yield f"{kind}/{name}", (name,)
+    for name in sorted(desired.virtual_machines):
+        yield f"VirtualMachine/{name}", ()

@@ -118,6 +118,13 @@ class Survey:
         found = self.desired.hosts.get(node) or self.desired.switches[node]
         return found.spec.site
 
+    def node_silence(self, name: str) -> str:
+        """Return how long and why a node does not answer."""
+        fact = self.observed.nodes.get(name, NEVER_ASKED)
+        if not isinstance(fact, Unknown) or fact.since_at <= 0:
+            return f"could not be seen yet ({getattr(fact, 'reason', 'it is not there')})"
+        return f"has not answered for {render_duration(self.now_s - fact.since_at)}"
+
     def silence(self, host: str) -> str:
         """Return how long and why `host` cannot be seen: `has not answered for 3m10s`."""
         blind = self.blind[host]

@@ -2,9 +2,8 @@
 
 from controller.model.facts import Absent
 from controller.model.switch import Switch, SwitchPortSpec
-from controller.model.units import render_duration
 from controller.plan.draft import Draft, cause_of
-from controller.plan.survey import NEVER_ASKED, Survey
+from controller.plan.survey import Survey
 from controller.plan.trunk import Trunk, diff_bridge
 
 
@@ -15,7 +14,8 @@ def diff_switch(switch: Switch, survey: Survey, draft: Draft) -> None:
     if name in survey.lost or spec.driver != "openvswitch":
         return
     if name not in survey.nodes:
-        draft.remark(target, _silent_sentence(name, survey), unknown=True)
+        draft.remark(target, f"{name} {survey.node_silence(name)}: its trunks are left as they"
+                     " are", unknown=True)
         return
     bridges = survey.bridges(name)
     if bridges is None:
@@ -39,11 +39,3 @@ def port_vlans(port: SwitchPortSpec, survey: Survey) -> tuple[int, ...]:
         return survey.link_vlans.get(port.link.partition("/")[0], ())
     host = survey.desired.hosts.get(port.host or "")
     return survey.site_vlans.get(host.spec.site, ()) if host is not None else ()
-
-
-def _silent_sentence(name: str, survey: Survey) -> str:
-    fact = survey.observed.nodes.get(name, NEVER_ASKED)
-    since_at = getattr(fact, "since_at", 0.0)
-    how = f"has not answered for {render_duration(survey.now_s - since_at)}" if since_at > 0 else (
-        f"could not be seen yet ({getattr(fact, 'reason', '')})")
-    return f"{name} {how}: its trunks are left as they are"

@@ -1,0 +1,172 @@
+"""Conditions: what can be said of every object after one look, each with a sentence.
+
+Rule 1: a condition that is not here is unknown. Suspended and Stalled are said only while true.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from controller.model.condition import Condition, ConditionType, Status
+from controller.model.document import Rung
+from controller.model.virtual_machine import Power, VirtualMachine
+from controller.plan.actions import Action, MigrateDomain, ReconfigureDomain, SetPortVlan
+from controller.plan.draft import Stall
+from controller.plan.network_condition import link_conditions, network_conditions
+from controller.plan.plan import Step
+from controller.plan.room import Layout
+from controller.plan.scopes import every_scope, paused_by
+from controller.plan.standing import Stand, Standing
+from controller.plan.survey import Survey
+from controller.plan.survivable import site_conditions
+from controller.plan.wishes import AttachNic, UpdateNic
+
+READY, PLACED, CONNECTED = ConditionType.READY, ConditionType.PLACED, ConditionType.CONNECTED
+TRUE, FALSE, UNKNOWN = Status.TRUE, Status.FALSE, Status.UNKNOWN
+CARDS = (AttachNic, UpdateNic)
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """What the steps say of the objects, looked up by target or by node."""
+
+    by_target: Mapping[str, Action]
+    """The first step on each target that is no migration."""
+    cards: Mapping[str, Action]
+    """By VM: the first step that puts a card of it right."""
+    networks: Mapping[str, Action]
+    """By node: the first step on its bridge or its trunks."""
+
+
+def conditions_of(ground: Survey, stands: Mapping[str, Stand], layout: Layout,
+                  steps: tuple[Step, ...], stalls: list[Stall]) -> tuple[Condition, ...]:
+    """Return every condition that can be told from specs, facts and the plan itself."""
+    pending = pending_of(steps)
+    found = node_conditions(ground, pending, {stall.target: stall for stall in stalls})
+    found += link_conditions(ground)
+    found += network_conditions(ground, steps)
+    found += site_conditions(ground, layout)
+    machines = ground.desired.virtual_machines
+    revision = ground.desired.revision
+    for name in sorted(machines):
+        found += machine_conditions(machines[name], stands[name], layout, pending, revision)
+    found += suspended_conditions(ground)
+    found += stalled_conditions(ground, steps, stalls)
+    return tuple(found)
+
+
+def pending_of(steps: tuple[Step, ...]) -> Pending:
+    """Return the steps indexed for lookups."""
+    by_target: dict[str, Action] = {}
+    cards: dict[str, Action] = {}
+    networks: dict[str, Action] = {}
+    for step in steps:
+        action = step.action
+        if not isinstance(action, MigrateDomain):
+            by_target.setdefault(action.target, action)
+        if isinstance(action, SetPortVlan) or (
+                isinstance(action, ReconfigureDomain)
+                and any(isinstance(change, CARDS) for change in action.changes)):
+            cards.setdefault(action.target, action)
+        elif action.rung is Rung.NETWORK:
+            networks.setdefault(action.node, action)
+    return Pending(by_target, cards, networks)
+
+
+def node_conditions(ground: Survey, pending: Pending,
+                    stalls: Mapping[str, Stall]) -> list[Condition]:
+    """Return whether every host and switch is as declared."""
+    found = []
+    desired = ground.desired
+    targets = [f"Host/{name}" for name in sorted(desired.hosts)]
+    targets += [f"Switch/{name}" for name in sorted(desired.switches)]
+    for target in targets:
+        name = target.partition("/")[2]
+        action = pending.by_target.get(target)
+        if name in ground.lost:
+            answer = (FALSE, "AssumedDown", "taken as lost")
+        elif name in ground.blind and name in ground.nodes:
+            answer = (UNKNOWN, "LibvirtSilent", f"libvirt does not answer: {ground.blind[name].why}")
+        elif name not in ground.nodes:
+            answer = (UNKNOWN, "Silent", f"{name} {ground.node_silence(name)}")
+        elif target in stalls:
+            answer = (FALSE, stalls[target].reason, stalls[target].sentence)
+        elif action is not None:
+            answer = (FALSE, "Differs", action.reason)
+        else:
+            answer = (TRUE, "AsDeclared", "it answers and is as declared")
+        found.append(Condition(target, READY, *answer, desired.revision))
+    return found
+
+
+def machine_conditions(vm: VirtualMachine, stand: Stand, layout: Layout, pending: Pending,
+                       revision: str) -> list[Condition]:
+    """Return Ready, Placed and, while it runs, Connected of one VM."""
+    name = vm.metadata.name
+    target = f"VirtualMachine/{name}"
+    standing, host = stand.standing, stand.host
+    if standing in {Standing.HIDDEN, Standing.MOVING}:
+        reason = "CannotBeSeen" if standing is Standing.HIDDEN else "InMotion"
+        return [Condition(target, kind, UNKNOWN, reason, stand.sentence, revision)
+                for kind in (READY, PLACED, CONNECTED)]
+    if host is None:
+        return [Condition(target, READY, *_ready_nowhere(vm, stand, layout), revision),
+                Condition(target, PLACED, FALSE, "Nowhere", layout.why.get(name)
+                          or "it exists on no host yet", revision)]
+    found = [Condition(target, READY, *_ready(vm, stand, pending.by_target.get(target)), revision)]
+    goal = layout.goals.get(name)
+    if goal == host and name not in layout.why:
+        found.append(Condition(target, PLACED, TRUE, "WhereItBelongs", f"it is on {host}",
+                               revision))
+    else:
+        found.append(Condition(target, PLACED, FALSE, "Elsewhere",
+                               f"it is on {host}: {layout.why.get(name, '')}", revision))
+    if standing is Standing.RUNNING:
+        bad = pending.cards.get(target) or (pending.networks.get(host) if vm.spec.nics else None)
+        found.append(Condition(target, CONNECTED, TRUE, "OnItsNetworks",
+                               "its cards and the host's uplinks are on their VLANs", revision)
+                     if bad is None else
+                     Condition(target, CONNECTED, FALSE, "VlanDiffers", bad.reason, revision))
+    return found
+
+
+def _ready(vm: VirtualMachine, stand: Stand, action: Action | None) -> tuple[Status, str, str]:
+    if action is not None:
+        return FALSE, "Differs", action.reason
+    if stand.standing is Standing.RUNNING:
+        if stand.domain is not None and stand.domain.state != "running":
+            return FALSE, "NotRunning", f"it is {stand.domain.state} on {stand.host}"
+        return TRUE, "Running", f"it runs on {stand.host} as declared"
+    if vm.spec.power is Power.OFF:
+        return TRUE, "OffAsDeclared", f"it is off on {stand.host}, as declared"
+    return FALSE, "Off", f"it is off on {stand.host} and must not be started now"
+
+
+def _ready_nowhere(vm: VirtualMachine, stand: Stand, layout: Layout) -> tuple[Status, str, str]:
+    if stand.standing is Standing.DOUBLE:
+        return FALSE, "TwoRunningCopies", stand.sentence
+    if stand.standing is Standing.SPLIT:
+        return FALSE, "SeveralCopies", stand.sentence
+    return FALSE, "DoesNotExist", layout.why.get(vm.metadata.name) or "it exists on no host yet"
+
+
+def suspended_conditions(ground: Survey) -> list[Condition]:
+    """Return every scope that is paused now, with by whom, until when and why."""
+    found = []
+    for target, nodes in every_scope(ground.desired):
+        pause = paused_by(target, nodes, ground)
+        if pause is not None and pause.target == target:
+            found.append(Condition(
+                target, ConditionType.SUSPENDED, TRUE, "Suspended",
+                f"by {pause.by}: {pause.why}", ground.desired.revision))
+    return found
+
+
+def stalled_conditions(ground: Survey, steps: tuple[Step, ...],
+                       stalls: list[Stall]) -> list[Condition]:
+    """Return every object that waits for a person."""
+    said = {stall.target: (stall.reason, stall.sentence) for stall in stalls}
+    for step in steps:
+        if step.ruling.rule == "quarantine":
+            said.setdefault(step.action.target, ("Quarantined", step.ruling.sentence))
+    return [Condition(target, ConditionType.STALLED, TRUE, *said[target], ground.desired.revision)
+            for target in sorted(said)]

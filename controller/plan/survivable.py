@@ -1,0 +1,126 @@
+"""Survivable and TwinMatches: whether the other site could take over, and is still like this one.
+"""
+
+from collections import Counter
+
+from controller.model.condition import Condition, ConditionType, Status
+from controller.plan.board import PlaceMachine
+from controller.plan.placement import complaint
+from controller.plan.room import Layout
+from controller.plan.survey import Survey
+
+Answer = tuple[Status, str, str]
+LIKE = 0.1
+"""Totals that differ by more than this share are reported."""
+SHOWN = 5
+
+
+def site_conditions(ground: Survey, layout: Layout) -> list[Condition]:
+    """Return Survivable and TwinMatches of every site."""
+    desired = ground.desired
+    protected: dict[str, list[str]] = {site: [] for site in desired.sites}
+    for name, host in layout.goals.items():
+        vm = desired.virtual_machines[name]
+        if vm.spec.protection is not None and host in desired.hosts:
+            protected[desired.hosts[host].spec.site].append(name)
+    found = []
+    for site in sorted(desired.sites):
+        twin = desired.sites[site].spec.twin
+        if twin is None and not protected[site]:
+            continue
+        found.append(Condition(
+            f"Site/{site}", ConditionType.SURVIVABLE,
+            *survivable(site, twin, sorted(protected[site]), ground, layout), desired.revision))
+        if twin is not None and twin in desired.sites:
+            found.append(Condition(
+                f"Site/{site}", ConditionType.TWIN_MATCHES,
+                *twin_matches(site, twin, ground), desired.revision))
+    return found
+
+
+def survivable(site: str, twin: str | None, names: list[str], ground: Survey,
+               layout: Layout) -> Answer:
+    """Return whether `twin` could run every protected VM of `site` besides its own."""
+    if twin is None:
+        return Status.FALSE, "NoTwin", f"{site} has no twin and {len(names)} protected VMs"
+    if not names:
+        return Status.TRUE, "NothingProtected", f"no protected VM runs at {site}"
+    far = _networks_missing(names, twin, ground)
+    if far is not None:
+        return Status.FALSE, "NetworkMissing", far
+    board = layout.board.beside()
+    hosts = [host for host in layout.hosts.values() if host.site == twin]
+    arriving = sorted((_arriving(layout.machines[name], twin) for name in names),
+                      key=lambda one: (-one.memory_bytes, one.name))
+    left = [machine for machine in arriving if not board.settle(machine, "")]
+    if not left:
+        return Status.TRUE, "Fits", f"{twin} has room for all {len(names)} protected VMs of {site}"
+    silent = [host.name for host in hosts if host.name in ground.blind]
+    words = ", ".join(one.name for one in left[:SHOWN])
+    words += f" and {len(left) - SHOWN} more" if len(left) > SHOWN else ""
+    if silent:
+        return (Status.UNKNOWN, "HostsSilent", f"without {', '.join(silent)}, which cannot be"
+                f" seen, {twin} has no room for {words}")
+    return (Status.FALSE, "DoesNotFit", f"{twin} has no room for {len(left)} of {len(names)}"
+            f" protected VMs of {site} ({words}): {complaint(left[0], board)}")
+
+
+def _arriving(machine: PlaceMachine, twin: str) -> PlaceMachine:
+    return PlaceMachine(machine.name, machine.memory_bytes, machine.cpus, (twin,), None,
+                        machine.groups, machine.needs)
+
+
+def _networks_missing(names: list[str], twin: str, ground: Survey) -> str | None:
+    networks = ground.desired.networks
+    for name in names:
+        for nic in ground.desired.virtual_machines[name].spec.nics:
+            if twin not in networks[nic.network].spec.sites:
+                return (f"network {nic.network} of {name} does not reach {twin}: add {twin} to its"
+                        " sites")
+    return None
+
+
+def twin_matches(site: str, twin: str, ground: Survey) -> Answer:
+    """Return whether two sites are near-identical: VLANs, host profiles, capacity."""
+    here, there = set(ground.site_vlans[site]), set(ground.site_vlans[twin])
+    names = {vlan: name for name, vlan in sorted(ground.vlan_of.items())}
+    differences = [f"network {names[vlan]} is at {site if vlan in here else twin} alone"
+                   for vlan in sorted(here ^ there)]
+    differences += _profiles(site, twin, ground)
+    unseen = [host for one in (site, twin) for host in ground.hosts_of_site.get(one, ())
+              if ground.hardware(host) is None]
+    if not unseen:
+        differences += _capacity(site, twin, ground)
+    if differences:
+        return Status.FALSE, "Differs", "; ".join(differences)
+    if unseen:
+        return (Status.UNKNOWN, "HostsSilent",
+                f"the hardware of {', '.join(unseen)} has not been seen yet")
+    return Status.TRUE, "NearIdentical", f"{site} and {twin} have the same networks, hosts and room"
+
+
+def _profiles(site: str, twin: str, ground: Survey) -> list[str]:
+    def profiles(one: str) -> Counter[tuple[str, str, int, tuple[str, ...]]]:
+        return Counter(
+            (spec.driver, spec.bridge, len(spec.uplinks),
+             tuple(sorted(pool.name for pool in spec.pools)))
+            for spec in (ground.desired.hosts[name].spec
+                         for name in ground.hosts_of_site.get(one, ())))
+    here, there = profiles(site), profiles(twin)
+    if here.total() != there.total():
+        return [f"{site} has {here.total()} hosts and {twin} has {there.total()}"]
+    return [] if here == there else [f"hosts of {site} and {twin} differ in bridge, uplinks or"
+                                     " pools"]
+
+
+def _capacity(site: str, twin: str, ground: Survey) -> list[str]:
+    def totals(one: str) -> tuple[int, int]:
+        hardware = [ground.hardware(host) for host in ground.hosts_of_site.get(one, ())]
+        return (sum(each.memory_bytes for each in hardware if each is not None),
+                sum(each.cpus for each in hardware if each is not None))
+    found = []
+    for what, here, there in zip(("memory", "CPUs"), totals(site), totals(twin), strict=True):
+        if abs(here - there) > LIKE * max(here, there):
+            share = abs(here - there) / max(here, there)
+            found.append(f"{site if here < there else twin} has {share:.0%} less {what}")
+    return found
