@@ -1,0 +1,129 @@
+"""One action from intent to outcome: write it down, do it, look, write down what came of it.
+
+Rule 1: without a written intent nothing is begun.
+Rule 2: an action that is cut off keeps its intent open; whoever comes next looks first.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import NamedTuple
+
+from controller.errors import (
+    ActionError,
+    JournalUnavailable,
+    OutcomeUnknown,
+    Refused,
+    Unavailable,
+)
+from controller.model.document import Rung
+from controller.plan.actions import Action
+from controller.plan.policy import InFlight
+from controller.providers.base import Provider
+from controller.reconcile.event import Event, EventKind
+from controller.store.journal import Intent, Outcome
+from controller.store.store import Store
+
+Look = Callable[[Iterable[str]], Awaitable[None]]
+Tell = Callable[[Event], None]
+
+
+class Attempt(NamedTuple):
+    """What came of one action."""
+
+    outcome: Outcome
+    sentence: str
+
+
+class Applier:
+    """Carries actions out, and knows which have begun and not ended."""
+
+    def __init__(self, provider: Provider, store: Store, clock: Callable[[], float],
+                 look: Look, tell: Tell) -> None:
+        self._provider = provider
+        self._store = store
+        self._clock = clock
+        self._look = look
+        self._tell = tell
+        self._in_flight: dict[str, InFlight] = {}
+        self._unwritten: list[tuple[int, Outcome, str, float]] = []
+
+    @property
+    def in_flight(self) -> tuple[InFlight, ...]:
+        """Return what has begun and not ended, by action id."""
+        return tuple(self._in_flight[name] for name in sorted(self._in_flight))
+
+    async def carry_out(self, action: Action, revision: str) -> Attempt:
+        """Do `action` and look at its nodes afterwards.
+
+        Errors: JournalUnavailable when it was not begun.
+        """
+        intent = self._store.intend(action.id, action.verb, action.target, action.node, revision,
+                                    action.reason, self._clock(), action.cause)
+        self._in_flight[action.id] = InFlight(action.id, action.target, action.nodes, action.rung)
+        self._tell(Event(EventKind.INTENT, action.target, action.node, action.reason,
+                         self._clock(), action.symbol, "", action.id))
+        attempt = Attempt(Outcome.UNKNOWN, "it broke off in a way nobody foresaw")
+        cut_off = False
+        try:
+            attempt = await self._try(action)
+            await self._look(action.nodes)
+        except asyncio.CancelledError:
+            cut_off = True
+            raise
+        finally:
+            del self._in_flight[action.id]
+            if not cut_off:
+                self._conclude(intent, attempt)
+                self._tell(Event(EventKind.OUTCOME, action.target, action.node, attempt.sentence,
+                                 self._clock(), action.symbol, attempt.outcome, action.id))
+        return attempt
+
+    def hold(self, intent: Intent, nodes: tuple[str, ...]) -> None:
+        """Count an intent that was found open as in flight until it has been looked at."""
+        self._in_flight[intent.action_id] = InFlight(
+            intent.action_id, intent.target, nodes, rung_of(intent.verb))
+
+    def abandon(self, intent: Intent, sentence: str) -> None:
+        """Close an intent that was found open, after looking."""
+        self._in_flight.pop(intent.action_id, None)
+        self._conclude(intent.id, Attempt(Outcome.ABANDONED, sentence))
+        self._tell(Event(EventKind.OUTCOME, intent.target, intent.node, sentence, self._clock(),
+                         "?", Outcome.ABANDONED, intent.action_id))
+
+    def write_late(self) -> None:
+        """Write the outcomes that could not be written before.
+
+        Errors: JournalUnavailable; they are kept.
+        """
+        while self._unwritten:
+            self._store.conclude(*self._unwritten[0])
+            del self._unwritten[0]
+
+    async def _try(self, action: Action) -> Attempt:
+        """Do `action` and return what is then known."""
+        try:
+            return Attempt(Outcome.DONE, await self._provider.apply(action))
+        except Refused as error:
+            return Attempt(Outcome.REFUSED, str(error))
+        except Unavailable as error:
+            return Attempt(Outcome.UNAVAILABLE, str(error))
+        except OutcomeUnknown as error:
+            return Attempt(Outcome.UNKNOWN, str(error))
+
+    def _conclude(self, intent: int, attempt: Attempt) -> None:
+        """Write the outcome down, or keep it until that is possible."""
+        at = self._clock()
+        try:
+            self._store.conclude(intent, attempt.outcome, attempt.sentence, at)
+        except JournalUnavailable:
+            self._unwritten.append((intent, attempt.outcome, attempt.sentence, at))
+
+
+def rung_of(verb: str) -> Rung:
+    """Return the rung of a verb; one that nobody knows any more counts as the highest."""
+    kinds = {kind.verb: kind.rung for kind in Action.__subclasses__()}
+    return kinds.get(verb, Rung.DELETE)
+
+
+assert {Refused, Unavailable, OutcomeUnknown} == set(ActionError.__subclasses__()), \
+    "carry_out tells every way apart in which an action may fail"

@@ -1,0 +1,122 @@
+"""Circumstances: everything besides specs and facts that a decision depends on, gathered here.
+
+Rule 1: whatever changes with time alone has an instant at which the loop wakes: the next edge.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+from controller.model.desired import Desired
+from controller.plan.plan import Plan
+from controller.plan.policy import Approval, InFlight, Policy, Suspension
+from controller.reconcile.fingerprints import changed, documents, fingerprints, settled
+from controller.reconcile.windows import window_state
+from controller.store.store import Store
+
+
+class Circumstances:
+    """Reads pauses, approvals, repairs and the applied revision from the store, and calendars."""
+
+    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._clock = clock
+        self._suspensions: tuple[Suspension, ...] = ()
+        self._approvals: tuple[Approval, ...] = ()
+        self._repairs: Mapping[str, tuple[float, ...]] = {}
+        self._granted: dict[tuple[str, str], Approval] = {}
+        self._applied: Mapping[str, str] = {}
+        self._applied_revision: str | None = None
+        self._desired: Desired | None = None
+        self._prints: Mapping[str, str] = {}
+        self._changed: frozenset[str] = frozenset()
+        self._edges: tuple[float, ...] = ()
+        self._read_repairs = True
+
+    def declare(self, desired: Desired) -> None:
+        """Learn the specs in force."""
+        self._desired = desired
+        self._prints = fingerprints(desired)
+        self._changed = changed(self._applied, self._prints)
+        self._edges = tuple(sorted(_spec_edges(desired)))
+
+    def read(self) -> None:
+        """Read again what other processes may have written.
+
+        Errors: JournalUnavailable; what was read before stays.
+        """
+        now_s = self._clock()
+        self._suspensions = self._store.suspensions(now_s)
+        self._approvals = self._store.approvals(now_s)
+        applied = self._store.applied()
+        self._applied = applied.fingerprints if applied else {}
+        self._applied_revision = (applied.revision or None) if applied else None
+        self._changed = changed(self._applied, self._prints)
+        self._read_repairs = True
+
+    def repaired(self) -> None:
+        """Say that an outcome was written, so that repairs are counted anew."""
+        self._read_repairs = True
+
+    def grant(self, approval: Approval) -> None:
+        """Take a person's yes that holds for this process alone."""
+        self._granted[(approval.action_id, approval.revision)] = approval
+
+    def policy(self, in_flight: tuple[InFlight, ...],
+               assumed_down: frozenset[str] = frozenset()) -> Policy:
+        """Return the circumstances of a decision taken now."""
+        assert self._desired is not None, "nothing is declared yet"
+        now_s = self._clock()
+        windows = self._desired.estate.spec.windows
+        return Policy(
+            suspensions=tuple(one for one in self._suspensions if one.until_at > now_s),
+            approvals=tuple(one for one in (*self._approvals, *self._granted.values())
+                            if one.expires_at > now_s),
+            windows=tuple(window_state(window, now_s) for window in windows),
+            in_flight=in_flight, repairs=self._recent_repairs(now_s),
+            applied_revision=self._applied_revision, changed=self._changed,
+            assumed_down=assumed_down)
+
+    def next_edge(self) -> float | None:
+        """Return the next instant at which time alone may change a decision; None when never."""
+        assert self._desired is not None, "nothing is declared yet"
+        now_s, limits = self._clock(), self._desired.estate.spec.limits
+        edges = [one.until_at for one in self._suspensions]
+        edges += [one.expires_at for one in (*self._approvals, *self._granted.values())]
+        edges += [window_state(window, now_s).changes_at or 0.0
+                  for window in self._desired.estate.spec.windows]
+        for instants in self._repairs.values():
+            edges += [at + limits.quarantine_within_s for at in instants]
+            edges += [at + limits.quarantine_for_s for at in instants]
+        return min((edge for edge in (*edges, *self._edges) if edge > now_s), default=None)
+
+    def settle(self, plan: Plan, *, converged: bool) -> None:
+        """Remember which objects of this revision the world now looks like.
+
+        Errors: JournalUnavailable.
+        """
+        now = settled(plan, self._applied, self._prints)
+        revision = plan.revision if converged else (self._applied_revision or "")
+        if now != self._applied or revision != (self._applied_revision or ""):
+            self._store.save_applied(revision, now, self._clock())
+            self._applied, self._applied_revision = now, revision or None
+            self._changed = changed(self._applied, self._prints)
+
+    def _recent_repairs(self, now_s: float) -> Mapping[str, tuple[float, ...]]:
+        """Return when what was repaired, as far back as quarantine reaches."""
+        assert self._desired is not None, "nothing is declared yet"
+        if self._read_repairs:
+            limits = self._desired.estate.spec.limits
+            since_at = now_s - limits.quarantine_within_s - limits.quarantine_for_s
+            self._repairs = self._store.repairs(since_at)
+            self._read_repairs = False
+        return self._repairs
+
+
+def _spec_edges(desired: Desired) -> list[float]:
+    """Return the instants at which pauses that stand in the specs end."""
+    edges = []
+    for document in documents(desired).values():
+        suspend = getattr(getattr(document, "spec", None), "suspend", None)
+        if suspend is not None:
+            edges.append(datetime.fromisoformat(suspend.until).timestamp())
+    return edges

@@ -1,0 +1,97 @@
+"""The decision, kept until something it rests on has changed: specs, facts, circumstances, time."""
+
+from collections.abc import Callable
+
+from controller.model.desired import Desired
+from controller.model.facts import Known
+from controller.plan.actions import Action, DefineDomain, CreateDisk, RemoveDomain, UndefineDomain
+from controller.plan.compute import compute
+from controller.plan.plan import Plan, Step
+from controller.plan.policy import InFlight
+from controller.reconcile.circumstances import Circumstances
+from controller.reconcile.view import View
+
+EVERYWHERE = (CreateDisk, DefineDomain, UndefineDomain, RemoveDomain)
+"""What is right only if no other host has the VM: every host is looked at just before."""
+
+
+class Decider:
+    """Computes the plan when it is out of date, and hands out the last one otherwise."""
+
+    def __init__(self, view: View, circumstances: Circumstances, clock: Callable[[], float],
+                 in_flight: Callable[[], tuple[InFlight, ...]],
+                 assumed_down: frozenset[str] = frozenset()) -> None:
+        self._view = view
+        self._circumstances = circumstances
+        self._clock = clock
+        self._in_flight = in_flight
+        self._assumed_down = assumed_down
+        self._desired: Desired | None = None
+        self._plan: Plan | None = None
+        self._version = -1
+
+    @property
+    def is_current(self) -> bool:
+        """Return whether the last plan is the plan for what is known now."""
+        return self._plan is not None and self._version == self._view.version
+
+    @property
+    def revision(self) -> str:
+        """Return the revision of the specs in force."""
+        return self._desired.revision if self._desired else ""
+
+    @property
+    def desired(self) -> Desired | None:
+        """Return the specs in force."""
+        return self._desired
+
+    def declare(self, desired: Desired) -> None:
+        """Put specs in force."""
+        self._desired = desired
+        self._view.declare((*desired.hosts, *desired.switches))
+        self._circumstances.declare(desired)
+        self._plan = None
+
+    def stir(self) -> None:
+        """Say that something besides the facts has changed."""
+        self._plan = None
+
+    def decide(self) -> Plan:
+        """Return the plan for what is known now.
+
+        Shapes: the very same value as before when nothing has changed.
+        """
+        assert self._desired is not None, "nothing is declared yet"
+        if self._plan is None or not self.is_current:
+            version = self._view.version
+            policy = self._circumstances.policy(self._in_flight(), self._assumed_down)
+            self._plan = compute(self._desired, self._view.observed, policy, self._clock())
+            self._version = version
+        return self._plan
+
+    def nodes_of(self, action: Action) -> tuple[str, ...]:
+        """Return every node that has to be looked at just before `action`."""
+        if self._desired is not None and isinstance(action, EVERYWHERE):
+            return tuple(sorted({*action.nodes, *self._desired.hosts}))
+        return tuple(node for node in action.nodes if node in self._view.nodes)
+
+    def versions_of(self, action: Action) -> tuple[int, ...]:
+        """Return numbers that grow when the nodes of `action` change."""
+        return tuple(self._view.version_of(node) for node in action.nodes)
+
+
+def ready_steps(plan: Plan) -> tuple[Step, ...]:
+    """Return the steps that may begin now: allowed, and nothing before them is left to do."""
+    waiting = {step.action.id for step in plan.steps}
+    return tuple(step for step in plan.runnable if waiting.isdisjoint(step.after))
+
+
+def is_converged(plan: Plan) -> bool:
+    """Return whether nothing is left to do and nothing is unknown."""
+    return not plan.steps and not any(remark.unknown for remark in plan.remarks)
+
+
+def known_nodes(view: View, nodes: tuple[str, ...]) -> bool:
+    """Return whether all of `nodes` answered when they were last asked."""
+    return all(node in view.nodes and view.looked_at(node) and isinstance(view.fact(node), Known)
+               for node in nodes)

@@ -1,0 +1,409 @@
+"""The loop: observe, decide, act, write it down; for ever, and whatever happens.
+
+Rule 1: this is the only file that catches everything; one bad object never ends the loop.
+Rule 2: a plan is acted on only while it is the plan for what is known right now.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from functools import partial
+from random import Random
+from typing import Any, Final
+
+from controller.errors import ActionError, JournalUnavailable
+from controller.model.desired import Desired
+from controller.model.facts import Known, Observed
+from controller.plan.plan import Plan
+from controller.providers.base import Provider
+from controller.reconcile.apply import Applier
+from controller.reconcile.circumstances import Circumstances
+from controller.reconcile.decider import Decider, is_converged
+from controller.reconcile.event import Event, EventKind
+from controller.reconcile.news import News
+from controller.reconcile.observers import Observers
+from controller.reconcile.recovery import Recovery
+from controller.reconcile.remembered import load_seen, save_seen
+from controller.reconcile.status import status_of
+from controller.reconcile.view import View
+from controller.reconcile.work import Work
+from controller.store.store import Store
+
+PACE_S: Final = 0.02
+"""The least time between two decisions; a decision that takes longer sets the pace itself."""
+FIRST_ROUND_S: Final = 10.0
+"""Nothing is decided before every node was asked once, or this long has passed."""
+RESYNC_S: Final = 60.0
+"""A decision is taken this often although nothing seems to have changed."""
+HEARTBEAT_S: Final = 10.0
+GLANCE_S: Final = 0.5
+"""How often the store is asked whether another process wrote to it."""
+JOURNAL_RETRY_S: Final = 3.0
+DRAIN_S: Final = 20.0
+HANDS: Final = 64
+
+logger = logging.getLogger("hotsite")
+
+
+class Loop:
+    """Keeps an estate as its specs say. Uses asyncio's time and the clock it is given only."""
+
+    def __init__(self, provider: Provider, store: Store, clock: Callable[[], float],
+                 seed: int = 0) -> None:
+        self._provider = provider
+        self._store = store
+        self._clock = clock
+        self._listeners: list[Callable[[Event], None]] = []
+        self._news = News(clock)
+        self._view = View(clock)
+        self._circumstances = Circumstances(store, clock)
+        self._observers = Observers(provider, self._view, clock, Random(seed), self._heard)
+        self._applier = Applier(provider, store, clock, self._look_after, self._tell)
+        self._decider = Decider(self._view, self._circumstances, clock,
+                                lambda: self._applier.in_flight)
+        self._recovery = Recovery(self._applier, self._view)
+        self._work = Work(self._applier, self._view, self._observers, self._decider,
+                          self._current_plan, self._may_act, seed)
+        self._eyes: dict[str, asyncio.Task[None]] = {}
+        self._hands: set[asyncio.Task[None]] = set()
+        self._stirred = asyncio.Event()
+        self._decided: list[asyncio.Future[None]] = []
+        self._stop = asyncio.Event()
+        self._stop_now = asyncio.Event()
+        self._declared_s = self._decided_s = self._took_s = 0.0
+        self._running = False
+        self.plan: Plan | None = None
+        self.started_at = 0.0
+        self.journal_fault: str | None = None
+        self.source: dict[str, Any] = {}
+
+    @property
+    def observed(self) -> Observed:
+        """Return what is known of every node."""
+        return self._view.observed
+
+    @property
+    def desired(self) -> Desired | None:
+        """Return the specs in force."""
+        return self._decider.desired
+
+    def add_listener(self, listener: Callable[[Event], None]) -> None:
+        """Call `listener` with every event from now on."""
+        self._listeners.append(listener)
+
+    def stop(self) -> None:
+        """End the loop: let what runs finish for a while; asked twice, leave at once."""
+        if self._stop.is_set():
+            self._stop_now.set()
+        self._stop.set()
+
+    async def set_desired(self, desired: Desired) -> None:
+        """Put specs in force; every wait ends, and nothing that runs is disturbed."""
+        await self._provider.declare(desired)
+        self._decider.declare(desired)
+        self._observers.poll_s = desired.estate.spec.poll_s
+        self._declared_s = self._now_s()
+        self._free_all()
+        if self._running:
+            self._open_eyes()
+
+    def say_source(self, sentence: str, *, good: bool, **more: Any) -> None:
+        """Say where the specs stand; shown in `status` until the next word."""
+        self.source = {"good": good, "sentence": sentence, "at": self._clock(), **more}
+        self._tell(Event(EventKind.SOURCE, "Source/specs", "", sentence, self._clock(),
+                         "" if good else "!"))
+        self._with_journal(partial(self._store.note, EventKind.SOURCE, "Source/specs", sentence,
+                                   self._clock()))
+        self._write_status()
+
+    async def run(self) -> None:
+        """Run until `stop`."""
+        self.started_at, self._running = self._clock(), True
+        self._with_journal(self._take_over)
+        chores = [asyncio.create_task(self._forever(name, body)) for name, body in (
+            ("watching events", self._observers.listen), ("planning", self._decide_again),
+            ("handing out work", self._hand_out), ("writing status", self._beat),
+            ("reading the journal", self._glance))]
+        try:
+            self._open_eyes()
+            await self._stop.wait()
+            await self._drain()
+        finally:
+            self._running = False
+            await _cancel(*chores, *self._eyes.values(), *self._hands)
+            self._eyes.clear()
+            self._write_status()
+
+    def _take_over(self) -> None:
+        """Take over what an earlier process left: what it saw, decided and did not finish."""
+        self._view.remember(load_seen(self._store))
+        self._circumstances.read()
+        self._recovery.take_over(self._store.open_intents())
+
+    # --- seeing
+
+    def _open_eyes(self) -> None:
+        """Have one pair of eyes for each declared node, and none for others."""
+        for node in sorted(self._eyes.keys() - set(self._view.nodes)):
+            self._eyes.pop(node).cancel()
+        for node in self._view.nodes:
+            if node not in self._eyes:
+                self._eyes[node] = asyncio.create_task(
+                    self._forever(f"observing {node}", partial(self._observers.attend, node)))
+
+    def _heard(self, node: str, news: bool) -> None:
+        """Take note of one look at `node`."""
+        if node not in self._view.nodes:
+            return
+        fact = self._view.fact(node)
+        if news:
+            self._tell_all(self._news.of_node(node, fact))
+            if isinstance(fact, Known):
+                self._with_journal(partial(save_seen, self._store, node, fact))
+        if news or self.plan is None or self._waits_for_facts():
+            self._decider.stir()
+            self._stirred.set()
+
+    def _waits_for_facts(self) -> bool:
+        """Return whether the last plan holds something back that any look may clear."""
+        return self.plan is not None and any(step.ruling.rule == "fact-age"
+                                             for step in self.plan.steps)
+
+    async def _look_after(self, nodes: Iterable[str]) -> None:
+        """Look at `nodes` after something was done there."""
+        for node in nodes:
+            self._view.mark_stale(node)
+        await self._observers.look(*nodes)
+        self._circumstances.repaired()
+        self._decider.stir()
+
+    # --- deciding
+
+    async def _decide_again(self) -> None:
+        """Wait until a decision may have changed, and decide."""
+        while True:
+            await self._until_stirred()
+            pause_s = self._decided_s + max(PACE_S, self._took_s) - self._now_s()
+            if pause_s > 0 and self.plan is not None:
+                await asyncio.sleep(pause_s)
+            self._stirred.clear()
+            self._decide()
+
+    async def _until_stirred(self) -> None:
+        """Return when something changed, or when time alone may change a decision."""
+        try:
+            async with asyncio.timeout(self._next_edge_s()):
+                await self._stirred.wait()
+        except TimeoutError:
+            self._decider.stir()
+
+    def _next_edge_s(self) -> float | None:
+        """Return how long it is until time alone may change a decision."""
+        if self.desired is None:
+            return None
+        edges = [RESYNC_S if self._may_decide() else FIRST_ROUND_S / 10]
+        at = self._circumstances.next_edge()
+        if at is not None:
+            edges.append(at - self._clock())
+        due_s = self._work.refusals.next_due(self._now_s())
+        if due_s is not None:
+            edges.append(due_s - self._now_s())
+        return max(0.001, min(edges))
+
+    def _may_decide(self) -> bool:
+        """Return whether every node was asked, or has had its time to answer."""
+        return (self._now_s() - self._declared_s >= FIRST_ROUND_S
+                or all(self._view.looked_at(node) for node in self._view.nodes))
+
+    def _decide(self) -> None:
+        """Decide, and let everybody know who waits for it."""
+        if self.desired is None or not self._may_decide():
+            return
+        begun_s = self._now_s()
+        try:
+            plan = self._decider.decide()
+        except Exception as error:
+            self._fault("planning", error)
+            self.plan = None
+        else:
+            if plan is not self.plan:
+                self.plan = plan
+                self._with_journal(partial(self._digest, plan))
+                self._work.enqueue(plan)
+        self._decided_s = self._now_s()
+        self._took_s = self._decided_s - begun_s
+        for future in self._decided:
+            if not future.done():
+                future.set_result(None)
+        self._decided.clear()
+
+    async def _current_plan(self) -> Plan | None:
+        """Return the plan for what is known now; None when there cannot be one."""
+        while self.plan is None or not self._decider.is_current:
+            future = asyncio.get_running_loop().create_future()
+            self._decided.append(future)
+            self._stirred.set()
+            await future
+            if self.plan is None:
+                return None
+        return self.plan
+
+    def _digest(self, plan: Plan) -> None:
+        """Write down and tell what is new in a plan."""
+        for intent, sentence in self._recovery.looked_into(plan):
+            self._applier.abandon(intent, sentence)
+            self._decider.stir()
+            self._stirred.set()
+        for event in self._news.of_plan(plan):
+            self._tell(event)
+            if event.kind is EventKind.REFUSED:
+                self._store.note(event.kind, event.target, event.sentence, event.at)
+        conditions = self._news.with_stalls(plan.conditions, self._work.refusals.targets(),
+                                            plan.revision)
+        for condition in self._store.save_conditions(conditions, self._clock()):
+            self._tell(self._news.of_condition(condition))
+        self._circumstances.settle(plan, converged=is_converged(plan))
+        self._write_status()
+
+    # --- acting
+
+    def _may_act(self) -> bool:
+        """Return whether anything may be begun."""
+        return self.journal_fault is None and not self._stop.is_set()
+
+    async def _hand_out(self) -> None:
+        """Give every target that is ready to a worker of its own."""
+        while True:
+            self._work.offered.clear()
+            while self._may_act() and len(self._hands) < HANDS:
+                target = self._work.take()
+                if target is None:
+                    break
+                task = asyncio.create_task(self._advance(target))
+                self._hands.add(task)
+                task.add_done_callback(self._put_down)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._work.pause_s()):
+                    await self._work.offered.wait()
+
+    def _put_down(self, task: asyncio.Task[None]) -> None:
+        """Forget a worker that has ended."""
+        self._hands.discard(task)
+        self._work.offered.set()
+
+    async def _advance(self, target: str) -> None:
+        """Do what `target` needs; its faults stay its own."""
+        try:
+            await self._work.advance(target)
+        except JournalUnavailable as error:
+            self._work.park(target, str(error))
+            self._journal_failed(error)
+        except ActionError as error:
+            self._work.retry(target, str(error))
+        except Exception as error:
+            self._fault(target, error)
+            self._work.retry(target, f"{type(error).__name__}: {error}")
+
+    async def _drain(self) -> None:
+        """Let running actions end, for a while; those that do not keep their open intents."""
+        leave = asyncio.create_task(self._stop_now.wait())
+        limit_s = self._now_s() + DRAIN_S
+        while self._hands and not leave.done() and self._now_s() < limit_s:
+            await asyncio.wait({leave, *self._hands}, timeout=limit_s - self._now_s(),
+                               return_when=asyncio.FIRST_COMPLETED)
+        await _cancel(leave)
+
+    # --- keeping house
+
+    async def _glance(self) -> None:
+        """Notice what other processes write, and when a journal that failed works again."""
+        while True:
+            await asyncio.sleep(GLANCE_S if self.journal_fault is None else JOURNAL_RETRY_S)
+            self._with_journal(self._try_journal if self.journal_fault else self._glance_once)
+
+    def _glance_once(self) -> None:
+        """Take in pauses, approvals and words to go on."""
+        if self._store.changed():
+            self._circumstances.read()
+            self._free_all()
+
+    def _try_journal(self) -> None:
+        """Go on acting if the journal can be written again."""
+        sentence = "the journal can be written again; work goes on"
+        self._store.note(EventKind.JOURNAL, "Store/journal", sentence, self._clock())
+        self._applier.write_late()
+        self._circumstances.read()
+        self.journal_fault = None
+        self._tell(Event(EventKind.JOURNAL, "Store/journal", "", sentence, self._clock()))
+        self._free_all()
+
+    async def _beat(self) -> None:
+        """Say that the loop is alive."""
+        while True:
+            await asyncio.sleep(HEARTBEAT_S)
+            self._write_status()
+
+    def _write_status(self) -> None:
+        """Write how the loop is, for those who ask from outside."""
+        if self.journal_fault is None and self.desired is not None:
+            self._with_journal(lambda: self._store.save_status(status_of(
+                self, self._view, self._applier.in_flight, self._work.waits(), self._clock())))
+
+    def _free_all(self) -> None:
+        """End every wait: a person or a commit has changed what matters."""
+        self._work.free_all()
+        self._decider.stir()
+        self._stirred.set()
+
+    def _with_journal(self, write: Callable[[], object]) -> None:
+        """Do something that writes; when that is impossible, nothing is done until it is."""
+        try:
+            write()
+        except JournalUnavailable as error:
+            self._journal_failed(error)
+
+    def _journal_failed(self, error: JournalUnavailable) -> None:
+        """Stop acting until the journal can be written."""
+        if self.journal_fault is None:
+            self.journal_fault = str(error)
+            self._tell(Event(EventKind.JOURNAL, "Store/journal", "", str(error), self._clock(),
+                             "!"))
+
+    async def _forever(self, name: str, body: Callable[[], Awaitable[None]]) -> None:
+        """Run `body` again and again; whatever it raises is told, and ends nothing."""
+        while True:
+            try:
+                await body()
+            except Exception as error:
+                self._fault(name, error)
+            await asyncio.sleep(1.0)
+
+    def _fault(self, name: str, error: Exception) -> None:
+        """Tell of something that should never happen."""
+        logger.error("%s failed: %s", name, error, exc_info=error)
+        self._tell(Event(EventKind.FAULT, name, "", f"{name} failed: {type(error).__name__}:"
+                         f" {error}; everything else goes on", self._clock(), "!"))
+
+    def _tell_all(self, events: Iterable[Event]) -> None:
+        for event in events:
+            self._tell(event)
+
+    def _tell(self, event: Event) -> None:
+        """Give an event to those who listen; one that cannot take it disturbs nobody."""
+        for listener in self._listeners:
+            try:
+                listener(event)
+            except Exception as error:
+                logger.error("a listener failed: %s", error, exc_info=error)
+
+    @staticmethod
+    def _now_s() -> float:
+        return asyncio.get_running_loop().time()
+
+
+async def _cancel(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel `tasks` and wait until they are gone."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

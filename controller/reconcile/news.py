@@ -1,0 +1,83 @@
+"""News: what differs between two plans or two looks, as events that are worth a line."""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from controller.model.condition import Condition, ConditionType, Status
+from controller.model.facts import Fact, Known, NodeFacts, Unknown
+from controller.plan.plan import Plan, Step, Verdict
+from controller.reconcile.event import Event, EventKind
+from controller.reconcile.refusals import Refusal
+
+LINES: Final = 40
+"""So many new differences are told one by one; more are counted."""
+HELD: Final = frozenset({Verdict.REFUSED, Verdict.NEEDS_APPROVAL})
+
+
+class News:
+    """Remembers what has been told."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._answers: dict[str, bool] = {}
+        self._steps: frozenset[str] = frozenset()
+        self._held: frozenset[tuple[str, str]] = frozenset()
+
+    def of_node(self, node: str, fact: Fact[NodeFacts]) -> tuple[Event, ...]:
+        """Return that a node began or ceased to answer."""
+        answers = isinstance(fact, Known)
+        if self._answers.get(node) is answers:
+            return ()
+        self._answers[node] = answers
+        sentence = fact.reason if isinstance(fact, Unknown) else f"{node} answers"
+        return (Event(EventKind.OBSERVED, f"Node/{node}", node, sentence, self._clock(),
+                      "" if answers else "?"),)
+
+    def of_plan(self, plan: Plan) -> tuple[Event, ...]:
+        """Return the differences and the gates' words that were not in the plan before."""
+        new = [step for step in plan.steps if step.action.id not in self._steps]
+        held = [step for step in plan.steps if step.ruling.verdict in HELD]
+        newly = [step for step in held if _key(step) not in self._held]
+        self._steps = frozenset(step.action.id for step in plan.steps)
+        self._held = frozenset(_key(step) for step in held)
+        at = self._clock()
+        found = [Event(EventKind.PLAN, step.action.target, step.action.node, step.action.reason,
+                       at, step.action.symbol, "", step.action.id) for step in new[:LINES]]
+        if len(new) > LINES:
+            found.append(Event(EventKind.PLAN, f"Estate/{plan.revision}", "",
+                               f"and {len(new) - LINES} more differences", at))
+        found += [Event(EventKind.REFUSED, step.action.target, step.action.node, _refusal(step),
+                        at, step.action.symbol, step.ruling.verdict, step.action.id)
+                  for step in newly[:LINES]]
+        if len(newly) > LINES:
+            found.append(Event(EventKind.REFUSED, f"Estate/{plan.revision}", "",
+                               f"and {len(newly) - LINES} more are held back", at))
+        return tuple(found)
+
+    def of_condition(self, condition: Condition) -> Event:
+        """Return that a condition has another status."""
+        return Event(EventKind.CONDITION, condition.target, "",
+                     f"{condition.type} is {condition.status}: {condition.message}",
+                     self._clock(), "", condition.status)
+
+    @staticmethod
+    def with_stalls(conditions: tuple[Condition, ...], refusals: Mapping[str, Refusal],
+                    revision: str) -> tuple[Condition, ...]:
+        """Return `conditions`, with Stalled true for every target whose action was refused."""
+        kept = tuple(one for one in conditions if one.target not in refusals
+                     or one.type is not ConditionType.STALLED)
+        return (*kept, *(Condition(target, ConditionType.STALLED, Status.TRUE, "ActionRefused",
+                                   refusal.sentence, revision)
+                         for target, refusal in sorted(refusals.items())))
+
+
+def _key(step: Step) -> tuple[str, str]:
+    """Return what makes a gate's word on a step news; waiting longer does not."""
+    return step.action.id, step.ruling.rule or step.ruling.verdict
+
+
+def _refusal(step: Step) -> str:
+    """Return the gate's sentence with what clears it."""
+    ruling = step.ruling
+    clears = f"; {ruling.clears}" if ruling.clears else ""
+    return f"{ruling.sentence}{clears}"

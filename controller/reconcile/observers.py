@@ -1,0 +1,135 @@
+"""Eyes: each node is asked for its facts by the clock, by its own events, and when it matters.
+
+Rule 1: an event carries no content; it only makes the next look come at once.
+Rule 2: a node that does not answer in time is Unknown, with a sentence.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from random import Random
+from typing import Final
+
+from controller.model.facts import Fact, NodeFacts, Unknown
+from controller.model.units import render_duration
+from controller.providers.base import Provider
+from controller.reconcile.view import View
+
+COALESCE_S: Final = 0.02
+"""Events this close together make one look."""
+JITTER: Final = 0.1
+AT_ONCE: Final = 64
+"""Looks that run at the same time."""
+PATIENCE_S: Final = 30.0
+"""A look may take this long, whatever the provider thinks of it."""
+
+
+class Observers:
+    """Looks at nodes and puts what they say into the view."""
+
+    def __init__(self, provider: Provider, view: View, clock: Callable[[], float],
+                 dice: Random, heard: Callable[[str, bool], None]) -> None:
+        self._provider = provider
+        self._view = view
+        self._clock = clock
+        self._dice = dice
+        self._heard = heard
+        self._hurry: dict[str, asyncio.Event] = {}
+        self._waiting: dict[str, list[asyncio.Future[None]]] = {}
+        self._looked_s: dict[str, float] = {}
+        self._slots = asyncio.Semaphore(AT_ONCE)
+        self.poll_s = 10.0
+        self.patience_s = PATIENCE_S
+
+    def hurry(self, node: str) -> None:
+        """Look at `node` at once: something happened there."""
+        self._view.mark_stale(node)
+        if node in self._hurry:
+            self._hurry[node].set()
+
+    async def look(self, *nodes: str) -> None:
+        """Return when each of `nodes` has been looked at by a look that began after now."""
+        waiting = []
+        for node in nodes:
+            if node in self._hurry:
+                future = asyncio.get_running_loop().create_future()
+                self._waiting.setdefault(node, []).append(future)
+                self._hurry[node].set()
+                waiting.append(future)
+        if waiting:
+            await asyncio.gather(*waiting)
+
+    async def refresh(self, nodes: Iterable[str], within_s: float) -> None:
+        """Look at those of `nodes` that were not looked at in the last `within_s`."""
+        await self.look(*(node for node in nodes if not self._view.fresh(node, within_s)))
+
+    async def attend(self, node: str) -> None:
+        """Look at `node` for ever: now, by the clock, and whenever it is hurried."""
+        hurry = self._hurry[node] = asyncio.Event()
+        try:
+            while True:
+                await self._settle(node)
+                hurry.clear()
+                with self._answering(node):
+                    await self._look_once(node)
+                pause_s = self.poll_s * (1.0 + JITTER * (2.0 * self._dice.random() - 1.0))
+                await _either(hurry, pause_s)
+        finally:
+            self._hurry.pop(node, None)
+            self._release(self._waiting.pop(node, []))
+
+    async def listen(self) -> None:
+        """Hurry the nodes that the provider names, until it has no more to say."""
+        async for node in self._provider.watch():
+            self.hurry(node)
+
+    async def _look_once(self, node: str) -> None:
+        """Ask the provider once and take in what it says."""
+        async with self._slots:
+            begun_at = self._clock()
+            fact = await observe(self._provider, node, self._clock, self.patience_s)
+        self._looked_s[node] = asyncio.get_running_loop().time()
+        self._heard(node, self._view.put(node, fact, begun_at))
+
+    async def _settle(self, node: str) -> None:
+        """Let a burst of events pass when the last look is only just over."""
+        last_s = self._looked_s.get(node)
+        if last_s is not None:
+            wait_s = last_s + COALESCE_S - asyncio.get_running_loop().time()
+            if wait_s > 0:
+                await asyncio.sleep(wait_s)
+
+    @contextmanager
+    def _answering(self, node: str) -> Iterator[None]:
+        """Release those who asked before this look began, also when it fails."""
+        asked = self._waiting.pop(node, [])
+        try:
+            yield
+        finally:
+            self._release(asked)
+
+    @staticmethod
+    def _release(futures: list[asyncio.Future[None]]) -> None:
+        """Let everyone in `futures` go on."""
+        for future in futures:
+            if not future.done():
+                future.set_result(None)
+
+
+async def observe(provider: Provider, node: str, clock: Callable[[], float],
+                  patience_s: float = PATIENCE_S) -> Fact[NodeFacts]:
+    """Return what one look at `node` says; too long a silence is an Unknown."""
+    try:
+        async with asyncio.timeout(patience_s):
+            return await provider.observe(node)
+    except TimeoutError:
+        return Unknown(f"{node} did not answer within {render_duration(patience_s)}", clock())
+
+
+async def _either(event: asyncio.Event, pause_s: float) -> None:
+    """Return when `event` is set or `pause_s` have passed."""
+    try:
+        async with asyncio.timeout(pause_s):
+            await event.wait()
+    except TimeoutError:
+        return

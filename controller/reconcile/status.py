@@ -1,0 +1,50 @@
+"""The running loop's state as one JSON value, for `status`, `get` and `explain`."""
+
+import os
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
+
+from controller.model.desired import Desired
+from controller.plan.plan import Plan
+from controller.plan.policy import InFlight
+from controller.reconcile.reports import render_fact, render_plan
+from controller.reconcile.view import View
+
+STEPS: Final = 500
+"""More steps than this are counted, not listed: the heartbeat is written often."""
+
+
+class Running(Protocol):
+    """What is asked of a loop."""
+
+    started_at: float
+    source: dict[str, Any]
+    journal_fault: str | None
+    plan: Plan | None
+
+    @property
+    def desired(self) -> Desired | None:
+        """Return the specs in force."""
+        ...
+
+
+def status_of(loop: Running, view: View, in_flight: tuple[InFlight, ...],
+              waits: Mapping[str, tuple[str, str]], now_s: float) -> dict[str, Any]:
+    """Return how the loop is at `now_s`."""
+    plan = render_plan(loop.plan) if loop.plan else None
+    if plan is not None:
+        plan["step_count"] = len(plan["steps"])
+        plan["steps"] = plan["steps"][:STEPS]
+        plan["remarks"] = plan["remarks"][:STEPS]
+        del plan["conditions"]
+    return {
+        "pid": os.getpid(), "at": now_s, "started_at": loop.started_at,
+        "revision": loop.desired.revision if loop.desired else None,
+        "source": loop.source, "journal": loop.journal_fault,
+        "nodes": {node: render_fact(view.fact(node), view.looked_at_at(node))
+                  for node in view.nodes},
+        "running": [one.action_id for one in in_flight],
+        "waiting": {name: {"standing": standing, "why": why}
+                    for name, (standing, why) in sorted(waits.items())[:STEPS]},
+        "plan": plan,
+    }

@@ -1,0 +1,170 @@
+"""What is known now: the last answer of every declared node, and whether it is news.
+
+Rule 1: silence replaces an answer by an Unknown that remembers it; nothing is ever forgotten.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from controller.model.facts import Absent, Fact, Known, NodeFacts, Observed, Unknown
+
+T = TypeVar("T")
+
+
+class View:
+    """The facts of every node. `version` grows whenever something that decides has changed."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._facts: dict[str, Fact[NodeFacts]] = {}
+        self._begun_at: dict[str, float] = {}
+        self._stale_at: dict[str, float] = {}
+        self._remembered: dict[str, Known[NodeFacts]] = {}
+        self._versions: dict[str, int] = {}
+        self.version = 0
+
+    @property
+    def observed(self) -> Observed:
+        """Return everything that is known."""
+        return Observed(dict(self._facts))
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Return the declared nodes, sorted."""
+        return tuple(sorted(self._facts))
+
+    def fact(self, node: str) -> Fact[NodeFacts]:
+        """Return what is known of `node`."""
+        return self._facts[node]
+
+    def remember(self, remembered: Mapping[str, Known[NodeFacts]]) -> None:
+        """Learn what nodes said before this process began; it is history, never a fact of now."""
+        self._remembered.update(remembered)
+        for node, last in sorted(remembered.items()):
+            fact = self._facts.get(node)
+            if isinstance(fact, Unknown) and fact.last is None:
+                self._facts[node] = Unknown(fact.reason, fact.since_at, last.value,
+                                            last.observed_at)
+                self.version += 1
+
+    def declare(self, nodes: Iterable[str]) -> None:
+        """Learn which nodes there are; one that was never looked at is Unknown."""
+        wanted = set(nodes)
+        for node in sorted(self._facts.keys() - wanted):
+            del self._facts[node]
+        for node in sorted(wanted - self._facts.keys()):
+            last = self._remembered.get(node)
+            self._facts[node] = Unknown(
+                f"{node} has not been looked at yet", self._clock(),
+                last.value if last else None, last.observed_at if last else None)
+        self.version += 1
+
+    def put(self, node: str, fact: Fact[NodeFacts], begun_at: float) -> bool:
+        """Take in one observation that began at `begun_at`, and return whether it is news."""
+        if node not in self._facts:
+            return False
+        before = self._facts[node]
+        fact = self._remembering(node, before, fact)
+        self._facts[node] = fact
+        self._begun_at[node] = begun_at
+        if same(before, fact):
+            return False
+        self.version += 1
+        self._versions[node] = self.version
+        return True
+
+    def version_of(self, node: str) -> int:
+        """Return a number that grows when what is known of `node` changes."""
+        return self._versions.get(node, 0)
+
+    def mark_stale(self, node: str) -> None:
+        """Say that something happened on `node`: what was seen before now is history."""
+        self._stale_at[node] = self._clock()
+
+    def fresh(self, node: str, within_s: float) -> bool:
+        """Return whether `node` was looked at in the last `within_s`, and nothing happened since.
+        """
+        begun_at = self._begun_at.get(node)
+        return (begun_at is not None and self._clock() - begun_at < within_s
+                and begun_at >= self._stale_at.get(node, begun_at))
+
+    def looked_at(self, node: str) -> bool:
+        """Return whether `node` was asked at least once, whatever came of it."""
+        return node in self._begun_at
+
+    def looked_at_at(self, node: str) -> float | None:
+        """Return when the last observation of `node` began."""
+        return self._begun_at.get(node)
+
+    def _remembering(self, node: str, before: Fact[NodeFacts],
+                     fact: Fact[NodeFacts]) -> Fact[NodeFacts]:
+        """Return `fact`; every Unknown without a memory takes over what we remember."""
+        last = last_known(before) or self._remembered.get(node)
+        match fact:
+            case Unknown(last=None) if last is not None:
+                return Unknown(fact.reason, fact.since_at, last.value, last.observed_at)
+            case Known(value=NodeFacts() as facts) if last is not None:
+                return Known(_parts_remembering(facts, last.value), fact.observed_at)
+        return fact
+
+
+def last_known(fact: Fact[T]) -> Known[T] | None:
+    """Return what was seen last and when; None when it never was."""
+    match fact:
+        case Known():
+            return fact
+        case Unknown(last=last, last_at=float() as at) if last is not None:
+            return Known(last, at)
+    return None
+
+
+def _parts_remembering(facts: NodeFacts, before: NodeFacts) -> NodeFacts:
+    """Return `facts`; each part that could not be seen takes over what it was before."""
+    if not any(isinstance(part, Unknown) and part.last is None
+               for part in (facts.hardware, facts.domains, facts.pools, facts.bridges)):
+        return facts
+    return replace(
+        facts, hardware=_part(facts.hardware, before.hardware),
+        domains=_part(facts.domains, before.domains), pools=_part(facts.pools, before.pools),
+        bridges=_part(facts.bridges, before.bridges))
+
+
+def _part(fact: Fact[T], before: Fact[T]) -> Fact[T]:
+    """Return one part; silence remembers what was seen last."""
+    last = last_known(before)
+    if not isinstance(fact, Unknown) or fact.last is not None or last is None:
+        return fact
+    return Unknown(fact.reason, fact.since_at, last.value, last.observed_at)
+
+
+def same(before: Fact[Any], after: Fact[Any]) -> bool:
+    """Return whether two facts mean the same to a decision: ages and loads aside."""
+    match before, after:
+        case Known(value=NodeFacts() as old), Known(value=NodeFacts() as new):
+            return old is new or _same_node(old, new)
+        case Known(), Known():
+            return bool(before.value is after.value or before.value == after.value)
+        case Absent(), Absent():
+            return True
+        case Unknown(), Unknown():
+            return before.reason == after.reason and (before.last is None) == (after.last is None)
+    return False
+
+
+def _same_node(old: NodeFacts, new: NodeFacts) -> bool:
+    """Return whether nothing on the node differs that a decision could rest on."""
+    return (old.boot_id == new.boot_id and old.versions == new.versions
+            and same(_steady(old), _steady(new)) and same(old.domains, new.domains)
+            and same(old.pools, new.pools) and same(old.bridges, new.bridges))
+
+
+def _steady(facts: NodeFacts) -> Fact[tuple[int, int, str]]:
+    """Return the hardware without what moves all the time."""
+    match facts.hardware:
+        case Known(value=hardware, observed_at=at):
+            return Known((hardware.cpus, hardware.memory_bytes, hardware.architecture), at)
+        case Absent() as absent:
+            return absent
+        case Unknown() as unknown:
+            return Unknown(unknown.reason, unknown.since_at)
