@@ -3,7 +3,7 @@
 import asyncio
 from random import Random
 
-from controller.errors import ActionError, OutcomeUnknown, Refused
+from controller.errors import ActionError, OutcomeUnknown, Unavailable
 from controller.plan.actions import Action
 from controller.providers.simulated.hands.effect import Effect, Wait
 from controller.providers.simulated.hands.perform import NEED_LIBVIRT, effect_of
@@ -30,15 +30,14 @@ class Operation:
     async def run(self) -> str:
         """Drive the effect to its end and return its sentence.
 
-        Errors: Refused or OutcomeUnknown, as the effect ended.
+        Errors: Refused, Unavailable or OutcomeUnknown, as the effect ended.
         """
         try:
             self._refuse_without_libvirt()
-            wait = next(self._effect)
-            while True:
-                wait = await self._one_wait(wait)
-        except StopIteration as ended:
-            return str(ended.value)
+            step = resumed(self._effect, None)
+            while isinstance(step, Wait):
+                step = resumed(self._effect, await self._pass(step))
+            return step
         finally:
             self._effect.close()
             for node in self._action.nodes:
@@ -49,18 +48,15 @@ class Operation:
             return
         for name in self._action.nodes:
             if not self._world.node(name).libvirt_up:
-                raise Refused(f"{name}: failed to connect to the hypervisor: libvirtd is down")
+                raise Unavailable(f"{name}: failed to connect to the hypervisor: libvirtd is down")
 
-    async def _one_wait(self, wait: Wait) -> Wait:
-        """Let the time pass, then let the effect go on or throw the interruption into it."""
+    async def _pass(self, wait: Wait) -> str | None:
+        """Let the time pass and return what has come between, None when nothing has."""
         node = self._world.node(self._action.node)
         await asyncio.sleep(wait.seconds * self._dice.uniform(0.8, 1.3) + node.slow_s)
         while any(self._world.node(name).hung for name in self._action.nodes):
             await asyncio.sleep(HUNG_LOOK_S)
-        trouble = self._trouble(wait)
-        if trouble is None:
-            return next(self._effect)
-        return self._effect.throw(OutcomeUnknown(trouble))
+        return self._trouble(wait)
 
     def _trouble(self, wait: Wait) -> str | None:
         """Return what has come between, None when nothing has."""
@@ -74,6 +70,14 @@ class Operation:
         if wait.command_ends and gone:
             return f"{self._action.node}: the controller did not come back after the first command"
         return None
+
+
+def resumed(effect: Effect, trouble: str | None) -> Wait | str:
+    """Let an effect go on, or throw `trouble` into it; return what it waits for, or its end."""
+    try:
+        return next(effect) if trouble is None else effect.throw(OutcomeUnknown(trouble))
+    except StopIteration as ended:
+        return str(ended.value)
 
 
 def settle(operation: "asyncio.Task[str]") -> None:

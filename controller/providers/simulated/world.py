@@ -145,6 +145,8 @@ class World:
     sites_cut: set[str] = field(default_factory=set)
     rstp_gaps: dict[tuple[str, str], float] = field(default_factory=dict)
     """Until when a pair of switches forwards nothing because a member has just changed."""
+    unconfirmed: set[tuple[str, str]] = field(default_factory=set)
+    """Node and port of every trunk change that waits for the controller to come back."""
     shared_files: dict[str, dict[str, File]] = field(default_factory=dict)
     now: Callable[[], float] = lambda: 0.0
     listeners: list[Callable[[str], None]] = field(default_factory=list)

@@ -1,5 +1,7 @@
 """Domains come and go: define, start, resume, shut down, restart, undefine, remove."""
 
+from dataclasses import replace
+
 from controller.errors import Refused
 from controller.model.facts import DiskFacts, DomainConfig, DomainState, NicFacts
 from controller.plan.actions import (
@@ -21,7 +23,7 @@ GUEST_SHUTDOWN_S = 5.0
 
 
 def define(world: World, action: DefineDomain) -> Effect:
-    """Write a definition; the same VM's older one is replaced, another's is not."""
+    """Write a definition; one that runs without gets what it runs with; another's is not touched."""
     yield Wait(0.1)
     node, wish = world.node(action.node), action.wish
     old = node.domains.get(wish.name)
@@ -29,8 +31,12 @@ def define(world: World, action: DefineDomain) -> Effect:
         raise Refused(f"{node.name}: domain '{wish.name}' exists already with uuid {old.uuid}")
     if old is None:
         node.domains[wish.name] = Domain(wish.name, wish.uuid, config_of(wish), wish.ownership)
+    elif old.persistent:
+        return f"{wish.name} is defined on {node.name} already"
     else:
-        old.config, old.ownership = config_of(wish), wish.ownership
+        running = old.live or config_of(wish)
+        old.config = replace(config_of(wish), disks=running.disks)
+        old.ownership = wish.ownership
     return f"defined {wish.name} on {node.name}"
 
 
@@ -100,8 +106,6 @@ def _down(world: World, host: str, name: str, limit_s: float) -> Effect:
     domain = domain_of(node, name)
     if not domain.state.active:
         return f"{name} was off already on {host}"
-    if domain.job is not None:
-        raise Refused(f"{host}: {name} is busy: {domain.job}")
     listens = domain.state is DomainState.RUNNING and not domain.deaf
     yield Wait(GUEST_SHUTDOWN_S if listens else limit_s, command_ends=not listens)
     if not domain.state.active:
@@ -144,13 +148,21 @@ def undefine(world: World, action: UndefineDomain) -> Effect:
 
 
 def remove(world: World, action: RemoveDomain) -> Effect:
-    """Shut down, undefine, and delete the named files."""
+    """Shut down, undefine, and delete the named files, if its own mark allows that."""
     node = world.node(action.node)
-    if action.domain in node.domains:
+    domain = node.domains.get(action.domain)
+    for path in action.disk_paths:
+        if any(path == disk.source for other in node.domains.values() if other is not domain
+               for config in (other.live, other.config) if config for disk in config.disks):
+            raise Refused(f"{node.name}: {path} is also used by another domain")
+    if domain is not None:
+        if domain.ownership is None or domain.ownership.deletion != "delete":
+            raise Refused(f"{node.name}: the last applied spec of {domain.name} does not say"
+                          " `deletion: delete`")
         yield from _down(world, action.node, action.domain, action.limit_s)
         yield Wait(0.2, command_ends=True)
         node.domains.pop(action.domain, None)
+    yield Wait(0.1, command_ends=True)
     for path in action.disk_paths:
-        yield Wait(0.1, command_ends=True)
         world.store_of(node, path).pop(path, None)
     return f"removed {action.domain} and {len(action.disk_paths)} disks from {node.name}"

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from controller.errors import OutcomeUnknown, Refused
+from controller.errors import OutcomeUnknown, Refused, Unavailable
 from controller.model.facts import DomainConfig, DomainState
 from controller.plan.actions import MigrateDomain
 from controller.providers.simulated.hands.effect import Effect, Wait, domain_of
@@ -19,10 +19,14 @@ def migrate(world: World, action: MigrateDomain) -> Effect:
     """Move a running domain; its definition moves along, the files at the source stay."""
     yield Wait(0.2)
     source, target = world.node(action.node), world.node(action.to)
+    here, there = source.domains.get(action.domain), target.domains.get(action.domain)
+    if (there is not None and there.state is DomainState.RUNNING
+            and (here is None or not here.state.active)):
+        return f"{action.domain} runs on {target.name} already"
     domain = domain_of(source, action.domain)
     live = _movable(world, source, target, domain)
     copies = _target_files(world, source, target, action)
-    before = target.domains.get(domain.name)
+    before = there
     arriving = _arrive(target, domain, live, action)
     domain.job = "migration"
     world.touched(target.name)
@@ -33,6 +37,7 @@ def migrate(world: World, action: MigrateDomain) -> Effect:
         raise
     if not domain.state.active or target.domains.get(domain.name) is not arriving:
         _give_up(target, domain, arriving, before)
+        _drop(world, target, copies)
         raise Refused(f"{source.name}: migration of {domain.name} failed: it is not running")
     for file, copy in copies:
         copy.serial, copy.writes = file.serial, file.writes
@@ -47,15 +52,15 @@ def _movable(world: World, source: Node, target: Node, domain: Domain) -> Domain
 
     Errors: Refused, as libvirt refuses.
     """
-    if domain.live is None or not domain.state.active:
-        raise Refused(f"{source.name}: domain {domain.name} is not running")
-    if domain.job is not None:
-        raise Refused(f"{source.name}: {domain.name} is busy: {domain.job}")
-    if not (target.powered and target.libvirt_up and not target.hung):
-        raise Refused(f"{source.name}: unable to connect to libvirt at {target.name}")
+    if domain.live is None or domain.state is not DomainState.RUNNING:
+        raise Refused(f"{source.name}: {domain.name} is {domain.state}; only what runs is moved")
     there = target.domains.get(domain.name)
     if there is not None and there.state.active:
-        raise Refused(f"{target.name}: domain {domain.name} is already active")
+        raise Unavailable(f"{target.name}: {domain.name} is {there.state} there already")
+    if domain.job is not None:
+        raise Unavailable(f"{source.name}: {domain.name} is busy: {domain.job}")
+    if not (target.powered and target.libvirt_up and not target.hung):
+        raise Unavailable(f"{source.name}: unable to connect to libvirt at {target.name}")
     assert_room(target, domain.name, domain.live)
     return domain.live
 
@@ -82,12 +87,33 @@ def _target_files(world: World, source: Node, target: Node, action: MigrateDomai
         old = world.file(target, path)
         if old is file:
             raise Refused(f"{target.name}: {path} is the file it runs on; it is not copied")
-        if old is not None and old.size_bytes < file.size_bytes:
-            raise Refused(f"{target.name}: {path} exists and is smaller than its source")
-        new = old or new_file(world, target, wish, file.allocated_bytes)
+        if old is not None:
+            _put_aside(world, target, path, domain)
+        new = new_file(world, target, replace(wish, size_bytes=file.size_bytes),
+                       file.allocated_bytes)
         new.serial = f"partial-{file.serial}"
         copies.append((file, new))
     return copies
+
+
+def _put_aside(world: World, target: Node, path: str, domain: Domain) -> None:
+    """Give a stale file another name; nothing that is there is written over."""
+    for other in target.domains.values():
+        if other.name != domain.name and other.config is not None and any(
+                disk.source == path for disk in other.config.disks):
+            raise Refused(f"{target.name}: {path} is used there by {other.name}")
+    store, number = world.store_of(target, path), 1
+    while f"{path}.stale-{number}" in store:
+        number += 1
+    store[f"{path}.stale-{number}"] = store.pop(path)
+
+
+def _drop(world: World, target: Node, copies: list[tuple[File, File]]) -> None:
+    """Delete what this very attempt made; the source still has all of it."""
+    made = {id(copy) for _, copy in copies}
+    for store in (target.files, *world.shared_files.values()):
+        for path in [path for path, file in store.items() if id(file) in made]:
+            del store[path]
 
 
 def _arrive(target: Node, domain: Domain, live: DomainConfig, action: MigrateDomain) -> Domain:

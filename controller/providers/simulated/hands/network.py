@@ -1,14 +1,13 @@
 """Bridges, trunks and guest ports, changed as ovs-vsctl changes them."""
 
-from dataclasses import replace
-
-from controller.errors import OutcomeUnknown, Refused
+from controller.errors import OutcomeUnknown, Refused, Unavailable
 from controller.plan.actions import AddUplink, CreateBridge, SetPortVlan, SetTrunk
 from controller.providers.simulated.hands.effect import Effect, Wait
 from controller.providers.simulated.world import Bridge, Node, Port, World
 
 CONFIRM_WITHIN_S = 30.0
 """A change that the controller has not confirmed by then is undone by the node itself."""
+RETRY_S = 1.0
 
 
 def create_bridge(world: World, action: CreateBridge) -> Effect:
@@ -16,7 +15,7 @@ def create_bridge(world: World, action: CreateBridge) -> Effect:
     yield Wait(0.1)
     node = world.node(action.node)
     if action.bridge in node.bridges:
-        node.bridges[action.bridge].rstp |= action.rstp
+        node.bridges[action.bridge].rstp = action.rstp
         return f"{action.bridge} was there already on {node.name}"
     node.bridges[action.bridge] = Bridge(action.bridge, action.rstp)
     return f"created bridge {action.bridge} on {node.name}"
@@ -29,10 +28,7 @@ def add_uplink(world: World, action: AddUplink) -> Effect:
     if action.port not in node.interfaces:
         raise Refused(f"{node.name} has no interface {action.port}")
     bridge = _bridge(node, action.bridge)
-    before = bridge.ports.get(action.port)
-    bridge.ports[action.port] = _trunk(action.port, action.vlans)
-    yield from _confirmed(world, node, bridge, action.port, before)
-    return f"plugged {action.port} into {bridge.name} on {node.name}, VLANs {_text(action.vlans)}"
+    return (yield from _change(world, node, bridge, _trunk(action.port, action.vlans)))
 
 
 def set_trunk(world: World, action: SetTrunk) -> Effect:
@@ -42,10 +38,7 @@ def set_trunk(world: World, action: SetTrunk) -> Effect:
     bridge = _bridge(node, action.bridge)
     if action.port not in bridge.ports:
         raise Refused(f"{node.name}: no port named {action.port} in {bridge.name}")
-    before = replace(bridge.ports[action.port])
-    bridge.ports[action.port] = _trunk(action.port, action.vlans)
-    yield from _confirmed(world, node, bridge, action.port, before)
-    return f"{action.port} of {node.name} now lets VLANs {_text(action.vlans)} pass"
+    return (yield from _change(world, node, bridge, _trunk(action.port, action.vlans)))
 
 
 def set_port_vlan(world: World, action: SetPortVlan) -> Effect:
@@ -55,7 +48,7 @@ def set_port_vlan(world: World, action: SetPortVlan) -> Effect:
     port = _bridge(node, action.bridge).ports.get(action.port)
     if port is None or port.mac != action.mac:
         raise Refused(f"{node.name}: {action.port} is not the port of {action.mac} any more")
-    port.tag, port.trunks, port.vlan_mode = action.vlan, (), None
+    port.tag, port.trunks, port.vlan_mode = action.vlan, (), "access"
     return f"put {action.port} of {node.name} on VLAN {action.vlan}"
 
 
@@ -73,19 +66,43 @@ def _text(vlans: tuple[int, ...]) -> str:
     return ", ".join(map(str, vlans)) or "none"
 
 
-def _confirmed(world: World, node: Node, bridge: Bridge, port: str, before: Port | None) -> Effect:
-    """Wait for the controller to come back; without it the node undoes the change by itself."""
+def _change(world: World, node: Node, bridge: Bridge, port: Port) -> Effect:
+    """Put `port` in place and wait for the controller to come back over a new connection.
+
+    Until it does, nobody else changes that port; if it does not, the node undoes the change.
+    """
+    before = bridge.ports.get(port.name)
+    if before == port:
+        return f"{node.name} has {port.name} like that already"
+    if (node.name, port.name) in world.unconfirmed:
+        raise Unavailable(f"{node.name}: an earlier change of {port.name} is not confirmed yet")
+    bridge.ports[port.name] = port
+    world.unconfirmed.add((node.name, port.name))
     world.touched(node.name)
-    boot = node.boot
     try:
-        yield Wait(0.2, command_ends=True)
+        yield from _confirmed(node)
     except OutcomeUnknown:
-        if node.powered and node.boot == boot:
-            yield Wait(CONFIRM_WITHIN_S)
-            _undo(bridge, port, before)
+        if node.powered:
+            _undo(bridge, port.name, before)
             world.touched(node.name)
         raise
-    return ""
+    finally:
+        world.unconfirmed.discard((node.name, port.name))
+    return f"{port.name} of {node.name} now carries VLANs {_text(port.trunks)} and nothing else"
+
+
+def _confirmed(node: Node) -> Effect:
+    """Let the controller try to come back, again and again while there is time."""
+    boot, waited_s = node.boot, 0.0
+    while True:
+        try:
+            yield Wait(RETRY_S if waited_s else 0.2, command_ends=True)
+        except OutcomeUnknown:
+            waited_s += RETRY_S
+            if waited_s >= CONFIRM_WITHIN_S or not node.powered or node.boot != boot:
+                raise
+        else:
+            return ""
 
 
 def _undo(bridge: Bridge, port: str, before: Port | None) -> None:

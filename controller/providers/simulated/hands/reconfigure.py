@@ -24,25 +24,24 @@ from controller.providers.simulated.world import Domain, Node, Port, World
 
 
 def reconfigure(world: World, action: ReconfigureDomain) -> Effect:
-    """Make the changes one after the other, each by a command of its own."""
+    """Make every change in the running guest if asked to, then all of them in the definition."""
     node = world.node(action.node)
-    for change in action.changes:
+    domain_of(node, action.domain)
+    for change in sorted(action.changes, key=lambda one: not isinstance(one, GrowDisk)):
         yield Wait(0.1, command_ends=True)
         domain = domain_of(node, action.domain)
-        if isinstance(change, SetOwnership):
-            domain.ownership = change.ownership
-            continue
         if isinstance(change, GrowDisk):
             _grow(world, node, change)
-            continue
-        if action.live:
-            if domain.live is None:
-                raise Refused(f"{node.name}: domain {domain.name} is not running")
+        elif action.live and domain.state.active:
             _change_live(world, node, domain, change)
-        if domain.config is not None:
-            domain.config = _patched(domain.config, change, ceiling=False)
-        elif not action.live:
-            raise Refused(f"{node.name}: {domain.name} is transient: it has no definition")
+    yield Wait(0.1, command_ends=True)
+    domain = domain_of(node, action.domain)
+    if domain.config is None:
+        raise Refused(f"{node.name}: {domain.name} has no definition any more")
+    for change in action.changes:
+        domain.config = _patched(domain.config, change, ceiling=False)
+        if isinstance(change, SetOwnership):
+            domain.ownership = change.ownership
     where = "live" if action.live else "for its next boot"
     return f"changed {action.domain} on {node.name} {where}"
 

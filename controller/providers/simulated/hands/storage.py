@@ -23,7 +23,7 @@ def create_pool(world: World, action: CreatePool) -> Effect:
 
 
 def create_disk(world: World, action: CreateDisk) -> Effect:
-    """Create one disk file; an existing one is never touched."""
+    """Create one disk file; one that is there and is what was asked for is left as it is."""
     node, disk = world.node(action.node), action.disk
     pool = node.pools.get(disk.pool)
     if pool is None or not pool.active:
@@ -32,8 +32,11 @@ def create_disk(world: World, action: CreateDisk) -> Effect:
     if disk.image_path is not None and image is None:
         raise Refused(f"{node.name}: there is no image {disk.image_path}")
     yield Wait(0.2 if image is None else 1.0 + image.allocated_bytes / 500e6)
-    if world.file(node, disk.path) is not None:
-        raise Refused(f"{node.name}: {disk.path} exists already; it is not overwritten")
+    found = world.file(node, disk.path)
+    if found is not None and found.size_bytes == disk.size_bytes:
+        return f"{disk.path} is on {node.name} already and was left as it is"
+    if found is not None:
+        raise Refused(f"{node.name}: {disk.path} exists with another size; it is not overwritten")
     need = image.allocated_bytes if image is not None else EMPTY_BYTES
     new_file(world, node, disk, need)
     return f"created {disk.path} on {node.name}"
