@@ -15,7 +15,8 @@ import time
 import uuid
 from pathlib import Path
 
-MOUNT_BIND = 4096
+READ_ONLY, REMOUNT, BIND, RECURSIVE = 1, 32, 4096, 16384  # flags of mount(2)
+OWN_IN_ETC = ("hotsite", "keepalived", "libvirt", "openvswitch", "ssh")
 FOLDERS = {  # what is private to a node -> the folder that holds it
     "/etc": "etc",
     "/root": "root",
@@ -50,10 +51,11 @@ def run(*argv: str) -> str:
 def make_private_world(folder: Path, kind: str, name: str) -> None:
     """Hide the machine's own state behind the node's; /run starts empty as after any boot."""
     mount("tmpfs", "/run", "tmpfs", 0)
+    share_folders_of_etc(folder / "etc")
     for target, inside in FOLDERS.items():
         source = folder / inside
         if source.is_dir() and (kind == "host" or not target.startswith("/var/lib")):
-            mount(str(source), target, "none", MOUNT_BIND)
+            mount(str(source), target, "none", BIND | RECURSIVE)
     for place in ("sshd", "lock", "libvirt", "openvswitch", "hotsite"):
         Path("/run", place).mkdir()
     Path("/var/log/openvswitch").mkdir(exist_ok=True)
@@ -65,6 +67,16 @@ def make_private_world(folder: Path, kind: str, name: str) -> None:
 def cables(ports: list[str]) -> list[str]:
     """Return those of the node's interfaces that are cables to other nodes."""
     return [*(link for _, link in socket.if_nameindex() if link in ("adm0", "rep0")), *ports]
+
+
+def share_folders_of_etc(etc: Path) -> None:
+    """Show the node the folders of the machine's /etc that are not its own, read-only."""
+    for place in sorted(etc.iterdir()):
+        machine = Path("/etc", place.name)
+        if place.is_dir() and not place.is_symlink() and place.name not in OWN_IN_ETC:
+            if machine.is_dir():
+                mount(str(machine), str(place), "none", BIND)
+                mount("none", str(place), "none", REMOUNT | BIND | READ_ONLY)
 
 
 def raise_links(ports: list[str]) -> None:

@@ -10,6 +10,7 @@ import uuid
 from pathlib import Path
 
 import keys
+from boot import OWN_IN_ETC
 from layout import GIB, MARK, NODE_MARK, STATE, Node, Topology
 from processes import first_process, kill_node, send
 from shell import LabError, answers, run, wait_for
@@ -70,8 +71,7 @@ def prepare(node: Node, topology: Topology) -> None:
         for folder in ("root/.ssh", "tmp", "log", "libvirt/images", "disk"):
             (node.folder / folder).mkdir(parents=True, mode=0o700)
         (node.folder / "tmp").chmod(0o1777)
-        run("cp", "-a", "/etc", str(node.folder / "etc"))
-        forget_the_machine(node.folder / "etc")
+        make_etc(node.folder / "etc")
         if node.kind == "host":
             prepare_libvirt(node)
             make_disk(node, topology.pool_bytes)
@@ -79,12 +79,25 @@ def prepare(node: Node, topology: Topology) -> None:
     write_names_and_keys(node, topology)
 
 
-def forget_the_machine(etc: Path) -> None:
-    """Take out of a copy of /etc what belongs to the machine below: its guests, keys and names."""
-    for folder in ("ssh", "openvswitch", "libvirt/qemu", "libvirt/storage", "libvirt/secrets"):
-        shutil.rmtree(etc / folder, ignore_errors=True)
-        (etc / folder).mkdir(parents=True)
-    (etc / "resolv.conf").unlink(missing_ok=True)
+def make_etc(etc: Path) -> None:
+    """Make a node's own /etc, without the guests, keys and names of the machine below.
+
+    Its files are copies. Its folders are the machine's, read-only, but for those that are its own.
+    """
+    etc.mkdir()
+    with os.scandir("/etc") as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                (etc / entry.name).mkdir()
+            elif not entry.name.startswith(".") and entry.name != "resolv.conf":
+                shutil.copy2(entry.path, etc, follow_symlinks=False)
+    for folder in OWN_IN_ETC:
+        (etc / folder).mkdir(exist_ok=True)
+    for part in ("libvirt.conf", "libvirtd.conf", "qemu.conf", "qemu-lockd.conf", "nwfilter"):
+        if Path("/etc/libvirt", part).exists():
+            run("cp", "-a", f"/etc/libvirt/{part}", str(etc / "libvirt"))
+    for folder in ("qemu", "storage", "secrets"):
+        (etc / "libvirt" / folder).mkdir()
     (etc / "resolv.conf").touch()
     switch = (etc / "nsswitch.conf").read_text().splitlines()
     kept = [line for line in switch if not line.startswith("hosts:")]

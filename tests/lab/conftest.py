@@ -1,0 +1,50 @@
+"""Bring the lab up for the tests that need it, or say aloud why they are skipped."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests.lab.lab import COMMAND, STATE, Lab
+
+HERE = Path(__file__).parent
+
+
+@cache
+def obstacle() -> str:
+    """Return why this machine cannot carry the lab, or nothing."""
+    if sys.platform != "linux":
+        return "the lab needs Linux"
+    done = subprocess.run([str(COMMAND), "check"], capture_output=True, text=True, check=False)
+    return done.stderr.strip() if done.returncode else ""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test of this folder, and skip it with the reason where there is one."""
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.lab)
+            if obstacle():
+                item.add_marker(pytest.mark.skip(reason=obstacle()))
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    """Bring the lab up unless it is, and leave it as it was found: up or down."""
+    was_up = (STATE / "standing").exists()
+    the_lab = Lab()
+    the_lab.up()
+    yield the_lab
+    if not was_up:
+        the_lab.down()
+
+
+@pytest.fixture(scope="module")
+def fresh_lab(lab: Lab) -> Lab:
+    """Rebuild the lab, so that a module of tests finds empty hosts and open trunks."""
+    lab.down()
+    lab.up()
+    return lab

@@ -1,0 +1,401 @@
+"""The lab itself: it comes up, leaves nothing behind, and each fault breaks and mends for real."""
+
+import base64
+import json
+import os
+import signal
+import ssl
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lab.lab import STATE, Lab, render_guest, wait_until
+
+ASIDE = Path("/var/lib/hotsite-lab-aside")
+IMAGES = "/var/lib/libvirt/images"
+GUESTS = {  # name -> host, MAC, VLAN; the address follows from the MAC
+    "one": ("paris-1", "52:54:00:09:00:01", 901),
+    "two": ("milan-1", "52:54:00:09:00:02", 901),
+    "three": ("milan-1", "52:54:00:09:00:03", 902),
+    "four": ("paris-2", "52:54:00:09:00:04", 901),
+    "five": ("milan-2", "52:54:00:09:00:05", 902),
+    "six": ("paris-1", "52:54:00:09:00:06", 901),
+}
+
+
+def define(lab: Lab, vm: str) -> None:
+    """Define a guest with an empty disk on its host."""
+    host, mac, vlan = GUESTS[vm]
+    disk = f"{IMAGES}/{vm}.raw"
+    lab.exec(host, "qemu-img", "create", "-q", "-f", "raw", disk, "64M")
+    lab.exec(host, "virsh", "-q", "define", "/dev/stdin", text=render_guest(vm, mac, vlan, disk))
+
+
+def first_block(lab: Lab, vm: str) -> bytes:
+    """Return the block of a guest's first record, read beside QEMU."""
+    with (lab.state / f"nodes/{GUESTS[vm][0]}/disk/images/{vm}.raw").open("rb") as disk:
+        disk.seek(4096)
+        return disk.read(6)
+
+
+def emulators() -> dict[str, int]:
+    """Return the process id of each running guest's QEMU."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                words = (entry / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            names = [w[6:].split(b",")[0].decode() for w in words if w.startswith(b"guest=")]
+            found.update(dict.fromkeys(names, int(entry.name)))
+    return found
+
+
+def cpu_s(pid: int) -> float:
+    """Return the processor seconds that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.fixture(scope="module")
+def estate(fresh_lab: Lab) -> Lab:
+    """Start six guests at once and wait for the first record of each."""
+    for vm in GUESTS:
+        define(fresh_lab, vm)
+    starts = [
+        subprocess.Popen(fresh_lab.command("exec", host, "--", "virsh", "-q", "start", vm))
+        for vm, (host, _, _) in GUESTS.items()
+    ]
+    assert [start.wait() for start in starts] == [0] * len(starts)
+    waiting = set(GUESTS)
+
+    def all_booted() -> bool:
+        waiting.difference_update(
+            [vm for vm in waiting if first_block(fresh_lab, vm) == b"record"]
+        )
+        return not waiting
+
+    wait_until("first records of all guests", all_booted, 60)
+    return fresh_lab
+
+
+@pytest.fixture
+def calm(estate: Lab) -> Lab:
+    """Give a test the lab with every guest running."""
+    for vm, (host, _, _) in GUESTS.items():
+        if vm not in estate.running(host):
+            estate.virsh(host, "start", vm)
+    return estate
+
+
+class Aside(Lab):
+    """A second lab in namespaces of its own, in which not a process may be left."""
+
+    def processes(self) -> list[str]:
+        """Return what runs beside the holder and the asking command."""
+        words = [*self.prefix, "ps", "-e", "-o", "pid=,comm="]
+        text = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+        rows = [line.split(None, 1) for line in text.splitlines()]
+        return [name for pid, name in rows if pid != "1" and name not in ("ps", "sleep")]
+
+    def left_behind(self) -> list[str]:
+        """Return every process, namespace, link, mount, loop and folder that is there."""
+        def told(*words: str) -> list[str]:
+            argv = [*self.prefix, *words]
+            done = subprocess.run(argv, capture_output=True, text=True, check=True)
+            return done.stdout.splitlines()
+
+        links = [line.split(":")[1].strip() for line in told("ip", "-o", "link")]
+        backing = Path("/sys/block").glob("loop*/loop/backing_file")
+        return [
+            *self.processes(),
+            *told("ip", "netns", "list"),
+            *(link for link in links if link != "lo" and not link.startswith("ifb")),
+            *(line for line in told("cat", "/proc/self/mounts") if str(self.state) in line),
+            *(f"{p}" for p in backing if p.read_text().startswith(str(self.state))),
+            *(str(p) for p in self.state.glob("nodes/*")),
+        ]
+
+
+@pytest.fixture
+def aside() -> Iterator[Aside]:
+    """Hold empty network, mount and process namespaces open, and destroy all in them after."""
+    script = (
+        "mount -t tmpfs tmpfs /run && ip link set lo up && echo ready &&"
+        " while :; do sleep 9 & wait; done"
+    )
+    holder = subprocess.Popen(
+        ["unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child",
+         "sh", "-c", script], stdout=subprocess.PIPE, text=True,
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "ready\n"
+    children = Path(f"/proc/{holder.pid}/task/{holder.pid}/children").read_text().split()
+    yield Aside(ASIDE, ("nsenter", "-t", children[0], "-n", "-m", "-p", "--"))
+    holder.kill()
+    holder.wait()
+    holder.stdout.close()
+    wait_until("the end of the namespaces", lambda: not Path(f"/proc/{children[0]}").exists())
+    subprocess.run(["rm", "-rf", "--one-file-system", str(ASIDE)], check=True)
+
+
+def test_the_lab_comes_up_in_time_twice_and_leaves_nothing_behind(aside: Aside) -> None:
+    assert aside.left_behind() == []
+    begun = time.monotonic()
+    aside.up()
+    assert time.monotonic() - begun < 15
+    assert set(aside.nodes().values()) == {"on"}
+    before = sorted(aside.processes())
+    assert "already" in aside.up()
+    assert sorted(aside.processes()) == before
+    aside.down()
+    assert aside.left_behind() == []
+    aside.down()
+    assert aside.left_behind() == []
+
+
+@pytest.mark.parametrize("moment", [
+    "keys/paris-1/id_ed25519",
+    "nodes/milan-2/prepared",
+    "nodes/paris-1/boot.log",
+    "nodes/paris-2/ready",
+])
+def test_what_a_killed_up_leaves_is_cleared_by_the_next(aside: Aside, moment: str) -> None:
+    upping = subprocess.Popen(aside.command("up"), env=aside.environment())
+    wait_until(moment, (ASIDE / moment).exists)
+    for pid in Path(f"/proc/{upping.pid}/task/{upping.pid}/children").read_text().split():
+        os.kill(int(pid), signal.SIGKILL)
+    upping.kill()
+    upping.wait()
+    aside.up()
+    assert set(aside.nodes().values()) == {"on"}
+    assert "10.77.0.21" in aside.exec("paris-1", "ping", "-c", "1", "-W", "2", "milan-1")
+    aside.down()
+    assert aside.left_behind() == []
+
+
+def test_the_large_lab_comes_up_in_time(aside: Aside) -> None:
+    begun = time.monotonic()
+    aside.up("--hosts", "6")
+    assert time.monotonic() - begun < 60
+    assert list(aside.nodes().values()) == ["on"] * 15
+    aside.down()
+    assert aside.left_behind() == []
+
+
+def test_keys_stay_and_disks_stay_when_asked(aside: Aside) -> None:
+    aside.up()
+    known = (ASIDE / "known_hosts").read_text()
+    aside.exec("paris-1", "touch", f"{IMAGES}/precious")
+    aside.down("--keep")
+    aside.up()
+    assert "precious" in aside.exec("paris-1", "ls", IMAGES)
+    aside.down()
+    aside.up()
+    assert (ASIDE / "known_hosts").read_text() == known
+    assert aside.exec("paris-1", "ls", IMAGES) == ""
+
+
+def test_a_guest_boots_in_time(calm: Lab) -> None:
+    calm.virsh("paris-1", "destroy", "six")
+    calm.exec("paris-1", "qemu-img", "create", "-q", "-f", "raw", f"{IMAGES}/six.raw", "64M")
+    calm.virsh("paris-1", "start", "six")
+    wait_until("its first record", lambda: first_block(calm, "six") == b"record")
+    # processor seconds: the time it takes where nobody else wants the processor
+    assert cpu_s(emulators()["six"]) < 10
+
+
+def test_guests_of_one_vlan_reach_each_other_across_sites_and_no_others(calm: Lab) -> None:
+    wait_until("one reaches two", lambda: calm.pings("paris-1", "one", "10.9.0.2"))
+    assert calm.pings("paris-1", "one", "10.9.0.4")
+    assert not calm.pings("paris-1", "one", "10.9.0.3")
+    wait_until("three reaches five", lambda: calm.pings("milan-1", "three", "10.9.0.5"))
+
+
+def test_a_guest_obeys_the_power_button_and_counts_on(calm: Lab) -> None:
+    wait_until("records of six", lambda: len(calm.records("paris-1", "six")) > 3)
+    calm.virsh("paris-1", "shutdown", "six")
+    took = wait_until("the end of six", lambda: "six" not in calm.running("paris-1"))
+    assert took < 5
+    before = calm.records("paris-1", "six")
+    calm.virsh("paris-1", "start", "six")
+    last = before[-1].number
+    wait_until("new records", lambda: calm.records("paris-1", "six")[-1].number > last + 1)
+    numbers = [record.number for record in calm.records("paris-1", "six")]
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+@pytest.mark.parametrize("target", ["paris-1", "milan-2"])
+def test_a_guest_that_writes_moves_live_with_its_disk(calm: Lab, target: str) -> None:
+    address = {"paris-1": "10.78.0.11", "milan-2": "10.78.0.22"}[target]
+    wait_until("records of four", lambda: calm.has_written("paris-2", "four"))
+    calm.exec(target, "qemu-img", "create", "-q", "-f", "raw", f"{IMAGES}/four.raw", "64M")
+    move = ("migrate", "--live", "--persistent", "--undefinesource", "--copy-storage-all", "four")
+    calm.virsh("paris-2", *move, f"qemu+ssh://{target}/system", f"tcp://{address}")
+    moved = calm.records(target, "four")[-1].number
+    wait_until("records after it", lambda: calm.records(target, "four")[-1].number > moved + 2)
+    records = calm.records(target, "four")
+    gaps = [later.rtc_s - earlier.rtc_s for earlier, later in zip(records, records[1:])]
+    assert [record.number for record in records] == list(range(1, len(records) + 1))
+    assert max(gaps) <= 2
+    assert "four" not in calm.running("paris-2")
+    back = (*move, "qemu+ssh://paris-2/system", "tcp://10.78.0.12")
+    calm.virsh(target, *back)
+
+
+def test_a_killed_guest_is_off_and_starts_again(calm: Lab) -> None:
+    calm.break_("vm", "paris-1", "six")
+    wait_until("six is off", lambda: "six" not in calm.running("paris-1"))
+    calm.mend("vm", "paris-1", "six")
+    assert "six" in calm.running("paris-1")
+
+
+def test_a_host_without_power_is_silent_and_boots_anew(calm: Lab) -> None:
+    boot_id = calm.exec("milan-2", "cat", "/run/hotsite/boot_id")
+    calm.virsh("milan-2", "autostart", "five")
+    calm.break_("power", "milan-2")
+    assert calm.nodes()["milan-2"] == "off"
+    assert "five" not in emulators()
+    assert "h2" in calm.ovs("milan-sw", "--bare", "--columns=name", "find", "interface",
+                            "link_state=down")
+    assert calm.ask("ssh", "milan-2", "true").status == 255
+    calm.mend("power", "milan-2")
+    assert calm.exec("milan-2", "cat", "/run/hotsite/boot_id") != boot_id
+    wait_until("libvirt's autostart", lambda: calm.running("milan-2") == {"five"})
+    assert "up0" in calm.ovs("milan-2", "list-ports", "br0")
+
+
+def test_a_hung_host_accepts_and_never_answers(calm: Lab) -> None:
+    calm.break_("hang", "milan-2")
+    assert calm.nodes()["milan-2"] == "hung"
+    with pytest.raises(subprocess.TimeoutExpired):
+        calm.ask("ssh", "milan-2", "true", limit_s=1)
+    calm.mend("hang", "milan-2")
+    assert calm.ask("ssh", "milan-2", "true").status == 0
+
+
+def test_a_paused_sshd_accepts_and_never_answers(calm: Lab) -> None:
+    calm.break_("sshd", "paris-2")
+    with pytest.raises(subprocess.TimeoutExpired):
+        calm.ask("ssh", "paris-2", "true", limit_s=1)
+    assert "four" in calm.running("paris-2")
+    calm.mend("sshd", "paris-2")
+    assert calm.ask("ssh", "paris-2", "true").status == 0
+
+
+def test_libvirtd_is_killed_and_its_guests_run_on(calm: Lab) -> None:
+    emulator = emulators()["one"]
+    calm.break_("libvirtd", "paris-1")
+    assert calm.ask("exec", "paris-1", "--", "virsh", "list").status == 1
+    calm.mend("libvirtd", "paris-1")
+    assert "one" in calm.running("paris-1")
+    assert emulators()["one"] == emulator
+
+
+def test_a_cut_trunk_member_heals_by_spanning_tree(calm: Lab) -> None:
+    wait_until("one reaches two", lambda: calm.pings("paris-1", "one", "10.9.0.2"))
+    for trunk in ("tr0", "tr1"):
+        calm.break_("trunk", trunk)
+        took = wait_until("the other member", lambda: calm.pings("paris-1", "one", "10.9.0.2"))
+        assert took < 10
+        calm.mend("trunk", trunk)
+    wait_until("one reaches two", lambda: calm.pings("paris-1", "one", "10.9.0.2"))
+
+
+def test_a_site_cut_off_is_whole_inside_and_silent_outside(calm: Lab) -> None:
+    calm.break_("site", "milan")
+    try:
+        assert calm.ask("exec", "milan-1", "--", "ping", "-c1", "-W1", "milan-2").status == 0
+        for address in ("10.77.0.21", "10.78.0.21", "10.79.0.21", "10.77.0.3"):
+            ping = ("ping", "-c", "1", "-W", "1", address)
+            assert subprocess.run(ping, capture_output=True, check=False).returncode == 1
+        assert calm.ask("exec", "paris-1", "--", "ping", "-c1", "-W1", "milan-1").status == 1
+        assert not calm.pings("paris-1", "one", "10.9.0.2")
+    finally:
+        calm.mend("site", "milan")
+    assert calm.ask("ssh", "milan-1", "true").status == 0
+    wait_until("one reaches two", lambda: calm.pings("paris-1", "one", "10.9.0.2"))
+
+
+def test_a_retagged_port_leaves_its_vlan(calm: Lab) -> None:
+    wait_until("one reaches four", lambda: calm.pings("paris-1", "one", "10.9.0.4"))
+    calm.break_("vlan-tag", "paris-2", "four", "77")
+    assert calm.vlan_of("paris-2", "four") == 77
+    assert not calm.pings("paris-1", "one", "10.9.0.4")
+    calm.mend("vlan-tag", "paris-2", "four")
+    assert calm.vlan_of("paris-2", "four") == 901
+    assert calm.pings("paris-1", "one", "10.9.0.4")
+
+
+def test_a_vlan_dropped_from_both_trunks_is_cut_and_no_other(calm: Lab) -> None:
+    calm.ovs("paris-sw", "set", "port", "h1", "trunks=901,902")
+    wait_until("one reaches two", lambda: calm.pings("paris-1", "one", "10.9.0.2"))
+    calm.break_("trunk-vlan", "paris-sw", "h1", "drop", "901")
+    assert calm.ovs("paris-sw", "get", "port", "h1", "trunks") == "[902]"
+    assert not calm.pings("paris-1", "one", "10.9.0.2")
+    calm.mend("trunk-vlan", "paris-sw", "h1", "drop", "901")
+    assert calm.ovs("paris-sw", "get", "port", "h1", "trunks") == "[901, 902]"
+    wait_until("one reaches two", lambda: calm.pings("paris-1", "one", "10.9.0.2"))
+    calm.ovs("paris-sw", "clear", "port", "h1", "trunks")
+
+
+def test_a_full_disk_is_full_for_its_host_alone(calm: Lab) -> None:
+    more = f"{IMAGES}/more"
+    write = ("sh", "-c", f"dd if=/dev/zero of={more} bs=65536 count=1 2>&1; rm {more}")
+    calm.break_("fill", "milan-2")
+    try:
+        assert "No space left" in calm.exec("milan-2", *write)
+        assert "No space left" not in calm.exec("milan-1", *write)
+    finally:
+        calm.mend("fill", "milan-2")
+    assert "No space left" not in calm.exec("milan-2", *write)
+
+
+def test_a_damaged_file_differs_and_is_as_before_when_mended(calm: Lab) -> None:
+    path = f"{IMAGES}/replica.raw"
+    calm.exec("milan-1", "dd", "if=/dev/urandom", f"of={path}", "bs=64k", "count=4", "status=none")
+    before = calm.exec("milan-1", "sha256sum", path)
+    calm.break_("replica", "milan-1", path)
+    assert calm.exec("milan-1", "sha256sum", path) != before
+    calm.mend("replica", "milan-1", path)
+    assert calm.exec("milan-1", "sha256sum", path) == before
+
+
+def bmc(method: str, path: str = "", body: bytes | None = None) -> dict[str, str]:
+    """Speak Redfish to the BMC of paris-2."""
+    known = json.loads((STATE / "bmc.json").read_text())
+    pair = f"{known['username']}:{known['password']}".encode()
+    request = urllib.request.Request(  # noqa: S310
+        f"https://10.79.0.12/redfish/v1/Systems/1{path}", data=body, method=method,
+        headers={"Authorization": "Basic " + base64.b64encode(pair).decode()},
+    )
+    trust = ssl.create_default_context(cafile=str(STATE / "bmc.crt"))
+    with urllib.request.urlopen(request, context=trust, timeout=30) as answer:  # noqa: S310
+        text = answer.read()
+    return dict(json.loads(text)) if text else {}
+
+
+def test_a_bmc_outlives_its_host_and_switches_it(calm: Lab) -> None:
+    reset = "/Actions/ComputerSystem.Reset"
+    assert bmc("GET")["PowerState"] == "On"
+    bmc("POST", reset, b'{"ResetType": "ForceOff"}')
+    assert calm.nodes()["paris-2"] == "off"
+    assert bmc("GET")["PowerState"] == "Off"
+    bmc("POST", reset, b'{"ResetType": "On"}')
+    assert calm.nodes()["paris-2"] == "on"
+    bmc("POST", reset, b'{"ResetType": "GracefulShutdown"}')
+    wait_until("an orderly end", lambda: bmc("GET")["PowerState"] == "Off")
+    bmc("POST", reset, b'{"ResetType": "On"}')
+    assert calm.nodes()["paris-2"] == "on"
+
+
+def test_an_unknown_fault_is_refused_in_one_sentence(lab: Lab) -> None:
+    reply = lab.ask("break", "everything")
+    assert reply.status == 1
+    assert reply.complaint.startswith("lab: no fault 'everything'; there are vm, power,")
+    assert lab.ask("break", "vm", "paris-1").complaint == "lab: write: lab break vm HOST VM\n"
