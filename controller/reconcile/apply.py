@@ -24,6 +24,7 @@ from controller.store.journal import Intent, Outcome
 from controller.store.store import Store
 
 Look = Callable[[Iterable[str]], Awaitable[None]]
+Distrust = Callable[[str], None]
 Tell = Callable[[Event], None]
 
 
@@ -38,11 +39,12 @@ class Applier:
     """Carries actions out, and knows which have begun and not ended."""
 
     def __init__(self, provider: Provider, store: Store, clock: Callable[[], float],
-                 look: Look, tell: Tell) -> None:
+                 look: Look, distrust: Distrust, tell: Tell) -> None:
         self._provider = provider
         self._store = store
         self._clock = clock
         self._look = look
+        self._distrust = distrust
         self._tell = tell
         self._in_flight: dict[str, InFlight] = {}
         self._unwritten: list[tuple[int, Outcome, str, float]] = []
@@ -66,11 +68,14 @@ class Applier:
         cut_off = False
         try:
             attempt = await self._try(action)
+            self._distrust_all(action)
             await self._look(action.nodes)
         except asyncio.CancelledError:
             cut_off = True
             raise
         finally:
+            if attempt.outcome is Outcome.UNKNOWN:
+                self._distrust_all(action)
             del self._in_flight[action.id]
             if not cut_off:
                 self._conclude(intent, attempt)
@@ -109,6 +114,11 @@ class Applier:
             return Attempt(Outcome.UNAVAILABLE, str(error))
         except OutcomeUnknown as error:
             return Attempt(Outcome.UNKNOWN, str(error))
+
+    def _distrust_all(self, action: Action) -> None:
+        """Let what was seen of the action's nodes until now decide nothing any more."""
+        for node in action.nodes:
+            self._distrust(node)
 
     def _conclude(self, intent: int, attempt: Attempt) -> None:
         """Write the outcome down, or keep it until that is possible."""

@@ -4,12 +4,14 @@ Rule 1: whatever changes with time alone has an instant at which the loop wakes:
 """
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
 
 from controller.model.desired import Desired
+from controller.model.document import Scope
+from controller.plan.fingerprint import changed, fingerprints
+from controller.plan.instants import parse_instant_at
 from controller.plan.plan import Plan
 from controller.plan.policy import Approval, InFlight, Policy, Suspension
-from controller.reconcile.fingerprints import changed, documents, fingerprints, settled
+from controller.reconcile.settled import settled
 from controller.reconcile.windows import window_state
 from controller.store.store import Store
 
@@ -114,9 +116,9 @@ class Circumstances:
 
 def _spec_edges(desired: Desired) -> list[float]:
     """Return the instants at which pauses that stand in the specs end."""
-    edges = []
-    for document in documents(desired).values():
-        suspend = getattr(getattr(document, "spec", None), "suspend", None)
-        if suspend is not None:
-            edges.append(datetime.fromisoformat(suspend.until).timestamp())
-    return edges
+    scopes: list[Scope] = [desired.estate.spec]
+    scopes += [site.spec for site in desired.sites.values()]
+    scopes += [switch.spec for switch in desired.switches.values()]
+    scopes += [host.spec for host in desired.hosts.values()]
+    scopes += [vm.spec for vm in desired.virtual_machines.values()]
+    return [parse_instant_at(scope.suspend.until) for scope in scopes if scope.suspend is not None]

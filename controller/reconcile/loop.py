@@ -59,7 +59,8 @@ class Loop:
         self._view = View(clock)
         self._circumstances = Circumstances(store, clock)
         self._observers = Observers(provider, self._view, clock, Random(seed), self._heard)
-        self._applier = Applier(provider, store, clock, self._look_after, self._tell)
+        self._applier = Applier(provider, store, clock, self._look_after,
+                                self._view.mark_stale, self._tell)
         self._decider = Decider(self._view, self._circumstances, clock,
                                 lambda: self._applier.in_flight)
         self._recovery = Recovery(self._applier, self._view)
@@ -172,8 +173,6 @@ class Loop:
 
     async def _look_after(self, nodes: Iterable[str]) -> None:
         """Look at `nodes` after something was done there."""
-        for node in nodes:
-            self._view.mark_stale(node)
         await self._observers.look(*nodes)
         self._circumstances.repaired()
         self._decider.stir()

@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final, Protocol
 
 from controller.model.desired import Desired
 from controller.plan.plan import Plan
 from controller.plan.policy import InFlight
-from controller.reconcile.reports import render_fact, render_plan
+from controller.plan.render import plan_to_dict, render_summary
+from controller.reconcile.reports import render_fact
 from controller.reconcile.view import View
 
 STEPS: Final = 500
@@ -31,12 +33,7 @@ class Running(Protocol):
 def status_of(loop: Running, view: View, in_flight: tuple[InFlight, ...],
               waits: Mapping[str, tuple[str, str]], now_s: float) -> dict[str, Any]:
     """Return how the loop is at `now_s`."""
-    plan = render_plan(loop.plan) if loop.plan else None
-    if plan is not None:
-        plan["step_count"] = len(plan["steps"])
-        plan["steps"] = plan["steps"][:STEPS]
-        plan["remarks"] = plan["remarks"][:STEPS]
-        del plan["conditions"]
+    plan = _short(loop.plan) if loop.plan else None
     return {
         "pid": os.getpid(), "at": now_s, "started_at": loop.started_at,
         "revision": loop.desired.revision if loop.desired else None,
@@ -48,3 +45,10 @@ def status_of(loop: Running, view: View, in_flight: tuple[InFlight, ...],
                     for name, (standing, why) in sorted(waits.items())[:STEPS]},
         "plan": plan,
     }
+
+
+def _short(plan: Plan) -> dict[str, Any]:
+    """Return the plan as JSON: its first steps, and how many there are."""
+    whole = plan_to_dict(replace(plan, steps=plan.steps[:STEPS], remarks=plan.remarks[:STEPS],
+                                 conditions=()))
+    return whole | {"summary": render_summary(plan), "step_count": len(plan.steps)}

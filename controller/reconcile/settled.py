@@ -1,0 +1,29 @@
+"""Which objects of a revision the world already looks like, as far as a plan shows."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from controller.plan.actions import Cause
+from controller.plan.plan import Plan
+
+PLACED_KINDS: Final = ("VirtualMachine/", "Host/", "Switch/")
+"""Kinds that steps are about; the others show their differences on these."""
+
+
+def settled(plan: Plan, before: Mapping[str, str], now: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the fingerprints that are true of the world.
+
+    Shapes: all of `now` when no step is a commit's and nothing is unknown; else an object with a
+    step or an unknown keeps its old one, and so does every kind that has no steps of its own.
+    """
+    busy = {step.action.target for step in plan.steps if step.action.cause is Cause.COMMIT}
+    unseen = {remark.target for remark in plan.remarks if remark.unknown}
+    if not busy and not unseen:
+        return now
+    found = {}
+    for name in sorted(before.keys() | now.keys()):
+        done = name.startswith(PLACED_KINDS) and name not in busy | unseen
+        value = now.get(name) if done else before.get(name)
+        if value is not None:
+            found[name] = value
+    return found
