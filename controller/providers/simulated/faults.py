@@ -1,6 +1,7 @@
 """Faults as lines of text: what breaks, what a human hand does, and what mends it again.
 
-Shapes: a host fault names its host first: `kill paris-1 sql`, `trunk paris-sw h1 drop 200`.
+Shapes: a host fault names its host first: `kill paris-1 sql`, `trunk paris-sw h1 drop 200`;
+`any` stands for the host on which the VM is: `kill any sql`.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,9 +25,17 @@ def strike(world: World, text: str) -> str:
     if word not in FAULTS:
         raise ValueError(f"unknown fault {text!r}; known: {', '.join(sorted(FAULTS))}")
     try:
+        if rest[:1] == ["any"]:
+            rest[0] = whereabouts(world, rest[1])
         return FAULTS[word](world, *rest)
     except (KeyError, TypeError, IndexError) as error:
         raise ValueError(f"cannot do {text!r} here: {error}") from error
+
+
+def whereabouts(world: World, vm: str) -> str:
+    """Return the host on which `vm` runs, or is defined."""
+    defined = sorted(node.name for node in world.nodes.values() if vm in node.domains)
+    return (*world.copies(vm), *defined)[0]
 
 
 def mending(text: str) -> str | None:
