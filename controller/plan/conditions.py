@@ -85,7 +85,8 @@ def node_conditions(ground: Survey, pending: Pending,
         if name in ground.lost:
             answer = (FALSE, "AssumedDown", "taken as lost")
         elif name in ground.blind and name in ground.nodes:
-            answer = (UNKNOWN, "LibvirtSilent", f"libvirt does not answer: {ground.blind[name].why}")
+            answer = (UNKNOWN, "LibvirtSilent",
+                      f"libvirt does not answer: {ground.blind[name].why}")
         elif name not in ground.nodes:
             answer = (UNKNOWN, "Silent", f"{name} {ground.node_silence(name)}")
         elif target in stalls:

@@ -99,27 +99,32 @@ def twin_matches(site: str, twin: str, ground: Survey) -> Answer:
     return Status.TRUE, "NearIdentical", f"{site} and {twin} have the same networks, hosts and room"
 
 
+def _hosts_like(site: str, ground: Survey) -> Counter[tuple[str, str, int, tuple[str, ...]]]:
+    return Counter(
+        (spec.driver, spec.bridge, len(spec.uplinks),
+         tuple(sorted(pool.name for pool in spec.pools)))
+        for spec in (ground.desired.hosts[name].spec
+                     for name in ground.hosts_of_site.get(site, ())))
+
+
 def _profiles(site: str, twin: str, ground: Survey) -> list[str]:
-    def profiles(one: str) -> Counter[tuple[str, str, int, tuple[str, ...]]]:
-        return Counter(
-            (spec.driver, spec.bridge, len(spec.uplinks),
-             tuple(sorted(pool.name for pool in spec.pools)))
-            for spec in (ground.desired.hosts[name].spec
-                         for name in ground.hosts_of_site.get(one, ())))
-    here, there = profiles(site), profiles(twin)
+    here, there = _hosts_like(site, ground), _hosts_like(twin, ground)
     if here.total() != there.total():
         return [f"{site} has {here.total()} hosts and {twin} has {there.total()}"]
     return [] if here == there else [f"hosts of {site} and {twin} differ in bridge, uplinks or"
                                      " pools"]
 
 
+def _totals(site: str, ground: Survey) -> tuple[int, int]:
+    hardware = [ground.hardware(host) for host in ground.hosts_of_site.get(site, ())]
+    return (sum(each.memory_bytes for each in hardware if each is not None),
+            sum(each.cpus for each in hardware if each is not None))
+
+
 def _capacity(site: str, twin: str, ground: Survey) -> list[str]:
-    def totals(one: str) -> tuple[int, int]:
-        hardware = [ground.hardware(host) for host in ground.hosts_of_site.get(one, ())]
-        return (sum(each.memory_bytes for each in hardware if each is not None),
-                sum(each.cpus for each in hardware if each is not None))
+    totals = zip(("memory", "CPUs"), _totals(site, ground), _totals(twin, ground), strict=True)
     found = []
-    for what, here, there in zip(("memory", "CPUs"), totals(site), totals(twin), strict=True):
+    for what, here, there in totals:
         if abs(here - there) > LIKE * max(here, there):
             share = abs(here - there) / max(here, there)
             found.append(f"{site if here < there else twin} has {share:.0%} less {what}")

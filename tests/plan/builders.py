@@ -213,7 +213,7 @@ def as_declared(desired: Desired, where: Mapping[str, str] | None = None,
                 **node_spec: Any) -> Observed:
     """What is seen when everything is as declared."""
     domains: dict[str, dict[str, DomainFacts]] = {name: {} for name in desired.hosts}
-    for name, host in (where or spread(desired)).items():
+    for name, host in (spread(desired) if where is None else where).items():
         spec = desired.virtual_machines[name].spec
         make = domain if spec.power == "on" else off
         domains[host][name] = make(name, host, desired)

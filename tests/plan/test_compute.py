@@ -1,0 +1,357 @@
+"""What is seen against what is declared, one difference at a time, and the actions it gives."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from controller.model.facts import DomainState, Known, PortFacts, Unknown
+from controller.plan.actions import Action, MigrateDomain, SetTrunk
+from controller.plan.compute import compute
+from controller.plan.plan import Plan
+from controller.plan.policy import Policy
+from controller.plan.wishes import (
+    AttachNic,
+    DetachNic,
+    GrowDisk,
+    SetCpus,
+    SetMemory,
+    SetOwnership,
+    UpdateNic,
+)
+from tests.plan import builders as b
+from tests.plan.builders import GIB
+
+HOME = {"sql": "paris-1", "web": "milan-1"}
+
+
+def plan_of(desired: Any, observed: Any, policy: Policy = b.APPLIED) -> Plan:
+    return compute(desired, observed, policy, b.NOW_S)
+
+
+def ids(plan: Plan) -> list[str]:
+    return [step.action.id for step in plan.steps]
+
+
+def actions(plan: Plan) -> list[Action]:
+    return [step.action for step in plan.steps]
+
+
+def sentences(plan: Plan) -> str:
+    return "\n".join(remark.sentence for remark in plan.remarks)
+
+
+@pytest.fixture(name="lab")
+def lab_fixture() -> Any:
+    return b.small(b.vm("sql"), b.vm("web"))
+
+
+def test_a_converged_world_has_an_empty_plan(lab: Any) -> None:
+    plan = plan_of(lab, b.as_declared(lab, HOME))
+    assert plan.steps == ()
+    assert plan.remarks == ()
+
+
+def test_a_vm_that_is_off_is_started_where_it_is(lab: Any) -> None:
+    seen = b.with_domain(b.as_declared(lab, HOME), "paris-1", "sql",
+                         b.off("sql", "paris-1", lab, "destroyed"))
+    plan = plan_of(lab, seen)
+    assert ids(plan) == ["start:VirtualMachine/sql@paris-1"]
+    assert plan.steps[0].action.reason == "sql is shut off on paris-1 (destroyed) and declared on"
+
+
+def test_a_vm_that_is_declared_off_is_shut_down() -> None:
+    desired = b.small(b.vm("sql", power="off"))
+    seen = b.with_domain(b.as_declared(desired, {"sql": "paris-1"}), "paris-1", "sql",
+                         b.domain("sql", "paris-1", desired))
+    assert ids(plan_of(desired, seen)) == ["shut-down:VirtualMachine/sql@paris-1"]
+
+
+def test_a_new_vm_is_created_from_the_bottom_up() -> None:
+    desired = b.small(b.vm("sql"), b.vm("new", placement={"host": "milan-2"}))
+    plan = plan_of(desired, b.as_declared(desired, {"sql": "paris-1"}))
+    assert ids(plan) == [
+        "create-disk:VirtualMachine/new@milan-2/vda", "define:VirtualMachine/new@milan-2",
+        "start:VirtualMachine/new@milan-2"]
+    assert plan.steps[2].after == ("define:VirtualMachine/new@milan-2",)
+
+
+def test_a_vm_whose_definition_is_gone_is_defined_again_where_its_disks_lie(lab: Any) -> None:
+    seen = b.as_declared(lab, HOME)
+    seen = b.with_domain(seen, "paris-1", "sql", None)  # the pool still holds its disk
+    assert ids(plan_of(lab, seen)) == ["define:VirtualMachine/sql@paris-1",
+                                       "start:VirtualMachine/sql@paris-1"]
+
+
+def test_a_running_vm_that_is_not_defined_is_defined(lab: Any) -> None:
+    seen = b.with_domain(b.as_declared(lab, HOME), "paris-1", "sql",
+                         b.domain("sql", "paris-1", lab, persistent=False, config=None))
+    plan = plan_of(lab, seen)
+    assert ids(plan) == ["define:VirtualMachine/sql@paris-1"]
+
+
+@pytest.mark.parametrize(("change", "live", "config", "restart"), [
+    ({"memory_bytes": GIB}, (SetMemory(2 * GIB),), (), False),
+    ({"memory_bytes": GIB, "memory_max_bytes": GIB}, (), (SetMemory(2 * GIB),), True),
+    ({"memory_bytes": 3 * GIB, "memory_max_bytes": 4 * GIB}, (SetMemory(2 * GIB),), (), False),
+    ({"cpus": 2, "cpus_max": 2}, (), (SetCpus(1),), True),
+])
+def test_sizes_are_put_right_live_where_that_can_be(
+        lab: Any, change: dict[str, int], live: tuple[Any, ...], config: tuple[Any, ...],
+        restart: bool) -> None:
+    wrong = replace(b.config_of("sql", "paris-1", lab), **change)
+    seen = b.with_domain(b.as_declared(lab, HOME), "paris-1", "sql",
+                         b.domain("sql", "paris-1", lab, live=wrong, config=wrong))
+    found = {one.id.partition(":")[0] + str(getattr(one, "live", "")): one
+             for one in actions(plan_of(lab, seen))}
+    assert getattr(found.get("reconfigureTrue"), "changes", ()) == live
+    assert getattr(found.get("reconfigureFalse"), "changes", ()) == config
+    assert ("restart" in found) is restart
+
+
+def test_more_cpus_are_given_live_up_to_the_ceiling() -> None:
+    desired = b.small(b.vm("sql", cpus=3))
+    wrong = replace(b.config_of("sql", "paris-1", desired), cpus=1, cpus_max=4)
+    seen = b.with_domain(b.as_declared(desired, {"sql": "paris-1"}), "paris-1", "sql",
+                         b.domain("sql", "paris-1", desired, live=wrong, config=wrong))
+    assert [one.changes for one in actions(plan_of(desired, seen))] == [(SetCpus(3),)]
+
+
+def test_a_card_on_the_wrong_vlan_is_put_right_live(lab: Any) -> None:
+    good = b.config_of("sql", "paris-1", lab)
+    wrong = replace(good, nics=(replace(good.nics[0], vlan=200),))
+    seen = b.with_domain(b.as_declared(lab, HOME), "paris-1", "sql",
+                         b.domain("sql", "paris-1", lab, live=wrong, config=wrong))
+    [action] = actions(plan_of(lab, seen))
+    assert isinstance(action.changes[0], UpdateNic)
+    assert action.changes[0].nic.vlan == 100
+    assert action.live
+
+
+def test_a_card_that_is_not_declared_is_pulled_and_a_missing_one_is_plugged_in(lab: Any) -> None:
+    good = b.config_of("sql", "paris-1", lab)
+    other = replace(good.nics[0], mac="52:54:00:00:00:99")
+    wrong = replace(good, nics=(other,))
+    seen = b.with_domain(b.as_declared(lab, HOME), "paris-1", "sql",
+                         b.domain("sql", "paris-1", lab, live=wrong, config=wrong))
+    [action] = actions(plan_of(lab, seen))
+    assert [type(change) for change in action.changes] == [AttachNic, DetachNic]
+
+
+def test_a_disk_grows_and_never_shrinks() -> None:
+    desired = b.small(b.vm("sql", disks=[{"name": "vda", "size": "20GiB"}]))
+    good = b.config_of("sql", "paris-1", desired)
+    for size, wanted in ((10 * GIB, [GrowDisk("vda", good.disks[0].source, 20 * GIB)]),
+                         (30 * GIB, [])):
+        wrong = replace(good, disks=(replace(good.disks[0], size_bytes=size),))
+        seen = b.with_domain(b.as_declared(desired, {"sql": "paris-1"}), "paris-1", "sql",
+                             b.domain("sql", "paris-1", desired, live=wrong, config=wrong))
+        plan = plan_of(desired, seen)
+        assert [change for one in actions(plan) for change in one.changes] == wanted
+        assert ("disks never shrink" in sentences(plan)) is (not wanted)
+
+
+def test_a_disk_that_is_not_declared_and_not_ours_is_left_alone(lab: Any) -> None:
+    good = b.config_of("sql", "paris-1", lab)
+    wrong = replace(good, disks=(*good.disks, replace(
+        good.disks[0], target="vdb", source="/srv/other.img")))
+    seen = b.with_domain(b.as_declared(lab, HOME), "paris-1", "sql",
+                         b.domain("sql", "paris-1", lab, live=wrong, config=wrong))
+    plan = plan_of(lab, seen)
+    assert plan.steps == ()
+    assert "sql has a disk vdb (/srv/other.img) that is not declared" in sentences(plan)
+
+
+def test_an_existing_domain_is_taken_over_as_it_is(lab: Any) -> None:
+    seen = b.with_domain(b.as_declared(lab, HOME), "paris-1", "sql",
+                         b.domain("sql", "paris-1", lab, ownership=None))
+    [action] = actions(plan_of(lab, seen))
+    assert [type(change) for change in action.changes] == [SetOwnership]
+    assert action.cause == "new commit"
+
+
+def test_libvirts_own_autostart_is_switched_off(lab: Any) -> None:
+    seen = b.with_domain(b.as_declared(lab, HOME), "paris-1", "sql",
+                         b.domain("sql", "paris-1", lab, autostart=True))
+    assert ids(plan_of(lab, seen)) == ["disable-autostart:VirtualMachine/sql@paris-1"]
+
+
+@pytest.mark.parametrize(("state", "reason", "verb", "word"), [
+    (DomainState.PAUSED, "user", ["resume:VirtualMachine/sql@paris-1"], ""),
+    (DomainState.PAUSED, "ioerror", [], "free space in its pool"),
+    (DomainState.PAUSED, "watchdog", [], "resume it by hand"),
+    (DomainState.SHUTTING_DOWN, "user", [], "it is left to end"),
+])
+def test_a_vm_in_another_state(lab: Any, state: DomainState, reason: str, verb: list[str],
+                               word: str) -> None:
+    seen = b.with_domain(b.as_declared(lab, HOME), "paris-1", "sql",
+                         b.domain("sql", "paris-1", lab, state=state, state_reason=reason))
+    plan = plan_of(lab, seen)
+    assert ids(plan) == verb
+    assert word in sentences(plan)
+
+
+def test_nothing_is_done_to_a_vm_with_a_job(lab: Any) -> None:
+    wrong = replace(b.config_of("sql", "paris-1", lab), memory_bytes=GIB)
+    seen = b.with_domain(b.as_declared(lab, HOME), "paris-1", "sql",
+                         b.domain("sql", "paris-1", lab, live=wrong, job="migration"))
+    plan = plan_of(lab, seen)
+    assert plan.steps == ()
+    assert "libvirt job running on paris-1 (migration)" in sentences(plan)
+
+
+def test_a_vm_on_the_wrong_host_is_migrated_with_its_disks() -> None:
+    desired = b.small(b.vm("sql", placement={"host": "paris-2"}))
+    seen = b.as_declared(desired, {"sql": "paris-1"})
+    [action] = actions(plan_of(desired, seen))
+    assert isinstance(action, MigrateDomain)
+    assert (action.node, action.to, action.with_storage) == ("paris-1", "paris-2", True)
+    assert action.disks[0].path == "/var/lib/libvirt/images/sql-vda.qcow2"
+    assert action.reason == "sql is on paris-1 and belongs on paris-2: it is pinned to paris-2"
+    assert action.consequence == "live, 10 GiB of disks to copy"
+
+
+def test_a_vm_that_is_off_on_the_wrong_host_starts_there_and_then_moves() -> None:
+    desired = b.small(b.vm("sql", placement={"site": "milan"}))
+    seen = b.with_domain(b.as_declared(desired, {"sql": "paris-1"}), "paris-1", "sql",
+                         b.off("sql", "paris-1", desired))
+    plan = plan_of(desired, seen)
+    assert ids(plan) == ["start:VirtualMachine/sql@paris-1",
+                         "migrate:VirtualMachine/sql@paris-1/milan-1"]
+    assert plan.steps[1].after == ("start:VirtualMachine/sql@paris-1",)
+
+
+def test_a_vm_declared_off_on_the_wrong_host_moves_when_it_next_runs() -> None:
+    desired = b.small(b.vm("sql", power="off", placement={"host": "paris-2"}))
+    plan = plan_of(desired, b.as_declared(desired, {"sql": "paris-1"}))
+    assert plan.steps == ()
+    assert "it moves when it next runs" in sentences(plan)
+
+
+def test_a_drained_host_is_emptied_and_receives_nothing() -> None:
+    desired = b.desired_of(b.estate(), *b.ground(), *(
+        b.vm(name, placement={"site": "paris"}) for name in ("a", "b", "c")))
+    hosts = {**desired.hosts, "paris-1": b.document(
+        "Host", "paris-1", site="paris", address="paris-1", maintenance=True)}
+    desired = replace(desired, hosts=hosts)
+    plan = plan_of(desired, b.as_declared(desired, {"a": "paris-1", "b": "paris-1",
+                                                    "c": "paris-2"}))
+    assert ids(plan) == ["migrate:VirtualMachine/a@paris-1/paris-2",
+                         "migrate:VirtualMachine/b@paris-1/paris-2"]
+
+
+@pytest.mark.parametrize(("port", "words"), [
+    (PortFacts("up0", None, (100,), "trunk", True), "does not let 200 pass"),
+    (PortFacts("up0", None, (100, 200, 300), "trunk", True), "lets 300 pass, which is not"),
+    (PortFacts("up0", None, (), None, True), "lets every VLAN pass and only 100, 200 is declared"),
+    (PortFacts("up0", 5, (), None, True), "is an access port"),
+])
+def test_an_uplink_carries_exactly_the_declared_vlans(lab: Any, port: PortFacts,
+                                                      words: str) -> None:
+    plan = plan_of(lab, b.with_port(b.as_declared(lab, HOME), "paris-1", port, "up0"))
+    [action] = actions(plan)
+    assert isinstance(action, SetTrunk)
+    assert action.vlans == (100, 200)
+    assert words in action.reason
+
+
+def test_an_uplink_that_is_not_plugged_in_is_added(lab: Any) -> None:
+    plan = plan_of(lab, b.with_port(b.as_declared(lab, HOME), "paris-1", None, "up0"))
+    assert ids(plan) == ["add-uplink:Host/paris-1@paris-1/up0"]
+
+
+def test_a_missing_bridge_comes_before_its_ports(lab: Any) -> None:
+    seen = b.as_declared(lab, HOME)
+    fact = seen.nodes["paris-sw"]
+    assert isinstance(fact, Known)
+    bare = Known(replace(fact.value, bridges=Known({}, b.NOW_S)), b.NOW_S)
+    plan = plan_of(lab, b.with_node(seen, "paris-sw", bare))
+    assert ids(plan)[0] == "create-bridge:Switch/paris-sw@paris-sw"
+    assert all(step.after == (ids(plan)[0],) for step in plan.steps[1:])
+    assert len(plan.steps) == 5
+
+
+def test_a_link_carries_only_networks_that_span_both_sites() -> None:
+    desired = b.small(b.document("Network", "local", vlan=300, sites=["paris"]))
+    seen = b.as_declared(desired, {})
+    seen = b.with_port(seen, "paris-sw", PortFacts("tr0", None, (100, 200, 300), "trunk", True),
+                       "tr0")
+    [action] = actions(plan_of(desired, seen))
+    assert action.vlans == (100, 200)
+
+
+def test_a_guests_port_goes_back_to_its_vlan(lab: Any) -> None:
+    seen = b.as_declared(lab, HOME)
+    mac = lab.virtual_machines["sql"].spec.nics[0].mac
+    seen = b.with_port(seen, "paris-1", PortFacts("vnet-sql", 7, (), None, True, mac), "vnet-sql")
+    [action] = actions(plan_of(lab, seen))
+    assert action.id == f"set-port-vlan:VirtualMachine/sql@paris-1/{mac}"
+    assert (action.vlan, action.was) == (100, 7)
+
+
+def test_a_pool_that_is_not_there_is_created_before_the_disks_in_it() -> None:
+    desired = b.small(b.vm("new", placement={"host": "paris-1"}))
+    seen = b.as_declared(desired, {})
+    fact = seen.nodes["paris-1"]
+    assert isinstance(fact, Known)
+    bare = Known(replace(fact.value, pools=Known({}, b.NOW_S)), b.NOW_S)
+    plan = plan_of(desired, b.with_node(seen, "paris-1", bare))
+    assert ids(plan)[:2] == ["create-pool:Host/paris-1@paris-1/default",
+                             "create-disk:VirtualMachine/new@paris-1/vda"]
+    assert plan.steps[1].after == (ids(plan)[0],)
+
+
+def test_a_foreign_domain_is_never_touched_but_takes_room() -> None:
+    desired = b.small(b.vm("big", memory="100GiB", placement={"site": "paris"}))
+    guest = replace(b.domain("big", "paris-1", desired, ownership=None), name="other")
+    seen = b.with_domain(b.as_declared(desired, {}), "paris-1", "other", guest)
+    plan = plan_of(desired, seen)
+    assert {step.action.node for step in plan.steps} == {"paris-2"}
+    assert {step.action.target for step in plan.steps} == {"VirtualMachine/big"}
+
+
+def test_a_new_commit_and_drift_are_told_apart(lab: Any) -> None:
+    seen = b.with_domain(b.as_declared(lab, HOME), "paris-1", "sql",
+                         b.off("sql", "paris-1", lab))
+    for policy, cause in ((b.APPLIED, "drift"), (Policy(), "new commit"),
+                          (replace(b.APPLIED, changed=frozenset({"VirtualMachine/sql"})),
+                           "new commit")):
+        assert plan_of(lab, seen, policy).steps[0].action.cause == cause
+
+
+def test_a_silent_host_is_remarked_on_with_what_ran_there(lab: Any) -> None:
+    plan = plan_of(lab, b.silenced(b.as_declared(lab, HOME), "paris-1"))
+    assert plan.steps == ()
+    assert ("paris-1 has not answered for 3m10s (last seen with sql running):"
+            " nothing is done about its VMs") in sentences(plan)
+    assert all(remark.unknown for remark in plan.remarks)
+
+
+def test_a_silent_libvirt_is_a_silent_host_for_its_vms(lab: Any) -> None:
+    seen = b.as_declared(lab, HOME)
+    fact = seen.nodes["paris-1"]
+    assert isinstance(fact, Known)
+    inner = fact.value.domains
+    assert isinstance(inner, Known)
+    dead = Unknown("libvirtd is not running", b.NOW_S - 5, inner.value, b.NOW_S - 5)
+    plan = plan_of(lab, b.with_node(
+        seen, "paris-1", Known(replace(fact.value, domains=dead), b.NOW_S)))
+    assert plan.steps == ()
+    assert "libvirt on paris-1 does not answer (libvirtd is not running)" in sentences(plan)
+
+
+def test_start_order_decides_who_starts_first() -> None:
+    desired = b.small(b.vm("a", startOrder=50), b.vm("z", startOrder=10))
+    seen = b.as_declared(desired, {"a": "paris-1", "z": "paris-1"})
+    for name in ("a", "z"):
+        seen = b.with_domain(seen, "paris-1", name, b.off(name, "paris-1", desired))
+    assert ids(plan_of(desired, seen)) == ["start:VirtualMachine/z@paris-1",
+                                           "start:VirtualMachine/a@paris-1"]
+
+
+def test_two_vms_that_change_places_without_room_are_refused_with_a_sentence() -> None:
+    desired = b.small(b.vm("a", memory="100GiB", placement={"host": "paris-2"}),
+                      b.vm("z", memory="100GiB", placement={"host": "paris-1"}))
+    plan = plan_of(desired, b.as_declared(desired, {"a": "paris-1", "z": "paris-2"}))
+    assert [step.ruling.rule for step in plan.steps] == ["order", "order"]
+    assert "free room" in plan.steps[0].ruling.clears
