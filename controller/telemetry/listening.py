@@ -1,0 +1,167 @@
+"""Telemetry that is on: OpenTelemetry's spans and instruments, over OTLP, Prometheus or both."""
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from typing import Unpack
+
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.metrics import CallbackOptions, Observation
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+from controller import __version__
+from controller.telemetry.listener import Listener
+from controller.telemetry.prometheus import Endpoint
+from controller.telemetry.telemetry import SpanAttributes, SpanName, Telemetry
+
+EXPORT_S = 5.0
+"""How long one export may take, and so about the longest that `close` takes."""
+BUCKETS_S = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
+
+
+def listen(listener: Listener | None, env: Mapping[str, str]) -> "Listening":
+    """Return telemetry that is heard at `listener`, and sent wherever `env` says."""
+    resource = Resource.create({"service.version": __version__}
+                               | ({} if env.get("OTEL_SERVICE_NAME")
+                                  else {"service.name": "hotsite"}))
+    endpoint = None if listener is None else Endpoint(listener)
+    readers: list[MetricReader] = [] if endpoint is None else [endpoint.reader]
+    traces, metrics = otlp_endpoint(env, "traces"), otlp_endpoint(env, "metrics")
+    if metrics:
+        readers.append(PeriodicExportingMetricReader(
+            OTLPMetricExporter(endpoint=metrics, timeout=EXPORT_S)))
+    tracer_provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+    if traces:
+        tracer_provider.add_span_processor(BatchSpanProcessor(
+            OTLPSpanExporter(endpoint=traces, timeout=EXPORT_S)))
+    meter_provider = MeterProvider(readers, resource=resource, shutdown_on_exit=False)
+    return Listening(tracer_provider, meter_provider, endpoint)
+
+
+def otlp_endpoint(env: Mapping[str, str], signal: str) -> str:
+    """Return where a signal goes by the standard's rules; empty when nowhere."""
+    own = env.get(f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT", "")
+    base = env.get("OTEL_EXPORTER_OTLP_ENDPOINT", "")
+    return own or (f"{base.rstrip('/')}/v1/{signal}" if base else "")
+
+
+class Listening(Telemetry):
+    """Counts and times everything, and remembers the last state for whoever asks."""
+
+    def __init__(self, tracer_provider: TracerProvider, meter_provider: MeterProvider,
+                 endpoint: Endpoint | None) -> None:
+        self._tracer_provider = tracer_provider
+        self._meter_provider = meter_provider
+        self._endpoint = endpoint
+        self._tracer = tracer_provider.get_tracer("hotsite", __version__)
+        self._ages_s: Mapping[str, float | None] = {}
+        self._ages_at = self._cycle_at = time.monotonic()
+        self._conditions: Mapping[tuple[str, str], int] = {}
+        meter = meter_provider.get_meter("hotsite", __version__)
+        self._actions = meter.create_histogram(
+            "hotsite.action.duration", "s", "Actions that ended, by verb and outcome",
+            explicit_bucket_boundaries_advisory=BUCKETS_S)
+        self._refusals = meter.create_counter(
+            "hotsite.refusals", "{refusal}", "Actions that a gate refused, by rule")
+        self._plans = meter.create_histogram(
+            "hotsite.plan.duration", "s", "Time to compute a plan",
+            explicit_bucket_boundaries_advisory=BUCKETS_S)
+        self._polls = meter.create_histogram(
+            "hotsite.poll.duration", "s", "Polls of nodes, by whether they answered",
+            explicit_bucket_boundaries_advisory=BUCKETS_S)
+        self._lag = meter.create_histogram(
+            "hotsite.loop.lag", "s", "How late the event loop wakes",
+            explicit_bucket_boundaries_advisory=BUCKETS_S)
+        for name, unit, text, callback in (
+                ("hotsite.nodes", "{node}", "Declared nodes, by whether they are known",
+                 self._count_nodes),
+                ("hotsite.fact.age", "s", "Age of a known node's facts", self._fact_ages),
+                ("hotsite.conditions", "{condition}", "Conditions, by type and status",
+                 self._count_conditions),
+                ("hotsite.cycle.age", "s", "Time since the loop came round", self._cycle_age)):
+            meter.create_observable_gauge(name, [callback], unit, text)
+
+    @property
+    def enabled(self) -> bool:
+        """Return that somebody listens."""
+        return True
+
+    def span(self, name: SpanName,
+             **attributes: Unpack[SpanAttributes]) -> AbstractContextManager[None]:
+        """Hold a span; what goes wrong inside marks it, without the stack's contents."""
+        return self._span(name, attributes)
+
+    @contextmanager
+    def _span(self, name: str, attributes: SpanAttributes) -> Iterator[None]:
+        """Hold a span, its attributes under our own prefix."""
+        given = {f"hotsite.{key}": value for key, value in attributes.items()
+                 if isinstance(value, str | int)}
+        with self._tracer.start_as_current_span(name, attributes=given, record_exception=False):
+            yield
+
+    def nodes(self, ages_s: Mapping[str, float | None]) -> None:
+        """Remember the ages; they grow until the next word."""
+        self._ages_s, self._ages_at = dict(ages_s), time.monotonic()
+
+    def action(self, verb: str, outcome: str, duration_s: float) -> None:
+        """Count one action that ended."""
+        self._actions.record(duration_s, {"verb": verb, "outcome": outcome})
+
+    def refusal(self, rule: str) -> None:
+        """Count one action that a gate refused."""
+        self._refusals.add(1, {"rule": rule})
+
+    def planned(self, duration_s: float) -> None:
+        """Count one plan."""
+        self._plans.record(duration_s)
+
+    def polled(self, duration_s: float, *, answered: bool) -> None:
+        """Count one poll."""
+        self._polls.record(duration_s, {"answered": answered})
+
+    def conditions(self, counts: Mapping[tuple[str, str], int]) -> None:
+        """Remember the counts."""
+        self._conditions = dict(counts)
+
+    def loop_lag(self, lag_s: float) -> None:
+        """Count one waking."""
+        self._lag.record(max(0.0, lag_s))
+
+    def cycle_ended(self) -> None:
+        """Remember that the loop came round now."""
+        self._cycle_at = time.monotonic()
+
+    def close(self) -> None:
+        """Send what is held back, then stop; a far end that is gone delays by seconds, no more."""
+        with ThreadPoolExecutor(1) as beside:
+            beside.submit(self._tracer_provider.shutdown)
+            self._meter_provider.shutdown(timeout_millis=EXPORT_S * 1000)
+        if self._endpoint is not None:
+            self._endpoint.close()
+
+    def _count_nodes(self, _: CallbackOptions) -> Iterable[Observation]:
+        """Return how many nodes are known and how many are not."""
+        known = sum(age is not None for age in self._ages_s.values())
+        return (Observation(known, {"state": "known"}),
+                Observation(len(self._ages_s) - known, {"state": "unknown"}))
+
+    def _fact_ages(self, _: CallbackOptions) -> Iterable[Observation]:
+        """Return the age of each known node's facts now."""
+        since_s = time.monotonic() - self._ages_at
+        return [Observation(age_s + since_s, {"node": node})
+                for node, age_s in sorted(self._ages_s.items()) if age_s is not None]
+
+    def _count_conditions(self, _: CallbackOptions) -> Iterable[Observation]:
+        """Return how many conditions there are of each type and status."""
+        return [Observation(count, {"type": kind, "status": status})
+                for (kind, status), count in sorted(self._conditions.items())]
+
+    def _cycle_age(self, _: CallbackOptions) -> Iterable[Observation]:
+        """Return how long ago the loop came round."""
+        return [Observation(time.monotonic() - self._cycle_at)]
