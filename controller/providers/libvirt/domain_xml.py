@@ -45,6 +45,7 @@ MACHINES: Final = {
     "x86_64": ("machine='q35'", ""),
     "aarch64": ("machine='virt'", " firmware='efi'"),
 }
+ROOT: Final = "<controller type='pci' index='0' model='pcie-root'/>"
 SPARE_PORT: Final = "<controller type='pci' model='pcie-root-port'/>"
 SPARE_PORTS: Final = 12
 
@@ -75,7 +76,7 @@ def default_template(machine: Machine) -> str:
     Its spare PCI ports are for cards and disks that are plugged in while it runs.
     """
     kind, firmware = MACHINES.get(machine.architecture, ("", ""))
-    ports = SPARE_PORT * SPARE_PORTS if kind else ""
+    ports = ROOT + SPARE_PORT * SPARE_PORTS if kind else ""
     cpu = "<cpu mode='host-model'/>" if machine.kvm else ""
     return f"""
 <domain type='{"kvm" if machine.kvm else "qemu"}'>

@@ -75,6 +75,9 @@ async def migrate(node: Node, action: MigrateDomain) -> str:
     if there_state is not None and there_state not in OFF:
         raise Unavailable(f"{failed}: it is {there_state} there, and runs on {node.name}; it is"
                           " looked at again")
+    if await has_job(node, domain):
+        raise Unavailable(f"{failed}: another job of it is running on {node.name}; it is tried"
+                          " again")
     arrival = await prepare(node, there, action)
     timeout_s = BASE_TIMEOUT_S + arrival.size_bytes / SLOWEST_BYTES_PER_S
     try:
@@ -84,6 +87,13 @@ async def migrate(node: Node, action: MigrateDomain) -> str:
         raise
     reply = await node.run(migrate_command(action, definitions, timeout_s))
     return await conclude(node, there, action, arrival, reply)
+
+
+async def has_job(node: Node, domain: str) -> bool:
+    """Return whether libvirt is at work on a domain: moving, copying or saving it."""
+    text = await virsh(node, "domjobinfo", "--", domain,
+                       failed=f"whether {domain} on {node.name} is being worked on is not known")
+    return not any(line.split() == ["Job", "type:", "None"] for line in text.splitlines())
 
 
 async def prepare(node: Node, there: Node, action: MigrateDomain) -> Arrival:
@@ -128,17 +138,19 @@ async def conclude(node: Node, there: Node, action: MigrateDomain, arrival: Arri
     unclear = f"whether {domain} moved from {node.name} to {action.to} is not certain"
     try:
         here_state, there_state = await find_state(node, domain), await find_state(there, domain)
+        moving = here_state == "running" and await has_job(node, domain)
     except ActionError as error:
         raise OutcomeUnknown(f"{unclear}: {error}; it is looked at again") from error
     gone = here_state is None or here_state in OFF
     if there_state == "running" and gone:
         how = " with its disks" if action.with_storage else ""
         return f"moved {domain}{how} from {node.name} to {action.to} while it ran"
-    if reply.exit_status != 0 and here_state == "running" and (
-            there_state is None or there_state in OFF):
+    if here_state == "running" and not moving and (there_state is None or there_state in OFF):
         await clear_away(there, arrival)
-        raise failure(reply, f"{domain} was not moved to {action.to} and runs on {node.name} as"
-                             " before")
+        broken = failure(reply, f"{domain} was not moved to {action.to} and runs on {node.name} as"
+                                " before")
+        # what broke off was the talk of the two hosts; both ends were looked at since
+        raise Unavailable(str(broken)) if isinstance(broken, OutcomeUnknown) else broken
     raise OutcomeUnknown(f"{unclear}: it is {here_state or 'unknown'} on {node.name} and"
                          f" {there_state or 'unknown'} on {action.to} ({complaint});"
                          " it is looked at again")

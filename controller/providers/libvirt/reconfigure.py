@@ -50,14 +50,15 @@ async def reconfigure(node: Node, action: ReconfigureDomain) -> str:
     running = state not in OFF
     done = [await grow(node, domain, change, running=running)
             for change in action.changes if isinstance(change, GrowDisk)]
-    if action.live and running:
+    live = action.live and running
+    if live:
         done += [await change_live(node, domain, change) for change in action.changes
                  if not isinstance(change, GrowDisk)]
-    done.append(await change_definition(node, action))
+    done.append(await change_definition(node, action, live=live))
     return f"{domain} on {node.name}: " + "; ".join(sentence for sentence in done if sentence)
 
 
-async def change_definition(node: Node, action: ReconfigureDomain) -> str:
+async def change_definition(node: Node, action: ReconfigureDomain, *, live: bool) -> str:
     """Patch the definition that the next boot follows; a domain without one keeps having none."""
     text = await find_xml(node, action.domain, inactive=True)
     if text is None:
@@ -67,10 +68,10 @@ async def change_definition(node: Node, action: ReconfigureDomain) -> str:
     except ValueError as error:
         raise Refused(f"{action.domain} on {node.name} was not changed: {error}") from error
     if ET.canonicalize(patched, strip_text=True) == ET.canonicalize(text, strip_text=True):
-        return "" if action.live else "its definition says so already"
+        return "" if live else "its definition says so already"
     await virsh(node, "define", STDIN, text=patched,
                 failed=f"the definition of {action.domain} on {node.name} was not changed")
-    return "its definition says so too" if action.live else "its definition says so: at next boot"
+    return "its definition says so too" if live else "its definition says so: at next boot"
 
 
 async def grow(node: Node, domain: str, change: GrowDisk, *, running: bool) -> str:

@@ -32,7 +32,7 @@ def virsh_command(*words: str, text: str = "", timeout_s: float = 30.0) -> Comma
 def parse_complaint(stderr: str) -> str:
     """Return what is meant by virsh's or qemu-img's error output, as one line."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    told = [re.sub(r"^(error|qemu-img): ?", "", line) for line in lines]
+    told = [re.sub(r"^(error|qemu-img|sh: [0-9]+): ?", "", line) for line in lines]
     told = [line for line in told if line]
     if len(told) > 1 and lines[0].startswith("error: ") and re.match(r"Failed to ", told[0]):
         told = told[1:]
@@ -54,7 +54,7 @@ def failure(reply: Reply, sentence: str) -> ActionError:
     if any(words in reply.stderr for words in NEVER_REACHED):
         return Unavailable(f"{sentence}: {complaint}; it is tried again")
     if any(words in reply.stderr for words in LINE_BROKE):
-        return OutcomeUnknown(f"{sentence} for certain: libvirt hung up ({complaint});"
+        return OutcomeUnknown(f"{sentence}, as far as is known: libvirt hung up ({complaint});"
                               " it is looked at again")
     return Refused(f"{sentence}: {complaint}")
 
