@@ -1,0 +1,163 @@
+"""The laws as questions to the world: whatever the controller believes, this is what is true."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+from controller.errors import Refused, Unavailable
+from controller.model.desired import Desired
+from controller.model.facts import Fact, Known, NodeFacts
+from controller.plan.actions import (
+    Action,
+    CreateDisk,
+    DefineDomain,
+    RemoveDomain,
+    StartDomain,
+)
+from controller.providers.base import Provider
+from controller.providers.simulated.estate import SimulatedEstate
+from controller.providers.simulated.world import File, executes
+from controller.store.store import Store
+
+SILENT_S = 45.0
+"""By then every fact about a silent node is too old to decide anything."""
+
+
+@dataclass
+class Laws:
+    """Looks at the world after every step and notes what must never be."""
+
+    estate: SimulatedEstate
+    store: Store
+    broken: list[str] = field(default_factory=list)
+    expendable: set[str] = field(default_factory=set)
+    """VMs whose data a spec allows to be deleted."""
+    newest: dict[str, int] = field(default_factory=dict)
+    """By content: how far any guest has ever written."""
+    silent_since: dict[str, float] = field(default_factory=dict)
+    unclear: dict[str, set[str]] = field(default_factory=dict)
+    """By target: nodes that must be looked at before anything else is done to it."""
+
+    def break_(self, law: str) -> None:
+        """Note that a law was broken."""
+        at = self.estate.world.now()
+        self.broken.append(f"{at:.2f}: {law}")
+
+    def look(self, node: str = "") -> None:
+        """Check everything that must hold at every instant."""
+        world = self.estate.world
+        for name in sorted(world.nodes):
+            if world.reachable(name):
+                self.silent_since.pop(name, None)
+            else:
+                self.silent_since.setdefault(name, world.now())
+        for vm in sorted({vm for one in world.nodes.values() for vm in one.domains}):
+            copies = world.copies(vm)
+            if len(copies) > 1:
+                self.break_(f"two running copies of {vm}: {', '.join(copies)}")
+        self._data()
+
+    def _data(self) -> None:
+        """The newest content of every disk is still there, and whatever runs, runs on it."""
+        world = self.estate.world
+        found = dict[str, int]()
+        for file in self._files():
+            found[file.serial] = max(file.writes, found.get(file.serial, 0))
+        for serial, writes in sorted(self.newest.items()):
+            if found.get(serial, -1) < writes and serial.rpartition("-")[0] not in self.expendable:
+                self.break_(f"the newest data of {serial} is gone")
+                self.newest[serial] = found.get(serial, -1)
+        for serial in found:
+            if not serial.startswith("partial-"):
+                self.newest.setdefault(serial, found[serial])
+        for node in world.nodes.values():
+            for domain in node.domains.values():
+                if not executes(domain) or domain.live is None:
+                    continue
+                for disk in domain.live.disks:
+                    self._write(world.file(node, disk.source), domain.name)
+
+    def _write(self, file: File | None, vm: str) -> None:
+        """Let a running guest write, and see that nobody runs on yesterday's data."""
+        if file is None:
+            return
+        if file.writes < self.newest.get(file.serial, 0):
+            self.break_(f"{vm} runs on old data")
+        file.writes += 1
+        self.newest[file.serial] = max(file.writes, self.newest.get(file.serial, 0))
+
+    def _files(self) -> list[File]:
+        world = self.estate.world
+        stores = [node.files for node in world.nodes.values()]
+        return [file for store in stores for file in store.values()]
+
+    def before(self, action: Action) -> None:
+        """Check what must be true before anything is done."""
+        if action.id not in {intent.action_id for intent in self.store.open_intents()}:
+            self.break_(f"{action.id} began without an intent in the journal")
+        unclear = self.unclear.get(action.target, set()) & set(action.nodes)
+        if unclear:
+            self.break_(f"{action.id} was begun before {', '.join(sorted(unclear))} was looked at"
+                        " again")
+        self._of_silent_hosts(action)
+
+    def _of_silent_hosts(self, action: Action) -> None:
+        """Nothing is created, started or removed that may live on a host that says nothing."""
+        if not isinstance(action, CreateDisk | DefineDomain | StartDomain | RemoveDomain):
+            return
+        world, vm = self.estate.world, action.target.partition("/")[2]
+        for name, since in sorted(self.silent_since.items()):
+            if world.now() - since < SILENT_S or name == action.node:
+                continue
+            domain = world.node(name).domains.get(vm)
+            if domain is None:
+                continue
+            if executes(domain) or not isinstance(action, StartDomain):
+                self.break_(f"{action.id} while {name}, which has {vm}, has been silent for"
+                            f" {world.now() - since:.0f} s")
+
+
+class Witness:
+    """A provider that lets every look and every act pass, and sees that the laws are kept."""
+
+    def __init__(self, inner: Provider, laws: Laws) -> None:
+        self._inner = inner
+        self._laws = laws
+
+    async def declare(self, desired: Desired) -> None:
+        """Pass it on."""
+        await self._inner.declare(desired)
+
+    async def observe(self, node: str) -> Fact[NodeFacts]:
+        """Pass it on; a node that answered has been looked at, if it was asked after the act."""
+        waiting = {target for target, nodes in self._laws.unclear.items() if node in nodes}
+        fact = await self._inner.observe(node)
+        if isinstance(fact, Known):
+            for target in waiting:
+                self._laws.unclear[target].discard(node)
+        self._laws.look()
+        return fact
+
+    async def apply(self, action: Action) -> str:
+        """Pass it on, looking before and after."""
+        self._laws.look()
+        self._laws.before(action)
+        clear = False
+        try:
+            done = await self._inner.apply(action)
+            clear = True
+        except (Refused, Unavailable):
+            clear = True
+            raise
+        finally:
+            if not clear:
+                self._laws.unclear.setdefault(action.target, set()).update(action.nodes)
+            self._laws.look()
+        return done
+
+    def watch(self) -> AsyncIterator[str]:
+        """Pass it on."""
+        return self._inner.watch()
+
+    async def close(self) -> None:
+        """Pass it on."""
+        await self._inner.close()

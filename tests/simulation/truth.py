@@ -1,0 +1,86 @@
+"""After the storm: what still differs between the world and the specs, asked of the world itself."""
+
+from itertools import combinations
+
+from controller.model.desired import Desired
+from controller.model.virtual_machine import Power, VirtualMachine
+from controller.providers.simulated.build import site_vlans, stretched_vlans
+from controller.providers.simulated.estate import SimulatedEstate
+from controller.providers.simulated.world import Domain
+
+
+def complaints(estate: SimulatedEstate, desired: Desired) -> list[str]:
+    """Everything that is not as declared."""
+    found = trunks(estate, desired)
+    for vm in desired.virtual_machines.values():
+        found += machine(estate, desired, vm)
+    return found + (pings(estate, desired) if not found else [])
+
+
+def trunks(estate: SimulatedEstate, desired: Desired) -> list[str]:
+    """Every trunk that carries more or less than it should."""
+    wanted = {}
+    for host in desired.hosts.values():
+        for uplink in host.spec.uplinks:
+            wanted[host.name, uplink] = site_vlans(desired, host.spec.site)
+    for switch in desired.switches.values():
+        for port in switch.spec.ports:
+            wanted[switch.name, port.name] = (
+                stretched_vlans(desired, port.link.split("/")[0]) if port.link
+                else site_vlans(desired, switch.spec.site))
+    found = []
+    for (node, port), vlans in sorted(wanted.items()):
+        bridges = estate.world.node(node).bridges.values()
+        here = next((b.ports[port] for b in bridges if port in b.ports), None)
+        if here is None or here.trunks != (vlans or (0,)):
+            found.append(f"{port} of {node} carries {here and here.trunks}, not {vlans}")
+    return found
+
+
+def machine(estate: SimulatedEstate, desired: Desired, vm: VirtualMachine) -> list[str]:
+    """What is not as declared about one VM."""
+    world = estate.world
+    copies = world.copies(vm.name)
+    if vm.spec.power is Power.OFF:
+        return [f"{vm.name} runs on {', '.join(copies)}"] if copies else []
+    if len(copies) != 1:
+        return [f"{vm.name} runs {len(copies)} times"]
+    host, domain = desired.hosts[copies[0]], world.node(copies[0]).domains[vm.name]
+    found = []
+    if vm.spec.placement.host not in {None, host.name}:
+        found.append(f"{vm.name} is on {host.name}, not {vm.spec.placement.host}")
+    if vm.spec.placement.site not in {None, host.spec.site}:
+        found.append(f"{vm.name} is at {host.spec.site}, not {vm.spec.placement.site}")
+    if host.spec.maintenance:
+        found.append(f"{vm.name} is on {host.name}, which is in maintenance")
+    if any(vm.name in node.domains for node in world.nodes.values() if node.name != host.name):
+        found.append(f"{vm.name} is defined on more than {host.name}")
+    return found + configuration(desired, vm, domain)
+
+
+def configuration(desired: Desired, vm: VirtualMachine, domain: Domain) -> list[str]:
+    """What the running guest and its definition have that is not declared."""
+    found = []
+    for name, config in (("live", domain.live), ("config", domain.config)):
+        if config is None:
+            found.append(f"{vm.name} has no {name} configuration")
+            continue
+        if (config.memory_bytes, config.cpus) != (vm.spec.memory_bytes, vm.spec.cpus):
+            found.append(f"{vm.name} has {config.memory_bytes} bytes and {config.cpus} CPUs {name}")
+        vlans = [desired.networks[nic.network].spec.vlan for nic in vm.spec.nics]
+        if [nic.vlan for nic in config.nics] != vlans:
+            found.append(f"{vm.name} has cards {config.nics} {name}")
+    if domain.autostart:
+        found.append(f"{vm.name} starts by itself")
+    return found
+
+
+def pings(estate: SimulatedEstate, desired: Desired) -> list[str]:
+    """Guests of one VLAN that do not reach each other, and guests of two that do."""
+    running = [vm for vm in desired.virtual_machines.values() if vm.spec.power is Power.ON]
+    found = []
+    for a, b in combinations(sorted(running, key=lambda vm: vm.name), 2):
+        shared = {n.network for n in a.spec.nics} & {n.network for n in b.spec.nics}
+        if estate.ping(a.name, b.name) != bool(shared):
+            found.append(f"{a.name} and {b.name} {'do not' if shared else 'do'} reach each other")
+    return found

@@ -1,0 +1,102 @@
+"""What a storm is made of: faults drawn by dice, each with the line that mends it."""
+
+from collections.abc import Callable
+from random import Random
+
+from controller.model.facts import DomainState
+from controller.providers.simulated.estate import SimulatedEstate
+from controller.providers.simulated.faults import mending
+from controller.providers.simulated.world import World
+
+Draw = Callable[[World, Random], str | None]
+VLANS = ("30", "40", "99", "200")
+
+
+def _host(world: World, dice: Random) -> str:
+    return dice.choice(sorted(node.name for node in world.nodes.values() if node.is_host))
+
+
+def _node(world: World, dice: Random) -> str:
+    return dice.choice(sorted(world.nodes))
+
+
+def _defined(world: World, dice: Random) -> tuple[str, str] | None:
+    """A host with a VM on it that a human hand could reach at the console."""
+    found = sorted((node.name, vm) for node in world.nodes.values() for vm in node.domains
+                   if node.powered and not node.hung and node.libvirt_up)
+    return dice.choice(found) if found else None
+
+
+def infrastructure(world: World, dice: Random) -> str | None:
+    """Power, lines, daemons."""
+    host, node = _host(world, dice), _node(world, dice)
+    lines = [f"power {host} off", f"hang {host}", f"ssh {node} pause", f"libvirtd {host} kill",
+             f"site {dice.choice(('paris', 'milan'))} cut", f"link metro/{dice.choice('12')} down",
+             f"slow {host} {dice.choice((1, 3, 7))}", f"clock {host} {dice.choice((-9, 5, 90))}",
+             f"fill {host}", f"babble {node}"]
+    return dice.choice(lines)
+
+
+def hands(world: World, dice: Random) -> str | None:
+    """People at the console of a host."""
+    here = _defined(world, dice)
+    if here is None:
+        return None
+    host, vm = here
+    domain = world.node(host).domains[vm]
+    elsewhere = any(vm in node.domains for node in world.nodes.values() if node.name != host)
+    lines = [f"kill {host} {vm}", f"shutoff {host} {vm}", f"undefine {host} {vm}",
+             f"tag {host} {vm} {dice.choice(VLANS)}", f"untag {host} {vm}",
+             f"memory {host} {vm} 256MiB", f"pause {host} {vm}", f"detach {host} {vm}",
+             f"alien {host} stranger-of-{host}"]
+    if not elsewhere and domain.job is None:
+        lines += [f"erase {host} {vm}", f"autostart {host} {vm}"]
+    line = dice.choice(lines)
+    moving = domain.job is not None or domain.state is DomainState.INCOMING
+    return None if moving or (elsewhere and line.startswith("undefine")) else line
+
+
+def moved_by_hand(world: World, dice: Random) -> str | None:
+    """Somebody migrates a running VM, where that would work."""
+    here, to = _defined(world, dice), _host(world, dice)
+    if here is None or world.sites_cut:
+        return None
+    source, target = world.node(here[0]), world.node(to)
+    domain = source.domains[here[1]]
+    fits = domain.live is not None and (
+        target.memory_used_bytes() + domain.live.memory_bytes < target.memory_bytes)
+    ready = (target.powered and not target.hung and target.libvirt_up and target.pools
+             and target.bridges and domain.name not in target.domains)
+    if domain.state is not DomainState.RUNNING or domain.job or not (fits and ready):
+        return None
+    return f"hand-migrate {domain.name} {to}"
+
+
+def cables(world: World, dice: Random) -> str | None:
+    """Somebody changes a trunk by hand."""
+    node = world.node(_node(world, dice))
+    ports = sorted(port.name for bridge in node.bridges.values()
+                   for port in bridge.ports.values() if port.mac is None)
+    if not ports:
+        return None
+    port = dice.choice(ports)
+    return dice.choice((f"trunk {node.name} {port} drop 200", f"trunk {node.name} {port} add 99",
+                        f"trunk {node.name} {port} all", f"unplug {node.name} {port}"))
+
+
+def wires(world: World, dice: Random) -> str | None:
+    """Requests and replies that get lost."""
+    return f"{dice.choice(('lose-reply', 'lose-request'))} {dice.choice((1, 1, 2, 3))}"
+
+
+DRAWS: tuple[Draw, ...] = (infrastructure, infrastructure, hands, hands, moved_by_hand, cables,
+                           wires, wires)
+
+
+def strike(estate: SimulatedEstate, dice: Random) -> tuple[str, str | None] | None:
+    """Do one fault, and return it with the line that mends it."""
+    text = dice.choice(DRAWS)(estate.world, dice)
+    if text is None:
+        return None
+    estate.command(text)
+    return text, mending(text)
