@@ -30,6 +30,9 @@ TABLES = {
     "Interface": "_uuid,name,link_state,external_ids",
 }
 ROUNDS = 4              # readings of domains until one is whole
+VERSIONS = {"libvirt": "Running against daemon:", "qemu": "Running hypervisor: QEMU",
+            "openvswitch": r"\(Open vSwitch\)"}
+RECEIVING = "migration statistics are available only on the source host"
 
 
 class Silent(Exception):
@@ -91,7 +94,8 @@ def text_of(said: Said, daemon: str) -> str:
     """Return a program's output; Silent when it failed or complained in any way."""
     if said.failure:
         raise Silent(f"{daemon} {said.failure}")
-    complaint = said.err.decode(errors="replace").strip().splitlines()
+    complaint = [line for line in lines_of(said.err.decode(errors="replace"))
+                 if not line.endswith(RECEIVING)]
     if said.status != 0 or complaint:
         why = complaint[0] if complaint else f"status {said.status}"
         raise Silent(f"{daemon} did not answer: {re.sub('^error: ', '', why)}")
@@ -122,7 +126,7 @@ class Libvirt:
             asked += [f"domstate --reason {uuid}", f"dumpxml {uuid}", f"dumpxml --inactive {uuid}"]
             asked += [f"domjobinfo {uuid}"] if active else []
         asked += [f"pool-dumpxml {shlex.quote(pool)}" for pool in self.pools]
-        return (*VIRSH, f"; echo {self.mark}; ".join(asked))
+        return (*VIRSH, f"; echo {self.mark}; ".join([*asked, "uri"]))
 
     def read(self, said: Said) -> "dict | None":
         """Return what was said, or None when it must be asked again; Silent when it failed."""
@@ -140,10 +144,10 @@ class Libvirt:
             self.domains, self.pools = domains, pools
             return None
         text_of(said, "libvirt")
-        return self.reading(parts, names)
+        return self.reading(parts, names, RECEIVING in said.err.decode(errors="replace"))
 
-    def reading(self, parts: list, names: dict) -> dict:
-        """Return one whole reading."""
+    def reading(self, parts: list, names: dict, receiving: bool) -> dict:
+        """Return one whole reading; some job cannot be shown while a domain is `receiving`."""
         details = iter(parts[7:])
         persistent, autostart = set(lines_of(parts[4])), set(lines_of(parts[3]))
         domains = []
@@ -152,7 +156,7 @@ class Libvirt:
             domains.append(domain_of(
                 uuid, names[uuid], state, live if active else None,
                 config if uuid in persistent else None,
-                parse_job(next(details)) if active else None, uuid in autostart))
+                parse_job(next(details), receiving) if active else None, uuid in autostart))
         active_pools = set(lines_of(parts[6]))
         pools = [pool_of(name, next(details), name in active_pools) for name in self.pools]
         return {"versions": parse_versions(parts[0]),
@@ -173,8 +177,13 @@ def parse_state(text: str) -> tuple:
     return match[1], "ioerror" if match[2] == "I/O error" else match[2]
 
 
-def parse_job(text: str) -> "str | None":
-    """Return what kind of job runs, from `virsh domjobinfo`; None when idle."""
+def parse_job(text: str, receiving: bool) -> "str | None":
+    """Return what kind of job runs, from `virsh domjobinfo`; None when idle.
+
+    libvirt shows the job of a migration at its source only, and says so at its far end.
+    """
+    if not text and receiving:
+        return "Incoming migration"
     fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
     kind = fields.get("Job type", "").strip()
     if not kind:
@@ -183,9 +192,8 @@ def parse_job(text: str) -> "str | None":
 
 
 def parse_versions(text: str) -> dict:
-    """Return the versions of libvirt's daemon and of QEMU."""
-    found = {"libvirt": re.search(r"Running against daemon: (\S+)", text),
-             "qemu": re.search(r"Running hypervisor: QEMU (\S+)", text)}
+    """Return the versions that a text tells."""
+    found = {name: re.search(pattern + r" (\S+)", text) for name, pattern in VERSIONS.items()}
     return {name: match[1] for name, match in found.items() if match}
 
 
@@ -281,12 +289,6 @@ def bridges_of(said: Said) -> str:
     return "{" + ", ".join(f'"{name}": {rows}' for name, rows in zip(TABLES, tables)) + "}"
 
 
-def version_of(said: Said) -> dict:
-    """Return Open vSwitch's version; its database does not always hold it."""
-    match = re.search(r"\(Open vSwitch\) (\S+)", said.out.decode(errors="replace"))
-    return {"openvswitch": match[1]} if match else {}
-
-
 def gather(libvirt: Libvirt, want: set) -> "tuple[dict, dict]":
     """Return the sections (text, or Silent, or None where the program is not installed)."""
     mine = sorted(want & {"domains", "pools"})
@@ -298,7 +300,7 @@ def gather(libvirt: Libvirt, want: set) -> "tuple[dict, dict]":
         programs |= {"bridges": vsctl_argv(), "version": (VSCTL[0], "--version")}
     said = run_all(programs)
     if "bridges" in programs:
-        versions |= version_of(said["version"])
+        versions |= parse_versions(said["version"].out.decode(errors="replace"))
         try:
             sections["bridges"] = bridges_of(said["bridges"])
         except Silent as silence:

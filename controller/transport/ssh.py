@@ -183,6 +183,7 @@ class SshTransport:
             return line.connection
         if line.connecting is None:
             line.connecting = asyncio.create_task(self._connect(line.endpoint))
+            line.connecting.add_done_callback(heed)
         task = line.connecting
         try:
             line.connection = await asyncio.shield(task)
@@ -251,6 +252,12 @@ class SshTransport:
             farewell = asyncio.create_task(say_goodbye(line.connection))
             self._farewells.add(farewell)
             farewell.add_done_callback(self._farewells.discard)
+
+
+def heed(task: asyncio.Task[asyncssh.SSHClientConnection]) -> None:
+    """Take note of a failed login even when all who waited for it have gone."""
+    if not task.cancelled():
+        task.exception()
 
 
 async def say_goodbye(connection: asyncssh.SSHClientConnection) -> None:

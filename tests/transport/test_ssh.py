@@ -16,7 +16,16 @@ from controller.transport.ssh import SshTransport
 from tests.transport.sshd import Sshd, make_key
 
 TRUE = Command(("true",), timeout_s=10)
-COUNT = "import sys, os\nfor line in sys.stdin: print(os.getpid(), flush=True)\n"
+COUNT = """
+import sys, os
+for line in sys.stdin:
+    sys.stdout.write(str(os.getpid()) + chr(10)); sys.stdout.flush()
+"""
+ARGV = """
+import sys
+for line in sys.stdin:
+    sys.stdout.write(open("/proc/self/cmdline").read() + chr(10)); sys.stdout.flush()
+"""
 
 
 @asynccontextmanager
@@ -242,12 +251,9 @@ def test_a_changed_endpoint_drops_the_old_connection(sshd: Sshd) -> None:
 
 
 def test_nothing_of_the_questions_or_the_program_is_in_argv(sshd: Sshd) -> None:
-    program = ("import sys\nfor line in sys.stdin:"
-               " print(open('/proc/self/cmdline').read(), flush=True)")
-
     async def body() -> str:
         async with connected(sshd.endpoint()) as transport:
-            return await transport.ask("paris-1", program, "secret-word", 10)
+            return await transport.ask("paris-1", ARGV, "secret-word", 10)
 
     seen = asyncio.run(body())
     assert "secret-word" not in seen
