@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
+from controller.errors import JournalUnavailable
 from controller.plan.actions import Cause
 from controller.store.shelf import Shelf
 
@@ -93,7 +94,10 @@ class Journal(Shelf):
             rows = connection.execute(
                 f"SELECT {_INTENT_COLUMNS} FROM events WHERE id = ? AND kind = ?",
                 (intent, INTENT)).fetchall()
-            assert rows, f"intent {intent} was never written"
+            if not rows:
+                raise JournalUnavailable(
+                    f"the journal {self._database.path} knows no intent {intent}: another file took"
+                    " its place; restart `hotsite run`, which looks at everything anew")
             begun = _intent(rows[0])
             _append(connection, at, OUTCOME, begun.target, sentence, node=begun.node,
                     verb=begun.verb, action_id=begun.action_id, revision=begun.revision,

@@ -60,17 +60,29 @@ def begin(store: Store, reason: str = "it is off") -> int:
                         1.0)
 
 
+def fill(store: Store, written: list[int]) -> None:
+    """Write intents until that fails."""
+    for _ in range(1000):
+        written.append(begin(store, "it is off " * 400))
+
+
+def fill_by_many_runs(path: Path) -> None:
+    """Start, write one intent and stop, until that fails."""
+    for _ in range(1000):
+        with Store.open(path, exclusive=True) as store:
+            begin(store, "it is off " * 400)
+
+
 def test_a_full_disk_refuses_the_intent_and_is_usable_again_when_there_is_room(
         small_disk: Path) -> None:
     ballast = small_disk / "ballast"
     with Store.open(small_disk / "state.db") as store:
-        kept = begin(store)
+        written = [begin(store)]
         ballast.write_bytes(b"x" * (700 << 10))
         with pytest.raises(JournalUnavailable, match=r"the disk is full.*free some space"):
-            for _ in range(1000):
-                kept = begin(store, "it is off " * 400)
+            fill(store, written)
         before = store.open_intents()
-        assert before[-1].id == kept, "what was refused left no trace"
+        assert [intent.id for intent in before] == written, "what was refused left no trace"
         ballast.unlink()
         begin(store)
         assert len(store.open_intents()) == len(before) + 1
@@ -81,9 +93,7 @@ def test_a_full_disk_never_moves_the_journal_aside(small_disk: Path) -> None:
         begin(store)
     (small_disk / "ballast").write_bytes(b"x" * (900 << 10))
     with pytest.raises(JournalUnavailable):
-        for _ in range(1000):
-            with Store.open(small_disk / "state.db", exclusive=True) as store:
-                begin(store, "it is off " * 400)
+        fill_by_many_runs(small_disk / "state.db")
     (small_disk / "ballast").unlink()
     assert not list(small_disk.glob("*damaged*"))
     with Store.open(small_disk / "state.db", exclusive=True) as store:
@@ -99,8 +109,7 @@ def test_a_file_size_limit_reads_as_a_sentence_too(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (128 << 10, before[1]))
         try:
             with pytest.raises(JournalUnavailable, match=r"state\.db cannot be used: the disk"):
-                for _ in range(1000):
-                    begin(store, "it is off " * 400)
+                fill(store, [])
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
             signal.signal(signal.SIGXFSZ, ignored)

@@ -1,7 +1,7 @@
 """The store's contract, on a real file: what was said is what is read back, here and elsewhere."""
 
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -59,8 +59,8 @@ def test_an_open_intent_outlives_the_process_that_wrote_it(path: Path) -> None:
         assert [found.id for found in again.open_intents()] == [intent]
 
 
-def test_concluding_what_was_never_begun_is_a_bug(store: Store) -> None:
-    with pytest.raises(AssertionError, match="intent 7 was never written"):
+def test_concluding_what_the_file_never_held_says_that_it_was_replaced(store: Store) -> None:
+    with pytest.raises(JournalUnavailable, match="knows no intent 7: another file took its place"):
         store.conclude(7, Outcome.DONE, "", 1.0)
 
 
@@ -218,3 +218,20 @@ def test_two_loops_never_share_a_state_folder(path: Path) -> None:
             begin(beside)
     with Store.open(path, exclusive=True) as after:
         assert len(after.open_intents()) == 1
+
+
+@pytest.mark.parametrize(("write", "durable"), [
+    (begin, True),
+    (lambda store: store.conclude(1, Outcome.DONE, "", 2.0), True),
+    (lambda store: store.suspend(Suspension("Host/paris-1", "ann", "new RAM", 9.0)), True),
+    (lambda store: store.save_seen("paris-1", '{"domains": ["sql"]}', 2.0), True),
+    (lambda store: store.save_seen("paris-1", "{}", 2.0), False),
+    (lambda store: store.save_status({"pid": 1}), False),
+], ids=["intend", "conclude", "suspend", "new facts", "the same facts", "heartbeat"])
+def test_what_a_decision_hangs_on_is_on_the_disk_when_the_call_returns(
+        store: Store, write: Callable[[Store], object], durable: bool) -> None:
+    begin(store)
+    store.save_seen("paris-1", "{}", 1.0)
+    write(store)
+    (level,), = store._database.read("PRAGMA synchronous")
+    assert level == (2 if durable else 1), "2 is FULL: the log is synced at each commit"
