@@ -3,13 +3,16 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
+from math import sqrt
 from typing import NamedTuple
 
 CHOICE = 4
 """So many of the emptiest hosts of each site are compared before one is chosen."""
+EXHAUSTIVE = 50_000
+"""With no more pairs of machine and host than this, every host is compared."""
+UNEVEN = 1e-3
 CHAIN_HOSTS = 64
 CHAIN_MACHINES = 16
-TINY = 1e-9
 
 
 class PlaceHost(NamedTuple):
@@ -83,11 +86,21 @@ class Balance(NamedTuple):
 
     memory: float
     cpus: float
+    machines: float = 0.0
+    """Of their plain number per host."""
 
     @property
     def score(self) -> float:
         """Return one number; lower is more even."""
-        return self.memory + self.cpus
+        return self.memory + self.cpus + self.machines
+
+
+def deviation(values: list[float]) -> float:
+    """Return the standard deviation of `values`."""
+    if not values:
+        return 0.0
+    mean = sum(values) / len(values)
+    return sqrt(sum((value - mean) ** 2 for value in values) / len(values))
 
 
 Shape = tuple[tuple[str, ...], str | None, tuple[str, ...], tuple[str, ...]]
@@ -112,6 +125,8 @@ class Board:
         self.where: dict[str, str] = {}
         self.why: dict[str, str] = {}
         self.heaps: dict[str, list[tuple[float, str]]] = {}
+        self.weights = Balance(1.0, limits.cpu_ratio ** -2, 0.0)
+        self.choice = CHOICE
         self.hopeless: dict[Shape, tuple[int, int]] = {}
         """The least that found no room, by shape; nothing larger needs to be tried."""
         self.stuck: dict[Shape, tuple[int, int]] = {}
@@ -124,7 +139,7 @@ class Board:
         copy.free, copy.cpus = dict(self.free), dict(self.cpus)
         copy.on = {name: {} for name in self.hosts}
         copy.groups = {name: dict(groups) for name, groups in self.groups.items()}
-        copy.line_up()
+        copy.line_up(len(self.where))
         return copy
 
     def load(self, machines: list[PlaceMachine], current: Mapping[str, str]) -> list[PlaceMachine]:
@@ -162,8 +177,12 @@ class Board:
                         self.groups[host].setdefault(group, other.name)
         self._touch(host)
 
-    def violations(self, machines: list[PlaceMachine]) -> list[tuple[PlaceMachine, str]]:
-        """Return the machines that may not stay where they are, each with its reason."""
+    def violations(self, machines: list[PlaceMachine],
+                   staying: Mapping[str, str]) -> list[tuple[PlaceMachine, str]]:
+        """Return the machines that may not stay where they are, each with its reason.
+
+        Those that are `staying` have nowhere to go and are not asked again.
+        """
         found: dict[str, tuple[PlaceMachine, str]] = {}
         for machine in machines:
             name = self.where.get(machine.name)
@@ -174,35 +193,38 @@ class Board:
             if why:
                 found[machine.name] = (machine, why)
         for name in self.hosts:
-            self._group_violations(name, found)
-            self._overflow(name, found)
+            self._group_violations(name, found, staying)
+            self._overflow(name, found, staying)
         return [found[name] for name in sorted(found)]
 
-    def _group_violations(self, host: str, found: dict[str, tuple[PlaceMachine, str]]) -> None:
+    def _group_violations(self, host: str, found: dict[str, tuple[PlaceMachine, str]],
+                          staying: Mapping[str, str]) -> None:
         if not self.groups[host]:
             return
         keeper: dict[str, PlaceMachine] = {}
         stay = [machine for machine in self.on[host].values()
                 if machine.groups and machine.name not in found]
-        stay.sort(key=lambda one: (not one.fixed, not one.rooted, one.host is None,
+        stay.sort(key=lambda one: (not one.fixed, not one.rooted, one.name not in staying, one.host is None,
                                    -one.memory_bytes, one.name))
         for machine in stay:
             rival = next((keeper[group] for group in machine.groups if group in keeper), None)
             if rival is None:
                 keeper.update(dict.fromkeys(machine.groups, machine))
-            elif not machine.fixed and not machine.rooted:
+            elif not machine.fixed and not machine.rooted and machine.name not in staying:
                 group = next(one for one in machine.groups if one in keeper)
                 found[machine.name] = (machine, f"{rival.name} of the same group {group} is on"
                                                 f" {host}, too")
 
-    def _overflow(self, host: str, found: dict[str, tuple[PlaceMachine, str]]) -> None:
+    def _overflow(self, host: str, found: dict[str, tuple[PlaceMachine, str]],
+                  staying: Mapping[str, str]) -> None:
         leaving = [one for one in self.on[host].values() if one.name in found]
         short = -self.free[host] - sum(one.memory_bytes for one in leaving)
         if short <= 0:
             return
         able = sorted((one for one in self.on[host].values()
                        if one.name not in found and not one.fixed and not one.rooted
-                       and one.memory_bytes > 0 and one.host is None),
+                       and one.memory_bytes > 0 and one.host is None
+                       and one.name not in staying),
                       key=lambda one: (one.memory_bytes, one.name))
         while short > 0 and able:
             enough = next((i for i, one in enumerate(able) if one.memory_bytes >= short), -1)
@@ -210,7 +232,7 @@ class Board:
             short -= machine.memory_bytes
             found[machine.name] = (machine, f"{host} has more on it than its memory holds")
 
-    def line_up(self) -> None:
+    def line_up(self, wishes: int) -> None:
         """Build the heaps of accepting hosts, emptiest first, one per site."""
         self.heaps = {}
         for name, host in self.hosts.items():
@@ -218,6 +240,23 @@ class Board:
                 self.heaps.setdefault(host.site, []).append((self._load(name), name))
         for heap in self.heaps.values():
             heapify(heap)
+        self.weights = self._weights()
+        self.choice = CHOICE if wishes * len(self.hosts) > EXHAUSTIVE else len(self.hosts)
+
+    def balance(self) -> Balance:
+        """Return how evenly the hosts that accept machines are filled."""
+        names = [name for name, host in self.hosts.items() if host.accepts]
+        return Balance(
+            deviation([self.free[name] / (self.hosts[name].memory_bytes or 1) for name in names]),
+            deviation([self.cpus[name] / (self.hosts[name].cpus or 1) for name in names]),
+            deviation([float(len(self.on[name])) for name in names]))
+
+    def _weights(self) -> Balance:
+        """Return what one more squared share weighs, so that the sum of deviations grows least."""
+        spread = self.balance()
+        if spread.memory < UNEVEN or spread.cpus < UNEVEN:
+            return self.weights
+        return Balance(1 / spread.memory, 1 / spread.cpus, 1 / max(spread.machines, UNEVEN))
 
     def _load(self, name: str) -> float:
         host = self.hosts[name]
@@ -256,7 +295,7 @@ class Board:
             aside: list[tuple[float, str]] = []
             seen: set[str] = set()
             choices = 0
-            while heap and choices < CHOICE:
+            while heap and choices < self.choice:
                 entry = heappop(heap)
                 load, name = entry
                 if name in seen or load != self._load(name):
@@ -283,14 +322,14 @@ class Board:
         return any(group in taken for group in machine.groups)
 
     def _cost(self, machine: PlaceMachine, name: str) -> float:
-        """Return by how much the sum of squared shares would grow: the growth of imbalance."""
-        memory = self.hosts[name].memory_bytes or 1
-        room = self.room[name] or 1
-        used = 1 - self.free[name] / memory
-        more, more_cpus = machine.memory_bytes / memory, machine.cpus / room
-        growth = (2 * used + more) * more
-        growth += (2 * self.cpus[name] / room + more_cpus) * more_cpus
-        return round(growth / TINY) * TINY
+        """Return by how much the imbalance would grow: squared shares, each by its own spread."""
+        host, weights = self.hosts[name], self.weights
+        memory, cores = host.memory_bytes or 1, host.cpus or 1
+        more, more_cpus = machine.memory_bytes / memory, machine.cpus / cores
+        growth = weights.memory * (2 - 2 * self.free[name] / memory + more) * more
+        growth += weights.cpus * (2 * self.cpus[name] / cores + more_cpus) * more_cpus
+        growth += weights.machines * (2 * len(self.on[name]) + 1)
+        return round(growth, 9)
 
     def make_room(self, machine: PlaceMachine, why: str, source: str | None) -> bool:
         """Move one other machine aside so that `machine` fits; False when one move is not enough.
@@ -340,14 +379,20 @@ class Board:
             self.put(other, name)
         return False
 
-    def result(self, current: Mapping[str, str], unplaced: tuple[Unplaced, ...]) -> Placement:
+    def overfull(self, host: str) -> bool:
+        """Return whether `host` holds more than its memory, or two of one group."""
+        named = [group for one in self.on[host].values() for group in one.groups]
+        return self.free[host] < 0 or len(named) != len(set(named))
+
+    def result(self, current: Mapping[str, str], unplaced: Mapping[str, str]) -> Placement:
         """Return the placement that the board shows now."""
         moves = []
         for name in sorted(self.why):
             source, target = current.get(name), self.where[name]
-            if source in self.hosts and source != target:
+            if source is not None and source != target:
                 moves.append(Move(name, source, target, self.why[name]))
-        return Placement(dict(self.where), tuple(moves), unplaced)
+        return Placement(dict(self.where), tuple(moves),
+                         tuple(Unplaced(name, unplaced[name]) for name in sorted(unplaced)))
 
 
 def misplaced(machine: PlaceMachine, host: PlaceHost) -> str:

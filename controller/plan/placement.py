@@ -8,7 +8,6 @@ Rule 3: what has to move goes largest first to where it leaves the estate best b
 """
 
 from collections.abc import Iterable, Mapping
-from math import sqrt
 
 from controller.plan.board import (
     Balance,
@@ -28,22 +27,41 @@ __all__ = ["Balance", "Limits", "Move", "PlaceHost", "PlaceMachine", "Placement"
 def place(hosts: Iterable[PlaceHost], machines: Iterable[PlaceMachine],
           current: Mapping[str, str], limits: Limits = Limits()) -> Placement:
     """Return where each machine belongs, given where it is."""
-    return place_on(Board(hosts, limits), machines, current)
+    return arrange(tuple(hosts), machines, current, limits)[1]
 
 
-def place_on(board: Board, machines: Iterable[PlaceMachine],
-             current: Mapping[str, str]) -> Placement:
-    """Return where each machine belongs on an empty `board`, and leave it filled that way."""
+def arrange(hosts: tuple[PlaceHost, ...], machines: Iterable[PlaceMachine],
+            current: Mapping[str, str], limits: Limits) -> tuple[Board, Placement]:
+    """Return where each machine belongs, and the board that shows it.
+
+    A machine that has to leave and cannot keeps its room, so all is placed anew around it.
+    """
     ordered = sorted(machines)
-    homeless = board.load(ordered, current)
-    displaced = board.violations(ordered)
-    wishes = [(machine, "") for machine in homeless] + displaced
+    staying: dict[str, str] = {}
+    while True:
+        board = Board(hosts, limits)
+        unplaced = _place_once(board, ordered, current, staying)
+        left = {name: sentence for name, sentence in unplaced.items()
+                if current.get(name) in board.hosts and name not in staying}
+        if not any(board.overfull(current[name]) for name in left):
+            return board, board.result(current, unplaced | staying)
+        staying |= left
+
+
+def _place_once(board: Board, machines: list[PlaceMachine], current: Mapping[str, str],
+                staying: Mapping[str, str]) -> dict[str, str]:
+    """Fill `board`, and return those that found no place, each with why."""
+    homeless = board.load(machines, current)
+    displaced = board.violations([one for one in machines if one.name not in staying], staying)
+    gone = {machine.name: f"its host {current[machine.name]} is gone" for machine in homeless
+            if machine.name in current}
+    wishes = [(machine, gone.get(machine.name, "")) for machine in homeless] + displaced
     wishes.sort(key=_hardest_first)
     for machine, _ in displaced:
         board.take_off(machine)
-    board.line_up()
+    board.line_up(len(wishes))
     left = [wish for wish in wishes if not board.settle(wish[0], wish[1])]
-    unplaced = []
+    unplaced: dict[str, str] = {}
     complaints: dict[tuple[object, ...], str] = {}
     for machine, why in left:
         source = current.get(machine.name)
@@ -52,10 +70,10 @@ def place_on(board: Board, machines: Iterable[PlaceMachine],
         like = (*machine[1:], None if machine.host is None else machine.name)
         if like not in complaints:
             complaints[like] = complaint(machine, board)
-        unplaced.append(Unplaced(machine.name, complaints[like]))
+        unplaced[machine.name] = complaints[like]
         if source in board.hosts:
             board.put(machine, source)
-    return board.result(current, tuple(sorted(unplaced)))
+    return unplaced
 
 
 def _hardest_first(wish: tuple[PlaceMachine, str]) -> tuple[bool, int, str]:
@@ -67,17 +85,7 @@ def balance(hosts: Iterable[PlaceHost], machines: Iterable[PlaceMachine],
     """Return how evenly `assignments` fills the hosts that accept machines."""
     board = Board(hosts, Limits())
     board.load(sorted(machines), assignments)
-    names = [name for name, host in board.hosts.items() if host.accepts]
-    return Balance(
-        _deviation([board.free[name] / max(1, board.hosts[name].memory_bytes) for name in names]),
-        _deviation([board.cpus[name] / max(1, board.hosts[name].cpus) for name in names]))
-
-
-def _deviation(values: list[float]) -> float:
-    if not values:
-        return 0.0
-    mean = sum(values) / len(values)
-    return sqrt(sum((value - mean) ** 2 for value in values) / len(values))
+    return board.balance()
 
 
 def complaint(machine: PlaceMachine, board: Board) -> str:

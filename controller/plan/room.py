@@ -11,7 +11,7 @@ from controller.plan.actions import MigrateDomain, StartDomain
 from controller.plan.board import Board, Limits, PlaceHost, PlaceMachine
 from controller.plan.domain import disk_file
 from controller.plan.draft import Draft, Item
-from controller.plan.placement import place_on
+from controller.plan.placement import arrange
 from controller.plan.standing import Stand, Standing, runs
 from controller.plan.survey import Survey
 from controller.plan.what_if import is_lost, lost_machine, tell_lost
@@ -67,8 +67,8 @@ def lay_out(stands: Mapping[str, Stand], survey: Survey, draft: Draft) -> Layout
         machines[name] = seat.machine
         if seat.host is not None:
             current[name] = seat.host
-    board = Board(hosts.values(), Limits(survey.desired.estate.spec.limits.cpu_ratio))
-    placement = place_on(board, machines.values(), current)
+    board, placement = arrange(tuple(hosts.values()), machines.values(), current,
+                               Limits(survey.desired.estate.spec.limits.cpu_ratio))
     if survey.lost:
         settled.update(lost)
         tell_lost(lost, placement, survey, draft)
