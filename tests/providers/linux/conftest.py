@@ -1,0 +1,92 @@
+"""A host whose virsh and ovs-vsctl are played from files, and the facts script at work on it."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent.parent
+SCRIPT = (ROOT / "controller/remote/facts.py").read_text()
+IMPATIENT = SCRIPT.replace("LIMIT_S = 5.0", "LIMIT_S = 1.5").replace("24 << 20", "1 << 20")
+TRANSCRIPTS = ROOT / "tests/transcripts"
+FAKE_VIRSH = Path(__file__).with_name("fake_virsh.py").read_text()
+FAKE_VSCTL = """#!/bin/sh
+case "$*" in --version) echo "ovs-vsctl (Open vSwitch) 3.1.0";; *) cat {folder}/tables; esac
+"""
+
+
+class PlayedHost:
+    """One played host and one facts script that runs there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.bin = folder / "bin"
+        self.bin.mkdir(parents=True)
+        recorded = json.loads((TRANSCRIPTS / "libvirt/host.json").read_text())
+        self.domains: list[dict[str, Any]] = json.loads(recorded["domains"])
+        self.pools = [{"name": "default", "path": str(folder / "pool"), "active": True}]
+        (folder / "pool").mkdir()
+        self.install("virsh", f"#!{sys.executable} -S\n{FAKE_VIRSH}")
+        self.install("ovs-vsctl", FAKE_VSCTL.format(folder=folder))
+        tables = json.loads(json.loads(
+            (TRANSCRIPTS / "openvswitch/host.json").read_text())["bridges"])
+        self.set_tables("\n".join(json.dumps(table) for table in tables.values()))
+        self.set_libvirt()
+        for name in ("cat", "sh"):
+            (self.bin / name).symlink_to(f"/bin/{name}")
+        self._process: subprocess.Popen[str] | None = None
+
+    def install(self, program: str, text: str) -> None:
+        """Put a program on the host."""
+        (self.bin / program).write_text(text)
+        (self.bin / program).chmod(0o755)
+
+    def set_tables(self, text: str) -> None:
+        """Say what ovs-vsctl says."""
+        (self.folder / "tables").write_text(text + "\n")
+
+    def set_libvirt(self, trouble: str = "") -> None:
+        """Say what libvirt knows, and what is wrong with it."""
+        state = {"domains": self.domains, "pools": self.pools, "trouble": trouble}
+        (self.bin / "libvirt.json").write_text(json.dumps(state))
+
+    def readings(self) -> int:
+        """Return how often virsh was run since the last call."""
+        calls = self.bin / "calls"
+        number = len(calls.read_text().split()) if calls.exists() else 0
+        calls.unlink(missing_ok=True)
+        return number
+
+    def ask(self, known: dict[str, str] | None = None, want: str = "domains pools bridges") -> Any:
+        """Ask the facts script and return its answer."""
+        if self._process is None:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-c", IMPATIENT],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                env={**os.environ, "PATH": str(self.bin)})
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        question = {"want": want.split(), "known": known or {}}
+        self._process.stdin.write(json.dumps(question) + "\n")
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline())
+
+    def end(self) -> None:
+        """End the facts script by closing its input."""
+        if self._process is not None:
+            self._process.communicate(timeout=10)
+            assert self._process.returncode == 0
+        self._process = None
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[PlayedHost]:
+    """A host on which all is well."""
+    host = PlayedHost(tmp_path)
+    yield host
+    host.end()

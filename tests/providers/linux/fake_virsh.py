@@ -1,0 +1,103 @@
+"""A virsh that plays libvirt from a file: {"domains": […], "pools": […], "trouble": word}.
+
+Only the commands of the facts script, with the words and exits of virsh 9.0.0.
+"""
+
+import json
+import os
+import shlex
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).parent
+STATE = HERE / "libvirt.json"
+VERSION = "Running hypervisor: QEMU 7.2.22\nRunning against daemon: 9.0.0\n"
+POOL = "<pool type='dir'>\n  <name>{name}</name>\n  <target><path>{path}</path></target>\n</pool>\n"
+JOB = "Job type:         {kind}\n"
+
+
+def complain(text: str) -> None:
+    """Say an error as virsh does."""
+    sys.stderr.write(f"error: {text}\n")
+
+
+def list_domains(words: list[str], domains: list[dict]) -> None:
+    """Play `list`."""
+    if "--all" not in words:
+        domains = [d for d in domains if d["state"] != "shut off"]
+    for flag in ("autostart", "persistent"):
+        if f"--{flag}" in words:
+            domains = [d for d in domains if d[flag]]
+    for domain in domains:
+        name = f" {domain['name']}" if "--name" in words else ""
+        sys.stdout.write(f"{domain['uuid']}{name}\n")
+
+
+def show(words: list[str], state: dict) -> None:
+    """Play a command about one domain."""
+    found = [d for d in state["domains"] if d["uuid"] == words[-1]]
+    if words[0] == "dumpxml" and state["trouble"] == "vanish" and len(state["domains"]) > 1:
+        STATE.write_text(json.dumps({**state, "domains": state["domains"][1:], "trouble": ""}))
+        found = []
+    if not found:
+        complain(f"failed to get domain '{words[-1]}'")
+        return
+    domain = found[0]
+    if words[0] == "domstate":
+        sys.stdout.write(f"{domain['state']} ({domain['reason']})\n\n")
+    elif words[0] == "dumpxml":
+        inactive = "--inactive" in words or domain["state"] == "shut off"
+        sys.stdout.write((domain["config_xml"] or domain["live_xml"]) + "\n" if inactive
+                         else domain["live_xml"] + "\n")
+    elif domain["job"] == "Incoming migration":
+        complain("Operation not supported: migration statistics are available only on the"
+                 " source host")
+    elif domain["job"] is None:
+        sys.stdout.write(JOB.format(kind="None"))
+    else:
+        sys.stdout.write(JOB.format(kind="Unbounded") + f"Operation:        {domain['job']}\n")
+
+
+def play(words: list[str], state: dict) -> None:
+    """Play one command."""
+    pools = [p for p in state["pools"] if "--all" in words or p["active"]]
+    if words[0] == "echo":
+        sys.stdout.write(words[1])
+    elif words[0] == "version":
+        sys.stdout.write(VERSION)
+    elif words[0] == "uri":
+        sys.stdout.write("qemu:///system\n")
+    elif words[0] == "list":
+        list_domains(words, state["domains"])
+    elif words[0] == "pool-list":
+        sys.stdout.write("".join(f"{p['name']}\n" for p in pools))
+    elif words[0] == "pool-dumpxml":
+        found = [p for p in state["pools"] if p["name"] == words[1]]
+        sys.stdout.write(POOL.format(**found[0]))
+    else:
+        show(words, state)
+
+
+def main() -> None:
+    """Play the last argument, a sequence of commands."""
+    with (HERE / "calls").open("a") as calls:
+        calls.write("virsh\n")
+    trouble = json.loads(STATE.read_text())["trouble"]
+    if trouble == "hang":
+        time.sleep(60)
+    if trouble == "dead":
+        complain("failed to connect to the hypervisor")
+        sys.exit(1)
+    if trouble == "babble":
+        while True:
+            os.write(1, b"x" * 65536)
+    if trouble == "cut":
+        sys.stdout.write(VERSION)
+        sys.exit(0)
+    for command in sys.argv[-1].split("; "):
+        play(shlex.split(command), json.loads(STATE.read_text()))
+
+
+if __name__ == "__main__":
+    main()
