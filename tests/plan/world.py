@@ -1,0 +1,171 @@
+"""A modelled world: what an action does to what is seen. Deaf to reasons, like the real one."""
+
+from dataclasses import replace
+
+from controller.model.desired import Desired
+from controller.model.facts import (
+    BridgeFacts,
+    DiskFacts,
+    DomainConfig,
+    DomainFacts,
+    DomainState,
+    Known,
+    NicFacts,
+    NodeFacts,
+    Observed,
+    PoolFacts,
+    PortFacts,
+    VolumeFacts,
+)
+from controller.plan import actions as a
+from controller.plan import wishes as w
+from tests.plan import builders as b
+
+
+def carried_out(action: a.Action, seen: Observed, desired: Desired) -> Observed:
+    """The world after `action`."""
+    node = part(seen, action.node)
+    if isinstance(action, a.CreateBridge):
+        return b.with_node(seen, action.node, remade(node, bridges={
+            action.bridge: BridgeFacts(action.bridge, action.rstp, {})}))
+    if isinstance(action, a.AddUplink | a.SetTrunk):
+        port = PortFacts(action.port, None, action.vlans or (0,), "trunk", True)
+        return b.with_port(seen, action.node, port, action.port, action.bridge)
+    if isinstance(action, a.SetPortVlan):
+        return b.with_port(seen, action.node, PortFacts(
+            action.port, action.vlan, (), None, True, action.mac), action.port, action.bridge)
+    if isinstance(action, a.CreatePool):
+        pool = PoolFacts(action.pool, action.path, True, 1 << 40, 1 << 39)
+        return b.with_node(seen, action.node, remade(node, pools={action.pool: pool}))
+    if isinstance(action, a.CreateDisk):
+        return with_file(seen, action.node, action.disk)
+    if isinstance(action, a.MigrateDomain):
+        return migrated(action, seen, desired)
+    return with_domain_changed(action, seen)
+
+
+def part(seen: Observed, name: str) -> NodeFacts:
+    """The facts of a node that answers."""
+    fact = seen.nodes[name]
+    assert isinstance(fact, Known)
+    return fact.value
+
+
+def remade(node: NodeFacts, **parts: object) -> Known[NodeFacts]:
+    """The node with entries added to some of its mappings."""
+    found = {}
+    for name, more in parts.items():
+        fact = getattr(node, name)
+        found[name] = Known({**fact.value, **more}, b.NOW_S)
+    return Known(replace(node, **found), b.NOW_S)
+
+
+def with_file(seen: Observed, host: str, disk: w.DiskWish) -> Observed:
+    """The world with one more file in a pool."""
+    node = part(seen, host)
+    assert isinstance(node.pools, Known)
+    pool = node.pools.value[disk.pool]
+    name = disk.path.rpartition("/")[2]
+    assert name not in pool.volumes, f"{name} exists already"
+    volumes = {**pool.volumes, name: VolumeFacts(name, disk.format, disk.size_bytes, 0)}
+    return b.with_node(seen, host, remade(node, pools={disk.pool: replace(pool, volumes=volumes)}))
+
+
+def config_from(wish: w.DomainWish) -> DomainConfig:
+    """The XML that a definition gives."""
+    return DomainConfig(
+        wish.memory_bytes, wish.memory_bytes, wish.cpus, wish.cpus,
+        tuple(DiskFacts(one.target, one.path, one.format, one.size_bytes) for one in wish.disks),
+        tuple(card(one) for one in wish.nics))
+
+
+def card(nic: w.NicWish) -> NicFacts:
+    """A card as it is seen."""
+    return NicFacts(nic.mac, nic.bridge, nic.vlan, None, nic.model)
+
+
+def booted(domain: DomainFacts) -> DomainFacts:
+    """The domain running from its definition."""
+    return replace(domain, state=DomainState.RUNNING, state_reason="booted", live=domain.config)
+
+
+def migrated(action: a.MigrateDomain, seen: Observed, desired: Desired) -> Observed:
+    """The domain running at its destination and gone from its source."""
+    node = part(seen, action.node)
+    assert isinstance(node.domains, Known)
+    domain = node.domains.value[action.domain]
+    assert domain.state is DomainState.RUNNING
+    bridge = desired.hosts[action.to].spec.bridge
+    def moved(config: DomainConfig | None) -> DomainConfig | None:
+        return None if config is None else replace(
+            config, nics=tuple(replace(nic, bridge=bridge) for nic in config.nics))
+    seen = b.with_domain(seen, action.node, action.domain, None)
+    return b.with_domain(seen, action.to, action.domain, replace(
+        domain, live=moved(domain.live), config=moved(domain.config)))
+
+
+def with_domain_changed(action: a.Action, seen: Observed) -> Observed:
+    """The world after an action on one domain."""
+    node = part(seen, action.node)
+    assert isinstance(node.domains, Known)
+    name = action.target.partition("/")[2]
+    found = node.domains.value.get(name)
+    if isinstance(action, a.DefineDomain):
+        config = config_from(action.wish)
+        new = DomainFacts(name, action.wish.uuid, DomainState.SHUT_OFF, "unknown", True, False,
+                          None, config, None, action.wish.ownership)
+        if found is not None:
+            new = replace(found, config=config, persistent=True, ownership=action.wish.ownership)
+        return b.with_domain(seen, action.node, name, new)
+    assert found is not None, f"{action.id}: no such domain"
+    if isinstance(action, a.StartDomain | a.RestartDomain):
+        return b.with_domain(seen, action.node, name, booted(found))
+    if isinstance(action, a.ResumeDomain):
+        return b.with_domain(seen, action.node, name, replace(found, state=DomainState.RUNNING))
+    if isinstance(action, a.ShutDownDomain):
+        return b.with_domain(seen, action.node, name, replace(
+            found, state=DomainState.SHUT_OFF, state_reason="shutdown", live=None))
+    if isinstance(action, a.DisableAutostart):
+        return b.with_domain(seen, action.node, name, replace(found, autostart=False))
+    if isinstance(action, a.UndefineDomain | a.RemoveDomain):
+        return b.with_domain(seen, action.node, name, None)
+    assert isinstance(action, a.ReconfigureDomain)
+    for change in action.changes:
+        found = patched(found, change, live=action.live)
+    return b.with_domain(seen, action.node, name, found)
+
+
+def patched(domain: DomainFacts, change: w.DomainChange, *, live: bool) -> DomainFacts:
+    """The domain after one patch, in its definition and, when `live`, in the running guest."""
+    if isinstance(change, w.SetOwnership):
+        return replace(domain, ownership=change.ownership)
+    if domain.config is not None:
+        domain = replace(domain, config=xml_patched(domain.config, change))
+    if live and domain.live is not None:
+        domain = replace(domain, live=xml_patched(domain.live, change))
+    return domain
+
+
+def xml_patched(xml: DomainConfig, change: w.DomainChange) -> DomainConfig:
+    """One XML after one patch; patches are idempotent."""
+    if isinstance(change, w.SetMemory):
+        return replace(xml, memory_bytes=change.memory_bytes,
+                       memory_max_bytes=max(xml.memory_max_bytes, change.memory_bytes))
+    if isinstance(change, w.SetCpus):
+        return replace(xml, cpus=change.cpus, cpus_max=max(xml.cpus_max, change.cpus))
+    if isinstance(change, w.DetachNic):
+        return replace(xml, nics=tuple(one for one in xml.nics if one.mac != change.mac))
+    if isinstance(change, w.AttachNic | w.UpdateNic):
+        others = tuple(one for one in xml.nics if one.mac != change.nic.mac)
+        return replace(xml, nics=(*others, card(change.nic)))
+    if isinstance(change, w.DetachDisk):
+        return replace(xml, disks=tuple(d for d in xml.disks if d.target != change.target))
+    if isinstance(change, w.AttachDisk):
+        disk = change.disk
+        others_d = tuple(one for one in xml.disks if one.target != disk.target)
+        return replace(xml, disks=(*others_d, DiskFacts(
+            disk.target, disk.path, disk.format, disk.size_bytes)))
+    assert isinstance(change, w.GrowDisk)
+    return replace(xml, disks=tuple(
+        replace(one, size_bytes=change.size_bytes) if one.target == change.target else one
+        for one in xml.disks))
