@@ -22,6 +22,7 @@ from controller.providers.base import Provider
 from controller.reconcile.event import Event, EventKind
 from controller.store.journal import Intent, Outcome
 from controller.store.store import Store
+from controller.telemetry import OFF, Telemetry
 
 Look = Callable[[Iterable[str]], Awaitable[None]]
 Distrust = Callable[[str], None]
@@ -39,13 +40,15 @@ class Applier:
     """Carries actions out, and knows which have begun and not ended."""
 
     def __init__(self, provider: Provider, store: Store, clock: Callable[[], float],
-                 look: Look, distrust: Distrust, tell: Tell) -> None:
+                 look: Look, distrust: Distrust, tell: Tell,
+                 telemetry: Telemetry = OFF) -> None:
         self._provider = provider
         self._store = store
         self._clock = clock
         self._look = look
         self._distrust = distrust
         self._tell = tell
+        self._telemetry = telemetry
         self._in_flight: dict[str, InFlight] = {}
         self._unwritten: list[tuple[int, Outcome, str, float]] = []
 
@@ -67,7 +70,12 @@ class Applier:
         attempt = Attempt(Outcome.UNKNOWN, "it broke off in a way nobody foresaw")
         cut_off = False
         try:
-            attempt = await self._try(action)
+            begun_s = asyncio.get_running_loop().time()
+            with self._telemetry.span("cycle", revision=revision), self._telemetry.span(
+                    "apply", target=action.target, node=action.node, verb=action.verb):
+                attempt = await self._try(action)
+            self._telemetry.action(action.verb, attempt.outcome,
+                                   asyncio.get_running_loop().time() - begun_s)
             self._distrust_all(action)
             await self._look(action.nodes)
         except asyncio.CancelledError:

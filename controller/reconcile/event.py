@@ -34,3 +34,5 @@ class Event(NamedTuple):
     """The plan's sign of the action, where there is one."""
     outcome: str = ""
     action_id: str = ""
+    rule: str = ""
+    """The gate's name, where one spoke."""

@@ -29,6 +29,7 @@ from controller.reconcile.status import status_of
 from controller.reconcile.view import View
 from controller.reconcile.work import Work
 from controller.store.store import Store
+from controller.telemetry import OFF, Telemetry
 
 PACE_S: Final = 0.02
 """The least time between two decisions; a decision that takes longer sets the pace itself."""
@@ -50,17 +51,19 @@ class Loop:
     """Keeps an estate as its specs say. Uses asyncio's time and the clock it is given only."""
 
     def __init__(self, provider: Provider, store: Store, clock: Callable[[], float],
-                 seed: int = 0) -> None:
+                 seed: int = 0, telemetry: Telemetry = OFF) -> None:
         self._provider = provider
         self._store = store
         self._clock = clock
+        self._telemetry = telemetry
         self._listeners: list[Callable[[Event], None]] = []
         self._news = News(clock)
         self._view = View(clock)
         self._circumstances = Circumstances(store, clock)
-        self._observers = Observers(provider, self._view, clock, Random(seed), self._heard)
+        self._observers = Observers(provider, self._view, clock, Random(seed), self._heard,
+                                    telemetry)
         self._applier = Applier(provider, store, clock, self._look_after,
-                                self._view.mark_stale, self._tell)
+                                self._view.mark_stale, self._tell, telemetry)
         self._decider = Decider(self._view, self._circumstances, clock,
                                 lambda: self._applier.in_flight)
         self._recovery = Recovery(self._applier, self._view)
@@ -122,7 +125,7 @@ class Loop:
         """Run until `stop`."""
         self.started_at, self._running = self._clock(), True
         self._with_journal(self._take_over)
-        chores = [asyncio.create_task(self._forever(name, body)) for name, body in (
+        chores = [asyncio.create_task(self.forever(name, body)) for name, body in (
             ("watching events", self._observers.listen), ("planning", self._decide_again),
             ("handing out work", self._hand_out), ("writing status", self._beat),
             ("reading the journal", self._glance))]
@@ -151,7 +154,7 @@ class Loop:
         for node in self._view.nodes:
             if node not in self._eyes:
                 self._eyes[node] = asyncio.create_task(
-                    self._forever(f"observing {node}", partial(self._observers.attend, node)))
+                    self.forever(f"observing {node}", partial(self._observers.attend, node)))
 
     def _heard(self, node: str, news: bool) -> None:
         """Take note of one look at `node`."""
@@ -221,7 +224,8 @@ class Loop:
             return
         begun_s = self._now_s()
         try:
-            plan = self._decider.decide()
+            with self._telemetry.span("cycle"), self._telemetry.span("decide"):
+                plan = self._decider.decide()
         except Exception as error:
             self._fault("planning", error)
             self.plan = None
@@ -232,6 +236,8 @@ class Loop:
                 self._work.enqueue(plan)
         self._decided_s = self._now_s()
         self._took_s = self._decided_s - begun_s
+        self._telemetry.planned(self._took_s)
+        self._telemetry.cycle_ended()
         for future in self._decided:
             if not future.done():
                 future.set_result(None)
@@ -257,6 +263,7 @@ class Loop:
         for event in self._news.of_plan(plan):
             self._tell(event)
             if event.kind is EventKind.REFUSED:
+                self._telemetry.refusal(event.rule)
                 self._store.note(event.kind, event.target, event.sentence, event.at)
         conditions = self._news.with_stalls(plan.conditions, self._work.refusals.targets(),
                                             plan.revision)
@@ -369,7 +376,7 @@ class Loop:
             self._tell(Event(EventKind.JOURNAL, "Store/journal", "", str(error), self._clock(),
                              "!"))
 
-    async def _forever(self, name: str, body: Callable[[], Awaitable[None]]) -> None:
+    async def forever(self, name: str, body: Callable[[], Awaitable[None]]) -> None:
         """Run `body` again and again; whatever it raises is told, and ends nothing."""
         while True:
             try:

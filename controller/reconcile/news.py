@@ -47,7 +47,8 @@ class News:
             found.append(Event(EventKind.PLAN, f"Estate/{plan.revision}", "",
                                f"and {len(new) - LINES} more differences", at))
         found += [Event(EventKind.REFUSED, step.action.target, step.action.node, _refusal(step),
-                        at, step.action.symbol, step.ruling.verdict, step.action.id)
+                        at, step.action.symbol, step.ruling.verdict, step.action.id,
+                        step.ruling.rule)
                   for step in newly[:LINES]]
         if len(newly) > LINES:
             found.append(Event(EventKind.REFUSED, f"Estate/{plan.revision}", "",

@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from random import Random
 from typing import Final
 
-from controller.model.facts import Fact, NodeFacts, Unknown
+from controller.model.facts import Fact, Known, NodeFacts, Unknown
 from controller.model.units import render_duration
 from controller.providers.base import Provider
 from controller.reconcile.view import View
+from controller.telemetry import OFF, Telemetry
 
 COALESCE_S: Final = 0.02
 """Events this close together make one look."""
@@ -28,12 +29,14 @@ class Observers:
     """Looks at nodes and puts what they say into the view."""
 
     def __init__(self, provider: Provider, view: View, clock: Callable[[], float],
-                 dice: Random, heard: Callable[[str, bool], None]) -> None:
+                 dice: Random, heard: Callable[[str, bool], None],
+                 telemetry: Telemetry = OFF) -> None:
         self._provider = provider
         self._view = view
         self._clock = clock
         self._dice = dice
         self._heard = heard
+        self._telemetry = telemetry
         self._hurry: dict[str, asyncio.Event] = {}
         self._waiting: dict[str, list[asyncio.Future[None]]] = {}
         self._looked_s: dict[str, float] = {}
@@ -87,8 +90,11 @@ class Observers:
         """Ask the provider once and take in what it says."""
         async with self._slots:
             begun_at = self._clock()
-            fact = await observe(self._provider, node, self._clock, self.patience_s)
+            begun_s = asyncio.get_running_loop().time()
+            with self._telemetry.span("cycle"), self._telemetry.span("observe", node=node):
+                fact = await observe(self._provider, node, self._clock, self.patience_s)
         self._looked_s[node] = asyncio.get_running_loop().time()
+        self._telemetry.polled(self._looked_s[node] - begun_s, answered=isinstance(fact, Known))
         self._heard(node, self._view.put(node, fact, begun_at))
 
     async def _settle(self, node: str) -> None:

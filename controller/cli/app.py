@@ -1,0 +1,76 @@
+"""The command `hotsite`: its verbs, and what wrong usage ends with."""
+
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from typing import Annotated, Final
+
+import typer
+
+VERBS: Final = {
+    "validate": "Check specs and say all that is wrong with them.",
+    "plan": "Show what would change, and why; do nothing.",
+    "apply": "Make the estate as the specs say, once.",
+    "run": "Keep the estate as the specs say.",
+    "status": "Show how the estate and the loop are.",
+    "get": "Show what was seen, with its age.",
+    "explain": "Show why an object is as it is.",
+    "events": "Show what was done, refused and found.",
+    "suspend": "Pause healing of an object, for a while.",
+    "resume": "End a pause.",
+    "approve": "Let the loop do one action it may not do alone.",
+    "schema": "Write the JSON schemas of the specs.",
+}
+USAGE_ERROR: Final = next(base for base in typer.BadParameter.__mro__
+                          if base.__name__ == "ClickException" and issubclass(base, Exception))
+HELP: Final = """Keep a two-site KVM estate able to survive the loss of a site.
+
+Sites, networks, hosts and VMs are declared in YAML; `plan` shows what differs from them, `apply`
+does it once, `run` keeps it so.
+
+Exit status of every verb: 0 converged or done, 1 failed, 2 changes pending, 3 refused by a gate,
+4 invalid spec, 5 could not observe enough to say.
+"""
+
+
+def build() -> typer.Typer:
+    """Return the command line with every verb; each verb loads what it needs when it runs."""
+    app = typer.Typer(name="hotsite", help=HELP, rich_markup_mode=None, no_args_is_help=True,
+                      add_completion=False, pretty_exceptions_enable=False,
+                      context_settings={"help_option_names": ["--help", "-h"],
+                                        "max_content_width": 100})
+    app.callback()(top)
+    for verb, short in VERBS.items():
+        command: Callable[..., None] = import_module(f"controller.cli.{verb}").command
+        app.command(verb, short_help=short)(command)
+    return app
+
+
+def version(value: bool) -> None:
+    """Print the version and end."""
+    if value:
+        from controller import __version__  # noqa: PLC0415
+
+        typer.echo(f"hotsite {__version__}")
+        raise typer.Exit
+
+
+def top(
+    show_version: Annotated[bool, typer.Option("--version", callback=version, is_eager=True,
+                                               help="Print the version.")] = False,
+) -> None:
+    """Take the options that stand before the verb."""
+    assert not show_version, "its callback has ended the program"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and end the process; wrong usage ends with 1, since 2 means changes."""
+    command = typer.main.get_command(build())
+    try:
+        code = command.main(arguments, prog_name="hotsite", standalone_mode=False)
+    except USAGE_ERROR as error:
+        getattr(error, "show", lambda: None)()
+        code = 1
+    except typer.Abort:
+        code = 130
+    sys.exit(code if isinstance(code, int) else 0)

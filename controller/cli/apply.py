@@ -1,0 +1,153 @@
+"""`hotsite apply`: does the plan once, waits for it, and says what is left."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from controller.cli.shared import (
+    Json,
+    State,
+    complain,
+    manager_of,
+    print_json,
+    told,
+    wait_for,
+    who,
+)
+
+if TYPE_CHECKING:
+    from controller.model.desired import Desired
+    from controller.plan.plan import Plan
+    from controller.plan.saved import SavedPlan
+    from controller.reconcile.manager import Manager
+    from controller.reconcile.once import Once, Result
+
+REFUSED = 3
+PENDING = 2
+
+
+def command(
+    context: typer.Context,
+    path: Annotated[str, typer.Argument(
+        metavar="PATH|PLANFILE", help="A folder of specs, a git URL, or a plan saved by `plan`.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: Json = False,
+    state: State = None,
+) -> None:
+    """Make the estate as the specs say, once, and wait for the end of it.
+
+    The plan is shown and asked for first. Your yes lets this run go beyond the estate's autonomy,
+    up to failover; every other gate holds. Each step is decided again on fresh facts just before
+    it begins. A saved plan is refused when the specs or the facts have moved since.
+
+    Examples: `hotsite apply specs/`, `hotsite apply specs/ --yes`, `hotsite apply monday.plan`.
+
+    Exit status: 0 converged, 1 a step failed, 2 changes are left, 3 refused by a gate or a stale
+    plan, 4 invalid spec, 5 too much is unknown to say.
+    """
+    with told():
+        if as_json and not yes:
+            complain("apply --json asks nothing: pass --yes with it")
+            raise typer.Exit(REFUSED)
+        code = wait_for(apply(manager_of(context, state), path, yes=yes, as_json=as_json))
+        raise typer.Exit(code)
+
+
+async def apply(manager: "Manager", path: str, *, yes: bool, as_json: bool) -> int:
+    """Plan, ask, do, and return the exit status."""
+    from controller.cli.plan_file import is_plan_file, read_plan_file  # noqa: PLC0415
+
+    saved: SavedPlan | None = None
+    if is_plan_file(path):
+        saved, path = read_plan_file(path)
+    desired = await manager.load(path)
+    store = manager.open_store(exclusive=True)
+    try:
+        async with manager.once(desired, store) as once:
+            plan = await once.plan(desired)
+            code = await before(once, plan, desired, saved, yes=yes, as_json=as_json)
+            if code is not None:
+                return code
+            if not as_json:
+                once.listeners.append(tell_progress)
+            return report(await once.run(granted_by=who(None), only=saved), desired,
+                          as_json=as_json)
+    finally:
+        store.close()
+
+
+async def before(once: "Once", plan: "Plan", desired: "Desired", saved: "SavedPlan | None", *,
+                 yes: bool, as_json: bool) -> int | None:
+    """Show the plan and ask; return an exit status where nothing is to be done."""
+    from controller.cli.paint import Painter, console  # noqa: PLC0415
+    from controller.reconcile.exit_status import status_of_plan  # noqa: PLC0415
+
+    stale = once.stale(saved) if saved else None
+    if stale is not None:
+        complain(stale)
+        return REFUSED
+    if as_json:
+        return None
+    painter = Painter(console())
+    painter.plan(plan, desired)
+    if not plan.steps:
+        if status_of_plan(plan) == 0:
+            painter.line(f"No change: the estate is as revision {plan.revision} says.", "green")
+        return None
+    return None if yes else ask(plan)
+
+
+def ask(plan: "Plan") -> int | None:
+    """Ask whether to go on; return an exit status where the answer is no."""
+    from controller.cli.paint import counted  # noqa: PLC0415
+
+    if not sys.stdin.isatty():
+        complain("apply asks before it acts, and nobody can answer here: pass --yes")
+        return REFUSED
+    answer = typer.prompt(f"{counted(plan)}. Do it? Only yes is a yes", default="no",
+                          show_default=False)
+    if answer.strip().lower() != "yes":
+        complain("Nothing was done.")
+        return PENDING
+    return None
+
+
+def tell_progress(event: object) -> None:
+    """Print one line for each step that begins or ends."""
+    from controller.cli.log import describe_progress  # noqa: PLC0415
+
+    line = describe_progress(event)
+    if line is not None:
+        typer.echo(line)
+
+
+def report(result: "Result", desired: "Desired", *, as_json: bool) -> int:
+    """Print what was done and what is left, and return the exit status."""
+    from controller.cli.paint import Painter, console, counted  # noqa: PLC0415
+    from controller.plan.render import plan_to_dict  # noqa: PLC0415
+    from controller.reconcile.exit_status import status_of_run  # noqa: PLC0415
+
+    status = status_of_run(result.plan, failed=bool(result.failed))
+    if as_json:
+        print_json({
+            "done": [{"id": action.id, "sentence": text} for action, text in result.done],
+            "failed": [{"id": name, "sentence": text}
+                       for name, (_, text) in sorted(result.failed.items())],
+            "left": plan_to_dict(result.plan), "exit": status.value})
+        return status.value
+    painter = Painter(console())
+    count = len(result.done)
+    done = f"{count} step{'s' * (count != 1)} done"
+    if not result.plan.steps and not result.failed:
+        unknown = counted(result.plan)
+        painter.line(f"{done}{f', {unknown}' if unknown else ''}. The estate is as revision"
+                     f" {result.plan.revision} says{', as far as can be seen' * bool(unknown)}.",
+                     "magenta" if unknown else "green")
+        return status.value
+    painter.line("What is left:", "bold")
+    painter.plan(result.plan, desired)
+    for name, (_, sentence) in sorted(result.failed.items()):
+        painter.line(f"failed: {name}: {sentence}", "red")
+    painter.line(f"{done}, {len(result.failed)} failed; {counted(result.plan)} left.", "bold")
+    return status.value

@@ -1,0 +1,76 @@
+"""`hotsite approve`: a person's yes to one action."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from controller.cli.shared import By, Json, State, complain, duration_s, manager_of, print_json
+from controller.cli.shared import told, who
+
+if TYPE_CHECKING:
+    from controller.cli.picture import Picture
+
+
+def command(
+    context: typer.Context,
+    action_id: Annotated[str, typer.Argument(
+        metavar="ACTION_ID", help="As `plan` and `status --json` show it.")],
+    span: Annotated[str, typer.Option("--for", metavar="TIME", help="How long it holds.")] = "1h",
+    by: By = None,
+    as_json: Json = False,
+    state: State = None,
+) -> None:
+    """Let the running loop do one action that goes beyond its autonomy.
+
+    The yes holds for this action at the revision in force, until it expires; a new commit ends it.
+    Every other gate still holds, and the loop acts within a second if they let it.
+
+    Examples: `hotsite approve 'restart:VirtualMachine/sql@paris-1'`,
+    `hotsite approve 'migrate:VirtualMachine/web@paris-1/paris-2' --for 10m --by ann`.
+
+    Exit status: 0 approved, 1 the loop does not plan this action, 5 no loop has run here.
+    """
+    from controller.cli.log import instant  # noqa: PLC0415  # keeps --help quick
+    from controller.cli.picture import read_picture  # noqa: PLC0415
+    from controller.plan.policy import Approval  # noqa: PLC0415
+
+    seconds = duration_s(span)
+    with told():
+        manager = manager_of(context, state)
+        picture = read_picture(manager)
+        revision = plans_it(picture, action_id)
+        expires_at = manager.clock() + seconds
+        store = manager.open_store()
+        try:
+            store.approve(Approval(action_id, revision, who(by), expires_at))
+            store.note("approved", target_of(picture, action_id),
+                       f"{action_id} approved by {who(by)} until {instant(expires_at)}",
+                       manager.clock())
+        finally:
+            store.close()
+        if as_json:
+            print_json({"action": action_id, "revision": revision, "by": who(by),
+                        "expires_at": expires_at})
+        else:
+            typer.echo(f"{action_id} is approved at revision {revision} until"
+                       f" {instant(expires_at)}")
+
+
+def plans_it(picture: "Picture", action_id: str) -> str:
+    """Return the revision at which the loop plans the action; ends the program when it does not.
+    """
+    if picture.heartbeat is None or picture.heartbeat.get("revision") is None:
+        complain("no loop has run with this state folder: `hotsite apply` asks by itself")
+        raise typer.Exit(5)
+    if not any(step["id"] == action_id for step in picture.steps):
+        waiting = [step["id"] for step in picture.steps
+                   if step["ruling"]["verdict"] == "needs approval"]
+        known = f"these need approval: {', '.join(waiting)}" if waiting else "nothing needs approval"
+        complain(f"the loop does not plan {action_id}; {known}")
+        raise typer.Exit(1)
+    return str(picture.heartbeat["revision"])
+
+
+def target_of(picture: "Picture", action_id: str) -> str:
+    """Return what the action is about."""
+    return next(str(step["target"]) for step in picture.steps if step["id"] == action_id)

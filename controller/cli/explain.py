@@ -1,0 +1,139 @@
+"""`hotsite explain`: the whole chain from the spec's line to the last action."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from controller.cli.shared import (
+    Json,
+    State,
+    complain,
+    manager_of,
+    print_json,
+    told,
+    wait_for,
+)
+
+if TYPE_CHECKING:
+    from controller.cli.picture import Picture
+    from controller.reconcile.manager import Manager
+
+LAST = 8
+
+
+def command(
+    context: typer.Context,
+    target: Annotated[str, typer.Argument(metavar="KIND/NAME", help="Such as Host/paris-1.")],
+    as_json: Json = False,
+    state: State = None,
+) -> None:
+    """Show why an object is as it is: spec, facts, differences, gates, conditions, last actions.
+
+    It reads the specs that the loop follows and what the loop wrote down, and contacts no host.
+
+    Examples: `hotsite explain VirtualMachine/sql`, `hotsite explain Switch/paris-sw`.
+
+    Exit status: 0 explained, 1 nothing of this name is declared, seen or written down.
+    """
+    from controller.cli.picture import read_picture  # noqa: PLC0415  # keeps --help quick
+
+    with told():
+        manager = manager_of(context, state)
+        chain = explain(manager, read_picture(manager), target)
+        if not any(chain[key] for key in ("declared", "seen", "differs", "conditions", "last")):
+            complain(f"{target} is neither declared nor seen: write Kind/name, such as"
+                     " VirtualMachine/sql, and see `hotsite get vms`")
+            raise typer.Exit(1)
+        if as_json:
+            print_json(chain)
+        else:
+            show(chain)
+
+
+def explain(manager: "Manager", picture: "Picture", target: str) -> dict[str, Any]:
+    """Return the chain as JSON: lists of sentences by what they are about."""
+    kind, _, name = target.partition("/")
+    waiting = ((picture.heartbeat or {}).get("waiting") or {}).get(target)
+    steps = [step for step in picture.steps if step["target"] == target]
+    return {
+        "target": target,
+        "declared": declared(manager, picture, target),
+        "seen": seen(picture, kind, name),
+        "differs": [f"{step['symbol']} {step['verb']} on {step['nodes'][0]}: {step['reason']}"
+                    f" ({step['cause']})" for step in steps]
+        + [one["sentence"] for one in picture.remarks if one["target"] == target],
+        "gates": [held(step) for step in steps if step["ruling"]["verdict"] != "allowed"]
+        + [f"suspended by {one.by}: {one.why}" for one in picture.suspensions
+           if one.target == target],
+        "waits": [f"{waiting['standing']}: {waiting['why']}"] if waiting else [],
+        "conditions": [f"{one.type} is {one.status} ({one.reason}): {one.message}"
+                       for one in picture.conditions if one.target == target],
+        "last": last(manager, target),
+    }
+
+
+def declared(manager: "Manager", picture: "Picture", target: str) -> list[str]:
+    """Return where the specs say so, at which revision."""
+    from controller.errors import HotsiteError  # noqa: PLC0415
+
+    if picture.where is None:
+        return []
+    try:
+        desired = wait_for(manager.load(picture.where))
+    except HotsiteError as error:
+        return [f"the specs at {picture.where} cannot be read now: {str(error).splitlines()[0]}"]
+    place = desired.places.get(target)
+    if place is None:
+        return []
+    in_force = (picture.heartbeat or {}).get("revision")
+    note = "" if in_force == desired.revision else f"; the loop still holds {in_force}"
+    return [f"{place} at revision {desired.revision}{note}"]
+
+
+def seen(picture: "Picture", kind: str, name: str) -> list[str]:
+    """Return what was seen of the object, each fact with its age."""
+    from controller.cli.inventory import ROWS  # noqa: PLC0415
+    from controller.model.units import render_duration, render_size  # noqa: PLC0415
+
+    found = []
+    word = {"VirtualMachine": "vm", "Host": "host", "Switch": "switch"}.get(kind)
+    for row in ROWS[word](picture) if word else ():
+        if row["name"] == name:
+            words = [f"{key.removesuffix('_bytes')} "
+                     f"{render_size(value) if key.endswith('_bytes') and value else value}"
+                     for key, value in row.items() if key not in {"name", "seen", "age_s"}]
+            age = render_duration(row["age_s"])
+            found.append(f"{', '.join(words)} ({row['seen']}, {age} ago)")
+    return found
+
+
+def held(step: dict[str, Any]) -> str:
+    """Return what holds a step back."""
+    ruling = step["ruling"]
+    clears = f"; {ruling['clears']}" if ruling["clears"] else ""
+    return f"{step['verb']} {ruling['verdict']} ({ruling['rule']}): {ruling['sentence']}{clears}"
+
+
+def last(manager: "Manager", target: str) -> list[str]:
+    """Return the last lines of the journal about the object."""
+    from controller.cli.log import describe_row  # noqa: PLC0415
+
+    store = manager.open_store()
+    try:
+        return [describe_row(row) for row in store.events(LAST, target=target)]
+    finally:
+        store.close()
+
+
+def show(chain: dict[str, Any]) -> None:
+    """Print the chain."""
+    from rich.text import Text  # noqa: PLC0415
+
+    from controller.cli.paint import AMBER, Painter, console  # noqa: PLC0415
+
+    painter = Painter(console())
+    painter.line(chain["target"], "bold")
+    for key in ("declared", "seen", "differs", "gates", "waits", "conditions", "last"):
+        for number, sentence in enumerate(chain[key]):
+            head = Text(f"{key if number == 0 else '':<12}", "bold")
+            painter.sentence(head, sentence, AMBER if key == "gates" else "", " " * 12)

@@ -1,0 +1,75 @@
+"""`hotsite get`: facts as they were last seen, each with its age."""
+
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from controller.cli.shared import Json, State, complain, manager_of, print_json, told
+
+if TYPE_CHECKING:
+    from controller.cli.picture import Picture
+
+KINDS: Final = {
+    "host": "host", "hosts": "host", "switch": "switch", "switches": "switch",
+    "vm": "vm", "vms": "vm", "virtualmachine": "vm", "virtualmachines": "vm",
+    "pool": "pool", "pools": "pool", "port": "port", "ports": "port",
+}
+
+
+def command(
+    context: typer.Context,
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="host, switch, vm, pool or port.")],
+    name: Annotated[str | None, typer.Argument(
+        metavar="[NAME]", show_default=False, help="Only this one.")] = None,
+    as_json: Json = False,
+    state: State = None,
+) -> None:
+    """Show what was last seen of hosts, switches, VMs, pools or ports, with the age of each fact.
+
+    It reads what the loop or `apply` saw last and contacts nothing. A node that does not answer now
+    is shown as it was, marked with a question mark.
+
+    Examples: `hotsite get hosts`, `hotsite get vm sql`, `hotsite get ports --json`.
+
+    Exit status: 0 shown, 1 nothing of this kind or name was seen.
+    """
+    from controller.cli.picture import read_picture  # noqa: PLC0415  # keeps --help quick
+
+    with told():
+        if kind.lower() not in KINDS:
+            complain(f"{kind} is not a kind that is seen: use host, switch, vm, pool or port")
+            raise typer.Exit(1)
+        picture = read_picture(manager_of(context, state))
+        found = [row for row in rows(picture, KINDS[kind.lower()]) if name in {None, row["name"]}]
+        if not found:
+            complain(f"no {kind}{f' {name}' if name else ''} was ever seen with this state folder")
+            raise typer.Exit(1)
+        if as_json:
+            print_json(found)
+        else:
+            show(found)
+
+
+def show(found: list[dict[str, Any]]) -> None:
+    """Print rows as a table."""
+    from controller.cli.paint import Painter, console, table  # noqa: PLC0415
+    from controller.model.units import render_duration, render_size  # noqa: PLC0415
+
+    def cell(key: str, value: Any) -> str:
+        if value is None:
+            return "?"
+        if key.endswith("_bytes"):
+            return render_size(value)
+        return render_duration(value) if key == "age_s" else str(value)
+
+    heads = tuple(key.removesuffix("_bytes").removesuffix("_s") for key in found[0])
+    cells = [tuple(cell(key, value) for key, value in row.items()) for row in found]
+    styles = tuple("magenta" if row["seen"] != "now" else "" for row in found)
+    table(Painter(console()), [heads, *cells], styles)
+
+
+def rows(picture: "Picture", kind: str) -> list[dict[str, Any]]:
+    """Return every thing of `kind` that was seen, by name and place."""
+    from controller.cli.inventory import ROWS  # noqa: PLC0415
+
+    return sorted(ROWS[kind](picture), key=lambda row: (row["name"], str(row.get("host", ""))))

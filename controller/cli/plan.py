@@ -1,0 +1,104 @@
+"""`hotsite plan`: shows what would change, and why, and does nothing."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from controller.cli.shared import (
+    Json,
+    State,
+    complain,
+    manager_of,
+    print_json,
+    told,
+    wait_for,
+)
+
+if TYPE_CHECKING:
+    from controller.model.desired import Desired
+    from controller.model.facts import Observed
+    from controller.plan.plan import Plan
+    from controller.reconcile.manager import Manager
+
+
+def command(
+    context: typer.Context,
+    path: Annotated[str, typer.Argument(metavar="PATH", help="A folder of specs or a git URL.")],
+    out: Annotated[Path | None, typer.Option(
+        "--out", metavar="FILE", show_default=False, help="Save the plan for `apply`.")] = None,
+    assume: Annotated[list[str] | None, typer.Option(
+        "--assume", metavar="KIND=NAME:down", show_default=False,
+        help="What if: site=NAME:down or host=NAME:down; may be repeated.")] = None,
+    as_json: Json = False,
+    state: State = None,
+) -> None:
+    """Show what would change on the estate to be as the specs say, and why.
+
+    Every host and switch is looked at; nothing is changed. Each line says whether the world moved
+    (drift) or the specs did (new commit), what it means for users, and what holds it back. What
+    could not be seen is shown as unknown and never counts as absent.
+
+    Examples: `hotsite plan specs/`, `hotsite plan specs/ --out monday.plan`,
+    `hotsite plan specs/ --assume site=paris:down`.
+
+    Exit status: 0 nothing to change, 2 changes pending, 3 all of them refused by a gate, 4 invalid
+    spec, 5 too much is unknown to say.
+    """
+    from controller.errors import SpecError  # noqa: PLC0415  # keeps --help quick
+
+    with told():
+        if out is not None and assume:
+            raise SpecError(("--out and --assume exclude each other: a what-if is about an estate"
+                             " that does not exist, so it cannot be applied",))
+        plan, desired, observed = wait_for(look(manager_of(context, state), path, assume or []))
+        if out is not None:
+            save(out, plan, observed, path)
+        raise typer.Exit(show(plan, desired, path, out=out, as_json=as_json, what_if=bool(assume)))
+
+
+async def look(manager: "Manager", path: str,
+               assume: list[str]) -> "tuple[Plan, Desired, Observed]":
+    """Return the plan for the specs at `path`, with what it rests on."""
+    desired = await manager.load(path)
+    store, trouble = manager.look_into_store()
+    if trouble is not None:
+        complain(f"{trouble}; pauses and approvals are not known to this plan")
+    try:
+        async with manager.once(desired, store, assume) as once:
+            plan = await once.plan(desired)
+            return plan, desired, once.observed
+    finally:
+        store.close()
+
+
+def save(out: Path, plan: "Plan", observed: "Observed", path: str) -> None:
+    """Write the plan file."""
+    from controller.cli.plan_file import write_plan_file  # noqa: PLC0415
+
+    write_plan_file(out, plan, observed, path)
+
+
+def show(plan: "Plan", desired: "Desired", path: str, *, out: Path | None, as_json: bool,
+         what_if: bool) -> int:
+    """Print the plan and return the exit status."""
+    from controller.cli.paint import Painter, console, counted  # noqa: PLC0415
+    from controller.plan.render import plan_to_dict  # noqa: PLC0415
+    from controller.reconcile.exit_status import status_of_plan  # noqa: PLC0415
+
+    status = status_of_plan(plan)
+    if as_json:
+        print_json(plan_to_dict(plan) | {"exit": status.value})
+        return status.value
+    painter = Painter(console())
+    painter.plan(plan, desired)
+    if not plan.steps and not any(remark.unknown for remark in plan.remarks):
+        painter.line(f"No change: the estate is as revision {plan.revision} says.", "green")
+        return status.value
+    if not plan.steps:
+        painter.line(f"No change that can be seen; {counted(plan)}.", "magenta")
+        return status.value
+    way = ("This is a what-if." if what_if
+           else f"Run `hotsite apply {out or path}` to do it.")
+    painter.line(f"{counted(plan)}. Nothing was done. {way}", "bold")
+    return status.value

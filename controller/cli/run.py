@@ -1,0 +1,55 @@
+"""`hotsite run`: the control loop, until it is told to end."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from controller.cli.shared import State, manager_of, told, wait_for
+
+if TYPE_CHECKING:
+    from controller.reconcile.event import Event
+    from controller.reconcile.loop import Loop
+    from controller.reconcile.manager import Manager
+
+
+def command(
+    context: typer.Context,
+    source: Annotated[str, typer.Argument(
+        metavar="SOURCE", help="A folder of specs, or git+ssh://HOST/REPOSITORY#BRANCH.")],
+    metrics: Annotated[str | None, typer.Option(
+        "--metrics", metavar="ADDRESS", show_default=False,
+        help="Serve Prometheus metrics there: 127.0.0.1:9464.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Log one JSON object per line.")] = False,
+    state: State = None,
+) -> None:
+    """Keep the estate as the specs say, until told to end.
+
+    Drift is healed as far as the declared autonomy goes; everything beyond it is shown and waits
+    for `approve`. Edits of the specs are taken up at once; specs that are wrong change nothing, and
+    the last good ones stay in force. SIGTERM lets running actions finish; a second one does not.
+
+    Examples: `hotsite run specs/`, `hotsite run git+ssh://git@host/estate.git#main`.
+
+    Exit status: 0 told to end, 1 the journal cannot be used, 4 the specs are wrong at the start.
+    """
+    with told():
+        wait_for(keep(manager_of(context, state), source, metrics, as_json=as_json))
+
+
+async def keep(manager: "Manager", source: str, metrics: str | None, *, as_json: bool) -> None:
+    """Run the loop with signals bound to its end."""
+    import asyncio  # noqa: PLC0415
+    import signal  # noqa: PLC0415
+
+    from controller.cli.log import describe_event, event_json  # noqa: PLC0415
+
+    def log(event: "Event") -> None:
+        sys.stdout.write((event_json(event) if as_json else describe_event(event)) + "\n")
+        sys.stdout.flush()
+
+    def started(loop: "Loop") -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, loop.stop)
+
+    await manager.run(source, listen=log, started=started, metrics=metrics)

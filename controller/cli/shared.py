@@ -1,0 +1,95 @@
+"""What all verbs share: their common options, one manager, and one sentence per expected error."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from controller.reconcile.manager import Manager
+
+T = TypeVar("T")
+FAILED: Final = 1
+INVALID: Final = 4
+UNKNOWN: Final = 5
+
+State = Annotated[Path | None, typer.Option(
+    "--state", metavar="DIR", envvar="HOTSITE_STATE", show_default=False,
+    help="Folder of the journal, pauses and approvals; /var/lib/hotsite for root.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+By = Annotated[str | None, typer.Option("--by", metavar="NAME", show_default=False,
+                                        help="Who says so; your login name by default.")]
+
+
+def manager_of(context: typer.Context, state: Path | None) -> "Manager":
+    """Return the manager over the state folder; a test brings its own maker in the context."""
+    from controller.reconcile.manager import Manager  # noqa: PLC0415  # keeps --help quick
+
+    make = context.find_root().obj or Manager
+    manager = make(state)
+    assert isinstance(manager, Manager), "the context holds no maker of managers"
+    return manager
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Turn every expected error into one sentence on standard error and an exit status."""
+    from controller.errors import HotsiteError, SourceUnavailable, SpecError  # noqa: PLC0415
+
+    try:
+        yield
+    except SpecError as error:
+        for problem in error.problems:
+            complain(problem)
+        raise typer.Exit(INVALID) from None
+    except SourceUnavailable as error:
+        complain(str(error))
+        raise typer.Exit(UNKNOWN) from None
+    except HotsiteError as error:
+        complain(str(error))
+        raise typer.Exit(FAILED) from None
+
+
+def wait_for(main: "Coroutine[Any, Any, T]") -> "T":
+    """Run `main` to its end and return its result."""
+    import asyncio  # noqa: PLC0415  # keeps --help quick
+
+    return asyncio.run(main)
+
+
+def complain(sentence: str) -> None:
+    """Print one sentence on standard error."""
+    typer.echo(sentence, err=True)
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON value."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def who(by: str | None) -> str:
+    """Return who speaks: the name given, else the login name, also behind sudo."""
+    names = (by, os.environ.get("SUDO_USER"), os.environ.get("USER"), os.environ.get("LOGNAME"))
+    return next((name for name in names if name), f"uid {os.getuid()}")
+
+
+def duration_s(text: str) -> float:
+    """Return `2h` in seconds.
+
+    Errors: typer.BadParameter with what to write instead.
+    """
+    from controller.model.units import parse_duration_s  # noqa: PLC0415
+
+    try:
+        value = parse_duration_s(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    if value <= 0:
+        raise typer.BadParameter(f"{text!r} is no time at all: write it like 2h")
+    return value

@@ -1,0 +1,119 @@
+"""The manager: the only place that makes real things and brings them together.
+
+Everything else is given what it needs; here the real clock, SSH and the state folder come in.
+"""
+
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from controller.errors import JournalUnavailable
+from controller.model.desired import Desired
+from controller.providers.base import Provider
+from controller.reconcile.event import Event, EventKind
+from controller.reconcile.loop import Loop
+from controller.reconcile.once import Once, assumptions
+from controller.reconcile.supervise import first_load, supervise
+from controller.source.base import Source
+from controller.source.open import open_source
+from controller.store.store import Store
+from controller.telemetry import configure
+
+STORE_FILE = "state.db"
+MakeProvider = Callable[[Desired, Callable[[], float]], Provider]
+
+
+def default_state_folder() -> Path:
+    """Return where state is kept unless told otherwise."""
+    if "HOTSITE_STATE" in os.environ:
+        return Path(os.environ["HOTSITE_STATE"])
+    if os.geteuid() == 0:
+        return Path("/var/lib/hotsite")
+    base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(base) / "hotsite"
+
+
+def linux_estate(desired: Desired, clock: Callable[[], float]) -> Provider:
+    """Return the real estate, reached over SSH; `desired` is told to it by whoever uses it."""
+    from controller.providers.linux.estate import LinuxEstate  # noqa: PLC0415  # asyncssh is slow
+    from controller.transport.ssh import SshTransport  # noqa: PLC0415
+
+    return LinuxEstate(SshTransport(), clock)
+
+
+class Manager:
+    """Makes stores, sources, providers and loops; tests give it others."""
+
+    def __init__(self, state: Path | None = None, *, make_provider: MakeProvider = linux_estate,
+                 clock: Callable[[], float] = time.time) -> None:
+        self.state = state or default_state_folder()
+        self.clock = clock
+        self._make_provider = make_provider
+
+    def open_store(self, *, exclusive: bool = False) -> Store:
+        """Open the state folder's store.
+
+        Errors: JournalUnavailable.
+        """
+        return Store.open(self.state / STORE_FILE, exclusive=exclusive)
+
+    def look_into_store(self) -> tuple[Store, str | None]:
+        """Open the store for reading; where that fails, an empty one and a sentence why."""
+        try:
+            return self.open_store(), None
+        except JournalUnavailable as error:
+            return Store.open(":memory:"), str(error)
+
+    def source(self, text: str) -> Source:
+        """Return the source that `text` names.
+
+        Errors: SpecError.
+        """
+        return open_source(text, self.state)
+
+    async def load(self, text: str) -> Desired:
+        """Return what the source declares now.
+
+        Errors: SpecError, SourceUnavailable.
+        """
+        return await self.source(text).load()
+
+    @asynccontextmanager
+    async def once(self, desired: Desired, store: Store,
+                   assume: Iterable[str] = ()) -> AsyncIterator[Once]:
+        """Give a run over `desired`, and let go of every connection afterwards.
+
+        Errors: SpecError when what is assumed is not declared.
+        """
+        assumed_down = assumptions(assume, desired)
+        provider = self._make_provider(desired, self.clock)
+        try:
+            yield Once(provider, store, self.clock, assumed_down)
+        finally:
+            await provider.close()
+
+    async def run(self, text: str, *, listen: Callable[[Event], None],
+                  started: Callable[[Loop], None], metrics: str | None = None) -> None:
+        """Run the loop over a source until it is stopped; `started` is given the loop.
+
+        Errors: SpecError, SourceUnavailable, JournalUnavailable before anything has begun.
+        """
+        source = self.source(text)
+        telemetry = configure(metrics, os.environ)
+        store = self.open_store(exclusive=True)
+        try:
+            desired = await first_load(source, lambda sentence: listen(Event(
+                EventKind.SOURCE, "Source/specs", "", sentence, self.clock(), "!")))
+            provider = self._make_provider(desired, self.clock)
+            loop = Loop(provider, store, self.clock, os.getpid(), telemetry)
+            loop.add_listener(listen)
+            started(loop)
+            try:
+                await supervise(loop, source, desired, text)
+            finally:
+                await provider.close()
+        finally:
+            store.close()
+            telemetry.close()

@@ -1,0 +1,155 @@
+"""A rehearsal: faults strike an estate in memory by a script, and it is noted how each was healed.
+
+Rule 1: the loop is the one that `run` uses; it is told nothing about the script.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from controller.model.desired import Desired
+from controller.model.facts import Known
+from controller.providers.simulated.estate import SimulatedEstate
+from controller.providers.simulated.virtual_time import epoch_clock
+from controller.reconcile.decider import is_converged
+from controller.reconcile.event import Event, EventKind
+from controller.reconcile.loop import Loop
+from controller.store.store import Store
+
+LIMIT_S: Final = 600.0
+QUIET_S: Final = 1.0
+"""How long all must be well before an act counts as healed."""
+BETWEEN_S: Final = 5.0
+NOTICED: Final = frozenset({EventKind.OBSERVED, EventKind.PLAN, EventKind.CONDITION,
+                            EventKind.REFUSED, EventKind.OUTCOME})
+Edit = Callable[[Desired], Desired]
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """One thing that goes wrong: lines for the world, or an edit of the specs, and what mends it.
+    """
+
+    title: str
+    faults: tuple[str, ...] = ()
+    mends: tuple[str, ...] = ()
+    """What somebody does `mend_after_s` later; without it the loop is alone."""
+    mend_after_s: float = 45.0
+    edit: Edit | None = None
+    lesson: str = ""
+    """What the loop must not do meanwhile, for the table."""
+
+
+@dataclass(slots=True)
+class Scene:
+    """How one act went; instants in virtual seconds of the whole rehearsal."""
+
+    act: Act
+    began_s: float
+    noticed_s: float | None = None
+    healed_s: float | None = None
+    actions: list[str] = field(default_factory=list)
+    held_back: list[str] = field(default_factory=list)
+
+    @property
+    def healed(self) -> bool:
+        """Return whether all was well again in time."""
+        return self.healed_s is not None
+
+
+class Rehearsal:
+    """Plays a script; whoever watches is told every line and every event."""
+
+    def __init__(self, desired: Desired, seed: int,
+                 say: Callable[[str, str], None] = lambda kind, text: None) -> None:
+        self.desired = desired
+        self.estate = SimulatedEstate(desired, seed=seed)
+        self.scenes: list[Scene] = []
+        self._say = say
+        self._store = Store.open(":memory:")
+        self.loop = Loop(self.estate, self._store, epoch_clock, seed)
+        self.loop.add_listener(self._hear)
+
+    async def play(self, acts: tuple[Act, ...]) -> tuple[Scene, ...]:
+        """Build the estate from bare hosts, play every act, and return how each went."""
+        await self.loop.set_desired(self.desired)
+        running = asyncio.create_task(self.loop.run())
+        build = Act("bare hosts: nothing is there yet")
+        for act in (build, *acts):
+            await self._scene(act)
+        self.loop.stop()
+        await running
+        await self.estate.close()
+        self._store.close()
+        return tuple(self.scenes)
+
+    async def _scene(self, act: Act) -> None:
+        """Let one thing go wrong, have it mended where it needs a hand, and wait until all is well.
+        """
+        scene = Scene(act, self.now_s())
+        self.scenes.append(scene)
+        self._say("act", act.title)
+        for line in act.faults:
+            self._say("fault", self.estate.command(line))
+        if act.edit is not None:
+            await self._commit(act.edit)
+        if act.mends:
+            await asyncio.sleep(act.mend_after_s)
+        for line in act.mends:
+            self._say("mended", self.estate.command(line))
+        await self._until_well(scene)
+        self._say("healed" if scene.healed else "failed", act.title)
+        await asyncio.sleep(BETWEEN_S)
+
+    async def _commit(self, edit: Edit) -> None:
+        """Put edited specs in force, as a new revision."""
+        number = len(self.scenes)
+        self.desired = replace(edit(self.desired), revision=f"rehearsal-{number}")
+        await self.loop.set_desired(self.desired)
+
+    async def _until_well(self, scene: Scene) -> None:
+        """Wait until the loop has noticed, and has had nothing left to do for a while."""
+        deadline_s, well_since_s = self.now_s() + LIMIT_S, None
+        while self.now_s() < deadline_s:
+            well = scene.noticed_s is not None and self.is_well()
+            well_since_s = (well_since_s or self.now_s()) if well else None
+            if well_since_s is not None and self.now_s() - well_since_s >= QUIET_S:
+                scene.healed_s = well_since_s
+                return
+            await asyncio.sleep(0.1)
+
+    def is_well(self) -> bool:
+        """Return whether every node answers and nothing is left to do."""
+        plan, nodes = self.loop.plan, self.loop.observed.nodes
+        return (plan is not None and plan.revision == self.desired.revision and is_converged(plan)
+                and all(isinstance(fact, Known) for fact in nodes.values())
+                and not self.estate.busy)
+
+    def _hear(self, event: Event) -> None:
+        """Note what the loop says, and tell it on."""
+        scene = self.scenes[-1] if self.scenes else None
+        if scene is not None and scene.healed_s is None:
+            if event.kind in NOTICED and scene.noticed_s is None:
+                scene.noticed_s = self.now_s()
+            if event.kind is EventKind.OUTCOME:
+                scene.actions.append(f"{event.action_id.partition(':')[0]}"
+                                     f" {event.target.partition('/')[2]}")
+            if event.kind is EventKind.REFUSED:
+                scene.held_back.append(event.sentence)
+        self._say(str(event.kind), f"{event.target}: {event.sentence}")
+
+    def now_s(self) -> float:
+        """Return the virtual seconds since the rehearsal began."""
+        return asyncio.get_running_loop().time()
+
+
+def to_json(scene: Scene) -> Mapping[str, object]:
+    """Return a scene as plain values."""
+    since = scene.began_s
+    return {
+        "fault": scene.act.title, "healed": scene.healed,
+        "noticed_after_s": None if scene.noticed_s is None else round(scene.noticed_s - since, 2),
+        "healed_after_s": None if scene.healed_s is None else round(scene.healed_s - since, 2),
+        "actions": scene.actions, "held_back": scene.held_back, "lesson": scene.act.lesson,
+    }

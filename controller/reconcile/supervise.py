@@ -1,0 +1,91 @@
+"""Specs into the loop: each good revision takes the place of the last, a bad one changes nothing.
+
+Rule 1: what failed to load, in any part, leaves the last good revision in force, and says so.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Final
+
+from controller.errors import HotsiteError, SourceUnavailable, SpecError
+from controller.model.desired import Desired
+from controller.reconcile.loop import Loop
+from controller.source.base import Source
+
+AGAIN_S: Final = 5.0
+"""A source that ceased to tell of changes is asked again this much later."""
+PROBLEMS: Final = 3
+
+
+async def supervise(loop: Loop, source: Source, desired: Desired, text: str) -> None:
+    """Run `loop` on `desired`, and on whatever `source` declares later, until it is stopped."""
+    await loop.set_desired(desired)
+    loop.say_source(f"revision {desired.revision} from {source.describe()} is in force",
+                    good=True, where=text, revision=desired.revision)
+    follower = asyncio.create_task(loop.forever("following the specs",
+                                                partial(follow, loop, source, text)))
+    try:
+        await loop.run()
+    finally:
+        follower.cancel()
+        with suppress(asyncio.CancelledError):
+            await follower
+
+
+async def first_load(source: Source, tell: Callable[[str], None]) -> Desired:
+    """Return what the source declares, as soon as it can be fetched.
+
+    Errors: SpecError; there is no good revision to fall back on.
+    """
+    while True:
+        try:
+            return await source.load()
+        except SourceUnavailable as error:
+            tell(f"{error}; nothing is done until the specs can be read")
+            await anext(aiter(source.changes()))
+
+
+async def follow(loop: Loop, source: Source, text: str) -> None:
+    """Load again whenever the source says that it is worth it, for ever."""
+    while True:
+        try:
+            async for _ in source.changes():
+                await load_again(loop, source, text)
+        except (HotsiteError, OSError) as error:
+            tell_bad(loop, text, f"the source cannot be watched: {error}")
+        await asyncio.sleep(AGAIN_S)
+        await load_again(loop, source, text)
+
+
+async def load_again(loop: Loop, source: Source, text: str) -> None:
+    """Put in force what the source declares now, if it is whole, good and new."""
+    try:
+        desired = await source.load()
+        before = loop.desired.revision if loop.desired else None
+        if desired.revision != before:
+            await loop.set_desired(desired)
+            loop.say_source(f"revision {desired.revision} from {source.describe()} is in force",
+                            good=True, where=text, revision=desired.revision)
+        elif not loop.source.get("good"):
+            loop.say_source(f"the specs are readable again; revision {before} is in force",
+                            good=True, where=text, revision=before)
+    except SpecError as error:
+        tell_bad(loop, text, f"the new specs are wrong ({summary(error.problems)})")
+    except (SourceUnavailable, OSError) as error:
+        tell_bad(loop, text, str(error))
+
+
+def tell_bad(loop: Loop, text: str, sentence: str) -> None:
+    """Say that the last good revision stays in force, once per reason."""
+    revision = loop.desired.revision if loop.desired else None
+    whole = f"{sentence}; revision {revision} stays in force"
+    if loop.source.get("sentence") != whole:
+        loop.say_source(whole, good=False, where=text, revision=revision)
+
+
+def summary(problems: tuple[str, ...]) -> str:
+    """Return the first problems as one line."""
+    more = f"; and {len(problems) - PROBLEMS} more" if len(problems) > PROBLEMS else ""
+    return "; ".join(problems[:PROBLEMS]) + more
