@@ -62,8 +62,7 @@ def begin(store: Store, reason: str = "it is off") -> int:
 
 def fill(store: Store, written: list[int]) -> None:
     """Write intents until that fails."""
-    for _ in range(1000):
-        written.append(begin(store, "it is off " * 400))
+    written.extend(begin(store, "it is off " * 400) for _ in range(1000))
 
 
 def fill_by_many_runs(path: Path) -> None:
