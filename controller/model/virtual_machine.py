@@ -4,7 +4,7 @@ import re
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema
 
 from controller.model.document import Document, Name, Scope, Spec, Text
 from controller.model.units import DurationS, SizeBytes
@@ -27,6 +27,7 @@ Mac = Annotated[
     BeforeValidator(_lower),
     StringConstraints(pattern=rf"^{_MAC.pattern}$", strict=True),
     AfterValidator(_unicast),
+    WithJsonSchema({"type": "string", "pattern": "^[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}$"}),
 ]
 DiskTarget = Annotated[str, StringConstraints(pattern=r"^(vd|sd|hd)[a-z]{1,2}$", strict=True)]
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+-]*$", strict=True)]

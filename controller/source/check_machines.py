@@ -1,7 +1,7 @@
 """The checks on virtual machines: what they refer to, and whether any host could hold them."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from controller.model.host import Host
@@ -80,27 +80,45 @@ class Refusal:
             yield entry.wrong(self.sentence, *self.path)
 
 
-@dataclass(slots=True)
+class Group(NamedTuple):
+    """What some hosts have together; tens of thousands of machines ask the same of them."""
+
+    sites: frozenset[str]
+    pools: frozenset[frozenset[str]]
+    """The sets of pools that one host has."""
+    sizes: frozenset[tuple[int, int]] | None
+    """Memory for guests and processors; None when some host does not declare its capacity."""
+
+    @classmethod
+    def of(cls, hosts: Iterable[Host]) -> "Group":
+        """Return the summary of `hosts`."""
+        specs = [host.spec for host in hosts]
+        sizes = frozenset((spec.capacity.memory_bytes - spec.reserve.memory_bytes,
+                           spec.capacity.cpus) for spec in specs if spec.capacity is not None)
+        declared = all(spec.capacity is not None for spec in specs)
+        return cls(frozenset(spec.site for spec in specs),
+                   frozenset(frozenset(pool.name for pool in spec.pools) for spec in specs),
+                   sizes if declared else None)
+
+
 class Room:
     """Which hosts could hold what; machines that wish for the same are answered once."""
 
-    specs: Specs
-    networks: dict[str, Entry[Network]] = field(init=False)
-    policies: frozenset[str] = field(init=False)
-    answers: dict[Wish, Refusal | None] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.networks = self.specs.of(Network)
-        self.policies = frozenset(self.specs.valid["ProtectionPolicy"])
+    def __init__(self, specs: Specs) -> None:
+        self.specs = specs
+        self.networks = specs.of(Network)
+        self.policies = frozenset(specs.valid["ProtectionPolicy"])
+        self._answers: dict[Wish, Refusal | None] = {}
+        self._sites: dict[str | None, Group] = {}
 
     def refusal(self, spec: VirtualMachineSpec) -> Refusal | None:
         """Return why no host can hold such a machine; None when one can, or it is not known."""
         wish = Wish(spec.placement.host, spec.placement.site,
                     frozenset([disk.pool for disk in spec.disks]),
                     frozenset([nic.network for nic in spec.nics]), spec.memory_bytes, spec.cpus)
-        if wish not in self.answers:
-            self.answers[wish] = self.find_refusal(wish)
-        return self.answers[wish]
+        if wish not in self._answers:
+            self._answers[wish] = self.find_refusal(wish)
+        return self._answers[wish]
 
     def find_refusal(self, wish: Wish) -> Refusal | None:
         """Return the first reason for which every host is out of the question."""
@@ -117,57 +135,61 @@ class Room:
             return Refusal("", ("spec", "placement", "site"), "Site", site)
         if not self.specs.complete("Host") or not self.specs.complete("Network"):
             return None  # a host that is not understood might be the one
-        chosen = [entry.document for name, entry in hosts.items()
-                  if host in {None, name} and site in {None, entry.document.spec.site}]
-        if not chosen:
+        group = self.group(host, site)
+        if not group.sites:
             return Refusal(f"there is no host {wish.where}: declare one", ("metadata", "name"))
-        return (self.lacks_network(chosen, wish) or lacks_pool(chosen, wish)
-                or too_large(chosen, wish))
+        return (self.lacks_network(group, wish) or lacks_pool(group, wish)
+                or too_large(group, wish))
 
-    def lacks_network(self, hosts: list[Host], wish: Wish) -> Refusal | None:
-        """Return that the networks do not all reach one of `hosts`."""
-        spans = {name: set(self.networks[name].document.spec.sites)
+    def group(self, host: str | None, site: str | None) -> Group:
+        """Return the hosts that a machine so placed may run on."""
+        hosts = self.specs.of(Host)
+        if host is not None:
+            return Group.of([hosts[host].document])
+        if site not in self._sites:
+            self._sites[site] = Group.of(entry.document for entry in hosts.values()
+                                         if site in {None, entry.document.spec.site})
+        return self._sites[site]
+
+    def lacks_network(self, group: Group, wish: Wish) -> Refusal | None:
+        """Return that the networks do not all reach one site of the hosts."""
+        spans = {name: self.networks[name].document.spec.sites
                  for name in sorted(wish.networks) if name in self.networks}
-        sites = {host.spec.site for host in hosts}
         for name, spanned in spans.items():
-            if not spanned & sites:
-                return Refusal(f"network `{name}` does not reach any host {wish.where}: add the site to"
-                               " its `sites:` or choose another network", ("spec", "nics"))
-        if spans and not sites.intersection(*spans.values()):
+            if group.sites.isdisjoint(spanned):
+                return Refusal(f"network `{name}` does not reach any host {wish.where}: add the"
+                               " site to its `sites:` or choose another network",
+                               ("spec", "nics"))
+        if not group.sites.intersection(*spans.values()):
             return Refusal(f"no site has all of {', '.join(spans)}: stretch one of them or place"
                            " the machine elsewhere", ("spec", "nics"))
         return None
 
 
-def lacks_pool(hosts: list[Host], wish: Wish) -> Refusal | None:
+def lacks_pool(group: Group, wish: Wish) -> Refusal | None:
     """Return that no host has the pools."""
-    pools, where = wish.pools, wish.where
-    held = [frozenset(pool.name for pool in host.spec.pools) for host in hosts]
-    if any(pools <= names for names in held):
+    if any(wish.pools <= names for names in group.pools):
         return None
-    known = sorted(frozenset[str]().union(*held))
-    for pool in sorted(pools):
+    known = sorted(frozenset[str]().union(*group.pools))
+    for pool in sorted(wish.pools):
         if pool not in known:
-            return Refusal(f"no host {where} has a pool `{pool}`: {suggestion(pool, known)}",
+            return Refusal(f"no host {wish.where} has a pool `{pool}`: {suggestion(pool, known)}",
                            ("spec", "disks"))
-    return Refusal(f"no host {where} has all of the pools {', '.join(sorted(pools))}: use pools of"
-                   " one host", ("spec", "disks"))
+    return Refusal(f"no host {wish.where} has all of the pools {', '.join(sorted(wish.pools))}:"
+                   " use pools of one host", ("spec", "disks"))
 
 
-def too_large(hosts: list[Host], wish: Wish) -> Refusal | None:
+def too_large(group: Group, wish: Wish) -> Refusal | None:
     """Return that each host is declared smaller than the machine; undeclared ones may do."""
     memory, cpus, where = wish.memory_bytes, wish.cpus, wish.where
-    sizes = [(host.spec.capacity.memory_bytes - host.spec.reserve.memory_bytes,
-              host.spec.capacity.cpus) for host in hosts if host.spec.capacity is not None]
-    if len(sizes) < len(hosts):
+    if group.sizes is None or any(memory <= most and cpus <= count
+                                  for most, count in group.sizes):
         return None
-    if any(memory <= most and cpus <= count for most, count in sizes):
-        return None
-    most = max(size[0] for size in sizes)
+    most = max(size[0] for size in group.sizes)
     if memory > most:
         return Refusal(f"{render_size(memory)} is more than any host {where} can give: write at"
                        f" most {render_size(most)}", ("spec", "memory"))
-    count = max(size[1] for size in sizes)
+    count = max(size[1] for size in group.sizes)
     if cpus > count:
         return Refusal(f"{cpus} processors are more than any host {where} has: write at most"
                        f" {count}", ("spec", "cpus"))

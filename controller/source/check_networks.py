@@ -6,6 +6,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 from controller.model.host import Host
 from controller.model.inter_site_link import InterSiteLink
 from controller.model.network import GatewaySpec, Network
+from controller.model.site import Site
 from controller.model.switch import Switch
 from controller.source.problems import Finding, suggestion
 from controller.source.specs import Entry, Specs
@@ -59,8 +60,9 @@ def check_host_port(specs: Specs, entry: Entry[Switch], index: int, name: str,
         yield from specs.dangling(entry.chunk, "Host", name, *_path(index, "host"))
         return
     plugged[name] = plugged.get(name, 0) + 1
-    if host.document.spec.site != entry.document.spec.site:
-        yield entry.wrong(f"host `{name}` is at site `{host.document.spec.site}`, this switch at"
+    where = host.document.spec.site
+    if where != entry.document.spec.site and where in specs.of(Site):
+        yield entry.wrong(f"host `{name}` is at site `{where}`, this switch at"
                           f" `{entry.document.spec.site}`: name a host of this site",
                           *_path(index, "host"))
     if plugged[name] == len(host.document.spec.uplinks) + 1:

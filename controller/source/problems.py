@@ -73,6 +73,8 @@ class Finding(NamedTuple):
 def place(finding: Finding) -> Problem:
     """Return the finding with its line and column."""
     chunk = finding.chunk
+    if not finding.path:
+        return Problem(chunk.file.name, chunk.line, 1, finding.sentence)
     found = locate(chunk.text, finding.path, at_key=finding.at_key)
     line, column = (chunk.line, 1) if found is None else found
     if found is not None:
@@ -94,7 +96,7 @@ def refuse(problems: Iterable[Problem], findings: Iterable[Finding]) -> SpecErro
 
 def suggestion(word: str, known: Iterable[str]) -> str:
     """Return what to write instead of `word`: the nearest of `known`, or some of them."""
-    names = sorted(known)
+    names = known if isinstance(known, list) else sorted(known)
     near = difflib.get_close_matches(word.lower(), names, n=1, cutoff=0.6)
     if not near:  # differing in case alone is a typo too
         near = [name for name in names if name.lower() == word.lower()]

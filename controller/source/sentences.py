@@ -10,6 +10,7 @@ from pydantic_core import ErrorDetails
 
 from controller.model.desired import KINDS
 from controller.model.document import API_VERSION
+from controller.model.units import DURATIONS, SIZES, render_duration, render_size
 from controller.source.positions import Path
 from controller.source.problems import Chunk, Finding, suggestion
 
@@ -32,6 +33,7 @@ SHAPES: Mapping[str, str] = {
     "int_parsing": "a whole number", "int_parsing_size": "a smaller number",
     "float_type": "a number", "float_parsing": "a number", "finite_number": "a number with an end",
     "bool_type": "`true` or `false`", "bool_parsing": "`true` or `false`", "string_type": "text",
+    "string_unicode": "text of whole characters",
     "ip_v4_network": "a subnet such as 10.2.0.0/24", "ip_v6_network": "a subnet such as fd00::/64",
 }
 BOUNDS: Mapping[str, tuple[str, str]] = {
@@ -41,7 +43,7 @@ BOUNDS: Mapping[str, tuple[str, str]] = {
 PATTERNS: Mapping[str, str] = {
     "metadata.name": "small letters, digits, `-` and `.`, at most 63, first and last a letter or"
                      " digit",
-    "url": "an address that begins with https://",
+    "url": "an address that begins with https:// and holds no password",
     "mac": "six pairs of hexadecimal digits such as 52:54:00:12:34:56",
     "link": "the link and the number of its member, such as metro/1",
     "start": 'a time of day in quotes, such as "22:00"',
@@ -83,24 +85,37 @@ def clean(raw: object, loc: tuple[str | int, ...], *, keep_last: bool) -> tuple[
 
 def sentence(raw: object, path: Path, error: ErrorDetails) -> str:
     """Return what is wrong with the field at `path` and what to write."""
-    field = str(next((step for step in reversed(path) if isinstance(step, str)), "document"))
+    field = name_of(path)
     if error["type"] == "extra_forbidden":
         return unknown_field(raw, path)
     if error["type"] == "missing":
         return f"`{field}` is missing: add {example(field)}"
-    return wrong_value(path, field, error)
+    return wrong_value(path, field, error, value_at(raw, path))
 
 
-def wrong_value(path: Path, field: str, error: ErrorDetails) -> str:
+def value_at(raw: Any, path: Path) -> object:
+    """Return what the document says at `path`."""
+    for step in path:
+        raw = raw[step]
+    return raw
+
+
+def name_of(path: Path) -> str:
+    """Return what a person would call the field at `path`."""
+    field = str(next((step for step in reversed(path) if isinstance(step, str)), "document"))
+    return f"{field}[{path[-1]}]" if path and isinstance(path[-1], int) else field
+
+
+def wrong_value(path: Path, field: str, error: ErrorDetails, value: object) -> str:
     """Return what is wrong with the value of a known field."""
-    kind, context, value = error["type"], error.get("ctx", {}), error["input"]
+    kind, context = error["type"], error.get("ctx", {})
     if kind in {"literal_error", "enum"}:
         return f"`{field}: {shown(value)}` is not known: {choose(field, value, context)}"
     if kind == "string_pattern_mismatch":
         return f"`{field}: {shown(value)}` does not do: write {pattern(path, field)}"
     if kind in BOUNDS:
         word, bound = BOUNDS[kind]
-        return f"`{field}` is out of range: write {word} {number(context[bound])}"
+        return f"`{field}` is out of range: write {word} {limit(context[bound], value)}"
     if kind in {"too_short", "too_long"}:
         return length(field, kind, context, value)
     if kind == "value_error":
@@ -142,9 +157,14 @@ def shown(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def number(bound: object) -> str:
-    """Return a bound without a needless fraction."""
-    return f"{bound:g}" if isinstance(bound, float) else str(bound)
+def limit(bound: float, value: object) -> str:
+    """Return a bound in the unit of the value that is beyond it."""
+    unit = str(value).lstrip("0123456789. ")
+    if unit in DURATIONS:
+        return render_duration(bound) if bound else "0s"
+    if unit in SIZES:
+        return render_size(int(bound))
+    return f"{bound * 100:g}%" if unit == "%" else f"{bound:g}"
 
 
 def example(field: str) -> str:
@@ -179,7 +199,8 @@ def length(field: str, kind: str, context: Mapping[str, Any], value: object) -> 
     bound = context["min_length" if kind == "too_short" else "max_length"]
     count = len(value) if isinstance(value, list | dict | str) else 0
     word = "at least" if kind == "too_short" else "at most"
-    return f"`{field}` holds {count}: write {word} {bound}, such as {example(field)}"
+    held = f"holds {count}" if count else "is empty"
+    return f"`{field}` {held}: write {word} {bound}, such as {example(field)}"
 
 
 def unknown_field(raw: object, path: Path) -> str:

@@ -25,6 +25,7 @@ from controller.source.positions import (
 from controller.source.problems import Chunk, Problem, SourceText
 
 DEPTH = 128             # levels of brackets; the parser's own limit, checked before it toils
+SHORT = 1 << 16         # characters that no nesting can make slow
 BROKEN_SHOWN = 20       # documents of one file that are read alone before we give up on the file
 
 _MARKER = re.compile(r"^---(?=[ \t\n]|\Z)", re.MULTILINE)
@@ -32,6 +33,7 @@ _CONTENT = re.compile(r"^[ \t]*(?:---[ \t]+)?(?!---)[^\s#%].*$", re.MULTILINE)
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x80-\x84\x86-\x9f\ufffe\uffff]")
 _ALIAS = re.compile(r"(?:^|[\s\[{,:-])\*[^\s,\]}*]", re.MULTILINE)
 _TAG = re.compile(r"(?:^|[\s\[{,])![^\s,\]}]*(?=\s)", re.MULTILINE)
+_ODD_LINE_END = re.compile("[\x85\u2028\u2029]")  # ends a line for the parser, not for editors
 _BRACKET = re.compile(r"[\[\]{}]")
 _DEEP_BLOCK = re.compile(rf"^[ \t]*(?:[-?][ \t]+){{{DEPTH}}}", re.MULTILINE)
 _KIND_LINE = re.compile(r"^kind:[ \t]*([A-Za-z]+)", re.MULTILINE)
@@ -62,6 +64,11 @@ def parse_documents(file: SourceText) -> tuple[list[Parsed], list[Problem], list
     """
     if file.name.endswith(".json"):
         return parse_json(file)
+    odd = None if file.text.isascii() else _ODD_LINE_END.search(file.text)
+    if odd:
+        whole = Chunk(file, 0, len(file.text), 1)
+        return [], [at(whole, odd.start(), f"line end {ascii(odd.group())}: write an ordinary one"
+                                           " or remove it")], [whole]
     chunks = list(split(file))
     problems = [problem for chunk in chunks for problem in traps(chunk)]
     if not problems:
@@ -116,16 +123,13 @@ def split(file: SourceText) -> Iterator[Chunk]:
 def traps(chunk: Chunk) -> list[Problem]:
     """Return what must be refused before a parser is let loose on the document."""
     text = chunk.text
-    control = _CONTROL.search(text)
-    if control:
-        return [at(chunk, control.start(), f"control character {control.group()!r}: remove it")]
-    if len(text) > 1 << 16 and is_deep(text):
+    if len(text) > SHORT and is_deep(text):
         return [Problem(chunk.file.name, chunk.line, 1, _ADVICE["recursion limit"])]
-    alias = _ALIAS.search(text)
+    alias = _ALIAS.search(text) if "*" in text else None
     if alias and (len(text) > COMPOSED_CHARACTERS or expands_too_far(text)):
         return [at(chunk, alias.end() - 2, "aliases that unfold into far too much: write the"
                                            " values out")]
-    if _TAG.search(text):
+    if "!" in text and _TAG.search(text):
         return [problem_at(chunk, where, f"the tag `{tag}` is not used here: leave it out")
                 for where, tag in tags(text)]
     return []
@@ -133,8 +137,14 @@ def traps(chunk: Chunk) -> list[Problem]:
 
 def is_deep(text: str) -> bool:
     """Return whether brackets or dashes nest beyond what the parser will follow."""
-    steps = (_STEP[bracket] for bracket in _BRACKET.findall(text))
-    return max(accumulate(steps), default=0) > DEPTH or _DEEP_BLOCK.search(text) is not None
+    depth = 0
+    for start in range(0, len(text), SHORT):  # piece by piece: the answer is often in the first
+        steps = (_STEP[bracket] for bracket in _BRACKET.findall(text, start, start + SHORT))
+        depths = list(accumulate(steps, initial=depth))
+        if max(depths) > DEPTH:
+            return True
+        depth = depths[-1]
+    return _DEEP_BLOCK.search(text) is not None
 
 
 def at(chunk: Chunk, offset: int, sentence: str) -> Problem:
@@ -151,6 +161,9 @@ def problem_at(chunk: Chunk, where: Spot, sentence: str) -> Problem:
 
 def explain(chunk: Chunk, message: str) -> list[Problem]:
     """Return in our words why the parser refused the document."""
+    control = _CONTROL.search(chunk.text)
+    if control:
+        return [at(chunk, control.start(), f"control character {control.group()!r}: remove it")]
     if "duplicate entry" in message:
         repeated = repeated_keys(chunk.text)
         if repeated:

@@ -1,0 +1,58 @@
+"""`hotsite validate`: loads and checks specs, and tells everything that is wrong with them."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+OK, INVALID = 0, 4
+
+
+def command(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A folder of specs, or one file.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Load and check specs; say everything that is wrong with them at once.
+
+    Nothing is contacted and nothing is changed. Each problem is told as `file:line:column: what is
+    wrong: what to write`.
+
+    Examples: `hotsite validate specs/`, `hotsite validate specs/ --json`.
+
+    Exit status: 0 the specs are valid, 4 they are not.
+    """
+    from controller.errors import SpecError  # noqa: PLC0415  # keeps --help quick
+    from controller.source.load import load_folder  # noqa: PLC0415
+
+    try:
+        desired = load_folder(path)
+    except SpecError as error:
+        tell_problems(path, error.problems, as_json=as_json)
+        raise typer.Exit(INVALID) from None
+    counts = Counter(target.partition("/")[0] for target in desired.places)
+    if as_json:
+        typer.echo(json.dumps({"valid": True, "revision": desired.revision, "objects": counts,
+                               "problems": []}, indent=2, sort_keys=True))
+        return
+    listed = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
+    typer.echo(f"{path}: valid: {listed} (revision {desired.revision})")
+
+
+def tell_problems(path: Path, problems: tuple[str, ...], *, as_json: bool) -> None:
+    """Print the problems, each with a path that can be clicked."""
+    if as_json:
+        typer.echo(json.dumps({"valid": False, "problems": list(problems)}, indent=2))
+        return
+    for problem in problems:
+        typer.echo(in_folder(path, problem), err=True)
+    hidden = problems[-1].removeprefix("... and ").removesuffix(" more")
+    count = len(problems) if hidden == problems[-1] else len(problems) - 1 + int(hidden)
+    typer.echo(f"{path}: invalid: {count} problem{'s' if count != 1 else ''}", err=True)
+
+
+def in_folder(path: Path, problem: str) -> str:
+    """Return the problem with its file as seen from here, not from the folder."""
+    file = problem.partition(":")[0]
+    return f"{path / file}{problem.removeprefix(file)}" if (path / file).is_file() else problem
