@@ -1,0 +1,287 @@
+"""The real estate as the loop sees it: what answers, errors and silence become."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from controller.errors import Refused, Unavailable
+from controller.model.desired import Desired
+from controller.model.facts import Absent, Fact, Known, NodeFacts, Unknown
+from controller.plan.actions import Action
+from controller.providers.linux.estate import LinuxEstate, load_program
+from controller.providers.linux.facts import node_facts_from_json, node_facts_to_json
+from controller.source.load import load_folder
+from controller.transport.base import Command
+from controller.transport.recorded import RecordedTransport
+
+ROOT = Path(__file__).parent.parent.parent.parent
+TRANSCRIPTS = ROOT / "tests/transcripts/linux"
+HOST = (TRANSCRIPTS / "host.json").read_text()
+SWITCH = (TRANSCRIPTS / "switch.json").read_text()
+
+
+class Clock:
+    """A clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def __call__(self) -> float:
+        """Return the time."""
+        return self.now_s
+
+
+class Wires(RecordedTransport):
+    """Recorded answers, some of which never come, and lines that a test speaks."""
+
+    def __init__(self, *answers: str) -> None:
+        super().__init__([], answers)
+        self.spoken: dict[str, asyncio.Queue[str | None]] = {}
+        self.opened = 0
+
+    async def ask(self, node: str, program: str, question: str, timeout_s: float) -> str:
+        """Return the next answer; the word `silence` stands for none."""
+        answer = await super().ask(node, program, question, timeout_s)
+        if answer == "silence":
+            raise Unavailable(f"{node} cannot be reached")
+        return answer
+
+    async def lines(self, node: str, command: Command) -> AsyncIterator[str]:
+        """Yield what the test speaks; None breaks the line."""
+        del command
+        self.opened += 1
+        queue = self.spoken.setdefault(node, asyncio.Queue())
+        while (line := await queue.get()) is not None:
+            yield line
+
+
+@pytest.fixture(scope="module")
+def desired() -> Desired:
+    """The lab's estate."""
+    return load_folder(ROOT / "specs")
+
+
+def observe(desired: Desired, *answers: str, node: str = "paris-1") -> list[Fact[NodeFacts]]:
+    """Return what a poll made of each answer, ten seconds apart."""
+    async def body() -> list[Fact[NodeFacts]]:
+        clock = Clock()
+        estate = LinuxEstate(Wires(*answers), clock)
+        await estate.declare(desired)
+        seen = []
+        for _ in answers:
+            seen.append(await estate.observe(node))
+            clock.now_s += 10
+        await estate.close()
+        return seen
+    return asyncio.run(body())
+
+
+def altered(answer: str, **sections: object) -> str:
+    """Return an answer with other sections."""
+    plain = json.loads(answer)
+    plain["sections"].update(sections)
+    return json.dumps(plain)
+
+
+def value_of(fact: Fact[Any]) -> Any:
+    """Return a known value."""
+    assert isinstance(fact, Known), fact
+    return fact.value
+
+
+def test_a_hosts_answer_becomes_facts_as_old_as_the_question(desired: Desired) -> None:
+    [fact] = observe(desired, HOST)
+    facts = value_of(fact)
+    assert isinstance(fact, Known)
+    assert fact.observed_at == 1000.0
+    assert facts.name == "paris-1"
+    assert facts.versions["libvirt"] == "9.0.0"
+    assert value_of(facts.hardware).memory_bytes == 2 << 30
+    assert {"mail", "web", "files", "tmp"} <= set(value_of(facts.domains))
+    assert set(value_of(facts.pools)) == {"default"}
+    assert "up0" in value_of(facts.bridges)["br0"].ports
+
+
+def test_a_switch_has_no_domains_and_is_not_asked_for_any(desired: Desired) -> None:
+    [fact] = observe(desired, SWITCH, node="paris-sw")
+    facts = value_of(fact)
+    assert facts.domains == Absent(1000.0)
+    assert facts.pools == Absent(1000.0)
+    assert value_of(facts.bridges)["br0"].rstp_enabled
+
+
+def test_what_was_sent_once_is_not_asked_for_again_and_stays_known(desired: Desired) -> None:
+    same = altered(HOST, **{
+        name: {"digest": part["digest"], "same": True}
+        for name, part in json.loads(HOST)["sections"].items()})
+
+    async def body() -> tuple[list[Any], list[dict[str, Any]]]:
+        wires = Wires(HOST, same)
+        estate = LinuxEstate(wires, Clock())
+        await estate.declare(desired)
+        seen = [value_of(await estate.observe("paris-1")) for _ in range(2)]
+        await estate.close()
+        return seen, [json.loads(question) for _, question in wires.asked]
+
+    (first, second), questions = asyncio.run(body())
+    assert questions[0] == {"want": ["domains", "pools", "bridges"], "known": {}}
+    assert set(questions[1]["known"]) == {"domains", "pools", "bridges"}
+    assert value_of(second.domains) is value_of(first.domains)
+
+
+def test_silence_is_unknown_and_remembers_what_was_last_seen(desired: Desired) -> None:
+    known, first, second, back = observe(desired, HOST, "silence", "silence", HOST)
+    for silence in (first, second):
+        assert isinstance(silence, Unknown)
+        assert silence.reason == "paris-1 cannot be reached"
+        assert silence.since_at == 1010.0
+        assert silence.last == value_of(known)
+        assert silence.last_at == 1000.0
+    assert isinstance(back, Known)
+
+
+@pytest.mark.parametrize("garbage", [
+    "", "garbage", "{}", "[]", "null", HOST[: len(HOST) // 2], '{"sections": 3}',
+    json.dumps({**json.loads(HOST), "now": "soon"}),
+    json.dumps({**json.loads(HOST), "hardware": {}}),
+])
+def test_an_answer_that_is_not_understood_is_unknown(desired: Desired, garbage: str) -> None:
+    known, fact = observe(desired, HOST, garbage)
+    assert isinstance(fact, Unknown)
+    assert fact.reason.startswith("paris-1 answered with something that is not understood")
+    assert len(fact.reason) < 300
+    assert fact.last == value_of(known)
+
+
+@pytest.mark.parametrize("section", [
+    {"error": "libvirt did not answer within 5 s"}, {"digest": "0", "text": "garbage"},
+    {"digest": "0", "text": '[{"name": 1}]'}, {"digest": "0", "text": "3"},
+    {"digest": "never sent", "same": True}, {"text": "[]"}, {},
+])
+def test_a_section_that_fails_is_unknown_alone(
+        desired: Desired, section: dict[str, object]) -> None:
+    first, second, third = observe(desired, HOST, *[altered(HOST, domains=section)] * 2)
+    good = value_of(value_of(first).domains)
+    for fact in (second, third):
+        domains = value_of(fact).domains
+        assert isinstance(domains, Unknown)
+        assert domains.reason.startswith("paris-1: ")
+        assert (domains.since_at, domains.last, domains.last_at) == (1010.0, good, 1000.0)
+        assert isinstance(value_of(fact).pools, Known)
+
+
+def test_a_section_that_is_missing_from_the_answer_is_unknown_not_absent(desired: Desired) -> None:
+    plain = json.loads(HOST)
+    del plain["sections"]["domains"]
+    [fact] = observe(desired, json.dumps(plain))
+    assert isinstance(value_of(fact).domains, Unknown)
+
+
+def test_a_program_that_is_not_installed_makes_its_section_absent(desired: Desired) -> None:
+    [fact] = observe(desired, altered(HOST, domains={"absent": True}))
+    assert value_of(fact).domains == Absent(1000.0)
+
+
+def test_an_undeclared_node_is_unknown(desired: Desired) -> None:
+    [fact] = observe(desired, HOST, node="berlin-1")
+    assert fact == Unknown("berlin-1 is not a declared host or switch", 1000.0)
+
+
+def test_the_clocks_offset_leaves_out_the_time_that_the_answer_took(desired: Desired) -> None:
+    clock = Clock()
+
+    class Slow(Wires):
+        """A host that works two seconds on an answer, half a second away."""
+
+        async def ask(self, node: str, program: str, question: str, timeout_s: float) -> str:
+            """Take three seconds in all."""
+            clock.now_s += 3.0
+            return await super().ask(node, program, question, timeout_s)
+
+    async def body() -> Any:
+        times = {"began": 1000.5 + 42, "now": 1002.5 + 42}
+        estate = LinuxEstate(Slow(json.dumps({**json.loads(HOST), **times})), clock)
+        await estate.declare(desired)
+        return value_of(await estate.observe("paris-1"))
+
+    assert asyncio.run(body()).clock_offset_s == pytest.approx(42.0)
+
+
+def test_what_was_seen_outlives_a_restart(desired: Desired) -> None:
+    [before] = observe(desired, HOST)
+    text = node_facts_to_json(value_of(before))
+
+    async def body() -> Fact[NodeFacts]:
+        estate = LinuxEstate(Wires("silence"), Clock())
+        estate.remember("paris-1", node_facts_from_json(text, 900.0), 900.0)
+        await estate.declare(desired)
+        return await estate.observe("paris-1")
+
+    fact = asyncio.run(body())
+    assert isinstance(fact, Unknown)
+    assert fact.last is not None
+    assert fact.last_at == 900.0
+    assert value_of(fact.last.domains) == value_of(value_of(before).domains)
+    assert node_facts_to_json(fact.last) == text
+
+
+def test_two_polls_of_a_resting_host_are_stored_as_the_same_text(desired: Desired) -> None:
+    plain = json.loads(HOST)
+    plain["hardware"].update(load_1m=9.9, memory_available_bytes=1)
+    plain["now"] += 10
+    first, second = observe(desired, HOST, json.dumps(plain))
+    assert node_facts_to_json(value_of(first)) == node_facts_to_json(value_of(second))
+
+
+def test_what_is_unknown_is_stored_as_last_known_and_never_as_known(desired: Desired) -> None:
+    _, fact = observe(desired, HOST, altered(HOST, domains={"error": "dead"}))
+    again = node_facts_from_json(node_facts_to_json(value_of(fact)), 5.0)
+    assert isinstance(again.domains, Unknown)
+    assert again.domains.last == value_of(fact).domains.last
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"name": "x", "boot_id": "y"}'])
+def test_stored_facts_that_are_not_ours_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="not understood"):
+        node_facts_from_json(text, 0.0)
+
+
+def test_an_action_that_nobody_can_do_is_refused(desired: Desired) -> None:
+    async def body() -> None:
+        estate = LinuxEstate(Wires(), Clock())
+        await estate.declare(desired)
+        await estate.apply(Action(target="Host/x", node="paris-1", reason="because"))
+
+    with pytest.raises(Refused, match="nothing here can do"):
+        asyncio.run(body())
+
+
+def test_news_name_the_node_when_it_speaks_and_when_its_line_breaks_and_comes_back(
+        desired: Desired) -> None:
+    async def body() -> int:
+        wires = Wires()
+        estate = LinuxEstate(wires, Clock())
+        await estate.declare(desired)
+        news = estate.watch()
+        first = asyncio.ensure_future(anext(news))
+        while "paris-2" not in wires.spoken:
+            await asyncio.sleep(0)
+        wires.spoken["paris-2"].put_nowait("changed")
+        assert await first == "paris-2"
+        wires.spoken["paris-2"].put_nowait(None)
+        assert await anext(news) == "paris-2"
+        wires.spoken["paris-2"].put_nowait("changed")  # heard by the line that is opened again
+        assert await anext(news) == "paris-2"
+        await estate.close()
+        return wires.opened
+
+    assert asyncio.run(body()) == 7
+
+
+def test_the_programs_that_are_sent_to_hosts_come_with_the_package() -> None:
+    for name in ("facts.py", "watch.py"):
+        compile(load_program(name), name, "exec")
