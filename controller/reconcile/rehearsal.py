@@ -67,6 +67,7 @@ class Rehearsal:
         self.estate = SimulatedEstate(desired, seed=seed)
         self.scenes: list[Scene] = []
         self._say = say
+        self._in_flight = 0
         self._store = Store.open(":memory:")
         self.loop = Loop(self.estate, self._store, epoch_clock, seed)
         self.loop.add_listener(self._hear)
@@ -124,11 +125,12 @@ class Rehearsal:
         plan, nodes = self.loop.plan, self.loop.observed.nodes
         return (plan is not None and plan.revision == self.desired.revision and is_converged(plan)
                 and all(isinstance(fact, Known) for fact in nodes.values())
-                and not self.estate.busy)
+                and self._in_flight == 0 and not self.estate.busy)
 
     def _hear(self, event: Event) -> None:
         """Note what the loop says, and tell it on."""
         scene = self.scenes[-1] if self.scenes else None
+        self._in_flight += (event.kind is EventKind.INTENT) - (event.kind is EventKind.OUTCOME)
         if scene is not None and scene.healed_s is None:
             if event.kind in NOTICED and scene.noticed_s is None:
                 scene.noticed_s = self.now_s()

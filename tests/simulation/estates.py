@@ -92,7 +92,7 @@ def _add_vm(desired: Desired, dice: Random) -> Desired:
 
 def _move_pin(desired: Desired, dice: Random) -> Desired:
     placement = desired.virtual_machines["files"].spec.placement
-    host = dice.choice(sorted(desired.hosts))
+    host = dice.choice(("milan-1", "paris-1", "paris-2"))
     return with_vm(desired, "files", placement=placement.model_copy(update={"host": host}))
 
 

@@ -27,6 +27,12 @@ def _defined(world: World, dice: Random) -> tuple[str, str] | None:
     return dice.choice(found) if found else None
 
 
+def _hosts_with_files(world: World, vm: str) -> list[str]:
+    """Hosts on which files of the VM lie; with several, a human has to say which are right."""
+    return [node.name for node in world.nodes.values()
+            if any(f"/{vm}-vd" in path for path in node.files)]
+
+
 def infrastructure(world: World, dice: Random) -> str | None:
     """Power, lines, daemons."""
     host, node = _host(world, dice), _node(world, dice)
@@ -50,7 +56,9 @@ def hands(world: World, dice: Random) -> str | None:
              f"memory {host} {vm} 256MiB", f"pause {host} {vm}", f"detach {host} {vm}",
              f"alien {host} stranger-of-{host}"]
     if not elsewhere and domain.job is None:
-        lines += [f"erase {host} {vm}", f"autostart {host} {vm}"]
+        lines.append(f"autostart {host} {vm}")
+        if len(_hosts_with_files(world, vm)) == 1:
+            lines.append(f"erase {host} {vm}")
     line = dice.choice(lines)
     moving = domain.job is not None or domain.state is DomainState.INCOMING
     return None if moving or (elsewhere and line.startswith("undefine")) else line

@@ -148,6 +148,11 @@ class SimulatedEstate:
             operation.cancel()
         await asyncio.gather(*self._operations, return_exceptions=True)
 
+    @property
+    def busy(self) -> bool:
+        """Return whether some command is still at work on a node."""
+        return bool(self._operations)
+
     def command(self, text: str) -> str:
         """Do one fault by its text and return a sentence; see faults.FAULTS for the words.
 

@@ -85,7 +85,7 @@ def autostart(world: World, host: str, vm: str) -> str:
 def tag(world: World, host: str, vm: str, vlan: str) -> str:
     """`tag HOST VM VLAN`: the live port of its first card is put on another VLAN."""
     node, domain = _domain(world, host, vm)
-    if domain.live is None:
+    if domain.live is None or not domain.live.nics:
         return f"{vm} has no port on {host}"
     found = node.port_of(domain.live.nics[0].mac)
     if found is not None:
@@ -203,7 +203,7 @@ def wipe_port(world: World, host: str, vm: str) -> str:
     """`untag HOST VM`: the VLAN tag of its first card's live port is cleared."""
     node, domain = _domain(world, host, vm)
     found: tuple[object, Port] | None = None
-    if domain.live is not None:
+    if domain.live is not None and domain.live.nics:
         found = node.port_of(domain.live.nics[0].mac)
     if found is not None:
         found[1].tag = None

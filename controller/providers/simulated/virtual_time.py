@@ -6,8 +6,7 @@ Rule 1: nothing real may be waited for inside it: no threads, sockets or child p
 import asyncio
 import selectors
 import time
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
 
 from controller.errors import HotsiteError
@@ -22,12 +21,13 @@ class Deadlock(HotsiteError):
 
 
 class _JumpingSelector(selectors.SelectSelector):
-    """Instead of sleeping, moves the clock; with a pace it also sleeps a share of it."""
+    """Instead of sleeping, moves the clock; with a speed, not ahead of the real one."""
 
-    def __init__(self, pace: Callable[[], float]) -> None:
+    def __init__(self, speed: float) -> None:
         super().__init__()
         self.now_s = 0.0
-        self._pace = pace
+        self._speed = speed
+        self._began_s = time.monotonic()
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Jump `timeout` ahead and say that no file became ready.
@@ -38,20 +38,20 @@ class _JumpingSelector(selectors.SelectSelector):
             raise Deadlock("every task waits and no timer is set; nothing can ever happen again")
         if timeout > 0:
             self.now_s += timeout
-            speed = self._pace()
-            if speed > 0:
-                time.sleep(timeout / speed)
+        if timeout > 0 and self._speed > 0:
+            ahead_s = self._began_s + self.now_s / self._speed - time.monotonic()
+            time.sleep(max(0.0, ahead_s))
         return []
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
     """An asyncio loop whose time begins at 0 and jumps.
 
-    Shapes: `pace()` is the number of virtual seconds per real second; 0 is as fast as it goes.
+    Shapes: `speed` is the number of virtual seconds per real second; 0 is as fast as it goes.
     """
 
-    def __init__(self, pace: Callable[[], float] = lambda: 0.0) -> None:
-        self._jumping = _JumpingSelector(pace)
+    def __init__(self, speed: float = 0.0) -> None:
+        self._jumping = _JumpingSelector(speed)
         super().__init__(self._jumping)
 
     def time(self) -> float:
@@ -64,14 +64,7 @@ def epoch_clock() -> float:
     return START_AT + asyncio.get_running_loop().time()
 
 
-def run_virtual(main: Coroutine[Any, Any, T], pace: Callable[[], float] = lambda: 0.0) -> T:
+def run_virtual(main: Coroutine[Any, Any, T], speed: float = 0.0) -> T:
     """Run `main` to its end on a loop of its own and return its result."""
-    with asyncio.Runner(loop_factory=lambda: VirtualTimeLoop(pace)) as runner:
+    with asyncio.Runner(loop_factory=lambda: VirtualTimeLoop(speed)) as runner:
         return runner.run(main)
-
-
-async def end_quietly(task: asyncio.Task[Any]) -> None:
-    """Cancel `task` and wait until it is gone."""
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
