@@ -1,10 +1,19 @@
 """The board: hosts with the machines on them, while placement moves the machines about."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from math import sqrt
-from typing import NamedTuple
+
+from controller.plan.places import (
+    Balance,
+    Limits,
+    Move,
+    PlaceHost,
+    PlaceMachine,
+    Placement,
+    Unplaced,
+    misplaced,
+)
 
 CHOICE = 4
 """So many of the emptiest hosts of each site are compared before one is chosen."""
@@ -13,86 +22,6 @@ EXHAUSTIVE = 50_000
 UNEVEN = 1e-3
 CHAIN_HOSTS = 64
 CHAIN_MACHINES = 16
-
-
-class PlaceHost(NamedTuple):
-    """A host as placement sees it; `memory_bytes` is what guests may use in all."""
-
-    name: str
-    site: str
-    memory_bytes: int
-    cpus: int
-    accepts: bool = True
-    """False: nothing is moved or started there (silent, drained, without libvirt)."""
-    drains: bool = False
-    """True: what is movable leaves."""
-    offers: frozenset[str] = frozenset()
-    """Its pools."""
-
-
-class PlaceMachine(NamedTuple):
-    """A machine as placement sees it."""
-
-    name: str
-    memory_bytes: int
-    cpus: int = 1
-    sites: tuple[str, ...] = ()
-    """Where it may be; empty: anywhere."""
-    host: str | None = None
-    """Its pin."""
-    groups: tuple[str, ...] = ()
-    """It shares a host with no other machine that names one of these."""
-    needs: tuple[str, ...] = ()
-    """Pools its host must have."""
-    fixed: bool = False
-    """It cannot be moved now; it keeps its reservation where it is."""
-    rooted: bool = False
-    """It is off, with its disks where it is: it leaves for its pin or its site, not for balance."""
-
-
-class Limits(NamedTuple):
-    """The numbers that placement keeps to."""
-
-    cpu_ratio: float = 4.0
-
-
-class Move(NamedTuple):
-    """A machine that leaves its host; `why` ends the sentence `it belongs elsewhere: …`."""
-
-    machine: str
-    source: str
-    target: str
-    why: str
-
-
-class Unplaced(NamedTuple):
-    """A machine for which there is no room or no lawful place, and why."""
-
-    machine: str
-    sentence: str
-
-
-@dataclass(frozen=True, slots=True)
-class Placement:
-    """Where every machine belongs; an unplaced machine that is somewhere stays there."""
-
-    assignments: Mapping[str, str]
-    moves: tuple[Move, ...]
-    unplaced: tuple[Unplaced, ...]
-
-
-class Balance(NamedTuple):
-    """How unevenly the hosts are filled: standard deviations of shares over the hosts."""
-
-    memory: float
-    cpus: float
-    machines: float = 0.0
-    """Of their plain number per host."""
-
-    @property
-    def score(self) -> float:
-        """Return one number; lower is more even."""
-        return self.memory + self.cpus + self.machines
 
 
 def deviation(values: list[float]) -> float:
@@ -204,8 +133,8 @@ class Board:
         keeper: dict[str, PlaceMachine] = {}
         stay = [machine for machine in self.on[host].values()
                 if machine.groups and machine.name not in found]
-        stay.sort(key=lambda one: (not one.fixed, not one.rooted, one.name not in staying, one.host is None,
-                                   -one.memory_bytes, one.name))
+        stay.sort(key=lambda one: (not one.fixed, not one.rooted, one.name not in staying,
+                                   one.host is None, -one.memory_bytes, one.name))
         for machine in stay:
             rival = next((keeper[group] for group in machine.groups if group in keeper), None)
             if rival is None:
@@ -393,17 +322,3 @@ class Board:
                 moves.append(Move(name, source, target, self.why[name]))
         return Placement(dict(self.where), tuple(moves),
                          tuple(Unplaced(name, unplaced[name]) for name in sorted(unplaced)))
-
-
-def misplaced(machine: PlaceMachine, host: PlaceHost) -> str:
-    """Return why `machine` may not stay on `host`, whatever else is there; empty when it may."""
-    if machine.host is not None:
-        if machine.host != host.name:
-            return f"it is pinned to {machine.host}"
-    elif machine.sites and host.site not in machine.sites:
-        return f"it belongs at {' or '.join(machine.sites)}"
-    elif machine.needs and not host.offers.issuperset(machine.needs):
-        return f"{host.name} does not declare its pool"
-    if host.drains:
-        return f"{host.name} is in maintenance"
-    return ""

@@ -11,6 +11,7 @@ from controller.model.document import Rung
 from controller.model.virtual_machine import Power, VirtualMachine
 from controller.plan.actions import Action, MigrateDomain, ReconfigureDomain, SetPortVlan
 from controller.plan.draft import Stall
+from controller.plan.instants import render_instant
 from controller.plan.network_condition import link_conditions, network_conditions
 from controller.plan.plan import Step
 from controller.plan.room import Layout
@@ -105,6 +106,9 @@ def machine_conditions(vm: VirtualMachine, stand: Stand, layout: Layout, pending
     name = vm.metadata.name
     target = f"VirtualMachine/{name}"
     standing, host = stand.standing, stand.host
+    if name in layout.lost:
+        return [Condition(target, kind, FALSE, "AssumedLost", "taken as lost", revision)
+                for kind in (READY, PLACED)]
     if standing in {Standing.HIDDEN, Standing.MOVING}:
         reason = "CannotBeSeen" if standing is Standing.HIDDEN else "InMotion"
         return [Condition(target, kind, UNKNOWN, reason, stand.sentence, revision)
@@ -158,7 +162,7 @@ def suspended_conditions(ground: Survey) -> list[Condition]:
         if pause is not None and pause.target == target:
             found.append(Condition(
                 target, ConditionType.SUSPENDED, TRUE, "Suspended",
-                f"by {pause.by}: {pause.why}", ground.desired.revision))
+                f"by {pause.by} until {render_instant(pause.until_at)}: {pause.why}", ground.desired.revision))
     return found
 
 

@@ -52,3 +52,8 @@ def cause_of(policy: Policy, *objects: str) -> Cause:
     if policy.applied_revision is None or not policy.changed.isdisjoint(objects):
         return Cause.COMMIT
     return Cause.DRIFT
+
+
+def counted(count: int, noun: str) -> str:
+    """Return `1 VM`, `2 VMs`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -2,6 +2,7 @@
 
 from controller.model.document import Rung
 from controller.plan.actions import Action
+from controller.plan.draft import counted
 from controller.plan.plan import Ruling, Verdict
 from controller.plan.survey import Survey
 
@@ -25,20 +26,20 @@ class Slots:
     def take(self, action: Action) -> Ruling | None:
         """Take a place for `action`; return why it has to wait when there is none."""
         if action.target in self.busy:
-            return _wait(f"{self.busy[action.target]} is running", "it clears when that ends")
+            return _wait(f"{self.busy[action.target]} is running", "when that ends")
         for node in action.nodes:
             for place, limit in ((f"host {node}", self.limits.per_host),
                                  (f"site {self.survey.site_of(node)}", self.limits.per_site)):
                 taken = self.at.get(place, set())
                 if action.target not in taken and len(taken) >= limit:
-                    return _wait(f"{len(taken)} things are going on at {place}, and {limit} is"
-                                 " the limit", "it clears when one of them ends")
+                    return _wait(f"{counted(len(taken), 'thing')} going on at {place}, and"
+                                 f" {limit} is the limit", "when one of them ends")
         if (action.rung in DISRUPTIVE and action.target not in self.disrupted
                 and len(self.disrupted) >= self.most):
             return _wait(
-                f"{len(self.disrupted)} VMs are moving or restarting, and {self.most} of"
+                f"{counted(len(self.disrupted), 'VM')} moving or restarting, and {self.most} of"
                 f" {len(self.survey.desired.virtual_machines)} is the limit"
-                f" ({self.limits.share:.0%})", "it clears when one of them ends")
+                f" ({self.limits.share:.0%})", "when one of them ends")
         self._note(action.target, action.nodes, action.rung)
         return None
 

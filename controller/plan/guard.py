@@ -19,6 +19,7 @@ from controller.plan.actions import (
     RemoveDomain,
     StartDomain,
 )
+from controller.plan.draft import counted
 from controller.plan.flight import Slots
 from controller.plan.instants import render_instant
 from controller.plan.plan import Plan, Ruling, Step, Verdict
@@ -59,12 +60,13 @@ def judge(action: Action, survey: Survey, storms: dict[str, str], deletes: int) 
         for site in dict.fromkeys(survey.site_of(node) for node in action.nodes):
             if site in storms:
                 return Ruling(Verdict.REFUSED, "storm", storms[site],
-                              f"it clears when the hosts of {site} answer again")
+                              f"when the hosts of {site} answer again")
     ceiling = survey.desired.estate.spec.limits.deletes
     if isinstance(action, RemoveDomain) and deletes > ceiling:
         return Ruling(
             Verdict.REFUSED, "delete-ceiling",
-            f"this plan would delete {deletes} VMs and the ceiling is {ceiling}: none is deleted",
+            f"this plan would delete {counted(deletes, 'VM')} and the ceiling is {ceiling}:"
+            " none is deleted",
             "raise `limits.deletes` in the Estate")
     return quarantined(action, survey) or outside_windows(action, survey) or beyond(action, survey)
 
@@ -87,13 +89,13 @@ def fact_age(action: Action, survey: Survey) -> Ruling | None:
         fact = survey.observed.nodes.get(node)
         if not isinstance(fact, Known):
             return Ruling(Verdict.REFUSED, "fact-age", f"{node} does not answer",
-                          f"it clears when {node} answers")
+                          f"when {node} answers")
         age_s = survey.now_s - fact.observed_at
         if age_s > limit_s:
             return Ruling(Verdict.REFUSED, "fact-age",
                           f"what is known of {node} is {render_duration(age_s)} old and"
                           f" {render_duration(limit_s)} is the limit",
-                          f"it clears when {node} answers")
+                          f"when {node} answers")
     return None
 
 
@@ -152,7 +154,7 @@ def outside_windows(action: Action, survey: Survey) -> Ruling | None:
 
 
 def _when(at: float | None) -> str:
-    return "edit the Estate's windows" if at is None else f"it clears at {render_instant(at)}"
+    return "edit the Estate's windows" if at is None else f"at {render_instant(at)}"
 
 
 def beyond(action: Action, survey: Survey) -> Ruling | None:
@@ -174,7 +176,7 @@ def _held_back(step: Step, verdicts: dict[str, Verdict]) -> Ruling | None:
         if verdicts.get(name) in {Verdict.REFUSED, Verdict.NEEDS_APPROVAL}:
             return Ruling(Verdict.WAITING, "order", f"{name} comes first and is"
                           f" {'refused' if verdicts[name] is Verdict.REFUSED else verdicts[name]}",
-                          f"whatever clears {name}")
+                          "whatever clears that")
     return None
 
 

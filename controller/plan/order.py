@@ -7,7 +7,7 @@ from controller.plan.plan import Ruling, Step, Verdict
 
 CIRCLE = Ruling(
     Verdict.REFUSED, "order", "each of these would have to be done before the other",
-    "free room on one of the hosts, or shut one of the VMs down while they change places")
+    "when one of the hosts has room for both, or one of the VMs is off while they change places")
 
 
 def order(items: list[Item]) -> tuple[Step, ...]:

@@ -9,9 +9,9 @@ Rule 3: what has to move goes largest first to where it leaves the estate best b
 
 from collections.abc import Iterable, Mapping
 
-from controller.plan.board import (
+from controller.plan.board import Board
+from controller.plan.places import (
     Balance,
-    Board,
     Limits,
     Move,
     PlaceHost,

@@ -4,6 +4,7 @@ from collections import Counter
 from typing import Any
 
 from controller.plan.actions import Action, Symbol
+from controller.plan.draft import counted
 from controller.plan.plan import Plan, Remark, Ruling, Step, Verdict
 from controller.plan.saved import (
     SavedPlan,
@@ -20,6 +21,10 @@ __all__ = ["SavedPlan", "action_from_value", "facts_digest", "plan_from_json", "
 HEADINGS = {
     Verdict.NEEDS_APPROVAL: "needs approval", Verdict.REFUSED: "refused",
     Verdict.WAITING: "waits",
+}
+COUNTED = {
+    Verdict.ALLOWED: "allowed", Verdict.WAITING: "waiting", Verdict.NEEDS_APPROVAL: "to approve",
+    Verdict.REFUSED: "refused",
 }
 
 
@@ -46,26 +51,25 @@ def render_step(step: Step) -> tuple[str, ...]:
 
 
 def render_ruling(ruling: Ruling) -> str:
-    """Return a gate's word: `refused (storm): …; what clears it: …`."""
-    clears = f"; what clears it: {ruling.clears}" if ruling.clears else ""
+    """Return a gate's word: `refused (storm): …; clears: …`."""
+    clears = f"; clears: {ruling.clears}" if ruling.clears else ""
     return f"{HEADINGS[ruling.verdict]} ({ruling.rule}): {ruling.sentence}{clears}"
 
 
 def render_remark(remark: Remark) -> str:
-    """Return one remark; what could not be seen is marked with a question mark."""
-    return f"{Symbol.UNKNOWN if remark.unknown else ' '} {remark.target}: {remark.sentence}"
+    """Return one remark: `?` where something could not be seen, `#` for what is only said."""
+    return f"{Symbol.UNKNOWN if remark.unknown else '#'} {remark.target}: {remark.sentence}"
 
 
 def render_summary(plan: Plan) -> str:
     """Return one line that says it all."""
     unknown = sum(remark.unknown for remark in plan.remarks)
-    unseen = f"; {unknown} thing{'s' * (unknown != 1)} could not be seen" if unknown else ""
+    unseen = f"; {counted(unknown, 'thing')} could not be seen" if unknown else ""
     if not plan.steps:
         return f"no change at {plan.revision}{unseen}"
     counts = Counter(step.ruling.verdict for step in plan.steps)
-    words = [f"{counts[verdict]} {verdict.value}" for verdict in Verdict if counts[verdict]]
-    count = len(plan.steps)
-    return (f"{count} change{'s' * (count != 1)} at {plan.revision}: {', '.join(words)}{unseen}")
+    words = [f"{counts[verdict]} {word}" for verdict, word in COUNTED.items() if counts[verdict]]
+    return f"{counted(len(plan.steps), 'change')} at {plan.revision}: {', '.join(words)}{unseen}"
 
 
 def plan_to_dict(plan: Plan) -> dict[str, Any]:

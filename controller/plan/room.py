@@ -8,10 +8,11 @@ from controller.model.facts import Absent
 from controller.model.host import Host
 from controller.model.virtual_machine import Power, VirtualMachine
 from controller.plan.actions import MigrateDomain, StartDomain
-from controller.plan.board import Board, Limits, PlaceHost, PlaceMachine
+from controller.plan.board import Board
 from controller.plan.domain import disk_file
 from controller.plan.draft import Draft, Item
 from controller.plan.placement import arrange
+from controller.plan.places import Limits, PlaceHost, PlaceMachine
 from controller.plan.standing import Stand, Standing, runs
 from controller.plan.survey import Survey
 from controller.plan.what_if import is_lost, lost_machine, tell_lost
@@ -24,6 +25,8 @@ class Layout:
     goals: Mapping[str, str]
     why: Mapping[str, str]
     settled: frozenset[str]
+    lost: frozenset[str]
+    """VMs that a what-if takes as lost."""
     board: Board
     """Every host with what belongs on it."""
     hosts: Mapping[str, PlaceHost]
@@ -78,7 +81,7 @@ def lay_out(stands: Mapping[str, Stand], survey: Survey, draft: Draft) -> Layout
         if name in current:
             draft.remark(f"VirtualMachine/{name}", f"{name} should leave {current[name]}"
                          f" and has nowhere to go: {sentence}")
-    return Layout(placement.assignments, why, frozenset(settled), board, hosts, machines)
+    return Layout(placement.assignments, why, frozenset(settled), frozenset(lost), board, hosts, machines)
 
 
 def place_host(host: Host, survey: Survey) -> PlaceHost:

@@ -4,7 +4,7 @@
 from collections import Counter
 
 from controller.model.condition import Condition, ConditionType, Status
-from controller.plan.board import PlaceMachine
+from controller.plan.places import PlaceMachine
 from controller.plan.placement import complaint
 from controller.plan.room import Layout
 from controller.plan.survey import Survey

@@ -6,8 +6,8 @@ is for replication to say.
 
 from controller.model.units import render_size
 from controller.model.virtual_machine import Power, VirtualMachine
-from controller.plan.board import PlaceMachine
-from controller.plan.draft import Draft
+from controller.plan.places import PlaceMachine
+from controller.plan.draft import Draft, counted
 from controller.plan.placement import Placement
 from controller.plan.survey import Survey
 
@@ -53,5 +53,5 @@ def tell_lost(names: list[str], placement: Placement, survey: Survey, draft: Dra
         draft.remark(f"VirtualMachine/{name}", sentence)
     running = sum(survey.desired.virtual_machines[name].spec.power is Power.ON for name in names)
     for target in sorted(survey.policy.assumed_down):
-        draft.remark(target, f"taken as lost; of the {running} VMs that are lost, {fits} would"
-                     f" have room elsewhere and {running - fits} would not")
+        draft.remark(target, f"taken as lost: of {counted(running, 'VM')} lost, {fits} would have"
+                     f" room elsewhere and {running - fits} would not")

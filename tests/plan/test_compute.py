@@ -354,4 +354,4 @@ def test_two_vms_that_change_places_without_room_are_refused_with_a_sentence() -
                       b.vm("z", memory="100GiB", placement={"host": "paris-1"}))
     plan = plan_of(desired, b.as_declared(desired, {"a": "paris-1", "z": "paris-2"}))
     assert [step.ruling.rule for step in plan.steps] == ["order", "order"]
-    assert "free room" in plan.steps[0].ruling.clears
+    assert "has room for both" in plan.steps[0].ruling.clears
