@@ -67,7 +67,7 @@ def parse_documents(file: SourceText) -> tuple[list[Parsed], list[Problem], list
     odd = None if file.text.isascii() else _ODD_LINE_END.search(file.text)
     if odd:
         whole = Chunk(file, 0, len(file.text), 1)
-        return [], [at(whole, odd.start(), f"line end {ascii(odd.group())}: write an ordinary one"
+        return [], [at(whole, odd.start(), f"line end {odd.group()!a}: write an ordinary one"
                                            " or remove it")], [whole]
     chunks = list(split(file))
     problems = [problem for chunk in chunks for problem in traps(chunk)]

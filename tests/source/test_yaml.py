@@ -185,4 +185,4 @@ def test_broken_json_is_refused(tmp_path: Path, text: str, expected: str) -> Non
 @pytest.mark.parametrize("end", ["\u2028", "\u2029", "\x85"])
 def test_a_line_end_that_editors_do_not_show_is_refused(tmp_path: Path, end: str) -> None:
     assert refusal(tmp_path, f"# one\n# two{end}kind: Site\n") == [
-        f"a.yaml:2:6: line end {ascii(end)}: write an ordinary one or remove it"]
+        f"a.yaml:2:6: line end {end!a}: write an ordinary one or remove it"]
