@@ -4,9 +4,8 @@ import os
 import socket
 from pathlib import Path
 
-import nodes
 from layout import Node
-from shell import LabError, wait_for
+from shell import LabError
 
 PORT = "hotsite.lab"
 

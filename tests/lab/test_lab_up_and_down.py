@@ -1,0 +1,122 @@
+"""The lab comes up, twice too, and leaves nothing behind, not even after it was killed half-way."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lab.lab import Lab, wait_until
+
+ASIDE = Path("/var/lib/hotsite-lab-aside")
+IMAGES = "/var/lib/libvirt/images"
+
+
+class Aside(Lab):
+    """A second lab in namespaces of its own, in which not a process may be left."""
+
+    def processes(self) -> list[str]:
+        """Return what runs beside the holder and the asking command."""
+        words = [*self.prefix, "ps", "-e", "-o", "pid=,comm="]
+        text = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+        rows = [line.split(None, 1) for line in text.splitlines()]
+        return [name for pid, name in rows if pid != "1" and name not in ("ps", "sleep")]
+
+    def left_behind(self) -> list[str]:
+        """Return every process, namespace, link, mount, loop and folder that is there."""
+        def told(*words: str) -> list[str]:
+            argv = [*self.prefix, *words]
+            done = subprocess.run(argv, capture_output=True, text=True, check=True)
+            return done.stdout.splitlines()
+
+        links = [line.split(":")[1].strip() for line in told("ip", "-o", "link")]
+        backing = Path("/sys/block").glob("loop*/loop/backing_file")
+        return [
+            *self.processes(),
+            *told("ip", "netns", "list"),
+            *(link for link in links if link != "lo" and not link.startswith("ifb")),
+            *(line for line in told("cat", "/proc/self/mounts") if str(self.state) in line),
+            *(f"{p}" for p in backing if p.read_text().startswith(str(self.state))),
+            *(str(p) for p in self.state.glob("nodes/*")),
+        ]
+
+
+@pytest.fixture
+def aside() -> Iterator[Aside]:
+    """Hold empty network, mount and process namespaces open, and destroy all in them after."""
+    script = (
+        "mount -t tmpfs tmpfs /run && ip link set lo up && echo ready &&"
+        " while :; do sleep 9 & wait; done"
+    )
+    holder = subprocess.Popen(
+        ["unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child",
+         "sh", "-c", script], stdout=subprocess.PIPE, text=True,
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "ready\n"
+    children = Path(f"/proc/{holder.pid}/task/{holder.pid}/children").read_text().split()
+    yield Aside(ASIDE, ("nsenter", "-t", children[0], "-n", "-m", "-p", "--"))
+    holder.kill()
+    holder.wait()
+    holder.stdout.close()
+    wait_until("the end of the namespaces", lambda: not Path(f"/proc/{children[0]}").exists())
+    subprocess.run(["rm", "-rf", "--one-file-system", str(ASIDE)], check=True)
+
+
+def test_the_lab_comes_up_in_time_twice_and_leaves_nothing_behind(aside: Aside) -> None:
+    assert aside.left_behind() == []
+    begun = time.monotonic()
+    aside.up()
+    assert time.monotonic() - begun < 15
+    assert set(aside.nodes().values()) == {"on"}
+    before = sorted(aside.processes())
+    assert "already" in aside.up()
+    assert sorted(aside.processes()) == before
+    aside.down()
+    assert aside.left_behind() == []
+    aside.down()
+    assert aside.left_behind() == []
+
+
+@pytest.mark.parametrize("moment", [
+    "keys/paris-1/id_ed25519",
+    "nodes/paris-1/boot.log",
+    "nodes/paris-2/ready",
+])
+def test_what_a_killed_up_leaves_is_cleared_by_the_next(aside: Aside, moment: str) -> None:
+    upping = subprocess.Popen(aside.command("up"), env=aside.environment())
+    wait_until(moment, (ASIDE / moment).exists)
+    for pid in Path(f"/proc/{upping.pid}/task/{upping.pid}/children").read_text().split():
+        os.kill(int(pid), signal.SIGKILL)
+    upping.kill()
+    upping.wait()
+    aside.up()
+    assert set(aside.nodes().values()) == {"on"}
+    assert "10.77.0.21" in aside.exec("paris-1", "ping", "-c", "1", "-W", "2", "milan-1")
+    aside.down()
+    assert aside.left_behind() == []
+
+
+def test_the_large_lab_comes_up_in_time(aside: Aside) -> None:
+    begun = time.monotonic()
+    aside.up("--hosts", "6")
+    assert time.monotonic() - begun < 60
+    assert list(aside.nodes().values()) == ["on"] * 15
+    aside.down()
+    assert aside.left_behind() == []
+
+
+def test_keys_stay_and_disks_stay_when_asked(aside: Aside) -> None:
+    aside.up()
+    known = (ASIDE / "known_hosts").read_text()
+    aside.exec("paris-1", "touch", f"{IMAGES}/precious")
+    aside.down("--keep")
+    aside.up()
+    assert "precious" in aside.exec("paris-1", "ls", IMAGES)
+    aside.down()
+    aside.up()
+    assert (ASIDE / "known_hosts").read_text() == known
+    assert aside.exec("paris-1", "ls", IMAGES) == ""
