@@ -123,9 +123,9 @@ def refusal(folder: Path, text: str | bytes, name: str = "a.yaml") -> list[str]:
 @pytest.mark.parametrize("what", BROKEN)
 def test_broken_text_is_refused_in_less_than_two_seconds(tmp_path: Path, what: str) -> None:
     text, expected = BROKEN[what]
-    began = time.perf_counter()
+    began = time.process_time()
     found = refusal(tmp_path, text)
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
     assert any(problem.startswith("a.yaml:") and expected in problem for problem in found), found
 
 
