@@ -127,7 +127,11 @@ def main() -> int:
     asked = arguments().parse_args()
     try:
         estate.check_machine()
-        return dispatch(asked)
+        status = dispatch(asked)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        os._exit(141)  # whoever read our output has gone, as `head` does
     except LabError as error:
         print(f"lab: {error}", file=sys.stderr)
         return 1
