@@ -27,6 +27,7 @@ STATES: Final[Mapping[str, DomainState]] = {
     "crashed": DomainState.CRASHED,
     "pmsuspended": DomainState.SUSPENDED,
 }
+INCOMING: Final = "Incoming migration"
 SOURCES: Final = ("file", "dev", "volume", "name", "dir")
 
 
@@ -37,7 +38,7 @@ def parse_domains(text: str) -> dict[str, DomainFacts]:
     """
     try:
         return {row["name"]: parse_domain(row) for row in json.loads(text)}
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
+    except (AttributeError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(f"the list of domains is not understood: {error!r}") from error
 
 
@@ -45,7 +46,7 @@ def parse_domain(row: Mapping[str, Any]) -> DomainFacts:
     """Return one domain."""
     live, config = (parse_xml(row[key]) if row[key] else None for key in ("live_xml", "config_xml"))
     marked = config if config is not None else live
-    state = parse_state(row["state"], row["reason"], row["job"])
+    state = parse_state(row["state"], row["job"])
     sizes = row["disk_sizes"]
     return DomainFacts(
         name=row["name"],
@@ -61,17 +62,14 @@ def parse_domain(row: Mapping[str, Any]) -> DomainFacts:
     )
 
 
-def parse_state(state: str, reason: str, job: str | None) -> DomainState:
+def parse_state(state: str, job: str | None) -> DomainState:
     """Return a domain's state; the receiving end of a migration is no second running copy.
 
-    Source: qemuProcessInit pauses an incoming domain with the reason `migrating`; a source that
-    is paused for the switch-over has the same words, but its job is an outgoing migration.
+    Both ends are paused during the switch-over: only the kind of job tells them apart.
     """
     if state not in STATES:
         raise ValueError(f"a domain is in the unknown state {state!r}")
-    if state == "paused" and job is not None and "incoming" in job.lower():
-        return DomainState.INCOMING
-    if state == "paused" and reason in {"migrating", "starting up"} and job is None:
+    if state == "paused" and job == INCOMING:
         return DomainState.INCOMING
     return STATES[state]
 
@@ -135,7 +133,7 @@ def parse_pools(text: str) -> dict[str, PoolFacts]:
     """
     try:
         return {row["name"]: parse_pool(row) for row in json.loads(text)}
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
+    except (AttributeError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(f"the list of pools is not understood: {error!r}") from error
 
 

@@ -33,7 +33,7 @@ from controller.providers.libvirt.disk import grow_file
 from controller.providers.libvirt.domain_xml import kibibytes, patch_domain, render_mark
 from controller.providers.libvirt.facts import parse_config
 from controller.providers.libvirt.virsh import OFF, STDIN, find_state, find_xml, virsh
-from controller.providers.libvirt.xml import NAMESPACE, parse_xml, render_xml
+from controller.providers.libvirt.xml import NAMESPACE, parse_xml, render_xml, says_the_same
 from controller.providers.node import Node
 
 RELEASE_LOOKS: Final = 20
@@ -67,7 +67,7 @@ async def change_definition(node: Node, action: ReconfigureDomain, *, live: bool
         patched = patch_domain(text, action.changes)
     except ValueError as error:
         raise Refused(f"{action.domain} on {node.name} was not changed: {error}") from error
-    if ET.canonicalize(patched, strip_text=True) == ET.canonicalize(text, strip_text=True):
+    if says_the_same(patched, text):
         return "" if live else "its definition says so already"
     await virsh(node, "define", STDIN, text=patched,
                 failed=f"the definition of {action.domain} on {node.name} was not changed")

@@ -57,3 +57,13 @@ def remove_all(parent: ET.Element, tag: str) -> None:
     """Take every child `tag` out of `parent`."""
     for child in parent.findall(tag):
         parent.remove(child)
+
+
+def says_the_same(one: str, other: str) -> bool:
+    """Return whether two texts mean the same to whoever reads XML: prefixes and layout aside."""
+    return canonical(one) == canonical(other)
+
+
+def canonical(text: str) -> str:
+    """Return the one text that all XML with the same meaning has in common."""
+    return ET.canonicalize(text, strip_text=True, rewrite_prefixes=True)

@@ -17,7 +17,7 @@ def parse_bridges(text: str) -> dict[str, BridgeFacts]:
         interfaces = {row["_uuid"]: row for row in parse_table(tables["Interface"])}
         ports = {row["_uuid"]: parse_port(row, interfaces) for row in parse_table(tables["Port"])}
         return {row["name"]: parse_bridge(row, ports) for row in parse_table(tables["Bridge"])}
-    except (KeyError, TypeError, IndexError, json.JSONDecodeError) as error:
+    except (AttributeError, LookupError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(f"Open vSwitch's tables are not understood: {error!r}") from error
 
 

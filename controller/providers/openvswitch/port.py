@@ -10,7 +10,6 @@ from controller.providers.openvswitch.ovs import failure, ovs, ovs_command
 from controller.transport.base import Command
 
 
-
 def attached_mac_command(port: str) -> Command:
     """Return the command that asks whose card a port is."""
     return ovs_command("--format=json", "--columns=external_ids", "list", "Interface", port)

@@ -1,0 +1,243 @@
+"""New definitions, and patches that change what they say and nothing else."""
+
+import json
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controller.model.facts import DomainConfig, Ownership
+from controller.plan.wishes import (
+    AttachDisk,
+    AttachNic,
+    DetachDisk,
+    DetachNic,
+    DiskWish,
+    DomainChange,
+    DomainWish,
+    GrowDisk,
+    NicWish,
+    SetCpus,
+    SetMemory,
+    SetOwnership,
+    UpdateNic,
+)
+from controller.providers.libvirt.domain_xml import (
+    Machine,
+    default_template,
+    parse_machine,
+    patch_domain,
+    render_domain,
+)
+from controller.providers.libvirt.facts import parse_config, parse_ownership
+from controller.providers.libvirt.xml import canonical, parse_xml, says_the_same
+
+ROOT = Path(__file__).parents[3]
+RECORDED = ROOT / "tests/transcripts/libvirt/host.json"
+DOMAINS = {row["name"]: row for row in json.loads(json.loads(RECORDED.read_text())["domains"])}
+MAIL = str(DOMAINS["mail"]["config_xml"])
+MAIL_MAC = "52:54:00:0a:0a:01"
+MIB = 1 << 20
+FOREIGN = """
+<domain type='kvm' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
+  <name>old</name><uuid>19f3663e-f80d-4c47-b56d-41f8b3985f25</uuid>
+  <title>From the old house</title>
+  <metadata><app:x xmlns:app='urn:x' y='1'><app:z/></app:x></metadata>
+  <maxMemory slots='4' unit='GiB'>8</maxMemory>
+  <memory unit='GiB'>2</memory><currentMemory unit='GiB'>1</currentMemory>
+  <vcpu placement='static' current='2' cpuset='0-3'>4</vcpu>
+  <vcpus><vcpu id='0' enabled='yes' hotpluggable='no'/></vcpus>
+  <cputune><shares>2048</shares></cputune>
+  <cpu mode='host-passthrough'><topology sockets='1' dies='1' cores='2' threads='2'/></cpu>
+  <devices>
+    <disk type='block' device='cdrom'><source dev='/dev/sr0'/><target dev='sda' bus='sata'/></disk>
+    <disk type='file' device='disk'>
+      <driver name='qemu' type='raw' cache='none' io='native'/>
+      <source file='/old/disk.img'/><target dev='vda' bus='virtio'/><boot order='1'/>
+    </disk>
+    <interface type='network'>
+      <mac address='52:54:00:0A:0B:0C'/><source network='default' portgroup='x'/>
+      <model type='e1000'/><boot order='2'/>
+    </interface>
+    <graphics type='vnc' passwd='secret'/>
+  </devices>
+  <qemu:commandline><qemu:arg value='-S'/></qemu:commandline>
+</domain>
+"""
+OLD_MAC = "52:54:00:0a:0b:0c"
+
+
+def disk(target: str = "vda", file_format: str = "qcow2") -> DiskWish:
+    return DiskWish(target, "default", f"/pool/sql-{target}.{file_format}", file_format, 64 * MIB)
+
+
+def nic(mac: str = "52:54:00:00:00:01", vlan: int = 40, model: str = "virtio") -> NicWish:
+    return NicWish(mac, "br0", vlan, model)
+
+
+def wish(template: str | None = None, disks: tuple[DiskWish, ...] = (disk(),)) -> DomainWish:
+    return DomainWish("sql", "6b7c5d1e-0000-4000-8000-000000000001", 512 * MIB, 2, disks, (nic(),),
+                      Ownership("lab", "keep"), template)
+
+
+def config_of(text: str) -> DomainConfig:
+    return parse_config(parse_xml(text), {})
+
+
+def unmanaged(text: str) -> str:
+    """Everything of a domain that no change may touch, in one canonical text."""
+    root = parse_xml(text)
+    for tag in ("memory", "currentMemory", "vcpu", "vcpus"):
+        for element in root.findall(tag):
+            root.remove(element)
+    for topology in root.findall("cpu/topology"):
+        topology.attrib.clear()
+    devices = root.find("devices")
+    assert devices is not None
+    for interface in devices.findall("interface"):
+        interface.attrib.clear()
+        for tag in ("source", "vlan", "virtualport", "model"):
+            for element in interface.findall(tag):
+                interface.remove(element)
+    for metadata in root.findall("metadata"):
+        for mark in metadata.findall("{https://hotsite.invalid/domain/1}vm"):
+            metadata.remove(mark)
+        if not len(metadata):
+            root.remove(metadata)
+    return canonical(ET.tostring(root, encoding="unicode"))
+
+
+@pytest.mark.parametrize("template", [
+    (ROOT / "specs/templates/guest.xml").read_text(),
+    default_template(Machine("x86_64", kvm=True)),
+    default_template(Machine("aarch64", kvm=False)),
+    default_template(Machine("riscv64", kvm=False)),
+    FOREIGN,
+])
+def test_a_new_domain_is_exactly_its_wish_whatever_the_template(template: str) -> None:
+    text = render_domain(wish(), template)
+    root, config = parse_xml(text), config_of(text)
+    assert (root.findtext("name"), root.findtext("uuid")) == ("sql", wish().uuid)
+    assert (config.memory_bytes, config.memory_max_bytes) == (512 * MIB, 512 * MIB)
+    assert (config.cpus, config.cpus_max) == (2, 2)
+    assert [(d.target, d.source, d.format) for d in config.disks] == [
+        ("vda", "/pool/sql-vda.qcow2", "qcow2")]
+    assert [(n.mac, n.bridge, n.vlan, n.model) for n in config.nics] == [
+        ("52:54:00:00:00:01", "br0", 40, "virtio")]
+    assert parse_ownership(root) == Ownership("lab", "keep")
+    port = root.find("devices/interface/virtualport")
+    assert port is not None
+    assert port.get("type") == "openvswitch"
+
+
+def test_the_template_brings_what_is_not_managed() -> None:
+    text = render_domain(wish(), FOREIGN)
+    for kept in ("/dev/sr0", "<shares>2048", "host-passthrough", "qemu:arg", 'cache="none"',
+                 'passwd="secret"', "From the old house"):
+        assert kept in text
+
+
+def test_a_machine_without_a_template_has_no_screen_and_room_for_more_devices() -> None:
+    root = parse_xml(render_domain(wish(), default_template(Machine("x86_64", kvm=True))))
+    assert root.find("devices/graphics") is None
+    assert root.find("devices/serial") is not None
+    assert len(root.findall("devices/controller[@model='pcie-root-port']")) >= 8
+
+
+@pytest.mark.parametrize(("kvm", "kind"), [(True, "kvm"), (False, "qemu")])
+def test_the_kernel_helps_where_its_device_opens(kvm: bool, kind: str) -> None:
+    text = "<domainCapabilities><domain>kvm</domain><arch>x86_64</arch></domainCapabilities>"
+    assert f"<domain type='{kind}'" in default_template(parse_machine(text, kvm=kvm))
+
+
+def test_a_first_scsi_disk_brings_the_controller_it_needs() -> None:
+    root = parse_xml(render_domain(wish(disks=(disk("sda"), disk("sdb"))), "<domain/>"))
+    assert [c.get("model") for c in root.findall("devices/controller[@type='scsi']")] == [
+        "virtio-scsi"]
+
+
+def test_a_template_that_is_no_domain_is_refused() -> None:
+    with pytest.raises(ValueError, match="not a <domain>"):
+        render_domain(wish(), "<network/>")
+
+
+CHANGES = st.one_of(
+    st.builds(SetMemory, st.integers(1, 4096).map(lambda mib: mib * MIB)),
+    st.builds(SetCpus, st.integers(1, 64)),
+    st.builds(UpdateNic, st.builds(nic, st.sampled_from([MAIL_MAC, OLD_MAC]),
+                                   st.integers(1, 4094), st.sampled_from(["virtio", "e1000"]))),
+    st.builds(SetOwnership, st.builds(Ownership, st.sampled_from(["lab", "a<b&'\""]),
+                                      st.sampled_from(["keep", "delete"]))),
+    st.builds(GrowDisk, st.just("vda"), st.just("/pool/x"), st.integers(1)),
+)
+
+
+@pytest.mark.parametrize(("text", "mac"), [(MAIL, MAIL_MAC), (FOREIGN, OLD_MAC)])
+@given(changes=st.lists(CHANGES, max_size=4))
+def test_a_patch_changes_nothing_else(text: str, mac: str, changes: list[DomainChange]) -> None:
+    # a card of another MAC would be added: that is another test's concern
+    fitting = tuple(c for c in changes if not isinstance(c, UpdateNic) or c.nic.mac == mac)
+    patched = patch_domain(text, fitting)
+    assert unmanaged(patched) == unmanaged(text)
+
+
+@pytest.mark.parametrize("text", [MAIL, FOREIGN])
+@given(change=CHANGES)
+def test_a_patch_that_is_made_twice_is_made_once(text: str, change: DomainChange) -> None:
+    once = patch_domain(text, (change,))
+    assert patch_domain(once, (change,)) == once
+
+
+@pytest.mark.parametrize("text", [MAIL, FOREIGN])
+def test_no_change_changes_nothing(text: str) -> None:
+    assert says_the_same(patch_domain(text, ()), text)
+
+
+@pytest.mark.parametrize(("size", "current", "ceiling"), [
+    (64, 64, 128), (128, 128, 128), (256, 256, 256)])
+def test_memory_grows_its_ceiling_only_when_it_must(size: int, current: int, ceiling: int) -> None:
+    config = config_of(patch_domain(MAIL, (SetMemory(size * MIB),)))
+    assert (config.memory_bytes, config.memory_max_bytes) == (current * MIB, ceiling * MIB)
+
+
+def test_memory_in_numa_cells_is_left_to_people() -> None:
+    text = MAIL.replace("<os>", "<cpu><numa><cell id='0' memory='1'/></numa></cpu><os>", 1)
+    with pytest.raises(ValueError, match="NUMA"):
+        patch_domain(text, (SetMemory(1 << 40),))
+
+
+@pytest.mark.parametrize(("cpus", "now", "ceiling", "sockets", "cores"), [
+    (1, 1, 4, "1", "2"), (4, 4, 4, "1", "2"), (8, 8, 8, "2", "2"), (6, 6, 6, "6", "1")])
+def test_cpus_and_topology_never_contradict_each_other(
+        cpus: int, now: int, ceiling: int, sockets: str, cores: str) -> None:
+    text = patch_domain(FOREIGN, (SetCpus(cpus),))
+    config, topology = config_of(text), parse_xml(text).find("cpu/topology")
+    assert (config.cpus, config.cpus_max) == (now, ceiling)
+    assert topology is not None
+    assert (topology.get("sockets"), topology.get("cores")) == (sockets, cores)
+
+
+def test_a_card_of_another_kind_of_network_is_moved_to_the_bridge() -> None:
+    root = parse_xml(patch_domain(FOREIGN, (UpdateNic(nic(OLD_MAC, 30, "virtio")),)))
+    interface = root.find("devices/interface")
+    assert interface is not None
+    assert ET.canonicalize(ET.tostring(interface, encoding="unicode"), strip_text=True) == (
+        '<interface type="bridge"><mac address="52:54:00:0A:0B:0C"></mac>'
+        '<source bridge="br0"></source><model type="virtio"></model><boot order="2"></boot>'
+        '<virtualport type="openvswitch"></virtualport><vlan><tag id="30"></tag></vlan>'
+        "</interface>")
+
+
+def test_devices_come_and_go_by_name() -> None:
+    grown = patch_domain(MAIL, (AttachNic(nic()), AttachDisk(disk("vdb"))))
+    assert [n.mac for n in config_of(grown).nics] == [MAIL_MAC, "52:54:00:00:00:01"]
+    assert [d.target for d in config_of(grown).disks] == ["vda", "vdb"]
+    back = patch_domain(grown, (DetachNic("52:54:00:00:00:01"), DetachDisk("vdb")))
+    assert says_the_same(back, MAIL)
+
+
+def test_a_place_that_is_taken_by_another_file_is_not_taken_again() -> None:
+    with pytest.raises(ValueError, match="vda is taken"):
+        patch_domain(MAIL, (AttachDisk(disk("vda")),))

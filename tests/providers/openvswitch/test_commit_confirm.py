@@ -1,0 +1,262 @@
+"""Uplinks and trunks on a real Open vSwitch: what is not confirmed, the node itself undoes."""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from controller.errors import OutcomeUnknown, Refused, Unavailable
+from controller.plan.actions import AddUplink, CreateBridge, SetTrunk
+from controller.providers.openvswitch import commit_confirm
+from controller.providers.openvswitch.hands import OpenVswitchHands
+from controller.transport.base import Command, Reply
+from tests.providers.fakes import Local
+
+PROGRAM = Path(__file__).parents[3] / "controller/remote/commit_confirm.py"
+SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
+NEEDED = ("ovs-vsctl", "ovsdb-tool", "ovsdb-server", "ovs-vswitchd")
+missing = [name for name in NEEDED if shutil.which(name, path="/usr/sbin:/usr/bin:/sbin") is None]
+pytestmark = pytest.mark.skipif(bool(missing) or not SCHEMA.exists(),
+                                reason=f"Open vSwitch is not installed: no {missing}")
+
+
+def wait_for(condition: Callable[[], bool], limit_s: float = 20.0) -> None:
+    """Return once `condition` holds."""
+    deadline = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.01)
+
+
+class Switch:
+    """A private Open vSwitch with a dummy datapath: no root, no kernel, no devices."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {
+            "PATH": f"{folder}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "OVS_RUNDIR": str(folder), "HOTSITE_RUN": str(folder / "hotsite"),
+        }
+        (folder / "bin").mkdir()
+        (folder / "bin/modprobe").symlink_to("/bin/false")  # this machine's kernel is not ours
+        database, socket = folder / "conf.db", f"unix:{folder}/db.sock"
+        self.run("ovsdb-tool", "create", str(database), str(SCHEMA))
+        self.daemons = [self.start("ovsdb-server", str(database), f"--remote=p{socket}")]
+        wait_for((folder / "db.sock").exists)
+        self.run("ovs-vsctl", "--no-wait", "init")
+        self.daemons.append(self.start("ovs-vswitchd", "--enable-dummy=override",
+                                       "--disable-system", socket))
+        self.run("ovs-vsctl", "add-br", "br0", "--", "add-port", "br0", "up0", "--",
+                 "set", "Port", "up0", "tag=7")
+
+    def start(self, *argv: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(argv, env=self.environment, stdout=subprocess.DEVNULL,
+                                stderr=subprocess.DEVNULL, cwd=self.folder)
+
+    def run(self, *argv: str) -> str:
+        done = subprocess.run(argv, env=self.environment, capture_output=True, text=True,
+                              check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def columns(self, port: str = "up0") -> list[str]:
+        return [self.run("ovs-vsctl", "get", "Port", port, column)
+                for column in ("tag", "trunks", "vlan_mode")]
+
+    def ask(self, verb: str, **question: object) -> dict[str, str]:
+        """Ask the node's end directly, as a controller that dies right afterwards would."""
+        text = self.run("python3", str(PROGRAM), verb, json.dumps(question))
+        answer: dict[str, str] = json.loads(text)
+        return answer
+
+    def arm(self, token: str = "t", *, vlans: str = "30,40", limit_s: float = 30.0,  # noqa: S107
+            port: str = "up0") -> dict[str, str]:
+        return self.ask("apply", token=token, bridge="br0", port=port, limit_s=limit_s,
+                        columns={"tag": "[]", "trunks": vlans, "vlan_mode": "trunk"})
+
+    def marker(self, port: str = "up0") -> Path:
+        return self.folder / f"hotsite/unconfirmed-{port}.json"
+
+
+BEFORE = ["7", "[]", "[]"]
+AFTER = ["[]", "[30, 40]", "trunk"]
+
+
+@pytest.fixture
+def switch(tmp_path: Path) -> Iterator[Switch]:
+    made = Switch(tmp_path)
+    yield made
+    for daemon in reversed(made.daemons):
+        daemon.kill()
+        daemon.wait()
+
+
+class Line(Local):
+    """A connection to the switch's node on which new connections can be cut."""
+
+    new_connections = True
+
+    async def run_on_new_connection(self, node: str, command: Command) -> Reply:
+        if not self.new_connections:
+            raise Unavailable(f"{node} does not answer")
+        return await self.run(node, command)
+
+
+def trunk(*vlans: int, port: str = "up0") -> SetTrunk:
+    return SetTrunk(target="Host/h", node="h", reason="r", bridge="br0", port=port, vlans=vlans,
+                    was=())
+
+
+def apply(line: Line, action: SetTrunk | AddUplink | CreateBridge) -> str:
+    return asyncio.run(OpenVswitchHands(line).apply(action))
+
+
+def test_a_confirmed_change_stays(switch: Switch) -> None:
+    told = apply(Line(switch.environment), trunk(30, 40))
+    assert told == ("up0 on h now carries VLANs 30, 40 and nothing else,"
+                    " confirmed over a new connection")
+    assert switch.columns() == AFTER
+    assert not switch.marker().exists()
+
+
+def test_nothing_passes_where_nothing_is_declared(switch: Switch) -> None:
+    apply(Line(switch.environment), trunk())
+    assert switch.columns() == ["[]", "[0]", "trunk"]
+
+
+def test_a_trunk_that_is_right_is_not_touched(switch: Switch) -> None:
+    line = Line(switch.environment)
+    apply(line, trunk(30, 40))
+    assert apply(line, trunk(40, 30)) == "up0 on h carries VLANs 30, 40 and nothing else already"
+
+
+def test_what_nobody_confirms_is_undone_to_the_last_column(switch: Switch) -> None:
+    assert switch.arm(limit_s=0.5)["state"] == "armed"
+    wait_for(lambda: not switch.marker().exists())
+    assert switch.columns() == BEFORE
+
+
+def test_the_change_holds_until_its_time_is_up(switch: Switch) -> None:
+    switch.arm()
+    assert switch.columns() == AFTER
+    assert switch.ask("confirm", token="t", port="up0")["state"] == "confirmed"
+
+
+def test_a_second_change_waits_for_the_first(switch: Switch) -> None:
+    first = switch.arm()
+    second = switch.arm("u", vlans="50")
+    assert (second["state"], second["undone_at"]) == ("busy", first["undone_at"])
+    with pytest.raises(Unavailable, match=f"is undone at {first['undone_at']}"):
+        apply(Line(switch.environment), trunk(50))
+    assert switch.columns() == AFTER
+    switch.ask("confirm", token="t", port="up0")
+
+
+def test_a_confirmation_counts_for_its_own_change_only(switch: Switch) -> None:
+    switch.arm(limit_s=0.5)
+    assert switch.ask("confirm", token="another", port="up0")["state"] == "undone"
+    wait_for(lambda: not switch.marker().exists())
+    assert switch.columns() == BEFORE
+
+
+def test_a_confirmation_may_come_twice_and_not_too_late(switch: Switch) -> None:
+    switch.arm()
+    assert switch.ask("confirm", token="t", port="up0")["state"] == "confirmed"
+    assert switch.ask("confirm", token="t", port="up0")["state"] == "confirmed"
+    switch.arm("u", vlans="50", limit_s=0.3)
+    wait_for(lambda: not switch.marker().exists())
+    assert switch.ask("confirm", token="u", port="up0")["state"] == "undone"
+    assert switch.columns() == AFTER
+
+
+def guard_of(switch: Switch) -> int:
+    """Return the process that would undo the change, found by the environment it inherited."""
+    mark = f"HOTSITE_RUN={switch.environment['HOTSITE_RUN']}".encode()
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit():
+            try:
+                found = mark in (process / "environ").read_bytes().split(b"\0")
+                argv = (process / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if found and str(PROGRAM).encode() in argv:
+                return int(process.name)
+    raise AssertionError("there is no guard")
+
+
+def test_the_guard_has_a_session_of_its_own_and_shrugs_a_hang_up_off(switch: Switch) -> None:
+    switch.arm(limit_s=1.0)
+    guard = guard_of(switch)
+    assert os.getsid(guard) not in (os.getsid(0), 0)
+    for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
+        os.kill(guard, number)
+    wait_for(lambda: not switch.marker().exists())
+    assert switch.columns() == BEFORE
+
+
+def test_where_even_the_guard_was_killed_the_next_change_begins_from_what_was(
+        switch: Switch) -> None:
+    switch.arm(limit_s=30.0)
+    os.kill(guard_of(switch), signal.SIGKILL)
+    marker = json.loads(switch.marker().read_text())
+    marker["until_s"] = time.monotonic() - 60
+    switch.marker().write_text(json.dumps(marker))
+    assert switch.arm("u", vlans="50")["state"] == "armed"
+    assert json.loads(switch.marker().read_text())["columns"] == {
+        "tag": "7", "trunks": "[]", "vlan_mode": "[]"}
+    switch.ask("confirm", token="u", port="up0")
+
+
+def test_without_a_new_connection_the_outcome_is_unknown_and_says_when_it_ends(
+        switch: Switch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commit_confirm, "LIMIT_S", 1.0)
+    monkeypatch.setattr(commit_confirm, "RESERVE_S", 0.9)
+    line = Line(switch.environment)
+    line.new_connections = False
+    with pytest.raises(OutcomeUnknown, match=r"h undoes it by itself at \d\d:\d\d:\d\d$"):
+        apply(line, trunk(30, 40))
+    wait_for(lambda: not switch.marker().exists())
+    assert switch.columns() == BEFORE
+
+
+def test_a_new_uplink_is_unplugged_again_unless_confirmed(switch: Switch) -> None:
+    assert switch.arm(port="up1", limit_s=0.5)["state"] == "armed"
+    assert "up1" in switch.run("ovs-vsctl", "list-ports", "br0")
+    wait_for(lambda: not switch.marker("up1").exists())
+    assert "up1" not in switch.run("ovs-vsctl", "list-ports", "br0")
+
+
+def test_an_uplink_is_plugged_in_as_a_trunk(switch: Switch) -> None:
+    apply(Line(switch.environment), AddUplink(
+        target="Host/h", node="h", reason="r", bridge="br0", port="up1", vlans=(200, 30)))
+    assert switch.columns("up1") == ["[]", "[30, 200]", "trunk"]
+
+
+def test_a_port_of_another_bridge_is_left_there(switch: Switch) -> None:
+    switch.run("ovs-vsctl", "add-br", "br1", "--", "add-port", "br1", "up1")
+    with pytest.raises(Refused, match="up1 is in bridge br1; it is as it was"):
+        apply(Line(switch.environment), trunk(30, port="up1"))
+
+
+def test_a_bridge_is_created_once_and_its_spanning_tree_follows(switch: Switch) -> None:
+    line = Line(switch.environment)
+    create = CreateBridge(target="Host/h", node="h", reason="r", bridge="br9", rstp=True)
+    assert apply(line, create).startswith("created bridge br9 on h")
+    assert apply(line, create) == "h has bridge br9; its spanning tree is on"
+    assert switch.run("ovs-vsctl", "get", "Bridge", "br9", "rstp_enable") == "true"
+
+
+def test_a_switch_that_does_not_run_is_tried_again(switch: Switch) -> None:
+    for daemon in reversed(switch.daemons):
+        daemon.kill()
+        daemon.wait()
+    (switch.folder / "db.sock").unlink()
+    with pytest.raises(Unavailable, match="does not run"):
+        apply(Line(switch.environment), trunk(30))

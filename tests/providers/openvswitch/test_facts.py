@@ -1,0 +1,52 @@
+"""What Open vSwitch said in the lab, read."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from controller.model.facts import BridgeFacts, PortFacts
+from controller.providers.openvswitch.facts import parse_bridges
+
+RECORDED = Path(__file__).parents[2] / "transcripts/openvswitch"
+
+
+def bridge(name: str) -> BridgeFacts:
+    return parse_bridges(json.loads((RECORDED / f"{name}.json").read_text())["bridges"])["br0"]
+
+
+def test_a_guests_port_has_its_tag_and_its_owner() -> None:
+    assert bridge("host").ports["vnet10"] == PortFacts(
+        "vnet10", tag=301, trunks=(), vlan_mode=None, link_up=True,
+        attached_mac="52:54:00:0a:0a:01")
+
+
+def test_an_uplink_that_lets_everything_pass_has_no_tag_and_no_trunks() -> None:
+    assert bridge("host").ports["up0"] == PortFacts(
+        "up0", tag=None, trunks=(), vlan_mode=None, link_up=True)
+
+
+def test_a_switch_tells_the_role_of_each_trunk() -> None:
+    switch = bridge("switch")
+    assert switch.rstp_enabled
+    assert (switch.ports["tr0"].rstp_role, switch.ports["tr1"].rstp_role) == ("Root", "Alternate")
+
+
+@pytest.mark.parametrize(("cell", "trunks"), [
+    (["set", []], ()), (40, (40,)), (["set", [40, 30, 200]], (30, 40, 200)), (0, (0,)),
+])
+def test_trunks_are_a_sorted_tuple_however_they_are_written(
+        cell: object, trunks: tuple[int, ...]) -> None:
+    tables = json.loads(json.loads((RECORDED / "host.json").read_text())["bridges"])
+    column = tables["Port"]["headings"].index("trunks")
+    name = tables["Port"]["headings"].index("name")
+    for row in tables["Port"]["data"]:
+        if row[name] == "up0":
+            row[column] = cell
+    assert parse_bridges(json.dumps(tables))["br0"].ports["up0"].trunks == trunks
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"Bridge": {"data": [[1]], "headings": []}}'])
+def test_half_an_answer_is_no_answer(text: str) -> None:
+    with pytest.raises(ValueError, match=r"not understood|longer"):
+        parse_bridges(text)
