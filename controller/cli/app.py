@@ -20,6 +20,7 @@ VERBS: Final = {
     "resume": "End a pause.",
     "approve": "Let the loop do one action it may not do alone.",
     "schema": "Write the JSON schemas of the specs.",
+    "demo": "Watch faults strike a simulated estate, and the loop heal it.",
 }
 USAGE_ERROR: Final = next(base for base in typer.BadParameter.__mro__
                           if base.__name__ == "ClickException" and issubclass(base, Exception))

@@ -69,7 +69,7 @@ ACTS = (
     Act("all of a site falls silent", ("site milan cut",), ("site milan join",), 60.0,
         lesson="nothing done about any of its VMs"),
     Act("two hosts of one site fall silent, and a VM dies there",
-        ("hang 33mil-esx5", "hang 33mil-esx6", "kill any 33par-crm"),
+        ("hang 33mil-esx5", "hang 33mil-esx6", "wait 20", "kill any 33par-crm"),
         ("wake 33mil-esx5", "wake 33mil-esx6"), 60.0, lesson="storm gate: suspect our own line"),
     Act("two copies of one VM run", ("second-copy 33par-odb 33mil-esx6",),
         ("shutoff 33mil-esx6 33par-odb", "undefine 33mil-esx6 33par-odb"), 30.0,

@@ -21,6 +21,7 @@ LIMIT_S: Final = 600.0
 QUIET_S: Final = 1.0
 """How long all must be well before an act counts as healed."""
 BETWEEN_S: Final = 5.0
+GLANCE_S: Final = 0.1
 NOTICED: Final = frozenset({EventKind.OBSERVED, EventKind.PLAN, EventKind.CONDITION,
                             EventKind.REFUSED, EventKind.OUTCOME})
 Edit = Callable[[Desired], Desired]
@@ -90,18 +91,26 @@ class Rehearsal:
         """
         scene = Scene(act, self.now_s())
         self.scenes.append(scene)
+        before = self._conditions()
         self._say("act", act.title)
         for line in act.faults:
-            self._say("fault", self.estate.command(line))
+            await self._strike(line)
         if act.edit is not None:
             await self._commit(act.edit)
-        if act.mends:
-            await asyncio.sleep(act.mend_after_s)
+        while act.mends and self.now_s() < scene.began_s + act.mend_after_s:
+            await self._glance(scene, before)
         for line in act.mends:
             self._say("mended", self.estate.command(line))
-        await self._until_well(scene)
+        await self._until_well(scene, before)
         self._say("healed" if scene.healed else "failed", act.title)
         await asyncio.sleep(BETWEEN_S)
+
+    async def _strike(self, line: str) -> None:
+        """Do one line of an act: a fault, or `wait SECONDS`."""
+        if line.startswith("wait "):
+            await asyncio.sleep(float(line.removeprefix("wait ")))
+        else:
+            self._say("fault", self.estate.command(line))
 
     async def _commit(self, edit: Edit) -> None:
         """Put edited specs in force, as a new revision."""
@@ -109,7 +118,19 @@ class Rehearsal:
         self.desired = replace(edit(self.desired), revision=f"rehearsal-{number}")
         await self.loop.set_desired(self.desired)
 
-    async def _until_well(self, scene: Scene) -> None:
+    async def _glance(self, scene: Scene, before: frozenset[tuple[str, str, str, str]]) -> None:
+        """Let a moment pass; a condition that has another reason now counts as noticed."""
+        await asyncio.sleep(GLANCE_S)
+        if scene.noticed_s is None and self._conditions() - before:
+            scene.noticed_s = self.now_s()
+
+    def _conditions(self) -> frozenset[tuple[str, str, str, str]]:
+        """Return what the last plan says of every object."""
+        conditions = self.loop.plan.conditions if self.loop.plan is not None else ()
+        return frozenset((c.target, str(c.type), str(c.status), c.reason) for c in conditions)
+
+    async def _until_well(self, scene: Scene,
+                          before: frozenset[tuple[str, str, str, str]]) -> None:
         """Wait until the loop has noticed, and has had nothing left to do for a while."""
         deadline_s, well_since_s = self.now_s() + LIMIT_S, None
         while self.now_s() < deadline_s:
@@ -118,7 +139,7 @@ class Rehearsal:
             if well_since_s is not None and self.now_s() - well_since_s >= QUIET_S:
                 scene.healed_s = well_since_s
                 return
-            await asyncio.sleep(0.1)
+            await self._glance(scene, before)
 
     def is_well(self) -> bool:
         """Return whether every node answers and nothing is left to do."""
