@@ -25,7 +25,7 @@ LOADED_AS_DATA = {"remote"}
 TOP = {"__init__", "__main__", "errors"}
 ONLY_USER = {"tenacity": "transport/retry.py", "asyncssh": "transport/ssh.py",
              "opentelemetry": "telemetry/", "prometheus_client": "telemetry/",
-             "watchfiles": "source/", "yaml12": "source/", "sqlite3": "store/",
+             "watchfiles": "source/", "ryaml": "source/", "yaml": "source/", "sqlite3": "store/",
              "typer": "cli/", "rich": "cli/"}
 
 ROOT = Path(__file__).parent.parent / "controller"

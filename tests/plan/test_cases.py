@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from yaml12 import parse_yaml
+from ryaml import loads as parse_yaml
 
 from controller.model.desired import Desired
 from controller.model.facts import Known, Observed, PortFacts

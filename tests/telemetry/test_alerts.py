@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from yaml12 import parse_yaml
+from ryaml import loads as parse_yaml
 
 from controller.model.condition import ConditionType, Status
 from controller.store.journal import Outcome
