@@ -10,7 +10,7 @@ that read or write it hold its lock.
     commit_confirm.py confirm {"token", "port"}
 
 One line of JSON comes back: {"state": "armed" | "same" | "busy" | "confirmed" | "undone" |
-"refused", "undone_at": "HH:MM:SS", "sentence"}.
+"refused" | "unsure", "undone_at": "HH:MM:SS", "sentence"}.
 """
 
 from __future__ import annotations
@@ -32,10 +32,20 @@ class Refusal(Exception):
     """Nothing was changed, for the reason it says."""
 
 
+class Unsure(Exception):
+    """Something may have been changed: why, and when the guard undoes it."""
+
+
 def ovs(*words: str) -> str:
     """Return what ovs-vsctl prints."""
-    done = subprocess.run(["ovs-vsctl", "--timeout=10", *words], capture_output=True, text=True,
-                          stdin=subprocess.DEVNULL, env={**os.environ, "LC_ALL": "C"}, check=False)
+    try:
+        done = subprocess.run(
+            ["ovs-vsctl", "--timeout=10", *words], capture_output=True, text=True, check=False,
+            stdin=subprocess.DEVNULL, env={**os.environ, "LC_ALL": "C"})
+    except OSError as error:
+        raise Refusal("ovs-vsctl cannot be run: %s" % error.strerror) from None
+    if done.returncode == -signal.SIGALRM:
+        raise Refusal("the switch did not take it up within 10 s")
     if done.returncode != 0:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
         raise Refusal(lines[-1] if lines else "ovs-vsctl gave no reason")
@@ -167,6 +177,14 @@ def refuse_missing_device(port: str) -> None:
         raise Refusal(wrong.strip('"'))
 
 
+def undo_at_once(marker: dict[str, Any], why: str) -> None:
+    """Undo a change that failed on its way; where even that fails, the guard goes on trying."""
+    try:
+        restore(marker)
+    except Refusal:
+        raise Unsure(why, marker["undone_at"]) from None
+
+
 def apply(question: dict[str, Any]) -> dict[str, str]:
     """Change a port and leave a guard that undoes it."""
     port, bridge = question["port"], question["bridge"]
@@ -194,8 +212,8 @@ def apply(question: dict[str, Any]) -> dict[str, str]:
         ovs("--may-exist", "add-port", bridge, port,
             "--", "set", "Port", port, *settings(question["columns"]))
         refuse_missing_device(port)
-    except Refusal:
-        restore(marker)
+    except Refusal as refusal:
+        undo_at_once(marker, str(refusal))
         raise
     return {"state": "armed", "undone_at": marker["undone_at"]}
 
@@ -224,6 +242,8 @@ def main() -> None:
         answer = {"apply": apply, "confirm": confirm}[verb](question)
     except Refusal as refusal:
         answer = {"state": "refused", "undone_at": "", "sentence": str(refusal)}
+    except Unsure as unsure:
+        answer = {"state": "unsure", "undone_at": unsure.args[1], "sentence": unsure.args[0]}
     print(json.dumps(answer))
 
 

@@ -66,6 +66,9 @@ async def change_port(node: Node, bridge: str, port: str, columns: Mapping[str, 
         case "busy":
             raise Unavailable(f"{failed}: an earlier change of it is not confirmed, and is undone"
                               f" at {answer['undone_at']}; it is tried again then")
+        case "unsure":
+            raise OutcomeUnknown(f"{failed} for certain: {answer['sentence']};"
+                                 f" {node.name} undoes it by itself at {answer['undone_at']}")
     if any(words in answer["sentence"] for words in NOT_RUNNING):
         raise Unavailable(f"{failed}: Open vSwitch does not run there ({answer['sentence']})")
     raise Refused(f"{failed}: {answer['sentence']}; it is as it was")

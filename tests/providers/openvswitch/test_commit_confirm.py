@@ -186,7 +186,7 @@ def guard_of(switch: Switch) -> int:
                 argv = (process / "cmdline").read_bytes().split(b"\0")
             except OSError:
                 continue
-            if found and str(PROGRAM).encode() in argv:
+            if found and b"apply" in argv:
                 return int(process.name)
     raise AssertionError("there is no guard")
 
@@ -260,3 +260,15 @@ def test_a_switch_that_does_not_run_is_tried_again(switch: Switch) -> None:
     (switch.folder / "db.sock").unlink()
     with pytest.raises(Unavailable, match="does not run"):
         apply(Line(switch.environment), trunk(30))
+
+
+def test_a_switch_that_hangs_is_not_said_to_be_as_it_was(switch: Switch) -> None:
+    os.kill(switch.daemons[1].pid, signal.SIGSTOP)
+    impatient = switch.folder / "bin/ovs-vsctl"
+    impatient.write_text('#!/bin/sh\nshift\nexec /usr/bin/ovs-vsctl --timeout=1 "$@"\n')
+    impatient.chmod(0o700)
+    with pytest.raises(OutcomeUnknown, match="did not take it up"):
+        apply(Line(switch.environment), trunk(30))
+    assert switch.marker().exists()  # the guard stands and goes on trying
+    os.kill(guard_of(switch), signal.SIGKILL)
+    os.kill(switch.daemons[1].pid, signal.SIGCONT)
