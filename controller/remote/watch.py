@@ -23,7 +23,10 @@ SOURCES = (
 CALM_S = 0.05           # so much silence after one `changed` before the next
 AGAIN_S = (1.0, 30.0)   # before a source that ended is started again: at first, at most
 STEADY_S = 5.0          # a source that lived so long had begun to work
-BORING = (b"'rtc-change'", b"'balloon-change'")
+GLANCE_S = 0.5          # between two looks at the folders below
+FOLDERS = ("/etc/libvirt/qemu", "/etc/libvirt/storage")
+"""libvirt says nothing when a definition is changed for the next boot; its folder shows it."""
+BORING = (b"'rtc-change'",)
 
 
 def start(argv: tuple) -> "subprocess.Popen | None":
@@ -47,6 +50,11 @@ def is_news(data: bytes) -> bool:
                for line in data.splitlines())
 
 
+def changes_of(folders: tuple) -> list:
+    """Return when each folder last changed; None for one that is not there."""
+    return [os.stat(folder).st_mtime_ns if os.path.isdir(folder) else None for folder in folders]
+
+
 class Watch:
     """The sources that run, those that wait to run again, and what is still to be said."""
 
@@ -56,6 +64,8 @@ class Watch:
         self.due = {argv: 0.0 for argv in SOURCES}      # argv -> when it is to be started
         self.pause = {}                                 # argv -> how long it last waited
         self.say_at = 0.0                               # when to speak; at once: the line is up
+        self.glance_at = 0.0
+        self.seen = changes_of(FOLDERS)
         self.calm_until = 0.0
 
     def begin_due(self, now: float) -> None:
@@ -73,10 +83,18 @@ class Watch:
             sys.stdout.flush()
             self.say_at, self.calm_until = None, now + CALM_S
 
-    def patience(self, now: float) -> "float | None":
+    def glance(self, now: float) -> None:
+        """Look whether a definition was written."""
+        if self.glance_at <= now:
+            self.glance_at, seen = now + GLANCE_S, changes_of(FOLDERS)
+            if seen != self.seen and self.say_at is None:
+                self.say_at = max(now, self.calm_until)
+            self.seen = seen
+
+    def patience(self, now: float) -> float:
         """Return how long nothing but news can matter."""
-        times = [*self.due.values(), *([] if self.say_at is None else [self.say_at])]
-        return max(0.0, min(times) - now) if times else None
+        times = [self.glance_at, *self.due.values(), *([] if self.say_at is None else [self.say_at])]
+        return max(0.0, min(times) - now)
 
     def hear(self, key: selectors.SelectorKey, now: float) -> None:
         """Take what a source said; one that ended is news too: its daemon may have died."""
@@ -98,6 +116,7 @@ class Watch:
         while True:
             now = time.monotonic()
             self.begin_due(now)
+            self.glance(now)
             self.speak(now)
             for key, _ in self.picker.select(self.patience(now)):
                 if key.data is not None:
