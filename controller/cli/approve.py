@@ -65,7 +65,7 @@ def plans_it(picture: "Picture", action_id: str) -> str:
     if not any(step["id"] == action_id for step in picture.steps):
         waiting = [step["id"] for step in picture.steps
                    if step["ruling"]["verdict"] == "needs approval"]
-        known = f"these need approval: {', '.join(waiting)}" if waiting else "nothing needs approval"
+        known = f"these need approval: {', '.join(waiting)}" if waiting else "nothing needs it"
         complain(f"the loop does not plan {action_id}; {known}")
         raise typer.Exit(1)
     return str(picture.heartbeat["revision"])

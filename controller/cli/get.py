@@ -53,19 +53,22 @@ def command(
 def show(found: list[dict[str, Any]]) -> None:
     """Print rows as a table."""
     from controller.cli.paint import Painter, console, table  # noqa: PLC0415
-    from controller.model.units import render_duration, render_size  # noqa: PLC0415
-
-    def cell(key: str, value: Any) -> str:
-        if value is None:
-            return "?"
-        if key.endswith("_bytes"):
-            return render_size(value)
-        return render_duration(value) if key == "age_s" else str(value)
 
     heads = tuple(key.removesuffix("_bytes").removesuffix("_s") for key in found[0])
     cells = [tuple(cell(key, value) for key, value in row.items()) for row in found]
     styles = tuple("magenta" if row["seen"] != "now" else "" for row in found)
     table(Painter(console()), [heads, *cells], styles)
+
+
+def cell(key: str, value: Any) -> str:
+    """Return one value as people read it; what was never seen is a question mark."""
+    from controller.model.units import render_duration, render_size  # noqa: PLC0415
+
+    if value is None:
+        return "?"
+    if key.endswith("_bytes"):
+        return render_size(value)
+    return render_duration(value) if key == "age_s" else str(value)
 
 
 def rows(picture: "Picture", kind: str) -> list[dict[str, Any]]:

@@ -64,7 +64,7 @@ class Painter:
 
     def _step(self, step: Step) -> None:
         action, ruling = step.action, step.ruling
-        allowed = ruling.verdict is Verdict.ALLOWED
+        allowed = ruling.verdict is Verdict.ALLOWED or ruling.rule == "in-flight"
         head = Text("    ")
         head.append(f"{action.symbol} ", COLOURS.get(action.symbol, ""))
         head.append(name_of(step).ljust(24) + " ", "" if allowed else "dim")

@@ -92,13 +92,16 @@ def show(plan: "Plan", desired: "Desired", path: str, *, out: Path | None, as_js
         return status.value
     painter = Painter(console())
     painter.plan(plan, desired)
+    if what_if:
+        painter.line(f"{counted(plan) or 'No change'}. This is a what-if: nothing was done, and"
+                     " nothing was lost.", "bold")
+        return status.value
     if not plan.steps and not any(remark.unknown for remark in plan.remarks):
         painter.line(f"No change: the estate is as revision {plan.revision} says.", "green")
         return status.value
     if not plan.steps:
         painter.line(f"No change that can be seen; {counted(plan)}.", "magenta")
         return status.value
-    way = ("This is a what-if." if what_if
-           else f"Run `hotsite apply {out or path}` to do it.")
-    painter.line(f"{counted(plan)}. Nothing was done. {way}", "bold")
+    painter.line(f"{counted(plan)}. Nothing was done. Run `hotsite apply {out or path}` to do it.",
+                 "bold")
     return status.value

@@ -8,6 +8,7 @@ from controller.errors import SpecError
 from controller.model.facts import Observed
 from controller.plan.plan import Plan
 from controller.plan.saved import SavedPlan, plan_from_json, plan_to_json
+from controller.reconcile.manager import lasting
 
 
 def write_plan_file(path: Path, plan: Plan, observed: Observed, source: str) -> None:
@@ -16,7 +17,7 @@ def write_plan_file(path: Path, plan: Plan, observed: Observed, source: str) -> 
     Errors: SpecError when the file cannot be written.
     """
     value = json.loads(plan_to_json(plan, observed))
-    value["source"] = source if "://" in source else str(Path(source).resolve())
+    value["source"] = lasting(source)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:

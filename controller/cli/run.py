@@ -45,10 +45,12 @@ async def keep(manager: "Manager", source: str, metrics: str | None, *, as_json:
     from controller.cli.log import describe_event, event_json  # noqa: PLC0415
 
     def log(event: "Event") -> None:
+        """Write one line."""
         sys.stdout.write((event_json(event) if as_json else describe_event(event)) + "\n")
         sys.stdout.flush()
 
     def started(loop: "Loop") -> None:
+        """Let signals end the loop."""
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, loop.stop)
 

@@ -7,7 +7,6 @@ Rule 2: a plan is acted on only while it is the plan for what is known right now
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
-from contextlib import suppress
 from functools import partial
 from random import Random
 from typing import Any, Final
@@ -21,11 +20,14 @@ from controller.reconcile.apply import Applier
 from controller.reconcile.circumstances import Circumstances
 from controller.reconcile.decider import Decider, is_converged
 from controller.reconcile.event import Event, EventKind
+from controller.reconcile.keeper import Keeper
+from controller.reconcile.measure import measure
 from controller.reconcile.news import News
 from controller.reconcile.observers import Observers
 from controller.reconcile.recovery import Recovery
 from controller.reconcile.remembered import load_seen, save_seen
 from controller.reconcile.status import status_of
+from controller.reconcile.tasks import cancel, is_set_within
 from controller.reconcile.view import View
 from controller.reconcile.work import Work
 from controller.store.store import Store
@@ -42,6 +44,7 @@ GLANCE_S: Final = 0.5
 """How often the store is asked whether another process wrote to it."""
 JOURNAL_RETRY_S: Final = 3.0
 DRAIN_S: Final = 20.0
+FAULT_EVERY_S: Final = 60.0
 HANDS: Final = 64
 
 logger = logging.getLogger("hotsite")
@@ -58,6 +61,7 @@ class Loop:
         self._telemetry = telemetry
         self._listeners: list[Callable[[Event], None]] = []
         self._news = News(clock)
+        self._keeper = Keeper(store, clock, self._tell)
         self._view = View(clock)
         self._circumstances = Circumstances(store, clock)
         self._observers = Observers(provider, self._view, clock, Random(seed), self._heard,
@@ -72,6 +76,7 @@ class Loop:
         self._eyes: dict[str, asyncio.Task[None]] = {}
         self._hands: set[asyncio.Task[None]] = set()
         self._stirred = asyncio.Event()
+        self._faults: dict[str, float] = {}
         self._decided: list[asyncio.Future[None]] = []
         self._stop = asyncio.Event()
         self._stop_now = asyncio.Event()
@@ -79,13 +84,17 @@ class Loop:
         self._running = False
         self.plan: Plan | None = None
         self.started_at = 0.0
-        self.journal_fault: str | None = None
         self.source: dict[str, Any] = {}
 
     @property
     def observed(self) -> Observed:
         """Return what is known of every node."""
         return self._view.observed
+
+    @property
+    def journal_fault(self) -> str | None:
+        """Return why the journal cannot be written; None while it can."""
+        return self._keeper.fault
 
     @property
     def desired(self) -> Desired | None:
@@ -117,25 +126,27 @@ class Loop:
         self.source = {"good": good, "sentence": sentence, "at": self._clock(), **more}
         self._tell(Event(EventKind.SOURCE, "Source/specs", "", sentence, self._clock(),
                          "" if good else "!"))
-        self._with_journal(partial(self._store.note, EventKind.SOURCE, "Source/specs", sentence,
+        self._keeper.attempt(partial(self._store.note, EventKind.SOURCE, "Source/specs", sentence,
                                    self._clock()))
         self._write_status()
 
     async def run(self) -> None:
         """Run until `stop`."""
         self.started_at, self._running = self._clock(), True
-        self._with_journal(self._take_over)
+        self._keeper.attempt(self._take_over)
         chores = [asyncio.create_task(self.forever(name, body)) for name, body in (
             ("watching events", self._observers.listen), ("planning", self._decide_again),
             ("handing out work", self._hand_out), ("writing status", self._beat),
-            ("reading the journal", self._glance))]
+            ("reading the journal", self._glance),
+            ("measuring", partial(measure, self._telemetry, self._view, self._clock,
+                                  lambda: self.plan.conditions if self.plan else ())))]
         try:
             self._open_eyes()
             await self._stop.wait()
             await self._drain()
         finally:
             self._running = False
-            await _cancel(*chores, *self._eyes.values(), *self._hands)
+            await cancel(*chores, *self._eyes.values(), *self._hands)
             self._eyes.clear()
             self._write_status()
 
@@ -162,9 +173,10 @@ class Loop:
             return
         fact = self._view.fact(node)
         if news:
-            self._tell_all(self._news.of_node(node, fact))
+            for event in self._news.of_node(node, fact):
+                self._tell(event)
             if isinstance(fact, Known):
-                self._with_journal(partial(save_seen, self._store, node, fact))
+                self._keeper.attempt(partial(save_seen, self._store, node, fact))
         if news or self.plan is None or self._waits_for_facts():
             self._decider.stir()
             self._stirred.set()
@@ -194,10 +206,7 @@ class Loop:
 
     async def _until_stirred(self) -> None:
         """Return when something changed, or when time alone may change a decision."""
-        try:
-            async with asyncio.timeout(self._next_edge_s()):
-                await self._stirred.wait()
-        except TimeoutError:
+        if not await is_set_within(self._stirred, self._next_edge_s()):
             self._decider.stir()
 
     def _next_edge_s(self) -> float | None:
@@ -232,7 +241,7 @@ class Loop:
         else:
             if plan is not self.plan:
                 self.plan = plan
-                self._with_journal(partial(self._digest, plan))
+                self._keeper.attempt(partial(self._digest, plan))
                 self._work.enqueue(plan)
         self._decided_s = self._now_s()
         self._took_s = self._decided_s - begun_s
@@ -276,7 +285,7 @@ class Loop:
 
     def _may_act(self) -> bool:
         """Return whether anything may be begun."""
-        return self.journal_fault is None and not self._stop.is_set()
+        return self._keeper.fault is None and not self._stop.is_set()
 
     async def _hand_out(self) -> None:
         """Give every target that is ready to a worker of its own."""
@@ -289,9 +298,7 @@ class Loop:
                 task = asyncio.create_task(self._advance(target))
                 self._hands.add(task)
                 task.add_done_callback(self._put_down)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._work.pause_s()):
-                    await self._work.offered.wait()
+            await is_set_within(self._work.offered, self._work.pause_s())
 
     def _put_down(self, task: asyncio.Task[None]) -> None:
         """Forget a worker that has ended."""
@@ -304,7 +311,7 @@ class Loop:
             await self._work.advance(target)
         except JournalUnavailable as error:
             self._work.park(target, str(error))
-            self._journal_failed(error)
+            self._keeper.failed(error)
         except ActionError as error:
             self._work.retry(target, str(error))
         except Exception as error:
@@ -318,31 +325,27 @@ class Loop:
         while self._hands and not leave.done() and self._now_s() < limit_s:
             await asyncio.wait({leave, *self._hands}, timeout=limit_s - self._now_s(),
                                return_when=asyncio.FIRST_COMPLETED)
-        await _cancel(leave)
+        await cancel(leave)
 
     # --- keeping house
 
     async def _glance(self) -> None:
         """Notice what other processes write, and when a journal that failed works again."""
         while True:
-            await asyncio.sleep(GLANCE_S if self.journal_fault is None else JOURNAL_RETRY_S)
-            self._with_journal(self._try_journal if self.journal_fault else self._glance_once)
+            if self._keeper.fault is None:
+                await asyncio.sleep(GLANCE_S)
+                if self._keeper.changed():
+                    self._keeper.attempt(self._circumstances.read)
+                    self._free_all()
+            else:
+                await asyncio.sleep(JOURNAL_RETRY_S)
+                if self._keeper.try_again(self._catch_up):
+                    self._free_all()
 
-    def _glance_once(self) -> None:
-        """Take in pauses, approvals and words to go on."""
-        if self._store.changed():
-            self._circumstances.read()
-            self._free_all()
-
-    def _try_journal(self) -> None:
-        """Go on acting if the journal can be written again."""
-        sentence = "the journal can be written again; work goes on"
-        self._store.note(EventKind.JOURNAL, "Store/journal", sentence, self._clock())
+    def _catch_up(self) -> None:
+        """Write and read what could not be while the journal failed."""
         self._applier.write_late()
         self._circumstances.read()
-        self.journal_fault = None
-        self._tell(Event(EventKind.JOURNAL, "Store/journal", "", sentence, self._clock()))
-        self._free_all()
 
     async def _beat(self) -> None:
         """Say that the loop is alive."""
@@ -352,8 +355,8 @@ class Loop:
 
     def _write_status(self) -> None:
         """Write how the loop is, for those who ask from outside."""
-        if self.journal_fault is None and self.desired is not None:
-            self._with_journal(lambda: self._store.save_status(status_of(
+        if self._keeper.fault is None and self.desired is not None:
+            self._keeper.attempt(lambda: self._store.save_status(status_of(
                 self, self._view, self._applier.in_flight, self._work.waits(), self._clock())))
 
     def _free_all(self) -> None:
@@ -361,20 +364,6 @@ class Loop:
         self._work.free_all()
         self._decider.stir()
         self._stirred.set()
-
-    def _with_journal(self, write: Callable[[], object]) -> None:
-        """Do something that writes; when that is impossible, nothing is done until it is."""
-        try:
-            write()
-        except JournalUnavailable as error:
-            self._journal_failed(error)
-
-    def _journal_failed(self, error: JournalUnavailable) -> None:
-        """Stop acting until the journal can be written."""
-        if self.journal_fault is None:
-            self.journal_fault = str(error)
-            self._tell(Event(EventKind.JOURNAL, "Store/journal", "", str(error), self._clock(),
-                             "!"))
 
     async def forever(self, name: str, body: Callable[[], Awaitable[None]]) -> None:
         """Run `body` again and again; whatever it raises is told, and ends nothing."""
@@ -386,14 +375,13 @@ class Loop:
             await asyncio.sleep(1.0)
 
     def _fault(self, name: str, error: Exception) -> None:
-        """Tell of something that should never happen."""
+        """Tell of something that should never happen; the same again is told once a minute."""
+        text = f"{name} failed: {type(error).__name__}: {error}; everything else goes on"
+        if self._now_s() - self._faults.get(text, -FAULT_EVERY_S) < FAULT_EVERY_S:
+            return
+        self._faults[text] = self._now_s()
         logger.error("%s failed: %s", name, error, exc_info=error)
-        self._tell(Event(EventKind.FAULT, name, "", f"{name} failed: {type(error).__name__}:"
-                         f" {error}; everything else goes on", self._clock(), "!"))
-
-    def _tell_all(self, events: Iterable[Event]) -> None:
-        for event in events:
-            self._tell(event)
+        self._tell(Event(EventKind.FAULT, name, "", text, self._clock(), "!"))
 
     def _tell(self, event: Event) -> None:
         """Give an event to those who listen; one that cannot take it disturbs nobody."""
@@ -407,9 +395,3 @@ class Loop:
     def _now_s() -> float:
         return asyncio.get_running_loop().time()
 
-
-async def _cancel(*tasks: asyncio.Task[Any]) -> None:
-    """Cancel `tasks` and wait until they are gone."""
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

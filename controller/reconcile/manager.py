@@ -111,9 +111,14 @@ class Manager:
             loop.add_listener(listen)
             started(loop)
             try:
-                await supervise(loop, source, desired, text)
+                await supervise(loop, source, desired, lasting(text))
             finally:
                 await provider.close()
         finally:
             store.close()
             telemetry.close()
+
+
+def lasting(text: str) -> str:
+    """Return a source's name that means the same from any working folder."""
+    return text if "://" in text else str(Path(text).resolve())

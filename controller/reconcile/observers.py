@@ -13,6 +13,7 @@ from typing import Final
 from controller.model.facts import Fact, Known, NodeFacts, Unknown
 from controller.model.units import render_duration
 from controller.providers.base import Provider
+from controller.reconcile.tasks import is_set_within
 from controller.reconcile.view import View
 from controller.telemetry import OFF, Telemetry
 
@@ -76,7 +77,7 @@ class Observers:
                 with self._answering(node):
                     await self._look_once(node)
                 pause_s = self.poll_s * (1.0 + JITTER * (2.0 * self._dice.random() - 1.0))
-                await _either(hurry, pause_s)
+                await is_set_within(hurry, pause_s)
         finally:
             self._hurry.pop(node, None)
             self._release(self._waiting.pop(node, []))
@@ -130,12 +131,3 @@ async def observe(provider: Provider, node: str, clock: Callable[[], float],
             return await provider.observe(node)
     except TimeoutError:
         return Unknown(f"{node} did not answer within {render_duration(patience_s)}", clock())
-
-
-async def _either(event: asyncio.Event, pause_s: float) -> None:
-    """Return when `event` is set or `pause_s` have passed."""
-    try:
-        async with asyncio.timeout(pause_s):
-            await event.wait()
-    except TimeoutError:
-        return

@@ -21,8 +21,12 @@ class Running(Protocol):
 
     started_at: float
     source: dict[str, Any]
-    journal_fault: str | None
     plan: Plan | None
+
+    @property
+    def journal_fault(self) -> str | None:
+        """Return why the journal cannot be written; None while it can."""
+        ...
 
     @property
     def desired(self) -> Desired | None:

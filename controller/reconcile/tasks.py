@@ -1,0 +1,21 @@
+"""Two small things about tasks that asyncio leaves to its users."""
+
+import asyncio
+from typing import Any
+
+
+async def cancel(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel `tasks` and wait until they are gone."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def is_set_within(event: asyncio.Event, pause_s: float | None) -> bool:
+    """Wait until `event` is set, for `pause_s` at most, and return whether it is."""
+    try:
+        async with asyncio.timeout(pause_s):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
