@@ -1,0 +1,56 @@
+"""How long a plan takes on a large estate, without a change and with many, and what memory it takes.
+
+Each sample is a process of its own: the memory is that of a controller that holds specs, facts
+and a plan, and nothing else.
+"""
+
+import json
+import subprocess
+import sys
+
+from tests.bench.figure import Figure
+
+SIZES = {10_000: (500, 1, 5), 100_000: (5_000, 12, 1)}
+"""Machines: hosts, how many times the limits of the first, samples."""
+LIMITS = {"no change": 0.5, "1,000 changes": 1.0, "resident": 300.0}
+PROBE = """
+import json, sys, time
+from tests.bench.converged import converged, with_changes
+from controller.plan.compute import compute
+from controller.plan.policy import Policy
+desired, observed, now_s = converged(int(sys.argv[1]), int(sys.argv[2]))
+policy = Policy(applied_revision=desired.revision)
+compute(desired, observed, policy, now_s)
+began = time.perf_counter()
+quiet = compute(desired, observed, policy, now_s)
+quiet_s = time.perf_counter() - began
+assert not quiet.steps, quiet.steps[:3]
+changed = with_changes(observed, 1000)
+began = time.perf_counter()
+busy = compute(desired, changed, policy, now_s)
+busy_s = time.perf_counter() - began
+assert len(busy.steps) >= 1000, len(busy.steps)
+status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+print(json.dumps({"no change": quiet_s, "1,000 changes": busy_s,
+                  "resident": int(status["VmHWM"].split()[0]) / 1024}))
+"""
+
+
+def figures() -> list[Figure]:
+    """Return plan times and the highest resident memory for both sizes."""
+    found = []
+    for machines, (hosts, factor, count) in SIZES.items():
+        samples = [probe(machines, hosts) for _ in range(count)]
+        for what, limit in LIMITS.items():
+            found.append(Figure(
+                f"plan of {machines:,} machines: {what}", "MiB" if what == "resident" else "s",
+                tuple(sample[what] for sample in samples), limit=limit * factor))
+    return found
+
+
+def probe(machines: int, hosts: int) -> dict[str, float]:
+    """Plan twice in a new process and return what it took."""
+    ended = subprocess.run([sys.executable, "-c", PROBE, str(machines), str(hosts)], check=True,
+                           capture_output=True, text=True)
+    found: dict[str, float] = json.loads(ended.stdout)
+    return found
