@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from controller.model.desired import Desired
 from controller.model.facts import Observed
+from controller.plan.actions import MigrateDomain
 from controller.plan.case import Case
 from controller.plan.conditions import conditions_of
 from controller.plan.draft import Draft
@@ -17,7 +18,8 @@ from controller.plan.room import Layout, lay_out, queue_for_room
 from controller.plan.standing import Stand, stand
 from controller.plan.survey import Survey, survey
 from controller.plan.switch import diff_switch
-from controller.plan.virtual_machine import diff_virtual_machine
+from controller.plan.trunk import narrow_last
+from controller.plan.virtual_machine import diff_virtual_machine, is_settled
 
 
 def compute(desired: Desired, observed: Observed, policy: Policy, now_s: float) -> Plan:
@@ -33,11 +35,20 @@ def compute(desired: Desired, observed: Observed, policy: Policy, now_s: float) 
     diff_machines(stands, layout, ground, draft)
     diff_undeclared(ground, draft)
     queue_for_room(layout, ground, draft)
+    narrow_last(draft, vlans_of_machines(ground, draft))
     steps = rule_all(order(draft.items), ground)
     plan = Plan(desired.revision, steps, tidy(draft.remarks),
                 conditions_of(ground, stands, layout, steps, draft.stalls))
     assert_lawful(plan, without(observed, ground.lost))
     return plan
+
+
+def vlans_of_machines(ground: Survey, draft: Draft) -> dict[str, frozenset[int]]:
+    """Return the VLANs of each VM that is to move, by target."""
+    machines = ground.desired.virtual_machines
+    return {item.action.target: frozenset(ground.vlan_of[nic.network]
+                                          for nic in machines[item.action.domain].spec.nics)
+            for item in draft.items if isinstance(item.action, MigrateDomain)}
 
 
 def without(observed: Observed, lost: frozenset[str]) -> Observed:
@@ -52,7 +63,8 @@ def diff_machines(stands: Mapping[str, Stand], layout: Layout, ground: Survey,
     """Note what differs on every VM."""
     machines = ground.desired.virtual_machines
     for name in sorted(machines):
-        if name in layout.settled:
+        if name in layout.settled or is_settled(
+                machines[name], stands[name], layout.goals.get(name), ground):
             continue
         diff_virtual_machine(Case(machines[name], stands[name], layout.goals.get(name),
                                   layout.why.get(name, ""), ground, draft))

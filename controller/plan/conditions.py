@@ -156,13 +156,17 @@ def _ready_nowhere(vm: VirtualMachine, stand: Stand, layout: Layout) -> tuple[St
 
 def suspended_conditions(ground: Survey) -> list[Condition]:
     """Return every scope that is paused now, with by whom, until when and why."""
+    by_hand = {one.target for one in ground.policy.suspensions}
     found = []
-    for target, nodes in every_scope(ground.desired):
-        pause = paused_by(target, nodes, ground)
+    for target, scope in every_scope(ground.desired):
+        if scope.suspend is None and target not in by_hand:
+            continue
+        pause = paused_by(target, (), ground)
         if pause is not None and pause.target == target:
             found.append(Condition(
                 target, ConditionType.SUSPENDED, TRUE, "Suspended",
-                f"by {pause.by} until {render_instant(pause.until_at)}: {pause.why}", ground.desired.revision))
+                f"by {pause.by} until {render_instant(pause.until_at)}: {pause.why}",
+                ground.desired.revision))
     return found
 
 

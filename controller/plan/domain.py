@@ -62,7 +62,13 @@ def domain_wish(vm: VirtualMachine, host: Host, uuid: str | None, survey: Survey
 
 def ownership_of(vm: VirtualMachine, survey: Survey) -> Ownership:
     """Return the mark that the domain of `vm` should carry."""
-    return Ownership(survey.desired.estate.name, vm.spec.deletion.value)
+    return Ownership(survey.estate_name, vm.spec.deletion.value)
+
+
+def is_marked(vm: VirtualMachine, seen: Ownership | None, survey: Survey) -> bool:
+    """Return whether a domain carries the mark that it should."""
+    return (seen is not None and seen.deletion == vm.spec.deletion
+            and seen.estate == survey.estate_name)
 
 
 def is_as_declared(vm: VirtualMachine, seen: DomainConfig, bridge: str, survey: Survey) -> bool:

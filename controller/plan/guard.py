@@ -8,7 +8,7 @@ Rule 2: every refusal is a sentence with its number, and names what clears it.
 from collections.abc import Callable
 from typing import Final
 
-from controller.model.document import RUNGS, Rung
+from controller.model.document import Rung
 from controller.model.facts import Known, Observed
 from controller.model.units import render_duration
 from controller.plan.actions import (
@@ -185,31 +185,35 @@ def assert_lawful(plan: Plan, observed: Observed) -> None:
 
     Errors: AssertionError naming the law, the VM and the host.
     """
-    begun: dict[str, str] = {}
+    begun: dict[str, Action] = {}
     for step in plan.steps:
         action = step.action
-        assert action.rung in RUNGS
         for node in action.nodes:
             assert isinstance(observed.nodes.get(node), Known), (
                 f"unknown is never absent: {action.id} would act on {node}, which does not answer")
         if isinstance(action, StartDomain | DefineDomain | CreateDisk):
-            _one_copy(action, observed, begun)
+            name = action.target.partition("/")[2]
+            other = begun.setdefault(name, action)
+            assert other.node == action.node, (
+                f"never two running copies: {name} would be begun on {other.node} and on"
+                f" {action.node}")
+            if not isinstance(action, CreateDisk):
+                begun[name] = action
+    _assert_one_copy({name: action for name, action in begun.items()
+                      if not isinstance(action, CreateDisk)}, observed)
 
 
-def _one_copy(action: StartDomain | DefineDomain | CreateDisk, observed: Observed,
-              begun: dict[str, str]) -> None:
-    name = action.target.partition("/")[2]
-    other = begun.setdefault(name, action.node)
-    assert other == action.node, (
-        f"never two running copies: {name} would be begun on {other} and on {action.node}")
-    if isinstance(action, CreateDisk):
+def _assert_one_copy(begun: dict[str, Action], observed: Observed) -> None:
+    """Hold that nothing that is begun runs elsewhere, or ran there when it was last seen."""
+    if not begun:
         return
     for host, fact in observed.nodes.items():
-        if host == action.node:
-            continue
         node = last_of(fact)
         domains = None if node is None else last_of(node.domains)
-        domain = None if domains is None else domains.get(name)
-        assert domain is None or not runs(domain), (
-            f"never two running copies: {action.id}, but {name} is {domain.state} on {host},"
-            f" as far as {host} could be seen")
+        if domains is None:
+            continue
+        for name in begun.keys() & domains.keys():
+            domain, action = domains[name], begun[name]
+            assert host == action.node or not runs(domain), (
+                f"never two running copies: {action.id}, but {name} is {domain.state} on {host},"
+                f" as far as {host} could be seen")

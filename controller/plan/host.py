@@ -45,6 +45,8 @@ def _diff_network(host: Host, survey: Survey, draft: Draft) -> None:
     node = survey.nodes[name]
     target = f"Host/{name}"
     if spec.driver != "openvswitch":
+        draft.remark(target, f"the driver {spec.driver} of {name} is not acted on yet: its bridge"
+                     " and VLANs are as they are")
         return
     bridges = survey.bridges(name)
     if bridges is None:

@@ -18,6 +18,7 @@ from controller.plan.domain import (
     disk_changes,
     domain_wish,
     is_as_declared,
+    is_marked,
     nic_changes,
     ownership_of,
     sizing_changes,
@@ -44,7 +45,7 @@ def plan_patches(case: Case, host_name: str, domain: DomainFacts) -> str | None:
     if ((domain.live is None or is_as_declared(case.vm, domain.live, bridge, case.survey))
             and (domain.config is None
                  or is_as_declared(case.vm, domain.config, bridge, case.survey))
-            and (domain.config is None or domain.ownership == ownership_of(case.vm, case.survey))):
+            and (domain.config is None or is_marked(case.vm, domain.ownership, case.survey))):
         return last
     return _patch(case, host, domain) or last
 
@@ -77,7 +78,8 @@ def _patch(case: Case, host: Host, domain: DomainFacts) -> str | None:
     vm, draft, cause = case.vm, case.draft, case.cause
     live = _compare(case, host, domain.live, live=True, grow=True)
     config = _compare(case, host, domain.config, live=False, grow=domain.live is None)
-    if domain.config is not None and domain.ownership != ownership_of(vm, case.survey):
+    if domain.config is not None and not is_marked(
+            vm, domain.ownership, case.survey):
         config.changes.append(SetOwnership(ownership_of(vm, case.survey)))
         config.words.append(_ownership_words(vm, domain))
         cause = Cause.COMMIT if domain.ownership is None else cause

@@ -11,6 +11,7 @@ from controller.plan.actions import MigrateDomain, StartDomain
 from controller.plan.board import Board
 from controller.plan.domain import disk_file
 from controller.plan.draft import Draft, Item
+from controller.plan.host import pool_of
 from controller.plan.placement import arrange
 from controller.plan.places import Limits, PlaceHost, PlaceMachine
 from controller.plan.standing import Stand, Standing, runs
@@ -57,7 +58,7 @@ def lay_out(stands: Mapping[str, Stand], survey: Survey, draft: Draft) -> Layout
             continue
         if stands[name].standing is Standing.NOWHERE:
             files = _files(survey) if files is None else files
-            homes = _homes(vm, files)
+            homes = _homes(vm, files, survey)
             if len(homes) > 1:
                 settled.add(name)
                 draft.stall(f"VirtualMachine/{name}", "SeveralCopies",
@@ -81,7 +82,8 @@ def lay_out(stands: Mapping[str, Stand], survey: Survey, draft: Draft) -> Layout
         if name in current:
             draft.remark(f"VirtualMachine/{name}", f"{name} should leave {current[name]}"
                          f" and has nowhere to go: {sentence}")
-    return Layout(placement.assignments, why, frozenset(settled), frozenset(lost), board, hosts, machines)
+    return Layout(placement.assignments, why, frozenset(settled), frozenset(lost), board, hosts,
+                  machines)
 
 
 def place_host(host: Host, survey: Survey) -> PlaceHost:
@@ -158,9 +160,16 @@ def _files(survey: Survey) -> dict[tuple[str, str], tuple[str, ...]]:
     return found
 
 
-def _homes(vm: VirtualMachine, files: Mapping[tuple[str, str], tuple[str, ...]]) -> tuple[str, ...]:
-    return tuple(sorted({host for disk in vm.spec.disks
-                         for host in files.get((disk.pool, disk_file(vm.name, disk)), ())}))
+def _homes(vm: VirtualMachine, files: Mapping[tuple[str, str], tuple[str, ...]],
+           survey: Survey) -> tuple[str, ...]:
+    """Return the hosts that hold files of a VM's disks; files that hosts share bind it to none."""
+    homes: set[str] = set()
+    for disk in vm.spec.disks:
+        for host in files.get((disk.pool, disk_file(vm.name, disk)), ()):
+            pool = pool_of(survey.desired.hosts[host], disk.pool)
+            if pool is None or not pool.shared:
+                homes.add(host)
+    return tuple(sorted(homes))
 
 
 def queue_for_room(layout: Layout, survey: Survey, draft: Draft) -> None:

@@ -143,8 +143,7 @@ def creation_blocker(name: str, survey: Survey) -> str | None:
     for host in survey.blind:
         return (f"{name} is not created: {host} {survey.silence(host)} and might hold it;"
                 f" bring {host} back, or remove it from the specs")
-    for host in survey.domains:
-        if survey.pools(host) is None:
-            return (f"{name} is not created: the pools of {host} could not be seen and might hold"
-                    " its disks")
+    for host in survey.poolless:
+        return (f"{name} is not created: the pools of {host} could not be seen and might hold"
+                " its disks")
     return None

@@ -62,12 +62,15 @@ class Survey:
     observed: Observed
     policy: Policy
     now_s: float
+    estate_name: str
     nodes: Mapping[str, NodeFacts]
     """Declared nodes that answered."""
     domains: Mapping[str, Mapping[str, DomainFacts]]
     """By declared host whose libvirt answered."""
     blind: Mapping[str, Blind]
     """Declared hosts whose libvirt did not answer."""
+    poolless: tuple[str, ...]
+    """Declared hosts that answered, except about their pools."""
     lost: frozenset[str]
     """Nodes that a what-if takes as gone."""
     sightings: Mapping[str, tuple[Sighting, ...]]
@@ -163,7 +166,8 @@ def survey(desired: Desired, observed: Observed, policy: Policy, now_s: float) -
     for name in sorted(desired.hosts):
         hosts_of_site.setdefault(desired.hosts[name].spec.site, []).append(name)
     return Survey(
-        desired, observed, policy, now_s, nodes, domains, blind, lost,
+        desired, observed, policy, now_s, desired.estate.name, nodes, domains, blind,
+        tuple(host for host in domains if value_of(nodes[host].pools) is None), lost,
         _by_name(domains), _by_name(remembered), _by_name(ruined),
         site_vlans(desired), link_vlans(desired),
         {name: network.spec.vlan for name, network in desired.networks.items()},

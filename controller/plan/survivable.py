@@ -2,10 +2,11 @@
 """
 
 from collections import Counter
+from heapq import heapify, heapreplace
 
 from controller.model.condition import Condition, ConditionType, Status
-from controller.plan.places import PlaceMachine
-from controller.plan.placement import complaint
+from controller.plan.board import Board
+from controller.plan.places import PlaceHost, PlaceMachine
 from controller.plan.room import Layout
 from controller.plan.survey import Survey
 
@@ -48,11 +49,14 @@ def survivable(site: str, twin: str | None, names: list[str], ground: Survey,
     far = _networks_missing(names, twin, ground)
     if far is not None:
         return Status.FALSE, "NetworkMissing", far
-    board = layout.board.beside()
     hosts = [host for host in layout.hosts.values() if host.site == twin]
     arriving = sorted((_arriving(layout.machines[name], twin) for name in names),
                       key=lambda one: (-one.memory_bytes, one.name))
-    left = [machine for machine in arriving if not board.settle(machine, "")]
+    board = layout.board
+    left = left_over(arriving, hosts, board)
+    if left is None:
+        board = board.beside()
+        left = [machine for machine in arriving if not board.settle(machine, "")]
     if not left:
         return Status.TRUE, "Fits", f"{twin} has room for all {len(names)} protected VMs of {site}"
     silent = [host.name for host in hosts if host.name in ground.blind]
@@ -61,8 +65,36 @@ def survivable(site: str, twin: str | None, names: list[str], ground: Survey,
     if silent:
         return (Status.UNKNOWN, "HostsSilent", f"without {', '.join(silent)}, which cannot be"
                 f" seen, {twin} has no room for {words}")
+    need, free, most = (gib / (1 << 30) for gib in (
+        sum(machine.memory_bytes for machine in arriving),
+        sum(layout.board.free[host.name] for host in hosts if host.accepts),
+        max((layout.board.free[host.name] for host in hosts if host.accepts), default=0)))
     return (Status.FALSE, "DoesNotFit", f"{twin} has no room for {len(left)} of {len(names)}"
-            f" protected VMs of {site} ({words}): {complaint(left[0], board)}")
+            f" protected VMs of {site} ({words}): together they need {need:.3g} GiB, and {twin} has"
+            f" {free:.3g} GiB free, at most {most:.3g} GiB on one host")
+
+
+def left_over(arriving: list[PlaceMachine], hosts: list[PlaceHost],
+              board: Board) -> list[PlaceMachine] | None:
+    """Return those that find no room, each sent where most is free; board stays as it is.
+
+    None where more than memory has a say, so that this quick look does not suffice.
+    """
+    heap = [(-board.free[host.name], board.cpus[host.name] - board.room[host.name], host.offers)
+            for host in hosts if host.accepts]
+    heapify(heap)
+    left = []
+    for machine in arriving:
+        if not heap or machine.groups:
+            return None
+        free, cpus, offers = heap[0]
+        if -free < machine.memory_bytes:
+            left.append(machine)
+        elif cpus + machine.cpus > 0 or not offers.issuperset(machine.needs):
+            return None
+        else:
+            heapreplace(heap, (free + machine.memory_bytes, cpus + machine.cpus, offers))
+    return left
 
 
 def _arriving(machine: PlaceMachine, twin: str) -> PlaceMachine:

@@ -11,7 +11,11 @@ def diff_switch(switch: Switch, survey: Survey, draft: Draft) -> None:
     """Note what differs on one switch."""
     name, spec = switch.name, switch.spec
     target = f"Switch/{name}"
-    if name in survey.lost or spec.driver != "openvswitch":
+    if name in survey.lost:
+        return
+    if spec.driver != "openvswitch":
+        draft.remark(target, f"the driver {spec.driver} of {name} is not acted on yet: its trunks"
+                     " are as they are")
         return
     if name not in survey.nodes:
         draft.remark(target, f"{name} {survey.node_silence(name)}: its trunks are left as they"

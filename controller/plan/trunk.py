@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from controller.model.facts import BridgeFacts, PortFacts
-from controller.plan.actions import AddUplink, Cause, CreateBridge, SetTrunk
-from controller.plan.draft import Draft
+from controller.plan.actions import AddUplink, Cause, CreateBridge, MigrateDomain, SetTrunk
+from controller.plan.draft import Draft, Item
 from controller.plan.network import NOTHING_PASSES, render_vlans
 
 
@@ -58,3 +58,18 @@ def trunk_reason(node: str, port: PortFacts, vlans: tuple[int, ...]) -> str:
     parts = [f"does not let {render_vlans(missing)} pass"] if missing else []
     parts += [f"lets {render_vlans(extra)} pass, which is not declared there"] if extra else []
     return f"{where} " + (" and ".join(parts) or "lists its VLANs in another way than declared")
+
+
+def narrow_last(draft: Draft, vlans_of_vm: Mapping[str, frozenset[int]]) -> None:
+    """Let a trunk lose a VLAN only after the VMs that still need it there have moved away."""
+    moves = [item.action for item in draft.items if isinstance(item.action, MigrateDomain)]
+    if not moves:
+        return
+    for index, item in enumerate(draft.items):
+        action = item.action
+        if not isinstance(action, SetTrunk):
+            continue
+        lost = set(action.was) - set(action.vlans)
+        first = tuple(move.id for move in moves if vlans_of_vm.get(move.target, set()) & lost)
+        if first:
+            draft.items[index] = Item(action, (*item.after, *first), item.rank)

@@ -1,7 +1,7 @@
 """Virtual machines: from where a VM stands to what brings it where it should be."""
 
 from controller.model.facts import DomainFacts, DomainState
-from controller.model.virtual_machine import Power
+from controller.model.virtual_machine import Power, VirtualMachine
 from controller.plan.actions import (
     CreateDisk,
     DefineDomain,
@@ -11,19 +11,46 @@ from controller.plan.actions import (
     UndefineDomain,
 )
 from controller.plan.case import Case, bridge_first, pool_first
-from controller.plan.domain import disk_file, disk_wish, domain_uuid, domain_wish
+from controller.plan.domain import (
+    disk_file,
+    disk_wish,
+    domain_uuid,
+    domain_wish,
+    is_as_declared,
+    is_marked,
+)
 from controller.plan.migration import plan_migration
 from controller.plan.patch import plan_patches
-from controller.plan.standing import Standing, start_blocker
-from controller.plan.survey import Sighting
+from controller.plan.standing import Stand, Standing, start_blocker
+from controller.plan.survey import Sighting, Survey
 
-__all__ = ["diff_virtual_machine", "domain_uuid"]
+__all__ = ["diff_virtual_machine", "domain_uuid", "is_settled"]
+
+
+def is_settled(vm: VirtualMachine, stand: Stand, goal: str | None, survey: Survey) -> bool:
+    """Return whether a VM runs where it belongs with nothing to change: true of nearly all."""
+    domain, host = stand.domain, stand.host
+    if (stand.standing is not Standing.RUNNING or domain is None or host is None or host != goal
+            or stand.others or domain.state is not DomainState.RUNNING or domain.autostart
+            or domain.live is None or domain.config is None or vm.spec.power is not Power.ON
+            or not is_marked(vm, domain.ownership, survey)
+            or vm.metadata.name in survey.ghosts):
+        return False
+    bridge = survey.desired.hosts[host].spec.bridge
+    return (is_as_declared(vm, domain.live, bridge, survey)
+            and is_as_declared(vm, domain.config, bridge, survey))
 
 
 def diff_virtual_machine(case: Case) -> None:
     """Note what differs on one VM."""
-    standing = case.stand.standing
-    if standing is Standing.RUNNING:
+    standing, domain = case.stand.standing, case.stand.domain
+    if domain is not None and domain.ownership is not None and (
+            domain.ownership.estate != case.survey.desired.estate.name):
+        case.draft.stall(case.target, "AnotherEstates", (
+            f"{domain.name} on {case.stand.host} carries the mark of estate"
+            f" {domain.ownership.estate}: it is left alone; rename one of the two, or take the"
+            " mark off by hand"))
+    elif standing is Standing.RUNNING:
         _diff_running(case)
     elif standing is Standing.OFF:
         _diff_off(case)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from controller.model.facts import DomainState, Known, PortFacts, Unknown
+from controller.model.facts import DomainState, Known, Ownership, PortFacts, Unknown
 from controller.plan.actions import Action, MigrateDomain, SetTrunk
 from controller.plan.compute import compute
 from controller.plan.plan import Plan
@@ -355,3 +355,32 @@ def test_two_vms_that_change_places_without_room_are_refused_with_a_sentence() -
     plan = plan_of(desired, b.as_declared(desired, {"a": "paris-1", "z": "paris-2"}))
     assert [step.ruling.rule for step in plan.steps] == ["order", "order"]
     assert "has room for both" in plan.steps[0].ruling.clears
+
+
+def test_a_trunk_loses_a_vlan_only_after_its_last_vm_has_left() -> None:
+    nic = [{"network": "local", "mac": "52:54:00:00:00:01"}]
+    before = b.small(b.document("Network", "local", vlan=300, sites=["paris", "milan"]),
+                     b.vm("sql", nics=nic))
+    after = b.small(b.document("Network", "local", vlan=300, sites=["paris"]),
+                    b.vm("sql", nics=nic))
+    plan = plan_of(after, b.as_declared(before, {"sql": "milan-1"}))
+    move = next(one.id for one in actions(plan) if isinstance(one, MigrateDomain))
+    trunks = [step for step in plan.steps if isinstance(step.action, SetTrunk)]
+    assert len(trunks) == 2 + 2 + 2 + 2
+    assert all(move in step.after for step in trunks)
+
+
+def test_a_domain_that_carries_the_mark_of_another_estate_is_left_alone(lab: Any) -> None:
+    seen = b.with_domain(b.as_declared(lab, HOME), "paris-1", "sql", b.off(
+        "sql", "paris-1", lab, ownership=Ownership("other", "delete")))
+    plan = plan_of(lab, seen)
+    assert plan.steps == ()
+    assert "carries the mark of estate other" in sentences(plan)
+
+
+def test_disks_in_a_shared_pool_stay_where_they_are_when_the_vm_moves() -> None:
+    pools = [{"name": "default", "path": "/srv/shared", "shared": True}]
+    desired = b.desired_of(b.estate(), *b.ground(pools=pools),
+                           b.vm("sql", placement={"host": "paris-2"}))
+    [action] = actions(plan_of(desired, b.as_declared(desired, {"sql": "paris-1"})))
+    assert (action.with_storage, action.consequence) == (False, "live")
