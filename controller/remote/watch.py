@@ -93,7 +93,8 @@ class Watch:
 
     def patience(self, now: float) -> float:
         """Return how long nothing but news can matter."""
-        times = [self.glance_at, *self.due.values(), *([] if self.say_at is None else [self.say_at])]
+        times = [self.glance_at, *self.due.values()]
+        times += [] if self.say_at is None else [self.say_at]
         return max(0.0, min(times) - now)
 
     def hear(self, key: selectors.SelectorKey, now: float) -> None:

@@ -30,8 +30,9 @@ class WatchedHost:
         (folder / "definitions").mkdir()
         self.process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c",
-             EAGER.replace("/etc/libvirt/qemu", str(folder / "definitions"))], stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, text=True, env={**os.environ, "PATH": f"{folder}:/bin"})
+             EAGER.replace("/etc/libvirt/qemu", str(folder / "definitions"))],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env={**os.environ, "PATH": f"{folder}:/bin"})
 
     def next_line(self) -> str:
         """Wait for the next line."""
