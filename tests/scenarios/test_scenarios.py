@@ -1,0 +1,170 @@
+"""Scenarios: a folder each; what befalls the estate, and the log that the loop must then write.
+
+Add one by writing its README and commands; run with UPDATE=1 to write log.expect; then read it.
+
+A line of `commands` is an instant in seconds and one of: a fault of the simulated estate;
+`edit FILE: OLD -> NEW` or `write FILE: TEXT` (specs, committed at once); `suspend TARGET SECONDS`,
+`resume TARGET`; `approve ACTION` (of this revision); `ping VM VM`; `end`. A first line
+`estate PATH` names other specs than those of the lab; `autonomy RUNG` overrides the estate's.
+"""
+
+import asyncio
+import logging
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from controller.model.desired import Desired
+from controller.plan.policy import Approval, Suspension
+from controller.providers.simulated.estate import SimulatedEstate
+from controller.providers.simulated.virtual_time import epoch_clock, run_virtual
+from controller.reconcile.event import Event, EventKind
+from controller.reconcile.loop import Loop
+from controller.source.load import load_folder
+from controller.store.store import Store
+
+ROOT = Path(__file__).parents[2]
+SCENARIOS = sorted(path for path in Path(__file__).parent.iterdir()
+                   if (path / "commands").is_file())
+TOLD = {EventKind.PLAN, EventKind.REFUSED, EventKind.OUTCOME, EventKind.CONDITION,
+        EventKind.OBSERVED, EventKind.FAULT, EventKind.JOURNAL}
+SETTLED_S = 2.0
+
+
+class Play:
+    """One scenario on virtual time."""
+
+    def __init__(self, specs: Path, state: Path) -> None:
+        self.specs = specs
+        self.lines: list[str] = []
+        self.desired: Desired = load_folder(specs)
+        self.store = Store.open(state / "state.db")
+        self.human = Store.open(state / "state.db")
+        self.estate = SimulatedEstate(self.desired, converged=True)
+        self.loop = Loop(self.estate, self.store, epoch_clock)
+        self.loop.add_listener(self.hear)
+
+    def say(self, text: str) -> None:
+        """Write one line of the log."""
+        now_s = asyncio.get_running_loop().time()
+        if now_s >= SETTLED_S:
+            self.lines.append(f"{now_s:8.2f}  {text}")
+
+    def hear(self, event: Event) -> None:
+        """Write down what the loop tells."""
+        if event.kind not in TOLD:
+            return
+        name = event.target.partition("/")[2]
+        verb = event.action_id.partition(":")[0]
+        what = f"{verb} {name} ({event.outcome})" if event.kind is EventKind.OUTCOME else name
+        self.say(f"{event.kind:<9} {what}: {event.sentence}")
+
+    async def play(self, commands: list[str]) -> str:
+        """Play all commands and return the log."""
+        await self.loop.set_desired(self.desired)
+        running = asyncio.create_task(self.loop.run())
+        for line in commands:
+            at_s, _, command = line.partition(" ")
+            await asyncio.sleep(float(at_s) - asyncio.get_running_loop().time())
+            await self.do(command)
+        self.loop.stop()
+        await running
+        await self.estate.close()
+        self.store.close()
+        self.human.close()
+        return "\n".join(self.lines) + "\n"
+
+    async def do(self, command: str) -> None:
+        """Do one command."""
+        word, _, rest = command.partition(" ")
+        match word:
+            case "end":
+                self.tell_the_end()
+            case "edit" | "write":
+                self.say(f"scenario: {command}")
+                await self.commit(word, *rest.split(": ", 1))
+            case "suspend":
+                target, _, seconds = rest.partition(" ")
+                self.say(f"scenario: {command}")
+                self.human.suspend(Suspension(target, "a test", "to see that it holds",
+                                              epoch_clock() + float(seconds)))
+            case "resume":
+                self.say(f"scenario: {command}")
+                self.human.resume(rest)
+            case "approve":
+                self.say(f"scenario: {command}")
+                self.human.approve(Approval(rest, self.desired.revision, "a test",
+                                            epoch_clock() + 3600))
+            case "ping":
+                a, b = rest.split()
+                reached = "reaches" if self.estate.ping(a, b) else "does not reach"
+                self.say(f"scenario: {a} {reached} {b}")
+            case _:
+                self.say(f"scenario: {self.estate.command(command)}")
+
+    async def commit(self, word: str, file: str, change: str) -> None:
+        """Change one file of the specs and put them in force."""
+        path = self.specs / file
+        if word == "edit":
+            old, new = change.replace("\\n", "\n").split(" -> ")
+            assert old in path.read_text(), f"{file} does not say {old}"
+            path.write_text(path.read_text().replace(old, new))
+        elif change == "nothing":
+            path.unlink()
+        else:
+            path.write_text(change + "\n")
+        self.desired = load_folder(self.specs)
+        await self.loop.set_desired(self.desired)
+
+    def tell_the_end(self) -> None:
+        """Write down what is left to do, and where everything runs."""
+        plan = self.loop.plan
+        assert plan is not None, "the loop has decided something by now"
+        for step in plan.steps:
+            self.say(f"left: {step.action.verb} {step.action.target.partition('/')[2]}"
+                     f" ({step.ruling.verdict}: {step.ruling.sentence})")
+        for remark in plan.remarks:
+            self.say(f"left: {remark.sentence}")
+        for vm in sorted(self.desired.virtual_machines):
+            self.say(f"{vm} runs on {', '.join(self.estate.world.copies(vm)) or 'no host'}")
+
+
+def prepared(folder: Path, work: Path) -> tuple[Path, list[str]]:
+    """Return a copy of the scenario's specs, with its overrides, and its commands."""
+    lines = [line for line in (folder / "commands").read_text().splitlines()
+             if line and not line.startswith("#")]
+    settings = {}
+    while lines and not lines[0][0].isdigit():
+        key, _, value = lines.pop(0).partition(" ")
+        settings[key] = value
+    specs = work / "specs"
+    shutil.copytree(ROOT / settings.get("estate", "specs"), specs)
+    if "autonomy" in settings:
+        path = specs / "estate" / "lab.yaml"
+        text = [line if "autonomy:" not in line else f"  autonomy: {settings['autonomy']}"
+                for line in path.read_text().splitlines()]
+        path.write_text("\n".join(text) + "\n")
+    return specs, lines
+
+
+@pytest.mark.parametrize("folder", SCENARIOS, ids=lambda folder: folder.name)
+def test_the_loop_writes_this_log(folder: Path, tmp_path: Path) -> None:
+    logging.getLogger("hotsite").setLevel(logging.CRITICAL)
+    specs, commands = prepared(folder, tmp_path)
+
+    async def whole() -> str:
+        return await Play(specs, tmp_path).play(commands)
+
+    log = run_virtual(whole())
+    expect = folder / "log.expect"
+    if os.environ.get("UPDATE"):
+        expect.write_text(log)
+    assert log == expect.read_text()
+
+
+@pytest.mark.parametrize("folder", SCENARIOS, ids=lambda folder: folder.name)
+def test_every_scenario_says_what_it_is_about(folder: Path) -> None:
+    assert (folder / "README").read_text().strip()
+    assert (folder / "commands").read_text().splitlines()[-1].endswith(" end")
