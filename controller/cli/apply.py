@@ -102,7 +102,7 @@ def ask(plan: "Plan") -> int | None:
     """Ask whether to go on; return an exit status where the answer is no."""
     from controller.cli.paint import counted  # noqa: PLC0415
 
-    if not sys.stdin.isatty():
+    if not can_answer():
         complain("apply asks before it acts, and nobody can answer here: pass --yes")
         return REFUSED
     answer = typer.prompt(f"{counted(plan)}. Do it? Only yes is a yes", default="no",
@@ -111,6 +111,11 @@ def ask(plan: "Plan") -> int | None:
         complain("Nothing was done.")
         return PENDING
     return None
+
+
+def can_answer() -> bool:
+    """Return whether a person sits at the other end of standard input."""
+    return sys.stdin.isatty()
 
 
 def tell_progress(event: object) -> None:

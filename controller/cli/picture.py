@@ -4,18 +4,17 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from controller.errors import SourceUnavailable
-from controller.model.condition import Condition, ConditionType, Status
+from controller.model.condition import Condition, Status
 from controller.model.facts import NodeFacts
 from controller.model.units import render_duration
 from controller.plan.policy import Approval, Suspension
 from controller.reconcile.loop import HEARTBEAT_S
 from controller.reconcile.manager import Manager
+from controller.reconcile.news import is_well
 from controller.reconcile.remembered import load_seen
 from controller.reconcile.reports import render_condition
 
 ALIVE_S: Final = 3 * HEARTBEAT_S
-WELL: Final = {ConditionType.STALLED: Status.FALSE, ConditionType.SUSPENDED: Status.FALSE}
-"""What a condition is when all is well; true for those that are not listed."""
 Line = tuple[str, str]
 
 
@@ -126,11 +125,6 @@ class Picture:
                 "conditions": [render_condition(one) for one in self.conditions],
                 "suspensions": [{"target": one.target, "by": one.by, "why": one.why,
                                  "until_at": one.until_at} for one in self.suspensions]}
-
-
-def is_well(condition: Condition) -> bool:
-    """Return whether a condition is as it should be; a pause is not, and is shown apart."""
-    return condition.status is WELL.get(condition.type, Status.TRUE)
 
 
 def read_picture(manager: Manager) -> Picture:

@@ -277,7 +277,8 @@ class Loop:
         conditions = self._news.with_stalls(plan.conditions, self._work.refusals.targets(),
                                             plan.revision)
         for condition in self._store.save_conditions(conditions, self._clock()):
-            self._tell(self._news.of_condition(condition))
+            if (told := self._news.of_condition(condition)) is not None:
+                self._tell(told)
         self._circumstances.settle(plan, converged=is_converged(plan))
         self._write_status()
 

@@ -11,6 +11,8 @@ from controller.reconcile.refusals import Refusal
 
 LINES: Final = 40
 """So many new differences are told one by one; more are counted."""
+WELL: Final = {ConditionType.STALLED: Status.FALSE, ConditionType.SUSPENDED: Status.FALSE}
+"""What a condition is when all is well; true for those that are not listed."""
 HELD: Final = frozenset({Verdict.REFUSED, Verdict.NEEDS_APPROVAL})
 
 
@@ -20,6 +22,7 @@ class News:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._answers: dict[str, bool] = {}
+        self._unwell: set[tuple[str, ConditionType]] = set()
         self._steps: frozenset[str] = frozenset()
         self._held: frozenset[tuple[str, str]] = frozenset()
 
@@ -55,8 +58,12 @@ class News:
                                f"and {len(newly) - LINES} more are held back", at))
         return tuple(found)
 
-    def of_condition(self, condition: Condition) -> Event:
-        """Return that a condition has another status."""
+    def of_condition(self, condition: Condition) -> Event | None:
+        """Return that a condition has another status; None for one that always was well."""
+        key = (condition.target, condition.type)
+        if is_well(condition) and key not in self._unwell:
+            return None
+        (self._unwell.discard if is_well(condition) else self._unwell.add)(key)
         return Event(EventKind.CONDITION, condition.target, "",
                      f"{condition.type} is {condition.status}: {condition.message}",
                      self._clock(), "", condition.status)
@@ -70,6 +77,11 @@ class News:
         return (*kept, *(Condition(target, ConditionType.STALLED, Status.TRUE, "ActionRefused",
                                    refusal.sentence, revision)
                          for target, refusal in sorted(refusals.items())))
+
+
+def is_well(condition: Condition) -> bool:
+    """Return whether a condition is as it should be."""
+    return condition.status is WELL.get(condition.type, Status.TRUE)
 
 
 def _key(step: Step) -> tuple[str, str]:

@@ -30,7 +30,7 @@ async def watch_folder(path: Path) -> AsyncIterator[None]:
     """
     watched = folder_of(path)
     async for _ in awatch(watched, watch_filter=SpecFilter(watched), debounce=QUIET_MS * 4,
-                          step=QUIET_MS, raise_interrupt=False):
+                          step=QUIET_MS):
         yield
 
 
