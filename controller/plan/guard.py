@@ -5,11 +5,11 @@ Rule 1: gates only say no. The first that does speaks; a person's approval answe
 Rule 2: every refusal is a sentence with its number, and names what clears it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from controller.model.document import Rung
-from controller.model.facts import Known, Observed
+from controller.model.facts import DomainFacts, Known, Observed
 from controller.model.units import render_duration
 from controller.plan.actions import (
     Action,
@@ -204,16 +204,27 @@ def assert_lawful(plan: Plan, observed: Observed) -> None:
 
 
 def _assert_one_copy(begun: dict[str, Action], observed: Observed) -> None:
-    """Hold that nothing that is begun runs elsewhere, or ran there when it was last seen."""
-    if not begun:
-        return
-    for host, fact in observed.nodes.items():
-        node = last_of(fact)
-        domains = None if node is None else last_of(node.domains)
-        if domains is None:
-            continue
-        for name in begun.keys() & domains.keys():
-            domain, action = domains[name], begun[name]
+    """Hold that nothing that is begun runs elsewhere, or ran there when it was last seen.
+
+    To define what already runs on the same host begins no copy.
+    """
+    new = {name: action for name, action in begun.items()
+           if not (isinstance(action, DefineDomain) and _runs_at(name, action.node, observed))}
+    for host in observed.nodes if new else ():
+        domains = _last_domains(host, observed)
+        for name in new.keys() & domains.keys():
+            domain, action = domains[name], new[name]
             assert host == action.node or not runs(domain), (
                 f"never two running copies: {action.id}, but {name} is {domain.state} on {host},"
                 f" as far as {host} could be seen")
+
+
+def _last_domains(host: str, observed: Observed) -> Mapping[str, DomainFacts]:
+    fact = observed.nodes.get(host)
+    node = None if fact is None else last_of(fact)
+    return {} if node is None else last_of(node.domains) or {}
+
+
+def _runs_at(name: str, host: str, observed: Observed) -> bool:
+    domain = _last_domains(host, observed).get(name)
+    return domain is not None and runs(domain)

@@ -175,6 +175,16 @@ def test_a_definition_beside_a_running_copy_is_unlawful(lab: Any) -> None:
         assert_lawful(bad, seen)
 
 
+def test_to_define_what_runs_here_begins_no_copy_whatever_a_silent_host_last_said(
+        lab: Any) -> None:
+    seen = b.silenced(b.as_declared(lab, HOME), "paris-1")
+    seen = b.with_domain(seen, "paris-2", "sql", b.domain(
+        "sql", "paris-2", lab, persistent=False, config=None))
+    plan = plan_of(lab, seen)
+    assert [step.action.id for step in plan.steps] == ["define:VirtualMachine/sql@paris-2"]
+    assert "was last seen with it, too" in about(plan, SQL)
+
+
 # Removal from the specs never deletes data by itself.
 
 @pytest.mark.parametrize(("deletion", "ceiling", "verdict"), [
