@@ -18,30 +18,34 @@ from controller.plan.actions import (
     StartDomain,
     UndefineDomain,
 )
-from controller.providers.libvirt import (
-    definition,
-    disk,
-    domain,
-    migration,
-    pool,
-    reconfigure,
+from controller.providers.libvirt.definition import define, remove, undefine
+from controller.providers.libvirt.disk import create_disk
+from controller.providers.libvirt.domain import (
+    disable_autostart,
+    restart,
+    resume,
+    shut_down,
+    start,
 )
+from controller.providers.libvirt.migration import migrate
+from controller.providers.libvirt.pool import create_pool
+from controller.providers.libvirt.reconfigure import reconfigure
 from controller.providers.node import Node
 from controller.transport.base import Transport
 
 HANDS: Final[dict[type[Action], Callable[[Node, Any], Awaitable[str]]]] = {
-    CreatePool: pool.create_pool,
-    CreateDisk: disk.create_disk,
-    DefineDomain: definition.define,
-    StartDomain: domain.start,
-    ResumeDomain: domain.resume,
-    ShutDownDomain: domain.shut_down,
-    RestartDomain: domain.restart,
-    DisableAutostart: domain.disable_autostart,
-    ReconfigureDomain: reconfigure.reconfigure,
-    MigrateDomain: migration.migrate,
-    UndefineDomain: definition.undefine,
-    RemoveDomain: definition.remove,
+    CreatePool: create_pool,
+    CreateDisk: create_disk,
+    DefineDomain: define,
+    StartDomain: start,
+    ResumeDomain: resume,
+    ShutDownDomain: shut_down,
+    RestartDomain: restart,
+    DisableAutostart: disable_autostart,
+    ReconfigureDomain: reconfigure,
+    MigrateDomain: migrate,
+    UndefineDomain: undefine,
+    RemoveDomain: remove,
 }
 
 
