@@ -1,0 +1,148 @@
+"""One run: it goes on while it gets on, survives being killed, and says what is left."""
+
+import asyncio
+from random import Random
+
+import pytest
+
+from controller.errors import Refused, SpecError, Unavailable
+from controller.plan.actions import Action
+from controller.plan.saved import plan_from_json, plan_to_json
+from controller.providers.simulated.virtual_time import epoch_clock, run_virtual
+from controller.reconcile.exit_status import ExitStatus, status_of_plan, status_of_run
+from controller.reconcile.once import Once, Result, assumptions
+from controller.store.store import Store
+from tests.reconcile.stage import Stage, lab, reporting
+
+
+async def applied(stage: Stage, store: Store, granted_by: str | None = None) -> Result:
+    """Run once and return what came of it."""
+    once = Once(stage, store, epoch_clock)
+    await once.plan(lab())
+    return await once.run(granted_by=granted_by)
+
+
+def test_a_bare_estate_is_built_in_one_run() -> None:
+    async def play() -> None:
+        stage, store = Stage(lab(), converged=False), Store.open(":memory:")
+        result = await applied(stage, store)
+        assert result.plan.steps == ()
+        assert status_of_run(result.plan, failed=bool(result.failed)) is ExitStatus.DONE
+        assert len(stage.applied) == len(set(stage.applied)) == len(result.done)
+        assert store.open_intents() == ()
+        await stage.close()
+
+    run_virtual(play())
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_a_run_that_is_killed_anywhere_is_finished_by_the_next(seed: int) -> None:
+    async def play() -> None:
+        dice = Random(seed)
+        stage, store = Stage(lab(), converged=False), Store.open(":memory:")
+        for _ in range(3):
+            run = asyncio.create_task(applied(stage, store))
+            await asyncio.sleep(dice.uniform(0.0, 2.0))
+            run.cancel()
+            await asyncio.gather(run, return_exceptions=True)
+        result = await applied(stage, store)
+        assert status_of_run(result.plan, failed=bool(result.failed)) is ExitStatus.DONE
+        assert store.open_intents() == ()
+        world = stage.estate.world
+        assert all(len(world.copies(vm)) == 1 for vm in lab().virtual_machines)
+        await stage.close()
+
+    run_virtual(play())
+
+
+def test_what_was_not_reached_is_tried_again_and_what_was_refused_is_not() -> None:
+    async def meddle(action: Action) -> None:
+        if action.target == "VirtualMachine/sql":
+            raise Refused("there is no room: free some")
+        if stage.applied.count(action.id) < 3:
+            raise Unavailable("no route to host; trying again")
+
+    async def play() -> None:
+        stage.meddle = meddle
+        for vm in ("sql", "mail"):
+            stage.estate.command(f"kill paris-1 {vm}")
+        result = await applied(stage, Store.open(":memory:"))
+        assert stage.applied.count("start:VirtualMachine/sql@paris-1") == 1
+        assert stage.applied.count("start:VirtualMachine/mail@paris-1") == 3
+        assert list(result.failed) == ["start:VirtualMachine/sql@paris-1"]
+        assert status_of_run(result.plan, failed=True) is ExitStatus.FAILED
+        await stage.close()
+
+    stage = Stage(lab())
+    run_virtual(play())
+
+
+def test_a_lost_reply_is_looked_into_and_counts_as_done_when_it_was() -> None:
+    async def play() -> None:
+        stage = Stage(lab())
+        stage.estate.command("kill paris-1 sql")
+        stage.estate.command("lose-reply next")
+        result = await applied(stage, Store.open(":memory:"))
+        assert stage.applied == ["start:VirtualMachine/sql@paris-1"]
+        assert result.failed == {}
+        assert result.plan.steps == ()
+        await stage.close()
+
+    run_virtual(play())
+
+
+def test_planning_writes_and_does_nothing() -> None:
+    async def play() -> None:
+        stage, store = Stage(lab(), converged=False), Store.open(":memory:")
+        plan = await Once(stage, store, epoch_clock).plan(lab())
+        assert status_of_plan(plan) is ExitStatus.PENDING
+        assert stage.applied == []
+        assert store.events(10) == ()
+        assert store.seen() == {}
+        await stage.close()
+
+    run_virtual(play())
+
+
+def test_nothing_beyond_the_autonomy_is_done_without_a_person_s_word() -> None:
+    async def play() -> None:
+        for granted_by, count in ((None, 0), ("ann", 1)):
+            stage = Stage(lab())
+            stage.estate.command("kill paris-1 sql")
+            once = Once(stage, Store.open(":memory:"), epoch_clock)
+            await once.plan(reporting(lab()))
+            result = await once.run(granted_by=granted_by)
+            assert len(result.done) == count
+            wanted = ExitStatus.DONE if count else ExitStatus.REFUSED
+            assert status_of_run(result.plan, failed=False) is wanted
+            await stage.close()
+
+    run_virtual(play())
+
+
+def test_a_saved_plan_is_stale_once_a_fact_has_moved() -> None:
+    async def play() -> None:
+        stage = Stage(lab())
+        stage.estate.command("kill paris-1 sql")
+        once = Once(stage, Store.open(":memory:"), epoch_clock)
+        plan = await once.plan(lab())
+        saved = plan_from_json(plan_to_json(plan, once.observed))
+        assert once.stale(saved) is None
+        stage.estate.command("start paris-1 sql")
+        later = Once(stage, Store.open(":memory:"), epoch_clock)
+        await later.plan(lab())
+        assert "paris-1" in str(later.stale(saved))
+        await stage.close()
+
+    run_virtual(play())
+
+
+@pytest.mark.parametrize("word", ["site=paris", "site=paris:up", "rack=a:down", "host=nope:down"])
+def test_what_is_assumed_must_be_understood_and_declared(word: str) -> None:
+    with pytest.raises(SpecError, match="--assume"):
+        assumptions([word], lab())
+
+
+def test_what_is_assumed_becomes_names_of_scopes() -> None:
+    assert assumptions(["site=paris:down", "host=milan-1:down"], lab()) == {
+        "Site/paris", "Host/milan-1"}

@@ -1,0 +1,135 @@
+"""The view: silence remembers, news is told from noise, and old looks are not fresh."""
+
+from dataclasses import replace
+
+import pytest
+
+from controller.model.facts import (
+    Absent,
+    DomainConfig,
+    DomainFacts,
+    DomainState,
+    Fact,
+    Hardware,
+    Known,
+    NodeFacts,
+    Unknown,
+)
+from controller.reconcile.remembered import load_seen, parse_facts, render_facts, save_seen
+from controller.reconcile.view import View
+from controller.store.store import Store
+
+CONFIG = DomainConfig(1 << 30, 1 << 30, 1, 1, (), ())
+WEB = DomainFacts("web", "u-1", DomainState.RUNNING, "booted", persistent=True, autostart=False,
+                  live=CONFIG, config=CONFIG)
+
+
+def facts(at: float, **parts: object) -> NodeFacts:
+    """Return what a host says."""
+    hardware = Known(Hardware(8, 1 << 34, 1 << 33, at / 100, "x86_64"), at)
+    node = NodeFacts("paris-1", "boot-1", at / 1000, hardware, {"qemu": "7.2"},
+                     Known({"web": WEB}, at), Known({}, at), Absent(at))
+    return replace(node, **parts)
+
+
+class Hands:
+    """A clock that is set by hand."""
+
+    now_s = 100.0
+
+    def __call__(self) -> float:
+        """Return the instant."""
+        return self.now_s
+
+
+@pytest.fixture
+def clock() -> Hands:
+    """Return a clock."""
+    return Hands()
+
+
+@pytest.fixture
+def view(clock: Hands) -> View:
+    """Return a view of one host that has answered."""
+    view = View(clock)
+    view.declare(["paris-1"])
+    view.put("paris-1", Known(facts(100.0), 100.0), 100.0)
+    return view
+
+
+def test_a_node_that_was_never_looked_at_is_unknown_and_remembers_its_last_life(
+        clock: Hands) -> None:
+    view = View(clock)
+    view.remember({"paris-1": Known(facts(5.0), 5.0)})
+    view.declare(["paris-1", "milan-1"])
+    match view.fact("paris-1"), view.fact("milan-1"):
+        case Unknown(last=NodeFacts(), last_at=5.0), Unknown(last=None):
+            pass
+        case other:
+            pytest.fail(f"{other}")
+
+
+def test_what_moves_all_the_time_is_no_news(view: View) -> None:
+    assert not view.put("paris-1", Known(facts(110.0), 110.0), 110.0)
+    assert view.version_of("paris-1") < view.version + 1
+
+
+@pytest.mark.parametrize("parts", [
+    {"boot_id": "boot-2"}, {"domains": Known({}, 110.0)}, {"versions": {}},
+    {"pools": Unknown("libvirtd is down", 110.0)},
+    {"domains": Known({"web": replace(WEB, state=DomainState.SHUT_OFF)}, 110.0)}])
+def test_what_decides_is_news(view: View, parts: dict[str, object]) -> None:
+    before = view.version
+    assert view.put("paris-1", Known(facts(110.0, **parts), 110.0), 110.0)
+    assert view.version > before
+
+
+def test_silence_remembers_what_was_seen_and_is_news_once(view: View) -> None:
+    assert view.put("paris-1", Unknown("no answer", 110.0), 110.0)
+    assert not view.put("paris-1", Unknown("no answer", 120.0), 120.0)
+    fact: Fact[NodeFacts] = view.fact("paris-1")
+    assert isinstance(fact, Unknown)
+    assert (fact.last, fact.last_at) == (facts(100.0), 100.0)
+
+
+def test_a_part_that_falls_silent_remembers_too(view: View) -> None:
+    view.put("paris-1", Known(facts(110.0, domains=Unknown("libvirtd is down", 110.0)), 110.0),
+             110.0)
+    fact = view.fact("paris-1")
+    assert isinstance(fact, Known)
+    assert isinstance(fact.value.domains, Unknown)
+    assert fact.value.domains.last == {"web": WEB}
+
+
+def test_a_look_is_fresh_until_time_or_an_event_makes_it_old(view: View, clock: Hands) -> None:
+    assert view.fresh("paris-1", 1.0)
+    clock.now_s = 100.5
+    view.mark_stale("paris-1")
+    assert not view.fresh("paris-1", 1.0)
+    view.put("paris-1", Known(facts(100.6), 100.6), 100.6)
+    clock.now_s = 101.0
+    assert view.fresh("paris-1", 1.0)
+    clock.now_s = 101.7
+    assert not view.fresh("paris-1", 1.0)
+
+
+def test_a_look_that_began_before_an_event_is_not_fresh_after_it(view: View,
+                                                                 clock: Hands) -> None:
+    clock.now_s = 100.5
+    view.mark_stale("paris-1")
+    view.put("paris-1", Known(facts(100.6), 100.6), 100.4)
+    assert not view.fresh("paris-1", 1.0)
+
+
+@pytest.mark.parametrize("value", [
+    facts(1.0), facts(1.0, hardware=Unknown("?", 1.0), domains=Absent(1.0)),
+    facts(1.0, domains=Unknown("?", 1.0, {"web": WEB}, 0.5))])
+def test_facts_survive_being_written_down(value: NodeFacts) -> None:
+    assert parse_facts(render_facts(value)) == value
+
+
+def test_facts_of_another_version_are_left_out() -> None:
+    store = Store.open(":memory:")
+    save_seen(store, "paris-1", Known(facts(7.0), 7.0))
+    store.save_seen("milan-1", '{"name": "milan-1"}', 7.0)
+    assert load_seen(store) == {"paris-1": Known(facts(7.0), 7.0)}
