@@ -6,12 +6,13 @@ runs there, it is still on its way.
 """
 
 import xml.etree.ElementTree as ET
-from typing import Final
+from typing import Final, NamedTuple
 
 from controller.errors import ActionError, OutcomeUnknown, Refused, Unavailable
 from controller.plan.actions import MigrateDomain
 from controller.plan.wishes import DiskWish
 from controller.providers.libvirt.arrival import Arrival, clear_away, make_room
+from controller.providers.libvirt.departure import leave_behind, parse_sources
 from controller.providers.libvirt.device_xml import find_disk
 from controller.providers.libvirt.virsh import (
     CONNECT,
@@ -32,6 +33,13 @@ BASE_TIMEOUT_S: Final = 3600.0
 # may hold secrets, and are files in the host's memory for as long as the move takes.
 KEEP: Final = 'umask 077; mkdir -p /run/hotsite && cat >"$1"'
 MOVE: Final = 'trap \'rm -f -- "$running" "$inactive"\' EXIT; running=$1 inactive=$2; shift 2; "$@"'
+
+
+class Journey(NamedTuple):
+    """What was made at the destination, and the files that the disks leave behind."""
+
+    arrival: Arrival
+    sources: tuple[str, ...]
 
 
 def bracketed(address: str) -> str:
@@ -81,12 +89,12 @@ async def migrate(node: Node, action: MigrateDomain) -> str:
     arrival = await prepare(node, there, action)
     timeout_s = BASE_TIMEOUT_S + arrival.size_bytes / SLOWEST_BYTES_PER_S
     try:
-        definitions = await leave_definitions(node, action)
+        definitions, sources = await leave_definitions(node, action)
     except ActionError:
         await clear_away(there, arrival)
         raise
     reply = await node.run(migrate_command(action, definitions, timeout_s))
-    return await conclude(node, there, action, arrival, reply)
+    return await conclude(node, there, action, Journey(arrival, sources), reply)
 
 
 async def has_job(node: Node, domain: str) -> bool:
@@ -103,22 +111,26 @@ async def prepare(node: Node, there: Node, action: MigrateDomain) -> Arrival:
     return await make_room(node, there, action)
 
 
-async def leave_definitions(node: Node, action: MigrateDomain) -> tuple[str, ...]:
-    """Write the XML for the destination into files; return none when the paths are the same there.
+async def leave_definitions(node: Node, action: MigrateDomain) -> tuple[
+        tuple[str, ...], tuple[str, ...]]:
+    """Write the XML for the destination into files; return them, and the disks' files here.
+
+    Shapes: no definitions when the paths are the same at the destination.
     """
     texts = [await virsh(node, "dumpxml", "--security-info", flag, "--", action.domain,
                          failed=f"the definition of {action.domain} on {node.name} could not be"
                                 " read") for flag in ("--migratable", "--inactive")]
     roots = [parse_xml(text) for text in texts]
+    sources = parse_sources(roots[0], action.disks) if action.with_storage else ()
     moved = [move_source(root, disk) for root in roots for disk in action.disks]
     if not any(moved):
-        return ()
+        return (), sources
     paths = tuple(f"/run/hotsite/move-{action.domain}-{name}.xml" for name in ("live", "config"))
     for path, root in zip(paths, roots, strict=True):
         reply = await node.run(script_command(KEEP, path, text=render_xml(root)))
         if reply.exit_status != 0:
             raise failure(reply, f"{action.domain} was not moved to {action.to}")
-    return paths
+    return paths, sources
 
 
 def move_source(domain: ET.Element, disk: DiskWish) -> bool:
@@ -131,7 +143,7 @@ def move_source(domain: ET.Element, disk: DiskWish) -> bool:
     return True
 
 
-async def conclude(node: Node, there: Node, action: MigrateDomain, arrival: Arrival,
+async def conclude(node: Node, there: Node, action: MigrateDomain, journey: Journey,
                    reply: Reply) -> str:
     """Say how a migration ended, by what both ends show and not by its exit status."""
     domain, complaint = action.domain, parse_complaint(reply.stderr)
@@ -144,9 +156,10 @@ async def conclude(node: Node, there: Node, action: MigrateDomain, arrival: Arri
     gone = here_state is None or here_state in OFF
     if there_state == "running" and gone:
         how = " with its disks" if action.with_storage else ""
-        return f"moved {domain}{how} from {node.name} to {action.to} while it ran"
+        left = await leave_behind(node, journey.sources) if journey.sources else ""
+        return f"moved {domain}{how} from {node.name} to {action.to} while it ran{left}"
     if here_state == "running" and not moving and (there_state is None or there_state in OFF):
-        await clear_away(there, arrival)
+        await clear_away(there, journey.arrival)
         broken = failure(reply, f"{domain} was not moved to {action.to} and runs on {node.name} as"
                                 " before")
         # what broke off was the talk of the two hosts; both ends were looked at since

@@ -22,6 +22,7 @@ BUSY = ("h1: domjobinfo", said("Job type:         Unbounded   \nOperation: Outgo
 CAPACITY = ("h1: domblkinfo -- sql vda", said("Capacity:       1048576\nAllocation: 0\n"))
 NOBODY = ("h2: list --all", said())
 NO_CHAINS = ("h2: sh -c", said())
+LEAVE = (("h1: list --all", said()), ("h1: sh -c", said()), (f"h1: mv .moved {PATH}", said()))
 Script = tuple[str, Reply | ActionError]
 LOOK = (("h1: domstate", said("running\n")), ("h2: domstate", GONE), IDLE)
 ROOM = (NOBODY, NO_CHAINS, CAPACITY, ("h2: qemu-img info", NO_FILE), (f"h2: sh -c {PATH}", said()))
@@ -48,9 +49,10 @@ def ends(here: Reply, there: Reply) -> tuple[Script, Script]:
 
 def test_it_moves_between_the_hosts_themselves_over_the_replication_network() -> None:
     told, transport = drive(action(), *LOOK, *ROOM, *SAME_PATHS, ("h1: migrate", said()),
-                            *ends(GONE, said("running\n")))
-    assert told == "moved sql with its disks from h1 to h2 while it ran"
-    words = transport.commands[-3][1].argv
+                            *ends(GONE, said("running\n")), *LEAVE)
+    assert told == ("moved sql with its disks from h1 to h2 while it ran; its old copy there is"
+                    " now /p/sql-vda.qcow2.moved")
+    words = transport.commands[-6][1].argv
     assert {"--live", "--p2p", "--persistent", "--undefinesource", "--copy-storage-all"} <= {*words}
     assert words[words.index("--migrateuri") + 1] == "tcp://[fd00::2]"
     assert words[words.index("--listen-address") + 1] == "fd00::2"
@@ -59,7 +61,7 @@ def test_it_moves_between_the_hosts_themselves_over_the_replication_network() ->
 
 def test_the_disks_at_the_far_end_have_the_size_of_the_running_ones_to_the_byte() -> None:
     _, transport = drive(action(), *LOOK, *ROOM, *SAME_PATHS, ("h1: migrate", said()),
-                         *ends(GONE, said("running\n")))
+                         *ends(GONE, said("running\n")), *LEAVE)
     made = next(c.argv for n, c in transport.commands if n == "h2" and PATH in c.argv
                 and "sh" in c.argv)
     assert "1048576" in made
@@ -145,7 +147,7 @@ def test_a_stale_disk_is_put_aside_and_one_that_is_empty_is_used() -> None:
     full, empty = said('[{"data": true}]'), said('[{"data": false}]')
     found = ("h2: qemu-img info", INFO)
     finish: tuple[Script, ...] = (*SAME_PATHS, ("h1: migrate", said()),
-                                  *ends(GONE, said("running\n")))
+                                  *ends(GONE, said("running\n")), *LEAVE)
     drive(action(), *LOOK, *ROOM[:3], found, ("h2: qemu-img map", empty), *finish)
     drive(action(), *LOOK, *ROOM[:3], found, ("h2: qemu-img map", full), ("h2: stale", said()),
           ("h2: qemu-img create", said()), *finish)
@@ -164,5 +166,20 @@ def test_where_disks_lie_elsewhere_libvirt_is_told() -> None:
     _, transport = drive(
         wanted, *LOOK, *ROOM[:4], ("h2: sh -c /q/sql-vda.qcow2", said()), *SAME_PATHS, kept, kept,
         ("h1: migrate --xml /run/hotsite/move-sql-live.xml --persistent-xml", said()),
-        *ends(GONE, said("running\n")))
+        *ends(GONE, said("running\n")), *LEAVE)
     assert all('file="/q/sql-vda.qcow2"' in text for text in transport.inputs)
+
+
+def test_an_old_copy_that_a_domain_still_uses_keeps_its_name() -> None:
+    theirs = said(XML.replace("<name>sql", "<name>web") + "\x1e")
+    told, _ = drive(action(), *LOOK, *ROOM, *SAME_PATHS, ("h1: migrate", said()),
+                    *ends(GONE, said("running\n")), ("h1: list --all", theirs),
+                    ("h1: sh -c", said(f'[{{"filename": "{PATH}"}}]')))
+    assert told == "moved sql with its disks from h1 to h2 while it ran"
+
+
+def test_a_move_stays_done_when_the_old_copy_cannot_be_renamed() -> None:
+    told, _ = drive(action(), *LOOK, *ROOM, *SAME_PATHS, ("h1: migrate", said()),
+                    *ends(GONE, said("running\n")), *LEAVE[:2],
+                    (f"h1: mv {PATH}", failed("mv: cannot move: Read-only file system\n")))
+    assert "keeps its name" in told
