@@ -1,4 +1,4 @@
-"""`hotsite demo`: the talk's estate in memory; faults strike, the loop heals, a table at the end."""
+"""`hotsite demo`: the talk's estate in memory; faults strike and the loop heals them."""
 
 import json
 from pathlib import Path
@@ -61,6 +61,7 @@ def _play(desired: "Desired", seed: int, pace: float, stage: "Stage") -> "tuple[
     from controller.reconcile.rehearsal import Rehearsal  # noqa: PLC0415
 
     async def whole() -> "tuple[Scene, ...]":
+        """Play it where time is virtual."""
         rehearsal = Rehearsal(desired, seed, stage.say)
         async with stage.showing(rehearsal):
             return await rehearsal.play(ACTS)

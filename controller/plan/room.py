@@ -130,7 +130,8 @@ def _seat(vm: VirtualMachine, stand: Stand, sites_of: Mapping[str, frozenset[str
     elif homes:
         host = homes[0]
     running = standing is Standing.RUNNING
-    fixed = standing in {Standing.HIDDEN, Standing.MOVING} or (
+    # created where its files lie, and nowhere else: it moves, with them, once it runs
+    fixed = bool(homes) or standing in {Standing.HIDDEN, Standing.MOVING} or (
         running and (stand.domain is None or stand.domain.state != "running"
                      or spec.power is Power.OFF))
     return Seat(PlaceMachine(

@@ -12,6 +12,7 @@
 from enum import StrEnum
 from typing import NamedTuple
 
+from controller.model.document import Rung
 from controller.model.facts import DomainFacts, DomainState
 from controller.plan.survey import Sighting, Survey
 
@@ -54,6 +55,9 @@ def stand(name: str, survey: Survey) -> Stand:
         if domain.state is DomainState.RUNNING and domain.job is None:
             return Stand(Standing.RUNNING, host, domain)
     running = tuple(each for each in seen if runs(each.domain))
+    if len(running) > 1 and _we_move_it(name, survey):
+        return Stand(Standing.MOVING, running[0].host, running[0].domain,
+                     sentence=f"{name} is being moved by us: both ends are looked at when it ends")
     if len(running) > 1:
         return Stand(Standing.DOUBLE, sentence=_double(name, running))
     moving = next((each for each in seen if _in_motion(each.domain)), None)
@@ -65,6 +69,12 @@ def stand(name: str, survey: Survey) -> Stand:
         return Stand(Standing.RUNNING, host, domain,
                      tuple(each for each in seen if each.host != host))
     return _off(name, seen, survey) if seen else _unseen(name, survey)
+
+
+def _we_move_it(name: str, survey: Survey) -> bool:
+    """Return whether a move of ours is under way; its two ends are not seen at one instant."""
+    return any(flight.target == f"VirtualMachine/{name}" and flight.rung is Rung.MIGRATE
+               for flight in survey.policy.in_flight)
 
 
 def _in_motion(domain: DomainFacts) -> bool:

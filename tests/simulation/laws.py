@@ -18,8 +18,8 @@ from controller.providers.simulated.estate import SimulatedEstate
 from controller.providers.simulated.world import File, executes
 from controller.store.store import Store
 
-SILENT_S = 45.0
-"""By then every fact about a silent node is too old to decide anything."""
+SILENT_S = 20.0
+"""By then the loop has asked a silent node again and knows that it is silent."""
 
 
 @dataclass
@@ -122,6 +122,7 @@ class Witness:
     def __init__(self, inner: Provider, laws: Laws) -> None:
         self._inner = inner
         self._laws = laws
+        self.estate = laws.estate
 
     async def declare(self, desired: Desired) -> None:
         """Pass it on."""

@@ -1,4 +1,4 @@
-"""After the storm: what still differs between the world and the specs, asked of the world itself."""
+"""After the storm: what differs between the world and the specs, asked of the world itself."""
 
 from itertools import combinations
 

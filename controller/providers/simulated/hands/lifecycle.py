@@ -23,7 +23,7 @@ GUEST_SHUTDOWN_S = 5.0
 
 
 def define(world: World, action: DefineDomain) -> Effect:
-    """Write a definition; one that runs without gets what it runs with; another's is not touched."""
+    """Write a definition; a guest that runs without one gets what it runs with."""
     yield Wait(0.1)
     node, wish = world.node(action.node), action.wish
     old = node.domains.get(wish.name)
@@ -116,11 +116,13 @@ def _down(world: World, host: str, name: str, limit_s: float) -> Effect:
 
 
 def restart(world: World, action: RestartDomain) -> Effect:
-    """Shut down, then start from the definition as it is then."""
+    """Shut down, then start from the definition as it is then, unless it moved away meanwhile."""
     yield from _down(world, action.node, action.domain, action.limit_s)
     yield Wait(0.3, command_ends=True)
     node = world.node(action.node)
     domain = domain_of(node, action.domain)
+    if domain.reason == "migrated" and not domain.state.active:
+        raise Refused(f"{node.name}: {domain.name} was migrated away meanwhile; it is not started")
     if not domain.state.active:
         assert_startable(world, node, domain)
         run_domain(node, domain, "booted")

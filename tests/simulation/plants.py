@@ -1,0 +1,108 @@
+"""Planted violations: a provider that lies or blunders, one for each law that storms must guard."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+from controller.errors import OutcomeUnknown
+from controller.model.desired import Desired
+from controller.model.facts import Absent, Fact, Known, NodeFacts, Unknown
+from controller.plan.actions import Action, MigrateDomain, SetTrunk, UndefineDomain
+from controller.providers.base import Provider
+from controller.providers.simulated.virtual_time import epoch_clock
+from tests.simulation.laws import Witness
+
+
+class Blunderer:
+    """A provider that passes everything on as it is; each plant bends one thing."""
+
+    def __init__(self, inner: Provider) -> None:
+        assert isinstance(inner, Witness), "a plant stands between the loop and the witness"
+        self.inner = inner
+        self.estate = inner.estate
+
+    async def declare(self, desired: Desired) -> None:
+        """Pass it on."""
+        await self.inner.declare(desired)
+
+    async def observe(self, node: str) -> Fact[NodeFacts]:
+        """Pass it on."""
+        return await self.inner.observe(node)
+
+    async def apply(self, action: Action) -> str:
+        """Pass it on."""
+        return await self.inner.apply(action)
+
+    def watch(self) -> AsyncIterator[str]:
+        """Pass it on."""
+        return self.inner.watch()
+
+    async def close(self) -> None:
+        """Pass it on."""
+        await self.inner.close()
+
+
+class SilenceIsAbsence(Blunderer):
+    """A host that does not answer is said to have nothing on it, and no room."""
+
+    async def observe(self, node: str) -> Fact[NodeFacts]:
+        """Say of a silent host that it is empty."""
+        fact = await self.inner.observe(node)
+        if not isinstance(fact, Unknown) or fact.last is None:
+            return fact
+        now, last = epoch_clock(), fact.last
+        if not self.estate.world.node(node).is_host:
+            return fact
+        return Known(replace(last, domains=Known({}, now), pools=Known({}, now),
+                             hardware=Absent(now)), now)
+
+
+class MovedIsForgotten(Blunderer):
+    """After a move the source keeps its copy running."""
+
+    async def apply(self, action: Action) -> str:
+        """Start the old copy again after a move."""
+        before = {}
+        if isinstance(action, MigrateDomain):
+            before = dict(self.estate.world.node(action.node).domains)
+        done = await self.inner.apply(action)
+        if isinstance(action, MigrateDomain) and action.domain in before:
+            old = before[action.domain]
+            self.estate.world.node(action.node).domains[action.domain] = old
+            self.estate.command(f"start {action.node} {action.domain}")
+        return done
+
+
+class UndefineDeletes(Blunderer):
+    """Whatever leaves a host takes its disks along into nothing."""
+
+    async def apply(self, action: Action) -> str:
+        """Delete the disks of what is undefined, and of what has moved, at both ends."""
+        done = await self.inner.apply(action)
+        if isinstance(action, UndefineDomain | MigrateDomain):
+            name = action.domain
+            for node in action.nodes:
+                files = self.estate.world.node(node).files
+                for path in [path for path in files if f"/{name}-vd" in path]:
+                    del files[path]
+        return done
+
+
+class RepeatsBlindly(Blunderer):
+    """An unknown outcome is simply tried again."""
+
+    async def apply(self, action: Action) -> str:
+        """Try again at once."""
+        try:
+            return await self.inner.apply(action)
+        except OutcomeUnknown:
+            return await self.inner.apply(action)
+
+
+class ClaimsTrunks(Blunderer):
+    """Says that trunks are changed, and that they are as they should be, and does nothing."""
+
+    async def apply(self, action: Action) -> str:
+        """Claim it."""
+        if isinstance(action, SetTrunk):
+            return f"{action.port} of {action.node} is changed"
+        return await self.inner.apply(action)

@@ -1,0 +1,116 @@
+"""2,000 storms keep every law; for each law, a planted violation that the storms find.
+
+`HOTSITE_STORMS=200` plays fewer; `python -m tests.simulation.storm SEED` tells one whole story.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+import pytest
+
+from controller.plan import compute as planner
+from controller.plan import standing
+from controller.plan.plan import Plan
+from controller.plan.survey import Survey
+from controller.providers.base import Provider
+from controller.reconcile import decider
+from controller.store.store import Store
+from tests.simulation import plants
+from tests.simulation.crash import Fuse, fragile_store
+from tests.simulation.storm import blow, blow_many
+
+STORMS = int(os.environ.get("HOTSITE_STORMS", "2000"))
+CHUNK = 100
+ENOUGH = 60
+"""So many storms must find a planted violation."""
+
+
+@pytest.fixture(scope="module")
+def workers() -> Iterator[ProcessPoolExecutor]:
+    """One process per core; each plays whole storms."""
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+        yield pool
+
+
+def test_every_law_is_kept_in_every_storm(workers: ProcessPoolExecutor) -> None:
+    step = min(CHUNK, STORMS)
+    starts = range(0, STORMS, step)
+    results = list(workers.map(blow_many, starts, [step] * len(starts)))
+    broken = [found for chunk in results for found in chunk]
+    assert not broken, "replay with `python -m tests.simulation.storm SEED`:\n" + "\n".join(
+        f"seed {seed}: {laws[0]}" for seed, laws in broken)
+
+
+def test_a_seed_tells_the_same_story_twice() -> None:
+    assert blow(7).story == blow(7).story
+
+
+def found(law: str, plant: Callable[[Provider], Provider] = lambda provider: provider,
+          store: Callable[[Fuse], Store] = fragile_store) -> bool:
+    """Whether some storm notices that `law` was broken."""
+    return any(law in sentence for seed in range(ENOUGH)
+               for sentence in blow(seed, plant, store).broken)
+
+
+@pytest.mark.parametrize(("plant", "law"), [
+    (plants.MovedIsForgotten, "two running copies"),
+    (plants.UndefineDeletes, "is gone"),
+    (plants.RepeatsBlindly, "was looked at again"),
+    (plants.ClaimsTrunks, "not healed"),
+], ids=lambda value: value if isinstance(value, str) else value.__name__)
+def test_storms_find_hands_that_break_a_law(plant: Callable[[Provider], Provider],
+                                            law: str) -> None:
+    assert found(law, plant)
+
+
+def test_storms_find_silence_taken_for_absence() -> None:
+    assert found("has been silent for", plants.SilenceIsAbsence)
+
+
+class Forgetful(Store):
+    """A journal that hands out numbers and writes intents nowhere."""
+
+    def open_intents(self) -> tuple[()]:
+        """There are none."""
+        return ()
+
+
+def test_storms_find_acts_without_an_intent() -> None:
+    def forgetful(fuse: Fuse) -> Store:
+        store = fragile_store(fuse)
+        return Forgetful(store._database, None, None)
+
+    assert found("without an intent", store=forgetful)
+
+
+def test_storms_find_a_planner_that_starts_what_may_run_elsewhere(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    def careless(plan: Plan, *_: object) -> None:
+        """Let every plan pass."""
+
+    monkeypatch.setattr(planner, "assert_lawful", careless)
+    monkeypatch.setattr(decider, "EVERYWHERE", ())
+    monkeypatch.setattr(planner, "stand", _blind_to_ghosts)
+    assert found("has been silent for")
+
+
+def _blind_to_ghosts(name: str, survey: Survey) -> standing.Stand:
+    """A VM that was last seen on a silent host is taken for one that exists nowhere."""
+    stand = standing.stand(name, survey)
+    if stand.standing is standing.Standing.HIDDEN:
+        return standing.Stand(standing.Standing.NOWHERE)
+    return stand
+
+
+def test_storms_find_a_loop_that_heals_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = decider.compute
+
+    def lazy(*given: object) -> Plan:
+        """Plan as ever, and leave the steps out."""
+        plan = whole(*given)
+        return Plan(plan.revision, (), plan.remarks, plan.conditions)
+
+    monkeypatch.setattr(decider, "compute", lazy)
+    assert found("not healed")
