@@ -1,0 +1,38 @@
+"""
+What can go wrong, by what the caller should do next; the exit status says which.
+
+* MoverError
+  + Refused   1  it did not happen and never will as asked
+  + TryAgain  2  it did not happen, or not wholly; doing it again is safe
+    - Damaged    bytes are not what their hash says
+  + Unknown   3  it may have happened: look before anything else
+"""
+
+
+class MoverError(Exception):
+    """Root of every error raised on purpose; the text is a sentence."""
+
+    status = 3
+    name = "unknown"
+
+
+class Refused(MoverError):
+    """What was asked cannot be done as asked, and nothing was changed."""
+
+    status = 1
+    name = "refused"
+
+
+class TryAgain(MoverError):
+    """It was not completed, and what had been published before is as it was."""
+
+    status = 2
+    name = "try again"
+
+
+class Damaged(TryAgain):
+    """Bytes do not have the hash that came with them."""
+
+
+class Unknown(MoverError):
+    """It may or may not have happened."""

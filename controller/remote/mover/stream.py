@@ -1,0 +1,300 @@
+"""
+Carry a disk's clusters over one pipe: framed, each frame checked, nothing believed without an END.
+
+    frame    4s  magic b"HSF1"   |  B type  |  I payload length  |  Q a  |  Q b  |  16s check
+    HELLO    payload: JSON, see Hello
+    DATA     a offset, b raw length; payload: codec (1 byte), a hash per cluster, packed bytes
+    ZERO     a offset, b length
+    MARK     a offset that the sender has come to, b number of the mark, the same on all streams
+    END      payload: JSON {"totals": {...}, "root": hex}
+    ERROR    payload: the sentence with which the sender gave up
+
+The check covers the header before it and the payload, under the algorithm named in HELLO (HELLO
+itself and ERROR: SHA-256). A pipe may carry several transfers, one after the other; it may end
+only between two. N streams of one transfer carry disjoint clusters and the same `transfer`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import struct
+from typing import Dict, Iterator, NamedTuple, Optional, Sequence, Tuple, Union
+
+from mover.codec import decompress
+from mover.errors import Damaged, Refused, TryAgain
+from mover.hashing import CLUSTER_BYTES, HASH_BYTES, ZERO_HASH, Buffer, Hasher
+
+VERSION = 1
+MAGIC = b"HSF1"
+HELLO, DATA, ZERO, MARK, END, ERROR = range(1, 7)
+HEADER = struct.Struct(">4sBIQQ16s")
+UNCHECKED = struct.Struct(">4sBIQQ")
+MAX_RAW_BYTES = 4 << 20         # of one DATA frame: what a receiver must be ready to hold
+MAX_PAYLOAD_BYTES = MAX_RAW_BYTES + (MAX_RAW_BYTES >> 6)
+
+
+class Hello(NamedTuple):
+    """What a transfer is about; `mode` is dirty, full, scan or set, `meta` is the caller's."""
+
+    transfer: str
+    disk: str
+    size_bytes: int
+    algorithm: str
+    secret_id: str
+    stream: int = 0
+    streams: int = 1
+    mode: str = "full"
+    codec: str = "none"
+    cluster_bytes: int = CLUSTER_BYTES
+    version: int = VERSION
+    meta: Dict[str, object] = {}
+
+
+class Data(NamedTuple):
+    """Clusters that are not zero, packed; `hashes` has 16 bytes for each."""
+
+    offset: int
+    length: int
+    codec: int
+    hashes: bytes
+    packed: memoryview
+
+    def expand(self, hasher: Hasher) -> Buffer:
+        """Return the raw bytes, each cluster of which has the hash that came with it."""
+        raw = decompress(self.codec, self.packed, self.length)
+        if hasher.clusters(raw) != self.hashes:
+            raise Damaged("the clusters at offset %d are not what was sent" % self.offset)
+        return raw
+
+
+class Zero(NamedTuple):
+    """A range that reads as zeros."""
+
+    offset: int
+    length: int
+
+
+class Mark(NamedTuple):
+    """All that the sender puts before `offset` has left, on this stream or on another."""
+
+    offset: int
+    number: int
+
+
+Frame = Union[Data, Zero, Mark]
+
+
+class Tally:
+    """What one stream carried: counted at both ends, compared at END."""
+
+    def __init__(self) -> None:
+        self.clusters = self.data_bytes = self.zero_bytes = self.packed_bytes = self.frames = 0
+        self._root = hashlib.sha256()
+
+    def data(self, offset: int, length: int, hashes: bytes, packed_bytes: int) -> None:
+        """Count a DATA frame."""
+        self._root.update(struct.pack(">QQ", offset, length) + hashes)
+        self.frames += 1
+        self.clusters += len(hashes) // HASH_BYTES
+        self.data_bytes += length
+        self.packed_bytes += packed_bytes
+
+    def zero(self, offset: int, length: int) -> None:
+        """Count a ZERO frame."""
+        self._root.update(struct.pack(">QQ", offset, length) + ZERO_HASH)
+        self.frames += 1
+        self.zero_bytes += length
+
+    def end(self) -> Dict[str, object]:
+        """Return the payload of END."""
+        return {"root": self._root.hexdigest(), "totals": {
+            "clusters": self.clusters, "data_bytes": self.data_bytes, "frames": self.frames,
+            "zero_bytes": self.zero_bytes, "packed_bytes": self.packed_bytes}}
+
+
+class Writer:
+    """The sending end of one pipe; `wire_bytes` is all that went into it."""
+
+    def __init__(self, fd: int, hasher: Hasher) -> None:
+        self.fd = fd
+        self.hasher = hasher
+        self.wire_bytes = 0
+        self.tally = Tally()
+
+    def hello(self, hello: Hello) -> None:
+        """Begin a transfer."""
+        self.tally = Tally()
+        self._put(HELLO, 0, 0, json.dumps(hello._asdict()).encode())
+
+    def data(self, offset: int, length: int, hashes: bytes, codec: int, packed: Buffer) -> None:
+        """Send clusters, none of which is all zero."""
+        assert length <= MAX_RAW_BYTES, "a receiver holds no more than one frame of this size"
+        self._put(DATA, offset, length, b"%c%s" % (codec, hashes), packed)
+        self.tally.data(offset, length, hashes, len(packed))
+
+    def zero(self, offset: int, length: int) -> None:
+        """Send a range of zeros."""
+        self._put(ZERO, offset, length)
+        self.tally.zero(offset, length)
+
+    def mark(self, offset: int, number: int) -> None:
+        """Tell how far the sender has come."""
+        self._put(MARK, offset, number)
+
+    def end(self) -> None:
+        """End the transfer: only now may the other end believe it."""
+        self._put(END, 0, 0, json.dumps(self.tally.end()).encode())
+
+    def error(self, sentence: str) -> None:
+        """Give the transfer up and say why."""
+        self._put(ERROR, 0, 0, sentence.encode()[:4096])
+
+    def _put(self, kind: int, a: int, b: int, *payload: Buffer) -> None:
+        head = UNCHECKED.pack(MAGIC, kind, sum(map(len, payload)), a, b)
+        check = _check(kind, self.hasher, head, payload)
+        self._write([head, check, *(part for part in payload if len(part))])
+
+    def _write(self, parts: Sequence[Buffer]) -> None:
+        views = [memoryview(part) for part in parts]
+        while views:
+            try:
+                left = os.writev(self.fd, views)
+            except OSError as error:
+                raise TryAgain("the receiving end went away: %s" % error.strerror) from None
+            self.wire_bytes += left
+            while views and left >= len(views[0]):
+                left -= len(views.pop(0))
+            if left:
+                views[0] = views[0][left:]
+
+
+class Reader:
+    """The receiving end of one pipe: `hello`, then `frames` to their end, then again."""
+
+    def __init__(self, fd: int, secret: bytes = b"") -> None:
+        self.fd = fd
+        self.wire_bytes = 0
+        self.tally = Tally()
+        self.greeting: Optional[Hello] = None
+        self._secret = secret
+        self.hasher: Optional[Hasher] = None
+
+    def hello(self) -> Optional[Hello]:
+        """Return what the next transfer is about, None when the pipe ended before one."""
+        self.hasher, self.tally = None, Tally()
+        frame = self._frame(may_end=True)
+        if frame is None:
+            return None
+        kind, _a, _b, payload = frame
+        if kind == ERROR:
+            raise TryAgain(_sentence(payload))
+        if kind != HELLO:
+            raise Damaged("a transfer begins with frame type %d, not with HELLO" % kind)
+        self.greeting = _hello(payload)
+        self.hasher = Hasher(self.greeting.algorithm, self._secret)
+        if self.hasher.secret_id != self.greeting.secret_id:
+            raise Refused("the two ends hold different hash secrets: %s here, %s there"
+                          % (self.hasher.secret_id, self.greeting.secret_id))
+        return self.greeting
+
+    def frames(self) -> Iterator[Frame]:
+        """Yield what comes until END has come and agrees; any other end raises."""
+        assert self.greeting is not None, "hello() comes first"
+        while True:
+            frame = self._frame(may_end=False)
+            assert frame is not None, "may_end is false"
+            kind, a, b, payload = frame
+            if kind == END:
+                return self._agree(payload)
+            if kind == ERROR:
+                raise TryAgain(_sentence(payload))
+            yield self._value(kind, a, b, payload)
+
+    def _value(self, kind: int, a: int, b: int, payload: memoryview) -> Frame:
+        if kind == MARK:
+            return Mark(a, b)
+        self._within(a, b)
+        if kind == ZERO:
+            self.tally.zero(a, b)
+            return Zero(a, b)
+        count = -(-b // CLUSTER_BYTES)
+        head = 1 + count * HASH_BYTES
+        if kind != DATA or b > MAX_RAW_BYTES or len(payload) < head:
+            raise Damaged("a frame of type %d and %d bytes makes no sense" % (kind, len(payload)))
+        hashes, packed = bytes(payload[1:head]), payload[head:]
+        self.tally.data(a, b, hashes, len(packed))
+        return Data(a, b, payload[0], hashes, packed)
+
+    def _within(self, offset: int, length: int) -> None:
+        assert self.greeting is not None, "frames() has looked"
+        end, size = offset + length, self.greeting.size_bytes
+        whole = offset % CLUSTER_BYTES == 0 and (end % CLUSTER_BYTES == 0 or end == size)
+        if not whole or not length or end > size:
+            raise Damaged("range %d+%d is not made of clusters of a disk of %d bytes"
+                          % (offset, length, size))
+
+    def _agree(self, payload: memoryview) -> None:
+        if json.loads(bytes(payload)) != self.tally.end():
+            raise Damaged("what came is not all that was sent: the totals at the end differ")
+        self.greeting = None
+
+    def _frame(self, *, may_end: bool) -> Optional[Tuple[int, int, int, memoryview]]:
+        header = self._read(HEADER.size, may_end=may_end)
+        if header is None:
+            return None
+        magic, kind, size, a, b, check = HEADER.unpack(header)
+        if magic != MAGIC or size > MAX_PAYLOAD_BYTES:
+            raise Damaged("what comes over the pipe is not a stream of this mover")
+        payload = self._read(size, may_end=False)
+        assert payload is not None, "may_end is false"
+        head = UNCHECKED.pack(magic, kind, size, a, b)
+        body = (payload[:_head_bytes(kind, b, size)], payload[_head_bytes(kind, b, size):])
+        if check != _check(kind, self.hasher, head, body):
+            raise Damaged("a frame of type %d arrived changed" % kind)
+        return kind, a, b, payload
+
+    def _read(self, size: int, *, may_end: bool) -> Optional[memoryview]:
+        view = memoryview(bytearray(size))
+        got = 0
+        while got < size:
+            try:
+                step = os.readv(self.fd, [view[got:]])
+            except OSError as error:
+                raise TryAgain("the sending end went away: %s" % error.strerror) from None
+            if step == 0:
+                if may_end and got == 0:
+                    return None
+                raise TryAgain("the stream was cut before its end")
+            got += step
+        self.wire_bytes += size
+        return view
+
+
+def _head_bytes(kind: int, length: int, size: int) -> int:
+    if kind != DATA:
+        return size
+    return min(size, 1 + -(-length // CLUSTER_BYTES) * HASH_BYTES)
+
+
+def _check(kind: int, hasher: Optional[Hasher], head: bytes, payload: Sequence[Buffer]) -> bytes:
+    if hasher is None or kind in (HELLO, ERROR):
+        return hashlib.sha256(b"".join((head, *payload))).digest()[:HASH_BYTES]
+    return hasher.one(head + b"".join(hasher.one(part) for part in payload if len(part)))
+
+
+def _hello(payload: memoryview) -> Hello:
+    try:
+        told = json.loads(bytes(payload))
+        hello = Hello(**{name: told[name] for name in Hello._fields if name in told})
+    except (ValueError, TypeError, KeyError) as error:
+        raise Damaged("HELLO cannot be read: %s" % error) from None
+    if hello.version != VERSION or hello.cluster_bytes != CLUSTER_BYTES:
+        raise Refused("the sender speaks version %s with clusters of %s bytes, this end %d with %d"
+                      % (hello.version, hello.cluster_bytes, VERSION, CLUSTER_BYTES))
+    return hello
+
+
+def _sentence(payload: memoryview) -> str:
+    return "the sender gave up: %s" % bytes(payload).decode(errors="replace")
