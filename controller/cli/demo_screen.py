@@ -135,18 +135,19 @@ def host_row(name: str, rehearsal: "Rehearsal") -> tuple[Text, Text, Text]:
         return Text(short, "bold"), memory_bar(fact.value), guests(fact.value, "")
     last = fact.last if isinstance(fact, Unknown) else None
     seen = guests(last, "dim magenta") if last is not None else Text("never seen", "dim")
-    return Text(short, "bold magenta"), Text("silent".ljust(BAR), "magenta"), seen
+    return Text(short, "bold magenta"), Text("silent".ljust(BAR + 4), "magenta"), seen
 
 
 def memory_bar(facts: NodeFacts) -> Text:
-    """Return how much of a host's memory its guests take."""
+    """Return how much of a host's memory its guests take, and its load."""
     if not isinstance(facts.hardware, Known):
         return Text(" " * BAR)
     hardware = facts.hardware.value
     used = 1 - hardware.memory_available_bytes / hardware.memory_bytes
     full = round(used * BAR)
     style = "red" if used > 0.9 else "yellow" if used > 0.75 else "green"
-    return Text.assemble(("█" * full, style), ("░" * (BAR - full), "dim"))
+    return Text.assemble(("█" * full, style), ("░" * (BAR - full), "dim"),
+                         (f" {hardware.load_1m:3.1f}", "dim"))
 
 
 def guests(facts: NodeFacts, style: str) -> Text:

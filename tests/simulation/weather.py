@@ -51,17 +51,16 @@ def hands(world: World, dice: Random) -> str | None:
     host, vm = here
     domain = world.node(host).domains[vm]
     elsewhere = any(vm in node.domains for node in world.nodes.values() if node.name != host)
-    lines = [f"kill {host} {vm}", f"shutoff {host} {vm}", f"undefine {host} {vm}",
-             f"tag {host} {vm} {dice.choice(VLANS)}", f"untag {host} {vm}",
-             f"memory {host} {vm} 256MiB", f"pause {host} {vm}", f"detach {host} {vm}",
-             f"alien {host} stranger-of-{host}"]
+    lines = [f"kill {host} {vm}", f"shutoff {host} {vm}", f"tag {host} {vm} {dice.choice(VLANS)}",
+             f"untag {host} {vm}", f"memory {host} {vm} 256MiB", f"pause {host} {vm}",
+             f"detach {host} {vm}", f"alien {host} stranger-of-{host}"]
     if not elsewhere and domain.job is None:
         lines.append(f"autostart {host} {vm}")
         if len(_hosts_with_files(world, vm)) == 1:
-            lines.append(f"erase {host} {vm}")
+            lines += [f"erase {host} {vm}", f"undefine {host} {vm}"]
     line = dice.choice(lines)
     moving = domain.job is not None or domain.state is DomainState.INCOMING
-    return None if moving or (elsewhere and line.startswith("undefine")) else line
+    return None if moving else line
 
 
 def moved_by_hand(world: World, dice: Random) -> str | None:

@@ -1,0 +1,75 @@
+"""`hotsite demo`: every fault heals, the same seed tells the same story, and it can be watched."""
+
+import asyncio
+import json
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from controller.cli.app import build
+from controller.cli.demo import talk_estate
+from controller.cli.demo_screen import Screen
+from controller.cli.demo_script import ACTS
+from controller.cli.demo_table import closing_table
+from controller.providers.simulated.virtual_time import run_virtual
+from controller.reconcile.rehearsal import Act, Rehearsal, Scene
+
+
+@pytest.fixture(scope="module")
+def told() -> str:
+    """What `hotsite demo --json` says."""
+    result = CliRunner().invoke(build(), ["demo", "--json"])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_every_fault_is_noticed_and_healed(told: str) -> None:
+    faults = json.loads(told)["faults"]
+    assert len(faults) == len(ACTS) + 1
+    assert [one["fault"] for one in faults if not one["healed"]] == []
+    assert all(one["noticed_after_s"] <= one["healed_after_s"] for one in faults)
+
+
+def test_the_same_seed_tells_the_same_story(told: str) -> None:
+    assert CliRunner().invoke(build(), ["demo", "--json", "--seed", "1"]).output == told
+
+
+def test_the_storm_gate_holds_in_the_demo(told: str) -> None:
+    held = [one for one in json.loads(told)["faults"] if one["held_back"]]
+    assert "do not answer" in held[0]["held_back"][0]
+
+
+def test_without_a_terminal_each_happening_is_a_line() -> None:
+    result = CliRunner().invoke(build(), ["demo"])
+    assert result.exit_code == 0
+    assert "fault     the process of 33par-sql" in result.output
+    assert result.output.rstrip().endswith(f"{len(ACTS) + 1} of {len(ACTS) + 1} healed")
+
+
+def test_what_is_not_healed_is_said_and_counts_as_failure() -> None:
+    shell = Console(width=120, record=True, highlight=False)
+    closing_table(shell, (Scene(Act("a fault"), 0.0),))
+    text = shell.export_text()
+    assert "NOT HEALED" in text
+    assert "0 of 1 healed" in text
+
+
+def test_the_screen_shows_both_sites_their_hosts_and_a_silent_one() -> None:
+    shell = Console(width=140, height=50, record=True, highlight=False, force_terminal=True)
+    screen = Screen(shell, 0.0)
+
+    async def whole() -> None:
+        rehearsal = Rehearsal(talk_estate(), 1, screen.say)
+        playing = asyncio.create_task(rehearsal.play((Act("a host hangs", ("hang 33par-esx2",),
+                                                         ("wake 33par-esx2",)),)))
+        await asyncio.sleep(30)
+        shell.print(screen.draw(rehearsal))
+        await playing
+
+    run_virtual(whole())
+    text = shell.export_text()
+    assert "paris" in text
+    assert "milan" in text
+    assert "esx2 silent" in text
+    assert "33par-esx2 hangs" in text
