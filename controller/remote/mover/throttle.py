@@ -1,0 +1,45 @@
+"""Hold the wire to its rate: one token bucket for all streams of a mover."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Callable
+
+BURST_S = 0.1       # what an idle bucket may let through at once, in seconds of its rate
+
+
+class Throttle:
+    """Let bytes pass at `rate_bps` bits per second; 0 lets everything pass."""
+
+    def __init__(self, rate_bps: float = 0, clock: Callable[[], float] = time.monotonic,
+                 sleep: Callable[[float], None] = time.sleep) -> None:
+        self._clock, self._sleep = clock, sleep
+        self._lock = threading.Lock()
+        self._rate_bps = 0.0
+        self._free_at = 0.0         # when all that was let through has been paid for
+        self.set(rate_bps)
+
+    def set(self, rate_bps: float) -> None:
+        """Change the rate from now on, for what already waits too."""
+        with self._lock:
+            now, old = self._clock(), self._rate_bps
+            owed_bits = max(0.0, self._free_at - now) * old
+            self._rate_bps = float(rate_bps)
+            self._free_at = now + (owed_bits / rate_bps if rate_bps else 0.0)
+
+    def take(self, size_bytes: int) -> None:
+        """Return when `size_bytes` may go: the debt is paid after, so that large frames pass."""
+        with self._lock:
+            if not self._rate_bps:
+                return
+            self._free_at = max(self._free_at, self._clock() - BURST_S)
+            mine_at = self._free_at
+            self._free_at += size_bytes * 8 / self._rate_bps
+        self._wait_until(mine_at)
+
+    def _wait_until(self, instant: float) -> None:
+        left = instant - self._clock()
+        while left > 0 and self._rate_bps:
+            self._sleep(min(left, 0.5))     # short: a new rate or an end must not wait long
+            left = min(instant, self._free_at) - self._clock()

@@ -1,0 +1,55 @@
+"""Every verb and the function behind it, loaded when asked for: (words) -> the answer."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from typing import Any, Callable, Dict, List, Optional
+
+from mover.errors import MoverError, Refused
+
+Answer = Optional[Dict[str, Any]]       # None: the verb has spoken for itself
+Verb = Callable[[List[str]], Answer]
+
+VERBS = {
+    "probe": "mover.probe:run",         # what this host can compute
+    "send": "mover.send:run",           # the source end
+}
+
+
+def verb(name: str) -> Verb:
+    """Return the function behind a verb."""
+    if name not in VERBS:
+        raise Refused("there is no verb %r: use one of %s" % (name, ", ".join(sorted(VERBS))))
+    module, _, function = VERBS[name].partition(":")
+    found: Verb = getattr(importlib.import_module(module), function)
+    return found
+
+
+def say(line: Dict[str, Any], fd: int) -> None:
+    """Write one JSON line in one piece."""
+    os.write(fd, json.dumps(line, sort_keys=True).encode() + b"\n")
+
+
+def main(argv: List[str]) -> int:
+    """Run `argv[0]` with the words behind it: answer on stdout, error on stderr, exit status."""
+    try:
+        answer = verb(argv[0] if argv else "")(argv[1:])
+        if answer is not None:
+            say(answer, sys.stdout.fileno())
+    except MoverError as error:
+        return fail(error)
+    except OSError as error:
+        return fail(MoverError("%s: %s" % (error.filename or "the system", error.strerror)))
+    return 0
+
+
+def fail(error: MoverError) -> int:
+    """Tell an error on stderr and return its exit status."""
+    try:
+        say({"error": error.name, "sentence": str(error)}, sys.stderr.fileno())
+    except OSError:
+        pass                # nobody listens any more: the exit status still tells
+    return error.status
