@@ -5,7 +5,7 @@ Rule 2: a node that does not answer in time is Unknown, with a sentence.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from random import Random
 from typing import Final
@@ -47,7 +47,7 @@ class Observers:
 
     def hurry(self, node: str) -> None:
         """Look at `node` at once: something happened there."""
-        self._view.mark_stale(node)
+        self._view.mark_heard(node)
         if node in self._hurry:
             self._hurry[node].set()
 
@@ -62,10 +62,6 @@ class Observers:
                 waiting.append(future)
         if waiting:
             await asyncio.gather(*waiting)
-
-    async def refresh(self, nodes: Iterable[str], within_s: float) -> None:
-        """Look at those of `nodes` that were not looked at in the last `within_s`."""
-        await self.look(*(node for node in nodes if not self._view.fresh(node, within_s)))
 
     async def attend(self, node: str) -> None:
         """Look at `node` for ever: now, by the clock, and whenever it is hurried."""

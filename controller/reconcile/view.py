@@ -20,6 +20,7 @@ class View:
         self._facts: dict[str, Fact[NodeFacts]] = {}
         self._begun_at: dict[str, float] = {}
         self._stale_at: dict[str, float] = {}
+        self._heard_at: dict[str, float] = {}
         self._remembered: dict[str, Known[NodeFacts]] = {}
         self._versions: dict[str, int] = {}
         self.version = 0
@@ -79,15 +80,22 @@ class View:
         return self._versions.get(node, 0)
 
     def mark_stale(self, node: str) -> None:
-        """Say that something happened on `node`: what was seen before now is history."""
+        """Say that we did something on `node`: what was seen before now is history."""
         self._stale_at[node] = self._clock()
 
-    def fresh(self, node: str, within_s: float) -> bool:
+    def mark_heard(self, node: str) -> None:
+        """Say that an event came from `node`."""
+        self._heard_at[node] = self._clock()
+
+    def fresh(self, node: str, within_s: float, burst_s: float = 0.0) -> bool:
         """Return whether `node` was looked at in the last `within_s`, and nothing happened since.
+
+        Shapes: events less than `burst_s` after the look began belong to what it saw.
         """
         begun_at = self._begun_at.get(node)
         return (begun_at is not None and self._clock() - begun_at < within_s
-                and begun_at >= self._stale_at.get(node, begun_at))
+                and begun_at >= self._stale_at.get(node, begun_at)
+                and begun_at + burst_s >= self._heard_at.get(node, begun_at))
 
     def looked_at(self, node: str) -> bool:
         """Return whether `node` was asked at least once, whatever came of it."""

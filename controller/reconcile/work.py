@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from controller.errors import Unavailable
+from controller.plan.actions import StartDomain
 from controller.plan.plan import Plan, Step
 from controller.reconcile.apply import Applier, Attempt
 from controller.reconcile.decider import Decider, ready_steps
@@ -21,6 +22,9 @@ from controller.store.journal import Outcome
 
 FRESH_S: Final = 1.0
 """A look this recent, with nothing heard since, is fresh enough to act on."""
+BURST_S: Final = 0.5
+"""A death makes several events. To start what has died, the look that the first of them caused will
+do: libvirt itself refuses to start what runs. Whatever else is begun waits until all is calm."""
 LOOKS: Final = 4
 
 
@@ -118,9 +122,11 @@ class Work:
             if not steps or not self._may_act():
                 return None
             nodes = self._decider.nodes_of(steps[0].action)
-            if all(self._view.fresh(node, FRESH_S) for node in nodes):
+            burst_s = BURST_S if isinstance(steps[0].action, StartDomain) else 0.0
+            old = [node for node in nodes if not self._view.fresh(node, FRESH_S, burst_s)]
+            if not old:
                 return steps[0]
-            await self._observers.refresh(nodes, FRESH_S)
+            await self._observers.look(*old)
         raise Unavailable(f"{', '.join(nodes)} changed faster than it could be looked at; it is"
                           " tried again")
 

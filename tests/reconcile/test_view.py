@@ -133,3 +133,14 @@ def test_facts_of_another_version_are_left_out() -> None:
     save_seen(store, "paris-1", Known(facts(7.0), 7.0))
     store.save_seen("milan-1", '{"name": "milan-1"}', 7.0)
     assert load_seen(store) == {"paris-1": Known(facts(7.0), 7.0)}
+
+
+def test_an_event_right_after_a_look_began_may_belong_to_what_it_saw(view: View,
+                                                                     clock: Hands) -> None:
+    clock.now_s = 100.3
+    view.mark_heard("paris-1")
+    assert not view.fresh("paris-1", 1.0)
+    assert view.fresh("paris-1", 1.0, burst_s=0.5)
+    clock.now_s = 100.6
+    view.mark_heard("paris-1")
+    assert not view.fresh("paris-1", 1.0, burst_s=0.5)
