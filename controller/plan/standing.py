@@ -17,6 +17,8 @@ from controller.model.facts import DomainFacts, DomainState
 from controller.plan.survey import Sighting, Survey
 
 MIGRATED = "migrated"
+STARTING = "starting up"
+OUTGOING = "Outgoing migration"
 
 
 class Standing(StrEnum):
@@ -58,6 +60,10 @@ def stand(name: str, survey: Survey) -> Stand:
     if len(running) > 1 and _we_move_it(name, survey):
         return Stand(Standing.MOVING, running[0].host, running[0].domain,
                      sentence=f"{name} is being moved by us: both ends are looked at when it ends")
+    leaving = next((each for each in running if each.domain.job == OUTGOING), None)
+    if len(running) > 1 and leaving is not None:
+        return Stand(Standing.MOVING, leaving.host, leaving.domain,
+                     sentence=_motion(name, leaving))
     if len(running) > 1:
         return Stand(Standing.DOUBLE, sentence=_double(name, running))
     moving = next((each for each in seen if _in_motion(each.domain)), None)
@@ -78,13 +84,20 @@ def _we_move_it(name: str, survey: Survey) -> bool:
 
 
 def _in_motion(domain: DomainFacts) -> bool:
-    return domain.job is not None or domain.state in {
-        DomainState.INCOMING, DomainState.SHUTTING_DOWN}
+    return (domain.job is not None or _starts(domain)
+            or domain.state in {DomainState.INCOMING, DomainState.SHUTTING_DOWN})
+
+
+def _starts(domain: DomainFacts) -> bool:
+    """Return whether libvirt is about to let it run: until then it shows it as paused."""
+    return domain.state is DomainState.PAUSED and domain.state_reason == STARTING
 
 
 def _motion(name: str, seen: Sighting) -> str:
     if seen.domain.state is DomainState.SHUTTING_DOWN:
         return f"{name} is shutting down on {seen.host}: it is left to end"
+    if _starts(seen.domain):
+        return f"{name} is starting on {seen.host}: it is left to boot"
     if seen.domain.state is DomainState.INCOMING:
         return f"{name} is being received by {seen.host}: nothing else is done until that ends"
     return (f"{name} has a libvirt job running on {seen.host} ({seen.domain.job}):"

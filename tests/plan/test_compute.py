@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from controller.model.condition import ConditionType
 from controller.model.facts import DomainState, Known, Ownership, PortFacts, Unknown
 from controller.plan.actions import Action, MigrateDomain, SetTrunk
 from controller.plan.compute import compute
@@ -181,6 +182,7 @@ def test_libvirts_own_autostart_is_switched_off(lab: Any) -> None:
     (DomainState.PAUSED, "ioerror", [], "free space in its pool"),
     (DomainState.PAUSED, "watchdog", [], "resume it by hand"),
     (DomainState.SHUTTING_DOWN, "user", [], "it is left to end"),
+    (DomainState.PAUSED, "starting up", [], "sql is starting on paris-1"),
 ])
 def test_a_vm_in_another_state(lab: Any, state: DomainState, reason: str, verb: list[str],
                                word: str) -> None:
@@ -198,6 +200,26 @@ def test_nothing_is_done_to_a_vm_with_a_job(lab: Any) -> None:
     plan = plan_of(lab, seen)
     assert plan.steps == ()
     assert "libvirt job running on paris-1 (migration)" in sentences(plan)
+
+
+def test_a_vm_that_is_starting_waits_for_nobody(lab: Any) -> None:
+    seen = b.with_domain(b.as_declared(lab, HOME), "paris-1", "sql",
+                         b.domain("sql", "paris-1", lab, state=DomainState.PAUSED,
+                                  state_reason="starting up"))
+    about = {one.type: one for one in plan_of(lab, seen).conditions
+             if one.target == "VirtualMachine/sql"}
+    assert ConditionType.STALLED not in about
+    assert about[ConditionType.READY].reason == "InMotion"
+
+
+def test_a_vm_that_somebody_moves_is_in_motion_and_not_two_copies(lab: Any) -> None:
+    seen = b.with_domain(b.as_declared(lab, HOME), "paris-1", "sql",
+                         b.domain("sql", "paris-1", lab, job="Outgoing migration"))
+    seen = b.with_domain(seen, "paris-2", "sql", b.domain("sql", "paris-2", lab))
+    plan = plan_of(lab, seen)
+    assert plan.steps == ()
+    assert "libvirt job running on paris-1 (Outgoing migration)" in sentences(plan)
+    assert "TWO RUNNING COPIES" not in sentences(plan)
 
 
 def test_a_vm_on_the_wrong_host_is_migrated_with_its_disks() -> None:
