@@ -8,9 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.lab import COMMAND, STATE, Lab
+from tests.lab.hotsite import Hotsite
+from tests.lab.lab import COMMAND, STATE, Lab, wait_until
+from tests.lab.witness import last_number
 
 HERE = Path(__file__).parent
+HOMES = {"sql": "paris-1", "web": "paris-1", "mail": "paris-2", "files": "milan-1",
+         "proxy": "milan-1", "builder": "milan-2"}
+"""Where placement puts each guest of the specs on an empty lab."""
 
 
 @cache
@@ -47,4 +52,16 @@ def fresh_lab(lab: Lab) -> Lab:
     """Rebuild the lab, so that a module of tests finds empty hosts and open trunks."""
     lab.down()
     lab.up()
+    return lab
+
+
+@pytest.fixture(scope="module")
+def converged(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    """Bring the lab to what its specs say, every guest booted and in its usual place."""
+    hotsite = Hotsite(tmp_path_factory.mktemp("converged"))
+    for vm, host in HOMES.items():
+        hotsite.pin(vm, host)
+    hotsite.converge()
+    wait_until("a record of every guest",
+               lambda: all(last_number(host, vm) for vm, host in HOMES.items()))
     return lab

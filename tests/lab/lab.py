@@ -12,7 +12,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).parent.parent.parent
 COMMAND = ROOT / "examples/lab/lab"
 TEMPLATE = ROOT / "specs/templates/guest.xml"
-STATE = Path("/var/lib/hotsite-lab")
+STATE = Path(os.environ.get("HOTSITE_LAB", "/var/lib/hotsite-lab"))
 RECORD = re.compile(r"^record (\d{12}) (\d+) ([\d.]+)$", re.MULTILINE)
 
 
