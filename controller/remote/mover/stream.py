@@ -6,7 +6,7 @@ Carry a disk's clusters over one pipe: framed, each frame checked, nothing belie
     DATA     a offset, b raw length; payload: codec (1 byte), a hash per cluster, packed bytes
     ZERO     a offset, b length
     MARK     a offset that the sender has come to, b number of the mark, the same on all streams
-    END      payload: JSON {"totals": {...}, "root": hex}
+    END      payload: JSON {"totals": {...}, "root": hex, "reached": offset or null}
     ERROR    payload: the sentence with which the sender gave up
 
 The check covers the header before it and the payload, under the algorithm named in HELLO (HELLO
@@ -143,9 +143,9 @@ class Writer:
         """Tell how far the sender has come."""
         self._put(MARK, offset, number)
 
-    def end(self) -> None:
-        """End the transfer: only now may the other end believe it."""
-        self._put(END, 0, 0, json.dumps(self.tally.end()).encode())
+    def end(self, reached: Optional[int] = None) -> None:
+        """End the transfer: only now may the other end believe it, up to `reached` if given."""
+        self._put(END, 0, 0, json.dumps({**self.tally.end(), "reached": reached}).encode())
 
     def error(self, sentence: str) -> None:
         """Give the transfer up and say why."""
@@ -178,12 +178,13 @@ class Reader:
         self.wire_bytes = 0
         self.tally = Tally()
         self.greeting: Optional[Hello] = None
+        self.reached: Optional[int] = None      # all below was sent; None: all that there was
         self._secret = secret
         self.hasher: Optional[Hasher] = None
 
     def hello(self) -> Optional[Hello]:
         """Return what the next transfer is about, None when the pipe ended before one."""
-        self.hasher, self.tally = None, Tally()
+        self.hasher, self.tally, self.reached = None, Tally(), None
         frame = self._frame(may_end=True)
         if frame is None:
             return None
@@ -236,7 +237,9 @@ class Reader:
                           % (offset, length, size))
 
     def _agree(self, payload: memoryview) -> None:
-        if json.loads(bytes(payload)) != self.tally.end():
+        told = json.loads(bytes(payload))
+        self.reached = told.pop("reached", None)
+        if told != self.tally.end():
             raise Damaged("what came is not all that was sent: the totals at the end differ")
         self.greeting = None
 

@@ -6,7 +6,8 @@ import importlib
 import json
 import os
 import sys
-from typing import Any, Callable, Dict, List, Optional
+import traceback
+from typing import Any, Callable, Dict, List, Optional, Type
 
 from mover.errors import MoverError, Refused
 
@@ -35,6 +36,7 @@ def say(line: Dict[str, Any], fd: int) -> None:
 
 def main(argv: List[str]) -> int:
     """Run `argv[0]` with the words behind it: answer on stdout, error on stderr, exit status."""
+    sys.excepthook = _crash
     try:
         answer = verb(argv[0] if argv else "")(argv[1:])
         if answer is not None:
@@ -53,3 +55,8 @@ def fail(error: MoverError) -> int:
     except OSError:
         pass                # nobody listens any more: the exit status still tells
     return error.status
+
+
+def _crash(kind: Type[BaseException], error: BaseException, trace: Any) -> None:
+    traceback.print_exception(kind, error, trace)
+    os._exit(fail(MoverError("the mover broke: %s: %s" % (kind.__name__, error))))

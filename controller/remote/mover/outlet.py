@@ -1,0 +1,137 @@
+"""
+Where the streams go: descriptors that are open already, or programs (ssh) started for them.
+
+What a program must read but nobody may see, a key above all, is kept in memory: a `{name}` in the
+argv becomes a path under /proc to an anonymous file with mode 0600.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from typing import Any, BinaryIO, Dict, List, NamedTuple
+
+from mover.errors import MoverError, Refused, TryAgain, Unknown
+
+SSH_FAILED = 255            # what ssh exits with when the connection, not the command, failed
+PATIENCE_S = 5              # for a receiver that gave up to say why
+
+
+class Program(NamedTuple):
+    """A receiver that runs, and where what it says is kept."""
+
+    process: subprocess.Popen[bytes]
+    out: BinaryIO
+    err: BinaryIO
+
+
+class Outlets:
+    """The pipes to the receiving end; `fds` are written to, `finish` hears the answers."""
+
+    def __init__(self, fds: List[int], programs: List[Program], kept: List[int]) -> None:
+        self.fds = fds
+        self._programs = programs
+        self._kept = kept
+
+    def finish(self, limit_s: float) -> List[Dict[str, Any]]:
+        """Close the pipes and return what each receiver answered; any failure raises."""
+        for fd in self.fds:
+            os.close(fd)
+        self.fds = []
+        answers = [_answer(program, limit_s) for program in self._programs]
+        self._forget()
+        return answers
+
+    def complaint(self, error: MoverError) -> MoverError:
+        """Return the receiver's own reason for a broken pipe, else the error as it is."""
+        try:
+            self.finish(PATIENCE_S)
+        except Unknown:
+            return error
+        except MoverError as told:
+            return told
+        return error
+
+    def abort(self) -> None:
+        """Stop the receivers: without an END they publish nothing."""
+        for program in self._programs:
+            if program.process.poll() is None:
+                program.process.kill()
+
+    def _forget(self) -> None:
+        for fd in self._kept:
+            os.close(fd)
+        self._kept = []
+
+
+def open_outlets(wanted: Dict[str, Any]) -> Outlets:
+    """
+    Return the outlets that a request asks for.
+
+    Shapes: {"fds": [1]} or {"argv": […], "files": {name: text}, "count": N}.
+    """
+    if "fds" in wanted:
+        return Outlets([int(fd) for fd in wanted["fds"]], [], [])
+    if not wanted.get("argv"):
+        raise Refused('"to" names neither descriptors nor a program to send to')
+    kept = {name: _keep(name, text) for name, text in sorted(wanted.get("files", {}).items())}
+    paths = {"{%s}" % name: "/proc/%d/fd/%d" % (os.getpid(), fd) for name, fd in kept.items()}
+    argv = [_filled(word, paths) for word in wanted["argv"]]
+    fds: List[int] = []
+    programs: List[Program] = []
+    try:
+        for _ in range(int(wanted.get("count", 1))):
+            programs.append(_start(argv))
+            pipe = programs[-1].process.stdin
+            assert pipe is not None, "stdin is a pipe"
+            fds.append(os.dup(pipe.fileno()))
+            pipe.close()
+    except OSError as error:
+        Outlets(fds, programs, []).abort()
+        raise Refused("%s cannot be run: %s" % (argv[0], error.strerror)) from None
+    return Outlets(fds, programs, list(kept.values()))
+
+
+def _keep(name: str, text: str) -> int:
+    fd = os.memfd_create("hotsite-" + name)
+    os.fchmod(fd, 0o600)
+    os.write(fd, text.encode())
+    return fd
+
+
+def _filled(word: str, paths: Dict[str, str]) -> str:
+    for name, path in paths.items():
+        word = word.replace(name, path)
+    return word
+
+
+def _start(argv: List[str]) -> Program:
+    out, err = (os.fdopen(os.memfd_create("hotsite-" + name), "w+b") for name in ("out", "err"))
+    process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=out, stderr=err, bufsize=0)
+    return Program(process, out, err)
+
+
+def _answer(program: Program, limit_s: float) -> Dict[str, Any]:
+    try:
+        status = program.process.wait(limit_s)
+    except subprocess.TimeoutExpired:
+        raise Unknown("the receiving end has not answered for %g s" % limit_s) from None
+    if status == 0:
+        return _last_json(program.out)
+    kinds = {Refused.status: Refused, TryAgain.status: TryAgain, SSH_FAILED: TryAgain}
+    told = _last_json(program.err)
+    raise kinds.get(status, Unknown)(str(told.get("sentence") or told.get("text")))
+
+
+def _last_json(file: BinaryIO) -> Dict[str, Any]:
+    file.seek(0)
+    lines = [line for line in file.read().decode(errors="replace").splitlines() if line.strip()]
+    for line in reversed(lines):
+        try:
+            found = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(found, dict):
+            return found
+    return {"text": lines[-1] if lines else "the receiving end said nothing"}

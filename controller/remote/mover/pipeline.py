@@ -1,0 +1,224 @@
+"""
+Between the disk and the wire: workers hash, skip and squeeze; one thread per stream sends.
+
+Memory is bounded: so many batches under way, so many waiting. Whichever stream is free takes what
+comes next, so one slow stream does not hold the others. C code does the work and lets the
+interpreter go, so that two threads keep two cores busy.
+"""
+
+from __future__ import annotations
+
+import collections
+import queue
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Callable, Deque, Iterator, List, NamedTuple, Optional, Tuple, Union
+
+from mover.codec import RAW, compress
+from mover.errors import MoverError, TryAgain
+from mover.hashing import CLUSTER_BYTES, HASH_BYTES, ZERO_HASH, Buffer, Hasher
+from mover.nbd import Read
+from mover.stream import Writer, Zero
+from mover.throttle import Throttle
+
+WORKERS = 2
+BATCHES_UNDER_WAY = 4
+BATCHES_WAITING = 4
+MARK_EVERY = 16                         # batches: about 16 MiB
+
+Known = Callable[[int, int], bytes]     # (first cluster, count) -> what the other end has there
+
+
+class Packed(NamedTuple):
+    """Clusters that must be sent, ready for the wire."""
+
+    offset: int
+    length: int
+    hashes: bytes
+    codec: int
+    packed: Buffer
+
+
+Out = Union[Packed, Zero]
+Load = Tuple[int, int, List[Out]]       # number and offset of the newest mark, what to send
+
+
+class Packing(NamedTuple):
+    """How clusters become what is sent; `level` is the codec's."""
+
+    hasher: Hasher
+    codec: int = RAW
+    level: int = 1
+    compress: str = "always"            # or auto: only while the wire is the slower part
+    known: Optional[Known] = None
+
+
+def runs(hashes: bytes, known: bytes) -> Iterator[Tuple[int, int, bool]]:
+    """Yield (first, count, zero) of each run of clusters that are not what is known."""
+    first, count, zero = 0, 0, False
+    for at in range(0, len(hashes), HASH_BYTES):
+        digest = hashes[at:at + HASH_BYTES]
+        wanted = digest != known[at:at + HASH_BYTES] if known else True
+        is_zero = digest == ZERO_HASH
+        if count and (not wanted or is_zero != zero):
+            yield first, count, zero
+            count = 0
+        if wanted:
+            first, zero = (first, zero) if count else (at // HASH_BYTES, is_zero)
+            count += 1
+    if count:
+        yield first, count, zero
+
+
+def pack(read: Read, packing: Packing, *, squeeze: bool) -> List[Out]:
+    """Return what must be sent of some bytes read."""
+    hashes = packing.hasher.clusters(read.data)
+    known = b""
+    if packing.known is not None:
+        known = packing.known(read.offset // CLUSTER_BYTES, len(hashes) // HASH_BYTES)
+        if known == hashes:
+            return []
+    view = memoryview(read.data)
+    found: List[Out] = []
+    for first, count, zero in runs(hashes, known):
+        start, stop = first * CLUSTER_BYTES, min(len(view), (first + count) * CLUSTER_BYTES)
+        offset, raw = read.offset + start, view[start:stop]
+        if zero:
+            found.append(Zero(offset, len(raw)))
+            continue
+        codec = packing.codec if squeeze else RAW
+        codec, packed = compress(codec, packing.level, raw)
+        own = hashes[first * HASH_BYTES:(first + count) * HASH_BYTES]
+        found.append(Packed(offset, len(raw), own, codec, packed))
+    return found
+
+
+class Pipeline:
+    """The workers and the senders of one transfer."""
+
+    def __init__(self, writers: List[Writer], packing: Packing, throttle: Throttle) -> None:
+        self._packing, self._throttle = packing, throttle
+        self._writers = writers
+        self._pool = ThreadPoolExecutor(WORKERS)
+        self._under_way: Deque[Tuple[int, Future[List[Out]]]] = collections.deque()
+        self._waiting: queue.Queue[Optional[Load]] = queue.Queue(BATCHES_WAITING)
+        self._failure: Optional[MoverError] = None
+        self._passed_on = self._mark = self._marked_to = 0
+        self._zero: Optional[Zero] = None
+        self._threads = [threading.Thread(target=self._send, args=(writer,), daemon=True)
+                         for writer in writers]
+        for thread in self._threads:
+            thread.start()
+
+    def put(self, batch: List[Read]) -> None:
+        """Take bytes that were read, in ascending order of offset."""
+        while len(self._under_way) >= BATCHES_UNDER_WAY:
+            self._pass_on()
+        end = batch[-1].offset + len(batch[-1].data)
+        self._under_way.append((end, self._pool.submit(self._pack, batch)))
+
+    def zero(self, offset: int, length: int) -> None:
+        """Take a range known to be zeros; what touches goes as one."""
+        held = self._zero
+        if held is not None and held.offset + held.length == offset:
+            self._zero = Zero(held.offset, held.length + length)
+            return
+        self._flush_zero()
+        self._zero = Zero(offset, length)
+
+    def end(self, reached: Optional[int] = None) -> None:
+        """Send all that is under way, then END on every stream."""
+        while self._under_way:
+            self._pass_on()
+        self._flush_zero()
+        for _ in self._threads:
+            self._offer(None)
+        for thread in self._threads:
+            thread.join()
+        self._pool.shutdown()
+        self._look()
+        for writer in self._writers:
+            writer.end(reached)
+
+    def give_up(self, sentence: str) -> None:
+        """Tell every stream that still listens why nothing more comes."""
+        if any(thread.is_alive() for thread in self._threads):
+            return                      # a sender may be in the middle of a frame
+        for writer in self._writers:
+            try:
+                writer.error(sentence)
+            except TryAgain:
+                continue                # it knows already
+
+    def stop(self) -> None:
+        """Let the workers and the senders go; what waits is dropped."""
+        self._failure = self._failure or TryAgain("the transfer was given up")
+        self._pool.shutdown(wait=False)
+        for thread in self._threads:
+            thread.join(1)
+
+    def _pack(self, batch: List[Read]) -> List[Out]:
+        starving = self._packing.compress == "auto" and self._waiting.empty()
+        return [out for read in batch for out in pack(read, self._packing, squeeze=not starving)]
+
+    def _pass_on(self) -> None:
+        end, future = self._under_way.popleft()
+        found: List[Out] = []
+        for out in future.result():
+            if isinstance(out, Zero):
+                self.zero(*out)
+            else:
+                found.append(out)
+        self._offer((self._mark, self._marked_to, found))
+        self._passed_on += 1
+        if self._passed_on % MARK_EVERY == 0:
+            self._flush_zero()
+            self._mark, self._marked_to = self._mark + 1, end
+
+    def _flush_zero(self) -> None:
+        if self._zero is not None:
+            self._offer((self._mark, self._marked_to, [self._zero]))
+            self._zero = None
+
+    def _offer(self, load: Optional[Load]) -> None:
+        while True:
+            self._look()
+            try:
+                return self._waiting.put(load, timeout=0.5)
+            except queue.Full:
+                continue
+
+    def _look(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _send(self, writer: Writer) -> None:
+        marked = 0
+        try:
+            while True:
+                load = self._next()
+                if load is None:
+                    return
+                number, offset, outs = load
+                if number > marked:
+                    writer.mark(offset, number)
+                    marked = number
+                for out in outs:
+                    self._send_one(writer, out)
+        except MoverError as error:
+            self._failure = self._failure or error
+
+    def _next(self) -> Optional[Load]:
+        while self._failure is None:
+            try:
+                return self._waiting.get(timeout=0.5)
+            except queue.Empty:
+                continue
+        return None
+
+    def _send_one(self, writer: Writer, out: Out) -> None:
+        if isinstance(out, Zero):
+            writer.zero(*out)
+            return
+        self._throttle.take(len(out.packed))
+        writer.data(out.offset, out.length, out.hashes, out.codec, out.packed)
