@@ -7,21 +7,23 @@ from typing import Annotated, Final
 
 import typer
 
-VERBS: Final = {
-    "validate": "Check specs and say all that is wrong with them.",
-    "plan": "Show what would change, and why; do nothing.",
-    "apply": "Make the estate as the specs say, once.",
-    "run": "Keep the estate as the specs say.",
-    "status": "Show how the estate and the loop are.",
-    "get": "Show what was seen, with its age.",
-    "explain": "Show why an object is as it is.",
-    "events": "Show what was done, refused and found.",
-    "suspend": "Pause healing of an object, for a while.",
-    "resume": "End a pause.",
-    "approve": "Let the loop do one action it may not do alone.",
-    "schema": "Write the JSON schemas of the specs.",
-    "demo": "Watch faults strike a simulated estate, and the loop heal it.",
+MODULES: Final = {
+    "controller.cli.validate": "Check specs and say all that is wrong with them.",
+    "controller.cli.plan": "Show what would change, and why; do nothing.",
+    "controller.cli.apply": "Make the estate as the specs say, once.",
+    "controller.cli.run": "Keep the estate as the specs say.",
+    "controller.cli.status": "Show how the estate and the loop are.",
+    "controller.cli.get": "Show what was seen, with its age.",
+    "controller.cli.explain": "Show why an object is as it is.",
+    "controller.cli.events": "Show what was done, refused and found.",
+    "controller.cli.suspend": "Pause healing of an object, for a while.",
+    "controller.cli.resume": "End a pause.",
+    "controller.cli.approve": "Let the loop do one action it may not do alone.",
+    "controller.cli.schema": "Write the JSON schemas of the specs.",
+    "controller.cli.demo": "Watch faults strike a simulated estate, and the loop heal it.",
 }
+"""Where each verb lives, and its line in the list of all."""
+VERBS: Final = {name.rpartition(".")[2]: short for name, short in MODULES.items()}
 USAGE_ERROR: Final = next(base for base in typer.BadParameter.__mro__
                           if base.__name__ == "ClickException" and issubclass(base, Exception))
 HELP: Final = """Keep a two-site KVM estate able to survive the loss of a site.
@@ -41,9 +43,9 @@ def build() -> typer.Typer:
                       context_settings={"help_option_names": ["--help", "-h"],
                                         "max_content_width": 100})
     app.callback()(top)
-    for verb, short in VERBS.items():
-        command: Callable[..., None] = import_module(f"controller.cli.{verb}").command
-        app.command(verb, short_help=short)(command)
+    for name, short in MODULES.items():
+        command: Callable[..., None] = import_module(name).command
+        app.command(name.rpartition(".")[2], short_help=short)(command)
     return app
 
 

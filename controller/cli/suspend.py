@@ -4,8 +4,17 @@ from typing import Annotated
 
 import typer
 
-from controller.cli.shared import By, Json, State, complain, duration_s, manager_of, print_json
-from controller.cli.shared import told, who
+from controller.cli.shared import (
+    By,
+    Json,
+    State,
+    complain,
+    duration_s,
+    manager_of,
+    print_json,
+    told,
+    who,
+)
 
 
 def command(

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from controller.model.desired import Desired
 from controller.model.facts import Known
-from controller.plan.actions import Action, DefineDomain, CreateDisk, RemoveDomain, UndefineDomain
+from controller.plan.actions import Action, CreateDisk, DefineDomain, RemoveDomain, UndefineDomain
 from controller.plan.compute import compute
 from controller.plan.plan import Plan, Step
 from controller.plan.policy import InFlight

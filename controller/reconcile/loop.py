@@ -389,8 +389,8 @@ class Loop:
         for listener in self._listeners:
             try:
                 listener(event)
-            except Exception as error:
-                logger.error("a listener failed: %s", error, exc_info=error)
+            except Exception:
+                logger.exception("a listener failed")
 
     @staticmethod
     def _now_s() -> float:

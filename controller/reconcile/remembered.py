@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from functools import cache
 
-
 from pydantic import TypeAdapter, ValidationError
 
 from controller.model.facts import Known, NodeFacts
