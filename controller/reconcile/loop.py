@@ -25,6 +25,7 @@ from controller.reconcile.measure import measure
 from controller.reconcile.news import News
 from controller.reconcile.observers import Observers
 from controller.reconcile.recovery import Recovery
+from controller.reconcile.memory import rest
 from controller.reconcile.remembered import load_seen, save_seen
 from controller.reconcile.status import status_of
 from controller.reconcile.tasks import cancel, is_set_within
@@ -114,6 +115,7 @@ class Loop:
     async def set_desired(self, desired: Desired) -> None:
         """Put specs in force; every wait ends, and nothing that runs is disturbed."""
         await self._provider.declare(desired)
+        rest(desired)
         self._decider.declare(desired)
         self._observers.poll_s = desired.estate.spec.poll_s
         self._declared_s = self._now_s()

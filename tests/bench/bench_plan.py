@@ -18,8 +18,10 @@ import json, sys, time
 from tests.bench.converged import converged, with_changes
 from controller.plan.compute import compute
 from controller.plan.policy import Policy
+from controller.reconcile.memory import rest
 desired, observed, now_s = converged(int(sys.argv[1]), int(sys.argv[2]))
 policy = Policy(applied_revision=desired.revision)
+rest(desired)
 compute(desired, observed, policy, now_s)
 began = time.perf_counter()
 quiet = compute(desired, observed, policy, now_s)

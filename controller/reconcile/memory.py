@@ -1,0 +1,20 @@
+"""Memory: what lives long is taken out of the garbage collector's rounds."""
+
+import gc
+from typing import Final
+
+from controller.model.desired import Desired
+
+LARGE: Final = 1000
+"""From so many VMs on, walking the specs at every full collection is what a decision waits for."""
+
+
+def rest(desired: Desired) -> None:
+    """Let the collector walk `desired`, which stays until the next revision, no more.
+
+    Source: https://docs.python.org/3/library/gc.html#gc.freeze
+    """
+    if len(desired.virtual_machines) >= LARGE:
+        gc.unfreeze()
+        gc.collect()
+        gc.freeze()

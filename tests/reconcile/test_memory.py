@@ -1,0 +1,17 @@
+"""What lives long is left alone by the garbage collector, and only where it pays."""
+
+import gc
+
+from controller.reconcile.memory import LARGE, rest
+from tests.plan.builders import large
+
+
+def test_a_large_estate_rests_and_a_small_one_is_left_as_it_was() -> None:
+    gc.unfreeze()
+    rest(large(10, 2))
+    assert gc.get_freeze_count() == 0
+    try:
+        rest(large(LARGE, 50))
+        assert gc.get_freeze_count() > LARGE
+    finally:
+        gc.unfreeze()
