@@ -33,6 +33,14 @@ DiskTarget = Annotated[str, StringConstraints(pattern=r"^(vd|sd|hd)[a-z]{1,2}$",
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+-]*$", strict=True)]
 
 
+_AMBIGUOUS = re.compile(r"[0-9]+|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def is_ambiguous(name: str) -> bool:
+    """Return whether libvirt takes `name` for a domain's number or uuid before its name."""
+    return _AMBIGUOUS.fullmatch(name) is not None
+
+
 class Power(StrEnum):
     """Whether a VM should run."""
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from controller.model.host import Host
 from controller.model.network import Network
 from controller.model.units import render_size
-from controller.model.virtual_machine import VirtualMachine, VirtualMachineSpec
+from controller.model.virtual_machine import VirtualMachine, VirtualMachineSpec, is_ambiguous
 from controller.source.problems import Finding, suggestion
 from controller.source.specs import Entry, Specs
 
@@ -36,6 +36,10 @@ def check_machines(specs: Specs) -> Iterator[Finding]:
     room = Room(specs)
     for entry in specs.of(VirtualMachine).values():
         spec = entry.document.spec
+        if is_ambiguous(entry.document.name):
+            yield entry.wrong(f"libvirt takes `{entry.document.name}` for the number or uuid of"
+                              " another domain: choose a name with other letters",
+                              "metadata", "name")
         for index, nic in enumerate(spec.nics):
             other = macs.setdefault(nic.mac, entry)
             if other is not entry or nic.mac in {card.mac for card in spec.nics[:index]}:

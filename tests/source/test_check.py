@@ -283,6 +283,13 @@ ADDITIONS = {
         ),
         "63:55: no host at site `milan` has a pool `fast`: write one of default",
     ),
+    "a name that is a number": (
+        "kind: VirtualMachine\nmetadata: {name: '12'}\nspec: {memory: 1GiB}\n",
+        (
+            "62:18: libvirt takes `12` for the number or uuid of another domain: choose a name "
+            "with other letters"
+        ),
+    ),
     "memory here and processors there": (
         "kind: VirtualMachine\nmetadata: {name: t}\nspec: {memory: 10GiB, cpus: 12}\n",
         "63:16: no host in the estate has both 10GiB and 12 processors: make it smaller",

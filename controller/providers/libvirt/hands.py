@@ -3,6 +3,8 @@
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar, Final
 
+from controller.errors import Refused
+from controller.model.virtual_machine import is_ambiguous
 from controller.plan.actions import (
     Action,
     CreateDisk,
@@ -62,4 +64,13 @@ class LibvirtHands:
 
         Errors: Refused, Unavailable or OutcomeUnknown; see controller.errors.
         """
+        refuse_ambiguous(action)
         return await HANDS[type(action)](Node(self._transport, action.node), action)
+
+
+def refuse_ambiguous(action: Action) -> None:
+    """Refuse a domain whose name virsh would take for the number or uuid of another one."""
+    name = action.wish.name if isinstance(action, DefineDomain) else getattr(action, "domain", "")
+    if is_ambiguous(name):
+        raise Refused(f"{action.verb} of domain {name} on {action.node} was not tried: virsh takes"
+                      " that name for the number or uuid of another domain; rename it by hand")

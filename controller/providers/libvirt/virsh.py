@@ -24,6 +24,10 @@ NEVER_REACHED: Final = ("failed to connect to the hypervisor", "Failed to connec
                         "already has active job", "another job is", "already running a job")
 
 
+KILLED: Final = 128
+"""A higher exit status is a death by signal, as shells report it."""
+
+
 def virsh_command(*words: str, text: str = "", timeout_s: float = 30.0) -> Command:
     """Return the command that runs virsh with `words`."""
     return plain_command("virsh", "-q", "-c", CONNECT, *words, text=text, timeout_s=timeout_s)
@@ -44,8 +48,13 @@ def parse_complaint(stderr: str) -> str:
 
 
 def is_missing(reply: Reply) -> bool:
-    """Return whether virsh says that there is no such domain."""
-    return reply.exit_status != 0 and any(words in reply.stderr for words in NO_SUCH_DOMAIN)
+    """Return whether virsh says that there is no such domain, and complains of nothing else.
+
+    It says that it failed to get a domain, too, when libvirt hangs up in the middle of looking.
+    """
+    lines = [line for line in reply.stderr.splitlines() if line.strip()]
+    return reply.exit_status != 0 and bool(lines) and all(
+        any(words in line for words in NO_SUCH_DOMAIN) for line in lines)
 
 
 def failure(reply: Reply, sentence: str) -> ActionError:
@@ -53,6 +62,9 @@ def failure(reply: Reply, sentence: str) -> ActionError:
     complaint = parse_complaint(reply.stderr)
     if any(words in reply.stderr for words in NEVER_REACHED):
         return Unavailable(f"{sentence}: {complaint}; it is tried again")
+    if reply.exit_status > KILLED:
+        return OutcomeUnknown(f"{sentence}, as far as is known: it was killed at its work"
+                              f" ({complaint}); it is looked at again")
     if any(words in reply.stderr for words in LINE_BROKE):
         return OutcomeUnknown(f"{sentence}, as far as is known: libvirt hung up ({complaint});"
                               " it is looked at again")

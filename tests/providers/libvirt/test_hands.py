@@ -1,6 +1,7 @@
 """Each hand against a host that answers in every way that matters."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -297,3 +298,13 @@ def test_a_pool_is_defined_where_it_is_missing_and_started_where_it_is_not() -> 
 def test_a_pool_elsewhere_is_not_moved() -> None:
     with pytest.raises(Refused, match="is in /slow, not in /fast"):
         apply(POOL, ("pool-dumpxml", said(POOL_XML.format("/slow"))))
+
+
+@pytest.mark.parametrize("name", ["7", "007", UUID])
+@pytest.mark.parametrize("action", [
+    START, REMOVE, ShutDownDomain(**BASE, domain="sql", limit_s=5),
+    UndefineDomain(**BASE, domain="sql")])
+def test_a_name_that_virsh_takes_for_another_domains_number_is_never_given_to_it(
+        action: Any, name: str) -> None:
+    with pytest.raises(Refused, match="number or uuid of another domain"):
+        apply(replace(action, domain=name))

@@ -56,6 +56,17 @@ def test_a_domain_that_is_not_there_is_told_from_one_that_cannot_be_read() -> No
     assert not is_missing(said("failed to get domain"))
 
 
+def test_a_libvirt_that_hangs_up_while_it_looks_has_not_said_that_the_domain_is_gone() -> None:
+    assert not is_missing(failed(
+        "error: Disconnected from qemu:///system due to end of file\n"
+        "error: failed to get domain 'mail'\n"))
+    assert not is_missing(failed(""))
+
+
+def test_of_a_program_that_was_killed_the_outcome_is_unknown() -> None:
+    assert type(failure(failed("", status=143), "mail was not started on h")) is OutcomeUnknown
+
+
 def test_virsh_speaks_plain_english_to_the_systems_libvirt() -> None:
     assert virsh_command("start", "--", "mail").argv == (
         "env", "LC_ALL=C", "virsh", "-q", "-c", "qemu:///system", "start", "--", "mail")
