@@ -64,7 +64,7 @@ def test_the_screen_shows_both_sites_their_hosts_and_a_silent_one() -> None:
         playing = asyncio.create_task(rehearsal.play((Act("a host hangs", ("hang 33par-esx2",),
                                                          ("wake 33par-esx2",)),)))
         await asyncio.sleep(30)
-        shell.print(screen.draw(rehearsal))
+        shell.log(screen.draw(rehearsal))
         await playing
 
     run_virtual(whole())

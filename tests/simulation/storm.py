@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from random import Random
 
-from controller.model.desired import Desired
 from controller.providers.base import Provider
 from controller.providers.simulated.estate import SimulatedEstate
 from controller.providers.simulated.virtual_time import epoch_clock, run_virtual
@@ -25,7 +24,7 @@ from tests.simulation.weather import strike
 
 CALM_WITHIN_S = 900.0
 LOOK_S = 5.0
-STORM_S = 60.0
+STORM_S = 45.0
 
 Plant = Callable[[Provider], Provider]
 
@@ -97,7 +96,7 @@ class Storm:
             if struck is not None:
                 self.say(f"fault: {struck[0]}")
                 if struck[1] is not None:
-                    due = self.estate.world.now() + self.dice.choice((3.0, 20.0, 70.0))
+                    due = self.estate.world.now() + self.dice.choice((3.0, 20.0, 40.0))
                     self.mends.append((due, struck[1]))
 
     async def edit(self) -> None:
@@ -122,7 +121,7 @@ class Storm:
     async def rage(self) -> None:
         """Let things go wrong for a while; a dead controller is started again."""
         while self.estate.world.now() < STORM_S and not self.laws.broken:
-            await asyncio.sleep(self.dice.choice((0.05, 0.4, 2.0, 8.0, 16.0)))
+            await asyncio.sleep(self.dice.choice((0.05, 0.4, 2.0, 4.0, 13.0)))
             self.mend()
             await self.one_stroke()
             if self._running is not None and self._running.done():
