@@ -17,12 +17,14 @@ from controller.plan.actions import (
     CreateDisk,
     DefineDomain,
     RemoveDomain,
+    ResumeDomain,
     StartDomain,
 )
 from controller.plan.draft import counted
 from controller.plan.flight import Slots
 from controller.plan.instants import render_instant
 from controller.plan.plan import Plan, Ruling, Step, Verdict
+from controller.plan.removal import doomed
 from controller.plan.scopes import granted, paused_by
 from controller.plan.standing import runs
 from controller.plan.survey import Survey, last_of
@@ -35,7 +37,8 @@ def rule_all(steps: tuple[Step, ...], survey: Survey) -> tuple[Step, ...]:
     """Return the steps with every gate's word on them."""
     if not steps:
         return ()
-    deletes = sum(isinstance(step.action, RemoveDomain) for step in steps)
+    deletes = len(doomed(survey)) if any(
+        isinstance(step.action, RemoveDomain) for step in steps) else 0
     storms = {site: sentence for site in sorted(survey.desired.sites)
               if (sentence := storm(site, survey)) is not None}
     slots = Slots(survey)
@@ -66,9 +69,15 @@ def judge(action: Action, survey: Survey, storms: dict[str, str], deletes: int) 
         return Ruling(
             Verdict.REFUSED, "delete-ceiling",
             f"this plan would delete {counted(deletes, 'VM')} and the ceiling is {ceiling}:"
-            " none is deleted",
+            " none is deleted" + silent_share(survey),
             "raise `limits.deletes` in the Estate")
     return quarantined(action, survey) or outside_windows(action, survey) or beyond(action, survey)
+
+
+def silent_share(survey: Survey) -> str:
+    """Return what to add where some of the deletions cannot be seen now."""
+    unseen = len(doomed(survey) - survey.sightings.keys())
+    return f" ({unseen} of them where no host answers)" if unseen else ""
 
 
 def suspended(action: Action, survey: Survey) -> Ruling | None:
@@ -191,7 +200,7 @@ def assert_lawful(plan: Plan, observed: Observed) -> None:
         for node in action.nodes:
             assert isinstance(observed.nodes.get(node), Known), (
                 f"unknown is never absent: {action.id} would act on {node}, which does not answer")
-        if isinstance(action, StartDomain | DefineDomain | CreateDisk):
+        if isinstance(action, StartDomain | ResumeDomain | DefineDomain | CreateDisk):
             name = action.target.partition("/")[2]
             other = begun.setdefault(name, action)
             assert other.node == action.node, (

@@ -21,7 +21,7 @@ from controller.plan.domain import (
 )
 from controller.plan.migration import plan_migration
 from controller.plan.patch import plan_patches
-from controller.plan.standing import Stand, Standing, start_blocker
+from controller.plan.standing import MIGRATED, Stand, Standing, start_blocker
 from controller.plan.survey import Sighting, Survey
 
 __all__ = ["diff_virtual_machine", "domain_uuid", "is_settled"]
@@ -84,7 +84,7 @@ def _diff_running(case: Case) -> None:
     if domain.state is not DomainState.RUNNING:
         _wake(case, host, domain)
         return
-    _forget_copies(case, stand.others)
+    _forget_copies(case, domain, stand.others)
     last_id = plan_patches(case, host, domain)
     if case.goal is not None and case.goal != host:
         plan_migration(case, host, domain, last_id)
@@ -92,7 +92,10 @@ def _diff_running(case: Case) -> None:
 
 def _wake(case: Case, host: str, domain: DomainFacts) -> None:
     name = case.vm.name
-    if domain.state is DomainState.PAUSED and domain.state_reason == "user":
+    blocker = start_blocker(name, host, case.survey)
+    if domain.state is DomainState.PAUSED and domain.state_reason == "user" and blocker:
+        case.draft.remark(case.target, f"{name} stays paused: {blocker}", unknown=True)
+    elif domain.state is DomainState.PAUSED and domain.state_reason == "user":
         case.draft.do(ResumeDomain(
             target=case.target, node=host, domain=name, cause=case.cause,
             reason=f"{name} is paused on {host} and declared on", consequence="it runs on"))
@@ -106,14 +109,35 @@ def _wake(case: Case, host: str, domain: DomainFacts) -> None:
                          " nothing is done; look there and resume it by hand")
 
 
-def _forget_copies(case: Case, others: tuple[Sighting, ...]) -> None:
+def _forget_copies(case: Case, running: DomainFacts, others: tuple[Sighting, ...]) -> None:
     for host, domain in others:
-        if host != case.goal and domain.persistent:
+        if not _is_copy(domain, running, case.survey):
+            case.draft.stall(case.target, "SameName", (
+                f"{host} has another domain of the name {case.vm.name}, with uuid {domain.uuid},"
+                " which is off: it is left alone; rename one of the two"))
+        elif host != case.goal and domain.persistent:
             case.draft.do(UndefineDomain(
                 target=case.target, node=host, domain=case.vm.name,
                 reason=f"{case.vm.name} runs on {case.stand.host}; {host} still has an old"
                        " definition of it, which is off",
                 consequence="its disks there stay"))
+
+
+def _is_copy(other: DomainFacts, running: DomainFacts, survey: Survey) -> bool:
+    """Return whether a domain of the same name is the same machine, and not somebody else's."""
+    if other.ownership is not None:
+        return other.ownership.estate == survey.desired.estate.name
+    return other.uuid == running.uuid
+
+
+def _silent_copy(name: str, host: str, survey: Survey) -> str | None:
+    """Return why a copy on a host that fell silent holds up a start: it may be the right one."""
+    for ghost, last in survey.ghosts.get(name, ()):
+        if last.state_reason != MIGRATED:
+            return (f"{name} is not started on {host}: {ghost} {survey.silence(ghost)} and was last"
+                    " seen with a copy of it, too, and nothing tells which one is right; bring"
+                    f" {ghost} back, or remove it from the specs")
+    return None
 
 
 def _diff_off(case: Case) -> None:
@@ -127,7 +151,8 @@ def _diff_off(case: Case) -> None:
             case.draft.remark(case.target, f"{vm.name} is off on {host} and belongs on"
                               f" {case.goal}: it moves when it next runs")
         return
-    blocker = start_blocker(vm.name, host, case.survey)
+    blocker = start_blocker(vm.name, host, case.survey) or _silent_copy(
+        vm.name, host, case.survey)
     last = plan_patches(case, host, domain)
     if blocker is not None:
         case.draft.remark(case.target, blocker, unknown=True)

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from controller.model.facts import DomainState, Known, Unknown
-from controller.plan.actions import DefineDomain, StartDomain
+from controller.model.facts import DomainState, Known, Ownership, Unknown
+from controller.plan.actions import DefineDomain, RemoveDomain, ResumeDomain, StartDomain
 from controller.plan.compute import compute
 from controller.plan.domain import domain_wish
 from controller.plan.guard import assert_lawful
@@ -137,6 +137,38 @@ def test_of_two_copies_that_are_off_a_person_decides(lab: Any) -> None:
     assert "undefine the other by hand" in about(plan, SQL)
 
 
+def test_silence_does_not_decide_which_of_two_copies_is_right(lab: Any) -> None:
+    seen = b.with_domain(b.as_declared(lab, HOME), "paris-1", "sql",
+                         b.off("sql", "paris-1", lab))
+    seen = b.with_domain(seen, "paris-2", "sql", b.off("sql", "paris-2", lab))
+    plan = plan_of(lab, b.silenced(seen, "paris-1"))
+    assert touched(plan) == set()
+    assert "paris-1 has not answered for 3m10s and was last seen with a copy" in about(plan, SQL)
+
+
+def test_a_paused_vm_that_may_run_on_a_silent_host_stays_paused(lab: Any) -> None:
+    paused = b.domain("sql", "paris-2", lab, state=DomainState.PAUSED, state_reason="user")
+    seen = b.with_domain(b.silenced(b.as_declared(lab, HOME), "paris-1"), "paris-2", "sql", paused)
+    plan = plan_of(lab, seen)
+    assert touched(plan) == set()
+    assert "sql stays paused: " in about(plan, SQL)
+    bad = Plan("r1", (Step(ResumeDomain(target=SQL, node="paris-2", domain="sql", reason="x")),))
+    with pytest.raises(AssertionError, match="never two running copies"):
+        assert_lawful(bad, seen)
+
+
+@pytest.mark.parametrize("changes", [
+    {"ownership": None, "uuid": "6b7c5d1e-0000-4000-8000-000000000001"},
+    {"ownership": Ownership("other", "keep")}])
+def test_somebody_elses_domain_of_the_same_name_is_not_undefined(
+        lab: Any, changes: dict[str, Any]) -> None:
+    seen = b.with_domain(b.as_declared(lab, HOME), "paris-2", "sql",
+                         b.off("sql", "paris-2", lab, **changes))
+    plan = plan_of(lab, seen)
+    assert touched(plan) == set()
+    assert "another domain of the name sql" in about(plan, SQL)
+
+
 def test_a_vm_defined_nowhere_with_files_on_two_hosts_is_for_a_person(lab: Any) -> None:
     seen = b.as_declared(lab, HOME)
     seen = b.with_domain(seen, "paris-2", "sql", b.domain("sql", "paris-2", lab))
@@ -201,6 +233,46 @@ def test_what_is_no_longer_declared_stays_unless_its_last_spec_and_the_ceiling_s
         assert plan.steps[0].action.disk_paths == ("/var/lib/libvirt/images/sql-vda.qcow2",)
     if verdict is Verdict.REFUSED:
         assert plan.steps[0].ruling.rule == "delete-ceiling"
+
+
+def test_deletions_on_hosts_that_do_not_answer_count_towards_the_ceiling() -> None:
+    old = b.small(b.vm("sql", deletion="delete"), b.vm("web", deletion="delete"))
+    seen = b.silenced(b.as_declared(old, HOME), "milan-1")
+    plan = plan_of(b.small(limits={"deletes": 1}), seen)
+    assert [(step.action.target, step.ruling.rule) for step in plan.steps] == [
+        (SQL, "delete-ceiling")]
+    assert "1 of them where no host answers" in plan.steps[0].ruling.sentence
+
+
+def test_what_may_also_be_on_a_silent_host_is_not_deleted() -> None:
+    old = b.small(b.vm("sql", deletion="delete"))
+    seen = b.with_domain(b.as_declared(old, {"sql": "paris-1"}), "paris-2", "sql",
+                         b.off("sql", "paris-2", old))
+    plan = plan_of(b.small(limits={"deletes": 9}), b.silenced(seen, "paris-1"))
+    assert plan.steps == ()
+
+
+def test_a_disk_in_a_shared_pool_that_another_host_uses_is_never_deleted_along() -> None:
+    old = b.desired_of(b.estate(), *b.ground(pools=[{"name": "default", "shared": True,
+                                                     "path": "/var/lib/libvirt/images"}]),
+                       b.vm("sql", deletion="delete"), b.vm("web"))
+    new = replace(old, virtual_machines={"web": old.virtual_machines["web"]},
+                  estate=b.estate(limits={"deletes": 1}))
+    config = b.config_of("web", "milan-1", old)
+    wide = replace(config, disks=(*config.disks, *(replace(disk, target="vdb") for disk in
+                                                   b.config_of("sql", "paris-1", old).disks)))
+    alone = b.as_declared(old, HOME)
+    used = b.with_domain(alone, "milan-1", "web",
+                         b.domain("web", "milan-1", old, live=wide, config=wide))
+
+    def deleted(seen: Any) -> tuple[str, ...]:
+        return next(step.action.disk_paths for step in plan_of(new, seen).steps
+                    if isinstance(step.action, RemoveDomain))
+
+    assert deleted(alone) == ("/var/lib/libvirt/images/sql-vda.qcow2",)
+    assert deleted(used) == ()
+    assert deleted(b.silenced(used, "milan-1")) == ()
+    assert deleted(b.never_seen(alone, "milan-1")) == ()
 
 
 def test_disks_of_others_are_never_deleted_along() -> None:
