@@ -20,13 +20,14 @@ HOLE, READS_ZERO, DIRTY = 1, 2, 1       # flags of base:allocation; of a dirty b
 STATUS_BYTES = (1 << 32) - (1 << 16)    # of one question: the length is 32 bits
 READS_UNDER_WAY, BYTES_UNDER_WAY = 32, 6 << 20
 TIMEOUT_S = 60                          # QEMU reads local disks: longer silence is a hang
+LEAVE_S = 5
 
 OPTION = struct.Struct(">8sII")
 OPTION_REPLY = struct.Struct(">QIII")
 REQUEST = struct.Struct(">IHHQQI")
 CHUNK = struct.Struct(">IHHQI")
 REQUEST_MAGIC, CHUNK_MAGIC, REPLY_MAGIC = 0x25609513, 0x668E33EF, 0x3E889045565A9
-OPT_GO, OPT_STRUCTURED, OPT_SET_META = 7, 8, 10
+OPT_ABORT, OPT_GO, OPT_STRUCTURED, OPT_SET_META = 2, 7, 8, 10
 REP_ACK, REP_INFO, REP_META, REP_ERROR = 1, 3, 4, 1 << 31
 CMD_READ, CMD_DISC, CMD_STATUS = 0, 2, 7
 CHUNK_DONE, CHUNK_DATA, CHUNK_HOLE, CHUNK_STATUS, CHUNK_ERROR = 1, 1, 2, 5, 1 << 15
@@ -67,12 +68,11 @@ class Nbd:
         self._handle = 0
         self._lock = threading.Lock()
         self._socket = socket.socket(socket.AF_UNIX)
-        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-            self._socket.setsockopt(socket.SOL_SOCKET, option, struct.pack("@ll", TIMEOUT_S, 0))
+        self._set_timeout(TIMEOUT_S)
         try:
             self._connect(contexts)
         except BaseException:
-            self._socket.close()
+            self._abandon()
             raise
 
     def __enter__(self) -> Nbd:
@@ -82,14 +82,29 @@ class Nbd:
         self.close()
 
     def close(self) -> None:
-        """Take leave and close, whatever is still under way."""
+        """Take leave, whatever is under way, and return when the server has let go."""
         with self._lock:
             try:
+                self._set_timeout(LEAVE_S)
                 self._socket.sendall(REQUEST.pack(REQUEST_MAGIC, 0, CMD_DISC, 0, 0, 0))
+                self._socket.shutdown(socket.SHUT_WR)
+                while self._socket.recv(1 << 16):
+                    pass                                    # answers that nobody waits for
                 self._socket.shutdown(socket.SHUT_RDWR)     # wakes who reads in another thread
             except OSError:
-                pass                                        # the server left first
+                pass                                        # the server left first, or hangs
             self._socket.close()
+
+    def _set_timeout(self, timeout_s: int) -> None:
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            self._socket.setsockopt(socket.SOL_SOCKET, option, struct.pack("@ll", timeout_s, 0))
+
+    def _abandon(self) -> None:
+        try:
+            self._socket.sendall(OPTION.pack(b"IHAVEOPT", OPT_ABORT, 0))
+        except OSError:
+            pass                                            # there was no server to tell
+        self._socket.close()
 
     def extents(self, offset: int, length: int, context: str) -> Iterator[Tuple[int, int, int]]:
         """Yield (offset, length, flags) that cover a range, neighbours with one flag merged."""

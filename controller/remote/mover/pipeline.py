@@ -19,7 +19,6 @@ from mover.errors import MoverError, TryAgain
 from mover.hashing import CLUSTER_BYTES, HASH_BYTES, ZERO_HASH, Buffer, Hasher
 from mover.nbd import Read
 from mover.stream import Writer, Zero
-from mover.throttle import Throttle
 
 WORKERS = 2
 BATCHES_UNDER_WAY = 4
@@ -96,8 +95,8 @@ def pack(read: Read, packing: Packing, *, squeeze: bool) -> List[Out]:
 class Pipeline:
     """The workers and the senders of one transfer."""
 
-    def __init__(self, writers: List[Writer], packing: Packing, throttle: Throttle) -> None:
-        self._packing, self._throttle = packing, throttle
+    def __init__(self, writers: List[Writer], packing: Packing) -> None:
+        self._packing = packing
         self._writers = writers
         self._pool = ThreadPoolExecutor(WORKERS)
         self._under_way: Deque[Tuple[int, Future[List[Out]]]] = collections.deque()
@@ -204,7 +203,7 @@ class Pipeline:
                     writer.mark(offset, number)
                     marked = number
                 for out in outs:
-                    self._send_one(writer, out)
+                    writer.zero(*out) if isinstance(out, Zero) else writer.data(*out)
         except MoverError as error:
             self._failure = self._failure or error
 
@@ -215,10 +214,3 @@ class Pipeline:
             except queue.Empty:
                 continue
         return None
-
-    def _send_one(self, writer: Writer, out: Out) -> None:
-        if isinstance(out, Zero):
-            writer.zero(*out)
-            return
-        self._throttle.take(len(out.packed))
-        writer.data(out.offset, out.length, out.hashes, out.codec, out.packed)

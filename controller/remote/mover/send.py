@@ -31,7 +31,7 @@ from mover.orders import Orders
 from mover.outlet import Outlets, open_outlets
 from mover.pipeline import Known, Packing, Pipeline, runs
 from mover.throttle import Throttle
-from mover.verbs import fail, say
+from mover.verbs import fail, peak_bytes, say
 
 BATCH_BYTES = 1 << 20
 BATCH_READS = 16
@@ -191,11 +191,11 @@ def transfer(request: Request, source: Source, outlets: Outlets, throttle: Throt
     known = _known(request, hasher)
     packing = Packing(hasher, number_of(codec), request.level, request.compress, known)
     auditor = Auditor(hasher)
-    writers = [stream.Writer(out, hasher) for out in outlets.fds]
+    writers = [stream.Writer(out, hasher, throttle) for out in outlets.fds]
     progress = Progress(fd, source.ranges.total_bytes, writers)
     try:
         _hello(request, source.nbd.size_bytes, writers)
-        _pump(source, Pipeline(writers or [auditor], packing, throttle), known, progress)
+        _pump(source, Pipeline(writers or [auditor], packing), known, progress)
     except MoverError as error:
         raise outlets.complaint(error) from None
     finally:
@@ -204,7 +204,8 @@ def transfer(request: Request, source: Source, outlets: Outlets, throttle: Throt
     return {"result": {
         "complete": source.reached is None, "reached": source.reached, "answers": answers,
         "planned_bytes": source.ranges.total_bytes, "read_bytes": source.read_bytes,
-        "size_bytes": source.nbd.size_bytes, "took_s": round(time.monotonic() - begun_at, 3),
+        "size_bytes": source.nbd.size_bytes, "peak_bytes": peak_bytes(),
+        "took_s": round(time.monotonic() - begun_at, 3),
         "wire_bytes": sum(writer.wire_bytes for writer in writers),
         "data_bytes": sum(writer.tally.data_bytes for writer in writers or [auditor]),
         "zero_bytes": sum(writer.tally.zero_bytes for writer in writers or [auditor]),

@@ -20,11 +20,12 @@ import hashlib
 import json
 import os
 import struct
-from typing import Dict, Iterator, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from mover.codec import decompress
 from mover.errors import Damaged, Refused, TryAgain
 from mover.hashing import CLUSTER_BYTES, HASH_BYTES, ZERO_HASH, Buffer, Hasher
+from mover.throttle import Throttle
 
 VERSION = 1
 MAGIC = b"HSF1"
@@ -117,9 +118,10 @@ class Tally:
 class Writer:
     """The sending end of one pipe; `wire_bytes` is all that went into it."""
 
-    def __init__(self, fd: int, hasher: Hasher) -> None:
+    def __init__(self, fd: int, hasher: Hasher, throttle: Optional[Throttle] = None) -> None:
         self.fd = fd
         self.hasher = hasher
+        self._throttle = throttle or Throttle()
         self.wire_bytes = 0
         self.tally = Tally()
 
@@ -159,15 +161,20 @@ class Writer:
     def _write(self, parts: Sequence[Buffer]) -> None:
         views = [memoryview(part) for part in parts]
         while views:
-            try:
-                left = os.writev(self.fd, views)
-            except OSError as error:
-                raise TryAgain("the receiving end went away: %s" % error.strerror) from None
+            portion = self._throttle.portion(sum(map(len, views)))
+            self._throttle.take(portion)
+            left = self._write_some(_first(views, portion))
             self.wire_bytes += left
             while views and left >= len(views[0]):
                 left -= len(views.pop(0))
             if left:
                 views[0] = views[0][left:]
+
+    def _write_some(self, views: Sequence[memoryview]) -> int:
+        try:
+            return os.writev(self.fd, views)
+        except OSError as error:
+            raise TryAgain("the receiving end went away: %s" % error.strerror) from None
 
 
 class Reader:
@@ -273,6 +280,16 @@ class Reader:
             got += step
         self.wire_bytes += size
         return view
+
+
+def _first(views: Sequence[memoryview], size: int) -> List[memoryview]:
+    found = []
+    for view in views:
+        found.append(view[:size])
+        size -= len(found[-1])
+        if not size:
+            break
+    return found
 
 
 def _head_bytes(kind: int, length: int, size: int) -> int:

@@ -7,6 +7,7 @@ import time
 from typing import Callable
 
 BURST_S = 0.1       # what an idle bucket may let through at once, in seconds of its rate
+PORTION_BYTES = 1 << 16
 
 
 class Throttle:
@@ -20,6 +21,10 @@ class Throttle:
         self._free_at = 0.0         # when all that was let through has been paid for
         self.set(rate_bps)
 
+    def portion(self, size_bytes: int) -> int:
+        """Return how much of `size_bytes` to take at once, so that the wire sees no lumps."""
+        return min(size_bytes, PORTION_BYTES) if self._rate_bps else size_bytes
+
     def set(self, rate_bps: float) -> None:
         """Change the rate from now on, for what already waits too."""
         with self._lock:
@@ -29,13 +34,13 @@ class Throttle:
             self._free_at = now + (owed_bits / rate_bps if rate_bps else 0.0)
 
     def take(self, size_bytes: int) -> None:
-        """Return when `size_bytes` may go: the debt is paid after, so that large frames pass."""
+        """Return when `size_bytes` more may go."""
         with self._lock:
             if not self._rate_bps:
                 return
             self._free_at = max(self._free_at, self._clock() - BURST_S)
-            mine_at = self._free_at
             self._free_at += size_bytes * 8 / self._rate_bps
+            mine_at = self._free_at
         self._wait_until(mine_at)
 
     def _wait_until(self, instant: float) -> None:

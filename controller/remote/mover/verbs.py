@@ -17,6 +17,18 @@ Verb = Callable[[List[str]], Answer]
 VERBS = {
     "probe": "mover.probe:run",         # what this host can compute
     "send": "mover.send:run",           # the source end
+    "receive": "mover.receive:run",     # the target end
+    "replica-make": "mover.replica_verbs:make",
+    "replica-show": "mover.replica_verbs:show",
+    "incoming-open": "mover.replica_verbs:open_incoming",
+    "incoming-drop": "mover.replica_verbs:drop_incoming",
+    "publish": "mover.publish:run",     # what came becomes a restore point
+    "pin": "mover.replica_verbs:pin",
+    "retire": "mover.merge:run",        # retention
+    "verify": "mover.verify:run",
+    "mend": "mover.mend:run",
+    "manifest-out": "mover.replica_verbs:manifest_out",
+    "manifest-in": "mover.replica_verbs:manifest_in",
 }
 
 
@@ -46,6 +58,12 @@ def main(argv: List[str]) -> int:
     except OSError as error:
         return fail(MoverError("%s: %s" % (error.filename or "the system", error.strerror)))
     return 0
+
+
+def peak_bytes() -> int:
+    """Return the most memory this mover has held, in bytes; getrusage would count its parent's."""
+    with open("/proc/self/status", encoding="ascii") as status:
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
 
 
 def fail(error: MoverError) -> int:
