@@ -62,8 +62,7 @@ def desired_of(*documents: Document, revision: str = "r1") -> Desired:
 def vm(name: str, **spec: Any) -> Document:
     """A VM of 2 GiB with one disk on network `office`, unless `spec` says otherwise."""
     digits = abs(hash_of(name))
-    mac = f"52:54:{digits >> 24 & 255:02x}:{digits >> 16 & 255:02x}:{digits >> 8 & 255:02x}" \
-          f":{digits & 255:02x}"
+    mac = "52:54:" + ":".join(f"{digits >> shift & 255:02x}" for shift in (24, 16, 8, 0))
     return document("VirtualMachine", name, **({
         "memory": "2GiB", "disks": [{"name": "vda", "size": "10GiB"}],
         "nics": [{"network": "office", "mac": mac}]} | spec))

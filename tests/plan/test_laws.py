@@ -91,10 +91,8 @@ def test_a_copy_that_is_being_received_is_no_second_copy(lab: Any) -> None:
 def test_a_vm_that_may_run_on_a_silent_host_is_not_started_elsewhere(
         lab: Any, ghost: str) -> None:
     seen = b.as_declared(lab, HOME)
-    if ghost == "running":
-        seen = b.silenced(seen, "paris-1")
-    else:
-        seen = b.never_seen(seen, "paris-1")
+    hush = b.silenced if ghost == "running" else b.never_seen
+    seen = hush(seen, "paris-1")
     seen = b.with_domain(seen, "paris-2", "sql", b.off("sql", "paris-2", lab))
     plan = plan_of(lab, seen)
     assert touched(plan) == set()

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from controller.errors import SpecError
 from controller.model.facts import Known, Observed
