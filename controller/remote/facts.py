@@ -29,6 +29,7 @@ TABLES = {
     "Port": "_uuid,name,interfaces,tag,trunks,vlan_mode,rstp_status",
     "Interface": "_uuid,name,link_state,external_ids",
 }
+TRACES = ("/etc/libvirt/qemu", "/run/libvirt/qemu")  # a host that has one may well run domains
 ROUNDS = 4              # readings of domains until one is whole
 VERSIONS = {"libvirt": "Running against daemon:", "qemu": "Running hypervisor: QEMU",
             "openvswitch": r"\(Open vSwitch\)"}
@@ -293,10 +294,11 @@ def bridges_of(said: Said) -> str:
 def gather(libvirt: Libvirt, want: set) -> "tuple[dict, dict]":
     """Return the sections (text, or Silent, or None where the program is not installed)."""
     mine = sorted(want & {"domains", "pools"})
-    sections, versions = dict.fromkeys(sorted(want)), {}
-    programs = {}
+    sections, versions, programs = dict.fromkeys(sorted(want)), {}, {}
     if mine and shutil.which(VIRSH[0]):
         programs["libvirt"] = libvirt.argv()
+    elif mine and any(map(os.path.isdir, TRACES)):
+        sections |= dict.fromkeys(mine, Silent("libvirt was here and virsh is gone: put it back"))
     if "bridges" in want and shutil.which(VSCTL[0]):
         programs |= {"bridges": vsctl_argv(), "version": (VSCTL[0], "--version")}
     said = run_all(programs)
@@ -390,8 +392,7 @@ def main() -> None:
     """Answer every question."""
     libvirt = Libvirt()
     for line in sys.stdin.buffer:
-        reply = json.dumps(answer(libvirt, json.loads(line)))
-        sys.stdout.write(reply + "\n")
+        sys.stdout.write(json.dumps(answer(libvirt, json.loads(line))) + "\n")
         sys.stdout.flush()
 
 

@@ -94,7 +94,7 @@ class Memory:
 
     def _fact(self, section: str, said: Section | None, at: float) -> Fact[Any]:
         part = self._parts[section]
-        if section not in self.wanted or (said is not None and said.absent):
+        if section not in self.wanted or (said is not None and said.absent and not part.value):
             self._parts[section] = Part()
             return Absent(at)
         try:
@@ -109,6 +109,9 @@ class Memory:
         """Bring `part` up to date; it is parsed only when it changed."""
         if said is None:
             raise ValueError(f"the answer says nothing of its {section}")
+        if said.absent:
+            raise ValueError(f"it had {section}, and the program that shows them is gone: put it"
+                             " back")
         if said.error is not None:
             raise ValueError(said.error)
         if said.same:

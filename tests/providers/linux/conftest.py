@@ -66,7 +66,8 @@ class PlayedHost:
         """Ask the facts script and return its answer."""
         if self._process is None:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", IMPATIENT],
+                [sys.executable, "-I", "-S", "-c",
+                 IMPATIENT.replace('"/etc/libvirt/qemu"', f'"{self.folder}/etc"')],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                 env={**os.environ, "PATH": str(self.bin)})
         assert self._process.stdin is not None

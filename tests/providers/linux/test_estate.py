@@ -186,6 +186,14 @@ def test_a_program_that_is_not_installed_makes_its_section_absent(desired: Desir
     assert value_of(fact).domains == Absent(1000.0)
 
 
+def test_a_program_that_went_takes_no_domain_along(desired: Desired) -> None:
+    before, after = observe(desired, HOST, altered(HOST, domains={"absent": True}))
+    known, gone = value_of(before).domains, value_of(after).domains
+    assert isinstance(known, Known)
+    assert isinstance(gone, Unknown)
+    assert (gone.last, "put it back" in gone.reason) == (known.value, True)
+
+
 def test_an_undeclared_node_is_unknown(desired: Desired) -> None:
     [fact] = observe(desired, HOST, node="berlin-1")
     assert fact == Unknown("berlin-1 is not a declared host or switch", 1000.0)

@@ -123,6 +123,14 @@ def test_a_program_that_is_not_installed_makes_its_sections_absent(host: PlayedH
     assert "text" in sections["bridges"]
 
 
+def test_a_virsh_that_is_gone_says_nothing_of_the_domains_that_it_showed(host: PlayedHost) -> None:
+    (host.bin / "virsh").unlink()
+    (host.folder / "etc").mkdir()
+    sections = host.ask()["sections"]
+    assert sections["domains"] == sections["pools"] == {
+        "error": "libvirt was here and virsh is gone: put it back"}
+
+
 @pytest.mark.parametrize(("program", "sentence"), [
     ("#!/bin/sh\necho 'ovs-vsctl: unix:/run/openvswitch/db.sock: no such file' >&2; exit 1",
      "Open vSwitch did not answer: ovs-vsctl: unix:/run/openvswitch/db.sock: no such file"),
