@@ -348,7 +348,7 @@ class Loop:
     def _catch_up(self) -> None:
         """Write and read what could not be while the journal failed."""
         self._applier.write_late()
-        self._circumstances.read()
+        self._take_over()
 
     async def _beat(self) -> None:
         """Say that the loop is alive."""

@@ -18,6 +18,7 @@ class Recovery:
         self._applier = applier
         self._view = view
         self._open: dict[int, Intent] = {}
+        self._took_over = False
 
     @property
     def pending(self) -> bool:
@@ -25,7 +26,10 @@ class Recovery:
         return bool(self._open)
 
     def take_over(self, intents: tuple[Intent, ...]) -> None:
-        """Learn what was left open."""
+        """Learn what was left open, the first time that it can be read: later ones are our own."""
+        if self._took_over:
+            return
+        self._took_over = True
         for intent in intents:
             self._open[intent.id] = intent
             self._applier.hold(intent, nodes_of(intent))

@@ -1,7 +1,7 @@
 """The loop when it is itself in trouble: bugs, a full disk, a crash, the end."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 import pytest
 
@@ -10,6 +10,7 @@ from controller.plan.actions import Action
 from controller.providers.simulated.virtual_time import epoch_clock, run_virtual
 from controller.reconcile.event import EventKind
 from controller.store.journal import Outcome
+from controller.store.seen import Seen
 from controller.store.store import Store
 from tests.reconcile.stage import Show, Stage, lab, playing
 
@@ -52,6 +53,11 @@ class FullStore(Store):
         self._check()
         return super().note(*words, **more)
 
+    def seen(self) -> Mapping[str, Seen]:
+        """Refuse while the disk is full."""
+        self._check()
+        return super().seen()
+
     def _check(self) -> None:
         if self.full:
             raise JournalUnavailable("the disk is full: free some space")
@@ -75,6 +81,23 @@ def test_without_a_journal_nothing_is_done_and_looking_goes_on() -> None:
             store.full = False
             await show.until(lambda: show.state_of("paris-1", "sql") == "running", 10.0)
             assert show.loop.journal_fault is None
+
+    run_virtual(play())
+
+
+def test_what_a_crash_left_open_is_taken_over_once_a_journal_that_failed_at_first_works() -> None:
+    async def play() -> None:
+        store = FullStore.open(":memory:")
+        store.intend("start:VirtualMachine/sql@paris-1", "start", "VirtualMachine/sql", "paris-1",
+                     "r0", "it was off", epoch_clock())
+        store.full = True
+        async with playing(lab(), store=store) as show:
+            await asyncio.sleep(5)
+            assert show.loop.journal_fault is not None
+            store.full = False
+            await show.until(lambda: store.open_intents() == (), 10.0)
+            assert [event.target for event in show.told(EventKind.OUTCOME)
+                    if event.outcome == Outcome.ABANDONED] == ["VirtualMachine/sql"]
 
     run_virtual(play())
 
