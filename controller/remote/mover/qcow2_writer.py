@@ -27,6 +27,7 @@ from mover.qcow2 import (
     ZERO_FLAG,
     Header,
     Sums,
+    parse_header,
     render_header,
 )
 
@@ -68,6 +69,19 @@ def finish_overlay(fd: int, index: Index, manifest: Manifest, backing: Backing) 
     os.pwrite(fd, render_header(header), 0)
     os.fsync(fd)
     return Finished(header, sums.clusters, at)
+
+
+def rebase(path: str, backing: Backing) -> None:
+    """Name another backing file in an overlay's header: one sector, written in one piece."""
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        header = parse_header(os.pread(fd, 4096, 0), path)
+        if (header.backing, header.backing_format) != backing:
+            os.pwrite(fd, render_header(header._replace(
+                backing=backing.name, backing_format=backing.format)), 0)
+            os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _whole(size: int) -> int:

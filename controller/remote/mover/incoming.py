@@ -1,0 +1,264 @@
+"""
+What is on its way to a disk of a replica: kept over a cut line, believed only after a second look.
+
+    incoming.json   what it will be: an overlay on which point, or a base; the caller's note
+    incoming.part   the clusters; incoming.idx where they lie; incoming.man their hashes
+    incoming.ends   one line for each stream that came to its END
+    incoming.lock   receivers share it; whoever opens or finishes holds it alone
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+
+from mover.chain import compose
+from mover.errors import Damaged, Refused, TryAgain
+from mover.hashing import CLUSTER_BYTES, HASH_BYTES, Hasher
+from mover.index import BASE, OVERLAY, Index
+from mover.manifest import Header, Manifest
+from mover.qcow2 import DATA
+from mover.replica import Replica, sync_dir, take_lock, write_whole
+from mover.state import last
+
+NAMES = ("json", "part", "idx", "man", "ends")
+READ_BYTES = 1 << 20
+
+
+class Plan(NamedTuple):
+    """What an incoming will be; `parent` is the point it builds on, None for the first."""
+
+    kind: str
+    size_bytes: int
+    parent: Optional[int]
+    algorithm: str
+    secret_id: str
+
+
+class Incoming(NamedTuple):
+    """An open incoming."""
+
+    folder: str
+    plan: Plan
+    note: Any
+    part: int
+    places: Index
+    manifest: Manifest
+
+    def close(self) -> None:
+        """Let the files go."""
+        os.close(self.part)
+        self.places.close()
+        self.manifest.close()
+
+
+def path_of(folder: str, name: str) -> str:
+    """Return where one of the files lies."""
+    return os.path.join(folder, "incoming." + name)
+
+
+@contextlib.contextmanager
+def hold(folder: str, *, shared: bool) -> Iterator[None]:
+    """Hold the lock of a disk's incoming."""
+    fd = os.open(path_of(folder, "lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        take_lock(fd, "%s is still being received" % folder, shared)
+        yield
+    finally:
+        os.close(fd)
+
+
+def prepare(replica: Replica, disk: str, kind: str, size_bytes: int, note: Any) -> Dict[str, Any]:
+    """Open a disk's incoming, the one that is there if it still fits, and tell what it holds."""
+    folder = replica.disk_dir(disk)
+    newest = last(replica.state)
+    if kind not in (BASE, OVERLAY) or size_bytes <= 0:
+        raise Refused("an incoming is a base or an overlay of some size")
+    if kind == OVERLAY and (newest is None or disk not in newest.files):
+        raise Refused("disk %s has no restore point to build on: seed it" % disk)
+    plan = Plan(kind, size_bytes, newest.sequence if newest else None,
+                replica.state.algorithm, replica.state.secret_id)
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    with hold(folder, shared=False):
+        resumed = _fits(folder, plan)
+        if not resumed:
+            _begin(folder, plan)
+        if note is not None or not resumed:
+            _write_plan(folder, plan, note)
+        incoming = load(folder)
+        try:
+            incoming.places.start_after(os.fstat(incoming.part).st_size)
+            missing = list(incoming.places.missing()) if kind == BASE else []
+            return {"resumed": resumed, "note": incoming.note,
+                    "arrived_clusters": incoming.places.arrived(),
+                    "missing": missing[:4096], "missing_ranges": len(missing)}
+        finally:
+            incoming.close()
+
+
+def _fits(folder: str, plan: Plan) -> bool:
+    try:
+        found = load(folder)
+    except (Refused, Damaged, FileNotFoundError):
+        return False
+    try:
+        return found.plan == plan
+    finally:
+        found.close()
+
+
+def _begin(folder: str, plan: Plan) -> None:
+    drop(folder)
+    Index.create(path_of(folder, "idx"), plan.kind, plan.size_bytes).close()
+    Manifest.create(path_of(folder, "man"),
+                    Header(plan.size_bytes, plan.algorithm, plan.secret_id)).close()
+    fd = os.open(path_of(folder, "part"), os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+    try:
+        if plan.kind == BASE:
+            os.ftruncate(fd, plan.size_bytes)
+    finally:
+        os.close(fd)
+
+
+def _write_plan(folder: str, plan: Plan, note: Any) -> None:
+    write_whole(path_of(folder, "json"),
+                json.dumps({"plan": plan._asdict(), "note": note}, sort_keys=True).encode())
+
+
+def drop(folder: str) -> None:
+    """Forget an incoming; the plan goes first, so that nothing half removed is gone on with."""
+    for name in NAMES:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path_of(folder, name))
+    sync_dir(folder)
+
+
+def load(folder: str) -> Incoming:
+    """Open an incoming that is there; Refused when there is none, or it is a point by now."""
+    plan, note = read_plan(folder)
+    with contextlib.ExitStack() as stack:
+        part = os.open(path_of(folder, "part"), os.O_RDWR | os.O_CLOEXEC)
+        stack.callback(os.close, part)
+        if os.fstat(part).st_nlink != 1:    # linked to its final name, then a crash
+            raise Refused("what came for %s is a restore point already: open a new one" % folder)
+        index = stack.enter_context(Index.open(path_of(folder, "idx")))
+        manifest = stack.enter_context(Manifest.open(path_of(folder, "man"), writable=True))
+        if (index.kind, index.size_bytes) != (plan.kind, plan.size_bytes):
+            raise Damaged("%s: index and plan do not fit" % folder)
+        stack.pop_all()
+    return Incoming(folder, plan, note, part, index, manifest)
+
+
+def read_plan(folder: str) -> Tuple[Plan, Any]:
+    """Return what an incoming will be and the note with it."""
+    try:
+        with open(path_of(folder, "json"), "rb") as file:
+            told = json.loads(file.read())
+        return Plan(**told["plan"]), told["note"]
+    except FileNotFoundError:
+        raise Refused("nothing is on its way to %s: open it first" % folder) from None
+    except (ValueError, KeyError, TypeError):
+        raise Damaged("%s cannot be read" % path_of(folder, "json")) from None
+
+
+def note_end(folder: str, line: Dict[str, Any]) -> None:
+    """Note that a stream came to its END."""
+    fd = os.open(path_of(folder, "ends"),
+                 os.O_CREAT | os.O_APPEND | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(fd, b"\n" + json.dumps(line, sort_keys=True).encode() + b"\n")
+    finally:
+        os.close(fd)
+
+
+def ends(folder: str) -> List[Dict[str, Any]]:
+    """Return the ENDs that came; a line that a crash tore is none."""
+    try:
+        with open(path_of(folder, "ends"), "rb") as file:
+            lines = file.read().splitlines()
+    except FileNotFoundError:
+        return []
+    found = []
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            found.append(json.loads(line))
+    return [line for line in found if isinstance(line, dict)]
+
+
+def require_ends(folder: str, transfers: Sequence[str]) -> None:
+    """Raise TryAgain unless every stream of every one of these transfers came to its END."""
+    told = ends(folder)
+    for transfer in transfers:
+        mine = [line for line in told if line["transfer"] == transfer]
+        came = {line["stream"] for line in mine}
+        wanted = {number for line in mine for number in range(line["streams"])}
+        if not mine or came != wanted:
+            raise TryAgain("transfer %s to %s is not complete: %d of %s streams ended"
+                           % (transfer, folder, len(came), len(wanted) or "its"))
+
+
+def recheck(incoming: Incoming, hasher: Hasher, *, cold: bool) -> int:
+    """
+    Read everything that arrived again and forget what does not have its hash.
+
+    Returns how many clusters had to be forgotten. `cold` reads from the disk, not from memory.
+    """
+    if cold:
+        os.fsync(incoming.part)
+        os.posix_fadvise(incoming.part, 0, 0, os.POSIX_FADV_DONTNEED)
+    forgotten = 0
+    for run in incoming.places.mapped():
+        expected = incoming.manifest.hashes(run.cluster, run.clusters)
+        if run.kind != DATA:
+            incoming.manifest.put(run.cluster, bytes(len(expected)))
+            continue
+        step = READ_BYTES // CLUSTER_BYTES
+        for at in range(0, run.clusters, step):
+            count = min(step, run.clusters - at)
+            first, wanted = run.cluster + at, expected[at * HASH_BYTES:(at + count) * HASH_BYTES]
+            forgotten += _recheck(incoming, hasher, first, wanted,
+                                  position_of(incoming.plan.kind, first,
+                                              run.position + at * CLUSTER_BYTES))
+    return forgotten
+
+
+def position_of(kind: str, cluster: int, position: int) -> int:
+    """Return where a cluster lies in the `.part` file: in a base, where it belongs."""
+    return cluster * CLUSTER_BYTES if kind == BASE else position
+
+
+def _recheck(incoming: Incoming, hasher: Hasher, first: int, wanted: bytes, position: int) -> int:
+    count = len(wanted) // HASH_BYTES
+    length = min(count * CLUSTER_BYTES, incoming.plan.size_bytes - first * CLUSTER_BYTES)
+    data = bytearray(length)
+    got = os.preadv(incoming.part, [data], position)
+    found = hasher.clusters(data) if got == length else bytes(b ^ 255 for b in wanted)
+    if found == wanted:
+        return 0
+    bad = [at for at in range(count) if found[at * HASH_BYTES:(at + 1) * HASH_BYTES]
+           != wanted[at * HASH_BYTES:(at + 1) * HASH_BYTES]]
+    for at in bad:
+        incoming.places.forget(first + at, 1)
+    return len(bad)
+
+
+def compose_known(replica: Replica, disk: str, into: str, below: Sequence[str]) -> Manifest:
+    """Write the manifest of what the target would have if all on its way were on `below`."""
+    folder = replica.disk_dir(disk)
+    with hold(folder, shared=False):
+        incoming = load(folder)
+        try:
+            if incoming.plan.kind == OVERLAY:
+                known = compose(below, into)
+            else:
+                known = Manifest.create(into, incoming.manifest.header)
+            known.resize(incoming.manifest.header)
+            for run in incoming.places.mapped():
+                zeros = bytes(run.clusters * HASH_BYTES)
+                known.put(run.cluster, incoming.manifest.hashes(run.cluster, run.clusters)
+                          if run.kind == DATA else zeros)
+            return known
+        finally:
+            incoming.close()

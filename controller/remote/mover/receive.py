@@ -1,0 +1,170 @@
+"""
+The target end of a stream: check every cluster, put it where it can be found again, answer.
+
+`receive ROOT` reads one stream after another from stdin until it ends there. The replica under
+ROOT must have an incoming open for each disk that comes. Nothing that was published before is
+touched, whatever arrives and whenever it stops.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import queue
+import threading
+from typing import Any, Dict, Iterator, List, Optional, Tuple
+
+from mover import incoming
+from mover.errors import MoverError, Refused, TryAgain
+from mover.hashing import CLUSTER_BYTES, HASH_BYTES, Buffer, Hasher
+from mover.incoming import Incoming
+from mover.index import BASE
+from mover.manifest import clusters_of, put_whole
+from mover.merge_copy import punch
+from mover.replica import Replica, read_secret
+from mover.stream import Data, Frame, Hello, Reader, Zero
+
+FRAMES_AHEAD = 4        # read and checked while the one before is expanded and written
+ZEROS_AT_ONCE = 1 << 16
+
+
+def run(words: List[str]) -> Dict[str, Any]:
+    """Receive what comes on stdin for the replica in `words`."""
+    if len(words) != 1:
+        raise Refused("receive wants one word: the folder of the replica")
+    root = os.path.abspath(words[0])
+    return receive(root, 0)
+
+
+def receive(root: str, fd: int) -> Dict[str, Any]:
+    """Receive every transfer that comes over a descriptor and tell what each held."""
+    reader = Reader(fd, read_secret(root))
+    replica = Replica(root)
+    taken: List[Dict[str, Any]] = []
+    while True:
+        hello = reader.hello()
+        if hello is None:
+            break
+        taken.append(take(replica, hello, reader))
+    if not taken:
+        raise TryAgain("the stream ended before it began")
+    return {"received": taken}
+
+
+def take(replica: Replica, hello: Hello, reader: Reader) -> Dict[str, Any]:
+    """Receive one transfer."""
+    folder = replica.disk_dir(hello.disk)
+    if not os.path.isdir(folder):
+        raise Refused("disk %s has nothing open to receive into" % hello.disk)
+    with incoming.hold(folder, shared=True):
+        into = incoming.load(folder)
+        try:
+            _agree(into, hello)
+            assert reader.hasher is not None, "hello() made it"
+            _take_frames(into, reader, reader.hasher)
+        except OSError as error:
+            raise _trouble(error, into) from None
+        finally:
+            into.close()
+        line = {"transfer": hello.transfer, "stream": hello.stream, "streams": hello.streams,
+                "mode": hello.mode, "disk": hello.disk, "reached": reader.reached,
+                **reader.tally.end()}
+        incoming.note_end(folder, line)
+    return {**line, "wire_bytes": reader.wire_bytes}
+
+
+def _agree(into: Incoming, hello: Hello) -> None:
+    mine = (into.plan.size_bytes, into.plan.algorithm, into.plan.secret_id)
+    theirs = (hello.size_bytes, hello.algorithm, hello.secret_id)
+    if mine != theirs:
+        raise Refused("what is open for disk %s is (size, hash, secret) %s, what comes is %s"
+                      % (hello.disk, mine, theirs))
+
+
+def _trouble(error: OSError, into: Incoming) -> MoverError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return TryAgain("no room left for %s: free some, the restore points are as they were"
+                        % into.folder)
+    return TryAgain("%s: %s" % (into.folder, error.strerror))
+
+
+def _take_frames(into: Incoming, reader: Reader, hasher: Hasher) -> None:
+    for frame in ahead(reader.frames(), FRAMES_AHEAD):
+        if isinstance(frame, Data):
+            _put_data(into, frame.offset, frame.expand(hasher), frame.hashes)
+        elif isinstance(frame, Zero):
+            _put_zero(into, frame.offset, frame.length)
+
+
+def _put_data(into: Incoming, offset: int, raw: Buffer, hashes: bytes) -> None:
+    first, count = offset // CLUSTER_BYTES, len(hashes) // HASH_BYTES
+    if into.plan.kind == BASE:
+        put_whole(into.part, raw, offset)
+        noted = offset + CLUSTER_BYTES      # of no meaning but that it is not 0
+    else:
+        noted = into.places.reserve(count)
+        put_whole(into.part, raw, noted)
+    into.manifest.put(first, hashes)
+    into.places.put_data(first, count, noted)
+
+
+def _put_zero(into: Incoming, offset: int, length: int) -> None:
+    first, count = offset // CLUSTER_BYTES, clusters_of(length)
+    for at in range(first, first + count, ZEROS_AT_ONCE):
+        step = min(ZEROS_AT_ONCE, first + count - at)
+        if into.plan.kind == BASE:
+            _clear(into, at, step)
+        into.places.put_zero(at, step)
+
+
+def _clear(into: Incoming, first: int, count: int) -> None:
+    """Make clusters of a base zeros, at no cost where nothing was written before."""
+    if any(into.manifest.hashes(first, count)) or into.places.written(first, count):
+        size = min(count * CLUSTER_BYTES, into.plan.size_bytes - first * CLUSTER_BYTES)
+        punch(into.part, first * CLUSTER_BYTES, size)
+        into.manifest.put(first, bytes(count * HASH_BYTES))
+
+
+class _Reading:
+    """A thread that reads frames and keeps at most so many that nobody has taken."""
+
+    def __init__(self, frames: Iterator[Frame], depth: int) -> None:
+        self._frames = frames
+        self.waiting: queue.Queue[Tuple[Optional[Frame], Optional[BaseException]]] = (
+            queue.Queue(depth))
+        self.left = threading.Event()       # nobody takes any more
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        ended: Optional[BaseException] = None
+        try:
+            for frame in self._frames:
+                if not self._put(frame, None):
+                    return
+        except (MoverError, OSError, ValueError) as error:
+            ended = error
+        self._put(None, ended)
+
+    def _put(self, frame: Optional[Frame], ended: Optional[BaseException]) -> bool:
+        while not self.left.is_set():
+            try:
+                self.waiting.put((frame, ended), timeout=0.2)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+
+def ahead(frames: Iterator[Frame], depth: int) -> Iterator[Frame]:
+    """Yield the same frames, read by a thread that is at most `depth` frames ahead."""
+    reading = _Reading(frames, depth)
+    try:
+        while True:
+            frame, ended = reading.waiting.get()
+            if ended is not None:
+                raise ended
+            if frame is None:
+                return
+            yield frame
+    finally:
+        reading.left.set()

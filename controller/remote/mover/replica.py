@@ -1,0 +1,204 @@
+"""
+A replica's folder on the target host: one lock, one state.json, and only files it speaks of.
+
+    ROOT/state.json                    the only commit point, replaced by rename
+    ROOT/lock  ROOT/secret             whoever changes anything holds the lock; the hash secret
+    ROOT/meta/SEQUENCE/…               domain XML, NVRAM
+    ROOT/DISK/base-N.raw  base-N.man   a base and its manifest
+    ROOT/DISK/rp-N.qcow2               what changed from the point before to point N
+    ROOT/DISK/incoming.*               what is on its way; see incoming.py
+
+A file of these names that state.json does not speak of was left by a crash before the commit, or
+is what a commit let go: it is removed by whoever next takes the lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+import time
+from typing import Any, Dict, Iterator, List, Optional
+
+from mover.chain import manifest_path
+from mover.errors import Refused, TryAgain
+from mover.hashing import SECRET_BYTES, Hasher, secret_id
+from mover.state import BASE, State, chain, files, parse_state, render_state
+
+OURS = re.compile(r"(base-\d{6}\.(raw|man)|rp-\d{6}\.qcow2)(\.new(\.idx|\.man)?)?\Z")
+DISK = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
+
+
+class Replica:
+    """An open replica; change it only between `locked` and the end of that."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self.state = self.load()
+
+    def load(self) -> State:
+        """Read state.json; a folder that holds points but no state is never taken for empty."""
+        path = os.path.join(self.root, "state.json")
+        try:
+            with open(path, "rb") as file:
+                return parse_state(file.read(), path)
+        except FileNotFoundError:
+            raise Refused("%s is no replica: state.json is missing" % self.root) from None
+
+    def disk_dir(self, disk: str) -> str:
+        """Return the folder of a disk."""
+        if not DISK.match(disk):
+            raise Refused("%r is not the name of a disk" % disk)
+        return os.path.join(self.root, disk)
+
+    def path(self, disk: str, name: str) -> str:
+        """Return where a file of a disk lies."""
+        return os.path.join(self.disk_dir(disk), name)
+
+    def chain(self, disk: str, sequence: int) -> List[str]:
+        """Return the paths of a disk's chain at a point, base first."""
+        return [self.path(disk, file.name) for file in chain(self.state, disk, sequence)]
+
+    def hasher(self) -> Hasher:
+        """Return the hasher of this replica."""
+        hasher = Hasher(self.state.algorithm, read_secret(self.root))
+        if hasher.secret_id != self.state.secret_id:
+            raise Refused("%s/secret is not the one this replica was hashed with" % self.root)
+        return hasher
+
+    def commit(self, state: State) -> None:
+        """Make a new state the truth, then let go of what it no longer speaks of."""
+        self.state = state._replace(generation=self.state.generation + 1)
+        write_whole(os.path.join(self.root, "state.json"), render_state(self.state))
+        self.clean()
+
+    def clean(self) -> List[str]:
+        """Remove files of ours that the state does not speak of and return their paths."""
+        kept = files(self.state)
+        removed: List[str] = []
+        for disk in disks_in(self.root):
+            names = {file.name for file in kept.get(disk, ())}
+            names |= {os.path.basename(manifest_path(file.name)) for file in kept.get(disk, ())
+                      if file.kind == BASE}
+            removed += _remove(self.disk_dir(disk), names)
+        sequences = {"%06d" % point.sequence for point in self.state.points}
+        meta = os.path.join(self.root, "meta")
+        for name in sorted(os.listdir(meta)) if os.path.isdir(meta) else ():
+            if re.match(r"\d{6}\Z", name) and name not in sequences:
+                shutil.rmtree(os.path.join(meta, name))
+                removed.append(os.path.join(meta, name))
+        return removed
+
+
+def _remove(folder: str, kept: "set[str]") -> List[str]:
+    stray = [name for name in sorted(os.listdir(folder)) if OURS.match(name) and name not in kept]
+    for name in stray:
+        os.unlink(os.path.join(folder, name))
+    return [os.path.join(folder, name) for name in stray]
+
+
+def disks_in(root: str) -> List[str]:
+    """Return the names of the disks' folders."""
+    return sorted(name for name in os.listdir(root)
+                  if name not in ("meta", "drill") and DISK.match(name)
+                  and os.path.isdir(os.path.join(root, name)))
+
+
+@contextlib.contextmanager
+def locked(root: str, patience_s: float = 0) -> Iterator[Replica]:
+    """Open a replica as the only one who changes it, and clear what a crash left."""
+    with _lock(root, patience_s):
+        replica = Replica(root)
+        replica.clean()
+        yield replica
+
+
+@contextlib.contextmanager
+def _lock(root: str, patience_s: float = 0) -> Iterator[None]:
+    try:
+        fd = os.open(os.path.join(root, "lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except FileNotFoundError:
+        raise Refused("%s is no replica: the folder is missing" % root) from None
+    try:
+        take_lock(fd, "%s is being changed by another mover" % root, patience_s=patience_s)
+        yield
+    finally:
+        os.close(fd)
+
+
+def take_lock(fd: int, otherwise: str, shared: bool = False, patience_s: float = 0) -> None:
+    """Take a lock, or raise TryAgain when it does not become free in time."""
+    until = time.monotonic() + patience_s
+    while True:
+        try:
+            return fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                raise TryAgain(otherwise) from None
+            time.sleep(0.05)
+
+
+def create(root: str, vm: str, algorithm: str, secret: bytes,
+           facts: Optional[Dict[str, Any]] = None) -> State:
+    """Make an empty replica, or return the state of the one that is there."""
+    os.makedirs(root, mode=0o700, exist_ok=True)
+    with _lock(root):
+        if os.path.exists(os.path.join(root, "state.json")):
+            return _same(Replica(root).state, vm)
+        points = [disk for disk in disks_in(root) if any(
+            OURS.match(name) for name in os.listdir(os.path.join(root, disk)))]
+        if points:
+            raise Refused("%s has files of %s but no state.json: restore it, or move the folder "
+                          "away" % (root, ", ".join(points)))
+        state = State(vm, algorithm, secret_id(secret), facts=facts or {})
+        write_whole(os.path.join(root, "secret"), secret.hex().encode())
+        write_whole(os.path.join(root, "state.json"), render_state(state))
+        return state
+
+
+def _same(state: State, vm: str) -> State:
+    if state.vm != vm:
+        raise Refused("this folder holds the replica of %s, not of %s" % (state.vm, vm))
+    return state
+
+
+def read_secret(root: str) -> bytes:
+    """Return the hash secret that both ends of the pair hold."""
+    try:
+        with open(os.path.join(root, "secret"), encoding="ascii") as file:
+            return bytes.fromhex(file.read().strip())
+    except FileNotFoundError:
+        raise Refused("%s is no replica: secret is missing" % root) from None
+    except ValueError:
+        raise Refused("%s/secret is not hexadecimal: restore it" % root) from None
+
+
+def fresh_secret() -> bytes:
+    """Return a new secret for a pair."""
+    return os.urandom(SECRET_BYTES // 6)
+
+
+def write_whole(path: str, data: bytes) -> None:
+    """Replace a file by rename, so that a crash leaves the old one or the new one."""
+    new = path + ".new"
+    fd = os.open(new, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view):]
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    os.rename(new, path)
+    sync_dir(os.path.dirname(path))
+
+
+def sync_dir(path: str) -> None:
+    """Return when the names in a folder are on the disk."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,197 @@
+"""
+The small verbs on a replica: make it, show it, open what is on its way, pin, hand out manifests.
+
+Each takes one request line of JSON on stdin. `manifest-out` answers with bytes on stdout, squeezed
+by zlib, and `manifest-in` reads such bytes; so the source learns what the target has.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import zlib
+from typing import Any, Dict, Iterator, List
+
+from mover import incoming
+from mover.chain import compose
+from mover.errors import Refused
+from mover.hashing import HASH_BYTES
+from mover.manifest import GROUP, UNKNOWN_HASH, Manifest
+from mover.mend import exposed, readable, report
+from mover.orders import Orders
+from mover.replica import Replica, create, disks_in, fresh_secret, locked
+from mover.state import files, last, point_of
+
+PIECE_BYTES = 1 << 20
+
+
+def make(words: List[str]) -> Dict[str, Any]:
+    """Make an empty replica {"replica", "vm", "algorithm", "secret"} or find the one there is."""
+    request = Orders().request
+    secret = bytes.fromhex(request["secret"]) if request.get("secret") else fresh_secret()
+    state = create(os.path.abspath(str(request["replica"])), str(request["vm"]),
+                   str(request.get("algorithm", "xxh3-128")), secret, request.get("facts"))
+    return {"vm": state.vm, "algorithm": state.algorithm, "secret_id": state.secret_id,
+            "newest": state.points[-1].sequence if state.points else None}
+
+
+def show(words: List[str]) -> Dict[str, Any]:
+    """Tell all that is known of the replicas {"replicas": […]}, or those below {"below"}."""
+    request = Orders().request
+    roots = [str(root) for root in request.get("replicas", ())]
+    below = request.get("below")
+    if below and os.path.isdir(str(below)):
+        roots += [os.path.join(str(below), name) for name in sorted(os.listdir(str(below)))
+                  if os.path.exists(os.path.join(str(below), name, "state.json"))]
+    return {"replicas": {root: picture(root) for root in roots}}
+
+
+def picture(root: str) -> Dict[str, Any]:
+    """Return one replica as plain values: points, files with their presence, what is incoming."""
+    replica = Replica(root)
+    state = replica.state
+    present = {disk: [{**file._asdict(), "present": os.path.exists(replica.path(disk, file.name))}
+                      for file in of] for disk, of in sorted(files(state).items())}
+    return {"vm": state.vm, "algorithm": state.algorithm, "secret_id": state.secret_id,
+            "generation": state.generation, "facts": state.facts, "pins": state.pins,
+            "files": present, "incoming": _incoming(replica), "merging": sorted(state.floor),
+            "points": [{**point._asdict(), "files": {
+                disk: file.name if file else None for disk, file in sorted(point.files.items())}}
+                for point in state.points],
+            **{name: part for name, part in report(replica).items() if name != "points"}}
+
+
+def _incoming(replica: Replica) -> Dict[str, Any]:
+    found: Dict[str, Any] = {}
+    for disk in disks_in(replica.root):
+        folder = replica.disk_dir(disk)
+        if os.path.exists(incoming.path_of(folder, "json")):
+            plan, note = incoming.read_plan(folder)
+            found[disk] = {**plan._asdict(), "note": note, "ends": incoming.ends(folder),
+                           "stored_bytes": _stored(incoming.path_of(folder, "part"))}
+    return found
+
+
+def _stored(path: str) -> int:
+    return os.stat(path).st_blocks * 512 if os.path.exists(path) else 0
+
+
+def open_incoming(words: List[str]) -> Dict[str, Any]:
+    """Open what will come: {"replica", "disks": {name: {"kind", "size_bytes", "note"}}}."""
+    request = Orders().request
+    with locked(str(request["replica"]), patience_s=10) as replica:
+        return {"disks": {disk: incoming.prepare(
+            replica, disk, str(told["kind"]), int(told["size_bytes"]), told.get("note"))
+            for disk, told in sorted(request["disks"].items())}, "repair": report(replica)}
+
+
+def drop_incoming(words: List[str]) -> Dict[str, Any]:
+    """Forget what has come so far for {"replica", "disks": […]}."""
+    request = Orders().request
+    with locked(str(request["replica"]), patience_s=10) as replica:
+        for disk in request["disks"]:
+            with incoming.hold(replica.disk_dir(disk), shared=False):
+                incoming.drop(replica.disk_dir(disk))
+    return {"dropped": sorted(request["disks"])}
+
+
+def pin(words: List[str]) -> Dict[str, Any]:
+    """Hold a point {"replica", "holder", "sequence"}, or let go of it: sequence null."""
+    request = Orders().request
+    with locked(str(request["replica"]), patience_s=10) as replica:
+        pins = {who: at for who, at in replica.state.pins.items() if who != request["holder"]}
+        if request.get("sequence") is not None:
+            point = point_of(replica.state, int(request["sequence"]))
+            pins[str(request["holder"])] = point.sequence
+        replica.commit(replica.state._replace(pins=pins))
+        return {"pins": pins}
+
+
+def manifest_out(words: List[str]) -> None:
+    """
+    Write the manifest of {"replica", "disk", "point" or "incoming": true} to stdout.
+
+    Shapes: all of it, or {"what": "supers"}, or {"what": "groups", "groups": […]}.
+    """
+    request = Orders().request
+    replica = Replica(str(request["replica"]))
+    disk = str(request["disk"])
+    path = os.path.join(replica.disk_dir(disk), ".manifest-%d" % os.getpid())
+    try:
+        manifest = known(replica, disk, path, request)
+        os.unlink(path)
+    finally:
+        if os.path.exists(path):
+            os.unlink(path)
+    squeeze = zlib.compressobj(1)
+    out = sys.stdout.buffer
+    for piece in _pieces(manifest, request):
+        out.write(squeeze.compress(piece))
+    out.write(squeeze.flush())
+    out.flush()
+
+
+def known(replica: Replica, disk: str, into: str, request: Dict[str, Any]) -> Manifest:
+    """Write the manifest of what the target has; damaged clusters have a hash nothing has."""
+    newest = last(replica.state)
+    sequence = request.get("point") or (newest.sequence if newest else None)
+    if request.get("incoming"):
+        below = readable(replica, disk, newest.sequence) if newest else []
+        manifest = incoming.compose_known(replica, disk, into, below)
+    elif sequence is None:
+        raise Refused("%s has no restore point yet" % replica.root)
+    else:
+        manifest = compose(readable(replica, disk, int(sequence)), into, int(sequence))
+    if newest is not None:
+        for one in replica.state.damage:
+            for first, count in exposed(replica, replica.state, one, newest):
+                inside = max(0, min(count, manifest.clusters - first))
+                if one.disk == disk and not one.lost:
+                    manifest.put(first, UNKNOWN_HASH * inside)
+    return manifest
+
+
+def _pieces(manifest: Manifest, request: Dict[str, Any]) -> Iterator[bytes]:
+    what = request.get("what", "all")
+    if what == "supers":
+        yield manifest.supers()
+    elif what == "groups":
+        for group in request["groups"]:
+            yield manifest.hashes(int(group) * GROUP, GROUP)
+    else:
+        at, end = 0, os.fstat(manifest.fd).st_size
+        while at < end:
+            piece = os.pread(manifest.fd, PIECE_BYTES, at)
+            at += len(piece)
+            yield piece
+
+
+def manifest_in(words: List[str]) -> Dict[str, Any]:
+    """Read a whole manifest, as `manifest-out` wrote it, from stdin into the file in `words`."""
+    if len(words) != 1:
+        raise Refused("manifest-in wants one word: the path to write")
+    expand = zlib.decompressobj()
+    fd = os.open(words[0], os.O_CREAT | os.O_TRUNC | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        size = 0
+        while True:
+            got = os.read(0, PIECE_BYTES)
+            if not got:
+                break
+            size += _write_sparse(fd, expand.decompress(got), size)
+        size += _write_sparse(fd, expand.flush(), size)
+        os.ftruncate(fd, size)
+    except zlib.error as error:
+        raise Refused("what came is no manifest: %s" % error) from None
+    finally:
+        os.close(fd)
+    with Manifest.open(words[0]) as manifest:
+        return {"root": manifest.root(), "size_bytes": manifest.header.size_bytes,
+                "hash_bytes": manifest.clusters * HASH_BYTES}
+
+
+def _write_sparse(fd: int, data: bytes, at: int) -> int:
+    for start in range(0, len(data), 4096):
+        if any(data[start:start + 4096]):
+            os.pwrite(fd, data[start:start + 4096], at + start)
+    return len(data)

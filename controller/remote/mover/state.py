@@ -1,0 +1,172 @@
+"""
+What a replica's state.json says: the restore points, their files, and what is wrong with them.
+
+A disk at a point is a chain: the files of that point and of those before it, down to a base. A
+point has no file for a disk that did not change since the point before. `floor` holds the bases
+below the oldest point while its overlays have not been merged into them yet. Nothing here reads
+a clock or a disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+
+from mover.errors import Damaged, Refused
+
+VERSION = 1
+BASE, OVERLAY = "base", "overlay"
+
+
+class File(NamedTuple):
+    """One file of a disk; `stored_bytes` is what it takes up."""
+
+    name: str
+    kind: str
+    size_bytes: int
+    stored_bytes: int
+
+
+class Point(NamedTuple):
+    """One restore point; `damaged` counts clusters that read wrong at it."""
+
+    sequence: int
+    checkpoint: str
+    started_at: Any                     # the caller's word for when its copy began
+    committed_at: Any
+    quiesced: bool
+    files: Dict[str, Optional[File]]    # None: as at the point before
+    meta: Tuple[str, ...] = ()          # file names below meta/SEQUENCE
+    damaged: int = 0
+    verified_at: Any = None
+    facts: Dict[str, Any] = {}  # noqa: RUF012
+
+
+class Damage(NamedTuple):
+    """
+    Clusters of one file that do not have their hash; `sequence` is the point the file is of.
+
+    A file that is `lost` cannot be read at all: every cluster is in doubt, from its point on to
+    the point `until`, at which the whole disk was compared with its source.
+    """
+
+    disk: str
+    file: str
+    first: int
+    clusters: int
+    sequence: int
+    lost: bool = False
+    until: Optional[int] = None
+
+
+class State(NamedTuple):
+    """A whole replica."""
+
+    vm: str
+    algorithm: str
+    secret_id: str
+    generation: int = 0                 # grows with every commit
+    points: Tuple[Point, ...] = ()      # oldest first
+    floor: Dict[str, File] = {}  # noqa: RUF012
+    pins: Dict[str, int] = {}  # noqa: RUF012
+    damage: Tuple[Damage, ...] = ()
+    facts: Dict[str, Any] = {}  # noqa: RUF012
+
+
+def render_state(state: State) -> bytes:
+    """Return state.json, with a check over all of it."""
+    told = _plain(state)
+    told["version"] = VERSION
+    body = json.dumps(told, sort_keys=True, indent=1)
+    return json.dumps({"check": hashlib.sha256(body.encode()).hexdigest(), "state": told},
+                      sort_keys=True, indent=1).encode() + b"\n"
+
+
+def parse_state(data: bytes, name: str) -> State:
+    """Return a state; Damaged when a bit of it is not as it was written."""
+    try:
+        outer = json.loads(data)
+        told = outer["state"]
+        body = json.dumps(told, sort_keys=True, indent=1)
+        sound = hashlib.sha256(body.encode()).hexdigest() == outer["check"]
+    except (ValueError, KeyError, TypeError):
+        raise Damaged("%s is not the state of a replica" % name) from None
+    if not sound:
+        raise Damaged("%s does not have the check it was written with" % name)
+    if told.pop("version") != VERSION:
+        raise Refused("%s was written by another version of the mover" % name)
+    return State(**{**told, "points": tuple(map(_point, told["points"])),
+                    "floor": {disk: File(**file) for disk, file in told["floor"].items()},
+                    "damage": tuple(Damage(**damage) for damage in told["damage"])})
+
+
+def _point(told: Dict[str, Any]) -> Point:
+    files = {disk: File(**file) if file else None for disk, file in told["files"].items()}
+    return Point(**{**told, "files": files, "meta": tuple(told["meta"])})
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "_asdict"):
+        return {name: _plain(part) for name, part in value._asdict().items()}
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_plain(part) for part in value]
+    return value
+
+
+def last(state: State) -> Optional[Point]:
+    """Return the newest point."""
+    return state.points[-1] if state.points else None
+
+
+def point_of(state: State, sequence: int) -> Point:
+    """Return one point; Refused when there is none with this number."""
+    for point in state.points:
+        if point.sequence == sequence:
+            return point
+    raise Refused("there is no restore point %d: there are %s"
+                  % (sequence, [point.sequence for point in state.points]))
+
+
+def chain(state: State, disk: str, sequence: int) -> List[File]:
+    """Return the files of a disk at a point, base first."""
+    if disk not in point_of(state, sequence).files:
+        raise Refused("disk %s is not part of restore point %d" % (disk, sequence))
+    found: List[File] = []
+    for point in reversed([point for point in state.points if point.sequence <= sequence]):
+        if disk not in point.files:
+            break
+        file = point.files[disk]
+        if file is not None:
+            found.append(file)
+            if file.kind == BASE:
+                return found[::-1]
+    if disk not in state.floor:
+        raise Damaged("disk %s has no base below restore point %d: seed it" % (disk, sequence))
+    return [state.floor[disk], *reversed(found)]
+
+
+def sequence_of(state: State, disk: str, name: str) -> int:
+    """Return the point that a file is of; for a base below the oldest point, that point."""
+    for point in state.points:
+        file = point.files.get(disk)
+        if file is not None and file.name == name:
+            return point.sequence
+    return state.points[0].sequence
+
+
+def lost(state: State, disk: str) -> List[str]:
+    """Return the files of a disk that cannot be read."""
+    return sorted(one.file for one in state.damage if one.lost and one.disk == disk)
+
+
+def files(state: State) -> Dict[str, List[File]]:
+    """Return every file that any point needs, by disk, base first."""
+    found: Dict[str, Dict[str, File]] = {}  # noqa: RUF012
+    for point in state.points:
+        for disk in point.files:
+            for file in chain(state, disk, point.sequence):
+                found.setdefault(disk, {}).setdefault(file.name, file)
+    return {disk: list(by_name.values()) for disk, by_name in found.items()}

@@ -1,0 +1,199 @@
+"""
+Read every file of a replica against its hashes, a piece at a time if the caller wants it so.
+
+What looks wrong is looked at again under the lock before it is believed, since a merge may have
+been under way; then it is written into state.json with the points it spoils. How far the scrub has
+come is kept beside it in scrub.json, which may be lost without harm.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import time
+from typing import Any, Dict, List, NamedTuple, Optional, Set, Tuple
+
+from mover.errors import Damaged, Refused
+from mover.hashing import CLUSTER_BYTES, HASH_BYTES, Hasher
+from mover.manifest import clusters_of
+from mover.mend import in_rows, mend, recount, report
+from mover.orders import Orders
+from mover.replica import Replica, locked, write_whole
+from mover.scrub_pieces import STEP, Piece, pieces
+from mover.state import BASE, Damage, File, files, sequence_of
+from mover.throttle import Throttle
+
+
+class Place(NamedTuple):
+    """How far a scrub has come: everything before this has been looked at."""
+
+    disk: str = ""
+    file: str = ""
+    cluster: int = 0
+
+
+class Request(NamedTuple):
+    """What to look at and how hard; `at` is the caller's clock, written into verified points."""
+
+    replica: str
+    rate_bps: float = 0         # of reading
+    budget_s: float = 0         # stop after so long and go on there next time; 0: to the end
+    cold: bool = True           # read from the disk, not from memory
+    restart: bool = False
+    at: Any = None
+
+
+class Suspect(NamedTuple):
+    """Clusters that did not have their hash; `lost` is a file that cannot be read at all."""
+
+    disk: str
+    file: str
+    clusters: List[int]
+    lost: str = ""
+
+
+def run(words: List[str]) -> Dict[str, Any]:
+    """Verify what the request on stdin names."""
+    try:
+        return verify(Request(**Orders().request))
+    except TypeError as error:
+        raise Refused("the request cannot be read: %s" % error) from None
+
+
+def verify(request: Request) -> Dict[str, Any]:
+    """Look at all files, or at as many as the budget allows, and note what is damaged."""
+    replica = Replica(request.replica)
+    scrub = Scrub(request, replica.hasher())
+    begun = Place() if request.restart else load_place(request.replica)
+    whole = begun == Place()
+    suspects, reached = scrub.look(replica, begun)
+    with locked(request.replica, patience_s=30) as now:
+        _settle(now, suspects, scrub.hasher)
+        mend(now)
+        if reached is None:
+            _vouch(now, request.at)
+        told = report(now)
+    write_whole(os.path.join(request.replica, "scrub.json"),
+                json.dumps((reached or Place())._asdict()).encode())
+    return {"read_bytes": scrub.read_bytes, "complete": reached is None, "whole": whole,
+            "reached": reached._asdict() if reached else None, **told}
+
+
+def load_place(root: str) -> Place:
+    """Return how far the scrub had come."""
+    try:
+        with open(os.path.join(root, "scrub.json"), encoding="utf-8") as file:
+            return Place(**json.load(file))
+    except (FileNotFoundError, ValueError, TypeError):
+        return Place()
+
+
+class Scrub:
+    """One go over files: bounded by a rate and a budget."""
+
+    def __init__(self, request: Request, hasher: Hasher) -> None:
+        self.request, self.hasher = request, hasher
+        self.read_bytes = 0
+        self._throttle = Throttle(request.rate_bps)
+        self._until = time.monotonic() + request.budget_s if request.budget_s else None
+        self._buffer = bytearray(STEP * CLUSTER_BYTES)
+
+    def look(self, replica: Replica, begun: Place) -> Tuple[List[Suspect], Optional[Place]]:
+        """Return what looks wrong, and where the budget ended."""
+        found: List[Suspect] = []
+        for disk, known in sorted(files(replica.state).items()):
+            for file in sorted(known):
+                first = begun.cluster if (disk, file.name) == begun[:2] else 0
+                if (disk, file.name) < begun[:2]:
+                    continue
+                suspect, reached = self.file(replica, disk, file, first)
+                found += [suspect] if suspect.clusters or suspect.lost else []
+                if reached is not None:
+                    return found, Place(disk, file.name, reached)
+        return found, None
+
+    def file(self, replica: Replica, disk: str, file: File,
+             first: int) -> Tuple[Suspect, Optional[int]]:
+        """Look at one file from a cluster on: what looks wrong, and where the budget ended."""
+        bad: List[int] = []
+        try:
+            for fd, piece in pieces(replica.path(disk, file.name), file, first):
+                if self._until is not None and time.monotonic() > self._until:
+                    return Suspect(disk, file.name, bad), piece.cluster
+                bad += self.piece(fd, piece)
+        except (Damaged, Refused, FileNotFoundError) as error:
+            return Suspect(disk, file.name, bad, str(error)), None
+        return Suspect(disk, file.name, bad), None
+
+    def piece(self, fd: int, piece: Piece) -> List[int]:
+        """Return the clusters of a piece that do not have their hash."""
+        if piece.position < 0:
+            got = bytes(len(piece.hashes))
+        else:
+            self._throttle.take(piece.length)
+            got = self._hashes(fd, piece)
+        if got == piece.hashes:
+            return []
+        return [piece.cluster + at // HASH_BYTES for at in range(0, len(got), HASH_BYTES)
+                if got[at:at + HASH_BYTES] != piece.hashes[at:at + HASH_BYTES]]
+
+    def _hashes(self, fd: int, piece: Piece) -> bytes:
+        view = memoryview(self._buffer)[:piece.length]
+        if self.request.cold:
+            os.posix_fadvise(fd, piece.position, piece.length, os.POSIX_FADV_DONTNEED)
+        try:
+            got = os.preadv(fd, [view], piece.position)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            got = 0
+        self.read_bytes += piece.length
+        if got < piece.length:      # past the end of a file that was cut short
+            view[got:] = bytes(piece.length - got)
+        return self.hasher.clusters(view)
+
+
+def _settle(replica: Replica, suspects: List[Suspect], hasher: Hasher) -> None:
+    """Look again at what looked wrong, and at all damage known before; commit what is so."""
+    state = replica.state
+    known = {disk: {file.name: file for file in of} for disk, of in files(state).items()}
+    again = [*suspects, *(Suspect(one.disk, one.file, list(range(
+        one.first, one.first + one.clusters))) for one in state.damage if not one.lost)]
+    wanted: Dict[Tuple[str, str], Set[int]] = {}
+    for suspect in again:
+        if suspect.file in known.get(suspect.disk, {}) and suspect.disk not in state.floor:
+            wanted.setdefault((suspect.disk, suspect.file), set()).update(suspect.clusters)
+    settled = set(wanted)
+    damage = [one for one in state.damage if (one.disk, one.file) not in settled]
+    for (disk, name), clusters in sorted(wanted.items()):
+        damage += _confirm(replica, known[disk][name], disk, clusters, hasher)
+    new = recount(replica, state._replace(damage=tuple(damage)))
+    if (new.damage, new.points) != (state.damage, state.points):
+        replica.commit(new)
+
+
+def _confirm(replica: Replica, file: File, disk: str, clusters: Set[int],
+             hasher: Hasher) -> List[Damage]:
+    path, sequence = replica.path(disk, file.name), sequence_of(replica.state, disk, file.name)
+    if file.kind == BASE and os.path.exists(path) and os.path.getsize(path) < file.size_bytes:
+        os.truncate(path, file.size_bytes)      # what was cut off is damaged, but has its place
+    bad: List[int] = []
+    scrub = Scrub(Request(replica.root, cold=False), hasher)
+    try:
+        for fd, piece in pieces(path, file, min(clusters, default=0)):
+            if clusters & set(range(piece.cluster,
+                                    piece.cluster + len(piece.hashes) // HASH_BYTES)):
+                bad += scrub.piece(fd, piece)
+    except (Damaged, Refused, FileNotFoundError):
+        return [Damage(disk, file.name, 0, clusters_of(file.size_bytes), sequence, lost=True)]
+    return [Damage(disk, file.name, first, count, sequence) for first, count in in_rows(bad)]
+
+
+def _vouch(replica: Replica, at: Any) -> None:
+    """Note when the points were found whole; only those that are."""
+    state = replica.state
+    points = tuple(point if point.damaged else point._replace(verified_at=at)
+                   for point in state.points)
+    if at is not None and points != state.points:
+        replica.commit(state._replace(points=points))
