@@ -8,7 +8,7 @@ from controller.plan.actions import MigrateDomain
 from controller.plan.case import Case
 from controller.plan.conditions import conditions_of
 from controller.plan.draft import Draft
-from controller.plan.guard import assert_lawful, rule_all
+from controller.plan.guard import assert_lawful, rule_all, storms_of
 from controller.plan.host import diff_host
 from controller.plan.order import order
 from controller.plan.plan import Plan, Remark
@@ -36,6 +36,8 @@ def compute(desired: Desired, observed: Observed, policy: Policy, now_s: float) 
     diff_undeclared(ground, draft)
     queue_for_room(layout, ground, draft)
     narrow_last(draft, vlans_of_machines(ground, draft))
+    for site, sentence in storms_of(ground).items():
+        draft.remark(f"Site/{site}", sentence, unknown=True)
     steps = rule_all(order(draft.items), ground)
     plan = Plan(desired.revision, steps, tidy(draft.remarks),
                 conditions_of(ground, stands, layout, steps, draft.stalls))

@@ -1,6 +1,7 @@
 """Conditions: what can be said of every object after one look, each with a sentence.
 
-Rule 1: a condition that is not here is unknown. Suspended and Stalled are said only while true.
+Rule 1: a condition that is not here is unknown. Suspended and Stalled are said only while true,
+Ready of a site only in a storm.
 """
 
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from controller.model.document import Rung
 from controller.model.virtual_machine import Power, VirtualMachine
 from controller.plan.actions import Action, MigrateDomain, ReconfigureDomain, SetPortVlan
 from controller.plan.draft import Stall
+from controller.plan.guard import storms_of
 from controller.plan.instants import render_instant
 from controller.plan.network_condition import link_conditions, network_conditions
 from controller.plan.plan import Step
@@ -43,6 +45,7 @@ def conditions_of(ground: Survey, stands: Mapping[str, Stand], layout: Layout,
     """Return every condition that can be told from specs, facts and the plan itself."""
     pending = pending_of(steps)
     found = node_conditions(ground, pending, {stall.target: stall for stall in stalls})
+    found += storm_conditions(ground)
     found += link_conditions(ground)
     found += network_conditions(ground, steps)
     found += site_conditions(ground, layout)
@@ -98,6 +101,12 @@ def node_conditions(ground: Survey, pending: Pending,
             answer = (TRUE, "AsDeclared", "it answers and is as declared")
         found.append(Condition(target, READY, *answer, desired.revision))
     return found
+
+
+def storm_conditions(ground: Survey) -> list[Condition]:
+    """Return which sites cannot be told well from unwell: too many of their hosts are silent."""
+    return [Condition(f"Site/{site}", READY, UNKNOWN, "Storm", sentence, ground.desired.revision)
+            for site, sentence in storms_of(ground).items()]
 
 
 def machine_conditions(vm: VirtualMachine, stand: Stand, layout: Layout, pending: Pending,

@@ -28,16 +28,16 @@ def silent_sentence(name: str, survey: Survey) -> str:
     """Return what is said of a host whose VMs cannot be seen."""
     blind = survey.blind[name]
     what = f"{name} {survey.silence(name)}" if name not in survey.nodes else (
-        f"libvirt on {name} does not answer ({blind.why})")
+        f"libvirt on {name} does not answer")
     if blind.domains is None:
-        return (f"{what} and was never seen: nothing is created anywhere that it might hold;"
-                " bring it back, or remove it from the specs")
+        return (f"{what} and was never seen ({blind.why}): nothing is created anywhere that it"
+                " might hold; bring it back, or remove it from the specs")
     running = sorted(vm for vm, domain in blind.domains.items() if domain.state.active)
     shown = ", ".join(running[:NAMES_SHOWN])
     if len(running) > NAMES_SHOWN:
         shown += f" and {len(running) - NAMES_SHOWN} more"
     seen = f"last seen with {shown} running" if running else "last seen with no VM running"
-    return f"{what} ({seen}): nothing is done about its VMs"
+    return f"{what} ({blind.why}; {seen}): nothing is done about its VMs"
 
 
 def _diff_network(host: Host, survey: Survey, draft: Draft) -> None:

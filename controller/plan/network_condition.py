@@ -6,6 +6,8 @@ from controller.plan.plan import Step
 from controller.plan.survey import Survey
 
 CONNECTED = ConditionType.CONNECTED
+DEGRADED = "Degraded"
+"""The reason of what still holds and is not as it should be."""
 Answer = tuple[Status, str, str]
 
 
@@ -34,7 +36,7 @@ def link_answer(name: str, ground: Survey) -> Answer:
     if len(up) >= spec.members:
         return Status.TRUE, "AllMembersUp", words
     if len(up) >= spec.minimum_members:
-        return Status.TRUE, "Degraded", f"degraded: {words}"
+        return Status.TRUE, DEGRADED, f"degraded: {words}"
     if len(up) + len(unseen) >= spec.minimum_members:
         return Status.UNKNOWN, "MembersNotSeen", words
     return Status.FALSE, "TooFewMembers", f"{words}, and {spec.minimum_members} are needed"

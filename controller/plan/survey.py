@@ -122,17 +122,21 @@ class Survey:
         return found.spec.site
 
     def node_silence(self, name: str) -> str:
-        """Return how long and why a node does not answer."""
+        """Return how long a node does not answer."""
         fact = self.observed.nodes.get(name, NEVER_ASKED)
         if not isinstance(fact, Unknown) or fact.since_at <= 0:
-            return f"could not be seen yet ({getattr(fact, 'reason', 'it is not there')})"
+            return "could not be seen yet"
         return f"has not answered for {render_duration(self.now_s - fact.since_at)}"
 
+    def node_reason(self, name: str) -> str:
+        """Return why a node does not answer."""
+        return getattr(self.observed.nodes.get(name, NEVER_ASKED), "reason", "it is not there")
+
     def silence(self, host: str) -> str:
-        """Return how long and why `host` cannot be seen: `has not answered for 3m10s`."""
+        """Return how long `host` cannot be seen: `has not answered for 3m10s`."""
         blind = self.blind[host]
         if blind.since_at <= 0:
-            return f"could not be seen yet ({blind.why})"
+            return "could not be seen yet"
         return f"has not answered for {render_duration(self.now_s - blind.since_at)}"
 
 

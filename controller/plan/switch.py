@@ -18,8 +18,8 @@ def diff_switch(switch: Switch, survey: Survey, draft: Draft) -> None:
                      " are as they are")
         return
     if name not in survey.nodes:
-        draft.remark(target, f"{name} {survey.node_silence(name)}: its trunks are left as they"
-                     " are", unknown=True)
+        draft.remark(target, f"{name} {survey.node_silence(name)} ({survey.node_reason(name)}):"
+                     " its trunks are left as they are", unknown=True)
         return
     bridges = survey.bridges(name)
     if bridges is None:

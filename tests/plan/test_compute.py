@@ -291,7 +291,8 @@ def test_a_silent_libvirt_is_a_silent_host_for_its_vms(lab: Any) -> None:
     plan = plan_of(lab, b.with_node(
         seen, "paris-1", Known(replace(fact.value, domains=dead), b.NOW_S)))
     assert plan.steps == ()
-    assert "libvirt on paris-1 does not answer (libvirtd is not running; last seen" in sentences(plan)
+    assert ("libvirt on paris-1 does not answer (libvirtd is not running; last seen with sql"
+            " running)") in sentences(plan)
 
 
 def test_start_order_decides_who_starts_first() -> None:
