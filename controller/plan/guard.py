@@ -15,6 +15,7 @@ from controller.plan.actions import (
     Action,
     Cause,
     CreateDisk,
+    CreatePool,
     DefineDomain,
     RemoveDomain,
     ResumeDomain,
@@ -39,14 +40,17 @@ def rule_all(steps: tuple[Step, ...], survey: Survey) -> tuple[Step, ...]:
         return ()
     deletes = len(doomed(survey)) if any(
         isinstance(step.action, RemoveDomain) for step in steps) else 0
-    storms = storms_of(survey)
+    storms = {site: sentence for site in sorted(survey.desired.sites)
+              if (sentence := storm(site, survey)) is not None}
+    coming = pools_to_come(steps)
     slots = Slots(survey)
     verdicts: dict[str, Verdict] = {}
     ruled = []
     for step in steps:
         ruling = step.ruling if step.ruling.verdict is not Verdict.ALLOWED else (
             judge(step.action, survey, storms, deletes)
-            or _held_back(step, verdicts) or slots.take(step.action) or ALLOWED)
+            or before_pools(step.action, coming) or _held_back(step, verdicts)
+            or slots.take(step.action) or ALLOWED)
         verdicts[step.action.id] = ruling.verdict
         ruled.append(step if ruling is step.ruling else Step(step.action, step.after, ruling))
     return tuple(ruled)
@@ -105,12 +109,6 @@ def fact_age(action: Action, survey: Survey) -> Ruling | None:
                           f" {render_duration(limit_s)} is the limit",
                           f"when {node} answers")
     return None
-
-
-def storms_of(survey: Survey) -> dict[str, str]:
-    """Return, by site that has too many silent hosts, the sentence about it."""
-    return {site: sentence for site in sorted(survey.desired.sites)
-            if (sentence := storm(site, survey)) is not None}
 
 
 def storm(site: str, survey: Survey) -> str | None:
@@ -183,6 +181,29 @@ def beyond(action: Action, survey: Survey) -> Ruling | None:
     return Ruling(Verdict.NEEDS_APPROVAL, "autonomy",
                   f"{action.rung} is beyond {rung}, which {scope} grants",
                   f"hotsite approve {action.id}")
+
+
+def pools_to_come(steps: tuple[Step, ...]) -> dict[str, tuple[str, ...]]:
+    """Return, by pool, the hosts on which it is still to be made or started."""
+    found: dict[str, tuple[str, ...]] = {}
+    for step in steps:
+        if isinstance(step.action, CreatePool):
+            pool = step.action.pool
+            found[pool] = (*found.get(pool, ()), step.action.node)
+    return found
+
+
+def before_pools(action: Action, coming: Mapping[str, tuple[str, ...]]) -> Ruling | None:
+    """Hold back a new disk while it may lie, unseen, in a pool that another host is to get back."""
+    if not isinstance(action, CreateDisk):
+        return None
+    hosts = [host for host in coming.get(action.disk.pool, ()) if host != action.node]
+    if not hosts:
+        return None
+    others = f" and on {counted(len(hosts) - 1, 'more host')}" if len(hosts) > 1 else ""
+    return Ruling(Verdict.WAITING, "order", f"pool {action.disk.pool} is first made on"
+                  f" {hosts[0]}{others}: its folder may hold this disk already",
+                  "when that is done")
 
 
 def _held_back(step: Step, verdicts: dict[str, Verdict]) -> Ruling | None:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.model.document import Rung
+from controller.model.facts import Known
 from controller.plan.compute import compute
 from controller.plan.instants import parse_instant_at, render_instant
 from controller.plan.plan import Plan, Ruling, Verdict
@@ -31,6 +32,22 @@ def ruling(policy: Policy = b.APPLIED, *more: Any, vm: dict[str, Any] | None = N
     desired = b.small(b.vm("sql", **(vm or {})), *more, **estate)
     plan = compute(desired, off_on_paris(desired, "sql"), policy, b.NOW_S)
     return next(step.ruling for step in plan.steps if step.action.id == START)
+
+
+def test_no_disk_is_made_before_every_pool_that_may_hold_it_can_be_seen() -> None:
+    desired = b.small(b.vm("sql", placement={"site": "milan"}))
+    seen = b.as_declared(desired, {})
+    fact = seen.nodes["paris-1"]
+    assert isinstance(fact, Known)
+    bare = b.with_node(seen, "paris-1", Known(
+        replace(fact.value, pools=Known({}, b.NOW_S)), b.NOW_S))
+    rulings = {step.action.verb: step.ruling for step in
+               compute(desired, bare, b.APPLIED, b.NOW_S).steps}
+    assert rulings["create-pool"].verdict is Verdict.ALLOWED
+    assert rulings["create-disk"].verdict is Verdict.WAITING
+    assert "pool default is first made on paris-1" in rulings["create-disk"].sentence
+    whole = compute(desired, seen, b.APPLIED, b.NOW_S).steps
+    assert {step.ruling.verdict for step in whole} == {Verdict.ALLOWED}
 
 
 def test_what_the_gates_let_pass_is_allowed() -> None:
