@@ -40,8 +40,7 @@ def rule_all(steps: tuple[Step, ...], survey: Survey) -> tuple[Step, ...]:
         return ()
     deletes = len(doomed(survey)) if any(
         isinstance(step.action, RemoveDomain) for step in steps) else 0
-    storms = {site: sentence for site in sorted(survey.desired.sites)
-              if (sentence := storm(site, survey)) is not None}
+    storms = storms_of(survey)
     coming = pools_to_come(steps)
     slots = Slots(survey)
     verdicts: dict[str, Verdict] = {}
@@ -109,6 +108,12 @@ def fact_age(action: Action, survey: Survey) -> Ruling | None:
                           f" {render_duration(limit_s)} is the limit",
                           f"when {node} answers")
     return None
+
+
+def storms_of(survey: Survey) -> dict[str, str]:
+    """Return, by site that has too many silent hosts, the sentence about it."""
+    return {site: sentence for site in sorted(survey.desired.sites)
+            if (sentence := storm(site, survey)) is not None}
 
 
 def storm(site: str, survey: Survey) -> str | None:
