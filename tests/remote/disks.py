@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-
 from mover.hashing import Hasher
 from mover.stream import Data, Reader, Zero
 

@@ -8,6 +8,7 @@ Source: https://github.com/NetworkBlockDevice/nbd/blob/master/doc/proto.md
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 import threading
@@ -75,7 +76,7 @@ class Nbd:
             self._abandon()
             raise
 
-    def __enter__(self) -> Nbd:
+    def __enter__(self) -> Nbd:        # noqa: PYI034  (Self came with 3.11)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -84,15 +85,13 @@ class Nbd:
     def close(self) -> None:
         """Take leave, whatever is under way, and return when the server has let go."""
         with self._lock:
-            try:
+            with contextlib.suppress(OSError):              # the server left first, or hangs
                 self._set_timeout(LEAVE_S)
                 self._socket.sendall(REQUEST.pack(REQUEST_MAGIC, 0, CMD_DISC, 0, 0, 0))
                 self._socket.shutdown(socket.SHUT_WR)
                 while self._socket.recv(1 << 16):
                     pass                                    # answers that nobody waits for
                 self._socket.shutdown(socket.SHUT_RDWR)     # wakes who reads in another thread
-            except OSError:
-                pass                                        # the server left first, or hangs
             self._socket.close()
 
     def _set_timeout(self, timeout_s: int) -> None:
@@ -100,10 +99,8 @@ class Nbd:
             self._socket.setsockopt(socket.SOL_SOCKET, option, struct.pack("@ll", timeout_s, 0))
 
     def _abandon(self) -> None:
-        try:
+        with contextlib.suppress(OSError):                  # there may be no server to tell
             self._socket.sendall(OPTION.pack(b"IHAVEOPT", OPT_ABORT, 0))
-        except OSError:
-            pass                                            # there was no server to tell
         self._socket.close()
 
     def extents(self, offset: int, length: int, context: str) -> Iterator[Tuple[int, int, int]]:
@@ -111,12 +108,12 @@ class Nbd:
         end, start, held = offset + length, offset, 0
         flags = -1
         while offset < end:
-            for size, found in self._status(offset, min(end - offset, STATUS_BYTES), context):
+            for told, found in self._status(offset, min(end - offset, STATUS_BYTES), context):
                 if found != flags and held:
                     yield start, held, flags
                 if found != flags:
                     start, held, flags = offset, 0, found
-                size = min(size, end - offset)      # the last extent may reach beyond the question
+                size = min(told, end - offset)      # the last extent may reach beyond the question
                 held, offset = held + size, offset + size
         if held:
             yield start, held, flags

@@ -63,7 +63,7 @@ class Request(NamedTuple):
     rate_bps: float = 0
     budget_s: float = 0                 # stop taking up work after so long; 0: no limit
     answer_s: float = 600               # for the receiver to finish after END
-    meta: Dict[str, Any] = {}           # handed to the receiver as it is
+    meta: Dict[str, Any] = {}           # noqa: RUF012  (handed to the receiver as it is)
 
 
 def parse_request(told: Dict[str, Any]) -> Request:

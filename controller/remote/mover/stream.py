@@ -50,7 +50,7 @@ class Hello(NamedTuple):
     codec: str = "none"
     cluster_bytes: int = CLUSTER_BYTES
     version: int = VERSION
-    meta: Dict[str, object] = {}
+    meta: Dict[str, object] = {}        # noqa: RUF012  (never written to)
 
 
 class Data(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -68,10 +69,8 @@ def peak_bytes() -> int:
 
 def fail(error: MoverError) -> int:
     """Tell an error on stderr and return its exit status."""
-    try:
+    with contextlib.suppress(OSError):      # who does not listen still gets the exit status
         say({"error": error.name, "sentence": str(error)}, sys.stderr.fileno())
-    except OSError:
-        pass                # nobody listens any more: the exit status still tells
     return error.status
 
 
