@@ -21,6 +21,7 @@ def write_plan_file(path: Path, plan: Plan, observed: Observed, source: str) -> 
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            os.fchmod(descriptor, 0o600)  # a file that was there keeps its own mode otherwise
             json.dump(value, file, indent=1)
             file.write("\n")
     except OSError as error:

@@ -77,6 +77,7 @@ def test_a_saved_plan_is_applied_once_and_refused_when_the_facts_have_moved(
         shell: Shell, tmp_path: Path) -> None:
     broken(shell)
     saved = tmp_path / "one.plan"
+    saved.touch(mode=0o644)
     assert shell("plan", str(SPECS), "--out", str(saved)).exit_code == 2
     assert saved.stat().st_mode & 0o077 == 0
     assert shell("apply", str(saved), "--yes").exit_code == 0
