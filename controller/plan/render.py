@@ -89,5 +89,14 @@ def _step(step: Step) -> dict[str, Any]:
         "id": action.id, "symbol": action.symbol.value, "verb": action.verb,
         "rung": action.rung.value, "target": action.target, "nodes": list(action.nodes),
         "reason": action.reason, "consequence": action.consequence, "cause": action.cause.value,
-        "after": list(step.after), "ruling": to_value(step.ruling), "action": to_value(action),
+        "after": list(step.after), "ruling": to_value(step.ruling), "action": _shown(action),
     }
+
+
+def _shown(action: Action) -> dict[str, Any]:
+    """Return an action as plain values without its template, which may hold a password."""
+    value: dict[str, Any] = to_value(action)
+    wish = value.get("wish")
+    if isinstance(wish, dict) and wish.get("template"):
+        value["wish"] = wish | {"template": f"({len(wish['template'])} characters)"}
+    return value

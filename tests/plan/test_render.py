@@ -8,14 +8,15 @@ import pytest
 from hypothesis import given, settings
 
 from controller.errors import SpecError
-from controller.model.facts import Known, Observed
-from controller.plan.actions import StartDomain
+from controller.model.facts import Known, Observed, Ownership
+from controller.plan.actions import DefineDomain, StartDomain
 from controller.plan.compute import compute
 from controller.plan.fingerprint import changed, fingerprints
-from controller.plan.plan import Plan
+from controller.plan.plan import Plan, Step
 from controller.plan.recheck import recheck
 from controller.plan.render import plan_from_json, plan_to_dict, plan_to_json
 from controller.plan.saved import stale
+from controller.plan.wishes import DomainWish
 from tests.plan import builders as b
 from tests.plan.test_properties import bent_worlds
 
@@ -109,3 +110,10 @@ def test_fingerprints_name_what_a_commit_changed(lab: Any) -> None:
     template = replace(lab, templates={"sql": "<domain/>"})
     assert changed(fingerprints(lab), fingerprints(template)) == {"VirtualMachine/sql"}
     assert changed(fingerprints(lab), fingerprints(b.small(b.vm("sql"), b.vm("web")))) == set()
+
+
+def test_a_plan_for_programs_does_not_show_what_a_template_holds() -> None:
+    wish = DomainWish("sql", "u", 1 << 30, 1, (), (), Ownership("lab", "keep"),
+                      "<domain><graphics passwd='secret'/></domain>")
+    action = DefineDomain(target="VirtualMachine/sql", node="paris-1", wish=wish, reason="x")
+    assert "secret" not in json.dumps(plan_to_dict(Plan("r1", (Step(action),))))
