@@ -9,15 +9,14 @@ import time
 from pathlib import Path
 
 import pytest
-from mover.chain import Chain
 from mover.errors import MoverError, Refused, TryAgain
 from mover.hashing import CLUSTER_BYTES
 from mover.replica import Replica
 
-from tests.remote.replicas import identical, qemu_img
 from tests.remote.transfers import (
     Machine,
     ask,
+    assert_every_point_reads_as_its_disk,
     feed,
     kill_after,
     start_mover,
@@ -28,20 +27,6 @@ from tests.remote.transfers import (
 pytestmark = pytest.mark.skipif(not shutil.which("qemu-img"), reason="needs qemu-img")
 SIZE = (8 << 20) + 3 * 512
 KILLS = 24
-
-
-def assert_every_point_reads_as_its_disk(machine: Machine) -> None:
-    """Compare every disk at every point that is left, by QEMU's reading and by ours."""
-    replica = Replica(str(machine.root))
-    for point in replica.state.points:
-        for disk in point.files:
-            top = Path(replica.chain(disk, point.sequence)[-1])
-            flat = machine.flats[point.sequence, disk]
-            if top.suffix == ".qcow2":
-                assert "No errors were found" in qemu_img("check", top)
-            assert identical(top, flat)
-            with Chain(replica.chain(disk, point.sequence)) as chain:
-                assert chain.read(0, chain.size_bytes) == flat.read_bytes()
 
 
 def names_of(machine: Machine) -> set[str]:

@@ -9,11 +9,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mover import incoming, publish, receive, stream
+from mover.chain import Chain
 from mover.codec import RAW
 from mover.hashing import CLUSTER_BYTES
-from mover.replica import create, locked
+from mover.replica import Replica, create, locked
 
-from tests.remote.replicas import HASHER, Change, write_flat
+from tests.remote.replicas import HASHER, Change, identical, qemu_img, write_flat
 
 SECRET = b"a pair's secret"
 REMOTE = Path(__file__).parents[2] / "controller" / "remote"
@@ -144,3 +145,17 @@ class Machine:
             self.send(disk, self.change(disk, number) if self.sequence else self.everything(disk),
                       f"t{self.sequence}")
         self.publish(**{disk: {"transfers": [f"t{self.sequence}"]} for disk in self.disks})
+
+
+def assert_every_point_reads_as_its_disk(machine: Machine, but: tuple[int, ...] = ()) -> None:
+    """Compare every disk at every point that is left, by QEMU's reading and by ours."""
+    replica = Replica(str(machine.root))
+    for point in replica.state.points:
+        for disk in point.files if point.sequence not in but else ():
+            top = Path(replica.chain(disk, point.sequence)[-1])
+            flat = machine.flats[point.sequence, disk]
+            if top.suffix == ".qcow2":
+                assert "No errors were found" in qemu_img("check", top)
+            assert identical(top, flat)
+            with Chain(replica.chain(disk, point.sequence)) as chain:
+                assert chain.read(0, chain.size_bytes) == flat.read_bytes()

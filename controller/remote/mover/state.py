@@ -164,7 +164,7 @@ def lost(state: State, disk: str) -> List[str]:
 
 def files(state: State) -> Dict[str, List[File]]:
     """Return every file that any point needs, by disk, base first."""
-    found: Dict[str, Dict[str, File]] = {}  # noqa: RUF012
+    found: Dict[str, Dict[str, File]] = {}
     for point in state.points:
         for disk in point.files:
             for file in chain(state, disk, point.sequence):

@@ -70,13 +70,15 @@ def verify(request: Request) -> Dict[str, Any]:
     suspects, reached = scrub.look(replica, begun)
     with locked(request.replica, patience_s=30) as now:
         _settle(now, suspects, scrub.hasher)
-        mend(now)
+        found = sum(one.clusters for one in now.state.damage)
+        mended = mend(now)
         if reached is None:
             _vouch(now, request.at)
         told = report(now)
     write_whole(os.path.join(request.replica, "scrub.json"),
                 json.dumps((reached or Place())._asdict()).encode())
-    return {"read_bytes": scrub.read_bytes, "complete": reached is None, "whole": whole,
+    return {"read_bytes": scrub.read_bytes, "found_clusters": found, "mended_clusters": mended,
+            "complete": reached is None, "whole": whole,
             "reached": reached._asdict() if reached else None, **told}
 
 
@@ -119,7 +121,7 @@ class Scrub:
         bad: List[int] = []
         try:
             for fd, piece in pieces(replica.path(disk, file.name), file, first):
-                if self._until is not None and time.monotonic() > self._until:
+                if self.read_bytes and self._until is not None and time.monotonic() > self._until:
                     return Suspect(disk, file.name, bad), piece.cluster
                 bad += self.piece(fd, piece)
         except (Damaged, Refused, FileNotFoundError) as error:
