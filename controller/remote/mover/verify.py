@@ -21,16 +21,17 @@ from mover.mend import in_rows, mend, recount, report
 from mover.orders import Orders
 from mover.replica import Replica, locked, write_whole
 from mover.scrub_pieces import STEP, Piece, pieces
-from mover.state import BASE, Damage, File, files, sequence_of
+from mover.state import BASE, Damage, File, files, last, sequence_of
 from mover.throttle import Throttle
 
 
 class Place(NamedTuple):
-    """How far a scrub has come: everything before this has been looked at."""
+    """How far a scrub has come: all before this has been looked at, of points up to `newest`."""
 
     disk: str = ""
     file: str = ""
     cluster: int = 0
+    newest: int = 0
 
 
 class Request(NamedTuple):
@@ -67,13 +68,15 @@ def verify(request: Request) -> Dict[str, Any]:
     scrub = Scrub(request, replica.hasher())
     begun = Place() if request.restart else load_place(request.replica)
     whole = begun == Place()
+    newest = last(replica.state)
+    begun = begun._replace(newest=newest.sequence if whole and newest else begun.newest)
     suspects, reached = scrub.look(replica, begun)
     with locked(request.replica, patience_s=30) as now:
         _settle(now, suspects, scrub.hasher)
         found = sum(one.clusters for one in now.state.damage)
         mended = mend(now)
         if reached is None:
-            _vouch(now, request.at)
+            _vouch(now, request.at, begun.newest)
         told = report(now)
     write_whole(os.path.join(request.replica, "scrub.json"),
                 json.dumps((reached or Place())._asdict()).encode())
@@ -112,7 +115,7 @@ class Scrub:
                 suspect, reached = self.file(replica, disk, file, first)
                 found += [suspect] if suspect.clusters or suspect.lost else []
                 if reached is not None:
-                    return found, Place(disk, file.name, reached)
+                    return found, Place(disk, file.name, reached, begun.newest)
         return found, None
 
     def file(self, replica: Replica, disk: str, file: File,
@@ -192,10 +195,11 @@ def _confirm(replica: Replica, file: File, disk: str, clusters: Set[int],
     return [Damage(disk, file.name, first, count, sequence) for first, count in in_rows(bad)]
 
 
-def _vouch(replica: Replica, at: Any) -> None:
-    """Note when the points were found whole; only those that are."""
+def _vouch(replica: Replica, at: Any, newest: int) -> None:
+    """Note when the points were found whole; only those that are and were there at the start."""
     state = replica.state
-    points = tuple(point if point.damaged else point._replace(verified_at=at)
+    points = tuple(point if point.damaged or point.sequence > newest
+                   else point._replace(verified_at=at)
                    for point in state.points)
     if at is not None and points != state.points:
         replica.commit(state._replace(points=points))

@@ -1,0 +1,92 @@
+"""Both ends together: a disk behind a real export becomes restore points, as on two hosts."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from mover.replica import Replica
+
+from tests.remote import disks
+from tests.remote.disks import archive, exported, image, needs_qemu, tool, written
+from tests.remote.transfers import ask
+
+__all__ = ["archive"]
+pytestmark = needs_qemu
+SIZE = 48 << 20
+SECRET = disks.SECRET
+
+
+def carry(archive: Path, root: Path, streams: int, **request: Any) -> dict[str, Any]:
+    """Send what a request asks for into a replica, over so many receivers."""
+    to = {"argv": [sys.executable, str(archive), "receive", str(root)], "count": streams}
+    sent = disks.send(archive, [], to=to, algorithm="xxh3-128", **request)
+    assert sent.status == 0, sent.error
+    assert len(sent.result["answers"]) == streams
+    return sent.result
+
+
+def done(verb: str, folder: Path, **request: Any) -> dict[str, Any]:
+    """Run a verb that must succeed."""
+    status, told = ask(verb, request, folder)
+    assert status == 0, told
+    return told
+
+
+def opened(root: Path, folder: Path, kind: str) -> dict[str, Any]:
+    """Open what will come for the one disk."""
+    return done("incoming-open", folder, replica=str(root),
+                disks={"vda": {"kind": kind, "size_bytes": SIZE}})
+
+
+def identical(root: Path, sequence: int, disk: Path) -> None:
+    """Hold the newest file of a replica and the disk equal, in the eyes of QEMU."""
+    top = Replica(str(root)).chain("vda", sequence)[-1]
+    form = "qcow2" if top.endswith(".qcow2") else "raw"
+    assert "identical" in tool("qemu-img", "compare", "-f", form, "-F", "qcow2", top, disk)
+
+
+def test_seed_increment_and_scan_make_points_equal_to_the_disk(
+        tmp_path: Path, archive: Path) -> None:
+    root = tmp_path / "replica"
+    disk = image(tmp_path / "d.qcow2", SIZE, "write -P 7 1M 9M", "write -P 9 33M 3M")
+    done("replica-make", tmp_path, replica=str(root), vm="a-vm", secret=SECRET)
+    opened(root, tmp_path, "base")
+    tool("qemu-img", "bitmap", "--add", disk, "cp1")
+    with exported(disk, tmp_path / "s1") as socket:
+        carry(archive, root, 3, socket=socket, mode="full", transfer="seed")
+    done("publish", tmp_path, replica=str(root), sequence=1, checkpoint="cp1",
+         disks={"vda": {"transfers": ["seed"]}})
+    identical(root, 1, disk)
+
+    written(disk, "write -P 3 5M 512k", "discard 34M 1M", "write -P 4 40M 64k")
+    opened(root, tmp_path, "overlay")
+    with exported(disk, tmp_path / "s2", "--bitmap=cp1") as socket:
+        told = carry(archive, root, 2, socket=socket, mode="dirty", bitmap="cp1", transfer="inc")
+    assert told["data_bytes"] == (512 + 64) << 10
+    done("publish", tmp_path, replica=str(root), sequence=2,
+         disks={"vda": {"transfers": ["inc"]}})
+    identical(root, 2, disk)
+
+    written(disk, "write -P 5 20M 128k")
+    opened(root, tmp_path, "overlay")
+    (tmp_path / "ask").write_text(json.dumps({"replica": str(root), "disk": "vda"}) + "\n")
+    with (tmp_path / "ask").open("rb") as request:
+        wire = subprocess.run([sys.executable, archive, "manifest-out"], stdin=request,
+                              capture_output=True, check=True).stdout
+    subprocess.run([sys.executable, archive, "manifest-in", tmp_path / "known"], input=wire,
+                   capture_output=True, check=True)
+    with exported(disk, tmp_path / "s3") as socket:
+        told = carry(archive, root, 1, socket=socket, mode="scan", transfer="scan",
+                     known=str(tmp_path / "known"))
+    assert told["data_bytes"] == 128 << 10
+    done("publish", tmp_path, replica=str(root), sequence=3,
+         disks={"vda": {"transfers": ["scan"], "whole": True}})
+    identical(root, 3, disk)
+    done("retire", tmp_path, replica=str(root), sequences=[1, 2])
+    identical(root, 3, disk)
+    assert done("verify", tmp_path, replica=str(root), at="now")["damage"] == []
+    told = done("replica-show", tmp_path, below=str(tmp_path))["replicas"][str(root)]
+    assert [point["sequence"] for point in told["points"]] == [3]
+    assert told["points"][0]["verified_at"] == "now"
