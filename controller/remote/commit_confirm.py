@@ -10,7 +10,8 @@ that read or write it hold its lock.
     commit_confirm.py confirm {"token", "port"}
 
 One line of JSON comes back: {"state": "armed" | "same" | "busy" | "confirmed" | "undone" |
-"refused" | "unsure", "undone_at": "HH:MM:SS", "sentence"}.
+"refused" | "unsure", "undone_at": "HH:MM:SS", "sentence"}; a busy port says the "token" of the
+change that it waits for, so that who comes after a controller that died can confirm it.
 """
 
 from __future__ import annotations
@@ -191,7 +192,7 @@ def apply(question: dict[str, Any]) -> dict[str, str]:
     lock(port)
     found = load_marker(port)
     if found is not None and time.monotonic() < found["until_s"] + 5:
-        return {"state": "busy", "undone_at": found["undone_at"]}
+        return {"state": "busy", "undone_at": found["undone_at"], "token": found["token"]}
     if found is not None:
         restore(found)  # its guard was killed: what it stood for is done now
     owner = bridge_of(port)

@@ -8,6 +8,7 @@ import asyncio
 import json
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.resources import files
 from typing import Any, Final
 
@@ -37,7 +38,7 @@ def parse_answer(reply: Reply, failed: str) -> dict[str, str]:
     """
     try:
         answer = json.loads(reply.stdout)
-        return {key: str(answer.get(key, "")) for key in ("state", "undone_at", "sentence")}
+        return {key: str(answer.get(key, "")) for key in ("state", "undone_at", "sentence", "token")}
     except (ValueError, AttributeError):
         told = (reply.stderr.strip().splitlines() or ["it said nothing"])[-1]
         # a guard that had been left behind by then undoes whatever was done
@@ -49,14 +50,19 @@ async def change_port(node: Node, bridge: str, port: str, columns: Mapping[str, 
                       failed: str) -> bool:
     """Change the port's columns and confirm it; return whether anything had to be changed.
 
+    An earlier change that still waits is confirmed first: its controller may be gone, and that we
+    get in over a new connection is all that it waits for.
     Errors: OutcomeUnknown with the time at which the node undoes it; Unavailable while another
-    change of this port waits for its confirmation; Refused.
+    change of this port comes between; Refused.
     """
     token = uuid.uuid4().hex
     question = {"token": token, "bridge": bridge, "port": port, "limit_s": LIMIT_S,
                 "columns": dict(columns)}
-    reply = await node.run(remote_command("apply", question, APPLY_TIMEOUT_S))
-    answer = parse_answer(reply, failed)
+    answer = await ask(node, question, failed)
+    if answer["state"] == "busy":
+        with suppress(OutcomeUnknown):  # undone meanwhile is as good: the port is free
+            await confirm(node, port, answer["token"], failed, answer["undone_at"])
+        answer = await ask(node, question, failed)
     match answer["state"]:
         case "same":
             return False
@@ -72,6 +78,11 @@ async def change_port(node: Node, bridge: str, port: str, columns: Mapping[str, 
     if any(words in answer["sentence"] for words in NOT_RUNNING):
         raise Unavailable(f"{failed}: Open vSwitch does not run there ({answer['sentence']})")
     raise Refused(f"{failed}: {answer['sentence']}; it is as it was")
+
+
+async def ask(node: Node, question: Mapping[str, Any], failed: str) -> dict[str, str]:
+    """Ask the node's end to change a port, and return its answer."""
+    return parse_answer(await node.run(remote_command("apply", question, APPLY_TIMEOUT_S)), failed)
 
 
 async def confirm(node: Node, port: str, token: str, failed: str, undone_at: str) -> None:

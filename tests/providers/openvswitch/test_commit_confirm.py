@@ -153,8 +153,26 @@ def test_a_second_change_waits_for_the_first(switch: Switch) -> None:
     first = switch.arm()
     second = switch.arm("u", vlans="50")
     assert (second["state"], second["undone_at"]) == ("busy", first["undone_at"])
+    assert switch.columns() == AFTER
+    switch.ask("confirm", token="t", port="up0")
+
+
+def test_a_change_that_a_dead_controller_left_is_confirmed_by_the_next(switch: Switch) -> None:
+    switch.arm()
+    apply(Line(switch.environment), trunk(50))
+    assert switch.columns() == ["[]", "[50]", "trunk"]
+    assert not switch.marker().exists()
+
+
+def test_where_no_new_connection_gets_in_the_earlier_change_is_left_to_be_undone(
+        switch: Switch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commit_confirm, "LIMIT_S", 1.0)
+    monkeypatch.setattr(commit_confirm, "RESERVE_S", 0.9)
+    first = switch.arm(limit_s=5.0)
+    line = Line(switch.environment)
+    line.new_connections = False
     with pytest.raises(Unavailable, match=f"is undone at {first['undone_at']}"):
-        apply(Line(switch.environment), trunk(50))
+        apply(line, trunk(50))
     assert switch.columns() == AFTER
     switch.ask("confirm", token="t", port="up0")
 
