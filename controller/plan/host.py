@@ -5,6 +5,7 @@ from controller.model.host import Host, PoolSpec
 from controller.plan.actions import CreatePool, SetPortVlan
 from controller.plan.draft import Draft, cause_of
 from controller.plan.network import render_vlans
+from controller.plan.standing import runs
 from controller.plan.survey import Survey
 from controller.plan.trunk import Trunk, diff_bridge
 
@@ -72,6 +73,8 @@ def _diff_guest_ports(name: str, bridge: BridgeFacts, survey: Survey, draft: Dra
         card = card_of.get(port.attached_mac) if port.attached_mac else None
         if card is None or (port.tag == card.vlan and port.vlan_mode in {None, "access"}):
             continue
+        if sum(runs(seen.domain) for seen in survey.sightings.get(card.vm, ())) > 1:
+            continue  # two running copies: nothing automatic is done to either
         if not survey.xml_vlan_is(name, card):
             continue  # the domain's own XML is wrong: patching it retags the port as well
         draft.do(SetPortVlan(

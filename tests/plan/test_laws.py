@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from controller.model.facts import DomainState, Known, Ownership, Unknown
+from controller.model.facts import DomainState, Known, Ownership, PortFacts, Unknown
 from controller.plan.actions import DefineDomain, RemoveDomain, ResumeDomain, StartDomain
 from controller.plan.compute import compute
 from controller.plan.domain import domain_wish
@@ -77,6 +77,13 @@ def test_two_running_copies_are_said_aloud_and_left_alone(lab: Any) -> None:
     assert "TWO RUNNING COPIES of sql, on paris-1 and paris-2" in about(plan, SQL)
     stalled = [one for one in plan.conditions if one.type == "Stalled"]
     assert [(one.target, one.reason) for one in stalled] == [(SQL, "TwoRunningCopies")]
+
+
+def test_of_two_running_copies_not_even_the_vlan_is_touched(lab: Any) -> None:
+    mac = lab.virtual_machines["sql"].spec.nics[0].mac
+    seen = b.with_port(two_copies(lab), "paris-1",
+                       PortFacts("vnet-sql", 7, (), None, True, mac), "vnet-sql")
+    assert touched(plan_of(lab, seen)) == set()
 
 
 def test_a_copy_that_is_being_received_is_no_second_copy(lab: Any) -> None:
