@@ -18,8 +18,8 @@ from controller.providers.simulated.estate import SimulatedEstate
 from controller.providers.simulated.world import File, executes
 from controller.store.store import Store
 
-SILENT_S = 20.0
-"""By then the loop has asked a silent node again and knows that it is silent."""
+SILENT_S = 8.0
+"""Before anything is created every host is asked; by then that question has gone unanswered."""
 
 
 @dataclass

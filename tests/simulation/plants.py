@@ -42,7 +42,7 @@ class Blunderer:
 
 
 class SilenceIsAbsence(Blunderer):
-    """A host that does not answer is said to have nothing on it, and no room."""
+    """A host that does not answer is said to have no guests, no files, and no room."""
 
     async def observe(self, node: str) -> Fact[NodeFacts]:
         """Say of a silent host that it is empty."""
@@ -52,7 +52,9 @@ class SilenceIsAbsence(Blunderer):
         now, last = epoch_clock(), fact.last
         if not self.estate.world.node(node).is_host:
             return fact
-        return Known(replace(last, domains=Known({}, now), pools=Known({}, now),
+        pools = last.pools.value if isinstance(last.pools, Known) else {}
+        empty = {name: replace(pool, volumes={}) for name, pool in pools.items()}
+        return Known(replace(last, domains=Known({}, now), pools=Known(empty, now),
                              hardware=Absent(now)), now)
 
 
