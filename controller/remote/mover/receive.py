@@ -8,7 +8,9 @@ touched, whatever arrives and whenever it stops.
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
 import os
 import queue
 import threading
@@ -26,6 +28,8 @@ from mover.stream import Data, Frame, Hello, Reader, Zero
 
 FRAMES_AHEAD = 4        # read and checked while the one before is expanded and written
 ZEROS_AT_ONCE = 1 << 16
+PIPE_BYTES = 1 << 20    # fewer turns between whoever writes it and this mover
+_SET_PIPE_SIZE = 1031   # fcntl has the name from Python 3.10 on
 
 
 def run(words: List[str]) -> Dict[str, Any]:
@@ -38,6 +42,8 @@ def run(words: List[str]) -> Dict[str, Any]:
 
 def receive(root: str, fd: int) -> Dict[str, Any]:
     """Receive every transfer that comes over a descriptor and tell what each held."""
+    with contextlib.suppress(OSError):      # a file or a socket has none, or it may not grow
+        fcntl.fcntl(fd, _SET_PIPE_SIZE, PIPE_BYTES)
     reader = Reader(fd, read_secret(root))
     replica = Replica(root)
     taken: List[Dict[str, Any]] = []
