@@ -111,6 +111,12 @@ async def cut_power(node: Node, domain: str, limit_s: float) -> str:
 async def restart(node: Node, action: RestartDomain) -> str:
     """Shut a domain down, and start it with whatever changes were waiting for that."""
     off = await shut_down(node, action)
+    said = await virsh(node, "domstate", "--reason", "--", action.domain,
+                       failed=f"{action.domain} was not started again on {node.name}")
+    if "(migrated)" in said:
+        # it left while it was to shut down: what lies here is old, and it runs elsewhere
+        raise Refused(f"{action.domain} was moved away from {node.name} while it was to restart:"
+                      " it is not started here")
     begin = StartDomain(target=action.target, node=action.node, reason=action.reason,
                         domain=action.domain)
     return f"{off}; {await start(node, begin)}"

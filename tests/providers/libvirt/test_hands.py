@@ -127,8 +127,15 @@ def test_a_power_cut_that_cannot_be_seen_is_not_claimed() -> None:
 
 def test_a_restart_starts_what_is_off_already() -> None:
     told = apply(RestartDomain(**BASE, domain="sql", limit_s=1), state("shut off"),
+                 ("domstate --reason -- sql", said("shut off (shutdown)\n")),
                  ("start -- sql", said()))
     assert told == "sql is off on h already; started sql on h"
+
+
+def test_what_moved_away_while_it_was_to_restart_is_not_started_here() -> None:
+    with pytest.raises(Refused, match="was moved away from h"):
+        apply(RestartDomain(**BASE, domain="sql", limit_s=1), state("shut off"),
+              ("domstate --reason -- sql", said("shut off (migrated)\n")))
 
 
 def test_autostart_is_switched_off() -> None:
