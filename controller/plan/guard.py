@@ -241,6 +241,7 @@ def assert_lawful(plan: Plan, observed: Observed) -> None:
                 begun[name] = action
     _assert_one_copy({name: action for name, action in begun.items()
                       if not isinstance(action, CreateDisk)}, observed)
+    _assert_created_nowhere_else(begun, observed)
 
 
 def _assert_one_copy(begun: dict[str, Action], observed: Observed) -> None:
@@ -257,6 +258,17 @@ def _assert_one_copy(begun: dict[str, Action], observed: Observed) -> None:
             assert host == action.node or not runs(domain), (
                 f"never two running copies: {action.id}, but {name} is {domain.state} on {host},"
                 f" as far as {host} could be seen")
+
+
+def _assert_created_nowhere_else(begun: dict[str, Action], observed: Observed) -> None:
+    """Hold that nothing is defined anew that a silent or departed host had when last seen."""
+    new = {name: action for name, action in begun.items()
+           if isinstance(action, DefineDomain) and not _runs_at(name, action.node, observed)}
+    for host, fact in observed.nodes.items() if new else ():
+        if not isinstance(fact, Known):
+            for name in new.keys() & _last_domains(host, observed).keys():
+                raise AssertionError(f"never two copies: {new[name].id}, but {host} had {name} when"
+                                     " it was last seen")
 
 
 def _last_domains(host: str, observed: Observed) -> Mapping[str, DomainFacts]:

@@ -64,7 +64,8 @@ def _own_disks(host: str, domain: DomainFacts, survey: Survey) -> tuple[str, ...
               for path in disk_paths(other)}
     if shared:
         places = [*survey.domains.items(), *((name, blind.domains) for name, blind
-                                             in survey.blind.items())]
+                                             in survey.blind.items()),
+                  *survey.departed.items()]
         if any(domains is None for _, domains in places):
             folders -= shared
         others |= {path for name, domains in places if name != host

@@ -127,6 +127,11 @@ def _off(name: str, seen: tuple[Sighting, ...], survey: Survey) -> Stand:
         return Stand(Standing.HIDDEN, sentence=(
             f"{name} was migrated away from {hosts}, and {host} {survey.silence(host)}:"
             " it may run there, so nothing is started"))
+    for host, domains in survey.departed.items():
+        if domains is None or name in domains:
+            return Stand(Standing.HIDDEN, sentence=(
+                f"{name} was migrated away from {hosts}, and {host} left the specs: it may run"
+                f" there, so nothing is started; declare {host} again"))
     return Stand(Standing.SPLIT, sentence=(
         f"{name} was migrated away from {hosts} and is on no other host: its copy on {hosts} may"
         " be old; look at its disks, and start it by hand where they are right"))
@@ -156,9 +161,32 @@ def start_blocker(name: str, host: str, survey: Survey) -> str | None:
         last = blind.domains.get(name)
         if last is not None and last.state.active:
             return (f"{name} is not started on {host}: {other} {survey.silence(other)} and was"
-                    f" last seen with it {last.state}; bring {other} back, or make sure that it is"
-                    " off and remove it from the specs")
+                    f" last seen with it {last.state}; {_way_out(other, survey)}")
+    for other, domains in survey.departed.items():
+        if domains is None:
+            return f"{name} is not started on {host}: {_parted_unseen(other)}"
+        if name in domains and domains[name].state.active:
+            return (f"{name} is not started on {host}: {_parted(name, other, domains[name])} or"
+                    f" shut {name} down there first")
     return None
+
+
+def _way_out(host: str, survey: Survey) -> str:
+    """Return what clears a silent host; one that answers still has to be seen before it leaves."""
+    if host in survey.nodes:
+        return f"bring libvirt on {host} back"
+    return f"bring {host} back, or make sure that it is off and remove it from the specs"
+
+
+def _parted(name: str, host: str, last: DomainFacts) -> str:
+    """Return why a host that left the specs while it answered still counts, and what now."""
+    return (f"{host} left the specs while it answered, and {name} was last seen there {last.state};"
+            f" declare {host} again, and move {name}")
+
+
+def _parted_unseen(host: str) -> str:
+    return (f"{host} left the specs while something was done there, and was not seen afterwards;"
+            f" declare {host} again")
 
 
 def creation_blocker(name: str, survey: Survey) -> str | None:
@@ -169,4 +197,10 @@ def creation_blocker(name: str, survey: Survey) -> str | None:
     for host in survey.poolless:
         return (f"{name} is not created: the pools of {host} could not be seen and might hold"
                 " its disks")
+    for host, domains in survey.departed.items():
+        if domains is None:
+            return f"{name} is not created: {_parted_unseen(host)}"
+        if name in domains:
+            return (f"{name} is not created: {_parted(name, host, domains[name])} or undefine"
+                    " it there first")
     return None

@@ -69,6 +69,8 @@ class Survey:
     """By declared host whose libvirt answered."""
     blind: Mapping[str, Blind]
     """Declared hosts whose libvirt did not answer."""
+    departed: Mapping[str, Mapping[str, DomainFacts] | None]
+    """What undeclared nodes held when they left the specs; None where that cannot be told."""
     poolless: tuple[str, ...]
     """Declared hosts that answered, except about their pools."""
     lost: frozenset[str]
@@ -171,6 +173,7 @@ def survey(desired: Desired, observed: Observed, policy: Policy, now_s: float) -
         hosts_of_site.setdefault(desired.hosts[name].spec.site, []).append(name)
     return Survey(
         desired, observed, policy, now_s, desired.estate.name, nodes, domains, blind,
+        _departed(desired, observed),
         tuple(host for host in domains if value_of(nodes[host].pools) is None), lost,
         _by_name(domains), _by_name(remembered), _by_name(ruined),
         site_vlans(desired), link_vlans(desired),
@@ -219,6 +222,18 @@ def _domains(desired: Desired, observed: Observed, lost: frozenset[str]) -> tupl
         else:
             seen[host] = value_of(inner) or {}
     return seen, blind
+
+
+def _departed(desired: Desired, observed: Observed) -> dict[
+        str, Mapping[str, DomainFacts] | None]:
+    """Return what every node held that is no longer declared; switches and the like hold nothing.
+    """
+    found: dict[str, Mapping[str, DomainFacts] | None] = {}
+    for name in sorted(observed.nodes.keys() - desired.hosts.keys() - desired.switches.keys()):
+        node = last_of(observed.nodes[name])
+        absent = node is not None and isinstance(node.domains, Absent)
+        found[name] = {} if absent else _last_domains(observed.nodes[name])
+    return found
 
 
 def _last_domains(fact: Fact[NodeFacts]) -> Mapping[str, DomainFacts] | None:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from controller.errors import ActionError, JournalUnavailable
 from controller.model.desired import Desired
-from controller.model.facts import Known, Observed
+from controller.model.facts import Observed
 from controller.plan.plan import Plan
 from controller.providers.base import Provider
 from controller.reconcile.apply import Applier
@@ -26,7 +26,7 @@ from controller.reconcile.news import News
 from controller.reconcile.observers import Observers
 from controller.reconcile.recovery import Recovery
 from controller.reconcile.memory import rest
-from controller.reconcile.remembered import load_seen, save_seen
+from controller.reconcile.remembered import forget, load_seen, save_fact
 from controller.reconcile.status import status_of
 from controller.reconcile.tasks import cancel, is_set_within
 from controller.reconcile.view import View
@@ -117,6 +117,7 @@ class Loop:
         await self._provider.declare(desired)
         rest(desired)
         self._decider.declare(desired)
+        self._keeper.attempt(partial(forget, self._store, self._view.gone))
         self._observers.poll_s = desired.estate.spec.poll_s
         self._declared_s = self._now_s()
         self._free_all()
@@ -154,7 +155,8 @@ class Loop:
 
     def _take_over(self) -> None:
         """Take over what an earlier process left: what it saw, decided and did not finish."""
-        self._view.remember(load_seen(self._store))
+        self._view.remember(load_seen(self._store), self._store.silent())
+        forget(self._store, self._view.gone)
         self._circumstances.read()
         self._recovery.take_over(self._store.open_intents())
 
@@ -177,8 +179,7 @@ class Loop:
         if news:
             for event in self._news.of_node(node, fact):
                 self._tell(event)
-            if isinstance(fact, Known):
-                self._keeper.attempt(partial(save_seen, self._store, node, fact))
+            self._keeper.attempt(partial(save_fact, self._store, node, fact))
         if news or self.plan is None or self._waits_for_facts():
             self._decider.stir()
             self._stirred.set()
@@ -217,11 +218,9 @@ class Loop:
             return None
         edges = [RESYNC_S if self._may_decide() else FIRST_ROUND_S / 10]
         at = self._circumstances.next_edge()
-        if at is not None:
-            edges.append(at - self._clock())
+        edges += [] if at is None else [at - self._clock()]
         due_s = self._work.refusals.next_due(self._now_s())
-        if due_s is not None:
-            edges.append(due_s - self._now_s())
+        edges += [] if due_s is None else [due_s - self._now_s()]
         return max(0.001, min(edges))
 
     def _may_decide(self) -> bool:

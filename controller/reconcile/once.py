@@ -13,7 +13,7 @@ from typing import Final
 from controller.errors import JournalUnavailable, SpecError
 from controller.model.desired import Desired
 from controller.model.document import Rung
-from controller.model.facts import Known, Observed
+from controller.model.facts import Observed
 from controller.plan.actions import Action
 from controller.plan.plan import Plan, Step, Verdict
 from controller.plan.policy import Approval
@@ -26,7 +26,7 @@ from controller.reconcile.decider import Decider, is_converged, ready_steps
 from controller.reconcile.event import Event
 from controller.reconcile.observers import AT_ONCE, observe
 from controller.reconcile.recovery import Recovery
-from controller.reconcile.remembered import load_seen, save_seen
+from controller.reconcile.remembered import forget, load_seen, save_fact
 from controller.reconcile.view import View
 from controller.store.journal import Outcome
 from controller.store.store import Store
@@ -80,7 +80,7 @@ class Once:
         Errors: SpecError when what is assumed is not declared.
         """
         await self._provider.declare(desired)
-        self._view.remember(load_seen(self._store))
+        self._view.remember(load_seen(self._store), self._store.silent())
         self._circumstances.read()
         self._decider.declare(desired)
         await self._look(self._view.nodes)
@@ -200,9 +200,8 @@ class Once:
         """Write down what the next run should know; a journal that fails now fails nothing."""
         with suppress(JournalUnavailable):
             for node in self._view.nodes:
-                fact = self._view.fact(node)
-                if isinstance(fact, Known):
-                    save_seen(self._store, node, fact)
+                save_fact(self._store, node, self._view.fact(node))
+            forget(self._store, self._view.gone)
             self._store.save_conditions(plan.conditions, self._clock())
             self._circumstances.settle(plan, converged=is_converged(plan))
 

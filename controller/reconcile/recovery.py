@@ -45,6 +45,9 @@ class Recovery:
             declared = [node for node in nodes_of(intent) if node in self._view.nodes]
             if not known_nodes(self._view, tuple(declared)):
                 continue
+            for node in nodes_of(intent):
+                if node not in declared:
+                    self._view.mark_stale(node)
             del self._open[intent.id]
             found.append((intent, _sentence(intent, declared, intent.action_id in wanted)))
         return tuple(found)

@@ -1,11 +1,11 @@
 """Facts as text and back, so that what nodes said last survives a restart."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 
 from pydantic import TypeAdapter, ValidationError
 
-from controller.model.facts import Known, NodeFacts
+from controller.model.facts import Fact, Known, NodeFacts
 from controller.store.store import Store
 
 
@@ -34,6 +34,26 @@ def save_seen(store: Store, node: str, fact: Known[NodeFacts]) -> None:
     Errors: JournalUnavailable.
     """
     store.save_seen(node, render_facts(fact.value), fact.observed_at)
+
+
+def save_fact(store: Store, node: str, fact: Fact[NodeFacts]) -> None:
+    """Remember what a node said, or that it said nothing.
+
+    Errors: JournalUnavailable.
+    """
+    if isinstance(fact, Known):
+        save_seen(store, node, fact)
+    else:
+        store.mark_silent(node)
+
+
+def forget(store: Store, nodes: Iterable[str]) -> None:
+    """Forget nodes of which a person said that they are gone.
+
+    Errors: JournalUnavailable.
+    """
+    for node in nodes:
+        store.forget_seen(node)
 
 
 def load_seen(store: Store) -> Mapping[str, Known[NodeFacts]]:

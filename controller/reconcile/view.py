@@ -1,6 +1,8 @@
 """What is known now: the last answer of every declared node, and whether it is news.
 
 Rule 1: silence replaces an answer by an Unknown that remembers it; nothing is ever forgotten.
+Rule 2: a node that leaves the specs while it answers has departed: what it held is remembered.
+        One that leaves while it is silent is gone: that is a person's word.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -22,13 +24,22 @@ class View:
         self._stale_at: dict[str, float] = {}
         self._heard_at: dict[str, float] = {}
         self._remembered: dict[str, Known[NodeFacts]] = {}
+        self._silent: set[str] = set()
+        self._departed: dict[str, Unknown[NodeFacts]] = {}
+        self._gone: set[str] = set()
+        self._is_declared = False
         self._versions: dict[str, int] = {}
         self.version = 0
 
     @property
     def observed(self) -> Observed:
-        """Return everything that is known."""
-        return Observed(dict(self._facts))
+        """Return everything that is known, and what departed nodes held."""
+        return Observed({**self._facts, **self._departed})
+
+    @property
+    def gone(self) -> tuple[str, ...]:
+        """Return the nodes that left the specs while they were silent: to be forgotten."""
+        return tuple(sorted(self._gone))
 
     @property
     def nodes(self) -> tuple[str, ...]:
@@ -39,26 +50,64 @@ class View:
         """Return what is known of `node`."""
         return self._facts[node]
 
-    def remember(self, remembered: Mapping[str, Known[NodeFacts]]) -> None:
-        """Learn what nodes said before this process began; it is history, never a fact of now."""
+    def remember(self, remembered: Mapping[str, Known[NodeFacts]],
+                 silent: Iterable[str] = ()) -> None:
+        """Learn what nodes said before this process began; it is history, never a fact of now.
+
+        Shapes: `silent` are those that did not answer when they were last asked.
+        """
         self._remembered.update(remembered)
+        self._silent.update(silent)
         for node, last in sorted(remembered.items()):
             fact = self._facts.get(node)
             if isinstance(fact, Unknown) and fact.last is None:
                 self._facts[node] = Unknown(fact.reason, fact.since_at, last.value,
                                             last.observed_at)
                 self.version += 1
+        self._part()
 
     def declare(self, nodes: Iterable[str]) -> None:
         """Learn which nodes there are; one that was never looked at is Unknown."""
         wanted = set(nodes)
         for node in sorted(self._facts.keys() - wanted):
-            del self._facts[node]
+            self._leave(node, self._facts.pop(node))
         for node in sorted(wanted - self._facts.keys()):
             last = self._remembered.get(node)
+            if node in self._departed:
+                last = last_known(self._departed.pop(node)) or last
+            self._gone.discard(node)
             self._facts[node] = Unknown(
                 f"{node} has not been looked at yet", self._clock(),
                 last.value if last else None, last.observed_at if last else None)
+        self._is_declared = True
+        self._part()
+        self.version += 1
+
+    def _leave(self, node: str, fact: Fact[NodeFacts]) -> None:
+        """Let a node that is declared no longer depart, or be gone if it was silent."""
+        last = last_known(fact)
+        asked = self._begun_at.pop(node, None) is not None
+        silent = isinstance(fact, Unknown) and (asked or node in self._silent)
+        self._silent.discard(node)
+        self._remembered.pop(node, None)
+        if last is None or silent or not _could_be_seen(last.value):
+            self._gone.add(node)
+        else:
+            self._depart(node, last)
+
+    def _part(self) -> None:
+        """Let every remembered node that is not declared depart, or be gone."""
+        if not self._is_declared:
+            return
+        for node in sorted(self._remembered.keys() - self._facts.keys()):
+            last = self._remembered.pop(node)
+            if node in self._departed or node in self._gone:
+                continue
+            self._leave(node, last if node not in self._silent else Unknown("", last.observed_at))
+
+    def _depart(self, node: str, last: Known[NodeFacts]) -> None:
+        self._departed[node] = Unknown("it is no longer declared", self._clock(), last.value,
+                                       last.observed_at)
         self.version += 1
 
     def put(self, node: str, fact: Fact[NodeFacts], begun_at: float) -> bool:
@@ -80,8 +129,15 @@ class View:
         return self._versions.get(node, 0)
 
     def mark_stale(self, node: str) -> None:
-        """Say that we did something on `node`: what was seen before now is history."""
+        """Say that we did something on `node`: what was seen before now is history.
+
+        Nobody looks at a departed node again, so what it holds is then not known any more.
+        """
         self._stale_at[node] = self._clock()
+        departed = self._departed.get(node)
+        if departed is not None and departed.last is not None:
+            self._departed[node] = Unknown(departed.reason, departed.since_at)
+            self.version += 1
 
     def mark_heard(self, node: str) -> None:
         """Say that an event came from `node`."""
@@ -115,6 +171,11 @@ class View:
             case Known(value=NodeFacts() as facts) if last is not None:
                 return Known(_parts_remembering(facts, last.value), fact.observed_at)
         return fact
+
+
+def _could_be_seen(facts: NodeFacts) -> bool:
+    """Return whether the domains of a node were ever seen, or seen not to be."""
+    return isinstance(facts.domains, Absent) or last_known(facts.domains) is not None
 
 
 def last_known(fact: Fact[T]) -> Known[T] | None:

@@ -33,6 +33,7 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
         """CREATE TABLE status (one INTEGER PRIMARY KEY CHECK (one = 1),
             content TEXT NOT NULL) STRICT""",
     ),
+    ("ALTER TABLE seen ADD COLUMN silent INTEGER NOT NULL DEFAULT 0",),
 )
 
 

@@ -32,7 +32,7 @@ class LastSeen(Shelf):
                 cursor = connection.execute("UPDATE seen SET at = ? WHERE node = ?", (at, node))
                 same = cursor.rowcount > 0
             if not same:
-                connection.execute("INSERT OR REPLACE INTO seen VALUES (?, ?, ?)",
+                connection.execute("INSERT OR REPLACE INTO seen (node, facts, at) VALUES (?, ?, ?)",
                                    (node, facts, at))
         self._digests[node] = hash(facts)
 
@@ -40,6 +40,17 @@ class LastSeen(Shelf):
         """Return the last words of every node, by name."""
         rows = self._database.read("SELECT node, facts, at FROM seen ORDER BY node")
         return {node: Seen(facts, at) for node, facts, at in rows}
+
+    def mark_silent(self, node: str) -> None:
+        """Remember that `node` does not answer, until it is saved again."""
+        self._digests.pop(node, None)
+        with self._database.write(durable=False) as connection:
+            connection.execute("UPDATE seen SET silent = 1 WHERE node = ?", (node,))
+
+    def silent(self) -> frozenset[str]:
+        """Return the nodes that did not answer when they were last asked."""
+        return frozenset(node for node, in self._database.read(
+            "SELECT node FROM seen WHERE silent"))
 
     def forget_seen(self, node: str) -> None:
         """Drop a node that is no longer declared."""

@@ -1,6 +1,7 @@
 """One run: it goes on while it gets on, survives being killed, and says what is left."""
 
 import asyncio
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -146,3 +147,28 @@ def test_what_is_assumed_must_be_understood_and_declared(word: str) -> None:
 def test_what_is_assumed_becomes_names_of_scopes() -> None:
     assert assumptions(["site=paris:down", "host=milan-1:down"], lab()) == {
         "Site/paris", "Host/milan-1"}
+
+
+@pytest.mark.parametrize(("power", "copies"), [("on", 1), ("off", 2)])
+def test_a_run_remembers_the_hosts_that_left_the_specs(power: str, copies: int) -> None:
+    """Also over a restart: a host that answered may run its VM, a silent one is said to be gone."""
+    async def play() -> None:
+        stage, store = Stage(lab()), Store.open(":memory:")
+        await applied(stage, store)
+        if power == "off":
+            stage.estate.command("power milan-2 off")
+            await applied(stage, store)
+        fewer = replace(lab(), hosts={name: one for name, one in lab().hosts.items()
+                                      if name != "milan-2"})
+        once = Once(stage, store, epoch_clock)
+        plan = await once.plan(fewer)
+        assert ("milan-2" in once.observed.nodes) is (power == "on")
+        made = any(step.action.target == "VirtualMachine/proxy" for step in plan.steps)
+        assert made is (power == "off")
+        await once.run()
+        assert ("milan-2" in store.seen()) is (power == "on")
+        held = [node for node in stage.estate.world.nodes.values() if "proxy" in node.domains]
+        assert len(held) == copies
+        await stage.close()
+
+    run_virtual(play())

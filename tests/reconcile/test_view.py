@@ -15,7 +15,14 @@ from controller.model.facts import (
     NodeFacts,
     Unknown,
 )
-from controller.reconcile.remembered import load_seen, parse_facts, render_facts, save_seen
+from controller.reconcile.remembered import (
+    forget,
+    load_seen,
+    parse_facts,
+    render_facts,
+    save_fact,
+    save_seen,
+)
 from controller.reconcile.view import View
 from controller.store.store import Store
 
@@ -144,3 +151,80 @@ def test_an_event_right_after_a_look_began_may_belong_to_what_it_saw(view: View,
     clock.now_s = 100.6
     view.mark_heard("paris-1")
     assert not view.fresh("paris-1", 1.0, burst_s=0.5)
+
+
+def test_a_node_that_leaves_while_it_answers_has_departed_with_what_it_held(view: View) -> None:
+    view.declare([])
+    assert view.nodes == ()
+    assert view.gone == ()
+    fact = view.observed.nodes["paris-1"]
+    assert isinstance(fact, Unknown)
+    assert fact.reason == "it is no longer declared"
+    assert fact.last == facts(100.0)
+
+
+def test_a_node_that_leaves_while_it_is_silent_is_gone(view: View) -> None:
+    view.put("paris-1", Unknown("no route to host", 101.0), 101.0)
+    view.declare([])
+    assert view.observed.nodes == {}
+    assert view.gone == ("paris-1",)
+    view.declare(["paris-1"])
+    assert view.gone == ()
+    back = view.fact("paris-1")
+    assert isinstance(back, Unknown)
+    assert back.last is None
+
+
+def test_a_node_that_comes_back_is_to_be_looked_at_again(view: View) -> None:
+    view.declare([])
+    view.declare(["paris-1"])
+    back = view.fact("paris-1")
+    assert isinstance(back, Unknown)
+    assert back.last == facts(100.0)
+    assert not view.looked_at("paris-1")
+    assert view.observed.nodes == {"paris-1": back}
+
+
+@pytest.mark.parametrize("first", ["remember", "declare"])
+def test_after_a_restart_undeclared_nodes_have_departed_unless_they_were_silent(
+        clock: Hands, first: str) -> None:
+    view = View(clock)
+    rows = {name: Known(facts(7.0), 7.0) for name in ("paris-1", "paris-2", "milan-1")}
+    if first == "declare":
+        view.declare(["milan-1"])
+    view.remember(rows, silent=["paris-2"])
+    if first == "remember":
+        view.declare(["milan-1"])
+    assert sorted(view.observed.nodes) == ["milan-1", "paris-1"]
+    assert view.nodes == ("milan-1",)
+    assert view.gone == ("paris-2",)
+
+
+def test_a_node_that_leaves_before_its_first_look_has_departed(clock: Hands) -> None:
+    view = View(clock)
+    view.declare(["paris-1"])
+    view.remember({"paris-1": Known(facts(7.0), 7.0)})
+    view.declare([])
+    assert sorted(view.observed.nodes) == ["paris-1"]
+
+
+def test_what_a_departed_node_holds_is_not_known_once_something_was_done_there(
+        view: View) -> None:
+    view.declare([])
+    version = view.version
+    view.mark_stale("paris-1")
+    fact = view.observed.nodes["paris-1"]
+    assert isinstance(fact, Unknown)
+    assert fact.last is None
+    assert view.version > version
+
+
+def test_the_store_remembers_who_was_silent_until_it_speaks_again() -> None:
+    with Store.open(":memory:") as store:
+        save_fact(store, "paris-1", Known(facts(7.0), 7.0))
+        save_fact(store, "paris-1", Unknown("no route to host", 8.0))
+        assert store.silent() == {"paris-1"}
+        save_fact(store, "paris-1", Known(facts(7.0), 9.0))
+        assert store.silent() == frozenset()
+        forget(store, ["paris-1"])
+        assert load_seen(store) == {}
