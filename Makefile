@@ -51,7 +51,7 @@ bench: $(VENV)/.dev lab-packages ## Every figure, beside its peers, as a table a
 	@$(BIN)/python -m tests.bench
 
 soak: $(VENV)/.dev lab-packages ## Longer storms and crash runs than make test has time for
-	@SOAK=1 $(BIN)/python -m pytest -q -rs tests/simulation tests/lab
+	@SOAK=1 $(BIN)/python -m pytest -q -rs tests/simulation tests/remote tests/lab
 
 lint: $(VENV)/.dev ## Types and style
 	@$(BIN)/mypy
