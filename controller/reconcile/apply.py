@@ -5,8 +5,10 @@ Rule 2: an action that is cut off keeps its intent open; whoever comes next look
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable
-from typing import NamedTuple
+from typing import Final, NamedTuple
+from xml.etree.ElementTree import ParseError
 
 from controller.errors import (
     ActionError,
@@ -23,6 +25,11 @@ from controller.reconcile.event import Event, EventKind
 from controller.store.journal import Intent, Outcome
 from controller.store.store import Store
 from controller.telemetry import OFF, Telemetry
+
+NOT_UNDERSTOOD: Final = (ValueError, KeyError, IndexError, TypeError, OSError, ParseError)
+"""What hands may stumble over in an answer: by then the request had left."""
+
+logger = logging.getLogger("hotsite")
 
 Look = Callable[[Iterable[str]], Awaitable[None]]
 Distrust = Callable[[str], None]
@@ -122,6 +129,11 @@ class Applier:
             return Attempt(Outcome.UNAVAILABLE, str(error))
         except OutcomeUnknown as error:
             return Attempt(Outcome.UNKNOWN, str(error))
+        except NOT_UNDERSTOOD as error:
+            logger.error("%s on %s broke off", action.id, action.node, exc_info=error)
+            return Attempt(Outcome.UNKNOWN, (
+                f"{action.verb} on {action.node} may have happened: its answer was not understood"
+                f" ({type(error).__name__}: {error}); {action.node} is looked at again"))
 
     def _distrust_all(self, action: Action) -> None:
         """Let what was seen of the action's nodes until now decide nothing any more."""

@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 from random import Random
+from xml.etree.ElementTree import ParseError
 
 import pytest
 
@@ -171,4 +172,30 @@ def test_a_run_remembers_the_hosts_that_left_the_specs(power: str, copies: int) 
         assert len(held) == copies
         await stage.close()
 
+    run_virtual(play())
+
+
+@pytest.mark.parametrize("error", [
+    ValueError("bad digit"), KeyError("uuid"), IndexError("list index out of range"),
+    TypeError("None has no length"), OSError("pipe closed"), ParseError("no element found")])
+def test_an_answer_that_is_not_understood_leaves_the_outcome_unknown(error: Exception) -> None:
+    async def meddle(action: Action) -> None:
+        await stage.estate.apply(action)
+        raise error
+
+    async def play() -> None:
+        stage.meddle = meddle
+        stage.estate.command("kill paris-1 sql")
+        store = Store.open(":memory:")
+        result = await applied(stage, store)
+        assert stage.applied == ["start:VirtualMachine/sql@paris-1"]
+        assert result.plan.steps == ()
+        assert store.open_intents() == ()
+        outcome = next(row for row in store.events(10) if row.kind == "outcome")
+        assert outcome.outcome == "unknown"
+        assert "start on paris-1 may have happened" in outcome.sentence
+        assert type(error).__name__ in outcome.sentence
+        await stage.close()
+
+    stage = Stage(lab())
     run_virtual(play())
