@@ -143,7 +143,8 @@ def read_picture(manager: Manager) -> Picture:
         looked = {node: fact.get("observed_at") for node, fact in
                   ((beat or {}).get("nodes") or {}).items()}
         seen = {node: Seen(known.value, max(known.observed_at, looked.get(node) or 0.0))
-                for node, known in load_seen(store).items() if node in looked}
+                for node, known in load_seen(store).items()
+                if not looked or node in looked}
         return Picture(now_s, beat, store.conditions(), store.suspensions(now_s),
                        store.approvals(now_s), seen)
     finally:
