@@ -29,9 +29,10 @@ def command(
     as_json: Json = False,
     state: State = None,
 ) -> None:
-    """Let the running loop do one action that goes beyond its autonomy.
+    """Let the running loop do one action, once, that goes beyond its autonomy.
 
-    The yes holds for this action at the revision in force, until it expires; a new commit ends it.
+    The yes holds for this action as it is planned now, at the revision in force, until it is begun
+    or the yes expires; a new commit ends it. To do the same again takes another yes.
     Every other gate still holds, and the loop acts within a second if they let it.
 
     Examples: `hotsite approve 'restart:VirtualMachine/sql@paris-1'`,
@@ -47,11 +48,11 @@ def command(
     with told():
         manager = manager_of(context, state)
         picture = read_picture(manager)
-        revision = plans_it(picture, action_id)
+        revision, content = plans_it(picture, action_id)
         expires_at = manager.clock() + seconds
         store = manager.open_store()
         try:
-            store.approve(Approval(action_id, revision, who(by), expires_at))
+            store.approve(Approval(action_id, revision, who(by), expires_at, content))
             store.note("approved", target_of(picture, action_id),
                        f"{action_id} approved by {who(by)} until {instant(expires_at)}",
                        manager.clock())
@@ -61,23 +62,26 @@ def command(
             print_json({"action": action_id, "revision": revision, "by": who(by),
                         "expires_at": expires_at})
         else:
-            typer.echo(f"{action_id} is approved at revision {revision} until"
+            typer.echo(f"{action_id} is approved once, at revision {revision} until"
                        f" {instant(expires_at)}")
 
 
-def plans_it(picture: "Picture", action_id: str) -> str:
-    """Return the revision at which the loop plans the action; ends the program when it does not.
+def plans_it(picture: "Picture", action_id: str) -> tuple[str, str]:
+    """Return at which revision the loop plans the action, and what it would do.
+
+    Ends the program when the loop does not plan it.
     """
     if picture.heartbeat is None or picture.heartbeat.get("revision") is None:
         complain("no loop has run with this state folder: `hotsite apply` asks by itself")
         raise typer.Exit(5)
-    if not any(step["id"] == action_id for step in picture.steps):
+    planned = next((step for step in picture.steps if step["id"] == action_id), None)
+    if planned is None:
         waiting = [step["id"] for step in picture.steps
                    if step["ruling"]["verdict"] == "needs approval"]
         known = f"these need approval: {', '.join(waiting)}" if waiting else "nothing needs it"
         complain(f"the loop does not plan {action_id}; {known}")
         raise typer.Exit(1)
-    return str(picture.heartbeat["revision"])
+    return str(picture.heartbeat["revision"]), str(planned.get("content", ""))
 
 
 def target_of(picture: "Picture", action_id: str) -> str:

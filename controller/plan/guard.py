@@ -25,6 +25,7 @@ from controller.plan.draft import counted
 from controller.plan.flight import Slots
 from controller.plan.instants import render_instant
 from controller.plan.plan import Plan, Ruling, Step, Verdict
+from controller.plan.recheck import content
 from controller.plan.removal import doomed
 from controller.plan.scopes import granted, paused_by
 from controller.plan.standing import runs
@@ -181,7 +182,8 @@ def beyond(action: Action, survey: Survey) -> Ruling | None:
         return None
     for approval in survey.policy.approvals:
         if (approval.action_id == action.id and approval.revision == survey.desired.revision
-                and approval.expires_at > survey.now_s):
+                and approval.expires_at > survey.now_s
+                and approval.content == content(action)):
             return None
     return Ruling(Verdict.NEEDS_APPROVAL, "autonomy",
                   f"{action.rung} is beyond {rung}, which {scope} grants",

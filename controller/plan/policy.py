@@ -18,12 +18,15 @@ class Suspension:
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """A human's yes to one action id of one revision, until an instant."""
+    """A human's yes to doing one action of one revision once, until an instant."""
 
     action_id: str
     revision: str
     by: str
     expires_at: float
+    content: str
+    """What was approved, as a digest: an action of the same id that would do other things is not.
+    """
 
 
 @dataclass(frozen=True, slots=True)

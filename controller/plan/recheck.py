@@ -1,6 +1,7 @@
 """Recheck: whether an action that was planned a moment ago is still wanted and allowed now."""
 
 from dataclasses import replace
+from hashlib import blake2b
 
 from controller.plan.actions import Action, Cause
 from controller.plan.plan import Plan, Verdict
@@ -22,6 +23,11 @@ def recheck(action: Action, fresh: Plan) -> str | None:
 def same(one: Action, other: Action) -> bool:
     """Return whether two actions would do the same; the words about them may differ."""
     return _bare(one) == _bare(other)
+
+
+def content(action: Action) -> str:
+    """Return a digest of what an action would do: equal exactly for actions that are the same."""
+    return blake2b(repr(_bare(action)).encode(), digest_size=12).hexdigest()
 
 
 def _bare(action: Action) -> Action:

@@ -6,6 +6,7 @@ from typing import Any
 from controller.plan.actions import Action, Symbol
 from controller.plan.draft import counted
 from controller.plan.plan import Plan, Remark, Ruling, Step, Verdict
+from controller.plan.recheck import content
 from controller.plan.saved import (
     SavedPlan,
     action_from_value,
@@ -90,6 +91,7 @@ def _step(step: Step) -> dict[str, Any]:
         "rung": action.rung.value, "target": action.target, "nodes": list(action.nodes),
         "reason": action.reason, "consequence": action.consequence, "cause": action.cause.value,
         "after": list(step.after), "ruling": to_value(step.ruling), "action": _shown(action),
+        "content": content(action),
     }
 
 

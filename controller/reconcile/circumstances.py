@@ -33,6 +33,7 @@ class Circumstances:
         self._changed: frozenset[str] = frozenset()
         self._edges: tuple[float, ...] = ()
         self._read_repairs = True
+        self._read_approvals = False
 
     def declare(self, desired: Desired) -> None:
         """Learn the specs in force."""
@@ -56,8 +57,8 @@ class Circumstances:
         self._read_repairs = True
 
     def repaired(self) -> None:
-        """Say that an outcome was written, so that repairs are counted anew."""
-        self._read_repairs = True
+        """Say that something was done: repairs are counted anew, and a yes to it is used up."""
+        self._read_repairs = self._read_approvals = True
 
     def grant(self, approval: Approval) -> None:
         """Take a person's yes that holds for this process alone."""
@@ -68,6 +69,9 @@ class Circumstances:
         """Return the circumstances of a decision taken now."""
         assert self._desired is not None, "nothing is declared yet"
         now_s = self._clock()
+        if self._read_approvals:
+            self._approvals = self._store.approvals(now_s)
+            self._read_approvals = False
         windows = self._desired.estate.spec.windows
         return Policy(
             suspensions=tuple(one for one in self._suspensions if one.until_at > now_s),

@@ -17,7 +17,7 @@ from controller.model.facts import Observed
 from controller.plan.actions import Action
 from controller.plan.plan import Plan, Step, Verdict
 from controller.plan.policy import Approval
-from controller.plan.recheck import same
+from controller.plan.recheck import content, same
 from controller.plan.saved import SavedPlan, stale
 from controller.providers.base import Provider
 from controller.reconcile.apply import Applier, Attempt
@@ -182,7 +182,7 @@ class Once:
                    and (self._only is None or step.action.id in self._only)]
         for action in lacking:
             self._circumstances.grant(Approval(action.id, plan.revision, by,
-                                               self._clock() + GRANT_S))
+                                               self._clock() + GRANT_S, content(action)))
         return bool(lacking)
 
     async def _look(self, nodes: Iterable[str]) -> None:

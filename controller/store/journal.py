@@ -77,12 +77,16 @@ class Journal(Shelf):
                reason: str, at: float, cause: Cause = Cause.DRIFT) -> int:
         """Write down that an action is about to begin, and return the intent's id.
 
+        Shapes: a person's yes to it is used up by that.
+
         Errors: JournalUnavailable; the action must then not be begun.
         """
         with self._database.write(durable=True) as connection:
             intent = _append(connection, at, INTENT, target, reason, node=node, verb=verb,
                              action_id=action_id, revision=revision, cause=cause.value)
             connection.execute("INSERT INTO open_intents VALUES (?)", (intent,))
+            connection.execute("DELETE FROM approvals WHERE action_id = ? AND revision = ?",
+                               (action_id, revision))
         return intent
 
     def conclude(self, intent: int, outcome: Outcome, sentence: str, at: float) -> None:

@@ -34,6 +34,7 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
             content TEXT NOT NULL) STRICT""",
     ),
     ("ALTER TABLE seen ADD COLUMN silent INTEGER NOT NULL DEFAULT 0",),
+    ("ALTER TABLE approvals ADD COLUMN content TEXT NOT NULL DEFAULT ''",),
 )
 
 

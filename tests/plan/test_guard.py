@@ -10,13 +10,16 @@ from hypothesis import strategies as st
 
 from controller.model.document import Rung
 from controller.model.facts import Known
+from controller.plan.actions import Cause, StartDomain
 from controller.plan.compute import compute
 from controller.plan.instants import parse_instant_at, render_instant
 from controller.plan.plan import Plan, Ruling, Verdict
 from controller.plan.policy import Approval, InFlight, Policy, Suspension, WindowState
+from controller.plan.recheck import content
 from tests.plan import builders as b
 
 START = "start:VirtualMachine/sql@paris-1"
+START_ACTION = StartDomain(target="VirtualMachine/sql", node="paris-1", reason="", domain="sql")
 
 
 def off_on_paris(desired: Any, *names: str, hosts: int = 2) -> Any:
@@ -65,8 +68,18 @@ def test_beyond_the_granted_rung_a_person_is_asked() -> None:
     ("r1", b.NOW_S, Verdict.NEEDS_APPROVAL)])
 def test_an_approval_holds_for_one_revision_and_until_it_ends(
         revision: str, expires_at: float, verdict: Verdict) -> None:
-    yes = Approval(START, revision, "ada", expires_at)
+    yes = Approval(START, revision, "ada", expires_at, content(START_ACTION))
     assert ruling(replace(b.APPLIED, approvals=(yes,)), autonomy="report").verdict is verdict
+
+
+def test_an_approval_holds_for_what_was_approved_whatever_is_said_about_it() -> None:
+    said = replace(START_ACTION, reason="because", consequence="none", cause=Cause.HUMAN)
+    other = replace(START_ACTION, domain="sql-2")
+    assert said.id == other.id == START
+    for action, verdict in ((said, Verdict.ALLOWED), (other, Verdict.NEEDS_APPROVAL)):
+        yes = Approval(START, "r1", "ada", b.NOW_S + 1, content(action))
+        assert ruling(replace(b.APPLIED, approvals=(yes,)),
+                      autonomy="report").verdict is verdict
 
 
 def test_the_nearest_scope_wins() -> None:
@@ -152,7 +165,7 @@ def test_what_does_not_stay_well_is_left_alone(repairs: tuple[float, ...], rule:
 def test_windows_and_deny_wins(windows: list[tuple[str, bool]], refused: bool) -> None:
     states = tuple(WindowState(f"w{i}", effect, is_open, Rung.START, b.NOW_S + 60)
                    for i, (effect, is_open) in enumerate(windows))
-    yes = Approval(START, "r1", "ada", b.NOW_S + 60)
+    yes = Approval(START, "r1", "ada", b.NOW_S + 60, content(START_ACTION))
     answer = ruling(replace(b.APPLIED, windows=states, approvals=(yes,)))
     assert (answer.rule == "window") is refused
     assert (answer.clears == "at 1970-01-12 13:47:40 UTC") is refused

@@ -8,16 +8,26 @@ from pathlib import Path
 import pytest
 
 from controller.errors import Refused, Unavailable
+from controller.model.desired import Desired
 from controller.model.document import Rung
 from controller.model.estate import WindowSpec
 from controller.plan.actions import Action
 from controller.plan.policy import Approval, Suspension
+from controller.plan.recheck import content
 from controller.providers.simulated.virtual_time import epoch_clock, run_virtual
 from controller.reconcile.event import EventKind
 from controller.reconcile.windows import window_state
 from controller.store.journal import Outcome
 from controller.store.store import Store
-from tests.reconcile.stage import Stage, lab, playing, reporting, with_estate, with_machine
+from tests.reconcile.stage import (
+    Show,
+    Stage,
+    lab,
+    playing,
+    reporting,
+    with_estate,
+    with_machine,
+)
 
 SQL = "VirtualMachine/sql"
 START_SQL = "start:VirtualMachine/sql@paris-1"
@@ -98,14 +108,38 @@ def test_an_approval_lets_one_action_through_and_no_other() -> None:
             show.strike("kill paris-1 sql")
             show.stage.estate.command("kill paris-1 mail")
             await asyncio.sleep(60)
-            show.store.approve(Approval(START_SQL, desired.revision, "ann", epoch_clock() + 600))
-            show.loop._circumstances.read()
-            show.loop._free_all()
+            approve(show, desired)
             await show.until(lambda: show.state_of("paris-1", "sql") == "running")
             await asyncio.sleep(60)
             assert show.stage.applied == [START_SQL]
 
     run_virtual(play())
+
+
+def test_an_approval_lets_its_action_through_once() -> None:
+    async def play() -> None:
+        desired = reporting(lab())
+        async with playing(desired) as show:
+            await show.settled()
+            for _ in range(2):
+                show.strike("kill paris-1 sql")
+                await asyncio.sleep(60)
+                assert show.stage.applied == []
+                approve(show, desired)
+                await show.until(lambda: show.state_of("paris-1", "sql") == "running")
+                assert show.stage.applied == [START_SQL]
+
+    run_virtual(play())
+
+
+def approve(show: Show, desired: Desired) -> None:
+    """Say yes to the start that the loop plans, as another process would."""
+    assert show.loop.plan is not None
+    action = next(step.action for step in show.loop.plan.steps if step.action.id == START_SQL)
+    show.store.approve(Approval(START_SQL, desired.revision, "ann", epoch_clock() + 600,
+                                content(action)))
+    show.loop._circumstances.read()
+    show.loop._free_all()
 
 
 def test_another_process_s_pause_holds_within_a_second_and_its_end_wakes(tmp_path: Path) -> None:

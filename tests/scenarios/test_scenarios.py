@@ -18,6 +18,7 @@ import pytest
 
 from controller.model.desired import Desired
 from controller.plan.policy import Approval, Suspension
+from controller.plan.recheck import content
 from controller.providers.simulated.estate import SimulatedEstate
 from controller.providers.simulated.virtual_time import epoch_clock, run_virtual
 from controller.reconcile.event import Event, EventKind
@@ -95,8 +96,11 @@ class Play:
                 self.human.resume(rest)
             case "approve":
                 self.say(f"scenario: {command}")
+                assert self.loop.plan is not None, "the loop has decided something by now"
+                planned = next(step.action for step in self.loop.plan.steps
+                               if step.action.id == rest)
                 self.human.approve(Approval(rest, self.desired.revision, "a test",
-                                            epoch_clock() + 3600))
+                                            epoch_clock() + 3600, content(planned)))
             case "ping":
                 a, b = rest.split()
                 reached = "reaches" if self.estate.ping(a, b) else "does not reach"

@@ -119,10 +119,22 @@ def test_a_suspension_holds_until_its_instant_or_until_it_is_resumed(store: Stor
 
 
 def test_an_approval_is_for_one_action_of_one_revision_until_it_expires(store: Store) -> None:
-    yes = Approval("remove-domain:VirtualMachine/old@paris-1", "abc", "ann", 50.0)
+    yes = Approval("remove-domain:VirtualMachine/old@paris-1", "abc", "ann", 50.0, "c1")
     store.approve(yes)
     assert store.approvals(49.0) == (yes,)
     assert store.approvals(50.0) == ()
+
+
+def test_an_approval_is_used_up_by_the_intent_it_allowed_and_by_no_other(store: Store) -> None:
+    name = "start:VirtualMachine/sql@paris-1"
+    yes = Approval(name, "abc", "ann", 50.0, "c1")
+    store.approve(yes)
+    target = ("VirtualMachine/sql", "paris-1")
+    store.intend("stop:VirtualMachine/sql@paris-1", "stop", *target, "abc", "why", 1.0)
+    store.intend(name, "start", *target, "abd", "why", 1.0)
+    assert store.approvals(2.0) == (yes,)
+    store.intend(name, "start", *target, "abc", "why", 1.0)
+    assert store.approvals(2.0) == ()
 
 
 def test_a_condition_remembers_since_when_its_status_holds(store: Store, path: Path) -> None:
