@@ -9,6 +9,7 @@ from controller.plan.compute import compute
 from controller.plan.plan import Plan, Step
 from controller.plan.policy import InFlight
 from controller.reconcile.circumstances import Circumstances
+from controller.reconcile.memory import undisturbed
 from controller.reconcile.view import View
 
 EVERYWHERE = (CreateDisk, DefineDomain, UndefineDomain, RemoveDomain)
@@ -65,7 +66,8 @@ class Decider:
         if self._plan is None or not self.is_current:
             version = self._view.version
             policy = self._circumstances.policy(self._in_flight(), self._assumed_down)
-            self._plan = compute(self._desired, self._view.observed, policy, self._clock())
+            with undisturbed():
+                self._plan = compute(self._desired, self._view.observed, policy, self._clock())
             self._version = version
         return self._plan
 

@@ -1,6 +1,8 @@
 """Memory: what lives long is taken out of the garbage collector's rounds."""
 
 import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from controller.model.desired import Desired
@@ -18,3 +20,16 @@ def rest(desired: Desired) -> None:
         gc.unfreeze()
         gc.collect()
         gc.freeze()
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Keep the collector from walking all facts in the middle of a decision, which makes no cycles.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()

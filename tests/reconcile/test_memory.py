@@ -2,7 +2,7 @@
 
 import gc
 
-from controller.reconcile.memory import LARGE, rest
+from controller.reconcile.memory import LARGE, rest, undisturbed
 from tests.plan.builders import large
 
 
@@ -15,3 +15,10 @@ def test_a_large_estate_rests_and_a_small_one_is_left_as_it_was() -> None:
         assert gc.get_freeze_count() > LARGE
     finally:
         gc.unfreeze()
+
+
+def test_the_collector_is_off_during_a_decision_and_on_again_after_it() -> None:
+    assert gc.isenabled()
+    with undisturbed():
+        assert not gc.isenabled()
+    assert gc.isenabled()
