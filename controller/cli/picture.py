@@ -7,7 +7,6 @@ from controller.errors import SourceUnavailable
 from controller.model.condition import Condition, Status
 from controller.model.facts import NodeFacts
 from controller.model.units import render_duration
-from controller.plan.network_condition import DEGRADED
 from controller.plan.policy import Approval, Suspension
 from controller.reconcile.loop import HEARTBEAT_S
 from controller.reconcile.manager import Manager

@@ -5,6 +5,7 @@ from typing import Final
 
 from controller.model.condition import Condition, ConditionType, Status
 from controller.model.facts import Fact, Known, NodeFacts, Unknown
+from controller.plan.network_condition import DEGRADED
 from controller.plan.plan import Plan, Step, Verdict
 from controller.reconcile.event import Event, EventKind
 from controller.reconcile.refusals import Refusal
@@ -81,7 +82,8 @@ class News:
 
 def is_well(condition: Condition) -> bool:
     """Return whether a condition is as it should be."""
-    return condition.status is WELL.get(condition.type, Status.TRUE)
+    return (condition.status is WELL.get(condition.type, Status.TRUE)
+            and condition.reason != DEGRADED)
 
 
 def _key(step: Step) -> tuple[str, str]:

@@ -142,7 +142,7 @@ async def resize_live(node: Node, domain: str, live: ET.Element,
                           " it was started with; it needs a restart")
         await virsh(node, "setmem", "--live", "--", domain, str(kibibytes(change.memory_bytes)),
                     failed=failed)
-        return f"its balloon was set to {size}"
+        return f"its balloon was set to {size}{await follow_balloon(node, domain, change)}"
     if change.cpus > now.cpus_max:
         raise Refused(f"{failed}: {change.cpus} CPUs are more than the {now.cpus_max} it was"
                       " started with; it needs a restart")
@@ -150,6 +150,16 @@ async def resize_live(node: Node, domain: str, live: ET.Element,
         await virsh(node, "setvcpus", "--live", "--", domain, str(change.cpus), failed=failed,
                     timeout_s=DEVICE_TIMEOUT_S)
     return f"it has {change.cpus} CPUs"
+
+
+async def follow_balloon(node: Node, domain: str, change: SetMemory) -> str:
+    """Wait until a guest's balloon is where it was set; say so where the guest is slow."""
+    for _ in range(RELEASE_LOOKS):
+        text = await find_xml(node, domain, inactive=False)
+        if text is None or parse_config(parse_xml(text), {}).memory_bytes == change.memory_bytes:
+            return ""
+        await asyncio.sleep(RELEASE_PAUSE_S)
+    return ", which the guest has not followed yet"
 
 
 async def plug_nic(node: Node, domain: str, live: ET.Element, nic: NicWish, *, new: bool) -> str:

@@ -220,10 +220,12 @@ def test_a_path_that_is_not_plain_is_refused(path: str) -> None:
 
 
 def test_a_live_change_is_made_in_the_guest_and_in_its_definition() -> None:
+    halved = XML.replace("<vcpu>", "<currentMemory unit='MiB'>256</currentMemory><vcpu>")
     told, transport = drive(
         changed(SetMemory(256 * MIB)), state("running"), ("dumpxml --security-info --", said(XML)),
-        ("setmem --live -- sql 262144", said()), ("dumpxml --security-info --inactive", said(XML)),
-        ("define /dev/stdin", said()))
+        ("setmem --live -- sql 262144", said()), ("dumpxml --security-info --", said(XML)),
+        ("dumpxml --security-info --", said(halved)),
+        ("dumpxml --security-info --inactive", said(XML)), ("define /dev/stdin", said()))
     assert told == "sql on h: its balloon was set to 256MiB; its definition says so too"
     assert '<currentMemory unit="KiB">262144' in transport.inputs[0]
 
