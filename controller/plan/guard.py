@@ -43,12 +43,14 @@ def rule_all(steps: tuple[Step, ...], survey: Survey) -> tuple[Step, ...]:
         isinstance(step.action, RemoveDomain) for step in steps) else 0
     storms = storms_of(survey)
     coming = pools_to_come(steps)
+    faded = faded_hosts(survey)
     slots = Slots(survey)
     verdicts: dict[str, Verdict] = {}
     ruled = []
     for step in steps:
         ruling = step.ruling if step.ruling.verdict is not Verdict.ALLOWED else (
             judge(step.action, survey, storms, deletes)
+            or elsewhere_faded(step.action, faded)
             or before_pools(step.action, coming) or _held_back(step, verdicts)
             or slots.take(step.action) or ALLOWED)
         verdicts[step.action.id] = ruling.verdict
@@ -108,6 +110,30 @@ def fact_age(action: Action, survey: Survey) -> Ruling | None:
                           f"what is known of {node} is {render_duration(age_s)} old and"
                           f" {render_duration(limit_s)} is the limit",
                           f"when {node} answers")
+    return None
+
+
+def faded_hosts(survey: Survey) -> dict[str, str]:
+    """Return, by declared host that answered too long ago, the sentence about it."""
+    limit_s = survey.desired.estate.spec.limits.fact_age_s
+    found = {}
+    for host in survey.domains:
+        fact = survey.observed.nodes[host]
+        age_s = survey.now_s - fact.observed_at if isinstance(fact, Known) else 0.0
+        if age_s > limit_s:
+            found[host] = (f"what is known of {host} is {render_duration(age_s)} old and"
+                           f" {render_duration(limit_s)} is the limit")
+    return found
+
+
+def elsewhere_faded(action: Action, faded: Mapping[str, str]) -> Ruling | None:
+    """Hold back what must run nowhere else while any host was not asked lately where it runs."""
+    if not isinstance(action, StartDomain | ResumeDomain | DefineDomain | CreateDisk):
+        return None
+    for host, sentence in faded.items():
+        name = action.target.partition("/")[2]
+        return Ruling(Verdict.WAITING, "fact-age", f"{sentence}: {name} may be there by now",
+                      f"when {host} answers")
     return None
 
 

@@ -118,7 +118,8 @@ class Loop:
         rest(desired)
         self._decider.declare(desired)
         self._keeper.attempt(partial(forget, self._store, self._view.gone))
-        self._observers.poll_s = desired.estate.spec.poll_s
+        spec = desired.estate.spec
+        self._observers.poll_s = min(spec.poll_s, spec.limits.fact_age_s / 2)
         self._declared_s = self._now_s()
         self._free_all()
         if self._running:

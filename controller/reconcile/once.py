@@ -105,7 +105,7 @@ class Once:
         result = Result(self._decide())
         hands: dict[asyncio.Task[None], str] = {}
         try:
-            while self._hand_out(result, hands):
+            while await self._hand_out(result, hands):
                 ended, _ = await asyncio.wait(hands, return_when=asyncio.FIRST_COMPLETED)
                 for task in ended:
                     del hands[task]
@@ -120,8 +120,9 @@ class Once:
         self._remember(result.plan)
         return result
 
-    def _hand_out(self, result: Result, hands: dict[asyncio.Task[None], str]) -> bool:
+    async def _hand_out(self, result: Result, hands: dict[asyncio.Task[None], str]) -> bool:
         """Begin all that may begin, and return whether anything runs."""
+        await self._refresh()
         plan = self._decide()
         busy = set(hands.values())
         for step in ready_steps(plan):
@@ -142,6 +143,7 @@ class Once:
         """Look again, decide again, and do the action if it still stands."""
         nodes = self._decider.nodes_of(action)
         await self._look(node for node in nodes if not self._view.fresh(node, FRESH_S))
+        await self._refresh()
         step = next((one for one in ready_steps(self._decide()) if one.action.id == action.id
                      and self._wanted(one.action)), None)
         if step is None:
@@ -150,6 +152,15 @@ class Once:
         self._circumstances.repaired()
         self._decider.stir()
         await self._take_in(step, attempt, result)
+
+    async def _refresh(self) -> None:
+        """Look again at what answered before a long step: nobody polls here."""
+        desired = self._decider.desired
+        assert desired is not None, "`plan` comes first"
+        faded = self._view.faded(desired.estate.spec.limits.fact_age_s / 2)
+        if faded:
+            await self._look(faded)
+            self._decider.stir()
 
     async def _take_in(self, step: Step, attempt: Attempt, result: Result) -> None:
         """Remember what came of a step; one that may succeed later is tried again."""

@@ -153,6 +153,12 @@ class View:
                 and begun_at >= self._stale_at.get(node, begun_at)
                 and begun_at + burst_s >= self._heard_at.get(node, begun_at))
 
+    def faded(self, after_s: float) -> tuple[str, ...]:
+        """Return the nodes that answered, but not within `after_s`."""
+        now_s = self._clock()
+        return tuple(node for node, fact in sorted(self._facts.items())
+                     if isinstance(fact, Known) and now_s - fact.observed_at > after_s)
+
     def looked_at(self, node: str) -> bool:
         """Return whether `node` was asked at least once, whatever came of it."""
         return node in self._begun_at

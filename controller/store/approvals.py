@@ -10,8 +10,8 @@ class Approvals(Shelf):
     def approve(self, approval: Approval) -> None:
         """Remember a yes until it expires."""
         with self._database.write(durable=True) as connection:
-            connection.execute("INSERT OR REPLACE INTO approvals (action_id, revision, by, expires_at,"
-                               " content) VALUES (?, ?, ?, ?, ?)",
+            connection.execute("INSERT OR REPLACE INTO approvals (action_id, revision, by,"
+                               " expires_at, content) VALUES (?, ?, ?, ?, ?)",
                                (approval.action_id, approval.revision, approval.by,
                                 approval.expires_at, approval.content))
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.model.document import Rung
-from controller.model.facts import Known
+from controller.model.facts import DomainState, Known
 from controller.plan.actions import Cause, StartDomain
 from controller.plan.compute import compute
 from controller.plan.instants import parse_instant_at, render_instant
@@ -237,3 +237,35 @@ def test_instants_know_their_zone() -> None:
     assert parse_instant_at("2026-11-23T06:00:00+02:00") == parse_instant_at("2026-11-23T04:00Z")
     with pytest.raises(ValueError, match="write it like 2026-11-23T06:00:00Z"):
         parse_instant_at("tomorrow")
+
+
+@pytest.mark.parametrize(("vm", "verb"), [("sql", "start"), ("paused", "resume"),
+                                          ("new", "define"), ("new", "create-disk")])
+def test_what_must_run_nowhere_else_waits_for_every_host_that_answered_long_ago(
+        vm: str, verb: str) -> None:
+    desired = b.small(b.vm("sql"), b.vm("paused"), b.vm("new", placement={"host": "paris-1"}))
+    where = dict.fromkeys(["sql", "paused"], "paris-1")
+    seen = b.with_domain(b.as_declared(desired, where), "paris-1", "sql",
+                         b.off("sql", "paris-1", desired))
+    seen = b.with_domain(seen, "paris-1", "paused", b.domain(
+        "paused", "paris-1", desired, state=DomainState.PAUSED, state_reason="user"))
+    for age_s, verdict in ((31.0, Verdict.WAITING), (29.0, Verdict.ALLOWED)):
+        old = b.node("milan-2", desired, observed_at=b.NOW_S - age_s)
+        plan = compute(desired, b.with_node(seen, "milan-2", old), b.APPLIED, b.NOW_S)
+        answer = next(step.ruling for step in plan.steps
+                      if step.action.verb == verb and step.action.target.endswith(f"/{vm}"))
+        assert answer.verdict is verdict
+        if verdict is Verdict.WAITING:
+            assert answer.rule == "fact-age"
+            assert answer.sentence == ("what is known of milan-2 is 31s old and 30s is the limit:"
+                                       f" {vm} may be there by now")
+            assert answer.clears == "when milan-2 answers"
+
+
+def test_what_begins_no_copy_waits_for_no_other_host() -> None:
+    desired = b.small(b.vm("sql", memory="1GiB"))
+    seen = b.with_domain(b.as_declared(desired, {"sql": "paris-1"}), "paris-1", "sql",
+                         b.domain("sql", "paris-1", desired, autostart=True))
+    old = b.node("milan-2", desired, observed_at=b.NOW_S - 31)
+    plan = compute(desired, b.with_node(seen, "milan-2", old), b.APPLIED, b.NOW_S)
+    assert [step.ruling.verdict for step in plan.steps] == [Verdict.ALLOWED]

@@ -360,3 +360,15 @@ def test_the_granted_rung_is_the_limit() -> None:
             assert {one.partition(":")[0] for one in show.stage.applied} == {"set-trunk"}
 
     run_virtual(play())
+
+
+def test_polls_that_are_rarer_than_facts_may_be_old_hold_up_no_start() -> None:
+    async def play() -> None:
+        async with playing(with_estate(lab(), poll_s=300.0)) as show:
+            await show.settled()
+            await asyncio.sleep(200)
+            struck_at = show.strike("kill paris-1 sql")
+            await show.until(lambda: show.state_of("paris-1", "sql") == "running")
+            assert epoch_clock() - struck_at < 2.0
+
+    run_virtual(play())

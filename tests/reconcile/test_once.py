@@ -14,7 +14,7 @@ from controller.providers.simulated.virtual_time import epoch_clock, run_virtual
 from controller.reconcile.exit_status import ExitStatus, status_of_plan, status_of_run
 from controller.reconcile.once import Once, Result, assumptions
 from controller.store.store import Store
-from tests.reconcile.stage import Stage, lab, reporting
+from tests.reconcile.stage import Stage, lab, reporting, with_estate
 
 
 async def applied(stage: Stage, store: Store, granted_by: str | None = None) -> Result:
@@ -195,6 +195,26 @@ def test_an_answer_that_is_not_understood_leaves_the_outcome_unknown(error: Exce
         assert outcome.outcome == "unknown"
         assert "start on paris-1 may have happened" in outcome.sentence
         assert type(error).__name__ in outcome.sentence
+        await stage.close()
+
+    stage = Stage(lab())
+    run_virtual(play())
+
+
+def test_after_a_long_step_a_run_looks_at_every_host_again() -> None:
+    async def meddle(action: Action) -> None:
+        await asyncio.sleep(100)
+
+    async def play() -> None:
+        stage.meddle = meddle
+        for vm in ("sql", "mail"):
+            stage.estate.command(f"kill paris-1 {vm}")
+        limits = lab().estate.spec.limits.model_copy(update={"per_host": 1})
+        once = Once(stage, Store.open(":memory:"), epoch_clock)
+        await once.plan(with_estate(lab(), limits=limits))
+        result = await once.run()
+        assert len(result.done) == 2
+        assert result.plan.steps == ()
         await stage.close()
 
     stage = Stage(lab())
