@@ -18,5 +18,6 @@ class Approvals(Shelf):
     def approvals(self, now_s: float) -> tuple[Approval, ...]:
         """Return the approvals that have not expired, by action and revision."""
         rows = self._database.read("SELECT action_id, revision, by, expires_at, content"
-                                   " FROM approvals WHERE expires_at > ? ORDER BY action_id, revision", (now_s,))
+                                   " FROM approvals WHERE expires_at > ?"
+                                   " ORDER BY action_id, revision", (now_s,))
         return tuple(Approval(*row) for row in rows)
