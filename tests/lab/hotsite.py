@@ -1,5 +1,6 @@
 """Drive the program as its user would: its command, a copy of the lab's specs, a state folder."""
 
+import asyncio
 import json
 import os
 import re
@@ -59,6 +60,10 @@ class Hotsite:
             return read_picture(Manager(self.state))
         except HotsiteError:
             return None
+
+    def revision(self) -> str:
+        """Return the revision that the specs are at now."""
+        return asyncio.run(Manager(self.state).load(str(self.specs))).revision
 
     def status_text(self) -> str:
         """Return what a person is told, everything on one line."""
@@ -195,16 +200,20 @@ class Loop:
             raise AssertionError(f"{error}, but: {said[0]}") from error
         return said[0]
 
-    def wait_settled(self, limit_s: float = 90) -> None:
-        """Wait until the loop sees everything as declared, by a look that begins now."""
+    def wait_settled(self, limit_s: float = 90, *, well: bool = True) -> None:
+        """Wait until nothing is left to do; unless told otherwise, until all is well, too."""
         last: list[Picture | None] = [None]
+        revision = self.hotsite.revision()
 
         def is_settled() -> bool:
             assert self.process.poll() is None, f"the loop has ended: {self._log.read_text()}"
             last[0] = picture = self.hotsite.status()
-            if picture is None or picture.heartbeat is None or picture.exit_status() != 0:
+            good = (0,) if well else (0, 1)
+            if picture is None or picture.heartbeat is None or picture.exit_status() not in good:
                 return False
-            return picture.heartbeat["pid"] == self.pid and not picture.heartbeat["running"]
+            beat = picture.heartbeat
+            return (beat["pid"] == self.pid and not beat["running"]
+                    and (beat["plan"] or {}).get("revision") == revision)
 
         try:
             wait_until(SETTLED, is_settled, limit_s)
