@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Generic, TypeVar
 
-T = TypeVar("T", covariant=True)
+T_co = TypeVar("T_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Known(Generic[T]):
+class Known(Generic[T_co]):
     """It was seen at `observed_at`, and this is what it was."""
 
-    value: T
+    value: T_co
     observed_at: float
 
 
@@ -28,16 +28,16 @@ class Absent:
 
 
 @dataclass(frozen=True, slots=True)
-class Unknown(Generic[T]):
+class Unknown(Generic[T_co]):
     """It could not be seen; `reason` is a sentence; `last` is what was seen before, if ever."""
 
     reason: str
     since_at: float
-    last: T | None = None
+    last: T_co | None = None
     last_at: float | None = None
 
 
-Fact = Known[T] | Absent | Unknown[T]
+Fact = Known[T_co] | Absent | Unknown[T_co]
 
 
 class DomainState(StrEnum):

@@ -24,8 +24,11 @@ __all__ = ["Balance", "Limits", "Move", "PlaceHost", "PlaceMachine", "Placement"
            "balance", "place"]
 
 
+DEFAULTS = Limits()
+
+
 def place(hosts: Iterable[PlaceHost], machines: Iterable[PlaceMachine],
-          current: Mapping[str, str], limits: Limits = Limits()) -> Placement:
+          current: Mapping[str, str], limits: Limits = DEFAULTS) -> Placement:
     """Return where each machine belongs, given where it is."""
     return arrange(tuple(hosts), machines, current, limits)[1]
 

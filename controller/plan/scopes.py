@@ -70,9 +70,8 @@ def granted(target: str, nodes: tuple[str, ...], desired: Desired) -> tuple[str,
         if scope.autonomy is None:
             continue
         at = LEVELS.get(name.partition("/")[0], 0)
-        if best is None or at < best[0]:
-            best = (at, name, scope.autonomy)
-        elif at == best[0] and scope.autonomy.height < best[2].height:
+        if (best is None or at < best[0]
+                or (at == best[0] and scope.autonomy.height < best[2].height)):
             best = (at, name, scope.autonomy)
     assert best is not None, "the estate always grants a rung"
     return best[1], best[2]

@@ -6,9 +6,9 @@ is for replication to say.
 
 from controller.model.units import render_size
 from controller.model.virtual_machine import Power, VirtualMachine
-from controller.plan.places import PlaceMachine
 from controller.plan.draft import Draft, counted
 from controller.plan.placement import Placement
+from controller.plan.places import PlaceMachine
 from controller.plan.survey import Survey
 
 

@@ -130,7 +130,7 @@ class Applier:
         except OutcomeUnknown as error:
             return Attempt(Outcome.UNKNOWN, str(error))
         except NOT_UNDERSTOOD as error:
-            logger.error("%s on %s broke off", action.id, action.node, exc_info=error)
+            logger.exception("%s on %s broke off", action.id, action.node)
             return Attempt(Outcome.UNKNOWN, (
                 f"{action.verb} on {action.node} may have happened: its answer was not understood"
                 f" ({type(error).__name__}: {error}); {action.node} is looked at again"))

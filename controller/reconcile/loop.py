@@ -22,10 +22,10 @@ from controller.reconcile.decider import Decider, is_converged
 from controller.reconcile.event import Event, EventKind
 from controller.reconcile.keeper import Keeper
 from controller.reconcile.measure import measure
+from controller.reconcile.memory import rest
 from controller.reconcile.news import News
 from controller.reconcile.observers import Observers
 from controller.reconcile.recovery import Recovery
-from controller.reconcile.memory import rest
 from controller.reconcile.remembered import forget, load_seen, save_fact
 from controller.reconcile.status import status_of
 from controller.reconcile.tasks import cancel, is_set_within

@@ -61,7 +61,7 @@ class Watch:
     def __init__(self) -> None:
         self.picker = selectors.DefaultSelector()
         self.picker.register(sys.stdin.buffer.raw, selectors.EVENT_READ, None)
-        self.due = {argv: 0.0 for argv in SOURCES}      # argv -> when it is to be started
+        self.due = dict.fromkeys(SOURCES, 0.0)      # argv -> when it is to be started
         self.pause = {}                                 # argv -> how long it last waited
         self.say_at = 0.0                               # when to speak; at once: the line is up
         self.glance_at = 0.0

@@ -51,7 +51,7 @@ class GitSource:
         self._trees = self._folder / "trees"
         self._git = GitProgram(self._folder, address, known_hosts)
         self._poll_s = poll_s
-        self._dice = random.Random(digest)  # noqa: S311 -- spreads polls, hides nothing
+        self._dice = random.Random(digest)
         self._cache = SpecCache()
         self._judged = ""
         self._loaded = False

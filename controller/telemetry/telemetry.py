@@ -30,8 +30,8 @@ class Telemetry:
         """Return whether anybody may be listening; asked before a costly count is made."""
         return False
 
-    def span(self, name: SpanName,  # noqa: ARG002 -- nobody listens
-             **attributes: Unpack[SpanAttributes]) -> AbstractContextManager[None]:  # noqa: ARG002
+    def span(self, name: SpanName,
+             **attributes: Unpack[SpanAttributes]) -> AbstractContextManager[None]:
         """Hold a span; the spans begun inside it are its children, across awaits as well."""
         return _NOTHING
 

@@ -45,7 +45,7 @@ def render_cluster(hosts: list[PlaceHost], machines: list[PlaceMachine],
         f"{m.name}|{m.memory_bytes // MIB}|0|{m.cpus}|running|Y|{where[m.name]}||sharedfile||1|1|N"
         for m in machines]
     return "\n\n".join([GROUP, "\n".join(nodes), "\n".join(instances), "",
-                        f"|{POLICY}\n{GROUP.split('|')[0]}|{POLICY}"]) + "\n"
+                        f"|{POLICY}\n{GROUP.split('|', maxsplit=1)[0]}|{POLICY}"]) + "\n"
 
 
 def run_hbal(cluster: str, *options: str) -> Balanced:

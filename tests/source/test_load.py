@@ -53,7 +53,7 @@ VALUES = st.recursive(
 @given(st.sampled_from(["Estate", "Host", "Network", "Switch", "VirtualMachine", "Site"]),
        VALUES, VALUES)
 def test_any_values_are_loaded_or_refused(kind: str, metadata: object, spec: object) -> None:
-    import json  # noqa: PLC0415
+    import json
 
     text = json.dumps({"kind": kind, "metadata": metadata, "spec": spec})
     with TemporaryDirectory() as folder:
@@ -94,7 +94,7 @@ def test_only_the_file_that_changed_is_parsed_again(tmp_path: Path) -> None:
 
 
 def test_an_edit_of_the_same_length_at_the_same_instant_is_seen(tmp_path: Path) -> None:
-    import os  # noqa: PLC0415
+    import os
 
     path = tmp_path / "a.yaml"
     path.write_text(ESTATE)

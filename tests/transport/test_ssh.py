@@ -90,7 +90,7 @@ def test_the_agents_keys_are_never_tried(sshd: Sshd, monkeypatch: pytest.MonkeyP
     with socket.socket(socket.AF_UNIX) as agent:
         agent.bind(str(sshd.folder / "agent"))
         agent.listen()
-        agent.setblocking(False)  # noqa: FBT003
+        agent.setblocking(False)
         monkeypatch.setenv("SSH_AUTH_SOCK", str(sshd.folder / "agent"))
         with pytest.raises(Refused):
             run_true(sshd.endpoint())

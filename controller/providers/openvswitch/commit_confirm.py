@@ -23,6 +23,9 @@ PAUSE_S: Final = 1.0
 APPLY_TIMEOUT_S: Final = 45.0
 CONFIRM_TIMEOUT_S: Final = 8.0
 
+PARTS: Final = ("state", "undone_at", "sentence", "token")
+"""What the guard answers with."""
+
 
 def remote_command(verb: str, question: Mapping[str, Any], timeout_s: float) -> Command:
     """Return the command that asks the node's end one question."""
@@ -38,7 +41,7 @@ def parse_answer(reply: Reply, failed: str) -> dict[str, str]:
     """
     try:
         answer = json.loads(reply.stdout)
-        return {key: str(answer.get(key, "")) for key in ("state", "undone_at", "sentence", "token")}
+        return {key: str(answer.get(key, "")) for key in PARTS}
     except (ValueError, AttributeError):
         told = (reply.stderr.strip().splitlines() or ["it said nothing"])[-1]
         # a guard that had been left behind by then undoes whatever was done
