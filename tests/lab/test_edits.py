@@ -90,13 +90,13 @@ def test_a_vm_moves_live_to_the_other_host_and_to_the_other_site(
 def test_a_drained_host_is_emptied_live_and_takes_nothing(
         lab: Lab, hotsite: Hotsite, loop: Loop) -> None:
     since, last = loop.mark(), last_number("milan-2", "builder")
-    with hotsite.edited("virtual_machine", "builder", "{host: milan-2}", "{site: milan}"):
-        with hotsite.edited("host", "milan-2", "  site: milan\n",
-                            "  site: milan\n  maintenance: true\n"):
-            loop.wait_done("migrate:VirtualMachine/builder@milan-2/milan-1", since)
-            counts_on("milan-1", "builder", last)
-            loop.wait_settled(well=False)  # while it is drained, milan cannot stand in for paris
-            assert lab.running("milan-2") == frozenset()
+    drained = "  site: milan\n  maintenance: true\n"
+    with (hotsite.edited("virtual_machine", "builder", "{host: milan-2}", "{site: milan}"),
+          hotsite.edited("host", "milan-2", "  site: milan\n", drained)):
+        loop.wait_done("migrate:VirtualMachine/builder@milan-2/milan-1", since)
+        counts_on("milan-1", "builder", last)
+        loop.wait_settled(well=False)  # while it is drained, milan cannot stand in for paris
+        assert lab.running("milan-2") == frozenset()
     loop.wait_done("migrate:VirtualMachine/builder@milan-1/milan-2", since)
     loop.wait_settled()
 

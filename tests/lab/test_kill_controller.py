@@ -77,7 +77,7 @@ def kill_after(hotsite: Hotsite, delay_s: float) -> bool:
 
 def test_every_run_after_a_kill_converges_and_does_nothing_twice(
         lab: Lab, hotsite: Hotsite) -> None:
-    dice = Random(SEED)  # noqa: S311 -- moments, not secrets
+    dice = Random(SEED)
     hotsite.converge()
     undo(lab)
     lab.exec("paris-2", "qemu-io", "-c", SIGN, DISK)
