@@ -34,8 +34,8 @@ lab-packages:
 test: $(VENV)/.dev lab-packages ## Every test; the lab's too when root on Debian
 	@$(BIN)/python -m pytest -q -rs
 
-fast: $(VENV)/.dev ## Every test that needs neither root nor the lab
-	@$(BIN)/python -m pytest -q -m "not lab"
+fast: $(VENV)/.dev ## Every test that needs neither root, nor the lab, nor minutes
+	@$(BIN)/python -m pytest -q -m "not lab" --ignore tests/simulation
 
 lab: $(VENV)/.runtime ## Install the lab's packages and bring the lab up (root on Debian)
 	@test "$$(id -u)" = 0 || { echo "The lab makes network namespaces: run make lab as root."; exit 1; }
