@@ -47,6 +47,8 @@ class _Contexts(threading.local):
         self.expand = _zstd.ZSTD_createDCtx()
 
     def __del__(self) -> None:
+        if _zstd is None:       # the interpreter is ending, and the library went first
+            return
         _zstd.ZSTD_freeCCtx(self.squeeze)
         _zstd.ZSTD_freeDCtx(self.expand)
 
