@@ -63,5 +63,5 @@ def converged(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Lab:
         hotsite.pin(vm, host)
     hotsite.converge()
     wait_until("a record of every guest",
-               lambda: all(last_number(host, vm) for vm, host in HOMES.items()))
+               lambda: all(last_number(host, vm) for vm, host in HOMES.items()), 90)  # six boot at once
     return lab

@@ -30,7 +30,7 @@ def test_an_empty_lab_becomes_the_declared_estate_and_then_nothing_is_left(appli
     for host in sorted(set(HOMES.values())):
         assert applied.running(host) == {vm for vm, home in HOMES.items() if home == host}
     wait_until("a record of every guest",
-               lambda: all(last_number(host, vm) for vm, host in HOMES.items()))
+               lambda: all(last_number(host, vm) for vm, host in HOMES.items()), 90)
 
 
 def test_every_trunk_and_uplink_carries_the_declared_vlans_and_no_others(applied: Lab) -> None:
