@@ -62,6 +62,6 @@ def converged(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Lab:
     for vm, host in HOMES.items():
         hotsite.pin(vm, host)
     hotsite.converge()
-    wait_until("a record of every guest",
-               lambda: all(last_number(host, vm) for vm, host in HOMES.items()), 90)  # six boot at once
+    wait_until("a record of every guest, all of which may boot at once",
+               lambda: all(last_number(host, vm) for vm, host in HOMES.items()), 90)
     return lab
