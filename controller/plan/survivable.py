@@ -6,6 +6,7 @@ from heapq import heapify, heapreplace
 
 from controller.model.condition import Condition, ConditionType, Status
 from controller.plan.board import Board
+from controller.plan.placement import complaint
 from controller.plan.places import PlaceHost, PlaceMachine
 from controller.plan.room import Layout
 from controller.plan.survey import Survey
@@ -65,6 +66,10 @@ def survivable(site: str, twin: str | None, names: list[str], ground: Survey,
     if silent:
         return (Status.UNKNOWN, "HostsSilent", f"without {', '.join(silent)}, which cannot be"
                 f" seen, {twin} has no room for {words}")
+    roomiest = max((board.free[host.name] for host in hosts if host.accepts), default=0)
+    if board is not layout.board and left[-1].memory_bytes <= roomiest:  # memory is not what lacks
+        return (Status.FALSE, "DoesNotFit", f"{twin} cannot take {len(left)} of {len(names)}"
+                f" protected VMs of {site} ({words}): {complaint(left[-1], board)}")
     need, free, most = (gib / (1 << 30) for gib in (
         sum(machine.memory_bytes for machine in arriving),
         sum(layout.board.free[host.name] for host in hosts if host.accepts),

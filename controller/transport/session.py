@@ -1,6 +1,7 @@
 """One command under way, whatever carries it: what it has said, and how it ended."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections import deque
 from typing import Final, Protocol
 
@@ -38,7 +39,7 @@ class Pipe(Protocol):
         ...
 
 
-class Session:
+class Session(ABC):
     """A command: `pipe` is set once its request leaves, `ended` once nothing more will come."""
 
     def __init__(self) -> None:
@@ -48,9 +49,9 @@ class Session:
         self.stderr = bytearray()
         self.overflowed = False
 
+    @abstractmethod
     def take_stdout(self, data: bytes) -> None:
         """Take a piece of standard output."""
-        raise NotImplementedError
 
     def take_stderr(self, data: bytes) -> None:
         """Take a piece of standard error; only its beginning is kept."""

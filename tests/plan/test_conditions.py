@@ -106,6 +106,16 @@ def test_a_site_survives_only_if_its_twin_has_room_and_networks(lab: Any) -> Non
     assert brief(found, "Site/milan Survivable") == ("true", "NothingProtected")
 
 
+def test_a_group_that_leaves_no_host_is_named_and_not_memory() -> None:
+    apart = {"antiAffinity": ["front"]}
+    crowded = b.small(b.vm("sql", protection="gold", placement={"site": "paris", **apart}),
+                      *(b.vm(name, placement={"site": "milan", **apart}) for name in ("x", "y")))
+    found = said(crowded, b.as_declared(
+        crowded, {"sql": "paris-1", "x": "milan-1", "y": "milan-2"}))
+    assert brief(found, "Site/paris Survivable") == ("false", "DoesNotFit")
+    assert "another of its group (front)" in found["Site/paris Survivable"].message
+
+
 def test_a_network_that_does_not_reach_the_twin_is_named() -> None:
     local = b.small(
         b.document("Network", "local", vlan=300, sites=["paris"]),
