@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Generic, TypeVar
 
+from controller.model.replica import Leftover, ReplicaFacts
+
 T_co = TypeVar("T_co", covariant=True)
 
 
@@ -120,6 +122,8 @@ class DomainFacts:
     """From the inactive XML; None for a transient domain."""
     job: str | None = None
     """libvirt's running job (migration, backup, …), None when idle."""
+    checkpoints: tuple[str, ...] = ()
+    """Names of all its checkpoints, ours and others', sorted."""
     ownership: Ownership | None = None
 
 
@@ -195,6 +199,9 @@ class NodeFacts:
     domains: Fact[Mapping[str, DomainFacts]]
     pools: Fact[Mapping[str, PoolFacts]]
     bridges: Fact[Mapping[str, BridgeFacts]]
+    replicas: Fact[Mapping[str, ReplicaFacts]] = Unknown("its replicas were not asked for", 0.0)
+    """By the VM's UUID."""
+    leftovers: Fact[tuple[Leftover, ...]] = Unknown("what is left over was not asked for", 0.0)
 
 
 @dataclass(frozen=True, slots=True)
