@@ -10,8 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 from controller.cli.app import VERBS, build
+from controller.cli.replica import MODULES
 
 FOLDER = Path(__file__).parent / "cli" / "help"
+REPLICA_VERBS = [f"replica {name.rpartition('.')[2]}" for name in MODULES]
 
 
 def help_of(*words: str) -> str:
@@ -22,19 +24,19 @@ def help_of(*words: str) -> str:
     return "\n".join(line.rstrip() for line in result.output.splitlines()) + "\n"
 
 
-@pytest.mark.parametrize("verb", ["", *VERBS])
+@pytest.mark.parametrize("verb", ["", *VERBS, "replica", *REPLICA_VERBS])
 def test_the_help_is_as_written_down(verb: str) -> None:
-    text = help_of(*([verb] if verb else []))
-    path = FOLDER / f"{verb or 'hotsite'}.txt"
+    text = help_of(*verb.split())
+    path = FOLDER / f"{verb.replace(' ', '-') or 'hotsite'}.txt"
     if os.environ.get("UPDATE") == "1":
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
     assert path.read_text() == text
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", [*VERBS, *REPLICA_VERBS])
 def test_each_help_says_what_it_does_what_follows_examples_and_exit_statuses(verb: str) -> None:
-    paragraphs = [" ".join(part.split()) for part in help_of(verb).split("\n\n")]
+    paragraphs = [" ".join(part.split()) for part in help_of(*verb.split()).split("\n\n")]
     sentence, consequences = paragraphs[1], paragraphs[2]
     assert sentence.endswith(".")
     assert len(sentence) <= 120
@@ -46,7 +48,8 @@ def test_each_help_says_what_it_does_what_follows_examples_and_exit_statuses(ver
 
 
 def test_there_is_a_help_for_each_verb_and_no_other() -> None:
-    assert {path.stem for path in FOLDER.glob("*.txt")} == {"hotsite", *VERBS}
+    expected = {"hotsite", *VERBS, "replica", *(one.replace(" ", "-") for one in REPLICA_VERBS)}
+    assert {path.stem for path in FOLDER.glob("*.txt")} == expected
 
 
 def test_help_imports_nothing_that_it_does_not_need() -> None:

@@ -7,6 +7,8 @@ from typing import Annotated, Final
 
 import typer
 
+from controller.cli import replica
+
 MODULES: Final = {
     "controller.cli.validate": "Check specs and say all that is wrong with them.",
     "controller.cli.plan": "Show what would change, and why; do nothing.",
@@ -46,6 +48,7 @@ def build() -> typer.Typer:
     for name, short in MODULES.items():
         command: Callable[..., None] = import_module(name).command
         app.command(name.rpartition(".")[2], short_help=short)(command)
+    app.add_typer(replica.group())
     return app
 
 

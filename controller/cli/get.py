@@ -13,18 +13,20 @@ KINDS: Final = {
     "host": "host", "hosts": "host", "switch": "switch", "switches": "switch",
     "vm": "vm", "vms": "vm", "virtualmachine": "vm", "virtualmachines": "vm",
     "pool": "pool", "pools": "pool", "port": "port", "ports": "port",
+    "replica": "replica", "replicas": "replica",
 }
 
 
 def command(
     context: typer.Context,
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="host, switch, vm, pool or port.")],
+    kind: Annotated[str, typer.Argument(
+        metavar="KIND", help="host, switch, vm, pool, port or replica.")],
     name: Annotated[str | None, typer.Argument(
         metavar="[NAME]", show_default=False, help="Only this one.")] = None,
     as_json: Json = False,
     state: State = None,
 ) -> None:
-    """Show what was last seen of hosts, switches, VMs, pools or ports, with the age of each fact.
+    """Show what was last seen of hosts, switches, VMs, pools, ports or replicas, with its age.
 
     It reads what the loop or `apply` saw last and contacts nothing. A node that does not answer now
     is shown as it was, marked with a question mark.
@@ -37,7 +39,8 @@ def command(
 
     with told():
         if kind.lower() not in KINDS:
-            complain(f"{kind} is not a kind that is seen: use host, switch, vm, pool or port")
+            complain(f"{kind} is not a kind that is seen:"
+                     " use host, switch, vm, pool, port or replica")
             raise typer.Exit(1)
         picture = read_picture(manager_of(context, state))
         found = [row for row in rows(picture, KINDS[kind.lower()]) if name in {None, row["name"]}]
@@ -68,7 +71,7 @@ def cell(key: str, value: Any) -> str:
         return "?"
     if key.endswith("_bytes"):
         return render_size(value)
-    return render_duration(value) if key == "age_s" else str(value)
+    return render_duration(value) if key.endswith("age_s") else str(value)
 
 
 def rows(picture: "Picture", kind: str) -> list[dict[str, Any]]:

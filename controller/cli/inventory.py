@@ -1,10 +1,11 @@
-"""What was seen, as rows for tables: hosts, switches, VMs, pools and ports."""
+"""What was seen, as rows for tables: hosts, switches, VMs, pools, ports and replicas."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, TypeVar
 
 from controller.cli.picture import Picture, Seen
 from controller.model.facts import Absent, Fact, NodeFacts
+from controller.model.replica import ReplicaFacts
 from controller.reconcile.view import last_known
 
 T = TypeVar("T")
@@ -80,6 +81,33 @@ def port_rows(picture: Picture) -> Iterator[Row]:
                        **freshness(picture, node, seen)}
 
 
+def replica_rows(picture: Picture) -> Iterator[Row]:
+    """Yield one row per replica and host that holds it."""
+    for node, seen in sorted(picture.seen.items()):
+        for uuid, one in sorted((value_of(seen.facts.replicas) or {}).items()):
+            newest = one.newest
+            yield {"name": one.machine or uuid, "host": node, "points": len(one.points),
+                   "newest": newest.sequence if newest else "-",
+                   "point_age_s": max(0.0, picture.now_s - newest.started_at) if newest else None,
+                   "health": health(one), "stored_bytes": one.stored_bytes,
+                   "scrub_age_s": None if one.scrubbed_at is None
+                   else max(0.0, picture.now_s - one.scrubbed_at),
+                   **freshness(picture, node, seen)}
+
+
+def health(replica: ReplicaFacts) -> str:
+    """Return in a word or two whether a replica is sound."""
+    if replica.unreadable:
+        return "unreadable"
+    if replica.lost_files:
+        count = len(replica.lost_files)
+        return f"{count} file{'s' * (count != 1)} lost"
+    if replica.damaged_clusters:
+        count = replica.damaged_clusters
+        return f"{count} cluster{'s' * (count != 1)} damaged"
+    return "sound" if replica.points else "no point yet"
+
+
 def hardware(facts: NodeFacts) -> Row:
     """Return what a node is made of and how busy it was."""
     seen = value_of(facts.hardware)
@@ -97,4 +125,5 @@ def value_of(fact: Fact[T]) -> T | None:
 
 ROWS: Final[Mapping[str, Callable[[Picture], Iterator[Row]]]] = {
     "host": host_rows, "switch": switch_rows, "vm": vm_rows, "pool": pool_rows, "port": port_rows,
+    "replica": replica_rows,
 }

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from controller.model.document import Rung
 
@@ -51,6 +52,29 @@ class InFlight:
     rung: Rung
 
 
+class ReplicaWish(StrEnum):
+    """What a person can ask of a replica."""
+
+    COPY = "copy"
+    """The next restore point now, whatever its age."""
+    SEED = "seed"
+    """The first copy; where there is a replica, compare every disk as a whole with it."""
+    VERIFY = "verify"
+    """Read all of it against its hashes."""
+    REPAIR = "repair"
+    """Send again what reads wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaRequest:
+    """A human's wish for one VM's replica; used up when an action for it is begun."""
+
+    machine: str
+    wish: ReplicaWish
+    by: str
+    at: float
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """The circumstances of one decision."""
@@ -65,5 +89,6 @@ class Policy:
     """The last revision that was converged; a difference under a newer one is a new commit."""
     changed: frozenset[str] = frozenset()
     """`Kind/name` of every object that differs between the applied revision and this one."""
+    requests: tuple[ReplicaRequest, ...] = ()
     assumed_down: frozenset[str] = frozenset()
     """`Site/name` or `Host/name` that a what-if takes as lost; its VMs count as off."""

@@ -10,7 +10,7 @@ from controller.model.document import Scope
 from controller.plan.fingerprint import changed, fingerprints
 from controller.plan.instants import parse_instant_at
 from controller.plan.plan import Plan
-from controller.plan.policy import Approval, InFlight, Policy, Suspension
+from controller.plan.policy import Approval, InFlight, Policy, ReplicaRequest, Suspension
 from controller.reconcile.settled import settled
 from controller.reconcile.windows import window_state
 from controller.store.store import Store
@@ -24,6 +24,7 @@ class Circumstances:
         self._clock = clock
         self._suspensions: tuple[Suspension, ...] = ()
         self._approvals: tuple[Approval, ...] = ()
+        self._requests: tuple[ReplicaRequest, ...] = ()
         self._repairs: Mapping[str, tuple[float, ...]] = {}
         self._granted: dict[tuple[str, str], Approval] = {}
         self._applied: Mapping[str, str] = {}
@@ -50,6 +51,7 @@ class Circumstances:
         now_s = self._clock()
         self._suspensions = self._store.suspensions(now_s)
         self._approvals = self._store.approvals(now_s)
+        self._requests = self._store.requests()
         applied = self._store.applied()
         self._applied = applied.fingerprints if applied else {}
         self._applied_revision = (applied.revision or None) if applied else None
@@ -71,6 +73,7 @@ class Circumstances:
         now_s = self._clock()
         if self._read_approvals:
             self._approvals = self._store.approvals(now_s)
+            self._requests = self._store.requests()
             self._read_approvals = False
         windows = self._desired.estate.spec.windows
         return Policy(
@@ -80,7 +83,7 @@ class Circumstances:
             windows=tuple(window_state(window, now_s) for window in windows),
             in_flight=in_flight, repairs=self._recent_repairs(now_s),
             applied_revision=self._applied_revision, changed=self._changed,
-            assumed_down=assumed_down)
+            requests=self._requests, assumed_down=assumed_down)
 
     def next_edge(self) -> float | None:
         """Return the next instant at which time alone may change a decision; None when never."""

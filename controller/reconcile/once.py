@@ -67,6 +67,7 @@ class Once:
         self._tries: dict[str, int] = {}
         self._granted_by: str | None = None
         self._only: dict[str, Action] | None = None
+        self._about: str | None = None
         self.listeners: list[Callable[[Event], None]] = []
 
     @property
@@ -91,14 +92,14 @@ class Once:
         return stale(saved, self._decider.revision, self.observed)
 
     async def run(self, *, granted_by: str | None = None,
-                  only: SavedPlan | None = None) -> Result:
+                  only: SavedPlan | None = None, about: str | None = None) -> Result:
         """Do the plan until nothing that may be done is left; `plan` comes first.
 
         Shapes: `granted_by` is whose word lets it go beyond the autonomy, up to failover; `only`
-        are the steps that a saved plan showed, and no others.
+        are the steps that a saved plan showed, and no others; `about` is the one target to work on.
         Errors: JournalUnavailable; nothing more is begun.
         """
-        self._granted_by = granted_by
+        self._granted_by, self._about = granted_by, about
         self._only = {step.action.id: step.action for step in only.plan.steps} if only else None
         self._recovery.take_over(self._store.open_intents())
         self._decider.stir()
@@ -134,7 +135,7 @@ class Once:
 
     def _wanted(self, action: Action) -> bool:
         """Return whether the run is about this action, and has not tried it often enough."""
-        if self._tries.get(action.id, 0) >= TRIES:
+        if self._tries.get(action.id, 0) >= TRIES or self._about not in {None, action.target}:
             return False
         return self._only is None or (
             action.id in self._only and same(action, self._only[action.id]))
@@ -190,7 +191,8 @@ class Once:
         lacking = [step.action for step in plan.steps
                    if step.ruling.verdict is Verdict.NEEDS_APPROVAL
                    and step.action.rung.height < Rung.DELETE.height
-                   and (self._only is None or step.action.id in self._only)]
+                   and (self._only is None or step.action.id in self._only)
+                   and self._about in {None, step.action.target}]
         for action in lacking:
             self._circumstances.grant(Approval(action.id, plan.revision, by,
                                                self._clock() + GRANT_S, content(action)))

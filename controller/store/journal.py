@@ -77,7 +77,7 @@ class Journal(Shelf):
                reason: str, at: float, cause: Cause = Cause.DRIFT) -> int:
         """Write down that an action is about to begin, and return the intent's id.
 
-        Shapes: a person's yes to it is used up by that.
+        Shapes: a person's yes to it, or wish for it, is used up by that.
 
         Errors: JournalUnavailable; the action must then not be begun.
         """
@@ -87,6 +87,9 @@ class Journal(Shelf):
             connection.execute("INSERT INTO open_intents VALUES (?)", (intent,))
             connection.execute("DELETE FROM approvals WHERE action_id = ? AND revision = ?",
                                (action_id, revision))
+            if cause is Cause.HUMAN:
+                connection.execute("DELETE FROM requests WHERE 'Replica/' || machine = ?",
+                                   (target,))
         return intent
 
     def conclude(self, intent: int, outcome: Outcome, sentence: str, at: float) -> None:

@@ -35,6 +35,8 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
     ),
     ("ALTER TABLE seen ADD COLUMN silent INTEGER NOT NULL DEFAULT 0",),
     ("ALTER TABLE approvals ADD COLUMN content TEXT NOT NULL DEFAULT ''",),
+    ("""CREATE TABLE requests (machine TEXT NOT NULL, wish TEXT NOT NULL, by TEXT NOT NULL,
+        at REAL NOT NULL, PRIMARY KEY (machine, wish)) STRICT""",),
 )
 
 

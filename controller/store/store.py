@@ -15,6 +15,7 @@ from controller.store.conditions import Conditions
 from controller.store.database import MEMORY, Damaged, Database
 from controller.store.journal import Journal
 from controller.store.lock import FolderLock
+from controller.store.requests import Requests
 from controller.store.schema import migrate
 from controller.store.seen import LastSeen
 from controller.store.shelf import Shelf
@@ -25,8 +26,8 @@ PARTS = ("-wal", "-shm", "")
 """The database itself last: a log must never be found beside a file that is not its own."""
 
 
-class Store(Journal, Suspensions, Approvals, Conditions, AppliedRevision, LastSeen, Heartbeat,
-            Shelf):
+class Store(Journal, Suspensions, Approvals, Requests, Conditions, AppliedRevision, LastSeen,
+            Heartbeat, Shelf):
     """All that survives a restart. Every method raises JournalUnavailable when it cannot."""
 
     def __init__(self, database: Database, lock: FolderLock | None, damaged: str | None) -> None:

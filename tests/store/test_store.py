@@ -9,7 +9,7 @@ import pytest
 from controller.errors import JournalUnavailable
 from controller.model.condition import Condition, ConditionType, Status
 from controller.plan.actions import Cause
-from controller.plan.policy import Approval, Suspension
+from controller.plan.policy import Approval, ReplicaRequest, ReplicaWish, Suspension
 from controller.store import journal
 from controller.store.journal import Outcome
 from controller.store.store import Store
@@ -135,6 +135,17 @@ def test_an_approval_is_used_up_by_the_intent_it_allowed_and_by_no_other(store: 
     assert store.approvals(2.0) == (yes,)
     store.intend(name, "start", *target, "abc", "why", 1.0)
     assert store.approvals(2.0) == ()
+
+
+def test_a_wish_for_a_replica_is_used_up_by_the_action_a_person_caused(store: Store) -> None:
+    wish = ReplicaRequest("sql", ReplicaWish.VERIFY, "ann", 1.0)
+    store.request(wish)
+    store.request(ReplicaRequest("web", ReplicaWish.COPY, "ann", 1.0))
+    action = ("verify-replica:Replica/sql@milan-1", "verify-replica", "Replica/sql", "milan-1")
+    store.intend(*action, "abc", "it was due", 2.0, Cause.DRIFT)
+    assert wish in store.requests()
+    store.intend(*action, "abc", "ann asked for it", 3.0, Cause.HUMAN)
+    assert [one.machine for one in store.requests()] == ["web"]
 
 
 def test_a_condition_remembers_since_when_its_status_holds(store: Store, path: Path) -> None:

@@ -1,0 +1,22 @@
+"""`hotsite replica seed`."""
+
+import typer
+
+from controller.cli.replica.wish import By, Machine, Path, State, Wait, ask
+
+
+def command(context: typer.Context, machine: Machine, path: Path = None, wait: Wait = True,
+            by: By = None, state: State = None) -> None:
+    """Make the first copy of one VM now; where there is one, compare every disk with it as a whole.
+
+    A comparison reads all of the source and sends only what differs.
+    The running loop does it; where none runs, name the specs.
+
+    Examples: `hotsite replica seed web`, `hotsite replica seed web specs/`.
+
+    Exit status: 0 done, 1 failed, 2 not begun yet, 3 nothing to do or refused by a gate, 4 invalid
+    spec, 5 no loop runs.
+    """
+    from controller.plan.policy import ReplicaWish  # noqa: PLC0415  # keeps --help quick
+
+    ask(context, ReplicaWish.SEED, machine, path, by, state, wait=wait)

@@ -1,0 +1,101 @@
+"""`hotsite replica show`: one VM's restore points."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from controller.cli.shared import Json, State, complain, manager_of, print_json, told
+
+if TYPE_CHECKING:
+    from controller.cli.picture import Picture
+
+Machine = Annotated[str, typer.Argument(metavar="VM", help="The VM's name.")]
+
+
+def command(context: typer.Context, machine: Machine, as_json: Json = False,
+            state: State = None) -> None:
+    """Show every restore point of one VM, newest last, and what is wrong with any.
+
+    It reads what the loop or `apply` saw last and contacts nothing. The age of a point counts from
+    the start of its copy.
+
+    Examples: `hotsite replica show sql`, `hotsite replica show sql --json`.
+
+    Exit status: 0 shown, 1 no replica of this VM was ever seen.
+    """
+    from controller.cli.picture import read_picture  # noqa: PLC0415  # keeps --help quick
+
+    with told():
+        picture = read_picture(manager_of(context, state))
+        found = replicas(picture, machine)
+        if not found:
+            complain(f"no replica of {machine} was ever seen: see `hotsite replica list`")
+            raise typer.Exit(1)
+        if as_json:
+            print_json(found)
+        else:
+            show(found, picture, machine)
+
+
+def replicas(picture: "Picture", machine: str) -> list[dict[str, Any]]:
+    """Return the VM's replicas as JSON, by host."""
+    from controller.cli.inventory import freshness, health, value_of  # noqa: PLC0415
+
+    found = []
+    for node, seen in sorted(picture.seen.items()):
+        for uuid, one in sorted((value_of(seen.facts.replicas) or {}).items()):
+            if machine in {one.machine, uuid}:
+                found.append({
+                    "name": one.machine, "uuid": uuid, "host": node, "path": one.path,
+                    "health": health(one), "unreadable": one.unreadable,
+                    "lost_files": list(one.lost_files), "pins": dict(one.pins),
+                    "disks": {disk: {"size_bytes": size} for disk, size in one.disks.items()},
+                    "incoming": [{"disk": part.disk, "arrived_bytes": part.arrived_bytes,
+                                  "size_bytes": part.size_bytes} for part in one.incoming],
+                    "points": [point(each, picture.now_s) for each in one.points],
+                    **freshness(picture, node, seen)})
+    return found
+
+
+def point(facts: Any, now_s: float) -> dict[str, Any]:
+    """Return one restore point as a row."""
+    verified = None if facts.verified_at is None else max(0.0, now_s - facts.verified_at)
+    return {"point": facts.sequence, "age_s": max(0.0, now_s - facts.started_at),
+            "took_age_s": max(0.0, facts.committed_at - facts.started_at),
+            "stored_bytes": facts.stored_bytes,
+            "quiesced": "yes" if facts.quiesced else "no",
+            "damaged": facts.damaged_clusters, "verified_age_s": verified}
+
+
+def show(found: list[dict[str, Any]], picture: "Picture", machine: str) -> None:
+    """Print replicas and their points."""
+    from controller.cli.get import cell  # noqa: PLC0415
+    from controller.cli.paint import Painter, console, table  # noqa: PLC0415
+    from controller.model.units import render_duration, render_size  # noqa: PLC0415
+
+    painter = Painter(console())
+    for one in found:
+        age = render_duration(one["age_s"])
+        disks = ", ".join(f"{name} {render_size(disk['size_bytes'])}"
+                          for name, disk in one["disks"].items())
+        painter.line(f"{one['name'] or one['uuid']} on {one['host']}: {one['health']}"
+                     f" ({one['seen']}, {age} ago)", "bold")
+        painter.line(f"  {one['path']}: {disks or 'no disk yet'}")
+        for part in one["incoming"]:
+            painter.line(f"  on its way: {part['disk']},"
+                         f" {render_size(part['arrived_bytes'])} have arrived")
+        for line in (one["unreadable"], *(f"lost: {name}" for name in one["lost_files"]),
+                     *(f"pinned by {who}: point {number}" for who, number in one["pins"].items())):
+            if line:
+                painter.line(f"  {line}", "red")
+        if one["points"]:
+            heads = ("point", "age", "took", "stored", "quiesced", "damaged", "verified ago")
+            cells = [tuple(cell(key, value) for key, value in row.items())
+                     for row in one["points"]]
+            table(painter, [heads, *cells],
+                  tuple("red" if row["damaged"] else "" for row in one["points"]))
+    for condition in picture.conditions:
+        if condition.target == f"VirtualMachine/{machine}" and condition.type in {
+                "Protected", "Fresh", "Verified"}:
+            painter.line(f"{condition.type} is {condition.status}: {condition.message}",
+                         "" if condition.status == "true" else "red")

@@ -1,0 +1,22 @@
+"""`hotsite replica verify`."""
+
+import typer
+
+from controller.cli.replica.wish import By, Machine, Path, State, Wait, ask
+
+
+def command(context: typer.Context, machine: Machine, path: Path = None, wait: Wait = True,
+            by: By = None, state: State = None) -> None:
+    """Read one replica against its hashes now, and mend what it can mend from itself.
+
+    What stays damaged rides on the next restore point; nothing on the source is read.
+    The running loop does it; where none runs, name the specs.
+
+    Examples: `hotsite replica verify web`, `hotsite replica verify web specs/`.
+
+    Exit status: 0 done, 1 failed, 2 not begun yet, 3 nothing to do or refused by a gate, 4 invalid
+    spec, 5 no loop runs.
+    """
+    from controller.plan.policy import ReplicaWish  # noqa: PLC0415  # keeps --help quick
+
+    ask(context, ReplicaWish.VERIFY, machine, path, by, state, wait=wait)
