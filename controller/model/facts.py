@@ -122,9 +122,9 @@ class DomainFacts:
     """From the inactive XML; None for a transient domain."""
     job: str | None = None
     """libvirt's running job (migration, backup, …), None when idle."""
+    ownership: Ownership | None = None
     checkpoints: tuple[str, ...] = ()
     """Names of all its checkpoints, ours and others', sorted."""
-    ownership: Ownership | None = None
 
 
 @dataclass(frozen=True, slots=True)
