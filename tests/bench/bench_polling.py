@@ -20,7 +20,8 @@ from typing import NamedTuple
 
 from controller.model.desired import Desired
 from controller.model.facts import Known
-from controller.providers.linux.estate import LinuxEstate, load_program
+from controller.providers.linux.estate import LinuxEstate
+from controller.providers.linux.program import load_program
 from controller.source.load import load_folder
 from controller.transport.base import Endpoint
 from controller.transport.ssh import SshTransport

@@ -59,6 +59,7 @@ def parse_domain(row: Mapping[str, Any]) -> DomainFacts:
         config=parse_config(config, sizes) if config is not None else None,
         job=row["job"],
         ownership=parse_ownership(marked) if marked is not None else None,
+        checkpoints=tuple(row.get("checkpoints", ())),
     )
 
 

@@ -3,8 +3,6 @@ vSwitch's hands."""
 
 import json
 from collections.abc import AsyncIterator, Callable
-from functools import cache
-from importlib import resources
 from typing import Final, Protocol
 
 from controller.errors import ActionError, Refused
@@ -14,13 +12,14 @@ from controller.plan.actions import Action
 from controller.providers.libvirt.hands import LibvirtHands
 from controller.providers.linux.facts import parse_answer
 from controller.providers.linux.memory import Memory
+from controller.providers.linux.program import load_program
 from controller.providers.linux.watch import Watchers
 from controller.providers.openvswitch.hands import OpenVswitchHands
 from controller.transport.base import Endpoint, Transport
 
 ANSWER_S: Final = 8.0
 """The script gives its programs 5 s; what takes longer is a host that hangs."""
-HOST_SECTIONS: Final = ("domains", "pools", "bridges")
+HOST_SECTIONS: Final = ("domains", "pools", "bridges", "replicas", "leftovers")
 SWITCH_SECTIONS: Final = ("bridges",)
 
 
@@ -35,12 +34,6 @@ class Hands(Protocol):
     async def apply(self, action: Action) -> str:
         """Make one change and return a sentence that says what was done."""
         ...
-
-
-@cache
-def load_program(name: str) -> str:
-    """Return the source of a program that is sent to hosts."""
-    return (resources.files("controller") / "remote" / name).read_text(encoding="utf-8")
 
 
 def endpoints_of(desired: Desired) -> tuple[Endpoint, ...]:

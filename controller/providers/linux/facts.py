@@ -19,13 +19,18 @@ from controller.model.facts import (
     PoolFacts,
     Unknown,
 )
+from controller.model.replica import Leftover, ReplicaFacts
 
 SHAPES: Final[Mapping[str, Any]] = {
     "hardware": Hardware,
     "domains": dict[str, DomainFacts],
     "pools": dict[str, PoolFacts],
     "bridges": dict[str, BridgeFacts],
+    "replicas": dict[str, ReplicaFacts],
+    "leftovers": tuple[Leftover, ...],
 }
+LATER: Final = frozenset({"replicas", "leftovers"})
+"""Parts that texts of older versions lack; what they do not say is unknown."""
 
 
 class Section(BaseModel):
@@ -92,7 +97,8 @@ def node_facts_from_json(text: str, at: float) -> NodeFacts:
     """
     try:
         plain = json.loads(text)
-        parts = {part: fact_from_plain(part, plain[part], at) for part in SHAPES}
+        told = {**{part: {"unknown": True} for part in LATER}, **plain}
+        parts = {part: fact_from_plain(part, told[part], at) for part in SHAPES}
         return NodeFacts(name=plain["name"], boot_id=plain["boot_id"], clock_offset_s=0.0,
                          versions=plain["versions"], **parts)
     except (KeyError, TypeError, json.JSONDecodeError) as error:

@@ -11,10 +11,12 @@ from typing import Any, Final, NamedTuple
 from controller.model.facts import Absent, Fact, Known, NodeFacts, Unknown
 from controller.providers.libvirt.facts import parse_domains, parse_pools
 from controller.providers.linux.facts import Answer, Section
+from controller.providers.linux.replica import parse_leftovers, parse_replicas
 from controller.providers.openvswitch.facts import parse_bridges
 
 PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "domains": parse_domains, "pools": parse_pools, "bridges": parse_bridges,
+    "replicas": parse_replicas, "leftovers": parse_leftovers,
 }
 CLOCK_SAMPLES: Final = 8
 

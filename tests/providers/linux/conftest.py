@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
+from controller.providers.linux.program import PARTS, join_program
+
 ROOT = Path(__file__).parent.parent.parent.parent
-SCRIPT = (ROOT / "controller/remote/facts.py").read_text()
-IMPATIENT = SCRIPT.replace("LIMIT_S = 5.0", "LIMIT_S = 1.5").replace("24 << 20", "1 << 20")
+REMOTE = ROOT / "controller/remote"
 TRANSCRIPTS = ROOT / "tests/transcripts"
 FAKE_VIRSH = Path(__file__).with_name("fake_virsh.py").read_text()
+EVERYTHING = "domains pools bridges replicas leftovers"
 FAKE_VSCTL = """#!/bin/sh
 case "$*" in --version) echo "ovs-vsctl (Open vSwitch) 3.1.0";; *) cat {folder}/tables; esac
 """
@@ -29,6 +31,8 @@ class PlayedHost:
         self.bin.mkdir(parents=True)
         recorded = json.loads((TRANSCRIPTS / "libvirt/host.json").read_text())
         self.domains: list[dict[str, Any]] = json.loads(recorded["domains"])
+        for domain in self.domains:
+            domain.setdefault("checkpoints", [])    # recorded before they were asked for
         self.pools = [{"name": "default", "path": str(folder / "pool"), "active": True}]
         (folder / "pool").mkdir()
         self.install("virsh", f"#!{sys.executable} -S\n{FAKE_VIRSH}")
@@ -62,14 +66,27 @@ class PlayedHost:
         calls.unlink(missing_ok=True)
         return number
 
-    def ask(self, known: dict[str, str] | None = None, want: str = "domains pools bridges") -> Any:
+    def program(self) -> str:
+        """Return the facts script, impatient, for a host whose folders are below `folder`."""
+        places = {"LIMIT_S = 5.0": "LIMIT_S = 1.5", "24 << 20": "1 << 20",
+                  '"/etc/libvirt/qemu"': f'"{self.folder}/etc"',
+                  '"/run/hotsite"': f'"{self.folder}/run"',
+                  '"/var/lib/libvirt/qemu"': f'"{self.folder}/qemu"'}
+        sources = {}
+        for name in ("facts.py", *PARTS["facts.py"]):
+            source = (REMOTE / name).read_text()
+            for here, there in places.items():
+                source = source.replace(here, there)
+            sources[name.removesuffix(".py")] = source
+        return join_program(sources.pop("facts"), sources)
+
+    def ask(self, known: dict[str, str] | None = None, want: str = EVERYTHING) -> Any:
         """Ask the facts script and return its answer."""
         if self._process is None:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c",
-                 IMPATIENT.replace('"/etc/libvirt/qemu"', f'"{self.folder}/etc"')],
+                [sys.executable, "-I", "-S", "-c", self.program()],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                env={**os.environ, "PATH": str(self.bin)})
+                env={**os.environ, "PATH": str(self.bin), "HOME": str(self.folder / "home")})
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         question = {"want": want.split(), "known": known or {}}

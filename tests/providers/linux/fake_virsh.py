@@ -36,12 +36,12 @@ def list_domains(words: list[str], domains: list[dict]) -> None:
 
 def show(words: list[str], state: dict) -> None:
     """Play a command about one domain."""
-    found = [d for d in state["domains"] if d["uuid"] == words[-1]]
+    found = [d for d in state["domains"] if d["uuid"] in words]
     if words[0] == "dumpxml" and state["trouble"] == "vanish" and len(state["domains"]) > 1:
         STATE.write_text(json.dumps({**state, "domains": state["domains"][1:], "trouble": ""}))
         found = []
     if not found:
-        complain(f"failed to get domain '{words[-1]}'")
+        complain(f"failed to get domain '{next(w for w in words[1:] if w[0] != '-')}'")
         return
     domain = found[0]
     if words[0] == "domstate":
@@ -50,6 +50,10 @@ def show(words: list[str], state: dict) -> None:
         inactive = "--inactive" in words or domain["state"] == "shut off"
         sys.stdout.write((domain["config_xml"] or domain["live_xml"]) + "\n" if inactive
                          else domain["live_xml"] + "\n")
+    elif words[0] == "checkpoint-list":
+        sys.stdout.write("".join(f"{name}\n" for name in domain.get("checkpoints", [])))
+    elif words[0] == "backup-dumpxml":
+        show_backup(domain)
     elif domain["job"] == "Incoming migration":
         complain("Operation not supported: migration statistics are available only on the"
                  " source host")
@@ -57,6 +61,14 @@ def show(words: list[str], state: dict) -> None:
         sys.stdout.write(JOB.format(kind="None"))
     else:
         sys.stdout.write(JOB.format(kind="Unbounded") + f"Operation:        {domain['job']}\n")
+
+
+def show_backup(domain: dict) -> None:
+    """Play `backup-dumpxml`."""
+    if domain.get("backup_xml") is None:
+        complain("Domain backup job id not found: no domain backup job present")
+        sys.exit(1)
+    sys.stdout.write(domain["backup_xml"] + "\n")
 
 
 def play(words: list[str], state: dict) -> None:
@@ -95,8 +107,9 @@ def main() -> None:
     if trouble == "cut":
         sys.stdout.write(VERSION)
         sys.exit(0)
-    for command in sys.argv[-1].split("; "):
-        play(shlex.split(command), json.loads(STATE.read_text()))
+    commands = [sys.argv[4:]] if len(sys.argv) > 5 else map(shlex.split, sys.argv[4].split("; "))
+    for words in commands:
+        play(words, json.loads(STATE.read_text()))
 
 
 if __name__ == "__main__":

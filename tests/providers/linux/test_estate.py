@@ -12,8 +12,9 @@ from controller.errors import Refused, Unavailable
 from controller.model.desired import Desired
 from controller.model.facts import Absent, Fact, Known, NodeFacts, Unknown
 from controller.plan.actions import Action
-from controller.providers.linux.estate import LinuxEstate, load_program
+from controller.providers.linux.estate import LinuxEstate
 from controller.providers.linux.facts import node_facts_from_json, node_facts_to_json
+from controller.providers.linux.program import load_program
 from controller.source.load import load_folder
 from controller.transport.base import Command
 from controller.transport.recorded import RecordedTransport
@@ -128,7 +129,8 @@ def test_what_was_sent_once_is_not_asked_for_again_and_stays_known(desired: Desi
         return seen, [json.loads(question) for _, question in wires.asked]
 
     (first, second), questions = asyncio.run(body())
-    assert questions[0] == {"want": ["domains", "pools", "bridges"], "known": {}}
+    assert questions[0] == {
+        "want": ["domains", "pools", "bridges", "replicas", "leftovers"], "known": {}}
     assert set(questions[1]["known"]) == {"domains", "pools", "bridges"}
     assert value_of(second.domains) is value_of(first.domains)
 

@@ -1,0 +1,38 @@
+"""The programs that are sent to hosts: each is one text, also where it has several parts."""
+
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from typing import Final
+
+PARTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "facts.py": ("programs.py", "pools.py", "domains.py", "replicas.py", "leftovers.py"),
+}
+"""What a program imports of ours, each part after those that it imports itself."""
+IMPORTER: Final = """\
+import sys, types
+def learn(name, source):
+    part = sys.modules[name] = types.ModuleType(name)
+    exec(compile(source, name, "exec"), part.__dict__)
+"""
+
+
+def join_program(main: str, parts: Mapping[str, str]) -> str:
+    """Return one text that knows its parts (module name -> source) as modules, then runs `main`."""
+    learnt = [f"learn({name!r}, {source!r})\n" for name, source in parts.items()]
+    return "".join((IMPORTER, *learnt, main))
+
+
+@cache
+def load_program(name: str) -> str:
+    """Return the source of a program that is sent to hosts."""
+    parts = PARTS.get(name, ())
+    if not parts:
+        return read_source(name)
+    return join_program(read_source(name), {part.removesuffix(".py"): read_source(part)
+                                            for part in parts})
+
+
+def read_source(name: str) -> str:
+    """Return one file of those that are sent."""
+    return (resources.files("controller") / "remote" / name).read_text(encoding="utf-8")

@@ -1,0 +1,173 @@
+"""What a crash of ours left on this machine: only what is surely ours, and in nobody's hands.
+
+Whoever conducts a VM's backup job holds a lock; where it is free nobody does. A thing that was
+touched a moment ago is left for the next look, since its owner may have come after libvirt spoke.
+"""
+
+import calendar
+import fcntl
+import glob
+import html
+import os
+import re
+import time
+
+from programs import VIRSH, Silent, run_all, text_of
+
+RUN = "/run/hotsite"
+QEMU = "/var/lib/libvirt/qemu"
+SCRATCH = "hotsite-scratch"
+SOCKET = "hotsite.sock"
+QUIET_S = 10.0          # longer than one look takes
+UNUSED_S = 3600.0       # a mover that nobody touched for so long
+ELSEWHERE_S = 86400.0   # a scratch file whose VM may run on another host that shares the folder
+NO_JOB = "no domain backup job present"
+GONE = "failed to get domain"
+OURS = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-[\w.-]+\.qcow2\Z", re.ASCII)
+MOVER = re.compile(r"mover-[0-9a-f]{16}\.pyz\Z")
+KEY = re.compile(r"[^#\s].*\s(hotsite-transfer-[\w.-]+)\s*\Z", re.ASCII)
+EXPIRY = re.compile(r'(?:^|,)expiry-time="(\d{8}(?:\d{4}(?:\d\d)?)?)(Z?)"', re.ASCII)
+FORMS = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
+
+
+def leftovers_of(domains: list, pools: list) -> list:
+    """Return all that is left over; Silent where that cannot be said."""
+    try:
+        jobs = jobs_of(domains)
+        used = {os.path.realpath(path) for paths in jobs.values() for path in paths}
+        files = scratch_of(domains, pools, used) + programs_of()
+        busy = in_hands({name for _, name in files}) if files else set()
+        rows = [("job", uuid) for uuid in jobs if is_ours(jobs[uuid]) and not held(uuid)]
+        rows += [(kind, name) for kind, name in files
+                 if name not in busy and os.path.exists(name)]
+        rows += sockets_of(domains, used) + keys_of()
+    except OSError as error:
+        raise Silent(f"{error.filename} cannot be read: {error.strerror}") from None
+    return [{"kind": kind, "name": name} for kind, name in sorted(set(rows))]
+
+
+def held(uuid: str) -> bool:
+    """Return whether somebody conducts a backup job of a VM; shared, so looks do not collide."""
+    try:
+        lock = os.open(f"{RUN}/replicate-{uuid}.lock", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+
+
+def jobs_of(domains: list) -> dict:
+    """Return for each backup job that nobody of ours conducts the paths that it uses."""
+    uuids = [domain["uuid"] for domain in domains
+             if domain["job"] == "Backup" and not held(domain["uuid"])]
+    said = run_all({uuid: (*VIRSH, "backup-dumpxml", uuid) for uuid in uuids})
+    jobs = {}
+    for uuid in uuids:
+        if any(end in said[uuid].err.decode(errors="replace") for end in (NO_JOB, GONE)):
+            continue    # it ended meanwhile
+        paths = re.findall(r" (?:socket|file)=['\"]([^'\"]*)", text_of(said[uuid], "libvirt"))
+        jobs[uuid] = [html.unescape(path) for path in paths]
+    return jobs
+
+
+def is_ours(paths: list) -> bool:
+    """Return whether a backup job is one of ours, by its socket or its scratch files."""
+    return any(os.path.basename(path) == SOCKET
+               or os.path.basename(os.path.dirname(path)) == SCRATCH for path in paths)
+
+
+def scratch_of(domains: list, pools: list, used: set) -> list:
+    """Return the scratch files that no job uses and whose VM nobody replicates."""
+    here = {domain["uuid"] for domain in domains}
+    folders = {pool["path"] for pool in pools}
+    folders |= {os.path.dirname(path) for domain in domains for path in domain["disk_sizes"]}
+    found = []
+    for folder in {os.path.realpath(os.path.join(folder, SCRATCH)) for folder in folders}:
+        for name, age_s in aged(folder):
+            path, match = os.path.join(folder, name), OURS.match(name)
+            if match is None or path in used or held(match[1]):
+                continue
+            if age_s > (QUIET_S if match[1] in here else ELSEWHERE_S):
+                found.append(("scratch", path))
+    return found
+
+
+def sockets_of(domains: list, used: set) -> list:
+    """Return the sockets of jobs that are over."""
+    live = {}
+    for domain in domains:
+        number = re.match(r"<domain [^>]*\bid=['\"]([0-9]+)", domain["live_xml"] or "")
+        if number:
+            live[number[1]] = domain["uuid"]
+    found = []
+    for path in glob.glob(f"{QEMU}/domain-*/{SOCKET}"):
+        number = os.path.basename(os.path.dirname(path)).split("-")[1]
+        if os.path.realpath(path) in used or (number in live and held(live[number])):
+            continue
+        if any(name == SOCKET and age_s > QUIET_S for name, age_s in aged(os.path.dirname(path))):
+            found.append(("socket", path))
+    return found
+
+
+def aged(folder: str) -> list:
+    """Return the names in a folder, each with the seconds since it was last touched."""
+    found = []
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                try:
+                    seen = entry.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    continue
+                found.append((entry.name, time.time() - max(seen.st_mtime, seen.st_atime)))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return found
+
+
+def programs_of() -> list:
+    """Return the movers that are not the newest and that nobody touched for a while."""
+    movers = sorted((age_s, name) for name, age_s in aged(RUN) if MOVER.match(name))
+    return [("program", f"{RUN}/{name}") for age_s, name in movers[1:] if age_s > UNUSED_S]
+
+
+def in_hands(paths: set) -> set:
+    """Return those of the files that a process has open or was started with."""
+    found = set()
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as file:
+                words = set(file.read().split(b"\0"))
+            found |= {path for path in paths if os.fsencode(path) in words}
+            for fd in os.listdir(f"/proc/{pid}/fd"):
+                found |= paths & {os.readlink(f"/proc/{pid}/fd/{fd}")}
+        except OSError:
+            continue    # it ended, or is not ours to look at
+    return found
+
+
+def keys_of() -> list:
+    """Return the one-time keys that have run out."""
+    try:
+        with open(os.path.expanduser("~/.ssh/authorized_keys"), encoding="utf-8",
+                  errors="replace") as file:
+            lines = file.read().splitlines()
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    marks = [(KEY.match(line), EXPIRY.search(line)) for line in lines]
+    return [("key", mark[1]) for mark, expiry in marks
+            if mark and expiry and over(expiry[1], expiry[2])]
+
+
+def over(text: str, utc: str) -> bool:
+    """Return whether a key's time is over; OpenSSH reads it as local time unless it ends in Z."""
+    try:
+        parts = time.strptime(text, FORMS[len(text)])
+    except ValueError:
+        return False    # OpenSSH refuses the line; it is for people to look at
+    return (calendar.timegm(parts) if utc else time.mktime(parts)) < time.time()

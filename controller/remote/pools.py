@@ -1,0 +1,78 @@
+"""The pools of this machine, the files that lie in them, and how much room they take."""
+
+import html
+import os
+import re
+import stat
+import struct
+
+from programs import Silent
+
+
+def look(path: str) -> tuple:
+    """Return a file's format and the size its guest sees; the size is None when unreadable."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return "raw", None
+    try:
+        kind = os.fstat(handle).st_mode
+        if not (stat.S_ISREG(kind) or stat.S_ISBLK(kind)):
+            return "raw", None
+        head = os.pread(handle, 32, 0)
+        if head[:4] == b"QFI\xfb" and len(head) == 32:
+            return "qcow2", struct.unpack(">Q", head[24:32])[0]
+        return "raw", os.lseek(handle, 0, os.SEEK_END)
+    except OSError:
+        return "raw", None
+    finally:
+        os.close(handle)
+
+
+def pool_of(name: str, xml: str, active: bool) -> dict:
+    """Return one pool with the files that lie in it now; libvirt's own list of them is old."""
+    path = re.search(r"<path>([^<]*)</path>", xml)
+    if path is None:
+        raise Silent(f"libvirt does not show the definition of pool {name}")
+    place = html.unescape(path[1])
+    pool = {"name": name, "path": place, "active": active, "capacity": 0, "available": 0,
+            "volumes": []}
+    try:
+        space = os.statvfs(place)
+        pool["capacity"] = space.f_blocks * space.f_frsize
+        step = max(1, pool["capacity"] // 100)  # rounded: it changes all the time
+        pool["available"] = space.f_bavail * space.f_frsize // step * step
+        pool["volumes"] = sorted(volumes_of(place), key=lambda v: v["name"])
+    except OSError as error:
+        if active:
+            raise Silent(f"pool {name}: {place} cannot be read: {error.strerror}") from None
+    return pool
+
+
+def kind_of(xml: str) -> str:
+    """Return what kind of pool it is; those that are folders can hold files of ours."""
+    kind = re.search(r"<pool type=['\"]([^'\"]*)", xml)
+    return kind[1] if kind else ""
+
+
+def volumes_of(place: str) -> list:
+    """Return the regular files of a pool's folder."""
+    found = []
+    with os.scandir(place) as entries:
+        for entry in entries:
+            try:
+                details = entry.stat(follow_symlinks=True)
+            except OSError:
+                continue  # it went while we looked
+            if stat.S_ISREG(details.st_mode):
+                kind, size = look(entry.path)
+                found.append({"name": os.fsencode(entry.name).decode(errors="replace"),
+                              "format": kind, "size": size,
+                              "allocated": coarse(details.st_blocks * 512)})
+    return found
+
+
+def coarse(size: int) -> int:
+    """Return a size that changes all the time to about three hundredths."""
+    step = 1 << max(0, size.bit_length() - 6)
+    return size // step * step

@@ -1,0 +1,285 @@
+"""The replicas in the pools of this machine, as their folders are now.
+
+    POOL/hotsite-replicas/UUID/state.json      the truth, written by the mover, read when it changed
+    POOL/hotsite-replicas/UUID/DISK/…          only looked at: are they there, and long enough
+
+A replica that cannot be read is told with a sentence; a folder that may hold replicas and cannot
+be looked into makes all of them unknown.
+"""
+
+import hashlib
+import json
+import os
+import re
+from typing import Any, Callable
+
+from pools import coarse
+from programs import LIMIT_BYTES, Silent
+
+STORE = "hotsite-replicas"
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
+OF_A_POINT = re.compile(r"(base-\d{6}\.raw|rp-\d{6}\.qcow2)\Z")
+DISK = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
+FOLDERS = ("dir", "fs", "netfs")    # kinds of pools that hold files
+VERSION = 1                         # of state.json
+CLUSTER_BYTES = 65536
+READINGS = 3                        # of a replica that changes meanwhile
+ANEW = "put a good copy back, or move the folder away to have it seeded anew"
+
+
+class Unreadable(Exception):
+    """What a replica says cannot be understood; the text is a sentence."""
+
+
+class Told:
+    """What a state.json says: the row as far as it goes, and the files that must be there."""
+
+    def __init__(self, root: str, data: bytes) -> None:
+        state = parse_state(root, data)
+        try:
+            self.read(root, state)
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            raise Unreadable(f"{root}/state.json is not understood ({error!r}): {ANEW}") from None
+
+    def read(self, root: str, state: dict) -> None:
+        """Take over what matters here."""
+        self.points = [point_row(point) for point in state["points"]]
+        chains, self.files = chains_of(state), {}
+        for at, chain in enumerate(chains):
+            for disk, files in chain.items():
+                for file in files:
+                    self.need(disk, file, state["floor"].get(disk) == file).append(at)
+        known = [one for one in state["damage"] if one["until"] is None and one["lost"]]
+        self.lost = {f"{one['disk']}/{one['file']}" for one in known}
+        newest = chains[-1] if chains else {}
+        pins = {str(who): int(at) for who, at in state["pins"].items()}
+        self.row = {
+            "uuid": os.path.basename(root), "machine": str(state["facts"].get("machine") or ""),
+            "path": root, "pins": pins,
+            "disks": {disk: int(files[-1]["size_bytes"]) for disk, files in newest.items()},
+            "damaged_clusters": sum(int(one["clusters"]) for one in state["damage"]
+                                    if not one["lost"])}
+
+    def need(self, disk: str, file: dict, merging: bool) -> list:
+        """Note a file with its least length; return the points that read it, to be added to.
+
+        A base that an overlay is merged into may already be as long as the merged disk is.
+        """
+        name, least = f"{disk}/{file['name']}", int(file["stored_bytes"])
+        clusters = -(-int(file["size_bytes"]) // CLUSTER_BYTES)
+        if file["kind"] == "base":
+            least = 0 if merging else int(file["size_bytes"])
+            self.files.setdefault(name[:-len("raw")] + "man", (1, 0, []))
+        return self.files.setdefault(name, (least, clusters, []))[2]
+
+
+def parse_state(root: str, data: bytes) -> dict:
+    """Return what a state.json holds, as it was written to the last bit."""
+    path = f"{root}/state.json"
+    try:
+        outer = json.loads(data)
+        state = outer["state"]
+        body = json.dumps(state, sort_keys=True, indent=1)
+        sound = hashlib.sha256(body.encode()).hexdigest() == outer["check"]
+    except (ValueError, KeyError, TypeError):
+        raise Unreadable(f"{path} is not the state of a replica: {ANEW}") from None
+    if not sound:
+        raise Unreadable(f"{path} does not have the check it was written with: {ANEW}")
+    if state.get("version") != VERSION:
+        raise Unreadable(f"{path} was written by another version of hotsite: run that version")
+    if state.get("vm") != os.path.basename(root):
+        raise Unreadable(f"{root} holds the replica of {state.get('vm')}: move it to where it"
+                         " belongs")
+    return state
+
+
+def point_row(point: dict) -> dict:
+    """Return one restore point."""
+    stored = sum(int(file["stored_bytes"]) for file in point["files"].values() if file)
+    verified = point["verified_at"]
+    return {"sequence": int(point["sequence"]), "checkpoint": str(point["checkpoint"] or ""),
+            "started_at": float(point["started_at"] or 0),
+            "committed_at": float(point["committed_at"] or 0),
+            "quiesced": bool(point["quiesced"]), "stored_bytes": stored,
+            "damaged_clusters": int(point["damaged"]),
+            "verified_at": None if verified is None else float(verified)}
+
+
+def chains_of(state: dict) -> list:
+    """Return for each point the files of each of its disks, base first."""
+    chains, below = [], {disk: [file] for disk, file in state["floor"].items()}
+    for point in state["points"]:
+        chain = {}
+        for disk, file in point["files"].items():
+            under = [] if file and file["kind"] == "base" else below[disk]
+            chain[disk] = [*under, file] if file else under
+        chains.append(chain)
+        below = chain
+    return chains
+
+
+class Replicas:
+    """Looks at replicas; what it makes of a file is kept until the file is another one."""
+
+    def __init__(self) -> None:
+        self.before, self.kept = {}, {}  # path -> (stamp, what was made of the file)
+
+    def rows(self, pools: list, kinds: dict) -> list:
+        """Return every replica in the pools; Silent where some cannot be seen."""
+        self.before, self.kept = self.kept, {}
+        stores = {os.path.realpath(store): store for store in stores_of(pools, kinds)}
+        roots = [root for store in sorted(stores.values()) for root in roots_in(store)]
+        rows = [self.row(root) for root in roots]
+        return [row for row in rows if os.path.isdir(row["path"])]  # the others went meanwhile
+
+    def row(self, root: str) -> dict:
+        """Return one replica, as it was at one moment."""
+        row = {"uuid": os.path.basename(root), "machine": "", "path": root}
+        try:
+            for _ in range(READINGS):
+                told = self.state(root)
+                found = self.empty(root) if told is None else self.filled(root, told)
+                if told is self.state(root):
+                    break
+        except Unreadable as trouble:
+            return {**row, "unreadable": str(trouble)}
+        except OSError as error:
+            return {**row, "unreadable": f"{error.filename or root} cannot be read:"
+                                         f" {error.strerror}"}
+        return {**row, **found}
+
+    def state(self, root: str) -> "Told | None":
+        """Return what a replica's state.json says."""
+        return self.reading(f"{root}/state.json", lambda data: Told(root, data))
+
+    def reading(self, path: str, understand: "Callable[[bytes], Any]") -> Any:
+        """Return what is made of a file, anew when it changed; None when it is not there."""
+        try:
+            mark = stamp(os.stat(path))
+            held = self.kept.get(path) or self.before.get(path)
+            if held is None or held[0] != mark:
+                with open(path, "rb") as file:
+                    mark, data = stamp(os.fstat(file.fileno())), file.read(LIMIT_BYTES)
+                try:
+                    held = mark, understand(data)
+                except Unreadable as trouble:
+                    held = mark, trouble
+        except FileNotFoundError:
+            return None
+        self.kept[path] = held
+        if isinstance(held[1], Unreadable):
+            raise held[1]
+        return held[1]
+
+    def empty(self, root: str) -> dict:
+        """Return a replica that is being made; points without a state are none of these."""
+        for disk in disks_in(root):
+            if any(OF_A_POINT.match(name) for name in os.listdir(os.path.join(root, disk))):
+                raise Unreadable(f"{root}/state.json is missing and restore points are there:"
+                                 f" {ANEW}")
+        return self.arriving(root, 0)
+
+    def filled(self, root: str, told: Told) -> dict:
+        """Return a replica whose state is known, with its files as they are."""
+        stored, lost, spoilt = 0, set(told.lost), [0] * len(told.points)
+        for name, (least, clusters, points) in told.files.items():
+            seen = look_at(os.path.join(root, name))
+            stored += seen.st_blocks * 512 if seen else 0
+            if (seen is None or seen.st_size < least) and name not in lost:
+                lost.add(name)
+                for at in points:
+                    spoilt[at] += clusters
+        points = [{**point, "damaged_clusters": point["damaged_clusters"] + more}
+                  for point, more in zip(told.points, spoilt)]
+        return {**told.row, "points": points, "lost_files": sorted(lost),
+                "scrubbed_at": self.scrubbed_at(root, points), **self.arriving(root, stored)}
+
+    def scrubbed_at(self, root: str, points: list) -> "float | None":
+        """Return when a scrub last came to its end.
+
+        It dates the sound points; where there are none, its bookmark is back at the start.
+        """
+        dates = [point["verified_at"] for point in points if point["verified_at"] is not None]
+        path = os.path.join(root, "scrub.json")
+        if points and self.reading(path, at_the_start):
+            dates.append(float(int(os.stat(path).st_mtime)))
+        return max(dates, default=None)
+
+    def arriving(self, root: str, stored: int) -> dict:
+        """Return what is on its way, and the room that it takes with what is `stored`."""
+        rows = []
+        for disk in disks_in(root):
+            path = os.path.join(root, disk, "incoming.")
+            size, part = self.reading(path + "json", parse_plan), look_at(path + "part")
+            if size and part and part.st_nlink == 1:    # with two names it is a point by now
+                arrived = part.st_blocks * 512
+                stored += arrived
+                rows.append({"disk": disk, "size_bytes": size,
+                             "arrived_bytes": min(size, coarse(arrived))})
+        return {"incoming": rows, "stored_bytes": coarse(stored)}
+
+
+def stores_of(pools: list, kinds: dict) -> list:
+    """Return the folders that hold replicas; Silent where one may be and cannot be seen."""
+    found = []
+    for pool in pools:
+        kind, store = kinds[pool["name"]], os.path.join(pool["path"], STORE)
+        if kind not in FOLDERS:
+            continue
+        if not pool["active"] and (kind != "dir" or not os.path.isdir(pool["path"])):
+            raise Silent(f"pool {pool['name']} is not active, so nobody sees whether there are"
+                         f" replicas in {pool['path']}: start the pool, or undefine it")
+        try:
+            os.lstat(store)
+            found.append(store)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise Silent(f"{store} cannot be read: {error.strerror}") from None
+    return found
+
+
+def roots_in(store: str) -> list:
+    """Return the folders of replicas."""
+    try:
+        names = sorted(name for name in os.listdir(store) if UUID.match(name))
+    except OSError as error:
+        raise Silent(f"{store} cannot be read: {error.strerror}") from None
+    roots = [os.path.join(store, name) for name in names]
+    return [root for root in roots if os.path.isdir(root)]
+
+
+def disks_in(root: str) -> list:
+    """Return the disks that have a folder."""
+    with os.scandir(root) as entries:
+        return sorted(entry.name for entry in entries if DISK.match(entry.name)
+                      and entry.name not in ("meta", "drill") and entry.is_dir())
+
+
+def stamp(seen: os.stat_result) -> tuple:
+    """Return what changes when a file is written or replaced."""
+    return seen.st_ino, seen.st_mtime_ns, seen.st_size
+
+
+def look_at(path: str) -> "os.stat_result | None":
+    """Return what is known of a file without opening it; None when it is not there."""
+    try:
+        return os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def parse_plan(data: bytes) -> int:
+    """Return the size of the disk that is on its way; zero when that is not understood."""
+    try:
+        return int(json.loads(data)["plan"]["size_bytes"])
+    except (ValueError, KeyError, TypeError):
+        return 0
+
+
+def at_the_start(data: bytes) -> bool:
+    """Return whether a scrub's bookmark says that the last one came to its end."""
+    try:
+        return not any(json.loads(data).values())
+    except (ValueError, AttributeError):
+        return False
