@@ -7,6 +7,7 @@ from controller.model.facts import DiskFacts, DomainConfig, NicFacts, Ownership
 from controller.model.host import Host, PoolSpec
 from controller.model.virtual_machine import Power, VirtualMachine
 from controller.providers.simulated.power import run_domain
+from controller.providers.simulated.protected import protect
 from controller.providers.simulated.world import (
     GIB,
     Bridge,
@@ -96,6 +97,8 @@ def converge(world: World, desired: Desired) -> None:
                    key=lambda vm: (-vm.spec.memory_bytes, vm.name))
     for vm in order:
         _install(world, desired, vm)
+    for vm in order:
+        protect(world, desired, vm)
 
 
 def trunk_port(name: str, vlans: tuple[int, ...]) -> Port:

@@ -41,7 +41,7 @@ class SimulatedEstate:
 
     def __init__(self, desired: Desired, *, converged: bool = False, seed: int = 0,
                  clock: Callable[[], float] = epoch_clock) -> None:
-        self.world = World(now=loop_time)
+        self.world = World(now=loop_time, epoch=clock)
         self.lost_requests = 0
         self.lost_replies = 0
         self._clock = clock

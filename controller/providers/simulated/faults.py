@@ -7,13 +7,14 @@ Shapes: a host fault names its host first: `kill paris-1 sql`, `trunk paris-sw h
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from controller.providers.simulated import hand_faults
+from controller.providers.simulated import hand_faults, replica_faults
 from controller.providers.simulated.paths import RSTP_GAP_S, forwarding
 from controller.providers.simulated.power import power_off, power_on
 from controller.providers.simulated.world import World
 
 MENDS: Final = {"off": "on", "hang": "wake", "pause": "resume", "down": "up", "cut": "join",
-                "fill": "free", "babble": "speak", "kill": "start"}
+                "fill": "free", "babble": "speak", "kill": "start",
+                "corrupt-state": "restore-state", "foreign-backup": "end-backup"}
 
 
 def strike(world: World, text: str) -> str:
@@ -25,10 +26,10 @@ def strike(world: World, text: str) -> str:
     if word not in FAULTS:
         raise ValueError(f"unknown fault {text!r}; known: {', '.join(sorted(FAULTS))}")
     try:
-        if rest[:1] == ["any"]:
+        if rest[:1] == ["any"] and word not in replica_faults.OF_THE_REPLICA:
             rest[0] = whereabouts(world, rest[1])
         return FAULTS[word](world, *rest)
-    except (KeyError, TypeError, IndexError) as error:
+    except (KeyError, TypeError, IndexError, StopIteration) as error:
         raise ValueError(f"cannot do {text!r} here: {error}") from error
 
 
@@ -50,6 +51,8 @@ def mending(text: str) -> str | None:
             return f"libvirtd {name} start"
         case ["hang" | "fill" | "babble" as word, name]:
             return f"{MENDS[word]} {name}"
+        case ["corrupt-state" | "foreign-backup" as word, name, vm]:
+            return f"{MENDS[word]} {name} {vm}"
         case ["slow" | "clock" as word, name, _]:
             return f"{word} {name} 0"
         case _:
@@ -166,5 +169,5 @@ def speak(world: World, host: str) -> str:
 FAULTS: Final[Mapping[str, Callable[..., str]]] = {
     "power": power, "hang": hang, "wake": wake, "ssh": ssh, "libvirtd": libvirtd, "site": site,
     "link": link, "fill": fill, "free": free, "slow": slow, "clock": clock, "babble": babble,
-    "speak": speak, **hand_faults.BY_HAND,
+    "speak": speak, **hand_faults.BY_HAND, **replica_faults.REPLICA_FAULTS,
 }

@@ -38,6 +38,7 @@ def undefine(world: World, host: str, vm: str) -> str:
     node, domain = _domain(world, host, vm)
     if domain.state.active:
         domain.config, domain.autostart = None, False
+        domain.checkpoints.clear()
     else:
         del node.domains[vm]
     world.touched(host)
@@ -159,6 +160,8 @@ def hand_migrate(world: World, vm: str, to: str) -> str:
     live, before = domain.live, target.domains.get(vm)
     if target is source or (before is not None and before.state.active):
         return f"{vm} is at {to} already"
+    if domain.job is not None:
+        return f"{vm} on {source.name} is busy ({domain.job}) and was not migrated"
     _copy_disks(world, source, target, live)
     end_domain(source, domain, "migrated")
     target.domains[vm] = Domain(vm, domain.uuid, domain.config or live, domain.ownership,

@@ -6,7 +6,7 @@ from random import Random
 from controller.errors import ActionError, OutcomeUnknown, Unavailable
 from controller.plan.actions import Action
 from controller.providers.simulated.hands.effect import Effect, Wait
-from controller.providers.simulated.hands.perform import NEED_LIBVIRT, effect_of
+from controller.providers.simulated.hands.perform import effect_of, libvirt_nodes
 from controller.providers.simulated.world import World
 
 HUNG_LOOK_S = 1.0
@@ -44,9 +44,7 @@ class Operation:
                 self._world.touched(node)
 
     def _refuse_without_libvirt(self) -> None:
-        if type(self._action) not in NEED_LIBVIRT:
-            return
-        for name in self._action.nodes:
+        for name in libvirt_nodes(self._action):
             if not self._world.node(name).libvirt_up:
                 raise Unavailable(f"{name}: failed to connect to the hypervisor: libvirtd is down")
 
@@ -64,7 +62,7 @@ class Operation:
             node = self._world.node(name)
             if not node.powered or node.boot != self._boots[name]:
                 return f"{name} lost its power in the middle of {self._action.verb}"
-            if type(self._action) in NEED_LIBVIRT and not node.libvirt_up:
+            if name in libvirt_nodes(self._action) and not node.libvirt_up:
                 return f"{name}: lost the connection to libvirtd in the middle"
         gone = self._cut or not self._world.reachable(self._action.node)
         if wait.command_ends and gone:

@@ -25,6 +25,22 @@ def blocked_ports(world: World) -> frozenset[tuple[str, str]]:
                      for end in (wire.b,))
 
 
+def stream_flows(world: World, source: str, target: str) -> bool:
+    """Return whether the replication network carries a stream from one host to another.
+
+    Between sites it crosses the same cables as everything else: one member that is up is enough.
+    """
+    here, there = world.node(source), world.node(target)
+    if not (here.powered and there.powered and not here.hung and not there.hung):
+        return False
+    if here.site == there.site:
+        return True
+    cables = [wire for wire in world.wires.values() if wire.between_switches
+              and {world.node(end[0]).site for end in (wire.a, wire.b)} == {here.site, there.site}]
+    return (not {here.site, there.site} & world.sites_cut
+            and (not cables or any(world.link_up(*wire.a) for wire in cables)))
+
+
 def ping(world: World, source: str, destination: str) -> bool:
     """Return whether guest `source` gets an answer from guest `destination` on some VLAN."""
     starts, ends = _cards(world, source), _cards(world, destination)

@@ -35,10 +35,26 @@ def end_domain(node: Node, domain: Domain, reason: str) -> None:
         ours = {nic.mac for nic in domain.live.nics} if domain.live is not None else set()
         for name in [p.name for p in bridge.ports.values() if p.mac in ours]:
             del bridge.ports[name]
-    domain.live, domain.job = None, None
+    _end_job(node, domain)
+    if reason == "crashed":
+        _forget_changes(domain)
+    domain.live = None
     domain.state, domain.reason = DomainState.SHUT_OFF, reason
     if not domain.persistent:
         node.domains.pop(domain.name, None)
+
+
+def _end_job(node: Node, domain: Domain) -> None:
+    """libvirt ends the job of a guest that goes, and deletes what it wrote for it."""
+    domain.job, domain.job_is_ours = None, False
+    bench = node.workbench
+    bench.scratch = {path: of for path, of in bench.scratch.items() if of != domain.uuid}
+
+
+def _forget_changes(domain: Domain) -> None:
+    """QEMU was not there to write down what had changed since its checkpoints."""
+    for checkpoint in domain.checkpoints.values():
+        checkpoint.sound = False
 
 
 def power_off(world: World, node: Node) -> None:
@@ -48,8 +64,11 @@ def power_off(world: World, node: Node) -> None:
     for bridge in node.bridges.values():
         for port in bridge.ports.values():
             port.stale = port.mac is not None
+    node.workbench.conducted.clear()
     for domain in list(node.domains.values()):
-        domain.live, domain.job = None, None
+        if domain.state.active:
+            _forget_changes(domain)
+        domain.live, domain.job, domain.job_is_ours = None, None, False
         domain.state, domain.reason = DomainState.SHUT_OFF, "unknown"
         if not domain.persistent:
             del node.domains[domain.name]

@@ -19,6 +19,7 @@ from controller.model.facts import (
     VolumeFacts,
 )
 from controller.providers.simulated.paths import blocked_ports
+from controller.providers.simulated.replica_view import leftovers, replica_facts
 from controller.providers.simulated.world import Bridge, Domain, Node, Pool, World
 
 T = TypeVar("T")
@@ -35,7 +36,9 @@ def node_facts(world: World, node: Node, at: float, before: NodeFacts | None) ->
         clock_offset_s=node.clock_offset_s, hardware=Known(_hardware(node), at),
         versions=versions,
         domains=_domains(world, node, at, before), pools=_pools(world, node, at, before),
-        bridges=Known({b.name: _bridge(world, node, b) for b in node.bridges.values()}, at))
+        bridges=Known({b.name: _bridge(world, node, b) for b in node.bridges.values()}, at),
+        replicas=Known(replica_facts(node), at) if node.is_host else Absent(at),
+        leftovers=Known(leftovers(world, node), at) if node.is_host else Absent(at))
 
 
 def _hardware(node: Node) -> Hardware:
@@ -83,7 +86,8 @@ def _domain(world: World, node: Node, domain: Domain) -> DomainFacts:
         name=domain.name, uuid=domain.uuid, state=domain.state, state_reason=domain.reason,
         persistent=domain.persistent, autostart=domain.autostart,
         live=_sized(world, node, domain.live), config=_sized(world, node, domain.config),
-        job=domain.job, ownership=domain.ownership)
+        job=domain.job, ownership=domain.ownership,
+        checkpoints=tuple(sorted(domain.checkpoints)))
 
 
 def _sized(world: World, node: Node, config: DomainConfig | None) -> DomainConfig | None:
@@ -113,6 +117,7 @@ def free_bytes(world: World, node: Node, path: str) -> int:
     if node.full:
         return 0
     used = sum(file.allocated_bytes for file in world.store_of(node, f"{path}/").values())
+    used += sum(replica.stored_bytes for replica in node.replicas.values())
     step = node.disk_bytes // 100
     return max(0, (node.disk_bytes - used) // step * step)
 

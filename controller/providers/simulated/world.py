@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from controller.model.facts import DomainConfig, DomainState, Ownership
+from controller.providers.simulated.replicas import Checkpoint, Replica, Workbench
 
 GIB = 1 << 30
 
@@ -35,8 +36,11 @@ class Domain:
     live: DomainConfig | None = None
     autostart: bool = False
     job: str | None = None
+    job_is_ours: bool = False
+    """True for a backup job that replication began."""
     deaf: bool = False
     """True when the guest does not listen to a request to shut down."""
+    checkpoints: dict[str, Checkpoint] = field(default_factory=dict)
 
     @property
     def persistent(self) -> bool:
@@ -110,6 +114,9 @@ class Node:
     shared_paths: dict[str, str] = field(default_factory=dict)
     """Path of a pool that several hosts share -> the pool's name."""
     next_port: int = 0
+    replicas: dict[str, Replica] = field(default_factory=dict)
+    """By the VM's UUID."""
+    workbench: Workbench = field(default_factory=Workbench)
 
     def memory_used_bytes(self) -> int:
         """Return what the guests with a process hold."""
@@ -149,6 +156,8 @@ class World:
     """Node and port of every trunk change that waits for the controller to come back."""
     shared_files: dict[str, dict[str, File]] = field(default_factory=dict)
     now: Callable[[], float] = lambda: 0.0
+    epoch: Callable[[], float] = lambda: 0.0
+    """The same instant in epoch seconds, as the controller's clock has it."""
     listeners: list[Callable[[str], None]] = field(default_factory=list)
 
     def node(self, name: str) -> Node:

@@ -42,6 +42,8 @@ def migrate(world: World, action: MigrateDomain) -> Effect:
     for file, copy in copies:
         copy.serial, copy.writes = file.serial, file.writes
         copy.size_bytes, copy.allocated_bytes = file.size_bytes, file.allocated_bytes
+    if action.with_storage:
+        arriving.checkpoints = domain.checkpoints
     _switch_over(source, target, domain, arriving)
     world.touched(target.name)
     return f"moved {domain.name} from {source.name} to {target.name}"

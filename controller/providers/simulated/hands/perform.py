@@ -4,13 +4,15 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from controller.errors import Refused
-from controller.plan import actions
+from controller.plan import actions, replica_actions
 from controller.plan.actions import Action
 from controller.providers.simulated.hands import (
     lifecycle,
     migrate,
     network,
     reconfigure,
+    replica,
+    replicate,
     storage,
 )
 from controller.providers.simulated.hands.effect import Effect
@@ -33,10 +35,26 @@ HANDS: Final[Mapping[type[Action], Callable[[World, Any], Effect]]] = {
     actions.RemoveDomain: lifecycle.remove,
     actions.ReconfigureDomain: reconfigure.reconfigure,
     actions.MigrateDomain: migrate.migrate,
+    replica_actions.ReplicateDomain: replicate.replicate,
+    replica_actions.RetirePoints: replica.retire,
+    replica_actions.VerifyReplica: replica.verify,
+    replica_actions.RemoveReplica: replica.remove,
+    replica_actions.SweepLeftovers: replica.sweep,
 }
-NEED_LIBVIRT: Final = frozenset(HANDS) - {
+NEED_NO_LIBVIRT: Final = frozenset({
     actions.CreateBridge, actions.AddUplink, actions.SetTrunk, actions.SetPortVlan,
-}
+    replica_actions.RetirePoints, replica_actions.VerifyReplica, replica_actions.RemoveReplica,
+    replica_actions.SweepLeftovers,
+})
+
+
+def libvirt_nodes(action: Action) -> tuple[str, ...]:
+    """Return the nodes whose libvirtd must be there; a replica's host needs none."""
+    if type(action) in NEED_NO_LIBVIRT:
+        return ()
+    if isinstance(action, replica_actions.ReplicateDomain):
+        return (action.node,)
+    return action.nodes
 
 
 def effect_of(world: World, action: Action) -> Effect:

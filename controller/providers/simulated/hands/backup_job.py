@@ -1,0 +1,141 @@
+"""One backup job on a VM's host: all disks at one instant, and how it ends or is left behind."""
+
+from dataclasses import dataclass
+
+from controller.errors import Refused, Unavailable
+from controller.model.facts import DomainConfig, DomainState
+from controller.plan.replica_actions import ReplicateDomain
+from controller.providers.simulated.hands.effect import domain_of
+from controller.providers.simulated.replicas import (
+    Checkpoint,
+    Version,
+    Versions,
+    checkpoint_name,
+    is_ours,
+)
+from controller.providers.simulated.world import Domain, File, Node, World
+
+KEY_GRACE_S = 60.0
+"""How long a one-time key is good for beyond the budget of its transfer."""
+
+
+@dataclass(slots=True)
+class Job:
+    """What a job holds on to; a VM that is off is read without any job of libvirt's."""
+
+    world: World
+    source: Node
+    target: Node
+    domain: Domain
+    mark: str
+    """Of the one-time key at the target."""
+    checkpoint: Checkpoint
+    """One instant of all disks; the domain has it only if it runs."""
+    begun_at: float
+    files: dict[str, File]
+    live: bool
+
+    @property
+    def intact(self) -> bool:
+        """Return whether what is read is still what was there when the job began."""
+        if self.source.domains.get(self.domain.name) is not self.domain:
+            return False
+        if self.live:
+            return self.domain.job == "backup" and self.domain.job_is_ours
+        return not self.domain.state.active and versions_of(self.files) == self.checkpoint.versions
+
+    def end(self) -> None:
+        """End it as whoever conducts it does; the guest has noticed nothing."""
+        self.source.workbench.conducted.discard(self.domain.uuid)
+        end_job(self.source, self.domain)
+        if self.target.powered and not self.target.hung and self.world.reachable(self.target.name):
+            self.target.workbench.keys.pop(self.mark, None)
+
+    def forsake(self) -> None:
+        """Whoever conducted it is gone: the lock falls, and all the rest stays as it lies."""
+        self.source.workbench.conducted.discard(self.domain.uuid)
+
+    def drop_checkpoint(self) -> None:
+        """Forget the checkpoint of a point that did not come to be."""
+        if self.domain.checkpoints.get(self.checkpoint.name) is self.checkpoint:
+            del self.domain.checkpoints[self.checkpoint.name]
+
+
+def begin_job(world: World, action: ReplicateDomain) -> Job:
+    """Take the lock and, of a VM that runs, one instant of all its disks.
+
+    Errors: Refused, Unavailable; nothing is begun then.
+    """
+    source, target = world.node(action.node), world.node(action.to)
+    domain = domain_of(source, action.domain)
+    live = domain.state.active
+    files = _files(world, source, action, domain)
+    _assert_free(source, domain)
+    if live and source.full:
+        raise Unavailable(f"{source.name}: no space left for the scratch files of {domain.name};"
+                          " the guest is not touched: make room there")
+    name = checkpoint_name(action.sequence)
+    checkpoint = Checkpoint(name, world.now(), versions_of(files),
+                            {target: file.size_bytes for target, file in files.items()})
+    source.workbench.conducted.add(domain.uuid)
+    if live:
+        domain.job, domain.job_is_ours = "backup", True
+        domain.checkpoints[name] = checkpoint
+        for disk in action.disks:
+            folder = disk.source.rpartition("/")[0]
+            path = f"{folder}/hotsite-scratch/{domain.uuid}-{disk.target}.qcow2"
+            source.workbench.scratch[path] = domain.uuid
+    mark = f"hotsite-transfer-{domain.uuid}-{action.sequence}"
+    target.workbench.keys[mark] = world.now() + action.budget_s + KEY_GRACE_S
+    return Job(world, source, target, domain, mark, checkpoint, world.epoch(), files, live)
+
+
+def versions_of(files: dict[str, File]) -> Versions:
+    """Return what all disks hold now."""
+    return {target: Version(file.serial, file.writes) for target, file in files.items()}
+
+
+def end_job(node: Node, domain: Domain) -> None:
+    """End a backup job of ours; libvirt deletes its scratch files."""
+    if domain.job_is_ours:
+        domain.job, domain.job_is_ours = None, False
+    bench = node.workbench
+    bench.scratch = {path: of for path, of in bench.scratch.items() if of != domain.uuid}
+
+
+def drop_checkpoints(domain: Domain, keep: str) -> None:
+    """Forget every checkpoint of ours but one."""
+    for name in [name for name in domain.checkpoints if is_ours(name) and name != keep]:
+        del domain.checkpoints[name]
+
+
+def _files(world: World, source: Node, action: ReplicateDomain, domain: Domain) -> dict[str, File]:
+    """Return the file of every disk that is asked for."""
+    if domain.uuid != action.uuid:
+        raise Refused(f"{source.name}: {domain.name} has uuid {domain.uuid}, not {action.uuid}")
+    config: DomainConfig | None = domain.live or domain.config
+    sources = {disk.target: disk.source for disk in config.disks} if config is not None else {}
+    files = {}
+    for disk in action.disks:
+        if sources.get(disk.target) != disk.source:
+            raise Refused(f"{source.name}: disk {disk.target} of {domain.name} is not"
+                          f" {disk.source} any more")
+        file = world.file(source, disk.source)
+        if file is None:
+            raise Refused(f"{source.name}: cannot access storage file '{disk.source}'")
+        files[disk.target] = file
+    return files
+
+
+def _assert_free(source: Node, domain: Domain) -> None:
+    """Refuse a domain that somebody else is at work on; a job of others is never ended."""
+    if domain.state is DomainState.INCOMING:
+        raise Unavailable(f"{source.name}: {domain.name} is only just arriving here")
+    if domain.uuid in source.workbench.conducted:
+        raise Unavailable(f"{source.name}: another copy of {domain.name} is under way")
+    if domain.job is not None and domain.job_is_ours:
+        raise Unavailable(f"{source.name}: a copy of {domain.name} that nobody conducts any more"
+                          " still has its backup job; it is swept first")
+    if domain.job is not None:
+        raise Unavailable(f"{source.name}: {domain.name} is busy with a {domain.job} that is not"
+                          " ours; it is left alone")

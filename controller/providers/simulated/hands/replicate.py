@@ -1,0 +1,223 @@
+"""A restore point is made: a job begins, the stream runs, one commit, the old checkpoint goes.
+
+Rule 1: nothing that is complete is touched before the commit, and the commit is one step.
+Rule 2: whatever ends the stream, what has come is kept and the guest is left alone.
+"""
+
+from dataclasses import dataclass, field
+
+from controller.errors import OutcomeUnknown, Refused, Unavailable
+from controller.model.units import render_size
+from controller.plan.replica_actions import CopyMode, ReplicateDomain
+from controller.providers.simulated.hands.backup_job import Job, begin_job, drop_checkpoints
+from controller.providers.simulated.hands.copying import Copy, copies_of, trusted
+from controller.providers.simulated.hands.effect import Effect, Wait
+from controller.providers.simulated.paths import stream_flows
+from controller.providers.simulated.replicas import Point, Replica
+from controller.providers.simulated.view import free_bytes
+from controller.providers.simulated.world import Node, World
+
+LINE_BYTES_PER_S = 100e6
+READ_BYTES_PER_S = 800e6
+BEGIN_S, FREEZE_S, LOOK_S, PUBLISH_S, DROP_S = 0.3, 0.2, 2.0, 0.3, 0.1
+
+
+@dataclass(slots=True)
+class Stream:
+    """How much of the point has been sent, over all the jobs that it takes."""
+
+    action: ReplicateDomain
+    replica: Replica
+    copies: tuple[Copy, ...] = ()
+    left_s: float = 0.0
+    sent_bytes: float = 0.0
+    kept: dict[str, int] = field(default_factory=dict)
+    """By target: what had come before and need not come again."""
+
+    def open(self, copies: tuple[Copy, ...]) -> None:
+        """Learn what is to be sent, less what is there already."""
+        self.copies = copies
+        self.kept = {copy.target: min(copy.sent_bytes, self.replica.arrived.get(copy.target, 0))
+                     for copy in copies}
+        rate = min(self.action.bandwidth_bps or LINE_BYTES_PER_S, LINE_BYTES_PER_S)
+        self.left_s = (sum(copy.read_bytes for copy in copies) / READ_BYTES_PER_S
+                       + self.to_send / rate)
+
+    @property
+    def to_send(self) -> int:
+        """Return how many bytes have still to cross the line, all told."""
+        return sum(copy.sent_bytes - self.kept[copy.target] for copy in self.copies)
+
+    def flow(self, seconds: float) -> None:
+        """Let the stream run for a while; what arrives stays, come what may."""
+        share = min(1.0, seconds / self.left_s) if self.left_s > 0 else 1.0
+        for copy in self.copies:
+            more = round((copy.sent_bytes - self.kept[copy.target]) * share)
+            self.kept[copy.target] += more
+            self.sent_bytes += more
+            if self.kept[copy.target]:
+                self.replica.arrived[copy.target] = self.kept[copy.target]
+        self.left_s = max(0.0, self.left_s - seconds)
+
+
+def replicate(world: World, action: ReplicateDomain) -> Effect:
+    """Make the next restore point of a VM; whatever fails, the last one stays as it is."""
+    yield Wait(BEGIN_S, command_ends=True)
+    source, target = world.node(action.node), world.node(action.to)
+    replica = _replica_at(world, action, target)
+    job = begin_job(world, action)
+    stream = Stream(action, replica)
+    stream.open(copies_of(job, replica, repair=action.repair))
+    try:
+        yield from _run(world, job, stream)
+        while stream.left_s:
+            job = _next_piece(world, job, action)
+            yield from _run(world, job, stream)
+        yield Wait(PUBLISH_S, command_ends=True)
+        _assert_line(world, job)
+        _assert_next(job, stream)
+    except OutcomeUnknown:
+        _interrupted(job)
+        raise
+    except (Refused, Unavailable):
+        job.end()
+        job.drop_checkpoint()
+        raise
+    point = _publish(world, job, stream)
+    job.end()
+    yield Wait(DROP_S, command_ends=True)
+    if source.domains.get(action.domain) is job.domain:
+        drop_checkpoints(job.domain, point.checkpoint)
+    return _sentence(action, stream)
+
+
+def _replica_at(world: World, action: ReplicateDomain, target: Node) -> Replica:
+    """Return the replica on the target, an empty one where there is none yet."""
+    if not world.reachable(target.name):
+        raise Unavailable(f"{target.name} does not answer; nothing was sent to it")
+    if not stream_flows(world, action.node, action.to):
+        raise Unavailable(f"{action.node} does not reach {action.to} over the replication network")
+    here = target.replicas.get(action.uuid)
+    if here is not None and here.unreadable:
+        raise Refused(f"{target.name}: {here.unreadable}; nothing is written there")
+    if here is not None and here.path != action.path:
+        raise Refused(f"{target.name}: the replica of {action.domain} is at {here.path}, not at"
+                      f" {action.path}")
+    newest = here.newest if here is not None else None
+    if newest is not None and newest.sequence >= action.sequence:
+        raise Refused(f"{target.name}: restore point {action.sequence} is there already, the"
+                      f" newest is {newest.sequence}")
+    if here is None:
+        here = target.replicas[action.uuid] = Replica(action.uuid, action.domain, action.path)
+    return here
+
+
+def _run(world: World, job: Job, stream: Stream) -> Effect:
+    """Let the stream run until all is sent, or the job has lived as long as it may."""
+    if stream.action.quiesce and job.live:
+        yield Wait(FREEZE_S)
+    lived_s = 0.0
+    while stream.left_s and lived_s < stream.action.budget_s:
+        step_s = min(LOOK_S, stream.left_s)
+        yield Wait(step_s, command_ends=True)
+        _assert_line(world, job)
+        _assert_space(world, job, stream)
+        stream.flow(step_s)
+        lived_s += step_s
+    return ""
+
+
+def _assert_line(world: World, job: Job) -> None:
+    """See that both ends and all between them are still there."""
+    what = f"the copy of {job.domain.name} from {job.source.name} to {job.target.name}"
+    if not job.intact:
+        state = "started, stopped or moved" if job.live else "started or changed"
+        raise Unavailable(f"{what} ended: {job.domain.name} was {state} meanwhile; what has come"
+                          " is kept")
+    if not stream_flows(world, job.source.name, job.target.name):
+        raise Unavailable(f"{what} ended: the line between them is cut; what has come is kept")
+    if not world.reachable(job.target.name):
+        raise Unavailable(f"{what} ended: {job.target.name} does not answer any more; what has"
+                          " come is kept")
+    if job.live and job.source.full:
+        raise Unavailable(f"{what} ended: no space left for its scratch files on"
+                          f" {job.source.name}; the guest is not touched")
+
+
+def _assert_space(world: World, job: Job, stream: Stream) -> None:
+    """A target without room loses what has come, and nothing that is complete."""
+    folder = stream.replica.path
+    if free_bytes(world, job.target, folder) < stream.to_send:
+        stream.replica.arrived.clear()
+        raise Unavailable(f"{job.target.name}: no space left for {render_size(stream.to_send)} of"
+                          f" {job.domain.name} in {folder}: its last restore point is untouched;"
+                          " make room there")
+
+
+def _assert_next(job: Job, stream: Stream) -> None:
+    """See that the replica is still the one that the stream builds on."""
+    action, here = stream.action, job.target.replicas.get(job.domain.uuid)
+    newest = here.newest if here is not None else None
+    if here is not stream.replica or (newest is not None and newest.sequence >= action.sequence):
+        raise Refused(f"{job.target.name}: the replica of {action.domain} is not what it was when"
+                      f" restore point {action.sequence} was begun; nothing was committed")
+
+
+def _next_piece(world: World, job: Job, action: ReplicateDomain) -> Job:
+    """End a job that has lived long enough and begin the next, which tells a later instant."""
+    job.end()
+    job.drop_checkpoint()
+    return begin_job(world, action)
+
+
+def _interrupted(job: Job) -> None:
+    """Tidy up as far as there is anybody to do it."""
+    if job.source.powered and not (job.target.powered and job.world.reachable(job.target.name)):
+        job.end()
+        job.drop_checkpoint()
+    else:
+        job.forsake()
+
+
+def _publish(world: World, job: Job, stream: Stream) -> Point:
+    """Commit all disks at once; this is the only step that makes a point."""
+    replica, action = stream.replica, stream.action
+    newest, since = replica.newest, trusted(job, replica)
+    whole = bool(replica.lost_files) and not any(
+        copy.mode is CopyMode.INCREMENT for copy in stream.copies)
+    fresh = newest is None or all(copy.mode is CopyMode.SEED for copy in stream.copies)
+    mended = newest.damaged_clusters if newest is not None and (action.repair or whole) else 0
+    stayed = 0 if newest is None or fresh else newest.rotten_clusters - mended
+    checkpoint = job.checkpoint.name if job.live else (since.name if since is not None else "")
+    point = Point(action.sequence, checkpoint, job.begun_at, world.epoch(), job.checkpoint.versions,
+                  sum(copy.sent_bytes for copy in stream.copies), action.quiesce and job.live,
+                  rotten_clusters=stayed,
+                  damaged_clusters=0 if newest is None or fresh else min(
+                      stayed, newest.damaged_clusters - mended))
+    if mended and not replica.lost_files:
+        _mend_below(replica, mended)
+    replica.points.append(point)
+    replica.sizes = dict(job.checkpoint.sizes)
+    replica.arrived.clear()
+    if whole or fresh:
+        replica.lost_files.clear()
+    return point
+
+
+def _mend_below(replica: Replica, clusters: int) -> None:
+    """What has not changed since an older point is good there again, too."""
+    for point in replica.points:
+        point.rotten_clusters = max(0, point.rotten_clusters - clusters)
+        point.damaged_clusters = max(0, point.damaged_clusters - clusters)
+
+
+def _sentence(action: ReplicateDomain, stream: Stream) -> str:
+    ways = "; ".join(f"{copy.target} by {_way(copy)}" for copy in stream.copies)
+    return (f"restore point {action.sequence} of {action.domain} is complete on {action.to}:"
+            f" {render_size(round(stream.sent_bytes))} sent ({ways})")
+
+
+def _way(copy: Copy) -> str:
+    if copy.mode is CopyMode.INCREMENT:
+        return "increment" if copy.sent_bytes else "increment, unchanged"
+    return f"{copy.mode}, because {copy.why}"

@@ -1,0 +1,50 @@
+"""A fresh, verified replica of each protected VM at the other site, as it has been for long."""
+
+from controller.model.desired import Desired
+from controller.model.replica import STORE
+from controller.model.virtual_machine import VirtualMachine
+from controller.providers.simulated.hands.backup_job import versions_of
+from controller.providers.simulated.replicas import (
+    Checkpoint,
+    Point,
+    Replica,
+    checkpoint_name,
+)
+from controller.providers.simulated.world import Node, World
+
+
+def protect(world: World, desired: Desired, vm: VirtualMachine) -> None:
+    """Give `vm` a replica of one point where its policy wants one and a host can have it."""
+    source = next(node for node in world.nodes.values() if vm.name in node.domains)
+    target = _target(world, desired, vm, source)
+    if vm.spec.protection is None or target is None:
+        return
+    domain = source.domains[vm.name]
+    config = domain.config
+    assert config is not None, "it was defined just now"
+    files = {disk.target: file for disk in config.disks
+             if (file := world.file(source, disk.source)) is not None}
+    sizes = {name: file.size_bytes for name, file in files.items()}
+    name = checkpoint_name(1)
+    if domain.state.active:
+        domain.checkpoints[name] = Checkpoint(name, world.now(), versions_of(files), sizes)
+    else:
+        name = ""
+    now = world.epoch()
+    point = Point(1, name, now, now, versions_of(files),
+                  sum(file.allocated_bytes for file in files.values()), verified_at=now)
+    pools = {pool.name: pool.path for pool in desired.hosts[target.name].spec.pools}
+    path = f"{pools[vm.spec.disks[0].pool]}/{STORE}/{domain.uuid}"
+    target.replicas[domain.uuid] = Replica(domain.uuid, vm.name, path, sizes, [point],
+                                           scrubbed_at=now)
+
+
+def _target(world: World, desired: Desired, vm: VirtualMachine, source: Node) -> Node | None:
+    """Return the host of another site with the fewest replicas that has the pools."""
+    pools = {disk.pool for disk in vm.spec.disks}
+    fit = [host.name for host in desired.hosts.values() if host.spec.site != source.site
+           and pools and pools <= {pool.name for pool in host.spec.pools}
+           and not host.spec.maintenance]
+    if not fit:
+        return None
+    return world.node(min(fit, key=lambda name: (len(world.node(name).replicas), name)))

@@ -1,0 +1,149 @@
+"""What happens to replicas behind the controller's back: bits rot, files go, a crash leaves things.
+
+Shapes: `VM` is a name; HOST is the one that has its replica, or `any`.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from controller.providers.simulated.hands.replica import scrub
+from controller.providers.simulated.replicas import CLUSTER_BYTES, Replica
+from controller.providers.simulated.world import Domain, World
+
+
+def _replica(world: World, host: str, vm: str) -> Replica:
+    """Return the replica of `vm` on `host`, on whichever host has one for `any`."""
+    hosts = sorted(world.nodes) if host == "any" else [host]
+    return next(replica for name in hosts for replica in world.node(name).replicas.values()
+                if replica.machine == vm and replica.points)
+
+
+def _host_of(world: World, replica: Replica) -> str:
+    name = next(node.name for node in world.nodes.values()
+                if any(one is replica for one in node.replicas.values()))
+    world.touched(name)
+    return name
+
+
+def _domain(world: World, host: str, vm: str) -> Domain:
+    return world.node(host).domains[vm]
+
+
+def damage(world: World, host: str, vm: str, clusters: str = "1") -> str:
+    """`damage-replica HOST VM [CLUSTERS]`: bits rot in the base; nothing tells until it is read."""
+    replica = _replica(world, host, vm)
+    for point in replica.points:
+        point.rotten_clusters += int(clusters)
+    return f"{clusters} clusters of the replica of {vm} on {_host_of(world, replica)} rot"
+
+
+def scrub_now(world: World, host: str, vm: str) -> str:
+    """`scrub-replica HOST VM`: somebody has the whole replica read against its hashes."""
+    replica = _replica(world, host, vm)
+    found = scrub(replica, world.epoch(), replica.points[-1].sequence)
+    return (f"somebody had the replica of {vm} on {_host_of(world, replica)} read: {found}"
+            " clusters are not as they were written")
+
+
+def truncate_base(world: World, host: str, vm: str) -> str:
+    """`truncate-base HOST VM`: somebody cuts the base of a replica short; reading it tells."""
+    replica = _replica(world, host, vm)
+    for point in replica.points:
+        point.rotten_clusters += max(1, replica.points[0].stored_bytes // 2 // CLUSTER_BYTES)
+    return f"half of the base of the replica of {vm} on {_host_of(world, replica)} was cut off"
+
+
+def lose_overlay(world: World, host: str, vm: str) -> str:
+    """`lose-overlay HOST VM`: somebody deletes the newest file of a replica's first disk."""
+    replica = _replica(world, host, vm)
+    point, disk = replica.points[-1], min(replica.sizes)
+    kind = "rp-{:06d}.qcow2" if len(replica.points) > 1 else "base-{:06d}.raw"
+    lost = f"{disk}/{kind.format(point.sequence)}"
+    replica.lost_files.add(lost)
+    point.rotten_clusters += max(1, replica.sizes[disk] // CLUSTER_BYTES)
+    point.damaged_clusters = point.rotten_clusters
+    return f"{lost} of the replica of {vm} on {_host_of(world, replica)} was deleted"
+
+
+def lose_bitmap(world: World, host: str, vm: str) -> str:
+    """`lose-bitmap HOST VM`: HOST runs VM; what its checkpoints have recorded is lost."""
+    for checkpoint in _domain(world, host, vm).checkpoints.values():
+        checkpoint.sound = False
+    return f"nothing on {host} tells any more what {vm} has changed"
+
+
+def lose_checkpoints(world: World, host: str, vm: str) -> str:
+    """`lose-checkpoints HOST VM`: somebody deletes every checkpoint of VM where it runs."""
+    _domain(world, host, vm).checkpoints.clear()
+    world.touched(host)
+    return f"the checkpoints of {vm} on {host} were deleted by hand"
+
+
+def corrupt_state(world: World, host: str, vm: str) -> str:
+    """`corrupt-state HOST VM`: a bit of the replica's state.json is not as it was written."""
+    replica = _replica(world, host, vm)
+    replica.unreadable = (f"{replica.path}/state.json does not have the check it was written with:"
+                          " restore it, or move the folder away")
+    return f"state.json of the replica of {vm} on {_host_of(world, replica)} is damaged"
+
+
+def restore_state(world: World, host: str, vm: str) -> str:
+    """`restore-state HOST VM`: somebody puts the replica's state.json back as it was."""
+    replica = _replica(world, host, vm)
+    replica.unreadable = ""
+    return f"state.json of the replica of {vm} on {_host_of(world, replica)} can be read again"
+
+
+def lose_replica(world: World, host: str, vm: str) -> str:
+    """`lose-replica HOST VM`: somebody deletes the whole folder of a replica."""
+    replica = _replica(world, host, vm)
+    name = _host_of(world, replica)
+    del world.node(name).replicas[replica.uuid]
+    return f"the replica of {vm} on {name} was deleted"
+
+
+def foreign_backup(world: World, host: str, vm: str) -> str:
+    """`foreign-backup HOST VM`: another program begins a backup job."""
+    domain = _domain(world, host, vm)
+    if domain.state.active and domain.job is None:
+        domain.job = "backup"
+    world.touched(host)
+    return f"another program is backing {vm} up on {host}"
+
+
+def end_backup(world: World, host: str, vm: str) -> str:
+    """`end-backup HOST VM`: the other program's backup job is over."""
+    domain = _domain(world, host, vm)
+    if domain.job == "backup" and not domain.job_is_ours:
+        domain.job = None
+    world.touched(host)
+    return f"the other program has finished with {vm} on {host}"
+
+
+def garbage(world: World, host: str) -> str:
+    """`garbage HOST`: things of ours lie about as a crash leaves them; running VMs have a job."""
+    node, bench = world.node(host), world.node(host).workbench
+    bench.programs.add("/run/hotsite/mover-0123456789abcdef.pyz")
+    bench.keys["hotsite-transfer-of-a-crash"] = world.now()
+    folder = next((pool.path for pool in node.pools.values()), "/var/lib/libvirt/images")
+    bench.scratch[f"{folder}/hotsite-scratch/of-a-crash-vda.qcow2"] = "of-a-crash"
+    idle = [d for d in sorted(node.domains.values(), key=lambda one: one.name)
+            if d.state.active and d.job is None]
+    for domain in idle[:1]:
+        domain.job, domain.job_is_ours = "backup", True
+        bench.sockets.add(f"/var/lib/libvirt/qemu/domain-1-{domain.name}/hotsite.sock")
+    world.touched(host)
+    return f"a crash has left things of ours on {host}"
+
+
+REPLICA_FAULTS: Final[Mapping[str, Callable[..., str]]] = {
+    "damage-replica": damage, "scrub-replica": scrub_now, "truncate-base": truncate_base,
+    "lose-overlay": lose_overlay, "lose-bitmap": lose_bitmap,
+    "lose-checkpoints": lose_checkpoints, "corrupt-state": corrupt_state,
+    "restore-state": restore_state, "lose-replica": lose_replica,
+    "foreign-backup": foreign_backup, "end-backup": end_backup, "garbage": garbage,
+}
+OF_THE_REPLICA: Final = frozenset({
+    "damage-replica", "scrub-replica", "truncate-base", "lose-overlay", "corrupt-state",
+    "restore-state", "lose-replica"})
+"""Their host is the one that has the replica, not the one that the VM is on."""

@@ -1,0 +1,114 @@
+"""What replication leaves in the world: checkpoints, restore points, and what a crash forgets.
+
+Rule 1: what a point holds is settled when it is published; nothing writes it again. Only what is
+wrong with it, and what is known of that, changes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from controller.model.replica import CHECKPOINT
+
+CLUSTER_BYTES = 64 << 10
+
+
+class Version(NamedTuple):
+    """The content of one disk at one instant: which disk it is, and how far it was written."""
+
+    serial: str
+    writes: int
+
+
+Versions = Mapping[str, Version]
+"""By target: all disks of a VM at one instant."""
+
+
+@dataclass(slots=True)
+class Checkpoint:
+    """One checkpoint of a domain: it tells what has been written since it was made."""
+
+    name: str
+    begun_s: float
+    """In seconds of the world's clock."""
+    versions: Versions
+    sizes: Mapping[str, int]
+    sound: bool = True
+    """False once QEMU died without closing its images."""
+
+
+@dataclass(slots=True)
+class Point:
+    """One complete restore point."""
+
+    sequence: int
+    checkpoint: str
+    started_at: float
+    committed_at: float
+    versions: Versions
+    stored_bytes: int
+    quiesced: bool = False
+    verified_at: float | None = None
+    damaged_clusters: int = 0
+    """What a scrub has found."""
+    rotten_clusters: int = 0
+    """What reads wrong, found or not."""
+
+    @property
+    def sound(self) -> bool:
+        """Return whether all of it reads as it was written."""
+        return self.rotten_clusters == 0
+
+
+@dataclass(slots=True)
+class Replica:
+    """One VM's replica on one host."""
+
+    uuid: str
+    machine: str
+    path: str
+    sizes: dict[str, int] = field(default_factory=dict)
+    points: list[Point] = field(default_factory=list)
+    lost_files: set[str] = field(default_factory=set)
+    arrived: dict[str, int] = field(default_factory=dict)
+    """By target: bytes of the next point that have come and are kept."""
+    pins: dict[str, int] = field(default_factory=dict)
+    scrubbed_at: float | None = None
+    scrubbed_bytes: int = 0
+    """How far the scrub that goes on has come."""
+    unreadable: str = ""
+
+    @property
+    def newest(self) -> Point | None:
+        """Return the newest complete point."""
+        return self.points[-1] if self.points else None
+
+    @property
+    def stored_bytes(self) -> int:
+        """Return what all of it takes up."""
+        return sum(one.stored_bytes for one in self.points) + sum(self.arrived.values())
+
+
+@dataclass(slots=True)
+class Workbench:
+    """What replication has lying about on one host."""
+
+    conducted: set[str] = field(default_factory=set)
+    """UUIDs whose lock a live process of ours holds."""
+    scratch: dict[str, str] = field(default_factory=dict)
+    """By path: the UUID of the domain whose job made it."""
+    keys: dict[str, float] = field(default_factory=dict)
+    """By mark: when it runs out, in seconds of the world's clock."""
+    sockets: set[str] = field(default_factory=set)
+    programs: set[str] = field(default_factory=set)
+    """Older movers that nobody runs."""
+
+
+def is_ours(checkpoint: str) -> bool:
+    """Return whether a checkpoint is one of ours by its name."""
+    return checkpoint.startswith(CHECKPOINT)
+
+
+def checkpoint_name(sequence: int) -> str:
+    """Return the checkpoint of a restore point."""
+    return f"{CHECKPOINT}{sequence:06d}"
