@@ -46,11 +46,15 @@ def scrub_now(world: World, host: str, vm: str) -> str:
 
 
 def truncate_base(world: World, host: str, vm: str) -> str:
-    """`truncate-base HOST VM`: somebody cuts the base of a replica short; reading it tells."""
+    """`truncate-base HOST VM`: somebody cuts the base of a replica's first disk short."""
     replica = _replica(world, host, vm)
+    disk = min(replica.sizes)
+    cut = max(1, replica.sizes[disk] // 2 // CLUSTER_BYTES)
+    replica.lost_files.add(f"{disk}/base-{replica.points[0].sequence:06d}.raw")
     for point in replica.points:
-        point.rotten_clusters += max(1, replica.points[0].stored_bytes // 2 // CLUSTER_BYTES)
-    return f"half of the base of the replica of {vm} on {_host_of(world, replica)} was cut off"
+        point.lost_clusters += cut
+    return (f"half of the base of {disk} of the replica of {vm} on {_host_of(world, replica)} was"
+            " cut off")
 
 
 def lose_overlay(world: World, host: str, vm: str) -> str:
@@ -60,8 +64,7 @@ def lose_overlay(world: World, host: str, vm: str) -> str:
     kind = "rp-{:06d}.qcow2" if len(replica.points) > 1 else "base-{:06d}.raw"
     lost = f"{disk}/{kind.format(point.sequence)}"
     replica.lost_files.add(lost)
-    point.rotten_clusters += max(1, replica.sizes[disk] // CLUSTER_BYTES)
-    point.damaged_clusters = point.rotten_clusters
+    point.lost_clusters += max(1, replica.sizes[disk] // CLUSTER_BYTES)
     return f"{lost} of the replica of {vm} on {_host_of(world, replica)} was deleted"
 
 

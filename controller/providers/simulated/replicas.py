@@ -53,11 +53,18 @@ class Point:
     """What a scrub has found."""
     rotten_clusters: int = 0
     """What reads wrong, found or not."""
+    lost_clusters: int = 0
+    """What was in files that are gone or cut short; a look at the folder tells."""
 
     @property
     def sound(self) -> bool:
         """Return whether all of it reads as it was written."""
-        return self.rotten_clusters == 0
+        return self.rotten_clusters + self.lost_clusters == 0
+
+    @property
+    def known_bad(self) -> int:
+        """Return the clusters of which it is known that they read wrong."""
+        return self.damaged_clusters + self.lost_clusters
 
 
 @dataclass(slots=True)
@@ -70,6 +77,7 @@ class Replica:
     sizes: dict[str, int] = field(default_factory=dict)
     points: list[Point] = field(default_factory=list)
     lost_files: set[str] = field(default_factory=set)
+    """`DISK/FILE`: gone, or shorter than it has to be."""
     arrived: dict[str, int] = field(default_factory=dict)
     """By target: bytes of the next point that have come and are kept."""
     pins: dict[str, int] = field(default_factory=dict)

@@ -116,7 +116,7 @@ CUTS = [
 ]
 
 
-@pytest.mark.parametrize(("faults", "error"), CUTS, ids=lambda value: str(value))
+@pytest.mark.parametrize(("faults", "error"), CUTS, ids=str)
 def test_a_copy_that_is_cut_leaves_the_last_point_as_it_was(
         faults: tuple[str, ...], error: type[Exception]) -> None:
     async def story(estate: SimulatedEstate) -> None:
@@ -261,7 +261,7 @@ def test_a_lost_overlay_is_seen_and_healed_by_a_scan() -> None:
         assert [bool(one.damaged_clusters) for one in facts.points] == [False, True, False]
         return said
 
-    assert "by scan, because a file of its replica is gone" in told(story)
+    assert "by scan, because a file of its replica is lost" in told(story)
 
 
 def test_points_retire_by_merging_and_the_newest_and_the_pinned_stay() -> None:
@@ -324,3 +324,18 @@ def test_the_garbage_of_a_crash_is_all_ours_and_all_swept() -> None:
         assert not (await stage.sweep_of(estate, stage.HOST)).leftovers
 
     told(story)
+
+
+def test_a_base_cut_short_is_seen_and_healed_by_a_scan() -> None:
+    async def story(estate: SimulatedEstate) -> str:
+        await estate.apply(stage.copy(estate, 2))
+        estate.command("truncate-base any sql")
+        facts = await stage.replica_seen(estate)
+        assert facts.lost_files == ("vda/base-000001.raw",)
+        assert all(one.damaged_clusters for one in facts.points)
+        said = await estate.apply(stage.copy(estate, 3))
+        facts = await stage.replica_seen(estate)
+        assert (facts.lost_files, facts.points[-1].damaged_clusters) == ((), 0)
+        return said
+
+    assert "by scan, because a file of its replica is lost" in told(story)

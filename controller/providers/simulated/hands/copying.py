@@ -41,11 +41,11 @@ def _copy(job: Job, replica: Replica, target: str, file: File, *, repair: bool) 
     bad = newest.damaged_clusters * CLUSTER_BYTES if newest is not None and repair else 0
     if newest is None or target not in newest.versions:
         return _seed(target, file, "the replica has nothing of it yet")
-    if any(name.startswith(f"{target}/base-") for name in replica.lost_files):
+    if newest.lost_clusters >= file.size_bytes // CLUSTER_BYTES and len(replica.points) == 1:
         return _seed(target, file, "the base of its replica is gone")
     changed = _changed(job, file, newest, target)
     gone = any(name.startswith(f"{target}/") for name in replica.lost_files)
-    why = "a file of its replica is gone" if gone else _distrust(job, newest, since, target, file)
+    why = "a file of its replica is lost" if gone else _distrust(job, newest, since, target, file)
     if not why:
         sent = min(file.allocated_bytes, changed + bad)
         return Copy(target, CopyMode.INCREMENT, sent, sent)

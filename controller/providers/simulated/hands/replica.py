@@ -90,7 +90,7 @@ def scrub(replica: Replica, at: float, upto: int) -> int:
         if point.sound and point.sequence <= upto:
             point.verified_at = at
     replica.scrubbed_at, replica.scrubbed_bytes = at, 0
-    return max((point.damaged_clusters for point in replica.points), default=0)
+    return max((point.known_bad for point in replica.points), default=0)
 
 
 def _replica(node: Node, path: str) -> Replica:

@@ -183,24 +183,22 @@ def _publish(world: World, job: Job, stream: Stream) -> Point:
     """Commit all disks at once; this is the only step that makes a point."""
     replica, action = stream.replica, stream.action
     newest, since = replica.newest, trusted(job, replica)
-    whole = bool(replica.lost_files) and not any(
-        copy.mode is CopyMode.INCREMENT for copy in stream.copies)
     fresh = newest is None or all(copy.mode is CopyMode.SEED for copy in stream.copies)
-    mended = newest.damaged_clusters if newest is not None and (action.repair or whole) else 0
-    stayed = 0 if newest is None or fresh else newest.rotten_clusters - mended
+    whole = {copy.target for copy in stream.copies if copy.mode is not CopyMode.INCREMENT}
+    found = {name for name in replica.lost_files if name.partition("/")[0] in whole}
     checkpoint = job.checkpoint.name if job.live else (since.name if since is not None else "")
     point = Point(action.sequence, checkpoint, job.begun_at, world.epoch(), job.checkpoint.versions,
-                  sum(copy.sent_bytes for copy in stream.copies), action.quiesce and job.live,
-                  rotten_clusters=stayed,
-                  damaged_clusters=0 if newest is None or fresh else min(
-                      stayed, newest.damaged_clusters - mended))
-    if mended and not replica.lost_files:
+                  sum(copy.sent_bytes for copy in stream.copies), action.quiesce and job.live)
+    if newest is not None and not fresh:
+        mended = newest.damaged_clusters if action.repair else 0
+        point.rotten_clusters = newest.rotten_clusters - mended
+        point.damaged_clusters = newest.damaged_clusters - mended
+        point.lost_clusters = newest.lost_clusters if replica.lost_files - found else 0
         _mend_below(replica, mended)
     replica.points.append(point)
     replica.sizes = dict(job.checkpoint.sizes)
     replica.arrived.clear()
-    if whole or fresh:
-        replica.lost_files.clear()
+    replica.lost_files -= found
     return point
 
 
