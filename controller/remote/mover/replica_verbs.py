@@ -7,6 +7,8 @@ by zlib, and `manifest-in` reads such bytes; so the source learns what the targe
 
 from __future__ import annotations
 
+import base64
+import binascii
 import os
 import sys
 import zlib
@@ -19,7 +21,7 @@ from mover.hashing import HASH_BYTES
 from mover.manifest import GROUP, UNKNOWN_HASH, Manifest
 from mover.mend import exposed, readable, report
 from mover.orders import Orders
-from mover.replica import Replica, create, disks_in, fresh_secret, locked
+from mover.replica import Replica, create, disks_in, fresh_secret, locked, read_secret
 from mover.state import files, last, point_of
 
 PIECE_BYTES = 1 << 20
@@ -31,8 +33,10 @@ def make(words: List[str]) -> Dict[str, Any]:
     secret = bytes.fromhex(request["secret"]) if request.get("secret") else fresh_secret()
     state = create(os.path.abspath(str(request["replica"])), str(request["vm"]),
                    str(request.get("algorithm", "xxh3-128")), secret, request.get("facts"))
+    root = os.path.abspath(str(request["replica"]))
     return {"vm": state.vm, "algorithm": state.algorithm, "secret_id": state.secret_id,
-            "newest": state.points[-1].sequence if state.points else None}
+            "newest": state.points[-1].sequence if state.points else None,
+            "secret": read_secret(root).hex(), "picture": picture(root)}
 
 
 def show(words: List[str]) -> Dict[str, Any]:
@@ -111,7 +115,8 @@ def manifest_out(words: List[str]) -> None:
     """
     Write the manifest of {"replica", "disk", "point" or "incoming": true} to stdout.
 
-    Shapes: all of it, or {"what": "supers"}, or {"what": "groups", "groups": […]}.
+    Shapes: all of it, or {"what": "supers"}, or {"what": "groups", "groups": […]}; "text": true
+    writes base64.
     """
     request = Orders().request
     replica = Replica(str(request["replica"]))
@@ -125,9 +130,14 @@ def manifest_out(words: List[str]) -> None:
             os.unlink(path)
     squeeze = zlib.compressobj(1)
     out = sys.stdout.buffer
+    wrap = base64.b64encode if request.get("text") else bytes
+    held = b""
     for piece in _pieces(manifest, request):
-        out.write(squeeze.compress(piece))
-    out.write(squeeze.flush())
+        held += squeeze.compress(piece)
+        whole = len(held) - len(held) % 3
+        out.write(wrap(held[:whole]))
+        held = held[whole:]
+    out.write(wrap(held + squeeze.flush()))
     out.flush()
 
 
@@ -168,26 +178,42 @@ def _pieces(manifest: Manifest, request: Dict[str, Any]) -> Iterator[bytes]:
 
 def manifest_in(words: List[str]) -> Dict[str, Any]:
     """Read a whole manifest, as `manifest-out` wrote it, from stdin into the file in `words`."""
-    if len(words) != 1:
-        raise Refused("manifest-in wants one word: the path to write")
+    if len(words) != 1 and words[1:] != ["text"]:
+        raise Refused("manifest-in wants the path to write, and `text` where it comes as base64")
+    come = _texts if words[1:] else _raws
     expand = zlib.decompressobj()
     fd = os.open(words[0], os.O_CREAT | os.O_TRUNC | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
         size = 0
-        while True:
-            got = os.read(0, PIECE_BYTES)
-            if not got:
-                break
+        for got in come():
             size += _write_sparse(fd, expand.decompress(got), size)
         size += _write_sparse(fd, expand.flush(), size)
         os.ftruncate(fd, size)
-    except zlib.error as error:
+    except (zlib.error, binascii.Error) as error:
         raise Refused("what came is no manifest: %s" % error) from None
     finally:
         os.close(fd)
     with Manifest.open(words[0]) as manifest:
         return {"root": manifest.root(), "size_bytes": manifest.header.size_bytes,
                 "hash_bytes": manifest.clusters * HASH_BYTES}
+
+
+def _raws() -> Iterator[bytes]:
+    while True:
+        got = os.read(0, PIECE_BYTES)
+        if not got:
+            return
+        yield got
+
+
+def _texts() -> Iterator[bytes]:
+    held = b""
+    for got in _raws():
+        held += got
+        whole = len(held) - len(held) % 4
+        yield base64.b64decode(held[:whole], validate=True)
+        held = held[whole:]
+    yield base64.b64decode(held, validate=True)
 
 
 def _write_sparse(fd: int, data: bytes, at: int) -> int:

@@ -37,6 +37,7 @@ BATCH_BYTES = 1 << 20
 BATCH_READS = 16
 COMPARED_AT_ONCE = 1 << 14          # clusters of a zero range: 1 GiB of disk, 256 KiB of hashes
 PROGRESS_S = 1.0
+MOST_LEFT = 100_000                 # ranges, of which a line of some megabytes tells
 MODES = ("dirty", "full", "scan", "set")
 
 
@@ -155,7 +156,7 @@ class Progress:
 
 
 def run(words: List[str]) -> None:
-    """Do what the request on stdin asks for."""
+    """Do what the request on stdin asks for; `words` may name the socket, for whoever looks."""
     orders = Orders()
     request = parse_request(orders.request)
     throttle = Throttle(request.rate_bps)
@@ -203,6 +204,7 @@ def transfer(request: Request, source: Source, outlets: Outlets, throttle: Throt
     answers = outlets.finish(request.answer_s)
     return {"result": {
         "complete": source.reached is None, "reached": source.reached, "answers": answers,
+        "left": left_from(source.ranges, source.reached),
         "planned_bytes": source.ranges.total_bytes, "read_bytes": source.read_bytes,
         "size_bytes": source.nbd.size_bytes, "peak_bytes": peak_bytes(),
         "took_s": round(time.monotonic() - begun_at, 3),
@@ -210,6 +212,17 @@ def transfer(request: Request, source: Source, outlets: Outlets, throttle: Throt
         "data_bytes": sum(writer.tally.data_bytes for writer in writers or [auditor]),
         "zero_bytes": sum(writer.tally.zero_bytes for writer in writers or [auditor]),
         **({"differ": auditor.differences(source.nbd.size_bytes)} if request.audit else {})}}
+
+
+def left_from(ranges: Ranges, reached: Optional[int]) -> List[Tuple[int, int]]:
+    """Return what was not looked at; where that is too long a list, all from there to the end."""
+    if reached is None:
+        return []
+    left = [(max(offset, reached), offset + length - max(offset, reached))
+            for offset, length in ranges if offset + length > reached]
+    if len(left) > MOST_LEFT:
+        left = [(left[0][0], left[-1][0] + left[-1][1] - left[0][0])]
+    return left
 
 
 def _pump(source: Source, pipeline: Pipeline, known: Optional[Known], progress: Progress) -> None:

@@ -19,6 +19,9 @@ VERBS = {
     "probe": "mover.probe:run",         # what this host can compute
     "send": "mover.send:run",           # the source end
     "receive": "mover.receive:run",     # the target end
+    "job": "mover.job:run",             # the source end of a restore point: copies, checkpoints
+    "authorize": "mover.authorize:run",     # a key for one transfer, for this verb's host
+    "deauthorize": "mover.authorize:end",
     "replica-make": "mover.replica_verbs:make",
     "replica-show": "mover.replica_verbs:show",
     "incoming-open": "mover.replica_verbs:open_incoming",

@@ -1,0 +1,187 @@
+"""
+Begin a backup job: what may be asked since when, the scratch files, the XML, the attempt itself.
+
+The increment of each disk is taken since the checkpoint `since` where libvirt still has it and its
+bitmap is whole; else that disk, and only that one, is opened in full and the reason is told.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import xml.etree.ElementTree as ET
+from typing import Dict, List, NamedTuple, Tuple
+from xml.sax.saxutils import quoteattr
+
+from mover.errors import Refused, TryAgain
+from mover.virsh import Domain, VirshError, checkpoints_of, virsh
+
+OURS = "hotsite-"
+SCRATCH = "hotsite-scratch"
+QEMU = "/var/lib/libvirt/qemu"
+ELSEWHERE = "/var/lib/libvirt/images"       # for the scratch of a disk that is no file
+INCREMENT, FULL = "increment", "full"
+ATTEMPTS = 6
+BROKEN = re.compile(r"broken bitmap '(?P<bitmap>[^']+)' for disk '(?P<disk>[^']+)'")
+TAKEN = re.compile(r"Bitmap already exists: (?P<bitmap>[\w.-]+)")
+UNCOVERED = re.compile(r"for incremental backup of disk '(?P<disk>[^']+)'")
+
+
+class Wanted(NamedTuple):
+    """The job that is asked for."""
+
+    checkpoint: str                 # to be made; empty: none
+    since: str                      # of which increments are taken; empty: none
+    keep: Tuple[str, ...]           # checkpoints that stay, whatever becomes of this
+    modes: Dict[str, str]           # by target: increment or full
+
+
+class Begun(NamedTuple):
+    """The job as it began: how each disk is open, and why not as asked."""
+
+    socket: str
+    modes: Dict[str, str]
+    why: Dict[str, str]
+    scratch: Dict[str, str]
+    tracked: bool                   # a checkpoint was made
+
+
+def socket_path(domain: Domain) -> str:
+    """Return where the job's socket belongs: the one folder that QEMU's profile lets it use."""
+    names = [name for name in os.listdir(QEMU) if name.startswith("domain-%s-" % domain.id)]
+    if not names:
+        raise TryAgain("%s has no folder in %s: it is only just starting" % (domain.name, QEMU))
+    return os.path.join(QEMU, names[0], "hotsite.sock")
+
+
+def scratch_path(domain: Domain, target: str) -> str:
+    """Return where the old contents of a disk go while the job runs."""
+    disk = domain.disks[target]
+    folder = os.path.dirname(disk.source) if disk.kind == "file" else ELSEWHERE
+    return os.path.join(folder, SCRATCH, "%s-%s.qcow2" % (domain.uuid, target))
+
+
+def begin(domain: Domain, wanted: Wanted) -> Begun:
+    """Begin the job, falling back disk by disk; Refused or TryAgain mean that none runs."""
+    modes, why, since = dict(wanted.modes), {}, wanted.since
+    clear(domain.uuid, {*wanted.keep, since})
+    covered = covered_by(domain.uuid, since) if since else set()
+    for target, mode in sorted(modes.items()):
+        if mode == INCREMENT and target not in covered:
+            modes[target] = FULL
+            why[target] = ("checkpoint %s is lost" % since if since and not covered
+                           else "it has not been tracked since the last point")
+    scratch = {target: scratch_path(domain, target) for target in modes}
+    for path in scratch.values():
+        os.makedirs(os.path.dirname(path), mode=0o711, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)         # no job runs: libvirt would refuse one that is there
+    tracked = bool(wanted.checkpoint) and any(
+        domain.disks[target].format == "qcow2" for target in modes)
+    for _ in range(ATTEMPTS):
+        try:
+            _attempt(domain, wanted.checkpoint if tracked else "", since, modes, scratch)
+        except VirshError as error:
+            _fall_back(domain, str(error), modes, why)
+            continue
+        return Begun(socket_path(domain), modes, why, scratch, tracked)
+    raise TryAgain("the copy of %s could not be begun in %d attempts" % (domain.name, ATTEMPTS))
+
+
+def _attempt(domain: Domain, checkpoint: str, since: str, modes: Dict[str, str],
+             scratch: Dict[str, str]) -> None:
+    texts = [backup_xml(domain, since, modes, scratch)]
+    if checkpoint:
+        texts.append(checkpoint_xml(domain, checkpoint, modes))
+    virsh("backup-begin", domain.uuid, files=tuple(texts))
+
+
+def backup_xml(domain: Domain, since: str, modes: Dict[str, str], scratch: Dict[str, str]) -> str:
+    """Return the job as libvirt takes it."""
+    disks = ["<disk name=%s backup='yes' type='file' %s><scratch file=%s/></disk>" % (
+        quoteattr(target),
+        "backupmode='incremental' incremental=%s" % quoteattr(since) if mode == INCREMENT
+        else "backupmode='full'", quoteattr(scratch[target]))
+        for target, mode in sorted(modes.items())]
+    return ("<domainbackup mode='pull'><server transport='unix' socket=%s/><disks>%s</disks>"
+            "</domainbackup>" % (quoteattr(socket_path(domain)), "".join(disks)))
+
+
+def checkpoint_xml(domain: Domain, name: str, modes: Dict[str, str], *, made_at: int = 0) -> str:
+    """Return a checkpoint as libvirt takes it; only qcow2 disks can keep one."""
+    disks = ["<disk name=%s checkpoint='bitmap'/>" % quoteattr(target)
+             for target in sorted(modes) if domain.disks[target].format == "qcow2"]
+    made = "<creationTime>%d</creationTime>" % made_at if made_at else ""
+    return "<domaincheckpoint><name>%s</name>%s<disks>%s</disks></domaincheckpoint>" % (
+        name, made, "".join(disks))
+
+
+def _fall_back(domain: Domain, error: str, modes: Dict[str, str], why: Dict[str, str]) -> None:
+    """Change what is asked for so that the next attempt can do, or raise."""
+    broken, taken, uncovered = (pattern.search(error) for pattern in (BROKEN, TAKEN, UNCOVERED))
+    if taken and taken["bitmap"].startswith(OURS):
+        redefine(domain, taken["bitmap"], list(modes))
+        drop(domain.uuid, taken["bitmap"])
+        return
+    found = broken or uncovered
+    if found and modes.get(found["disk"]) == INCREMENT:
+        modes[found["disk"]] = FULL
+        why[found["disk"]] = "its change tracking is broken" if broken else (
+            "it has not been tracked since the last point")
+        return
+    if "cannot acquire state change lock" in error or "already running" in error:
+        raise TryAgain("the copy of %s was not begun: libvirt is at work on it" % domain.name)
+    if "Unable to find a satisfying" in error or "not supported" in error:
+        raise Refused("the copy of %s was not begun: %s" % (domain.name, error))
+    raise TryAgain("the copy of %s was not begun: %s" % (domain.name, error))
+
+
+def covered_by(uuid: str, since: str) -> "set[str]":
+    """Return the disks that a checkpoint tracks; libvirt is told of it anew where it forgot."""
+    if since not in checkpoints_of(uuid) and not _remembered(uuid, since):
+        return set()
+    root = ET.fromstring(virsh("checkpoint-dumpxml", "--no-domain", uuid, since))
+    return {disk.get("name", "") for disk in root.iterfind("disks/disk")
+            if disk.get("checkpoint") == "bitmap"}
+
+
+def _remembered(uuid: str, since: str) -> bool:
+    from mover.virsh import read_domain  # noqa: PLC0415
+
+    domain = read_domain(uuid)
+    targets = [target for target, disk in domain.disks.items() if disk.format == "qcow2"]
+    for chosen in (targets, *([target] for target in targets if len(targets) > 1)):
+        with contextlib.suppress(VirshError):
+            redefine(domain, since, chosen)
+            return True
+    return False
+
+
+def redefine(domain: Domain, name: str, targets: List[str]) -> None:
+    """Tell libvirt of a checkpoint whose bitmaps are there."""
+    text = checkpoint_xml(domain, name, dict.fromkeys(targets, FULL), made_at=1)
+    virsh("checkpoint-create", domain.uuid, "--redefine", "--redefine-validate",
+          "--xmlfile", files=(text,))
+
+
+def clear(uuid: str, keep: "set[str]") -> List[str]:
+    """Delete every checkpoint of ours but those to keep; return what is gone."""
+    gone = []
+    for name in checkpoints_of(uuid):
+        if name.startswith(OURS) and name not in keep:
+            drop(uuid, name)
+            gone.append(name)
+    return gone
+
+
+def drop(uuid: str, name: str) -> None:
+    """Delete one checkpoint, the mere record of it where its bitmap is gone."""
+    try:
+        virsh("checkpoint-delete", uuid, name)
+    except VirshError as error:
+        if "not found in backing chain" not in str(error):
+            with contextlib.suppress(VirshError):
+                virsh("checkpoint-delete", uuid, name, "--metadata")
+            return
+        virsh("checkpoint-delete", uuid, name, "--metadata")

@@ -1,0 +1,122 @@
+"""
+Read the disks of a VM that is off, without a lock that would keep it from starting.
+
+qemu-nbd opens each image read-only and shares it by force. What was read counts only if the VM is
+still off afterwards and its images are as they were: `unmoved` says so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import time
+from typing import Any, Dict, List, NamedTuple, Tuple
+
+from mover.errors import Refused, TryAgain
+from mover.virsh import Disk, Domain
+
+FOLDER = os.environ.get("HOTSITE_RUN", "/run/hotsite")
+START_S = 10.0
+
+
+class Cold(NamedTuple):
+    """Servers of disks at rest: by target, the socket, the bitmap that is open with it, the pid."""
+
+    sockets: Dict[str, str]
+    bitmaps: Dict[str, str]
+    servers: List["subprocess.Popen[bytes]"]
+
+
+def fingerprints(domain: Domain) -> Dict[str, List[int]]:
+    """Return by target what changes whenever an image is written to."""
+    found = {}
+    for target, disk in domain.disks.items():
+        with contextlib.suppress(OSError):
+            stat = os.stat(disk.source)
+            found[target] = [stat.st_ino, stat.st_size, stat.st_mtime_ns]
+    return found
+
+
+def bitmap_of(disk: Disk, since: str) -> str:
+    """Return `since` where the image holds a whole bitmap of that name, else nothing."""
+    if disk.format != "qcow2" or not since:
+        return ""
+    done = subprocess.run(["qemu-img", "info", "-U", "--output=json", "-f", "qcow2", disk.source],
+                          capture_output=True, check=False, stdin=subprocess.DEVNULL)
+    if done.returncode != 0:
+        raise TryAgain("%s cannot be read: %s" % (
+            disk.source, done.stderr.decode(errors="replace").strip()))
+    told: Dict[str, Any] = json.loads(done.stdout)
+    data = told.get("format-specific", {}).get("data", {})
+    whole = [bitmap["name"] for bitmap in data.get("bitmaps", ())
+             if "in-use" not in bitmap.get("flags", ())]
+    return since if since in whole else ""
+
+
+def serve(domain: Domain, targets: List[str], since: str) -> Cold:
+    """Start a server for each disk."""
+    cold = Cold({}, {}, [])
+    os.makedirs(FOLDER, mode=0o700, exist_ok=True)
+    try:
+        for target in targets:
+            disk = domain.disks[target]
+            socket = os.path.join(FOLDER, "cold-%s-%s.sock" % (domain.uuid, target))
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(socket)
+            bitmap = bitmap_of(disk, since)
+            cold.servers.append(subprocess.Popen(
+                server_argv(disk, socket, target, bitmap), stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE))
+            _await_socket(cold.servers[-1], socket, disk)
+            cold.sockets[target], cold.bitmaps[target] = socket, bitmap
+    except BaseException:
+        stop(cold)
+        raise
+    return cold
+
+
+def server_argv(disk: Disk, socket: str, target: str, bitmap: str) -> List[str]:
+    """Return the server of one disk."""
+    form, driver = disk.format, "file" if disk.kind == "file" else "host_device"
+    if form not in ("qcow2", "raw"):
+        raise Refused("%s is %s: only qcow2 and raw disks can be copied" % (disk.source, form))
+    image = "driver=%s,force-share=on,read-only=on,file.driver=%s,file.filename=%s" % (
+        form, driver, disk.source.replace(",", ",,"))
+    with_bitmap = ["-B", bitmap] if bitmap else []
+    return ["qemu-nbd", "--read-only", "--persistent", "--shared=8", "--socket=" + socket,
+            "--export-name=" + target, *with_bitmap, "--image-opts", image]
+
+
+def _await_socket(server: "subprocess.Popen[bytes]", socket: str, disk: Disk) -> None:
+    until = time.monotonic() + START_S
+    while not os.path.exists(socket):
+        if server.poll() is not None:
+            assert server.stderr is not None, "it is a pipe"
+            raise TryAgain("%s cannot be read: %s" % (
+                disk.source, server.stderr.read().decode(errors="replace").strip()))
+        if time.monotonic() > until:
+            raise TryAgain("%s was not opened within %d s" % (disk.source, START_S))
+        time.sleep(0.01)
+
+
+def stop(cold: Cold) -> None:
+    """End the servers and wait for their end."""
+    for server in cold.servers:
+        if server.poll() is None:
+            server.send_signal(signal.SIGTERM)
+    for server in cold.servers:
+        server.wait()
+        if server.stderr is not None:
+            server.stderr.close()
+    for socket in cold.sockets.values():
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(socket)
+
+
+def unmoved(before: Tuple[str, Dict[str, List[int]]], after: Tuple[str, Dict[str, List[int]]]
+            ) -> bool:
+    """Return whether a VM has been off, and its images untouched, all the while."""
+    return before == after

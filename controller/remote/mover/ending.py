@@ -1,0 +1,118 @@
+"""
+End a backup job of ours in the one order that is safe for the guest, and clean up behind it.
+
+Clients first: QEMU has been seen to die when its NBD server was stopped with one still there.
+Then the job, if it is ours; then the guest goes on where a full scratch had stopped it; then the
+scratch goes. Each step may be repeated.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from typing import Any, Dict, List, NamedTuple, Sequence
+
+from mover.virsh import VirshError, job_of, socket_of, state_of, virsh
+
+CLIENT_S = 5            # for a sender that has been told to leave
+ENDING_S = 90           # libvirt handles one event after another, and one may wait for 30 s
+CONNECTED = "03"        # the state of a connected socket in /proc/net/unix
+GONE = ("failed to get domain", "Domain not found", "domain is not running")
+
+
+class Job(NamedTuple):
+    """A job of ours by all that tells it from others."""
+
+    uuid: str
+    socket: str
+    scratch: Sequence[str]
+
+
+def clients(socket: str) -> int:
+    """Return how many are connected to a socket of this host."""
+    with open("/proc/net/unix", encoding="utf-8", errors="replace") as table:
+        rows = (line.split(None, 7) for line in table)
+        return sum(1 for row in rows if len(row) == 8 and row[7].rstrip("\n") == socket
+                   and row[5] == CONNECTED)
+
+
+def senders(socket: str) -> List[int]:
+    """Return the movers of ours that send from a socket: `…/mover-….pyz send SOCKET`."""
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with contextlib.suppress(OSError), open("/proc/%s/cmdline" % name, "rb") as file:
+                words = file.read().decode(errors="replace").split("\0")[:-1]
+                if words[-2:] == ["send", socket] and any(
+                        os.path.basename(word).startswith("mover-") for word in words):
+                    found.append(int(name))
+    return found
+
+
+def end_job(job: Job) -> Dict[str, Any]:
+    """End the job and tell what was found; VirshError when libvirt does not do it now."""
+    part_with_clients(job.socket)
+    running = job_of(job.uuid)
+    ours = bool(running) and socket_of(running) == job.socket
+    if ours:
+        _abort(job)
+    incident = revive(job.uuid)
+    if ours or not running:
+        for path in (*job.scratch, *([] if running else [job.socket])):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+    return {"was": "ended" if ours else "foreign" if running else "gone", "incident": incident}
+
+
+def part_with_clients(socket: str) -> None:
+    """Return once nobody is connected; a sender of ours that stays is killed, nobody else."""
+    until = time.monotonic() + CLIENT_S
+    while clients(socket):
+        if time.monotonic() > until:
+            for pid in senders(socket):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            until += CLIENT_S
+        time.sleep(0.02)
+
+
+def _abort(job: Job) -> None:
+    try:
+        virsh("domjobabort", job.uuid)
+    except VirshError as error:
+        if "no job is active" not in str(error) and not any(word in str(error) for word in GONE):
+            raise
+    until = time.monotonic() + ENDING_S
+    pause_s = 0.02
+    while socket_of(job_of(job.uuid)) == job.socket:
+        if time.monotonic() > until:
+            raise VirshError("libvirt has been told to end the copy and has not for %d s"
+                             % ENDING_S)
+        time.sleep(pause_s)
+        pause_s = min(1.0, pause_s * 1.5)
+
+
+def revive(uuid: str) -> str:
+    """Let a guest go on that was stopped by a failed write, and tell of it."""
+    state, reason = state_of(uuid)
+    if (state, reason) != ("paused", "I/O error"):
+        return ""
+    virsh("resume", uuid)
+    return "the guest was stopped by a failed write while it was copied, and was resumed"
+
+
+def end_stubbornly(job: Job, limit_s: float) -> Dict[str, Any]:
+    """End the job however long libvirt is away; the VM's own end ends it, too."""
+    until, pause_s = time.monotonic() + limit_s, 0.2
+    while True:
+        try:
+            return end_job(job)
+        except VirshError as error:
+            if any(word in str(error) for word in GONE):
+                return {"was": "gone", "incident": ""}
+            if time.monotonic() > until:
+                return {"was": "running", "incident": str(error)}
+        time.sleep(pause_s)
+        pause_s = min(10.0, 2 * pause_s)

@@ -1,0 +1,140 @@
+"""
+The guard of a backup job: a process of its own that ends the job whatever becomes of all others.
+
+It stands before the job begins and outlives the connection, the controller and its own parent. It
+hears from its parent by a pipe: `begun`, `end`, or silence for ever, which means end as well.
+Every second it looks at the scratch: a scratch that fills up would fail the guest's writes, so
+the job is ended long before.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import time
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+from mover.ending import Job, end_stubbornly
+
+LOOK_S = 1.0
+ENOUGH = 0.7            # of the budget
+AWAY_S = 6 * 3600       # how long libvirt may be away before the guard gives up
+LEAST_SCRATCH, SHARE = 256 << 20, 4
+
+
+class Limits(NamedTuple):
+    """When the guard ends the job by itself."""
+
+    until_s: float
+    scratch_bytes: int
+
+
+def scratch_budget(scratch: Sequence[str], sizes: Sequence[int], wanted: Optional[int]) -> int:
+    """Return how much old content may gather: a share of the disks, never half of what is free."""
+    free = min(_free(os.path.dirname(path)) for path in scratch)
+    asked = wanted or sum(max(LEAST_SCRATCH, size // SHARE) for size in sizes)
+    return min(asked, free // 2)
+
+
+def _free(folder: str) -> int:
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize
+
+
+def scratch_used(scratch: Sequence[str]) -> int:
+    """Return how much the scratch files take up now."""
+    total = 0
+    for path in scratch:
+        try:
+            total += os.stat(path).st_blocks * 512
+        except FileNotFoundError:
+            continue
+    return total
+
+
+class Guard:
+    """The parent's end: tell the guard, hear from it."""
+
+    def __init__(self, job: Job, limits: Limits) -> None:
+        self._orders, orders = os.pipe()[::-1]
+        self.news, news = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.setsid()
+            if os.fork() == 0:
+                os.close(self._orders)
+                os.close(self.news)
+                _stand(job, limits, orders, news)
+            os._exit(0)
+        os.close(orders)
+        os.close(news)
+        os.waitpid(child, 0)
+        if _line(self.news) != {"stands": True}:
+            raise OSError(None, "the guard of the job did not start")
+
+    def tell(self, word: str) -> None:
+        """Tell the guard `begun` or `end`."""
+        os.write(self._orders, word.encode() + b"\n")
+
+    def leave(self) -> None:
+        """Say no more: the guard ends the job."""
+        if self._orders >= 0:
+            os.close(self._orders)
+            self._orders = -1
+
+    def ended(self) -> Optional[Dict[str, Any]]:
+        """Return how the job ended, once it has; None when the guard was killed."""
+        told = _line(self.news)
+        os.close(self.news)
+        self.leave()
+        return told
+
+
+def _line(fd: int) -> Optional[Dict[str, Any]]:
+    held = b""
+    while not held.endswith(b"\n"):
+        got = os.read(fd, 1 << 16)
+        if not got:
+            return None
+        held += got
+    found: Dict[str, Any] = json.loads(held)
+    return found
+
+
+def _stand(job: Job, limits: Limits, orders: int, news: int) -> None:
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_IGN)
+    try:
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for descriptor in (0, 1, 2):
+            os.dup2(nothing, descriptor)
+        os.chdir("/")
+        os.write(news, b'{"stands": true}\n')
+        reason = _watch(job, limits, orders)
+        told = {"reason": reason, **end_stubbornly(job, AWAY_S)}
+        os.write(news, json.dumps(told).encode() + b"\n")
+    except BrokenPipeError:
+        pass            # nobody is left to be told, and the job has been ended
+    finally:
+        os._exit(0)
+
+
+def _watch(job: Job, limits: Limits, orders: int) -> str:
+    """Return why the job must end now."""
+    until = time.monotonic() + limits.until_s
+    while True:
+        ready: Tuple[List[int], List[int], List[int]] = select.select([orders], [], [], LOOK_S)
+        if ready[0]:
+            said = os.read(orders, 4096)
+            if not said:
+                return "nobody conducts it any more"
+            if b"end" in said.split():
+                return "asked"
+        if time.monotonic() > until:
+            return "its time is up"
+        used = scratch_used(job.scratch)
+        if used > ENOUGH * limits.scratch_bytes:
+            return "the scratch holds %d MiB, of %d MiB allowed" % (
+                used >> 20, limits.scratch_bytes >> 20)
