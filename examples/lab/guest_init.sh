@@ -67,14 +67,13 @@ serve_channel() {
     done
     pause 0.2
   done
+  exec 4<>"$port" # for ever: libvirt 9.0 holds up every event while a port opens or closes in a backup
   while :; do
-    exec 4<>"$port"
     while read -r command <&4; do
       case $command in '') continue ;; esac
       sh -c "$command" </dev/null >&4 2>&1
       echo "exit $?" >&4
     done
-    exec 4>&-
     pause 0.5 # nobody is at the other end
   done
 }
