@@ -21,6 +21,8 @@ class Cause(StrEnum):
     """The specs moved."""
     HUMAN = "human"
     """Somebody asked for it by hand."""
+    ROUTINE = "routine"
+    """Nothing differs: it is due again, as it is every so often."""
 
 
 class Symbol(StrEnum):

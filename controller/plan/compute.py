@@ -6,14 +6,19 @@ from controller.model.desired import Desired
 from controller.model.facts import Observed
 from controller.plan.actions import MigrateDomain
 from controller.plan.case import Case
+from controller.plan.charge import charges
 from controller.plan.conditions import conditions_of
 from controller.plan.draft import Draft
 from controller.plan.guard import assert_lawful, rule_all, storms_of
 from controller.plan.host import diff_host
+from controller.plan.leftovers import diff_leftovers, tell_unclaimed, tell_unseen
 from controller.plan.order import order
 from controller.plan.plan import Plan, Remark
 from controller.plan.policy import Policy
 from controller.plan.removal import diff_undeclared
+from controller.plan.replica_conditions import replica_conditions
+from controller.plan.replica_index import index_replicas
+from controller.plan.replication import diff_replicas
 from controller.plan.room import Layout, lay_out, queue_for_room
 from controller.plan.standing import Stand, stand
 from controller.plan.survey import Survey, survey
@@ -35,12 +40,19 @@ def compute(desired: Desired, observed: Observed, policy: Policy, now_s: float) 
     diff_machines(stands, layout, ground, draft)
     diff_undeclared(ground, draft)
     queue_for_room(layout, ground, draft)
+    index = index_replicas(ground)
+    care = charges(stands, index, ground)
+    findings = diff_replicas(care, index, ground, draft)
+    diff_leftovers(ground, draft)
+    tell_unclaimed(care, index, draft)
+    tell_unseen(index, ground, draft)
     narrow_last(draft, vlans_of_machines(ground, draft))
     for site, sentence in storms_of(ground).items():
         draft.remark(f"Site/{site}", sentence, unknown=True)
     steps = rule_all(order(draft.items), ground)
-    plan = Plan(desired.revision, steps, tidy(draft.remarks),
-                conditions_of(ground, stands, layout, steps, draft.stalls))
+    conditions = conditions_of(ground, stands, layout, steps, draft.stalls)
+    conditions += tuple(replica_conditions(care, index, findings, ground))
+    plan = Plan(desired.revision, steps, tidy(draft.remarks), conditions, findings.due_at)
     assert_lawful(plan, without(observed, ground.lost))
     return plan
 

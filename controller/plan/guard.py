@@ -17,16 +17,20 @@ from controller.plan.actions import (
     CreateDisk,
     CreatePool,
     DefineDomain,
+    MigrateDomain,
     RemoveDomain,
+    RestartDomain,
     ResumeDomain,
     StartDomain,
 )
 from controller.plan.draft import counted
-from controller.plan.flight import Slots
+from controller.plan.flight import Slots, is_long
 from controller.plan.instants import render_instant
 from controller.plan.plan import Plan, Ruling, Step, Verdict
 from controller.plan.recheck import content
 from controller.plan.removal import doomed
+from controller.plan.replica_actions import ReplicateDomain
+from controller.plan.replica_laws import assert_last_point_kept
 from controller.plan.scopes import granted, paused_by
 from controller.plan.standing import runs
 from controller.plan.survey import Survey, last_of
@@ -45,6 +49,8 @@ def rule_all(steps: tuple[Step, ...], survey: Survey) -> tuple[Step, ...]:
     coming = pools_to_come(steps)
     faded = faded_hosts(survey)
     slots = Slots(survey)
+    slots.expect([step.action for step in steps if step.action.rung is Rung.REPLICATE])
+    leaving = moves_of(steps)
     verdicts: dict[str, Verdict] = {}
     ruled = []
     for step in steps:
@@ -52,6 +58,7 @@ def rule_all(steps: tuple[Step, ...], survey: Survey) -> tuple[Step, ...]:
             judge(step.action, survey, storms, deletes)
             or elsewhere_faded(step.action, faded)
             or before_pools(step.action, coming) or _held_back(step, verdicts)
+            or _after_move(step.action, leaving, survey, storms)
             or slots.take(step.action) or ALLOWED)
         verdicts[step.action.id] = ruling.verdict
         ruled.append(step if ruling is step.ruling else Step(step.action, step.after, ruling))
@@ -163,7 +170,8 @@ def quarantined(action: Action, survey: Survey) -> Ruling | None:
     repairs = survey.policy.repairs.get(action.target, ())
     limits = survey.desired.estate.spec.limits
     count = limits.quarantine_repairs
-    if action.cause is not Cause.DRIFT or len(repairs) < count:
+    if (action.cause is not Cause.DRIFT or len(repairs) < count
+            or action.rung is Rung.REPLICATE):  # to leave a replica alone makes nothing better
         return None
     if survey.now_s - repairs[-1] >= limits.quarantine_for_s:
         return None
@@ -204,7 +212,7 @@ def _when(at: float | None) -> str:
 def beyond(action: Action, survey: Survey) -> Ruling | None:
     """Ask a person about what is above the rung that the nearest scope grants."""
     scope, rung = granted(action.target, action.nodes, survey.desired)
-    if action.rung.height <= rung.height:
+    if action.rung.height <= rung.height or action.cause is Cause.HUMAN:
         return None
     for approval in survey.policy.approvals:
         if (approval.action_id == action.id and approval.revision == survey.desired.revision
@@ -239,6 +247,27 @@ def before_pools(action: Action, coming: Mapping[str, tuple[str, ...]]) -> Rulin
                   "when that is done")
 
 
+def moves_of(steps: tuple[Step, ...]) -> dict[str, Step]:
+    """Return, by `Replica/name`, the step that is to move or restart the VM."""
+    return {f"Replica/{step.action.domain}": step for step in steps
+            if isinstance(step.action, MigrateDomain | RestartDomain)}
+
+
+def _after_move(action: Action, leaving: Mapping[str, Step], survey: Survey,
+                storms: dict[str, str]) -> Ruling | None:
+    """Let a copy wait where the VM is about to be restarted, or moved away from a long copy.
+
+    A move that no gate lets pass holds nothing up; before one that may go, an increment is made.
+    """
+    step = leaving.get(action.target)
+    if (step is None or not isinstance(action, ReplicateDomain)
+            or step.ruling.verdict is not Verdict.ALLOWED
+            or (isinstance(step.action, MigrateDomain) and not is_long(action))
+            or judge(step.action, survey, storms, 0) is not None):
+        return None
+    return Ruling(Verdict.WAITING, "order", f"{step.action.id} comes first", "when that is done")
+
+
 def _held_back(step: Step, verdicts: dict[str, Verdict]) -> Ruling | None:
     for name in step.after:
         if verdicts.get(name) in {Verdict.REFUSED, Verdict.NEEDS_APPROVAL}:
@@ -270,6 +299,7 @@ def assert_lawful(plan: Plan, observed: Observed) -> None:
     _assert_one_copy({name: action for name, action in begun.items()
                       if not isinstance(action, CreateDisk)}, observed)
     _assert_created_nowhere_else(begun, observed)
+    assert_last_point_kept(plan, observed)
 
 
 def _assert_one_copy(begun: dict[str, Action], observed: Observed) -> None:

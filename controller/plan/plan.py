@@ -60,6 +60,8 @@ class Plan:
     steps: tuple[Step, ...] = ()
     remarks: tuple[Remark, ...] = ()
     conditions: tuple[Condition, ...] = ()
+    due_at: float | None = None
+    """When time alone next makes something due or changes a condition; None when never."""
 
     @property
     def runnable(self) -> tuple[Step, ...]:

@@ -90,5 +90,7 @@ class Policy:
     changed: frozenset[str] = frozenset()
     """`Kind/name` of every object that differs between the applied revision and this one."""
     requests: tuple[ReplicaRequest, ...] = ()
+    resting: frozenset[str] = frozenset()
+    """Targets at which something failed, until it is tried again: they hold no place meanwhile."""
     assumed_down: frozenset[str] = frozenset()
     """`Site/name` or `Host/name` that a what-if takes as lost; its VMs count as off."""

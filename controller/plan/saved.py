@@ -1,7 +1,7 @@
 """Saved plans: a plan as a file that is worth nothing once the specs or the facts have moved."""
 
 import json
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from enum import Enum
 from hashlib import sha256
 from typing import Any, Final
@@ -9,18 +9,23 @@ from typing import Any, Final
 from controller.errors import SpecError
 from controller.model.condition import Condition, ConditionType, Status
 from controller.model.facts import Fact, Known, NodeFacts, Observed, Ownership
-from controller.plan import actions, wishes
+from controller.model.replica import Leftover, LeftoverKind
+from controller.plan import actions, replica_actions, wishes
 from controller.plan.actions import Action, Cause
 from controller.plan.plan import Plan, Remark, Ruling, Step, Verdict
+from controller.plan.replica_actions import CopyMode
 from controller.plan.survey import last_of
 
 VERSION: Final = 1
 SHAPES: Final[dict[str, type[Any]]] = {
-    name: shape for module in (actions, wishes) for name, shape in sorted(vars(module).items())
+    name: shape for module in (actions, replica_actions, wishes)
+    for name, shape in sorted(vars(module).items())
     if isinstance(shape, type) and is_dataclass(shape)
-} | {"Ownership": Ownership, "Remark": Remark, "Ruling": Ruling, "Condition": Condition}
+} | {"Leftover": Leftover, "Ownership": Ownership, "Remark": Remark, "Ruling": Ruling,
+     "Condition": Condition}
 WORDS: Final[dict[str, type[Enum]]] = {
     "cause": Cause, "verdict": Verdict, "status": Status, "type": ConditionType,
+    "mode": CopyMode, "kind": LeftoverKind,
 }
 """Fields that hold a word of an enumeration."""
 
@@ -81,7 +86,7 @@ def stale(saved: SavedPlan, desired_revision: str, observed: Observed) -> str | 
 def facts_digest(observed: Observed, nodes: list[str]) -> str:
     """Return a word that differs when anything on `nodes` that plans depend on differs.
 
-    What moves by itself (load, free space, clocks, the age of facts) is left out.
+    What moves by itself (load, free space, clocks, the age of facts, restore points) is left out.
     """
     digest = sha256()
     for name in sorted(nodes):
@@ -101,7 +106,7 @@ def _lasting(fact: Fact[NodeFacts]) -> object:
     return (
         node.boot_id, hardware and (hardware.cpus, hardware.memory_bytes),
         [type(part).__name__ for part in (node.domains, node.pools, node.bridges)],
-        [domains[one] for one in sorted(domains)],
+        [replace(domains[one], checkpoints=()) for one in sorted(domains)],
         [(one, pools[one].path, pools[one].active, sorted(pools[one].volumes))
          for one in sorted(pools)],
         [(one, [(port, seen.tag, seen.trunks, seen.vlan_mode)

@@ -42,6 +42,7 @@ def scope_of(target: str, desired: Desired) -> Scope | None:
 def scopes(target: str, nodes: tuple[str, ...], desired: Desired) -> Iterator[tuple[str, Scope]]:
     """Yield the scopes around a target, nearest first: itself, its nodes, their sites, the estate.
     """
+    target = by_name(target)
     itself = scope_of(target, desired)
     if itself is not None:
         yield target, itself
@@ -58,6 +59,12 @@ def scopes(target: str, nodes: tuple[str, ...], desired: Desired) -> Iterator[tu
             yield f"Site/{site}", desired.sites[site].spec
     if target != f"Estate/{desired.estate.name}":
         yield f"Estate/{desired.estate.name}", desired.estate.spec
+
+
+def by_name(target: str) -> str:
+    """Return the declared object that a target stands for: a replica stands for its VM."""
+    kind, _, name = target.partition("/")
+    return f"VirtualMachine/{name}" if kind == "Replica" else target
 
 
 def granted(target: str, nodes: tuple[str, ...], desired: Desired) -> tuple[str, Rung]:
@@ -81,6 +88,8 @@ def paused_by(target: str, nodes: tuple[str, ...], survey: Survey) -> Suspension
     """Return the suspension that holds a target back, nearest first; None when none does."""
     by_hand = {one.target: one for one in survey.policy.suspensions
                if one.until_at > survey.now_s}
+    if target in by_hand:
+        return by_hand[target]
     for name, scope in scopes(target, nodes, survey.desired):
         if name in by_hand:
             return by_hand[name]
@@ -88,7 +97,7 @@ def paused_by(target: str, nodes: tuple[str, ...], survey: Survey) -> Suspension
             until_at = parse_instant_at(scope.suspend.until)
             if until_at > survey.now_s:
                 return Suspension(name, scope.suspend.by, scope.suspend.why, until_at)
-    return by_hand.get(target)
+    return by_hand.get(by_name(target))
 
 
 def every_scope(desired: Desired) -> Iterator[tuple[str, Scope]]:

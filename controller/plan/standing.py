@@ -19,6 +19,7 @@ from controller.plan.survey import Sighting, Survey
 MIGRATED = "migrated"
 STARTING = "starting up"
 OUTGOING = "Outgoing migration"
+COPYING = "backup"
 
 
 class Standing(StrEnum):
@@ -66,7 +67,8 @@ def stand(name: str, survey: Survey) -> Stand:
                      sentence=_motion(name, leaving))
     if len(running) > 1:
         return Stand(Standing.DOUBLE, sentence=_double(name, running))
-    moving = next((each for each in seen if _in_motion(each.domain)), None)
+    moving = next((each for each in seen if _in_motion(each.domain)
+                   and not _we_copy_it(name, each.domain, survey)), None)
     if moving is not None:
         return Stand(Standing.MOVING, (running or (moving,))[0].host, moving.domain,
                      sentence=_motion(name, moving))
@@ -81,6 +83,13 @@ def _we_move_it(name: str, survey: Survey) -> bool:
     """Return whether a move of ours is under way; its two ends are not seen at one instant."""
     return any(flight.target == f"VirtualMachine/{name}" and flight.rung is Rung.MIGRATE
                for flight in survey.policy.in_flight)
+
+
+def _we_copy_it(name: str, domain: DomainFacts, survey: Survey) -> bool:
+    """Return whether the job on a domain is our own copy of it, which leaves it as it is."""
+    return (domain.job is not None and domain.job.lower() == COPYING
+            and domain.state is DomainState.RUNNING
+            and any(flight.target == f"Replica/{name}" for flight in survey.policy.in_flight))
 
 
 def _in_motion(domain: DomainFacts) -> bool:

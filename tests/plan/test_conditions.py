@@ -10,6 +10,7 @@ from controller.model.facts import Known, Observed, PortFacts
 from controller.plan.compute import compute
 from controller.plan.policy import Policy, Suspension
 from tests.plan import builders as b
+from tests.plan import replicas as r
 
 HOME = {"sql": "paris-1", "web": "milan-1"}
 
@@ -32,13 +33,15 @@ def brief(conditions: dict[str, Condition], name: str) -> tuple[str, str]:
 
 
 def test_of_a_converged_estate_everything_is_true(lab: Any) -> None:
-    found = said(lab, b.as_declared(lab, HOME))
+    seen = r.asked(b.as_declared(lab, HOME), lab)
+    found = said(lab, r.with_replica(seen, "milan-1", r.replica("sql", r.series(12, 60))))
     assert {one.status for one in found.values()} == {"true"}
     assert {one.revision for one in found.values()} == {"r1"}
     assert {"VirtualMachine/sql Ready", "VirtualMachine/sql Placed", "VirtualMachine/sql Connected",
             "Host/paris-1 Ready", "Switch/milan-sw Ready", "InterSiteLink/metro Connected",
-            "Network/office Connected", "Site/paris Survivable", "Site/milan TwinMatches"} \
-        <= found.keys()
+            "VirtualMachine/sql Protected", "VirtualMachine/sql Fresh",
+            "VirtualMachine/sql Verified", "Network/office Connected", "Site/paris Survivable",
+            "Site/milan TwinMatches"} <= found.keys()
 
 
 def test_a_vm_that_is_off_is_not_ready_but_where_it_belongs(lab: Any) -> None:

@@ -1,0 +1,106 @@
+"""A charge: one protected VM, where it is, where its replica belongs and where replicas of it are.
+"""
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from controller.model.facts import DomainFacts
+from controller.model.protection_policy import ProtectionPolicySpec
+from controller.model.virtual_machine import VirtualMachine
+from controller.plan.domain import domain_uuid
+from controller.plan.replica_index import Held, ReplicaIndex
+from controller.plan.standing import Stand, Standing
+from controller.plan.survey import Survey
+
+STILL: Final = frozenset({Standing.RUNNING, Standing.OFF})
+
+
+class Charge(NamedTuple):
+    """One protected VM under consideration."""
+
+    vm: VirtualMachine
+    policy: ProtectionPolicySpec
+    stand: Stand
+    uuid: str
+    host: str | None
+    """Where it is, or was when it was last seen."""
+    site: str | None
+    twin: str | None
+    """The site at which its replica belongs."""
+    held: tuple[Held, ...]
+    faded: tuple[Held, ...]
+    current: Held | None
+    """The replica that is to be kept fresh: the newest of those at the right site."""
+
+    @property
+    def name(self) -> str:
+        """Return the VM's name."""
+        return self.vm.metadata.name
+
+    @property
+    def target(self) -> str:
+        """Return `Replica/name`, what is worked on."""
+        return f"Replica/{self.vm.metadata.name}"
+
+    @property
+    def hidden(self) -> Held | None:
+        """Return a replica that cannot be seen now and was the newest when it was last seen."""
+        newest = max(self.faded, key=_freshness, default=None)
+        if newest is None or (self.current is not None
+                              and _freshness(self.current) >= _freshness(newest)):
+            return None
+        return newest
+
+
+def _freshness(held: Held) -> float:
+    point = held.sound
+    return -1.0 if point is None else point.started_at
+
+
+def charges(stands: Mapping[str, Stand], index: ReplicaIndex, ground: Survey) -> list[Charge]:
+    """Return every protected VM, sorted by name."""
+    found = []
+    policies = ground.desired.protection_policies
+    twins = {name: twin_of(name, ground) for name in ground.desired.sites}
+    machines = ground.desired.virtual_machines
+    for name in sorted(machines):
+        vm = machines[name]
+        if vm.spec.protection is None:
+            continue
+        policy = policies[vm.spec.protection].spec
+        stand = stands[name]
+        host, domain = _last_place(name, stand, ground)
+        uuid = domain.uuid if domain is not None else domain_uuid(ground.estate_name, name)
+        site = None if host is None else ground.desired.hosts[host].spec.site
+        twin = None if site is None else twins[site]
+        held = index.held.get(uuid, ())
+        found.append(Charge(vm, policy, stand, uuid, host, site, twin, held,
+                            index.faded.get(uuid, ()), _current(held, site, twin, ground)))
+    return found
+
+
+def twin_of(site: str, ground: Survey) -> str | None:
+    """Return the site that takes over for `site`: its twin, or the only other one."""
+    twin = ground.desired.sites[site].spec.twin
+    if twin is not None and twin in ground.desired.sites:
+        return twin
+    others = [one for one in ground.desired.sites if one != site]
+    return others[0] if len(others) == 1 else None
+
+
+def _last_place(name: str, stand: Stand, ground: Survey) -> tuple[str | None, DomainFacts | None]:
+    if stand.host is not None and stand.domain is not None:
+        return stand.host, stand.domain
+    for seen in (ground.ghosts.get(name), ground.ruins.get(name)):
+        if seen:
+            return seen[0]
+    several = ground.sightings.get(name)
+    return (None, several[0].domain) if several else (None, None)
+
+
+def _current(held: tuple[Held, ...], site: str | None, twin: str | None,
+             ground: Survey) -> Held | None:
+    """Return the newest replica at the right site; anywhere, where that cannot be told."""
+    hosts = ground.desired.hosts
+    fit = [one for one in held if site is None or hosts[one.host].spec.site == twin]
+    return max(fit, key=lambda one: (_freshness(one), not one.replica.unreadable), default=None)

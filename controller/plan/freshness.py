@@ -1,0 +1,69 @@
+"""Freshness: when the next restore point of a VM is due, so that it is there before its RPO.
+
+A copy begins at the age of half the RPO at the earliest, else early enough for it to take three
+times as long as the last ones did. What is left of the RPO is spread by UUID, so that VMs that
+were copied together are not due together for ever.
+"""
+
+from typing import Final
+
+from controller.model.replica import PointFacts, ReplicaFacts
+
+AT_LEAST: Final = 0.5
+"""Of the RPO: no copy begins sooner by itself."""
+SAFETY: Final = 3.0
+"""A copy may take so many times as long as the last ones did."""
+MARGIN: Final = 0.1
+MARGIN_MOST_S: Final = 30.0
+SPREAD: Final = 0.1
+MEND_S: Final = 60.0
+"""What is damaged or lost is tried again no sooner than this after the last point."""
+RECENT: Final = 2
+
+
+def took_s(replica: ReplicaFacts) -> float | None:
+    """Return how long copies take, from the newest; the first copy of all tells nothing."""
+    recent = replica.points[-RECENT:]
+    if len(replica.points) == len(recent):
+        recent = recent[1:]
+    return max((max(0.0, one.committed_at - one.started_at) for one in recent), default=None)
+
+
+def due_at(replica: ReplicaFacts, rpo_s: float, now_s: float) -> float:
+    """Return when the next point is due; now at the latest where something speaks for haste."""
+    newest = replica.newest
+    if newest is None or replica.incoming or newest.started_at > now_s:
+        return now_s
+    if newest.damaged_clusters or replica.lost_files:
+        return newest.started_at + min(MEND_S, AT_LEAST * rpo_s)
+    took = took_s(replica)
+    if took is None:
+        return newest.started_at + AT_LEAST * rpo_s
+    room_s = (SAFETY * took + min(MARGIN_MOST_S, MARGIN * rpo_s)
+              + SPREAD * rpo_s * _phase(replica.uuid))
+    return newest.started_at + max(AT_LEAST * rpo_s, rpo_s - room_s)
+
+
+def _phase(uuid: str) -> float:
+    """Return a number from 0 to 1 that is the VM's for ever."""
+    return sum(uuid.encode()) % 64 / 64
+
+
+def next_edge_at(point: PointFacts | None, rpo_s: float, now_s: float) -> float | None:
+    """Return when the age next passes one, two or three times the RPO."""
+    if point is None:
+        return None
+    for times in (1, 2, 3):
+        edge_at = point.started_at + times * rpo_s
+        if edge_at > now_s:
+            return edge_at
+    return None
+
+
+def stored_bytes(replica: ReplicaFacts) -> int | None:
+    """Return what a next point is expected to take up: newer ones weigh more; None: no word."""
+    expected: float | None = None
+    for point in replica.points[1:][-8:]:
+        expected = point.stored_bytes if expected is None else (
+            expected + 0.4 * (point.stored_bytes - expected))
+    return None if expected is None else round(expected)

@@ -1,0 +1,44 @@
+"""Leftovers: what a crash of ours left on hosts, and replicas that nobody asks for any longer."""
+
+from collections import Counter
+
+from controller.model.facts import Known
+from controller.plan.charge import Charge
+from controller.plan.draft import Draft, counted
+from controller.plan.replica_actions import SweepLeftovers
+from controller.plan.replica_index import ReplicaIndex
+from controller.plan.replica_upkeep import LATER_RANK
+from controller.plan.survey import Survey
+
+
+def diff_leftovers(ground: Survey, draft: Draft) -> None:
+    """Note what is to be swept on every declared host that could tell."""
+    for host in sorted(ground.desired.hosts):
+        node = ground.nodes.get(host)
+        if node is None or not isinstance(node.leftovers, Known) or not node.leftovers.value:
+            continue
+        found = node.leftovers.value
+        kinds = Counter(one.kind for one in found)
+        words = ", ".join(counted(kinds[kind], kind.value) for kind in sorted(kinds))
+        draft.do(SweepLeftovers(
+            target=f"Host/{host}", node=host, leftovers=found,
+            reason=f"a copy that broke off has left {words} on {host}",
+            consequence="only what is surely ours is removed"), rank=LATER_RANK + 3)
+
+
+def tell_unclaimed(care: list[Charge], index: ReplicaIndex, draft: Draft) -> None:
+    """Remark on every replica of a VM that is not declared or not protected: it is left alone."""
+    cared = {charge.uuid for charge in care}
+    for uuid in sorted(index.held.keys() - cared):
+        for host, replica in index.held[uuid]:
+            name = replica.machine or uuid
+            draft.remark(f"Replica/{name}", f"{name} is not declared with a `protection`: its"
+                         f" replica on {host} is left alone; delete {replica.path} there by hand"
+                         " when it is of no more use")
+
+
+def tell_unseen(index: ReplicaIndex, ground: Survey, draft: Draft) -> None:
+    """Remark on hosts that answer and whose replicas could not be seen although it was asked."""
+    for host, why in index.unseen.items():
+        if host in ground.nodes and host not in index.untold:
+            draft.remark(f"Host/{host}", f"{why}: nothing is seeded meanwhile", unknown=True)

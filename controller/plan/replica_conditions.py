@@ -1,0 +1,125 @@
+"""Protected, Fresh and Verified of every protected VM.
+
+Rule 1: a message names instants, not ages, so that it stays the same while nothing happens.
+"""
+
+from typing import Final
+
+from controller.model.condition import Condition, ConditionType, Status
+from controller.model.units import render_duration
+from controller.plan.charge import Charge
+from controller.plan.draft import counted
+from controller.plan.instants import render_instant
+from controller.plan.replica_copy import disks_of
+from controller.plan.replica_index import ReplicaIndex
+from controller.plan.replica_upkeep import verified_at
+from controller.plan.replication import Findings, unreadable
+from controller.plan.survey import Survey
+
+TRUE, FALSE, UNKNOWN = Status.TRUE, Status.FALSE, Status.UNKNOWN
+LEVELS: Final = ((3, "Critical", "three times its"), (2, "Warning", "twice its"),
+                 (1, "Late", "its"))
+"""How many times the RPO has passed, most first, with the reason and the words for it."""
+Answer = tuple[Status, str, str]
+
+
+def replica_conditions(care: list[Charge], index: ReplicaIndex, findings: Findings,
+                       ground: Survey) -> list[Condition]:
+    """Return what can be said of every protected VM's replica."""
+    revision, found = ground.desired.revision, []
+    for charge in care:
+        target = f"VirtualMachine/{charge.name}"
+        domain = charge.stand.domain
+        if domain is not None and not disks_of(domain):
+            found.append(Condition(target, ConditionType.PROTECTED, TRUE, "NoDisk",
+                                   "it has no disk: there is nothing to copy", revision))
+            continue
+        unsure = _unsure(charge, index, ground)
+        answers = (_unknown(unsure),) * 3 if unsure else (
+            _protected(charge, findings), _fresh(charge, ground), _verified(charge, ground))
+        kinds = (ConditionType.PROTECTED, ConditionType.FRESH, ConditionType.VERIFIED)
+        found += [Condition(target, kind, *answer, revision)
+                  for kind, answer in zip(kinds, answers, strict=True)]
+    return found
+
+
+def _unsure(charge: Charge, index: ReplicaIndex, ground: Survey) -> str:
+    """Return why nothing can be said of a VM's replica; empty when something can."""
+    hidden = charge.hidden
+    if hidden is not None:
+        point = hidden.sound
+        last = "" if point is None else (
+            f"; its newest point there began at {render_instant(point.started_at)}")
+        return f"its replica is on {hidden.host}, and {_since(hidden.host, index, ground)}{last}"
+    if charge.current is None and index.unseen:
+        host = next(iter(index.unseen))
+        return f"a replica may be where none can be seen: {_since(host, index, ground)}"
+    return ""
+
+
+def _since(host: str, index: ReplicaIndex, ground: Survey) -> str:
+    """Return why a host tells nothing, without a number that grows."""
+    if host in ground.nodes:
+        return index.unseen[host]
+    return f"{host} does not answer"
+
+
+def _unknown(why: str) -> Answer:
+    return UNKNOWN, "CannotBeSeen", why
+
+
+def _protected(charge: Charge, findings: Findings) -> Answer:
+    current = charge.current
+    if current is None:
+        return _unprotected(charge, findings)
+    if current.replica.unreadable:
+        return FALSE, "Unreadable", unreadable(charge.name, current)
+    if current.sound is None:
+        return FALSE, "NoPoint", (f"no restore point on {current.host} is complete and sound yet")
+    return TRUE, "Replicated", f"its replica is on {current.host}"
+
+
+def _unprotected(charge: Charge, findings: Findings) -> Answer:
+    if charge.host is None:
+        return FALSE, "Nowhere", "it exists on no host that is seen"
+    if charge.twin is None:
+        return FALSE, "NoTwin", f"site {charge.site} has no twin to hold its replica"
+    if charge.name in findings.homeless:
+        return FALSE, "NoRoom", findings.homeless[charge.name]
+    if charge.held:
+        return FALSE, "SameSite", (f"its replica is on {charge.held[0].host}, at the site where it"
+                                   f" is itself; {charge.twin} has none yet")
+    return FALSE, "NoReplica", f"there is no replica of it at {charge.twin} yet"
+
+
+def _fresh(charge: Charge, ground: Survey) -> Answer:
+    point = None if charge.current is None else charge.current.sound
+    if charge.current is None or point is None:
+        return FALSE, "NoPoint", "there is no complete and sound restore point at the other site"
+    rpo = render_duration(charge.policy.rpo_s)
+    age_s = ground.now_s - point.started_at
+    for times, reason, words in LEVELS:
+        if age_s > times * charge.policy.rpo_s:
+            return FALSE, reason, (
+                f"its newest restore point, {point.sequence} on {charge.current.host}, began at"
+                f" {render_instant(point.started_at)}, longer ago than {words} RPO of {rpo}")
+    return TRUE, "WithinRpo", f"its restore points on {charge.current.host} keep to {rpo}"
+
+
+def _verified(charge: Charge, ground: Survey) -> Answer:
+    current = charge.current
+    if current is None or not current.replica.points:
+        return FALSE, "NoPoint", "there is nothing to verify yet"
+    replica = current.replica
+    if replica.lost_files:
+        return FALSE, "Lost", (f"{counted(len(replica.lost_files), 'file')} of the replica on"
+                               f" {current.host} cannot be read: {', '.join(replica.lost_files)}")
+    if replica.damaged_clusters:
+        return FALSE, "Damaged", (f"{counted(replica.damaged_clusters, 'cluster')} of the replica"
+                                  f" on {current.host} read wrong")
+    limit = render_duration(charge.policy.verify_s)
+    if ground.now_s - verified_at(current) > charge.policy.verify_s:
+        return FALSE, "Overdue", (f"the replica on {current.host} was last verified at"
+                                  f" {render_instant(verified_at(current))}, and {limit} is the"
+                                  " limit")
+    return TRUE, "WithinLimit", f"the replica on {current.host} was read within {limit}"

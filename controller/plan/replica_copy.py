@@ -1,0 +1,125 @@
+"""One copy: how each disk of a VM is expected to reach its next restore point, and in what words.
+
+Rule 1: for each disk the least that can work is chosen, and the reason says which and why.
+"""
+
+from typing import NamedTuple
+
+from controller.model.facts import DiskFacts, DomainFacts
+from controller.model.units import render_duration, render_size
+from controller.plan.charge import Charge
+from controller.plan.freshness import stored_bytes, took_s
+from controller.plan.replica_actions import CopyMode, DiskCopy
+from controller.plan.replica_index import Held
+from controller.plan.survey import Survey
+
+
+class Disks(NamedTuple):
+    """The disks of a VM as they will be copied, and why any of them is not an increment."""
+
+    copies: tuple[DiskCopy, ...]
+    whole_bytes: int
+    """What is read or sent as a whole."""
+    why: str
+
+
+def disks_of(domain: DomainFacts) -> tuple[DiskFacts, ...]:
+    """Return a domain's disks as they are in use."""
+    config = domain.live or domain.config
+    return () if config is None else config.disks
+
+
+def plan_disks(charge: Charge, current: Held | None, ground: Survey, *,
+               compare: bool = False) -> Disks | str:
+    """Return how each disk is expected to be copied, or why that cannot be told.
+
+    Shapes: `compare` reads every disk as a whole.
+    """
+    domain = charge.stand.domain
+    assert domain is not None, "only a VM that can be seen is copied"
+    lost = _lost_tracking(domain, current)
+    copies: list[DiskCopy] = []
+    whole, words = 0, dict[str, tuple[str, ...]]()
+    for disk in disks_of(domain):
+        size = disk.size_bytes or _declared_bytes(charge, disk.target)
+        if size is None:
+            return (f"disk {disk.target} of {charge.name} ({disk.source}) could not be read on"
+                    f" {charge.host}: look there")
+        mode, why = _mode(disk, current, lost, compare=compare)
+        copies.append(DiskCopy(disk.target, disk.source, disk.format, size, mode))
+        if why:
+            words[why] = (*words.get(why, ()), disk.target)
+        if mode is not CopyMode.INCREMENT:
+            whole += allocated_bytes(disk, size, charge.host, ground)
+    return Disks(tuple(copies), whole, "; ".join(
+        f"{' and '.join(targets)} {why}" for why, targets in words.items()))
+
+
+def _mode(disk: DiskFacts, current: Held | None, lost: str, *,
+          compare: bool) -> tuple[CopyMode, str]:
+    if current is None or not current.replica.points:
+        return CopyMode.SEED, ""
+    if disk.target not in current.replica.disks:
+        return CopyMode.SEED, "is not in the replica yet"
+    for file in current.replica.lost_files:
+        if file.partition("/")[0] == disk.target:
+            return CopyMode.SCAN, f"is compared as a whole: {file} of the replica is lost"
+    if compare:
+        return CopyMode.SCAN, "is compared as a whole, as asked"
+    if disk.format != "qcow2":
+        return CopyMode.SCAN, f"is {disk.format}, which keeps no track of changes"
+    if lost:
+        return CopyMode.SCAN, lost
+    return CopyMode.INCREMENT, ""
+
+
+def _lost_tracking(domain: DomainFacts, current: Held | None) -> str:
+    """Return why what has changed is not known; empty where it is, or where only the copy tells."""
+    newest = None if current is None else current.replica.newest
+    if newest is None or not domain.state.active or newest.checkpoint in domain.checkpoints:
+        return ""
+    if not newest.checkpoint:
+        return f"is compared as a whole: point {newest.sequence} has no checkpoint"
+    return f"is compared as a whole: change tracking was lost ({newest.checkpoint} is gone)"
+
+
+def _declared_bytes(charge: Charge, target: str) -> int | None:
+    return next((disk.size_bytes for disk in charge.vm.spec.disks if disk.name == target), None)
+
+
+def allocated_bytes(disk: DiskFacts, size_bytes: int, host: str | None, ground: Survey) -> int:
+    """Return what a disk takes up where it lies; its size where that is not seen."""
+    folder, _, name = disk.source.rpartition("/")
+    for pool in (ground.pools(host or "") or {}).values():
+        if pool.path.rstrip("/") == folder and name in pool.volumes:
+            return pool.volumes[name].allocated_bytes or size_bytes
+    return size_bytes
+
+
+def consequence_of(charge: Charge, disks: Disks, current: Held | None) -> str:
+    """Return what is sent and how old the point will be when it is complete."""
+    parts = []
+    for mode in CopyMode:
+        names = [one.target for one in disks.copies if one.mode is mode]
+        if names:
+            parts.append(f"{mode} of {', '.join(names)}")
+    known = None if current is None else stored_bytes(current.replica)
+    increments = any(one.mode is CopyMode.INCREMENT for one in disks.copies)
+    size = disks.whole_bytes + ((known or 0) if increments else 0)
+    if increments and known is None and not disks.whole_bytes:
+        parts.append("what has changed is sent")
+    else:
+        scans = all(one.mode is CopyMode.SCAN for one in disks.copies)
+        parts.append(f"{render_size(size)} to read, what differs is sent" if scans else
+                     f"about {render_size(size)} to send")
+    return ", ".join([*parts, *_age_then(charge, current, disks, size)])
+
+
+def _age_then(charge: Charge, current: Held | None, disks: Disks, size_bytes: int) -> list[str]:
+    took = None if current is None or disks.whole_bytes else took_s(current.replica)
+    if took is not None:
+        return [f"{render_duration(took)} old when that ends"]
+    rate = charge.policy.bandwidth_bps
+    if rate is not None and disks.whole_bytes:
+        return [f"{render_duration(8 * size_bytes / rate)} old when that ends"]
+    return []

@@ -1,0 +1,90 @@
+"""Where replicas are: looked up by the VM's UUID, what can be seen now apart from what was seen.
+
+Rule 1: a host that says nothing of its replicas may hold any; it never looks like one without.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from controller.model.facts import Known, NodeFacts, Unknown
+from controller.model.replica import PointFacts, ReplicaFacts
+from controller.plan.survey import NEVER_ASKED, Survey, last_of, value_of
+
+
+class Held(NamedTuple):
+    """A replica on a host."""
+
+    host: str
+    replica: ReplicaFacts
+
+    @property
+    def sound(self) -> PointFacts | None:
+        """Return the newest point that nothing is wrong with."""
+        return sound(self.replica)
+
+
+def sound(replica: ReplicaFacts) -> PointFacts | None:
+    """Return the newest complete point that nothing is wrong with; what age counts from."""
+    for point in reversed(replica.points):
+        if not point.damaged_clusters:
+            return point
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaIndex:
+    """Every replica of the estate, by the VM's UUID, each list sorted by host."""
+
+    held: Mapping[str, tuple[Held, ...]]
+    faded: Mapping[str, tuple[Held, ...]]
+    """As last seen on hosts whose replicas cannot be seen now."""
+    unseen: Mapping[str, str]
+    """Declared hosts whose replicas cannot be seen now, each with why."""
+    untold: frozenset[str]
+    """Those of `unseen` that answer and were never asked."""
+    stored_bytes: dict[str, int] = field(default_factory=dict)
+    """By host that can be seen: what its replicas take up."""
+
+
+def index_replicas(ground: Survey) -> ReplicaIndex:
+    """Return the index over what every declared host says of its replicas."""
+    held: dict[str, tuple[Held, ...]] = {}
+    faded: dict[str, tuple[Held, ...]] = {}
+    unseen: dict[str, str] = {}
+    untold: set[str] = set()
+    stored: dict[str, int] = {}
+    for host in sorted(ground.desired.hosts):
+        if host in ground.lost:
+            continue
+        node = ground.nodes.get(host)
+        seen = None if node is None else value_of(node.replicas)
+        if seen is None:
+            unseen[host] = _why(host, node, ground)
+            if node is not None and isinstance(node.replicas, Unknown) and (
+                    node.replicas.since_at <= 0):
+                untold.add(host)
+        else:
+            stored[host] = sum(one.stored_bytes for one in seen.values())
+        into = faded if seen is None else held
+        for uuid, replica in (_last(host, ground) if seen is None else seen).items():
+            into[uuid] = (*into.get(uuid, ()), Held(host, replica))
+    return ReplicaIndex(held, faded, unseen, frozenset(untold), stored)
+
+
+def _why(host: str, node: NodeFacts | None, ground: Survey) -> str:
+    if node is None:
+        return f"{host} {ground.node_silence(host)}"
+    reason = node.replicas.reason if isinstance(node.replicas, Unknown) else ""
+    return f"the replicas on {host} could not be seen ({reason})"
+
+
+def _last(host: str, ground: Survey) -> Mapping[str, ReplicaFacts]:
+    fact = ground.observed.nodes.get(host, NEVER_ASKED)
+    node = last_of(fact)
+    return {} if node is None else last_of(node.replicas) or {}
+
+
+def replicas_on(fact: object) -> Mapping[str, ReplicaFacts] | None:
+    """Return the replicas of a node that answers; None when they cannot be seen."""
+    return value_of(fact.value.replicas) if isinstance(fact, Known) else None

@@ -1,0 +1,96 @@
+"""Upkeep of replicas: verify what is there, let old points go, remove what a newer one replaces.
+"""
+
+from typing import Final
+
+from controller.model.units import render_duration, render_size
+from controller.plan.actions import Cause
+from controller.plan.charge import STILL, Charge
+from controller.plan.draft import Draft, counted
+from controller.plan.policy import ReplicaRequest
+from controller.plan.replica_actions import RemoveReplica, RetirePoints, VerifyReplica
+from controller.plan.replica_index import Held
+from controller.plan.retention import surplus
+from controller.plan.survey import Survey
+
+LATER_RANK: Final = 10**9
+"""Copies come first."""
+EARLY: Final = 0.8
+"""A replica is read again when so much of its time to be verified has passed."""
+BUDGET_LEAST_S: Final = 10.0
+BUDGET_MOST_S: Final = 300.0
+
+
+def keep_up(charge: Charge, asked: ReplicaRequest | None, ground: Survey,
+            draft: Draft) -> float | None:
+    """Note what a replica needs besides its next point; return when it is next to be verified."""
+    current = charge.current
+    if current is None or current.replica.unreadable or not current.replica.points:
+        return None
+    due_at = _verify(charge, current, asked, ground, draft)
+    _retire(charge, current, draft)
+    _remove(charge, current, ground, draft)
+    return due_at
+
+
+def verified_at(held: Held) -> float:
+    """Return when all of a replica was last compared; its first point was when it came."""
+    scrubbed_at = held.replica.scrubbed_at
+    return held.replica.points[0].committed_at if scrubbed_at is None else scrubbed_at
+
+
+def _verify(charge: Charge, current: Held, asked: ReplicaRequest | None, ground: Survey,
+            draft: Draft) -> float | None:
+    limit_s = charge.policy.verify_s
+    due_at = verified_at(current) + EARLY * limit_s
+    if asked is None and due_at > ground.now_s:
+        return due_at
+    age = render_duration(ground.now_s - verified_at(current))
+    size = render_size(current.replica.stored_bytes)
+    seen = (f"{charge.name}'s replica on {current.host} was last verified {age} ago"
+            if current.replica.scrubbed_at is not None else
+            f"{charge.name}'s replica on {current.host} has not been verified for {age}")
+    reason = f"{seen}, and {render_duration(limit_s)} is the limit"
+    draft.do(VerifyReplica(
+        target=charge.target, node=current.host, path=current.replica.path,
+        budget_s=min(max(charge.policy.rpo_s / 4, BUDGET_LEAST_S), BUDGET_MOST_S),
+        reason=reason if asked is None else f"{asked.by} asked for it; {seen}",
+        consequence=f"{size} to read on {current.host}, nothing is sent",
+        cause=Cause.ROUTINE if asked is None else Cause.HUMAN),
+        rank=LATER_RANK if asked is None else -LATER_RANK)
+    return None
+
+
+def _retire(charge: Charge, current: Held, draft: Draft) -> None:
+    going = surplus(current.replica, charge.policy.keep)
+    if not going:
+        return
+    keep, count = charge.policy.keep, len(current.replica.points)
+    words = [f"the last {keep.last}"]
+    words += [f"{number} {what}" for number, what in ((keep.hourly, "hourly"),
+                                                     (keep.daily, "daily")) if number]
+    draft.do(RetirePoints(
+        target=charge.target, node=current.host, path=current.replica.path, sequences=going,
+        reason=f"{charge.name} has {counted(count, 'restore point')} on {current.host}, and"
+               f" {', '.join(words)} are to be kept",
+        consequence=f"{counted(len(going), 'point')} merged into those above, nothing is sent",
+        cause=Cause.ROUTINE), rank=LATER_RANK + 1)
+
+
+def _remove(charge: Charge, current: Held, ground: Survey, draft: Draft) -> None:
+    """Remove every other replica of the VM, once this one has a newer sound point."""
+    best = current.sound
+    if (best is None or current.replica.lost_files or charge.stand.standing not in STILL
+            or charge.hidden is not None or charge.name in ground.ghosts):
+        return
+    for other in charge.held:
+        newest = other.replica.newest
+        if (other.host == current.host or other.replica.unreadable or other.replica.pins
+                or (newest is not None and newest.started_at >= best.started_at)):
+            continue
+        draft.do(RemoveReplica(
+            target=charge.target, node=other.host, path=other.replica.path, uuid=charge.uuid,
+            reason=f"{charge.name} has a newer replica on {current.host}, and that on"
+                   f" {other.host} is of no more use",
+            consequence=f"frees {render_size(other.replica.stored_bytes)} on {other.host}",
+            cause=Cause.ROUTINE), rank=LATER_RANK + 2)
