@@ -183,7 +183,7 @@ class Replicas:
         """Return a replica whose state is known, with its files as they are."""
         stored, lost, spoilt = 0, set(told.lost), [0] * len(told.points)
         for name, (least, clusters, points) in told.files.items():
-            seen = look_at(os.path.join(root, name))
+            seen = look_at(f"{root}/{name}")
             stored += seen.st_blocks * 512 if seen else 0
             if (seen is None or seen.st_size < least) and name not in lost:
                 lost.add(name)

@@ -46,6 +46,13 @@ def test_a_domain_without_a_definition_is_transient() -> None:
     assert tmp.live is not None
 
 
+def test_checkpoints_are_named_and_rows_of_older_transcripts_have_none() -> None:
+    assert domains("host")["mail"].checkpoints == ()
+    row = json.loads(recorded("host", "domains"))[0] | {"checkpoints": ["hotsite-000002", "x y"]}
+    [domain] = parse_domains(json.dumps([row])).values()
+    assert domain.checkpoints == ("hotsite-000002", "x y")
+
+
 def test_a_paused_domain_says_why() -> None:
     web = domains("host")["web"]
     assert (web.state, web.state_reason) == (DomainState.PAUSED, "user")

@@ -14,6 +14,7 @@ from controller.providers.linux.program import PARTS, join_program
 
 ROOT = Path(__file__).parent.parent.parent.parent
 REMOTE = ROOT / "controller/remote"
+sys.path.insert(0, str(REMOTE))  # the mover makes the replicas that are looked at
 TRANSCRIPTS = ROOT / "tests/transcripts"
 FAKE_VIRSH = Path(__file__).with_name("fake_virsh.py").read_text()
 EVERYTHING = "domains pools bridges replicas leftovers"
@@ -93,6 +94,16 @@ class PlayedHost:
         self._process.stdin.write(json.dumps(question) + "\n")
         self._process.stdin.flush()
         return json.loads(self._process.stdout.readline())
+
+    def text(self, section: str) -> str:
+        """Ask for one section and return its text."""
+        told = self.ask(want=section)["sections"][section]
+        assert "text" in told, told
+        return str(told["text"])
+
+    def error(self, section: str) -> str:
+        """Ask for one section and return why nobody knows it."""
+        return str(self.ask(want=section)["sections"][section]["error"])
 
     def end(self) -> None:
         """End the facts script by closing its input."""

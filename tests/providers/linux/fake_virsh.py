@@ -13,7 +13,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 STATE = HERE / "libvirt.json"
 VERSION = "Running hypervisor: QEMU 7.2.22\nRunning against daemon: 9.0.0\n"
-POOL = "<pool type='dir'>\n  <name>{name}</name>\n  <target><path>{path}</path></target>\n</pool>\n"
+POOL = ("<pool type='{kind}'>\n  <name>{name}</name>\n"
+        "  <target><path>{path}</path></target>\n</pool>\n")
 JOB = "Job type:         {kind}\n"
 
 
@@ -66,7 +67,8 @@ def show(words: list[str], state: dict) -> None:
 def show_backup(domain: dict) -> None:
     """Play `backup-dumpxml`."""
     if domain.get("backup_xml") is None:
-        complain("Domain backup job id not found: no domain backup job present")
+        complain(domain.get("complaint", "Domain backup job id not found: no domain backup job"
+                                         " present"))
         sys.exit(1)
     sys.stdout.write(domain["backup_xml"] + "\n")
 
@@ -86,7 +88,7 @@ def play(words: list[str], state: dict) -> None:
         sys.stdout.write("".join(f"{p['name']}\n" for p in pools))
     elif words[0] == "pool-dumpxml":
         found = [p for p in state["pools"] if p["name"] == words[1]]
-        sys.stdout.write(POOL.format(**found[0]))
+        sys.stdout.write(POOL.format(**{"kind": "dir", **found[0]}))
     else:
         show(words, state)
 

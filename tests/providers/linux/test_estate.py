@@ -22,6 +22,8 @@ from controller.transport.recorded import RecordedTransport
 ROOT = Path(__file__).parent.parent.parent.parent
 TRANSCRIPTS = ROOT / "tests/transcripts/linux"
 HOST = (TRANSCRIPTS / "host.json").read_text()
+STANDBY = (TRANSCRIPTS / "standby.json").read_text()
+"""A host with replicas and what a crash left; `HOST` was recorded before they were looked at."""
 SWITCH = (TRANSCRIPTS / "switch.json").read_text()
 
 
@@ -112,7 +114,53 @@ def test_a_switch_has_no_domains_and_is_not_asked_for_any(desired: Desired) -> N
     facts = value_of(fact)
     assert facts.domains == Absent(1000.0)
     assert facts.pools == Absent(1000.0)
+    assert facts.replicas == facts.leftovers == Absent(1000.0)
     assert value_of(facts.bridges)["br0"].rstp_enabled
+
+
+def test_a_hosts_replicas_leftovers_and_checkpoints_become_facts(desired: Desired) -> None:
+    facts = value_of(observe(desired, STANDBY)[0])
+    replicas = {one.machine: one for one in value_of(facts.replicas).values()}
+    assert set(replicas) == {"sql", "files", ""}
+    newest = replicas["sql"].newest
+    assert newest is not None
+    assert (newest.sequence, newest.checkpoint, newest.started_at, newest.damaged_clusters) == (
+        3, "hotsite-000003", 1795384900.0, 1)
+    assert replicas["files"].lost_files == ("vda/rp-000002.qcow2",)
+    assert "state.json is not the state of a replica" in replicas[""].unreadable
+    assert [str(one.kind) for one in value_of(facts.leftovers)] == [
+        "job", "key", "program", "scratch"]
+    assert value_of(facts.domains)["mail"].checkpoints == ("hotsite-000001",)
+    assert value_of(facts.domains)["web"].checkpoints == ()
+
+
+def test_a_host_without_libvirt_has_no_replicas_and_one_that_says_nothing_may_have_some(
+        desired: Desired) -> None:
+    gone = {"absent": True}
+    before, without, silent = observe(
+        desired, HOST, altered(HOST, replicas=gone, leftovers=gone),
+        altered(STANDBY, replicas={"error": "/srv/hotsite-replicas cannot be read: I/O error"}))
+    for part in ("replicas", "leftovers"):
+        assert isinstance(getattr(value_of(before), part), Unknown)
+        assert isinstance(getattr(value_of(without), part), Absent)
+    unknown = value_of(silent).replicas
+    assert isinstance(unknown, Unknown)
+    assert unknown.reason == "paris-1: /srv/hotsite-replicas cannot be read: I/O error"
+
+
+@pytest.mark.parametrize("section", [
+    {"digest": "0", "text": "garbage"}, {"digest": "0", "text": "{}"}, {"digest": "0", "text": ""},
+    {"digest": "0", "text": '[{"uuid": 1}]'}, {"digest": "0", "text": '[{"kind": "disk"}]'},
+    {"error": "libvirt did not answer"}, {"absent": True},
+])
+@pytest.mark.parametrize("part", ["replicas", "leftovers"])
+def test_replicas_that_cannot_be_seen_are_remembered_not_gone(
+        desired: Desired, part: str, section: dict[str, object]) -> None:
+    first, second = observe(desired, STANDBY, altered(STANDBY, **{part: section}))
+    fact = getattr(value_of(second), part)
+    assert isinstance(fact, Unknown)
+    assert fact.last == value_of(getattr(value_of(first), part))
+    assert fact.last_at == 1000.0
 
 
 def test_what_was_sent_once_is_not_asked_for_again_and_stays_known(desired: Desired) -> None:
@@ -221,8 +269,9 @@ def test_the_clocks_offset_leaves_out_the_time_that_the_answer_took(desired: Des
     assert asyncio.run(body()).clock_offset_s == pytest.approx(42.0)
 
 
-def test_what_was_seen_outlives_a_restart(desired: Desired) -> None:
-    [before] = observe(desired, HOST)
+@pytest.mark.parametrize("answer", [HOST, STANDBY], ids=["host", "standby"])
+def test_what_was_seen_outlives_a_restart(desired: Desired, answer: str) -> None:
+    [before] = observe(desired, answer)
     text = node_facts_to_json(value_of(before))
 
     async def body() -> Fact[NodeFacts]:
@@ -236,6 +285,10 @@ def test_what_was_seen_outlives_a_restart(desired: Desired) -> None:
     assert fact.last is not None
     assert fact.last_at == 900.0
     assert value_of(fact.last.domains) == value_of(value_of(before).domains)
+    assert getattr(fact.last.replicas, "value", None) == getattr(
+        value_of(before).replicas, "value", None)
+    assert getattr(fact.last.leftovers, "value", None) == getattr(
+        value_of(before).leftovers, "value", None)
     assert node_facts_to_json(fact.last) == text
 
 
@@ -252,6 +305,18 @@ def test_what_is_unknown_is_stored_as_last_known_and_never_as_known(desired: Des
     again = node_facts_from_json(node_facts_to_json(value_of(fact)), 5.0)
     assert isinstance(again.domains, Unknown)
     assert again.domains.last == value_of(fact).domains.last
+
+
+def test_facts_that_an_older_version_stored_say_nothing_of_replicas(desired: Desired) -> None:
+    plain = json.loads(node_facts_to_json(value_of(observe(desired, STANDBY)[0])))
+    del plain["replicas"], plain["leftovers"]
+    for domain in plain["domains"]["known"].values():
+        del domain["checkpoints"]
+    again = node_facts_from_json(json.dumps(plain), 5.0)
+    assert isinstance(again.replicas, Unknown)
+    assert isinstance(again.leftovers, Unknown)
+    assert again.replicas.last is None
+    assert value_of(again.domains)["mail"].checkpoints == ()
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"name": "x", "boot_id": "y"}'])

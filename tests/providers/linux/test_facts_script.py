@@ -2,14 +2,17 @@
 
 import json
 import struct
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from controller.providers.libvirt.facts import parse_domains, parse_pools
+from controller.providers.linux.program import PARTS
 from controller.providers.openvswitch.facts import parse_bridges
-from tests.providers.linux.conftest import PlayedHost
+from tests.providers.linux.conftest import REMOTE, PlayedHost
 
 
 def text_of(answer: Any, section: str) -> Any:
@@ -31,6 +34,23 @@ def test_the_controllers_parsers_understand_the_answer(host: PlayedHost) -> None
     assert set(parse_domains(sections["domains"]["text"])) == {d["name"] for d in host.domains}
     assert set(parse_pools(sections["pools"]["text"])) == {"default"}
     assert set(parse_bridges(sections["bridges"]["text"])) == {"br0"}
+
+
+def test_a_domains_checkpoints_are_told_sorted_in_the_same_reading(host: PlayedHost) -> None:
+    host.ask()
+    host.domains[0]["checkpoints"] = ["hotsite-000012", "by hand", "hotsite-000011.2"]
+    host.set_libvirt()
+    host.readings()
+    told = {d["name"]: d["checkpoints"] for d in text_of(host.ask(), "domains")}
+    assert told.pop(host.domains[0]["name"]) == ["by hand", "hotsite-000011.2", "hotsite-000012"]
+    assert not any(told.values())
+    assert host.readings() == 1
+
+
+@pytest.mark.parametrize("part", ["facts", *(Path(name).stem for name in PARTS["facts.py"])])
+def test_every_part_can_be_imported_by_itself(part: str) -> None:
+    code = f"import sys; sys.path.insert(0, {str(REMOTE)!r}); import {part}"
+    assert subprocess.run([sys.executable, "-I", "-S", "-c", code]).returncode == 0
 
 
 def test_versions_and_hardware_are_told(host: PlayedHost) -> None:
@@ -101,6 +121,8 @@ def test_a_broken_libvirt_spoils_its_own_sections_alone(
     answer = host.ask()
     assert answer["sections"]["domains"] == {"error": sentence}
     assert answer["sections"]["pools"] == {"error": sentence}
+    assert answer["sections"]["replicas"] == {"error": sentence}
+    assert answer["sections"]["leftovers"] == {"error": sentence}
     assert "text" in answer["sections"]["bridges"]
     assert answer["hardware"]["memory_bytes"] > 0
     host.set_libvirt()
@@ -118,8 +140,8 @@ def test_libvirt_without_domains_is_told_as_such(host: PlayedHost) -> None:
 def test_a_program_that_is_not_installed_makes_its_sections_absent(host: PlayedHost) -> None:
     (host.bin / "virsh").unlink()
     sections = host.ask()["sections"]
-    assert sections["domains"] == {"absent": True}
-    assert sections["pools"] == {"absent": True}
+    for name in ("domains", "pools", "replicas", "leftovers"):
+        assert sections[name] == {"absent": True}
     assert "text" in sections["bridges"]
 
 
