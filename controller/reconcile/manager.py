@@ -37,10 +37,16 @@ def default_state_folder() -> Path:
 
 def linux_estate(desired: Desired, clock: Callable[[], float]) -> Provider:
     """Return the real estate, reached over SSH; `desired` is told to it by whoever uses it."""
-    from controller.providers.linux.estate import LinuxEstate  # noqa: PLC0415  # asyncssh is slow
-    from controller.transport.ssh import SshTransport  # noqa: PLC0415
+    # asyncssh is slow to load
+    from controller.providers.linux.estate import LinuxEstate  # noqa: PLC0415
+    from controller.replication.estate import ReplicatedEstate  # noqa: PLC0415
+    from controller.replication.hands import ReplicaHands  # noqa: PLC0415
+    from controller.replication.passage import Locksmith  # noqa: PLC0415
+    from controller.transport.ssh import SshTransport, one_time_key, pinned_keys  # noqa: PLC0415
 
-    return LinuxEstate(SshTransport(), clock)
+    transport = SshTransport()
+    return ReplicatedEstate(LinuxEstate(transport, clock), ReplicaHands(
+        transport, Locksmith(one_time_key, pinned_keys), clock))
 
 
 class Manager:

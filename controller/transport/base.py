@@ -1,6 +1,7 @@
 """What every transport is: it runs commands on named nodes and brings the replies back."""
 
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -35,6 +36,25 @@ class Endpoint:
     known_hosts: str
 
 
+class Conversation(Protocol):
+    """A command under way that is told, and tells, one line at a time."""
+
+    def tell(self, line: str) -> None:
+        """Write one line to its standard input."""
+        ...
+
+    async def hear(self) -> str | None:
+        """Return its next line, None when it has no more to say or the line broke."""
+        ...
+
+    async def outcome(self, timeout_s: float) -> Reply:
+        """End its standard input, wait for its end, and return how it ended; stdout is empty.
+
+        Errors: OutcomeUnknown when it does not end in time, or the line broke.
+        """
+        ...
+
+
 class Transport(Protocol):
     """Runs commands on nodes over one long-lived connection each."""
 
@@ -56,6 +76,10 @@ class Transport(Protocol):
 
     def lines(self, node: str, command: Command) -> AsyncIterator[str]:
         """Run a command that speaks for ever and yield its lines; ends when the line breaks."""
+        ...
+
+    def converse(self, node: str, command: Command) -> AbstractAsyncContextManager[Conversation]:
+        """Start a command, its input first, and give the conversation; leaving it hangs up."""
         ...
 
     async def ask(self, node: str, program: str, question: str, timeout_s: float) -> str:

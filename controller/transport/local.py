@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import TypeVar, cast
 
 from controller.errors import Refused
 from controller.transport import resident, retry
-from controller.transport.base import Command, Endpoint, Reply
-from controller.transport.session import Capture, Lines, Session
+from controller.transport.base import Command, Conversation, Endpoint, Reply
+from controller.transport.session import Capture, Lines, Session, Talk
 
 S = TypeVar("S", bound=Session)
 NOT_FOUND = 127
@@ -108,6 +109,16 @@ class LocalTransport:
         try:
             while (line := await session.next_line()) is not None:
                 yield line.decode(errors="replace")
+        finally:
+            session.close()
+
+    @asynccontextmanager
+    async def converse(self, node: str, command: Command) -> AsyncIterator[Conversation]:
+        """Start a command and give the conversation with it; leaving it ends the process."""
+        session = await self._open(node, Lines, command)
+        try:
+            session.write(command.input, last=False)
+            yield Talk(node, command.argv[0], session)
         finally:
             session.close()
 

@@ -5,12 +5,14 @@ A transcript is JSON: {"source": "program version", "recordings": [{"argv", "exi
 """
 
 import json
+from collections import deque
 from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from controller.errors import Refused
-from controller.transport.base import Command, Endpoint, Reply
+from controller.transport.base import Command, Conversation, Endpoint, Reply
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,27 @@ def load_transcript(path: Path) -> tuple[Recording, ...]:
     return tuple(
         Recording(tuple(row["argv"]), Reply(row["exit_status"], row["stdout"], row["stderr"]))
         for row in json.loads(path.read_text(encoding="utf-8"))["recordings"])
+
+
+class RecordedTalk:
+    """One recording as a conversation; `told` is what was said to it."""
+
+    def __init__(self, reply: Reply) -> None:
+        self._reply = reply
+        self._lines = deque(reply.stdout.splitlines())
+        self.told: list[str] = []
+
+    def tell(self, line: str) -> None:
+        """Remember it."""
+        self.told.append(line)
+
+    async def hear(self) -> str | None:
+        """Return the next recorded line."""
+        return self._lines.popleft() if self._lines else None
+
+    async def outcome(self, timeout_s: float) -> Reply:
+        """Return how the recording ended."""
+        return Reply(self._reply.exit_status, "", self._reply.stderr)
 
 
 class RecordedTransport:
@@ -67,6 +90,11 @@ class RecordedTransport:
         """Yield the lines of the command's recording, and end."""
         for line in (await self.run(node, command)).stdout.splitlines():
             yield line
+
+    @asynccontextmanager
+    async def converse(self, node: str, command: Command) -> AsyncIterator[Conversation]:
+        """Give a conversation that says the lines of the command's recording."""
+        yield RecordedTalk(await self.run(node, command))
 
     async def ask(self, node: str, program: str, question: str, timeout_s: float) -> str:
         """Return the next recorded answer, whatever the program and the time."""

@@ -194,3 +194,36 @@ class Lines(Session):
             return Refused(f"the script on {node} ended with status {self.status}: "
                            f"{said[-1] if said else 'it said nothing'}")
         return LineBroke(f"the answer of {node} was cut off in the middle")
+
+
+class Talk:
+    """A conversation with the command of a session."""
+
+    def __init__(self, node: str, program: str, session: Lines) -> None:
+        self._node, self._program, self._session = node, program, session
+
+    def tell(self, line: str) -> None:
+        """Write one line to its standard input; one that has ended says so by its outcome."""
+        if not self._session.ended.is_set():
+            self._session.write(line + "\n", last=False)
+
+    async def hear(self) -> str | None:
+        """Return its next line, None when no more will come."""
+        line = await self._session.next_line()
+        return None if line is None else line.decode(errors="replace")
+
+    async def outcome(self, timeout_s: float) -> Reply:
+        """End its standard input, wait for its end, and return how it ended."""
+        session = self._session
+        if not session.ended.is_set():
+            session.write("", last=True)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await session.ended.wait()
+        except TimeoutError:
+            raise OutcomeUnknown(f"{self._program} on {self._node} did not end within"
+                                 f" {timeout_s:g} s; it may still be at work") from None
+        if session.status is None:
+            raise LineBroke(f"the connection to {self._node} broke while {self._program} was at"
+                            " work")
+        return Reply(session.status, "", session.stderr.decode(errors="replace"))

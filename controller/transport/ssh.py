@@ -8,6 +8,7 @@ import asyncio
 import logging
 import shlex
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -16,10 +17,10 @@ import asyncssh
 
 from controller.errors import ActionError, Refused, Unavailable
 from controller.transport import resident, retry
-from controller.transport.base import Command, Endpoint, Reply
+from controller.transport.base import Command, Conversation, Endpoint, Reply
 from controller.transport.credentials import check_private
 from controller.transport.retry import LineBroke
-from controller.transport.session import Capture, Lines, Session
+from controller.transport.session import Capture, Lines, Session, Talk
 
 CIPHERS: Final = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com",
                   "chacha20-poly1305@openssh.com", "aes256-ctr", "aes128-ctr")
@@ -122,6 +123,16 @@ class SshTransport:
         try:
             while (line := await session.next_line()) is not None:
                 yield line.decode(errors="replace")
+        finally:
+            session.close()
+
+    @asynccontextmanager
+    async def converse(self, node: str, command: Command) -> AsyncIterator[Conversation]:
+        """Start a command and give the conversation with it; leaving it ends its standard input."""
+        session = await self._open(self._line(node), Lines, command)
+        try:
+            session.write(command.input, last=False)
+            yield Talk(node, command.argv[0], session)
         finally:
             session.close()
 
@@ -268,6 +279,39 @@ async def say_goodbye(connection: asyncssh.SSHClientConnection) -> None:
             await connection.wait_closed()
     except TimeoutError:
         connection.abort()
+
+
+@dataclass(frozen=True, slots=True)
+class OneTimeKey:
+    """A key pair that no file ever holds; `private` is in OpenSSH's own form."""
+
+    private: str = field(repr=False)
+    public: str
+    """Its type and text, without a comment."""
+
+
+def one_time_key() -> OneTimeKey:
+    """Return a new ed25519 key."""
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    return OneTimeKey(key.export_private_key("openssh").decode(),
+                      key.export_public_key("openssh").decode().strip())
+
+
+def pinned_keys(endpoint: Endpoint) -> tuple[str, ...]:
+    """Return the host keys that `endpoint` is known by, each as its type and text.
+
+    Errors: Refused when the file of host keys has none for it.
+    """
+    try:
+        known = asyncssh.read_known_hosts(endpoint.known_hosts)
+        keys = known.match(endpoint.address, endpoint.address, endpoint.port)[0]
+    except (OSError, ValueError) as error:
+        raise Refused(f"the file of host keys {endpoint.known_hosts} cannot be used:"
+                      f" {error}") from error
+    if not keys:
+        raise Refused(f"the file of host keys {endpoint.known_hosts} has none for {endpoint.name}"
+                      f" at {endpoint.address}: put it there")
+    return tuple(key.export_public_key("openssh").decode().strip() for key in keys)
 
 
 def render_command(argv: tuple[str, ...]) -> str:

@@ -41,12 +41,19 @@ def run(words: List[str]) -> Dict[str, Any]:
 def end(words: List[str]) -> Dict[str, Any]:
     """Take out the line with {"mark"}; that it is not there is well, too."""
     mark = _mark(Orders().request)
+    return {"deauthorized": mark, "was_there": remove_key(mark)}
+
+
+def remove_key(mark: str) -> int:
+    """Take out every line with a mark and return how many there were."""
+    if not MARK.match(mark):
+        raise Refused("%r is not the mark of a transfer" % mark)
     with _held(keys_path()) as path:
         lines = _read(path).splitlines(keepends=True)
         kept = [line for line in lines if line.split()[-1:] != [mark]]
         if kept != lines:
             _replace(path, "".join(kept))
-    return {"deauthorized": mark, "was_there": len(lines) - len(kept)}
+    return len(lines) - len(kept)
 
 
 def render_line(request: Dict[str, Any], now_s: float) -> str:

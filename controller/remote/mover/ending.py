@@ -51,9 +51,9 @@ def senders(socket: str) -> List[int]:
     return found
 
 
-def end_job(job: Job) -> Dict[str, Any]:
+def end_job(job: Job, patience_s: float = CLIENT_S) -> Dict[str, Any]:
     """End the job and tell what was found; VirshError when libvirt does not do it now."""
-    part_with_clients(job.socket)
+    part_with_clients(job.socket, patience_s)
     running = job_of(job.uuid)
     ours = bool(running) and socket_of(running) == job.socket
     if ours:
@@ -66,9 +66,9 @@ def end_job(job: Job) -> Dict[str, Any]:
     return {"was": "ended" if ours else "foreign" if running else "gone", "incident": incident}
 
 
-def part_with_clients(socket: str) -> None:
+def part_with_clients(socket: str, patience_s: float = CLIENT_S) -> None:
     """Return once nobody is connected; a sender of ours that stays is killed, nobody else."""
-    until = time.monotonic() + CLIENT_S
+    until = time.monotonic() + patience_s
     while clients(socket):
         if time.monotonic() > until:
             for pid in senders(socket):
@@ -103,12 +103,12 @@ def revive(uuid: str) -> str:
     return "the guest was stopped by a failed write while it was copied, and was resumed"
 
 
-def end_stubbornly(job: Job, limit_s: float) -> Dict[str, Any]:
+def end_stubbornly(job: Job, limit_s: float, patience_s: float = CLIENT_S) -> Dict[str, Any]:
     """End the job however long libvirt is away; the VM's own end ends it, too."""
     until, pause_s = time.monotonic() + limit_s, 0.2
     while True:
         try:
-            return end_job(job)
+            return end_job(job, patience_s)
         except VirshError as error:
             if any(word in str(error) for word in GONE):
                 return {"was": "gone", "incident": ""}

@@ -16,9 +16,11 @@ import signal
 import time
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-from mover.ending import Job, end_stubbornly
+from mover.ending import CLIENT_S, Job, end_stubbornly
 
 LOOK_S = 1.0
+ASKED = "asked"
+AT_ONCE_S = 0.5         # for a sender to leave by itself where the guest is at risk
 ENOUGH = 0.7            # of the budget
 AWAY_S = 6 * 3600       # how long libvirt may be away before the guard gives up
 LEAST_SCRATCH, SHARE = 256 << 20, 4
@@ -113,7 +115,8 @@ def _stand(job: Job, limits: Limits, orders: int, news: int) -> None:
         os.chdir("/")
         os.write(news, b'{"stands": true}\n')
         reason = _watch(job, limits, orders)
-        told = {"reason": reason, **end_stubbornly(job, AWAY_S)}
+        patience_s = CLIENT_S if reason == ASKED else AT_ONCE_S
+        told = {"reason": reason, **end_stubbornly(job, AWAY_S, patience_s)}
         os.write(news, json.dumps(told).encode() + b"\n")
     except BrokenPipeError:
         pass            # nobody is left to be told, and the job has been ended
@@ -131,7 +134,7 @@ def _watch(job: Job, limits: Limits, orders: int) -> str:
             if not said:
                 return "nobody conducts it any more"
             if b"end" in said.split():
-                return "asked"
+                return ASKED
         if time.monotonic() > until:
             return "its time is up"
         used = scratch_used(job.scratch)

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import fcntl
 import os
 import select
 import struct
@@ -32,6 +31,7 @@ from mover.freeze import frozen
 from mover.guard import Guard, Limits, scratch_budget
 from mover.nbd import Nbd, bitmap_context
 from mover.orders import parse_order
+from mover.replica import take_lock
 from mover.verbs import say
 from mover.virsh import (
     OFF,
@@ -87,11 +87,11 @@ def lock(uuid: str) -> int:
     os.makedirs(FOLDER, mode=0o700, exist_ok=True)
     fd = os.open(os.path.join(FOLDER, "replicate-%s.lock" % uuid),
                  os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    try:        # whoever only looks whether it is held holds it for an instant
+        take_lock(fd, "another copy of this VM is still under way on its host", patience_s=1)
+    except TryAgain:
         os.close(fd)
-        raise TryAgain("another copy of this VM is still under way on its host") from None
+        raise
     return fd
 
 
@@ -102,6 +102,7 @@ def run(words: List[str]) -> None:
     uuid = str(request.get("uuid", ""))
     held = lock(uuid)
     copy: Optional[Copy] = None
+    tell({"ready": True})
     try:
         while True:
             order = orders.line(copy.news if copy else None)

@@ -100,6 +100,14 @@ def socket_of(job: str) -> str:
     return server.get("socket", "") if server is not None else ""
 
 
+def scratch_of(job: str) -> List[str]:
+    """Return the scratch files of a backup job, by its XML."""
+    if not job.startswith("<"):
+        return []
+    return [scratch.get("file", "") for scratch in ET.fromstring(job).iterfind(
+        "disks/disk/scratch")]
+
+
 def domain_of(uuid: str, text: str) -> Domain:
     """Return what a domain's XML says."""
     root = ET.fromstring(text)

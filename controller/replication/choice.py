@@ -1,0 +1,135 @@
+"""How each disk of the next point is copied: the least that can work, decided when it begins.
+
+Pure: what the replica holds and how the source could open its disks, in; what to send, out.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from controller.plan.replica_actions import CopyMode, DiskCopy
+from controller.replication.picture import Picture
+
+BASE: Final = "base"
+OVERLAY: Final = "overlay"
+INCREMENT: Final = "increment"
+FULL: Final = "full"
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """One disk as the source has it open."""
+
+    target: str
+    tracked: bool
+    """Its bitmap tells what changed since what was asked."""
+    why: str
+    """Why it does not, where that was asked for."""
+    socket: str
+    export: str
+    bitmap: str
+    size_bytes: int
+    dirty_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What is done about one disk in one slice."""
+
+    target: str
+    mode: CopyMode
+    kind: str
+    """Of what comes: a base or an overlay."""
+    unchanged: bool
+    compare: bool
+    """Send only what differs from what the replica has."""
+    ranges: tuple[tuple[int, int], ...]
+    """To be sent besides what changed."""
+    whole: bool
+    """All of the disk is looked at."""
+    why: str
+
+
+def parse_opened(target: str, told: Mapping[str, Any]) -> Opened:
+    """Return one disk from the mover's `begun`."""
+    return Opened(target, told["mode"] == INCREMENT, told["why"], told.get("socket", ""),
+                  told.get("export", target), told.get("bitmap", ""), int(told["size_bytes"]),
+                  int(told["dirty_bytes"]))
+
+
+def wanted_modes(picture: Picture, disks: tuple[DiskCopy, ...]) -> dict[str, str]:
+    """Return how the source is asked to open each disk."""
+    return {disk.target: wanted_mode(picture, disk) for disk in disks}
+
+
+def wanted_mode(picture: Picture, disk: DiskCopy) -> str:
+    """Return `increment` where the newest point, or what has come, is worth going on from."""
+    if disk.format != "qcow2":
+        return FULL
+    if disk.target in picture.sizes:
+        builds = bool(picture.checkpoint) and disk.target not in picture.scan
+        return INCREMENT if builds else FULL
+    return INCREMENT if covered_of(picture, disk.target) else FULL
+
+
+def covered_of(picture: Picture, target: str) -> int:
+    """Return how much of a seed had come whole by the checkpoint from which it can go on."""
+    arrived = picture.arrived.get(target)
+    if arrived is None or arrived.kind != BASE or arrived.checkpoint != since(picture):
+        return 0
+    return arrived.covered_bytes if arrived.checkpoint else 0
+
+
+def since(picture: Picture) -> str:
+    """Return the checkpoint to go on from: of the newest point, or of a seed half done."""
+    if picture.newest:
+        return picture.checkpoint
+    noted = {one.checkpoint for one in picture.arrived.values() if one.checkpoint}
+    return noted.pop() if len(noted) == 1 else ""
+
+
+def first_course(picture: Picture, opened: Opened, *, repair: bool) -> Course:
+    """Return what the first slice does about a disk."""
+    target, arrived = opened.target, picture.arrived.get(opened.target)
+    if target not in picture.sizes or target in picture.baseless:
+        return seed(opened, resumed=arrived is not None and arrived.kind == BASE,
+                    covered_bytes=covered_of(picture, target))
+    mend = tuple((first, length) for first, length in picture.repair.get(target, ()))
+    if target in picture.scan:
+        return whole(opened, "a file of its replica is lost")
+    if opened.size_bytes != picture.sizes[target]:
+        return whole(opened, f"its size changed from {picture.sizes[target]} to"
+                             f" {opened.size_bytes} bytes")
+    if not opened.tracked:
+        return whole(opened, opened.why or "its changes are not tracked")
+    del repair  # what the newest point reads wrong rides along whether it is asked for or not
+    unchanged = not opened.dirty_bytes and not mend
+    return Course(target, CopyMode.INCREMENT, OVERLAY, unchanged, arrived is not None
+                  and arrived.kind == OVERLAY, mend, whole=False, why="")
+
+
+def seed(opened: Opened, *, resumed: bool, covered_bytes: int) -> Course:
+    """Return the course of a disk that the replica does not have."""
+    if resumed and opened.tracked and covered_bytes:
+        rest = ((covered_bytes, opened.size_bytes - covered_bytes),)
+        return Course(opened.target, CopyMode.SEED, BASE, unchanged=False, compare=False,
+                      ranges=rest, whole=False, why="it goes on where it was cut off")
+    return Course(opened.target, CopyMode.SEED, BASE, unchanged=False, compare=resumed, ranges=(),
+                  whole=True, why="the replica has nothing of it yet" if not resumed
+                  else "it was cut off before; what has come is kept")
+
+
+def whole(opened: Opened, why: str) -> Course:
+    """Return the course of a disk that is read whole and compared."""
+    return Course(opened.target, CopyMode.SCAN, OVERLAY, unchanged=False, compare=True, ranges=(),
+                  whole=True, why=why)
+
+
+def next_course(course: Course, left: tuple[tuple[int, int], ...], opened: Opened) -> Course:
+    """Return what a later slice does: what changed since, and what was left."""
+    if not opened.tracked:
+        return Course(course.target, course.mode, course.kind, unchanged=False, compare=True,
+                      ranges=(), whole=True, why=course.why)
+    return Course(course.target, course.mode, course.kind, unchanged=course.unchanged and not (
+        opened.dirty_bytes or left), compare=course.compare and bool(left), ranges=left,
+        whole=False, why=course.why)

@@ -1,0 +1,291 @@
+"""One restore point, from what is really there to what is really published.
+
+Rule 1: until `publish` is asked for, nothing that was published has changed: all trouble before it
+is Unavailable or Refused.
+Rule 2: checkpoints that older points needed go only after the new one is published.
+"""
+
+import secrets
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from controller.errors import ActionError, OutcomeUnknown, Refused, Unavailable
+from controller.model.replica import CHECKPOINT
+from controller.plan.replica_actions import CopyMode, ReplicateDomain
+from controller.replication.choice import (
+    BASE,
+    Course,
+    first_course,
+    next_course,
+    since,
+    wanted_modes,
+)
+from controller.replication.manifest import Manifests
+from controller.replication.mover import Mover
+from controller.replication.passage import Addresses, Locksmith, open_passage
+from controller.replication.picture import Picture, parse_picture
+from controller.replication.progress import OnProgress, Progress, expected_s
+from controller.replication.sending import Terms, request_of, send
+from controller.replication.source import Begun, Ended, SourceEnd, source_end
+from controller.replication.telling import Account, tell
+from controller.transport.base import Endpoint
+
+SLACK_S: Final = 120.0
+"""For a copy to end by its own budget before the host ends it."""
+PUBLISH_S: Final = 3600.0
+MOST_SLICES: Final = 1000
+NO_ROOM: Final = "no room left for"
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Both ends of a copy, and what they share."""
+
+    source: Mover
+    target: Mover
+    endpoint: Endpoint
+    """Of the target."""
+    locksmith: Locksmith
+    terms: Terms
+
+
+@dataclass(slots=True)
+class Work:
+    """What has been done for the point so far."""
+
+    courses: dict[str, Course] = field(default_factory=dict)
+    transfers: dict[str, list[str]] = field(default_factory=dict)
+    whole: set[str] = field(default_factory=set)
+    opened: set[str] = field(default_factory=set)
+    left: dict[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)
+    account: Account = field(default_factory=Account)
+
+
+class Cycle:
+    """Makes the next restore point of one VM."""
+
+    def __init__(self, action: ReplicateDomain, way: Way, estate: str,
+                 clock: Callable[[], float], on_progress: OnProgress) -> None:
+        self.action, self.way, self._estate = action, way, estate
+        self._clock, self._on_progress = clock, on_progress
+        self._failed = f"no restore point of {action.domain} was made on {action.to}"
+        self._work = Work()
+        self._manifests = Manifests(way.source, way.target, action.path, self._failed)
+
+    async def run(self) -> str:
+        """Make the point and return a sentence that says what was done and why."""
+        try:
+            return await self._run()
+        except (KeyError, TypeError, ValueError) as error:
+            raise OutcomeUnknown(f"{self._failed}, as far as is known: a mover answered with"
+                                 f" something that is not understood ({error!r})") from error
+
+    async def _run(self) -> str:
+        picture = await self._before_publish(self._look())
+        if picture.newest >= self.action.sequence:
+            return (f"restore point {picture.newest} of {self.action.domain} is on"
+                    f" {self.action.to} already")
+        async with AsyncExitStack() as stack:
+            source = await self._before_publish(stack.enter_async_context(
+                source_end(self.way.source, self.action.uuid, self._failed)))
+            began, started_at = await self._before_publish(self._slices(source, picture))
+            published = await self._publish(picture, began, started_at)
+            self._work.account.stored_bytes = sum(
+                int(file["stored_bytes"]) for file in published["files"].values())
+            await self._let_go(source, began)
+        return tell(self.action, self._work.account)
+
+    async def _before_publish(self, doing: Any) -> Any:
+        """Return what `doing` gives; whatever goes wrong in it, no point has been touched."""
+        try:
+            return await doing
+        except OutcomeUnknown as error:
+            raise Unavailable(f"{error}; the restore points are as they were") from error
+
+    async def _look(self) -> Picture:
+        """Return the replica as it is now; it is made where there is none."""
+        action = self.action
+        made = await self.way.target.ask(
+            "replica-make", {"replica": action.path, "vm": action.uuid,
+                             "algorithm": "xxh3-128",
+                             "facts": {"machine": action.domain, "estate": self._estate}},
+            failed=self._failed)
+        return parse_picture(made)
+
+    async def _slices(self, source: SourceEnd, picture: Picture) -> tuple[Begun, float]:
+        """Copy in as many slices as it takes; return the last, and its point in time."""
+        last = ""
+        for number in range(1, MOST_SLICES):
+            name = f"{CHECKPOINT}{self.action.sequence:06d}" + (f".{number}" if number > 1 else "")
+            begun = await source.begin(self._order(picture, name, last))
+            started_at = self._clock() - begun.ago_s
+            try:
+                await self._slice(picture, begun, first=number == 1)
+            except ActionError as error:
+                raise await self._after_failure(source, error) from error
+            self._heed(await source.end())
+            if not any(self._work.left.values()):
+                self._work.account.slices = number
+                return begun, started_at
+            await self._note(begun)
+            last = begun.checkpoint
+        raise Unavailable(f"{self._failed}: it was not done in {MOST_SLICES} slices")
+
+    def _order(self, picture: Picture, name: str, last: str) -> dict[str, Any]:
+        """Return the order that begins a copy; `last` is the checkpoint of the slice before."""
+        action = self.action
+        base = last or since(picture)
+        modes = wanted_modes(picture, action.disks)
+        if last:
+            modes = {disk.target: "increment" if disk.format == "qcow2" else "full"
+                     for disk in action.disks}
+        return {
+            "modes": modes, "checkpoint": name, "since": base, "quiesce": action.quiesce,
+            "keep": sorted({picture.checkpoint, base} - {""}),
+            "limit_s": action.budget_s + SLACK_S,
+            "known": {} if last or self._needs_sending(picture) else dict(picture.fingerprints)}
+
+    def _needs_sending(self, picture: Picture) -> bool:
+        return bool(picture.repair or picture.scan or set(picture.sizes) != {
+            disk.target for disk in self.action.disks})
+
+    async def _slice(self, picture: Picture, begun: Begun, *, first: bool) -> None:
+        """Send every disk of one open copy."""
+        work = self._work
+        work.account.hear(begun)
+        for target, opened in begun.disks.items():
+            work.courses[target] = (
+                first_course(picture, opened, repair=self.action.repair) if first
+                else next_course(work.courses[target], work.left.get(target, ()), opened))
+        courses = [course for course in work.courses.values() if not course.unchanged]
+        if not courses:
+            return
+        await self._open_incoming(begun, courses)
+        addresses = Addresses(self.action.replication_address,
+                              self.action.to_replication_address)
+        began_at = self._clock()
+        async with open_passage(self.way.target, self.way.endpoint, addresses, self.action.path,
+                                self.way.locksmith, self.action.budget_s + SLACK_S) as to:
+            for course in courses:
+                spent_s = self._clock() - began_at
+                await self._send(picture, begun, course, to,
+                                 max(1.0, self.action.budget_s - spent_s))
+
+    async def _open_incoming(self, begun: Begun, courses: list[Course]) -> None:
+        disks = {course.target: {"kind": course.kind,
+                                 "size_bytes": begun.disks[course.target].size_bytes}
+                 for course in courses if course.target not in self._work.opened}
+        if disks:
+            await self.way.target.ask("incoming-open", {"replica": self.action.path,
+                                                        "disks": disks}, failed=self._failed)
+        self._work.opened |= set(disks)
+
+    async def _send(self, picture: Picture, begun: Begun, course: Course, to: dict[str, Any],
+                    budget_s: float) -> None:
+        """Send one disk and note what it carried, and what was left."""
+        target, opened = course.target, begun.disks[course.target]
+        transfer = f"{self.action.sequence}-{target}-{secrets.token_hex(4)}"
+        known = ""
+        if course.compare or begun.off:
+            known = await self._manifests.fetch(target)
+        can_slice = bool(begun.checkpoint) and not begun.off and (
+            opened.tracked or self._is_tracked(target))
+        request = request_of(
+            picture, opened, course, self.way.terms, transfer=transfer, known=known,
+            budget_s=budget_s if can_slice else 0, to=to)
+        try:
+            sent = await send(self.way.source, request, self._failed, self._telling())
+        finally:
+            if known:
+                await self._manifests.forget(target)
+        self._work.transfers.setdefault(target, []).append(transfer)
+        self._work.left[target] = sent.left
+        if course.whole:
+            self._work.whole.add(target)
+        self._work.account.add(course, opened, sent)
+
+    def _is_tracked(self, target: str) -> bool:
+        return any(disk.target == target and disk.format == "qcow2" for disk in self.action.disks)
+
+    def _telling(self) -> Callable[[int, int, int], None]:
+        """Return what turns a transfer's bytes into progress."""
+        began_at = self._clock()
+
+        def _told(done: int, total: int, wire: int) -> None:
+            since_s = self._clock() - began_at
+            self._on_progress(Progress(self.action.target, done, total,
+                                       wire / since_s if since_s > 0 else 0.0,
+                                       expected_s(done, total, since_s)))
+        return _told
+
+    async def _after_failure(self, source: SourceEnd, error: ActionError) -> ActionError:
+        """End the copy and return what the failure means."""
+        try:
+            ended = await source.end()
+        except ActionError:
+            return error        # the host ends it by itself
+        self._work.account.incidents += [ended.incident] if ended.incident else []
+        if NO_ROOM in str(error):
+            await self._drop_incoming()
+            return Refused(f"{self._failed}: the disk of {self.action.to} is full; what had come"
+                           " was dropped, the restore points are as they were. Free some room")
+        also = f"; {ended.incident}" if ended.incident else ""
+        if ended.reason != "asked":
+            guest = also or "; the guest was not touched"
+            return Unavailable(f"{self._failed}: the copy was ended because {ended.reason}{guest};"
+                               " it is tried again")
+        return type(error)(f"{error}{also}") if also else error
+
+    async def _drop_incoming(self) -> None:
+        await self.way.target.ask("incoming-drop", {
+            "replica": self.action.path, "disks": sorted(self._work.opened)}, failed=self._failed)
+
+    def _heed(self, ended: Ended) -> None:
+        """Complain of a copy that is worth nothing; remember what happened to the guest."""
+        self._work.account.incidents += [ended.incident] if ended.incident else []
+        if ended.moved:
+            raise Unavailable(f"{self._failed}: the VM was started while its disks were read at"
+                              " rest; what was read is not used, and it is tried again")
+
+    async def _note(self, begun: Begun) -> None:
+        """Note with what has come of each new disk from where it can be gone on with."""
+        disks = {}
+        for target, course in self._work.courses.items():
+            left = self._work.left.get(target, ())
+            if course.kind == BASE:
+                size = begun.disks[target].size_bytes
+                disks[target] = {"kind": BASE, "size_bytes": size, "note": {
+                    "checkpoint": begun.checkpoint, "covered": left[0][0] if left else size}}
+        if disks:
+            await self.way.target.ask("incoming-open", {"replica": self.action.path,
+                                                        "disks": disks}, failed=self._failed)
+
+    async def _publish(self, picture: Picture, begun: Begun,
+                       started_at: float) -> dict[str, Any]:
+        """Make what has come a restore point."""
+        work = self._work
+        disks: dict[str, Any] = {}
+        for target, course in work.courses.items():
+            transfers = work.transfers.get(target, [])
+            disks[target] = {"transfers": transfers, "whole": target in work.whole and
+                             course.mode == CopyMode.SCAN} if transfers else {"unchanged": True}
+        meta = {"domain.xml": {"text": begun.definition}}
+        if begun.nvram is not None:
+            meta["nvram"] = {"base64": begun.nvram}
+        return await self.way.target.ask("publish", {
+            "replica": self.action.path, "sequence": self.action.sequence, "disks": disks,
+            "checkpoint": begun.checkpoint, "started_at": started_at,
+            "committed_at": self._clock(), "quiesced": begun.quiesced, "meta": meta,
+            "facts": {"fingerprints": begun.fingerprints} if begun.off else {}},
+            failed=self._failed, timeout_s=PUBLISH_S)
+
+    async def _let_go(self, source: SourceEnd, begun: Begun) -> None:
+        """Delete the checkpoints that no point needs any more; the next cycle does it else."""
+        try:
+            await source.drop_checkpoints((begun.checkpoint,))
+        except ActionError as error:
+            self._work.account.remarks.append(f"older checkpoints were not deleted ({error})")
+
+

@@ -1,0 +1,136 @@
+"""Hands for replicas: make points, let them go, verify, remove, sweep; errors as every hand's."""
+
+from collections.abc import Callable, Mapping
+from typing import ClassVar, Final
+
+from controller.errors import OutcomeUnknown, Refused, Unavailable
+from controller.model.replica import STORE
+from controller.plan.actions import Action
+from controller.plan.replica_actions import (
+    RemoveReplica,
+    ReplicateDomain,
+    RetirePoints,
+    SweepLeftovers,
+    VerifyReplica,
+)
+from controller.providers.node import Node, script_command
+from controller.replication.cycle import Cycle, Way
+from controller.replication.mover import Mover
+from controller.replication.passage import Locksmith
+from controller.replication.progress import OnProgress, ignore
+from controller.replication.sending import Terms
+from controller.replication.sweeping import sweep
+from controller.transport.base import Endpoint, Transport
+
+RETIRE_S: Final = 4 * 3600.0
+VERIFY_SLACK_S: Final = 120.0
+
+
+class ReplicaHands:
+    """Applies the actions that change replicas."""
+
+    HANDLES: ClassVar[frozenset[type[Action]]] = frozenset({
+        ReplicateDomain, RetirePoints, VerifyReplica, RemoveReplica, SweepLeftovers})
+
+    def __init__(self, transport: Transport, locksmith: Locksmith, clock: Callable[[], float],
+                 on_progress: OnProgress = ignore, *, streams: int = 1) -> None:
+        self._transport, self._locksmith, self._clock = transport, locksmith, clock
+        self.on_progress = on_progress
+        self._streams = streams
+        self._endpoints: Mapping[str, Endpoint] = {}
+        self._estate = ""
+        self._codecs: dict[str, tuple[str, ...]] = {}
+
+    def declare(self, estate: str, endpoints: tuple[Endpoint, ...]) -> None:
+        """Learn the estate's name and how its nodes are reached."""
+        self._estate = estate
+        self._endpoints = {endpoint.name: endpoint for endpoint in endpoints}
+
+    async def apply(self, action: Action) -> str:
+        """Make one change and return a sentence that says what was done."""
+        mover = Mover(Node(self._transport, action.node))
+        match action:
+            case ReplicateDomain():
+                way = await self._way(mover, action)
+                return await Cycle(action, way, self._estate, self._clock,
+                                   self.on_progress).run()
+            case RetirePoints():
+                return await retire(mover, action)
+            case VerifyReplica():
+                return await verify(mover, action, self._clock())
+            case RemoveReplica():
+                return await remove(mover, action)
+            case SweepLeftovers():
+                return await sweep(mover, action)
+        raise Refused(f"nothing here can do {action.verb} on {action.node}")
+
+    async def _way(self, source: Mover, action: ReplicateDomain) -> Way:
+        target = Mover(Node(self._transport, action.to))
+        endpoint = self._endpoints.get(action.to)
+        if endpoint is None:
+            raise Refused(f"{action.to} is not a declared host: no replica can be made there")
+        ours, theirs = await self._codecs_of(source), await self._codecs_of(target)
+        codec = next((one for one in ours if one in theirs), "none")
+        return Way(source, target, endpoint, self._locksmith,
+                   Terms(codec, self._streams, action.bandwidth_bps or 0))
+
+    async def _codecs_of(self, mover: Mover) -> tuple[str, ...]:
+        """Return what a host can compress by, best first; a host is asked once."""
+        if mover.name not in self._codecs:
+            answer = await mover.ask("probe", {}, failed=f"{mover.name} cannot run the mover")
+            self._codecs[mover.name] = tuple(answer["codecs"])
+        return self._codecs[mover.name]
+
+
+async def retire(mover: Mover, action: RetirePoints) -> str:
+    """Let points go."""
+    answer = await mover.ask(
+        "retire", {"replica": action.path, "sequences": action.sequences}, timeout_s=RETIRE_S,
+        failed=f"no restore point at {action.path} on {mover.name} was let go")
+    gone = ", ".join(map(str, action.sequences))
+    left = ", ".join(map(str, answer["points"]))
+    return f"let restore point {gone} of {action.target} on {mover.name} go; there are {left} now"
+
+
+async def verify(mover: Mover, action: VerifyReplica, now: float) -> str:
+    """Read a replica against its hashes, as far as the time allows."""
+    answer = await mover.ask(
+        "verify", {"replica": action.path, "budget_s": action.budget_s,
+                   "rate_bps": action.rate_bps or 0, "at": now},
+        timeout_s=action.budget_s + VERIFY_SLACK_S,
+        failed=f"the replica at {action.path} on {mover.name} was not verified")
+    read = int(answer["read_bytes"]) >> 20
+    rest = "" if answer["complete"] else "; the rest is read next time"
+    if not answer["found_clusters"]:
+        return f"verified {read} MiB of {action.target} on {mover.name}: all as it was sent{rest}"
+    mended, found = answer["mended_clusters"], answer["found_clusters"]
+    left = "" if mended == found else "; the next copy brings what is wrong in the newest point"
+    return (f"verified {read} MiB of {action.target} on {mover.name}: {found} clusters were"
+            f" damaged, {mended} were mended from other points{left}{rest}")
+
+
+REMOVE: Final = """
+set -e
+case "$1" in */"$2"/"$3") ;; *) exit 3 ;; esac
+[ -e "$1" ] || exit 0
+exec 9>>"$1/lock"
+flock -n 9 || exit 75
+rm -f -- "$1/state.json"
+rm -rf --one-file-system -- "$1"
+"""
+BUSY, ELSEWHERE = 75, 3
+
+
+async def remove(mover: Mover, action: RemoveReplica) -> str:
+    """Delete a replica that is of no use any more."""
+    reply = await mover.node.run(script_command(
+        REMOVE, action.path, STORE, action.uuid, timeout_s=600.0))
+    what = f"the replica at {action.path} on {mover.name}"
+    if reply.exit_status == BUSY:
+        raise Unavailable(f"{what} was not removed: a mover is at work on it; it is tried again")
+    if reply.exit_status == ELSEWHERE:
+        raise Refused(f"{what} was not removed: that folder is not where replicas are kept")
+    if reply.exit_status != 0:
+        raise OutcomeUnknown(f"{what} may be removed in part: {reply.stderr.strip()}; it is looked"
+                             " at again")
+    return f"removed {what}"

@@ -1,0 +1,172 @@
+"""The mover on a host: put there by content hash, asked one verb at a time.
+
+Rule 1: nothing secret is in argv; a request is one line on standard input.
+Rule 2: the archive is compared with its hash each time before it runs.
+"""
+
+import base64
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import cache
+from importlib import resources
+from typing import Any, Final
+
+from controller.errors import ActionError, OutcomeUnknown, Refused, Unavailable
+from controller.providers.node import Node, script_command
+from controller.transport.base import Command, Conversation, Reply
+
+FOLDER: Final = "/run/hotsite"
+PYTHON: Final = "python3 -I -S"
+NOT_THERE: Final = 126
+REFUSED, TRY_AGAIN = 1, 2
+"""Exit statuses of the mover; any other means that it may have happened."""
+RUN: Final = f"""
+file=$1 sum=$2; shift 2
+echo "$sum  $file" | sha256sum -c --quiet >/dev/null 2>&1 || exit {NOT_THERE}
+exec {PYTHON} "$file" "$@"
+"""
+INSTALL: Final = """
+set -e
+umask 077
+mkdir -p -m 0700 "${1%/*}"
+part=$(mktemp "$1.XXXXXX.part")
+trap 'rm -f -- "$part"' EXIT
+base64 -d >"$part"
+echo "$2  $part" | sha256sum -c --quiet
+sync -- "$part"
+mv -f -- "$part" "$1"
+"""
+
+
+@cache
+def archive() -> bytes:
+    """Return the mover as one file, the same bytes wherever and whenever it is packed."""
+    packed = io.BytesIO()
+    root = resources.files("controller") / "remote" / "mover"
+    sources = {entry.name: entry.read_bytes() for entry in root.iterdir()
+               if entry.name.endswith(".py")}
+    names = {"__main__.py": "__main__.py"} | {f"mover/{name}": name for name in sources}
+    with zipfile.ZipFile(packed, "w") as out:
+        for name, source in sorted(names.items()):
+            entry = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+            entry.external_attr = 0o600 << 16
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            out.writestr(entry, sources[source])
+    return packed.getvalue()
+
+
+@cache
+def digest() -> str:
+    """Return the hash by which hosts know the archive."""
+    return hashlib.sha256(archive()).hexdigest()
+
+
+def archive_path() -> str:
+    """Return where the archive lies on hosts."""
+    return f"{FOLDER}/mover-{digest()[:16]}.pyz"
+
+
+def install_command() -> Command:
+    """Return the command that puts the archive on a host, whole or not at all."""
+    return script_command(INSTALL, archive_path(), digest(),
+                          text=base64.encodebytes(archive()).decode(), timeout_s=60.0)
+
+
+def verb_command(verb: str, *words: str, text: str = "", timeout_s: float = 60.0) -> Command:
+    """Return the command that runs one verb."""
+    return script_command(RUN, archive_path(), digest(), verb, *words, text=text,
+                          timeout_s=timeout_s)
+
+
+def parse_answer(text: str) -> dict[str, Any]:
+    """Return the last line as the JSON object that it must be.
+
+    Errors: ValueError.
+    """
+    lines = text.strip().splitlines()
+    answer = json.loads(lines[-1]) if lines else None
+    if not isinstance(answer, dict):
+        raise ValueError("it answered with no object")
+    return answer
+
+
+def parse_complaint(stderr: str) -> str:
+    """Return the sentence of an error that the mover told."""
+    for line in reversed(stderr.strip().splitlines()):
+        try:
+            told = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(told, dict) and "sentence" in told:
+            return str(told["sentence"])
+    return stderr.strip().splitlines()[-1] if stderr.strip() else "it gave no reason"
+
+
+def failure(reply: Reply, sentence: str) -> ActionError:
+    """Return what the end of a mover means; `sentence` says what did not happen, and where."""
+    complaint = parse_complaint(reply.stderr)
+    if reply.exit_status == REFUSED:
+        return Refused(f"{sentence}: {complaint}")
+    if reply.exit_status == TRY_AGAIN:
+        return Unavailable(f"{sentence}: {complaint}; it is tried again")
+    return OutcomeUnknown(f"{sentence}, as far as is known: {complaint}; it is looked at again")
+
+
+class Mover:
+    """The mover on one host."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+
+    @property
+    def name(self) -> str:
+        """Return the host's name."""
+        return self.node.name
+
+    async def install(self) -> None:
+        """Put the archive there."""
+        reply = await self.node.run(install_command())
+        if reply.exit_status != 0:
+            raise Refused(f"the mover could not be put on {self.name}: {reply.stderr.strip()}")
+
+    async def run(self, verb: str, request: dict[str, Any], *words: str, failed: str,
+                  timeout_s: float = 60.0) -> str:
+        """Return what a verb printed."""
+        return await self.feed(verb, json.dumps(request) + "\n", *words, failed=failed,
+                               timeout_s=timeout_s)
+
+    async def feed(self, verb: str, text: str, *words: str, failed: str,
+                   timeout_s: float = 60.0) -> str:
+        """Return what a verb printed that was fed `text`.
+
+        Errors: by the exit status; see `failure`.
+        """
+        command = verb_command(verb, *words, text=text, timeout_s=timeout_s)
+        reply = await self.node.run(command)
+        if reply.exit_status == NOT_THERE:
+            await self.install()
+            reply = await self.node.run(command)
+        if reply.exit_status != 0:
+            raise failure(reply, failed)
+        return reply.stdout
+
+    async def ask(self, verb: str, request: dict[str, Any], *, failed: str,
+                  timeout_s: float = 60.0) -> dict[str, Any]:
+        """Return a verb's answer."""
+        text = await self.run(verb, request, failed=failed, timeout_s=timeout_s)
+        try:
+            return parse_answer(text)
+        except ValueError as error:
+            raise OutcomeUnknown(f"{failed}, as far as is known: {error}") from error
+
+    @asynccontextmanager
+    async def converse(self, verb: str, request: dict[str, Any],
+                       *words: str) -> AsyncIterator[Conversation]:
+        """Start a verb that is told more lines later; it must be there, see `ask`."""
+        command = verb_command(verb, *words, text=json.dumps(request) + "\n")
+        async with self.node.transport.converse(self.name, command) as talk:
+            yield talk

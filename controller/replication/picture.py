@@ -1,0 +1,73 @@
+"""What a replica holds, as the mover on its host tells: the truth from which a copy goes on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """What has come of a disk's next point, and what was noted with it."""
+
+    kind: str
+    parent: int | None
+    size_bytes: int
+    checkpoint: str
+    """The source's checkpoint of the last whole slice; empty where none was whole."""
+    covered_bytes: int
+    """All before this had come by then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One replica."""
+
+    secret: str
+    algorithm: str
+    newest: int
+    """Sequence of the newest point; 0 where there is none."""
+    checkpoint: str
+    sizes: Mapping[str, int]
+    """By disk of the newest point."""
+    fingerprints: Mapping[str, Any]
+    """Of the source's images, where the newest point was made at rest."""
+    arrived: Mapping[str, Arrived] = field(default_factory=dict)
+    repair: Mapping[str, list[list[int]]] = field(default_factory=dict)
+    """By disk: byte ranges that the newest point reads wrong."""
+    scan: frozenset[str] = frozenset()
+    """Disks of which a file is lost."""
+    baseless: frozenset[str] = frozenset()
+    """Those of them that have nothing to build on."""
+
+
+def parse_picture(made: dict[str, Any]) -> Picture:
+    """Return a replica from the answer of `replica-make`.
+
+    Errors: KeyError, TypeError or ValueError for an answer of another shape.
+    """
+    told = made["picture"]
+    points = told["points"]
+    newest = points[-1] if points else None
+    scan = frozenset(told["scan"])
+    return Picture(
+        secret=made["secret"], algorithm=made["algorithm"],
+        newest=int(newest["sequence"]) if newest else 0,
+        checkpoint=newest["checkpoint"] if newest else "",
+        sizes={} if newest is None else {
+            disk: top_size(told["files"][disk]) for disk in newest["files"]},
+        fingerprints=newest["facts"].get("fingerprints", {}) if newest else {},
+        arrived={disk: parse_arrived(one) for disk, one in told["incoming"].items()},
+        repair=told["repair"], scan=scan,
+        baseless=frozenset(disk for disk in scan if not told["files"][disk][0]["present"]))
+
+
+def top_size(files: list[dict[str, Any]]) -> int:
+    """Return a disk's size at the newest point: that of the file on top of its chain."""
+    return int(files[-1]["size_bytes"])
+
+
+def parse_arrived(told: dict[str, Any]) -> Arrived:
+    """Return one incoming."""
+    note = told["note"] or {}
+    return Arrived(told["kind"], told["parent"], int(told["size_bytes"]),
+                   str(note.get("checkpoint", "")), int(note.get("covered", 0)))

@@ -1,0 +1,76 @@
+"""What is said of a copy when it is done: what was sent, how, and why so."""
+
+from dataclasses import dataclass, field
+
+from controller.model.units import render_size
+from controller.plan.replica_actions import CopyMode, ReplicateDomain
+from controller.replication.choice import Course, Opened
+from controller.replication.sending import Sent
+from controller.replication.source import Begun
+
+
+@dataclass(slots=True)
+class DiskAccount:
+    """What one disk took."""
+
+    course: Course
+    read_bytes: int = 0
+    data_bytes: int = 0
+    wire_bytes: int = 0
+
+
+@dataclass(slots=True)
+class Account:
+    """What a point took."""
+
+    disks: dict[str, DiskAccount] = field(default_factory=dict)
+    slices: int = 1
+    stored_bytes: int = 0
+    off: bool = False
+    quiesced: bool = False
+    unquiesced_because: str = ""
+    relayed: str = ""
+    """Why the stream went through the controller; empty when it did not."""
+    incidents: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+
+    def hear(self, begun: Begun) -> None:
+        """Take over what holds for the copy that is open."""
+        self.off, self.quiesced = begun.off, begun.quiesced
+        self.unquiesced_because = begun.unquiesced_because
+
+    def add(self, course: Course, opened: Opened, sent: Sent) -> None:
+        """Count one transfer; the first says how the disk was copied."""
+        disk = self.disks.setdefault(opened.target, DiskAccount(course))
+        disk.read_bytes += sent.read_bytes
+        disk.data_bytes += sent.data_bytes
+        disk.wire_bytes += sent.wire_bytes
+
+
+def tell(action: ReplicateDomain, account: Account) -> str:
+    """Return the sentence of a point that was made."""
+    wire = sum(disk.wire_bytes for disk in account.disks.values())
+    parts = [tell_disk(target, disk) for target, disk in sorted(account.disks.items())]
+    what = "; ".join(parts) if parts else "nothing had changed"
+    how = ", at rest" if account.off else ", quiesced" if account.quiesced else ""
+    slices = f", in {account.slices} slices" if account.slices > 1 else ""
+    sentence = (f"made restore point {action.sequence} of {action.domain} on {action.to}{how}:"
+                f" {what} ({render_size(wire)} on the wire{slices})")
+    if action.quiesce and not account.quiesced:
+        sentence += f"; its file systems were not quiesced: {account.unquiesced_because}"
+    if account.relayed:
+        sentence += f"; it went through the controller because {account.relayed}"
+    return "; ".join([sentence, *account.incidents, *account.remarks])
+
+
+def tell_disk(target: str, disk: DiskAccount) -> str:
+    """Return what was done about one disk."""
+    sent = render_size(disk.data_bytes)
+    match disk.course.mode:
+        case CopyMode.INCREMENT:
+            return f"{target}: {sent} changed"
+        case CopyMode.SCAN:
+            return (f"{target}: {disk.course.why}: read {render_size(disk.read_bytes)}, sent"
+                    f" {sent} that differed")
+        case CopyMode.SEED:
+            return f"{target}: {disk.course.why}: sent {sent}"
