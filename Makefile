@@ -7,10 +7,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test fast lab lab-packages lab-down bench lint lock soak clean
+.PHONY: help demo test fast lab lab-packages lab-down bench bench-packages bench-replication \
+	bench-replication-estate lint lock soak clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-24s %s\n", $$1, $$2}' Makefile
 
 $(VENV)/.runtime: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("hotsite needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.11 $(MAKECMDGOALS)") if sys.version_info < (3, 11) else None'
@@ -49,6 +50,16 @@ lab-down: ## Take the lab away, its disks too
 bench: $(VENV)/.dev lab-packages ## Every figure, beside its peers, as a table and as JSON
 	@$(PIP) install --require-hashes -r requirements-bench.lock
 	@$(BIN)/python -m tests.bench
+
+bench-packages: lab-packages
+	@test "$$(id -u)" = 0 || { echo "The bench makes hosts of its own: run it as root."; exit 1; }
+	@tests/bench/replication/install
+
+bench-replication: $(VENV)/.dev bench-packages ## What replication costs, beside rsync, nbdcopy and virtnbdbackup (root)
+	@$(BIN)/python -m tests.bench.replication
+
+bench-replication-estate: $(VENV)/.dev bench-packages ## The talk's estate for 30 minutes: no point older than promised (root)
+	@$(BIN)/python -m tests.bench.replication estate
 
 soak: $(VENV)/.dev lab-packages ## Longer storms and crash runs than make test has time for
 	@SOAK=1 $(BIN)/python -m pytest -q -rs tests/simulation tests/remote tests/lab

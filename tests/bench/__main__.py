@@ -44,14 +44,23 @@ def table(figures: list[Figure]) -> Table:
                   title="hotsite, measured on this machine", title_justify="left")
     words = {True: "[green]yes", False: "[red]no", None: ""}
     for f in figures:
-        limit = "" if f.limit is None else f"{f.limit:g}" + (
-            "" if f.limit_at == 0.5 else f" at {f.limit_at:.0%}")
         peer = f"{f.peer}: {statistics_of(f)}" if f.peer_samples else f.note
         ratio = "" if f.ratio is None else f"{f.ratio:.3g} x"
         shown.add_row(f.name, f"{f.median:.4g} {f.unit}",
-                      f"{min(f.samples):.4g} … {max(f.samples):.4g}", limit, peer, ratio,
+                      f"{min(f.samples):.4g} … {max(f.samples):.4g}", limit_of(f), peer, ratio,
                       words[f.met])
     return shown
+
+
+def limit_of(figure: Figure) -> str:
+    """Return what was promised of a figure."""
+    at = "" if figure.limit_at == 0.5 else f" at {figure.limit_at:.0%}"
+    limits = [
+        *([f"{figure.limit:g}{at}"] if figure.limit is not None else []),
+        *([f"at least {figure.at_least:g}"] if figure.at_least is not None else []),
+        *([f"{figure.ratio_at_least:g} x"] if figure.ratio_at_least is not None else []),
+    ]
+    return ", ".join(limits)
 
 
 def statistics_of(figure: Figure) -> str:

@@ -21,6 +21,8 @@ class Figure:
     peer_samples: tuple[float, ...] = ()
     ratio_at_least: float | None = None
     """How many times the peer's median must be ours."""
+    at_least: float | None = None
+    """What the median must reach, where more is better."""
     note: str = ""
 
     @property
@@ -45,6 +47,8 @@ class Figure:
         if self.limit is not None:
             at = self.median if self.limit_at == 0.5 else self.quantile(self.limit_at)
             verdicts.append(at <= self.limit)
+        if self.at_least is not None:
+            verdicts.append(self.median >= self.at_least)
         if self.ratio_at_least is not None and self.ratio is not None:
             verdicts.append(self.ratio >= self.ratio_at_least)
         return all(verdicts) if verdicts else None
@@ -56,5 +60,6 @@ class Figure:
             "median": self.median, "lowest": min(self.samples), "highest": max(self.samples),
             "limit": self.limit, "limit_at": self.limit_at, "peer": self.peer,
             "peer_samples": list(self.peer_samples), "ratio": self.ratio,
-            "ratio_at_least": self.ratio_at_least, "met": self.met, "note": self.note,
+            "ratio_at_least": self.ratio_at_least, "at_least": self.at_least, "met": self.met,
+            "note": self.note,
         }

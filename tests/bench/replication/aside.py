@@ -1,0 +1,48 @@
+"""A lab of the bench's own: in namespaces that end with it, so that nothing of it is left."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+STATE = Path("/var/lib/hotsite-lab-bench")
+INSIDE = "HOTSITE_BENCH_ASIDE"
+"""In the environment of a bench that is in its namespaces already."""
+SCRIPT = 'mount -t tmpfs tmpfs /run && ip link set lo up && "$@"; exit $?'
+
+
+def is_inside() -> bool:
+    """Say whether this process is where it may bring a lab up."""
+    return INSIDE in os.environ
+
+
+def run_inside(argv: list[str]) -> int:
+    """Run this program again in namespaces of its own and return its exit status."""
+    environment = {**os.environ, "HOTSITE_LAB": str(STATE), INSIDE: "1",
+                   "PATH": os.environ["PATH"] + ":/usr/sbin:/sbin"}
+    try:
+        return subprocess.run(
+            ["unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child",
+             "sh", "-c", SCRIPT, "sh", sys.executable, "-m", "tests.bench.replication", *argv],
+            env=environment, check=False).returncode
+    finally:
+        shutil.rmtree(STATE, ignore_errors=True)
+
+
+@contextmanager
+def lab_up(*words: str) -> Iterator[None]:
+    """Keep the lab up while the block lasts, unless it was up before."""
+    from tests.lab.lab import Lab  # only now: its folder is told by the environment
+
+    lab = Lab()
+    assert str(lab.state) != "/var/lib/hotsite-lab", "that lab belongs to somebody else"
+    was_up = (lab.state / "standing").exists()
+    lab.up(*words)
+    try:
+        yield
+    finally:
+        if not was_up:
+            lab.down()
