@@ -16,6 +16,7 @@ from programs import VIRSH, Silent, run_all, text_of
 
 RUN = "/run/hotsite"
 QEMU = "/var/lib/libvirt/qemu"
+IMAGES = "/var/lib/libvirt/images"  # where the scratch of a disk that is no file goes
 SCRATCH = "hotsite-scratch"
 SOCKET = "hotsite.sock"
 QUIET_S = 10.0          # longer than one look takes
@@ -25,7 +26,7 @@ NO_JOB = "no domain backup job present"
 GONE = "failed to get domain"
 OURS = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-[\w.-]+\.qcow2\Z", re.ASCII)
 MOVER = re.compile(r"mover-[0-9a-f]{16}\.pyz\Z")
-KEY = re.compile(r"[^#\s].*\s(hotsite-transfer-[\w.-]+)\s*\Z", re.ASCII)
+KEY = re.compile(r"[^#\s].*\s(hotsite-transfer-[0-9a-f]{8,32})\s*\Z")
 EXPIRY = re.compile(r'(?:^|,)expiry-time="(\d{8}(?:\d{4}(?:\d\d)?)?)(Z?)"', re.ASCII)
 FORMS = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 
@@ -84,7 +85,7 @@ def is_ours(paths: list) -> bool:
 def scratch_of(domains: list, pools: list, used: set) -> list:
     """Return the scratch files that no job uses and whose VM nobody replicates."""
     here = {domain["uuid"] for domain in domains}
-    folders = {pool["path"] for pool in pools}
+    folders = {IMAGES, *(pool["path"] for pool in pools)}
     folders |= {os.path.dirname(path) for domain in domains for path in domain["disk_sizes"]}
     found = []
     for folder in {os.path.realpath(os.path.join(folder, SCRATCH)) for folder in folders}:

@@ -197,11 +197,13 @@ class Replicas:
     def scrubbed_at(self, root: str, points: list) -> "float | None":
         """Return when a scrub last came to its end.
 
-        It dates the sound points; where there are none, its bookmark is back at the start.
+        It dates the sound points, by the controller's clock. It may have found none, and only
+        put its bookmark back to the start, at a time by this machine's clock.
         """
         dates = [point["verified_at"] for point in points if point["verified_at"] is not None]
         path = os.path.join(root, "scrub.json")
-        if points and self.reading(path, at_the_start):
+        spoilt = any(point["damaged_clusters"] for point in points)
+        if spoilt and self.reading(path, at_the_start):
             dates.append(float(int(os.stat(path).st_mtime)))
         return max(dates, default=None)
 

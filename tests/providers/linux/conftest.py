@@ -72,7 +72,8 @@ class PlayedHost:
         places = {"LIMIT_S = 5.0": "LIMIT_S = 1.5", "24 << 20": "1 << 20",
                   '"/etc/libvirt/qemu"': f'"{self.folder}/etc"',
                   '"/run/hotsite"': f'"{self.folder}/run"',
-                  '"/var/lib/libvirt/qemu"': f'"{self.folder}/qemu"'}
+                  '"/var/lib/libvirt/qemu"': f'"{self.folder}/qemu"',
+                  '"/var/lib/libvirt/images"': f'"{self.folder}/images"'}
         sources = {}
         for name in ("facts.py", *PARTS["facts.py"]):
             source = (REMOTE / name).read_text()

@@ -152,6 +152,14 @@ def test_scratch_beside_a_disk_outside_of_the_pools_is_found(crime: Crime) -> No
     assert ("scratch", str(path)) in crime.found()
 
 
+def test_scratch_of_a_disk_that_is_no_file_is_found(crime: Crime) -> None:
+    path = crime.host.folder / f"images/hotsite-scratch/{crime.uuid}-vdb.qcow2"
+    path.parent.mkdir(parents=True)
+    path.touch()
+    age(path, 60)
+    assert ("scratch", str(path)) in crime.found()
+
+
 def test_a_scratch_file_that_a_process_has_open_is_in_its_hands(crime: Crime) -> None:
     with crime.scratch.open("rb"):
         assert crime.found() == {("socket", str(crime.socket))}
@@ -201,21 +209,21 @@ def test_a_one_time_key_whose_time_is_over_is_left_over(host: PlayedHost) -> Non
     keys.parent.mkdir(parents=True)
     keys.write_text("".join([
         "ssh-ed25519 AAAAC3Nza admin@desk\n",
-        KEY.format(stamp(-5), "hotsite-transfer-over"),
-        KEY.format(stamp(-90, "%Y%m%d%H%M"), "hotsite-transfer-minutes"),
-        KEY.format(stamp(-5, utc=True), "hotsite-transfer-utc"),
-        KEY.format(stamp(-90000, "%Y%m%d"), "hotsite-transfer-days"),
-        KEY.format(stamp(60), "hotsite-transfer-young"),
-        KEY.format(stamp(60, utc=True), "hotsite-transfer-young-utc"),
+        KEY.format(stamp(-5), "hotsite-transfer-00000001"),
+        KEY.format(stamp(-90, "%Y%m%d%H%M"), "hotsite-transfer-00000002"),
+        KEY.format(stamp(-5, utc=True), "hotsite-transfer-00000003"),
+        KEY.format(stamp(-90000, "%Y%m%d"), "hotsite-transfer-00000004"),
+        KEY.format(stamp(60), "hotsite-transfer-00000005"),
+        KEY.format(stamp(60, utc=True), "hotsite-transfer-00000006"),
         KEY.format(stamp(-5), "somebody-else"),
-        KEY.format("whenever", "hotsite-transfer-garbled"),
-        KEY.format("20269999", "hotsite-transfer-no-day"),
-        "# " + KEY.format(stamp(-5), "hotsite-transfer-remark"),
-        "ssh-ed25519 AAAAC3Nza hotsite-transfer-endless\n",
+        KEY.format(stamp(-5), "hotsite-transfer-by-hand"),
+        KEY.format("whenever", "hotsite-transfer-00000007"),
+        KEY.format("20269999", "hotsite-transfer-00000008"),
+        "# " + KEY.format(stamp(-5), "hotsite-transfer-00000009"),
+        "ssh-ed25519 AAAAC3Nza hotsite-transfer-0000000a\n",
     ]))
     assert parse_leftovers(host.text("leftovers")) == tuple(
-        Leftover(LeftoverKind.KEY, f"hotsite-transfer-{name}")
-        for name in ("days", "minutes", "over", "utc"))
+        Leftover(LeftoverKind.KEY, f"hotsite-transfer-0000000{number}") for number in (1, 2, 3, 4))
 
 
 def test_an_older_mover_that_nobody_runs_is_left_over(host: PlayedHost) -> None:
