@@ -45,9 +45,10 @@ class Charge(NamedTuple):
     @property
     def hidden(self) -> Held | None:
         """Return a replica that cannot be seen now and was the newest when it was last seen."""
-        newest = max(self.faded, key=_freshness, default=None)
-        if newest is None or (self.current is not None
-                              and _freshness(self.current) >= _freshness(newest)):
+        if not self.faded:
+            return None
+        newest = max(self.faded, key=_freshness)
+        if self.current is not None and _freshness(self.current) >= _freshness(newest):
             return None
         return newest
 
@@ -101,6 +102,10 @@ def _last_place(name: str, stand: Stand, ground: Survey) -> tuple[str | None, Do
 def _current(held: tuple[Held, ...], site: str | None, twin: str | None,
              ground: Survey) -> Held | None:
     """Return the newest replica at the right site; anywhere, where that cannot be told."""
+    if not held:
+        return None
     hosts = ground.desired.hosts
     fit = [one for one in held if site is None or hosts[one.host].spec.site == twin]
+    if len(fit) == 1:
+        return fit[0]
     return max(fit, key=lambda one: (_freshness(one), not one.replica.unreadable), default=None)

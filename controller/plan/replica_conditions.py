@@ -35,11 +35,14 @@ def replica_conditions(care: list[Charge], index: ReplicaIndex, findings: Findin
                                    "it has no disk: there is nothing to copy", revision))
             continue
         unsure = _unsure(charge, index, ground)
+        if unsure and not charge.faded:  # what is not said is unknown
+            found.append(Condition(target, ConditionType.PROTECTED, *_unknown(unsure), revision))
+            continue
         answers = (_unknown(unsure),) * 3 if unsure else (
             _protected(charge, findings), _fresh(charge, ground), _verified(charge, ground))
-        kinds = (ConditionType.PROTECTED, ConditionType.FRESH, ConditionType.VERIFIED)
-        found += [Condition(target, kind, *answer, revision)
-                  for kind, answer in zip(kinds, answers, strict=True)]
+        found += [Condition(target, ConditionType.PROTECTED, *answers[0], revision),
+                  Condition(target, ConditionType.FRESH, *answers[1], revision),
+                  Condition(target, ConditionType.VERIFIED, *answers[2], revision)]
     return found
 
 
@@ -97,9 +100,8 @@ def _fresh(charge: Charge, ground: Survey) -> Answer:
     if charge.current is None or point is None:
         return FALSE, "NoPoint", "there is no complete and sound restore point at the other site"
     rpo = render_duration(charge.policy.rpo_s)
-    age_s = ground.now_s - point.started_at
     for times, reason, words in LEVELS:
-        if age_s > times * charge.policy.rpo_s:
+        if ground.now_s >= point.started_at + times * charge.policy.rpo_s:
             return FALSE, reason, (
                 f"its newest restore point, {point.sequence} on {charge.current.host}, began at"
                 f" {render_instant(point.started_at)}, longer ago than {words} RPO of {rpo}")
@@ -118,7 +120,7 @@ def _verified(charge: Charge, ground: Survey) -> Answer:
         return FALSE, "Damaged", (f"{counted(replica.damaged_clusters, 'cluster')} of the replica"
                                   f" on {current.host} read wrong")
     limit = render_duration(charge.policy.verify_s)
-    if ground.now_s - verified_at(current) > charge.policy.verify_s:
+    if ground.now_s >= verified_at(current) + charge.policy.verify_s:
         return FALSE, "Overdue", (f"the replica on {current.host} was last verified at"
                                   f" {render_instant(verified_at(current))}, and {limit} is the"
                                   " limit")

@@ -23,13 +23,14 @@ BUDGET_MOST_S: Final = 300.0
 
 def keep_up(charge: Charge, asked: ReplicaRequest | None, ground: Survey,
             draft: Draft) -> float | None:
-    """Note what a replica needs besides its next point; return when it is next to be verified."""
+    """Note what a replica needs besides its next point; return when verifying is next due or late."""
     current = charge.current
     if current is None or current.replica.unreadable or not current.replica.points:
         return None
     due_at = _verify(charge, current, asked, ground, draft)
     _retire(charge, current, draft)
-    _remove(charge, current, ground, draft)
+    if len(charge.held) > 1:
+        _remove(charge, current, ground, draft)
     return due_at
 
 
@@ -58,7 +59,8 @@ def _verify(charge: Charge, current: Held, asked: ReplicaRequest | None, ground:
         consequence=f"{size} to read on {current.host}, nothing is sent",
         cause=Cause.ROUTINE if asked is None else Cause.HUMAN),
         rank=LATER_RANK if asked is None else -LATER_RANK)
-    return None
+    over_at = verified_at(current) + limit_s
+    return over_at if over_at > ground.now_s else None
 
 
 def _retire(charge: Charge, current: Held, draft: Draft) -> None:

@@ -26,6 +26,7 @@ FIRST_RANK: Final = -(10**9)
 """What a person asked for comes before everything."""
 COPIES: Final = (ReplicaWish.COPY, ReplicaWish.SEED, ReplicaWish.REPAIR)
 Wishes = Mapping[ReplicaWish, ReplicaRequest]
+NO_WISHES: Final[Wishes] = {}
 
 
 @dataclass(slots=True)
@@ -59,7 +60,7 @@ def diff_replicas(care: list[Charge], index: ReplicaIndex, ground: Survey,
     """Note what every replica needs, and return when time alone may change that."""
     work = Work(index, Shelves(index, ground), _wishes(ground), ground, draft, Findings())
     for charge in care:
-        wishes = work.wishes.get(charge.name, {})
+        wishes = work.wishes.get(charge.name, NO_WISHES) if work.wishes else NO_WISHES
         edge_at = None if charge.current is None else next_edge_at(
             charge.current.sound, charge.policy.rpo_s, ground.now_s)
         if edge_at is not None:
@@ -91,9 +92,11 @@ def _refuse_wishes(care: list[Charge], work: Work) -> None:
 
 def _copy(charge: Charge, wishes: Wishes, work: Work) -> None:
     """Note the VM's next restore point, if it is due or asked for."""
-    asked = next((wishes[wish] for wish in COPIES if wish in wishes), None)
-    if asked is None and charge.current is None:
-        asked = wishes.get(ReplicaWish.VERIFY)  # there is nothing to verify until it is copied
+    asked = None
+    if wishes:
+        asked = next((wishes[wish] for wish in COPIES if wish in wishes), None)
+        if asked is None and charge.current is None:
+            asked = wishes[ReplicaWish.VERIFY]  # there is nothing to verify until it is copied
     blocker = _blocker(charge, work)
     if blocker is not None:
         if asked is not None:

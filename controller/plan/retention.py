@@ -20,7 +20,8 @@ def surplus(replica: ReplicaFacts, keep: KeepSpec) -> tuple[int, ...]:
     sound or anything of the replica is lost.
     """
     newest = replica.newest
-    if newest is None or newest.damaged_clusters or replica.lost_files or replica.unreadable:
+    if (newest is None or len(replica.points) <= keep.last or newest.damaged_clusters
+            or replica.lost_files or replica.unreadable):
         return ()
     kept = {point.sequence for point in replica.points[-keep.last:]}
     kept |= _newest_of_each(replica.points, HOUR_S, keep.hourly)

@@ -67,7 +67,8 @@ class Circumstances:
         self._granted[(approval.action_id, approval.revision)] = approval
 
     def policy(self, in_flight: tuple[InFlight, ...],
-               assumed_down: frozenset[str] = frozenset()) -> Policy:
+               assumed_down: frozenset[str] = frozenset(),
+               resting: frozenset[str] = frozenset()) -> Policy:
         """Return the circumstances of a decision taken now."""
         assert self._desired is not None, "nothing is declared yet"
         now_s = self._clock()
@@ -83,10 +84,10 @@ class Circumstances:
             windows=tuple(window_state(window, now_s) for window in windows),
             in_flight=in_flight, repairs=self._recent_repairs(now_s),
             applied_revision=self._applied_revision, changed=self._changed,
-            requests=self._requests, assumed_down=assumed_down)
+            requests=self._requests, resting=resting, assumed_down=assumed_down)
 
-    def next_edge(self) -> float | None:
-        """Return the next instant at which time alone may change a decision; None when never."""
+    def next_edge(self, plan: Plan | None) -> float | None:
+        """Return the next instant at which time alone may change `plan`; None when never."""
         assert self._desired is not None, "nothing is declared yet"
         now_s, limits = self._clock(), self._desired.estate.spec.limits
         edges = [one.until_at for one in self._suspensions]
@@ -96,7 +97,10 @@ class Circumstances:
         for instants in self._repairs.values():
             edges += [at + limits.quarantine_within_s for at in instants]
             edges += [at + limits.quarantine_for_s for at in instants]
-        return min((edge for edge in (*edges, *self._edges) if edge > now_s), default=None)
+        ahead = [edge for edge in (*edges, *self._edges) if edge > now_s]
+        if plan is not None and plan.due_at is not None:
+            ahead.append(max(plan.due_at, now_s))  # one that passed since has not been looked at
+        return min(ahead, default=None)
 
     def settle(self, plan: Plan, *, converged: bool) -> None:
         """Remember which objects of this revision the world now looks like.

@@ -27,6 +27,8 @@ class Decider:
         self._clock = clock
         self._in_flight = in_flight
         self._assumed_down = assumed_down
+        self.resting: Callable[[], frozenset[str]] = frozenset
+        """Tells the targets at which something failed, until they are tried again."""
         self._desired: Desired | None = None
         self._plan: Plan | None = None
         self._version = -1
@@ -65,7 +67,8 @@ class Decider:
         assert self._desired is not None, "nothing is declared yet"
         if self._plan is None or not self.is_current:
             version = self._view.version
-            policy = self._circumstances.policy(self._in_flight(), self._assumed_down)
+            policy = self._circumstances.policy(self._in_flight(), self._assumed_down,
+                                                self.resting())
             with undisturbed():
                 self._plan = compute(self._desired, self._view.observed, policy, self._clock())
             self._version = version

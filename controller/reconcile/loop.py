@@ -28,7 +28,7 @@ from controller.reconcile.observers import Observers
 from controller.reconcile.recovery import Recovery
 from controller.reconcile.remembered import forget, load_seen, save_fact
 from controller.reconcile.status import status_of
-from controller.reconcile.tasks import cancel, is_set_within
+from controller.reconcile.tasks import cancel, is_set_within, soonest_s
 from controller.reconcile.view import View
 from controller.reconcile.work import Work
 from controller.store.store import Store
@@ -74,6 +74,7 @@ class Loop:
         self._recovery = Recovery(self._applier, self._view)
         self._work = Work(self._applier, self._view, self._observers, self._decider,
                           self._current_plan, self._may_act, seed)
+        self._decider.resting = self._work.resting
         self._eyes: dict[str, asyncio.Task[None]] = {}
         self._hands: set[asyncio.Task[None]] = set()
         self._stirred = asyncio.Event()
@@ -201,28 +202,21 @@ class Loop:
     async def _decide_again(self) -> None:
         """Wait until a decision may have changed, and decide."""
         while True:
-            await self._until_stirred()
+            if not await is_set_within(self._stirred, self._next_edge_s()):
+                self._decider.stir()  # time alone may change a decision
             pause_s = self._decided_s + max(PACE_S, self._took_s) - self._now_s()
             if pause_s > 0 and self.plan is not None:
                 await asyncio.sleep(pause_s)
             self._stirred.clear()
             self._decide()
 
-    async def _until_stirred(self) -> None:
-        """Return when something changed, or when time alone may change a decision."""
-        if not await is_set_within(self._stirred, self._next_edge_s()):
-            self._decider.stir()
-
     def _next_edge_s(self) -> float | None:
         """Return how long it is until time alone may change a decision."""
         if self.desired is None:
             return None
-        edges = [RESYNC_S if self._may_decide() else FIRST_ROUND_S / 10]
-        at = self._circumstances.next_edge()
-        edges += [] if at is None else [at - self._clock()]
-        due_s = self._work.refusals.next_due(self._now_s())
-        edges += [] if due_s is None else [due_s - self._now_s()]
-        return max(0.001, min(edges))
+        return soonest_s(RESYNC_S if self._may_decide() else FIRST_ROUND_S / 10,
+                         (self._circumstances.next_edge(self.plan), self._clock()),
+                         (self._work.refusals.next_due(self._now_s()), self._now_s()))
 
     def _may_decide(self) -> bool:
         """Return whether every node was asked, or has had its time to answer."""
@@ -320,6 +314,9 @@ class Loop:
         except Exception as error:
             self._fault(target, error)
             self._work.retry(target, f"{type(error).__name__}: {error}")
+        if target in self._work.resting():
+            self._decider.stir()  # others may have its place meanwhile
+            self._stirred.set()
 
     async def _drain(self) -> None:
         """Let running actions end, for a while; those that do not keep their open intents."""

@@ -63,6 +63,7 @@ class Once:
         self._recovery = Recovery(self._applier, self._view)
         self._decider = Decider(self._view, self._circumstances, clock,
                                 lambda: self._applier.in_flight, assumed_down)
+        self._decider.resting = self._given_up
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._tries: dict[str, int] = {}
         self._granted_by: str | None = None
@@ -132,6 +133,11 @@ class Once:
                 busy.add(action.target)
                 hands[asyncio.create_task(self._do(action, result))] = action.target
         return bool(hands)
+
+    def _given_up(self) -> frozenset[str]:
+        """Return the targets at which something was tried often enough; others take its place."""
+        return frozenset(name.partition(":")[2].partition("@")[0]
+                         for name, tries in self._tries.items() if tries >= TRIES)
 
     def _wanted(self, action: Action) -> bool:
         """Return whether the run is about this action, and has not tried it often enough."""

@@ -10,6 +10,8 @@ from controller.reconcile.decider import known_nodes
 from controller.reconcile.view import View
 from controller.store.journal import Intent
 
+TWO_ENDED = frozenset({"migrate", "replicate"})
+
 
 class Recovery:
     """The open intents of earlier processes that are not yet looked into."""
@@ -54,9 +56,9 @@ class Recovery:
 
 
 def nodes_of(intent: Intent) -> tuple[str, ...]:
-    """Return the nodes that the intent's action touched; a migration also touched its goal."""
+    """Return the nodes that the intent's action touched; a move or a copy also its goal."""
     tail = intent.action_id.rpartition(f"@{intent.node}/")[2]
-    return (intent.node, tail) if intent.verb == "migrate" and tail else (intent.node,)
+    return (intent.node, tail) if intent.verb in TWO_ENDED and tail else (intent.node,)
 
 
 def _sentence(intent: Intent, declared: list[str], wanted: bool) -> str:

@@ -19,3 +19,8 @@ async def is_set_within(event: asyncio.Event, pause_s: float | None) -> bool:
     except TimeoutError:
         return False
     return True
+
+
+def soonest_s(at_most_s: float, *edges: tuple[float | None, float]) -> float:
+    """Return how long it is until the first instant, each told with the time of its own clock."""
+    return max(0.001, min([at_most_s, *(at - now for at, now in edges if at is not None)]))

@@ -197,12 +197,14 @@ def last_known(fact: Fact[T]) -> Known[T] | None:
 def _parts_remembering(facts: NodeFacts, before: NodeFacts) -> NodeFacts:
     """Return `facts`; each part that could not be seen takes over what it was before."""
     if not any(isinstance(part, Unknown) and part.last is None
-               for part in (facts.hardware, facts.domains, facts.pools, facts.bridges)):
+               for part in (facts.hardware, facts.domains, facts.pools, facts.bridges,
+                            facts.replicas)):
         return facts
     return replace(
         facts, hardware=_part(facts.hardware, before.hardware),
         domains=_part(facts.domains, before.domains), pools=_part(facts.pools, before.pools),
-        bridges=_part(facts.bridges, before.bridges))
+        bridges=_part(facts.bridges, before.bridges),
+        replicas=_part(facts.replicas, before.replicas))
 
 
 def _part(fact: Fact[T], before: Fact[T]) -> Fact[T]:
@@ -231,7 +233,8 @@ def _same_node(old: NodeFacts, new: NodeFacts) -> bool:
     """Return whether nothing on the node differs that a decision could rest on."""
     return (old.boot_id == new.boot_id and old.versions == new.versions
             and same(_steady(old), _steady(new)) and same(old.domains, new.domains)
-            and same(old.pools, new.pools) and same(old.bridges, new.bridges))
+            and same(old.pools, new.pools) and same(old.bridges, new.bridges)
+            and same(old.replicas, new.replicas) and same(old.leftovers, new.leftovers))
 
 
 def _steady(facts: NodeFacts) -> Fact[tuple[int, int, str]]:

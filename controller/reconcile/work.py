@@ -9,8 +9,9 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from controller.errors import Unavailable
-from controller.plan.actions import StartDomain
+from controller.plan.actions import Action, StartDomain
 from controller.plan.plan import Plan, Step
+from controller.plan.replica_actions import ReplicateDomain
 from controller.reconcile.apply import Applier, Attempt
 from controller.reconcile.decider import Decider, ready_steps
 from controller.reconcile.observers import Observers
@@ -138,8 +139,8 @@ class Work:
                                self._now_s())
             return True
         plan = await self._current_plan()
-        left = {one.action.id for one in plan.steps} if plan else {action.id}
-        if action.id not in left:
+        left = {one.action.id: one.action for one in plan.steps} if plan else {action.id: action}
+        if action.id not in left or _is_next(action, left[action.id]):
             return True
         why = attempt.sentence if attempt.outcome is not Outcome.DONE else (
             f"{attempt.sentence}; a look afterwards still shows the difference")
@@ -159,6 +160,16 @@ class Work:
         return self.refusals.stands(step.action, self._decider.versions_of(step.action),
                                     self._now_s())
 
+    def resting(self) -> frozenset[str]:
+        """Return the targets at which something failed, until they are tried again."""
+        return frozenset(self._queue.names(Standing.BACKING_OFF))
+
     @staticmethod
     def _now_s() -> float:
         return asyncio.get_running_loop().time()
+
+
+def _is_next(done: Action, left: Action) -> bool:
+    """Return whether what is left is another restore point than the one that was just made."""
+    return (isinstance(done, ReplicateDomain) and isinstance(left, ReplicateDomain)
+            and left.sequence > done.sequence)

@@ -24,8 +24,11 @@ SPECS = Path(__file__).parent.parent.parent / "specs"
 
 @cache
 def lab() -> Desired:
-    """Return the lab's specs."""
-    return load_folder(SPECS)
+    """Return the lab's specs without replicas, whose copies would stand among all else."""
+    desired = load_folder(SPECS)
+    return replace(desired, virtual_machines={
+        name: vm.model_copy(update={"spec": vm.spec.model_copy(update={"protection": None})})
+        for name, vm in desired.virtual_machines.items()})
 
 
 def with_estate(desired: Desired, revision: str | None = None, **fields: Any) -> Desired:
