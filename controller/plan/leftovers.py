@@ -1,14 +1,22 @@
 """Leftovers: what a crash of ours left on hosts, and replicas that nobody asks for any longer."""
 
 from collections import Counter
+from typing import Final
 
 from controller.model.facts import Known
+from controller.model.replica import LeftoverKind
 from controller.plan.charge import Charge
 from controller.plan.draft import Draft, counted
 from controller.plan.replica_actions import SweepLeftovers
 from controller.plan.replica_index import ReplicaIndex
 from controller.plan.replica_upkeep import LATER_RANK
 from controller.plan.survey import Survey
+
+NOUNS: Final = {
+    LeftoverKind.JOB: "backup job", LeftoverKind.SCRATCH: "scratch file",
+    LeftoverKind.SOCKET: "socket", LeftoverKind.KEY: "one-time key",
+    LeftoverKind.PROGRAM: "old program",
+}
 
 
 def diff_leftovers(ground: Survey, draft: Draft) -> None:
@@ -19,7 +27,7 @@ def diff_leftovers(ground: Survey, draft: Draft) -> None:
             continue
         found = node.leftovers.value
         kinds = Counter(one.kind for one in found)
-        words = ", ".join(counted(kinds[kind], kind.value) for kind in sorted(kinds))
+        words = ", ".join(counted(kinds[kind], NOUNS[kind]) for kind in sorted(kinds))
         draft.do(SweepLeftovers(
             target=f"Host/{host}", node=host, leftovers=found,
             reason=f"a copy that broke off has left {words} on {host}",

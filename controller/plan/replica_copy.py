@@ -52,7 +52,7 @@ def plan_disks(charge: Charge, current: Held | None, ground: Survey, *,
         if mode is not CopyMode.INCREMENT:
             whole += allocated_bytes(disk, size, charge.host, ground)
     return Disks(tuple(copies), whole, "; ".join(
-        f"{' and '.join(targets)} {why}" for why, targets in words.items()))
+        f"{' and '.join(targets)}: {why}" for why, targets in words.items()))
 
 
 def _mode(disk: DiskFacts, current: Held | None, lost: str, *,
@@ -60,14 +60,14 @@ def _mode(disk: DiskFacts, current: Held | None, lost: str, *,
     if current is None or not current.replica.points:
         return CopyMode.SEED, ""
     if disk.target not in current.replica.disks:
-        return CopyMode.SEED, "is not in the replica yet"
+        return CopyMode.SEED, "not in the replica yet"
     for file in current.replica.lost_files:
         if file.partition("/")[0] == disk.target:
-            return CopyMode.SCAN, f"is compared as a whole: {file} of the replica is lost"
+            return CopyMode.SCAN, f"compared as a whole, since {file} of the replica is lost"
     if compare:
-        return CopyMode.SCAN, "is compared as a whole, as asked"
+        return CopyMode.SCAN, "compared as a whole, as asked"
     if disk.format != "qcow2":
-        return CopyMode.SCAN, f"is {disk.format}, which keeps no track of changes"
+        return CopyMode.SCAN, f"compared as a whole, since {disk.format} keeps no track of changes"
     if lost:
         return CopyMode.SCAN, lost
     return CopyMode.INCREMENT, ""
@@ -79,8 +79,8 @@ def _lost_tracking(domain: DomainFacts, current: Held | None) -> str:
     if newest is None or not domain.state.active or newest.checkpoint in domain.checkpoints:
         return ""
     if not newest.checkpoint:
-        return f"is compared as a whole: point {newest.sequence} has no checkpoint"
-    return f"is compared as a whole: change tracking was lost ({newest.checkpoint} is gone)"
+        return f"compared as a whole, since point {newest.sequence} has no checkpoint"
+    return f"compared as a whole, since change tracking was lost ({newest.checkpoint} is gone)"
 
 
 def _declared_bytes(charge: Charge, target: str) -> int | None:

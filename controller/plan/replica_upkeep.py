@@ -23,7 +23,7 @@ BUDGET_MOST_S: Final = 300.0
 
 def keep_up(charge: Charge, asked: ReplicaRequest | None, ground: Survey,
             draft: Draft) -> float | None:
-    """Note what a replica needs besides its next point; return when verifying is next due or late."""
+    """Note what a replica needs besides its next point; return when it is next to be verified."""
     current = charge.current
     if current is None or current.replica.unreadable or not current.replica.points:
         return None

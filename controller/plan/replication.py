@@ -97,12 +97,15 @@ def _copy(charge: Charge, wishes: Wishes, work: Work) -> None:
         asked = next((wishes[wish] for wish in COPIES if wish in wishes), None)
         if asked is None and charge.current is None:
             asked = wishes[ReplicaWish.VERIFY]  # there is nothing to verify until it is copied
+    current = charge.current
+    if current is not None and current.replica.unreadable:
+        work.draft.stall(charge.target, "ReplicaUnreadable", unreadable(charge.name, current))
+        return
     blocker = _blocker(charge, work)
     if blocker is not None:
         if asked is not None:
             work.draft.remark(f"VirtualMachine/{charge.name}", blocker)
         return
-    current = charge.current
     if current is None:
         _seed(charge, asked, work)
         return
@@ -130,8 +133,6 @@ def _blocker(charge: Charge, work: Work) -> str | None:
         return f"{name} has no disk: there is nothing to copy"
     if charge.current is None and work.replicas.unseen:
         return f"{name} may have a replica that is not seen: {_unseen(work.replicas)}"
-    if charge.current is not None and charge.current.replica.unreadable:
-        return unreadable(charge.name, charge.current)
     hidden = charge.hidden
     if hidden is not None:
         return (f"{name} has a newer replica on {hidden.host}:"

@@ -1,14 +1,14 @@
 """What if: where the VMs of a site or host that is taken as lost would have to start instead.
 
-Nothing here becomes an action: their disks are where they were, and what a copy elsewhere is worth
-is for replication to say.
+Nothing here becomes an action: their disks are where they were, and a replica is only told of.
 """
 
-from controller.model.units import render_size
+from controller.model.units import render_duration, render_size
 from controller.model.virtual_machine import Power, VirtualMachine
 from controller.plan.draft import Draft, counted
 from controller.plan.placement import Placement
 from controller.plan.places import PlaceMachine
+from controller.plan.replica_index import ReplicaIndex, index_replicas
 from controller.plan.survey import Survey
 
 
@@ -36,6 +36,7 @@ def lost_machine(vm: VirtualMachine, survey: Survey) -> PlaceMachine:
 def tell_lost(names: list[str], placement: Placement, survey: Survey, draft: Draft) -> None:
     """Remark on every lost VM where it would have to start, and on the whole how many could."""
     why = {unplaced.machine: unplaced.sentence for unplaced in placement.unplaced}
+    index = index_replicas(survey)
     fits = 0
     for name in sorted(names):
         vm = survey.desired.virtual_machines[name]
@@ -46,7 +47,7 @@ def tell_lost(names: list[str], placement: Placement, survey: Survey, draft: Dra
         if name in placement.assignments:
             fits += 1
             sentence = (f"{name} ({size}) would be lost with {was} and would have to start on"
-                        f" {placement.assignments[name]}; nothing is known of a replica there yet")
+                        f" {placement.assignments[name]}; {_replica(name, index, survey)}")
         else:
             sentence = (f"{name} ({size}) would be lost with {was} and could not start anywhere:"
                         f" {why.get(name, 'no host has room')}")
@@ -55,3 +56,14 @@ def tell_lost(names: list[str], placement: Placement, survey: Survey, draft: Dra
     for target in sorted(survey.policy.assumed_down):
         draft.remark(target, f"taken as lost: of {counted(running, 'VM')} lost, {fits} would have"
                      f" room elsewhere and {running - fits} would not")
+
+
+def _replica(name: str, index: ReplicaIndex, survey: Survey) -> str:
+    """Return how old the newest replica of a lost VM is, as far as one is seen."""
+    uuid = survey.ruins[name][0].domain.uuid
+    found = [(point.started_at, one.host) for one in index.held.get(uuid, ())
+             if (point := one.sound) is not None]
+    if not found:
+        return "nothing is known of a replica there yet"
+    started_at, host = max(found)
+    return f"its replica on {host} is {render_duration(survey.now_s - started_at)} old"

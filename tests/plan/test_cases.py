@@ -13,11 +13,13 @@ import pytest
 from ryaml import loads as parse_yaml
 
 from controller.model.desired import Desired
-from controller.model.facts import Known, Observed, PortFacts
+from controller.model.facts import Known, Observed, PortFacts, Unknown
+from controller.model.replica import IncomingFacts, Leftover, LeftoverKind
 from controller.plan.compute import compute
-from controller.plan.policy import Policy
+from controller.plan.policy import Policy, ReplicaRequest, ReplicaWish
 from controller.plan.render import render_plan
 from tests.plan import builders as b
+from tests.plan import replicas as r
 
 CASES = sorted((Path(__file__).parent / "cases").glob("*.yaml"))
 MARK = "plan: |\n"
@@ -28,6 +30,8 @@ def desired_from(case: dict[str, Any]) -> Desired:
     more = [b.vm(name, **(spec or {})) for name, spec in case.get("machines", {}).items()]
     more += [b.document("Network", name, **spec)
              for name, spec in case.get("networks", {}).items()]
+    more += [b.document("ProtectionPolicy", name, **spec)
+             for name, spec in case.get("policies", {}).items()]
     desired = b.small(*more, hosts_per_site=case.get("hosts_per_site", 2),
                       **case.get("estate", {}))
     hosts = dict(desired.hosts)
@@ -82,8 +86,51 @@ def age(seen: Observed, desired: Desired, node: str, seconds: float) -> Observed
     return b.with_node(seen, node, Known(fact.value, b.NOW_S - seconds))
 
 
+def move(seen: Observed, desired: Desired, vm: str, source: str, to: str) -> Observed:
+    (found,) = [domain for host, domain in r.domains_of(seen, vm) if host == source]
+    return b.with_domain(b.with_domain(seen, source, vm, None), to, vm, found)
+
+
+def untrack(seen: Observed, desired: Desired, vm: str) -> Observed:
+    return r.with_checkpoints(seen, vm, ())
+
+
+def untold(seen: Observed, desired: Desired, host: str, reason: str) -> Observed:
+    fact = seen.nodes[host]
+    assert isinstance(fact, Known)
+    return b.with_node(seen, host, replace(fact, value=replace(
+        fact.value, replicas=Unknown(reason, b.NOW_S - 10))))
+
+
+def leave_over(seen: Observed, desired: Desired, host: str, kinds: list[str]) -> Observed:
+    fact = seen.nodes[host]
+    assert isinstance(fact, Known)
+    found = tuple(Leftover(LeftoverKind(kind), f"/left/{kind}") for kind in kinds)
+    return b.with_node(seen, host, replace(fact, value=replace(
+        fact.value, leftovers=Known(found, b.NOW_S))))
+
+
+def with_replicas(seen: Observed, desired: Desired, told: list[dict[str, Any]]) -> Observed:
+    """What is seen with the case's replicas, all hosts having been asked."""
+    seen = r.asked(seen, desired)
+    for one in told:
+        points = r.series(one.get("newest", 0), one.get("age", 0), one.get("count", 3),
+                          one.get("every", 240))
+        points = tuple(replace(point, damaged_clusters=3) if one.get("damaged") == point.sequence
+                       else point for point in points)
+        seen = r.with_replica(seen, one["host"], r.replica(
+            one["vm"], points, damaged_clusters=3 if "damaged" in one else 0,
+            lost_files=tuple(one.get("lost", ())), pins=one.get("pins", {}),
+            unreadable=one.get("unreadable", ""),
+            incoming=tuple(IncomingFacts(disk, 10 << 30, 1 << 30)
+                           for disk in one.get("incoming", ())),
+            scrubbed_at=b.NOW_S - one.get("scrubbed", 60)))
+    return seen
+
+
 BENDS: dict[str, Callable[..., Observed]] = {
     "off": turn_off, "silent": silence, "vlan": retag, "trunk": retrunk, "memory": resize,
+    "moved": move, "untracked": untrack, "untold": untold, "left over": leave_over,
     "second copy": second_copy, "undeclared": forget_spec, "old facts": age,
 }
 
@@ -94,6 +141,8 @@ def policy_from(case: dict[str, Any]) -> Policy:
         applied_revision="r0" if "changed" in case else "r1",
         changed=frozenset(case.get("changed", ())),
         assumed_down=frozenset(case.get("assume_down", ())),
+        requests=tuple(ReplicaRequest(vm, ReplicaWish(wish), "ann", b.NOW_S)
+                       for vm, wish in case.get("requests", {}).items()),
         repairs={target: tuple(b.NOW_S + at for at in instants)
                  for target, instants in case.get("repairs", {}).items()})
 
@@ -102,6 +151,8 @@ def plan_text(case: dict[str, Any]) -> str:
     """The plan of a case, as lines."""
     desired = desired_from(case)
     seen = b.as_declared(desired, case.get("running", {}))
+    if "replicas" in case:
+        seen = with_replicas(seen, desired, case["replicas"])
     for bend in case.get("bends", ()):
         arguments = dict(bend)
         seen = BENDS[arguments.pop("bend")](seen, desired, **arguments)

@@ -12,6 +12,7 @@ from controller.model.facts import DomainState, Known, Observed, PortFacts
 from controller.plan.compute import compute
 from controller.plan.plan import Plan, Verdict
 from tests.plan import builders as b
+from tests.plan import replicas as r
 from tests.plan.world import carried_out
 
 GIB = 1 << 30
@@ -28,7 +29,7 @@ def machines(draw: st.DrawFn) -> list[Any]:
         found.append(b.vm(
             f"vm-{number}", power=draw(st.sampled_from(["on", "on", "on", "off"])),
             memory=f"{draw(st.sampled_from([1, 2, 4]))}GiB", cpus=draw(st.integers(1, 4)),
-            placement=place, disks=[{"name": name, "size": "10GiB"} for name in
+            placement=place, protection=draw(st.sampled_from([None, "gold"])), disks=[{"name": name, "size": "10GiB"} for name in
                                     ("vda", "vdb")[:draw(st.integers(0, 2))]]))
     return found
 
@@ -41,11 +42,29 @@ def bent_worlds(draw: st.DrawFn) -> tuple[Desired, Observed]:
     seen = b.as_declared(desired, where)
     for name, host in where.items():
         seen = bent(draw, desired, seen, name, host)
+    if draw(st.booleans()):
+        seen = replicated(draw, desired, seen)
     for node, port in (("paris-1", "up0"), ("milan-sw", "tr1")):
         vlans = draw(st.sampled_from([None, None, (), (100,), (100, 200, 300)]))
         if vlans is not None:
             seen = b.with_port(seen, node, PortFacts(port, None, vlans, "trunk", True), port)
     return desired, seen
+
+
+def replicated(draw: st.DrawFn, desired: Desired, seen: Observed) -> Observed:
+    """The world with replicas, some of them where they belong, some of them well."""
+    seen = r.asked(seen, desired)
+    for name in desired.virtual_machines:
+        for host in draw(st.lists(st.sampled_from(HOSTS), max_size=2, unique=True)):
+            newest = draw(st.integers(0, 6))
+            bad = draw(st.sampled_from([0, 0, 2]))
+            points = tuple(replace(one, damaged_clusters=bad if one.sequence == newest else 0)
+                           for one in r.series(newest, draw(st.sampled_from([20, 280, 2000]))))
+            seen = r.with_replica(seen, host, r.replica(
+                name, points, damaged_clusters=bad, pins=draw(st.sampled_from([{}, {"a": 2}])),
+                lost_files=draw(st.sampled_from([(), (), ("vda/base-000001.raw",)])),
+                scrubbed_at=draw(st.sampled_from([None, b.NOW_S - 10, b.NOW_S - 600_000]))))
+    return seen
 
 
 def bent(draw: st.DrawFn, desired: Desired, seen: Observed, name: str, host: str) -> Observed:
@@ -129,7 +148,7 @@ def shuffled_facts(seen: Observed, dice: random.Random) -> Observed:
     for name, fact in shuffled(seen.nodes, dice).items():
         assert isinstance(fact, Known)
         parts = {}
-        for part in ("domains", "pools", "bridges"):
+        for part in ("domains", "pools", "bridges", "replicas"):
             inner = getattr(fact.value, part)
             if isinstance(inner, Known):
                 parts[part] = Known(shuffled(inner.value, dice), inner.observed_at)

@@ -17,7 +17,9 @@ from controller.model.facts import (
     PortFacts,
     VolumeFacts,
 )
+from controller.model.replica import PointFacts, ReplicaFacts
 from controller.plan import actions as a
+from controller.plan import replica_actions as ra
 from controller.plan import wishes as w
 from tests.plan import builders as b
 
@@ -41,7 +43,53 @@ def carried_out(action: a.Action, seen: Observed, desired: Desired) -> Observed:
         return with_file(seen, action.node, action.disk)
     if isinstance(action, a.MigrateDomain):
         return migrated(action, seen, desired)
+    if isinstance(action, ra.ReplicateDomain):
+        return replicated(action, seen)
+    if isinstance(action, ra.RetirePoints | ra.VerifyReplica | ra.RemoveReplica):
+        return with_replica_changed(action, seen)
+    if isinstance(action, ra.SweepLeftovers):
+        return b.with_node(seen, action.node, Known(
+            replace(node, leftovers=Known((), b.NOW_S)), b.NOW_S))
     return with_domain_changed(action, seen)
+
+
+def replicated(action: ra.ReplicateDomain, seen: Observed) -> Observed:
+    """The replica with one more point, in which nothing is wrong any more."""
+    target = part(seen, action.to)
+    assert isinstance(target.replicas, Known)
+    before = target.replicas.value.get(action.uuid) or ReplicaFacts(
+        action.uuid, action.domain, action.path)
+    assert before.newest is None or before.newest.sequence < action.sequence
+    assert before.path == action.path
+    checkpoint = f"hotsite-{action.sequence:06d}"
+    point = PointFacts(action.sequence, checkpoint, b.NOW_S, b.NOW_S + 4, action.quiesce, 1 << 20)
+    after = replace(before, points=(*before.points, point), damaged_clusters=0, lost_files=(),
+                    incoming=(), disks={one.target: one.size_bytes for one in action.disks})
+    seen = b.with_node(seen, action.to, Known(replace(target, replicas=Known(
+        {**target.replicas.value, action.uuid: after}, b.NOW_S)), b.NOW_S))
+    node = part(seen, action.node)
+    assert isinstance(node.domains, Known)
+    return b.with_domain(seen, action.node, action.domain, replace(
+        node.domains.value[action.domain], checkpoints=(checkpoint,)))
+
+
+def with_replica_changed(action: a.Action, seen: Observed) -> Observed:
+    """The world after an action on a replica that is there."""
+    node = part(seen, action.node)
+    assert isinstance(node.replicas, Known)
+    found = dict(node.replicas.value)
+    path = getattr(action, "path", "")
+    (uuid,) = [one for one, replica in found.items() if replica.path == path]
+    if isinstance(action, ra.RemoveReplica):
+        assert uuid == action.uuid
+        del found[uuid]
+    elif isinstance(action, ra.VerifyReplica):
+        found[uuid] = replace(found[uuid], scrubbed_at=b.NOW_S)
+    elif isinstance(action, ra.RetirePoints):
+        found[uuid] = replace(found[uuid], points=tuple(
+            point for point in found[uuid].points if point.sequence not in action.sequences))
+    return b.with_node(seen, action.node, Known(
+        replace(node, replicas=Known(found, b.NOW_S)), b.NOW_S))
 
 
 def part(seen: Observed, name: str) -> NodeFacts:
@@ -101,7 +149,7 @@ def migrated(action: a.MigrateDomain, seen: Observed, desired: Desired) -> Obser
             config, nics=tuple(replace(nic, bridge=bridge) for nic in config.nics))
     seen = b.with_domain(seen, action.node, action.domain, None)
     return b.with_domain(seen, action.to, action.domain, replace(
-        domain, live=moved(domain.live), config=moved(domain.config)))
+        domain, live=moved(domain.live), config=moved(domain.config), checkpoints=()))
 
 
 def with_domain_changed(action: a.Action, seen: Observed) -> Observed:
