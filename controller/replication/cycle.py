@@ -144,7 +144,7 @@ class Cycle:
         return {
             "modes": modes, "checkpoint": name, "since": base, "quiesce": action.quiesce,
             "keep": sorted({picture.checkpoint, base} - {""}),
-            "limit_s": action.budget_s + SLACK_S,
+            "limit_s": action.budget_s + SLACK_S, "scratch_bytes": self.way.terms.scratch_bytes,
             "known": {} if last or self._needs_sending(picture) else dict(picture.fingerprints)}
 
     def _needs_sending(self, picture: Picture) -> bool:
@@ -195,11 +195,7 @@ class Cycle:
         request = request_of(
             picture, opened, course, self.way.terms, transfer=transfer, known=known,
             budget_s=budget_s if can_slice else 0, to=to)
-        try:
-            sent = await send(self.way.source, request, self._failed, self._telling())
-        finally:
-            if known:
-                await self._manifests.forget(target)
+        sent = await send(self.way.source, request, self._failed, self._telling())
         self._work.transfers.setdefault(target, []).append(transfer)
         self._work.left[target] = sent.left
         if course.whole:

@@ -33,10 +33,11 @@ class ReplicaHands:
         ReplicateDomain, RetirePoints, VerifyReplica, RemoveReplica, SweepLeftovers})
 
     def __init__(self, transport: Transport, locksmith: Locksmith, clock: Callable[[], float],
-                 on_progress: OnProgress = ignore, *, streams: int = 1) -> None:
+                 on_progress: OnProgress = ignore, *, streams: int = 1,
+                 scratch_bytes: int | None = None) -> None:
         self._transport, self._locksmith, self._clock = transport, locksmith, clock
         self.on_progress = on_progress
-        self._streams = streams
+        self._streams, self._scratch_bytes = streams, scratch_bytes
         self._endpoints: Mapping[str, Endpoint] = {}
         self._estate = ""
         self._codecs: dict[str, tuple[str, ...]] = {}
@@ -72,7 +73,8 @@ class ReplicaHands:
         ours, theirs = await self._codecs_of(source), await self._codecs_of(target)
         codec = next((one for one in ours if one in theirs), "none")
         return Way(source, target, endpoint, self._locksmith,
-                   Terms(codec, self._streams, action.bandwidth_bps or 0))
+                   Terms(codec, self._streams, 8 * (action.bandwidth_bps or 0),
+                         self._scratch_bytes))
 
     async def _codecs_of(self, mover: Mover) -> tuple[str, ...]:
         """Return what a host can compress by, best first; a host is asked once."""
@@ -96,7 +98,7 @@ async def verify(mover: Mover, action: VerifyReplica, now: float) -> str:
     """Read a replica against its hashes, as far as the time allows."""
     answer = await mover.ask(
         "verify", {"replica": action.path, "budget_s": action.budget_s,
-                   "rate_bps": action.rate_bps or 0, "at": now},
+                   "rate_bps": 8 * (action.rate_bps or 0), "at": now},
         timeout_s=action.budget_s + VERIFY_SLACK_S,
         failed=f"the replica at {action.path} on {mover.name} was not verified")
     read = int(answer["read_bytes"]) >> 20
@@ -104,7 +106,10 @@ async def verify(mover: Mover, action: VerifyReplica, now: float) -> str:
     if not answer["found_clusters"]:
         return f"verified {read} MiB of {action.target} on {mover.name}: all as it was sent{rest}"
     mended, found = answer["mended_clusters"], answer["found_clusters"]
-    left = "" if mended == found else "; the next copy brings what is wrong in the newest point"
+    spoilt = ", ".join(number for number, damaged in answer["points"].items() if damaged)
+    left = f"; restore points {spoilt} read wrong" if spoilt else ""
+    left += ("; the next copy brings what the newest lacks"
+             if answer["repair"] or answer["scan"] else "")
     return (f"verified {read} MiB of {action.target} on {mover.name}: {found} clusters were"
             f" damaged, {mended} were mended from other points{left}{rest}")
 

@@ -1,10 +1,10 @@
-"""What the target has of a disk, told to the source: one hash for each cluster, through here."""
+"""What the target has of a disk, told to the source: one hash for each cluster, through here.
 
-from contextlib import suppress
+The mover that conducts the VM's copies removes them from the source when it ends.
+"""
+
 from typing import Final
 
-from controller.errors import ActionError
-from controller.providers.node import plain_command
 from controller.replication.mover import FOLDER, Mover
 
 LONGEST_S: Final = 600.0
@@ -29,8 +29,3 @@ class Manifests:
         await self._source.feed("manifest-in", text, self.path(disk), "text",
                                 failed=self._failed, timeout_s=LONGEST_S)
         return self.path(disk)
-
-    async def forget(self, disk: str) -> None:
-        """Remove a manifest from the source; one that stays is written over by the next."""
-        with suppress(ActionError):
-            await self._source.node.run(plain_command("rm", "-f", "--", self.path(disk)))

@@ -32,6 +32,9 @@ class Terms:
     codec: str
     streams: int
     rate_bps: float
+    """Bits a second, as the mover counts; 0: as fast as it goes."""
+    scratch_bytes: int | None = None
+    """How much old content a copy may gather; None: what the source's mover finds right."""
     level: int = 1
 
 

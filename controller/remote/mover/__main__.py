@@ -2,6 +2,10 @@
 
 import sys
 
-from mover.verbs import main
+from mover.quick import start_from
+
+start_from(sys.argv[0])
+
+from mover.verbs import main  # noqa: E402
 
 sys.exit(main(sys.argv[1:]))

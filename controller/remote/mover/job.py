@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import glob
 import os
 import select
 import struct
@@ -123,6 +124,8 @@ def run(words: List[str]) -> None:
     finally:
         if copy is not None:
             copy.end()
+        for path in glob.glob(os.path.join(FOLDER, "known-%s-*.man" % glob.escape(uuid))):
+            os.unlink(path)
         os.close(held)
 
 

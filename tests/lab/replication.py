@@ -1,0 +1,191 @@
+"""Replicate a guest of the lab as the loop would, one action at a time, and look at what came."""
+
+import asyncio
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from controller.errors import ActionError
+from controller.plan.actions import Action
+from controller.plan.replica_actions import (
+    CopyMode,
+    DiskCopy,
+    ReplicateDomain,
+    RetirePoints,
+    SweepLeftovers,
+    VerifyReplica,
+)
+from controller.replication.hands import ReplicaHands
+from controller.replication.passage import Locksmith
+from controller.replication.progress import Progress
+from controller.transport.base import Endpoint
+from controller.transport.ssh import SshTransport, one_time_key, pinned_keys
+from tests.lab.lab import STATE, Lab, parse_records, wait_until
+from tests.lab.witness import IMAGES, last_number
+
+OCTETS = {"paris-1": 11, "paris-2": 12, "milan-1": 21, "milan-2": 22}
+MIB = 1 << 20
+
+
+def endpoints() -> tuple[Endpoint, ...]:
+    """Return how the hosts of the lab are reached."""
+    return tuple(Endpoint(name, f"10.77.0.{octet}", 22, "root", str(STATE / "id_ed25519"),
+                          str(STATE / "known_hosts")) for name, octet in OCTETS.items())
+
+
+class Replication:
+    """One guest, its host, and the host of its replica."""
+
+    def __init__(self, lab: Lab, vm: str, home: str, to: str, size_bytes: int) -> None:
+        self.lab, self.vm, self.home, self.to = lab, vm, home, to
+        self.size_bytes = size_bytes
+        self.uuid = lab.virsh(home, "domuuid", vm).strip()
+        self.path = f"{IMAGES}/hotsite-replicas/{self.uuid}"
+        self.folder = STATE / f"nodes/{to}/disk/images/hotsite-replicas/{self.uuid}"
+        self.disk = STATE / f"nodes/{home}/disk/images/{vm}-vda.qcow2"
+        self.sequence = 0
+        self.progress: list[Progress] = []
+
+    # --- acting
+
+    def apply(self, action: Action, scratch_bytes: int | None = None) -> str:
+        """Do one action as the program would, over connections of its own."""
+        return asyncio.run(self._apply(action, scratch_bytes))
+
+    async def _apply(self, action: Action, scratch_bytes: int | None) -> str:
+        transport = SshTransport()
+        transport.declare(endpoints())
+        hands = ReplicaHands(transport, Locksmith(one_time_key, pinned_keys), time.time,
+                             self.progress.append, scratch_bytes=scratch_bytes)
+        hands.declare("lab", endpoints())
+        try:
+            return await hands.apply(action)
+        finally:
+            await transport.close()
+
+    def cycle(self, *, rate_bytes: float | None = None, scratch_bytes: int | None = None,
+              budget_s: float = 300, repair: bool = False) -> str:
+        """Make the next point."""
+        disk = DiskCopy("vda", f"{IMAGES}/{self.vm}-vda.qcow2", "qcow2", self.size_bytes,
+                        CopyMode.INCREMENT)
+        said = self.apply(ReplicateDomain(
+            target=f"Replica/{self.vm}", node=self.home, reason="a test wants it",
+            domain=self.vm, uuid=self.uuid, to=self.to, path=self.path, disks=(disk,),
+            replication_address=f"10.78.0.{OCTETS[self.home]}",
+            to_replication_address=f"10.78.0.{OCTETS[self.to]}", sequence=self.sequence + 1,
+            bandwidth_bps=rate_bytes, budget_s=budget_s, repair=repair), scratch_bytes)
+        self.sequence += 1
+        return said
+
+    def verify(self) -> str:
+        """Read the replica against its hashes."""
+        return self.apply(VerifyReplica(target=f"Replica/{self.vm}", node=self.to, reason="test",
+                                        path=self.path, budget_s=60))
+
+    def retire(self, *sequences: int) -> str:
+        """Let points go."""
+        return self.apply(RetirePoints(target=f"Replica/{self.vm}", node=self.to, reason="test",
+                                       path=self.path, sequences=sequences))
+
+    def sweep(self, node: str, action: SweepLeftovers) -> str:
+        """Remove what is left over on a host."""
+        return self.apply(action)
+
+    @contextmanager
+    def cycling(self, *, rate_bytes: float,
+                scratch_bytes: int | None = None) -> Iterator[list[str | Exception]]:
+        """Make the next point meanwhile; what came of it is in the list afterwards."""
+        outcome: list[str | Exception] = []
+
+        def work() -> None:
+            try:
+                outcome.append(self.cycle(rate_bytes=rate_bytes, scratch_bytes=scratch_bytes))
+            except (ActionError, AssertionError) as error:
+                outcome.append(error)
+        thread = threading.Thread(target=work)
+        thread.start()
+        try:
+            wait_until("a sender at work", lambda: bool(self.movers("send")), 20)
+            yield outcome
+        finally:
+            thread.join()
+
+    # --- the guest
+
+    def write(self, first_mib: int, mib: int) -> None:
+        """Let the guest write bytes that nothing can squeeze."""
+        reply = self.lab.guest(self.home, self.vm, "dd", "if=/dev/urandom", "of=/dev/vda", "bs=1M",
+                               f"seek={first_mib}", f"count={mib}", "conv=notrunc,fsync")
+        assert reply.status == 0, reply.output
+
+    def boot(self) -> None:
+        """Start the guest and wait for its next record."""
+        last = last_number(self.home, self.vm)
+        self.lab.virsh(self.home, "start", self.vm)
+        wait_until("a new record", lambda: last_number(self.home, self.vm) > last, 60)
+
+    # --- looking
+
+    def movers(self, verb: str) -> list[int]:
+        """Return the movers that do a verb on the guest's host, by their ids there."""
+        script = 'pgrep -f "[m]over-[0-9a-f]*.pyz $1" || true'
+        return [int(pid) for pid in
+                self.lab.exec(self.home, "sh", "-c", script, "sh", verb).split()]
+
+    def newest(self) -> Path:
+        """Return the topmost file of the replica."""
+        files = sorted(self.folder.glob("vda/rp-*.qcow2"))
+        return files[-1] if files else next(self.folder.glob("vda/base-*.raw"))
+
+    def contents(self) -> dict[str, bytes]:
+        """Return all that is published, byte for byte."""
+        names = [*self.folder.glob("vda/rp-*"), *self.folder.glob("vda/base-*"),
+                 self.folder / "state.json"]
+        return {path.name: path.read_bytes() for path in names}
+
+    def point_numbers(self, into: Path) -> list[int]:
+        """Return the numbers of the records that the newest point holds, as QEMU reads it."""
+        top = self.newest()
+        form = "raw" if top.suffix == ".raw" else "qcow2"
+        if form == "qcow2":
+            said = tool("qemu-img", "check", top)
+            assert "No errors were found" in said, said
+        raw = into / "point.raw"
+        tool("qemu-img", "convert", "-f", form, "-O", "raw", top, raw)
+        return [record.number for record in parse_records(
+            raw.read_bytes()[:16 * MIB].replace(b"\0", b"").decode("ascii", "replace"))]
+
+    def identical(self) -> bool:
+        """Say whether QEMU reads the same from the replica and from the guest's disk."""
+        top = self.newest()
+        form = "raw" if top.suffix == ".raw" else "qcow2"
+        return "identical" in tool("qemu-img", "compare", "-U", "-f", form, "-F", "qcow2", top,
+                                   self.disk)
+
+    def checkpoints(self) -> list[str]:
+        """Return the names of the guest's checkpoints."""
+        return self.lab.virsh(self.home, "checkpoint-list", self.vm, "--name").split()
+
+    def has_job(self) -> bool:
+        """Say whether libvirt is at work on the guest."""
+        return "None" not in self.lab.virsh(self.home, "domjobinfo", self.vm)
+
+    def left_behind(self) -> list[str]:
+        """Return all of ours that an idle replication must not leave."""
+        script = ("ls /var/lib/libvirt/images/hotsite-scratch/* /run/hotsite/known-*"
+                  " /run/hotsite/cold-* /var/lib/libvirt/qemu/domain-*/hotsite.sock 2>/dev/null;"
+                  " grep -o 'hotsite-transfer.*' /root/.ssh/authorized_keys;"
+                  " pgrep -af '[m]over-[0-9a-f]*.pyz' | cut -d' ' -f2-; true")
+        found = [line for host in (self.home, self.to)
+                 for line in self.lab.exec(host, "sh", "-c", script).splitlines()]
+        extra = self.checkpoints()[1:]
+        return [*found, *extra, *(["a job"] if self.has_job() else [])]
+
+
+def tool(*argv: str | Path) -> str:
+    """Return what a program prints, whether it is content or not."""
+    done = subprocess.run([str(word) for word in argv], capture_output=True, text=True, check=False)
+    return done.stdout + done.stderr

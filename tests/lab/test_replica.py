@@ -1,0 +1,135 @@
+"""Replication of a running guest from host to host, and all that can get in its way."""
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from controller.errors import Unavailable
+from tests.lab.lab import Lab, wait_until
+from tests.lab.replication import MIB, Replication
+from tests.lab.witness import last_number
+
+FOREIGN = """<domainbackup mode='pull'>
+<server transport='unix' socket='/var/lib/libvirt/images/foreign.sock'/>
+<disks><disk name='vda' backup='yes' type='file'>
+<scratch file='/var/lib/libvirt/images/foreign.qcow2'/></disk></disks></domainbackup>"""
+
+
+@pytest.fixture(scope="module")
+def sql(converged: Lab) -> Iterator[Replication]:
+    """A guest of 256 MiB in Paris that has been replicated to Milan once."""
+    replication = Replication(converged, "sql", "paris-1", "milan-1", 256 * MIB)
+    said = replication.cycle()
+    assert "the replica has nothing of it yet" in said
+    yield replication
+    converged.exec("milan-1", "rm", "-rf", replication.path)
+
+
+def without_gap(numbers: list[int]) -> bool:
+    """Say whether numbers follow one on the other."""
+    return numbers == list(range(numbers[0], numbers[-1] + 1))
+
+
+def test_an_increment_under_writes_is_one_point_in_time(sql: Replication, tmp_path: Path) -> None:
+    sql.write(64, 2)
+    before = last_number("paris-1", "sql")
+    said = sql.cycle()
+    assert "changed" in said
+    numbers = sql.point_numbers(tmp_path)
+    assert without_gap(numbers)
+    assert before <= numbers[-1] <= last_number("paris-1", "sql")
+    assert sql.checkpoints() == [f"hotsite-{sql.sequence:06d}"]
+    assert sql.left_behind() == []
+
+
+def test_a_cut_transfer_leaves_the_last_point_and_the_next_converges(
+        sql: Replication, tmp_path: Path) -> None:
+    sql.write(64, 8)
+    before = sql.contents()
+    with sql.cycling(rate_bytes=MIB) as outcome:
+        time.sleep(2)
+        for pid in sql.movers("send"):
+            sql.lab.exec("paris-1", "kill", "-9", str(pid))
+    assert isinstance(outcome[0], Unavailable)
+    assert sql.contents() == before
+    wait_until("the end of the job", lambda: not sql.has_job(), 20)
+    assert "changed" in sql.cycle()
+    assert without_gap(sql.point_numbers(tmp_path))
+    assert sql.left_behind() == []
+
+
+def test_the_host_ends_a_job_that_nobody_conducts_any_more(sql: Replication) -> None:
+    sql.write(64, 4)
+    before = sql.contents()
+    with sql.cycling(rate_bytes=MIB / 2) as outcome:
+        front = min(sql.movers("job"))
+        sql.lab.exec("paris-1", "kill", "-9", str(front))
+    assert isinstance(outcome[0], Unavailable)
+    wait_until("the end of the job", lambda: not sql.has_job(), 20)
+    assert sql.contents() == before
+    sql.cycle()
+    assert sql.left_behind() == []
+
+
+def test_a_job_of_somebody_else_is_let_be(sql: Replication) -> None:
+    sql.lab.exec("paris-1", "sh", "-c", "cat >/tmp/foreign.xml", text=FOREIGN)
+    sql.lab.virsh("paris-1", "backup-begin", "sql", "/tmp/foreign.xml")
+    with pytest.raises(Unavailable, match="a backup that is not ours"):
+        sql.cycle()
+    assert "foreign.sock" in sql.lab.virsh("paris-1", "backup-dumpxml", "sql")
+    sql.lab.virsh("paris-1", "domjobabort", "sql")
+    wait_until("the end of the foreign job", lambda: not sql.has_job(), 20)
+    assert "changed" in sql.cycle()
+
+
+def test_a_scratch_that_fills_up_ends_the_job_and_not_the_guest(sql: Replication) -> None:
+    sql.write(64, 8)
+    with sql.cycling(rate_bytes=MIB / 2, scratch_bytes=2 * MIB) as outcome:
+        sql.write(64, 4)
+    assert isinstance(outcome[0], Unavailable)
+    assert "the scratch holds" in str(outcome[0])
+    assert "running" in sql.lab.virsh("paris-1", "domstate", "sql")
+    assert "changed" in sql.cycle()
+    assert sql.left_behind() == []
+
+
+def test_a_lost_bitmap_costs_a_look_at_the_disk_and_sends_what_differs(
+        sql: Replication, tmp_path: Path) -> None:
+    sql.lab.break_("vm", "paris-1", "sql")
+    sql.boot()
+    said = sql.cycle()
+    assert "its change tracking is" in said
+    assert "that differed" in said
+    assert "KiB that differed" in said
+    assert without_gap(sql.point_numbers(tmp_path))
+    assert sql.checkpoints() == [f"hotsite-{sql.sequence:06d}"]
+
+
+def test_a_flipped_bit_is_found_and_the_next_increment_mends_it(sql: Replication) -> None:
+    top = max(sql.folder.glob("vda/rp-*.qcow2"), key=lambda path: path.stat().st_blocks)
+    with top.open("r+b") as file:
+        file.seek(-(4 << 20), os.SEEK_END)
+        byte = file.read(1)
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte[0] ^ 1]))
+    assert "1 clusters were damaged" in sql.verify()
+    sql.cycle(repair=True)
+    sql.verify()
+    assert "all as it was sent" in sql.verify()
+
+
+def test_after_a_clean_stop_source_and_replica_are_identical(sql: Replication) -> None:
+    sql.lab.virsh("paris-1", "shutdown", "sql")
+    wait_until("the guest's end",
+               lambda: "shut off" in sql.lab.virsh("paris-1", "domstate", "sql"), 30)
+    assert "at rest" in sql.cycle()
+    assert sql.identical()
+    assert "nothing had changed" in sql.cycle()
+    sql.boot()
+    assert "changed" in sql.cycle()
+    sql.retire(*range(1, sql.sequence))
+    assert "all as it was sent" in sql.verify()
+    assert sql.left_behind() == []
