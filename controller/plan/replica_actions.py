@@ -100,6 +100,27 @@ class VerifyReplica(Action):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExportPoint(Action):
+    """Write one restore point as standalone files into a folder of the host that holds it.
+
+    No plan holds it: a person asks for it.
+    """
+
+    path: str
+    machine: str
+    sequence: int
+    folder: str
+    verb: ClassVar[str] = "export-point"
+    rung: ClassVar[Rung] = Rung.REPLICATE
+    symbol: ClassVar[Symbol] = Symbol.CREATE
+
+    @property
+    def detail(self) -> str:
+        """Return the point and the folder."""
+        return f"{self.sequence}:{self.folder}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RemoveReplica(Action):
     """Delete a replica that a newer, verified one elsewhere has made useless."""
 

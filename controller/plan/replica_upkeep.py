@@ -27,10 +27,16 @@ def keep_up(charge: Charge, asked: ReplicaRequest | None, ground: Survey,
     current = charge.current
     if current is None or current.replica.unreadable or not current.replica.points:
         return None
+    still = charge.stand.standing in STILL and charge.name not in ground.ghosts
+    if not still and asked is None:  # what may be needed soon is left as it is
+        over_at = verified_at(current) + charge.policy.verify_s
+        return over_at if over_at > ground.now_s else None
     due_at = _verify(charge, current, asked, ground, draft)
+    if not still:
+        return due_at
     _retire(charge, current, draft)
     if len(charge.held) > 1:
-        _remove(charge, current, ground, draft)
+        _remove(charge, current, draft)
     return due_at
 
 
@@ -79,11 +85,10 @@ def _retire(charge: Charge, current: Held, draft: Draft) -> None:
         cause=Cause.ROUTINE), rank=LATER_RANK + 1)
 
 
-def _remove(charge: Charge, current: Held, ground: Survey, draft: Draft) -> None:
+def _remove(charge: Charge, current: Held, draft: Draft) -> None:
     """Remove every other replica of the VM, once this one has a newer sound point."""
     best = current.sound
-    if (best is None or current.replica.lost_files or charge.stand.standing not in STILL
-            or charge.hidden is not None or charge.name in ground.ghosts):
+    if best is None or current.replica.lost_files or charge.hidden is not None:
         return
     for other in charge.held:
         newest = other.replica.newest

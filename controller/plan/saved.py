@@ -48,6 +48,7 @@ def plan_to_json(plan: Plan, observed: Observed) -> str:
                    "ruling": to_value(step.ruling)} for step in plan.steps],
         "remarks": [to_value(remark) for remark in plan.remarks],
         "conditions": [to_value(condition) for condition in plan.conditions],
+        "due_at": plan.due_at,
     }, indent=1) + "\n"
 
 
@@ -65,7 +66,8 @@ def plan_from_json(text: str) -> SavedPlan:
                            _from_value(step["ruling"])) for step in value["steps"])
         return SavedPlan(
             Plan(value["revision"], steps, tuple(_from_value(one) for one in value["remarks"]),
-                 tuple(_from_value(one) for one in value["conditions"])), value["facts"])
+                 tuple(_from_value(one) for one in value["conditions"]), value.get("due_at")),
+            value["facts"])
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise SpecError((f"this is no plan file that `hotsite plan --out` wrote: {error!r}",)) \
             from error

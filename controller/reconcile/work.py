@@ -140,7 +140,7 @@ class Work:
             return True
         plan = await self._current_plan()
         left = {one.action.id: one.action for one in plan.steps} if plan else {action.id: action}
-        if action.id not in left or _is_next(action, left[action.id]):
+        if action.id not in left or is_next(action, left[action.id]):
             return True
         why = attempt.sentence if attempt.outcome is not Outcome.DONE else (
             f"{attempt.sentence}; a look afterwards still shows the difference")
@@ -169,7 +169,7 @@ class Work:
         return asyncio.get_running_loop().time()
 
 
-def _is_next(done: Action, left: Action) -> bool:
+def is_next(done: Action, left: Action) -> bool:
     """Return whether what is left is another restore point than the one that was just made."""
     return (isinstance(done, ReplicateDomain) and isinstance(left, ReplicateDomain)
             and left.sequence > done.sequence)

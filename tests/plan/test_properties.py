@@ -29,8 +29,9 @@ def machines(draw: st.DrawFn) -> list[Any]:
         found.append(b.vm(
             f"vm-{number}", power=draw(st.sampled_from(["on", "on", "on", "off"])),
             memory=f"{draw(st.sampled_from([1, 2, 4]))}GiB", cpus=draw(st.integers(1, 4)),
-            placement=place, protection=draw(st.sampled_from([None, "gold"])), disks=[{"name": name, "size": "10GiB"} for name in
-                                    ("vda", "vdb")[:draw(st.integers(0, 2))]]))
+            placement=place, protection=draw(st.sampled_from([None, "gold"])),
+            disks=[{"name": name, "size": "10GiB"} for name in
+                   ("vda", "vdb")[:draw(st.integers(0, 2))]]))
     return found
 
 

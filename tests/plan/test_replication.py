@@ -308,3 +308,12 @@ def test_a_vm_without_a_disk_needs_no_replica() -> None:
     plan = plan_of(desired, r.asked(b.as_declared(desired, HOME), desired))
     assert ids(plan) == []
     assert said(plan, "Protected") == ("true", "NoDisk")
+
+
+def test_of_a_vm_that_cannot_be_seen_the_replica_is_left_as_it_is() -> None:
+    desired = lab(keep={"last": 1}, verify="1m")
+    seen = b.silenced(seen_with(desired, r.series(12, 700)), "paris-1")
+    assert ids(plan_of(desired, seen)) == []
+    wish = ReplicaRequest("sql", ReplicaWish.VERIFY, "ann", b.NOW_S)
+    assert ids(plan_of(desired, seen, replace(b.APPLIED, requests=(wish,)))) == [
+        "verify-replica:Replica/sql@milan-1"]

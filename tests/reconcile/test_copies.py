@@ -1,0 +1,55 @@
+"""Copies in the loop: how urgent they are, when it wakes for them, and what counts as progress."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from controller.plan.actions import Cause
+from controller.plan.plan import Plan
+from controller.plan.replica_actions import ReplicateDomain, SweepLeftovers
+from controller.reconcile.circumstances import Circumstances
+from controller.reconcile.queue import Priority
+from controller.reconcile.tasks import soonest_s
+from controller.reconcile.urgency import urgency_of
+from controller.reconcile.work import is_next
+from controller.store.store import Store
+from tests.reconcile.stage import lab
+
+COPY = ReplicateDomain(
+    target="Replica/sql", node="paris-1", reason="it is due", domain="sql", uuid="u", to="milan-1",
+    path="/p", disks=(), replication_address="a", to_replication_address="b", sequence=12)
+
+
+@pytest.mark.parametrize(("cause", "urgency"), [
+    (Cause.ROUTINE, Priority.PERIODIC), (Cause.COMMIT, Priority.PERIODIC),
+    (Cause.DRIFT, Priority.HEAL), (Cause.HUMAN, Priority.HUMAN)])
+def test_a_copy_is_as_urgent_as_its_cause(cause: Cause, urgency: Priority) -> None:
+    assert urgency_of(replace(COPY, cause=cause)) is urgency
+
+
+def next_edge(due_at: float | None, now_s: float) -> float | None:
+    store = Store.open(":memory:")
+    circumstances = Circumstances(store, lambda: now_s)
+    circumstances.declare(lab())
+    found = circumstances.next_edge(Plan("r1", due_at=due_at))
+    store.close()
+    return found
+
+
+def test_the_loop_wakes_when_a_copy_is_due() -> None:
+    assert next_edge(None, 1000.0) is None
+    assert next_edge(1234.5, 1000.0) == 1234.5
+
+
+def test_an_instant_that_passed_while_it_was_decided_is_not_missed() -> None:
+    assert next_edge(999.9, 1000.0) == 1000.0
+    assert soonest_s(60.0, (1000.0, 1000.0), (None, 5.0)) == 0.001
+    assert soonest_s(60.0, (1007.0, 1000.0), (9.0, 5.0)) == 4.0
+
+
+def test_the_next_point_is_progress_and_the_same_again_is_none() -> None:
+    sweep: Any = SweepLeftovers(target="Host/paris-1", node="paris-1", reason="x", leftovers=())
+    assert is_next(COPY, replace(COPY, sequence=13))
+    assert not is_next(COPY, COPY)
+    assert not is_next(sweep, sweep)
