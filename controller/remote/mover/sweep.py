@@ -8,6 +8,7 @@ held here while something of that VM is removed.
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import re
 from typing import Any, Callable, Dict, Iterator, List
@@ -99,6 +100,8 @@ def _program(path: str) -> None:
         with contextlib.suppress(OSError), open("/proc/%s/cmdline" % pid, "rb") as file:
             if os.fsencode(path) in file.read().split(b"\0"):
                 raise Owned("it is running")
+    for compiled in glob.glob(glob.escape(path) + ".*"):
+        _unlink(compiled)
     _unlink(path)
 
 
