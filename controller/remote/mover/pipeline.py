@@ -24,6 +24,7 @@ WORKERS = 2
 BATCHES_UNDER_WAY = 4
 BATCHES_WAITING = 4
 MARK_EVERY = 16                         # batches: about 16 MiB
+ALWAYS_BYTES = 256 << 20                # so much is squeezed whatever is the slower part
 
 Known = Callable[[int, int], bytes]     # (first cluster, count) -> what the other end has there
 
@@ -48,7 +49,7 @@ class Packing(NamedTuple):
     hasher: Hasher
     codec: int = RAW
     level: int = 1
-    compress: str = "always"            # or auto: only while the wire is the slower part
+    compress: str = "always"            # or auto: of what is large, while the wire is slower
     known: Optional[Known] = None
 
 
@@ -102,6 +103,7 @@ class Pipeline:
         self._under_way: Deque[Tuple[int, Future[List[Out]]]] = collections.deque()
         self._waiting: queue.Queue[Optional[Load]] = queue.Queue(BATCHES_WAITING)
         self._failure: Optional[MoverError] = None
+        self._taken_bytes = 0
         self._passed_on = self._mark = self._marked_to = 0
         self._zero: Optional[Zero] = None
         self._threads = [threading.Thread(target=self._send, args=(writer,), daemon=True)
@@ -114,7 +116,9 @@ class Pipeline:
         while len(self._under_way) >= BATCHES_UNDER_WAY:
             self._pass_on()
         end = batch[-1].offset + len(batch[-1].data)
-        self._under_way.append((end, self._pool.submit(self._pack, batch)))
+        self._taken_bytes += sum(len(read.data) for read in batch)
+        may_skip = self._packing.compress == "auto" and self._taken_bytes > ALWAYS_BYTES
+        self._under_way.append((end, self._pool.submit(self._pack, batch, may_skip)))
 
     def zero(self, offset: int, length: int) -> None:
         """Take a range known to be zeros; what touches goes as one."""
@@ -156,8 +160,8 @@ class Pipeline:
         for thread in self._threads:
             thread.join(1)
 
-    def _pack(self, batch: List[Read]) -> List[Out]:
-        starving = self._packing.compress == "auto" and self._waiting.empty()
+    def _pack(self, batch: List[Read], may_skip: bool) -> List[Out]:
+        starving = may_skip and self._waiting.empty()
         return [out for read in batch for out in pack(read, self._packing, squeeze=not starving)]
 
     def _pass_on(self) -> None:
