@@ -23,7 +23,7 @@ from controller.replication.choice import (
     wanted_modes,
 )
 from controller.replication.manifest import Manifests
-from controller.replication.mover import Mover
+from controller.replication.mover import Attendant, Mover
 from controller.replication.passage import Addresses, Locksmith, open_passage
 from controller.replication.picture import Picture, parse_picture
 from controller.replication.progress import OnProgress, Progress, expected_s
@@ -72,6 +72,7 @@ class Cycle:
         self._clock, self._on_progress = clock, on_progress
         self._failed = f"no restore point of {action.domain} was made on {action.to}"
         self._work = Work()
+        self._target: Attendant
         self._manifests = Manifests(way.source, way.target, action.path, self._failed)
 
     async def run(self) -> str:
@@ -83,11 +84,13 @@ class Cycle:
                                  f" something that is not understood ({error!r})") from error
 
     async def _run(self) -> str:
-        picture = await self._before_publish(self._look())
-        if picture.newest >= self.action.sequence:
-            return (f"restore point {picture.newest} of {self.action.domain} is on"
-                    f" {self.action.to} already")
         async with AsyncExitStack() as stack:
+            self._target = await self._before_publish(stack.enter_async_context(
+                self.way.target.attended(self._failed)))
+            picture = await self._before_publish(self._look())
+            if picture.newest >= self.action.sequence:
+                return (f"restore point {picture.newest} of {self.action.domain} is on"
+                        f" {self.action.to} already")
             source = await self._before_publish(stack.enter_async_context(
                 source_end(self.way.source, self.action.uuid, self._failed)))
             began, started_at = await self._before_publish(self._slices(source, picture))
@@ -107,7 +110,7 @@ class Cycle:
     async def _look(self) -> Picture:
         """Return the replica as it is now; it is made where there is none."""
         action = self.action
-        made = await self.way.target.ask(
+        made = await self._target.ask(
             "replica-make", {"replica": action.path, "vm": action.uuid,
                              "algorithm": "xxh3-128",
                              "facts": {"machine": action.domain, "estate": self._estate}},
@@ -166,7 +169,7 @@ class Cycle:
         addresses = Addresses(self.action.replication_address,
                               self.action.to_replication_address)
         began_at = self._clock()
-        async with open_passage(self.way.target, self.way.endpoint, addresses, self.action.path,
+        async with open_passage(self._target, self.way.endpoint, addresses, self.action.path,
                                 self.way.locksmith, self.action.budget_s + SLACK_S) as to:
             for course in courses:
                 spent_s = self._clock() - began_at
@@ -178,7 +181,7 @@ class Cycle:
                                  "size_bytes": begun.disks[course.target].size_bytes}
                  for course in courses if course.target not in self._work.opened}
         if disks:
-            await self.way.target.ask("incoming-open", {"replica": self.action.path,
+            await self._target.ask("incoming-open", {"replica": self.action.path,
                                                         "disks": disks}, failed=self._failed)
         self._work.opened |= set(disks)
 
@@ -235,7 +238,7 @@ class Cycle:
         return type(error)(f"{error}{also}") if also else error
 
     async def _drop_incoming(self) -> None:
-        await self.way.target.ask("incoming-drop", {
+        await self._target.ask("incoming-drop", {
             "replica": self.action.path, "disks": sorted(self._work.opened)}, failed=self._failed)
 
     def _heed(self, ended: Ended) -> None:
@@ -255,7 +258,7 @@ class Cycle:
                 disks[target] = {"kind": BASE, "size_bytes": size, "note": {
                     "checkpoint": begun.checkpoint, "covered": left[0][0] if left else size}}
         if disks:
-            await self.way.target.ask("incoming-open", {"replica": self.action.path,
+            await self._target.ask("incoming-open", {"replica": self.action.path,
                                                         "disks": disks}, failed=self._failed)
 
     async def _publish(self, picture: Picture, begun: Begun,
@@ -270,7 +273,7 @@ class Cycle:
         meta = {"domain.xml": {"text": begun.definition}}
         if begun.nvram is not None:
             meta["nvram"] = {"base64": begun.nvram}
-        return await self.way.target.ask("publish", {
+        return await self._target.ask("publish", {
             "replica": self.action.path, "sequence": self.action.sequence, "disks": disks,
             "checkpoint": begun.checkpoint, "started_at": started_at,
             "committed_at": self._clock(), "quiesced": begun.quiesced, "meta": meta,

@@ -7,6 +7,7 @@ from controller.errors import OutcomeUnknown, Refused, Unavailable
 from controller.model.replica import STORE
 from controller.plan.actions import Action
 from controller.plan.replica_actions import (
+    ExportPoint,
     RemoveReplica,
     ReplicateDomain,
     RetirePoints,
@@ -15,6 +16,7 @@ from controller.plan.replica_actions import (
 )
 from controller.providers.node import Node, script_command
 from controller.replication.cycle import Cycle, Way
+from controller.replication.export import export
 from controller.replication.mover import Mover
 from controller.replication.passage import Locksmith
 from controller.replication.progress import OnProgress, ignore
@@ -30,7 +32,8 @@ class ReplicaHands:
     """Applies the actions that change replicas."""
 
     HANDLES: ClassVar[frozenset[type[Action]]] = frozenset({
-        ReplicateDomain, RetirePoints, VerifyReplica, RemoveReplica, SweepLeftovers})
+        ReplicateDomain, RetirePoints, VerifyReplica, RemoveReplica, SweepLeftovers,
+        ExportPoint})
 
     def __init__(self, transport: Transport, locksmith: Locksmith, clock: Callable[[], float],
                  on_progress: OnProgress = ignore, *, streams: int = 1,
@@ -63,6 +66,8 @@ class ReplicaHands:
                 return await remove(mover, action)
             case SweepLeftovers():
                 return await sweep(mover, action)
+            case ExportPoint():
+                return await export(mover, action)
         raise Refused(f"nothing here can do {action.verb} on {action.node}")
 
     async def _way(self, source: Mover, action: ReplicateDomain) -> Way:

@@ -4,13 +4,14 @@ Rule 1: nothing secret is in argv; a request is one line on standard input.
 Rule 2: the archive is compared with its hash each time before it runs.
 """
 
+import asyncio
 import base64
 import hashlib
 import io
 import json
 import zipfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cache
 from importlib import resources
 from typing import Any, Final
@@ -22,6 +23,7 @@ from controller.transport.base import Command, Conversation, Reply
 FOLDER: Final = "/run/hotsite"
 PYTHON: Final = "python3 -I -S"
 NOT_THERE: Final = 126
+LAST_WORD_S: Final = 10.0
 REFUSED, TRY_AGAIN = 1, 2
 """Exit statuses of the mover; any other means that it may have happened."""
 RUN: Final = f"""
@@ -164,9 +166,62 @@ class Mover:
             raise OutcomeUnknown(f"{failed}, as far as is known: {error}") from error
 
     @asynccontextmanager
+    async def started(self, verb: str, request: dict[str, Any] | None,
+                      failed: str) -> AsyncIterator[Conversation]:
+        """Start a verb that says that it is ready; the mover is put there where it is not."""
+        text = "" if request is None else json.dumps(request) + "\n"
+        async with AsyncExitStack() as stack:
+            for attempt in range(2):
+                talk = await stack.enter_async_context(self.node.transport.converse(
+                    self.name, verb_command(verb, text=text)))
+                if await talk.hear() is not None:
+                    yield talk
+                    return
+                reply = await talk.outcome(LAST_WORD_S)
+                if attempt or reply.exit_status != NOT_THERE:
+                    raise failure(reply, failed)
+                await self.install()
+
+    @asynccontextmanager
+    async def attended(self, failed: str) -> AsyncIterator["Attendant"]:
+        """Give a mover that answers one request after another."""
+        async with self.started("attend", None, failed) as talk:
+            yield Attendant(self.name, talk)
+
+    @asynccontextmanager
     async def converse(self, verb: str, request: dict[str, Any],
                        *words: str) -> AsyncIterator[Conversation]:
         """Start a verb that is told more lines later; it must be there, see `ask`."""
         command = verb_command(verb, *words, text=json.dumps(request) + "\n")
         async with self.node.transport.converse(self.name, command) as talk:
             yield talk
+
+
+class Attendant:
+    """A mover that answers one request after another, over one conversation."""
+
+    def __init__(self, name: str, talk: Conversation) -> None:
+        self.name, self._talk = name, talk
+
+    async def ask(self, verb: str, request: dict[str, Any], *, failed: str,
+                  timeout_s: float = 60.0) -> dict[str, Any]:
+        """Return a verb's answer; errors as a mover's own."""
+        self._talk.tell(json.dumps({"verb": verb, "request": request}))
+        try:
+            async with asyncio.timeout(timeout_s):
+                line = await self._talk.hear()
+        except TimeoutError:
+            raise OutcomeUnknown(f"{failed}, as far as is known: {self.name} did not answer within"
+                                 f" {timeout_s:g} s; it is looked at again") from None
+        if line is None:
+            raise failure(await self._talk.outcome(LAST_WORD_S), failed)
+        try:
+            told = json.loads(line)
+            if "failed" in told:
+                broken = told["failed"]
+                raise failure(Reply(int(broken["status"]), "", json.dumps(broken)), failed)
+            answer: dict[str, Any] = told["answer"]
+            return answer
+        except (KeyError, TypeError, ValueError) as error:
+            raise OutcomeUnknown(f"{failed}, as far as is known: {self.name} answered with"
+                                 f" something that is not understood ({error})") from error

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from controller.errors import ActionError
-from controller.replication.mover import PYTHON, Mover, archive_path
+from controller.replication.mover import PYTHON, Attendant, archive_path
 from controller.transport.base import Endpoint
 
 ALIAS: Final = "hotsite-target"
@@ -75,7 +75,7 @@ def render_known(keys: tuple[str, ...]) -> str:
 
 
 @asynccontextmanager
-async def open_passage(target: Mover, endpoint: Endpoint, addresses: Addresses, root: str,
+async def open_passage(target: Attendant, endpoint: Endpoint, addresses: Addresses, root: str,
                        locksmith: Locksmith, lasts_s: float) -> AsyncIterator[dict[str, Any]]:
     """Give what `send` needs to reach the target; the key is taken out again at the end."""
     pair, mark = locksmith.fresh(), MARK + secrets.token_hex(8)

@@ -5,16 +5,14 @@ Rule 1: whatever becomes of this end, the host ends the copy by itself.
 
 import json
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from controller.errors import ActionError, OutcomeUnknown
 from controller.replication.choice import Opened, parse_opened
-from controller.replication.mover import NOT_THERE, Mover, failure
+from controller.replication.mover import LAST_WORD_S, Mover, failure
 from controller.transport.base import Conversation
-
-LAST_WORD_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +103,5 @@ class SourceEnd:
 @asynccontextmanager
 async def source_end(mover: Mover, uuid: str, failed: str) -> AsyncIterator[SourceEnd]:
     """Start the mover that conducts a VM's copies; it is put there where it is not."""
-    async with AsyncExitStack() as stack:
-        for attempt in range(2):
-            talk = await stack.enter_async_context(mover.converse("job", {"uuid": uuid}))
-            if await talk.hear() is not None:
-                yield SourceEnd(mover, talk, failed)
-                return
-            reply = await talk.outcome(LAST_WORD_S)
-            if attempt or reply.exit_status != NOT_THERE:
-                raise failure(reply, failed)
-            await mover.install()
+    async with mover.started("job", {"uuid": uuid}, failed) as talk:
+        yield SourceEnd(mover, talk, failed)

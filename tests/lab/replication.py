@@ -15,7 +15,6 @@ from controller.plan.replica_actions import (
     DiskCopy,
     ReplicateDomain,
     RetirePoints,
-    SweepLeftovers,
     VerifyReplica,
 )
 from controller.replication.hands import ReplicaHands
@@ -90,10 +89,6 @@ class Replication:
         return self.apply(RetirePoints(target=f"Replica/{self.vm}", node=self.to, reason="test",
                                        path=self.path, sequences=sequences))
 
-    def sweep(self, node: str, action: SweepLeftovers) -> str:
-        """Remove what is left over on a host."""
-        return self.apply(action)
-
     @contextmanager
     def cycling(self, *, rate_bytes: float,
                 scratch_bytes: int | None = None) -> Iterator[list[str | Exception]]:
@@ -115,9 +110,9 @@ class Replication:
 
     # --- the guest
 
-    def write(self, first_mib: int, mib: int) -> None:
-        """Let the guest write bytes that nothing can squeeze."""
-        reply = self.lab.guest(self.home, self.vm, "dd", "if=/dev/urandom", "of=/dev/vda", "bs=1M",
+    def write(self, first_mib: int, mib: int, source: str = "/dev/urandom") -> None:
+        """Let the guest write, unless told otherwise bytes that nothing can squeeze."""
+        reply = self.lab.guest(self.home, self.vm, "dd", f"if={source}", "of=/dev/vda", "bs=1M",
                                f"seek={first_mib}", f"count={mib}", "conv=notrunc,fsync")
         assert reply.status == 0, reply.output
 

@@ -47,9 +47,9 @@ def test_an_increment_under_writes_is_one_point_in_time(sql: Replication, tmp_pa
 
 def test_a_cut_transfer_leaves_the_last_point_and_the_next_converges(
         sql: Replication, tmp_path: Path) -> None:
-    sql.write(64, 8)
+    sql.write(64, 4)
     before = sql.contents()
-    with sql.cycling(rate_bytes=MIB) as outcome:
+    with sql.cycling(rate_bytes=MIB / 4) as outcome:
         time.sleep(2)
         for pid in sql.movers("send"):
             sql.lab.exec("paris-1", "kill", "-9", str(pid))
@@ -62,9 +62,9 @@ def test_a_cut_transfer_leaves_the_last_point_and_the_next_converges(
 
 
 def test_the_host_ends_a_job_that_nobody_conducts_any_more(sql: Replication) -> None:
-    sql.write(64, 4)
+    sql.write(64, 2)
     before = sql.contents()
-    with sql.cycling(rate_bytes=MIB / 2) as outcome:
+    with sql.cycling(rate_bytes=MIB / 8) as outcome:
         front = min(sql.movers("job"))
         sql.lab.exec("paris-1", "kill", "-9", str(front))
     assert isinstance(outcome[0], Unavailable)
@@ -86,9 +86,9 @@ def test_a_job_of_somebody_else_is_let_be(sql: Replication) -> None:
 
 
 def test_a_scratch_that_fills_up_ends_the_job_and_not_the_guest(sql: Replication) -> None:
-    sql.write(64, 8)
-    with sql.cycling(rate_bytes=MIB / 2, scratch_bytes=2 * MIB) as outcome:
-        sql.write(64, 4)
+    sql.write(64, 4)
+    with sql.cycling(rate_bytes=MIB / 8, scratch_bytes=2 * MIB) as outcome:
+        sql.write(64, 4, "/dev/zero")
     assert isinstance(outcome[0], Unavailable)
     assert "the scratch holds" in str(outcome[0])
     assert "running" in sql.lab.virsh("paris-1", "domstate", "sql")
@@ -109,9 +109,10 @@ def test_a_lost_bitmap_costs_a_look_at_the_disk_and_sends_what_differs(
 
 
 def test_a_flipped_bit_is_found_and_the_next_increment_mends_it(sql: Replication) -> None:
-    top = max(sql.folder.glob("vda/rp-*.qcow2"), key=lambda path: path.stat().st_blocks)
-    with top.open("r+b") as file:
-        file.seek(-(4 << 20), os.SEEK_END)
+    sql.write(200, 1)
+    sql.cycle()
+    with sql.newest().open("r+b") as file:
+        file.seek(file.seek(0, os.SEEK_END) // 2)
         byte = file.read(1)
         file.seek(-1, os.SEEK_CUR)
         file.write(bytes([byte[0] ^ 1]))

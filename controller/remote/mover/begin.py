@@ -10,12 +10,11 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import xml.etree.ElementTree as ET
 from typing import Dict, List, NamedTuple, Tuple
 from xml.sax.saxutils import quoteattr
 
 from mover.errors import Refused, TryAgain
-from mover.virsh import Domain, VirshError, checkpoints_of, virsh
+from mover.virsh import Domain, Seen, VirshError, answers, virsh
 
 OURS = "hotsite-"
 SCRATCH = "hotsite-scratch"
@@ -62,11 +61,13 @@ def scratch_path(domain: Domain, target: str) -> str:
     return os.path.join(folder, SCRATCH, "%s-%s.qcow2" % (domain.uuid, target))
 
 
-def begin(domain: Domain, wanted: Wanted) -> Begun:
+def begin(seen: Seen, wanted: Wanted) -> Begun:
     """Begin the job, falling back disk by disk; Refused or TryAgain mean that none runs."""
-    modes, why, since = dict(wanted.modes), {}, wanted.since
-    clear(domain.uuid, {*wanted.keep, since})
-    covered = covered_by(domain.uuid, since) if since else set()
+    domain, modes, why, since = seen.domain, dict(wanted.modes), {}, wanted.since
+    clear(domain.uuid, seen.checkpoints, {*wanted.keep, since})
+    covered = seen.tracked
+    if since and since not in seen.checkpoints:
+        covered = set(remembered(domain, since))
     for target, mode in sorted(modes.items()):
         if mode == INCREMENT and target not in covered:
             modes[target] = FULL
@@ -137,25 +138,14 @@ def _fall_back(domain: Domain, error: str, modes: Dict[str, str], why: Dict[str,
     raise TryAgain("the copy of %s was not begun: %s" % (domain.name, error))
 
 
-def covered_by(uuid: str, since: str) -> "set[str]":
-    """Return the disks that a checkpoint tracks; libvirt is told of it anew where it forgot."""
-    if since not in checkpoints_of(uuid) and not _remembered(uuid, since):
-        return set()
-    root = ET.fromstring(virsh("checkpoint-dumpxml", "--no-domain", uuid, since))
-    return {disk.get("name", "") for disk in root.iterfind("disks/disk")
-            if disk.get("checkpoint") == "bitmap"}
-
-
-def _remembered(uuid: str, since: str) -> bool:
-    from mover.virsh import read_domain  # noqa: PLC0415
-
-    domain = read_domain(uuid)
+def remembered(domain: Domain, since: str) -> Tuple[str, ...]:
+    """Tell libvirt anew of a checkpoint that it forgot; return the disks whose bitmap is there."""
     targets = [target for target, disk in domain.disks.items() if disk.format == "qcow2"]
     for chosen in (targets, *([target] for target in targets if len(targets) > 1)):
         with contextlib.suppress(VirshError):
             redefine(domain, since, chosen)
-            return True
-    return False
+            return tuple(chosen)
+    return ()
 
 
 def redefine(domain: Domain, name: str, targets: List[str]) -> None:
@@ -165,13 +155,14 @@ def redefine(domain: Domain, name: str, targets: List[str]) -> None:
           "--xmlfile", files=(text,))
 
 
-def clear(uuid: str, keep: "set[str]") -> List[str]:
+def clear(uuid: str, names: List[str], keep: "set[str]") -> List[str]:
     """Delete every checkpoint of ours but those to keep; return what is gone."""
-    gone = []
-    for name in checkpoints_of(uuid):
-        if name.startswith(OURS) and name not in keep:
+    gone = sorted({name for name in names if name.startswith(OURS) and name not in keep})
+    if gone:
+        told, _ = answers(*("checkpoint-delete %s %s" % (uuid, name) for name in gone),
+                          "checkpoint-list --name " + uuid)
+        for name in set(told[-1].split()) & set(gone):
             drop(uuid, name)
-            gone.append(name)
     return gone
 
 

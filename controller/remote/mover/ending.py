@@ -12,9 +12,9 @@ import contextlib
 import os
 import signal
 import time
-from typing import Any, Dict, List, NamedTuple, Sequence
+from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
 
-from mover.virsh import VirshError, job_of, socket_of, state_of, virsh
+from mover.virsh import VirshError, abort_job, job_of, socket_of, state_of, virsh
 
 CLIENT_S = 5            # for a sender that has been told to leave
 ENDING_S = 90           # libvirt handles one event after another, and one may wait for 30 s
@@ -56,9 +56,8 @@ def end_job(job: Job, patience_s: float = CLIENT_S) -> Dict[str, Any]:
     part_with_clients(job.socket, patience_s)
     running = job_of(job.uuid)
     ours = bool(running) and socket_of(running) == job.socket
-    if ours:
-        _abort(job)
-    incident = revive(job.uuid)
+    state = _abort(job) if ours else state_of(job.uuid)
+    incident = revive(job.uuid, *state)
     if ours or not running:
         for path in (*job.scratch, *([] if running else [job.socket])):
             with contextlib.suppress(FileNotFoundError):
@@ -78,25 +77,22 @@ def part_with_clients(socket: str, patience_s: float = CLIENT_S) -> None:
         time.sleep(0.02)
 
 
-def _abort(job: Job) -> None:
-    try:
-        virsh("domjobabort", job.uuid)
-    except VirshError as error:
-        if "no job is active" not in str(error) and not any(word in str(error) for word in GONE):
-            raise
+def _abort(job: Job) -> Tuple[str, str]:
+    """End the job and return the domain's state once it is gone."""
+    running, state = abort_job(job.uuid)
     until = time.monotonic() + ENDING_S
     pause_s = 0.02
-    while socket_of(job_of(job.uuid)) == job.socket:
+    while running and socket_of(job_of(job.uuid)) == job.socket:
         if time.monotonic() > until:
             raise VirshError("libvirt has been told to end the copy and has not for %d s"
                              % ENDING_S)
         time.sleep(pause_s)
         pause_s = min(1.0, pause_s * 1.5)
+    return state_of(job.uuid) if running else state
 
 
-def revive(uuid: str) -> str:
+def revive(uuid: str, state: str, reason: str) -> str:
     """Let a guest go on that was stopped by a failed write, and tell of it."""
-    state, reason = state_of(uuid)
     if (state, reason) != ("paused", "I/O error"):
         return ""
     virsh("resume", uuid)

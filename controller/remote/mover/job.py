@@ -37,12 +37,13 @@ from mover.verbs import say
 from mover.virsh import (
     OFF,
     Domain,
+    Seen,
     VirshError,
+    answers,
     job_of,
-    read_domain,
+    look,
     socket_of,
     state_of,
-    virsh,
 )
 
 FOLDER = cold.FOLDER
@@ -147,9 +148,10 @@ def _parse_begin(told: Dict[str, Any]) -> Begin:
 
 def _drop(uuid: str, keep: List[str]) -> List[str]:
     """Delete what is no longer needed; while the VM is off libvirt cannot, and it waits."""
-    if state_of(uuid)[0] in OFF:
-        return []
-    return clear(uuid, set(keep))
+    (state, names), complaint = answers("domstate " + uuid, "checkpoint-list --name " + uuid)
+    if not state.strip():
+        raise VirshError(complaint)
+    return [] if state.strip() in OFF else clear(uuid, names.split(), set(keep))
 
 
 class Copy:
@@ -165,25 +167,27 @@ class Copy:
 
 def open_copy(uuid: str, wanted: Begin) -> Copy:
     """Open a copy of a VM, whether it runs or not."""
-    state = state_of(uuid)[0]
-    domain = read_domain(uuid)
+    seen = look(uuid, wanted.since)
+    state, domain = seen.state, seen.domain
     missing = sorted(set(wanted.modes) - set(domain.disks))
     if missing:
         raise Refused("%s has no disk %s on this host" % (domain.name, ", ".join(missing)))
     if state in OFF:
-        return ColdCopy(domain, wanted)
+        return ColdCopy(seen, wanted)
     if state not in ("running", "paused", "pmsuspended"):
         raise TryAgain("%s is %s: it is copied when it runs or is off" % (domain.name, state))
-    return HotCopy(domain, wanted)
+    return HotCopy(seen, wanted)
 
 
 class HotCopy(Copy):
     """A backup job of a running VM."""
 
-    def __init__(self, domain: Domain, wanted: Begin) -> None:
+    def __init__(self, seen: Seen, wanted: Begin) -> None:
+        domain = seen.domain
         self.job = Job(domain.uuid, socket_path(domain),
                        [scratch_path(domain, target) for target in wanted.modes])
-        _require_idle(domain, self.job)
+        if not seen.idle:
+            _require_idle(domain, self.job)
         for path in self.job.scratch:
             os.makedirs(os.path.dirname(path), mode=0o711, exist_ok=True)
         sizes = [virtual_size(domain.disks[target].source) for target in wanted.modes]
@@ -191,12 +195,12 @@ class HotCopy(Copy):
         self._guard = Guard(self.job, Limits(wanted.limit_s, budget))
         self.news = self._guard.news
         try:
-            begun, quiesced, why, begun_at = _begin(domain, wanted)
+            begun, quiesced, why, begun_at = _begin(seen, wanted)
             self._guard.tell("begun")
             self.told = {
                 "state": "running", "checkpoint": wanted.checkpoint if begun.tracked else "",
                 "quiesced": quiesced, "unquiesced_because": why, "scratch_bytes": budget,
-                "disks": _measured(begun), **papers(domain),
+                "disks": _measured(begun), **papers(seen),
                 "ago_s": round(time.monotonic() - begun_at, 3)}
         except BaseException:
             self.end()
@@ -212,17 +216,17 @@ class HotCopy(Copy):
         return told
 
 
-def _begin(domain: Domain, wanted: Begin) -> Tuple[Begun, bool, str, float]:
+def _begin(seen: Seen, wanted: Begin) -> Tuple[Begun, bool, str, float]:
     asked = Wanted(wanted.checkpoint, wanted.since, wanted.keep, wanted.modes)
     if not wanted.quiesce:
         at = time.monotonic()
-        return begin(domain, asked), False, "", at
-    if not domain.agent:
+        return begin(seen, asked), False, "", at
+    if not seen.domain.agent:
         at = time.monotonic()
-        return begin(domain, asked), False, "no guest agent answers", at
-    with frozen(domain.uuid) as still:
+        return begin(seen, asked), False, "no guest agent answers", at
+    with frozen(seen.domain.uuid) as still:
         at = time.monotonic()
-        begun = begin(domain, asked)
+        begun = begin(seen, asked)
     return begun, still.quiesced, still.why, at
 
 
@@ -255,12 +259,13 @@ def measure(socket: str, export: str, bitmap: str) -> Dict[str, Any]:
         return {"size_bytes": nbd.size_bytes, "dirty_bytes": changed}
 
 
-def papers(domain: Domain) -> Dict[str, Any]:
+def papers(seen: Seen) -> Dict[str, Any]:
     """Return what makes a VM of disks: its definition, its NVRAM."""
-    told: Dict[str, Any] = {"xml": virsh("dumpxml", "--security-info", "--inactive", domain.uuid)}
+    told: Dict[str, Any] = {"xml": seen.definition}
+    nvram = seen.domain.nvram
     with contextlib.suppress(OSError):
-        if domain.nvram and os.path.getsize(domain.nvram) <= NVRAM_BYTES:
-            with open(domain.nvram, "rb") as file:
+        if nvram and os.path.getsize(nvram) <= NVRAM_BYTES:
+            with open(nvram, "rb") as file:
                 told["nvram"] = base64.b64encode(file.read()).decode()
     return told
 
@@ -281,7 +286,8 @@ def virtual_size(path: str) -> int:
 class ColdCopy(Copy):
     """The disks of a VM that is off."""
 
-    def __init__(self, domain: Domain, wanted: Begin) -> None:
+    def __init__(self, seen: Seen, wanted: Begin) -> None:
+        domain = seen.domain
         self._domain, self._before = domain, (domain.id, cold.fingerprints(domain))
         begun_at = time.monotonic()
         self._open = cold.serve(domain, [target for target in wanted.modes if not self._same(
@@ -291,7 +297,7 @@ class ColdCopy(Copy):
                          "unquiesced_because": "", "fingerprints": self._before[1],
                          "disks": {target: self._disk(target, mode)
                                    for target, mode in sorted(wanted.modes.items())},
-                         **papers(domain), "ago_s": round(time.monotonic() - begun_at, 3)}
+                         **papers(seen), "ago_s": round(time.monotonic() - begun_at, 3)}
         except BaseException:
             cold.stop(self._open)
             raise

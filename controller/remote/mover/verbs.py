@@ -22,6 +22,7 @@ VERBS = {
     "job": "mover.job:run",             # the source end of a restore point: copies, checkpoints
     "authorize": "mover.authorize:run",     # a key for one transfer, for this verb's host
     "deauthorize": "mover.authorize:end",
+    "attend": "mover.attend:run",       # several of these, one after another
     "sweep": "mover.sweep:run",         # what a crash of ours has left on this host
     "replica-make": "mover.replica_verbs:make",
     "replica-show": "mover.replica_verbs:show",

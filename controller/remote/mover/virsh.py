@@ -8,9 +8,8 @@ import subprocess
 import xml.etree.ElementTree as ET
 from typing import Dict, Iterator, List, NamedTuple, Tuple
 
-from mover.errors import TryAgain
-
 PATIENCE_S = 60
+NEXT = "hotsite-next-answer"
 OFF = ("shut off", "crashed")
 
 
@@ -58,6 +57,28 @@ def virsh(*words: str, files: Tuple[str, ...] = (), patience_s: float = PATIENCE
     return done.stdout
 
 
+def answers(*questions: str) -> Tuple[List[str], str]:
+    """Return what virsh prints to each of some commands, by one process, and all its complaints.
+
+    A command that fails prints nothing; names in the commands are plain words.
+    """
+    asked = "; ".join("%s; echo %s" % (question, NEXT) for question in questions)
+    try:
+        done = subprocess.run(
+            ["virsh", "-q", "-c", "qemu:///system", asked], capture_output=True, text=True,
+            check=False, timeout=PATIENCE_S, stdin=subprocess.DEVNULL,
+            env={**os.environ, "LC_ALL": "C"})
+    except subprocess.TimeoutExpired:
+        raise VirshError("libvirt did not answer within %g s" % PATIENCE_S) from None
+    except OSError as error:
+        raise VirshError("virsh cannot be run: %s" % error.strerror) from None
+    told = [piece.lstrip("\n") for piece in done.stdout.split(NEXT)[:-1]]
+    complaint = "; ".join(line for line in done.stderr.splitlines() if line.strip())
+    if len(told) != len(questions):
+        raise VirshError(complaint or "virsh ended in the middle of its answers")
+    return told, complaint.replace("error: ", "")
+
+
 @contextlib.contextmanager
 def _kept(text: str) -> Iterator[int]:
     fd = os.memfd_create("hotsite-xml")
@@ -68,28 +89,77 @@ def _kept(text: str) -> Iterator[int]:
         os.close(fd)
 
 
-def state_of(uuid: str) -> Tuple[str, str]:
-    """Return a domain's state and the reason for it."""
-    said = virsh("domstate", "--reason", uuid).strip()
-    state, _, reason = said.partition(" (")
+class Seen(NamedTuple):
+    """What one look at a domain shows."""
+
+    state: str
+    domain: Domain
+    definition: str                 # the inactive XML, with its secrets
+    idle: bool
+    checkpoints: List[str]
+    tracked: "set[str]"             # the disks that the checkpoint asked about tracks
+
+
+def look(uuid: str, since: str = "") -> Seen:
+    """Return a domain as it is now, and what the checkpoint `since` tracks."""
+    questions = ["domstate --reason " + uuid, "dumpxml " + uuid,
+                 "dumpxml --security-info --inactive " + uuid, "domjobinfo " + uuid,
+                 "checkpoint-list --name " + uuid]
+    if since:
+        questions.append("checkpoint-dumpxml --no-domain %s %s" % (uuid, since))
+    told, complaint = answers(*questions)
+    state, live, definition, info, names = told[:5]
+    if not (state and live and definition and info):
+        raise VirshError(complaint or "nothing was said of domain %s" % uuid)
+    tracked = told[5] if since else ""
+    return Seen(_state(state)[0], domain_of(uuid, live), definition, not _operation(info),
+                names.split(), _tracked(tracked) if tracked else set())
+
+
+def _tracked(text: str) -> "set[str]":
+    return {disk.get("name", "") for disk in ET.fromstring(text).iterfind("disks/disk")
+            if disk.get("checkpoint") == "bitmap"}
+
+
+def _state(said: str) -> Tuple[str, str]:
+    state, _, reason = said.strip().partition(" (")
     return state, reason.rstrip(")")
 
 
-def job_of(uuid: str) -> str:
-    """Return the XML of the backup job that runs, another job's kind, or nothing."""
-    info = virsh("domjobinfo", uuid)
+def state_of(uuid: str) -> Tuple[str, str]:
+    """Return a domain's state and the reason for it."""
+    return _state(virsh("domstate", "--reason", uuid))
+
+
+def _operation(info: str) -> str:
+    """Return the kind of a running job by libvirt's word, nothing while it is idle."""
     rows = [line.split(":", 1) for line in info.splitlines() if ":" in line]
     told = {name.strip(): value.strip() for name, value in rows}
     if told.get("Job type", "None") == "None":
         return ""
-    if told.get("Operation") != "Backup":
-        return told.get("Operation") or "a job"
-    try:
-        return virsh("backup-dumpxml", uuid)
-    except VirshError as error:
-        if "no domain backup job present" in str(error):
-            return ""
-        raise
+    return told.get("Operation") or "a job"
+
+
+def job_of(uuid: str) -> str:
+    """Return the XML of the backup job that runs, another job's kind, or nothing."""
+    (info, job), complaint = answers("domjobinfo " + uuid, "backup-dumpxml " + uuid)
+    if not info:
+        raise VirshError(complaint)
+    operation = _operation(info)
+    if operation != "Backup":
+        return operation
+    if not job and "no domain backup job present" not in complaint:
+        raise VirshError(complaint)
+    return job.strip()
+
+
+def abort_job(uuid: str) -> Tuple[str, Tuple[str, str]]:
+    """Tell libvirt to end a job; return the job that still runs, if any, and the domain's state."""
+    (_, info, state), complaint = answers(
+        "domjobabort " + uuid, "domjobinfo " + uuid, "domstate --reason " + uuid)
+    if not info or not state:
+        raise VirshError(complaint)
+    return _operation(info), _state(state)
 
 
 def socket_of(job: str) -> str:
@@ -123,14 +193,6 @@ def domain_of(uuid: str, text: str) -> Domain:
     return Domain(uuid, root.findtext("name") or "", root.get("id", ""), disks,
                   (nvram.text or "") if nvram is not None else "",
                   any(channel.get("state") == "connected" for channel in channels))
-
-
-def read_domain(uuid: str) -> Domain:
-    """Return a domain as it runs, or as it is defined while it is off."""
-    try:
-        return domain_of(uuid, virsh("dumpxml", uuid))
-    except VirshError as error:
-        raise TryAgain("domain %s could not be read: %s" % (uuid, error)) from None
 
 
 def checkpoints_of(uuid: str) -> List[str]:
