@@ -27,7 +27,14 @@ from controller.replication.mover import Attendant, Mover
 from controller.replication.passage import Addresses, Locksmith, open_passage
 from controller.replication.picture import Picture, parse_picture
 from controller.replication.progress import OnProgress, Progress, expected_s
-from controller.replication.sending import Terms, request_of, send
+from controller.replication.sending import (
+    Sent,
+    Terms,
+    is_unreachable,
+    relay,
+    request_of,
+    send,
+)
 from controller.replication.source import Begun, Ended, SourceEnd, source_end
 from controller.replication.telling import Account, tell
 from controller.transport.base import Endpoint
@@ -198,12 +205,26 @@ class Cycle:
         request = request_of(
             picture, opened, course, self.way.terms, transfer=transfer, known=known,
             budget_s=budget_s if can_slice else 0, to=to)
-        sent = await send(self.way.source, request, self._failed, self._telling())
+        sent = await self._carry(request)
         self._work.transfers.setdefault(target, []).append(transfer)
         self._work.left[target] = sent.left
         if course.whole:
             self._work.whole.add(target)
         self._work.account.add(course, opened, sent)
+
+    async def _carry(self, request: dict[str, Any]) -> Sent:
+        """Send from host to host; where the source cannot reach the target, through here."""
+        if not self._work.account.relayed:
+            try:
+                return await send(self.way.source, request, self._failed, self._telling())
+            except Unavailable as error:
+                if not is_unreachable(error):
+                    raise
+                self._work.account.relayed = (
+                    f"{self.way.source.name} cannot reach {self.action.to} at"
+                    f" {self.action.to_replication_address}")
+        return await relay(self.way.source, self.way.target, self.action.path, request,
+                           self._failed)
 
     def _is_tracked(self, target: str) -> bool:
         return any(disk.target == target and disk.format == "qcow2" for disk in self.action.disks)

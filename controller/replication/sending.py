@@ -7,10 +7,13 @@ from typing import Any, Final
 
 from controller.errors import OutcomeUnknown
 from controller.replication.choice import Course, Opened
-from controller.replication.mover import Mover, failure
+from controller.replication.mover import Mover, failure, parse_answer, verb_command
 from controller.replication.picture import Picture
 
 LAST_WORD_S: Final = 30.0
+RELAY_S: Final = 24 * 3600.0
+UNREACHABLE: Final = ("ssh: connect to host", "Cannot assign requested address", "timed out",
+                      "No route to host", "Network is unreachable")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,29 @@ def parse_sent(result: dict[str, Any]) -> Sent:
     return Sent(tuple((int(first), int(length)) for first, length in result["left"]),
                 result["reached"], int(result["wire_bytes"]), int(result["data_bytes"]),
                 int(result["read_bytes"]))
+
+
+def is_unreachable(error: Exception) -> bool:
+    """Return whether a transfer failed because the source host cannot reach the target host."""
+    return any(words in str(error) for words in UNREACHABLE)
+
+
+async def relay(source: Mover, target: Mover, root: str, request: dict[str, Any],
+                failed: str) -> Sent:
+    """Send one disk through the controller; the same errors as `send`."""
+    told = {**request, "to": {"fds": [1]}}
+    feeding = verb_command("send", request["socket"], text=json.dumps(told) + "\n",
+                           timeout_s=RELAY_S)
+    taking = verb_command("receive", root, timeout_s=RELAY_S)
+    sent, got = await source.node.transport.relay((source.name, feeding), (target.name, taking))
+    if got.exit_status != 0:
+        raise failure(got, failed)
+    if sent.exit_status != 0:
+        raise failure(sent, failed)
+    try:
+        return parse_sent(parse_answer(sent.stderr)["result"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise OutcomeUnknown(f"{failed}, as far as is known: {error}") from error
 
 
 async def send(source: Mover, request: dict[str, Any], failed: str,

@@ -82,6 +82,15 @@ class Transport(Protocol):
         """Start a command, its input first, and give the conversation; leaving it hangs up."""
         ...
 
+    async def relay(self, source: tuple[str, Command],
+                    sink: tuple[str, Command]) -> tuple[Reply, Reply]:
+        """Feed what one node's command prints to another node's; the first's input stays open.
+
+        Shapes: bytes pass through here and are not kept; both replies have no stdout of the first.
+        Errors: as `run`, for whichever end broke; the first's time limit holds for both.
+        """
+        ...
+
     async def ask(self, node: str, program: str, question: str, timeout_s: float) -> str:
         """Send one line to a resident helper on the node and return its one-line answer.
 

@@ -8,7 +8,7 @@ from typing import TypeVar, cast
 from controller.errors import Refused
 from controller.transport import resident, retry
 from controller.transport.base import Command, Conversation, Endpoint, Reply
-from controller.transport.session import Capture, Lines, Session, Talk
+from controller.transport.session import Capture, Lines, Session, Spout, Talk, pour
 
 S = TypeVar("S", bound=Session)
 NOT_FOUND = 127
@@ -67,6 +67,14 @@ class Child(asyncio.SubprocessProtocol):
         else:
             self.session.take_stderr(data)
 
+    def pause_writing(self) -> None:
+        """Slow down whoever feeds the session."""
+        self.session.hold(full=True)
+
+    def resume_writing(self) -> None:
+        """Let it go on."""
+        self.session.hold(full=False)
+
     def process_exited(self) -> None:
         """Pass the exit status on; a death by signal as a shell would report it."""
         assert self.transport is not None
@@ -121,6 +129,17 @@ class LocalTransport:
             yield Talk(node, command.argv[0], session)
         finally:
             session.close()
+
+    async def relay(self, source: tuple[str, Command],
+                    sink: tuple[str, Command]) -> tuple[Reply, Reply]:
+        """Feed what one node's command prints to another node's."""
+        into = await self._open(sink[0], Capture, sink[1])
+        try:
+            spout = await self._open(source[0], lambda: Spout(into), source[1])
+        except BaseException:
+            into.close()
+            raise
+        return await pour(spout, into, source, sink)
 
     async def ask(self, node: str, program: str, question: str, timeout_s: float) -> str:
         """Return the answer of the resident helper."""

@@ -96,6 +96,11 @@ class RecordedTransport:
         """Give a conversation that says the lines of the command's recording."""
         yield RecordedTalk(await self.run(node, command))
 
+    async def relay(self, source: tuple[str, Command],
+                    sink: tuple[str, Command]) -> tuple[Reply, Reply]:
+        """Return what both commands said when they were recorded."""
+        return await self.run(*source), await self.run(*sink)
+
     async def ask(self, node: str, program: str, question: str, timeout_s: float) -> str:
         """Return the next recorded answer, whatever the program and the time."""
         del program, timeout_s

@@ -48,6 +48,7 @@ class Session(ABC):
         self.status: int | None = None
         self.stderr = bytearray()
         self.overflowed = False
+        self.fed_by: Session | None = None
 
     @abstractmethod
     def take_stdout(self, data: bytes) -> None:
@@ -58,8 +59,16 @@ class Session(ABC):
         self.stderr += data[: REPLY_BYTES - len(self.stderr)]
 
     def end(self) -> None:
-        """Note that nothing more will come."""
+        """Note that nothing more will come; whoever feeds this one may stop."""
         self.ended.set()
+        if self.fed_by is not None:
+            self.fed_by.close()
+
+    def hold(self, *, full: bool) -> None:
+        """Slow down whoever feeds this one, or let it go on."""
+        pipe = None if self.fed_by is None else self.fed_by.pipe
+        if pipe is not None:
+            (pipe.pause_reading if full else pipe.resume_reading)()
 
     def overflow(self) -> None:
         """Hang up on a far side that says more than anything of ours would."""
@@ -119,6 +128,66 @@ class Capture(Session):
             raise LineBroke(f"the connection to {node} broke while {program} was at work")
         return Reply(self.status, self.stdout.decode(errors="replace"),
                      self.stderr.decode(errors="replace"))
+
+
+class Spout(Session):
+    """A command whose output is the input of another one, as fast as that one takes it."""
+
+    def __init__(self, into: Session) -> None:
+        super().__init__()
+        self._into = into
+        into.fed_by = self
+
+    def take_stdout(self, data: bytes) -> None:
+        """Pass output on."""
+        pipe = self._into.pipe
+        assert pipe is not None, "the sink was opened first"
+        if self._into.ended.is_set():
+            return
+        try:
+            pipe.write(data)
+        except OSError:
+            self.close()    # the sink has gone, and its reply says why
+
+    def end(self) -> None:
+        """Pass the end on."""
+        super().end()
+        if not self._into.ended.is_set():
+            self._into.write("", last=True)
+
+    def reply(self, node: str, program: str) -> Reply:
+        """Return how it ended.
+
+        Errors: LineBroke when that is not known.
+        """
+        if self.status is None:
+            raise LineBroke(f"the connection to {node} broke while {program} was at work")
+        return Reply(self.status, "", self.stderr.decode(errors="replace"))
+
+
+async def pour(spout: Spout, sink: Capture, source: tuple[str, Command],
+               target: tuple[str, Command]) -> tuple[Reply, Reply]:
+    """Return how both ends ended, once one has poured itself into the other."""
+    (node, command), (sink_node, sink_command) = source, target
+    spout.write(command.input, last=False)
+    try:
+        async with asyncio.timeout(command.timeout_s):
+            await spout.ended.wait()
+            await sink.ended.wait()
+    except TimeoutError:
+        raise OutcomeUnknown(f"what {node} sends was not taken whole by {sink_node} within"
+                             f" {command.timeout_s:g} s") from None
+    finally:
+        spout.close()
+        sink.close()
+    if sink.status is None:
+        raise LineBroke(f"the connection to {sink_node} broke while {sink_command.argv[0]} was at"
+                        " work")
+    got = Reply(sink.status, sink.stdout.decode(errors="replace"),
+                sink.stderr.decode(errors="replace"))
+    if got.exit_status != 0 and spout.status is None:   # it was hung up on, for that reason
+        return Reply(128, "", spout.stderr.decode(errors="replace")), got
+    return spout.reply(node, command.argv[0]), got
 
 
 class Lines(Session):

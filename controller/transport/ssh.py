@@ -20,7 +20,7 @@ from controller.transport import resident, retry
 from controller.transport.base import Command, Conversation, Endpoint, Reply
 from controller.transport.credentials import check_private
 from controller.transport.retry import LineBroke
-from controller.transport.session import Capture, Lines, Session, Talk
+from controller.transport.session import Capture, Lines, Session, Spout, Talk, pour
 
 CIPHERS: Final = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com",
                   "chacha20-poly1305@openssh.com", "aes256-ctr", "aes128-ctr")
@@ -44,6 +44,14 @@ class Channel(asyncssh.SSHClientSession[bytes]):
             self.session.take_stdout(data)
         else:
             self.session.take_stderr(data)
+
+    def pause_writing(self) -> None:
+        """Slow down whoever feeds the session."""
+        self.session.hold(full=True)
+
+    def resume_writing(self) -> None:
+        """Let it go on."""
+        self.session.hold(full=False)
 
     def exit_status_received(self, status: int) -> None:
         """Pass the exit status on."""
@@ -135,6 +143,17 @@ class SshTransport:
             yield Talk(node, command.argv[0], session)
         finally:
             session.close()
+
+    async def relay(self, source: tuple[str, Command],
+                    sink: tuple[str, Command]) -> tuple[Reply, Reply]:
+        """Feed what one node's command prints to another node's."""
+        into = await self._open(self._line(sink[0]), Capture, sink[1])
+        try:
+            spout = await self._open(self._line(source[0]), lambda: Spout(into), source[1])
+        except BaseException:
+            into.close()
+            raise
+        return await pour(spout, into, source, sink)
 
     async def ask(self, node: str, program: str, question: str, timeout_s: float) -> str:
         """Return the answer of the node's resident helper; it is started where it is not."""

@@ -66,7 +66,7 @@ class Replication:
             await transport.close()
 
     def cycle(self, *, rate_bytes: float | None = None, scratch_bytes: int | None = None,
-              budget_s: float = 300, repair: bool = False) -> str:
+              budget_s: float = 300, repair: bool = False, to_address: str = "") -> str:
         """Make the next point."""
         disk = DiskCopy("vda", f"{IMAGES}/{self.vm}-vda.qcow2", "qcow2", self.size_bytes,
                         CopyMode.INCREMENT)
@@ -74,7 +74,7 @@ class Replication:
             target=f"Replica/{self.vm}", node=self.home, reason="a test wants it",
             domain=self.vm, uuid=self.uuid, to=self.to, path=self.path, disks=(disk,),
             replication_address=f"10.78.0.{OCTETS[self.home]}",
-            to_replication_address=f"10.78.0.{OCTETS[self.to]}", sequence=self.sequence + 1,
+            to_replication_address=to_address or f"10.78.0.{OCTETS[self.to]}", sequence=self.sequence + 1,
             bandwidth_bps=rate_bytes, budget_s=budget_s, repair=repair), scratch_bytes)
         self.sequence += 1
         return said

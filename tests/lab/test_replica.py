@@ -22,6 +22,7 @@ FOREIGN = """<domainbackup mode='pull'>
 def sql(converged: Lab) -> Iterator[Replication]:
     """A guest of 256 MiB in Paris that has been replicated to Milan once."""
     replication = Replication(converged, "sql", "paris-1", "milan-1", 256 * MIB)
+    converged.exec("milan-1", "rm", "-rf", replication.path)
     said = replication.cycle()
     assert "the replica has nothing of it yet" in said
     yield replication
@@ -94,6 +95,14 @@ def test_a_scratch_that_fills_up_ends_the_job_and_not_the_guest(sql: Replication
     assert "running" in sql.lab.virsh("paris-1", "domstate", "sql")
     assert "changed" in sql.cycle()
     assert sql.left_behind() == []
+
+
+def test_hosts_that_do_not_reach_each_other_are_served_through_the_controller(
+        sql: Replication, tmp_path: Path) -> None:
+    sql.write(80, 1)
+    said = sql.cycle(to_address="10.78.0.99")
+    assert "it went through the controller because paris-1 cannot reach milan-1" in said
+    assert without_gap(sql.point_numbers(tmp_path))
 
 
 def test_a_lost_bitmap_costs_a_look_at_the_disk_and_sends_what_differs(
