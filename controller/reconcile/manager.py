@@ -12,7 +12,9 @@ from pathlib import Path
 from controller.errors import JournalUnavailable
 from controller.model.desired import Desired
 from controller.providers.base import Provider
+from controller.reconcile.apply import Attempt
 from controller.reconcile.event import Event, EventKind
+from controller.reconcile.export import Export
 from controller.reconcile.loop import Loop
 from controller.reconcile.once import Once, assumptions
 from controller.reconcile.supervise import first_load, supervise
@@ -97,6 +99,19 @@ class Manager:
         provider = self._make_provider(desired, self.clock)
         try:
             yield Once(provider, store, self.clock, assumed_down)
+        finally:
+            await provider.close()
+
+    async def export(self, desired: Desired, store: Store, machine: str, folder: str,
+                     sequence: int | None, by: str, *, damaged: bool) -> Attempt:
+        """Write a restore point as files on the host that holds it.
+
+        Errors: Refused when there is none to write; JournalUnavailable: nothing was begun.
+        """
+        provider = self._make_provider(desired, self.clock)
+        try:
+            return await Export(provider, store, self.clock).run(
+                desired, machine, folder, sequence, by, damaged=damaged)
         finally:
             await provider.close()
 

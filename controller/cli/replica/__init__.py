@@ -12,6 +12,7 @@ MODULES: Final = {
     "controller.cli.replica.seed": "Make the first copy, or compare all of it with the source.",
     "controller.cli.replica.verify": "Read a replica against its hashes now.",
     "controller.cli.replica.repair": "Send again what reads wrong.",
+    "controller.cli.replica.export": "Write a restore point as files of their own.",
 }
 """Where each verb lives, and its line in the list of all."""
 

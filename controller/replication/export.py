@@ -1,0 +1,126 @@
+"""Write a restore point as files of their own: whole or not at all, and never over another file."""
+
+import json
+from dataclasses import dataclass
+from typing import Any, Final
+
+from controller.errors import Refused, Unavailable
+from controller.model.units import render_size
+from controller.plan.replica_actions import ExportPoint
+from controller.providers.libvirt.virsh import failure, parse_complaint
+from controller.providers.node import safe_word, script_command
+from controller.replication.mover import Mover
+from controller.transport.base import Command
+
+EXPORT_S: Final = 12 * 3600.0
+TAKEN, BUSY, NO_FOLDER = 73, 75, 74
+# The file gets its name by a link, which fails where the name is taken by now.
+EXPORT: Final = f"""
+set -e
+source=$1 format=$2 final=$3 part=$3.part
+umask 077
+[ -d "$(dirname -- "$final")" ] || exit {NO_FOLDER}
+[ ! -e "$final" ] || exit {TAKEN}
+exec 9>>"$part"
+flock -n 9 || exit {BUSY}
+trap 'rm -f -- "$part"' EXIT
+qemu-img convert -f "$format" -O qcow2 -- "$source" "$part" 9>&-
+sync -- "$part"
+ln -T -- "$part" "$final"
+sync -- "$(dirname -- "$final")"
+qemu-img info --output=json -- "$final"
+"""
+DEFINITION: Final = f"""
+set -e
+umask 077
+[ ! -e "$2" ] || exit {TAKEN}
+cp --no-clobber -- "$1" "$2"
+sync -- "$2"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """One disk of a point: the file on top of its chain, and the file to write."""
+
+    disk: str
+    source: str
+    format: str
+    final: str
+
+
+def export_command(export: Export) -> Command:
+    """Return the command that writes one disk."""
+    return script_command(EXPORT, export.source, export.format, export.final, timeout_s=EXPORT_S)
+
+
+def parse_exports(shown: dict[str, Any], action: ExportPoint) -> tuple[Export, ...]:
+    """Return what is to be written, from the answer of `replica-show`.
+
+    Errors: Refused when the point is not there any more.
+    """
+    points = shown["replicas"][action.path]["points"]
+    chain = [point for point in points if point["sequence"] <= action.sequence]
+    if not chain or chain[-1]["sequence"] != action.sequence:
+        raise Refused(f"restore point {action.sequence} of {action.machine} is not on"
+                      f" {action.node} any more")
+    found = []
+    for disk in sorted(chain[-1]["files"]):
+        name = [point["files"][disk] for point in chain if point["files"].get(disk)][-1]
+        found.append(Export(disk, f"{action.path}/{disk}/{name}",
+                            "raw" if name.endswith(".raw") else "qcow2",
+                            f"{stem(action)}-{disk}.qcow2"))
+    return tuple(found)
+
+
+def stem(action: ExportPoint) -> str:
+    """Return how the names of all files of an export begin."""
+    return f"{action.folder.rstrip('/')}/{action.machine}-{action.sequence:06d}"
+
+
+async def export(mover: Mover, action: ExportPoint) -> str:
+    """Write a point's disks and its definition while a pin keeps retention away from it."""
+    failed = f"restore point {action.sequence} of {action.machine} was not exported"
+    if not action.folder.startswith("/"):
+        raise Refused(f"{failed}: {action.folder} is not a path from / on {action.node}")
+    safe_word(action.folder, "folder")
+    pin = {"replica": action.path, "holder": f"export-{action.sequence}"}
+    await mover.ask("pin", {**pin, "sequence": action.sequence}, failed=failed)
+    try:
+        shown = await mover.ask("replica-show", {"replicas": [action.path]}, failed=failed)
+        written = [await write(mover, one, failed) for one in parse_exports(shown, action)]
+        await write_definition(mover, action, failed)
+    finally:
+        await mover.ask("pin", {**pin, "sequence": None}, failed=f"{failed}: its pin"
+                        f" {pin['holder']} stays")
+    return (f"exported restore point {action.sequence} of {action.machine} on {action.node}:"
+            f" {', '.join(written)}, and its definition {stem(action)}.xml")
+
+
+async def write(mover: Mover, export: Export, failed: str) -> str:
+    """Write one disk and return its file with its size."""
+    reply = await mover.node.run(export_command(export))
+    if reply.exit_status == TAKEN:
+        raise Refused(f"{failed}: {export.final} is there already and is never overwritten;"
+                      " remove it, or name another folder")
+    if reply.exit_status == NO_FOLDER:
+        raise Refused(f"{failed}: {mover.name} has no folder for {export.final}: make it there")
+    if reply.exit_status == BUSY:
+        raise Unavailable(f"{failed}: another export is writing {export.final}")
+    if "No space left on device" in reply.stderr:
+        raise Refused(f"{failed}: there is no room on {mover.name} for {export.final}; what was"
+                      " written is removed")
+    if reply.exit_status != 0:
+        raise failure(reply, f"{failed}: {export.final}")
+    told = json.loads(reply.stdout)
+    return f"{export.final} ({render_size(told['virtual-size'])})"
+
+
+async def write_definition(mover: Mover, action: ExportPoint, failed: str) -> None:
+    """Write the domain's XML as it was at that point."""
+    source = f"{action.path}/meta/{action.sequence:06d}/domain.xml"
+    reply = await mover.node.run(script_command(DEFINITION, source, f"{stem(action)}.xml"))
+    if reply.exit_status == TAKEN:
+        raise Refused(f"{failed}: {stem(action)}.xml is there already and is never overwritten")
+    if reply.exit_status != 0:
+        raise failure(reply, f"{failed}: its definition, {parse_complaint(reply.stderr)}")
