@@ -29,7 +29,7 @@ class Compiled:
         """Return the spec of a module of the archive."""
         if name not in self._codes:
             return None
-        kind = type(sys.__spec__)       # ModuleSpec, without loading importlib's own modules
+        kind: Any = type(sys.__spec__)      # ModuleSpec, without loading importlib's own modules
         return kind(name, self, origin=self._archive, is_package="%s.verbs" % name in self._codes)
 
     def create_module(self, spec: Any) -> None:
@@ -43,7 +43,7 @@ class Compiled:
 def start_from(archive: str) -> None:
     """Let the archive's modules come compiled; without a word as sources where that cannot be."""
     archive = os.path.abspath(archive)
-    if os.path.isfile(archive) and _is_private(os.path.dirname(archive)):
+    if not archive.endswith(".py") and os.path.isfile(archive) and _is_private(os.path.dirname(archive)):
         kept = "%s.%s" % (archive, sys.implementation.cache_tag)
         found = os.stat(archive)
         of = found.st_size, found.st_mtime_ns
