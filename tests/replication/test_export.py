@@ -1,0 +1,142 @@
+"""A point is written out whole, as it read then, over nobody's file, and its pin never stays."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from controller.errors import Refused
+from controller.plan.replica_actions import ExportPoint
+from controller.providers.node import Node
+from controller.replication.export import export, parse_exports
+from controller.replication.mover import Mover
+from tests.providers.fakes import Local
+
+needs_qemu = pytest.mark.skipif(shutil.which("qemu-img") is None,
+                                reason="qemu-utils is not installed: no disk can be exported")
+
+
+def picture(path: str) -> dict[str, Any]:
+    """What `replica-show` says of two points of two disks, one unchanged at the second."""
+    return {"replicas": {path: {"points": [
+        {"sequence": 1, "files": {"vda": "base-000001.raw", "vdb": "base-000001.raw"}},
+        {"sequence": 2, "files": {"vda": "rp-000002.qcow2", "vdb": None}},
+        {"sequence": 3, "files": {"vda": "rp-000003.qcow2", "vdb": None}}]}}}
+
+
+class Keeper(Mover):
+    """A mover that keeps pins and shows one replica; everything else runs on this machine."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(Node(Local({"PATH": os.environ["PATH"]}), "milan-1"))
+        self.path, self.pins, self.asked = path, dict[str, int](), list[str]()
+
+    async def ask(self, verb: str, request: dict[str, Any], *, failed: str,
+                  timeout_s: float = 60.0) -> dict[str, Any]:
+        """Keep a pin, or show the replica."""
+        self.asked.append(verb)
+        if verb == "replica-show":
+            assert self.pins, "it is pinned before it is looked at"
+            return picture(self.path)
+        if request["sequence"] is None:
+            del self.pins[request["holder"]]
+        else:
+            self.pins[request["holder"]] = request["sequence"]
+        return {}
+
+
+def action(folder: Path, sequence: int = 2) -> ExportPoint:
+    """The wish for one point of sql."""
+    return ExportPoint(target="Replica/sql", node="milan-1", reason="", path=f"{folder}/replica",
+                       machine="sql", sequence=sequence, folder=f"{folder}/out")
+
+
+def tool(*words: object) -> str:
+    """Run a program that must succeed."""
+    return subprocess.run([str(word) for word in words], check=True, capture_output=True,
+                          text=True).stdout
+
+
+@pytest.fixture
+def keeper(tmp_path: Path) -> Keeper:
+    """A replica of two disks whose first has an overlay, and a folder to export into."""
+    root = tmp_path / "replica"
+    for disk, byte in (("vda", 1), ("vdb", 2)):
+        (root / disk).mkdir(parents=True)
+        (root / disk / "base-000001.raw").write_bytes(bytes([byte]) * (1 << 20))
+    overlay = root / "vda/rp-000002.qcow2"
+    tool("qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", "base-000001.raw", overlay)
+    tool("qemu-io", "-c", "write -P 9 64k 64k", overlay)
+    (root / "meta/000002").mkdir(parents=True)
+    (root / "meta/000002/domain.xml").write_text("<domain/>")
+    (tmp_path / "out").mkdir()
+    return Keeper(str(root))
+
+
+def test_the_topmost_file_of_each_disk_at_the_point_is_meant(tmp_path: Path) -> None:
+    wish = action(tmp_path)
+    found = parse_exports(picture(wish.path), wish)
+    assert [(one.disk, one.source, one.format) for one in found] == [
+        ("vda", f"{wish.path}/vda/rp-000002.qcow2", "qcow2"),
+        ("vdb", f"{wish.path}/vdb/base-000001.raw", "raw")]
+
+
+def test_a_point_that_went_meanwhile_is_refused(tmp_path: Path) -> None:
+    wish = action(tmp_path, 9)
+    with pytest.raises(Refused, match="restore point 9 of sql is not on milan-1 any more"):
+        parse_exports(picture(wish.path), wish)
+
+
+@needs_qemu
+def test_each_disk_is_one_file_that_needs_no_other(keeper: Keeper, tmp_path: Path) -> None:
+    said = asyncio.run(export(keeper, action(tmp_path)))
+    assert "sql-000002-vda.qcow2 (1MiB)" in said
+    before = bytes([1]) * (1 << 20)
+    for disk, data in (("vda", before[:1 << 16] + bytes([9]) * (1 << 16) + before[1 << 17:]),
+                       ("vdb", bytes([2]) * (1 << 20))):
+        file = tmp_path / f"out/sql-000002-{disk}.qcow2"
+        assert "backing file" not in tool("qemu-img", "info", file)
+        (tmp_path / "flat").write_bytes(data)
+        assert "identical" in tool("qemu-img", "compare", "-F", "raw", file, tmp_path / "flat")
+        assert file.stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "out/sql-000002.xml").read_text() == "<domain/>"
+    assert keeper.pins == {}
+
+
+@needs_qemu
+def test_nothing_is_overwritten_and_the_pin_goes(keeper: Keeper, tmp_path: Path) -> None:
+    taken = tmp_path / "out/sql-000002-vda.qcow2"
+    taken.write_text("precious")
+    with pytest.raises(Refused, match="is there already and is never overwritten"):
+        asyncio.run(export(keeper, action(tmp_path)))
+    assert taken.read_text() == "precious"
+    assert keeper.pins == {}
+
+
+@needs_qemu
+def test_a_folder_that_is_not_there_is_named(keeper: Keeper, tmp_path: Path) -> None:
+    (tmp_path / "out").rmdir()
+    with pytest.raises(Refused, match="milan-1 has no folder for .*: make it there"):
+        asyncio.run(export(keeper, action(tmp_path)))
+
+
+@needs_qemu
+def test_an_unreadable_disk_leaves_no_part(keeper: Keeper, tmp_path: Path) -> None:
+    (tmp_path / "replica/vda/base-000001.raw").unlink()
+    with pytest.raises(Refused, match="was not exported"):
+        asyncio.run(export(keeper, action(tmp_path)))
+    assert list((tmp_path / "out").iterdir()) == []
+    assert keeper.pins == {}
+
+
+@needs_qemu
+def test_a_folder_must_be_a_whole_path(keeper: Keeper, tmp_path: Path) -> None:
+    wish = ExportPoint(target="Replica/sql", node="milan-1", reason="", path="/x", machine="sql",
+                       sequence=2, folder="out")
+    with pytest.raises(Refused, match="is not a path from / on milan-1"):
+        asyncio.run(export(keeper, wish))
+    assert keeper.asked == []
