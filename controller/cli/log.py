@@ -29,10 +29,12 @@ def event_json(event: Event) -> str:
 
 
 def describe_progress(event: object) -> str | None:
-    """Return a line for a step that begins or ends; None for everything else."""
+    """Return a line for a step that begins, goes on or ends; None for everything else."""
     assert isinstance(event, Event), "the loop tells events"
     if event.kind is EventKind.INTENT:
         return f"  {event.symbol} {event.action_id}"
+    if event.kind is EventKind.PROGRESS:
+        return f"    {event.target}: {event.sentence}"
     if event.kind is EventKind.OUTCOME:
         return f"  {SIGNS.get(event.outcome, ' ')} {event.sentence}"
     return None

@@ -84,6 +84,17 @@ class Picture:
             lines.append((f"journal: {beat['journal']}", "red"))
         return lines
 
+    def work_lines(self) -> list[Line]:
+        """Return what is being done now, and how far it is where that is told."""
+        beat = self.heartbeat or {}
+        far = beat.get("progress") or {}
+        lines: list[Line] = []
+        for action_id in beat.get("running", []) if self.alive else []:
+            target = action_id.partition(":")[2].partition("@")[0]
+            told = f": {far[target]}" if target in far else ""
+            lines.append((f"at work: {action_id}{told}", "cyan"))
+        return lines
+
     def node_lines(self, *, everything: bool) -> list[Line]:
         """Return which nodes do not answer; with `everything` also those that do."""
         lines: list[Line] = []

@@ -52,6 +52,8 @@ def show(picture: Any, *, everything: bool) -> None:
         painter.line(sentence, style)
     for one in picture.suspensions:
         painter.line(pause_line(one, picture.now_s), AMBER)
+    for line in picture.work_lines():
+        painter.line(*line)
     for line in picture.node_lines(everything=everything):
         painter.line(*line)
     show_conditions(painter, picture.shown_conditions(everything=everything), picture.now_s)

@@ -12,6 +12,8 @@ class EventKind(StrEnum):
     PLAN = "plan"
     """A difference was found that was not there before."""
     INTENT = "intent"
+    PROGRESS = "progress"
+    """How far long work has come; it is told and not written down."""
     OUTCOME = "outcome"
     CONDITION = "condition"
     REFUSED = "refused"

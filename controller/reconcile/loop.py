@@ -6,7 +6,7 @@ Rule 2: a plan is acted on only while it is the plan for what is known right now
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from random import Random
 from typing import Any, Final
@@ -87,6 +87,7 @@ class Loop:
         self.plan: Plan | None = None
         self.started_at = 0.0
         self.source: dict[str, Any] = {}
+        self.progress: Mapping[str, str] = {}
 
     @property
     def observed(self) -> Observed:

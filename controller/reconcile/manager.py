@@ -17,6 +17,7 @@ from controller.reconcile.event import Event, EventKind
 from controller.reconcile.export import Export
 from controller.reconcile.loop import Loop
 from controller.reconcile.once import Once, assumptions
+from controller.reconcile.progress import ProgressBoard
 from controller.reconcile.supervise import first_load, supervise
 from controller.source.base import Source
 from controller.source.open import open_source
@@ -97,8 +98,10 @@ class Manager:
         """
         assumed_down = assumptions(assume, desired)
         provider = self._make_provider(desired, self.clock)
+        once = Once(provider, store, self.clock, assumed_down)
+        ProgressBoard(self.clock, once.tell).follow(provider)
         try:
-            yield Once(provider, store, self.clock, assumed_down)
+            yield once
         finally:
             await provider.close()
 
@@ -130,6 +133,9 @@ class Manager:
             provider = self._make_provider(desired, self.clock)
             loop = Loop(provider, store, self.clock, os.getpid(), telemetry)
             loop.add_listener(listen)
+            board = ProgressBoard(self.clock, listen)
+            board.follow(provider)
+            loop.progress = board.words
             started(loop)
             try:
                 await supervise(loop, source, desired, lasting(text))

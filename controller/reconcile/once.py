@@ -59,7 +59,7 @@ class Once:
         self._view = View(clock)
         self._circumstances = Circumstances(store, clock)
         self._applier = Applier(provider, store, clock, self._look, self._view.mark_stale,
-                                self._tell)
+                                self.tell)
         self._recovery = Recovery(self._applier, self._view)
         self._decider = Decider(self._view, self._circumstances, clock,
                                 lambda: self._applier.in_flight, assumed_down)
@@ -224,7 +224,8 @@ class Once:
             self._store.save_conditions(plan.conditions, self._clock())
             self._circumstances.settle(plan, converged=is_converged(plan))
 
-    def _tell(self, event: Event) -> None:
+    def tell(self, event: Event) -> None:
+        """Pass an event on to all who listen."""
         for listener in self.listeners:
             listener(event)
 

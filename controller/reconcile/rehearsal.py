@@ -1,6 +1,7 @@
 """A rehearsal: faults strike an estate in memory by a script, and it is noted how each was healed.
 
 Rule 1: the loop is the one that `run` uses; it is told nothing about the script.
+Rule 2: what is routine, such as the next restore point when it is due, heals nothing.
 """
 
 import asyncio
@@ -10,9 +11,9 @@ from typing import Final
 
 from controller.model.desired import Desired
 from controller.model.facts import Known
+from controller.plan.actions import Cause
 from controller.providers.simulated.estate import SimulatedEstate
 from controller.providers.simulated.virtual_time import epoch_clock
-from controller.reconcile.decider import is_converged
 from controller.reconcile.event import Event, EventKind
 from controller.reconcile.loop import Loop
 from controller.store.store import Store
@@ -40,6 +41,8 @@ class Act:
     edit: Edit | None = None
     lesson: str = ""
     """What the loop must not do meanwhile, for the table."""
+    about: str = ""
+    """The target that the loop has to notice; empty where anything may tell it."""
 
 
 @dataclass(slots=True)
@@ -68,7 +71,8 @@ class Rehearsal:
         self.estate = SimulatedEstate(desired, seed=seed)
         self.scenes: list[Scene] = []
         self._say = say
-        self._in_flight = 0
+        self._in_flight = set[str]()
+        self._routine = set[str]()
         self._store = Store.open(":memory:")
         self.loop = Loop(self.estate, self._store, epoch_clock, seed)
         self.loop.add_listener(self._hear)
@@ -127,7 +131,9 @@ class Rehearsal:
     def _conditions(self) -> frozenset[tuple[str, str, str, str]]:
         """Return what the last plan says of every object."""
         conditions = self.loop.plan.conditions if self.loop.plan is not None else ()
-        return frozenset((c.target, str(c.type), str(c.status), c.reason) for c in conditions)
+        about = self.scenes[-1].act.about
+        return frozenset((c.target, str(c.type), str(c.status), c.reason) for c in conditions
+                         if about in {"", c.target})
 
     async def _until_well(self, scene: Scene,
                           before: frozenset[tuple[str, str, str, str]]) -> None:
@@ -142,17 +148,25 @@ class Rehearsal:
             await self._glance(scene, before)
 
     def is_well(self) -> bool:
-        """Return whether every node answers and nothing is left to do."""
+        """Return whether every node answers and nothing but routine is left to do."""
         plan, nodes = self.loop.plan, self.loop.observed.nodes
-        return (plan is not None and plan.revision == self.desired.revision and is_converged(plan)
+        return (plan is not None and plan.revision == self.desired.revision
+                and all(step.action.cause is Cause.ROUTINE for step in plan.steps)
+                and not any(remark.unknown for remark in plan.remarks)
                 and all(isinstance(fact, Known) for fact in nodes.values())
-                and self._in_flight == 0 and not self.estate.busy)
+                and not self._in_flight and not self.estate.busy)
 
     def _hear(self, event: Event) -> None:
         """Note what the loop says, and tell it on."""
+        if self._is_routine(event):
+            self._say("routine", f"{event.target}: {event.sentence}")
+            return
         scene = self.scenes[-1] if self.scenes else None
-        self._in_flight += (event.kind is EventKind.INTENT) - (event.kind is EventKind.OUTCOME)
-        if scene is not None and scene.healed_s is None:
+        if event.kind is EventKind.INTENT:
+            self._in_flight.add(event.action_id)
+        if event.kind is EventKind.OUTCOME:
+            self._in_flight.discard(event.action_id)
+        if scene is not None and scene.healed_s is None and scene.act.about in {"", event.target}:
             if event.kind in NOTICED and scene.noticed_s is None:
                 scene.noticed_s = self.now_s()
             if event.kind is EventKind.OUTCOME:
@@ -161,6 +175,18 @@ class Rehearsal:
             if event.kind is EventKind.REFUSED:
                 scene.held_back.append(event.sentence)
         self._say(str(event.kind), f"{event.target}: {event.sentence}")
+
+    def _is_routine(self, event: Event) -> bool:
+        """Return whether an event is about an action that is done all the time."""
+        plan = self.loop.plan
+        if not event.action_id or plan is None:
+            return False
+        cause = None if event.kind is EventKind.OUTCOME else next(
+            (one.action.cause for one in plan.steps if one.action.id == event.action_id), None)
+        if cause is not None:
+            (self._routine.add if cause is Cause.ROUTINE else self._routine.discard)(
+                event.action_id)
+        return event.action_id in self._routine
 
     def now_s(self) -> float:
         """Return the virtual seconds since the rehearsal began."""

@@ -22,6 +22,8 @@ class Running(Protocol):
     started_at: float
     source: dict[str, Any]
     plan: Plan | None
+    progress: Mapping[str, str]
+    """By target: how far it was when last told, also of what has ended since."""
 
     @property
     def journal_fault(self) -> str | None:
@@ -45,6 +47,8 @@ def status_of(loop: Running, view: View, in_flight: tuple[InFlight, ...],
         "nodes": {node: render_fact(view.fact(node), view.looked_at_at(node))
                   for node in view.nodes},
         "running": [one.action_id for one in in_flight],
+        "progress": {one.target: loop.progress[one.target] for one in in_flight
+                     if one.target in loop.progress},
         "waiting": {name: {"standing": standing, "why": why}
                     for name, (standing, why) in sorted(waits.items())[:STEPS]},
         "plan": plan,

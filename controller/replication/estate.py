@@ -8,6 +8,7 @@ from controller.plan.actions import Action
 from controller.providers.base import Provider
 from controller.providers.linux.estate import LinuxEstate, endpoints_of
 from controller.replication.hands import ReplicaHands
+from controller.replication.progress import OnProgress
 
 
 class ReplicatedEstate(Provider):
@@ -15,6 +16,10 @@ class ReplicatedEstate(Provider):
 
     def __init__(self, estate: LinuxEstate, hands: ReplicaHands) -> None:
         self._estate, self._hands = estate, hands
+
+    def report_to(self, on_progress: OnProgress) -> None:
+        """Tell `on_progress` from now on how far long copies have come."""
+        self._hands.on_progress = on_progress
 
     async def declare(self, desired: Desired) -> None:
         """Learn the nodes."""

@@ -16,6 +16,7 @@ from controller.reconcile.manager import Manager
 
 SPECS = Path(__file__).parent.parent.parent / "specs"
 EXAMPLES = SPECS.parent / "examples"
+Clock = Callable[[], float]
 
 
 class Lasting:
@@ -43,7 +44,7 @@ class Lasting:
 class Shell:
     """Runs `hotsite` with a state folder of its own against one simulated world."""
 
-    def __init__(self, state: Path, world: Callable[[Desired], SimulatedEstate]) -> None:
+    def __init__(self, state: Path, world: Callable[[Desired, Clock], SimulatedEstate]) -> None:
         self.state = state
         self._make_world = world
         self.estate: SimulatedEstate | None = None
@@ -52,10 +53,9 @@ class Shell:
         """Return a manager whose estate is simulated."""
         return Manager(state or self.state, make_provider=self._provider)
 
-    def _provider(self, desired: Desired, clock: Callable[[], float]) -> Provider:
+    def _provider(self, desired: Desired, clock: Clock) -> Provider:
         if self.estate is None:
-            self.estate = self._make_world(desired)
-        self.estate._clock = clock
+            self.estate = self._make_world(desired, clock)
         return Lasting(self.estate)
 
     def __call__(self, *words: str, typed: str | None = None) -> Result:

@@ -16,14 +16,14 @@ import pytest
 from controller.cli.run import keep
 from controller.model.desired import Desired
 from controller.providers.simulated.estate import SimulatedEstate
-from tests.cli.shell import SPECS, Shell
+from tests.cli.shell import SPECS, Clock, Shell
 
 START_SQL = "start:VirtualMachine/sql@paris-1"
 
 
-def converged(desired: Desired) -> SimulatedEstate:
+def converged(desired: Desired, clock: Clock) -> SimulatedEstate:
     """Return a world that is as declared."""
-    return SimulatedEstate(desired, converged=True)
+    return SimulatedEstate(desired, converged=True, clock=clock)
 
 
 async def until(true: Callable[[], bool], limit_s: float = 30.0) -> None:

@@ -8,17 +8,17 @@ import pytest
 
 from controller.model.desired import Desired
 from controller.providers.simulated.estate import SimulatedEstate
-from tests.cli.shell import SPECS, Shell
+from tests.cli.shell import SPECS, Clock, Shell
 
 
-def bare(desired: Desired) -> SimulatedEstate:
+def bare(desired: Desired, clock: Clock) -> SimulatedEstate:
     """Return a world in which nothing is done yet."""
-    return SimulatedEstate(desired)
+    return SimulatedEstate(desired, clock=clock)
 
 
-def converged(desired: Desired) -> SimulatedEstate:
+def converged(desired: Desired, clock: Clock) -> SimulatedEstate:
     """Return a world that is as declared."""
-    return SimulatedEstate(desired, converged=True)
+    return SimulatedEstate(desired, converged=True, clock=clock)
 
 
 @pytest.fixture
