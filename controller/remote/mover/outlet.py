@@ -7,6 +7,8 @@ argv becomes a path under /proc to an anonymous file with mode 0600.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import subprocess
@@ -15,6 +17,8 @@ from typing import Any, BinaryIO, Dict, List, NamedTuple
 from mover.errors import MoverError, Refused, TryAgain, Unknown
 
 SSH_FAILED = 255            # what ssh exits with when the connection, not the command, failed
+PIPE_BYTES = 1 << 20        # fewer turns between this mover and the receiver
+_SET_PIPE_SIZE = 1031       # fcntl has the name from Python 3.10 on
 PATIENCE_S = 5              # for a receiver that gave up to say why
 
 
@@ -109,6 +113,9 @@ def _filled(word: str, paths: Dict[str, str]) -> str:
 def _start(argv: List[str]) -> Program:
     out, err = (os.fdopen(os.memfd_create("hotsite-" + name), "w+b") for name in ("out", "err"))
     process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=out, stderr=err, bufsize=0)
+    assert process.stdin is not None, "stdin is a pipe"
+    with contextlib.suppress(OSError):      # it may not grow
+        fcntl.fcntl(process.stdin.fileno(), _SET_PIPE_SIZE, PIPE_BYTES)
     return Program(process, out, err)
 
 

@@ -43,7 +43,9 @@ class Compiled:
 def start_from(archive: str) -> None:
     """Let the archive's modules come compiled; without a word as sources where that cannot be."""
     archive = os.path.abspath(archive)
-    if not archive.endswith(".py") and os.path.isfile(archive) and _is_private(os.path.dirname(archive)):
+    if archive.endswith(".py") or not os.path.isfile(archive):
+        return                      # a folder of sources: Python keeps what it compiles by itself
+    if _is_private(os.path.dirname(archive)):
         kept = "%s.%s" % (archive, sys.implementation.cache_tag)
         found = os.stat(archive)
         of = found.st_size, found.st_mtime_ns

@@ -22,7 +22,7 @@ from mover.hashing import CLUSTER_BYTES, HASH_BYTES, Buffer, Hasher
 from mover.incoming import Incoming
 from mover.index import BASE
 from mover.manifest import clusters_of, put_whole
-from mover.merge_copy import punch
+from mover.merge_copy import Early, punch
 from mover.replica import Replica, read_secret
 from mover.stream import Data, Frame, Hello, Reader, Zero
 
@@ -95,23 +95,26 @@ def _trouble(error: OSError, into: Incoming) -> MoverError:
 
 
 def _take_frames(into: Incoming, reader: Reader, hasher: Hasher) -> None:
+    early = Early(into.part)
     for frame in ahead(reader.frames(), FRAMES_AHEAD):
         if isinstance(frame, Data):
-            _put_data(into, frame.offset, frame.expand(hasher), frame.hashes)
+            at = _put_data(into, frame.offset, frame.expand(hasher), frame.hashes)
+            early.wrote(at, frame.length)
         elif isinstance(frame, Zero):
             _put_zero(into, frame.offset, frame.length)
 
 
-def _put_data(into: Incoming, offset: int, raw: Buffer, hashes: bytes) -> None:
+def _put_data(into: Incoming, offset: int, raw: Buffer, hashes: bytes) -> int:
+    """Put clusters where they can be found again, and return where in the file that is."""
     first, count = offset // CLUSTER_BYTES, len(hashes) // HASH_BYTES
     if into.plan.kind == BASE:
-        put_whole(into.part, raw, offset)
-        noted = offset + CLUSTER_BYTES      # of no meaning but that it is not 0
+        at, noted = offset, offset + CLUSTER_BYTES      # of no meaning but that it is not 0
     else:
-        noted = into.places.reserve(count)
-        put_whole(into.part, raw, noted)
+        at = noted = into.places.reserve(count)
+    put_whole(into.part, raw, at)
     into.manifest.put(first, hashes)
     into.places.put_data(first, count, noted)
+    return at
 
 
 def _put_zero(into: Incoming, offset: int, length: int) -> None:
