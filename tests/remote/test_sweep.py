@@ -1,0 +1,131 @@
+"""What is left over goes only when it is surely ours and has no owner; libvirt is played."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from mover import begin, cold, ending, guard, job, sweep, virsh
+from mover.errors import TryAgain
+
+UUID = "ac919846-041c-5282-aa02-f968f5a26f2d"
+DOMAIN = """<domain id='4'><name>sql</name><os><nvram>/nv</nvram></os><devices>
+<disk type='file' device='disk'><driver type='qcow2'/><source file='/d/a.qcow2'/>
+<target dev='vda'/></disk>
+<disk type='block' device='disk'><driver type='raw'/><source dev='/dev/vg/b'/>
+<target dev='vdb'/></disk><disk type='file' device='cdrom'><target dev='sda'/></disk>
+<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0' state='connected'/>
+</channel></devices></domain>"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A host with nothing but a folder and a libvirt that knows no domain."""
+    monkeypatch.setattr(job, "FOLDER", str(tmp_path))
+    monkeypatch.setattr(sweep, "FOLDER", str(tmp_path))
+    (tmp_path / "virsh").write_text("#!/bin/sh\necho \"error: failed to get domain 'x'\" >&2\n"
+                                    "echo hotsite-next-answer\necho hotsite-next-answer\n")
+    (tmp_path / "virsh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    return tmp_path
+
+
+def test_only_scratch_of_ours_goes(folder: Path) -> None:
+    ours = folder / "hotsite-scratch" / f"{UUID}-vda.qcow2"
+    ours.parent.mkdir()
+    ours.touch()
+    sweep._scratch(str(ours))
+    assert not ours.exists()
+    other = folder / f"{UUID}-vda.qcow2"
+    other.touch()
+    with pytest.raises(sweep.Owned):
+        sweep._scratch(str(other))
+    assert other.exists()
+
+
+def test_what_is_conducted_stays(folder: Path) -> None:
+    ours = folder / "hotsite-scratch" / f"{UUID}-vda.qcow2"
+    ours.parent.mkdir()
+    ours.touch()
+    held = job.lock(UUID)
+    try:
+        with pytest.raises(TryAgain):
+            sweep._scratch(str(ours))
+    finally:
+        os.close(held)
+    assert ours.exists()
+
+
+def test_a_program_that_runs_stays(folder: Path) -> None:
+    program = folder / "mover-0123456789abcdef.pyz"
+    program.touch()
+    running = subprocess.Popen(["sh", "-c", "read x", program], stdin=subprocess.PIPE)
+    with pytest.raises(sweep.Owned):
+        sweep._program(str(program))
+    assert running.stdin is not None
+    running.stdin.close()
+    running.wait()
+    sweep._program(str(program))
+    assert not program.exists()
+
+
+def test_a_domain_is_read_from_its_definition() -> None:
+    domain = virsh.domain_of(UUID, DOMAIN)
+    assert domain.disks == {"vda": virsh.Disk("/d/a.qcow2", "qcow2", "file"),
+                            "vdb": virsh.Disk("/dev/vg/b", "raw", "block")}
+    assert (domain.id, domain.nvram, domain.agent) == ("4", "/nv", True)
+    assert begin.scratch_path(domain, "vda") == f"/d/hotsite-scratch/{UUID}-vda.qcow2"
+    assert begin.scratch_path(domain, "vdb").startswith("/var/lib/libvirt/images/hotsite-scratch/")
+
+
+def test_only_disks_that_can_keep_a_checkpoint_get_one() -> None:
+    text = begin.checkpoint_xml(virsh.domain_of(UUID, DOMAIN), "hotsite-000001",
+                                {"vda": "full", "vdb": "full"})
+    assert "vda" in text
+    assert "vdb" not in text
+
+
+def test_a_job_is_known_by_its_socket_and_its_scratch() -> None:
+    text = ("<domainbackup><server transport='unix' socket='/q/hotsite.sock'/><disks><disk>"
+            "<scratch file='/s'/></disk></disks></domainbackup>")
+    assert virsh.socket_of(text) == "/q/hotsite.sock"
+    assert virsh.scratch_of(text) == ["/s"]
+    assert virsh.socket_of("Migration") == ""
+
+
+def test_the_guard_ends_what_nobody_conducts_and_what_fills_up(tmp_path: Path) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.write_bytes(b"x" * (1 << 20))
+    one = ending.Job(UUID, "/nowhere", [str(scratch)])
+    reading, writing = os.pipe()
+    assert "the scratch holds 1 MiB" in guard._watch(one, guard.Limits(60, 1 << 20), reading)
+    assert guard._watch(one, guard.Limits(0, 1 << 30), reading) == "its time is up"
+    os.write(writing, b"begun\n")
+    os.close(writing)
+    assert guard._watch(one, guard.Limits(60, 1 << 30), reading) == "nobody conducts it any more"
+    os.close(reading)
+
+
+def test_a_budget_is_a_share_of_the_disk_and_never_half_of_what_is_free(tmp_path: Path) -> None:
+    scratch = [str(tmp_path / "s")]
+    assert guard.scratch_budget(scratch, [1 << 20], 4096) == 4096
+    free = os.statvfs(tmp_path)
+    assert guard.scratch_budget(scratch, [1 << 60], None) <= free.f_bavail * free.f_frsize
+
+
+def test_a_disk_at_rest_is_opened_without_a_lock() -> None:
+    argv = cold.server_argv(virsh.Disk("/d/a,b.qcow2", "qcow2", "file"), "/s", "vda", "cp")
+    assert "--read-only" in argv
+    assert argv[argv.index("-B") + 1] == "cp"
+    assert "force-share=on" in argv[-1]
+    assert argv[-1].endswith("file.filename=/d/a,,b.qcow2")
+
+
+def test_what_is_strange_is_kept_with_a_reason(folder: Path) -> None:
+    asking = subprocess.run(
+        ["python3", "-c", "import sys; sys.path.insert(0, sys.argv[1]);"
+         "from mover.verbs import main; sys.exit(main(['sweep']))",
+         Path(sweep.__file__).parents[1]], input=json.dumps({"leftovers": [["house", "x"]]}) + "\n",
+        capture_output=True, text=True, check=True)
+    assert json.loads(asking.stdout)["kept"] == {"x": "this mover does not know how to remove it"}

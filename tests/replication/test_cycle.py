@@ -1,0 +1,164 @@
+"""One restore point by played movers: the order of things, and what every failure leaves."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from controller.errors import OutcomeUnknown, Refused, Unavailable
+from tests.replication.movers import (
+    MIB,
+    Broken,
+    Hosts,
+    action,
+    begun,
+    disk_told,
+    hands,
+    made,
+    sent,
+)
+
+
+def make(hosts: Hosts, **changes: Any) -> str:
+    """Make the point."""
+    return asyncio.run(hands(hosts).apply(action(**changes)))
+
+
+def broken(status: int, sentence: str) -> Any:
+    """Return a verb that fails."""
+    def fail(request: Any) -> Any:
+        raise Broken(status, sentence)
+    return fail
+
+
+def test_an_increment_goes_in_the_one_safe_order() -> None:
+    hosts = Hosts()
+    assert make(hosts) == ("made restore point 2 of sql on milan-1: vda: 2MiB changed"
+                           " (1MiB on the wire)")
+    assert hosts.verbs() == ["probe", "probe", "replica-make", "begin", "incoming-open",
+                             "authorize", "send", "deauthorize", "end", "publish", "drop"]
+    published = hosts.request("publish")
+    assert (published["started_at"], published["checkpoint"]) == (999.5, "hotsite-000002")
+    assert hosts.request("drop") == ["hotsite-000002"]
+    assert hosts.request("begin")["since"] == "hotsite-000001"
+    assert hosts.request("begin")["keep"] == ["hotsite-000001"]
+
+
+def test_the_private_key_goes_to_the_sender_alone() -> None:
+    hosts = Hosts()
+    make(hosts)
+    told = [verb for _, verb, request in hosts.asked if "PRIVATE" in str(request)]
+    assert told == ["send"]
+
+
+def test_nothing_changed_costs_no_transfer() -> None:
+    hosts = Hosts(begin=lambda _: begun(disks={"vda": disk_told(dirty_bytes=0)}))
+    assert "nothing had changed" in make(hosts)
+    assert "send" not in hosts.verbs()
+    assert hosts.request("publish")["disks"] == {"vda": {"unchanged": True}}
+
+
+def test_a_cut_transfer_ends_the_job_takes_the_key_back_and_publishes_nothing() -> None:
+    hosts = Hosts(send=broken(2, "the other end is gone"))
+    with pytest.raises(Unavailable, match="no restore point of sql was made on milan-1: the other"):
+        make(hosts)
+    assert hosts.verbs()[-2:] == ["deauthorize", "end"]
+    assert "publish" not in hosts.verbs()
+
+
+def test_an_unknown_end_before_publishing_is_known_to_have_published_nothing() -> None:
+    with pytest.raises(Unavailable, match="the restore points are as they were"):
+        make(Hosts(send=broken(137, "killed")))
+
+
+def test_an_unknown_end_of_publishing_is_unknown() -> None:
+    hosts = Hosts(publish=broken(3, "the line broke"))
+    with pytest.raises(OutcomeUnknown):
+        make(hosts)
+    assert "drop" not in hosts.verbs()
+
+
+def test_a_full_disk_drops_what_came_and_is_refused() -> None:
+    hosts = Hosts(send=broken(2, "no room left for /images"))
+    with pytest.raises(Refused, match="the disk of milan-1 is full"):
+        make(hosts)
+    assert hosts.request("incoming-drop")["disks"] == ["vda"]
+
+
+def test_a_job_that_the_host_ended_says_why() -> None:
+    hosts = Hosts(send=broken(2, "cut"), end=lambda _: {
+        "reason": "the scratch holds 9 MiB, of 10 MiB allowed", "was": "ended", "incident": ""})
+    with pytest.raises(Unavailable, match="because the scratch holds 9 MiB.*not touched"):
+        make(hosts)
+
+
+def test_a_guest_that_was_resumed_is_told_of() -> None:
+    hosts = Hosts(end=lambda _: {"reason": "asked", "was": "ended", "incident": "it was resumed"})
+    assert make(hosts).endswith("; it was resumed")
+
+
+def test_a_foreign_job_is_waited_for() -> None:
+    hosts = Hosts(begin=broken(2, "another job runs on it"))
+    with pytest.raises(Unavailable, match="another job runs"):
+        make(hosts)
+    assert "end" not in hosts.verbs()
+
+
+def test_a_vm_that_was_started_while_it_was_read_at_rest_gets_no_point() -> None:
+    hosts = Hosts(begin=lambda _: begun(state="off"),
+                  end=lambda _: {"reason": "asked", "was": "moved", "incident": ""})
+    with pytest.raises(Unavailable, match="was started while its disks were read"):
+        make(hosts)
+    assert "publish" not in hosts.verbs()
+
+
+def test_a_point_that_is_there_already_is_not_made_again() -> None:
+    hosts = Hosts(replica_make=lambda _: made(2))
+    assert make(hosts) == "restore point 2 of sql is on milan-1 already"
+
+
+def test_a_seed_that_takes_several_slices_goes_on_from_each_slice_s_checkpoint() -> None:
+    results = [sent(left=[[64 * MIB, 192 * MIB]], reached=64 * MIB), sent()]
+    names = iter(["hotsite-000002", "hotsite-000002.2"])
+    hosts = Hosts(replica_make=lambda _: made(0), send=lambda _: results.pop(0),
+                  begin=lambda _: begun(checkpoint=next(names), disks={"vda": disk_told(
+                      mode="full" if len(results) == 2 else "increment")}))
+    assert "in 2 slices" in make(hosts)
+    begins = [request for _, verb, request in hosts.asked if verb == "begin"]
+    assert [one["since"] for one in begins] == ["", "hotsite-000002"]
+    sends = [request for _, verb, request in hosts.asked if verb == "send"]
+    assert [one["mode"] for one in sends] == ["full", "dirty"]
+    assert sends[1]["ranges"] == [[64 * MIB, 192 * MIB]]
+    notes = [request["disks"]["vda"].get("note") for _, verb, request in hosts.asked
+             if verb == "incoming-open"]
+    assert notes == [None, {"checkpoint": "hotsite-000002", "covered": 64 * MIB}]
+    assert hosts.request("publish")["checkpoint"] == "hotsite-000002.2"
+
+
+def test_a_seed_that_was_cut_goes_on_where_its_last_slice_ended() -> None:
+    incoming = {"vda": {"kind": "base", "parent": None, "size_bytes": 256 * MIB, "note": {
+        "checkpoint": "hotsite-000002", "covered": 64 * MIB}}}
+    hosts = Hosts(replica_make=lambda _: made(0, incoming=incoming))
+    assert "it goes on where it was cut off" in make(hosts)
+    assert hosts.request("begin")["since"] == "hotsite-000002"
+    assert hosts.request("send")["ranges"] == [[64 * MIB, 192 * MIB]]
+
+
+def test_what_the_newest_point_reads_wrong_rides_along() -> None:
+    hosts = Hosts(replica_make=lambda _: made(repair={"vda": [[0, 65536]]}))
+    make(hosts, repair=True)
+    assert hosts.request("send")["ranges"] == [[0, 65536]]
+
+
+def test_a_lost_bitmap_is_a_look_at_all_of_the_disk_that_sends_what_differs() -> None:
+    hosts = Hosts(begin=lambda _: begun(disks={"vda": disk_told(
+        mode="full", why="its change tracking is broken", bitmap="")}))
+    assert "its change tracking is broken: read 3MiB, sent 2MiB that differed" in make(hosts)
+    assert hosts.request("send")["mode"] == "scan"
+    assert hosts.request("publish")["disks"]["vda"]["whole"] is True
+
+
+def test_hosts_that_cannot_meet_are_relayed_and_it_is_said() -> None:
+    hosts = Hosts(send=broken(2, "ssh: connect to host 10.78.0.21 port 22: No route to host"))
+    assert "through the controller because paris-1 cannot reach milan-1" in make(hosts)
+    assert hosts.request("relayed")["to"] == {"fds": [1]}
