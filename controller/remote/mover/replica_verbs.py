@@ -23,6 +23,7 @@ from mover.mend import exposed, readable, report
 from mover.orders import Orders
 from mover.replica import Replica, create, disks_in, fresh_secret, locked, read_secret
 from mover.state import files, last, point_of
+from mover.verify import notice
 
 PIECE_BYTES = 1 << 20
 
@@ -34,6 +35,7 @@ def make(words: List[str]) -> Dict[str, Any]:
     state = create(os.path.abspath(str(request["replica"])), str(request["vm"]),
                    str(request.get("algorithm", "xxh3-128")), secret, request.get("facts"))
     root = os.path.abspath(str(request["replica"]))
+    notice(root)
     return {"vm": state.vm, "algorithm": state.algorithm, "secret_id": state.secret_id,
             "newest": state.points[-1].sequence if state.points else None,
             "secret": read_secret(root).hex(), "picture": picture(root)}

@@ -12,8 +12,9 @@ import errno
 import json
 import os
 import time
-from typing import Any, Dict, List, NamedTuple, Optional, Set, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
+from mover.chain import manifest_path
 from mover.errors import Damaged, Refused
 from mover.hashing import CLUSTER_BYTES, HASH_BYTES, Hasher
 from mover.manifest import clusters_of
@@ -72,7 +73,7 @@ def verify(request: Request) -> Dict[str, Any]:
     begun = begun._replace(newest=newest.sequence if whole and newest else begun.newest)
     suspects, reached = scrub.look(replica, begun)
     with locked(request.replica, patience_s=30) as now:
-        _settle(now, suspects, scrub.hasher)
+        settle(now, suspects, scrub.hasher)
         found = sum(one.clusters for one in now.state.damage)
         mended = mend(now)
         if reached is None:
@@ -159,7 +160,48 @@ class Scrub:
         return self.hasher.clusters(view)
 
 
-def _settle(replica: Replica, suspects: List[Suspect], hasher: Hasher) -> None:
+def notice(root: str) -> None:
+    """Note the files that are gone or cut short: a copy cannot wait for the scrub to find them."""
+    suspects = [Suspect(disk, file.name, _cut_off(path, file))
+                for disk, path, file in _short(Replica(root))]
+    if suspects:
+        with locked(root, patience_s=10) as now:
+            settle(now, suspects, now.hasher())
+            mend(now)
+
+
+def _short(replica: Replica) -> Iterator[Tuple[str, str, File]]:
+    """Yield the files that are not there, or not as long as they were written."""
+    gone = {(one.disk, one.file) for one in replica.state.damage if one.lost}
+    for disk, known in sorted(files(replica.state).items()):
+        for file in known:
+            path = replica.path(disk, file.name)
+            if (disk, file.name) not in gone and disk not in replica.state.floor and (
+                    size_of(path) < length_of(file)):
+                yield disk, path, file
+
+
+def size_of(path: str) -> int:
+    """Return a file's size, -1 where it or the manifest of a base is not there."""
+    try:
+        size = os.path.getsize(path)
+        return size if not path.endswith(".raw") or os.path.exists(manifest_path(path)) else -1
+    except FileNotFoundError:
+        return -1
+
+
+def length_of(file: File) -> int:
+    """Return how long a file is when it is whole."""
+    return file.size_bytes if file.kind == BASE else file.stored_bytes
+
+
+def _cut_off(path: str, file: File) -> List[int]:
+    """Return the clusters to look at again: of a base those that are gone, else all there are."""
+    first = max(0, size_of(path)) // CLUSTER_BYTES if file.kind == BASE else 0
+    return list(range(first, clusters_of(file.size_bytes)))
+
+
+def settle(replica: Replica, suspects: List[Suspect], hasher: Hasher) -> None:
     """Look again at what looked wrong, and at all damage known before; commit what is so."""
     state = replica.state
     known = {disk: {file.name: file for file in of} for disk, of in files(state).items()}
@@ -192,6 +234,8 @@ def _confirm(replica: Replica, file: File, disk: str, clusters: Set[int],
                 bad += scrub.piece(fd, piece)
     except (Damaged, Refused, FileNotFoundError):
         return [Damage(disk, file.name, 0, clusters_of(file.size_bytes), sequence, lost=True)]
+    if os.path.getsize(path) < length_of(file):
+        os.truncate(path, length_of(file))      # nothing that is read lay there, or it is noted
     return [Damage(disk, file.name, first, count, sequence) for first, count in in_rows(bad)]
 
 
