@@ -11,7 +11,6 @@ import contextlib
 import os
 import re
 from typing import Dict, List, NamedTuple, Tuple
-from xml.sax.saxutils import quoteattr
 
 from mover.errors import Refused, TryAgain
 from mover.virsh import Domain, Seen, VirshError, answers, virsh
@@ -44,6 +43,14 @@ class Begun(NamedTuple):
     why: Dict[str, str]
     scratch: Dict[str, str]
     tracked: bool                   # a checkpoint was made
+
+
+def quoteattr(text: str) -> str:
+    """Return an attribute's value as XML has it; xml.sax would load all of urllib for this."""
+    for plain, quoted in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;"),
+                          ("\n", "&#10;"), ("\r", "&#13;"), ("\t", "&#9;")):
+        text = text.replace(plain, quoted)
+    return '"%s"' % text
 
 
 def socket_path(domain: Domain) -> str:
