@@ -4,8 +4,11 @@ Add one by writing its README and commands; run with UPDATE=1 to write log.expec
 
 A line of `commands` is an instant in seconds and one of: a fault of the simulated estate;
 `edit FILE: OLD -> NEW` or `write FILE: TEXT` (specs, committed at once); `suspend TARGET SECONDS`,
-`resume TARGET`; `approve ACTION` (of this revision); `ping VM VM`; `end`. A first line
-`estate PATH` names other specs than those of the lab; `autonomy RUNG` overrides the estate's.
+`resume TARGET`; `approve ACTION` (of this revision); `ping VM VM`; `wipe` (the controller and all
+it has stored are gone, and a new one begins with nothing); `end`. A first line
+`estate PATH` names other specs than those of the lab; `autonomy RUNG` overrides the estate's;
+`replicas of VM [VM…]` leaves those VMs protected: in all other scenarios nobody is, so that each
+is about one thing.
 """
 
 import asyncio
@@ -41,9 +44,14 @@ class Play:
         self.specs = specs
         self.lines: list[str] = []
         self.desired: Desired = load_folder(specs)
-        self.store = Store.open(state / "state.db")
-        self.human = Store.open(state / "state.db")
         self.estate = SimulatedEstate(self.desired, converged=True)
+        self.state = state
+        self.begin()
+
+    def begin(self) -> None:
+        """Make a controller on what is stored."""
+        self.store = Store.open(self.state / "state.db")
+        self.human = Store.open(self.state / "state.db")
         self.loop = Loop(self.estate, self.store, epoch_clock)
         self.loop.add_listener(self.hear)
 
@@ -64,18 +72,34 @@ class Play:
 
     async def play(self, commands: list[str]) -> str:
         """Play all commands and return the log."""
-        await self.loop.set_desired(self.desired)
-        running = asyncio.create_task(self.loop.run())
+        await self.run()
         for line in commands:
             at_s, _, command = line.partition(" ")
             await asyncio.sleep(float(at_s) - asyncio.get_running_loop().time())
             await self.do(command)
-        self.loop.stop()
-        await running
+        await self.stop()
         await self.estate.close()
+        return "\n".join(self.lines) + "\n"
+
+    async def run(self) -> None:
+        """Let the controller work."""
+        await self.loop.set_desired(self.desired)
+        self.running = asyncio.create_task(self.loop.run())
+
+    async def stop(self) -> None:
+        """End the controller."""
+        self.loop.stop()
+        await self.running
         self.store.close()
         self.human.close()
-        return "\n".join(self.lines) + "\n"
+
+    async def wipe(self) -> None:
+        """Begin with a new controller that remembers nothing."""
+        await self.stop()
+        self.state = self.state / "new"
+        self.state.mkdir()
+        self.begin()
+        await self.run()
 
     async def do(self, command: str) -> None:
         """Do one command."""
@@ -83,6 +107,9 @@ class Play:
         match word:
             case "end":
                 self.tell_the_end()
+            case "wipe":
+                self.say("scenario: the controller and its store are gone; a new one begins")
+                await self.wipe()
             case "edit" | "write":
                 self.say(f"scenario: {command}")
                 await self.commit(word, *rest.split(": ", 1))
@@ -133,6 +160,10 @@ class Play:
             self.say(f"left: {remark.sentence}")
         for vm in sorted(self.desired.virtual_machines):
             self.say(f"{vm} runs on {', '.join(self.estate.world.copies(vm)) or 'no host'}")
+        for node in self.estate.world.nodes.values():
+            for replica in sorted(node.replicas.values(), key=lambda one: one.machine):
+                points = ", ".join(str(one.sequence) for one in replica.points) or "none"
+                self.say(f"the replica of {replica.machine} on {node.name} has points {points}")
 
 
 def prepared(folder: Path, work: Path) -> tuple[Path, list[str]]:
@@ -145,12 +176,22 @@ def prepared(folder: Path, work: Path) -> tuple[Path, list[str]]:
         settings[key] = value
     specs = work / "specs"
     shutil.copytree(ROOT / settings.get("estate", "specs"), specs)
+    _protect_only(specs, settings.get("replicas", "of").split()[1:])
     if "autonomy" in settings:
         path = specs / "estate" / "lab.yaml"
         text = [line if "autonomy:" not in line else f"  autonomy: {settings['autonomy']}"
                 for line in path.read_text().splitlines()]
         path.write_text("\n".join(text) + "\n")
     return specs, lines
+
+
+def _protect_only(specs: Path, machines: list[str]) -> None:
+    """Take the protection from every VM but these."""
+    for path in specs.rglob("*.yaml"):
+        text = path.read_text()
+        if path.stem not in machines and "\n  protection: " in text:
+            path.write_text("".join(line for line in text.splitlines(keepends=True)
+                                    if not line.startswith("  protection: ")))
 
 
 @pytest.mark.parametrize("folder", SCENARIOS, ids=lambda folder: folder.name)

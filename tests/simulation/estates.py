@@ -12,6 +12,9 @@ from controller.model.host import Host
 from controller.model.virtual_machine import Power, VirtualMachine
 
 LIMITS = {"quarantineRepairs": 1000, "share": "50%", "deletes": 1}
+STRICT = {"rpo": "60s", "keep": {"last": 1}, "verify": "2m"}
+"""So strict that within a storm copies are due, points retire and replicas are read."""
+PLAIN = {"rpo": "5m"}
 NETWORKS = {"office": 200, "dmz": 30, "build": 40}
 
 
@@ -21,7 +24,7 @@ def document(kind: str, name: str, **spec: Any) -> Document:
 
 
 def vm(name: str, number: int, **spec: Any) -> Document:
-    """A VM with one disk and one card."""
+    """A VM with one disk, if nothing else is said, and one card."""
     network = spec.pop("network", "office")
     nics = [{"network": network, "mac": f"52:54:00:00:00:{number:02x}"}]
     base = {"memory": "1GiB", "disks": [{"name": "vda", "size": "2GiB"}], "nics": nics}
@@ -29,8 +32,13 @@ def vm(name: str, number: int, **spec: Any) -> Document:
 
 
 @cache
-def storm_estate(autonomy: str = "delete") -> Desired:
-    """Two sites of two hosts, a switch each, two members between them, six VMs."""
+def storm_estate(autonomy: str = "delete", *, strict: bool = False) -> Desired:
+    """Two sites of two hosts, a switch each, two members between them, six VMs.
+
+    Shapes: `strict` protects three VMs by the minute, one with two disks, one off; else one.
+    """
+    others = "strict" if strict else None
+    disks = [{"name": "vda", "size": "2GiB"}, {"name": "vdb", "size": "1GiB"}]
     sites = ("paris", "milan")
     hosts = {f"{site}-{n}": document("Host", f"{site}-{n}", site=site, address=f"{site}-{n}",
                                      capacity={"memory": "8GiB", "cpus": 8})
@@ -42,19 +50,22 @@ def storm_estate(autonomy: str = "delete") -> Desired:
                                               {"name": "h2", "host": f"{site}-2"}])
                 for site in sites}
     machines = (
-        vm("sql", 1, placement={"host": "paris-1"}, startOrder=10),
+        vm("sql", 1, placement={"host": "paris-1"}, startOrder=10, protection="strict",
+           disks=disks if strict else disks[:1]),
         vm("web", 2, placement={"site": "paris", "antiAffinity": ["front"]}, network="dmz"),
         vm("mail", 3, placement={"site": "paris", "antiAffinity": ["front"]}),
-        vm("files", 4, placement={"host": "milan-1"}, memory="2GiB", cpus=2),
+        vm("files", 4, placement={"host": "milan-1"}, memory="2GiB", cpus=2, protection=others),
         vm("proxy", 5, placement={"site": "milan"}, network="dmz", deletion="delete"),
-        vm("cold", 6, placement={"site": "milan"}, power="off"),
+        vm("cold", 6, placement={"site": "milan"}, power="off", protection=others),
     )
     return Desired(
         revision="r1",
         estate=document("Estate", "storm", autonomy=autonomy, limits=LIMITS,
                         ssh={"keyFile": "/k", "knownHosts": "/h"}),
         sites={site: document("Site", site) for site in sites},
-        switches=switches, hosts=hosts, protection_policies={},
+        switches=switches, hosts=hosts,
+        protection_policies={"strict": document("ProtectionPolicy", "strict",
+                                                **(STRICT if strict else PLAIN))},
         inter_site_links={"metro": document("InterSiteLink", "metro", between=list(sites))},
         networks={name: document("Network", name, vlan=vlan, sites=list(sites))
                   for name, vlan in NETWORKS.items()},

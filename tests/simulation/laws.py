@@ -17,6 +17,7 @@ from controller.providers.base import Provider
 from controller.providers.simulated.estate import SimulatedEstate
 from controller.providers.simulated.world import File, executes
 from controller.store.store import Store
+from tests.simulation.restore_points import RestorePoints
 
 SILENT_S = 8.0
 """Before anything is created every host is asked; by then that question has gone unanswered."""
@@ -36,6 +37,11 @@ class Laws:
     silent_since: dict[str, float] = field(default_factory=dict)
     unclear: dict[str, set[str]] = field(default_factory=dict)
     """By target: nodes that must be looked at before anything else is done to it."""
+    points: RestorePoints = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Remember restore points from the start."""
+        self.points = RestorePoints(self.estate.world, self.break_)
 
     def break_(self, law: str) -> None:
         """Note that a law was broken."""
@@ -54,6 +60,7 @@ class Laws:
             copies = world.copies(vm)
             if len(copies) > 1:
                 self.break_(f"two running copies of {vm}: {', '.join(copies)}")
+        self.points.look()
         self._data()
 
     def _data(self) -> None:
@@ -99,6 +106,7 @@ class Laws:
             self.break_(f"{action.id} was begun before {', '.join(sorted(unclear))} was looked at"
                         " again")
         self._of_silent_hosts(action)
+        self.points.before(action)
 
     def _of_silent_hosts(self, action: Action) -> None:
         """Nothing is created, started or removed that may live on a host that says nothing."""

@@ -7,7 +7,9 @@ from controller.errors import OutcomeUnknown
 from controller.model.desired import Desired
 from controller.model.facts import Absent, Fact, Known, NodeFacts, Unknown
 from controller.plan.actions import Action, MigrateDomain, SetTrunk, UndefineDomain
+from controller.plan.replica_actions import ReplicateDomain
 from controller.providers.base import Provider
+from controller.providers.simulated.replicas import Replica, Version
 from controller.providers.simulated.virtual_time import epoch_clock
 from tests.simulation.laws import Witness
 
@@ -108,3 +110,58 @@ class ClaimsTrunks(Blunderer):
         if isinstance(action, SetTrunk):
             return f"{action.port} of {action.node} is changed"
         return await self.inner.apply(action)
+
+
+class WritesInPlace(Blunderer):
+    """Makes the next restore point by writing over the last one."""
+
+    async def apply(self, action: Action) -> str:
+        """Let what is sent land in the newest point."""
+        replica = _replica(self, action)
+        if replica is not None and replica.newest is not None:
+            replica.newest.versions = {target: Version(version.serial, version.writes + 1)
+                                       for target, version in replica.newest.versions.items()}
+        return await self.inner.apply(action)
+
+
+class DropsTheOldFirst(Blunderer):
+    """Makes room for the next restore point before it is there."""
+
+    async def apply(self, action: Action) -> str:
+        """Forget all points, then copy."""
+        replica = _replica(self, action)
+        if replica is not None:
+            replica.points.clear()
+        return await self.inner.apply(action)
+
+
+class TornPoints(Blunderer):
+    """Reads the disks of a VM one after the other, while the guest writes."""
+
+    async def apply(self, action: Action) -> str:
+        """Let the first disk be of another instant than the rest."""
+        done = await self.inner.apply(action)
+        replica = _replica(self, action)
+        if replica is not None and replica.newest is not None and replica.machine == "sql":
+            first, *rest = sorted(replica.newest.versions.items())
+            older = Version(first[1].serial, first[1].writes - 1)
+            torn = {first[0]: older, **dict(rest)}
+            replica.points.append(replace(replica.newest, sequence=999, versions=torn))
+        return done
+
+
+class CopiesOntoTheDisk(Blunderer):
+    """Takes the folder of the disks for that of the replicas."""
+
+    async def apply(self, action: Action) -> str:
+        """Send the copy to where disks lie."""
+        if isinstance(action, ReplicateDomain):
+            action = replace(action, path="/var/lib/libvirt/images")
+        return await self.inner.apply(action)
+
+
+def _replica(plant: Blunderer, action: Action) -> Replica | None:
+    if not isinstance(action, ReplicateDomain):
+        return None
+    replica: Replica | None = plant.estate.world.node(action.to).replicas.get(action.uuid)
+    return replica

@@ -59,6 +59,10 @@ def found(law: str, plant: Callable[[Provider], Provider] = lambda provider: pro
     (plants.UndefineDeletes, "is gone"),
     (plants.RepeatsBlindly, "was looked at again"),
     (plants.ClaimsTrunks, "not healed"),
+    (plants.WritesInPlace, "was changed after it was complete"),
+    (plants.DropsTheOldFirst, "was removed before there was a newer good one"),
+    (plants.TornPoints, "is of no one instant"),
+    (plants.CopiesOntoTheDisk, "would write to a disk that a VM uses"),
 ], ids=lambda value: value if isinstance(value, str) else value.__name__)
 def test_storms_find_hands_that_break_a_law(plant: Callable[[Provider], Provider],
                                             law: str) -> None:

@@ -13,7 +13,7 @@ def complaints(estate: SimulatedEstate, desired: Desired) -> list[str]:
     """Everything that is not as declared."""
     found = trunks(estate, desired)
     for vm in desired.virtual_machines.values():
-        found += machine(estate, desired, vm)
+        found += machine(estate, desired, vm) + replica(estate, desired, vm)
     return found + (pings(estate, desired) if not found else [])
 
 
@@ -56,6 +56,21 @@ def machine(estate: SimulatedEstate, desired: Desired, vm: VirtualMachine) -> li
     if any(vm.name in node.domains for node in world.nodes.values() if node.name != host.name):
         found.append(f"{vm.name} is defined on more than {host.name}")
     return found + configuration(desired, vm, domain)
+
+
+def replica(estate: SimulatedEstate, desired: Desired, vm: VirtualMachine) -> list[str]:
+    """What is missing of the one replica that a protected VM has at the other site."""
+    world = estate.world
+    homes = [node for node in world.nodes.values() if vm.name in node.domains]
+    if vm.spec.protection is None or len(homes) != 1:
+        return []
+    uuid = homes[0].domains[vm.name].uuid
+    good = [node.name for node in world.nodes.values() if node.site != homes[0].site
+            and uuid in node.replicas and any(not one.known_bad
+                                              for one in node.replicas[uuid].points)]
+    left = [f"{homes[0].name} has a forsaken job of {vm.name}"] * (
+        homes[0].domains[vm.name].job_is_ours and uuid not in homes[0].workbench.conducted)
+    return left if good else [*left, f"{vm.name} has no good restore point at the other site"]
 
 
 def configuration(desired: Desired, vm: VirtualMachine, domain: Domain) -> list[str]:

@@ -54,12 +54,12 @@ def hands(world: World, dice: Random) -> str | None:
     lines = [f"kill {host} {vm}", f"shutoff {host} {vm}", f"tag {host} {vm} {dice.choice(VLANS)}",
              f"untag {host} {vm}", f"memory {host} {vm} 256MiB", f"pause {host} {vm}",
              f"detach {host} {vm}", f"alien {host} stranger-of-{host}"]
-    if not elsewhere and domain.job is None:
+    if not elsewhere and domain.job != "migration":
         lines.append(f"autostart {host} {vm}")
         if len(_hosts_with_files(world, vm)) == 1:
             lines += [f"erase {host} {vm}", f"undefine {host} {vm}"]
     line = dice.choice(lines)
-    moving = domain.job is not None or domain.state is DomainState.INCOMING
+    moving = domain.job == "migration" or domain.state is DomainState.INCOMING
     return None if moving else line
 
 
@@ -91,13 +91,27 @@ def cables(world: World, dice: Random) -> str | None:
                         f"trunk {node.name} {port} all", f"unplug {node.name} {port}"))
 
 
+def replicas(world: World, dice: Random) -> str | None:
+    """Bits rot, files go, tracking is lost, other programs back up, and a crash leaves things."""
+    here = sorted((node.name, replica.machine) for node in world.nodes.values()
+                  for replica in node.replicas.values() if replica.points)
+    there = _defined(world, dice)
+    if not here or there is None:
+        return None
+    at, on = " ".join(dice.choice(here)), " ".join(there)
+    return dice.choice((f"damage-replica {at} {dice.choice('139')}", f"truncate-base {at}",
+                        f"lose-overlay {at}", f"corrupt-state {at}", f"lose-bitmap {on}",
+                        f"lose-checkpoints {on}", f"foreign-backup {on}",
+                        f"garbage {there[0]}"))
+
+
 def wires(world: World, dice: Random) -> str | None:
     """Requests and replies that get lost."""
     return f"{dice.choice(('lose-reply', 'lose-request'))} {dice.choice((1, 1, 2, 3))}"
 
 
 DRAWS: tuple[Draw, ...] = (infrastructure, infrastructure, hands, hands, moved_by_hand, cables,
-                           wires, wires)
+                           replicas, wires, wires)
 
 
 def strike(estate: SimulatedEstate, dice: Random) -> tuple[str, str | None] | None:

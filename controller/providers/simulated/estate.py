@@ -99,7 +99,7 @@ class SimulatedEstate:
             await asyncio.sleep(REPLY_TIMEOUT_S)
             raise OutcomeUnknown(f"{action.node}: no reply to {action.verb} in {REPLY_TIMEOUT_S}s")
         operation = Operation(self.world, action, self._dice)
-        running = asyncio.create_task(operation.run())
+        running = asyncio.create_task(operation.run(), name=action.target)
         self._operations.add(running)
         running.add_done_callback(self._operations.discard)
         running.add_done_callback(settle)
@@ -150,8 +150,8 @@ class SimulatedEstate:
 
     @property
     def busy(self) -> bool:
-        """Return whether some command is still at work on a node."""
-        return bool(self._operations)
+        """Return whether some command is still at work, replication aside, which always may be."""
+        return any(not one.get_name().startswith("Replica/") for one in self._operations)
 
     def command(self, text: str) -> str:
         """Do one fault by its text and return a sentence; see faults.FAULTS for the words.

@@ -91,10 +91,14 @@ def corrupt_state(world: World, host: str, vm: str) -> str:
 
 
 def restore_state(world: World, host: str, vm: str) -> str:
-    """`restore-state HOST VM`: somebody puts the replica's state.json back as it was."""
-    replica = _replica(world, host, vm)
-    replica.unreadable = ""
-    return f"state.json of the replica of {vm} on {_host_of(world, replica)} can be read again"
+    """`restore-state HOST VM`: somebody puts the replica's state.json back, if it is still there.
+    """
+    for name in sorted(world.nodes) if host == "any" else [host]:
+        for replica in world.node(name).replicas.values():
+            if replica.machine == vm:
+                replica.unreadable = ""
+        world.touched(name)
+    return f"the replica of {vm} on {host} can be read again"
 
 
 def lose_replica(world: World, host: str, vm: str) -> str:
@@ -115,9 +119,9 @@ def foreign_backup(world: World, host: str, vm: str) -> str:
 
 
 def end_backup(world: World, host: str, vm: str) -> str:
-    """`end-backup HOST VM`: the other program's backup job is over."""
-    domain = _domain(world, host, vm)
-    if domain.job == "backup" and not domain.job_is_ours:
+    """`end-backup HOST VM`: the other program's backup job is over, if VM is still there."""
+    domain = world.node(host).domains.get(vm)
+    if domain is not None and domain.job == "backup" and not domain.job_is_ours:
         domain.job = None
     world.touched(host)
     return f"the other program has finished with {vm} on {host}"

@@ -124,7 +124,7 @@ def free_bytes(world: World, node: Node, path: str) -> int:
 
 def _bridge(world: World, node: Node, bridge: Bridge) -> BridgeFacts:
     """Return one bridge with its ports; RSTP roles are told where RSTP runs."""
-    blocked = blocked_ports(world)
+    blocked = blocked_ports(world) if bridge.rstp else frozenset()
     ports = {}
     for port in bridge.ports.values():
         up = not port.stale and world.link_up(node.name, port.name)

@@ -288,7 +288,7 @@ def test_a_scrub_goes_on_where_its_budget_ended() -> None:
 
     first, second = told(story)
     assert "the rest comes next" in first
-    assert second.startswith("all of /var/lib/libvirt/images/hotsite-replicas/")
+    assert second.startswith("all of the replica of sql on milan-1")
 
 
 def test_a_replica_whose_state_cannot_be_read_is_seen_and_never_written() -> None:

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from controller.model.replica import CHECKPOINT
 from controller.plan.replica_actions import CopyMode
 from controller.providers.simulated.hands.backup_job import Job
 from controller.providers.simulated.replicas import CLUSTER_BYTES, Checkpoint, Point, Replica
@@ -73,7 +72,9 @@ def _distrust(job: Job, newest: Point, since: Checkpoint | None, target: str, fi
     """Return why nothing tells what has changed on a disk; empty where something does."""
     if not job.live and newest.versions[target] == job.checkpoint.versions[target]:
         return ""
-    named = newest.checkpoint or f"{CHECKPOINT}{newest.sequence:06d}"
+    named = newest.checkpoint
+    if not named:
+        return f"point {newest.sequence} has no checkpoint: it was made while the VM was off"
     if since is None and named in job.domain.checkpoints:
         return f"its checkpoint {named} is inconsistent after a crash"
     if since is None:

@@ -40,11 +40,12 @@ HANDS: Final[Mapping[type[Action], Callable[[World, Any], Effect]]] = {
     replica_actions.VerifyReplica: replica.verify,
     replica_actions.RemoveReplica: replica.remove,
     replica_actions.SweepLeftovers: replica.sweep,
+    replica_actions.ExportPoint: replica.export,
 }
 NEED_NO_LIBVIRT: Final = frozenset({
     actions.CreateBridge, actions.AddUplink, actions.SetTrunk, actions.SetPortVlan,
     replica_actions.RetirePoints, replica_actions.VerifyReplica, replica_actions.RemoveReplica,
-    replica_actions.SweepLeftovers,
+    replica_actions.SweepLeftovers, replica_actions.ExportPoint,
 })
 
 

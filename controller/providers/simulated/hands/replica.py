@@ -4,6 +4,7 @@ from controller.errors import Refused, Unavailable
 from controller.model.replica import Leftover, LeftoverKind
 from controller.model.units import render_size
 from controller.plan.replica_actions import (
+    ExportPoint,
     RemoveReplica,
     RetirePoints,
     SweepLeftovers,
@@ -13,6 +14,7 @@ from controller.providers.simulated.hands.backup_job import end_job
 from controller.providers.simulated.hands.effect import Effect, Wait
 from controller.providers.simulated.replica_view import leftovers
 from controller.providers.simulated.replicas import Point, Replica
+from controller.providers.simulated.view import free_bytes
 from controller.providers.simulated.world import Node, World
 
 MERGE_BYTES_PER_S = 400e6
@@ -33,7 +35,8 @@ def retire(world: World, action: RetirePoints) -> Effect:
             _merge(replica, point)
             gone += 1
     yield Wait(0.1)
-    return f"{gone} restore points were merged into those above them in {action.path}"
+    machine = _replica(node, action.path).machine
+    return f"{gone} restore points of {machine} on {node.name} were merged into those above them"
 
 
 def _retirable(node: Node, replica: Replica, sequence: int) -> Point | None:
@@ -68,19 +71,20 @@ def verify(world: World, action: VerifyReplica) -> Effect:
     replica = _replica(node, action.path)
     newest = replica.newest
     if newest is None:
-        return f"{action.path} on {node.name} has no restore point yet"
+        return f"{replica.machine} has no restore point on {node.name} yet"
     rate = min(action.rate_bps or SCRUB_BYTES_PER_S, SCRUB_BYTES_PER_S)
     left = max(0, replica.stored_bytes - replica.scrubbed_bytes)
     yield Wait(min(action.budget_s, left / rate))
     if left > action.budget_s * rate:
         replica.scrubbed_bytes += int(action.budget_s * rate)
-        return (f"{render_size(replica.scrubbed_bytes)} of {render_size(replica.stored_bytes)} in"
-                f" {action.path} on {node.name} are as they were written; the rest comes next")
+        return (f"{render_size(replica.scrubbed_bytes)} of {render_size(replica.stored_bytes)} of"
+                f" the replica of {replica.machine} on {node.name} are as they were written; the"
+                " rest comes next")
     found = scrub(replica, world.epoch(), newest.sequence)
     if not found:
-        return f"all of {action.path} on {node.name} is as it was written"
-    return (f"{found} clusters in {action.path} on {node.name} are not as they were written; the"
-            " next restore point brings them again")
+        return f"all of the replica of {replica.machine} on {node.name} is as it was written"
+    return (f"{found} clusters of the replica of {replica.machine} on {node.name} are not as they"
+            " were written; the next restore point brings them again")
 
 
 def scrub(replica: Replica, at: float, upto: int) -> int:
@@ -91,6 +95,28 @@ def scrub(replica: Replica, at: float, upto: int) -> int:
             point.verified_at = at
     replica.scrubbed_at, replica.scrubbed_bytes = at, 0
     return max((point.known_bad for point in replica.points), default=0)
+
+
+def export(world: World, action: ExportPoint) -> Effect:
+    """Write a point as files of their own into a folder, of which the world keeps no account."""
+    yield Wait(0.2)
+    node = world.node(action.node)
+    replica = _replica(node, action.path)
+    point = next((one for one in replica.points if one.sequence == action.sequence), None)
+    if point is None:
+        there = ", ".join(str(one.sequence) for one in replica.points) or "none"
+        raise Refused(f"{node.name}: there is no restore point {action.sequence} of"
+                      f" {replica.machine}: there are {there}")
+    if point.known_bad:
+        raise Refused(f"{node.name}: restore point {action.sequence} of {replica.machine} reads"
+                      " wrong: it is not exported")
+    size = sum(replica.sizes.values())
+    if free_bytes(world, node, action.folder) < size:
+        raise Unavailable(f"{node.name}: no space left for the {render_size(size)} of"
+                          f" {replica.machine} in {action.folder}: make room there")
+    yield Wait(size / MERGE_BYTES_PER_S)
+    return (f"restore point {action.sequence} of {replica.machine} lies in {action.folder} on"
+            f" {node.name}, as files of its own")
 
 
 def _replica(node: Node, path: str) -> Replica:
@@ -118,7 +144,8 @@ def remove(world: World, action: RemoveReplica) -> Effect:
     if found.pins:
         raise Refused(f"{node.name}: {action.path} is held by {', '.join(sorted(found.pins))}")
     del node.replicas[action.uuid]
-    return f"removed {action.path} from {node.name}: {render_size(found.stored_bytes)} are free"
+    return (f"removed the replica of {found.machine} from {node.name}:"
+            f" {render_size(found.stored_bytes)} are free")
 
 
 def sweep(world: World, action: SweepLeftovers) -> Effect:

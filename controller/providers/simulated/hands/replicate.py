@@ -149,9 +149,9 @@ def _assert_space(world: World, job: Job, stream: Stream) -> None:
     folder = stream.replica.path
     if free_bytes(world, job.target, folder) < stream.to_send:
         stream.replica.arrived.clear()
-        raise Unavailable(f"{job.target.name}: no space left for {render_size(stream.to_send)} of"
-                          f" {job.domain.name} in {folder}: its last restore point is untouched;"
-                          " make room there")
+        raise Unavailable(f"{job.target.name}: no space left for the {render_size(stream.to_send)}"
+                          f" that {job.domain.name} has changed: its last restore point is"
+                          " untouched; make room there")
 
 
 def _assert_next(job: Job, stream: Stream) -> None:
