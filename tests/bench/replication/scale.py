@@ -17,6 +17,9 @@ class Scale:
     scattered_bytes: int = 10 * MIB
     retained_bytes: int = 256 * MIB
     delayed_bytes: int = GIB
+    estate_machines: int = 35
+    estate_rpo_s: int = 300
+    estate_s: int = 1800
 
     def change(self, kind: str, *, scattered: bool) -> Change:
         """Return one of the two changes."""
@@ -26,7 +29,8 @@ class Scale:
 
 
 SMALL = Scale(sizes=(256 * MIB, 512 * MIB), rounds=2, pieces_bytes=4 * MIB,
-              scattered_bytes=MIB, retained_bytes=32 * MIB, delayed_bytes=128 * MIB)
+              scattered_bytes=MIB, retained_bytes=32 * MIB, delayed_bytes=128 * MIB, estate_machines=8, estate_rpo_s=60,
+              estate_s=180)
 LARGE = Scale()
 
 
