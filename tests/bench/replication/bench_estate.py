@@ -110,7 +110,7 @@ def newest_points() -> dict[str, float]:
     """Return when the copy of each VM's newest whole point began."""
     found: dict[str, float] = {}
     for path in STATE.glob("nodes/*/disk/images/hotsite-replicas/*/state.json"):
-        told = json.loads(path.read_text())
+        told = json.loads(path.read_text())["state"]
         whole = [point["started_at"] for point in told["points"] if not point["damaged"]]
         if whole:
             name = told["facts"]["machine"]

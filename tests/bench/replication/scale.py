@@ -29,8 +29,8 @@ class Scale:
 
 
 SMALL = Scale(sizes=(256 * MIB, 512 * MIB), rounds=2, pieces_bytes=4 * MIB,
-              scattered_bytes=MIB, retained_bytes=32 * MIB, delayed_bytes=128 * MIB, estate_machines=8, estate_rpo_s=60,
-              estate_s=180)
+              scattered_bytes=MIB, retained_bytes=32 * MIB, delayed_bytes=128 * MIB,
+              estate_machines=8, estate_rpo_s=60, estate_s=150)
 LARGE = Scale()
 
 
