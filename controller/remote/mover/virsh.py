@@ -109,7 +109,8 @@ def look(uuid: str, since: str = "") -> Seen:
         questions.append("checkpoint-dumpxml --no-domain %s %s" % (uuid, since))
     told, complaint = answers(*questions)
     state, live, definition, info, names = told[:5]
-    if not (state and live and definition and info):
+    off = _state(state)[0] in OFF       # libvirt does not tell of jobs of a domain that is off
+    if not (state and live and definition and (info or off)):
         raise VirshError(complaint or "nothing was said of domain %s" % uuid)
     tracked = told[5] if since else ""
     return Seen(_state(state)[0], domain_of(uuid, live), definition, not _operation(info),
@@ -144,6 +145,8 @@ def job_of(uuid: str) -> str:
     """Return the XML of the backup job that runs, another job's kind, or nothing."""
     (info, job), complaint = answers("domjobinfo " + uuid, "backup-dumpxml " + uuid)
     if not info:
+        if "domain is not running" in complaint:
+            return ""
         raise VirshError(complaint)
     operation = _operation(info)
     if operation != "Backup":
