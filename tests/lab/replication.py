@@ -75,7 +75,8 @@ class Replication:
             domain=self.vm, uuid=self.uuid, to=self.to, path=self.path, disks=(disk,),
             replication_address=f"10.78.0.{OCTETS[self.home]}",
             to_replication_address=to_address or f"10.78.0.{OCTETS[self.to]}",
-            sequence=self.sequence + 1, bandwidth_bps=rate_bytes, budget_s=budget_s, repair=repair), scratch_bytes)
+            sequence=self.sequence + 1, bandwidth_bps=rate_bytes, budget_s=budget_s,
+            repair=repair), scratch_bytes)
         self.sequence += 1
         return said
 
