@@ -2,4 +2,5 @@
 
 import pytest
 
-pytest.register_assert_rewrite("tests.conformance.cases", "tests.conformance.stage")
+pytest.register_assert_rewrite("tests.conformance.cases", "tests.conformance.replica_cases",
+                               "tests.conformance.stage")

@@ -20,6 +20,7 @@ from controller.plan.domain import disk_wish, domain_wish
 from controller.plan.policy import Policy
 from controller.plan.survey import survey
 from controller.plan.wishes import SetMemory
+from tests.conformance.replica_cases import REPLICA_CASES
 from tests.conformance.stage import (
     Stage,
     common,
@@ -293,5 +294,5 @@ CASES = (
     a_guest_is_shut_down_and_started, memory_beyond_the_ceiling_is_refused_live,
     a_guest_moves_with_its_disk_and_comes_back, a_silent_host_is_unknown_and_remembered,
     without_libvirtd_domains_are_unknown_and_ports_are_not,
-    an_event_names_the_host_on_which_a_guest_died,
+    an_event_names_the_host_on_which_a_guest_died, *REPLICA_CASES,
 )
