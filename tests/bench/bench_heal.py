@@ -28,7 +28,7 @@ def figures() -> list[Figure]:
     lab.up()
     try:
         with tempfile.TemporaryDirectory() as folder:
-            return measure(lab, Hotsite(Path(folder)))
+            return measure(lab, Hotsite(Path(folder), protected=True))
     finally:
         if not was_up:
             lab.down()

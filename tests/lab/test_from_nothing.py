@@ -13,7 +13,7 @@ from tests.lab.witness import last_number
 @pytest.fixture(scope="module")
 def applied(fresh_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Lab:
     """Apply the specs to empty hosts, between two looks at what there is to do."""
-    hotsite = Hotsite(tmp_path_factory.mktemp("nothing"))
+    hotsite = Hotsite(tmp_path_factory.mktemp("nothing"), protected=True)
     before = hotsite.plan()
     assert before.status == 2, before.output + before.complaint
     assert "sql is declared and defined on no host" in before.output

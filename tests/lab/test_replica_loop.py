@@ -1,0 +1,107 @@
+"""The loop keeps one guest's replica fresh, heals it, and hands it over to an empty controller."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.lab.hotsite import Hotsite, Loop
+from tests.lab.lab import STATE, Lab, wait_until
+from tests.lab.witness import IMAGES
+
+VM, HOME, FAR = "mail", "paris-2", ("milan-1", "milan-2")
+TARGET = f"Replica/{VM}"
+
+
+@pytest.fixture(scope="module")
+def hotsite(converged: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hotsite]:
+    """Specs in which one guest is protected, with an RPO that a test can wait for."""
+    hotsite = Hotsite(tmp_path_factory.mktemp("replica"))
+    hotsite.pin(VM, HOME)
+    hotsite.edit("virtual_machine", VM, "  power: on\n", "  power: on\n  protection: gold\n")
+    hotsite.edit("protection_policy", "gold", "rpo: 5m", "rpo: 20s")
+    hotsite.edit("protection_policy", "gold", "last: 12, hourly: 24, daily: 7", "last: 4")
+    yield hotsite
+    uuid = converged.virsh(HOME, "domuuid", VM).strip()
+    for host in FAR:
+        converged.exec(host, "rm", "-rf", f"{IMAGES}/hotsite-replicas/{uuid}", f"{IMAGES}/export")
+
+
+@pytest.fixture(scope="module")
+def loop(hotsite: Hotsite) -> Iterator[Loop]:
+    """The loop, which has made the first copy."""
+    with hotsite.running() as loop:
+        assert "has nothing of it yet" in copied(loop, 0)["sentence"]
+        yield loop
+
+
+def copied(loop: Loop, since: int, *words: str) -> dict[str, Any]:
+    """Wait for a copy whose outcome has these words."""
+    return loop.wait_heard(
+        f"a copy of {VM} that says {words}", lambda one: one["kind"] == "outcome"
+        and one["target"] == TARGET and one["action_id"].startswith("replicate:")
+        and one["outcome"] == "done" and all(word in one["sentence"] for word in words), since)
+
+
+def overlays() -> list[Path]:
+    """Return the overlays of the replica, oldest first."""
+    return sorted(path for host in FAR for path in
+                  STATE.glob(f"nodes/{host}/disk/images/hotsite-replicas/*/vda/rp-*.qcow2"))
+
+
+def test_points_follow_each_other_and_old_ones_go(hotsite: Hotsite, loop: Loop) -> None:
+    mark = loop.mark()
+    copied(loop, mark, "changed")
+    loop.wait_heard("an old point let go", lambda one: one["kind"] == "outcome"
+                    and one["action_id"].startswith("retire-points:"), 0, 90)
+    shown = json.loads(hotsite.ask("replica", "show", VM, "--json").output)[0]
+    assert shown["health"] == "sound"
+    assert len(shown["points"]) <= 5
+    assert shown["points"][-1]["age_s"] < 30
+    assert "Fresh is true" in hotsite.ask("replica", "show", VM).output
+
+
+def test_a_deleted_overlay_is_noticed_named_and_healed(hotsite: Hotsite, loop: Loop) -> None:
+    wait_until("two overlays", lambda: len(overlays()) >= 2, 60)
+    mark, lost = loop.mark(), overlays()[-2]
+    lost.unlink()
+    healed = copied(loop, mark, "a file of its replica is lost", "that differed")
+    assert healed["sentence"].count("on the wire")
+    told = loop.wait_heard("the loss is named", lambda one: one["kind"] == "condition"
+                           and lost.name in one["sentence"], mark)
+    assert "Verified is false" in told["sentence"]
+    loop.wait_heard("all is well again", lambda one: one["kind"] == "condition"
+                    and "Verified is true" in one["sentence"], mark)
+    assert any(one["sentence"] == healed["sentence"] for one in hotsite.events())
+
+
+def test_a_person_asks_the_running_loop_for_what_it_does_by_itself(
+        hotsite: Hotsite, loop: Loop) -> None:
+    assert loop.process.poll() is None
+    for verb, words in (("copy", "made restore point"), ("verify", "verified"),
+                        ("seed", "made restore point")):
+        reply = hotsite.ask("replica", verb, VM)
+        assert (reply.status, words in reply.output) == (0, True), (reply, verb)
+    assert VM in hotsite.ask("replica", "list").output
+
+
+def test_a_point_is_exported_while_the_loop_runs(lab: Lab, hotsite: Hotsite, loop: Loop) -> None:
+    assert loop.process.poll() is None
+    host = json.loads(hotsite.ask("replica", "show", VM, "--json").output)[0]["host"]
+    lab.exec(host, "mkdir", "-p", f"{IMAGES}/export")
+    reply = hotsite.ask("replica", "export", VM, f"{IMAGES}/export", str(hotsite.specs))
+    assert reply.status == 0, reply.output + reply.complaint
+    file = next(word for word in reply.output.split() if word.endswith("-vda.qcow2"))
+    assert "No errors were found" in lab.exec(host, "qemu-img", "check", file)
+    assert "backing file" not in lab.exec(host, "qemu-img", "info", file)
+
+
+def test_an_empty_controller_takes_over_without_sending_anything_again(hotsite: Hotsite) -> None:
+    shutil.rmtree(hotsite.state)
+    with hotsite.running() as loop:
+        first = copied(loop, 0)
+        assert "changed" in first["sentence"]
+        assert not [one for one in loop.heard(0) if "has nothing of it yet" in one["sentence"]]
