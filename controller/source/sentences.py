@@ -132,6 +132,8 @@ def wrong_type(field: str, kind: str, value: object, message: str) -> str:
         return f"`{field}: {shown(value)}` does not do ({message}): write {example(field)}"
     got = f"`{shown(value)}`" if isinstance(value, str) else type_of(value)
     write = example(field) if field in EXAMPLES else wanted
+    if kind.startswith("int") and isinstance(value, str) and value.isascii() and value.isdigit():
+        write = f"`{field}: {int(value)}`"
     return f"`{field}` must be {wanted}, not {got}: write {write}"
 
 

@@ -68,6 +68,10 @@ MISTAKES = {
         VM % "cpus: 1.5",
         "a.yaml:5:9: `cpus` must be a whole number, not the number 1.5: write `cpus: 2`",
     ),
+    "a number with a zero in front": (
+        VM % "cpus: 012",
+        "a.yaml:5:9: `cpus` must be a whole number, not `012`: write `cpus: 12`",
+    ),
     "too many processors": (
         VM % "cpus: 5000",
         "a.yaml:5:9: `cpus` is out of range: write at most 512",
