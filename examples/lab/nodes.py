@@ -244,7 +244,25 @@ def unmount_disks() -> None:
 
     for place in mounted():
         run("umount", place)
-    wait_for("the release of the hosts' disks", lambda: not loops())
+    try:
+        wait_for("the release of the hosts' disks", lambda: not loops())
+    except LabError as error:
+        raise LabError(f"{error}: {', '.join(holders()) or 'nobody that can be seen'} still has"
+                       " them mounted; end that first") from None
+
+
+def holders() -> list[str]:
+    """Return one process of each other mount namespace that has a host's disk mounted."""
+    found: dict[str, str] = {}
+    for mounts in Path("/proc").glob("[0-9]*/mounts"):
+        try:
+            space, held = os.readlink(mounts.parent / "ns/mnt"), mounts.read_text()
+            name = (mounts.parent / "comm").read_text().strip()
+        except OSError:
+            continue  # it has ended
+        if f" {STATE}/nodes/" in held:
+            found.setdefault(space, f"process {mounts.parent.name} ({name})")
+    return sorted(found.values())
 
 
 def loops() -> list[str]:

@@ -13,6 +13,8 @@ from tests.lab.lab import COMMAND, STATE, Lab, wait_until
 from tests.lab.witness import last_number
 
 HERE = Path(__file__).parent
+UNDER_TEST = STATE / "under-test"
+"""Is there while tests use the lab, and stays when they are killed."""
 HOMES = {"sql": "paris-1", "web": "paris-1", "mail": "paris-2", "files": "milan-1",
          "proxy": "milan-1", "builder": "milan-2"}
 """Where placement puts each guest of the specs on an empty lab."""
@@ -38,13 +40,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
-    """Bring the lab up unless it is, and leave it as it was found: up or down."""
-    was_up = (STATE / "standing").exists()
+    """Bring the lab up unless it is, and leave it as it was found: up or down.
+
+    What a test run leaves that was killed may be broken in any way: it is taken down first.
+    """
     the_lab = Lab()
+    if UNDER_TEST.exists():
+        the_lab.down()
+    was_up = (STATE / "standing").exists()
     the_lab.up()
+    UNDER_TEST.touch()
     yield the_lab
     if not was_up:
         the_lab.down()
+    UNDER_TEST.unlink(missing_ok=True)
 
 
 @pytest.fixture(scope="module")

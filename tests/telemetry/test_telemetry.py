@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 import time
-import timeit
 import urllib.request
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -253,22 +252,20 @@ def test_nobody_listens_unless_asked(env: dict[str, str]) -> None:
     assert not OFF.enabled
 
 
-def test_off_is_not_imported_and_takes_no_time_to_import() -> None:
-    program = ("import sys, time, typing, contextlib, collections.abc\n"
-               "begun = time.process_time()\n"
+def test_off_imports_nothing_of_what_listens() -> None:
+    program = ("import sys\n"
                "import controller.telemetry\n"
-               "took_ms = (time.process_time() - begun) * 1000\n"
                "controller.telemetry.configure(None, {})\n"
-               "assert not any('opentelemetry' in name for name in sys.modules)\n"
-               "sys.stdout.write(str(took_ms))\n")
-    took_ms = [float(subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True,
-                                    capture_output=True, text=True).stdout) for _ in range(7)]
-    assert min(took_ms) < 5.0
+               "names = ('opentelemetry', 'prometheus_client', 'requests', 'pydantic', 'asyncio')\n"
+               "sys.stdout.write(' '.join(name for name in names if name in sys.modules))\n")
+    told = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True,
+                          capture_output=True, text=True)
+    assert told.stdout == ""
 
 
-def test_off_takes_no_time_to_speak_to() -> None:
-    def one_cycle() -> None:
-        with OFF.span("cycle", revision="abc"):
-            speak(OFF)
-
-    assert min(timeit.repeat(one_cycle, number=1000, repeat=5)) < 0.05, "50 µs for all of it"
+def test_off_keeps_nothing_of_what_it_is_told() -> None:
+    with OFF.span("cycle", revision="abc") as kept:
+        speak(OFF)
+    assert kept is None
+    assert OFF.span("cycle") is OFF.span("observe", node="paris-1")
+    assert vars(OFF) == {}
