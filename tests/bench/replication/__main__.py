@@ -39,13 +39,20 @@ def main(words: list[str]) -> int:
     if not aside.is_inside():
         return aside.run_inside(words)
     scale = SMALL if "--small" in words else LARGE
-    figures = [figure for name in names or BENCHES for figure in run(name, scale)]
-    OUT.write_text(json.dumps({"machine": platform.platform(), "cores": os.cpu_count(),
-                               "python": platform.python_version(), "sizes": scale.sizes,
-                               "figures": [f.as_json() for f in figures]}, indent=2) + "\n")
+    figures: list[Figure] = []
+    for name in names or BENCHES:
+        figures += run(name, scale)
+        write(figures, scale)       # after each, since all of them take an hour
     Console(width=170).print(table(figures))
     print(f"Written to {OUT}.")
     return 1 if any(figure.met is False for figure in figures) else 0
+
+
+def write(figures: list[Figure], scale: Scale) -> None:
+    """Write everything that was measured so far."""
+    OUT.write_text(json.dumps({"machine": platform.platform(), "cores": os.cpu_count(),
+                               "python": platform.python_version(), "sizes": scale.sizes,
+                               "figures": [f.as_json() for f in figures]}, indent=2) + "\n")
 
 
 def run(name: str, scale: Scale) -> list[Figure]:
