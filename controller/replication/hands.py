@@ -89,6 +89,11 @@ class ReplicaHands:
         return self._codecs[mover.name]
 
 
+def name_of(action: Action) -> str:
+    """Return the name of the VM whose replica an action is about."""
+    return action.target.partition("/")[2]
+
+
 async def retire(mover: Mover, action: RetirePoints) -> str:
     """Let points go."""
     answer = await mover.ask(
@@ -96,7 +101,7 @@ async def retire(mover: Mover, action: RetirePoints) -> str:
         failed=f"no restore point at {action.path} on {mover.name} was let go")
     gone = ", ".join(map(str, action.sequences))
     left = ", ".join(map(str, answer["points"]))
-    return f"let restore point {gone} of {action.target} on {mover.name} go; there are {left} now"
+    return f"let restore point {gone} of {name_of(action)} on {mover.name} go; {left} stay"
 
 
 async def verify(mover: Mover, action: VerifyReplica, now: float) -> str:
@@ -109,13 +114,13 @@ async def verify(mover: Mover, action: VerifyReplica, now: float) -> str:
     read = int(answer["read_bytes"]) >> 20
     rest = "" if answer["complete"] else "; the rest is read next time"
     if not answer["found_clusters"]:
-        return f"verified {read} MiB of {action.target} on {mover.name}: all as it was sent{rest}"
+        return f"verified {read} MiB of {name_of(action)} on {mover.name}: all as it was sent{rest}"
     mended, found = answer["mended_clusters"], answer["found_clusters"]
     spoilt = ", ".join(number for number, damaged in answer["points"].items() if damaged)
     left = f"; restore points {spoilt} read wrong" if spoilt else ""
     left += ("; the next copy brings what the newest lacks"
              if answer["repair"] or answer["scan"] else "")
-    return (f"verified {read} MiB of {action.target} on {mover.name}: {found} clusters were"
+    return (f"verified {read} MiB of {name_of(action)} on {mover.name}: {found} clusters were"
             f" damaged, {mended} were mended from other points{left}{rest}")
 
 

@@ -3,11 +3,12 @@
 The mover that conducts the VM's copies removes them from the source when it ends.
 """
 
+import json
 from typing import Final
 
-from controller.replication.mover import FOLDER, Mover
+from controller.replication.mover import FOLDER, Mover, failure, verb_command
 
-LONGEST_S: Final = 600.0
+LONGEST_S: Final = 3600.0
 
 
 class Manifests:
@@ -22,10 +23,16 @@ class Manifests:
         return f"{FOLDER}/known-{self._replica.rsplit('/', 1)[-1]}-{disk}.man"
 
     async def fetch(self, disk: str) -> str:
-        """Bring a disk's manifest to the source and return its path there."""
-        text = await self._target.run(
-            "manifest-out", {"replica": self._replica, "disk": disk, "incoming": True,
-                             "text": True}, failed=self._failed, timeout_s=LONGEST_S)
-        await self._source.feed("manifest-in", text, self.path(disk), "text",
-                                failed=self._failed, timeout_s=LONGEST_S)
+        """Bring a disk's manifest to the source and return its path there.
+
+        It is poured through, however large: 256 MiB for a TiB that is full.
+        """
+        asked = {"replica": self._replica, "disk": disk, "incoming": True}
+        telling = verb_command("manifest-out", text=json.dumps(asked) + "\n",
+                               timeout_s=LONGEST_S)
+        taking = verb_command("manifest-in", self.path(disk), timeout_s=LONGEST_S)
+        for reply in await self._target.node.transport.relay(
+                (self._target.name, telling), (self._source.name, taking)):
+            if reply.exit_status != 0:
+                raise failure(reply, self._failed)
         return self.path(disk)

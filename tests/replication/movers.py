@@ -113,8 +113,15 @@ class Hosts:
 
     async def relay(self, source: tuple[str, Command],
                     sink: tuple[str, Command]) -> tuple[Reply, Reply]:
-        """Send through here."""
-        result = self.play(source[0], "relayed", json.loads(source[1].input))
+        """Pour one verb's bytes into another's; a copy that comes so was `relayed`."""
+        verb = source[1].argv[8]
+        try:
+            result = self.play(source[0], "relayed" if verb == "send" else verb,
+                               json.loads(source[1].input))
+        except Broken as broken:
+            return (Reply(broken.status, "", json.dumps({"sentence": str(broken)})),
+                    Reply(0, "{}", ""))
+        self.play(sink[0], sink[1].argv[8], {})
         return Reply(0, "", json.dumps({"result": result})), Reply(0, "{}", "")
 
 
@@ -156,6 +163,7 @@ USUAL: dict[str, Answer] = {
     "incoming_open": lambda request: {}, "incoming_drop": lambda request: {},
     "authorize": lambda request: {}, "deauthorize": lambda request: {},
     "send": lambda request: sent(), "relayed": lambda request: sent(),
+    "receive": lambda request: {},
     "manifest_out": lambda request: {}, "manifest_in": lambda request: {},
     "publish": lambda request: {"files": {"vda": {"stored_bytes": MIB}}},
 }

@@ -7,8 +7,6 @@ by zlib, and `manifest-in` reads such bytes; so the source learns what the targe
 
 from __future__ import annotations
 
-import base64
-import binascii
 import os
 import sys
 import zlib
@@ -117,8 +115,7 @@ def manifest_out(words: List[str]) -> None:
     """
     Write the manifest of {"replica", "disk", "point" or "incoming": true} to stdout.
 
-    Shapes: all of it, or {"what": "supers"}, or {"what": "groups", "groups": […]}; "text": true
-    writes base64.
+    Shapes: all of it, or {"what": "supers"}, or {"what": "groups", "groups": […]}.
     """
     request = Orders().request
     replica = Replica(str(request["replica"]))
@@ -132,14 +129,9 @@ def manifest_out(words: List[str]) -> None:
             os.unlink(path)
     squeeze = zlib.compressobj(1)
     out = sys.stdout.buffer
-    wrap = base64.b64encode if request.get("text") else bytes
-    held = b""
     for piece in _pieces(manifest, request):
-        held += squeeze.compress(piece)
-        whole = len(held) - len(held) % 3
-        out.write(wrap(held[:whole]))
-        held = held[whole:]
-    out.write(wrap(held + squeeze.flush()))
+        out.write(squeeze.compress(piece))
+    out.write(squeeze.flush())
     out.flush()
 
 
@@ -180,18 +172,17 @@ def _pieces(manifest: Manifest, request: Dict[str, Any]) -> Iterator[bytes]:
 
 def manifest_in(words: List[str]) -> Dict[str, Any]:
     """Read a whole manifest, as `manifest-out` wrote it, from stdin into the file in `words`."""
-    if len(words) != 1 and words[1:] != ["text"]:
-        raise Refused("manifest-in wants the path to write, and `text` where it comes as base64")
-    come = _texts if words[1:] else _raws
+    if len(words) != 1:
+        raise Refused("manifest-in wants one word: the path to write")
     expand = zlib.decompressobj()
     fd = os.open(words[0], os.O_CREAT | os.O_TRUNC | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
         size = 0
-        for got in come():
+        for got in _raws():
             size += _write_sparse(fd, expand.decompress(got), size)
         size += _write_sparse(fd, expand.flush(), size)
         os.ftruncate(fd, size)
-    except (zlib.error, binascii.Error) as error:
+    except zlib.error as error:
         raise Refused("what came is no manifest: %s" % error) from None
     finally:
         os.close(fd)
@@ -206,16 +197,6 @@ def _raws() -> Iterator[bytes]:
         if not got:
             return
         yield got
-
-
-def _texts() -> Iterator[bytes]:
-    held = b""
-    for got in _raws():
-        held += got
-        whole = len(held) - len(held) % 4
-        yield base64.b64decode(held[:whole], validate=True)
-        held = held[whole:]
-    yield base64.b64decode(held, validate=True)
 
 
 def _write_sparse(fd: int, data: bytes, at: int) -> int:
