@@ -12,6 +12,7 @@ from controller.reconcile.manager import linux_estate
 from controller.source.load import load_folder
 from tests.conformance.cases import CASES
 from tests.conformance.stage import Case
+from tests.lab.hotsite import Hotsite
 from tests.lab.lab import Lab
 
 SPECS = Path(__file__).parents[2] / "specs"
@@ -47,12 +48,19 @@ def in_the_labs_words(fault: str) -> list[str]:
     return [WORDS[word], *named]
 
 
+@pytest.fixture(scope="module")
+def replicated(converged: Lab, tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    """The lab with a fresh replica of every guest, as the specs want it."""
+    Hotsite(tmp_path_factory.mktemp("replicated"), protected=True).converge()
+    return converged
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
-def test_the_lab_behaves_as_the_simulator(case: Case, converged: Lab) -> None:
+def test_the_lab_behaves_as_the_simulator(case: Case, replicated: Lab) -> None:
     desired = load_folder(SPECS)
 
     async def whole() -> None:
-        stage = LabStage(desired, converged)
+        stage = LabStage(desired, replicated)
         await stage.provider.declare(desired)
         try:
             await case(stage)
