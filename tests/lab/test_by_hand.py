@@ -33,7 +33,8 @@ def drift(lab: Lab) -> None:
     """Change one of everything by hand."""
     lab.break_("vm", "paris-2", "mail")
     lab.virsh("milan-1", "destroy", "proxy")
-    lab.exec("milan-2", "sh", "-c", "virsh -q destroy builder; virsh -q undefine builder")
+    lab.exec("milan-2", "sh", "-c", "virsh -q destroy builder;"
+             " virsh -q undefine --checkpoints-metadata builder")
     lab.break_("vlan-tag", "paris-1", "web", "77")
     lab.break_("trunk-vlan", "paris-sw", "tr0", "drop", "200")
     lab.break_("trunk-vlan", "paris-2", "up0", "add", "999")

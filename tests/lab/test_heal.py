@@ -47,7 +47,8 @@ def test_a_vm_shut_off_by_hand_starts_again(lab: Lab, loop: Loop) -> None:
 def test_an_undefined_vm_is_defined_again_on_its_own_disk(lab: Lab, loop: Loop) -> None:
     last, since = last_number("milan-2", "builder"), loop.mark()
     uuid = lab.virsh("milan-2", "domuuid", "builder")
-    lab.exec("milan-2", "sh", "-c", "virsh -q destroy builder; virsh -q undefine builder")
+    lab.exec("milan-2", "sh", "-c", "virsh -q destroy builder;"
+             " virsh -q undefine --checkpoints-metadata builder")
     loop.wait_done("start:VirtualMachine/builder@milan-2", since)
     assert lab.virsh("milan-2", "domuuid", "builder") == uuid
     counts_on("milan-2", "builder", last)

@@ -65,6 +65,9 @@ def replicate(world: World, action: ReplicateDomain) -> Effect:
     yield Wait(BEGIN_S, command_ends=True)
     source, target = world.node(action.node), world.node(action.to)
     replica = _replica_at(world, action, target)
+    newest = replica.newest
+    if newest is not None and newest.sequence >= action.sequence:
+        return f"restore point {newest.sequence} of {action.domain} is on {action.to} already"
     job = begin_job(world, action)
     stream = Stream(action, replica)
     stream.open(copies_of(job, replica, repair=action.repair))
@@ -103,10 +106,6 @@ def _replica_at(world: World, action: ReplicateDomain, target: Node) -> Replica:
     if here is not None and here.path != action.path:
         raise Refused(f"{target.name}: the replica of {action.domain} is at {here.path}, not at"
                       f" {action.path}")
-    newest = here.newest if here is not None else None
-    if newest is not None and newest.sequence >= action.sequence:
-        raise Refused(f"{target.name}: restore point {action.sequence} is there already, the"
-                      f" newest is {newest.sequence}")
     if here is None:
         here = target.replicas[action.uuid] = Replica(action.uuid, action.domain, action.path)
     return here
