@@ -3,10 +3,7 @@
 `HOTSITE_STORMS=200` plays fewer; `python -m tests.simulation.storm SEED` tells one whole story.
 """
 
-import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from collections.abc import Callable
 
 import pytest
 
@@ -18,27 +15,16 @@ from controller.providers.base import Provider
 from controller.reconcile import decider
 from controller.store.store import Store
 from tests.simulation import plants
+from tests.simulation.conftest import Blowing
 from tests.simulation.crash import Fuse, fragile_store
-from tests.simulation.storm import blow, blow_many
+from tests.simulation.storm import blow
 
-STORMS = int(os.environ.get("HOTSITE_STORMS", "2000"))
-CHUNK = 100
 ENOUGH = 60
 """So many storms must find a planted violation."""
 
 
-@pytest.fixture(scope="module")
-def workers() -> Iterator[ProcessPoolExecutor]:
-    """One process per core; each plays whole storms."""
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
-        yield pool
-
-
-def test_every_law_is_kept_in_every_storm(workers: ProcessPoolExecutor) -> None:
-    step = min(CHUNK, STORMS)
-    starts = range(0, STORMS, step)
-    results = list(workers.map(blow_many, starts, [step] * len(starts)))
-    broken = [found for chunk in results for found in chunk]
+def test_every_law_is_kept_in_every_storm(storms: Blowing) -> None:
+    broken = storms.broken()
     assert not broken, "replay with `python -m tests.simulation.storm SEED`:\n" + "\n".join(
         f"seed {seed}: {laws[0]}" for seed, laws in broken)
 
