@@ -40,7 +40,14 @@ def infrastructure(world: World, dice: Random) -> str | None:
              f"site {dice.choice(('paris', 'milan'))} cut", f"link metro/{dice.choice('12')} down",
              f"slow {host} {dice.choice((1, 3, 7))}", f"clock {host} {dice.choice((-9, 5, 90))}",
              f"fill {host}", f"babble {node}"]
-    return dice.choice(lines)
+    line = dice.choice(lines)
+    return None if line == f"power {host} off" and _has_half_of(world, host) else line
+
+
+def _has_half_of(world: World, host: str) -> bool:
+    """Whether a VM there is defined elsewhere, too: in the dark nothing tells which is right."""
+    return any(vm in node.domains for vm in world.node(host).domains
+               for node in world.nodes.values() if node.name != host)
 
 
 def hands(world: World, dice: Random) -> str | None:

@@ -339,3 +339,16 @@ def test_a_base_cut_short_is_seen_and_healed_by_a_scan() -> None:
         return said
 
     assert "by scan, because a file of its replica is lost" in told(story)
+
+
+def test_what_breaks_while_a_point_retires_keeps_it() -> None:
+    async def story(estate: SimulatedEstate) -> None:
+        await estate.apply(stage.copy(estate, 2))
+        running = asyncio.create_task(estate.apply(stage.retire(estate, 1)))
+        await asyncio.sleep(1)
+        estate.command("lose-overlay any sql")
+        with pytest.raises(Refused, match="repair it before anything is merged"):
+            await running
+        assert [one.sequence for one in stage.replica(estate)[1].points] == [1, 2]
+
+    told(story)

@@ -31,7 +31,7 @@ def retire(world: World, action: RetirePoints) -> Effect:
         if point is None:
             continue
         yield Wait(0.2 + point.stored_bytes / MERGE_BYTES_PER_S)
-        if _replica(node, action.path) is replica and point in replica.points:
+        if _retirable(node, _replica(node, action.path), sequence) is point:
             _merge(replica, point)
             gone += 1
     yield Wait(0.1)
