@@ -19,7 +19,7 @@ from tests.bench.figure import Figure
 from tests.bench.replication import aside
 from tests.bench.replication.scale import LARGE, SMALL, Scale
 
-BENCHES = ("retention", "delay", "copy", "latency", "mend", "increment")
+BENCHES = ("increment", "mend", "latency", "retention", "delay", "copy")
 ASKED_FOR = ("estate",)
 """Run only when named: they take half an hour."""
 OUT = Path("bench-replication.json")
@@ -40,18 +40,22 @@ def main(words: list[str]) -> int:
         return aside.run_inside(words)
     scale = SMALL if "--small" in words else LARGE
     figures: list[Figure] = []
+    loads: dict[str, tuple[float, float]] = {}
     for name in names or BENCHES:
+        before = os.getloadavg()[1]
         figures += run(name, scale)
-        write(figures, scale)       # after each, since all of them take an hour
+        loads[name] = before, os.getloadavg()[1]
+        write(figures, scale, loads)    # after each, since all of them take an hour
     Console(width=170).print(table(figures))
     print(f"Written to {OUT}.")
     return 1 if any(figure.met is False for figure in figures) else 0
 
 
-def write(figures: list[Figure], scale: Scale) -> None:
-    """Write everything that was measured so far."""
+def write(figures: list[Figure], scale: Scale, loads: dict[str, tuple[float, float]]) -> None:
+    """Write everything that was measured so far; `loads` tell what else the machine did."""
     OUT.write_text(json.dumps({"machine": platform.platform(), "cores": os.cpu_count(),
                                "python": platform.python_version(), "sizes": scale.sizes,
+                               "load_before_and_after": loads,
                                "figures": [f.as_json() for f in figures]}, indent=2) + "\n")
 
 

@@ -21,9 +21,9 @@ def figures(scale: Scale) -> list[Figure]:
         source, target = hosts()
         make_disk(source, DISK, size)
         try:
-            found += of_disk(source, target, size, scale.rounds)
+            found += of_disk(source, target, size, scale.copies)
         finally:
-            source.path(DISK).unlink()
+            source.remove(DISK)
     return found
 
 

@@ -30,7 +30,7 @@ def figures(scale: Scale) -> list[Figure]:
             turns = [(copy_s(source, target, socket, size, 1), copy_s(
                 source, target, socket, size, 4)) for _ in range(scale.rounds)]
     finally:
-        source.path(DISK).unlink()
+        source.remove(DISK)
     return [Figure(
         f"{title(size // 2)} over a path with 50 ms of delay, four streams", "s",
         tuple(four for _, four in turns), peer="one stream",

@@ -65,7 +65,7 @@ def of_disk(hands: Conductor, size: int, scale: Scale) -> OfDisk:
     finally:
         replica.remove()
         machine.remove()
-        target.run("rm", "-f", f"{IMAGES}/{machine.name}-rsync.qcow2")
+        target.remove(f"{IMAGES}/{machine.name}-rsync.qcow2")
 
 
 def backed_up(machine: Machine, scale: Scale) -> dict[bool | None, list[float]]:
@@ -81,7 +81,7 @@ def backed_up(machine: Machine, scale: Scale) -> dict[bool | None, list[float]]:
         found[None] = [virtnbdbackup(machine, "inc").wall_s for _ in range(scale.rounds)]
         return found
     finally:
-        machine.node.run("rm", "-rf", folder)
+        machine.node.remove(folder)
         for name in machine.node.virsh("checkpoint-list", machine.name, "--name").split():
             machine.node.virsh("checkpoint-delete", machine.name, name)
 

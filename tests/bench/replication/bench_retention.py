@@ -25,7 +25,7 @@ def figures(scale: Scale) -> list[Figure]:
             took = tuple(retired_s(pair, socket, full) for _ in range(max(3, scale.rounds)))
     finally:
         pair.remove()
-        source.path(DISK).unlink()
+        source.remove(DISK)
     return [Figure(f"retention: {title(scale.retained_bytes)} merged into the base", "s", took,
                    limit=2.0)]
 

@@ -85,4 +85,4 @@ class Pair:
 
     def remove(self) -> None:
         """Delete it."""
-        self.target.run("rm", "-rf", self.root)
+        self.target.remove(self.root)

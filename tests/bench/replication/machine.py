@@ -96,7 +96,7 @@ class Machine:
         """Destroy the domain and its disk."""
         self.node.virsh("destroy", self.name)
         self.node.virsh("undefine", self.name, "--checkpoints-metadata")
-        self.node.path(self.disk).unlink()
+        self.node.remove(self.disk)
 
 
 def make_disk(node: Node, disk: str, size_bytes: int) -> None:
@@ -105,7 +105,7 @@ def make_disk(node: Node, disk: str, size_bytes: int) -> None:
     write_raw(raw, size_bytes)
     node.run("qemu-img", "convert", "-q", "-f", "raw", "-O", "qcow2",
              disk.replace(".qcow2", ".raw"), disk)
-    raw.unlink()
+    node.remove(disk.replace(".qcow2", ".raw"))
 
 
 def write_raw(path: Path, size_bytes: int) -> None:

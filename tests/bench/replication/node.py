@@ -80,6 +80,11 @@ class Node:
                 return STATE / "nodes" / self.name / inside / place[len(folder) + 1:]
         raise AssertionError(f"{place} is in none of {list(PLACES)}")
 
+    def remove(self, *places: str) -> None:
+        """Delete files and folders, and give their room back to this machine's own disk."""
+        self.run("rm", "-rf", *places)
+        self.run("fstrim", "/var/lib/libvirt/images")
+
     def cpu_s(self) -> float:
         """Return the processor seconds of all that runs or ran in the host."""
         return sum(seconds_of(pid) for pid in self._pids())

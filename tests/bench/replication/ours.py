@@ -121,4 +121,4 @@ class Replica:
 
     def remove(self) -> None:
         """Delete it."""
-        self.target.run("rm", "-rf", self.path)
+        self.target.remove(self.path)

@@ -64,8 +64,7 @@ def nbdcopy(node: Node, disk: str, to: Node, *, through_ssh: bool) -> Took:
         else:
             wait_until(f"port {PORT}", lambda: listens(to, PORT))
             took = node.timed(*words, uri, f"nbd://{to.address}:{PORT}")
-    to.path(target).unlink()
-    to.path(socket).unlink(missing_ok=True)
+    to.remove(target, socket)
     return took
 
 

@@ -13,6 +13,8 @@ class Scale:
     sizes: tuple[int, int] = (2 * GIB, 16 * GIB)
     """Of the disks that are compared with each other; the figures of one disk are of the second."""
     rounds: int = 3
+    copies: int = 2
+    """How often a whole disk is copied by each way; that of the larger takes a minute and more."""
     pieces_bytes: int = 40 * MIB
     scattered_bytes: int = 10 * MIB
     retained_bytes: int = 256 * MIB
