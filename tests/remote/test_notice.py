@@ -10,7 +10,7 @@ from mover.replica_verbs import picture
 from mover.verify import notice
 
 from tests.remote.test_verify import increment, look, made
-from tests.remote.transfers import Machine, assert_every_point_reads_as_its_disk
+from tests.remote.transfers import Machine, ask, assert_every_point_reads_as_its_disk
 
 pytestmark = pytest.mark.skipif(not shutil.which("qemu-img"), reason="needs qemu-img")
 
@@ -84,3 +84,12 @@ def test_what_was_lost_is_noted_once(tmp_path: Path) -> None:
     generation = Replica(str(machine.root)).state.generation
     assert noticed(machine)["scan"] == ["vda"]
     assert Replica(str(machine.root)).state.generation == generation
+
+
+def test_the_last_point_that_reads_right_is_not_let_go(tmp_path: Path) -> None:
+    machine = made(tmp_path, 3)
+    (machine.root / "vda/rp-000002.qcow2").unlink()
+    wish = {"replica": str(machine.root), "sequences": [1]}
+    status, told = ask("retire", wish, tmp_path)
+    assert (status, "the last that reads right" in str(told)) == (2, True)
+    assert [point.sequence for point in Replica(str(machine.root)).state.points] == [1, 2, 3]

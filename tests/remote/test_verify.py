@@ -118,10 +118,13 @@ def test_damage_moves_with_a_merge_and_goes_with_the_points_that_read_it(tmp_pat
     flip(machine.root / "vda/rp-000002.qcow2", 12)
     flip(machine.root / "vda/base-000001.raw", 13)
     look(machine)
+    start = 12 * CLUSTER_BYTES
+    machine.disks["vda"][start:start + CLUSTER_BYTES] = b"n" * CLUSTER_BYTES
+    increment(machine, [12])
     ask("retire", {"replica": str(machine.root), "sequences": [1]}, tmp_path)
     told = look(machine)
     assert [(one["file"], one["first"]) for one in told["damage"]] == [("base-000001.raw", 12)]
-    assert told["points"] == {"2": 1, "3": 1, "4": 1}
+    assert told["points"] == {"2": 1, "3": 1, "4": 1, "5": 0}
 
 
 def test_a_truncated_base_is_damage_that_the_repair_set_heals(tmp_path: Path) -> None:

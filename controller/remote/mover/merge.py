@@ -16,7 +16,7 @@ import os
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from mover.chain import manifest_path
-from mover.errors import Refused
+from mover.errors import Refused, TryAgain
 from mover.hashing import CLUSTER_BYTES, HASH_BYTES, Hasher
 from mover.index import OVERLAY as OVERLAY_INDEX
 from mover.index import Index
@@ -27,6 +27,7 @@ from mover.qcow2 import DATA, HOLE, Overlay, Run
 from mover.qcow2_writer import Backing, finish_overlay, rebase
 from mover.replica import Replica, locked, sync_dir
 from mover.state import BASE, OVERLAY, Damage, File, Point, State, last, point_of, sequence_of
+from mover.verify import notice
 
 
 class Merged(NamedTuple):
@@ -41,6 +42,7 @@ class Merged(NamedTuple):
 def run(words: List[str]) -> Dict[str, Any]:
     """Let go of the points that the request {"replica", "sequences"} names, oldest first."""
     request = Orders().request
+    notice(str(request["replica"]))
     with locked(str(request["replica"])) as replica:
         merged = finish(replica)
         for sequence in sorted(request.get("sequences", ())):
@@ -60,6 +62,7 @@ def retire(replica: Replica, sequence: int) -> List[Merged]:
         raise Refused("restore point %d is the newest: it stays until there is a newer one"
                       % sequence)
     _require_unpinned(state, sequence)
+    _require_newer_good(state, point)
     if point.sequence == state.points[0].sequence:
         replica.commit(_without_oldest(state))
         return finish(replica)
@@ -71,6 +74,14 @@ def _require_unpinned(state: State, sequence: int) -> None:
     for holder, pinned in sorted(state.pins.items()):
         if pinned >= sequence:
             raise Refused("restore point %d is held by %s: let it go first" % (pinned, holder))
+
+
+def _require_newer_good(state: State, point: Point) -> None:
+    """The last point that reads right stays, whatever the caller knew when it asked."""
+    if not point.damaged and not any(later.sequence > point.sequence and not later.damaged
+                                     for later in state.points):
+        raise TryAgain("restore point %d is the last that reads right: it stays until a newer one"
+                       " does" % point.sequence)
 
 
 def _without_oldest(state: State) -> State:
