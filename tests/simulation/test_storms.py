@@ -15,7 +15,7 @@ from controller.providers.base import Provider
 from controller.reconcile import decider
 from controller.store.store import Store
 from tests.simulation import plants
-from tests.simulation.conftest import Blowing
+from tests.simulation.background import Blowing
 from tests.simulation.crash import Fuse, fragile_store
 from tests.simulation.storm import blow
 
