@@ -99,9 +99,11 @@ def test_a_point_is_exported_while_the_loop_runs(lab: Lab, hotsite: Hotsite, loo
     assert "backing file" not in lab.exec(host, "qemu-img", "info", file)
 
 
-def test_an_empty_controller_takes_over_without_sending_anything_again(hotsite: Hotsite) -> None:
+def test_an_empty_controller_takes_over_without_sending_anything_again(
+        hotsite: Hotsite, loop: Loop) -> None:
+    loop.end()
     shutil.rmtree(hotsite.state)
     begun = (hotsite.state.parent / "run.log").stat().st_size
-    with hotsite.running() as loop:
-        assert "changed" in copied(loop, begun)["sentence"]
-        assert not [one for one in loop.heard() if "has nothing of it yet" in one["sentence"]]
+    with hotsite.running() as empty:
+        assert "changed" in copied(empty, begun)["sentence"]
+        assert not [one for one in empty.heard() if "has nothing of it yet" in one["sentence"]]
