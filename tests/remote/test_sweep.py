@@ -60,12 +60,9 @@ def test_what_is_conducted_stays(folder: Path) -> None:
 def test_a_program_that_runs_stays(folder: Path) -> None:
     program = folder / "mover-0123456789abcdef.pyz"
     program.touch()
-    running = subprocess.Popen(["sh", "-c", "read x", program], stdin=subprocess.PIPE)
-    with pytest.raises(sweep.Owned):
-        sweep._program(str(program))
-    assert running.stdin is not None
-    running.stdin.close()
-    running.wait()
+    with subprocess.Popen(["sh", "-c", "read x", program], stdin=subprocess.PIPE):
+        with pytest.raises(sweep.Owned):
+            sweep._program(str(program))
     sweep._program(str(program))
     assert not program.exists()
 

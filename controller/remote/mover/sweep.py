@@ -11,6 +11,7 @@ import contextlib
 import glob
 import os
 import re
+import time
 from typing import Any, Callable, Dict, Iterator, List
 
 from mover.authorize import remove_key
@@ -23,6 +24,7 @@ from mover.virsh import VirshError, job_of, scratch_of, socket_of
 
 SOCKET = "hotsite.sock"
 SCRATCH_FILE = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-[\w.-]+\.qcow2\Z")
+EXEC_LOOKS = 5
 PROGRAM = re.compile(r"mover-[0-9a-f]{16}\.pyz\Z")
 
 
@@ -97,12 +99,23 @@ def _program(path: str) -> None:
     if os.path.dirname(path) != FOLDER or not PROGRAM.match(os.path.basename(path)):
         raise Owned("it is not a mover")
     for pid in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError), open("/proc/%s/cmdline" % pid, "rb") as file:
-            if os.fsencode(path) in file.read().split(b"\0"):
+        with contextlib.suppress(OSError):
+            if os.fsencode(path) in _words(pid):
                 raise Owned("it is running")
     for compiled in glob.glob(glob.escape(path) + ".*"):
         _unlink(compiled)
     _unlink(path)
+
+
+def _words(pid: str) -> List[bytes]:
+    """The arguments of a process; the kernel's own have none, and no program either."""
+    for _ in range(EXEC_LOOKS):
+        with open("/proc/%s/cmdline" % pid, "rb") as file:
+            words = file.read().split(b"\0")[:-1]
+        if words or not os.readlink("/proc/%s/exe" % pid):
+            break
+        time.sleep(0.01)    # execve() shows a new program for an instant before its arguments
+    return words
 
 
 def _unlink(path: str) -> None:
