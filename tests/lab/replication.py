@@ -1,6 +1,7 @@
 """Replicate a guest of the lab as the loop would, one action at a time, and look at what came."""
 
 import asyncio
+import json
 import subprocess
 import threading
 import time
@@ -22,8 +23,8 @@ from controller.replication.passage import Locksmith
 from controller.replication.progress import Progress
 from controller.transport.base import Endpoint
 from controller.transport.ssh import SshTransport, one_time_key, pinned_keys
-from tests.lab.lab import STATE, Lab, parse_records, wait_until
-from tests.lab.witness import IMAGES, last_number
+from tests.lab.lab import STATE, Lab, parse_records, render_guest, wait_until
+from tests.lab.witness import IMAGES, RECORD, last_number
 
 OCTETS = {"paris-1": 11, "paris-2": 12, "milan-1": 21, "milan-2": 22}
 MIB = 1 << 20
@@ -109,6 +110,13 @@ class Replication:
         finally:
             thread.join()
 
+    def published(self) -> list[int]:
+        """Return the points that are there, and go on from the newest."""
+        told = json.loads((self.folder / "state.json").read_text())
+        sequences = [int(point["sequence"]) for point in told["state"]["points"]]
+        self.sequence = sequences[-1]
+        return sequences
+
     # --- the guest
 
     def write(self, first_mib: int, mib: int, source: str = "/dev/urandom") -> None:
@@ -122,6 +130,26 @@ class Replication:
         last = last_number(self.home, self.vm)
         self.lab.virsh(self.home, "start", self.vm)
         wait_until("a new record", lambda: last_number(self.home, self.vm) > last, 60)
+
+    def boot_point(self) -> list[int]:
+        """Start a guest on the newest point, over an overlay; return the numbers it then has."""
+        name, folder = f"{self.vm}-point", f"{self.path}/vda"
+        top = self.newest()
+        overlay = STATE / f"nodes/{self.to}/disk/images/{name}-vda.qcow2"
+        form = "raw" if top.suffix == ".raw" else "qcow2"
+        self.lab.exec(self.to, "qemu-img", "create", "-q", "-f", "qcow2", "-F", form, "-b",
+                      f"{folder}/{top.name}", f"{IMAGES}/{overlay.name}")
+        definition = render_guest(name, "52:54:00:99:99:01", 999, f"{IMAGES}/{overlay.name}",
+                                  "qcow2")
+        self.lab.exec(self.to, "sh", "-c", "cat >/tmp/point.xml", text=definition)
+        self.lab.virsh(self.to, "create", "/tmp/point.xml")
+        try:
+            wait_until("two records by the guest on the point",
+                       lambda: len(RECORD.findall(overlay.read_bytes())) >= 2, 60)
+            return [int(found[0]) for found in RECORD.findall(overlay.read_bytes())]
+        finally:
+            self.lab.virsh(self.to, "destroy", name)
+            overlay.unlink()
 
     # --- looking
 

@@ -64,6 +64,18 @@ def test_the_line_goes_again_and_nothing_else_does(keys: Path, archive: Path) ->
     assert keys.stat().st_mode & 0o777 == 0o640
 
 
+def test_a_new_line_takes_the_place_of_an_older_one_for_the_same_replica(
+        keys: Path, archive: Path) -> None:
+    later, other = "hotsite-transfer-aaaaaaaaaaaaaaaa", "hotsite-transfer-bbbbbbbbbbbbbbbb"
+    asked(keys.parent.parent, archive,
+          {"verb": "authorize", "request": REQUEST},
+          {"verb": "authorize",
+           "request": {**REQUEST, "mark": other, "command": "m.pyz receive /c"}},
+          {"verb": "authorize", "request": {**REQUEST, "mark": later, "from": "10.78.0.12"}})
+    marks = [line.split()[-1] for line in keys.read_text().splitlines()]
+    assert marks == ["mine", other, later]
+
+
 def test_a_failure_ends_no_attendance(keys: Path, archive: Path, tmp_path: Path) -> None:
     root = str(tmp_path / "replica")
     answers = asked(

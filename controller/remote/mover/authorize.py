@@ -2,7 +2,8 @@
 Let one other host deliver one transfer: a line in authorized_keys that can do nothing else.
 
 The key is good for one command, from one address, until one moment, and is taken out again when
-the transfer is over. A line is ours by its mark, the comment at its end.
+the transfer is over, or by the next for the same command: one conducts it at a time, so an older
+key is of a conductor that is gone. A line is ours by its mark, the comment at its end.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import fcntl
 import os
 import re
 import time
-from typing import Any, Dict, Iterator, List
+from typing import Any, Callable, Dict, Iterator, List
 
 from mover.errors import Refused
 from mover.orders import Orders
@@ -28,6 +29,7 @@ def run(words: List[str]) -> Dict[str, Any]:
     request = Orders().request
     line = render_line(request, time.time())
     with _held(keys_path()) as path:
+        take_out(path, lambda old: _command(old) == _command(line))
         text = _read(path)
         gap = "" if not text or text.endswith("\n") else "\n"
         fd = os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY | os.O_CLOEXEC, 0o600)
@@ -49,11 +51,26 @@ def remove_key(mark: str) -> int:
     if not MARK.match(mark):
         raise Refused("%r is not the mark of a transfer" % mark)
     with _held(keys_path()) as path:
-        lines = _read(path).splitlines(keepends=True)
-        kept = [line for line in lines if line.split()[-1:] != [mark]]
-        if kept != lines:
-            _replace(path, "".join(kept))
+        return take_out(path, lambda line: line.split()[-1] == mark)
+
+
+def take_out(path: str, unwanted: Callable[[str], bool]) -> int:
+    """Take out those of our lines that are unwanted and return how many there were."""
+    lines = _read(path).splitlines(keepends=True)
+    kept = [line for line in lines if not is_ours(line) or not unwanted(line)]
+    if kept != lines:
+        _replace(path, "".join(kept))
     return len(lines) - len(kept)
+
+
+def is_ours(line: str) -> bool:
+    """Return whether a line of authorized_keys is one of these."""
+    return line.startswith("restrict,") and bool(MARK.match((line.split() or [""])[-1]))
+
+
+def _command(line: str) -> str:
+    """Return what the key of one of our lines may run, up to the key itself."""
+    return line.split('command="', 1)[-1].rsplit('" ', 1)[0]
 
 
 def render_line(request: Dict[str, Any], now_s: float) -> str:

@@ -1,0 +1,139 @@
+"""Copies are struck at random moments and places: the last good point stays, the next converges.
+
+Its 30 kills are the first 30 of the 200 that `make soak` has time for.
+"""
+
+import hashlib
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from random import Random
+from typing import NamedTuple
+
+import pytest
+
+from controller.errors import ActionError
+from tests.lab.lab import Lab, wait_until
+from tests.lab.replication import MIB, Replication, tool
+
+KILLS = 200 if os.environ.get("SOAK") else 30
+SEED = 20071123
+VM, HOME, TO = "mail", "paris-2", "milan-2"
+KEPT_POINTS = 3
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["tests.lab.replication"])
+
+
+class Place(NamedTuple):
+    """Where a copy can be struck, and how that is mended; both hands take what is replicated."""
+
+    strike: Callable[[Replication, BaseProcess], object]
+    mend: Callable[[Replication], object] = lambda _sql: None
+
+
+def kill(host: str, pattern: str) -> Callable[[Replication, BaseProcess], object]:
+    """Return the hand that kills all processes of a host whose command line fits."""
+    return lambda sql, _process: sql.lab.exec(
+        host, "sh", "-c", 'pkill -9 -f "$1" || true', "sh", pattern)
+
+
+def lose_power(sql: Replication, _process: BaseProcess) -> None:
+    """Cut the power of the replica's host."""
+    sql.lab.break_("power", TO)
+
+
+def cut_link(sql: Replication, process: BaseProcess) -> None:
+    """Cut the replica's site off for longer than anybody waits."""
+    sql.lab.break_("site", "milan")
+    process.join(60)
+
+
+PLACES = {
+    "the sending mover": Place(kill(HOME, r"[m]over-.*\.pyz send")),
+    "the mover that conducts the job": Place(kill(HOME, r"[m]over-.*\.pyz job")),
+    "the receiving mover": Place(kill(TO, r"[m]over-.*\.pyz (receive|attend|retire)")),
+    "ssh between the hosts": Place(kill(HOME, r"[s]sh -T -F none")),
+    "the controller": Place(lambda _sql, process: process.kill()),
+    "QEMU": Place(lambda sql, _process: sql.lab.break_("vm", HOME, VM), lambda sql: sql.boot()),
+    "libvirtd": Place(lambda sql, _process: sql.lab.break_("libvirtd", HOME),
+                      lambda sql: sql.lab.mend("libvirtd", HOME)),
+    "the replica's host": Place(lose_power, lambda sql: sql.lab.mend("power", TO)),
+    "the link": Place(cut_link, lambda sql: sql.lab.mend("site", "milan")),
+}
+
+
+@pytest.fixture(scope="module")
+def mail(converged: Lab) -> Iterator[Replication]:
+    """A guest of 256 MiB in Paris that has been replicated to Milan once."""
+    replication = Replication(converged, VM, HOME, TO, 256 * MIB)
+    converged.exec(TO, "rm", "-rf", replication.path)
+    replication.cycle()
+    yield replication
+    converged.exec(TO, "rm", "-rf", replication.path)
+
+
+def image(top: Path, into: Path) -> str:
+    """Return the hash of what QEMU reads from a point of which this is the topmost file."""
+    form = "raw" if top.suffix == ".raw" else "qcow2"
+    if form == "qcow2":
+        said = tool("qemu-img", "check", top)
+        assert "No errors were found" in said, said
+    tool("qemu-img", "convert", "-f", form, "-O", "raw", top, into)
+    with into.open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()
+
+
+def work(mail: Replication) -> None:
+    """Make the next point, or, when there are many, let old ones go; as a controller would."""
+    sequences = mail.published()
+    try:
+        if len(sequences) > KEPT_POINTS:
+            mail.retire(*sequences[:-1])
+        else:
+            mail.cycle(rate_bytes=MIB, budget_s=60)
+    except ActionError:
+        raise SystemExit(1) from None
+
+
+def converge(mail: Replication) -> None:
+    """Make a point, trying again as the loop does."""
+    said: list[str] = []
+
+    def made() -> bool:
+        try:
+            mail.published()
+            mail.cycle()
+        except ActionError as error:
+            said.append(str(error))
+            return False
+        return True
+    try:
+        wait_until("a copy after the fault is gone", made, 90)
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {said[-1:]}") from error
+
+
+def test_whatever_is_killed_the_last_point_stays_and_the_next_follows(
+        mail: Replication, tmp_path: Path) -> None:
+    dice, struck = Random(SEED), list(PLACES)
+    for number in range(KILLS):
+        name = struck[number % len(struck)]
+        place, delay_s = PLACES[name], dice.uniform(0, 4)
+        said = f"kill {number + 1}: {name} after {delay_s:.2f} s"
+        mail.write(64 + number % 128, 2)
+        top = mail.newest()
+        before = image(top, tmp_path / "point.raw")
+        process = PROCESSES.Process(target=work, args=(mail,))
+        process.start()
+        time.sleep(delay_s)
+        place.strike(mail, process)
+        process.join(90)
+        assert process.exitcode is not None, f"{said}: the copy hangs"
+        place.mend(mail)
+        assert image(top, tmp_path / "point.raw") == before, said
+        converge(mail)
+        wait_until(f"nothing is left behind by {said}", lambda: not mail.left_behind(), 60)
+    assert mail.point_numbers(tmp_path)[-1] + 1 in mail.boot_point()
