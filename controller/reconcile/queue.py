@@ -121,10 +121,11 @@ class KeyedQueue:
             entry.failures, priority, entry.again = 0, entry.again, None
             self._make_ready(name, entry, priority, now_s)
 
-    def retry(self, name: str, now_s: float, why: str = "") -> float:
+    def retry(self, name: str, now_s: float, why: str = "",
+              most_s: float = BACK_OFF_MOST_S) -> float:
         """Put `name` down after a transient error, and return when it comes again, in seconds."""
         entry = self._held(name)
-        delay_s = min(BACK_OFF_FIRST_S * 2.0 ** min(entry.failures, 20), BACK_OFF_MOST_S)
+        delay_s = min(BACK_OFF_FIRST_S * 2.0 ** min(entry.failures, 20), most_s)
         delay_s *= 1.0 + JITTER * (2.0 * self._dice.random() - 1.0)
         entry.failures, entry.again, entry.why = entry.failures + 1, None, why
         entry.standing, entry.since_s, entry.due_s = Standing.BACKING_OFF, now_s, now_s + delay_s

@@ -15,7 +15,7 @@ from controller.plan.replica_actions import ReplicateDomain
 from controller.reconcile.apply import Applier, Attempt
 from controller.reconcile.decider import Decider, ready_steps
 from controller.reconcile.observers import Observers
-from controller.reconcile.queue import KeyedQueue, Standing
+from controller.reconcile.queue import BACK_OFF_MOST_S, KeyedQueue, Standing
 from controller.reconcile.refusals import Refusals
 from controller.reconcile.urgency import urgency_of
 from controller.reconcile.view import View
@@ -27,6 +27,8 @@ BURST_S: Final = 0.5
 """A death makes several events. To start what has died, the look that the first of them caused will
 do: libvirt itself refuses to start what runs. Whatever else is begun waits until all is calm."""
 LOOKS: Final = 4
+COPY_BACK_OFF_MOST_S: Final = 30.0
+"""A copy that waits grows old, and no host can see that the way between two others is mended."""
 
 
 class Work:
@@ -86,7 +88,8 @@ class Work:
 
     def retry(self, target: str, why: str) -> None:
         """Put a target down and take it up again after a while."""
-        self._queue.retry(target, self._now_s(), why)
+        most_s = COPY_BACK_OFF_MOST_S if is_replica(target) else BACK_OFF_MOST_S
+        self._queue.retry(target, self._now_s(), why, most_s)
 
     def park(self, target: str, why: str) -> None:
         """Put a target down until something changes."""
@@ -144,7 +147,7 @@ class Work:
             return True
         why = attempt.sentence if attempt.outcome is not Outcome.DONE else (
             f"{attempt.sentence}; a look afterwards still shows the difference")
-        self._queue.retry(action.target, self._now_s(), why)
+        self.retry(action.target, why)
         return False
 
     def _set_aside(self, target: str, step: Step) -> None:
@@ -173,3 +176,8 @@ def is_next(done: Action, left: Action) -> bool:
     """Return whether what is left is another restore point than the one that was just made."""
     return (isinstance(done, ReplicateDomain) and isinstance(left, ReplicateDomain)
             and left.sequence > done.sequence)
+
+
+def is_replica(target: str) -> bool:
+    """Return whether a target is about the replica of a VM."""
+    return target.startswith("Replica/")

@@ -36,11 +36,11 @@ class ReplicaHands:
         ExportPoint})
 
     def __init__(self, transport: Transport, locksmith: Locksmith, clock: Callable[[], float],
-                 on_progress: OnProgress = ignore, *, streams: int = 1,
+                 on_progress: OnProgress = ignore, *,
                  scratch_bytes: int | None = None) -> None:
         self._transport, self._locksmith, self._clock = transport, locksmith, clock
         self.on_progress = on_progress
-        self._streams, self._scratch_bytes = streams, scratch_bytes
+        self._scratch_bytes = scratch_bytes
         self._endpoints: Mapping[str, Endpoint] = {}
         self._estate = ""
         self._codecs: dict[str, tuple[str, ...]] = {}
@@ -78,7 +78,7 @@ class ReplicaHands:
         ours, theirs = await self._codecs_of(source), await self._codecs_of(target)
         codec = next((one for one in ours if one in theirs), "none")
         return Way(source, target, endpoint, self._locksmith,
-                   Terms(codec, self._streams, 8 * (action.bandwidth_bps or 0),
+                   Terms(codec, 8 * (action.bandwidth_bps or 0),
                          self._scratch_bytes))
 
     async def _codecs_of(self, mover: Mover) -> tuple[str, ...]:

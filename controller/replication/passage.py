@@ -86,6 +86,7 @@ async def open_passage(target: Attendant, endpoint: Endpoint, addresses: Address
     try:
         await target.ask("authorize", request, failed=failed)
         yield {"argv": ssh_argv(endpoint, addresses),
+               "address": [addresses.target, endpoint.port, addresses.source],
                "files": {"key": pair.private, "known": known}}
     finally:
         with suppress(ActionError):     # it runs out by itself, and is swept up then

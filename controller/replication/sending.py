@@ -33,7 +33,6 @@ class Terms:
     """What holds for every transfer of a point."""
 
     codec: str
-    streams: int
     rate_bps: float
     """Bits a second, as the mover counts; 0: as fast as it goes."""
     scratch_bytes: int | None = None
@@ -52,7 +51,7 @@ def request_of(picture: Picture, opened: Opened, course: Course, terms: Terms, *
         "ranges": course.ranges, "known": known if course.compare else "",
         "algorithm": picture.algorithm, "secret": picture.secret, "codec": terms.codec,
         "level": terms.level, "compress": "auto", "rate_bps": terms.rate_bps,
-        "budget_s": budget_s, "to": {**to, "count": terms.streams}}
+        "budget_s": budget_s, "to": to}
 
 
 def parse_sent(result: dict[str, Any]) -> Sent:

@@ -30,6 +30,7 @@ from mover.nbd import ALLOCATION, Nbd, Read, bitmap_context
 from mover.orders import Orders
 from mover.outlet import Outlets, open_outlets
 from mover.pipeline import Known, Packing, Pipeline, runs
+from mover.streams import chosen
 from mover.throttle import Throttle
 from mover.verbs import fail, peak_bytes, say
 
@@ -45,7 +46,7 @@ class Request(NamedTuple):
     """What to send, from where, how and where to; sizes and offsets in bytes."""
 
     socket: str
-    to: Dict[str, Any]                  # see outlet.open_outlets
+    to: Dict[str, Any]                  # see outlet.open_outlets; no count: see streams
     export: str = ""
     disk: str = ""
     transfer: str = ""
@@ -164,7 +165,9 @@ def run(words: List[str]) -> None:
     with contextlib.ExitStack() as stack:
         source = Source(request)
         stack.callback(source.nbd.close)
-        outlets = open_outlets({"fds": []} if request.audit else request.to)
+        to = {"fds": []} if request.audit else chosen(
+            request.to, source.ranges.total_bytes, request.rate_bps)
+        outlets = open_outlets(to)
         stack.callback(outlets.abort)
         settled = threading.Event()
 

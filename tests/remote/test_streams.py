@@ -1,0 +1,44 @@
+"""The count of streams follows from the path and from what is to be sent."""
+
+import socket
+
+import pytest
+from mover import streams
+
+GIB = 1 << 30
+
+
+@pytest.mark.parametrize(("round_trip_s", "total_bytes", "rate_bps", "count"), [
+    (0.0002, GIB, 0, 1),            # a cable's length
+    (0.020, GIB, 0, 2),
+    (0.050, GIB, 0, 4),
+    (0.200, 100 * GIB, 0, 6),
+    (0.050, 100 << 20, 0, 1),       # not worth a second login
+    (0.050, GIB, 100e6, 1),         # 12.5 MB/s fit into one
+    (0.0, GIB, 0, 1),               # unknown
+])
+def test_a_long_path_gets_more(round_trip_s: float, total_bytes: int, rate_bps: float,
+                               count: int) -> None:
+    assert streams.count_for(round_trip_s, total_bytes, rate_bps) == count
+
+
+def test_a_way_that_has_a_count_is_let_be() -> None:
+    for to in ({"fds": [1]}, {"argv": ["ssh"], "count": 2}):
+        assert streams.chosen(to, GIB, 0) is to
+
+
+def test_the_round_trip_is_measured_only_where_it_pays() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        to = {"argv": ["ssh"], "address": ["127.0.0.1", server.getsockname()[1], "127.0.0.1"]}
+        assert streams.chosen(to, 1 << 20, 0)["count"] == 1
+        server.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            server.accept()
+        assert streams.chosen(to, GIB, 0)["count"] == 1
+        server.accept()[0].close()
+
+
+def test_a_path_that_leads_nowhere_gets_one_stream() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    assert streams.measured_s("127.0.0.1", port) == 0.0
