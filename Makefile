@@ -6,6 +6,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+unexport PYTHONDONTWRITEBYTECODE	# each of a thousand starts would compile all of it anew
 
 .PHONY: help demo test fast lab lab-packages lab-down bench bench-packages bench-replication \
 	bench-replication-estate lint lock soak clean

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass, fields, is_dataclass, replace
 from enum import Enum
+from functools import cache
 from hashlib import sha256
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from controller.plan.replica_actions import CopyMode
 from controller.plan.survey import last_of
 
 VERSION: Final = 1
+PLAIN: Final = frozenset({str, int, float, bool, type(None)})
 SHAPES: Final[dict[str, type[Any]]] = {
     name: shape for module in (actions, replica_actions, wishes)
     for name, shape in sorted(vars(module).items())
@@ -118,14 +120,22 @@ def _lasting(fact: Fact[NodeFacts]) -> object:
 
 def to_value(value: Any) -> Any:
     """Return a frozen value as plain JSON values; each dataclass says its name as `is`."""
+    shape = type(value)
+    if shape in PLAIN:      # most are: the loop writes its plan down at every turn
+        return value
     if isinstance(value, Enum):
         return value.value
-    if is_dataclass(value) and not isinstance(value, type):
-        return {"is": type(value).__name__} | {
-            field.name: to_value(getattr(value, field.name)) for field in fields(value)}
+    if is_dataclass(shape):
+        return {"is": shape.__name__} | {
+            name: to_value(getattr(value, name)) for name in _names(shape)}
     if isinstance(value, tuple | list):
         return [to_value(one) for one in value]
     return value
+
+
+@cache
+def _names(shape: type[Any]) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(shape))
 
 
 def action_from_value(value: Any) -> Action:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from controller.errors import ActionError
 from controller.plan.actions import Action
@@ -112,8 +113,7 @@ class Replication:
 
     def published(self) -> list[int]:
         """Return the points that are there, and go on from the newest."""
-        told = json.loads((self.folder / "state.json").read_text())
-        sequences = [int(point["sequence"]) for point in told["state"]["points"]]
+        sequences = [int(point["sequence"]) for point in self.state()["points"]]
         self.sequence = sequences[-1]
         return sequences
 
@@ -160,9 +160,20 @@ class Replication:
                 self.lab.exec(self.home, "sh", "-c", script, "sh", verb).split()]
 
     def newest(self) -> Path:
-        """Return the topmost file of the replica."""
-        files = sorted(self.folder.glob("vda/rp-*.qcow2"))
-        return files[-1] if files else next(self.folder.glob("vda/base-*.raw"))
+        """Return the topmost file of the newest point."""
+        return self.top(self.published()[-1])
+
+    def top(self, sequence: int) -> Path:
+        """Return the topmost file of a point, as the replica itself says."""
+        told = self.state()
+        files = [point["files"]["vda"] for point in told["points"]
+                 if int(point["sequence"]) <= sequence and point["files"]["vda"]]
+        return self.folder / "vda" / (files or [told["floor"]["vda"]])[-1]["name"]
+
+    def state(self) -> dict[str, Any]:
+        """Return what the replica says of itself."""
+        told: dict[str, Any] = json.loads((self.folder / "state.json").read_text())["state"]
+        return told
 
     def contents(self) -> dict[str, bytes]:
         """Return all that is published, byte for byte."""
