@@ -70,13 +70,16 @@ def charges(stands: Mapping[str, Stand], index: ReplicaIndex, ground: Survey) ->
             continue
         policy = policies[vm.spec.protection].spec
         stand = stands[name]
-        host, domain = _last_place(name, stand, ground)
+        host, domain = stand.host, stand.domain
+        if host is None or domain is None:
+            host, domain = _last_place(name, ground)
         uuid = domain.uuid if domain is not None else domain_uuid(ground.estate_name, name)
         site = None if host is None else ground.desired.hosts[host].spec.site
         twin = None if site is None else twins[site]
         held = index.held.get(uuid, ())
         found.append(Charge(vm, policy, stand, uuid, host, site, twin, held,
-                            index.faded.get(uuid, ()), _current(held, site, twin, ground)))
+                            index.faded.get(uuid, ()),
+                            _current(held, site, twin, ground) if held else None))
     return found
 
 
@@ -89,9 +92,7 @@ def twin_of(site: str, ground: Survey) -> str | None:
     return others[0] if len(others) == 1 else None
 
 
-def _last_place(name: str, stand: Stand, ground: Survey) -> tuple[str | None, DomainFacts | None]:
-    if stand.host is not None and stand.domain is not None:
-        return stand.host, stand.domain
+def _last_place(name: str, ground: Survey) -> tuple[str | None, DomainFacts | None]:
     for seen in (ground.ghosts.get(name), ground.ruins.get(name)):
         if seen:
             return seen[0]
@@ -102,8 +103,6 @@ def _last_place(name: str, stand: Stand, ground: Survey) -> tuple[str | None, Do
 def _current(held: tuple[Held, ...], site: str | None, twin: str | None,
              ground: Survey) -> Held | None:
     """Return the newest replica at the right site; anywhere, where that cannot be told."""
-    if not held:
-        return None
     hosts = ground.desired.hosts
     fit = [one for one in held if site is None or hosts[one.host].spec.site == twin]
     if len(fit) == 1:

@@ -3,11 +3,13 @@
 Rule 1: a message names instants, not ages, so that it stays the same while nothing happens.
 """
 
+from functools import lru_cache
 from typing import Final
 
 from controller.model.condition import Condition, ConditionType, Status
 from controller.model.units import render_duration
 from controller.plan.charge import Charge
+from controller.plan.conditions import REMEMBERED
 from controller.plan.draft import counted
 from controller.plan.instants import render_instant
 from controller.plan.replica_copy import disks_of
@@ -36,7 +38,12 @@ def replica_conditions(care: list[Charge], index: ReplicaIndex, findings: Findin
             continue
         unsure = _unsure(charge, index, ground)
         if unsure and not charge.faded:  # what is not said is unknown
-            found.append(Condition(target, ConditionType.PROTECTED, *_unknown(unsure), revision))
+            found.append(cannot_be_seen(target, unsure, revision))
+            continue
+        if not unsure and is_well(charge, ground.now_s):
+            assert charge.current is not None, "it is sound"
+            found += all_well(target, charge.current.host, charge.policy.rpo_s,
+                              charge.policy.verify_s, revision)
             continue
         answers = (_unknown(unsure),) * 3 if unsure else (
             _protected(charge, findings), _fresh(charge, ground), _verified(charge, ground))
@@ -44,6 +51,46 @@ def replica_conditions(care: list[Charge], index: ReplicaIndex, findings: Findin
                   Condition(target, ConditionType.FRESH, *answers[1], revision),
                   Condition(target, ConditionType.VERIFIED, *answers[2], revision)]
     return found
+
+
+def is_well(charge: Charge, now_s: float) -> bool:
+    """Return whether a replica is sound, fresh and verified: nearly all are."""
+    current = charge.current
+    if current is None:
+        return False
+    replica, point = current.replica, current.sound
+    return (point is not None and not replica.unreadable and not replica.lost_files
+            and not replica.damaged_clusters
+            and now_s < point.started_at + charge.policy.rpo_s
+            and now_s < verified_at(current) + charge.policy.verify_s)
+
+
+@lru_cache(REMEMBERED)
+def all_well(target: str, host: str, rpo_s: float, verify_s: float,
+             revision: str) -> tuple[Condition, ...]:
+    """Return the conditions of a replica with which nothing is wrong: the same at every turn."""
+    return (Condition(target, ConditionType.PROTECTED, *_replicated(host), revision),
+            Condition(target, ConditionType.FRESH, *_within_rpo(host, rpo_s), revision),
+            Condition(target, ConditionType.VERIFIED, *_within_limit(host, verify_s), revision))
+
+
+@lru_cache(REMEMBERED)
+def cannot_be_seen(target: str, why: str, revision: str) -> Condition:
+    """Return what is said of a replica of which nothing was ever seen."""
+    return Condition(target, ConditionType.PROTECTED, *_unknown(why), revision)
+
+
+def _replicated(host: str) -> Answer:
+    return TRUE, "Replicated", f"its replica is on {host}"
+
+
+def _within_rpo(host: str, rpo_s: float) -> Answer:
+    return TRUE, "WithinRpo", f"its restore points on {host} keep to {render_duration(rpo_s)}"
+
+
+def _within_limit(host: str, verify_s: float) -> Answer:
+    return TRUE, "WithinLimit", (f"the replica on {host} was read within"
+                                 f" {render_duration(verify_s)}")
 
 
 def _unsure(charge: Charge, index: ReplicaIndex, ground: Survey) -> str:
@@ -55,9 +102,13 @@ def _unsure(charge: Charge, index: ReplicaIndex, ground: Survey) -> str:
             f"; its newest point there began at {render_instant(point.started_at)}")
         return f"its replica is on {hidden.host}, and {_since(hidden.host, index, ground)}{last}"
     if charge.current is None and index.unseen:
-        host = next(iter(index.unseen))
-        return f"a replica may be where none can be seen: {_since(host, index, ground)}"
+        return _may_be_hidden(index, ground)
     return ""
+
+
+def _may_be_hidden(index: ReplicaIndex, ground: Survey) -> str:
+    host = next(iter(index.unseen))
+    return f"a replica may be where none can be seen: {_since(host, index, ground)}"
 
 
 def _since(host: str, index: ReplicaIndex, ground: Survey) -> str:
@@ -79,7 +130,7 @@ def _protected(charge: Charge, findings: Findings) -> Answer:
         return FALSE, "Unreadable", unreadable(charge.name, current)
     if current.sound is None:
         return FALSE, "NoPoint", (f"no restore point on {current.host} is complete and sound yet")
-    return TRUE, "Replicated", f"its replica is on {current.host}"
+    return _replicated(current.host)
 
 
 def _unprotected(charge: Charge, findings: Findings) -> Answer:
@@ -105,7 +156,7 @@ def _fresh(charge: Charge, ground: Survey) -> Answer:
             return FALSE, reason, (
                 f"its newest restore point, {point.sequence} on {charge.current.host}, began at"
                 f" {render_instant(point.started_at)}, longer ago than {words} RPO of {rpo}")
-    return TRUE, "WithinRpo", f"its restore points on {charge.current.host} keep to {rpo}"
+    return _within_rpo(charge.current.host, charge.policy.rpo_s)
 
 
 def _verified(charge: Charge, ground: Survey) -> Answer:
@@ -124,4 +175,4 @@ def _verified(charge: Charge, ground: Survey) -> Answer:
         return FALSE, "Overdue", (f"the replica on {current.host} was last verified at"
                                   f" {render_instant(verified_at(current))}, and {limit} is the"
                                   " limit")
-    return TRUE, "WithinLimit", f"the replica on {current.host} was read within {limit}"
+    return _within_limit(current.host, charge.policy.verify_s)

@@ -61,6 +61,8 @@ def diff_replicas(care: list[Charge], index: ReplicaIndex, ground: Survey,
     work = Work(index, Shelves(index, ground), _wishes(ground), ground, draft, Findings())
     for charge in care:
         wishes = work.wishes.get(charge.name, NO_WISHES) if work.wishes else NO_WISHES
+        if charge.current is None and index.unseen and not wishes:
+            continue    # by rule 1; most of a large estate at the first looks
         edge_at = None if charge.current is None else next_edge_at(
             charge.current.sound, charge.policy.rpo_s, ground.now_s)
         if edge_at is not None:

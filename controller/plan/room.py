@@ -138,7 +138,7 @@ def _seat(vm: VirtualMachine, stand: Stand, sites_of: Mapping[str, frozenset[str
         name, spec.memory_bytes if counts else 0, spec.cpus if counts else 0,
         (where.site,) if where.site is not None else _sites(vm, sites_of, survey),
         where.host, where.anti_affinity if counts else (),
-        tuple(disk.pool for disk in spec.disks),
+        tuple([disk.pool for disk in spec.disks]),
         fixed, not running and host is not None), host)
 
 

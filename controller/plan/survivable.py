@@ -3,6 +3,7 @@
 
 from collections import Counter
 from heapq import heapify, heapreplace
+from operator import attrgetter
 
 from controller.model.condition import Condition, ConditionType, Status
 from controller.plan.board import Board
@@ -12,6 +13,7 @@ from controller.plan.room import Layout
 from controller.plan.survey import Survey
 
 Answer = tuple[Status, str, str]
+BY_SIZE = attrgetter("memory_bytes")
 LIKE = 0.1
 """Totals that differ by more than this share are reported."""
 SHOWN = 5
@@ -51,13 +53,14 @@ def survivable(site: str, twin: str | None, names: list[str], ground: Survey,
     if far is not None:
         return Status.FALSE, "NetworkMissing", far
     hosts = [host for host in layout.hosts.values() if host.site == twin]
-    arriving = sorted((_arriving(layout.machines[name], twin) for name in names),
-                      key=lambda one: (-one.memory_bytes, one.name))
+    arriving = [layout.machines[name] for name in names]    # by name, and then by size
+    arriving.sort(key=BY_SIZE, reverse=True)
     board = layout.board
     left = left_over(arriving, hosts, board)
     if left is None:
         board = board.beside()
-        left = [machine for machine in arriving if not board.settle(machine, "")]
+        left = [machine for machine in (_arriving(one, twin) for one in arriving)
+                if not board.settle(machine, "")]
     if not left:
         return Status.TRUE, "Fits", f"{twin} has room for all {len(names)} protected VMs of {site}"
     silent = [host.name for host in hosts if host.name in ground.blind]
@@ -108,10 +111,11 @@ def _arriving(machine: PlaceMachine, twin: str) -> PlaceMachine:
 
 
 def _networks_missing(names: list[str], twin: str, ground: Survey) -> str | None:
-    networks = ground.desired.networks
-    for name in names:
+    far = {name for name, network in ground.desired.networks.items()
+           if twin not in network.spec.sites}
+    for name in names if far else ():
         for nic in ground.desired.virtual_machines[name].spec.nics:
-            if twin not in networks[nic.network].spec.sites:
+            if nic.network in far:
                 return (f"network {nic.network} of {name} does not reach {twin}: add {twin} to its"
                         " sites")
     return None
