@@ -48,13 +48,13 @@ lab: $(VENV)/.runtime ## Install the lab's packages and bring the lab up (root o
 lab-down: ## Take the lab away, its disks too
 	@examples/lab/lab down
 
-bench: $(VENV)/.dev lab-packages ## Every figure, beside its peers, as a table and as JSON
+bench: $(VENV)/.dev bench-packages ## Every figure, beside its peers, as a table and as JSON
 	@$(PIP) install --require-hashes -r requirements-bench.lock
 	@$(BIN)/python -m tests.bench
 
 bench-packages: lab-packages
 	@test "$$(id -u)" = 0 || { echo "The bench makes hosts of its own: run it as root."; exit 1; }
-	@tests/bench/replication/install
+	@tests/bench/install
 
 bench-replication: $(VENV)/.dev bench-packages ## What replication costs, beside rsync, nbdcopy and virtnbdbackup (root)
 	@$(BIN)/python -m tests.bench.replication

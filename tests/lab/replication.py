@@ -46,7 +46,8 @@ class Replication:
         self.uuid = lab.virsh(home, "domuuid", vm).strip()
         self.path = f"{IMAGES}/hotsite-replicas/{self.uuid}"
         self.folder = STATE / f"nodes/{to}/disk/images/hotsite-replicas/{self.uuid}"
-        self.disk = STATE / f"nodes/{home}/disk/images/{vm}-vda.qcow2"
+        self.disks = {"vda": DiskCopy("vda", f"{IMAGES}/{vm}-vda.qcow2", "qcow2", size_bytes,
+                                      CopyMode.INCREMENT)}
         self.sequence = 0
         self.progress: list[Progress] = []
 
@@ -68,13 +69,13 @@ class Replication:
             await transport.close()
 
     def cycle(self, *, rate_bytes: float | None = None, scratch_bytes: int | None = None,
-              budget_s: float = 300, repair: bool = False, to_address: str = "") -> str:
+              budget_s: float = 300, repair: bool = False, quiesce: bool = False,
+              to_address: str = "") -> str:
         """Make the next point."""
-        disk = DiskCopy("vda", f"{IMAGES}/{self.vm}-vda.qcow2", "qcow2", self.size_bytes,
-                        CopyMode.INCREMENT)
         said = self.apply(ReplicateDomain(
             target=f"Replica/{self.vm}", node=self.home, reason="a test wants it",
-            domain=self.vm, uuid=self.uuid, to=self.to, path=self.path, disks=(disk,),
+            domain=self.vm, uuid=self.uuid, to=self.to, path=self.path,
+            disks=tuple(self.disks.values()), quiesce=quiesce,
             replication_address=f"10.78.0.{OCTETS[self.home]}",
             to_replication_address=to_address or f"10.78.0.{OCTETS[self.to]}",
             sequence=self.sequence + 1, bandwidth_bps=rate_bytes, budget_s=budget_s,
@@ -93,20 +94,25 @@ class Replication:
                                        path=self.path, sequences=sequences))
 
     @contextmanager
-    def cycling(self, *, rate_bytes: float,
-                scratch_bytes: int | None = None) -> Iterator[list[str | Exception]]:
+    def cycling(self, **how: Any) -> Iterator[list[str | Exception]]:
+        """Make the next point meanwhile, from when it is being sent on."""
+        with self.under_way(**how) as outcome:
+            wait_until("a sender at work", lambda: bool(self.movers("send")), 20)
+            yield outcome
+
+    @contextmanager
+    def under_way(self, **how: Any) -> Iterator[list[str | Exception]]:
         """Make the next point meanwhile; what came of it is in the list afterwards."""
         outcome: list[str | Exception] = []
 
         def work() -> None:
             try:
-                outcome.append(self.cycle(rate_bytes=rate_bytes, scratch_bytes=scratch_bytes))
+                outcome.append(self.cycle(**how))
             except (ActionError, AssertionError) as error:
                 outcome.append(error)
         thread = threading.Thread(target=work)
         thread.start()
         try:
-            wait_until("a sender at work", lambda: bool(self.movers("send")), 20)
             yield outcome
         finally:
             thread.join()
@@ -159,16 +165,16 @@ class Replication:
         return [int(pid) for pid in
                 self.lab.exec(self.home, "sh", "-c", script, "sh", verb).split()]
 
-    def newest(self) -> Path:
+    def newest(self, disk: str = "vda") -> Path:
         """Return the topmost file of the newest point."""
-        return self.top(self.published()[-1])
+        return self.top(self.published()[-1], disk)
 
-    def top(self, sequence: int) -> Path:
+    def top(self, sequence: int, disk: str = "vda") -> Path:
         """Return the topmost file of a point, as the replica itself says."""
         told = self.state()
-        files = [point["files"]["vda"] for point in told["points"]
-                 if int(point["sequence"]) <= sequence and point["files"]["vda"]]
-        return self.folder / "vda" / (files or [told["floor"]["vda"]])[-1]["name"]
+        files = [point["files"][disk] for point in told["points"]
+                 if int(point["sequence"]) <= sequence and point["files"].get(disk)]
+        return self.folder / disk / (files or [told["floor"][disk]])[-1]["name"]
 
     def state(self) -> dict[str, Any]:
         """Return what the replica says of itself."""
@@ -193,12 +199,13 @@ class Replication:
         return [record.number for record in parse_records(
             raw.read_bytes()[:16 * MIB].replace(b"\0", b"").decode("ascii", "replace"))]
 
-    def identical(self) -> bool:
+    def identical(self, disk: str = "vda") -> bool:
         """Say whether QEMU reads the same from the replica and from the guest's disk."""
-        top = self.newest()
+        top, of = self.newest(disk), self.disks[disk]
         form = "raw" if top.suffix == ".raw" else "qcow2"
-        return "identical" in tool("qemu-img", "compare", "-U", "-f", form, "-F", "qcow2", top,
-                                   self.disk)
+        source = STATE / f"nodes/{self.home}/disk/images" / Path(of.source).name
+        return "identical" in tool("qemu-img", "compare", "-U", "-f", form, "-F", of.format, top,
+                                   source)
 
     def checkpoints(self) -> list[str]:
         """Return the names of the guest's checkpoints."""

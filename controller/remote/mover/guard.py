@@ -22,6 +22,7 @@ LOOK_S = 1.0
 ASKED = "asked"
 AT_ONCE_S = 0.5         # for a sender to leave by itself where the guest is at risk
 ENOUGH = 0.7            # of the budget
+LEAST_FREE = 16 << 20   # beside the scratch, whoever filled the rest
 AWAY_S = 6 * 3600       # how long libvirt may be away before the guard gives up
 LEAST_SCRATCH, SHARE = 256 << 20, 4
 
@@ -137,6 +138,9 @@ def _watch(job: Job, limits: Limits, orders: int) -> str:
                 return ASKED
         if time.monotonic() > until:
             return "its time is up"
+        free = min(_free(os.path.dirname(path)) for path in job.scratch)
+        if free < LEAST_FREE:
+            return "the disk that the scratch is on has %d MiB left" % (free >> 20)
         used = scratch_used(job.scratch)
         if used > ENOUGH * limits.scratch_bytes:
             return "the scratch holds %d MiB, of %d MiB allowed" % (

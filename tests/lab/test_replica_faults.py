@@ -1,0 +1,190 @@
+"""What can befall a guest or a host in the middle of a copy, and what must never happen to it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from controller.errors import Refused, Unavailable
+from controller.plan.replica_actions import CopyMode, DiskCopy
+from tests.lab.lab import Lab, wait_until
+from tests.lab.ledger import HOME, OTHER, RAW, SIZE, TO, VM, frozen_s, inside, kept, serve_agent
+from tests.lab.replication import MIB, Replication
+from tests.lab.witness import IMAGES
+
+THAWED_S = 12.0
+"""No guest is frozen for longer, whatever its agent does."""
+
+
+@pytest.fixture(scope="module")
+def ledger(converged: Lab) -> Iterator[Replication]:
+    """A guest with a qcow2 disk and a raw one that has been copied once."""
+    with kept(converged) as replication:
+        assert "the replica has nothing of it yet" in replication.cycle()
+        yield replication
+
+
+def without_gap(numbers: list[int]) -> bool:
+    """Say whether numbers follow one on the other."""
+    return numbers == list(range(numbers[0], numbers[-1] + 1))
+
+
+def is_running(ledger: Replication) -> bool:
+    """Say whether the guest runs and is not paused."""
+    return ledger.lab.virsh(ledger.home, "domstate", VM).strip() == "running"
+
+
+def test_a_frozen_guest_is_thawed_at_once_and_its_point_says_so(ledger: Replication) -> None:
+    serve_agent(ledger)
+    ledger.cycle(quiesce=True)
+    assert ledger.state()["points"][-1]["quiesced"] is True
+    assert max(frozen_s(ledger)) < THAWED_S
+
+
+def test_an_agent_that_hangs_keeps_no_guest_frozen(ledger: Replication) -> None:
+    serve_agent(ledger, delay_s=7)
+    said = ledger.cycle(quiesce=True)
+    assert ledger.state()["points"][-1]["quiesced"] is False, said
+    assert max(frozen_s(ledger)) < THAWED_S
+
+
+def test_a_guest_is_thawed_when_the_one_who_froze_it_is_killed(ledger: Replication) -> None:
+    serve_agent(ledger, delay_s=3)
+    with ledger.under_way(quiesce=True) as outcome:
+        wait_until("the freeze", lambda: "frozen" in inside(ledger, "cat /agent.log; true"))
+        ledger.lab.exec(HOME, "sh", "-c", r"pkill -9 -f '[m]over-.*\.pyz job'")
+    assert isinstance(outcome[0], Unavailable), outcome
+    wait_until("the thaw", lambda: "thawed" in inside(ledger, "cat /agent.log"), THAWED_S)
+    assert max(frozen_s(ledger)) < THAWED_S
+    serve_agent(ledger)
+    wait_until("nothing is left behind", lambda: not ledger.left_behind(), 30)
+    assert "changed" in ledger.cycle()
+
+
+def test_a_checkpoint_that_libvirt_forgot_costs_nothing(ledger: Replication) -> None:
+    name = f"hotsite-{ledger.sequence:06d}"
+    ledger.lab.virsh(HOME, "checkpoint-delete", VM, name, "--metadata")
+    said = ledger.cycle()
+    assert "changed" in said, said
+    assert "tracking" not in said, said
+    assert ledger.checkpoints() == [f"hotsite-{ledger.sequence:06d}"]
+
+
+def test_a_checkpoint_that_a_crash_left_behind_goes_with_the_next_copy(
+        ledger: Replication) -> None:
+    ledger.lab.virsh(HOME, "checkpoint-create-as", VM, "hotsite-999998", "--diskspec",
+                     "vda,checkpoint=bitmap", "--diskspec", "vdb,checkpoint=no")
+    ledger.cycle()
+    assert ledger.left_behind() == []
+
+
+def test_a_snapshot_by_hand_and_its_end_are_increments(
+        ledger: Replication, tmp_path: Path) -> None:
+    overlay = f"{IMAGES}/{VM}-snapshot.qcow2"
+    ledger.lab.virsh(HOME, "snapshot-create-as", VM, "by-hand", "--disk-only", "--atomic",
+                     "--no-metadata", "--diskspec", f"vda,file={overlay}", "--diskspec",
+                     "vdb,snapshot=no")
+    ledger.write(64, 1)
+    assert "changed" in ledger.cycle()
+    assert without_gap(ledger.point_numbers(tmp_path))
+    ledger.lab.virsh(HOME, "blockcommit", VM, "vda", "--active", "--pivot", "--wait")
+    ledger.write(65, 1)
+    said = ledger.cycle()
+    assert "changed" in said
+    assert without_gap(ledger.point_numbers(tmp_path))
+    ledger.lab.exec(HOME, "rm", overlay)
+
+
+def test_a_full_disk_of_the_target_leaves_the_last_point_and_says_what_to_do(
+        ledger: Replication) -> None:
+    ledger.write(64, 8)
+    before = ledger.contents()
+    ledger.lab.break_("fill", TO)
+    try:
+        with pytest.raises((Refused, Unavailable), match="full|No space|no room"):
+            ledger.cycle()
+        assert ledger.contents() == before
+    finally:
+        ledger.lab.mend("fill", TO)
+    assert "changed" in ledger.cycle()
+    assert ledger.left_behind() == []
+
+
+def test_a_full_disk_of_the_source_ends_the_copy_and_the_guest_goes_on(
+        ledger: Replication) -> None:
+    ledger.write(64, 8)
+    with ledger.cycling(rate_bytes=MIB / 8) as outcome:
+        ledger.lab.break_("fill", HOME)
+        try:
+            ledger.write(66, 4, "/dev/zero")    # its old content must go to the scratch first
+            wait_until("the end of the copy", lambda: bool(outcome), 30)
+        finally:
+            ledger.lab.mend("fill", HOME)
+    assert isinstance(outcome[0], Unavailable), outcome
+    assert is_running(ledger)
+    assert "changed" in ledger.cycle()
+    assert ledger.left_behind() == []
+
+
+def test_nothing_moves_while_it_is_copied_and_it_is_copied_on_when_it_has_moved(
+        ledger: Replication, tmp_path: Path) -> None:
+    lab, disk = ledger.lab, ledger.disks["vda"].source
+    lab.exec(OTHER, "sh", "-ec", f"qemu-img create -q -f qcow2 {disk} {SIZE};"
+             f" qemu-img create -q -f raw {RAW.source} {RAW.size_bytes}")
+    move = ("virsh", "-q", "migrate", "--live", "--persistent", "--copy-storage-all", VM,
+            "--undefinesource", f"qemu+ssh://{OTHER}/system", "tcp://10.78.0.12")
+    ledger.write(64, 4)
+    with ledger.cycling(rate_bytes=MIB) as outcome:
+        refused = lab.ask("exec", HOME, "--", *move)
+    assert refused.status != 0, refused
+    assert not isinstance(outcome[0], Exception), outcome
+    lab.exec(HOME, *move)
+    ledger.home = OTHER
+    ledger.write(70, 1)
+    said = ledger.cycle()
+    assert "differed" in said or "changed" in said
+    assert without_gap(ledger.point_numbers(tmp_path))
+    assert ledger.left_behind() == []
+
+
+def test_a_disk_that_grew_and_one_that_came_are_in_the_next_point(ledger: Replication) -> None:
+    lab, home = ledger.lab, ledger.home
+    added = DiskCopy("vdc", f"{IMAGES}/{VM}-vdc.qcow2", "qcow2", 16 * MIB, CopyMode.INCREMENT)
+    lab.virsh(home, "blockresize", VM, "vda", f"{SIZE // MIB + 16}M")
+    lab.exec(home, "qemu-img", "create", "-q", "-f", "qcow2", added.source, str(added.size_bytes))
+    lab.exec(home, "qemu-io", "-c", "write -P 7 1M 1M", added.source)
+    lab.virsh(home, "attach-disk", VM, added.source, "vdc", "--subdriver", "qcow2", "--live",
+              "--config")
+    ledger.disks["vdc"] = added
+    said = ledger.cycle()
+    assert "its size changed" in said, said
+    assert set(ledger.state()["points"][-1]["files"]) == {"vda", "vdb", "vdc"}
+    assert "changed" in ledger.cycle()
+    assert "all as it was sent" in ledger.verify()
+
+
+def test_a_guest_that_ends_in_a_copy_is_copied_at_rest_every_disk_identical(
+        ledger: Replication) -> None:
+    ledger.write(64, 4)
+    before = ledger.contents()
+    with ledger.cycling(rate_bytes=MIB / 4) as outcome:
+        ledger.lab.virsh(ledger.home, "destroy", VM)
+    assert isinstance(outcome[0], Unavailable), outcome
+    assert ledger.contents() == before
+    assert "at rest" in ledger.cycle()
+    assert [disk for disk in ledger.disks if not ledger.identical(disk)] == []
+    assert ledger.left_behind() == []
+
+
+def test_a_stopped_guest_can_be_started_in_the_middle_of_its_copy(ledger: Replication) -> None:
+    lab, disk = ledger.lab, ledger.disks["vda"].source
+    lab.exec(ledger.home, "sh", "-ec", "dd if=/dev/urandom of=/tmp/noise bs=1M count=4 status=none;"
+             f' qemu-io -c "write -s /tmp/noise 64M 4M" {disk}; rm /tmp/noise')
+    with ledger.cycling(rate_bytes=MIB / 8) as outcome:
+        lab.virsh(ledger.home, "start", VM)
+    assert is_running(ledger)
+    assert isinstance(outcome[0], Unavailable), outcome
+    assert "was started while" in str(outcome[0])
+    ledger.cycle()
+    assert "all as it was sent" in ledger.verify()
+    assert ledger.left_behind() == []
