@@ -64,10 +64,9 @@ def charges(stands: Mapping[str, Stand], index: ReplicaIndex, ground: Survey) ->
     policies = ground.desired.protection_policies
     twins = {name: twin_of(name, ground) for name in ground.desired.sites}
     machines = ground.desired.virtual_machines
-    for name in sorted(machines):
+    for name in ground.given.protected:
         vm = machines[name]
-        if vm.spec.protection is None:
-            continue
+        assert vm.spec.protection is not None, "it is given"
         policy = policies[vm.spec.protection].spec
         stand = stands[name]
         host, domain = stand.host, stand.domain

@@ -76,7 +76,7 @@ def diff_machines(stands: Mapping[str, Stand], layout: Layout, ground: Survey,
                   draft: Draft) -> None:
     """Note what differs on every VM."""
     machines = ground.desired.virtual_machines
-    for name in sorted(machines):
+    for name in ground.given.machines:
         if name in layout.settled or is_settled(
                 machines[name], stands[name], layout.goals.get(name), ground):
             continue

@@ -56,7 +56,7 @@ def conditions_of(ground: Survey, stands: Mapping[str, Stand], layout: Layout,
     found += site_conditions(ground, layout)
     machines = ground.desired.virtual_machines
     revision = ground.desired.revision
-    for name in sorted(machines):
+    for name in ground.given.machines:
         found += machine_conditions(machines[name], stands[name], layout, pending, revision)
     found += suspended_conditions(ground)
     found += stalled_conditions(ground, steps, stalls)

@@ -44,7 +44,6 @@ class Seat(NamedTuple):
 def lay_out(stands: Mapping[str, Stand], survey: Survey, draft: Draft) -> Layout:
     """Return where every VM belongs, and note those for which there is no place."""
     hosts = {name: place_host(host, survey) for name, host in survey.desired.hosts.items()}
-    sites_of = _allowed_sites(survey)
     files: Mapping[tuple[str, str], tuple[str, ...]] | None = None
     machines: dict[str, PlaceMachine] = {}
     current: dict[str, str] = {}
@@ -65,7 +64,7 @@ def lay_out(stands: Mapping[str, Stand], survey: Survey, draft: Draft) -> Layout
                             f"{name} is defined nowhere, and files of its disks lie on"
                             f" {' and '.join(homes)}: move the old ones away by hand")
                 continue
-        seat = _seat(vm, stands[name], sites_of, homes, survey)
+        seat = _seat(vm, stands[name], homes, survey)
         if seat is None:
             continue
         machines[name] = seat.machine
@@ -106,17 +105,13 @@ def place_host(host: Host, survey: Survey) -> PlaceHost:
         drains=spec.maintenance and sees, offers=frozenset(pool.name for pool in spec.pools))
 
 
-def _allowed_sites(survey: Survey) -> Mapping[str, frozenset[str]]:
-    """Return the sites of each network."""
-    return {name: frozenset(network.spec.sites)
-            for name, network in survey.desired.networks.items()}
-
-
-def _seat(vm: VirtualMachine, stand: Stand, sites_of: Mapping[str, frozenset[str]],
-          homes: tuple[str, ...], survey: Survey) -> Seat | None:
+def _seat(vm: VirtualMachine, stand: Stand, homes: tuple[str, ...], survey: Survey) -> Seat | None:
     spec, name = vm.spec, vm.metadata.name
-    where = spec.placement
+    seat = survey.given.seats[name]
     standing = stand.standing
+    if (standing is Standing.RUNNING and spec.power is Power.ON and stand.domain is not None
+            and stand.domain.state == "running"):
+        return Seat(seat, stand.host)
     counts = spec.power is Power.ON or (
         stand.domain is not None and runs(stand.domain))
     host = stand.host
@@ -134,22 +129,10 @@ def _seat(vm: VirtualMachine, stand: Stand, sites_of: Mapping[str, frozenset[str
     fixed = bool(homes) or standing in {Standing.HIDDEN, Standing.MOVING} or (
         running and (stand.domain is None or stand.domain.state != "running"
                      or spec.power is Power.OFF))
-    return Seat(PlaceMachine(
-        name, spec.memory_bytes if counts else 0, spec.cpus if counts else 0,
-        (where.site,) if where.site is not None else _sites(vm, sites_of, survey),
-        where.host, where.anti_affinity if counts else (),
-        tuple([disk.pool for disk in spec.disks]),
-        fixed, not running and host is not None), host)
-
-
-def _sites(vm: VirtualMachine, sites_of: Mapping[str, frozenset[str]],
-           survey: Survey) -> tuple[str, ...]:
-    """Return the sites that all of a VM's networks reach; empty where that is every site."""
-    count = len(survey.desired.sites)
-    narrow = [sites_of[nic.network] for nic in vm.spec.nics if len(sites_of[nic.network]) < count]
-    if not narrow:
-        return ()
-    return tuple(sorted(frozenset.intersection(*narrow)))
+    return Seat(seat._replace(
+        memory_bytes=seat.memory_bytes if counts else 0, cpus=seat.cpus if counts else 0,
+        groups=seat.groups if counts else (), fixed=fixed,
+        rooted=not running and host is not None), host)
 
 
 def _files(survey: Survey) -> dict[tuple[str, str], tuple[str, ...]]:

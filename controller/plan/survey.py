@@ -22,6 +22,7 @@ from controller.model.facts import (
     Unknown,
 )
 from controller.model.units import render_duration
+from controller.plan.given import Card, Given, given
 from controller.plan.network import link_vlans, site_vlans
 from controller.plan.policy import Policy
 
@@ -35,15 +36,6 @@ class Sighting(NamedTuple):
 
     host: str
     domain: DomainFacts
-
-
-class Card(NamedTuple):
-    """A declared network card."""
-
-    vm: str
-    mac: str
-    network: str
-    vlan: int
 
 
 class Blind(NamedTuple):
@@ -83,12 +75,21 @@ class Survey:
     """By domain name, on hosts that a what-if takes as lost."""
     site_vlans: Mapping[str, tuple[int, ...]]
     link_vlans: Mapping[str, tuple[int, ...]]
-    vlan_of: Mapping[str, int]
+    given: Given
+    """What follows from the specs alone."""
     hosts_of_site: Mapping[str, tuple[str, ...]]
     networks_of_site: Mapping[str, tuple[str, ...]]
     """`Network/name` of each network of a site."""
-    card_of: Mapping[str, Card]
-    """By MAC."""
+
+    @property
+    def vlan_of(self) -> Mapping[str, int]:
+        """Return the VLAN of each network."""
+        return self.given.vlan_of
+
+    @property
+    def card_of(self) -> Mapping[str, Card]:
+        """Return each declared card, by MAC."""
+        return self.given.card_of
 
     def pools(self, host: str) -> Mapping[str, PoolFacts] | None:
         """Return the pools of `host`; None when they cannot be seen."""
@@ -177,9 +178,9 @@ def survey(desired: Desired, observed: Observed, policy: Policy, now_s: float) -
         tuple(host for host in domains if value_of(nodes[host].pools) is None), lost,
         _by_name(domains), _by_name(remembered), _by_name(ruined),
         site_vlans(desired), link_vlans(desired),
-        {name: network.spec.vlan for name, network in desired.networks.items()},
+        given(desired),
         {site: tuple(names) for site, names in hosts_of_site.items()},
-        _networks_of_site(desired), _cards(desired))
+        _networks_of_site(desired))
 
 
 def _networks_of_site(desired: Desired) -> dict[str, tuple[str, ...]]:
@@ -188,12 +189,6 @@ def _networks_of_site(desired: Desired) -> dict[str, tuple[str, ...]]:
         for site in desired.networks[name].spec.sites:
             found.setdefault(site, []).append(f"Network/{name}")
     return {site: tuple(names) for site, names in found.items()}
-
-
-def _cards(desired: Desired) -> dict[str, Card]:
-    vlan_of = {name: network.spec.vlan for name, network in desired.networks.items()}
-    return {nic.mac: Card(name, nic.mac, nic.network, vlan_of[nic.network])
-            for name, vm in desired.virtual_machines.items() for nic in vm.spec.nics}
 
 
 def lost_nodes(desired: Desired, assumed_down: frozenset[str]) -> frozenset[str]:

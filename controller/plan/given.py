@@ -1,0 +1,86 @@
+"""Given: what follows from the specs alone, worked out once for each set of specs.
+
+A loop decides many times on one revision, and thousands of VMs do not change their specs meanwhile.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from controller.model.desired import Desired
+from controller.model.virtual_machine import VirtualMachine
+from controller.plan.places import PlaceMachine
+
+KEPT: Final = 4
+"""Sets of specs: those in force, those of a rehearsal, and some to spare."""
+
+
+class Card(NamedTuple):
+    """A declared network card."""
+
+    vm: str
+    mac: str
+    network: str
+    vlan: int
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What every decision on one set of specs looks up."""
+
+    machines: tuple[str, ...]
+    """The names of all VMs, sorted."""
+    protected: tuple[str, ...]
+    """Of those that name a protection."""
+    vlan_of: Mapping[str, int]
+    """By network."""
+    card_of: Mapping[str, Card]
+    """By MAC."""
+    seats: Mapping[str, PlaceMachine]
+    """Each VM as placement sees it while it runs and can be moved."""
+
+
+class Specs:
+    """Specs known by which object they are: to compare their content would take too long."""
+
+    __slots__ = ("desired",)
+
+    def __init__(self, desired: Desired) -> None:
+        self.desired = desired
+
+    def __hash__(self) -> int:
+        return id(self.desired)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Specs) and other.desired is self.desired
+
+
+def given(desired: Desired) -> Given:
+    """Return what follows from the specs."""
+    return _given(Specs(desired))
+
+
+@lru_cache(KEPT)
+def _given(specs: Specs) -> Given:
+    desired = specs.desired
+    machines = desired.virtual_machines
+    names = tuple(sorted(machines))
+    vlan_of = {name: network.spec.vlan for name, network in desired.networks.items()}
+    sites_of = {name: frozenset(network.spec.sites) for name, network in desired.networks.items()}
+    return Given(
+        names, tuple(name for name in names if machines[name].spec.protection is not None), vlan_of,
+        {nic.mac: Card(name, nic.mac, nic.network, vlan_of[nic.network])
+         for name, vm in machines.items() for nic in vm.spec.nics},
+        {name: seat_of(vm, sites_of, len(desired.sites)) for name, vm in machines.items()})
+
+
+def seat_of(vm: VirtualMachine, sites_of: Mapping[str, frozenset[str]], sites: int) -> PlaceMachine:
+    """Return a VM as placement sees it while it runs and can be moved."""
+    spec, where = vm.spec, vm.spec.placement
+    narrow = [sites_of[nic.network] for nic in spec.nics if len(sites_of[nic.network]) < sites]
+    reached = tuple(sorted(frozenset.intersection(*narrow))) if narrow else ()
+    return PlaceMachine(
+        vm.metadata.name, spec.memory_bytes, spec.cpus,
+        reached if where.site is None else (where.site,), where.host, where.anti_affinity,
+        tuple(disk.pool for disk in spec.disks))
