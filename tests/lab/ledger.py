@@ -87,8 +87,8 @@ def serve_agent(ledger: Replication, delay_s: float = 0) -> None:
     inside(ledger, "[ -e /agent.pid ] && kill -9 $(cat /agent.pid); rm -f /agent.log;"
            f" echo {script} | base64 -d >/agent;"
            " sh /agent </dev/null >/dev/null 2>&1 & echo $! >/agent.pid")
-    wait_until("the agent", lambda: "state='connected'" in ledger.lab.virsh(
-        ledger.home, "dumpxml", VM).partition("org.qemu.guest_agent.0")[2][:40])
+    wait_until("the agent", lambda: "name='org.qemu.guest_agent.0' state='connected'" in
+               ledger.lab.virsh(ledger.home, "dumpxml", VM))
 
 
 def inside(ledger: Replication, script: str) -> str:

@@ -213,6 +213,8 @@ class Replication:
 
     def has_job(self) -> bool:
         """Say whether libvirt is at work on the guest."""
+        if "running" not in self.lab.virsh(self.home, "domstate", self.vm):
+            return False
         return "None" not in self.lab.virsh(self.home, "domjobinfo", self.vm)
 
     def left_behind(self) -> list[str]:

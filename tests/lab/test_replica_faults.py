@@ -52,7 +52,8 @@ def test_a_guest_is_thawed_when_the_one_who_froze_it_is_killed(ledger: Replicati
     serve_agent(ledger, delay_s=3)
     with ledger.under_way(quiesce=True) as outcome:
         wait_until("the freeze", lambda: "frozen" in inside(ledger, "cat /agent.log; true"))
-        ledger.lab.exec(HOME, "sh", "-c", r"pkill -9 -f '[m]over-.*\.pyz job'")
+        front = min(ledger.movers("job"))   # not the one that stands by to thaw
+        ledger.lab.exec(HOME, "kill", "-9", str(front))
     assert isinstance(outcome[0], Unavailable), outcome
     wait_until("the thaw", lambda: "thawed" in inside(ledger, "cat /agent.log"), THAWED_S)
     assert max(frozen_s(ledger)) < THAWED_S
@@ -112,11 +113,13 @@ def test_a_full_disk_of_the_target_leaves_the_last_point_and_says_what_to_do(
 
 def test_a_full_disk_of_the_source_ends_the_copy_and_the_guest_goes_on(
         ledger: Replication) -> None:
-    ledger.write(64, 8)
-    with ledger.cycling(rate_bytes=MIB / 8) as outcome:
+    ledger.write(64, 16)    # more than is read ahead of the wire
+    ledger.cycle()
+    ledger.write(64, 16)
+    with ledger.cycling(rate_bytes=2 * MIB) as outcome:
         ledger.lab.break_("fill", HOME)
         try:
-            ledger.write(66, 4, "/dev/zero")    # its old content must go to the scratch first
+            ledger.write(64, 4, "/dev/zero")    # its old content must go to the scratch first
             wait_until("the end of the copy", lambda: bool(outcome), 30)
         finally:
             ledger.lab.mend("fill", HOME)
@@ -126,19 +129,17 @@ def test_a_full_disk_of_the_source_ends_the_copy_and_the_guest_goes_on(
     assert ledger.left_behind() == []
 
 
-def test_nothing_moves_while_it_is_copied_and_it_is_copied_on_when_it_has_moved(
+def test_a_move_waits_for_the_copy_and_the_next_copy_follows_it(
         ledger: Replication, tmp_path: Path) -> None:
     lab, disk = ledger.lab, ledger.disks["vda"].source
     lab.exec(OTHER, "sh", "-ec", f"qemu-img create -q -f qcow2 {disk} {SIZE};"
              f" qemu-img create -q -f raw {RAW.source} {RAW.size_bytes}")
     move = ("virsh", "-q", "migrate", "--live", "--persistent", "--copy-storage-all", VM,
             "--undefinesource", f"qemu+ssh://{OTHER}/system", "tcp://10.78.0.12")
-    ledger.write(64, 4)
-    with ledger.cycling(rate_bytes=MIB) as outcome:
-        refused = lab.ask("exec", HOME, "--", *move)
-    assert refused.status != 0, refused
+    ledger.write(64, 24)
+    with ledger.cycling(rate_bytes=4 * MIB) as outcome:
+        lab.exec(HOME, *move)   # libvirt lets it wait for the end of the job
     assert not isinstance(outcome[0], Exception), outcome
-    lab.exec(HOME, *move)
     ledger.home = OTHER
     ledger.write(70, 1)
     said = ledger.cycle()
@@ -165,22 +166,21 @@ def test_a_disk_that_grew_and_one_that_came_are_in_the_next_point(ledger: Replic
 
 def test_a_guest_that_ends_in_a_copy_is_copied_at_rest_every_disk_identical(
         ledger: Replication) -> None:
-    ledger.write(64, 4)
+    ledger.write(64, 16)
     before = ledger.contents()
-    with ledger.cycling(rate_bytes=MIB / 4) as outcome:
+    with ledger.cycling(rate_bytes=2 * MIB) as outcome:
         ledger.lab.virsh(ledger.home, "destroy", VM)
     assert isinstance(outcome[0], Unavailable), outcome
     assert ledger.contents() == before
     assert "at rest" in ledger.cycle()
     assert [disk for disk in ledger.disks if not ledger.identical(disk)] == []
-    assert ledger.left_behind() == []
 
 
 def test_a_stopped_guest_can_be_started_in_the_middle_of_its_copy(ledger: Replication) -> None:
     lab, disk = ledger.lab, ledger.disks["vda"].source
     lab.exec(ledger.home, "sh", "-ec", "dd if=/dev/urandom of=/tmp/noise bs=1M count=4 status=none;"
              f' qemu-io -c "write -s /tmp/noise 64M 4M" {disk}; rm /tmp/noise')
-    with ledger.cycling(rate_bytes=MIB / 8) as outcome:
+    with ledger.cycling(rate_bytes=MIB) as outcome:
         lab.virsh(ledger.home, "start", VM)
     assert is_running(ledger)
     assert isinstance(outcome[0], Unavailable), outcome
