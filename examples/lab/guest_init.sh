@@ -54,7 +54,7 @@ write_records() {
     dd of=/dev/vda bs=4096 seek=$((n % 4096)) conv=notrunc,sync,fsync 2>/dev/null <<C && echo "$line"
 $line
 C
-    pause 0.5
+    pause 0.8
   done
 }
 

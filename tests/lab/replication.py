@@ -223,10 +223,12 @@ class Replication:
                   " /run/hotsite/cold-* /var/lib/libvirt/qemu/domain-*/hotsite.sock 2>/dev/null;"
                   " grep -o 'hotsite-transfer.*' /root/.ssh/authorized_keys;"
                   " pgrep -af '[m]over-[0-9a-f]*.pyz' | cut -d' ' -f2-; true")
-        found = [line for host in (self.home, self.to)
-                 for line in self.lab.exec(host, "sh", "-c", script).splitlines()]
-        extra = self.checkpoints()[1:]
-        return [*found, *extra, *(["a job"] if self.has_job() else [])]
+        at_home = (' virsh -q checkpoint-list "$1" --name | grep . | head -n -1;'
+                   ' virsh -q domjobinfo "$1" 2>&1 | grep Backup; true')
+        found = [*self.lab.exec(self.to, "sh", "-c", script).splitlines(),
+                 *self.lab.exec(self.home, "sh", "-c", script + ";" + at_home, "sh",
+                                self.vm).splitlines()]
+        return [line for line in found if line.strip()]
 
 
 def tool(*argv: str | Path) -> str:

@@ -65,7 +65,7 @@ def test_a_cut_transfer_leaves_the_last_point_and_the_next_converges(
 def test_the_host_ends_a_job_that_nobody_conducts_any_more(sql: Replication) -> None:
     sql.write(64, 2)
     before = sql.contents()
-    with sql.cycling(rate_bytes=MIB / 8) as outcome:
+    with sql.cycling(rate_bytes=MIB) as outcome:
         front = min(sql.movers("job"))
         sql.lab.exec("paris-1", "kill", "-9", str(front))
     assert isinstance(outcome[0], Unavailable)

@@ -3,7 +3,6 @@
 Its 30 kills are the first 30 of the 200 that `make soak` has time for.
 """
 
-import hashlib
 import multiprocessing
 import os
 import time
@@ -68,6 +67,8 @@ PLACES = {
     "the replica's host": Place(lose_power, lambda sql: sql.lab.mend("power", TO)),
     "the link": Place(cut_link, lambda sql: sql.lab.mend("site", "milan")),
 }
+SLOW = {"QEMU", "the link"}
+"""A guest boots again, a cut link is waited for: each is struck half as often as the others."""
 
 
 @pytest.fixture(scope="module")
@@ -80,15 +81,21 @@ def mail(converged: Lab) -> Iterator[Replication]:
     converged.exec(TO, "rm", "-rf", replication.path)
 
 
-def image(top: Path, into: Path) -> str:
-    """Return the hash of what QEMU reads from a point of which this is the topmost file."""
-    form = "raw" if top.suffix == ".raw" else "qcow2"
-    if form == "qcow2":
-        said = tool("qemu-img", "check", top)
-        assert "No errors were found" in said, said
-    tool("qemu-img", "convert", "-f", form, "-O", "raw", top, into)
-    with into.open("rb") as file:
-        return hashlib.file_digest(file, "blake2b").hexdigest()
+def form_of(top: Path) -> str:
+    """Return the format of a file of a replica."""
+    return "raw" if top.suffix == ".raw" else "qcow2"
+
+
+def keep(top: Path, into: Path) -> None:
+    """Write down what QEMU reads from a point of which this is the topmost file."""
+    tool("qemu-img", "convert", "-f", form_of(top), "-O", "raw", top, into)
+
+
+def is_as_kept(top: Path, kept: Path) -> bool:
+    """Say whether QEMU finds no error in a point, and reads what it read before."""
+    sound = form_of(top) == "raw" or "No errors were found" in tool("qemu-img", "check", top)
+    return sound and "identical" in tool("qemu-img", "compare", "-f", form_of(top), "-F", "raw",
+                                         top, kept)
 
 
 def work(mail: Replication) -> None:
@@ -123,14 +130,14 @@ def converge(mail: Replication) -> None:
 
 def test_whatever_is_killed_the_last_point_stays_and_the_next_follows(
         mail: Replication, tmp_path: Path) -> None:
-    dice, struck = Random(SEED), list(PLACES)
+    dice, struck = Random(SEED), [*PLACES, *(name for name in PLACES if name not in SLOW)]
     for number in range(KILLS):
         name = struck[number % len(struck)]
         place, delay_s = PLACES[name], dice.uniform(0, 2.5)
         said = f"kill {number + 1}: {name} after {delay_s:.2f} s"
         mail.write(64 + number % 128, 2)
         point = mail.published()[-1]
-        before = image(mail.top(point), tmp_path / "point.raw")
+        keep(mail.top(point), tmp_path / "point.raw")
         process = PROCESSES.Process(target=work, args=(mail,))
         process.start()
         time.sleep(delay_s)
@@ -138,7 +145,7 @@ def test_whatever_is_killed_the_last_point_stays_and_the_next_follows(
         process.join(90)
         assert process.exitcode is not None, f"{said}: the copy hangs"
         place.mend(mail)
-        assert image(mail.top(point), tmp_path / "point.raw") == before, said
+        assert is_as_kept(mail.top(point), tmp_path / "point.raw"), said
         converge(mail)
         wait_until(f"nothing is left behind by {said}", lambda: not mail.left_behind(), 60)
     assert mail.point_numbers(tmp_path)[-1] + 1 in mail.boot_point()
