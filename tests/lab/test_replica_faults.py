@@ -34,6 +34,13 @@ def is_running(ledger: Replication) -> bool:
     return ledger.lab.virsh(ledger.home, "domstate", VM).strip() == "running"
 
 
+def free_again(lab: Lab, host: str) -> None:
+    """Free a host's disk, and let go on what could not write to it meanwhile, all of its guests."""
+    lab.mend("fill", host)
+    lab.exec(host, "sh", "-c", "for one in $(virsh -q list --name --state-paused); do"
+             " virsh -q resume $one; done")
+
+
 def test_a_frozen_guest_is_thawed_at_once_and_its_point_says_so(ledger: Replication) -> None:
     serve_agent(ledger)
     ledger.cycle(quiesce=True)
@@ -106,7 +113,7 @@ def test_a_full_disk_of_the_target_leaves_the_last_point_and_says_what_to_do(
             ledger.cycle()
         assert ledger.contents() == before
     finally:
-        ledger.lab.mend("fill", TO)
+        free_again(ledger.lab, TO)
     assert "changed" in ledger.cycle()
     assert ledger.left_behind() == []
 
@@ -122,7 +129,7 @@ def test_a_full_disk_of_the_source_ends_the_copy_and_the_guest_goes_on(
             ledger.write(64, 4, "/dev/zero")    # its old content must go to the scratch first
             wait_until("the end of the copy", lambda: bool(outcome), 30)
         finally:
-            ledger.lab.mend("fill", HOME)
+            free_again(ledger.lab, HOME)
     assert isinstance(outcome[0], Unavailable), outcome
     assert is_running(ledger)
     assert "changed" in ledger.cycle()
