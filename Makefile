@@ -48,7 +48,8 @@ lab: $(VENV)/.runtime ## Install the lab's packages and bring the lab up (root o
 lab-down: ## Take the lab away, its disks too
 	@examples/lab/lab down
 
-bench: $(VENV)/.dev bench-packages ## Every figure, beside its peers, as a table and as JSON
+bench: $(VENV)/.dev lab-packages ## Every figure, beside its peers, as a table and as JSON
+	@test "$$(id -u)" != 0 || tests/bench/install
 	@$(PIP) install --require-hashes -r requirements-bench.lock
 	@$(BIN)/python -m tests.bench
 

@@ -6,7 +6,6 @@ Ready of a site only in a storm.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 
 from controller.model.condition import Condition, ConditionType, Status
@@ -29,8 +28,6 @@ READY, PLACED, CONNECTED = ConditionType.READY, ConditionType.PLACED, ConditionT
 TRUE, FALSE, UNKNOWN = Status.TRUE, Status.FALSE, Status.UNKNOWN
 CARDS = (AttachNic, UpdateNic)
 ON_ITS_NETWORKS: Final = "its cards and the host's uplinks are on their VLANs"
-REMEMBERED: Final = 1 << 17
-"""VMs whose usual conditions are kept: to make them anew at every turn took a fifth of a plan."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +52,8 @@ def conditions_of(ground: Survey, stands: Mapping[str, Stand], layout: Layout,
     found += network_conditions(ground, steps)
     found += site_conditions(ground, layout)
     machines = ground.desired.virtual_machines
-    revision = ground.desired.revision
     for name in ground.given.machines:
-        found += machine_conditions(machines[name], stands[name], layout, pending, revision)
+        found += machine_conditions(machines[name], stands[name], layout, pending, ground)
     found += suspended_conditions(ground)
     found += stalled_conditions(ground, steps, stalls)
     return tuple(found)
@@ -114,7 +110,6 @@ def storm_conditions(ground: Survey) -> list[Condition]:
             for site, sentence in storms_of(ground).items()]
 
 
-@lru_cache(REMEMBERED)
 def all_well(target: str, host: str, revision: str) -> tuple[Condition, ...]:
     """Return the conditions of a VM with which nothing is wrong: the same ones at every turn."""
     return (Condition(target, READY, TRUE, "Running", f"it runs on {host} as declared", revision),
@@ -123,9 +118,9 @@ def all_well(target: str, host: str, revision: str) -> tuple[Condition, ...]:
 
 
 def machine_conditions(vm: VirtualMachine, stand: Stand, layout: Layout, pending: Pending,
-                       revision: str) -> Iterable[Condition]:
+                       ground: Survey) -> Iterable[Condition]:
     """Return Ready, Placed and, while it runs, Connected of one VM."""
-    name = vm.metadata.name
+    name, revision = vm.metadata.name, ground.desired.revision
     target = f"VirtualMachine/{name}"
     standing, host = stand.standing, stand.host
     if (standing is Standing.RUNNING and host is not None and layout.goals.get(name) == host
@@ -133,7 +128,7 @@ def machine_conditions(vm: VirtualMachine, stand: Stand, layout: Layout, pending
             and target not in pending.by_target and target not in pending.cards
             and host not in pending.networks
             and stand.domain is not None and stand.domain.state == "running"):
-        return all_well(target, host, revision)
+        return ground.given.usual(all_well, target, host, revision)
     if name in layout.lost:
         return [Condition(target, kind, FALSE, "AssumedLost", "taken as lost", revision)
                 for kind in (READY, PLACED)]

@@ -10,7 +10,7 @@ from controller.model.document import Rung
 from controller.plan.actions import Action, MigrateDomain
 from controller.plan.draft import counted
 from controller.plan.plan import Ruling, Verdict
-from controller.plan.replica_actions import CopyMode, ReplicateDomain, SweepLeftovers
+from controller.plan.replica_actions import CopyMode, ReplicateDomain, SweepLeftovers, is_replica
 from controller.plan.survey import Survey
 
 DISRUPTIVE = frozenset({Rung.MIGRATE, Rung.RESTART, Rung.FAILOVER})
@@ -40,7 +40,7 @@ class Slots:
         for flight in survey.policy.in_flight:
             self.busy[flight.target] = flight.action_id
             self._note(flight.target, flight.nodes, flight.rung)
-            if flight.target.startswith("Replica/"):
+            if is_replica(flight.target):
                 copies = flight.action_id.startswith(f"{ReplicateDomain.verb}:")
                 self._count(SHORT if copies else UPKEEP, flight.target, flight.nodes)
                 self.copying |= {flight.target} if copies else set()

@@ -3,17 +3,16 @@
 A loop decides many times on one revision, and thousands of VMs do not change their specs meanwhile.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import NamedTuple, TypeVar, cast
 
 from controller.model.desired import Desired
 from controller.model.virtual_machine import VirtualMachine
 from controller.plan.places import PlaceMachine
 
-KEPT: Final = 4
-"""Sets of specs: those in force, those of a rehearsal, and some to spare."""
+Made = TypeVar("Made")
 
 
 class Card(NamedTuple):
@@ -39,6 +38,17 @@ class Given:
     """By MAC."""
     seats: Mapping[str, PlaceMachine]
     """Each VM as placement sees it while it runs and can be moved."""
+    _usual: dict[tuple[object, str], tuple[object, object]] = field(default_factory=dict)
+
+    def usual(self, make: Callable[..., Made], target: str, *about: object) -> Made:
+        """Return `make(target, *about)`: what it made for the target last, if about the same.
+
+        Shapes: `make` is pure. One answer a target is kept, so that memory stays as it is.
+        """
+        kept = self._usual.get((make, target))
+        if kept is None or kept[0] != about:
+            kept = self._usual[make, target] = (about, make(target, *about))
+        return cast("Made", kept[1])
 
 
 class Specs:
@@ -57,11 +67,11 @@ class Specs:
 
 
 def given(desired: Desired) -> Given:
-    """Return what follows from the specs."""
+    """Return what follows from the specs; of the last ones alone it is remembered."""
     return _given(Specs(desired))
 
 
-@lru_cache(KEPT)
+@lru_cache(1)
 def _given(specs: Specs) -> Given:
     desired = specs.desired
     machines = desired.virtual_machines

@@ -36,6 +36,11 @@ class DiskCopy:
     mode: CopyMode
 
 
+def is_replica(target: str) -> bool:
+    """Return whether a target is the replica of a VM."""
+    return target.startswith("Replica/")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicateDomain(Action):
     """Make the next restore point of a VM on host `to`; a crash leaves the last one as it is.

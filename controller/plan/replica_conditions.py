@@ -3,13 +3,11 @@
 Rule 1: a message names instants, not ages, so that it stays the same while nothing happens.
 """
 
-from functools import lru_cache
 from typing import Final
 
 from controller.model.condition import Condition, ConditionType, Status
 from controller.model.units import render_duration
 from controller.plan.charge import Charge
-from controller.plan.conditions import REMEMBERED
 from controller.plan.draft import counted
 from controller.plan.instants import render_instant
 from controller.plan.replica_copy import disks_of
@@ -38,12 +36,12 @@ def replica_conditions(care: list[Charge], index: ReplicaIndex, findings: Findin
             continue
         unsure = _unsure(charge, index, ground)
         if unsure and not charge.faded:  # what is not said is unknown
-            found.append(cannot_be_seen(target, unsure, revision))
+            found.append(ground.given.usual(cannot_be_seen, target, unsure, revision))
             continue
         if not unsure and is_well(charge, ground.now_s):
             assert charge.current is not None, "it is sound"
-            found += all_well(target, charge.current.host, charge.policy.rpo_s,
-                              charge.policy.verify_s, revision)
+            found += ground.given.usual(all_well, target, charge.current.host,
+                                        charge.policy.rpo_s, charge.policy.verify_s, revision)
             continue
         answers = (_unknown(unsure),) * 3 if unsure else (
             _protected(charge, findings), _fresh(charge, ground), _verified(charge, ground))
@@ -65,7 +63,6 @@ def is_well(charge: Charge, now_s: float) -> bool:
             and now_s < verified_at(current) + charge.policy.verify_s)
 
 
-@lru_cache(REMEMBERED)
 def all_well(target: str, host: str, rpo_s: float, verify_s: float,
              revision: str) -> tuple[Condition, ...]:
     """Return the conditions of a replica with which nothing is wrong: the same at every turn."""
@@ -74,7 +71,6 @@ def all_well(target: str, host: str, rpo_s: float, verify_s: float,
             Condition(target, ConditionType.VERIFIED, *_within_limit(host, verify_s), revision))
 
 
-@lru_cache(REMEMBERED)
 def cannot_be_seen(target: str, why: str, revision: str) -> Condition:
     """Return what is said of a replica of which nothing was ever seen."""
     return Condition(target, ConditionType.PROTECTED, *_unknown(why), revision)
@@ -102,13 +98,9 @@ def _unsure(charge: Charge, index: ReplicaIndex, ground: Survey) -> str:
             f"; its newest point there began at {render_instant(point.started_at)}")
         return f"its replica is on {hidden.host}, and {_since(hidden.host, index, ground)}{last}"
     if charge.current is None and index.unseen:
-        return _may_be_hidden(index, ground)
+        host = next(iter(index.unseen))
+        return f"a replica may be where none can be seen: {_since(host, index, ground)}"
     return ""
-
-
-def _may_be_hidden(index: ReplicaIndex, ground: Survey) -> str:
-    host = next(iter(index.unseen))
-    return f"a replica may be where none can be seen: {_since(host, index, ground)}"
 
 
 def _since(host: str, index: ReplicaIndex, ground: Survey) -> str:

@@ -11,7 +11,7 @@ from typing import Final
 from controller.errors import Unavailable
 from controller.plan.actions import Action, StartDomain
 from controller.plan.plan import Plan, Step
-from controller.plan.replica_actions import ReplicateDomain
+from controller.plan.replica_actions import ReplicateDomain, is_replica
 from controller.reconcile.apply import Applier, Attempt
 from controller.reconcile.decider import Decider, ready_steps
 from controller.reconcile.observers import Observers
@@ -176,8 +176,3 @@ def is_next(done: Action, left: Action) -> bool:
     """Return whether what is left is another restore point than the one that was just made."""
     return (isinstance(done, ReplicateDomain) and isinstance(left, ReplicateDomain)
             and left.sequence > done.sequence)
-
-
-def is_replica(target: str) -> bool:
-    """Return whether a target is about the replica of a VM."""
-    return target.startswith("Replica/")

@@ -36,8 +36,7 @@ class ReplicaHands:
         ExportPoint})
 
     def __init__(self, transport: Transport, locksmith: Locksmith, clock: Callable[[], float],
-                 on_progress: OnProgress = ignore, *,
-                 scratch_bytes: int | None = None) -> None:
+                 on_progress: OnProgress = ignore, *, scratch_bytes: int | None = None) -> None:
         self._transport, self._locksmith, self._clock = transport, locksmith, clock
         self.on_progress = on_progress
         self._scratch_bytes = scratch_bytes
@@ -78,8 +77,7 @@ class ReplicaHands:
         ours, theirs = await self._codecs_of(source), await self._codecs_of(target)
         codec = next((one for one in ours if one in theirs), "none")
         return Way(source, target, endpoint, self._locksmith,
-                   Terms(codec, 8 * (action.bandwidth_bps or 0),
-                         self._scratch_bytes))
+                   Terms(codec, 8 * (action.bandwidth_bps or 0), self._scratch_bytes))
 
     async def _codecs_of(self, mover: Mover) -> tuple[str, ...]:
         """Return what a host can compress by, best first; a host is asked once."""

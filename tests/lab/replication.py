@@ -142,8 +142,7 @@ class Replication:
         name, folder = f"{self.vm}-point", f"{self.path}/vda"
         top = self.newest()
         overlay = STATE / f"nodes/{self.to}/disk/images/{name}-vda.qcow2"
-        form = "raw" if top.suffix == ".raw" else "qcow2"
-        self.lab.exec(self.to, "qemu-img", "create", "-q", "-f", "qcow2", "-F", form, "-b",
+        self.lab.exec(self.to, "qemu-img", "create", "-q", "-f", "qcow2", "-F", form_of(top), "-b",
                       f"{folder}/{top.name}", f"{IMAGES}/{overlay.name}")
         definition = render_guest(name, "52:54:00:99:99:01", 999, f"{IMAGES}/{overlay.name}",
                                   "qcow2")
@@ -190,22 +189,20 @@ class Replication:
     def point_numbers(self, into: Path) -> list[int]:
         """Return the numbers of the records that the newest point holds, as QEMU reads it."""
         top = self.newest()
-        form = "raw" if top.suffix == ".raw" else "qcow2"
-        if form == "qcow2":
+        if form_of(top) == "qcow2":
             said = tool("qemu-img", "check", top)
             assert "No errors were found" in said, said
         raw = into / "point.raw"
-        tool("qemu-img", "convert", "-f", form, "-O", "raw", top, raw)
+        tool("qemu-img", "convert", "-f", form_of(top), "-O", "raw", top, raw)
         return [record.number for record in parse_records(
             raw.read_bytes()[:16 * MIB].replace(b"\0", b"").decode("ascii", "replace"))]
 
     def identical(self, disk: str = "vda") -> bool:
         """Say whether QEMU reads the same from the replica and from the guest's disk."""
         top, of = self.newest(disk), self.disks[disk]
-        form = "raw" if top.suffix == ".raw" else "qcow2"
         source = STATE / f"nodes/{self.home}/disk/images" / Path(of.source).name
-        return "identical" in tool("qemu-img", "compare", "-U", "-f", form, "-F", of.format, top,
-                                   source)
+        return "identical" in tool("qemu-img", "compare", "-U", "-f", form_of(top), "-F", of.format,
+                                   top, source)
 
     def checkpoints(self) -> list[str]:
         """Return the names of the guest's checkpoints."""
@@ -229,6 +226,16 @@ class Replication:
                  *self.lab.exec(self.home, "sh", "-c", script + ";" + at_home, "sh",
                                 self.vm).splitlines()]
         return [line for line in found if line.strip()]
+
+
+def without_gap(numbers: list[int]) -> bool:
+    """Say whether numbers follow one on the other."""
+    return numbers == list(range(numbers[0], numbers[-1] + 1))
+
+
+def form_of(top: Path) -> str:
+    """Return the format of a file of a replica."""
+    return "raw" if top.suffix == ".raw" else "qcow2"
 
 
 def tool(*argv: str | Path) -> str:

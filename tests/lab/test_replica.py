@@ -9,7 +9,7 @@ import pytest
 
 from controller.errors import Unavailable
 from tests.lab.lab import Lab, wait_until
-from tests.lab.replication import MIB, Replication
+from tests.lab.replication import MIB, Replication, without_gap
 from tests.lab.witness import last_number
 
 FOREIGN = """<domainbackup mode='pull'>
@@ -27,11 +27,6 @@ def sql(converged: Lab) -> Iterator[Replication]:
     assert "the replica has nothing of it yet" in said
     yield replication
     converged.exec("milan-1", "rm", "-rf", replication.path)
-
-
-def without_gap(numbers: list[int]) -> bool:
-    """Say whether numbers follow one on the other."""
-    return numbers == list(range(numbers[0], numbers[-1] + 1))
 
 
 def test_an_increment_under_writes_is_one_point_in_time(sql: Replication, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from controller.errors import Refused, Unavailable
 from controller.plan.replica_actions import CopyMode, DiskCopy
 from tests.lab.lab import Lab, wait_until
 from tests.lab.ledger import HOME, OTHER, RAW, SIZE, TO, VM, frozen_s, inside, kept, serve_agent
-from tests.lab.replication import MIB, Replication
+from tests.lab.replication import MIB, Replication, without_gap
 from tests.lab.witness import IMAGES
 
 THAWED_S = 12.0
@@ -22,11 +22,6 @@ def ledger(converged: Lab) -> Iterator[Replication]:
     with kept(converged) as replication:
         assert "the replica has nothing of it yet" in replication.cycle()
         yield replication
-
-
-def without_gap(numbers: list[int]) -> bool:
-    """Say whether numbers follow one on the other."""
-    return numbers == list(range(numbers[0], numbers[-1] + 1))
 
 
 def is_running(ledger: Replication) -> bool:

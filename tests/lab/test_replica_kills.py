@@ -16,7 +16,7 @@ import pytest
 
 from controller.errors import ActionError
 from tests.lab.lab import Lab, wait_until
-from tests.lab.replication import MIB, Replication, tool
+from tests.lab.replication import MIB, Replication, form_of, tool
 
 KILLS = 200 if os.environ.get("SOAK") else 30
 SEED = 20071123
@@ -30,30 +30,30 @@ class Place(NamedTuple):
     """Where a copy can be struck, and how that is mended; both hands take what is replicated."""
 
     strike: Callable[[Replication, BaseProcess], object]
-    mend: Callable[[Replication], object] = lambda _sql: None
+    mend: Callable[[Replication], object] = lambda _mail: None
 
 
 def kill(host: str, pattern: str) -> Callable[[Replication, BaseProcess], object]:
     """Return the hand that kills all processes of a host whose command line fits."""
-    return lambda sql, _process: sql.lab.exec(
+    return lambda mail, _process: mail.lab.exec(
         host, "sh", "-c", 'pkill -9 -f "$1" || true', "sh", pattern)
 
 
-def lose_power(sql: Replication, _process: BaseProcess) -> None:
+def lose_power(mail: Replication, _process: BaseProcess) -> None:
     """Cut the power of the replica's host."""
-    sql.lab.break_("power", TO)
+    mail.lab.break_("power", TO)
 
 
-def cut_link(sql: Replication, process: BaseProcess) -> None:
+def cut_link(mail: Replication, process: BaseProcess) -> None:
     """Cut the replica's site off for longer than anybody waits."""
-    sql.lab.break_("site", "milan")
+    mail.lab.break_("site", "milan")
     process.join(60)
 
 
-def restart_libvirtd(sql: Replication, _process: BaseProcess) -> None:
+def restart_libvirtd(mail: Replication, _process: BaseProcess) -> None:
     """Kill libvirtd, and start it again as a service manager does."""
-    sql.lab.break_("libvirtd", HOME)
-    sql.lab.mend("libvirtd", HOME)
+    mail.lab.break_("libvirtd", HOME)
+    mail.lab.mend("libvirtd", HOME)
 
 
 PLACES = {
@@ -61,11 +61,11 @@ PLACES = {
     "the mover that conducts the job": Place(kill(HOME, r"[m]over-.*\.pyz job")),
     "the receiving mover": Place(kill(TO, r"[m]over-.*\.pyz (receive|attend|retire)")),
     "ssh between the hosts": Place(kill(HOME, r"[s]sh -T -F none")),
-    "the controller": Place(lambda _sql, process: process.kill()),
-    "QEMU": Place(lambda sql, _process: sql.lab.break_("vm", HOME, VM), lambda sql: sql.boot()),
+    "the controller": Place(lambda _mail, process: process.kill()),
+    "QEMU": Place(lambda mail, _process: mail.lab.break_("vm", HOME, VM), lambda mail: mail.boot()),
     "libvirtd": Place(restart_libvirtd),
-    "the replica's host": Place(lose_power, lambda sql: sql.lab.mend("power", TO)),
-    "the link": Place(cut_link, lambda sql: sql.lab.mend("site", "milan")),
+    "the replica's host": Place(lose_power, lambda mail: mail.lab.mend("power", TO)),
+    "the link": Place(cut_link, lambda mail: mail.lab.mend("site", "milan")),
 }
 SLOW = {"QEMU", "the link"}
 """A guest boots again, a cut link is waited for: each is struck half as often as the others."""
@@ -79,11 +79,6 @@ def mail(converged: Lab) -> Iterator[Replication]:
     replication.cycle()
     yield replication
     converged.exec(TO, "rm", "-rf", replication.path)
-
-
-def form_of(top: Path) -> str:
-    """Return the format of a file of a replica."""
-    return "raw" if top.suffix == ".raw" else "qcow2"
 
 
 def keep(top: Path, into: Path) -> None:

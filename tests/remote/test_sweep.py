@@ -91,7 +91,17 @@ def test_a_job_is_known_by_its_socket_and_its_scratch() -> None:
     assert virsh.socket_of("Migration") == ""
 
 
-def test_the_guard_ends_what_nobody_conducts_and_what_fills_up(tmp_path: Path) -> None:
+def test_a_guard_that_cannot_look_ends_the_job(tmp_path: Path) -> None:
+    one = ending.Job(UUID, "/nowhere", [str(tmp_path / "gone" / "scratch")])
+    reading, writing = os.pipe()
+    said = guard._reason_to_end(one, guard.Limits(60, 1 << 30), reading)
+    assert "cannot be watched" in said
+    os.close(reading)
+    os.close(writing)
+
+
+def test_the_guard_ends_what_nobody_conducts_and_what_fills_up(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scratch = tmp_path / "scratch"
     scratch.write_bytes(b"x" * (1 << 20))
     one = ending.Job(UUID, "/nowhere", [str(scratch)])
@@ -99,6 +109,10 @@ def test_the_guard_ends_what_nobody_conducts_and_what_fills_up(tmp_path: Path) -
     assert "the scratch holds 1 MiB" in guard._watch(one, guard.Limits(60, 1 << 20), reading)
     assert guard._watch(one, guard.Limits(0, 1 << 30), reading) == "its time is up"
     os.write(writing, b"begun\n")
+    monkeypatch.setattr(guard, "LEAST_FREE", 1 << 62)
+    assert "MiB left" in guard._watch(one, guard.Limits(60, 1 << 30), reading)
+    with pytest.raises(TryAgain, match="free some room there"):
+        guard.require_room([str(scratch)])
     os.close(writing)
     assert guard._watch(one, guard.Limits(60, 1 << 30), reading) == "nobody conducts it any more"
     os.close(reading)

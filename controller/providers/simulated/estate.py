@@ -12,6 +12,7 @@ from controller.errors import OutcomeUnknown, Unavailable
 from controller.model.desired import Desired
 from controller.model.facts import Fact, Known, NodeFacts, Unknown
 from controller.plan.actions import Action
+from controller.plan.replica_actions import is_replica
 from controller.providers.simulated.build import add_nodes, converge
 from controller.providers.simulated.faults import strike
 from controller.providers.simulated.operation import Operation, settle
@@ -151,7 +152,7 @@ class SimulatedEstate:
     @property
     def busy(self) -> bool:
         """Return whether some command is still at work, replication aside, which always may be."""
-        return any(not one.get_name().startswith("Replica/") for one in self._operations)
+        return any(not is_replica(one.get_name()) for one in self._operations)
 
     def command(self, text: str) -> str:
         """Do one fault by its text and return a sentence; see faults.FAULTS for the words.

@@ -17,12 +17,13 @@ import time
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from mover.ending import CLIENT_S, Job, end_stubbornly
+from mover.errors import TryAgain
 
 LOOK_S = 1.0
 ASKED = "asked"
 AT_ONCE_S = 0.5         # for a sender to leave by itself where the guest is at risk
 ENOUGH = 0.7            # of the budget
-LEAST_FREE = 16 << 20   # beside the scratch, whoever filled the rest
+LEAST_FREE = 16 << 20   # beside the scratch of a job that runs, whoever filled the rest
 AWAY_S = 6 * 3600       # how long libvirt may be away before the guard gives up
 LEAST_SCRATCH, SHARE = 256 << 20, 4
 
@@ -39,6 +40,14 @@ def scratch_budget(scratch: Sequence[str], sizes: Sequence[int], wanted: Optiona
     free = min(_free(os.path.dirname(path)) for path in scratch)
     asked = wanted or sum(max(LEAST_SCRATCH, size // SHARE) for size in sizes)
     return min(asked, free // 2)
+
+
+def require_room(scratch: Sequence[str]) -> None:
+    """Raise TryAgain where a job would end as soon as it began."""
+    free = min(_free(os.path.dirname(path)) for path in scratch)
+    if free < 2 * LEAST_FREE:
+        raise TryAgain("the disk that the scratch would be on has %d MiB left: free some room there"
+                       % (free >> 20))
 
 
 def _free(folder: str) -> int:
@@ -115,7 +124,7 @@ def _stand(job: Job, limits: Limits, orders: int, news: int) -> None:
             os.dup2(nothing, descriptor)
         os.chdir("/")
         os.write(news, b'{"stands": true}\n')
-        reason = _watch(job, limits, orders)
+        reason = _reason_to_end(job, limits, orders)
         patience_s = CLIENT_S if reason == ASKED else AT_ONCE_S
         told = {"reason": reason, **end_stubbornly(job, AWAY_S, patience_s)}
         os.write(news, json.dumps(told).encode() + b"\n")
@@ -125,9 +134,17 @@ def _stand(job: Job, limits: Limits, orders: int, news: int) -> None:
         os._exit(0)
 
 
+def _reason_to_end(job: Job, limits: Limits, orders: int) -> str:
+    """Return why the job must end now; one that cannot be watched must."""
+    try:
+        return _watch(job, limits, orders)
+    except OSError as error:
+        return "its scratch cannot be watched: %s" % error.strerror
+
+
 def _watch(job: Job, limits: Limits, orders: int) -> str:
-    """Return why the job must end now."""
-    until = time.monotonic() + limits.until_s
+    """Return why the job must end now; before it has begun, only what it is told counts."""
+    until, begun = time.monotonic() + limits.until_s, False
     while True:
         ready: Tuple[List[int], List[int], List[int]] = select.select([orders], [], [], LOOK_S)
         if ready[0]:
@@ -136,10 +153,11 @@ def _watch(job: Job, limits: Limits, orders: int) -> str:
                 return "nobody conducts it any more"
             if b"end" in said.split():
                 return ASKED
+            begun = True
         if time.monotonic() > until:
             return "its time is up"
         free = min(_free(os.path.dirname(path)) for path in job.scratch)
-        if free < LEAST_FREE:
+        if begun and free < LEAST_FREE:
             return "the disk that the scratch is on has %d MiB left" % (free >> 20)
         used = scratch_used(job.scratch)
         if used > ENOUGH * limits.scratch_bytes:

@@ -13,6 +13,7 @@ stdin ends everything; so does the guard, should this process die.
 
 from __future__ import annotations
 
+import abc
 import base64
 import contextlib
 import glob
@@ -29,7 +30,7 @@ from mover.ending import Job, clients, end_stubbornly, part_with_clients
 from mover.errors import Refused, TryAgain
 from mover.extents import dirty
 from mover.freeze import frozen
-from mover.guard import Guard, Limits, scratch_budget
+from mover.guard import Guard, Limits, require_room, scratch_budget
 from mover.nbd import Nbd, bitmap_context
 from mover.orders import parse_order
 from mover.replica import take_lock
@@ -154,15 +155,15 @@ def _drop(uuid: str, keep: List[str]) -> List[str]:
     return [] if state.strip() in OFF else clear(uuid, names.split(), set(keep))
 
 
-class Copy:
+class Copy(abc.ABC):
     """A copy that is open: `told` is what the conductor must know, `end` closes it."""
 
     told: Dict[str, Any]
     news: Optional[int] = None
 
+    @abc.abstractmethod
     def end(self) -> Dict[str, Any]:
         """Close it and return how it ended."""
-        raise NotImplementedError
 
 
 def open_copy(uuid: str, wanted: Begin) -> Copy:
@@ -190,6 +191,7 @@ class HotCopy(Copy):
             _require_idle(domain, self.job)
         for path in self.job.scratch:
             os.makedirs(os.path.dirname(path), mode=0o711, exist_ok=True)
+        require_room(self.job.scratch)
         sizes = [virtual_size(domain.disks[target].source) for target in wanted.modes]
         budget = scratch_budget(self.job.scratch, sizes, wanted.scratch_bytes)
         self._guard = Guard(self.job, Limits(wanted.limit_s, budget))
