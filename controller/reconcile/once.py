@@ -14,7 +14,7 @@ from controller.errors import JournalUnavailable, SpecError
 from controller.model.desired import Desired
 from controller.model.document import Rung
 from controller.model.facts import Observed
-from controller.plan.actions import Action
+from controller.plan.actions import Action, Cause
 from controller.plan.plan import Plan, Step, Verdict
 from controller.plan.policy import Approval
 from controller.plan.recheck import content, same
@@ -118,7 +118,8 @@ class Once:
             await asyncio.gather(*hands, return_exceptions=True)
         result.plan = self._decide()
         left = {step.action.id for step in result.plan.steps}
-        result.failed = {name: one for name, one in result.failed.items() if name in left}
+        result.failed = {name: one for name, one in result.failed.items()
+                         if name in left or one[0].cause is Cause.HUMAN}    # still wished for
         self._remember(result.plan)
         return result
 

@@ -9,12 +9,14 @@ import pytest
 
 from controller.errors import Refused, SpecError, Unavailable
 from controller.plan.actions import Action
+from controller.plan.policy import ReplicaRequest, ReplicaWish
 from controller.plan.saved import plan_from_json, plan_to_json
 from controller.providers.simulated.virtual_time import epoch_clock, run_virtual
 from controller.reconcile.exit_status import ExitStatus, status_of_plan, status_of_run
 from controller.reconcile.once import Once, Result, assumptions
+from controller.source.load import load_folder
 from controller.store.store import Store
-from tests.reconcile.stage import Stage, lab, reporting, with_estate
+from tests.reconcile.stage import SPECS, Stage, lab, reporting, with_estate
 
 
 async def applied(stage: Stage, store: Store, granted_by: str | None = None) -> Result:
@@ -76,6 +78,28 @@ def test_what_was_not_reached_is_tried_again_and_what_was_refused_is_not() -> No
         await stage.close()
 
     stage = Stage(lab())
+    run_virtual(play())
+
+
+def test_what_a_person_asked_for_and_did_not_get_has_failed_although_nothing_is_due() -> None:
+    async def full(action: Action) -> None:
+        raise Unavailable("no room is left on its disk: free some there")
+
+    async def play() -> None:
+        desired = load_folder(SPECS)
+        stage, store = Stage(desired), Store.open(":memory:")
+        once = Once(stage, store, epoch_clock)
+        await once.plan(desired)
+        await once.run()    # makes the first copies
+        stage.meddle = full
+        store.request(ReplicaRequest("sql", ReplicaWish.COPY, "ann", epoch_clock()))
+        once = Once(stage, store, epoch_clock)
+        await once.plan(desired)
+        result = await once.run(granted_by="ann", about="Replica/sql")
+        assert [action.verb for action, _ in result.failed.values()] == ["replicate"]
+        assert "free some there" in next(iter(result.failed.values()))[1]
+        await stage.close()
+
     run_virtual(play())
 
 

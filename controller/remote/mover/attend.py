@@ -14,7 +14,7 @@ from typing import Any, Dict, List
 
 from mover.errors import MoverError, Refused
 from mover.orders import lines, parse_order
-from mover.verbs import say, verb
+from mover.verbs import from_system, say, verb
 
 ATTENDED = ("authorize", "deauthorize", "replica-make", "replica-show", "incoming-open",
             "incoming-drop", "publish", "pin")
@@ -30,7 +30,7 @@ def run(words: List[str]) -> None:
         except MoverError as error:
             _fail(error, out)
         except OSError as error:
-            _fail(MoverError("%s: %s" % (error.filename or "the system", error.strerror)), out)
+            _fail(from_system(error), out)
 
 
 def _answer(order: Dict[str, Any]) -> Any:

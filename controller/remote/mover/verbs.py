@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
 import json
 import os
@@ -62,8 +63,15 @@ def main(argv: List[str]) -> int:
     except MoverError as error:
         return fail(error)
     except OSError as error:
-        return fail(MoverError("%s: %s" % (error.filename or "the system", error.strerror)))
+        return fail(from_system(error))
     return 0
+
+
+def from_system(error: OSError) -> MoverError:
+    """Return what the system's refusal means; how far the verb had come is not known."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return MoverError("no room is left on its disk: free some there")
+    return MoverError("%s: %s" % (error.filename or "the system", error.strerror))
 
 
 def peak_bytes() -> int:
