@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from controller.cli.shared import (
+    IN_THE_MIDDLE,
     Json,
     State,
     complain,
@@ -50,7 +51,8 @@ def command(
         if as_json and not yes:
             complain("apply --json asks nothing: pass --yes with it")
             raise typer.Exit(REFUSED)
-        code = wait_for(apply(manager_of(context, state), path, yes=yes, as_json=as_json))
+        code = wait_for(apply(manager_of(context, state), path, yes=yes, as_json=as_json),
+                        interrupted=IN_THE_MIDDLE)
         raise typer.Exit(code)
 
 

@@ -18,6 +18,8 @@ T = TypeVar("T")
 FAILED: Final = 1
 INVALID: Final = 4
 UNKNOWN: Final = 5
+IN_THE_MIDDLE: Final = ("interrupted: what had begun may be done or not; the journal names it, and"
+                        " the next apply or run looks at it before anything else")
 
 State = Annotated[Path | None, typer.Option(
     "--state", metavar="DIR", envvar="HOTSITE_STATE", show_default=False,
@@ -56,11 +58,16 @@ def told() -> Iterator[None]:
         raise typer.Exit(FAILED) from None
 
 
-def wait_for(main: "Coroutine[Any, Any, T]") -> "T":
-    """Run `main` to its end and return its result."""
+def wait_for(main: "Coroutine[Any, Any, T]", *, interrupted: str = "") -> "T":
+    """Run `main` to its end and return its result; `interrupted` is said when a person stops it."""
     import asyncio  # noqa: PLC0415  # keeps --help quick
 
-    return asyncio.run(main)
+    try:
+        return asyncio.run(main)
+    except KeyboardInterrupt:
+        if interrupted:
+            complain(interrupted)
+        raise
 
 
 def complain(sentence: str) -> None:

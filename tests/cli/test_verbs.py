@@ -6,6 +6,7 @@ from shutil import copytree
 
 import pytest
 
+from controller.cli.shared import IN_THE_MIDDLE, wait_for
 from controller.model.desired import Desired
 from controller.providers.simulated.estate import SimulatedEstate
 from tests.cli.shell import SPECS, Clock, Shell
@@ -32,6 +33,16 @@ def broken(shell: Shell, fault: str = "kill paris-1 sql") -> None:
     assert shell("plan", str(SPECS)).exit_code == 0
     assert shell.estate is not None
     shell.estate.command(fault)
+
+
+def test_ctrl_c_in_the_middle_says_what_becomes_of_what_had_begun(
+        capsys: pytest.CaptureFixture[str]) -> None:
+    async def stopped() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        wait_for(stopped(), interrupted=IN_THE_MIDDLE)
+    assert "the next apply or run looks at it" in capsys.readouterr().err
 
 
 def test_from_nothing_to_converged_in_three_commands(tmp_path: Path) -> None:

@@ -4,7 +4,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from controller.cli.shared import By, State, complain, manager_of, told, wait_for, who
+from controller.cli.shared import (
+    IN_THE_MIDDLE,
+    By,
+    State,
+    complain,
+    manager_of,
+    told,
+    wait_for,
+    who,
+)
 
 if TYPE_CHECKING:
     from controller.reconcile.manager import Manager
@@ -37,7 +46,7 @@ def command(
     with told():
         raise typer.Exit(wait_for(export(
             manager_of(context, state), (machine, folder, path), point, who(by),
-            damaged=damaged)))
+            damaged=damaged), interrupted=IN_THE_MIDDLE))
 
 
 async def export(manager: "Manager", words: tuple[str, str, str], point: int | None, by: str, *,

@@ -5,7 +5,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from controller.cli.shared import By, State, complain, manager_of, told, wait_for, who
+from controller.cli.shared import (
+    IN_THE_MIDDLE,
+    By,
+    State,
+    complain,
+    manager_of,
+    told,
+    wait_for,
+    who,
+)
 
 if TYPE_CHECKING:
     from controller.plan.policy import ReplicaRequest, ReplicaWish
@@ -34,7 +43,8 @@ def ask(context: typer.Context, wish: "ReplicaWish", machine: str, path: str | N
         request = ReplicaRequest(machine, wish, who(by), manager.clock())
         if path is None:
             raise typer.Exit(by_the_loop(manager, request, wait=wait))
-        raise typer.Exit(wait_for(from_here(manager, path, request)))
+        raise typer.Exit(wait_for(from_here(manager, path, request),
+                                 interrupted=IN_THE_MIDDLE))
 
 
 def by_the_loop(manager: "Manager", request: "ReplicaRequest", *, wait: bool) -> int:
