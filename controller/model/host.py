@@ -6,7 +6,7 @@ from pydantic import Field, StrictBool, StringConstraints
 
 from controller.model.document import Document, Name, Scope, Spec, Text
 from controller.model.switch import Address, InterfaceName
-from controller.model.units import SizeBytes
+from controller.model.units import RateBps, SizeBytes
 
 AbsolutePath = Annotated[str, StringConstraints(pattern=r"^/[^\x00-\x1f\x7f-\x9f]*$", strict=True)]
 
@@ -57,6 +57,9 @@ class HostSpec(Scope):
     """On the admin network."""
     replication_address: Address | None = None
     """On the replication network; unset: as `address`."""
+    replication_bandwidth_bps: RateBps | None = Field(
+        default=None, alias="replicationBandwidth", gt=0)
+    """What all copies from and to this host may take together; unset: as much as they can."""
     driver: Literal["openvswitch", "linuxbridge"] = "openvswitch"
     bridge: InterfaceName = "br0"
     uplinks: tuple[InterfaceName, ...] = ("up0",)

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from controller.model.document import Document, Name, Scope, Spec
-from controller.model.units import DurationS, Share
+from controller.model.units import DurationS, RateBps, Share
 
 
 class SlaSpec(Spec):
@@ -23,6 +23,9 @@ class InterSiteLinkSpec(Scope):
     minimum_members: int = Field(default=1, ge=1, strict=True)
     """Below this many members up the sites count as not connected."""
     sla: SlaSpec = SlaSpec()
+    replication_bandwidth_bps: RateBps | None = Field(
+        default=None, alias="replicationBandwidth", gt=0)
+    """What all copies over this link may take together; unset: as much as they can."""
 
 
 class InterSiteLink(Document):

@@ -30,6 +30,7 @@ class ProtectionPolicySpec(Scope):
     """Age of the newest complete restore point, counted from the start of its copy."""
     keep: KeepSpec = KeepSpec()
     bandwidth_bps: RateBps | None = Field(default=None, alias="bandwidth", gt=0)
+    """What all copies under this policy may take together; unset: as much as they can."""
     quiesce: QuiesceSpec | None = None
     verify_s: DurationS = Field(default=7 * 86400.0, alias="verify", gt=0)
     """Every cluster of the replica is re-read and compared at least this often."""

@@ -36,6 +36,16 @@ class DiskCopy:
     mode: CopyMode
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class RateLimit:
+    """What every copy within a scope may take of the wire together."""
+
+    scope: str
+    """`ProtectionPolicy/name`, `InterSiteLink/name` or `Host/name`."""
+    rate_bps: int
+    """In bits a second."""
+
+
 def is_replica(target: str) -> bool:
     """Return whether a target is the replica of a VM."""
     return target.startswith("Replica/")
@@ -59,8 +69,8 @@ class ReplicateDomain(Action):
     sequence: int
     """Of the point to be made."""
     quiesce: bool = False
-    bandwidth_bps: float | None = None
-    """Bytes a second; None: as fast as it goes."""
+    limits: tuple[RateLimit, ...] = ()
+    """What it shares with other copies; none: as fast as it goes."""
     budget_s: float = 300.0
     """How long the backup job may live; what is not sent by then is sent by the next."""
     repair: bool = False

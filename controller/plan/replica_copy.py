@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 from controller.model.facts import DiskFacts, DomainFacts
 from controller.model.units import render_duration, render_size
+from controller.plan.bandwidth import ceiling_bps
 from controller.plan.charge import Charge
 from controller.plan.freshness import stored_bytes, took_s
-from controller.plan.replica_actions import CopyMode, DiskCopy
+from controller.plan.replica_actions import CopyMode, DiskCopy, RateLimit
 from controller.plan.replica_index import Held
 from controller.plan.survey import Survey
 
@@ -96,7 +97,8 @@ def allocated_bytes(disk: DiskFacts, size_bytes: int, host: str | None, ground: 
     return size_bytes
 
 
-def consequence_of(charge: Charge, disks: Disks, current: Held | None) -> str:
+def consequence_of(charge: Charge, disks: Disks, current: Held | None,
+                   limits: tuple[RateLimit, ...]) -> str:
     """Return what is sent and how old the point will be when it is complete."""
     parts = []
     for mode in CopyMode:
@@ -112,14 +114,15 @@ def consequence_of(charge: Charge, disks: Disks, current: Held | None) -> str:
         scans = all(one.mode is CopyMode.SCAN for one in disks.copies)
         parts.append(f"{render_size(size)} to read, what differs is sent" if scans else
                      f"about {render_size(size)} to send")
-    return ", ".join([*parts, *_age_then(charge, current, disks, size)])
+    return ", ".join([*parts, *_age_then(current, disks, size, limits)])
 
 
-def _age_then(charge: Charge, current: Held | None, disks: Disks, size_bytes: int) -> list[str]:
+def _age_then(current: Held | None, disks: Disks, size_bytes: int,
+              limits: tuple[RateLimit, ...]) -> list[str]:
     took = None if current is None or disks.whole_bytes else took_s(current.replica)
     if took is not None:
         return [f"{render_duration(took)} old when that ends"]
-    rate = charge.policy.bandwidth_bps
+    rate = ceiling_bps(limits)
     if rate is not None and disks.whole_bytes:
         return [f"{render_duration(8 * size_bytes / rate)} old when that ends"]
     return []

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from controller.model.units import render_duration
 from controller.plan.actions import Cause
+from controller.plan.bandwidth import limits_of
 from controller.plan.charge import STILL, Charge
 from controller.plan.draft import Draft, cause_of
 from controller.plan.freshness import due_at, next_edge_at
@@ -181,6 +182,7 @@ def _replicate(charge: Charge, shelf: Shelf, disks: Disks | str, asked: ReplicaR
                         if one.replica.newest is not None), default=0)
     repair = (asked is not None and asked.wish is ReplicaWish.REPAIR) or (
         current is not None and current.replica.damaged_clusters > 0)
+    limits = limits_of(charge, shelf.host, ground)
     every = policy.quiesce.every if policy.quiesce is not None else 0
     work.draft.do(ReplicateDomain(
         target=charge.target, node=host, domain=charge.name, uuid=charge.uuid, to=shelf.host,
@@ -189,9 +191,8 @@ def _replicate(charge: Charge, shelf: Shelf, disks: Disks | str, asked: ReplicaR
         to_replication_address=there.replication_address or there.address,
         sequence=sequence,
         quiesce=bool(every) and sequence % every == 0 and domain.state.active,
-        bandwidth_bps=None if policy.bandwidth_bps is None else policy.bandwidth_bps / 8,
-        repair=repair, reason=_reason(charge, asked, disks, ground, repair=repair),
-        consequence=f"to {shelf.host}: {consequence_of(charge, disks, current)}",
+        limits=limits, repair=repair, reason=_reason(charge, asked, disks, ground, repair=repair),
+        consequence=f"to {shelf.host}: {consequence_of(charge, disks, current, limits)}",
         cause=_cause(charge, asked, disks, ground)),
         rank=_rank(charge, asked, ground))
 

@@ -28,6 +28,8 @@ from controller.replication.passage import Addresses, Locksmith, open_passage
 from controller.replication.picture import Picture, parse_picture
 from controller.replication.progress import OnProgress, Progress, expected_s
 from controller.replication.sending import (
+    Hearer,
+    Pace,
     Sent,
     Terms,
     is_unreachable,
@@ -35,6 +37,7 @@ from controller.replication.sending import (
     request_of,
     send,
 )
+from controller.replication.shares import Shares
 from controller.replication.source import Begun, Ended, SourceEnd, source_end
 from controller.replication.telling import Account, tell
 from controller.transport.base import Endpoint
@@ -56,6 +59,7 @@ class Way:
     """Of the target."""
     locksmith: Locksmith
     terms: Terms
+    shares: Shares
 
 
 @dataclass(slots=True)
@@ -214,17 +218,19 @@ class Cycle:
 
     async def _carry(self, request: dict[str, Any]) -> Sent:
         """Send from host to host; where the source cannot reach the target, through here."""
-        if not self._work.account.relayed:
-            try:
-                return await send(self.way.source, request, self._failed, self._telling())
-            except Unavailable as error:
-                if not is_unreachable(error):
-                    raise
-                self._work.account.relayed = (
-                    f"{self.way.source.name} cannot reach {self.action.to} at"
-                    f" {self.action.to_replication_address}")
-        return await relay(self.way.source, self.way.target, self.action.path, request,
-                           self._failed)
+        way, pace, hearer = self.way, Pace(), Hearer(self._telling())
+        with way.shares.taken(way.terms.limits, pace.set):
+            if not self._work.account.relayed:
+                try:
+                    return await send(way.source, request, self._failed, pace, hearer)
+                except Unavailable as error:
+                    if not is_unreachable(error):
+                        raise
+                    self._work.account.relayed = (
+                        f"{way.source.name} cannot reach {self.action.to} at"
+                        f" {self.action.to_replication_address}")
+            return await relay(way.source, way.target, self.action.path, request, self._failed,
+                               pace, hearer)
 
     def _is_tracked(self, target: str) -> bool:
         return any(disk.target == target and disk.format == "qcow2" for disk in self.action.disks)

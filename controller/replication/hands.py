@@ -21,6 +21,7 @@ from controller.replication.mover import Mover
 from controller.replication.passage import Locksmith
 from controller.replication.progress import OnProgress, ignore
 from controller.replication.sending import Terms
+from controller.replication.shares import Shares
 from controller.replication.sweeping import sweep
 from controller.transport.base import Endpoint, Transport
 
@@ -43,6 +44,7 @@ class ReplicaHands:
         self._endpoints: Mapping[str, Endpoint] = {}
         self._estate = ""
         self._codecs: dict[str, tuple[str, ...]] = {}
+        self._shares = Shares()
 
     def declare(self, estate: str, endpoints: tuple[Endpoint, ...]) -> None:
         """Learn the estate's name and how its nodes are reached."""
@@ -77,7 +79,7 @@ class ReplicaHands:
         ours, theirs = await self._codecs_of(source), await self._codecs_of(target)
         codec = next((one for one in ours if one in theirs), "none")
         return Way(source, target, endpoint, self._locksmith,
-                   Terms(codec, 8 * (action.bandwidth_bps or 0), self._scratch_bytes))
+                   Terms(codec, action.limits, self._scratch_bytes), self._shares)
 
     async def _codecs_of(self, mover: Mover) -> tuple[str, ...]:
         """Return what a host can compress by, best first; a host is asked once."""

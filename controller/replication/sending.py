@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from controller.errors import OutcomeUnknown
+from controller.plan.replica_actions import RateLimit
 from controller.replication.choice import Course, Opened
 from controller.replication.mover import Mover, failure, parse_answer, verb_command
 from controller.replication.picture import Picture
+from controller.replication.shares import UNLIMITED
+from controller.transport.base import Aside
 
 LAST_WORD_S: Final = 30.0
 RELAY_S: Final = 24 * 3600.0
@@ -33,8 +36,7 @@ class Terms:
     """What holds for every transfer of a point."""
 
     codec: str
-    rate_bps: float
-    """Bits a second, as the mover counts; 0: as fast as it goes."""
+    limits: tuple[RateLimit, ...] = ()
     scratch_bytes: int | None = None
     """How much old content a copy may gather; None: what the source's mover finds right."""
     level: int = 1
@@ -50,8 +52,7 @@ def request_of(picture: Picture, opened: Opened, course: Course, terms: Terms, *
         "transfer": transfer, "mode": mode, "bitmap": opened.bitmap if mode == "dirty" else "",
         "ranges": course.ranges, "known": known if course.compare else "",
         "algorithm": picture.algorithm, "secret": picture.secret, "codec": terms.codec,
-        "level": terms.level, "compress": "auto", "rate_bps": terms.rate_bps,
-        "budget_s": budget_s, "to": to}
+        "level": terms.level, "compress": "auto", "budget_s": budget_s, "to": to}
 
 
 def parse_sent(result: dict[str, Any]) -> Sent:
@@ -69,14 +70,66 @@ def is_unreachable(error: Exception) -> bool:
     return any(words in str(error) for words in UNREACHABLE)
 
 
+class Pace:
+    """What a transfer may take at most; it is told of every change while it lasts."""
+
+    def __init__(self) -> None:
+        self.rate_bps = UNLIMITED
+        self._asked_bps = UNLIMITED
+        self._tell: Callable[[str], None] | None = None
+
+    def asked(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return a request that begins at this pace."""
+        self._asked_bps = self.rate_bps
+        return {**request, "rate_bps": self.rate_bps}
+
+    def follow(self, tell: Callable[[str], None]) -> None:
+        """Tell a transfer that has begun what has changed since it was asked, and what will."""
+        self._tell = tell
+        if self.rate_bps != self._asked_bps:
+            self.set(self.rate_bps)
+
+    def set(self, rate_bps: float) -> None:
+        """Change it."""
+        self.rate_bps = rate_bps
+        if self._tell is not None:
+            self._tell(json.dumps({"rate_bps": rate_bps}))
+
+
+@dataclass(frozen=True, slots=True)
+class Hearer:
+    """Takes what a mover says while it sends; `on_bytes` hears bytes read, to be read, and sent."""
+
+    on_bytes: Callable[[int, int, int], None]
+
+    def listen(self, line: str) -> None:
+        """Take a line that may be of anything."""
+        self.hear(line)
+
+    def hear(self, line: str) -> dict[str, Any] | None:
+        """Return the result, if a line is it."""
+        try:
+            told = json.loads(line)
+        except ValueError:
+            return None
+        if "progress" in told:
+            progress = told["progress"]
+            self.on_bytes(progress["read_bytes"], progress["total_bytes"], progress["wire_bytes"])
+        result: dict[str, Any] | None = told.get("result")
+        return result
+
+
 async def relay(source: Mover, target: Mover, root: str, request: dict[str, Any],
-                failed: str) -> Sent:
+                failed: str, pace: Pace, hearer: Hearer) -> Sent:
     """Send one disk through the controller; the same errors as `send`."""
-    told = {**request, "to": {"fds": [1]}}
+    told = {**pace.asked(request), "to": {"fds": [1]}}
     feeding = verb_command("send", request["socket"], text=json.dumps(told) + "\n",
                            timeout_s=RELAY_S)
     taking = verb_command("receive", root, timeout_s=RELAY_S)
-    sent, got = await source.node.transport.relay((source.name, feeding), (target.name, taking))
+    aside = Aside(hearer.listen)
+    pace.follow(aside.tell)
+    sent, got = await source.node.transport.relay(
+        (source.name, feeding), (target.name, taking), aside)
     if got.exit_status != 0:
         raise failure(got, failed)
     if sent.exit_status != 0:
@@ -87,24 +140,18 @@ async def relay(source: Mover, target: Mover, root: str, request: dict[str, Any]
         raise OutcomeUnknown(f"{failed}, as far as is known: {error}") from error
 
 
-async def send(source: Mover, request: dict[str, Any], failed: str,
-               on_bytes: Callable[[int, int, int], None]) -> Sent:
-    """Send one disk; `on_bytes` hears bytes read, to be read, and on the wire.
+async def send(source: Mover, request: dict[str, Any], failed: str, pace: Pace,
+               hearer: Hearer) -> Sent:
+    """Send one disk.
 
     Errors: Unavailable when the way or an end broke (what has come is kept), Refused,
     OutcomeUnknown.
     """
-    async with source.converse("send", request, request["socket"]) as talk:
+    async with source.converse("send", pace.asked(request), request["socket"]) as talk:
+        pace.follow(talk.tell)
         result: dict[str, Any] | None = None
         while (line := await talk.hear()) is not None:
-            try:
-                told = json.loads(line)
-            except ValueError:
-                continue
-            if "progress" in told:
-                progress = told["progress"]
-                on_bytes(progress["read_bytes"], progress["total_bytes"], progress["wire_bytes"])
-            result = told.get("result", result)
+            result = hearer.hear(line) or result
         reply = await talk.outcome(LAST_WORD_S)
     if reply.exit_status != 0:
         raise failure(reply, failed)

@@ -1,6 +1,6 @@
 """What every transport is: it runs commands on named nodes and brings the replies back."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -34,6 +34,23 @@ class Endpoint:
     user: str
     key_file: str
     known_hosts: str
+
+
+class Aside:
+    """What is said beside a relay: the first command's standard error, and lines told to it."""
+
+    def __init__(self, on_line: Callable[[str], None]) -> None:
+        self.on_line = on_line
+        self._tell: Callable[[str], None] | None = None
+
+    def open(self, tell: Callable[[str], None]) -> None:
+        """Learn how lines get to the first command's standard input, now that it runs."""
+        self._tell = tell
+
+    def tell(self, line: str) -> None:
+        """Write one line to the first command's standard input, if it runs by now."""
+        if self._tell is not None:
+            self._tell(line)
 
 
 class Conversation(Protocol):
@@ -82,8 +99,8 @@ class Transport(Protocol):
         """Start a command, its input first, and give the conversation; leaving it hangs up."""
         ...
 
-    async def relay(self, source: tuple[str, Command],
-                    sink: tuple[str, Command]) -> tuple[Reply, Reply]:
+    async def relay(self, source: tuple[str, Command], sink: tuple[str, Command],
+                    aside: Aside | None = None) -> tuple[Reply, Reply]:
         """Feed what one node's command prints to another node's; the first's input stays open.
 
         Shapes: bytes pass through here and are not kept; both replies have no stdout of the first.

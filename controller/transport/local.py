@@ -7,7 +7,7 @@ from typing import TypeVar, cast
 
 from controller.errors import Refused
 from controller.transport import resident, retry
-from controller.transport.base import Command, Conversation, Endpoint, Reply
+from controller.transport.base import Aside, Command, Conversation, Endpoint, Reply
 from controller.transport.session import Capture, Lines, Session, Spout, Talk, pour
 
 S = TypeVar("S", bound=Session)
@@ -130,12 +130,12 @@ class LocalTransport:
         finally:
             session.close()
 
-    async def relay(self, source: tuple[str, Command],
-                    sink: tuple[str, Command]) -> tuple[Reply, Reply]:
+    async def relay(self, source: tuple[str, Command], sink: tuple[str, Command],
+                    aside: Aside | None = None) -> tuple[Reply, Reply]:
         """Feed what one node's command prints to another node's."""
         into = await self._open(sink[0], Capture, sink[1])
         try:
-            spout = await self._open(source[0], lambda: Spout(into), source[1])
+            spout = await self._open(source[0], lambda: Spout(into, aside), source[1])
         except BaseException:
             into.close()
             raise

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from controller.errors import Refused
-from controller.transport.base import Command, Conversation, Endpoint, Reply
+from controller.transport.base import Aside, Command, Conversation, Endpoint, Reply
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +96,10 @@ class RecordedTransport:
         """Give a conversation that says the lines of the command's recording."""
         yield RecordedTalk(await self.run(node, command))
 
-    async def relay(self, source: tuple[str, Command],
-                    sink: tuple[str, Command]) -> tuple[Reply, Reply]:
+    async def relay(self, source: tuple[str, Command], sink: tuple[str, Command],
+                    aside: Aside | None = None) -> tuple[Reply, Reply]:
         """Return what both commands said when they were recorded."""
+        del aside
         return await self.run(*source), await self.run(*sink)
 
     async def ask(self, node: str, program: str, question: str, timeout_s: float) -> str:

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 from controller.errors import ActionError, OutcomeUnknown, Refused
 from controller.transport import resident
-from controller.transport.base import Command, Reply
+from controller.transport.base import Aside, Command, Reply
 from controller.transport.retry import LineBroke
 
 REPLY_BYTES: Final = 32 << 20
@@ -133,10 +133,29 @@ class Capture(Session):
 class Spout(Session):
     """A command whose output is the input of another one, as fast as that one takes it."""
 
-    def __init__(self, into: Session) -> None:
+    def __init__(self, into: Session, aside: Aside | None = None) -> None:
         super().__init__()
-        self._into = into
+        self._into, self._aside = into, aside
+        self._unfinished = bytearray()
         into.fed_by = self
+
+    def take_stderr(self, data: bytes) -> None:
+        """Pass whole lines on to whoever listens, too."""
+        super().take_stderr(data)
+        if self._aside is not None:
+            *lines, self._unfinished = (self._unfinished + data).split(b"\n")
+            for line in lines:
+                self._aside.on_line(line.decode(errors="replace"))
+
+    def begin(self, text: str) -> None:
+        """Feed its input, which stays open."""
+        self.write(text, last=False)
+        if self._aside is not None:
+            self._aside.open(self._tell)
+
+    def _tell(self, line: str) -> None:
+        if not self.ended.is_set():
+            self.write(line + "\n", last=False)
 
     def take_stdout(self, data: bytes) -> None:
         """Pass output on."""
@@ -169,7 +188,7 @@ async def pour(spout: Spout, sink: Capture, source: tuple[str, Command],
                target: tuple[str, Command]) -> tuple[Reply, Reply]:
     """Return how both ends ended, once one has poured itself into the other."""
     (node, command), (sink_node, sink_command) = source, target
-    spout.write(command.input, last=False)
+    spout.begin(command.input)
     try:
         async with asyncio.timeout(command.timeout_s):
             await spout.ended.wait()

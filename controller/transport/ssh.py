@@ -17,7 +17,7 @@ import asyncssh
 
 from controller.errors import ActionError, Refused, Unavailable
 from controller.transport import resident, retry
-from controller.transport.base import Command, Conversation, Endpoint, Reply
+from controller.transport.base import Aside, Command, Conversation, Endpoint, Reply
 from controller.transport.credentials import check_private
 from controller.transport.retry import LineBroke
 from controller.transport.session import Capture, Lines, Session, Spout, Talk, pour
@@ -144,12 +144,12 @@ class SshTransport:
         finally:
             session.close()
 
-    async def relay(self, source: tuple[str, Command],
-                    sink: tuple[str, Command]) -> tuple[Reply, Reply]:
+    async def relay(self, source: tuple[str, Command], sink: tuple[str, Command],
+                    aside: Aside | None = None) -> tuple[Reply, Reply]:
         """Feed what one node's command prints to another node's."""
         into = await self._open(self._line(sink[0]), Capture, sink[1])
         try:
-            spout = await self._open(self._line(source[0]), lambda: Spout(into), source[1])
+            spout = await self._open(self._line(source[0]), lambda: Spout(into, aside), source[1])
         except BaseException:
             into.close()
             raise

@@ -15,6 +15,7 @@ from controller.plan.actions import Action
 from controller.plan.replica_actions import (
     CopyMode,
     DiskCopy,
+    RateLimit,
     ReplicateDomain,
     RetirePoints,
     VerifyReplica,
@@ -72,13 +73,14 @@ class Replication:
               budget_s: float = 300, repair: bool = False, quiesce: bool = False,
               to_address: str = "") -> str:
         """Make the next point."""
+        limits = () if rate_bytes is None else (RateLimit("Host/any", round(8 * rate_bytes)),)
         said = self.apply(ReplicateDomain(
             target=f"Replica/{self.vm}", node=self.home, reason="a test wants it",
             domain=self.vm, uuid=self.uuid, to=self.to, path=self.path,
             disks=tuple(self.disks.values()), quiesce=quiesce,
             replication_address=f"10.78.0.{OCTETS[self.home]}",
             to_replication_address=to_address or f"10.78.0.{OCTETS[self.to]}",
-            sequence=self.sequence + 1, bandwidth_bps=rate_bytes, budget_s=budget_s,
+            sequence=self.sequence + 1, limits=limits, budget_s=budget_s,
             repair=repair), scratch_bytes)
         self.sequence += 1
         return said

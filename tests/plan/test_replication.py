@@ -10,11 +10,12 @@ from controller.model.document import Rung
 from controller.model.facts import Known, Observed, Unknown
 from controller.model.replica import PointFacts
 from controller.plan.actions import Cause
+from controller.plan.bandwidth import ceiling_bps
 from controller.plan.compute import compute
 from controller.plan.freshness import due_at
 from controller.plan.plan import Plan, Verdict
 from controller.plan.policy import InFlight, Policy, ReplicaRequest, ReplicaWish, Suspension
-from controller.plan.replica_actions import CopyMode, ReplicateDomain, VerifyReplica
+from controller.plan.replica_actions import CopyMode, RateLimit, ReplicateDomain, VerifyReplica
 from controller.plan.saved import action_from_value, to_value
 from tests.plan import builders as b
 from tests.plan import replicas as r
@@ -54,9 +55,24 @@ def test_an_action_says_all_that_hands_need() -> None:
     desired = lab(bandwidth="200Mbit/s", quiesce={"every": 13})
     found = only_copy(plan_of(desired, seen_with(desired, r.series(12, 290))))
     assert (found.node, found.to, found.sequence, found.quiesce) == ("paris-1", "milan-1", 13, True)
-    assert found.bandwidth_bps == 25e6
+    assert found.limits == (RateLimit("ProtectionPolicy/gold", 200_000_000),)
     assert found.path.endswith(f"/hotsite-replicas/{found.uuid}")
     assert found.disks[0].source == "/var/lib/libvirt/images/sql-vda.qcow2"
+    assert action_from_value(to_value(found)) == found
+
+
+def test_a_copy_shares_the_limits_of_its_policy_its_hosts_and_its_link_alone() -> None:
+    desired = b.desired_of(
+        b.estate(), *b.ground(replicationBandwidth="8Mbit/s"), b.vm("sql", protection="gold"),
+        b.document("ProtectionPolicy", "gold", rpo="5m", bandwidth="20Mbit/s"),
+        b.document("InterSiteLink", "metro", between=["milan", "paris"],
+                   replicationBandwidth="10Mbit/s"))
+    found = only_copy(plan_of(desired, seen_with(desired, r.series(12, 290))))
+    assert found.limits == (RateLimit("Host/milan-1", 8_000_000),
+                            RateLimit("Host/paris-1", 8_000_000),
+                            RateLimit("InterSiteLink/metro", 10_000_000),
+                            RateLimit("ProtectionPolicy/gold", 20_000_000))
+    assert ceiling_bps(found.limits) == 8_000_000
     assert action_from_value(to_value(found)) == found
 
 

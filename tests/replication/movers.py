@@ -9,7 +9,7 @@ from typing import Any
 from controller.plan.replica_actions import CopyMode, DiskCopy, ReplicateDomain
 from controller.replication.hands import ReplicaHands
 from controller.replication.passage import Locksmith
-from controller.transport.base import Command, Endpoint, Reply
+from controller.transport.base import Aside, Command, Endpoint, Reply
 from controller.transport.ssh import OneTimeKey
 
 UUID = "ac919846-041c-5282-aa02-f968f5a26f2d"
@@ -111,8 +111,8 @@ class Hosts:
         """Give a played conversation."""
         yield PlayedTalk(self, node, command.argv[8], command.input)
 
-    async def relay(self, source: tuple[str, Command],
-                    sink: tuple[str, Command]) -> tuple[Reply, Reply]:
+    async def relay(self, source: tuple[str, Command], sink: tuple[str, Command],
+                    aside: Aside | None = None) -> tuple[Reply, Reply]:
         """Pour one verb's bytes into another's; a copy that comes so was `relayed`."""
         verb = source[1].argv[8]
         try:
@@ -122,6 +122,9 @@ class Hosts:
             return (Reply(broken.status, "", json.dumps({"sentence": str(broken)})),
                     Reply(0, "{}", ""))
         self.play(sink[0], sink[1].argv[8], {})
+        if aside is not None:
+            aside.on_line(json.dumps({"progress": {
+                "read_bytes": MIB, "total_bytes": 2 * MIB, "wire_bytes": MIB}}))
         return Reply(0, "", json.dumps({"result": result})), Reply(0, "{}", "")
 
 

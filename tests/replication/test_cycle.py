@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from controller.errors import OutcomeUnknown, Refused, Unavailable
+from controller.plan.replica_actions import RateLimit
 from tests.replication.movers import (
     MIB,
     Broken,
@@ -162,3 +163,17 @@ def test_hosts_that_cannot_meet_are_relayed_and_it_is_said() -> None:
     hosts = Hosts(send=broken(2, "ssh: connect to host 10.78.0.21 port 22: No route to host"))
     assert "through the controller because paris-1 cannot reach milan-1" in make(hosts)
     assert hosts.request("relayed")["to"] == {"fds": [1]}
+
+
+def test_a_copy_through_the_controller_tells_how_far_it_is() -> None:
+    hosts, told = Hosts(send=broken(2, "ssh: connect to host milan-1: timed out")), []
+    relaying = hands(hosts)
+    relaying.on_progress = told.append
+    asyncio.run(relaying.apply(action()))
+    assert [(one.done_bytes, one.total_bytes) for one in told] == [(MIB, 2 * MIB)]
+
+
+def test_a_copy_begins_at_its_share_of_what_it_may_take() -> None:
+    hosts = Hosts()
+    make(hosts, limits=(RateLimit("Host/milan-1", 8_000),))
+    assert hosts.request("send")["rate_bps"] == 8_000

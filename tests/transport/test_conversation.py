@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from controller.errors import OutcomeUnknown
-from controller.transport.base import Command, Endpoint, Reply, Transport
+from controller.transport.base import Aside, Command, Endpoint, Reply, Transport
 from controller.transport.recorded import RecordedTransport, Recording
 from controller.transport.ssh import one_time_key, pinned_keys
 from tests.transport.sshd import Sshd
@@ -60,6 +60,19 @@ def test_a_relay_carries_every_byte_however_many(use: Use) -> None:
     sent, got = relayed(use, feed, take)
     assert (sent.exit_status, sent.stderr) == (0, "done\n")
     assert int(got.stdout) == size
+
+
+def test_beside_a_relay_its_source_is_heard_and_told(use: Use) -> None:
+    heard: list[str] = []
+    aside = Aside(heard.append)
+
+    def answer(line: str) -> None:
+        heard.append(line)
+        aside.tell("faster")
+    aside.on_line = answer
+    feed = Command(("sh", "-c", "echo slow >&2; read -r word; echo $word"))
+    _, got = use(lambda t: t.relay(("paris-1", feed), ("paris-1", Command(("cat",))), aside))
+    assert (heard, got.stdout) == (["slow"], "faster\n")
 
 
 def test_a_sink_that_gives_up_stops_its_source(use: Use) -> None:

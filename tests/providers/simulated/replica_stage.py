@@ -11,6 +11,7 @@ from controller.model.replica import STORE, ReplicaFacts
 from controller.plan.replica_actions import (
     CopyMode,
     DiskCopy,
+    RateLimit,
     RemoveReplica,
     ReplicateDomain,
     RetirePoints,
@@ -85,6 +86,11 @@ def copy(estate: SimulatedEstate, sequence: int, vm: str = VM, **changes: Any) -
              "to": to, "path": f"/var/lib/libvirt/images/{STORE}/{of.uuid}", "disks": disks,
              "replication_address": host, "to_replication_address": to, "sequence": sequence}
     return ReplicateDomain(**(given | changes))
+
+
+def at_most(bytes_per_s: float | None) -> tuple[RateLimit, ...]:
+    """Return the limit of a copy that may take so many bytes a second."""
+    return () if bytes_per_s is None else (RateLimit("Host/any", round(8 * bytes_per_s)),)
 
 
 def at_replica(estate: SimulatedEstate, vm: str = VM) -> dict[str, Any]:

@@ -32,7 +32,8 @@ def test_a_converged_estate_has_a_verified_replica_at_the_other_site_and_its_che
 def test_an_increment_holds_what_the_guest_had_written_when_it_began() -> None:
     async def story(estate: SimulatedEstate) -> None:
         stage.write(estate)
-        running = asyncio.create_task(estate.apply(stage.copy(estate, 2, bandwidth_bps=1000)))
+        slow = stage.copy(estate, 2, limits=stage.at_most(1000))
+        running = asyncio.create_task(estate.apply(slow))
         await asyncio.sleep(3)
         assert stage.domain(estate)[1].job == "backup"
         stage.write(estate)
@@ -52,7 +53,7 @@ def test_a_copy_takes_as_long_as_its_bytes_and_the_bandwidth_say() -> None:
             for _ in range(100):
                 stage.write(estate)
             began = asyncio.get_running_loop().time()
-            await estate.apply(stage.copy(estate, sequence, bandwidth_bps=rate))
+            await estate.apply(stage.copy(estate, sequence, limits=stage.at_most(rate)))
             took.append(asyncio.get_running_loop().time() - began)
         return took
 
@@ -96,7 +97,7 @@ def test_a_vm_that_is_off_costs_nothing_while_unchanged_and_may_start_meanwhile(
     async def story(estate: SimulatedEstate) -> None:
         assert "unchanged" in await estate.apply(stage.copy(estate, 2, "cold"))
         stage.write(estate, "cold")
-        slow = stage.copy(estate, 3, "cold", bandwidth_bps=1000)
+        slow = stage.copy(estate, 3, "cold", limits=stage.at_most(1000))
         ended = await stage.cut_short(estate, slow, "start any cold")
         assert isinstance(ended, Unavailable)
         assert "cold was started" in str(ended)
@@ -122,7 +123,7 @@ def test_a_copy_that_is_cut_leaves_the_last_point_as_it_was(
     async def story(estate: SimulatedEstate) -> None:
         before = stage.point(estate)
         stage.write(estate)
-        cut = stage.copy(estate, 2, bandwidth_bps=3000)
+        cut = stage.copy(estate, 2, limits=stage.at_most(3000))
         ended = await stage.cut_short(estate, cut, *faults)
         assert isinstance(ended, error), ended
         await asyncio.sleep(30)
@@ -136,7 +137,7 @@ def test_what_has_come_need_not_come_again() -> None:
     async def story(estate: SimulatedEstate) -> str:
         for _ in range(160):
             stage.write(estate)
-        cut = stage.copy(estate, 2, bandwidth_bps=1 << 20)
+        cut = stage.copy(estate, 2, limits=stage.at_most(1 << 20))
         await stage.cut_short(estate, cut, "site milan cut", after_s=8)
         facts = stage.replica(estate)[1]
         assert facts.arrived["vda"] > 4 << 20
@@ -152,7 +153,7 @@ def test_a_controller_that_vanishes_leaves_things_that_are_seen_and_swept() -> N
     async def story(estate: SimulatedEstate) -> None:
         for _ in range(160):
             stage.write(estate)
-        slow = stage.copy(estate, 2, bandwidth_bps=100e3, budget_s=20.0)
+        slow = stage.copy(estate, 2, limits=stage.at_most(100e3), budget_s=20.0)
         running = asyncio.create_task(estate.apply(slow))
         await asyncio.sleep(5)
         running.cancel()
@@ -179,7 +180,7 @@ def test_what_has_an_owner_again_is_not_swept() -> None:
         stage.domain(estate)[1].job, stage.domain(estate)[1].job_is_ours = "backup", True
         sweep = await stage.sweep_of(estate, stage.HOST)
         stage.domain(estate)[1].job, stage.domain(estate)[1].job_is_ours = None, False
-        running = asyncio.create_task(estate.apply(stage.copy(estate, 2, bandwidth_bps=10)))
+        running = asyncio.create_task(estate.apply(stage.copy(estate, 2, limits=stage.at_most(10))))
         await asyncio.sleep(2)
         said = await estate.apply(sweep)
         assert stage.domain(estate)[1].job == "backup"
@@ -192,7 +193,8 @@ def test_what_has_an_owner_again_is_not_swept() -> None:
 def test_a_crash_of_the_host_leaves_its_scratch_files() -> None:
     async def story(estate: SimulatedEstate) -> None:
         stage.write(estate)
-        await stage.cut_short(estate, stage.copy(estate, 2, bandwidth_bps=10), "power paris-1 off")
+        slow = stage.copy(estate, 2, limits=stage.at_most(10))
+        await stage.cut_short(estate, slow, "power paris-1 off")
         estate.command("power paris-1 on")
         await asyncio.sleep(60)
         sweep = await stage.sweep_of(estate, stage.HOST)
@@ -224,7 +226,8 @@ def test_a_backup_of_others_is_left_alone_and_a_vm_being_copied_is_not_moved() -
         assert not (await stage.sweep_of(estate, stage.HOST)).leftovers
         estate.command("end-backup any sql")
         stage.write(estate)
-        running = asyncio.create_task(estate.apply(stage.copy(estate, 2, bandwidth_bps=1000)))
+        slow = stage.copy(estate, 2, limits=stage.at_most(1000))
+        running = asyncio.create_task(estate.apply(slow))
         await asyncio.sleep(2)
         wish = DiskWish("vda", "default", "/var/lib/libvirt/images/sql-vda.qcow2", "qcow2", 1)
         with pytest.raises(Unavailable, match="busy: backup"):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from controller.errors import OutcomeUnknown, Refused, Unavailable
 from controller.model.units import render_size
+from controller.plan.bandwidth import ceiling_bps
 from controller.plan.replica_actions import CopyMode, ReplicateDomain
 from controller.providers.simulated.hands.backup_job import Job, begin_job, drop_checkpoints
 from controller.providers.simulated.hands.copying import Copy, copies_of, trusted
@@ -39,7 +40,8 @@ class Stream:
         self.copies = copies
         self.kept = {copy.target: min(copy.sent_bytes, self.replica.arrived.get(copy.target, 0))
                      for copy in copies}
-        rate = min(self.action.bandwidth_bps or LINE_BYTES_PER_S, LINE_BYTES_PER_S)
+        ceiling = ceiling_bps(self.action.limits)
+        rate = LINE_BYTES_PER_S if ceiling is None else min(ceiling / 8, LINE_BYTES_PER_S)
         self.left_s = (sum(copy.read_bytes for copy in copies) / READ_BYTES_PER_S
                        + self.to_send / rate)
 

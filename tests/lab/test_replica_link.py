@@ -1,0 +1,138 @@
+"""Two guests with different policies share a throttled link: both stay fresh, and it is not passed.
+"""
+
+import json
+import subprocess
+import threading
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+import pytest
+
+from tests.lab.hotsite import Hotsite
+from tests.lab.lab import STATE, Lab, wait_until
+from tests.lab.witness import IMAGES
+
+LINK_BPS = 8_000_000
+TENTH = 0.1
+GUESTS = {"mail": ("paris-2", 20.0, 2), "web": ("paris-1", 50.0, 10)}
+"""Each one's host, RPO, and how many MiB it writes again and again."""
+FAR = ("milan-1", "milan-2")
+WATCH_S, LOOK_S, WINDOW_S = 30, 0.25, 4.0
+COUNT = r"""read -r up _ </proc/uptime; until=$((${up%.*} + $1))
+while read -r up _ </proc/uptime && [ "${up%.*}" -lt "$until" ]; do
+  while read -r name _ _ _ _ _ _ _ _ sent _; do
+    [ "$name" = rep0: ] && echo "$up $sent"
+  done </proc/net/dev
+  sleep 0.2
+done"""
+Count = tuple[float, int]
+"""An instant by the clock that all hosts of the lab share, and the bytes sent until then."""
+
+
+@pytest.fixture(scope="module")
+def hotsite(converged: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hotsite]:
+    """Specs in which two guests are protected, each by a policy of its own."""
+    hotsite = Hotsite(tmp_path_factory.mktemp("link"))
+    gold = hotsite.path("protection_policy", "gold").read_text()
+    for vm, (host, rpo_s, _) in GUESTS.items():
+        hotsite.pin(vm, host)
+        hotsite.edit("virtual_machine", vm, "  power: on\n", f"  power: on\n  protection: {vm}\n")
+        hotsite.declare("protection_policy", vm, gold.replace("name: gold", f"name: {vm}").replace(
+            "rpo: 5m", f"rpo: {rpo_s:g}s").replace("last: 12, hourly: 24, daily: 7", "last: 2"))
+    yield hotsite
+    uuids = [converged.virsh(host, "domuuid", vm).strip() for vm, (host, _, _) in GUESTS.items()]
+    for host in FAR:
+        converged.exec(host, "rm", "-rf", *(f"{IMAGES}/hotsite-replicas/{one}" for one in uuids))
+
+
+def newest_points() -> dict[str, float]:
+    """Return by guest when its newest whole restore point began."""
+    found = {}
+    for path in STATE.glob("nodes/milan-*/disk/images/hotsite-replicas/*/state.json"):
+        told = json.loads(path.read_text())["state"]
+        points = [float(one["started_at"]) for one in told["points"] if not one["damaged"]]
+        found[str(told["facts"]["machine"])] = max(points, default=0.0)
+    return {vm: at for vm, at in found.items() if vm in GUESTS and at}
+
+
+def counted(lab: Lab) -> dict[str, list[Count]]:
+    """Count for a while on each host what leaves it for other hosts, every header included."""
+    counting = {host: subprocess.Popen(
+        lab.command("exec", host, "--", "sh", "-c", COUNT, "sh", str(WATCH_S)), text=True,
+        stdout=subprocess.PIPE, env=lab.environment()) for host, _, _ in GUESTS.values()}
+    said = {host: process.communicate()[0] for host, process in counting.items()}
+    rows = {host: [line.split() for line in lines.splitlines()] for host, lines in said.items()}
+    return {host: [(float(at_s), int(sent)) for at_s, sent in one] for host, one in rows.items()}
+
+
+def at(counts: list[Count], instant_s: float) -> float:
+    """Return how many bytes had been counted at an instant, between two looks in proportion."""
+    number = min(bisect_left(counts, (instant_s, 0)), len(counts) - 1)
+    (before_s, before), (after_s, after) = counts[max(0, number - 1)], counts[number]
+    share = (instant_s - before_s) / (after_s - before_s) if after_s > before_s else 1.0
+    return before + (after - before) * max(0.0, min(1.0, share))
+
+
+def rates_bps(counts: dict[str, list[Count]]) -> list[float]:
+    """Return the rate of both hosts together over every stretch of the window's length."""
+    first_s = max(one[0][0] for one in counts.values())
+    last_s = min(one[-1][0] for one in counts.values())
+    steps = range(round((last_s - first_s - WINDOW_S) / LOOK_S))
+    return [8 / WINDOW_S * sum(at(one, first_s + step * LOOK_S + WINDOW_S)
+                               - at(one, first_s + step * LOOK_S) for one in counts.values())
+            for step in steps]
+
+
+@contextmanager
+def repeated(work: Callable[[], None], pause_s: float) -> Iterator[None]:
+    """Do something again and again while the block lasts."""
+    ended = threading.Event()
+
+    def repeat() -> None:
+        while not ended.wait(pause_s):
+            work()
+    thread = threading.Thread(target=repeat)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def writing(lab: Lab) -> AbstractContextManager[None]:
+    """Let both guests write over their own disks meanwhile, bytes that nothing squeezes."""
+    def write() -> None:
+        for vm, (host, _, mib) in GUESTS.items():
+            lab.guest(host, vm, "dd", "if=/dev/urandom", "of=/dev/vda", "bs=1M", "seek=32",
+                      f"count={mib}", "conv=notrunc,fsync")
+    return repeated(write, 1.0)
+
+
+@contextmanager
+def ageing() -> Iterator[dict[str, float]]:
+    """Note meanwhile how old the newest point of each guest ever is."""
+    oldest = dict.fromkeys(GUESTS, 0.0)
+
+    def look() -> None:
+        for vm, began_at in newest_points().items():
+            oldest[vm] = max(oldest[vm], time.time() - began_at)
+    with repeated(look, LOOK_S):
+        yield oldest
+
+
+def test_both_keep_to_their_rpo_and_the_link_to_its_rate(converged: Lab, hotsite: Hotsite) -> None:
+    with hotsite.running() as loop, writing(converged):
+        wait_until("a point of both", lambda: newest_points().keys() == GUESTS.keys(), 60)
+        hotsite.edit("inter_site_link", "metro", "  members: 2\n",
+                     f"  members: 2\n  replicationBandwidth: {LINK_BPS // 10**6}Mbit/s\n")
+        loop.wait_settled(well=False)
+        with ageing() as oldest:
+            counts = counted(converged)
+    busiest_bps = max(rates_bps(counts))
+    print(f"busiest {busiest_bps / 1e6:.2f} Mbit/s, oldest {oldest}")
+    assert abs(busiest_bps / LINK_BPS - 1) < TENTH, busiest_bps
+    assert all(age_s < GUESTS[vm][1] for vm, age_s in oldest.items()), oldest
