@@ -1,17 +1,24 @@
 """A large estate that is as declared, and the same one with so many machines gone off."""
 
 from dataclasses import replace
+from itertools import cycle
 
 from controller.model.desired import Desired
 from controller.model.facts import (
     DomainConfig,
     DomainFacts,
     DomainState,
+    Fact,
     Known,
     NodeFacts,
     Observed,
 )
+from controller.model.replica import ReplicaFacts
 from tests.plan.builders import NOW_S, as_declared, large
+from tests.plan.replicas import replica, series
+
+POINTS = 12
+"""Of each replica: as many as stay where nothing else is declared."""
 
 
 def converged(machines: int, hosts: int) -> tuple[Desired, Observed, float]:
@@ -62,3 +69,29 @@ def _copy(config: DomainConfig | None) -> DomainConfig | None:
         return None
     return replace(config, disks=tuple(replace(disk) for disk in config.disks),
                    nics=tuple(replace(nic) for nic in config.nics))
+
+
+def with_replicas(desired: Desired, observed: Observed) -> Observed:
+    """Return the same facts with a fresh replica of every machine at the other site."""
+    hosts = {site: [name for name, host in desired.hosts.items() if host.spec.site == site]
+             for site in desired.sites}
+    held: dict[str, dict[str, ReplicaFacts]] = {name: {} for name in desired.hosts}
+    turns = {site: cycle(names) for site, names in hosts.items()}
+    nodes: dict[str, Fact[NodeFacts]] = dict(observed.nodes)
+    for name, fact in observed.nodes.items():
+        if name not in desired.hosts or not isinstance(fact, Known):
+            continue
+        domains = dict(_machines(fact))
+        twin = desired.sites[desired.hosts[name].spec.site].spec.twin
+        assert twin is not None
+        for vm in sorted(domains):
+            facts = replica(vm, series(POINTS, 20, POINTS))
+            held[next(turns[twin])][facts.uuid] = facts
+            domains[vm] = replace(domains[vm], checkpoints=(f"hotsite-{POINTS:06d}",))
+        nodes[name] = Known(replace(fact.value, domains=Known(domains, NOW_S)), NOW_S)
+    for name, replicas in held.items():
+        fact = nodes[name]
+        assert isinstance(fact, Known)
+        nodes[name] = Known(replace(fact.value, replicas=Known(replicas, NOW_S),
+                                    leftovers=Known((), NOW_S)), NOW_S)
+    return Observed(nodes)

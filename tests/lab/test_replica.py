@@ -10,7 +10,7 @@ import pytest
 from controller.errors import Unavailable
 from tests.lab.lab import Lab, wait_until
 from tests.lab.replication import MIB, Replication, without_gap
-from tests.lab.witness import last_number
+from tests.lab.witness import last_number, longest_wait_s
 
 FOREIGN = """<domainbackup mode='pull'>
 <server transport='unix' socket='/var/lib/libvirt/images/foreign.sock'/>
@@ -39,6 +39,18 @@ def test_an_increment_under_writes_is_one_point_in_time(sql: Replication, tmp_pa
     assert before <= numbers[-1] <= last_number("paris-1", "sql")
     assert sql.checkpoints() == [f"hotsite-{sql.sequence:06d}"]
     assert sql.left_behind() == []
+
+
+def test_a_guest_that_is_copied_waits_no_second_longer_than_its_neighbour(
+        sql: Replication) -> None:
+    began = {vm: last_number("paris-1", vm) for vm in ("sql", "web")}
+    for first_mib in (64, 72, 80):
+        sql.write(first_mib, 4)
+        assert "changed" in sql.cycle()
+    wait_until("records after the copies", lambda: all(
+        last_number("paris-1", vm) > began[vm] + 2 for vm in began))
+    waited_s = {vm: longest_wait_s("paris-1", vm, began[vm]) for vm in began}
+    assert waited_s["sql"] < waited_s["web"] + 1.0, waited_s
 
 
 def test_a_cut_transfer_leaves_the_last_point_and_the_next_converges(

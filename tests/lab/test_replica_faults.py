@@ -98,6 +98,32 @@ def test_a_snapshot_by_hand_and_its_end_are_increments(
     ledger.lab.exec(HOME, "rm", overlay)
 
 
+def test_a_guest_that_is_put_back_to_before_a_snapshot_is_compared_with_its_replica(
+        ledger: Replication, tmp_path: Path) -> None:
+    lab, overlay = ledger.lab, f"{IMAGES}/{VM}-snapshot.qcow2"
+    definition = lab.virsh(HOME, "dumpxml", "--inactive", VM)
+    lab.virsh(HOME, "snapshot-create-as", VM, "by-hand", "--disk-only", "--atomic",
+              "--no-metadata", "--diskspec", f"vda,file={overlay}", "--diskspec",
+              "vdb,snapshot=no")
+    ledger.write(64, 2)
+    assert "changed" in ledger.cycle()
+    lab.virsh(HOME, "destroy", VM)
+    lab.exec(HOME, "virsh", "-q", "define", "/dev/stdin", text=definition)
+    lab.exec(HOME, "rm", overlay)
+    ledger.boot()
+    said = ledger.cycle()
+    assert "that differed" in said, said
+    assert without_gap(ledger.point_numbers(tmp_path))
+    assert "all as it was sent" in ledger.verify()
+    ledger.lab.virsh(HOME, "shutdown", VM)
+    wait_until("the guest's end",
+               lambda: "shut off" in lab.virsh(HOME, "domstate", VM), 30)
+    ledger.cycle()
+    assert [disk for disk in ledger.disks if not ledger.identical(disk)] == []
+    ledger.boot()
+    assert ledger.left_behind() == []
+
+
 def test_a_full_disk_of_the_target_leaves_the_last_point_and_says_what_to_do(
         ledger: Replication) -> None:
     ledger.write(64, 8)

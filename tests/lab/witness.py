@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 from tests.lab.lab import STATE, Lab, Record, wait_until
@@ -34,6 +35,13 @@ def last_number(host: str, vm: str) -> int:
     """Return the number of the last record of a guest; 0 before the first."""
     records = written(host, vm)
     return records[-1].number if records else 0
+
+
+def longest_wait_s(host: str, vm: str, after: int) -> float:
+    """Return how long a guest itself waited at most between two records after `after`."""
+    records = [one for one in written(host, vm) if one.number >= after]
+    assert len(records) > 1, f"{vm} has written no two records since {after}"
+    return max(later.uptime_s - one.uptime_s for one, later in pairwise(records))
 
 
 def counts_on(host: str, vm: str, last: int) -> None:
