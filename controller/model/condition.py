@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 
 class Status(StrEnum):
@@ -26,6 +27,10 @@ class ConditionType(StrEnum):
     TWIN_MATCHES = "TwinMatches"
     SUSPENDED = "Suspended"
     STALLED = "Stalled"
+
+
+LEVELLED: Final = frozenset({ConditionType.FRESH})
+"""Their reason is a level of what is wrong: another one is news, although the status stays."""
 
 
 @dataclass(frozen=True, slots=True)

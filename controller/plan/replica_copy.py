@@ -5,7 +5,7 @@ Rule 1: for each disk the least that can work is chosen, and the reason says whi
 
 from typing import NamedTuple
 
-from controller.model.facts import DiskFacts, DomainFacts
+from controller.model.facts import DiskFacts, DomainFacts, Known
 from controller.model.units import render_duration, render_size
 from controller.plan.bandwidth import ceiling_bps
 from controller.plan.charge import Charge
@@ -38,7 +38,7 @@ def plan_disks(charge: Charge, current: Held | None, ground: Survey, *,
     """
     domain = charge.stand.domain
     assert domain is not None, "only a VM that can be seen is copied"
-    lost = _lost_tracking(domain, current)
+    lost = _lost_tracking(domain, charge.host, current, ground)
     copies: list[DiskCopy] = []
     whole, words = 0, dict[str, tuple[str, ...]]()
     for disk in disks_of(domain):
@@ -74,11 +74,15 @@ def _mode(disk: DiskFacts, current: Held | None, lost: str, *,
     return CopyMode.INCREMENT, ""
 
 
-def _lost_tracking(domain: DomainFacts, current: Held | None) -> str:
+def _lost_tracking(domain: DomainFacts, host: str | None, current: Held | None,
+                   ground: Survey) -> str:
     """Return why what has changed is not known; empty where it is, or where only the copy tells."""
     newest = None if current is None else current.replica.newest
     if newest is None or not domain.state.active or newest.checkpoint in domain.checkpoints:
         return ""
+    fact = ground.observed.nodes.get(host or "")
+    if isinstance(fact, Known) and fact.observed_at < newest.committed_at:
+        return ""   # the host was looked at before that point was made
     if not newest.checkpoint:
         return f"compared as a whole, since point {newest.sequence} has no checkpoint"
     return f"compared as a whole, since change tracking was lost ({newest.checkpoint} is gone)"

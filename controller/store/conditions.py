@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from controller.model.condition import Condition, ConditionType, Status
+from controller.model.condition import LEVELLED, Condition, ConditionType, Status
 from controller.store.database import Database
 from controller.store.shelf import Shelf
 
@@ -18,9 +18,10 @@ class Conditions(Shelf):
 
     def save_conditions(self, conditions: tuple[Condition, ...],
                         at: float) -> tuple[Condition, ...]:
-        """Put `conditions` in the place of all before them, and return those whose status is new.
+        """Put `conditions` in the place of all before them, and return those that are news.
 
-        Shapes: `since_at` stays where the status stayed, and is `at` otherwise.
+        Shapes: `since_at` stays where the status stayed, and is `at` otherwise; news is a new
+        status, and a new level where a condition has levels.
         """
         before = self._last if self._last is not None else _by_key(self.conditions())
         after = _by_key(tuple(_dated(condition, before, at) for condition in conditions))
@@ -29,7 +30,8 @@ class Conditions(Shelf):
         if altered or gone:
             self._write(altered, gone)
         self._last = after
-        return tuple(condition for condition in altered if condition.since_at == at)
+        return tuple(condition for condition in altered if condition.since_at == at
+                     or _is_other_level(condition, before))
 
     def conditions(self) -> tuple[Condition, ...]:
         """Return every condition, by target and type."""
@@ -52,6 +54,11 @@ class Conditions(Shelf):
 def _by_key(conditions: tuple[Condition, ...]) -> dict[Key, Condition]:
     """Return `conditions` by what they are about."""
     return {(condition.target, condition.type): condition for condition in conditions}
+
+
+def _is_other_level(condition: Condition, before: dict[Key, Condition]) -> bool:
+    last = before.get((condition.target, condition.type))
+    return condition.type in LEVELLED and last is not None and last.reason != condition.reason
 
 
 def _dated(condition: Condition, before: dict[Key, Condition], at: float) -> Condition:

@@ -84,6 +84,14 @@ def test_a_copy_begins_early_enough_and_never_before_half_the_rpo() -> None:
     assert due_at(r.replica("sql", r.series(1, 0, 1)), 300, b.NOW_S + 1) == b.NOW_S + 150
 
 
+def test_tracking_is_not_called_lost_by_a_look_that_is_older_than_the_point() -> None:
+    desired = lab()
+    seen = seen_with(desired, (r.point(1, 900), r.point(2, 290, committed_at=b.NOW_S + 1)))
+    copy = only_copy(plan_of(desired, r.with_checkpoints(seen, "sql", ("hotsite-000001",))))
+    assert copy.disks[0].mode is CopyMode.INCREMENT
+    assert "lost" not in copy.reason
+
+
 def test_a_point_from_the_future_holds_no_copy_up() -> None:
     assert due_at(r.replica("sql", r.series(12, -500)), 300, b.NOW_S) == b.NOW_S
 

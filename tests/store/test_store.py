@@ -165,6 +165,15 @@ def test_conditions_that_are_no_longer_stated_are_gone(store: Store) -> None:
     assert store.save_conditions((stalled(Status.TRUE),), 3.0)[0].since_at == 3.0
 
 
+def test_another_level_of_lateness_is_news_and_began_when_the_first_did(store: Store) -> None:
+    late, critical = (Condition("VirtualMachine/sql", ConditionType.FRESH, Status.FALSE, level, "")
+                      for level in ("Late", "Critical"))
+    assert store.save_conditions((late,), 1.0)
+    assert store.save_conditions((late,), 2.0) == ()
+    (news,) = store.save_conditions((critical,), 3.0)
+    assert (news.reason, news.since_at) == ("Critical", 1.0)
+
+
 def test_the_applied_revision_comes_back_with_its_fingerprints(store: Store) -> None:
     assert store.applied() is None
     store.save_applied("abc", {"Host/b": "2", "Host/a": "1"}, 1.0)
