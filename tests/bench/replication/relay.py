@@ -1,22 +1,18 @@
 """A path with a delay: relay.py SECONDS PORT ADDRESS PORT, run by the host's own Python.
 
-Each direction of a connection is held for SECONDS in a pipe of the kernel's; bytes are moved and
-never copied, so that the relay takes little of the processors that the streams need. Every
-connection has a process of its own.
+Each direction of a connection is held for SECONDS; how much is under way is not limited. All of it
+moves at the ticks of one clock, in large pieces, so that the relay takes little of the processors
+that the streams need.
 """
 
 import collections
-import fcntl
-import os
-import signal
+import contextlib
 import socket
 import sys
-import threading
 import time
 
-AT_ONCE = 1 << 20
-UNDER_WAY_BYTES = 32 << 20
-"""Of each pipe: more than any window of ssh's, in pieces of any size."""
+AT_ONCE = 4 << 20
+TICK_S = 0.002
 
 
 class Direction:
@@ -24,62 +20,72 @@ class Direction:
 
     def __init__(self, source: socket.socket, target: socket.socket, delay_s: float) -> None:
         self.source, self.target, self.delay_s = source, target, delay_s
-        self.out, self.into = os.pipe()
-        fcntl.fcntl(self.into, fcntl.F_SETPIPE_SZ, UNDER_WAY_BYTES)
-        self.held: collections.deque[tuple[float, int]] = collections.deque()
-        self.changed = threading.Condition()
-        self.threads = [threading.Thread(target=work) for work in (self.take, self.give)]
-        for thread in self.threads:
-            thread.start()
+        self.held: collections.deque[tuple[float, memoryview]] = collections.deque()
+        self.is_open = True
+        self.ended = False
 
-    def take(self) -> None:
-        """Read until the end and note when each piece may arrive."""
-        while True:
-            try:
-                count = os.splice(self.source.fileno(), self.into, AT_ONCE)
-            except OSError:
-                count = 0
-            with self.changed:
-                self.held.append((time.monotonic() + self.delay_s, count))
-                self.changed.notify()
-            if not count:
+    def move(self, now_s: float) -> None:
+        """Take what has come, and give what is due."""
+        if self.is_open:
+            self._take(now_s)
+        try:
+            self._give(now_s)
+        except BlockingIOError:
+            return      # the rest at another tick
+        except OSError:
+            self.ended = True
+
+    def _take(self, now_s: float) -> None:
+        try:
+            data = self.source.recv(AT_ONCE)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        self.is_open = bool(data)
+        self.held.append((now_s + self.delay_s, memoryview(data)))
+
+    def _give(self, now_s: float) -> None:
+        while self.held and self.held[0][0] <= now_s and not self.ended:
+            due_s, data = self.held[0]
+            if not data:
+                self.ended = True
+                self.target.shutdown(socket.SHUT_WR)
                 return
-
-    def give(self) -> None:
-        """Write each piece when its time has come."""
-        while True:
-            with self.changed:
-                while not self.held:
-                    self.changed.wait()
-                due_at, left = self.held.popleft()
-            time.sleep(max(0.0, due_at - time.monotonic()))
-            try:
-                if not left:
-                    return self.target.shutdown(socket.SHUT_WR)
-                while left:
-                    left -= os.splice(self.out, self.target.fileno(), left)
-            except OSError:
-                return None
+            sent = self.target.send(data)
+            if sent < len(data):
+                self.held[0] = due_s, data[sent:]
+                return
+            self.held.popleft()
 
 
-def serve(delay_s: float, port: int, address: str, to_port: int) -> None:
+def connect(near: socket.socket, address: tuple[str, int], delay_s: float) -> list[Direction]:
+    """Return both directions of a new connection."""
+    far = socket.create_connection(address)
+    for end in (near, far):
+        end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        end.setblocking(False)
+    return [Direction(near, far, delay_s), Direction(far, near, delay_s)]
+
+
+def serve(delay_s: float, port: int, address: tuple[str, int]) -> None:
     """Relay every connection until the program is ended."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     listening = socket.create_server(("127.0.0.1", port), backlog=64)
+    listening.setblocking(False)
+    ways: list[list[Direction]] = []
     while True:
-        near, _ = listening.accept()
-        if os.fork() == 0:
-            listening.close()
-            far = socket.create_connection((address, to_port))
-            for end in (near, far):
-                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            ways = [Direction(near, far, delay_s), Direction(far, near, delay_s)]
-            for way in ways:
-                for thread in way.threads:
-                    thread.join()
-            os._exit(0)
-        near.close()
+        began_s = time.monotonic()
+        with contextlib.suppress(BlockingIOError):
+            ways.append(connect(listening.accept()[0], address, delay_s))
+        for pair in ways:
+            for way in pair:
+                way.move(began_s)
+        for pair in [pair for pair in ways if all(way.ended for way in pair)]:
+            pair[0].source.close()
+            pair[0].target.close()
+            ways.remove(pair)
+        time.sleep(max(0.0, began_s + TICK_S - time.monotonic()))
 
 
 if __name__ == "__main__":
-    serve(float(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int(sys.argv[4]))
+    serve(float(sys.argv[1]), int(sys.argv[2]), (sys.argv[3], int(sys.argv[4])))

@@ -18,7 +18,7 @@ class Scale:
     pieces_bytes: int = 40 * MIB
     scattered_bytes: int = 10 * MIB
     retained_bytes: int = 256 * MIB
-    delayed_bytes: int = GIB
+    delayed_bytes: int = 2 * GIB
     estate_machines: int = 35
     estate_rpo_s: int = 300
     estate_s: int = 1800
