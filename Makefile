@@ -34,7 +34,7 @@ lab-packages:
 	else echo "Not root on Debian: the lab tests will be skipped."; fi
 
 test: $(VENV)/.dev lab-packages ## Every test; the lab's too when root on Debian
-	@$(BIN)/python -m pytest -q -rs
+	@$(BIN)/python -m tests
 
 fast: $(VENV)/.dev ## Every test that needs neither root, nor the lab, nor minutes
 	@$(BIN)/python -m pytest -q -m "not lab" --ignore tests/simulation

@@ -34,6 +34,9 @@ class ProtectionPolicySpec(Scope):
     quiesce: QuiesceSpec | None = None
     verify_s: DurationS = Field(default=7 * 86400.0, alias="verify", gt=0)
     """Every cluster of the replica is re-read and compared at least this often."""
+    audit_s: DurationS | None = Field(default=None, alias="audit", gt=0)
+    """Every disk is read whole and compared with its replica at least this often; unset: when
+    somebody asks."""
     drill_s: DurationS | None = Field(default=None, alias="drill", gt=0)
     """Proven by a test boot at least this often."""
     failover: Literal["automatic", "confirm", "manual"] = "confirm"

@@ -63,6 +63,8 @@ class ReplicaFacts:
     """By holder: the point that it keeps."""
     scrubbed_at: float | None = None
     """When the last scrub of the whole replica ended."""
+    compared_at: float | None = None
+    """Of the newest point for which all of every disk was compared with its source."""
     unreadable: str = ""
     """Why its state cannot be read; empty when it can."""
 

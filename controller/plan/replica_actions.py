@@ -73,6 +73,8 @@ class ReplicateDomain(Action):
     """What it shares with other copies; none: as fast as it goes."""
     budget_s: float = 300.0
     """How long the backup job may live; what is not sent by then is sent by the next."""
+    compare: str = ""
+    """Why every disk is read whole and compared; empty: what has changed is enough."""
     repair: bool = False
     """Send what reads wrong in the newest point again, whether it has changed or not."""
     verb: ClassVar[str] = "replicate"

@@ -31,10 +31,10 @@ def disks_of(domain: DomainFacts) -> tuple[DiskFacts, ...]:
 
 
 def plan_disks(charge: Charge, current: Held | None, ground: Survey, *,
-               compare: bool = False) -> Disks | str:
+               compare: str = "") -> Disks | str:
     """Return how each disk is expected to be copied, or why that cannot be told.
 
-    Shapes: `compare` reads every disk as a whole.
+    Shapes: `compare` is why every disk is read whole; empty: it is not.
     """
     domain = charge.stand.domain
     assert domain is not None, "only a VM that can be seen is copied"
@@ -57,7 +57,7 @@ def plan_disks(charge: Charge, current: Held | None, ground: Survey, *,
 
 
 def _mode(disk: DiskFacts, current: Held | None, lost: str, *,
-          compare: bool) -> tuple[CopyMode, str]:
+          compare: str) -> tuple[CopyMode, str]:
     if current is None or not current.replica.points:
         return CopyMode.SEED, ""
     if disk.target not in current.replica.disks:
@@ -66,7 +66,7 @@ def _mode(disk: DiskFacts, current: Held | None, lost: str, *,
         if file.partition("/")[0] == disk.target:
             return CopyMode.SCAN, f"compared as a whole, since {file} of the replica is lost"
     if compare:
-        return CopyMode.SCAN, "compared as a whole, as asked"
+        return CopyMode.SCAN, compare
     if disk.format != "qcow2":
         return CopyMode.SCAN, f"compared as a whole, since {disk.format} keeps no track of changes"
     if lost:

@@ -46,6 +46,24 @@ def verified_at(held: Held) -> float:
     return held.replica.points[0].committed_at if scrubbed_at is None else scrubbed_at
 
 
+def compared_at(held: Held) -> float:
+    """Return when all of a replica was last compared with its source; the first point was it."""
+    at = held.replica.compared_at
+    return held.replica.points[0].committed_at if at is None else at
+
+
+def audit_due(charge: Charge, held: Held, ground: Survey) -> str:
+    """Return why the next point is to compare all of every disk; empty where it need not."""
+    limit_s = charge.policy.audit_s
+    if limit_s is None or not held.replica.points:
+        return ""
+    age_s = ground.now_s - compared_at(held)
+    if age_s < EARLY * limit_s:
+        return ""
+    return (f"compared as a whole, since that was last done {render_duration(age_s)} ago and"
+            f" {render_duration(limit_s)} is the limit")
+
+
 def _verify(charge: Charge, current: Held, asked: ReplicaRequest | None, ground: Survey,
             draft: Draft) -> float | None:
     limit_s = charge.policy.verify_s

@@ -20,11 +20,12 @@ from controller.plan.replica_actions import CopyMode, ReplicateDomain
 from controller.plan.replica_copy import Disks, consequence_of, disks_of, plan_disks
 from controller.plan.replica_index import Held, ReplicaIndex
 from controller.plan.replica_placement import Shelf, Shelves
-from controller.plan.replica_upkeep import keep_up
+from controller.plan.replica_upkeep import audit_due, keep_up
 from controller.plan.survey import Survey
 
 FIRST_RANK: Final = -(10**9)
 """What a person asked for comes before everything."""
+AS_ASKED: Final = "compared as a whole, as asked"
 COPIES: Final = (ReplicaWish.COPY, ReplicaWish.SEED, ReplicaWish.REPAIR)
 Wishes = Mapping[ReplicaWish, ReplicaRequest]
 NO_WISHES: Final[Wishes] = {}
@@ -116,8 +117,9 @@ def _copy(charge: Charge, wishes: Wishes, work: Work) -> None:
     if at > work.ground.now_s and asked is None:
         work.findings.edges.append(at)
         return
-    disks = plan_disks(charge, current, work.ground, compare=ReplicaWish.SEED in wishes)
-    _replicate(charge, Shelf(current.host, current.replica.path), disks, asked, work)
+    compare = AS_ASKED if ReplicaWish.SEED in wishes else audit_due(charge, current, work.ground)
+    disks = plan_disks(charge, current, work.ground, compare=compare)
+    _replicate(charge, Shelf(current.host, current.replica.path), disks, asked, work, compare)
 
 
 def _blocker(charge: Charge, work: Work) -> str | None:
@@ -169,7 +171,7 @@ def _seed(charge: Charge, asked: ReplicaRequest | None, work: Work) -> None:
 
 
 def _replicate(charge: Charge, shelf: Shelf, disks: Disks | str, asked: ReplicaRequest | None,
-               work: Work) -> None:
+               work: Work, compare: str = "") -> None:
     if isinstance(disks, str):
         work.draft.remark(charge.target, disks)
         return
@@ -191,9 +193,10 @@ def _replicate(charge: Charge, shelf: Shelf, disks: Disks | str, asked: ReplicaR
         to_replication_address=there.replication_address or there.address,
         sequence=sequence,
         quiesce=bool(every) and sequence % every == 0 and domain.state.active,
-        limits=limits, repair=repair, reason=_reason(charge, asked, disks, ground, repair=repair),
+        limits=limits, compare=compare, repair=repair,
+        reason=_reason(charge, asked, disks, ground, repair=repair),
         consequence=f"to {shelf.host}: {consequence_of(charge, disks, current, limits)}",
-        cause=_cause(charge, asked, disks, ground)),
+        cause=_cause(charge, asked, disks, ground, compare)),
         rank=_rank(charge, asked, ground))
 
 
@@ -209,7 +212,8 @@ def _rank(charge: Charge, asked: ReplicaRequest | None, ground: Survey) -> int:
         -charge.policy.rpo_s if slack is None else slack)
 
 
-def _cause(charge: Charge, asked: ReplicaRequest | None, disks: Disks, ground: Survey) -> Cause:
+def _cause(charge: Charge, asked: ReplicaRequest | None, disks: Disks, ground: Survey,
+           compare: str) -> Cause:
     """Return a person, where one asked; else routine, unless something is not as it should be."""
     if asked is not None:
         return Cause.HUMAN
@@ -218,7 +222,8 @@ def _cause(charge: Charge, asked: ReplicaRequest | None, disks: Disks, ground: S
         return cause_of(ground.policy, f"VirtualMachine/{charge.name}",
                         f"ProtectionPolicy/{charge.vm.spec.protection}")
     slack = slack_s(charge, ground.now_s)
-    wrong = current.replica.lost_files or current.replica.damaged_clusters or disks.why
+    wrong = current.replica.lost_files or current.replica.damaged_clusters or (
+        disks.why and not compare)
     return Cause.DRIFT if slack is None or slack < 0 or (
         wrong and any(one.format == "qcow2" and one.mode is not CopyMode.INCREMENT
                       for one in disks.copies)) else Cause.ROUTINE

@@ -55,7 +55,7 @@ class Told:
         pins = {str(who): int(at) for who, at in state["pins"].items()}
         self.row = {
             "uuid": os.path.basename(root), "machine": str(state["facts"].get("machine") or ""),
-            "path": root, "pins": pins,
+            "path": root, "pins": pins, "compared_at": state["facts"].get("compared_at"),
             "disks": {disk: int(files[-1]["size_bytes"]) for disk, files in newest.items()},
             "damaged_clusters": sum(int(one["clusters"]) for one in state["damage"]
                                     if not one["lost"])}

@@ -88,8 +88,8 @@ def since(picture: Picture) -> str:
     return noted.pop() if len(noted) == 1 else ""
 
 
-def first_course(picture: Picture, opened: Opened, *, repair: bool) -> Course:
-    """Return what the first slice does about a disk."""
+def first_course(picture: Picture, opened: Opened, compare: str = "") -> Course:
+    """Return what the first slice does about a disk; `compare` is why all of it is looked at."""
     target, arrived = opened.target, picture.arrived.get(opened.target)
     if target not in picture.sizes or target in picture.baseless:
         return seed(opened, resumed=arrived is not None and arrived.kind == BASE,
@@ -102,7 +102,8 @@ def first_course(picture: Picture, opened: Opened, *, repair: bool) -> Course:
                              f" {opened.size_bytes} bytes")
     if not opened.tracked:
         return whole(opened, opened.why or "its changes are not tracked")
-    del repair  # what the newest point reads wrong rides along whether it is asked for or not
+    if compare:
+        return whole(opened, compare)
     unchanged = not opened.dirty_bytes and not mend
     return Course(target, CopyMode.INCREMENT, OVERLAY, unchanged, arrived is not None
                   and arrived.kind == OVERLAY, mend, whole=False, why="")

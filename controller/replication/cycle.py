@@ -162,7 +162,7 @@ class Cycle:
             "known": {} if last or self._needs_sending(picture) else dict(picture.fingerprints)}
 
     def _needs_sending(self, picture: Picture) -> bool:
-        return bool(picture.repair or picture.scan or set(picture.sizes) != {
+        return bool(self.action.compare or picture.repair or picture.scan or set(picture.sizes) != {
             disk.target for disk in self.action.disks})
 
     async def _slice(self, picture: Picture, begun: Begun, *, first: bool) -> None:
@@ -171,7 +171,7 @@ class Cycle:
         work.account.hear(begun)
         for target, opened in begun.disks.items():
             work.courses[target] = (
-                first_course(picture, opened, repair=self.action.repair) if first
+                first_course(picture, opened, self.action.compare) if first
                 else next_course(work.courses[target], work.left.get(target, ()), opened))
         courses = [course for course in work.courses.values() if not course.unchanged]
         if not courses:
@@ -295,8 +295,10 @@ class Cycle:
         disks: dict[str, Any] = {}
         for target, course in work.courses.items():
             transfers = work.transfers.get(target, [])
-            disks[target] = {"transfers": transfers, "whole": target in work.whole and
-                             course.mode == CopyMode.SCAN} if transfers else {"unchanged": True}
+            whole = target in work.whole
+            disks[target] = {
+                "transfers": transfers, "whole": whole and course.mode == CopyMode.SCAN,
+                "compared": whole} if transfers else {"unchanged": True}
         meta = {"domain.xml": {"text": begun.definition}}
         if begun.nvram is not None:
             meta["nvram"] = {"base64": begun.nvram}

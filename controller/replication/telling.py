@@ -14,6 +14,8 @@ class DiskAccount:
     """What one disk took."""
 
     course: Course
+    told_bytes: int | None = None
+    """What change tracking had told of, where all was read although it told."""
     read_bytes: int = 0
     data_bytes: int = 0
     wire_bytes: int = 0
@@ -41,7 +43,8 @@ class Account:
 
     def add(self, course: Course, opened: Opened, sent: Sent) -> None:
         """Count one transfer; the first says how the disk was copied."""
-        disk = self.disks.setdefault(opened.target, DiskAccount(course))
+        told = opened.dirty_bytes if course.mode is CopyMode.SCAN and opened.tracked else None
+        disk = self.disks.setdefault(opened.target, DiskAccount(course, told))
         disk.read_bytes += sent.read_bytes
         disk.data_bytes += sent.data_bytes
         disk.wire_bytes += sent.wire_bytes
@@ -70,7 +73,11 @@ def tell_disk(target: str, disk: DiskAccount) -> str:
         case CopyMode.INCREMENT:
             return f"{target}: {sent} changed"
         case CopyMode.SCAN:
+            missed = disk.data_bytes - (disk.data_bytes if disk.told_bytes is None
+                                        else disk.told_bytes)
+            untold = (f", and change tracking had missed at least {render_size(missed)} of it"
+                      if missed > 0 else "")
             return (f"{target}: {disk.course.why}: read {render_size(disk.read_bytes)}, sent"
-                    f" {sent} that differed")
+                    f" {sent} that differed{untold}")
         case CopyMode.SEED:
             return f"{target}: {disk.course.why}: sent {sent}"

@@ -71,7 +71,7 @@ class Replication:
 
     def cycle(self, *, rate_bytes: float | None = None, scratch_bytes: int | None = None,
               budget_s: float = 300, repair: bool = False, quiesce: bool = False,
-              to_address: str = "") -> str:
+              to_address: str = "", compare: str = "") -> str:
         """Make the next point."""
         limits = () if rate_bytes is None else (RateLimit("Host/any", round(8 * rate_bytes)),)
         said = self.apply(ReplicateDomain(
@@ -81,7 +81,7 @@ class Replication:
             replication_address=f"10.78.0.{OCTETS[self.home]}",
             to_replication_address=to_address or f"10.78.0.{OCTETS[self.to]}",
             sequence=self.sequence + 1, limits=limits, budget_s=budget_s,
-            repair=repair), scratch_bytes)
+            repair=repair, compare=compare), scratch_bytes)
         self.sequence += 1
         return said
 

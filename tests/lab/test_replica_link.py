@@ -133,6 +133,5 @@ def test_both_keep_to_their_rpo_and_the_link_to_its_rate(converged: Lab, hotsite
         with ageing() as oldest:
             counts = counted(converged)
     busiest_bps = max(rates_bps(counts))
-    print(f"busiest {busiest_bps / 1e6:.2f} Mbit/s, oldest {oldest}")
     assert abs(busiest_bps / LINK_BPS - 1) < TENTH, busiest_bps
     assert all(age_s < GUESTS[vm][1] for vm, age_s in oldest.items()), oldest

@@ -82,7 +82,7 @@ def test_a_person_asks_the_running_loop_for_what_it_does_by_itself(
         hotsite: Hotsite, loop: Loop) -> None:
     assert loop.process.poll() is None
     for verb, words in (("copy", "made restore point"), ("verify", "verified"),
-                        ("seed", "made restore point")):
+                        ("seed", "compared as a whole, as asked")):
         reply = hotsite.ask("replica", verb, VM)
         assert (reply.status, words in reply.output) == (0, True), (reply, verb)
     assert VM in hotsite.ask("replica", "list").output

@@ -143,6 +143,24 @@ def test_older_damage_rides_on_the_next_increment() -> None:
     assert found.disks[0].mode is CopyMode.INCREMENT
 
 
+@pytest.mark.parametrize(("compared_s", "compared"), [(60, False), (90_000, True)])
+def test_the_next_point_after_a_while_is_compared_with_its_source(
+        compared_s: float, compared: bool) -> None:
+    desired = lab(audit="1d")
+    seen = seen_with(desired, r.series(12, 290), compared_at=b.NOW_S - compared_s)
+    copy = only_copy(plan_of(desired, seen))
+    assert (copy.disks[0].mode is CopyMode.SCAN) is compared
+    assert ("that was last done 1d ago and 1d is the limit" in copy.reason) is compared
+    assert bool(copy.compare) is compared
+    assert copy.cause is Cause.ROUTINE
+
+
+def test_nothing_is_compared_by_itself_where_nobody_declares_it() -> None:
+    desired = lab()
+    copy = only_copy(plan_of(desired, seen_with(desired, r.series(12, 290), compared_at=1.0)))
+    assert (copy.compare, copy.disks[0].mode) == ("", CopyMode.INCREMENT)
+
+
 def test_a_vm_that_is_off_is_copied_at_the_same_pace() -> None:
     desired = b.small(b.vm("sql", protection="gold", power="off"))
     seen = r.with_replica(r.asked(b.as_declared(desired, HOME), desired), "milan-1",

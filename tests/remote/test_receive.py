@@ -54,6 +54,18 @@ def test_a_disk_without_a_change_needs_no_file(tmp_path: Path) -> None:
     assert not (machine.root / "vdb/rp-000002.qcow2").exists()
 
 
+def test_it_is_noted_when_all_of_every_disk_was_compared(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, {"vda": SIZE})
+    machine.cycle()
+    assert "compared_at" not in Replica(str(machine.root)).state.facts
+    machine.open("vda", "overlay")
+    machine.send("vda", machine.change("vda", 3))
+    machine.publish(vda={"transfers": ["t"], "compared": True})
+    compared_at = machine.sequence * 300
+    machine.cycle()
+    assert Replica(str(machine.root)).state.facts["compared_at"] == compared_at
+
+
 def test_parallel_streams_make_one_point_when_all_have_ended(tmp_path: Path) -> None:
     machine = Machine(tmp_path, {"vda": SIZE})
     machine.cycle()

@@ -159,6 +159,16 @@ def test_a_lost_bitmap_is_a_look_at_all_of_the_disk_that_sends_what_differs() ->
     assert hosts.request("publish")["disks"]["vda"]["whole"] is True
 
 
+def test_what_is_compared_is_read_whole_and_what_tracking_missed_is_told() -> None:
+    hosts = Hosts()
+    said = make(hosts, compare="compared as a whole, as asked")
+    assert ("vda: compared as a whole, as asked: read 3MiB, sent 2MiB that differed, and change"
+            " tracking had missed at least 1MiB of it") in said
+    assert hosts.request("begin")["modes"] == {"vda": "increment"}
+    assert (hosts.request("send")["mode"], hosts.request("send")["bitmap"]) == ("scan", "")
+    assert hosts.request("publish")["disks"]["vda"]["compared"] is True
+
+
 def test_hosts_that_cannot_meet_are_relayed_and_it_is_said() -> None:
     hosts = Hosts(send=broken(2, "ssh: connect to host 10.78.0.21 port 22: No route to host"))
     assert "through the controller because paris-1 cannot reach milan-1" in make(hosts)

@@ -52,19 +52,25 @@ def replicas(picture: "Picture", machine: str) -> list[dict[str, Any]]:
                     "disks": {disk: {"size_bytes": size} for disk, size in one.disks.items()},
                     "incoming": [{"disk": part.disk, "arrived_bytes": part.arrived_bytes,
                                   "size_bytes": part.size_bytes} for part in one.incoming],
+                    "compared_age_s": age_of(one.compared_at, picture.now_s),
                     "points": [point(each, picture.now_s) for each in one.points],
                     **freshness(picture, node, seen)})
     return found
 
 
+def age_of(at: float | None, now_s: float) -> float | None:
+    """Return how long ago something was, if it ever was."""
+    return None if at is None else max(0.0, now_s - at)
+
+
 def point(facts: Any, now_s: float) -> dict[str, Any]:
     """Return one restore point as a row."""
-    verified = None if facts.verified_at is None else max(0.0, now_s - facts.verified_at)
     return {"point": facts.sequence, "age_s": max(0.0, now_s - facts.started_at),
             "took_age_s": max(0.0, facts.committed_at - facts.started_at),
             "stored_bytes": facts.stored_bytes,
             "quiesced": "yes" if facts.quiesced else "no",
-            "damaged": facts.damaged_clusters, "verified_age_s": verified}
+            "damaged": facts.damaged_clusters,
+            "verified_age_s": age_of(facts.verified_at, now_s)}
 
 
 def show(found: list[dict[str, Any]], picture: "Picture", machine: str) -> None:
@@ -81,6 +87,9 @@ def show(found: list[dict[str, Any]], picture: "Picture", machine: str) -> None:
         painter.line(f"{one['name'] or one['uuid']} on {one['host']}: {one['health']}"
                      f" ({one['seen']}, {age} ago)", "bold")
         painter.line(f"  {one['path']}: {disks or 'no disk yet'}")
+        if one["compared_age_s"] is not None:
+            painter.line("  all of it was compared with its source"
+                         f" {render_duration(one['compared_age_s'])} ago")
         for part in one["incoming"]:
             painter.line(f"  on its way: {part['disk']},"
                          f" {render_size(part['arrived_bytes'])} have arrived")

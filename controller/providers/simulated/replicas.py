@@ -81,6 +81,7 @@ class Replica:
     arrived: dict[str, int] = field(default_factory=dict)
     """By target: bytes of the next point that have come and are kept."""
     pins: dict[str, int] = field(default_factory=dict)
+    compared_at: float | None = None
     scrubbed_at: float | None = None
     scrubbed_bytes: int = 0
     """How far the scrub that goes on has come."""

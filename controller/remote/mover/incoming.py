@@ -24,7 +24,7 @@ from mover.replica import Replica, sync_dir, take_lock, write_whole
 from mover.state import last
 
 NAMES = ("json", "part", "idx", "man", "ends")
-READ_BYTES = 1 << 20
+READ_BYTES = 2 * CLUSTER_BYTES      # stays in a processor's own cache until it is hashed
 
 
 class Plan(NamedTuple):
@@ -208,7 +208,7 @@ def recheck(incoming: Incoming, hasher: Hasher, *, cold: bool) -> int:
     if cold:
         os.fsync(incoming.part)
         os.posix_fadvise(incoming.part, 0, 0, os.POSIX_FADV_DONTNEED)
-    forgotten = 0
+    forgotten, room = 0, memoryview(bytearray(READ_BYTES))
     for run in incoming.places.mapped():
         expected = incoming.manifest.hashes(run.cluster, run.clusters)
         if run.kind != DATA:
@@ -218,7 +218,7 @@ def recheck(incoming: Incoming, hasher: Hasher, *, cold: bool) -> int:
         for at in range(0, run.clusters, step):
             count = min(step, run.clusters - at)
             first, wanted = run.cluster + at, expected[at * HASH_BYTES:(at + count) * HASH_BYTES]
-            forgotten += _recheck(incoming, hasher, first, wanted,
+            forgotten += _recheck(incoming, hasher, first, wanted, room,
                                   position_of(incoming.plan.kind, first,
                                               run.position + at * CLUSTER_BYTES))
     return forgotten
@@ -229,10 +229,11 @@ def position_of(kind: str, cluster: int, position: int) -> int:
     return cluster * CLUSTER_BYTES if kind == BASE else position
 
 
-def _recheck(incoming: Incoming, hasher: Hasher, first: int, wanted: bytes, position: int) -> int:
+def _recheck(incoming: Incoming, hasher: Hasher, first: int, wanted: bytes, room: memoryview,
+             position: int) -> int:
     count = len(wanted) // HASH_BYTES
     length = min(count * CLUSTER_BYTES, incoming.plan.size_bytes - first * CLUSTER_BYTES)
-    data = bytearray(length)
+    data = room[:length]
     got = os.preadv(incoming.part, [data], position)
     found = hasher.clusters(data) if got == length else bytes(b ^ 255 for b in wanted)
     if found == wanted:

@@ -33,8 +33,8 @@ class Request(NamedTuple):
 
     replica: str
     sequence: int
-    disks: Dict[str, Dict[str, Any]]    # {"transfers": […], "whole": compared as a whole}
-                                        # or {"unchanged": true}
+    disks: Dict[str, Dict[str, Any]]    # {"transfers": […]} or {"unchanged": true}; "compared":
+                                        # all of it was; "whole": it needs no lost file any more
     checkpoint: str = ""
     started_at: Any = None
     committed_at: Any = None
@@ -152,6 +152,8 @@ def _with(replica: Replica, request: Request, point: Point) -> State:
     for disk, told in sorted(request.disks.items()):
         if told.get("whole") and lost(state, disk):
             state = bypass(replica, state, disk, point.sequence)
+    if all(told.get("compared") for told in request.disks.values()):
+        state = state._replace(facts={**state.facts, "compared_at": point.started_at})
     return recount(replica, state._replace(points=(*state.points, point)))
 
 

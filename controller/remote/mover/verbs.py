@@ -37,6 +37,9 @@ VERBS = {
     "manifest-out": "mover.replica_verbs:manifest_out",
     "manifest-in": "mover.replica_verbs:manifest_in",
 }
+PROMPT = ("job", "authorize", "deauthorize", "probe")   # a guest or a conductor waits for them
+GIVES_WAY = 10          # niceness of all others: guests come first, and copies go on all the same
+AUTOGROUP = "/proc/self/autogroup"
 
 
 def verb(name: str) -> Verb:
@@ -57,6 +60,8 @@ def main(argv: List[str]) -> int:
     """Run `argv[0]` with the words behind it: answer on stdout, error on stderr, exit status."""
     sys.excepthook = _crash
     try:
+        if argv and argv[0] not in PROMPT:
+            give_way()
         answer = verb(argv[0] if argv else "")(argv[1:])
         if answer is not None:
             say(answer, sys.stdout.fileno())
@@ -65,6 +70,19 @@ def main(argv: List[str]) -> int:
     except OSError as error:
         return fail(from_system(error))
     return 0
+
+
+def give_way() -> None:
+    """
+    Leave the processors to guests when they want them; ssh, started from here, does so too.
+
+    Niceness counts only within a session where the kernel groups by sessions: this one is sshd's.
+    Source: sched(7), the autogroup feature.
+    """
+    os.nice(max(0, GIVES_WAY - os.nice(0)))
+    if os.getsid(0) in (os.getpid(), os.getppid()):
+        with contextlib.suppress(OSError), open(AUTOGROUP, "w", encoding="ascii") as file:
+            file.write(str(GIVES_WAY))
 
 
 def from_system(error: OSError) -> MoverError:

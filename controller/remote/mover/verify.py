@@ -21,9 +21,11 @@ from mover.manifest import clusters_of
 from mover.mend import in_rows, mend, recount, report
 from mover.orders import Orders
 from mover.replica import Replica, locked, write_whole
-from mover.scrub_pieces import STEP, Piece, pieces
+from mover.scrub_pieces import Piece, pieces
 from mover.state import BASE, Damage, File, files, last, sequence_of
 from mover.throttle import Throttle
+
+READ_BYTES = 2 * CLUSTER_BYTES      # stays in a processor's own cache until it is hashed
 
 
 class Place(NamedTuple):
@@ -103,7 +105,7 @@ class Scrub:
         self.read_bytes = 0
         self._throttle = Throttle(request.rate_bps)
         self._until = time.monotonic() + request.budget_s if request.budget_s else None
-        self._buffer = bytearray(STEP * CLUSTER_BYTES)
+        self._buffer = bytearray(READ_BYTES)
 
     def look(self, replica: Replica, begun: Place) -> Tuple[List[Suspect], Optional[Place]]:
         """Return what looks wrong, and where the budget ended."""
@@ -145,18 +147,23 @@ class Scrub:
                 if got[at:at + HASH_BYTES] != piece.hashes[at:at + HASH_BYTES]]
 
     def _hashes(self, fd: int, piece: Piece) -> bytes:
-        view = memoryview(self._buffer)[:piece.length]
         if self.request.cold:
             os.posix_fadvise(fd, piece.position, piece.length, os.POSIX_FADV_DONTNEED)
+        self.read_bytes += piece.length
+        return b"".join(self._hashes_at(fd, piece.position + at, min(len(self._buffer),
+                                                                     piece.length - at))
+                        for at in range(0, piece.length, len(self._buffer)))
+
+    def _hashes_at(self, fd: int, position: int, length: int) -> bytes:
+        view = memoryview(self._buffer)[:length]
         try:
-            got = os.preadv(fd, [view], piece.position)
+            got = os.preadv(fd, [view], position)
         except OSError as error:
             if error.errno != errno.EIO:
                 raise
             got = 0
-        self.read_bytes += piece.length
-        if got < piece.length:      # past the end of a file that was cut short
-            view[got:] = bytes(piece.length - got)
+        if got < length:            # past the end of a file that was cut short
+            view[got:] = bytes(length - got)
         return self.hasher.clusters(view)
 
 

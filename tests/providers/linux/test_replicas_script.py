@@ -74,7 +74,19 @@ def test_a_sound_replica_is_told_whole(host: PlayedHost, machine: Protected) -> 
     assert replica.disks == {"vda": SIZE, "vdb": 1 << 20}
     assert (replica.damaged_clusters, replica.lost_files, replica.incoming) == (0, (), ())
     assert (replica.pins, replica.scrubbed_at, replica.unreadable) == ({}, None, "")
+    assert replica.compared_at is None
     assert 1 << 20 <= replica.stored_bytes <= 16 << 20
+
+
+def test_when_it_was_last_compared_with_its_source_is_told(
+        host: PlayedHost, machine: Protected) -> None:
+    machine.open("vda", "overlay")
+    machine.send("vda", machine.change("vda", 2), "fourth")
+    machine.open("vdb", "overlay")
+    machine.send("vdb", machine.change("vdb", 2), "fourth")
+    machine.publish(**{disk: {"transfers": ["fourth"], "compared": True}
+                       for disk in machine.disks})
+    assert seen(host).compared_at == 4 * 300.0
 
 
 def test_a_host_without_replicas_is_known_to_have_none(host: PlayedHost) -> None:

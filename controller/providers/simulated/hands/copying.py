@@ -22,9 +22,9 @@ class Copy:
     why: str = ""
 
 
-def copies_of(job: Job, replica: Replica, *, repair: bool) -> tuple[Copy, ...]:
-    """Return the least transfer that can work for each disk."""
-    return tuple(_copy(job, replica, target, file, repair=repair)
+def copies_of(job: Job, replica: Replica, *, repair: bool, compare: str) -> tuple[Copy, ...]:
+    """Return the least transfer that can work for each disk; `compare` is why all is read."""
+    return tuple(_copy(job, replica, target, file, repair=repair, compare=compare)
                  for target, file in sorted(job.files.items()))
 
 
@@ -35,7 +35,8 @@ def trusted(job: Job, replica: Replica) -> Checkpoint | None:
     return found if found is not None and found.sound else None
 
 
-def _copy(job: Job, replica: Replica, target: str, file: File, *, repair: bool) -> Copy:
+def _copy(job: Job, replica: Replica, target: str, file: File, *, repair: bool,
+          compare: str) -> Copy:
     newest, since = replica.newest, trusted(job, replica)
     bad = newest.damaged_clusters * CLUSTER_BYTES if newest is not None and repair else 0
     if newest is None or target not in newest.versions:
@@ -44,7 +45,8 @@ def _copy(job: Job, replica: Replica, target: str, file: File, *, repair: bool) 
         return _seed(target, file, "the base of its replica is gone")
     changed = _changed(job, file, newest, target)
     gone = any(name.startswith(f"{target}/") for name in replica.lost_files)
-    why = "a file of its replica is lost" if gone else _distrust(job, newest, since, target, file)
+    why = "a file of its replica is lost" if gone else _distrust(
+        job, newest, since, target, file) or compare
     if not why:
         sent = min(file.allocated_bytes, changed + bad)
         return Copy(target, CopyMode.INCREMENT, sent, sent)

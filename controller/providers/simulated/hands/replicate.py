@@ -72,7 +72,7 @@ def replicate(world: World, action: ReplicateDomain) -> Effect:
         return f"restore point {newest.sequence} of {action.domain} is on {action.to} already"
     job = begin_job(world, action)
     stream = Stream(action, replica)
-    stream.open(copies_of(job, replica, repair=action.repair))
+    stream.open(copies_of(job, replica, repair=action.repair, compare=action.compare))
     try:
         yield from _run(world, job, stream)
         while stream.left_s:
@@ -196,6 +196,8 @@ def _publish(world: World, job: Job, stream: Stream) -> Point:
         point.damaged_clusters = newest.damaged_clusters - mended
         point.lost_clusters = newest.lost_clusters if replica.lost_files - found else 0
         _mend_below(replica, mended)
+    if whole == {copy.target for copy in stream.copies}:
+        replica.compared_at = point.started_at
     replica.points.append(point)
     replica.sizes = dict(job.checkpoint.sizes)
     replica.arrived.clear()
