@@ -1,5 +1,6 @@
 """The cycle: what an increment takes on a small and a large disk, and what one without a change."""
 
+import os
 from typing import NamedTuple
 
 from controller.plan.replica_actions import CopyMode
@@ -91,6 +92,7 @@ def turn(replica: Replica, scale: Scale, number: int, *, scattered: bool) -> Tur
     machine = replica.machine
     dirty = machine.change(scale.change("text", scattered=scattered), number)
     ours = replica.cycle()
+    os.sync()
     copied = rsync(machine, replica.target)
     return Turn(dirty, ours, copied.wall_s, rsync_wire_bytes(copied.output))
 

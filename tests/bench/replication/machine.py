@@ -64,6 +64,7 @@ class Machine:
         with self._written_to() as uri:
             said = self.node.run("qemu-io", "-f", "raw", uri, text="\n".join(commands) + "\n")
         assert "failed" not in said.lower(), said
+        os.sync()       # what others wrote before is on the disk, whoever is measured next
         return len(clusters) << 16
 
     @contextmanager
