@@ -57,11 +57,14 @@ def migrate(database: Database) -> None:
         connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
 
 
+ONE_LOOK: Final = """SELECT user_version, application_id, (SELECT count(*) FROM sqlite_schema)
+FROM pragma_user_version, pragma_application_id"""
+"""One statement, so that all of it is of one moment: another process may be making the file."""
+
+
 def _version(database: Database) -> int:
     """Return how many steps the file has seen, after making sure that it is ours."""
-    (version,), = database.read("PRAGMA user_version")
-    (owner,), = database.read("PRAGMA application_id")
-    (tables,), = database.read("SELECT count(*) FROM sqlite_schema")
+    (version, owner, tables), = database.read(ONE_LOOK)
     if tables and owner != APPLICATION_ID:
         raise JournalUnavailable(f"{database.path} is another program's database, not hotsite's "
                                  "journal: name another state folder")
