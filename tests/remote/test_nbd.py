@@ -47,7 +47,9 @@ def overheard(server: str, path: Path) -> Iterator[list[bytearray]]:
             open_ends = {client: far, far: client}
             while far in open_ends:
                 for one in select.select(list(open_ends), [], [])[0]:
-                    data = one.recv(1 << 16)
+                    data = b""
+                    with suppress(ConnectionResetError):    # it closed before it had read all
+                        data = one.recv(1 << 16)
                     if one is client:
                         heard += data
                     with suppress(OSError):         # the other end was closed, not just ended
