@@ -6,6 +6,7 @@ Rule 2: a file that has been moved or deleted under us is never written to.
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from controller.errors import JournalUnavailable
 
 MEMORY: Final = ":memory:"
 BUSY_S: Final = 2.0
+SWITCH_S: Final = 0.01
 CORRUPT: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 SENTENCES: Final[dict[int, tuple[str, str]]] = {
     sqlite3.SQLITE_FULL: ("the disk is full", "free some space on its file system"),
@@ -105,7 +107,7 @@ class Database:
         file = self.path if self.in_memory else f"{Path(self.path).absolute().as_uri()}?mode=rw"
         connection = sqlite3.connect(file, uri=True, timeout=BUSY_S, isolation_level=None)
         try:
-            connection.execute("PRAGMA journal_mode=WAL")
+            _keep_a_log(connection)
             connection.execute("PRAGMA journal_size_limit=16777216")
         except sqlite3.Error:
             connection.close()
@@ -166,3 +168,20 @@ def _identity(path: str) -> tuple[int, int]:
     """
     status = Path(path).stat()
     return status.st_dev, status.st_ino
+
+
+def _keep_a_log(connection: sqlite3.Connection) -> None:
+    """Switch to a write-ahead log; SQLite itself waits for nobody who is switching just now.
+
+    Source: sqlite.org/pragma.html, journal_mode
+    """
+    until_s = time.monotonic() + BUSY_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            if not busy or time.monotonic() > until_s:
+                raise
+        time.sleep(SWITCH_S)
