@@ -73,8 +73,8 @@ SLOW = {"QEMU", "the link"}
 
 @pytest.fixture(scope="module")
 def mail(converged: Lab) -> Iterator[Replication]:
-    """A guest of 256 MiB in Paris that has been replicated to Milan once."""
-    replication = Replication(converged, VM, HOME, TO, 256 * MIB)
+    """A guest of 128 MiB in Paris that has been replicated to Milan once."""
+    replication = Replication(converged, VM, HOME, TO, 128 * MIB)
     converged.exec(TO, "rm", "-rf", replication.path)
     replication.cycle()
     yield replication
@@ -130,7 +130,7 @@ def test_whatever_is_killed_the_last_point_stays_and_the_next_follows(
         name = struck[number % len(struck)]
         place, delay_s = PLACES[name], dice.uniform(0, 2.5)
         said = f"kill {number + 1}: {name} after {delay_s:.2f} s"
-        mail.write(64 + number % 128, 2)
+        mail.write(64 + number % 62, 2)
         point = mail.published()[-1]
         keep(mail.top(point), tmp_path / "point.raw")
         process = PROCESSES.Process(target=work, args=(mail,))
