@@ -90,9 +90,13 @@ def replica_rows(picture: Picture) -> Iterator[Row]:
                    "newest": newest.sequence if newest else "-",
                    "point_age_s": max(0.0, picture.now_s - newest.started_at) if newest else None,
                    "health": health(one), "stored_bytes": one.stored_bytes,
-                   "scrub_age_s": None if one.scrubbed_at is None
-                   else max(0.0, picture.now_s - one.scrubbed_at),
+                   "scrub_age_s": age_of(one.scrubbed_at, picture.now_s),
                    **freshness(picture, node, seen)}
+
+
+def age_of(at: float | None, now_s: float) -> float | None:
+    """Return how long ago something was, if it ever was."""
+    return None if at is None else max(0.0, now_s - at)
 
 
 def health(replica: ReplicaFacts) -> str:

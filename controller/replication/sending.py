@@ -96,27 +96,25 @@ class Pace:
             self._tell(json.dumps({"rate_bps": rate_bps}))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Hearer:
     """Takes what a mover says while it sends; `on_bytes` hears bytes read, to be read, and sent."""
 
     on_bytes: Callable[[int, int, int], None]
+    result: dict[str, Any] | None = None
 
-    def listen(self, line: str) -> None:
+    def hear(self, line: str) -> None:
         """Take a line that may be of anything."""
-        self.hear(line)
-
-    def hear(self, line: str) -> dict[str, Any] | None:
-        """Return the result, if a line is it."""
         try:
             told = json.loads(line)
         except ValueError:
-            return None
+            return
+        if not isinstance(told, dict):
+            return
         if "progress" in told:
             progress = told["progress"]
             self.on_bytes(progress["read_bytes"], progress["total_bytes"], progress["wire_bytes"])
-        result: dict[str, Any] | None = told.get("result")
-        return result
+        self.result = told.get("result", self.result)
 
 
 async def relay(source: Mover, target: Mover, root: str, request: dict[str, Any],
@@ -126,7 +124,7 @@ async def relay(source: Mover, target: Mover, root: str, request: dict[str, Any]
     feeding = verb_command("send", request["socket"], text=json.dumps(told) + "\n",
                            timeout_s=RELAY_S)
     taking = verb_command("receive", root, timeout_s=RELAY_S)
-    aside = Aside(hearer.listen)
+    aside = Aside(hearer.hear)
     pace.follow(aside.tell)
     sent, got = await source.node.transport.relay(
         (source.name, feeding), (target.name, taking), aside)
@@ -149,15 +147,14 @@ async def send(source: Mover, request: dict[str, Any], failed: str, pace: Pace,
     """
     async with source.converse("send", pace.asked(request), request["socket"]) as talk:
         pace.follow(talk.tell)
-        result: dict[str, Any] | None = None
         while (line := await talk.hear()) is not None:
-            result = hearer.hear(line) or result
+            hearer.hear(line)
         reply = await talk.outcome(LAST_WORD_S)
     if reply.exit_status != 0:
         raise failure(reply, failed)
     try:
-        if result is None:
+        if hearer.result is None:
             raise ValueError("it ended without a result")
-        return parse_sent(result)
+        return parse_sent(hearer.result)
     except (KeyError, TypeError, ValueError) as error:
         raise OutcomeUnknown(f"{failed}, as far as is known: {error}") from error

@@ -22,26 +22,24 @@ from controller.reconcile.memory import rest, undisturbed
 desired, observed, now_s = converged(int(sys.argv[1]), int(sys.argv[2]))
 policy = Policy(applied_revision=desired.revision)
 rest(desired)
+
+def planned(observed):
+    began = time.perf_counter()
+    with undisturbed():
+        plan = compute(desired, observed, policy, now_s)
+    return plan, time.perf_counter() - began
+
 compute(desired, observed, policy, now_s)
-began = time.perf_counter()
-with undisturbed():
-    quiet = compute(desired, observed, policy, now_s)
-quiet_s = time.perf_counter() - began
+quiet, quiet_s = planned(observed)
 assert not quiet.steps, quiet.steps[:3]
 changed = with_changes(observed, 1000)
-began = time.perf_counter()
-with undisturbed():
-    busy = compute(desired, changed, policy, now_s)
-busy_s = time.perf_counter() - began
+busy, busy_s = planned(changed)
 assert len(busy.steps) >= 1000, len(busy.steps)
 status = dict(line.split(":", 1) for line in open("/proc/self/status"))
 resident_mib = int(status["VmHWM"].split()[0]) / 1024
 kept = with_replicas(desired, observed)
 compute(desired, kept, policy, now_s)
-began = time.perf_counter()
-with undisturbed():
-    fresh = compute(desired, kept, policy, now_s)
-fresh_s = time.perf_counter() - began
+fresh, fresh_s = planned(kept)
 assert not fresh.steps, fresh.steps[:3]
 print(json.dumps({"no change": quiet_s, "1,000 changes": busy_s, "fresh replicas": fresh_s,
                   "resident": resident_mib}))

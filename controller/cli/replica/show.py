@@ -39,7 +39,7 @@ def command(context: typer.Context, machine: Machine, as_json: Json = False,
 
 def replicas(picture: "Picture", machine: str) -> list[dict[str, Any]]:
     """Return the VM's replicas as JSON, by host."""
-    from controller.cli.inventory import freshness, health, value_of  # noqa: PLC0415
+    from controller.cli.inventory import age_of, freshness, health, value_of  # noqa: PLC0415
 
     found = []
     for node, seen in sorted(picture.seen.items()):
@@ -58,13 +58,10 @@ def replicas(picture: "Picture", machine: str) -> list[dict[str, Any]]:
     return found
 
 
-def age_of(at: float | None, now_s: float) -> float | None:
-    """Return how long ago something was, if it ever was."""
-    return None if at is None else max(0.0, now_s - at)
-
-
 def point(facts: Any, now_s: float) -> dict[str, Any]:
     """Return one restore point as a row."""
+    from controller.cli.inventory import age_of  # noqa: PLC0415
+
     return {"point": facts.sequence, "age_s": max(0.0, now_s - facts.started_at),
             "took_age_s": max(0.0, facts.committed_at - facts.started_at),
             "stored_bytes": facts.stored_bytes,
