@@ -7,7 +7,7 @@ Rule 2: checkpoints that older points needed go only after the new one is publis
 
 import secrets
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -27,6 +27,7 @@ from controller.replication.mover import Attendant, Mover
 from controller.replication.passage import Addresses, Locksmith, open_passage
 from controller.replication.picture import Picture, parse_picture
 from controller.replication.progress import OnProgress, Progress, expected_s
+from controller.replication.reach import Reach
 from controller.replication.sending import (
     Hearer,
     Pace,
@@ -38,7 +39,7 @@ from controller.replication.sending import (
     send,
 )
 from controller.replication.shares import Shares
-from controller.replication.source import Begun, Ended, SourceEnd, source_end
+from controller.replication.source import Begun, Ended, SourceEnd
 from controller.replication.telling import Account, tell
 from controller.transport.base import Endpoint
 
@@ -74,6 +75,10 @@ class Work:
     account: Account = field(default_factory=Account)
 
 
+def do_nothing() -> None:
+    """Hear that a disk was read of which nothing follows."""
+
+
 class Cycle:
     """Makes the next restore point of one VM."""
 
@@ -96,14 +101,16 @@ class Cycle:
 
     async def _run(self) -> str:
         async with AsyncExitStack() as stack:
+            starting = await self._before_publish(stack.enter_async_context(
+                self.way.source.starting("job", {"uuid": self.action.uuid}, self._failed)))
             self._target = await self._before_publish(stack.enter_async_context(
                 self.way.target.attended(self._failed)))
             picture = await self._before_publish(self._look())
             if picture.newest >= self.action.sequence:
                 return (f"restore point {picture.newest} of {self.action.domain} is on"
                         f" {self.action.to} already")
-            source = await self._before_publish(stack.enter_async_context(
-                source_end(self.way.source, self.action.uuid, self._failed)))
+            source = SourceEnd(self.way.source, await self._before_publish(starting.ready()),
+                               self._failed)
             began, started_at = await self._before_publish(self._slices(source, picture))
             published = await self._publish(picture, began, started_at)
             self._work.account.stored_bytes = sum(
@@ -133,13 +140,9 @@ class Cycle:
         last = ""
         for number in range(1, MOST_SLICES):
             name = f"{CHECKPOINT}{self.action.sequence:06d}" + (f".{number}" if number > 1 else "")
-            begun = await source.begin(self._order(picture, name, last))
-            started_at = self._clock() - begun.ago_s
-            try:
-                await self._slice(picture, begun, first=number == 1)
-            except ActionError as error:
-                raise await self._after_failure(source, error) from error
-            self._heed(await source.end())
+            async with AsyncExitStack() as stack:
+                begun, started_at = await self._slice(
+                    source, picture, self._order(picture, name, last), stack, first=number == 1)
             if not any(self._work.left.values()):
                 self._work.account.slices = number
                 return begun, started_at
@@ -165,8 +168,42 @@ class Cycle:
         return bool(self.action.compare or picture.repair or picture.scan or set(picture.sizes) != {
             disk.target for disk in self.action.disks})
 
-    async def _slice(self, picture: Picture, begun: Begun, *, first: bool) -> None:
-        """Send every disk of one open copy."""
+    async def _slice(self, source: SourceEnd, picture: Picture, order: dict[str, Any],
+                     stack: AsyncExitStack, *, first: bool) -> tuple[Begun, float]:
+        """Open a copy, send every disk of it, close it; return it and its point in time."""
+        source.ask_begin(order)
+        reach = Reach(self.way.source, self.action.uuid, self._passage, stack)
+        trouble = None
+        if self._expects_much(picture, first=first):
+            try:
+                await reach.prepare()
+            except ActionError as error:
+                trouble = error     # the copy is beginning all the same, and is ended in order
+        begun = await source.begun()
+        started_at = self._clock() - begun.ago_s
+        try:
+            if trouble is not None:
+                raise trouble
+            await self._fill(source, picture, begun, reach, first=first)
+        except ActionError as error:
+            raise await self._after_failure(source, error) from error
+        self._heed(await source.end())
+        return begun, started_at
+
+    def _expects_much(self, picture: Picture, *, first: bool) -> bool:
+        """Return whether something most likely has to be sent from host to host."""
+        return not self._work.account.relayed and (
+            not first or picture.busy or not picture.newest or self._needs_sending(picture))
+
+    def _passage(self) -> AbstractAsyncContextManager[dict[str, Any]]:
+        action = self.action
+        addresses = Addresses(action.replication_address, action.to_replication_address)
+        return open_passage(self._target, self.way.endpoint, addresses, action.path,
+                            self.way.locksmith, action.budget_s + SLACK_S)
+
+    async def _fill(self, source: SourceEnd, picture: Picture, begun: Begun, reach: Reach, *,
+                    first: bool) -> None:
+        """Send every disk of an open copy, and see that all that came is on the target's disk."""
         work = self._work
         work.account.hear(begun)
         for target, opened in begun.disks.items():
@@ -177,15 +214,16 @@ class Cycle:
         if not courses:
             return
         await self._open_incoming(begun, courses)
-        addresses = Addresses(self.action.replication_address,
-                              self.action.to_replication_address)
         began_at = self._clock()
-        async with open_passage(self._target, self.way.endpoint, addresses, self.action.path,
-                                self.way.locksmith, self.action.budget_s + SLACK_S) as to:
-            for course in courses:
-                spent_s = self._clock() - began_at
-                await self._send(picture, begun, course, to,
-                                 max(1.0, self.action.budget_s - spent_s))
+        for course in courses:
+            spent_s = self._clock() - began_at
+            await self._send(picture, begun, course, reach,
+                             max(1.0, self.action.budget_s - spent_s),
+                             source.ask_end if course is courses[-1] else do_nothing)
+        if not any(work.left.values()):
+            await self._target.ask("incoming-settle", {
+                "replica": self.action.path, "disks": sorted(work.transfers)},
+                failed=self._failed, timeout_s=PUBLISH_S)
 
     async def _open_incoming(self, begun: Begun, courses: list[Course]) -> None:
         disks = {course.target: {"kind": course.kind,
@@ -196,8 +234,8 @@ class Cycle:
                                                         "disks": disks}, failed=self._failed)
         self._work.opened |= set(disks)
 
-    async def _send(self, picture: Picture, begun: Begun, course: Course, to: dict[str, Any],
-                    budget_s: float) -> None:
+    async def _send(self, picture: Picture, begun: Begun, course: Course, reach: Reach,
+                    budget_s: float, on_read: Callable[[], None]) -> None:
         """Send one disk and note what it carried, and what was left."""
         target, opened = course.target, begun.disks[course.target]
         transfer = f"{self.action.sequence}-{target}-{secrets.token_hex(4)}"
@@ -208,29 +246,30 @@ class Cycle:
             opened.tracked or self._is_tracked(target))
         request = request_of(
             picture, opened, course, self.way.terms, transfer=transfer, known=known,
-            budget_s=budget_s if can_slice else 0, to=to)
-        sent = await self._carry(request)
+            budget_s=budget_s if can_slice else 0)
+        sent = await self._carry(request, reach, on_read)
         self._work.transfers.setdefault(target, []).append(transfer)
         self._work.left[target] = sent.left
         if course.whole:
             self._work.whole.add(target)
         self._work.account.add(course, opened, sent)
 
-    async def _carry(self, request: dict[str, Any]) -> Sent:
+    async def _carry(self, request: dict[str, Any], reach: Reach,
+                     on_read: Callable[[], None]) -> Sent:
         """Send from host to host; where the source cannot reach the target, through here."""
-        way, pace, hearer = self.way, Pace(), Hearer(self._telling())
+        way, pace, hearer = self.way, Pace(), Hearer(self._telling(), on_read)
         with way.shares.taken(way.terms.limits, pace.set):
             if not self._work.account.relayed:
                 try:
-                    return await send(way.source, request, self._failed, pace, hearer)
+                    return await send(await reach.sender(), request, self._failed, pace, hearer)
                 except Unavailable as error:
                     if not is_unreachable(error):
                         raise
                     self._work.account.relayed = (
                         f"{way.source.name} cannot reach {self.action.to} at"
                         f" {self.action.to_replication_address}")
-            return await relay(way.source, way.target, self.action.path, request, self._failed,
-                               pace, hearer)
+            return await relay(way.source, way.target, self.action.path, self.action.uuid,
+                               request, self._failed, pace, hearer)
 
     def _is_tracked(self, target: str) -> bool:
         return any(disk.target == target and disk.format == "qcow2" for disk in self.action.disks)
@@ -306,7 +345,7 @@ class Cycle:
             "replica": self.action.path, "sequence": self.action.sequence, "disks": disks,
             "checkpoint": begun.checkpoint, "started_at": started_at,
             "committed_at": self._clock(), "quiesced": begun.quiesced, "meta": meta,
-            "facts": {"fingerprints": begun.fingerprints} if begun.off else {}},
+            "facts": {"fingerprints": begun.fingerprints} if begun.off else {}, "reread": "no"},
             failed=self._failed, timeout_s=PUBLISH_S)
 
     async def _let_go(self, source: SourceEnd, begun: Begun) -> None:

@@ -166,27 +166,21 @@ class Mover:
             raise OutcomeUnknown(f"{failed}, as far as is known: {error}") from error
 
     @asynccontextmanager
-    async def started(self, verb: str, request: dict[str, Any] | None,
-                      failed: str) -> AsyncIterator[Conversation]:
-        """Start a verb that says that it is ready; the mover is put there where it is not."""
+    async def starting(self, verb: str, request: dict[str, Any] | None,
+                       failed: str) -> AsyncIterator["Starting"]:
+        """Start a verb that will say that it is ready."""
         text = "" if request is None else json.dumps(request) + "\n"
+        command = verb_command(verb, text=text)
         async with AsyncExitStack() as stack:
-            for attempt in range(2):
-                talk = await stack.enter_async_context(self.node.transport.converse(
-                    self.name, verb_command(verb, text=text)))
-                if await talk.hear() is not None:
-                    yield talk
-                    return
-                reply = await talk.outcome(LAST_WORD_S)
-                if attempt or reply.exit_status != NOT_THERE:
-                    raise failure(reply, failed)
-                await self.install()
+            talk = await stack.enter_async_context(self.node.transport.converse(
+                self.name, command))
+            yield Starting(self, command, talk, stack, failed)
 
     @asynccontextmanager
     async def attended(self, failed: str) -> AsyncIterator["Attendant"]:
         """Give a mover that answers one request after another."""
-        async with self.started("attend", None, failed) as talk:
-            yield Attendant(self.name, talk)
+        async with self.starting("attend", None, failed) as starting:
+            yield Attendant(self.name, await starting.ready())
 
     @asynccontextmanager
     async def converse(self, verb: str, request: dict[str, Any],
@@ -195,6 +189,29 @@ class Mover:
         command = verb_command(verb, *words, text=json.dumps(request) + "\n")
         async with self.node.transport.converse(self.name, command) as talk:
             yield talk
+
+
+class Starting:
+    """A verb that was started and may not be ready yet; several start at a time so."""
+
+    def __init__(self, mover: Mover, command: Command, talk: Conversation, stack: AsyncExitStack,
+                 failed: str) -> None:
+        self._mover, self._command, self._failed = mover, command, failed
+        self._talk, self._stack = talk, stack
+
+    async def ready(self) -> Conversation:
+        """Return the conversation once it is; the mover is put there where it is not."""
+        if await self._talk.hear() is not None:
+            return self._talk
+        reply = await self._talk.outcome(LAST_WORD_S)
+        if reply.exit_status != NOT_THERE:
+            raise failure(reply, self._failed)
+        await self._mover.install()
+        self._talk = await self._stack.enter_async_context(
+            self._mover.node.transport.converse(self._mover.name, self._command))
+        if await self._talk.hear() is None:
+            raise failure(await self._talk.outcome(LAST_WORD_S), self._failed)
+        return self._talk
 
 
 class Attendant:

@@ -26,6 +26,8 @@ class Picture:
     algorithm: str
     newest: int
     """Sequence of the newest point; 0 where there is none."""
+    busy: bool
+    """Something had changed when it was made: most likely something will have by the next."""
     checkpoint: str
     sizes: Mapping[str, int]
     """By disk of the newest point."""
@@ -52,6 +54,7 @@ def parse_picture(made: dict[str, Any]) -> Picture:
     return Picture(
         secret=made["secret"], algorithm=made["algorithm"],
         newest=int(newest["sequence"]) if newest else 0,
+        busy=newest is not None and any(newest["files"].values()),
         checkpoint=newest["checkpoint"] if newest else "",
         sizes={} if newest is None else {
             disk: top_size(told["files"][disk]) for disk in newest["files"]},

@@ -11,7 +11,7 @@ from controller.replication.choice import Course, Opened
 from controller.replication.mover import Mover, failure, parse_answer, verb_command
 from controller.replication.picture import Picture
 from controller.replication.shares import UNLIMITED
-from controller.transport.base import Aside
+from controller.transport.base import Aside, Conversation
 
 LAST_WORD_S: Final = 30.0
 RELAY_S: Final = 24 * 3600.0
@@ -43,8 +43,8 @@ class Terms:
 
 
 def request_of(picture: Picture, opened: Opened, course: Course, terms: Terms, *, transfer: str,
-               known: str, budget_s: float, to: dict[str, Any]) -> dict[str, Any]:
-    """Return the request for the mover's `send`."""
+               known: str, budget_s: float) -> dict[str, Any]:
+    """Return the request for the mover's `send`, but for where to."""
     whole = "scan" if course.compare else "full"
     mode = whole if course.whole else "dirty"
     return {
@@ -52,7 +52,7 @@ def request_of(picture: Picture, opened: Opened, course: Course, terms: Terms, *
         "transfer": transfer, "mode": mode, "bitmap": opened.bitmap if mode == "dirty" else "",
         "ranges": course.ranges, "known": known if course.compare else "",
         "algorithm": picture.algorithm, "secret": picture.secret, "codec": terms.codec,
-        "level": terms.level, "compress": "auto", "budget_s": budget_s, "to": to}
+        "level": terms.level, "compress": "auto", "budget_s": budget_s}
 
 
 def parse_sent(result: dict[str, Any]) -> Sent:
@@ -98,9 +98,13 @@ class Pace:
 
 @dataclass(slots=True)
 class Hearer:
-    """Takes what a mover says while it sends; `on_bytes` hears bytes read, to be read, and sent."""
+    """Takes what a mover says while it sends; `on_bytes` hears bytes read, to be read, and sent.
+
+    `on_read` hears that the disk is no longer needed: the rest of it is on its way.
+    """
 
     on_bytes: Callable[[int, int, int], None]
+    on_read: Callable[[], None]
     result: dict[str, Any] | None = None
 
     def hear(self, line: str) -> None:
@@ -114,15 +118,16 @@ class Hearer:
         if "progress" in told:
             progress = told["progress"]
             self.on_bytes(progress["read_bytes"], progress["total_bytes"], progress["wire_bytes"])
+        if "read" in told:
+            self.on_read()
         self.result = told.get("result", self.result)
 
 
-async def relay(source: Mover, target: Mover, root: str, request: dict[str, Any],
+async def relay(source: Mover, target: Mover, root: str, uuid: str, request: dict[str, Any],
                 failed: str, pace: Pace, hearer: Hearer) -> Sent:
     """Send one disk through the controller; the same errors as `send`."""
     told = {**pace.asked(request), "to": {"fds": [1]}}
-    feeding = verb_command("send", request["socket"], text=json.dumps(told) + "\n",
-                           timeout_s=RELAY_S)
+    feeding = verb_command("send", uuid, text=json.dumps(told) + "\n", timeout_s=RELAY_S)
     taking = verb_command("receive", root, timeout_s=RELAY_S)
     aside = Aside(hearer.hear)
     pace.follow(aside.tell)
@@ -138,18 +143,18 @@ async def relay(source: Mover, target: Mover, root: str, request: dict[str, Any]
         raise OutcomeUnknown(f"{failed}, as far as is known: {error}") from error
 
 
-async def send(source: Mover, request: dict[str, Any], failed: str, pace: Pace,
+async def send(sender: Conversation, request: dict[str, Any], failed: str, pace: Pace,
                hearer: Hearer) -> Sent:
-    """Send one disk.
+    """Send one disk by a mover that waits for it, see `Reach`.
 
     Errors: Unavailable when the way or an end broke (what has come is kept), Refused,
     OutcomeUnknown.
     """
-    async with source.converse("send", pace.asked(request), request["socket"]) as talk:
-        pace.follow(talk.tell)
-        while (line := await talk.hear()) is not None:
-            hearer.hear(line)
-        reply = await talk.outcome(LAST_WORD_S)
+    sender.tell(json.dumps(pace.asked(request)))
+    pace.follow(sender.tell)
+    while (line := await sender.hear()) is not None:
+        hearer.hear(line)
+    reply = await sender.outcome(LAST_WORD_S)
     if reply.exit_status != 0:
         raise failure(reply, failed)
     try:

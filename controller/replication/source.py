@@ -4,8 +4,6 @@ Rule 1: whatever becomes of this end, the host ends the copy by itself.
 """
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,29 +60,48 @@ def parse_ended(told: dict[str, Any]) -> Ended:
 
 
 class SourceEnd:
-    """Orders to the mover that conducts a VM's copies; `failed` begins every complaint."""
+    """Orders to the mover that conducts a VM's copies; `failed` begins every complaint.
+
+    Rule: an order that is `ask…` is under way until its answer is awaited, before any other order.
+    """
 
     def __init__(self, mover: Mover, talk: Conversation, failed: str) -> None:
         self._mover, self._talk, self._failed = mover, talk, failed
+        self._is_ending = False
 
-    async def begin(self, order: dict[str, Any]) -> Begun:
-        """Open a copy.
+    def ask_begin(self, order: dict[str, Any]) -> None:
+        """Have a copy opened."""
+        self._is_ending = False
+        self._tell("begin", order)
+
+    async def begun(self) -> Begun:
+        """Return the copy that was asked for.
 
         Errors: Refused, Unavailable (a job of somebody else's, a lock), OutcomeUnknown.
         """
-        return parse_begun(await self._order("begin", order, "begun"))
+        return parse_begun(await self._answer("begun"))
+
+    def ask_end(self) -> None:
+        """Have the copy closed, unless that was asked for already."""
+        if not self._is_ending:
+            self._is_ending = True
+            self._tell("end", True)
 
     async def end(self) -> Ended:
         """Close the copy, or hear how it ended by itself."""
-        return parse_ended(await self._order("end", True, "ended"))
+        self.ask_end()
+        return parse_ended(await self._answer("ended"))
 
     async def drop_checkpoints(self, keep: tuple[str, ...]) -> list[str]:
         """Delete every checkpoint of ours but those to keep."""
-        answer = await self._order("drop", list(keep), "dropped")
+        self._tell("drop", list(keep))
+        answer = await self._answer("dropped")
         return list(answer["names"])
 
-    async def _order(self, name: str, value: Any, answer: str) -> dict[str, Any]:
+    def _tell(self, name: str, value: Any) -> None:
         self._talk.tell(json.dumps({name: value}))
+
+    async def _answer(self, answer: str) -> dict[str, Any]:
         line = await self._talk.hear()
         if line is None:
             raise await self.complaint()
@@ -98,10 +115,3 @@ class SourceEnd:
     async def complaint(self) -> ActionError:
         """Return why the mover has ended."""
         return failure(await self._talk.outcome(LAST_WORD_S), self._failed)
-
-
-@asynccontextmanager
-async def source_end(mover: Mover, uuid: str, failed: str) -> AsyncIterator[SourceEnd]:
-    """Start the mover that conducts a VM's copies; it is put there where it is not."""
-    async with mover.started("job", {"uuid": uuid}, failed) as talk:
-        yield SourceEnd(mover, talk, failed)

@@ -156,7 +156,9 @@ def received(wires: Sequence[Path], target: Path) -> int:
             hasher = Hasher(hello.algorithm, bytes.fromhex(SECRET))
             for frame in reader.frames():
                 if isinstance(frame, Data):
-                    os.pwrite(fd, frame.expand(hasher), frame.offset)
+                    raw = memoryview(frame.expand(hasher))
+                    for offset, done, length in frame.placed():
+                        os.pwrite(fd, raw[done:done + length], offset)
                     carried += frame.length
                 elif isinstance(frame, Zero):
                     _zero(fd, frame)

@@ -21,11 +21,11 @@ def put(writer: Writer, number: int = 0, reached: int | None = None) -> None:
     hasher, raw = writer.hasher, memoryview(DISK)[:2 * CLUSTER_BYTES]
     writer.hello(Hello("t", "vda", SIZE, hasher.algorithm, hasher.secret_id, number, 2))
     codec, packed = compress(ZLIB, 1, raw)
-    writer.data(0, len(raw), hasher.clusters(raw), codec, packed)
+    writer.data([(0, len(raw))], hasher.clusters(raw), codec, packed)
     writer.mark(2 * CLUSTER_BYTES, 1)
     writer.zero(4 * CLUSTER_BYTES, CLUSTER_BYTES)
     tail = b"tail" * 25
-    writer.data(SIZE - 100, 100, hasher.clusters(tail), RAW, tail)
+    writer.data([(SIZE - 100, 100)], hasher.clusters(tail), RAW, tail)
     writer.end(reached)
 
 
@@ -95,6 +95,45 @@ def test_frames_left_out_or_swapped_are_refused(tmp_path: Path) -> None:
     frames[3], frames[4] = frames[4], frames[3]
     with pytest.raises(Damaged, match="totals"):
         taken(tmp_path, b"".join(frames))
+
+
+def test_clusters_from_all_over_the_disk_come_in_one_frame(tmp_path: Path) -> None:
+    hasher, path = HASHERS[0], tmp_path / "wire"
+    extents = [(CLUSTER_BYTES, CLUSTER_BYTES), (5 * CLUSTER_BYTES, 2 * CLUSTER_BYTES),
+               (SIZE - 100, 100)]
+    raw = random.Random(2).randbytes(3 * CLUSTER_BYTES + 100)
+    with path.open("wb") as sink:
+        writer = Writer(sink.fileno(), hasher)
+        writer.hello(Hello("t", "vda", SIZE, hasher.algorithm, hasher.secret_id))
+        writer.data(extents, hasher.clusters(raw), RAW, raw)
+        writer.end()
+    (frame,) = taken(tmp_path, path.read_bytes())
+    assert isinstance(frame, Data)
+    assert list(frame.placed()) == [
+        (CLUSTER_BYTES, 0, CLUSTER_BYTES), (5 * CLUSTER_BYTES, CLUSTER_BYTES, 2 * CLUSTER_BYTES),
+        (SIZE - 100, 3 * CLUSTER_BYTES, 100)]
+    assert frame.expand(hasher) == raw
+
+
+@pytest.mark.parametrize("extents", [
+    [(SIZE - 100, 100), (0, CLUSTER_BYTES)],        # part of a cluster before a whole one
+    [(100, CLUSTER_BYTES)],
+    [(20 * CLUSTER_BYTES, CLUSTER_BYTES)],
+    [(0, 0)],
+    [],
+])
+def test_extents_that_no_disk_has_are_damage(tmp_path: Path,
+                                             extents: list[tuple[int, int]]) -> None:
+    hasher, path = HASHERS[0], tmp_path / "wire"
+    raw = bytes(range(256)) * (sum(length for _, length in extents) // 256 + 1)
+    raw = raw[:sum(length for _, length in extents)]
+    with path.open("wb") as sink:
+        writer = Writer(sink.fileno(), hasher)
+        writer.hello(Hello("t", "vda", SIZE, hasher.algorithm, hasher.secret_id))
+        writer.data(extents, hasher.clusters(raw), RAW, raw)
+        writer.end()
+    with pytest.raises(Damaged):
+        taken(tmp_path, path.read_bytes())
 
 
 def test_clusters_that_are_not_what_their_hash_says_are_damage(tmp_path: Path) -> None:

@@ -23,18 +23,17 @@ def test_a_long_path_gets_more(round_trip_s: float, total_bytes: int, rate_bps: 
 
 
 def test_a_way_that_has_a_count_is_let_be() -> None:
-    for to in ({"fds": [1]}, {"argv": ["ssh"], "count": 2}):
-        assert streams.chosen(to, GIB, 0) is to
+    assert streams.chosen({"argv": ["ssh"], "count": 2}, GIB, 0) == 2
 
 
 def test_the_round_trip_is_measured_only_where_it_pays() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         to = {"argv": ["ssh"], "address": ["127.0.0.1", server.getsockname()[1], "127.0.0.1"]}
-        assert streams.chosen(to, 1 << 20, 0)["count"] == 1
+        assert streams.chosen(to, 1 << 20, 0) == 1
         server.setblocking(False)
         with pytest.raises(BlockingIOError):
             server.accept()
-        assert streams.chosen(to, GIB, 0)["count"] == 1
+        assert streams.chosen(to, GIB, 0) == 1
         server.accept()[0].close()
 
 

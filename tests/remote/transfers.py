@@ -29,7 +29,8 @@ def write_stream(path: Path, disk: str, size_bytes: int, what: Iterable[Change],
                               *part))
     for cluster, data in what:
         if any(data):
-            writer.data(cluster * CLUSTER_BYTES, len(data), HASHER.clusters(data), RAW, data)
+            writer.data([(cluster * CLUSTER_BYTES, len(data))], HASHER.clusters(data), RAW,
+                        data)
         else:
             writer.zero(cluster * CLUSTER_BYTES, len(data))
     writer.end()

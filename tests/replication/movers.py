@@ -38,10 +38,8 @@ class PlayedTalk:
         self._player, self._node, self._verb = player, node, verb
         self._waiting: deque[str | None] = deque()
         self._ended = Reply(0, "", "")
-        if verb == "send":
-            self._answer("send", json.loads(request), wrap="result")
-            self._waiting.append(None)
-        else:
+        self._to = json.loads(request) if verb == "send" else None
+        if verb != "send":
             self._waiting.append('{"ready": true}')
 
     def tell(self, line: str) -> None:
@@ -49,6 +47,12 @@ class PlayedTalk:
         told = json.loads(line)
         if self._verb == "attend":
             self._answer(told["verb"], told["request"], wrap="answer")
+        elif self._verb == "send":
+            if self._to is not None:
+                self._waiting.append('{"read": true}')
+                self._answer("send", {**self._to, **told}, wrap="result")
+                self._waiting.append(None)
+                self._to = None
         else:
             name = next(iter(told))
             answers = {"begin": "begun", "end": "ended", "drop": "dropped"}
@@ -147,11 +151,12 @@ def sent(**changes: Any) -> dict[str, Any]:
             "read_bytes": 3 * MIB, **changes}
 
 
-def made(points: int = 1, **changes: Any) -> dict[str, Any]:
-    """Return a replica with so many points."""
+def made(points: int = 1, *, busy: bool = False, **changes: Any) -> dict[str, Any]:
+    """Return a replica with so many points; something had changed before the last if `busy`."""
     file = {"name": "base-000001.raw", "size_bytes": 256 * MIB, "present": True}
-    told = [{"sequence": number, "checkpoint": f"hotsite-{number:06d}", "files": {"vda": None},
-             "facts": {}} for number in range(1, points + 1)]
+    told = [{"sequence": number, "checkpoint": f"hotsite-{number:06d}",
+             "files": {"vda": file["name"] if busy else None}, "facts": {}}
+            for number in range(1, points + 1)]
     picture = {"points": told, "files": {"vda": [file]} if points else {}, "incoming": {},
                "repair": {}, "scan": [], **changes}
     return {"secret": "aa", "algorithm": "xxh3-128", "picture": picture}
@@ -168,6 +173,7 @@ USUAL: dict[str, Answer] = {
     "send": lambda request: sent(), "relayed": lambda request: sent(),
     "receive": lambda request: {},
     "manifest_out": lambda request: {}, "manifest_in": lambda request: {},
+    "incoming_settle": lambda request: {},
     "publish": lambda request: {"files": {"vda": {"stored_bytes": MIB}}},
 }
 

@@ -37,7 +37,9 @@ def test_an_increment_goes_in_the_one_safe_order() -> None:
     assert make(hosts) == ("made restore point 2 of sql on milan-1: vda: 2MiB changed"
                            " (1MiB on the wire)")
     assert hosts.verbs() == ["probe", "probe", "replica-make", "begin", "incoming-open",
-                             "authorize", "send", "deauthorize", "end", "publish", "drop"]
+                             "authorize", "send", "end", "incoming-settle", "deauthorize",
+                             "publish", "drop"]
+    assert hosts.request("publish")["reread"] == "no", "it has been settled"
     published = hosts.request("publish")
     assert (published["started_at"], published["checkpoint"]) == (999.5, "hotsite-000002")
     assert hosts.request("drop") == ["hotsite-000002"]
@@ -63,8 +65,44 @@ def test_a_cut_transfer_ends_the_job_takes_the_key_back_and_publishes_nothing() 
     hosts = Hosts(send=broken(2, "the other end is gone"))
     with pytest.raises(Unavailable, match="no restore point of sql was made on milan-1: the other"):
         make(hosts)
-    assert hosts.verbs()[-2:] == ["deauthorize", "end"]
+    assert hosts.verbs()[-2:] == ["end", "deauthorize"]
     assert "publish" not in hosts.verbs()
+
+
+def test_where_something_changed_last_time_the_way_is_made_while_the_copy_begins() -> None:
+    hosts = Hosts(replica_make=lambda _: made(1, busy=True))
+    make(hosts)
+    assert hosts.verbs()[3:6] == ["begin", "authorize", "incoming-open"]
+    assert hosts.verbs().count("authorize") == hosts.verbs().count("send") == 1
+
+
+def test_a_way_made_for_nothing_is_taken_back() -> None:
+    hosts = Hosts(replica_make=lambda _: made(1, busy=True),
+                  begin=lambda _: begun(disks={"vda": disk_told(dirty_bytes=0)}))
+    assert "nothing had changed" in make(hosts)
+    assert hosts.verbs()[3:7] == ["begin", "authorize", "end", "deauthorize"]
+
+
+def test_a_way_that_cannot_be_made_ends_the_copy_that_was_beginning_meanwhile() -> None:
+    hosts = Hosts(replica_make=lambda _: made(1, busy=True), authorize=broken(1, "no such user"))
+    with pytest.raises(Refused, match="no such user"):
+        make(hosts)
+    assert hosts.verbs()[3:] == ["begin", "authorize", "deauthorize", "end"]
+
+
+def test_the_job_is_ended_once_while_the_rest_is_still_being_written() -> None:
+    hosts = Hosts()
+    make(hosts)
+    assert hosts.verbs().count("end") == 1
+    assert hosts.verbs().index("end") < hosts.verbs().index("incoming-settle")
+
+
+def test_what_does_not_settle_is_not_published() -> None:
+    hosts = Hosts(incoming_settle=broken(2, "3 clusters of disk vda are not what was received"))
+    with pytest.raises(Unavailable, match="3 clusters of disk vda"):
+        make(hosts)
+    assert "publish" not in hosts.verbs()
+    assert hosts.verbs().count("end") == 1
 
 
 def test_an_unknown_end_before_publishing_is_known_to_have_published_nothing() -> None:

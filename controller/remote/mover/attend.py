@@ -17,7 +17,7 @@ from mover.orders import lines, parse_order
 from mover.verbs import from_system, say, verb
 
 ATTENDED = ("authorize", "deauthorize", "replica-make", "replica-show", "incoming-open",
-            "incoming-drop", "publish", "pin")
+            "incoming-drop", "incoming-settle", "publish", "pin")
 
 
 def run(words: List[str]) -> None:

@@ -6,7 +6,7 @@ from typing import Iterable, List, Tuple
 
 from mover.extents import Ranges
 from mover.hashing import Buffer, Hasher
-from mover.stream import Writer
+from mover.stream import Extents, Writer
 
 MOST_RANGES = 10000         # of a disk so damaged that a list of places no longer helps
 
@@ -18,10 +18,10 @@ class Auditor(Writer):
         super().__init__(-1, hasher)
         self._found: List[Tuple[int, int]] = []
 
-    def data(self, offset: int, length: int, hashes: bytes, codec: int, packed: Buffer) -> None:
+    def data(self, extents: Extents, hashes: bytes, codec: int, packed: Buffer) -> None:
         """Remember clusters that are not what the other end has."""
-        super().data(offset, length, hashes, codec, packed)
-        self._found.append((offset, length))
+        super().data(extents, hashes, codec, packed)
+        self._found += extents
 
     def zero(self, offset: int, length: int) -> None:
         """Remember zeros that are not zeros at the other end."""

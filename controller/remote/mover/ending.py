@@ -38,14 +38,14 @@ def clients(socket: str) -> int:
                    and row[5] == CONNECTED)
 
 
-def senders(socket: str) -> List[int]:
-    """Return the movers of ours that send from a socket: `…/mover-….pyz send SOCKET`."""
+def senders(uuid: str) -> List[int]:
+    """Return the movers of ours that send a VM's disks: `…/mover-….pyz send UUID`."""
     found = []
     for name in os.listdir("/proc"):
         if name.isdigit():
             with contextlib.suppress(OSError), open("/proc/%s/cmdline" % name, "rb") as file:
                 words = file.read().decode(errors="replace").split("\0")[:-1]
-                if words[-2:] == ["send", socket] and any(
+                if words[-2:] == ["send", uuid] and any(
                         os.path.basename(word).startswith("mover-") for word in words):
                     found.append(int(name))
     return found
@@ -53,7 +53,7 @@ def senders(socket: str) -> List[int]:
 
 def end_job(job: Job, patience_s: float = CLIENT_S) -> Dict[str, Any]:
     """End the job and tell what was found; VirshError when libvirt does not do it now."""
-    part_with_clients(job.socket, patience_s)
+    part_with_clients(job.socket, job.uuid, patience_s)
     running = job_of(job.uuid)
     ours = bool(running) and socket_of(running) == job.socket
     state = _abort(job) if ours else state_of(job.uuid)
@@ -65,12 +65,12 @@ def end_job(job: Job, patience_s: float = CLIENT_S) -> Dict[str, Any]:
     return {"was": "ended" if ours else "foreign" if running else "gone", "incident": incident}
 
 
-def part_with_clients(socket: str, patience_s: float = CLIENT_S) -> None:
+def part_with_clients(socket: str, uuid: str, patience_s: float = CLIENT_S) -> None:
     """Return once nobody is connected; a sender of ours that stays is killed, nobody else."""
     until = time.monotonic() + patience_s
     while clients(socket):
         if time.monotonic() > until:
-            for pid in senders(socket):
+            for pid in senders(uuid):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             until += CLIENT_S

@@ -320,11 +320,11 @@ class ColdCopy(Copy):
 
     def end(self) -> Dict[str, Any]:
         """Stop the servers; what was read counts only if the VM was off all the while."""
+        uuid = self._domain.uuid
         for socket in self._open.sockets.values():
             if clients(socket):
-                part_with_clients(socket)
+                part_with_clients(socket, uuid)
         cold.stop(self._open)
-        uuid = self._domain.uuid
         try:
             off = state_of(uuid)[0] in OFF
         except VirshError:

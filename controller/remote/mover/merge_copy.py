@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import errno
 import fcntl
@@ -16,8 +15,6 @@ from mover.manifest import put_whole
 FICLONERANGE = 0x4020940D
 _PUNCH_AND_KEEP_SIZE = 3
 _CARRY_BYTES = 1 << 20
-_EARLY_BYTES = 8 << 20
-_BEGIN_TO_WRITE = 2         # SYNC_FILE_RANGE_WRITE: begin, and wait for nothing
 _CANNOT = {errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.ENOTTY, errno.EPERM,
            errno.EBADF, errno.ETXTBSY, errno.ENODEV}
 
@@ -34,25 +31,6 @@ def punch(fd: int, offset: int, length: int) -> None:
     zeros = bytes(min(length, _CARRY_BYTES))
     for at in range(0, length, len(zeros)):
         put_whole(fd, zeros[:length - at], offset + at)
-
-
-class Early:
-    """Lets a file go to its disk while more of it is on its way, so that its sync is short."""
-
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-        self._first = self._end = self._bytes = 0
-
-    def wrote(self, offset: int, length: int) -> None:
-        """Note what was written; the disk begins with it when there is enough of it."""
-        self._first = min(self._first, offset) if self._bytes else offset
-        self._end = max(self._end, offset + length) if self._bytes else offset + length
-        self._bytes += length
-        if self._bytes >= _EARLY_BYTES:
-            with contextlib.suppress(AttributeError):       # a hint: the sync does it else
-                _libc.sync_file_range(self._fd, ctypes.c_int64(self._first),
-                                      ctypes.c_int64(self._end - self._first), _BEGIN_TO_WRITE)
-            self._bytes = 0
 
 
 class Copier:

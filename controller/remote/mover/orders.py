@@ -48,6 +48,13 @@ class Orders:
             raise Refused("no request came: one line of JSON on stdin")
         self.request = parse_order(first)
 
+    def next(self) -> Dict[str, Any]:
+        """Return one more, from whoever has to say more before it is gone about."""
+        line = next(self._lines, None)
+        if line is None:
+            raise Refused("whoever asked went away before all was asked")
+        return parse_order(line)
+
     def follow(self, order: Callable[[Dict[str, Any]], None], ended: Callable[[], None]) -> None:
         """Call `order` for each line that follows and `ended` when no more can come."""
         threading.Thread(target=self._follow, args=(order, ended), daemon=True).start()

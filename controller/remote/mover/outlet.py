@@ -12,7 +12,7 @@ import fcntl
 import json
 import os
 import subprocess
-from typing import Any, BinaryIO, Dict, List, NamedTuple
+from typing import Any, BinaryIO, Dict, List, NamedTuple, Sequence
 
 from mover.errors import MoverError, Refused, TryAgain, Unknown
 
@@ -33,10 +33,27 @@ class Program(NamedTuple):
 class Outlets:
     """The pipes to the receiving end; `fds` are written to, `finish` hears the answers."""
 
-    def __init__(self, fds: List[int], programs: List[Program], kept: List[int]) -> None:
+    def __init__(self, fds: List[int], argv: Sequence[str] = (), kept: Sequence[int] = ()) -> None:
         self.fds = fds
-        self._programs = programs
-        self._kept = kept
+        self._argv, self._kept = argv, list(kept)
+        self._programs: List[Program] = []
+
+    def widen(self, count: int) -> None:
+        """Start so many receivers in all; descriptors that were open already stay as they are."""
+        while self._argv and len(self._programs) < count:
+            try:
+                self._programs.append(_start(self._argv))
+            except OSError as error:
+                self.abort()
+                raise Refused("%s cannot be run: %s" % (self._argv[0], error.strerror)) from None
+            pipe = self._programs[-1].process.stdin
+            assert pipe is not None, "stdin is a pipe"
+            self.fds.append(os.dup(pipe.fileno()))
+            pipe.close()
+
+    def reached(self) -> bool:
+        """Return whether every receiver has said a word, so that it can be sent to this way."""
+        return all(os.fstat(program.out.fileno()).st_size for program in self._programs)
 
     def finish(self, limit_s: float) -> List[Dict[str, Any]]:
         """Close the pipes and return what each receiver answered; any failure raises."""
@@ -71,30 +88,19 @@ class Outlets:
 
 def open_outlets(wanted: Dict[str, Any]) -> Outlets:
     """
-    Return the outlets that a request asks for.
+    Return the outlets that a request asks for, the first receiver started: logins take their time.
 
-    Shapes: {"fds": [1]} or {"argv": […], "files": {name: text}, "count": N}.
+    Shapes: {"fds": [1]} or {"argv": […], "files": {name: text}}; `count`: see streams.chosen.
     """
     if "fds" in wanted:
-        return Outlets([int(fd) for fd in wanted["fds"]], [], [])
+        return Outlets([int(fd) for fd in wanted["fds"]])
     if not wanted.get("argv"):
         raise Refused('"to" names neither descriptors nor a program to send to')
     kept = {name: _keep(name, text) for name, text in sorted(wanted.get("files", {}).items())}
     paths = {"{%s}" % name: "/proc/%d/fd/%d" % (os.getpid(), fd) for name, fd in kept.items()}
-    argv = [_filled(word, paths) for word in wanted["argv"]]
-    fds: List[int] = []
-    programs: List[Program] = []
-    try:
-        for _ in range(int(wanted.get("count", 1))):
-            programs.append(_start(argv))
-            pipe = programs[-1].process.stdin
-            assert pipe is not None, "stdin is a pipe"
-            fds.append(os.dup(pipe.fileno()))
-            pipe.close()
-    except OSError as error:
-        Outlets(fds, programs, []).abort()
-        raise Refused("%s cannot be run: %s" % (argv[0], error.strerror)) from None
-    return Outlets(fds, programs, list(kept.values()))
+    outlets = Outlets([], [_filled(word, paths) for word in wanted["argv"]], list(kept.values()))
+    outlets.widen(1)
+    return outlets
 
 
 def _keep(name: str, text: str) -> int:
@@ -110,7 +116,7 @@ def _filled(word: str, paths: Dict[str, str]) -> str:
     return word
 
 
-def _start(argv: List[str]) -> Program:
+def _start(argv: Sequence[str]) -> Program:
     out, err = (os.fdopen(os.memfd_create("hotsite-" + name), "w+b") for name in ("out", "err"))
     process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=out, stderr=err, bufsize=0)
     assert process.stdin is not None, "stdin is a pipe"

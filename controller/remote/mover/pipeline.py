@@ -12,13 +12,13 @@ import collections
 import queue
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Callable, Deque, Iterator, List, NamedTuple, Optional, Tuple, Union
+from typing import Callable, Deque, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from mover.codec import RAW, compress
 from mover.errors import MoverError, TryAgain
 from mover.hashing import CLUSTER_BYTES, HASH_BYTES, ZERO_HASH, Buffer, Hasher
 from mover.nbd import Read
-from mover.stream import Writer, Zero
+from mover.stream import Extents, Writer, Zero
 
 WORKERS = 2
 BATCHES_UNDER_WAY = 4
@@ -30,10 +30,9 @@ Known = Callable[[int, int], bytes]     # (first cluster, count) -> what the oth
 
 
 class Packed(NamedTuple):
-    """Clusters that must be sent, ready for the wire."""
+    """Clusters that must be sent, from wherever they are on the disk, ready for the wire."""
 
-    offset: int
-    length: int
+    extents: Extents
     hashes: bytes
     codec: int
     packed: Buffer
@@ -70,27 +69,37 @@ def runs(hashes: bytes, known: bytes) -> Iterator[Tuple[int, int, bool]]:
         yield first, count, zero
 
 
-def pack(read: Read, packing: Packing, *, squeeze: bool) -> List[Out]:
-    """Return what must be sent of some bytes read."""
-    hashes = packing.hasher.clusters(read.data)
-    known = b""
-    if packing.known is not None:
-        known = packing.known(read.offset // CLUSTER_BYTES, len(hashes) // HASH_BYTES)
-        if known == hashes:
-            return []
-    view = memoryview(read.data)
+def pack(batch: Sequence[Read], packing: Packing, *, squeeze: bool) -> List[Out]:
+    """Return what must be sent of some bytes read: all that is not zeros goes in one frame."""
     found: List[Out] = []
-    for first, count, zero in runs(hashes, known):
-        start, stop = first * CLUSTER_BYTES, min(len(view), (first + count) * CLUSTER_BYTES)
-        offset, raw = read.offset + start, view[start:stop]
-        if zero:
-            found.append(Zero(offset, len(raw)))
+    kept: List[memoryview] = []
+    extents: List[Tuple[int, int]] = []
+    hashes: List[bytes] = []
+    for read in batch:
+        own = packing.hasher.clusters(read.data)
+        known = _known(read, own, packing)
+        if known == own:
             continue
-        codec = packing.codec if squeeze else RAW
-        codec, packed = compress(codec, packing.level, raw)
-        own = hashes[first * HASH_BYTES:(first + count) * HASH_BYTES]
-        found.append(Packed(offset, len(raw), own, codec, packed))
+        view = memoryview(read.data)
+        for first, count, zero in runs(own, known):
+            start, stop = first * CLUSTER_BYTES, min(len(view), (first + count) * CLUSTER_BYTES)
+            if zero:
+                found.append(Zero(read.offset + start, stop - start))
+                continue
+            kept.append(view[start:stop])
+            extents.append((read.offset + start, stop - start))
+            hashes.append(own[first * HASH_BYTES:(first + count) * HASH_BYTES])
+    if kept:
+        raw = kept[0] if len(kept) == 1 else b"".join(kept)
+        codec, packed = compress(packing.codec if squeeze else RAW, packing.level, raw)
+        found.append(Packed(extents, b"".join(hashes), codec, packed))
     return found
+
+
+def _known(read: Read, own: bytes, packing: Packing) -> bytes:
+    if packing.known is None:
+        return b""
+    return packing.known(read.offset // CLUSTER_BYTES, len(own) // HASH_BYTES)
 
 
 class Pipeline:
@@ -162,7 +171,7 @@ class Pipeline:
 
     def _pack(self, batch: List[Read], may_skip: bool) -> List[Out]:
         starving = may_skip and self._waiting.empty()
-        return [out for read in batch for out in pack(read, self._packing, squeeze=not starving)]
+        return pack(batch, self._packing, squeeze=not starving)
 
     def _pass_on(self) -> None:
         end, future = self._under_way.popleft()

@@ -1,5 +1,5 @@
 """
-Make what arrived a restore point: look at every cluster again, then one rename for all disks.
+Make what arrived a restore point: one rename for all disks, once every cluster was looked at again.
 
 Until state.json is renamed, nothing that was there before has changed and what arrived can be
 gone on with: the final names are second links to the `.part` files. After it, the new point is
@@ -17,15 +17,13 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 from mover import incoming
 from mover.chain import manifest_path
 from mover.errors import Refused, TryAgain
-from mover.hashing import Hasher
 from mover.incoming import Incoming
 from mover.mend import bypass, recount
 from mover.orders import Orders
 from mover.qcow2_writer import Backing, finish_overlay
 from mover.replica import Replica, locked, sync_dir, write_whole
+from mover.settle import REREAD, look_again
 from mover.state import BASE, File, Point, State, chain, last, lost
-
-REREAD = ("disk", "memory", "no")
 
 
 class Request(NamedTuple):
@@ -41,7 +39,7 @@ class Request(NamedTuple):
     quiesced: bool = False
     meta: Dict[str, Dict[str, str]] = {}    # noqa: RUF012 (name: {"text": …} or {"base64": …})
     facts: Dict[str, Any] = {}  # noqa: RUF012
-    reread: str = "disk"                # before it is believed; from memory is faster
+    reread: str = "disk"                # before it is believed; "no": it has been settled
 
 
 def run(words: List[str]) -> Dict[str, Any]:
@@ -93,7 +91,8 @@ def _finish(replica: Replica, disk: str, request: Request) -> File:
         if into.plan.parent != (newest.sequence if newest else None):
             raise TryAgain("what came for disk %s builds on point %s, which is not the newest"
                            % (disk, into.plan.parent))
-        _look_again(into, disk, replica.hasher(), request.reread)
+        look_again(into, disk, replica.hasher(), request.reread)
+        _require_whole(into, disk)
         if into.plan.kind == BASE:
             return _finish_base(into, disk, request.sequence)
         return _finish_overlay(replica, into, disk, request.sequence)
@@ -101,12 +100,7 @@ def _finish(replica: Replica, disk: str, request: Request) -> File:
         into.close()
 
 
-def _look_again(into: Incoming, disk: str, hasher: Hasher, reread: str) -> None:
-    if reread != "no":
-        forgotten = incoming.recheck(into, hasher, cold=reread == "disk")
-        if forgotten:
-            raise TryAgain("%d clusters of disk %s are not what was received: send them again"
-                           % (forgotten, disk))
+def _require_whole(into: Incoming, disk: str) -> None:
     if into.plan.kind == BASE:
         missing = next(into.places.missing(), None)
         if missing is not None:

@@ -17,14 +17,16 @@ import threading
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from mover import incoming
+from mover.early import Early
 from mover.errors import MoverError, Refused, TryAgain
 from mover.hashing import CLUSTER_BYTES, HASH_BYTES, Buffer, Hasher
 from mover.incoming import Incoming
 from mover.index import BASE
 from mover.manifest import clusters_of, put_whole
-from mover.merge_copy import Early, punch
+from mover.merge_copy import punch
 from mover.replica import Replica, read_secret
 from mover.stream import Data, Frame, Hello, Reader, Zero
+from mover.verbs import say
 
 FRAMES_AHEAD = 4        # read and checked while the one before is expanded and written
 ZEROS_AT_ONCE = 1 << 16
@@ -37,6 +39,7 @@ def run(words: List[str]) -> Dict[str, Any]:
     if len(words) != 1:
         raise Refused("receive wants one word: the folder of the replica")
     root = os.path.abspath(words[0])
+    say({"ready": True}, 1)
     return receive(root, 0)
 
 
@@ -95,26 +98,31 @@ def _trouble(error: OSError, into: Incoming) -> MoverError:
 
 
 def _take_frames(into: Incoming, reader: Reader, hasher: Hasher) -> None:
-    early = Early(into.part)
-    for frame in ahead(reader.frames(), FRAMES_AHEAD):
-        if isinstance(frame, Data):
-            at = _put_data(into, frame.offset, frame.expand(hasher), frame.hashes)
-            early.wrote(at, frame.length)
-        elif isinstance(frame, Zero):
-            _put_zero(into, frame.offset, frame.length)
+    with Early(into.part) as early:
+        for frame in ahead(reader.frames(), FRAMES_AHEAD):
+            if isinstance(frame, Data):
+                _put_data(into, frame, frame.expand(hasher))
+                early.wrote(frame.length)
+            elif isinstance(frame, Zero):
+                _put_zero(into, frame.offset, frame.length)
 
 
-def _put_data(into: Incoming, offset: int, raw: Buffer, hashes: bytes) -> int:
-    """Put clusters where they can be found again, and return where in the file that is."""
-    first, count = offset // CLUSTER_BYTES, len(hashes) // HASH_BYTES
+def _put_data(into: Incoming, data: Data, raw: Buffer) -> None:
+    """Put clusters where they can be found again: in a row, but in a base each in its place."""
     if into.plan.kind == BASE:
-        at, noted = offset, offset + CLUSTER_BYTES      # of no meaning but that it is not 0
+        view = memoryview(raw)
+        for offset, done, length in data.placed():
+            put_whole(into.part, view[done:done + length], offset)
+        at = None
     else:
-        at = noted = into.places.reserve(count)
-    put_whole(into.part, raw, at)
-    into.manifest.put(first, hashes)
-    into.places.put_data(first, count, noted)
-    return at
+        at = into.places.reserve(len(data.hashes) // HASH_BYTES)
+        put_whole(into.part, raw, at)
+    for offset, done, length in data.placed():
+        first, before = offset // CLUSTER_BYTES, done // CLUSTER_BYTES
+        hashes = data.hashes[before * HASH_BYTES:(before + clusters_of(length)) * HASH_BYTES]
+        into.manifest.put(first, hashes)
+        into.places.put_data(first, clusters_of(length), at + done if at is not None
+                             else offset + CLUSTER_BYTES)   # of no meaning but that it is not 0
 
 
 def _put_zero(into: Incoming, offset: int, length: int) -> None:

@@ -6,9 +6,11 @@ The source end: read a disk's clusters from QEMU and send those that the other e
     scan    all of [from, to), compared with the manifest `known`; only what differs is sent
     set     `ranges`, whatever the bitmap says
 
-One request line of JSON comes on stdin (see Request); further lines {"rate_bps": N} change the
-throttle; the end of stdin ends the transfer. Progress, {"read": true} when the export is let go,
-and at last the result are lines of JSON, on stdout unless the stream itself goes there.
+A request of JSON comes on stdin (see Request). It may come in two lines, {"to"} and the rest: the
+receiver is then reached while the job that will be read from is yet to begin. Further lines
+{"rate_bps": N} change the throttle; the end of stdin ends the transfer. Progress, {"read": true}
+when the export was let go and the receivers are there, and at last the result are lines of JSON, on
+stdout unless the stream itself goes there.
 """
 
 from __future__ import annotations
@@ -152,23 +154,24 @@ class Progress:
                           "wire_bytes": sum(w.wire_bytes for w in self._writers)}}, self._fd)
 
     def all_read(self) -> None:
-        """Say that the export is no longer needed."""
+        """Say that the export is no longer needed, whatever becomes of the rest."""
         say({"read": True}, self._fd)
 
 
 def run(words: List[str]) -> None:
-    """Do what the request on stdin asks for; `words` may name the socket, for whoever looks."""
+    """Do what the request on stdin asks for; `words` may name the VM, for whoever looks."""
     orders = Orders()
-    request = parse_request(orders.request)
-    throttle = Throttle(request.rate_bps)
-    fd = 2 if 1 in request.to.get("fds", ()) else 1
+    told = orders.request
+    request = None if set(told) == {"to"} else parse_request(told)
     with contextlib.ExitStack() as stack:
+        outlets = open_outlets({"fds": []} if request and request.audit else told["to"])
+        stack.callback(outlets.abort)
+        request = request or parse_request({**told, **orders.next()})
+        throttle = Throttle(request.rate_bps)
+        fd = 2 if 1 in request.to.get("fds", ()) else 1
         source = Source(request)
         stack.callback(source.nbd.close)
-        to = {"fds": []} if request.audit else chosen(
-            request.to, source.ranges.total_bytes, request.rate_bps)
-        outlets = open_outlets(to)
-        stack.callback(outlets.abort)
+        outlets.widen(chosen(request.to, source.ranges.total_bytes, request.rate_bps))
         settled = threading.Event()
 
         def stop() -> None:
@@ -199,7 +202,8 @@ def transfer(request: Request, source: Source, outlets: Outlets, throttle: Throt
     progress = Progress(fd, source.ranges.total_bytes, writers)
     try:
         _hello(request, source.nbd.size_bytes, writers)
-        _pump(source, Pipeline(writers or [auditor], packing), known, progress)
+        pipeline = Pipeline(writers or [auditor], packing)
+        _pump(source, pipeline, known, progress, outlets)
     except MoverError as error:
         raise outlets.complaint(error) from None
     finally:
@@ -228,13 +232,15 @@ def left_from(ranges: Ranges, reached: Optional[int]) -> List[Tuple[int, int]]:
     return left
 
 
-def _pump(source: Source, pipeline: Pipeline, known: Optional[Known], progress: Progress) -> None:
+def _pump(source: Source, pipeline: Pipeline, known: Optional[Known], progress: Progress,
+          outlets: Outlets) -> None:
     try:
         for batch in source.batches(pipeline, known):
             pipeline.put(batch)
             progress.tell(source.read_bytes)
         source.nbd.close()      # before the rest is sent: the job that serves it may end now
-        progress.all_read()
+        if outlets.reached():   # else it may have to be read again, to be sent another way
+            progress.all_read()
         pipeline.end(source.reached)
     except MoverError as error:
         pipeline.stop()

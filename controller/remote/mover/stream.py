@@ -3,15 +3,17 @@ Carry a disk's clusters over one pipe: framed, each frame checked, nothing belie
 
     frame    4s  magic b"HSF1"   |  B type  |  I payload length  |  Q a  |  Q b  |  16s check
     HELLO    payload: JSON, see Hello
-    DATA     a offset, b raw length; payload: codec (1 byte), a hash per cluster, packed bytes
+    DATA     a how many extents, b raw length of all; payload: codec (1 byte), (offset, length) of
+             each extent, a hash per cluster, packed bytes
     ZERO     a offset, b length
     MARK     a offset that the sender has come to, b number of the mark, the same on all streams
     END      payload: JSON {"totals": {...}, "root": hex, "reached": offset or null}
     ERROR    payload: the sentence with which the sender gave up
 
 The check covers the header before it and the payload, under the algorithm named in HELLO (HELLO
-itself and ERROR: SHA-256). A pipe may carry several transfers, one after the other; it may end
-only between two. N streams of one transfer carry disjoint clusters and the same `transfer`.
+itself and ERROR: SHA-256). Only the last extent of a frame may end within a cluster. A pipe may
+carry several transfers, one after the other; it may end only between two. N streams of one transfer
+carry disjoint clusters and the same `transfer`.
 """
 
 from __future__ import annotations
@@ -27,11 +29,12 @@ from mover.errors import Damaged, Refused, TryAgain
 from mover.hashing import CLUSTER_BYTES, HASH_BYTES, ZERO_HASH, Buffer, Hasher
 from mover.throttle import Throttle
 
-VERSION = 1
+VERSION = 2
 MAGIC = b"HSF1"
 HELLO, DATA, ZERO, MARK, END, ERROR = range(1, 7)
 HEADER = struct.Struct(">4sBIQQ16s")
 UNCHECKED = struct.Struct(">4sBIQQ")
+EXTENT = struct.Struct(">QI")
 MAX_RAW_BYTES = 4 << 20         # of one DATA frame: what a receiver must be ready to hold
 MAX_PAYLOAD_BYTES = MAX_RAW_BYTES + (MAX_RAW_BYTES >> 6)
 
@@ -53,20 +56,30 @@ class Hello(NamedTuple):
     meta: Dict[str, object] = {}        # noqa: RUF012  (never written to)
 
 
+Extents = Sequence[Tuple[int, int]]     # (offset, length), one after the other in the raw bytes
+
+
 class Data(NamedTuple):
     """Clusters that are not zero, packed; `hashes` has 16 bytes for each."""
 
-    offset: int
+    extents: Extents
     length: int
     codec: int
     hashes: bytes
     packed: memoryview
 
+    def placed(self) -> Iterator[Tuple[int, int, int]]:
+        """Yield (offset on the disk, offset in the raw bytes, length) of each extent."""
+        done = 0
+        for offset, length in self.extents:
+            yield offset, done, length
+            done += length
+
     def expand(self, hasher: Hasher) -> Buffer:
         """Return the raw bytes, each cluster of which has the hash that came with it."""
         raw = decompress(self.codec, self.packed, self.length)
         if hasher.clusters(raw) != self.hashes:
-            raise Damaged("the clusters at offset %d are not what was sent" % self.offset)
+            raise Damaged("the clusters at offset %d are not what was sent" % self.extents[0][0])
         return raw
 
 
@@ -94,12 +107,12 @@ class Tally:
         self.clusters = self.data_bytes = self.zero_bytes = self.packed_bytes = self.frames = 0
         self._root = hashlib.sha256()
 
-    def data(self, offset: int, length: int, hashes: bytes, packed_bytes: int) -> None:
-        """Count a DATA frame."""
-        self._root.update(struct.pack(">QQ", offset, length) + hashes)
+    def data(self, extents: bytes, raw_bytes: int, hashes: bytes, packed_bytes: int) -> None:
+        """Count a DATA frame, its extents as they stand in it."""
+        self._root.update(extents + hashes)
         self.frames += 1
         self.clusters += len(hashes) // HASH_BYTES
-        self.data_bytes += length
+        self.data_bytes += raw_bytes
         self.packed_bytes += packed_bytes
 
     def zero(self, offset: int, length: int) -> None:
@@ -130,11 +143,13 @@ class Writer:
         self.tally = Tally()
         self._put(HELLO, 0, 0, json.dumps(hello._asdict()).encode())
 
-    def data(self, offset: int, length: int, hashes: bytes, codec: int, packed: Buffer) -> None:
-        """Send clusters, none of which is all zero."""
+    def data(self, extents: Extents, hashes: bytes, codec: int, packed: Buffer) -> None:
+        """Send clusters, none of which is all zero, as few of them as make a frame of their own."""
+        length = sum(length for _offset, length in extents)
         assert length <= MAX_RAW_BYTES, "a receiver holds no more than one frame of this size"
-        self._put(DATA, offset, length, b"%c%s" % (codec, hashes), packed)
-        self.tally.data(offset, length, hashes, len(packed))
+        where = b"".join(EXTENT.pack(*extent) for extent in extents)
+        self._put(DATA, len(extents), length, b"%c%s%s" % (codec, where, hashes), packed)
+        self.tally.data(where, length, hashes, len(packed))
 
     def zero(self, offset: int, length: int) -> None:
         """Send a range of zeros."""
@@ -223,17 +238,26 @@ class Reader:
     def _value(self, kind: int, a: int, b: int, payload: memoryview) -> Frame:
         if kind == MARK:
             return Mark(a, b)
-        self._within(a, b)
         if kind == ZERO:
+            self._within(a, b)
             self.tally.zero(a, b)
             return Zero(a, b)
-        count = -(-b // CLUSTER_BYTES)
-        head = 1 + count * HASH_BYTES
+        head = _head_bytes(kind, a, b, MAX_PAYLOAD_BYTES)
         if kind != DATA or b > MAX_RAW_BYTES or len(payload) < head:
             raise Damaged("a frame of type %d and %d bytes makes no sense" % (kind, len(payload)))
-        hashes, packed = bytes(payload[1:head]), payload[head:]
-        self.tally.data(a, b, hashes, len(packed))
-        return Data(a, b, payload[0], hashes, packed)
+        where, hashes = bytes(payload[1:1 + a * EXTENT.size]), payload[1 + a * EXTENT.size:head]
+        extents = self._extents(where, b)
+        self.tally.data(where, b, bytes(hashes), len(payload) - head)
+        return Data(extents, b, payload[0], bytes(hashes), payload[head:])
+
+    def _extents(self, where: bytes, raw_bytes: int) -> Extents:
+        extents = list(EXTENT.iter_unpack(where))
+        for offset, length in extents:
+            self._within(offset, length)
+        if not extents or sum(length for _, length in extents) != raw_bytes or any(
+                length % CLUSTER_BYTES for _, length in extents[:-1]):
+            raise Damaged("a frame of %d bytes tells of other extents" % raw_bytes)
+        return extents
 
     def _within(self, offset: int, length: int) -> None:
         assert self.greeting is not None, "frames() has looked"
@@ -260,7 +284,8 @@ class Reader:
         payload = self._read(size, may_end=False)
         assert payload is not None, "may_end is false"
         head = UNCHECKED.pack(magic, kind, size, a, b)
-        body = (payload[:_head_bytes(kind, b, size)], payload[_head_bytes(kind, b, size):])
+        end = _head_bytes(kind, a, b, size)
+        body = (payload[:end], payload[end:])
         if check != _check(kind, self.hasher, head, body):
             raise Damaged("a frame of type %d arrived changed" % kind)
         return kind, a, b, payload
@@ -292,10 +317,11 @@ def _first(views: Sequence[memoryview], size: int) -> List[memoryview]:
     return found
 
 
-def _head_bytes(kind: int, length: int, size: int) -> int:
+def _head_bytes(kind: int, extents: int, length: int, size: int) -> int:
+    """Return how much of a payload of `size` bytes is not packed."""
     if kind != DATA:
         return size
-    return min(size, 1 + -(-length // CLUSTER_BYTES) * HASH_BYTES)
+    return min(size, 1 + extents * EXTENT.size + -(-length // CLUSTER_BYTES) * HASH_BYTES)
 
 
 def _check(kind: int, hasher: Optional[Hasher], head: bytes, payload: Sequence[Buffer]) -> bytes:

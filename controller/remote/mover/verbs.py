@@ -29,6 +29,7 @@ VERBS = {
     "replica-show": "mover.replica_verbs:show",
     "incoming-open": "mover.replica_verbs:open_incoming",
     "incoming-drop": "mover.replica_verbs:drop_incoming",
+    "incoming-settle": "mover.settle:run",  # what came is on the disk, as it was sent
     "publish": "mover.publish:run",     # what came becomes a restore point
     "pin": "mover.replica_verbs:pin",
     "retire": "mover.merge:run",        # retention
@@ -39,6 +40,7 @@ VERBS = {
 }
 PROMPT = ("job", "authorize", "deauthorize", "probe")   # a guest or a conductor waits for them
 GIVES_WAY = 10          # niceness of all others: guests come first, and copies go on all the same
+SWITCH_S = 0.0005       # C code does the work: a thread that comes back from it has little to do
 AUTOGROUP = "/proc/self/autogroup"
 
 
@@ -59,6 +61,7 @@ def say(line: Dict[str, Any], fd: int) -> None:
 def main(argv: List[str]) -> int:
     """Run `argv[0]` with the words behind it: answer on stdout, error on stderr, exit status."""
     sys.excepthook = _crash
+    sys.setswitchinterval(SWITCH_S)
     try:
         if argv and argv[0] not in PROMPT:
             give_way()

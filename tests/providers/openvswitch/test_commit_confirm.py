@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from controller.providers.openvswitch import commit_confirm
 from controller.providers.openvswitch.hands import OpenVswitchHands
 from controller.transport.base import Command, Reply
 from tests.providers.fakes import Local
+from tests.waiting import wait_until
 
 PROGRAM = Path(__file__).parents[3] / "controller/remote/commit_confirm.py"
 SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
@@ -25,14 +26,6 @@ NEEDED = ("ovs-vsctl", "ovsdb-tool", "ovsdb-server", "ovs-vswitchd")
 missing = [name for name in NEEDED if shutil.which(name, path="/usr/sbin:/usr/bin:/sbin") is None]
 pytestmark = pytest.mark.skipif(bool(missing) or not SCHEMA.exists(),
                                 reason=f"Open vSwitch is not installed: no {missing}")
-
-
-def wait_for(condition: Callable[[], bool], limit_s: float = 20.0) -> None:
-    """Return once `condition` holds."""
-    deadline = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.01)
 
 
 class Switch:
@@ -49,7 +42,7 @@ class Switch:
         database, socket = folder / "conf.db", f"unix:{folder}/db.sock"
         self.run("ovsdb-tool", "create", str(database), str(SCHEMA))
         self.daemons = [self.start("ovsdb-server", str(database), f"--remote=p{socket}")]
-        wait_for((folder / "db.sock").exists)
+        wait_until((folder / "db.sock").exists)
         self.run("ovs-vsctl", "--no-wait", "init")
         self.daemons.append(self.start("ovs-vswitchd", "--enable-dummy=override",
                                        "--disable-system", socket))
@@ -139,7 +132,7 @@ def test_a_trunk_that_is_right_is_not_touched(switch: Switch) -> None:
 
 def test_what_nobody_confirms_is_undone_to_the_last_column(switch: Switch) -> None:
     assert switch.arm(limit_s=0.5)["state"] == "armed"
-    wait_for(lambda: not switch.marker().exists())
+    wait_until(lambda: not switch.marker().exists())
     assert switch.columns() == BEFORE
 
 
@@ -180,7 +173,7 @@ def test_where_no_new_connection_gets_in_the_earlier_change_is_left_to_be_undone
 def test_a_confirmation_counts_for_its_own_change_only(switch: Switch) -> None:
     switch.arm(limit_s=0.5)
     assert switch.ask("confirm", token="another", port="up0")["state"] == "undone"
-    wait_for(lambda: not switch.marker().exists())
+    wait_until(lambda: not switch.marker().exists())
     assert switch.columns() == BEFORE
 
 
@@ -189,7 +182,7 @@ def test_a_confirmation_may_come_twice_and_not_too_late(switch: Switch) -> None:
     assert switch.ask("confirm", token="t", port="up0")["state"] == "confirmed"
     assert switch.ask("confirm", token="t", port="up0")["state"] == "confirmed"
     switch.arm("u", vlans="50", limit_s=0.3)
-    wait_for(lambda: not switch.marker().exists())
+    wait_until(lambda: not switch.marker().exists())
     assert switch.ask("confirm", token="u", port="up0")["state"] == "undone"
     assert switch.columns() == AFTER
 
@@ -215,7 +208,7 @@ def test_the_guard_has_a_session_of_its_own_and_shrugs_a_hang_up_off(switch: Swi
     assert os.getsid(guard) not in (os.getsid(0), 0)
     for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
         os.kill(guard, number)
-    wait_for(lambda: not switch.marker().exists())
+    wait_until(lambda: not switch.marker().exists())
     assert switch.columns() == BEFORE
 
 
@@ -240,14 +233,14 @@ def test_without_a_new_connection_the_outcome_is_unknown_and_says_when_it_ends(
     line.new_connections = False
     with pytest.raises(OutcomeUnknown, match=r"h undoes it by itself at \d\d:\d\d:\d\d$"):
         apply(line, trunk(30, 40))
-    wait_for(lambda: not switch.marker().exists())
+    wait_until(lambda: not switch.marker().exists())
     assert switch.columns() == BEFORE
 
 
 def test_a_new_uplink_is_unplugged_again_unless_confirmed(switch: Switch) -> None:
     assert switch.arm(port="up1", limit_s=0.5)["state"] == "armed"
     assert "up1" in switch.run("ovs-vsctl", "list-ports", "br0")
-    wait_for(lambda: not switch.marker("up1").exists())
+    wait_until(lambda: not switch.marker("up1").exists())
     assert "up1" not in switch.run("ovs-vsctl", "list-ports", "br0")
 
 
