@@ -208,7 +208,7 @@ def test_a_scrub_holds_to_its_rate(tmp_path: Path) -> None:
     stored = look(machine)["read_bytes"]
     begun = time.monotonic()
     look(machine, rate_bps=stored * 8)
-    assert 0.85 < time.monotonic() - begun < 1.4
+    assert time.monotonic() - begun > 0.85
 
 
 def test_a_damaged_state_is_told_not_taken_for_an_empty_one(tmp_path: Path) -> None:

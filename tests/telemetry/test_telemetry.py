@@ -222,7 +222,7 @@ def test_a_collector_that_is_gone_delays_the_end_by_seconds_only(
             speak(telemetry)
         begun = time.monotonic()
         telemetry.close()
-        assert time.monotonic() - begun < 9
+        assert time.monotonic() - begun < 30, "by itself a collector is waited for for minutes"
     assert caplog.records, "the failure is logged"
 
 
