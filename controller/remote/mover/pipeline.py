@@ -18,13 +18,14 @@ from mover.codec import RAW, compress
 from mover.errors import MoverError, TryAgain
 from mover.hashing import CLUSTER_BYTES, HASH_BYTES, ZERO_HASH, Buffer, Hasher
 from mover.nbd import Read
+from mover.sparing import Sparing
 from mover.stream import Extents, Writer, Zero
 
 WORKERS = 2
 BATCHES_UNDER_WAY = 4
 BATCHES_WAITING = 4
+BATCHES_AT_LOGIN = 12                   # may wait besides while the receiver is not there yet
 MARK_EVERY = 16                         # batches: about 16 MiB
-ALWAYS_BYTES = 256 << 20                # so much is squeezed whatever is the slower part
 
 Known = Callable[[int, int], bytes]     # (first cluster, count) -> what the other end has there
 
@@ -39,7 +40,7 @@ class Packed(NamedTuple):
 
 
 Out = Union[Packed, Zero]
-Load = Tuple[int, int, List[Out]]       # number and offset of the newest mark, what to send
+Load = Tuple[int, int, Sequence[Out]]       # number and offset of the newest mark, what to send
 
 
 class Packing(NamedTuple):
@@ -48,7 +49,7 @@ class Packing(NamedTuple):
     hasher: Hasher
     codec: int = RAW
     level: int = 1
-    compress: str = "always"            # or auto: of what is large, while the wire is slower
+    compress: str = "always"            # or auto: see sparing
     known: Optional[Known] = None
 
 
@@ -105,14 +106,18 @@ def _known(read: Read, own: bytes, packing: Packing) -> bytes:
 class Pipeline:
     """The workers and the senders of one transfer."""
 
-    def __init__(self, writers: List[Writer], packing: Packing) -> None:
+    def __init__(self, writers: List[Writer], packing: Packing,
+                 reached: Callable[[], bool] = lambda: True) -> None:
         self._packing = packing
+        self._reached = reached
+        self._room = threading.Semaphore(BATCHES_WAITING + BATCHES_AT_LOGIN)
+        self._lent = BATCHES_AT_LOGIN
         self._writers = writers
         self._pool = ThreadPoolExecutor(WORKERS)
-        self._under_way: Deque[Tuple[int, Future[List[Out]]]] = collections.deque()
-        self._waiting: queue.Queue[Optional[Load]] = queue.Queue(BATCHES_WAITING)
+        self._under_way: Deque[Tuple[int, int, Future[List[Out]]]] = collections.deque()
+        self._waiting: queue.Queue[Optional[Load]] = queue.Queue()
         self._failure: Optional[MoverError] = None
-        self._taken_bytes = 0
+        self._sparing = Sparing(packing.compress == "auto")
         self._passed_on = self._mark = self._marked_to = 0
         self._zero: Optional[Zero] = None
         self._threads = [threading.Thread(target=self._send, args=(writer,), daemon=True)
@@ -125,9 +130,9 @@ class Pipeline:
         while len(self._under_way) >= BATCHES_UNDER_WAY:
             self._pass_on()
         end = batch[-1].offset + len(batch[-1].data)
-        self._taken_bytes += sum(len(read.data) for read in batch)
-        may_skip = self._packing.compress == "auto" and self._taken_bytes > ALWAYS_BYTES
-        self._under_way.append((end, self._pool.submit(self._pack, batch, may_skip)))
+        size = sum(len(read.data) for read in batch)
+        may_skip = self._sparing.take(size)
+        self._under_way.append((end, size, self._pool.submit(self._pack, batch, may_skip)))
 
     def zero(self, offset: int, length: int) -> None:
         """Take a range known to be zeros; what touches goes as one."""
@@ -174,13 +179,14 @@ class Pipeline:
         return pack(batch, self._packing, squeeze=not starving)
 
     def _pass_on(self) -> None:
-        end, future = self._under_way.popleft()
-        found: List[Out] = []
+        end, size, future = self._under_way.popleft()
+        found: List[Packed] = []
         for out in future.result():
             if isinstance(out, Zero):
                 self.zero(*out)
             else:
                 found.append(out)
+        self._sparing.passed(size, sum(len(out.packed) for out in found))
         self._offer((self._mark, self._marked_to, found))
         self._passed_on += 1
         if self._passed_on % MARK_EVERY == 0:
@@ -193,12 +199,12 @@ class Pipeline:
             self._zero = None
 
     def _offer(self, load: Optional[Load]) -> None:
-        while True:
+        while self._lent and self._reached() and self._room.acquire(blocking=False):
+            self._lent -= 1
+        while not self._room.acquire(timeout=0.5):
             self._look()
-            try:
-                return self._waiting.put(load, timeout=0.5)
-            except queue.Full:
-                continue
+        self._look()
+        self._waiting.put(load)
 
     def _look(self) -> None:
         if self._failure is not None:
@@ -223,7 +229,9 @@ class Pipeline:
     def _next(self) -> Optional[Load]:
         while self._failure is None:
             try:
-                return self._waiting.get(timeout=0.5)
+                load = self._waiting.get(timeout=0.5)
             except queue.Empty:
                 continue
+            self._room.release()
+            return load
         return None

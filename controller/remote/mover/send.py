@@ -63,7 +63,7 @@ class Request(NamedTuple):
     secret: str = ""                    # hexadecimal
     codec: str = "zstd"
     level: int = 1
-    compress: str = "always"            # or auto: of what is large, only while the wire is slower
+    compress: str = "always"            # or auto: what the wire waits for may be spared
     rate_bps: float = 0
     budget_s: float = 0                 # stop taking up work after so long; 0: no limit
     answer_s: float = 600               # for the receiver to finish after END
@@ -202,7 +202,7 @@ def transfer(request: Request, source: Source, outlets: Outlets, throttle: Throt
     progress = Progress(fd, source.ranges.total_bytes, writers)
     try:
         _hello(request, source.nbd.size_bytes, writers)
-        pipeline = Pipeline(writers or [auditor], packing)
+        pipeline = Pipeline(writers or [auditor], packing, outlets.reached)
         _pump(source, pipeline, known, progress, outlets)
     except MoverError as error:
         raise outlets.complaint(error) from None
