@@ -18,12 +18,12 @@ from mover.codec import RAW, compress
 from mover.errors import MoverError, TryAgain
 from mover.hashing import CLUSTER_BYTES, HASH_BYTES, ZERO_HASH, Buffer, Hasher
 from mover.nbd import Read
-from mover.sparing import Sparing
 from mover.stream import Extents, Writer, Zero
 
 WORKERS = 2
 BATCHES_UNDER_WAY = 4
 BATCHES_WAITING = 4
+ALWAYS_BYTES = 256 << 20                # so much is squeezed whatever is the slower part
 BATCHES_AT_LOGIN = 12                   # may wait besides while the receiver is not there yet
 MARK_EVERY = 16                         # batches: about 16 MiB
 
@@ -49,7 +49,7 @@ class Packing(NamedTuple):
     hasher: Hasher
     codec: int = RAW
     level: int = 1
-    compress: str = "always"            # or auto: see sparing
+    compress: str = "always"            # or auto: of what is large, while the wire is slower
     known: Optional[Known] = None
 
 
@@ -114,10 +114,10 @@ class Pipeline:
         self._lent = BATCHES_AT_LOGIN
         self._writers = writers
         self._pool = ThreadPoolExecutor(WORKERS)
-        self._under_way: Deque[Tuple[int, int, Future[List[Out]]]] = collections.deque()
+        self._under_way: Deque[Tuple[int, Future[List[Out]]]] = collections.deque()
         self._waiting: queue.Queue[Optional[Load]] = queue.Queue()
         self._failure: Optional[MoverError] = None
-        self._sparing = Sparing(packing.compress == "auto")
+        self._taken_bytes = 0
         self._passed_on = self._mark = self._marked_to = 0
         self._zero: Optional[Zero] = None
         self._threads = [threading.Thread(target=self._send, args=(writer,), daemon=True)
@@ -130,9 +130,9 @@ class Pipeline:
         while len(self._under_way) >= BATCHES_UNDER_WAY:
             self._pass_on()
         end = batch[-1].offset + len(batch[-1].data)
-        size = sum(len(read.data) for read in batch)
-        may_skip = self._sparing.take(size)
-        self._under_way.append((end, size, self._pool.submit(self._pack, batch, may_skip)))
+        self._taken_bytes += sum(len(read.data) for read in batch)
+        may_skip = self._packing.compress == "auto" and self._taken_bytes > ALWAYS_BYTES
+        self._under_way.append((end, self._pool.submit(self._pack, batch, may_skip)))
 
     def zero(self, offset: int, length: int) -> None:
         """Take a range known to be zeros; what touches goes as one."""
@@ -179,14 +179,13 @@ class Pipeline:
         return pack(batch, self._packing, squeeze=not starving)
 
     def _pass_on(self) -> None:
-        end, size, future = self._under_way.popleft()
+        end, future = self._under_way.popleft()
         found: List[Packed] = []
         for out in future.result():
             if isinstance(out, Zero):
                 self.zero(*out)
             else:
                 found.append(out)
-        self._sparing.passed(size, sum(len(out.packed) for out in found))
         self._offer((self._mark, self._marked_to, found))
         self._passed_on += 1
         if self._passed_on % MARK_EVERY == 0:

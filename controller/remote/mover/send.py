@@ -63,7 +63,7 @@ class Request(NamedTuple):
     secret: str = ""                    # hexadecimal
     codec: str = "zstd"
     level: int = 1
-    compress: str = "always"            # or auto: what the wire waits for may be spared
+    compress: str = "always"            # or auto: of what is large, only while the wire is slower
     rate_bps: float = 0
     budget_s: float = 0                 # stop taking up work after so long; 0: no limit
     answer_s: float = 600               # for the receiver to finish after END
