@@ -4,6 +4,7 @@ QEMU itself keeps the histogram of what each write of the guest took.
 """
 
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 from controller.plan.replica_actions import CopyMode
@@ -23,6 +24,10 @@ WRITES = 600
 """Of the guest, that each sample needs on either side."""
 WRITER = ("(while :; do dd if=/bin/busybox of=/dev/vda bs=4096 count=2 conv=notrunc oflag=direct"
           " seek=$((65536 + RANDOM * 4)); usleep 5000; done) >/dev/null 2>&1 &")
+JOB = f"""<domainbackup mode='pull'><server transport='unix' socket='{IMAGES}/{VM}.sock'/><disks>
+<disk name='vda' backup='yes' type='file'><scratch file='{IMAGES}/{VM}-scratch.qcow2'/></disk>
+</disks></domainbackup>
+"""
 FILL = ("i=0; while [ $i -lt 16 ]; do dd if=/bin/busybox of=/dev/vda bs=65536 count=28"
         " conv=notrunc seek=$((1024 + i * 28)) 2>/dev/null; i=$((i + 1)); done; sync")
 
@@ -72,6 +77,18 @@ class Guest(Machine):
         """Run a command in the guest and return its exit status."""
         return Lab().ask("guest", self.node.name, VM, command).status
 
+    def bear_a_job(self) -> float:
+        """Begin a backup job as libvirt has it, end it a second later, and return how long."""
+        began = time.perf_counter()
+        self.node.path(f"/tmp/{VM}-job.xml").write_text(JOB)
+        self.node.virsh("backup-begin", VM, f"/tmp/{VM}-job.xml")
+        time.sleep(1.0)
+        self.node.virsh("domjobabort", VM)
+        took_s = time.perf_counter() - began
+        wait_until("the job is gone", lambda: "None" in self.node.virsh("domjobinfo", VM))
+        self.node.path(f"{IMAGES}/{VM}-scratch.qcow2").unlink(missing_ok=True)
+        return took_s
+
     def begin_to_count(self) -> None:
         """Forget what writes took so far."""
         self.node.qmp(VM, "block-latency-histogram-set", id=DEVICE,
@@ -92,24 +109,31 @@ def figures(scale: Scale) -> list[Figure]:
         try:
             replica.cycle(CopyMode.SEED)
             assert guest.ask(WRITER) == 0
-            turns = [compared(guest, replica) for _ in range(scale.rounds)]
+            bare = [compared(guest, guest.bear_a_job) for _ in range(scale.rounds)]
+            turns = [compared(guest, lambda: replica.cycle().wall_s)
+                     for _ in range(scale.rounds)]
         finally:
             replica.remove()
             guest.remove()
     outside = ", ".join(f"{without:.2g}" for _, without in turns)
     return [Figure("guest's writes at the 99th percentile inside a cycle, of those outside", "x",
                    tuple(inside / without for inside, without in turns), limit=2.0,
+                   peer="inside a backup job that nobody reads",
+                   peer_samples=tuple(inside / without for inside, without in bare),
                    note=f"outside {outside} ms")]
 
 
-def compared(guest: Guest, replica: Replica) -> tuple[float, float]:
-    """Return the 99th percentile of enough writes inside cycles, and of as many between them."""
+def compared(guest: Guest, trouble: Callable[[], float]) -> tuple[float, float]:
+    """Return the 99th percentile of enough writes inside some trouble, and of as many outside.
+
+    `trouble` returns how many seconds it lasted.
+    """
     inside = outside = EMPTY
     while sum(inside.bins) < WRITES or sum(outside.bins) < WRITES:
         assert guest.ask(FILL) == 0
         time.sleep(0.5)
         guest.begin_to_count()
-        took_s = replica.cycle().wall_s
+        took_s = trouble()
         inside = inside.plus(guest.counted())
         time.sleep(0.5)
         guest.begin_to_count()
