@@ -95,8 +95,8 @@ def test_a_job_of_somebody_else_is_let_be(sql: Replication) -> None:
 
 
 def test_a_scratch_that_fills_up_ends_the_job_and_not_the_guest(sql: Replication) -> None:
-    sql.write(64, 16)   # more than is read ahead of the wire
-    with sql.cycling(rate_bytes=MIB / 8, scratch_bytes=2 * MIB) as outcome:
+    sql.write(64, 48)
+    with sql.reading(rate_bytes=MIB / 8, scratch_bytes=2 * MIB) as outcome:
         sql.write(64, 4, "/dev/zero")
     assert isinstance(outcome[0], Unavailable)
     assert "the scratch holds" in str(outcome[0])

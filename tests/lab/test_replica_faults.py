@@ -141,10 +141,10 @@ def test_a_full_disk_of_the_target_leaves_the_last_point_and_says_what_to_do(
 
 def test_a_full_disk_of_the_source_ends_the_copy_and_the_guest_goes_on(
         ledger: Replication) -> None:
-    ledger.write(64, 16)    # more than is read ahead of the wire
+    ledger.write(64, 48)
     ledger.cycle()
-    ledger.write(64, 16)
-    with ledger.cycling(rate_bytes=2 * MIB) as outcome:
+    ledger.write(64, 48)
+    with ledger.reading(rate_bytes=2 * MIB) as outcome:
         ledger.lab.break_("fill", HOME)
         try:
             ledger.write(64, 4, "/dev/zero")    # its old content must go to the scratch first
@@ -164,8 +164,8 @@ def test_a_move_waits_for_the_copy_and_the_next_copy_follows_it(
              f" qemu-img create -q -f raw {RAW.source} {RAW.size_bytes}")
     move = ("virsh", "-q", "migrate", "--live", "--persistent", "--copy-storage-all", VM,
             "--undefinesource", f"qemu+ssh://{OTHER}/system", "tcp://10.78.0.12")
-    ledger.write(64, 24)
-    with ledger.cycling(rate_bytes=4 * MIB) as outcome:
+    ledger.write(64, 48)
+    with ledger.reading(rate_bytes=4 * MIB) as outcome:
         lab.exec(HOME, *move)   # libvirt lets it wait for the end of the job
     assert not isinstance(outcome[0], Exception), outcome
     ledger.home = OTHER
@@ -194,9 +194,9 @@ def test_a_disk_that_grew_and_one_that_came_are_in_the_next_point(ledger: Replic
 
 def test_a_guest_that_ends_in_a_copy_is_copied_at_rest_every_disk_identical(
         ledger: Replication) -> None:
-    ledger.write(64, 16)
+    ledger.write(64, 48)
     before = ledger.contents()
-    with ledger.cycling(rate_bytes=2 * MIB) as outcome:
+    with ledger.reading(rate_bytes=4 * MIB) as outcome:
         ledger.lab.virsh(ledger.home, "destroy", VM)
     assert isinstance(outcome[0], Unavailable), outcome
     assert ledger.contents() == before
@@ -206,9 +206,10 @@ def test_a_guest_that_ends_in_a_copy_is_copied_at_rest_every_disk_identical(
 
 def test_a_stopped_guest_can_be_started_in_the_middle_of_its_copy(ledger: Replication) -> None:
     lab, disk = ledger.lab, ledger.disks["vda"].source
-    lab.exec(ledger.home, "sh", "-ec", "dd if=/dev/urandom of=/tmp/noise bs=1M count=4 status=none;"
-             f' qemu-io -c "write -s /tmp/noise 64M 4M" {disk}; rm /tmp/noise')
-    with ledger.cycling(rate_bytes=MIB) as outcome:
+    lab.exec(ledger.home, "sh", "-ec",
+             "dd if=/dev/urandom of=/tmp/noise bs=1M count=48 status=none;"
+             f' qemu-io -c "write -s /tmp/noise 64M 48M" {disk}; rm /tmp/noise')
+    with ledger.reading(rate_bytes=4 * MIB) as outcome:
         lab.virsh(ledger.home, "start", VM)
     assert is_running(ledger)
     assert isinstance(outcome[0], Unavailable), outcome
