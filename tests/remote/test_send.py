@@ -189,6 +189,15 @@ def test_memory_stays_within_64_mib(tmp_path: Path, archive: Path) -> None:
     assert sent.result["peak_bytes"] <= 64 * MIB
 
 
+def test_memory_stays_within_64_mib_while_a_login_lasts(tmp_path: Path, archive: Path) -> None:
+    disk = filled(tmp_path / "a.qcow2", os.urandom(64 * MIB))
+    to = {"argv": ["sh", "-c", "sleep 2; echo '{}'; cat >/dev/null; echo '{}'"], "count": 1}
+    with exported(disk, tmp_path / "s") as socket:
+        sent = send(archive, [], socket=socket, to=to)
+    assert sent.status == 0, sent.error
+    assert sent.result["peak_bytes"] <= 64 * MIB, sent.result["peak_bytes"]
+
+
 def test_a_missing_bitmap_is_refused_by_name(tmp_path: Path, archive: Path) -> None:
     disk = image(tmp_path / "a.qcow2", MIB)
     with exported(disk, tmp_path / "s") as socket:

@@ -41,10 +41,10 @@ class Early:
     def wrote(self, size_bytes: int) -> None:
         """Note that so much was written."""
         self._look()
-        self._bytes += size_bytes
-        if self._bytes >= ENOUGH_BYTES and self._due.acquire(blocking=False):
-            self._due.notify()
-            self._due.release()
+        with self._due:
+            self._bytes += size_bytes
+            if self._bytes >= ENOUGH_BYTES:
+                self._due.notify()
 
     def _look(self) -> None:
         if self._failure is not None:
@@ -53,13 +53,12 @@ class Early:
     def _sync(self) -> None:
         while True:
             with self._due:
-                self._due.wait_for(lambda: self._ended or self._bytes >= ENOUGH_BYTES, 1.0)
-                if self._ended or self._failure is not None:
+                self._due.wait_for(lambda: self._ended or self._bytes >= ENOUGH_BYTES)
+                if self._ended:
                     return
-                if self._bytes < ENOUGH_BYTES:
-                    continue
                 self._bytes = 0
             try:
                 os.fdatasync(self._fd)
             except OSError as error:
                 self._failure = error
+                return

@@ -1,0 +1,34 @@
+"""What arrives is synced as it comes, and a sync that failed is told to whoever goes on."""
+
+import os
+
+import pytest
+from mover.early import ENOUGH_BYTES, Early
+
+from tests.waiting import wait_until
+
+
+def written(fd: int, *, more: bool) -> None:
+    """Write enough for a sync, and more once it has failed."""
+    with Early(fd) as early:
+        early.wrote(ENOUGH_BYTES)
+        wait_until(lambda: early._failure is not None)
+        if more:
+            early.wrote(1)
+            raise AssertionError("a write after a failed sync went unnoticed")
+
+
+@pytest.mark.parametrize("more", [True, False])
+def test_a_failed_sync_is_told_at_the_next_write_and_at_the_end(*, more: bool) -> None:
+    fd, other = os.pipe()           # neither end of a pipe can be synced
+    try:
+        with pytest.raises(OSError, match="Invalid argument"):
+            written(fd, more=more)
+    finally:
+        os.close(fd)
+        os.close(other)
+
+
+def test_what_is_little_is_left_to_the_last_sync() -> None:
+    with Early(-1) as early:        # a sync would fail
+        early.wrote(ENOUGH_BYTES - 1)
