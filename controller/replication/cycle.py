@@ -14,6 +14,7 @@ from typing import Any, Final
 from controller.errors import ActionError, OutcomeUnknown, Refused, Unavailable
 from controller.model.replica import CHECKPOINT
 from controller.plan.replica_actions import CopyMode, ReplicateDomain
+from controller.replication.carrier import Carrier, Way
 from controller.replication.choice import (
     BASE,
     Course,
@@ -23,44 +24,19 @@ from controller.replication.choice import (
     wanted_modes,
 )
 from controller.replication.manifest import Manifests
-from controller.replication.mover import Attendant, Mover
-from controller.replication.passage import Addresses, Locksmith, open_passage
-from controller.replication.picture import Picture, parse_picture
-from controller.replication.progress import OnProgress, Progress, expected_s
+from controller.replication.passage import Addresses, open_passage
+from controller.replication.picture import Picture
+from controller.replication.progress import OnProgress
 from controller.replication.reach import Reach
-from controller.replication.sending import (
-    Hearer,
-    Pace,
-    Sent,
-    Terms,
-    is_unreachable,
-    relay,
-    request_of,
-    send,
-)
-from controller.replication.shares import Shares
+from controller.replication.sending import request_of
 from controller.replication.source import Begun, Ended, SourceEnd
+from controller.replication.target import TargetEnd
 from controller.replication.telling import Account, tell
-from controller.transport.base import Endpoint
 
 SLACK_S: Final = 120.0
 """For a copy to end by its own budget before the host ends it."""
-PUBLISH_S: Final = 3600.0
 MOST_SLICES: Final = 1000
 NO_ROOM: Final = "no room left for"
-
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """Both ends of a copy, and what they share."""
-
-    source: Mover
-    target: Mover
-    endpoint: Endpoint
-    """Of the target."""
-    locksmith: Locksmith
-    terms: Terms
-    shares: Shares
 
 
 @dataclass(slots=True)
@@ -70,7 +46,6 @@ class Work:
     courses: dict[str, Course] = field(default_factory=dict)
     transfers: dict[str, list[str]] = field(default_factory=dict)
     whole: set[str] = field(default_factory=set)
-    opened: set[str] = field(default_factory=set)
     left: dict[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)
     account: Account = field(default_factory=Account)
 
@@ -85,10 +60,11 @@ class Cycle:
     def __init__(self, action: ReplicateDomain, way: Way, estate: str,
                  clock: Callable[[], float], on_progress: OnProgress) -> None:
         self.action, self.way, self._estate = action, way, estate
-        self._clock, self._on_progress = clock, on_progress
+        self._clock = clock
         self._failed = f"no restore point of {action.domain} was made on {action.to}"
         self._work = Work()
-        self._target: Attendant
+        self._target: TargetEnd
+        self._carrier = Carrier(action, way, self._failed, clock, on_progress)
         self._manifests = Manifests(way.source, way.target, action.path, self._failed)
 
     async def run(self) -> str:
@@ -103,19 +79,22 @@ class Cycle:
         async with AsyncExitStack() as stack:
             starting = await self._before_publish(stack.enter_async_context(
                 self.way.source.starting("job", {"uuid": self.action.uuid}, self._failed)))
-            self._target = await self._before_publish(stack.enter_async_context(
+            attendant = await self._before_publish(stack.enter_async_context(
                 self.way.target.attended(self._failed)))
-            picture = await self._before_publish(self._look())
+            self._target = TargetEnd(attendant, self.action, self._failed)
+            picture = await self._before_publish(self._target.look(self._estate))
             if picture.newest >= self.action.sequence:
                 return (f"restore point {picture.newest} of {self.action.domain} is on"
                         f" {self.action.to} already")
             source = SourceEnd(self.way.source, await self._before_publish(starting.ready()),
                                self._failed)
             began, started_at = await self._before_publish(self._slices(source, picture))
-            published = await self._publish(picture, began, started_at)
+            published = await self._target.publish(began, self._contents(), started_at,
+                                                   self._clock())
             self._work.account.stored_bytes = sum(
                 int(file["stored_bytes"]) for file in published["files"].values())
             await self._let_go(source, began)
+        self._work.account.relayed = self._carrier.relayed
         return tell(self.action, self._work.account)
 
     async def _before_publish(self, doing: Any) -> Any:
@@ -124,16 +103,6 @@ class Cycle:
             return await doing
         except OutcomeUnknown as error:
             raise Unavailable(f"{error}; the restore points are as they were") from error
-
-    async def _look(self) -> Picture:
-        """Return the replica as it is now; it is made where there is none."""
-        action = self.action
-        made = await self._target.ask(
-            "replica-make", {"replica": action.path, "vm": action.uuid,
-                             "algorithm": "xxh3-128",
-                             "facts": {"machine": action.domain, "estate": self._estate}},
-            failed=self._failed)
-        return parse_picture(made)
 
     async def _slices(self, source: SourceEnd, picture: Picture) -> tuple[Begun, float]:
         """Copy in as many slices as it takes; return the last, and its point in time."""
@@ -192,13 +161,13 @@ class Cycle:
 
     def _expects_much(self, picture: Picture, *, first: bool) -> bool:
         """Return whether something most likely has to be sent from host to host."""
-        return not self._work.account.relayed and (
+        return not self._carrier.relayed and (
             not first or picture.busy or not picture.newest or self._needs_sending(picture))
 
     def _passage(self) -> AbstractAsyncContextManager[dict[str, Any]]:
         action = self.action
         addresses = Addresses(action.replication_address, action.to_replication_address)
-        return open_passage(self._target, self.way.endpoint, addresses, action.path,
+        return open_passage(self._target.attendant, self.way.endpoint, addresses, action.path,
                             self.way.locksmith, action.budget_s + SLACK_S)
 
     async def _fill(self, source: SourceEnd, picture: Picture, begun: Begun, reach: Reach, *,
@@ -213,7 +182,10 @@ class Cycle:
         courses = [course for course in work.courses.values() if not course.unchanged]
         if not courses:
             return
-        await self._open_incoming(begun, courses)
+        await self._target.open({
+            course.target: {"kind": course.kind,
+                            "size_bytes": begun.disks[course.target].size_bytes}
+            for course in courses})
         began_at = self._clock()
         for course in courses:
             spent_s = self._clock() - began_at
@@ -221,18 +193,7 @@ class Cycle:
                              max(1.0, self.action.budget_s - spent_s),
                              source.ask_end if course is courses[-1] else do_nothing)
         if not any(work.left.values()):
-            await self._target.ask("incoming-settle", {
-                "replica": self.action.path, "disks": sorted(work.transfers)},
-                failed=self._failed, timeout_s=PUBLISH_S)
-
-    async def _open_incoming(self, begun: Begun, courses: list[Course]) -> None:
-        disks = {course.target: {"kind": course.kind,
-                                 "size_bytes": begun.disks[course.target].size_bytes}
-                 for course in courses if course.target not in self._work.opened}
-        if disks:
-            await self._target.ask("incoming-open", {"replica": self.action.path,
-                                                        "disks": disks}, failed=self._failed)
-        self._work.opened |= set(disks)
+            await self._target.settle(sorted(work.transfers))
 
     async def _send(self, picture: Picture, begun: Begun, course: Course, reach: Reach,
                     budget_s: float, on_read: Callable[[], None]) -> None:
@@ -247,43 +208,15 @@ class Cycle:
         request = request_of(
             picture, opened, course, self.way.terms, transfer=transfer, known=known,
             budget_s=budget_s if can_slice else 0)
-        sent = await self._carry(request, reach, on_read)
+        sent = await self._carrier.carry(request, reach, on_read)
         self._work.transfers.setdefault(target, []).append(transfer)
         self._work.left[target] = sent.left
         if course.whole:
             self._work.whole.add(target)
         self._work.account.add(course, opened, sent)
 
-    async def _carry(self, request: dict[str, Any], reach: Reach,
-                     on_read: Callable[[], None]) -> Sent:
-        """Send from host to host; where the source cannot reach the target, through here."""
-        way, pace, hearer = self.way, Pace(), Hearer(self._telling(), on_read)
-        with way.shares.taken(way.terms.limits, pace.set):
-            if not self._work.account.relayed:
-                try:
-                    return await send(await reach.sender(), request, self._failed, pace, hearer)
-                except Unavailable as error:
-                    if not is_unreachable(error):
-                        raise
-                    self._work.account.relayed = (
-                        f"{way.source.name} cannot reach {self.action.to} at"
-                        f" {self.action.to_replication_address}")
-            return await relay(way.source, way.target, self.action.path, self.action.uuid,
-                               request, self._failed, pace, hearer)
-
     def _is_tracked(self, target: str) -> bool:
         return any(disk.target == target and disk.format == "qcow2" for disk in self.action.disks)
-
-    def _telling(self) -> Callable[[int, int, int], None]:
-        """Return what turns a transfer's bytes into progress."""
-        began_at = self._clock()
-
-        def _told(done: int, total: int, wire: int) -> None:
-            since_s = self._clock() - began_at
-            self._on_progress(Progress(self.action.target, done, total,
-                                       wire / since_s if since_s > 0 else 0.0,
-                                       expected_s(done, total, since_s)))
-        return _told
 
     async def _after_failure(self, source: SourceEnd, error: ActionError) -> ActionError:
         """End the copy and return what the failure means."""
@@ -293,7 +226,7 @@ class Cycle:
             return error        # the host ends it by itself
         self._work.account.incidents += [ended.incident] if ended.incident else []
         if NO_ROOM in str(error):
-            await self._drop_incoming()
+            await self._target.drop()
             return Refused(f"{self._failed}: the disk of {self.action.to} is full; what had come"
                            " was dropped, the restore points are as they were. Free some room")
         also = f"; {ended.incident}" if ended.incident else ""
@@ -302,10 +235,6 @@ class Cycle:
             return Unavailable(f"{self._failed}: the copy was ended because {ended.reason}{guest};"
                                " it is tried again")
         return type(error)(f"{error}{also}") if also else error
-
-    async def _drop_incoming(self) -> None:
-        await self._target.ask("incoming-drop", {
-            "replica": self.action.path, "disks": sorted(self._work.opened)}, failed=self._failed)
 
     def _heed(self, ended: Ended) -> None:
         """Complain of a copy that is worth nothing; remember what happened to the guest."""
@@ -323,13 +252,10 @@ class Cycle:
                 size = begun.disks[target].size_bytes
                 disks[target] = {"kind": BASE, "size_bytes": size, "note": {
                     "checkpoint": begun.checkpoint, "covered": left[0][0] if left else size}}
-        if disks:
-            await self._target.ask("incoming-open", {"replica": self.action.path,
-                                                        "disks": disks}, failed=self._failed)
+        await self._target.note(disks)
 
-    async def _publish(self, picture: Picture, begun: Begun,
-                       started_at: float) -> dict[str, Any]:
-        """Make what has come a restore point."""
+    def _contents(self) -> dict[str, Any]:
+        """Return what the point has of each disk."""
         work = self._work
         disks: dict[str, Any] = {}
         for target, course in work.courses.items():
@@ -338,15 +264,7 @@ class Cycle:
             disks[target] = {
                 "transfers": transfers, "whole": whole and course.mode == CopyMode.SCAN,
                 "compared": whole} if transfers else {"unchanged": True}
-        meta = {"domain.xml": {"text": begun.definition}}
-        if begun.nvram is not None:
-            meta["nvram"] = {"base64": begun.nvram}
-        return await self._target.ask("publish", {
-            "replica": self.action.path, "sequence": self.action.sequence, "disks": disks,
-            "checkpoint": begun.checkpoint, "started_at": started_at,
-            "committed_at": self._clock(), "quiesced": begun.quiesced, "meta": meta,
-            "facts": {"fingerprints": begun.fingerprints} if begun.off else {}, "reread": "no"},
-            failed=self._failed, timeout_s=PUBLISH_S)
+        return disks
 
     async def _let_go(self, source: SourceEnd, begun: Begun) -> None:
         """Delete the checkpoints that no point needs any more; the next cycle does it else."""

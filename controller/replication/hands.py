@@ -15,7 +15,8 @@ from controller.plan.replica_actions import (
     VerifyReplica,
 )
 from controller.providers.node import Node, script_command
-from controller.replication.cycle import Cycle, Way
+from controller.replication.carrier import Way
+from controller.replication.cycle import Cycle
 from controller.replication.export import export
 from controller.replication.mover import Mover
 from controller.replication.passage import Locksmith

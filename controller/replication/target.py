@@ -1,0 +1,69 @@
+"""The target end of a restore point: what comes of each disk, until it is published.
+
+Rule 1: until `publish` is asked for, nothing that was published has changed.
+"""
+
+from typing import Any, Final
+
+from controller.plan.replica_actions import ReplicateDomain
+from controller.replication.mover import Attendant
+from controller.replication.picture import Picture, parse_picture
+from controller.replication.source import Begun
+
+ANSWER_S: Final = 60.0
+PUBLISH_S: Final = 3600.0
+
+
+class TargetEnd:
+    """Orders to the mover that keeps a VM's replica; `failed` begins every complaint."""
+
+    def __init__(self, attendant: Attendant, action: ReplicateDomain, failed: str) -> None:
+        self.attendant = attendant
+        self._action, self._failed = action, failed
+        self._opened: set[str] = set()
+
+    async def look(self, estate: str) -> Picture:
+        """Return the replica as it is now; it is made where there is none."""
+        return parse_picture(await self._ask(
+            "replica-make", vm=self._action.uuid, algorithm="xxh3-128",
+            facts={"machine": self._action.domain, "estate": estate}))
+
+    async def open(self, disks: dict[str, dict[str, Any]]) -> None:
+        """Make room for what comes of each disk: its kind and size in bytes; once for each."""
+        fresh = {target: disk for target, disk in disks.items() if target not in self._opened}
+        if fresh:
+            await self._ask("incoming-open", disks=fresh)
+        self._opened |= set(fresh)
+
+    async def note(self, disks: dict[str, dict[str, Any]]) -> None:
+        """Note with what has come of each disk from where it can be gone on with."""
+        if disks:
+            await self._ask("incoming-open", disks=disks)
+
+    async def settle(self, disks: list[str]) -> None:
+        """See that all that came of these disks is on stable storage and is what was sent."""
+        await self._ask("incoming-settle", disks=disks, timeout_s=PUBLISH_S)
+
+    async def drop(self) -> None:
+        """Let go of all that has come."""
+        await self._ask("incoming-drop", disks=sorted(self._opened))
+
+    async def publish(self, begun: Begun, disks: dict[str, Any], started_at: float,
+                      committed_at: float) -> dict[str, Any]:
+        """Make what has come a restore point and return what it takes.
+
+        Errors: OutcomeUnknown when it may be one, and its replica must be looked at.
+        """
+        meta = {"domain.xml": {"text": begun.definition}}
+        if begun.nvram is not None:
+            meta["nvram"] = {"base64": begun.nvram}
+        return await self._ask(
+            "publish", sequence=self._action.sequence, disks=disks, checkpoint=begun.checkpoint,
+            started_at=started_at, committed_at=committed_at, quiesced=begun.quiesced, meta=meta,
+            facts={"fingerprints": begun.fingerprints} if begun.off else {}, reread="no",
+            timeout_s=PUBLISH_S)
+
+    async def _ask(self, verb: str, *, timeout_s: float = ANSWER_S,
+                   **order: Any) -> dict[str, Any]:
+        return await self.attendant.ask(verb, {"replica": self._action.path, **order},
+                                        failed=self._failed, timeout_s=timeout_s)
