@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from controller.model.replica import CHECKPOINT
 from controller.plan.replica_actions import CopyMode, DiskCopy
 from controller.replication.picture import Picture
 
@@ -86,6 +87,22 @@ def since(picture: Picture) -> str:
         return picture.checkpoint
     noted = {one.checkpoint for one in picture.arrived.values() if one.checkpoint}
     return noted.pop() if len(noted) == 1 else ""
+
+
+def checkpoint_name(sequence: int, number: int) -> str:
+    """Return the name of the checkpoint of one slice of a point; slices are numbered from 1."""
+    return f"{CHECKPOINT}{sequence:06d}" + (f".{number}" if number > 1 else "")
+
+
+def next_number(sequence: int, last: str) -> int:
+    """Return the number of the slice after the one whose checkpoint is `last`.
+
+    A first copy that goes on keeps that checkpoint meanwhile, so its name is taken.
+    """
+    stem, _, number = last.partition(".")
+    if stem != checkpoint_name(sequence, 1):
+        return 1
+    return int(number or 1) + 1
 
 
 def first_course(picture: Picture, opened: Opened, compare: str = "") -> Course:

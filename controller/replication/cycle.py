@@ -12,14 +12,15 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from controller.errors import ActionError, OutcomeUnknown, Refused, Unavailable
-from controller.model.replica import CHECKPOINT
 from controller.plan.replica_actions import CopyMode, ReplicateDomain
 from controller.replication.carrier import Carrier, Way
 from controller.replication.choice import (
     BASE,
     Course,
+    checkpoint_name,
     first_course,
     next_course,
+    next_number,
     since,
     wanted_modes,
 )
@@ -106,9 +107,10 @@ class Cycle:
 
     async def _slices(self, source: SourceEnd, picture: Picture) -> tuple[Begun, float]:
         """Copy in as many slices as it takes; return the last, and its point in time."""
-        last = ""
+        last, sequence = "", self.action.sequence
+        taken = next_number(sequence, since(picture)) - 1
         for number in range(1, MOST_SLICES):
-            name = f"{CHECKPOINT}{self.action.sequence:06d}" + (f".{number}" if number > 1 else "")
+            name = checkpoint_name(sequence, taken + number)
             async with AsyncExitStack() as stack:
                 begun, started_at = await self._slice(
                     source, picture, self._order(picture, name, last), stack, first=number == 1)

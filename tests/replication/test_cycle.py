@@ -174,12 +174,16 @@ def test_a_seed_that_takes_several_slices_goes_on_from_each_slice_s_checkpoint()
     assert hosts.request("publish")["checkpoint"] == "hotsite-000002.2"
 
 
-def test_a_seed_that_was_cut_goes_on_where_its_last_slice_ended() -> None:
+@pytest.mark.parametrize(("last", "taken"), [
+    ("hotsite-000002", "hotsite-000002.2"), ("hotsite-000002.9", "hotsite-000002.10")])
+def test_a_seed_that_was_cut_goes_on_where_its_last_slice_ended(last: str, taken: str) -> None:
     incoming = {"vda": {"kind": "base", "parent": None, "size_bytes": 256 * MIB, "note": {
-        "checkpoint": "hotsite-000002", "covered": 64 * MIB}}}
+        "checkpoint": last, "covered": 64 * MIB}}}
     hosts = Hosts(replica_make=lambda _: made(0, incoming=incoming))
     assert "it goes on where it was cut off" in make(hosts)
-    assert hosts.request("begin")["since"] == "hotsite-000002"
+    began = hosts.request("begin")
+    assert (began["since"], began["checkpoint"]) == (last, taken), "the old one is still there"
+    assert last in began["keep"]
     assert hosts.request("send")["ranges"] == [[64 * MIB, 192 * MIB]]
 
 

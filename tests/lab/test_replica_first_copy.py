@@ -1,0 +1,69 @@
+"""A first copy in slices: no backup job lives long, and what was cut off goes on where it was."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from controller.errors import Unavailable
+from tests.lab.lab import Lab, wait_until
+from tests.lab.replication import MIB, Replication, without_gap
+from tests.lab.witness import last_number
+
+VM, HOME, TO = "mail", "paris-2", "milan-1"
+CONTENT_MIB = 96
+SLICED = {"rate_bytes": 8 * MIB, "budget_s": 3.0}
+"""Two slices or more, though a copy reads some 40 MiB further than it has sent."""
+FIRST, SECOND = "hotsite-000001", "hotsite-000001.2"
+"""Checkpoints of slices."""
+SENT = re.compile(r"sent (\d+(?:\.\d+)?)MiB")
+
+
+@pytest.fixture
+def mail(converged: Lab) -> Iterator[Replication]:
+    """A guest of 128 MiB in Paris, most of it content, that was never replicated."""
+    replication = Replication(converged, VM, HOME, TO, 128 * MIB)
+    converged.exec(TO, "rm", "-rf", replication.path)
+    for name in replication.checkpoints():
+        converged.virsh(HOME, "checkpoint-delete", VM, name)
+    replication.write(24, CONTENT_MIB)
+    yield replication
+    converged.exec(TO, "rm", "-rf", replication.path)
+
+
+def test_a_first_copy_in_slices_is_one_point_in_time_the_last(
+        mail: Replication, tmp_path: Path) -> None:
+    with mail.under_way(**SLICED) as outcome:
+        wait_until("the first slice", lambda: FIRST in mail.checkpoints(), 30)
+        written = last_number(HOME, VM)
+    said = str(outcome[0])
+    slices = re.search(r"in (\d+) slices", said)
+    assert slices is not None, said
+    assert int(slices[1]) >= 2, said
+    numbers = mail.point_numbers(tmp_path)
+    assert without_gap(numbers)
+    assert numbers[-1] > written, "the first slice was over long before"
+    assert mail.boot_point()[-1] > numbers[-1]
+    assert mail.left_behind() == []
+
+
+def test_a_first_copy_that_is_cut_off_goes_on_where_it_was(
+        mail: Replication, tmp_path: Path) -> None:
+    with mail.under_way(**SLICED) as outcome:
+        wait_until("a second slice", lambda: SECOND in mail.checkpoints(), 30)
+        for pid in mail.movers("send"):
+            mail.lab.exec(HOME, "kill", "-9", str(pid))
+    assert isinstance(outcome[0], Unavailable), outcome
+    mail.write(26, 1)        # of what has come already: it has to come again
+    said = mail.cycle()
+    assert "it goes on where it was cut off" in said
+    sent = SENT.search(said)
+    assert sent is not None, said
+    assert float(sent[1]) < CONTENT_MIB - 8, said
+    assert without_gap(mail.point_numbers(tmp_path))
+    mail.lab.virsh(HOME, "destroy", VM)
+    mail.cycle()
+    assert mail.identical()
+    mail.boot()
+    assert mail.left_behind() == []
