@@ -13,6 +13,9 @@ STORE = "hotsite-replicas"
 CHECKPOINT = "hotsite-"
 """How the name of a checkpoint of ours begins; `hotsite-SEQUENCE` belongs to that restore point."""
 
+CLUSTER_BYTES = 64 << 10
+"""What is hashed, compared and sent as one."""
+
 
 @dataclass(frozen=True, slots=True)
 class PointFacts:

@@ -4,7 +4,7 @@ Pure: what the replica holds and how the source could open its disks, in; what t
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from controller.model.replica import CHECKPOINT
@@ -15,6 +15,8 @@ BASE: Final = "base"
 OVERLAY: Final = "overlay"
 INCREMENT: Final = "increment"
 FULL: Final = "full"
+Ranges = tuple[tuple[int, int], ...]
+"""(offset, length) in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class Course:
     unchanged: bool
     compare: bool
     """Send only what differs from what the replica has."""
-    ranges: tuple[tuple[int, int], ...]
+    ranges: Ranges
     """To be sent besides what changed."""
     whole: bool
     """All of the disk is looked at."""
@@ -127,14 +129,21 @@ def first_course(picture: Picture, opened: Opened, compare: str = "") -> Course:
 
 
 def seed(opened: Opened, *, resumed: bool, covered_bytes: int) -> Course:
-    """Return the course of a disk that the replica does not have."""
+    """Return the course of a disk that the replica does not have; see `completed`."""
     if resumed and opened.tracked and covered_bytes:
-        rest = ((covered_bytes, opened.size_bytes - covered_bytes),)
         return Course(opened.target, CopyMode.SEED, BASE, unchanged=False, compare=False,
-                      ranges=rest, whole=False, why="it goes on where it was cut off")
+                      ranges=(), whole=False, why="it goes on where it was cut off")
     return Course(opened.target, CopyMode.SEED, BASE, unchanged=False, compare=resumed, ranges=(),
                   whole=True, why="the replica has nothing of it yet" if not resumed
                   else "it was cut off before; what has come is kept")
+
+
+def completed(course: Course, missing: Ranges) -> Course:
+    """Return the course of a seed that goes on, with what has not come, whatever was noted.
+
+    What had come may be lost: its host lost power before it was on the disk, or it was not as sent.
+    """
+    return course if course.whole else replace(course, ranges=missing)
 
 
 def whole(opened: Opened, why: str) -> Course:
@@ -143,7 +152,7 @@ def whole(opened: Opened, why: str) -> Course:
                   whole=True, why=why)
 
 
-def next_course(course: Course, left: tuple[tuple[int, int], ...], opened: Opened) -> Course:
+def next_course(course: Course, left: Ranges, opened: Opened) -> Course:
     """Return what a later slice does: what changed since, and what was left."""
     if not opened.tracked:
         return Course(course.target, course.mode, course.kind, unchanged=False, compare=True,

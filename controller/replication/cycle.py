@@ -18,6 +18,7 @@ from controller.replication.choice import (
     BASE,
     Course,
     checkpoint_name,
+    completed,
     first_course,
     next_course,
     next_number,
@@ -184,10 +185,12 @@ class Cycle:
         courses = [course for course in work.courses.values() if not course.unchanged]
         if not courses:
             return
-        await self._target.open({
-            course.target: {"kind": course.kind,
-                            "size_bytes": begun.disks[course.target].size_bytes}
-            for course in courses})
+        for target, missing in (await self._target.open({
+                course.target: {"kind": course.kind,
+                                "size_bytes": begun.disks[course.target].size_bytes}
+                for course in courses})).items():
+            work.courses[target] = completed(work.courses[target], missing)
+        courses = [work.courses[course.target] for course in courses]
         began_at = self._clock()
         for course in courses:
             spent_s = self._clock() - began_at

@@ -5,13 +5,27 @@ Rule 1: until `publish` is asked for, nothing that was published has changed.
 
 from typing import Any, Final
 
+from controller.model.replica import CLUSTER_BYTES
 from controller.plan.replica_actions import ReplicateDomain
+from controller.replication.choice import BASE, Ranges
 from controller.replication.mover import Attendant
 from controller.replication.picture import Picture, parse_picture
 from controller.replication.source import Begun
 
 ANSWER_S: Final = 60.0
 PUBLISH_S: Final = 3600.0
+
+
+def parse_missing(told: dict[str, Any], size_bytes: int) -> Ranges:
+    """Return what has not come of a base; from where there is too much to list, all to its end.
+
+    Errors: KeyError, TypeError or ValueError for an answer of another shape.
+    """
+    missing = [(int(first) * CLUSTER_BYTES, int(count) * CLUSTER_BYTES)
+               for first, count in told["missing"]]
+    if int(told["missing_ranges"]) > len(missing):
+        missing[-1] = (missing[-1][0], size_bytes - missing[-1][0])
+    return tuple(missing)
 
 
 class TargetEnd:
@@ -28,12 +42,18 @@ class TargetEnd:
             "replica-make", vm=self._action.uuid, algorithm="xxh3-128",
             facts={"machine": self._action.domain, "estate": estate}))
 
-    async def open(self, disks: dict[str, dict[str, Any]]) -> None:
-        """Make room for what comes of each disk: its kind and size in bytes; once for each."""
+    async def open(self, disks: dict[str, dict[str, Any]]) -> dict[str, Ranges]:
+        """Make room for what comes of each disk: its kind and size in bytes; once for each.
+
+        Returns what has not come yet of each base that was opened now, in bytes.
+        """
         fresh = {target: disk for target, disk in disks.items() if target not in self._opened}
-        if fresh:
-            await self._ask("incoming-open", disks=fresh)
+        if not fresh:
+            return {}
+        told = await self._ask("incoming-open", disks=fresh)
         self._opened |= set(fresh)
+        return {target: parse_missing(told["disks"][target], int(disk["size_bytes"]))
+                for target, disk in fresh.items() if disk["kind"] == BASE}
 
     async def note(self, disks: dict[str, dict[str, Any]]) -> None:
         """Note with what has come of each disk from where it can be gone on with."""

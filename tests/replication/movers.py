@@ -162,13 +162,19 @@ def made(points: int = 1, *, busy: bool = False, **changes: Any) -> dict[str, An
     return {"secret": "aa", "algorithm": "xxh3-128", "picture": picture}
 
 
+def opened(request: dict[str, Any], *missing: tuple[int, int]) -> dict[str, Any]:
+    """Return what the target says when disks are opened of which these clusters have not come."""
+    return {"disks": {disk: {"missing": list(missing), "missing_ranges": len(missing)}
+                      for disk in request["disks"]}}
+
+
 USUAL: dict[str, Answer] = {
     "probe": lambda request: {"codecs": ["zstd", "zlib"]},
     "replica_make": lambda request: made(),
     "begin": lambda request: begun(),
     "end": lambda request: {"reason": "asked", "was": "ended", "incident": ""},
     "drop": lambda request: ["hotsite-000001"],
-    "incoming_open": lambda request: {}, "incoming_drop": lambda request: {},
+    "incoming_open": opened, "incoming_drop": lambda request: {},
     "authorize": lambda request: {}, "deauthorize": lambda request: {},
     "send": lambda request: sent(), "relayed": lambda request: sent(),
     "receive": lambda request: {},

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from controller.errors import OutcomeUnknown, Refused, Unavailable
+from controller.model.replica import CLUSTER_BYTES
 from controller.plan.replica_actions import RateLimit
+from controller.replication.target import parse_missing
 from tests.replication.movers import (
     MIB,
     Broken,
@@ -16,6 +18,7 @@ from tests.replication.movers import (
     disk_told,
     hands,
     made,
+    opened,
     sent,
 )
 
@@ -179,12 +182,28 @@ def test_a_seed_that_takes_several_slices_goes_on_from_each_slice_s_checkpoint()
 def test_a_seed_that_was_cut_goes_on_where_its_last_slice_ended(last: str, taken: str) -> None:
     incoming = {"vda": {"kind": "base", "parent": None, "size_bytes": 256 * MIB, "note": {
         "checkpoint": last, "covered": 64 * MIB}}}
-    hosts = Hosts(replica_make=lambda _: made(0, incoming=incoming))
+    hosts = Hosts(replica_make=lambda _: made(0, incoming=incoming),
+                  incoming_open=lambda request: opened(request, (1024, 3072)))
     assert "it goes on where it was cut off" in make(hosts)
     began = hosts.request("begin")
     assert (began["since"], began["checkpoint"]) == (last, taken), "the old one is still there"
     assert last in began["keep"]
     assert hosts.request("send")["ranges"] == [[64 * MIB, 192 * MIB]]
+
+
+def test_what_a_seed_had_and_lost_is_sent_again_whatever_was_noted() -> None:
+    incoming = {"vda": {"kind": "base", "parent": None, "size_bytes": 256 * MIB, "note": {
+        "checkpoint": "hotsite-000002", "covered": 64 * MIB}}}
+    hosts = Hosts(replica_make=lambda _: made(0, incoming=incoming),
+                  incoming_open=lambda request: opened(request, (16, 2), (1024, 3072)))
+    make(hosts)
+    assert hosts.request("send")["ranges"] == [[MIB, MIB // 8], [64 * MIB, 192 * MIB]]
+
+
+def test_where_too_much_is_missing_to_be_listed_all_to_the_end_is_sent() -> None:
+    told = {"missing": [[0, 1], [2, 1]], "missing_ranges": 3}
+    assert parse_missing(told, 10 * MIB) == (
+        (0, CLUSTER_BYTES), (2 * CLUSTER_BYTES, 10 * MIB - 2 * CLUSTER_BYTES))
 
 
 def test_what_the_newest_point_reads_wrong_rides_along() -> None:

@@ -6,8 +6,9 @@ Shapes: `VM` is a name; HOST is the one that has its replica, or `any`.
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from controller.model.replica import CLUSTER_BYTES
 from controller.providers.simulated.hands.replica import scrub
-from controller.providers.simulated.replicas import CLUSTER_BYTES, Replica
+from controller.providers.simulated.replicas import Replica
 from controller.providers.simulated.world import Domain, World
 
 

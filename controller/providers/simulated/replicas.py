@@ -10,8 +10,6 @@ from typing import NamedTuple
 
 from controller.model.replica import CHECKPOINT
 
-CLUSTER_BYTES = 64 << 10
-
 
 class Version(NamedTuple):
     """The content of one disk at one instant: which disk it is, and how far it was written."""

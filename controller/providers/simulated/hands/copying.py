@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
+from controller.model.replica import CLUSTER_BYTES
 from controller.plan.replica_actions import CopyMode
 from controller.providers.simulated.hands.backup_job import Job
-from controller.providers.simulated.replicas import CLUSTER_BYTES, Checkpoint, Point, Replica
+from controller.providers.simulated.replicas import Checkpoint, Point, Replica
 from controller.providers.simulated.world import File
 
 GUEST_BYTES_PER_S = 50e3
