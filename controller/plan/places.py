@@ -15,7 +15,7 @@ class PlaceHost(NamedTuple):
     accepts: bool = True
     """False: nothing is moved or started there (silent, drained, without libvirt)."""
     drains: bool = False
-    """True: what is movable leaves."""
+    """True: what is movable leaves; such a host does not accept either."""
     offers: frozenset[str] = frozenset()
     """Its pools."""
 

@@ -109,8 +109,9 @@ def test_cpus_are_given_out_up_to_the_ratio() -> None:
 @st.composite
 def estates(draw: st.DrawFn) -> tuple[list[PlaceHost], list[PlaceMachine], dict[str, str]]:
     names = [f"h{i}" for i in range(draw(st.integers(2, 6)))]
+    drained = {name for name in names[1:] if draw(st.integers(0, 9)) == 0}
     hosts = [host(name, draw(st.integers(4, 20)), 100, draw(st.sampled_from(["p", "m"])),
-                  draw(st.booleans()) or i == 0, draw(st.integers(0, 9)) == 0)
+                  (draw(st.booleans()) or i == 0) and name not in drained, name in drained)
              for i, name in enumerate(names)]
     machines, current = [], {}
     for i in range(draw(st.integers(0, 14))):
