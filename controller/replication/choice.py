@@ -131,19 +131,23 @@ def first_course(picture: Picture, opened: Opened, compare: str = "") -> Course:
 def seed(opened: Opened, *, resumed: bool, covered_bytes: int) -> Course:
     """Return the course of a disk that the replica does not have; see `completed`."""
     if resumed and opened.tracked and covered_bytes:
+        rest = ((covered_bytes, opened.size_bytes - covered_bytes),)
         return Course(opened.target, CopyMode.SEED, BASE, unchanged=False, compare=False,
-                      ranges=(), whole=False, why="it goes on where it was cut off")
+                      ranges=rest, whole=False, why="it goes on where it was cut off")
     return Course(opened.target, CopyMode.SEED, BASE, unchanged=False, compare=resumed, ranges=(),
                   whole=True, why="the replica has nothing of it yet" if not resumed
                   else "it was cut off before; what has come is kept")
 
 
 def completed(course: Course, missing: Ranges) -> Course:
-    """Return the course of a seed that goes on, with what has not come, whatever was noted.
+    """Return the course of a seed that goes on, with what has not come besides, whatever was noted.
 
     What had come may be lost: its host lost power before it was on the disk, or it was not as sent.
+    What is there behind the noted place is sent all the same: it may be of an attempt before.
     """
-    return course if course.whole else replace(course, ranges=missing)
+    if course.whole:
+        return course
+    return replace(course, ranges=tuple(sorted({*missing, *course.ranges})))
 
 
 def whole(opened: Opened, why: str) -> Course:

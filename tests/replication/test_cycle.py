@@ -200,6 +200,14 @@ def test_what_a_seed_had_and_lost_is_sent_again_whatever_was_noted() -> None:
     assert hosts.request("send")["ranges"] == [[MIB, MIB // 8], [64 * MIB, 192 * MIB]]
 
 
+def test_what_is_there_behind_the_noted_place_may_be_old_and_is_sent_again() -> None:
+    incoming = {"vda": {"kind": "base", "parent": None, "size_bytes": 256 * MIB, "note": {
+        "checkpoint": "hotsite-000002", "covered": 64 * MIB}}}
+    hosts = Hosts(replica_make=lambda _: made(0, incoming=incoming))
+    make(hosts)
+    assert hosts.request("send")["ranges"] == [[64 * MIB, 192 * MIB]]
+
+
 def test_where_too_much_is_missing_to_be_listed_all_to_the_end_is_sent() -> None:
     told = {"missing": [[0, 1], [2, 1]], "missing_ranges": 3}
     assert parse_missing(told, 10 * MIB) == (
