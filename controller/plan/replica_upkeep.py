@@ -27,7 +27,8 @@ def keep_up(charge: Charge, asked: ReplicaRequest | None, ground: Survey,
     current = charge.current
     if current is None or current.replica.unreadable or not current.replica.points:
         return None
-    still = charge.stand.standing in STILL and charge.name not in ground.ghosts
+    stand = charge.stand
+    still = stand.standing in STILL and not stand.others and charge.name not in ground.ghosts
     if not still and asked is None:  # what may be needed soon is left as it is
         over_at = verified_at(current) + charge.policy.verify_s
         return over_at if over_at > ground.now_s else None

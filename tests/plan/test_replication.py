@@ -359,3 +359,14 @@ def test_of_a_vm_that_cannot_be_seen_the_replica_is_left_as_it_is() -> None:
     wish = ReplicaRequest("sql", ReplicaWish.VERIFY, "ann", b.NOW_S)
     assert ids(plan_of(desired, seen, replace(b.APPLIED, requests=(wish,)))) == [
         "verify-replica:Replica/sql@milan-1"]
+
+
+@pytest.mark.parametrize("other", [b.domain, b.off])
+def test_a_vm_that_both_sites_have_is_copied_neither_way_and_keeps_every_point(
+        other: Callable[..., Any]) -> None:
+    desired = lab(keep={"last": 2})
+    seen = seen_with(desired, r.series(12, 900, count=9))
+    assert ids(plan_of(desired, seen)), "it is late, and has more points than it may keep"
+    both = b.with_domain(seen, "milan-2", "sql", other("sql", "milan-2", desired))
+    plan = plan_of(desired, both)
+    assert [one for one in actions(plan) if one.target == "Replica/sql"] == []
