@@ -168,6 +168,12 @@ class Replication:
             self.lab.virsh(self.to, "destroy", name)
             overlay.unlink()
 
+    def forget_checkpoints(self) -> None:
+        """Let the guest have no checkpoint, also of those whose bitmaps died with a QEMU."""
+        for name in self.checkpoints():
+            self.lab.exec(self.home, "sh", "-c", 'virsh -q checkpoint-delete "$1" "$2" ||'
+                          ' virsh -q checkpoint-delete "$1" "$2" --metadata', "sh", self.vm, name)
+
     # --- looking
 
     def movers(self, verb: str) -> list[int]:

@@ -25,8 +25,7 @@ def mail(converged: Lab) -> Iterator[Replication]:
     """A guest of 128 MiB in Paris, most of it content, that was never replicated."""
     replication = Replication(converged, VM, HOME, TO, 128 * MIB)
     converged.exec(TO, "rm", "-rf", replication.path)
-    for name in replication.checkpoints():
-        converged.virsh(HOME, "checkpoint-delete", VM, name)
+    replication.forget_checkpoints()
     replication.write(24, CONTENT_MIB)
     yield replication
     converged.exec(TO, "rm", "-rf", replication.path)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from mover.hashing import CLUSTER_BYTES, Hasher
 from mover.manifest import Header, Manifest
+from mover.throttle import BURST_S
 
 from tests.remote.disks import (
     MIB,
@@ -178,6 +179,26 @@ def test_the_throttle_is_not_passed_by_a_tenth_and_can_be_changed(
                 "rate_bps": 1e5}, [wire.fileno()])
             running.tell({"rate_bps": 0})
             assert running.ended().result["took_s"] < 60       # at 1e5 it would be 640
+
+
+LATE = """
+import array, fcntl, json, sys, termios, time
+time.sleep(2)
+waiting = array.array("i", [0])
+fcntl.ioctl(0, termios.FIONREAD, waiting)
+while sys.stdin.buffer.read(65536): pass
+sys.stdout.write(json.dumps({"waiting": waiting[0]}))
+"""
+
+
+def test_a_limited_wire_sees_no_lump_after_a_long_login(tmp_path: Path, archive: Path) -> None:
+    disk = filled(tmp_path / "a.qcow2", os.urandom(4 * MIB))
+    to = {"argv": [sys.executable, "-c", LATE], "count": 1}
+    with exported(disk, tmp_path / "s") as socket:
+        sent = send(archive, [], socket=socket, to=to, rate_bps=8e6)
+    assert sent.status == 0, sent.error
+    (answer,) = sent.result["answers"]
+    assert 0 < answer["waiting"] <= 8e6 / 8 * BURST_S
 
 
 def test_memory_stays_within_64_mib(tmp_path: Path, archive: Path) -> None:

@@ -37,6 +37,18 @@ class Outlets:
         self.fds = fds
         self._argv, self._kept = argv, list(kept)
         self._programs: List[Program] = []
+        self._pipe_bytes = PIPE_BYTES
+
+    def narrow(self, pipe_bytes: int) -> None:
+        """
+        Let the pipes hold no more, however long a receiver's login takes.
+
+        What a throttle has let pass waits in them, and would go out in one lump after the login.
+        """
+        down = 1 << (pipe_bytes.bit_length() - 1)      # the kernel would round it up
+        self._pipe_bytes = min(down, PIPE_BYTES)
+        for fd in self.fds:
+            _resize(fd, self._pipe_bytes)
 
     def widen(self, count: int) -> None:
         """Start so many receivers in all; descriptors that were open already stay as they are."""
@@ -49,6 +61,7 @@ class Outlets:
             pipe = self._programs[-1].process.stdin
             assert pipe is not None, "stdin is a pipe"
             self.fds.append(os.dup(pipe.fileno()))
+            _resize(self.fds[-1], self._pipe_bytes)
             pipe.close()
 
     def reached(self) -> bool:
@@ -119,10 +132,12 @@ def _filled(word: str, paths: Dict[str, str]) -> str:
 def _start(argv: Sequence[str]) -> Program:
     out, err = (os.fdopen(os.memfd_create("hotsite-" + name), "w+b") for name in ("out", "err"))
     process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=out, stderr=err, bufsize=0)
-    assert process.stdin is not None, "stdin is a pipe"
-    with contextlib.suppress(OSError):      # it may not grow
-        fcntl.fcntl(process.stdin.fileno(), _SET_PIPE_SIZE, PIPE_BYTES)
     return Program(process, out, err)
+
+
+def _resize(pipe: int, size_bytes: int) -> None:
+    with contextlib.suppress(OSError):      # it may not grow, or is no pipe
+        fcntl.fcntl(pipe, _SET_PIPE_SIZE, size_bytes)
 
 
 def _answer(program: Program, limit_s: float) -> Dict[str, Any]:

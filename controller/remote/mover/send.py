@@ -169,6 +169,8 @@ def run(words: List[str]) -> None:
         request = request or parse_request({**told, **orders.next()})
         throttle = Throttle(request.rate_bps)
         fd = 2 if 1 in request.to.get("fds", ()) else 1
+        if request.rate_bps:
+            outlets.narrow(throttle.lump_bytes())
         source = Source(request)
         stack.callback(source.nbd.close)
         outlets.widen(chosen(request.to, source.ranges.total_bytes, request.rate_bps))

@@ -25,6 +25,10 @@ class Throttle:
         """Return how much of `size_bytes` to take at once, so that the wire sees no lumps."""
         return min(size_bytes, PORTION_BYTES) if self._rate_bps else size_bytes
 
+    def lump_bytes(self) -> int:
+        """Return the most that a limited wire may see at once."""
+        return max(PORTION_BYTES, int(self._rate_bps / 8 * BURST_S))
+
     def set(self, rate_bps: float) -> None:
         """Change the rate from now on, for what already waits too."""
         with self._lock:
