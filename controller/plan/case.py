@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from controller.model.virtual_machine import VirtualMachine
 from controller.plan.actions import Cause
 from controller.plan.draft import Draft, cause_of
+from controller.plan.replica_index import ReplicaIndex
 from controller.plan.standing import Stand
 from controller.plan.survey import Survey
 
@@ -20,6 +21,7 @@ class Case:
     why: str
     """Why it should move to `goal`, or why there is no goal."""
     survey: Survey
+    replicas: ReplicaIndex
     draft: Draft
 
     @property

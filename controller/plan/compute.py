@@ -17,7 +17,7 @@ from controller.plan.plan import Plan, Remark
 from controller.plan.policy import Policy
 from controller.plan.removal import diff_undeclared
 from controller.plan.replica_conditions import replica_conditions
-from controller.plan.replica_index import index_replicas
+from controller.plan.replica_index import ReplicaIndex, index_replicas
 from controller.plan.replication import diff_replicas
 from controller.plan.room import Layout, lay_out, queue_for_room
 from controller.plan.standing import Stand, stand
@@ -37,10 +37,10 @@ def compute(desired: Desired, observed: Observed, policy: Policy, now_s: float) 
         diff_host(desired.hosts[name], ground, draft)
     stands = {name: stand(name, ground) for name in desired.virtual_machines}
     layout = lay_out(stands, ground, draft)
-    diff_machines(stands, layout, ground, draft)
+    index = index_replicas(ground)
+    diff_machines(stands, layout, index, ground, draft)
     diff_undeclared(ground, draft)
     queue_for_room(layout, ground, draft)
-    index = index_replicas(ground)
     care = charges(stands, index, ground)
     findings = diff_replicas(care, index, ground, draft)
     diff_leftovers(ground, draft)
@@ -72,8 +72,8 @@ def without(observed: Observed, lost: frozenset[str]) -> Observed:
     return Observed({name: fact for name, fact in observed.nodes.items() if name not in lost})
 
 
-def diff_machines(stands: Mapping[str, Stand], layout: Layout, ground: Survey,
-                  draft: Draft) -> None:
+def diff_machines(stands: Mapping[str, Stand], layout: Layout, index: ReplicaIndex,
+                  ground: Survey, draft: Draft) -> None:
     """Note what differs on every VM."""
     machines = ground.desired.virtual_machines
     for name in ground.given.machines:
@@ -81,7 +81,7 @@ def diff_machines(stands: Mapping[str, Stand], layout: Layout, ground: Survey,
                 machines[name], stands[name], layout.goals.get(name), ground):
             continue
         diff_virtual_machine(Case(machines[name], stands[name], layout.goals.get(name),
-                                  layout.why.get(name, ""), ground, draft))
+                                  layout.why.get(name, ""), ground, index, draft))
 
 
 def tidy(remarks: list[Remark]) -> tuple[Remark, ...]:

@@ -46,6 +46,25 @@ class ReplicaIndex:
     stored_bytes: dict[str, int] = field(default_factory=dict)
     """By host that can be seen: what its replicas take up."""
 
+    named: Mapping[str, tuple[Held, ...]] = field(default_factory=dict)
+    """Those of both that hold anything, by the VM's name."""
+
+    def of_machine(self, name: str, uuid: str) -> tuple[Held, ...]:
+        """Return what stands for a VM, seen now or last, by its name or its UUID; newest last.
+
+        A VM that was adopted, or made again, has or had another UUID than one that we define.
+        """
+        found = {(one.host, one.replica.uuid): one for one in (
+            *self.named.get(name, ()), *self.held.get(uuid, ()), *self.faded.get(uuid, ()))
+            if holds_anything(one.replica)}
+        return tuple(sorted(found.values(), key=lambda one: (
+            -1.0 if one.sound is None else one.sound.started_at)))
+
+
+def holds_anything(replica: ReplicaFacts) -> bool:
+    """Return whether content of the VM is in a replica, or may be."""
+    return bool(replica.points or replica.incoming or replica.unreadable)
+
 
 def index_replicas(ground: Survey) -> ReplicaIndex:
     """Return the index over what every declared host says of its replicas."""
@@ -54,6 +73,7 @@ def index_replicas(ground: Survey) -> ReplicaIndex:
     unseen: dict[str, str] = {}
     untold: set[str] = set()
     stored: dict[str, int] = {}
+    named: dict[str, tuple[Held, ...]] = {}
     for host in sorted(ground.desired.hosts):
         if host in ground.lost:
             continue
@@ -69,7 +89,9 @@ def index_replicas(ground: Survey) -> ReplicaIndex:
         into = faded if seen is None else held
         for uuid, replica in (_last(host, ground) if seen is None else seen).items():
             into[uuid] = (*into.get(uuid, ()), Held(host, replica))
-    return ReplicaIndex(held, faded, unseen, frozenset(untold), stored)
+            if replica.machine and holds_anything(replica):
+                named[replica.machine] = (*named.get(replica.machine, ()), into[uuid][-1])
+    return ReplicaIndex(held, faded, unseen, frozenset(untold), stored, named)
 
 
 def _why(host: str, node: NodeFacts | None, ground: Survey) -> str:

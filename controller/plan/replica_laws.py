@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from controller.model.facts import Observed
 from controller.model.replica import ReplicaFacts
+from controller.plan.actions import CreateDisk
 from controller.plan.plan import Plan
 from controller.plan.replica_actions import (
     RemoveReplica,
@@ -12,6 +13,7 @@ from controller.plan.replica_actions import (
     VerifyReplica,
 )
 from controller.plan.replica_index import replicas_on, sound
+from controller.plan.survey import last_of
 
 
 def assert_last_point_kept(plan: Plan, observed: Observed) -> None:
@@ -19,6 +21,7 @@ def assert_last_point_kept(plan: Plan, observed: Observed) -> None:
 
     Errors: AssertionError naming the law, the VM and the host.
     """
+    _assert_nothing_begun_over(plan, observed)
     seen: dict[str, dict[str, ReplicaFacts]] = {}
     for step in plan.steps:
         action = step.action
@@ -34,6 +37,26 @@ def assert_last_point_kept(plan: Plan, observed: Observed) -> None:
             _assert_retirable(action, seen[host])
         elif isinstance(action, RemoveReplica):
             _assert_replaced(action, seen[host], observed)
+
+
+def _assert_nothing_begun_over(plan: Plan, observed: Observed) -> None:
+    """Hold that no VM with restore points is begun anew with empty disks.
+
+    Its next copies would put those in the place of what it held, point by point.
+    """
+    disks = {step.action.target.partition("/")[2]: step.action.id for step in plan.steps
+             if isinstance(step.action, CreateDisk)}
+    for fact in observed.nodes.values() if disks else ():
+        node = last_of(fact)
+        if node is not None:    # one that gets another disk exists, and keeps those that it has
+            for name in disks.keys() & (last_of(node.domains) or {}).keys():
+                del disks[name]
+    for host, fact in observed.nodes.items() if disks else ():
+        node = last_of(fact)
+        for replica in () if node is None else (last_of(node.replicas) or {}).values():
+            assert not replica.points or replica.machine not in disks, (
+                f"the last good restore point is kept: {disks[replica.machine]}, but {host} has"
+                f" restore points of {replica.machine}, which is on no host")
 
 
 def _assert_retirable(action: RetirePoints, here: Mapping[str, ReplicaFacts]) -> None:

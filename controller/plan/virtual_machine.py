@@ -3,22 +3,14 @@
 from controller.model.facts import DomainFacts, DomainState
 from controller.model.virtual_machine import Power, VirtualMachine
 from controller.plan.actions import (
-    CreateDisk,
-    DefineDomain,
     ResumeDomain,
     ShutDownDomain,
     StartDomain,
     UndefineDomain,
 )
-from controller.plan.case import Case, bridge_first, pool_first
-from controller.plan.domain import (
-    disk_file,
-    disk_wish,
-    domain_uuid,
-    domain_wish,
-    is_as_declared,
-    is_marked,
-)
+from controller.plan.case import Case
+from controller.plan.creation import create
+from controller.plan.domain import domain_uuid, is_as_declared, is_marked
 from controller.plan.migration import plan_migration
 from controller.plan.patch import plan_patches
 from controller.plan.standing import MIGRATED, Stand, Standing, start_blocker
@@ -55,7 +47,7 @@ def diff_virtual_machine(case: Case) -> None:
     elif standing is Standing.OFF:
         _diff_off(case)
     elif standing is Standing.NOWHERE:
-        _create(case)
+        create(case)
     elif standing is Standing.DOUBLE:
         case.draft.stall(case.target, "TwoRunningCopies", case.stand.sentence)
     elif standing is Standing.SPLIT:
@@ -166,31 +158,3 @@ def _diff_off(case: Case) -> None:
     if case.goal is not None and case.goal != host:
         plan_migration(case, host, domain, start)
 
-
-def _create(case: Case) -> None:
-    vm, survey, draft = case.vm, case.survey, case.draft
-    if case.goal is None:
-        draft.remark(case.target, f"{vm.name} is declared and exists nowhere, and cannot be"
-                     f" created: {case.why}")
-        return
-    host = survey.desired.hosts[case.goal]
-    pools = survey.pools(host.name) or {}
-    ids: list[str] = []
-    for disk in vm.spec.disks:
-        pool = pools.get(disk.pool)
-        if pool is not None and disk_file(vm.name, disk) in pool.volumes:
-            continue
-        image = f" from {disk.image}" if disk.image else ""
-        ids.append(draft.do(CreateDisk(
-            target=case.target, node=host.name, disk=disk_wish(vm, disk, host), cause=case.cause,
-            reason=f"{vm.name} is declared; its disk {disk.name}{image} does not exist anywhere"),
-            (pool_first(host.name, disk.pool),)))
-    first = (*ids, bridge_first(host.name))
-    define = draft.do(DefineDomain(
-        target=case.target, node=host.name, wish=domain_wish(vm, host, None, survey),
-        reason=f"{vm.name} is declared and defined on no host", cause=case.cause), first)
-    if vm.spec.power is Power.ON:
-        draft.do(StartDomain(
-            target=case.target, node=host.name, domain=vm.name, cause=case.cause,
-            reason=f"{vm.name} is declared on", consequence="it boots"),
-            (define,), vm.spec.start_order)

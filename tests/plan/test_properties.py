@@ -111,7 +111,7 @@ def test_carrying_a_plan_out_leads_to_an_empty_plan(case: tuple[Desired, Observe
 @settings(max_examples=60, deadline=None)
 def test_an_estate_from_nothing_ends_as_declared(vms: list[Any]) -> None:
     desired = b.small(*vms)
-    plan, seen = settle(desired, b.as_declared(desired, {}))
+    plan, seen = settle(desired, r.asked(b.as_declared(desired, {}), desired))
     assert plan.steps == ()
     for name, one in desired.virtual_machines.items():
         states = [fact.value.domains.value[name].state for host, fact in seen.nodes.items()

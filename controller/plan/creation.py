@@ -1,0 +1,70 @@
+"""Creation: a VM that is declared and exists on no host gets disks, a definition and a start.
+
+Rule 1: what has restore points was here before: it is never begun anew with empty disks, which the
+        next copies would put in the place of what it held.
+Rule 2: a protected VM gets no empty disk while a replica of it may be where none can be seen.
+"""
+
+from controller.model.virtual_machine import Power
+from controller.plan.actions import CreateDisk, DefineDomain, StartDomain
+from controller.plan.case import Case, bridge_first, pool_first
+from controller.plan.domain import disk_file, disk_wish, domain_uuid, domain_wish
+from controller.plan.instants import render_instant
+from controller.plan.replica_index import Held
+
+
+def create(case: Case) -> None:
+    """Note what makes a VM that exists nowhere."""
+    vm, survey, draft = case.vm, case.survey, case.draft
+    if case.goal is None:
+        if not _is_kept(case):
+            draft.remark(case.target, f"{vm.name} is declared and exists nowhere, and cannot be"
+                         f" created: {case.why}")
+        return
+    host = survey.desired.hosts[case.goal]
+    pools = survey.pools(host.name) or {}
+    wanted = [disk for disk in vm.spec.disks if disk.pool not in pools
+              or disk_file(vm.name, disk) not in pools[disk.pool].volumes]
+    if wanted and _is_kept(case):
+        return
+    ids: list[str] = []
+    for disk in wanted:
+        image = f" from {disk.image}" if disk.image else ""
+        ids.append(draft.do(CreateDisk(
+            target=case.target, node=host.name, disk=disk_wish(vm, disk, host), cause=case.cause,
+            reason=f"{vm.name} is declared; its disk {disk.name}{image} does not exist anywhere"),
+            (pool_first(host.name, disk.pool),)))
+    first = (*ids, bridge_first(host.name))
+    define = draft.do(DefineDomain(
+        target=case.target, node=host.name, wish=domain_wish(vm, host, None, survey),
+        reason=f"{vm.name} is declared and defined on no host", cause=case.cause), first)
+    if vm.spec.power is Power.ON:
+        draft.do(StartDomain(
+            target=case.target, node=host.name, domain=vm.name, cause=case.cause,
+            reason=f"{vm.name} is declared on", consequence="it boots"),
+            (define,), vm.spec.start_order)
+
+
+def _is_kept(case: Case) -> bool:
+    """Return whether a replica stands, or may stand, for what the VM was; then it is said."""
+    name, replicas = case.vm.name, case.replicas
+    kept = replicas.of_machine(name, domain_uuid(case.survey.estate_name, name))
+    if kept:
+        case.draft.stall(case.target, "OnlyReplica", _only_replica(name, kept[-1]))
+        return True
+    if case.vm.spec.protection is None or not replicas.unseen:
+        return False
+    host, why = next(iter(replicas.unseen.items()))
+    case.draft.remark(case.target, f"{name} is on no host and is not created: a replica of it may"
+                      f" be on {host}: {why}", unknown=True)
+    return True
+
+
+def _only_replica(name: str, held: Held) -> str:
+    point, replica = held.sound, held.replica
+    what = f"its replica in {replica.path} there" if point is None else (
+        f"restore point {point.sequence} of {render_instant(point.started_at)}")
+    return (f"{name} is on no host, and {held.host} has {what}: it is not begun anew with empty"
+            f" disks; `hotsite replica export {name} FOLDER SPECS` writes its disks and its"
+            " definition, to be put back by hand, and to begin anew all the same, move"
+            f" {replica.path} on {held.host} away")
