@@ -8,7 +8,7 @@ from controller.model.facts import DomainFacts
 from controller.model.protection_policy import ProtectionPolicySpec
 from controller.model.virtual_machine import VirtualMachine
 from controller.plan.domain import domain_uuid
-from controller.plan.replica_index import Held, ReplicaIndex
+from controller.plan.replica_index import Held, ReplicaIndex, holds_anything
 from controller.plan.standing import Stand, Standing
 from controller.plan.survey import Survey
 
@@ -41,6 +41,12 @@ class Charge(NamedTuple):
     def target(self) -> str:
         """Return `Replica/name`, what is worked on."""
         return f"Replica/{self.vm.metadata.name}"
+
+    @property
+    def astray(self) -> Held | None:
+        """Return a replica that is where none is of use; what holds nothing is none."""
+        return next((one for one in self.held if one is not self.current
+                     and holds_anything(one.replica)), None)
 
     @property
     def hidden(self) -> Held | None:
@@ -101,9 +107,13 @@ def _last_place(name: str, ground: Survey) -> tuple[str | None, DomainFacts | No
 
 def _current(held: tuple[Held, ...], site: str | None, twin: str | None,
              ground: Survey) -> Held | None:
-    """Return the newest replica at the right site; anywhere, where that cannot be told."""
+    """Return the newest replica at the right site; anywhere, where that cannot be told.
+
+    A folder that holds nothing binds no first copy to its host, which may be full.
+    """
     hosts = ground.desired.hosts
-    fit = [one for one in held if site is None or hosts[one.host].spec.site == twin]
+    fit = [one for one in held if holds_anything(one.replica)
+           and (site is None or hosts[one.host].spec.site == twin)]
     if len(fit) == 1:
         return fit[0]
     return max(fit, key=lambda one: (_freshness(one), not one.replica.unreadable), default=None)

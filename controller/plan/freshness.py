@@ -7,7 +7,7 @@ were copied together are not due together for ever.
 
 from typing import Final
 
-from controller.model.replica import PointFacts, ReplicaFacts
+from controller.model.replica import ReplicaFacts
 
 AT_LEAST: Final = 0.5
 """Of the RPO: no copy begins sooner by itself."""
@@ -50,12 +50,12 @@ def _phase(uuid: str) -> float:
     return (16 * ord(uuid[0]) + ord(uuid[-1])) % 64 / 64
 
 
-def next_edge_at(point: PointFacts | None, rpo_s: float, now_s: float) -> float | None:
+def next_edge_at(started_at: float | None, rpo_s: float, now_s: float) -> float | None:
     """Return when the age next passes one, two or three times the RPO."""
-    if point is None:
+    if started_at is None:
         return None
     for times in (1, 2, 3):
-        edge_at = point.started_at + times * rpo_s
+        edge_at = started_at + times * rpo_s
         if edge_at > now_s:
             return edge_at
     return None

@@ -7,8 +7,9 @@ from controller.model.facts import Known
 from controller.model.replica import LeftoverKind
 from controller.plan.charge import Charge
 from controller.plan.draft import Draft, counted
+from controller.plan.instants import render_instant
 from controller.plan.replica_actions import SweepLeftovers
-from controller.plan.replica_index import ReplicaIndex
+from controller.plan.replica_index import Held, ReplicaIndex
 from controller.plan.replica_upkeep import LATER_RANK
 from controller.plan.survey import Survey
 
@@ -37,12 +38,24 @@ def diff_leftovers(ground: Survey, draft: Draft) -> None:
 def tell_unclaimed(care: list[Charge], index: ReplicaIndex, draft: Draft) -> None:
     """Remark on every replica of a VM that is not declared or not protected: it is left alone."""
     cared = {charge.uuid for charge in care}
+    names = {charge.name for charge in care}
     for uuid in sorted(index.held.keys() - cared):
         for host, replica in index.held[uuid]:
             name = replica.machine or uuid
+            if name in names:
+                draft.remark(f"Replica/{name}", _of_an_earlier(name, Held(host, replica)))
+                continue
             draft.remark(f"Replica/{name}", f"{name} is not declared with a `protection`: its"
                          f" replica on {host} is left alone; delete {replica.path} there by hand"
                          " when it is of no more use")
+
+
+def _of_an_earlier(name: str, held: Held) -> str:
+    point, path = held.sound, held.replica.path
+    newest = "" if point is None else f", newest point {render_instant(point.started_at)}"
+    return (f"{held.host} holds a replica of an earlier {name} (uuid {held.replica.uuid}{newest}):"
+            f" it is left alone; keep it until {name} surely has all that it needs, then delete"
+            f" {path} there by hand")
 
 
 def tell_unseen(index: ReplicaIndex, ground: Survey, draft: Draft) -> None:

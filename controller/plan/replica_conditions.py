@@ -10,16 +10,18 @@ from controller.model.units import render_duration
 from controller.plan.charge import Charge
 from controller.plan.draft import counted
 from controller.plan.instants import render_instant
-from controller.plan.replica_copy import disks_of
+from controller.plan.replica_copy import disks_of, missing_disks
 from controller.plan.replica_index import ReplicaIndex
 from controller.plan.replica_upkeep import verified_at
-from controller.plan.replication import Findings, unreadable
+from controller.plan.replication import Findings, no_later_than, unreadable
 from controller.plan.survey import Survey
 
 TRUE, FALSE, UNKNOWN = Status.TRUE, Status.FALSE, Status.UNKNOWN
 LEVELS: Final = ((3, "Critical", "three times its"), (2, "Warning", "twice its"),
                  (1, "Late", "its"))
 """How many times the RPO has passed, most first, with the reason and the words for it."""
+AHEAD_S: Final = 5.0
+"""A point may be dated so far ahead of now: the controller's clock was set a little meanwhile."""
 Answer = tuple[Status, str, str]
 
 
@@ -43,7 +45,8 @@ def replica_conditions(care: list[Charge], index: ReplicaIndex, findings: Findin
             found += ground.given.usual(all_well, target, charge.current.host,
                                         charge.policy.rpo_s, charge.policy.verify_s, revision)
             continue
-        answers = (_unknown(unsure),) * 3 if unsure else (
+        unknown = _unknown(unsure)
+        answers = (unknown, _fresh_unseen(charge, ground) or unknown, unknown) if unsure else (
             _protected(charge, findings), _fresh(charge, ground), _verified(charge, ground))
         found += [Condition(target, ConditionType.PROTECTED, *answers[0], revision),
                   Condition(target, ConditionType.FRESH, *answers[1], revision),
@@ -58,7 +61,8 @@ def is_well(charge: Charge, now_s: float) -> bool:
         return False
     replica, point = current.replica, current.sound
     return (point is not None and not replica.unreadable and not replica.lost_files
-            and not replica.damaged_clusters
+            and not replica.damaged_clusters and not missing_disks(charge)
+            and point.started_at <= now_s + AHEAD_S
             and now_s < point.started_at + charge.policy.rpo_s
             and now_s < verified_at(current) + charge.policy.verify_s)
 
@@ -96,7 +100,8 @@ def _unsure(charge: Charge, index: ReplicaIndex, ground: Survey) -> str:
         point = hidden.sound
         last = "" if point is None else (
             f"; its newest point there began at {render_instant(point.started_at)}")
-        return f"its replica is on {hidden.host}, and {_since(hidden.host, index, ground)}{last}"
+        return (f"its replica is on {hidden.host}, and {_since(hidden.host, index, ground)}{last};"
+                f" {_way_out(hidden.host)}")
     if charge.current is None and index.unseen:
         host = next(iter(index.unseen))
         return f"a replica may be where none can be seen: {_since(host, index, ground)}"
@@ -108,6 +113,10 @@ def _since(host: str, index: ReplicaIndex, ground: Survey) -> str:
     if host in ground.nodes:
         return index.unseen[host]
     return f"{host} does not answer"
+
+
+def _way_out(host: str) -> str:
+    return f"bring {host} back, or remove it from the specs: then a first copy is made elsewhere"
 
 
 def _unknown(why: str) -> Answer:
@@ -122,6 +131,10 @@ def _protected(charge: Charge, findings: Findings) -> Answer:
         return FALSE, "Unreadable", unreadable(charge.name, current)
     if current.sound is None:
         return FALSE, "NoPoint", (f"no restore point on {current.host} is complete and sound yet")
+    missing = missing_disks(charge)
+    if missing:
+        return FALSE, "DiskMissing", (f"no restore point on {current.host} has its"
+                                      f" {counted(len(missing), 'disk')} {', '.join(missing)} yet")
     return _replicated(current.host)
 
 
@@ -132,8 +145,8 @@ def _unprotected(charge: Charge, findings: Findings) -> Answer:
         return FALSE, "NoTwin", f"site {charge.site} has no twin to hold its replica"
     if charge.name in findings.homeless:
         return FALSE, "NoRoom", findings.homeless[charge.name]
-    if charge.held:
-        return FALSE, "SameSite", (f"its replica is on {charge.held[0].host}, at the site where it"
+    if charge.astray is not None:
+        return FALSE, "SameSite", (f"its replica is on {charge.astray.host}, at the site where it"
                                    f" is itself; {charge.twin} has none yet")
     return FALSE, "NoReplica", f"there is no replica of it at {charge.twin} yet"
 
@@ -142,6 +155,11 @@ def _fresh(charge: Charge, ground: Survey) -> Answer:
     point = None if charge.current is None else charge.current.sound
     if charge.current is None or point is None:
         return FALSE, "NoPoint", "there is no complete and sound restore point at the other site"
+    if point.started_at > ground.now_s + AHEAD_S:
+        return UNKNOWN, "InTheFuture", (
+            f"its newest restore point, {point.sequence} on {charge.current.host}, is dated"
+            f" {render_instant(point.started_at)}, which is to come: set the controller's clock"
+            " right; the next copy is made at once")
     rpo = render_duration(charge.policy.rpo_s)
     for times, reason, words in LEVELS:
         if ground.now_s >= point.started_at + times * charge.policy.rpo_s:
@@ -149,6 +167,25 @@ def _fresh(charge: Charge, ground: Survey) -> Answer:
                 f"its newest restore point, {point.sequence} on {charge.current.host}, began at"
                 f" {render_instant(point.started_at)}, longer ago than {words} RPO of {rpo}")
     return _within_rpo(charge.current.host, charge.policy.rpo_s)
+
+
+def _fresh_unseen(charge: Charge, ground: Survey) -> Answer | None:
+    """Return by how much the RPO is missed on a host that tells nothing; None while it may not be.
+
+    No copy can have begun there since.
+    """
+    latest_at = no_later_than(charge, ground)
+    hidden = charge.hidden
+    if hidden is None or latest_at is None:
+        return None
+    rpo = render_duration(charge.policy.rpo_s)
+    for times, reason, words in LEVELS:
+        if ground.now_s >= latest_at + times * charge.policy.rpo_s:
+            return FALSE, reason, (
+                f"its replica is on {hidden.host}, of which nothing is seen since"
+                f" {render_instant(latest_at)}, longer ago than {words} RPO of {rpo};"
+                f" {_way_out(hidden.host)}")
+    return None
 
 
 def _verified(charge: Charge, ground: Survey) -> Answer:

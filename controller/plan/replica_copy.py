@@ -30,6 +30,15 @@ def disks_of(domain: DomainFacts) -> tuple[DiskFacts, ...]:
     return () if config is None else config.disks
 
 
+def missing_disks(charge: Charge) -> tuple[str, ...]:
+    """Return the disks of a VM that its replica has, by the newest point, nothing of yet."""
+    domain, current = charge.stand.domain, charge.current
+    if domain is None or current is None or not current.replica.points:
+        return ()
+    there = current.replica.disks
+    return tuple(disk.target for disk in disks_of(domain) if disk.target not in there)
+
+
 def plan_disks(charge: Charge, current: Held | None, ground: Survey, *,
                compare: str = "") -> Disks | str:
     """Return how each disk is expected to be copied, or why that cannot be told.

@@ -15,6 +15,10 @@ from controller.plan.survey import Survey
 
 LATER_RANK: Final = 10**9
 """Copies come first."""
+SOONER_RANK: Final = -(10**8)
+"""It comes before copies, but for those that a person asked for: else it might never come."""
+TOO_MANY: Final = 4
+"""So many points that nothing keeps may wait while copies follow one on the other."""
 EARLY: Final = 0.8
 """A replica is read again when so much of its time to be verified has passed."""
 BUDGET_LEAST_S: Final = 10.0
@@ -35,10 +39,32 @@ def keep_up(charge: Charge, asked: ReplicaRequest | None, ground: Survey,
     due_at = _verify(charge, current, asked, ground, draft)
     if not still:
         return due_at
-    _retire(charge, current, draft)
+    _retire(charge, current, ground, draft)
     if len(charge.held) > 1:
-        _remove(charge, current, draft)
+        _remove(charge, current, ground, draft)
     return due_at
+
+
+def tenant_of(held: Held, ground: Survey) -> str | None:
+    """Return the domain that has a file of a replica as its disk; None where none is seen to.
+
+    What lies over such a file is seen on the host alone, where it is looked for once more.
+    """
+    for name, domain in sorted(ground.domains.get(held.host, {}).items()):
+        for config in (domain.live, domain.config):
+            if config is not None and any(
+                    disk.source.startswith(f"{held.replica.path}/") for disk in config.disks):
+                return name
+    return None
+
+
+def _is_free(charge: Charge, held: Held, ground: Survey, draft: Draft) -> bool:
+    """Return whether files of a replica may go; where somebody uses them, that is said."""
+    tenant = tenant_of(held, ground)
+    if tenant is not None:
+        draft.remark(charge.target, f"{tenant} on {held.host} has its disk in {held.replica.path}:"
+                     " no restore point there goes while it does")
+    return tenant is None
 
 
 def verified_at(held: Held) -> float:
@@ -77,20 +103,33 @@ def _verify(charge: Charge, current: Held, asked: ReplicaRequest | None, ground:
             if current.replica.scrubbed_at is not None else
             f"{charge.name}'s replica on {current.host} has not been verified for {age}")
     reason = f"{seen}, and {render_duration(limit_s)} is the limit"
+    budget_s = min(max(charge.policy.rpo_s / 4, BUDGET_LEAST_S), BUDGET_MOST_S)
+    rank = LATER_RANK if not _has_its_turn(current, limit_s, budget_s, ground) else SOONER_RANK
     draft.do(VerifyReplica(
-        target=charge.target, node=current.host, path=current.replica.path,
-        budget_s=min(max(charge.policy.rpo_s / 4, BUDGET_LEAST_S), BUDGET_MOST_S),
+        target=charge.target, node=current.host, path=current.replica.path, budget_s=budget_s,
         reason=reason if asked is None else f"{asked.by} asked for it; {seen}",
         consequence=f"{size} to read on {current.host}, nothing is sent",
         cause=Cause.ROUTINE if asked is None else Cause.HUMAN),
-        rank=LATER_RANK if asked is None else -LATER_RANK)
+        rank=rank if asked is None else -LATER_RANK)
     over_at = verified_at(current) + limit_s
     return over_at if over_at > ground.now_s else None
 
 
-def _retire(charge: Charge, current: Held, draft: Draft) -> None:
+def _has_its_turn(current: Held, limit_s: float, budget_s: float, ground: Survey) -> bool:
+    """Return whether a slice of an overdue verification comes before the next copy.
+
+    Copies may follow one on the other for ever; so that neither waits for the other to have an
+    end, a slice has its turn just after each of them.
+    """
+    newest = current.replica.newest
+    assert newest is not None, "what has no point is not verified"
+    return (ground.now_s >= verified_at(current) + limit_s
+            and 0 <= ground.now_s - newest.committed_at < budget_s)
+
+
+def _retire(charge: Charge, current: Held, ground: Survey, draft: Draft) -> None:
     going = surplus(current.replica, charge.policy.keep)
-    if not going:
+    if not going or not _is_free(charge, current, ground, draft):
         return
     keep, count = charge.policy.keep, len(current.replica.points)
     words = [f"the last {keep.last}"]
@@ -101,10 +140,10 @@ def _retire(charge: Charge, current: Held, draft: Draft) -> None:
         reason=f"{charge.name} has {counted(count, 'restore point')} on {current.host}, and"
                f" {', '.join(words)} are to be kept",
         consequence=f"{counted(len(going), 'point')} merged into those above, nothing is sent",
-        cause=Cause.ROUTINE), rank=LATER_RANK + 1)
+        cause=Cause.ROUTINE), rank=LATER_RANK + 1 if len(going) < TOO_MANY else SOONER_RANK)
 
 
-def _remove(charge: Charge, current: Held, draft: Draft) -> None:
+def _remove(charge: Charge, current: Held, ground: Survey, draft: Draft) -> None:
     """Remove every other replica of the VM, once this one has a newer sound point."""
     best = current.sound
     if best is None or current.replica.lost_files or charge.hidden is not None:
@@ -112,7 +151,8 @@ def _remove(charge: Charge, current: Held, draft: Draft) -> None:
     for other in charge.held:
         newest = other.replica.newest
         if (other.host == current.host or other.replica.unreadable or other.replica.pins
-                or (newest is not None and newest.started_at >= best.started_at)):
+                or (newest is not None and newest.started_at >= best.started_at)
+                or not _is_free(charge, other, ground, draft)):
             continue
         draft.do(RemoveReplica(
             target=charge.target, node=other.host, path=other.replica.path, uuid=charge.uuid,

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from controller.model.facts import Known, Unknown
 from controller.model.units import render_duration
 from controller.plan.actions import Cause
 from controller.plan.bandwidth import limits_of
@@ -17,7 +18,7 @@ from controller.plan.draft import Draft, cause_of
 from controller.plan.freshness import due_at, next_edge_at
 from controller.plan.policy import ReplicaRequest, ReplicaWish
 from controller.plan.replica_actions import CopyMode, ReplicateDomain
-from controller.plan.replica_copy import Disks, consequence_of, disks_of, plan_disks
+from controller.plan.replica_copy import Disks, consequence_of, disks_of, missing_disks, plan_disks
 from controller.plan.replica_index import Held, ReplicaIndex
 from controller.plan.replica_placement import Shelf, Shelves
 from controller.plan.replica_upkeep import audit_due, keep_up
@@ -63,18 +64,40 @@ def diff_replicas(care: list[Charge], index: ReplicaIndex, ground: Survey,
     work = Work(index, Shelves(index, ground), _wishes(ground), ground, draft, Findings())
     for charge in care:
         wishes = work.wishes.get(charge.name, NO_WISHES) if work.wishes else NO_WISHES
-        if charge.current is None and index.unseen and not wishes:
-            continue    # by rule 1; most of a large estate at the first looks
-        edge_at = None if charge.current is None else next_edge_at(
-            charge.current.sound, charge.policy.rpo_s, ground.now_s)
+        edge_at = next_edge_at(_counts_from(charge, ground), charge.policy.rpo_s, ground.now_s)
         if edge_at is not None:
             work.findings.edges.append(edge_at)
+        if charge.current is None and index.unseen and not wishes:
+            continue    # by rule 1; most of a large estate at the first looks
         _copy(charge, wishes, work)
         verify_at = keep_up(charge, wishes.get(ReplicaWish.VERIFY), ground, draft)
         if verify_at is not None:
             work.findings.edges.append(verify_at)
     _refuse_wishes(care, work)
     return work.findings
+
+
+def _counts_from(charge: Charge, ground: Survey) -> float | None:
+    """Return what the age of a VM's replica counts from; None where there is no point."""
+    if charge.hidden is not None:
+        return no_later_than(charge, ground)
+    point = None if charge.current is None else charge.current.sound
+    return None if point is None else point.started_at
+
+
+def no_later_than(charge: Charge, ground: Survey) -> float | None:
+    """Return when the newest point on a host that tells nothing can have begun at the latest.
+
+    None where no replica is hidden, or nobody knows since when it is.
+    """
+    hidden = charge.hidden
+    if hidden is None or hidden.sound is None:
+        return None
+    fact = ground.observed.nodes.get(hidden.host)
+    part = fact.value.replicas if isinstance(fact, Known) else fact
+    if not isinstance(part, Unknown) or part.since_at <= 0:
+        return None
+    return max(hidden.sound.started_at, part.since_at)
 
 
 def _wishes(ground: Survey) -> dict[str, dict[ReplicaWish, ReplicaRequest]]:
@@ -114,7 +137,7 @@ def _copy(charge: Charge, wishes: Wishes, work: Work) -> None:
         _seed(charge, asked, work)
         return
     at = due_at(current.replica, charge.policy.rpo_s, work.ground.now_s)
-    if at > work.ground.now_s and asked is None:
+    if at > work.ground.now_s and asked is None and not missing_disks(charge):
         work.findings.edges.append(at)
         return
     compare = AS_ASKED if ReplicaWish.SEED in wishes else audit_due(charge, current, work.ground)
@@ -249,7 +272,7 @@ def _reason(charge: Charge, asked: ReplicaRequest | None, disks: Disks, ground: 
 def _without(charge: Charge, current: Held | None) -> str:
     if current is not None:
         return f"the first copy of {charge.name} to {current.host} is not complete"
-    other = next(iter(charge.held), None)
+    other = charge.astray
     if other is not None:
         return (f"{charge.name} is at {charge.site} now, and so is its replica, on {other.host}:"
                 f" it needs one at {charge.twin}")

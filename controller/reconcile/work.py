@@ -11,7 +11,7 @@ from typing import Final
 from controller.errors import Unavailable
 from controller.plan.actions import Action, StartDomain
 from controller.plan.plan import Plan, Step
-from controller.plan.replica_actions import ReplicateDomain, is_replica
+from controller.plan.replica_actions import ReplicateDomain, VerifyReplica, is_replica
 from controller.reconcile.apply import Applier, Attempt
 from controller.reconcile.decider import Decider, ready_steps
 from controller.reconcile.observers import Observers
@@ -107,8 +107,9 @@ class Work:
         Errors: JournalUnavailable, Unavailable; the target is then still in hand.
         """
         while (step := await self._next_step(target)) is not None:
+            begun_s = self._now_s()
             attempt = await self._applier.carry_out(step.action, self._decider.revision)
-            if not await self._went_on(step, attempt):
+            if not await self._went_on(step, attempt, self._now_s() - begun_s):
                 return
         self._queue.done(target, self._now_s())
         if self._plan is not None and self._decider.is_current:
@@ -134,7 +135,7 @@ class Work:
         raise Unavailable(f"{', '.join(nodes)} changed faster than it could be looked at; it is"
                           " tried again")
 
-    async def _went_on(self, step: Step, attempt: Attempt) -> bool:
+    async def _went_on(self, step: Step, attempt: Attempt, took_s: float) -> bool:
         """Take in what came of a step, and return whether the target's next one may follow."""
         action = step.action
         if attempt.outcome is Outcome.REFUSED:
@@ -143,7 +144,8 @@ class Work:
             return True
         plan = await self._current_plan()
         left = {one.action.id: one.action for one in plan.steps} if plan else {action.id: action}
-        if action.id not in left or is_next(action, left[action.id]):
+        if action.id not in left or is_next(action, left[action.id]) or (
+                attempt.outcome is Outcome.DONE and is_slice(action, took_s)):
             return True
         why = attempt.sentence if attempt.outcome is not Outcome.DONE else (
             f"{attempt.sentence}; a look afterwards still shows the difference")
@@ -170,6 +172,11 @@ class Work:
     @staticmethod
     def _now_s() -> float:
         return asyncio.get_running_loop().time()
+
+
+def is_slice(done: Action, took_s: float) -> bool:
+    """Return whether an action used up the time that it had, so that what is left is the rest."""
+    return isinstance(done, VerifyReplica) and took_s >= done.budget_s
 
 
 def is_next(done: Action, left: Action) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import ClassVar, Final
 
-from controller.errors import OutcomeUnknown, Refused, Unavailable
+from controller.errors import Refused
 from controller.model.replica import STORE
 from controller.plan.actions import Action
 from controller.plan.replica_actions import (
@@ -14,7 +14,7 @@ from controller.plan.replica_actions import (
     SweepLeftovers,
     VerifyReplica,
 )
-from controller.providers.node import Node, script_command
+from controller.providers.node import Node
 from controller.replication.carrier import Way
 from controller.replication.cycle import Cycle
 from controller.replication.export import export
@@ -27,6 +27,7 @@ from controller.replication.sweeping import sweep
 from controller.transport.base import Endpoint, Transport
 
 RETIRE_S: Final = 4 * 3600.0
+REMOVE_S: Final = 600.0
 VERIFY_SLACK_S: Final = 120.0
 
 
@@ -125,28 +126,9 @@ async def verify(mover: Mover, action: VerifyReplica, now: float) -> str:
             f" damaged, {mended} were mended from other points{left}{rest}")
 
 
-REMOVE: Final = """
-set -e
-case "$1" in */"$2"/"$3") ;; *) exit 3 ;; esac
-[ -e "$1" ] || exit 0
-exec 9>>"$1/lock"
-flock -n 9 || exit 75
-rm -f -- "$1/state.json"
-rm -rf --one-file-system -- "$1"
-"""
-BUSY, ELSEWHERE = 75, 3
-
-
 async def remove(mover: Mover, action: RemoveReplica) -> str:
     """Delete a replica that is of no use any more."""
-    reply = await mover.node.run(script_command(
-        REMOVE, action.path, STORE, action.uuid, timeout_s=600.0))
     what = f"the replica at {action.path} on {mover.name}"
-    if reply.exit_status == BUSY:
-        raise Unavailable(f"{what} was not removed: a mover is at work on it; it is tried again")
-    if reply.exit_status == ELSEWHERE:
-        raise Refused(f"{what} was not removed: that folder is not where replicas are kept")
-    if reply.exit_status != 0:
-        raise OutcomeUnknown(f"{what} may be removed in part: {reply.stderr.strip()}; it is looked"
-                             " at again")
+    await mover.ask("remove", {"replica": action.path, "store": STORE, "uuid": action.uuid},
+                    timeout_s=REMOVE_S, failed=f"{what} was not removed")
     return f"removed {what}"

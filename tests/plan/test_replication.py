@@ -8,7 +8,6 @@ import pytest
 
 from controller.model.document import Rung
 from controller.model.facts import Known, Observed, Unknown
-from controller.model.replica import PointFacts
 from controller.plan.actions import Cause
 from controller.plan.bandwidth import ceiling_bps
 from controller.plan.compute import compute
@@ -19,27 +18,10 @@ from controller.plan.replica_actions import CopyMode, RateLimit, ReplicateDomain
 from controller.plan.saved import action_from_value, to_value
 from tests.plan import builders as b
 from tests.plan import replicas as r
+from tests.plan.protected import HOME, lab, said, seen_with
 from tests.plan.reading import actions, ids, plan_of, sentences
 
-HOME = {"sql": "paris-1"}
 COPY = "replicate:Replica/sql@paris-1/milan-1"
-
-
-def lab(**spec: Any) -> Any:
-    return b.small(b.vm("sql", protection="gold"),
-                   b.document("ProtectionPolicy", "gold", **({"rpo": "5m"} | spec)))
-
-
-def seen_with(desired: Any, points: tuple[PointFacts, ...] = (), host: str = "milan-1",
-              **more: Any) -> Observed:
-    seen = r.asked(b.as_declared(desired, HOME), desired)
-    return r.with_replica(seen, host, r.replica("sql", points, **more)) if points else seen
-
-
-def said(plan: Plan, kind: str) -> tuple[str, str]:
-    (found,) = [one for one in plan.conditions
-                if one.type == kind and one.target == "VirtualMachine/sql"]
-    return found.status.value, found.reason
 
 
 def only_copy(plan: Plan) -> ReplicateDomain:

@@ -54,6 +54,21 @@ def test_a_disk_without_a_change_needs_no_file(tmp_path: Path) -> None:
     assert not (machine.root / "vdb/rp-000002.qcow2").exists()
 
 
+@pytest.mark.parametrize("disks", [
+    {"vda": {"transfers": ["t"]}, "vdb": {"unchanged": True}}, {"vda": {"transfers": ["t"]}},
+], ids=["unchanged", "detached"])
+def test_what_had_come_of_a_disk_goes_with_the_next_point(
+        tmp_path: Path, disks: dict[str, dict[str, object]]) -> None:
+    machine = Machine(tmp_path, {"vda": SIZE, "vdb": 3 << 20})
+    machine.cycle()
+    machine.open("vdb", "overlay")
+    machine.send("vdb", [], "cut off")
+    machine.open("vda", "overlay")
+    machine.send("vda", machine.change("vda", 3))
+    machine.publish(**disks)
+    assert not [name for name in names_of(machine) if "incoming" in name and "lock" not in name]
+
+
 def test_it_is_noted_when_all_of_every_disk_was_compared(tmp_path: Path) -> None:
     machine = Machine(tmp_path, {"vda": SIZE})
     machine.cycle()

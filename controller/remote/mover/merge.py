@@ -27,6 +27,7 @@ from mover.qcow2 import DATA, HOLE, Overlay, Run
 from mover.qcow2_writer import Backing, finish_overlay, rebase
 from mover.replica import Replica, locked, sync_dir
 from mover.state import BASE, OVERLAY, Damage, File, Point, State, last, point_of, sequence_of
+from mover.tenants import tenant_of
 from mover.verify import notice
 
 
@@ -44,6 +45,9 @@ def run(words: List[str]) -> Dict[str, Any]:
     request = Orders().request
     notice(str(request["replica"]))
     with locked(str(request["replica"])) as replica:
+        tenant = tenant_of(replica.root)    # a merge writes below what it reads
+        if tenant is not None:
+            raise Refused("%s is in use by %s: end that first" % (replica.root, tenant))
         merged = finish(replica)
         for sequence in sorted(request.get("sequences", ())):
             merged += retire(replica, int(sequence))

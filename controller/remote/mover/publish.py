@@ -21,7 +21,7 @@ from mover.incoming import Incoming
 from mover.mend import bypass, recount
 from mover.orders import Orders
 from mover.qcow2_writer import Backing, finish_overlay
-from mover.replica import Replica, locked, sync_dir, write_whole
+from mover.replica import Replica, disks_in, locked, sync_dir, write_whole
 from mover.settle import REREAD, look_again
 from mover.state import BASE, File, Point, State, chain, last, lost
 
@@ -78,10 +78,24 @@ def publish(request: Request) -> Dict[str, Any]:
         for disk in changed:
             _link(replica, disk, done[disk])
         replica.commit(_with(replica, request, point))
-        for disk in changed:
-            incoming.drop(replica.disk_dir(disk))
+        _drop_all(replica, changed)
         return {"sequence": point.sequence, "generation": replica.state.generation,
                 "files": {disk: file._asdict() for disk, file in sorted(done.items())}}
+
+
+def _drop_all(replica: Replica, held: Sequence[str]) -> None:
+    """
+    Forget what has come, also of disks of which nothing was published: it can never be used.
+
+    What comes builds on the newest point, which is another one now.
+    """
+    for disk in held:
+        incoming.drop(replica.disk_dir(disk))
+    for disk in disks_in(replica.root):
+        folder = replica.disk_dir(disk)
+        if disk not in held and os.path.exists(incoming.path_of(folder, "json")):
+            with contextlib.suppress(TryAgain), incoming.hold(folder, shared=False):
+                incoming.drop(folder)       # a receiver that is still there finds it gone itself
 
 
 def _finish(replica: Replica, disk: str, request: Request) -> File:

@@ -109,14 +109,15 @@ def disks_in(root: str) -> List[str]:
 @contextlib.contextmanager
 def locked(root: str, patience_s: float = 0) -> Iterator[Replica]:
     """Open a replica as the only one who changes it, and clear what a crash left."""
-    with _lock(root, patience_s):
+    with lock(root, patience_s):
         replica = Replica(root)
         replica.clean()
         yield replica
 
 
 @contextlib.contextmanager
-def _lock(root: str, patience_s: float = 0) -> Iterator[None]:
+def lock(root: str, patience_s: float = 0) -> Iterator[None]:
+    """Be the only one who changes a replica's folder."""
     try:
         fd = os.open(os.path.join(root, "lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     except FileNotFoundError:
@@ -144,7 +145,7 @@ def create(root: str, vm: str, algorithm: str, secret: bytes,
            facts: Optional[Dict[str, Any]] = None) -> State:
     """Make an empty replica, or return the state of the one that is there."""
     os.makedirs(root, mode=0o700, exist_ok=True)
-    with _lock(root):
+    with lock(root):
         if os.path.exists(os.path.join(root, "state.json")):
             return _same(Replica(root).state, vm)
         points = [disk for disk in disks_in(root) if any(

@@ -31,6 +31,7 @@ VERBS = {
     "incoming-drop": "mover.replica_verbs:drop_incoming",
     "incoming-settle": "mover.settle:run",  # what came is on the disk, as it was sent
     "publish": "mover.publish:run",     # what came becomes a restore point
+    "remove": "mover.removal:run",      # a replica that another has replaced
     "pin": "mover.replica_verbs:pin",
     "retire": "mover.merge:run",        # retention
     "verify": "mover.verify:run",

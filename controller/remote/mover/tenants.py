@@ -1,0 +1,65 @@
+"""
+Who uses a replica's files as a disk: a guest on an overlay over a restore point, or on the point.
+
+Somebody may start a guest from a replica by hand; what it reads below its overlay must stay.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from typing import Iterator, List, Optional
+
+QEMU = ("qemu-system", "qemu-kvm", "kvm")
+"""How the name of a process that runs a guest begins."""
+HEAD = struct.Struct(">4sIQI")      # qcow2: magic, version, where the backing file's name is
+NAME_MOST_BYTES = 1023              # a longer one QEMU refuses itself
+
+
+def tenant_of(root: str) -> Optional[str]:
+    """Return who needs the files of a replica as they are; None when nobody does."""
+    here = os.path.realpath(root) + os.sep
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        name = _guest_on(pid, here)
+        if name is not None:
+            return name
+    for image in _images(os.path.dirname(os.path.dirname(os.path.realpath(root)))):
+        backing = backing_of(image)
+        if backing is not None and os.path.realpath(
+                os.path.join(os.path.dirname(image), backing)).startswith(here):
+            return "%s, which lies over it" % image
+    return None
+
+
+def _guest_on(pid: str, here: str) -> Optional[str]:
+    try:
+        with open("/proc/%s/comm" % pid, encoding="utf-8", errors="replace") as file:
+            name = file.read().strip()
+        if not name.startswith(QEMU):
+            return None
+        for number in os.listdir("/proc/%s/fd" % pid):
+            if os.readlink("/proc/%s/fd/%s" % (pid, number)).startswith(here):
+                return "process %s (%s), which has it open" % (pid, name)
+    except OSError:
+        pass            # it ended meanwhile
+    return None
+
+
+def _images(pool: str) -> Iterator[str]:
+    """Yield the files of the pool that holds the replica: a point's overlay lies beside it."""
+    with os.scandir(pool) as entries:
+        found: List[str] = sorted(entry.path for entry in entries if entry.is_file())
+    yield from found
+
+
+def backing_of(image: str) -> Optional[str]:
+    """Return the name of the file below a qcow2 image; None where there is none."""
+    with open(image, "rb") as file:
+        head = file.read(HEAD.size)
+        if len(head) < HEAD.size:
+            return None
+        magic, _version, at, length = HEAD.unpack(head)
+        if magic != b"QFI\xfb" or not at or length > NAME_MOST_BYTES:
+            return None
+        file.seek(at)
+        return os.fsdecode(file.read(length))

@@ -1,0 +1,78 @@
+"""Upkeep: what goes when, what comes before a copy, and what stays because somebody uses it."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from controller.model.facts import DiskFacts, Observed
+from controller.model.replica import ReplicaFacts
+from controller.plan.actions import Action
+from controller.plan.replica_actions import (
+    RemoveReplica,
+    ReplicateDomain,
+    RetirePoints,
+    VerifyReplica,
+)
+from tests.plan import builders as b
+from tests.plan import replicas as r
+from tests.plan.protected import HOME, lab, seen_with
+from tests.plan.reading import actions, plan_of, sentences
+
+KEEP_TWO = {"keep": {"last": 2}}
+
+
+def kinds(desired: Any, seen: Observed) -> list[type[Action]]:
+    return [type(one) for one in actions(plan_of(desired, seen))]
+
+
+def with_tenant(seen: Observed, host: str, held: ReplicaFacts, desired: Any) -> Observed:
+    """The same, with a VM by hand that is off and has its disk in a replica."""
+    domain = b.off("web", host, desired)
+    assert domain.config is not None
+    disk = DiskFacts("vda", f"{held.path}/vda/active.qcow2", "qcow2", 10 * b.GIB)
+    return b.with_domain(seen, host, "by-hand", replace(
+        domain, name="by-hand", config=replace(domain.config, disks=(disk,))))
+
+
+def test_points_stay_while_a_vm_has_its_disk_in_the_replica() -> None:
+    desired = b.small(b.vm("sql", protection="gold"), b.vm("web"),
+                      b.document("ProtectionPolicy", "gold", rpo="5m", **KEEP_TWO))
+    held = r.replica("sql", r.series(12, 20, count=4))
+    seen = r.with_replica(r.asked(b.as_declared(desired, HOME | {"web": "milan-1"}), desired),
+                          "milan-1", held)
+    assert kinds(desired, seen) == [RetirePoints]
+    used = with_tenant(seen, "milan-1", held, desired)
+    assert kinds(desired, used) == []
+    assert f"by-hand on milan-1 has its disk in {held.path}: no restore point there goes" in (
+        sentences(plan_of(desired, used)))
+
+
+def test_a_replica_that_a_vm_runs_on_is_not_removed_for_a_newer_one() -> None:
+    desired = b.small(b.vm("sql", protection="gold"), b.vm("web"),
+                      b.document("ProtectionPolicy", "gold", rpo="5m"))
+    old, new = r.replica("sql", r.series(12, 900)), r.replica("sql", r.series(15, 20))
+    seen = r.asked(b.as_declared(desired, {"sql": "milan-1", "web": "milan-2"}), desired)
+    seen = r.with_replica(r.with_replica(seen, "milan-1", old), "paris-1", new)
+    assert kinds(desired, seen) == [RemoveReplica]
+    assert kinds(desired, with_tenant(seen, "milan-1", old, desired)) == []
+
+
+def test_too_many_points_go_before_the_next_copy() -> None:
+    desired = lab(**KEEP_TWO)
+    few = seen_with(desired, r.series(12, 290, count=4))
+    assert kinds(desired, few) == [ReplicateDomain, RetirePoints]
+    many = seen_with(desired, r.series(12, 290, count=6))
+    assert kinds(desired, many) == [RetirePoints, ReplicateDomain]
+
+
+@pytest.mark.parametrize(("took_s", "order"), [
+    (280, [VerifyReplica, ReplicateDomain]),    # the copy has ended just now
+    (4, [ReplicateDomain, VerifyReplica]),      # and here long ago: the next one is due
+])
+def test_an_overdue_verification_has_a_turn_after_each_copy(took_s: float, order: Any) -> None:
+    desired = lab(verify="1m")
+    points = (r.point(11, 600), r.point(12, 290, committed_at=b.NOW_S - 290 + took_s))
+    assert kinds(desired, seen_with(desired, points, scrubbed_at=b.NOW_S - 61)) == order
+    assert kinds(desired, seen_with(desired, points, scrubbed_at=b.NOW_S - 50)) == [
+        ReplicateDomain, VerifyReplica]
