@@ -8,13 +8,18 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from controller.model.replica import CHECKPOINT
-from controller.plan.replica_actions import CopyMode, DiskCopy
+from controller.plan.bandwidth import ceiling_bps
+from controller.plan.replica_actions import CopyMode, DiskCopy, ReplicateDomain
 from controller.replication.picture import Picture
 
 BASE: Final = "base"
 OVERLAY: Final = "overlay"
 INCREMENT: Final = "increment"
 FULL: Final = "full"
+SLACK_S: Final = 120.0
+"""For a copy to end by its own budget before the host ends it."""
+SLOW_BPS: Final = 160_000_000
+"""What a disk is read and compared with at least, where nothing limits it more."""
 Ranges = tuple[tuple[int, int], ...]
 """(offset, length) in bytes."""
 
@@ -51,6 +56,17 @@ class Course:
     whole: bool
     """All of the disk is looked at."""
     why: str
+
+
+def time_limit_s(action: ReplicateDomain) -> float:
+    """Return after how long the host ends a copy by itself, whoever conducts it.
+
+    A raw disk keeps no track of changes, so its copy cannot be cut into slices: it gets the time
+    that all of it takes. The room of the scratch space bounds the copy all the same.
+    """
+    whole_bits = 8 * sum(disk.size_bytes for disk in action.disks if disk.format != "qcow2")
+    rate_bps = min(ceiling_bps(action.limits) or SLOW_BPS, SLOW_BPS)
+    return action.budget_s + SLACK_S + whole_bits / rate_bps
 
 
 def parse_opened(target: str, told: Mapping[str, Any]) -> Opened:

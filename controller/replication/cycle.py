@@ -23,6 +23,7 @@ from controller.replication.choice import (
     next_course,
     next_number,
     since,
+    time_limit_s,
     wanted_modes,
 )
 from controller.replication.manifest import Manifests
@@ -35,8 +36,6 @@ from controller.replication.source import Begun, Ended, SourceEnd
 from controller.replication.target import TargetEnd
 from controller.replication.telling import Account, tell
 
-SLACK_S: Final = 120.0
-"""For a copy to end by its own budget before the host ends it."""
 MOST_SLICES: Final = 1000
 NO_ROOM: Final = "no room left for"
 
@@ -133,7 +132,7 @@ class Cycle:
         return {
             "modes": modes, "checkpoint": name, "since": base, "quiesce": action.quiesce,
             "keep": sorted({picture.checkpoint, base} - {""}),
-            "limit_s": action.budget_s + SLACK_S, "scratch_bytes": self.way.terms.scratch_bytes,
+            "limit_s": time_limit_s(action), "scratch_bytes": self.way.terms.scratch_bytes,
             "known": {} if last or self._needs_sending(picture) else dict(picture.fingerprints)}
 
     def _needs_sending(self, picture: Picture) -> bool:
@@ -171,7 +170,7 @@ class Cycle:
         action = self.action
         addresses = Addresses(action.replication_address, action.to_replication_address)
         return open_passage(self._target.attendant, self.way.endpoint, addresses, action.path,
-                            self.way.locksmith, action.budget_s + SLACK_S)
+                            self.way.locksmith, time_limit_s(action))
 
     async def _fill(self, source: SourceEnd, picture: Picture, begun: Begun, reach: Reach, *,
                     first: bool) -> None:

@@ -7,7 +7,8 @@ import pytest
 
 from controller.errors import OutcomeUnknown, Refused, Unavailable
 from controller.model.replica import CLUSTER_BYTES
-from controller.plan.replica_actions import RateLimit
+from controller.plan.replica_actions import CopyMode, DiskCopy, RateLimit
+from controller.replication.choice import SLACK_S, time_limit_s
 from controller.replication.target import parse_missing
 from tests.replication.movers import (
     MIB,
@@ -256,3 +257,12 @@ def test_a_copy_begins_at_its_share_of_what_it_may_take() -> None:
     hosts = Hosts()
     make(hosts, limits=(RateLimit("Host/milan-1", 8_000),))
     assert hosts.request("send")["rate_bps"] == 8_000
+
+
+def test_a_raw_disk_gets_the_time_that_all_of_it_takes() -> None:
+    raw = DiskCopy("vdb", "/data/vdb.raw", "raw", 1 << 40, CopyMode.SCAN)
+    plain = action()
+    assert time_limit_s(plain) == plain.budget_s + SLACK_S
+    assert time_limit_s(action(disks=(*plain.disks, raw))) > (1 << 40) / 20e6
+    limits = (RateLimit("Host/paris-1", 8_000_000),)
+    assert time_limit_s(action(disks=(raw,), limits=limits)) > (1 << 40) / 1e6
