@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 from controller.model.document import Rung
 
@@ -52,6 +53,10 @@ class InFlight:
     rung: Rung
 
 
+WISH_LASTS_S: Final = 3600.0
+"""What a person asked for and could not be begun is not done hours later, out of the blue."""
+
+
 class ReplicaWish(StrEnum):
     """What a person can ask of a replica."""
 
@@ -73,6 +78,11 @@ class ReplicaRequest:
     wish: ReplicaWish
     by: str
     at: float
+
+    @property
+    def expires_at(self) -> float:
+        """Return when it is forgotten, if nothing came of it."""
+        return self.at + WISH_LASTS_S
 
 
 @dataclass(frozen=True, slots=True)

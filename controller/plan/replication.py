@@ -70,7 +70,7 @@ def diff_replicas(care: list[Charge], index: ReplicaIndex, ground: Survey,
         if charge.current is None and index.unseen and not wishes:
             continue    # by rule 1; most of a large estate at the first looks
         _copy(charge, wishes, work)
-        verify_at = keep_up(charge, wishes.get(ReplicaWish.VERIFY), ground, draft)
+        verify_at = keep_up(charge, _verification(charge, wishes), ground, draft)
         if verify_at is not None:
             work.findings.edges.append(verify_at)
     _refuse_wishes(care, work)
@@ -100,6 +100,21 @@ def no_later_than(charge: Charge, ground: Survey) -> float | None:
     return max(hidden.sound.started_at, part.since_at)
 
 
+def _verification(charge: Charge, wishes: Wishes) -> ReplicaRequest | None:
+    """Return who asks for a verification: whoever wants a repair of what nobody knows, too."""
+    asked = wishes.get(ReplicaWish.VERIFY)
+    if asked is None and knows_no_damage(charge):
+        return wishes.get(ReplicaWish.REPAIR)
+    return asked
+
+
+def knows_no_damage(charge: Charge) -> bool:
+    """Return whether a VM has restore points of which none is known to read wrong."""
+    current = charge.current
+    return (current is not None and bool(current.replica.points)
+            and not current.replica.damaged_clusters and not current.replica.lost_files)
+
+
 def _wishes(ground: Survey) -> dict[str, dict[ReplicaWish, ReplicaRequest]]:
     found: dict[str, dict[ReplicaWish, ReplicaRequest]] = {}
     for request in ground.policy.requests:
@@ -121,7 +136,8 @@ def _copy(charge: Charge, wishes: Wishes, work: Work) -> None:
     """Note the VM's next restore point, if it is due or asked for."""
     asked = None
     if wishes:
-        asked = next((wishes[wish] for wish in COPIES if wish in wishes), None)
+        asked = next((wishes[wish] for wish in COPIES if wish in wishes
+                      and not (wish is ReplicaWish.REPAIR and knows_no_damage(charge))), None)
         if asked is None and charge.current is None:
             asked = wishes[ReplicaWish.VERIFY]  # there is nothing to verify until it is copied
     current = charge.current

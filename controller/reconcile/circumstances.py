@@ -84,7 +84,8 @@ class Circumstances:
             windows=tuple(window_state(window, now_s) for window in windows),
             in_flight=in_flight, repairs=self._recent_repairs(now_s),
             applied_revision=self._applied_revision, changed=self._changed,
-            requests=self._requests, resting=resting, assumed_down=assumed_down)
+            requests=tuple(one for one in self._requests if one.expires_at > now_s),
+            resting=resting, assumed_down=assumed_down)
 
     def next_edge(self, plan: Plan | None) -> float | None:
         """Return the next instant at which time alone may change `plan`; None when never."""

@@ -11,6 +11,8 @@ from typing import Any, Final, NamedTuple
 
 from controller.errors import JournalUnavailable
 from controller.plan.actions import Cause
+from controller.plan.policy import ReplicaWish
+from controller.plan.replica_actions import ReplicateDomain, VerifyReplica
 from controller.store.shelf import Shelf
 
 KEEP_ROWS: Final = 200_000
@@ -21,6 +23,11 @@ PRUNE_AT_ONCE: Final = 20_000
 
 INTENT: Final = "intent"
 OUTCOME: Final = "outcome"
+SERVES: Final[Mapping[str, tuple[ReplicaWish, ...]]] = {
+    ReplicateDomain.verb: (ReplicaWish.COPY, ReplicaWish.SEED, ReplicaWish.REPAIR),
+    VerifyReplica.verb: (ReplicaWish.VERIFY, ReplicaWish.REPAIR),
+}
+"""By verb: what a person asked for that is done by it."""
 _INTENT_COLUMNS = "id, action_id, verb, target, node, revision, cause, sentence, at"
 _EVENT_COLUMNS = ("id, at, kind, target, node, verb, action_id, revision, cause, outcome, intent,"
                   " sentence")
@@ -77,7 +84,7 @@ class Journal(Shelf):
                reason: str, at: float, cause: Cause = Cause.DRIFT) -> int:
         """Write down that an action is about to begin, and return the intent's id.
 
-        Shapes: a person's yes to it, or wish for it, is used up by that.
+        Shapes: a person's yes to it, or a wish that it serves, is used up by that.
 
         Errors: JournalUnavailable; the action must then not be begun.
         """
@@ -88,8 +95,9 @@ class Journal(Shelf):
             connection.execute("DELETE FROM approvals WHERE action_id = ? AND revision = ?",
                                (action_id, revision))
             if cause is Cause.HUMAN:
-                connection.execute("DELETE FROM requests WHERE 'Replica/' || machine = ?",
-                                   (target,))
+                connection.executemany(
+                    "DELETE FROM requests WHERE 'Replica/' || machine = ? AND wish = ?",
+                    [(target, wish) for wish in SERVES.get(verb, ())])
         return intent
 
     def conclude(self, intent: int, outcome: Outcome, sentence: str, at: float) -> None:

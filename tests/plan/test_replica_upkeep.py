@@ -8,6 +8,7 @@ import pytest
 from controller.model.facts import DiskFacts, Observed
 from controller.model.replica import ReplicaFacts
 from controller.plan.actions import Action
+from controller.plan.policy import ReplicaRequest, ReplicaWish
 from controller.plan.replica_actions import (
     RemoveReplica,
     ReplicateDomain,
@@ -76,3 +77,15 @@ def test_an_overdue_verification_has_a_turn_after_each_copy(took_s: float, order
     assert kinds(desired, seen_with(desired, points, scrubbed_at=b.NOW_S - 61)) == order
     assert kinds(desired, seen_with(desired, points, scrubbed_at=b.NOW_S - 50)) == [
         ReplicateDomain, VerifyReplica]
+
+
+@pytest.mark.parametrize(("damaged", "kind"), [(0, VerifyReplica), (2, ReplicateDomain)])
+def test_a_repair_that_a_person_wants_begins_by_looking_for_what_is_wrong(
+        damaged: int, kind: type[Action]) -> None:
+    desired = lab()
+    seen = seen_with(desired, r.series(12, 20), damaged_clusters=damaged)
+    wish = ReplicaRequest("sql", ReplicaWish.REPAIR, "ann", b.NOW_S)
+    plan = plan_of(desired, seen, replace(b.APPLIED, requests=(wish,)))
+    (step,) = plan.runnable
+    assert type(step.action) is kind
+    assert "ann asked for it" in step.action.reason

@@ -148,6 +148,25 @@ def test_a_wish_for_a_replica_is_used_up_by_the_action_a_person_caused(store: St
     assert [one.machine for one in store.requests()] == ["web"]
 
 
+def test_an_action_uses_up_what_it_serves_alone(store: Store) -> None:
+    for wish in ReplicaWish:
+        store.request(ReplicaRequest("sql", wish, "ann", 1.0))
+    store.intend("replicate:Replica/sql@paris-1/milan-1", "replicate", "Replica/sql", "paris-1",
+                 "abc", "ann asked for it", 3.0, Cause.HUMAN)
+    assert [one.wish for one in store.requests()] == [ReplicaWish.VERIFY]
+
+
+def test_a_wish_is_withdrawn_or_forgotten_after_an_hour(store: Store) -> None:
+    old, new = (ReplicaRequest("sql", ReplicaWish.COPY, "ann", at) for at in (1.0, 3700.0))
+    web = ReplicaRequest("web", ReplicaWish.SEED, "ann", 3700.0)
+    for wish in (old, web):
+        store.request(wish)
+    assert store.requests() == (web,)
+    store.request(new)
+    store.withdraw(web)
+    assert store.requests() == (new,)
+
+
 def test_a_condition_remembers_since_when_its_status_holds(store: Store, path: Path) -> None:
     assert store.save_conditions((stalled(Status.TRUE, "a"),), 1.0)[0].since_at == 1.0
     assert store.save_conditions((stalled(Status.TRUE, "b"),), 2.0) == ()

@@ -9,7 +9,8 @@ def command(context: typer.Context, machine: Machine, path: Path = None, wait: W
             by: By = None, state: State = None) -> None:
     """Send again what reads wrong in one replica, and only that.
 
-    Where nothing is known to be damaged, the replica is verified first.
+    Where nothing is known to be damaged, the replica is verified, and what then
+    reads wrong comes with the next copy, a minute later at most.
     The running loop does it; where none runs, name the specs.
 
     Examples: `hotsite replica repair web`, `hotsite replica repair web specs/`.

@@ -67,15 +67,17 @@ def by_the_loop(manager: "Manager", request: "ReplicaRequest", *, wait: bool) ->
         if not wait:
             typer.echo(f"the loop is asked to {request.wish} the replica of {request.machine}")
             return 0
-        return follow(store, request.machine, newest)
+        return follow(store, request, newest)
     finally:
         store.close()
 
 
-def follow(store: "Store", machine: str, newest: int) -> int:
-    """Print what the loop does about the replica until an asked-for action ends."""
+def follow(store: "Store", request: "ReplicaRequest", newest: int) -> int:
+    """Print what the loop does about the replica until an action that serves the wish ends."""
     from controller.cli.log import describe_row  # noqa: PLC0415
+    from controller.store.journal import SERVES  # noqa: PLC0415
 
+    machine = request.machine
     until = time.monotonic() + BEGUN_WITHIN_S
     while True:
         rows = store.events(1000, target=f"Replica/{machine}", after=newest)
@@ -84,11 +86,11 @@ def follow(store: "Store", machine: str, newest: int) -> int:
             if row.cause == "human":
                 until = float("inf")
                 typer.echo(describe_row(row))
-                if row.outcome:
+                if row.outcome and request.wish in SERVES.get(row.verb, ()):
                     return status_of(row)
         if time.monotonic() > until:
-            complain(f"the loop has not begun within {BEGUN_WITHIN_S:g} s; it stays asked for:"
-                     f" see `hotsite explain VirtualMachine/{machine}`")
+            complain(f"the loop has not begun within {BEGUN_WITHIN_S:g} s; it stays asked for,"
+                     f" for an hour: see `hotsite explain VirtualMachine/{machine}`")
             return 2
         time.sleep(PAUSE_S)
 
@@ -122,6 +124,7 @@ async def from_here(manager: "Manager", path: str, request: "ReplicaRequest") ->
                      if one.target.partition("/")[2] == request.machine]
             complain(held[0] if held else f"there is nothing to do for {request.machine}:"
                      " has it a `protection`?")
+            store.withdraw(request)
         return 1 if result.failed else 0 if result.done else 3
     finally:
         store.close()
