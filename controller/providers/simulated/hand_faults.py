@@ -52,6 +52,15 @@ def erase(world: World, host: str, vm: str) -> str:
     return f"{vm} was destroyed and undefined by hand on {host}"
 
 
+def lose(world: World, host: str, vm: str) -> str:
+    """`lose HOST VM`: its host comes back empty: the definition and all files of it are gone."""
+    erase(world, host, vm)
+    files = world.node(host).files
+    for path in [path for path in files if path.rpartition("/")[2].startswith(f"{vm}-")]:
+        del files[path]
+    return f"{host} has lost {vm}: its definition and its disks are gone"
+
+
 def start(world: World, host: str, vm: str) -> str:
     """`start HOST VM`: somebody starts it."""
     node, domain = _domain(world, host, vm)
@@ -215,8 +224,8 @@ def wipe_port(world: World, host: str, vm: str) -> str:
 
 
 BY_HAND: Final[Mapping[str, Callable[..., str]]] = {
-    "kill": kill, "shutoff": shutoff, "undefine": undefine, "erase": erase, "start": start,
-    "pause": pause, "deaf": deaf, "autostart": autostart, "tag": tag, "untag": wipe_port,
+    "kill": kill, "shutoff": shutoff, "undefine": undefine, "erase": erase, "lose": lose,
+    "start": start, "pause": pause, "deaf": deaf, "autostart": autostart, "tag": tag, "untag": wipe_port,
     "trunk": trunk, "unplug": unplug, "memory": memory, "detach": detach, "alien": alien,
     "hand-migrate": hand_migrate, "second-copy": second_copy,
 }
