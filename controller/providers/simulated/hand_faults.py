@@ -225,7 +225,8 @@ def wipe_port(world: World, host: str, vm: str) -> str:
 
 BY_HAND: Final[Mapping[str, Callable[..., str]]] = {
     "kill": kill, "shutoff": shutoff, "undefine": undefine, "erase": erase, "lose": lose,
-    "start": start, "pause": pause, "deaf": deaf, "autostart": autostart, "tag": tag, "untag": wipe_port,
+    "start": start, "pause": pause, "deaf": deaf, "autostart": autostart, "tag": tag,
+    "untag": wipe_port,
     "trunk": trunk, "unplug": unplug, "memory": memory, "detach": detach, "alien": alien,
     "hand-migrate": hand_migrate, "second-copy": second_copy,
 }
