@@ -45,7 +45,7 @@ def command(
     Examples: `hotsite apply specs/`, `hotsite apply specs/ --yes`, `hotsite apply monday.plan`.
 
     Exit status: 0 converged, 1 a step failed, 2 changes are left, 3 refused by a gate or a stale
-    plan, 4 invalid spec, 5 too much is unknown to say.
+    plan or left to a person, 4 invalid spec, 5 too much is unknown to say.
     """
     with told():
         if as_json and not yes:
@@ -82,7 +82,7 @@ async def apply(manager: "Manager", path: str, *, yes: bool, as_json: bool) -> i
 async def before(once: "Once", plan: "Plan", desired: "Desired", saved: "SavedPlan | None", *,
                  yes: bool, as_json: bool) -> int | None:
     """Show the plan and ask; return an exit status where nothing is to be done."""
-    from controller.cli.paint import Painter, console  # noqa: PLC0415
+    from controller.cli.paint import Painter, console, standing_of  # noqa: PLC0415
     from controller.reconcile.exit_status import status_of_plan  # noqa: PLC0415
 
     stale = once.stale(saved) if saved else None
@@ -95,7 +95,7 @@ async def before(once: "Once", plan: "Plan", desired: "Desired", saved: "SavedPl
     painter.plan(plan, desired)
     if not plan.steps:
         if status_of_plan(plan) == 0:
-            painter.line(f"No change: the estate is as revision {plan.revision} says.", "green")
+            painter.line(f"No change: {standing_of(plan)[0]}.", "green")
         return None
     return None if yes else ask(plan)
 
@@ -131,7 +131,7 @@ def tell_progress(event: object) -> None:
 
 def report(result: "Result", desired: "Desired", *, as_json: bool) -> int:
     """Print what was done and what is left, and return the exit status."""
-    from controller.cli.paint import Painter, console, counted  # noqa: PLC0415
+    from controller.cli.paint import Painter, console, counted, standing_of  # noqa: PLC0415
     from controller.plan.render import plan_to_dict  # noqa: PLC0415
     from controller.reconcile.exit_status import status_of_run  # noqa: PLC0415
 
@@ -147,10 +147,8 @@ def report(result: "Result", desired: "Desired", *, as_json: bool) -> int:
     count = len(result.done)
     done = f"{count} step{'s' * (count != 1)} done"
     if not result.plan.steps and not result.failed:
-        unknown = counted(result.plan)
-        painter.line(f"{done}{f', {unknown}' if unknown else ''}. The estate is as revision"
-                     f" {result.plan.revision} says{', as far as can be seen' * bool(unknown)}.",
-                     "magenta" if unknown else "green")
+        sentence, style = standing_of(result.plan)
+        painter.line(f"{done}. {sentence[0].upper()}{sentence[1:]}.", style)
         return status.value
     painter.line("What is left:", "bold")
     painter.plan(result.plan, desired)

@@ -123,6 +123,24 @@ def counted(plan: Plan) -> str:
     return ", ".join(words)
 
 
+def standing_of(plan: Plan) -> tuple[str, str]:
+    """Return how an estate is for which no step is planned, and in what colour that is said."""
+    waits, unknown = len(plan.waits), sum(remark.unknown for remark in plan.remarks)
+    as_declared = f"as revision {plan.revision} says"
+    if waits:
+        return (f"{counted_things(waits)} {'waits' if waits == 1 else 'wait'} for a person, see"
+                f" above; all else that can be seen is {as_declared}"), "yellow"
+    if unknown:
+        return (f"{counted_things(unknown)} could not be seen, see above; all else is"
+                f" {as_declared}"), "magenta"
+    return f"the estate is {as_declared}", "green"
+
+
+def counted_things(count: int) -> str:
+    """Return `1 thing` or `3 things`."""
+    return f"{count} thing{'s' * (count != 1)}"
+
+
 def table(painter: Painter, rows: list[tuple[str, ...]], styles: tuple[str, ...] = ()) -> None:
     """Write rows in columns, the first row as a heading; the last column is never padded."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]

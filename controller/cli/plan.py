@@ -42,8 +42,8 @@ def command(
     Examples: `hotsite plan specs/`, `hotsite plan specs/ --out monday.plan`,
     `hotsite plan specs/ --assume site=paris:down`.
 
-    Exit status: 0 nothing to change, 2 changes pending, 3 all of them refused by a gate, 4 invalid
-    spec, 5 too much is unknown to say.
+    Exit status: 0 nothing to change, 2 changes pending, 3 all of them refused by a gate or left to
+    a person, 4 invalid spec, 5 too much is unknown to say.
     """
     from controller.errors import SpecError  # noqa: PLC0415  # keeps --help quick
 
@@ -82,7 +82,7 @@ def save(out: Path, plan: "Plan", observed: "Observed", path: str) -> None:
 def show(plan: "Plan", desired: "Desired", path: str, *, out: Path | None, as_json: bool,
          what_if: bool) -> int:
     """Print the plan and return the exit status."""
-    from controller.cli.paint import Painter, console, counted  # noqa: PLC0415
+    from controller.cli.paint import Painter, console, counted, standing_of  # noqa: PLC0415
     from controller.plan.render import plan_to_dict  # noqa: PLC0415
     from controller.reconcile.exit_status import status_of_plan  # noqa: PLC0415
 
@@ -96,11 +96,9 @@ def show(plan: "Plan", desired: "Desired", path: str, *, out: Path | None, as_js
         painter.line(f"{counted(plan) or 'No change'}. This is a what-if: nothing was done, and"
                      " nothing was lost.", "bold")
         return status.value
-    if not plan.steps and not any(remark.unknown for remark in plan.remarks):
-        painter.line(f"No change: the estate is as revision {plan.revision} says.", "green")
-        return status.value
     if not plan.steps:
-        painter.line(f"No change that can be seen; {counted(plan)}.", "magenta")
+        sentence, style = standing_of(plan)
+        painter.line(f"No change: {sentence}.", style)
         return status.value
     painter.line(f"{counted(plan)}. Nothing was done. Run `hotsite apply {out or path}` to do it.",
                  "bold")

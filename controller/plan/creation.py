@@ -50,7 +50,7 @@ def _is_kept(case: Case) -> bool:
     name, replicas = case.vm.name, case.replicas
     kept = replicas.of_machine(name, domain_uuid(case.survey.estate_name, name))
     if kept:
-        case.draft.stall(case.target, "OnlyReplica", _only_replica(name, kept[-1]))
+        case.draft.stall(case.target, "OnlyReplica", _only_replica(case, kept[-1]))
         return True
     if case.vm.spec.protection is None or not replicas.unseen:
         return False
@@ -60,11 +60,12 @@ def _is_kept(case: Case) -> bool:
     return True
 
 
-def _only_replica(name: str, held: Held) -> str:
-    point, replica = held.sound, held.replica
+def _only_replica(case: Case, held: Held) -> str:
+    point, replica, name = held.sound, held.replica, case.vm.name
+    files = " and ".join(disk_file(name, disk) for disk in case.vm.spec.disks)
     what = f"its replica in {replica.path} there" if point is None else (
         f"restore point {point.sequence} of {render_instant(point.started_at)}")
     return (f"{name} is on no host, and {held.host} has {what}: it is not begun anew with empty"
-            f" disks; `hotsite replica export {name} FOLDER SPECS` writes its disks and its"
-            " definition, to be put back by hand, and to begin anew all the same, move"
-            f" {replica.path} on {held.host} away")
+            f" disks; `hotsite replica export {name} FOLDER SPECS` writes them: once they lie as"
+            f" {files} in their pool on one host, it is defined and started there; to begin anew"
+            f" all the same, move {replica.path} on {held.host} away")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from controller.model.condition import Condition
+from controller.model.condition import Condition, ConditionType
 from controller.plan.actions import Action
 
 
@@ -62,6 +62,11 @@ class Plan:
     conditions: tuple[Condition, ...] = ()
     due_at: float | None = None
     """When time alone next makes something due or changes a condition; None when never."""
+
+    @property
+    def waits(self) -> tuple[Condition, ...]:
+        """Return what waits for a person, whatever the steps are."""
+        return tuple(one for one in self.conditions if one.type is ConditionType.STALLED)
 
     @property
     def runnable(self) -> tuple[Step, ...]:

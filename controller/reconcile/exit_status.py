@@ -35,8 +35,8 @@ def status_of_run(plan: Plan, *, failed: bool) -> ExitStatus:
 
 
 def _status_of_rest(plan: Plan) -> ExitStatus:
-    """Return what it comes down to when no step could be done now."""
-    if plan.steps:
+    """Return what it comes down to when no step could be done now; a person may have to act."""
+    if plan.steps or plan.waits:
         return ExitStatus.REFUSED
     if any(remark.unknown for remark in plan.remarks):
         return ExitStatus.UNKNOWN

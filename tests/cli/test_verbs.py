@@ -59,6 +59,16 @@ def test_from_nothing_to_converged_in_three_commands(tmp_path: Path) -> None:
     assert again.output.startswith("No change: the estate is as revision")
 
 
+def test_what_waits_for_a_person_is_not_as_declared(shell: Shell) -> None:
+    broken(shell, "lose paris-1 sql")
+    result = shell("plan", str(SPECS))
+    assert result.exit_code == 3, result.output
+    assert "restore point 1 of" in result.output
+    assert "No change: 1 thing waits for a person, see above;" in result.output
+    applied = shell("apply", str(SPECS), "--yes")
+    assert applied.exit_code == 3, applied.output
+
+
 def test_a_plan_in_a_pipe_has_no_colours_and_no_trailing_blanks(shell: Shell) -> None:
     broken(shell)
     output = shell("plan", str(SPECS)).output
@@ -81,7 +91,7 @@ def test_a_silent_host_makes_the_plan_unknown_and_never_absent(shell: Shell) -> 
     result = shell("plan", str(SPECS))
     assert result.exit_code == 5
     assert "? Host/paris-1" in result.output
-    assert "No change that can be seen" in result.output
+    assert "could not be seen, see above; all else is" in result.output
 
 
 def test_a_saved_plan_is_applied_once_and_refused_when_the_facts_have_moved(
