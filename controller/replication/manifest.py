@@ -25,7 +25,7 @@ class Manifests:
     async def fetch(self, disk: str) -> str:
         """Bring a disk's manifest to the source and return its path there.
 
-        It is poured through, however large: 256 MiB for a TiB that is full.
+        It is poured through, however large: 256 MiB for a TiB that is full, or has yet to come.
         """
         asked = {"replica": self._replica, "disk": disk, "incoming": True}
         telling = verb_command("manifest-out", text=json.dumps(asked) + "\n",

@@ -40,6 +40,16 @@ def opened(root: Path, folder: Path, kind: str) -> dict[str, Any]:
                 disks={"vda": {"kind": kind, "size_bytes": SIZE}})
 
 
+def fetched(archive: Path, root: Path, folder: Path, **which: Any) -> None:
+    """Bring a manifest of what the replica has to `folder`/known."""
+    (folder / "ask").write_text(json.dumps({"replica": str(root), "disk": "vda", **which}) + "\n")
+    with (folder / "ask").open("rb") as request:
+        wire = subprocess.run([sys.executable, archive, "manifest-out"], stdin=request,
+                              capture_output=True, check=True).stdout
+    subprocess.run([sys.executable, archive, "manifest-in", folder / "known"], input=wire,
+                   capture_output=True, check=True)
+
+
 def identical(root: Path, sequence: int, disk: Path) -> None:
     """Hold the newest file of a replica and the disk equal, in the eyes of QEMU."""
     top = Replica(str(root)).chain("vda", sequence)[-1]
@@ -71,12 +81,7 @@ def test_seed_increment_and_scan_make_points_equal_to_the_disk(
 
     written(disk, "write -P 5 20M 128k")
     opened(root, tmp_path, "overlay")
-    (tmp_path / "ask").write_text(json.dumps({"replica": str(root), "disk": "vda"}) + "\n")
-    with (tmp_path / "ask").open("rb") as request:
-        wire = subprocess.run([sys.executable, archive, "manifest-out"], stdin=request,
-                              capture_output=True, check=True).stdout
-    subprocess.run([sys.executable, archive, "manifest-in", tmp_path / "known"], input=wire,
-                   capture_output=True, check=True)
+    fetched(archive, root, tmp_path)
     with exported(disk, tmp_path / "s3") as socket:
         told = carry(archive, root, 1, socket=socket, mode="scan", transfer="scan",
                      known=str(tmp_path / "known"))
@@ -90,3 +95,21 @@ def test_seed_increment_and_scan_make_points_equal_to_the_disk(
     told = done("replica-show", tmp_path, below=str(tmp_path))["replicas"][str(root)]
     assert [point["sequence"] for point in told["points"]] == [3]
     assert told["points"][0]["verified_at"] == "now"
+
+
+def test_a_seed_that_was_cut_off_is_completed_by_a_comparison(
+        tmp_path: Path, archive: Path) -> None:
+    root = tmp_path / "replica"
+    disk = image(tmp_path / "d.qcow2", SIZE, "write -P 7 1M 9M", "write -P 9 33M 3M")
+    done("replica-make", tmp_path, replica=str(root), vm="a-vm", secret=SECRET)
+    opened(root, tmp_path, "base")
+    with exported(disk, tmp_path / "s1") as socket:
+        carry(archive, root, 2, socket=socket, mode="full", stop=5 << 20, transfer="cut")
+        assert opened(root, tmp_path, "base")["disks"]["vda"]["resumed"]
+        fetched(archive, root, tmp_path, incoming=True)
+        told = carry(archive, root, 2, socket=socket, mode="scan", transfer="rest",
+                     known=str(tmp_path / "known"))
+    assert told["data_bytes"] == 8 << 20
+    done("publish", tmp_path, replica=str(root), sequence=1,
+         disks={"vda": {"transfers": ["rest"]}})
+    identical(root, 1, disk)

@@ -12,19 +12,20 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from mover.chain import compose
 from mover.errors import Damaged, Refused, TryAgain
 from mover.hashing import CLUSTER_BYTES, HASH_BYTES, Hasher
 from mover.index import BASE, OVERLAY, Index
-from mover.manifest import Header, Manifest
+from mover.manifest import UNKNOWN_HASH, Header, Manifest
 from mover.qcow2 import DATA
 from mover.replica import Replica, sync_dir, take_lock, write_whole
 from mover.state import last
 
 NAMES = ("json", "part", "idx", "man", "ends")
 READ_BYTES = 2 * CLUSTER_BYTES      # stays in a processor's own cache until it is hashed
+DOUBTED_AT_ONCE = 1 << 16           # clusters: 1 MiB of hashes
 
 
 class Plan(NamedTuple):
@@ -255,6 +256,7 @@ def compose_known(replica: Replica, disk: str, into: str, below: Sequence[str]) 
                 known = compose(below, into)
             else:
                 known = Manifest.create(into, incoming.manifest.header)
+                _doubt(known, incoming.places.missing())
             known.resize(incoming.manifest.header)
             for run in incoming.places.mapped():
                 zeros = bytes(run.clusters * HASH_BYTES)
@@ -263,3 +265,10 @@ def compose_known(replica: Replica, disk: str, into: str, below: Sequence[str]) 
             return known
         finally:
             incoming.close()
+
+
+def _doubt(known: Manifest, missing: Iterable[Tuple[int, int]]) -> None:
+    """Give what has not come a hash nothing has: not even zeros may be left out as known."""
+    for first, count in missing:
+        for at in range(first, first + count, DOUBTED_AT_ONCE):
+            known.put(at, UNKNOWN_HASH * min(DOUBTED_AT_ONCE, first + count - at))
