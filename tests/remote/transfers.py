@@ -111,10 +111,10 @@ class Machine:
         return [self.at(disk, cluster)
                 for cluster in range(-(-len(self.disks[disk]) // CLUSTER_BYTES))]
 
-    def open(self, disk: str, kind: str) -> dict[str, object]:
+    def open(self, disk: str, kind: str, note: object = None) -> dict[str, object]:
         """Open what will come for a disk."""
         with locked(str(self.root)) as replica:
-            return incoming.prepare(replica, disk, kind, len(self.disks[disk]), None)
+            return incoming.prepare(replica, disk, kind, len(self.disks[disk]), note)
 
     def send(self, disk: str, what: Iterable[Change], transfer: str = "t") -> None:
         """Send a transfer and receive it."""

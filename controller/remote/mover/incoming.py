@@ -86,6 +86,8 @@ def prepare(replica: Replica, disk: str, kind: str, size_bytes: int, note: Any) 
         resumed = _fits(folder, plan)
         if not resumed:
             _begin(folder, plan)
+        elif note is not None:
+            _sync(folder)       # else the note may outlast, over a loss of power, what it is about
         if note is not None or not resumed:
             _write_plan(folder, plan, note)
         incoming = load(folder)
@@ -121,6 +123,15 @@ def _begin(folder: str, plan: Plan) -> None:
             os.ftruncate(fd, plan.size_bytes)
     finally:
         os.close(fd)
+
+
+def _sync(folder: str) -> None:
+    for name in ("part", "idx", "man"):
+        fd = os.open(path_of(folder, name), os.O_RDWR | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
 
 
 def _write_plan(folder: str, plan: Plan, note: Any) -> None:
