@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from mover import merge
 from mover.errors import Refused
-from mover.merge_copy import Copier, punch
+from mover.merge_copy import Copier
 from mover.replica import Replica, locked
 
 from tests.remote.transfers import Machine, assert_every_point_reads_as_its_disk, kill_after
@@ -136,11 +136,3 @@ def test_every_way_of_copying_carries_the_same_bytes(tmp_path: Path) -> None:
                 break
             del copier._ways[0]
     assert "carry" in ways
-
-
-def test_punched_bytes_read_as_zeros(tmp_path: Path) -> None:
-    (tmp_path / "f").write_bytes(b"x" * 300_000)
-    with (tmp_path / "f").open("r+b") as file:
-        punch(file.fileno(), 65536, 131072)
-    assert (tmp_path / "f").read_bytes() == b"x" * 65536 + bytes(131072) + b"x" * (
-        300_000 - 196_608)

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from mover.errors import TryAgain
 from mover.hashing import CLUSTER_BYTES
 
 from tests.remote.transfers import Machine, assert_every_point_reads_as_its_disk
@@ -79,4 +80,39 @@ def test_what_a_note_vouches_for_outlasts_a_loss_of_power(
     assert opened["note"] == note
     machine.send("vda", [machine.at("vda", cluster) for cluster in missing(opened)], "rest")
     machine.publish(vda={"transfers": ["rest"]})
+    assert_every_point_reads_as_its_disk(machine)
+
+
+def test_what_was_trimmed_is_zeros_though_only_its_old_data_came_to_the_disk(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(tmp_path, {"vda": SIZE})
+    machine.change("vda", 16)
+    machine.open("vda", "base")
+    storage = Storage(machine.root, monkeypatch)
+    machine.send("vda", machine.everything("vda")[:8], "cut")
+    storage.write_back("incoming.part")
+    storage.lose_power()
+    write(machine, 3, b"\0")
+    assert len(missing(machine.open("vda", "base"))) == 16
+    machine.send("vda", machine.everything("vda"), "whole")
+    machine.publish(vda={"transfers": ["whole"]})
+    assert_every_point_reads_as_its_disk(machine)
+
+
+def test_zeros_whose_old_data_came_back_are_sent_again(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = half_sent(tmp_path)
+    storage = Storage(machine.root, monkeypatch)
+    for cluster in (3, 4):
+        write(machine, cluster, b"\0")
+    machine.send("vda", [machine.at("vda", cluster) for cluster in (3, 4)], "trimmed")
+    storage.write_back("incoming.idx", "incoming.man")
+    storage.lose_power()
+    machine.send("vda", machine.everything("vda")[8:], "rest")
+    with pytest.raises(TryAgain, match="2 clusters of disk vda are not what was received"):
+        machine.publish(vda={"transfers": ["rest"]})
+    machine.sequence -= 1
+    assert missing(machine.open("vda", "base")) == [3, 4]
+    machine.send("vda", [machine.at("vda", cluster) for cluster in (3, 4)], "again")
+    machine.publish(vda={"transfers": ["again"]})
     assert_every_point_reads_as_its_disk(machine)

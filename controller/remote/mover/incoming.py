@@ -17,9 +17,10 @@ from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Se
 from mover.chain import compose
 from mover.errors import Damaged, Refused, TryAgain
 from mover.hashing import CLUSTER_BYTES, HASH_BYTES, Hasher
+from mover.holes import filled
 from mover.index import BASE, OVERLAY, Index
 from mover.manifest import UNKNOWN_HASH, Header, Manifest
-from mover.qcow2 import DATA
+from mover.qcow2 import DATA, Run
 from mover.replica import Replica, sync_dir, take_lock, write_whole
 from mover.state import last
 
@@ -222,18 +223,31 @@ def recheck(incoming: Incoming, hasher: Hasher, *, cold: bool) -> int:
         os.posix_fadvise(incoming.part, 0, 0, os.POSIX_FADV_DONTNEED)
     forgotten, room = 0, memoryview(bytearray(READ_BYTES))
     for run in incoming.places.mapped():
-        expected = incoming.manifest.hashes(run.cluster, run.clusters)
-        if run.kind != DATA:
-            incoming.manifest.put(run.cluster, bytes(len(expected)))
-            continue
-        step = READ_BYTES // CLUSTER_BYTES
-        for at in range(0, run.clusters, step):
-            count = min(step, run.clusters - at)
-            first, wanted = run.cluster + at, expected[at * HASH_BYTES:(at + count) * HASH_BYTES]
+        expected = bytes(run.clusters * HASH_BYTES)
+        if run.kind == DATA:
+            expected = incoming.manifest.hashes(run.cluster, run.clusters)
+        else:
+            incoming.manifest.put(run.cluster, expected)
+        for first, count in _to_read(incoming, run):
+            at = first - run.cluster
+            wanted = expected[at * HASH_BYTES:(at + count) * HASH_BYTES]
             forgotten += _recheck(incoming, hasher, first, wanted, room,
                                   position_of(incoming.plan.kind, first,
                                               run.position + at * CLUSTER_BYTES))
     return forgotten
+
+
+def _to_read(incoming: Incoming, run: Run) -> Iterator[Tuple[int, int]]:
+    """Yield (first, count) of what of a run may be other than it should, a little at a time."""
+    spans: Iterable[Tuple[int, int]] = ()
+    if run.kind == DATA:
+        spans = ((run.cluster, run.cluster + run.clusters),)
+    elif incoming.plan.kind == BASE:    # a crash may have kept what was made zeros later
+        spans = filled(incoming.part, run.cluster, run.cluster + run.clusters)
+    step = READ_BYTES // CLUSTER_BYTES
+    for first, stop in spans:
+        for at in range(first, stop, step):
+            yield at, min(step, stop - at)
 
 
 def position_of(kind: str, cluster: int, position: int) -> int:

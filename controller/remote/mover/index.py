@@ -122,11 +122,6 @@ class Index:
         assert first + len(entries) // 8 <= self.clusters, "an entry past the disk's end"
         put_whole(self.fd, entries, _ENTRIES_AT + first * 8)
 
-    def written(self, first: int, count: int) -> bool:
-        """Return whether anything but zeros may have been put where these clusters are."""
-        entries = os.pread(self.fd, count * 8, _ENTRIES_AT + first * 8)
-        return entries.count(0) != len(entries)
-
     def table(self, number: int) -> bytes:
         """Return one table of 8192 entries as it will stand in the overlay."""
         return os.pread(self.fd, TABLE_BYTES, _ENTRIES_AT + number * TABLE_BYTES)

@@ -18,10 +18,11 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 from mover.chain import manifest_path
 from mover.errors import Refused, TryAgain
 from mover.hashing import CLUSTER_BYTES, HASH_BYTES, Hasher
+from mover.holes import punch
 from mover.index import OVERLAY as OVERLAY_INDEX
 from mover.index import Index
 from mover.manifest import Header, Manifest
-from mover.merge_copy import Copier, punch
+from mover.merge_copy import Copier
 from mover.orders import Orders
 from mover.qcow2 import DATA, HOLE, Overlay, Run
 from mover.qcow2_writer import Backing, finish_overlay, rebase

@@ -2,35 +2,17 @@
 
 from __future__ import annotations
 
-import ctypes
-import errno
 import fcntl
 import os
 import struct
 from typing import Callable, List
 
 from mover.errors import Damaged
+from mover.holes import CANNOT
 from mover.manifest import put_whole
 
 FICLONERANGE = 0x4020940D
-_PUNCH_AND_KEEP_SIZE = 3
 _CARRY_BYTES = 1 << 20
-_CANNOT = {errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.ENOTTY, errno.EPERM,
-           errno.EBADF, errno.ETXTBSY, errno.ENODEV}
-
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
-
-
-def punch(fd: int, offset: int, length: int) -> None:
-    """Make bytes read as zeros, giving their room back where the file system can."""
-    if not length or _libc.fallocate(fd, _PUNCH_AND_KEEP_SIZE, offset, length) == 0:
-        return
-    if ctypes.get_errno() not in _CANNOT:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    zeros = bytes(min(length, _CARRY_BYTES))
-    for at in range(0, length, len(zeros)):
-        put_whole(fd, zeros[:length - at], offset + at)
 
 
 class Copier:
@@ -50,7 +32,7 @@ class Copier:
             try:
                 return self._ways[0](source, start, target, to, length)
             except OSError as error:
-                if error.errno not in _CANNOT or len(self._ways) == 1:
+                if error.errno not in CANNOT or len(self._ways) == 1:
                     raise
                 del self._ways[0]
 

@@ -20,10 +20,10 @@ from mover import incoming
 from mover.early import Early
 from mover.errors import MoverError, Refused, TryAgain
 from mover.hashing import CLUSTER_BYTES, HASH_BYTES, Buffer, Hasher
+from mover.holes import filled, punch
 from mover.incoming import Incoming
 from mover.index import BASE
 from mover.manifest import clusters_of, put_whole
-from mover.merge_copy import punch
 from mover.replica import Replica, read_secret
 from mover.stream import Data, Frame, Hello, Reader, Zero
 from mover.verbs import say
@@ -135,10 +135,11 @@ def _put_zero(into: Incoming, offset: int, length: int) -> None:
 
 
 def _clear(into: Incoming, first: int, count: int) -> None:
-    """Make clusters of a base zeros, at no cost where nothing was written before."""
-    if any(into.manifest.hashes(first, count)) or into.places.written(first, count):
-        size = min(count * CLUSTER_BYTES, into.plan.size_bytes - first * CLUSTER_BYTES)
-        punch(into.part, first * CLUSTER_BYTES, size)
+    """Make clusters of a base zeros; a crash may have kept data of which nothing else tells."""
+    for at, stop in filled(into.part, first, first + count):
+        size = min(stop * CLUSTER_BYTES, into.plan.size_bytes) - at * CLUSTER_BYTES
+        punch(into.part, at * CLUSTER_BYTES, size)
+    if any(into.manifest.hashes(first, count)):
         into.manifest.put(first, bytes(count * HASH_BYTES))
 
 

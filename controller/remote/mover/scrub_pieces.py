@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from typing import Iterator, NamedTuple, Tuple
 
 from mover.chain import Base, open_layer
 from mover.errors import Damaged
 from mover.hashing import CLUSTER_BYTES, HASH_BYTES
-from mover.manifest import clusters_of
+from mover.holes import filled
+from mover.manifest import Manifest
 from mover.qcow2 import DATA, Overlay
 from mover.state import File
 
@@ -50,28 +50,20 @@ def _of_base(layer: Base, file: File) -> Iterator[Piece]:
         if manifest.header.size_bytes != file.size_bytes:
             raise Damaged("%s is of a disk of %d bytes, not %d"
                           % (manifest.path, manifest.header.size_bytes, file.size_bytes))
-        at, end = 0, manifest.clusters
-        while at < end:
-            data, hole = _extent(layer.fd, at, end)
-            for first in range(at, data, HOLE_STEP):
-                count = min(HOLE_STEP, data - first)
-                yield Piece(first, -1, count * CLUSTER_BYTES, manifest.hashes(first, count))
+        at = 0
+        for data, hole in filled(layer.fd, 0, manifest.clusters):
+            yield from _hole(manifest, at, data)
             for first in range(data, hole, HOLE_STEP):
                 hashes = manifest.hashes(first, min(HOLE_STEP, hole - first))
                 yield from _split(first, first * CLUSTER_BYTES, hashes, file.size_bytes)
             at = hole
+        yield from _hole(manifest, at, manifest.clusters)
 
 
-def _extent(fd: int, at: int, end: int) -> Tuple[int, int]:
-    """Return the next clusters [data, hole) that are not wholly a hole of the file."""
-    try:
-        data = os.lseek(fd, at * CLUSTER_BYTES, os.SEEK_DATA)
-        hole = os.lseek(fd, data, os.SEEK_HOLE)
-    except OSError as error:
-        if error.errno == errno.ENXIO:
-            return end, end
-        raise
-    return min(end, max(at, data // CLUSTER_BYTES)), min(end, clusters_of(hole))
+def _hole(manifest: Manifest, first: int, stop: int) -> Iterator[Piece]:
+    for at in range(first, stop, HOLE_STEP):
+        count = min(HOLE_STEP, stop - at)
+        yield Piece(at, -1, count * CLUSTER_BYTES, manifest.hashes(at, count))
 
 
 def _split(first: int, position: int, hashes: bytes, size_bytes: int) -> Iterator[Piece]:
