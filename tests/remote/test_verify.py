@@ -1,9 +1,11 @@
 """Rot is found, named by cluster and point, and healed by the least that can heal it."""
 
+import errno
 import json
 import os
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -238,3 +240,77 @@ def test_the_manifest_crosses_to_the_other_host_whole(tmp_path: Path) -> None:
     with Chain(Replica(str(machine.root)).chain("vda", 2)) as chain:
         assert HASHER.clusters(chain.read(0, SIZE)) == mine
     assert (tmp_path / "copy").read_bytes() == (tmp_path / "known").read_bytes()
+
+
+class BadSectors:
+    """A disk that cannot give back, or take, the bytes of a file from some place on."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, path: Path, start: int, number: int) -> None:
+        self._path, self._start, self._number = path, start, number
+        for name in ("pread", "preadv", "pwrite"):
+            patch.setattr(os, name, self._failing(getattr(os, name)))
+
+    def _failing(self, real: Callable[..., object]) -> Callable[..., object]:
+        def call(fd: int, what: object, at: int) -> object:
+            if at >= self._start and Path(f"/proc/self/fd/{fd}").resolve() == self._path:
+                raise OSError(self._number, os.strerror(self._number))
+            return real(fd, what, at)
+        return call
+
+
+def tables_at(path: Path) -> int:
+    """Return where the tables of an overlay lie, behind its clusters."""
+    with Overlay(str(path)) as overlay:
+        return min(at for at in overlay._tables if at)
+
+
+def sums_at(path: Path) -> int:
+    """Return where the hashes of an overlay lie, behind all else."""
+    with Overlay(str(path)) as overlay:
+        assert overlay.header.sums is not None
+        return overlay.header.sums.offset
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EUCLEAN, errno.EBADMSG])
+@pytest.mark.parametrize(("name", "where", "spoilt"), [
+    ("rp-000002.qcow2", tables_at, [1, 2, 3]), ("rp-000002.qcow2", sums_at, [1, 2, 3]),
+    ("base-000001.man", lambda _: 4096, [1, 2, 3])])
+def test_a_file_whose_own_tables_cannot_be_read_is_noted_with_all_else_that_was_found(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, number: int,
+        where: Callable[[Path], int], spoilt: list[int]) -> None:
+    machine = made(tmp_path, 3)
+    flip(machine.root / "vda/rp-000003.qcow2", 22)
+    flip(machine.root / "vda/base-000001.raw", 3)
+    path = machine.root / "vda" / name
+    BadSectors(monkeypatch, path, where(path), number)
+    told = look(machine, at="now")
+    assert told["complete"]
+    lost = {"base-000001.man": "base-000001.raw"}.get(name, name)
+    assert {(one["file"], one["lost"]) for one in told["damage"]} >= {
+        (lost, True), ("rp-000003.qcow2", False)}
+    points = Replica(str(machine.root)).state.points
+    assert [point.sequence for point in points if point.damaged] == spoilt
+    assert all(point.verified_at is None for point in points if point.damaged)
+    assert look(machine)["damage"] == told["damage"]
+
+
+def test_a_good_copy_that_cannot_be_read_is_none(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = made(tmp_path, 2)
+    increment(machine, [3])
+    flip(machine.root / "vda/base-000001.raw", 3)
+    BadSectors(monkeypatch, machine.root / "vda/rp-000003.qcow2", CLUSTER_BYTES, errno.EIO)
+    told = look(machine)
+    assert (told["complete"], told["mended_clusters"]) == (True, 0)
+    assert {one["file"] for one in told["damage"]} == {"base-000001.raw", "rp-000003.qcow2"}
+
+
+def test_a_place_that_cannot_be_written_stays_noted(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = made(tmp_path, 2)
+    path = machine.root / "vda/base-000001.raw"
+    flip(path, 100)
+    BadSectors(monkeypatch, path, 100 * CLUSTER_BYTES, errno.EIO)
+    told = look(machine)
+    assert (told["complete"], told["mended_clusters"]) == (True, 0)
+    assert [(one["file"], one["first"]) for one in told["damage"]] == [("base-000001.raw", 100)]

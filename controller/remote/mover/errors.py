@@ -8,6 +8,15 @@ What can go wrong, by what the caller should do next; the exit status says which
   + Unknown   3  it may have happened: look before anything else
 """
 
+from __future__ import annotations
+
+import contextlib
+import errno
+from typing import Iterator
+
+UNREADABLE = (errno.EIO, errno.EUCLEAN, errno.EBADMSG)
+"""A bad sector, and a file system's own tables or checks of them that are damaged."""
+
 
 class MoverError(Exception):
     """Root of every error raised on purpose; the text is a sentence."""
@@ -36,3 +45,14 @@ class Damaged(TryAgain):
 
 class Unknown(MoverError):
     """It may or may not have happened."""
+
+
+@contextlib.contextmanager
+def unreadable_is_damaged(path: str) -> Iterator[None]:
+    """Tell what a disk cannot give back, or take, as damage of the file."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in UNREADABLE:
+            raise
+        raise Damaged("%s cannot be read: %s" % (path, error.strerror)) from None

@@ -13,7 +13,7 @@ import os
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from mover.chain import Layer, open_layer
-from mover.errors import Damaged, MoverError, Refused
+from mover.errors import Damaged, MoverError, Refused, unreadable_is_damaged
 from mover.hashing import CLUSTER_BYTES, Hasher
 from mover.orders import Orders
 from mover.qcow2 import DATA, HOLE, Overlay
@@ -71,7 +71,7 @@ def exposed(replica: Replica, state: State, one: Damage, point: Point) -> Ranges
 
 def _without(ranges: Ranges, path: str) -> Ranges:
     try:
-        with Overlay(path) as above:
+        with unreadable_is_damaged(path), Overlay(path) as above:
             return [(run.cluster, run.clusters) for first, count in ranges
                     for run in above.runs(first, count) if run.kind == HOLE]
     except (Damaged, Refused, FileNotFoundError):
@@ -155,13 +155,20 @@ def _mend_cluster(replica: Replica, hasher: Hasher, one: Damage, cluster: int) -
         return False
     wanted, position, length = place
     good = _good_copy(replica, hasher, one, cluster, wanted)
-    if good is None:
-        return False
+    return good is not None and _put_in_place(path, good[:length], position)
+
+
+def _put_in_place(path: str, good: bytes, position: int) -> bool:
+    """Write over what is wrong already, so that half of it is no worse; say if it is there now."""
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:    # in place: what is there is wrong already, and half of this would be no worse
-        os.pwrite(fd, good[:length], position)
-        os.fsync(fd)
-    finally:
+    try:
+        with unreadable_is_damaged(path):
+            os.pwrite(fd, good, position)
+            os.fsync(fd)
+    except Damaged:
+        return False
+    finally:    # what could not be written would be read from memory as if it were there
+        os.posix_fadvise(fd, position, len(good), os.POSIX_FADV_DONTNEED)
         os.close(fd)
     return True
 
@@ -169,7 +176,7 @@ def _mend_cluster(replica: Replica, hasher: Hasher, one: Damage, cluster: int) -
 def place_of(path: str, cluster: int) -> Optional[Tuple[bytes, int, int]]:
     """Return a cluster's hash, where it lies in a file and how long it is there."""
     try:
-        with open_layer(path) as layer:
+        with unreadable_is_damaged(path), open_layer(path) as layer:
             wanted = layer.hash_of(cluster)
             run = next(iter(layer.runs(cluster, 1)))
             length = min(CLUSTER_BYTES, layer.size_bytes - cluster * CLUSTER_BYTES)
@@ -194,8 +201,11 @@ def _read_checked(path: str, hasher: Hasher, cluster: int, wanted: bytes) -> Opt
     place = place_of(path, cluster)
     if place is None or place[0] != wanted:
         return None
-    with open_layer(path) as layer:
-        data = read_at(layer, place[1], place[2])
+    try:
+        with unreadable_is_damaged(path), open_layer(path) as layer:
+            data = read_at(layer, place[1], place[2])
+    except Damaged:
+        return None
     return bytes(data) if hasher.clusters(data) == wanted else None
 
 

@@ -6,7 +6,7 @@ import os
 from typing import Iterator, NamedTuple, Tuple
 
 from mover.chain import Base, open_layer
-from mover.errors import Damaged
+from mover.errors import Damaged, unreadable_is_damaged
 from mover.hashing import CLUSTER_BYTES, HASH_BYTES
 from mover.holes import filled
 from mover.manifest import Manifest
@@ -28,7 +28,7 @@ class Piece(NamedTuple):
 
 def pieces(path: str, file: File, first: int) -> "Iterator[Tuple[int, Piece]]":
     """Yield (descriptor, piece) for clusters from `first` on; Damaged when it cannot be read."""
-    with open_layer(path) as layer:
+    with unreadable_is_damaged(path), open_layer(path) as layer:
         os.posix_fadvise(layer.fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
         found = _of_base(layer, file) if isinstance(layer, Base) else _of_overlay(layer, file)
         for piece in found:

@@ -8,16 +8,15 @@ come is kept beside it in scrub.json, which may be lost without harm.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import time
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from mover.chain import manifest_path
-from mover.errors import Damaged, Refused
+from mover.errors import UNREADABLE, Damaged, Refused, unreadable_is_damaged
 from mover.hashing import CLUSTER_BYTES, HASH_BYTES, Hasher
-from mover.manifest import clusters_of
+from mover.manifest import UNKNOWN_HASH, clusters_of
 from mover.mend import in_rows, mend, recount, report
 from mover.orders import Orders
 from mover.replica import Replica, locked, write_whole
@@ -159,9 +158,9 @@ class Scrub:
         try:
             got = os.preadv(fd, [view], position)
         except OSError as error:
-            if error.errno != errno.EIO:
+            if error.errno not in UNREADABLE:
                 raise
-            got = 0
+            return UNKNOWN_HASH * clusters_of(length)   # not as good as zeros where those belong
         if got < length:            # past the end of a file that was cut short
             view[got:] = bytes(length - got)
         return self.hasher.clusters(view)
@@ -189,11 +188,12 @@ def _short(replica: Replica) -> Iterator[Tuple[str, str, File]]:
 
 
 def size_of(path: str) -> int:
-    """Return a file's size, -1 where it or the manifest of a base is not there."""
+    """Return a file's size, -1 where it or the manifest of a base is not there to be read."""
     try:
-        size = os.path.getsize(path)
+        with unreadable_is_damaged(path):
+            size = os.path.getsize(path)
         return size if not path.endswith(".raw") or os.path.exists(manifest_path(path)) else -1
-    except FileNotFoundError:
+    except (Damaged, FileNotFoundError):
         return -1
 
 
