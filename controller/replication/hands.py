@@ -107,7 +107,10 @@ async def retire(mover: Mover, action: RetirePoints) -> str:
 
 
 async def verify(mover: Mover, action: VerifyReplica, now: float) -> str:
-    """Read a replica against its hashes, as far as the time allows."""
+    """Read a replica against its hashes, as far as the time allows; finish a merge cut off before.
+
+    Until then nothing can be vouched for, and no point may be due to be let go for long.
+    """
     answer = await mover.ask(
         "verify", {"replica": action.path, "budget_s": action.budget_s,
                    "rate_bps": 8 * (action.rate_bps or 0), "at": now},
@@ -115,6 +118,11 @@ async def verify(mover: Mover, action: VerifyReplica, now: float) -> str:
         failed=f"the replica at {action.path} on {mover.name} was not verified")
     read = int(answer["read_bytes"]) >> 20
     rest = "" if answer["complete"] else "; the rest is read next time"
+    if answer["merging"]:
+        await mover.ask("retire", {"replica": action.path, "sequences": ()}, timeout_s=RETIRE_S,
+                        failed=f"the merge at {action.path} on {mover.name} that had been cut off"
+                               " was not finished")
+        rest = "; a merge that had been cut off was finished, so all of it is read again"
     if not answer["found_clusters"]:
         return f"verified {read} MiB of {name_of(action)} on {mover.name}: all as it was sent{rest}"
     mended, found = answer["mended_clusters"], answer["found_clusters"]

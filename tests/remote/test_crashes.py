@@ -172,3 +172,48 @@ def test_mending(tmp_path: Path) -> None:
     assert step > 2
     assert verify(Request(str(machine.root)))["damage"] == []
     assert_every_point_reads_as_its_disk(machine)
+
+
+def test_what_rots_beside_a_merge_that_was_cut_off_is_not_vouched_for(tmp_path: Path) -> None:
+    machine = made(tmp_path, 3)
+
+    def work() -> None:
+        with locked(str(machine.root)) as replica:
+            merge.retire(replica, 1)
+
+    step = 1
+    while not Replica(str(machine.root)).state.floor:
+        assert not run_until(step, work)
+        step += 1
+    with Chain([str(machine.root / f"vda/rp-00000{number}.qcow2") for number in (2, 3)]) as above:
+        below = [cluster for cluster, data in machine.everything("vda")
+                 if any(data) and above.hash_of(cluster) is None]
+    with (machine.root / "vda/base-000001.raw").open("r+b") as base:
+        base.seek(below[0] * 65536)
+        base.write(b"rot!")
+    told = verify(Request(str(machine.root), at="early"))
+    points = Replica(str(machine.root)).state.points
+    assert [point.verified_at for point in points] == [None, None]
+    assert told["merging"] == ["vda", "vdb"]
+    with locked(str(machine.root)) as replica:
+        merge.finish(replica)
+    told = verify(Request(str(machine.root), at="late"))
+    assert [(one["file"], one["first"]) for one in told["damage"]] == [
+        ("base-000001.raw", below[0])]
+    assert told["merging"] == []
+
+
+def test_a_scrub_that_met_a_merge_cut_off_vouches_for_nothing_at_its_end(tmp_path: Path) -> None:
+    machine = made(tmp_path, 3)
+    with locked(str(machine.root)) as replica:
+        replica.commit(merge._without_oldest(replica.state))
+    told = verify(Request(str(machine.root), budget_s=1e-9, at="early"))
+    assert not told["complete"]
+    with locked(str(machine.root)) as replica:
+        merge.finish(replica)
+    assert verify(Request(str(machine.root), at="early"))["complete"]
+    points = Replica(str(machine.root)).state.points
+    assert [point.verified_at for point in points] == [None, None]
+    assert verify(Request(str(machine.root), at="late"))["whole"]
+    points = Replica(str(machine.root)).state.points
+    assert [point.verified_at for point in points] == ["late", "late"]

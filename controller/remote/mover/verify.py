@@ -28,7 +28,11 @@ READ_BYTES = 2 * CLUSTER_BYTES      # stays in a processor's own cache until it 
 
 
 class Place(NamedTuple):
-    """How far a scrub has come: all before this has been looked at, of points up to `newest`."""
+    """
+    How far a scrub has come: all before this has been looked at, of points up to `newest`.
+
+    That is 0 once a merge was found cut off: no point can be vouched for at the end of this scrub.
+    """
 
     disk: str = ""
     file: str = ""
@@ -77,13 +81,15 @@ def verify(request: Request) -> Dict[str, Any]:
         settle(now, suspects, scrub.hasher)
         found = sum(one.clusters for one in now.state.damage)
         mended = mend(now)
+        merging = sorted(now.state.floor)
+        upto = 0 if merging else begun.newest   # what was found beside half a merge was let pass
         if reached is None:
-            _vouch(now, request.at, begun.newest)
+            _vouch(now, request.at, upto)
         told = report(now)
-    write_whole(os.path.join(request.replica, "scrub.json"),
-                json.dumps((reached or Place())._asdict()).encode())
+    place = reached._replace(newest=upto) if reached else Place()
+    write_whole(os.path.join(request.replica, "scrub.json"), json.dumps(place._asdict()).encode())
     return {"read_bytes": scrub.read_bytes, "found_clusters": found, "mended_clusters": mended,
-            "complete": reached is None, "whole": whole,
+            "complete": reached is None, "whole": whole, "merging": merging,
             "reached": reached._asdict() if reached else None, **told}
 
 
