@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from mover import mend, merge, publish
 from mover.chain import Chain
+from mover.qcow2 import DATA, HOLE, Overlay
 from mover.replica import Replica, locked
 from mover.verify import Request, verify
 
@@ -217,3 +218,39 @@ def test_a_scrub_that_met_a_merge_cut_off_vouches_for_nothing_at_its_end(tmp_pat
     assert verify(Request(str(machine.root), at="late"))["whole"]
     points = Replica(str(machine.root)).state.points
     assert [point.verified_at for point in points] == ["late", "late"]
+
+
+@pytest.mark.parametrize("scrubbed", [False, True])
+def test_damage_moves_with_a_point_let_go(tmp_path: Path, *, scrubbed: bool) -> None:
+    machine = made(tmp_path, 4)
+    folder, kept = machine.root / "vda", tmp_path / "kept"
+    with Overlay(str(folder / "rp-000002.qcow2")) as below, \
+            Overlay(str(folder / "rp-000003.qcow2")) as above:
+        run = next(run for run in below.mapped() if run.kind == DATA
+                   and next(above.runs(run.cluster, 1)).kind == HOLE)
+    with (folder / "rp-000002.qcow2").open("r+b") as overlay:
+        overlay.seek(run.position)
+        overlay.write(b"rot!")
+    verify(Request(str(machine.root)))
+    shutil.copytree(machine.root, kept)
+
+    def work() -> None:
+        with locked(str(machine.root)) as replica:
+            if any(point.sequence == 2 for point in replica.state.points):
+                merge.retire(replica, 2)
+
+    step, done = 1, False
+    while not done:
+        shutil.rmtree(machine.root)
+        shutil.copytree(kept, machine.root)
+        done = run_until(step, work)
+        assert Replica(str(machine.root)).state.points[-2].damaged
+        if scrubbed:
+            verify(Request(str(machine.root)))
+        assert run_until(10 ** 9, work)
+        state = Replica(str(machine.root)).state
+        assert [(one.file, one.first, one.clusters) for one in state.damage] == [
+            ("rp-000003.qcow2", run.cluster, 1)]
+        assert [point.damaged for point in state.points[:2]] == [0, 1]
+        step += STRIDE
+    assert step > 15

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 from mover import merge
-from mover.errors import Refused
+from mover.errors import Refused, TryAgain
 from mover.merge_copy import Copier
 from mover.replica import Replica, locked
+from mover.verify import notice
 
 from tests.remote.transfers import Machine, assert_every_point_reads_as_its_disk, kill_after
 from tests.remote.transfers import start_mover as start
@@ -97,6 +98,16 @@ def test_the_newest_and_the_pinned_stay(tmp_path: Path) -> None:
     for sequence in (1, 2):
         with pytest.raises(Refused, match="is held by a drill"):
             retire(machine, sequence)
+
+
+def test_a_point_whose_file_is_lost_stays_until_its_disk_is_compared(tmp_path: Path) -> None:
+    machine = made(tmp_path, 4)
+    (machine.root / "vda/rp-000002.qcow2").unlink()
+    notice(str(machine.root))
+    before = Replica(str(machine.root)).state
+    with pytest.raises(TryAgain, match="rp-000002.qcow2 of disk vda cannot be read"):
+        retire(machine, 2)
+    assert Replica(str(machine.root)).state == before
 
 
 def test_merges_killed_at_any_moment_change_no_point(tmp_path: Path) -> None:

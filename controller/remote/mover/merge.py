@@ -22,12 +22,24 @@ from mover.holes import punch
 from mover.index import OVERLAY as OVERLAY_INDEX
 from mover.index import Index
 from mover.manifest import Header, Manifest
+from mover.mend import recount
 from mover.merge_copy import Copier
 from mover.orders import Orders
 from mover.qcow2 import DATA, HOLE, Overlay, Run
 from mover.qcow2_writer import Backing, finish_overlay, rebase
 from mover.replica import Replica, locked, sync_dir
-from mover.state import BASE, OVERLAY, Damage, File, Point, State, last, point_of, sequence_of
+from mover.state import (
+    BASE,
+    OVERLAY,
+    Damage,
+    File,
+    Point,
+    State,
+    last,
+    lost,
+    point_of,
+    sequence_of,
+)
 from mover.tenants import tenant_of
 from mover.verify import notice
 
@@ -212,7 +224,7 @@ def _carried(replica: Replica, damage: Tuple[Damage, ...], disk: str,
             else:
                 found += [Damage(disk, into, run.cluster, run.clusters, sequence)
                           for run in above.runs(one.first, one.clusters) if run.kind == HOLE]
-    return tuple(found)
+    return tuple(dict.fromkeys(found))
 
 
 def _next_overlay(state: State, disk: str) -> Optional[str]:
@@ -226,26 +238,53 @@ def _next_overlay(state: State, disk: str) -> Optional[str]:
 
 
 def _squash(replica: Replica, point: Point) -> List[Merged]:
+    pairs = list(_pairs(replica.state, point))
+    damage = _noted_ahead(replica, pairs)
     state = replica.state
-    at = state.points.index(point)
+    at = [one.sequence for one in state.points].index(point.sequence)
     following = state.points[at + 1]
-    files, merged, damage = dict(following.files), [], state.damage
+    files = {disk: point.files.get(disk) if file is None else file
+             for disk, file in following.files.items()}
+    merged = []
+    for disk, lower, upper in pairs:
+        files[disk], moved = _squash_disk(replica, disk, lower, upper)
+        merged.append(moved)
+    points = (*state.points[:at], following._replace(files=files), *state.points[at + 2:])
+    replica.commit(recount(replica, state._replace(points=points, damage=damage)))
+    return merged
+
+
+def _pairs(state: State, point: Point) -> Iterator[Tuple[str, File, File]]:
+    """Yield each disk with the overlays that become one, that of a point and the next."""
+    following = state.points[state.points.index(point) + 1]
     for disk, lower in sorted(point.files.items()):
         upper = following.files.get(disk)
-        if lower is None or disk not in following.files:
+        if lower is None or upper is None or upper.kind != OVERLAY:
             continue
-        if upper is None:
-            files[disk] = lower
-        elif upper.kind == OVERLAY and lower.kind == OVERLAY:
-            damage = _carried(replica, damage, disk, (lower.name, upper.name, upper.name))
-            files[disk], moved = _squash_disk(replica, disk, lower, upper)
-            merged.append(moved)
-        elif upper.kind == OVERLAY:
+        if lower.kind != OVERLAY:
             raise Refused("disk %s begins at restore point %d: let go of the older ones first"
                           % (disk, point.sequence))
-    points = (*state.points[:at], following._replace(files=files), *state.points[at + 2:])
-    replica.commit(state._replace(points=points, damage=damage))
-    return merged
+        for name in (lower.name, upper.name):
+            if name in lost(state, disk):
+                raise TryAgain("%s of disk %s cannot be read: restore point %d stays until the"
+                               " whole disk has been compared" % (name, disk, point.sequence))
+        yield disk, lower, upper
+
+
+def _noted_ahead(replica: Replica, pairs: List[Tuple[str, File, File]]) -> Tuple[Damage, ...]:
+    """
+    Return the damage as it will be, once it is noted where it moves to as well as where it is.
+
+    A file that has taken the damaged bytes over, in a crash, would seem to be what hides them.
+    """
+    state = replica.state
+    damage = state.damage
+    for disk, lower, upper in pairs:
+        damage = _carried(replica, damage, disk, (lower.name, upper.name, upper.name))
+    if not set(damage) <= set(state.damage):
+        both = tuple(dict.fromkeys((*state.damage, *damage)))
+        replica.commit(recount(replica, state._replace(damage=both)))
+    return damage
 
 
 def _squash_disk(replica: Replica, disk: str, lower: File, upper: File) -> Tuple[File, Merged]:
