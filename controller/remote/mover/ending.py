@@ -12,14 +12,14 @@ import contextlib
 import os
 import signal
 import time
-from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
+from typing import Any, Dict, NamedTuple, Sequence, Tuple
 
-from mover.virsh import VirshError, abort_job, job_of, socket_of, state_of, virsh
+from mover.processes import senders
+from mover.virsh import GONE, VirshError, abort_job, job_of, socket_of, state_of, virsh
 
 CLIENT_S = 5            # for a sender that has been told to leave
 ENDING_S = 90           # libvirt handles one event after another, and one may wait for 30 s
 CONNECTED = "03"        # the state of a connected socket in /proc/net/unix
-GONE = ("failed to get domain", "Domain not found", "domain is not running")
 
 
 class Job(NamedTuple):
@@ -36,19 +36,6 @@ def clients(socket: str) -> int:
         rows = (line.split(None, 7) for line in table)
         return sum(1 for row in rows if len(row) == 8 and row[7].rstrip("\n") == socket
                    and row[5] == CONNECTED)
-
-
-def senders(uuid: str) -> List[int]:
-    """Return the movers of ours that send a VM's disks: `…/mover-….pyz send UUID`."""
-    found = []
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            with contextlib.suppress(OSError), open("/proc/%s/cmdline" % name, "rb") as file:
-                words = file.read().decode(errors="replace").split("\0")[:-1]
-                if words[-2:] == ["send", uuid] and any(
-                        os.path.basename(word).startswith("mover-") for word in words):
-                    found.append(int(name))
-    return found
 
 
 def end_job(job: Job, patience_s: float = CLIENT_S) -> Dict[str, Any]:

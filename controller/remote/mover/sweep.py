@@ -11,7 +11,6 @@ import contextlib
 import glob
 import os
 import re
-import time
 from typing import Any, Callable, Dict, Iterator, List
 
 from mover.authorize import remove_key
@@ -20,11 +19,11 @@ from mover.ending import Job, end_job
 from mover.errors import Refused, TryAgain
 from mover.job import FOLDER, lock
 from mover.orders import Orders
+from mover.processes import started_with
 from mover.virsh import VirshError, job_of, scratch_of, socket_of
 
 SOCKET = "hotsite.sock"
 SCRATCH_FILE = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-[\w.-]+\.qcow2\Z")
-EXEC_LOOKS = 5
 PROGRAM = re.compile(r"mover-[0-9a-f]{16}\.pyz\Z")
 
 
@@ -98,24 +97,11 @@ def _listened_to(path: str) -> bool:
 def _program(path: str) -> None:
     if os.path.dirname(path) != FOLDER or not PROGRAM.match(os.path.basename(path)):
         raise Owned("it is not a mover")
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError):
-            if os.fsencode(path) in _words(pid):
-                raise Owned("it is running")
+    if any(path in words for words in started_with().values()):
+        raise Owned("it is running")
     for compiled in glob.glob(glob.escape(path) + ".*"):
         _unlink(compiled)
     _unlink(path)
-
-
-def _words(pid: str) -> List[bytes]:
-    """The arguments of a process; the kernel's own have none, and no program either."""
-    for _ in range(EXEC_LOOKS):
-        with open("/proc/%s/cmdline" % pid, "rb") as file:
-            words = file.read().split(b"\0")[:-1]
-        if words or not os.readlink("/proc/%s/exe" % pid):
-            break
-        time.sleep(0.01)    # execve() shows a new program for an instant before its arguments
-    return words
 
 
 def _unlink(path: str) -> None:

@@ -11,10 +11,17 @@ from typing import Dict, Iterator, List, NamedTuple, Tuple
 PATIENCE_S = 60
 NEXT = "hotsite-next-answer"
 OFF = ("shut off", "crashed")
+GONE = ("failed to get domain", "Domain not found", "domain is not running")
+
+_left: "List[subprocess.Popen[str]]" = []
 
 
 class VirshError(Exception):
     """What virsh complained of."""
+
+
+class Unanswered(VirshError):
+    """A virsh that was not done in time: libvirt may do yet what it was asked for."""
 
 
 class Disk(NamedTuple):
@@ -36,20 +43,18 @@ class Domain(NamedTuple):
     agent: bool     # a guest agent's channel is connected
 
 
-def virsh(*words: str, files: Tuple[str, ...] = (), patience_s: float = PATIENCE_S) -> str:
-    """Return what virsh prints; `files` are texts that follow `words` as paths, kept in memory."""
+def virsh(*words: str, files: Tuple[str, ...] = (), patience_s: float = PATIENCE_S,
+          leave: bool = False) -> str:
+    """Return what virsh prints; `files` are texts that follow `words` as paths, kept in memory.
+
+    One that is not done in time is killed, or left at work; libvirt does not heed the difference,
+    but while it is left, everybody sees what may yet be done: see `is_at_work`.
+    """
     with contextlib.ExitStack() as stack:
-        fds = [stack.enter_context(_kept(text)) for text in files]
+        fds = tuple(stack.enter_context(_kept(text)) for text in files)
         argv = ["virsh", "-q", "-c", "qemu:///system", *words,
                 *("/proc/self/fd/%d" % fd for fd in fds)]
-        try:
-            done = subprocess.run(
-                argv, capture_output=True, text=True, check=False, timeout=patience_s,
-                stdin=subprocess.DEVNULL, pass_fds=fds, env={**os.environ, "LC_ALL": "C"})
-        except subprocess.TimeoutExpired:
-            raise VirshError("libvirt did not answer within %g s" % patience_s) from None
-        except OSError as error:
-            raise VirshError("virsh cannot be run: %s" % error.strerror) from None
+        done = _run(argv, patience_s, fds, leave)
     if done.returncode != 0:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
         raise VirshError("; ".join(line.replace("error: ", "", 1) for line in lines)
@@ -63,20 +68,33 @@ def answers(*questions: str) -> Tuple[List[str], str]:
     A command that fails prints nothing; names in the commands are plain words.
     """
     asked = "; ".join("%s; echo %s" % (question, NEXT) for question in questions)
-    try:
-        done = subprocess.run(
-            ["virsh", "-q", "-c", "qemu:///system", asked], capture_output=True, text=True,
-            check=False, timeout=PATIENCE_S, stdin=subprocess.DEVNULL,
-            env={**os.environ, "LC_ALL": "C"})
-    except subprocess.TimeoutExpired:
-        raise VirshError("libvirt did not answer within %g s" % PATIENCE_S) from None
-    except OSError as error:
-        raise VirshError("virsh cannot be run: %s" % error.strerror) from None
+    done = _run(["virsh", "-q", "-c", "qemu:///system", asked], PATIENCE_S)
     told = [piece.lstrip("\n") for piece in done.stdout.split(NEXT)[:-1]]
     complaint = "; ".join(line for line in done.stderr.splitlines() if line.strip())
     if len(told) != len(questions):
         raise VirshError(complaint or "virsh ended in the middle of its answers")
     return told, complaint.replace("error: ", "")
+
+
+def _run(argv: List[str], patience_s: float, fds: Tuple[int, ...] = (), leave: bool = False
+         ) -> "subprocess.CompletedProcess[str]":
+    try:
+        process = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True, pass_fds=fds, env={**os.environ, "LC_ALL": "C"})
+    except OSError as error:
+        raise VirshError("virsh cannot be run: %s" % error.strerror) from None
+    if leave:
+        _left.append(process)
+    try:
+        printed, complaint = process.communicate(timeout=patience_s)
+    except subprocess.TimeoutExpired:
+        raise Unanswered("libvirt did not answer within %g s" % patience_s) from None
+    finally:
+        if process.returncode is None and not leave:
+            process.kill()
+            process.communicate()
+    return subprocess.CompletedProcess(argv, process.returncode, printed, complaint)
 
 
 @contextlib.contextmanager

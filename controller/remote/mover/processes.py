@@ -1,0 +1,44 @@
+"""The processes of this host, by the words they were started with."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from typing import Dict, List
+
+EXEC_LOOKS = 5
+
+
+def words_of(pid: str) -> List[str]:
+    """Return the arguments of a process; the kernel's own have none, and no program either."""
+    for _ in range(EXEC_LOOKS):
+        with open("/proc/%s/cmdline" % pid, "rb") as file:
+            words = [os.fsdecode(word) for word in file.read().split(b"\0")[:-1]]
+        if words or not os.readlink("/proc/%s/exe" % pid):
+            break
+        time.sleep(0.01)    # execve() shows a new program for an instant before its arguments
+    return words
+
+
+def started_with() -> Dict[int, List[str]]:
+    """Return the arguments of all processes, by process."""
+    found = {}
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):      # it has ended, or is the kernel's own
+            found[int(pid)] = words_of(pid)
+    return found
+
+
+def senders(uuid: str) -> List[int]:
+    """Return the movers of ours that send a VM's disks: `…/mover-….pyz send UUID`."""
+    return [pid for pid, words in started_with().items()
+            if words[-2:] == ["send", uuid] and any(
+                os.path.basename(word).startswith("mover-") for word in words)]
+
+
+def is_at_work(command: str, uuid: str) -> bool:
+    """Return whether a virsh still asks libvirt for this, whoever had started it."""
+    return any((command, uuid) in zip(words, words[1:]) and any(
+        os.path.basename(word) == "virsh" for word in words)
+        for words in started_with().values())
