@@ -1,8 +1,14 @@
 """What a replica holds, as the mover on its host tells: the truth from which a copy goes on."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
+
+from controller.model.replica import CHECKPOINT
+
+NAME: Final = re.compile(rf"({CHECKPOINT}[0-9]{{6,}}(\.[0-9]+)?)?")
+"""Of a checkpoint; empty where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +61,23 @@ def parse_picture(made: dict[str, Any]) -> Picture:
         secret=made["secret"], algorithm=made["algorithm"],
         newest=int(newest["sequence"]) if newest else 0,
         busy=newest is not None and any(newest["files"].values()),
-        checkpoint=newest["checkpoint"] if newest else "",
+        checkpoint=parse_checkpoint(newest["checkpoint"]) if newest else "",
         sizes={} if newest is None else {
             disk: top_size(told["files"][disk]) for disk in newest["files"]},
         fingerprints=newest["facts"].get("fingerprints", {}) if newest else {},
         arrived={disk: parse_arrived(one) for disk, one in told["incoming"].items()},
         repair=told["repair"], scan=scan,
         baseless=frozenset(disk for disk in scan if not told["files"][disk][0]["present"]))
+
+
+def parse_checkpoint(told: str) -> str:
+    """Return the name of a checkpoint, which one host tells and the other one will be told.
+
+    Errors: TypeError or ValueError for what could be anything else.
+    """
+    if NAME.fullmatch(told) is None:
+        raise ValueError(f"{told!r} is not the name of a checkpoint")
+    return told
 
 
 def top_size(files: list[dict[str, Any]]) -> int:
@@ -73,4 +89,4 @@ def parse_arrived(told: dict[str, Any]) -> Arrived:
     """Return one incoming."""
     note = told["note"] or {}
     return Arrived(told["kind"], told["parent"], int(told["size_bytes"]),
-                   str(note.get("checkpoint", "")), int(note.get("covered", 0)))
+                   parse_checkpoint(note.get("checkpoint", "")), int(note.get("covered", 0)))

@@ -266,3 +266,17 @@ def test_a_raw_disk_gets_the_time_that_all_of_it_takes() -> None:
     assert time_limit_s(action(disks=(*plain.disks, raw))) > (1 << 40) / 20e6
     limits = (RateLimit("Host/paris-1", 8_000_000),)
     assert time_limit_s(action(disks=(raw,), limits=limits)) > (1 << 40) / 1e6
+
+
+@pytest.mark.parametrize("name", ["x; undefine sql", "hotsite-000001 --children", "</name>"])
+@pytest.mark.parametrize("place", ["point", "note"])
+def test_a_replica_cannot_put_words_into_the_mouth_of_the_source(place: str, name: str) -> None:
+    told = made(0, incoming={"vda": {"kind": "base", "parent": None, "size_bytes": 64 * MIB,
+                                     "note": {"checkpoint": name, "covered": MIB}}})
+    if place == "point":
+        told = made(1)
+        told["picture"]["points"][0]["checkpoint"] = name
+    hosts = Hosts(replica_make=lambda _: told)
+    with pytest.raises(OutcomeUnknown, match="not the name of a checkpoint"):
+        make(hosts)
+    assert "begin" not in hosts.verbs()

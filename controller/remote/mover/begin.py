@@ -15,7 +15,7 @@ from typing import Dict, List, NamedTuple, Tuple
 from mover.errors import Refused, TryAgain
 from mover.virsh import Domain, Seen, VirshError, answers, virsh
 
-OURS = "hotsite-"
+OURS = re.compile(r"hotsite-[0-9]{6,}(\.[0-9]+)?\Z")     # a checkpoint
 SCRATCH = "hotsite-scratch"
 QEMU = "/var/lib/libvirt/qemu"
 ELSEWHERE = "/var/lib/libvirt/images"       # for the scratch of a disk that is no file
@@ -128,7 +128,7 @@ def checkpoint_xml(domain: Domain, name: str, modes: Dict[str, str], *, made_at:
 def _fall_back(domain: Domain, error: str, modes: Dict[str, str], why: Dict[str, str]) -> None:
     """Change what is asked for so that the next attempt can do, or raise."""
     broken, taken, uncovered = (pattern.search(error) for pattern in (BROKEN, TAKEN, UNCOVERED))
-    if taken and taken["bitmap"].startswith(OURS):
+    if taken and OURS.match(taken["bitmap"]):
         redefine(domain, taken["bitmap"], list(modes))
         drop(domain.uuid, taken["bitmap"])
         return
@@ -164,7 +164,7 @@ def redefine(domain: Domain, name: str, targets: List[str]) -> None:
 
 def clear(uuid: str, names: List[str], keep: "set[str]") -> List[str]:
     """Delete every checkpoint of ours but those to keep; return what is gone."""
-    gone = sorted({name for name in names if name.startswith(OURS) and name not in keep})
+    gone = sorted({name for name in names if OURS.match(name) and name not in keep})
     if gone:
         told, _ = answers(*("checkpoint-delete %s %s" % (uuid, name) for name in gone),
                           "checkpoint-list --name " + uuid)

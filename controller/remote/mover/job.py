@@ -18,6 +18,7 @@ import base64
 import contextlib
 import glob
 import os
+import re
 import select
 import struct
 import sys
@@ -25,7 +26,17 @@ import time
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from mover import cold
-from mover.begin import FULL, INCREMENT, Begun, Wanted, begin, clear, scratch_path, socket_path
+from mover.begin import (
+    FULL,
+    INCREMENT,
+    OURS,
+    Begun,
+    Wanted,
+    begin,
+    clear,
+    scratch_path,
+    socket_path,
+)
 from mover.ending import Job, clients, end_stubbornly, part_with_clients
 from mover.errors import Refused, TryAgain
 from mover.extents import dirty
@@ -49,6 +60,7 @@ from mover.virsh import (
 
 FOLDER = cold.FOLDER
 NVRAM_BYTES = 4 << 20
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 
 
 class Begin(NamedTuple):
@@ -87,6 +99,8 @@ class Orders:
 
 def lock(uuid: str) -> int:
     """Hold the VM's lock until this process and its guard have ended."""
+    if not UUID.match(uuid):
+        raise Refused("%r is not the UUID of a VM" % uuid)
     os.makedirs(FOLDER, mode=0o700, exist_ok=True)
     fd = os.open(os.path.join(FOLDER, "replicate-%s.lock" % uuid),
                  os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -144,6 +158,9 @@ def _parse_begin(told: Dict[str, Any]) -> Begin:
         raise Refused("the order cannot be read: %s" % error) from None
     if not wanted.modes or not set(wanted.modes.values()) <= {INCREMENT, FULL}:
         raise Refused("a copy names disks, each as increment or full")
+    for name in (wanted.checkpoint, wanted.since):      # the replica's host may have put it so
+        if name != "" and not (isinstance(name, str) and OURS.match(name)):
+            raise Refused("%r is not the name of a checkpoint of ours" % (name,))
     return wanted
 
 
