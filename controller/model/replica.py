@@ -66,6 +66,8 @@ class ReplicaFacts:
     """By holder: the point that it keeps."""
     scrubbed_at: float | None = None
     """When the last scrub of the whole replica ended."""
+    seeded_at: float | None = None
+    """When its first point came; retention lets that go."""
     compared_at: float | None = None
     """Of the newest point for which all of every disk was compared with its source."""
     unreadable: str = ""

@@ -3,6 +3,7 @@
 
 from typing import Final
 
+from controller.model.replica import ReplicaFacts
 from controller.model.units import render_duration, render_size
 from controller.plan.actions import Cause
 from controller.plan.charge import STILL, Charge
@@ -69,14 +70,19 @@ def _is_free(charge: Charge, held: Held, ground: Survey, draft: Draft) -> bool:
 
 def verified_at(held: Held) -> float:
     """Return when all of a replica was last compared; its first point was when it came."""
-    scrubbed_at = held.replica.scrubbed_at
-    return held.replica.points[0].committed_at if scrubbed_at is None else scrubbed_at
+    return _first_of(held.replica.scrubbed_at, held.replica)
+
+
+def _first_of(at: float | None, replica: ReplicaFacts) -> float:
+    """Return when something was last done, or else when the first point came."""
+    if at is not None:
+        return at
+    return replica.points[0].committed_at if replica.seeded_at is None else replica.seeded_at
 
 
 def compared_at(held: Held) -> float:
     """Return when all of a replica was last compared with its source; the first point was it."""
-    at = held.replica.compared_at
-    return held.replica.points[0].committed_at if at is None else at
+    return _first_of(held.replica.compared_at, held.replica)
 
 
 def audit_due(charge: Charge, held: Held, ground: Survey) -> str:

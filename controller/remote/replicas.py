@@ -53,9 +53,11 @@ class Told:
         self.lost = {f"{one['disk']}/{one['file']}" for one in known}
         newest = chains[-1] if chains else {}
         pins = {str(who): int(at) for who, at in state["pins"].items()}
+        self.scrubbed_at = state["facts"].get("scrubbed_at")
         self.row = {
             "uuid": os.path.basename(root), "machine": str(state["facts"].get("machine") or ""),
             "path": root, "pins": pins, "compared_at": state["facts"].get("compared_at"),
+            "seeded_at": state["facts"].get("seeded_at"),
             "disks": {disk: int(files[-1]["size_bytes"]) for disk, files in newest.items()},
             "damaged_clusters": sum(int(one["clusters"]) for one in state["damage"]
                                     if not one["lost"])}
@@ -192,14 +194,17 @@ class Replicas:
         points = [{**point, "damaged_clusters": point["damaged_clusters"] + more}
                   for point, more in zip(told.points, spoilt)]
         return {**told.row, "points": points, "lost_files": sorted(lost),
-                "scrubbed_at": self.scrubbed_at(root, points), **self.arriving(root, stored)}
+                "scrubbed_at": self.scrubbed_at(root, points, told.scrubbed_at),
+                **self.arriving(root, stored)}
 
-    def scrubbed_at(self, root: str, points: list) -> "float | None":
+    def scrubbed_at(self, root: str, points: list, noted: "float | None") -> "float | None":
         """Return when a scrub last came to its end.
 
-        It dates the sound points, by the controller's clock. It may have found none, and only
-        put its bookmark back to the start, at a time by this machine's clock.
+        It is noted, by the controller's clock. Before it was, it dated the sound points, or found
+        none and only put its bookmark back to the start, at a time by this machine's clock.
         """
+        if noted is not None:
+            return noted
         dates = [point["verified_at"] for point in points if point["verified_at"] is not None]
         path = os.path.join(root, "scrub.json")
         spoilt = any(point["damaged_clusters"] for point in points)

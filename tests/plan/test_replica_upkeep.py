@@ -79,6 +79,14 @@ def test_an_overdue_verification_has_a_turn_after_each_copy(took_s: float, order
         ReplicateDomain, VerifyReplica]
 
 
+@pytest.mark.parametrize(("seeded_s", "order"), [(86400, [VerifyReplica]), (60, [])])
+def test_what_was_never_verified_is_as_old_as_its_first_point_and_not_the_oldest_that_is_left(
+        seeded_s: float, order: list[type[Action]]) -> None:
+    desired = lab(verify="1d", keep={"last": 3})
+    seen = seen_with(desired, r.series(4000, 20), seeded_at=b.NOW_S - seeded_s)
+    assert kinds(desired, seen) == order
+
+
 @pytest.mark.parametrize(("damaged", "kind"), [(0, VerifyReplica), (2, ReplicateDomain)])
 def test_a_repair_that_a_person_wants_begins_by_looking_for_what_is_wrong(
         damaged: int, kind: type[Action]) -> None:

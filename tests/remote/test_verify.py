@@ -73,6 +73,21 @@ def test_a_sound_replica_is_vouched_for(tmp_path: Path) -> None:
     assert [point.verified_at for point in points] == ["2026-01-01"] * 3
 
 
+def test_that_all_was_read_outlasts_the_points_that_it_dates(tmp_path: Path) -> None:
+    machine = made(tmp_path, 3)
+    assert not look(machine, at=7000.0, budget_s=1e-9)["complete"]
+    assert "scrubbed_at" not in Replica(str(machine.root)).state.facts
+    for _ in range(2):      # it goes on while points come and go
+        machine.cycle()
+    assert ask("retire", {"replica": str(machine.root), "sequences": [1, 2, 3]}, tmp_path)[0] == 0
+    assert look(machine, at=8000.0)["complete"]
+    state = Replica(str(machine.root)).state
+    assert state.facts["scrubbed_at"] == 8000.0
+    assert [point.verified_at for point in state.points] == [None, None]
+    machine.cycle()
+    assert Replica(str(machine.root)).state.facts["scrubbed_at"] == 8000.0
+
+
 def test_rot_in_an_overlay_is_named_with_the_points_that_read_it(tmp_path: Path) -> None:
     machine = made(tmp_path, 4)
     flip(machine.root / "vda/rp-000002.qcow2", 12)

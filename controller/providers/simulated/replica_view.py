@@ -30,7 +30,8 @@ def _facts(replica: Replica) -> ReplicaFacts:
         incoming=tuple(IncomingFacts(disk, replica.sizes.get(disk, arrived), arrived)
                        for disk, arrived in sorted(replica.arrived.items())),
         stored_bytes=replica.stored_bytes, pins=dict(replica.pins),
-        scrubbed_at=replica.scrubbed_at, compared_at=replica.compared_at)
+        scrubbed_at=replica.scrubbed_at, seeded_at=replica.seeded_at,
+        compared_at=replica.compared_at)
 
 
 def _point(point: Point) -> PointFacts:

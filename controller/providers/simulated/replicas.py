@@ -79,6 +79,7 @@ class Replica:
     arrived: dict[str, int] = field(default_factory=dict)
     """By target: bytes of the next point that have come and are kept."""
     pins: dict[str, int] = field(default_factory=dict)
+    seeded_at: float | None = None
     compared_at: float | None = None
     scrubbed_at: float | None = None
     scrubbed_bytes: int = 0

@@ -162,6 +162,8 @@ def _with(replica: Replica, request: Request, point: Point) -> State:
             state = bypass(replica, state, disk, point.sequence)
     if all(told.get("compared") for told in request.disks.values()):
         state = state._replace(facts={**state.facts, "compared_at": point.started_at})
+    if not state.points:
+        state = state._replace(facts={**state.facts, "seeded_at": request.committed_at})
     return recount(replica, state._replace(points=(*state.points, point)))
 
 

@@ -253,10 +253,15 @@ def _confirm(replica: Replica, file: File, disk: str, clusters: Set[int],
 
 
 def _vouch(replica: Replica, at: Any, newest: int) -> None:
-    """Note when the points were found whole; only those that are and were there at the start."""
+    """
+    Note when the points were found whole; only those that are and were there at the start.
+
+    That all was read is noted besides: retention may have let all those points go by now.
+    """
     state = replica.state
+    facts = {**state.facts, "scrubbed_at": at} if newest else state.facts
     points = tuple(point if point.damaged or point.sequence > newest
                    else point._replace(verified_at=at)
                    for point in state.points)
-    if at is not None and points != state.points:
-        replica.commit(state._replace(points=points))
+    if at is not None and (points, facts) != (state.points, state.facts):
+        replica.commit(state._replace(points=points, facts=facts))

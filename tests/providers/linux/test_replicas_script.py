@@ -207,11 +207,22 @@ def test_what_a_scrub_found_and_when_it_ended_is_told(
     verify(Request(str(machine.root), at=8000.0))
     replica = seen(host)
     assert replica.damaged_clusters == 1
-    assert replica.scrubbed_at == int((machine.root / "scrub.json").stat().st_mtime)
+    assert replica.scrubbed_at == 8000.0
     assert replica.lost_files == ("vda/rp-000003.qcow2",)
     assert [point.damaged_clusters for point in replica.points] == [
         point.damaged for point in machine.state().points]
     assert replica.points[0].damaged_clusters == 1
+
+
+def test_a_scrub_that_ended_before_that_was_noted_is_told_by_its_bookmark(
+        host: PlayedHost, machine: Protected) -> None:
+    flip(machine.root / "vda/base-000001.raw", next(
+        at for at in range(CLUSTERS) if any(machine.flat(1, "vda")[at << 16:(at + 1) << 16])))
+    verify(Request(str(machine.root), at=8000.0))
+    with locked(str(machine.root)) as replica:
+        facts = {name: fact for name, fact in replica.state.facts.items() if name != "scrubbed_at"}
+        replica.commit(replica.state._replace(facts=facts))
+    assert seen(host).scrubbed_at == int((machine.root / "scrub.json").stat().st_mtime)
 
 
 def test_a_scrub_on_its_way_has_not_ended(host: PlayedHost, machine: Protected) -> None:

@@ -198,6 +198,8 @@ def _publish(world: World, job: Job, stream: Stream) -> Point:
         _mend_below(replica, mended)
     if whole == {copy.target for copy in stream.copies}:
         replica.compared_at = point.started_at
+    if newest is None:
+        replica.seeded_at = point.committed_at
     replica.points.append(point)
     replica.sizes = dict(job.checkpoint.sizes)
     replica.arrived.clear()
