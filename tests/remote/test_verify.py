@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import shutil
+import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from mover.chain import Chain
 from mover.hashing import CLUSTER_BYTES
 from mover.manifest import UNKNOWN_HASH
 from mover.mend import repair_set
-from mover.qcow2 import DATA, Overlay
+from mover.qcow2 import COPIED, DATA, Overlay
 from mover.replica import Replica
 from mover.replica_verbs import known, picture
 from mover.verify import Request, verify
@@ -329,3 +330,33 @@ def test_a_place_that_cannot_be_written_stays_noted(
     told = look(machine)
     assert (told["complete"], told["mended_clusters"]) == (True, 0)
     assert [(one["file"], one["first"]) for one in told["damage"]] == [("base-000001.raw", 100)]
+
+
+def place_at(path: Path, cluster: int) -> int:
+    """Return where a cluster lies in an overlay."""
+    with Overlay(str(path)) as overlay:
+        return next(overlay.runs(cluster, 1)).position
+
+
+@pytest.mark.parametrize("where", [
+    pytest.param(lambda path: place_at(path, 4), id="another cluster's place"),
+    pytest.param(tables_at, id="the tables"), pytest.param(os.path.getsize, id="behind the end")])
+def test_nothing_is_mended_where_a_damaged_table_points(
+        tmp_path: Path, where: Callable[[Path], int]) -> None:
+    machine = made(tmp_path, 1)
+    start = 4 * CLUSTER_BYTES
+    machine.disks["vda"][start:start + CLUSTER_BYTES] = b"n" * CLUSTER_BYTES
+    increment(machine, [3, 4])
+    path = machine.root / "vda/rp-000002.qcow2"
+    with path.open("r+b") as file:
+        file.seek(tables_at(path) + 3 * 8)
+        file.write(struct.pack(">Q", where(path) | COPIED))
+    before = path.read_bytes()
+    told = look(machine)
+    assert [(one["file"], one["first"]) for one in told["damage"]] == [("rp-000002.qcow2", 3)]
+    assert told["mended_clusters"] == 0
+    assert path.read_bytes() == before
+    increment(machine, [offset // CLUSTER_BYTES for offset, _ in told["repair"]["vda"]])
+    assert look(machine)["points"] == {"1": 0, "2": 1, "3": 0}
+    with Chain(Replica(str(machine.root)).chain("vda", 3)) as chain:
+        assert chain.read(0, SIZE) == machine.flats[3, "vda"].read_bytes()

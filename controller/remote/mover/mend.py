@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-from mover.chain import Layer, open_layer
+from mover.chain import Base, Layer, open_layer
 from mover.errors import Damaged, MoverError, Refused, unreadable_is_damaged
 from mover.hashing import CLUSTER_BYTES, Hasher
 from mover.orders import Orders
@@ -155,7 +155,17 @@ def _mend_cluster(replica: Replica, hasher: Hasher, one: Damage, cluster: int) -
         return False
     wanted, position, length = place
     good = _good_copy(replica, hasher, one, cluster, wanted)
-    return good is not None and _put_in_place(path, good[:length], position)
+    return good is not None and _may_be_written(path, cluster, position) and _put_in_place(
+        path, good[:length], position)
+
+
+def _may_be_written(path: str, cluster: int, position: int) -> bool:
+    """Say if a place is a cluster's own: of an overlay the table may be what is damaged."""
+    try:
+        with unreadable_is_damaged(path), open_layer(path) as layer:
+            return isinstance(layer, Base) or layer.is_alone(cluster, position)
+    except MoverError:
+        return False
 
 
 def _put_in_place(path: str, good: bytes, position: int) -> bool:

@@ -241,6 +241,15 @@ class Overlay:
         rank = self._ranks()[number] + sum(map(bool, entries[:inside]))
         return os.pread(self.fd, HASH_BYTES, place.offset + rank * HASH_BYTES)
 
+    def is_alone(self, cluster: int, position: int) -> bool:
+        """Return whether a place is before all tables, and no other cluster's entry names it."""
+        number, inside = divmod(cluster, TABLE_ENTRIES)
+        used = [at for at in range(len(self._tables)) if self._tables[at]]
+        named = sum(TABLE.unpack(self.table(at)).count(position | COPIED) for at in used)
+        own = TABLE.unpack(self.table(number))[inside] == position | COPIED
+        end = min((self._tables[at] for at in used), default=self.header.l1_offset)
+        return named == own and position + CLUSTER_BYTES <= end
+
     def _sums(self) -> Sums:
         if self.header.sums is None:
             raise Refused("%s carries no hashes: it was not written by the mover" % self.path)
