@@ -26,9 +26,10 @@ LOOK = f"virsh -q list --name; grep -c 'starting up' {LOG}"
 
 @pytest.fixture
 def hotsite(converged: Lab, tmp_path: Path) -> Iterator[Hotsite]:
-    """Give specs with two more VMs: one whose disk outlives each round, one made anew.
+    """Give specs of two hosts with two VMs: one whose disk outlives each round, one made anew.
 
-    They have no system to boot: thirty boots would cost more than thirty kills.
+    They have no system to boot: thirty boots would cost more than thirty kills. Nothing else is
+    declared: sixty looks at it would cost as much again.
     """
     assert converged.nodes()
     hotsite = Hotsite(tmp_path)
@@ -41,6 +42,10 @@ def hotsite(converged: Lab, tmp_path: Path) -> Iterator[Hotsite]:
         spec = base.replace("name: builder", f"name: {vm}").replace("00:15}]", f"00:{last}}}]")
         hotsite.declare("virtual_machine", vm, spec.replace("guest.xml", "bare.xml").replace(
             "{site: milan}", f"{{host: {host}}}"))
+    for path in (*hotsite.specs.glob("virtual_machine/*"), *hotsite.specs.glob("host/*"),
+                 *hotsite.specs.glob("switch/*")):
+        if path.stem not in (*HOSTS, *HOSTS.values()):
+            path.unlink()
     hotsite.limit(quarantineRepairs=9999)
     hotsite.edit("virtual_machine", "made", "power: on", "power: off")
     undo(converged)
