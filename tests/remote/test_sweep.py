@@ -95,7 +95,7 @@ def test_a_guard_that_cannot_look_ends_the_job(tmp_path: Path) -> None:
     one = ending.Job(UUID, "/nowhere", [str(tmp_path / "gone" / "scratch")])
     reading, writing = os.pipe()
     said = guard._reason_to_end(one, guard.Limits(60, 1 << 30), reading)
-    assert "cannot be watched" in said
+    assert "cannot be watched" in said.reason
     os.close(reading)
     os.close(writing)
 
@@ -106,15 +106,16 @@ def test_the_guard_ends_what_nobody_conducts_and_what_fills_up(
     scratch.write_bytes(b"x" * (1 << 20))
     one = ending.Job(UUID, "/nowhere", [str(scratch)])
     reading, writing = os.pipe()
-    assert "the scratch holds 1 MiB" in guard._watch(one, guard.Limits(60, 1 << 20), reading)
-    assert guard._watch(one, guard.Limits(0, 1 << 30), reading) == "its time is up"
+    assert "the scratch holds 1 MiB" in guard._watch(one, guard.Limits(60, 1 << 20), reading).reason
+    assert guard._watch(one, guard.Limits(0, 1 << 30), reading) == ("its time is up", True)
     os.write(writing, b"begun\n")
     monkeypatch.setattr(guard, "LEAST_FREE", 1 << 62)
-    assert "MiB left" in guard._watch(one, guard.Limits(60, 1 << 30), reading)
+    assert "MiB left" in guard._watch(one, guard.Limits(60, 1 << 30), reading).reason
     with pytest.raises(TryAgain, match="free some room there"):
         guard.require_room([str(scratch)])
     os.close(writing)
-    assert guard._watch(one, guard.Limits(60, 1 << 30), reading) == "nobody conducts it any more"
+    assert guard._watch(one, guard.Limits(60, 1 << 30), reading) == (
+        "nobody conducts it any more", True)
     os.close(reading)
 
 

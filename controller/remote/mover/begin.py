@@ -10,10 +10,10 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from typing import Dict, List, NamedTuple, Tuple
+from typing import Dict, List, NamedTuple, Sequence, Tuple
 
 from mover.errors import Refused, TryAgain
-from mover.virsh import Domain, Seen, VirshError, answers, virsh
+from mover.virsh import Domain, Seen, Unanswered, VirshError, answers, virsh
 
 OURS = re.compile(r"hotsite-[0-9]{6,}(\.[0-9]+)?\Z")     # a checkpoint
 SCRATCH = "hotsite-scratch"
@@ -21,9 +21,14 @@ QEMU = "/var/lib/libvirt/qemu"
 ELSEWHERE = "/var/lib/libvirt/images"       # for the scratch of a disk that is no file
 INCREMENT, FULL = "increment", "full"
 ATTEMPTS = 6
+BEGIN_S = 60
 BROKEN = re.compile(r"broken bitmap '(?P<bitmap>[^']+)' for disk '(?P<disk>[^']+)'")
 TAKEN = re.compile(r"Bitmap already exists: (?P<bitmap>[\w.-]+)")
 UNCOVERED = re.compile(r"for incremental backup of disk '(?P<disk>[^']+)'")
+
+
+class MayBegin(TryAgain):
+    """Libvirt was asked to begin the job and has not answered: it may yet do so."""
 
 
 class Wanted(NamedTuple):
@@ -68,8 +73,16 @@ def scratch_path(domain: Domain, target: str) -> str:
     return os.path.join(folder, SCRATCH, "%s-%s.qcow2" % (domain.uuid, target))
 
 
+def clear_scratch(scratch: Sequence[str]) -> None:
+    """Make room for the scratch files of a job that is to begin, while none runs."""
+    for path in scratch:
+        os.makedirs(os.path.dirname(path), mode=0o711, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)         # of a job before: libvirt would refuse one that is there
+
+
 def begin(seen: Seen, wanted: Wanted) -> Begun:
-    """Begin the job, falling back disk by disk; Refused or TryAgain mean that none runs."""
+    """Begin the job, falling back disk by disk; but for MayBegin, an error means that none runs."""
     domain, modes, why, since = seen.domain, dict(wanted.modes), {}, wanted.since
     clear(domain.uuid, seen.checkpoints, {*wanted.keep, since})
     covered = seen.tracked
@@ -81,15 +94,14 @@ def begin(seen: Seen, wanted: Wanted) -> Begun:
             why[target] = ("checkpoint %s is lost" % since if since and not covered
                            else "it has not been tracked since the last point")
     scratch = {target: scratch_path(domain, target) for target in modes}
-    for path in scratch.values():
-        os.makedirs(os.path.dirname(path), mode=0o711, exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)         # no job runs: libvirt would refuse one that is there
     tracked = bool(wanted.checkpoint) and any(
         domain.disks[target].format == "qcow2" for target in modes)
     for _ in range(ATTEMPTS):
         try:
             _attempt(domain, wanted.checkpoint if tracked else "", since, modes, scratch)
+        except Unanswered as error:
+            raise MayBegin("the copy of %s was not begun: %s; should it yet begin, it is ended at"
+                           " once" % (domain.name, error)) from None
         except VirshError as error:
             _fall_back(domain, str(error), modes, why)
             continue
@@ -102,7 +114,7 @@ def _attempt(domain: Domain, checkpoint: str, since: str, modes: Dict[str, str],
     texts = [backup_xml(domain, since, modes, scratch)]
     if checkpoint:
         texts.append(checkpoint_xml(domain, checkpoint, modes))
-    virsh("backup-begin", domain.uuid, files=tuple(texts))
+    virsh("backup-begin", domain.uuid, files=tuple(texts), patience_s=BEGIN_S, leave=True)
 
 
 def backup_xml(domain: Domain, since: str, modes: Dict[str, str], scratch: Dict[str, str]) -> str:

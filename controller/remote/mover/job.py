@@ -31,9 +31,11 @@ from mover.begin import (
     INCREMENT,
     OURS,
     Begun,
+    MayBegin,
     Wanted,
     begin,
     clear,
+    clear_scratch,
     scratch_path,
     socket_path,
 )
@@ -206,8 +208,7 @@ class HotCopy(Copy):
                        [scratch_path(domain, target) for target in wanted.modes])
         if not seen.idle:
             _require_idle(domain, self.job)
-        for path in self.job.scratch:
-            os.makedirs(os.path.dirname(path), mode=0o711, exist_ok=True)
+        clear_scratch(self.job.scratch)
         require_room(self.job.scratch)
         sizes = [virtual_size(domain.disks[target].source) for target in wanted.modes]
         budget = scratch_budget(self.job.scratch, sizes, wanted.scratch_bytes)
@@ -215,23 +216,27 @@ class HotCopy(Copy):
         self.news = self._guard.news
         try:
             begun, quiesced, why, begun_at = _begin(seen, wanted)
-            self._guard.tell("begun")
+            if not self._guard.tell("begun"):
+                raise TryAgain("the copy of %s was not begun: its guard has ended, or it took"
+                               " longer than the copy may last" % domain.name)
             self.told = {
                 "state": "running", "checkpoint": wanted.checkpoint if begun.tracked else "",
                 "quiesced": quiesced, "unquiesced_because": why, "scratch_bytes": budget,
                 "disks": _measured(begun), **papers(seen),
                 "ago_s": round(time.monotonic() - begun_at, 3)}
+        except MayBegin:
+            self._guard.leave()     # it stays until the job has begun, or surely will not
+            raise
         except BaseException:
             self.end()
             raise
 
     def end(self) -> Dict[str, Any]:
-        """End the job by its guard, or in its place where it was killed."""
-        with contextlib.suppress(OSError):      # it may have ended by itself
-            self._guard.tell("end")
-        told = self._guard.ended()
-        if told is None:
-            told = {"reason": "its guard was killed", **end_stubbornly(self.job, 60)}
+        """End the job by its guard, or in its place where that was killed or came too early."""
+        self._guard.tell("end")
+        told = self._guard.ended() or {"reason": "its guard was killed", "was": "gone"}
+        if told["was"] == "gone":
+            told = {**told, **end_stubbornly(self.job, 60)}
         return told
 
 

@@ -11,6 +11,7 @@ from typing import Dict, Iterator, List, NamedTuple, Tuple
 PATIENCE_S = 60
 NEXT = "hotsite-next-answer"
 OFF = ("shut off", "crashed")
+NO_JOB = "no domain backup job present"
 GONE = ("failed to get domain", "Domain not found", "domain is not running")
 
 _left: "List[subprocess.Popen[str]]" = []
@@ -160,8 +161,12 @@ def _operation(info: str) -> str:
 
 
 def job_of(uuid: str) -> str:
-    """Return the XML of the backup job that runs, another job's kind, or nothing."""
-    (info, job), complaint = answers("domjobinfo " + uuid, "backup-dumpxml " + uuid)
+    """Return the XML of the backup job that runs, another job's kind, or nothing.
+
+    VirshError where that is not known: a job that is only just beginning has no XML yet.
+    """
+    # in this order: what ends in between is over by the second answer, not without XML
+    (job, info), complaint = answers("backup-dumpxml " + uuid, "domjobinfo " + uuid)
     if not info:
         if "domain is not running" in complaint:
             return ""
@@ -169,8 +174,9 @@ def job_of(uuid: str) -> str:
     operation = _operation(info)
     if operation != "Backup":
         return operation
-    if not job and "no domain backup job present" not in complaint:
-        raise VirshError(complaint)
+    if not job.strip():
+        raise VirshError("a backup job of it is only just beginning" if NO_JOB in complaint
+                         else complaint)
     return job.strip()
 
 
