@@ -21,7 +21,7 @@ SCRATCH = "hotsite-scratch"
 SOCKET = "hotsite.sock"
 QUIET_S = 10.0          # longer than one look takes
 UNUSED_S = 3600.0       # a mover that nobody touched for so long
-ELSEWHERE_S = 86400.0   # a scratch file whose VM may run on another host that shares the folder
+ELSEWHERE_S = 86400.0   # a scratch file whose VM may run on another host, defined here or not
 NO_JOB = "no domain backup job present"
 GONE = "failed to get domain"
 OURS = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-[\w.-]+\.qcow2\Z", re.ASCII)
@@ -84,7 +84,7 @@ def is_ours(paths: list) -> bool:
 
 def scratch_of(domains: list, pools: list, used: set) -> list:
     """Return the scratch files that no job uses and whose VM nobody replicates."""
-    here = {domain["uuid"] for domain in domains}
+    here = {domain["uuid"] for domain in domains if domain["live_xml"] is not None}
     folders = {IMAGES, *(pool["path"] for pool in pools)}
     folders |= {os.path.dirname(path) for domain in domains for path in domain["disk_sizes"]}
     found = []

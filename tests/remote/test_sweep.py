@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -24,17 +25,28 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A host with nothing but a folder and a libvirt that knows no domain."""
     monkeypatch.setattr(job, "FOLDER", str(tmp_path))
     monkeypatch.setattr(sweep, "FOLDER", str(tmp_path))
-    (tmp_path / "virsh").write_text("#!/bin/sh\necho \"error: failed to get domain 'x'\" >&2\n"
-                                    "echo hotsite-next-answer\necho hotsite-next-answer\n")
-    (tmp_path / "virsh").chmod(0o755)
+    play_virsh(tmp_path, "echo \"error: failed to get domain 'x'\" >&2", "exit 1")
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     return tmp_path
 
 
+def play_virsh(folder: Path, *lines: str) -> None:
+    """Let virsh do this for each command."""
+    (folder / "virsh").write_text("\n".join(["#!/bin/sh", *lines]))
+    (folder / "virsh").chmod(0o755)
+
+
+def scratch(folder: Path, age_s: float) -> Path:
+    """Leave a scratch file that was touched so long ago."""
+    path = folder / "hotsite-scratch" / f"{UUID}-vda.qcow2"
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    os.utime(path, (time.time() - age_s,) * 2)
+    return path
+
+
 def test_only_scratch_of_ours_goes(folder: Path) -> None:
-    ours = folder / "hotsite-scratch" / f"{UUID}-vda.qcow2"
-    ours.parent.mkdir()
-    ours.touch()
+    ours = scratch(folder, 2 * 86400)
     sweep._scratch(str(ours))
     assert not ours.exists()
     other = folder / f"{UUID}-vda.qcow2"
@@ -42,6 +54,30 @@ def test_only_scratch_of_ours_goes(folder: Path) -> None:
     with pytest.raises(sweep.Owned):
         sweep._scratch(str(other))
     assert other.exists()
+
+
+@pytest.mark.parametrize("says", [
+    "echo \"error: failed to get domain 'x'\" >&2; exit 1", "echo 'shut off (shutdown)'"])
+def test_scratch_stays_for_a_day_where_its_vm_may_run_on_another_host(
+        folder: Path, says: str) -> None:
+    play_virsh(folder, says)
+    ours = scratch(folder, 3600)
+    with pytest.raises(sweep.Owned, match="another host"):
+        sweep._scratch(str(ours))
+    assert ours.exists()
+
+
+def test_scratch_of_a_vm_that_runs_here_stays_only_for_its_job(folder: Path) -> None:
+    ours, mark = scratch(folder, 60), virsh.NEXT
+    job_xml = f"<domainbackup><disks><disk><scratch file='{ours}'/></disk></disks></domainbackup>"
+    play_virsh(folder, f"[ $# = 4 ] || {{ echo 'running (booted)'; exit; }}; echo \"{job_xml}\"",
+               f"echo {mark}; echo 'Job type: Unbounded'; echo 'Operation: Backup'; echo {mark}")
+    with pytest.raises(sweep.Owned, match="a job uses it"):
+        sweep._scratch(str(ours))
+    play_virsh(folder, "[ $# = 4 ] || { echo 'running (booted)'; exit; }",
+               f"echo {mark}; echo 'Job type: None'; echo {mark}")
+    sweep._scratch(str(ours))
+    assert not ours.exists()
 
 
 def test_what_is_conducted_stays(folder: Path) -> None:

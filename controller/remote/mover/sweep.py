@@ -11,6 +11,7 @@ import contextlib
 import glob
 import os
 import re
+import time
 from typing import Any, Callable, Dict, Iterator, List
 
 from mover.authorize import remove_key
@@ -20,9 +21,10 @@ from mover.errors import Refused, TryAgain
 from mover.job import FOLDER, lock
 from mover.orders import Orders
 from mover.processes import started_with
-from mover.virsh import VirshError, job_of, scratch_of, socket_of
+from mover.virsh import OFF, VirshError, job_of, scratch_of, socket_of, state_of
 
 SOCKET = "hotsite.sock"
+ELSEWHERE_S = 86400.0   # a scratch file whose VM may run on another host that shares the folder
 SCRATCH_FILE = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-[\w.-]+\.qcow2\Z")
 PROGRAM = re.compile(r"mover-[0-9a-f]{16}\.pyz\Z")
 
@@ -65,19 +67,28 @@ def _scratch(path: str) -> None:
     if match is None or os.path.basename(os.path.dirname(path)) != SCRATCH:
         raise Owned("it is not a scratch file of ours")
     with _locked(match[1]):
-        running = _running(match[1])
-        if path in scratch_of(running):
+        if not _runs_here(match[1]):
+            if _untouched_s(path) < ELSEWHERE_S:
+                raise Owned("its VM does not run here and may run on another host")
+        elif path in scratch_of(job_of(match[1])):
             raise Owned("a job uses it")
         _unlink(path)
 
 
-def _running(uuid: str) -> str:
+def _runs_here(uuid: str) -> bool:
     try:
-        return job_of(uuid)
+        return state_of(uuid)[0] not in OFF
     except VirshError as error:
         if "failed to get domain" in str(error):
-            return ""       # the VM is not here any more
+            return False
         raise
+
+
+def _untouched_s(path: str) -> float:
+    with contextlib.suppress(FileNotFoundError):
+        seen = os.stat(path)
+        return time.time() - max(seen.st_mtime, seen.st_atime)
+    return ELSEWHERE_S
 
 
 def _socket(path: str) -> None:

@@ -175,6 +175,15 @@ def test_scratch_of_a_vm_that_is_not_here_may_be_used_from_another_host_for_a_da
     assert ("scratch", str(away)) in crime.found()
 
 
+def test_scratch_of_a_vm_that_is_off_here_may_be_used_from_another_host_for_a_day(
+        crime: Crime) -> None:
+    crime.domain["state"] = "shut off"
+    crime.host.set_libvirt()
+    assert ("scratch", str(crime.scratch)) not in crime.found()
+    age(crime.scratch, 2 * 86400)
+    assert ("scratch", str(crime.scratch)) in crime.found()
+
+
 def test_other_files_in_a_scratch_folder_are_left_alone(crime: Crime) -> None:
     for name in ("notes.txt", "disk.qcow2", f"{crime.uuid}-vda.raw"):
         crime.scratch.with_name(name).touch()
