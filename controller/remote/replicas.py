@@ -18,7 +18,7 @@ from programs import LIMIT_BYTES, Silent
 
 STORE = "hotsite-replicas"
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
-OF_A_POINT = re.compile(r"(base-\d{6}\.raw|rp-\d{6}\.qcow2)\Z")
+OF_A_POINT = re.compile(r"(base-\d{6,}\.raw|rp-\d{6,}\.qcow2)\Z")
 DISK = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 FOLDERS = ("dir", "fs", "netfs")    # kinds of pools that hold files
 VERSION = 1                         # of state.json

@@ -53,7 +53,7 @@ def parse_request(told: Dict[str, Any]) -> Request:
         request = Request(**told)
     except TypeError as error:
         raise Refused("the request cannot be read: %s" % error) from None
-    if request.reread not in REREAD or not request.disks or not 0 < request.sequence < 10 ** 6:
+    if request.reread not in REREAD or not request.disks or request.sequence < 1:
         raise Refused("a request names disks, a sequence and reread as one of %s"
                       % ", ".join(REREAD))
     return request

@@ -27,7 +27,7 @@ from mover.errors import Refused, TryAgain
 from mover.hashing import SECRET_BYTES, Hasher, secret_id
 from mover.state import BASE, State, chain, files, parse_state, render_state
 
-OURS = re.compile(r"(base-\d{6}\.(raw|man)|rp-\d{6}\.qcow2)(\.new(\.idx|\.man)?)?\Z")
+OURS = re.compile(r"(base-\d{6,}\.(raw|man)|rp-\d{6,}\.qcow2)(\.new(\.idx|\.man)?)?\Z")
 DISK = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 
 
@@ -86,7 +86,7 @@ class Replica:
         sequences = {"%06d" % point.sequence for point in self.state.points}
         meta = os.path.join(self.root, "meta")
         for name in sorted(os.listdir(meta)) if os.path.isdir(meta) else ():
-            if re.match(r"\d{6}\Z", name) and name not in sequences:
+            if re.match(r"\d{6,}\Z", name) and name not in sequences:
                 shutil.rmtree(os.path.join(meta, name))
                 removed.append(os.path.join(meta, name))
         return removed

@@ -155,6 +155,14 @@ def test_a_replica_that_is_only_being_made_has_no_points(host: PlayedHost) -> No
     assert (seen(host).points, seen(host).unreadable) == ((), "")
 
 
+def test_late_points_without_a_state_are_no_replica_that_is_only_being_made(
+        host: PlayedHost) -> None:
+    root = host.folder / "pool/hotsite-replicas" / UUID
+    (root / "vda").mkdir(parents=True)
+    (root / "vda/base-1000000.raw").touch()
+    assert "is missing and restore points are there" in seen(host).unreadable
+
+
 def test_a_folder_that_no_vm_has_the_name_of_is_no_replica(
         host: PlayedHost, machine: Protected) -> None:
     shutil.copytree(machine.root, machine.root.with_name(UUID + ".old"))
