@@ -14,7 +14,7 @@ from mover.chain import Chain
 from mover.hashing import CLUSTER_BYTES
 from mover.manifest import UNKNOWN_HASH
 from mover.mend import repair_set
-from mover.qcow2 import COPIED, DATA, Overlay
+from mover.qcow2 import COPIED, DATA, ZERO_FLAG, Overlay
 from mover.replica import Replica
 from mover.replica_verbs import known, picture
 from mover.verify import Request, verify
@@ -330,6 +330,20 @@ def test_a_place_that_cannot_be_written_stays_noted(
     told = look(machine)
     assert (told["complete"], told["mended_clusters"]) == (True, 0)
     assert [(one["file"], one["first"]) for one in told["damage"]] == [("base-000001.raw", 100)]
+
+
+def test_data_that_a_damaged_table_calls_zeros_is_found(tmp_path: Path) -> None:
+    machine = made(tmp_path, 2)
+    path = machine.root / "vda/rp-000002.qcow2"
+    with path.open("r+b") as file:
+        file.seek(tables_at(path) + 12 * 8)
+        (entry,) = struct.unpack(">Q", file.read(8))
+        file.seek(tables_at(path) + 12 * 8)
+        file.write(struct.pack(">Q", entry | ZERO_FLAG))
+    told = look(machine)
+    assert [(one["file"], one["first"]) for one in told["damage"]] == [("rp-000002.qcow2", 12)]
+    increment(machine, [offset // CLUSTER_BYTES for offset, _ in told["repair"]["vda"]])
+    assert look(machine)["points"] == {"1": 0, "2": 1, "3": 0}
 
 
 def place_at(path: Path, cluster: int) -> int:
