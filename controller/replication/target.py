@@ -14,6 +14,8 @@ from controller.replication.source import Begun
 
 ANSWER_S: Final = 60.0
 PUBLISH_S: Final = 3600.0
+SLOW_BYTES_S: Final = 50e6
+"""What a disk that has come is read again with at least, to see that it is what was sent."""
 
 
 def parse_missing(told: dict[str, Any], size_bytes: int) -> Ranges:
@@ -58,11 +60,13 @@ class TargetEnd:
     async def note(self, disks: dict[str, dict[str, Any]]) -> None:
         """Note with what has come of each disk from where it can be gone on with."""
         if disks:
-            await self._ask("incoming-open", disks=disks)
+            await self._ask("incoming-open", disks=disks, timeout_s=PUBLISH_S)  # it is synced
 
     async def settle(self, disks: list[str]) -> None:
         """See that all that came of these disks is on stable storage and is what was sent."""
-        await self._ask("incoming-settle", disks=disks, timeout_s=PUBLISH_S)
+        size_bytes = sum(one.size_bytes for one in self._action.disks if one.target in disks)
+        await self._ask("incoming-settle", disks=disks,
+                        timeout_s=PUBLISH_S + size_bytes / SLOW_BYTES_S)
 
     async def drop(self) -> None:
         """Let go of all that has come."""

@@ -10,10 +10,13 @@ import pytest
 
 from tests.lab.hotsite import Hotsite, Loop
 from tests.lab.lab import STATE, Lab, wait_until
-from tests.lab.witness import IMAGES
+from tests.lab.replication import tool
+from tests.lab.witness import IMAGES, counts_on, disk_of, last_number
 
 VM, HOME, FAR = "mail", "paris-2", ("milan-1", "milan-2")
 TARGET = f"Replica/{VM}"
+LOSE = f"""virsh -q undefine --checkpoints-metadata "$1"
+virsh -q destroy "$1"; rm "{IMAGES}/$2\""""
 
 
 @pytest.fixture(scope="module")
@@ -88,15 +91,42 @@ def test_a_person_asks_the_running_loop_for_what_it_does_by_itself(
     assert VM in hotsite.ask("replica", "list").output
 
 
-def test_a_point_is_exported_while_the_loop_runs(lab: Lab, hotsite: Hotsite, loop: Loop) -> None:
-    assert loop.process.poll() is None
+def exported(lab: Lab, hotsite: Hotsite) -> Path:
+    """Export the newest point and return its file, as this machine sees it."""
     host = json.loads(hotsite.ask("replica", "show", VM, "--json").output)[0]["host"]
     lab.exec(host, "mkdir", "-p", f"{IMAGES}/export")
     reply = hotsite.ask("replica", "export", VM, f"{IMAGES}/export", str(hotsite.specs))
     assert reply.status == 0, reply.output + reply.complaint
     file = next(word for word in reply.output.split() if word.endswith("-vda.qcow2"))
-    assert "No errors were found" in lab.exec(host, "qemu-img", "check", file)
-    assert "backing file" not in lab.exec(host, "qemu-img", "info", file)
+    return STATE / f"nodes/{host}/disk/images/export" / Path(file).name
+
+
+def test_a_point_is_exported_while_the_loop_runs(lab: Lab, hotsite: Hotsite, loop: Loop) -> None:
+    assert loop.process.poll() is None
+    file = exported(lab, hotsite)
+    assert "No errors were found" in tool("qemu-img", "check", file)
+    assert "backing file" not in tool("qemu-img", "info", file)
+
+
+def test_a_vm_that_its_host_has_lost_waits_for_its_disks_and_goes_on_with_them(
+        lab: Lab, hotsite: Hotsite, loop: Loop) -> None:
+    assert hotsite.ask("replica", "copy", VM).status == 0
+    mark = loop.mark()
+    told = ("suspend", f"VirtualMachine/{VM}", "--for", "1h", "--why", "its host is lost")
+    assert hotsite.ask(*told).status == 0
+    lab.exec(HOME, "sh", "-ec", LOSE, "sh", VM, disk_of(HOME, VM).name)
+    assert hotsite.ask("resume", f"VirtualMachine/{VM}").status == 0
+    sentence = loop.wait_heard("a person is waited for", lambda one: one["kind"] == "condition"
+                               and "Stalled is true" in one["sentence"], mark)["sentence"]
+    assert f"once they lie as {VM}-vda.qcow2 in their pool on one host" in sentence
+    file = exported(lab, hotsite)
+    assert loop.actions(mark) == [], "it was not begun anew meanwhile"
+    shutil.copy(file, disk_of(HOME, VM))
+    last = last_number(HOME, VM)
+    loop.wait_done(f"start:VirtualMachine/{VM}@{HOME}", mark)
+    counts_on(HOME, VM, last)
+    assert copied(loop, mark)["sentence"]
+    loop.wait_settled()
 
 
 def test_an_empty_controller_takes_over_without_sending_anything_again(
