@@ -8,6 +8,7 @@ still off afterwards and its images are as they were: `unmoved` says so.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import signal
@@ -20,6 +21,9 @@ from mover.virsh import Disk, Domain
 
 FOLDER = os.environ.get("HOTSITE_RUN", "/run/hotsite")
 START_S = 10.0
+PR_SET_PDEATHSIG = 1    # sent to a process when the one that started it is gone
+
+_libc = ctypes.CDLL(None)
 
 
 class Cold(NamedTuple):
@@ -67,15 +71,28 @@ def serve(domain: Domain, targets: List[str], since: str) -> Cold:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(socket)
             bitmap = bitmap_of(disk, since)
-            cold.servers.append(subprocess.Popen(
-                server_argv(disk, socket, target, bitmap), stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE))
+            cold.servers.append(_start(server_argv(disk, socket, target, bitmap)))
             _await_socket(cold.servers[-1], socket, disk)
             cold.sockets[target], cold.bitmaps[target] = socket, bitmap
     except BaseException:
         stop(cold)
         raise
     return cold
+
+
+def _start(argv: List[str]) -> "subprocess.Popen[bytes]":
+    """Start a server that ends with this mover, however that ends."""
+    mover = os.getpid()
+
+    def end_with_mover() -> None:
+        """Have the kernel see to it, in the server's process."""
+        _libc.prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM))
+        if os.getppid() != mover:
+            os._exit(1)     # it had gone before
+
+    return subprocess.Popen(
+        argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        preexec_fn=end_with_mover)  # noqa: PLW1509 (a mover that serves has one thread)
 
 
 def server_argv(disk: Disk, socket: str, target: str, bitmap: str) -> List[str]:
