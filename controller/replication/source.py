@@ -27,6 +27,8 @@ class Begun:
     fingerprints: dict[str, Any]
     definition: str
     nvram: str | None
+    """Squeezed, as it is kept; None where there is none, or why it is missing is told."""
+    nvram_missing: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ def parse_begun(told: dict[str, Any]) -> Begun:
         unquiesced_because=told["unquiesced_because"], ago_s=float(told["ago_s"]),
         disks={name: parse_opened(name, disk) for name, disk in sorted(told["disks"].items())},
         fingerprints=told.get("fingerprints", {}), definition=told["xml"],
-        nvram=told.get("nvram"))
+        nvram=told.get("nvram"), nvram_missing=told.get("nvram_missing", ""))
 
 
 def parse_ended(told: dict[str, Any]) -> Ended:

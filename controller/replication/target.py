@@ -80,12 +80,14 @@ class TargetEnd:
         """
         meta = {"domain.xml": {"text": begun.definition}}
         if begun.nvram is not None:
-            meta["nvram"] = {"base64": begun.nvram}
+            meta["nvram"] = {"zlib": begun.nvram}
+        facts: dict[str, Any] = {"fingerprints": begun.fingerprints} if begun.off else {}
+        if begun.nvram_missing:
+            facts["nvram_missing"] = begun.nvram_missing
         return await self._ask(
             "publish", sequence=self._action.sequence, disks=disks, checkpoint=begun.checkpoint,
             started_at=started_at, committed_at=committed_at, quiesced=begun.quiesced, meta=meta,
-            facts={"fingerprints": begun.fingerprints} if begun.off else {}, reread="no",
-            timeout_s=PUBLISH_S)
+            facts=facts, reread="no", timeout_s=PUBLISH_S)
 
     async def _ask(self, verb: str, *, timeout_s: float = ANSWER_S,
                    **order: Any) -> dict[str, Any]:

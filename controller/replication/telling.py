@@ -31,6 +31,7 @@ class Account:
     off: bool = False
     quiesced: bool = False
     unquiesced_because: str = ""
+    nvram_missing: str = ""
     relayed: str = ""
     """Why the stream went through the controller; empty when it did not."""
     incidents: list[str] = field(default_factory=list)
@@ -40,6 +41,7 @@ class Account:
         """Take over what holds for the copy that is open."""
         self.off, self.quiesced = begun.off, begun.quiesced
         self.unquiesced_because = begun.unquiesced_because
+        self.nvram_missing = begun.nvram_missing
 
     def add(self, course: Course, opened: Opened, sent: Sent) -> None:
         """Count one transfer; the first says how the disk was copied."""
@@ -61,6 +63,8 @@ def tell(action: ReplicateDomain, account: Account) -> str:
                 f" {what} ({render_size(wire)} on the wire{slices})")
     if action.quiesce and not account.quiesced:
         sentence += f"; its file systems were not quiesced: {account.unquiesced_because}"
+    if account.nvram_missing:
+        sentence += f"; its NVRAM is not in it ({account.nvram_missing})"
     if account.relayed:
         sentence += f"; it went through the controller because {account.relayed}"
     return "; ".join([sentence, *account.incidents, *account.remarks])

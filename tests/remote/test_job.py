@@ -4,8 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
-from mover import begin, job
+from mover import begin, job, publish, virsh
 from mover.errors import Refused
+from mover.papers import papers
+
+from tests.remote.transfers import Machine
 
 UUID = "ac919846-041c-5282-aa02-f968f5a26f2d"
 
@@ -46,3 +49,69 @@ def test_only_checkpoints_of_ours_are_deleted(folder: Path) -> None:
     names = ["hotsite-000001", "hotsite-000002.3", "hotsite-000003;destroy", "hotsite-mine"]
     assert begin.clear(UUID, names, {"hotsite-000001"}) == ["hotsite-000002.3"]
     assert (folder / "asked").read_text().count("checkpoint-delete") == 1
+
+
+def seen(nvram: object, state: str = "running") -> virsh.Seen:
+    """Return a look at a domain whose NVRAM is there."""
+    domain = virsh.Domain(UUID, "sql", "4", {}, str(nvram), agent=False)
+    return virsh.Seen(state, domain, "<domain/>", True, [], set())
+
+
+@pytest.mark.parametrize("content", [
+    os.urandom(540_672), b"_FVH" + bytes((64 << 20) - 4), bytes(64 << 20)])
+def test_the_nvram_is_in_the_point_as_it_was_however_its_firmware_pads_it(
+        tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "VARS.fd").write_bytes(content)
+    told = papers(seen(tmp_path / "VARS.fd"))
+    assert "nvram_missing" not in told
+    assert len(told["nvram"]) < 1 << 20
+    machine = Machine(tmp_path, {"vda": 1 << 20})
+    machine.open("vda", "base")
+    machine.send("vda", machine.everything("vda"))
+    publish.publish(publish.Request(str(machine.root), 1, {"vda": {"transfers": ["t"]}},
+                                    meta={"nvram": {"zlib": told["nvram"]}}))
+    kept = machine.root / "meta/000001/nvram"
+    assert kept.read_bytes() == content
+    assert kept.stat().st_blocks * 512 <= len(content.rstrip(b"\0")) + 65536
+
+
+@pytest.mark.parametrize(("size_bytes", "state", "why"), [
+    (None, "running", "cannot be read: No such file"),
+    ((64 << 20) + 1, "shut off", "larger than 64 MiB"),
+])
+def test_an_nvram_that_is_not_in_the_point_is_told(
+        tmp_path: Path, size_bytes: int | None, state: str, why: str) -> None:
+    path = tmp_path / "VARS.fd"
+    if size_bytes is not None:
+        path.touch()
+        os.truncate(path, size_bytes)
+    told = papers(seen(path, state))
+    assert "nvram" not in told
+    assert told["nvram_missing"].startswith(str(path))
+    assert why in told["nvram_missing"]
+
+
+def test_an_nvram_that_cannot_be_squeezed_is_told(tmp_path: Path) -> None:
+    (tmp_path / "VARS.fd").write_bytes(os.urandom(9 << 20))
+    told = papers(seen(tmp_path / "VARS.fd"))
+    assert "squeezed" in told["nvram_missing"]
+    assert "nvram" not in told
+
+
+def test_an_nvram_that_is_elsewhere_is_told(tmp_path: Path) -> None:
+    assert "is no file" in papers(seen("pool/sql-vars", "shut off"))["nvram_missing"]
+
+
+def test_a_vm_that_has_none_or_never_started_misses_none(tmp_path: Path) -> None:
+    for nvram in ("", tmp_path / "VARS.fd"):
+        assert papers(seen(nvram, "shut off")) == {"xml": "<domain/>"}
+
+
+@pytest.mark.parametrize(("xml", "path"), [
+    ("<nvram template='/t'>/v/VARS.fd</nvram>", "/v/VARS.fd"), ("", ""),
+    ("<nvram type='file'>\n<source file='/v/VARS.fd'/>\n</nvram>", "/v/VARS.fd"),
+    ("<nvram type='block'><source dev='/dev/v/vars'/></nvram>", "/dev/v/vars"),
+    ("<nvram type='network'><source protocol='rbd' name='pool/sql-vars'/></nvram>",
+     "pool/sql-vars")])
+def test_the_place_of_the_nvram_is_read_however_it_is_written(xml: str, path: str) -> None:
+    assert virsh.domain_of(UUID, f"<domain><os>{xml}</os></domain>").nvram == path

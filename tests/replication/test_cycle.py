@@ -280,3 +280,15 @@ def test_a_replica_cannot_put_words_into_the_mouth_of_the_source(place: str, nam
     with pytest.raises(OutcomeUnknown, match="not the name of a checkpoint"):
         make(hosts)
     assert "begin" not in hosts.verbs()
+
+
+def test_an_nvram_goes_into_the_point_and_one_that_does_not_is_told() -> None:
+    hosts = Hosts(begin=lambda _: begun(nvram="eJw="))
+    assert "NVRAM" not in make(hosts)
+    assert hosts.request("publish")["meta"]["nvram"] == {"zlib": "eJw="}
+    why = "/v/VARS.fd cannot be read: Permission denied"
+    hosts = Hosts(begin=lambda _: begun(nvram_missing=why))
+    assert f"its NVRAM is not in it ({why})" in make(hosts)
+    published = hosts.request("publish")
+    assert "nvram" not in published["meta"]
+    assert published["facts"] == {"nvram_missing": why}

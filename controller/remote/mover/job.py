@@ -14,7 +14,6 @@ stdin ends everything; so does the guard, should this process die.
 from __future__ import annotations
 
 import abc
-import base64
 import contextlib
 import glob
 import os
@@ -46,6 +45,7 @@ from mover.freeze import frozen
 from mover.guard import Guard, Limits, require_room, scratch_budget
 from mover.nbd import Nbd, bitmap_context
 from mover.orders import parse_order
+from mover.papers import papers
 from mover.replica import take_lock
 from mover.verbs import say
 from mover.virsh import (
@@ -61,7 +61,6 @@ from mover.virsh import (
 )
 
 FOLDER = cold.FOLDER
-NVRAM_BYTES = 4 << 20
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 
 
@@ -281,17 +280,6 @@ def measure(socket: str, export: str, bitmap: str) -> Dict[str, Any]:
     with Nbd(socket, export, contexts) as nbd:
         changed = dirty(nbd, bitmap).total_bytes if bitmap else nbd.size_bytes
         return {"size_bytes": nbd.size_bytes, "dirty_bytes": changed}
-
-
-def papers(seen: Seen) -> Dict[str, Any]:
-    """Return what makes a VM of disks: its definition, its NVRAM."""
-    told: Dict[str, Any] = {"xml": seen.definition}
-    nvram = seen.domain.nvram
-    with contextlib.suppress(OSError):
-        if nvram and os.path.getsize(nvram) <= NVRAM_BYTES:
-            with open(nvram, "rb") as file:
-                told["nvram"] = base64.b64encode(file.read()).decode()
-    return told
 
 
 def virtual_size(path: str) -> int:

@@ -8,8 +8,6 @@ whole. Whatever a crash leaves on either side is cleared by the next who takes t
 
 from __future__ import annotations
 
-import base64
-import binascii
 import contextlib
 import os
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
@@ -23,6 +21,7 @@ from mover.orders import Orders
 from mover.qcow2_writer import Backing, finish_overlay
 from mover.replica import Replica, disks_in, locked, sync_dir, write_whole
 from mover.settle import REREAD, look_again
+from mover.squeeze import unsqueezed
 from mover.state import BASE, File, Point, State, chain, last, lost
 
 
@@ -37,7 +36,7 @@ class Request(NamedTuple):
     started_at: Any = None
     committed_at: Any = None
     quiesced: bool = False
-    meta: Dict[str, Dict[str, str]] = {}    # noqa: RUF012 (name: {"text": …} or {"base64": …})
+    meta: Dict[str, Dict[str, str]] = {}    # noqa: RUF012 (name: {"text": …} or {"zlib": …})
     facts: Dict[str, Any] = {}  # noqa: RUF012
     reread: str = "disk"                # before it is believed; "no": it has been settled
 
@@ -180,9 +179,9 @@ def _write_meta(replica: Replica, request: Request) -> None:
 
 def _bytes(name: str, told: Dict[str, str]) -> bytes:
     try:
-        return told["text"].encode() if "text" in told else base64.b64decode(told["base64"])
-    except (KeyError, binascii.Error):
-        raise Refused("%s has neither text nor base64" % name) from None
+        return told["text"].encode() if "text" in told else unsqueezed(told["zlib"])
+    except KeyError:
+        raise Refused("%s has neither text nor zlib" % name) from None
 
 
 def _link(replica: Replica, disk: str, file: File) -> None:

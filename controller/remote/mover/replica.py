@@ -24,7 +24,7 @@ from typing import Any, Dict, Iterator, List, Optional
 
 from mover.chain import manifest_path
 from mover.errors import Refused, TryAgain
-from mover.hashing import SECRET_BYTES, Hasher, secret_id
+from mover.hashing import CLUSTER_BYTES, SECRET_BYTES, ZERO_CLUSTER, Hasher, secret_id
 from mover.state import BASE, State, chain, files, parse_state, render_state
 
 OURS = re.compile(r"(base-\d{6,}\.(raw|man)|rp-\d{6,}\.qcow2)(\.new(\.idx|\.man)?)?\Z")
@@ -186,14 +186,22 @@ def write_whole(path: str, data: bytes) -> None:
     new = path + ".new"
     fd = os.open(new, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o600)
     try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(fd, view):]
+        _write_sparse(fd, memoryview(data))
         os.fsync(fd)
     finally:
         os.close(fd)
     os.rename(new, path)
     sync_dir(os.path.dirname(path))
+
+
+def _write_sparse(fd: int, data: memoryview) -> None:
+    """Write a file that is empty; zeros are left out of it, since firmware pads with many."""
+    os.ftruncate(fd, len(data))
+    for start in range(0, len(data), CLUSTER_BYTES):
+        piece, at = data[start:start + CLUSTER_BYTES], start
+        while piece and piece != ZERO_CLUSTER[:len(piece)]:
+            written = os.pwrite(fd, piece, at)
+            piece, at = piece[written:], at + written
 
 
 def sync_dir(path: str) -> None:

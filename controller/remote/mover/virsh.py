@@ -6,7 +6,7 @@ import contextlib
 import os
 import subprocess
 import xml.etree.ElementTree as ET
-from typing import Dict, Iterator, List, NamedTuple, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 PATIENCE_S = 60
 NEXT = "hotsite-next-answer"
@@ -40,7 +40,7 @@ class Domain(NamedTuple):
     name: str
     id: str
     disks: Dict[str, Disk]
-    nvram: str
+    nvram: str      # its path, or its name where it is no file; empty: there is none
     agent: bool     # a guest agent's channel is connected
 
 
@@ -215,11 +215,19 @@ def domain_of(uuid: str, text: str) -> Domain:
             path = source.get("file") or source.get("dev") or ""
             form = driver.get("type", "raw") if driver is not None else "raw"
             disks[target.get("dev", "")] = Disk(path, form, element.get("type", ""))
-    nvram = root.find("os/nvram")
     channels = root.iterfind("devices/channel/target[@name='org.qemu.guest_agent.0']")
     return Domain(uuid, root.findtext("name") or "", root.get("id", ""), disks,
-                  (nvram.text or "") if nvram is not None else "",
+                  _nvram_of(root.find("os/nvram")),
                   any(channel.get("state") == "connected" for channel in channels))
+
+
+def _nvram_of(nvram: Optional[ET.Element]) -> str:
+    if nvram is None:
+        return ""
+    source = nvram.find("source")
+    if source is None:
+        return (nvram.text or "").strip()
+    return source.get("file") or source.get("dev") or source.get("name") or "its NVRAM"
 
 
 def checkpoints_of(uuid: str) -> List[str]:
