@@ -100,7 +100,7 @@ class Guard:
         """Tell the guard `begun` or `end`; return whether it is still there."""
         try:
             return bool(os.write(self._orders, word.encode() + b"\n"))
-        except BrokenPipeError:
+        except OSError:
             return False
 
     def leave(self) -> None:
