@@ -2,12 +2,14 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
-from mover import cold
+from mover import cold, virsh
 
 from tests.remote.replicas import qemu_img
 from tests.waiting import wait_until
@@ -40,3 +42,35 @@ def test_no_server_outlives_its_mover(tmp_path: Path, killed: bool) -> None:
             mover.kill()
     wait_until(lambda: not server.exists(), 5)
     assert not list(tmp_path.glob("cold-*.sock"))
+
+
+SERVER = """#!{python}
+import os, signal, socket, sys, time
+lost = lambda *_: None
+signal.signal(signal.SIGTERM, lost)
+listening = socket.socket(socket.AF_UNIX)
+listening.bind(next(word for word in sys.argv if word.startswith("--socket=")).split("=")[1])
+listening.listen()
+time.sleep(0.3)
+if not {deaf}:
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+while True:
+    listening.accept()[0].send(b"NBDMAGIC")
+"""
+
+
+@pytest.mark.parametrize(("deaf", "limit_s"), [(False, 2), (True, 5)])
+def test_a_server_ends_also_where_it_does_not_hear_of_it(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deaf: bool, limit_s: float) -> None:
+    (tmp_path / "qemu-nbd").write_text(SERVER.format(python=sys.executable, deaf=deaf))
+    (tmp_path / "qemu-nbd").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(cold, "FOLDER", str(tmp_path))
+    monkeypatch.setattr(cold, "STOP_S", 2.5, raising=False)
+    disk = virsh.Disk("/d/a.raw", "raw", "file")
+    domain = virsh.Domain("u", "sql", "", {"vda": disk}, "", agent=False)
+    served = cold.serve(domain, ["vda"], "")
+    began_at = time.monotonic()
+    cold.stop(served)
+    assert time.monotonic() - began_at < limit_s
+    assert served.servers[0].returncode in {0, -signal.SIGKILL}

@@ -12,6 +12,7 @@ import ctypes
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 from typing import Any, Dict, List, NamedTuple, Tuple
@@ -20,7 +21,7 @@ from mover.errors import Refused, TryAgain
 from mover.virsh import Disk, Domain
 
 FOLDER = os.environ.get("HOTSITE_RUN", "/run/hotsite")
-START_S = 10.0
+START_S, STOP_S = 10.0, 5.0
 PR_SET_PDEATHSIG = 1    # sent to a process when the one that started it is gone
 
 _libc = ctypes.CDLL(None)
@@ -67,13 +68,13 @@ def serve(domain: Domain, targets: List[str], since: str) -> Cold:
     try:
         for target in targets:
             disk = domain.disks[target]
-            socket = os.path.join(FOLDER, "cold-%s-%s.sock" % (domain.uuid, target))
+            path = os.path.join(FOLDER, "cold-%s-%s.sock" % (domain.uuid, target))
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(socket)
+                os.unlink(path)
             bitmap = bitmap_of(disk, since)
-            cold.servers.append(_start(server_argv(disk, socket, target, bitmap)))
-            _await_socket(cold.servers[-1], socket, disk)
-            cold.sockets[target], cold.bitmaps[target] = socket, bitmap
+            cold.servers.append(_start(server_argv(disk, path, target, bitmap)))
+            _await_greeting(cold.servers[-1], path, disk)
+            cold.sockets[target], cold.bitmaps[target] = path, bitmap
     except BaseException:
         stop(cold)
         raise
@@ -95,7 +96,7 @@ def _start(argv: List[str]) -> "subprocess.Popen[bytes]":
         preexec_fn=end_with_mover)  # noqa: PLW1509 (a mover that serves has one thread)
 
 
-def server_argv(disk: Disk, socket: str, target: str, bitmap: str) -> List[str]:
+def server_argv(disk: Disk, path: str, target: str, bitmap: str) -> List[str]:
     """Return the server of one disk."""
     form, driver = disk.format, "file" if disk.kind == "file" else "host_device"
     if form not in ("qcow2", "raw"):
@@ -103,13 +104,14 @@ def server_argv(disk: Disk, socket: str, target: str, bitmap: str) -> List[str]:
     image = "driver=%s,force-share=on,read-only=on,file.driver=%s,file.filename=%s" % (
         form, driver, disk.source.replace(",", ",,"))
     with_bitmap = ["-B", bitmap] if bitmap else []
-    return ["qemu-nbd", "--read-only", "--persistent", "--shared=8", "--socket=" + socket,
+    return ["qemu-nbd", "--read-only", "--persistent", "--shared=8", "--socket=" + path,
             "--export-name=" + target, *with_bitmap, "--image-opts", image]
 
 
-def _await_socket(server: "subprocess.Popen[bytes]", socket: str, disk: Disk) -> None:
+def _await_greeting(server: "subprocess.Popen[bytes]", path: str, disk: Disk) -> None:
+    """Wait until the server greets: qemu-nbd loses a SIGTERM that comes before that."""
     until = time.monotonic() + START_S
-    while not os.path.exists(socket):
+    while not _greets(path):
         if server.poll() is not None:
             assert server.stderr is not None, "it is a pipe"
             raise TryAgain("%s cannot be read: %s" % (
@@ -119,18 +121,32 @@ def _await_socket(server: "subprocess.Popen[bytes]", socket: str, disk: Disk) ->
         time.sleep(0.01)
 
 
+def _greets(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as talk:
+        talk.settimeout(1.0)
+        try:
+            talk.connect(path)
+            return bool(talk.recv(1))
+        except OSError:
+            return False
+
+
 def stop(cold: Cold) -> None:
     """End the servers and wait for their end."""
     for server in cold.servers:
         if server.poll() is None:
             server.send_signal(signal.SIGTERM)
     for server in cold.servers:
-        server.wait()
+        try:
+            server.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            server.kill()       # it only reads
+            server.wait()
         if server.stderr is not None:
             server.stderr.close()
-    for socket in cold.sockets.values():
+    for path in cold.sockets.values():
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(socket)
+            os.unlink(path)
 
 
 def unmoved(before: Tuple[str, Dict[str, List[int]]], after: Tuple[str, Dict[str, List[int]]]
