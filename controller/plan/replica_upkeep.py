@@ -60,7 +60,12 @@ def tenant_of(held: Held, ground: Survey) -> str | None:
 
 
 def _is_free(charge: Charge, held: Held, ground: Survey, draft: Draft) -> bool:
-    """Return whether files of a replica may go; where somebody uses them, that is said."""
+    """Return whether files of a replica may go; where somebody uses them, or may, that is said."""
+    if held.host not in ground.domains:
+        draft.remark(charge.target, f"nobody sees which VMs {held.host} has, and one may use the"
+                     f" replica in {held.replica.path}: no restore point there goes until it is"
+                     " seen", unknown=True)
+        return False
     tenant = tenant_of(held, ground)
     if tenant is not None:
         draft.remark(charge.target, f"{tenant} on {held.host} has its disk in {held.replica.path}:"

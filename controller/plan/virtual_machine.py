@@ -10,13 +10,11 @@ from controller.plan.actions import (
 )
 from controller.plan.case import Case
 from controller.plan.creation import create
-from controller.plan.domain import domain_uuid, is_as_declared, is_marked
+from controller.plan.domain import is_as_declared, is_marked
 from controller.plan.migration import plan_migration
 from controller.plan.patch import plan_patches
 from controller.plan.standing import MIGRATED, Stand, Standing, start_blocker
 from controller.plan.survey import Sighting, Survey
-
-__all__ = ["diff_virtual_machine", "domain_uuid", "is_settled"]
 
 
 def is_settled(vm: VirtualMachine, stand: Stand, goal: str | None, survey: Survey) -> bool:
@@ -157,4 +155,3 @@ def _diff_off(case: Case) -> None:
         (last,) if last else (), vm.spec.start_order)
     if case.goal is not None and case.goal != host:
         plan_migration(case, host, domain, start)
-

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from controller.model.facts import DiskFacts, Observed
+from controller.model.facts import DiskFacts, Known, Observed, Unknown
 from controller.model.replica import ReplicaFacts
 from controller.plan.actions import Action
 from controller.plan.policy import ReplicaRequest, ReplicaWish
@@ -47,6 +47,18 @@ def test_points_stay_while_a_vm_has_its_disk_in_the_replica() -> None:
     assert kinds(desired, used) == []
     assert f"by-hand on milan-1 has its disk in {held.path}: no restore point there goes" in (
         sentences(plan_of(desired, used)))
+
+
+def test_points_stay_while_nobody_sees_who_uses_them() -> None:
+    desired = lab(**KEEP_TWO)
+    seen = seen_with(desired, r.series(12, 20, count=4))
+    assert kinds(desired, seen) == [RetirePoints]
+    fact = seen.nodes["milan-1"]
+    assert isinstance(fact, Known)
+    blind = b.with_node(seen, "milan-1", Known(
+        replace(fact.value, domains=Unknown("libvirt does not answer", b.NOW_S - 9)), b.NOW_S))
+    assert kinds(desired, blind) == []
+    assert "nobody sees which VMs milan-1 has" in sentences(plan_of(desired, blind))
 
 
 def test_a_replica_that_a_vm_runs_on_is_not_removed_for_a_newer_one() -> None:

@@ -40,6 +40,15 @@ def opened(root: Path, folder: Path, kind: str) -> dict[str, Any]:
                 disks={"vda": {"kind": kind, "size_bytes": SIZE}})
 
 
+def awaiting(folder: Path) -> tuple[Path, Path]:
+    """Return an empty replica that waits for its base, and the disk that it is of."""
+    root = folder / "replica"
+    disk = image(folder / "d.qcow2", SIZE, "write -P 7 1M 9M", "write -P 9 33M 3M")
+    done("replica-make", folder, replica=str(root), vm="a-vm", secret=SECRET)
+    opened(root, folder, "base")
+    return root, disk
+
+
 def fetched(archive: Path, root: Path, folder: Path, **which: Any) -> None:
     """Bring a manifest of what the replica has to `folder`/known."""
     (folder / "ask").write_text(json.dumps({"replica": str(root), "disk": "vda", **which}) + "\n")
@@ -59,10 +68,7 @@ def identical(root: Path, sequence: int, disk: Path) -> None:
 
 def test_seed_increment_and_scan_make_points_equal_to_the_disk(
         tmp_path: Path, archive: Path) -> None:
-    root = tmp_path / "replica"
-    disk = image(tmp_path / "d.qcow2", SIZE, "write -P 7 1M 9M", "write -P 9 33M 3M")
-    done("replica-make", tmp_path, replica=str(root), vm="a-vm", secret=SECRET)
-    opened(root, tmp_path, "base")
+    root, disk = awaiting(tmp_path)
     tool("qemu-img", "bitmap", "--add", disk, "cp1")
     with exported(disk, tmp_path / "s1") as socket:
         carry(archive, root, 3, socket=socket, mode="full", transfer="seed")
@@ -99,10 +105,7 @@ def test_seed_increment_and_scan_make_points_equal_to_the_disk(
 
 def test_a_seed_that_was_cut_off_is_completed_by_a_comparison(
         tmp_path: Path, archive: Path) -> None:
-    root = tmp_path / "replica"
-    disk = image(tmp_path / "d.qcow2", SIZE, "write -P 7 1M 9M", "write -P 9 33M 3M")
-    done("replica-make", tmp_path, replica=str(root), vm="a-vm", secret=SECRET)
-    opened(root, tmp_path, "base")
+    root, disk = awaiting(tmp_path)
     with exported(disk, tmp_path / "s1") as socket:
         carry(archive, root, 2, socket=socket, mode="full", stop=5 << 20, transfer="cut")
         assert opened(root, tmp_path, "base")["disks"]["vda"]["resumed"]

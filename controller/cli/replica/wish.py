@@ -88,6 +88,8 @@ def follow(store: "Store", request: "ReplicaRequest", newest: int) -> int:
                 typer.echo(describe_row(row))
                 if row.outcome and request.wish in SERVES.get(row.verb, ()):
                     return status_of(row)
+                if row.outcome:     # of somebody else's wish, or of what comes before this one
+                    until = time.monotonic() + BEGUN_WITHIN_S
         if time.monotonic() > until:
             complain(f"the loop has not begun within {BEGUN_WITHIN_S:g} s; it stays asked for,"
                      f" for an hour: see `hotsite explain VirtualMachine/{machine}`")

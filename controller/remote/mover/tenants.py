@@ -6,6 +6,7 @@ Somebody may start a guest from a replica by hand; what it reads below its overl
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 from typing import Iterator, List, Optional
@@ -37,11 +38,13 @@ def _guest_on(pid: str, here: str) -> Optional[str]:
             name = file.read().strip()
         if not name.startswith(QEMU):
             return None
-        for number in os.listdir("/proc/%s/fd" % pid):
+        numbers = os.listdir("/proc/%s/fd" % pid)
+    except OSError:
+        return None     # it ended meanwhile
+    for number in numbers:
+        with contextlib.suppress(OSError):      # closed meanwhile: the others are looked at
             if os.readlink("/proc/%s/fd/%s" % (pid, number)).startswith(here):
                 return "process %s (%s), which has it open" % (pid, name)
-    except OSError:
-        pass            # it ended meanwhile
     return None
 
 
