@@ -66,7 +66,7 @@ def _sentence(intent: Intent, declared: list[str], wanted: bool) -> str:
     begun = f"the controller ended in the middle of {intent.verb}"
     if not declared:
         return f"{begun}; {intent.node} is no longer declared, so what came of it is not known"
-    seen = " and ".join(declared)
+    seen = f"{' and '.join(declared)} {'was' if len(declared) == 1 else 'were'} looked at"
     if wanted:
-        return f"{begun}; {seen} was looked at: it is not done, and is decided anew"
-    return f"{begun}; {seen} was looked at: nothing is left of it to do"
+        return f"{begun}; {seen}: it is not done, and is decided anew"
+    return f"{begun}; {seen}: nothing is left of it to do"
