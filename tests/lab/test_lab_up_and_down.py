@@ -1,7 +1,5 @@
 """The lab comes up, twice too, and leaves nothing behind, not even after it was killed half-way."""
 
-import os
-import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -9,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.ending import kill_all
 from tests.lab.lab import Lab, wait_until
 
 ASIDE = Path("/var/lib/hotsite-lab-aside")
@@ -89,8 +88,8 @@ def test_the_lab_comes_up_in_time_twice_and_leaves_nothing_behind(aside: Aside) 
 def test_what_a_killed_up_leaves_is_cleared_by_the_next(aside: Aside, moment: str) -> None:
     upping = subprocess.Popen(aside.command("up"), env=aside.environment())
     wait_until(moment, (ASIDE / moment).exists)
-    for pid in Path(f"/proc/{upping.pid}/task/{upping.pid}/children").read_text().split():
-        os.kill(int(pid), signal.SIGKILL)
+    children = Path(f"/proc/{upping.pid}/task/{upping.pid}/children").read_text()
+    kill_all(map(int, children.split()))
     upping.kill()
     upping.wait()
     aside.up()

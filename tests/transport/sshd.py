@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from controller.transport.base import Endpoint
+from tests.ending import kill_all
 
 PROGRAM = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 CONFIG = """
@@ -102,12 +103,15 @@ class Sshd:
         task = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         return [int(number) for number in task.read_text().split()]
 
+    def break_connections(self) -> None:
+        """Kill whatever serves a connection now."""
+        kill_all(self.children())
+
     def stop(self) -> None:
         """Stop it and every connection it serves."""
         if self.process is None:
             return
-        for child in self.children():
-            os.kill(child, 9)
+        self.break_connections()
         self.process.kill()
         self.process.communicate()
         self.process = None

@@ -173,8 +173,7 @@ def test_a_line_that_breaks_under_a_change_has_an_unknown_outcome_and_is_not_ret
             running = asyncio.create_task(transport.run("paris-1", command))
             while not mark.exists():
                 await asyncio.sleep(0.01)
-            for child in sshd.children():
-                os.kill(child, signal.SIGKILL)
+            sshd.break_connections()
             await running
 
     with pytest.raises(OutcomeUnknown, match="the connection to paris-1 broke while sh was"):
@@ -186,8 +185,7 @@ def test_a_question_whose_line_broke_is_asked_again_over_a_new_connection(sshd: 
     async def body() -> tuple[str, str]:
         async with connected(sshd.endpoint()) as transport:
             first = await transport.ask("paris-1", COUNT, "", 10)
-            for child in sshd.children():
-                os.kill(child, signal.SIGKILL)
+            sshd.break_connections()
             return first, await transport.ask("paris-1", COUNT, "", 10)
 
     first, second = asyncio.run(body())

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.ending import kill_all
+
 SCRIPT = (Path(__file__).parent.parent.parent.parent / "controller/remote/watch.py").read_text()
 EAGER = SCRIPT.replace("AGAIN_S = (1.0, 30.0)", "AGAIN_S = (0.01, 0.05)").replace(
     "STEADY_S = 5.0", "STEADY_S = 0.0").replace("GLANCE_S = 0.5", "GLANCE_S = 0.01")
@@ -60,8 +62,7 @@ def host(tmp_path: Path) -> Iterator[WatchedHost]:
     host.process.kill()
     with host.process:
         assert host.process.wait(10) is not None
-    for pid in host.running():
-        os.kill(pid, 9)
+    kill_all(host.running())
 
 
 def test_it_speaks_once_when_the_line_is_up(host: WatchedHost) -> None:
