@@ -32,7 +32,7 @@ class Record(NamedTuple):
     uptime_s: float
 
 
-def wait_until(what: str, condition: Callable[[], bool], limit_s: float = 30) -> float:
+def wait_until(what: str, condition: Callable[[], bool], limit_s: float = 90) -> float:
     """Return after how many seconds the condition held; fail with its name at the limit."""
     begun = time.monotonic()
     while not condition():

@@ -99,7 +99,7 @@ class Replication:
     def cycling(self, **how: Any) -> Iterator[list[str | Exception]]:
         """Make the next point meanwhile, from when it is being sent on."""
         with self.under_way(**how) as outcome:
-            wait_until("a sender at work", lambda: bool(self.movers("send")), 20)
+            wait_until("a sender at work", lambda: bool(self.movers("send")))
             yield outcome
 
     @contextmanager
@@ -109,7 +109,7 @@ class Replication:
         So much more is to be sent than may wait for a receiver.
         """
         with self.cycling(**how) as outcome:
-            wait_until("an open copy", lambda: self.has_job() or self.is_served_at_rest(), 20)
+            wait_until("an open copy", lambda: self.has_job() or self.is_served_at_rest())
             yield outcome
 
     @contextmanager

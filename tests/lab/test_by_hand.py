@@ -49,6 +49,7 @@ def test_where_only_reports_are_wanted_all_drift_is_shown_and_none_touched(
         lab: Lab, hotsite: Hotsite) -> None:
     with hotsite.running() as loop:
         hotsite.edit("estate", "lab", "autonomy: restart", "autonomy: report")
+        loop.wait_settled()     # it has read that by now
         since = loop.mark()
         drift(lab)
 
@@ -58,7 +59,10 @@ def test_where_only_reports_are_wanted_all_drift_is_shown_and_none_touched(
             return {f"{step['verb']} {step['target']} on {step['nodes'][0]}"
                     for step in picture.steps if step["ruling"]["verdict"] == "needs approval"}
 
-        wait_until("every drift is shown", lambda: set(DRIFT.values()) <= shown())
+        try:
+            wait_until("every drift is shown", lambda: set(DRIFT.values()) <= shown())
+        except AssertionError as error:
+            raise AssertionError(f"{error}: not {set(DRIFT.values()) - shown()}") from error
         assert loop.actions(since) == []
         assert "mail" not in lab.running("paris-2")
         assert lab.vlan_of("paris-1", "web") == 77

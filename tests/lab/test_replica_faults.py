@@ -60,7 +60,7 @@ def test_a_guest_is_thawed_when_the_one_who_froze_it_is_killed(ledger: Replicati
     wait_until("the thaw", lambda: "thawed" in inside(ledger, "cat /agent.log"), THAWED_S)
     assert max(frozen_s(ledger)) < THAWED_S
     serve_agent(ledger)
-    wait_until("nothing is left behind", lambda: not ledger.left_behind(), 30)
+    wait_until("nothing is left behind", lambda: not ledger.left_behind())
     assert "changed" in ledger.cycle()
 
 
@@ -148,7 +148,7 @@ def test_a_full_disk_of_the_source_ends_the_copy_and_the_guest_goes_on(
         ledger.lab.break_("fill", HOME)
         try:
             ledger.write(64, 4, "/dev/zero")    # its old content must go to the scratch first
-            wait_until("the end of the copy", lambda: bool(outcome), 30)
+            wait_until("the end of the copy", lambda: bool(outcome))
         finally:
             free_again(ledger.lab, HOME)
     assert isinstance(outcome[0], Unavailable), outcome

@@ -34,7 +34,7 @@ def mail(converged: Lab) -> Iterator[Replication]:
 def test_a_first_copy_in_slices_is_one_point_in_time_the_last(
         mail: Replication, tmp_path: Path) -> None:
     with mail.under_way(**SLICED) as outcome:
-        wait_until("the first slice", lambda: FIRST in mail.checkpoints(), 30)
+        wait_until("the first slice", lambda: FIRST in mail.checkpoints())
         written = last_number(HOME, VM)
     said = str(outcome[0])
     slices = re.search(r"in (\d+) slices", said)
@@ -50,7 +50,7 @@ def test_a_first_copy_in_slices_is_one_point_in_time_the_last(
 def test_a_first_copy_that_is_cut_off_goes_on_and_what_it_lost_comes_again(
         mail: Replication, tmp_path: Path) -> None:
     with mail.under_way(**SLICED) as outcome:
-        wait_until("a second slice", lambda: SECOND in mail.checkpoints(), 30)
+        wait_until("a second slice", lambda: SECOND in mail.checkpoints())
         for pid in mail.movers("send"):
             mail.lab.exec(HOME, "kill", "-9", str(pid))
     assert isinstance(outcome[0], Unavailable), outcome

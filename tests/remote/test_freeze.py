@@ -87,14 +87,14 @@ def test_a_guest_is_thawed_as_soon_as_its_agent_answers_again(guest: Guest) -> N
     time.sleep(1)
     assert guest.is_frozen()
     guest.unset("deaf")
-    wait_until(lambda: not guest.is_frozen(), 5)
+    wait_until(lambda: not guest.is_frozen())
 
 
 def test_a_block_that_lasts_too_long_was_not_quiesced(
         guest: Guest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(freeze, "FROZEN_S", 0.5)
     with freeze.frozen(UUID) as still:
-        wait_until(lambda: not guest.is_frozen(), 5)
+        wait_until(lambda: not guest.is_frozen())
         time.sleep(1)                               # until nobody stands by any more
     assert not still.quiesced
     assert "0.5 s" in still.why
@@ -107,8 +107,8 @@ def test_a_freeze_that_comes_after_its_thaw_is_undone(
     with freeze.frozen(UUID) as still:
         pass
     assert not still.quiesced
-    wait_until(guest.is_frozen, 5)
-    wait_until(lambda: not guest.is_frozen(), 5)
+    wait_until(guest.is_frozen)
+    wait_until(lambda: not guest.is_frozen())
 
 
 def test_a_freeze_that_comes_after_the_end_of_who_asked_for_it_is_undone(
@@ -118,11 +118,11 @@ def test_a_freeze_that_comes_after_the_end_of_who_asked_for_it_is_undone(
               f" frozen({UUID!r}).__enter__()")
     with subprocess.Popen([sys.executable, "-c", script, Path(freeze.__file__).parents[1]],
                           env={**os.environ, "HOTSITE_RUN": str(tmp_path)}) as process:
-        wait_until(lambda: guest.calls("domfsfreeze") > 0, 5)
+        wait_until(lambda: guest.calls("domfsfreeze") > 0)
         process.kill()
-    wait_until(guest.is_frozen, 5)
+    wait_until(guest.is_frozen)
     assert guest.calls("domfsthaw") > 0
-    wait_until(lambda: not guest.is_frozen(), 5)
+    wait_until(lambda: not guest.is_frozen())
 
 
 def test_no_guest_is_frozen_before_it_has_been_thawed(guest: Guest) -> None:
@@ -135,7 +135,7 @@ def test_no_guest_is_frozen_before_it_has_been_thawed(guest: Guest) -> None:
     assert not still.quiesced
     assert "has not been thawed" in still.why
     guest.unset("deaf")
-    wait_until(lambda: not guest.is_frozen(), 5)
+    wait_until(lambda: not guest.is_frozen())
 
 
 def test_whoever_stands_by_holds_nothing_of_others(guest: Guest) -> None:
