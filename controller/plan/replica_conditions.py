@@ -104,7 +104,8 @@ def _unsure(charge: Charge, index: ReplicaIndex, ground: Survey) -> str:
                 f" {_way_out(hidden.host)}")
     if charge.current is None and index.unseen:
         host = next(iter(index.unseen))
-        return f"a replica may be where none can be seen: {_since(host, index, ground)}"
+        way_out = "" if host in ground.nodes else f"; {_way_out(host)}"
+        return f"a replica may be where none can be seen: {_since(host, index, ground)}{way_out}"
     return ""
 
 

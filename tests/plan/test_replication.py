@@ -164,7 +164,11 @@ def test_replicas_that_were_never_asked_for_are_unknown_and_no_remark() -> None:
 def test_one_silent_host_anywhere_holds_up_every_first_copy() -> None:
     desired = lab()
     for host in ("milan-2", "paris-2"):
-        assert ids(plan_of(desired, b.silenced(seen_with(desired), host))) == []
+        plan = plan_of(desired, b.silenced(seen_with(desired), host))
+        assert ids(plan) == []
+        assert said(plan, "Protected") == ("unknown", "CannotBeSeen")
+        message = next(one.message for one in plan.conditions if one.type == "Protected")
+        assert f"{host} does not answer; bring {host} back, or remove it from the specs" in message
 
 
 def test_a_replica_on_a_silent_host_is_unknown_with_its_last_age() -> None:
