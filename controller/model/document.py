@@ -37,6 +37,8 @@ class Rung(StrEnum):
     START = "start"
     MIGRATE = "migrate"
     RESTART = "restart"
+    PRUNE = "prune"
+    """What is not declared is taken away and no data goes: a VLAN off a trunk, a port, a device."""
     FAILOVER = "failover"
     DELETE = "delete"
 

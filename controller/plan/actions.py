@@ -54,6 +54,7 @@ class Action:
 
     verb: ClassVar[str] = ""
     rung: ClassVar[Rung] = Rung.DELETE
+    takes: ClassVar[bool] = False
     symbol: ClassVar[Symbol] = Symbol.CHANGE
 
     @property
@@ -81,6 +82,7 @@ class CreateBridge(Action):
     rstp: bool = False
     verb: ClassVar[str] = "create-bridge"
     rung: ClassVar[Rung] = Rung.NETWORK
+    takes: ClassVar[bool] = False
     symbol: ClassVar[Symbol] = Symbol.CREATE
 
 
@@ -93,6 +95,7 @@ class AddUplink(Action):
     vlans: tuple[int, ...]
     verb: ClassVar[str] = "add-uplink"
     rung: ClassVar[Rung] = Rung.NETWORK
+    takes: ClassVar[bool] = False
     symbol: ClassVar[Symbol] = Symbol.CREATE
 
     @property
@@ -114,6 +117,7 @@ class SetTrunk(Action):
     was: tuple[int, ...]
     verb: ClassVar[str] = "set-trunk"
     rung: ClassVar[Rung] = Rung.NETWORK
+    takes: ClassVar[bool] = True
 
     @property
     def detail(self) -> str:
@@ -132,6 +136,7 @@ class SetPortVlan(Action):
     was: int | None
     verb: ClassVar[str] = "set-port-vlan"
     rung: ClassVar[Rung] = Rung.NETWORK
+    takes: ClassVar[bool] = False
 
     @property
     def detail(self) -> str:
@@ -147,6 +152,7 @@ class CreatePool(Action):
     path: str
     verb: ClassVar[str] = "create-pool"
     rung: ClassVar[Rung] = Rung.START
+    takes: ClassVar[bool] = False
     symbol: ClassVar[Symbol] = Symbol.CREATE
 
     @property
@@ -162,6 +168,7 @@ class CreateDisk(Action):
     disk: DiskWish
     verb: ClassVar[str] = "create-disk"
     rung: ClassVar[Rung] = Rung.START
+    takes: ClassVar[bool] = False
     symbol: ClassVar[Symbol] = Symbol.CREATE
 
     @property
@@ -177,6 +184,7 @@ class DefineDomain(Action):
     wish: DomainWish
     verb: ClassVar[str] = "define"
     rung: ClassVar[Rung] = Rung.START
+    takes: ClassVar[bool] = False
     symbol: ClassVar[Symbol] = Symbol.CREATE
 
 
@@ -187,6 +195,7 @@ class StartDomain(Action):
     domain: str
     verb: ClassVar[str] = "start"
     rung: ClassVar[Rung] = Rung.START
+    takes: ClassVar[bool] = False
     symbol: ClassVar[Symbol] = Symbol.CREATE
 
 
@@ -197,6 +206,7 @@ class ResumeDomain(Action):
     domain: str
     verb: ClassVar[str] = "resume"
     rung: ClassVar[Rung] = Rung.START
+    takes: ClassVar[bool] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,6 +217,7 @@ class ShutDownDomain(Action):
     limit_s: float
     verb: ClassVar[str] = "shut-down"
     rung: ClassVar[Rung] = Rung.RESTART
+    takes: ClassVar[bool] = False
     symbol: ClassVar[Symbol] = Symbol.REMOVE
 
 
@@ -218,6 +229,7 @@ class RestartDomain(Action):
     limit_s: float
     verb: ClassVar[str] = "restart"
     rung: ClassVar[Rung] = Rung.RESTART
+    takes: ClassVar[bool] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,6 +239,7 @@ class DisableAutostart(Action):
     domain: str
     verb: ClassVar[str] = "disable-autostart"
     rung: ClassVar[Rung] = Rung.START
+    takes: ClassVar[bool] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,6 +254,7 @@ class ReconfigureDomain(Action):
     live: bool
     verb: ClassVar[str] = "reconfigure"
     rung: ClassVar[Rung] = Rung.START
+    takes: ClassVar[bool] = False
 
     @property
     def detail(self) -> str:
@@ -263,6 +277,7 @@ class MigrateDomain(Action):
     disks: tuple[DiskWish, ...]
     verb: ClassVar[str] = "migrate"
     rung: ClassVar[Rung] = Rung.MIGRATE
+    takes: ClassVar[bool] = False
     symbol: ClassVar[Symbol] = Symbol.MOVE
 
     @property
@@ -283,6 +298,9 @@ class UndefineDomain(Action):
     domain: str
     verb: ClassVar[str] = "undefine"
     rung: ClassVar[Rung] = Rung.DELETE
+    takes: ClassVar[bool]
+    """Whether it takes something away (a VLAN, a port, a device, a file, a point); each class says.
+    """
     symbol: ClassVar[Symbol] = Symbol.REMOVE
 
 
@@ -295,4 +313,5 @@ class RemoveDomain(Action):
     disk_paths: tuple[str, ...]
     verb: ClassVar[str] = "remove"
     rung: ClassVar[Rung] = Rung.DELETE
+    takes: ClassVar[bool] = True
     symbol: ClassVar[Symbol] = Symbol.REMOVE

@@ -79,6 +79,7 @@ class ReplicateDomain(Action):
     """Send what reads wrong in the newest point again, whether it has changed or not."""
     verb: ClassVar[str] = "replicate"
     rung: ClassVar[Rung] = Rung.REPLICATE
+    takes: ClassVar[bool] = False
     symbol: ClassVar[Symbol] = Symbol.REPLICATE
 
     @property
@@ -100,6 +101,7 @@ class RetirePoints(Action):
     sequences: tuple[int, ...]
     verb: ClassVar[str] = "retire-points"
     rung: ClassVar[Rung] = Rung.REPLICATE
+    takes: ClassVar[bool] = True
     symbol: ClassVar[Symbol] = Symbol.REPLICATE
 
 
@@ -113,6 +115,7 @@ class VerifyReplica(Action):
     """Of reading, in bytes a second."""
     verb: ClassVar[str] = "verify-replica"
     rung: ClassVar[Rung] = Rung.REPLICATE
+    takes: ClassVar[bool] = False
     symbol: ClassVar[Symbol] = Symbol.REPLICATE
 
 
@@ -129,6 +132,7 @@ class ExportPoint(Action):
     folder: str
     verb: ClassVar[str] = "export-point"
     rung: ClassVar[Rung] = Rung.REPLICATE
+    takes: ClassVar[bool] = False
     symbol: ClassVar[Symbol] = Symbol.CREATE
 
     @property
@@ -145,6 +149,7 @@ class RemoveReplica(Action):
     uuid: str
     verb: ClassVar[str] = "remove-replica"
     rung: ClassVar[Rung] = Rung.REPLICATE
+    takes: ClassVar[bool] = True
     symbol: ClassVar[Symbol] = Symbol.REMOVE
 
     @property
@@ -160,4 +165,5 @@ class SweepLeftovers(Action):
     leftovers: tuple[Leftover, ...]
     verb: ClassVar[str] = "sweep"
     rung: ClassVar[Rung] = Rung.REPLICATE
+    takes: ClassVar[bool] = False
     symbol: ClassVar[Symbol] = Symbol.REMOVE
