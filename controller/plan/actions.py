@@ -54,7 +54,9 @@ class Action:
 
     verb: ClassVar[str] = ""
     rung: ClassVar[Rung] = Rung.DELETE
-    takes: ClassVar[bool] = False
+    takes: ClassVar[bool]
+    """Whether it takes something away (a VLAN, a port, a device, a file, a point); each class says.
+    """
     symbol: ClassVar[Symbol] = Symbol.CHANGE
 
     @property
@@ -298,9 +300,7 @@ class UndefineDomain(Action):
     domain: str
     verb: ClassVar[str] = "undefine"
     rung: ClassVar[Rung] = Rung.DELETE
-    takes: ClassVar[bool]
-    """Whether it takes something away (a VLAN, a port, a device, a file, a point); each class says.
-    """
+    takes: ClassVar[bool] = True
     symbol: ClassVar[Symbol] = Symbol.REMOVE
 
 
