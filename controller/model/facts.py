@@ -67,8 +67,45 @@ class DiskFacts:
 
     target: str
     source: str
+    """Its file, device, volume, or what it is called where it is none of these."""
     format: str
     size_bytes: int | None
+    type: str = "file"
+    """libvirt's word for where it lies: file, block, network, volume, dir, nvme, vhostuser, …"""
+    device: str = "disk"
+    """What the guest sees: disk, lun, cdrom, floppy."""
+    bus: str = ""
+    protocol: str = ""
+    """Of a network disk: rbd, iscsi, nbd, …"""
+    pool: str = ""
+    """Of a volume: libvirt's pool."""
+    readonly: bool = False
+    shareable: bool = False
+    transient: bool = False
+    encrypted: bool = False
+    """By its XML, or by the header of any of its layers."""
+    layered: bool = False
+    """Something lies below it."""
+    mirrored: bool = False
+    """A block job writes it to another place as well."""
+    data_file: bool = False
+    """Its contents lie in another file than its own."""
+    startup_policy: str = ""
+    """mandatory, requisite or optional; what a guest does without it."""
+    snapshot: str = ""
+    """What a snapshot does with it: no, internal, external, manual."""
+    qcow2_version: int = 3
+    """2 can hold no persistent bitmap."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceFacts:
+    """Something of a domain besides its disks that holds state, or binds it to its host."""
+
+    kind: str
+    """tpm, nvram, hostdev, filesystem, nvdimm, virtio-pmem, pstore, shmem."""
+    name: str
+    """What it is, in a word for people: a model, an address, a path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +131,11 @@ class DomainConfig:
     cpus: int
     cpus_max: int
     disks: tuple[DiskFacts, ...]
+    """Disks and LUNs."""
     nics: tuple[NicFacts, ...]
+    media: tuple[DiskFacts, ...] = ()
+    """CD-ROMs and floppies, empty ones too."""
+    devices: tuple[DeviceFacts, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

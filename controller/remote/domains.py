@@ -5,6 +5,7 @@ import re
 import secrets
 import shlex
 
+from images import traits_of
 from pools import kind_of, look, pool_of
 from programs import RECEIVING, VIRSH, Said, Silent, lines_of, run_all, text_of
 
@@ -110,11 +111,14 @@ def domain_of(uuid: str, name: str, state: tuple, live: "str | None", config: "s
     for xml in (live, config):
         if xml is not None and not xml.startswith("<domain"):
             raise Silent(f"libvirt does not show the definition of {name}")
-    paths = set(re.findall(r"<source (?:file|dev)='([^']*)'", (live or "") + (config or "")))
+    paths = {html.unescape(path) for path in re.findall(
+        r"<source (?:file|dev)='([^']*)'", (live or "") + (config or ""))}
+    odd = {path: found for path in sorted(paths) for found in [traits_of(path)] if found}
     return {"name": name, "uuid": uuid, "state": state[0], "reason": state[1],
             "persistent": config is not None, "autostart": autostart, "job": job,
             "live_xml": live, "config_xml": config, "checkpoints": checkpoints,
-            "disk_sizes": {path: look(path)[1] for path in sorted(map(html.unescape, paths))}}
+            "disk_sizes": {path: look(path)[1] for path in sorted(paths)},
+            **({"disk_traits": odd} if odd else {})}
 
 
 def read_libvirt(libvirt: Libvirt, said: Said) -> dict:

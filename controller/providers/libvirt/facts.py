@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from controller.model.facts import (
-    DiskFacts,
     DomainConfig,
     DomainFacts,
     DomainState,
@@ -15,6 +14,7 @@ from controller.model.facts import (
     PoolFacts,
     VolumeFacts,
 )
+from controller.providers.libvirt.disk_facts import parse_devices, parse_disk
 from controller.providers.libvirt.xml import NAMESPACE, parse_amount_bytes, parse_xml
 
 STATES: Final[Mapping[str, DomainState]] = {
@@ -28,7 +28,9 @@ STATES: Final[Mapping[str, DomainState]] = {
     "pmsuspended": DomainState.SUSPENDED,
 }
 INCOMING: Final = "Incoming migration"
-SOURCES: Final = ("file", "dev", "volume", "name", "dir")
+DISKS: Final = frozenset({"disk", "lun"})
+"""What a guest keeps things on; all else is a medium that somebody puts in."""
+NOTHING_ODD: Final[Mapping[str, Any]] = {}
 
 
 def parse_domains(text: str) -> dict[str, DomainFacts]:
@@ -47,7 +49,7 @@ def parse_domain(row: Mapping[str, Any]) -> DomainFacts:
     live, config = (parse_xml(row[key]) if row[key] else None for key in ("live_xml", "config_xml"))
     marked = config if config is not None else live
     state = parse_state(row["state"], row["job"])
-    sizes = row["disk_sizes"]
+    seen = row["disk_sizes"], row.get("disk_traits", {})
     return DomainFacts(
         name=row["name"],
         uuid=row["uuid"],
@@ -55,8 +57,8 @@ def parse_domain(row: Mapping[str, Any]) -> DomainFacts:
         state_reason=row["reason"],
         persistent=row["persistent"],
         autostart=row["autostart"],
-        live=parse_config(live, sizes) if live is not None and state.active else None,
-        config=parse_config(config, sizes) if config is not None else None,
+        live=parse_config(live, *seen) if live is not None and state.active else None,
+        config=parse_config(config, *seen) if config is not None else None,
         job=row["job"],
         ownership=parse_ownership(marked) if marked is not None else None,
         checkpoints=tuple(row.get("checkpoints", ())),
@@ -75,34 +77,24 @@ def parse_state(state: str, job: str | None) -> DomainState:
     return STATES[state]
 
 
-def parse_config(domain: ET.Element, disk_sizes: Mapping[str, int | None]) -> DomainConfig:
+def parse_config(domain: ET.Element, disk_sizes: Mapping[str, int | None],
+                 disk_traits: Mapping[str, Any] = NOTHING_ODD) -> DomainConfig:
     """Return the managed fields of a domain's XML."""
     memory, vcpu = domain.find("memory"), domain.find("vcpu")
     if memory is None or vcpu is None:
         raise ValueError("a domain's XML has no memory or no vcpu")
     current = domain.find("currentMemory")
     cpus_max = int(vcpu.text or "")
+    disks = [parse_disk(disk, disk_sizes, disk_traits) for disk in domain.findall("devices/disk")]
     return DomainConfig(
         memory_bytes=parse_amount_bytes(memory if current is None else current),
         memory_max_bytes=parse_amount_bytes(memory),
         cpus=int(vcpu.get("current", cpus_max)),
         cpus_max=cpus_max,
-        disks=tuple(parse_disk(disk, disk_sizes) for disk in domain.findall("devices/disk")
-                    if disk.get("device", "disk") == "disk"),
+        disks=tuple(disk for disk in disks if disk.device in DISKS),
         nics=tuple(parse_nic(nic) for nic in domain.findall("devices/interface")),
-    )
-
-
-def parse_disk(disk: ET.Element, disk_sizes: Mapping[str, int | None]) -> DiskFacts:
-    """Return one disk."""
-    target, source, driver = disk.find("target"), disk.find("source"), disk.find("driver")
-    found = {} if source is None else source.attrib
-    place = next((found[key] for key in SOURCES if key in found), "")
-    return DiskFacts(
-        target="" if target is None else target.get("dev", ""),
-        source=place,
-        format="raw" if driver is None else driver.get("type", "raw"),
-        size_bytes=disk_sizes.get(place),
+        media=tuple(disk for disk in disks if disk.device not in DISKS),
+        devices=parse_devices(domain),
     )
 
 

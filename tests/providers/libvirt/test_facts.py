@@ -28,7 +28,8 @@ def test_a_running_domain_has_a_live_and_a_persistent_configuration() -> None:
     assert mail.config is not None
     assert mail.live.memory_bytes == mail.config.memory_bytes == 128 << 20
     assert mail.live.disks == (
-        DiskFacts("vda", "/var/lib/libvirt/images/mail-vda.qcow2", "qcow2", 64 << 20),)
+        DiskFacts("vda", "/var/lib/libvirt/images/mail-vda.qcow2", "qcow2", 64 << 20,
+                  bus="virtio"),)
     card = mail.live.nics[0]
     assert (card.mac, card.bridge, card.vlan, card.device) == (
         "52:54:00:0a:0a:01", "br0", 301, "vnet10")
@@ -126,7 +127,8 @@ def test_a_cdrom_is_not_one_of_the_disks() -> None:
                "<disk type='block' device='disk'><source dev='/dev/x'/><target dev='vda'/></disk>"
                "</devices>")
     config = parse_config(parse_xml(SMALLEST.format(devices)), {"/dev/x": 5})
-    assert config.disks == (DiskFacts("vda", "/dev/x", "raw", 5),)
+    assert config.disks == (DiskFacts("vda", "/dev/x", "raw", 5, type="block"),)
+    assert config.media == (DiskFacts("sda", "", "raw", None, device="cdrom"),)
 
 
 def test_a_document_type_is_refused_before_it_can_explode() -> None:

@@ -1,0 +1,69 @@
+"""What an image file's own header says of it, and of the files below it."""
+
+import os
+import stat
+import struct
+
+DEEPEST = 64            # layers; a chain that goes round has no end
+HEAD_BYTES = 64 << 10   # a qcow2 header with its extensions and its backing file's name
+BACKING_FORMAT = 0xE2792ACA
+DATA_FILE = 1 << 2
+
+
+def traits_of(path: str) -> dict:
+    """Return what is out of the ordinary of an image and its layers; nothing of most.
+
+    Shapes: `version` of an old qcow2, `encrypted` of any layer, `backing` and `data_file` of the
+    top.
+    """
+    traits: dict = {}
+    for depth in range(DEEPEST):
+        head = head_of(path)
+        if head[:4] != b"QFI\xfb" or len(head) < 104:
+            return traits
+        version, offset, length = struct.unpack(">IQI", head[4:20])
+        if depth == 0 and version < 3:
+            traits["version"] = version
+        if depth == 0 and version >= 3 and DATA_FILE & struct.unpack(">Q", head[72:80])[0]:
+            traits["data_file"] = True
+        if struct.unpack(">I", head[32:36])[0]:
+            traits["encrypted"] = True
+        if not offset:
+            return traits
+        below = os.fsdecode(head[offset:offset + length])
+        traits.setdefault("backing", below)
+        form = backing_format(head, version)
+        if form == "luks":
+            traits["encrypted"] = True
+        if form not in ("qcow2", ""):       # what a guest wrote is no header
+            return traits
+        path = os.path.join(os.path.dirname(os.path.realpath(path)), below)
+    return traits
+
+
+def backing_format(head: bytes, version: int) -> str:
+    """Return what format the file below is said to have; empty where nothing is said."""
+    at = struct.unpack(">I", head[100:104])[0] if version >= 3 else 72
+    while at + 8 <= len(head):
+        kind, length = struct.unpack(">II", head[at:at + 8])
+        if kind == 0:
+            break
+        if kind == BACKING_FORMAT:
+            return head[at + 8:at + 8 + length].decode(errors="replace")
+        at += 8 + (length + 7 & ~7)
+    return ""
+
+
+def head_of(path: str) -> bytes:
+    """Return the beginning of a file or block device; nothing where it cannot be read."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError):
+        return b""
+    try:
+        kind = os.fstat(handle).st_mode
+        return os.pread(handle, HEAD_BYTES, 0) if stat.S_ISREG(kind) or stat.S_ISBLK(kind) else b""
+    except OSError:
+        return b""
+    finally:
+        os.close(handle)

@@ -1,0 +1,92 @@
+"""What the facts script reads in the headers that qemu-img writes."""
+
+import json
+import subprocess
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.providers.linux.conftest import PlayedHost
+
+SECRET = "secret,id=s,data=abc"
+LUKS = ("--object", SECRET, "-o", "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10")
+RAW_LUKS = ("--object", SECRET, "-o", "key-secret=s,iter-time=10")
+
+
+def create(path: Path, *words: str, image_format: str = "qcow2", size: str = "1M") -> Path:
+    subprocess.run(["qemu-img", "create", "-q", "-f", image_format, *words, str(path), size],
+                   check=True)
+    return path
+
+
+def traits_of(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = import_module("images").traits_of(str(path))
+    return found
+
+
+def over(path: Path, below: Path, form: str) -> Path:
+    subprocess.run(["qemu-img", "create", "-q", "-u", "-f", "qcow2", "-b", below.name, "-F", form,
+                    str(path), "1M"], check=True)
+    return path
+
+
+def test_an_ordinary_image_has_no_odd_traits(tmp_path: Path) -> None:
+    assert traits_of(create(tmp_path / "q.qcow2")) == {}
+    assert traits_of(create(tmp_path / "r.raw", image_format="raw")) == {}
+    assert traits_of(tmp_path / "nowhere") == {}
+
+
+def test_an_old_image_says_its_version(tmp_path: Path) -> None:
+    assert traits_of(create(tmp_path / "q.qcow2", "-o", "compat=0.10")) == {"version": 2}
+
+
+def test_a_data_file_is_seen(tmp_path: Path) -> None:
+    image = create(tmp_path / "q.qcow2", "-o", f"data_file={tmp_path}/d.raw")
+    assert traits_of(image) == {"data_file": True}
+
+
+def test_encryption_is_seen_at_any_depth(tmp_path: Path) -> None:
+    base = create(tmp_path / "base.qcow2", *LUKS)
+    assert traits_of(base) == {"encrypted": True}
+    middle = over(tmp_path / "middle.qcow2", base, "qcow2")
+    top = over(tmp_path / "top.qcow2", middle, "qcow2")
+    assert traits_of(top) == {"encrypted": True, "backing": "middle.qcow2"}
+
+
+def test_a_luks_file_below_is_encryption_and_one_that_a_guest_made_is_not(tmp_path: Path) -> None:
+    below = create(tmp_path / "below.luks", *RAW_LUKS, image_format="luks")
+    assert traits_of(over(tmp_path / "a.qcow2", below, "luks"))["encrypted"] is True
+    assert "encrypted" not in traits_of(over(tmp_path / "b.qcow2", below, "raw"))
+
+
+def test_what_a_guest_wrote_into_a_raw_file_below_is_no_header(tmp_path: Path) -> None:
+    forged = create(tmp_path / "forged.raw", *LUKS)
+    assert traits_of(over(tmp_path / "a.qcow2", forged, "raw")) == {"backing": "forged.raw"}
+
+
+def test_a_chain_that_goes_round_has_an_end(tmp_path: Path) -> None:
+    one, two = tmp_path / "one.qcow2", tmp_path / "two.qcow2"
+    over(two, one, "qcow2")
+    over(one, two, "qcow2")
+    assert traits_of(one) == {"backing": "two.qcow2"}
+
+
+@pytest.mark.parametrize("length", [0, 5, 60, 103])
+def test_a_file_that_is_cut_short_is_no_image(tmp_path: Path, length: int) -> None:
+    whole = create(tmp_path / "q.qcow2", "-o", "compat=0.10").read_bytes()
+    (tmp_path / "cut").write_bytes(whole[:length])
+    assert traits_of(tmp_path / "cut") == {}
+
+
+def test_a_host_tells_of_odd_images_alone(host: PlayedHost, tmp_path: Path) -> None:
+    image = create(tmp_path / "old.qcow2", "-o", "compat=0.10")
+    mail = next(one for one in host.domains if one["name"] == "mail")
+    mail["live_xml"] = mail["live_xml"].replace(
+        "/var/lib/libvirt/images/mail-vda.qcow2", str(image))
+    host.set_libvirt()
+    rows = {row["name"]: row for row in json.loads(
+        host.ask()["sections"]["domains"]["text"])}
+    assert rows["mail"]["disk_traits"] == {str(image): {"version": 2}}
+    assert "disk_traits" not in rows["files"]
