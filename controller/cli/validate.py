@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 OK, INVALID = 0, 4
+NOT_READ_SHOWN = 10
 
 
 def command(
@@ -34,10 +35,16 @@ def command(
     counts = Counter(target.partition("/")[0] for target in desired.places)
     if as_json:
         typer.echo(json.dumps({"valid": True, "revision": desired.revision, "objects": counts,
-                               "problems": []}, indent=2, sort_keys=True))
+                               "not_read": desired.not_read, "problems": []},
+                              indent=2, sort_keys=True))
         return
     listed = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
     typer.echo(f"{path}: valid: {listed} (revision {desired.revision})")
+    if desired.not_read:
+        shown = ", ".join(desired.not_read[:NOT_READ_SHOWN])
+        more = len(desired.not_read) - NOT_READ_SHOWN
+        typer.echo(f"not read, since specs end in .yaml, .yml or .json and are not hidden: {shown}"
+                   + (f" and {more} more" if more > 0 else ""))
 
 
 def tell_problems(path: Path, problems: tuple[str, ...], *, as_json: bool) -> None:
@@ -55,4 +62,4 @@ def tell_problems(path: Path, problems: tuple[str, ...], *, as_json: bool) -> No
 def in_folder(path: Path, problem: str) -> str:
     """Return the problem with its file as seen from here, not from the folder."""
     file = problem.partition(":")[0]
-    return f"{path / file}{problem.removeprefix(file)}" if (path / file).is_file() else problem
+    return f"{path / file}{problem.removeprefix(file)}" if (path / file).exists() else problem

@@ -48,3 +48,6 @@ class Desired:
     """By `Kind/name`."""
     templates: Mapping[str, str] = field(default_factory=dict)
     """Domain XML text by VM name, for VMs that name a template."""
+    not_read: tuple[str, ...] = ()
+    """What lies in the source and declares nothing: its ending is not that of a spec, or it is
+    hidden."""

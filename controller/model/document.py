@@ -17,6 +17,11 @@ Name = Annotated[
 Text = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f-\x9f]*$", strict=True)]
 """Words for people on one line: nothing in it can drive a terminal."""
 
+Label = Annotated[str, StringConstraints(
+    pattern=r"^[^\x00-\x1f\x7f-\xa0\u00AD\u2000-\u200F\u2028-\u202F\u205F-\u2064\u3000\uFEFF]*$",
+    strict=True)]
+"""A word that is compared with others: whatever tells it from another can be seen."""
+
 
 class Spec(BaseModel):
     """A frozen value whose YAML names are camelCase; a field it does not know is an error."""
@@ -76,7 +81,7 @@ class Metadata(Spec):
 
     name: Name
     """Unique among the objects of this kind."""
-    labels: dict[Text, Text] = Field(default_factory=dict)
+    labels: dict[Label, Label] = Field(default_factory=dict)
     """Free words for selecting and for people."""
 
 

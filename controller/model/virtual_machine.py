@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema
 
-from controller.model.document import Document, Name, Scope, Spec, Text
+from controller.model.document import Document, Label, Name, Scope, Spec, Text
 from controller.model.units import DurationS, SizeBytes
 
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
@@ -83,7 +83,7 @@ class PlacementSpec(Spec):
     """The site it runs at while both are well."""
     host: Name | None = None
     """Pins it to one host."""
-    anti_affinity: tuple[Text, ...] = ()
+    anti_affinity: tuple[Label, ...] = ()
     """Groups: two VMs that name the same group never share a host."""
 
 

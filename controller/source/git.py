@@ -17,7 +17,7 @@ from controller.errors import SourceUnavailable, SpecError
 from controller.model.desired import Desired
 from controller.source.git_address import GitAddress
 from controller.source.git_program import GitFailed, GitProgram
-from controller.source.git_tree import export, sweep
+from controller.source.git_tree import SUBMODULE, export, sweep
 from controller.source.load import SpecCache
 
 POLL_S: Final = 30.0
@@ -199,8 +199,12 @@ class GitSource:
         author, at, subject = (await self._git.run(
             "log", "-1", "--format=%an%x00%ct%x00%s", commit)).rstrip("\n").split("\0")
         folder = self._address.folder
-        if folder and not await self._git.run("ls-tree", "-d", commit, "--", folder):
+        here = await self._git.run("ls-tree", "-d", commit, "--", folder) if folder else "tree"
+        if not here:
             raise SpecError((f"{self._address}: commit {commit[:12]} has no folder {folder}",))
+        if here.startswith(SUBMODULE):
+            raise SpecError((f"{self._address}: {folder} is a submodule: its files are not part of"
+                             f" commit {commit[:12]}: name its own repository",))
         tree = await export(self._git, commit, folder, self._trees)
         rewritten = before if before and not await self._follows(before, commit) else ""
         return Fetched(commit, tree, _printable(author), float(at), _printable(subject), rewritten)

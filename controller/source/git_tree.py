@@ -1,4 +1,5 @@
-"""One commit's files, written out exactly as committed: no filters, no submodules, no way out.
+"""One commit's files, written out exactly as committed: no filters, no way out; a submodule is
+refused, since its files are in no commit of this repository.
 
 Rule 1: a folder with a commit's name is whole; it is written elsewhere and renamed.
 """
@@ -60,7 +61,7 @@ async def list_entries(git: GitProgram, commit: str, folder: str) -> tuple[Entry
     problems = tuple(problem for entry in entries if (problem := _problem(entry)))
     if problems:
         raise SpecError(problems)
-    return tuple(entry for entry in entries if entry.mode != SUBMODULE)
+    return entries
 
 
 def parse_entries(text: str) -> tuple[Entry, ...]:
@@ -79,6 +80,9 @@ def _problem(entry: Entry) -> str:
     parts = entry.path.split("/")
     if any(part in {"", ".", ".."} or part.lower() == ".git" for part in parts):
         return f"{entry.path}: no file may have such a name: take it out of the repository"
+    if entry.mode == SUBMODULE:
+        return (f"{entry.path}: a submodule: its files are not part of this commit: copy them into"
+                " it")
     return ""
 
 

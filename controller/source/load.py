@@ -2,6 +2,7 @@
 
 import gc
 import hashlib
+import posixpath
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from controller.source.files import TOTAL_BYTES, Found, find_files, read_file
 from controller.source.problems import Finding, Problem, SourceText, refuse
 from controller.source.specs import Entry, Specs, gather
 from controller.source.templates import NotATemplate, load_template
+from controller.source.unread import pointer
 from controller.source.yaml import identify_text, parse_documents
 
 D = TypeVar("D", bound=Document)
@@ -58,8 +60,9 @@ class SpecCache:
         Errors: SpecError, as `load_folder`; the next call starts from the same cache.
         """
         with collector_resting():
-            found, problems = find_files(path)
-            files = self._read(found, problems)
+            listing = find_files(path)
+            problems = list(listing.problems)
+            files = self._read(listing.files, problems)
             specs, findings = gather(
                 (item for file in files.values() for item in file.outcome.declared),
                 (item for file in files.values() for item in file.outcome.invalid))
@@ -73,7 +76,9 @@ class SpecCache:
             problems += missing_estate(path, specs, problems)
             if problems or findings:
                 raise refuse(problems, findings)
-            return desired(specs, templates, revision or revision_of(files, templates))
+            used = template_files(specs)
+            return desired(specs, templates, revision or revision_of(files, templates),
+                           tuple(name for name in listing.not_read if name not in used))
 
     def _read(self, found: Iterable[Found], problems: list[Problem]) -> dict[str, LoadedFile]:
         """Return every file, parsed now or remembered; what cannot be read goes to `problems`."""
@@ -86,7 +91,7 @@ class SpecCache:
                 continue
             total += len(data)
             if total > TOTAL_BYTES:
-                problems.append(Problem(item.name, 1, 1, "the specs take more than"
+                problems.append(Problem(item.name, 0, 0, "the specs take more than"
                                         f" {TOTAL_BYTES >> 20} MiB: remove what is not a spec"))
                 break
             digest = hashlib.blake2b(data, digest_size=16).digest()
@@ -111,6 +116,11 @@ def collector_resting() -> Iterator[None]:
 
 def load_file(name: str, data: bytes, digest: bytes) -> LoadedFile:
     """Return what the bytes of one file declare, and all that is wrong with them by themselves."""
+    elsewhere = pointer(data) if data.strip() else (
+        "an empty file: write it anew, or delete it where nothing is to be declared in it")
+    if elsewhere:
+        problem = Problem(name, 0, 0, elsewhere)
+        return LoadedFile(digest, Outcome(invalid=(Identity(None, None),)), (problem,))
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -134,11 +144,11 @@ def missing_estate(path: Path, specs: Specs, problems: list[Problem]) -> list[Pr
     if specs.valid["Estate"] or not specs.complete("Estate"):
         return []
     if any(specs.valid.values()) or any(specs.invalid.values()):
-        return [Problem(path.name or str(path), 1, 1, "no Estate is declared: add a document with"
-                                                      " `kind: Estate`")]
+        return [Problem(path.name or str(path), 0, 0, "no Estate is declared: add a document with"
+                                         " `kind: Estate`")]
     if problems:
         return []
-    return [Problem(path.name or str(path), 1, 1, "no specs here: add files that end in .yaml,"
+    return [Problem(path.name or str(path), 0, 0, "no specs here: add files that end in .yaml,"
                                                   " .yml or .json")]
 
 
@@ -173,7 +183,16 @@ def revision_of(files: Mapping[str, LoadedFile], templates: Mapping[str, str]) -
     return whole.hexdigest()
 
 
-def desired(specs: Specs, templates: Mapping[str, str], revision: str) -> Desired:
+def template_files(specs: Specs) -> frozenset[str]:
+    """Return the template files that machines name, relative to the source."""
+    named = ((entry.chunk.file.name, entry.document.spec.template)
+             for entry in specs.of(VirtualMachine).values())
+    return frozenset(posixpath.normpath(posixpath.join(posixpath.dirname(file), template))
+                     for file, template in named if template is not None)
+
+
+def desired(specs: Specs, templates: Mapping[str, str], revision: str,
+            not_read: tuple[str, ...]) -> Desired:
     """Return the documents as the rest of the program wants them, each kind sorted by name."""
     places = {f"{kind}/{name}": Place(entry.chunk.file.name, entry.chunk.line)
               for kind, entries in specs.valid.items() for name, entry in entries.items()}
@@ -184,7 +203,7 @@ def desired(specs: Specs, templates: Mapping[str, str], revision: str) -> Desire
         networks=by_name(specs.of(Network)),
         virtual_machines=by_name(specs.of(VirtualMachine)),
         protection_policies=by_name(specs.of(ProtectionPolicy)),
-        places=places, templates=templates)
+        places=places, templates=templates, not_read=not_read)
 
 
 def by_name(entries: Mapping[str, Entry[D]]) -> dict[str, D]:

@@ -49,7 +49,10 @@ class Chunk(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """One thing that is wrong, and where; sorts as a person reads."""
+    """One thing that is wrong, and where; sorts as a person reads.
+
+    Shapes: line 0 where the file as a whole is meant, or no file at all.
+    """
 
     file: str
     line: int
@@ -57,7 +60,8 @@ class Problem(NamedTuple):
     sentence: str
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}: {self.sentence}"
+        place = f":{self.line}:{self.column}" if self.line else ""
+        return f"{self.file}{place}: {self.sentence}"
 
 
 class Finding(NamedTuple):

@@ -6,6 +6,7 @@ from xml.parsers import expat
 
 from controller.source.files import Found, read_file
 from controller.source.problems import Problem
+from controller.source.unread import pointer
 
 TEMPLATE_CHARACTERS = 1 << 20
 
@@ -39,6 +40,8 @@ def parse_template(data: bytes) -> str | NotATemplate:
     """Return the text of domain XML, or why it is none."""
     if len(data) > TEMPLATE_CHARACTERS:
         return NotATemplate("is larger than 1 MiB: that is no domain XML")
+    if pointer(data):
+        return NotATemplate(f"is {pointer(data)}")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:

@@ -6,6 +6,7 @@ one broken document hides no other.
 
 import json
 import re
+import unicodedata
 from collections.abc import Iterator
 from io import StringIO
 from itertools import accumulate
@@ -34,6 +35,12 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x80-\x84\x86-\x9f\ufffe\
 _ALIAS = re.compile(r"(?:^|[\s\[{,:-])\*[^\s,\]}*]", re.MULTILINE)
 _TAG = re.compile(r"(?:^|[\s\[{,])![^\s,\]}]*(?=\s)", re.MULTILINE)
 _ODD_LINE_END = re.compile("[\x85\u2028\u2029]")  # ends a line for the parser, not for editors
+_BLANKS = "\u00a0\u00ad\u1680\u2000-\u200f\u202a-\u202f\u205f-\u2064\u3000\ufeff"
+_ODD_BLANK = re.compile(
+    rf"""^[ \t]*(?:-[ \t]+)*(?:[^"'#\n:{_BLANKS}]*)([{_BLANKS}])[^#\n]*:"""   # indents, or in a key
+    rf"""|^[^"'#\n:]*[:-]([{_BLANKS}])"""                                      # after `:` or `-`
+    rf"""|^[ \t]*(?:-[ \t]+)*([{_BLANKS}])""", re.MULTILINE)
+"""A blank that looks like a space where the structure is told by spaces."""
 _BRACKET = re.compile(r"[\[\]{}]")
 _DEEP_BLOCK = re.compile(rf"^[ \t]*(?:[-?][ \t]+){{{DEPTH}}}", re.MULTILINE)
 _KIND_LINE = re.compile(r"^kind:[ \t]*([A-Za-z]+)", re.MULTILINE)
@@ -62,7 +69,7 @@ class Parsed(NamedTuple):
 def parse_documents(file: SourceText) -> tuple[list[Parsed], list[Problem], list[Chunk]]:
     """Return the documents of `file`, what is wrong in it, and the documents that are unreadable.
     """
-    if file.name.endswith(".json"):
+    if file.name.lower().endswith(".json"):
         return parse_json(file)
     odd = None if file.text.isascii() else _ODD_LINE_END.search(file.text)
     if odd:
@@ -129,10 +136,20 @@ def traps(chunk: Chunk) -> list[Problem]:
     if alias and (len(text) > COMPOSED_CHARACTERS or expands_too_far(text)):
         return [at(chunk, alias.end() - 2, "aliases that unfold into far too much: write the"
                                            " values out")]
+    blank = None if text.isascii() else _ODD_BLANK.search(text)
+    if blank:
+        return [at(chunk, blank.start(blank.lastindex or 0), odd_blank(blank))]
     if "!" in text and _TAG.search(text):
         return [problem_at(chunk, where, f"the tag `{tag}` is not used here: leave it out")
                 for where, tag in tags(text)]
     return []
+
+
+def odd_blank(found: re.Match[str]) -> str:
+    """Return what is wrong with a character that looks like a space, or like nothing."""
+    character = found[found.lastindex or 0]
+    name = unicodedata.name(character, "invisible").lower()
+    return f"the character U+{ord(character):04X} ({name}) is no space to YAML: use ordinary spaces"
 
 
 def is_deep(text: str) -> bool:

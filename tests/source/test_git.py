@@ -149,7 +149,30 @@ def test_a_source_that_fails_and_comes_back_is_noticed_both_times(
     asyncio.run(follow())
 
 
-def test_hooks_filters_attributes_and_submodules_of_the_repository_do_nothing(
+@pytest.mark.parametrize("place", ["x", "deep/x"])
+def test_a_submodule_is_refused_by_name(repository: Repository, source: GitSource,
+                                        place: str) -> None:
+    repository.commit(estate=ESTATE)
+    assert asyncio.run(source.load()).sites
+    repository.git("update-index", "--add", "--cacheinfo", f"160000,{'1' * 40},{place}")
+    repository.git("commit", "--quiet", "-m", "A part that is elsewhere")
+    repository.git("push", "--quiet", "origin", "HEAD:main")
+    with pytest.raises(SpecError) as caught:
+        asyncio.run(source.load())
+    assert caught.value.problems == (
+        f"{place}: a submodule: its files are not part of this commit: copy them into it",)
+
+
+def test_a_folder_that_is_a_submodule_is_refused(repository: Repository, tmp_path: Path) -> None:
+    repository.commit(estate=ESTATE)
+    repository.git("update-index", "--add", "--cacheinfo", f"160000,{'1' * 40},specs")
+    repository.git("commit", "--quiet", "-m", "All of it is elsewhere")
+    repository.git("push", "--quiet", "origin", "HEAD:main")
+    with pytest.raises(SpecError, match="specs is a submodule"):
+        asyncio.run(open_git(repository.address + ":specs", tmp_path).load())
+
+
+def test_hooks_filters_and_attributes_of_the_repository_do_nothing(
         repository: Repository, source: GitSource, tmp_path: Path) -> None:
     owned = tmp_path / "owned"
     repository.commit(estate=ESTATE, milan=SITE % "milan")
@@ -158,7 +181,6 @@ def test_hooks_filters_attributes_and_submodules_of_the_repository_do_nothing(
     (repository.clone / ".gitmodules").write_text(
         f'[submodule "x"]\n\tpath = x\n\turl = ext::touch {owned}\n')
     (repository.clone / ".lfsconfig").write_text(f"[lfs]\n\turl = file://{owned}\n")
-    repository.git("update-index", "--add", "--cacheinfo", f"160000,{'1' * 40},x")
     commit = repository.commit_all()
     for name in ("post-checkout", "reference-transaction", "post-update"):
         hook = repository.bare / "hooks" / name

@@ -1,6 +1,7 @@
 """Loading as a whole: what is remembered, what a revision is, and that nothing crashes it."""
 
 import asyncio
+import re
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,6 +19,7 @@ ESTATE = "kind: Estate\nmetadata: {name: e}\nspec: {ssh: {keyFile: /k, knownHost
 MACHINE = ("kind: Site\nmetadata: {name: s}\n---\nkind: Host\nmetadata: {name: h}\n"
            "spec: {site: s, address: a}\n---\nkind: VirtualMachine\nmetadata: {name: v}\n"
            "spec: {memory: 1GiB, template: t.xml}\n")
+WHOLE_FILE = re.compile(r"[^:]+: (an empty file|no Estate|no specs here|encrypted by|a pointer of)")
 WORDS = st.sampled_from([
     b"kind: ", b"Site", b"Host", b"\n", b"---\n", b"metadata: ", b"{name: ", b"}", b"a", b"spec:",
     b"\n  ", b"- ", b"*a", b"&a ", b"!x ", b"'", b'"', b"[", b"]", b": ", b"\t", b"\xff", b"\x00",
@@ -36,10 +38,11 @@ def test_any_bytes_are_loaded_or_refused_with_a_place(data: bytes, name: str) ->
             load_folder(Path(folder))
         assert caught.value.problems
         for problem in caught.value.problems:
-            _, line, column, sentence = problem.split(":", 3)
-            assert int(line) >= 1
-            assert int(column) >= 1
-            assert sentence.isprintable()
+            assert problem.isprintable()
+            if not WHOLE_FILE.match(problem):
+                _, line, column, _ = problem.split(":", 3)
+                assert int(line) >= 1
+                assert int(column) >= 1
 
 
 VALUES = st.recursive(

@@ -175,7 +175,7 @@ def test_a_place_is_the_first_line_of_the_document_itself(tmp_path: Path) -> Non
     ('{"kind": "Site", "metadata": {"name": "\\ud800"}}',
      "`name` must be text of whole characters"),
     ('{"kind": "Site", "metadata": {"name": "s", "\\ud800": 1}}', "1:1: `metadata` must be text"),
-    ("", "1:1: not valid JSON"),
+    ("#", "1:1: not valid JSON"),
 ])
 def test_broken_json_is_refused(tmp_path: Path, text: str, expected: str) -> None:
     found = refusal(tmp_path, text, "a.json")
@@ -186,3 +186,30 @@ def test_broken_json_is_refused(tmp_path: Path, text: str, expected: str) -> Non
 def test_a_line_end_that_editors_do_not_show_is_refused(tmp_path: Path, end: str) -> None:
     assert refusal(tmp_path, f"# one\n# two{end}kind: Site\n") == [
         f"a.yaml:2:6: line end {end!a}: write an ordinary one or remove it"]
+
+
+@pytest.mark.parametrize("blank", ["\u00a0", "\u2003", "\u200b", "\u202f", "\u3000"])
+@pytest.mark.parametrize(("text", "place"), [
+    ("kind: Site\nmetadata: {name: s}\nspec:\n@ autonomy: report\n", "4:1"),
+    ("kind: Site\nmetadata: {name: s}\nspec:\n @autonomy: report\n", "4:2"),
+    ("kind: Site\nmetadata: {name: s}\nspec:\n  autonomy:@report\n", "4:12"),
+    ("kind: Site\nmetadata: {name: s}\nspec:\n  auto@nomy: report\n", "4:7"),
+    ("kind:@Site\nmetadata: {name: s}\n", "1:6"),
+    ("kind: Site\nmetadata:\n  name: s\n  labels:\n    -@a\n", "5:6"),
+])
+def test_a_blank_that_is_no_space_is_named(tmp_path: Path, text: str, place: str,
+                                           blank: str) -> None:
+    told, *_ = refusal(tmp_path, text.replace("@", blank))
+    assert told.startswith(f"a.yaml:{place}: the character U+{ord(blank):04X} (")
+    assert told.endswith("is no space to YAML: use ordinary spaces")
+
+
+def test_an_odd_blank_in_words_for_people_is_theirs(tmp_path: Path) -> None:
+    found = refusal(tmp_path, "# un\u00a0: deux\nkind: Site\nmetadata: {name: s}\nspec:\n"
+                              "  suspend: {by: a, why: 'feu\u00a0: tout', until: tomorrow}\n")
+    assert all("no space" not in one for one in found)
+
+
+def test_a_label_holds_nothing_that_cannot_be_seen(tmp_path: Path) -> None:
+    told, *_ = refusal(tmp_path, 'kind: Site\nmetadata: {name: s, labels: {tier: "db\u200b"}}\n')
+    assert r"db\u200b" in told
