@@ -11,7 +11,7 @@ import io
 import json
 import zipfile
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import cache
 from importlib import resources
 from typing import Any, Final
@@ -24,6 +24,8 @@ FOLDER: Final = "/run/hotsite"
 PYTHON: Final = "python3 -I -S"
 NOT_THERE: Final = 126
 LAST_WORD_S: Final = 10.0
+MOST_GREETINGS: Final = 100
+"""Lines of a login shell before the mover says that it is ready."""
 REFUSED, TRY_AGAIN = 1, 2
 """Exit statuses of the mover; any other means that it may have happened."""
 RUN: Final = f"""
@@ -201,7 +203,7 @@ class Starting:
 
     async def ready(self) -> Conversation:
         """Return the conversation once it is; the mover is put there where it is not."""
-        if await self._talk.hear() is not None:
+        if await is_ready(self._talk):
             return self._talk
         reply = await self._talk.outcome(LAST_WORD_S)
         if reply.exit_status != NOT_THERE:
@@ -209,21 +211,44 @@ class Starting:
         await self._mover.install()
         self._talk = await self._stack.enter_async_context(
             self._mover.node.transport.converse(self._mover.name, self._command))
-        if await self._talk.hear() is None:
+        if not await is_ready(self._talk):
             raise failure(await self._talk.outcome(LAST_WORD_S), self._failed)
         return self._talk
 
 
+async def is_ready(talk: Conversation) -> bool:
+    """Return whether a verb said that it is ready; what a login shell says before is no answer."""
+    for _ in range(MOST_GREETINGS):
+        line = await talk.hear()
+        if line is None:
+            return False
+        with suppress(ValueError):
+            if json.loads(line) == {"ready": True}:
+                return True
+    return False
+
+
 class Attendant:
-    """A mover that answers one request after another, over one conversation."""
+    """A mover that answers one request after another, over one conversation.
+
+    Rule: an answer is that of its own question, by its number. Once one has not been heard, the
+    session is over: nobody knows any more what has been done.
+    """
 
     def __init__(self, name: str, talk: Conversation) -> None:
         self.name, self._talk = name, talk
+        self._number = 0
+        self._is_over = False
 
     async def ask(self, verb: str, request: dict[str, Any], *, failed: str,
                   timeout_s: float = 60.0) -> dict[str, Any]:
         """Return a verb's answer; errors as a mover's own."""
-        self._talk.tell(json.dumps({"verb": verb, "request": request}))
+        if self._is_over:
+            raise Unavailable(f"{failed}: {self.name} was not asked any more, since an earlier"
+                              " answer of its mover was not heard; it is tried again")
+        self._number += 1
+        self._talk.tell(json.dumps({"number": self._number, "verb": verb, "request": request}))
+        self._is_over = True    # until the answer is here, whatever ends the waiting for it
         try:
             async with asyncio.timeout(timeout_s):
                 line = await self._talk.hear()
@@ -232,8 +257,14 @@ class Attendant:
                                  f" {timeout_s:g} s; it is looked at again") from None
         if line is None:
             raise failure(await self._talk.outcome(LAST_WORD_S), failed)
+        return self._parse(line, failed)
+
+    def _parse(self, line: str, failed: str) -> dict[str, Any]:
         try:
             told = json.loads(line)
+            if told["number"] != self._number:
+                raise ValueError(f"an answer to question {told['number']}, not to {self._number}")
+            self._is_over = False
             if "failed" in told:
                 broken = told["failed"]
                 raise failure(Reply(int(broken["status"]), "", json.dumps(broken)), failed)

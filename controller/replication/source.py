@@ -70,18 +70,19 @@ class SourceEnd:
     def __init__(self, mover: Mover, talk: Conversation, failed: str) -> None:
         self._mover, self._talk, self._failed = mover, talk, failed
         self._is_ending = False
+        self._number = self._copy = 0
 
     def ask_begin(self, order: dict[str, Any]) -> None:
         """Have a copy opened."""
         self._is_ending = False
-        self._tell("begin", order)
+        self._copy = self._tell("begin", order)
 
     async def begun(self) -> Begun:
         """Return the copy that was asked for.
 
         Errors: Refused, Unavailable (a job of somebody else's, a lock), OutcomeUnknown.
         """
-        return parse_begun(await self._answer("begun"))
+        return parse_begun(await self._answer("begun", self._copy))
 
     def ask_end(self) -> None:
         """Have the copy closed, unless that was asked for already."""
@@ -92,23 +93,27 @@ class SourceEnd:
     async def end(self) -> Ended:
         """Close the copy, or hear how it ended by itself."""
         self.ask_end()
-        return parse_ended(await self._answer("ended"))
+        return parse_ended(await self._answer("ended", self._copy))
 
     async def drop_checkpoints(self, keep: tuple[str, ...]) -> list[str]:
         """Delete every checkpoint of ours but those to keep."""
-        self._tell("drop", list(keep))
-        answer = await self._answer("dropped")
+        answer = await self._answer("dropped", self._tell("drop", list(keep)))
         return list(answer["names"])
 
-    def _tell(self, name: str, value: Any) -> None:
-        self._talk.tell(json.dumps({name: value}))
+    def _tell(self, name: str, value: Any) -> int:
+        self._number += 1
+        self._talk.tell(json.dumps({"number": self._number, name: value}))
+        return self._number
 
-    async def _answer(self, answer: str) -> dict[str, Any]:
+    async def _answer(self, answer: str, number: int) -> dict[str, Any]:
         line = await self._talk.hear()
         if line is None:
             raise await self.complaint()
         try:
-            told = json.loads(line)[answer]
+            whole = json.loads(line)
+            if whole["number"] != number:
+                raise ValueError(f"an answer to question {whole['number']}, not to {number}")
+            told = whole[answer]
             return told if isinstance(told, dict) else {"names": told}
         except (ValueError, KeyError, TypeError) as error:
             raise OutcomeUnknown(f"{self._failed}, as far as is known: {self._mover.name} answered"

@@ -55,8 +55,8 @@ def test_what_would_break_out_of_the_line_is_refused(wrong: dict[str, str]) -> N
 
 def test_the_line_goes_again_and_nothing_else_does(keys: Path, archive: Path) -> None:
     home = keys.parent.parent
-    answers = asked(home, archive, {"verb": "authorize", "request": REQUEST})
-    assert answers == [{"ready": True}, {"answer": {"authorized": MARK}}]
+    answers = asked(home, archive, {"number": 1, "verb": "authorize", "request": REQUEST})
+    assert answers == [{"ready": True}, {"number": 1, "answer": {"authorized": MARK}}]
     assert keys.read_text().count("\n") == 2
     assert authorize.remove_key(MARK) == 1
     assert authorize.remove_key(MARK) == 0

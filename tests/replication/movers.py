@@ -39,12 +39,14 @@ class PlayedTalk:
         self._waiting: deque[str | None] = deque()
         self._ended = Reply(0, "", "")
         self._to = json.loads(request) if verb == "send" else None
+        self._number = self._copy = None
         if verb != "send":
             self._waiting.append('{"ready": true}')
 
     def tell(self, line: str) -> None:
         """Answer an order."""
         told = json.loads(line)
+        self._number = told.pop("number", None)
         if self._verb == "attend":
             self._answer(told["verb"], told["request"], wrap="answer")
         elif self._verb == "send":
@@ -56,18 +58,24 @@ class PlayedTalk:
         else:
             name = next(iter(told))
             answers = {"begin": "begun", "end": "ended", "drop": "dropped"}
+            self._copy = self._number if name == "begin" else self._copy
+            self._number = self._copy if name == "end" else self._number
             self._answer(name, told[name], wrap=answers[name])
 
     def _answer(self, verb: str, request: Any, *, wrap: str) -> None:
         try:
-            self._waiting.append(json.dumps({wrap: self._player.play(self._node, verb, request)}))
+            told = {wrap: self._player.play(self._node, verb, request)}
+            self._waiting.append(json.dumps({**self._numbered(), **told}))
         except Broken as broken:
             told = {"status": broken.status, "sentence": str(broken)}
             if self._verb == "attend":
-                self._waiting.append(json.dumps({"failed": told}))
+                self._waiting.append(json.dumps({**self._numbered(), "failed": told}))
             else:
                 self._ended = Reply(broken.status, "", json.dumps(told))
                 self._waiting.append(None)
+
+    def _numbered(self) -> dict[str, Any]:
+        return {} if self._verb == "send" else {"number": self._number}
 
     async def hear(self) -> str | None:
         """Return the next answer."""

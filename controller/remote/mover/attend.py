@@ -1,8 +1,9 @@
 """
 Answer one request after another, so that a host starts one mover for a whole cycle.
 
-Each line is {"verb", "request"}; each answer is one line, {"answer": …} or {"failed": {"status",
-"sentence"}}. A failure ends nothing: what comes next may well be done.
+Each line is {"number", "verb", "request"}; each answer is one line, {"number", "answer": …} or
+{"number", "failed": {"status", "sentence"}}, with the number of its question. A failure ends
+nothing: what comes next may well be done.
 """
 
 from __future__ import annotations
@@ -25,12 +26,15 @@ def run(words: List[str]) -> None:
     orders, out = os.dup(0), sys.stdout.fileno()
     say({"ready": True}, out)
     for line in lines(orders):
+        number = None
         try:
-            say({"answer": _answer(parse_order(line))}, out)
+            order = parse_order(line)
+            number = order.get("number")
+            say({"number": number, "answer": _answer(order)}, out)
         except MoverError as error:
-            _fail(error, out)
+            _fail(number, error, out)
         except OSError as error:
-            _fail(from_system(error), out)
+            _fail(number, from_system(error), out)
 
 
 def _answer(order: Dict[str, Any]) -> Any:
@@ -47,5 +51,5 @@ def _answer(order: Dict[str, Any]) -> Any:
     return verb(name)([])
 
 
-def _fail(error: MoverError, out: int) -> None:
-    say({"failed": {"status": error.status, "sentence": str(error)}}, out)
+def _fail(number: Any, error: MoverError, out: int) -> None:
+    say({"number": number, "failed": {"status": error.status, "sentence": str(error)}}, out)

@@ -7,8 +7,9 @@ The request is one line {"uuid"}; then orders, one line each, each answered by o
     {"end": true}      {"ended": {…}}     nothing of the copy is left after it
     {"drop": […]}      {"dropped": […]}   delete all checkpoints of ours but these
 
-A copy that ends by itself (scratch, time) is told at once by the same {"ended": …}. The end of
-stdin ends everything; so does the guard, should this process die.
+An order has a "number", and so has its answer; `ended` has that of the copy's `begin`. A copy that
+ends by itself (scratch, time) is told at once by the same {"ended": …}. The end of stdin ends
+everything; so does the guard, should this process die.
 """
 
 from __future__ import annotations
@@ -120,6 +121,7 @@ def run(words: List[str]) -> None:
     uuid = str(request.get("uuid", ""))
     held = lock(uuid)
     copy: Optional[Copy] = None
+    begun_by: Any = None
     tell({"ready": True})
     try:
         while True:
@@ -127,13 +129,14 @@ def run(words: List[str]) -> None:
             if order is None:
                 return
             if copy is not None and (not order or "end" in order):
-                tell({"ended": copy.end()})
+                tell({"number": begun_by, "ended": copy.end()})
                 copy = None
             elif "begin" in order and copy is None:
+                begun_by = order.get("number")
                 copy = open_copy(uuid, _parse_begin(order["begin"]))
-                tell({"begun": copy.told})
+                tell({"number": begun_by, "begun": copy.told})
             elif "drop" in order:
-                tell({"dropped": _drop(uuid, order["drop"])})
+                tell({"number": order.get("number"), "dropped": _drop(uuid, order["drop"])})
             elif "end" not in order:
                 raise Refused("what is asked for cannot be done now: %s" % ", ".join(order))
     except VirshError as error:
