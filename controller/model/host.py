@@ -1,21 +1,28 @@
 """A host: one hypervisor with its pools, its bridge and its reserve."""
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field, StrictBool, StringConstraints
+from pydantic import AfterValidator, Field, StrictBool, StringConstraints
 
 from controller.model.document import Document, Name, Scope, Spec, Text
 from controller.model.switch import Address, InterfaceName
 from controller.model.units import RateBps, SizeBytes
 
+
+def _as_libvirt_writes_it(path: str) -> str:
+    return re.sub("/+", "/", path).rstrip("/") or "/"
+
+
 AbsolutePath = Annotated[str, StringConstraints(pattern=r"^/[^\x00-\x1f\x7f-\x9f]*$", strict=True)]
+Folder = Annotated[AbsolutePath, AfterValidator(_as_libvirt_writes_it)]
 
 
 class PoolSpec(Spec):
     """A directory of disk images."""
 
     name: Name = "default"
-    path: AbsolutePath = "/var/lib/libvirt/images"
+    path: Folder = "/var/lib/libvirt/images"
     shared: StrictBool = False
     """True when every host that declares a pool of this name sees the same files."""
 

@@ -21,6 +21,10 @@ RATES: Final[Mapping[str, int]] = {
 }
 PERCENT: Final[Mapping[str, float]] = {"%": 0.01}
 
+KIB: Final = 1 << 10
+MIB: Final = 1 << 20
+SECTOR: Final = 512
+
 _NUMBER_AND_UNIT = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?) ?([A-Za-z/%]+)")
 
 
@@ -41,6 +45,24 @@ def parse_quantity(text: object, units: Mapping[str, float], example: str) -> fl
 def parse_size_bytes(text: object) -> int:
     """Return a size such as `40GiB` in bytes."""
     return round(parse_quantity(text, SIZES, "40GiB"))
+
+
+def parse_memory_bytes(text: object) -> int:
+    """Return the size of a memory as libvirt keeps it: whole KiB, rounded up."""
+    return -(-parse_size_bytes(text) // KIB) * KIB
+
+
+def parse_disk_bytes(text: object) -> int:
+    """Return the size of a disk as QEMU makes it: whole sectors of 512 bytes, rounded up."""
+    return -(-parse_size_bytes(text) // SECTOR) * SECTOR
+
+
+def is_memory_of(seen_bytes: int, declared_bytes: int) -> bool:
+    """Return whether a guest has the memory that is declared, as nearly as it can have it.
+
+    QEMU gives whole MiB, and its balloon moves by whole pages: both round up.
+    """
+    return 0 <= seen_bytes - declared_bytes < MIB
 
 
 def parse_duration_s(text: object) -> float:
@@ -66,6 +88,14 @@ def render_size(size_bytes: int) -> str:
     return f"{size_bytes}B"
 
 
+def render_sizes(one_bytes: int, other_bytes: int) -> tuple[str, str]:
+    """Return two sizes that differ in words that differ, down to the byte where they must."""
+    one, other = render_size(one_bytes), render_size(other_bytes)
+    if one == other and one_bytes != other_bytes:
+        return f"{one_bytes} bytes", f"{other_bytes} bytes"
+    return one, other
+
+
 def render_duration(duration_s: float) -> str:
     """Return `duration_s` as people say it: `40s`, `3m20s`, `2h05m`, `12d`."""
     whole = max(0, round(duration_s))
@@ -87,6 +117,8 @@ def _schema(units: Mapping[str, Any]) -> WithJsonSchema:
 
 
 SizeBytes = Annotated[int, BeforeValidator(parse_size_bytes), _schema(SIZES)]
+MemoryBytes = Annotated[int, BeforeValidator(parse_memory_bytes), _schema(SIZES)]
+DiskBytes = Annotated[int, BeforeValidator(parse_disk_bytes), _schema(SIZES)]
 DurationS = Annotated[float, BeforeValidator(parse_duration_s), _schema(DURATIONS)]
 RateBps = Annotated[int, BeforeValidator(parse_rate_bps), _schema(RATES)]
 Share = Annotated[float, BeforeValidator(parse_share), _schema(PERCENT)]

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema
 
 from controller.model.document import Document, Label, Name, Scope, Spec, Text
-from controller.model.units import DurationS, SizeBytes
+from controller.model.units import DiskBytes, DurationS, MemoryBytes
 
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 
@@ -60,7 +60,7 @@ class DiskSpec(Spec):
 
     name: DiskTarget
     """The device the guest sees: vda."""
-    size_bytes: SizeBytes = Field(alias="size", gt=0)
+    size_bytes: DiskBytes = Field(alias="size", gt=0)
     """May grow later, never shrink."""
     pool: Name = "default"
     format: Literal["qcow2", "raw"] = "qcow2"
@@ -92,7 +92,7 @@ class VirtualMachineSpec(Scope):
 
     power: Power = Power.ON
     cpus: int = Field(default=1, ge=1, le=512, strict=True)
-    memory_bytes: SizeBytes = Field(alias="memory", gt=0)
+    memory_bytes: MemoryBytes = Field(alias="memory", gt=0)
     disks: tuple[DiskSpec, ...] = ()
     nics: tuple[NicSpec, ...] = ()
     placement: PlacementSpec = PlacementSpec()

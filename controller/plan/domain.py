@@ -5,7 +5,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 from controller.model.facts import DomainConfig, NicFacts, Ownership
 from controller.model.host import Host
-from controller.model.units import render_size
+from controller.model.units import is_memory_of, render_sizes
 from controller.model.virtual_machine import DiskSpec, NicSpec, VirtualMachine
 from controller.plan.host import pool_of
 from controller.plan.survey import Survey
@@ -74,7 +74,7 @@ def is_marked(vm: VirtualMachine, seen: Ownership | None, survey: Survey) -> boo
 def is_as_declared(vm: VirtualMachine, seen: DomainConfig, bridge: str, survey: Survey) -> bool:
     """Return whether one XML has nothing to change: the quick look that nearly always suffices."""
     spec = vm.spec
-    if (seen.memory_bytes != spec.memory_bytes or seen.cpus != spec.cpus
+    if (not is_memory_of(seen.memory_bytes, spec.memory_bytes) or seen.cpus != spec.cpus
             or len(seen.nics) != len(spec.nics) or len(seen.disks) != len(spec.disks)):
         return False
     for disk, disk_seen in zip(spec.disks, seen.disks, strict=True):
@@ -97,12 +97,12 @@ def sizing_changes(vm: VirtualMachine, seen: DomainConfig, *, live: bool, say: S
     """Return the changes of memory and CPUs; `say` why, and `restart` where live cannot reach."""
     spec = vm.spec
     changes: list[DomainChange] = []
-    if seen.memory_bytes != spec.memory_bytes:
-        words = (f"memory is {render_size(seen.memory_bytes)} and"
-                 f" {render_size(spec.memory_bytes)} is declared")
+    if not is_memory_of(seen.memory_bytes, spec.memory_bytes):
+        has, wanted = render_sizes(seen.memory_bytes, spec.memory_bytes)
+        words = f"memory is {has} and {wanted} is declared"
         if live and spec.memory_bytes > seen.memory_max_bytes:
-            restart(f"{words}, above the {render_size(seen.memory_max_bytes)} that it can reach"
-                    " while it runs")
+            ceiling, _ = render_sizes(seen.memory_max_bytes, spec.memory_bytes)
+            restart(f"{words}, above the {ceiling} that it can reach while it runs")
         else:
             changes.append(SetMemory(spec.memory_bytes))
             say(words)
@@ -165,16 +165,16 @@ def disk_changes(vm: VirtualMachine, seen: DomainConfig, host: Host, *, grow: bo
         if found is None:
             changes.append(AttachDisk(disk_wish(vm, disk, host)))
             say(f"disk {disk.name} is missing")
-        elif found.size_bytes is None or found.size_bytes == disk.size_bytes:
             continue
-        elif found.size_bytes > disk.size_bytes:
-            remark(f"{vm.name}'s disk {disk.name} has {render_size(found.size_bytes)} and"
-                   f" {render_size(disk.size_bytes)} is declared: disks never shrink;"
-                   " declare what it has")
+        if found.size_bytes is None or found.size_bytes == disk.size_bytes:
+            continue
+        has, wanted = render_sizes(found.size_bytes, disk.size_bytes)
+        if found.size_bytes > disk.size_bytes:
+            remark(f"{vm.name}'s disk {disk.name} has {has} and {wanted} is declared: disks never"
+                   " shrink; declare what it has")
         elif grow:
             changes.append(GrowDisk(disk.name, found.source, disk.size_bytes))
-            say(f"disk {disk.name} has {render_size(found.size_bytes)} and"
-                f" {render_size(disk.size_bytes)} is declared")
+            say(f"disk {disk.name} has {has} and {wanted} is declared")
     for target, extra in sorted(present.items()):
         if extra.source.rpartition("/")[2].rpartition(".")[0] == f"{vm.name}-{target}":
             changes.append(DetachDisk(target))

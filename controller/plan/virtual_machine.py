@@ -13,6 +13,7 @@ from controller.plan.creation import create
 from controller.plan.domain import is_as_declared, is_marked
 from controller.plan.migration import plan_migration
 from controller.plan.patch import plan_patches
+from controller.plan.paused import paused_sentence
 from controller.plan.standing import MIGRATED, Stand, Standing, start_blocker
 from controller.plan.survey import Sighting, Survey
 
@@ -89,14 +90,8 @@ def _wake(case: Case, host: str, domain: DomainFacts) -> None:
         case.draft.do(ResumeDomain(
             target=case.target, node=host, domain=name, cause=case.cause,
             reason=f"{name} is paused on {host} and declared on", consequence="it runs on"))
-    elif domain.state is DomainState.PAUSED and domain.state_reason == "ioerror":
-        case.draft.stall(case.target, "PausedOnError",
-                         f"{name} is paused on {host} because a disk of it could not be written:"
-                         f" free space in its pool, then `virsh resume {name}` there")
     else:
-        case.draft.stall(case.target, "PausedForAReason",
-                         f"{name} is {domain.state} on {host} ({domain.state_reason}):"
-                         " nothing is done; look there and resume it by hand")
+        case.draft.stall(case.target, *paused_sentence(name, host, domain))
 
 
 def _forget_copies(case: Case, running: DomainFacts, others: tuple[Sighting, ...]) -> None:

@@ -8,6 +8,7 @@ import struct
 
 from programs import Silent
 
+SECTOR = 512            # QEMU counts in these: what a raw file lacks reads as zeros
 
 def look(path: str) -> tuple:
     """Return a file's format and the size its guest sees; the size is None when unreadable."""
@@ -21,8 +22,8 @@ def look(path: str) -> tuple:
             return "raw", None
         head = os.pread(handle, 32, 0)
         if head[:4] == b"QFI\xfb" and len(head) == 32:
-            return "qcow2", struct.unpack(">Q", head[24:32])[0]
-        return "raw", os.lseek(handle, 0, os.SEEK_END)
+            return "qcow2", struct.unpack(">Q", head[24:32])[0] // SECTOR * SECTOR
+        return "raw", -(-os.lseek(handle, 0, os.SEEK_END) // SECTOR) * SECTOR
     except OSError:
         return "raw", None
     finally:

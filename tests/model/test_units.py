@@ -6,12 +6,16 @@ from hypothesis import strategies as st
 
 from controller.model.units import (
     SIZES,
+    is_memory_of,
+    parse_disk_bytes,
     parse_duration_s,
+    parse_memory_bytes,
     parse_rate_bps,
     parse_share,
     parse_size_bytes,
     render_duration,
     render_size,
+    render_sizes,
 )
 
 
@@ -62,3 +66,26 @@ def test_a_round_size_survives_the_round_trip(count: int, unit: str) -> None:
     (-3, "0s")])
 def test_durations_are_shown_as_people_say_them(duration_s: float, text: str) -> None:
     assert render_duration(duration_s) == text
+
+
+@pytest.mark.parametrize(("text", "memory_bytes", "disk_bytes"), [
+    ("1GB", 976563 << 10, 10**9), ("1.5GB", 1464844 << 10, 1_500_000_256),
+    ("100MB", 97657 << 10, 100_000_256), ("2GiB", 2 << 30, 2 << 30), ("1B", 1024, 512)])
+def test_memory_and_disks_are_as_large_as_the_world_can_hold(
+        text: str, memory_bytes: int, disk_bytes: int) -> None:
+    assert parse_memory_bytes(text) == memory_bytes
+    assert parse_disk_bytes(text) == disk_bytes
+
+
+def test_a_guest_has_its_memory_when_it_lacks_nothing_and_has_less_than_a_mebibyte_more() -> None:
+    assert is_memory_of(1 << 30, 1 << 30)
+    assert is_memory_of((1 << 30) + (1 << 20) - 1, 1 << 30)
+    assert not is_memory_of((1 << 30) - 1024, 1 << 30)
+    assert not is_memory_of((1 << 30) + (1 << 20), 1 << 30)
+
+
+@given(st.integers(min_value=0, max_value=1 << 50), st.integers(min_value=-4096, max_value=4096))
+def test_sizes_that_differ_are_never_shown_by_equal_words(size_bytes: int, more: int) -> None:
+    other = max(0, size_bytes + more)
+    one_words, other_words = render_sizes(size_bytes, other)
+    assert (one_words == other_words) == (size_bytes == other)

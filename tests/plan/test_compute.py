@@ -161,7 +161,12 @@ def test_libvirts_own_autostart_is_switched_off(lab: Any) -> None:
 @pytest.mark.parametrize(("state", "reason", "verb", "word"), [
     (DomainState.PAUSED, "user", ["resume:VirtualMachine/sql@paris-1"], ""),
     (DomainState.PAUSED, "ioerror", [], "free space in its pool"),
-    (DomainState.PAUSED, "watchdog", [], "resume it by hand"),
+    (DomainState.PAUSED, "watchdog", [], "then `virsh resume sql`"),
+    (DomainState.PAUSED, "unknown", [], "then `virsh resume sql`"),
+    (DomainState.PAUSED, "panicked", [], "`virsh destroy sql`"),
+    (DomainState.PAUSED, "migrating", [], "see that no other host runs it, then"),
+    (DomainState.PAUSED, "post-copy failed", [], "never destroy it"),
+    (DomainState.SUSPENDED, "unknown", [], "`virsh dompmwakeup sql`"),
     (DomainState.SHUTTING_DOWN, "user", [], "it is left to end"),
     (DomainState.PAUSED, "starting up", [], "sql is starting on paris-1"),
 ])
@@ -172,6 +177,15 @@ def test_a_vm_in_another_state(lab: Any, state: DomainState, reason: str, verb: 
     plan = plan_of(lab, seen)
     assert ids(plan) == verb
     assert word in sentences(plan)
+
+
+@pytest.mark.parametrize("reason", ["post-copy", "post-copy failed", "panicked", "crashed"])
+def test_no_resume_is_advised_that_libvirt_refuses_or_that_helps_nobody(
+        lab: Any, reason: str) -> None:
+    for state in (DomainState.SUSPENDED, DomainState.PAUSED):
+        seen = b.with_domain(b.as_declared(lab, HOME), "paris-1", "sql", b.domain(
+            "sql", "paris-1", lab, state=state, state_reason=reason))
+        assert "virsh resume" not in sentences(plan_of(lab, seen))
 
 
 def test_nothing_is_done_to_a_vm_with_a_job(lab: Any) -> None:

@@ -35,8 +35,9 @@ from controller.providers.libvirt.virsh import (
 from controller.providers.libvirt.xml import parse_xml
 from controller.providers.node import Node, script_command
 
-# whether the kernel helps: the device must open, its mere name proves nothing
-OPEN_KVM: Final = "exec 9<>/dev/kvm"
+# whether the kernel helps: the device must open, its mere name proves nothing; opened for reading,
+# because a shell makes a file of what it is to write to
+OPEN_KVM: Final = "[ -c /dev/kvm ] && exec 9</dev/kvm"
 # what libvirt keeps about a domain goes with it; its disks are not among that
 METADATA: Final = ("--managed-save", "--snapshots-metadata", "--checkpoints-metadata")
 DELETE: Final = """

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from controller.errors import OutcomeUnknown, Refused, Unavailable
-from controller.model.units import render_size
+from controller.model.units import render_size, render_sizes
 from controller.plan.actions import CreateDisk
 from controller.plan.wishes import DiskWish
 from controller.providers.libvirt.virsh import failure, parse_complaint
@@ -92,9 +92,9 @@ async def create_disk(node: Node, action: CreateDisk) -> str:
     if found is not None and found.size_bytes == disk.size_bytes:
         return f"{disk.path} ({size}) is on {node.name} already and was left as it is"
     if found is not None:
-        raise Refused(f"{disk.path} on {node.name} is there already with"
-                      f" {render_size(found.size_bytes)} instead of {size}: it is never"
-                      " overwritten; move it away, or declare that size")
+        has, size = render_sizes(found.size_bytes, disk.size_bytes)
+        raise Refused(f"{disk.path} on {node.name} is there already with {has} instead of {size}:"
+                      " it is never overwritten; move it away, or declare that size")
     if disk.image_path is None:
         await make(node, disk)
         return f"created {disk.path} ({size}, {disk.format}) on {node.name}"
@@ -102,9 +102,9 @@ async def create_disk(node: Node, action: CreateDisk) -> str:
     if image is None:
         raise Refused(f"{node.name} has no image {disk.image_path}: put it there")
     if image.size_bytes > disk.size_bytes:
-        raise Refused(f"image {disk.image_path} on {node.name} holds"
-                      f" {render_size(image.size_bytes)} and does not fit into {size}:"
-                      " declare a larger disk")
+        holds, size = render_sizes(image.size_bytes, disk.size_bytes)
+        raise Refused(f"image {disk.image_path} on {node.name} holds {holds} and does not fit into"
+                      f" {size}: declare a larger disk")
     await make(node, disk, image.format)
     return f"created {disk.path} ({size}, {disk.format}) on {node.name} from {disk.image_path}"
 

@@ -29,8 +29,10 @@ SHUT_DOWN: Final = """
 name=$1 limit=$2 begun=$(cut -d. -f1 /proc/uptime) asked=-10
 while :; do
     waited=$(($(cut -d. -f1 /proc/uptime) - begun))
-    state=$(virsh -q -c "$3" domstate -- "$name" 2>&1) || { printf '%s\\n' "$state" >&2; exit 1; }
-    case $state in 'shut off'|crashed) exit 0 ;; esac
+    state=$(virsh -q -c "$3" domstate -- "$name") || exit 1
+    # a guest that crashed may have a process still, which has a number
+    [ "$state" != crashed ] || [ "$(virsh -q -c "$3" domid -- "$name")" != - ] || exit 0
+    [ "$state" != 'shut off' ] || exit 0
     [ "$waited" -lt "$limit" ] || exit 3
     if [ $((waited - asked)) -ge 10 ]; then
         virsh -q -c "$3" shutdown --mode acpi -- "$name" >&2

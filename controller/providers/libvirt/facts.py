@@ -48,7 +48,7 @@ def parse_domain(row: Mapping[str, Any]) -> DomainFacts:
     """Return one domain."""
     live, config = (parse_xml(row[key]) if row[key] else None for key in ("live_xml", "config_xml"))
     marked = config if config is not None else live
-    state = parse_state(row["state"], row["job"])
+    state = parse_state(row["state"], row["job"], active=live is not None)
     seen = row["disk_sizes"], row.get("disk_traits", {})
     return DomainFacts(
         name=row["name"],
@@ -65,13 +65,16 @@ def parse_domain(row: Mapping[str, Any]) -> DomainFacts:
     )
 
 
-def parse_state(state: str, job: str | None) -> DomainState:
+def parse_state(state: str, job: str | None, *, active: bool) -> DomainState:
     """Return a domain's state; the receiving end of a migration is no second running copy.
 
-    Both ends are paused during the switch-over: only the kind of job tells them apart.
+    Both ends are paused during the switch-over: only the kind of job tells them apart. A crashed
+    guest that libvirt was told to preserve has its process and its disks still.
     """
     if state not in STATES:
         raise ValueError(f"a domain is in the unknown state {state!r}")
+    if state == "crashed" and active:
+        return DomainState.PAUSED
     if state == "paused" and job == INCOMING:
         return DomainState.INCOMING
     return STATES[state]

@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 from typing import Final
 
 from controller.errors import OutcomeUnknown, Refused
-from controller.model.units import render_size
+from controller.model.units import is_memory_of, render_size, render_sizes
 from controller.plan.actions import ReconfigureDomain
 from controller.plan.wishes import (
     AttachDisk,
@@ -138,8 +138,9 @@ async def resize_live(node: Node, domain: str, live: ET.Element,
     if isinstance(change, SetMemory):
         size = render_size(change.memory_bytes)
         if change.memory_bytes > now.memory_max_bytes:
-            raise Refused(f"{failed}: {size} is more than the {render_size(now.memory_max_bytes)}"
-                          " it was started with; it needs a restart")
+            size, ceiling = render_sizes(change.memory_bytes, now.memory_max_bytes)
+            raise Refused(f"{failed}: {size} is more than the {ceiling} it was started with; it"
+                          " needs a restart")
         await virsh(node, "setmem", "--live", "--", domain, str(kibibytes(change.memory_bytes)),
                     failed=failed)
         return f"its balloon was set to {size}{await follow_balloon(node, domain, change)}"
@@ -156,7 +157,8 @@ async def follow_balloon(node: Node, domain: str, change: SetMemory) -> str:
     """Wait until a guest's balloon is where it was set; say so where the guest is slow."""
     for _ in range(RELEASE_LOOKS):
         text = await find_xml(node, domain, inactive=False)
-        if text is None or parse_config(parse_xml(text), {}).memory_bytes == change.memory_bytes:
+        if text is None or is_memory_of(parse_config(parse_xml(text), {}).memory_bytes,
+                                        change.memory_bytes):
             return ""
         await asyncio.sleep(RELEASE_PAUSE_S)
     return ", which the guest has not followed yet"

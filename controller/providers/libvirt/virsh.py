@@ -15,6 +15,8 @@ NOISE: Final = (
     r"\S+Z qemu-system-\w+: ",
     r"-(blockdev|device|netdev|drive|object) \{.*?\}: ",
 )
+COMPLAINTS: Final = ("error: ", "qemu-img: ")
+"""How lines begin that virsh and qemu-img complain with; warnings of others have no such word."""
 NO_SUCH_DOMAIN: Final = ("failed to get domain", "Domain not found", "no domain with matching")
 LINE_BROKE: Final = ("End of file while reading data", "client socket is closed",
                      "Disconnected from", "keepalive")
@@ -34,8 +36,13 @@ def virsh_command(*words: str, text: str = "", timeout_s: float = 30.0) -> Comma
 
 
 def parse_complaint(stderr: str) -> str:
-    """Return what is meant by virsh's or qemu-img's error output, as one line."""
-    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    """Return what is meant by virsh's or qemu-img's error output, as one line.
+
+    What comes before the first line of theirs is somebody else's: a warning beside an answer.
+    """
+    lines = [line.strip() for line in stderr.split("\n") if line.strip()]
+    theirs = next((at for at, line in enumerate(lines) if line.startswith(COMPLAINTS)), 0)
+    lines = lines[theirs:]
     told = [re.sub(r"^(error|qemu-img|sh: [0-9]+): ?", "", line) for line in lines]
     told = [line for line in told if line]
     if len(told) > 1 and lines[0].startswith("error: ") and re.match(r"Failed to ", told[0]):
@@ -52,7 +59,7 @@ def is_missing(reply: Reply) -> bool:
 
     It says that it failed to get a domain, too, when libvirt hangs up in the middle of looking.
     """
-    lines = [line for line in reply.stderr.splitlines() if line.strip()]
+    lines = [line for line in reply.stderr.split("\n") if line.startswith(COMPLAINTS[0])]
     return reply.exit_status != 0 and bool(lines) and all(
         any(words in line for words in NO_SUCH_DOMAIN) for line in lines)
 
@@ -87,7 +94,12 @@ async def find_state(node: Node, domain: str) -> str | None:
         return None
     if reply.exit_status != 0:
         raise failure(reply, f"the state of {domain} on {node.name} could not be read")
-    return reply.stdout.strip()
+    state = reply.stdout.strip()
+    if state == CRASHED:
+        number = await virsh(node, "domid", "--", domain,
+                             failed=f"whether {domain} on {node.name} is off could not be read")
+        return CRASHED if number.strip() == "-" else "crashed, and its process is still there"
+    return state
 
 
 async def find_xml(node: Node, domain: str, *, inactive: bool) -> str | None:
@@ -104,4 +116,6 @@ async def find_xml(node: Node, domain: str, *, inactive: bool) -> str | None:
     return reply.stdout
 
 
-OFF: Final = frozenset({"shut off", "crashed"})
+CRASHED: Final = "crashed"
+"""Also of a domain whose process libvirt was told to preserve: that one is not off."""
+OFF: Final = frozenset({"shut off", CRASHED})

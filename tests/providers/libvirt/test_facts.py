@@ -141,3 +141,18 @@ def test_a_document_type_is_refused_before_it_can_explode() -> None:
 def test_broken_xml_is_named_as_such() -> None:
     with pytest.raises(ValueError, match="broken"):
         parse_xml("<domain>")
+
+
+def test_the_letters_of_a_document_type_in_somebodys_text_are_none() -> None:
+    notes = "<metadata><n:note xmlns:n='x'><![CDATA[<!DOCTYPE html><p>hi]]></n:note></metadata>"
+    assert parse_xml(SMALLEST.format(notes)).findtext("metadata/{x}note") == "<!DOCTYPE html><p>hi"
+
+
+def test_a_crashed_guest_whose_process_libvirt_preserves_is_not_off() -> None:
+    rows = json.loads(recorded("host", "domains"))
+    row = next(row for row in rows if row["live_xml"]) | {"state": "crashed", "reason": "panicked"}
+    [domain] = parse_domains(json.dumps([row])).values()
+    assert (domain.state, domain.state_reason) == (DomainState.PAUSED, "panicked")
+    assert domain.live is not None
+    [domain] = parse_domains(json.dumps([row | {"live_xml": None}])).values()
+    assert domain.state is DomainState.CRASHED

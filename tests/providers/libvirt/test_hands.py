@@ -1,7 +1,9 @@
 """Each hand against a host that answers in every way that matters."""
 
 import asyncio
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,10 +34,11 @@ from controller.plan.wishes import (
     SetOwnership,
     UpdateNic,
 )
-from controller.providers.libvirt import reconfigure
+from controller.providers.libvirt import definition, reconfigure
+from controller.providers.libvirt.domain import shut_down_command
 from controller.providers.libvirt.hands import LibvirtHands
 from controller.transport.base import Reply
-from tests.providers.fakes import Scripted, failed, said
+from tests.providers.fakes import Local, Scripted, failed, said
 
 BASE: dict[str, Any] = {"target": "VirtualMachine/sql", "node": "h", "reason": "r"}
 UUID = "6b7c5d1e-0000-4000-8000-000000000001"
@@ -317,3 +320,37 @@ def test_a_name_that_virsh_takes_for_another_domains_number_is_never_given_to_it
         action: Any, name: str) -> None:
     with pytest.raises(Refused, match="number or uuid of another domain"):
         apply(replace(action, domain=name))
+
+
+def test_looking_for_the_kernels_help_makes_nothing_under_dev(tmp_path: Path) -> None:
+    device = tmp_path / "kvm"
+    look = definition.OPEN_KVM.replace("/dev/kvm", str(device))
+    assert subprocess.run(["sh", "-c", look]).returncode != 0
+    assert not device.exists()
+    device.write_text("")
+    assert subprocess.run(["sh", "-c", look]).returncode != 0
+    look = definition.OPEN_KVM.replace("/dev/kvm", "/dev/null")
+    assert subprocess.run(["sh", "-c", look]).returncode == 0
+
+
+def test_a_crashed_guest_with_a_process_is_not_off() -> None:
+    action = UndefineDomain(**BASE, domain="sql")
+    with pytest.raises(Refused, match="its process is still there: only what is off"):
+        apply(action, state("crashed"), ("domid -- sql", said("7\n")))
+
+
+PLAYED = """#!/bin/sh
+echo "2026-11-28 12:00:00.000+0000: 1: warning : something is odd" >&2
+case "$*" in *domstate*) echo {state}; echo;; *domid*) echo {number};; esac
+"""
+
+
+@pytest.mark.parametrize(("word", "number", "status"), [
+    ("shut off", "-", 0), ("crashed", "-", 0), ("crashed", "7", 3), ("running", "7", 3)])
+def test_a_guest_is_seen_off_whatever_else_virsh_says(
+        tmp_path: Path, word: str, number: str, status: int) -> None:
+    (tmp_path / "virsh").write_text(PLAYED.format(state=word, number=number))
+    (tmp_path / "virsh").chmod(0o755)
+    there = Local({"PATH": f"{tmp_path}:/usr/bin:/bin"})
+    reply = asyncio.run(there.run("h", shut_down_command("sql", 0)))
+    assert reply.exit_status == status
