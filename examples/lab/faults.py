@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import effects
 import nodes
 import processes
 import wires
+from effects import VIRSH, daemons
 from layout import CORE, PLANES, SITES, TRUNKS, Node, Topology
 from shell import LabError, run, wait_for
 
-VIRSH = ("virsh", "-c", "qemu:///system", "-q")
 VLANS = range(1, 4095)
 FLIPPED_BYTES = 64
 Words = Sequence[str]
@@ -30,8 +31,9 @@ class Fault(NamedTuple):
 
 
 def killed_vm(topology: Topology, words: Words) -> str:
-    """Kill a guest's QEMU process."""
+    """Kill a guest's QEMU process, and return when libvirt has noticed."""
     host, vm = topology.host(words[0]), words[1]
+    life = effects.life_of(host, vm)
     pids = [
         pid
         for pid in processes.processes_of(host.name)
@@ -42,6 +44,7 @@ def killed_vm(topology: Topology, words: Words) -> str:
     for pid in pids:
         processes.send(pid, signal.SIGKILL)
     wait_for(f"the end of {vm}", lambda: not any(processes.command_of(pid) for pid in pids))
+    effects.wait_death_noticed(host, vm, life)
     return f"killed the QEMU process of {vm} on {host.name}"
 
 
@@ -52,44 +55,49 @@ def started_vm(topology: Topology, words: Words) -> str:
 
 
 def unpowered(topology: Topology, words: Words) -> str:
-    """Cut a host's power."""
+    """Cut a node's power; its neighbours see their cables go dead."""
     nodes.power_off(topology.node(words[0]), topology)
+    effects.wait_links_seen(topology)
     return f"{words[0]} is off"
 
 
 def powered(topology: Topology, words: Words) -> str:
-    """Switch a host on."""
+    """Switch a node on; its neighbours see their cables come alive."""
     nodes.power_on(topology.node(words[0]), topology)
+    effects.wait_links_seen(topology)
     return f"{words[0]} is on"
 
 
+def node_that_is_on(topology: Topology, name: str) -> Node:
+    """Return a node that is on, or say that it is off."""
+    node = topology.node(name)
+    if not processes.first_process(node.name):
+        raise LabError(f"{node.name} is off; switch it on with: lab mend power {node.name}")
+    return node
+
+
 def hung(topology: Topology, words: Words) -> str:
-    """Stop every process of a host, new ones too, until none runs."""
-    name = topology.node(words[0]).name
-
-    def all_stopped() -> bool:
-        awake = [p for p in processes.processes_of(name) if processes.state_of(p) not in "TtZ"]
-        processes.pause(awake)
-        return not awake
-
-    wait_for(f"the standstill of {name}", all_stopped)
+    """Stop every process of a node, new ones too, until none runs."""
+    name = node_that_is_on(topology, words[0]).name
+    effects.wait_standstill(name, lambda: processes.processes_of(name))
     return f"{name} hangs"
 
 
 def woken(topology: Topology, words: Words) -> str:
-    """Let every process of a host go on."""
-    name = topology.node(words[0]).name
-    processes.wake(processes.processes_of(name))
-    return f"{name} goes on"
+    """Let every process of a node go on, until it answers."""
+    node = node_that_is_on(topology, words[0])
+    effects.wait_going_on(node, node.name, lambda: processes.processes_of(node.name))
+    return f"{node.name} goes on"
 
 
 def trunk_set(state: str) -> Hand:
     """Return the hand that brings one trunk member up or down."""
 
-    def hand(_topology: Topology, words: Words) -> str:
+    def hand(topology: Topology, words: Words) -> str:
         if words[0] not in TRUNKS:
             raise LabError(f"no trunk {words[0]}; there are {', '.join(TRUNKS)}")
         wires.set_link(f"hs-{SITES[0]}-sw", words[0], state)
+        effects.wait_links_seen(topology)
         return f"trunk {words[0]} is {state}"
 
     return hand
@@ -98,7 +106,7 @@ def trunk_set(state: str) -> Hand:
 def site_set(state: str) -> Hand:
     """Return the hand that cuts a site off from everything outside it, or ties it on again."""
 
-    def hand(_topology: Topology, words: Words) -> str:
+    def hand(topology: Topology, words: Words) -> str:
         site = words[0]
         if site not in SITES:
             raise LabError(f"no site {site}; there are {', '.join(SITES)}")
@@ -106,6 +114,7 @@ def site_set(state: str) -> Hand:
             wires.set_link(CORE, wires.site_uplink(plane, site), state)
         for trunk in TRUNKS:
             wires.set_link(f"hs-{site}-sw", trunk, state)
+        effects.wait_links_seen(topology)
         return f"the links of {site} to the outside are {state}"
 
     return hand
@@ -129,6 +138,7 @@ def retagged(topology: Topology, words: Words) -> str:
     host, vm, tag = topology.host(words[0]), words[1], words[2]
     port = guest_port(host, vm)
     nodes.on(host, "ovs-vsctl", "set", "port", port, f"tag={int(tag)}")
+    effects.wait_flows_settled(host)
     return f"port {port} of {vm} on {host.name} has VLAN {tag}"
 
 
@@ -138,6 +148,7 @@ def tagged_as_defined(topology: Topology, words: Words) -> str:
     tag = domain_of(host, vm).find("devices/interface/vlan/tag")
     if tag is None:
         nodes.on(host, "ovs-vsctl", "clear", "port", guest_port(host, vm), "tag")
+        effects.wait_flows_settled(host)
         return f"the port of {vm} on {host.name} has no VLAN"
     return retagged(topology, (host.name, vm, tag.attrib["id"]))
 
@@ -156,6 +167,7 @@ def change_vlan(topology: Topology, words: Words, verb: str) -> str:
     # an empty list would mean all of them: VLAN 0 is the nearest to none
     listed = ",".join(str(number) for number in sorted(allowed) or [0])
     nodes.on(node, "ovs-vsctl", "set", "port", port, f"trunks={listed}")
+    effects.wait_flows_settled(node)
     return f"VLAN {vlan}: {verb} on {node.name} {port}"
 
 
@@ -195,26 +207,34 @@ def filler(host: Node) -> Path:
 def filled(topology: Topology, words: Words) -> str:
     """Leave no free block on a host's disk; the machine's own disk loses nothing by it."""
     host = topology.host(words[0])
-    with filler(host).open("ab") as file:
+    path = filler(host)
+
+    def is_full() -> bool:
+        run("sync", "-f", str(path.parent))  # what was removed just now is free only after that
+        fill(path)
+        return os.statvfs(path.parent).f_bavail == 0
+
+    wait_for(f"a full disk of {host.name}", is_full)
+    return f"the disk of {host.name} is full"
+
+
+def fill(path: Path) -> None:
+    """Let a file grow until nothing is left for it."""
+    with path.open("ab") as file:
         step = 1 << 40
         while step >= 4096:
             try:
                 os.posix_fallocate(file.fileno(), os.fstat(file.fileno()).st_size, step)
             except OSError:
                 step //= 2
-    return f"the disk of {host.name} is full"
 
 
 def emptied(topology: Topology, words: Words) -> str:
-    """Free what was filled."""
-    filler(topology.host(words[0])).unlink(missing_ok=True)
-    return f"the disk of {words[0]} is free again"
-
-
-def daemons(host: Node, name: str) -> list[int]:
-    """Return a host's processes whose program's name begins so."""
-    pids = processes.processes_of(host.name)
-    return [pid for pid in pids if processes.name_of(pid).startswith(name)]
+    """Free what was filled, and return when others can have it."""
+    host = topology.host(words[0])
+    filler(host).unlink(missing_ok=True)
+    run("sync", "-f", str(filler(host).parent))
+    return f"the disk of {host.name} is free again"
 
 
 def libvirtd_killed(topology: Topology, words: Words) -> str:
@@ -231,21 +251,21 @@ def libvirtd_started(topology: Topology, words: Words) -> str:
     host = topology.host(words[0])
     if not daemons(host, "libvirtd"):
         nodes.on(host, "libvirtd", "-d")
-    nodes.on(host, *VIRSH, "list")
+    effects.wait_libvirt_settled(host)
     return f"libvirtd answers on {host.name}"
 
 
 def sshd_paused(topology: Topology, words: Words) -> str:
     """Stop a node's sshd, listener and sessions: connections are accepted, nothing answers."""
-    node = topology.node(words[0])
-    processes.pause(daemons(node, "sshd"))
+    node = node_that_is_on(topology, words[0])
+    effects.wait_standstill(f"sshd of {node.name}", lambda: daemons(node, "sshd"))
     return f"sshd of {node.name} is paused"
 
 
 def sshd_woken(topology: Topology, words: Words) -> str:
     """Let a node's sshd go on."""
-    node = topology.node(words[0])
-    processes.wake(daemons(node, "sshd"))
+    node = node_that_is_on(topology, words[0])
+    effects.wait_going_on(node, f"sshd of {node.name}", lambda: daemons(node, "sshd"))
     return f"sshd of {node.name} goes on"
 
 

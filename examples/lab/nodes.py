@@ -13,7 +13,7 @@ import keys
 from boot import OWN_IN_ETC
 from layout import GIB, MARK, NODE_MARK, STATE, Node, Topology
 from processes import first_process, kill_node, send
-from shell import LabError, answers, run, wait_for
+from shell import LabError, run, wait_for
 from wires import node_ports, planes_of, set_link
 
 BOOT = Path(__file__).with_name("boot.py")
@@ -195,7 +195,7 @@ def power_on(node: Node, topology: Topology) -> None:
                 "LANG": "C.UTF-8", "HOME": "/root", MARK: str(STATE), NODE_MARK: node.name,
             },
         )  # fmt: skip
-    wait_for(f"{node.name} (see {log})", lambda: ready.exists() or process.poll() is not None, 60)
+    wait_for(f"{node.name} (see {log})", lambda: ready.exists() or process.poll() is not None, 240)
     if process.poll() is not None:
         raise LabError(f"{node.name} did not boot: {log.read_text().strip()[-400:]}")
 
@@ -225,13 +225,6 @@ def inside(node: Node, *argv: str) -> list[str]:
 def on(node: Node, *argv: str) -> str:
     """Run one program inside a node and return its output."""
     return run(*inside(node, *argv))
-
-
-def is_healthy(node: Node) -> bool:
-    """Say whether a node is on and its sshd greets."""
-    return bool(first_process(node.name)) and answers(
-        "timeout", "3", "bash", "-c", f"read -r x </dev/tcp/{node.address('adm')}/22"
-    )
 
 
 def unmount_disks() -> None:

@@ -35,7 +35,7 @@ def answers(*argv: str) -> bool:
     return subprocess.run(argv, capture_output=True, check=False).returncode == 0
 
 
-def wait_for(what: str, condition: Callable[[], bool], limit_s: float = 20) -> None:
+def wait_for(what: str, condition: Callable[[], bool], limit_s: float = 90) -> None:
     """Return as soon as the condition holds; LabError names what was missing at the limit."""
     deadline = time.monotonic() + limit_s
     while not condition():

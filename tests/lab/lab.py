@@ -6,6 +6,7 @@ import subprocess
 import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,6 +48,11 @@ def parse_records(text: str) -> tuple[Record, ...]:
     return tuple(sorted(found))
 
 
+def is_one_life(records: tuple[Record, ...]) -> bool:
+    """Say whether a guest wrote all of these since one boot: its uptime only grows."""
+    return all(later.uptime_s > earlier.uptime_s for earlier, later in pairwise(records))
+
+
 class Lab:
     """One running lab; every method is one command of it."""
 
@@ -63,7 +69,7 @@ class Lab:
         """Return the environment of a command of the lab."""
         return {**os.environ, "HOTSITE_LAB": str(self.state)}
 
-    def ask(self, *words: str, text: str = "", limit_s: float = 120) -> Reply:
+    def ask(self, *words: str, text: str = "", limit_s: float = 300) -> Reply:
         """Run a command of the lab and return how it ended."""
         done = subprocess.run(
             self.command(*words), input=text, capture_output=True, text=True,
@@ -71,7 +77,7 @@ class Lab:
         )
         return Reply(done.returncode, done.stdout, done.stderr)
 
-    def run(self, *words: str, text: str = "", limit_s: float = 120) -> str:
+    def run(self, *words: str, text: str = "", limit_s: float = 300) -> str:
         """Run a command of the lab that must succeed, and return its output."""
         reply = self.ask(*words, text=text, limit_s=limit_s)
         assert reply.status == 0, f"lab {' '.join(words)}: {reply.complaint.strip()}"

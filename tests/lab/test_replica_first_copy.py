@@ -44,7 +44,7 @@ def test_a_first_copy_in_slices_is_one_point_in_time_the_last(
     assert without_gap(numbers)
     assert numbers[-1] > written, "the first slice was over long before"
     assert mail.boot_point()[-1] > numbers[-1]
-    assert mail.left_behind() == []
+    mail.leaves_nothing_behind()
 
 
 def test_a_first_copy_that_is_cut_off_goes_on_and_what_it_lost_comes_again(
@@ -70,4 +70,4 @@ def test_a_first_copy_that_is_cut_off_goes_on_and_what_it_lost_comes_again(
     mail.cycle()
     assert mail.identical()
     mail.boot()
-    assert mail.left_behind() == []
+    mail.leaves_nothing_behind()

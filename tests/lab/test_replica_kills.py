@@ -142,5 +142,5 @@ def test_whatever_is_killed_the_last_point_stays_and_the_next_follows(
         place.mend(mail)
         assert is_as_kept(mail.top(point), tmp_path / "point.raw"), said
         converge(mail)
-        wait_until(f"nothing is left behind by {said}", lambda: not mail.left_behind(), 60)
+        mail.leaves_nothing_behind(said)
     assert mail.point_numbers(tmp_path)[-1] + 1 in mail.boot_point()
