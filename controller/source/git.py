@@ -16,15 +16,13 @@ from typing import Final
 from controller.errors import SourceUnavailable, SpecError
 from controller.model.desired import Desired
 from controller.source.git_address import GitAddress
+from controller.source.git_mirror import FETCH_S, FETCHED, GOOD, commit_of, fetch
 from controller.source.git_program import GitFailed, GitProgram
 from controller.source.git_tree import SUBMODULE, export, sweep
 from controller.source.load import SpecCache
 
 POLL_S: Final = 30.0
 JITTER: Final = 0.2
-FETCH_S: Final = 300.0
-FETCHED: Final = "refs/hotsite/fetched"
-GOOD: Final = "refs/hotsite/good"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +110,10 @@ class GitSource:
     async def _bring(self, head: str) -> Fetched:
         """Fetch and write out; a mirror that cannot do its part is thrown away."""
         try:
-            before = await self._commit(FETCHED)
+            before = await commit_of(self._git, FETCHED)
             if head != before:
-                await self._fetch()
-                head = await self._commit(FETCHED)
+                before = before if await fetch(self._git, self._address, before) else ""
+                head = await commit_of(self._git, FETCHED)
             return await self._export(head, before)
         except GitFailed as error:
             if await self._mirror_is_sound():
@@ -148,7 +146,7 @@ class GitSource:
     async def _last_good(self) -> Desired | None:
         """Load the last good commit from the mirror; None when there is none or it is damaged."""
         try:
-            commit = await self._commit(GOOD)
+            commit = await commit_of(self._git, GOOD)
             if not commit:
                 return None
             self.fetched = await self._export(commit, "")
@@ -181,18 +179,6 @@ class GitSource:
             raise self._unavailable(f"has no branch {self._address.branch}; it was deleted or never"
                                     f" pushed (there is: {', '.join(sorted(heads)[:10])})")
         return head
-
-    async def _fetch(self) -> None:
-        """Bring the branch into the mirror."""
-        await self._git.run(
-            "fetch", "--quiet", "--force", "--no-tags", "--no-recurse-submodules",
-            "--no-write-fetch-head", "--", self._address.url,
-            f"+refs/heads/{self._address.branch}:{FETCHED}", timeout_s=FETCH_S)
-
-    async def _commit(self, reference: str) -> str:
-        """Return the commit behind a reference of the mirror; empty when there is none."""
-        text = await self._git.run("for-each-ref", "--format=%(objectname)", reference)
-        return text.strip()
 
     async def _export(self, commit: str, before: str) -> Fetched:
         """Write a commit's files out, and say what it is."""

@@ -16,6 +16,7 @@ from controller.errors import SourceUnavailable
 from controller.source.git_address import GitAddress
 
 ANSWER_S: Final = 60.0
+FROM_HERE: Final = {"GIT_ALLOW_PROTOCOL": "file"}
 PASSED_ON: Final = ("PATH", "HOME", "SSH_AUTH_SOCK", "SSL_CERT_FILE", "SSL_CERT_DIR")
 SSH: Final = ("ssh", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes",
               "-o", "ConnectTimeout=20", "-o", "ServerAliveInterval=10",
@@ -48,11 +49,16 @@ class GitFailed(SourceUnavailable):
 class GitProgram:
     """Runs git on one mirror, with settings that live beside it."""
 
-    def __init__(self, folder: Path, address: GitAddress, known_hosts: str | None) -> None:
-        self.mirror = folder / "mirror.git"
+    def __init__(self, folder: Path, address: GitAddress, known_hosts: str | None,
+                 mirror: str = "mirror.git") -> None:
+        self.mirror = folder / mirror
         self._settings = folder / "gitconfig"
         self._address = address
         self._known_hosts = known_hosts
+
+    def beside(self, name: str) -> "GitProgram":
+        """Return one that runs on another mirror of the same folder."""
+        return GitProgram(self.mirror.parent, self._address, self._known_hosts, name)
 
     async def prepare(self) -> None:
         """Write the settings, and make the mirror where there is none that git accepts."""
@@ -63,14 +69,17 @@ class GitProgram:
             await self.run("init", "--quiet", "--bare", "--template=", str(self.mirror),
                            in_mirror=False)
 
-    async def run(self, *argv: str, timeout_s: float | None = None,
-                  in_mirror: bool = True) -> str:
+    async def run(self, *argv: str, timeout_s: float | None = None, in_mirror: bool = True,
+                  keep_open: tuple[int, ...] = (), from_here: bool = False) -> str:
         """Return what `git argv` prints.
 
+        Shapes: `keep_open` are descriptors that git inherits; `from_here` lets it read a
+        repository of this machine, whatever the address allows.
         Errors: GitFailed with git's own words, or when it takes too long.
         """
         limit_s = ANSWER_S if timeout_s is None else timeout_s
-        async with self.process(*argv, in_mirror=in_mirror) as process:
+        async with self.process(*argv, in_mirror=in_mirror, keep_open=keep_open,
+                                from_here=from_here) as process:
             try:
                 async with asyncio.timeout(limit_s):
                     stdout, stderr = await process.communicate()
@@ -81,13 +90,14 @@ class GitProgram:
         return stdout.decode(errors="surrogateescape")
 
     @asynccontextmanager
-    async def process(self, *argv: str,
-                      in_mirror: bool = True) -> AsyncIterator[asyncio.subprocess.Process]:
+    async def process(self, *argv: str, in_mirror: bool = True, keep_open: tuple[int, ...] = (),
+                      from_here: bool = False) -> AsyncIterator[asyncio.subprocess.Process]:
         """Hold a running git; it and all that it started are gone afterwards, come what may."""
         place = (f"--git-dir={self.mirror}",) if in_mirror else ()
         try:
             process = await asyncio.create_subprocess_exec(
-                "git", *place, *argv, env=self._environment(os.environ),
+                "git", *place, *argv, pass_fds=keep_open,
+                env={**self._environment(os.environ), **(FROM_HERE if from_here else {})},
                 stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE, start_new_session=True)
         except FileNotFoundError:
