@@ -110,14 +110,23 @@ class DeviceFacts:
 
 @dataclass(frozen=True, slots=True)
 class NicFacts:
-    """One card of a domain as its XML says; `vlan` None means untagged."""
+    """One card of a domain as its XML says; access, trunk and untagged are different things."""
 
     mac: str
     bridge: str
     vlan: int | None
+    """Of an access card; None where it has no tag or carries several VLANs."""
     device: str | None
     """The host-side port while the domain is active."""
     model: str | None = None
+    kind: str = "bridge"
+    """libvirt's word for what it is plugged into: bridge, network, direct, hostdev, udp, …"""
+    trunks: tuple[int, ...] = ()
+    """The VLANs of a card that carries several, tagged, sorted."""
+    native: int | None = None
+    """Of those: the one that its untagged frames belong to."""
+    port_type: str | None = None
+    """The type of its <virtualport>, empty where it has none; None: it was not asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +201,10 @@ class PoolFacts:
 
 @dataclass(frozen=True, slots=True)
 class PortFacts:
-    """One port of a bridge. `trunks` empty and `tag` None: every VLAN passes (the OVS default)."""
+    """One port of a bridge. `trunks` empty and `tag` None: every VLAN passes (the OVS default).
+
+    VLAN 0 among `trunks` stands for frames without a tag.
+    """
 
     name: str
     tag: int | None
@@ -202,6 +214,12 @@ class PortFacts:
     attached_mac: str | None = None
     """The MAC of the guest whose card this is; None for uplinks and trunks."""
     rstp_role: str | None = None
+    members: tuple[str, ...] = ()
+    """The interfaces of a bond, sorted; empty where the port is one interface."""
+    kind: str = ""
+    """Open vSwitch's type of its interface: internal, patch, vxlan, …; empty for a device."""
+    mirror: bool = False
+    """A mirror writes to it: it carries copies of other ports' frames and nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +229,26 @@ class BridgeFacts:
     name: str
     rstp_enabled: bool
     ports: Mapping[str, PortFacts]
+    stp_enabled: bool = False
+    """The older spanning tree, IEEE 802.1D; it keeps frames from going in circles, too."""
+    mirror_vlans: tuple[int, ...] = ()
+    """VLANs that its mirrors write to."""
+
+
+@dataclass(frozen=True, slots=True)
+class InterfaceFacts:
+    """One network interface of a node's own system."""
+
+    name: str
+    addresses: tuple[str, ...]
+    """With their prefix lengths, sorted; those that only this link knows are left out."""
+    vlan: int | None = None
+    """Of an interface that carries one VLAN of its `parent`."""
+    parent: str | None = None
+    master: str | None = None
+    """What it is plugged into: a bond, a Linux bridge, `ovs-system`."""
+    kind: str = ""
+    """Linux's word: vlan, bond, bridge, openvswitch, …; empty for a device."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +281,10 @@ class NodeFacts:
     replicas: Fact[Mapping[str, ReplicaFacts]] = Unknown("its replicas were not asked for", 0.0)
     """By the VM's UUID."""
     leftovers: Fact[tuple[Leftover, ...]] = Unknown("what is left over was not asked for", 0.0)
+    interfaces: Fact[Mapping[str, InterfaceFacts]] = Unknown("its addresses were not asked for",
+                                                             0.0)
+    warnings: Mapping[str, str] = field(default_factory=dict)
+    """By part: what a program said beside an answer that is good."""
 
 
 @dataclass(frozen=True, slots=True)

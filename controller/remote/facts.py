@@ -14,16 +14,19 @@ import time
 from typing import Any, Callable
 
 from domains import Libvirt, parse_versions, read_libvirt
+from interfaces import IP, interfaces_of
 from leftovers import leftovers_of
-from programs import VIRSH, Said, Silent, run_all, text_of
+from programs import VIRSH, Said, Silent, complaints, output_of, run_all
 from replicas import Replicas
 
 VSCTL = ("ovs-vsctl", "--timeout=4", "--format=json")
 TABLES = {
-    "Bridge": "_uuid,name,ports,rstp_enable",
+    "Bridge": "_uuid,name,ports,rstp_enable,stp_enable,mirrors",
     "Port": "_uuid,name,interfaces,tag,trunks,vlan_mode,rstp_status",
-    "Interface": "_uuid,name,link_state,external_ids",
+    "Interface": "_uuid,name,type,link_state,external_ids",
 }
+MIRRORS = (*VSCTL, "--columns=_uuid,output_port,output_vlan", "list", "Mirror")
+STAMP = re.compile(r"^(ovs-vsctl: |[^|]*Z\|[0-9]+\|[^|]*\|[A-Z]+\|)")
 TRACES = ("/etc/libvirt/qemu", "/run/libvirt/qemu")  # a host that has one may well run domains
 BY_LIBVIRT = {"domains", "pools", "replicas", "leftovers"}  # what cannot be known without it
 
@@ -38,10 +41,25 @@ def vsctl_argv() -> tuple:
 
 def bridges_of(said: Said) -> str:
     """Return the tables by name, as text."""
-    tables = text_of(said, "Open vSwitch").splitlines()
+    tables = output_of(said, "Open vSwitch").splitlines()
     if len(tables) != len(TABLES):
         raise Silent("Open vSwitch's answer is not whole")
-    return "{" + ", ".join(f'"{name}": {rows}' for name, rows in zip(TABLES, tables)) + "}"
+    named = dict(zip(TABLES, tables))
+    if has_mirrors(json.loads(named["Bridge"])):
+        named["Mirror"] = output_of(run_all({"": MIRRORS})[""], "Open vSwitch").strip()
+    return "{" + ", ".join(f'"{name}": {rows}' for name, rows in named.items()) + "}"
+
+
+def has_mirrors(bridges: dict) -> bool:
+    """Say whether any bridge has a mirror; few have, and only they are asked about them."""
+    at = {name: place for place, name in enumerate(bridges["headings"])}.get("mirrors")
+    return at is not None and any(row[at] != ["set", []] for row in bridges["data"])
+
+
+def warnings_of(said: Said) -> dict:
+    """Return what Open vSwitch warned of, without the time, which would be new each time."""
+    lines = [STAMP.sub("", line) for line in complaints(said)]
+    return {"bridges": "; ".join(dict.fromkeys(lines))[:300]} if lines else {}
 
 
 class Host:
@@ -49,6 +67,7 @@ class Host:
 
     def __init__(self) -> None:
         self.libvirt, self.replicas = Libvirt(), Replicas()
+        self.warnings = {}          # what a program said beside a good answer, by section
 
     def gather(self, want: set) -> "tuple[dict, dict]":
         """Return the sections (text, or Silent, or None where the program is not installed)."""
@@ -61,10 +80,15 @@ class Host:
             sections |= dict.fromkeys(mine, gone)
         if "bridges" in want and shutil.which(VSCTL[0]):
             programs |= {"bridges": vsctl_argv(), "version": (VSCTL[0], "--version")}
+        if "interfaces" in want:
+            programs["interfaces"] = IP
         said = run_all(programs)
         if "bridges" in programs:
             versions |= parse_versions(said["version"].out.decode(errors="replace"))
             sections["bridges"] = spoken(lambda: bridges_of(said["bridges"]))
+            self.warnings = warnings_of(said["bridges"])
+        if "interfaces" in want:
+            sections["interfaces"] = spoken(lambda: interfaces_of(said["interfaces"]))
         if "libvirt" in programs:
             reading = spoken(lambda: read_libvirt(self.libvirt, said["libvirt"]))
             if isinstance(reading, Silent):
@@ -127,7 +151,8 @@ def section(text: "str | Silent | None", known: "str | None") -> dict:
 def answer(host: Host, question: dict) -> dict:
     """Return the answer to one question.
 
-    {"began", "now", "boot_id", "hardware": {…}, "versions": {…}, "sections": {name:
+    {"began", "now", "boot_id", "hardware": {…}, "versions": {…}, "warnings": {name: sentence},
+    "sections": {name:
     {"digest", "text"} | {"digest", "same": true} | {"error": sentence} | {"absent": true}}}
     """
     began = time.time()
@@ -138,6 +163,7 @@ def answer(host: Host, question: dict) -> dict:
         "boot_id": read_first("/run/hotsite/boot_id", "/proc/sys/kernel/random/boot_id"),
         "hardware": hardware(),
         "versions": versions,
+        "warnings": host.warnings,
         "sections": {name: section(text, known.get(name)) for name, text in sections.items()},
         "now": time.time(),
     }

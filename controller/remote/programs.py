@@ -71,17 +71,31 @@ def run_all(programs: dict) -> dict:
 
 def text_of(said: Said, daemon: str) -> str:
     """Return a program's output; Silent when it failed or complained in any way."""
+    complaint = [line for line in complaints(said) if not line.endswith(RECEIVING)]
+    if complaint and not said.failure:
+        raise Silent(f"{daemon} did not answer: {re.sub('^error: ', '', complaint[0])}")
+    return output_of(said, daemon)
+
+
+def output_of(said: Said, daemon: str) -> str:
+    """Return a program's output, whatever it warns of; Silent when it failed.
+
+    For programs that do one thing and say by their exit status whether they did.
+    """
     if said.failure:
         raise Silent(f"{daemon} {said.failure}")
-    complaint = [line for line in lines_of(said.err.decode(errors="replace"))
-                 if not line.endswith(RECEIVING)]
-    if said.status != 0 or complaint:
-        why = complaint[0] if complaint else f"status {said.status}"
-        raise Silent(f"{daemon} did not answer: {re.sub('^error: ', '', why)}")
+    if said.status != 0:
+        why = (complaints(said) or [f"status {said.status}"])[0]
+        raise Silent(f"{daemon} did not answer: {why}")
     try:
         return said.out.decode()
     except UnicodeDecodeError:
         raise Silent(f"{daemon} answered with bytes that are no text") from None
+
+
+def complaints(said: Said) -> list:
+    """Return the lines that a program wrote beside its output."""
+    return lines_of(said.err.decode(errors="replace"))
 
 
 def lines_of(part: str) -> list:

@@ -102,15 +102,28 @@ def parse_config(domain: ET.Element, disk_sizes: Mapping[str, int | None],
 
 
 def parse_nic(nic: ET.Element) -> NicFacts:
-    """Return one card; one that carries several VLANs, or a native one, has no single `vlan`."""
+    """Return one card.
+
+    Source: formatdomain.html, "Setting VLAN tag": several tags, `trunk` or a native mode make it
+    a trunk, also where there is one tag alone.
+    """
     mac, source, target = nic.find("mac"), nic.find("source"), nic.find("target")
-    model, tags = nic.find("model"), nic.findall("vlan/tag")
+    model, port, vlan = nic.find("model"), nic.find("virtualport"), nic.find("vlan")
+    tags = [] if vlan is None else vlan.findall("tag")
+    numbers = [int(tag.get("id", "")) for tag in tags]
+    natives = [int(tag.get("id", "")) for tag in tags if tag.get("nativeMode")]
+    is_trunk = vlan is not None and (
+        len(numbers) > 1 or bool(natives) or vlan.get("trunk") == "yes")
     return NicFacts(
         mac="" if mac is None else mac.get("address", "").lower(),
         bridge="" if source is None else source.get("bridge", ""),
-        vlan=int(tags[0].get("id", "")) if len(tags) == 1 else None,
+        vlan=numbers[0] if len(numbers) == 1 and not is_trunk else None,
         device=None if target is None else target.get("dev"),
         model=None if model is None else model.get("type"),
+        kind=nic.get("type", "bridge"),
+        trunks=tuple(sorted(numbers)) if is_trunk else (),
+        native=natives[0] if natives else None,
+        port_type="" if port is None else port.get("type", ""),
     )
 
 

@@ -14,6 +14,7 @@ from controller.model.facts import (
     DomainFacts,
     Fact,
     Hardware,
+    InterfaceFacts,
     Known,
     NodeFacts,
     PoolFacts,
@@ -28,8 +29,9 @@ SHAPES: Final[Mapping[str, Any]] = {
     "bridges": dict[str, BridgeFacts],
     "replicas": dict[str, ReplicaFacts],
     "leftovers": tuple[Leftover, ...],
+    "interfaces": dict[str, InterfaceFacts],
 }
-LATER: Final = frozenset({"replicas", "leftovers"})
+LATER: Final = frozenset({"replicas", "leftovers", "interfaces"})
 """Parts that texts of older versions lack; what they do not say is unknown."""
 
 
@@ -57,6 +59,7 @@ class Answer(BaseModel):
     hardware: Hardware
     versions: dict[str, str]
     sections: dict[str, Section]
+    warnings: dict[str, str] = {}
 
 
 def parse_answer(text: str) -> Answer:
@@ -98,7 +101,7 @@ def node_facts_from_json(text: str, at: float) -> NodeFacts:
     try:
         plain = json.loads(text)
         told = {**{part: {"unknown": True} for part in LATER}, **plain}
-        parts = {part: fact_from_plain(part, told[part], at) for part in SHAPES}
+        parts: dict[str, Any] = {part: fact_from_plain(part, told[part], at) for part in SHAPES}
         return NodeFacts(name=plain["name"], boot_id=plain["boot_id"], clock_offset_s=0.0,
                          versions=plain["versions"], **parts)
     except (KeyError, TypeError, json.JSONDecodeError) as error:

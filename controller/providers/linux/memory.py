@@ -12,11 +12,12 @@ from controller.model.facts import Absent, Fact, Known, NodeFacts, Unknown
 from controller.providers.libvirt.facts import parse_domains, parse_pools
 from controller.providers.linux.facts import Answer, Section
 from controller.providers.linux.replica import parse_leftovers, parse_replicas
-from controller.providers.openvswitch.facts import parse_bridges
+from controller.providers.openvswitch.facts import parse_bridges, parse_interfaces
 
 PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "domains": parse_domains, "pools": parse_pools, "bridges": parse_bridges,
     "replicas": parse_replicas, "leftovers": parse_leftovers,
+    "interfaces": parse_interfaces,
 }
 CLOCK_SAMPLES: Final = 8
 
@@ -81,14 +82,16 @@ class Memory:
             self._clock.clear()
         outward_s, homeward_s = answer.began - asked_at, heard_at - answer.now
         self._clock.append(ClockSample(outward_s + homeward_s, (outward_s - homeward_s) / 2))
-        parts = {section: self._fact(section, answer.sections.get(section), asked_at)
-                 for section in PARSERS}
+        parts: dict[str, Any] = {
+            section: self._fact(section, answer.sections.get(section), asked_at)
+            for section in PARSERS}
         facts = NodeFacts(
             name=self.name,
             boot_id=answer.boot_id,
             clock_offset_s=min(self._clock).offset_s,
             hardware=Known(answer.hardware, asked_at),
             versions=answer.versions,
+            warnings=answer.warnings,
             **parts,
         )
         self._last, self._last_at, self._silent_since = facts, asked_at, None

@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
-from controller.model.facts import BridgeFacts, PortFacts
+from controller.model.facts import BridgeFacts, InterfaceFacts, PortFacts
+
+NO_ROWS: Final[Mapping[str, Any]] = {"headings": [], "data": []}
 
 
 def parse_bridges(text: str) -> dict[str, BridgeFacts]:
@@ -15,10 +17,27 @@ def parse_bridges(text: str) -> dict[str, BridgeFacts]:
     try:
         tables = json.loads(text)
         interfaces = {row["_uuid"]: row for row in parse_table(tables["Interface"])}
-        ports = {row["_uuid"]: parse_port(row, interfaces) for row in parse_table(tables["Port"])}
-        return {row["name"]: parse_bridge(row, ports) for row in parse_table(tables["Bridge"])}
+        mirrors = {row["_uuid"]: row for row in parse_table(tables.get("Mirror", NO_ROWS))}
+        outputs = {optional(row["output_port"]) for row in mirrors.values()}
+        ports = {row["_uuid"]: parse_port(row, interfaces, mirror=row["_uuid"] in outputs)
+                 for row in parse_table(tables["Port"])}
+        return {row["name"]: parse_bridge(row, ports, mirrors)
+                for row in parse_table(tables["Bridge"])}
     except (AttributeError, LookupError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(f"Open vSwitch's tables are not understood: {error!r}") from error
+
+
+def parse_interfaces(text: str) -> dict[str, InterfaceFacts]:
+    """Return every interface of a node that has an address, or that something lies on.
+
+    Errors: ValueError with a sentence.
+    """
+    try:
+        return {row["name"]: InterfaceFacts(
+            row["name"], tuple(row["addresses"]), row["vlan"], row["parent"], row["master"],
+            row["kind"]) for row in json.loads(text)}
+    except (AttributeError, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ValueError(f"the list of interfaces is not understood: {error!r}") from error
 
 
 def parse_table(table: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -53,15 +72,21 @@ def optional(value: Any) -> Any:
     return members[0] if members else None
 
 
-def parse_bridge(row: Mapping[str, Any], ports: Mapping[str, PortFacts]) -> BridgeFacts:
+def parse_bridge(row: Mapping[str, Any], ports: Mapping[str, PortFacts],
+                 mirrors: Mapping[str, Mapping[str, Any]]) -> BridgeFacts:
     """Return one bridge with its ports by name."""
+    written = {optional(mirrors[uuid]["output_vlan"]) for uuid in as_tuple(row.get("mirrors", ()))
+               if uuid in mirrors} - {None}
     # a port that was plugged in between the two readings is seen by the next poll
     held = [ports[uuid] for uuid in as_tuple(row["ports"]) if uuid in ports]
     return BridgeFacts(name=row["name"], rstp_enabled=bool(optional(row["rstp_enable"])),
-                       ports={port.name: port for port in sorted(held, key=lambda port: port.name)})
+                       ports={port.name: port for port in sorted(held, key=lambda port: port.name)},
+                       stp_enabled=bool(optional(row.get("stp_enable", False))),
+                       mirror_vlans=tuple(sorted(written)))
 
 
-def parse_port(row: Mapping[str, Any], interfaces: Mapping[str, Mapping[str, Any]]) -> PortFacts:
+def parse_port(row: Mapping[str, Any], interfaces: Mapping[str, Mapping[str, Any]], *,
+               mirror: bool = False) -> PortFacts:
     """Return one port; a bond is up while any of its interfaces is."""
     parts = [interfaces[uuid] for uuid in as_tuple(row["interfaces"]) if uuid in interfaces]
     states = {optional(part["link_state"]) for part in parts} - {None}
@@ -75,4 +100,7 @@ def parse_port(row: Mapping[str, Any], interfaces: Mapping[str, Mapping[str, Any
         link_up=("up" in states) if states else None,
         attached_mac=macs[0] if macs else None,
         rstp_role=row.get("rstp_status", {}).get("rstp_port_role"),
+        members=tuple(sorted(part.get("name", "") for part in parts)) if len(parts) > 1 else (),
+        kind=str(parts[0].get("type", "")) if len(parts) == 1 else "",
+        mirror=mirror,
     )

@@ -17,7 +17,7 @@ REMOTE = ROOT / "controller/remote"
 sys.path.insert(0, str(REMOTE))  # the mover makes the replicas that are looked at
 TRANSCRIPTS = ROOT / "tests/transcripts"
 FAKE_VIRSH = Path(__file__).with_name("fake_virsh.py").read_text()
-EVERYTHING = "domains pools bridges replicas leftovers"
+EVERYTHING = "domains pools bridges interfaces replicas leftovers"
 FAKE_VSCTL = """#!/bin/sh
 case "$*" in --version) echo "ovs-vsctl (Open vSwitch) 3.1.0";; *) cat {folder}/tables; esac
 """
@@ -38,6 +38,8 @@ class PlayedHost:
         (folder / "pool").mkdir()
         self.install("virsh", f"#!{sys.executable} -S\n{FAKE_VIRSH}")
         self.install("ovs-vsctl", FAKE_VSCTL.format(folder=folder))
+        self.install("ip", f"#!/bin/sh\ncat {folder}/interfaces\n")
+        (folder / "interfaces").write_text((TRANSCRIPTS / "linux/interfaces.json").read_text())
         tables = json.loads(json.loads(
             (TRANSCRIPTS / "openvswitch/host.json").read_text())["bridges"])
         self.set_tables("\n".join(json.dumps(table) for table in tables.values()))
