@@ -3,25 +3,22 @@
 from collections.abc import Callable
 from uuid import NAMESPACE_URL, uuid5
 
-from controller.model.facts import DomainConfig, NicFacts, Ownership
+from controller.model.facts import DomainConfig, Ownership
 from controller.model.host import Host
 from controller.model.units import is_memory_of, render_sizes
-from controller.model.virtual_machine import DiskSpec, NicSpec, VirtualMachine
+from controller.model.virtual_machine import DiskSpec, VirtualMachine
+from controller.plan.card import is_card, nic_wish
 from controller.plan.host import pool_of
 from controller.plan.survey import Survey
 from controller.plan.wishes import (
     AttachDisk,
-    AttachNic,
     DetachDisk,
-    DetachNic,
     DiskWish,
     DomainChange,
     DomainWish,
     GrowDisk,
-    NicWish,
     SetCpus,
     SetMemory,
-    UpdateNic,
 )
 
 
@@ -42,12 +39,6 @@ def disk_wish(vm: VirtualMachine, disk: DiskSpec, host: Host) -> DiskWish:
     image = None if disk.image is None else f"{folder}/{disk.image}"
     return DiskWish(disk.name, disk.pool, f"{folder}/{disk_file(vm.name, disk)}", disk.format,
                     disk.size_bytes, image)
-
-
-def nic_wish(nic: NicSpec, host: Host, survey: Survey) -> NicWish:
-    """Return `nic` as it should be plugged in on `host`."""
-    return NicWish(nic.mac, host.spec.bridge, survey.vlan_of[nic.network], nic.model,
-                   host.spec.driver)
 
 
 def domain_wish(vm: VirtualMachine, host: Host, uuid: str | None, survey: Survey) -> DomainWish:
@@ -82,9 +73,7 @@ def is_as_declared(vm: VirtualMachine, seen: DomainConfig, bridge: str, survey: 
             return False
     vlan_of = survey.vlan_of
     for nic, nic_seen in zip(spec.nics, seen.nics, strict=True):
-        if (nic.mac != nic_seen.mac or nic_seen.vlan != vlan_of[nic.network]
-                or nic_seen.bridge != bridge
-                or (nic_seen.model is not None and nic_seen.model != nic.model)):
+        if not is_card(nic, nic_seen, vlan_of[nic.network], bridge):
             return False
     return True
 
@@ -114,40 +103,6 @@ def sizing_changes(vm: VirtualMachine, seen: DomainConfig, *, live: bool, say: S
             changes.append(SetCpus(spec.cpus))
             say(words)
     return changes
-
-
-def nic_changes(vm: VirtualMachine, seen: DomainConfig, host: Host, survey: Survey, *,
-                live: bool, say: Say, restart: Say) -> list[DomainChange]:
-    """Return the changes of the cards; cards are managed only where `nics` is declared."""
-    if "nics" not in vm.spec.model_fields_set:
-        return []
-    changes: list[DomainChange] = []
-    present = {nic.mac: nic for nic in seen.nics}
-    for nic in vm.spec.nics:
-        wish = nic_wish(nic, host, survey)
-        card = present.pop(nic.mac, None)
-        if card is None:
-            changes.append(AttachNic(wish))
-            say(f"card {nic.mac} on {nic.network} is missing")
-        elif (card.bridge, card.vlan) != (wish.bridge, wish.vlan):
-            changes.append(UpdateNic(wish))
-            say(f"card {nic.mac} is on {_where(card)} and {wish.bridge} VLAN {wish.vlan}"
-                f" ({nic.network}) is declared")
-        elif card.model is not None and card.model != wish.model:
-            words = f"card {nic.mac} is a {card.model} and a {wish.model} is declared"
-            if live:
-                restart(f"{words}, which cannot be changed while it runs")
-            else:
-                changes.append(UpdateNic(wish))
-                say(words)
-    for mac in sorted(present):
-        changes.append(DetachNic(mac))
-        say(f"card {mac} is not declared")
-    return changes
-
-
-def _where(card: NicFacts) -> str:
-    return f"{card.bridge} VLAN {card.vlan}" if card.vlan is not None else f"{card.bridge} untagged"
 
 
 def disk_changes(vm: VirtualMachine, seen: DomainConfig, host: Host, *, grow: bool,

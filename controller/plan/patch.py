@@ -13,13 +13,13 @@ from controller.plan.actions import (
     ReconfigureDomain,
     RestartDomain,
 )
+from controller.plan.card import nic_changes
 from controller.plan.case import Case, pool_first
 from controller.plan.domain import (
     disk_changes,
     domain_wish,
     is_as_declared,
     is_marked,
-    nic_changes,
     ownership_of,
     sizing_changes,
 )
@@ -68,7 +68,7 @@ def _compare(case: Case, host: Host, seen: DomainConfig | None, *, live: bool,
     say, restart = side.words.append, side.restarts.append
     side.changes += sizing_changes(case.vm, seen, live=live, say=say, restart=restart)
     side.changes += nic_changes(case.vm, seen, host, case.survey, live=live, say=say,
-                                restart=restart)
+                                restart=restart, remark=side.remarks.append)
     side.changes += disk_changes(case.vm, seen, host, grow=grow, say=say,
                                  remark=side.remarks.append)
     return side

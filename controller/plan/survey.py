@@ -15,6 +15,7 @@ from controller.model.facts import (
     DomainFacts,
     Fact,
     Hardware,
+    InterfaceFacts,
     Known,
     NodeFacts,
     Observed,
@@ -100,6 +101,11 @@ class Survey:
         """Return the bridges of node `name`; None when they cannot be seen."""
         node = self.nodes.get(name)
         return value_of(node.bridges) if node else None
+
+    def interfaces(self, name: str) -> Mapping[str, InterfaceFacts] | None:
+        """Return the network interfaces of node `name`; None when they cannot be seen."""
+        node = self.nodes.get(name)
+        return value_of(node.interfaces) if node else None
 
     def hardware(self, host: str) -> Hardware | None:
         """Return what `host` is made of, from its last facts when it is silent; None if never seen.

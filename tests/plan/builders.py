@@ -198,7 +198,8 @@ def node(name: str, desired: Desired, domains: Mapping[str, DomainFacts] | None 
         {"libvirt": "9.0.0"},
         Known(here, observed_at) if is_host else Absent(observed_at),
         Known(pools, observed_at) if is_host else Absent(observed_at),
-        Known({bridge.name: bridge}, observed_at)), observed_at)
+        Known({bridge.name: bridge}, observed_at),
+        interfaces=Known({}, observed_at)), observed_at)
 
 
 def observed_of(desired: Desired, domains: Mapping[str, Mapping[str, DomainFacts]],

@@ -4,8 +4,9 @@ import xml.etree.ElementTree as ET
 from typing import Final
 
 from controller.plan.wishes import DiskWish, NicWish
-from controller.providers.libvirt.xml import find_or_add, remove_all
+from controller.providers.libvirt.xml import find_or_add
 
+OURS: Final = "openvswitch"
 BUSES: Final = {"vd": "virtio", "sd": "scsi", "hd": "ide"}
 
 
@@ -31,35 +32,41 @@ def render_nic(nic: NicWish) -> ET.Element:
     """Return a new card."""
     element = ET.Element("interface", type="bridge")
     ET.SubElement(element, "mac", address=nic.mac)
-    patch_nic(element, nic)
+    ET.SubElement(element, "source", bridge=nic.bridge)
+    if nic.driver == OURS:
+        ET.SubElement(element, "virtualport", type=OURS)
+    ET.SubElement(ET.SubElement(element, "vlan"), "tag", id=str(nic.vlan))
+    ET.SubElement(element, "model", type=nic.model)
     return element
 
 
 def patch_nic(element: ET.Element, nic: NicWish) -> None:
-    """Bring the managed fields of a card to the wish; what is right already is not touched."""
-    source = find_or_add(element, "source")
-    if element.get("type") != "bridge" or source.get("bridge") != nic.bridge:
-        element.set("type", "bridge")
-        source.attrib.clear()
-        source.set("bridge", nic.bridge)
-    patch_virtual_port(element, nic)
-    tags = element.findall("vlan/tag")
-    if [tag.get("id") for tag in tags] != [str(nic.vlan)]:
-        remove_all(element, "vlan")
-        ET.SubElement(ET.SubElement(element, "vlan"), "tag", id=str(nic.vlan))
-    find_or_add(element, "model").set("type", nic.model)
+    """Bring the managed fields of a card to the wish; all else of it stays as it is.
+
+    Errors: ValueError with a sentence for a card that is not an access card on a bridge.
+    """
+    refuse_other_card(element, nic.mac)
+    find_or_add(element, "source").set("bridge", nic.bridge)
+    if nic.driver == OURS and element.find("virtualport") is None:
+        ET.SubElement(element, "virtualport", type=OURS)
+    tag = find_or_add(find_or_add(element, "vlan"), "tag")
+    tag.set("id", str(nic.vlan))
+    model = element.find("model")
+    if model is not None:  # without one the guest sees libvirt's own choice, and goes on seeing it
+        model.set("type", nic.model)
 
 
-def patch_virtual_port(element: ET.Element, nic: NicWish) -> None:
-    """Say which kind of switch the card is plugged into."""
-    port = element.find("virtualport")
-    kind = None if port is None else port.get("type")
-    wanted = "openvswitch" if nic.driver == "openvswitch" else None
-    if kind == wanted:
-        return
-    remove_all(element, "virtualport")
-    if wanted:
-        ET.SubElement(element, "virtualport", type=wanted)
+def refuse_other_card(element: ET.Element, mac: str) -> None:
+    """Complain about a card that is of no managed kind, a trunk, or another switch's."""
+    kind, port, vlan = element.get("type"), element.find("virtualport"), element.find("vlan")
+    if kind != "bridge":
+        raise ValueError(f"card {mac} is of libvirt's kind {kind}, which is left as it is")
+    if port is not None and port.get("type") != OURS:
+        raise ValueError(f"card {mac} is plugged in as {port.get('type')}, which is left as it is")
+    if vlan is not None and (vlan.get("trunk") == "yes" or len(vlan.findall("tag")) > 1
+                             or vlan.find("tag[@nativeMode]") is not None):
+        raise ValueError(f"card {mac} carries several VLANs, or one without a tag, which is left"
+                         " as it is")
 
 
 def find_nic(domain: ET.Element, mac: str) -> ET.Element | None:

@@ -178,7 +178,10 @@ async def plug_nic(node: Node, domain: str, live: ET.Element, nic: NicWish, *, n
                     text=render_xml(render_nic(nic)), timeout_s=DEVICE_TIMEOUT_S)
         return f"card {nic.mac} plugged in on VLAN {nic.vlan}"
     wanted = copy.deepcopy(element)
-    patch_nic(wanted, nic)
+    try:
+        patch_nic(wanted, nic)
+    except ValueError as error:
+        raise Refused(f"{failed}: {error}") from error
     model, wanted_model = element.find("model"), wanted.find("model")
     if wanted_model is not None:
         wanted_model.attrib = {} if model is None else dict(model.attrib)

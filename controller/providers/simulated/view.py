@@ -38,7 +38,8 @@ def node_facts(world: World, node: Node, at: float, before: NodeFacts | None) ->
         domains=_domains(world, node, at, before), pools=_pools(world, node, at, before),
         bridges=Known({b.name: _bridge(world, node, b) for b in node.bridges.values()}, at),
         replicas=Known(replica_facts(node), at) if node.is_host else Absent(at),
-        leftovers=Known(leftovers(world, node), at) if node.is_host else Absent(at))
+        leftovers=Known(leftovers(world, node), at) if node.is_host else Absent(at),
+        interfaces=Known({}, at))
 
 
 def _hardware(node: Node) -> Hardware:

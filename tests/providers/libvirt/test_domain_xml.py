@@ -57,9 +57,10 @@ FOREIGN = """
       <driver name='qemu' type='raw' cache='none' io='native'/>
       <source file='/old/disk.img'/><target dev='vda' bus='virtio'/><boot order='1'/>
     </disk>
-    <interface type='network'>
-      <mac address='52:54:00:0A:0B:0C'/><source network='default' portgroup='x'/>
-      <model type='e1000'/><boot order='2'/>
+    <interface type='bridge'>
+      <mac address='52:54:00:0A:0B:0C'/><source bridge='br-old'/>
+      <virtualport type='openvswitch'><parameters profileid='gold' interfaceid='u'/></virtualport>
+      <model type='e1000'/><bandwidth><inbound average='1000'/></bandwidth><boot order='2'/>
     </interface>
     <graphics type='vnc' passwd='secret'/>
   </devices>
@@ -219,15 +220,38 @@ def test_cpus_and_topology_never_contradict_each_other(
     assert (topology.get("sockets"), topology.get("cores")) == (sockets, cores)
 
 
-def test_a_card_of_another_kind_of_network_is_moved_to_the_bridge() -> None:
+def test_a_card_that_changes_its_vlan_keeps_all_else_that_somebody_said_of_it() -> None:
     root = parse_xml(patch_domain(FOREIGN, (UpdateNic(nic(OLD_MAC, 30, "virtio")),)))
     interface = root.find("devices/interface")
     assert interface is not None
     assert ET.canonicalize(ET.tostring(interface, encoding="unicode"), strip_text=True) == (
         '<interface type="bridge"><mac address="52:54:00:0A:0B:0C"></mac>'
-        '<source bridge="br0"></source><model type="virtio"></model><boot order="2"></boot>'
-        '<virtualport type="openvswitch"></virtualport><vlan><tag id="30"></tag></vlan>'
-        "</interface>")
+        '<source bridge="br0"></source><virtualport type="openvswitch">'
+        '<parameters interfaceid="u" profileid="gold"></parameters></virtualport>'
+        '<model type="virtio"></model><bandwidth><inbound average="1000"></inbound></bandwidth>'
+        '<boot order="2"></boot><vlan><tag id="30"></tag></vlan></interface>')
+
+
+def test_a_card_without_a_model_goes_on_without_one() -> None:
+    text = FOREIGN.replace("<model type='e1000'/>", "")
+    assert config_of(patch_domain(text, (UpdateNic(nic(OLD_MAC, 30)),))).nics[0].model is None
+
+
+@pytest.mark.parametrize(("before", "after"), [
+    ("interface type='bridge'", f"interface type='{kind}'") for kind in (
+        "network", "direct", "hostdev", "udp", "ethernet", "vhostuser", "user", "vdpa")
+] + [
+    ("virtualport type='openvswitch'", "virtualport type='802.1Qbg'"),
+    ("<boot order='2'/>", "<vlan><tag id='5'/><tag id='6'/></vlan><boot order='2'/>"),
+    ("<boot order='2'/>", "<vlan trunk='yes'><tag id='5'/></vlan><boot order='2'/>"),
+    ("<boot order='2'/>", "<vlan><tag id='5' nativeMode='untagged'/></vlan><boot order='2'/>"),
+])
+def test_a_card_that_is_no_access_card_on_a_bridge_of_ours_is_left_as_it_is(
+        before: str, after: str) -> None:
+    text = FOREIGN.replace(before, after)
+    assert text != FOREIGN
+    with pytest.raises(ValueError, match="left as it is"):
+        patch_domain(text, (UpdateNic(nic(OLD_MAC, 30)),))
 
 
 def test_devices_come_and_go_by_name() -> None:

@@ -105,11 +105,27 @@ def test_half_an_answer_is_no_answer(text: str) -> None:
 @pytest.mark.parametrize(("device", "card"), [
     (("<interface type='network'><mac address='52:54:00:00:00:AA'/><source network='n'/>"
      "</interface>"),
-     NicFacts("52:54:00:00:00:aa", "", None, None)),
-    (("<interface type='bridge'><source bridge='b'/><vlan><tag id='1'/><tag id='2'/></vlan>"
-     "<target dev='t'/></interface>"), NicFacts("", "b", None, "t")),
+     NicFacts("52:54:00:00:00:aa", "", None, None, kind="network", port_type="")),
+    (("<interface type='bridge'><source bridge='b'/><vlan><tag id='2'/><tag id='1'/></vlan>"
+     "<target dev='t'/></interface>"),
+     NicFacts("", "b", None, "t", trunks=(1, 2), port_type="")),
+    (("<interface type='bridge'><source bridge='b'/><vlan trunk='yes'><tag id='7'/></vlan>"
+     "<virtualport type='openvswitch'/></interface>"),
+     NicFacts("", "b", None, None, trunks=(7,), port_type="openvswitch")),
+    (("<interface type='bridge'><source bridge='b'/><vlan><tag id='7' nativeMode='untagged'/>"
+      "</vlan></interface>"),
+     NicFacts("", "b", None, None, trunks=(7,), native=7, port_type="")),
+    ("<interface type='bridge'><source bridge='b'/></interface>",
+     NicFacts("", "b", None, None, port_type="")),
+    ("<interface type='bridge'><source bridge='b'/><vlan><tag id='7'/></vlan></interface>",
+     NicFacts("", "b", 7, None, port_type="")),
+    ("<interface type='hostdev'><source><address type='pci' bus='0x1'/></source></interface>",
+     NicFacts("", "", None, None, kind="hostdev", port_type="")),
+    ("<interface type='direct'><source dev='eth0' mode='bridge'/></interface>",
+     NicFacts("", "", None, None, kind="direct", port_type="")),
 ])
-def test_a_card_that_is_no_plain_access_port_has_no_vlan(device: str, card: NicFacts) -> None:
+def test_access_trunk_untagged_and_other_kinds_of_cards_are_told_apart(
+        device: str, card: NicFacts) -> None:
     config = parse_config(parse_xml(SMALLEST.format(f"<devices>{device}</devices>")), {})
     assert config.nics == (card,)
 

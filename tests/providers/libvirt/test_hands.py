@@ -1,6 +1,7 @@
 """Each hand against a host that answers in every way that matters."""
 
 import asyncio
+import re
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -253,6 +254,25 @@ def test_a_card_moves_to_its_vlan_while_the_guest_runs() -> None:
     assert 'tag id="40"' in live
     assert 'model type="virtio"' in live  # the model of a card in use stays
     assert 'model type="e1000"' in config
+
+
+def test_a_card_that_is_right_already_is_not_sent_again() -> None:
+    plain = re.sub("<model type='[^']*'/>", "", XML)
+    vlan = re.search(r"<tag id='([0-9]+)'", plain)
+    assert vlan is not None
+    nic = NicWish(MAC, "br0", int(vlan[1]), "virtio")
+    done, transport = drive(changed(UpdateNic(nic)), state("running"), ("dumpxml", said(plain)),
+                            ("--inactive", said(plain)))
+    assert transport.inputs == []
+    assert f"VLAN {vlan[1]}" in done
+
+
+def test_a_card_of_another_kind_is_not_changed_in_a_running_guest() -> None:
+    other = XML.replace("<interface type='bridge'>", "<interface type='network'>", 1)
+    assert other != XML
+    with pytest.raises(Refused, match="of libvirt's kind network"):
+        apply(changed(UpdateNic(NicWish(MAC, "br0", 40, "virtio"))), state("running"),
+              ("dumpxml", said(other)))
 
 
 def test_a_guest_that_does_not_let_go_of_a_card_leaves_the_outcome_open(

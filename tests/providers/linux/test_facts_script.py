@@ -11,7 +11,7 @@ import pytest
 
 from controller.providers.libvirt.facts import parse_domains, parse_pools
 from controller.providers.linux.program import PARTS
-from controller.providers.openvswitch.facts import parse_bridges
+from controller.providers.openvswitch.facts import parse_bridges, parse_interfaces
 from tests.providers.linux.conftest import REMOTE, PlayedHost
 
 
@@ -168,6 +168,63 @@ def test_a_broken_open_vswitch_spoils_its_own_section_alone(
     sections = host.ask()["sections"]
     assert sections["bridges"] == {"error": sentence}
     assert "text" in sections["domains"]
+
+
+def test_a_warning_beside_a_whole_answer_is_told_and_spoils_nothing(host: PlayedHost) -> None:
+    warning = "Interface table in Open_vSwitch database lacks mtu_request column"
+    host.install("ovs-vsctl", f"""#!/bin/sh
+echo "2026-11-28T11:00:0$$Z|00001|ovsdb_idl|WARN|{warning}" >&2
+case "$*" in --version) echo "ovs-vsctl (Open vSwitch) 3.1.0";; *) cat {host.folder}/tables; esac
+""")
+    one, other = host.ask(), host.ask()
+    assert "text" in one["sections"]["bridges"]
+    assert one["warnings"] == other["warnings"] == {"bridges": warning}
+
+
+def test_addresses_are_told_with_what_lies_on_what(host: PlayedHost) -> None:
+    told = parse_interfaces(host.ask()["sections"]["interfaces"]["text"])
+    assert sorted(told) == ["bond0", "br0", "br0.300", "eth0", "ovs-system", "tr0", "up0", "up1",
+                            "virbr0"]
+    assert told["eth0"].addresses == ("10.77.0.11/24",)     # what only the link knows is not told
+    assert told["br0"].addresses == ("192.168.1.10/24", "2001:db8::10/64")
+    assert (told["br0.300"].parent, told["br0.300"].vlan) == ("br0", 300)
+    assert (told["up0"].master, told["up1"].master) == ("ovs-system", "bond0")
+    assert (told["virbr0"].kind, told["tr0"].parent) == ("bridge", None)
+
+
+@pytest.mark.parametrize(("program", "sentence"), [
+    (None, "`ip` of iproute2 cannot be run: No such file or directory"),
+    ("#!/bin/sh\necho 'ip: unrecognized option: j' >&2; exit 1",
+     "`ip` of iproute2 did not answer: ip: unrecognized option: j"),
+    ("#!/bin/sh\necho '1: lo: <LOOPBACK>'",
+     "`ip -json` did not answer as iproute2 does: install its package"),
+])
+def test_a_host_that_cannot_tell_its_addresses_says_so(
+        host: PlayedHost, program: str | None, sentence: str) -> None:
+    (host.bin / "ip").unlink()
+    if program is not None:
+        host.install("ip", program)
+    sections = host.ask()["sections"]
+    assert sections["interfaces"] == {"error": sentence}
+    assert "text" in sections["bridges"]
+
+
+def test_the_mirrors_of_a_bridge_that_has_some_are_told(host: PlayedHost) -> None:
+    lines = (host.folder / "tables").read_text().splitlines()
+    bridge = json.loads(lines[0])
+    bridge["headings"].append("mirrors")
+    for row in bridge["data"]:
+        row.append(["uuid", "m"])
+    host.set_tables("\n".join([json.dumps(bridge), *lines[1:]]))
+    (host.folder / "mirrors").write_text(json.dumps({
+        "headings": ["_uuid", "output_port", "output_vlan"],
+        "data": [[["uuid", "m"], ["set", []], 300]]}))
+    host.install("ovs-vsctl", f"""#!/bin/sh
+case "$*" in --version) echo "ovs-vsctl (Open vSwitch) 3.1.0";;
+*Mirror) cat {host.folder}/mirrors;; *) cat {host.folder}/tables; esac
+""")
+    told = parse_bridges(host.ask()["sections"]["bridges"]["text"])
+    assert told["br0"].mirror_vlans == (300,)
 
 
 def test_only_what_is_wanted_is_looked_at(host: PlayedHost) -> None:
