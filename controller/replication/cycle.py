@@ -210,8 +210,8 @@ class Cycle:
         can_slice = bool(begun.checkpoint) and not begun.off and (
             opened.tracked or self._is_tracked(target))
         request = request_of(
-            picture, opened, course, self.way.terms, transfer=transfer, known=known,
-            budget_s=budget_s if can_slice else 0)
+            picture, opened, course, self.way.terms, attempt=self._target.attempt,
+            transfer=transfer, known=known, budget_s=budget_s if can_slice else 0)
         sent = await self._carrier.carry(request, reach, on_read)
         self._work.transfers.setdefault(target, []).append(transfer)
         self._work.left[target] = sent.left

@@ -42,14 +42,15 @@ class Terms:
     level: int = 1
 
 
-def request_of(picture: Picture, opened: Opened, course: Course, terms: Terms, *, transfer: str,
-               known: str, budget_s: float) -> dict[str, Any]:
+def request_of(picture: Picture, opened: Opened, course: Course, terms: Terms, *, attempt: str,
+               transfer: str, known: str, budget_s: float) -> dict[str, Any]:
     """Return the request for the mover's `send`, but for where to."""
     whole = "scan" if course.compare else "full"
     mode = whole if course.whole else "dirty"
     return {
         "socket": opened.socket, "export": opened.export, "disk": opened.target,
-        "transfer": transfer, "mode": mode, "bitmap": opened.bitmap if mode == "dirty" else "",
+        "attempt": attempt, "transfer": transfer, "mode": mode,
+        "bitmap": opened.bitmap if mode == "dirty" else "",
         "ranges": course.ranges, "known": known if course.compare else "",
         "algorithm": picture.algorithm, "secret": picture.secret, "codec": terms.codec,
         "level": terms.level, "compress": "auto", "budget_s": budget_s}

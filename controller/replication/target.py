@@ -3,6 +3,7 @@
 Rule 1: until `publish` is asked for, nothing that was published has changed.
 """
 
+import secrets
 from typing import Any, Final
 
 from controller.model.replica import CLUSTER_BYTES
@@ -31,12 +32,16 @@ def parse_missing(told: dict[str, Any], size_bytes: int) -> Ranges:
 
 
 class TargetEnd:
-    """Orders to the mover that keeps a VM's replica; `failed` begins every complaint."""
+    """Orders to the mover that keeps a VM's replica; `failed` begins every complaint.
+
+    Rule: what comes does so under an id of this attempt; the other end takes nothing of another.
+    """
 
     def __init__(self, attendant: Attendant, action: ReplicateDomain, failed: str) -> None:
         self.attendant = attendant
         self._action, self._failed = action, failed
         self._opened: set[str] = set()
+        self.attempt = secrets.token_hex(8)
 
     async def look(self, estate: str) -> Picture:
         """Return the replica as it is now; it is made where there is none."""
@@ -52,7 +57,7 @@ class TargetEnd:
         fresh = {target: disk for target, disk in disks.items() if target not in self._opened}
         if not fresh:
             return {}
-        told = await self._ask("incoming-open", disks=fresh)
+        told = await self._ask("incoming-open", attempt=self.attempt, disks=fresh)
         self._opened |= set(fresh)
         return {target: parse_missing(told["disks"][target], int(disk["size_bytes"]))
                 for target, disk in fresh.items() if disk["kind"] == BASE}
@@ -60,17 +65,18 @@ class TargetEnd:
     async def note(self, disks: dict[str, dict[str, Any]]) -> None:
         """Note with what has come of each disk from where it can be gone on with."""
         if disks:
-            await self._ask("incoming-open", disks=disks, timeout_s=PUBLISH_S)  # it is synced
+            await self._ask("incoming-open", attempt=self.attempt, disks=disks,
+                            timeout_s=PUBLISH_S)    # it is synced
 
     async def settle(self, disks: list[str]) -> None:
         """See that all that came of these disks is on stable storage and is what was sent."""
         size_bytes = sum(one.size_bytes for one in self._action.disks if one.target in disks)
-        await self._ask("incoming-settle", disks=disks,
+        await self._ask("incoming-settle", attempt=self.attempt, disks=disks,
                         timeout_s=PUBLISH_S + size_bytes / SLOW_BYTES_S)
 
     async def drop(self) -> None:
         """Let go of all that has come."""
-        await self._ask("incoming-drop", disks=sorted(self._opened))
+        await self._ask("incoming-drop", attempt=self.attempt, disks=sorted(self._opened))
 
     async def publish(self, begun: Begun, disks: dict[str, Any], started_at: float,
                       committed_at: float) -> dict[str, Any]:
@@ -87,7 +93,7 @@ class TargetEnd:
         return await self._ask(
             "publish", sequence=self._action.sequence, disks=disks, checkpoint=begun.checkpoint,
             started_at=started_at, committed_at=committed_at, quiesced=begun.quiesced, meta=meta,
-            facts=facts, reread="no", timeout_s=PUBLISH_S)
+            facts=facts, reread="no", attempt=self.attempt, timeout_s=PUBLISH_S)
 
     async def _ask(self, verb: str, *, timeout_s: float = ANSWER_S,
                    **order: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from mover.qcow2 import DATA, HOLE, Overlay
 from mover.replica import Replica, locked
 from mover.verify import Request, verify
 
-from tests.remote.transfers import Machine, assert_every_point_reads_as_its_disk
+from tests.remote.transfers import ATTEMPT, Machine, assert_every_point_reads_as_its_disk
 
 pytestmark = pytest.mark.skipif(not shutil.which("qemu-img"), reason="needs qemu-img")
 WRITES = ("pwrite", "write", "rename", "unlink", "link", "fsync", "ftruncate", "truncate",
@@ -127,7 +127,7 @@ def test_publishing(tmp_path: Path, cycles: int) -> None:
             publish.publish(publish.Request(
                 str(machine.root), machine.sequence,
                 {disk: {"transfers": ["t"]} for disk in machine.disks}, reread="memory",
-                meta={"domain.xml": {"text": "<domain/>"}}))
+                attempt=ATTEMPT, meta={"domain.xml": {"text": "<domain/>"}}))
         else:
             for disk in machine.disks:      # what the next cycle does first
                 machine.open(disk, "overlay")

@@ -10,7 +10,7 @@ from mover.replica import Replica
 
 from tests.remote import disks
 from tests.remote.disks import archive, exported, image, needs_qemu, tool, written
-from tests.remote.transfers import ask
+from tests.remote.transfers import ATTEMPT, ask
 
 __all__ = ["archive"]
 pytestmark = needs_qemu
@@ -21,7 +21,7 @@ SECRET = disks.SECRET
 def carry(archive: Path, root: Path, streams: int, **request: Any) -> dict[str, Any]:
     """Send what a request asks for into a replica, over so many receivers."""
     to = {"argv": [sys.executable, str(archive), "receive", str(root)], "count": streams}
-    sent = disks.send(archive, [], to=to, algorithm="xxh3-128", **request)
+    sent = disks.send(archive, [], to=to, attempt=ATTEMPT, algorithm="xxh3-128", **request)
     assert sent.status == 0, sent.error
     assert len(sent.result["answers"]) == streams
     return sent.result
@@ -36,7 +36,7 @@ def done(verb: str, folder: Path, **request: Any) -> dict[str, Any]:
 
 def opened(root: Path, folder: Path, kind: str) -> dict[str, Any]:
     """Open what will come for the one disk."""
-    return done("incoming-open", folder, replica=str(root),
+    return done("incoming-open", folder, replica=str(root), attempt=ATTEMPT,
                 disks={"vda": {"kind": kind, "size_bytes": SIZE}})
 
 
@@ -72,7 +72,7 @@ def test_seed_increment_and_scan_make_points_equal_to_the_disk(
     tool("qemu-img", "bitmap", "--add", disk, "cp1")
     with exported(disk, tmp_path / "s1") as socket:
         carry(archive, root, 3, socket=socket, mode="full", transfer="seed")
-    done("publish", tmp_path, replica=str(root), sequence=1, checkpoint="cp1",
+    done("publish", tmp_path, attempt=ATTEMPT, replica=str(root), sequence=1, checkpoint="cp1",
          disks={"vda": {"transfers": ["seed"]}})
     identical(root, 1, disk)
 
@@ -81,7 +81,7 @@ def test_seed_increment_and_scan_make_points_equal_to_the_disk(
     with exported(disk, tmp_path / "s2", "--bitmap=cp1") as socket:
         told = carry(archive, root, 2, socket=socket, mode="dirty", bitmap="cp1", transfer="inc")
     assert told["data_bytes"] == (512 + 64) << 10
-    done("publish", tmp_path, replica=str(root), sequence=2,
+    done("publish", tmp_path, attempt=ATTEMPT, replica=str(root), sequence=2,
          disks={"vda": {"transfers": ["inc"]}})
     identical(root, 2, disk)
 
@@ -92,7 +92,7 @@ def test_seed_increment_and_scan_make_points_equal_to_the_disk(
         told = carry(archive, root, 1, socket=socket, mode="scan", transfer="scan",
                      known=str(tmp_path / "known"))
     assert told["data_bytes"] == 128 << 10
-    done("publish", tmp_path, replica=str(root), sequence=3,
+    done("publish", tmp_path, attempt=ATTEMPT, replica=str(root), sequence=3,
          disks={"vda": {"transfers": ["scan"], "whole": True}})
     identical(root, 3, disk)
     done("retire", tmp_path, replica=str(root), sequences=[1, 2])
@@ -113,6 +113,6 @@ def test_a_seed_that_was_cut_off_is_completed_by_a_comparison(
         told = carry(archive, root, 2, socket=socket, mode="scan", transfer="rest",
                      known=str(tmp_path / "known"))
     assert told["data_bytes"] == 8 << 20
-    done("publish", tmp_path, replica=str(root), sequence=1,
+    done("publish", tmp_path, attempt=ATTEMPT, replica=str(root), sequence=1,
          disks={"vda": {"transfers": ["rest"]}})
     identical(root, 1, disk)

@@ -9,7 +9,7 @@ from mover.errors import Refused
 from mover.replica import Replica, create, locked
 
 from tests.remote.replicas import HASHER
-from tests.remote.transfers import SECRET, Machine, assert_every_point_reads_as_its_disk
+from tests.remote.transfers import ATTEMPT, SECRET, Machine, assert_every_point_reads_as_its_disk
 
 SIZE = (8 << 20) + 3 * 512
 
@@ -26,7 +26,7 @@ def test_points_are_numbered_past_six_digits(tmp_path: Path) -> None:
         machine.send("vda", machine.change("vda", 20), "next")
         publish.publish(publish.parse_request({
             "replica": str(machine.root), "sequence": machine.sequence + 1,
-            "disks": {"vda": {"transfers": ["next"]}},
+            "disks": {"vda": {"transfers": ["next"]}}, "attempt": ATTEMPT,
             "meta": {"domain.xml": {"text": "<domain/>"}}}))
         machine.sequence += 1
         machine.remember()

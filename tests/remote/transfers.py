@@ -17,16 +17,18 @@ from mover.replica import Replica, create, locked
 from tests.remote.replicas import HASHER, Change, identical, qemu_img, write_flat
 
 SECRET = b"a pair's secret"
+ATTEMPT = "a-first-one"
 REMOTE = Path(__file__).parents[2] / "controller" / "remote"
 
 
 def write_stream(path: Path, disk: str, size_bytes: int, what: Iterable[Change],
-                 transfer: str = "t", part: tuple[int, int] = (0, 1)) -> Path:
+                 transfer: str = "t", part: tuple[int, int] = (0, 1),
+                 attempt: str = ATTEMPT) -> Path:
     """Write a whole transfer, or one stream of several, to a file."""
     fd = os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
     writer = stream.Writer(fd, HASHER)
     writer.hello(stream.Hello(transfer, disk, size_bytes, HASHER.algorithm, HASHER.secret_id,
-                              *part))
+                              *part, attempt=attempt))
     for cluster, data in what:
         if any(data):
             writer.data([(cluster * CLUSTER_BYTES, len(data))], HASHER.clusters(data), RAW,
@@ -114,7 +116,7 @@ class Machine:
     def open(self, disk: str, kind: str, note: object = None) -> dict[str, object]:
         """Open what will come for a disk."""
         with locked(str(self.root)) as replica:
-            return incoming.prepare(replica, disk, kind, len(self.disks[disk]), note)
+            return incoming.prepare(replica, disk, kind, len(self.disks[disk]), note, ATTEMPT)
 
     def send(self, disk: str, what: Iterable[Change], transfer: str = "t") -> None:
         """Send a transfer and receive it."""
@@ -126,7 +128,7 @@ class Machine:
         self.sequence += 1
         done = publish.publish(publish.Request(
             str(self.root), self.sequence, disks, f"cp-{self.sequence}", self.sequence * 300,
-            meta={"domain.xml": {"text": "<domain/>"}}, reread="memory"))
+            meta={"domain.xml": {"text": "<domain/>"}}, reread="memory", attempt=ATTEMPT))
         self.remember()
         return done
 

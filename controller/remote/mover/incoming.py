@@ -1,10 +1,14 @@
 """
 What is on its way to a disk of a replica: kept over a cut line, believed only after a second look.
 
-    incoming.json   what it will be: an overlay on which point, or a base; the caller's note
+    incoming.json   what it will be: an overlay on which point, or a base; the caller's note; whose
     incoming.part   the clusters; incoming.idx where they lie; incoming.man their hashes
-    incoming.ends   one line for each stream that came to its END
+    incoming.ends   one line for each stream that came to its END, and one once it was settled
     incoming.lock   receivers share it; whoever opens or finishes holds it alone
+
+Whoever makes a point does it under an attempt's id of his own. The last who opened an incoming is
+the one who is served: what comes late of an attempt before is refused, since it tells of another
+instant.
 """
 
 from __future__ import annotations
@@ -48,6 +52,16 @@ class Incoming(NamedTuple):
     part: int
     places: Index
     manifest: Manifest
+    attempt: str = ""
+
+    def require(self, attempt: str) -> Incoming:
+        """Return this one; TryAgain, and it is closed, when another attempt has opened it."""
+        try:
+            _require_attempt(self.folder, self.attempt, attempt)
+        except TryAgain:
+            self.close()
+            raise
+        return self
 
     def close(self) -> None:
         """Let the files go."""
@@ -72,45 +86,67 @@ def hold(folder: str, *, shared: bool) -> Iterator[None]:
         os.close(fd)
 
 
-def prepare(replica: Replica, disk: str, kind: str, size_bytes: int, note: Any) -> Dict[str, Any]:
-    """Open a disk's incoming, the one that is there if it still fits, and tell what it holds."""
+def prepare(replica: Replica, disk: str, kind: str, size_bytes: int, note: Any,
+            attempt: str) -> Dict[str, Any]:
+    """
+    Open a disk's incoming for an attempt and tell what it holds: what is there, if it still fits.
+
+    A note is taken only of the attempt that has it open: what else is there it knows nothing of.
+    """
     folder = replica.disk_dir(disk)
     newest = last(replica.state)
     if kind not in (BASE, OVERLAY) or size_bytes <= 0:
         raise Refused("an incoming is a base or an overlay of some size")
+    if not attempt:
+        raise Refused("whoever opens an incoming says for which attempt")
     if kind == OVERLAY and (newest is None or disk not in newest.files):
         raise Refused("disk %s has no restore point to build on: seed it" % disk)
     plan = Plan(kind, size_bytes, newest.sequence if newest else None,
                 replica.state.algorithm, replica.state.secret_id)
     os.makedirs(folder, mode=0o700, exist_ok=True)
     with hold(folder, shared=False):
-        resumed = _fits(folder, plan)
-        if not resumed:
-            _begin(folder, plan)
-        elif note is not None:
+        held = _fits(folder, plan)
+        if note is not None:
+            _require_attempt(folder, held.attempt if held else "", attempt)
             _sync(folder)       # else the note may outlast, over a loss of power, what it is about
-        if note is not None or not resumed:
-            _write_plan(folder, plan, note)
+        if held is None:
+            _begin(folder, plan)
+        if held is None or note is not None or held.attempt != attempt:
+            _write_plan(folder, plan, held.note if held and note is None else note, attempt)
         incoming = load(folder)
         try:
             incoming.places.start_after(os.fstat(incoming.part).st_size)
             missing = list(incoming.places.missing()) if kind == BASE else []
-            return {"resumed": resumed, "note": incoming.note,
+            return {"resumed": held is not None, "note": incoming.note,
                     "arrived_clusters": incoming.places.arrived(),
                     "missing": missing[:4096], "missing_ranges": len(missing)}
         finally:
             incoming.close()
 
 
-def _fits(folder: str, plan: Plan) -> bool:
+def _fits(folder: str, plan: Plan) -> Optional[Incoming]:
+    """Return what is there, closed, where it can be gone on with."""
     try:
         found = load(folder)
     except (Refused, Damaged, FileNotFoundError):
-        return False
+        return None
+    found.close()
+    return found if found.plan == plan else None
+
+
+def require_opened(folder: str, attempt: str) -> None:
+    """Raise TryAgain when another attempt has opened what is there, be it whole or not."""
     try:
-        return found.plan == plan
-    finally:
-        found.close()
+        opened_by = read_plan(folder)[2]
+    except (Refused, Damaged):
+        return
+    _require_attempt(folder, opened_by, attempt)
+
+
+def _require_attempt(folder: str, held: str, attempt: str) -> None:
+    if held != attempt or not attempt:
+        raise TryAgain("what comes to %s is of another attempt by now: this one was given up"
+                       % folder)
 
 
 def _begin(folder: str, plan: Plan) -> None:
@@ -135,9 +171,9 @@ def _sync(folder: str) -> None:
             os.close(fd)
 
 
-def _write_plan(folder: str, plan: Plan, note: Any) -> None:
-    write_whole(path_of(folder, "json"),
-                json.dumps({"plan": plan._asdict(), "note": note}, sort_keys=True).encode())
+def _write_plan(folder: str, plan: Plan, note: Any, attempt: str) -> None:
+    told = {"plan": plan._asdict(), "note": note, "attempt": attempt}
+    write_whole(path_of(folder, "json"), json.dumps(told, sort_keys=True).encode())
 
 
 def drop(folder: str) -> None:
@@ -150,7 +186,7 @@ def drop(folder: str) -> None:
 
 def load(folder: str) -> Incoming:
     """Open an incoming that is there; Refused when there is none, or it is a point by now."""
-    plan, note = read_plan(folder)
+    plan, note, attempt = read_plan(folder)
     with contextlib.ExitStack() as stack:
         part = os.open(path_of(folder, "part"), os.O_RDWR | os.O_CLOEXEC)
         stack.callback(os.close, part)
@@ -161,15 +197,15 @@ def load(folder: str) -> Incoming:
         if (index.kind, index.size_bytes) != (plan.kind, plan.size_bytes):
             raise Damaged("%s: index and plan do not fit" % folder)
         stack.pop_all()
-    return Incoming(folder, plan, note, part, index, manifest)
+    return Incoming(folder, plan, note, part, index, manifest, attempt)
 
 
-def read_plan(folder: str) -> Tuple[Plan, Any]:
-    """Return what an incoming will be and the note with it."""
+def read_plan(folder: str) -> Tuple[Plan, Any, str]:
+    """Return what an incoming will be, the note with it, and the attempt that has it open."""
     try:
         with open(path_of(folder, "json"), "rb") as file:
             told = json.loads(file.read())
-        return Plan(**told["plan"]), told["note"]
+        return Plan(**told["plan"]), told["note"], str(told.get("attempt", ""))
     except FileNotFoundError:
         raise Refused("nothing is on its way to %s: open it first" % folder) from None
     except (ValueError, KeyError, TypeError):
@@ -204,12 +240,30 @@ def require_ends(folder: str, transfers: Sequence[str]) -> None:
     """Raise TryAgain unless every stream of every one of these transfers came to its END."""
     told = ends(folder)
     for transfer in transfers:
-        mine = [line for line in told if line["transfer"] == transfer]
+        mine = [line for line in told if line.get("transfer") == transfer]
         came = {line["stream"] for line in mine}
         wanted = {number for line in mine for number in range(line["streams"])}
         if not mine or came != wanted:
             raise TryAgain("transfer %s to %s is not complete: %d of %s streams ended"
                            % (transfer, folder, len(came), len(wanted) or "its"))
+
+
+def note_settled(folder: str, attempt: str) -> None:
+    """Note that all that has come was looked at again, and is as it was sent."""
+    note_end(folder, {"settled": attempt})
+
+
+def require_settled(folder: str, attempt: str) -> None:
+    """Raise TryAgain unless nothing has come since an attempt looked at all of it."""
+    if ends(folder)[-1:] != [{"settled": attempt}]:
+        raise TryAgain("what came to %s has not been looked at again since: it is no restore point"
+                       " before that" % folder)
+
+
+def unend(folder: str) -> None:
+    """Forget every END: something that had come with them has been lost."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path_of(folder, "ends"))
 
 
 def recheck(incoming: Incoming, hasher: Hasher, *, cold: bool) -> int:

@@ -39,6 +39,7 @@ class Request(NamedTuple):
     meta: Dict[str, Dict[str, str]] = {}    # noqa: RUF012 (name: {"text": …} or {"zlib": …})
     facts: Dict[str, Any] = {}  # noqa: RUF012
     reread: str = "disk"                # before it is believed; "no": it has been settled
+    attempt: str = ""                   # under which all of it has come
 
 
 def run(words: List[str]) -> Dict[str, Any]:
@@ -71,6 +72,8 @@ def publish(request: Request) -> Dict[str, Any]:
             folder = replica.disk_dir(disk)
             stack.enter_context(incoming.hold(folder, shared=False))
             incoming.require_ends(folder, request.disks[disk].get("transfers", ()))
+            if request.reread == "no":
+                incoming.require_settled(folder, request.attempt)
         done = {disk: _finish(replica, disk, request) for disk in changed}
         point = _point(replica, request, done)
         _write_meta(replica, request)
@@ -98,7 +101,7 @@ def _drop_all(replica: Replica, held: Sequence[str]) -> None:
 
 
 def _finish(replica: Replica, disk: str, request: Request) -> File:
-    into = incoming.load(replica.disk_dir(disk))
+    into = incoming.load(replica.disk_dir(disk)).require(request.attempt)
     try:
         newest = last(replica.state)
         if into.plan.parent != (newest.sequence if newest else None):

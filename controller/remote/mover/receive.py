@@ -3,7 +3,7 @@ The target end of a stream: check every cluster, put it where it can be found ag
 
 `receive ROOT` reads one stream after another from stdin until it ends there. The replica under
 ROOT must have an incoming open for each disk that comes. Nothing that was published before is
-touched, whatever arrives and whenever it stops.
+touched, whatever arrives and whenever it stops; nor is what another attempt has sent.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def take(replica: Replica, hello: Hello, reader: Reader) -> Dict[str, Any]:
     if not os.path.isdir(folder):
         raise Refused("disk %s has nothing open to receive into" % hello.disk)
     with incoming.hold(folder, shared=True):
-        into = incoming.load(folder)
+        into = incoming.load(folder).require(hello.attempt)
         try:
             _agree(into, hello)
             assert reader.hasher is not None, "hello() made it"

@@ -70,7 +70,7 @@ def _incoming(replica: Replica) -> Dict[str, Any]:
     for disk in disks_in(replica.root):
         folder = replica.disk_dir(disk)
         if os.path.exists(incoming.path_of(folder, "json")):
-            plan, note = incoming.read_plan(folder)
+            plan, note, _attempt = incoming.read_plan(folder)
             found[disk] = {**plan._asdict(), "note": note, "ends": incoming.ends(folder),
                            "stored_bytes": _stored(incoming.path_of(folder, "part"))}
     return found
@@ -81,21 +81,24 @@ def _stored(path: str) -> int:
 
 
 def open_incoming(words: List[str]) -> Dict[str, Any]:
-    """Open what will come: {"replica", "disks": {name: {"kind", "size_bytes", "note"}}}."""
+    """Open {"replica", "attempt", "disks": {name: {"kind", "size_bytes", "note"}}} to it."""
     request = Orders().request
     with locked(str(request["replica"]), patience_s=10) as replica:
         return {"disks": {disk: incoming.prepare(
-            replica, disk, str(told["kind"]), int(told["size_bytes"]), told.get("note"))
+            replica, disk, str(told["kind"]), int(told["size_bytes"]), told.get("note"),
+            str(request["attempt"]))
             for disk, told in sorted(request["disks"].items())}, "repair": report(replica)}
 
 
 def drop_incoming(words: List[str]) -> Dict[str, Any]:
-    """Forget what has come so far for {"replica", "disks": […]}."""
+    """Forget what has come so far for {"replica", "attempt", "disks": […]}."""
     request = Orders().request
     with locked(str(request["replica"]), patience_s=10) as replica:
         for disk in request["disks"]:
-            with incoming.hold(replica.disk_dir(disk), shared=False):
-                incoming.drop(replica.disk_dir(disk))
+            folder = replica.disk_dir(disk)
+            with incoming.hold(folder, shared=False):
+                incoming.require_opened(folder, str(request["attempt"]))
+                incoming.drop(folder)
     return {"dropped": sorted(request["disks"])}
 
 

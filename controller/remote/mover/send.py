@@ -68,6 +68,7 @@ class Request(NamedTuple):
     budget_s: float = 0                 # stop taking up work after so long; 0: no limit
     answer_s: float = 600               # for the receiver to finish after END
     meta: Dict[str, Any] = {}           # noqa: RUF012  (handed to the receiver as it is)
+    attempt: str = ""                   # see incoming
 
 
 def parse_request(told: Dict[str, Any]) -> Request:
@@ -254,7 +255,8 @@ def _hello(request: Request, size: int, writers: List[stream.Writer]) -> None:
     for number, writer in enumerate(writers):
         writer.hello(stream.Hello(
             request.transfer, request.disk, size, writer.hasher.algorithm, writer.hasher.secret_id,
-            number, len(writers), request.mode, request.codec, meta=request.meta))
+            number, len(writers), request.mode, request.codec, meta=request.meta,
+            attempt=request.attempt))
 
 
 def _known(request: Request, hasher: Hasher) -> Optional[Known]:

@@ -29,7 +29,7 @@ from mover.errors import Damaged, Refused, TryAgain
 from mover.hashing import CLUSTER_BYTES, HASH_BYTES, ZERO_HASH, Buffer, Hasher
 from mover.throttle import Throttle
 
-VERSION = 2
+VERSION = 3
 MAGIC = b"HSF1"
 HELLO, DATA, ZERO, MARK, END, ERROR = range(1, 7)
 HEADER = struct.Struct(">4sBIQQ16s")
@@ -54,6 +54,7 @@ class Hello(NamedTuple):
     cluster_bytes: int = CLUSTER_BYTES
     version: int = VERSION
     meta: Dict[str, object] = {}        # noqa: RUF012  (never written to)
+    attempt: str = ""                   # that has the disk open at the other end
 
 
 Extents = Sequence[Tuple[int, int]]     # (offset, length), one after the other in the raw bytes

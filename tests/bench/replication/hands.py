@@ -11,6 +11,7 @@ from tests.bench.replication.peers import SSH
 SOURCES = Path(__file__).parents[3] / "controller/remote/mover"
 ARCHIVE = "/tmp/mover.pyz"
 SECRET = "5ec2e7"
+NAME = "an-attempt"
 REPLICAS = "/var/lib/libvirt/images/hotsite-replicas"
 
 
@@ -51,7 +52,7 @@ class Pair:
 
     def open(self, kind: str) -> None:
         """Say what will come."""
-        ask(self.target, "incoming-open", {"replica": self.root, "disks": {
+        ask(self.target, "incoming-open", {"replica": self.root, "attempt": NAME, "disks": {
             "vda": {"kind": kind, "size_bytes": self.size_bytes}}})
 
     def send(self, socket: str, *, streams: int = 1, ssh: str = "", **request: Any) -> Told:
@@ -60,15 +61,19 @@ class Pair:
                 "receive", self.root]
         to = {} if request.get("audit") else {"argv": argv, "count": streams}
         asked = {"socket": socket, "export": "vda", "disk": "vda", "secret": SECRET, "to": to,
-                 "transfer": f"t{self.sequence + 1}", **request}
+                 "attempt": NAME, "transfer": f"t{self.sequence + 1}", **request}
         told = ask(self.source, "send", asked, held=True)
         return Told(told.answer["result"], told.took)
 
     def publish(self, reread: str = "disk") -> Told:
-        """Make what came a restore point."""
+        """Make what came a restore point; the figure of one that is not read again is its own."""
         self.sequence += 1
+        if reread == "no":
+            ask(self.target, "incoming-settle", {
+                "replica": self.root, "attempt": NAME, "disks": ["vda"], "reread": "no"})
         return ask(self.target, "publish", {
-            "replica": self.root, "sequence": self.sequence, "started_at": self.sequence,
+            "replica": self.root, "attempt": NAME, "sequence": self.sequence,
+            "started_at": self.sequence,
             "disks": {"vda": {"transfers": [f"t{self.sequence}"]}}, "reread": reread})
 
     def manifest(self, place_on_source: str) -> int:
