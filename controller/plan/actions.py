@@ -38,6 +38,16 @@ class Symbol(StrEnum):
     UNKNOWN = "?"
 
 
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a person has to say yes to, whatever is granted, before an action is begun."""
+
+    rule: str
+    """The gate's name: adopt, takes, anew."""
+    sentence: str
+    """What would be lost, or taken from whom."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
     """One change to one thing on one node."""
@@ -51,6 +61,8 @@ class Action:
     consequence: str = ""
     """What it means for users: live, cold restart, bytes to send."""
     cause: Cause = Cause.DRIFT
+    ask: Ask | None = None
+    """Unset: what is granted is enough."""
 
     verb: ClassVar[str] = ""
     rung: ClassVar[Rung] = Rung.DELETE
@@ -257,6 +269,27 @@ class ReconfigureDomain(Action):
     verb: ClassVar[str] = "reconfigure"
     rung: ClassVar[Rung] = Rung.START
     takes: ClassVar[bool] = False
+
+    @property
+    def detail(self) -> str:
+        """Return whether it is live or for the next boot."""
+        return "live" if self.live else "config"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PruneDomain(Action):
+    """Pull disks or cards out of a domain, or leave its running guest less memory or fewer CPUs.
+
+    `live`: also in the running guest; else in the inactive XML alone, for the next boot.
+    """
+
+    domain: str
+    changes: tuple[DomainChange, ...]
+    live: bool
+    verb: ClassVar[str] = "prune"
+    rung: ClassVar[Rung] = Rung.PRUNE
+    takes: ClassVar[bool] = True
+    symbol: ClassVar[Symbol] = Symbol.REMOVE
 
     @property
     def detail(self) -> str:

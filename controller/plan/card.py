@@ -59,7 +59,7 @@ def is_card(nic: NicSpec, seen: NicFacts, vlan: int, bridge: str) -> bool:
 
 
 def nic_changes(vm: VirtualMachine, seen: DomainConfig, host: Host, survey: Survey, *, live: bool,
-                say: Say, restart: Say, remark: Say) -> list[DomainChange]:
+                say: Say, take: Say, restart: Say, remark: Say) -> list[DomainChange]:
     """Return the changes of the cards; cards are managed only where `nics` is declared."""
     if "nics" not in vm.spec.model_fields_set:
         return []
@@ -88,7 +88,7 @@ def nic_changes(vm: VirtualMachine, seen: DomainConfig, host: Host, survey: Surv
             remark(f"{vm.name} has a card {mac} that is not declared and {odd}: it is left alone")
             continue
         changes.append(DetachNic(mac))
-        say(f"card {mac} is not declared")
+        take(f"card {mac} on {_where(card)} is not declared")
     return changes
 
 

@@ -11,7 +11,13 @@ from typing import Final
 from controller.model.condition import Condition, ConditionType, Status
 from controller.model.document import Rung
 from controller.model.virtual_machine import Power, VirtualMachine
-from controller.plan.actions import Action, MigrateDomain, ReconfigureDomain, SetPortVlan
+from controller.plan.actions import (
+    Action,
+    MigrateDomain,
+    PruneDomain,
+    ReconfigureDomain,
+    SetPortVlan,
+)
 from controller.plan.draft import Stall
 from controller.plan.guard import storms_of
 from controller.plan.instants import render_instant
@@ -69,7 +75,7 @@ def pending_of(steps: tuple[Step, ...]) -> Pending:
         if not isinstance(action, MigrateDomain):
             by_target.setdefault(action.target, action)
         if isinstance(action, SetPortVlan) or (
-                isinstance(action, ReconfigureDomain)
+                isinstance(action, ReconfigureDomain | PruneDomain)
                 and any(isinstance(change, CARDS) for change in action.changes)):
             cards.setdefault(action.target, action)
         elif action.rung is Rung.NETWORK:

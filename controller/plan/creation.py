@@ -3,14 +3,21 @@
 Rule 1: what has restore points was here before: it is never begun anew with empty disks, which the
         next copies would put in the place of what it held.
 Rule 2: a protected VM gets no empty disk while a replica of it may be where none can be seen.
+Rule 3: what stood before and has lost a disk, replica or not, gets an empty one in its place only
+        by a person's word: the file may lie where nobody looks just now.
 """
 
-from controller.model.virtual_machine import Power
-from controller.plan.actions import CreateDisk, DefineDomain, StartDomain
+from typing import Final
+
+from controller.model.virtual_machine import DiskSpec, Power
+from controller.plan.actions import Ask, CreateDisk, DefineDomain, StartDomain
 from controller.plan.case import Case, bridge_first, pool_first
 from controller.plan.domain import disk_file, disk_wish, domain_uuid, domain_wish
 from controller.plan.instants import render_instant
 from controller.plan.replica_index import Held
+
+USED_BYTES: Final = 4 << 20
+"""More than an empty disk of any format takes up."""
 
 
 def create(case: Case) -> None:
@@ -32,6 +39,7 @@ def create(case: Case) -> None:
         image = f" from {disk.image}" if disk.image else ""
         ids.append(draft.do(CreateDisk(
             target=case.target, node=host.name, disk=disk_wish(vm, disk, host), cause=case.cause,
+            ask=anew(case, disk, host.name),
             reason=f"{vm.name} is declared; its disk {disk.name}{image} does not exist anywhere"),
             (pool_first(host.name, disk.pool),)))
     first = (*ids, bridge_first(host.name))
@@ -43,6 +51,29 @@ def create(case: Case) -> None:
             target=case.target, node=host.name, domain=vm.name, cause=case.cause,
             reason=f"{vm.name} is declared on", consequence="it boots"),
             (define,), vm.spec.start_order)
+
+
+def anew(case: Case, disk: DiskSpec, host: str) -> Ask | None:
+    """Return what a person is asked before a disk that was there is made anew; None: it is new."""
+    name = case.vm.name
+    last = case.survey.policy.stood.get(name)
+    if last is None and not _was_used(case, host):
+        return None
+    where = f"stood on {last}" if last else "stood here before"
+    begins = f"from {disk.image} once more" if disk.image else "empty"
+    return Ask("anew", (
+        f"{name} {where}, and its disk {disk_file(name, disk)} is nowhere to be seen now: made"
+        f" anew on {host} it begins {begins}, and what it held is not there; look first whether the"
+        f" file system of pool {disk.pool} is mounted on {last or host}, and put the file back if"
+        " you can; with a yes it is made anew"))
+
+
+def _was_used(case: Case, host: str) -> bool:
+    """Return whether a disk that the VM still has there was written to: then it is no new VM."""
+    pools = case.survey.pools(host) or {}
+    volumes = [pools[disk.pool].volumes.get(disk_file(case.vm.name, disk))
+               for disk in case.vm.spec.disks if disk.image is None and disk.pool in pools]
+    return any(one is not None and one.allocated_bytes >= USED_BYTES for one in volumes)
 
 
 def _is_kept(case: Case) -> bool:

@@ -11,12 +11,11 @@ from controller.plan.card import is_card, nic_wish
 from controller.plan.host import pool_of
 from controller.plan.survey import Survey
 from controller.plan.wishes import (
-    AttachDisk,
     DetachDisk,
+    DetachNic,
     DiskWish,
     DomainChange,
     DomainWish,
-    GrowDisk,
     SetCpus,
     SetMemory,
 )
@@ -81,9 +80,24 @@ def is_as_declared(vm: VirtualMachine, seen: DomainConfig, bridge: str, survey: 
 Say = Callable[[str], None]
 
 
+def takes_away(change: DomainChange, seen: DomainConfig) -> bool:
+    """Return whether a change pulls something out of a domain, or leaves it less memory or CPUs."""
+    match change:
+        case DetachNic() | DetachDisk():
+            return True
+        case SetMemory(size):
+            return size < seen.memory_bytes
+        case SetCpus(cpus):
+            return cpus < seen.cpus
+    return False
+
+
 def sizing_changes(vm: VirtualMachine, seen: DomainConfig, *, live: bool, say: Say,
-                   restart: Say) -> list[DomainChange]:
-    """Return the changes of memory and CPUs; `say` why, and `restart` where live cannot reach."""
+                   take: Say, restart: Say) -> list[DomainChange]:
+    """Return the changes of memory and CPUs; `say` why, and `restart` where live cannot reach.
+
+    A guest that runs is given more at once; to `take` from it is another matter.
+    """
     spec = vm.spec
     changes: list[DomainChange] = []
     if not is_memory_of(seen.memory_bytes, spec.memory_bytes):
@@ -94,7 +108,7 @@ def sizing_changes(vm: VirtualMachine, seen: DomainConfig, *, live: bool, say: S
             restart(f"{words}, above the {ceiling} that it can reach while it runs")
         else:
             changes.append(SetMemory(spec.memory_bytes))
-            say(words)
+            (take if live and spec.memory_bytes < seen.memory_bytes else say)(words)
     if seen.cpus != spec.cpus:
         words = f"it has {seen.cpus} CPUs and {spec.cpus} are declared"
         if live and not seen.cpus < spec.cpus <= seen.cpus_max:
@@ -102,39 +116,4 @@ def sizing_changes(vm: VirtualMachine, seen: DomainConfig, *, live: bool, say: S
         else:
             changes.append(SetCpus(spec.cpus))
             say(words)
-    return changes
-
-
-def disk_changes(vm: VirtualMachine, seen: DomainConfig, host: Host, *, grow: bool,
-                 say: Say, remark: Say) -> list[DomainChange]:
-    """Return the changes of the disks; `grow` where their files are to be grown by this patch.
-
-    A disk that is not declared is pulled out only if its file has a name that we gave it.
-    """
-    if "disks" not in vm.spec.model_fields_set:
-        return []
-    changes: list[DomainChange] = []
-    present = {disk.target: disk for disk in seen.disks}
-    for disk in vm.spec.disks:
-        found = present.pop(disk.name, None)
-        if found is None:
-            changes.append(AttachDisk(disk_wish(vm, disk, host)))
-            say(f"disk {disk.name} is missing")
-            continue
-        if found.size_bytes is None or found.size_bytes == disk.size_bytes:
-            continue
-        has, wanted = render_sizes(found.size_bytes, disk.size_bytes)
-        if found.size_bytes > disk.size_bytes:
-            remark(f"{vm.name}'s disk {disk.name} has {has} and {wanted} is declared: disks never"
-                   " shrink; declare what it has")
-        elif grow:
-            changes.append(GrowDisk(disk.name, found.source, disk.size_bytes))
-            say(f"disk {disk.name} has {has} and {wanted} is declared")
-    for target, extra in sorted(present.items()):
-        if extra.source.rpartition("/")[2].rpartition(".")[0] == f"{vm.name}-{target}":
-            changes.append(DetachDisk(target))
-            say(f"disk {target} is not declared (its file {extra.source} stays)")
-        else:
-            remark(f"{vm.name} has a disk {target} ({extra.source}) that is not declared:"
-                   " it is left alone; declare it, or detach it by hand")
     return changes

@@ -23,11 +23,11 @@ from controller.plan.actions import (
     ResumeDomain,
     StartDomain,
 )
+from controller.plan.asking import asked, is_approved
 from controller.plan.draft import counted
 from controller.plan.flight import Slots, is_long
 from controller.plan.instants import render_instant
 from controller.plan.plan import Plan, Ruling, Step, Verdict
-from controller.plan.recheck import content
 from controller.plan.removal import doomed
 from controller.plan.replica_actions import ReplicateDomain
 from controller.plan.replica_laws import assert_last_point_kept
@@ -83,7 +83,8 @@ def judge(action: Action, survey: Survey, storms: dict[str, str], deletes: int) 
             f"this plan would delete {counted(deletes, 'VM')} and the ceiling is {ceiling}:"
             " none is deleted" + silent_share(survey),
             "raise `limits.deletes` in the Estate")
-    return quarantined(action, survey) or outside_windows(action, survey) or beyond(action, survey)
+    return (quarantined(action, survey) or outside_windows(action, survey)
+            or asked(action, survey) or beyond(action, survey))
 
 
 def silent_share(survey: Survey) -> str:
@@ -212,13 +213,8 @@ def _when(at: float | None) -> str:
 def beyond(action: Action, survey: Survey) -> Ruling | None:
     """Ask a person about what is above the rung that the nearest scope grants."""
     scope, rung = granted(action.target, action.nodes, survey.desired)
-    if action.rung.height <= rung.height or action.cause is Cause.HUMAN:
+    if action.rung.height <= rung.height or is_approved(action, survey):
         return None
-    for approval in survey.policy.approvals:
-        if (approval.action_id == action.id and approval.revision == survey.desired.revision
-                and approval.expires_at > survey.now_s
-                and approval.content == content(action)):
-            return None
     return Ruling(Verdict.NEEDS_APPROVAL, "autonomy",
                   f"{action.rung} is beyond {rung}, which {scope} grants",
                   f"hotsite approve {action.id}")

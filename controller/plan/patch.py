@@ -4,26 +4,38 @@ from dataclasses import dataclass, field
 
 from controller.model.facts import DomainConfig, DomainFacts
 from controller.model.host import Host
-from controller.model.virtual_machine import VirtualMachine
+from controller.model.units import render_size
 from controller.plan.actions import (
+    Ask,
     Cause,
     CreateDisk,
     DefineDomain,
     DisableAutostart,
+    PruneDomain,
     ReconfigureDomain,
     RestartDomain,
 )
 from controller.plan.card import nic_changes
 from controller.plan.case import Case, pool_first
+from controller.plan.disks import disk_changes
 from controller.plan.domain import (
-    disk_changes,
     domain_wish,
     is_as_declared,
     is_marked,
     ownership_of,
     sizing_changes,
+    takes_away,
 )
-from controller.plan.wishes import AttachDisk, DomainChange, SetOwnership
+from controller.plan.wishes import (
+    AttachDisk,
+    DetachDisk,
+    DetachNic,
+    DiskWish,
+    DomainChange,
+    SetCpus,
+    SetMemory,
+    SetOwnership,
+)
 
 
 def plan_patches(case: Case, host_name: str, domain: DomainFacts) -> str | None:
@@ -56,48 +68,54 @@ class Side:
 
     changes: list[DomainChange] = field(default_factory=list)
     words: list[str] = field(default_factory=list)
+    takes: list[str] = field(default_factory=list)
+    """Words for what pulls something out, or leaves a running guest less."""
     restarts: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
 
 
-def _compare(case: Case, host: Host, seen: DomainConfig | None, *, live: bool,
-             grow: bool) -> Side:
+def compare(case: Case, host: Host, seen: DomainConfig | None, *, live: bool, grow: bool) -> Side:
+    """Return what differs between one XML of a domain and what is declared."""
     side = Side()
     if seen is None:
         return side
-    say, restart = side.words.append, side.restarts.append
-    side.changes += sizing_changes(case.vm, seen, live=live, say=say, restart=restart)
-    side.changes += nic_changes(case.vm, seen, host, case.survey, live=live, say=say,
+    say, take, restart = side.words.append, side.takes.append, side.restarts.append
+    side.changes += sizing_changes(case.vm, seen, live=live, say=say, take=take, restart=restart)
+    side.changes += nic_changes(case.vm, seen, host, case.survey, live=live, say=say, take=take,
                                 restart=restart, remark=side.remarks.append)
-    side.changes += disk_changes(case.vm, seen, host, grow=grow, say=say,
-                                 remark=side.remarks.append)
+    side.changes += disk_changes(case.vm, seen, host, case.survey.pools(host.name) or {},
+                                 grow=grow, say=say, take=take, remark=side.remarks.append)
     return side
 
 
 def _patch(case: Case, host: Host, domain: DomainFacts) -> str | None:
     vm, draft, cause = case.vm, case.draft, case.cause
-    live = _compare(case, host, domain.live, live=True, grow=True)
-    config = _compare(case, host, domain.config, live=False, grow=domain.live is None)
+    live = compare(case, host, domain.live, live=True, grow=True)
+    config = compare(case, host, domain.config, live=False, grow=domain.live is None)
     if domain.config is not None and not is_marked(
             vm, domain.ownership, case.survey):
         config.changes.append(SetOwnership(ownership_of(vm, case.survey)))
-        config.words.append(_ownership_words(vm, domain))
-        cause = Cause.COMMIT if domain.ownership is None else cause
+        config.words.append(f"its mark says deletion {getattr(domain.ownership, 'deletion', None)}"
+                            f" and {vm.spec.deletion} is declared")
     for sentence in dict.fromkeys((*live.remarks, *config.remarks)):
         draft.remark(case.target, sentence)
+    giving = [one for one in live.changes
+              if domain.live is not None and not takes_away(one, domain.live)]
     ids = _missing_disks(case, host, (*live.changes, *config.changes), cause)
-    if live.changes:
+    if giving:
         ids = (*ids, draft.do(ReconfigureDomain(
-            target=case.target, node=host.name, domain=vm.name, changes=tuple(live.changes),
+            target=case.target, node=host.name, domain=vm.name, changes=tuple(giving),
             live=True, reason=_sentence(vm.name, live.words), consequence="live",
             cause=cause), ids))
-    rest = tuple(change for change in config.changes if change not in live.changes)
+    rest = tuple(one for one in config.changes if one not in giving
+                 and not isinstance(one, DetachNic | DetachDisk))
     if rest:
         ids = (*ids, draft.do(ReconfigureDomain(
             target=case.target, node=host.name, domain=vm.name, changes=rest, live=False,
             reason=_sentence(vm.name, config.words), cause=cause,
             consequence="for its next start" if domain.live is not None else "while it is off"),
             ids))
+    _prune(case, host, domain, live, config)
     if live.restarts:
         ids = (*ids, draft.do(RestartDomain(
             target=case.target, node=host.name, domain=vm.name, cause=cause,
@@ -106,14 +124,42 @@ def _patch(case: Case, host: Host, domain: DomainFacts) -> str | None:
     return ids[-1] if ids else None
 
 
+def _prune(case: Case, host: Host, domain: DomainFacts, live: Side, config: Side) -> None:
+    """Note what is to be taken from a domain, apart from all else, so that nothing waits for it."""
+    from_live = tuple(one for one in live.changes
+                      if domain.live is not None and takes_away(one, domain.live))
+    from_config = tuple(one for one in config.changes if one not in from_live
+                        and isinstance(one, DetachNic | DetachDisk))
+    name = case.vm.name
+    for changes, side, is_live in ((from_live, live, True), (from_config, config, False)):
+        if changes:
+            running = " while it runs" if is_live else ""
+            case.draft.do(PruneDomain(
+                target=case.target, node=host.name, domain=name, changes=changes, live=is_live,
+                reason=_sentence(name, side.takes), cause=case.cause,
+                consequence=f"{_lost(changes)}{running or ', from its next start on'}",
+                ask=Ask("takes", f"{name} on {host.name} would lose {_lost(changes)}{running}:"
+                                 f" {'; '.join(side.takes)}")))
+
+
+def _lost(changes: tuple[DomainChange, ...]) -> str:
+    """Return what changes take: `disk vdb and card 52:54:00:00:00:01`."""
+    words = []
+    for change in changes:
+        match change:
+            case DetachDisk(target):
+                words.append(f"disk {target}")
+            case DetachNic(mac):
+                words.append(f"card {mac}")
+            case SetMemory(size):
+                words.append(f"all memory but {render_size(size)}")
+            case SetCpus(cpus):
+                words.append(f"all CPUs but {cpus}")
+    return " and ".join(words)
+
+
 def _sentence(name: str, words: list[str]) -> str:
     return f"{name}: {'; '.join(dict.fromkeys(words))}"
-
-
-def _ownership_words(vm: VirtualMachine, domain: DomainFacts) -> str:
-    if domain.ownership is None:
-        return "it exists and is declared now: it is taken over as it is"
-    return f"its mark says deletion {domain.ownership.deletion} and {vm.spec.deletion} is declared"
 
 
 def _missing_disks(case: Case, host: Host, changes: tuple[DomainChange, ...],
@@ -126,7 +172,17 @@ def _missing_disks(case: Case, host: Host, changes: tuple[DomainChange, ...],
         pool = pools.get(disk.pool)
         if pool is None or disk.path.rpartition("/")[2] not in pool.volumes:
             ids.append(case.draft.do(CreateDisk(
-                target=case.target, node=host.name, disk=disk, cause=cause,
+                target=case.target, node=host.name, disk=disk, cause=cause, ask=_anew(case, disk),
                 reason=f"{case.vm.name}'s disk {disk.target} is declared and has no file"),
                 (pool_first(host.name, disk.pool),)))
     return tuple(ids)
+
+
+def _anew(case: Case, disk: DiskWish) -> Ask | None:
+    """Return what a person is asked where no commit brings a disk that has no file."""
+    if case.cause is not Cause.DRIFT:
+        return None
+    return Ask("anew", (
+        f"{case.vm.name}'s disk {disk.target} is not plugged in, its file {disk.path} is not there,"
+        " and no commit has brought it: made anew it is empty, and what it held is lost; put the"
+        " file back if you can; with a yes it is made anew"))

@@ -104,3 +104,6 @@ class Policy:
     """Targets at which something failed, until it is tried again: they hold no place meanwhile."""
     assumed_down: frozenset[str] = frozenset()
     """`Site/name` or `Host/name` that a what-if takes as lost; its VMs count as off."""
+    stood: Mapping[str, str] = field(default_factory=dict)
+    """By the name of each VM that was ever seen as one of ours, the host; empty: it is not known.
+    """

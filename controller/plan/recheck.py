@@ -31,4 +31,4 @@ def content(action: Action) -> str:
 
 
 def _bare(action: Action) -> Action:
-    return replace(action, reason="", consequence="", cause=Cause.DRIFT)
+    return replace(action, reason="", consequence="", cause=Cause.DRIFT, ask=None)

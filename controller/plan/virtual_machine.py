@@ -8,6 +8,7 @@ from controller.plan.actions import (
     StartDomain,
     UndefineDomain,
 )
+from controller.plan.adoption import adopt
 from controller.plan.case import Case
 from controller.plan.creation import create
 from controller.plan.domain import is_as_declared, is_marked
@@ -34,13 +35,16 @@ def is_settled(vm: VirtualMachine, stand: Stand, goal: str | None, survey: Surve
 
 def diff_virtual_machine(case: Case) -> None:
     """Note what differs on one VM."""
-    standing, domain = case.stand.standing, case.stand.domain
+    standing, host, domain = case.stand.standing, case.stand.host, case.stand.domain
     if domain is not None and domain.ownership is not None and (
             domain.ownership.estate != case.survey.desired.estate.name):
         case.draft.stall(case.target, "AnotherEstates", (
             f"{domain.name} on {case.stand.host} carries the mark of estate"
             f" {domain.ownership.estate}: it is left alone; rename one of the two, or take the"
             " mark off by hand"))
+    elif domain is not None and host is not None and domain.ownership is None and (
+            standing in {Standing.RUNNING, Standing.OFF}):
+        adopt(case, host, domain)
     elif standing is Standing.RUNNING:
         _diff_running(case)
     elif standing is Standing.OFF:

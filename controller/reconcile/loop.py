@@ -328,20 +328,22 @@ class Loop:
                                return_when=asyncio.FIRST_COMPLETED)
         await cancel(leave)
 
-    # --- keeping house
-
     async def _glance(self) -> None:
         """Notice what other processes write, and when a journal that failed works again."""
         while True:
             if self._keeper.fault is None:
                 await asyncio.sleep(GLANCE_S)
                 if self._keeper.changed():
-                    self._keeper.attempt(self._circumstances.read)
-                    self._free_all()
+                    self.heed()
             else:
                 await asyncio.sleep(JOURNAL_RETRY_S)
                 if self._keeper.try_again(self._catch_up):
                     self._free_all()
+
+    def heed(self) -> None:
+        """Take in what people have written into the journal: pauses, approvals, wishes."""
+        self._keeper.attempt(self._circumstances.read)
+        self._free_all()
 
     def _catch_up(self) -> None:
         """Write and read what could not be while the journal failed."""

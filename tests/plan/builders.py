@@ -26,7 +26,9 @@ from controller.model.facts import (
     VolumeFacts,
 )
 from controller.plan.domain import domain_uuid
-from controller.plan.policy import Policy
+from controller.plan.plan import Plan, Verdict
+from controller.plan.policy import Approval, Policy
+from controller.plan.recheck import content
 
 NOW_S = 1_000_000.0
 GIB = 1 << 30
@@ -264,3 +266,10 @@ def with_port(observed: Observed, name: str, port: PortFacts | None, where: str,
     bridges = {**inner.value, bridge: replace(inner.value[bridge], ports=ports)}
     return with_node(observed, name, Known(
         replace(fact.value, bridges=Known(bridges, inner.observed_at)), fact.observed_at))
+
+
+def saying_yes(plan: Plan, policy: Policy = APPLIED) -> Policy:
+    """The circumstances in which a person has said yes to all that a plan asks."""
+    return replace(policy, approvals=tuple(
+        Approval(step.action.id, plan.revision, "ann", NOW_S + 3600, content(step.action))
+        for step in plan.steps if step.ruling.verdict is Verdict.NEEDS_APPROVAL))

@@ -177,7 +177,7 @@ def with_domain_changed(action: a.Action, seen: Observed) -> Observed:
         return b.with_domain(seen, action.node, name, replace(found, autostart=False))
     if isinstance(action, a.UndefineDomain | a.RemoveDomain):
         return b.with_domain(seen, action.node, name, None)
-    assert isinstance(action, a.ReconfigureDomain)
+    assert isinstance(action, a.ReconfigureDomain | a.PruneDomain)
     for change in action.changes:
         found = patched(found, change, live=action.live)
     return b.with_domain(seen, action.node, name, found)

@@ -188,7 +188,7 @@ def test_a_new_commit_is_taken_up_and_an_action_of_the_old_one_is_not_disturbed(
             await show.settled()
             show.strike("kill paris-1 sql")
             await show.until(lambda: bool(show.told(EventKind.INTENT, SQL)))
-            memory = lab().virtual_machines["web"].spec.memory_bytes // 2
+            memory = lab().virtual_machines["web"].spec.memory_bytes * 2
             newer = with_machine(lab(), "web", "r2", memory_bytes=memory)
             await show.loop.set_desired(newer)
             await show.settled()

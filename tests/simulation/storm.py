@@ -10,6 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from random import Random
 
+from controller.plan.plan import Verdict
+from controller.plan.policy import Approval
+from controller.plan.recheck import content
 from controller.providers.base import Provider
 from controller.providers.simulated.estate import SimulatedEstate
 from controller.providers.simulated.virtual_time import epoch_clock, run_virtual
@@ -121,6 +124,18 @@ class Storm:
                 self.estate.command(line)
         self.mends = [] if all_of_them else [one for one in self.mends if one[0] > now]
 
+    def say_yes(self) -> None:
+        """Let a person say yes to what is asked, but to nothing that would be made anew."""
+        plan = self.loop.plan
+        asked = [step.action for step in plan.steps if step.ruling.verdict is
+                 Verdict.NEEDS_APPROVAL and step.ruling.rule != "anew"] if plan else []
+        for action in asked:
+            self.say(f"yes to {action.id}")
+            self.store.approve(Approval(action.id, self.loop.plan.revision, "ann",
+                                        epoch_clock() + 60, content(action)))
+        if asked:
+            self.loop.heed()
+
     async def rage(self) -> None:
         """Let things go wrong for a while; a dead controller is started again."""
         while self.estate.world.now() < STORM_S and not self.laws.broken:
@@ -141,6 +156,7 @@ class Storm:
             if self._running is not None and self._running.done():
                 await self.live()
             await asyncio.sleep(LOOK_S)
+            self.say_yes()
             self.laws.look()
             wrong = complaints(self.estate, self.desired)
         self.laws.broken += [f"not healed in {CALM_WITHIN_S:.0f} s: {one}" for one in wrong

@@ -7,7 +7,7 @@ from typing import Final
 
 from controller.errors import OutcomeUnknown, Refused
 from controller.model.units import is_memory_of, render_size, render_sizes
-from controller.plan.actions import ReconfigureDomain
+from controller.plan.actions import PruneDomain, ReconfigureDomain
 from controller.plan.wishes import (
     AttachDisk,
     AttachNic,
@@ -41,7 +41,7 @@ RELEASE_PAUSE_S: Final = 0.5
 DEVICE_TIMEOUT_S: Final = 60.0
 
 
-async def reconfigure(node: Node, action: ReconfigureDomain) -> str:
+async def reconfigure(node: Node, action: ReconfigureDomain | PruneDomain) -> str:
     """Make every change in the running guest if asked to, then all of them in the definition."""
     domain = action.domain
     state = await find_state(node, domain)
@@ -58,7 +58,8 @@ async def reconfigure(node: Node, action: ReconfigureDomain) -> str:
     return f"{domain} on {node.name}: " + "; ".join(sentence for sentence in done if sentence)
 
 
-async def change_definition(node: Node, action: ReconfigureDomain, *, live: bool) -> str:
+async def change_definition(node: Node, action: ReconfigureDomain | PruneDomain, *,
+                            live: bool) -> str:
     """Patch the definition that the next boot follows; a domain without one keeps having none."""
     text = await find_xml(node, action.domain, inactive=True)
     if text is None:

@@ -34,6 +34,7 @@ HANDS: Final[Mapping[type[Action], Callable[[World, Any], Effect]]] = {
     actions.UndefineDomain: lifecycle.undefine,
     actions.RemoveDomain: lifecycle.remove,
     actions.ReconfigureDomain: reconfigure.reconfigure,
+    actions.PruneDomain: reconfigure.reconfigure,
     actions.MigrateDomain: migrate.migrate,
     replica_actions.ReplicateDomain: replicate.replicate,
     replica_actions.RetirePoints: replica.retire,

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from controller.errors import Refused
 from controller.model.facts import DiskFacts, DomainConfig, NicFacts
-from controller.plan.actions import ReconfigureDomain
+from controller.plan.actions import PruneDomain, ReconfigureDomain
 from controller.plan.wishes import (
     AttachDisk,
     AttachNic,
@@ -23,7 +23,7 @@ from controller.providers.simulated.hands.effect import Effect, Wait, domain_of
 from controller.providers.simulated.world import Domain, Node, Port, World
 
 
-def reconfigure(world: World, action: ReconfigureDomain) -> Effect:
+def reconfigure(world: World, action: ReconfigureDomain | PruneDomain) -> Effect:
     """Make every change in the running guest if asked to, then all of them in the definition."""
     node = world.node(action.node)
     domain_of(node, action.domain)

@@ -1,0 +1,106 @@
+"""Disks of a domain: which of those that are seen is which of those that are declared.
+
+Rule 1: a disk is its file; the name of its target may change, in the spec or in the domain.
+Rule 2: what may only have been renamed is neither made anew nor pulled out.
+"""
+
+import re
+from collections.abc import Mapping
+
+from controller.model.facts import DiskFacts, DomainConfig, PoolFacts
+from controller.model.host import Host
+from controller.model.units import render_sizes
+from controller.model.virtual_machine import DiskSpec, VirtualMachine
+from controller.plan.domain import Say, disk_wish
+from controller.plan.wishes import AttachDisk, DetachDisk, DiskWish, DomainChange, GrowDisk
+
+_TARGET = re.compile(r"[vsh]d[a-z]{1,2}")
+
+
+def disk_changes(vm: VirtualMachine, seen: DomainConfig, host: Host,
+                 pools: Mapping[str, PoolFacts], *, grow: bool, say: Say, take: Say,
+                 remark: Say) -> list[DomainChange]:
+    """Return the changes of the disks; `grow` where their files are to be grown by this patch.
+
+    A disk that is not declared is pulled out only if its file has a name that we gave it.
+    """
+    if "disks" not in vm.spec.model_fields_set:
+        return []
+    changes: list[DomainChange] = []
+    found, extra = matched(vm, seen, host)
+    missing = [disk_wish(vm, disk, host) for disk in vm.spec.disks if disk.name not in found]
+    renamed = [wish for wish in missing if _may_be_renamed(vm.name, wish, extra, pools)]
+    for disk in vm.spec.disks:
+        if disk.name in found:
+            changes += _growth(vm.name, disk, found[disk.name], grow=grow, say=say, remark=remark)
+    for wish in missing:
+        if wish not in renamed:
+            changes.append(AttachDisk(wish))
+            say(f"disk {wish.target} is missing")
+    for one in extra:
+        if renamed and (_is_ours(vm.name, one) or any(one.size_bytes == wish.size_bytes
+                                                      for wish in renamed)):
+            remark(_of_renamed(vm.name, one, renamed[0]))
+        elif _is_ours(vm.name, one):
+            changes.append(DetachDisk(one.target))
+            take(f"disk {one.target} is not declared (its file {one.source} stays)")
+        else:
+            remark(f"{vm.name} has a disk {one.target} ({one.source}) that is not declared:"
+                   " it is left alone; declare it, or detach it by hand")
+    return changes
+
+
+def matched(vm: VirtualMachine, seen: DomainConfig, host: Host) -> tuple[
+        dict[str, DiskFacts], list[DiskFacts]]:
+    """Return the disks that are seen by declared name, by file and then by target, and the rest."""
+    left = {disk.target: disk for disk in seen.disks}
+    by_file = {disk.source: disk for disk in seen.disks if disk.source}
+    found: dict[str, DiskFacts] = {}
+    for disk in vm.spec.disks:
+        own = by_file.get(disk_wish(vm, disk, host).path)
+        if own is not None and left.pop(own.target, None) is not None:
+            found[disk.name] = own
+    for disk in vm.spec.disks:
+        if disk.name not in found and disk.name in left:
+            found[disk.name] = left.pop(disk.name)
+    return found, [left[target] for target in sorted(left)]
+
+
+def _growth(name: str, disk: DiskSpec, found: DiskFacts, *, grow: bool, say: Say,
+            remark: Say) -> list[DomainChange]:
+    if found.target != disk.name:
+        remark(f"{name}'s disk {disk.name} ({found.source}) is plugged in as {found.target}: it is"
+               f" left there; to have it as {disk.name}, change the domain by hand")
+    if found.size_bytes is None or found.size_bytes == disk.size_bytes:
+        return []
+    has, wanted = render_sizes(found.size_bytes, disk.size_bytes)
+    if found.size_bytes > disk.size_bytes:
+        remark(f"{name}'s disk {disk.name} has {has} and {wanted} is declared: disks never shrink;"
+               " declare what it has")
+        return []
+    if not grow:
+        return []
+    say(f"disk {disk.name} has {has} and {wanted} is declared")
+    return [GrowDisk(found.target, found.source, disk.size_bytes)]
+
+
+def _is_ours(name: str, disk: DiskFacts) -> bool:
+    """Return whether a disk's file has a name that we gave it."""
+    stem = disk.source.rpartition("/")[2].rpartition(".")[0]
+    return stem.startswith(f"{name}-") and _TARGET.fullmatch(stem, len(name) + 1) is not None
+
+
+def _may_be_renamed(name: str, wish: DiskWish, extra: list[DiskFacts],
+                    pools: Mapping[str, PoolFacts]) -> bool:
+    """Return whether a disk without a file may be one that is plugged in under another name."""
+    pool = pools.get(wish.pool)
+    if pool is not None and wish.path.rpartition("/")[2] in pool.volumes:
+        return False
+    return any(_is_ours(name, one) or one.size_bytes == wish.size_bytes for one in extra)
+
+
+def _of_renamed(name: str, seen: DiskFacts, wish: DiskWish) -> str:
+    return (f"{name}'s disk {wish.target} is declared and has no file, and its disk {seen.target}"
+            f" ({seen.source}) is not declared: it may only have been renamed, so nothing is made"
+            f" and nothing is pulled out; call it {seen.target} again, or take it out in one commit"
+            f" and declare {wish.target} in the next")
