@@ -7,7 +7,9 @@ from typing import Final, NamedTuple
 from controller.model.facts import DomainFacts
 from controller.model.protection_policy import ProtectionPolicySpec
 from controller.model.virtual_machine import VirtualMachine
+from controller.plan.contained import FAULTS, break_off
 from controller.plan.domain import domain_uuid
+from controller.plan.draft import Draft
 from controller.plan.replica_index import Held, ReplicaIndex, holds_anything
 from controller.plan.standing import Stand, Standing
 from controller.plan.survey import Survey
@@ -64,28 +66,33 @@ def _freshness(held: Held) -> float:
     return -1.0 if point is None else point.started_at
 
 
-def charges(stands: Mapping[str, Stand], index: ReplicaIndex, ground: Survey) -> list[Charge]:
+def charges(stands: Mapping[str, Stand], index: ReplicaIndex, ground: Survey,
+            draft: Draft) -> list[Charge]:
     """Return every protected VM, sorted by name."""
     found = []
-    policies = ground.desired.protection_policies
     twins = {name: twin_of(name, ground) for name in ground.desired.sites}
-    machines = ground.desired.virtual_machines
     for name in ground.given.protected:
-        vm = machines[name]
-        assert vm.spec.protection is not None, "it is given"
-        policy = policies[vm.spec.protection].spec
-        stand = stands[name]
-        host, domain = stand.host, stand.domain
-        if host is None or domain is None:
-            host, domain = _last_place(name, ground)
-        uuid = domain.uuid if domain is not None else domain_uuid(ground.estate_name, name)
-        site = None if host is None else ground.desired.hosts[host].spec.site
-        twin = None if site is None else twins[site]
-        held = index.held.get(uuid, ())
-        found.append(Charge(vm, policy, stand, uuid, host, site, twin, held,
-                            index.faded.get(uuid, ()),
-                            _current(held, site, twin, ground) if held else None))
+        try:
+            found.append(_charge(name, stands[name], twins, index, ground))
+        except FAULTS as error:
+            break_off(f"Replica/{name}", draft, draft.mark(), error)
     return found
+
+
+def _charge(name: str, stand: Stand, twins: Mapping[str, str | None], index: ReplicaIndex,
+            ground: Survey) -> Charge:
+    vm = ground.desired.virtual_machines[name]
+    assert vm.spec.protection is not None, "it is given"
+    policy = ground.desired.protection_policies[vm.spec.protection].spec
+    host, domain = stand.host, stand.domain
+    if host is None or domain is None:
+        host, domain = _last_place(name, ground)
+    uuid = domain.uuid if domain is not None else domain_uuid(ground.estate_name, name)
+    site = None if host is None else ground.desired.hosts[host].spec.site
+    twin = None if site is None else twins[site]
+    held = index.held.get(uuid, ())
+    return Charge(vm, policy, stand, uuid, host, site, twin, held, index.faded.get(uuid, ()),
+                  _current(held, site, twin, ground) if held else None)
 
 
 def twin_of(site: str, ground: Survey) -> str | None:

@@ -8,9 +8,11 @@ from controller.plan.actions import MigrateDomain
 from controller.plan.case import Case
 from controller.plan.charge import charges
 from controller.plan.conditions import conditions_of
+from controller.plan.contained import FAULTS, break_off, contained, not_understood
 from controller.plan.draft import Draft
-from controller.plan.guard import assert_lawful, rule_all, storms_of
+from controller.plan.guard import rule_all, storms_of
 from controller.plan.host import diff_host
+from controller.plan.laws import strike
 from controller.plan.leftovers import diff_leftovers, tell_unclaimed, tell_unseen
 from controller.plan.order import order
 from controller.plan.plan import Plan, Remark
@@ -20,7 +22,7 @@ from controller.plan.replica_conditions import replica_conditions
 from controller.plan.replica_index import ReplicaIndex, index_replicas
 from controller.plan.replication import diff_replicas
 from controller.plan.room import Layout, lay_out, queue_for_room
-from controller.plan.standing import Stand, stand
+from controller.plan.standing import Stand, Standing, stand
 from controller.plan.survey import Survey, survey
 from controller.plan.switch import diff_switch
 from controller.plan.trunk import narrow_last
@@ -32,16 +34,18 @@ def compute(desired: Desired, observed: Observed, policy: Policy, now_s: float) 
     ground = survey(desired, observed, policy, now_s)
     draft = Draft()
     for name in sorted(desired.switches):
-        diff_switch(desired.switches[name], ground, draft)
+        with contained(f"Switch/{name}", draft):
+            diff_switch(desired.switches[name], ground, draft)
     for name in sorted(desired.hosts):
-        diff_host(desired.hosts[name], ground, draft)
-    stands = {name: stand(name, ground) for name in desired.virtual_machines}
+        with contained(f"Host/{name}", draft):
+            diff_host(desired.hosts[name], ground, draft)
+    stands = all_stands(ground, draft)
     layout = lay_out(stands, ground, draft)
     index = index_replicas(ground)
     diff_machines(stands, layout, index, ground, draft)
     diff_undeclared(ground, draft)
     queue_for_room(layout, ground, draft)
-    care = charges(stands, index, ground)
+    care = charges(stands, index, ground, draft)
     findings = diff_replicas(care, index, ground, draft)
     diff_leftovers(ground, draft)
     tell_unclaimed(care, index, draft)
@@ -49,12 +53,23 @@ def compute(desired: Desired, observed: Observed, policy: Policy, now_s: float) 
     narrow_last(draft, vlans_of_machines(ground, draft))
     for site, sentence in storms_of(ground).items():
         draft.remark(f"Site/{site}", sentence, unknown=True)
-    steps = rule_all(order(draft.items), ground)
+    steps = rule_all(strike(order(draft.items), without(observed, ground.lost)), ground)
     conditions = conditions_of(ground, stands, layout, steps, draft.stalls)
     conditions += tuple(replica_conditions(care, index, findings, ground))
-    plan = Plan(desired.revision, steps, tidy(draft.remarks), conditions, findings.due_at)
-    assert_lawful(plan, without(observed, ground.lost))
-    return plan
+    return Plan(desired.revision, steps, tidy(draft.remarks), conditions, findings.due_at)
+
+
+def all_stands(ground: Survey, draft: Draft) -> dict[str, Stand]:
+    """Return where every VM stands; one of which that cannot be told is left alone."""
+    stands: dict[str, Stand] = {}
+    for name in ground.desired.virtual_machines:
+        try:
+            stands[name] = stand(name, ground)
+        except FAULTS as error:
+            target = f"VirtualMachine/{name}"
+            stands[name] = Stand(Standing.HIDDEN, sentence=not_understood(target, error))
+            draft.stall(target, "NotUnderstood", stands[name].sentence)
+    return stands
 
 
 def vlans_of_machines(ground: Survey, draft: Draft) -> dict[str, frozenset[int]]:
@@ -77,11 +92,15 @@ def diff_machines(stands: Mapping[str, Stand], layout: Layout, index: ReplicaInd
     """Note what differs on every VM."""
     machines = ground.desired.virtual_machines
     for name in ground.given.machines:
-        if name in layout.settled or is_settled(
-                machines[name], stands[name], layout.goals.get(name), ground):
+        if name in layout.settled:
             continue
-        diff_virtual_machine(Case(machines[name], stands[name], layout.goals.get(name),
-                                  layout.why.get(name, ""), ground, index, draft))
+        mark = draft.mark()
+        try:
+            if not is_settled(machines[name], stands[name], layout.goals.get(name), ground):
+                diff_virtual_machine(Case(machines[name], stands[name], layout.goals.get(name),
+                                          layout.why.get(name, ""), ground, index, draft))
+        except FAULTS as error:
+            break_off(f"VirtualMachine/{name}", draft, mark, error)
 
 
 def tidy(remarks: list[Remark]) -> tuple[Remark, ...]:

@@ -10,6 +10,7 @@ from typing import Final
 
 from controller.model.condition import Condition, ConditionType, Status
 from controller.model.document import Rung
+from controller.model.units import render_duration
 from controller.model.virtual_machine import Power, VirtualMachine
 from controller.plan.actions import (
     Action,
@@ -18,9 +19,11 @@ from controller.plan.actions import (
     ReconfigureDomain,
     SetPortVlan,
 )
+from controller.plan.contained import FAULTS, not_understood
 from controller.plan.draft import Stall
 from controller.plan.guard import storms_of
 from controller.plan.instants import render_instant
+from controller.plan.laws import LAW
 from controller.plan.network_condition import link_conditions, network_conditions
 from controller.plan.plan import Step
 from controller.plan.room import Layout
@@ -33,6 +36,8 @@ from controller.plan.wishes import AttachNic, UpdateNic
 READY, PLACED, CONNECTED = ConditionType.READY, ConditionType.PLACED, ConditionType.CONNECTED
 TRUE, FALSE, UNKNOWN = Status.TRUE, Status.FALSE, Status.UNKNOWN
 CARDS = (AttachNic, UpdateNic)
+STALLS: Final = {"quarantine": "Quarantined", LAW: "LawBroken"}
+"""Gates that leave an object to a person, each with the reason that is given."""
 ON_ITS_NETWORKS: Final = "its cards and the host's uplinks are on their VLANs"
 
 
@@ -59,10 +64,19 @@ def conditions_of(ground: Survey, stands: Mapping[str, Stand], layout: Layout,
     found += site_conditions(ground, layout)
     machines = ground.desired.virtual_machines
     for name in ground.given.machines:
-        found += machine_conditions(machines[name], stands[name], layout, pending, ground)
+        try:
+            found += machine_conditions(machines[name], stands[name], layout, pending, ground)
+        except FAULTS as error:
+            found.append(unclear(f"VirtualMachine/{name}", error, ground))
     found += suspended_conditions(ground)
     found += stalled_conditions(ground, steps, stalls)
     return tuple(found)
+
+
+def unclear(target: str, error: Exception, ground: Survey) -> Condition:
+    """Return what is said of an object that could not be thought through."""
+    return Condition(target, READY, UNKNOWN, "NotUnderstood", not_understood(target, error),
+                     ground.desired.revision)
 
 
 def pending_of(steps: tuple[Step, ...]) -> Pending:
@@ -100,6 +114,9 @@ def node_conditions(ground: Survey, pending: Pending,
                       f"libvirt does not answer: {ground.blind[name].why}")
         elif name not in ground.nodes:
             answer = (UNKNOWN, "Silent", f"{name} {ground.node_silence(name)}")
+        elif name in ground.faded:
+            answer = (UNKNOWN, "Silent", f"{name} has not answered for longer than"
+                      f" {render_duration(desired.estate.spec.limits.fact_age_s)}")
         elif target in stalls:
             answer = (FALSE, stalls[target].reason, stalls[target].sentence)
         elif action is not None:
@@ -203,7 +220,7 @@ def stalled_conditions(ground: Survey, steps: tuple[Step, ...],
     """Return every object that waits for a person."""
     said = {stall.target: (stall.reason, stall.sentence) for stall in stalls}
     for step in steps:
-        if step.ruling.rule == "quarantine":
-            said.setdefault(step.action.target, ("Quarantined", step.ruling.sentence))
+        if step.ruling.rule in STALLS:
+            said.setdefault(step.action.target, (STALLS[step.ruling.rule], step.ruling.sentence))
     return [Condition(target, ConditionType.STALLED, TRUE, *said[target], ground.desired.revision)
             for target in sorted(said)]

@@ -96,6 +96,10 @@ def _only_replica(case: Case, held: Held) -> str:
     files = " and ".join(disk_file(name, disk) for disk in case.vm.spec.disks)
     what = f"its replica in {replica.path} there" if point is None else (
         f"restore point {point.sequence} of {render_instant(point.started_at)}")
+    if held.host not in case.survey.desired.hosts:
+        return (f"{name} is on no host, and {held.host}, which has left the specs, had {what} when"
+                f" it was last seen: it is not begun anew with empty disks; declare {held.host}"
+                f" again, or, to begin anew all the same, give the VM another name")
     return (f"{name} is on no host, and {held.host} has {what}: it is not begun anew with empty"
             f" disks; `hotsite replica export {name} FOLDER SPECS` writes them: once they lie as"
             f" {files} in their pool on one host, it is defined and started there; to begin anew"

@@ -32,6 +32,15 @@ class Draft:
     remarks: list[Remark] = field(default_factory=list)
     stalls: list[Stall] = field(default_factory=list)
 
+    def mark(self) -> tuple[int, int, int]:
+        """Return how much has been found so far."""
+        return len(self.items), len(self.remarks), len(self.stalls)
+
+    def take_back(self, mark: tuple[int, int, int]) -> None:
+        """Forget what was found since `mark`."""
+        items, remarks, stalls = mark
+        del self.items[items:], self.remarks[remarks:], self.stalls[stalls:]
+
     def do(self, action: Action, after: tuple[str, ...] = (), rank: int = 0) -> str:
         """Note an action and return its id."""
         self.items.append(Item(action, after, rank))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from controller.model.document import Rung
-from controller.model.facts import DomainFacts, Known, Observed
+from controller.model.facts import Known
 from controller.model.units import render_duration
 from controller.plan.actions import (
     Action,
@@ -20,20 +20,18 @@ from controller.plan.actions import (
     MigrateDomain,
     RemoveDomain,
     RestartDomain,
-    ResumeDomain,
-    StartDomain,
+    UndefineDomain,
 )
 from controller.plan.asking import asked, is_approved
+from controller.plan.contained import FAULTS, not_understood
 from controller.plan.draft import counted
 from controller.plan.flight import Slots, is_long
 from controller.plan.instants import render_instant
-from controller.plan.plan import Plan, Ruling, Step, Verdict
+from controller.plan.plan import Ruling, Step, Verdict
 from controller.plan.removal import doomed
 from controller.plan.replica_actions import ReplicateDomain
-from controller.plan.replica_laws import assert_last_point_kept
 from controller.plan.scopes import granted, paused_by
-from controller.plan.standing import runs
-from controller.plan.survey import Survey, last_of
+from controller.plan.survey import Survey
 
 ALLOWED: Final = Ruling(Verdict.ALLOWED)
 Gate = Callable[[Action, Survey], Ruling | None]
@@ -47,19 +45,21 @@ def rule_all(steps: tuple[Step, ...], survey: Survey) -> tuple[Step, ...]:
         isinstance(step.action, RemoveDomain) for step in steps) else 0
     storms = storms_of(survey)
     coming = pools_to_come(steps)
-    faded = faded_hosts(survey)
     slots = Slots(survey)
     slots.expect([step.action for step in steps if step.action.rung is Rung.REPLICATE])
     leaving = moves_of(steps)
     verdicts: dict[str, Verdict] = {}
     ruled = []
     for step in steps:
-        ruling = step.ruling if step.ruling.verdict is not Verdict.ALLOWED else (
-            judge(step.action, survey, storms, deletes)
-            or elsewhere_faded(step.action, faded)
-            or before_pools(step.action, coming) or _held_back(step, verdicts)
-            or _after_move(step.action, leaving, survey, storms)
-            or slots.take(step.action) or ALLOWED)
+        try:
+            ruling = step.ruling if step.ruling.verdict is not Verdict.ALLOWED else (
+                judge(step.action, survey, storms, deletes)
+                or not_asked_lately(step.action, survey)
+                or before_pools(step.action, coming) or _held_back(step, verdicts)
+                or _after_move(step.action, leaving, survey, storms)
+                or slots.take(step.action) or ALLOWED)
+        except FAULTS as error:
+            ruling = Ruling(Verdict.REFUSED, "fault", not_understood(step.action.target, error))
         verdicts[step.action.id] = ruling.verdict
         ruled.append(step if ruling is step.ruling else Step(step.action, step.after, ruling))
     return tuple(ruled)
@@ -106,42 +106,28 @@ def suspended(action: Action, survey: Survey) -> Ruling | None:
 
 def fact_age(action: Action, survey: Survey) -> Ruling | None:
     """Refuse what would be decided on facts that are old or missing."""
-    limit_s = survey.desired.estate.spec.limits.fact_age_s
     for node in action.nodes:
-        fact = survey.observed.nodes.get(node)
-        if not isinstance(fact, Known):
+        if not isinstance(survey.observed.nodes.get(node), Known):
             return Ruling(Verdict.REFUSED, "fact-age", f"{node} does not answer",
                           f"when {node} answers")
-        age_s = survey.now_s - fact.observed_at
-        if age_s > limit_s:
-            return Ruling(Verdict.REFUSED, "fact-age",
-                          f"what is known of {node} is {render_duration(age_s)} old and"
-                          f" {render_duration(limit_s)} is the limit",
+        if node in survey.faded:
+            return Ruling(Verdict.REFUSED, "fact-age", survey.faded[node],
                           f"when {node} answers")
     return None
 
 
-def faded_hosts(survey: Survey) -> dict[str, str]:
-    """Return, by declared host that answered too long ago, the sentence about it."""
-    limit_s = survey.desired.estate.spec.limits.fact_age_s
-    found = {}
-    for host in survey.domains:
-        fact = survey.observed.nodes[host]
-        age_s = survey.now_s - fact.observed_at if isinstance(fact, Known) else 0.0
-        if age_s > limit_s:
-            found[host] = (f"what is known of {host} is {render_duration(age_s)} old and"
-                           f" {render_duration(limit_s)} is the limit")
-    return found
-
-
-def elsewhere_faded(action: Action, faded: Mapping[str, str]) -> Ruling | None:
-    """Hold back what must run nowhere else while any host was not asked lately where it runs."""
-    if not isinstance(action, StartDomain | ResumeDomain | DefineDomain | CreateDisk):
+def not_asked_lately(action: Action, survey: Survey) -> Ruling | None:
+    """Hold back what is right only if it is so everywhere while a host answered too long ago."""
+    name = action.target.partition("/")[2]
+    if isinstance(action, UndefineDomain | RemoveDomain):
+        words = f"nobody knows whether {name} is still there"
+    elif isinstance(action, DefineDomain | CreateDisk) and name not in survey.sightings:
+        words = f"{name} may be there by now"
+    else:
         return None
-    for host, sentence in faded.items():
-        name = action.target.partition("/")[2]
-        return Ruling(Verdict.WAITING, "fact-age", f"{sentence}: {name} may be there by now",
-                      f"when {host} answers")
+    for host, why in survey.faded.items():
+        if host in survey.desired.hosts:
+            return Ruling(Verdict.WAITING, "fact-age", f"{why}: {words}", f"when {host} answers")
     return None
 
 
@@ -157,7 +143,7 @@ def storm(site: str, survey: Survey) -> str | None:
     One silent host is never a storm, however few hosts the site has.
     """
     hosts = [host for host in survey.hosts_of_site.get(site, ()) if host not in survey.lost]
-    unwell = [host for host in hosts if host in survey.blind]
+    unwell = [host for host in hosts if host in survey.blind or host in survey.faded]
     share = survey.desired.estate.spec.limits.storm_share
     if len(unwell) < 2 or len(unwell) <= share * len(hosts):
         return None
@@ -271,66 +257,3 @@ def _held_back(step: Step, verdicts: dict[str, Verdict]) -> Ruling | None:
                           f" {'refused' if verdicts[name] is Verdict.REFUSED else verdicts[name]}",
                           "whatever clears that")
     return None
-
-
-def assert_lawful(plan: Plan, observed: Observed) -> None:
-    """Hold the laws against a finished plan, whatever made it.
-
-    Errors: AssertionError naming the law, the VM and the host.
-    """
-    begun: dict[str, Action] = {}
-    for step in plan.steps:
-        action = step.action
-        for node in action.nodes:
-            assert isinstance(observed.nodes.get(node), Known), (
-                f"unknown is never absent: {action.id} would act on {node}, which does not answer")
-        if isinstance(action, StartDomain | ResumeDomain | DefineDomain | CreateDisk):
-            name = action.target.partition("/")[2]
-            other = begun.setdefault(name, action)
-            assert other.node == action.node, (
-                f"never two running copies: {name} would be begun on {other.node} and on"
-                f" {action.node}")
-            if not isinstance(action, CreateDisk):
-                begun[name] = action
-    _assert_one_copy({name: action for name, action in begun.items()
-                      if not isinstance(action, CreateDisk)}, observed)
-    _assert_created_nowhere_else(begun, observed)
-    assert_last_point_kept(plan, observed)
-
-
-def _assert_one_copy(begun: dict[str, Action], observed: Observed) -> None:
-    """Hold that nothing that is begun runs elsewhere, or ran there when it was last seen.
-
-    To define what already runs on the same host begins no copy.
-    """
-    new = {name: action for name, action in begun.items()
-           if not (isinstance(action, DefineDomain) and _runs_at(name, action.node, observed))}
-    for host in observed.nodes if new else ():
-        domains = _last_domains(host, observed)
-        for name in new.keys() & domains.keys():
-            domain, action = domains[name], new[name]
-            assert host == action.node or not runs(domain), (
-                f"never two running copies: {action.id}, but {name} is {domain.state} on {host},"
-                f" as far as {host} could be seen")
-
-
-def _assert_created_nowhere_else(begun: dict[str, Action], observed: Observed) -> None:
-    """Hold that nothing is defined anew that a silent or departed host had when last seen."""
-    new = {name: action for name, action in begun.items()
-           if isinstance(action, DefineDomain) and not _runs_at(name, action.node, observed)}
-    for host, fact in observed.nodes.items() if new else ():
-        if not isinstance(fact, Known):
-            for name in new.keys() & _last_domains(host, observed).keys():
-                raise AssertionError(f"never two copies: {new[name].id}, but {host} had {name} when"
-                                     " it was last seen")
-
-
-def _last_domains(host: str, observed: Observed) -> Mapping[str, DomainFacts]:
-    fact = observed.nodes.get(host)
-    node = None if fact is None else last_of(fact)
-    return {} if node is None else last_of(node.domains) or {}
-
-
-def _runs_at(name: str, host: str, observed: Observed) -> bool:
-    domain = _last_domains(host, observed).get(name)
-    return domain is not None and runs(domain)

@@ -4,8 +4,9 @@ from collections import Counter
 from typing import Final
 
 from controller.model.facts import Known
-from controller.model.replica import LeftoverKind
+from controller.model.replica import Leftover, LeftoverKind
 from controller.plan.charge import Charge
+from controller.plan.contained import contained
 from controller.plan.draft import Draft, counted
 from controller.plan.instants import render_instant
 from controller.plan.replica_actions import SweepLeftovers
@@ -26,13 +27,17 @@ def diff_leftovers(ground: Survey, draft: Draft) -> None:
         node = ground.nodes.get(host)
         if node is None or not isinstance(node.leftovers, Known) or not node.leftovers.value:
             continue
-        found = node.leftovers.value
-        kinds = Counter(one.kind for one in found)
-        words = ", ".join(counted(kinds[kind], NOUNS[kind]) for kind in sorted(kinds))
-        draft.do(SweepLeftovers(
-            target=f"Host/{host}", node=host, leftovers=found,
-            reason=f"a copy that broke off has left {words} on {host}",
-            consequence="only what is surely ours is removed"), rank=LATER_RANK + 3)
+        with contained(f"Host/{host}", draft):
+            _sweep(host, node.leftovers.value, draft)
+
+
+def _sweep(host: str, found: tuple[Leftover, ...], draft: Draft) -> None:
+    kinds = Counter(one.kind for one in found)
+    words = ", ".join(counted(kinds[kind], NOUNS[kind]) for kind in sorted(kinds))
+    draft.do(SweepLeftovers(
+        target=f"Host/{host}", node=host, leftovers=found,
+        reason=f"a copy that broke off has left {words} on {host}",
+        consequence="only what is surely ours is removed"), rank=LATER_RANK + 3)
 
 
 def tell_unclaimed(care: list[Charge], index: ReplicaIndex, draft: Draft) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from controller.model.condition import Condition, ConditionType
 from controller.plan.actions import Action
@@ -27,6 +28,13 @@ class Ruling:
     sentence: str = ""
     clears: str = ""
     """The command or the event that clears it."""
+
+
+class Breach(NamedTuple):
+    """A law that the steps of one target would break, as a sentence."""
+
+    target: str
+    sentence: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@
 from controller.model.facts import DomainFacts
 from controller.model.virtual_machine import Deletion
 from controller.plan.actions import Cause, RemoveDomain
+from controller.plan.contained import contained
 from controller.plan.draft import Draft
 from controller.plan.survey import Survey
 
@@ -17,7 +18,8 @@ def diff_undeclared(survey: Survey, draft: Draft) -> None:
     for name in sorted(survey.sightings.keys() - declared.keys()):
         for host, domain in survey.sightings[name]:
             if domain.ownership is not None and domain.ownership.estate == estate:
-                _remove(name, host, domain, survey, draft)
+                with contained(f"VirtualMachine/{name}", draft):
+                    _remove(name, host, domain, survey, draft)
 
 
 def doomed(survey: Survey) -> frozenset[str]:

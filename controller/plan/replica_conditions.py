@@ -8,6 +8,7 @@ from typing import Final
 from controller.model.condition import Condition, ConditionType, Status
 from controller.model.units import render_duration
 from controller.plan.charge import Charge
+from controller.plan.contained import FAULTS, not_understood
 from controller.plan.draft import counted
 from controller.plan.instants import render_instant
 from controller.plan.replica_copy import disks_of, missing_disks
@@ -28,30 +29,37 @@ Answer = tuple[Status, str, str]
 def replica_conditions(care: list[Charge], index: ReplicaIndex, findings: Findings,
                        ground: Survey) -> list[Condition]:
     """Return what can be said of every protected VM's replica."""
-    revision, found = ground.desired.revision, []
+    found: list[Condition] = []
     for charge in care:
-        target = f"VirtualMachine/{charge.name}"
-        domain = charge.stand.domain
-        if domain is not None and not disks_of(domain):
-            found.append(Condition(target, ConditionType.PROTECTED, TRUE, "NoDisk",
-                                   "it has no disk: there is nothing to copy", revision))
-            continue
-        unsure = _unsure(charge, index, ground)
-        if unsure and not charge.faded:  # what is not said is unknown
-            found.append(ground.given.usual(cannot_be_seen, target, unsure, revision))
-            continue
-        if not unsure and is_well(charge, ground.now_s):
-            assert charge.current is not None, "it is sound"
-            found += ground.given.usual(all_well, target, charge.current.host,
-                                        charge.policy.rpo_s, charge.policy.verify_s, revision)
-            continue
-        unknown = _unknown(unsure)
-        answers = (unknown, _fresh_unseen(charge, ground) or unknown, unknown) if unsure else (
-            _protected(charge, findings), _fresh(charge, ground), _verified(charge, ground))
-        found += [Condition(target, ConditionType.PROTECTED, *answers[0], revision),
-                  Condition(target, ConditionType.FRESH, *answers[1], revision),
-                  Condition(target, ConditionType.VERIFIED, *answers[2], revision)]
+        try:
+            found += _of_one(charge, index, findings, ground)
+        except FAULTS as error:
+            target = f"VirtualMachine/{charge.name}"
+            found.append(cannot_be_seen(target, not_understood(charge.target, error),
+                                        ground.desired.revision))
     return found
+
+
+def _of_one(charge: Charge, index: ReplicaIndex, findings: Findings,
+            ground: Survey) -> tuple[Condition, ...]:
+    target, revision = f"VirtualMachine/{charge.name}", ground.desired.revision
+    domain = charge.stand.domain
+    if domain is not None and not disks_of(domain):
+        return (Condition(target, ConditionType.PROTECTED, TRUE, "NoDisk",
+                          "it has no disk: there is nothing to copy", revision),)
+    unsure = _unsure(charge, index, ground)
+    if unsure and not charge.faded:  # what is not said is unknown
+        return (ground.given.usual(cannot_be_seen, target, unsure, revision),)
+    if not unsure and is_well(charge, ground.now_s):
+        assert charge.current is not None, "it is sound"
+        return ground.given.usual(all_well, target, charge.current.host,
+                                  charge.policy.rpo_s, charge.policy.verify_s, revision)
+    unknown = _unknown(unsure)
+    answers = (unknown, _fresh_unseen(charge, ground) or unknown, unknown) if unsure else (
+        _protected(charge, findings), _fresh(charge, ground), _verified(charge, ground))
+    return (Condition(target, ConditionType.PROTECTED, *answers[0], revision),
+            Condition(target, ConditionType.FRESH, *answers[1], revision),
+            Condition(target, ConditionType.VERIFIED, *answers[2], revision))
 
 
 def is_well(charge: Charge, now_s: float) -> bool:

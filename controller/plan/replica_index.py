@@ -47,7 +47,9 @@ class ReplicaIndex:
     """By host that can be seen: what its replicas take up."""
 
     named: Mapping[str, tuple[Held, ...]] = field(default_factory=dict)
-    """Those of both that hold anything, by the VM's name."""
+    """Those of all that hold anything, by the VM's name."""
+    parted: Mapping[str, tuple[Held, ...]] = field(default_factory=dict)
+    """As last seen on hosts that have left the specs."""
 
     def of_machine(self, name: str, uuid: str) -> tuple[Held, ...]:
         """Return what stands for a VM, seen now or last, by its name or its UUID; newest last.
@@ -55,7 +57,8 @@ class ReplicaIndex:
         A VM that was adopted, or made again, has or had another UUID than one that we define.
         """
         found = {(one.host, one.replica.uuid): one for one in (
-            *self.named.get(name, ()), *self.held.get(uuid, ()), *self.faded.get(uuid, ()))
+            *self.named.get(name, ()), *self.held.get(uuid, ()), *self.faded.get(uuid, ()),
+            *self.parted.get(uuid, ()))
             if holds_anything(one.replica)}
         return tuple(sorted(found.values(), key=lambda one: (
             -1.0 if one.sound is None else one.sound.started_at)))
@@ -67,13 +70,14 @@ def holds_anything(replica: ReplicaFacts) -> bool:
 
 
 def index_replicas(ground: Survey) -> ReplicaIndex:
-    """Return the index over what every declared host says of its replicas."""
+    """Return the index over what every host says, or said, of its replicas."""
     held: dict[str, tuple[Held, ...]] = {}
     faded: dict[str, tuple[Held, ...]] = {}
     unseen: dict[str, str] = {}
     untold: set[str] = set()
     stored: dict[str, int] = {}
     named: dict[str, tuple[Held, ...]] = {}
+    parted: dict[str, tuple[Held, ...]] = {}
     for host in sorted(ground.desired.hosts):
         if host in ground.lost:
             continue
@@ -86,12 +90,19 @@ def index_replicas(ground: Survey) -> ReplicaIndex:
                 untold.add(host)
         else:
             stored[host] = sum(one.stored_bytes for one in seen.values())
-        into = faded if seen is None else held
-        for uuid, replica in (_last(host, ground) if seen is None else seen).items():
-            into[uuid] = (*into.get(uuid, ()), Held(host, replica))
-            if replica.machine and holds_anything(replica):
-                named[replica.machine] = (*named.get(replica.machine, ()), into[uuid][-1])
-    return ReplicaIndex(held, faded, unseen, frozenset(untold), stored, named)
+        _note(host, _last(host, ground) if seen is None else seen,
+              faded if seen is None else held, named)
+    for host in ground.departed:
+        _note(host, _last(host, ground), parted, named)
+    return ReplicaIndex(held, faded, unseen, frozenset(untold), stored, named, parted)
+
+
+def _note(host: str, replicas: Mapping[str, ReplicaFacts], into: dict[str, tuple[Held, ...]],
+          named: dict[str, tuple[Held, ...]]) -> None:
+    for uuid, replica in replicas.items():
+        into[uuid] = (*into.get(uuid, ()), Held(host, replica))
+        if replica.machine and holds_anything(replica):
+            named[replica.machine] = (*named.get(replica.machine, ()), into[uuid][-1])
 
 
 def _why(host: str, node: NodeFacts | None, ground: Survey) -> str:

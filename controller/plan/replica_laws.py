@@ -1,11 +1,11 @@
-"""The law of the last good restore point, held against a finished plan, whatever made it."""
+"""The law of the last good restore point, held against the steps of a plan, whatever made them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from controller.model.facts import Observed
 from controller.model.replica import ReplicaFacts
 from controller.plan.actions import CreateDisk
-from controller.plan.plan import Plan
+from controller.plan.plan import Breach, Step
 from controller.plan.replica_actions import (
     RemoveReplica,
     ReplicateDomain,
@@ -15,36 +15,41 @@ from controller.plan.replica_actions import (
 from controller.plan.replica_index import replicas_on, sound
 from controller.plan.survey import last_of
 
+KEPT = "the last good restore point is kept"
 
-def assert_last_point_kept(plan: Plan, observed: Observed) -> None:
-    """Hold that no plan lets the last good restore point of a VM go, or acts where none is seen.
 
-    Errors: AssertionError naming the law, the VM and the host.
-    """
-    _assert_nothing_begun_over(plan, observed)
-    seen: dict[str, dict[str, ReplicaFacts]] = {}
-    for step in plan.steps:
+def breaches_of_points(steps: tuple[Step, ...], observed: Observed) -> Iterator[Breach]:
+    """Yield each target that would lose its last good restore point, or is acted on unseen."""
+    yield from _begun_over(steps, observed)
+    seen: dict[str, dict[str, ReplicaFacts] | None] = {}
+    for step in steps:
         action = step.action
         if not isinstance(action, ReplicateDomain | RetirePoints | RemoveReplica | VerifyReplica):
             continue
         host = action.to if isinstance(action, ReplicateDomain) else action.node
         if host not in seen:
             found = replicas_on(observed.nodes.get(host))
-            assert found is not None, (f"unknown is never absent: {action.id}, but the replicas on"
-                                       f" {host} cannot be seen")
-            seen[host] = {one.path: one for one in found.values()}
+            seen[host] = None if found is None else {one.path: one for one in found.values()}
+        here = seen[host]
+        if here is None:
+            yield Breach(action.target, f"unknown is never absent: {action.id}, but the replicas"
+                         f" on {host} cannot be seen")
+            continue
+        words = None
         if isinstance(action, RetirePoints):
-            _assert_retirable(action, seen[host])
+            words = _not_retirable(action, here)
         elif isinstance(action, RemoveReplica):
-            _assert_replaced(action, seen[host], observed)
+            words = _not_replaced(action, here, observed)
+        if words is not None:
+            yield Breach(action.target, f"{KEPT}: {action.id}{words}")
 
 
-def _assert_nothing_begun_over(plan: Plan, observed: Observed) -> None:
-    """Hold that no VM with restore points is begun anew with empty disks.
+def _begun_over(steps: tuple[Step, ...], observed: Observed) -> Iterator[Breach]:
+    """Yield each VM with restore points that would be begun anew with empty disks.
 
     Its next copies would put those in the place of what it held, point by point.
     """
-    disks = {step.action.target.partition("/")[2]: step.action.id for step in plan.steps
+    disks = {step.action.target.partition("/")[2]: step.action for step in steps
              if isinstance(step.action, CreateDisk)}
     for fact in observed.nodes.values() if disks else ():
         node = last_of(fact)
@@ -54,31 +59,36 @@ def _assert_nothing_begun_over(plan: Plan, observed: Observed) -> None:
     for host, fact in observed.nodes.items() if disks else ():
         node = last_of(fact)
         for replica in () if node is None else (last_of(node.replicas) or {}).values():
-            assert not replica.points or replica.machine not in disks, (
-                f"the last good restore point is kept: {disks[replica.machine]}, but {host} has"
-                f" restore points of {replica.machine}, which is on no host")
+            if replica.points and replica.machine in disks:
+                action = disks[replica.machine]
+                yield Breach(action.target, f"{KEPT}: {action.id}, but {host} has restore points"
+                             f" of {replica.machine}, which is on no host")
 
 
-def _assert_retirable(action: RetirePoints, here: Mapping[str, ReplicaFacts]) -> None:
-    law = f"the last good restore point is kept: {action.id}"
+def _not_retirable(action: RetirePoints, here: Mapping[str, ReplicaFacts]) -> str | None:
     replica = here.get(action.path)
-    assert replica is not None, f"{law}, but no replica is seen at {action.path}"
+    if replica is None:
+        return f", but no replica is seen at {action.path}"
     newest = replica.newest
-    assert newest is None or newest.sequence not in action.sequences, (
-        f"{law} would retire {max(action.sequences)}, the newest")
-    assert any(not point.damaged_clusters for point in replica.points
-               if point.sequence not in action.sequences), f"{law} would leave no sound point"
+    if newest is not None and newest.sequence in action.sequences:
+        return f" would retire {max(action.sequences)}, the newest"
+    left = [point for point in replica.points if point.sequence not in action.sequences]
+    if all(point.damaged_clusters for point in left):
+        return " would leave no sound point"
+    return None
 
 
-def _assert_replaced(action: RemoveReplica, here: Mapping[str, ReplicaFacts],
-                     observed: Observed) -> None:
-    law = f"the last good restore point is kept: {action.id}"
+def _not_replaced(action: RemoveReplica, here: Mapping[str, ReplicaFacts],
+                  observed: Observed) -> str | None:
     replica = here.get(action.path)
-    assert replica is not None, f"{law}, but no replica is seen at {action.path}"
-    assert replica.uuid == action.uuid, f"{law}, but that is the replica of {replica.uuid}"
+    if replica is None:
+        return f", but no replica is seen at {action.path}"
+    if replica.uuid != action.uuid:
+        return f", but that is the replica of {replica.uuid}"
     last_at = replica.points[-1].started_at if replica.points else -1.0
     others = [found[action.uuid] for host, fact in observed.nodes.items() if host != action.node
               if (found := replicas_on(fact)) and action.uuid in found]
-    assert any(point.started_at > last_at for one in others
-               if (point := sound(one)) is not None and not one.lost_files), (
-        f"{law}, but no newer sound point is seen elsewhere")
+    if any(point.started_at > last_at for one in others
+           if (point := sound(one)) is not None and not one.lost_files):
+        return None
+    return ", but no newer sound point is seen elsewhere"

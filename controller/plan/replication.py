@@ -14,6 +14,7 @@ from controller.model.units import render_duration
 from controller.plan.actions import Cause
 from controller.plan.bandwidth import limits_of
 from controller.plan.charge import STILL, Charge
+from controller.plan.contained import FAULTS, break_off
 from controller.plan.draft import Draft, cause_of
 from controller.plan.freshness import due_at, next_edge_at
 from controller.plan.policy import ReplicaRequest, ReplicaWish
@@ -63,18 +64,28 @@ def diff_replicas(care: list[Charge], index: ReplicaIndex, ground: Survey,
     """Note what every replica needs, and return when time alone may change that."""
     work = Work(index, Shelves(index, ground), _wishes(ground), ground, draft, Findings())
     for charge in care:
-        wishes = work.wishes.get(charge.name, NO_WISHES) if work.wishes else NO_WISHES
-        edge_at = next_edge_at(_counts_from(charge, ground), charge.policy.rpo_s, ground.now_s)
-        if edge_at is not None:
-            work.findings.edges.append(edge_at)
-        if charge.current is None and index.unseen and not wishes:
-            continue    # by rule 1; most of a large estate at the first looks
-        _copy(charge, wishes, work)
-        verify_at = keep_up(charge, _verification(charge, wishes), ground, draft)
-        if verify_at is not None:
-            work.findings.edges.append(verify_at)
+        mark = draft.mark()
+        try:
+            _look_after(charge, work)
+        except FAULTS as error:
+            break_off(charge.target, draft, mark, error)
     _refuse_wishes(care, work)
     return work.findings
+
+
+def _look_after(charge: Charge, work: Work) -> None:
+    """Note what one replica needs, and when time alone may change that."""
+    ground, edges = work.ground, work.findings.edges
+    wishes = work.wishes.get(charge.name, NO_WISHES) if work.wishes else NO_WISHES
+    edge_at = next_edge_at(_counts_from(charge, ground), charge.policy.rpo_s, ground.now_s)
+    if edge_at is not None:
+        edges.append(edge_at)
+    if charge.current is None and work.replicas.unseen and not wishes:
+        return      # by rule 1; most of a large estate at the first looks
+    _copy(charge, wishes, work)
+    verify_at = keep_up(charge, _verification(charge, wishes), ground, work.draft)
+    if verify_at is not None:
+        edges.append(verify_at)
 
 
 def _counts_from(charge: Charge, ground: Survey) -> float | None:

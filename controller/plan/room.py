@@ -9,11 +9,12 @@ from controller.model.host import Host
 from controller.model.virtual_machine import Power, VirtualMachine
 from controller.plan.actions import MigrateDomain, StartDomain
 from controller.plan.board import Board
+from controller.plan.contained import FAULTS, break_off, contained
 from controller.plan.domain import disk_file
 from controller.plan.draft import Draft, Item
 from controller.plan.host import pool_of
 from controller.plan.placement import arrange
-from controller.plan.places import Limits, PlaceHost, PlaceMachine
+from controller.plan.places import Limits, PlaceHost, PlaceMachine, Placement
 from controller.plan.standing import Stand, Standing, runs
 from controller.plan.survey import Survey
 from controller.plan.what_if import is_lost, lost_machine, tell_lost
@@ -43,7 +44,7 @@ class Seat(NamedTuple):
 
 def lay_out(stands: Mapping[str, Stand], survey: Survey, draft: Draft) -> Layout:
     """Return where every VM belongs, and note those for which there is no place."""
-    hosts = {name: place_host(host, survey) for name, host in survey.desired.hosts.items()}
+    hosts = place_hosts(survey, draft)
     files: Mapping[tuple[str, str], tuple[str, ...]] | None = None
     machines: dict[str, PlaceMachine] = {}
     current: dict[str, str] = {}
@@ -60,11 +61,14 @@ def lay_out(stands: Mapping[str, Stand], survey: Survey, draft: Draft) -> Layout
             homes = _homes(vm, files, survey)
             if len(homes) > 1:
                 settled.add(name)
-                draft.stall(f"VirtualMachine/{name}", "SeveralCopies",
-                            f"{name} is defined nowhere, and files of its disks lie on"
-                            f" {' and '.join(homes)}: move the old ones away by hand")
+                _tell_several(name, homes, draft)
                 continue
-        seat = _seat(vm, stands[name], homes, survey)
+        try:
+            seat = _seat(vm, stands[name], homes, survey)
+        except FAULTS as error:
+            break_off(f"VirtualMachine/{name}", draft, draft.mark(), error)
+            settled.add(name)
+            continue
         if seat is None:
             continue
         machines[name] = seat.machine
@@ -75,14 +79,36 @@ def lay_out(stands: Mapping[str, Stand], survey: Survey, draft: Draft) -> Layout
     if survey.lost:
         settled.update(lost)
         tell_lost(lost, placement, survey, draft)
+    why = _reasons(placement, current, draft)
+    return Layout(placement.assignments, why, frozenset(settled), frozenset(lost), board, hosts,
+                  machines)
+
+
+def _reasons(placement: Placement, current: Mapping[str, str], draft: Draft) -> dict[str, str]:
+    """Return why VMs move, or cannot; of those that should leave and cannot it is said, too."""
     why = {move.machine: move.why for move in placement.moves}
-    why |= {unplaced.machine: unplaced.sentence for unplaced in placement.unplaced}
     for name, sentence in placement.unplaced:
+        why[name] = sentence
         if name in current:
             draft.remark(f"VirtualMachine/{name}", f"{name} should leave {current[name]}"
                          f" and has nowhere to go: {sentence}")
-    return Layout(placement.assignments, why, frozenset(settled), frozenset(lost), board, hosts,
-                  machines)
+    return why
+
+
+def _tell_several(name: str, homes: tuple[str, ...], draft: Draft) -> None:
+    draft.stall(f"VirtualMachine/{name}", "SeveralCopies",
+                f"{name} is defined nowhere, and files of its disks lie on"
+                f" {' and '.join(homes)}: move the old ones away by hand")
+
+
+def place_hosts(survey: Survey, draft: Draft) -> dict[str, PlaceHost]:
+    """Return every host as placement sees it; one that cannot be thought through takes nothing."""
+    found = {}
+    for name, host in survey.desired.hosts.items():
+        found[name] = PlaceHost(name, host.spec.site, 0, 0, accepts=False)
+        with contained(f"Host/{name}", draft):
+            found[name] = place_host(host, survey)
+    return found
 
 
 def place_host(host: Host, survey: Survey) -> PlaceHost:

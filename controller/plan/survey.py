@@ -26,6 +26,7 @@ from controller.model.units import render_duration
 from controller.plan.given import Card, Given, given
 from controller.plan.network import link_vlans, site_vlans
 from controller.plan.policy import Policy
+from controller.plan.silence import faded
 
 V = TypeVar("V")
 
@@ -81,6 +82,8 @@ class Survey:
     hosts_of_site: Mapping[str, tuple[str, ...]]
     networks_of_site: Mapping[str, tuple[str, ...]]
     """`Network/name` of each network of a site."""
+    faded: Mapping[str, str]
+    """Declared nodes that answered too long ago to be acted on, each with the sentence."""
 
     @property
     def vlan_of(self) -> Mapping[str, int]:
@@ -186,7 +189,9 @@ def survey(desired: Desired, observed: Observed, policy: Policy, now_s: float) -
         site_vlans(desired), link_vlans(desired),
         given(desired),
         {site: tuple(names) for site, names in hosts_of_site.items()},
-        _networks_of_site(desired))
+        _networks_of_site(desired),
+        faded(observed.nodes, (*desired.hosts, *desired.switches),
+              desired.estate.spec.limits.fact_age_s, now_s))
 
 
 def _networks_of_site(desired: Desired) -> dict[str, tuple[str, ...]]:

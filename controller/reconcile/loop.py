@@ -189,7 +189,7 @@ class Loop:
 
     def _waits_for_facts(self) -> bool:
         """Return whether the last plan holds something back that any look may clear."""
-        return self.plan is not None and any(step.ruling.rule == "fact-age"
+        return self.plan is not None and any(step.ruling.rule in {"fact-age", "storm"}
                                              for step in self.plan.steps)
 
     async def _look_after(self, nodes: Iterable[str]) -> None:

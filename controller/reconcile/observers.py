@@ -5,6 +5,7 @@ Rule 2: a node that does not answer in time is Unknown, with a sentence.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from random import Random
@@ -13,6 +14,7 @@ from typing import Final
 from controller.model.facts import Fact, Known, NodeFacts, Unknown
 from controller.model.units import render_duration
 from controller.providers.base import Provider
+from controller.reconcile.apply import NOT_UNDERSTOOD
 from controller.reconcile.tasks import is_set_within
 from controller.reconcile.view import View
 from controller.telemetry import OFF, Telemetry
@@ -24,6 +26,9 @@ AT_ONCE: Final = 64
 """Looks that run at the same time."""
 PATIENCE_S: Final = 30.0
 """A look may take this long, whatever the provider thinks of it."""
+
+
+logger = logging.getLogger("hotsite")
 
 
 class Observers:
@@ -121,9 +126,13 @@ class Observers:
 
 async def observe(provider: Provider, node: str, clock: Callable[[], float],
                   patience_s: float = PATIENCE_S) -> Fact[NodeFacts]:
-    """Return what one look at `node` says; too long a silence is an Unknown."""
+    """Return what one look at `node` says; silence and what makes no sense are Unknown."""
     try:
         async with asyncio.timeout(patience_s):
             return await provider.observe(node)
     except TimeoutError:
         return Unknown(f"{node} did not answer within {render_duration(patience_s)}", clock())
+    except NOT_UNDERSTOOD as error:
+        logger.exception("the answer of %s was not understood", node)
+        return Unknown(f"the answer of {node} was not understood ({type(error).__name__}:"
+                       f" {' '.join(str(error).split())})", clock())

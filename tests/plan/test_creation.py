@@ -8,10 +8,10 @@ import pytest
 from controller.model.facts import Known, Observed, VolumeFacts
 from controller.plan.actions import CreateDisk, DefineDomain, StartDomain
 from controller.plan.domain import disk_file
-from controller.plan.guard import assert_lawful
 from controller.plan.plan import Plan
 from tests.plan import builders as b
 from tests.plan import replicas as r
+from tests.plan.lawful import assert_lawful
 from tests.plan.reading import actions, ids, plan_of, sentences
 
 POINTS = r.series(12, 290)

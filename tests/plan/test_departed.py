@@ -9,10 +9,10 @@ from controller.model.facts import Known, Observed, Unknown
 from controller.plan.actions import DefineDomain, StartDomain
 from controller.plan.compute import compute
 from controller.plan.domain import domain_wish
-from controller.plan.guard import assert_lawful
 from controller.plan.plan import Plan, Step
 from controller.plan.survey import survey
 from tests.plan import builders as b
+from tests.plan.lawful import assert_lawful
 
 SQL = "VirtualMachine/sql"
 LEFT = "paris-2"

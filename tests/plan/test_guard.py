@@ -239,27 +239,80 @@ def test_instants_know_their_zone() -> None:
         parse_instant_at("tomorrow")
 
 
-@pytest.mark.parametrize(("vm", "verb"), [("sql", "start"), ("paused", "resume"),
-                                          ("new", "define"), ("new", "create-disk")])
-def test_what_must_run_nowhere_else_waits_for_every_host_that_answered_long_ago(
-        vm: str, verb: str) -> None:
-    desired = b.small(b.vm("sql"), b.vm("paused"), b.vm("new", placement={"host": "paris-1"}))
-    where = dict.fromkeys(["sql", "paused"], "paris-1")
-    seen = b.with_domain(b.as_declared(desired, where), "paris-1", "sql",
-                         b.off("sql", "paris-1", desired))
+OLD_S, DARK_S = 31.0, 3 * 86400.0
+
+
+def silent(observed: Any, host: str, how: str) -> Any:
+    """The same, with a host that answered just too long ago, or has not answered for days."""
+    if how == "dark":
+        return b.silenced(observed, host, DARK_S)
+    return b.with_node(observed, host, Known(observed.nodes[host].value, b.NOW_S - OLD_S))
+
+
+def verdicts(desired: Any, seen: Any) -> dict[str, Verdict]:
+    return {f"{step.action.verb} {step.action.target.partition('/')[2]}": step.ruling.verdict
+            for step in compute(desired, seen, b.APPLIED, b.NOW_S).steps}
+
+
+@pytest.mark.parametrize("how", ["old", "dark"])
+def test_what_exists_starts_while_others_are_silent_unless_one_was_last_seen_with_it_running(
+        how: str) -> None:
+    desired = b.small(b.vm("sql"), b.vm("paused"))
+    seen = b.with_domain(b.as_declared(desired, dict.fromkeys(["sql", "paused"], "paris-1")),
+                         "paris-1", "sql", b.off("sql", "paris-1", desired, "crashed"))
     seen = b.with_domain(seen, "paris-1", "paused", b.domain(
         "paused", "paris-1", desired, state=DomainState.PAUSED, state_reason="user"))
-    for age_s, verdict in ((31.0, Verdict.WAITING), (29.0, Verdict.ALLOWED)):
-        old = b.node("milan-2", desired, observed_at=b.NOW_S - age_s)
-        plan = compute(desired, b.with_node(seen, "milan-2", old), b.APPLIED, b.NOW_S)
-        answer = next(step.ruling for step in plan.steps
-                      if step.action.verb == verb and step.action.target.endswith(f"/{vm}"))
-        assert answer.verdict is verdict
-        if verdict is Verdict.WAITING:
-            assert answer.rule == "fact-age"
-            assert answer.sentence == ("what is known of milan-2 is 31s old and 30s is the limit:"
-                                       f" {vm} may be there by now")
-            assert answer.clears == "when milan-2 answers"
+    assert verdicts(desired, silent(seen, "milan-2", how)) == {
+        "start sql": Verdict.ALLOWED, "resume paused": Verdict.ALLOWED}
+    for name in ("sql", "paused"):
+        there = b.with_domain(seen, "milan-2", name, b.domain(name, "milan-2", desired))
+        assert not [one for one, verdict in verdicts(
+            desired, silent(there, "milan-2", how)).items()
+            if one.endswith(name) and verdict is Verdict.ALLOWED]
+
+
+@pytest.mark.parametrize("how", ["old", "dark"])
+def test_what_exists_nowhere_is_made_only_once_every_host_has_answered_lately(how: str) -> None:
+    desired = b.small(b.vm("new", placement={"host": "paris-1"}))
+    seen = b.as_declared(desired, {})
+    assert set(verdicts(desired, seen).values()) == {Verdict.ALLOWED}
+    rulings = verdicts(desired, silent(seen, "milan-2", how))
+    assert {rulings.get(one) for one in ("create-disk new", "define new")} <= {
+        None, Verdict.WAITING}
+
+
+def test_of_what_is_made_it_is_said_whose_answer_is_too_old() -> None:
+    desired = b.small(b.vm("new", placement={"host": "paris-1"}))
+    plan = compute(desired, silent(b.as_declared(desired, {}), "milan-2", "old"), b.APPLIED,
+                   b.NOW_S)
+    answer = plan.steps[0].ruling
+    assert (answer.rule, answer.clears) == ("fact-age", "when milan-2 answers")
+    assert answer.sentence == ("what is known of milan-2 is 31s old and 30s is the limit: new may"
+                               " be there by now")
+
+
+def test_facts_that_are_dated_ahead_of_now_decide_nothing() -> None:
+    desired = b.small(b.vm("sql"))
+    seen = b.with_domain(b.as_declared(desired, {"sql": "paris-1"}), "paris-1", "sql",
+                         b.off("sql", "paris-1", desired))
+    for ahead_s, verdict in ((2.0, Verdict.ALLOWED), (3600.0, Verdict.REFUSED)):
+        fact = seen.nodes["paris-1"]
+        assert isinstance(fact, Known)
+        later = b.with_node(seen, "paris-1", Known(fact.value, b.NOW_S + ahead_s))
+        (step,) = compute(desired, later, b.APPLIED, b.NOW_S).steps
+        assert step.ruling.verdict is verdict
+        if verdict is Verdict.REFUSED:
+            assert "dated 1h00m ahead of now" in step.ruling.sentence
+
+
+@pytest.mark.parametrize("how", ["old", "dark"])
+def test_hosts_that_are_silent_in_either_way_make_a_storm(how: str) -> None:
+    desired = b.small(b.vm("sql"), hosts_per_site=6)
+    seen = off_on_paris(desired, "sql")
+    for host in ("paris-2", "paris-3"):
+        seen = silent(seen, host, how)
+    (step,) = compute(desired, seen, b.APPLIED, b.NOW_S).steps
+    assert step.ruling.rule == "storm"
 
 
 def test_what_begins_no_copy_waits_for_no_other_host() -> None:

@@ -9,10 +9,10 @@ from controller.model.facts import DomainState, Known, Ownership, PortFacts, Unk
 from controller.plan.actions import DefineDomain, RemoveDomain, ResumeDomain, StartDomain
 from controller.plan.compute import compute
 from controller.plan.domain import domain_wish
-from controller.plan.guard import assert_lawful
 from controller.plan.plan import Plan, Step, Verdict
 from controller.plan.survey import survey
 from tests.plan import builders as b
+from tests.plan.lawful import assert_lawful
 
 HOME = {"sql": "paris-1", "web": "milan-1"}
 SQL = "VirtualMachine/sql"

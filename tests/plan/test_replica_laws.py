@@ -7,7 +7,6 @@ import pytest
 
 from controller.model.facts import Known, Observed, Unknown
 from controller.plan.actions import Action
-from controller.plan.guard import assert_lawful
 from controller.plan.plan import Plan, Step
 from controller.plan.replica_actions import (
     RemoveReplica,
@@ -17,6 +16,7 @@ from controller.plan.replica_actions import (
 )
 from tests.plan import builders as b
 from tests.plan import replicas as r
+from tests.plan.lawful import assert_lawful
 
 POINTS = r.series(12, 60)
 SQL = r.replica("sql", POINTS)

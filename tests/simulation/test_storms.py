@@ -77,10 +77,11 @@ def test_storms_find_acts_without_an_intent() -> None:
 
 def test_storms_find_a_planner_that_starts_what_may_run_elsewhere(
         monkeypatch: pytest.MonkeyPatch) -> None:
-    def careless(plan: Plan, *_: object) -> None:
-        """Let every plan pass."""
+    def careless(steps: object, *_: object) -> object:
+        """Let every step pass."""
+        return steps
 
-    monkeypatch.setattr(planner, "assert_lawful", careless)
+    monkeypatch.setattr(planner, "strike", careless)
     monkeypatch.setattr(decider, "EVERYWHERE", ())
     monkeypatch.setattr(planner, "stand", _blind_to_ghosts)
     assert found("has been silent for")

@@ -1,0 +1,11 @@
+"""The laws as one question to a finished plan."""
+
+from controller.model.facts import Observed
+from controller.plan.laws import breaches
+from controller.plan.plan import Plan
+
+
+def assert_lawful(plan: Plan, observed: Observed) -> None:
+    """Hold that no step of a plan would break a law."""
+    found = breaches(plan.steps, observed)
+    assert not found, "; ".join(found.values())
