@@ -7,6 +7,9 @@ from typing import Final
 
 from controller.model.document import Rung
 
+WHOLE_ESTATE: Final = "Estate/*"
+"""The estate, where its name is not known: a journal that lost its pauses holds none."""
+
 
 @dataclass(frozen=True, slots=True)
 class Suspension:

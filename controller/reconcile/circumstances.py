@@ -4,13 +4,21 @@ Rule 1: whatever changes with time alone has an instant at which the loop wakes:
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from controller.model.desired import Desired
 from controller.model.document import Scope
 from controller.plan.fingerprint import changed, fingerprints
 from controller.plan.instants import parse_instant_at
 from controller.plan.plan import Plan
-from controller.plan.policy import Approval, InFlight, Policy, ReplicaRequest, Suspension
+from controller.plan.policy import (
+    WHOLE_ESTATE,
+    Approval,
+    InFlight,
+    Policy,
+    ReplicaRequest,
+    Suspension,
+)
 from controller.reconcile.settled import settled
 from controller.reconcile.windows import window_state
 from controller.store.store import Store
@@ -78,7 +86,8 @@ class Circumstances:
             self._read_approvals = False
         windows = self._desired.estate.spec.windows
         return Policy(
-            suspensions=tuple(one for one in self._suspensions if one.until_at > now_s),
+            suspensions=tuple(named(one, self._desired.estate.name) for one in self._suspensions
+                              if one.until_at > now_s),
             approvals=tuple(one for one in (*self._approvals, *self._granted.values())
                             if one.expires_at > now_s),
             windows=tuple(window_state(window, now_s) for window in windows),
@@ -124,6 +133,13 @@ class Circumstances:
             self._repairs = self._store.repairs(since_at)
             self._read_repairs = False
         return self._repairs
+
+
+def named(suspension: Suspension, estate: str) -> Suspension:
+    """Return a pause with the estate's own name, where it was set before that was known."""
+    if suspension.target != WHOLE_ESTATE:
+        return suspension
+    return replace(suspension, target=f"Estate/{estate}")
 
 
 def _spec_edges(desired: Desired) -> list[float]:

@@ -15,12 +15,17 @@ from controller.plan.policy import ReplicaWish
 from controller.plan.replica_actions import ReplicateDomain, VerifyReplica
 from controller.store.shelf import Shelf
 
-KEEP_ROWS: Final = 200_000
 KEEP_S: Final = 90 * 86400.0
+KEEP_ROUTINE_ROWS: Final = 100_000
+"""Of copies that were due and went well: some days of them. Each point tells of itself besides."""
+KEEP_ROWS: Final = 500_000
+"""Of all: nothing but a flood reaches it within the 90 days."""
 PRUNE_EVERY: Final = 1000
 PRUNE_AT_ONCE: Final = 20_000
 """A journal left unpruned for long shrinks in steps: the loop waits while rows are deleted."""
 
+ROUTINE: Final = "cause = 'routine' AND outcome IN ('', 'done')"
+"""What the index `routine` holds: no line of it says that anything went wrong."""
 INTENT: Final = "intent"
 OUTCOME: Final = "outcome"
 SERVES: Final[Mapping[str, tuple[ReplicaWish, ...]]] = {
@@ -175,12 +180,24 @@ def _append(connection: sqlite3.Connection, at: float, kind: str, target: str, s
 
 
 def prune(connection: sqlite3.Connection, newest: int, now_s: float) -> int:
-    """Drop lines beyond the bounds, oldest first, and return how many went."""
-    cursor = connection.execute(
-        "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE (id <= ? OR at < ?)"
-        " AND id < ? AND id NOT IN (SELECT id FROM open_intents) ORDER BY id LIMIT ?)",
-        (newest - KEEP_ROWS, now_s - KEEP_S, newest, PRUNE_AT_ONCE))
-    return cursor.rowcount
+    """Drop lines beyond the bounds, oldest first, and return how many went.
+
+    Shapes: what is routine goes first, so that it never drives out what people look for later:
+    acts, refusals and what went wrong stay for `KEEP_S`.
+    """
+    last = connection.execute(
+        f"SELECT id FROM events WHERE {ROUTINE} ORDER BY id DESC LIMIT 1 OFFSET ?",
+        (KEEP_ROUTINE_ROWS,)).fetchone()
+    gone = 0
+    for where, values in (
+            (f"{ROUTINE} AND id <= ?", (last[0] if last else 0,)),
+            ("(at < ? OR id <= (SELECT id FROM events ORDER BY id DESC LIMIT 1 OFFSET ?))",
+             (now_s - KEEP_S, KEEP_ROWS))):
+        gone += connection.execute(
+            f"DELETE FROM events WHERE id IN (SELECT id FROM events WHERE {where} AND id < ?"
+            " AND id NOT IN (SELECT id FROM open_intents) ORDER BY id LIMIT ?)",
+            (*values, newest, PRUNE_AT_ONCE - gone)).rowcount
+    return gone
 
 
 def _intent(row: tuple[Any, ...]) -> Intent:

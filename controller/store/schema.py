@@ -8,6 +8,9 @@ from controller.store.database import Database
 APPLICATION_ID: Final = 0x686F7473
 """`hots`: tells our file from somebody else's."""
 
+JSON: Final[dict[str, str]] = {"applied": "fingerprints", "seen": "facts", "status": "content"}
+"""By table: the column that holds JSON, so that a page of it that rotted can be told."""
+
 STEPS: Final[tuple[tuple[str, ...], ...]] = (
     (
         """CREATE TABLE events (
@@ -37,6 +40,7 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
     ("ALTER TABLE approvals ADD COLUMN content TEXT NOT NULL DEFAULT ''",),
     ("""CREATE TABLE requests (machine TEXT NOT NULL, wish TEXT NOT NULL, by TEXT NOT NULL,
         at REAL NOT NULL, PRIMARY KEY (machine, wish)) STRICT""",),
+    ("CREATE INDEX routine ON events (id) WHERE cause = 'routine' AND outcome IN ('', 'done')",),
 )
 
 

@@ -1,6 +1,6 @@
 """The store: all shelves over one file, and what to do when that file is damaged.
 
-Rule 1: nothing here is precious. A damaged file is moved aside, loudly, and a new one begun;
+Rule 1: a damaged file is moved aside, loudly, and a new one begun with what can be read of it;
 a file that is full, locked or read-only is never touched.
 """
 
@@ -16,7 +16,8 @@ from controller.store.database import MEMORY, Damaged, Database
 from controller.store.journal import Journal
 from controller.store.lock import FolderLock
 from controller.store.requests import Requests
-from controller.store.schema import migrate
+from controller.store.salvage import Salvaged, salvage
+from controller.store.schema import JSON, migrate
 from controller.store.seen import LastSeen
 from controller.store.shelf import Shelf
 from controller.store.status import Heartbeat
@@ -67,8 +68,10 @@ class Store(Journal, Suspensions, Approvals, Requests, Conditions, AppliedRevisi
             if lock is None and not own.try_take():
                 raise
         try:
-            sentence, at = set_aside(path)
-            store = cls(_opened(Database(path), thorough=False), lock, sentence)
+            aside, at = set_aside(path)
+            database = _opened(Database(path), thorough=False)
+            sentence = _told(path, aside, salvage(aside, database, at))
+            store = cls(database, lock, sentence)
             store.note("journal", "Store/journal", sentence, at)
             return store
         finally:
@@ -93,8 +96,8 @@ class Store(Journal, Suspensions, Approvals, Requests, Conditions, AppliedRevisi
         self.close()
 
 
-def set_aside(path: Path) -> tuple[str, float]:
-    """Rename a damaged file and what belongs to it, and return a sentence and its last change."""
+def set_aside(path: Path) -> tuple[Path, float]:
+    """Rename a damaged file and what belongs to it, and return its new name and last change."""
     at = path.stat().st_mtime
     taken = {other.name for other in path.parent.iterdir()}
     number = next(n for n in range(1, 10_000) if f"{path.name}.damaged-{n}" not in taken)
@@ -103,9 +106,18 @@ def set_aside(path: Path) -> tuple[str, float]:
         part = path.with_name(path.name + suffix)
         if part.exists():
             part.rename(aside.with_name(aside.name + suffix))
-    sentence = (f"the journal {path} was damaged and is now {aside.name}; a new one was begun, so "
-                "earlier events, pauses and approvals are gone: set pauses that still matter again")
-    return sentence, at
+    return aside, at
+
+
+def _told(path: Path, aside: Path, found: Salvaged) -> str:
+    """Return what became of a damaged journal, as a sentence."""
+    begun = f"the journal {path} was damaged and is now {aside.name}; a new one was begun"
+    if found.holds_back:
+        return (f"{begun}, and not all of the old one could be read: the estate is suspended; set"
+                " the pauses that still matter again, then `hotsite resume` the estate")
+    if found.torn:
+        return f"{begun} with its pauses and all that was last seen; some earlier events are gone"
+    return f"{begun} with all that it held"
 
 
 def _opened(database: Database, *, thorough: bool) -> Database:
@@ -124,9 +136,14 @@ def _opened(database: Database, *, thorough: bool) -> Database:
 def _check(database: Database) -> None:
     """Read the file from end to end.
 
-    Errors: Damaged with SQLite's first complaint.
+    Errors: Damaged with SQLite's first complaint, or the table whose content is none.
     """
     (verdict,), = database.read("PRAGMA quick_check(1)")
+    there = {name for name, in database.read("SELECT name FROM sqlite_schema")}
+    for table, column in JSON.items() if verdict == "ok" else ():
+        if table in there and database.read(
+                f"SELECT 1 FROM {table} WHERE NOT json_valid({column}) LIMIT 1"):
+            verdict = f"the table {table} holds what was never written there"
     if verdict != "ok":
         raise Damaged(f"the journal {database.path} is damaged: {verdict}; "
                       "nothing is done without it: restart `hotsite run`, which moves it aside")

@@ -1,7 +1,11 @@
 """Pauses that people asked for by hand; those in the specs live in the specs."""
 
-from controller.plan.policy import Suspension
+from typing import Final
+
+from controller.plan.policy import WHOLE_ESTATE, Suspension
 from controller.store.shelf import Shelf
+
+ESTATE: Final = "Estate/"
 
 
 class Suspensions(Shelf):
@@ -15,9 +19,14 @@ class Suspensions(Shelf):
                                 suspension.until_at))
 
     def resume(self, target: str) -> bool:
-        """End a pause, and return whether there was one."""
+        """End a pause, and return whether there was one.
+
+        Shapes: the estate's own name ends also the pause that was set before that was known.
+        """
+        also = WHOLE_ESTATE if target.startswith(ESTATE) else target
         with self._database.write(durable=True) as connection:
-            cursor = connection.execute("DELETE FROM suspensions WHERE target = ?", (target,))
+            cursor = connection.execute("DELETE FROM suspensions WHERE target IN (?, ?)",
+                                        (target, also))
             return cursor.rowcount > 0
 
     def suspensions(self, now_s: float) -> tuple[Suspension, ...]:

@@ -253,6 +253,24 @@ def test_the_journal_stays_within_its_bounds_but_keeps_open_intents(
     assert [found.id for found in store.open_intents()] == [intent]
 
 
+def test_what_is_routine_drives_nothing_else_out(
+        store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "KEEP_ROUTINE_ROWS", 40)
+    monkeypatch.setattr(journal, "PRUNE_EVERY", 10)
+    store.note("refused", "VirtualMachine/sql", "the storm gate holds it back", 0.0)
+    store.conclude(begin(store), Outcome.DONE, "started sql", 1.0)
+    for number in range(200):
+        intent = store.intend("copy", "replicate", "Replica/sql", "paris-1", "abc", "due",
+                              2.0 + number, Cause.ROUTINE)
+        failed = number == 3
+        store.conclude(intent, Outcome.UNAVAILABLE if failed else Outcome.DONE,
+                       "the way is cut" if failed else "made a point", 2.5 + number)
+    rows = store.events(10_000)
+    assert [row.sentence for row in rows[:4]] == [
+        "the storm gate holds it back", "it is off", "started sql", "the way is cut"]
+    assert 40 <= len([row for row in rows if row.cause == "routine"]) <= 52
+
+
 def test_lines_older_than_the_bound_go(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal, "PRUNE_EVERY", 10)
     for _ in range(9):

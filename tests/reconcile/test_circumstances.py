@@ -1,0 +1,15 @@
+"""What a decision depends on besides specs and facts, as the store tells it."""
+
+from controller.plan.policy import WHOLE_ESTATE, Suspension
+from controller.reconcile.circumstances import Circumstances
+from controller.store.store import Store
+from tests.reconcile.stage import lab
+
+
+def test_the_pause_of_a_damaged_journal_holds_the_estate_by_its_name() -> None:
+    store = Store.open(":memory:")
+    store.suspend(Suspension(WHOLE_ESTATE, "hotsite", "the journal was damaged", 9e9))
+    circumstances = Circumstances(store, lambda: 1.0)
+    circumstances.declare(lab())
+    circumstances.read()
+    assert [one.target for one in circumstances.policy(()).suspensions] == ["Estate/lab"]
