@@ -24,8 +24,8 @@ FOLDERS = {  # what is private to a node -> the folder that holds it
     "/var/log": "log",
     "/var/cache/libvirt": "../../cache/libvirt",
     "/var/lib/libvirt": "libvirt",
-    "/var/lib/libvirt/images": "disk/images",
-    "/var/lib/hotsite": "disk/hotsite",
+    "/var/lib/libvirt/images": "mounted/images",
+    "/var/lib/hotsite": "mounted/hotsite",
 }
 libc = ctypes.CDLL(None, use_errno=True)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import bmc
 import guests
+import holder
 import keys
 import nodes
 import processes
@@ -73,6 +74,7 @@ def up(topology: Topology) -> bool:
             raze(keep=(STATE / "keep").exists())
             (STATE / "keep").unlink(missing_ok=True)
             build(topology)
+        holder.start()
         at_once(lambda node: nodes.power_on(node, topology), topology.nodes)
         bmc.start()
         (STATE / "standing").touch()
@@ -83,7 +85,9 @@ def is_standing(topology: Topology) -> bool:
     """Say whether an earlier `up` of this size ended well and its cables are still there."""
     if not (STATE / "standing").exists() or load_topology() != topology:
         return False
-    return wires.is_laid(topology) and all((n.folder / "prepared").exists() for n in topology.nodes)
+    if not (wires.is_laid(topology) and holder.pid()):
+        return False
+    return all((node.folder / "prepared").exists() for node in topology.nodes)
 
 
 def is_complete(topology: Topology) -> bool:
@@ -131,11 +135,11 @@ def remove_mount_points() -> None:
 
 
 def raze(*, keep: bool) -> None:
-    """End every process, cable, mount and, unless kept, every disk of the lab."""
+    """End every process, mount, cable and, unless kept, every disk of the lab."""
     (STATE / "standing").unlink(missing_ok=True)
     processes.kill_all()
     wires.clear()
-    nodes.unmount_disks()
+    holder.release_disks()
     remove_mount_points()
     if not keep:
         shutil.rmtree(STATE / "nodes", ignore_errors=True)

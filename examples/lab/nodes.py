@@ -9,9 +9,10 @@ import sys
 import uuid
 from pathlib import Path
 
+import holder
 import keys
 from boot import OWN_IN_ETC
-from layout import GIB, MARK, NODE_MARK, STATE, Node, Topology
+from layout import MARK, NODE_MARK, STATE, Node, Topology
 from processes import first_process, kill_node, send
 from shell import LabError, run, wait_for
 from wires import node_ports, planes_of, set_link
@@ -68,13 +69,14 @@ def prepare(node: Node, topology: Topology) -> None:
     keys.make_keys_of(node)
     if not (node.folder / "prepared").exists():
         shutil.rmtree(node.folder, ignore_errors=True)
-        for folder in ("root/.ssh", "tmp", "log", "libvirt/images", "disk"):
+        for folder in ("root/.ssh", "tmp", "log", "libvirt/images"):
             (node.folder / folder).mkdir(parents=True, mode=0o700)
         (node.folder / "tmp").chmod(0o1777)
         make_etc(node.folder / "etc")
         if node.kind == "host":
             prepare_libvirt(node)
             make_disk(node, topology.pool_bytes)
+            holder.place_disk(node)
         (node.folder / "prepared").touch()
     write_names_and_keys(node, topology)
 
@@ -132,18 +134,6 @@ def make_disk(node: Node, size_bytes: int) -> None:
     run("mkfs.ext4", "-q", "-F", "-m", "0", "-J", "size=16", "-E", lazy, str(image))
 
 
-def mount_disk(node: Node) -> None:
-    """Mount the host's disk where all of its lives find it; tmpfs where there are no loops."""
-    disk = node.folder / "disk"
-    if not os.path.ismount(disk):
-        try:
-            run("mount", "-o", "loop,noatime", str(node.folder / "disk.ext4"), str(disk))
-        except LabError:
-            run("mount", "-t", "tmpfs", "-o", f"size={2 * GIB}", "tmpfs", str(disk))
-    for folder in ("images", "hotsite"):
-        (disk / folder).mkdir(exist_ok=True)
-
-
 def write_names_and_keys(node: Node, topology: Topology) -> None:
     """Write what depends on the other nodes: names, who may log in, whose keys are known."""
     etc, ssh = node.folder / "etc", node.folder / "root/.ssh"
@@ -181,14 +171,14 @@ def power_on(node: Node, topology: Topology) -> None:
     ready = node.folder / "ready"
     ready.unlink(missing_ok=True)
     if node.kind == "host":
-        mount_disk(node)
+        holder.mount_disk(node)
     python = "/usr/bin/python3" if Path("/usr/bin/python3").exists() else sys.executable
     log = node.folder / "boot.log"
     with log.open("w") as output:
         process = subprocess.Popen(
-            ["ip", "netns", "exec", node.namespace, "unshare", "--mount", "--uts", "--pid",
-             "--fork", "--mount-proc", "--kill-child", python, str(BOOT),
-             boot_argument(node, topology)],
+            holder.inside("ip", "netns", "exec", node.namespace, "unshare", "--mount", "--uts",
+                          "--pid", "--fork", "--mount-proc", "--kill-child", python, str(BOOT),
+                          boot_argument(node, topology)),
             stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
             env={
                 "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -225,48 +215,3 @@ def inside(node: Node, *argv: str) -> list[str]:
 def on(node: Node, *argv: str) -> str:
     """Run one program inside a node and return its output."""
     return run(*inside(node, *argv))
-
-
-def unmount_disks() -> None:
-    """Unmount every host's disk; loops are freed by the last one to let go."""
-    base = str(STATE / "nodes") + "/"
-
-    def mounted() -> list[str]:
-        mounts = Path("/proc/self/mounts").read_text().splitlines()
-        return [line.split()[1] for line in mounts if line.split()[1].startswith(base)]
-
-    for place in mounted():
-        run("umount", place)
-    try:
-        wait_for("the release of the hosts' disks", lambda: not loops())
-    except LabError as error:
-        raise LabError(f"{error}: {', '.join(holders()) or 'nobody that can be seen'} still has"
-                       " them mounted; end that first") from None
-
-
-def holders() -> list[str]:
-    """Return one process of each other mount namespace that has a host's disk mounted."""
-    found: dict[str, str] = {}
-    for mounts in Path("/proc").glob("[0-9]*/mounts"):
-        try:
-            space, held = os.readlink(mounts.parent / "ns/mnt"), mounts.read_text()
-            name = (mounts.parent / "comm").read_text().strip()
-        except OSError:
-            continue  # it has ended
-        if f" {STATE}/nodes/" in held:
-            found.setdefault(space, f"process {mounts.parent.name} ({name})")
-    return sorted(found.values())
-
-
-def loops() -> list[str]:
-    """Return the loop devices that still hold a host's disk."""
-    base = str(STATE / "nodes") + "/"
-    held = []
-    for backing in Path("/sys/block").glob("loop*/loop/backing_file"):
-        try:
-            text = backing.read_text().strip()
-        except OSError:
-            continue
-        if text.startswith(base):
-            held.append(backing.parts[3])
-    return held

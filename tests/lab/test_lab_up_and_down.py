@@ -77,6 +77,21 @@ def test_the_lab_comes_up_twice_and_leaves_nothing_behind(aside: Aside) -> None:
     assert aside.left_behind() == []
 
 
+def test_a_stranger_that_copies_its_mounts_holds_no_disk_of_the_lab(aside: Aside) -> None:
+    aside.up()
+    copied = "readlink /proc/self/ns/mnt; exec sleep infinity"
+    with subprocess.Popen([*aside.prefix, "unshare", "--mount", "sh", "-c", copied],
+                          stdout=subprocess.PIPE, text=True) as stranger:
+        assert stranger.stdout is not None
+        assert stranger.stdout.readline().startswith("mnt:")
+        aside.down()
+        assert aside.left_behind() == []
+        aside.up()
+        aside.down()
+        stranger.kill()
+    assert aside.left_behind() == []
+
+
 @pytest.mark.parametrize("moment", [
     "keys/paris-1/id_ed25519",
     "nodes/paris-1/boot.log",
