@@ -8,16 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.hotsite import Hotsite
-from tests.lab.lab import COMMAND, STATE, Lab, wait_until
-from tests.lab.witness import last_number
+from tests.lab.afresh import (  # noqa: F401  # two of them are found here by pytest
+    begins_anew,
+    pytest_runtest_makereport,
+    pytest_runtest_teardown,
+)
+from tests.lab.lab import COMMAND, STATE, Lab
+from tests.lab.ready import make_ready, rebuild
 
 HERE = Path(__file__).parent
 UNDER_TEST = STATE / "under-test"
 """Is there while tests use the lab, and stays when they are killed."""
-HOMES = {"sql": "paris-1", "web": "paris-1", "mail": "paris-2", "files": "milan-1",
-         "proxy": "milan-1", "builder": "milan-2"}
-"""Where placement puts each guest of the specs on an empty lab."""
 
 
 @cache
@@ -48,13 +49,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def lab() -> Iterator[Lab]:
+def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     """Bring the lab up unless it is, and leave it as it was found: up or down.
 
-    What a test run leaves that was killed may be broken in any way: it is taken down first.
+    What a killed or failed test leaves may be broken in any way: it is taken down first.
     """
     the_lab = Lab()
-    if UNDER_TEST.exists():
+    if UNDER_TEST.exists() or begins_anew(request.session):
         the_lab.down()
     was_up = (STATE / "standing").exists()
     the_lab.up()
@@ -68,18 +69,12 @@ def lab() -> Iterator[Lab]:
 @pytest.fixture(scope="module")
 def fresh_lab(lab: Lab) -> Lab:
     """Rebuild the lab, so that a module of tests finds empty hosts and open trunks."""
-    lab.down()
-    lab.up()
+    rebuild(lab)
     return lab
 
 
 @pytest.fixture(scope="module")
 def converged(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Lab:
     """Bring the lab to what its specs say, every guest booted and in its usual place."""
-    hotsite = Hotsite(tmp_path_factory.mktemp("converged"))
-    for vm, host in HOMES.items():
-        hotsite.pin(vm, host)
-    hotsite.converge()
-    wait_until("a record of every guest, all of which may boot at once",
-               lambda: all(last_number(host, vm) for vm, host in HOMES.items()), 90)
+    make_ready(lab, tmp_path_factory.mktemp("converged"))
     return lab

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.lab.conftest import HOMES
 from tests.lab.hotsite import Hotsite, Loop
 from tests.lab.lab import Lab, wait_until
+from tests.lab.ready import HOMES
 from tests.lab.witness import counts_on, gaps, last_number
 
 pytestmark = pytest.mark.usefixtures("converged")

@@ -4,9 +4,9 @@ from functools import partial
 
 import pytest
 
-from tests.lab.conftest import HOMES
 from tests.lab.hotsite import Hotsite
 from tests.lab.lab import Lab, wait_until
+from tests.lab.ready import HOMES
 from tests.lab.witness import last_number
 
 
