@@ -7,14 +7,16 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 CONFTEST = """
+import sys
+
 import pytest
 from tests.lab.afresh import LIMIT, begins_anew, pytest_runtest_makereport, pytest_runtest_teardown
 
 @pytest.fixture(scope="session")
 def lab(request):
-    print("UP", begins_anew(request.session))
+    sys.stdout.write(f"UP {begins_anew(request.session)}\\n")
     yield {"broken": False}
-    print("DOWN")
+    sys.stdout.write("DOWN\\n")
 
 @pytest.fixture(scope="module")
 def converged(lab):
