@@ -66,6 +66,8 @@ class DiskSpec(Spec):
     format: Literal["qcow2", "raw"] = "qcow2"
     image: FileName | None = None
     """A file of the pool that a new disk starts as a copy of."""
+    replicate: bool = Field(default=True, strict=True)
+    """False: it is left out of the VM's restore points on purpose."""
 
 
 class NicSpec(Spec):

@@ -34,6 +34,12 @@ class DiskCopy:
     format: str
     size_bytes: int
     mode: CopyMode
+    qcow2_version: int = 3
+
+    @property
+    def tracked(self) -> bool:
+        """Return whether its file can hold a bitmap of what changes."""
+        return self.format == "qcow2" and self.qcow2_version >= 3
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -77,6 +83,8 @@ class ReplicateDomain(Action):
     """Why every disk is read whole and compared; empty: what has changed is enough."""
     repair: bool = False
     """Send what reads wrong in the newest point again, whether it has changed or not."""
+    without: tuple[str, ...] = ()
+    """The parts of the VM that the point will not have, each with why."""
     verb: ClassVar[str] = "replicate"
     rung: ClassVar[Rung] = Rung.REPLICATE
     takes: ClassVar[bool] = False

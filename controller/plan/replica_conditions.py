@@ -11,10 +11,17 @@ from controller.plan.charge import Charge
 from controller.plan.contained import FAULTS, not_understood
 from controller.plan.draft import counted
 from controller.plan.instants import render_instant
-from controller.plan.replica_copy import disks_of, missing_disks
+from controller.plan.parts import Left
+from controller.plan.replica_copy import disks_of, missing_disks, parts_left_out
 from controller.plan.replica_index import ReplicaIndex
 from controller.plan.replica_upkeep import verified_at
-from controller.plan.replication import Findings, no_later_than, unreadable
+from controller.plan.replication import (
+    Findings,
+    no_later_than,
+    nothing_to_copy,
+    undeclared,
+    unreadable,
+)
 from controller.plan.survey import Survey
 
 TRUE, FALSE, UNKNOWN = Status.TRUE, Status.FALSE, Status.UNKNOWN
@@ -44,16 +51,16 @@ def _of_one(charge: Charge, index: ReplicaIndex, findings: Findings,
             ground: Survey) -> tuple[Condition, ...]:
     target, revision = f"VirtualMachine/{charge.name}", ground.desired.revision
     domain = charge.stand.domain
-    if domain is not None and not disks_of(domain):
-        return (Condition(target, ConditionType.PROTECTED, TRUE, "NoDisk",
-                          "it has no disk: there is nothing to copy", revision),)
+    if domain is not None and not disks_of(charge.vm, domain):
+        return (Condition(target, ConditionType.PROTECTED, *_without_disks(charge), revision),)
     unsure = _unsure(charge, index, ground)
     if unsure and not charge.faded:  # what is not said is unknown
         return (ground.given.usual(cannot_be_seen, target, unsure, revision),)
     if not unsure and is_well(charge, ground.now_s):
         assert charge.current is not None, "it is sound"
         return ground.given.usual(all_well, target, charge.current.host,
-                                  charge.policy.rpo_s, charge.policy.verify_s, revision)
+                                  charge.policy.rpo_s, charge.policy.verify_s, revision,
+                                  parts_left_out(charge))
     unknown = _unknown(unsure)
     answers = (unknown, _fresh_unseen(charge, ground) or unknown, unknown) if unsure else (
         _protected(charge, findings), _fresh(charge, ground), _verified(charge, ground))
@@ -75,10 +82,11 @@ def is_well(charge: Charge, now_s: float) -> bool:
             and now_s < verified_at(current) + charge.policy.verify_s)
 
 
-def all_well(target: str, host: str, rpo_s: float, verify_s: float,
-             revision: str) -> tuple[Condition, ...]:
+def all_well(target: str, host: str, rpo_s: float, verify_s: float, revision: str,
+             left: tuple[Left, ...] = ()) -> tuple[Condition, ...]:
     """Return the conditions of a replica with which nothing is wrong: the same at every turn."""
-    return (Condition(target, ConditionType.PROTECTED, *_replicated(host), revision),
+    name = target.partition("/")[2]
+    return (Condition(target, ConditionType.PROTECTED, *_replicated(name, host, left), revision),
             Condition(target, ConditionType.FRESH, *_within_rpo(host, rpo_s), revision),
             Condition(target, ConditionType.VERIFIED, *_within_limit(host, verify_s), revision))
 
@@ -88,8 +96,23 @@ def cannot_be_seen(target: str, why: str, revision: str) -> Condition:
     return Condition(target, ConditionType.PROTECTED, *_unknown(why), revision)
 
 
-def _replicated(host: str) -> Answer:
-    return TRUE, "Replicated", f"its replica is on {host}"
+def _replicated(name: str, host: str, left: tuple[Left, ...]) -> Answer:
+    """Return what holds of a replica that is there: all of the VM, or what it has not."""
+    disks = [part for part in left if part.disk and not part.declared]
+    if disks:
+        others = ", ".join(str(part) for part in left if not part.disk)
+        return FALSE, "DiskLeftOut", (undeclared(name, disks)
+                                      + (f"; nor has any {others}" if others else ""))
+    if not left:
+        return TRUE, "Replicated", f"its replica is on {host}"
+    words = f"its replica is on {host}, without {', '.join(map(str, left))}"
+    return TRUE, "Replicated" if all(part.declared for part in left) else "InPart", words
+
+
+def _without_disks(charge: Charge) -> Answer:
+    if any(part.disk for part in parts_left_out(charge)):
+        return FALSE, "NothingCopied", f"none of its disks is copied: {nothing_to_copy(charge)}"
+    return TRUE, "NoDisk", "it has no disk: there is nothing to copy"
 
 
 def _within_rpo(host: str, rpo_s: float) -> Answer:
@@ -144,7 +167,7 @@ def _protected(charge: Charge, findings: Findings) -> Answer:
     if missing:
         return FALSE, "DiskMissing", (f"no restore point on {current.host} has its"
                                       f" {counted(len(missing), 'disk')} {', '.join(missing)} yet")
-    return _replicated(current.host)
+    return _replicated(charge.name, current.host, parts_left_out(charge))
 
 
 def _unprotected(charge: Charge, findings: Findings) -> Answer:

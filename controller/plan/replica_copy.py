@@ -5,11 +5,13 @@ Rule 1: for each disk the least that can work is chosen, and the reason says whi
 
 from typing import NamedTuple
 
-from controller.model.facts import DiskFacts, DomainFacts, Known
+from controller.model.facts import DiskFacts, DomainConfig, DomainFacts, Known
 from controller.model.units import render_duration, render_size
+from controller.model.virtual_machine import VirtualMachine
 from controller.plan.bandwidth import ceiling_bps
 from controller.plan.charge import Charge
 from controller.plan.freshness import stored_bytes, took_s
+from controller.plan.parts import Left, left_out, replicated, untracked
 from controller.plan.replica_actions import CopyMode, DiskCopy, RateLimit
 from controller.plan.replica_index import Held
 from controller.plan.survey import Survey
@@ -24,10 +26,20 @@ class Disks(NamedTuple):
     why: str
 
 
-def disks_of(domain: DomainFacts) -> tuple[DiskFacts, ...]:
-    """Return a domain's disks as they are in use."""
-    config = domain.live or domain.config
-    return () if config is None else config.disks
+def config_of(domain: DomainFacts) -> DomainConfig | None:
+    """Return what a domain is made of now."""
+    return domain.live or domain.config
+
+
+def disks_of(vm: VirtualMachine, domain: DomainFacts) -> tuple[DiskFacts, ...]:
+    """Return those of a domain's disks, as they are in use, that a restore point has."""
+    return replicated(vm, config_of(domain))
+
+
+def parts_left_out(charge: Charge) -> tuple[Left, ...]:
+    """Return the parts of a VM that no restore point of it has."""
+    domain = charge.stand.domain
+    return () if domain is None else left_out(charge.vm, config_of(domain))
 
 
 def missing_disks(charge: Charge) -> tuple[str, ...]:
@@ -36,7 +48,7 @@ def missing_disks(charge: Charge) -> tuple[str, ...]:
     if domain is None or current is None or not current.replica.points:
         return ()
     there = current.replica.disks
-    return tuple(disk.target for disk in disks_of(domain) if disk.target not in there)
+    return tuple(disk.target for disk in disks_of(charge.vm, domain) if disk.target not in there)
 
 
 def plan_disks(charge: Charge, current: Held | None, ground: Survey, *,
@@ -50,13 +62,15 @@ def plan_disks(charge: Charge, current: Held | None, ground: Survey, *,
     lost = _lost_tracking(domain, charge.host, current, ground)
     copies: list[DiskCopy] = []
     whole, words = 0, dict[str, tuple[str, ...]]()
-    for disk in disks_of(domain):
-        size = disk.size_bytes or _declared_bytes(charge, disk.target)
+    for disk in disks_of(charge.vm, domain):
+        size = (disk.size_bytes or _volume_bytes(disk, charge.host, ground)
+                or _declared_bytes(charge, disk.target))
         if size is None:
             return (f"disk {disk.target} of {charge.name} ({disk.source}) could not be read on"
                     f" {charge.host}: look there")
         mode, why = _mode(disk, current, lost, compare=compare)
-        copies.append(DiskCopy(disk.target, disk.source, disk.format, size, mode))
+        copies.append(DiskCopy(disk.target, disk.source, disk.format, size, mode,
+                               disk.qcow2_version))
         if why:
             words[why] = (*words.get(why, ()), disk.target)
         if mode is not CopyMode.INCREMENT:
@@ -76,8 +90,9 @@ def _mode(disk: DiskFacts, current: Held | None, lost: str, *,
             return CopyMode.SCAN, f"compared as a whole, since {file} of the replica is lost"
     if compare:
         return CopyMode.SCAN, compare
-    if disk.format != "qcow2":
-        return CopyMode.SCAN, f"compared as a whole, since {disk.format} keeps no track of changes"
+    why = untracked(disk)
+    if why:
+        return CopyMode.SCAN, f"compared as a whole, since {why}"
     if lost:
         return CopyMode.SCAN, lost
     return CopyMode.INCREMENT, ""
@@ -97,6 +112,12 @@ def _lost_tracking(domain: DomainFacts, host: str | None, current: Held | None,
     return f"compared as a whole, since change tracking was lost ({newest.checkpoint} is gone)"
 
 
+def _volume_bytes(disk: DiskFacts, host: str | None, ground: Survey) -> int | None:
+    pool = (ground.pools(host or "") or {}).get(disk.pool) if disk.pool else None
+    volume = None if pool is None else pool.volumes.get(disk.source)
+    return None if volume is None else volume.size_bytes
+
+
 def _declared_bytes(charge: Charge, target: str) -> int | None:
     return next((disk.size_bytes for disk in charge.vm.spec.disks if disk.name == target), None)
 
@@ -105,7 +126,7 @@ def allocated_bytes(disk: DiskFacts, size_bytes: int, host: str | None, ground: 
     """Return what a disk takes up where it lies; its size where that is not seen."""
     folder, _, name = disk.source.rpartition("/")
     for pool in (ground.pools(host or "") or {}).values():
-        if pool.path.rstrip("/") == folder and name in pool.volumes:
+        if name in pool.volumes and (pool.name == disk.pool or pool.path.rstrip("/") == folder):
             return pool.volumes[name].allocated_bytes or size_bytes
     return size_bytes
 

@@ -5,7 +5,7 @@ Rule 1: what cannot be seen is not missing: while any host says nothing of its r
 Rule 2: the smallest slack to the RPO goes first, and what nobody protects is left alone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -17,9 +17,17 @@ from controller.plan.charge import STILL, Charge
 from controller.plan.contained import FAULTS, break_off
 from controller.plan.draft import Draft, cause_of
 from controller.plan.freshness import due_at, next_edge_at
+from controller.plan.parts import Left
 from controller.plan.policy import ReplicaRequest, ReplicaWish
 from controller.plan.replica_actions import CopyMode, ReplicateDomain
-from controller.plan.replica_copy import Disks, consequence_of, disks_of, missing_disks, plan_disks
+from controller.plan.replica_copy import (
+    Disks,
+    consequence_of,
+    disks_of,
+    missing_disks,
+    parts_left_out,
+    plan_disks,
+)
 from controller.plan.replica_index import Held, ReplicaIndex
 from controller.plan.replica_placement import Shelf, Shelves
 from controller.plan.replica_upkeep import audit_due, keep_up
@@ -83,9 +91,23 @@ def _look_after(charge: Charge, work: Work) -> None:
     if charge.current is None and work.replicas.unseen and not wishes:
         return      # by rule 1; most of a large estate at the first looks
     _copy(charge, wishes, work)
+    _tell_left_out(charge, work.draft)
     verify_at = keep_up(charge, _verification(charge, wishes), ground, work.draft)
     if verify_at is not None:
         edges.append(verify_at)
+
+
+def _tell_left_out(charge: Charge, draft: Draft) -> None:
+    """Say which disks no restore point has, unless the spec says that this is meant."""
+    left = [part for part in parts_left_out(charge) if part.disk and not part.declared]
+    if left:
+        draft.remark(charge.target, undeclared(charge.name, left))
+
+
+def undeclared(name: str, left: Sequence[Left]) -> str:
+    """Return what is said of disks that are left out and not declared so."""
+    return (f"no restore point of {name} has its {' and '.join(map(str, left))}: declare"
+            f" `replicate: false` on {'it' if len(left) == 1 else 'each'}, or change that")
 
 
 def _counts_from(charge: Charge, ground: Survey) -> float | None:
@@ -184,8 +206,8 @@ def _blocker(charge: Charge, work: Work) -> str | None:
         return f"{name} belongs to estate {owner.estate}: it is not copied"
     if charge.twin is None:
         return f"site {charge.site} has no twin to hold a replica of {name}: declare one"
-    if not disks_of(stand.domain):
-        return f"{name} has no disk: there is nothing to copy"
+    if not disks_of(charge.vm, stand.domain):
+        return f"{name} has no disk that can be copied: {nothing_to_copy(charge)}"
     if charge.current is None and work.replicas.unseen:
         return f"{name} may have a replica that is not seen: {_unseen(work.replicas)}"
     hidden = charge.hidden
@@ -193,6 +215,12 @@ def _blocker(charge: Charge, work: Work) -> str | None:
         return (f"{name} has a newer replica on {hidden.host}:"
                 f" {work.replicas.unseen[hidden.host]}")
     return None
+
+
+def nothing_to_copy(charge: Charge) -> str:
+    """Return why no restore point of a VM can be made of any of its disks."""
+    left = [str(part) for part in parts_left_out(charge) if part.disk]
+    return ", ".join(left) if left else "there is nothing to copy"
 
 
 def _unseen(index: ReplicaIndex) -> str:
@@ -236,6 +264,7 @@ def _replicate(charge: Charge, shelf: Shelf, disks: Disks | str, asked: ReplicaR
         current is not None and current.replica.damaged_clusters > 0)
     limits = limits_of(charge, shelf.host, ground)
     every = policy.quiesce.every if policy.quiesce is not None else 0
+    without = tuple(str(part) for part in parts_left_out(charge))
     work.draft.do(ReplicateDomain(
         target=charge.target, node=host, domain=charge.name, uuid=charge.uuid, to=shelf.host,
         path=shelf.path, disks=disks.copies,
@@ -245,7 +274,9 @@ def _replicate(charge: Charge, shelf: Shelf, disks: Disks | str, asked: ReplicaR
         quiesce=bool(every) and sequence % every == 0 and domain.state.active,
         limits=limits, compare=compare, repair=repair,
         reason=_reason(charge, asked, disks, ground, repair=repair),
-        consequence=f"to {shelf.host}: {consequence_of(charge, disks, current, limits)}",
+        consequence=f"to {shelf.host}: {consequence_of(charge, disks, current, limits)}"
+                    + (f"; without {', '.join(without)}" if without else ""),
+        without=without,
         cause=_cause(charge, asked, disks, ground, compare)),
         rank=_rank(charge, asked, ground))
 
@@ -275,7 +306,7 @@ def _cause(charge: Charge, asked: ReplicaRequest | None, disks: Disks, ground: S
     wrong = current.replica.lost_files or current.replica.damaged_clusters or (
         disks.why and not compare)
     return Cause.DRIFT if slack is None or slack < 0 or (
-        wrong and any(one.format == "qcow2" and one.mode is not CopyMode.INCREMENT
+        wrong and any(one.tracked and one.mode is not CopyMode.INCREMENT
                       for one in disks.copies)) else Cause.ROUTINE
 
 

@@ -7,6 +7,7 @@ from operator import attrgetter
 
 from controller.model.condition import Condition, ConditionType, Status
 from controller.plan.board import Board
+from controller.plan.parts import left_out
 from controller.plan.placement import complaint
 from controller.plan.places import PlaceHost, PlaceMachine
 from controller.plan.room import Layout
@@ -62,7 +63,11 @@ def survivable(site: str, twin: str | None, names: list[str], ground: Survey,
         left = [machine for machine in (_arriving(one, twin) for one in arriving)
                 if not board.settle(machine, "")]
     if not left:
-        return Status.TRUE, "Fits", f"{twin} has room for all {len(names)} protected VMs of {site}"
+        fits = f"{twin} has room for all {len(names)} protected VMs of {site}"
+        lacks = _lacking(names, ground)
+        return (Status.TRUE, "Fits", fits) if not lacks else (
+            Status.FALSE, "DiskLeftOut", f"{fits}, but not what {lacks} on disks that no restore"
+            " point has: see `hotsite explain VirtualMachine/NAME`")
     silent = [host.name for host in hosts if host.name in ground.blind]
     words = ", ".join(one.name for one in left[:SHOWN])
     words += f" and {len(left) - SHOWN} more" if len(left) > SHOWN else ""
@@ -80,6 +85,17 @@ def survivable(site: str, twin: str | None, names: list[str], ground: Survey,
     return (Status.FALSE, "DoesNotFit", f"{twin} has no room for {len(left)} of {len(names)}"
             f" protected VMs of {site} ({words}): together they need {need:.3g} GiB, and {twin} has"
             f" {free:.3g} GiB free, at most {most:.3g} GiB on one host")
+
+
+def _lacking(names: list[str], ground: Survey) -> str:
+    """Return the VMs that keep things on disks which are left out, and not on purpose."""
+    machines = ground.desired.virtual_machines
+    found = [name for name in names for seen in ground.sightings.get(name, ())[:1]
+             if any(part.disk and not part.declared
+                    for part in left_out(machines[name], seen.domain.live or seen.domain.config))]
+    more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    verb = "keep" if len(found) > 1 else "keeps"
+    return f"{', '.join(found[:SHOWN])}{more} {verb}" if found else ""
 
 
 def left_over(arriving: list[PlaceMachine], hosts: list[PlaceHost],

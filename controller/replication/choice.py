@@ -64,7 +64,7 @@ def time_limit_s(action: ReplicateDomain) -> float:
     A raw disk keeps no track of changes, so its copy cannot be cut into slices: it gets the time
     that all of it takes. The room of the scratch space bounds the copy all the same.
     """
-    whole_bits = 8 * sum(disk.size_bytes for disk in action.disks if disk.format != "qcow2")
+    whole_bits = 8 * sum(disk.size_bytes for disk in action.disks if not disk.tracked)
     rate_bps = min(ceiling_bps(action.limits) or SLOW_BPS, SLOW_BPS)
     return action.budget_s + SLACK_S + whole_bits / rate_bps
 
@@ -83,7 +83,7 @@ def wanted_modes(picture: Picture, disks: tuple[DiskCopy, ...]) -> dict[str, str
 
 def wanted_mode(picture: Picture, disk: DiskCopy) -> str:
     """Return `increment` where the newest point, or what has come, is worth going on from."""
-    if disk.format != "qcow2":
+    if not disk.tracked:
         return FULL
     if disk.target in picture.sizes:
         builds = bool(picture.checkpoint) and disk.target not in picture.scan

@@ -127,7 +127,7 @@ class Cycle:
         base = last or since(picture)
         modes = wanted_modes(picture, action.disks)
         if last:
-            modes = {disk.target: "increment" if disk.format == "qcow2" else "full"
+            modes = {disk.target: "increment" if disk.tracked else "full"
                      for disk in action.disks}
         return {
             "modes": modes, "checkpoint": name, "since": base, "quiesce": action.quiesce,
@@ -220,7 +220,7 @@ class Cycle:
         self._work.account.add(course, opened, sent)
 
     def _is_tracked(self, target: str) -> bool:
-        return any(disk.target == target and disk.format == "qcow2" for disk in self.action.disks)
+        return any(disk.target == target and disk.tracked for disk in self.action.disks)
 
     async def _after_failure(self, source: SourceEnd, error: ActionError) -> ActionError:
         """End the copy and return what the failure means."""

@@ -34,6 +34,8 @@ class Account:
     nvram_missing: str = ""
     relayed: str = ""
     """Why the stream went through the controller; empty when it did not."""
+    left_out: tuple[str, ...] = ()
+    """Disks that the source would not copy, each with why."""
     incidents: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
 
@@ -65,6 +67,9 @@ def tell(action: ReplicateDomain, account: Account) -> str:
         sentence += f"; its file systems were not quiesced: {account.unquiesced_because}"
     if account.nvram_missing:
         sentence += f"; its NVRAM is not in it ({account.nvram_missing})"
+    without = dict.fromkeys((*action.without, *account.left_out))
+    if without:
+        sentence += f"; it is without {', '.join(without)}"
     if account.relayed:
         sentence += f"; it went through the controller because {account.relayed}"
     return "; ".join([sentence, *account.incidents, *account.remarks])

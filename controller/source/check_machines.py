@@ -54,6 +54,10 @@ def check_machines(specs: Specs) -> Iterator[Finding]:
         if spec.protection is not None and spec.protection not in room.policies:
             yield from specs.dangling(entry.chunk, "ProtectionPolicy", spec.protection,
                                       "spec", "protection")
+        if spec.protection is not None and spec.disks and not any(
+                disk.replicate for disk in spec.disks):
+            yield entry.wrong("none of its disks is replicated: leave `protection` out, or"
+                              " `replicate: false` of one disk", "spec", "protection")
         reason = room.refusal(spec)
         if reason is not None:
             yield from reason.of(specs, entry)

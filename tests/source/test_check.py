@@ -179,6 +179,12 @@ EDITS = {
         "size: 40GiB}, {name: vda, size: 1GiB}",
         "56:44: a second disk `vda`: rename one",
     ),
+    "a protected VM with nothing to copy": (
+        "size: 40GiB}",
+        "size: 40GiB, replicate: false}",
+        "59:15: none of its disks is replicated: leave `protection` out, or `replicate: false` of"
+        " one disk",
+    ),
     "too much memory": (
         "memory: 2GiB",
         "memory: 16GiB",
