@@ -30,7 +30,7 @@ from controller.plan.instants import render_instant
 from controller.plan.plan import Ruling, Step, Verdict
 from controller.plan.removal import doomed
 from controller.plan.replica_actions import ReplicateDomain
-from controller.plan.scopes import granted, paused_by
+from controller.plan.scopes import granted, pause_of
 from controller.plan.survey import Survey
 
 ALLOWED: Final = Ruling(Verdict.ALLOWED)
@@ -95,7 +95,7 @@ def silent_share(survey: Survey) -> str:
 
 def suspended(action: Action, survey: Survey) -> Ruling | None:
     """Refuse what stands in a scope that somebody paused."""
-    pause = paused_by(action.target, action.nodes, survey)
+    pause = pause_of(action, survey)
     if pause is None:
         return None
     return Ruling(
@@ -198,7 +198,7 @@ def _when(at: float | None) -> str:
 
 def beyond(action: Action, survey: Survey) -> Ruling | None:
     """Ask a person about what is above the rung that the nearest scope grants."""
-    scope, rung = granted(action.target, action.nodes, survey.desired)
+    scope, rung = granted(action, survey)
     if action.rung.height <= rung.height or is_approved(action, survey):
         return None
     return Ruling(Verdict.NEEDS_APPROVAL, "autonomy",

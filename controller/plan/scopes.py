@@ -1,27 +1,35 @@
-"""Scopes: VM within host within site within estate; the nearest that speaks wins."""
+"""Scopes: whose word counts for an action, how far it may go, and who paused it.
 
-from collections.abc import Iterator
+Rule 1: VM within host within site within estate; the nearest that speaks wins.
+Rule 2: of all objects that an action touches, the lowest grant counts: both ends of a move, and the
+        networks, the link and the policy that it is about. Those last can only lower.
+"""
+
+from collections.abc import Iterable, Iterator
 
 from controller.model.desired import Desired
 from controller.model.document import Rung, Scope
 from controller.model.host import Host
 from controller.model.inter_site_link import InterSiteLink
 from controller.model.network import Network
+from controller.model.protection_policy import ProtectionPolicy
 from controller.model.site import Site
 from controller.model.switch import Switch
 from controller.model.virtual_machine import VirtualMachine
+from controller.plan.actions import Action
 from controller.plan.instants import parse_instant_at
 from controller.plan.policy import Suspension
 from controller.plan.survey import Survey
+from controller.plan.touched import touched
 
-LEVELS = {"Host": 1, "Switch": 1, "Site": 2, "Estate": 3}
-"""How far a scope is from what stands in it; everything else is the object itself."""
+Grant = tuple[str, Rung]
 
 
 def scope_of(target: str, desired: Desired) -> Scope | None:
     """Return what a declared object says about how far healing goes."""
     kind, _, name = target.partition("/")
-    found: VirtualMachine | Host | Switch | Site | Network | InterSiteLink | None = None
+    found: (VirtualMachine | Host | Switch | Site | Network | InterSiteLink | ProtectionPolicy
+            | None) = None
     if kind == "VirtualMachine":
         found = desired.virtual_machines.get(name)
     elif kind == "Host":
@@ -34,6 +42,8 @@ def scope_of(target: str, desired: Desired) -> Scope | None:
         found = desired.networks.get(name)
     elif kind == "InterSiteLink":
         found = desired.inter_site_links.get(name)
+    elif kind == "ProtectionPolicy":
+        found = desired.protection_policies.get(name)
     elif target == f"Estate/{desired.estate.name}":
         return desired.estate.spec
     return None if found is None else found.spec
@@ -67,21 +77,69 @@ def by_name(target: str) -> str:
     return f"VirtualMachine/{name}" if kind == "Replica" else target
 
 
-def granted(target: str, nodes: tuple[str, ...], desired: Desired) -> tuple[str, Rung]:
-    """Return the nearest scope that grants a rung, and the rung.
+def granted(action: Action, survey: Survey) -> Grant:
+    """Return how far an action may go, and whose word that is: the lowest of all that it touches.
 
-    Of several nodes (a migration's two ends) the one that grants less speaks for its level.
+    Where the target itself grants, what is around it does not speak; where the action reaches
+    beyond the node that it begins on, the host and the site there still do.
     """
-    best: tuple[int, str, Rung] | None = None
-    for name, scope in scopes(target, nodes, desired):
-        if scope.autonomy is None:
-            continue
-        at = LEVELS.get(name.partition("/")[0], 0)
-        if (best is None or at < best[0]
-                or (at == best[0] and scope.autonomy.height < best[2].height)):
-            best = (at, name, scope.autonomy)
-    assert best is not None, "the estate always grants a rung"
-    return best[1], best[2]
+    desired, target = survey.desired, by_name(action.target)
+    itself = scope_of(target, desired)
+    found: list[Grant] = []
+    if itself is not None and itself.autonomy is not None:
+        found.append((target, itself.autonomy))
+        for node in action.nodes[1:] if action.nodes[1:] or target == action.target else (
+                action.node,):
+            found += _nearest(around(node, desired))
+    else:
+        for node in action.nodes:
+            found += _nearest((*around(node, desired), estate_of(desired)))
+    for name in touched(action, survey):
+        found += _nearest([(name, scope)] if (scope := scope_of(name, desired)) else [])
+    return min(found or _nearest([estate_of(desired)]), key=lambda grant: grant[1].height)
+
+
+def _nearest(spoken: Iterable[tuple[str, Scope]]) -> list[Grant]:
+    """Return the first grant, if anybody grants anything."""
+    return [(name, scope.autonomy) for name, scope in spoken if scope.autonomy is not None][:1]
+
+
+def around(node: str, desired: Desired) -> tuple[tuple[str, Scope], ...]:
+    """Return a node and its site."""
+    kind, found = ("Host", desired.hosts.get(node)) if node in desired.hosts else (
+        "Switch", desired.switches.get(node))
+    if found is None:
+        return ()
+    site = desired.sites.get(found.spec.site)
+    itself = (f"{kind}/{node}", found.spec)
+    return (itself,) if site is None else (itself, (f"Site/{found.spec.site}", site.spec))
+
+
+def estate_of(desired: Desired) -> tuple[str, Scope]:
+    """Return the scope around everything."""
+    return f"Estate/{desired.estate.name}", desired.estate.spec
+
+
+def pause_of(action: Action, survey: Survey) -> Suspension | None:
+    """Return the suspension that holds an action back; None when none does."""
+    pause = paused_by(action.target, action.nodes, survey)
+    for name in touched(action, survey) if pause is None else ():
+        if (pause := paused_at(name, survey)) is not None:
+            break
+    return pause
+
+
+def paused_at(name: str, survey: Survey) -> Suspension | None:
+    """Return the suspension of one object itself."""
+    for one in survey.policy.suspensions:
+        if one.target == name and one.until_at > survey.now_s:
+            return one
+    scope = scope_of(name, survey.desired)
+    if scope is None or scope.suspend is None:
+        return None
+    until_at = parse_instant_at(scope.suspend.until)
+    return Suspension(name, scope.suspend.by, scope.suspend.why, until_at) \
+        if until_at > survey.now_s else None
 
 
 def paused_by(target: str, nodes: tuple[str, ...], survey: Survey) -> Suspension | None:
@@ -105,7 +163,8 @@ def every_scope(desired: Desired) -> Iterator[tuple[str, Scope]]:
     yield f"Estate/{desired.estate.name}", desired.estate.spec
     for kind, names in (("Site", desired.sites), ("Host", desired.hosts),
                         ("Switch", desired.switches), ("InterSiteLink", desired.inter_site_links),
-                        ("Network", desired.networks)):
+                        ("Network", desired.networks),
+                        ("ProtectionPolicy", desired.protection_policies)):
         for name in sorted(names):
             scope = scope_of(f"{kind}/{name}", desired)
             if scope is not None:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from controller.model.desired import Desired
-from controller.model.document import Scope
 from controller.plan.fingerprint import changed, fingerprints
 from controller.plan.instants import parse_instant_at
 from controller.plan.plan import Plan
@@ -19,6 +18,7 @@ from controller.plan.policy import (
     ReplicaRequest,
     Suspension,
 )
+from controller.plan.scopes import every_scope
 from controller.reconcile.settled import settled
 from controller.reconcile.windows import window_state
 from controller.store.store import Store
@@ -144,9 +144,5 @@ def named(suspension: Suspension, estate: str) -> Suspension:
 
 def _spec_edges(desired: Desired) -> list[float]:
     """Return the instants at which pauses that stand in the specs end."""
-    scopes: list[Scope] = [desired.estate.spec]
-    scopes += [site.spec for site in desired.sites.values()]
-    scopes += [switch.spec for switch in desired.switches.values()]
-    scopes += [host.spec for host in desired.hosts.values()]
-    scopes += [vm.spec for vm in desired.virtual_machines.values()]
-    return [parse_instant_at(scope.suspend.until) for scope in scopes if scope.suspend is not None]
+    return [parse_instant_at(scope.suspend.until) for _, scope in every_scope(desired)
+            if scope.suspend is not None]

@@ -2,16 +2,29 @@
 
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from controller.model.document import Document, Scope
 from controller.model.estate import Estate
+from controller.model.host import Host
+from controller.model.inter_site_link import InterSiteLink
+from controller.model.network import Network
+from controller.model.protection_policy import ProtectionPolicy
 from controller.model.site import Site
+from controller.model.switch import Switch
+from controller.model.virtual_machine import VirtualMachine
+from controller.plan.instants import parse_instant_at
 from controller.source.check_hosts import check_hosts
 from controller.source.check_machines import check_machines
 from controller.source.check_networks import check_links, check_networks, check_switches
 from controller.source.problems import Finding
 from controller.source.specs import NAME, Entry, Specs
+
+AROUND: Final[tuple[type[Document], ...]] = (Site, Host, Switch, VirtualMachine)
+"""Kinds that grant for what stands in them."""
+ABOUT: Final[tuple[type[Document], ...]] = (Network, InterSiteLink, ProtectionPolicy)
+"""Kinds that an action can be about without standing in them."""
 
 
 def check(specs: Specs) -> Iterator[Finding]:
@@ -24,6 +37,7 @@ def check(specs: Specs) -> Iterator[Finding]:
     yield from check_hosts(specs)
     yield from check_machines(specs)
     yield from check_pauses(specs)
+    yield from check_grants(specs)
 
 
 def check_estate(specs: Specs) -> Iterator[Finding]:
@@ -88,9 +102,35 @@ def check_pause(entry: Entry[Document], scope: Scope | None) -> Iterator[Finding
         return
     try:
         if datetime.fromisoformat(scope.suspend.until).tzinfo is not None:
+            parse_instant_at(scope.suspend.until)
             return
         wrong = "has no time zone"
     except ValueError:
         wrong = "is not an instant"
     yield entry.wrong(f"`until: {scope.suspend.until}` {wrong}: write it like"
                       " 2026-11-23T06:00:00Z", "spec", "suspend", "until")
+
+
+def check_grants(specs: Specs) -> Iterator[Finding]:
+    """Yield grants that could take effect nowhere: those of what an action is only about lower."""
+    estates = [one.document.spec.autonomy for one in specs.of(Estate).values()]
+    if not estates or not all(specs.complete(kind) for kind in (
+            "Estate", *(one.__name__ for one in AROUND))):
+        return
+    most = max((*estates, *(scope.autonomy for kind in AROUND for one in specs.of(kind).values()
+                            if (scope := scope_in(one)).autonomy is not None)),
+               key=lambda rung: rung.height)
+    for kind in ABOUT:
+        for entry in specs.of(kind).values():
+            rung = scope_in(entry).autonomy
+            if rung is not None and rung.height > most.height:
+                yield entry.wrong(
+                    f"`autonomy: {rung}` can take effect nowhere: here it can only lower what"
+                    f" hosts, sites, VMs and the Estate grant, and {most} is the most that any of"
+                    " them does: raise it there, or leave it out here", "spec", "autonomy")
+
+
+def scope_in(entry: Entry[Document]) -> Scope:
+    """Return what a document of a kind that can be healed says about how far."""
+    scope: Scope = getattr(entry.document, "spec")  # noqa: B009 -- each kind has its own
+    return scope

@@ -216,6 +216,19 @@ EDITS = {
         "spec: {rpo: 5m, suspend: {until: never, by: a, why: b}}",
         "50:34: `until: never` is not an instant: write it like 2026-11-23T06:00:00Z",
     ),
+    "a pause until a week": (
+        "spec: {rpo: 5m}",
+        "spec: {rpo: 5m, suspend: {until: 2026-W47-1T06:00:00Z, by: a, why: b}}",
+        "50:34: `until: 2026-W47-1T06:00:00Z` is not an instant: write it like"
+        " 2026-11-23T06:00:00Z",
+    ),
+    "a grant that can take effect nowhere": (
+        "spec: {rpo: 5m}",
+        "spec: {rpo: 5m, autonomy: start}",
+        "50:27: `autonomy: start` can take effect nowhere: here it can only lower what hosts,"
+        " sites, VMs and the Estate grant, and report is the most that any of them does: raise it"
+        " there, or leave it out here",
+    ),
     "a template that is not": (
         "protection: gold",
         "template: t.xml",

@@ -1,0 +1,65 @@
+"""Touched: the networks, links and policies that an action is about, beside its target and nodes.
+"""
+
+from controller.plan.actions import (
+    Action,
+    AddUplink,
+    PruneDomain,
+    ReconfigureDomain,
+    SetPortVlan,
+    SetTrunk,
+)
+from controller.plan.replica_actions import is_replica
+from controller.plan.survey import Survey
+from controller.plan.wishes import AttachNic, DetachNic, DomainChange, UpdateNic
+
+
+def touched(action: Action, survey: Survey) -> tuple[str, ...]:
+    """Return `Kind/name` of each, once, in the same order every time."""
+    found = [f"Network/{name}" for name in _networks(action, survey)]
+    found += [f"InterSiteLink/{name}" for name in _links(action, survey)]
+    if is_replica(action.target):
+        vm = survey.desired.virtual_machines.get(action.target.partition("/")[2])
+        if vm is not None and vm.spec.protection is not None:
+            found.append(f"ProtectionPolicy/{vm.spec.protection}")
+    return tuple(found)
+
+
+def _networks(action: Action, survey: Survey) -> list[str]:
+    vlans: set[int] = set()
+    names: set[str] = set()
+    if isinstance(action, SetPortVlan):
+        vlans = {action.vlan} if action.was is None else {action.vlan, action.was}
+    elif isinstance(action, AddUplink):
+        vlans = set(action.vlans)
+    elif isinstance(action, SetTrunk):
+        every = set(survey.vlan_of.values())
+        vlans = (set(action.was) or every) ^ set(action.vlans)
+    elif isinstance(action, ReconfigureDomain | PruneDomain):
+        for change in action.changes:
+            names |= _of_card(change, survey)
+    if not vlans and not names:
+        return []
+    return sorted(names | {name for name, vlan in survey.vlan_of.items() if vlan in vlans})
+
+
+def _of_card(change: DomainChange, survey: Survey) -> set[str]:
+    if isinstance(change, AttachNic | UpdateNic):
+        vlan = change.nic.vlan
+        return {name for name, one in survey.vlan_of.items() if one == vlan}
+    if isinstance(change, DetachNic) and change.mac in survey.card_of:
+        return {survey.card_of[change.mac].network}
+    return set()
+
+
+def _links(action: Action, survey: Survey) -> list[str]:
+    links = survey.desired.inter_site_links
+    switch = survey.desired.switches.get(action.node)
+    if switch is not None and isinstance(action, AddUplink | SetTrunk):
+        return sorted({port.link.partition("/")[0] for port in switch.spec.ports
+                       if port.name == action.port and port.link is not None} & links.keys())
+    if len(action.nodes) < 2:
+        return []
+    sites = {survey.site_of(node) for node in action.nodes}
+    return sorted(name for name, link in links.items() if len(sites) > 1
+                  and sites <= set(link.spec.between))
