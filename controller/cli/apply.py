@@ -47,7 +47,7 @@ def command(
     Exit status: 0 converged, 1 a step failed, 2 changes are left, 3 refused by a gate or a stale
     plan or left to a person, 4 invalid spec, 5 too much is unknown to say.
     """
-    with told():
+    with told(as_json=as_json):
         if as_json and not yes:
             complain("apply --json asks nothing: pass --yes with it")
             raise typer.Exit(REFUSED)

@@ -45,7 +45,7 @@ def command(
     from controller.plan.policy import Approval  # noqa: PLC0415
 
     seconds = duration_s(span)
-    with told():
+    with told(as_json=as_json):
         manager = manager_of(context, state)
         picture = read_picture(manager)
         revision, content = plans_it(picture, action_id)

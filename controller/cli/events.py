@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from controller.cli.shared import State, manager_of, told
+from controller.cli.shared import FAILED, State, complain, manager_of, told
 
 if TYPE_CHECKING:
     from controller.store.journal import EventRow
+    from controller.store.store import Store
 
 PAUSE_S = 0.5
 
@@ -30,13 +31,18 @@ def command(
     Examples: `hotsite events`, `hotsite events --follow`,
     `hotsite events --target VirtualMachine/sql --limit 10`.
 
-    Exit status: 0 shown, 1 the journal cannot be read, 130 interrupted while following.
+    Exit status: 0 shown, 1 the journal cannot be read or has no line about that object, 130
+    interrupted while following.
     """
-    with told():
+    with told(as_json=as_json):
         store = manager_of(context, state).open_store()
         try:
             newest = 0
             rows = store.events(limit, target=target)
+            if target is not None and not rows:
+                complain(no_line(store, target))
+                if not follow:
+                    raise typer.Exit(FAILED)
             while True:
                 for row in rows:
                     typer.echo(line(row, as_json=as_json))
@@ -47,6 +53,15 @@ def command(
                 rows = store.events(1000, target=target, after=newest)
         finally:
             store.close()
+
+
+def no_line(store: "Store", target: str) -> str:
+    """Return that nothing was written about a target, and what may have been meant."""
+    from controller.source.problems import suggestion  # noqa: PLC0415  # keeps --help quick
+
+    known = store.event_targets()
+    near = suggestion(target, known) if known else "it holds nothing yet"
+    return f"the journal has no line about {target}: {near}"
 
 
 def line(row: "EventRow", *, as_json: bool) -> str:

@@ -37,7 +37,7 @@ def command(
     """
     from controller.cli.picture import read_picture  # noqa: PLC0415  # keeps --help quick
 
-    with told():
+    with told(as_json=as_json):
         manager = manager_of(context, state)
         chain = explain(manager, read_picture(manager), target)
         if not any(chain[key] for key in ("declared", "seen", "differs", "conditions", "last")):

@@ -37,7 +37,7 @@ def command(
     """
     from controller.cli.picture import read_picture  # noqa: PLC0415  # keeps --help quick
 
-    with told():
+    with told(as_json=as_json):
         if kind.lower() not in KINDS:
             complain(f"{kind} is not a kind that is seen:"
                      " use host, switch, vm, pool, port or replica")

@@ -47,7 +47,7 @@ def command(
     """
     from controller.errors import SpecError  # noqa: PLC0415  # keeps --help quick
 
-    with told():
+    with told(as_json=as_json):
         if out is not None and assume:
             raise SpecError(("--out and --assume exclude each other: a what-if is about an estate"
                              " that does not exist, so it cannot be applied",))

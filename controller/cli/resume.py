@@ -22,7 +22,7 @@ def command(
 
     Exit status: 0 resumed, 1 it was not suspended or the journal cannot be written.
     """
-    with told():
+    with told(as_json=as_json):
         manager = manager_of(context, state)
         store = manager.open_store()
         try:

@@ -33,7 +33,7 @@ def command(
 
     Exit status: 0 told to end, 1 the journal cannot be used, 4 the specs are wrong at the start.
     """
-    with told():
+    with told(as_json=as_json):
         wait_for(keep(manager_of(context, state), source, metrics, as_json=as_json))
 
 

@@ -40,22 +40,24 @@ def manager_of(context: typer.Context, state: Path | None) -> "Manager":
 
 
 @contextmanager
-def told() -> Iterator[None]:
-    """Turn every expected error into one sentence on standard error and an exit status."""
+def told(*, as_json: bool = False) -> Iterator[None]:
+    """Turn every expected error into one sentence on standard error and an exit status.
+
+    Shapes: with `as_json` also into one JSON object on standard output, as its readers expect.
+    """
     from controller.errors import HotsiteError, SourceUnavailable, SpecError  # noqa: PLC0415
 
     try:
         yield
-    except SpecError as error:
-        for problem in error.problems:
-            complain(problem)
-        raise typer.Exit(INVALID) from None
-    except SourceUnavailable as error:
-        complain(str(error))
-        raise typer.Exit(UNKNOWN) from None
     except HotsiteError as error:
-        complain(str(error))
-        raise typer.Exit(FAILED) from None
+        status = (INVALID if isinstance(error, SpecError)
+                  else UNKNOWN if isinstance(error, SourceUnavailable) else FAILED)
+        problems = error.problems if isinstance(error, SpecError) else (str(error),)
+        for problem in problems:
+            complain(problem)
+        if as_json:
+            print_json({"exit": status, "problems": list(problems)})
+        raise typer.Exit(status) from None
 
 
 def wait_for(main: "Coroutine[Any, Any, T]", *, interrupted: str = "") -> "T":

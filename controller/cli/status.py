@@ -32,7 +32,7 @@ def command(
     """
     from controller.cli.picture import read_picture  # noqa: PLC0415  # keeps --help quick
 
-    with told():
+    with told(as_json=as_json):
         picture = read_picture(manager_of(context, state))
     code = picture.exit_status()
     if as_json:

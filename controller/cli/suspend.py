@@ -1,6 +1,6 @@
 """`hotsite suspend`: pauses healing of one scope, with an owner, a reason and an end."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +15,9 @@ from controller.cli.shared import (
     told,
     who,
 )
+
+if TYPE_CHECKING:
+    from controller.reconcile.manager import Manager
 
 
 def command(
@@ -43,7 +46,7 @@ def command(
     from controller.plan.policy import Suspension  # noqa: PLC0415
 
     seconds = duration_s(span)
-    with told():
+    with told(as_json=as_json):
         manager = manager_of(context, state)
         wrong = unknown_target(manager, target)
         if wrong is not None:
@@ -62,3 +65,13 @@ def command(
         else:
             typer.echo(f"{target} is suspended until {instant(until_at)}; `hotsite resume"
                        f" {target}` ends it")
+            if not loop_runs(manager):
+                complain(f"no loop runs with the state folder {manager.state}: the pause holds for"
+                         " what is started with this folder; name another with --state")
+
+
+def loop_runs(manager: "Manager") -> bool:
+    """Return whether a loop works with this state folder now."""
+    from controller.cli.picture import read_picture  # noqa: PLC0415  # keeps --help quick
+
+    return read_picture(manager).alive

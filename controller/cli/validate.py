@@ -12,7 +12,7 @@ NOT_READ_SHOWN = 10
 
 
 def command(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="A folder of specs, or one file.")],
+    where: Annotated[str, typer.Argument(metavar="PATH", help="A folder of specs, or one file.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Load and check specs; say everything that is wrong with them at once.
@@ -27,7 +27,10 @@ def command(
     from controller.errors import SpecError  # noqa: PLC0415  # keeps --help quick
     from controller.source.load import load_folder  # noqa: PLC0415
 
+    path = Path(where)
     try:
+        if not where.strip():
+            raise SpecError(("no folder is named: write one, or `.` for this one",))
         desired = load_folder(path)
     except SpecError as error:
         tell_problems(path, error.problems, as_json=as_json)

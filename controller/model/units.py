@@ -25,6 +25,9 @@ KIB: Final = 1 << 10
 MIB: Final = 1 << 20
 SECTOR: Final = 512
 
+SHORT_S: Final = 0.1
+"""Below it a duration is told in milliseconds."""
+
 _NUMBER_AND_UNIT = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?) ?([A-Za-z/%]+)")
 
 
@@ -97,8 +100,10 @@ def render_sizes(one_bytes: int, other_bytes: int) -> tuple[str, str]:
 
 
 def render_duration(duration_s: float) -> str:
-    """Return `duration_s` as people say it: `40s`, `3m20s`, `2h05m`, `12d`."""
+    """Return `duration_s` as people say it: `5ms`, `40s`, `3m20s`, `2h05m`, `12d`."""
     whole = max(0, round(duration_s))
+    if 0 < duration_s < SHORT_S:
+        return f"{duration_s * 1000:.3g}ms"
     if duration_s < 10:
         return f"{max(0.0, duration_s):.3g}s"
     if whole < 60:

@@ -14,6 +14,9 @@ def open_source(text: str, state_folder: Path) -> Source:
 
     Errors: SpecError when it is none of these; whether it is there is seen by loading it.
     """
+    if not text.strip():
+        raise SpecError(("no source is named: write a folder, `.` for this one, or an address like"
+                         " git+ssh://git@host/estate.git#main",))
     if text.startswith("git+"):
         return GitSource(parse_git_address(text), state_folder)
     if "://" in text or "::" in text:

@@ -152,6 +152,11 @@ class Journal(Shelf):
             (*values, limit))
         return tuple(sorted(EventRow(*row) for row in rows))
 
+    def event_targets(self) -> tuple[str, ...]:
+        """Return every object that a line is about, sorted."""
+        return tuple(target for target, in self._database.read(
+            "SELECT DISTINCT target FROM events ORDER BY target"))
+
     def repairs(self, since_at: float) -> Mapping[str, tuple[float, ...]]:
         """Return, by target, when drift was repaired since `since_at`, oldest first.
 

@@ -17,7 +17,7 @@ def command(context: typer.Context, as_json: Json = False, state: State = None) 
     from controller.cli.get import rows, show  # noqa: PLC0415  # keeps --help quick
     from controller.cli.picture import read_picture  # noqa: PLC0415
 
-    with told():
+    with told(as_json=as_json):
         found = rows(read_picture(manager_of(context, state)), "replica")
         if not found:
             complain("no replica was ever seen with this state folder: VMs with `protection` get"

@@ -25,7 +25,7 @@ def command(context: typer.Context, machine: Machine, as_json: Json = False,
     """
     from controller.cli.picture import read_picture  # noqa: PLC0415  # keeps --help quick
 
-    with told():
+    with told(as_json=as_json):
         picture = read_picture(manager_of(context, state))
         found = replicas(picture, machine)
         if not found:
