@@ -63,7 +63,8 @@ def test_a_round_size_survives_the_round_trip(count: int, unit: str) -> None:
 
 @pytest.mark.parametrize(("duration_s", "text"), [
     (0.25, "0.25s"), (40, "40s"), (200, "3m20s"), (300, "5m"), (7500, "2h05m"), (12 * 86400, "12d"),
-    (-3, "0s"), (0, "0s"), (0.000967, "0.967ms"), (0.005, "5ms"), (0.0994, "99.4ms"), (0.1, "0.1s")])
+    (-3, "0s"), (0, "0s"), (0.000967, "0.967ms"), (0.005, "5ms"),
+    (0.0994, "99.4ms"), (0.1, "0.1s")])
 def test_durations_are_shown_as_people_say_them(duration_s: float, text: str) -> None:
     assert render_duration(duration_s) == text
 
