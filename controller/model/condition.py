@@ -25,6 +25,7 @@ class ConditionType(StrEnum):
     DRILLED = "Drilled"
     SURVIVABLE = "Survivable"
     TWIN_MATCHES = "TwinMatches"
+    SPLIT_BRAIN = "SplitBrain"
     SUSPENDED = "Suspended"
     STALLED = "Stalled"
 

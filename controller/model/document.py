@@ -3,7 +3,14 @@
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+)
 from pydantic.alias_generators import to_camel
 
 API_VERSION = "hotsite/v1"
@@ -67,9 +74,23 @@ class Suspend(Spec):
     """Why it is paused; shown wherever the object is shown."""
 
 
+def _several(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+FormerNames = Annotated[
+    tuple[Name, ...],
+    BeforeValidator(_several),
+    WithJsonSchema({"anyOf": [
+        {"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
+
+
 class Scope(Spec):
     """What every spec that can be healed may say about how far healing goes."""
 
+    formerly: FormerNames = ()
+    """The name, or names, that it had before: it is the same one, with all that it has."""
     autonomy: Rung | None = None
     """The highest rung the loop may reach here by itself; unset: as the scope around it."""
     suspend: Suspend | None = None

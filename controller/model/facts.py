@@ -147,12 +147,45 @@ class DomainConfig:
     devices: tuple[DeviceFacts, ...] = ()
 
 
+class Role(StrEnum):
+    """What a domain of ours is to its VM."""
+
+    PRODUCTION = "production"
+    DRILL = "drill"
+    """A throw-away copy in an isolated network; never the VM itself."""
+    PROMOTED = "promoted"
+    """It took over at the other site; its mark's epoch is the higher one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ownership:
-    """What we wrote into a domain's metadata: whose it is and what its last spec allowed."""
+    """Our mark in a domain's metadata: whose it is, which VM, and what its last spec allowed.
+
+    A mark is copied with the metadata by whoever clones a domain; `uuid` tells such copies.
+    """
 
     estate: str
     deletion: str
+    name: str = ""
+    """The VM; empty in marks of versions that did not write it."""
+    role: Role = Role.PRODUCTION
+    epoch: int = 0
+    """Which copy is the VM: the highest is."""
+    uuid: str = ""
+    """Of the domain that the mark was written for."""
+    domain: str = ""
+    """Its libvirt name then: a renamed VM keeps that, and a person's rename shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileUse:
+    """A file behind a disk of a domain, at any depth."""
+
+    path: str
+    written: bool
+    """Whether the guest writes to it: what several only read from is nobody's identity."""
+    identity: str = ""
+    """What tells the file on its host from all others, whatever its path; empty where unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +208,8 @@ class DomainFacts:
     ownership: Ownership | None = None
     checkpoints: tuple[str, ...] = ()
     """Names of all its checkpoints, ours and others', sorted."""
+    files: tuple[FileUse, ...] = ()
+    """Behind its disks in both XMLs; where nothing was told of them, its disks' sources count."""
 
 
 @dataclass(frozen=True, slots=True)

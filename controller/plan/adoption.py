@@ -26,13 +26,14 @@ def adopt(case: Case, host_name: str, domain: DomainFacts) -> None:
     if domain.config is None:
         case.draft.do(DefineDomain(
             target=case.target, node=host_name, cause=Cause.COMMIT, ask=ask,
-            wish=domain_wish(case.vm, host, domain.uuid, case.survey),
+            wish=domain_wish(case.vm, host, domain, case.survey),
             reason=f"{what}, but is not defined there: it would be gone when it stops",
             consequence="it is marked as ours"))
         return
     case.draft.do(ReconfigureDomain(
-        target=case.target, node=host_name, domain=name, live=False, cause=Cause.COMMIT, ask=ask,
-        changes=(SetOwnership(ownership_of(case.vm, case.survey)),),
+        target=case.target, node=host_name, domain=domain.name, live=False, cause=Cause.COMMIT,
+        ask=ask, changes=(SetOwnership(ownership_of(
+            case.vm, domain.uuid, domain.name, None, case.survey)),),
         reason=f"{what}: it is taken under management",
         consequence="it is marked as ours, and nothing else is done yet"))
 

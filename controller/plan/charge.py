@@ -8,7 +8,7 @@ from controller.model.facts import DomainFacts
 from controller.model.protection_policy import ProtectionPolicySpec
 from controller.model.virtual_machine import VirtualMachine
 from controller.plan.contained import FAULTS, break_off
-from controller.plan.domain import domain_uuid
+from controller.plan.domain_uuid import domain_uuid
 from controller.plan.draft import Draft
 from controller.plan.replica_index import Held, ReplicaIndex, holds_anything
 from controller.plan.standing import Stand, Standing

@@ -28,7 +28,7 @@ from controller.plan.network_condition import link_conditions, network_condition
 from controller.plan.plan import Step
 from controller.plan.room import Layout
 from controller.plan.scopes import every_scope, paused_by
-from controller.plan.standing import Stand, Standing
+from controller.plan.standing import Stand, Standing, runs
 from controller.plan.survey import Survey
 from controller.plan.survivable import site_conditions
 from controller.plan.wishes import AttachNic, UpdateNic
@@ -38,6 +38,7 @@ TRUE, FALSE, UNKNOWN = Status.TRUE, Status.FALSE, Status.UNKNOWN
 CARDS = (AttachNic, UpdateNic)
 STALLS: Final = {"quarantine": "Quarantined", LAW: "LawBroken"}
 """Gates that leave an object to a person, each with the reason that is given."""
+WORDS: Final = {Standing.RENAMED: "AnotherName", Standing.TAKEN: "Taken"}
 ON_ITS_NETWORKS: Final = "its cards and the host's uplinks are on their VLANs"
 
 
@@ -149,21 +150,23 @@ def machine_conditions(vm: VirtualMachine, stand: Stand, layout: Layout, pending
     if (standing is Standing.RUNNING and host is not None and layout.goals.get(name) == host
             and name not in layout.why and name not in layout.lost
             and target not in pending.by_target and target not in pending.cards
-            and host not in pending.networks
+            and host not in pending.networks and not stand.rivals
             and stand.domain is not None and stand.domain.state == "running"):
         return ground.given.usual(all_well, target, host, revision)
     if name in layout.lost:
         return [Condition(target, kind, FALSE, "AssumedLost", "taken as lost", revision)
                 for kind in (READY, PLACED)]
+    found = split_brain(target, stand, revision)
     if standing in {Standing.HIDDEN, Standing.MOVING}:
         reason = "CannotBeSeen" if standing is Standing.HIDDEN else "InMotion"
-        return [Condition(target, kind, UNKNOWN, reason, stand.sentence, revision)
-                for kind in (READY, PLACED, CONNECTED)]
+        return [*found, *(Condition(target, kind, UNKNOWN, reason, stand.sentence, revision)
+                          for kind in (READY, PLACED, CONNECTED))]
     if host is None:
-        return [Condition(target, READY, *_ready_nowhere(vm, stand, layout), revision),
+        return [*found, Condition(target, READY, *_ready_nowhere(vm, stand, layout), revision),
                 Condition(target, PLACED, FALSE, "Nowhere", layout.why.get(name)
                           or "it exists on no host yet", revision)]
-    found = [Condition(target, READY, *_ready(vm, stand, pending.by_target.get(target)), revision)]
+    found.append(Condition(
+        target, READY, *_ready(vm, stand, pending.by_target.get(target)), revision))
     goal = layout.goals.get(name)
     if goal == host and name not in layout.why:
         found.append(Condition(target, PLACED, TRUE, "WhereItBelongs", f"it is on {host}",
@@ -179,7 +182,20 @@ def machine_conditions(vm: VirtualMachine, stand: Stand, layout: Layout, pending
     return found
 
 
+def split_brain(target: str, stand: Stand, revision: str) -> list[Condition]:
+    """Return that a VM runs twice, under whatever names; nothing where it does not."""
+    double = stand.standing is Standing.DOUBLE or (
+        stand.domain is not None and runs(stand.domain)
+        and any(rival.claim.runs and not rival.claim.unseen for rival in stand.rivals))
+    if not double:
+        return []
+    sentence = stand.sentence or "; ".join(str(rival) for rival in stand.rivals)
+    return [Condition(target, ConditionType.SPLIT_BRAIN, TRUE, "RunsTwice", sentence, revision)]
+
+
 def _ready(vm: VirtualMachine, stand: Stand, action: Action | None) -> tuple[Status, str, str]:
+    if stand.standing in {Standing.RENAMED, Standing.TAKEN}:
+        return FALSE, WORDS[stand.standing], stand.sentence
     if action is not None:
         return FALSE, "Differs", action.reason
     if stand.standing is Standing.RUNNING:
@@ -196,6 +212,8 @@ def _ready_nowhere(vm: VirtualMachine, stand: Stand, layout: Layout) -> tuple[St
         return FALSE, "TwoRunningCopies", stand.sentence
     if stand.standing is Standing.SPLIT:
         return FALSE, "SeveralCopies", stand.sentence
+    if stand.standing in WORDS:
+        return FALSE, WORDS[stand.standing], stand.sentence
     return FALSE, "DoesNotExist", layout.why.get(vm.metadata.name) or "it exists on no host yet"
 
 

@@ -12,7 +12,8 @@ from typing import Final
 from controller.model.virtual_machine import DiskSpec, Power
 from controller.plan.actions import Ask, CreateDisk, DefineDomain, StartDomain
 from controller.plan.case import Case, bridge_first, pool_first
-from controller.plan.domain import disk_file, disk_wish, domain_uuid, domain_wish
+from controller.plan.domain import disk_file, disk_wish, domain_wish
+from controller.plan.domain_uuid import domain_uuids
 from controller.plan.instants import render_instant
 from controller.plan.replica_index import Held
 
@@ -79,7 +80,8 @@ def _was_used(case: Case, host: str) -> bool:
 def _is_kept(case: Case) -> bool:
     """Return whether a replica stands, or may stand, for what the VM was; then it is said."""
     name, replicas = case.vm.name, case.replicas
-    kept = replicas.of_machine(name, domain_uuid(case.survey.estate_name, name))
+    names = case.survey.given.names
+    kept = replicas.of_machine((name, *names.formers.get(name, ())), domain_uuids(names, name))
     if kept:
         case.draft.stall(case.target, "OnlyReplica", _only_replica(case, kept[-1]))
         return True

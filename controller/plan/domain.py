@@ -1,13 +1,13 @@
 """Domains: what a VM's domain should be on a host, and the patches that bring it there."""
 
 from collections.abc import Callable
-from uuid import NAMESPACE_URL, uuid5
 
-from controller.model.facts import DomainConfig, Ownership
+from controller.model.facts import DomainConfig, DomainFacts, Ownership, Role
 from controller.model.host import Host
 from controller.model.units import is_memory_of, render_sizes
 from controller.model.virtual_machine import DiskSpec, VirtualMachine
 from controller.plan.card import is_card, nic_wish
+from controller.plan.domain_uuid import domain_uuid
 from controller.plan.host import pool_of
 from controller.plan.survey import Survey
 from controller.plan.wishes import (
@@ -19,11 +19,6 @@ from controller.plan.wishes import (
     SetCpus,
     SetMemory,
 )
-
-
-def domain_uuid(estate: str, vm: str) -> str:
-    """Return the uuid that a new domain of `vm` gets, the same for ever."""
-    return str(uuid5(NAMESPACE_URL, f"hotsite:{estate}/{vm}"))
 
 
 def disk_file(vm: str, disk: DiskSpec) -> str:
@@ -40,25 +35,36 @@ def disk_wish(vm: VirtualMachine, disk: DiskSpec, host: Host) -> DiskWish:
                     disk.size_bytes, image)
 
 
-def domain_wish(vm: VirtualMachine, host: Host, uuid: str | None, survey: Survey) -> DomainWish:
-    """Return the whole domain of `vm` as it should be on `host`."""
+def domain_wish(vm: VirtualMachine, host: Host, seen: DomainFacts | None,
+                survey: Survey) -> DomainWish:
+    """Return the whole domain of `vm` as it should be on `host`; `seen` has its uuid and name."""
     desired, spec = survey.desired, vm.spec
+    uuid = domain_uuid(desired.estate.name, vm.name) if seen is None else seen.uuid
+    name = vm.name if seen is None else seen.name
     return DomainWish(
-        vm.name, uuid or domain_uuid(desired.estate.name, vm.name), spec.memory_bytes, spec.cpus,
+        name, uuid, spec.memory_bytes, spec.cpus,
         tuple(disk_wish(vm, disk, host) for disk in spec.disks),
         tuple(nic_wish(nic, host, survey) for nic in spec.nics),
-        ownership_of(vm, survey), desired.templates.get(vm.name))
+        ownership_of(vm, uuid, name, None if seen is None else seen.ownership, survey),
+        desired.templates.get(vm.name))
 
 
-def ownership_of(vm: VirtualMachine, survey: Survey) -> Ownership:
-    """Return the mark that the domain of `vm` should carry."""
-    return Ownership(survey.estate_name, vm.spec.deletion.value)
+def ownership_of(vm: VirtualMachine, uuid: str, name: str, seen: Ownership | None,
+                 survey: Survey) -> Ownership:
+    """Return the mark that a domain of `vm` should carry; what it was promoted to stays."""
+    kept = seen is not None and seen.uuid == uuid and seen.role is not Role.DRILL
+    return Ownership(survey.estate_name, vm.spec.deletion.value, vm.metadata.name,
+                     seen.role if kept and seen is not None else Role.PRODUCTION,
+                     seen.epoch if kept and seen is not None else 0, uuid, name)
 
 
-def is_marked(vm: VirtualMachine, seen: Ownership | None, survey: Survey) -> bool:
+def is_marked(vm: VirtualMachine, domain: DomainFacts, survey: Survey) -> bool:
     """Return whether a domain carries the mark that it should."""
+    seen = domain.ownership
     return (seen is not None and seen.deletion == vm.spec.deletion
-            and seen.estate == survey.estate_name)
+            and seen.estate == survey.estate_name and seen.name == vm.metadata.name
+            and seen.uuid == domain.uuid and seen.domain == domain.name
+            and seen.role is not Role.DRILL)
 
 
 def is_as_declared(vm: VirtualMachine, seen: DomainConfig, bridge: str, survey: Survey) -> bool:

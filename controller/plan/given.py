@@ -10,6 +10,7 @@ from typing import NamedTuple, TypeVar, cast
 
 from controller.model.desired import Desired
 from controller.model.virtual_machine import VirtualMachine
+from controller.plan.identity import Frame, Names
 from controller.plan.places import PlaceMachine
 
 Made = TypeVar("Made")
@@ -38,7 +39,14 @@ class Given:
     """By MAC."""
     seats: Mapping[str, PlaceMachine]
     """Each VM as placement sees it while it runs and can be moved."""
+    frame: Frame
+    """What the index of all domains needs."""
     _usual: dict[tuple[object, str], tuple[object, object]] = field(default_factory=dict)
+
+    @property
+    def names(self) -> Names:
+        """Return under which names the estate and its VMs are and were known."""
+        return self.frame.names
 
     def usual(self, make: Callable[..., Made], target: str, *about: object) -> Made:
         """Return `make(target, *about)`: what it made for the target last, if about the same.
@@ -82,7 +90,23 @@ def _given(specs: Specs) -> Given:
         names, tuple(name for name in names if machines[name].spec.protection is not None), vlan_of,
         {nic.mac: Card(name, nic.mac, nic.network, vlan_of[nic.network])
          for name, vm in machines.items() for nic in vm.spec.nics},
-        {name: seat_of(vm, sites_of, len(desired.sites)) for name, vm in machines.items()})
+        {name: seat_of(vm, sites_of, len(desired.sites)) for name, vm in machines.items()},
+        Frame(names_of(desired),
+              {nic.mac: name for name, vm in machines.items() for nic in vm.spec.nics},
+              frozenset(vlan_of.values()),
+              {name: host.spec.bridge for name, host in desired.hosts.items()},
+              {name: {f"{pool.path.rstrip('/')}/": pool.name for pool in host.spec.pools
+                      if pool.shared} for name, host in desired.hosts.items()
+               if any(pool.shared for pool in host.spec.pools)}))
+
+
+def names_of(desired: Desired) -> Names:
+    """Return under which names the estate and its VMs are and were known."""
+    machines = desired.virtual_machines
+    formers = {name: vm.spec.formerly for name, vm in machines.items() if vm.spec.formerly}
+    return Names(frozenset({desired.estate.name, *desired.estate.spec.formerly}),
+                 {former: name for name, them in formers.items() for former in them
+                  if former not in machines}, formers)
 
 
 def seat_of(vm: VirtualMachine, sites_of: Mapping[str, frozenset[str]], sites: int) -> PlaceMachine:

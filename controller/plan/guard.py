@@ -32,6 +32,7 @@ from controller.plan.removal import doomed
 from controller.plan.replica_actions import ReplicateDomain
 from controller.plan.scopes import granted, pause_of
 from controller.plan.survey import Survey
+from controller.plan.taken import taken
 
 ALLOWED: Final = Ruling(Verdict.ALLOWED)
 Gate = Callable[[Action, Survey], Ruling | None]
@@ -67,7 +68,7 @@ def rule_all(steps: tuple[Step, ...], survey: Survey) -> tuple[Step, ...]:
 
 def judge(action: Action, survey: Survey, storms: dict[str, str], deletes: int) -> Ruling | None:
     """Return the first gate's no to `action`; None when all of them let it pass."""
-    for gate in (suspended, fact_age):
+    for gate in (suspended, fact_age, taken):
         ruling = gate(action, survey)
         if ruling is not None:
             return ruling

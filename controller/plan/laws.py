@@ -16,6 +16,7 @@ from controller.plan.actions import (
     ResumeDomain,
     StartDomain,
 )
+from controller.plan.identity_laws import breaches_of_identity
 from controller.plan.plan import Breach, Ruling, Step, Verdict
 from controller.plan.replica_laws import breaches_of_points
 from controller.plan.standing import runs
@@ -40,6 +41,7 @@ def breaches(steps: tuple[Step, ...], observed: Observed) -> Mapping[str, str]:
     """Return, by target, the first law that its steps would break, with the VM and the host."""
     found: dict[str, str] = {}
     for breach in chain(_on_silent_nodes(steps, observed), _copies(steps, observed),
+                        breaches_of_identity(steps, observed),
                         breaches_of_points(steps, observed)):
         found.setdefault(*breach)
     return found

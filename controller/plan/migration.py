@@ -27,7 +27,7 @@ def plan_migration(case: Case, source: str, domain: DomainFacts, after: str | No
     total = sum(disk.size_bytes for disk in disks)
     with_storage = bool(disks) and not shared
     draft.do(MigrateDomain(
-        target=case.target, node=source, domain=vm.name, to=there.name,
+        target=case.target, node=source, domain=domain.name, to=there.name,
         to_address=there.spec.address,
         to_replication_address=there.spec.replication_address or there.spec.address,
         with_storage=with_storage, disks=disks,

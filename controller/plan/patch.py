@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from controller.model.facts import DomainConfig, DomainFacts
 from controller.model.host import Host
 from controller.model.units import render_size
+from controller.model.virtual_machine import VirtualMachine
 from controller.plan.actions import (
     Ask,
     Cause,
@@ -26,6 +27,7 @@ from controller.plan.domain import (
     sizing_changes,
     takes_away,
 )
+from controller.plan.survey import Survey
 from controller.plan.wishes import (
     AttachDisk,
     DetachDisk,
@@ -45,19 +47,19 @@ def plan_patches(case: Case, host_name: str, domain: DomainFacts) -> str | None:
     if domain.config is None:
         last = case.draft.do(DefineDomain(
             target=case.target, node=host_name, cause=case.cause,
-            wish=domain_wish(case.vm, host, domain.uuid, case.survey),
+            wish=domain_wish(case.vm, host, domain, case.survey),
             reason=f"{case.vm.name} runs on {host_name} but is not defined there:"
                    " it would be gone when it stops"))
     if domain.autostart:
         case.draft.do(DisableAutostart(
-            target=case.target, node=host_name, domain=case.vm.name,
+            target=case.target, node=host_name, domain=domain.name,
             reason=f"libvirt on {host_name} would start {case.vm.name} by itself, without knowing"
                    " whether it runs elsewhere"))
     bridge = host.spec.bridge
     if ((domain.live is None or is_as_declared(case.vm, domain.live, bridge, case.survey))
             and (domain.config is None
                  or is_as_declared(case.vm, domain.config, bridge, case.survey))
-            and (domain.config is None or is_marked(case.vm, domain.ownership, case.survey))):
+            and (domain.config is None or is_marked(case.vm, domain, case.survey))):
         return last
     return _patch(case, host, domain) or last
 
@@ -92,11 +94,15 @@ def _patch(case: Case, host: Host, domain: DomainFacts) -> str | None:
     vm, draft, cause = case.vm, case.draft, case.cause
     live = compare(case, host, domain.live, live=True, grow=True)
     config = compare(case, host, domain.config, live=False, grow=domain.live is None)
-    if domain.config is not None and not is_marked(
-            vm, domain.ownership, case.survey):
-        config.changes.append(SetOwnership(ownership_of(vm, case.survey)))
-        config.words.append(f"its mark says deletion {getattr(domain.ownership, 'deletion', None)}"
-                            f" and {vm.spec.deletion} is declared")
+    if domain.config is not None and not is_marked(vm, domain, case.survey):
+        mark = SetOwnership(ownership_of(vm, domain.uuid, domain.name, domain.ownership,
+                                         case.survey))
+        words = _ownership_words(vm, domain, case.survey)
+        config.changes.append(mark)
+        config.words.append(words)
+        if domain.live is not None:     # the running guest may lose its definition, too
+            live.changes.append(mark)
+            live.words.append(words)
     for sentence in dict.fromkeys((*live.remarks, *config.remarks)):
         draft.remark(case.target, sentence)
     giving = [one for one in live.changes
@@ -104,21 +110,21 @@ def _patch(case: Case, host: Host, domain: DomainFacts) -> str | None:
     ids = _missing_disks(case, host, (*live.changes, *config.changes), cause)
     if giving:
         ids = (*ids, draft.do(ReconfigureDomain(
-            target=case.target, node=host.name, domain=vm.name, changes=tuple(giving),
+            target=case.target, node=host.name, domain=domain.name, changes=tuple(giving),
             live=True, reason=_sentence(vm.name, live.words), consequence="live",
             cause=cause), ids))
     rest = tuple(one for one in config.changes if one not in giving
                  and not isinstance(one, DetachNic | DetachDisk))
     if rest:
         ids = (*ids, draft.do(ReconfigureDomain(
-            target=case.target, node=host.name, domain=vm.name, changes=rest, live=False,
+            target=case.target, node=host.name, domain=domain.name, changes=rest, live=False,
             reason=_sentence(vm.name, config.words), cause=cause,
             consequence="for its next start" if domain.live is not None else "while it is off"),
             ids))
     _prune(case, host, domain, live, config)
     if live.restarts:
         ids = (*ids, draft.do(RestartDomain(
-            target=case.target, node=host.name, domain=vm.name, cause=cause,
+            target=case.target, node=host.name, domain=domain.name, cause=cause,
             limit_s=vm.spec.shutdown_limit_s, reason=_sentence(vm.name, live.restarts),
             consequence="cold restart"), ids))
     return ids[-1] if ids else None
@@ -135,8 +141,8 @@ def _prune(case: Case, host: Host, domain: DomainFacts, live: Side, config: Side
         if changes:
             running = " while it runs" if is_live else ""
             case.draft.do(PruneDomain(
-                target=case.target, node=host.name, domain=name, changes=changes, live=is_live,
-                reason=_sentence(name, side.takes), cause=case.cause,
+                target=case.target, node=host.name, domain=domain.name, changes=changes,
+                live=is_live, reason=_sentence(name, side.takes), cause=case.cause,
                 consequence=f"{_lost(changes)}{running or ', from its next start on'}",
                 ask=Ask("takes", f"{name} on {host.name} would lose {_lost(changes)}{running}:"
                                  f" {'; '.join(side.takes)}")))
@@ -160,6 +166,22 @@ def _lost(changes: tuple[DomainChange, ...]) -> str:
 
 def _sentence(name: str, words: list[str]) -> str:
     return f"{name}: {'; '.join(dict.fromkeys(words))}"
+
+
+def _ownership_words(vm: VirtualMachine, domain: DomainFacts, survey: Survey) -> str:
+    seen = domain.ownership
+    if seen is None:
+        return "it carries no mark of ours"
+    if seen.deletion != vm.spec.deletion:
+        return f"its mark says deletion {seen.deletion} and {vm.spec.deletion} is declared"
+    if seen.estate != survey.estate_name:
+        return f"its mark says estate {seen.estate}, which is {survey.estate_name} now"
+    if seen.name not in {"", vm.name}:
+        return (f"its mark says {seen.name}, which is {vm.name} now; libvirt goes on calling it"
+                f" {domain.name}")
+    if seen.name and seen.uuid not in {"", domain.uuid}:
+        return "its mark was written for another domain and came along when that was cloned"
+    return "its mark does not say yet which domain it was written for"
 
 
 def _missing_disks(case: Case, host: Host, changes: tuple[DomainChange, ...],

@@ -1,11 +1,14 @@
 """Removal: domains that carry our mark and are declared no longer. The default is to let them be.
 """
 
-from controller.model.facts import DomainFacts
+from controller.model.facts import DomainFacts, Role
 from controller.model.virtual_machine import Deletion
 from controller.plan.actions import Cause, RemoveDomain
 from controller.plan.contained import contained
+from controller.plan.domain_uuid import domain_uuids
 from controller.plan.draft import Draft
+from controller.plan.identity import is_for, macs_of
+from controller.plan.standing import way_out
 from controller.plan.survey import Survey
 
 SHUTDOWN_LIMIT_S = 120.0
@@ -14,10 +17,10 @@ SHUTDOWN_LIMIT_S = 120.0
 def diff_undeclared(survey: Survey, draft: Draft) -> None:
     """Note every domain of ours that no spec declares any longer."""
     declared = survey.desired.virtual_machines
-    estate = survey.desired.estate.name
+    estates = survey.given.names.estates
     for name in sorted(survey.sightings.keys() - declared.keys()):
         for host, domain in survey.sightings[name]:
-            if domain.ownership is not None and domain.ownership.estate == estate:
+            if domain.ownership is not None and domain.ownership.estate in estates:
                 with contained(f"VirtualMachine/{name}", draft):
                     _remove(name, host, domain, survey, draft)
 
@@ -32,8 +35,20 @@ def doomed(survey: Survey) -> frozenset[str]:
     return frozenset(
         name for names in (survey.sightings, survey.ghosts)
         for name in names.keys() - declared.keys() for seen in names[name]
-        if (mark := seen.domain.ownership) is not None and mark.deletion == Deletion.DELETE
-        and mark.estate == survey.desired.estate.name)
+        if may_go(name, seen.domain, survey))
+
+
+def may_go(name: str, domain: DomainFacts, survey: Survey) -> bool:
+    """Return whether a mark that was written for this very domain allows it to be deleted.
+
+    A mark of a version that named nothing counts where we gave the domain its uuid.
+    """
+    mark, names = domain.ownership, survey.given.names
+    if mark is None or mark.deletion != Deletion.DELETE or mark.estate not in names.estates:
+        return False
+    if is_for(mark, domain, names):
+        return mark.role is not Role.DRILL
+    return mark.name == "" and domain.uuid in domain_uuids(names, name)
 
 
 def _remove(name: str, host: str, domain: DomainFacts, survey: Survey, draft: Draft) -> None:
@@ -42,16 +57,44 @@ def _remove(name: str, host: str, domain: DomainFacts, survey: Survey, draft: Dr
         draft.remark(target, f"{name} on {host} is no longer declared; it is left alone"
                              " (its last spec said `deletion: keep`)")
         return
+    if not may_go(name, domain, survey):
+        draft.remark(target, f"{domain.name} on {host} carries a mark of ours that was written for"
+                             " another domain, as a clone does: it is left alone; take the mark"
+                             " off, or declare it")
+        return
+    if domain.name not in {name, domain.ownership.domain}:
+        draft.remark(target, f"{name} is no longer declared and is to be deleted, but somebody"
+                             f" renamed it to {domain.name} on {host}: it is left alone; rename it"
+                             f" back, or delete it by hand")
+        return
+    claimed = _claimed(name, host, domain, survey)
+    if claimed is not None:
+        draft.stall(target, "Taken", f"{name} on {host} is no longer declared and is to be deleted,"
+                                     f" but {claimed}")
+        return
     if domain.job is not None or len(survey.sightings[name]) > 1 or name in survey.ghosts:
         draft.remark(target, f"{name} is no longer declared and is to be deleted, but it is on"
                      " several hosts or a job runs on it: nothing is done until that ends")
         return
     paths = _own_disks(host, domain, survey)
     draft.do(RemoveDomain(
-        target=target, node=host, domain=name, limit_s=SHUTDOWN_LIMIT_S, disk_paths=paths,
+        target=target, node=host, domain=domain.name, limit_s=SHUTDOWN_LIMIT_S, disk_paths=paths,
         cause=Cause.COMMIT,
         reason=f"{name} is no longer declared, and its last spec said `deletion: delete`",
         consequence=f"DELETES {', '.join(paths)}" if paths else "its domain is forgotten"))
+
+
+def _claimed(name: str, host: str, domain: DomainFacts, survey: Survey) -> str | None:
+    """Return who else has, or is to get, what makes the VM; files of others stay anyway."""
+    rivals = tuple(one for one in survey.identities.rivals.get(name, ()) if one.is_more_than_files)
+    if rivals:
+        return f"{'; '.join(map(str, rivals))}: it is left alone; {way_out(name, rivals)}"
+    for mac in macs_of(host, domain, survey.given.frame):
+        heir = survey.given.frame.card_owner.get(mac, name)
+        if heir != name:
+            return (f"{heir} declares its card {mac}: it is left alone; if {heir} is {name} under"
+                    f" a new name, write `formerly: {name}` into it, else give {heir} another MAC")
+    return None
 
 
 def _own_disks(host: str, domain: DomainFacts, survey: Survey) -> tuple[str, ...]:

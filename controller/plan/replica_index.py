@@ -3,7 +3,7 @@
 Rule 1: a host that says nothing of its replicas may hold any; it never looks like one without.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -51,14 +51,15 @@ class ReplicaIndex:
     parted: Mapping[str, tuple[Held, ...]] = field(default_factory=dict)
     """As last seen on hosts that have left the specs."""
 
-    def of_machine(self, name: str, uuid: str) -> tuple[Held, ...]:
-        """Return what stands for a VM, seen now or last, by its name or its UUID; newest last.
+    def of_machine(self, names: Iterable[str], uuids: Iterable[str]) -> tuple[Held, ...]:
+        """Return what stands for a VM, seen now or last, by its names or its UUIDs; newest last.
 
         A VM that was adopted, or made again, has or had another UUID than one that we define.
         """
         found = {(one.host, one.replica.uuid): one for one in (
-            *self.named.get(name, ()), *self.held.get(uuid, ()), *self.faded.get(uuid, ()),
-            *self.parted.get(uuid, ()))
+            *(one for name in names for one in self.named.get(name, ())),
+            *(one for uuid in uuids for there in (self.held, self.faded, self.parted)
+              for one in there.get(uuid, ())))
             if holds_anything(one.replica)}
         return tuple(sorted(found.values(), key=lambda one: (
             -1.0 if one.sound is None else one.sound.started_at)))

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from controller.model.facts import Absent
 from controller.model.host import Host
@@ -13,6 +13,7 @@ from controller.plan.contained import FAULTS, break_off, contained
 from controller.plan.domain import disk_file
 from controller.plan.draft import Draft, Item
 from controller.plan.host import pool_of
+from controller.plan.identity import owner_of
 from controller.plan.placement import arrange
 from controller.plan.places import Limits, PlaceHost, PlaceMachine, Placement
 from controller.plan.standing import Stand, Standing, runs
@@ -33,6 +34,10 @@ class Layout:
     """Every host with what belongs on it."""
     hosts: Mapping[str, PlaceHost]
     machines: Mapping[str, PlaceMachine]
+
+
+FIXED: Final = frozenset({Standing.HIDDEN, Standing.MOVING, Standing.RENAMED, Standing.TAKEN})
+"""So standing, a VM is neither moved nor made anew."""
 
 
 class Seat(NamedTuple):
@@ -119,8 +124,9 @@ def place_host(host: Host, survey: Survey) -> PlaceHost:
     here = survey.domains.get(name)
     if here is None:
         here = survey.blind[name].domains or {} if name in survey.blind else {}
-    foreign = sum(domain.live.memory_bytes for vm, domain in here.items()
-                  if vm not in declared and domain.live is not None)
+    foreign = sum(domain.live.memory_bytes for domain in here.values()
+                  if domain.live is not None
+                  and owner_of(domain, survey.given.names) not in declared)
     node = survey.nodes.get(name)
     sees = node is not None and name in survey.domains and not isinstance(node.domains, Absent)
     return PlaceHost(
@@ -146,13 +152,14 @@ def _seat(vm: VirtualMachine, stand: Stand, homes: tuple[str, ...], survey: Surv
         if not ghosts:
             return None
         host = ghosts[0].host
-    elif standing in {Standing.DOUBLE, Standing.SPLIT}:
+    elif standing in {Standing.DOUBLE, Standing.SPLIT} or (
+            standing is Standing.TAKEN and host is None):
         return None
     elif homes:
         host = homes[0]
     running = standing is Standing.RUNNING
     # created where its files lie, and nowhere else: it moves, with them, once it runs
-    fixed = bool(homes) or standing in {Standing.HIDDEN, Standing.MOVING} or (
+    fixed = bool(homes) or standing in FIXED or (
         running and (stand.domain is None or stand.domain.state != "running"
                      or spec.power is Power.OFF))
     return Seat(seat._replace(

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from controller.errors import SpecError
 from controller.model.condition import Condition, ConditionType, Status
-from controller.model.facts import Fact, Known, NodeFacts, Observed, Ownership
+from controller.model.facts import Fact, Known, NodeFacts, Observed, Ownership, Role
 from controller.model.replica import Leftover, LeftoverKind
 from controller.plan import actions, replica_actions, wishes
 from controller.plan.actions import Action, Cause
@@ -27,7 +27,7 @@ SHAPES: Final[dict[str, type[Any]]] = {
      "Condition": Condition}
 WORDS: Final[dict[str, type[Enum]]] = {
     "cause": Cause, "verdict": Verdict, "status": Status, "type": ConditionType,
-    "mode": CopyMode, "kind": LeftoverKind,
+    "mode": CopyMode, "kind": LeftoverKind, "role": Role,
 }
 """Fields that hold a word of an enumeration."""
 

@@ -7,6 +7,8 @@
 * HIDDEN    it may be on a host that does not answer
 * DOUBLE    two running copies: loud, and nothing automatic
 * SPLIT     several copies, none running, and no way to tell which is the newest
+* RENAMED   it is there, under a libvirt name that nobody declared for it
+* TAKEN     another domain has its uuid, a card or a file of it, and it does not run
 """
 
 from enum import StrEnum
@@ -14,7 +16,9 @@ from typing import NamedTuple
 
 from controller.model.document import Rung
 from controller.model.facts import DomainFacts, DomainState
-from controller.plan.survey import Sighting, Survey
+from controller.plan.domain_uuid import domain_uuids
+from controller.plan.identity import Rival, Sighting, is_for
+from controller.plan.survey import Survey
 
 MIGRATED = "migrated"
 STARTING = "starting up"
@@ -23,7 +27,7 @@ COPYING = "backup"
 
 
 class Standing(StrEnum):
-    """The seven ways in which a VM can stand."""
+    """The ways in which a VM can stand."""
 
     RUNNING = "running"
     OFF = "off"
@@ -32,6 +36,8 @@ class Standing(StrEnum):
     HIDDEN = "hidden"
     DOUBLE = "double"
     SPLIT = "split"
+    RENAMED = "renamed"
+    TAKEN = "taken"
 
 
 class Stand(NamedTuple):
@@ -43,6 +49,10 @@ class Stand(NamedTuple):
     others: tuple[Sighting, ...] = ()
     """Copies that are off while this one runs."""
     sentence: str = ""
+    rivals: tuple[Rival, ...] = ()
+    """Domains that are not this VM and have something that tells it from all others."""
+    namesakes: tuple[Sighting, ...] = ()
+    """Other machines that happen to have its name in libvirt."""
 
 
 def runs(domain: DomainFacts) -> bool:
@@ -53,10 +63,97 @@ def runs(domain: DomainFacts) -> bool:
 def stand(name: str, survey: Survey) -> Stand:
     """Return where VM `name` stands."""
     seen = survey.sightings.get(name, ())
-    if len(seen) == 1 and name not in survey.ghosts:
+    rivals = survey.identities.rivals.get(name, ())
+    if len(seen) == 1 and name not in survey.ghosts and not rivals:
         host, domain = seen[0]
-        if domain.state is DomainState.RUNNING and domain.job is None:
+        if (domain.state is DomainState.RUNNING and domain.job is None
+                and domain.name == name):
             return Stand(Standing.RUNNING, host, domain)
+    itself, namesakes = _apart(name, seen, survey) if len(seen) > 1 else (seen, ())
+    found = _stand(name, itself, survey)
+    if not itself:
+        found = _unseen(name, survey)
+        vm = survey.desired.virtual_machines.get(name)
+        rivals = survey.identities.awaiting(
+            name, domain_uuids(survey.given.names, name),
+            () if vm is None else (nic.mac for nic in vm.spec.nics))
+    if namesakes:
+        found = found._replace(namesakes=namesakes)
+    found = _by_its_name(name, found, survey)
+    return _contested(name, found, rivals) if rivals else found
+
+
+def _apart(name: str, seen: tuple[Sighting, ...],
+           survey: Survey) -> tuple[tuple[Sighting, ...], tuple[Sighting, ...]]:
+    """Return the copies of a VM, and the machines that have no more than its name.
+
+    Where none is marked as the VM nobody can tell them apart, and all are taken for copies.
+    """
+    names = survey.given.names
+    sure = [one.domain for one in seen if is_for(one.domain.ownership, one.domain, names)]
+    if not sure:
+        return seen, ()
+    known = {domain.uuid for domain in sure}
+    itself = tuple(one for one in seen if one.domain in sure or one.domain.uuid in known
+                   or _is_like(one.domain, sure))
+    return itself, tuple(one for one in seen if one not in itself)
+
+
+def _is_like(domain: DomainFacts, others: list[DomainFacts]) -> bool:
+    """Return whether a domain has a card of one of the others."""
+    cards = _cards(domain)
+    return any(cards & _cards(other) for other in others)
+
+
+def _cards(domain: DomainFacts) -> set[str]:
+    return {nic.mac.lower() for config in (domain.live, domain.config) if config is not None
+            for nic in config.nics if nic.mac}
+
+
+def _by_its_name(name: str, found: Stand, survey: Survey) -> Stand:
+    """Return the stand, or that somebody gave the domain a name that nobody declared for it."""
+    domain = found.domain
+    if (domain is None or domain.name == name
+            or found.standing not in {Standing.RUNNING, Standing.OFF}):
+        return found
+    mark, names = domain.ownership, survey.given.names
+    if domain.name in names.formers.get(name, ()) or (
+            mark is not None and is_for(mark, domain, names) and mark.domain == domain.name):
+        return found
+    return found._replace(standing=Standing.RENAMED, sentence=(
+        f"{name} is {domain.state} on {found.host} under the name {domain.name}: nothing is done"
+        f" with it; shut it down and `virsh domrename {domain.name} {name}` there, or declare it"
+        f" as {domain.name} with `formerly: {name}`"))
+
+
+def _contested(name: str, found: Stand, rivals: tuple[Rival, ...]) -> Stand:
+    """Return where a VM stands while other domains have its uuid, a card or a file of it."""
+    told = "; ".join(str(rival) for rival in rivals)
+    running = found.domain is not None and runs(found.domain)
+    double = [rival for rival in rivals
+              if rival.claim.runs and not rival.claim.unseen and rival.doubles]
+    if running and double:
+        others = " and ".join(f"{one.claim.domain.name} on {one.claim.host}" for one in double)
+        return Stand(Standing.DOUBLE, rivals=rivals, sentence=(
+            f"SPLIT BRAIN: {name} runs on {found.host} and so does {others}: {told};"
+            " nothing automatic is done; decide which one is right and destroy the other by hand"))
+    if found.standing in {Standing.RUNNING, Standing.MOVING, Standing.HIDDEN, Standing.DOUBLE}:
+        return found._replace(rivals=rivals)
+    return found._replace(standing=Standing.TAKEN, rivals=rivals, sentence=(
+        f"{told}: nothing of {name} is created, defined, started or moved;"
+        f" {way_out(name, rivals)}"))
+
+
+def way_out(name: str, rivals: tuple[Rival, ...]) -> str:
+    """Return what now, where another domain has what makes a VM that VM."""
+    other = rivals[0].claim.domain.name
+    return (f"if {other} is {name}, rename it back or declare it as {other} with `formerly:"
+            f" {name}`; if {name} was {other} in the specs, write `formerly: {other}` into it;"
+            f" else give one of them its own uuid, cards and disks")
+
+
+def _stand(name: str, seen: tuple[Sighting, ...], survey: Survey) -> Stand:
+    """Return where a VM stands by what is seen of it alone."""
     running = tuple(each for each in seen if runs(each.domain))
     if len(running) > 1 and _we_move_it(name, survey):
         return Stand(Standing.MOVING, running[0].host, running[0].domain,
@@ -75,8 +172,8 @@ def stand(name: str, survey: Survey) -> Stand:
     if running:
         host, domain = running[0]
         return Stand(Standing.RUNNING, host, domain,
-                     tuple(each for each in seen if each.host != host))
-    return _off(name, seen, survey) if seen else _unseen(name, survey)
+                     tuple(each for each in seen if each != running[0]))
+    return _off(name, seen, survey) if seen else Stand(Standing.NOWHERE)
 
 
 def _we_move_it(name: str, survey: Survey) -> bool:
@@ -114,7 +211,8 @@ def _motion(name: str, seen: Sighting) -> str:
 
 
 def _double(name: str, running: tuple[Sighting, ...]) -> str:
-    hosts = " and ".join(each.host for each in running)
+    hosts = " and ".join(each.host if each.domain.name == name else
+                         f"{each.host} (as {each.domain.name})" for each in running)
     return (f"TWO RUNNING COPIES of {name}, on {hosts}: nothing automatic is done;"
             " decide which one is right and destroy the other by hand")
 
@@ -136,8 +234,9 @@ def _off(name: str, seen: tuple[Sighting, ...], survey: Survey) -> Stand:
         return Stand(Standing.HIDDEN, sentence=(
             f"{name} was migrated away from {hosts}, and {host} {survey.silence(host)}:"
             " it may run there, so nothing is started"))
+    parted = {host for host, _ in survey.parted.get(name, ())}
     for host, domains in survey.departed.items():
-        if domains is None or name in domains:
+        if domains is None or host in parted:
             return Stand(Standing.HIDDEN, sentence=(
                 f"{name} was migrated away from {hosts}, and {host} left the specs: it may run"
                 f" there, so nothing is started; declare {host} again"))
@@ -167,17 +266,23 @@ def start_blocker(name: str, host: str, survey: Survey) -> str | None:
         if blind.domains is None:
             return (f"{name} is not started on {host}: {other} has never been seen and might run"
                     f" it; bring {other} back, or remove it from the specs")
-        last = blind.domains.get(name)
-        if last is not None and last.state.active:
+        last = _ran(survey.ghosts.get(name, ()), other)
+        if last is not None:
             return (f"{name} is not started on {host}: {other} {survey.silence(other)} and was"
                     f" last seen with it {last.state}; {_way_out(other, survey)}")
     for other, domains in survey.departed.items():
         if domains is None:
             return f"{name} is not started on {host}: {_parted_unseen(other)}"
-        if name in domains and domains[name].state.active:
-            return (f"{name} is not started on {host}: {_parted(name, other, domains[name])} or"
+        last = _ran(survey.parted.get(name, ()), other)
+        if last is not None:
+            return (f"{name} is not started on {host}: {_parted(name, other, last)} or"
                     f" shut {name} down there first")
     return None
+
+
+def _ran(seen: tuple[Sighting, ...], host: str) -> DomainFacts | None:
+    """Return the domain that was active on `host` when it was last seen."""
+    return next((domain for where, domain in seen if where == host and domain.state.active), None)
 
 
 def _way_out(host: str, survey: Survey) -> str:
@@ -209,7 +314,8 @@ def creation_blocker(name: str, survey: Survey) -> str | None:
     for host, domains in survey.departed.items():
         if domains is None:
             return f"{name} is not created: {_parted_unseen(host)}"
-        if name in domains:
-            return (f"{name} is not created: {_parted(name, host, domains[name])} or undefine"
-                    " it there first")
+        for where, last in survey.parted.get(name, ()):
+            if where == host:
+                return (f"{name} is not created: {_parted(name, host, last)} or undefine"
+                        " it there first")
     return None

@@ -4,7 +4,7 @@ Rule 1: unknown is never absent. A host whose libvirt did not answer is `blind`,
 when last seen; it never looks like a host without VMs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
@@ -24,6 +24,7 @@ from controller.model.facts import (
 )
 from controller.model.units import render_duration
 from controller.plan.given import Card, Given, given
+from controller.plan.identity import Identities, Shelf, Sighting, shelve
 from controller.plan.network import link_vlans, site_vlans
 from controller.plan.policy import Policy
 from controller.plan.silence import faded
@@ -31,13 +32,6 @@ from controller.plan.silence import faded
 V = TypeVar("V")
 
 NEVER_ASKED: Unknown[NodeFacts] = Unknown("it has never been asked", 0.0)
-
-
-class Sighting(NamedTuple):
-    """A domain seen on a host."""
-
-    host: str
-    domain: DomainFacts
 
 
 class Blind(NamedTuple):
@@ -70,11 +64,14 @@ class Survey:
     lost: frozenset[str]
     """Nodes that a what-if takes as gone."""
     sightings: Mapping[str, tuple[Sighting, ...]]
-    """By domain name, on hosts that answered, sorted by host."""
+    """By VM, on hosts that answered, sorted by host: whatever name the domain has there."""
     ghosts: Mapping[str, tuple[Sighting, ...]]
-    """By domain name, on blind hosts when they were last seen, sorted by host."""
+    """By VM, on blind hosts when they were last seen, sorted by host."""
     ruins: Mapping[str, tuple[Sighting, ...]]
-    """By domain name, on hosts that a what-if takes as lost."""
+    """By VM, on hosts that a what-if takes as lost."""
+    parted: Mapping[str, tuple[Sighting, ...]]
+    """By VM, on nodes that left the specs, as they were last seen."""
+    identities: Identities
     site_vlans: Mapping[str, tuple[int, ...]]
     link_vlans: Mapping[str, tuple[int, ...]]
     given: Given
@@ -123,10 +120,9 @@ class Survey:
 
     def xml_vlan_is(self, host: str, card: Card) -> bool:
         """Return whether the running domain's XML on `host` already has the card's VLAN."""
-        domain = self.domains.get(host, {}).get(card.vm)
-        if domain is None or domain.live is None:
-            return False
-        return any(nic.mac == card.mac and nic.vlan == card.vlan for nic in domain.live.nics)
+        return any(nic.mac == card.mac and nic.vlan == card.vlan
+                   for where, domain in self.sightings.get(card.vm, ())
+                   if where == host and domain.live is not None for nic in domain.live.nics)
 
     def site_of(self, node: str) -> str:
         """Return the site of a declared node."""
@@ -181,13 +177,19 @@ def survey(desired: Desired, observed: Observed, policy: Policy, now_s: float) -
     hosts_of_site: dict[str, list[str]] = {site: [] for site in desired.sites}
     for name in sorted(desired.hosts):
         hosts_of_site.setdefault(desired.hosts[name].spec.site, []).append(name)
+    known = given(desired)
+    departed = _departed(desired, observed)
+    parted = {node: held for node, held in departed.items() if held}
+    seen, last, gone = (
+        [known.usual(shelve, host, here, known.frame, *unseen) for host, here in held.items()]
+        for held, unseen in ((domains, ()), (remembered, (True,)), (parted, (True,))))
     return Survey(
-        desired, observed, policy, now_s, desired.estate.name, nodes, domains, blind,
-        _departed(desired, observed),
+        desired, observed, policy, now_s, desired.estate.name, nodes, domains, blind, departed,
         tuple(host for host in domains if value_of(nodes[host].pools) is None), lost,
-        _by_name(domains), _by_name(remembered), _by_name(ruined),
-        site_vlans(desired), link_vlans(desired),
-        given(desired),
+        _by_owner(seen), _by_owner(last),
+        _by_owner([shelve(host, here, known.frame) for host, here in ruined.items()]),
+        _by_owner(gone), Identities(known.frame, (*seen, *last, *gone)),
+        site_vlans(desired), link_vlans(desired), known,
         {site: tuple(names) for site, names in hosts_of_site.items()},
         _networks_of_site(desired),
         faded(observed.nodes, (*desired.hosts, *desired.switches),
@@ -247,12 +249,10 @@ def _last_domains(fact: Fact[NodeFacts]) -> Mapping[str, DomainFacts] | None:
     return None if node is None else last_of(node.domains)
 
 
-def _by_name(domains: Mapping[str, Mapping[str, DomainFacts]]) -> dict[
-        str, tuple[Sighting, ...]]:
+def _by_owner(shelves: Iterable[Shelf]) -> dict[str, tuple[Sighting, ...]]:
     found: dict[str, tuple[Sighting, ...]] = {}
-    for host, here in domains.items():
-        for name, domain in here.items():
-            sighting = Sighting(host, domain)
+    for shelf in shelves:
+        for name, sighting in shelf.sightings:
             before = found.get(name)
             found[name] = (sighting,) if before is None else (*before, sighting)
     return found

@@ -1,5 +1,7 @@
 """Virtual machines: from where a VM stands to what brings it where it should be."""
 
+from typing import Final
+
 from controller.model.facts import DomainFacts, DomainState
 from controller.model.virtual_machine import Power, VirtualMachine
 from controller.plan.actions import (
@@ -12,11 +14,16 @@ from controller.plan.adoption import adopt
 from controller.plan.case import Case
 from controller.plan.creation import create
 from controller.plan.domain import is_as_declared, is_marked
+from controller.plan.identity import Sighting, is_for
 from controller.plan.migration import plan_migration
 from controller.plan.patch import plan_patches
 from controller.plan.paused import paused_sentence
-from controller.plan.standing import MIGRATED, Stand, Standing, start_blocker
-from controller.plan.survey import Sighting, Survey
+from controller.plan.standing import MIGRATED, Stand, Standing, start_blocker, way_out
+from controller.plan.survey import Survey
+
+STALLS: Final = {Standing.DOUBLE: "TwoRunningCopies", Standing.SPLIT: "SeveralCopies",
+                 Standing.RENAMED: "AnotherName", Standing.TAKEN: "Taken"}
+STILL: Final = frozenset({Standing.RUNNING, Standing.OFF})
 
 
 def is_settled(vm: VirtualMachine, stand: Stand, goal: str | None, survey: Survey) -> bool:
@@ -25,7 +32,7 @@ def is_settled(vm: VirtualMachine, stand: Stand, goal: str | None, survey: Surve
     if (stand.standing is not Standing.RUNNING or domain is None or host is None or host != goal
             or stand.others or domain.state is not DomainState.RUNNING or domain.autostart
             or domain.live is None or domain.config is None or vm.spec.power is not Power.ON
-            or not is_marked(vm, domain.ownership, survey)
+            or stand.rivals or stand.namesakes or not is_marked(vm, domain, survey)
             or vm.metadata.name in survey.ghosts):
         return False
     bridge = survey.desired.hosts[host].spec.bridge
@@ -37,13 +44,14 @@ def diff_virtual_machine(case: Case) -> None:
     """Note what differs on one VM."""
     standing, host, domain = case.stand.standing, case.stand.host, case.stand.domain
     if domain is not None and domain.ownership is not None and (
-            domain.ownership.estate != case.survey.desired.estate.name):
+            domain.ownership.estate not in case.survey.given.names.estates):
         case.draft.stall(case.target, "AnotherEstates", (
             f"{domain.name} on {case.stand.host} carries the mark of estate"
             f" {domain.ownership.estate}: it is left alone; rename one of the two, or take the"
             " mark off by hand"))
-    elif domain is not None and host is not None and domain.ownership is None and (
-            standing in {Standing.RUNNING, Standing.OFF}):
+    elif domain is not None and host is not None and standing in STILL and not _is_ours(
+            domain, case.survey):
+        _tell_strangers(case)
         adopt(case, host, domain)
     elif standing is Standing.RUNNING:
         _diff_running(case)
@@ -51,12 +59,20 @@ def diff_virtual_machine(case: Case) -> None:
         _diff_off(case)
     elif standing is Standing.NOWHERE:
         create(case)
-    elif standing is Standing.DOUBLE:
-        case.draft.stall(case.target, "TwoRunningCopies", case.stand.sentence)
-    elif standing is Standing.SPLIT:
-        case.draft.stall(case.target, "SeveralCopies", case.stand.sentence)
+    elif standing in STALLS and not (
+            standing is Standing.TAKEN and case.vm.spec.power is Power.OFF):
+        case.draft.stall(case.target, STALLS[standing], case.stand.sentence)
     else:
         case.draft.remark(case.target, case.stand.sentence, unknown=standing is Standing.HIDDEN)
+
+
+def _is_ours(domain: DomainFacts, survey: Survey) -> bool:
+    """Return whether a domain carries a mark of ours that did not come along with a clone.
+
+    One of a version that named nothing counts.
+    """
+    mark = domain.ownership
+    return mark is not None and (mark.name == "" or is_for(mark, domain, survey.given.names))
 
 
 def _diff_running(case: Case) -> None:
@@ -65,6 +81,7 @@ def _diff_running(case: Case) -> None:
     assert domain is not None
     assert host is not None
     name = vm.name
+    _tell_strangers(case)
     for ghost, last in case.survey.ghosts.get(name, ()):
         if last.state.active:
             draft.remark(case.target, f"{name} runs on {host}; {ghost}, which"
@@ -72,7 +89,7 @@ def _diff_running(case: Case) -> None:
                          unknown=True)
     if vm.spec.power is Power.OFF:
         draft.do(ShutDownDomain(
-            target=case.target, node=host, domain=name, limit_s=vm.spec.shutdown_limit_s,
+            target=case.target, node=host, domain=domain.name, limit_s=vm.spec.shutdown_limit_s,
             reason=f"{name} is {domain.state} on {host} and declared off",
             consequence="clean shutdown", cause=case.cause))
         return
@@ -92,7 +109,7 @@ def _wake(case: Case, host: str, domain: DomainFacts) -> None:
         case.draft.remark(case.target, f"{name} stays paused: {blocker}", unknown=True)
     elif domain.state is DomainState.PAUSED and domain.state_reason == "user":
         case.draft.do(ResumeDomain(
-            target=case.target, node=host, domain=name, cause=case.cause,
+            target=case.target, node=host, domain=domain.name, cause=case.cause,
             reason=f"{name} is paused on {host} and declared on", consequence="it runs on"))
     else:
         case.draft.stall(case.target, *paused_sentence(name, host, domain))
@@ -106,7 +123,7 @@ def _forget_copies(case: Case, running: DomainFacts, others: tuple[Sighting, ...
                 " which is off: it is left alone; rename one of the two"))
         elif host != case.goal and domain.persistent:
             case.draft.do(UndefineDomain(
-                target=case.target, node=host, domain=case.vm.name,
+                target=case.target, node=host, domain=domain.name,
                 reason=f"{case.vm.name} runs on {case.stand.host}; {host} still has an old"
                        " definition of it, which is off",
                 consequence="its disks there stay"))
@@ -114,9 +131,23 @@ def _forget_copies(case: Case, running: DomainFacts, others: tuple[Sighting, ...
 
 def _is_copy(other: DomainFacts, running: DomainFacts, survey: Survey) -> bool:
     """Return whether a domain of the same name is the same machine, and not somebody else's."""
-    if other.ownership is not None:
-        return other.ownership.estate == survey.desired.estate.name
-    return other.uuid == running.uuid
+    mark = other.ownership
+    return other.uuid == running.uuid and (
+        mark is None or mark.estate in survey.given.names.estates)
+
+
+def _tell_strangers(case: Case) -> None:
+    """Say which domains have the VM's name and nothing else of it, or all but its name."""
+    for host, domain in case.stand.namesakes:
+        case.draft.stall(case.target, "SameName", (
+            f"{host} has another domain of the name {domain.name}, with uuid {domain.uuid}, which"
+            f" is {domain.state}: it is left alone; rename one of the two"))
+    rivals = case.stand.rivals
+    if rivals:
+        name = case.vm.name
+        case.draft.stall(case.target, "Taken", (
+            f"{'; '.join(str(rival) for rival in rivals)}: {name} is not started, restarted,"
+            f" moved or taken over while that is so; {way_out(name, rivals)}"))
 
 
 def _silent_copy(name: str, host: str, survey: Survey) -> str | None:
@@ -134,6 +165,7 @@ def _diff_off(case: Case) -> None:
     domain, host = stand.domain, stand.host
     assert domain is not None
     assert host is not None
+    _tell_strangers(case)
     if vm.spec.power is Power.OFF:
         plan_patches(case, host, domain)
         if case.goal is not None and case.goal != host:
@@ -147,7 +179,7 @@ def _diff_off(case: Case) -> None:
         case.draft.remark(case.target, blocker, unknown=True)
         return
     start = case.draft.do(StartDomain(
-        target=case.target, node=host, domain=vm.name, cause=case.cause,
+        target=case.target, node=host, domain=domain.name, cause=case.cause,
         reason=f"{vm.name} is {domain.state} on {host}"
                f" ({domain.state_reason or 'no reason given'}) and declared on",
         consequence="it boots"),

@@ -1,9 +1,11 @@
 """The domains and pools that libvirt shows, read by one virsh."""
 
 import html
+import os
 import re
 import secrets
 import shlex
+import stat
 
 from images import traits_of
 from pools import kind_of, look, pool_of
@@ -114,11 +116,27 @@ def domain_of(uuid: str, name: str, state: tuple, live: "str | None", config: "s
     paths = {html.unescape(path) for path in re.findall(
         r"<source (?:file|dev)='([^']*)'", (live or "") + (config or ""))}
     odd = {path: found for path in sorted(paths) for found in [traits_of(path)] if found}
+    layers = {layer for traits in odd.values() for layer in traits.get("layers", ())}
+    known = identities_of(paths | layers)
     return {"name": name, "uuid": uuid, "state": state[0], "reason": state[1],
             "persistent": config is not None, "autostart": autostart, "job": job,
             "live_xml": live, "config_xml": config, "checkpoints": checkpoints,
             "disk_sizes": {path: look(path)[1] for path in sorted(paths)},
+            **({"identities": known} if known else {}),
             **({"disk_traits": odd} if odd else {})}
+
+
+def identities_of(paths: set) -> dict:
+    """Return what tells each file from all others of this machine, whatever it is called."""
+    found = {}
+    for path in sorted(paths):
+        try:
+            seen = os.stat(path)
+        except (OSError, ValueError):
+            continue  # it is not there, or not reached: its path is all that is known
+        found[path] = (f"device {seen.st_rdev:x}" if stat.S_ISBLK(seen.st_mode)
+                       else f"{seen.st_dev:x}:{seen.st_ino:x}")
+    return found
 
 
 def read_libvirt(libvirt: Libvirt, said: Said) -> dict:

@@ -14,7 +14,7 @@ def traits_of(path: str) -> dict:
     """Return what is out of the ordinary of an image and its layers; nothing of most.
 
     Shapes: `version` of an old qcow2, `encrypted` of any layer, `backing` and `data_file` of the
-    top.
+    top, `layers` below it from the uppermost down.
     """
     traits: dict = {}
     for depth in range(DEEPEST):
@@ -32,12 +32,16 @@ def traits_of(path: str) -> dict:
             return traits
         below = os.fsdecode(head[offset:offset + length])
         traits.setdefault("backing", below)
+        path = os.path.join(os.path.dirname(os.path.realpath(path)), below)
+        layers = traits.setdefault("layers", [])
+        if path in layers:
+            return traits
+        layers.append(path)
         form = backing_format(head, version)
         if form == "luks":
             traits["encrypted"] = True
         if form not in ("qcow2", ""):       # what a guest wrote is no header
             return traits
-        path = os.path.join(os.path.dirname(os.path.realpath(path)), below)
     return traits
 
 

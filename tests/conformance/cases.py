@@ -173,7 +173,7 @@ async def defining_what_is_defined_is_done_already(stage: Stage) -> None:
     vm, spec = stage.desired.virtual_machines[VM], stage.desired.hosts[host]
     ground = survey(stage.desired, await observed(stage), Policy(), stage.clock())
     assert before is not None
-    wish = domain_wish(vm, spec, before.uuid, ground)
+    wish = domain_wish(vm, spec, before, ground)
     assert await refusal(stage, DefineDomain(**common(VM, host), wish=wish)) == "done"
     after = await domain(stage, host, VM)
     assert after is not None

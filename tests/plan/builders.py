@@ -25,7 +25,7 @@ from controller.model.facts import (
     Unknown,
     VolumeFacts,
 )
-from controller.plan.domain import domain_uuid
+from controller.plan.domain_uuid import domain_uuid
 from controller.plan.plan import Plan, Verdict
 from controller.plan.policy import Approval, Policy
 from controller.plan.recheck import content
@@ -145,8 +145,9 @@ def domain(name: str, host: str, desired: Desired, **changes: Any) -> DomainFact
     """A running domain that is as declared, unless `changes` says otherwise."""
     config = config_of(name, host, desired)
     deletion = desired.virtual_machines[name].spec.deletion.value
-    found = DomainFacts(name, domain_uuid("lab", name), DomainState.RUNNING, "booted", True, False,
-                        config, config, None, Ownership("lab", deletion))
+    uuid = changes.get("uuid") or domain_uuid("lab", name)
+    found = DomainFacts(name, uuid, DomainState.RUNNING, "booted", True, False, config, config,
+                        None, Ownership("lab", deletion, name, uuid=uuid, domain=name))
     return replace(found, **changes)
 
 

@@ -179,7 +179,8 @@ def test_a_foreign_domain_is_asked_about_once_and_nothing_is_done_to_it(
     step = only(plan_of(desired, seen, Policy()))
     assert (step.ruling.verdict, step.ruling.rule) == (Verdict.NEEDS_APPROVAL, "adopt")
     if "config" not in more:
-        assert step.action.changes == (SetOwnership(b.domain("sql", "paris-1", desired).ownership),)
+        mark = b.domain("sql", "paris-1", desired, uuid="11111111-foreign").ownership
+        assert step.action.changes == (SetOwnership(mark),)
         assert not step.action.live
         assert "card 52:54:00:11:11:11" in step.ruling.sentence
         assert "memory is 8GiB and 2GiB is declared" in step.ruling.sentence
@@ -198,7 +199,8 @@ def test_what_is_as_declared_to_the_last_is_marked_without_a_question() -> None:
 
 def test_after_the_yes_what_is_taken_is_asked_about_once_more() -> None:
     desired = sql()
-    ours = foreign(desired, ownership=b.domain("sql", "paris-1", desired).ownership)
+    mark = b.domain("sql", "paris-1", desired, uuid="11111111-foreign").ownership
+    ours = foreign(desired, ownership=mark)
     steps = plan_of(desired, b.with_domain(b.as_declared(desired, {}), "paris-1", "sql", ours),
                     Policy()).steps
     asked = [step.action for step in steps if step.ruling.rule == "takes"]

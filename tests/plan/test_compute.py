@@ -272,7 +272,9 @@ def test_a_pool_that_is_not_there_is_created_before_the_disks_in_it() -> None:
 
 def test_a_foreign_domain_is_never_touched_but_takes_room() -> None:
     desired = b.small(b.vm("big", memory="100GiB", placement={"site": "paris"}))
-    guest = replace(b.domain("big", "paris-1", desired, ownership=None), name="other")
+    config = replace(b.config_of("big", "paris-1", desired), disks=(), nics=())
+    guest = replace(b.domain("big", "paris-1", desired, ownership=None, uuid="another",
+                             live=config, config=config), name="other")
     seen = b.with_domain(b.as_declared(desired, {}), "paris-1", "other", guest)
     plan = plan_of(desired, seen)
     assert {step.action.node for step in plan.steps} == {"paris-2"}

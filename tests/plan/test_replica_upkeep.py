@@ -33,7 +33,8 @@ def with_tenant(seen: Observed, host: str, held: ReplicaFacts, desired: Any) -> 
     assert domain.config is not None
     disk = DiskFacts("vda", f"{held.path}/vda/active.qcow2", "qcow2", 10 * b.GIB)
     return b.with_domain(seen, host, "by-hand", replace(
-        domain, name="by-hand", config=replace(domain.config, disks=(disk,))))
+        domain, name="by-hand", uuid="another", ownership=None,
+        config=replace(domain.config, disks=(disk,), nics=())))
 
 
 def test_points_stay_while_a_vm_has_its_disk_in_the_replica() -> None:

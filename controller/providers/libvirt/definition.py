@@ -138,6 +138,10 @@ async def refuse_without_permission(node: Node, domain: str) -> None:
     """Refuse to remove a domain whose own mark does not allow it; one that is gone has none."""
     text = await find_xml(node, domain, inactive=True)
     mark = None if text is None else parse_ownership(parse_xml(text))
+    root = None if text is None else parse_xml(text)
+    if root is not None and mark is not None and mark.uuid not in {"", root.findtext("uuid", "")}:
+        raise Refused(f"{domain} was not removed from {node.name}: its mark was written for"
+                      " another domain, of which it is a clone")
     if text is not None and (mark is None or mark.deletion != "delete"):
         raise Refused(f"{domain} was not removed from {node.name}: its last applied spec does not"
                       " say `deletion: delete`")

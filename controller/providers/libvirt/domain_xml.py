@@ -268,11 +268,16 @@ def set_ownership(domain: ET.Element, ownership: Ownership) -> None:
     """Write our mark into the metadata; other programs' marks stay."""
     metadata = find_or_add(domain, "metadata")
     mark = find_or_add(metadata, f"{{{NAMESPACE}}}vm")
-    mark.set("estate", ownership.estate)
-    mark.set("deletion", ownership.deletion)
+    mark.attrib.update(words_of(ownership))
 
 
 def render_mark(ownership: Ownership) -> str:
     """Return our mark alone, as `virsh metadata` takes it."""
-    mark = ET.Element("vm", estate=ownership.estate, deletion=ownership.deletion)
-    return ET.tostring(mark, encoding="unicode")
+    return ET.tostring(ET.Element("vm", words_of(ownership)), encoding="unicode")
+
+
+def words_of(ownership: Ownership) -> dict[str, str]:
+    """Return the attributes of our mark."""
+    return {"estate": ownership.estate, "deletion": ownership.deletion, "name": ownership.name,
+            "role": ownership.role.value, "epoch": str(ownership.epoch),
+            "uuid": ownership.uuid, "domain": ownership.domain}

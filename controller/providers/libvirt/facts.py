@@ -2,16 +2,18 @@
 
 import json
 import xml.etree.ElementTree as ET
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from controller.model.facts import (
     DomainConfig,
     DomainFacts,
     DomainState,
+    FileUse,
     NicFacts,
     Ownership,
     PoolFacts,
+    Role,
     VolumeFacts,
 )
 from controller.providers.libvirt.disk_facts import parse_devices, parse_disk
@@ -62,6 +64,7 @@ def parse_domain(row: Mapping[str, Any]) -> DomainFacts:
         job=row["job"],
         ownership=parse_ownership(marked) if marked is not None else None,
         checkpoints=tuple(row.get("checkpoints", ())),
+        files=parse_files((live, config), row.get("identities", {}), row.get("disk_traits", {})),
     )
 
 
@@ -101,6 +104,29 @@ def parse_config(domain: ET.Element, disk_sizes: Mapping[str, int | None],
     )
 
 
+def parse_files(domains: Iterable[ET.Element | None],
+                identities: Mapping[str, str],
+                traits: Mapping[str, Any] = NOTHING_ODD) -> tuple[FileUse, ...]:
+    """Return the files behind the disks of a domain's definitions, sorted by path.
+
+    A medium that a guest can only read, or that guests share on purpose, is written by none.
+    """
+    written: dict[str, bool] = {}
+    for domain in domains:
+        for disk in () if domain is None else domain.findall("devices/disk"):
+            own = (disk.get("device", "disk") in {"disk", "lun"}
+                   and disk.find("readonly") is None and disk.find("shareable") is None)
+            top = disk.find("source")
+            for source in disk.iter("source"):
+                path = next((source.get(key, "") for key in ("file", "dev") if source.get(key)), "")
+                if path:
+                    written[path] = written.get(path, False) or (own and source is top)
+                for layer in traits.get(path, NOTHING_ODD).get("layers", ()):
+                    written.setdefault(layer, False)
+    return tuple(FileUse(path, written[path], identities.get(path, ""))
+                 for path in sorted(written))
+
+
 def parse_nic(nic: ET.Element) -> NicFacts:
     """Return one card.
 
@@ -132,7 +158,12 @@ def parse_ownership(domain: ET.Element) -> Ownership | None:
     mark = domain.find(f"metadata/{{{NAMESPACE}}}vm")
     if mark is None:
         return None
-    return Ownership(estate=mark.get("estate", ""), deletion=mark.get("deletion", "keep"))
+    role, epoch = mark.get("role", ""), mark.get("epoch", "")
+    return Ownership(
+        estate=mark.get("estate", ""), deletion=mark.get("deletion", "keep"),
+        name=mark.get("name", ""), role=Role(role) if role in set(Role) else Role.PRODUCTION,
+        epoch=int(epoch) if epoch.isdecimal() else 0, uuid=mark.get("uuid", ""),
+        domain=mark.get("domain", ""))
 
 
 def parse_pools(text: str) -> dict[str, PoolFacts]:

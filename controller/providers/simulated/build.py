@@ -127,10 +127,10 @@ def _install(world: World, desired: Desired, vm: VirtualMachine) -> None:
         path = disk_path(paths[disk.pool], vm.name, disk.name, disk.format)
         world.store_of(node, path)[path] = File(
             disk.format, disk.size_bytes, disk.size_bytes // 3, f"{vm.name}-{disk.name}")
+    uuid = str(uuid5(NAMESPACE_URL, f"hotsite:{desired.estate.name}/{vm.name}"))
     domain = Domain(
-        vm.name, str(uuid5(NAMESPACE_URL, f"hotsite:{desired.estate.name}/{vm.name}")),
-        _config(desired, vm, paths, host.spec.bridge),
-        Ownership(desired.estate.name, str(vm.spec.deletion)))
+        vm.name, uuid, _config(desired, vm, paths, host.spec.bridge),
+        Ownership(desired.estate.name, str(vm.spec.deletion), vm.name, uuid=uuid, domain=vm.name))
     node.domains[vm.name] = domain
     if vm.spec.power is Power.ON:
         run_domain(node, domain, "booted")

@@ -59,7 +59,8 @@ def test_encryption_is_seen_at_any_depth(tmp_path: Path) -> None:
     assert traits_of(base) == {"encrypted": True}
     middle = over(tmp_path / "middle.qcow2", base, "qcow2")
     top = over(tmp_path / "top.qcow2", middle, "qcow2")
-    assert traits_of(top) == {"encrypted": True, "backing": "middle.qcow2"}
+    assert traits_of(top) == {
+        "encrypted": True, "backing": "middle.qcow2", "layers": [str(middle), str(base)]}
 
 
 def test_a_luks_file_below_is_encryption_and_one_that_a_guest_made_is_not(tmp_path: Path) -> None:
@@ -70,14 +71,16 @@ def test_a_luks_file_below_is_encryption_and_one_that_a_guest_made_is_not(tmp_pa
 
 def test_what_a_guest_wrote_into_a_raw_file_below_is_no_header(tmp_path: Path) -> None:
     forged = encrypted(tmp_path / "forged.raw")
-    assert traits_of(over(tmp_path / "a.qcow2", forged, "raw")) == {"backing": "forged.raw"}
+    assert traits_of(over(tmp_path / "a.qcow2", forged, "raw")) == {
+        "backing": "forged.raw", "layers": [str(forged)]}
 
 
 def test_a_chain_that_goes_round_has_an_end(tmp_path: Path) -> None:
     one, two = tmp_path / "one.qcow2", tmp_path / "two.qcow2"
     over(two, one, "qcow2")
     over(one, two, "qcow2")
-    assert traits_of(one) == {"backing": "two.qcow2"}
+    assert traits_of(one) == {
+        "backing": "two.qcow2", "layers": [str(two), str(one)]}
 
 
 @pytest.mark.parametrize("length", [0, 5, 60, 103])
