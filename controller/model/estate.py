@@ -64,6 +64,10 @@ class LimitsSpec(Spec):
     quarantine_within_s: DurationS = Field(default=600.0, alias="quarantineWithin", gt=0)
     quarantine_for_s: DurationS = Field(default=1800.0, alias="quarantineFor", gt=0)
     """How long it must then be healthy before it is healed again."""
+    removal_grace_s: DurationS = Field(default=600.0, alias="removalGrace", ge=0)
+    """What the specs name no longer is taken away after this long, and looked at again first."""
+    purge_after_s: DurationS = Field(default=7 * 86400.0, alias="purgeAfter", ge=0)
+    """The disks of a removed VM are set aside, and deleted after this long."""
     cpu_ratio: float = Field(default=4.0, gt=0, le=100, strict=True, allow_inf_nan=False)
     """Virtual CPUs per physical one that placement may reach on a host."""
 

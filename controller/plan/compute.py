@@ -10,6 +10,7 @@ from controller.plan.charge import charges
 from controller.plan.conditions import conditions_of
 from controller.plan.contained import FAULTS, break_off, contained, not_understood
 from controller.plan.draft import Draft
+from controller.plan.grace import next_grace_at
 from controller.plan.guard import rule_all, storms_of
 from controller.plan.host import diff_host
 from controller.plan.laws import strike
@@ -17,6 +18,7 @@ from controller.plan.leftovers import diff_leftovers, tell_unclaimed, tell_unsee
 from controller.plan.order import order
 from controller.plan.plan import Plan, Remark
 from controller.plan.policy import Policy
+from controller.plan.purge import diff_asides
 from controller.plan.removal import diff_undeclared
 from controller.plan.replica_conditions import replica_conditions
 from controller.plan.replica_index import ReplicaIndex, index_replicas
@@ -44,6 +46,7 @@ def compute(desired: Desired, observed: Observed, policy: Policy, now_s: float) 
     index = index_replicas(ground)
     diff_machines(stands, layout, index, ground, draft)
     diff_undeclared(ground, draft)
+    purge_at = diff_asides(ground, draft)
     queue_for_room(layout, ground, draft)
     care = charges(stands, index, ground, draft)
     findings = diff_replicas(care, index, ground, draft)
@@ -56,7 +59,13 @@ def compute(desired: Desired, observed: Observed, policy: Policy, now_s: float) 
     steps = rule_all(strike(order(draft.items), without(observed, ground.lost)), ground)
     conditions = conditions_of(ground, stands, layout, steps, draft.stalls)
     conditions += tuple(replica_conditions(care, index, findings, ground))
-    return Plan(desired.revision, steps, tidy(draft.remarks), conditions, findings.due_at)
+    return Plan(desired.revision, steps, tidy(draft.remarks), conditions,
+                soonest(findings.due_at, next_grace_at(steps, ground), purge_at))
+
+
+def soonest(*instants: float | None) -> float | None:
+    """Return the first of the instants; None where there is none."""
+    return min((at for at in instants if at is not None), default=None)
 
 
 def all_stands(ground: Survey, draft: Draft) -> dict[str, Stand]:

@@ -10,11 +10,12 @@ Rule 3: what stood before and has lost a disk, replica or not, gets an empty one
 from typing import Final
 
 from controller.model.virtual_machine import DiskSpec, Power
-from controller.plan.actions import Ask, CreateDisk, DefineDomain, StartDomain
+from controller.plan.actions import Ask, CreateDisk, DefineDomain, ReturnDisk, StartDomain
 from controller.plan.case import Case, bridge_first, pool_first
 from controller.plan.domain import disk_file, disk_wish, domain_wish
 from controller.plan.domain_uuid import domain_uuids
 from controller.plan.instants import render_instant
+from controller.plan.purge import Found, asides
 from controller.plan.replica_index import Held
 
 USED_BYTES: Final = 4 << 20
@@ -33,9 +34,11 @@ def create(case: Case) -> None:
     pools = survey.pools(host.name) or {}
     wanted = [disk for disk in vm.spec.disks if disk.pool not in pools
               or disk_file(vm.name, disk) not in pools[disk.pool].volumes]
+    back = _set_aside(case, wanted) if wanted else {}
+    wanted = [disk for disk in wanted if disk.name not in back]
     if wanted and _is_kept(case):
         return
-    ids: list[str] = []
+    ids = [_give_back(case, disk, back[disk.name]) for disk in vm.spec.disks if disk.name in back]
     for disk in wanted:
         image = f" from {disk.image}" if disk.image else ""
         ids.append(draft.do(CreateDisk(
@@ -52,6 +55,28 @@ def create(case: Case) -> None:
             target=case.target, node=host.name, domain=vm.name, cause=case.cause,
             reason=f"{vm.name} is declared on", consequence="it boots"),
             (define,), vm.spec.start_order)
+
+
+def _set_aside(case: Case, wanted: list[DiskSpec]) -> dict[str, Found]:
+    """Return what lies set aside of the disks on the host where the VM is to be, newest each."""
+    names = {disk_file(case.vm.name, disk): disk for disk in wanted}
+    found: dict[str, Found] = {}
+    for one in sorted(asides(case.survey), key=lambda one: one.aside.at):
+        disk = names.get(one.aside.name)
+        if disk is not None and one.pool == disk.pool and one.host == case.goal:
+            found[disk.name] = one
+    return found
+
+
+def _give_back(case: Case, disk: DiskSpec, found: Found) -> str:
+    folder, _, name = found.path.rpartition("/")
+    return case.draft.do(ReturnDisk(
+        target=case.target, node=found.host, path=f"{folder}/{found.aside.name}",
+        suffix=name.removeprefix(found.aside.name), cause=case.cause,
+        reason=f"{case.vm.name} is declared again, and its disk {disk.name} was set aside on"
+               f" {found.host} when it was removed",
+        consequence=f"{found.path} gets its old name back; to begin with an empty disk instead,"
+                    " move it away first"))
 
 
 def anew(case: Case, disk: DiskSpec, host: str) -> Ask | None:

@@ -26,6 +26,7 @@ from controller.plan.asking import asked, is_approved
 from controller.plan.contained import FAULTS, not_understood
 from controller.plan.draft import counted
 from controller.plan.flight import Slots, is_long
+from controller.plan.grace import waits_out
 from controller.plan.instants import render_instant
 from controller.plan.plan import Ruling, Step, Verdict
 from controller.plan.removal import doomed
@@ -85,7 +86,7 @@ def judge(action: Action, survey: Survey, storms: dict[str, str], deletes: int) 
             " none is deleted" + silent_share(survey),
             "raise `limits.deletes` in the Estate")
     return (quarantined(action, survey) or outside_windows(action, survey)
-            or asked(action, survey) or beyond(action, survey))
+            or asked(action, survey) or beyond(action, survey) or waits_out(action, survey))
 
 
 def silent_share(survey: Survey) -> str:

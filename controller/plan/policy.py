@@ -110,3 +110,5 @@ class Policy:
     stood: Mapping[str, str] = field(default_factory=dict)
     """By the name of each VM that was ever seen as one of ours, the host; empty: it is not known.
     """
+    waiting: Mapping[str, float] = field(default_factory=dict)
+    """By the id of each action that a commit takes something away with: since when it waits."""

@@ -1,9 +1,13 @@
 """Removal: domains that carry our mark and are declared no longer. The default is to let them be.
 """
 
+from dataclasses import replace
+
 from controller.model.facts import DomainFacts, Role
+from controller.model.units import render_duration
 from controller.model.virtual_machine import Deletion
 from controller.plan.actions import Cause, RemoveDomain
+from controller.plan.aside import aside_suffix
 from controller.plan.contained import contained
 from controller.plan.domain_uuid import domain_uuids
 from controller.plan.draft import Draft
@@ -76,12 +80,16 @@ def _remove(name: str, host: str, domain: DomainFacts, survey: Survey, draft: Dr
         draft.remark(target, f"{name} is no longer declared and is to be deleted, but it is on"
                      " several hosts or a job runs on it: nothing is done until that ends")
         return
-    paths = _own_disks(host, domain, survey)
-    draft.do(RemoveDomain(
+    paths = own_disks(host, domain, survey)
+    days = render_duration(survey.desired.estate.spec.limits.purge_after_s)
+    action = RemoveDomain(
         target=target, node=host, domain=domain.name, limit_s=SHUTDOWN_LIMIT_S, disk_paths=paths,
-        cause=Cause.COMMIT,
+        suffix="", cause=Cause.COMMIT,
         reason=f"{name} is no longer declared, and its last spec said `deletion: delete`",
-        consequence=f"DELETES {', '.join(paths)}" if paths else "its domain is forgotten"))
+        consequence=f"{', '.join(paths)}: set aside for {days}, then DELETED" if paths else
+                    "its domain is forgotten")
+    since_at = survey.policy.waiting.get(action.id, survey.now_s)
+    draft.do(replace(action, suffix=aside_suffix(since_at)))
 
 
 def _claimed(name: str, host: str, domain: DomainFacts, survey: Survey) -> str | None:
@@ -97,7 +105,7 @@ def _claimed(name: str, host: str, domain: DomainFacts, survey: Survey) -> str |
     return None
 
 
-def _own_disks(host: str, domain: DomainFacts, survey: Survey) -> tuple[str, ...]:
+def own_disks(host: str, domain: DomainFacts, survey: Survey) -> tuple[str, ...]:
     """Return the disks that lie in a declared pool and belong to no other domain.
 
     In a pool that hosts share, domains of all hosts count, and all of them must have been seen.

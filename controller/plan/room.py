@@ -8,6 +8,7 @@ from controller.model.facts import Absent
 from controller.model.host import Host
 from controller.model.virtual_machine import Power, VirtualMachine
 from controller.plan.actions import MigrateDomain, StartDomain
+from controller.plan.aside import MARK, parse_aside
 from controller.plan.board import Board
 from controller.plan.contained import FAULTS, break_off, contained
 from controller.plan.domain import disk_file
@@ -174,19 +175,24 @@ def _files(survey: Survey) -> dict[tuple[str, str], tuple[str, ...]]:
         for pool, facts in (survey.pools(host) or {}).items():
             for file in facts.volumes:
                 found[pool, file] = (*found.get((pool, file), ()), host)
+                aside = parse_aside(file) if MARK in file else None
+                if aside is not None:
+                    found[pool, MARK + aside.name] = (
+                        *found.get((pool, MARK + aside.name), ()), host)
     return found
 
 
 def _homes(vm: VirtualMachine, files: Mapping[tuple[str, str], tuple[str, ...]],
            survey: Survey) -> tuple[str, ...]:
     """Return the hosts that hold files of a VM's disks; files that hosts share bind it to none."""
-    homes: set[str] = set()
-    for disk in vm.spec.disks:
-        for host in files.get((disk.pool, disk_file(vm.name, disk)), ()):
-            pool = pool_of(survey.desired.hosts[host], disk.pool)
-            if pool is None or not pool.shared:
-                homes.add(host)
-    return tuple(sorted(homes))
+    for mark in ("", MARK):     # what was set aside counts where nothing else is left
+        homes = {host for disk in vm.spec.disks
+                 for host in files.get((disk.pool, mark + disk_file(vm.name, disk)), ())
+                 if (pool := pool_of(survey.desired.hosts[host], disk.pool)) is None
+                 or not pool.shared}
+        if homes:
+            return tuple(sorted(homes))
+    return ()
 
 
 def queue_for_room(layout: Layout, survey: Survey, draft: Draft) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from controller.model.desired import Desired
+from controller.model.facts import Observed
 from controller.plan.fingerprint import changed, fingerprints
 from controller.plan.instants import parse_instant_at
 from controller.plan.plan import Plan
@@ -19,6 +20,7 @@ from controller.plan.policy import (
     Suspension,
 )
 from controller.plan.scopes import every_scope
+from controller.reconcile.remembering import Remembering
 from controller.reconcile.settled import settled
 from controller.reconcile.windows import window_state
 from controller.store.store import Store
@@ -43,6 +45,7 @@ class Circumstances:
         self._edges: tuple[float, ...] = ()
         self._read_repairs = True
         self._read_approvals = False
+        self._remembering = Remembering(store)
 
     def declare(self, desired: Desired) -> None:
         """Learn the specs in force."""
@@ -64,6 +67,7 @@ class Circumstances:
         self._applied = applied.fingerprints if applied else {}
         self._applied_revision = (applied.revision or None) if applied else None
         self._changed = changed(self._applied, self._prints)
+        self._remembering.read(self._applied)
         self._read_repairs = True
 
     def repaired(self) -> None:
@@ -94,7 +98,8 @@ class Circumstances:
             in_flight=in_flight, repairs=self._recent_repairs(now_s),
             applied_revision=self._applied_revision, changed=self._changed,
             requests=tuple(one for one in self._requests if one.expires_at > now_s),
-            resting=resting, assumed_down=assumed_down)
+            resting=resting, assumed_down=assumed_down, stood=self._remembering.stood,
+            waiting=self._remembering.waiting)
 
     def next_edge(self, plan: Plan | None) -> float | None:
         """Return the next instant at which time alone may change `plan`; None when never."""
@@ -112,17 +117,21 @@ class Circumstances:
             ahead.append(max(plan.due_at, now_s))  # one that passed since has not been looked at
         return min(ahead, default=None)
 
-    def settle(self, plan: Plan, *, converged: bool) -> None:
-        """Remember which objects of this revision the world now looks like.
+    def settle(self, plan: Plan, observed: Observed, *, converged: bool) -> bool:
+        """Remember which objects of this revision the world now looks like, and what was seen.
 
+        Shapes: True where the next decision rests on other instants than this one did.
         Errors: JournalUnavailable.
         """
+        assert self._desired is not None, "nothing is declared yet"
+        moved = self._remembering.take_in(plan, self._desired, observed, self._clock())
         now = settled(plan, self._applied, self._prints)
         revision = plan.revision if converged else (self._applied_revision or "")
         if now != self._applied or revision != (self._applied_revision or ""):
             self._store.save_applied(revision, now, self._clock())
             self._applied, self._applied_revision = now, revision or None
             self._changed = changed(self._applied, self._prints)
+        return moved
 
     def _recent_repairs(self, now_s: float) -> Mapping[str, tuple[float, ...]]:
         """Return when what was repaired, as far back as quarantine reaches."""

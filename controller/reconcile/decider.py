@@ -4,7 +4,15 @@ from collections.abc import Callable
 
 from controller.model.desired import Desired
 from controller.model.facts import Known
-from controller.plan.actions import Action, CreateDisk, DefineDomain, RemoveDomain, UndefineDomain
+from controller.plan.actions import (
+    Action,
+    CreateDisk,
+    DefineDomain,
+    PurgeFiles,
+    RemoveDomain,
+    ReturnDisk,
+    UndefineDomain,
+)
 from controller.plan.compute import compute
 from controller.plan.plan import Plan, Step
 from controller.plan.policy import InFlight
@@ -12,7 +20,7 @@ from controller.reconcile.circumstances import Circumstances
 from controller.reconcile.memory import undisturbed
 from controller.reconcile.view import View
 
-EVERYWHERE = (CreateDisk, DefineDomain, UndefineDomain, RemoveDomain)
+EVERYWHERE = (CreateDisk, ReturnDisk, DefineDomain, UndefineDomain, RemoveDomain, PurgeFiles)
 """What is right only if no other host has the VM: every host is looked at just before."""
 
 

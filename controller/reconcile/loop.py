@@ -163,8 +163,6 @@ class Loop:
         self._circumstances.read()
         self._recovery.take_over(self._store.open_intents())
 
-    # --- seeing
-
     def _open_eyes(self) -> None:
         """Have one pair of eyes for each declared node, and none for others."""
         for node in sorted(self._eyes.keys() - set(self._view.nodes)):
@@ -184,8 +182,7 @@ class Loop:
                 self._tell(event)
             self._keeper.attempt(partial(save_fact, self._store, node, fact))
         if news or self.plan is None or self._waits_for_facts():
-            self._decider.stir()
-            self._stirred.set()
+            self._stir()
 
     def _waits_for_facts(self) -> bool:
         """Return whether the last plan holds something back that any look may clear."""
@@ -197,8 +194,6 @@ class Loop:
         await self._observers.look(*nodes)
         self._circumstances.repaired()
         self._decider.stir()
-
-    # --- deciding
 
     async def _decide_again(self) -> None:
         """Wait until a decision may have changed, and decide."""
@@ -264,8 +259,7 @@ class Loop:
         """Write down and tell what is new in a plan."""
         for intent, sentence in self._recovery.looked_into(plan):
             self._applier.abandon(intent, sentence)
-            self._decider.stir()
-            self._stirred.set()
+            self._stir()
         for event in self._news.of_plan(plan):
             self._tell(event)
             if event.kind is EventKind.REFUSED:
@@ -276,10 +270,9 @@ class Loop:
         for condition in self._store.save_conditions(conditions, self._clock()):
             if (told := self._news.of_condition(condition)) is not None:
                 self._tell(told)
-        self._circumstances.settle(plan, converged=is_converged(plan))
+        if self._circumstances.settle(plan, self.observed, converged=is_converged(plan)):
+            self._stir()
         self._write_status()
-
-    # --- acting
 
     def _may_act(self) -> bool:
         """Return whether anything may be begun."""
@@ -316,8 +309,7 @@ class Loop:
             self._fault(target, error)
             self._work.retry(target, f"{type(error).__name__}: {error}")
         if target in self._work.resting():
-            self._decider.stir()  # others may have its place meanwhile
-            self._stirred.set()
+            self._stir()  # others may have its place meanwhile
 
     async def _drain(self) -> None:
         """Let running actions end, for a while; those that do not keep their open intents."""
@@ -365,6 +357,10 @@ class Loop:
     def _free_all(self) -> None:
         """End every wait: a person or a commit has changed what matters."""
         self._work.free_all()
+        self._stir()
+
+    def _stir(self) -> None:
+        """Say that a decision may have changed."""
         self._decider.stir()
         self._stirred.set()
 

@@ -69,6 +69,7 @@ class Once:
         self._granted_by: str | None = None
         self._only: dict[str, Action] | None = None
         self._about: str | None = None
+        self._shown: frozenset[str] = frozenset()
         self.listeners: list[Callable[[Event], None]] = []
 
     @property
@@ -86,7 +87,9 @@ class Once:
         self._circumstances.read()
         self._decider.declare(desired)
         await self._look(self._view.nodes)
-        return self._decide()
+        plan = self._decide()
+        self._shown = frozenset(step.action.id for step in plan.steps)
+        return plan
 
     def stale(self, saved: SavedPlan) -> str | None:
         """Return why a saved plan may not be done now; None when it may."""
@@ -194,10 +197,14 @@ class Once:
         return self._decider.decide()
 
     def _grant(self, plan: Plan, by: str) -> bool:
-        """Approve what only lacks a person's word, deletions aside; return whether any was."""
+        """Approve what only lacks a person's word, deletions aside; return whether any was.
+
+        What is asked about was shown in the first plan: nobody has said yes to anything else.
+        """
         lacking = [step.action for step in plan.steps
                    if step.ruling.verdict is Verdict.NEEDS_APPROVAL
                    and step.action.rung.height < Rung.DELETE.height
+                   and (step.action.ask is None or step.action.id in self._shown)
                    and (self._only is None or step.action.id in self._only)
                    and self._about in {None, step.action.target}]
         for action in lacking:
@@ -223,7 +230,7 @@ class Once:
                 save_fact(self._store, node, self._view.fact(node))
             forget(self._store, self._view.gone)
             self._store.save_conditions(plan.conditions, self._clock())
-            self._circumstances.settle(plan, converged=is_converged(plan))
+            self._circumstances.settle(plan, self.observed, converged=is_converged(plan))
 
     def tell(self, event: Event) -> None:
         """Pass an event on to all who listen."""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
+from controller.model.condition import ConditionType
 from controller.plan.actions import Cause
 from controller.plan.plan import Plan
 
@@ -18,6 +19,8 @@ def settled(plan: Plan, before: Mapping[str, str], now: Mapping[str, str]) -> Ma
     """
     busy = {step.action.target for step in plan.steps if step.action.cause is Cause.COMMIT}
     unseen = {remark.target for remark in plan.remarks if remark.unknown}
+    unseen |= {one.target for one in plan.conditions
+               if one.type is ConditionType.PLACED and one.reason == "Nowhere"}
     if not busy and not unseen:
         return now
     found = {}

@@ -41,6 +41,8 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
     ("""CREATE TABLE requests (machine TEXT NOT NULL, wish TEXT NOT NULL, by TEXT NOT NULL,
         at REAL NOT NULL, PRIMARY KEY (machine, wish)) STRICT""",),
     ("CREATE INDEX routine ON events (id) WHERE cause = 'routine' AND outcome IN ('', 'done')",),
+    ("""CREATE TABLE memories (kind TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL,
+        PRIMARY KEY (kind, name)) STRICT""",),
 )
 
 

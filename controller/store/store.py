@@ -15,6 +15,7 @@ from controller.store.conditions import Conditions
 from controller.store.database import MEMORY, Damaged, Database
 from controller.store.journal import Journal
 from controller.store.lock import FolderLock
+from controller.store.memory import Memories
 from controller.store.requests import Requests
 from controller.store.salvage import Salvaged, salvage
 from controller.store.schema import JSON, migrate
@@ -28,7 +29,7 @@ PARTS = ("-wal", "-shm", "")
 
 
 class Store(Journal, Suspensions, Approvals, Requests, Conditions, AppliedRevision, LastSeen,
-            Heartbeat, Shelf):
+            Memories, Heartbeat, Shelf):
     """All that survives a restart. Every method raises JournalUnavailable when it cannot."""
 
     def __init__(self, database: Database, lock: FolderLock | None, damaged: str | None) -> None:

@@ -230,7 +230,8 @@ def test_what_is_no_longer_declared_stays_unless_its_last_spec_and_the_ceiling_s
         deletion: str, ceiling: int, verdict: Verdict | None) -> None:
     old = b.small(b.vm("sql", deletion=deletion))
     seen = b.as_declared(old, {"sql": "paris-1"})
-    plan = plan_of(b.small(limits={"deletes": ceiling}), seen)
+    waited = replace(b.APPLIED, waiting={f"remove:{SQL}@paris-1": b.NOW_S - 600})
+    plan = compute(b.small(limits={"deletes": ceiling}), seen, waited, b.NOW_S)
     assert [step.ruling.verdict for step in plan.steps] == ([verdict] if verdict else [])
     if verdict is None:
         assert "no longer declared; it is left alone" in about(plan, SQL)

@@ -190,7 +190,7 @@ def test_a_run_remembers_the_hosts_that_left_the_specs(power: str, copies: int) 
         assert ("milan-2" in once.observed.nodes) is (power == "on")
         made = any(step.action.target == "VirtualMachine/proxy" for step in plan.steps)
         assert made is (power == "off")
-        await once.run()
+        await once.run(granted_by="ann")
         assert ("milan-2" in store.seen()) is (power == "on")
         held = [node for node in stage.estate.world.nodes.values() if "proxy" in node.domains]
         assert len(held) == copies

@@ -13,6 +13,7 @@ from controller.plan.wishes import (
     SetOwnership,
     UpdateNic,
 )
+from controller.providers.libvirt.aside import set_aside
 from controller.providers.libvirt.domain import switch_off
 from controller.providers.libvirt.domain_xml import (
     Machine,
@@ -40,13 +41,6 @@ from controller.providers.node import Node, script_command
 OPEN_KVM: Final = "[ -c /dev/kvm ] && exec 9</dev/kvm"
 # what libvirt keeps about a domain goes with it; its disks are not among that
 METADATA: Final = ("--managed-save", "--snapshots-metadata", "--checkpoints-metadata")
-DELETE: Final = """
-for path in "$@"; do
-    [ ! -e "$path" ] || [ -f "$path" ] || { echo "$path is no file" >&2; exit 1; }
-done
-rm -f -- "$@"
-"""
-DELETE_TIMEOUT_S: Final = 300.0
 
 
 async def define(node: Node, action: DefineDomain) -> str:
@@ -117,21 +111,18 @@ async def forget(node: Node, domain: str, nvram: str) -> None:
 
 
 async def remove(node: Node, action: RemoveDomain) -> str:
-    """Shut a domain down, undefine it, and delete exactly the given files."""
+    """Shut a domain down, set exactly the given files aside, and undefine it."""
     await refuse_paths_in_use(node, action)
     await refuse_without_permission(node, action.domain)
     state = await find_state(node, action.domain)
     if state is not None and state not in OFF:
         await switch_off(node, action.domain, action.limit_s)
+    if action.disk_paths:   # before it is forgotten: one that is cut off here is seen again
+        await set_aside(node, action.disk_paths, action.suffix, action.domain)
     if await find_state(node, action.domain) is not None:
         await forget(node, action.domain, "--nvram")
-    if action.disk_paths:
-        reply = await node.run(script_command(DELETE, *action.disk_paths,
-                                              timeout_s=DELETE_TIMEOUT_S))
-        if reply.exit_status != 0:
-            raise failure(reply, f"{action.domain} is gone from {node.name}, but not its disks")
-    disks = ", ".join(action.disk_paths) or "no disks"
-    return f"removed {action.domain} from {node.name} and deleted {disks}"
+    disks = ", ".join(f"{path}{action.suffix}" for path in action.disk_paths) or "no disk"
+    return f"removed {action.domain} from {node.name}; what is left of it is {disks}"
 
 
 async def refuse_without_permission(node: Node, domain: str) -> None:

@@ -13,14 +13,17 @@ from controller.plan.actions import (
     DisableAutostart,
     MigrateDomain,
     PruneDomain,
+    PurgeFiles,
     ReconfigureDomain,
     RemoveDomain,
     RestartDomain,
     ResumeDomain,
+    ReturnDisk,
     ShutDownDomain,
     StartDomain,
     UndefineDomain,
 )
+from controller.providers.libvirt.aside import purge, return_disk
 from controller.providers.libvirt.definition import define, remove, undefine
 from controller.providers.libvirt.disk import create_disk
 from controller.providers.libvirt.domain import (
@@ -50,6 +53,8 @@ HANDS: Final[dict[type[Action], Callable[[Node, Any], Awaitable[str]]]] = {
     MigrateDomain: migrate,
     UndefineDomain: undefine,
     RemoveDomain: remove,
+    ReturnDisk: return_disk,
+    PurgeFiles: purge,
 }
 
 

@@ -179,21 +179,24 @@ def test_only_what_is_off_is_undefined_and_its_disks_stay() -> None:
         apply(action, state("running"))
 
 
-REMOVE = RemoveDomain(**BASE, domain="sql", limit_s=5, disk_paths=("/p/sql-vda.qcow2",))
+REMOVE = RemoveDomain(**BASE, domain="sql", limit_s=5, disk_paths=("/p/sql-vda.qcow2",),
+                      suffix=".hotsite-removed-20261128T143000Z")
 USES = ("list --all --uuid", said(XML + "\x1e"))
 CHAIN = ("qemu-img info -U --backing-chain", said('[{"filename": "/p/sql-vda.qcow2"}]'))
 
 
-def test_a_domain_is_removed_with_exactly_its_files() -> None:
+def test_a_domain_is_removed_and_exactly_its_files_are_set_aside_before_it_is_forgotten() -> None:
     told, transport = drive(REMOVE, USES, CHAIN, ("dumpxml", said(XML)), state("shut off"),
-                            state("shut off"), ("undefine --nvram", said()), ("sh -c", said()))
-    assert told == "removed sql from h and deleted /p/sql-vda.qcow2"
-    assert transport.commands[-1][1].argv[-1] == "/p/sql-vda.qcow2"
+                            ("sh -c", said()), state("shut off"), ("undefine --nvram", said()))
+    assert told == ("removed sql from h; what is left of it is"
+                    " /p/sql-vda.qcow2.hotsite-removed-20261128T143000Z")
+    assert transport.commands[-3][1].argv[-3:] == (
+        REMOVE.suffix, "aside", "/p/sql-vda.qcow2")
 
 
 def test_a_removal_that_was_cut_off_goes_on_with_the_files() -> None:
     assert apply(REMOVE, ("list --all", said()), ("sh -c", said()), ("dumpxml", GONE),
-                 ("domstate", GONE), ("domstate", GONE), ("sh -c", said())).startswith("removed")
+                 ("domstate", GONE), ("sh -c", said()), ("domstate", GONE)).startswith("removed")
 
 
 @pytest.mark.parametrize("other", [
@@ -220,7 +223,7 @@ def test_where_the_users_of_files_cannot_all_be_seen_nothing_is_deleted() -> Non
 @pytest.mark.parametrize("path", ["relative", "/p/../etc/passwd", "/p//x", ""])
 def test_a_path_that_is_not_plain_is_refused(path: str) -> None:
     with pytest.raises(Refused, match="not a plain absolute path"):
-        apply(RemoveDomain(**BASE, domain="sql", limit_s=5, disk_paths=(path,)))
+        apply(RemoveDomain(**BASE, domain="sql", limit_s=5, disk_paths=(path,), suffix=".x"))
 
 
 def test_a_live_change_is_made_in_the_guest_and_in_its_definition() -> None:

@@ -150,7 +150,7 @@ def undefine(world: World, action: UndefineDomain) -> Effect:
 
 
 def remove(world: World, action: RemoveDomain) -> Effect:
-    """Shut down, undefine, and delete the named files, if its own mark allows that."""
+    """Shut down, set the named files aside, and undefine, if its own mark allows that."""
     node = world.node(action.node)
     domain = node.domains.get(action.domain)
     for path in action.disk_paths:
@@ -162,9 +162,11 @@ def remove(world: World, action: RemoveDomain) -> Effect:
             raise Refused(f"{node.name}: the last applied spec of {domain.name} does not say"
                           " `deletion: delete`")
         yield from _down(world, action.node, action.domain, action.limit_s)
-        yield Wait(0.2, command_ends=True)
-        node.domains.pop(action.domain, None)
     yield Wait(0.1, command_ends=True)
     for path in action.disk_paths:
-        world.store_of(node, path).pop(path, None)
-    return f"removed {action.domain} and {len(action.disk_paths)} disks from {node.name}"
+        store = world.store_of(node, path)
+        if path in store:
+            store[path + action.suffix] = store.pop(path)
+    yield Wait(0.2, command_ends=True)
+    node.domains.pop(action.domain, None)
+    return f"removed {action.domain} from {node.name}, {len(action.disk_paths)} disks set aside"

@@ -33,6 +33,8 @@ HANDS: Final[Mapping[type[Action], Callable[[World, Any], Effect]]] = {
     actions.DisableAutostart: lifecycle.disable_autostart,
     actions.UndefineDomain: lifecycle.undefine,
     actions.RemoveDomain: lifecycle.remove,
+    actions.ReturnDisk: storage.return_disk,
+    actions.PurgeFiles: storage.purge,
     actions.ReconfigureDomain: reconfigure.reconfigure,
     actions.PruneDomain: reconfigure.reconfigure,
     actions.MigrateDomain: migrate.migrate,

@@ -1,7 +1,7 @@
-"""Pools and disk files, made as virsh and qemu-img make them; nothing here deletes a file."""
+"""Pools and disk files, made as virsh and qemu-img make them, given back and purged."""
 
 from controller.errors import Refused
-from controller.plan.actions import CreateDisk, CreatePool
+from controller.plan.actions import CreateDisk, CreatePool, PurgeFiles, ReturnDisk
 from controller.plan.wishes import DiskWish
 from controller.providers.simulated.hands.effect import Effect, Wait
 from controller.providers.simulated.view import free_bytes
@@ -54,3 +54,30 @@ def new_file(world: World, node: Node, disk: DiskWish, allocated_bytes: int) -> 
     file = File(disk.format, disk.size_bytes, allocated_bytes, name)
     world.store_of(node, disk.path)[disk.path] = file
     return file
+
+
+def return_disk(world: World, action: ReturnDisk) -> Effect:
+    """Give a file that was set aside its old name back; what has it already is done."""
+    yield Wait(0.1)
+    node = world.node(action.node)
+    store, aside = world.store_of(node, action.path), action.path + action.suffix
+    if aside in store and action.path in store:
+        raise Refused(f"{node.name}: {action.path} is there already")
+    if aside not in store and action.path not in store:
+        raise Refused(f"{node.name}: {aside} is no file")
+    if aside in store:
+        store[action.path] = store.pop(aside)
+    return f"{action.path} is back on {node.name}"
+
+
+def purge(world: World, action: PurgeFiles) -> Effect:
+    """Delete files that were set aside and that no domain uses."""
+    yield Wait(0.1)
+    node = world.node(action.node)
+    used = {disk.source for domain in node.domains.values()
+            for config in (domain.live, domain.config) if config for disk in config.disks}
+    for path in action.paths:
+        if path in used:
+            raise Refused(f"{node.name}: {path} is used by a domain")
+        world.store_of(node, path).pop(path, None)
+    return f"deleted {len(action.paths)} files on {node.name}"

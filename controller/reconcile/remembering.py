@@ -1,0 +1,94 @@
+"""What a decision rests on of what was seen or begun before, kept over restarts.
+
+Rule 1: it is written after each decision; what could not be written is written after the next.
+"""
+
+from collections.abc import Mapping
+
+from controller.model.desired import Desired
+from controller.model.facts import Known, Observed
+from controller.plan.grace import RULE
+from controller.plan.plan import Plan
+from controller.store.memory import Memory
+from controller.store.store import Store
+
+
+class Remembering:
+    """Where VMs stood, and since when removals wait."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._stood: dict[str, str] = {}
+        self._left: dict[str, str] = {}
+        self._grace: dict[str, str] = {}
+        self._settled: frozenset[str] = frozenset()
+
+    def read(self, settled: Mapping[str, str]) -> None:
+        """Read what earlier processes remembered; what was ever `settled` stood somewhere.
+
+        Errors: JournalUnavailable; what was read before stays.
+        """
+        self._stood = dict(self._store.remembered(Memory.STOOD))
+        self._left = dict(self._store.remembered(Memory.LEFT))
+        self._grace = dict(self._store.remembered(Memory.GRACE))
+        self._settled = frozenset(name.partition("/")[2] for name in settled
+                                  if name.startswith("VirtualMachine/"))
+
+    @property
+    def stood(self) -> Mapping[str, str]:
+        """Return, by VM that stood as one of ours, the host; empty where it is not known."""
+        return {**dict.fromkeys(self._settled, ""), **self._stood}
+
+    @property
+    def waiting(self) -> Mapping[str, float]:
+        """Return, by action that takes something away, since when it waits."""
+        return {name: float(since) for name, since in self._grace.items()}
+
+    def take_in(self, plan: Plan, desired: Desired, observed: Observed, now_s: float) -> bool:
+        """Remember what a decision saw; return whether removals wait by another instant now.
+
+        Errors: JournalUnavailable.
+        """
+        self._note(Memory.STOOD, self._stood, self._sighted(desired, observed))
+        self._note_leaving(desired, now_s)
+        held = {step.action.id for step in plan.steps if step.ruling.rule == RULE}
+        wanted = {step.action.id for step in plan.steps}
+        changes: dict[str, str | None] = dict.fromkeys(held - self._grace.keys(), f"{now_s:.3f}")
+        changes |= dict.fromkeys(self._grace.keys() - wanted)
+        self._note(Memory.GRACE, self._grace, changes)
+        return bool(changes)
+
+    def _sighted(self, desired: Desired, observed: Observed) -> dict[str, str | None]:
+        declared, estate = desired.virtual_machines, desired.estate.name
+        found: dict[str, str | None] = {}
+        for host in desired.hosts:
+            fact = observed.nodes.get(host)
+            if not isinstance(fact, Known) or not isinstance(fact.value.domains, Known):
+                continue
+            for name, domain in fact.value.domains.value.items():
+                mark = domain.ownership
+                machine = name if mark is None else mark.name or name
+                if (mark is not None and self._stood.get(machine) != host
+                        and mark.estate == estate and machine in declared
+                        and (domain.state.active or machine not in self._stood)):
+                    found[machine] = host
+        return found
+
+    def _note_leaving(self, desired: Desired, now_s: float) -> None:
+        """Forget where a VM stood only long after it left the specs: a file may be missing once."""
+        gone = self._stood.keys() - desired.virtual_machines.keys()
+        limit_s = desired.estate.spec.limits.purge_after_s
+        old = {name for name in gone if now_s - float(self._left.get(name, now_s)) > limit_s}
+        changes: dict[str, str | None] = dict.fromkeys(gone - self._left.keys(), f"{now_s:.3f}")
+        changes |= dict.fromkeys((self._left.keys() - gone) | old)
+        self._note(Memory.LEFT, self._left, changes)
+        self._note(Memory.STOOD, self._stood, dict.fromkeys(old))
+
+    def _note(self, memory: Memory, known: dict[str, str],
+              changes: Mapping[str, str | None]) -> None:
+        self._store.remember(memory, changes)
+        for name, value in changes.items():
+            if value is None:
+                known.pop(name, None)
+            else:
+                known[name] = value

@@ -1,0 +1,159 @@
+"""What leaves the specs, for a moment or for good, and what was here and is nowhere any more."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from controller.model.desired import Desired
+from controller.model.document import Rung
+from controller.model.virtual_machine import Deletion
+from controller.plan.policy import Approval
+from controller.plan.recheck import content
+from controller.providers.simulated.virtual_time import epoch_clock, run_virtual
+from controller.store.store import Store
+from tests.reconcile.stage import Show, Stage, lab, playing, with_estate, with_machine
+
+WEB = "VirtualMachine/web"
+REMOVE = f"remove:{WEB}@paris-2"
+
+
+def declared() -> Desired:
+    """The lab with a VM that may be deleted, and hands that may delete."""
+    limits = lab().estate.spec.limits.model_copy(update={
+        "deletes": 1, "removal_grace_s": 600.0, "purge_after_s": 7200.0})
+    return with_machine(with_estate(lab(), autonomy=Rung.DELETE, limits=limits, poll_s=60.0),
+                        "web", "r1", deletion=Deletion.DELETE)
+
+
+def without_web(desired: Desired) -> Desired:
+    return replace(desired, revision="half", virtual_machines={
+        name: one for name, one in desired.virtual_machines.items() if name != "web"})
+
+
+def files(show: Show) -> list[str]:
+    """The names of all files of web, with the serial of what they hold."""
+    return [f"{path.rpartition('/')[2]} {file.serial}"
+            for node in show.stage.estate.world.nodes.values()
+            for path, file in sorted(node.files.items()) if "/web-" in path]
+
+
+def test_a_spec_that_is_missing_for_a_moment_takes_nothing_along() -> None:
+    async def play() -> None:
+        async with playing(declared()) as show:
+            await show.settled()
+            before = files(show)
+            for away_s in (1.0, 300.0, 590.0):
+                await show.loop.set_desired(without_web(declared()))
+                await asyncio.sleep(away_s)
+                await show.loop.set_desired(declared())
+                await asyncio.sleep(120)
+            assert show.stage.applied == []
+            assert files(show) == before
+    run_virtual(play())
+
+
+def test_what_is_removed_is_set_aside_and_purged_later() -> None:
+    async def play() -> None:
+        async with playing(declared()) as show:
+            await show.settled()
+            (before,) = files(show)
+            await show.loop.set_desired(without_web(declared()))
+            await asyncio.sleep(500)
+            assert files(show) == [before]
+            await asyncio.sleep(300)
+            (aside,) = files(show)
+            assert aside.startswith("web-vda.qcow2.hotsite-removed-")
+            assert aside.partition(" ")[2] == before.partition(" ")[2]
+            await asyncio.sleep(7200)
+            assert files(show) == []
+    run_virtual(play())
+
+
+def test_a_spec_that_comes_back_later_finds_its_disks_again() -> None:
+    async def play() -> None:
+        async with playing(declared()) as show:
+            await show.settled()
+            before = files(show)
+            await show.loop.set_desired(without_web(declared()))
+            await asyncio.sleep(3600)
+            assert files(show) != before
+            await show.loop.set_desired(declared())
+            await asyncio.sleep(120)
+            assert files(show) == before
+            assert len(show.stage.estate.world.copies("web")) == 1
+            assert not any(one.startswith("create-disk") for one in show.stage.applied)
+    run_virtual(play())
+
+
+def test_a_removal_waits_no_longer_and_no_shorter_when_the_controller_begins_anew() -> None:
+    async def play() -> None:
+        stage, store = Stage(declared()), Store.open(":memory:")
+        async with playing(declared(), stage=stage, store=store) as show:
+            await show.settled()
+            await show.loop.set_desired(without_web(declared()))
+            await asyncio.sleep(400)
+        async with playing(without_web(declared()), stage=stage, store=store) as show:
+            await asyncio.sleep(150)
+            assert REMOVE not in stage.applied
+            await asyncio.sleep(100)
+            assert REMOVE in stage.applied
+        await stage.close()
+    run_virtual(play())
+
+
+def test_a_controller_that_has_lost_its_memory_waits_all_the_time() -> None:
+    async def play() -> None:
+        stage = Stage(declared())
+        async with playing(without_web(declared()), stage=stage) as show:
+            await asyncio.sleep(590)
+            assert stage.applied == []
+            assert files(show)
+        await stage.close()
+    run_virtual(play())
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("blinks", [False, True])
+def test_what_stood_on_a_host_that_shows_nothing_any_more_is_not_made_anew(
+        restarted: bool, blinks: bool) -> None:
+    async def play() -> None:
+        stage, store = Stage(declared()), Store.open(":memory:")
+        async with playing(declared(), stage=stage, store=store) as show:
+            await show.settled()
+            assert files(show)
+            if not restarted:
+                await lose_everything(show, blinks)
+        if restarted:
+            async with playing(declared(), stage=stage, store=store) as show:
+                await lose_everything(show, blinks)
+        await stage.close()
+    run_virtual(play())
+
+
+async def lose_everything(show: Show, blinks: bool) -> None:
+    """Let web's host show no domain and no file of it, as when a file system is not mounted."""
+    (host,) = show.stage.estate.world.copies("web")
+    node = show.stage.estate.world.node(host)
+    show.stage.applied.clear()
+    if blinks:
+        await show.loop.set_desired(without_web(declared()))
+        await asyncio.sleep(30)
+    for path in [path for path in node.files if "/web-" in path]:
+        del node.files[path]
+    del node.domains["web"]
+    await asyncio.sleep(200)
+    if blinks:
+        await show.loop.set_desired(declared())
+        await asyncio.sleep(200)
+    assert files(show) == []
+    plan = show.loop.plan
+    assert plan is not None
+    asked = [step.action for step in plan.steps if step.ruling.rule == "anew"]
+    assert [one.target for one in asked] == [WEB]
+    for action in asked:
+        show.store.approve(Approval(action.id, plan.revision, "ann", epoch_clock() + 60,
+                                    content(action)))
+    show.loop.heed()
+    await asyncio.sleep(60)
+    assert files(show)
