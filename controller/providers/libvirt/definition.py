@@ -23,6 +23,7 @@ from controller.providers.libvirt.domain_xml import (
     render_domain,
 )
 from controller.providers.libvirt.facts import parse_ownership
+from controller.providers.libvirt.ground import virsh_on
 from controller.providers.libvirt.usage import find_uses
 from controller.providers.libvirt.virsh import (
     OFF,
@@ -57,8 +58,10 @@ async def define(node: Node, action: DefineDomain) -> str:
         raise Refused(f"{wish.name} was not defined on {node.name}: {error}") from error
     if found is not None and await is_persistent(node, wish.name):
         return f"{wish.name} is defined on {node.name} already"
-    await virsh(node, "define", STDIN, text=text,
-                failed=f"{wish.name} was not defined on {node.name}")
+    # one that runs holds its disks open, whatever became of their names
+    files = () if found is not None else tuple(disk.path for disk in wish.disks)
+    await virsh_on(node, files, "define", STDIN, text=text,
+                   failed=f"{wish.name} was not defined on {node.name}")
     again = "" if found is None else " as it runs there: its definition had been lost"
     return f"defined {wish.name} on {node.name}{again}"
 

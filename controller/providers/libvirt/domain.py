@@ -10,6 +10,7 @@ from controller.plan.actions import (
     ShutDownDomain,
     StartDomain,
 )
+from controller.providers.libvirt.ground import GONE, own_files
 from controller.providers.libvirt.virsh import (
     CONNECT,
     OFF,
@@ -26,16 +27,18 @@ DESTROY_TIMEOUT_S: Final = 60.0
 # The waiting is done on the host, in one round trip. The request is repeated every ten seconds:
 # a guest that is still booting does not hear it.
 SHUT_DOWN: Final = """
-name=$1 limit=$2 begun=$(cut -d. -f1 /proc/uptime) asked=-10
+name=$1 limit=$2 connect=$3 begun=$(cut -d. -f1 /proc/uptime) asked=-10
+shift 3
+for path in "$@"; do [ -e "$path" ] || { printf '%s' "$path" >&2; exit 76; }; done
 while :; do
     waited=$(($(cut -d. -f1 /proc/uptime) - begun))
-    state=$(virsh -q -c "$3" domstate -- "$name") || exit 1
+    state=$(virsh -q -c "$connect" domstate -- "$name") || exit 1
     # a guest that crashed may have a process still, which has a number
-    [ "$state" != crashed ] || [ "$(virsh -q -c "$3" domid -- "$name")" != - ] || exit 0
+    [ "$state" != crashed ] || [ "$(virsh -q -c "$connect" domid -- "$name")" != - ] || exit 0
     [ "$state" != 'shut off' ] || exit 0
     [ "$waited" -lt "$limit" ] || exit 3
     if [ $((waited - asked)) -ge 10 ]; then
-        virsh -q -c "$3" shutdown --mode acpi -- "$name" >&2
+        virsh -q -c "$connect" shutdown --mode acpi -- "$name" >&2
         asked=$waited
     fi
     sleep 0.25
@@ -44,10 +47,13 @@ done
 STILL_ON: Final = 3
 
 
-def shut_down_command(domain: str, limit_s: float) -> Command:
+def shut_down_command(domain: str, limit_s: float, files: tuple[str, ...] = ()) -> Command:
     """Return the command that asks a guest to shut down and waits; it exits 3 when it is still on.
+
+    Shapes: where one of `files` is not there, the guest is not asked.
     """
-    return script_command(SHUT_DOWN, domain, str(round(limit_s)), CONNECT, timeout_s=limit_s + 60)
+    return script_command(SHUT_DOWN, domain, str(round(limit_s)), CONNECT, *files,
+                          timeout_s=limit_s + 60)
 
 
 async def start(node: Node, action: StartDomain) -> str:
@@ -79,12 +85,20 @@ async def shut_down(node: Node, action: ShutDownDomain | RestartDomain) -> str:
     state = await find_state(node, action.domain)
     if state is None or state in OFF:
         return f"{action.domain} is off on {node.name} already"
-    return await switch_off(node, action.domain, action.limit_s)
+    files = await own_files(node, action.domain)
+    return await switch_off(node, action.domain, action.limit_s, files)
 
 
-async def switch_off(node: Node, domain: str, limit_s: float) -> str:
-    """Switch off a domain that is on; a transient one is gone afterwards."""
-    reply = await node.run(shut_down_command(domain, limit_s))
+async def switch_off(node: Node, domain: str, limit_s: float, files: tuple[str, ...] = ()) -> str:
+    """Switch off a domain that is on; a transient one is gone afterwards.
+
+    Errors: Refused when one of `files` is gone: only the running QEMU still has what it held.
+    """
+    reply = await node.run(shut_down_command(domain, limit_s, files))
+    if reply.exit_status == GONE:
+        raise Refused(f"{domain} was not shut down on {node.name}: {reply.stderr} was deleted while"
+                      f" it runs, and would be lost with it; bring it to another file first, with"
+                      f" `virsh blockcopy {domain} --path {reply.stderr}`")
     if reply.exit_status == 0:
         return f"{domain} shut down cleanly on {node.name}"
     if reply.exit_status != STILL_ON:

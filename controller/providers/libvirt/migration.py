@@ -13,7 +13,8 @@ from controller.plan.actions import MigrateDomain
 from controller.plan.wishes import DiskWish
 from controller.providers.libvirt.arrival import Arrival, clear_away, make_room
 from controller.providers.libvirt.departure import leave_behind, parse_sources
-from controller.providers.libvirt.device_xml import find_disk
+from controller.providers.libvirt.device_xml import find_disk, source_of
+from controller.providers.libvirt.ground import refuse_other_files
 from controller.providers.libvirt.virsh import (
     CONNECT,
     OFF,
@@ -89,7 +90,7 @@ async def migrate(node: Node, action: MigrateDomain) -> str:
     arrival = await prepare(node, there, action)
     timeout_s = BASE_TIMEOUT_S + arrival.size_bytes / SLOWEST_BYTES_PER_S
     try:
-        definitions, sources = await leave_definitions(node, action)
+        definitions, sources = await leave_definitions(node, there, action)
     except ActionError:
         await clear_away(there, arrival)
         raise
@@ -111,17 +112,21 @@ async def prepare(node: Node, there: Node, action: MigrateDomain) -> Arrival:
     return await make_room(node, there, action)
 
 
-async def leave_definitions(node: Node, action: MigrateDomain) -> tuple[
+async def leave_definitions(node: Node, there: Node, action: MigrateDomain) -> tuple[
         tuple[str, ...], tuple[str, ...]]:
     """Write the XML for the destination into files; return them, and the disks' files here.
 
     Shapes: no definitions when the paths are the same at the destination.
+    Errors: Refused where the disks are to stay, and are not the same at the destination.
     """
     texts = [await virsh(node, "dumpxml", "--security-info", flag, "--", action.domain,
                          failed=f"the definition of {action.domain} on {node.name} could not be"
                                 " read") for flag in ("--migratable", "--inactive")]
     roots = [parse_xml(text) for text in texts]
     sources = parse_sources(roots[0], action.disks) if action.with_storage else ()
+    if not action.with_storage:
+        await refuse_other_files(node, there, parse_places(roots[0], action.disks),
+                                 f"{action.domain} was not moved to {action.to}")
     moved = [move_source(root, disk) for root in roots for disk in action.disks]
     if not any(moved):
         return (), sources
@@ -131,6 +136,13 @@ async def leave_definitions(node: Node, action: MigrateDomain) -> tuple[
         if reply.exit_status != 0:
             raise failure(reply, f"{action.domain} was not moved to {action.to}")
     return paths, sources
+
+
+def parse_places(domain: ET.Element, disks: tuple[DiskWish, ...]) -> tuple[tuple[str, str], ...]:
+    """Return the file of each disk here, and the path that it has at the destination."""
+    found = ((find_disk(domain, disk.target), disk.path) for disk in disks)
+    return tuple((source_of(element), path) for element, path in found
+                 if element is not None and source_of(element))
 
 
 def move_source(domain: ET.Element, disk: DiskWish) -> bool:

@@ -32,6 +32,7 @@ from controller.providers.libvirt.device_xml import (
 from controller.providers.libvirt.disk import grow_file
 from controller.providers.libvirt.domain_xml import kibibytes, patch_domain, render_mark
 from controller.providers.libvirt.facts import parse_config
+from controller.providers.libvirt.ground import virsh_on
 from controller.providers.libvirt.virsh import OFF, STDIN, find_state, find_xml, virsh
 from controller.providers.libvirt.xml import NAMESPACE, parse_xml, render_xml, says_the_same
 from controller.providers.node import Node
@@ -70,8 +71,9 @@ async def change_definition(node: Node, action: ReconfigureDomain | PruneDomain,
         raise Refused(f"{action.domain} on {node.name} was not changed: {error}") from error
     if says_the_same(patched, text):
         return "" if live else "its definition says so already"
-    await virsh(node, "define", STDIN, text=patched,
-                failed=f"the definition of {action.domain} on {node.name} was not changed")
+    files = tuple(change.disk.path for change in action.changes if isinstance(change, AttachDisk))
+    await virsh_on(node, files, "define", STDIN, text=patched,
+                   failed=f"the definition of {action.domain} on {node.name} was not changed")
     return "its definition says so too" if live else "its definition says so: at next boot"
 
 
@@ -92,8 +94,8 @@ async def grow(node: Node, domain: str, change: GrowDisk, *, running: bool) -> s
     size = render_size(change.size_bytes)
     if parse_capacity(info) >= change.size_bytes:
         return f"{change.target} has {size} already"
-    await virsh(node, "blockresize", "--", domain, change.target, f"{change.size_bytes}B",
-                failed=failed, timeout_s=DEVICE_TIMEOUT_S)
+    await virsh_on(node, (change.path,), "blockresize", "--", domain, change.target,
+                   f"{change.size_bytes}B", failed=failed, timeout_s=DEVICE_TIMEOUT_S)
     return f"{change.target} has {size} now, while it runs"
 
 
@@ -200,8 +202,8 @@ async def plug_disk(node: Node, domain: str, live: ET.Element, change: AttachDis
     failed = f"disk {disk.target} was not plugged into {domain} on {node.name}"
     if element is not None:
         raise Refused(f"{failed}: its place is taken by {source_of(element) or 'another disk'}")
-    await virsh(node, "attach-device", "--live", "--", domain, STDIN, failed=failed,
-                text=render_xml(render_disk(disk)), timeout_s=DEVICE_TIMEOUT_S)
+    await virsh_on(node, (disk.path,), "attach-device", "--live", "--", domain, STDIN,
+                   failed=failed, text=render_xml(render_disk(disk)), timeout_s=DEVICE_TIMEOUT_S)
     return f"disk {disk.target} plugged in"
 
 

@@ -104,7 +104,8 @@ def test_only_what_is_paused_is_resumed() -> None:
 
 def test_a_guest_that_shuts_down_in_time_keeps_its_power() -> None:
     action = ShutDownDomain(**BASE, domain="sql", limit_s=60)
-    told, transport = drive(action, state("running"), ("shutdown --mode acpi", said()))
+    told, transport = drive(action, state("running"), ("dumpxml -- sql", said(XML)),
+                            ("shutdown --mode acpi /p/sql-vda.qcow2", said()))
     assert told == "sql shut down cleanly on h"
     assert transport.commands[-1][1].timeout_s > 60
     assert apply(action, state("shut off")) == "sql is off on h already"
@@ -115,18 +116,18 @@ def test_a_guest_that_does_not_shut_down_loses_its_power_gently_first() -> None:
     action = ShutDownDomain(**BASE, domain="sql", limit_s=60)
     busy = failed("error: Failed to terminate process\n")
     told, transport = drive(
-        action, state("running"), ("shutdown --mode acpi", failed("", 3)),
-        ("destroy --graceful -- sql", busy), state("running"),
-        ("destroy -- sql", said()), state("shut off"))
+        action, state("running"), ("dumpxml -- sql", said(XML)),
+        ("shutdown --mode acpi", failed("", 3)), ("destroy --graceful -- sql", busy),
+        state("running"), ("destroy -- sql", said()), state("shut off"))
     assert told == "cut the power of sql on h: it had not shut down after 60 s"
-    assert len(transport.commands) == 6
+    assert len(transport.commands) == 7
 
 
 def test_a_power_cut_that_cannot_be_seen_is_not_claimed() -> None:
     with pytest.raises(OutcomeUnknown, match="yet it is running"):
         apply(ShutDownDomain(**BASE, domain="sql", limit_s=1), state("running"),
-              ("shutdown", failed("", 3)), ("destroy", said()), state("running"),
-              ("destroy", said()), state("running"))
+              ("dumpxml -- sql", said(XML)), ("shutdown", failed("", 3)), ("destroy", said()),
+              state("running"), ("destroy", said()), state("running"))
 
 
 def test_a_restart_starts_what_is_off_already() -> None:

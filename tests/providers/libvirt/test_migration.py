@@ -68,8 +68,9 @@ def test_the_disks_at_the_far_end_have_the_size_of_the_running_ones_to_the_byte(
 
 
 def test_without_storage_no_disk_is_made() -> None:
-    _, transport = drive(action(with_storage=False), *LOOK, *SAME_PATHS, ("h1: migrate", said()),
-                         *ends(GONE, said("running\n")))
+    _, transport = drive(action(with_storage=False), *LOOK, *SAME_PATHS,
+                         ("h1: stat", said("7\n")), ("h2: stat", said("7\n")),
+                         ("h1: migrate", said()), *ends(GONE, said("running\n")))
     assert all("--copy-storage-all" not in command.argv for _, command in transport.commands)
 
 

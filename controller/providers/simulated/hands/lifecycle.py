@@ -30,6 +30,7 @@ def define(world: World, action: DefineDomain) -> Effect:
     if old is not None and old.uuid != wish.uuid:
         raise Refused(f"{node.name}: domain '{wish.name}' exists already with uuid {old.uuid}")
     if old is None:
+        assert_files(world, node, tuple(disk.path for disk in wish.disks))
         node.domains[wish.name] = Domain(wish.name, wish.uuid, config_of(wish), wish.ownership)
     elif old.persistent:
         return f"{wish.name} is defined on {node.name} already"
@@ -65,10 +66,15 @@ def assert_startable(world: World, node: Node, domain: Domain) -> None:
     config = domain.config
     if config is None:
         raise Refused(f"{node.name}: {domain.name} has no definition to start from")
-    for disk in config.disks:
-        if world.file(node, disk.source) is None:
-            raise Refused(f"{node.name}: cannot access storage file '{disk.source}'")
+    assert_files(world, node, tuple(disk.source for disk in config.disks))
     assert_room(node, domain.name, config)
+
+
+def assert_files(world: World, node: Node, paths: tuple[str, ...]) -> None:
+    """Refuse what stands on files that are not there."""
+    for path in paths:
+        if world.file(node, path) is None:
+            raise Refused(f"{node.name}: cannot access storage file '{path}'")
 
 
 def assert_room(node: Node, name: str, config: DomainConfig) -> None:
@@ -96,7 +102,16 @@ def resume(world: World, action: ResumeDomain) -> Effect:
 
 def shut_down(world: World, action: ShutDownDomain) -> Effect:
     """Ask the guest to shut down and cut its power after the limit."""
+    assert_kept(world, action)
     return (yield from _down(world, action.node, action.domain, action.limit_s))
+
+
+def assert_kept(world: World, action: ShutDownDomain | RestartDomain) -> None:
+    """Refuse to end a guest whose files were deleted while it runs: they would be lost with it."""
+    node = world.node(action.node)
+    domain = domain_of(node, action.domain)
+    if domain.state.active and domain.live is not None:
+        assert_files(world, node, tuple(disk.source for disk in domain.live.disks))
 
 
 def _down(world: World, host: str, name: str, limit_s: float) -> Effect:
@@ -117,6 +132,7 @@ def _down(world: World, host: str, name: str, limit_s: float) -> Effect:
 
 def restart(world: World, action: RestartDomain) -> Effect:
     """Shut down, then start from the definition as it is then, unless it moved away meanwhile."""
+    assert_kept(world, action)
     yield from _down(world, action.node, action.domain, action.limit_s)
     yield Wait(0.3, command_ends=True)
     node = world.node(action.node)
