@@ -43,6 +43,8 @@ class Circumstances:
         self._prints: Mapping[str, str] = {}
         self._changed: frozenset[str] = frozenset()
         self._edges: tuple[float, ...] = ()
+        self._declared_pauses: Mapping[str, float] = {}
+        self._paused: frozenset[str] = frozenset()
         self._read_repairs = True
         self._read_approvals = False
         self._remembering = Remembering(store)
@@ -52,7 +54,8 @@ class Circumstances:
         self._desired = desired
         self._prints = fingerprints(desired)
         self._changed = changed(self._applied, self._prints)
-        self._edges = tuple(sorted(_spec_edges(desired)))
+        self._declared_pauses = _declared_pauses(desired)
+        self._edges = tuple(sorted(self._declared_pauses.values()))
 
     def read(self) -> None:
         """Read again what other processes may have written.
@@ -100,6 +103,16 @@ class Circumstances:
             requests=tuple(one for one in self._requests if one.expires_at > now_s),
             resting=resting, assumed_down=assumed_down, stood=self._remembering.stood,
             waiting=self._remembering.waiting)
+
+    def pause_has_ended(self) -> bool:
+        """Return whether a pause has ended, by time, by word or by commit, since this was asked."""
+        now_s = self._clock()
+        untils = [(one.target, one.until_at) for one in self._suspensions]
+        paused = frozenset(target for target, until_at in (*untils, *self._declared_pauses.items())
+                           if until_at > now_s)
+        ended = not self._paused <= paused
+        self._paused = paused
+        return ended
 
     def next_edge(self, plan: Plan | None) -> float | None:
         """Return the next instant at which time alone may change `plan`; None when never."""
@@ -151,7 +164,7 @@ def named(suspension: Suspension, estate: str) -> Suspension:
     return replace(suspension, target=f"Estate/{estate}")
 
 
-def _spec_edges(desired: Desired) -> list[float]:
-    """Return the instants at which pauses that stand in the specs end."""
-    return [parse_instant_at(scope.suspend.until) for _, scope in every_scope(desired)
-            if scope.suspend is not None]
+def _declared_pauses(desired: Desired) -> dict[str, float]:
+    """Return, by what is paused, the instants at which pauses that stand in the specs end."""
+    return {name: parse_instant_at(scope.suspend.until) for name, scope in every_scope(desired)
+            if scope.suspend is not None}

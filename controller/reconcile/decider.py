@@ -73,6 +73,8 @@ class Decider:
         Shapes: the very same value as before when nothing has changed.
         """
         assert self._desired is not None, "nothing is declared yet"
+        if self._circumstances.pause_has_ended():
+            self._distrust()
         if self._plan is None or not self.is_current:
             version = self._view.version
             policy = self._circumstances.policy(self._in_flight(), self._assumed_down,
@@ -81,6 +83,13 @@ class Decider:
                 self._plan = compute(self._desired, self._view.observed, policy, self._clock())
             self._version = version
         return self._plan
+
+    def _distrust(self) -> None:
+        """Let nothing be done by what was seen while a person worked there: it is looked at anew.
+        """
+        for node in self._view.nodes:
+            self._view.mark_stale(node)
+        self._plan = None
 
     def nodes_of(self, action: Action) -> tuple[str, ...]:
         """Return every node that has to be looked at just before `action`."""
