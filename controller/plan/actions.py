@@ -266,14 +266,17 @@ class ReconfigureDomain(Action):
     domain: str
     changes: tuple[DomainChange, ...]
     live: bool
+    disk: str = ""
+    """The one new disk that it plugs in, once the file is there; empty: it waits for nothing."""
     verb: ClassVar[str] = "reconfigure"
     rung: ClassVar[Rung] = Rung.START
     takes: ClassVar[bool] = False
 
     @property
     def detail(self) -> str:
-        """Return whether it is live or for the next boot."""
-        return "live" if self.live else "config"
+        """Return whether it is live or for the next boot, and which disk it is about."""
+        side = "live" if self.live else "config"
+        return f"{side}-{self.disk}" if self.disk else side
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from controller.model.facts import DomainFacts
 from controller.model.host import Host
+from controller.model.virtual_machine import DiskSpec
 from controller.plan.actions import MigrateDomain
 from controller.plan.case import Case, bridge_first, pool_first
 from controller.plan.domain import disk_wish
@@ -15,14 +16,15 @@ def plan_migration(case: Case, source: str, domain: DomainFacts, after: str | No
     vm, survey, draft = case.vm, case.survey, case.draft
     assert case.goal is not None
     there, here = survey.desired.hosts[case.goal], survey.desired.hosts[source]
-    missing = [disk.pool for disk in vm.spec.disks if pool_of(there, disk.pool) is None]
+    attached = _attached(case, domain)
+    missing = [disk.pool for disk in attached if pool_of(there, disk.pool) is None]
     if missing:
         draft.remark(case.target, f"{vm.name} belongs on {case.goal} ({case.why}), but that host"
                      f" declares no pool {missing[0]}: declare it there")
         return
-    shared = bool(vm.spec.disks) and all(
+    shared = bool(attached) and all(
         getattr(pool_of(host, disk.pool), "shared", False)
-        for disk in vm.spec.disks for host in (here, there))
+        for disk in attached for host in (here, there))
     disks = _disks_there(case, domain, there, shared=shared)
     total = sum(disk.size_bytes for disk in disks)
     with_storage = bool(disks) and not shared
@@ -35,7 +37,14 @@ def plan_migration(case: Case, source: str, domain: DomainFacts, after: str | No
         reason=f"{vm.name} is on {source} and belongs on {there.name}: {case.why}",
         consequence=f"live, {_gib(total)} of disks to copy" if with_storage else "live"),
         (*((after,) if after else ()), bridge_first(there.name),
-         *(pool_first(there.name, disk.pool) for disk in vm.spec.disks)))
+         *(pool_first(there.name, disk.pool) for disk in attached)))
+
+
+def _attached(case: Case, domain: DomainFacts) -> tuple[DiskSpec, ...]:
+    """Return the declared disks that a domain has; one that it has not got yet moves nowhere."""
+    config = domain.live or domain.config
+    seen = {disk.target for disk in config.disks} if config is not None else set()
+    return tuple(disk for disk in case.vm.spec.disks if disk.name in seen)
 
 
 def _disks_there(case: Case, domain: DomainFacts, there: Host, *,
@@ -43,12 +52,9 @@ def _disks_there(case: Case, domain: DomainFacts, there: Host, *,
     config = domain.live or domain.config
     seen = {disk.target: disk for disk in config.disks} if config is not None else {}
     wishes: list[DiskWish] = []
-    for disk in case.vm.spec.disks:
+    for disk in _attached(case, domain):
         wish = disk_wish(case.vm, disk, there)
-        found = seen.get(disk.name)
-        if found is None:
-            wishes.append(wish)
-            continue
+        found = seen[disk.name]
         wishes.append(DiskWish(disk.name, disk.pool, found.source if shared else wish.path,
                                found.format, max(disk.size_bytes, found.size_bytes or 0)))
     return tuple(wishes)

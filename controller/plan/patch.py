@@ -1,6 +1,12 @@
-"""Patches: the managed fields of one domain, in the running guest and in its definition."""
+"""Patches: the managed fields of one domain, in the running guest and in its definition.
 
+Rule 1: what is quickly written comes before a start, and a new disk after it; no start, no move and
+        no other patch waits until it has succeeded.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final, NamedTuple
 
 from controller.model.facts import DomainConfig, DomainFacts
 from controller.model.host import Host
@@ -12,6 +18,7 @@ from controller.plan.actions import (
     CreateDisk,
     DefineDomain,
     DisableAutostart,
+    MigrateDomain,
     PruneDomain,
     ReconfigureDomain,
     RestartDomain,
@@ -39,13 +46,26 @@ from controller.plan.wishes import (
     SetOwnership,
 )
 
+LATER: Final = 10**6
+"""The rank of new disks: whatever starts comes first."""
+
+
+class Coming(NamedTuple):
+    """A new disk and the id of the action that makes its file."""
+
+    disk: DiskWish
+    made: str
+
 
 def plan_patches(case: Case, host_name: str, domain: DomainFacts) -> str | None:
-    """Note what brings a domain's XML to what is declared; return the last action's id, if any."""
+    """Note what brings a domain's XML to what is declared; return the id of its definition.
+
+    None where it is defined. All else are improvements, for which no start and no move waits.
+    """
     host = case.survey.desired.hosts[host_name]
-    last: str | None = None
+    defined: str | None = None
     if domain.config is None:
-        last = case.draft.do(DefineDomain(
+        defined = case.draft.do(DefineDomain(
             target=case.target, node=host_name, cause=case.cause,
             wish=domain_wish(case.vm, host, domain, case.survey),
             reason=f"{case.vm.name} runs on {host_name} but is not defined there:"
@@ -60,8 +80,9 @@ def plan_patches(case: Case, host_name: str, domain: DomainFacts) -> str | None:
             and (domain.config is None
                  or is_as_declared(case.vm, domain.config, bridge, case.survey))
             and (domain.config is None or is_marked(case.vm, domain, case.survey))):
-        return last
-    return _patch(case, host, domain) or last
+        return defined
+    _patch(case, host, domain)
+    return defined
 
 
 @dataclass(slots=True)
@@ -90,7 +111,7 @@ def compare(case: Case, host: Host, seen: DomainConfig | None, *, live: bool, gr
     return side
 
 
-def _patch(case: Case, host: Host, domain: DomainFacts) -> str | None:
+def _patch(case: Case, host: Host, domain: DomainFacts) -> None:
     vm, draft, cause = case.vm, case.draft, case.cause
     live = compare(case, host, domain.live, live=True, grow=True)
     config = compare(case, host, domain.config, live=False, grow=domain.live is None)
@@ -107,27 +128,53 @@ def _patch(case: Case, host: Host, domain: DomainFacts) -> str | None:
         draft.remark(case.target, sentence)
     giving = [one for one in live.changes
               if domain.live is not None and not takes_away(one, domain.live)]
-    ids = _missing_disks(case, host, (*live.changes, *config.changes), cause)
-    if giving:
+    coming = _missing_disks(case, host, (*live.changes, *config.changes), cause)
+    ids: tuple[str, ...] = ()
+    now = tuple(one for one in giving if not _comes_later(one, coming))
+    if now:
         ids = (*ids, draft.do(ReconfigureDomain(
-            target=case.target, node=host.name, domain=domain.name, changes=tuple(giving),
+            target=case.target, node=host.name, domain=domain.name, changes=now,
             live=True, reason=_sentence(vm.name, live.words), consequence="live",
-            cause=cause), ids))
+            cause=cause)))
     rest = tuple(one for one in config.changes if one not in giving
-                 and not isinstance(one, DetachNic | DetachDisk))
+                 and not isinstance(one, DetachNic | DetachDisk) and not _comes_later(one, coming))
     if rest:
         ids = (*ids, draft.do(ReconfigureDomain(
             target=case.target, node=host.name, domain=domain.name, changes=rest, live=False,
             reason=_sentence(vm.name, config.words), cause=cause,
             consequence="for its next start" if domain.live is not None else "while it is off"),
             ids))
+    _plug_in(case, host, domain, coming, giving)
     _prune(case, host, domain, live, config)
     if live.restarts:
-        ids = (*ids, draft.do(RestartDomain(
+        draft.do(RestartDomain(
             target=case.target, node=host.name, domain=domain.name, cause=cause,
             limit_s=vm.spec.shutdown_limit_s, reason=_sentence(vm.name, live.restarts),
-            consequence="cold restart"), ids))
-    return ids[-1] if ids else None
+            consequence="cold restart"), (*ids, *_move_first(case, host)))
+
+
+def _move_first(case: Case, host: Host) -> tuple[str, ...]:
+    """Return the id of the move away from `host`, should one be planned: all else is done there."""
+    if case.goal is None or case.goal == host.name:
+        return ()
+    return (f"{MigrateDomain.verb}:{case.target}@{host.name}/{case.goal}",)
+
+
+def _comes_later(change: DomainChange, coming: Mapping[str, Coming]) -> bool:
+    """Return whether a change plugs in a disk whose file is still to be made."""
+    return isinstance(change, AttachDisk) and change.disk.target in coming
+
+
+def _plug_in(case: Case, host: Host, domain: DomainFacts, coming: Mapping[str, Coming],
+             giving: list[DomainChange]) -> None:
+    """Note that each new disk is plugged in once its file is there; nothing else waits for it."""
+    for target, (disk, made) in sorted(coming.items()):
+        change = AttachDisk(disk)
+        live = change in giving
+        case.draft.do(ReconfigureDomain(
+            target=case.target, node=host.name, domain=domain.name, changes=(change,), live=live,
+            disk=target, reason=f"{case.vm.name}: disk {target} is missing", cause=case.cause,
+            consequence="live" if live else "for its next start"), (made,), LATER)
 
 
 def _prune(case: Case, host: Host, domain: DomainFacts, live: Side, config: Side) -> None:
@@ -145,7 +192,7 @@ def _prune(case: Case, host: Host, domain: DomainFacts, live: Side, config: Side
                 live=is_live, reason=_sentence(name, side.takes), cause=case.cause,
                 consequence=f"{_lost(changes)}{running or ', from its next start on'}",
                 ask=Ask("takes", f"{name} on {host.name} would lose {_lost(changes)}{running}:"
-                                 f" {'; '.join(side.takes)}")))
+                                 f" {'; '.join(side.takes)}")), _move_first(case, host))
 
 
 def _lost(changes: tuple[DomainChange, ...]) -> str:
@@ -185,19 +232,20 @@ def _ownership_words(vm: VirtualMachine, domain: DomainFacts, survey: Survey) ->
 
 
 def _missing_disks(case: Case, host: Host, changes: tuple[DomainChange, ...],
-                   cause: Cause) -> tuple[str, ...]:
+                   cause: Cause) -> Mapping[str, Coming]:
+    """Note the files that new disks need; return each such disk with the action that makes it."""
     pools = case.survey.pools(host.name) or {}
     disks = {change.disk.target: change.disk for change in changes
              if isinstance(change, AttachDisk)}
-    ids: list[str] = []
-    for _, disk in sorted(disks.items()):
+    found: dict[str, Coming] = {}
+    for target, disk in sorted(disks.items()):
         pool = pools.get(disk.pool)
         if pool is None or disk.path.rpartition("/")[2] not in pool.volumes:
-            ids.append(case.draft.do(CreateDisk(
+            found[target] = Coming(disk, case.draft.do(CreateDisk(
                 target=case.target, node=host.name, disk=disk, cause=cause, ask=_anew(case, disk),
                 reason=f"{case.vm.name}'s disk {disk.target} is declared and has no file"),
-                (pool_first(host.name, disk.pool),)))
-    return tuple(ids)
+                (pool_first(host.name, disk.pool),), LATER))
+    return found
 
 
 def _anew(case: Case, disk: DiskWish) -> Ask | None:

@@ -97,9 +97,9 @@ def _diff_running(case: Case) -> None:
         _wake(case, host, domain)
         return
     _forget_copies(case, domain, stand.others)
-    last_id = plan_patches(case, host, domain)
+    defined = plan_patches(case, host, domain)
     if case.goal is not None and case.goal != host:
-        plan_migration(case, host, domain, last_id)
+        plan_migration(case, host, domain, defined)
 
 
 def _wake(case: Case, host: str, domain: DomainFacts) -> None:
@@ -174,7 +174,7 @@ def _diff_off(case: Case) -> None:
         return
     blocker = start_blocker(vm.name, host, case.survey) or _silent_copy(
         vm.name, host, case.survey)
-    last = plan_patches(case, host, domain)
+    defined = plan_patches(case, host, domain)
     if blocker is not None:
         case.draft.remark(case.target, blocker, unknown=True)
         return
@@ -183,6 +183,6 @@ def _diff_off(case: Case) -> None:
         reason=f"{vm.name} is {domain.state} on {host}"
                f" ({domain.state_reason or 'no reason given'}) and declared on",
         consequence="it boots"),
-        (last,) if last else (), vm.spec.start_order)
+        (defined,) if defined else (), vm.spec.start_order)
     if case.goal is not None and case.goal != host:
         plan_migration(case, host, domain, start)

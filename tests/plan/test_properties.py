@@ -93,7 +93,7 @@ def settle(desired: Desired, seen: Observed, rounds: int = 8) -> tuple[Plan, Obs
         if not plan.steps:
             break
         for step in plan.steps:
-            if step.ruling.verdict is Verdict.ALLOWED:
+            if step.ruling.verdict is Verdict.ALLOWED and not step.after:
                 seen = carried_out(step.action, seen, desired)
         plan = compute(desired, seen, b.APPLIED, b.NOW_S)
         yes = b.saying_yes(plan)
