@@ -38,6 +38,8 @@ class Opened:
     bitmap: str
     size_bytes: int
     dirty_bytes: int
+    changed: str | None = ""
+    """All that, as the movers tell it: of a disk at rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ def parse_opened(target: str, told: Mapping[str, Any]) -> Opened:
     """Return one disk from the mover's `begun`."""
     return Opened(target, told["mode"] == INCREMENT, told["why"], told.get("socket", ""),
                   told.get("export", target), told.get("bitmap", ""), int(told["size_bytes"]),
-                  int(told["dirty_bytes"]))
+                  int(told["dirty_bytes"]), told.get("changed", ""))
 
 
 def wanted_modes(picture: Picture, disks: tuple[DiskCopy, ...]) -> dict[str, str]:
@@ -107,20 +109,22 @@ def since(picture: Picture) -> str:
     return noted.pop() if len(noted) == 1 else ""
 
 
-def checkpoint_name(sequence: int, number: int) -> str:
-    """Return the name of the checkpoint of one slice of a point; slices are numbered from 1."""
-    return f"{CHECKPOINT}{sequence:06d}" + (f".{number}" if number > 1 else "")
+def checkpoint_name(sequence: int, nonce: str, number: int) -> str:
+    """Return the name of the checkpoint of one slice of a point; slices are numbered from 1.
 
-
-def next_number(sequence: int, last: str) -> int:
-    """Return the number of the slice after the one whose checkpoint is `last`.
-
-    A first copy that goes on keeps that checkpoint meanwhile, so its name is taken.
+    The nonce is of one attempt: an image that is put back never has a record of this name.
     """
-    stem, _, number = last.partition(".")
-    if stem != checkpoint_name(sequence, 1):
-        return 1
-    return int(number or 1) + 1
+    return f"{CHECKPOINT}{sequence:06d}-{nonce}" + (f".{number}" if number > 1 else "")
+
+
+def known_from(picture: Picture) -> tuple[dict[str, Any], str]:
+    """Return what the disks lay in at the instant of `since`, and in which run of their guest."""
+    if picture.newest:
+        return dict(picture.origins), picture.run
+    noted = {target: one for target, one in picture.arrived.items() if one.checkpoint}
+    runs = {one.run for one in noted.values()}
+    return ({target: one.origin for target, one in noted.items()},
+            runs.pop() if len(runs) == 1 else "")
 
 
 def first_course(picture: Picture, opened: Opened, compare: str = "") -> Course:

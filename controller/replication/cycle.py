@@ -20,8 +20,8 @@ from controller.replication.choice import (
     checkpoint_name,
     completed,
     first_course,
+    known_from,
     next_course,
-    next_number,
     since,
     time_limit_s,
     wanted_modes,
@@ -107,10 +107,10 @@ class Cycle:
 
     async def _slices(self, source: SourceEnd, picture: Picture) -> tuple[Begun, float]:
         """Copy in as many slices as it takes; return the last, and its point in time."""
-        last, sequence = "", self.action.sequence
-        taken = next_number(sequence, since(picture)) - 1
+        last: Begun | None = None
+        nonce = secrets.token_hex(4)
         for number in range(1, MOST_SLICES):
-            name = checkpoint_name(sequence, taken + number)
+            name = checkpoint_name(self.action.sequence, nonce, number)
             async with AsyncExitStack() as stack:
                 begun, started_at = await self._slice(
                     source, picture, self._order(picture, name, last), stack, first=number == 1)
@@ -118,13 +118,14 @@ class Cycle:
                 self._work.account.slices = number
                 return begun, started_at
             await self._note(begun)
-            last = begun.checkpoint
+            last = begun
         raise Unavailable(f"{self._failed}: it was not done in {MOST_SLICES} slices")
 
-    def _order(self, picture: Picture, name: str, last: str) -> dict[str, Any]:
-        """Return the order that begins a copy; `last` is the checkpoint of the slice before."""
+    def _order(self, picture: Picture, name: str, last: Begun | None) -> dict[str, Any]:
+        """Return the order that begins a copy; `last` is the slice before."""
         action = self.action
-        base = last or since(picture)
+        base = last.checkpoint if last else since(picture)
+        origins, run = (last.origins, last.run) if last else known_from(picture)
         modes = wanted_modes(picture, action.disks)
         if last:
             modes = {disk.target: "increment" if disk.tracked else "full"
@@ -133,7 +134,9 @@ class Cycle:
             "modes": modes, "checkpoint": name, "since": base, "quiesce": action.quiesce,
             "keep": sorted({picture.checkpoint, base} - {""}),
             "limit_s": time_limit_s(action), "scratch_bytes": self.way.terms.scratch_bytes,
-            "known": {} if last or self._needs_sending(picture) else dict(picture.fingerprints)}
+            "known": {} if last or self._needs_sending(picture) else dict(picture.fingerprints),
+            "origins": origins, "run": run, "unbroken": not picture.newest,
+            "sent": {} if last else dict(picture.sent)}
 
     def _needs_sending(self, picture: Picture) -> bool:
         return bool(self.action.compare or picture.repair or picture.scan or set(picture.sizes) != {
@@ -205,7 +208,7 @@ class Cycle:
         target, opened = course.target, begun.disks[course.target]
         transfer = f"{self.action.sequence}-{target}-{secrets.token_hex(4)}"
         known = ""
-        if course.compare or begun.off:
+        if course.compare:
             known = await self._manifests.fetch(target)
         can_slice = bool(begun.checkpoint) and not begun.off and (
             opened.tracked or self._is_tracked(target))
@@ -255,7 +258,8 @@ class Cycle:
             if course.kind == BASE:
                 size = begun.disks[target].size_bytes
                 disks[target] = {"kind": BASE, "size_bytes": size, "note": {
-                    "checkpoint": begun.checkpoint, "covered": left[0][0] if left else size}}
+                    "checkpoint": begun.checkpoint, "covered": left[0][0] if left else size,
+                    "origin": begun.origins.get(target), "run": begun.run}}
         await self._target.note(disks)
 
     def _contents(self) -> dict[str, Any]:

@@ -7,8 +7,10 @@ from typing import Any, Final
 
 from controller.model.replica import CHECKPOINT
 
-NAME: Final = re.compile(rf"({CHECKPOINT}[0-9]{{6,}}(\.[0-9]+)?)?")
+NAME: Final = re.compile(rf"({CHECKPOINT}[0-9]{{6,}}(-[0-9a-f]+)?(\.[0-9]+)?)?")
 """Of a checkpoint; empty where there is none."""
+UNIQUE: Final = re.compile(rf"{CHECKPOINT}[0-9]{{6,}}-[0-9a-f]+(\.[0-9]+)?")
+"""Of one that was never the name of another; earlier versions gave the same name twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,9 @@ class Arrived:
     """The source's checkpoint of the last whole slice; empty where none was whole."""
     covered_bytes: int
     """All before this had come by then."""
+    origin: Any = None
+    """What the disk lay in by then, and in which run of its guest."""
+    run: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,11 @@ class Picture:
     """Disks of which a file is lost."""
     baseless: frozenset[str] = frozenset()
     """Those of them that have nothing to build on."""
+    origins: Mapping[str, Any] = field(default_factory=dict)
+    """What the source's disks lay in at the newest point, and in which run of their guest."""
+    run: str = ""
+    sent: Mapping[str, str | None] = field(default_factory=dict)
+    """By disk: what was sent since the checkpoint was made, as the target's mover tells it."""
 
 
 def parse_picture(made: dict[str, Any]) -> Picture:
@@ -61,12 +71,14 @@ def parse_picture(made: dict[str, Any]) -> Picture:
         secret=made["secret"], algorithm=made["algorithm"],
         newest=int(newest["sequence"]) if newest else 0,
         busy=newest is not None and any(newest["files"].values()),
-        checkpoint=parse_checkpoint(newest["checkpoint"]) if newest else "",
+        checkpoint=own(parse_checkpoint(newest["checkpoint"])) if newest else "",
         sizes={} if newest is None else {
             disk: top_size(told["files"][disk]) for disk in newest["files"]},
         fingerprints=newest["facts"].get("fingerprints", {}) if newest else {},
         arrived={disk: parse_arrived(one) for disk, one in told["incoming"].items()},
-        repair=told["repair"], scan=scan,
+        origins=newest["facts"].get("origins", {}) if newest else {},
+        run=newest["facts"].get("run", "") if newest else "",
+        sent=told.get("sent", {}), repair=told["repair"], scan=scan,
         baseless=frozenset(disk for disk in scan if not told["files"][disk][0]["present"]))
 
 
@@ -80,6 +92,11 @@ def parse_checkpoint(told: str) -> str:
     return told
 
 
+def own(name: str) -> str:
+    """Return the name of a checkpoint that can be no other's; such a one alone is built on."""
+    return name if UNIQUE.fullmatch(name) else ""
+
+
 def top_size(files: list[dict[str, Any]]) -> int:
     """Return a disk's size at the newest point: that of the file on top of its chain."""
     return int(files[-1]["size_bytes"])
@@ -89,4 +106,5 @@ def parse_arrived(told: dict[str, Any]) -> Arrived:
     """Return one incoming."""
     note = told["note"] or {}
     return Arrived(told["kind"], told["parent"], int(told["size_bytes"]),
-                   parse_checkpoint(note.get("checkpoint", "")), int(note.get("covered", 0)))
+                   own(parse_checkpoint(note.get("checkpoint", ""))), int(note.get("covered", 0)),
+                   note.get("origin"), note.get("run", ""))

@@ -25,6 +25,10 @@ class Begun:
     ago_s: float
     disks: dict[str, Opened]
     fingerprints: dict[str, Any]
+    origins: dict[str, Any]
+    """What each disk lies in."""
+    run: str
+    """Of which process of the guest's this is an instant; empty where none is known."""
     definition: str
     nvram: str | None
     """Squeezed, as it is kept; None where there is none, or why it is missing is told."""
@@ -51,7 +55,8 @@ def parse_begun(told: dict[str, Any]) -> Begun:
         off=told["state"] == "off", checkpoint=told["checkpoint"], quiesced=told["quiesced"],
         unquiesced_because=told["unquiesced_because"], ago_s=float(told["ago_s"]),
         disks={name: parse_opened(name, disk) for name, disk in sorted(told["disks"].items())},
-        fingerprints=told.get("fingerprints", {}), definition=told["xml"],
+        fingerprints=told.get("fingerprints", {}), origins=told.get("origins", {}),
+        run=told.get("run", ""), definition=told["xml"],
         nvram=told.get("nvram"), nvram_missing=told.get("nvram_missing", ""))
 
 

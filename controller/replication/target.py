@@ -87,13 +87,17 @@ class TargetEnd:
         meta = {"domain.xml": {"text": begun.definition}}
         if begun.nvram is not None:
             meta["nvram"] = {"zlib": begun.nvram}
-        facts: dict[str, Any] = {"fingerprints": begun.fingerprints} if begun.off else {}
+        facts: dict[str, Any] = {"origins": begun.origins, "run": begun.run}
+        if begun.off:
+            facts["fingerprints"] = begun.fingerprints
         if begun.nvram_missing:
             facts["nvram_missing"] = begun.nvram_missing
         return await self._ask(
             "publish", sequence=self._action.sequence, disks=disks, checkpoint=begun.checkpoint,
             started_at=started_at, committed_at=committed_at, quiesced=begun.quiesced, meta=meta,
-            facts=facts, reread="no", attempt=self.attempt, timeout_s=PUBLISH_S)
+            facts=facts, reread="no", attempt=self.attempt,
+            changed={target: disk.changed for target, disk in begun.disks.items()
+                     if begun.off and disk.changed != ""}, timeout_s=PUBLISH_S)
 
     async def _ask(self, verb: str, *, timeout_s: float = ANSWER_S,
                    **order: Any) -> dict[str, Any]:

@@ -59,11 +59,13 @@ def tell(action: ReplicateDomain, account: Account) -> str:
     wire = sum(disk.wire_bytes for disk in account.disks.values())
     parts = [tell_disk(target, disk) for target, disk in sorted(account.disks.items())]
     what = "; ".join(parts) if parts else "nothing had changed"
-    how = ", at rest" if account.off else ", quiesced" if account.quiesced else ""
+    how = ", quiesced" if account.quiesced and not account.off else ""
+    if account.off:
+        how = ", at rest" if account.quiesced else ", crash-consistent"
     slices = f", in {account.slices} slices" if account.slices > 1 else ""
     sentence = (f"made restore point {action.sequence} of {action.domain} on {action.to}{how}:"
                 f" {what} ({render_size(wire)} on the wire{slices})")
-    if action.quiesce and not account.quiesced:
+    if not account.quiesced and (action.quiesce or account.off):
         sentence += f"; its file systems were not quiesced: {account.unquiesced_because}"
     if account.nvram_missing:
         sentence += f"; its NVRAM is not in it ({account.nvram_missing})"

@@ -18,7 +18,7 @@ import sys
 sys.path.insert(0, sys.argv[1])
 from mover import cold, virsh
 disk = virsh.Disk(sys.argv[2], "qcow2", "file")
-served = cold.serve(virsh.Domain("u", "sql", "", {"vda": disk}, "", False), ["vda"], "")
+served = cold.serve(virsh.Domain("u", "sql", "", {"vda": disk}, "", False), ["vda"], {})
 sys.stdout.write("%d\\n" % served.servers[0].pid)
 sys.stdout.flush()
 sys.stdin.read()
@@ -70,7 +70,7 @@ def test_a_server_ends_also_where_it_does_not_hear_of_it(
     monkeypatch.setattr(cold, "STOP_S", stop_s)
     disk = virsh.Disk("/d/a.raw", "raw", "file")
     domain = virsh.Domain("u", "sql", "", {"vda": disk}, "", agent=False)
-    served = cold.serve(domain, ["vda"], "")
+    served = cold.serve(domain, ["vda"], {})
     cold.stop(served)
     assert all(server.poll() is not None for server in served.servers)
     assert heard.exists() != deaf, "who listens is not killed before it has ended"

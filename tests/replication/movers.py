@@ -15,6 +15,7 @@ from controller.transport.ssh import OneTimeKey
 UUID = "ac919846-041c-5282-aa02-f968f5a26f2d"
 PATH = f"/images/hotsite-replicas/{UUID}"
 MIB = 1 << 20
+ORIGIN = {"layers": [["7.9", 1, 2, 3]], "whole": True, "apart": False}
 Answer = Callable[[dict[str, Any]], Any]
 
 
@@ -148,9 +149,9 @@ def disk_told(**changes: Any) -> dict[str, Any]:
 
 def begun(**changes: Any) -> dict[str, Any]:
     """Return what the source says of a copy that began."""
-    return {"state": "running", "checkpoint": "hotsite-000002", "quiesced": False,
+    return {"state": "running", "checkpoint": "hotsite-000002-0c5a", "quiesced": False,
             "unquiesced_because": "", "ago_s": 0.5, "disks": {"vda": disk_told()},
-            "xml": "<domain/>", **changes}
+            "xml": "<domain/>", "origins": {"vda": ORIGIN}, "run": "r1", **changes}
 
 
 def sent(**changes: Any) -> dict[str, Any]:
@@ -162,7 +163,7 @@ def sent(**changes: Any) -> dict[str, Any]:
 def made(points: int = 1, *, busy: bool = False, **changes: Any) -> dict[str, Any]:
     """Return a replica with so many points; something had changed before the last if `busy`."""
     file = {"name": "base-000001.raw", "size_bytes": 256 * MIB, "present": True}
-    told = [{"sequence": number, "checkpoint": f"hotsite-{number:06d}",
+    told = [{"sequence": number, "checkpoint": f"hotsite-{number:06d}-0c5a",
              "files": {"vda": file["name"] if busy else None}, "facts": {}}
             for number in range(1, points + 1)]
     picture = {"points": told, "files": {"vda": [file]} if points else {}, "incoming": {},
@@ -181,7 +182,7 @@ USUAL: dict[str, Answer] = {
     "replica_make": lambda request: made(),
     "begin": lambda request: begun(),
     "end": lambda request: {"reason": "asked", "was": "ended", "incident": ""},
-    "drop": lambda request: ["hotsite-000001"],
+    "drop": lambda request: ["hotsite-000001-0c5a"],
     "incoming_open": opened, "incoming_drop": lambda request: {},
     "authorize": lambda request: {}, "deauthorize": lambda request: {},
     "send": lambda request: sent(), "relayed": lambda request: sent(),

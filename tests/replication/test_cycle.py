@@ -1,6 +1,7 @@
 """One restore point by played movers: the order of things, and what every failure leaves."""
 
 import asyncio
+import re
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from controller.replication.choice import SLACK_S, time_limit_s
 from controller.replication.target import parse_missing
 from tests.replication.movers import (
     MIB,
+    ORIGIN,
     Broken,
     Hosts,
     action,
@@ -45,10 +47,57 @@ def test_an_increment_goes_in_the_one_safe_order() -> None:
                              "publish", "drop"]
     assert hosts.request("publish")["reread"] == "no", "it has been settled"
     published = hosts.request("publish")
-    assert (published["started_at"], published["checkpoint"]) == (999.5, "hotsite-000002")
-    assert hosts.request("drop") == ["hotsite-000002"]
-    assert hosts.request("begin")["since"] == "hotsite-000001"
-    assert hosts.request("begin")["keep"] == ["hotsite-000001"]
+    assert (published["started_at"], published["checkpoint"]) == (999.5, "hotsite-000002-0c5a")
+    assert hosts.request("drop") == ["hotsite-000002-0c5a"]
+    assert hosts.request("begin")["since"] == "hotsite-000001-0c5a"
+    assert hosts.request("begin")["keep"] == ["hotsite-000001-0c5a"]
+    names = {hosts.request("begin")["checkpoint"], begun_anew()["checkpoint"]}
+    assert all(re.fullmatch(r"hotsite-000002-[0-9a-f]{8}", name) for name in names)
+    assert len(names) == 2, "no two attempts make a checkpoint of one name"
+
+
+def begun_anew() -> Any:
+    """Return how another attempt at the same point begins."""
+    hosts = Hosts()
+    make(hosts)
+    return hosts.request("begin")
+
+
+def test_what_the_disks_lay_in_is_told_to_the_next_copy_and_what_was_sent_since() -> None:
+    def copies(hosts: Hosts) -> tuple[Any, Any]:
+        make(hosts)
+        return hosts.request("begin"), hosts.request("publish")
+
+    told = made(1, sent={"vda": "eJw="})
+    told["picture"]["points"][0]["facts"] = {"origins": {"vda": ORIGIN}, "run": "r1"}
+    began, published = copies(Hosts(replica_make=lambda _: told))
+    assert (began["origins"], began["run"]) == ({"vda": ORIGIN}, "r1")
+    assert (began["sent"], began["unbroken"]) == ({"vda": "eJw="}, False)
+    assert published["facts"] == {"origins": {"vda": ORIGIN}, "run": "r1"}
+    assert published["changed"] == {}
+    _, published = copies(Hosts(begin=lambda _: begun(
+        state="off", disks={"vda": disk_told(changed="eJw=")})))
+    assert published["changed"] == {"vda": "eJw="}
+
+
+def test_a_checkpoint_whose_name_could_be_another_s_is_not_built_on() -> None:
+    told = made(1)
+    told["picture"]["points"][0]["checkpoint"] = "hotsite-000001"
+    hosts = Hosts(replica_make=lambda _: told)
+    make(hosts)
+    began = hosts.request("begin")
+    assert (began["since"], began["modes"], began["keep"]) == ("", {"vda": "full"}, [])
+
+
+@pytest.mark.parametrize(("quiesced", "said"), [
+    (True, "on milan-1, at rest: vda"), (False, "not quiesced: it was saved")])
+def test_a_vm_that_is_off_is_at_rest_only_if_it_was_shut_down(*, quiesced: bool, said: str) -> None:
+    hosts = Hosts(begin=lambda _: begun(
+        state="off", quiesced=quiesced, unquiesced_because="" if quiesced else "it was saved"))
+    made_sentence = make(hosts)
+    assert said in made_sentence
+    assert ("at rest" in made_sentence) is quiesced
+    assert hosts.request("publish")["quiesced"] is quiesced
 
 
 def test_the_private_key_goes_to_the_sender_alone() -> None:
@@ -162,39 +211,41 @@ def test_a_point_that_is_there_already_is_not_made_again() -> None:
 
 def test_a_seed_that_takes_several_slices_goes_on_from_each_slice_s_checkpoint() -> None:
     results = [sent(left=[[64 * MIB, 192 * MIB]], reached=64 * MIB), sent()]
-    names = iter(["hotsite-000002", "hotsite-000002.2"])
+    names = iter(["hotsite-000002-0c5a", "hotsite-000002-0c5a.2"])
     hosts = Hosts(replica_make=lambda _: made(0), send=lambda _: results.pop(0),
                   begin=lambda _: begun(checkpoint=next(names), disks={"vda": disk_told(
                       mode="full" if len(results) == 2 else "increment")}))
     assert "in 2 slices" in make(hosts)
     begins = [request for _, verb, request in hosts.asked if verb == "begin"]
-    assert [one["since"] for one in begins] == ["", "hotsite-000002"]
+    assert [one["since"] for one in begins] == ["", "hotsite-000002-0c5a"]
     sends = [request for _, verb, request in hosts.asked if verb == "send"]
     assert [one["mode"] for one in sends] == ["full", "dirty"]
     assert sends[1]["ranges"] == [[64 * MIB, 192 * MIB]]
     notes = [request["disks"]["vda"].get("note") for _, verb, request in hosts.asked
              if verb == "incoming-open"]
-    assert notes == [None, {"checkpoint": "hotsite-000002", "covered": 64 * MIB}]
-    assert hosts.request("publish")["checkpoint"] == "hotsite-000002.2"
+    assert notes == [None, {"checkpoint": "hotsite-000002-0c5a", "covered": 64 * MIB,
+                            "origin": ORIGIN, "run": "r1"}]
+    assert [(one["origins"], one["run"]) for one in begins] == [({}, ""), ({"vda": ORIGIN}, "r1")]
+    assert hosts.request("publish")["checkpoint"] == "hotsite-000002-0c5a.2"
 
 
-@pytest.mark.parametrize(("last", "taken"), [
-    ("hotsite-000002", "hotsite-000002.2"), ("hotsite-000002.9", "hotsite-000002.10")])
-def test_a_seed_that_was_cut_goes_on_where_its_last_slice_ended(last: str, taken: str) -> None:
+@pytest.mark.parametrize("last", ["hotsite-000002-0c5a", "hotsite-000002-0c5a.9"])
+def test_a_seed_that_was_cut_goes_on_where_its_last_slice_ended(last: str) -> None:
     incoming = {"vda": {"kind": "base", "parent": None, "size_bytes": 256 * MIB, "note": {
-        "checkpoint": last, "covered": 64 * MIB}}}
+        "checkpoint": last, "covered": 64 * MIB, "origin": ORIGIN, "run": "r1"}}}
     hosts = Hosts(replica_make=lambda _: made(0, incoming=incoming),
                   incoming_open=lambda request: opened(request, (1024, 3072)))
     assert "it goes on where it was cut off" in make(hosts)
     began = hosts.request("begin")
-    assert (began["since"], began["checkpoint"]) == (last, taken), "the old one is still there"
+    assert began["since"] == last != began["checkpoint"], "the old one is still there"
+    assert (began["origins"], began["run"], began["unbroken"]) == ({"vda": ORIGIN}, "r1", True)
     assert last in began["keep"]
     assert hosts.request("send")["ranges"] == [[64 * MIB, 192 * MIB]]
 
 
 def test_what_a_seed_had_and_lost_is_sent_again_whatever_was_noted() -> None:
     incoming = {"vda": {"kind": "base", "parent": None, "size_bytes": 256 * MIB, "note": {
-        "checkpoint": "hotsite-000002", "covered": 64 * MIB}}}
+        "checkpoint": "hotsite-000002-0c5a", "covered": 64 * MIB}}}
     hosts = Hosts(replica_make=lambda _: made(0, incoming=incoming),
                   incoming_open=lambda request: opened(request, (16, 2), (1024, 3072)))
     make(hosts)
@@ -203,7 +254,7 @@ def test_what_a_seed_had_and_lost_is_sent_again_whatever_was_noted() -> None:
 
 def test_what_is_there_behind_the_noted_place_may_be_old_and_is_sent_again() -> None:
     incoming = {"vda": {"kind": "base", "parent": None, "size_bytes": 256 * MIB, "note": {
-        "checkpoint": "hotsite-000002", "covered": 64 * MIB}}}
+        "checkpoint": "hotsite-000002-0c5a", "covered": 64 * MIB}}}
     hosts = Hosts(replica_make=lambda _: made(0, incoming=incoming))
     make(hosts)
     assert hosts.request("send")["ranges"] == [[64 * MIB, 192 * MIB]]
@@ -291,4 +342,4 @@ def test_an_nvram_goes_into_the_point_and_one_that_does_not_is_told() -> None:
     assert f"its NVRAM is not in it ({why})" in make(hosts)
     published = hosts.request("publish")
     assert "nvram" not in published["meta"]
-    assert published["facts"] == {"nvram_missing": why}
+    assert published["facts"]["nvram_missing"] == why

@@ -15,7 +15,7 @@ from typing import Dict, List, NamedTuple, Sequence, Tuple
 from mover.errors import Refused, TryAgain
 from mover.virsh import Domain, Seen, Unanswered, VirshError, answers, virsh
 
-OURS = re.compile(r"hotsite-[0-9]{6,}(\.[0-9]+)?\Z")     # a checkpoint
+OURS = re.compile(r"hotsite-[0-9]{6,}(-[0-9a-f]+)?(\.[0-9]+)?\Z")      # a checkpoint
 SCRATCH = "hotsite-scratch"
 QEMU = "/var/lib/libvirt/qemu"
 ELSEWHERE = "/var/lib/libvirt/images"       # for the scratch of a disk that is no file
@@ -38,6 +38,7 @@ class Wanted(NamedTuple):
     since: str                      # of which increments are taken; empty: none
     keep: Tuple[str, ...]           # checkpoints that stay, whatever becomes of this
     modes: Dict[str, str]           # by target: increment or full
+    why: Dict[str, str] = {}        # noqa: RUF012  (why it is full, where more could be expected)
 
 
 class Begun(NamedTuple):
@@ -83,7 +84,8 @@ def clear_scratch(scratch: Sequence[str]) -> None:
 
 def begin(seen: Seen, wanted: Wanted) -> Begun:
     """Begin the job, falling back disk by disk; but for MayBegin, an error means that none runs."""
-    domain, modes, why, since = seen.domain, dict(wanted.modes), {}, wanted.since
+    domain, modes, since = seen.domain, dict(wanted.modes), wanted.since
+    why = dict(wanted.why)
     clear(domain.uuid, seen.checkpoints, {*wanted.keep, since})
     covered = seen.tracked
     if since and since not in seen.checkpoints:

@@ -2,7 +2,9 @@
 Read the disks of a VM that is off, without a lock that would keep it from starting.
 
 qemu-nbd opens each image read-only and shares it by force. What was read counts only if the VM is
-still off afterwards and its images are as they were: `unmoved` says so.
+still off afterwards and its images are as they were: `unmoved` says so. That nothing has changed
+since an earlier copy is said only by files, all those that a disk is made of: a device is written
+to by many ways that leave no trace on it.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import time
 from typing import Any, Dict, List, NamedTuple, Tuple
 
 from mover.errors import Refused, TryAgain
+from mover.origins import Origin, fingerprint_of, origin_of, writes_of
 from mover.virsh import Disk, Domain
 
 FOLDER = os.environ.get("HOTSITE_RUN", "/run/hotsite")
@@ -35,18 +38,21 @@ class Cold(NamedTuple):
     servers: List["subprocess.Popen[bytes]"]
 
 
-def fingerprints(domain: Domain) -> Dict[str, List[int]]:
-    """Return by target what changes whenever an image is written to."""
-    found = {}
-    for target, disk in domain.disks.items():
-        with contextlib.suppress(OSError):
-            stat = os.stat(disk.source)
-            found[target] = [stat.st_ino, stat.st_size, stat.st_mtime_ns]
-    return found
+def fingerprints(domain: Domain) -> Dict[str, List[List[Any]]]:
+    """Return by target what changes whenever a disk is written to, where anything surely does."""
+    found = {target: fingerprint_of(origin_of(disk)) for target, disk in domain.disks.items()}
+    return {target: told for target, told in found.items() if told is not None}
+
+
+def traces(domain: Domain, origins: Dict[str, Origin]) -> Dict[str, List[Any]]:
+    """Return by target what shows a write that comes while a disk is read."""
+    return {target: [[layer.told(), [] if layer.stamp else writes_of(layer.path)]
+                     for layer in origins[target].layers] for target in sorted(domain.disks)
+            if target in origins}
 
 
 def bitmap_of(disk: Disk, since: str) -> str:
-    """Return `since` where the image holds a whole bitmap of that name, else nothing."""
+    """Return `since` where the image holds a whole bitmap of that name that records, or ""."""
     if disk.format != "qcow2" or not since:
         return ""
     done = subprocess.run(["qemu-img", "info", "-U", "--output=json", "-f", "qcow2", disk.source],
@@ -57,12 +63,12 @@ def bitmap_of(disk: Disk, since: str) -> str:
     told: Dict[str, Any] = json.loads(done.stdout)
     data = told.get("format-specific", {}).get("data", {})
     whole = [bitmap["name"] for bitmap in data.get("bitmaps", ())
-             if "in-use" not in bitmap.get("flags", ())]
+             if "in-use" not in bitmap.get("flags", ()) and "auto" in bitmap.get("flags", ())]
     return since if since in whole else ""
 
 
-def serve(domain: Domain, targets: List[str], since: str) -> Cold:
-    """Start a server for each disk."""
+def serve(domain: Domain, targets: List[str], since: Dict[str, str]) -> Cold:
+    """Start a server for each disk, with the bitmap `since` where that may be believed."""
     cold = Cold({}, {}, [])
     os.makedirs(FOLDER, mode=0o700, exist_ok=True)
     try:
@@ -71,7 +77,7 @@ def serve(domain: Domain, targets: List[str], since: str) -> Cold:
             path = os.path.join(FOLDER, "cold-%s-%s.sock" % (domain.uuid, target))
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
-            bitmap = bitmap_of(disk, since)
+            bitmap = bitmap_of(disk, since.get(target, ""))
             cold.servers.append(_start(server_argv(disk, path, target, bitmap)))
             _await_greeting(cold.servers[-1], path, disk)
             cold.sockets[target], cold.bitmaps[target] = path, bitmap
@@ -149,7 +155,7 @@ def stop(cold: Cold) -> None:
             os.unlink(path)
 
 
-def unmoved(before: Tuple[str, Dict[str, List[int]]], after: Tuple[str, Dict[str, List[int]]]
+def unmoved(before: Tuple[str, Dict[str, List[Any]]], after: Tuple[str, Dict[str, List[Any]]]
             ) -> bool:
     """Return whether a VM has been off, and its images untouched, all the while."""
     return before == after

@@ -14,18 +14,17 @@ everything; so does the guard, should this process die.
 
 from __future__ import annotations
 
-import abc
 import contextlib
 import glob
 import os
 import re
 import select
-import struct
 import sys
 import time
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 from mover import cold
+from mover.at_rest import ColdCopy
 from mover.begin import (
     FULL,
     INCREMENT,
@@ -39,14 +38,14 @@ from mover.begin import (
     scratch_path,
     socket_path,
 )
-from mover.ending import Job, clients, end_stubbornly, part_with_clients
+from mover.ending import Job, end_stubbornly
 from mover.errors import Refused, TryAgain
-from mover.extents import dirty
 from mover.freeze import frozen
 from mover.guard import Guard, Limits, require_room, scratch_budget
-from mover.nbd import Nbd, bitmap_context
 from mover.orders import parse_order
+from mover.origins import are_those, origin_of, run_of
 from mover.papers import papers
+from mover.reading import ELSEWHERE, Begin, Copy, measured, virtual_size
 from mover.replica import take_lock
 from mover.verbs import say
 from mover.virsh import (
@@ -58,24 +57,10 @@ from mover.virsh import (
     job_of,
     look,
     socket_of,
-    state_of,
 )
 
 FOLDER = cold.FOLDER
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
-
-
-class Begin(NamedTuple):
-    """What a copy is asked to be; see begin.Wanted."""
-
-    modes: Dict[str, str]
-    checkpoint: str = ""
-    since: str = ""
-    keep: Tuple[str, ...] = ()
-    quiesce: bool = False
-    limit_s: float = 600
-    scratch_bytes: Optional[int] = None
-    known: Dict[str, Any] = {}      # noqa: RUF012  fingerprints of disks at rest, at the last point
 
 
 class Orders:
@@ -176,17 +161,6 @@ def _drop(uuid: str, keep: List[str]) -> List[str]:
     return [] if state.strip() in OFF else clear(uuid, names.split(), set(keep))
 
 
-class Copy(abc.ABC):
-    """A copy that is open: `told` is what the conductor must know, `end` closes it."""
-
-    told: Dict[str, Any]
-    news: Optional[int] = None
-
-    @abc.abstractmethod
-    def end(self) -> Dict[str, Any]:
-        """Close it and return how it ended."""
-
-
 def open_copy(uuid: str, wanted: Begin) -> Copy:
     """Open a copy of a VM, whether it runs or not."""
     seen = look(uuid, wanted.since)
@@ -194,9 +168,9 @@ def open_copy(uuid: str, wanted: Begin) -> Copy:
     missing = sorted(set(wanted.modes) - set(domain.disks))
     if missing:
         raise Refused("%s has no disk %s on this host" % (domain.name, ", ".join(missing)))
-    if state in OFF:
+    if state in OFF and not domain.id:      # a guest that crashed may have kept its QEMU
         return ColdCopy(seen, wanted)
-    if state not in ("running", "paused", "pmsuspended"):
+    if state not in ("running", "paused", "pmsuspended", "crashed"):
         raise TryAgain("%s is %s: it is copied when it runs or is off" % (domain.name, state))
     return HotCopy(seen, wanted)
 
@@ -205,7 +179,7 @@ class HotCopy(Copy):
     """A backup job of a running VM."""
 
     def __init__(self, seen: Seen, wanted: Begin) -> None:
-        domain = seen.domain
+        self._domain = domain = seen.domain
         self.job = Job(domain.uuid, socket_path(domain),
                        [scratch_path(domain, target) for target in wanted.modes])
         if not seen.idle:
@@ -216,15 +190,17 @@ class HotCopy(Copy):
         budget = scratch_budget(self.job.scratch, sizes, wanted.scratch_bytes)
         self._guard = Guard(self.job, Limits(wanted.limit_s, budget))
         self.news = self._guard.news
+        self._origins = {target: origin_of(domain.disks[target]) for target in wanted.modes}
         try:
-            begun, quiesced, why, begun_at = _begin(seen, wanted)
+            begun, quiesced, why, begun_at = _begin(seen, self._believed(wanted))
             if not self._guard.tell("begun"):
                 raise TryAgain("the copy of %s was not begun: its guard has ended, or it took"
                                " longer than the copy may last" % domain.name)
             self.told = {
                 "state": "running", "checkpoint": wanted.checkpoint if begun.tracked else "",
                 "quiesced": quiesced, "unquiesced_because": why, "scratch_bytes": budget,
-                "disks": _measured(begun), **papers(seen),
+                "disks": _measured(begun, wanted), **papers(seen), "run": run_of(domain),
+                "origins": {target: one.told() for target, one in sorted(self._origins.items())},
                 "ago_s": round(time.monotonic() - begun_at, 3)}
         except MayBegin:
             self._guard.leave()     # it stays until the job has begun, or surely will not
@@ -232,6 +208,16 @@ class HotCopy(Copy):
         except BaseException:
             self.end()
             raise
+
+    def _believed(self, wanted: Begin) -> "Tuple[Begin, Dict[str, str]]":
+        """Return what is asked for, in full where a record may be of other contents; and why."""
+        same_run = bool(wanted.run) and wanted.run == run_of(self._domain)
+        strange = {target for target, mode in wanted.modes.items() if mode == INCREMENT and (
+            (wanted.unbroken and not same_run) or not are_those(
+                wanted.origins.get(target), self._origins[target], same_run=same_run))}
+        modes = {target: FULL if target in strange else mode
+                 for target, mode in wanted.modes.items()}
+        return wanted._replace(modes=modes), dict.fromkeys(strange, ELSEWHERE)
 
     def end(self) -> Dict[str, Any]:
         """End the job by its guard, or in its place where that was killed or came too early."""
@@ -242,8 +228,10 @@ class HotCopy(Copy):
         return told
 
 
-def _begin(seen: Seen, wanted: Begin) -> Tuple[Begun, bool, str, float]:
-    asked = Wanted(wanted.checkpoint, wanted.since, wanted.keep, wanted.modes)
+def _begin(seen: Seen, believed: "Tuple[Begin, Dict[str, str]]"
+           ) -> Tuple[Begun, bool, str, float]:
+    wanted, doubts = believed
+    asked = Wanted(wanted.checkpoint, wanted.since, wanted.keep, wanted.modes, doubts)
     if not wanted.quiesce:
         at = time.monotonic()
         return begin(seen, asked), False, "", at
@@ -267,81 +255,8 @@ def _require_idle(domain: Domain, job: Job) -> None:
     end_stubbornly(job, 60)
 
 
-def _measured(begun: Begun) -> Dict[str, Dict[str, Any]]:
-    found = {}
-    for target, mode in begun.modes.items():
-        bitmap = "backup-" + target if mode == INCREMENT else ""
-        found[target] = {"mode": mode, "why": begun.why.get(target, ""), "socket": begun.socket,
-                         "export": target, "bitmap": bitmap,
-                         **measure(begun.socket, target, bitmap)}
-    return found
-
-
-def measure(socket: str, export: str, bitmap: str) -> Dict[str, Any]:
-    """Return how large an export is, and how much of it the bitmap says has changed."""
-    contexts = (bitmap_context(bitmap),) if bitmap else ()
-    with Nbd(socket, export, contexts) as nbd:
-        changed = dirty(nbd, bitmap).total_bytes if bitmap else nbd.size_bytes
-        return {"size_bytes": nbd.size_bytes, "dirty_bytes": changed}
-
-
-def virtual_size(path: str) -> int:
-    """Return how large a disk is for its guest, by the file's own word."""
-    try:
-        with open(path, "rb") as file:
-            head = file.read(32)
-            if head[:4] == b"QFI\xfb":
-                size: int = struct.unpack(">Q", head[24:32])[0]
-                return size
-            return file.seek(0, os.SEEK_END)
-    except OSError:
-        return 0
-
-
-class ColdCopy(Copy):
-    """The disks of a VM that is off."""
-
-    def __init__(self, seen: Seen, wanted: Begin) -> None:
-        domain = seen.domain
-        self._domain, self._before = domain, (domain.id, cold.fingerprints(domain))
-        begun_at = time.monotonic()
-        self._open = cold.serve(domain, [target for target in wanted.modes if not self._same(
-            target, wanted)], wanted.since)
-        try:
-            self.told = {"state": "off", "checkpoint": wanted.since, "quiesced": True,
-                         "unquiesced_because": "", "fingerprints": self._before[1],
-                         "disks": {target: self._disk(target, mode)
-                                   for target, mode in sorted(wanted.modes.items())},
-                         **papers(seen), "ago_s": round(time.monotonic() - begun_at, 3)}
-        except BaseException:
-            cold.stop(self._open)
-            raise
-
-    def _same(self, target: str, wanted: Begin) -> bool:
-        return bool(wanted.known) and wanted.known.get(target) == self._before[1].get(target)
-
-    def _disk(self, target: str, mode: str) -> Dict[str, Any]:
-        if target not in self._open.sockets:
-            size = virtual_size(self._domain.disks[target].source)
-            return {"mode": INCREMENT, "why": "", "size_bytes": size, "dirty_bytes": 0}
-        socket, bitmap = self._open.sockets[target], self._open.bitmaps[target]
-        wanted = mode == INCREMENT
-        return {"mode": INCREMENT if wanted and bitmap else FULL, "socket": socket,
-                "why": "its change tracking is lost" if wanted and not bitmap else "",
-                "export": target, "bitmap": bitmap if wanted else "",
-                **measure(socket, target, bitmap if wanted else "")}
-
-    def end(self) -> Dict[str, Any]:
-        """Stop the servers; what was read counts only if the VM was off all the while."""
-        uuid = self._domain.uuid
-        for socket in self._open.sockets.values():
-            if clients(socket):
-                part_with_clients(socket, uuid)
-        cold.stop(self._open)
-        try:
-            off = state_of(uuid)[0] in OFF
-        except VirshError:
-            off = False
-        after = ("" if off else "started", cold.fingerprints(self._domain))
-        moved = not cold.unmoved(self._before, after)
-        return {"reason": "asked", "was": "moved" if moved else "ended", "incident": ""}
+def _measured(begun: Begun, wanted: Begin) -> Dict[str, Dict[str, Any]]:
+    return {target: measured(
+        begun.socket, target, "backup-" + target if mode == INCREMENT else "",
+        wanted.sent.get(target, ""), begun.why.get(target, ""))
+        for target, mode in begun.modes.items()}

@@ -40,6 +40,7 @@ class Request(NamedTuple):
     facts: Dict[str, Any] = {}  # noqa: RUF012
     reread: str = "disk"                # before it is believed; "no": it has been settled
     attempt: str = ""                   # under which all of it has come
+    changed: Dict[str, Optional[str]] = {}  # noqa: RUF012  (see gone_over: since the checkpoint)
 
 
 def run(words: List[str]) -> Dict[str, Any]:
@@ -166,7 +167,16 @@ def _with(replica: Replica, request: Request, point: Point) -> State:
         state = state._replace(facts={**state.facts, "compared_at": point.started_at})
     if not state.points:
         state = state._replace(facts={**state.facts, "seeded_at": request.committed_at})
+    state = state._replace(facts=_gone_over(state, request))
     return recount(replica, state._replace(points=(*state.points, point)))
+
+
+def _gone_over(state: State, request: Request) -> Dict[str, Any]:
+    """Return the facts with what had changed since the checkpoint, where more is yet to change."""
+    facts = {name: fact for name, fact in state.facts.items() if name != "sent"}
+    if request.checkpoint and request.changed:
+        facts["sent"] = {"checkpoint": request.checkpoint, "disks": request.changed}
+    return facts
 
 
 def _write_meta(replica: Replica, request: Request) -> None:

@@ -7,17 +7,19 @@ by zlib, and `manifest-in` reads such bytes; so the source learns what the targe
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import zlib
-from typing import Any, Dict, Iterator, List
+from typing import Any, Dict, Iterator, List, Optional
 
 from mover import incoming
 from mover.chain import compose
-from mover.errors import Refused
+from mover.errors import Damaged, Refused
+from mover.gone_over import with_runs, without
 from mover.hashing import HASH_BYTES
 from mover.manifest import GROUP, UNKNOWN_HASH, Manifest
-from mover.mend import exposed, readable, report
+from mover.mend import exposed, readable, repair_set, report
 from mover.orders import Orders
 from mover.replica import Replica, create, disks_in, fresh_secret, locked, read_secret
 from mover.state import files, last, point_of
@@ -59,6 +61,7 @@ def picture(root: str) -> Dict[str, Any]:
     return {"vm": state.vm, "algorithm": state.algorithm, "secret_id": state.secret_id,
             "generation": state.generation, "facts": state.facts, "pins": state.pins,
             "files": present, "incoming": _incoming(replica), "merging": sorted(state.floor),
+            "sent": _sent(replica),
             "points": [{**point._asdict(), "files": {
                 disk: file.name if file else None for disk, file in sorted(point.files.items())}}
                 for point in state.points],
@@ -74,6 +77,34 @@ def _incoming(replica: Replica) -> Dict[str, Any]:
             found[disk] = {**plan._asdict(), "note": note, "ends": incoming.ends(folder),
                            "stored_bytes": _stored(incoming.path_of(folder, "part"))}
     return found
+
+
+def _sent(replica: Replica) -> Dict[str, Optional[str]]:
+    """
+    Return by disk what has been sent since the newest point's checkpoint was made.
+
+    What is to be mended is sent again in any case, be it changed or not.
+    """
+    repair = repair_set(replica)
+    newest, noted = last(replica.state), replica.state.facts.get("sent", {})
+    found: Dict[str, Optional[str]] = {}
+    if newest is None or not newest.checkpoint:
+        return found
+    if noted.get("checkpoint") == newest.checkpoint:
+        found.update(noted["disks"])
+    for disk in newest.files:
+        folder = replica.disk_dir(disk)
+        if found.setdefault(disk, "") is not None:
+            found[disk] = _with_arrived(folder, found[disk])
+    return {disk: without(told, repair.get(disk, ())) for disk, told in found.items()}
+
+
+def _with_arrived(folder: str, told: Optional[str]) -> Optional[str]:
+    try:
+        with contextlib.closing(incoming.load(folder)) as into:
+            return with_runs(told, into.places.mapped())
+    except (Refused, Damaged, FileNotFoundError):
+        return told             # what is not whole is not gone on with
 
 
 def _stored(path: str) -> int:

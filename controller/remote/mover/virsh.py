@@ -117,6 +117,7 @@ class Seen(NamedTuple):
     idle: bool
     checkpoints: List[str]
     tracked: "set[str]"             # the disks that the checkpoint asked about tracks
+    reason: str = ""                # for the state, by libvirt's word
 
 
 def look(uuid: str, since: str = "") -> Seen:
@@ -133,7 +134,7 @@ def look(uuid: str, since: str = "") -> Seen:
         raise VirshError(complaint or "nothing was said of domain %s" % uuid)
     tracked = told[5] if since else ""
     return Seen(_state(state)[0], domain_of(uuid, live), definition, not _operation(info),
-                names.split(), _tracked(tracked) if tracked else set())
+                names.split(), _tracked(tracked) if tracked else set(), _state(state)[1])
 
 
 def _tracked(text: str) -> "set[str]":

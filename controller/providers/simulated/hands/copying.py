@@ -86,4 +86,6 @@ def _distrust(job: Job, newest: Point, since: Checkpoint | None, target: str, fi
         return f"its checkpoint {named} is of another disk"
     if since.sizes[target] != file.size_bytes:
         return "its size has changed"
+    if file.writes < newest.versions[target].writes:
+        return f"its checkpoint {named} knows less than was sent since: the disk was put back"
     return ""

@@ -187,7 +187,8 @@ def _publish(world: World, job: Job, stream: Stream) -> Point:
     fresh = newest is None or all(copy.mode is CopyMode.SEED for copy in stream.copies)
     whole = {copy.target for copy in stream.copies if copy.mode is not CopyMode.INCREMENT}
     found = {name for name in replica.lost_files if name.partition("/")[0] in whole}
-    checkpoint = job.checkpoint.name if job.live else (since.name if since is not None else "")
+    kept = since is not None and all(copy.mode is CopyMode.INCREMENT for copy in stream.copies)
+    checkpoint = job.checkpoint.name if job.live else since.name if since and kept else ""
     point = Point(action.sequence, checkpoint, job.begun_at, world.epoch(), job.checkpoint.versions,
                   sum(copy.sent_bytes for copy in stream.copies), action.quiesce and job.live)
     if newest is not None and not fresh:

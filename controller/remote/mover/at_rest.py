@@ -1,0 +1,113 @@
+"""
+The source end of a copy of a VM that is off: which record of changes may be believed, and what is.
+
+The checkpoint of the last point stays the base of the next only if each disk that has such a record
+was read by it: another record of that name, or none, tells nothing of what the point holds.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Dict, List
+
+from mover import cold
+from mover.begin import INCREMENT
+from mover.ending import clients, part_with_clients
+from mover.origins import are_those, fingerprint_of, is_settled, origin_of
+from mover.papers import papers
+from mover.reading import ELSEWHERE, Begin, Copy, measured, virtual_size
+from mover.virsh import Seen, VirshError, state_of
+
+CLEAN = ("shut off", "shutdown")
+SAVED = ("it was saved with its memory, which lies in a managed save and is not in the point: its"
+         " disks are those of a guest that was cut off")
+
+
+class ColdCopy(Copy):
+    """The disks of a VM that is off."""
+
+    def __init__(self, seen: Seen, wanted: Begin) -> None:
+        domain = seen.domain
+        self._domain, self._state = domain, (seen.state, seen.reason)
+        self._origins = {target: origin_of(domain.disks[target]) for target in wanted.modes}
+        self._before = (domain.id, cold.traces(domain, self._origins))
+        self._why: Dict[str, str] = {}
+        begun_at = time.monotonic()
+        self._same = self._unchanged(wanted)
+        self._open = cold.serve(domain, [target for target in sorted(wanted.modes)
+                                         if target not in self._same], self._records(wanted))
+        try:
+            disks = {target: self._disk(target, wanted) for target in sorted(wanted.modes)}
+            why = unquiesced(*self._state)
+            self.told = {
+                "state": "off", "checkpoint": self._base(wanted, disks), "quiesced": not why,
+                "unquiesced_because": why, "disks": disks, "run": "",
+                "fingerprints": {target: told for target, told in self._fingerprints().items()
+                                 if is_settled(told)},
+                "origins": {target: one.told() for target, one in sorted(self._origins.items())},
+                **papers(seen), "ago_s": round(time.monotonic() - begun_at, 3)}
+        except BaseException:
+            cold.stop(self._open)
+            raise
+
+    def _fingerprints(self) -> Dict[str, List[List[Any]]]:
+        found = {target: fingerprint_of(one) for target, one in sorted(self._origins.items())}
+        return {target: told for target, told in found.items() if told is not None}
+
+    def _unchanged(self, wanted: Begin) -> "set[str]":
+        """Return the disks that are surely what they were at the last point."""
+        if self._state != CLEAN:
+            return set()
+        return {target for target, told in self._fingerprints().items()
+                if wanted.known.get(target) == told}
+
+    def _records(self, wanted: Begin) -> Dict[str, str]:
+        """Return by target the bitmap that may be believed, if it is there and whole."""
+        records = {}
+        for target, mode in sorted(wanted.modes.items()):
+            known = are_those(wanted.origins.get(target), self._origins[target], same_run=False)
+            if mode == INCREMENT and wanted.since and not wanted.unbroken:
+                records[target] = wanted.since if known else ""
+                self._why[target] = "its change tracking is lost" if known else ELSEWHERE
+        return records
+
+    def _disk(self, target: str, wanted: Begin) -> Dict[str, Any]:
+        if target in self._same:
+            size = virtual_size(self._domain.disks[target].source)
+            return {"mode": INCREMENT, "why": "", "size_bytes": size, "dirty_bytes": 0,
+                    "changed": wanted.sent.get(target, "")}
+        bitmap = self._open.bitmaps[target]
+        return measured(self._open.sockets[target], target, bitmap, wanted.sent.get(target, ""),
+                        "" if bitmap else self._why.get(target, ""), at_rest=True)
+
+    def _base(self, wanted: Begin, disks: Dict[str, Dict[str, Any]]) -> str:
+        """Return the checkpoint that tells what comes to differ from what is read now."""
+        return wanted.since if all(
+            target in self._same or told["bitmap"] for target, told in disks.items()
+            if self._domain.disks[target].format == "qcow2") else ""
+
+    def end(self) -> Dict[str, Any]:
+        """Stop the servers; what was read counts only if the VM was off all the while."""
+        uuid = self._domain.uuid
+        for socket in self._open.sockets.values():
+            if clients(socket):
+                part_with_clients(socket, uuid)
+        cold.stop(self._open)
+        try:
+            off = state_of(uuid) == self._state
+        except VirshError:
+            off = False
+        now = {target: origin_of(self._domain.disks[target]) for target in self._origins}
+        after = ("" if off else "started", cold.traces(self._domain, now))
+        moved = not cold.unmoved(self._before, after)
+        return {"reason": "asked", "was": "moved" if moved else "ended", "incident": ""}
+
+
+def unquiesced(state: str, reason: str) -> str:
+    """Return why the disks of a VM that is off are not as a clean shutdown leaves them, or ""."""
+    if (state, reason) == CLEAN:
+        return ""
+    if reason == "saved":
+        return SAVED
+    return "it was not shut down as far as libvirt knows, which says %s (%s)" % (
+        state, reason or "unknown")

@@ -1,0 +1,77 @@
+"""What the copies of a VM that runs and of one at rest have in common: what is asked, and told."""
+
+from __future__ import annotations
+
+import abc
+import os
+import struct
+from typing import Any, Dict, NamedTuple, Optional, Tuple
+
+from mover.begin import FULL, INCREMENT
+from mover.extents import dirty
+from mover.gone_over import are_within, of_ranges
+from mover.nbd import Nbd, bitmap_context
+
+SECTOR_BYTES = 512      # QEMU gives a guest whole ones, also of a file that ends within one
+ELSEWHERE = "it does not lie where it did at the last point"
+PUT_BACK = "its change tracking knows less than was sent since, as that of a disk that was put back"
+
+
+class Begin(NamedTuple):
+    """What a copy is asked to be; see begin.Wanted."""
+
+    modes: Dict[str, str]
+    checkpoint: str = ""
+    since: str = ""
+    keep: Tuple[str, ...] = ()
+    quiesce: bool = False
+    limit_s: float = 600
+    scratch_bytes: Optional[int] = None
+    known: Dict[str, Any] = {}      # noqa: RUF012  fingerprints of disks at rest, at the last point
+    origins: Dict[str, Any] = {}    # noqa: RUF012  what disks lay in at the instant of `since`
+    run: str = ""                   # of which process of the guest's that instant was
+    sent: Dict[str, Optional[str]] = {}     # noqa: RUF012  see gone_over: by copies since `since`
+    unbroken: bool = False          # increments only while that process runs on
+
+
+class Copy(abc.ABC):
+    """A copy that is open: `told` is what the conductor must know, `end` closes it."""
+
+    told: Dict[str, Any]
+    news: Optional[int] = None
+
+    @abc.abstractmethod
+    def end(self) -> Dict[str, Any]:
+        """Close it and return how it ended."""
+
+
+def measured(socket: str, export: str, bitmap: str, sent: Optional[str], why: str, *,
+             at_rest: bool = False) -> Dict[str, Any]:
+    """
+    Return how an open disk is to be read: how large it is, and how much of it has changed.
+
+    It is read whole where its bitmap lacks what was sent since: one of an earlier state of it.
+    """
+    with Nbd(socket, export, (bitmap_context(bitmap),) if bitmap else ()) as nbd:
+        changed = dirty(nbd, bitmap) if bitmap else None
+        if changed is not None and not are_within(sent, changed):
+            changed, bitmap, why = None, "", PUT_BACK
+        told = {"mode": INCREMENT if bitmap else FULL, "why": why, "socket": socket,
+                "export": export, "bitmap": bitmap, "size_bytes": nbd.size_bytes,
+                "dirty_bytes": nbd.size_bytes if changed is None else changed.total_bytes}
+    if at_rest and changed is not None:
+        told["changed"] = of_ranges(changed)    # since the checkpoint that stays the base
+    return told
+
+
+def virtual_size(path: str) -> int:
+    """Return how large a disk is for its guest, by the file's own word."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(32)
+            if head[:4] == b"QFI\xfb":
+                size: int = struct.unpack(">Q", head[24:32])[0]
+                return size
+            return -(-file.seek(0, os.SEEK_END) // SECTOR_BYTES) * SECTOR_BYTES
+    except OSError:
+        return 0
