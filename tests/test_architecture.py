@@ -108,5 +108,6 @@ def test_what_is_sent_to_hosts_needs_nothing_but_the_standard_library(path: Path
     tops = {name.partition(".")[0] for name in imports(path.read_text())}
     own = {"mover"} if path.parent.name == "mover" else set()     # sent as one archive
     for main, parts in PARTS.items():                             # sent as one text
-        own |= {Path(part).stem for part in parts if path.name in {main, *parts}}
+        own |= {Path(part).parts[0].removesuffix(".py") for part in parts
+                if path.name in {main, *parts}}
     assert tops <= set(sys.stdlib_module_names) | own

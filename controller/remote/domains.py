@@ -7,7 +7,7 @@ import secrets
 import shlex
 import stat
 
-from images import traits_of
+from mover.images import traits_of
 from pools import kind_of, look, pool_of
 from programs import RECEIVING, VIRSH, Said, Silent, lines_of, run_all, text_of
 

@@ -33,6 +33,13 @@ class Begun:
     nvram: str | None
     """Squeezed, as it is kept; None where there is none, or why it is missing is told."""
     nvram_missing: str
+    left_out: dict[str, str]
+    """By disk: why the source would not copy it."""
+
+    @property
+    def lacking(self) -> tuple[str, ...]:
+        """Return the disks that the source would not copy, each with why."""
+        return tuple(f"disk {target} ({why})" for target, why in sorted(self.left_out.items()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +64,8 @@ def parse_begun(told: dict[str, Any]) -> Begun:
         disks={name: parse_opened(name, disk) for name, disk in sorted(told["disks"].items())},
         fingerprints=told.get("fingerprints", {}), origins=told.get("origins", {}),
         run=told.get("run", ""), definition=told["xml"],
-        nvram=told.get("nvram"), nvram_missing=told.get("nvram_missing", ""))
+        nvram=told.get("nvram"), nvram_missing=told.get("nvram_missing", ""),
+        left_out=dict(told.get("left_out", {})))
 
 
 def parse_ended(told: dict[str, Any]) -> Ended:

@@ -90,6 +90,9 @@ class TargetEnd:
         facts: dict[str, Any] = {"origins": begun.origins, "run": begun.run}
         if begun.off:
             facts["fingerprints"] = begun.fingerprints
+        lacking = list(dict.fromkeys((*self._action.without, *begun.lacking)))
+        if lacking:
+            facts["without"] = lacking
         if begun.nvram_missing:
             facts["nvram_missing"] = begun.nvram_missing
         return await self._ask(

@@ -44,6 +44,7 @@ class Account:
         self.off, self.quiesced = begun.off, begun.quiesced
         self.unquiesced_because = begun.unquiesced_because
         self.nvram_missing = begun.nvram_missing
+        self.left_out = begun.lacking
 
     def add(self, course: Course, opened: Opened, sent: Sent) -> None:
         """Count one transfer; the first says how the disk was copied."""
@@ -69,9 +70,9 @@ def tell(action: ReplicateDomain, account: Account) -> str:
         sentence += f"; its file systems were not quiesced: {account.unquiesced_because}"
     if account.nvram_missing:
         sentence += f"; its NVRAM is not in it ({account.nvram_missing})"
-    without = dict.fromkeys((*action.without, *account.left_out))
-    if without:
-        sentence += f"; it is without {', '.join(without)}"
+    lacking = dict.fromkeys((*action.without, *account.left_out))
+    if lacking:
+        sentence += f"; it is without {', '.join(lacking)}"
     if account.relayed:
         sentence += f"; it went through the controller because {account.relayed}"
     return "; ".join([sentence, *account.incidents, *account.remarks])

@@ -6,7 +6,7 @@ from importlib import resources
 from typing import Final
 
 PARTS: Final[Mapping[str, tuple[str, ...]]] = {
-    "facts.py": ("programs.py", "interfaces.py", "images.py", "pools.py", "domains.py",
+    "facts.py": ("programs.py", "interfaces.py", "mover/images.py", "pools.py", "domains.py",
                  "replicas.py", "leftovers.py"),
 }
 """What a program imports of ours, each part after those that it imports itself."""
@@ -24,13 +24,18 @@ def join_program(main: str, parts: Mapping[str, str]) -> str:
     return "".join((IMPORTER, *learnt, main))
 
 
+def module_of(part: str) -> str:
+    """Return the name under which a part is imported."""
+    return part.removesuffix(".py").replace("/", ".")
+
+
 @cache
 def load_program(name: str) -> str:
     """Return the source of a program that is sent to hosts."""
     parts = PARTS.get(name, ())
     if not parts:
         return read_source(name)
-    return join_program(read_source(name), {part.removesuffix(".py"): read_source(part)
+    return join_program(read_source(name), {module_of(part): read_source(part)
                                             for part in parts})
 
 

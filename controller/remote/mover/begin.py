@@ -97,7 +97,7 @@ def begin(seen: Seen, wanted: Wanted) -> Begun:
                            else "it has not been tracked since the last point")
     scratch = {target: scratch_path(domain, target) for target in modes}
     tracked = bool(wanted.checkpoint) and any(
-        domain.disks[target].format == "qcow2" for target in modes)
+        domain.disks[target].tracked for target in modes)
     for _ in range(ATTEMPTS):
         try:
             _attempt(domain, wanted.checkpoint if tracked else "", since, modes, scratch)
@@ -131,9 +131,9 @@ def backup_xml(domain: Domain, since: str, modes: Dict[str, str], scratch: Dict[
 
 
 def checkpoint_xml(domain: Domain, name: str, modes: Dict[str, str], *, made_at: int = 0) -> str:
-    """Return a checkpoint as libvirt takes it; only qcow2 disks can keep one."""
+    """Return a checkpoint as libvirt takes it; not every disk can keep one."""
     disks = ["<disk name=%s checkpoint='bitmap'/>" % quoteattr(target)
-             for target in sorted(modes) if domain.disks[target].format == "qcow2"]
+             for target in sorted(modes) if domain.disks[target].tracked]
     made = "<creationTime>%d</creationTime>" % made_at if made_at else ""
     return "<domaincheckpoint><name>%s</name>%s<disks>%s</disks></domaincheckpoint>" % (
         name, made, "".join(disks))
@@ -161,7 +161,7 @@ def _fall_back(domain: Domain, error: str, modes: Dict[str, str], why: Dict[str,
 
 def remembered(domain: Domain, since: str) -> Tuple[str, ...]:
     """Tell libvirt anew of a checkpoint that it forgot; return the disks whose bitmap is there."""
-    targets = [target for target, disk in domain.disks.items() if disk.format == "qcow2"]
+    targets = [target for target, disk in domain.disks.items() if disk.tracked]
     for chosen in (targets, *([target] for target in targets if len(targets) > 1)):
         with contextlib.suppress(VirshError):
             redefine(domain, since, chosen)

@@ -21,6 +21,7 @@ from typing import Any, Dict, List, NamedTuple, Tuple
 
 from mover.errors import Refused, TryAgain
 from mover.origins import Origin, fingerprint_of, origin_of, writes_of
+from mover.parts import COPIED
 from mover.virsh import Disk, Domain
 
 FOLDER = os.environ.get("HOTSITE_RUN", "/run/hotsite")
@@ -105,8 +106,8 @@ def _start(argv: List[str]) -> "subprocess.Popen[bytes]":
 def server_argv(disk: Disk, path: str, target: str, bitmap: str) -> List[str]:
     """Return the server of one disk."""
     form, driver = disk.format, "file" if disk.kind == "file" else "host_device"
-    if form not in ("qcow2", "raw"):
-        raise Refused("%s is %s: only qcow2 and raw disks can be copied" % (disk.source, form))
+    if form not in COPIED:
+        raise Refused("%s is %s, a format that is not known here" % (disk.source, form))
     image = "driver=%s,force-share=on,read-only=on,file.driver=%s,file.filename=%s" % (
         form, driver, disk.source.replace(",", ",,"))
     with_bitmap = ["-B", bitmap] if bitmap else []

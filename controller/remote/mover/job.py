@@ -168,11 +168,27 @@ def open_copy(uuid: str, wanted: Begin) -> Copy:
     missing = sorted(set(wanted.modes) - set(domain.disks))
     if missing:
         raise Refused("%s has no disk %s on this host" % (domain.name, ", ".join(missing)))
+    left = {target: domain.disks[target].why_not for target in sorted(wanted.modes)
+            if domain.disks[target].why_not}
+    wanted = wanted._replace(modes={target: mode for target, mode in wanted.modes.items()
+                                    if target not in left})
+    # what is not copied may change as it likes meanwhile
+    seen = seen._replace(domain=domain._replace(disks={
+        target: domain.disks[target] for target in wanted.modes}))
+    if not wanted.modes:
+        raise Refused("no disk of %s can be copied: %s" % (
+            domain.name, ", ".join("%s (%s)" % one for one in left.items())))
     if state in OFF and not domain.id:      # a guest that crashed may have kept its QEMU
-        return ColdCopy(seen, wanted)
+        return _telling(ColdCopy(seen, wanted), left)
     if state not in ("running", "paused", "pmsuspended", "crashed"):
         raise TryAgain("%s is %s: it is copied when it runs or is off" % (domain.name, state))
-    return HotCopy(seen, wanted)
+    return _telling(HotCopy(seen, wanted), left)
+
+
+def _telling(copy: Copy, left: Dict[str, str]) -> Copy:
+    """Return a copy that tells which disks are not in it, and why."""
+    copy.told["left_out"] = left
+    return copy
 
 
 class HotCopy(Copy):

@@ -8,9 +8,14 @@ import subprocess
 import xml.etree.ElementTree as ET
 from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
 
+from mover.images import traits_of
+from mover.parts import ENCRYPTED, uncopied
+
 PATIENCE_S = 60
 NEXT = "hotsite-next-answer"
 OFF = ("shut off", "crashed")
+DISKS = ("disk", "lun")
+PLACES = ("file", "dev", "volume")
 NO_JOB = "no domain backup job present"
 GONE = ("failed to get domain", "Domain not found", "domain is not running")
 
@@ -26,11 +31,19 @@ class Unanswered(VirshError):
 
 
 class Disk(NamedTuple):
-    """A disk as the domain's XML says."""
+    """A disk as the domain's XML says, and, where it was looked at, the header of its file."""
 
     source: str
     format: str
-    kind: str       # file or block
+    kind: str           # file, block, …
+    pool: str = ""      # of a volume: `source` is its name until it was looked at
+    why_not: str = ""   # it cannot be copied
+    version: int = 3    # of a qcow2
+
+    @property
+    def tracked(self) -> bool:
+        """Return whether it can keep a bitmap of what changes."""
+        return self.format == "qcow2" and self.version >= 3
 
 
 class Domain(NamedTuple):
@@ -133,7 +146,10 @@ def look(uuid: str, since: str = "") -> Seen:
     if not (state and live and definition and (info or off)):
         raise VirshError(complaint or "nothing was said of domain %s" % uuid)
     tracked = told[5] if since else ""
-    return Seen(_state(state)[0], domain_of(uuid, live), definition, not _operation(info),
+    domain = domain_of(uuid, live)
+    domain = domain._replace(disks={target: _looked_at(disk) for target, disk in
+                                    domain.disks.items()})
+    return Seen(_state(state)[0], domain, definition, not _operation(info),
                 names.split(), _tracked(tracked) if tracked else set(), _state(state)[1])
 
 
@@ -212,14 +228,31 @@ def domain_of(uuid: str, text: str) -> Domain:
     disks = {}
     for element in root.iterfind("devices/disk"):
         source, target, driver = (element.find(name) for name in ("source", "target", "driver"))
-        if element.get("device", "disk") == "disk" and source is not None and target is not None:
-            path = source.get("file") or source.get("dev") or ""
+        if element.get("device", "disk") in DISKS and source is not None and target is not None:
+            path = next((source.get(key, "") for key in PLACES if source.get(key)), "")
             form = driver.get("type", "raw") if driver is not None else "raw"
-            disks[target.get("dev", "")] = Disk(path, form, element.get("type", ""))
+            disks[target.get("dev", "")] = Disk(path, form, element.get("type", ""),
+                                                source.get("pool", ""), uncopied(element, form))
     channels = root.iterfind("devices/channel/target[@name='org.qemu.guest_agent.0']")
     return Domain(uuid, root.findtext("name") or "", root.get("id", ""), disks,
                   _nvram_of(root.find("os/nvram")),
                   any(channel.get("state") == "connected" for channel in channels))
+
+
+def _looked_at(disk: Disk) -> Disk:
+    """Return a disk with what its file says of itself, and a volume as the file that it is."""
+    if disk.kind == "volume" and not disk.why_not:
+        try:
+            path = virsh("vol-path", "--pool", disk.pool, "--", disk.source).strip()
+        except VirshError as error:
+            return disk._replace(why_not="libvirt does not say where volume %s lies: %s" % (
+                disk.source, error))
+        disk = disk._replace(source=path, kind="block" if path.startswith("/dev/") else "file")
+    if disk.format != "qcow2" or disk.why_not:
+        return disk
+    traits = traits_of(disk.source)
+    return disk._replace(version=traits.get("version", disk.version),
+                         why_not=ENCRYPTED if "encrypted" in traits else "")
 
 
 def _nvram_of(nvram: Optional[ET.Element]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from controller.providers.linux.program import PARTS, join_program
+from controller.providers.linux.program import PARTS, join_program, module_of
 
 ROOT = Path(__file__).parent.parent.parent.parent
 REMOTE = ROOT / "controller/remote"
@@ -81,7 +81,7 @@ class PlayedHost:
             source = (REMOTE / name).read_text()
             for here, there in places.items():
                 source = source.replace(here, there)
-            sources[name.removesuffix(".py")] = source
+            sources[module_of(name)] = source
         return join_program(sources.pop("facts"), sources)
 
     def ask(self, known: dict[str, str] | None = None, want: str = EVERYTHING) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from controller.providers.libvirt.facts import parse_domains, parse_pools
-from controller.providers.linux.program import PARTS
+from controller.providers.linux.program import PARTS, module_of
 from controller.providers.openvswitch.facts import parse_bridges, parse_interfaces
 from tests.providers.linux.conftest import REMOTE, PlayedHost
 
@@ -47,7 +47,7 @@ def test_a_domains_checkpoints_are_told_sorted_in_the_same_reading(host: PlayedH
     assert host.readings() == 1
 
 
-@pytest.mark.parametrize("part", ["facts", *(Path(name).stem for name in PARTS["facts.py"])])
+@pytest.mark.parametrize("part", ["facts", *map(module_of, PARTS["facts.py"])])
 def test_every_part_can_be_imported_by_itself(part: str) -> None:
     code = f"import sys; sys.path.insert(0, {str(REMOTE)!r}); import {part}"
     assert subprocess.run([sys.executable, "-I", "-S", "-c", code]).returncode == 0

@@ -1,8 +1,11 @@
 """What an image file's own header says of it, and of the files below it."""
 
+from __future__ import annotations
+
 import os
 import stat
 import struct
+from typing import Any, Dict
 
 DEEPEST = 64            # layers; a chain that goes round has no end
 HEAD_BYTES = 64 << 10   # a qcow2 header with its extensions and its backing file's name
@@ -10,13 +13,13 @@ BACKING_FORMAT = 0xE2792ACA
 DATA_FILE = 1 << 2
 
 
-def traits_of(path: str) -> dict:
+def traits_of(path: str) -> Dict[str, Any]:
     """Return what is out of the ordinary of an image and its layers; nothing of most.
 
     Shapes: `version` of an old qcow2, `encrypted` of any layer, `backing` and `data_file` of the
     top, `layers` below it from the uppermost down.
     """
-    traits: dict = {}
+    traits: Dict[str, Any] = {}
     for depth in range(DEEPEST):
         head = head_of(path)
         if head[:4] != b"QFI\xfb" or len(head) < 104:
@@ -31,6 +34,7 @@ def traits_of(path: str) -> dict:
         if not offset:
             return traits
         below = os.fsdecode(head[offset:offset + length])
+        below = below[len("file:"):] if below.startswith("file:") else below
         traits.setdefault("backing", below)
         path = os.path.join(os.path.dirname(os.path.realpath(path)), below)
         layers = traits.setdefault("layers", [])

@@ -1,0 +1,173 @@
+"""What cannot be copied is left out by the host itself, as the plan would, and stops nothing else.
+
+The host reads newer facts than the plan's, so it has the last word; both have one table.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from mover import begin, cold, job, virsh
+from mover.errors import Refused
+from mover.images import traits_of
+
+from controller.plan import parts
+from controller.providers.libvirt.facts import parse_config
+from controller.providers.libvirt.xml import parse_xml
+from tests.remote.replicas import qemu_img
+
+UUID = "ac919846-041c-5282-aa02-f968f5a26f2d"
+DOMAIN = ("<domain><name>sql</name><memory>1</memory><vcpu>1</vcpu><devices>{}</devices>"
+          "</domain>")
+DISK = ("<disk type='{type}' device='{device}'><driver name='qemu' type='{form}'/>"
+        "<source {source}>{inside}</source>{flags}<target dev='{target}' bus='virtio'/></disk>")
+KINDS: dict[str, dict[str, str]] = {
+    "plain": {}, "raw": {"form": "raw"}, "vmdk": {"form": "vmdk"}, "dmg": {"form": "dmg"},
+    "block": {"type": "block", "source": "dev='/dev/vg/x'", "form": "raw"},
+    "lun": {"type": "block", "device": "lun", "source": "dev='/dev/x'", "form": "raw"},
+    "network": {"type": "network", "source": "protocol='rbd' name='p/x'", "form": "raw"},
+    "nvme": {"type": "nvme", "source": "type='pci' namespace='1'", "form": "raw"},
+    "dir": {"type": "dir", "source": "dir='/srv'", "form": "fat"},
+    "vhostuser": {"type": "vhostuser", "source": "type='unix' path='/s'", "form": "raw"},
+    "vhostvdpa": {"type": "vhostvdpa", "source": "dev='/dev/vhost-vdpa-0'", "form": "raw"},
+    "of tomorrow": {"type": "holographic"},
+    "readonly": {"flags": "<readonly/>"}, "transient": {"flags": "<transient/>"},
+    "shareable": {"flags": "<shareable/>", "form": "raw"},
+    "mirrored": {"flags": "<mirror type='file' job='copy'><source file='/m'/></mirror>"},
+    "layered": {"flags": "<backingStore type='file'><source file='/b'/></backingStore>"},
+    "luks": {"form": "raw", "inside": "<encryption format='luks'/>"},
+    "old luks": {"flags": "<encryption format='luks'/>"},
+    "luks below": {"flags": "<backingStore type='file'><source file='/b'><encryption"
+                            " format='luks'/></source></backingStore>"},
+}
+
+
+def disk(target: str = "vda", **words: str) -> str:
+    return DISK.format(**({"type": "file", "device": "disk", "form": "qcow2", "flags": "",
+                           "inside": "", "source": "file='/d/a.qcow2'", "target": target} | words))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_plan_and_host_leave_out_the_same_disks_for_the_same_reasons(kind: str) -> None:
+    text = DOMAIN.format(disk(**KINDS[kind]))
+    [planned] = parse_config(parse_xml(text), {}).disks
+    assert virsh.domain_of(UUID, text).disks["vda"].why_not == parts.uncopied(planned)
+
+
+def encrypt(path: Path) -> None:
+    """Say in an image's header that it is encrypted with LUKS."""
+    with path.open("r+b") as file:
+        file.seek(32)
+        file.write(b"\0\0\0\2")
+
+
+@pytest.mark.parametrize("make", ["compat=0.10", "compat=1.1", "encrypted", "below"])
+def test_plan_and_host_read_the_same_in_a_header(tmp_path: Path, make: str) -> None:
+    path, below = tmp_path / "a.qcow2", tmp_path / "b.qcow2"
+    for one in (below, path):
+        qemu_img("create", "-q", "-f", "qcow2", *(["-o", make] if "=" in make else []), one, "1M")
+    if make == "below":
+        qemu_img("rebase", "-u", "-f", "qcow2", "-b", below, "-F", "qcow2", path)
+    if make in {"encrypted", "below"}:
+        encrypt(below if make == "below" else path)
+    text = DOMAIN.format(disk(source=f"file='{path}'"))
+    [planned] = parse_config(parse_xml(text), {}, {str(path): traits_of(str(path))}).disks
+    seen = virsh._looked_at(virsh.domain_of(UUID, text).disks["vda"])
+    assert seen.why_not == parts.uncopied(planned)
+    assert seen.tracked is (parts.untracked(planned) == "")
+    assert bool(seen.why_not) is (make in {"encrypted", "below"})
+
+
+@pytest.fixture
+def played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A host whose libvirt has one domain, off, of which `xml` is told."""
+    (tmp_path / "virsh").write_text(f"""#!/bin/sh
+next=hotsite-next-answer
+case "$*" in
+*"; echo"*) printf 'shut off (shutdown)\\n%s\\n' $next; cat {tmp_path}/xml; echo $next
+    cat {tmp_path}/xml; printf '%s\\n%s\\n%s\\n' $next $next $next;;
+*vol-path*) echo {tmp_path}/pool/"$(echo "$*" | sed 's/.* -- //')";;
+*domstate*) echo 'shut off (shutdown)';;
+esac
+""")
+    (tmp_path / "virsh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    (tmp_path / "pool").mkdir()
+    with TemporaryDirectory(prefix="h") as run:     # a socket's path is short
+        monkeypatch.setattr(job, "FOLDER", run)
+        monkeypatch.setattr(cold, "FOLDER", run)
+        yield tmp_path
+
+
+def opened(host: Path, *disks: str) -> Any:
+    """Open a copy of all of a domain's disks; return what is told."""
+    (host / "xml").write_text(DOMAIN.format("".join(disks)) + "\n")
+    targets = virsh.domain_of(UUID, DOMAIN.format("".join(disks))).disks
+    copy = job.open_copy(UUID, job.Begin(dict.fromkeys(targets, "full")))
+    try:
+        return copy.told
+    finally:
+        copy.end()
+
+
+def image(path: Path) -> str:
+    qemu_img("create", "-q", "-f", "qcow2", path, "1M")
+    return f"file='{path}'"
+
+
+needs_nbd = pytest.mark.skipif(not shutil.which("qemu-nbd"), reason="needs qemu-nbd")
+
+
+@needs_nbd
+@pytest.mark.parametrize("kind", [
+    kind for kind in KINDS if kind not in {"plain", "raw", "vmdk", "block", "mirrored", "layered"}])
+def test_one_disk_that_cannot_be_copied_stops_no_other(played: Path, kind: str) -> None:
+    told = opened(played, disk(source=image(played / "a.qcow2")), disk("vdb", **KINDS[kind]))
+    assert set(told["disks"]) == {"vda"}
+    assert told["left_out"]["vdb"]
+
+
+@needs_nbd
+def test_an_encrypted_image_is_never_opened(played: Path) -> None:
+    source = image(played / "a.qcow2")
+    encrypt(played / "a.qcow2")
+    told = opened(played, disk(source=source), disk("vdb", source=image(played / "b.qcow2")))
+    assert set(told["disks"]) == {"vdb"}
+    assert "encrypted" in told["left_out"]["vda"]
+
+
+def test_a_vm_of_which_nothing_can_be_copied_is_refused_by_name(played: Path) -> None:
+    with pytest.raises(Refused, match=r"no disk of sql can be copied: vda \(it is encrypted"):
+        opened(played, disk(**KINDS["luks"]))
+
+
+@needs_nbd
+def test_a_volume_is_read_as_the_file_that_it_is(played: Path) -> None:
+    image(played / "pool/a,b.qcow2")
+    told = opened(played, disk(type="volume", source="pool='default' volume='a,b.qcow2'"))
+    assert told["disks"]["vda"]["size_bytes"] == 1 << 20
+
+
+@needs_nbd
+def test_what_others_write_to_a_disk_that_is_left_out_spoils_no_copy(played: Path) -> None:
+    (played / "shared").write_bytes(b"\0" * 512)
+    (played / "xml").write_text(DOMAIN.format(
+        disk(source=image(played / "a.qcow2"))
+        + disk("vdb", source=f"file='{played}/shared'", **KINDS["shareable"])) + "\n")
+    copy = job.open_copy(UUID, job.Begin({"vda": "full", "vdb": "full"}))
+    (played / "shared").write_bytes(b"1" * 1024)
+    assert copy.end()["was"] == "ended"
+
+
+def test_no_checkpoint_is_asked_of_an_image_that_can_keep_none() -> None:
+    disks = {"vda": virsh.Disk("/a", "qcow2", "file"), "vdc": virsh.Disk("/c", "raw", "file"),
+             "vdb": virsh.Disk("/b", "qcow2", "file", version=2)}
+    domain = virsh.Domain(UUID, "sql", "1", disks, "", agent=False)
+    text = begin.checkpoint_xml(domain, "hotsite-000001", dict.fromkeys(disks, "full"))
+    assert "'vda'" in text.replace('"', "'")
+    assert "vdb" not in text
+    assert "vdc" not in text
