@@ -19,6 +19,7 @@ QEMU = "/var/lib/libvirt/qemu"
 IMAGES = "/var/lib/libvirt/images"  # where the scratch of a disk that is no file goes
 SCRATCH = "hotsite-scratch"
 SOCKET = "hotsite.sock"
+MOST_KEYS = 16 << 20
 QUIET_S = 10.0          # longer than one look takes
 UNUSED_S = 3600.0       # a mover that nobody touched for so long
 ELSEWHERE_S = 86400.0   # a scratch file whose VM may run on another host, defined here or not
@@ -153,11 +154,16 @@ def in_hands(paths: set) -> set:
 
 
 def keys_of() -> list:
-    """Return the one-time keys that have run out."""
+    """Return the one-time keys that have run out, of the file in which the mover puts them."""
     try:
-        with open(os.path.expanduser("~/.ssh/authorized_keys"), encoding="utf-8",
-                  errors="replace") as file:
-            lines = file.read().splitlines()
+        with open(f"{RUN}/authorized_keys.lock", encoding="utf-8", errors="replace") as file:
+            path = file.read(4096)
+    except OSError:
+        path = ""
+    try:
+        with open(path or os.path.expanduser("~/.ssh/authorized_keys"), encoding="utf-8",
+                  errors="replace", newline="\n") as file:
+            lines = file.read(MOST_KEYS).split("\n")
     except (FileNotFoundError, NotADirectoryError):
         return []
     marks = [(KEY.match(line), EXPIRY.search(line)) for line in lines]

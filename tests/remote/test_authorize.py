@@ -4,13 +4,15 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
-from mover import authorize
+from mover import authorize, keys_file, shared_lines
 from mover.errors import Refused
 
 from tests.remote.disks import archive
+from tests.transport.sshd import Sshd, make_key, public
 
 __all__ = ["archive"]
 MARK = "hotsite-transfer-0123456789abcdef"
@@ -22,7 +24,8 @@ REQUEST = {"key": "ssh-ed25519 AAAA", "from": "10.78.0.11", "mark": MARK, "lasts
 def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An account's file of keys, with one key of somebody else."""
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(authorize, "FOLDER", str(tmp_path / "run"))
+    for module in (authorize, keys_file):
+        monkeypatch.setattr(module, "FOLDER", str(tmp_path / "run"))
     (tmp_path / ".ssh").mkdir()
     path = tmp_path / ".ssh" / "authorized_keys"
     path.write_text("ssh-rsa CCCC mine")
@@ -46,6 +49,64 @@ def test_the_line_allows_one_command_from_one_address_for_a_while() -> None:
     assert line.endswith(f" ssh-ed25519 AAAA {MARK}")
 
 
+def test_a_file_that_cannot_be_written_to_is_told(keys: Path, archive: Path) -> None:
+    keys.unlink()
+    keys.mkdir()
+    told, = asked(keys.parent.parent, archive,
+                  {"number": 1, "verb": "authorize", "request": REQUEST})[1:]
+    assert "cannot be written to: Is a directory" in json.dumps(told)
+
+
+@pytest.mark.parametrize(("said", "expected"), [
+    ("authorizedkeysfile .ssh/authorized_keys .ssh/keys2", "{home}/.ssh/authorized_keys"),
+    ("authorizedkeysfile /etc/ssh/keys_%u", "/etc/ssh/keys_root"),
+    ("authorizedkeysfile /etc/ssh/keys_%u %h/%U/100%%", "{home}/0/100%"),
+    ("nothing that is understood", "{home}/.ssh/authorized_keys"),
+])
+def test_the_file_is_the_one_that_sshd_reads(keys: Path, monkeypatch: pytest.MonkeyPatch,
+                                             said: str, expected: str) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("the account is root in what is expected")
+    monkeypatch.setattr(keys_file, "_program", lambda: "/bin/true")
+    monkeypatch.setattr(keys_file, "_said", lambda argv: f"port 22\n{said}\nx y\n")
+    assert keys_file.keys_path() == expected.format(home=keys.parent.parent)
+
+
+def test_where_sshd_reads_no_file_nothing_is_written(keys: Path,
+                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keys_file, "_program", lambda: "/bin/true")
+    monkeypatch.setattr(keys_file, "_said", lambda argv: "authorizedkeysfile none\n")
+    with pytest.raises(Refused, match="reads no file of keys"):
+        authorize.remove_key(MARK)
+
+
+@pytest.mark.parametrize(("zone", "session"), [
+    ("UTC", "UTC"), ("Australia/Sydney", "Australia/Sydney"), ("America/New_York", "Asia/Kolkata")])
+@pytest.mark.parametrize(("lasts_s", "let_in"), [(-60, False), (-3500, False), (60, True)])
+def test_a_key_ends_when_it_should_whatever_the_zones(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zone: str, session: str, lasts_s: float,
+        let_in: bool) -> None:
+    monkeypatch.setattr(keys_file, "FOLDER", str(tmp_path / "run"))
+    server = Sshd(tmp_path / "sshd")
+    server.prepare()
+    key = make_key(tmp_path / "one-time")
+    monkeypatch.setenv("TZ", session)
+    line = authorize.render_line({**REQUEST, "key": public(key), "from": "127.0.0.1",
+                                  "command": "echo let in", "lasts_s": lasts_s}, time.time())
+    assert os.environ["TZ"] == session
+    (server.folder / "authorized_keys").write_text(line + "\n")
+    monkeypatch.setenv("TZ", zone)
+    server.start()
+    try:
+        done = subprocess.run(
+            ["ssh", "-F", "none", "-i", str(key), "-p", str(server.port), "-o", "BatchMode=yes",
+             "-o", f"UserKnownHostsFile={server.known_hosts}", "-o", "IdentitiesOnly=yes",
+             "127.0.0.1"], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    finally:
+        server.stop()
+    assert (done.stdout == "let in\n") is let_in, done.stderr
+
+
 @pytest.mark.parametrize("wrong", [{"from": '10.0.0.1",command="x'}, {"key": "a b\nc"},
                                    {"command": "a\nb"}, {"mark": "somebody"}])
 def test_what_would_break_out_of_the_line_is_refused(wrong: dict[str, str]) -> None:
@@ -58,10 +119,68 @@ def test_the_line_goes_again_and_nothing_else_does(keys: Path, archive: Path) ->
     answers = asked(home, archive, {"number": 1, "verb": "authorize", "request": REQUEST})
     assert answers == [{"ready": True}, {"number": 1, "answer": {"authorized": MARK}}]
     assert keys.read_text().count("\n") == 2
+    identity = keys.stat().st_ino
     assert authorize.remove_key(MARK) == 1
     assert authorize.remove_key(MARK) == 0
-    assert keys.read_text() == "ssh-rsa CCCC mine\n"
-    assert keys.stat().st_mode & 0o777 == 0o640
+    assert in_force(keys) == ["ssh-rsa CCCC mine"]
+    assert (keys.stat().st_mode & 0o777, keys.stat().st_ino) == (0o640, identity)
+
+
+def in_force(keys: Path) -> list[str]:
+    """The lines that sshd would take for keys."""
+    lines = keys.read_bytes().decode("utf-8", "surrogateescape").split("\n")
+    return [line.rstrip(" ") for line in lines if line.strip() and not line.startswith("#")]
+
+
+def test_a_place_is_used_again(keys: Path, archive: Path) -> None:
+    for number in range(30):
+        authorize.remove_key(MARK)
+        mark = f"hotsite-transfer-{number:016x}"
+        asked(keys.parent.parent, archive,
+              {"number": 1, "verb": "authorize", "request": {**REQUEST, "mark": mark}})
+        assert in_force(keys)[1].endswith(mark)
+        assert authorize.remove_key(mark) == 1
+    assert keys.stat().st_size < 1024
+
+
+WRITERS = {
+    "appends": "with open(path, 'ab') as file: file.write(line)",
+    "renames": """
+with lock:
+    old = open(path, 'rb').read()
+    open(path + '.theirs', 'wb').write(old + line)
+    os.rename(path + '.theirs', path)""",
+}
+
+
+@pytest.mark.parametrize("how", WRITERS)
+def test_what_others_write_meanwhile_stays(keys: Path, how: str) -> None:
+    """Their writes and ours have no lock in common; those that rename have one among them."""
+    keys.write_text("ssh-rsa CCCC mine\n")
+    script = ("import contextlib, os, sys, time\n"
+              "lock, path = contextlib.nullcontext(), sys.argv[1]\n"
+              "for number in range(200):\n    line = b'ssh-ed25519 BBBB colleague-%d\\n' % number\n"
+              + "".join(f"    {line}\n" for line in WRITERS[how].strip().split("\n"))
+              + "    time.sleep(0.001)\n")
+    other = subprocess.Popen([sys.executable, "-c", script, str(keys)])
+    number = 0
+    while other.poll() is None:
+        mark, number = f"hotsite-transfer-{number:016x}", number + 1
+        shared_lines.add(str(keys), authorize.render_line({**REQUEST, "mark": mark}, 0.0))
+        authorize.remove_key(mark)
+    assert other.returncode == 0
+    assert sum("colleague" in line for line in in_force(keys)) == 200
+    assert "ssh-rsa CCCC mine" in in_force(keys)
+
+
+def test_no_line_of_others_becomes_two(keys: Path) -> None:
+    """A carriage return, a form feed or a line separator ends no line of sshd's."""
+    theirs = b"ssh-ed25519 AAAA a\rssh-rsa EVIL b\x0cssh-rsa EVIL c\xe2\x80\xa8ssh-rsa EVIL \xff\n"
+    ours = authorize.render_line(REQUEST, 0.0).encode()
+    keys.write_bytes(theirs + ours + b"\n" + theirs)
+    assert authorize.remove_key(MARK) == 1
+    assert keys.read_bytes().startswith(theirs + shared_lines.FREE)
+    assert keys.read_bytes().endswith(b" \n" + theirs)
 
 
 def test_a_new_line_takes_the_place_of_an_older_one_for_the_same_replica(
@@ -72,8 +191,7 @@ def test_a_new_line_takes_the_place_of_an_older_one_for_the_same_replica(
           {"verb": "authorize",
            "request": {**REQUEST, "mark": other, "command": "m.pyz receive /c"}},
           {"verb": "authorize", "request": {**REQUEST, "mark": later, "from": "10.78.0.12"}})
-    marks = [line.split()[-1] for line in keys.read_text().splitlines()]
-    assert marks == ["mine", other, later]
+    assert {line.split()[-1] for line in in_force(keys)} == {"mine", other, later}
 
 
 def test_a_failure_ends_no_attendance(keys: Path, archive: Path, tmp_path: Path) -> None:

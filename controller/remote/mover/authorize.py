@@ -3,7 +3,8 @@ Let one other host deliver one transfer: a line in authorized_keys that can do n
 
 The key is good for one command, from one address, until one moment, and is taken out again when
 the transfer is over, or by the next for the same command: one conducts it at a time, so an older
-key is of a conductor that is gone. A line is ours by its mark, the comment at its end.
+key is of a conductor that is gone. A line is ours by its mark, the comment at its end. All other
+lines are other people's, see shared_lines.
 """
 
 from __future__ import annotations
@@ -13,15 +14,18 @@ import fcntl
 import os
 import re
 import time
-from typing import Any, Callable, Dict, Iterator, List
+from typing import Any, Dict, Iterator, List
 
-from mover.errors import Refused
+from mover import shared_lines
+from mover.errors import Refused, TryAgain
+from mover.keys_file import FOLDER, keys_path, render_end
 from mover.orders import Orders
 
 MARK = re.compile(r"hotsite-transfer-[0-9a-f]{8,32}\Z")
 KEY = re.compile(r"[a-z0-9@.-]+ [A-Za-z0-9+/=]+\Z")
+LOCK = "authorized_keys.lock"
+PATIENCE_S = 10.0
 ADDRESS = re.compile(r"[0-9A-Fa-f:.%a-z-]+\Z")
-FOLDER = os.environ.get("HOTSITE_RUN", "/run/hotsite")
 
 
 def run(words: List[str]) -> Dict[str, Any]:
@@ -29,14 +33,8 @@ def run(words: List[str]) -> Dict[str, Any]:
     request = Orders().request
     line = render_line(request, time.time())
     with _held(keys_path()) as path:
-        take_out(path, lambda old: _command(old) == _command(line))
-        text = _read(path)
-        gap = "" if not text or text.endswith("\n") else "\n"
-        fd = os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-        try:
-            os.write(fd, (gap + line + "\n").encode())
-        finally:
-            os.close(fd)
+        shared_lines.take_out(path, lambda old: is_ours(old) and _command(old) == _command(line))
+        shared_lines.add(path, line)
     return {"authorized": request["mark"]}
 
 
@@ -51,16 +49,8 @@ def remove_key(mark: str) -> int:
     if not MARK.match(mark):
         raise Refused("%r is not the mark of a transfer" % mark)
     with _held(keys_path()) as path:
-        return take_out(path, lambda line: line.split()[-1] == mark)
-
-
-def take_out(path: str, unwanted: Callable[[str], bool]) -> int:
-    """Take out those of our lines that are unwanted and return how many there were."""
-    lines = _read(path).splitlines(keepends=True)
-    kept = [line for line in lines if not is_ours(line) or not unwanted(line)]
-    if kept != lines:
-        _replace(path, "".join(kept))
-    return len(lines) - len(kept)
+        return shared_lines.take_out(
+            path, lambda line: is_ours(line) and line.split()[-1] == mark)
 
 
 def is_ours(line: str) -> bool:
@@ -74,14 +64,14 @@ def _command(line: str) -> str:
 
 
 def render_line(request: Dict[str, Any], now_s: float) -> str:
-    """Return the line of authorized_keys; sshd reads the moment in the host's own time."""
+    """Return the line of authorized_keys."""
     key, address = str(request["key"]), str(request["from"])
     command = str(request["command"])
-    if not KEY.match(key) or not ADDRESS.match(address) or "\n" in command:
+    if not KEY.match(key) or not ADDRESS.match(address) or not command.isprintable():
         raise Refused("the key, its address or its command cannot be written into one line")
-    until = time.strftime("%Y%m%d%H%M%S", time.localtime(now_s + float(request["lasts_s"])))
     return 'restrict,from="%s",expiry-time="%s",command="%s" %s %s' % (
-        address, until, command.replace('"', '\\"'), key, _mark(request))
+        address, render_end(now_s + float(request["lasts_s"])), command.replace('"', '\\"'), key,
+        _mark(request))
 
 
 def _mark(request: Dict[str, Any]) -> str:
@@ -91,41 +81,39 @@ def _mark(request: Dict[str, Any]) -> str:
     return mark
 
 
-def keys_path() -> str:
-    """Return the file of keys that may log in as this account."""
-    return os.path.join(os.path.expanduser("~"), ".ssh", "authorized_keys")
-
-
 @contextlib.contextmanager
 def _held(path: str) -> Iterator[str]:
-    os.makedirs(FOLDER, mode=0o700, exist_ok=True)
-    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-    fd = os.open(os.path.join(FOLDER, "authorized_keys.lock"),
-                 os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    """Hold the file against other movers; trouble with it is told, and nothing was let in."""
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield os.path.realpath(path)
-    finally:
-        os.close(fd)
+        os.makedirs(FOLDER, mode=0o700, exist_ok=True)
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        fd = os.open(os.path.join(FOLDER, LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            _lock(fd)
+            _say_where(fd, path)
+            yield os.path.realpath(path)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise Refused("%s cannot be written to: %s" % (path, error.strerror)) from None
 
 
-def _read(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            return file.read()
-    except FileNotFoundError:
-        return ""
+def _lock(fd: int) -> None:
+    """Wait for other movers, each of which takes an instant."""
+    until = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > until:
+                raise TryAgain("another mover has held the file of keys for %g s" % PATIENCE_S
+                               ) from None
+        time.sleep(0.01)
 
 
-def _replace(path: str, text: str) -> None:
-    """Replace the file by rename, with the owner and the mode that it had."""
-    found = os.stat(path)
-    new = path + ".hotsite-new"
-    with open(new, "w", encoding="utf-8", errors="surrogateescape") as file:
-        os.fchmod(file.fileno(), found.st_mode & 0o777)
-        if os.geteuid() == 0:
-            os.fchown(file.fileno(), found.st_uid, found.st_gid)
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.rename(new, path)
+def _say_where(fd: int, path: str) -> None:
+    """Write down which file it is, for whoever looks for keys that were left behind."""
+    if os.pread(fd, 4096, 0) != os.fsencode(path):
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, os.fsencode(path), 0)

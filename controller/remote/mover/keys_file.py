@@ -1,0 +1,124 @@
+"""
+Which file of keys sshd reads for this account, and how it reads the end of a key.
+
+sshd is asked itself (`sshd -T`, for root alone); the answer is kept as long as its configuration
+stays as it is. Where it cannot be asked, the file is the usual one.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import pwd
+import re
+import subprocess
+import time
+from typing import Dict, List
+
+from mover.errors import Refused
+
+FOLDER = os.environ.get("HOTSITE_RUN", "/run/hotsite")
+USUAL = ".ssh/authorized_keys"
+CONFIG = ("/etc/ssh/sshd_config", "/etc/ssh/sshd_config.d/*.conf")
+ANSWER_S = 10.0
+READS_UTC = (9, 1)          # OpenSSH release notes: expiry-time takes a moment that ends in Z
+_VERSION = re.compile(r"OpenSSH_(\d+)\.(\d+)")
+
+
+def keys_path() -> str:
+    """Return the file of keys that sshd reads for this account and that is its own, if any is."""
+    me = pwd.getpwuid(os.geteuid())
+    home = os.path.expanduser("~")
+    names = _answers()["files"].split() or [USUAL]
+    if names == ["none"]:
+        raise Refused("sshd reads no file of keys on this host (AuthorizedKeysFile none)")
+    paths = [os.path.join(home, _expanded(name, me, home)) for name in names]
+    own = [path for path in paths if path.startswith(os.path.join(home, ""))]
+    return (own or paths)[0]
+
+
+def _expanded(name: str, me: pwd.struct_passwd, home: str) -> str:
+    """Return a file's name with sshd's tokens filled in (sshd_config(5), TOKENS)."""
+    found = {"%%": "%", "%h": home, "%u": me.pw_name, "%U": str(me.pw_uid)}
+    return re.sub("%[%huU]", lambda match: found[match[0]], name)
+
+
+def render_end(until_s: float) -> str:
+    """Return the moment at which a key ends, as the sshd of this host reads it.
+
+    Before 9.1 it took local time, as if there were no summer time; a session's TZ is not sshd's.
+    """
+    if _version(_answers()["version"]) >= READS_UTC:
+        return time.strftime("%Y%m%d%H%M%SZ", time.gmtime(until_s))
+    kept = os.environ.pop("TZ", None)
+    try:
+        time.tzset()
+        return time.strftime("%Y%m%d%H%M%S", time.gmtime(until_s - time.timezone))
+    finally:
+        if kept is not None:
+            os.environ["TZ"] = kept
+        time.tzset()
+
+
+def _version(text: str) -> "tuple[int, int]":
+    match = _VERSION.search(text)
+    return (int(match[1]), int(match[2])) if match else (0, 0)
+
+
+def _answers() -> Dict[str, str]:
+    """Return what sshd says of itself, from the last time where its configuration is the same."""
+    path, stamp = os.path.join(FOLDER, "sshd.json"), _stamp()
+    try:
+        with open(path, encoding="utf-8") as file:
+            kept = json.load(file)
+        if kept.get("stamp") == stamp:
+            return {"files": str(kept["files"]), "version": str(kept["version"])}
+    except (OSError, ValueError, KeyError, AttributeError):
+        kept = None         # it was never asked, or what is kept cannot be read
+    found = {"files": _files(), "version": _said(["ssh", "-V"])}
+    os.makedirs(FOLDER, mode=0o700, exist_ok=True)
+    part = "%s.%d.part" % (path, os.getpid())
+    with open(part, "w", encoding="utf-8") as file:
+        json.dump({**found, "stamp": stamp}, file)
+    os.rename(part, path)
+    return found
+
+
+def _stamp() -> List[List[int]]:
+    """Return what changes when sshd's configuration or program does."""
+    paths = [CONFIG[0], *sorted(glob.glob(CONFIG[1])), _program(), "/usr/bin/ssh"]
+    return [[status.st_ino, status.st_mtime_ns] for status in map(_status, paths) if status]
+
+
+def _status(path: str) -> "os.stat_result | None":
+    try:
+        return os.stat(path)
+    except OSError:
+        return None
+
+
+def _program() -> str:
+    return next((path for path in ("/usr/sbin/sshd", "/usr/local/sbin/sshd", "/sbin/sshd")
+                 if os.access(path, os.X_OK)), "")
+
+
+def _files() -> str:
+    """Return the AuthorizedKeysFile of this account; empty where sshd cannot be asked."""
+    if not _program():
+        return ""
+    me = pwd.getpwuid(os.geteuid()).pw_name
+    text = _said([_program(), "-T", "-C", "user=%s,host=localhost,addr=127.0.0.1" % me])
+    found = [line.partition(" ")[2] for line in text.split("\n")
+             if line.startswith("authorizedkeysfile ")]
+    return found[0] if found else ""
+
+
+def _said(argv: List[str]) -> str:
+    """Return all that a program says; nothing where it cannot be run."""
+    try:
+        done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              timeout=ANSWER_S, stdin=subprocess.DEVNULL, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.decode(errors="replace")
