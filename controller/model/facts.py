@@ -210,6 +210,9 @@ class DomainFacts:
     """Names of all its checkpoints, ours and others', sorted."""
     files: tuple[FileUse, ...] = ()
     """Behind its disks in both XMLs; where nothing was told of them, its disks' sources count."""
+    unknown: str = ""
+    """Why it alone could not be read now; all but its name, uuid and power is as last seen, or
+    nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +227,7 @@ class VolumeFacts:
 
 @dataclass(frozen=True, slots=True)
 class PoolFacts:
-    """One directory pool."""
+    """One pool; one of a kind that has no folder has an empty path and holds no files."""
 
     name: str
     path: str
@@ -232,6 +235,12 @@ class PoolFacts:
     capacity_bytes: int
     available_bytes: int
     volumes: Mapping[str, VolumeFacts] = field(default_factory=dict)
+    type: str = "dir"
+    """libvirt's word for its kind: dir, fs, netfs, logical, rbd, …"""
+    unknown: str = ""
+    """Why it alone could not be looked into now; its files are those last seen, or none."""
+    replicas_unknown: str = ""
+    """Why the replicas in it could not be seen now."""
 
 
 @dataclass(frozen=True, slots=True)

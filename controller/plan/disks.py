@@ -34,7 +34,12 @@ def disk_changes(vm: VirtualMachine, seen: DomainConfig, host: Host,
         if disk.name in found:
             changes += _growth(vm.name, disk, found[disk.name], grow=grow, say=say, remark=remark)
     for wish in missing:
-        if wish not in renamed:
+        dim = pools[wish.pool].unknown if wish.pool in pools else ""
+        if dim:
+            remark(f"{vm.name}'s disk {wish.target} is not plugged in, and pool {wish.pool} of"
+                   f" {host.name} could not be seen ({dim}): its file may lie there, so nothing is"
+                   " made")
+        elif wish not in renamed:
             changes.append(AttachDisk(wish))
             say(f"disk {wish.target} is missing")
     for one in extra:

@@ -34,7 +34,9 @@ from controller.plan.replica_actions import ReplicateDomain
 from controller.plan.scopes import granted, pause_of
 from controller.plan.survey import Survey
 from controller.plan.taken import taken
+from controller.plan.wishes import DiskWish
 
+OF_A_DOMAIN: Final = ("VirtualMachine/", "Replica/")
 ALLOWED: Final = Ruling(Verdict.ALLOWED)
 Gate = Callable[[Action, Survey], Ruling | None]
 
@@ -69,7 +71,7 @@ def rule_all(steps: tuple[Step, ...], survey: Survey) -> tuple[Step, ...]:
 
 def judge(action: Action, survey: Survey, storms: dict[str, str], deletes: int) -> Ruling | None:
     """Return the first gate's no to `action`; None when all of them let it pass."""
-    for gate in (suspended, fact_age, taken):
+    for gate in (suspended, fact_age, unread, taken):
         ruling = gate(action, survey)
         if ruling is not None:
             return ruling
@@ -131,6 +133,36 @@ def not_asked_lately(action: Action, survey: Survey) -> Ruling | None:
         if host in survey.desired.hosts:
             return Ruling(Verdict.WAITING, "fact-age", f"{why}: {words}", f"when {host} answers")
     return None
+
+
+def unread(action: Action, survey: Survey) -> Ruling | None:
+    """Refuse what concerns a domain, or needs a pool, that alone could not be seen."""
+    name = action.target.partition("/")[2]
+    for seen in survey.sightings.get(name, ()) if action.target.startswith(OF_A_DOMAIN) else ():
+        if seen.domain.unknown:
+            return Ruling(Verdict.REFUSED, "unread", f"{name} on {seen.host} could not be read:"
+                          f" {seen.domain.unknown}", f"when libvirt on {seen.host} shows it")
+    if not survey.dim_pools:
+        return None
+    node, disks = needs_of(action)
+    pools = survey.pools(node) or {}
+    for disk in disks:
+        if disk.pool in pools and pools[disk.pool].unknown:
+            return Ruling(Verdict.REFUSED, "unread", f"pool {disk.pool} of {node} could not be"
+                          f" seen: {pools[disk.pool].unknown}", f"when {node} shows it")
+    return None
+
+
+def needs_of(action: Action) -> tuple[str, tuple[DiskWish, ...]]:
+    """Return the disks whose pools an action needs, and on which node."""
+    match action:
+        case CreateDisk():
+            return action.node, (action.disk,)
+        case DefineDomain():
+            return action.node, action.wish.disks
+        case MigrateDomain():
+            return action.to, action.disks
+    return action.node, ()
 
 
 def storms_of(survey: Survey) -> dict[str, str]:

@@ -97,9 +97,20 @@ def _diff_pools(host: Host, survey: Survey, draft: Draft) -> None:
         return
     for wanted in host.spec.pools:
         seen = pools.get(wanted.name)
-        if seen is not None and seen.active and seen.path == wanted.path:
+        if (seen is not None and seen.active and seen.path == wanted.path
+                and not seen.unknown):
             continue
         target = f"Host/{host.name}"
+        if seen is not None and seen.unknown and (seen.active or not seen.path):
+            draft.remark(target, f"pool {wanted.name} of {host.name} could not be seen"
+                         f" ({seen.unknown}): nothing is done that needs it", unknown=True)
+            continue
+        if seen is not None and not seen.path:
+            draft.stall(target, "PoolElsewhere",
+                        f"pool {wanted.name} of {host.name} is of type {seen.type}, which has no"
+                        f" folder, and {wanted.path} is declared: declare a pool of another name,"
+                        " or rename that one by hand")
+            continue
         if seen is not None and seen.path != wanted.path:
             draft.stall(target, "PoolElsewhere",
                         f"pool {wanted.name} of {host.name} lies at {seen.path} and {wanted.path}"

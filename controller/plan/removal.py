@@ -80,6 +80,12 @@ def _remove(name: str, host: str, domain: DomainFacts, survey: Survey, draft: Dr
         draft.remark(target, f"{name} is no longer declared and is to be deleted, but it is on"
                      " several hosts or a job runs on it: nothing is done until that ends")
         return
+    riddle = _riddle(host, survey)
+    if riddle is not None:
+        draft.remark(target, f"{name} is no longer declared and is to be deleted, but {riddle} on"
+                     f" {host} could not be read and may use its disks: nothing is done until"
+                     " libvirt there shows it", unknown=True)
+        return
     paths = own_disks(host, domain, survey)
     days = render_duration(survey.desired.estate.spec.limits.purge_after_s)
     action = RemoveDomain(
@@ -90,6 +96,12 @@ def _remove(name: str, host: str, domain: DomainFacts, survey: Survey, draft: Dr
                     "its domain is forgotten")
     since_at = survey.policy.waiting.get(action.id, survey.now_s)
     draft.do(replace(action, suffix=aside_suffix(since_at)))
+
+
+def _riddle(host: str, survey: Survey) -> str | None:
+    """Return a domain of which nobody knows what it uses."""
+    return next((other.name for other in survey.domains[host].values()
+                 if other.unknown and other.live is None and other.config is None), None)
 
 
 def _claimed(name: str, host: str, domain: DomainFacts, survey: Survey) -> str | None:

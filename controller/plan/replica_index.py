@@ -91,6 +91,9 @@ def index_replicas(ground: Survey) -> ReplicaIndex:
                 untold.add(host)
         else:
             stored[host] = sum(one.stored_bytes for one in seen.values())
+            dim = _dim(host, ground)
+            if dim:
+                unseen[host] = dim
         _note(host, _last(host, ground) if seen is None else seen,
               faded if seen is None else held, named)
     for host in ground.departed:
@@ -104,6 +107,20 @@ def _note(host: str, replicas: Mapping[str, ReplicaFacts], into: dict[str, tuple
         into[uuid] = (*into.get(uuid, ()), Held(host, replica))
         if replica.machine and holds_anything(replica):
             named[replica.machine] = (*named.get(replica.machine, ()), into[uuid][-1])
+
+
+def _dim(host: str, ground: Survey) -> str:
+    """Return why the replicas in one of the declared pools of a host cannot be seen.
+
+    Another's pool holds none of ours, unless one was seen in it: then that one is remembered.
+    """
+    pools = ground.pools(host) or {}
+    for declared in ground.desired.hosts[host].spec.pools:
+        pool = pools.get(declared.name)
+        if pool is not None and pool.replicas_unknown:
+            return (f"the replicas in pool {pool.name} of {host} could not be seen"
+                    f" ({pool.replicas_unknown})")
+    return ""
 
 
 def _why(host: str, node: NodeFacts | None, ground: Survey) -> str:

@@ -68,7 +68,10 @@ class Shelves:
             return f"the pools of {host} could not be seen"
         wanted = [disk.pool for disk in charge.vm.spec.disks[:1]]
         wanted += [pool.name for pool in self._ground.desired.hosts[host].spec.pools[:1]]
-        pool = next((pools[name] for name in wanted if name in pools and pools[name].active), None)
+        here = [pools[name] for name in wanted if name in pools and pools[name].active]
+        pool = next((one for one in here if not one.unknown and one.path), None)
+        if pool is None and here:
+            return f"pool {here[0].name} of {host} could not be seen"
         if pool is None:
             return f"no pool of {host} is started"
         promised = self._promised.get((host, pool.name), 0)

@@ -150,9 +150,9 @@ def _seat(vm: VirtualMachine, stand: Stand, homes: tuple[str, ...], survey: Surv
     host = stand.host
     if standing is Standing.HIDDEN:
         ghosts = survey.ghosts.get(name)
-        if not ghosts:
+        if not ghosts and host is None:
             return None
-        host = ghosts[0].host
+        host = ghosts[0].host if ghosts else host
     elif standing in {Standing.DOUBLE, Standing.SPLIT} or (
             standing is Standing.TAKEN and host is None):
         return None

@@ -67,7 +67,7 @@ def stand(name: str, survey: Survey) -> Stand:
     if len(seen) == 1 and name not in survey.ghosts and not rivals:
         host, domain = seen[0]
         if (domain.state is DomainState.RUNNING and domain.job is None
-                and domain.name == name):
+                and domain.name == name and not domain.unknown):
             return Stand(Standing.RUNNING, host, domain)
     itself, namesakes = _apart(name, seen, survey) if len(seen) > 1 else (seen, ())
     found = _stand(name, itself, survey)
@@ -164,6 +164,11 @@ def _stand(name: str, seen: tuple[Sighting, ...], survey: Survey) -> Stand:
                      sentence=_motion(name, leaving))
     if len(running) > 1:
         return Stand(Standing.DOUBLE, sentence=_double(name, running))
+    unread = next((each for each in seen if each.domain.unknown), None)
+    if unread is not None:
+        return Stand(Standing.HIDDEN, unread.host, unread.domain, sentence=(
+            f"{name} on {unread.host} could not be read: {unread.domain.unknown}: nothing is done"
+            " about it"))
     moving = next((each for each in seen if _in_motion(each.domain)
                    and not _we_copy_it(name, each.domain, survey)), None)
     if moving is not None:
@@ -311,6 +316,12 @@ def creation_blocker(name: str, survey: Survey) -> str | None:
     for host in survey.poolless:
         return (f"{name} is not created: the pools of {host} could not be seen and might hold"
                 " its disks")
+    declared = survey.desired.virtual_machines.get(name)
+    for disk in declared.spec.disks if declared is not None and survey.dim_pools else ():
+        if disk.pool in survey.dim_pools:
+            host, why = survey.dim_pools[disk.pool]
+            return (f"{name} is not created: pool {disk.pool} of {host} might hold its disks and"
+                    f" could not be seen ({why})")
     for host, domains in survey.departed.items():
         if domains is None:
             return f"{name} is not created: {_parted_unseen(host)}"

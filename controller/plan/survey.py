@@ -61,6 +61,8 @@ class Survey:
     """What undeclared nodes held when they left the specs; None where that cannot be told."""
     poolless: tuple[str, ...]
     """Declared hosts that answered, except about their pools."""
+    dim_pools: Mapping[str, tuple[str, str]]
+    """By name: pools that alone could not be seen, each with a host that has it and with why."""
     lost: frozenset[str]
     """Nodes that a what-if takes as gone."""
     sightings: Mapping[str, tuple[Sighting, ...]]
@@ -185,7 +187,8 @@ def survey(desired: Desired, observed: Observed, policy: Policy, now_s: float) -
         for held, unseen in ((domains, ()), (remembered, (True,)), (parted, (True,))))
     return Survey(
         desired, observed, policy, now_s, desired.estate.name, nodes, domains, blind, departed,
-        tuple(host for host in domains if value_of(nodes[host].pools) is None), lost,
+        tuple(host for host in domains if value_of(nodes[host].pools) is None),
+        _dim_pools(nodes, domains), lost,
         _by_owner(seen), _by_owner(last),
         _by_owner([shelve(host, here, known.frame) for host, here in ruined.items()]),
         _by_owner(gone), Identities(known.frame, (*seen, *last, *gone)),
@@ -194,6 +197,12 @@ def survey(desired: Desired, observed: Observed, policy: Policy, now_s: float) -
         _networks_of_site(desired),
         faded(observed.nodes, (*desired.hosts, *desired.switches),
               desired.estate.spec.limits.fact_age_s, now_s))
+
+
+def _dim_pools(nodes: Mapping[str, NodeFacts], hosts: Iterable[str]) -> dict[
+        str, tuple[str, str]]:
+    return {pool.name: (host, pool.unknown) for host in hosts
+            for pool in (value_of(nodes[host].pools) or {}).values() if pool.unknown}
 
 
 def _networks_of_site(desired: Desired) -> dict[str, tuple[str, ...]]:

@@ -13,10 +13,13 @@ import sys
 import time
 from typing import Any, Callable
 
-from domains import Libvirt, parse_versions, read_libvirt
+from domains import looks_at
 from interfaces import IP, interfaces_of
 from leftovers import leftovers_of
-from programs import VIRSH, Said, Silent, complaints, output_of, run_all
+from looks import Looks
+from pools import kind_of, path_of, pool_of
+from programs import LIMIT_S, VIRSH, Said, Silent, complaints, output_of, run_all
+from reading import STILL_S, Libvirt, parse_versions
 from replicas import Replicas
 
 VSCTL = ("ovs-vsctl", "--timeout=4", "--format=json")
@@ -41,7 +44,7 @@ def vsctl_argv() -> tuple:
 
 def bridges_of(said: Said) -> str:
     """Return the tables by name, as text."""
-    tables = output_of(said, "Open vSwitch").splitlines()
+    tables = output_of(said, "Open vSwitch").strip().split("\n")
     if len(tables) != len(TABLES):
         raise Silent("Open vSwitch's answer is not whole")
     named = dict(zip(TABLES, tables))
@@ -66,15 +69,16 @@ class Host:
     """Looks at this machine; what it remembers makes the next look cheap."""
 
     def __init__(self) -> None:
-        self.libvirt, self.replicas = Libvirt(), Replicas()
+        self.libvirt, self.replicas, self.looks = Libvirt(), Replicas(), Looks()
         self.warnings = {}          # what a program said beside a good answer, by section
 
     def gather(self, want: set) -> "tuple[dict, dict]":
         """Return the sections (text, or Silent, or None where the program is not installed)."""
         mine = sorted(want & BY_LIBVIRT)
         sections, versions, programs = dict.fromkeys(sorted(want)), {}, {}
-        if mine and shutil.which(VIRSH[0]):
-            programs["libvirt"] = self.libvirt.argv()
+        libvirt = bool(mine) and shutil.which(VIRSH[0]) is not None
+        if libvirt:
+            programs |= self.libvirt.programs()
         elif mine and any(map(os.path.isdir, TRACES)):
             gone = Silent("libvirt was here and virsh is gone: put it back")
             sections |= dict.fromkeys(mine, gone)
@@ -82,30 +86,61 @@ class Host:
             programs |= {"bridges": vsctl_argv(), "version": (VSCTL[0], "--version")}
         if "interfaces" in want:
             programs["interfaces"] = IP
-        said = run_all(programs)
+        said = run_all(programs, LIMIT_S, STILL_S, self.libvirt.single() if libvirt else ())
         if "bridges" in programs:
             versions |= parse_versions(said["version"].out.decode(errors="replace"))
             sections["bridges"] = spoken(lambda: bridges_of(said["bridges"]))
             self.warnings = warnings_of(said["bridges"])
         if "interfaces" in want:
             sections["interfaces"] = spoken(lambda: interfaces_of(said["interfaces"]))
-        if "libvirt" in programs:
-            reading = spoken(lambda: read_libvirt(self.libvirt, said["libvirt"]))
+        if libvirt:
+            reading = spoken(lambda: self.libvirt.reading(said))
             if isinstance(reading, Silent):
                 return sections | dict.fromkeys(mine, reading), versions
             versions |= reading["versions"]
-            sections |= {name: self.section_of(name, reading) for name in mine}
+            sections |= {name: rows if isinstance(rows, Silent) else json.dumps(rows)
+                         for name, rows in self.told(reading, mine).items()}
         return sections, versions
 
-    def section_of(self, name: str, reading: dict) -> "str | Silent":
-        """Return what a reading of libvirt says, or leads to."""
-        if name == "replicas":
-            rows = spoken(lambda: self.replicas.rows(reading["pools"], reading["kinds"]))
-        elif name == "leftovers":
-            rows = spoken(lambda: leftovers_of(reading["domains"], reading["pools"]))
-        else:
-            rows = reading[name]
-        return rows if isinstance(rows, Silent) else json.dumps(rows)
+    def told(self, reading: dict, mine: list) -> dict:
+        """Return the rows of each section, or the Silent instead, from a reading of libvirt."""
+        domains, pools = reading["domains"], reading["pools"]
+        looks = looks_at({path for row in domains if "told" in row for path in row["told"].paths()})
+        if not isinstance(pools, Silent):
+            looks |= {("pool", row["name"], path_of(row["told"])): lambda row=row: pool_of(
+                row["name"], row["told"], row["active"]) for row in pools if "told" in row}
+        seen = self.looks.at(looks)
+        files = {path: what for (kind, *_), found in seen.items()
+                 if kind == "disks" and not isinstance(found, Silent)
+                 for path, what in found.items()}
+        domains = [told_of(row, files) for row in domains]
+        if isinstance(pools, Silent):
+            return {name: domains if name == "domains" else pools for name in mine}
+        pools = [row if xml is None else pool_row(row, xml, seen) for row, xml in (
+            (row, row.pop("told", None)) for row in pools)]
+        rows = {"domains": lambda: domains, "pools": lambda: pools,
+                "replicas": lambda: self.replicas.rows(pools, self.looks),
+                "leftovers": lambda: leftovers_of(domains, pools, self.looks)}
+        # a pool says itself that its replicas could not be seen: those are looked at before
+        return {name: spoken(rows[name]) for name in sorted(mine, reverse=True)}
+
+
+def told_of(row: dict, files: dict) -> dict:
+    """Return a domain with what libvirt told of it, or as it is listed."""
+    told = row.pop("told", None)
+    if told is None:
+        return row
+    del row["active"]
+    return {**row, **told.row(row["persistent"], files)}
+
+
+def pool_row(row: dict, xml: str, seen: dict) -> dict:
+    """Return a pool as it was looked at, or with why that could not be done."""
+    path = path_of(xml)
+    found = seen["pool", row["name"], path]
+    if isinstance(found, Silent):
+        return {**row, "path": path, "type": kind_of(xml), "unknown": str(found)}
+    return found
 
 
 def spoken(look: "Callable[[], Any]") -> Any:

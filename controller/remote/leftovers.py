@@ -12,7 +12,8 @@ import os
 import re
 import time
 
-from programs import VIRSH, Silent, run_all, text_of
+from looks import Looks
+from programs import VIRSH, Silent, output_of, run_all
 
 RUN = "/run/hotsite"
 QEMU = "/var/lib/libvirt/qemu"
@@ -23,26 +24,34 @@ MOST_KEYS = 16 << 20
 QUIET_S = 10.0          # longer than one look takes
 UNUSED_S = 3600.0       # a mover that nobody touched for so long
 ELSEWHERE_S = 86400.0   # a scratch file whose VM may run on another host, defined here or not
+JOB_S = 1.5             # for libvirt to show the jobs that nobody conducts
 NO_JOB = "no domain backup job present"
 GONE = "failed to get domain"
 OURS = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-[\w.-]+\.qcow2\Z", re.ASCII)
+UUIDS = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 MOVER = re.compile(r"mover-[0-9a-f]{16}\.pyz\Z")
 KEY = re.compile(r"[^#\s].*\s(hotsite-transfer-[0-9a-f]{8,32})\s*\Z")
 EXPIRY = re.compile(r'(?:^|,)expiry-time="(\d{8}(?:\d{4}(?:\d\d)?)?)(Z?)"', re.ASCII)
 FORMS = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 
 
-def leftovers_of(domains: list, pools: list) -> list:
-    """Return all that is left over; Silent where that cannot be said."""
+def leftovers_of(domains: list, pools: list, looks: Looks) -> list:
+    """Return all that is left over; Silent where that cannot be said.
+
+    Nothing is left over of a domain that could not be read, nor in a folder that hangs.
+    """
     try:
-        jobs = jobs_of(domains)
+        jobs, unread = jobs_of(domains)
+        unread |= {domain["uuid"] for domain in domains if "unknown" in domain}
+        domains = [domain for domain in domains if domain["uuid"] not in unread]
         used = {os.path.realpath(path) for paths in jobs.values() for path in paths}
-        files = scratch_of(domains, pools, used) + programs_of()
+        files = scratch_of(domains, pools, used, looks) + programs_of()
+        files = [(kind, name) for kind, name in files if not unread & set(UUIDS.findall(name))]
         busy = in_hands({name for _, name in files}) if files else set()
         rows = [("job", uuid) for uuid in jobs if is_ours(jobs[uuid]) and not held(uuid)]
         rows += [(kind, name) for kind, name in files
                  if name not in busy and os.path.exists(name)]
-        rows += sockets_of(domains, used) + keys_of()
+        rows += ([] if unread else sockets_of(domains, used)) + keys_of()
     except OSError as error:
         raise Silent(f"{error.filename} cannot be read: {error.strerror}") from None
     return [{"kind": kind, "name": name} for kind, name in sorted(set(rows))]
@@ -63,18 +72,24 @@ def held(uuid: str) -> bool:
         os.close(lock)
 
 
-def jobs_of(domains: list) -> dict:
-    """Return for each backup job that nobody of ours conducts the paths that it uses."""
+def jobs_of(domains: list) -> "tuple[dict, set]":
+    """Return for each backup job that nobody of ours conducts the paths that it uses.
+
+    And the domains whose job could not be read.
+    """
     uuids = [domain["uuid"] for domain in domains
-             if domain["job"] == "Backup" and not held(domain["uuid"])]
-    said = run_all({uuid: (*VIRSH, "backup-dumpxml", uuid) for uuid in uuids})
-    jobs = {}
+             if domain.get("job") == "Backup" and not held(domain["uuid"])]
+    said = run_all({uuid: (*VIRSH, "backup-dumpxml", uuid) for uuid in uuids}, JOB_S)
+    jobs, unread = {}, set()
     for uuid in uuids:
         if any(end in said[uuid].err.decode(errors="replace") for end in (NO_JOB, GONE)):
             continue    # it ended meanwhile
-        paths = re.findall(r" (?:socket|file)=['\"]([^'\"]*)", text_of(said[uuid], "libvirt"))
-        jobs[uuid] = [html.unescape(path) for path in paths]
-    return jobs
+        try:
+            paths = re.findall(r" (?:socket|file)=['\"]([^'\"]*)", output_of(said[uuid], "libvirt"))
+            jobs[uuid] = [html.unescape(path) for path in paths]
+        except Silent:
+            unread.add(uuid)
+    return jobs, unread
 
 
 def is_ours(paths: list) -> bool:
@@ -83,14 +98,17 @@ def is_ours(paths: list) -> bool:
                or os.path.basename(os.path.dirname(path)) == SCRATCH for path in paths)
 
 
-def scratch_of(domains: list, pools: list, used: set) -> list:
+def scratch_of(domains: list, pools: list, used: set, looks: Looks) -> list:
     """Return the scratch files that no job uses and whose VM nobody replicates."""
     here = {domain["uuid"] for domain in domains if domain["live_xml"] is not None}
-    folders = {IMAGES, *(pool["path"] for pool in pools)}
+    folders = {IMAGES, *(pool["path"] for pool in pools if pool.get("path"))}
     folders |= {os.path.dirname(path) for domain in domains for path in domain["disk_sizes"]}
+    seen = looks.at({("scratch", folder): lambda folder=folder: dated(folder)
+                     for folder in folders})
+    shelves = dict(shelf for shelf in seen.values() if not isinstance(shelf, Silent))
     found = []
-    for folder in {os.path.realpath(os.path.join(folder, SCRATCH)) for folder in folders}:
-        for name, age_s in aged(folder):
+    for folder, files in shelves.items():
+        for name, age_s in files:
             path, match = os.path.join(folder, name), OURS.match(name)
             if match is None or path in used or held(match[1]):
                 continue
@@ -114,6 +132,12 @@ def sockets_of(domains: list, used: set) -> list:
         if any(name == SOCKET and age_s > QUIET_S for name, age_s in aged(os.path.dirname(path))):
             found.append(("socket", path))
     return found
+
+
+def dated(folder: str) -> "tuple[str, list]":
+    """Return a folder's folder of scratch files as it is, with the files in it."""
+    folder = os.path.realpath(os.path.join(folder, SCRATCH))
+    return folder, aged(folder)
 
 
 def aged(folder: str) -> list:

@@ -6,8 +6,7 @@ import re
 import stat
 import struct
 
-from programs import Silent
-
+FOLDERS = ("dir", "fs", "netfs")    # kinds of pools that hold files
 SECTOR = 512            # QEMU counts in these: what a raw file lacks reads as zeros
 
 def look(path: str) -> tuple:
@@ -31,23 +30,32 @@ def look(path: str) -> tuple:
 
 
 def pool_of(name: str, xml: str, active: bool) -> dict:
-    """Return one pool with the files that lie in it now; libvirt's own list of them is old."""
-    path = re.search(r"<path>([^<]*)</path>", xml)
-    if path is None:
-        raise Silent(f"libvirt does not show the definition of pool {name}")
-    place = html.unescape(path[1])
-    pool = {"name": name, "path": place, "active": active, "capacity": 0, "available": 0,
-            "volumes": []}
+    """Return one pool with the files that lie in it now; libvirt's own list of them is old.
+
+    One of a kind that has no folder holds no files. What cannot be looked into says so in
+    `unknown`, and is known no further than its folder.
+    """
+    path = path_of(xml)
+    pool = {"name": name, "path": path, "active": active, "capacity": 0, "available": 0,
+            "volumes": [], "type": kind_of(xml)}
+    if not path or pool["type"] not in FOLDERS:
+        return pool
     try:
-        space = os.statvfs(place)
+        space = os.statvfs(path)
         pool["capacity"] = space.f_blocks * space.f_frsize
         step = max(1, pool["capacity"] // 100)  # rounded: it changes all the time
         pool["available"] = space.f_bavail * space.f_frsize // step * step
-        pool["volumes"] = sorted(volumes_of(place), key=lambda v: v["name"])
+        pool["volumes"] = sorted(volumes_of(path), key=lambda v: v["name"])
     except OSError as error:
         if active:
-            raise Silent(f"pool {name}: {place} cannot be read: {error.strerror}") from None
+            return {**pool, "unknown": f"{path} cannot be read: {error.strerror}"}
     return pool
+
+
+def path_of(xml: str) -> str:
+    """Return the folder of a pool; empty where it has none."""
+    path = re.search(r"<path>([^<]*)</path>", xml.partition("<target>")[2])
+    return html.unescape(path[1]) if path else ""
 
 
 def kind_of(xml: str) -> str:

@@ -1,7 +1,7 @@
 """Programs that are run at once on this machine, and what they said or why they did not."""
 
+import contextlib
 import os
-import re
 import selectors
 import signal
 import subprocess
@@ -22,6 +22,7 @@ class Said:
 
     def __init__(self, argv: tuple, picker: selectors.BaseSelector) -> None:
         self.out, self.err, self.status, self.failure = bytearray(), bytearray(), None, ""
+        self.spoke_at, self.stalled = None, False
         try:
             self.process = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -40,41 +41,76 @@ class Said:
             self.status = self.process.wait(0 if self.failure else 1)
         except subprocess.TimeoutExpired:
             self.failure = self.failure or "closed its output but did not end"
-            os.killpg(self.process.pid, signal.SIGKILL)
+            self.kill()
         self.process.stdout.close()
         self.process.stderr.close()
 
+    def kill(self) -> None:
+        """End it and what it started, unless it has ended by itself."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
 
-def run_all(programs: dict) -> dict:
-    """Run programs (name -> argv) at once and return what each said (name -> Said)."""
-    deadline = time.monotonic() + LIMIT_S
+
+def run_all(programs: dict, limit_s: float = LIMIT_S, still_s: "float | None" = None,
+            known: tuple = ()) -> dict:
+    """Run programs (name -> argv) at once and return what each said (name -> Said).
+
+    One that says nothing for `still_s` is ended before the limit: once it has begun to speak, or
+    from the start where who answers it is `known` to be there.
+    """
+    until = time.monotonic() + limit_s
     with selectors.DefaultSelector() as picker:
         said = {name: Said(argv, picker) for name, argv in programs.items()}
+        for name in known:
+            said[name].spoke_at = time.monotonic()
         while picker.get_map():
-            ready = picker.select(deadline - time.monotonic())
-            if not ready and time.monotonic() >= deadline:
-                for key in picker.get_map().values():
-                    key.data[0].failure = f"did not answer within {LIMIT_S:g} s"
-                break
-            for key, _ in ready:
-                program, heard = key.data
-                heard += (data := os.read(key.fd, 1 << 16))
-                if len(heard) > LIMIT_BYTES:
-                    program.failure = f"said more than {LIMIT_BYTES >> 20} MiB"
-                    os.killpg(program.process.pid, signal.SIGKILL)
-                if not data or len(heard) > LIMIT_BYTES:
-                    picker.unregister(key.fileobj)
+            now = time.monotonic()
+            for program, end, patience_s in ends_of(picker, until, limit_s, still_s):
+                if end <= now:
+                    program.failure = f"did not answer within {patience_s:g} s"
+                    program.stalled = end < until
+                    let_go(program, picker)
+            ends = [end for _, end, _ in ends_of(picker, until, limit_s, still_s)]
+            for key, _ in picker.select(max(0.0, min(ends) - now)) if ends else ():
+                hear(key, picker)
     for program in said.values():
         program.end()
     return said
 
 
-def text_of(said: Said, daemon: str) -> str:
-    """Return a program's output; Silent when it failed or complained in any way."""
-    complaint = [line for line in complaints(said) if not line.endswith(RECEIVING)]
-    if complaint and not said.failure:
-        raise Silent(f"{daemon} did not answer: {re.sub('^error: ', '', complaint[0])}")
-    return output_of(said, daemon)
+def ends_of(picker: selectors.BaseSelector, until: float, limit_s: float,
+            still_s: "float | None") -> list:
+    """Return for each program that still speaks when that must have happened, and its limit."""
+    found = []
+    for program in {id(key.data[0]): key.data[0] for key in picker.get_map().values()}.values():
+        if still_s is None or program.spoke_at is None or program.spoke_at + still_s > until:
+            found.append((program, until, limit_s))
+        else:
+            found.append((program, program.spoke_at + still_s, still_s))
+    return found
+
+
+def hear(key: selectors.SelectorKey, picker: selectors.BaseSelector) -> None:
+    """Take what a program said; one that says too much is ended."""
+    program, heard = key.data
+    if key.fileobj not in picker.get_map():
+        return              # it was ended in the same round
+    data = os.read(key.fd, 1 << 16)
+    heard += data
+    program.spoke_at = time.monotonic()
+    if len(heard) > LIMIT_BYTES:
+        program.failure = f"said more than {LIMIT_BYTES >> 20} MiB"
+        let_go(program, picker)
+    elif not data:
+        picker.unregister(key.fileobj)
+
+
+def let_go(program: Said, picker: selectors.BaseSelector) -> None:
+    """End a program and listen to it no longer."""
+    for stream in (program.process.stdout, program.process.stderr):
+        if stream in picker.get_map():
+            picker.unregister(stream)
+    program.kill()
 
 
 def output_of(said: Said, daemon: str) -> str:
@@ -85,7 +121,9 @@ def output_of(said: Said, daemon: str) -> str:
     if said.failure:
         raise Silent(f"{daemon} {said.failure}")
     if said.status != 0:
-        why = (complaints(said) or [f"status {said.status}"])[0]
+        told = complaints(said)
+        errors = [line[7:] for line in told if line.startswith("error: ")]
+        why = (errors or told or [f"status {said.status}"])[0]
         raise Silent(f"{daemon} did not answer: {why}")
     try:
         return said.out.decode()
@@ -99,5 +137,8 @@ def complaints(said: Said) -> list:
 
 
 def lines_of(part: str) -> list:
-    """Return the lines of a part that are not empty, as they are."""
-    return [line.rstrip() for line in part.splitlines() if line.strip()]
+    """Return the lines of a part that are not empty, as they are.
+
+    Only a newline ends one: a name may hold what else Unicode calls a line's end.
+    """
+    return [line.rstrip() for line in part.split("\n") if line.strip()]

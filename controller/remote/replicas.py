@@ -3,8 +3,8 @@
     POOL/hotsite-replicas/UUID/state.json      the truth, written by the mover, read when it changed
     POOL/hotsite-replicas/UUID/DISK/…          only looked at: are they there, and long enough
 
-A replica that cannot be read is told with a sentence; a folder that may hold replicas and cannot
-be looked into makes all of them unknown.
+A replica that cannot be read is told with a sentence; so is a pool that may hold replicas and
+cannot be looked into.
 """
 
 import hashlib
@@ -13,14 +13,14 @@ import os
 import re
 from typing import Any, Callable
 
-from pools import coarse
+from looks import Looks
+from pools import FOLDERS, coarse
 from programs import LIMIT_BYTES, Silent
 
 STORE = "hotsite-replicas"
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 OF_A_POINT = re.compile(r"(base-\d{6,}\.raw|rp-\d{6,}\.qcow2)\Z")
 DISK = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
-FOLDERS = ("dir", "fs", "netfs")    # kinds of pools that hold files
 VERSION = 1                         # of state.json
 CLUSTER_BYTES = 65536
 READINGS = 3                        # of a replica that changes meanwhile
@@ -126,13 +126,40 @@ class Replicas:
     def __init__(self) -> None:
         self.before, self.kept = {}, {}  # path -> (stamp, what was made of the file)
 
-    def rows(self, pools: list, kinds: dict) -> list:
-        """Return every replica in the pools; Silent where some cannot be seen."""
+    def rows(self, pools: list, looks: Looks) -> list:
+        """Return every replica that can be seen in the pools.
+
+        A pool whose replicas cannot be seen says why in `replicas_unknown`.
+        """
         self.before, self.kept = self.kept, {}
-        stores = {os.path.realpath(store): store for store in stores_of(pools, kinds)}
-        roots = [root for store in sorted(stores.values()) for root in roots_in(store)]
-        rows = [self.row(root) for root in roots]
-        return [row for row in rows if os.path.isdir(row["path"])]  # the others went meanwhile
+        found = looks.at({("replicas", pool["name"], pool["path"]): lambda pool=pool: self.shelf(
+            pool) for pool in pools if "unknown" not in pool and pool["type"] in FOLDERS})
+        stores = {}
+        for pool in pools:
+            shelf = found.get(("replicas", pool["name"], pool.get("path", "")))
+            if "unknown" in pool and pool.get("type", FOLDERS[0]) in FOLDERS:
+                pool["replicas_unknown"] = pool["unknown"]
+            elif isinstance(shelf, Silent):
+                pool["replicas_unknown"] = str(shelf)
+            elif shelf is not None:
+                stores[shelf[0]] = shelf[1]     # two pools may be one folder
+        return [row for store in sorted(stores) for row in stores[store]]
+
+    def shelf(self, pool: dict) -> "tuple[str, list]":
+        """Return the folder of a pool's replicas and what is in it; Silent where nobody sees."""
+        path, store = pool["path"], os.path.join(pool["path"], STORE)
+        if not pool["active"] and (pool["type"] != "dir" or not os.path.isdir(path)):
+            raise Silent(f"it is not active, so nobody sees whether there are replicas in {path}:"
+                         " start it, or undefine it")
+        try:
+            os.lstat(store)
+        except FileNotFoundError:
+            return store, []
+        except OSError as error:
+            raise Silent(f"{store} cannot be read: {error.strerror}") from None
+        rows = [self.row(root) for root in roots_in(store)]
+        # the others went meanwhile
+        return os.path.realpath(store), [row for row in rows if os.path.isdir(row["path"])]
 
     def row(self, root: str) -> dict:
         """Return one replica, as it was at one moment."""
@@ -224,26 +251,6 @@ class Replicas:
                 rows.append({"disk": disk, "size_bytes": size,
                              "arrived_bytes": min(size, coarse(arrived))})
         return {"incoming": rows, "stored_bytes": coarse(stored)}
-
-
-def stores_of(pools: list, kinds: dict) -> list:
-    """Return the folders that hold replicas; Silent where one may be and cannot be seen."""
-    found = []
-    for pool in pools:
-        kind, store = kinds[pool["name"]], os.path.join(pool["path"], STORE)
-        if kind not in FOLDERS:
-            continue
-        if not pool["active"] and (kind != "dir" or not os.path.isdir(pool["path"])):
-            raise Silent(f"pool {pool['name']} is not active, so nobody sees whether there are"
-                         f" replicas in {pool['path']}: start the pool, or undefine it")
-        try:
-            os.lstat(store)
-            found.append(store)
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise Silent(f"{store} cannot be read: {error.strerror}") from None
-    return found
 
 
 def roots_in(store: str) -> list:

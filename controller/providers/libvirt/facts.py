@@ -41,9 +41,28 @@ def parse_domains(text: str) -> dict[str, DomainFacts]:
     Errors: ValueError with a sentence; half an answer is no answer.
     """
     try:
-        return {row["name"]: parse_domain(row) for row in json.loads(text)}
+        return {row["name"]: parse_alone(row) for row in json.loads(text)}
     except (AttributeError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(f"the list of domains is not understood: {error!r}") from error
+
+
+def parse_alone(row: Mapping[str, Any]) -> DomainFacts:
+    """Return one domain; one that cannot be read, or not be understood, is unknown by itself."""
+    if row.get("unknown"):
+        return unknown_domain(row, row["unknown"], active=row["active"])
+    try:
+        return parse_domain(row)
+    except ValueError as error:
+        return unknown_domain(row, f"it is not understood: {error}",
+                              active=row["live_xml"] is not None)
+
+
+def unknown_domain(row: Mapping[str, Any], why: str, *, active: bool) -> DomainFacts:
+    """Return a domain of which no more is known than that it is there."""
+    return DomainFacts(
+        name=row["name"], uuid=row["uuid"],
+        state=DomainState.RUNNING if active else DomainState.SHUT_OFF, state_reason="",
+        persistent=row["persistent"], autostart=False, live=None, config=None, unknown=why)
 
 
 def parse_domain(row: Mapping[str, Any]) -> DomainFacts:
@@ -181,14 +200,17 @@ def parse_pool(row: Mapping[str, Any]) -> PoolFacts:
     """Return one pool with its volumes by file name."""
     return PoolFacts(
         name=row["name"],
-        path=row["path"],
+        path=row.get("path", ""),
         active=row["active"],
-        capacity_bytes=row["capacity"],
-        available_bytes=row["available"],
+        type=row.get("type", "dir"),
+        unknown=row.get("unknown", ""),
+        replicas_unknown=row.get("replicas_unknown", ""),
+        capacity_bytes=row.get("capacity", 0),
+        available_bytes=row.get("available", 0),
         volumes={volume["name"]: VolumeFacts(
             name=volume["name"],
             format=volume["format"],
             size_bytes=volume["size"],
             allocated_bytes=volume["allocated"],
-        ) for volume in row["volumes"]},
+        ) for volume in row.get("volumes", ())},
     )

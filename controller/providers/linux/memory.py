@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 from controller.model.facts import Absent, Fact, Known, NodeFacts, Unknown
 from controller.providers.libvirt.facts import parse_domains, parse_pools
 from controller.providers.linux.facts import Answer, Section
+from controller.providers.linux.kept import KEEPERS
 from controller.providers.linux.replica import parse_leftovers, parse_replicas
 from controller.providers.openvswitch.facts import parse_bridges, parse_interfaces
 
@@ -27,7 +28,10 @@ class Part:
     """One section as it was last understood."""
 
     digest: str | None = None
+    said: Any = None
+    """What its text says."""
     value: Any = None
+    """That, and what is kept of single objects that it says nothing of."""
     at: float | None = None
     unknown_since: float | None = None
 
@@ -104,6 +108,11 @@ class Memory:
             return Absent(at)
         try:
             self._understand(part, section, said)
+            if section in KEEPERS:
+                part.value = KEEPERS[section](part.said, part.value or {},
+                                              self._parts["pools"].value or {})
+            else:
+                part.value = part.said
         except ValueError as error:
             part.unknown_since = at if part.unknown_since is None else part.unknown_since
             return Unknown(f"{self.name}: {error}", part.unknown_since, part.value, part.at)
@@ -126,5 +135,5 @@ class Memory:
             raise ValueError(f"the answer says nothing of its {section}")
         else:
             part.digest = None
-            part.value = PARSERS[section](said.text)
+            part.said = PARSERS[section](said.text)
             part.digest = said.digest

@@ -1,6 +1,7 @@
 """A virsh that plays libvirt from a file: {"domains": […], "pools": […], "trouble": word}.
 
-Only the commands of the facts script, with the words and exits of virsh 9.0.0.
+A domain or pool hangs where it `hangs`, and fails with the words of its `fails`. Only the commands
+of the facts script, with the words and exits of virsh 9.0.0.
 """
 
 import json
@@ -8,10 +9,12 @@ import os
 import shlex
 import sys
 import time
+import uuid
 from pathlib import Path
 
 HERE = Path(__file__).parent
 STATE = HERE / "libvirt.json"
+KNOWN: dict = {}
 VERSION = "Running hypervisor: QEMU 7.2.22\nRunning against daemon: 9.0.0\n"
 POOL = ("<pool type='{kind}'>\n  <name>{name}</name>\n"
         "  <target><path>{path}</path></target>\n</pool>\n")
@@ -45,6 +48,7 @@ def show(words: list[str], state: dict) -> None:
         complain(f"failed to get domain '{next(w for w in words[1:] if w[0] != '-')}'")
         return
     domain = found[0]
+    trip(domain)
     if words[0] == "domstate":
         sys.stdout.write(f"{domain['state']} ({domain['reason']})\n\n")
     elif words[0] == "dumpxml":
@@ -62,6 +66,24 @@ def show(words: list[str], state: dict) -> None:
         sys.stdout.write(JOB.format(kind="None"))
     else:
         sys.stdout.write(JOB.format(kind="Unbounded") + f"Operation:        {domain['job']}\n")
+
+
+def trip(one: dict) -> None:
+    """Hang, or complain and say no more, where that is played of a domain or pool."""
+    if one.get("hangs"):
+        sys.stdout.flush()
+        time.sleep(60)
+    if one.get("fails"):
+        raise Failed(one["fails"])
+
+
+class Failed(Exception):
+    """A command that ends with an error; virsh goes on with the next."""
+
+
+def pool_uuid(pool: dict) -> str:
+    """Return a pool's uuid."""
+    return pool.get("uuid") or str(uuid.uuid5(uuid.NAMESPACE_DNS, pool["name"]))
 
 
 def show_backup(domain: dict) -> None:
@@ -85,18 +107,33 @@ def play(words: list[str], state: dict) -> None:
     elif words[0] == "list":
         list_domains(words, state["domains"])
     elif words[0] == "pool-list":
-        sys.stdout.write("".join(f"{p['name']}\n" for p in pools))
+        if state["trouble"] == "pool list hangs":
+            trip({"hangs": True})
+        sys.stdout.write("".join(
+            f"{pool_uuid(p)}{' ' + p['name'].ljust(20) if '--name' in words else ''}\n"
+            for p in pools))
     elif words[0] == "pool-dumpxml":
-        found = [p for p in state["pools"] if p["name"] == words[1]]
-        sys.stdout.write(POOL.format(**{"kind": "dir", **found[0]}))
+        found = [p for p in state["pools"] if pool_uuid(p) == words[1]]
+        trip(found[0])
+        sys.stdout.write(found[0].get("xml") or POOL.format(**{"kind": "dir", **found[0]}))
     else:
         show(words, state)
+
+
+def known() -> dict:
+    """Return the state as it is, read again only when it was written."""
+    written = STATE.stat().st_mtime_ns
+    if KNOWN.get("written") != written:
+        KNOWN.update(written=written, state=json.loads(STATE.read_text()))
+    return KNOWN["state"]
 
 
 def main() -> None:
     """Play the last argument, a sequence of commands."""
     with (HERE / "calls").open("a") as calls:
         calls.write("virsh\n")
+    with (HERE / "arguments").open("a") as arguments:
+        arguments.write(sys.argv[4] + "\0")
     trouble = json.loads(STATE.read_text())["trouble"]
     if trouble == "hang":
         time.sleep(60)
@@ -111,7 +148,10 @@ def main() -> None:
         sys.exit(0)
     commands = [sys.argv[4:]] if len(sys.argv) > 5 else map(shlex.split, sys.argv[4].split("; "))
     for words in commands:
-        play(words, json.loads(STATE.read_text()))
+        try:
+            play(words, known())
+        except Failed as failure:
+            complain(str(failure))
 
 
 if __name__ == "__main__":

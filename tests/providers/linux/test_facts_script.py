@@ -246,12 +246,6 @@ def test_volumes_are_told_with_the_size_that_guests_see(host: PlayedHost, tmp_pa
     assert 0 < told["available"] <= told["capacity"]
 
 
-def test_an_active_pool_whose_folder_is_gone_is_an_error(host: PlayedHost, tmp_path: Path) -> None:
-    (tmp_path / "pool").rmdir()
-    sections = host.ask()["sections"]
-    assert sections["pools"]["error"].startswith("pool default:")
-
-
 def test_an_inactive_pool_is_told_with_its_path(host: PlayedHost, tmp_path: Path) -> None:
     host.pools[0]["active"] = False
     host.set_libvirt()

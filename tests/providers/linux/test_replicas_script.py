@@ -325,15 +325,24 @@ def stopped(host: PlayedHost) -> None:
 
 @pytest.mark.parametrize(("break_it", "sentence"), [
     (no_store, "hotsite-replicas cannot be read: Not a directory"),
-    (no_pool, "pool default: "),
-    (unmounted, "pool default is not active, so nobody sees whether there are replicas in"),
-    (stopped, "pool default is not active, so nobody sees whether there are replicas in"),
-    (lambda host: host.set_libvirt("dead"), "libvirt did not answer"),
+    (no_pool, "cannot be read: No such file or directory"),
+    (unmounted, "it is not active, so nobody sees whether there are replicas in"),
+    (stopped, "it is not active, so nobody sees whether there are replicas in"),
 ])
 def test_replicas_that_nobody_can_see_are_unknown_not_none(
         host: PlayedHost, break_it: Callable[[PlayedHost], None], sentence: str) -> None:
+    host.pools.append({"name": "other", "path": str(host.folder / "other"), "active": True})
+    (host.folder / "other").mkdir()
     break_it(host)
-    assert sentence in host.error("replicas")
+    host.set_libvirt()
+    pools = {one["name"]: one for one in json.loads(host.texts("replicas pools")["pools"])}
+    assert sentence in pools["default"]["replicas_unknown"]
+    assert "replicas_unknown" not in pools["other"]
+
+
+def test_without_libvirt_nobody_sees_any_replica(host: PlayedHost) -> None:
+    host.set_libvirt("dead")
+    assert "libvirt did not answer" in host.error("replicas")
 
 
 def test_a_stopped_pool_whose_folder_is_there_is_looked_into(
