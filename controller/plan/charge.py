@@ -61,9 +61,11 @@ class Charge(NamedTuple):
         return newest
 
 
-def _freshness(held: Held) -> float:
+def _freshness(held: Held) -> tuple[int, float]:
+    """Return how new a replica is: points are numbered on wherever they lie, clocks may be wrong.
+    """
     point = held.sound
-    return -1.0 if point is None else point.started_at
+    return (-1, -1.0) if point is None else (point.sequence, point.started_at)
 
 
 def charges(stands: Mapping[str, Stand], index: ReplicaIndex, ground: Survey,

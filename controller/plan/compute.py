@@ -60,7 +60,7 @@ def compute(desired: Desired, observed: Observed, policy: Policy, now_s: float) 
     conditions = conditions_of(ground, stands, layout, steps, draft.stalls)
     conditions += tuple(replica_conditions(care, index, findings, ground))
     return Plan(desired.revision, steps, tidy(draft.remarks), conditions,
-                soonest(findings.due_at, next_grace_at(steps, ground), purge_at))
+                soonest(findings.due_at, next_grace_at(steps, ground), purge_at), draft.kept)
 
 
 def soonest(*instants: float | None) -> float | None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from controller.model.protection_policy import KeepSpec
 from controller.plan.actions import Action, Cause
 from controller.plan.plan import Remark
 from controller.plan.policy import Policy
@@ -31,6 +32,8 @@ class Draft:
     items: list[Item] = field(default_factory=list)
     remarks: list[Remark] = field(default_factory=list)
     stalls: list[Stall] = field(default_factory=list)
+    kept: dict[str, KeepSpec] = field(default_factory=dict)
+    """By VM: the `keep` by which its restore points are kept from now on."""
 
     def mark(self) -> tuple[int, int, int]:
         """Return how much has been found so far."""

@@ -23,13 +23,13 @@ from controller.plan.actions import (
     UndefineDomain,
 )
 from controller.plan.asking import asked, is_approved
+from controller.plan.ceiling import Toll, above_ceiling, toll_of
 from controller.plan.contained import FAULTS, not_understood
 from controller.plan.draft import counted
 from controller.plan.flight import Slots, is_long
 from controller.plan.grace import waits_out
 from controller.plan.instants import render_instant
 from controller.plan.plan import Ruling, Step, Verdict
-from controller.plan.removal import doomed
 from controller.plan.replica_actions import ReplicateDomain
 from controller.plan.scopes import granted, pause_of
 from controller.plan.survey import Survey
@@ -45,8 +45,7 @@ def rule_all(steps: tuple[Step, ...], survey: Survey) -> tuple[Step, ...]:
     """Return the steps with every gate's word on them."""
     if not steps:
         return ()
-    deletes = len(doomed(survey)) if any(
-        isinstance(step.action, RemoveDomain) for step in steps) else 0
+    toll = toll_of(steps, survey)
     storms = storms_of(survey)
     coming = pools_to_come(steps)
     slots = Slots(survey)
@@ -57,7 +56,7 @@ def rule_all(steps: tuple[Step, ...], survey: Survey) -> tuple[Step, ...]:
     for step in steps:
         try:
             ruling = step.ruling if step.ruling.verdict is not Verdict.ALLOWED else (
-                judge(step.action, survey, storms, deletes)
+                judge(step.action, survey, storms, toll)
                 or not_asked_lately(step.action, survey)
                 or before_pools(step.action, coming) or _held_back(step, verdicts)
                 or _after_move(step.action, leaving, survey, storms)
@@ -69,7 +68,7 @@ def rule_all(steps: tuple[Step, ...], survey: Survey) -> tuple[Step, ...]:
     return tuple(ruled)
 
 
-def judge(action: Action, survey: Survey, storms: dict[str, str], deletes: int) -> Ruling | None:
+def judge(action: Action, survey: Survey, storms: dict[str, str], toll: Toll) -> Ruling | None:
     """Return the first gate's no to `action`; None when all of them let it pass."""
     for gate in (suspended, fact_age, unread, taken):
         ruling = gate(action, survey)
@@ -80,21 +79,10 @@ def judge(action: Action, survey: Survey, storms: dict[str, str], deletes: int) 
             if site in storms:
                 return Ruling(Verdict.REFUSED, "storm", storms[site],
                               f"when the hosts of {site} answer again")
-    ceiling = survey.desired.estate.spec.limits.deletes
-    if isinstance(action, RemoveDomain) and deletes > ceiling:
-        return Ruling(
-            Verdict.REFUSED, "delete-ceiling",
-            f"this plan would delete {counted(deletes, 'VM')} and the ceiling is {ceiling}:"
-            " none is deleted" + silent_share(survey),
-            "raise `limits.deletes` in the Estate")
+    if (ruling := above_ceiling(action, toll, survey)) is not None:
+        return ruling
     return (quarantined(action, survey) or outside_windows(action, survey)
             or asked(action, survey) or beyond(action, survey) or waits_out(action, survey))
-
-
-def silent_share(survey: Survey) -> str:
-    """Return what to add where some of the deletions cannot be seen now."""
-    unseen = len(doomed(survey) - survey.sightings.keys())
-    return f" ({unseen} of them where no host answers)" if unseen else ""
 
 
 def suspended(action: Action, survey: Survey) -> Ruling | None:
@@ -279,7 +267,7 @@ def _after_move(action: Action, leaving: Mapping[str, Step], survey: Survey,
     if (step is None or not isinstance(action, ReplicateDomain)
             or step.ruling.verdict is not Verdict.ALLOWED
             or (isinstance(step.action, MigrateDomain) and not is_long(action))
-            or judge(step.action, survey, storms, 0) is not None):
+            or judge(step.action, survey, storms, Toll(0, 0, 0)) is not None):
         return None
     return Ruling(Verdict.WAITING, "order", f"{step.action.id} comes first", "when that is done")
 

@@ -1,10 +1,12 @@
 """The plan: steps with their order and verdicts, what stays unknown, and the conditions."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
 from controller.model.condition import Condition, ConditionType
+from controller.model.protection_policy import KeepSpec
 from controller.plan.actions import Action
 
 
@@ -70,6 +72,8 @@ class Plan:
     conditions: tuple[Condition, ...] = ()
     due_at: float | None = None
     """When time alone next makes something due or changes a condition; None when never."""
+    kept: Mapping[str, KeepSpec] = field(default_factory=dict, compare=False)
+    """By VM: the `keep` to be remembered as that by which its restore points are kept."""
 
     @property
     def waits(self) -> tuple[Condition, ...]:

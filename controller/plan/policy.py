@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Final
 
 from controller.model.document import Rung
+from controller.model.protection_policy import KeepSpec
 
 WHOLE_ESTATE: Final = "Estate/*"
 """The estate, where its name is not known: a journal that lost its pauses holds none."""
@@ -110,5 +111,7 @@ class Policy:
     stood: Mapping[str, str] = field(default_factory=dict)
     """By the name of each VM that was ever seen as one of ours, the host; empty: it is not known.
     """
+    kept: Mapping[str, KeepSpec] = field(default_factory=dict)
+    """By the name of each VM that is replicated: by which `keep` its points were last kept."""
     waiting: Mapping[str, float] = field(default_factory=dict)
     """By the id of each action that a commit takes something away with: since when it waits."""

@@ -114,6 +114,18 @@ class RetirePoints(Action):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DropPoints(Action):
+    """Let restore points go that only a smaller `keep` does not keep any more; merged likewise."""
+
+    path: str
+    sequences: tuple[int, ...]
+    verb: ClassVar[str] = "drop-points"
+    rung: ClassVar[Rung] = Rung.DELETE
+    takes: ClassVar[bool] = True
+    symbol: ClassVar[Symbol] = Symbol.REMOVE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyReplica(Action):
     """Read a replica against its hashes, mend what can be mended from itself, note the rest."""
 

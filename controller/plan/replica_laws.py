@@ -7,6 +7,7 @@ from controller.model.replica import ReplicaFacts
 from controller.plan.actions import CreateDisk
 from controller.plan.plan import Breach, Step
 from controller.plan.replica_actions import (
+    DropPoints,
     RemoveReplica,
     ReplicateDomain,
     RetirePoints,
@@ -15,6 +16,7 @@ from controller.plan.replica_actions import (
 from controller.plan.replica_index import replicas_on, sound
 from controller.plan.survey import last_of
 
+ON_REPLICAS = (ReplicateDomain, RetirePoints, DropPoints, RemoveReplica, VerifyReplica)
 KEPT = "the last good restore point is kept"
 
 
@@ -24,7 +26,7 @@ def breaches_of_points(steps: tuple[Step, ...], observed: Observed) -> Iterator[
     seen: dict[str, dict[str, ReplicaFacts] | None] = {}
     for step in steps:
         action = step.action
-        if not isinstance(action, ReplicateDomain | RetirePoints | RemoveReplica | VerifyReplica):
+        if not isinstance(action, ON_REPLICAS):
             continue
         host = action.to if isinstance(action, ReplicateDomain) else action.node
         if host not in seen:
@@ -36,7 +38,7 @@ def breaches_of_points(steps: tuple[Step, ...], observed: Observed) -> Iterator[
                          f" on {host} cannot be seen")
             continue
         words = None
-        if isinstance(action, RetirePoints):
+        if isinstance(action, RetirePoints | DropPoints):
             words = _not_retirable(action, here)
         elif isinstance(action, RemoveReplica):
             words = _not_replaced(action, here, observed)
@@ -65,7 +67,8 @@ def _begun_over(steps: tuple[Step, ...], observed: Observed) -> Iterator[Breach]
                              f" of {replica.machine}, which is on no host")
 
 
-def _not_retirable(action: RetirePoints, here: Mapping[str, ReplicaFacts]) -> str | None:
+def _not_retirable(action: RetirePoints | DropPoints,
+                   here: Mapping[str, ReplicaFacts]) -> str | None:
     replica = here.get(action.path)
     if replica is None:
         return f", but no replica is seen at {action.path}"
@@ -85,10 +88,10 @@ def _not_replaced(action: RemoveReplica, here: Mapping[str, ReplicaFacts],
         return f", but no replica is seen at {action.path}"
     if replica.uuid != action.uuid:
         return f", but that is the replica of {replica.uuid}"
-    last_at = replica.points[-1].started_at if replica.points else -1.0
+    last = replica.points[-1].sequence if replica.points else -1
     others = [found[action.uuid] for host, fact in observed.nodes.items() if host != action.node
               if (found := replicas_on(fact)) and action.uuid in found]
-    if any(point.started_at > last_at for one in others
+    if any(point.sequence > last for one in others
            if (point := sound(one)) is not None and not one.lost_files):
         return None
     return ", but no newer sound point is seen elsewhere"

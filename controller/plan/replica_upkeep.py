@@ -8,9 +8,16 @@ from controller.model.units import render_duration, render_size
 from controller.plan.actions import Cause
 from controller.plan.charge import STILL, Charge
 from controller.plan.draft import Draft, counted
+from controller.plan.instants import render_instant
 from controller.plan.policy import ReplicaRequest
-from controller.plan.replica_actions import RemoveReplica, RetirePoints, VerifyReplica
+from controller.plan.replica_actions import (
+    DropPoints,
+    RemoveReplica,
+    RetirePoints,
+    VerifyReplica,
+)
 from controller.plan.replica_index import Held
+from controller.plan.replica_keep import dropped, hangs_on, note_keep
 from controller.plan.retention import surplus
 from controller.plan.survey import Survey
 
@@ -32,6 +39,7 @@ def keep_up(charge: Charge, asked: ReplicaRequest | None, ground: Survey,
     current = charge.current
     if current is None or current.replica.unreadable or not current.replica.points:
         return None
+    note_keep(charge, ground, draft)
     stand = charge.stand
     still = stand.standing in STILL and not stand.others and charge.name not in ground.ghosts
     if not still and asked is None:  # what may be needed soon is left as it is
@@ -139,31 +147,54 @@ def _has_its_turn(current: Held, limit_s: float, budget_s: float, ground: Survey
 
 
 def _retire(charge: Charge, current: Held, ground: Survey, draft: Draft) -> None:
-    going = surplus(current.replica, charge.policy.keep)
-    if not going or not _is_free(charge, current, ground, draft):
-        return
     keep, count = charge.policy.keep, len(current.replica.points)
+    unkept = surplus(current.replica, keep)
+    if not unkept or not _is_free(charge, current, ground, draft):
+        return
+    lost = dropped(charge, current, unkept, ground)
+    going = tuple(sequence for sequence in unkept if sequence not in lost)
     words = [f"the last {keep.last}"]
     words += [f"{number} {what}" for number, what in ((keep.hourly, "hourly"),
                                                      (keep.daily, "daily")) if number]
+    reason = (f"{charge.name} has {counted(count, 'restore point')} on {current.host}, and"
+              f" {', '.join(words)} are to be kept")
+    if lost:
+        draft.do(DropPoints(
+            target=charge.target, node=current.host, path=current.replica.path, sequences=lost,
+            reason=f"{reason} by a `keep` that may be smaller than the one before",
+            consequence=f"{_told(current.replica, lost)} can never be gone back to again",
+            cause=Cause.COMMIT), rank=LATER_RANK + 1)
+    if not going:
+        return
     draft.do(RetirePoints(
         target=charge.target, node=current.host, path=current.replica.path, sequences=going,
-        reason=f"{charge.name} has {counted(count, 'restore point')} on {current.host}, and"
-               f" {', '.join(words)} are to be kept",
+        reason=reason,
         consequence=f"{counted(len(going), 'point')} merged into those above, nothing is sent",
         cause=Cause.ROUTINE), rank=LATER_RANK + 1 if len(going) < TOO_MANY else SOONER_RANK)
 
 
+def _told(replica: ReplicaFacts, sequences: tuple[int, ...]) -> str:
+    first, last = (next(point for point in replica.points if point.sequence == one)
+                   for one in (sequences[0], sequences[-1]))
+    return (f"{counted(len(sequences), 'restore point')}, of {render_instant(first.started_at)}"
+            f" to {render_instant(last.started_at)},")
+
+
 def _remove(charge: Charge, current: Held, ground: Survey, draft: Draft) -> None:
-    """Remove every other replica of the VM, once this one has a newer sound point."""
+    """Remove every other replica of the VM, once this one has all that is to be kept."""
     best = current.sound
     if best is None or current.replica.lost_files or charge.hidden is not None:
         return
     for other in charge.held:
         newest = other.replica.newest
         if (other.host == current.host or other.replica.unreadable or other.replica.pins
-                or (newest is not None and newest.started_at >= best.started_at)
+                or (newest is not None and newest.sequence >= best.sequence)
                 or not _is_free(charge, other, ground, draft)):
+            continue
+        if hangs_on(charge, other, current, ground):
+            draft.remark(charge.target, f"{charge.name}'s older replica in {other.replica.path} on"
+                         f" {other.host} stays until that on {current.host} has all that `keep`"
+                         " names")
             continue
         draft.do(RemoveReplica(
             target=charge.target, node=other.host, path=other.replica.path, uuid=charge.uuid,

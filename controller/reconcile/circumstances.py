@@ -102,7 +102,7 @@ class Circumstances:
             applied_revision=self._applied_revision, changed=self._changed,
             requests=tuple(one for one in self._requests if one.expires_at > now_s),
             resting=resting, assumed_down=assumed_down, stood=self._remembering.stood,
-            waiting=self._remembering.waiting)
+            kept=self._remembering.kept, waiting=self._remembering.waiting)
 
     def pause_has_ended(self) -> bool:
         """Return whether a pause has ended, by time, by word or by commit, since this was asked."""

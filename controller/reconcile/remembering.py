@@ -4,13 +4,21 @@ Rule 1: it is written after each decision; what could not be written is written 
 """
 
 from collections.abc import Mapping
+from functools import cache
 
 from controller.model.desired import Desired
 from controller.model.facts import Known, Observed
+from controller.model.protection_policy import KeepSpec
 from controller.plan.grace import RULE
 from controller.plan.plan import Plan
 from controller.store.memory import Memory
 from controller.store.store import Store
+
+
+@cache
+def parse_keep(text: str) -> KeepSpec:
+    """Return a `keep` that was remembered."""
+    return KeepSpec.model_validate_json(text)
 
 
 class Remembering:
@@ -21,6 +29,7 @@ class Remembering:
         self._stood: dict[str, str] = {}
         self._left: dict[str, str] = {}
         self._grace: dict[str, str] = {}
+        self._keeps: dict[str, str] = {}
         self._settled: frozenset[str] = frozenset()
 
     def read(self, settled: Mapping[str, str]) -> None:
@@ -31,6 +40,7 @@ class Remembering:
         self._stood = dict(self._store.remembered(Memory.STOOD))
         self._left = dict(self._store.remembered(Memory.LEFT))
         self._grace = dict(self._store.remembered(Memory.GRACE))
+        self._keeps = dict(self._store.remembered(Memory.KEPT))
         self._settled = frozenset(name.partition("/")[2] for name in settled
                                   if name.startswith("VirtualMachine/"))
 
@@ -38,6 +48,11 @@ class Remembering:
     def stood(self) -> Mapping[str, str]:
         """Return, by VM that stood as one of ours, the host; empty where it is not known."""
         return {**dict.fromkeys(self._settled, ""), **self._stood}
+
+    @property
+    def kept(self) -> Mapping[str, KeepSpec]:
+        """Return, by VM, by which `keep` its restore points were last kept."""
+        return {name: parse_keep(text) for name, text in self._keeps.items()}
 
     @property
     def waiting(self) -> Mapping[str, float]:
@@ -51,6 +66,9 @@ class Remembering:
         """
         self._note(Memory.STOOD, self._stood, self._sighted(desired, observed))
         self._note_leaving(desired, now_s)
+        self._note(Memory.KEPT, self._keeps, {
+            name: text for name, keep in plan.kept.items()
+            if self._keeps.get(name) != (text := keep.model_dump_json())})
         held = {step.action.id for step in plan.steps if step.ruling.rule == RULE}
         wanted = {step.action.id for step in plan.steps}
         changes: dict[str, str | None] = dict.fromkeys(held - self._grace.keys(), f"{now_s:.3f}")

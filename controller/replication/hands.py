@@ -7,6 +7,7 @@ from controller.errors import Refused
 from controller.model.replica import STORE
 from controller.plan.actions import Action
 from controller.plan.replica_actions import (
+    DropPoints,
     ExportPoint,
     RemoveReplica,
     ReplicateDomain,
@@ -35,7 +36,7 @@ class ReplicaHands:
     """Applies the actions that change replicas."""
 
     HANDLES: ClassVar[frozenset[type[Action]]] = frozenset({
-        ReplicateDomain, RetirePoints, VerifyReplica, RemoveReplica, SweepLeftovers,
+        ReplicateDomain, RetirePoints, DropPoints, VerifyReplica, RemoveReplica, SweepLeftovers,
         ExportPoint})
 
     def __init__(self, transport: Transport, locksmith: Locksmith, clock: Callable[[], float],
@@ -61,7 +62,7 @@ class ReplicaHands:
                 way = await self._way(mover, action)
                 return await Cycle(action, way, self._estate, self._clock,
                                    self.on_progress).run()
-            case RetirePoints():
+            case RetirePoints() | DropPoints():
                 return await retire(mover, action)
             case VerifyReplica():
                 return await verify(mover, action, self._clock())
@@ -96,7 +97,7 @@ def name_of(action: Action) -> str:
     return action.target.partition("/")[2]
 
 
-async def retire(mover: Mover, action: RetirePoints) -> str:
+async def retire(mover: Mover, action: RetirePoints | DropPoints) -> str:
     """Let points go."""
     answer = await mover.ask(
         "retire", {"replica": action.path, "sequences": action.sequences}, timeout_s=RETIRE_S,

@@ -64,8 +64,8 @@ def test_points_stay_while_nobody_sees_who_uses_them() -> None:
 
 def test_a_replica_that_a_vm_runs_on_is_not_removed_for_a_newer_one() -> None:
     desired = b.small(b.vm("sql", protection="gold"), b.vm("web"),
-                      b.document("ProtectionPolicy", "gold", rpo="5m"))
-    old, new = r.replica("sql", r.series(12, 900)), r.replica("sql", r.series(15, 20))
+                      b.document("ProtectionPolicy", "gold", rpo="5m", **KEEP_TWO))
+    old, new = r.replica("sql", r.series(12, 900)), r.replica("sql", r.series(15, 20, 2))
     seen = r.asked(b.as_declared(desired, {"sql": "milan-1", "web": "milan-2"}), desired)
     seen = r.with_replica(r.with_replica(seen, "milan-1", old), "paris-1", new)
     assert kinds(desired, seen) == [RemoveReplica]

@@ -45,7 +45,7 @@ def carried_out(action: a.Action, seen: Observed, desired: Desired) -> Observed:
         return migrated(action, seen, desired)
     if isinstance(action, ra.ReplicateDomain):
         return replicated(action, seen)
-    if isinstance(action, ra.RetirePoints | ra.VerifyReplica | ra.RemoveReplica):
+    if isinstance(action, ra.RetirePoints | ra.DropPoints | ra.VerifyReplica | ra.RemoveReplica):
         return with_replica_changed(action, seen)
     if isinstance(action, ra.SweepLeftovers):
         return b.with_node(seen, action.node, Known(
@@ -85,7 +85,7 @@ def with_replica_changed(action: a.Action, seen: Observed) -> Observed:
         del found[uuid]
     elif isinstance(action, ra.VerifyReplica):
         found[uuid] = replace(found[uuid], scrubbed_at=b.NOW_S)
-    elif isinstance(action, ra.RetirePoints):
+    elif isinstance(action, ra.RetirePoints | ra.DropPoints):
         found[uuid] = replace(found[uuid], points=tuple(
             point for point in found[uuid].points if point.sequence not in action.sequences))
     return b.with_node(seen, action.node, Known(

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from controller.model.replica import STORE
 from controller.plan.actions import Action
 from controller.plan.replica_actions import (
+    DropPoints,
     RemoveReplica,
     ReplicateDomain,
     RetirePoints,
@@ -17,7 +18,7 @@ from controller.providers.simulated.world import World
 
 Instant = tuple[tuple[str, Version], ...]
 """What all disks of a VM held at once, sorted by target."""
-ON_REPLICAS = (ReplicateDomain, RetirePoints, VerifyReplica, RemoveReplica)
+ON_REPLICAS = (ReplicateDomain, RetirePoints, DropPoints, VerifyReplica, RemoveReplica)
 
 
 class Place(NamedTuple):

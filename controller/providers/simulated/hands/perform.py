@@ -40,6 +40,7 @@ HANDS: Final[Mapping[type[Action], Callable[[World, Any], Effect]]] = {
     actions.MigrateDomain: migrate.migrate,
     replica_actions.ReplicateDomain: replicate.replicate,
     replica_actions.RetirePoints: replica.retire,
+    replica_actions.DropPoints: replica.retire,
     replica_actions.VerifyReplica: replica.verify,
     replica_actions.RemoveReplica: replica.remove,
     replica_actions.SweepLeftovers: replica.sweep,
@@ -47,7 +48,8 @@ HANDS: Final[Mapping[type[Action], Callable[[World, Any], Effect]]] = {
 }
 NEED_NO_LIBVIRT: Final = frozenset({
     actions.CreateBridge, actions.AddUplink, actions.SetTrunk, actions.SetPortVlan,
-    replica_actions.RetirePoints, replica_actions.VerifyReplica, replica_actions.RemoveReplica,
+    replica_actions.RetirePoints, replica_actions.DropPoints, replica_actions.VerifyReplica,
+    replica_actions.RemoveReplica,
     replica_actions.SweepLeftovers, replica_actions.ExportPoint,
 })
 

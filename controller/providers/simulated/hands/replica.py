@@ -4,6 +4,7 @@ from controller.errors import Refused, Unavailable
 from controller.model.replica import Leftover, LeftoverKind
 from controller.model.units import render_size
 from controller.plan.replica_actions import (
+    DropPoints,
     ExportPoint,
     RemoveReplica,
     RetirePoints,
@@ -21,7 +22,7 @@ MERGE_BYTES_PER_S = 400e6
 SCRUB_BYTES_PER_S = 400e6
 
 
-def retire(world: World, action: RetirePoints) -> Effect:
+def retire(world: World, action: RetirePoints | DropPoints) -> Effect:
     """Let points go, oldest first, each merged into the one above it."""
     node = world.node(action.node)
     gone = 0
