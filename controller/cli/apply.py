@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 REFUSED = 3
 PENDING = 2
+ROUNDS = 9
+"""What has come up is done so often; whatever comes up again and again is left."""
 
 
 def command(
@@ -39,8 +41,10 @@ def command(
     """Make the estate as the specs say, once, and wait for the end of it.
 
     The plan is shown and asked for first. Your yes lets this run go beyond the estate's autonomy,
-    up to failover; every other gate holds. Each step is decided again on fresh facts just before
-    it begins. A saved plan is refused when the specs or the facts have moved since.
+    up to failover; every other gate holds. Only what was shown is done: each step is decided again
+    on fresh facts just before it begins, and what comes up meanwhile is shown and asked for, too;
+    with --yes it is done unless it would take something away. A saved plan is refused when the
+    specs or the facts have moved since.
 
     Examples: `hotsite apply specs/`, `hotsite apply specs/ --yes`, `hotsite apply monday.plan`.
 
@@ -73,10 +77,35 @@ async def apply(manager: "Manager", path: str, *, yes: bool, as_json: bool) -> i
                 return code
             if not as_json:
                 once.listeners.append(tell_progress)
-            return report(await once.run(granted_by=who(None), only=saved), desired,
-                          as_json=as_json)
+            if saved is not None:
+                result = await once.run(granted_by=who(None), shown=saved.plan, answered=True)
+            else:
+                result = await in_rounds(once, plan, desired, yes=yes, as_json=as_json)
+            return report(result, desired, as_json=as_json)
     finally:
         store.close()
+
+
+async def in_rounds(once: "Once", plan: "Plan", desired: "Desired", *, yes: bool,
+                    as_json: bool) -> "Result":
+    """Do what was shown; show what has come up meanwhile and go on, as long as that gets on."""
+    from controller.cli.paint import Painter, console  # noqa: PLC0415
+    from controller.reconcile.once import came_up  # noqa: PLC0415
+
+    whole = result = await once.run(granted_by=who(None), shown=plan, answered=True)
+    for _ in range(ROUNDS):
+        if not result.done or not came_up(result, plan):
+            break
+        plan = result.plan
+        if not as_json:
+            painter = Painter(console())
+            painter.line("Meanwhile this has come up:", "bold")
+            painter.plan(plan, desired)
+            if not yes and ask(plan) is not None:
+                break
+        result = await once.run(granted_by=who(None), shown=plan, answered=not yes)
+        whole.take_in(result)
+    return whole
 
 
 async def before(once: "Once", plan: "Plan", desired: "Desired", saved: "SavedPlan | None", *,

@@ -72,7 +72,7 @@ class Loop:
         self._decider = Decider(self._view, self._circumstances, clock,
                                 lambda: self._applier.in_flight)
         self._recovery = Recovery(self._applier, self._view)
-        self._work = Work(self._applier, self._view, self._observers, self._decider,
+        self._work = Work(self._applier, self._view, self._observers.look, self._decider,
                           self._current_plan, self._may_act, seed)
         self._decider.resting = self._work.resting
         self._eyes: dict[str, asyncio.Task[None]] = {}

@@ -1,40 +1,40 @@
 """Once: see everything, decide, and, if asked, do the plan to its end; then say what is left.
 
-Rule 1: it goes on while it gets on: what a step makes possible is done in the same run.
-Rule 2: every step is decided again on fresh facts just before it begins.
+Rule 1: what a person was shown and agreed to is done, and nothing else; what came up meanwhile is
+        left, and told.
+Rule 2: steps are done as the loop does them: decided again on fresh facts just before they begin.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-from controller.errors import JournalUnavailable, SpecError
+from controller.errors import ActionError, JournalUnavailable, SpecError
 from controller.model.desired import Desired
 from controller.model.document import Rung
 from controller.model.facts import Observed
 from controller.plan.actions import Action, Cause
-from controller.plan.plan import Plan, Step, Verdict
+from controller.plan.plan import Plan, Verdict
 from controller.plan.policy import Approval
 from controller.plan.recheck import content, same
 from controller.plan.saved import SavedPlan, stale
 from controller.providers.base import Provider
 from controller.reconcile.apply import Applier, Attempt
 from controller.reconcile.circumstances import Circumstances
-from controller.reconcile.decider import Decider, is_converged, ready_steps
+from controller.reconcile.decider import Decider, is_converged
 from controller.reconcile.event import Event
 from controller.reconcile.observers import AT_ONCE, observe
 from controller.reconcile.recovery import Recovery
 from controller.reconcile.remembered import forget, load_seen, save_fact
 from controller.reconcile.view import View
+from controller.reconcile.work import Work
 from controller.store.journal import Outcome
 from controller.store.store import Store
 
-FRESH_S: Final = 1.0
 TRIES: Final = 3
 """So often is one step tried before the run goes on without it."""
-PAUSE_S: Final = 1.0
 GRANT_S: Final = 86400.0
 
 
@@ -47,6 +47,14 @@ class Result:
     failed: dict[str, tuple[Action, str]] = field(default_factory=dict)
     """By action id: what failed last and was not done afterwards."""
 
+    def take_in(self, later: "Result") -> None:
+        """Add what came of a later run."""
+        self.plan = later.plan
+        self.done += later.done
+        for action, _ in later.done:
+            self.failed.pop(action.id, None)
+        self.failed |= later.failed
+
 
 class Once:
     """One run over one set of specs."""
@@ -58,18 +66,25 @@ class Once:
         self._clock = clock
         self._view = View(clock)
         self._circumstances = Circumstances(store, clock)
-        self._applier = Applier(provider, store, clock, self._look, self._view.mark_stale,
+        self._applier = Applier(provider, store, clock, self._look_after, self._view.mark_stale,
                                 self.tell)
         self._recovery = Recovery(self._applier, self._view)
         self._decider = Decider(self._view, self._circumstances, clock,
                                 lambda: self._applier.in_flight, assumed_down)
+        self._work = Work(self._applier, self._view, self._look_at_all, self._decider,
+                          self._current_plan, lambda: True, 0)
+        self._work.consents = self._consents
+        self._work.told = self._take_in
         self._decider.resting = self._given_up
         self._slots = asyncio.Semaphore(AT_ONCE)
-        self._tries: dict[str, int] = {}
+        self._tries: dict[str, tuple[Action, int]] = {}
+        self._lost: dict[str, int] = {}
+        """By target: how often the look at its nodes failed."""
+        self._result: Result | None = None
         self._granted_by: str | None = None
-        self._only: dict[str, Action] | None = None
+        self._shown: Mapping[str, Action] | None = None
         self._about: str | None = None
-        self._shown: frozenset[str] = frozenset()
+        self._answered = False
         self.listeners: list[Callable[[Event], None]] = []
 
     @property
@@ -86,34 +101,33 @@ class Once:
         self._view.remember(load_seen(self._store), self._store.silent())
         self._circumstances.read()
         self._decider.declare(desired)
-        await self._look(self._view.nodes)
-        plan = self._decide()
-        self._shown = frozenset(step.action.id for step in plan.steps)
-        return plan
+        await self._look_at_all(*self._view.nodes)
+        return self._decide()
 
     def stale(self, saved: SavedPlan) -> str | None:
         """Return why a saved plan may not be done now; None when it may."""
         return stale(saved, self._decider.revision, self.observed)
 
-    async def run(self, *, granted_by: str | None = None,
-                  only: SavedPlan | None = None, about: str | None = None) -> Result:
+    async def run(self, *, granted_by: str | None = None, shown: Plan | None = None,
+                  answered: bool = False, about: str | None = None) -> Result:
         """Do the plan until nothing that may be done is left; `plan` comes first.
 
-        Shapes: `granted_by` is whose word lets it go beyond the autonomy, up to failover; `only`
-        are the steps that a saved plan showed, and no others; `about` is the one target to work on.
+        Shapes: `granted_by` is whose word lets it go beyond the autonomy, up to failover; `shown`
+        is the plan that they agreed to: no other step is begun; `answered` is whether their yes
+        came after they saw it, and so answers what steps ask; `about` is the one target to work on.
         Errors: JournalUnavailable; nothing more is begun.
         """
-        self._granted_by, self._about = granted_by, about
-        self._only = {step.action.id: step.action for step in only.plan.steps} if only else None
+        self._granted_by, self._about, self._answered = granted_by, about, answered
+        self._shown = agreed_to(shown) if shown is not None else None
         self._recovery.take_over(self._store.open_intents())
         self._decider.stir()
-        result = Result(self._decide())
-        hands: dict[asyncio.Task[None], str] = {}
+        result = self._result = Result(self._decide())
+        hands: set[asyncio.Task[None]] = set()
         try:
-            while await self._hand_out(result, hands):
-                ended, _ = await asyncio.wait(hands, return_when=asyncio.FIRST_COMPLETED)
+            while await self._hand_out(hands):
+                ended, hands = await asyncio.wait(hands, timeout=self._work.pause_s(),
+                                                  return_when=asyncio.FIRST_COMPLETED)
                 for task in ended:
-                    del hands[task]
                     task.result()
         finally:
             for task in hands:
@@ -126,65 +140,61 @@ class Once:
         self._remember(result.plan)
         return result
 
-    async def _hand_out(self, result: Result, hands: dict[asyncio.Task[None], str]) -> bool:
-        """Begin all that may begin, and return whether anything runs."""
-        await self._refresh()
-        plan = self._decide()
-        busy = set(hands.values())
-        for step in ready_steps(plan):
-            action = step.action
-            if action.target not in busy and self._wanted(action):
-                busy.add(action.target)
-                hands[asyncio.create_task(self._do(action, result))] = action.target
-        return bool(hands)
+    async def _hand_out(self, hands: set[asyncio.Task[None]]) -> bool:
+        """Begin all that may begin, and return whether anything runs; what rests is waited for."""
+        while True:
+            self._work.enqueue(await self._current_plan())
+            while (target := self._work.take()) is not None:
+                hands.add(asyncio.create_task(self._advance(target)))
+            pause_s = self._work.pause_s()
+            if hands or pause_s is None:
+                return bool(hands)
+            await asyncio.sleep(pause_s)
+
+    async def _advance(self, target: str) -> None:
+        """Do what a target needs; one whose nodes cannot be looked at is tried a few times."""
+        try:
+            await self._work.advance(target)
+        except ActionError as error:
+            self._lost[target] = self._lost.get(target, 0) + 1
+            if self._lost[target] < TRIES:
+                self._work.retry(target, str(error))
+            else:
+                self._work.park(target, str(error))
 
     def _given_up(self) -> frozenset[str]:
         """Return the targets at which something was tried often enough; others take its place."""
-        return frozenset(name.partition(":")[2].partition("@")[0]
-                         for name, tries in self._tries.items() if tries >= TRIES)
+        return frozenset(action.target for action, tries in self._tries.values() if tries >= TRIES)
 
-    def _wanted(self, action: Action) -> bool:
-        """Return whether the run is about this action, and has not tried it often enough."""
-        if self._tries.get(action.id, 0) >= TRIES or self._about not in {None, action.target}:
+    def _consents(self, action: Action) -> bool:
+        """Return whether a step is one of those that this run is for, and worth another try."""
+        if self._tries.get(action.id, (action, 0))[1] >= TRIES:
             return False
-        return self._only is None or (
-            action.id in self._only and same(action, self._only[action.id]))
+        if self._about not in {None, action.target}:
+            return False
+        return self._shown is None or (action.id in self._shown
+                                       and same(self._shown[action.id], action))
 
-    async def _do(self, action: Action, result: Result) -> None:
-        """Look again, decide again, and do the action if it still stands."""
-        nodes = self._decider.nodes_of(action)
-        await self._look(node for node in nodes if not self._view.fresh(node, FRESH_S))
-        await self._refresh()
-        step = next((one for one in ready_steps(self._decide()) if one.action.id == action.id
-                     and self._wanted(one.action)), None)
-        if step is None:
-            return
-        attempt = await self._applier.carry_out(step.action, self._decider.revision)
-        self._circumstances.repaired()
-        self._decider.stir()
-        await self._take_in(step, attempt, result)
+    def _take_in(self, action: Action, attempt: Attempt) -> None:
+        """Remember what came of a step."""
+        assert self._result is not None, "only a run does anything"
+        tries = self._tries.get(action.id, (action, 0))[1] + 1
+        self._tries[action.id] = (action, TRIES if attempt.outcome is Outcome.REFUSED else tries)
+        if attempt.outcome is Outcome.DONE:
+            self._result.failed.pop(action.id, None)
+            self._result.done.append((action, attempt.sentence))
+        else:
+            self._result.failed[action.id] = (action, attempt.sentence)
 
-    async def _refresh(self) -> None:
-        """Look again at what answered before a long step: nobody polls here."""
+    async def _current_plan(self) -> Plan:
+        """Return the plan for what is known now; what answered long ago is looked at again."""
         desired = self._decider.desired
         assert desired is not None, "`plan` comes first"
         faded = self._view.faded(desired.estate.spec.limits.fact_age_s / 2)
-        if faded:
-            await self._look(faded)
+        if faded:       # nobody polls here
+            await self._look_at_all(*faded)
             self._decider.stir()
-
-    async def _take_in(self, step: Step, attempt: Attempt, result: Result) -> None:
-        """Remember what came of a step; one that may succeed later is tried again."""
-        action = step.action
-        tries = self._tries.get(action.id, 0) + 1
-        self._tries[action.id] = TRIES if attempt.outcome is Outcome.REFUSED else tries
-        if attempt.outcome is Outcome.DONE:
-            result.failed.pop(action.id, None)
-            result.done.append((action, attempt.sentence))
-            return
-        result.failed[action.id] = (action, attempt.sentence)
-        if attempt.outcome is Outcome.UNAVAILABLE and tries < TRIES:
-            await asyncio.sleep(PAUSE_S * 2.0 ** (tries - 1))
+        return self._decide()
 
     def _decide(self) -> Plan:
         """Return the plan for what is known now, with what a person granted."""
@@ -204,15 +214,20 @@ class Once:
         lacking = [step.action for step in plan.steps
                    if step.ruling.verdict is Verdict.NEEDS_APPROVAL
                    and step.action.rung.height < Rung.DELETE.height
-                   and (step.action.ask is None or step.action.id in self._shown)
-                   and (self._only is None or step.action.id in self._only)
-                   and self._about in {None, step.action.target}]
+                   and (step.action.ask is None or self._answered)
+                   and self._consents(step.action)]
         for action in lacking:
             self._circumstances.grant(Approval(action.id, plan.revision, by,
                                                self._clock() + GRANT_S, content(action)))
         return bool(lacking)
 
-    async def _look(self, nodes: Iterable[str]) -> None:
+    async def _look_after(self, nodes: Iterable[str]) -> None:
+        """Look at `nodes` after something was done there."""
+        await self._look_at_all(*nodes)
+        self._circumstances.repaired()
+        self._decider.stir()
+
+    async def _look_at_all(self, *nodes: str) -> None:
         """Look at `nodes`, many at once."""
         await asyncio.gather(*(self._look_at(node) for node in nodes))
 
@@ -236,6 +251,19 @@ class Once:
         """Pass an event on to all who listen."""
         for listener in self.listeners:
             listener(event)
+
+
+def came_up(result: Result, shown: Plan) -> bool:
+    """Return whether a run left anything to do that was not in the plan that was agreed to."""
+    agreed = agreed_to(shown)
+    return any(step.action.id not in agreed or not same(agreed[step.action.id], step.action)
+               for step in result.plan.steps if step.ruling.verdict is not Verdict.REFUSED)
+
+
+def agreed_to(shown: Plan) -> Mapping[str, Action]:
+    """Return what a yes to a plan is a yes to: all that it did not show as refused."""
+    return {step.action.id: step.action for step in shown.steps
+            if step.ruling.verdict is not Verdict.REFUSED}
 
 
 def assumptions(words: Iterable[str], desired: Desired) -> frozenset[str]:

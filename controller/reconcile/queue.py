@@ -86,8 +86,9 @@ class KeyedQueue:
     def offer(self, name: str, priority: Priority, now_s: float) -> None:
         """Ask for `name` to be looked into.
 
-        Shapes: one that is ready only ever gets more urgent; one that backs off or is stalled
-        stays so; one that is parked is woken.
+        Shapes: one that is ready only ever gets more urgent; one that is parked is woken; one that
+        is stalled stays so, and so does one that backs off, unless a person or an emergency asks
+        and what failed was less urgent.
         """
         entry = self._entries.get(name)
         if entry is None:
@@ -95,7 +96,9 @@ class KeyedQueue:
             self._push(name, entry)
         elif entry.standing is Standing.IN_HAND:
             entry.again = priority if entry.again is None else min(entry.again, priority)
-        elif entry.standing is Standing.PARKED:
+        elif entry.standing is Standing.PARKED or (
+                entry.standing is Standing.BACKING_OFF
+                and priority < entry.priority and priority <= Priority.EMERGENCY):
             self._make_ready(name, entry, priority, now_s)
         elif entry.standing is Standing.READY and priority < entry.priority:
             entry.priority = priority

@@ -1,7 +1,9 @@
 """Work: which targets may be worked on, and one target's way through its steps.
 
-Rule 1: a step is begun only if the plan for what is known right now still holds and allows it.
+Rule 1: a step is begun only if the plan for what is known right now still holds and allows it, and
+        only if it is consented to: the loop does what is granted, a run what a person was shown.
 Rule 2: what was refused is left alone until something about it changes.
+Rule 3: what failed rests by itself; the other steps of its target go on.
 """
 
 import asyncio
@@ -13,8 +15,8 @@ from controller.plan.actions import Action, StartDomain
 from controller.plan.plan import Plan, Step
 from controller.plan.replica_actions import ReplicateDomain, VerifyReplica, is_replica
 from controller.reconcile.apply import Applier, Attempt
+from controller.reconcile.back_off import COPY_MOST_S, BackOff
 from controller.reconcile.decider import Decider, ready_steps
-from controller.reconcile.observers import Observers
 from controller.reconcile.queue import BACK_OFF_MOST_S, KeyedQueue, Standing
 from controller.reconcile.refusals import Refusals
 from controller.reconcile.urgency import urgency_of
@@ -27,32 +29,46 @@ BURST_S: Final = 0.5
 """A death makes several events. To start what has died, the look that the first of them caused will
 do: libvirt itself refuses to start what runs. Whatever else is begun waits until all is calm."""
 LOOKS: Final = 4
-COPY_BACK_OFF_MOST_S: Final = 30.0
-"""A copy that waits grows old, and no host can see that the way between two others is mended."""
+
+
+def _to_all(_: Action) -> bool:
+    return True
+
+
+def _nobody(_: Action, __: Attempt) -> None:
+    pass
 
 
 class Work:
     """The queue of targets, and what happens to a target that was taken from it."""
 
-    def __init__(self, applier: Applier, view: View, observers: Observers, decider: Decider,
-                 current_plan: Callable[[], Awaitable[Plan | None]],
+    def __init__(self, applier: Applier, view: View, look: Callable[..., Awaitable[None]],
+                 decider: Decider, current_plan: Callable[[], Awaitable[Plan | None]],
                  may_act: Callable[[], bool], seed: int) -> None:
         self._applier = applier
         self._view = view
-        self._observers = observers
+        self._look = look
         self._decider = decider
         self._current_plan = current_plan
         self._may_act = may_act
         self._queue = KeyedQueue(seed)
         self._plan: Plan | None = None
+        self._looked_s = 0.0
         self.refusals = Refusals()
+        self.failures = BackOff(seed)
         self.offered = asyncio.Event()
+        self.consents: Callable[[Action], bool] = _to_all
+        """Tells whether an action may be begun at all, whatever the gates say."""
+        self.told: Callable[[Action, Attempt], None] = _nobody
+        """Is given what came of each action."""
 
     def enqueue(self, plan: Plan) -> None:
         """Put in line what may begin, and set aside what has to wait."""
         self._plan = plan
         now_s = self._now_s()
+        self._looked_s = now_s
         self.refusals.keep_only(step.action.id for step in plan.steps)
+        self.failures.keep_only((step.action.id for step in plan.steps), now_s)
         ready = [step for step in ready_steps(plan) if not self._useless(step)]
         for step in ready:
             target = step.action.target
@@ -74,22 +90,27 @@ class Work:
     def free_all(self) -> None:
         """End every wait: a person or a commit has changed what matters."""
         self.refusals.clear()
+        self.failures.clear()
         self._queue.free_all(self._now_s())
         self.offered.set()
 
     def take(self) -> str | None:
         """Return the next target and hold it in hand."""
+        due_s = self.failures.next_due(self._looked_s)
+        if due_s is not None and due_s <= self._now_s() and self._plan is not None:
+            self.enqueue(self._plan)    # what rested may be tried again
         return self._queue.take(self._now_s())
 
     def pause_s(self) -> float | None:
         """Return how long it is until a back-off ends; None when none runs."""
-        due_s = self._queue.next_due()
-        return None if due_s is None else max(0.001, due_s - self._now_s())
+        due = [one for one in (self._queue.next_due(), self.failures.next_due(self._looked_s))
+               if one is not None]
+        return max(0.001, min(due) - self._now_s()) if due else None
 
     def retry(self, target: str, why: str) -> None:
-        """Put a target down and take it up again after a while."""
-        most_s = COPY_BACK_OFF_MOST_S if is_replica(target) else BACK_OFF_MOST_S
-        self._queue.retry(target, self._now_s(), why, most_s)
+        """Put a target down over which the look itself failed, and take it up after a while."""
+        self._queue.retry(target, self._now_s(), why,
+                          COPY_MOST_S if is_replica(target) else BACK_OFF_MOST_S)
 
     def park(self, target: str, why: str) -> None:
         """Put a target down until something changes."""
@@ -97,20 +118,22 @@ class Work:
 
     def waits(self) -> dict[str, tuple[str, str]]:
         """Return, by target, how and why it waits."""
-        return {name: (standing.value, self._queue.why(name))
-                for standing in (Standing.BACKING_OFF, Standing.PARKED, Standing.STALLED)
-                for name in self._queue.names(standing)}
+        found = {name: (standing.value, self._queue.why(name))
+                 for standing in (Standing.BACKING_OFF, Standing.PARKED, Standing.STALLED)
+                 for name in self._queue.names(standing)}
+        resting = self.failures.resting(self._now_s())
+        return found | {name: (Standing.BACKING_OFF.value, why) for name, why in resting.items()
+                        if found.get(name, (Standing.PARKED.value,))[0] == Standing.PARKED.value}
 
     async def advance(self, target: str) -> None:
-        """Do the steps of a target in hand until none is left, one fails, or work has to end.
+        """Do the steps of a target in hand until none is left that may be done, or work has to end.
 
         Errors: JournalUnavailable, Unavailable; the target is then still in hand.
         """
         while (step := await self._next_step(target)) is not None:
             begun_s = self._now_s()
             attempt = await self._applier.carry_out(step.action, self._decider.revision)
-            if not await self._went_on(step, attempt, self._now_s() - begun_s):
-                return
+            await self._take_in(step, attempt, self._now_s() - begun_s)
         self._queue.done(target, self._now_s())
         if self._plan is not None and self._decider.is_current:
             self.enqueue(self._plan)
@@ -131,26 +154,26 @@ class Work:
             old = [node for node in nodes if not self._view.fresh(node, FRESH_S, burst_s)]
             if not old:
                 return steps[0]
-            await self._observers.look(*old)
+            await self._look(*old)
         raise Unavailable(f"{', '.join(nodes)} changed faster than it could be looked at; it is"
                           " tried again")
 
-    async def _went_on(self, step: Step, attempt: Attempt, took_s: float) -> bool:
-        """Take in what came of a step, and return whether the target's next one may follow."""
+    async def _take_in(self, step: Step, attempt: Attempt, took_s: float) -> None:
+        """Take in what came of a step; the target's other steps follow, whatever it was."""
         action = step.action
+        self.told(action, attempt)
         if attempt.outcome is Outcome.REFUSED:
             self.refusals.note(action, attempt.sentence, self._decider.versions_of(action),
                                self._now_s())
-            return True
+            return
         plan = await self._current_plan()
         left = {one.action.id: one.action for one in plan.steps} if plan else {action.id: action}
         if action.id not in left or is_next(action, left[action.id]) or (
                 attempt.outcome is Outcome.DONE and is_slice(action, took_s)):
-            return True
-        why = attempt.sentence if attempt.outcome is not Outcome.DONE else (
-            f"{attempt.sentence}; a look afterwards still shows the difference")
-        self.retry(action.target, why)
-        return False
+            self.failures.forget(action.id)
+            return
+        self.failures.note(action, attempt.sentence if attempt.outcome is not Outcome.DONE else (
+            f"{attempt.sentence}; a look afterwards still shows the difference"), self._now_s())
 
     def _set_aside(self, target: str, step: Step) -> None:
         """Let a target wait: stalled where it was refused, parked where something is missing."""
@@ -158,16 +181,19 @@ class Work:
         if refusal is not None:
             self._queue.stall(target, self._now_s(), refusal.sentence)
         else:
-            self._queue.park(target, self._now_s(), step.ruling.sentence)
+            self._queue.park(target, self._now_s(), step.ruling.sentence
+                             or self.failures.resting(self._now_s()).get(target, ""))
 
     def _useless(self, step: Step) -> bool:
-        """Return whether the step was refused, and nothing has changed that could help."""
-        return self.refusals.stands(step.action, self._decider.versions_of(step.action),
-                                    self._now_s())
+        """Return whether a step is not to be begun: not agreed to, refused, or failed just now."""
+        action, now_s = step.action, self._now_s()
+        return (not self.consents(action) or self.failures.rests(action.id, now_s)
+                or self.refusals.stands(action, self._decider.versions_of(action), now_s))
 
     def resting(self) -> frozenset[str]:
         """Return the targets at which something failed, until they are tried again."""
-        return frozenset(self._queue.names(Standing.BACKING_OFF))
+        return frozenset(self._queue.names(Standing.BACKING_OFF)).union(
+            self.failures.resting(self._now_s()))
 
     @staticmethod
     def _now_s() -> float:

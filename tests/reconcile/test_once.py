@@ -8,12 +8,13 @@ from xml.etree.ElementTree import ParseError
 import pytest
 
 from controller.errors import Refused, SpecError, Unavailable
-from controller.plan.actions import Action
+from controller.plan.actions import Action, StartDomain
+from controller.plan.plan import Ruling, Verdict
 from controller.plan.policy import ReplicaRequest, ReplicaWish
 from controller.plan.saved import plan_from_json, plan_to_json
 from controller.providers.simulated.virtual_time import epoch_clock, run_virtual
 from controller.reconcile.exit_status import ExitStatus, status_of_plan, status_of_run
-from controller.reconcile.once import Once, Result, assumptions
+from controller.reconcile.once import Once, Result, assumptions, came_up
 from controller.source.load import load_folder
 from controller.store.store import Store
 from tests.reconcile.stage import SPECS, Stage, lab, reporting, with_estate
@@ -146,6 +147,45 @@ def test_nothing_beyond_the_autonomy_is_done_without_a_person_s_word() -> None:
     run_virtual(play())
 
 
+def test_only_what_was_shown_is_done_and_what_came_up_meanwhile_is_left() -> None:
+    async def play() -> None:
+        stage = Stage(lab())
+        stage.estate.command("kill paris-1 sql")
+        once = Once(stage, Store.open(":memory:"), epoch_clock)
+        plan = await once.plan(lab())
+        stage.estate.command("kill paris-1 mail")
+        result = await once.run(granted_by="ann", shown=plan, answered=True)
+        assert stage.applied == ["start:VirtualMachine/sql@paris-1"]
+        assert [step.action.target for step in result.plan.steps] == ["VirtualMachine/mail"]
+        assert came_up(result, plan)
+        again = await once.run(granted_by="ann", shown=result.plan, answered=True)
+        assert again.plan.steps == ()
+        assert not came_up(again, result.plan)
+        await stage.close()
+
+    run_virtual(play())
+
+
+def test_a_yes_is_no_yes_to_the_same_step_with_another_content_or_to_what_was_refused() -> None:
+    async def play() -> None:
+        for change in ("content", "refused"):
+            stage = Stage(lab())
+            stage.estate.command("kill paris-1 sql")
+            once = Once(stage, Store.open(":memory:"), epoch_clock)
+            plan = await once.plan(lab())
+            (step,) = plan.steps
+            assert isinstance(step.action, StartDomain)
+            shown = replace(plan, steps=(
+                replace(step, action=replace(step.action, domain="sql-2")) if change == "content"
+                else replace(step, ruling=Ruling(Verdict.REFUSED, "storm", "x")),))
+            result = await once.run(granted_by="ann", shown=shown, answered=True)
+            assert stage.applied == []
+            assert len(result.plan.steps) == 1
+            await stage.close()
+
+    run_virtual(play())
+
+
 def test_a_saved_plan_is_stale_once_a_fact_has_moved() -> None:
     async def play() -> None:
         stage = Stage(lab())
@@ -190,7 +230,7 @@ def test_a_run_remembers_the_hosts_that_left_the_specs(power: str, copies: int) 
         assert ("milan-2" in once.observed.nodes) is (power == "on")
         made = any(step.action.target == "VirtualMachine/proxy" for step in plan.steps)
         assert made is (power == "off")
-        await once.run(granted_by="ann")
+        await once.run(granted_by="ann", answered=True)
         assert ("milan-2" in store.seen()) is (power == "on")
         held = [node for node in stage.estate.world.nodes.values() if "proxy" in node.domains]
         assert len(held) == copies
