@@ -60,8 +60,8 @@ async def make_room_for(there: Node, domain: str, disk: DiskWish, uses: tuple[Us
     """Make one empty disk; return False when an earlier attempt left just that."""
     failed = f"{domain} was not moved to {there.name}"
     for use in uses:
-        if use.path == disk.path and use.domain != domain:
-            raise Refused(f"{failed}: {disk.path} is used there by {use.domain}")
+        if use.concerns(disk.path) and use.domain != domain:
+            raise Refused(f"{failed}: {disk.path} {use.verb} used there by {use}")
     found = await find_image(there, disk.path)
     if found is not None:
         same = (found.format, found.size_bytes) == (disk.format, disk.size_bytes)

@@ -60,8 +60,9 @@ async def purge(node: Node, action: PurgeFiles) -> str:
         if posixpath.normpath(path) != path or parse_aside(posixpath.basename(path)) is None:
             raise Refused(f"nothing was deleted on {node.name}: {path!r} was not set aside by us")
     for use in await find_uses(node):
-        if use.path in action.paths:
-            raise Refused(f"nothing was deleted on {node.name}: {use.domain} uses {use.path};"
+        used = next((path for path in action.paths if use.concerns(path)), None)
+        if used is not None:
+            raise Refused(f"nothing was deleted on {node.name}: {used} {use.verb} used by {use};"
                           " give the file another name")
     reply = await node.run(script_command(DELETE, *action.paths, timeout_s=TIMEOUT_S))
     if reply.exit_status != 0:

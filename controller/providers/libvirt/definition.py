@@ -149,6 +149,7 @@ async def refuse_paths_in_use(node: Node, action: RemoveDomain) -> None:
                           " plain absolute path")
     uses = await find_uses(node) if action.disk_paths else ()
     for use in uses:
-        if use.path in action.disk_paths and use.domain != action.domain:
-            raise Refused(f"{action.domain} was not removed from {node.name}: {use.path} is also"
-                          f" used by {use.domain}")
+        used = next((path for path in action.disk_paths if use.concerns(path)), None)
+        if used is not None and use.domain != action.domain:
+            raise Refused(f"{action.domain} was not removed from {node.name}: {used} {use.verb}"
+                          f" used by {use}")

@@ -37,8 +37,8 @@ async def leave_behind(node: Node, sources: tuple[str, ...]) -> str:
     Errors: none: the move is done, and a copy that kept its name is only said.
     """
     try:
-        used = {use.path for use in await find_uses(node)}
-        old = tuple(path for path in sources if path not in used)
+        uses = await find_uses(node)
+        old = tuple(path for path in sources if not any(use.concerns(path) for use in uses))
         if not old:
             return ""
         reply = await node.run(script_command(RENAME, *old))

@@ -135,9 +135,9 @@ def test_a_success_that_nobody_sees_is_not_claimed() -> None:
 
 
 def test_a_disk_in_use_at_the_far_end_stops_it() -> None:
-    theirs = said(XML.replace("<name>sql", "<name>web") + "\x1e")
-    chain = said(f'[{{"filename": "{PATH}"}}]')
-    with pytest.raises(Refused, match="is used there by web"):
+    theirs = said(f"u\x1f0\x1f{XML}\x1e".replace("<name>sql", "<name>web"))
+    chain = said(f'{PATH}\x1f0\x1f[{{"filename": "{PATH}"}}]\x1e')
+    with pytest.raises(Refused, match="is also used there by web"):
         drive(action(), *LOOK, ("h2: list --all", theirs), ("h2: sh -c", chain), CAPACITY)
 
 
@@ -172,10 +172,10 @@ def test_where_disks_lie_elsewhere_libvirt_is_told() -> None:
 
 
 def test_an_old_copy_that_a_domain_still_uses_keeps_its_name() -> None:
-    theirs = said(XML.replace("<name>sql", "<name>web") + "\x1e")
+    theirs = said(f"u\x1f0\x1f{XML}\x1e".replace("<name>sql", "<name>web"))
     told, _ = drive(action(), *LOOK, *ROOM, *SAME_PATHS, ("h1: migrate", said()),
                     *ends(GONE, said("running\n")), ("h1: list --all", theirs),
-                    ("h1: sh -c", said(f'[{{"filename": "{PATH}"}}]')))
+                    ("h1: sh -c", said(f'{PATH}\x1f0\x1f[{{"filename": "{PATH}"}}]\x1e')))
     assert told == "moved sql with its disks from h1 to h2 while it ran"
 
 
