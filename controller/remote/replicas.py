@@ -1,12 +1,14 @@
 """The replicas in the pools of this machine, as their folders are now.
 
     POOL/hotsite-replicas/UUID/state.json      the truth, written by the mover, read when it changed
+    POOL/hotsite-replicas/UUID/state.json.N    copies of the last, for where it is not the newest
     POOL/hotsite-replicas/UUID/DISK/…          only looked at: are they there, and long enough
 
 A replica that cannot be read is told with a sentence; so is a pool that may hold replicas and
 cannot be looked into.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -19,7 +21,8 @@ from programs import LIMIT_BYTES, Silent
 
 STORE = "hotsite-replicas"
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
-OF_A_POINT = re.compile(r"(base-\d{6,}\.raw|rp-\d{6,}\.qcow2)\Z")
+OF_A_POINT = re.compile(r"(base-(\d{6,})\.raw|rp-(\d{6,})\.qcow2)\Z")
+COPY = re.compile(r"state\.json\.(\d+)\Z")
 DISK = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 VERSION = 1                         # of state.json
 CLUSTER_BYTES = 65536
@@ -29,6 +32,10 @@ ANEW = "put a good copy back, or move the folder away to have it seeded anew"
 
 class Unreadable(Exception):
     """What a replica says cannot be understood; the text is a sentence."""
+
+
+class Spoilt(Unreadable):
+    """It is not as it was written; a copy of it may be."""
 
 
 class Told:
@@ -54,6 +61,7 @@ class Told:
         newest = chains[-1] if chains else {}
         pins = {str(who): int(at) for who, at in state["pins"].items()}
         self.scrubbed_at = state["facts"].get("scrubbed_at")
+        self.generation = int(state["generation"])
         self.row = {
             "uuid": os.path.basename(root), "machine": str(state["facts"].get("machine") or ""),
             "path": root, "pins": pins, "compared_at": state["facts"].get("compared_at"),
@@ -84,9 +92,9 @@ def parse_state(root: str, data: bytes) -> dict:
         body = json.dumps(state, sort_keys=True, indent=1)
         sound = hashlib.sha256(body.encode()).hexdigest() == outer["check"]
     except (ValueError, KeyError, TypeError):
-        raise Unreadable(f"{path} is not the state of a replica: {ANEW}") from None
+        raise Spoilt(f"{path} is not the state of a replica: {ANEW}") from None
     if not sound:
-        raise Unreadable(f"{path} does not have the check it was written with: {ANEW}")
+        raise Spoilt(f"{path} does not have the check it was written with: {ANEW}")
     if state.get("version") != VERSION:
         raise Unreadable(f"{path} was written by another version of hotsite: run that version")
     if state.get("vm") != os.path.basename(root):
@@ -169,6 +177,7 @@ class Replicas:
                 told = self.state(root)
                 found = self.empty(root) if told is None else self.filled(root, told)
                 if told is self.state(root):
+                    newer_than(root, told)
                     break
         except Unreadable as trouble:
             return {**row, "unreadable": str(trouble)}
@@ -178,8 +187,22 @@ class Replicas:
         return {**row, **found}
 
     def state(self, root: str) -> "Told | None":
-        """Return what a replica's state.json says."""
-        return self.reading(f"{root}/state.json", lambda data: Told(root, data))
+        """Return what a replica says of itself, by a copy where state.json is damaged or older."""
+        trouble, told = None, None
+        try:
+            told = self.reading(f"{root}/state.json", lambda data: Told(root, data))
+        except Spoilt as error:
+            trouble = error
+        for number in copies_of(root):
+            if told is not None and number <= told.generation:
+                break
+            with contextlib.suppress(Spoilt):
+                kept = self.reading(f"{root}/state.json.{number}", lambda data: Told(root, data))
+                if kept is not None and (told is None or kept.generation > told.generation):
+                    return kept
+        if trouble is not None:
+            raise trouble
+        return told
 
     def reading(self, path: str, understand: "Callable[[bytes], Any]") -> Any:
         """Return what is made of a file, anew when it changed; None when it is not there."""
@@ -251,6 +274,25 @@ class Replicas:
                 rows.append({"disk": disk, "size_bytes": size,
                              "arrived_bytes": min(size, coarse(arrived))})
         return {"incoming": rows, "stored_bytes": coarse(stored)}
+
+
+def copies_of(root: str) -> list:
+    """Return the generations of which there are copies, the newest first."""
+    found = map(COPY.match, os.listdir(root))
+    return sorted((int(match[1]) for match in found if match), reverse=True)
+
+
+def newer_than(root: str, told: "Told | None") -> None:
+    """Raise Unreadable for a finished file that is newer than all that the state speaks of."""
+    end = told.points[-1]["sequence"] if told is not None and told.points else 0
+    for disk in disks_in(root) if told is not None else ():
+        for name in sorted(os.listdir(os.path.join(root, disk))):
+            match = OF_A_POINT.match(name)
+            seen = look_at(os.path.join(root, disk, name)) if match else None
+            if seen and int(match[2] or match[3]) > end and seen.st_nlink == 1 and seen.st_size:
+                raise Unreadable(f"{root}/{disk}/{name} is newer than state.json, which ends at"
+                                 f" restore point {end}: put the newest state.json back, or move"
+                                 " that file out of the replica")
 
 
 def roots_in(store: str) -> list:

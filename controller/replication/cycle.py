@@ -87,6 +87,9 @@ class Cycle:
             if picture.newest >= self.action.sequence:
                 return (f"restore point {picture.newest} of {self.action.domain} is on"
                         f" {self.action.to} already")
+            if picture.recovered:
+                self._work.account.remarks.append(
+                    f"state.json of its replica was put right from a copy ({picture.recovered})")
             source = SourceEnd(self.way.source, await self._before_publish(starting.ready()),
                                self._failed)
             began, started_at = await self._before_publish(self._slices(source, picture))

@@ -54,6 +54,8 @@ class Picture:
     origins: Mapping[str, Any] = field(default_factory=dict)
     """What the source's disks lay in at the newest point, and in which run of their guest."""
     run: str = ""
+    recovered: str = ""
+    """Why its state was read from a copy; empty where that was not so."""
     sent: Mapping[str, str | None] = field(default_factory=dict)
     """By disk: what was sent since the checkpoint was made, as the target's mover tells it."""
 
@@ -78,7 +80,8 @@ def parse_picture(made: dict[str, Any]) -> Picture:
         arrived={disk: parse_arrived(one) for disk, one in told["incoming"].items()},
         origins=newest["facts"].get("origins", {}) if newest else {},
         run=newest["facts"].get("run", "") if newest else "",
-        sent=told.get("sent", {}), repair=told["repair"], scan=scan,
+        recovered=told.get("recovered", ""), sent=told.get("sent", {}),
+        repair=told["repair"], scan=scan,
         baseless=frozenset(disk for disk in scan if not told["files"][disk][0]["present"]))
 
 

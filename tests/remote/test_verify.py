@@ -232,6 +232,8 @@ def test_a_scrub_holds_to_its_rate(tmp_path: Path) -> None:
 def test_a_damaged_state_is_told_not_taken_for_an_empty_one(tmp_path: Path) -> None:
     machine = made(tmp_path, 1)
     path = machine.root / "state.json"
+    for copy in machine.root.glob("state.json.*"):
+        copy.unlink()
     path.write_bytes(path.read_bytes().replace(b'"sequence": 1', b'"sequence": 2'))
     status, told = ask("verify", {"replica": str(machine.root)}, tmp_path)
     assert (status, told["error"]) == (2, "try again")

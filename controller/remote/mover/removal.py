@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 from typing import Any, Dict, List
 
+from mover import generations
 from mover.errors import Refused
 from mover.orders import Orders
 from mover.replica import lock, sync_dir
@@ -30,8 +30,7 @@ def run(words: List[str]) -> Dict[str, Any]:
         tenant = tenant_of(root)
         if tenant is not None:
             raise Refused("%s is in use by %s: end that first" % (root, tenant))
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(os.path.join(root, "state.json"))     # what a crash leaves is no replica
+        generations.forget(root)        # what a crash leaves is no replica
         sync_dir(root)
         shutil.rmtree(root)
     sync_dir(os.path.dirname(root))

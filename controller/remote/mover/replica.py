@@ -2,6 +2,7 @@
 A replica's folder on the target host: one lock, one state.json, and only files it speaks of.
 
     ROOT/state.json                    the only commit point, replaced by rename
+    ROOT/state.json.N                  copies of the last ones; see generations.py
     ROOT/lock  ROOT/secret             whoever changes anything holds the lock; the hash secret
     ROOT/meta/SEQUENCE/…               domain XML, NVRAM
     ROOT/DISK/base-N.raw  base-N.man   a base and its manifest
@@ -9,7 +10,9 @@ A replica's folder on the target host: one lock, one state.json, and only files 
     ROOT/DISK/incoming.*               what is on its way; see incoming.py
 
 A file of these names that state.json does not speak of was left by a crash before the commit, or
-is what a commit let go: it is removed by whoever next takes the lock.
+is what a commit let go: it is removed by whoever next takes the lock. But one that was finished and
+is newer than all that state.json speaks of tells that this is an older state.json: nothing is then
+changed before somebody has looked.
 """
 
 from __future__ import annotations
@@ -22,12 +25,15 @@ import shutil
 import time
 from typing import Any, Dict, Iterator, List, Optional
 
+from mover import generations
 from mover.chain import manifest_path
 from mover.errors import Refused, TryAgain
 from mover.hashing import CLUSTER_BYTES, SECRET_BYTES, ZERO_CLUSTER, Hasher, secret_id
-from mover.state import BASE, State, chain, files, parse_state, render_state
+from mover.state import BASE, State, chain, files, render_state
 
-OURS = re.compile(r"(base-\d{6,}\.(raw|man)|rp-\d{6,}\.qcow2)(\.new(\.idx|\.man)?)?\Z")
+OURS = re.compile(r"(?:base-(?P<base>\d{6,})\.(?:raw|man)|rp-(?P<rp>\d{6,})\.qcow2)"
+                  r"(?P<part>\.new(\.idx|\.man)?)?\Z")
+QCOW2 = b"QFI\xfb"
 DISK = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 
 
@@ -36,16 +42,7 @@ class Replica:
 
     def __init__(self, root: str) -> None:
         self.root = root
-        self.state = self.load()
-
-    def load(self) -> State:
-        """Read state.json; a folder that holds points but no state is never taken for empty."""
-        path = os.path.join(self.root, "state.json")
-        try:
-            with open(path, "rb") as file:
-                return parse_state(file.read(), path)
-        except FileNotFoundError:
-            raise Refused("%s is no replica: state.json is missing" % self.root) from None
+        self.state, self.recovered = generations.newest(root)
 
     def disk_dir(self, disk: str) -> str:
         """Return the folder of a disk."""
@@ -71,8 +68,29 @@ class Replica:
     def commit(self, state: State) -> None:
         """Make a new state the truth, then let go of what it no longer speaks of."""
         self.state = state._replace(generation=self.state.generation + 1)
-        write_whole(os.path.join(self.root, "state.json"), render_state(self.state))
+        rendered = render_state(self.state)
+        write_whole(os.path.join(self.root, generations.NAME), rendered)
+        generations.keep(self.root, self.state.generation, rendered)
+        self.recovered = ""
         self.clean()
+
+    def require_newest(self) -> None:
+        """Raise Refused where a finished file is newer than the state: an older one is there."""
+        for disk in disks_in(self.root):
+            for name in sorted(self.newer(disk)):
+                end = self.state.points[-1].sequence if self.state.points else 0
+                raise Refused("%s is newer than state.json, which ends at restore point %d: put the"
+                              " newest state.json back, or move that file out of the replica"
+                              % (self.path(disk, name), end))
+
+    def newer(self, disk: str) -> "set[str]":
+        """Return the names of a disk's files that are newer than the state, and were finished."""
+        folder = self.disk_dir(disk)
+        end = self.state.points[-1].sequence if self.state.points else 0
+        found = [match for match in map(OURS.match, os.listdir(folder))
+                 if match and not match["part"] and int(match["base"] or match["rp"]) > end]
+        finished = {match[0] for match in found if is_finished(os.path.join(folder, match[0]))}
+        return finished | {os.path.basename(manifest_path(name)) for name in finished}
 
     def clean(self) -> List[str]:
         """Remove files of ours that the state does not speak of and return their paths."""
@@ -82,7 +100,7 @@ class Replica:
             names = {file.name for file in kept.get(disk, ())}
             names |= {os.path.basename(manifest_path(file.name)) for file in kept.get(disk, ())
                       if file.kind == BASE}
-            removed += _remove(self.disk_dir(disk), names)
+            removed += _remove(self.disk_dir(disk), names | self.newer(disk))
         sequences = {"%06d" % point.sequence for point in self.state.points}
         meta = os.path.join(self.root, "meta")
         for name in sorted(os.listdir(meta)) if os.path.isdir(meta) else ():
@@ -90,6 +108,21 @@ class Replica:
                 shutil.rmtree(os.path.join(meta, name))
                 removed.append(os.path.join(meta, name))
         return removed
+
+
+def is_finished(path: str) -> bool:
+    """Return whether a file is a point's, and not one that is still on its way by another name."""
+    try:
+        seen = os.stat(path)
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(seen, os.stat(os.path.join(os.path.dirname(path),
+                                                           "incoming.part"))):
+                return False
+        with open(path, "rb") as file:
+            return path.endswith(".raw") or (
+                path.endswith(".qcow2") and file.read(len(QCOW2)) == QCOW2)
+    except FileNotFoundError:
+        return False
 
 
 def _remove(folder: str, kept: "set[str]") -> List[str]:
@@ -111,6 +144,9 @@ def locked(root: str, patience_s: float = 0) -> Iterator[Replica]:
     """Open a replica as the only one who changes it, and clear what a crash left."""
     with lock(root, patience_s):
         replica = Replica(root)
+        replica.require_newest()
+        if replica.recovered:
+            replica.commit(replica.state)
         replica.clean()
         yield replica
 
@@ -146,7 +182,7 @@ def create(root: str, vm: str, algorithm: str, secret: bytes,
     """Make an empty replica, or return the state of the one that is there."""
     os.makedirs(root, mode=0o700, exist_ok=True)
     with lock(root):
-        if os.path.exists(os.path.join(root, "state.json")):
+        if generations.is_there(root):
             return _same(Replica(root).state, vm)
         points = [disk for disk in disks_in(root) if any(
             OURS.match(name) for name in os.listdir(os.path.join(root, disk)))]
@@ -155,7 +191,7 @@ def create(root: str, vm: str, algorithm: str, secret: bytes,
                           "away" % (root, ", ".join(points)))
         state = State(vm, algorithm, secret_id(secret), facts=facts or {})
         write_whole(os.path.join(root, "secret"), secret.hex().encode())
-        write_whole(os.path.join(root, "state.json"), render_state(state))
+        write_whole(os.path.join(root, generations.NAME), render_state(state))
         return state
 
 

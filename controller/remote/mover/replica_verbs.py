@@ -13,7 +13,7 @@ import sys
 import zlib
 from typing import Any, Dict, Iterator, List, Optional
 
-from mover import incoming
+from mover import generations, incoming
 from mover.chain import compose
 from mover.errors import Damaged, Refused
 from mover.gone_over import with_runs, without
@@ -48,7 +48,7 @@ def show(words: List[str]) -> Dict[str, Any]:
     below = request.get("below")
     if below and os.path.isdir(str(below)):
         roots += [os.path.join(str(below), name) for name in sorted(os.listdir(str(below)))
-                  if os.path.exists(os.path.join(str(below), name, "state.json"))]
+                  if generations.is_there(os.path.join(str(below), name))]
     return {"replicas": {root: picture(root) for root in roots}}
 
 
@@ -61,7 +61,7 @@ def picture(root: str) -> Dict[str, Any]:
     return {"vm": state.vm, "algorithm": state.algorithm, "secret_id": state.secret_id,
             "generation": state.generation, "facts": state.facts, "pins": state.pins,
             "files": present, "incoming": _incoming(replica), "merging": sorted(state.floor),
-            "sent": _sent(replica),
+            "sent": _sent(replica), "recovered": replica.recovered,
             "points": [{**point._asdict(), "files": {
                 disk: file.name if file else None for disk, file in sorted(point.files.items())}}
                 for point in state.points],

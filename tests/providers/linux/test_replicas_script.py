@@ -109,6 +109,8 @@ def test_a_state_that_did_not_change_is_not_read_again(
     path.write_bytes(b"x" * times.st_size)
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
     assert seen(host) == before
+    for copy in machine.root.glob("state.json.*"):
+        copy.unlink()
     path.touch()
     assert "is not the state of a replica" in seen(host).unreadable
 
@@ -133,20 +135,52 @@ def flip_a_bit(machine: Protected) -> None:
     (lambda m: os.truncate(m.root / "state.json", 99), "is not the state of a replica"),
     (lambda m: (m.root / "state.json").write_text("[]"), "is not the state of a replica"),
     (lambda m: (m.root / "state.json").unlink(), "is missing and restore points are there"),
-    (lambda m: rewritten(m, version=2), "was written by another version"),
-    (lambda m: rewritten(m, vm="another"), "holds the replica of another"),
-    (lambda m: rewritten(m, points=[{"sequence": "one"}]), "is not understood (KeyError"),
     (lambda m: ((m.root / "state.json").unlink(), (m.root / "state.json").mkdir()),
      "state.json cannot be read: Is a directory"),
 ])
 def test_a_replica_that_cannot_be_read_is_told_with_a_sentence(
         host: PlayedHost, machine: Protected, break_it: Callable[[Protected], object],
         sentence: str) -> None:
+    for copy in machine.root.glob("state.json.*"):
+        copy.unlink()
     break_it(machine)
     replica = seen(host)
     assert sentence in replica.unreadable
     assert replica.unreadable.startswith(str(machine.root))
     assert (replica.uuid, replica.path, replica.points) == (UUID, str(machine.root), ())
+
+
+@pytest.mark.parametrize(("break_it", "sentence"), [
+    (lambda m: rewritten(m, version=2), "was written by another version"),
+    (lambda m: rewritten(m, vm="another"), "holds the replica of another"),
+    (lambda m: rewritten(m, points=[{"sequence": "one"}]), "is not understood (KeyError")])
+def test_a_copy_does_not_stand_in_for_a_state_that_is_sound_but_of_something_else(
+        host: PlayedHost, machine: Protected, break_it: Callable[[Protected], object],
+        sentence: str) -> None:
+    break_it(machine)
+    assert sentence in seen(host).unreadable
+
+
+@pytest.mark.parametrize("break_it", [
+    flip_a_bit, lambda m: os.truncate(m.root / "state.json", 99),
+    lambda m: (m.root / "state.json").unlink(),
+    lambda m: shutil.copy(min(m.root.glob("state.json.*")), m.root / "state.json")])
+def test_a_state_that_is_damaged_or_older_is_read_from_the_newest_copy(
+        host: PlayedHost, machine: Protected, break_it: Callable[[Protected], object]) -> None:
+    before = seen(host)
+    break_it(machine)
+    assert seen(host) == before
+
+
+def test_a_finished_file_that_is_newer_than_the_state_is_told(
+        host: PlayedHost, machine: Protected) -> None:
+    kept = (machine.root / "state.json").read_bytes()
+    machine.cycle(2)
+    for copy in machine.root.glob("state.json.*"):
+        copy.unlink()
+    (machine.root / "state.json").write_bytes(kept)
+    assert "rp-000004.qcow2 is newer than state.json, which ends at restore point 3" in seen(
+        host).unreadable
 
 
 def test_a_replica_that_is_only_being_made_has_no_points(host: PlayedHost) -> None:
