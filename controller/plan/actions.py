@@ -304,7 +304,8 @@ class PruneDomain(Action):
 class MigrateDomain(Action):
     """Move a running domain to host `to` without stopping it; its definition moves along.
 
-    Shapes: `disks` with their paths and sizes at the destination; `with_storage` copies them.
+    Shapes: `disks` with their paths and sizes at the destination; `with_storage` copies them, but
+    for those that are `kept`.
     """
 
     domain: str
@@ -313,10 +314,22 @@ class MigrateDomain(Action):
     to_replication_address: str
     with_storage: bool
     disks: tuple[DiskWish, ...]
+    kept: tuple[str, ...] = ()
+    """Targets of disks that stay where they are, since both hosts share them."""
+    media: tuple[str, ...] = ()
+    """Files in its drives: each must lie at the destination under the same path, and be the same.
+    """
     verb: ClassVar[str] = "migrate"
     rung: ClassVar[Rung] = Rung.MIGRATE
     takes: ClassVar[bool] = False
     symbol: ClassVar[Symbol] = Symbol.MOVE
+
+    @property
+    def copied(self) -> tuple[DiskWish, ...]:
+        """Return the disks that are copied to the destination."""
+        if not self.with_storage:
+            return ()
+        return tuple(disk for disk in self.disks if disk.target not in self.kept)
 
     @property
     def detail(self) -> str:

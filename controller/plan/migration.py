@@ -8,6 +8,7 @@ from controller.plan.case import Case, bridge_first, pool_first
 from controller.plan.domain import disk_wish
 from controller.plan.draft import cause_of
 from controller.plan.host import pool_of
+from controller.plan.parts import immovable
 from controller.plan.wishes import DiskWish
 
 
@@ -22,22 +23,52 @@ def plan_migration(case: Case, source: str, domain: DomainFacts, after: str | No
         draft.remark(case.target, f"{vm.name} belongs on {case.goal} ({case.why}), but that host"
                      f" declares no pool {missing[0]}: declare it there")
         return
-    shared = bool(attached) and all(
-        getattr(pool_of(host, disk.pool), "shared", False)
-        for disk in attached for host in (here, there))
-    disks = _disks_there(case, domain, there, shared=shared)
-    total = sum(disk.size_bytes for disk in disks)
-    with_storage = bool(disks) and not shared
+    kept = tuple(disk.name for disk in attached if all(
+        getattr(pool_of(host, disk.pool), "shared", False) for host in (here, there)))
+    media = _media(domain)
+    blocker = _blocker(case, domain, frozenset(kept)) or _medium_missing(case, media)
+    if blocker:
+        draft.remark(case.target, f"{vm.name} belongs on {case.goal} ({case.why}) and is not moved:"
+                     f" {blocker}")
+        return
+    disks = _disks_there(case, domain, there, kept)
+    total = sum(disk.size_bytes for disk in disks if disk.target not in kept)
+    with_storage = len(disks) > len(kept)
     draft.do(MigrateDomain(
         target=case.target, node=source, domain=domain.name, to=there.name,
         to_address=there.spec.address,
         to_replication_address=there.spec.replication_address or there.spec.address,
-        with_storage=with_storage, disks=disks,
+        with_storage=with_storage, disks=disks, kept=kept, media=media,
         cause=cause_of(survey.policy, case.target, f"Host/{source}", f"Host/{there.name}"),
         reason=f"{vm.name} is on {source} and belongs on {there.name}: {case.why}",
         consequence=f"live, {_gib(total)} of disks to copy" if with_storage else "live"),
         (*((after,) if after else ()), bridge_first(there.name),
          *(pool_first(there.name, disk.pool) for disk in attached)))
+
+
+def _blocker(case: Case, domain: DomainFacts, kept: frozenset[str]) -> str:
+    """Return why a VM cannot move as it is, by what it runs with and what its next boot has."""
+    declared = frozenset(disk.name for disk in case.vm.spec.disks)
+    return next((why for config in (domain.live, domain.config) if config is not None
+                 for why in [immovable(declared, config, kept)] if why), "")
+
+
+def _media(domain: DomainFacts) -> tuple[str, ...]:
+    """Return the files in a VM's drives."""
+    return tuple(sorted({medium.source for config in (domain.live, domain.config)
+                         if config is not None for medium in config.media
+                         if medium.type == "file" and medium.source}))
+
+
+def _medium_missing(case: Case, media: tuple[str, ...]) -> str:
+    """Return which medium the other host surely does not have; of most folders it does not tell."""
+    pools = case.survey.pools(case.goal or "") or {}
+    for path in media:
+        folder, _, name = path.rpartition("/")
+        if any(pool.active and pool.path.rstrip("/") == folder and name not in pool.volumes
+               for pool in pools.values()):
+            return f"{case.goal} has no {path}, which is in its drive: copy it there, or eject it"
+    return ""
 
 
 def _attached(case: Case, domain: DomainFacts) -> tuple[DiskSpec, ...]:
@@ -47,16 +78,17 @@ def _attached(case: Case, domain: DomainFacts) -> tuple[DiskSpec, ...]:
     return tuple(disk for disk in case.vm.spec.disks if disk.name in seen)
 
 
-def _disks_there(case: Case, domain: DomainFacts, there: Host, *,
-                 shared: bool) -> tuple[DiskWish, ...]:
+def _disks_there(case: Case, domain: DomainFacts, there: Host,
+                 kept: tuple[str, ...]) -> tuple[DiskWish, ...]:
     config = domain.live or domain.config
     seen = {disk.target: disk for disk in config.disks} if config is not None else {}
     wishes: list[DiskWish] = []
     for disk in _attached(case, domain):
         wish = disk_wish(case.vm, disk, there)
         found = seen[disk.name]
-        wishes.append(DiskWish(disk.name, disk.pool, found.source if shared else wish.path,
-                               found.format, max(disk.size_bytes, found.size_bytes or 0)))
+        path = found.source if disk.name in kept else wish.path
+        wishes.append(DiskWish(disk.name, disk.pool, path, found.format,
+                               max(disk.size_bytes, found.size_bytes or 0)))
     return tuple(wishes)
 
 

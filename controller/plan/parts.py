@@ -228,12 +228,11 @@ def _spared(vm: VirtualMachine) -> frozenset[str]:
     return frozenset(disk.name for disk in vm.spec.disks if not disk.replicate)
 
 
-def immovable(vm: VirtualMachine, config: DomainConfig, shared: frozenset[str]) -> str:
+def immovable(declared: frozenset[str], config: DomainConfig, shared: frozenset[str]) -> str:
     """Return the first reason why a running VM cannot be moved; empty where it can.
 
-    `shared` are the disks that both hosts are declared to share.
+    Both are targets of disks; `shared` are those that both hosts are declared to share.
     """
-    declared = {disk.name for disk in vm.spec.disks}
     for disk in config.disks:
         if disk.target not in declared:
             return f"{name_of(disk)} is not declared, so nobody knows whether it may be copied"
@@ -241,8 +240,8 @@ def immovable(vm: VirtualMachine, config: DomainConfig, shared: frozenset[str]) 
         if why:
             return f"{name_of(disk)}: {why}"
     for medium in config.media:
-        if medium.type not in {"file", "network"} and medium.source:
-            return f"{name_of(medium)}: it lies on this host; eject it"
+        if medium.source and medium.type not in {"file", "network"}:
+            return f"{name_of(medium)}: it is no file that the other host could have: eject it"
     for device in config.devices:
         why = unmovable_device(device)
         if why:

@@ -34,7 +34,7 @@ class Arrival:
 
 
 async def make_room(node: Node, there: Node, action: MigrateDomain) -> Arrival:
-    """Make an empty disk at the destination for each of the domain's.
+    """Make an empty disk at the destination for each of the domain's that is copied.
 
     The sizes are those of the running disks, to the byte: a copy onto another size fails.
     """
@@ -42,7 +42,7 @@ async def make_room(node: Node, there: Node, action: MigrateDomain) -> Arrival:
     made: list[str] = []
     total = 0
     try:
-        for disk in action.disks:
+        for disk in action.copied:
             text = await virsh(node, "domblkinfo", "--", action.domain, disk.target,
                                failed=f"the size of {disk.target} of {action.domain} on"
                                       f" {node.name} could not be read")

@@ -15,6 +15,7 @@ from controller.providers.libvirt.arrival import Arrival, clear_away, make_room
 from controller.providers.libvirt.departure import leave_behind, parse_sources
 from controller.providers.libvirt.device_xml import find_disk, source_of
 from controller.providers.libvirt.ground import refuse_other_files
+from controller.providers.libvirt.luggage import move_disk, refuse_immovable, refuse_other_media
 from controller.providers.libvirt.virsh import (
     CONNECT,
     OFF,
@@ -56,7 +57,10 @@ def migrate_command(action: MigrateDomain, definitions: tuple[str, ...],
     keep what it has.
     """
     data = bracketed(action.to_replication_address)
-    storage = ("--copy-storage-all",) if action.with_storage else ()
+    # named one by one: libvirt would copy every disk that is not read-only, over whatever has its
+    # name at the destination
+    storage = ("--copy-storage-all", "--migrate-disks",
+               ",".join(disk.target for disk in action.copied)) if action.copied else ()
     words = (
         "migrate", "--live", "--persistent", "--undefinesource", "--p2p", "--auto-converge",
         "--abort-on-error", *storage,
@@ -123,11 +127,15 @@ async def leave_definitions(node: Node, there: Node, action: MigrateDomain) -> t
                          failed=f"the definition of {action.domain} on {node.name} could not be"
                                 " read") for flag in ("--migratable", "--inactive")]
     roots = [parse_xml(text) for text in texts]
-    sources = parse_sources(roots[0], action.disks) if action.with_storage else ()
-    if not action.with_storage:
-        await refuse_other_files(node, there, parse_places(roots[0], action.disks),
-                                 f"{action.domain} was not moved to {action.to}")
-    moved = [move_source(root, disk) for root in roots for disk in action.disks]
+    failed = f"{action.domain} was not moved to {action.to}"
+    for root in roots:
+        refuse_immovable(root, action, failed)
+    sources = parse_sources(roots[0], action.copied)
+    stay = tuple(disk for disk in action.disks if disk not in action.copied)
+    if stay:
+        await refuse_other_files(node, there, parse_places(roots[0], stay), failed)
+    await refuse_other_media(node, there, action.media, failed)
+    moved = [move_disk(root, disk) for root in roots for disk in action.copied]
     if not any(moved):
         return (), sources
     paths = tuple(f"/run/hotsite/move-{action.domain}-{name}.xml" for name in ("live", "config"))
@@ -143,16 +151,6 @@ def parse_places(domain: ET.Element, disks: tuple[DiskWish, ...]) -> tuple[tuple
     found = ((find_disk(domain, disk.target), disk.path) for disk in disks)
     return tuple((source_of(element), path) for element, path in found
                  if element is not None and source_of(element))
-
-
-def move_source(domain: ET.Element, disk: DiskWish) -> bool:
-    """Put a disk where it lies at the destination; return whether that is another place."""
-    element = find_disk(domain, disk.target)
-    source = None if element is None else element.find("source")
-    if source is None or source.get("file") == disk.path:
-        return False
-    source.set("file", disk.path)
-    return True
 
 
 async def conclude(node: Node, there: Node, action: MigrateDomain, journey: Journey,

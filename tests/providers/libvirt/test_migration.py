@@ -12,7 +12,8 @@ from controller.transport.base import Reply
 from tests.providers.fakes import Scripted, failed, said
 
 PATH = "/p/sql-vda.qcow2"
-XML = f"""<domain><name>sql</name><devices><disk type='file' device='disk'>
+XML = f"""<domain><name>sql</name><memory>1</memory><vcpu>1</vcpu><devices>
+<disk type='file' device='disk'>
 <driver name='qemu' type='qcow2'/><source file='{PATH}'/><target dev='vda'/></disk></devices>
 </domain>"""
 GONE = failed("error: failed to get domain 'sql'\n")

@@ -80,7 +80,7 @@ def _target_files(world: World, source: Node, target: Node, action: MigrateDomai
         path = wish.path if wish is not None else disk.source
         if file is None:
             raise Refused(f"{source.name}: cannot access storage file '{disk.source}'")
-        if not action.with_storage:
+        if not action.with_storage or disk.target in action.kept:
             if world.file(target, path) is not file:
                 raise Refused(f"{target.name}: cannot access storage file '{path}'")
             continue
