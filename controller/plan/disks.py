@@ -5,13 +5,14 @@ Rule 2: what may only have been renamed is neither made anew nor pulled out.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from controller.model.facts import DiskFacts, DomainConfig, PoolFacts
 from controller.model.host import Host
 from controller.model.units import render_sizes
 from controller.model.virtual_machine import DiskSpec, VirtualMachine
 from controller.plan.domain import Say, disk_wish
+from controller.plan.parts import name_of, unmanaged
 from controller.plan.wishes import AttachDisk, DetachDisk, DiskWish, DomainChange, GrowDisk
 
 _TARGET = re.compile(r"[vsh]d[a-z]{1,2}")
@@ -33,7 +34,7 @@ def disk_changes(vm: VirtualMachine, seen: DomainConfig, host: Host,
     for disk in vm.spec.disks:
         if disk.name in found:
             changes += _growth(vm.name, disk, found[disk.name], grow=grow, say=say, remark=remark)
-    for wish in missing:
+    for wish in _with_a_place(vm.name, missing, seen, remark):
         dim = pools[wish.pool].unknown if wish.pool in pools else ""
         if dim:
             remark(f"{vm.name}'s disk {wish.target} is not plugged in, and pool {wish.pool} of"
@@ -53,6 +54,19 @@ def disk_changes(vm: VirtualMachine, seen: DomainConfig, host: Host,
             remark(f"{vm.name} has a disk {one.target} ({one.source}) that is not declared:"
                    " it is left alone; declare it, or detach it by hand")
     return changes
+
+
+def _with_a_place(name: str, missing: list[DiskWish], seen: DomainConfig,
+                  remark: Say) -> Iterator[DiskWish]:
+    """Yield the disks whose target no drive has; the others are remarked on."""
+    drives = {medium.target: medium for medium in seen.media}
+    for wish in missing:
+        if wish.target not in drives:
+            yield wish
+        else:
+            remark(f"{name}'s disk {wish.target} is declared, and its"
+                   f" {name_of(drives[wish.target])} has that place: nothing is plugged in; declare"
+                   " the disk by another name, or take the drive out")
 
 
 def matched(vm: VirtualMachine, seen: DomainConfig, host: Host) -> tuple[
@@ -83,10 +97,24 @@ def _growth(name: str, disk: DiskSpec, found: DiskFacts, *, grow: bool, say: Say
         remark(f"{name}'s disk {disk.name} has {has} and {wanted} is declared: disks never shrink;"
                " declare what it has")
         return []
+    why = unmanaged(found)
+    if why:
+        remark(f"{name}'s disk {disk.name} has {has} and {wanted} is declared, and it does not grow"
+               f" by itself: {why}{_way_to_grow(name, found)}")
+        return []
     if not grow:
         return []
     say(f"disk {disk.name} has {has} and {wanted} is declared")
     return [GrowDisk(found.target, found.source, disk.size_bytes)]
+
+
+def _way_to_grow(name: str, found: DiskFacts) -> str:
+    """Return what a person does to make a disk larger that its host sizes."""
+    if found.type != "block" or found.encrypted or not found.source:
+        return ""
+    return (f"; make {found.source} larger there, as with `lvextend`, and tell a running guest by"
+            f" `virsh blockresize {name} {found.target} --capacity`, or before libvirt 10 by its"
+            " size")
 
 
 def _is_ours(name: str, disk: DiskFacts) -> bool:

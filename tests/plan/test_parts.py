@@ -8,11 +8,12 @@ import pytest
 from controller.model.condition import Status
 from controller.model.desired import Desired
 from controller.model.facts import DeviceFacts, DiskFacts, Observed
-from controller.plan.actions import MigrateDomain
+from controller.plan.actions import CreateDisk, MigrateDomain, ReconfigureDomain
 from controller.plan.compute import compute
 from controller.plan.parts import DEVICES, KINDS, left_out, uncopied, unmanaged, unmoved, untracked
 from controller.plan.plan import Plan
 from controller.plan.replica_actions import CopyMode, ReplicateDomain
+from controller.plan.wishes import GrowDisk
 from tests.plan import builders as b
 from tests.plan import replicas as r
 
@@ -55,7 +56,8 @@ def seen(desired: Desired, *disks: DiskFacts, media: tuple[DiskFacts, ...] = (),
          devices: tuple[DeviceFacts, ...] = ()) -> Observed:
     """`win` on paris-1 with its disk, these besides, and nothing else out of place."""
     config = b.config_of("win", "paris-1", desired)
-    own = tuple(one for one in config.disks if one.target not in {each.target for each in disks})
+    taken = {each.target for each in (*disks, *media)}
+    own = tuple(one for one in config.disks if one.target not in taken)
     config = replace(config, disks=(*own, *disks), media=media, devices=devices)
     observed = r.asked(b.as_declared(desired, {"win": "paris-1"}), desired)
     return b.with_domain(observed, "paris-1", "win",
@@ -322,3 +324,39 @@ def test_a_medium_must_be_at_the_destination_too() -> None:
     move, _ = moving(leaving(), PLAIN, media=(replace(there, source=""),))
     assert move is not None
     assert move.media == ()
+
+
+def grown(*disks: DiskFacts, **more: Any) -> tuple[list[Any], str]:
+    """Return the changes of `win`, whose second disk is declared twice as large, and remarks."""
+    desired = b.small(b.vm("win", disks=[TWO[0], {"name": "vdb", "size": "2GiB"}]))
+    plan = compute(desired, seen(desired, *disks, **more), b.APPLIED, b.NOW_S)
+    changes = [change for step in plan.steps if isinstance(step.action, ReconfigureDomain)
+               for change in step.action.changes]
+    changes += [step.action for step in plan.steps if isinstance(step.action, CreateDisk)]
+    return changes, " ".join(one.sentence for one in plan.remarks)
+
+
+@pytest.mark.parametrize("name", {**ODD, **COPIED})
+def test_a_disk_grows_where_it_can_and_else_the_plan_says_why_not(name: str) -> None:
+    disk = {**ODD, **COPIED}[name]
+    changes, said = grown(replace(disk, size_bytes=b.GIB))
+    if unmanaged(disk):
+        assert changes == []
+        assert unmanaged(disk) in said
+    else:
+        assert changes == [GrowDisk("vdb", disk.source, 2 * b.GIB)]
+
+
+def test_how_a_block_device_is_made_larger_is_said() -> None:
+    _, said = grown(replace(COPIED["block"], size_bytes=b.GIB))
+    assert "/dev/vg/x larger there, as with `lvextend`" in said
+    assert "`virsh blockresize win vdb" in said
+
+
+def test_a_drive_in_the_place_of_a_declared_disk_is_named() -> None:
+    drive = DiskFacts("vdb", "/srv/config.iso", "raw", None, device="cdrom", readonly=True)
+    changes, said = grown(media=(drive,))
+    assert changes == []
+    assert "CD-ROM vdb /srv/config.iso has that place" in said
+    changes, _ = grown(media=(replace(drive, target="sda"),))
+    assert changes == []
