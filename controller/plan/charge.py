@@ -8,7 +8,7 @@ from controller.model.facts import DomainFacts
 from controller.model.protection_policy import ProtectionPolicySpec
 from controller.model.virtual_machine import VirtualMachine
 from controller.plan.contained import FAULTS, break_off
-from controller.plan.domain_uuid import domain_uuid
+from controller.plan.domain_uuid import domain_uuid, domain_uuids
 from controller.plan.draft import Draft
 from controller.plan.replica_index import Held, ReplicaIndex, holds_anything
 from controller.plan.standing import Stand, Standing
@@ -89,12 +89,19 @@ def _charge(name: str, stand: Stand, twins: Mapping[str, str | None], index: Rep
     host, domain = stand.host, stand.domain
     if host is None or domain is None:
         host, domain = _last_place(name, ground)
-    uuid = domain.uuid if domain is not None else domain_uuid(ground.estate_name, name)
+    uuid = domain.uuid if domain is not None else _uuid_of(name, index, ground)
     site = None if host is None else ground.desired.hosts[host].spec.site
     twin = None if site is None else twins[site]
     held = index.held.get(uuid, ())
     return Charge(vm, policy, stand, uuid, host, site, twin, held, index.faded.get(uuid, ()),
                   _current(held, site, twin, ground) if held else None)
+
+
+def _uuid_of(name: str, index: ReplicaIndex, ground: Survey) -> str:
+    """Return the uuid of a VM that is nowhere: that of its replica, if we gave it one of ours."""
+    uuids = domain_uuids(ground.given.names, name)
+    return next((uuid for uuid in uuids if uuid in index.held or uuid in index.faded),
+                domain_uuid(ground.estate_name, name))
 
 
 def twin_of(site: str, ground: Survey) -> str | None:

@@ -56,7 +56,7 @@ def compute(desired: Desired, observed: Observed, policy: Policy, now_s: float) 
     narrow_last(draft, vlans_of_machines(ground, draft))
     for site, sentence in storms_of(ground).items():
         draft.remark(f"Site/{site}", sentence, unknown=True)
-    steps = rule_all(strike(order(draft.items), without(observed, ground.lost)), ground)
+    steps = rule_all(strike(order(draft.items), without(ground.observed, ground.lost)), ground)
     conditions = conditions_of(ground, stands, layout, steps, draft.stalls)
     conditions += tuple(replica_conditions(care, index, findings, ground))
     return Plan(desired.revision, steps, tidy(draft.remarks), conditions,
@@ -84,9 +84,10 @@ def all_stands(ground: Survey, draft: Draft) -> dict[str, Stand]:
 def vlans_of_machines(ground: Survey, draft: Draft) -> dict[str, frozenset[int]]:
     """Return the VLANs of each VM that is to move, by target."""
     machines = ground.desired.virtual_machines
-    return {item.action.target: frozenset(ground.vlan_of[nic.network]
-                                          for nic in machines[item.action.domain].spec.nics)
-            for item in draft.items if isinstance(item.action, MigrateDomain)}
+    moves = [item.action.target for item in draft.items if isinstance(item.action, MigrateDomain)]
+    return {target: frozenset(ground.vlan_of[nic.network]
+                              for nic in machines[target.partition("/")[2]].spec.nics)
+            for target in moves}
 
 
 def without(observed: Observed, lost: frozenset[str]) -> Observed:

@@ -12,7 +12,7 @@ from typing import Final
 from controller.model.virtual_machine import DiskSpec, Power
 from controller.plan.actions import Ask, CreateDisk, DefineDomain, ReturnDisk, StartDomain
 from controller.plan.case import Case, bridge_first, pool_first
-from controller.plan.domain import disk_file, disk_wish, domain_wish
+from controller.plan.domain import disk_file, disk_files, disk_wish, domain_wish
 from controller.plan.domain_uuid import domain_uuids
 from controller.plan.instants import render_instant
 from controller.plan.purge import Found, asides
@@ -33,12 +33,15 @@ def create(case: Case) -> None:
     host = survey.desired.hosts[case.goal]
     pools = survey.pools(host.name) or {}
     wanted = [disk for disk in vm.spec.disks if disk.pool not in pools
-              or disk_file(vm.name, disk) not in pools[disk.pool].volumes]
+              or pools[disk.pool].volumes.keys().isdisjoint(disk_files(vm, disk))]
     back = _set_aside(case, wanted) if wanted else {}
     wanted = [disk for disk in wanted if disk.name not in back]
     if wanted and _is_kept(case):
         return
     ids = [_give_back(case, disk, back[disk.name]) for disk in vm.spec.disks if disk.name in back]
+    if any(one.aside.name != disk_file(vm.name, disk) for disk in vm.spec.disks
+           if (one := back.get(disk.name)) is not None):
+        return  # it is defined once they lie there under the names that they had
     for disk in wanted:
         image = f" from {disk.image}" if disk.image else ""
         ids.append(draft.do(CreateDisk(
@@ -59,7 +62,7 @@ def create(case: Case) -> None:
 
 def _set_aside(case: Case, wanted: list[DiskSpec]) -> dict[str, Found]:
     """Return what lies set aside of the disks on the host where the VM is to be, newest each."""
-    names = {disk_file(case.vm.name, disk): disk for disk in wanted}
+    names = {file: disk for disk in wanted for file in disk_files(case.vm, disk)}
     found: dict[str, Found] = {}
     for one in sorted(asides(case.survey), key=lambda one: one.aside.at):
         disk = names.get(one.aside.name)
@@ -97,8 +100,9 @@ def anew(case: Case, disk: DiskSpec, host: str) -> Ask | None:
 def _was_used(case: Case, host: str) -> bool:
     """Return whether a disk that the VM still has there was written to: then it is no new VM."""
     pools = case.survey.pools(host) or {}
-    volumes = [pools[disk.pool].volumes.get(disk_file(case.vm.name, disk))
-               for disk in case.vm.spec.disks if disk.image is None and disk.pool in pools]
+    volumes = [pools[disk.pool].volumes.get(file)
+               for disk in case.vm.spec.disks if disk.image is None and disk.pool in pools
+               for file in disk_files(case.vm, disk)]
     return any(one is not None and one.allocated_bytes >= USED_BYTES for one in volumes)
 
 

@@ -11,7 +11,7 @@ from controller.model.facts import DiskFacts, DomainConfig, PoolFacts
 from controller.model.host import Host
 from controller.model.units import render_sizes
 from controller.model.virtual_machine import DiskSpec, VirtualMachine
-from controller.plan.domain import Say, disk_wish
+from controller.plan.domain import Say, disk_files, disk_wish
 from controller.plan.parts import name_of, unmanaged
 from controller.plan.wishes import AttachDisk, DetachDisk, DiskWish, DomainChange, GrowDisk
 
@@ -29,8 +29,10 @@ def disk_changes(vm: VirtualMachine, seen: DomainConfig, host: Host,
         return []
     changes: list[DomainChange] = []
     found, extra = matched(vm, seen, host)
-    missing = [disk_wish(vm, disk, host) for disk in vm.spec.disks if disk.name not in found]
-    renamed = [wish for wish in missing if _may_be_renamed(vm.name, wish, extra, pools)]
+    names = (vm.name, *vm.spec.formerly)
+    missing = [disk_wish(vm, disk, host, pools) for disk in vm.spec.disks
+               if disk.name not in found]
+    renamed = [wish for wish in missing if _may_be_renamed(names, wish, extra, pools)]
     for disk in vm.spec.disks:
         if disk.name in found:
             changes += _growth(vm.name, disk, found[disk.name], grow=grow, say=say, remark=remark)
@@ -44,10 +46,10 @@ def disk_changes(vm: VirtualMachine, seen: DomainConfig, host: Host,
             changes.append(AttachDisk(wish))
             say(f"disk {wish.target} is missing")
     for one in extra:
-        if renamed and (_is_ours(vm.name, one) or any(one.size_bytes == wish.size_bytes
+        if renamed and (_is_ours(names, one) or any(one.size_bytes == wish.size_bytes
                                                       for wish in renamed)):
             remark(_of_renamed(vm.name, one, renamed[0]))
-        elif _is_ours(vm.name, one):
+        elif _is_ours(names, one):
             changes.append(DetachDisk(one.target))
             take(f"disk {one.target} is not declared (its file {one.source} stays)")
         else:
@@ -76,7 +78,9 @@ def matched(vm: VirtualMachine, seen: DomainConfig, host: Host) -> tuple[
     by_file = {disk.source: disk for disk in seen.disks if disk.source}
     found: dict[str, DiskFacts] = {}
     for disk in vm.spec.disks:
-        own = by_file.get(disk_wish(vm, disk, host).path)
+        folder = disk_wish(vm, disk, host).path.rpartition("/")[0]
+        own = next((by_file[path] for file in disk_files(vm, disk)
+                    if (path := f"{folder}/{file}") in by_file), None)
         if own is not None and left.pop(own.target, None) is not None:
             found[disk.name] = own
     for disk in vm.spec.disks:
@@ -117,19 +121,20 @@ def _way_to_grow(name: str, found: DiskFacts) -> str:
             " size")
 
 
-def _is_ours(name: str, disk: DiskFacts) -> bool:
-    """Return whether a disk's file has a name that we gave it."""
+def _is_ours(names: tuple[str, ...], disk: DiskFacts) -> bool:
+    """Return whether a disk's file has a name that we gave it, now or when the VM had another."""
     stem = disk.source.rpartition("/")[2].rpartition(".")[0]
-    return stem.startswith(f"{name}-") and _TARGET.fullmatch(stem, len(name) + 1) is not None
+    return any(stem.startswith(f"{name}-") and _TARGET.fullmatch(stem, len(name) + 1) is not None
+               for name in names)
 
 
-def _may_be_renamed(name: str, wish: DiskWish, extra: list[DiskFacts],
+def _may_be_renamed(names: tuple[str, ...], wish: DiskWish, extra: list[DiskFacts],
                     pools: Mapping[str, PoolFacts]) -> bool:
     """Return whether a disk without a file may be one that is plugged in under another name."""
     pool = pools.get(wish.pool)
     if pool is not None and wish.path.rpartition("/")[2] in pool.volumes:
         return False
-    return any(_is_ours(name, one) or one.size_bytes == wish.size_bytes for one in extra)
+    return any(_is_ours(names, one) or one.size_bytes == wish.size_bytes for one in extra)
 
 
 def _of_renamed(name: str, seen: DiskFacts, wish: DiskWish) -> str:

@@ -1,8 +1,8 @@
 """Domains: what a VM's domain should be on a host, and the patches that bring it there."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from controller.model.facts import DomainConfig, DomainFacts, Ownership, Role
+from controller.model.facts import DomainConfig, DomainFacts, Ownership, PoolFacts, Role
 from controller.model.host import Host
 from controller.model.units import is_memory_of, render_sizes
 from controller.model.virtual_machine import DiskSpec, VirtualMachine
@@ -26,12 +26,21 @@ def disk_file(vm: str, disk: DiskSpec) -> str:
     return f"{vm}-{disk.name}.{disk.format}"
 
 
-def disk_wish(vm: VirtualMachine, disk: DiskSpec, host: Host) -> DiskWish:
-    """Return `disk` as it should lie on `host`."""
+def disk_files(vm: VirtualMachine, disk: DiskSpec) -> tuple[str, ...]:
+    """Return every name that we may have given to the file of a VM's disk, that of now first."""
+    return tuple(disk_file(name, disk) for name in (vm.name, *vm.spec.formerly))
+
+
+def disk_wish(vm: VirtualMachine, disk: DiskSpec, host: Host,
+              pools: Mapping[str, PoolFacts] | None = None) -> DiskWish:
+    """Return `disk` as it should lie on `host`; a file of a former name in `pools` is that disk."""
+    there = (pools or {}).get(disk.pool)
+    file = next((one for one in disk_files(vm, disk)
+                 if there is not None and one in there.volumes), disk_file(vm.name, disk))
     pool = pool_of(host, disk.pool)
     folder = pool.path.rstrip("/") if pool is not None else "/var/lib/libvirt/images"
     image = None if disk.image is None else f"{folder}/{disk.image}"
-    return DiskWish(disk.name, disk.pool, f"{folder}/{disk_file(vm.name, disk)}", disk.format,
+    return DiskWish(disk.name, disk.pool, f"{folder}/{file}", disk.format,
                     disk.size_bytes, image)
 
 
@@ -43,7 +52,7 @@ def domain_wish(vm: VirtualMachine, host: Host, seen: DomainFacts | None,
     name = vm.name if seen is None else seen.name
     return DomainWish(
         name, uuid, spec.memory_bytes, spec.cpus,
-        tuple(disk_wish(vm, disk, host) for disk in spec.disks),
+        tuple(disk_wish(vm, disk, host, survey.pools(host.name)) for disk in spec.disks),
         tuple(nic_wish(nic, host, survey) for nic in spec.nics),
         ownership_of(vm, uuid, name, None if seen is None else seen.ownership, survey),
         desired.templates.get(vm.name))

@@ -10,7 +10,13 @@ from controller.model.document import Rung
 from controller.plan.actions import Action, MigrateDomain
 from controller.plan.draft import counted
 from controller.plan.plan import Ruling, Verdict
-from controller.plan.replica_actions import CopyMode, ReplicateDomain, SweepLeftovers, is_replica
+from controller.plan.replica_actions import (
+    CopyMode,
+    ReplicateDomain,
+    SweepLeftovers,
+    is_replica,
+    replica_of,
+)
 from controller.plan.survey import Survey
 
 DISRUPTIVE = frozenset({Rung.MIGRATE, Rung.RESTART, Rung.FAILOVER})
@@ -51,7 +57,7 @@ class Slots:
             return _wait(f"{self.busy[action.target]} is running", "when that ends")
         if action.rung is Rung.REPLICATE:
             return None if isinstance(action, SweepLeftovers) else self._take_copy(action)
-        if isinstance(action, MigrateDomain) and f"Replica/{action.domain}" in self.copying:
+        if isinstance(action, MigrateDomain) and replica_of(action.target) in self.copying:
             return _wait(f"the replica of {action.domain} is being copied", "when that ends")
         for node in action.nodes:
             for place, limit in ((f"host {node}", self.limits.per_host),

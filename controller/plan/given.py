@@ -12,6 +12,7 @@ from controller.model.desired import Desired
 from controller.model.virtual_machine import VirtualMachine
 from controller.plan.identity import Frame, Names
 from controller.plan.places import PlaceMachine
+from controller.plan.renamed import renames
 
 Made = TypeVar("Made")
 
@@ -41,6 +42,8 @@ class Given:
     """Each VM as placement sees it while it runs and can be moved."""
     frame: Frame
     """What the index of all domains needs."""
+    renames: Mapping[str, str]
+    """`Kind/now` by `Kind/former`."""
     _usual: dict[tuple[object, str], tuple[object, object]] = field(default_factory=dict)
 
     @property
@@ -97,7 +100,8 @@ def _given(specs: Specs) -> Given:
               {name: host.spec.bridge for name, host in desired.hosts.items()},
               {name: {f"{pool.path.rstrip('/')}/": pool.name for pool in host.spec.pools
                       if pool.shared} for name, host in desired.hosts.items()
-               if any(pool.shared for pool in host.spec.pools)}))
+               if any(pool.shared for pool in host.spec.pools)}),
+        renames(desired))
 
 
 def names_of(desired: Desired) -> Names:

@@ -30,7 +30,7 @@ from controller.plan.flight import Slots, is_long
 from controller.plan.grace import waits_out
 from controller.plan.instants import render_instant
 from controller.plan.plan import Ruling, Step, Verdict
-from controller.plan.replica_actions import ReplicateDomain
+from controller.plan.replica_actions import ReplicateDomain, replica_of
 from controller.plan.scopes import granted, pause_of
 from controller.plan.survey import Survey
 from controller.plan.taken import taken
@@ -253,7 +253,7 @@ def before_pools(action: Action, coming: Mapping[str, tuple[str, ...]]) -> Rulin
 
 def moves_of(steps: tuple[Step, ...]) -> dict[str, Step]:
     """Return, by `Replica/name`, the step that is to move or restart the VM."""
-    return {f"Replica/{step.action.domain}": step for step in steps
+    return {replica_of(step.action.target): step for step in steps
             if isinstance(step.action, MigrateDomain | RestartDomain)}
 
 

@@ -57,6 +57,11 @@ def is_replica(target: str) -> bool:
     return target.startswith("Replica/")
 
 
+def replica_of(target: str) -> str:
+    """Return the target that stands for the replica of a VM."""
+    return f"Replica/{target.partition('/')[2]}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicateDomain(Action):
     """Make the next restore point of a VM on host `to`; a crash leaves the last one as it is.
@@ -65,6 +70,7 @@ class ReplicateDomain(Action):
     """
 
     domain: str
+    """What libvirt calls the VM there."""
     uuid: str
     to: str
     path: str
@@ -89,6 +95,11 @@ class ReplicateDomain(Action):
     rung: ClassVar[Rung] = Rung.REPLICATE
     takes: ClassVar[bool] = False
     symbol: ClassVar[Symbol] = Symbol.REPLICATE
+
+    @property
+    def machine(self) -> str:
+        """Return the VM's name."""
+        return self.target.partition("/")[2]
 
     @property
     def detail(self) -> str:

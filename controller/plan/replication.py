@@ -202,7 +202,7 @@ def _blocker(charge: Charge, work: Work) -> str | None:
     if stand.others or name in ground.ghosts:
         return f"{name} is on several hosts: nothing is copied until it is on one"
     owner = stand.domain.ownership
-    if owner is not None and owner.estate != ground.estate_name:
+    if owner is not None and owner.estate not in ground.given.names.estates:
         return f"{name} belongs to estate {owner.estate}: it is not copied"
     if charge.twin is None:
         return f"site {charge.site} has no twin to hold a replica of {name}: declare one"
@@ -266,7 +266,7 @@ def _replicate(charge: Charge, shelf: Shelf, disks: Disks | str, asked: ReplicaR
     every = policy.quiesce.every if policy.quiesce is not None else 0
     without = tuple(str(part) for part in parts_left_out(charge))
     work.draft.do(ReplicateDomain(
-        target=charge.target, node=host, domain=charge.name, uuid=charge.uuid, to=shelf.host,
+        target=charge.target, node=host, domain=domain.name, uuid=charge.uuid, to=shelf.host,
         path=shelf.path, disks=disks.copies,
         replication_address=here.replication_address or here.address,
         to_replication_address=there.replication_address or there.address,

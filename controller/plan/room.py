@@ -11,7 +11,7 @@ from controller.plan.actions import MigrateDomain, StartDomain
 from controller.plan.aside import MARK, parse_aside
 from controller.plan.board import Board
 from controller.plan.contained import FAULTS, break_off, contained
-from controller.plan.domain import disk_file
+from controller.plan.domain import disk_files
 from controller.plan.draft import Draft, Item
 from controller.plan.host import pool_of
 from controller.plan.identity import owner_of
@@ -186,8 +186,8 @@ def _homes(vm: VirtualMachine, files: Mapping[tuple[str, str], tuple[str, ...]],
            survey: Survey) -> tuple[str, ...]:
     """Return the hosts that hold files of a VM's disks; files that hosts share bind it to none."""
     for mark in ("", MARK):     # what was set aside counts where nothing else is left
-        homes = {host for disk in vm.spec.disks
-                 for host in files.get((disk.pool, mark + disk_file(vm.name, disk)), ())
+        homes = {host for disk in vm.spec.disks for file in disk_files(vm, disk)
+                 for host in files.get((disk.pool, mark + file), ())
                  if (pool := pool_of(survey.desired.hosts[host], disk.pool)) is None
                  or not pool.shared}
         if homes:

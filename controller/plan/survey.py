@@ -27,6 +27,7 @@ from controller.plan.given import Card, Given, given
 from controller.plan.identity import Identities, Shelf, Sighting, shelve
 from controller.plan.network import link_vlans, site_vlans
 from controller.plan.policy import Policy
+from controller.plan.renamed import observed_of, policy_of
 from controller.plan.silence import faded
 
 V = TypeVar("V")
@@ -166,6 +167,8 @@ def last_of(fact: Fact[V]) -> V | None:
 
 def survey(desired: Desired, observed: Observed, policy: Policy, now_s: float) -> Survey:
     """Return the indexes over everything a decision looks at."""
+    known = given(desired)
+    policy, observed = policy_of(policy, known.renames), observed_of(observed, known.renames)
     lost = lost_nodes(desired, policy.assumed_down)
     nodes: dict[str, NodeFacts] = {}
     for name in sorted([*desired.hosts, *desired.switches]):
@@ -179,7 +182,6 @@ def survey(desired: Desired, observed: Observed, policy: Policy, now_s: float) -
     hosts_of_site: dict[str, list[str]] = {site: [] for site in desired.sites}
     for name in sorted(desired.hosts):
         hosts_of_site.setdefault(desired.hosts[name].spec.site, []).append(name)
-    known = given(desired)
     departed = _departed(desired, observed)
     parted = {node: held for node, held in departed.items() if held}
     seen, last, gone = (

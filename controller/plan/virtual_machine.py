@@ -47,8 +47,9 @@ def diff_virtual_machine(case: Case) -> None:
             domain.ownership.estate not in case.survey.given.names.estates):
         case.draft.stall(case.target, "AnotherEstates", (
             f"{domain.name} on {case.stand.host} carries the mark of estate"
-            f" {domain.ownership.estate}: it is left alone; rename one of the two, or take the"
-            " mark off by hand"))
+            f" {domain.ownership.estate}: it is left alone; if this estate was that one, write"
+            f" `formerly: {domain.ownership.estate}` into the Estate; else rename one of the two"
+            " machines"))
     elif domain is not None and host is not None and standing in STILL and not _is_ours(
             domain, case.survey):
         _tell_strangers(case)

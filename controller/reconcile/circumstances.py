@@ -19,6 +19,7 @@ from controller.plan.policy import (
     ReplicaRequest,
     Suspension,
 )
+from controller.plan.renamed import nodes_of, renames
 from controller.plan.scopes import every_scope
 from controller.reconcile.remembering import Remembering
 from controller.reconcile.settled import settled
@@ -56,6 +57,15 @@ class Circumstances:
         self._changed = changed(self._applied, self._prints)
         self._declared_pauses = _declared_pauses(desired)
         self._edges = tuple(sorted(self._declared_pauses.values()))
+
+    def follow(self, desired: Desired) -> None:
+        """Let all that the journal knows of renamed objects follow them.
+
+        Errors: JournalUnavailable; it is followed in memory all the same.
+        """
+        now = renames(desired)
+        if self._store.rename(now, nodes_of(now)):
+            self.read()
 
     def read(self) -> None:
         """Read again what other processes may have written.

@@ -16,6 +16,7 @@ from controller.plan.actions import (
 from controller.plan.compute import compute
 from controller.plan.plan import Plan, Step
 from controller.plan.policy import InFlight
+from controller.plan.renamed import nodes_of, renames
 from controller.reconcile.circumstances import Circumstances
 from controller.reconcile.memory import undisturbed
 from controller.reconcile.view import View
@@ -59,6 +60,7 @@ class Decider:
     def declare(self, desired: Desired) -> None:
         """Put specs in force."""
         self._desired = desired
+        self._view.rename(nodes_of(renames(desired)))
         self._view.declare((*desired.hosts, *desired.switches))
         self._circumstances.declare(desired)
         self._plan = None

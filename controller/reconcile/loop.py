@@ -118,10 +118,10 @@ class Loop:
         """Put specs in force; every wait ends, and nothing that runs is disturbed."""
         await self._provider.declare(desired)
         rest(desired)
+        self._keeper.attempt(partial(self._circumstances.follow, desired))
         self._decider.declare(desired)
         self._keeper.attempt(partial(forget, self._store, self._view.gone))
-        spec = desired.estate.spec
-        self._observers.poll_s = min(spec.poll_s, spec.limits.fact_age_s / 2)
+        self._observers.keep_pace(desired.estate.spec)
         self._declared_s = self._now_s()
         self._free_all()
         if self._running:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from random import Random
 from typing import Final
 
+from controller.model.estate import EstateSpec
 from controller.model.facts import Fact, Known, NodeFacts, Unknown
 from controller.model.units import render_duration
 from controller.providers.base import Provider
@@ -55,6 +56,10 @@ class Observers:
         self._view.mark_heard(node)
         if node in self._hurry:
             self._hurry[node].set()
+
+    def keep_pace(self, spec: EstateSpec) -> None:
+        """Look at every node as often as the estate asks for, and before its facts are too old."""
+        self.poll_s = min(spec.poll_s, spec.limits.fact_age_s / 2)
 
     async def look(self, *nodes: str) -> None:
         """Return when each of `nodes` has been looked at by a look that began after now."""

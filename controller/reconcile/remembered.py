@@ -6,6 +6,7 @@ from functools import cache
 from pydantic import TypeAdapter, ValidationError
 
 from controller.model.facts import Fact, Known, NodeFacts
+from controller.plan.renamed import known_as
 from controller.store.store import Store
 
 
@@ -64,7 +65,7 @@ def load_seen(store: Store) -> Mapping[str, Known[NodeFacts]]:
     found = {}
     for node, seen in store.seen().items():
         try:
-            found[node] = Known(parse_facts(seen.facts), seen.at)
+            found[node] = Known(known_as(parse_facts(seen.facts), node), seen.at)
         except ValidationError:
             continue
     return found

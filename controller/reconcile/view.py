@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from controller.model.facts import Absent, Fact, Known, NodeFacts, Observed, Unknown
+from controller.plan.renamed import known_as
 
 T = TypeVar("T")
 
@@ -65,6 +66,21 @@ class View:
                                             last.observed_at)
                 self.version += 1
         self._part()
+
+    def rename(self, nodes: Mapping[str, str]) -> None:
+        """Let what is known of nodes follow them to the names of now, as history.
+
+        Shapes: the name of each by its former one.
+        """
+        for former, name in sorted(nodes.items()):
+            fact = self._facts.pop(former, None) or self._departed.pop(former, None)
+            last = (last_known(fact) if fact is not None else None) or self._remembered.get(former)
+            self._remembered.pop(former, None)
+            if former in self._silent:
+                self._silent.discard(former)
+                self._silent.add(name)
+            if last is not None and name not in self._facts and name not in self._remembered:
+                self._remembered[name] = Known(known_as(last.value, name), last.observed_at)
 
     def declare(self, nodes: Iterable[str]) -> None:
         """Learn which nodes there are; one that was never looked at is Unknown."""

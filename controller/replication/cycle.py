@@ -62,7 +62,7 @@ class Cycle:
                  clock: Callable[[], float], on_progress: OnProgress) -> None:
         self.action, self.way, self._estate = action, way, estate
         self._clock = clock
-        self._failed = f"no restore point of {action.domain} was made on {action.to}"
+        self._failed = f"no restore point of {action.machine} was made on {action.to}"
         self._work = Work()
         self._target: TargetEnd
         self._carrier = Carrier(action, way, self._failed, clock, on_progress)
@@ -85,7 +85,7 @@ class Cycle:
             self._target = TargetEnd(attendant, self.action, self._failed)
             picture = await self._before_publish(self._target.look(self._estate))
             if picture.newest >= self.action.sequence:
-                return (f"restore point {picture.newest} of {self.action.domain} is on"
+                return (f"restore point {picture.newest} of {self.action.machine} is on"
                         f" {self.action.to} already")
             if picture.recovered:
                 self._work.account.remarks.append(

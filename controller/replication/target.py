@@ -47,7 +47,7 @@ class TargetEnd:
         """Return the replica as it is now; it is made where there is none."""
         return parse_picture(await self._ask(
             "replica-make", vm=self._action.uuid, algorithm="xxh3-128",
-            facts={"machine": self._action.domain, "estate": estate}))
+            facts={"machine": self._action.machine, "estate": estate}))
 
     async def open(self, disks: dict[str, dict[str, Any]]) -> dict[str, Ranges]:
         """Make room for what comes of each disk: its kind and size in bytes; once for each.

@@ -64,7 +64,7 @@ def tell(action: ReplicateDomain, account: Account) -> str:
     if account.off:
         how = ", at rest" if account.quiesced else ", crash-consistent"
     slices = f", in {account.slices} slices" if account.slices > 1 else ""
-    sentence = (f"made restore point {action.sequence} of {action.domain} on {action.to}{how}:"
+    sentence = (f"made restore point {action.sequence} of {action.machine} on {action.to}{how}:"
                 f" {what} ({render_size(wire)} on the wire{slices})")
     if not account.quiesced and (action.quiesce or account.off):
         sentence += f"; its file systems were not quiesced: {account.unquiesced_because}"

@@ -18,6 +18,7 @@ from controller.plan.instants import parse_instant_at
 from controller.source.check_hosts import check_hosts
 from controller.source.check_machines import check_machines
 from controller.source.check_networks import check_links, check_networks, check_switches
+from controller.source.check_renames import check_renames
 from controller.source.problems import Finding
 from controller.source.specs import NAME, Entry, Specs
 
@@ -36,6 +37,7 @@ def check(specs: Specs) -> Iterator[Finding]:
     yield from check_networks(specs)
     yield from check_hosts(specs)
     yield from check_machines(specs)
+    yield from check_renames(specs)
     yield from check_pauses(specs)
     yield from check_grants(specs)
 

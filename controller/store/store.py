@@ -4,6 +4,7 @@ Rule 1: a damaged file is moved aside, loudly, and a new one begun with what can
 a file that is full, locked or read-only is never touched.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,6 +17,7 @@ from controller.store.database import MEMORY, Damaged, Database
 from controller.store.journal import Journal
 from controller.store.lock import FolderLock
 from controller.store.memory import Memories
+from controller.store.renames import Renames
 from controller.store.requests import Requests
 from controller.store.salvage import Salvaged, salvage
 from controller.store.schema import JSON, migrate
@@ -29,7 +31,7 @@ PARTS = ("-wal", "-shm", "")
 
 
 class Store(Journal, Suspensions, Approvals, Requests, Conditions, AppliedRevision, LastSeen,
-            Memories, Heartbeat, Shelf):
+            Memories, Renames, Heartbeat, Shelf):
     """All that survives a restart. Every method raises JournalUnavailable when it cannot."""
 
     def __init__(self, database: Database, lock: FolderLock | None, damaged: str | None) -> None:
@@ -78,6 +80,14 @@ class Store(Journal, Suspensions, Approvals, Requests, Conditions, AppliedRevisi
         finally:
             if lock is None:
                 own.release()
+
+    def rename(self, now: Mapping[str, str], nodes: Mapping[str, str]) -> bool:
+        """Let all that is known of objects follow them; what was remembered of it is read anew."""
+        found = super().rename(now, nodes)
+        if found:
+            self._last = None
+            self._digests.clear()
+        return found
 
     def changed(self) -> bool:
         """Return whether another process has written since this was last asked; costs nothing."""

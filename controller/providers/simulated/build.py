@@ -4,7 +4,8 @@ from uuid import NAMESPACE_URL, uuid5
 
 from controller.model.desired import Desired
 from controller.model.facts import DiskFacts, DomainConfig, NicFacts, Ownership
-from controller.model.host import Host, PoolSpec
+from controller.model.host import Host, HostSpec, PoolSpec
+from controller.model.switch import SwitchSpec
 from controller.model.virtual_machine import Power, VirtualMachine
 from controller.providers.simulated.power import run_domain
 from controller.providers.simulated.protected import protect
@@ -23,6 +24,7 @@ from controller.providers.simulated.world import (
 
 def add_nodes(world: World, desired: Desired) -> None:
     """Add every declared node that the world does not have yet, bare, and all its cables."""
+    rename_nodes(world, desired)
     for name in sorted(desired.hosts):
         host = desired.hosts[name]
         if name not in world.nodes:
@@ -35,6 +37,20 @@ def add_nodes(world: World, desired: Desired) -> None:
         known = world.nodes.setdefault(name, Node(name, switch.spec.site, False, interfaces))
         known.interfaces = interfaces
     world.wires = {wire.member: wire for wire in _wires(desired)}
+
+
+def rename_nodes(world: World, desired: Desired) -> None:
+    """Let machines that are declared under another name now be called so, at the sites of now."""
+    specs: dict[str, HostSpec | SwitchSpec] = {
+        **{name: host.spec for name, host in desired.hosts.items()},
+        **{name: switch.spec for name, switch in desired.switches.items()}}
+    for name, spec in specs.items():
+        for former in spec.formerly:
+            if former in world.nodes and name not in world.nodes:
+                world.nodes[name] = world.nodes.pop(former)
+                world.nodes[name].name = name
+        if name in world.nodes:
+            world.nodes[name].site = spec.site
 
 
 def bare_host(host: Host) -> Node:

@@ -7,7 +7,7 @@ Shapes: a host fault names its host first: `kill paris-1 sql`, `trunk paris-sw h
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from controller.providers.simulated import hand_faults, replica_faults
+from controller.providers.simulated import hand_faults, identity_faults, replica_faults
 from controller.providers.simulated.paths import RSTP_GAP_S, forwarding
 from controller.providers.simulated.power import power_off, power_on
 from controller.providers.simulated.world import World
@@ -169,5 +169,6 @@ def speak(world: World, host: str) -> str:
 FAULTS: Final[Mapping[str, Callable[..., str]]] = {
     "power": power, "hang": hang, "wake": wake, "ssh": ssh, "libvirtd": libvirtd, "site": site,
     "link": link, "fill": fill, "free": free, "slow": slow, "clock": clock, "babble": babble,
-    "speak": speak, **hand_faults.BY_HAND, **replica_faults.REPLICA_FAULTS,
+    "speak": speak, **hand_faults.BY_HAND, **identity_faults.IDENTITY_FAULTS,
+    **replica_faults.REPLICA_FAULTS,
 }

@@ -10,6 +10,7 @@ from controller.model.facts import (
     DomainConfig,
     DomainFacts,
     Fact,
+    FileUse,
     Hardware,
     Known,
     NodeFacts,
@@ -88,7 +89,15 @@ def _domain(world: World, node: Node, domain: Domain) -> DomainFacts:
         persistent=domain.persistent, autostart=domain.autostart,
         live=_sized(world, node, domain.live), config=_sized(world, node, domain.config),
         job=domain.job, ownership=domain.ownership,
-        checkpoints=tuple(sorted(domain.checkpoints)))
+        checkpoints=tuple(sorted(domain.checkpoints)), files=_files(domain))
+
+
+def _files(domain: Domain) -> tuple[FileUse, ...]:
+    """Return the files behind its disks; those that it writes need no telling where that is all."""
+    if not domain.reads:
+        return ()
+    written = {disk.source for one in (domain.live, domain.config) if one for disk in one.disks}
+    return tuple(FileUse(path, path in written) for path in sorted({*written, *domain.reads}))
 
 
 def _sized(world: World, node: Node, config: DomainConfig | None) -> DomainConfig | None:

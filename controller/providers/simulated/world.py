@@ -41,6 +41,8 @@ class Domain:
     deaf: bool = False
     """True when the guest does not listen to a request to shut down."""
     checkpoints: dict[str, Checkpoint] = field(default_factory=dict)
+    reads: tuple[str, ...] = ()
+    """Files below its disks, which no definition names."""
 
     @property
     def persistent(self) -> bool:

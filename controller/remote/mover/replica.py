@@ -183,7 +183,7 @@ def create(root: str, vm: str, algorithm: str, secret: bytes,
     os.makedirs(root, mode=0o700, exist_ok=True)
     with lock(root):
         if generations.is_there(root):
-            return _same(Replica(root).state, vm)
+            return _called(Replica(root), vm, facts or {})
         points = [disk for disk in disks_in(root) if any(
             OURS.match(name) for name in os.listdir(os.path.join(root, disk)))]
         if points:
@@ -193,6 +193,14 @@ def create(root: str, vm: str, algorithm: str, secret: bytes,
         write_whole(os.path.join(root, "secret"), secret.hex().encode())
         write_whole(os.path.join(root, generations.NAME), render_state(state))
         return state
+
+
+def _called(replica: "Replica", vm: str, facts: Dict[str, Any]) -> State:
+    """Return the state of a replica, with what its VM is called now."""
+    state = _same(replica.state, vm)
+    if any(state.facts.get(name) != value for name, value in facts.items()):
+        replica.commit(state._replace(facts={**state.facts, **facts}))
+    return replica.state
 
 
 def _same(state: State, vm: str) -> State:

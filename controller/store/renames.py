@@ -1,0 +1,60 @@
+"""Renames: what is kept under a name of before goes on under the name of now.
+
+Rule 1: nothing is lost by it: of two pauses of one object the one that ends later stays.
+"""
+
+from collections.abc import Mapping
+
+from controller.store.shelf import Shelf
+
+
+class Renames(Shelf):
+    """Everything in the store that speaks of an object by its name."""
+
+    def rename(self, now: Mapping[str, str], nodes: Mapping[str, str]) -> bool:
+        """Let all that is known of objects follow them; return whether there was anything.
+
+        Shapes: `Kind/now` by `Kind/former`; the name of each node by its former one.
+        Errors: JournalUnavailable; all stays as it was.
+        """
+        pairs = [(name, former) for former, name in now.items()]
+        machines = [(name.partition("/")[2], former.partition("/")[2]) for name, former in pairs
+                    if former.startswith("VirtualMachine/")]
+        hosts = [(name, former) for former, name in nodes.items()]
+        if not pairs or not self._knows([former for _, former in pairs],
+                                        [former for _, former in machines], list(nodes)):
+            return False
+        with self._database.write(durable=True) as connection:
+            connection.executemany(
+                "UPDATE events SET action_id = replace(action_id, ':' || ?2 || '@', ':' || ?1 ||"
+                " '@'), target = ?1 WHERE target = ?2", pairs)
+            connection.executemany("UPDATE events SET node = ?1 WHERE node = ?2", hosts)
+            connection.executemany(
+                "INSERT INTO suspensions SELECT ?1, by, why, until_at FROM suspensions"
+                " WHERE target = ?2 ON CONFLICT (target) DO UPDATE SET by = excluded.by,"
+                " why = excluded.why, until_at = excluded.until_at"
+                " WHERE excluded.until_at > suspensions.until_at", pairs)
+            connection.executemany("DELETE FROM suspensions WHERE target = ?2 AND ?1 <> ?2", pairs)
+            connection.executemany(
+                "UPDATE OR REPLACE conditions SET target = ?1 WHERE target = ?2", pairs)
+            connection.executemany(
+                "UPDATE OR REPLACE requests SET machine = ?1 WHERE machine = ?2", machines)
+            connection.executemany(
+                "UPDATE OR REPLACE memories SET name = ?1 WHERE name = ?2"
+                " AND kind IN ('stood', 'left')", machines)
+            connection.executemany(
+                "UPDATE memories SET value = ?1 WHERE value = ?2 AND kind = 'stood'", hosts)
+            connection.executemany("UPDATE OR IGNORE seen SET node = ?1 WHERE node = ?2", hosts)
+            connection.executemany("DELETE FROM seen WHERE node = ?2 AND ?1 <> ?2", hosts)
+        return True
+
+    def _knows(self, targets: list[str], machines: list[str], nodes: list[str]) -> bool:
+        """Return whether anything is kept under any of these names."""
+        return any(
+            self._database.read(f"SELECT 1 FROM {table} WHERE {column} = ? LIMIT 1", (name,))
+            for table, column, names in (
+                ("events", "target", targets), ("suspensions", "target", targets),
+                ("conditions", "target", targets), ("requests", "machine", machines),
+                ("memories", "name", machines),
+                ("seen", "node", nodes))
+            for name in names)
