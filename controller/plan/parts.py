@@ -4,7 +4,7 @@ Rule 1: what no row forbids is done; of the rows that forbid it the first says w
 Rule 2: what is in no restore point is named, and on purpose only where the spec says so.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Final, NamedTuple
 
 from controller.model.facts import DeviceFacts, DiskFacts, DomainConfig
@@ -222,6 +222,14 @@ def _left_out(config: DomainConfig, spared: frozenset[str]) -> Iterator[Left]:
         why = "it is not known here" if kind is None else kind.copied(device)
         if why:
             yield Left(device_name(device), why)
+
+
+def not_in(disks: Collection[str], config: DomainConfig) -> tuple[Left, ...]:
+    """Return what a restore point of these disks lacks of what its definition names."""
+    spared = frozenset(disk.target for disk in config.disks
+                       if disk.target not in disks and not uncopied(disk))
+    return tuple(part._replace(why="it was left out") if part.declared else part
+                 for part in _left_out(config, spared) if part.disk not in disks)
 
 
 def _spared(vm: VirtualMachine) -> frozenset[str]:

@@ -6,8 +6,11 @@ from typing import Any, Final
 
 from controller.errors import Refused, Unavailable
 from controller.model.units import render_size
+from controller.plan.parts import not_in
 from controller.plan.replica_actions import ExportPoint
+from controller.providers.libvirt.facts import parse_config
 from controller.providers.libvirt.virsh import failure, parse_complaint
+from controller.providers.libvirt.xml import parse_xml
 from controller.providers.node import safe_word, script_command
 from controller.replication.mover import Mover
 from controller.transport.base import Command
@@ -36,6 +39,7 @@ umask 077
 [ ! -e "$2" ] || exit {TAKEN}
 cp --no-clobber -- "$1" "$2"
 sync -- "$2"
+cat -- "$1"
 """
 
 
@@ -73,6 +77,26 @@ def parse_exports(shown: dict[str, Any], action: ExportPoint) -> tuple[Export, .
     return tuple(found)
 
 
+def parse_lacking(shown: dict[str, Any], action: ExportPoint, definition: str) -> list[str]:
+    """Return the parts of the VM that the point does not have, each with why.
+
+    A point of an older version names none: then its definition tells.
+    """
+    [point] = [one for one in shown["replicas"][action.path]["points"]
+               if one["sequence"] == action.sequence]
+    facts = point.get("facts") or {}
+    found = list(facts.get("without", ()))
+    if "without" not in facts:
+        try:
+            config = parse_config(parse_xml(definition), {})
+        except ValueError:
+            config = None
+        if config is not None:
+            found += map(str, not_in(point["files"], config))
+    missing = facts.get("nvram_missing")
+    return [*found, *([f"its NVRAM ({missing})"] if missing else [])]
+
+
 def stem(action: ExportPoint) -> str:
     """Return how the names of all files of an export begin."""
     return f"{action.folder.rstrip('/')}/{action.machine}-{action.sequence:06d}"
@@ -89,12 +113,14 @@ async def export(mover: Mover, action: ExportPoint) -> str:
     try:
         shown = await mover.ask("replica-show", {"replicas": [action.path]}, failed=failed)
         written = [await write(mover, one, failed) for one in parse_exports(shown, action)]
-        await write_definition(mover, action, failed)
+        definition = await write_definition(mover, action, failed)
     finally:
         await mover.ask("pin", {**pin, "sequence": None}, failed=f"{failed}: its pin"
                         f" {pin['holder']} stays")
+    lacking = parse_lacking(shown, action, definition)
     return (f"exported restore point {action.sequence} of {action.machine} on {action.node}:"
-            f" {', '.join(written)}, and its definition {stem(action)}.xml")
+            f" {', '.join(written)}, and its definition {stem(action)}.xml"
+            + (f"; not in it: {', '.join(lacking)}" if lacking else ""))
 
 
 async def write(mover: Mover, export: Export, failed: str) -> str:
@@ -116,11 +142,12 @@ async def write(mover: Mover, export: Export, failed: str) -> str:
     return f"{export.final} ({render_size(told['virtual-size'])})"
 
 
-async def write_definition(mover: Mover, action: ExportPoint, failed: str) -> None:
-    """Write the domain's XML as it was at that point."""
+async def write_definition(mover: Mover, action: ExportPoint, failed: str) -> str:
+    """Write the domain's XML as it was at that point, and return it."""
     source = f"{action.path}/meta/{action.sequence:06d}/domain.xml"
     reply = await mover.node.run(script_command(DEFINITION, source, f"{stem(action)}.xml"))
     if reply.exit_status == TAKEN:
         raise Refused(f"{failed}: {stem(action)}.xml is there already and is never overwritten")
     if reply.exit_status != 0:
         raise failure(reply, f"{failed}: its definition, {parse_complaint(reply.stderr)}")
+    return reply.stdout

@@ -12,7 +12,7 @@ import pytest
 from controller.errors import Refused
 from controller.plan.replica_actions import ExportPoint
 from controller.providers.node import Node
-from controller.replication.export import export, parse_exports
+from controller.replication.export import export, parse_exports, parse_lacking
 from controller.replication.mover import Mover
 from tests.providers.fakes import Local
 
@@ -26,6 +26,31 @@ def picture(path: str) -> dict[str, Any]:
         {"sequence": 1, "files": {"vda": "base-000001.raw", "vdb": "base-000001.raw"}},
         {"sequence": 2, "files": {"vda": "rp-000002.qcow2", "vdb": None}},
         {"sequence": 3, "files": {"vda": "rp-000003.qcow2", "vdb": None}}]}}}
+
+
+DEFINITION = """<domain><name>sql</name><memory>1</memory><vcpu>1</vcpu><devices>
+<disk type='file'><driver type='qcow2'/><source file='/d/vda.qcow2'/><target dev='vda'/></disk>
+<disk type='file'><driver type='qcow2'/><source file='/d/vdb.qcow2'/><target dev='vdb'/></disk>
+<disk type='file'><driver type='qcow2'/><source file='/d/vdc.qcow2'/><target dev='vdc'/></disk>
+<disk type='block' device='lun'><source dev='/dev/sdx'/><target dev='sda'/></disk>
+<tpm model='tpm-crb'><backend type='emulator'/></tpm></devices></domain>"""
+
+
+@pytest.mark.parametrize(("facts", "definition", "lacking"), [
+    ({}, DEFINITION, ["disk vdc /d/vdc.qcow2 (it was left out)",
+                      "disk sda /dev/sdx (it is a LUN, to which the guest can write past QEMU)",
+                      "TPM tpm-crb emulator (its keys stay on its host)"]),
+    ({"without": ["disk vdc (as declared)"]}, DEFINITION, ["disk vdc (as declared)"]),
+    ({"without": [], "nvram_missing": "/v is too large"}, DEFINITION,
+     ["its NVRAM (/v is too large)"]),
+    ({}, "<domain/>", []), ({}, "no XML", []),
+])
+def test_what_is_not_in_a_point_is_named(tmp_path: Path, facts: dict[str, Any], definition: str,
+                                         lacking: list[str]) -> None:
+    wish = action(tmp_path)
+    shown = picture(wish.path)
+    shown["replicas"][wish.path]["points"][1]["facts"] = facts
+    assert parse_lacking(shown, wish, definition) == lacking
 
 
 class Keeper(Mover):
@@ -72,7 +97,7 @@ def keeper(tmp_path: Path) -> Keeper:
     tool("qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", "base-000001.raw", overlay)
     tool("qemu-io", "-c", "write -P 9 64k 64k", overlay)
     (root / "meta/000002").mkdir(parents=True)
-    (root / "meta/000002/domain.xml").write_text("<domain/>")
+    (root / "meta/000002/domain.xml").write_text(DEFINITION)
     (tmp_path / "out").mkdir()
     return Keeper(str(root))
 
@@ -103,7 +128,8 @@ def test_each_disk_is_one_file_that_needs_no_other(keeper: Keeper, tmp_path: Pat
         (tmp_path / "flat").write_bytes(data)
         assert "identical" in tool("qemu-img", "compare", "-F", "raw", file, tmp_path / "flat")
         assert file.stat().st_mode & 0o777 == 0o600
-    assert (tmp_path / "out/sql-000002.xml").read_text() == "<domain/>"
+    assert (tmp_path / "out/sql-000002.xml").read_text() == DEFINITION
+    assert "; not in it: disk vdc /d/vdc.qcow2 (it was left out), " in said
     assert keeper.pins == {}
 
 
