@@ -12,6 +12,8 @@ from controller.model.virtual_machine import VirtualMachine
 
 COMPARED: Final = frozenset({"raw", "qed", "vmdk", "vdi", "vpc", "vhdx"})
 """Formats that are read and compared as a whole."""
+TRACKING: Final = 3
+"""The first version of qcow2 that can hold a bitmap of what changes."""
 PLAIN: Final = frozenset({"file", "block", "volume"})
 ELSEWHERE: Final = frozenset({"network", "nvme", "dir", "vhostuser", "vhostvdpa"})
 PROCESSES: Final = frozenset({"vhostuser", "vhostvdpa"})
@@ -147,7 +149,7 @@ def untracked(disk: DiskFacts) -> str:
     """Return why nobody knows what has changed of a disk; empty where its bitmap tells."""
     if disk.format != "qcow2":
         return f"{disk.format} keeps no track of changes"
-    if disk.qcow2_version < 3:
+    if disk.qcow2_version < TRACKING:
         return ("qcow2 of version 2 keeps no track of changes: while the VM is off,"
                 f" `qemu-img amend -f qcow2 -o compat=1.1 {disk.source}`")
     return ""

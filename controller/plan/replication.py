@@ -17,7 +17,7 @@ from controller.plan.charge import STILL, Charge
 from controller.plan.contained import FAULTS, break_off
 from controller.plan.draft import Draft, cause_of
 from controller.plan.freshness import due_at, next_edge_at
-from controller.plan.parts import Left
+from controller.plan.parts import TRACKING, Left, untracked
 from controller.plan.policy import ReplicaRequest, ReplicaWish
 from controller.plan.replica_actions import CopyMode, ReplicateDomain
 from controller.plan.replica_copy import (
@@ -98,7 +98,13 @@ def _look_after(charge: Charge, work: Work) -> None:
 
 
 def _tell_left_out(charge: Charge, draft: Draft) -> None:
-    """Say which disks no restore point has, unless the spec says that this is meant."""
+    """Say which disks no restore point has, unless that is meant, and which cost more than need be.
+    """
+    domain = charge.stand.domain
+    for disk in () if domain is None else disks_of(charge.vm, domain):
+        if disk.qcow2_version < TRACKING:
+            draft.remark(charge.target, f"disk {disk.target} of {charge.name} is read whole for"
+                         f" each restore point: {untracked(disk)}")
     left = [part for part in parts_left_out(charge) if part.disk and not part.declared]
     if left:
         draft.remark(charge.target, undeclared(charge.name, left))

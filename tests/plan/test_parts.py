@@ -186,6 +186,7 @@ def test_an_old_qcow2_is_compared_and_its_reason_says_how_to_amend_it() -> None:
     assert (one.mode, one.tracked) == (CopyMode.SCAN, False)
     assert "qemu-img amend -f qcow2 -o compat=1.1 /srv/x.qcow2" in step.action.reason
     assert step.action.cause == "routine"
+    assert "qemu-img amend -f qcow2 -o compat=1.1 /srv/x.qcow2" in remarks(desired, observed)
 
 
 def test_the_size_of_a_volume_is_that_of_its_file() -> None:

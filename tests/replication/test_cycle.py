@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -343,3 +344,20 @@ def test_an_nvram_goes_into_the_point_and_one_that_does_not_is_told() -> None:
     published = hosts.request("publish")
     assert "nvram" not in published["meta"]
     assert published["facts"]["nvram_missing"] == why
+
+
+def test_what_is_not_in_a_point_is_told_and_goes_into_it() -> None:
+    hosts = Hosts(begin=lambda _: begun(left_out={"vdb": "it is read-only"}))
+    told = make(hosts, without=("TPM tpm-crb emulator (its keys stay on its host)",))
+    lacking = ["TPM tpm-crb emulator (its keys stay on its host)", "disk vdb (it is read-only)"]
+    assert f"; it is without {', '.join(lacking)}" in told
+    assert hosts.request("publish")["facts"]["without"] == lacking
+    assert "without" not in make(Hosts())
+
+
+def test_a_disk_that_can_keep_no_bitmap_is_asked_for_as_a_whole() -> None:
+    hosts = Hosts(begin=lambda _: begun(disks={"vda": disk_told(mode="full", bitmap="")}))
+    old = replace(action().disks[0], qcow2_version=2)
+    assert "vda: its changes are not tracked: read 3MiB" in make(hosts, disks=(old,))
+    assert hosts.request("begin")["modes"] == {"vda": "full"}
+    assert hosts.request("send")["mode"] == "scan"
