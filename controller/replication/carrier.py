@@ -4,9 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from controller.errors import Unavailable
 from controller.plan.replica_actions import ReplicateDomain
-from controller.replication.mover import Mover
+from controller.replication.mover import Mover, NotLetIn
 from controller.replication.passage import Locksmith
 from controller.replication.progress import OnProgress, Progress, expected_s
 from controller.replication.reach import Reach
@@ -15,7 +14,6 @@ from controller.replication.sending import (
     Pace,
     Sent,
     Terms,
-    is_unreachable,
     relay,
     send,
 )
@@ -50,20 +48,23 @@ class Carrier:
                     on_read: Callable[[], None]) -> Sent:
         """Send one disk; `on_read` is called once it is no longer needed.
 
-        Errors: as `send`; a target that cannot be reached is none, for it is relayed to.
+        Errors: as `send`; a target that cannot be reached, or does not let the source in, is none,
+        for it is relayed to.
         """
         way, pace, hearer = self._way, Pace(), Hearer(self._telling(), on_read)
         with way.shares.taken(way.terms.limits, pace.set):
             if not self.relayed:
                 try:
                     return await send(await reach.sender(), request, self._failed, pace, hearer)
-                except Unavailable as error:
-                    if not is_unreachable(error):
-                        raise
-                    self.relayed = (f"{way.source.name} cannot reach {self._action.to} at"
-                                    f" {self._action.to_replication_address}")
+                except NotLetIn as error:
+                    self.give_way(error)
             return await relay(way.source, way.target, self._action.path, self._action.uuid,
                                request, self._failed, pace, hearer)
+
+    def give_way(self, error: NotLetIn) -> None:
+        """Send through the controller from now on, and say why."""
+        self.relayed = (f"{self._way.source.name} cannot reach {self._action.to} at"
+                        f" {self._action.to_replication_address} ({error})")
 
     def _telling(self) -> Callable[[int, int, int], None]:
         """Return what turns a transfer's bytes into progress."""

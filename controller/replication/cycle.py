@@ -27,6 +27,7 @@ from controller.replication.choice import (
     wanted_modes,
 )
 from controller.replication.manifest import Manifests
+from controller.replication.mover import NotLetIn
 from controller.replication.passage import Addresses, open_passage
 from controller.replication.picture import Picture
 from controller.replication.progress import OnProgress
@@ -154,6 +155,8 @@ class Cycle:
         if self._expects_much(picture, first=first):
             try:
                 await reach.prepare()
+            except NotLetIn as error:
+                self._carrier.give_way(error)
             except ActionError as error:
                 trouble = error     # the copy is beginning all the same, and is ended in order
         begun = await source.begun()

@@ -26,6 +26,8 @@ NOT_THERE: Final = 126
 LAST_WORD_S: Final = 10.0
 MOST_GREETINGS: Final = 100
 """Lines of a login shell before the mover says that it is ready."""
+UNREACHED: Final = "unreached"
+"""As the mover names it in its errors."""
 REFUSED, TRY_AGAIN = 1, 2
 """Exit statuses of the mover; any other means that it may have happened."""
 RUN: Final = f"""
@@ -110,11 +112,26 @@ def parse_complaint(stderr: str) -> str:
     return stderr.strip().splitlines()[-1] if stderr.strip() else "it gave no reason"
 
 
+class NotLetIn(Unavailable):
+    """The way from host to host does not lead in; nothing was sent that way, and another may."""
+
+
+def is_unreached(stderr: str) -> bool:
+    """Return whether a mover says that its way to the other end does not lead there."""
+    for line in reversed(stderr.strip().splitlines()):
+        with suppress(ValueError):
+            told = json.loads(line)
+            return isinstance(told, dict) and told.get("error") == UNREACHED
+    return False
+
+
 def failure(reply: Reply, sentence: str) -> ActionError:
     """Return what the end of a mover means; `sentence` says what did not happen, and where."""
     complaint = parse_complaint(reply.stderr)
     if reply.exit_status == REFUSED:
         return Refused(f"{sentence}: {complaint}")
+    if reply.exit_status == TRY_AGAIN and is_unreached(reply.stderr):
+        return NotLetIn(complaint)
     if reply.exit_status == TRY_AGAIN:
         return Unavailable(f"{sentence}: {complaint}; it is tried again")
     return OutcomeUnknown(f"{sentence}, as far as is known: {complaint}; it is looked at again")

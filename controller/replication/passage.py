@@ -11,8 +11,8 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from controller.errors import ActionError
-from controller.replication.mover import PYTHON, Attendant, archive_path
+from controller.errors import ActionError, Refused
+from controller.replication.mover import PYTHON, Attendant, NotLetIn, archive_path
 from controller.transport.base import Endpoint
 
 ALIAS: Final = "hotsite-target"
@@ -84,7 +84,10 @@ async def open_passage(target: Attendant, endpoint: Endpoint, addresses: Address
     request = {"key": pair.public, "from": addresses.source, "command": receive_command(root),
                "lasts_s": lasts_s, "mark": mark}
     try:
-        await target.ask("authorize", request, failed=failed)
+        try:
+            await target.ask("authorize", request, failed=failed)
+        except Refused as error:
+            raise NotLetIn(str(error)) from error
         yield {"argv": ssh_argv(endpoint, addresses),
                "address": [addresses.target, endpoint.port, addresses.source],
                "files": {"key": pair.private, "known": known}}

@@ -15,8 +15,6 @@ from controller.transport.base import Aside, Conversation
 
 LAST_WORD_S: Final = 30.0
 RELAY_S: Final = 24 * 3600.0
-UNREACHABLE: Final = ("ssh: connect to host", "Cannot assign requested address", "timed out",
-                      "No route to host", "Network is unreachable")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +62,6 @@ def parse_sent(result: dict[str, Any]) -> Sent:
     return Sent(tuple((int(first), int(length)) for first, length in result["left"]),
                 result["reached"], int(result["wire_bytes"]), int(result["data_bytes"]),
                 int(result["read_bytes"]))
-
-
-def is_unreachable(error: Exception) -> bool:
-    """Return whether a transfer failed because the source host cannot reach the target host."""
-    return any(words in str(error) for words in UNREACHABLE)
 
 
 class Pace:

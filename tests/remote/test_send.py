@@ -31,6 +31,7 @@ from tests.waiting import wait_until
 pytestmark = needs_qemu
 __all__ = ["archive"]
 
+READY = "echo '{\"ready\": true}';"
 WORDS = (b"server", b"client", b"error", b"request", b"session", b"connection", b"timeout",
          b"database", b"table", b"index", b"update", b"select", b"commit", b"page", b"buffer")
 
@@ -340,7 +341,8 @@ def test_a_receiver_that_has_not_answered_yet_may_have_it_sent_again(
         tmp_path: Path, archive: Path) -> None:
     """Until it has, nobody knows whether the way leads there, so the disk is not let go."""
     disk = filled(tmp_path / "a.qcow2", os.urandom(MIB))
-    for answer, let_go in (("", False), ("echo '{}';", True)):
+    for answer, let_go in (
+            ("", False), ("echo Welcome;", False), (f"echo hello; {READY}", True)):
         go = tmp_path / "go"
         taking = f"{answer} touch {go}; cat > /dev/null; echo '{{}}'"
         running = Running(archive, {"to": {"argv": ["sh", "-c", taking]}})
@@ -349,3 +351,50 @@ def test_a_receiver_that_has_not_answered_yet_may_have_it_sent_again(
             running.tell({"socket": socket, "export": "vda", "disk": "vda", "secret": SECRET})
             assert ({"read": True} in running.ended().lines) == let_go
         go.unlink()
+
+
+UNREACHED = {
+    "no such program": ["/nonexistent/ssh"],
+    "ssh that is not let in": ["sh", "-c", "echo 'root@h: Permission denied.' >&2; exit 255"],
+    "an account without a shell": ["sh", "-c", "echo This account is not available.; exit 1"],
+    "no python there": ["sh", "-c", "echo 'sh: python3: not found' >&2; exit 127"],
+    "a mover that is gone": ["sh", "-c", "echo \"python3: can't open file\" >&2; exit 2"],
+    "silence": ["false"],
+}
+
+
+@pytest.mark.parametrize("what", UNREACHED)
+def test_a_way_that_does_not_lead_there_is_told_from_one_that_breaks(
+        tmp_path: Path, archive: Path, what: str) -> None:
+    disk = filled(tmp_path / "a.qcow2", os.urandom(MIB))
+    with exported(disk, tmp_path / "s") as socket:
+        sent = send(archive, [], socket=socket, to={"argv": UNREACHED[what]})
+    assert (sent.status, sent.error["error"]) == (2, "unreached")
+
+
+@pytest.mark.parametrize(("ready", "error"), [("", "unreached"), (READY, "try again")])
+def test_who_was_let_in_and_then_cut_off_is_tried_again(
+        tmp_path: Path, archive: Path, ready: str, error: str) -> None:
+    disk = filled(tmp_path / "a.qcow2", os.urandom(MIB))
+    with exported(disk, tmp_path / "s") as socket:
+        sent = send(archive, [], socket=socket, to={"argv": ["sh", "-c", f"{ready} exit 255"]})
+    assert sent.error["error"] == error
+
+
+@pytest.mark.parametrize("stream", ["", ">&2"])
+def test_what_a_receiver_says_takes_no_more_room_than_a_sentence_needs(
+        tmp_path: Path, archive: Path, stream: str) -> None:
+    disk = filled(tmp_path / "a.qcow2", os.urandom(MIB))
+    floods = f"cat >/dev/null & head -c 300000000 /dev/zero | tr '\\0' x {stream}"
+    with exported(disk, tmp_path / "s") as socket:
+        sent = send(archive, [], socket=socket, to={"argv": ["sh", "-c", floods]})
+    assert sent.status in (0, 2)
+    assert len(json.dumps(sent.error)) < 2000
+
+
+def test_nothing_that_a_receiver_says_drives_a_terminal(tmp_path: Path, archive: Path) -> None:
+    disk = filled(tmp_path / "a.qcow2", os.urandom(MIB))
+    with exported(disk, tmp_path / "s") as socket:
+        sent = send(archive, [], socket=socket,
+                    to={"argv": ["sh", "-c", "printf '\\033]0;own\\007\\033[2Jgone' >&2; exit 9"]})
+    assert sent.error["sentence"] == "?]0;own??[2Jgone"

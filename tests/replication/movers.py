@@ -22,9 +22,9 @@ Answer = Callable[[dict[str, Any]], Any]
 class Broken(Exception):
     """What a played mover complains of: its exit status and its sentence."""
 
-    def __init__(self, status: int, sentence: str) -> None:
+    def __init__(self, status: int, sentence: str, error: str = "") -> None:
         super().__init__(sentence)
-        self.status = status
+        self.status, self.error = status, error
 
 
 def endpoint(name: str) -> Endpoint:
@@ -68,7 +68,7 @@ class PlayedTalk:
             told = {wrap: self._player.play(self._node, verb, request)}
             self._waiting.append(json.dumps({**self._numbered(), **told}))
         except Broken as broken:
-            told = {"status": broken.status, "sentence": str(broken)}
+            told = {"status": broken.status, "sentence": str(broken), "error": broken.error}
             if self._verb == "attend":
                 self._waiting.append(json.dumps({**self._numbered(), "failed": told}))
             else:

@@ -5,6 +5,7 @@ What can go wrong, by what the caller should do next; the exit status says which
   + Refused   1  it did not happen and never will as asked
   + TryAgain  2  it did not happen, or not wholly; doing it again is safe
     - Damaged    bytes are not what their hash says
+    - Unreached  the way to the other end does not lead there: another way may
   + Unknown   3  it may have happened: look before anything else
 """
 
@@ -41,6 +42,12 @@ class TryAgain(MoverError):
 
 class Damaged(TryAgain):
     """Bytes do not have the hash that came with them."""
+
+
+class Unreached(TryAgain):
+    """The program that was to take us to the other end did not bring us in."""
+
+    name = "unreached"
 
 
 class Unknown(MoverError):

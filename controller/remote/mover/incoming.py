@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from mover.chain import compose
@@ -24,11 +25,13 @@ from mover.hashing import CLUSTER_BYTES, HASH_BYTES, Hasher
 from mover.holes import filled
 from mover.index import BASE, OVERLAY, Index
 from mover.manifest import UNKNOWN_HASH, Header, Manifest
+from mover.processes import receivers
 from mover.qcow2 import DATA, Run
 from mover.replica import Replica, sync_dir, take_lock, write_whole
 from mover.state import last
 
 NAMES = ("json", "part", "idx", "man", "ends")
+ENDING_S = 10.0                     # for a receiver that was told to end
 READ_BYTES = 2 * CLUSTER_BYTES      # stays in a processor's own cache until it is hashed
 DOUBTED_AT_ONCE = 1 << 16           # clusters: 1 MiB of hashes
 
@@ -86,6 +89,27 @@ def hold(folder: str, *, shared: bool) -> Iterator[None]:
         os.close(fd)
 
 
+@contextlib.contextmanager
+def _taken_over(root: str, folder: str) -> Iterator[None]:
+    """Hold the lock alone; receivers of an attempt before end now, whatever they wait for.
+
+    Only one conducts the copies of a VM, so they belong to a conductor or a way that is gone.
+    """
+    fd = os.open(path_of(folder, "lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    busy = "%s is still being received" % folder
+    try:
+        try:
+            take_lock(fd, busy)
+        except TryAgain:
+            for pid in receivers(root):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGTERM)
+            take_lock(fd, busy, patience_s=ENDING_S)
+        yield
+    finally:
+        os.close(fd)
+
+
 def prepare(replica: Replica, disk: str, kind: str, size_bytes: int, note: Any,
             attempt: str) -> Dict[str, Any]:
     """
@@ -104,7 +128,7 @@ def prepare(replica: Replica, disk: str, kind: str, size_bytes: int, note: Any,
     plan = Plan(kind, size_bytes, newest.sequence if newest else None,
                 replica.state.algorithm, replica.state.secret_id)
     os.makedirs(folder, mode=0o700, exist_ok=True)
-    with hold(folder, shared=False):
+    with _taken_over(replica.root, folder):
         held = _fits(folder, plan)
         if note is not None:
             _require_attempt(folder, held.attempt if held else "", attempt)

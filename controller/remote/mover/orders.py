@@ -31,7 +31,7 @@ def parse_order(line: bytes) -> Dict[str, Any]:
     """Return one JSON object."""
     try:
         order = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Refused("the request is not JSON: %s" % error) from None
     if not isinstance(order, dict):
         raise Refused("the request is not a JSON object")
@@ -65,4 +65,5 @@ class Orders:
                 order(parse_order(line))
         except (Refused, OSError):
             pass            # who speaks nonsense now is no longer there to be obeyed
-        ended()
+        finally:
+            ended()

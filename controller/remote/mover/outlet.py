@@ -14,11 +14,15 @@ import os
 import subprocess
 from typing import Any, BinaryIO, Dict, List, NamedTuple, Sequence
 
-from mover.errors import MoverError, Refused, TryAgain, Unknown
+from mover.errors import MoverError, Refused, TryAgain, Unknown, Unreached
 
 SSH_FAILED = 255            # what ssh exits with when the connection, not the command, failed
 PIPE_BYTES = 1 << 20        # fewer turns between this mover and the receiver
+_ADD_SEALS, _SEAL_GROW = 1033, 4    # fcntl has the names from Python 3.8 on
 _SET_PIPE_SIZE = 1031       # fcntl has the name from Python 3.10 on
+MOST_SAID_BYTES = 1 << 20   # by a receiver: it is kept in memory, and another machine says it
+MOST_SHOWN = 500
+READY = b'{"ready": true}'
 PATIENCE_S = 5              # for a receiver that gave up to say why
 
 
@@ -57,7 +61,7 @@ class Outlets:
                 self._programs.append(_start(self._argv))
             except OSError as error:
                 self.abort()
-                raise Refused("%s cannot be run: %s" % (self._argv[0], error.strerror)) from None
+                raise Unreached("%s cannot be run: %s" % (self._argv[0], error.strerror)) from None
             pipe = self._programs[-1].process.stdin
             assert pipe is not None, "stdin is a pipe"
             self.fds.append(os.dup(pipe.fileno()))
@@ -65,8 +69,8 @@ class Outlets:
             pipe.close()
 
     def reached(self) -> bool:
-        """Return whether every receiver has said a word, so that it can be sent to this way."""
-        return all(os.fstat(program.out.fileno()).st_size for program in self._programs)
+        """Return whether every receiver is ready, so that it can be sent to this way."""
+        return all(_is_ready(program) for program in self._programs)
 
     def finish(self, limit_s: float) -> List[Dict[str, Any]]:
         """Close the pipes and return what each receiver answered; any failure raises."""
@@ -130,9 +134,27 @@ def _filled(word: str, paths: Dict[str, str]) -> str:
 
 
 def _start(argv: Sequence[str]) -> Program:
-    out, err = (os.fdopen(os.memfd_create("hotsite-" + name), "w+b") for name in ("out", "err"))
+    out, err = (os.fdopen(_bounded("hotsite-" + name), "w+b") for name in ("out", "err"))
     process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=out, stderr=err, bufsize=0)
     return Program(process, out, err)
+
+
+def _bounded(name: str) -> int:
+    """Return an anonymous file that takes so much and no more; what was not written reads as 0."""
+    fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.ftruncate(fd, MOST_SAID_BYTES)
+    fcntl.fcntl(fd, _ADD_SEALS, _SEAL_GROW)
+    return fd
+
+
+def _said(file: BinaryIO) -> bytes:
+    """Return what was written into a bounded file."""
+    return os.pread(file.fileno(), MOST_SAID_BYTES, 0).rstrip(b"\0")
+
+
+def _is_ready(program: Program) -> bool:
+    """Return whether a receiver has said that it is; what a login shell says is no word of it."""
+    return READY in _said(program.out).splitlines()
 
 
 def _resize(pipe: int, size_bytes: int) -> None:
@@ -149,17 +171,25 @@ def _answer(program: Program, limit_s: float) -> Dict[str, Any]:
         return _last_json(program.out)
     kinds = {Refused.status: Refused, TryAgain.status: TryAgain, SSH_FAILED: TryAgain}
     told = _last_json(program.err)
-    raise kinds.get(status, Unknown)(str(told.get("sentence") or told.get("text")))
+    sentence = told.get("sentence")
+    if not sentence and not _is_ready(program):
+        raise Unreached(_printable(str(told.get("text") or "it ended with status %d" % status)))
+    raise kinds.get(status, Unknown)(_printable(str(sentence or told.get("text"))))
+
+
+def _printable(text: str) -> str:
+    """Return what another machine says, fit for a line."""
+    return "".join(c if c.isprintable() else "?" for c in text)[:MOST_SHOWN]
 
 
 def _last_json(file: BinaryIO) -> Dict[str, Any]:
-    file.seek(0)
-    lines = [line for line in file.read().decode(errors="replace").splitlines() if line.strip()]
+    text = _said(file).decode(errors="replace")
+    lines = [line for line in text.splitlines() if line.strip()]
     for line in reversed(lines):
         try:
             found = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(found, dict):
             return found
-    return {"text": lines[-1] if lines else "the receiving end said nothing"}
+    return {"text": lines[-1] if lines else ""}

@@ -210,11 +210,12 @@ class Pipeline:
             raise self._failure
 
     def _send(self, writer: Writer) -> None:
-        marked = 0
+        marked, ended = 0, False
         try:
             while True:
-                load = self._next()
+                load = self._next(writer)
                 if load is None:
+                    ended = True
                     return
                 number, offset, outs = load
                 if number > marked:
@@ -224,12 +225,16 @@ class Pipeline:
                     writer.zero(*out) if isinstance(out, Zero) else writer.data(*out)
         except MoverError as error:
             self._failure = self._failure or error
+        finally:        # whatever it was, who waits for room must not wait for ever
+            if not ended and self._failure is None:
+                self._failure = TryAgain("sending ended in a way that nobody has thought of")
 
-    def _next(self) -> Optional[Load]:
+    def _next(self, writer: Writer) -> Optional[Load]:
         while self._failure is None:
             try:
                 load = self._waiting.get(timeout=0.5)
             except queue.Empty:
+                writer.beat()
                 continue
             self._room.release()
             return load

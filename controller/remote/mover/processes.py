@@ -37,6 +37,13 @@ def senders(uuid: str) -> List[int]:
                 os.path.basename(word).startswith("mover-") for word in words)]
 
 
+def receivers(root: str) -> List[int]:
+    """Return the movers that receive for a replica: `…mover… receive ROOT`."""
+    return [pid for pid, words in started_with().items()
+            if len(words) > 2 and words[-2] == "receive" and os.path.abspath(words[-1]) == root
+            and any(os.path.basename(word).startswith("mover") for word in words[:-2])]
+
+
 def is_at_work(command: str, uuid: str) -> bool:
     """Return whether a virsh still asks libvirt for this, whoever had started it."""
     return any((command, uuid) in zip(words, words[1:]) and any(

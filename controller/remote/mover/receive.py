@@ -154,14 +154,17 @@ class _Reading:
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
-        ended: Optional[BaseException] = None
+        ended: Optional[BaseException] = TryAgain("reading the stream ended in a way that nobody"
+                                                  " has thought of: see what this mover has said")
         try:
             for frame in self._frames:
                 if not self._put(frame, None):
                     return
+            ended = None
         except (MoverError, OSError, ValueError) as error:
             ended = error
-        self._put(None, ended)
+        finally:        # whatever it was, who waits for the next frame must not wait for ever
+            self._put(None, ended)
 
     def _put(self, frame: Optional[Frame], ended: Optional[BaseException]) -> bool:
         while not self.left.is_set():

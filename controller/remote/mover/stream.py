@@ -13,7 +13,8 @@ Carry a disk's clusters over one pipe: framed, each frame checked, nothing belie
 The check covers the header before it and the payload, under the algorithm named in HELLO (HELLO
 itself and ERROR: SHA-256). Only the last extent of a frame may end within a cluster. A pipe may
 carry several transfers, one after the other; it may end only between two. N streams of one transfer
-carry disjoint clusters and the same `transfer`.
+carry disjoint clusters and the same `transfer`. Where a sender has nothing to send for a while it
+repeats its last MARK: a receiver that hears nothing at all for longer takes the way for cut.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import select
 import struct
-from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
+import time
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from mover.codec import decompress
 from mover.errors import Damaged, Refused, TryAgain
@@ -35,7 +38,11 @@ HELLO, DATA, ZERO, MARK, END, ERROR = range(1, 7)
 HEADER = struct.Struct(">4sBIQQ16s")
 UNCHECKED = struct.Struct(">4sBIQQ")
 EXTENT = struct.Struct(">QI")
+MAX_NUMBER = (1 << 63) - 1
 MAX_RAW_BYTES = 4 << 20         # of one DATA frame: what a receiver must be ready to hold
+BEAT_S = 5.0                    # a sender is never silent for longer
+SILENCE_S = 120.0               # a receiver waits no longer for the next byte
+GREETING_S = 3600.0             # nor for HELLO: the job that is read from is yet to begin
 MAX_PAYLOAD_BYTES = MAX_RAW_BYTES + (MAX_RAW_BYTES >> 6)
 
 
@@ -138,10 +145,12 @@ class Writer:
         self._throttle = throttle or Throttle()
         self.wire_bytes = 0
         self.tally = Tally()
+        self._mark = (0, 0)
+        self._spoke_at = time.monotonic()
 
     def hello(self, hello: Hello) -> None:
         """Begin a transfer."""
-        self.tally = Tally()
+        self.tally, self._mark = Tally(), (0, 0)
         self._put(HELLO, 0, 0, json.dumps(hello._asdict()).encode())
 
     def data(self, extents: Extents, hashes: bytes, codec: int, packed: Buffer) -> None:
@@ -159,7 +168,13 @@ class Writer:
 
     def mark(self, offset: int, number: int) -> None:
         """Tell how far the sender has come."""
+        self._mark = (offset, number)
         self._put(MARK, offset, number)
+
+    def beat(self) -> None:
+        """Tell, if nothing was for a while, that the sender is still there."""
+        if time.monotonic() - self._spoke_at >= BEAT_S:
+            self._put(MARK, *self._mark)
 
     def end(self, reached: Optional[int] = None) -> None:
         """End the transfer: only now may the other end believe it, up to `reached` if given."""
@@ -173,6 +188,7 @@ class Writer:
         head = UNCHECKED.pack(MAGIC, kind, sum(map(len, payload)), a, b)
         check = _check(kind, self.hasher, head, payload)
         self._write([head, check, *(part for part in payload if len(part))])
+        self._spoke_at = time.monotonic()
 
     def _write(self, parts: Sequence[Buffer]) -> None:
         views = [memoryview(part) for part in parts]
@@ -204,6 +220,8 @@ class Reader:
         self.reached: Optional[int] = None      # all below was sent; None: all that there was
         self._secret = secret
         self.hasher: Optional[Hasher] = None
+        self._poll = select.poll()
+        self._poll.register(fd, select.POLLIN)
 
     def hello(self) -> Optional[Hello]:
         """Return what the next transfer is about, None when the pipe ended before one."""
@@ -269,20 +287,21 @@ class Reader:
                           % (offset, length, size))
 
     def _agree(self, payload: memoryview) -> None:
-        told = json.loads(bytes(payload))
-        self.reached = told.pop("reached", None)
+        told = _object("END", payload)
+        self.reached = _reached(told.pop("reached", None))
         if told != self.tally.end():
             raise Damaged("what came is not all that was sent: the totals at the end differ")
         self.greeting = None
 
     def _frame(self, *, may_end: bool) -> Optional[Tuple[int, int, int, memoryview]]:
-        header = self._read(HEADER.size, may_end=may_end)
+        header = self._read(HEADER.size, may_end=may_end,
+                            limit_s=SILENCE_S if self.greeting else GREETING_S)
         if header is None:
             return None
         magic, kind, size, a, b, check = HEADER.unpack(header)
         if magic != MAGIC or size > MAX_PAYLOAD_BYTES:
             raise Damaged("what comes over the pipe is not a stream of this mover")
-        payload = self._read(size, may_end=False)
+        payload = self._read(size, may_end=False, limit_s=SILENCE_S)
         assert payload is not None, "may_end is false"
         head = UNCHECKED.pack(magic, kind, size, a, b)
         end = _head_bytes(kind, a, b, size)
@@ -291,11 +310,14 @@ class Reader:
             raise Damaged("a frame of type %d arrived changed" % kind)
         return kind, a, b, payload
 
-    def _read(self, size: int, *, may_end: bool) -> Optional[memoryview]:
+    def _read(self, size: int, *, may_end: bool, limit_s: float) -> Optional[memoryview]:
         view = memoryview(bytearray(size))
         got = 0
         while got < size:
             try:
+                if not self._poll.poll(limit_s * 1000):
+                    raise TryAgain("nothing has come for %g s: the way from the sending end is cut"
+                                   % limit_s)
                 step = os.readv(self.fd, [view[got:]])
             except OSError as error:
                 raise TryAgain("the sending end went away: %s" % error.strerror) from None
@@ -332,15 +354,38 @@ def _check(kind: int, hasher: Optional[Hasher], head: bytes, payload: Sequence[B
 
 
 def _hello(payload: memoryview) -> Hello:
+    told = _object("HELLO", payload)
+    defaults = Hello("", "", 0, "", "")
+    for name, value in told.items():
+        like = type(getattr(defaults, name, value))
+        if type(value) is not like or (like is int and not 0 <= value <= MAX_NUMBER):
+            raise Damaged("HELLO says something that makes no sense of %s" % name)
     try:
-        told = json.loads(bytes(payload))
         hello = Hello(**{name: told[name] for name in Hello._fields if name in told})
-    except (ValueError, TypeError, KeyError) as error:
+    except TypeError as error:
         raise Damaged("HELLO cannot be read: %s" % error) from None
     if hello.version != VERSION or hello.cluster_bytes != CLUSTER_BYTES:
         raise Refused("the sender speaks version %s with clusters of %s bytes, this end %d with %d"
                       % (hello.version, hello.cluster_bytes, VERSION, CLUSTER_BYTES))
     return hello
+
+
+def _object(frame: str, payload: memoryview) -> Dict[str, Any]:
+    """Return the JSON object that a frame carries."""
+    try:
+        told = json.loads(bytes(payload))
+    except (ValueError, RecursionError) as error:
+        raise Damaged("%s cannot be read: %s" % (frame, error)) from None
+    if not isinstance(told, dict):
+        raise Damaged("%s cannot be read: it is no object" % frame)
+    return told
+
+
+def _reached(told: Any) -> Optional[int]:
+    """Return up to where everything was sent, as END says it."""
+    if told is None or (type(told) is int and 0 <= told <= MAX_NUMBER):
+        return told
+    raise Damaged("END cannot be read: it was reached what makes no sense")
 
 
 def _sentence(payload: memoryview) -> str:

@@ -8,6 +8,7 @@ from typing import Callable
 
 BURST_S = 0.1       # what an idle bucket may let through at once, in seconds of its rate
 PORTION_BYTES = 1 << 16
+LEAST_PORTION_BYTES = 1 << 10
 
 
 class Throttle:
@@ -23,7 +24,10 @@ class Throttle:
 
     def portion(self, size_bytes: int) -> int:
         """Return how much of `size_bytes` to take at once, so that the wire sees no lumps."""
-        return min(size_bytes, PORTION_BYTES) if self._rate_bps else size_bytes
+        if not self._rate_bps:
+            return size_bytes
+        slow = max(LEAST_PORTION_BYTES, int(self._rate_bps / 8))    # a second of it at the most
+        return min(size_bytes, PORTION_BYTES, slow)
 
     def lump_bytes(self) -> int:
         """Return the most that a limited wire may see at once."""
