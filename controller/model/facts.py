@@ -241,6 +241,13 @@ class PoolFacts:
     """Why it alone could not be looked into now; its files are those last seen, or none."""
     replicas_unknown: str = ""
     """Why the replicas in it could not be seen now."""
+    identity: str = ""
+    """The file system that its folder lies on, by what stays over a reboot; empty: not told."""
+    unmounted: str = ""
+    """The mount point at or above its folder at which nothing is mounted that should be."""
+    expected: str = ""
+    """What it lay on before, where that is something else; what is seen in it then proves nothing.
+    """
 
 
 @dataclass(frozen=True, slots=True)

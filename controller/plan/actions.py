@@ -368,33 +368,3 @@ class RemoveDomain(Action):
     rung: ClassVar[Rung] = Rung.DELETE
     takes: ClassVar[bool] = True
     symbol: ClassVar[Symbol] = Symbol.REMOVE
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PurgeFiles(Action):
-    """Delete files that were set aside long ago; one that any domain uses is refused."""
-
-    paths: tuple[str, ...]
-    verb: ClassVar[str] = "purge"
-    rung: ClassVar[Rung] = Rung.DELETE
-    takes: ClassVar[bool] = True
-    symbol: ClassVar[Symbol] = Symbol.REMOVE
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReturnDisk(Action):
-    """Give a file that was set aside its old name back. Refused where that name is taken."""
-
-    path: str
-    """Its old name."""
-    suffix: str
-    """What was put behind it."""
-    verb: ClassVar[str] = "return-disk"
-    rung: ClassVar[Rung] = Rung.START
-    takes: ClassVar[bool] = False
-    symbol: ClassVar[Symbol] = Symbol.CREATE
-
-    @property
-    def detail(self) -> str:
-        """Return the file."""
-        return self.path

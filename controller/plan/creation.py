@@ -10,13 +10,14 @@ Rule 3: what stood before and has lost a disk, replica or not, gets an empty one
 from typing import Final
 
 from controller.model.virtual_machine import DiskSpec, Power
-from controller.plan.actions import Ask, CreateDisk, DefineDomain, ReturnDisk, StartDomain
+from controller.plan.actions import Ask, CreateDisk, DefineDomain, StartDomain
 from controller.plan.case import Case, bridge_first, pool_first
 from controller.plan.domain import disk_file, disk_files, disk_wish, domain_wish
 from controller.plan.domain_uuid import domain_uuids
 from controller.plan.instants import render_instant
 from controller.plan.purge import Found, asides
 from controller.plan.replica_index import Held
+from controller.plan.storage_actions import ReturnDisk
 
 USED_BYTES: Final = 4 << 20
 """More than an empty disk of any format takes up."""

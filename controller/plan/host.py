@@ -1,11 +1,12 @@
 """Hosts: the bridge with its uplinks, the pools, and what is said about hosts that are silent."""
 
-from controller.model.facts import Absent, BridgeFacts
+from controller.model.facts import Absent, BridgeFacts, PoolFacts
 from controller.model.host import Host, PoolSpec
-from controller.plan.actions import CreatePool, SetPortVlan
+from controller.plan.actions import Ask, CreatePool, SetPortVlan
 from controller.plan.draft import Draft, cause_of
 from controller.plan.network import render_vlans
 from controller.plan.standing import runs
+from controller.plan.storage_actions import AcceptPool
 from controller.plan.survey import Survey
 from controller.plan.trunk import Trunk, diff_bridge
 
@@ -101,6 +102,9 @@ def _diff_pools(host: Host, survey: Survey, draft: Draft) -> None:
                 and not seen.unknown):
             continue
         target = f"Host/{host.name}"
+        if seen is not None and seen.expected:
+            _ask_about(seen, host.name, draft)
+            continue
         if seen is not None and seen.unknown and (seen.active or not seen.path):
             draft.remark(target, f"pool {wanted.name} of {host.name} could not be seen"
                          f" ({seen.unknown}): nothing is done that needs it", unknown=True)
@@ -122,6 +126,21 @@ def _diff_pools(host: Host, survey: Survey, draft: Draft) -> None:
             cause=cause_of(survey.policy, target),
             reason=f"pool {wanted.name} of {host.name} " + (
                 "is not started" if seen is not None else "is declared and does not exist")))
+
+
+def _ask_about(pool: PoolFacts, host: str, draft: Draft) -> None:
+    """Ask whether a pool lies on another file system for good; what it held is then forgotten."""
+    draft.remark(f"Host/{host}", f"pool {pool.name} of {host} does not show its own files"
+                 f" ({pool.unknown}): nothing is done that needs it", unknown=True)
+    held = ", ".join(sorted(pool.volumes)[:NAMES_SHOWN]) or "nothing that was seen"
+    draft.do(AcceptPool(
+        target=f"Host/{host}", node=host, pool=pool.name, path=pool.path, identity=pool.identity,
+        reason=f"pool {pool.name} of {host} lies on {pool.identity or 'nothing'} and lay on"
+               f" {pool.expected}",
+        consequence="what is seen in it now counts from then on",
+        ask=Ask("pool", f"pool {pool.name} of {host} lies on {pool.identity or 'nothing'} now, and"
+                        f" what lay on {pool.expected} would be given up: {held}; mount that again"
+                        " if you can")))
 
 
 def pool_of(host: Host, name: str) -> PoolSpec | None:

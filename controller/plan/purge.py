@@ -7,12 +7,13 @@ Rule 1: a file is ours to delete by its name alone, and only while no domain tha
 from typing import NamedTuple
 
 from controller.model.units import render_duration
-from controller.plan.actions import Cause, PurgeFiles
+from controller.plan.actions import Cause
 from controller.plan.aside import MARK, Aside, parse_aside
 from controller.plan.draft import Draft, counted
 from controller.plan.host import pool_of
 from controller.plan.instants import render_instant
 from controller.plan.removal import disk_paths
+from controller.plan.storage_actions import PurgeFiles
 from controller.plan.survey import Survey
 
 

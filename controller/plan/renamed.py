@@ -49,6 +49,8 @@ def policy_of(policy: Policy, now: Mapping[str, str]) -> Policy:
              nodes.get(host, host) for name, host in policy.stood.items()}
     return replace(
         policy, repairs=repairs, stood=stood,
+        kept={now.get(f"VirtualMachine/{name}", f"VirtualMachine/{name}").partition("/")[2]: keep
+              for name, keep in policy.kept.items()},
         suspensions=tuple(replace(one, target=now.get(one.target, one.target))
                           for one in policy.suspensions),
         in_flight=tuple(replace(one, target=now.get(one.target, one.target),

@@ -11,7 +11,7 @@ from controller.errors import SpecError
 from controller.model.condition import Condition, ConditionType, Status
 from controller.model.facts import Fact, Known, NodeFacts, Observed, Ownership, Role
 from controller.model.replica import Leftover, LeftoverKind
-from controller.plan import actions, replica_actions, wishes
+from controller.plan import actions, replica_actions, storage_actions, wishes
 from controller.plan.actions import Action, Cause
 from controller.plan.plan import Plan, Remark, Ruling, Step, Verdict
 from controller.plan.replica_actions import CopyMode
@@ -20,7 +20,7 @@ from controller.plan.survey import last_of
 VERSION: Final = 1
 PLAIN: Final = frozenset({str, int, float, bool, type(None)})
 SHAPES: Final[dict[str, type[Any]]] = {
-    name: shape for module in (actions, replica_actions, wishes)
+    name: shape for module in (actions, replica_actions, storage_actions, wishes)
     for name, shape in sorted(vars(module).items())
     if isinstance(shape, type) and is_dataclass(shape)
 } | {"Leftover": Leftover, "Ownership": Ownership, "Remark": Remark, "Ruling": Ruling,

@@ -36,6 +36,10 @@ Distrust = Callable[[str], None]
 Tell = Callable[[Event], None]
 
 
+def _to_nobody(_: Action) -> None:
+    """Tell nobody."""
+
+
 class Attempt(NamedTuple):
     """What came of one action."""
 
@@ -58,6 +62,8 @@ class Applier:
         self._telemetry = telemetry
         self._in_flight: dict[str, InFlight] = {}
         self._unwritten: list[tuple[int, Outcome, str, float]] = []
+        self.done: Callable[[Action], None] = _to_nobody
+        """Is told of each action that was done, before its nodes are looked at."""
 
     @property
     def in_flight(self) -> tuple[InFlight, ...]:
@@ -122,7 +128,9 @@ class Applier:
     async def _try(self, action: Action) -> Attempt:
         """Do `action` and return what is then known."""
         try:
-            return Attempt(Outcome.DONE, await self._provider.apply(action))
+            sentence = await self._provider.apply(action)
+            self.done(action)
+            return Attempt(Outcome.DONE, sentence)
         except Refused as error:
             return Attempt(Outcome.REFUSED, str(error))
         except Unavailable as error:

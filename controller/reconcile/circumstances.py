@@ -21,6 +21,7 @@ from controller.plan.policy import (
 )
 from controller.plan.renamed import nodes_of, renames
 from controller.plan.scopes import every_scope
+from controller.reconcile.pool_memory import PoolMemory
 from controller.reconcile.remembering import Remembering
 from controller.reconcile.settled import settled
 from controller.reconcile.windows import window_state
@@ -49,6 +50,7 @@ class Circumstances:
         self._read_repairs = True
         self._read_approvals = False
         self._remembering = Remembering(store)
+        self.pools = PoolMemory(store)
 
     def declare(self, desired: Desired) -> None:
         """Learn the specs in force."""
@@ -81,6 +83,7 @@ class Circumstances:
         self._applied_revision = (applied.revision or None) if applied else None
         self._changed = changed(self._applied, self._prints)
         self._remembering.read(self._applied)
+        self.pools.read()
         self._read_repairs = True
 
     def repaired(self) -> None:
@@ -147,6 +150,7 @@ class Circumstances:
         Errors: JournalUnavailable.
         """
         assert self._desired is not None, "nothing is declared yet"
+        self.pools.write()
         moved = self._remembering.take_in(plan, self._desired, observed, self._clock())
         now = settled(plan, self._applied, self._prints)
         revision = plan.revision if converged else (self._applied_revision or "")

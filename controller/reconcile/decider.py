@@ -4,19 +4,12 @@ from collections.abc import Callable
 
 from controller.model.desired import Desired
 from controller.model.facts import Known
-from controller.plan.actions import (
-    Action,
-    CreateDisk,
-    DefineDomain,
-    PurgeFiles,
-    RemoveDomain,
-    ReturnDisk,
-    UndefineDomain,
-)
+from controller.plan.actions import Action, CreateDisk, DefineDomain, RemoveDomain, UndefineDomain
 from controller.plan.compute import compute
 from controller.plan.plan import Plan, Step
 from controller.plan.policy import InFlight
 from controller.plan.renamed import nodes_of, renames
+from controller.plan.storage_actions import PurgeFiles, ReturnDisk
 from controller.reconcile.circumstances import Circumstances
 from controller.reconcile.memory import undisturbed
 from controller.reconcile.view import View

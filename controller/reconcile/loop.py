@@ -71,6 +71,8 @@ class Loop:
                                 self._view.mark_stale, self._tell, telemetry)
         self._decider = Decider(self._view, self._circumstances, clock,
                                 lambda: self._applier.in_flight)
+        self._applier.done, self._view.screen = (
+            self._circumstances.pools.accept, self._circumstances.pools.screen)
         self._recovery = Recovery(self._applier, self._view)
         self._work = Work(self._applier, self._view, self._observers.look, self._decider,
                           self._current_plan, self._may_act, seed)

@@ -68,6 +68,8 @@ class Once:
         self._circumstances = Circumstances(store, clock)
         self._applier = Applier(provider, store, clock, self._look_after, self._view.mark_stale,
                                 self.tell)
+        self._applier.done, self._view.screen = (
+            self._circumstances.pools.accept, self._circumstances.pools.screen)
         self._recovery = Recovery(self._applier, self._view)
         self._decider = Decider(self._view, self._circumstances, clock,
                                 lambda: self._applier.in_flight, assumed_down)

@@ -15,6 +15,14 @@ from controller.plan.renamed import known_as
 T = TypeVar("T")
 
 
+Screen = Callable[[str, Fact[NodeFacts], Fact[NodeFacts]], Fact[NodeFacts]]
+
+
+def unscreened(_: str, fact: Fact[NodeFacts], __: Fact[NodeFacts]) -> Fact[NodeFacts]:
+    """Return an answer as it is."""
+    return fact
+
+
 class View:
     """The facts of every node. `version` grows whenever something that decides has changed."""
 
@@ -30,6 +38,8 @@ class View:
         self._gone: set[str] = set()
         self._is_declared = False
         self._versions: dict[str, int] = {}
+        self.screen: Screen = unscreened
+        """What may be concluded from an answer, given what was known before."""
         self.version = 0
 
     @property
@@ -131,7 +141,7 @@ class View:
         if node not in self._facts:
             return False
         before = self._facts[node]
-        fact = self._remembering(node, before, fact)
+        fact = self.screen(node, self._remembering(node, before, fact), before)
         self._facts[node] = fact
         self._begun_at[node] = begun_at
         if same(before, fact):

@@ -6,6 +6,8 @@ import re
 import stat
 import struct
 
+from filesystem import filesystem_of
+
 FOLDERS = ("dir", "fs", "netfs")    # kinds of pools that hold files
 SECTOR = 512            # QEMU counts in these: what a raw file lacks reads as zeros
 
@@ -46,6 +48,7 @@ def pool_of(name: str, xml: str, active: bool) -> dict:
         step = max(1, pool["capacity"] // 100)  # rounded: it changes all the time
         pool["available"] = space.f_bavail * space.f_frsize // step * step
         pool["volumes"] = sorted(volumes_of(path), key=lambda v: v["name"])
+        pool.update(filesystem_of(path))
     except OSError as error:
         if active:
             return {**pool, "unknown": f"{path} cannot be read: {error.strerror}"}

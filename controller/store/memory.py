@@ -16,6 +16,8 @@ class Memory(StrEnum):
     """By VM: the host on which it was last seen as one of ours."""
     LEFT = "left"
     """By VM that stood: when it was first seen to be declared no longer."""
+    POOL = "pool"
+    """By node, pool and folder: the file system that it lies on."""
     KEPT = "kept"
     """By VM: by which `keep` its restore points were last kept, as JSON."""
     GRACE = "grace"

@@ -3,10 +3,11 @@
 import pytest
 
 from controller.model.document import Rung
-from controller.plan import replica_actions
+from controller.plan import replica_actions, storage_actions
 from controller.plan.actions import Action
 
-assert replica_actions, "its actions are among the kinds"
+for module in (replica_actions, storage_actions):
+    assert module, "its actions are among the kinds"
 KINDS = sorted(Action.__subclasses__(), key=lambda kind: kind.verb)
 
 

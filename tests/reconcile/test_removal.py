@@ -8,6 +8,7 @@ import pytest
 from controller.model.desired import Desired
 from controller.model.document import Rung
 from controller.model.virtual_machine import Deletion
+from controller.plan.actions import Action
 from controller.plan.policy import Approval
 from controller.plan.recheck import content
 from controller.providers.simulated.virtual_time import epoch_clock, run_virtual
@@ -131,6 +132,79 @@ def test_what_stood_on_a_host_that_shows_nothing_any_more_is_not_made_anew(
     run_virtual(play())
 
 
+@pytest.mark.parametrize("lost_too", [False, True], ids=["domains left", "domains lost, too"])
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_file_system_that_is_not_mounted_is_no_empty_pool(
+        restarted: bool, lost_too: bool) -> None:
+    async def play() -> None:
+        stage, store = Stage(declared()), Store.open(":memory:")
+        world = stage.estate.world
+        async with playing(declared(), stage=stage, store=store) as show:
+            await show.settled()
+            before = files(show)
+            (host,) = world.copies("web")
+            if not restarted:
+                await unmounted(show, host, before, lost_too)
+        if restarted:
+            show.strike(f"unmount {host}")
+            async with playing(declared(), stage=stage, store=store) as show:
+                await unmounted(show, host, before, lost_too, struck=True)
+        await stage.close()
+    run_virtual(play())
+
+
+async def unmounted(show: Show, host: str, before: list[str], lost_too: bool, *,
+                    struck: bool = False) -> None:
+    if not struck:
+        show.strike(f"unmount {host}")
+    if lost_too:
+        show.stage.estate.world.node(host).domains.clear()
+    await asyncio.sleep(300)
+    assert not any(one.startswith(("create-disk", "define")) for one in show.stage.applied)
+    plan = show.loop.plan
+    assert plan is not None
+    asked = [step for step in plan.steps if step.ruling.rule == "pool"]
+    assert [step.action.id for step in asked] == [f"accept-pool:Host/{host}@{host}/default"]
+    assert "web-vda.qcow2" in asked[0].ruling.sentence
+    assert any("mount its file system there" in one.sentence for one in plan.remarks)
+    show.stage.estate.command(f"mount {host}")
+    await show.settled(300)
+    assert files(show) == before
+    assert show.stage.estate.world.copies("web")
+
+
+def test_another_file_system_is_taken_by_a_persons_word_and_then_asked_about_no_more() -> None:
+    async def play() -> None:
+        stage, store = Stage(declared()), Store.open(":memory:")
+        async with playing(declared(), stage=stage, store=store) as show:
+            await show.settled()
+            (host,) = stage.estate.world.copies("web")
+            show.strike(f"unmount {host}")
+            await show.until(lambda: show.loop.plan is not None and any(
+                step.ruling.rule == "pool" for step in show.loop.plan.steps), 300)
+            say_yes(show, "pool")
+            await asyncio.sleep(60)
+        async with playing(declared(), stage=stage, store=store) as show:
+            await asyncio.sleep(60)
+            plan = show.loop.plan
+            assert plan is not None
+            assert "pool" not in {step.ruling.rule for step in plan.steps}
+        await stage.close()
+    run_virtual(play())
+
+
+def say_yes(show: Show, rule: str) -> list[Action]:
+    """Let a person say yes to what a rule asks about, and return it."""
+    plan = show.loop.plan
+    assert plan is not None
+    asked = [step.action for step in plan.steps if step.ruling.rule == rule]
+    for action in asked:
+        show.store.approve(Approval(action.id, plan.revision, "ann", epoch_clock() + 60,
+                                    content(action)))
+    show.loop.heed()
+    return asked
+
+
 async def lose_everything(show: Show, blinks: bool) -> None:
     """Let web's host show no domain and no file of it, as when a file system is not mounted."""
     (host,) = show.stage.estate.world.copies("web")
@@ -147,13 +221,6 @@ async def lose_everything(show: Show, blinks: bool) -> None:
         await show.loop.set_desired(declared())
         await asyncio.sleep(200)
     assert files(show) == []
-    plan = show.loop.plan
-    assert plan is not None
-    asked = [step.action for step in plan.steps if step.ruling.rule == "anew"]
-    assert [one.target for one in asked] == [WEB]
-    for action in asked:
-        show.store.approve(Approval(action.id, plan.revision, "ann", epoch_clock() + 60,
-                                    content(action)))
-    show.loop.heed()
+    assert [one.target for one in say_yes(show, "anew")] == [WEB]
     await asyncio.sleep(60)
     assert files(show)

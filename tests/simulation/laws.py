@@ -94,7 +94,7 @@ class Laws:
 
     def _files(self) -> list[File]:
         world = self.estate.world
-        stores = [node.files for node in world.nodes.values()]
+        stores = [store for node in world.nodes.values() for store in (node.files, node.unmounted)]
         return [file for store in stores for file in store.values()]
 
     def before(self, action: Action) -> None:

@@ -39,9 +39,10 @@ def infrastructure(world: World, dice: Random) -> str | None:
     lines = [f"power {host} off", f"hang {host}", f"ssh {node} pause", f"libvirtd {host} kill",
              f"site {dice.choice(('paris', 'milan'))} cut", f"link metro/{dice.choice('12')} down",
              f"slow {host} {dice.choice((1, 3, 7))}", f"clock {host} {dice.choice((-9, 5, 90))}",
-             f"fill {host}", f"babble {node}"]
+             f"fill {host}", f"babble {node}", f"unmount {host}"]
     line = dice.choice(lines)
-    return None if line == f"power {host} off" and _has_half_of(world, host) else line
+    dark = line in {f"power {host} off", f"unmount {host}"}
+    return None if dark and _has_half_of(world, host) else line
 
 
 def _has_half_of(world: World, host: str) -> bool:

@@ -7,8 +7,8 @@ import posixpath
 from typing import Final
 
 from controller.errors import Refused
-from controller.plan.actions import PurgeFiles, ReturnDisk
 from controller.plan.aside import parse_aside
+from controller.plan.storage_actions import PurgeFiles, ReturnDisk
 from controller.providers.libvirt.usage import find_uses
 from controller.providers.libvirt.virsh import failure
 from controller.providers.node import Node, script_command

@@ -205,6 +205,8 @@ def parse_pool(row: Mapping[str, Any]) -> PoolFacts:
         type=row.get("type", "dir"),
         unknown=row.get("unknown", ""),
         replicas_unknown=row.get("replicas_unknown", ""),
+        identity=row.get("identity", ""),
+        unmounted=row.get("unmounted", ""),
         capacity_bytes=row.get("capacity", 0),
         available_bytes=row.get("available", 0),
         volumes={volume["name"]: VolumeFacts(

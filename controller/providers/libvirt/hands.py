@@ -13,16 +13,15 @@ from controller.plan.actions import (
     DisableAutostart,
     MigrateDomain,
     PruneDomain,
-    PurgeFiles,
     ReconfigureDomain,
     RemoveDomain,
     RestartDomain,
     ResumeDomain,
-    ReturnDisk,
     ShutDownDomain,
     StartDomain,
     UndefineDomain,
 )
+from controller.plan.storage_actions import AcceptPool, PurgeFiles, ReturnDisk
 from controller.providers.libvirt.aside import purge, return_disk
 from controller.providers.libvirt.definition import define, remove, undefine
 from controller.providers.libvirt.disk import create_disk
@@ -34,7 +33,7 @@ from controller.providers.libvirt.domain import (
     start,
 )
 from controller.providers.libvirt.migration import migrate
-from controller.providers.libvirt.pool import create_pool
+from controller.providers.libvirt.pool import accept_pool, create_pool
 from controller.providers.libvirt.reconfigure import reconfigure
 from controller.providers.node import Node
 from controller.transport.base import Transport
@@ -55,6 +54,7 @@ HANDS: Final[dict[type[Action], Callable[[Node, Any], Awaitable[str]]]] = {
     RemoveDomain: remove,
     ReturnDisk: return_disk,
     PurgeFiles: purge,
+    AcceptPool: accept_pool,
 }
 
 

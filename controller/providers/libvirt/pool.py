@@ -4,6 +4,7 @@ import xml.etree.ElementTree as ET
 
 from controller.errors import Refused
 from controller.plan.actions import CreatePool
+from controller.plan.storage_actions import AcceptPool
 from controller.providers.libvirt.virsh import STDIN, failure, virsh, virsh_command
 from controller.providers.libvirt.xml import parse_xml, render_xml
 from controller.providers.node import Node
@@ -44,3 +45,8 @@ async def create_pool(node: Node, action: CreatePool) -> str:
         raise failure(reply, f"pool {pool} was not started on {node.name}")
     await virsh(node, "pool-autostart", "--", pool, failed=failed)
     return f"pool {pool} is active on {node.name} in {action.path}"
+
+
+async def accept_pool(node: Node, action: AcceptPool) -> str:
+    """Say that a pool counts as it is seen; what is remembered of it is no matter of its host."""
+    return f"pool {action.pool} of {node.name} counts as it is seen on {action.identity}"

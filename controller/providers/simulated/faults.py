@@ -10,10 +10,13 @@ from typing import Final
 from controller.providers.simulated import hand_faults, identity_faults, replica_faults
 from controller.providers.simulated.paths import RSTP_GAP_S, forwarding
 from controller.providers.simulated.power import power_off, power_on
-from controller.providers.simulated.world import World
+from controller.providers.simulated.world import OWN, World
+
+ROOT: Final = "ext4 of-the-root"
+"""What a folder lies on while nothing is mounted there."""
 
 MENDS: Final = {"off": "on", "hang": "wake", "pause": "resume", "down": "up", "cut": "join",
-                "fill": "free", "babble": "speak", "kill": "start",
+                "fill": "free", "unmount": "mount", "babble": "speak", "kill": "start",
                 "corrupt-state": "restore-state", "foreign-backup": "end-backup"}
 
 
@@ -49,7 +52,7 @@ def mending(text: str) -> str | None:
             return f"ssh {name} resume"
         case ["libvirtd", name, "kill"]:
             return f"libvirtd {name} start"
-        case ["hang" | "fill" | "babble" as word, name]:
+        case ["hang" | "fill" | "babble" | "unmount" as word, name]:
             return f"{MENDS[word]} {name}"
         case ["corrupt-state" | "foreign-backup" as word, name, vm]:
             return f"{MENDS[word]} {name} {vm}"
@@ -142,6 +145,32 @@ def free(world: World, host: str) -> str:
     return f"the pools of {host} have room again"
 
 
+def unmount(world: World, host: str) -> str:
+    """`unmount HOST`: it boots again, and the file system of its pools is not mounted."""
+    node = world.node(host)
+    if node.unmounted or node.shared_paths:
+        return f"the file system of {host}'s pools stays as it is"
+    power_off(world, node)
+    node.unmounted, node.files = node.files, {}
+    node.shelved, node.replicas = node.replicas, {}
+    for pool in node.pools.values():
+        pool.filesystem = ROOT
+    power_on(world, node)
+    return f"{host} boots without the file system of its pools"
+
+
+def mount(world: World, host: str) -> str:
+    """`mount HOST`: the file system is there again, over whatever was written meanwhile."""
+    node = world.node(host)
+    if node.unmounted or any(pool.filesystem == ROOT for pool in node.pools.values()):
+        node.files, node.unmounted = node.unmounted, {}
+        node.replicas, node.shelved = node.shelved, {}
+        for pool in node.pools.values():
+            pool.filesystem = OWN
+    world.touched(host)
+    return f"the file system of {host}'s pools is mounted"
+
+
 def slow(world: World, host: str, seconds: str) -> str:
     """`slow HOST SECONDS`: every command takes so much longer; 0 mends it."""
     world.node(host).slow_s = float(seconds)
@@ -169,6 +198,6 @@ def speak(world: World, host: str) -> str:
 FAULTS: Final[Mapping[str, Callable[..., str]]] = {
     "power": power, "hang": hang, "wake": wake, "ssh": ssh, "libvirtd": libvirtd, "site": site,
     "link": link, "fill": fill, "free": free, "slow": slow, "clock": clock, "babble": babble,
-    "speak": speak, **hand_faults.BY_HAND, **identity_faults.IDENTITY_FAULTS,
-    **replica_faults.REPLICA_FAULTS,
+    "speak": speak, "unmount": unmount, "mount": mount, **hand_faults.BY_HAND,
+    **identity_faults.IDENTITY_FAULTS, **replica_faults.REPLICA_FAULTS,
 }

@@ -119,7 +119,7 @@ def _pool(world: World, node: Node, pool: Pool) -> PoolFacts:
     volumes = {name: VolumeFacts(name, file.format, file.size_bytes, file.allocated_bytes)
                for name, file in files.items()} if pool.active else {}
     return PoolFacts(pool.name, pool.path, pool.active, node.disk_bytes,
-                     free_bytes(world, node, pool.path), volumes)
+                     free_bytes(world, node, pool.path), volumes, identity=pool.filesystem)
 
 
 def free_bytes(world: World, node: Node, path: str) -> int:

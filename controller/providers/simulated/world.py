@@ -50,6 +50,9 @@ class Domain:
         return self.config is not None
 
 
+OWN = "ext4 of-its-own"
+
+
 @dataclass(slots=True)
 class Pool:
     """One directory pool."""
@@ -57,6 +60,8 @@ class Pool:
     name: str
     path: str
     active: bool = True
+    filesystem: str = OWN
+    """What its folder lies on."""
 
 
 @dataclass(slots=True)
@@ -113,6 +118,10 @@ class Node:
     pools: dict[str, Pool] = field(default_factory=dict)
     bridges: dict[str, Bridge] = field(default_factory=dict)
     files: dict[str, File] = field(default_factory=dict)
+    unmounted: dict[str, File] = field(default_factory=dict)
+    """The files of pools whose file system is not mounted now."""
+    shelved: dict[str, Replica] = field(default_factory=dict)
+    """The replicas there, by the VM's UUID."""
     shared_paths: dict[str, str] = field(default_factory=dict)
     """Path of a pool that several hosts share -> the pool's name."""
     next_port: int = 0

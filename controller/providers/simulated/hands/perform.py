@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from controller.errors import Refused
-from controller.plan import actions, replica_actions
+from controller.plan import actions, replica_actions, storage_actions
 from controller.plan.actions import Action
 from controller.providers.simulated.hands import (
     lifecycle,
@@ -24,6 +24,7 @@ HANDS: Final[Mapping[type[Action], Callable[[World, Any], Effect]]] = {
     actions.SetTrunk: network.set_trunk,
     actions.SetPortVlan: network.set_port_vlan,
     actions.CreatePool: storage.create_pool,
+    storage_actions.AcceptPool: storage.accept_pool,
     actions.CreateDisk: storage.create_disk,
     actions.DefineDomain: lifecycle.define,
     actions.StartDomain: lifecycle.start,
@@ -33,8 +34,8 @@ HANDS: Final[Mapping[type[Action], Callable[[World, Any], Effect]]] = {
     actions.DisableAutostart: lifecycle.disable_autostart,
     actions.UndefineDomain: lifecycle.undefine,
     actions.RemoveDomain: lifecycle.remove,
-    actions.ReturnDisk: storage.return_disk,
-    actions.PurgeFiles: storage.purge,
+    storage_actions.ReturnDisk: storage.return_disk,
+    storage_actions.PurgeFiles: storage.purge,
     actions.ReconfigureDomain: reconfigure.reconfigure,
     actions.PruneDomain: reconfigure.reconfigure,
     actions.MigrateDomain: migrate.migrate,

@@ -1,7 +1,8 @@
 """Pools and disk files, made as virsh and qemu-img make them, given back and purged."""
 
 from controller.errors import Refused
-from controller.plan.actions import CreateDisk, CreatePool, PurgeFiles, ReturnDisk
+from controller.plan.actions import CreateDisk, CreatePool
+from controller.plan.storage_actions import AcceptPool, PurgeFiles, ReturnDisk
 from controller.plan.wishes import DiskWish
 from controller.providers.simulated.hands.effect import Effect, Wait
 from controller.providers.simulated.view import free_bytes
@@ -81,3 +82,9 @@ def purge(world: World, action: PurgeFiles) -> Effect:
             raise Refused(f"{node.name}: {path} is used by a domain")
         world.store_of(node, path).pop(path, None)
     return f"deleted {len(action.paths)} files on {node.name}"
+
+
+def accept_pool(world: World, action: AcceptPool) -> Effect:
+    """Say that a pool counts as it is seen."""
+    yield Wait(0.1)
+    return f"pool {action.pool} of {world.node(action.node).name} counts as it is seen"

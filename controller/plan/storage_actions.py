@@ -1,0 +1,55 @@
+"""The verbs of files and pools as such: what is given back, purged, and taken as it is now."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from controller.model.document import Rung
+from controller.plan.actions import Action, Symbol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PurgeFiles(Action):
+    """Delete files that were set aside long ago; one that any domain uses is refused."""
+
+    paths: tuple[str, ...]
+    verb: ClassVar[str] = "purge"
+    rung: ClassVar[Rung] = Rung.DELETE
+    takes: ClassVar[bool] = True
+    symbol: ClassVar[Symbol] = Symbol.REMOVE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReturnDisk(Action):
+    """Give a file that was set aside its old name back. Refused where that name is taken."""
+
+    path: str
+    """Its old name."""
+    suffix: str
+    """What was put behind it."""
+    verb: ClassVar[str] = "return-disk"
+    rung: ClassVar[Rung] = Rung.START
+    takes: ClassVar[bool] = False
+    symbol: ClassVar[Symbol] = Symbol.CREATE
+
+    @property
+    def detail(self) -> str:
+        """Return the file."""
+        return self.path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceptPool(Action):
+    """Take it that a pool lies on another file system from now on. Nothing is done on its host."""
+
+    pool: str
+    path: str
+    identity: str
+    """What it lies on now."""
+    verb: ClassVar[str] = "accept-pool"
+    rung: ClassVar[Rung] = Rung.START
+    takes: ClassVar[bool] = False
+
+    @property
+    def detail(self) -> str:
+        """Return the pool."""
+        return self.pool
