@@ -41,9 +41,12 @@ class Renames(Shelf):
                 "UPDATE OR REPLACE requests SET machine = ?1 WHERE machine = ?2", machines)
             connection.executemany(
                 "UPDATE OR REPLACE memories SET name = ?1 WHERE name = ?2"
-                " AND kind IN ('stood', 'left')", machines)
+                " AND kind IN ('stood', 'left', 'kept')", machines)
             connection.executemany(
                 "UPDATE memories SET value = ?1 WHERE value = ?2 AND kind = 'stood'", hosts)
+            connection.executemany(
+                "UPDATE OR REPLACE memories SET name = ?1 || substr(name, length(?2) + 1)"
+                " WHERE kind = 'pool' AND substr(name, 1, length(?2) + 1) = ?2 || ' '", hosts)
             connection.executemany("UPDATE OR IGNORE seen SET node = ?1 WHERE node = ?2", hosts)
             connection.executemany("DELETE FROM seen WHERE node = ?2 AND ?1 <> ?2", hosts)
         return True
