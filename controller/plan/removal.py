@@ -136,11 +136,17 @@ def own_disks(host: str, domain: DomainFacts, survey: Survey) -> tuple[str, ...]
         others |= {path for name, domains in places if name != host
                    for other in (domains or {}).values() for path in disk_paths(other)
                    if path.rpartition("/")[0] in shared}
-    return tuple(sorted(path for path in disk_paths(domain) - others
+    return tuple(sorted(path for path in own_paths(domain) - others
                         if path.rpartition("/")[0] in folders))
 
 
 def disk_paths(domain: DomainFacts) -> set[str]:
-    """Return every file that a domain's XML names as a disk."""
+    """Return every file that a domain's XML names as a disk, or has in a drive."""
     return {disk.source for config in (domain.live, domain.config) if config is not None
-            for disk in config.disks}
+            for disk in (*config.disks, *config.media)}
+
+
+def own_paths(domain: DomainFacts) -> set[str]:
+    """Return the files that a domain alone writes to; what it only reads is somebody else's."""
+    return {disk.source for config in (domain.live, domain.config) if config is not None
+            for disk in config.disks if not (disk.readonly or disk.shareable)}

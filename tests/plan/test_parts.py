@@ -12,7 +12,9 @@ from controller.plan.actions import CreateDisk, MigrateDomain, ReconfigureDomain
 from controller.plan.compute import compute
 from controller.plan.parts import DEVICES, KINDS, left_out, uncopied, unmanaged, unmoved, untracked
 from controller.plan.plan import Plan
+from controller.plan.removal import own_disks
 from controller.plan.replica_actions import CopyMode, ReplicateDomain
+from controller.plan.survey import survey
 from controller.plan.wishes import GrowDisk
 from tests.plan import builders as b
 from tests.plan import replicas as r
@@ -361,3 +363,20 @@ def test_a_drive_in_the_place_of_a_declared_disk_is_named() -> None:
     assert "CD-ROM vdb /srv/config.iso has that place" in said
     changes, _ = grown(media=(replace(drive, target="sda"),))
     assert changes == []
+
+
+@pytest.mark.parametrize("trait", ["readonly", "shareable"])
+def test_what_a_vm_does_not_write_alone_never_goes_with_it(trait: str) -> None:
+    desired = declared()
+    folder = "/var/lib/libvirt/images"
+    theirs = replace(PLAIN, source=f"{folder}/theirs.raw", **{trait: True})
+    observed = seen(desired, theirs, media=(replace(PLAIN, target="sda", device="cdrom",
+                                                    source=f"{folder}/config.iso"),))
+    ground = survey(desired, observed, b.APPLIED, b.NOW_S)
+    win = ground.domains["paris-1"]["win"]
+    assert own_disks("paris-1", win, ground) == (f"{folder}/win-vda.qcow2",)
+    other = b.config_of("win", "paris-1", desired)
+    reads = replace(other, disks=(), media=(other.disks[0],))
+    held = b.with_domain(observed, "paris-1", "other", replace(
+        win, name="other", uuid="o", live=reads, config=reads))
+    assert own_disks("paris-1", win, survey(desired, held, b.APPLIED, b.NOW_S)) == ()
