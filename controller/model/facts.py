@@ -145,6 +145,8 @@ class DomainConfig:
     media: tuple[DiskFacts, ...] = ()
     """CD-ROMs and floppies, empty ones too."""
     devices: tuple[DeviceFacts, ...] = ()
+    hugepages: bool = False
+    """Whether its memory lies in huge pages, all of it from the start."""
 
 
 class Role(StrEnum):
@@ -309,8 +311,13 @@ class Hardware:
     cpus: int
     memory_bytes: int
     memory_available_bytes: int
+    """What the kernel could give now, huge pages apart."""
     load_1m: float
     architecture: str
+    huge_bytes: int = 0
+    """What is set aside as huge pages, of all sizes."""
+    huge_free_bytes: int = 0
+    """Of those: what nobody has or has been promised."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """The board: hosts with the machines on them, while placement moves the machines about."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from heapq import heapify, heappop, heappush
 from math import sqrt
 
@@ -32,8 +32,16 @@ def deviation(values: list[float]) -> float:
     return sqrt(sum((value - mean) ** 2 for value in values) / len(values))
 
 
-Shape = tuple[tuple[str, ...], str | None, tuple[str, ...], tuple[str, ...]]
-"""Everything about a machine but its size: sites, pin, groups, pools."""
+Demand = Callable[[str], tuple[str, tuple[tuple[str, int], ...]]]
+"""Where the disks of a machine are, and what they take up by pool wherever else it goes."""
+Shape = tuple[tuple[str, ...], str | None, tuple[str, ...], tuple[str, ...], int,
+              tuple[tuple[str, int], ...]]
+"""Everything about a machine but its size: sites, pin, groups, pools, huge pages, disks to move."""
+
+
+def nothing_to_move(_: str) -> tuple[str, tuple[tuple[str, int], ...]]:
+    """Return that a machine has no disk that would have to go with it."""
+    return "", ()
 
 
 def exceeds(machine: PlaceMachine, least: tuple[int, int] | None) -> bool:
@@ -44,9 +52,14 @@ def exceeds(machine: PlaceMachine, least: tuple[int, int] | None) -> bool:
 class Board:
     """The hosts with what is on them while machines are being moved about."""
 
-    def __init__(self, hosts: Iterable[PlaceHost], limits: Limits) -> None:
+    def __init__(self, hosts: Iterable[PlaceHost], limits: Limits,
+                 demand: Demand = nothing_to_move) -> None:
         self.hosts = {host.name: host for host in sorted(hosts)}
         self.free = {name: host.memory_bytes for name, host in self.hosts.items()}
+        self.huge = {name: host.huge_bytes for name, host in self.hosts.items()}
+        self.demand = demand
+        self.stored: dict[tuple[str, str], int] = {}
+        """By host and pool: what the disks of machines that were placed there take up."""
         self.cpus = dict.fromkeys(self.hosts, 0)
         self.room = {name: host.cpus * limits.cpu_ratio for name, host in self.hosts.items()}
         self.on: dict[str, dict[str, PlaceMachine]] = {name: {} for name in self.hosts}
@@ -65,7 +78,7 @@ class Board:
         """Return a board with the same room left, on which what is there now stays for good."""
         copy = Board((), Limits())
         copy.hosts, copy.room = self.hosts, self.room
-        copy.free, copy.cpus = dict(self.free), dict(self.cpus)
+        copy.free, copy.cpus, copy.huge = dict(self.free), dict(self.cpus), dict(self.huge)
         copy.on = {name: {} for name in self.hosts}
         copy.groups = {name: dict(groups) for name, groups in self.groups.items()}
         copy.line_up(len(self.where))
@@ -85,6 +98,7 @@ class Board:
     def put(self, machine: PlaceMachine, host: str) -> None:
         """Add `machine` to `host`."""
         self.free[host] -= machine.memory_bytes
+        self.huge[host] -= machine.huge_bytes
         self.cpus[host] += machine.cpus
         self.on[host][machine.name] = machine
         self.where[machine.name] = host
@@ -96,6 +110,7 @@ class Board:
         self.hopeless.clear()
         host = self.where.pop(machine.name)
         self.free[host] += machine.memory_bytes
+        self.huge[host] += machine.huge_bytes
         self.cpus[host] -= machine.cpus
         del self.on[host][machine.name]
         for group in machine.groups:
@@ -199,7 +214,7 @@ class Board:
 
     def settle(self, machine: PlaceMachine, why: str, avoid: str = "") -> bool:
         """Put `machine` on the best host that has room; False when none has."""
-        shape = (machine.sites, machine.host, machine.groups, machine.needs)
+        shape = self._shape(machine)
         if exceeds(machine, self.hopeless.get(shape)):
             return False
         best = self._pinned(machine) if machine.host is not None else self._best(machine, avoid)
@@ -207,10 +222,31 @@ class Board:
             if not avoid:
                 self.hopeless[shape] = (machine.memory_bytes, machine.cpus)
             return False
+        self._store(machine, best)
         self.put(machine, best)
         self._touch(best)
         self.why[machine.name] = why
         return True
+
+    def _shape(self, machine: PlaceMachine) -> Shape:
+        return (machine.sites, machine.host, machine.groups, machine.needs, machine.huge_bytes,
+                self.demand(machine.name)[1])
+
+    def _store(self, machine: PlaceMachine, name: str) -> None:
+        """Take the room for the disks of a machine that comes to a host."""
+        source, takes = self.demand(machine.name)
+        for pool, size_bytes in takes if source != name else ():
+            self.stored[name, pool] = self.stored.get((name, pool), 0) + size_bytes
+
+    def holds(self, machine: PlaceMachine, name: str) -> bool:
+        """Return whether the pools of a host have room for the disks of a machine."""
+        source, takes = self.demand(machine.name)
+        space = self.hosts[name].space
+        if not takes or source == name:
+            return True
+        return space is not None and all(
+            pool not in space or space[pool] - self.stored.get((name, pool), 0) >= size_bytes
+            for pool, size_bytes in takes)
 
     def _pinned(self, machine: PlaceMachine) -> str | None:
         pin = machine.host or ""
@@ -243,8 +279,10 @@ class Board:
     def _fits(self, machine: PlaceMachine, name: str) -> bool:
         return (self.free[name] >= machine.memory_bytes
                 and self.cpus[name] + machine.cpus <= self.room[name]
+                and self.huge[name] >= machine.huge_bytes
                 and not (machine.groups and self._clash(machine, name))
-                and (not machine.needs or self.hosts[name].offers.issuperset(machine.needs)))
+                and (not machine.needs or self.hosts[name].offers.issuperset(machine.needs))
+                and self.holds(machine, name))
 
     def _clash(self, machine: PlaceMachine, name: str) -> bool:
         taken = self.groups[name]
@@ -265,7 +303,7 @@ class Board:
 
         The source of a running machine counts as still full: the other has to move first.
         """
-        shape = (machine.sites, machine.host, machine.groups, machine.needs)
+        shape = self._shape(machine)
         if exceeds(machine, self.stuck.get(shape)):
             return False
         if source in self.hosts and not machine.rooted:
@@ -287,6 +325,7 @@ class Board:
             if not machine.sites or host.site in machine.sites]
         able = [name for name in names if name is not None and self.hosts[name].accepts
                 and self.hosts[name].offers.issuperset(machine.needs)
+                and self.huge[name] >= machine.huge_bytes and self.holds(machine, name)
                 and not self._clash(machine, name)]
         return sorted(able, key=lambda name: (-self.free[name], name))[:CHAIN_HOSTS]
 
@@ -301,6 +340,7 @@ class Board:
         for other in able[:CHAIN_MACHINES]:
             self.take_off(other)
             if self.settle(other, f"it makes room for {machine.name} on {name}", avoid=name):
+                self._store(machine, name)
                 self.put(machine, name)
                 self._touch(name)
                 self.why[machine.name] = why

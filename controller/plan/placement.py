@@ -9,7 +9,8 @@ Rule 3: what has to move goes largest first to where it leaves the estate best b
 
 from collections.abc import Iterable, Mapping
 
-from controller.plan.board import Board
+from controller.model.units import render_size
+from controller.plan.board import Board, Demand, nothing_to_move
 from controller.plan.places import (
     Balance,
     Limits,
@@ -34,7 +35,8 @@ def place(hosts: Iterable[PlaceHost], machines: Iterable[PlaceMachine],
 
 
 def arrange(hosts: tuple[PlaceHost, ...], machines: Iterable[PlaceMachine],
-            current: Mapping[str, str], limits: Limits) -> tuple[Board, Placement]:
+            current: Mapping[str, str], limits: Limits,
+            demand: Demand = nothing_to_move) -> tuple[Board, Placement]:
     """Return where each machine belongs, and the board that shows it.
 
     A machine that has to leave and cannot keeps its room, so all is placed anew around it.
@@ -42,7 +44,7 @@ def arrange(hosts: tuple[PlaceHost, ...], machines: Iterable[PlaceMachine],
     ordered = sorted(machines)
     staying: dict[str, str] = {}
     while True:
-        board = Board(hosts, limits)
+        board = Board(hosts, limits, demand)
         unplaced = _place_once(board, ordered, current, staying)
         left = {name: sentence for name, sentence in unplaced.items()
                 if current.get(name) in board.hosts and name not in staying}
@@ -96,15 +98,7 @@ def complaint(machine: PlaceMachine, board: Board) -> str:
     gib = machine.memory_bytes / (1 << 30)
     size = f"{gib:.3g} GiB of memory and {machine.cpus} CPUs"
     if machine.host is not None:
-        pin = board.hosts.get(machine.host)
-        if pin is None or not pin.accepts:
-            return (f"{machine.name} is pinned to {machine.host}, which takes nothing now:"
-                    " bring that host back, or pin it elsewhere")
-        if board.groups[pin.name] and any(g in board.groups[pin.name] for g in machine.groups):
-            return (f"{machine.name} is pinned to {machine.host}, where another of its group is:"
-                    " pin one of them elsewhere")
-        return (f"{machine.name} is pinned to {machine.host}, which has no room for {size}"
-                f" ({board.free[pin.name] / (1 << 30):.3g} GiB free)")
+        return _pinned(machine, machine.host, board, size)
     where = " or ".join(machine.sites) if machine.sites else "the estate"
     open_hosts = [host for host in board.hosts.values() if host.accepts
                   and (not machine.sites or host.site in machine.sites)]
@@ -113,6 +107,9 @@ def complaint(machine: PlaceMachine, board: Board) -> str:
     able = [host for host in open_hosts if host.offers.issuperset(machine.needs)]
     if not able:
         return f"no host of {where} has the pools {', '.join(machine.needs)}"
+    lacking = _lacking(machine, able, board, where)
+    if lacking is not None:
+        return lacking
     most = max(board.free[host.name] for host in able)
     if most < machine.memory_bytes:
         return (f"no host of {where} has room for {size}: the most that is free on one is"
@@ -121,3 +118,32 @@ def complaint(machine: PlaceMachine, board: Board) -> str:
         return (f"every host of {where} with room for {size} has another of its group"
                 f" ({', '.join(machine.groups)}), or its CPUs are all given out")
     return f"the CPUs of every host of {where} with room for it are all given out"
+
+
+def _lacking(machine: PlaceMachine, hosts: list[PlaceHost], board: Board,
+             where: str) -> str | None:
+    """Return which of huge pages and pools no host has enough of; None where it is neither."""
+    most = max(board.huge[host.name] for host in hosts)
+    if most < machine.huge_bytes:
+        return (f"no host of {where} has {render_size(machine.huge_bytes)} of huge pages left: the"
+                f" most on one is {render_size(max(0, most))}; set more aside")
+    if any(board.holds(machine, host.name) for host in hosts):
+        return None
+    size = ", ".join(f"{render_size(size_bytes)} in pool {pool}"
+                     for pool, size_bytes in board.demand(machine.name)[1])
+    return (f"no host of {where} is seen to have room for its disks ({size}): free space there")
+
+
+def _pinned(machine: PlaceMachine, host: str, board: Board, size: str) -> str:
+    pin = board.hosts.get(host)
+    if pin is None or not pin.accepts:
+        return (f"{machine.name} is pinned to {host}, which takes nothing now:"
+                " bring that host back, or pin it elsewhere")
+    if board.groups[pin.name] and any(g in board.groups[pin.name] for g in machine.groups):
+        return (f"{machine.name} is pinned to {host}, where another of its group is:"
+                " pin one of them elsewhere")
+    lacking = _lacking(machine, [pin], board, pin.name)
+    if lacking is not None:
+        return lacking
+    return (f"{machine.name} is pinned to {host}, which has no room for {size}"
+            f" ({board.free[pin.name] / (1 << 30):.3g} GiB free)")

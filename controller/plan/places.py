@@ -18,6 +18,10 @@ class PlaceHost(NamedTuple):
     """True: what is movable leaves; such a host does not accept either."""
     offers: frozenset[str] = frozenset()
     """Its pools."""
+    huge_bytes: int = 0
+    """What guests may use of huge pages, which is not in `memory_bytes`."""
+    space: Mapping[str, int] | None = None
+    """By pool: the bytes that are left for disks that arrive; None: nobody knows."""
 
 
 class PlaceMachine(NamedTuple):
@@ -38,6 +42,8 @@ class PlaceMachine(NamedTuple):
     """It cannot be moved now; it keeps its reservation where it is."""
     rooted: bool = False
     """It is off, with its disks where it is: it leaves for its pin or its site, not for balance."""
+    huge_bytes: int = 0
+    """What it takes of huge pages, instead of memory."""
 
 
 class Limits(NamedTuple):

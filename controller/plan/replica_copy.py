@@ -10,6 +10,7 @@ from controller.model.units import render_duration, render_size
 from controller.model.virtual_machine import VirtualMachine
 from controller.plan.bandwidth import ceiling_bps
 from controller.plan.charge import Charge
+from controller.plan.footprint import allocated_bytes
 from controller.plan.freshness import stored_bytes, took_s
 from controller.plan.parts import Left, left_out, replicated, untracked
 from controller.plan.replica_actions import CopyMode, DiskCopy, RateLimit
@@ -74,7 +75,7 @@ def plan_disks(charge: Charge, current: Held | None, ground: Survey, *,
         if why:
             words[why] = (*words.get(why, ()), disk.target)
         if mode is not CopyMode.INCREMENT:
-            whole += allocated_bytes(disk, size, charge.host, ground)
+            whole += allocated_bytes(disk.source, size, ground.pools(charge.host or "") or {})
     return Disks(tuple(copies), whole, "; ".join(
         f"{' and '.join(targets)}: {why}" for why, targets in words.items()))
 
@@ -120,15 +121,6 @@ def _volume_bytes(disk: DiskFacts, host: str | None, ground: Survey) -> int | No
 
 def _declared_bytes(charge: Charge, target: str) -> int | None:
     return next((disk.size_bytes for disk in charge.vm.spec.disks if disk.name == target), None)
-
-
-def allocated_bytes(disk: DiskFacts, size_bytes: int, host: str | None, ground: Survey) -> int:
-    """Return what a disk takes up where it lies; its size where that is not seen."""
-    folder, _, name = disk.source.rpartition("/")
-    for pool in (ground.pools(host or "") or {}).values():
-        if name in pool.volumes and (pool.name == disk.pool or pool.path.rstrip("/") == folder):
-            return pool.volumes[name].allocated_bytes or size_bytes
-    return size_bytes
 
 
 def consequence_of(charge: Charge, disks: Disks, current: Held | None,

@@ -13,8 +13,16 @@ from controller.plan.board import Board
 from controller.plan.contained import FAULTS, break_off, contained
 from controller.plan.domain import disk_files
 from controller.plan.draft import Draft, Item
+from controller.plan.footprint import (
+    ON_ITS_WAY,
+    arrivals,
+    as_seen,
+    room_of,
+    space_of,
+    takes_of,
+    under_way,
+)
 from controller.plan.host import pool_of
-from controller.plan.identity import owner_of
 from controller.plan.placement import arrange
 from controller.plan.places import Limits, PlaceHost, PlaceMachine, Placement
 from controller.plan.standing import Stand, Standing, runs
@@ -35,6 +43,8 @@ class Layout:
     """Every host with what belongs on it."""
     hosts: Mapping[str, PlaceHost]
     machines: Mapping[str, PlaceMachine]
+    coming: tuple[tuple[PlaceMachine, str], ...] = ()
+    """What is on its way to a host, as it will be there."""
 
 
 FIXED: Final = frozenset({Standing.HIDDEN, Standing.MOVING, Standing.RENAMED, Standing.TAKEN})
@@ -50,7 +60,8 @@ class Seat(NamedTuple):
 
 def lay_out(stands: Mapping[str, Stand], survey: Survey, draft: Draft) -> Layout:
     """Return where every VM belongs, and note those for which there is no place."""
-    hosts = place_hosts(survey, draft)
+    coming = under_way(stands, survey)
+    hosts = place_hosts(coming, survey, draft)
     files: Mapping[tuple[str, str], tuple[str, ...]] | None = None
     machines: dict[str, PlaceMachine] = {}
     current: dict[str, str] = {}
@@ -80,14 +91,18 @@ def lay_out(stands: Mapping[str, Stand], survey: Survey, draft: Draft) -> Layout
         machines[name] = seat.machine
         if seat.host is not None:
             current[name] = seat.host
-    board, placement = arrange(tuple(hosts.values()), machines.values(), current,
-                               Limits(survey.desired.estate.spec.limits.cpu_ratio))
+    extra = arrivals(coming, machines)
+    board, placement = arrange(
+        tuple(hosts.values()), [*machines.values(), *(machine for machine, _ in extra.values())],
+        current | {name: host for name, (_, host) in extra.items()},
+        Limits(survey.desired.estate.spec.limits.cpu_ratio), lambda name: takes_of(name, survey))
     if survey.lost:
         settled.update(lost)
         tell_lost(lost, placement, survey, draft)
     why = _reasons(placement, current, draft)
-    return Layout(placement.assignments, why, frozenset(settled), frozenset(lost), board, hosts,
-                  machines)
+    goals = {name: host for name, host in placement.assignments.items() if name not in extra}
+    return Layout(goals, why, frozenset(settled), frozenset(lost), board, hosts, machines,
+                  tuple(extra.values()))
 
 
 def _reasons(placement: Placement, current: Mapping[str, str], draft: Draft) -> dict[str, str]:
@@ -107,35 +122,29 @@ def _tell_several(name: str, homes: tuple[str, ...], draft: Draft) -> None:
                 f" {' and '.join(homes)}: move the old ones away by hand")
 
 
-def place_hosts(survey: Survey, draft: Draft) -> dict[str, PlaceHost]:
+def place_hosts(coming: Mapping[str, str], survey: Survey,
+                draft: Draft) -> dict[str, PlaceHost]:
     """Return every host as placement sees it; one that cannot be thought through takes nothing."""
     found = {}
     for name, host in survey.desired.hosts.items():
         found[name] = PlaceHost(name, host.spec.site, 0, 0, accepts=False)
         with contained(f"Host/{name}", draft):
-            found[name] = place_host(host, survey)
+            found[name] = place_host(host, coming, survey)
     return found
 
 
-def place_host(host: Host, survey: Survey) -> PlaceHost:
-    """Return a host as placement sees it; memory of guests that are not declared is taken off."""
+def place_host(host: Host, coming: Mapping[str, str], survey: Survey) -> PlaceHost:
+    """Return a host as placement sees it; what guests take that are not declared is taken off."""
     name, spec = host.name, host.spec
     hardware = survey.hardware(name)
-    declared = survey.desired.virtual_machines
-    here = survey.domains.get(name)
-    if here is None:
-        here = survey.blind[name].domains or {} if name in survey.blind else {}
-    foreign = sum(domain.live.memory_bytes for domain in here.values()
-                  if domain.live is not None
-                  and owner_of(domain, survey.given.names) not in declared)
+    memory_bytes, huge_bytes = room_of(host, survey)
     node = survey.nodes.get(name)
     sees = node is not None and name in survey.domains and not isinstance(node.domains, Absent)
     return PlaceHost(
-        name, spec.site,
-        0 if hardware is None else hardware.memory_bytes - spec.reserve.memory_bytes - foreign,
-        0 if hardware is None else hardware.cpus,
+        name, spec.site, memory_bytes, 0 if hardware is None else hardware.cpus,
         accepts=sees and hardware is not None and not spec.maintenance,
-        drains=spec.maintenance and sees, offers=frozenset(pool.name for pool in spec.pools))
+        drains=spec.maintenance and sees, offers=frozenset(pool.name for pool in spec.pools),
+        huge_bytes=huge_bytes, space=space_of(name, coming, survey))
 
 
 def _seat(vm: VirtualMachine, stand: Stand, homes: tuple[str, ...], survey: Survey) -> Seat | None:
@@ -144,7 +153,8 @@ def _seat(vm: VirtualMachine, stand: Stand, homes: tuple[str, ...], survey: Surv
     standing = stand.standing
     if (standing is Standing.RUNNING and spec.power is Power.ON and stand.domain is not None
             and stand.domain.state == "running"):
-        return Seat(seat, stand.host)
+        return Seat(as_seen(seat, stand.domain), stand.host)
+    seat = as_seen(seat, stand.domain)
     counts = spec.power is Power.ON or (
         stand.domain is not None and runs(stand.domain))
     host = stand.host
@@ -165,6 +175,7 @@ def _seat(vm: VirtualMachine, stand: Stand, homes: tuple[str, ...], survey: Surv
                      or spec.power is Power.OFF))
     return Seat(seat._replace(
         memory_bytes=seat.memory_bytes if counts else 0, cpus=seat.cpus if counts else 0,
+        huge_bytes=seat.huge_bytes if counts else 0,
         groups=seat.groups if counts else (), fixed=fixed,
         rooted=not running and host is not None), host)
 
@@ -211,7 +222,10 @@ def queue_for_room(layout: Layout, survey: Survey, draft: Draft) -> None:
         action = item.action
         host = action.to if isinstance(action, MigrateDomain) else action.node
         name = action.target.partition("/")[2]
-        free[host] -= layout.machines[name].memory_bytes
+        machine = layout.machines.get(name)
+        if machine is None:
+            continue
+        free[host] -= machine.memory_bytes
         if free[host] >= 0:
             continue
         first = tuple(one for one in sorted(leaving.get(host, ()))
@@ -220,7 +234,7 @@ def queue_for_room(layout: Layout, survey: Survey, draft: Draft) -> None:
             draft.items[index] = Item(action, (*item.after, *first), item.rank)
         elif isinstance(action, StartDomain):
             refused.add(index)
-            free[host] += layout.machines[name].memory_bytes
+            free[host] += machine.memory_bytes
             draft.remark(action.target, f"{name} is not started on {host}: the memory of {host} is"
                          " full; move or shut down another VM there, or move its disks")
     if refused:
@@ -234,4 +248,8 @@ def _free_now(layout: Layout, survey: Survey) -> dict[str, int]:
         for host, domain in seen:
             if machine is not None and domain.state.active:
                 free[host] -= machine.memory_bytes
+    for machine, host in layout.coming:
+        if not any(seen.host == host for seen in survey.sightings.get(
+                machine.name.removesuffix(ON_ITS_WAY), ())):
+            free[host] -= machine.memory_bytes
     return free

@@ -7,12 +7,14 @@ Rule 2: a node that leaves the specs while it answers has departed: what it held
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from controller.model.facts import Absent, Fact, Known, NodeFacts, Observed, Unknown
 from controller.plan.renamed import known_as
 
 T = TypeVar("T")
+LEAP: Final = 0.125
+"""Of a node's memory: less than this comes and goes all the time."""
 
 
 Screen = Callable[[str, Fact[NodeFacts], Fact[NodeFacts]], Fact[NodeFacts]]
@@ -258,9 +260,20 @@ def same(before: Fact[Any], after: Fact[Any]) -> bool:
 def _same_node(old: NodeFacts, new: NodeFacts) -> bool:
     """Return whether nothing on the node differs that a decision could rest on."""
     return (old.boot_id == new.boot_id and old.versions == new.versions
-            and same(_steady(old), _steady(new)) and same(old.domains, new.domains)
+            and same(_steady(old), _steady(new)) and not _leaps(old, new)
+            and same(old.domains, new.domains)
             and same(old.pools, new.pools) and same(old.bridges, new.bridges)
             and same(old.replicas, new.replicas) and same(old.leftovers, new.leftovers))
+
+
+def _leaps(old: NodeFacts, new: NodeFacts) -> bool:
+    """Return whether so much of the free memory came or went that another VM may fit or not."""
+    before, after = last_known(old.hardware), last_known(new.hardware)
+    if before is None or after is None:
+        return False
+    moved = abs(after.value.memory_available_bytes - before.value.memory_available_bytes)
+    return moved > LEAP * after.value.memory_bytes or (
+        before.value.huge_free_bytes != after.value.huge_free_bytes)
 
 
 def _steady(facts: NodeFacts) -> Fact[tuple[int, int, str]]:

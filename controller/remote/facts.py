@@ -170,7 +170,19 @@ def hardware() -> dict:
         total = int(read_first("/run/hotsite/memory_bytes"))
     return {"cpus": os.cpu_count() or 1, "memory_bytes": total,
             "memory_available_bytes": min(total, available),
-            "load_1m": os.getloadavg()[0], "architecture": os.uname().machine}
+            "load_1m": os.getloadavg()[0], "architecture": os.uname().machine, **huge_pages()}
+
+
+def huge_pages(folder: str = "/sys/kernel/mm/hugepages") -> dict:
+    """Return what is set aside as huge pages of every size, and what of it nobody was promised."""
+    total = free = 0
+    for name in os.listdir(folder) if os.path.isdir(folder) else ():
+        size = int(re.sub("[^0-9]", "", name) or 0) << 10
+        pages = {key: int(read_first(f"{folder}/{name}/{key}_hugepages"))
+                 for key in ("nr", "free", "resv")}
+        total += pages["nr"] * size
+        free += max(0, pages["free"] - pages["resv"]) * size
+    return {"huge_bytes": total, "huge_free_bytes": free}
 
 
 def section(text: "str | Silent | None", known: "str | None") -> dict:

@@ -190,6 +190,7 @@ def node(name: str, desired: Desired, domains: Mapping[str, DomainFacts] | None 
     here = domains or {}
     bridge = bridge_of(name, desired, here)
     is_host = name in desired.hosts
+    taken = sum(one.live.memory_bytes for one in here.values() if one.live is not None)
     volumes = {disk.source.rpartition("/")[2]: VolumeFacts(
         disk.source.rpartition("/")[2], disk.format, disk.size_bytes, 0)
         for one in here.values() if one.config is not None for disk in one.config.disks}
@@ -197,7 +198,7 @@ def node(name: str, desired: Desired, domains: Mapping[str, DomainFacts] | None 
              for pool in (desired.hosts[name].spec.pools if is_host else ())}
     return Known(NodeFacts(
         name, "boot", 0.0,
-        Known(Hardware(cpus, memory_bytes, memory_bytes // 2, 0.1, "x86_64"), observed_at),
+        Known(Hardware(cpus, memory_bytes, memory_bytes - taken, 0.1, "x86_64"), observed_at),
         {"libvirt": "9.0.0"},
         Known(here, observed_at) if is_host else Absent(observed_at),
         Known(pools, observed_at) if is_host else Absent(observed_at),

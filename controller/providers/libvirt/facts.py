@@ -120,6 +120,7 @@ def parse_config(domain: ET.Element, disk_sizes: Mapping[str, int | None],
         nics=tuple(parse_nic(nic) for nic in domain.findall("devices/interface")),
         media=tuple(disk for disk in disks if disk.device not in DISKS),
         devices=parse_devices(domain),
+        hugepages=domain.find("memoryBacking/hugepages") is not None,
     )
 
 

@@ -138,6 +138,15 @@ def test_cpus_that_are_not_plugged_in_count_for_the_ceiling_only() -> None:
     assert (config.memory_bytes, config.memory_max_bytes) == (512 << 20, 2 << 30)
 
 
+@pytest.mark.parametrize(("backing", "huge"), [
+    ("", False), ("<memoryBacking><locked/></memoryBacking>", False),
+    ("<memoryBacking><hugepages/></memoryBacking>", True),
+    ("<memoryBacking><hugepages><page size='2' unit='M'/></hugepages></memoryBacking>", True)])
+def test_a_guest_whose_memory_lies_in_huge_pages_says_so(backing: str, huge: bool) -> None:
+    config = parse_config(parse_xml(SMALLEST.format(backing)), {})
+    assert config.hugepages is huge
+
+
 def test_a_cdrom_is_not_one_of_the_disks() -> None:
     devices = ("<devices><disk type='file' device='cdrom'><target dev='sda'/></disk>"
                "<disk type='block' device='disk'><source dev='/dev/x'/><target dev='vda'/></disk>"
