@@ -24,7 +24,7 @@ UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 OF_A_POINT = re.compile(r"(base-(\d{6,})\.raw|rp-(\d{6,})\.qcow2)\Z")
 COPY = re.compile(r"state\.json\.(\d+)\Z")
 DISK = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
-VERSION = 1                         # of state.json
+VERSIONS = (1, 2)                   # of state.json
 CLUSTER_BYTES = 65536
 READINGS = 3                        # of a replica that changes meanwhile
 ANEW = "put a good copy back, or move the folder away to have it seeded anew"
@@ -95,7 +95,7 @@ def parse_state(root: str, data: bytes) -> dict:
         raise Spoilt(f"{path} is not the state of a replica: {ANEW}") from None
     if not sound:
         raise Spoilt(f"{path} does not have the check it was written with: {ANEW}")
-    if state.get("version") != VERSION:
+    if state.get("version") not in VERSIONS:
         raise Unreadable(f"{path} was written by another version of hotsite: run that version")
     if state.get("vm") != os.path.basename(root):
         raise Unreadable(f"{root} holds the replica of {state.get('vm')}: move it to where it"

@@ -343,9 +343,16 @@ def test_data_that_a_damaged_table_calls_zeros_is_found(tmp_path: Path) -> None:
         file.seek(tables_at(path) + 12 * 8)
         file.write(struct.pack(">Q", entry | ZERO_FLAG))
     told = look(machine)
-    assert [(one["file"], one["first"]) for one in told["damage"]] == [("rp-000002.qcow2", 12)]
-    increment(machine, [offset // CLUSTER_BYTES for offset, _ in told["repair"]["vda"]])
-    assert look(machine)["points"] == {"1": 0, "2": 1, "3": 0}
+    assert [(one["file"], one["lost"]) for one in told["damage"]] == [("rp-000002.qcow2", True)]
+    compared(machine)
+    assert look(machine)["points"] == {"1": 0, "2": -(-SIZE // CLUSTER_BYTES), "3": 0}
+
+
+def compared(machine: Machine) -> None:
+    """Make a point for which the whole disk was sent."""
+    machine.open("vda", "overlay")
+    machine.send("vda", machine.everything("vda"), "whole")
+    machine.publish(vda={"transfers": ["whole"], "whole": True})
 
 
 def place_at(path: Path, cluster: int) -> int:
@@ -369,10 +376,10 @@ def test_nothing_is_mended_where_a_damaged_table_points(
         file.write(struct.pack(">Q", where(path) | COPIED))
     before = path.read_bytes()
     told = look(machine)
-    assert [(one["file"], one["first"]) for one in told["damage"]] == [("rp-000002.qcow2", 3)]
+    assert [(one["file"], one["lost"]) for one in told["damage"]] == [("rp-000002.qcow2", True)]
     assert told["mended_clusters"] == 0
     assert path.read_bytes() == before
-    increment(machine, [offset // CLUSTER_BYTES for offset, _ in told["repair"]["vda"]])
-    assert look(machine)["points"] == {"1": 0, "2": 1, "3": 0}
+    compared(machine)
+    assert look(machine)["points"] == {"1": 0, "2": -(-SIZE // CLUSTER_BYTES), "3": 0}
     with Chain(Replica(str(machine.root)).chain("vda", 3)) as chain:
         assert chain.read(0, SIZE) == machine.flats[3, "vda"].read_bytes()

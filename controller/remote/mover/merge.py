@@ -40,6 +40,7 @@ from mover.state import (
     point_of,
     sequence_of,
 )
+from mover.tables import digest_of
 from mover.tenants import tenant_of
 from mover.verify import notice
 
@@ -249,9 +250,23 @@ def _squash(replica: Replica, point: Point) -> List[Merged]:
     for disk, lower, upper in pairs:
         files[disk], moved = _squash_disk(replica, disk, lower, upper)
         merged.append(moved)
+    either = {disk: upper._replace(check=or_else(upper.check, files[disk]))
+              for disk, _lower, upper in pairs}
+    replica.commit(state._replace(points=(
+        *state.points[:at + 1], following._replace(files={**following.files, **either}),
+        *state.points[at + 2:])), clean=False)
+    for disk, _lower, upper in pairs:
+        path = replica.path(disk, upper.name)
+        os.rename(path + ".new", path)
+        sync_dir(os.path.dirname(path))
     points = (*state.points[:at], following._replace(files=files), *state.points[at + 2:])
     replica.commit(recount(replica, state._replace(points=points, damage=damage)))
     return merged
+
+
+def or_else(check: str, new: Optional[File]) -> str:
+    """Return the check of a file that will be another in an instant, or has become it."""
+    return " ".join([*check.split(), new.check]) if check and new is not None else ""
 
 
 def _pairs(state: State, point: Point) -> Iterator[Tuple[str, File, File]]:
@@ -297,9 +312,7 @@ def _squash_disk(replica: Replica, disk: str, lower: File, upper: File) -> Tuple
             raise Refused("disk %s was resized after %s: let go of the older points first"
                           % (disk, lower.name))
         size, merged = _write_squashed(disk, below, above, new)
-    os.rename(new, path)
-    sync_dir(os.path.dirname(path))
-    return upper._replace(stored_bytes=size), merged
+    return upper._replace(stored_bytes=size, check=digest_of(new)), merged
 
 
 def _write_squashed(disk: str, below: Overlay, above: Overlay, new: str) -> Tuple[int, Merged]:

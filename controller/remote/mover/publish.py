@@ -23,6 +23,7 @@ from mover.replica import Replica, disks_in, locked, sync_dir, write_whole
 from mover.settle import REREAD, look_again
 from mover.squeeze import unsqueezed
 from mover.state import BASE, File, Point, State, chain, last, lost
+from mover.tables import digest_of
 
 
 class Request(NamedTuple):
@@ -143,7 +144,8 @@ def _finish_overlay(replica: Replica, into: Incoming, disk: str, sequence: int) 
         raise Refused("nothing of disk %s can be read any more: seed it" % disk)
     backing = Backing(below[0].name, "raw" if below[0].kind == BASE else "qcow2")
     finished = finish_overlay(into.part, into.places, into.manifest, backing)
-    return File("rp-%06d.qcow2" % sequence, "overlay", into.plan.size_bytes, finished.file_bytes)
+    return File("rp-%06d.qcow2" % sequence, "overlay", into.plan.size_bytes, finished.file_bytes,
+                digest_of(incoming.path_of(into.folder, "part")))
 
 
 def _point(replica: Replica, request: Request, done: Dict[str, File]) -> Point:

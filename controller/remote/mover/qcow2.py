@@ -33,6 +33,8 @@ TABLE = struct.Struct(">%dQ" % TABLE_ENTRIES)
 _FIXED = struct.Struct(">IIQIIQIIQQIIQQQQII")
 _SUMS = struct.Struct(">QQ16s16s16s")
 _EMPTY_TABLE = bytes(TABLE_BYTES)
+MOST_L1_BYTES = 32 << 20    # QEMU reads no larger one either: 2 PiB of disk
+MOST_NAME_BYTES = 1023
 
 
 class Sums(NamedTuple):
@@ -108,6 +110,11 @@ def parse_header(data: bytes, name: str) -> Header:
                       % (name, ", ".join(odd)))
     if l1_entries < -(-clusters_of(size) // TABLE_ENTRIES):
         raise Damaged("%s has %d table entries, too few for its size" % (name, l1_entries))
+    if l1_entries * 8 > MOST_L1_BYTES:
+        raise Damaged("%s says that its table of tables has %d bytes" % (name, l1_entries * 8))
+    if backing_size > MOST_NAME_BYTES or (backing_at and backing_at + backing_size > len(data)):
+        raise Damaged("%s says that the name of the file below it has %d bytes at %d"
+                      % (name, backing_size, backing_at))
     backing_format, sums = _parse_extensions(data, length, name)
     backing = data[backing_at:backing_at + backing_size].decode(errors="surrogateescape")
     return Header(size, l1_at, l1_entries, refs_at, refs, backing if backing_at else "",
@@ -220,6 +227,10 @@ class Overlay:
             raise Damaged("%s is cut short: table %d is missing" % (self.path, number))
         return table
 
+    def places(self) -> Iterator[int]:
+        """Yield where each table lies."""
+        return (at for at in self._tables if at)
+
     def sums(self) -> Iterator[Tuple[Run, bytes]]:
         """Yield every mapped run with its hashes; Damaged when they are not what was written."""
         place = self._sums()
@@ -258,6 +269,8 @@ class Overlay:
     def _check_sums(self, place: Sums) -> None:
         mapped = self._ranks()[-1]
         digest, at, left = hashlib.sha256(), place.offset, place.clusters * HASH_BYTES
+        if at + left > os.fstat(self.fd).st_size:
+            raise Damaged("%s is cut short: hashes are missing" % self.path)
         while left > 0:
             piece = os.pread(self.fd, min(left, 1 << 20), at)
             if not piece:
@@ -277,7 +290,7 @@ class Overlay:
 
     def _read_tables(self) -> List[int]:
         size = self.header.l1_entries * 8
-        data = os.pread(self.fd, size, self.header.l1_offset)
-        if len(data) != size:
+        if self.header.l1_offset + size > os.fstat(self.fd).st_size:
             raise Damaged("%s is cut short: the table of tables is missing" % self.path)
+        data = os.pread(self.fd, size, self.header.l1_offset)
         return [entry & OFFSET_MASK for entry in struct.unpack(">%dQ" % (size // 8), data)]

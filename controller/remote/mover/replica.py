@@ -65,14 +65,15 @@ class Replica:
             raise Refused("%s/secret is not the one this replica was hashed with" % self.root)
         return hasher
 
-    def commit(self, state: State) -> None:
+    def commit(self, state: State, *, clean: bool = True) -> None:
         """Make a new state the truth, then let go of what it no longer speaks of."""
         self.state = state._replace(generation=self.state.generation + 1)
         rendered = render_state(self.state)
         write_whole(os.path.join(self.root, generations.NAME), rendered)
         generations.keep(self.root, self.state.generation, rendered)
         self.recovered = ""
-        self.clean()
+        if clean:
+            self.clean()
 
     def require_newest(self) -> None:
         """Raise Refused where a finished file is newer than the state: an older one is there."""

@@ -15,17 +15,19 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from mover.errors import Damaged, Refused
 
-VERSION = 1
+VERSION = 2
+READ = (1, 2)       # the first has no `check` of files
 BASE, OVERLAY = "base", "overlay"
 
 
 class File(NamedTuple):
-    """One file of a disk; `stored_bytes` is what it takes up."""
+    """One file of a disk; `stored_bytes` is what it takes up, `check` see tables."""
 
     name: str
     kind: str
     size_bytes: int
     stored_bytes: int
+    check: str = ""
 
 
 class Point(NamedTuple):
@@ -94,7 +96,7 @@ def parse_state(data: bytes, name: str) -> State:
         raise Damaged("%s is not the state of a replica" % name) from None
     if not sound:
         raise Damaged("%s does not have the check it was written with" % name)
-    if told.pop("version") != VERSION:
+    if told.pop("version") not in READ:
         raise Refused("%s was written by another version of the mover" % name)
     return State(**{**told, "points": tuple(map(_point, told["points"])),
                     "floor": {disk: File(**file) for disk, file in told["floor"].items()},

@@ -1,5 +1,6 @@
 """
-Read every file of a replica against its hashes, a piece at a time if the caller wants it so.
+Read every file of a replica against its hashes, a piece at a time if the caller wants it so, and
+first what only QEMU reads of it.
 
 What looks wrong is looked at again under the lock before it is believed, since a merge may have
 been under way; then it is written into state.json with the points it spoils. How far the scrub has
@@ -13,6 +14,7 @@ import os
 import time
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
+from mover import tables
 from mover.chain import manifest_path
 from mover.errors import UNREADABLE, Damaged, Refused, unreadable_is_damaged
 from mover.hashing import CLUSTER_BYTES, HASH_BYTES, Hasher
@@ -131,6 +133,8 @@ class Scrub:
         """Look at one file from a cluster on: what looks wrong, and where the budget ended."""
         bad: List[int] = []
         try:
+            if not first:
+                tables.look(replica, disk, file)
             for fd, piece in pieces(replica.path(disk, file.name), file, first):
                 if self.read_bytes and self._until is not None and time.monotonic() > self._until:
                     return Suspect(disk, file.name, bad), piece.cluster
@@ -241,6 +245,7 @@ def _confirm(replica: Replica, file: File, disk: str, clusters: Set[int],
     bad: List[int] = []
     scrub = Scrub(Request(replica.root, cold=False), hasher)
     try:
+        tables.look(replica, disk, file)
         for fd, piece in pieces(path, file, min(clusters, default=0)):
             if clusters & set(range(piece.cluster,
                                     piece.cluster + len(piece.hashes) // HASH_BYTES)):

@@ -151,7 +151,7 @@ def test_a_replica_that_cannot_be_read_is_told_with_a_sentence(
 
 
 @pytest.mark.parametrize(("break_it", "sentence"), [
-    (lambda m: rewritten(m, version=2), "was written by another version"),
+    (lambda m: rewritten(m, version=3), "was written by another version"),
     (lambda m: rewritten(m, vm="another"), "holds the replica of another"),
     (lambda m: rewritten(m, points=[{"sequence": "one"}]), "is not understood (KeyError")])
 def test_a_copy_does_not_stand_in_for_a_state_that_is_sound_but_of_something_else(
