@@ -215,7 +215,8 @@ class Cycle:
         transfer = f"{self.action.sequence}-{target}-{secrets.token_hex(4)}"
         known = ""
         if course.compare:
-            known = await self._manifests.fetch(target)
+            known = await self._manifests.fetch(
+                target, max(opened.size_bytes, picture.sizes.get(target, 0)))
         can_slice = bool(begun.checkpoint) and not begun.off and (
             opened.tracked or self._is_tracked(target))
         request = request_of(

@@ -251,7 +251,7 @@ class Replication:
 
     def left_behind(self) -> list[str]:
         """Return all of ours that an idle replication must not leave."""
-        script = ("ls /var/lib/libvirt/images/hotsite-scratch/* /run/hotsite/known-*"
+        script = ("ls /var/lib/libvirt/images/hotsite-scratch/* /var/lib/hotsite/known/*"
                   " /run/hotsite/cold-* /var/lib/libvirt/qemu/domain-*/hotsite.sock 2>/dev/null;"
                   " grep -o 'hotsite-transfer.*' /root/.ssh/authorized_keys;"
                   " pgrep -af '[m]over-[0-9a-f]*.pyz' | cut -d' ' -f2-; true")

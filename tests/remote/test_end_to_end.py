@@ -55,8 +55,8 @@ def fetched(archive: Path, root: Path, folder: Path, **which: Any) -> None:
     with (folder / "ask").open("rb") as request:
         wire = subprocess.run([sys.executable, archive, "manifest-out"], stdin=request,
                               capture_output=True, check=True).stdout
-    subprocess.run([sys.executable, archive, "manifest-in", folder / "known"], input=wire,
-                   capture_output=True, check=True)
+    subprocess.run([sys.executable, archive, "manifest-in", folder / "known", "9999999"],
+                   input=wire, capture_output=True, check=True)
 
 
 def identical(root: Path, sequence: int, disk: Path) -> None:

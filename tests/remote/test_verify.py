@@ -6,6 +6,7 @@ import os
 import shutil
 import struct
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -249,7 +250,7 @@ def test_the_manifest_crosses_to_the_other_host_whole(tmp_path: Path) -> None:
     (tmp_path / "r").write_text(json.dumps({"replica": str(machine.root), "disk": "vda"}) + "\n")
     out = start_mover("manifest-out", stdin=tmp_path / "r")
     (tmp_path / "wire").write_bytes(out.communicate()[0])
-    come = start_mover("manifest-in", tmp_path / "copy", stdin=tmp_path / "wire")
+    come = start_mover("manifest-in", tmp_path / "copy", 1 << 30, stdin=tmp_path / "wire")
     assert come.communicate()[1] == b""
     assert come.returncode == 0
     with known(Replica(str(machine.root)), "vda", str(tmp_path / "known"), {}) as manifest:
@@ -258,6 +259,18 @@ def test_the_manifest_crosses_to_the_other_host_whole(tmp_path: Path) -> None:
     with Chain(Replica(str(machine.root)).chain("vda", 2)) as chain:
         assert HASHER.clusters(chain.read(0, SIZE)) == mine
     assert (tmp_path / "copy").read_bytes() == (tmp_path / "known").read_bytes()
+
+
+def test_a_manifest_that_explodes_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    squeeze = zlib.compressobj(9)
+    wire = b"".join(squeeze.compress(b"\1" * (1 << 20)) for _ in range(64)) + squeeze.flush()
+    (tmp_path / "wire").write_bytes(wire)
+    assert len(wire) < 1 << 20
+    come = start_mover("manifest-in", tmp_path / "known" / "a.man", 8192, stdin=tmp_path / "wire")
+    _, said = come.communicate()
+    assert come.returncode == 1
+    assert "has more than the 8192 bytes that this disk's has" in said.decode()
+    assert list((tmp_path / "known").iterdir()) == []
 
 
 class BadSectors:

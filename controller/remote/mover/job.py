@@ -60,6 +60,7 @@ from mover.virsh import (
 )
 
 FOLDER = cold.FOLDER
+KNOWN = "/var/lib/hotsite/known"    # where the conductor has manifests of the replica put
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 
 
@@ -129,7 +130,7 @@ def run(words: List[str]) -> None:
     finally:
         if copy is not None:
             copy.end()
-        for path in glob.glob(os.path.join(FOLDER, "known-%s-*.man" % glob.escape(uuid))):
+        for path in glob.glob(os.path.join(KNOWN, "known-%s-*.man" % glob.escape(uuid))):
             os.unlink(path)
         os.close(held)
 

@@ -205,24 +205,38 @@ def _pieces(manifest: Manifest, request: Dict[str, Any]) -> Iterator[bytes]:
 
 
 def manifest_in(words: List[str]) -> Dict[str, Any]:
-    """Read a whole manifest, as `manifest-out` wrote it, from stdin into the file in `words`."""
-    if len(words) != 1:
-        raise Refused("manifest-in wants one word: the path to write")
-    expand = zlib.decompressobj()
+    """
+    Read a whole manifest, as `manifest-out` wrote it, from stdin into a file.
+
+    `words`: its path, and how many bytes it may have at the most. What is more leaves no file.
+    """
+    if len(words) != 2 or not words[1].isdigit():
+        raise Refused("manifest-in wants two words: the path to write, and how much it may be")
+    os.makedirs(os.path.dirname(words[0]), mode=0o700, exist_ok=True)
     fd = os.open(words[0], os.O_CREAT | os.O_TRUNC | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
-        size = 0
-        for got in _raws():
-            size += _write_sparse(fd, expand.decompress(got), size)
-        size += _write_sparse(fd, expand.flush(), size)
-        os.ftruncate(fd, size)
-    except zlib.error as error:
+        os.ftruncate(fd, _take(fd, int(words[1])))
+    except (zlib.error, Refused) as error:
+        os.unlink(words[0])
         raise Refused("what came is no manifest: %s" % error) from None
     finally:
         os.close(fd)
     with Manifest.open(words[0]) as manifest:
         return {"root": manifest.root(), "size_bytes": manifest.header.size_bytes,
                 "hash_bytes": manifest.clusters * HASH_BYTES}
+
+
+def _take(fd: int, most_bytes: int) -> int:
+    """Write what is squeezed on stdin, piece by piece, and return how much that is."""
+    expand, size = zlib.decompressobj(), 0
+    for got in _raws():
+        left = got
+        while left and not expand.eof:
+            size += _write_sparse(fd, expand.decompress(left, PIECE_BYTES), size)
+            if size > most_bytes:
+                raise Refused("it has more than the %d bytes that this disk's has" % most_bytes)
+            left = expand.unconsumed_tail
+    return size
 
 
 def _raws() -> Iterator[bytes]:

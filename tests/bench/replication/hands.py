@@ -85,7 +85,7 @@ class Pair:
                                     ">/tmp/manifest.squeezed")
         squeezed.write_bytes(self.target.path("/tmp/manifest.squeezed").read_bytes())
         self.source.run("sh", "-c", f"python3 {ARCHIVE} manifest-in {place_on_source} "
-                                    f"<{Path(place_on_source).with_suffix('.squeezed')}")
+                                    f"{1 << 40} <{Path(place_on_source).with_suffix('.squeezed')}")
         return squeezed.stat().st_size
 
     def remove(self) -> None:
