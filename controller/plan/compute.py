@@ -7,6 +7,7 @@ from controller.model.facts import Observed
 from controller.plan.actions import MigrateDomain
 from controller.plan.case import Case
 from controller.plan.charge import charges
+from controller.plan.checkpoints import diff_checkpoints
 from controller.plan.conditions import conditions_of
 from controller.plan.contained import FAULTS, break_off, contained, not_understood
 from controller.plan.draft import Draft
@@ -51,6 +52,7 @@ def compute(desired: Desired, observed: Observed, policy: Policy, now_s: float) 
     care = charges(stands, index, ground, draft)
     findings = diff_replicas(care, index, ground, draft)
     diff_leftovers(ground, draft)
+    diff_checkpoints(ground, draft)
     tell_unclaimed(care, index, draft)
     tell_unseen(index, ground, draft)
     narrow_last(draft, vlans_of_machines(ground, draft))

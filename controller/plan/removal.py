@@ -8,6 +8,7 @@ from controller.model.units import render_duration
 from controller.model.virtual_machine import Deletion
 from controller.plan.actions import Cause, RemoveDomain
 from controller.plan.aside import aside_suffix
+from controller.plan.checkpoints import ours_of
 from controller.plan.contained import contained
 from controller.plan.domain_uuid import domain_uuids
 from controller.plan.draft import Draft
@@ -58,8 +59,12 @@ def may_go(name: str, domain: DomainFacts, survey: Survey) -> bool:
 def _remove(name: str, host: str, domain: DomainFacts, survey: Survey, draft: Draft) -> None:
     target = f"VirtualMachine/{name}"
     if domain.ownership is None or domain.ownership.deletion != Deletion.DELETE:
+        ours = ours_of(domain)
+        more = "" if not ours else (
+            f"; checkpoints of ours hold it: `virsh undefine {domain.name} --checkpoints-metadata`"
+            " there undefines it all the same")
         draft.remark(target, f"{name} on {host} is no longer declared; it is left alone"
-                             " (its last spec said `deletion: keep`)")
+                             f" (its last spec said `deletion: keep`){more}")
         return
     if not may_go(name, domain, survey):
         draft.remark(target, f"{domain.name} on {host} carries a mark of ours that was written for"

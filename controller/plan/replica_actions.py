@@ -198,3 +198,20 @@ class SweepLeftovers(Action):
     rung: ClassVar[Rung] = Rung.REPLICATE
     takes: ClassVar[bool] = False
     symbol: ClassVar[Symbol] = Symbol.REMOVE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DropCheckpoints(Action):
+    """Delete checkpoints of ours from a VM that is no longer protected, with their records.
+
+    `paths` are the images in which records lie; one that is in use keeps what libvirt leaves.
+    """
+
+    domain: str
+    uuid: str
+    checkpoints: tuple[str, ...]
+    paths: tuple[str, ...]
+    verb: ClassVar[str] = "drop-checkpoints"
+    rung: ClassVar[Rung] = Rung.REPLICATE
+    takes: ClassVar[bool] = False
+    symbol: ClassVar[Symbol] = Symbol.REMOVE

@@ -170,6 +170,8 @@ def with_domain_changed(action: a.Action, seen: Observed) -> Observed:
         return b.with_domain(seen, action.node, name, booted(found))
     if isinstance(action, a.ResumeDomain):
         return b.with_domain(seen, action.node, name, replace(found, state=DomainState.RUNNING))
+    if isinstance(action, ra.DropCheckpoints):
+        return b.with_domain(seen, action.node, name, replace(found, checkpoints=()))
     if isinstance(action, a.ShutDownDomain):
         return b.with_domain(seen, action.node, name, replace(
             found, state=DomainState.SHUT_OFF, state_reason="shutdown", live=None))

@@ -21,8 +21,10 @@ from controller.plan.actions import (
     StartDomain,
     UndefineDomain,
 )
+from controller.plan.replica_actions import DropCheckpoints
 from controller.plan.storage_actions import AcceptPool, PurgeFiles, ReturnDisk
 from controller.providers.libvirt.aside import purge, return_disk
+from controller.providers.libvirt.checkpoint import drop_checkpoints
 from controller.providers.libvirt.definition import define, remove, undefine
 from controller.providers.libvirt.disk import create_disk
 from controller.providers.libvirt.domain import (
@@ -51,6 +53,7 @@ HANDS: Final[dict[type[Action], Callable[[Node, Any], Awaitable[str]]]] = {
     PruneDomain: reconfigure,
     MigrateDomain: migrate,
     UndefineDomain: undefine,
+    DropCheckpoints: drop_checkpoints,
     RemoveDomain: remove,
     ReturnDisk: return_disk,
     PurgeFiles: purge,

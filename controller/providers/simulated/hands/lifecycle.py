@@ -14,6 +14,7 @@ from controller.plan.actions import (
     StartDomain,
     UndefineDomain,
 )
+from controller.plan.replica_actions import DropCheckpoints
 from controller.plan.wishes import DomainWish
 from controller.providers.simulated.hands.effect import Effect, Wait, domain_of
 from controller.providers.simulated.power import end_domain, run_domain
@@ -186,3 +187,12 @@ def remove(world: World, action: RemoveDomain) -> Effect:
     yield Wait(0.2, command_ends=True)
     node.domains.pop(action.domain, None)
     return f"removed {action.domain} from {node.name}, {len(action.disk_paths)} disks set aside"
+
+
+def drop_checkpoints(world: World, action: DropCheckpoints) -> Effect:
+    """Delete checkpoints of ours; those that are gone are done."""
+    yield Wait(0.1)
+    domain = domain_of(world.node(action.node), action.domain)
+    for name in action.checkpoints:
+        domain.checkpoints.pop(name, None)
+    return f"removed {len(action.checkpoints)} checkpoints of {action.domain} on {action.node}"

@@ -42,6 +42,7 @@ HANDS: Final[Mapping[type[Action], Callable[[World, Any], Effect]]] = {
     replica_actions.ReplicateDomain: replicate.replicate,
     replica_actions.RetirePoints: replica.retire,
     replica_actions.DropPoints: replica.retire,
+    replica_actions.DropCheckpoints: lifecycle.drop_checkpoints,
     replica_actions.VerifyReplica: replica.verify,
     replica_actions.RemoveReplica: replica.remove,
     replica_actions.SweepLeftovers: replica.sweep,

@@ -1,0 +1,53 @@
+"""Checkpoints that a VM has of ours once it is no longer protected: they would bind its owner.
+
+Rule 1: libvirt undefines no domain that has one, and QEMU resizes no image with its records; what
+        we made goes with the protection that it was made for.
+"""
+
+import re
+from typing import Final
+
+from controller.model.facts import DomainConfig, DomainFacts
+from controller.plan.actions import Cause
+from controller.plan.draft import Draft, counted
+from controller.plan.replica_actions import DropCheckpoints
+from controller.plan.replica_upkeep import LATER_RANK
+from controller.plan.survey import Survey
+
+OURS: Final = re.compile(r"hotsite-[0-9]{6,}(-[0-9a-f]+)?(\.[0-9]+)?")
+
+
+def diff_checkpoints(ground: Survey, draft: Draft) -> None:
+    """Note what is to go from every VM that is declared without protection."""
+    for name, machine in ground.desired.virtual_machines.items():
+        if machine.spec.protection is not None:
+            continue
+        for host, domain in ground.sightings.get(name, ()):
+            if domain.checkpoints and domain.job is None and not domain.unknown:
+                _drop(name, host, domain, ground, draft)
+
+
+def ours_of(domain: DomainFacts) -> tuple[str, ...]:
+    """Return the checkpoints of ours that a domain has."""
+    return tuple(one for one in domain.checkpoints if OURS.fullmatch(one))
+
+
+def _drop(name: str, host: str, domain: DomainFacts, ground: Survey, draft: Draft) -> None:
+    ours = ours_of(domain)
+    if not ours or domain.ownership is None or (
+            domain.ownership.estate not in ground.given.names.estates):
+        return
+    draft.do(DropCheckpoints(
+        target=f"Replica/{name}", node=host, domain=domain.name, uuid=domain.uuid,
+        checkpoints=ours, paths=_images(domain.live or domain.config), cause=Cause.ROUTINE,
+        reason=f"{name} is declared without `protection`, and has"
+               f" {counted(len(ours), 'checkpoint')} of ours on {host}",
+        consequence="libvirt lets it be undefined again; were it protected once more, the next copy"
+                    " would compare its disks as a whole"), rank=LATER_RANK + 3)
+
+
+def _images(config: DomainConfig | None) -> tuple[str, ...]:
+    """Return the files in which records of changes can lie."""
+    return () if config is None else tuple(
+        disk.source for disk in config.disks
+        if disk.format == "qcow2" and disk.source.startswith("/"))
