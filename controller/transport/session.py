@@ -48,6 +48,8 @@ class Session(ABC):
         self.status: int | None = None
         self.stderr = bytearray()
         self.overflowed = False
+        self.noise: str | None = None
+        """The last line that the login shell said instead of beginning the command, if it did."""
         self.fed_by: Session | None = None
 
     @abstractmethod
@@ -75,6 +77,16 @@ class Session(ABC):
         self.overflowed = True
         self.close()
         self.end()
+
+    def refuse_unbegun(self, node: str) -> None:
+        """Refuse what the login shell did not begin: then nothing was done."""
+        if self.noise is None:
+            return
+        how = "said too much" if self.overflowed else f"ended with status {self.status}"
+        said = f"its last line is “{self.noise[:200]}”" if self.noise else "it said nothing"
+        raise Refused(f"the login shell on {node} {how} before it ran anything; {said}: look at the"
+                      " account's shell and at what its start-up files do, such as .bashrc and"
+                      " BASH_ENV")
 
     def write(self, text: str, *, last: bool) -> None:
         """Feed standard input; `last` ends it."""
@@ -121,6 +133,7 @@ class Capture(Session):
                                  " it may still be at work") from None
         finally:
             self.close()
+        self.refuse_unbegun(node)
         if self.overflowed:
             raise OutcomeUnknown(f"{program} on {node} said more than {REPLY_BYTES >> 20} MiB;"
                                  " it was cut off")
@@ -179,6 +192,7 @@ class Spout(Session):
 
         Errors: LineBroke when that is not known.
         """
+        self.refuse_unbegun(node)
         if self.status is None:
             raise LineBroke(f"the connection to {node} broke while {program} was at work")
         return Reply(self.status, "", self.stderr.decode(errors="replace"))
@@ -199,6 +213,7 @@ async def pour(spout: Spout, sink: Capture, source: tuple[str, Command],
     finally:
         spout.close()
         sink.close()
+    sink.refuse_unbegun(sink_node)
     if sink.status is None:
         raise LineBroke(f"the connection to {sink_node} broke while {sink_command.argv[0]} was at"
                         " work")
@@ -274,7 +289,8 @@ class Lines(Session):
 
     def cut_short(self, node: str) -> ActionError:
         """Return why a helper ended without a whole answer."""
-        said = self.stderr.decode(errors="replace").strip().splitlines()
+        self.refuse_unbegun(node)
+        said = [line for line in self.stderr.decode(errors="replace").split("\n") if line.strip()]
         if self.overflowed:
             return OutcomeUnknown(f"{node} answered with more than {REPLY_BYTES >> 20} MiB;"
                                   " it was cut off")
@@ -311,6 +327,7 @@ class Talk:
         except TimeoutError:
             raise OutcomeUnknown(f"{self._program} on {self._node} did not end within"
                                  f" {timeout_s:g} s; it may still be at work") from None
+        session.refuse_unbegun(self._node)
         if session.status is None:
             raise LineBroke(f"the connection to {self._node} broke while {self._program} was at"
                             " work")

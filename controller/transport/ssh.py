@@ -19,6 +19,7 @@ from controller.errors import ActionError, Refused, Unavailable
 from controller.transport import resident, retry
 from controller.transport.base import Aside, Command, Conversation, Endpoint, Reply
 from controller.transport.credentials import check_private
+from controller.transport.frame import Frame
 from controller.transport.retry import LineBroke
 from controller.transport.session import Capture, Lines, Session, Spout, Talk, pour
 
@@ -29,10 +30,10 @@ SIGNALS: Final = {"HUP": 1, "INT": 2, "QUIT": 3, "ABRT": 6, "KILL": 9, "PIPE": 1
 
 
 class Channel(asyncssh.SSHClientSession[bytes]):
-    """Hands what asyncssh hears to a session."""
+    """Hands what asyncssh hears of a command to its session."""
 
-    def __init__(self, session: Session) -> None:
-        self.session = session
+    def __init__(self, session: Session, frame: Frame) -> None:
+        self.session, self.frame = session, frame
 
     def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
         """Give the session its pipe: the channel is open, and the request leaves now."""
@@ -41,9 +42,9 @@ class Channel(asyncssh.SSHClientSession[bytes]):
     def data_received(self, data: bytes, datatype: int | None) -> None:
         """Pass output on."""
         if datatype is None:
-            self.session.take_stdout(data)
+            self.frame.take_stdout(data)
         else:
-            self.session.take_stderr(data)
+            self.frame.take_stderr(data)
 
     def pause_writing(self) -> None:
         """Slow down whoever feeds the session."""
@@ -64,7 +65,7 @@ class Channel(asyncssh.SSHClientSession[bytes]):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Pass the end on."""
-        self.session.end()
+        self.frame.end()
 
 
 S = TypeVar("S", bound=Session)
@@ -195,10 +196,12 @@ class SshTransport:
     async def _open_once(self, line: Line, kind: Callable[[], S], command: Command) -> S:
         connection = await self._connection(line)
         session = kind()
+        frame = Frame(session)
         try:
             async with asyncio.timeout(command.timeout_s):
                 await connection.create_session(
-                    lambda: Channel(session), render_command(command.argv), encoding=None)
+                    lambda: Channel(session, frame), render_command(frame.around(command.argv)),
+                    encoding=None)
         except asyncio.CancelledError:
             session.close()
             raise
