@@ -70,6 +70,8 @@ class ReplicaFacts:
     """When its first point came; retention lets that go."""
     compared_at: float | None = None
     """Of the newest point for which all of every disk was compared with its source."""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """By target: disks that the source would not copy into the newest point, and why."""
     unreadable: str = ""
     """Why its state cannot be read; empty when it can."""
 

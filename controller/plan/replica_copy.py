@@ -38,9 +38,20 @@ def disks_of(vm: VirtualMachine, domain: DomainFacts) -> tuple[DiskFacts, ...]:
 
 
 def parts_left_out(charge: Charge) -> tuple[Left, ...]:
-    """Return the parts of a VM that no restore point of it has."""
-    domain = charge.stand.domain
-    return () if domain is None else left_out(charge.vm, config_of(domain))
+    """Return the parts of a VM that no restore point of it has, or the newest one had not.
+
+    Its host may know of a disk what no fact tells: that one counts by the point's own word.
+    """
+    domain, current = charge.stand.domain, charge.current
+    if domain is None:
+        return ()
+    left = left_out(charge.vm, config_of(domain))
+    if current is None or not current.replica.left_out:
+        return left
+    named = {part.disk for part in left}
+    return (*left, *(Left(f"disk {disk.target} {disk.source}", why, disk.target)
+                     for disk in disks_of(charge.vm, domain) if disk.target not in named
+                     for why in [current.replica.left_out.get(disk.target)] if why))
 
 
 def missing_disks(charge: Charge) -> tuple[str, ...]:
@@ -48,7 +59,7 @@ def missing_disks(charge: Charge) -> tuple[str, ...]:
     domain, current = charge.stand.domain, charge.current
     if domain is None or current is None or not current.replica.points:
         return ()
-    there = current.replica.disks
+    there = current.replica.disks.keys() | current.replica.left_out.keys()
     return tuple(disk.target for disk in disks_of(charge.vm, domain) if disk.target not in there)
 
 

@@ -69,6 +69,9 @@ class Told:
             "disks": {disk: int(files[-1]["size_bytes"]) for disk, files in newest.items()},
             "damaged_clusters": sum(int(one["clusters"]) for one in state["damage"]
                                     if not one["lost"])}
+        left = state["points"][-1]["facts"].get("left_out") if state["points"] else None
+        if left:
+            self.row["left_out"] = {str(disk): str(why) for disk, why in left.items()}
 
     def need(self, disk: str, file: dict, merging: bool) -> list:
         """Note a file with its least length; return the points that read it, to be added to.

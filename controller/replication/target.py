@@ -93,6 +93,8 @@ class TargetEnd:
         lacking = list(dict.fromkeys((*self._action.without, *begun.lacking)))
         if lacking:
             facts["without"] = lacking
+        if begun.left_out:
+            facts["left_out"] = begun.left_out
         if begun.nvram_missing:
             facts["nvram_missing"] = begun.nvram_missing
         return await self._ask(

@@ -380,3 +380,17 @@ def test_what_a_vm_does_not_write_alone_never_goes_with_it(trait: str) -> None:
     held = b.with_domain(observed, "paris-1", "other", replace(
         win, name="other", uuid="o", live=reads, config=reads))
     assert own_disks("paris-1", win, survey(desired, held, b.APPLIED, b.NOW_S)) == ()
+
+
+def test_what_only_the_host_knows_of_a_disk_counts_by_the_points_own_word() -> None:
+    desired = declared()
+    observed = r.with_replica(seen(desired, PLAIN), "milan-1", r.replica(
+        "win", r.series(3, 60), left_out={"vdb": "it is encrypted"}))
+    status, reason, message = said(desired, observed)
+    assert (status, reason) == (Status.FALSE, "DiskLeftOut")
+    assert "disk vdb /srv/x.qcow2 (it is encrypted)" in message
+    plan = compute(desired, observed, b.APPLIED, b.NOW_S)
+    assert not plan.steps       # it is not copied again and again for the sake of that disk
+    late = r.with_replica(seen(desired, PLAIN), "milan-1", r.replica(
+        "win", r.series(3, 290), left_out={"vdb": "it is encrypted"}))
+    assert set(copied(compute(desired, late, b.APPLIED, b.NOW_S))) == {"vda", "vdb"}

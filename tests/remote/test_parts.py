@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from mover import begin, cold, job, virsh
-from mover.errors import Refused
+from mover.errors import Refused, TryAgain
 from mover.images import traits_of
 
 from controller.plan import parts
@@ -171,3 +171,41 @@ def test_no_checkpoint_is_asked_of_an_image_that_can_keep_none() -> None:
     assert "'vda'" in text.replace('"', "'")
     assert "vdb" not in text
     assert "vdc" not in text
+
+
+PICKY = """#!/bin/sh
+[ "$4" = backup-begin ] || exit 0
+cat "$6" >{folder}/job; rm -f {folder}/checkpoint; [ -z "$7" ] || cat "$7" >{folder}/checkpoint
+for odd in {odd}; do
+    grep -q "name=.$odd. " {folder}/job || continue
+    echo "error: {says}" | sed "s/DISK/$odd/" >&2
+    exit 1
+done
+"""
+SAYINGS = ["unsupported configuration: disk 'DISK' is empty or readonly",
+           "Operation not supported: block jobs are not supported on transient disk 'DISK'",
+           "Operation not supported: backups of tomorrow's kind of disk 'DISK' are not supported"]
+
+
+@pytest.mark.parametrize("says", SAYINGS)
+def test_a_disk_that_libvirt_alone_refuses_is_left_out_in_its_words(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says: str) -> None:
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(begin, "QEMU", str(tmp_path))
+    (tmp_path / "domain-4-sql").mkdir()
+    disks = {name: virsh.Disk(f"/d/{name}", "raw" if name == "vda" else "qcow2", "file")
+             for name in ("vda", "vdb", "vdc")}
+    domain = virsh.Domain(UUID, "sql", "4", disks, "", agent=False)
+    seen = virsh.Seen("running", domain, "<domain/>", True, [], set())
+    wanted = begin.Wanted("hotsite-000001", "", (), dict.fromkeys(disks, "full"))
+    for odd, left in (("vdb", {"vda", "vdc"}), ("vdb vdc", {"vda"})):
+        (tmp_path / "virsh").write_text(PICKY.format(folder=tmp_path, odd=odd, says=says))
+        (tmp_path / "virsh").chmod(0o755)
+        begun = begin.begin(seen, wanted)
+        assert set(begun.modes) == left
+        assert set(begun.left) == set(odd.split())
+        assert says.replace("DISK", "vdb") in begun.left["vdb"]
+        assert begun.tracked is ("vdc" in left) is (tmp_path / "checkpoint").exists()
+    (tmp_path / "virsh").write_text(PICKY.format(folder=tmp_path, odd="vda vdb vdc", says=says))
+    with pytest.raises((Refused, TryAgain), match="was not begun"):
+        begin.begin(seen, wanted)

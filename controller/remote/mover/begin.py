@@ -24,6 +24,8 @@ ATTEMPTS = 6
 BEGIN_S = 60
 BROKEN = re.compile(r"broken bitmap '(?P<bitmap>[^']+)' for disk '(?P<disk>[^']+)'")
 TAKEN = re.compile(r"Bitmap already exists: (?P<bitmap>[\w.-]+)")
+UNCOPIED = re.compile(r"(?i)(?:unsupported configuration|not supported|read-?only).*?"
+                      r"disk '(?P<disk>[^']+)'")
 UNCOVERED = re.compile(r"for incremental backup of disk '(?P<disk>[^']+)'")
 
 
@@ -49,6 +51,7 @@ class Begun(NamedTuple):
     why: Dict[str, str]
     scratch: Dict[str, str]
     tracked: bool                   # a checkpoint was made
+    left: Dict[str, str]            # disks that libvirt does not copy, and what it says
 
 
 def quoteattr(text: str) -> str:
@@ -96,19 +99,22 @@ def begin(seen: Seen, wanted: Wanted) -> Begun:
             why[target] = ("checkpoint %s is lost" % since if since and not covered
                            else "it has not been tracked since the last point")
     scratch = {target: scratch_path(domain, target) for target in modes}
-    tracked = bool(wanted.checkpoint) and any(
-        domain.disks[target].tracked for target in modes)
-    for _ in range(ATTEMPTS):
+    left: Dict[str, str] = {}
+    for _ in range(ATTEMPTS + len(modes)):
+        tracked = bool(wanted.checkpoint) and any(
+            domain.disks[target].tracked for target in modes)
         try:
             _attempt(domain, wanted.checkpoint if tracked else "", since, modes, scratch)
         except Unanswered as error:
             raise MayBegin("the copy of %s was not begun: %s; should it yet begin, it is ended at"
                            " once" % (domain.name, error)) from None
         except VirshError as error:
-            _fall_back(domain, str(error), modes, why)
+            if not _leave_out(str(error), modes, left):
+                _fall_back(domain, str(error), modes, why)
             continue
-        return Begun(socket_path(domain), modes, why, scratch, tracked)
-    raise TryAgain("the copy of %s could not be begun in %d attempts" % (domain.name, ATTEMPTS))
+        return Begun(socket_path(domain), modes, why, scratch, tracked, left)
+    raise TryAgain("the copy of %s could not be begun in %d attempts" % (
+        domain.name, ATTEMPTS + len(scratch)))
 
 
 def _attempt(domain: Domain, checkpoint: str, since: str, modes: Dict[str, str],
@@ -137,6 +143,19 @@ def checkpoint_xml(domain: Domain, name: str, modes: Dict[str, str], *, made_at:
     made = "<creationTime>%d</creationTime>" % made_at if made_at else ""
     return "<domaincheckpoint><name>%s</name>%s<disks>%s</disks></domaincheckpoint>" % (
         name, made, "".join(disks))
+
+
+def _leave_out(error: str, modes: Dict[str, str], left: Dict[str, str]) -> bool:
+    """Leave out a disk that libvirt says it never copies, so that the others are; say whether so.
+
+    What is known to be so is not asked for; libvirt knows more kinds of disks from year to year.
+    """
+    odd = UNCOPIED.search(error)
+    if not odd or odd["disk"] not in modes or len(modes) < 2 or UNCOVERED.search(error):
+        return False
+    del modes[odd["disk"]]
+    left[odd["disk"]] = "libvirt says: %s" % error
+    return True
 
 
 def _fall_back(domain: Domain, error: str, modes: Dict[str, str], why: Dict[str, str]) -> None:

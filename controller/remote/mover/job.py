@@ -188,7 +188,7 @@ def open_copy(uuid: str, wanted: Begin) -> Copy:
 
 def _telling(copy: Copy, left: Dict[str, str]) -> Copy:
     """Return a copy that tells which disks are not in it, and why."""
-    copy.told["left_out"] = left
+    copy.told["left_out"] = {**copy.told.get("left_out", {}), **left}
     return copy
 
 
@@ -217,6 +217,7 @@ class HotCopy(Copy):
                 "state": "running", "checkpoint": wanted.checkpoint if begun.tracked else "",
                 "quiesced": quiesced, "unquiesced_because": why, "scratch_bytes": budget,
                 "disks": _measured(begun, wanted), **papers(seen), "run": run_of(domain),
+                "left_out": begun.left,
                 "origins": {target: one.told() for target, one in sorted(self._origins.items())},
                 "ago_s": round(time.monotonic() - begun_at, 3)}
         except MayBegin:
