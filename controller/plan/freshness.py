@@ -1,10 +1,11 @@
 """Freshness: when the next restore point of a VM is due, so that it is there before its RPO.
 
 A copy begins at the age of half the RPO at the earliest, else early enough for it to take three
-times as long as the last ones did. What is left of the RPO is spread by UUID, so that VMs that
-were copied together are not due together for ever.
+times as long as the last ones did, and to begin as late after it was due as they did. What is left
+of the RPO is spread by UUID, so that VMs that were copied together are not due together for ever.
 """
 
+from itertools import pairwise
 from typing import Final
 
 from controller.model.replica import ReplicaFacts
@@ -16,6 +17,8 @@ SAFETY: Final = 3.0
 MARGIN: Final = 0.1
 MARGIN_MOST_S: Final = 30.0
 SPREAD: Final = 0.1
+LAG_MOST: Final = 0.25
+"""Of the RPO: copies that began later than this after they were due tell of an outage."""
 MEND_S: Final = 60.0
 """What is damaged or lost is tried again no sooner than this after the last point."""
 
@@ -40,9 +43,23 @@ def due_at(replica: ReplicaFacts, rpo_s: float, now_s: float) -> float:
     took = took_s(replica)
     if took is None:
         return newest.started_at + AT_LEAST * rpo_s
-    room_s = (SAFETY * took + min(MARGIN_MOST_S, MARGIN * rpo_s)
+    room_s = (SAFETY * took + margin_s(rpo_s)
               + SPREAD * rpo_s * _phase(replica.uuid))
-    return newest.started_at + max(AT_LEAST * rpo_s, rpo_s - room_s)
+    wait_s = max(AT_LEAST * rpo_s, rpo_s - room_s)
+    return newest.started_at + max(AT_LEAST * rpo_s, wait_s - lag_s(replica, wait_s, rpo_s))
+
+
+def lag_s(replica: ReplicaFacts, wait_s: float, rpo_s: float) -> float:
+    """Return how long after they were due copies begin, from the newest three that are whole."""
+    gaps = [after.started_at - before.started_at for before, after in pairwise(replica.points[-3:])
+            if after.sequence == before.sequence + 1]
+    return min(max(gaps) - wait_s, LAG_MOST * rpo_s) if gaps and max(gaps) > wait_s \
+        else 0.0
+
+
+def margin_s(rpo_s: float) -> float:
+    """Return how long an RPO may be missed before that is worth a line."""
+    return min(MARGIN_MOST_S, MARGIN * rpo_s)
 
 
 def _phase(uuid: str) -> float:

@@ -25,8 +25,9 @@ from controller.plan.replication import (
 from controller.plan.survey import Survey
 
 TRUE, FALSE, UNKNOWN = Status.TRUE, Status.FALSE, Status.UNKNOWN
+LATE: Final = "Late"
 LEVELS: Final = ((3, "Critical", "three times its"), (2, "Warning", "twice its"),
-                 (1, "Late", "its"))
+                 (1, LATE, "its"))
 """How many times the RPO has passed, most first, with the reason and the words for it."""
 AHEAD_S: Final = 5.0
 """A point may be dated so far ahead of now: the controller's clock was set a little meanwhile."""

@@ -6,6 +6,7 @@ from controller.model.desired import Desired
 from controller.model.facts import Known
 from controller.plan.actions import Action, CreateDisk, DefineDomain, RemoveDomain, UndefineDomain
 from controller.plan.compute import compute
+from controller.plan.freshness import margin_s
 from controller.plan.plan import Plan, Step
 from controller.plan.policy import InFlight
 from controller.plan.renamed import nodes_of, renames
@@ -86,6 +87,14 @@ class Decider:
             self._view.mark_stale(node)
         self._plan = None
 
+    def margin_s(self, target: str) -> float:
+        """Return how late the copies of a VM may be before that is told."""
+        desired, (_, _, name) = self._desired, target.partition("/")
+        vm = None if desired is None else desired.virtual_machines.get(name)
+        if desired is None or vm is None or vm.spec.protection is None:
+            return 0.0
+        return margin_s(desired.protection_policies[vm.spec.protection].spec.rpo_s)
+
     def nodes_of(self, action: Action) -> tuple[str, ...]:
         """Return every node that has to be looked at just before `action`."""
         if self._desired is not None and isinstance(action, EVERYWHERE):
@@ -101,6 +110,11 @@ def ready_steps(plan: Plan) -> tuple[Step, ...]:
     """Return the steps that may begin now: allowed, and nothing before them is left to do."""
     waiting = {step.action.id for step in plan.steps}
     return tuple(step for step in plan.runnable if waiting.isdisjoint(step.after))
+
+
+def waits_for_facts(plan: Plan) -> bool:
+    """Return whether a plan holds something back that any look may clear."""
+    return any(step.ruling.rule in {"fact-age", "storm"} for step in plan.steps)
 
 
 def is_converged(plan: Plan) -> bool:

@@ -18,7 +18,7 @@ from controller.plan.plan import Plan
 from controller.providers.base import Provider
 from controller.reconcile.apply import Applier
 from controller.reconcile.circumstances import Circumstances
-from controller.reconcile.decider import Decider, is_converged
+from controller.reconcile.decider import Decider, is_converged, waits_for_facts
 from controller.reconcile.event import Event, EventKind
 from controller.reconcile.keeper import Keeper
 from controller.reconcile.measure import measure
@@ -61,7 +61,6 @@ class Loop:
         self._clock = clock
         self._telemetry = telemetry
         self._listeners: list[Callable[[Event], None]] = []
-        self._news = News(clock)
         self._keeper = Keeper(store, clock, self._tell)
         self._view = View(clock)
         self._circumstances = Circumstances(store, clock)
@@ -73,6 +72,7 @@ class Loop:
                                 lambda: self._applier.in_flight)
         self._applier.done, self._view.screen = (
             self._circumstances.pools.accept, self._circumstances.pools.screen)
+        self._news = News(clock, self._decider.margin_s)
         self._recovery = Recovery(self._applier, self._view)
         self._work = Work(self._applier, self._view, self._observers.look, self._decider,
                           self._current_plan, self._may_act, seed)
@@ -183,13 +183,8 @@ class Loop:
             for event in self._news.of_node(node, fact):
                 self._tell(event)
             self._keeper.attempt(partial(save_fact, self._store, node, fact))
-        if news or self.plan is None or self._waits_for_facts():
+        if news or self.plan is None or waits_for_facts(self.plan):
             self._stir()
-
-    def _waits_for_facts(self) -> bool:
-        """Return whether the last plan holds something back that any look may clear."""
-        return self.plan is not None and any(step.ruling.rule in {"fact-age", "storm"}
-                                             for step in self.plan.steps)
 
     async def _look_after(self, nodes: Iterable[str]) -> None:
         """Look at `nodes` after something was done there."""
@@ -214,6 +209,7 @@ class Loop:
             return None
         return soonest_s(RESYNC_S if self._may_decide() else FIRST_ROUND_S / 10,
                          (self._circumstances.next_edge(self.plan), self._clock()),
+                         (self._news.next_due(), self._clock()),
                          (self._work.refusals.next_due(self._now_s()), self._now_s()))
 
     def _may_decide(self) -> bool:
@@ -272,6 +268,8 @@ class Loop:
         for condition in self._store.save_conditions(conditions, self._clock()):
             if (told := self._news.of_condition(condition)) is not None:
                 self._tell(told)
+        for event in self._news.still_late():
+            self._tell(event)
         if self._circumstances.settle(plan, self.observed, converged=is_converged(plan)):
             self._stir()
         self._write_status()

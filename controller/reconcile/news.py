@@ -7,6 +7,7 @@ from controller.model.condition import Condition, ConditionType, Status
 from controller.model.facts import Fact, Known, NodeFacts, Unknown
 from controller.plan.network_condition import DEGRADED
 from controller.plan.plan import Plan, Step, Verdict
+from controller.plan.replica_conditions import LATE
 from controller.reconcile.event import Event, EventKind
 from controller.reconcile.refusals import Refusal
 
@@ -18,10 +19,16 @@ HELD: Final = frozenset({Verdict.REFUSED, Verdict.NEEDS_APPROVAL})
 
 
 class News:
-    """Remembers what has been told."""
+    """Remembers what has been told.
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    Shapes: `margin_s` tells how long a VM's copies may be late before that is worth a line.
+    """
+
+    def __init__(self, clock: Callable[[], float],
+                 margin_s: Callable[[str], float] = lambda _: 0.0) -> None:
         self._clock = clock
+        self._margin_s = margin_s
+        self._late: dict[str, tuple[Condition, float]] = {}
         self._answers: dict[str, bool] = {}
         self._unwell: set[tuple[str, ConditionType]] = set()
         self._steps: frozenset[str] = frozenset()
@@ -60,11 +67,35 @@ class News:
         return tuple(found)
 
     def of_condition(self, condition: Condition) -> Event | None:
-        """Return that a condition has another status; None for one that always was well."""
+        """Return that a condition has another status; None for one that always was well.
+
+        Copies that are late and come back within the margin say nothing.
+        """
         key = (condition.target, condition.type)
+        if condition.type is ConditionType.FRESH:
+            self._late.pop(condition.target, None)
+            margin_s = self._margin_s(condition.target)
+            if condition.reason == LATE and key not in self._unwell and margin_s > 0:
+                self._late[condition.target] = (condition, self._clock() + margin_s)
+                return None
         if is_well(condition) and key not in self._unwell:
             return None
         (self._unwell.discard if is_well(condition) else self._unwell.add)(key)
+        return self._told(condition)
+
+    def still_late(self) -> tuple[Event, ...]:
+        """Return what has been late for longer than its margin by now."""
+        ripe = [one for one, due_at in self._late.values() if due_at <= self._clock()]
+        for condition in ripe:
+            del self._late[condition.target]
+            self._unwell.add((condition.target, condition.type))
+        return tuple(self._told(condition) for condition in ripe)
+
+    def next_due(self) -> float | None:
+        """Return when the next margin ends; None when none runs."""
+        return min((due_at for _, due_at in self._late.values()), default=None)
+
+    def _told(self, condition: Condition) -> Event:
         return Event(EventKind.CONDITION, condition.target, "",
                      f"{condition.type} is {condition.status}: {condition.message}",
                      self._clock(), "", condition.status)

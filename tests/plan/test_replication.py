@@ -98,6 +98,28 @@ def test_fresh_turns_at_once_twice_and_three_times_the_rpo(age_s: float, answer:
     assert said(plan, "Protected") == ("true", "Replicated")
 
 
+def every(gap_s: float, took_s: float = 6.0, rpo_s: float = 60.0) -> float:
+    """How long after the newest of three points, so far apart, the next one is due."""
+    points = tuple(r.point(12 - back, gap_s * back, committed_at=b.NOW_S - gap_s * back + took_s)
+                   for back in (2, 1, 0))
+    return due_at(r.replica("sql", points), rpo_s, b.NOW_S + 1) - b.NOW_S
+
+
+def test_copies_that_begin_late_are_begun_sooner_by_as_much() -> None:
+    planned_s = every(20)
+    assert 30 <= planned_s <= 36
+    assert every(planned_s) == planned_s
+    long_s = every(200, rpo_s=300)
+    assert every(long_s + 20, rpo_s=300) == long_s - 20
+    assert every(long_s + 9000, rpo_s=300) == long_s - 75    # an outage is no lag
+    assert every(56) == 30      # never more often than every half RPO
+
+
+def test_points_between_which_others_were_let_go_tell_of_no_lag() -> None:
+    points = (r.point(3, 900), r.point(7, 600), r.point(12, 0))
+    assert due_at(r.replica("sql", points), 300, b.NOW_S + 1) > b.NOW_S + 200
+
+
 def test_the_next_edge_of_freshness_wakes() -> None:
     desired = lab()
     seen = seen_with(desired, r.series(12, 299))

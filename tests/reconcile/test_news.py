@@ -3,7 +3,7 @@
 import pytest
 
 from controller.model.condition import Condition, ConditionType, Status
-from controller.reconcile.news import is_well
+from controller.reconcile.news import News, is_well
 
 
 @pytest.mark.parametrize(("kind", "status", "reason", "well"), [
@@ -16,3 +16,41 @@ from controller.reconcile.news import is_well
 def test_what_holds_but_is_degraded_is_not_well(
         kind: ConditionType, status: Status, reason: str, well: bool) -> None:
     assert is_well(Condition("InterSiteLink/metro", kind, status, reason, "", "r1")) is well
+
+
+def fresh(status: Status, reason: str) -> Condition:
+    return Condition("VirtualMachine/sql", ConditionType.FRESH, status, reason, reason, "r1")
+
+
+LATE, WELL = fresh(Status.FALSE, "Late"), fresh(Status.TRUE, "WithinRpo")
+
+
+def test_a_copy_that_is_late_and_there_within_the_margin_says_nothing() -> None:
+    now = [0.0]
+    news = News(lambda: now[0], lambda _: 6.0)
+    for _ in range(5):      # as it was: late, fresh, late, fresh, each minute
+        assert news.of_condition(LATE) is None
+        now[0] += 5
+        assert news.still_late() == ()
+        assert news.of_condition(WELL) is None
+        now[0] += 55
+    assert news.next_due() is None
+
+
+def test_one_that_stays_late_is_told_once_and_so_is_its_return() -> None:
+    now = [0.0]
+    news = News(lambda: now[0], lambda _: 6.0)
+    assert news.of_condition(LATE) is None
+    assert news.next_due() == 6.0
+    now[0] = 6.0
+    assert [one.target for one in news.still_late()] == ["VirtualMachine/sql"]
+    assert news.still_late() == ()
+    assert news.of_condition(fresh(Status.FALSE, "Warning")) is not None
+    assert news.of_condition(WELL) is not None
+
+
+def test_what_is_worse_than_late_is_told_at_once() -> None:
+    news = News(lambda: 0.0, lambda _: 6.0)
+    assert news.of_condition(LATE) is None
+    assert news.of_condition(fresh(Status.FALSE, "Critical")) is not None
+    assert news.still_late() == ()
