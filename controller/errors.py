@@ -5,9 +5,10 @@ Everything that can go wrong, as one tree:
   x SpecError              the declared state is wrong; a person must edit it (exit 4)
   x SourceUnavailable      the declared state could not be fetched; the last good one stays in force
   x JournalUnavailable     the journal cannot be written: nothing may be done until it can
-  x ActionError            an action did not succeed; the three leaves say what is then true
+  x ActionError            an action did not succeed; the four leaves say what is then true
     + Refused              it did not happen and never will as asked: do not retry
     + Unavailable          it did not happen; the far side was not reachable: try again
+    + Undone               it happened, and the node undid it by itself: not again without a person
     + OutcomeUnknown       it may have happened: observe again before anything else
 """
 
@@ -33,7 +34,7 @@ class JournalUnavailable(HotsiteError):
 
 
 class ActionError(HotsiteError):
-    """An action did not succeed; the three subclasses say what is known."""
+    """An action did not succeed; the four subclasses say what is known."""
 
 
 class Refused(ActionError):
@@ -42,6 +43,10 @@ class Refused(ActionError):
 
 class Unavailable(ActionError):
     """The far side was never reached. Nothing changed; asking again is safe."""
+
+
+class Undone(ActionError):
+    """It was done, nobody could reach the node afterwards, and the node undid it by itself."""
 
 
 class OutcomeUnknown(ActionError):

@@ -70,6 +70,11 @@ class HostSpec(Scope):
     driver: Literal["openvswitch", "linuxbridge"] = "openvswitch"
     bridge: InterfaceName = "br0"
     uplinks: tuple[InterfaceName, ...] = ("up0",)
+    vlans: Literal["declared", "all"] = "declared"
+    """What its uplinks let pass: the VLANs of the networks of its site, or all there are."""
+    native_vlan: int | None = Field(default=None, ge=0, le=4094, strict=True)
+    """The VLAN that frames without a tag belong to on its uplinks; 0: they pass as they are;
+    unset: what there is stays as it is."""
     pools: tuple[PoolSpec, ...] = (PoolSpec(),)
     reserve: ReserveSpec = ReserveSpec()
     capacity: CapacitySpec | None = None

@@ -30,6 +30,11 @@ class SwitchPortSpec(Spec):
     """The host whose uplink is plugged in here."""
     link: LinkMember | None = None
     """The inter-site link and the member number: metro/1."""
+    vlans: Literal["declared", "all"] = "declared"
+    """What it lets pass: the VLANs of the networks that need it, or all there are."""
+    native_vlan: int | None = Field(default=None, ge=0, le=4094, strict=True)
+    """The VLAN that frames without a tag belong to; 0: they pass as they are; unset: what there
+    is stays as it is."""
 
     @model_validator(mode="after")
     def _leads_somewhere(self) -> "SwitchPortSpec":

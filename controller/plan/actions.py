@@ -69,11 +69,18 @@ class Action:
     takes: ClassVar[bool]
     """Whether it takes something away (a VLAN, a port, a device, a file, a point); each class says.
     """
+    reverts: ClassVar[bool] = False
+    """Whether the node undoes it by itself unless it can be reached afterwards."""
     symbol: ClassVar[Symbol] = Symbol.CHANGE
 
     @property
     def detail(self) -> str:
         """Return what tells this action from others of its verb on the same target and node."""
+        return ""
+
+    @property
+    def goal(self) -> str:
+        """Return what it is to bring about, whatever it starts from; another goal, another try."""
         return ""
 
     @property
@@ -107,9 +114,14 @@ class AddUplink(Action):
     bridge: str
     port: str
     vlans: tuple[int, ...]
+    native: int | None = None
+    """The VLAN of its untagged frames; 0: they stay without one; None: none pass."""
+    every: bool = False
+    """Every VLAN passes."""
     verb: ClassVar[str] = "add-uplink"
     rung: ClassVar[Rung] = Rung.NETWORK
     takes: ClassVar[bool] = False
+    reverts: ClassVar[bool] = True
     symbol: ClassVar[Symbol] = Symbol.CREATE
 
     @property
@@ -117,26 +129,10 @@ class AddUplink(Action):
         """Return the port."""
         return self.port
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SetTrunk(Action):
-    """Let exactly `vlans` pass on an uplink or trunk port. Commit-confirmed.
-
-    Shapes: vlans and was sorted; was empty where every VLAN passed.
-    """
-
-    bridge: str
-    port: str
-    vlans: tuple[int, ...]
-    was: tuple[int, ...]
-    verb: ClassVar[str] = "set-trunk"
-    rung: ClassVar[Rung] = Rung.NETWORK
-    takes: ClassVar[bool] = True
-
     @property
-    def detail(self) -> str:
-        """Return the port."""
-        return self.port
+    def goal(self) -> str:
+        """Return what is declared."""
+        return f"{self.bridge} {self.vlans}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

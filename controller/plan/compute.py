@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 from controller.model.desired import Desired
 from controller.model.facts import Observed
-from controller.plan.actions import MigrateDomain
 from controller.plan.case import Case
 from controller.plan.charge import charges
 from controller.plan.checkpoints import diff_checkpoints
@@ -55,7 +54,7 @@ def compute(desired: Desired, observed: Observed, policy: Policy, now_s: float) 
     diff_checkpoints(ground, draft)
     tell_unclaimed(care, index, draft)
     tell_unseen(index, ground, draft)
-    narrow_last(draft, vlans_of_machines(ground, draft))
+    narrow_last(draft, ground)
     for site, sentence in storms_of(ground).items():
         draft.remark(f"Site/{site}", sentence, unknown=True)
     steps = rule_all(strike(order(draft.items), without(ground.observed, ground.lost)), ground)
@@ -81,15 +80,6 @@ def all_stands(ground: Survey, draft: Draft) -> dict[str, Stand]:
             stands[name] = Stand(Standing.HIDDEN, sentence=not_understood(target, error))
             draft.stall(target, "NotUnderstood", stands[name].sentence)
     return stands
-
-
-def vlans_of_machines(ground: Survey, draft: Draft) -> dict[str, frozenset[int]]:
-    """Return the VLANs of each VM that is to move, by target."""
-    machines = ground.desired.virtual_machines
-    moves = [item.action.target for item in draft.items if isinstance(item.action, MigrateDomain)]
-    return {target: frozenset(ground.vlan_of[nic.network]
-                              for nic in machines[target.partition("/")[2]].spec.nics)
-            for target in moves}
 
 
 def without(observed: Observed, lost: frozenset[str]) -> Observed:

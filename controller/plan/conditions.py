@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from controller.model.condition import Condition, ConditionType, Status
-from controller.model.document import Rung
 from controller.model.units import render_duration
 from controller.model.virtual_machine import Power, VirtualMachine
 from controller.plan.actions import (
     Action,
+    AddUplink,
+    CreateBridge,
     MigrateDomain,
     PruneDomain,
     ReconfigureDomain,
@@ -31,12 +32,13 @@ from controller.plan.scopes import every_scope, paused_by
 from controller.plan.standing import Stand, Standing, runs
 from controller.plan.survey import Survey
 from controller.plan.survivable import site_conditions
+from controller.plan.trunk_actions import WidenTrunk
 from controller.plan.wishes import AttachNic, UpdateNic
 
 READY, PLACED, CONNECTED = ConditionType.READY, ConditionType.PLACED, ConditionType.CONNECTED
 TRUE, FALSE, UNKNOWN = Status.TRUE, Status.FALSE, Status.UNKNOWN
 CARDS = (AttachNic, UpdateNic)
-STALLS: Final = {"quarantine": "Quarantined", LAW: "LawBroken"}
+STALLS: Final = {"quarantine": "Quarantined", "undone": "Undone", LAW: "LawBroken"}
 """Gates that leave an object to a person, each with the reason that is given."""
 WORDS: Final = {Standing.RENAMED: "AnotherName", Standing.TAKEN: "Taken"}
 ON_ITS_NETWORKS: Final = "its cards and the host's uplinks are on their VLANs"
@@ -61,7 +63,7 @@ def conditions_of(ground: Survey, stands: Mapping[str, Stand], layout: Layout,
     found = node_conditions(ground, pending, {stall.target: stall for stall in stalls})
     found += storm_conditions(ground)
     found += link_conditions(ground)
-    found += network_conditions(ground, steps)
+    found += network_conditions(ground, steps, stalls)
     found += site_conditions(ground, layout)
     machines = ground.desired.virtual_machines
     for name in ground.given.machines:
@@ -93,7 +95,7 @@ def pending_of(steps: tuple[Step, ...]) -> Pending:
                 isinstance(action, ReconfigureDomain | PruneDomain)
                 and any(isinstance(change, CARDS) for change in action.changes)):
             cards.setdefault(action.target, action)
-        elif action.rung is Rung.NETWORK:
+        elif isinstance(action, CreateBridge | AddUplink | WidenTrunk):
             networks.setdefault(action.node, action)
     return Pending(by_target, cards, networks)
 

@@ -23,6 +23,8 @@ class Stall(NamedTuple):
     target: str
     reason: str
     sentence: str
+    vlans: tuple[int, ...] = ()
+    """What does not pass somewhere because of it."""
 
 
 @dataclass(slots=True)
@@ -53,9 +55,9 @@ class Draft:
         """Note something that is shown and not acted on."""
         self.remarks.append(Remark(target, sentence, unknown))
 
-    def stall(self, target: str, reason: str, sentence: str) -> None:
+    def stall(self, target: str, reason: str, sentence: str, vlans: tuple[int, ...] = ()) -> None:
         """Note something that only a person can resolve; it is remarked on, too."""
-        self.stalls.append(Stall(target, reason, sentence))
+        self.stalls.append(Stall(target, reason, sentence, vlans))
         self.remark(target, sentence)
 
 

@@ -29,6 +29,7 @@ from controller.plan.draft import counted
 from controller.plan.flight import Slots, is_long
 from controller.plan.grace import waits_out
 from controller.plan.instants import render_instant
+from controller.plan.network_gates import NetworkGates
 from controller.plan.plan import Ruling, Step, Verdict
 from controller.plan.replica_actions import ReplicateDomain, replica_of
 from controller.plan.scopes import granted, pause_of
@@ -51,12 +52,13 @@ def rule_all(steps: tuple[Step, ...], survey: Survey) -> tuple[Step, ...]:
     slots = Slots(survey)
     slots.expect([step.action for step in steps if step.action.rung is Rung.REPLICATE])
     leaving = moves_of(steps)
+    network = NetworkGates(survey, frozenset(step.action.target for step in steps))
     verdicts: dict[str, Verdict] = {}
     ruled = []
     for step in steps:
         try:
             ruling = step.ruling if step.ruling.verdict is not Verdict.ALLOWED else (
-                judge(step.action, survey, storms, toll)
+                network.judge(step.action) or judge(step.action, survey, storms, toll)
                 or not_asked_lately(step.action, survey)
                 or before_pools(step.action, coming) or _held_back(step, verdicts)
                 or _after_move(step.action, leaving, survey, storms)

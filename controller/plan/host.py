@@ -5,10 +5,11 @@ from controller.model.host import Host, PoolSpec
 from controller.plan.actions import Ask, CreatePool, SetPortVlan
 from controller.plan.draft import Draft, cause_of
 from controller.plan.network import render_vlans
+from controller.plan.passing import Wanted
 from controller.plan.standing import runs
 from controller.plan.storage_actions import AcceptPool
 from controller.plan.survey import Survey
-from controller.plan.trunk import Trunk, diff_bridge
+from controller.plan.trunk import Place, Trunk, diff_bridge, tell_no_tree
 
 NAMES_SHOWN = 8
 
@@ -60,10 +61,13 @@ def _diff_network(host: Host, survey: Survey, draft: Draft) -> None:
                     f"Open vSwitch is not installed on {name}: install it, or declare"
                     " `driver: linuxbridge`")
         return
-    vlans = survey.site_vlans.get(spec.site, ())
-    diff_bridge(target, name, spec.bridge, tuple(Trunk(port, vlans) for port in spec.uplinks),
-                rstp=False, bridges=bridges, draft=draft,
-                cause=cause_of(survey.policy, target, *survey.networks_at(spec.site)))
+    wanted = Wanted(survey.site_vlans.get(spec.site, ()), spec.vlans == "all", spec.native_vlan)
+    cause = cause_of(survey.policy, target, *survey.networks_at(spec.site))
+    diff_bridge(Place(target, name, spec.bridge, cause, target in survey.policy.adopted),
+                tuple(Trunk(port, wanted) for port in spec.uplinks),
+                rstp=len(spec.uplinks) > 1, bridges=bridges, draft=draft)
+    if len(spec.uplinks) > 1:
+        tell_no_tree(target, name, bridges.get(spec.bridge), spec.uplinks, draft)
     if spec.bridge in bridges:
         _diff_guest_ports(name, bridges[spec.bridge], survey, draft)
 

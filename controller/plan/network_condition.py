@@ -1,9 +1,11 @@
 """Connected, for links by their members and for networks by every port that must carry them."""
 
 from controller.model.condition import Condition, ConditionType, Status
-from controller.plan.actions import AddUplink, CreateBridge, SetTrunk
+from controller.plan.actions import AddUplink, CreateBridge
+from controller.plan.draft import Stall
 from controller.plan.plan import Step
 from controller.plan.survey import Survey
+from controller.plan.trunk_actions import WidenTrunk
 
 CONNECTED = ConditionType.CONNECTED
 DEGRADED = "Degraded"
@@ -61,10 +63,14 @@ def member_states(member: str, ground: Survey) -> list[bool | None]:
     return found
 
 
-def network_conditions(ground: Survey, steps: tuple[Step, ...]) -> list[Condition]:
+def network_conditions(ground: Survey, steps: tuple[Step, ...],
+                       stalls: list[Stall]) -> list[Condition]:
     """Return whether every port that must carry a network carries it."""
     desired = ground.desired
     cut = cut_vlans(steps, ground)
+    for stall in stalls:
+        for vlan in stall.vlans:
+            cut.setdefault(vlan, stall.sentence)
     links = {name: (set(one.spec.between), link_answer(name, ground))
              for name, one in sorted(desired.inter_site_links.items())}
     silent: dict[str, str] = {}
@@ -96,8 +102,8 @@ def cut_vlans(steps: tuple[Step, ...], ground: Survey) -> dict[int, str]:
     for step in steps:
         action = step.action
         vlans: set[int] = set()
-        if isinstance(action, SetTrunk):
-            vlans = set(action.vlans) - set(action.was) if action.was else set()
+        if isinstance(action, WidenTrunk):
+            vlans = set(action.wanted) - set(action.was.vlans)
         elif isinstance(action, AddUplink):
             vlans = set(action.vlans)
         elif isinstance(action, CreateBridge):

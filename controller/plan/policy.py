@@ -90,6 +90,18 @@ class ReplicaRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Undone:
+    """Something that was done and that the node undid by itself, since it had been cut off."""
+
+    action_id: str
+    target: str
+    goal: str
+    """What it was to bring about: another goal is another try."""
+    sentence: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """The circumstances of one decision."""
 
@@ -115,3 +127,7 @@ class Policy:
     """By the name of each VM that is replicated: by which `keep` its points were last kept."""
     waiting: Mapping[str, float] = field(default_factory=dict)
     """By the id of each action that a commit takes something away with: since when it waits."""
+    undone: tuple[Undone, ...] = ()
+    """What nodes undid by themselves while the specs of their targets were as they are now."""
+    adopted: frozenset[str] = frozenset()
+    """`Kind/name` of every object that was seen as declared at some time."""

@@ -11,7 +11,7 @@ from controller.errors import SpecError
 from controller.model.condition import Condition, ConditionType, Status
 from controller.model.facts import Fact, Known, NodeFacts, Observed, Ownership, Role
 from controller.model.replica import Leftover, LeftoverKind
-from controller.plan import actions, replica_actions, storage_actions, wishes
+from controller.plan import actions, replica_actions, storage_actions, trunk_actions, wishes
 from controller.plan.actions import Action, Cause
 from controller.plan.plan import Plan, Remark, Ruling, Step, Verdict
 from controller.plan.replica_actions import CopyMode
@@ -20,7 +20,7 @@ from controller.plan.survey import last_of
 VERSION: Final = 1
 PLAIN: Final = frozenset({str, int, float, bool, type(None)})
 SHAPES: Final[dict[str, type[Any]]] = {
-    name: shape for module in (actions, replica_actions, storage_actions, wishes)
+    name: shape for module in (actions, replica_actions, storage_actions, trunk_actions, wishes)
     for name, shape in sorted(vars(module).items())
     if isinstance(shape, type) and is_dataclass(shape)
 } | {"Leftover": Leftover, "Ownership": Ownership, "Remark": Remark, "Ruling": Ruling,
@@ -107,13 +107,15 @@ def _lasting(fact: Fact[NodeFacts]) -> object:
     hardware = last_of(node.hardware)
     domains, pools, bridges = (last_of(node.domains) or {}, last_of(node.pools) or {},
                                last_of(node.bridges) or {})
+    interfaces = last_of(node.interfaces) or {}
     return (
         node.boot_id, hardware and (hardware.cpus, hardware.memory_bytes),
         [type(part).__name__ for part in (node.domains, node.pools, node.bridges)],
         [replace(domains[one], checkpoints=()) for one in sorted(domains)],
         [(one, pools[one].path, pools[one].active, sorted(pools[one].volumes))
          for one in sorted(pools)],
-        [(one, [(port, seen.tag, seen.trunks, seen.vlan_mode)
+        sorted((one.name, one.addresses, one.master) for one in interfaces.values()),
+        [(one, bridges[one].rstp_enabled, [(port, seen.tag, seen.trunks, seen.vlan_mode)
                 for port, seen in sorted(bridges[one].ports.items())])
          for one in sorted(bridges)])
 

@@ -3,8 +3,9 @@
 from controller.model.facts import Absent
 from controller.model.switch import Switch, SwitchPortSpec
 from controller.plan.draft import Draft, cause_of
+from controller.plan.passing import Wanted
 from controller.plan.survey import Survey
-from controller.plan.trunk import Trunk, diff_bridge
+from controller.plan.trunk import Place, Trunk, diff_bridge, tell_no_tree
 
 
 def diff_switch(switch: Switch, survey: Survey, draft: Draft) -> None:
@@ -30,11 +31,15 @@ def diff_switch(switch: Switch, survey: Survey, draft: Draft) -> None:
         draft.stall(target, "NoOpenVswitch", f"Open vSwitch is not installed on {name}:"
                     " install it, or take the switch out of the specs")
         return
-    trunks = tuple(Trunk(port.name, port_vlans(port, survey)) for port in spec.ports)
+    trunks = tuple(Trunk(port.name, Wanted(port_vlans(port, survey), port.vlans == "all",
+                                           port.native_vlan)) for port in spec.ports)
     links = tuple(f"InterSiteLink/{port.link.partition('/')[0]}"
                   for port in spec.ports if port.link is not None)
-    diff_bridge(target, name, spec.bridge, trunks, rstp=bool(links), bridges=bridges, draft=draft,
-                cause=cause_of(survey.policy, target, *links, *survey.networks_at(spec.site)))
+    cause = cause_of(survey.policy, target, *links, *survey.networks_at(spec.site))
+    diff_bridge(Place(target, name, spec.bridge, cause, target in survey.policy.adopted), trunks,
+                rstp=bool(links), bridges=bridges, draft=draft)
+    tell_no_tree(target, name, bridges.get(spec.bridge),
+                 tuple(port.name for port in spec.ports if port.link is not None), draft)
 
 
 def port_vlans(port: SwitchPortSpec, survey: Survey) -> tuple[int, ...]:

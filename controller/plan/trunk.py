@@ -1,75 +1,205 @@
-"""Trunks: one bridge, and the ports that let exactly the declared VLANs pass."""
+"""Trunks: one bridge, and the ports that let the declared VLANs pass.
+
+Rule 1: to let more pass and to let less pass are two actions; the second takes from somebody.
+Rule 2: that every VLAN passes on a port, or untagged frames do, is declared, or it is left as it
+        is, and told. A port that is no trunk at all is left to a person.
+"""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from controller.model.facts import BridgeFacts, PortFacts
-from controller.plan.actions import AddUplink, Cause, CreateBridge, MigrateDomain, SetTrunk
+from controller.plan.actions import AddUplink, Ask, Cause, CreateBridge
 from controller.plan.draft import Draft, Item
 from controller.plan.network import NOTHING_PASSES, render_vlans
+from controller.plan.passing import (
+    NATIVE,
+    Change,
+    Wanted,
+    change_of,
+    frames_of,
+    is_access,
+    passing_of,
+)
+from controller.plan.survey import Survey
+from controller.plan.trunk_actions import NarrowTrunk, WidenTrunk
+from controller.plan.vlan_use import VlanUses
+
+CONFIRMED = "the node undoes it by itself unless it stays reachable"
+DEVICES = frozenset({"", "system", "dpdk", "tap", "afxdp"})
+"""Open vSwitch's types of an interface that a cable can end at."""
 
 
-class Trunk(NamedTuple):
-    """A port and the VLANs it must let pass, sorted."""
+@dataclass(frozen=True, slots=True)
+class Trunk:
+    """A port, and what it is declared to let pass."""
 
     port: str
-    vlans: tuple[int, ...]
+    wanted: Wanted
 
 
-def diff_bridge(target: str, node: str, bridge: str, trunks: tuple[Trunk, ...], *, rstp: bool,
-                bridges: Mapping[str, BridgeFacts], cause: Cause, draft: Draft) -> None:
-    """Note what brings `bridge` of `node` and its trunk ports to what is declared."""
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One bridge of one node, and who asks for what is done there."""
+
+    target: str
+    node: str
+    bridge: str
+    cause: Cause
+    adopted: bool
+    """Whether it was as declared before: only then is it ours to take from."""
+
+
+def diff_bridge(place: Place, trunks: tuple[Trunk, ...], *, rstp: bool,
+                bridges: Mapping[str, BridgeFacts], draft: Draft) -> None:
+    """Note what brings a bridge and its trunk ports to what is declared."""
+    node, bridge = place.node, place.bridge
     seen = bridges.get(bridge)
     first: tuple[str, ...] = ()
     if seen is None:
         first = (draft.do(CreateBridge(
-            target=target, node=node, bridge=bridge, rstp=rstp, cause=cause,
+            target=place.target, node=node, bridge=bridge, rstp=rstp, cause=place.cause,
             reason=f"bridge {bridge} is declared and {node} has no such bridge")),)
-    for port, vlans in trunks:
-        port_seen = seen.ports.get(port) if seen is not None else None
-        if port_seen is None:
+    for port, wanted in ((one.port, one.wanted) for one in trunks):
+        found = seen.ports.get(port) if seen is not None else None
+        bond = None if seen is None else bond_of(port, seen)
+        if found is not None:
+            diff_port(place, found, wanted, draft)
+        elif bond is not None:
+            draft.remark(place.target, f"{port} of {node} is a member of the bond {bond.name}: it"
+                         f" stays there; declare {bond.name} in its place")
+            diff_port(place, bond, wanted, draft)
+        else:
             draft.do(AddUplink(
-                target=target, node=node, bridge=bridge, port=port, vlans=vlans, cause=cause,
+                target=place.target, node=node, bridge=bridge, port=port, vlans=wanted.vlans,
+                native=wanted.native, every=wanted.every, cause=place.cause,
                 reason=f"{port} is declared on bridge {bridge} of {node} and is not plugged in"),
                 first)
-        elif not carries(port_seen, vlans):
-            draft.do(SetTrunk(
-                target=target, node=node, bridge=bridge, port=port, vlans=vlans,
-                was=port_seen.trunks, cause=cause, reason=trunk_reason(node, port_seen, vlans),
-                consequence="the node undoes it by itself unless it stays reachable"))
 
 
-def carries(port: PortFacts, vlans: tuple[int, ...]) -> bool:
-    """Return whether exactly `vlans` pass on `port`."""
-    is_trunk = port.vlan_mode == "trunk" or (port.vlan_mode is None and port.tag is None)
-    return is_trunk and port.trunks == (vlans or NOTHING_PASSES)
-
-
-def trunk_reason(node: str, port: PortFacts, vlans: tuple[int, ...]) -> str:
-    """Return what passes on `port` and what should, as a sentence."""
-    where = f"{port.name} of {node}"
-    if port.vlan_mode not in {None, "trunk"} or (port.vlan_mode is None and port.tag is not None):
-        mode = port.vlan_mode or "access"
-        return f"{where} is an {mode} port and a trunk for {render_vlans(vlans)} is declared"
-    if not port.trunks:
-        return f"{where} lets every VLAN pass and only {render_vlans(vlans)} is declared"
-    missing = set(vlans) - set(port.trunks)
-    extra = set(port.trunks) - set(vlans) - {0}
-    parts = [f"does not let {render_vlans(missing)} pass"] if missing else []
-    parts += [f"lets {render_vlans(extra)} pass, which is not declared there"] if extra else []
-    return f"{where} " + (" and ".join(parts) or "lists its VLANs in another way than declared")
-
-
-def narrow_last(draft: Draft, vlans_of_vm: Mapping[str, frozenset[int]]) -> None:
-    """Let a trunk lose a VLAN only after the VMs that still need it there have moved away."""
-    moves = [item.action for item in draft.items if isinstance(item.action, MigrateDomain)]
-    if not moves:
+def tell_no_tree(target: str, node: str, bridge: BridgeFacts | None, ways: tuple[str, ...],
+                 draft: Draft) -> None:
+    """Say that frames may go in circles where several ways are plugged in and no tree is on."""
+    if bridge is None or bridge.rstp_enabled or bridge.stp_enabled or len(ways) < 2:
         return
+    plugged = [port for port in ways if port in bridge.ports]
+    now = "frames may go in circles now" if len(plugged) > 1 else "no second one is plugged in"
+    draft.stall(target, "NoSpanningTree", (
+        f"the spanning tree of {bridge.name} on {node} is off and {', '.join(ways)} are declared"
+        f" there, ways that may lead to the same place: {now}; switch it on by hand at both ends"
+        f" (ovs-vsctl set Bridge {bridge.name} rstp_enable=true), or declare one bond for all"))
+
+
+def bond_of(port: str, bridge: BridgeFacts) -> PortFacts | None:
+    """Return the bond that an interface is a member of; None when it is in none."""
+    return next((one for one in bridge.ports.values() if port in one.members), None)
+
+
+def diff_port(place: Place, port: PortFacts, wanted: Wanted, draft: Draft) -> None:
+    """Note what a port lacks, and what it lets pass that is not declared."""
+    where = f"{port.name} of {place.node}"
+    odd = no_trunk(port)
+    if odd is not None:
+        draft.stall(place.target, "NoTrunk", (
+            f"{where} {odd}, and a trunk for {render_vlans(wanted.vlans)} is declared there: it is"
+            " left as it is; make it a trunk by hand, or declare another port"), wanted.vlans)
+        return
+    change = change_of(passing_of(port), wanted)
+    if change.wide != change.was:
+        draft.do(WidenTrunk(
+            target=place.target, node=place.node, bridge=place.bridge, port=port.name,
+            passing=change.wide, was=change.was, wanted=wanted.vlans, cause=place.cause,
+            reason=lacking_words(where, change, wanted), consequence=CONFIRMED))
+    if change.narrow != change.wide:
+        lost = tuple(sorted(change.lost))
+        ask = None if place.adopted else Ask("adopt", (
+            f"{where} was never seen as declared, so somebody may count on what passes there: with"
+            f" a yes it lets {say_lost(lost)} pass no more, without one it stays as it is"))
+        draft.do(NarrowTrunk(
+            target=place.target, node=place.node, bridge=place.bridge, port=port.name,
+            passing=change.narrow, was=change.wide, wanted=wanted.vlans, lost=lost,
+            cause=place.cause, ask=ask, reason=surplus_words(where, change, wanted),
+            consequence=CONFIRMED))
+    tell(place.target, where, change, wanted, draft)
+
+
+def no_trunk(port: PortFacts) -> str | None:
+    """Return what a port is that nothing here makes a trunk of; None for all others."""
+    if port.mirror:
+        return "is the output of a mirror"
+    if port.kind not in DEVICES:
+        return f"is a port of Open vSwitch's kind `{port.kind}`"
+    if port.attached_mac is not None:
+        return f"is the port of the guest's card {port.attached_mac}"
+    if port.vlan_mode == "dot1q-tunnel":
+        return "is a tunnel for tagged frames (dot1q-tunnel)"
+    if port.tag is not None and port.trunks and port.vlan_mode not in NATIVE:
+        return (f"has a tag ({port.tag}) and a list of VLANs ({render_vlans(port.trunks)}), of"
+                " which only one counts")
+    return None
+
+
+def say_lost(lost: tuple[int, ...]) -> str:
+    """Return VLANs as people say them: `VLANs 100, 300 and untagged frames`."""
+    tagged = [one for one in lost if one]
+    words = [f"VLAN{'s' if len(tagged) > 1 else ''} {render_vlans(tagged)}"] if tagged else []
+    return " and ".join([*words, *(["untagged frames"] if 0 in lost else [])])
+
+
+def lacking_words(where: str, change: Change, wanted: Wanted) -> str:
+    """Return what does not pass on a port and should, as a sentence."""
+    if is_access(change.was):
+        return (f"{where} is an access port of VLAN {change.was.tag} and a trunk for"
+                f" {render_vlans(wanted.vlans)} is declared")
+    if wanted.every and change.wide.vlans == ():
+        return f"{where} lets {render_vlans(change.was.vlans)} pass and `vlans: all` is declared"
+    if change.lacking:
+        return f"{where} does not let {render_vlans(change.lacking)} pass"
+    return (f"{where} does not let untagged frames pass and `nativeVlan: {wanted.native}` is"
+            " declared")
+
+
+def surplus_words(where: str, change: Change, wanted: Wanted) -> str:
+    """Return what passes on a port and should not, or should pass otherwise, as a sentence."""
+    seen, after = frames_of(change.wide), frames_of(change.narrow)
+    if seen.untagged == after.untagged:
+        return f"{where} lets {render_vlans(change.lost)} pass, which is not declared there"
+    if wanted.native is None:
+        return (f"{where} takes untagged frames for VLAN {seen.untagged}, which is declared to pass"
+                f" there tagged; declare `nativeVlan: {seen.untagged}` if it is right")
+    now = "as they are" if seen.untagged == 0 else f"for VLAN {seen.untagged}"
+    return f"{where} takes untagged frames {now} and `nativeVlan: {wanted.native}` is declared"
+
+
+def tell(target: str, where: str, change: Change, wanted: Wanted, draft: Draft) -> None:
+    """Say what passes on a port that is neither declared nor taken away."""
+    seen, after = frames_of(change.was), frames_of(change.narrow)
+    if seen.tagged is None and not wanted.every:
+        listed = ",".join(map(str, wanted.vlans or NOTHING_PASSES))
+        draft.remark(target, (
+            f"{where} lets every VLAN pass and {render_vlans(wanted.vlans)} is declared: it is left"
+            " so, since nobody sees all who count on it; declare `vlans: all`, or write down by"
+            f" hand what may pass: ovs-vsctl set Port {where.partition(' ')[0]} trunks={listed}"))
+    if wanted.native is not None or after.untagged is None or seen.tagged is None:
+        return
+    if after.untagged:
+        draft.remark(target, (
+            f"{where} takes untagged frames for VLAN {after.untagged}, which is not declared: it"
+            f" stays so; declare `nativeVlan: {after.untagged}`"))
+    elif change.narrow.vlans != NOTHING_PASSES:
+        draft.remark(target, f"{where} lets untagged frames pass, which is not declared: it stays"
+                             " so; declare `nativeVlan: 0`")
+
+
+def narrow_last(draft: Draft, survey: Survey) -> None:
+    """Let what is taken from a trunk come after all that is planned for those who still use it."""
+    uses = VlanUses(survey)
     for index, item in enumerate(draft.items):
         action = item.action
-        if not isinstance(action, SetTrunk):
+        if not isinstance(action, NarrowTrunk):
             continue
-        lost = set(action.was) - set(action.vlans)
-        first = tuple(move.id for move in moves if vlans_of_vm.get(move.target, set()) & lost)
-        if first:
-            draft.items[index] = Item(action, (*item.after, *first), item.rank)
+        users = {use.target for use in uses.of(action)} - {""}
+        wide = (WidenTrunk, AddUplink)
+        first = tuple(other.action.id for other in draft.items if other.action.target in users
+                      or (isinstance(other.action, wide) and other.action.node == action.node))
+        draft.items[index] = Item(action, (*item.after, *first), item.rank)

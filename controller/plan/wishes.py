@@ -19,6 +19,18 @@ class DiskWish:
 
 
 @dataclass(frozen=True, slots=True)
+class Passing:
+    """What a port lets pass, as Open vSwitch's columns say it."""
+
+    vlans: tuple[int, ...]
+    """Its `trunks`, sorted; empty: every VLAN. VLAN 0 stands for frames without a tag."""
+    tag: int | None = None
+    """The VLAN of an access port, or the one that a port's untagged frames belong to."""
+    mode: str | None = None
+    """access, trunk, native-tagged, native-untagged; None: as the tag implies."""
+
+
+@dataclass(frozen=True, slots=True)
 class NicWish:
     """One card as a domain should have it."""
 

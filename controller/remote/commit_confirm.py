@@ -6,12 +6,15 @@ that outlives the connection and whoever was at the other end of it; `confirm`, 
 over a new connection, ends the guard. One marker file per port says what would be restored; all
 that read or write it hold its lock.
 
-    commit_confirm.py apply   {"token", "bridge", "port", "limit_s", "columns": {column: value}}
+    commit_confirm.py apply   {"token", "bridge", "port", "limit_s", "columns": {column: value},
+                               "before": {column: value} | null}
     commit_confirm.py confirm {"token", "port"}
 
-One line of JSON comes back: {"state": "armed" | "same" | "busy" | "confirmed" | "undone" |
-"refused" | "unsure", "undone_at": "HH:MM:SS", "sentence"}; a busy port says the "token" of the
-change that it waits for, so that who comes after a controller that died can confirm it.
+`before` is what the port was seen to be, null for one that was in no bridge: what is otherwise by
+now is not changed. One line of JSON comes back: {"state": "armed" | "same" | "busy" | "confirmed" |
+"undone" | "never" | "refused" | "unsure", "undone_at": "HH:MM:SS", "sentence"}; a busy port says
+the "token" of the change that it waits for, so that who comes after a controller that died can
+confirm it.
 """
 
 from __future__ import annotations
@@ -118,7 +121,7 @@ def restore(marker: dict[str, Any]) -> None:
         ovs("--if-exists", "del-port", marker["bridge"], port)
     else:
         ovs("--if-exists", "set", "Port", port, *settings(marker["columns"]))
-    os.unlink(marker_of(port))
+    os.replace(marker_of(port), marker_of(port) + ".undone")
 
 
 def guard(marker: dict[str, Any], ready: int) -> None:
@@ -199,8 +202,11 @@ def apply(question: dict[str, Any]) -> dict[str, str]:
     if owner not in (None, bridge):
         raise Refusal("%s is in bridge %s" % (port, owner))
     before = None if owner is None else read_columns(port)
-    if before == question["columns"]:
+    if before is not None and before == {**before, **question["columns"]}:
         return {"state": "same", "undone_at": ""}
+    if before != question["before"]:
+        is_now = "in no bridge" if before is None else " ".join(settings(before))
+        raise Refusal("%s has changed since it was looked at (it is %s now)" % (port, is_now))
     undone = time.time() + question["limit_s"]
     marker = {
         "token": question["token"], "bridge": bridge, "port": port, "columns": before,
@@ -224,16 +230,18 @@ def confirm(question: dict[str, Any]) -> dict[str, str]:
     port, token = question["port"], question["token"]
     lock(port)
     found = load_marker(port)
-    done = marker_of(port) + ".confirmed"
     if found is not None and found["token"] == token:
-        os.replace(marker_of(port), done)
+        os.replace(marker_of(port), marker_of(port) + ".confirmed")
         return {"state": "confirmed", "undone_at": ""}
-    try:
-        with open(done) as file:
-            same = json.load(file)["token"] == token
-    except FileNotFoundError:
-        same = False
-    return {"state": "confirmed" if same else "undone", "undone_at": ""}
+    for ending in ("confirmed", "undone"):
+        try:
+            with open(marker_of(port) + "." + ending) as file:
+                ended = json.load(file)
+        except FileNotFoundError:
+            continue
+        if ended["token"] == token:
+            return {"state": ending, "undone_at": ended["undone_at"]}
+    return {"state": "never", "undone_at": ""}
 
 
 def main() -> None:

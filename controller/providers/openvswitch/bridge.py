@@ -2,10 +2,13 @@
 
 from typing import Final
 
-from controller.plan.actions import AddUplink, CreateBridge, SetTrunk
+from controller.plan.actions import AddUplink, CreateBridge
+from controller.plan.network import NOTHING_PASSES
+from controller.plan.trunk_actions import NarrowTrunk, WidenTrunk
+from controller.plan.wishes import Passing
 from controller.providers.node import Node, safe_word, script_command
 from controller.providers.openvswitch.commit_confirm import change_port
-from controller.providers.openvswitch.ovs import ovs, render_vlans, say_vlans
+from controller.providers.openvswitch.ovs import ovs, say_vlans
 
 # A kernel without Open vSwitch's module gets the userspace datapath; a bridge that exists keeps
 # the one it has.
@@ -40,18 +43,47 @@ def on_or_off(value: bool) -> str:
     return "on" if value else "off"
 
 
-def trunk_columns(vlans: tuple[int, ...]) -> dict[str, str]:
-    """Return the columns of a port that lets exactly `vlans` pass, tagged."""
-    return {"tag": "[]", "trunks": render_vlans(vlans), "vlan_mode": "trunk"}
+def columns_of(passing: Passing) -> dict[str, str]:
+    """Return the columns of a port that lets this pass."""
+    return {"tag": "[]" if passing.tag is None else str(passing.tag),
+            "trunks": ",".join(map(str, passing.vlans)) or "[]",
+            "vlan_mode": passing.mode or "[]"}
 
 
-async def set_trunk(node: Node, action: SetTrunk | AddUplink) -> str:
-    """Let exactly the declared VLANs pass on a port that is, or becomes, part of the bridge."""
+def plugged_columns(action: AddUplink) -> dict[str, str]:
+    """Return the columns of a port that is new on its bridge."""
+    vlans = set(action.vlans) | ({action.native} if action.native is not None else set())
+    passing = () if action.every else tuple(sorted(vlans)) or NOTHING_PASSES
+    if action.native:
+        return columns_of(Passing(passing, action.native, "native-untagged"))
+    return columns_of(Passing(passing, None, "trunk"))
+
+
+async def add_uplink(node: Node, action: AddUplink) -> str:
+    """Plug a device into the bridge as a trunk; one that is in it already is set to be one."""
     bridge, port = safe_word(action.bridge, "bridge"), safe_word(action.port, "port")
-    passing = say_vlans(action.vlans)
+    passing = "every VLAN" if action.every else say_vlans(action.vlans)
+    failed = f"{port} was not plugged into {bridge} on {node.name}"
+    if not await change_port(node, bridge, port, plugged_columns(action), failed):
+        return f"{port} on {node.name} carries {passing} already"
+    return f"{port} on {node.name} now carries {passing}, confirmed over a new connection"
+
+
+async def set_trunk(node: Node, action: WidenTrunk | NarrowTrunk) -> str:
+    """Change what passes on a port of the bridge, if it still passes what was seen to."""
+    bridge, port = safe_word(action.bridge, "bridge"), safe_word(action.port, "port")
+    passing = say_passing(action.passing)
     failed = f"{port} on {node.name} was not set to carry {passing}"
-    changed = await change_port(node, bridge, port, trunk_columns(action.vlans), failed)
-    if not changed:
-        return f"{port} on {node.name} carries {passing} and nothing else already"
-    return (f"{port} on {node.name} now carries {passing} and nothing else,"
-            " confirmed over a new connection")
+    before, after = columns_of(action.was), columns_of(action.passing)
+    changed = {name: value for name, value in after.items() if value != before[name]}
+    if not await change_port(node, bridge, port, changed, failed, before):
+        return f"{port} on {node.name} carries {passing} already"
+    return f"{port} on {node.name} now carries {passing}, confirmed over a new connection"
+
+
+def say_passing(passing: Passing) -> str:
+    """Return what passes, for people."""
+    if passing.mode == "access":
+        return f"VLAN {passing.tag} without a tag"
+    native = f", untagged frames as VLAN {passing.tag}" if passing.tag is not None else ""
+    return ("every VLAN" if not passing.vlans else say_vlans(passing.vlans)) + native

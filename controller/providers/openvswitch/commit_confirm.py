@@ -12,13 +12,14 @@ from contextlib import suppress
 from importlib.resources import files
 from typing import Any, Final
 
-from controller.errors import ActionError, OutcomeUnknown, Refused, Unavailable
+from controller.errors import ActionError, OutcomeUnknown, Refused, Unavailable, Undone
 from controller.providers.node import Node, plain_command
 from controller.providers.openvswitch.ovs import NOT_RUNNING
 from controller.transport.base import Command, Reply
 
 LIMIT_S: Final = 30.0
-RESERVE_S: Final = 5.0
+AFTERWARDS_S: Final = 15.0
+"""So long after it has undone a change a node is asked what came of it."""
 PAUSE_S: Final = 1.0
 APPLY_TIMEOUT_S: Final = 45.0
 CONFIRM_TIMEOUT_S: Final = 8.0
@@ -50,22 +51,26 @@ def parse_answer(reply: Reply, failed: str) -> dict[str, str]:
 
 
 async def change_port(node: Node, bridge: str, port: str, columns: Mapping[str, str],
-                      failed: str) -> bool:
+                      failed: str, before: Mapping[str, str] | None = None) -> bool:
     """Change the port's columns and confirm it; return whether anything had to be changed.
 
-    An earlier change that still waits is confirmed first: its controller may be gone, and that we
-    get in over a new connection is all that it waits for.
-    Errors: OutcomeUnknown with the time at which the node undoes it; Unavailable while another
-    change of this port comes between; Refused.
+    `before` is what it was seen to be, None for one that is in no bridge; what is otherwise by now
+    is left as it is. An earlier change that still waits is confirmed first: its controller may be
+    gone, and that we get in over a new connection is all that it waits for.
+    Errors: Undone where nobody got in over a new connection; Unavailable while another change of
+    this port comes between, or where it was never begun; OutcomeUnknown; Refused.
     """
     token = uuid.uuid4().hex
     question = {"token": token, "bridge": bridge, "port": port, "limit_s": LIMIT_S,
-                "columns": dict(columns)}
-    answer = await ask(node, question, failed)
-    if answer["state"] == "busy":
-        with suppress(OutcomeUnknown):  # undone meanwhile is as good: the port is free
-            await confirm(node, port, answer["token"], failed, answer["undone_at"])
+                "columns": dict(columns), "before": None if before is None else dict(before)}
+    try:
         answer = await ask(node, question, failed)
+        if answer["state"] == "busy":
+            with suppress(Undone, Unavailable):  # undone meanwhile is as good: the port is free
+                await confirm(node, port, answer["token"], failed, answer["undone_at"])
+            answer = await ask(node, question, failed)
+    except OutcomeUnknown:  # the change itself may have cut the line on which we asked for it
+        answer = {"state": "armed", "undone_at": ""}
     match answer["state"]:
         case "same":
             return False
@@ -89,20 +94,32 @@ async def ask(node: Node, question: Mapping[str, Any], failed: str) -> dict[str,
 
 
 async def confirm(node: Node, port: str, token: str, failed: str, undone_at: str) -> None:
-    """Come back over a new connection until it works, or until the node is about to undo it."""
+    """Come back over a new connection until that works, or until the node has long undone it.
+
+    Errors: Undone; Unavailable where the change had never begun.
+    """
     command = remote_command("confirm", {"token": token, "port": port}, CONFIRM_TIMEOUT_S)
     loop = asyncio.get_running_loop()
-    give_up_at = loop.time() + LIMIT_S - RESERVE_S
+    give_up_at = loop.time() + LIMIT_S + AFTERWARDS_S
     while True:
         try:
             reply = await node.transport.run_on_new_connection(node.name, command)
             break
         except ActionError as error:
             if loop.time() + PAUSE_S > give_up_at:
-                raise OutcomeUnknown(
-                    f"{failed} for good: no new connection to {node.name} came through ({error});"
-                    f" {node.name} undoes it by itself at {undone_at}") from error
+                raise Undone(f"{failed}: once it was, no new connection to {node.name} came through"
+                             f" ({error}), and {node.name} undid it by itself"
+                             f"{said_at(undone_at)}") from error
         await asyncio.sleep(PAUSE_S)
-    if parse_answer(reply, failed)["state"] != "confirmed":
-        raise OutcomeUnknown(f"{failed} for good: the confirmation came too late,"
-                             f" {node.name} undid it at {undone_at}")
+    answer = parse_answer(reply, failed)
+    if answer["state"] == "never":
+        raise Unavailable(f"{failed}: the connection to {node.name} broke before it had begun; it"
+                          " is tried again")
+    if answer["state"] != "confirmed":
+        raise Undone(f"{failed}: once it was, {node.name} could not be reached any more, and"
+                     f" {node.name} undid it by itself{said_at(answer['undone_at'] or undone_at)}")
+
+
+def said_at(undone_at: str) -> str:
+    """Return when a node undid something, as far as it was told."""
+    return f" at {undone_at}" if undone_at else f" within {LIMIT_S:.0f} s"

@@ -2,9 +2,10 @@
 
 from typing import ClassVar
 
-from controller.plan.actions import Action, AddUplink, CreateBridge, SetPortVlan, SetTrunk
+from controller.plan.actions import Action, AddUplink, CreateBridge, SetPortVlan
+from controller.plan.trunk_actions import NarrowTrunk, WidenTrunk
 from controller.providers.node import Node
-from controller.providers.openvswitch.bridge import create_bridge, set_trunk
+from controller.providers.openvswitch.bridge import add_uplink, create_bridge, set_trunk
 from controller.providers.openvswitch.port import set_port_vlan
 from controller.transport.base import Transport
 
@@ -13,7 +14,7 @@ class OpenVswitchHands:
     """Applies the actions that change bridges and ports."""
 
     HANDLES: ClassVar[frozenset[type[Action]]] = frozenset(
-        {CreateBridge, AddUplink, SetTrunk, SetPortVlan})
+        {CreateBridge, AddUplink, WidenTrunk, NarrowTrunk, SetPortVlan})
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
@@ -27,7 +28,9 @@ class OpenVswitchHands:
         match action:
             case CreateBridge():
                 return await create_bridge(node, action)
-            case AddUplink() | SetTrunk():
+            case AddUplink():
+                return await add_uplink(node, action)
+            case WidenTrunk() | NarrowTrunk():
                 return await set_trunk(node, action)
             case SetPortVlan():
                 return await set_port_vlan(node, action)

@@ -45,17 +45,10 @@ async def ovs(node: Node, *words: str, failed: str) -> str:
     return reply.stdout
 
 
-def render_vlans(vlans: tuple[int, ...]) -> str:
-    """Return the value of a port's `trunks` that lets exactly `vlans` pass.
-
-    An empty set means *every* VLAN to Open vSwitch, so nothing is said as VLAN 0 alone, which no
-    network can have.
-    """
-    return ",".join(map(str, sorted(vlans))) if vlans else "0"
-
-
 def say_vlans(vlans: tuple[int, ...]) -> str:
     """Return `vlans` for people."""
-    if vlans in {(), (0,)}:
+    tagged = [vlan for vlan in sorted(vlans) if vlan]
+    if not tagged:
         return "no VLAN"
-    return ("VLAN " if len(vlans) == 1 else "VLANs ") + ", ".join(map(str, sorted(vlans)))
+    words = ("VLAN " if len(tagged) == 1 else "VLANs ") + ", ".join(map(str, tagged))
+    return f"{words} and untagged frames" if 0 in vlans else words

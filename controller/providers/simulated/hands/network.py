@@ -1,7 +1,9 @@
 """Bridges, trunks and guest ports, changed as ovs-vsctl changes them."""
 
-from controller.errors import OutcomeUnknown, Refused, Unavailable
-from controller.plan.actions import AddUplink, CreateBridge, SetPortVlan, SetTrunk
+from controller.errors import OutcomeUnknown, Refused, Unavailable, Undone
+from controller.plan.actions import AddUplink, CreateBridge, SetPortVlan
+from controller.plan.trunk_actions import NarrowTrunk, WidenTrunk
+from controller.plan.wishes import Passing
 from controller.providers.simulated.hands.effect import Effect, Wait
 from controller.providers.simulated.world import Bridge, Node, Port, World
 
@@ -28,17 +30,28 @@ def add_uplink(world: World, action: AddUplink) -> Effect:
     if action.port not in node.interfaces:
         raise Refused(f"{node.name} has no interface {action.port}")
     bridge = _bridge(node, action.bridge)
-    return (yield from _change(world, node, bridge, _trunk(action.port, action.vlans)))
+    vlans = set(action.vlans) | ({action.native} if action.native is not None else set())
+    port = Port(action.port, trunks=() if action.every else tuple(sorted(vlans)) or (0,),
+                vlan_mode="native-untagged" if action.native else "trunk",
+                tag=action.native or None)
+    before = bridge.ports.get(action.port)
+    if before is not None and before != port:
+        raise Refused(f"{node.name}: {action.port} has changed since it was looked at")
+    return (yield from _change(world, node, bridge, port))
 
 
-def set_trunk(world: World, action: SetTrunk) -> Effect:
-    """Let exactly the wanted VLANs pass, and go back to what was unless confirmed."""
+def set_trunk(world: World, action: WidenTrunk | NarrowTrunk) -> Effect:
+    """Let other VLANs pass, and go back to what was unless confirmed."""
     yield Wait(0.1)
     node = world.node(action.node)
     bridge = _bridge(node, action.bridge)
-    if action.port not in bridge.ports:
+    before = bridge.ports.get(action.port)
+    if before is None:
         raise Refused(f"{node.name}: no port named {action.port} in {bridge.name}")
-    return (yield from _change(world, node, bridge, _trunk(action.port, action.vlans)))
+    after = Port(action.port, action.passing.tag, action.passing.vlans, action.passing.mode)
+    if before != after and Passing(before.trunks, before.tag, before.vlan_mode) != action.was:
+        raise Refused(f"{node.name}: {action.port} has changed since it was looked at")
+    return (yield from _change(world, node, bridge, after))
 
 
 def set_port_vlan(world: World, action: SetPortVlan) -> Effect:
@@ -58,12 +71,8 @@ def _bridge(node: Node, name: str) -> Bridge:
     return node.bridges[name]
 
 
-def _trunk(name: str, vlans: tuple[int, ...]) -> Port:
-    return Port(name, trunks=vlans or (0,), vlan_mode="trunk")
-
-
 def _text(vlans: tuple[int, ...]) -> str:
-    return ", ".join(map(str, vlans)) or "none"
+    return ", ".join(map(str, vlans)) or "every"
 
 
 def _change(world: World, node: Node, bridge: Bridge, port: Port) -> Effect:
@@ -81,14 +90,16 @@ def _change(world: World, node: Node, bridge: Bridge, port: Port) -> Effect:
     world.touched(node.name)
     try:
         yield from _confirmed(node)
-    except OutcomeUnknown:
-        if node.powered:
-            _undo(bridge, port.name, before)
-            world.touched(node.name)
-        raise
+    except OutcomeUnknown as error:
+        if not node.powered:
+            raise
+        _undo(bridge, port.name, before)
+        world.touched(node.name)
+        raise Undone(f"{port.name} of {node.name} was changed, {node.name} could not be reached any"
+                     f" more ({error}), and it undid it by itself") from error
     finally:
         world.unconfirmed.discard((node.name, port.name))
-    return f"{port.name} of {node.name} now carries VLANs {_text(port.trunks)} and nothing else"
+    return f"{port.name} of {node.name} now carries VLANs {_text(port.trunks)}"
 
 
 def _confirmed(node: Node) -> Effect:

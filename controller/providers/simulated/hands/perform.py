@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from controller.errors import Refused
-from controller.plan import actions, replica_actions, storage_actions
+from controller.plan import actions, replica_actions, storage_actions, trunk_actions
 from controller.plan.actions import Action
 from controller.providers.simulated.hands import (
     lifecycle,
@@ -21,7 +21,8 @@ from controller.providers.simulated.world import World
 HANDS: Final[Mapping[type[Action], Callable[[World, Any], Effect]]] = {
     actions.CreateBridge: network.create_bridge,
     actions.AddUplink: network.add_uplink,
-    actions.SetTrunk: network.set_trunk,
+    trunk_actions.WidenTrunk: network.set_trunk,
+    trunk_actions.NarrowTrunk: network.set_trunk,
     actions.SetPortVlan: network.set_port_vlan,
     actions.CreatePool: storage.create_pool,
     storage_actions.AcceptPool: storage.accept_pool,
@@ -49,7 +50,8 @@ HANDS: Final[Mapping[type[Action], Callable[[World, Any], Effect]]] = {
     replica_actions.ExportPoint: replica.export,
 }
 NEED_NO_LIBVIRT: Final = frozenset({
-    actions.CreateBridge, actions.AddUplink, actions.SetTrunk, actions.SetPortVlan,
+    actions.CreateBridge, actions.AddUplink, actions.SetPortVlan,
+    trunk_actions.WidenTrunk, trunk_actions.NarrowTrunk,
     replica_actions.RetirePoints, replica_actions.DropPoints, replica_actions.VerifyReplica,
     replica_actions.RemoveReplica,
     replica_actions.SweepLeftovers, replica_actions.ExportPoint,
