@@ -16,6 +16,7 @@ def command(
 ) -> None:
     """End a pause that `suspend` began, and wake what it held back.
 
+    What a node undid by itself, since it had been cut off, is tried once more by the same word.
     The running loop decides anew within a second. A pause that stands in the specs is ended there.
 
     Examples: `hotsite resume Host/paris-1`, `hotsite resume Estate/lab --by ann`.
@@ -26,15 +27,17 @@ def command(
         manager = manager_of(context, state)
         store = manager.open_store()
         try:
-            was = store.resume(target)
-            if was:
+            was, again = store.resume(target), store.let_again(target)
+            if was or again:
                 store.note("resumed", target, f"resumed by {who(by)}", manager.clock())
         finally:
             store.close()
         if as_json:
-            print_json({"target": target, "was_suspended": was})
+            print_json({"target": target, "was_suspended": was, "tried_again": again})
         elif was:
             typer.echo(f"{target} is no longer suspended")
-        if not was:
+        elif again:
+            typer.echo(f"what {target} undid by itself is tried once more")
+        if not was and not again:
             complain(f"{target} was not suspended by hand: `hotsite status` lists what is")
             raise typer.Exit(1)

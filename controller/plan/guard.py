@@ -29,7 +29,7 @@ from controller.plan.draft import counted
 from controller.plan.flight import Slots, is_long
 from controller.plan.grace import waits_out
 from controller.plan.instants import render_instant
-from controller.plan.network_gates import NetworkGates
+from controller.plan.network_gates import NetworkGates, leaving_vlans
 from controller.plan.plan import Ruling, Step, Verdict
 from controller.plan.replica_actions import ReplicateDomain, replica_of
 from controller.plan.scopes import granted, pause_of
@@ -52,7 +52,7 @@ def rule_all(steps: tuple[Step, ...], survey: Survey) -> tuple[Step, ...]:
     slots = Slots(survey)
     slots.expect([step.action for step in steps if step.action.rung is Rung.REPLICATE])
     leaving = moves_of(steps)
-    network = NetworkGates(survey, frozenset(step.action.target for step in steps))
+    network = NetworkGates(survey, leaving_vlans(step.action for step in steps))
     verdicts: dict[str, Verdict] = {}
     ruled = []
     for step in steps:

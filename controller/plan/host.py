@@ -63,7 +63,7 @@ def _diff_network(host: Host, survey: Survey, draft: Draft) -> None:
         return
     wanted = Wanted(survey.site_vlans.get(spec.site, ()), spec.vlans == "all", spec.native_vlan)
     cause = cause_of(survey.policy, target, *survey.networks_at(spec.site))
-    diff_bridge(Place(target, name, spec.bridge, cause, target in survey.policy.adopted),
+    diff_bridge(Place(target, name, spec.bridge, cause, survey.policy.has_adopted(target)),
                 tuple(Trunk(port, wanted) for port in spec.uplinks),
                 rstp=len(spec.uplinks) > 1, bridges=bridges, draft=draft)
     if len(spec.uplinks) > 1:

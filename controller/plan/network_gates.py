@@ -3,9 +3,19 @@
 Rule 1: a person's yes opens none of them, except the one about what a node undid by itself.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from controller.plan.actions import Action, AddUplink
+from controller.plan.actions import (
+    Action,
+    AddUplink,
+    MigrateDomain,
+    PruneDomain,
+    ReconfigureDomain,
+    RemoveDomain,
+    SetPortVlan,
+    UndefineDomain,
+)
 from controller.plan.asking import is_approved
 from controller.plan.instants import render_instant
 from controller.plan.loops import Loops
@@ -15,8 +25,10 @@ from controller.plan.survey import Survey
 from controller.plan.trunk import say_lost
 from controller.plan.trunk_actions import NarrowTrunk
 from controller.plan.vlan_use import Use, VlanUses
+from controller.plan.wishes import DetachNic, UpdateNic
 
 SHOWN = 4
+LEAVINGS = MigrateDomain | SetPortVlan | UndefineDomain | RemoveDomain
 
 
 @dataclass(slots=True)
@@ -25,7 +37,7 @@ class NetworkGates:
 
     survey: Survey
     pending: frozenset[str] = frozenset()
-    """Targets with steps in this plan."""
+    """Targets whose cards are to leave a VLAN by this plan."""
     _uses: VlanUses | None = None
     _loops: Loops | None = None
 
@@ -70,6 +82,14 @@ class NetworkGates:
                       f"{action.port} of {action.node} may close a loop: {loop.why}",
                       "when a spanning tree is seen on at both ends (ovs-vsctl set Bridge"
                       f" {action.bridge} rstp_enable=true), or declare one bond in place of both")
+
+
+def leaving_vlans(actions: Iterable[Action]) -> frozenset[str]:
+    """Return the targets whose cards leave a VLAN, or a host, by one of the actions."""
+    return frozenset(
+        action.target for action in actions if isinstance(action, LEAVINGS) or (
+            isinstance(action, ReconfigureDomain | PruneDomain)
+            and any(isinstance(change, UpdateNic | DetachNic) for change in action.changes)))
 
 
 def say_uses(uses: tuple[Use, ...] | list[Use]) -> str:

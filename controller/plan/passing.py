@@ -50,14 +50,14 @@ def passing_of(port: PortFacts) -> Passing:
 
 def is_access(was: Passing) -> bool:
     """Return whether all frames of a port belong to one VLAN and carry no tag."""
-    return was.mode == "access" or (was.mode is None and was.tag is not None)
+    return was.vlan_mode == "access" or (was.vlan_mode is None and was.tag is not None)
 
 
 def frames_of(was: Passing) -> Frames:
     """Return which frames pass, as Open vSwitch reads its columns."""
     if is_access(was):
         return Frames(frozenset(), was.tag)
-    if was.mode in NATIVE:
+    if was.vlan_mode in NATIVE:
         native = was.tag or 0
         return Frames(frozenset(was.vlans) - {0, native} if was.vlans else None, native)
     if not was.vlans:
@@ -93,10 +93,10 @@ def written(frames: Frames, was: Passing) -> Passing:
     if frames == frames_of(was):
         return was
     if frames.untagged:
-        native = was.mode if was.mode in NATIVE else "native-untagged"
+        native = was.vlan_mode if was.vlan_mode in NATIVE else "native-untagged"
         both = frozenset() if frames.tagged is None else frames.tagged | {frames.untagged}
         return Passing(tuple(sorted(both)), frames.untagged, native)
-    mode = was.mode if was.tag is None and was.mode in {None, "trunk"} else "trunk"
+    mode = was.vlan_mode if was.tag is None and was.vlan_mode in {None, "trunk"} else "trunk"
     if frames.tagged is None:
         return Passing((), None, mode)
     vlans = frames.tagged | ({0} if frames.untagged == 0 else frozenset())

@@ -129,5 +129,12 @@ class Policy:
     """By the id of each action that a commit takes something away with: since when it waits."""
     undone: tuple[Undone, ...] = ()
     """What nodes undid by themselves while the specs of their targets were as they are now."""
-    adopted: frozenset[str] = frozenset()
-    """`Kind/name` of every object that was seen as declared at some time."""
+    adopted: frozenset[str] | None = None
+    """`Kind/name` of every object that was seen as declared at some time; None: all of them were,
+    if ever anything was."""
+
+    def has_adopted(self, target: str) -> bool:
+        """Return whether an object was seen as declared at some time, so that it is ours."""
+        if self.adopted is None:
+            return self.applied_revision is not None
+        return target in self.adopted

@@ -36,7 +36,7 @@ def diff_switch(switch: Switch, survey: Survey, draft: Draft) -> None:
     links = tuple(f"InterSiteLink/{port.link.partition('/')[0]}"
                   for port in spec.ports if port.link is not None)
     cause = cause_of(survey.policy, target, *links, *survey.networks_at(spec.site))
-    diff_bridge(Place(target, name, spec.bridge, cause, target in survey.policy.adopted), trunks,
+    diff_bridge(Place(target, name, spec.bridge, cause, survey.policy.has_adopted(target)), trunks,
                 rstp=bool(links), bridges=bridges, draft=draft)
     tell_no_tree(target, name, bridges.get(spec.bridge),
                  tuple(port.name for port in spec.ports if port.link is not None), draft)

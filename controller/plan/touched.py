@@ -7,10 +7,10 @@ from controller.plan.actions import (
     PruneDomain,
     ReconfigureDomain,
     SetPortVlan,
-    SetTrunk,
 )
 from controller.plan.replica_actions import is_replica
 from controller.plan.survey import Survey
+from controller.plan.trunk_actions import NarrowTrunk, WidenTrunk
 from controller.plan.wishes import AttachNic, DetachNic, DomainChange, UpdateNic
 
 
@@ -32,9 +32,9 @@ def _networks(action: Action, survey: Survey) -> list[str]:
         vlans = {action.vlan} if action.was is None else {action.vlan, action.was}
     elif isinstance(action, AddUplink):
         vlans = set(action.vlans)
-    elif isinstance(action, SetTrunk):
+    elif isinstance(action, WidenTrunk | NarrowTrunk):
         every = set(survey.vlan_of.values())
-        vlans = (set(action.was) or every) ^ set(action.vlans)
+        vlans = (set(action.was.vlans) or every) ^ (set(action.passing.vlans) or every)
     elif isinstance(action, ReconfigureDomain | PruneDomain):
         for change in action.changes:
             names |= _of_card(change, survey)
@@ -55,7 +55,7 @@ def _of_card(change: DomainChange, survey: Survey) -> set[str]:
 def _links(action: Action, survey: Survey) -> list[str]:
     links = survey.desired.inter_site_links
     switch = survey.desired.switches.get(action.node)
-    if switch is not None and isinstance(action, AddUplink | SetTrunk):
+    if switch is not None and isinstance(action, AddUplink | WidenTrunk | NarrowTrunk):
         return sorted({port.link.partition("/")[0] for port in switch.spec.ports
                        if port.name == action.port and port.link is not None} & links.keys())
     if len(action.nodes) < 2:

@@ -109,13 +109,16 @@ def node_uses(name: str, vlan: int, survey: Survey) -> Iterator[Use]:
     if interfaces is None:
         yield Use(f"{name} itself, whose addresses cannot be seen")
     bridge = (bridges or {}).get(bridge_name)
+    told: set[str] = set()
     for domain in survey.domains.get(name, {}).values():
         for config in (domain.live, domain.config):
-            yield from card_uses(domain.name, name, config, bridge_name, vlan, survey)
+            for use in card_uses(domain.name, name, config, bridge_name, vlan, survey):
+                told.add(domain.name)
+                yield use
     if bridge is not None:
         declared = set(host.spec.uplinks) if host else {
             port.name for port in survey.desired.switches[name].spec.ports}
-        yield from port_uses(name, bridge, declared, vlan, survey)
+        yield from port_uses(name, bridge, declared, vlan, survey, told)
         if vlan in bridge.mirror_vlans:
             yield Use(f"a mirror of {bridge.name} on {name}, which writes to it")
         yield from address_uses(name, bridge, declared, interfaces or {}, vlan)
@@ -149,9 +152,12 @@ def nic_carries(nic: NicFacts, vlan: int) -> bool:
     return nic.vlan == vlan if nic.vlan is not None else (vlan == 0 and nic.kind == "bridge")
 
 
-def port_uses(node: str, bridge: BridgeFacts, declared: set[str], vlan: int,
-              survey: Survey) -> Iterator[Use]:
-    """Yield the ports of a bridge, besides the declared trunks, that may carry a VLAN."""
+def port_uses(node: str, bridge: BridgeFacts, declared: set[str], vlan: int, survey: Survey,
+              told: set[str]) -> Iterator[Use]:
+    """Yield the ports of a bridge, besides the declared trunks, that may carry a VLAN.
+
+    Shapes: those of guests in `told`, whose cards were named already, are left out.
+    """
     owner = {nic.mac: domain.name for domain in survey.domains.get(node, {}).values()
              if domain.live is not None for nic in domain.live.nics}
     for port in bridge.ports.values():
@@ -161,6 +167,8 @@ def port_uses(node: str, bridge: BridgeFacts, declared: set[str], vlan: int,
         if not may_carry(port, vlan):
             continue
         guest = owner.get(port.attached_mac or "")
+        if guest in told:
+            continue
         if guest is not None and port.tag is not None and is_served(
                 port.attached_mac or "", guest, vlan, node, survey):
             continue

@@ -26,7 +26,7 @@ class Passing:
     """Its `trunks`, sorted; empty: every VLAN. VLAN 0 stands for frames without a tag."""
     tag: int | None = None
     """The VLAN of an access port, or the one that a port's untagged frames belong to."""
-    mode: str | None = None
+    vlan_mode: str | None = None
     """access, trunk, native-tagged, native-untagged; None: as the tag implies."""
 
 

@@ -16,10 +16,12 @@ from controller.errors import (
     OutcomeUnknown,
     Refused,
     Unavailable,
+    Undone,
 )
 from controller.model.document import Rung
 from controller.plan.actions import Action
 from controller.plan.policy import InFlight
+from controller.plan.policy import Undone as UndoneChange
 from controller.providers.base import Provider
 from controller.reconcile.event import Event, EventKind
 from controller.store.journal import Intent, Outcome
@@ -34,6 +36,7 @@ logger = logging.getLogger("hotsite")
 Look = Callable[[Iterable[str]], Awaitable[None]]
 Distrust = Callable[[str], None]
 Tell = Callable[[Event], None]
+UndoneRow = tuple[UndoneChange, str]
 
 
 def _to_nobody(_: Action) -> None:
@@ -61,7 +64,7 @@ class Applier:
         self._tell = tell
         self._telemetry = telemetry
         self._in_flight: dict[str, InFlight] = {}
-        self._unwritten: list[tuple[int, Outcome, str, float]] = []
+        self._unwritten: list[tuple[int, Outcome, str, float, UndoneRow | None]] = []
         self.done: Callable[[Action], None] = _to_nobody
         """Is told of each action that was done, before its nodes are looked at."""
 
@@ -70,8 +73,8 @@ class Applier:
         """Return what has begun and not ended, by action id."""
         return tuple(self._in_flight[name] for name in sorted(self._in_flight))
 
-    async def carry_out(self, action: Action, revision: str) -> Attempt:
-        """Do `action` and look at its nodes afterwards.
+    async def carry_out(self, action: Action, revision: str, spec: str = "") -> Attempt:
+        """Do `action` and look at its nodes afterwards; `spec` is its target's fingerprint.
 
         Errors: JournalUnavailable when it was not begun.
         """
@@ -99,7 +102,7 @@ class Applier:
                 self._distrust_all(action)
             del self._in_flight[action.id]
             if not cut_off:
-                self._conclude(intent, attempt)
+                self._conclude(intent, attempt, self._undone(action, attempt, spec))
                 self._tell(Event(EventKind.OUTCOME, action.target, action.node, attempt.sentence,
                                  self._clock(), action.symbol, attempt.outcome, action.id))
         return attempt
@@ -135,6 +138,8 @@ class Applier:
             return Attempt(Outcome.REFUSED, str(error))
         except Unavailable as error:
             return Attempt(Outcome.UNAVAILABLE, str(error))
+        except Undone as error:
+            return Attempt(Outcome.UNDONE, str(error))
         except OutcomeUnknown as error:
             return Attempt(Outcome.UNKNOWN, str(error))
         except NOT_UNDERSTOOD as error:
@@ -148,13 +153,25 @@ class Applier:
         for node in action.nodes:
             self._distrust(node)
 
-    def _conclude(self, intent: int, attempt: Attempt) -> None:
+    def _undone(self, action: Action, attempt: Attempt, spec: str) -> UndoneRow | None:
+        """Return what is not to be done again by itself: a node that undoes it was cut off by it.
+
+        Of what a node undoes unless it can be reached, an unknown outcome is that it was undone.
+        """
+        if attempt.outcome is not Outcome.UNDONE and not (
+                action.reverts and attempt.outcome is Outcome.UNKNOWN):
+            return None
+        return UndoneChange(action.id, action.target, action.goal, attempt.sentence,
+                            self._clock()), spec
+
+    def _conclude(self, intent: int, attempt: Attempt,
+                  undone: UndoneRow | None = None) -> None:
         """Write the outcome down, or keep it until that is possible."""
         at = self._clock()
         try:
-            self._store.conclude(intent, attempt.outcome, attempt.sentence, at)
+            self._store.conclude(intent, attempt.outcome, attempt.sentence, at, undone)
         except JournalUnavailable:
-            self._unwritten.append((intent, attempt.outcome, attempt.sentence, at))
+            self._unwritten.append((intent, attempt.outcome, attempt.sentence, at, undone))
 
 
 def rung_of(verb: str) -> Rung:
@@ -163,5 +180,5 @@ def rung_of(verb: str) -> Rung:
     return kinds.get(verb, Rung.DELETE)
 
 
-assert {Refused, Unavailable, OutcomeUnknown} == set(ActionError.__subclasses__()), \
+assert {Refused, Unavailable, Undone, OutcomeUnknown} == set(ActionError.__subclasses__()), \
     "carry_out tells every way apart in which an action may fail"

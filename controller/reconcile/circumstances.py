@@ -18,6 +18,7 @@ from controller.plan.policy import (
     Policy,
     ReplicaRequest,
     Suspension,
+    Undone,
 )
 from controller.plan.renamed import nodes_of, renames
 from controller.plan.scopes import every_scope
@@ -37,6 +38,7 @@ class Circumstances:
         self._suspensions: tuple[Suspension, ...] = ()
         self._approvals: tuple[Approval, ...] = ()
         self._requests: tuple[ReplicaRequest, ...] = ()
+        self._undone: tuple[tuple[Undone, str], ...] = ()
         self._repairs: Mapping[str, tuple[float, ...]] = {}
         self._granted: dict[tuple[str, str], Approval] = {}
         self._applied: Mapping[str, str] = {}
@@ -78,6 +80,7 @@ class Circumstances:
         self._suspensions = self._store.suspensions(now_s)
         self._approvals = self._store.approvals(now_s)
         self._requests = self._store.requests()
+        self._undone = self._store.undone()
         applied = self._store.applied()
         self._applied = applied.fingerprints if applied else {}
         self._applied_revision = (applied.revision or None) if applied else None
@@ -89,6 +92,10 @@ class Circumstances:
     def repaired(self) -> None:
         """Say that something was done: repairs are counted anew, and a yes to it is used up."""
         self._read_repairs = self._read_approvals = True
+
+    def print_of(self, target: str) -> str:
+        """Return the fingerprint of a declared object's spec, empty for what is not declared."""
+        return self._prints.get(target, "")
 
     def grant(self, approval: Approval) -> None:
         """Take a person's yes that holds for this process alone."""
@@ -103,6 +110,7 @@ class Circumstances:
         if self._read_approvals:
             self._approvals = self._store.approvals(now_s)
             self._requests = self._store.requests()
+            self._undone = self._store.undone()
             self._read_approvals = False
         windows = self._desired.estate.spec.windows
         return Policy(
@@ -114,6 +122,8 @@ class Circumstances:
             in_flight=in_flight, repairs=self._recent_repairs(now_s),
             applied_revision=self._applied_revision, changed=self._changed,
             requests=tuple(one for one in self._requests if one.expires_at > now_s),
+            undone=tuple(one for one, spec in self._undone if spec == self.print_of(one.target)),
+            adopted=frozenset(self._applied),
             resting=resting, assumed_down=assumed_down, stood=self._remembering.stood,
             kept=self._remembering.kept, waiting=self._remembering.waiting)
 
@@ -152,6 +162,7 @@ class Circumstances:
         assert self._desired is not None, "nothing is declared yet"
         self.pools.write()
         moved = self._remembering.take_in(plan, self._desired, observed, self._clock())
+        self._forget_undone(plan)
         now = settled(plan, self._applied, self._prints)
         revision = plan.revision if converged else (self._applied_revision or "")
         if now != self._applied or revision != (self._applied_revision or ""):
@@ -159,6 +170,16 @@ class Circumstances:
             self._applied, self._applied_revision = now, revision or None
             self._changed = changed(self._applied, self._prints)
         return moved
+
+    def _forget_undone(self, plan: Plan) -> None:
+        """Forget what was undone and is not wanted any more, as far as its target can be seen."""
+        wanted = {step.action.id for step in plan.steps}
+        unseen = {remark.target for remark in plan.remarks if remark.unknown}
+        gone = [one.action_id for one, _ in self._undone
+                if one.action_id not in wanted and one.target not in unseen]
+        if gone:
+            self._store.forget_undone(gone)
+            self._undone = tuple(row for row in self._undone if row[0].action_id not in gone)
 
     def _recent_repairs(self, now_s: float) -> Mapping[str, tuple[float, ...]]:
         """Return when what was repaired, as far back as quarantine reaches."""

@@ -95,6 +95,10 @@ class Decider:
             return 0.0
         return margin_s(desired.protection_policies[vm.spec.protection].spec.rpo_s)
 
+    def print_of(self, target: str) -> str:
+        """Return the fingerprint of a declared object's spec."""
+        return self._circumstances.print_of(target)
+
     def nodes_of(self, action: Action) -> tuple[str, ...]:
         """Return every node that has to be looked at just before `action`."""
         if self._desired is not None and isinstance(action, EVERYWHERE):

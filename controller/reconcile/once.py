@@ -181,7 +181,9 @@ class Once:
         """Remember what came of a step."""
         assert self._result is not None, "only a run does anything"
         tries = self._tries.get(action.id, (action, 0))[1] + 1
-        self._tries[action.id] = (action, TRIES if attempt.outcome is Outcome.REFUSED else tries)
+        final = attempt.outcome in {Outcome.REFUSED, Outcome.UNDONE} or (
+            action.reverts and attempt.outcome is Outcome.UNKNOWN)
+        self._tries[action.id] = (action, TRIES if final else tries)
         if attempt.outcome is Outcome.DONE:
             self._result.failed.pop(action.id, None)
             self._result.done.append((action, attempt.sentence))

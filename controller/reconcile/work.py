@@ -132,7 +132,8 @@ class Work:
         """
         while (step := await self._next_step(target)) is not None:
             begun_s = self._now_s()
-            attempt = await self._applier.carry_out(step.action, self._decider.revision)
+            attempt = await self._applier.carry_out(step.action, self._decider.revision,
+                                                    self._decider.print_of(step.action.target))
             await self._take_in(step, attempt, self._now_s() - begun_s)
         self._queue.done(target, self._now_s())
         if self._plan is not None and self._decider.is_current:
@@ -166,6 +167,8 @@ class Work:
             self.refusals.note(action, attempt.sentence, self._decider.versions_of(action),
                                self._now_s())
             return
+        if attempt.outcome is Outcome.UNDONE:
+            return      # a gate holds it back from now on; the target's next step may follow
         plan = await self._current_plan()
         left = {one.action.id: one.action for one in plan.steps} if plan else {action.id: action}
         if action.id not in left or is_next(action, left[action.id]) or (

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from controller.errors import JournalUnavailable
 from controller.plan.actions import Cause
-from controller.plan.policy import ReplicaWish
+from controller.plan.policy import ReplicaWish, Undone
 from controller.plan.replica_actions import ReplicateDomain, VerifyReplica
 from controller.store.shelf import Shelf
 
@@ -45,6 +45,8 @@ class Outcome(StrEnum):
     REFUSED = "refused"
     UNAVAILABLE = "unavailable"
     UNKNOWN = "unknown"
+    UNDONE = "undone"
+    """The node undid it by itself, since nobody could reach it afterwards."""
     ABANDONED = "abandoned"
     """Found open after a crash; what is true was then seen by looking."""
 
@@ -105,9 +107,11 @@ class Journal(Shelf):
                     [(target, wish) for wish in SERVES.get(verb, ())])
         return intent
 
-    def conclude(self, intent: int, outcome: Outcome, sentence: str, at: float) -> None:
+    def conclude(self, intent: int, outcome: Outcome, sentence: str, at: float,
+                 undone: tuple[Undone, str] | None = None) -> None:
         """Write down what came of an intent; a second conclusion is kept as a line of its own.
 
+        Shapes: `undone` is what is not to be done again, and the fingerprint of its target's spec.
         Errors: JournalUnavailable; the intent stays open and is looked at after a restart.
         """
         with self._database.write(durable=True) as connection:
@@ -123,6 +127,12 @@ class Journal(Shelf):
                     verb=begun.verb, action_id=begun.action_id, revision=begun.revision,
                     cause=begun.cause.value, outcome=outcome.value, intent=intent)
             connection.execute("DELETE FROM open_intents WHERE id = ?", (intent,))
+            if undone is not None:
+                one, spec = undone
+                connection.execute("INSERT OR REPLACE INTO undone VALUES (?, ?, ?, ?, ?, ?)", (
+                    one.action_id, one.target, one.goal, one.sentence, one.at, spec))
+            elif outcome is Outcome.DONE:
+                connection.execute("DELETE FROM undone WHERE action_id = ?", (begun.action_id,))
 
     def open_intents(self) -> tuple[Intent, ...]:
         """Return every intent without an outcome, oldest first."""
@@ -160,11 +170,13 @@ class Journal(Shelf):
     def repairs(self, since_at: float) -> Mapping[str, tuple[float, ...]]:
         """Return, by target, when drift was repaired since `since_at`, oldest first.
 
-        Shapes: done and unknown outcomes count; what was refused or never reached changed nothing.
+        Shapes: done, undone and unknown outcomes count; what was refused or never reached changed
+        nothing.
         """
         rows = self._database.read(
             "SELECT target, at FROM events WHERE kind = 'outcome' AND cause = 'drift'"
-            " AND at >= ? AND outcome IN ('done', 'unknown') ORDER BY at, id", (since_at,))
+            " AND at >= ? AND outcome IN ('done', 'unknown', 'undone') ORDER BY at, id",
+            (since_at,))
         found: dict[str, list[float]] = {}
         for target, at in rows:
             found.setdefault(target, []).append(at)

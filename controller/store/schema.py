@@ -43,6 +43,8 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
     ("CREATE INDEX routine ON events (id) WHERE cause = 'routine' AND outcome IN ('', 'done')",),
     ("""CREATE TABLE memories (kind TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL,
         PRIMARY KEY (kind, name)) STRICT""",),
+    ("""CREATE TABLE undone (action_id TEXT PRIMARY KEY, target TEXT NOT NULL, goal TEXT NOT NULL,
+        sentence TEXT NOT NULL, at REAL NOT NULL, spec TEXT NOT NULL) STRICT""",),
 )
 
 

@@ -25,13 +25,14 @@ from controller.store.seen import LastSeen
 from controller.store.shelf import Shelf
 from controller.store.status import Heartbeat
 from controller.store.suspensions import Suspensions
+from controller.store.undone import UndoneChanges
 
 PARTS = ("-wal", "-shm", "")
 """The database itself last: a log must never be found beside a file that is not its own."""
 
 
-class Store(Journal, Suspensions, Approvals, Requests, Conditions, AppliedRevision, LastSeen,
-            Memories, Renames, Heartbeat, Shelf):
+class Store(Journal, Suspensions, Approvals, Requests, UndoneChanges, Conditions, AppliedRevision,
+            LastSeen, Memories, Renames, Heartbeat, Shelf):
     """All that survives a restart. Every method raises JournalUnavailable when it cannot."""
 
     def __init__(self, database: Database, lock: FolderLock | None, damaged: str | None) -> None:

@@ -11,15 +11,16 @@ from controller.plan.actions import (
     ReconfigureDomain,
     ResumeDomain,
     SetPortVlan,
-    SetTrunk,
     ShutDownDomain,
     StartDomain,
     UndefineDomain,
 )
 from controller.plan.domain import disk_wish, domain_wish
+from controller.plan.passing import passing_of
 from controller.plan.policy import Policy
 from controller.plan.survey import survey
-from controller.plan.wishes import SetMemory
+from controller.plan.trunk_actions import NarrowTrunk, WidenTrunk
+from controller.plan.wishes import Passing, SetMemory
 from tests.conformance.replica_cases import REPLICA_CASES
 from tests.conformance.stage import (
     Stage,
@@ -149,11 +150,17 @@ async def a_trunk_changed_by_hand_is_seen_and_put_back(stage: Stage) -> None:
     changed = await port(stage, "paris-sw", "tr1")
     assert changed is not None
     assert changed.trunks == tuple(vlan for vlan in before.trunks if vlan != 30)
-    again = SetTrunk(target="Switch/paris-sw", node="paris-sw", reason="a test asks for it",
-                     bridge="br0", port="tr1", vlans=before.trunks, was=changed.trunks)
+    again = WidenTrunk(target="Switch/paris-sw", node="paris-sw", reason="a test asks for it",
+                       bridge="br0", port="tr1", wanted=before.trunks, passing=passing_of(before),
+                       was=passing_of(changed))
     await stage.provider.apply(again)
     assert await port(stage, "paris-sw", "tr1") == before
     assert await refusal(stage, again) == "done"
+    stage.strike("trunk paris-sw tr1 drop 40")
+    less = NarrowTrunk(target="Switch/paris-sw", node="paris-sw", reason="a test asks for it",
+                       bridge="br0", port="tr1", wanted=(), passing=Passing((200,), None, "trunk"),
+                       was=passing_of(before), lost=(30, 40))
+    assert await refusal(stage, less) == "Refused"  # it has changed since it was looked at
 
 
 async def a_disk_that_is_there_is_never_made_again(stage: Stage) -> None:

@@ -16,8 +16,8 @@ DRIFT = {
     "a VM shut off by hand": "start VirtualMachine/proxy on milan-1",
     "an undefined VM": "define VirtualMachine/builder on milan-2",
     "a changed VLAN tag": "set-port-vlan VirtualMachine/web on paris-1",
-    "a VLAN dropped": "set-trunk Switch/paris-sw on paris-sw",
-    "a VLAN added": "set-trunk Host/paris-2 on paris-2",
+    "a VLAN dropped": "widen-trunk Switch/paris-sw on paris-sw",
+    "a VLAN added": "narrow-trunk Host/paris-2 on paris-2",
     "wrong memory": "reconfigure VirtualMachine/files on milan-1",
     "a hand-migrated VM": "migrate VirtualMachine/sql on paris-2",
 }

@@ -73,7 +73,7 @@ def test_a_vm_that_is_no_longer_declared_is_left_alone(
     hotsite.path("network", "guests").unlink()
     lab.exec("milan-2", "sh", "-c", "virsh -q destroy fresh; virsh -q undefine fresh;"
              " rm /var/lib/libvirt/images/fresh-vda.qcow2")
-    loop.wait_done("set-trunk:Host/paris-1@paris-1", since)
+    loop.wait_done("widen-trunk:Host/paris-1@paris-1", since)
     loop.wait_settled()
     assert lab.ovs("paris-1", "get", "port", "up0", "trunks") == "[30, 40, 200]"
 

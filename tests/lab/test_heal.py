@@ -18,6 +18,7 @@ def hotsite(converged: Lab, tmp_path_factory: pytest.TempPathFactory) -> Hotsite
     assert converged.nodes()
     hotsite = Hotsite(tmp_path_factory.mktemp("heal"))
     hotsite.limit(quarantineRepairs=99)
+    hotsite.edit("estate", "lab", "autonomy: restart", "autonomy: prune")
     return hotsite
 
 
@@ -79,7 +80,7 @@ def test_a_vlan_dropped_from_a_trunk_or_added_to_it_is_put_back(
         since = loop.mark()
         lab.break_("trunk-vlan", node, port, verb, vlan)
         loop.wait_heard("the trunk as declared", lambda one: one["outcome"] == "done" and
-                        one["action_id"].startswith("set-trunk:"), since)
+                        one["action_id"].startswith(("widen-trunk:", "narrow-trunk:")), since)
         assert lab.ovs(node, "get", "port", port, "trunks") == "[30, 40, 200]"
 
 

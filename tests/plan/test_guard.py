@@ -9,12 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.model.document import Rung
-from controller.model.facts import DomainState, Known
+from controller.model.facts import DomainState, Known, PortFacts
 from controller.plan.actions import Cause, StartDomain
 from controller.plan.compute import compute
 from controller.plan.instants import parse_instant_at, render_instant
-from controller.plan.plan import Plan, Ruling, Verdict
-from controller.plan.policy import Approval, InFlight, Policy, Suspension, WindowState
+from controller.plan.plan import Plan, Ruling, Step, Verdict
+from controller.plan.policy import (
+    Approval,
+    InFlight,
+    Policy,
+    Suspension,
+    Undone,
+    WindowState,
+)
 from controller.plan.recheck import content
 from tests.plan import builders as b
 
@@ -322,3 +329,39 @@ def test_what_begins_no_copy_waits_for_no_other_host() -> None:
     old = b.node("milan-2", desired, observed_at=b.NOW_S - 31)
     plan = compute(desired, b.with_node(seen, "milan-2", old), b.APPLIED, b.NOW_S)
     assert [step.ruling.verdict for step in plan.steps] == [Verdict.ALLOWED]
+
+
+WIDEN = "widen-trunk:Host/paris-1@paris-1/up0"
+
+
+def undone(**changes: Any) -> Policy:
+    """Circumstances in which the node undid the widening of its uplink."""
+    spare = {"action_id": WIDEN, "target": "Host/paris-1", "goal": "br0 (100, 200)",
+             "sentence": "it could not be reached", "at": b.NOW_S - 60} | changes
+    return replace(b.APPLIED, undone=(Undone(**spare),))
+
+
+def widening(policy: Policy) -> Step:
+    """The widening of paris-1's uplink, as it is judged."""
+    lab = b.small()
+    port = PortFacts("up0", None, (100,), "trunk", True)
+    plan = compute(lab, b.with_port(b.as_declared(lab, {}), "paris-1", port, "up0"), policy,
+                   b.NOW_S)
+    [step] = plan.steps
+    assert ("Host/paris-1" in {one.target for one in plan.waits}) == (
+        step.ruling.rule == "undone")
+    return step
+
+
+def test_what_the_node_undid_is_not_done_again_without_a_commit_or_a_person() -> None:
+    step = widening(undone())
+    assert (step.ruling.verdict, step.ruling.rule) == (Verdict.NEEDS_APPROVAL, "undone")
+    assert "paris-1 undid it by itself (it could not be reached)" in step.ruling.sentence
+    assert step.ruling.clears == f"hotsite approve {WIDEN}, or hotsite resume Host/paris-1"
+    yes = Approval(WIDEN, "r1", "ann", b.NOW_S + 60, content(step.action))
+    assert widening(replace(undone(), approvals=(yes,))).ruling.verdict is Verdict.ALLOWED
+
+
+@pytest.mark.parametrize("other", [{"goal": "br0 (100, 300)"}, {"action_id": "add-uplink:x"}])
+def test_another_goal_is_another_try(other: dict[str, str]) -> None:
+    assert widening(undone(**other)).ruling.verdict is Verdict.ALLOWED

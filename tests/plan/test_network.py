@@ -5,10 +5,13 @@ from typing import Any
 
 import pytest
 
+from controller.model.document import Rung
 from controller.model.facts import Known, PortFacts
-from controller.plan.actions import MigrateDomain, SetTrunk
+from controller.plan.plan import Verdict
+from controller.plan.trunk_actions import NarrowTrunk, WidenTrunk
+from controller.plan.wishes import Passing
 from tests.plan import builders as b
-from tests.plan.reading import HOME, actions, ids, plan_of
+from tests.plan.reading import HOME, actions, ids, plan_of, sentences
 
 
 @pytest.fixture(name="lab")
@@ -18,17 +21,112 @@ def lab_fixture() -> Any:
 
 @pytest.mark.parametrize(("port", "words"), [
     (PortFacts("up0", None, (100,), "trunk", True), "does not let 200 pass"),
-    (PortFacts("up0", None, (100, 200, 300), "trunk", True), "lets 300 pass, which is not"),
-    (PortFacts("up0", None, (), None, True), "lets every VLAN pass and only 100, 200 is declared"),
-    (PortFacts("up0", 5, (), None, True), "is an access port"),
+    (PortFacts("up0", None, (0,), "trunk", True), "does not let 100, 200 pass"),
+    (PortFacts("up0", 5, (5, 100), "native-untagged", True), "does not let 200 pass"),
+    (PortFacts("up0", 5, (), None, True), "is an access port of VLAN 5"),
 ])
-def test_an_uplink_carries_exactly_the_declared_vlans(lab: Any, port: PortFacts,
-                                                      words: str) -> None:
+def test_what_lacks_on_an_uplink_is_added_and_nothing_taken(lab: Any, port: PortFacts,
+                                                            words: str) -> None:
     plan = plan_of(lab, b.with_port(b.as_declared(lab, HOME), "paris-1", port, "up0"))
     [action] = actions(plan)
-    assert isinstance(action, SetTrunk)
-    assert action.vlans == (100, 200)
+    assert isinstance(action, WidenTrunk)
+    assert set(action.passing.vlans) >= {100, 200, *port.trunks}
+    assert action.passing.tag == port.tag
     assert words in action.reason
+    assert plan.steps[0].ruling.verdict is Verdict.ALLOWED
+
+
+@pytest.mark.parametrize(("port", "words"), [
+    (PortFacts("up0", None, (), None, True), "lets every VLAN pass and 100, 200 is declared"),
+    (PortFacts("up0", None, (), "trunk", True), "declare `vlans: all`"),
+    (PortFacts("up0", 5, (), "native-untagged", True), "lets every VLAN pass"),
+    (PortFacts("up0", 5, (5, 100, 200), "native-tagged", True), "declare `nativeVlan: 5`"),
+    (PortFacts("up0", None, (0, 100, 200), "trunk", True), "declare `nativeVlan: 0`"),
+])
+def test_untagged_frames_and_every_vlan_are_left_as_they_are_and_told(
+        lab: Any, port: PortFacts, words: str) -> None:
+    plan = plan_of(lab, b.with_port(b.as_declared(lab, HOME), "paris-1", port, "up0"))
+    assert plan.steps == ()
+    assert words in sentences(plan)
+
+
+@pytest.mark.parametrize(("port", "words"), [
+    (PortFacts("up0", 5, (100, 200), None, True), "of which only one counts"),
+    (PortFacts("up0", 5, (), "dot1q-tunnel", True), "is a tunnel for tagged frames"),
+    (PortFacts("up0", None, (100,), None, True, "52:54:00:00:00:99"), "is the port of the guest"),
+    (PortFacts("up0", None, (100,), None, True, mirror=True), "is the output of a mirror"),
+    (PortFacts("up0", None, (100,), None, True, kind="patch"), "kind `patch`"),
+])
+def test_a_port_that_is_no_trunk_waits_for_a_person_and_is_no_way_for_networks(
+        lab: Any, port: PortFacts, words: str) -> None:
+    plan = plan_of(lab, b.with_port(b.as_declared(lab, HOME), "paris-1", port, "up0"))
+    assert plan.steps == ()
+    assert words in sentences(plan)
+    found = {(one.target, one.type.value): one.status.value for one in plan.conditions}
+    assert found["Host/paris-1", "Stalled"] == "true"
+    assert found["Network/office", "Connected"] == "false"
+
+
+@pytest.mark.parametrize(("declared", "port", "after"), [
+    ({"native_vlan": 5}, PortFacts("up0", None, (100, 200), "trunk", True),
+     Passing((5, 100, 200), 5, "native-untagged")),
+    ({"native_vlan": 5}, PortFacts("up0", 5, (), None, True),
+     Passing((5, 100, 200), 5, "native-untagged")),
+    ({"native_vlan": 0}, PortFacts("up0", None, (100, 200), None, True),
+     Passing((0, 100, 200), None, None)),
+    ({"vlans": "all"}, PortFacts("up0", None, (100, 200), "trunk", True),
+     Passing((), None, "trunk")),
+])
+def test_what_is_declared_of_untagged_frames_and_of_every_vlan_is_added(
+        declared: Any, port: PortFacts, after: Passing) -> None:
+    lab = with_host(b.small(), "paris-1", **declared)
+    [action] = actions(plan_of(lab, b.with_port(b.as_declared(lab, {}), "paris-1", port, "up0")))
+    assert isinstance(action, WidenTrunk)
+    assert action.passing == after
+    again = PortFacts("up0", after.tag, after.vlans, after.vlan_mode, True)
+    plan = plan_of(lab, b.with_port(b.as_declared(lab, {}), "paris-1", again, "up0"))
+    assert plan.steps == ()
+    assert sentences(plan) == ""
+
+
+@pytest.mark.parametrize(("native", "port", "lost"), [
+    (5, PortFacts("up0", None, (0, 100, 200), "trunk", True), (0,)),
+    (5, PortFacts("up0", 7, (7, 100, 200), "native-untagged", True), (7,)),
+    (5, PortFacts("up0", None, (5, 100, 200), "trunk", True), (5,)),
+    (5, PortFacts("up0", None, (), None, True), (0, 5)),
+    (0, PortFacts("up0", 5, (5, 100, 200), "native-untagged", True), (5,)),
+    (None, PortFacts("up0", 100, (100, 200), "native-untagged", True), (100,)),
+    (None, PortFacts("up0", None, (100, 200, 300, 301), "trunk", True), (300, 301)),
+])
+def test_what_is_read_otherwise_or_passes_no_more_is_taken(
+        native: int | None, port: PortFacts, lost: tuple[int, ...]) -> None:
+    lab = with_host(b.small(), "paris-1", native_vlan=native)
+    plan = plan_of(lab, b.with_port(b.as_declared(lab, {}), "paris-1", port, "up0"))
+    action = actions(plan)[-1]
+    assert isinstance(action, NarrowTrunk)
+    assert action.lost == lost
+    assert (action.rung, action.takes) == (Rung.PRUNE, True)
+    after = action.passing
+    again = PortFacts("up0", after.tag, after.vlans, after.vlan_mode, True)
+    assert plan_of(lab, b.with_port(b.as_declared(lab, {}), "paris-1", again, "up0")).steps == ()
+
+
+def test_adding_comes_first_and_waits_for_nothing_that_takes() -> None:
+    lab = b.small()
+    port = PortFacts("up0", None, (100, 300), "trunk", True)
+    plan = plan_of(lab, b.with_port(b.as_declared(lab, {}), "paris-1", port, "up0"))
+    wide, narrow = actions(plan)
+    assert isinstance(wide, WidenTrunk)
+    assert isinstance(narrow, NarrowTrunk)
+    assert wide.passing.vlans == narrow.was.vlans == (100, 200, 300)
+    assert narrow.passing.vlans == (100, 200)
+    assert wide.id in plan.steps[1].after
+
+
+def with_host(desired: Any, name: str, **changes: Any) -> Any:
+    host = desired.hosts[name]
+    changed = host.model_copy(update={"spec": host.spec.model_copy(update=changes)})
+    return replace(desired, hosts={**desired.hosts, name: changed})
 
 
 def test_an_uplink_that_is_not_plugged_in_is_added(lab: Any) -> None:
@@ -48,12 +146,16 @@ def test_a_missing_bridge_comes_before_its_ports(lab: Any) -> None:
 
 
 def test_a_link_carries_only_networks_that_span_both_sites() -> None:
-    desired = b.small(b.document("Network", "local", vlan=300, sites=["paris"]))
-    seen = b.as_declared(desired, {})
+    desired = b.small(b.document("Network", "local", vlan=300, sites=["paris"]),
+                      b.vm("web", nics=[{"network": "local", "mac": "52:54:00:00:00:01"}]))
+    seen = b.as_declared(desired, {"web": "paris-1"})
     seen = b.with_port(seen, "paris-sw", PortFacts("tr0", None, (100, 200, 300), "trunk", True),
                        "tr0")
-    [action] = actions(plan_of(desired, seen))
-    assert action.vlans == (100, 200)
+    plan = plan_of(desired, seen)
+    [action] = actions(plan)
+    assert isinstance(action, NarrowTrunk)
+    assert action.passing.vlans == (100, 200)
+    assert plan.steps[0].ruling.verdict is Verdict.ALLOWED  # web has all that it is declared to
 
 
 def test_a_guests_port_goes_back_to_its_vlan(lab: Any) -> None:
@@ -63,16 +165,3 @@ def test_a_guests_port_goes_back_to_its_vlan(lab: Any) -> None:
     [action] = actions(plan_of(lab, seen))
     assert action.id == f"set-port-vlan:VirtualMachine/sql@paris-1/{mac}"
     assert (action.vlan, action.was) == (100, 7)
-
-
-def test_a_trunk_loses_a_vlan_only_after_its_last_vm_has_left() -> None:
-    nic = [{"network": "local", "mac": "52:54:00:00:00:01"}]
-    before = b.small(b.document("Network", "local", vlan=300, sites=["paris", "milan"]),
-                     b.vm("sql", nics=nic))
-    after = b.small(b.document("Network", "local", vlan=300, sites=["paris"]),
-                    b.vm("sql", nics=nic))
-    plan = plan_of(after, b.as_declared(before, {"sql": "milan-1"}))
-    move = next(one.id for one in actions(plan) if isinstance(one, MigrateDomain))
-    trunks = [step for step in plan.steps if isinstance(step.action, SetTrunk)]
-    assert len(trunks) == 2 + 2 + 2 + 2
-    assert all(move in step.after for step in trunks)

@@ -21,6 +21,7 @@ from controller.model.replica import PointFacts, ReplicaFacts
 from controller.plan import actions as a
 from controller.plan import replica_actions as ra
 from controller.plan import wishes as w
+from controller.plan.trunk_actions import NarrowTrunk, WidenTrunk
 from tests.plan import builders as b
 
 
@@ -30,8 +31,10 @@ def carried_out(action: a.Action, seen: Observed, desired: Desired) -> Observed:
     if isinstance(action, a.CreateBridge):
         return b.with_node(seen, action.node, remade(node, bridges={
             action.bridge: BridgeFacts(action.bridge, action.rstp, {})}))
-    if isinstance(action, a.AddUplink | a.SetTrunk):
-        port = PortFacts(action.port, None, action.vlans or (0,), "trunk", True)
+    if isinstance(action, a.AddUplink | WidenTrunk | NarrowTrunk):
+        passing = w.Passing(action.vlans or (0,), None, "trunk") if isinstance(
+            action, a.AddUplink) else action.passing
+        port = PortFacts(action.port, passing.tag, passing.vlans, passing.vlan_mode, True)
         return b.with_port(seen, action.node, port, action.port, action.bridge)
     if isinstance(action, a.SetPortVlan):
         return b.with_port(seen, action.node, PortFacts(

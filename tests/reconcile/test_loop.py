@@ -73,7 +73,7 @@ def test_a_killed_vm_is_started_again_within_a_third_of_a_second() -> None:
     "autostart paris-1 sql", "pause paris-1 sql"])
 def test_what_a_hand_changes_is_put_back(fault: str) -> None:
     async def play() -> None:
-        async with playing(lab()) as show:
+        async with playing(with_estate(lab(), autonomy=Rung.PRUNE)) as show:
             await show.settled()
             show.strike(fault)
             await show.until(lambda: bool(show.told(EventKind.OUTCOME)))
@@ -357,7 +357,7 @@ def test_the_granted_rung_is_the_limit() -> None:
             show.strike("kill paris-1 sql")
             show.stage.estate.command("trunk paris-sw h1 drop 200")
             await asyncio.sleep(100)
-            assert {one.partition(":")[0] for one in show.stage.applied} == {"set-trunk"}
+            assert {one.partition(":")[0] for one in show.stage.applied} == {"widen-trunk"}
 
     run_virtual(play())
 

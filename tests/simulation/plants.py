@@ -6,8 +6,9 @@ from dataclasses import replace
 from controller.errors import OutcomeUnknown
 from controller.model.desired import Desired
 from controller.model.facts import Absent, Fact, Known, NodeFacts, Unknown
-from controller.plan.actions import Action, MigrateDomain, SetTrunk, UndefineDomain
+from controller.plan.actions import Action, MigrateDomain, UndefineDomain
 from controller.plan.replica_actions import ReplicateDomain
+from controller.plan.trunk_actions import NarrowTrunk, WidenTrunk
 from controller.providers.base import Provider
 from controller.providers.simulated.replicas import Replica, Version
 from controller.providers.simulated.virtual_time import epoch_clock
@@ -107,7 +108,7 @@ class ClaimsTrunks(Blunderer):
 
     async def apply(self, action: Action) -> str:
         """Claim it."""
-        if isinstance(action, SetTrunk):
+        if isinstance(action, WidenTrunk | NarrowTrunk):
             return f"{action.port} of {action.node} is changed"
         return await self.inner.apply(action)
 

@@ -47,7 +47,7 @@ def columns_of(passing: Passing) -> dict[str, str]:
     """Return the columns of a port that lets this pass."""
     return {"tag": "[]" if passing.tag is None else str(passing.tag),
             "trunks": ",".join(map(str, passing.vlans)) or "[]",
-            "vlan_mode": passing.mode or "[]"}
+            "vlan_mode": passing.vlan_mode or "[]"}
 
 
 def plugged_columns(action: AddUplink) -> dict[str, str]:
@@ -83,7 +83,7 @@ async def set_trunk(node: Node, action: WidenTrunk | NarrowTrunk) -> str:
 
 def say_passing(passing: Passing) -> str:
     """Return what passes, for people."""
-    if passing.mode == "access":
+    if passing.vlan_mode == "access":
         return f"VLAN {passing.tag} without a tag"
     native = f", untagged frames as VLAN {passing.tag}" if passing.tag is not None else ""
     return ("every VLAN" if not passing.vlans else say_vlans(passing.vlans)) + native

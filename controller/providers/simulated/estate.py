@@ -23,6 +23,8 @@ from controller.providers.simulated.world import World
 
 CONNECT_TIMEOUT_S = 5.0
 REPLY_TIMEOUT_S = 10.0
+UNDONE_WITHIN_S = 45.0
+"""So long a change that a node undoes by itself is asked about; as the real hands do."""
 """How long a connection may be silent before it counts as broken."""
 LINE_BROKEN_AFTER_S = 6.0
 """How long it takes until a line over which events come is known to be broken."""
@@ -98,6 +100,8 @@ class SimulatedEstate:
         if self.lost_requests > 0:
             self.lost_requests -= 1
             await asyncio.sleep(REPLY_TIMEOUT_S)
+            if action.reverts:
+                raise Unavailable(f"{action.node}: the connection broke before {action.verb} began")
             raise OutcomeUnknown(f"{action.node}: no reply to {action.verb} in {REPLY_TIMEOUT_S}s")
         operation = Operation(self.world, action, self._dice)
         running = asyncio.create_task(operation.run(), name=action.target)
@@ -106,9 +110,14 @@ class SimulatedEstate:
         running.add_done_callback(settle)
         try:
             await self._until_done_or_silent(running, action.node)
+            if action.reverts and not running.done():   # its hands ask until the node has undone it
+                await asyncio.wait({running}, timeout=UNDONE_WITHIN_S)
         finally:
             if not running.done():
                 operation.cut()
+        if action.reverts and running.done():
+            self.lost_replies = max(0, self.lost_replies - 1)
+            return running.result()
         if not running.done() or not self.world.reachable(action.node):
             raise OutcomeUnknown(f"{action.node}: the connection broke during {action.verb}")
         if self.lost_replies > 0:

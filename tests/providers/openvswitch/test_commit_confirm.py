@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from controller.errors import OutcomeUnknown, Refused, Unavailable
-from controller.plan.actions import AddUplink, CreateBridge, SetTrunk
+from controller.errors import OutcomeUnknown, Refused, Unavailable, Undone
+from controller.plan.actions import AddUplink, CreateBridge
+from controller.plan.trunk_actions import NarrowTrunk, WidenTrunk
+from controller.plan.wishes import Passing
 from controller.providers.openvswitch import commit_confirm
 from controller.providers.openvswitch.hands import OpenVswitchHands
 from controller.transport.base import Command, Reply
@@ -43,7 +45,7 @@ class Switch:
         self.run("ovsdb-tool", "create", str(database), str(SCHEMA))
         self.daemons = [self.start("ovsdb-server", str(database), f"--remote=p{socket}")]
         wait_until((folder / "db.sock").exists)
-        self.run("ovs-vsctl", "--no-wait", "init")
+        self.run("ovs-vsctl", "--no-wait", "--retry", "--timeout=10", "init")
         self.daemons.append(self.start("ovs-vswitchd", "--enable-dummy=override",
                                        "--disable-system", socket))
         self.run("ovs-vsctl", "add-br", "br0", "--", "add-port", "br0", "up0", "--",
@@ -72,7 +74,16 @@ class Switch:
     def arm(self, token: str = "t", *, vlans: str = "30,40", limit_s: float = 30.0,  # noqa: S107
             port: str = "up0") -> dict[str, str]:
         return self.ask("apply", token=token, bridge="br0", port=port, limit_s=limit_s,
-                        columns={"tag": "[]", "trunks": vlans, "vlan_mode": "trunk"})
+                        columns={"tag": "[]", "trunks": vlans, "vlan_mode": "trunk"},
+                        before=self.before(port))
+
+    def before(self, port: str) -> dict[str, str] | None:
+        """What a controller that has just looked would say of a port."""
+        if port not in self.run("ovs-vsctl", "list-ports", "br0").split():
+            return None
+        return dict(zip(("tag", "trunks", "vlan_mode"), (
+            text if text == "[]" else text.strip("[]").replace(" ", "")
+            for text in self.columns(port)), strict=True))
 
     def marker(self, port: str = "up0") -> Path:
         return self.folder / f"hotsite/unconfirmed-{port}.json"
@@ -102,32 +113,67 @@ class Line(Local):
         return await self.run(node, command)
 
 
-def trunk(*vlans: int, port: str = "up0") -> SetTrunk:
-    return SetTrunk(target="Host/h", node="h", reason="r", bridge="br0", port=port, vlans=vlans,
-                    was=())
+ACCESS = Passing((), 7)
 
 
-def apply(line: Line, action: SetTrunk | AddUplink | CreateBridge) -> str:
+def trunk(*vlans: int, port: str = "up0", was: Passing = ACCESS) -> NarrowTrunk:
+    return NarrowTrunk(target="Host/h", node="h", reason="r", bridge="br0", port=port, wanted=vlans,
+                       passing=Passing(vlans, None, "trunk"), was=was, lost=(7,))
+
+
+def apply(line: Line, action: NarrowTrunk | WidenTrunk | AddUplink | CreateBridge) -> str:
     return asyncio.run(OpenVswitchHands(line).apply(action))
 
 
 def test_a_confirmed_change_stays(switch: Switch) -> None:
     told = apply(Line(switch.environment), trunk(30, 40))
-    assert told == ("up0 on h now carries VLANs 30, 40 and nothing else,"
-                    " confirmed over a new connection")
+    assert told == "up0 on h now carries VLANs 30, 40, confirmed over a new connection"
     assert switch.columns() == AFTER
     assert not switch.marker().exists()
 
 
 def test_nothing_passes_where_nothing_is_declared(switch: Switch) -> None:
-    apply(Line(switch.environment), trunk())
-    assert switch.columns() == ["[]", "[0]", "trunk"]
+    apply(Line(switch.environment), AddUplink(
+        target="Host/h", node="h", reason="r", bridge="br0", port="up1", vlans=()))
+    assert switch.columns("up1") == ["[]", "[0]", "trunk"]
+
+
+@pytest.mark.parametrize(("native", "every", "columns"), [
+    (0, False, ["[]", "[0, 30]", "trunk"]), (9, False, ["9", "[9, 30]", "native-untagged"]),
+    (None, True, ["[]", "[]", "trunk"]), (9, True, ["9", "[]", "native-untagged"]),
+])
+def test_untagged_frames_pass_on_a_new_uplink_as_declared(
+        switch: Switch, native: int | None, every: bool, columns: list[str]) -> None:
+    apply(Line(switch.environment), AddUplink(
+        target="Host/h", node="h", reason="r", bridge="br0", port="up1", vlans=(30,),
+        native=native, every=every))
+    assert switch.columns("up1") == columns
+
+
+def test_a_trunk_that_is_widened_keeps_its_native_vlan_and_all_else(switch: Switch) -> None:
+    switch.run("ovs-vsctl", "set", "Port", "up0", "trunks=30", "vlan_mode=native-tagged",
+               "other_config:priority-tags=always")
+    apply(Line(switch.environment), WidenTrunk(
+        target="Host/h", node="h", reason="r", bridge="br0", port="up0", wanted=(30, 40),
+        was=Passing((30,), 7, "native-tagged"), passing=Passing((30, 40), 7, "native-tagged")))
+    assert switch.columns() == ["7", "[30, 40]", "native-tagged"]
+    assert "always" in switch.run("ovs-vsctl", "get", "Port", "up0", "other_config")
+
+
+def test_a_port_that_has_changed_since_it_was_looked_at_is_left_as_it_is(switch: Switch) -> None:
+    switch.run("ovs-vsctl", "set", "Port", "up0", "tag=8")
+    with pytest.raises(Refused, match=r"has changed since it was looked at \(it is tag=8"):
+        apply(Line(switch.environment), trunk(30))
+    with pytest.raises(Refused, match="has changed since it was looked at"):
+        apply(Line(switch.environment), AddUplink(
+            target="Host/h", node="h", reason="r", bridge="br0", port="up0", vlans=(30,)))
+    assert switch.columns() == ["8", "[]", "[]"]
 
 
 def test_a_trunk_that_is_right_is_not_touched(switch: Switch) -> None:
     line = Line(switch.environment)
     apply(line, trunk(30, 40))
-    assert apply(line, trunk(40, 30)) == "up0 on h carries VLANs 30, 40 and nothing else already"
+    assert apply(line, trunk(30, 40)) == "up0 on h carries VLANs 30, 40 already"
 
 
 def test_what_nobody_confirms_is_undone_to_the_last_column(switch: Switch) -> None:
@@ -152,15 +198,20 @@ def test_a_second_change_waits_for_the_first(switch: Switch) -> None:
 
 def test_a_change_that_a_dead_controller_left_is_confirmed_by_the_next(switch: Switch) -> None:
     switch.arm()
-    apply(Line(switch.environment), trunk(50))
+    apply(Line(switch.environment), trunk(50, was=Passing((30, 40), None, "trunk")))
     assert switch.columns() == ["[]", "[50]", "trunk"]
     assert not switch.marker().exists()
 
 
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a second be all the time that a change has, and what is waited for afterwards."""
+    monkeypatch.setattr(commit_confirm, "LIMIT_S", 1.0)
+    monkeypatch.setattr(commit_confirm, "AFTERWARDS_S", 0.1)
+
+
 def test_where_no_new_connection_gets_in_the_earlier_change_is_left_to_be_undone(
         switch: Switch, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commit_confirm, "LIMIT_S", 1.0)
-    monkeypatch.setattr(commit_confirm, "RESERVE_S", 0.9)
+    impatient(monkeypatch)
     first = switch.arm(limit_s=5.0)
     line = Line(switch.environment)
     line.new_connections = False
@@ -172,7 +223,7 @@ def test_where_no_new_connection_gets_in_the_earlier_change_is_left_to_be_undone
 
 def test_a_confirmation_counts_for_its_own_change_only(switch: Switch) -> None:
     switch.arm(limit_s=0.5)
-    assert switch.ask("confirm", token="another", port="up0")["state"] == "undone"
+    assert switch.ask("confirm", token="another", port="up0")["state"] == "never"
     wait_until(lambda: not switch.marker().exists())
     assert switch.columns() == BEFORE
 
@@ -219,21 +270,69 @@ def test_where_even_the_guard_was_killed_the_next_change_begins_from_what_was(
     marker = json.loads(switch.marker().read_text())
     marker["until_s"] = time.monotonic() - 60
     switch.marker().write_text(json.dumps(marker))
+    told = switch.arm("u", vlans="50")  # what was seen of it is no longer so: its guard is done for
+    assert (told["state"], switch.columns()) == ("refused", BEFORE)
     assert switch.arm("u", vlans="50")["state"] == "armed"
     assert json.loads(switch.marker().read_text())["columns"] == {
         "tag": "7", "trunks": "[]", "vlan_mode": "[]"}
     switch.ask("confirm", token="u", port="up0")
 
 
-def test_without_a_new_connection_the_outcome_is_unknown_and_says_when_it_ends(
+def test_without_a_new_connection_it_is_said_that_the_node_undid_it_and_when(
         switch: Switch, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commit_confirm, "LIMIT_S", 1.0)
-    monkeypatch.setattr(commit_confirm, "RESERVE_S", 0.9)
+    impatient(monkeypatch)
     line = Line(switch.environment)
     line.new_connections = False
-    with pytest.raises(OutcomeUnknown, match=r"h undoes it by itself at \d\d:\d\d:\d\d$"):
+    with pytest.raises(Undone, match=r"and h undid it by itself at \d\d:\d\d:\d\d$"):
         apply(line, trunk(30, 40))
     wait_until(lambda: not switch.marker().exists())
+    assert switch.columns() == BEFORE
+
+
+def waits(environment: dict[str, str], port: str) -> bool:
+    """Whether a change of a port is neither confirmed nor undone."""
+    return Path(environment["HOTSITE_RUN"], f"unconfirmed-{port}.json").exists()
+
+
+class CutLine(Line):
+    """A line that breaks while the change is made on it; the node is reached again later."""
+
+    def __init__(self, environment: dict[str, str], *, arrives: bool, back: bool) -> None:
+        super().__init__(environment)
+        self.arrives, self.back, self.began = arrives, back, False
+
+    async def run(self, node: str, command: Command) -> Reply:
+        if not self.began:
+            self.began = True
+            if self.arrives:
+                await super().run(node, command)
+            raise OutcomeUnknown("the connection to h broke while env was at work")
+        return await super().run(node, command)
+
+    async def run_on_new_connection(self, node: str, command: Command) -> Reply:
+        port = json.loads(command.argv[-1])["port"]
+        if not self.back and waits(self.environment, port):
+            raise Unavailable(f"{node} does not answer")
+        return await super().run(node, command)
+
+
+def test_a_change_that_cuts_its_own_line_and_was_undone_is_said_to_be_so(
+        switch: Switch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commit_confirm, "LIMIT_S", 1.0)
+    with pytest.raises(Undone, match=r"could not be reached any more, and h undid it by itself at"):
+        apply(CutLine(switch.environment, arrives=True, back=False), trunk(30, 40))
+    assert switch.columns() == BEFORE
+
+
+def test_a_line_that_broke_for_another_reason_costs_nothing(switch: Switch) -> None:
+    apply(CutLine(switch.environment, arrives=True, back=True), trunk(30, 40))
+    assert switch.columns() == AFTER
+    assert not switch.marker().exists()
+
+
+def test_what_had_not_begun_when_the_line_broke_is_tried_again(switch: Switch) -> None:
+    with pytest.raises(Unavailable, match="broke before it had begun"):
+        apply(CutLine(switch.environment, arrives=False, back=True), trunk(30, 40))
     assert switch.columns() == BEFORE
 
 

@@ -48,7 +48,7 @@ def set_trunk(world: World, action: WidenTrunk | NarrowTrunk) -> Effect:
     before = bridge.ports.get(action.port)
     if before is None:
         raise Refused(f"{node.name}: no port named {action.port} in {bridge.name}")
-    after = Port(action.port, action.passing.tag, action.passing.vlans, action.passing.mode)
+    after = Port(action.port, action.passing.tag, action.passing.vlans, action.passing.vlan_mode)
     if before != after and Passing(before.trunks, before.tag, before.vlan_mode) != action.was:
         raise Refused(f"{node.name}: {action.port} has changed since it was looked at")
     return (yield from _change(world, node, bridge, after))
