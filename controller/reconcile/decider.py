@@ -11,12 +11,14 @@ from controller.plan.plan import Plan, Step
 from controller.plan.policy import InFlight
 from controller.plan.renamed import nodes_of, renames
 from controller.plan.storage_actions import PurgeFiles, ReturnDisk
+from controller.plan.trunk_actions import NarrowTrunk
 from controller.reconcile.circumstances import Circumstances
 from controller.reconcile.memory import undisturbed
 from controller.reconcile.view import View
 
-EVERYWHERE = (CreateDisk, ReturnDisk, DefineDomain, UndefineDomain, RemoveDomain, PurgeFiles)
-"""What is right only if no other host has the VM: every host is looked at just before."""
+EVERYWHERE = (CreateDisk, ReturnDisk, DefineDomain, UndefineDomain, RemoveDomain, PurgeFiles,
+              NarrowTrunk)
+"""What is right only if no other host has the VM, or uses the VLAN: all are looked at before."""
 
 
 class Decider:
