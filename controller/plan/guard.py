@@ -161,6 +161,11 @@ def storms_of(survey: Survey) -> dict[str, str]:
             if (sentence := storm(site, survey)) is not None}
 
 
+def is_storm(unwell: int, hosts: int, share: float) -> bool:
+    """Return whether so many of a site's hosts are unwell that it may be our own fault."""
+    return unwell >= 2 and unwell > share * hosts
+
+
 def storm(site: str, survey: Survey) -> str | None:
     """Return why nothing is healed at `site`, when more of its hosts are unwell than may be.
 
@@ -169,7 +174,7 @@ def storm(site: str, survey: Survey) -> str | None:
     hosts = [host for host in survey.hosts_of_site.get(site, ()) if host not in survey.lost]
     unwell = [host for host in hosts if host in survey.blind or host in survey.faded]
     share = survey.desired.estate.spec.limits.storm_share
-    if len(unwell) < 2 or len(unwell) <= share * len(hosts):
+    if not is_storm(len(unwell), len(hosts), share):
         return None
     return (f"{len(unwell)} of the {len(hosts)} hosts of {site} do not answer"
             f" ({len(unwell) / len(hosts):.0%}, the limit is {share:.0%}): the fault may be on our"

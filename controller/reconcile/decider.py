@@ -7,6 +7,7 @@ from controller.model.facts import Known
 from controller.plan.actions import Action, CreateDisk, DefineDomain, RemoveDomain, UndefineDomain
 from controller.plan.compute import compute
 from controller.plan.freshness import margin_s
+from controller.plan.guard import is_storm
 from controller.plan.plan import Plan, Step
 from controller.plan.policy import InFlight
 from controller.plan.renamed import nodes_of, renames
@@ -55,11 +56,23 @@ class Decider:
 
     def declare(self, desired: Desired) -> None:
         """Put specs in force."""
+        stormy = () if self._desired is None else self._stormy(self._desired)
         self._desired = desired
         self._view.rename(nodes_of(renames(desired)))
-        self._view.declare((*desired.hosts, *desired.switches))
+        self._view.declare((*desired.hosts, *desired.switches), stormy)
         self._circumstances.declare(desired)
         self._plan = None
+
+    def _stormy(self, desired: Desired) -> tuple[str, ...]:
+        """Return the silent hosts of sites where too many hosts are silent."""
+        found: list[str] = []
+        for site in desired.sites:
+            hosts = [name for name, host in desired.hosts.items()
+                     if host.spec.site == site and name in self._view.nodes]
+            silent = [name for name in hosts if not isinstance(self._view.fact(name), Known)]
+            if is_storm(len(silent), len(hosts), desired.estate.spec.limits.storm_share):
+                found += silent
+        return tuple(found)
 
     def stir(self) -> None:
         """Say that something besides the facts has changed."""

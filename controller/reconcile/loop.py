@@ -26,7 +26,7 @@ from controller.reconcile.memory import rest
 from controller.reconcile.news import News
 from controller.reconcile.observers import Observers
 from controller.reconcile.recovery import Recovery
-from controller.reconcile.remembered import forget, load_seen, save_fact
+from controller.reconcile.remembered import load_seen, part, save_fact
 from controller.reconcile.status import status_of
 from controller.reconcile.tasks import cancel, is_set_within, soonest_s
 from controller.reconcile.view import View
@@ -122,7 +122,7 @@ class Loop:
         rest(desired)
         self._keeper.attempt(partial(self._circumstances.follow, desired))
         self._decider.declare(desired)
-        self._keeper.attempt(partial(forget, self._store, self._view.gone))
+        self._keeper.attempt(partial(part, self._store, self._view))
         self._observers.keep_pace(desired.estate.spec)
         self._declared_s = self._now_s()
         self._free_all()
@@ -161,7 +161,7 @@ class Loop:
     def _take_over(self) -> None:
         """Take over what an earlier process left: what it saw, decided and did not finish."""
         self._view.remember(load_seen(self._store), self._store.silent())
-        forget(self._store, self._view.gone)
+        part(self._store, self._view)
         self._circumstances.read()
         self._recovery.take_over(self._store.open_intents())
 

@@ -27,7 +27,7 @@ from controller.reconcile.decider import Decider, is_converged
 from controller.reconcile.event import Event
 from controller.reconcile.observers import AT_ONCE, observe
 from controller.reconcile.recovery import Recovery
-from controller.reconcile.remembered import forget, load_seen, save_fact
+from controller.reconcile.remembered import load_seen, part, save_fact
 from controller.reconcile.view import View
 from controller.reconcile.work import Work
 from controller.store.journal import Outcome
@@ -247,7 +247,7 @@ class Once:
         with suppress(JournalUnavailable):
             for node in self._view.nodes:
                 save_fact(self._store, node, self._view.fact(node))
-            forget(self._store, self._view.gone)
+            part(self._store, self._view)
             self._store.save_conditions(plan.conditions, self._clock())
             self._circumstances.settle(plan, self.observed, converged=is_converged(plan))
 

@@ -7,6 +7,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from controller.model.facts import Fact, Known, NodeFacts
 from controller.plan.renamed import known_as
+from controller.reconcile.view import View
 from controller.store.store import Store
 
 
@@ -55,6 +56,17 @@ def forget(store: Store, nodes: Iterable[str]) -> None:
     """
     for node in nodes:
         store.forget_seen(node)
+
+
+def part(store: Store, view: View) -> None:
+    """Forget nodes of which a person said that they are gone, and remember those that may not be.
+
+    Errors: JournalUnavailable.
+    """
+    forget(store, view.gone)
+    for node, last in view.doubted.items():
+        save_seen(store, node, last)
+    view.doubted.clear()
 
 
 def load_seen(store: Store) -> Mapping[str, Known[NodeFacts]]:

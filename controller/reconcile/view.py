@@ -2,7 +2,8 @@
 
 Rule 1: silence replaces an answer by an Unknown that remembers it; nothing is ever forgotten.
 Rule 2: a node that leaves the specs while it answers has departed: what it held is remembered.
-        One that leaves while it is silent is gone: that is a person's word.
+        One that leaves while it is silent is gone: that is a person's word. But where too many are
+        silent at once the fault may be on our side, and nobody is taken for gone.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -17,6 +18,8 @@ LEAP: Final = 0.125
 """Of a node's memory: less than this comes and goes all the time."""
 
 
+STORM: Final = 0.2
+"""Of the nodes that were known before a start: so many silent ones at once are no person's word."""
 Screen = Callable[[str, Fact[NodeFacts], Fact[NodeFacts]], Fact[NodeFacts]]
 
 
@@ -38,6 +41,8 @@ class View:
         self._silent: set[str] = set()
         self._departed: dict[str, Unknown[NodeFacts]] = {}
         self._gone: set[str] = set()
+        self.doubted: dict[str, Known[NodeFacts]] = {}
+        """What nodes held that left the specs while too many were silent."""
         self._is_declared = False
         self._versions: dict[str, int] = {}
         self.screen: Screen = unscreened
@@ -94,11 +99,14 @@ class View:
             if last is not None and name not in self._facts and name not in self._remembered:
                 self._remembered[name] = Known(known_as(last.value, name), last.observed_at)
 
-    def declare(self, nodes: Iterable[str]) -> None:
-        """Learn which nodes there are; one that was never looked at is Unknown."""
-        wanted = set(nodes)
+    def declare(self, nodes: Iterable[str], stormy: Iterable[str] = ()) -> None:
+        """Learn which nodes there are; one that was never looked at is Unknown.
+
+        Shapes: `stormy` are silent with too many others for their silence to say anything.
+        """
+        wanted, doubtful = set(nodes), set(stormy)
         for node in sorted(self._facts.keys() - wanted):
-            self._leave(node, self._facts.pop(node))
+            self._leave(node, self._facts.pop(node), doubtful=node in doubtful)
         for node in sorted(wanted - self._facts.keys()):
             last = self._remembered.get(node)
             if node in self._departed:
@@ -111,27 +119,31 @@ class View:
         self._part()
         self.version += 1
 
-    def _leave(self, node: str, fact: Fact[NodeFacts]) -> None:
+    def _leave(self, node: str, fact: Fact[NodeFacts], *, doubtful: bool) -> None:
         """Let a node that is declared no longer depart, or be gone if it was silent."""
         last = last_known(fact)
         asked = self._begun_at.pop(node, None) is not None
         silent = isinstance(fact, Unknown) and (asked or node in self._silent)
         self._silent.discard(node)
         self._remembered.pop(node, None)
-        if last is None or silent or not _could_be_seen(last.value):
+        if last is None or not _could_be_seen(last.value) or (silent and not doubtful):
             self._gone.add(node)
         else:
             self._depart(node, last)
+            if silent:
+                self.doubted[node] = last
 
     def _part(self) -> None:
         """Let every remembered node that is not declared depart, or be gone."""
         if not self._is_declared:
             return
+        doubtful = len(self._silent) > max(1, STORM * len(self._remembered | self._facts))
         for node in sorted(self._remembered.keys() - self._facts.keys()):
             last = self._remembered.pop(node)
             if node in self._departed or node in self._gone:
                 continue
-            self._leave(node, last if node not in self._silent else Unknown("", last.observed_at))
+            self._leave(node, last if node not in self._silent else Unknown(
+                "", last.observed_at, last.value, last.observed_at), doubtful=doubtful)
 
     def _depart(self, node: str, last: Known[NodeFacts]) -> None:
         self._departed[node] = Unknown("it is no longer declared", self._clock(), last.value,

@@ -19,6 +19,7 @@ from controller.reconcile.remembered import (
     forget,
     load_seen,
     parse_facts,
+    part,
     render_facts,
     save_fact,
     save_seen,
@@ -173,6 +174,32 @@ def test_a_node_that_leaves_while_it_is_silent_is_gone(view: View) -> None:
     back = view.fact("paris-1")
     assert isinstance(back, Unknown)
     assert back.last is None
+
+
+def test_a_node_that_leaves_while_too_many_are_silent_is_not_gone(view: View) -> None:
+    view.put("paris-1", Unknown("no route to host", 101.0), 101.0)
+    view.declare([], stormy=["paris-1"])
+    assert view.gone == ()
+    fact = view.observed.nodes["paris-1"]
+    assert isinstance(fact, Unknown)
+    assert fact.last == facts(100.0)
+    store = Store.open(":memory:")
+    store.save_seen("paris-1", render_facts(facts(100.0)), 100.0)
+    store.mark_silent("paris-1")
+    part(store, view)
+    assert store.silent() == frozenset()    # so that the next start takes it for departed, too
+
+
+@pytest.mark.parametrize(("silent", "gone"), [(["paris-2"], ("paris-2",)),
+                                              (["paris-2", "milan-1"], ())])
+def test_after_a_restart_nobody_is_gone_where_too_many_were_silent(
+        clock: Hands, silent: list[str], gone: tuple[str, ...]) -> None:
+    view = View(clock)
+    view.remember({name: Known(facts(7.0), 7.0) for name in ("paris-1", "paris-2", "milan-1")},
+                  silent=silent)
+    view.declare(["paris-1", "milan-1"])
+    assert view.gone == gone
+    assert ("paris-2" in view.observed.nodes) is (gone == ())
 
 
 def test_a_node_that_comes_back_is_to_be_looked_at_again(view: View) -> None:
