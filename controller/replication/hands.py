@@ -1,7 +1,7 @@
 """Hands for replicas: make points, let them go, verify, remove, sweep; errors as every hand's."""
 
 from collections.abc import Callable, Mapping
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from controller.errors import Refused
 from controller.model.replica import STORE
@@ -104,7 +104,15 @@ async def retire(mover: Mover, action: RetirePoints | DropPoints) -> str:
         failed=f"no restore point at {action.path} on {mover.name} was let go")
     gone = ", ".join(map(str, action.sequences))
     left = ", ".join(map(str, answer["points"]))
-    return f"let restore point {gone} of {name_of(action)} on {mover.name} go; {left} stay"
+    return (f"let restore point {gone} of {name_of(action)} on {mover.name} go; {left} stay"
+            f"{tell_given_up(answer)}")
+
+
+def tell_given_up(answer: Mapping[str, Any]) -> str:
+    """Return what is to be said of merges that have lost a file."""
+    disks = ", ".join(answer["given_up"])
+    return (f"; a merge of {disks} that had been cut off has lost a file and is given up: the next"
+            " copy compares the whole disk") if disks else ""
 
 
 async def verify(mover: Mover, action: VerifyReplica, now: float) -> str:
@@ -120,10 +128,12 @@ async def verify(mover: Mover, action: VerifyReplica, now: float) -> str:
     read = int(answer["read_bytes"]) >> 20
     rest = "" if answer["complete"] else "; the rest is read next time"
     if answer["merging"]:
-        await mover.ask("retire", {"replica": action.path, "sequences": ()}, timeout_s=RETIRE_S,
-                        failed=f"the merge at {action.path} on {mover.name} that had been cut off"
-                               " was not finished")
-        rest = "; a merge that had been cut off was finished, so all of it is read again"
+        merged = await mover.ask(
+            "retire", {"replica": action.path, "sequences": ()}, timeout_s=RETIRE_S,
+            failed=f"the merge at {action.path} on {mover.name} that had been cut off was not"
+                   " finished")
+        rest = tell_given_up(merged) or (
+            "; a merge that had been cut off was finished, so all of it is read again")
     if not answer["found_clusters"]:
         return f"verified {read} MiB of {name_of(action)} on {mover.name}: all as it was sent{rest}"
     mended, found = answer["mended_clusters"], answer["found_clusters"]

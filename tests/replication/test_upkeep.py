@@ -26,7 +26,8 @@ def test_a_sound_replica_is_only_verified() -> None:
 
 
 def test_a_merge_that_was_cut_off_is_finished() -> None:
-    hosts = Hosts(verify=lambda request: verified("vda"), retire=lambda request: {"points": [1]})
+    hosts = Hosts(verify=lambda request: verified("vda"), retire=lambda request: {
+        "points": [1], "given_up": []})
     assert "cut off was finished, so all of it is read again" in asyncio.run(
         hands(hosts).apply(ACTION))
     assert hosts.request("retire") == {"replica": PATH, "sequences": []}

@@ -8,6 +8,8 @@ Killed at any moment, every point that is left reads as before, and doing it aga
            backing file; then state.json; then the merged overlay goes
   another  its overlay and the next become one new file, which takes the next one's name by
            rename: what it reads is the same with or without the older file below it
+
+A point whose files, or the next one's, cannot be read stays until the disk was compared as a whole.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from __future__ import annotations
 import os
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
+from mover.abandon import check_whole, is_stuck, note, note_lost_in_merges, unreadable
 from mover.chain import manifest_path
 from mover.errors import Refused, TryAgain
 from mover.hashing import CLUSTER_BYTES, HASH_BYTES, Hasher
@@ -62,12 +65,15 @@ def run(words: List[str]) -> Dict[str, Any]:
         tenant = tenant_of(replica.root)    # a merge writes below what it reads
         if tenant is not None:
             raise Refused("%s is in use by %s: end that first" % (replica.root, tenant))
+        note_lost_in_merges(replica)
         merged = finish(replica)
         for sequence in sorted(request.get("sequences", ())):
             merged += retire(replica, int(sequence))
         return {"points": [point.sequence for point in replica.state.points],
                 "generation": replica.state.generation,
-                "merged": [part._asdict() for part in merged]}
+                "merged": [part._asdict() for part in merged],
+                "given_up": [disk for disk in sorted(replica.state.floor)
+                             if is_stuck(replica.state, disk)]}
 
 
 def retire(replica: Replica, sequence: int) -> List[Merged]:
@@ -82,6 +88,7 @@ def retire(replica: Replica, sequence: int) -> List[Merged]:
     _require_unpinned(state, sequence)
     _require_newer_good(state, point)
     if point.sequence == state.points[0].sequence:
+        _require_readable(replica)
         replica.commit(_without_oldest(state))
         return finish(replica)
     return _squash(replica, point)
@@ -102,30 +109,55 @@ def _require_newer_good(state: State, point: Point) -> None:
                        " does" % point.sequence)
 
 
+def _require_readable(replica: Replica) -> None:
+    """Raise TryAgain where the oldest point cannot be merged; what stands in the way is noted."""
+    state, gone = replica.state, {}
+    oldest, following = state.points[:2]
+    for disk, overlay in sorted(following.files.items()):
+        base = oldest.files.get(disk)
+        if disk in state.floor and state.floor[disk].name not in lost(state, disk):
+            raise _stays(disk, base.name if base else "a file", oldest)
+        if overlay is None or overlay.kind != OVERLAY or base is None or (
+                disk in state.floor or base.name in lost(state, disk)):
+            continue            # nothing is merged
+        names = unreadable(replica, disk, base, overlay)
+        gone.update({disk: names} if names else {})
+    note(replica, gone)
+    for disk, names in sorted(gone.items()):
+        raise _stays(disk, names[0], oldest)
+
+
+def _stays(disk: str, name: str, point: Point) -> TryAgain:
+    return TryAgain("%s of disk %s cannot be read: restore point %d stays until the whole disk has"
+                    " been compared" % (name, disk, point.sequence))
+
+
 def _without_oldest(state: State) -> State:
     oldest, rest = state.points[0], state.points[1:]
-    floor = dict(state.floor)
+    floor: Dict[str, File] = {}
     files: Dict[str, Optional[File]] = {}
     for disk, file in rest[0].files.items():
-        below = oldest.files.get(disk)
-        if file is None:
-            files[disk] = below
-            continue
-        files[disk] = file
-        if file.kind == OVERLAY:
+        below, under = oldest.files.get(disk), state.floor.get(disk)    # a base that is lost
+        files[disk] = file if file is not None else below
+        if file is None and under is not None:
+            floor[disk] = under
+        elif file is not None and file.kind == OVERLAY:
             assert below is not None, "the oldest point has a file for each of its disks"
-            floor[disk] = below
+            floor[disk] = under or below
     return state._replace(points=(rest[0]._replace(files=files), *rest[1:]), floor=floor)
 
 
 def finish(replica: Replica) -> List[Merged]:
     """Merge what state.json says is still to be merged."""
     state = replica.state
-    if not state.floor:
+    stuck = {disk: base for disk, base in state.floor.items() if is_stuck(state, disk)}
+    if len(stuck) == len(state.floor):
         return []
     oldest = state.points[0]
     done, files, damage = [], dict(oldest.files), state.damage
     for disk, base in sorted(state.floor.items()):
+        if disk in stuck:
+            continue
         overlay = oldest.files.get(disk)
         if overlay is not None and overlay.kind == OVERLAY:
             damage = _carried(replica, damage, disk, (base.name, overlay.name, base.name))
@@ -133,7 +165,7 @@ def finish(replica: Replica) -> List[Merged]:
             size = os.stat(replica.path(disk, base.name)).st_blocks * 512
             files[disk] = File(base.name, BASE, overlay.size_bytes, size)
     points = (oldest._replace(files=files), *state.points[1:])
-    replica.commit(state._replace(points=points, floor={}, damage=damage))
+    replica.commit(state._replace(points=points, floor=stuck, damage=damage))
     return done
 
 
@@ -142,7 +174,7 @@ def _merge(replica: Replica, disk: str, base: File, overlay: File) -> Merged:
     fd = os.open(base_path, os.O_RDWR | os.O_CLOEXEC)
     try:
         with Overlay(replica.path(disk, overlay.name)) as above:
-            _check_whole(above)
+            check_whole(above)
             os.ftruncate(fd, overlay.size_bytes)
             merged = _copy_down(disk, above, fd)
             os.fsync(fd)
@@ -153,13 +185,6 @@ def _merge(replica: Replica, disk: str, base: File, overlay: File) -> Merged:
     if name is not None:
         rebase(replica.path(disk, name), Backing(base.name, "raw"))
     return merged
-
-
-def _check_whole(above: Overlay) -> None:
-    end = os.fstat(above.fd).st_size
-    for run in above.mapped():
-        if run.kind == DATA and run.position + run.clusters * CLUSTER_BYTES > end:
-            raise Refused("%s is cut short: repair it before it is merged" % above.path)
 
 
 def _copy_down(disk: str, above: Overlay, fd: int) -> Merged:
@@ -281,8 +306,7 @@ def _pairs(state: State, point: Point) -> Iterator[Tuple[str, File, File]]:
                           % (disk, point.sequence))
         for name in (lower.name, upper.name):
             if name in lost(state, disk):
-                raise TryAgain("%s of disk %s cannot be read: restore point %d stays until the"
-                               " whole disk has been compared" % (name, disk, point.sequence))
+                raise _stays(disk, name, point)
         yield disk, lower, upper
 
 
@@ -306,8 +330,8 @@ def _squash_disk(replica: Replica, disk: str, lower: File, upper: File) -> Tuple
     path = replica.path(disk, upper.name)
     new = path + ".new"
     with Overlay(replica.path(disk, lower.name)) as below, Overlay(path) as above:
-        _check_whole(below)
-        _check_whole(above)
+        check_whole(below)
+        check_whole(above)
         if below.size_bytes != above.size_bytes:
             raise Refused("disk %s was resized after %s: let go of the older points first"
                           % (disk, lower.name))

@@ -15,6 +15,7 @@ import time
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from mover import tables
+from mover.abandon import is_stuck, note_lost_in_merges
 from mover.chain import manifest_path
 from mover.errors import UNREADABLE, Damaged, Refused, unreadable_is_damaged
 from mover.hashing import CLUSTER_BYTES, HASH_BYTES, Hasher
@@ -83,7 +84,7 @@ def verify(request: Request) -> Dict[str, Any]:
         settle(now, suspects, scrub.hasher)
         found = sum(one.clusters for one in now.state.damage)
         mended = mend(now)
-        merging = sorted(now.state.floor)
+        merging = [disk for disk in sorted(now.state.floor) if not is_stuck(now.state, disk)]
         upto = 0 if merging else begun.newest   # what was found beside half a merge was let pass
         if reached is None:
             _vouch(now, request.at, upto)
@@ -180,10 +181,23 @@ def notice(root: str) -> None:
     """Note the files that are gone or cut short: a copy cannot wait for the scrub to find them."""
     suspects = [Suspect(disk, file.name, _cut_off(path, file))
                 for disk, path, file in _short(Replica(root))]
-    if suspects:
+    if suspects or _short_in_merges(Replica(root)):
         with locked(root, patience_s=10) as now:
+            note_lost_in_merges(now)
             settle(now, suspects, now.hasher())
             mend(now)
+
+
+def _short_in_merges(replica: Replica) -> bool:
+    """Return whether a merge that was begun has lost a file, as far as sizes tell."""
+    state = replica.state
+    for disk, base in sorted(state.floor.items()):
+        overlay = state.points[0].files.get(disk)
+        if overlay is not None and not is_stuck(state, disk) and (
+                size_of(replica.path(disk, base.name)) < 0
+                or size_of(replica.path(disk, overlay.name)) < length_of(overlay)):
+            return True
+    return False
 
 
 def _short(replica: Replica) -> Iterator[Tuple[str, str, File]]:
