@@ -18,6 +18,7 @@ from layout import PRIVATE, STATE, Topology, load_topology, save_topology
 from shell import LabError, at_once
 
 PROGRAMS = {
+    "as": "binutils",
     "busybox": "busybox-static",
     "ethtool": "ethtool",
     "ip": "iproute2",

@@ -1,18 +1,22 @@
-"""Build the guests' system: Debian's cloud kernel, and an initramfs of busybox and one script."""
+"""Build what guests run: Debian's cloud kernel with an initramfs of busybox and one script, and,
+for those that have only to run and to own a disk, a system of three kilobytes.
+"""
 
 import gzip
 import lzma
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from layout import CACHE, STATE
-from shell import LabError
+from shell import LabError, run
 
 GUEST = STATE / "guest"
 BUSYBOX = Path("/bin/busybox")
 INIT = Path(__file__).with_name("guest_init.sh")
+BARE = Path(__file__).with_name("bare_guest.s")
 MODULES = (  # in the order of loading: virtio_ring comes before virtio
     "drivers/virtio/virtio_ring",
     "drivers/virtio/virtio",
@@ -101,13 +105,23 @@ def entries(modules: Path) -> Iterator[Entry]:
     yield Entry("init", FILE, INIT.read_bytes())
 
 
+def assembled(source: Path) -> bytes:
+    """Return the bytes of a program for a processor that has only just been switched on."""
+    with TemporaryDirectory() as folder:
+        code, image = f"{folder}/code.o", Path(folder, "image")
+        run("as", "--32", "-o", code, str(source))
+        run("ld", "-m", "elf_i386", "--oformat", "binary", "-Ttext", "0", "-o", str(image), code)
+        return image.read_bytes()
+
+
 def build() -> None:
-    """Write the kernel and the initramfs, unless what is there has not changed."""
+    """Write all that guests run, unless what is there has not changed."""
     modules = kernel_folder()
     kernel = next((CACHE / "kernel/boot").glob("vmlinuz-*")).read_bytes()
     GUEST.mkdir(parents=True, exist_ok=True)
     initrd = gzip.compress(render_archive(list(entries(modules))), 6, mtime=0)
-    for path, content in ((GUEST / "vmlinuz", kernel), (GUEST / "initrd.gz", initrd)):
+    for path, content in ((GUEST / "vmlinuz", kernel), (GUEST / "initrd.gz", initrd),
+                          (GUEST / "bare", assembled(BARE))):
         if not path.exists() or path.read_bytes() != content:
             part = path.with_suffix(".part")
             part.write_bytes(content)

@@ -11,6 +11,7 @@ from tests.lab.witness import last_number
 HOMES = {"sql": "paris-1", "web": "paris-1", "mail": "paris-2", "files": "milan-1",
          "proxy": "milan-1", "builder": "milan-2"}
 """Where placement puts each guest of the specs on an empty lab."""
+HAS_SYSTEM = "grep -l /guest/vmlinuz /etc/libvirt/qemu/*.xml 2>/dev/null; :"
 CABLES = {"hs-core": ("adm-", "rep-", "bmc-"), "hs-paris-sw": ("tr", "h"),
           "hs-milan-sw": ("tr", "h")}
 """By namespace, how the links begin that are cables."""
@@ -41,7 +42,7 @@ def settle(folder: Path) -> None:
         hotsite.pin(vm, host)
     hotsite.converge()
     wait_until("a record of every guest",
-               lambda: all(last_number(host, vm) for vm, host in HOMES.items()), 180)
+               lambda: all(last_number(host, vm) for vm, host in HOMES.items()))
 
 
 def residue(lab: Lab) -> list[str]:
@@ -60,5 +61,7 @@ def residue(lab: Lab) -> list[str]:
             found.append(f"the disk of {host} is full")
         there = lab.ask("exec", host, "--", "virsh", "-q", "list", "--all", "--name")
         strange = set(there.output.split()) - HOMES.keys()
+        if lab.exec(host, "sh", "-c", HAS_SYSTEM).strip():
+            found.append(f"a guest on {host} has an operating system")
         found += [there.complaint] * bool(there.status) + [f"{vm} is on {host}" for vm in strange]
     return found

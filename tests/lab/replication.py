@@ -137,17 +137,15 @@ class Replication:
 
     # --- the guest
 
-    def write(self, first_mib: int, mib: int, source: str = "/dev/urandom") -> None:
+    def write(self, first_mib: int, mib: int, content: str = "") -> None:
         """Let the guest write, unless told otherwise bytes that nothing can squeeze."""
-        reply = self.lab.guest(self.home, self.vm, "dd", f"if={source}", "of=/dev/vda", "bs=1M",
-                               f"seek={first_mib}", f"count={mib}", "conv=notrunc,fsync")
-        assert reply.status == 0, reply.output
+        self.lab.write(self.home, self.vm, first_mib, mib, content)
 
     def boot(self) -> None:
         """Start the guest and wait for its next record."""
         last = last_number(self.home, self.vm)
         self.lab.virsh(self.home, "start", self.vm)
-        wait_until("a new record", lambda: last_number(self.home, self.vm) > last, 60)
+        wait_until("a new record", lambda: last_number(self.home, self.vm) > last)
 
     def boot_point(self) -> list[int]:
         """Start a guest on the newest point, over an overlay; return the numbers it then has."""
@@ -157,12 +155,12 @@ class Replication:
         self.lab.exec(self.to, "qemu-img", "create", "-q", "-f", "qcow2", "-F", form_of(top), "-b",
                       f"{folder}/{top.name}", f"{IMAGES}/{overlay.name}")
         definition = render_guest(name, "52:54:00:99:99:01", 999, f"{IMAGES}/{overlay.name}",
-                                  "qcow2")
+                                  "qcow2", system=False)
         self.lab.exec(self.to, "sh", "-c", "cat >/tmp/point.xml", text=definition)
         self.lab.virsh(self.to, "create", "/tmp/point.xml")
         try:
             wait_until("two records by the guest on the point",
-                       lambda: len(RECORD.findall(overlay.read_bytes())) >= 2, 60)
+                       lambda: len(RECORD.findall(overlay.read_bytes())) >= 2)
             return [int(found[0]) for found in RECORD.findall(overlay.read_bytes())]
         finally:
             self.lab.virsh(self.to, "destroy", name)

@@ -103,7 +103,7 @@ def test_two_running_copies_are_said_aloud_and_nothing_automatic_is_done(
         assert [one for one in done if "/web@" in one] == []
     finally:
         process.terminate()
-        assert process.wait(30) == 0
+        assert process.wait(120) == 0
     assert "web" in lab.running("paris-1") & lab.running(copy)
 
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.lab.hotsite import Hotsite, Loop
-from tests.lab.lab import Lab, wait_until
+from tests.lab.lab import Lab, is_one_life, wait_until
 from tests.lab.ready import HOMES
-from tests.lab.witness import counts_on, gaps, last_number
+from tests.lab.witness import counts_on, last_number, written
 
 pytestmark = pytest.mark.usefixtures("converged")
 NETWORK = """kind: Network
@@ -83,11 +83,10 @@ def test_a_vm_moves_live_to_the_other_host_and_to_the_other_site(
         lab: Lab, hotsite: Hotsite, loop: Loop, goal: str) -> None:
     source, since = places(lab)["builder"], loop.mark()
     last = last_number(source, "builder")
-    with gaps((source, goal), "builder") as waited:
-        hotsite.pin("builder", goal)
-        loop.wait_done(f"migrate:VirtualMachine/builder@{source}/{goal}", since)
-        counts_on(goal, "builder", last)
-    assert max(waited) <= 2.0, waited
+    hotsite.pin("builder", goal)
+    loop.wait_done(f"migrate:VirtualMachine/builder@{source}/{goal}", since)
+    counts_on(goal, "builder", last)
+    assert is_one_life(tuple(one for one in written(goal, "builder") if one.number >= last))
     loop.wait_settled()
     assert places(lab)["builder"] == goal
     assert "builder" not in lab.virsh(source, "list", "--all", "--name").split()
@@ -162,20 +161,4 @@ def test_an_emptied_folder_deletes_nothing_and_status_says_so(
     for kind in kinds:
         (away / kind.name).rename(kind)
     loop.wait_sentence("the specs are readable again")
-    assert loop.actions(since) == []
-
-
-@pytest.mark.parametrize("trunk", ["tr0", "tr1"])
-def test_a_cut_trunk_member_is_a_degraded_link_and_no_more_to_guests(
-        lab: Lab, loop: Loop, trunk: str) -> None:
-    since = loop.mark()
-    wait_until("sql reaches files", lambda: lab.pings("paris-1", "sql", "10.2.0.23"))
-    lab.break_("trunk", trunk)
-    try:
-        took = wait_until("sql reaches files", lambda: lab.pings("paris-1", "sql", "10.2.0.23"))
-        assert took < 10
-        loop.wait_sentence("InterSiteLink/metro Connected true", "degraded: 1 of 2 members up")
-    finally:
-        lab.mend("trunk", trunk)
-    loop.wait_settled()
     assert loop.actions(since) == []

@@ -18,7 +18,7 @@ HOSTS = {"kept": "paris-2", "made": "milan-2"}
 UNDO = f"""virsh -q destroy kept; virsh -q undefine kept
 virsh -q undefine made; rm -f {IMAGES}/made-vda.qcow2
 ovs-vsctl set port up0 trunks=30,40,999"""
-SIGN, READ = "write -P 0x5a 0 1M", "read -P 0x5a 0 1M"
+SIGN, READ = "write -P 0x5a 32M 1M", "read -P 0x5a 32M 1M"
 DISK = f"{IMAGES}/kept-vda.qcow2"
 LOG = "/var/log/libvirt/qemu/kept.log"
 LOOK = f"virsh -q list --name; grep -c 'starting up' {LOG}"
@@ -28,19 +28,14 @@ LOOK = f"virsh -q list --name; grep -c 'starting up' {LOG}"
 def hotsite(converged: Lab, tmp_path: Path) -> Iterator[Hotsite]:
     """Give specs of two hosts with two VMs: one whose disk outlives each round, one made anew.
 
-    They have no system to boot: thirty boots would cost more than thirty kills. Nothing else is
-    declared: sixty looks at it would cost as much again.
+    Nothing else is declared: sixty looks at it would cost as much as thirty kills.
     """
     assert converged.nodes()
     hotsite = Hotsite(tmp_path)
-    template = hotsite.specs / "templates/guest.xml"
-    lines = template.read_text().splitlines()
-    template.with_name("bare.xml").write_text("\n".join(
-        line for line in lines if not line.strip().startswith(("<kernel", "<initrd", "<cmdline"))))
     base = hotsite.path("virtual_machine", "builder").read_text()
     for last, (vm, host) in enumerate(HOSTS.items(), start=51):
         spec = base.replace("name: builder", f"name: {vm}").replace("00:15}]", f"00:{last}}}]")
-        hotsite.declare("virtual_machine", vm, spec.replace("guest.xml", "bare.xml").replace(
+        hotsite.declare("virtual_machine", vm, spec.replace(
             "{site: milan}", f"{{host: {host}}}"))
     for path in (*hotsite.specs.glob("virtual_machine/*"), *hotsite.specs.glob("host/*"),
                  *hotsite.specs.glob("switch/*")):

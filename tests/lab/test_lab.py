@@ -32,7 +32,8 @@ def define(lab: Lab, vm: str) -> None:
     host, mac, vlan = GUESTS[vm]
     disk = f"{IMAGES}/{vm}.raw"
     lab.exec(host, "qemu-img", "create", "-q", "-f", "raw", disk, "64M")
-    lab.exec(host, "virsh", "-q", "define", "/dev/stdin", text=render_guest(vm, mac, vlan, disk))
+    lab.exec(host, "virsh", "-q", "define", "/dev/stdin", text=render_guest(
+        vm, mac, vlan, disk, system=vm != "six"))
 
 
 def first_block(lab: Lab, vm: str) -> bytes:
@@ -74,7 +75,7 @@ def estate(fresh_lab: Lab) -> Iterator[Lab]:
         )
         return not waiting
 
-    wait_until("first records of all guests", all_booted, 60)
+    wait_until("first records of all guests", all_booted)
     yield fresh_lab
     for host in sorted({host for host, _, _ in GUESTS.values()}):
         fresh_lab.exec(host, "sh", "-c", CLEAR)
@@ -253,7 +254,7 @@ def bmc(method: str, path: str = "", body: bytes | None = None) -> dict[str, str
         headers={"Authorization": "Basic " + base64.b64encode(pair).decode()},
     )
     trust = ssl.create_default_context(cafile=str(STATE / "bmc.crt"))
-    with urllib.request.urlopen(request, context=trust, timeout=30) as answer:  # noqa: S310
+    with urllib.request.urlopen(request, context=trust, timeout=120) as answer:  # noqa: S310
         text = answer.read()
     return dict(json.loads(text)) if text else {}
 

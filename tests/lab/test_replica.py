@@ -2,7 +2,6 @@
 
 import json
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 from controller.errors import Unavailable
 from tests.lab.lab import STATE, Lab, wait_until
 from tests.lab.replication import MIB, Replication, tool, without_gap
-from tests.lab.witness import last_number, longest_wait_s
+from tests.lab.witness import last_number
 
 FOREIGN = """<domainbackup mode='pull'>
 <server transport='unix' socket='/var/lib/libvirt/images/foreign.sock'/>
@@ -42,24 +41,12 @@ def test_an_increment_under_writes_is_one_point_in_time(sql: Replication, tmp_pa
     sql.leaves_nothing_behind()
 
 
-def test_a_guest_that_is_copied_waits_no_second_longer_than_its_neighbour(
-        sql: Replication) -> None:
-    began = {vm: last_number("paris-1", vm) for vm in ("sql", "web")}
-    for first_mib in (64, 72, 80):
-        sql.write(first_mib, 4)
-        assert "changed" in sql.cycle()
-    wait_until("records after the copies", lambda: all(
-        last_number("paris-1", vm) > began[vm] + 2 for vm in began))
-    waited_s = {vm: longest_wait_s("paris-1", vm, began[vm]) for vm in began}
-    assert waited_s["sql"] < waited_s["web"] + 1.0, waited_s
-
-
 def test_a_cut_transfer_leaves_the_last_point_and_the_next_converges(
         sql: Replication, tmp_path: Path) -> None:
     sql.write(64, 4)
     before = sql.contents()
     with sql.cycling(rate_bytes=MIB / 4) as outcome:
-        time.sleep(2)
+        wait_until("some of it there", lambda: any(sql.folder.glob("vda/*.part")))
         for pid in sql.movers("send"):
             sql.lab.exec("paris-1", "kill", "-9", str(pid))
     assert isinstance(outcome[0], Unavailable)
@@ -97,7 +84,7 @@ def test_a_job_of_somebody_else_is_let_be(sql: Replication) -> None:
 def test_a_scratch_that_fills_up_ends_the_job_and_not_the_guest(sql: Replication) -> None:
     sql.write(64, 48)
     with sql.reading(rate_bytes=MIB / 8, scratch_bytes=2 * MIB) as outcome:
-        sql.write(64, 4, "/dev/zero")
+        sql.write(64, 4, "-P 0")
     assert isinstance(outcome[0], Unavailable)
     assert "the scratch holds" in str(outcome[0])
     assert "running" in sql.lab.virsh("paris-1", "domstate", "sql")
@@ -158,7 +145,7 @@ def test_what_change_tracking_missed_is_found_by_a_comparison_and_sent(sql: Repl
 def test_after_a_clean_stop_source_and_replica_are_identical(sql: Replication) -> None:
     sql.lab.virsh("paris-1", "shutdown", "sql")
     wait_until("the guest's end",
-               lambda: "shut off" in sql.lab.virsh("paris-1", "domstate", "sql"), 30)
+               lambda: "shut off" in sql.lab.virsh("paris-1", "domstate", "sql"))
     assert "at rest" in sql.cycle()
     assert sql.identical()
     assert "nothing had changed" in sql.cycle()
