@@ -61,15 +61,3 @@ def test_help_imports_nothing_that_it_does_not_need() -> None:
     loaded = set(re.findall(r"'([a-z_0-9]+)'", done.stderr))
     assert loaded.isdisjoint({"pydantic", "rich", "asyncssh", "asyncio", "sqlite3", "opentelemetry",
                               "yaml12", "watchfiles"})
-
-
-def test_help_takes_less_than_a_third_of_a_second_of_processor_time() -> None:
-    def spent_s() -> float:
-        before = os.times()
-        subprocess.run([sys.executable, "-m", "controller", "--help"], capture_output=True,
-                       check=True, timeout=60)
-        after = os.times()
-        return (after.children_user - before.children_user
-                + after.children_system - before.children_system)
-
-    assert min(spent_s() for _ in range(3)) < 0.3

@@ -3,8 +3,11 @@
 import time
 from collections.abc import Callable
 
+OUT_OF_HAND_S = 60.0
+"""Processor time that only something takes that grows much faster than what it is given."""
 
-def wait_until(condition: Callable[[], bool], limit_s: float = 60.0) -> None:
+
+def wait_until(condition: Callable[[], bool], limit_s: float = 300.0) -> None:
     """Return when it holds; it is a failure when it never does."""
     until = time.monotonic() + limit_s
     while not condition():

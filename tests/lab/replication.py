@@ -224,6 +224,11 @@ class Replication:
         """Return the names of the guest's checkpoints."""
         return self.lab.virsh(self.home, "checkpoint-list", self.vm, "--name").split()
 
+    def has_only_its_last_checkpoint(self) -> bool:
+        """Say whether the guest has the checkpoint of its newest point, and no other of ours."""
+        begins = f"hotsite-{self.sequence:06d}"
+        return [name[:len(begins)] for name in self.checkpoints()] == [begins]
+
     def has_job(self) -> bool:
         """Say whether libvirt is at work on the guest."""
         if "running" not in self.lab.virsh(self.home, "domstate", self.vm):

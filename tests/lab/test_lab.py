@@ -110,6 +110,16 @@ def test_a_guest_obeys_the_power_button_and_counts_on(calm: Lab) -> None:
     assert numbers == list(range(1, len(numbers) + 1))
 
 
+def test_a_guest_without_a_system_obeys_the_balloon_and_lets_go_of_a_card(calm: Lab) -> None:
+    wait_until("records of six", lambda: calm.has_written("paris-1", "six"))
+    calm.virsh("paris-1", "setmem", "six", "98304", "--live")
+    wait_until("its balloon", lambda: calm.domain("paris-1", "six").findtext(
+        "currentMemory") == "98304")
+    calm.virsh("paris-1", "detach-interface", "six", "bridge", "--live")
+    wait_until("its card", lambda: calm.domain("paris-1", "six").find(
+        "devices/interface") is None)
+
+
 @pytest.mark.parametrize("target", ["paris-1", "milan-2"])
 def test_a_guest_that_writes_moves_live_with_its_disk(calm: Lab, target: str) -> None:
     address = {"paris-1": "10.78.0.11", "milan-2": "10.78.0.22"}[target]
@@ -189,7 +199,8 @@ def test_a_cut_trunk_member_heals_by_spanning_tree(calm: Lab) -> None:
 def test_a_site_cut_off_is_whole_inside_and_silent_outside(calm: Lab) -> None:
     calm.break_("site", "milan")
     try:
-        assert calm.ask("exec", "milan-1", "--", "ping", "-c1", "-W1", "milan-2").status == 0
+        wait_until("milan-1 reaches milan-2", lambda: calm.ask(
+            "exec", "milan-1", "--", "ping", "-c1", "-W1", "milan-2").status == 0)
         for address in ("10.77.0.21", "10.78.0.21", "10.79.0.21", "10.77.0.3"):
             ping = ("ping", "-c", "1", "-W", "1", address)
             assert subprocess.run(ping, capture_output=True, check=False).returncode == 1

@@ -37,7 +37,7 @@ def test_an_increment_under_writes_is_one_point_in_time(sql: Replication, tmp_pa
     numbers = sql.point_numbers(tmp_path)
     assert without_gap(numbers)
     assert before <= numbers[-1] <= last_number("paris-1", "sql")
-    assert sql.checkpoints() == [f"hotsite-{sql.sequence:06d}"]
+    assert sql.has_only_its_last_checkpoint()
     sql.leaves_nothing_behind()
 
 
@@ -109,7 +109,7 @@ def test_a_lost_bitmap_costs_a_look_at_the_disk_and_sends_what_differs(
     assert "that differed" in said
     assert "KiB that differed" in said
     assert without_gap(sql.point_numbers(tmp_path))
-    assert sql.checkpoints() == [f"hotsite-{sql.sequence:06d}"]
+    assert sql.has_only_its_last_checkpoint()
 
 
 def test_a_flipped_bit_is_found_and_the_next_increment_mends_it(sql: Replication) -> None:
@@ -148,7 +148,8 @@ def test_after_a_clean_stop_source_and_replica_are_identical(sql: Replication) -
                lambda: "shut off" in sql.lab.virsh("paris-1", "domstate", "sql"))
     assert "at rest" in sql.cycle()
     assert sql.identical()
-    assert "nothing had changed" in sql.cycle()
+    # what was written a moment ago may be written to again under the same stamp
+    wait_until("a look at stamps alone", lambda: "nothing had changed" in sql.cycle())
     sql.boot()
     assert "changed" in sql.cycle()
     sql.retire(*range(1, sql.sequence))

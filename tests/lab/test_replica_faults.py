@@ -38,7 +38,7 @@ def test_a_checkpoint_that_libvirt_forgot_costs_nothing(ledger: Replication) -> 
     said = ledger.cycle()
     assert "changed" in said, said
     assert "tracking" not in said, said
-    assert ledger.checkpoints() == [f"hotsite-{ledger.sequence:06d}"]
+    assert ledger.has_only_its_last_checkpoint()
 
 
 def test_a_checkpoint_that_a_crash_left_behind_goes_with_the_next_copy(
@@ -168,12 +168,14 @@ def test_a_guest_that_ends_in_a_copy_is_copied_at_rest_every_disk_identical(
         ledger.lab.virsh(ledger.home, "destroy", VM)
     assert isinstance(outcome[0], Unavailable), outcome
     assert ledger.contents() == before
-    assert "at rest" in ledger.cycle()
+    assert "was not shut down" in ledger.cycle()
     assert [disk for disk in ledger.disks if not ledger.identical(disk)] == []
 
 
 def test_a_stopped_guest_can_be_started_in_the_middle_of_its_copy(ledger: Replication) -> None:
     lab, disk = ledger.lab, ledger.disks["vda"].source
+    if is_running(ledger):
+        lab.virsh(ledger.home, "destroy", VM)
     lab.exec(ledger.home, "sh", "-ec",
              "dd if=/dev/urandom of=/tmp/noise bs=1M count=48 status=none;"
              f' qemu-io -c "write -s /tmp/noise 64M 48M" {disk}; rm /tmp/noise')

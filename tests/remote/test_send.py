@@ -179,13 +179,16 @@ def test_the_throttle_is_not_passed_by_a_tenth_and_can_be_changed(
                 "socket": socket, "export": "vda", "to": {"fds": [wire.fileno()]},
                 "rate_bps": 1e5}, [wire.fileno()])
             running.tell({"rate_bps": 0})
-            assert running.ended().result["took_s"] < 60       # at 1e5 it would be 640
+            assert running.ended().result["took_s"] < 300      # at 1e5 it would be 640
 
 
 LATE = """
 import array, fcntl, json, sys, termios, time
-time.sleep(2)
 waiting = array.array("i", [0])
+while not waiting[0]:
+    time.sleep(0.1)
+    fcntl.ioctl(0, termios.FIONREAD, waiting)
+time.sleep(2)
 fcntl.ioctl(0, termios.FIONREAD, waiting)
 while sys.stdin.buffer.read(65536): pass
 sys.stdout.write(json.dumps({"waiting": waiting[0]}))

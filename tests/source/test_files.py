@@ -13,6 +13,7 @@ from controller.errors import SpecError
 from controller.source.files import FILE_BYTES, find_files, read_file
 from controller.source.load import load_folder
 from controller.source.problems import Problem
+from tests.waiting import OUT_OF_HAND_S
 
 ESTATE = "kind: Estate\nmetadata: {name: e}\nspec: {ssh: {keyFile: /k, knownHosts: /h}}\n"
 SITE = "kind: Site\nmetadata: {name: s}\n"
@@ -28,11 +29,11 @@ def folder(tmp_path: Path) -> Path:
 
 
 def refusal(folder: Path) -> tuple[str, ...]:
-    """What is said about the folder, in less than two seconds."""
+    """What is said about the folder, and not after minutes."""
     began = time.process_time()
     with pytest.raises(SpecError) as caught:
         load_folder(folder)
-    assert time.process_time() - began < 2
+    assert time.process_time() - began < OUT_OF_HAND_S
     return caught.value.problems
 
 
@@ -135,12 +136,12 @@ def test_a_file_of_fifty_megabytes_is_refused_unread(folder: Path) -> None:
         "big.yaml: larger than 8 MiB: split it into several files",)
 
 
-def test_a_file_at_the_limit_is_judged_in_two_seconds(folder: Path) -> None:
+def test_a_file_at_the_limit_is_judged_at_once(folder: Path) -> None:
     line = "# " + "x" * 97 + "\n"
     (folder / "a.yaml").write_text(SITE + line * (FILE_BYTES // len(line) - 2))
     began = time.process_time()
     assert "s" in load_folder(folder).sites
-    assert time.process_time() - began < 2
+    assert time.process_time() - began < OUT_OF_HAND_S
 
 
 def test_a_link_out_of_the_folder_is_refused(folder: Path) -> None:

@@ -14,6 +14,7 @@ from controller.errors import SpecError
 from controller.source.folder import FolderSource
 from controller.source.load import SpecCache, load_folder
 from tests.bench.estates import make_desired, write_estate
+from tests.waiting import OUT_OF_HAND_S
 
 ESTATE = "kind: Estate\nmetadata: {name: e}\nspec: {ssh: {keyFile: /k, knownHosts: /h}}\n"
 MACHINE = ("kind: Site\nmetadata: {name: s}\n---\nkind: Host\nmetadata: {name: h}\n"
@@ -128,14 +129,14 @@ def test_objects_stand_in_the_order_of_their_names() -> None:
     assert len(desired.hosts) == 6
 
 
-def test_a_thousand_errors_are_told_in_two_seconds(tmp_path: Path) -> None:
+def test_a_thousand_errors_are_told_at_once(tmp_path: Path) -> None:
     write_estate(tmp_path, hosts=20, vms=1000)
     for path in tmp_path.glob("host-*.yaml"):
         path.write_text(path.read_text().replace("memory: ", "memroy: "))
     began = time.process_time()
     with pytest.raises(SpecError) as caught:
         load_folder(tmp_path)
-    assert time.process_time() - began < 2
+    assert time.process_time() - began < OUT_OF_HAND_S
     assert caught.value.problems[-1].startswith("... and ")
 
 

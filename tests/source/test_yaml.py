@@ -7,6 +7,7 @@ import pytest
 
 from controller.errors import SpecError
 from controller.source.load import load_folder
+from tests.waiting import OUT_OF_HAND_S
 
 ESTATE = "kind: Estate\nmetadata: {name: e}\nspec: {ssh: {keyFile: /k, knownHosts: /h}}\n"
 LAUGHS = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
@@ -121,11 +122,11 @@ def refusal(folder: Path, text: str | bytes, name: str = "a.yaml") -> list[str]:
 
 
 @pytest.mark.parametrize("what", BROKEN)
-def test_broken_text_is_refused_in_less_than_two_seconds(tmp_path: Path, what: str) -> None:
+def test_broken_text_is_refused_at_once(tmp_path: Path, what: str) -> None:
     text, expected = BROKEN[what]
     began = time.process_time()
     found = refusal(tmp_path, text)
-    assert time.process_time() - began < 2
+    assert time.process_time() - began < OUT_OF_HAND_S
     assert any(problem.startswith("a.yaml:") and expected in problem for problem in found), found
 
 
