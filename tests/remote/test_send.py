@@ -185,11 +185,8 @@ def test_the_throttle_is_not_passed_by_a_tenth_and_can_be_changed(
 LATE = """
 import array, fcntl, json, sys, termios, time
 waiting = array.array("i", [0])
-while not waiting[0]:
-    time.sleep(0.1)
-    fcntl.ioctl(0, termios.FIONREAD, waiting)
-time.sleep(2)
-fcntl.ioctl(0, termios.FIONREAD, waiting)
+look = lambda after_s: (time.sleep(after_s), fcntl.ioctl(0, termios.FIONREAD, waiting))
+while not waiting[0]: look(2)
 while sys.stdin.buffer.read(65536): pass
 sys.stdout.write(json.dumps({"waiting": waiting[0]}))
 """
