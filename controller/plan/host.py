@@ -3,13 +3,14 @@
 from controller.model.facts import Absent, BridgeFacts, PoolFacts
 from controller.model.host import Host, PoolSpec
 from controller.plan.actions import Ask, CreatePool, SetPortVlan
+from controller.plan.card import no_switch
 from controller.plan.draft import Draft, cause_of
 from controller.plan.network import render_vlans
 from controller.plan.passing import Wanted
 from controller.plan.standing import runs
 from controller.plan.storage_actions import AcceptPool
 from controller.plan.survey import Survey
-from controller.plan.trunk import Place, Trunk, diff_bridge, tell_no_tree
+from controller.plan.trunk import Place, Trunk, diff_bridge, tell_no_tree, tell_warnings
 
 NAMES_SHOWN = 8
 
@@ -23,6 +24,7 @@ def diff_host(host: Host, survey: Survey, draft: Draft) -> None:
         draft.remark(f"Host/{name}", silent_sentence(name, survey), unknown=True)
     if name not in survey.nodes:
         return
+    tell_warnings(f"Host/{name}", name, survey, draft)
     _diff_network(host, survey, draft)
     _diff_pools(host, survey, draft)
 
@@ -45,21 +47,18 @@ def silent_sentence(name: str, survey: Survey) -> str:
 
 def _diff_network(host: Host, survey: Survey, draft: Draft) -> None:
     name, spec = host.name, host.spec
-    node = survey.nodes[name]
     target = f"Host/{name}"
-    if spec.driver != "openvswitch":
-        draft.remark(target, f"the driver {spec.driver} of {name} is not acted on yet: its bridge"
-                     " and VLANs are as they are")
+    missing = no_switch(host, survey)
+    if missing is not None:
+        draft.stall(target, "NoOpenVswitch", f"{missing}: its bridge and the cards of its guests"
+                    " stay as they are, and nothing is placed there; let Open vSwitch have"
+                    f" {spec.bridge}, or leave {name} out of the specs",
+                    survey.site_vlans.get(spec.site, ()))
         return
     bridges = survey.bridges(name)
     if bridges is None:
         draft.remark(target, f"the bridges of {name} could not be seen: nothing is changed there",
                      unknown=True)
-        return
-    if isinstance(node.bridges, Absent):
-        draft.stall(target, "NoOpenVswitch",
-                    f"Open vSwitch is not installed on {name}: install it, or declare"
-                    " `driver: linuxbridge`")
         return
     wanted = Wanted(survey.site_vlans.get(spec.site, ()), spec.vlans == "all", spec.native_vlan)
     cause = cause_of(survey.policy, target, *survey.networks_at(spec.site))

@@ -10,6 +10,7 @@ from controller.model.virtual_machine import Power, VirtualMachine
 from controller.plan.actions import MigrateDomain, StartDomain
 from controller.plan.aside import MARK, parse_aside
 from controller.plan.board import Board
+from controller.plan.card import no_switch
 from controller.plan.contained import FAULTS, break_off, contained
 from controller.plan.domain import disk_files
 from controller.plan.draft import Draft, Item
@@ -142,7 +143,8 @@ def place_host(host: Host, coming: Mapping[str, str], survey: Survey) -> PlaceHo
     sees = node is not None and name in survey.domains and not isinstance(node.domains, Absent)
     return PlaceHost(
         name, spec.site, memory_bytes, 0 if hardware is None else hardware.cpus,
-        accepts=sees and hardware is not None and not spec.maintenance,
+        accepts=(sees and hardware is not None and not spec.maintenance
+                 and no_switch(host, survey) is None),
         drains=spec.maintenance and sees, offers=frozenset(pool.name for pool in spec.pools),
         huge_bytes=huge_bytes, space=space_of(name, coming, survey))
 

@@ -5,7 +5,7 @@ from controller.model.switch import Switch, SwitchPortSpec
 from controller.plan.draft import Draft, cause_of
 from controller.plan.passing import Wanted
 from controller.plan.survey import Survey
-from controller.plan.trunk import Place, Trunk, diff_bridge, tell_no_tree
+from controller.plan.trunk import Place, Trunk, diff_bridge, tell_no_tree, tell_warnings
 
 
 def diff_switch(switch: Switch, survey: Survey, draft: Draft) -> None:
@@ -15,13 +15,15 @@ def diff_switch(switch: Switch, survey: Survey, draft: Draft) -> None:
     if name in survey.lost:
         return
     if spec.driver != "openvswitch":
-        draft.remark(target, f"the driver {spec.driver} of {name} is not acted on yet: its trunks"
-                     " are as they are")
+        draft.stall(target, "NoOpenVswitch", f"{name} is declared with `driver: {spec.driver}`,"
+                    " which nothing here drives yet: its trunks stay as they are; leave it out of"
+                    " the specs")
         return
     if name not in survey.nodes:
         draft.remark(target, f"{name} {survey.node_silence(name)} ({survey.node_reason(name)}):"
                      " its trunks are left as they are", unknown=True)
         return
+    tell_warnings(target, name, survey, draft)
     bridges = survey.bridges(name)
     if bridges is None:
         draft.remark(target, f"the bridges of {name} could not be seen: nothing is changed there",

@@ -90,6 +90,12 @@ def tell_no_tree(target: str, node: str, bridge: BridgeFacts | None, ways: tuple
         f" (ovs-vsctl set Bridge {bridge.name} rstp_enable=true), or declare one bond for all"))
 
 
+def tell_warnings(target: str, node: str, survey: Survey, draft: Draft) -> None:
+    """Say what Open vSwitch on a node warns of beside an answer that is good."""
+    for sentence in survey.nodes[node].warnings.values():
+        draft.remark(target, f"Open vSwitch on {node} answers well and warns: {sentence}")
+
+
 def bond_of(port: str, bridge: BridgeFacts) -> PortFacts | None:
     """Return the bond that an interface is a member of; None when it is in none."""
     return next((one for one in bridge.ports.values() if port in one.members), None)

@@ -14,6 +14,7 @@ def check_hosts(specs: Specs) -> Iterator[Finding]:
     for name, entry in specs.of(Host).items():
         spec = entry.document.spec
         yield from specs.dangling(entry.chunk, "Site", spec.site, "spec", "site")
+        yield from driven(entry)
         yield from twice(entry, "pool", [pool.name for pool in spec.pools], "pools", "name")
         yield from twice(entry, "pool path", [pool.path for pool in spec.pools], "pools", "path")
         yield from twice(entry, "uplink", list(spec.uplinks), "uplinks")
@@ -28,6 +29,15 @@ def check_hosts(specs: Specs) -> Iterator[Finding]:
                 yield entry.wrong(f"the board of host `{other}` has this address too: each host"
                                   " has its own", "spec", "bmc", "url")
     yield from check_nodes(specs)
+
+
+def driven(entry: Entry[Host] | Entry[Switch]) -> Iterator[Finding]:
+    """Yield a driver that nothing here has yet."""
+    spec = entry.document.spec
+    if spec.driver != "openvswitch":
+        yield entry.wrong(f"`{spec.driver}` cannot be driven yet: let Open vSwitch have"
+                          f" `{spec.bridge}`, or leave `{entry.document.name}` out",
+                          "spec", "driver")
 
 
 def twice(entry: Entry[Host], what: str, names: list[str], *path: str) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from controller.model.inter_site_link import InterSiteLink
 from controller.model.network import GatewaySpec, Network
 from controller.model.site import Site
 from controller.model.switch import Switch
+from controller.source.check_hosts import driven
 from controller.source.problems import Finding, suggestion
 from controller.source.specs import Entry, Specs
 
@@ -32,6 +33,7 @@ def check_switches(specs: Specs) -> Iterator[Finding]:
     for name, entry in specs.of(Switch).items():
         spec = entry.document.spec
         yield from specs.dangling(entry.chunk, "Site", spec.site, "spec", "site")
+        yield from driven(entry)
         ports: set[str] = set()
         for index, port in enumerate(spec.ports):
             if port.name in ports:

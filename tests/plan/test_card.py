@@ -71,3 +71,36 @@ def test_the_cards_of_a_host_without_open_vswitch_are_left_as_they_are(lab: Any,
     plan = plan_of(lab, seen)
     assert not [one for one in actions(plan) if isinstance(one, ReconfigureDomain)]
     assert "sql's cards are left as they are" in sentences(plan)
+
+
+@pytest.mark.parametrize("why", ["no Open vSwitch", "a Linux bridge"])
+def test_a_host_without_open_vswitch_is_given_nothing_and_said_to_be_so(why: str) -> None:
+    lab = b.small(b.vm("new"), hosts_per_site=1)
+    seen = b.as_declared(lab, {})
+    for name in ("paris-1", "milan-1"):
+        fact = seen.nodes[name]
+        assert isinstance(fact, Known)
+        bridges = Absent(b.NOW_S) if why == "no Open vSwitch" else Known({}, b.NOW_S)
+        linux = Known({"br0": InterfaceFacts("br0", ("10.1.1.1/24",), kind="bridge")}, b.NOW_S)
+        seen = b.with_node(seen, name, Known(
+            replace(fact.value, bridges=bridges, interfaces=linux), b.NOW_S))
+    plan = plan_of(lab, seen)
+    assert plan.steps == ()
+    assert {one.target for one in plan.waits} >= {"Host/paris-1", "Host/milan-1"}
+    assert "nothing is placed there" in sentences(plan)
+    found = {(one.target, one.type.value): one.status.value for one in plan.conditions}
+    assert found["Network/office", "Connected"] == "false"
+
+
+def test_a_warning_beside_a_good_answer_is_a_remark() -> None:
+    lab = b.small()
+    seen = b.as_declared(lab, {})
+    for name in ("paris-1", "paris-sw"):
+        fact = seen.nodes[name]
+        assert isinstance(fact, Known)
+        seen = b.with_node(seen, name, Known(replace(fact.value, warnings={
+            "bridges": "Interface table lacks mtu_request column"}), b.NOW_S))
+    plan = plan_of(lab, seen)
+    assert plan.steps == ()
+    assert "Open vSwitch on paris-sw answers well and warns: Interface" in sentences(plan)
+    assert not any(remark.unknown for remark in plan.remarks)
