@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -219,6 +220,20 @@ def test_a_host_without_the_memory_does_not_receive_a_guest() -> None:
         estate.world.node("milan-2").memory_bytes = 1 << 30
         with pytest.raises(Refused, match="cannot set up guest memory"):
             await estate.apply(move(estate, "sql", "paris-1", "milan-2"))
+        assert estate.world.copies("sql") == ("paris-1",)
+
+    told(story)
+
+
+def test_a_guest_with_a_disk_that_nobody_moves_stays() -> None:
+    async def story(estate: SimulatedEstate) -> None:
+        wanted = move(estate, "sql", "paris-1", "milan-2")
+        domain = estate.world.node("paris-1").domains["sql"]
+        assert domain.live is not None
+        [disk] = domain.live.disks
+        domain.live = replace(domain.live, disks=(replace(disk, readonly=True),))
+        with pytest.raises(Refused, match="is not moved: disk vda .*: it is read-only"):
+            await estate.apply(wanted)
         assert estate.world.copies("sql") == ("paris-1",)
 
     told(story)

@@ -5,6 +5,7 @@ from dataclasses import replace
 from controller.errors import OutcomeUnknown, Refused, Unavailable
 from controller.model.facts import DomainConfig, DomainState
 from controller.plan.actions import MigrateDomain
+from controller.plan.parts import immovable
 from controller.providers.simulated.hands.effect import Effect, Wait, domain_of
 from controller.providers.simulated.hands.lifecycle import assert_room
 from controller.providers.simulated.hands.storage import new_file
@@ -25,6 +26,10 @@ def migrate(world: World, action: MigrateDomain) -> Effect:
         return f"{action.domain} runs on {target.name} already"
     domain = domain_of(source, action.domain)
     live = _movable(world, source, target, domain)
+    declared = frozenset(disk.target for disk in action.disks)
+    why = immovable(declared, live, declared - {disk.target for disk in action.copied})
+    if why:
+        raise Refused(f"{source.name}: {domain.name} is not moved: {why}")
     copies = _target_files(world, source, target, action)
     before = there
     arriving = _arrive(target, domain, live, action)

@@ -218,7 +218,8 @@ def _mend_below(replica: Replica, clusters: int) -> None:
 def _sentence(action: ReplicateDomain, stream: Stream) -> str:
     ways = "; ".join(f"{copy.target} by {_way(copy)}" for copy in stream.copies)
     return (f"restore point {action.sequence} of {action.domain} is complete on {action.to}:"
-            f" {render_size(round(stream.sent_bytes))} sent ({ways})")
+            f" {render_size(round(stream.sent_bytes))} sent ({ways})"
+            + (f"; it is without {', '.join(action.without)}" if action.without else ""))
 
 
 def _way(copy: Copy) -> str:
