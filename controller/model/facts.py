@@ -96,6 +96,8 @@ class DiskFacts:
     """What a snapshot does with it: no, internal, external, manual."""
     qcow2_version: int = 3
     """2 can hold no persistent bitmap."""
+    snapshots: int = 0
+    """So many lie inside its file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,8 @@ class DeviceFacts:
     """Something of a domain besides its disks that holds state, or binds it to its host."""
 
     kind: str
-    """tpm, nvram, hostdev, filesystem, nvdimm, virtio-pmem, pstore, shmem."""
+    """tpm, nvram, hostdev, filesystem, nvdimm, virtio-pmem, sgx-epc, launchSecurity, pstore, shmem.
+    """
     name: str
     """What it is, in a word for people: a model, an address, a path."""
 

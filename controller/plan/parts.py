@@ -111,6 +111,11 @@ DEVICES: Final = {
                               _always("it lies on its host")),
     "pstore": DeviceKind("crash store", _always("it lies on this host"),
                          _always("it lies on its host")),
+    "sgx-epc": DeviceKind("enclave memory", _always("only this host's processor can read it"),
+                          _always("")),
+    "launchSecurity": DeviceKind("memory encryption",
+                                 _always("only this host's processor can read its memory"),
+                                 _always("")),
     "shmem": DeviceKind("shared memory", _always("others on this host have it, too"), _always("")),
 }
 
@@ -159,7 +164,7 @@ def is_plain(disk: DiskFacts) -> bool:
     """Return whether no row is about a disk: true of nearly all."""
     return (disk.type == "file" and disk.device == "disk" and disk.format in {"qcow2", "raw"}
             and not (disk.encrypted or disk.readonly or disk.shareable or disk.transient
-                     or disk.mirrored))
+                     or disk.mirrored or disk.snapshots))
 
 
 def _first(disk: DiskFacts, column: str) -> str:
@@ -216,6 +221,9 @@ def _left_out(config: DomainConfig, spared: frozenset[str]) -> Iterator[Left]:
         why = "as declared" if declared else uncopied(disk)
         if why:
             yield Left(name_of(disk), why, disk.target, declared)
+        elif disk.snapshots:
+            yield Left(f"the {disk.snapshots} snapshots inside {name_of(disk)}",
+                       "only what it is now is copied")
     for medium in config.media:
         if medium.source and medium.type != "network":
             yield Left(name_of(medium), "it lies on its host")

@@ -8,7 +8,8 @@ from controller.model.facts import DeviceFacts, DiskFacts
 
 SOURCES: Final = ("file", "dev", "volume", "name", "dir", "path", "namespace")
 ADDRESS: Final = ("domain", "bus", "slot", "function")
-LASTING: Final = frozenset({"nvdimm", "virtio-pmem"})
+LASTING: Final = frozenset({"nvdimm", "virtio-pmem", "sgx-epc"})
+"""Memory that is more than memory."""
 
 
 def parse_disk(disk: ET.Element, sizes: Mapping[str, int | None],
@@ -43,6 +44,7 @@ def parse_disk(disk: ET.Element, sizes: Mapping[str, int | None],
         startup_policy=found.get("startupPolicy", ""),
         snapshot=disk.get("snapshot", ""),
         qcow2_version=traits.get("version", 3),
+        snapshots=traits.get("snapshots", 0),
     )
 
 
@@ -74,6 +76,9 @@ def _tpm(tpm: ET.Element) -> DeviceFacts:
 
 
 def _hostdev(device: ET.Element) -> DeviceFacts | None:
+    if device.get("type") == "vdpa":
+        source = device.find("source")
+        return DeviceFacts("hostdev", "vdpa " + ("" if source is None else source.get("dev", "")))
     if device.tag == "interface" and device.get("type") != "hostdev":
         return None
     return DeviceFacts("hostdev", _host_device(device))
@@ -99,6 +104,7 @@ KINDS: Final[Mapping[str, Callable[[ET.Element], DeviceFacts | None]]] = {
     "devices/interface": _hostdev,
     "devices/filesystem": _filesystem,
     "devices/memory": _memory,
+    "launchSecurity": lambda sealed: DeviceFacts("launchSecurity", sealed.get("type", "")),
     "devices/pstore": lambda store: DeviceFacts("pstore", store.findtext("path", "")),
     "devices/shmem": lambda shared: DeviceFacts("shmem", shared.get("name", "")),
 }

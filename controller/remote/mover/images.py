@@ -16,8 +16,8 @@ DATA_FILE = 1 << 2
 def traits_of(path: str) -> Dict[str, Any]:
     """Return what is out of the ordinary of an image and its layers; nothing of most.
 
-    Shapes: `version` of an old qcow2, `encrypted` of any layer, `backing` and `data_file` of the
-    top, `layers` below it from the uppermost down.
+    Shapes: `version` of an old qcow2, `encrypted` of any layer, `backing`, `data_file` and how
+    many `snapshots` of the top, `layers` below it from the uppermost down.
     """
     traits: Dict[str, Any] = {}
     for depth in range(DEEPEST):
@@ -25,10 +25,8 @@ def traits_of(path: str) -> Dict[str, Any]:
         if head[:4] != b"QFI\xfb" or len(head) < 104:
             return traits
         version, offset, length = struct.unpack(">IQI", head[4:20])
-        if depth == 0 and version < 3:
-            traits["version"] = version
-        if depth == 0 and version >= 3 and DATA_FILE & struct.unpack(">Q", head[72:80])[0]:
-            traits["data_file"] = True
+        if depth == 0:
+            traits.update(own_traits(head, version))
         if struct.unpack(">I", head[32:36])[0]:
             traits["encrypted"] = True
         if not offset:
@@ -46,6 +44,19 @@ def traits_of(path: str) -> Dict[str, Any]:
             traits["encrypted"] = True
         if form not in ("qcow2", ""):       # what a guest wrote is no header
             return traits
+    return traits
+
+
+def own_traits(head: bytes, version: int) -> Dict[str, Any]:
+    """Return what is out of the ordinary of one image, whatever lies below it."""
+    traits: Dict[str, Any] = {}
+    if version < 3:
+        traits["version"] = version
+    elif DATA_FILE & struct.unpack(">Q", head[72:80])[0]:
+        traits["data_file"] = True
+    snapshots = struct.unpack(">I", head[60:64])[0]
+    if snapshots:
+        traits["snapshots"] = snapshots
     return traits
 
 

@@ -60,13 +60,14 @@ def test_each_flag_is_a_fact(inner: str, flag: str) -> None:
 
 
 def test_the_header_of_a_qcow2_is_believed_and_that_of_a_raw_file_is_not() -> None:
-    traits: dict[str, Any] = {"version": 2, "encrypted": True, "backing": "b", "data_file": True}
+    traits: dict[str, Any] = {"version": 2, "encrypted": True, "backing": "b", "data_file": True,
+                              "snapshots": 4}
     seen = disk("<source file='/x'/>", **traits)
-    assert (seen.qcow2_version, seen.encrypted, seen.layered, seen.data_file) == (
-        2, True, True, True)
+    assert (seen.qcow2_version, seen.encrypted, seen.layered, seen.data_file, seen.snapshots) == (
+        2, True, True, True, 4)
     forged = disk("<source file='/x'/>", driver="raw", **traits)
-    assert (forged.qcow2_version, forged.encrypted, forged.layered, forged.data_file) == (
-        3, False, False, False)
+    assert (forged.qcow2_version, forged.encrypted, forged.layered, forged.data_file,
+            forged.snapshots) == (3, False, False, False, 0)
 
 
 def test_a_lun_is_a_disk_and_media_are_not() -> None:
@@ -101,6 +102,9 @@ def test_a_lun_is_a_disk_and_media_are_not() -> None:
     ("<memory model='virtio-pmem'><source><path>/srv/p</path></source></memory>",
      DeviceFacts("virtio-pmem", "/srv/p")),
     ("<shmem name='ring'/>", DeviceFacts("shmem", "ring")),
+    ("<interface type='vdpa'><source dev='/dev/vhost-vdpa-0'/></interface>",
+     DeviceFacts("hostdev", "vdpa /dev/vhost-vdpa-0")),
+    ("<memory model='sgx-epc'><target/></memory>", DeviceFacts("sgx-epc", "")),
 ])
 def test_devices_that_hold_state_or_bind_to_a_host_are_seen(
         element: str, told: DeviceFacts) -> None:

@@ -54,6 +54,13 @@ def test_a_data_file_is_seen(tmp_path: Path) -> None:
     assert traits_of(image) == {"data_file": True}
 
 
+def test_snapshots_inside_are_counted(tmp_path: Path) -> None:
+    image = create(tmp_path / "q.qcow2")
+    for name in ("before", "after"):
+        subprocess.run(["qemu-img", "snapshot", "-c", name, str(image)], check=True)
+    assert traits_of(image) == {"snapshots": 2}
+
+
 def test_encryption_is_seen_at_any_depth(tmp_path: Path) -> None:
     base = encrypted(tmp_path / "base.qcow2")
     assert traits_of(base) == {"encrypted": True}
