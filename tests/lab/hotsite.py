@@ -44,7 +44,7 @@ class Hotsite:
         """Return the argv of one verb."""
         return [str(PROGRAM), *words, "--state", str(self.state)]
 
-    def ask(self, *words: str, limit_s: float = 3000) -> Reply:
+    def ask(self, *words: str, limit_s: float = 1800) -> Reply:
         """Run one verb and return how it ended and what it said."""
         done = subprocess.run(self.command(*words), capture_output=True, text=True,
                               timeout=limit_s, check=False, stdin=subprocess.DEVNULL)
@@ -177,7 +177,7 @@ class Loop:
                 if one["kind"] == kind and outcome in ("", one["outcome"])]
 
     def wait_heard(self, what: str, fits: Callable[[dict[str, Any]], bool], since: int,
-                   limit_s: float = 300) -> dict[str, Any]:
+                   limit_s: float = 180) -> dict[str, Any]:
         """Return the first word since a mark that fits."""
         found: list[dict[str, Any]] = []
 
@@ -189,13 +189,13 @@ class Loop:
         wait_until(what, look, limit_s)
         return found[0]
 
-    def wait_done(self, action_id: str, since: int, limit_s: float = 300) -> dict[str, Any]:
+    def wait_done(self, action_id: str, since: int, limit_s: float = 180) -> dict[str, Any]:
         """Return the word that an action, named by how its id begins, was done."""
         return self.wait_heard(
             f"the end of {action_id}", lambda one: one["kind"] == "outcome"
             and one["outcome"] == "done" and one["action_id"].startswith(action_id), since, limit_s)
 
-    def wait_sentence(self, *parts: str, limit_s: float = 300) -> str:
+    def wait_sentence(self, *parts: str, limit_s: float = 180) -> str:
         """Wait until the status, as a person reads it, says all of these; return it."""
         said = [""]
 
@@ -209,7 +209,7 @@ class Loop:
             raise AssertionError(f"{error}, but: {said[0]}") from error
         return said[0]
 
-    def wait_settled(self, limit_s: float = 300, *, well: bool = True) -> None:
+    def wait_settled(self, limit_s: float = 180, *, well: bool = True) -> None:
         """Wait until nothing is left to do; unless told otherwise, until all is well, too."""
         last: list[Picture | None] = [None]
         revision = self.hotsite.revision()

@@ -37,7 +37,7 @@ class Record(NamedTuple):
     uptime_s: float
 
 
-def wait_until(what: str, condition: Callable[[], bool], limit_s: float = 300) -> None:
+def wait_until(what: str, condition: Callable[[], bool], limit_s: float = 180) -> None:
     """Return once the condition holds; fail with its name at a limit that no busy machine meets."""
     begun = time.monotonic()
     while not condition():
