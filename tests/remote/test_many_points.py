@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from mover import merge, publish
+from mover import merge, publish, replica
 from mover.errors import Refused
 from mover.replica import Replica, create, locked
 
@@ -47,3 +47,11 @@ def test_late_points_without_a_state_are_not_taken_for_an_empty_folder(tmp_path:
     (tmp_path / "vda/rp-1000000.qcow2").touch()
     with pytest.raises(Refused, match=r"no state\.json"):
         create(str(tmp_path), "a-vm", HASHER.algorithm, SECRET)
+
+
+def test_the_names_of_new_folders_are_on_the_disk_before_anything_is_in_them(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[str] = []
+    monkeypatch.setattr(replica, "sync_dir", synced.append)
+    create(str(tmp_path / "hotsite-replicas/a-vm"), "a-vm", HASHER.algorithm, SECRET)
+    assert synced[:2] == [str(tmp_path), str(tmp_path / "hotsite-replicas")]

@@ -44,9 +44,9 @@ def removed(machine: Machine, **other: str) -> tuple[int, dict[str, Any]]:
 
 
 @contextmanager
-def guest_on(file: Path, tmp_path: Path) -> Iterator[None]:
-    """Run a process that looks like a guest's and has a file open."""
-    program = shutil.copy(shutil.which("sleep") or "", tmp_path / "qemu-system-x86")
+def guest_on(file: Path, tmp_path: Path, name: str) -> Iterator[None]:
+    """Run a process that looks like a guest's, or a server's, and has a file open."""
+    program = shutil.copy(shutil.which("sleep") or "", tmp_path / name)
     with file.open("rb") as disk, subprocess.Popen([program, "600"], stdin=disk) as process:
         try:
             yield
@@ -82,10 +82,12 @@ def test_a_replica_under_a_guests_overlay_stays_with_all_its_points(machine: Mac
     assert removed(machine)[0] == 0
 
 
-def test_a_replica_that_a_running_guest_has_open_stays(machine: Machine, tmp_path: Path) -> None:
-    with guest_on(machine.root / "vda/rp-000003.qcow2", tmp_path):
-        status, told = removed(machine)
-        assert status == 1, told
-        assert "(qemu-system-x86), which has it open" in told["sentence"]
+@pytest.mark.parametrize("name", ["qemu-system-x86", "qemu-nbd", "qemu-storage-daemon"])
+def test_a_replica_that_is_open_as_a_disk_stays(
+        machine: Machine, tmp_path: Path, name: str) -> None:
+    with guest_on(machine.root / "vda/rp-000003.qcow2", tmp_path, name):
+        for status, told in (removed(machine), asked(machine, "retire", sequences=[1])):
+            assert status == 1, told
+            assert f"({name[:15]}), which has it open" in told["sentence"]
     assert_every_point_reads_as_its_disk(machine)
     assert asked(machine, "retire", sequences=[1])[0] == 0

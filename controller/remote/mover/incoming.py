@@ -27,7 +27,7 @@ from mover.index import BASE, OVERLAY, Index
 from mover.manifest import UNKNOWN_HASH, Header, Manifest
 from mover.processes import receivers
 from mover.qcow2 import DATA, Run
-from mover.replica import Replica, sync_dir, take_lock, write_whole
+from mover.replica import Replica, make_folder, sync_dir, take_lock, write_whole
 from mover.state import last
 
 NAMES = ("json", "part", "idx", "man", "ends")
@@ -127,7 +127,7 @@ def prepare(replica: Replica, disk: str, kind: str, size_bytes: int, note: Any,
         raise Refused("disk %s has no restore point to build on: seed it" % disk)
     plan = Plan(kind, size_bytes, newest.sequence if newest else None,
                 replica.state.algorithm, replica.state.secret_id)
-    os.makedirs(folder, mode=0o700, exist_ok=True)
+    make_folder(folder)
     with _taken_over(replica.root, folder):
         held = _fits(folder, plan)
         if note is not None:

@@ -181,7 +181,7 @@ def take_lock(fd: int, otherwise: str, shared: bool = False, patience_s: float =
 def create(root: str, vm: str, algorithm: str, secret: bytes,
            facts: Optional[Dict[str, Any]] = None) -> State:
     """Make an empty replica, or return the state of the one that is there."""
-    os.makedirs(root, mode=0o700, exist_ok=True)
+    make_folder(root)
     with lock(root):
         if generations.is_there(root):
             return _called(Replica(root), vm, facts or {})
@@ -247,6 +247,17 @@ def _write_sparse(fd: int, data: memoryview) -> None:
         while piece and piece != ZERO_CLUSTER[:len(piece)]:
             written = os.pwrite(fd, piece, at)
             piece, at = piece[written:], at + written
+
+
+def make_folder(path: str) -> None:
+    """Make a folder and those above it, and return when all their names are on the disk."""
+    if os.path.isdir(path):
+        return
+    parent = os.path.dirname(path)
+    make_folder(parent)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(path, 0o700)
+    sync_dir(parent)
 
 
 def sync_dir(path: str) -> None:

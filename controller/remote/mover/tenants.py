@@ -1,18 +1,20 @@
 """
 Who uses a replica's files as a disk: a guest on an overlay over a restore point, or on the point.
 
-Somebody may start a guest from a replica by hand; what it reads below its overlay must stay.
+Somebody may start a guest from a replica by hand, or serve or mount a point to fetch a file from
+it; what is read below the overlay must stay.
 """
 
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import struct
 from typing import Iterator, List, Optional
 
-QEMU = ("qemu-system", "qemu-kvm", "kvm")
-"""How the name of a process that runs a guest begins."""
+QEMU = ("qemu-system", "qemu-kvm", "kvm", "qemu-nbd", "qemu-storage-da", "nbdkit")
+"""How the name of a process that runs a guest, or serves a disk, begins."""
 HEAD = struct.Struct(">4sIQI")      # qcow2: magic, version, where the backing file's name is
 NAME_MOST_BYTES = 1023              # a longer one QEMU refuses itself
 
@@ -24,6 +26,10 @@ def tenant_of(root: str) -> Optional[str]:
         name = _guest_on(pid, here)
         if name is not None:
             return name
+    for loop in glob.glob("/sys/block/loop*/loop/backing_file"):
+        with contextlib.suppress(OSError), open(loop, encoding="utf-8", errors="replace") as file:
+            if file.read().strip().startswith(here):
+                return "%s, whose contents it is" % loop.split("/")[3]
     for image in _images(os.path.dirname(os.path.dirname(os.path.realpath(root)))):
         backing = backing_of(image)
         if backing is not None and os.path.realpath(
