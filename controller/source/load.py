@@ -24,7 +24,7 @@ from controller.source.documents import Identity, Outcome, validate_all
 from controller.source.files import TOTAL_BYTES, Found, find_files, read_file
 from controller.source.problems import Finding, Problem, SourceText, refuse
 from controller.source.specs import Entry, Specs, gather
-from controller.source.templates import NotATemplate, load_template
+from controller.source.templates import NotATemplate, fit_template, load_template
 from controller.source.unread import pointer
 from controller.source.yaml import identify_text, parse_documents
 
@@ -165,6 +165,9 @@ def load_templates(root: Path, specs: Specs) -> tuple[dict[str, str], list[Findi
         if key not in texts:
             texts[key] = load_template(root, entry.chunk.file.name, template)
         text = texts[key]
+        if isinstance(text, str):
+            names = [disk.name for disk in entry.document.spec.disks]
+            text = fit_template(text, names) or text
         if isinstance(text, NotATemplate):
             findings.append(entry.wrong(f"template `{template}` {text.sentence}",
                                         "spec", "template"))

@@ -1,11 +1,14 @@
 """The domain XML files that new machines start from; each is read once, wherever it is named."""
 
+import xml.etree.ElementTree as ET
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 from xml.parsers import expat
 
 from controller.source.files import Found, read_file
 from controller.source.problems import Problem
+from controller.source.strangers import clashes_with, strangers_in
 from controller.source.unread import pointer
 
 TEMPLATE_CHARACTERS = 1 << 20
@@ -60,4 +63,11 @@ def parse_template(data: bytes) -> str | NotATemplate:
         return NotATemplate("holds a DOCTYPE: remove it")
     if names != ["domain"]:
         return NotATemplate(f"begins with <{names[0]}>: a template is one <domain>")
-    return text
+    found = "; ".join(dict.fromkeys(strangers_in(ET.fromstring(text))))
+    return NotATemplate(f"has {found}") if found else text
+
+
+def fit_template(text: str, disks: Iterable[str]) -> NotATemplate | None:
+    """Return why a machine with these disks cannot be made of a template; None when it can."""
+    found = "; ".join(dict.fromkeys(clashes_with(ET.fromstring(text), disks)))
+    return NotATemplate(f"has {found}") if found else None

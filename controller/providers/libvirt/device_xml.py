@@ -4,7 +4,7 @@ import xml.etree.ElementTree as ET
 from typing import Final
 
 from controller.plan.wishes import DiskWish, NicWish
-from controller.providers.libvirt.xml import find_or_add
+from controller.providers.libvirt.xml import find_or_add, remove_all
 
 OURS: Final = "openvswitch"
 BUSES: Final = {"vd": "virtio", "sd": "scsi", "hd": "ide"}
@@ -20,11 +20,16 @@ def render_disk(disk: DiskWish) -> ET.Element:
 
 
 def patch_disk(element: ET.Element, disk: DiskWish) -> None:
-    """Put an existing disk on the wish's file, and leave its bus, cache and order alone."""
+    """Put a template's disk on the wish's file, and leave its bus, cache and order alone.
+
+    What the template says of its own file goes: what lay below it, how it is read, who may.
+    """
     element.set("type", "file")
     find_or_add(element, "driver").set("type", disk.format)
+    for tag in ("backingStore", "mirror", "encryption", "auth", "transient", "readonly"):
+        remove_all(element, tag)
     source = find_or_add(element, "source")
-    source.attrib.clear()
+    source.clear()
     source.set("file", disk.path)
 
 

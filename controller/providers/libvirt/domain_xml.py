@@ -32,6 +32,7 @@ from controller.providers.libvirt.device_xml import (
     render_nic,
     source_of,
 )
+from controller.providers.libvirt.instance import forget_instance
 from controller.providers.libvirt.xml import (
     NAMESPACE,
     find_or_add,
@@ -108,6 +109,7 @@ def render_domain(wish: DomainWish, template: str) -> str:
     domain = parse_xml(template)
     if domain.tag != "domain":
         raise ValueError(f"the template is a <{domain.tag}>, not a <domain>")
+    forget_instance(domain)
     for tag, text in (("uuid", wish.uuid), ("name", wish.name)):
         remove_all(domain, tag)
         element = ET.Element(tag)
@@ -130,8 +132,14 @@ def fill_devices(domain: ET.Element, wish: DomainWish) -> None:
     """Give a new domain exactly the wish's disks and cards.
 
     A disk or card that the template describes, by target or MAC, keeps what it says of it.
+
+    Errors: ValueError where something else stands at a disk's target.
     """
     devices = find_or_add(domain, "devices")
+    for disk in wish.disks:
+        other = find_disk(domain, disk.target)
+        if other is not None and other.get("device", "disk") != "disk":
+            raise ValueError(f"the template has a {other.get('device')} at {disk.target}")
     disks = [(find_disk(domain, disk.target), disk) for disk in wish.disks]
     nics = [(find_nic(domain, nic.mac), nic) for nic in wish.nics]
     for element in devices.findall("disk"):

@@ -164,6 +164,41 @@ def test_a_template_that_is_no_domain_is_refused() -> None:
         render_domain(wish(), "<network/>")
 
 
+OLD = """<domain type='qemu' id='7'><name>old</name>
+<uuid>aaaaaaaa-0000-4000-8000-000000000001</uuid>
+<genid>bbbbbbbb-0000-4000-8000-000000000001</genid><memory>1</memory><vcpu>1</vcpu>
+<sysinfo type='smbios'><system><entry name='uuid'>aaaaaaaa-0000-4000-8000-000000000001</entry>
+<entry name='manufacturer'>ACME</entry></system></sysinfo>
+<devices><disk type='file' device='disk'><driver name='qemu' type='qcow2' cache='none'/>
+<source file='/p/old.qcow2' index='1'><seclabel model='dac' relabel='no'/></source>
+<backingStore type='file' index='2'><source file='/p/golden.qcow2'/></backingStore>
+<mirror type='file' job='copy'><source file='/p/copy.qcow2'/></mirror>
+<target dev='vda' bus='virtio'/><alias name='virtio-disk0'/><boot order='1'/></disk>
+<interface type='bridge'><mac address='52:54:00:00:00:01'/><source bridge='br-old'/>
+<virtualport type='openvswitch'><parameters interfaceid='cccccccc-0000' profileid='gold'/>
+</virtualport><target dev='vnet9'/><alias name='net0'/><model type='e1000'/></interface>
+<channel type='unix'><source mode='bind' path='/run/libvirt/qemu/channel/7-old/agent'/>
+<target type='virtio' name='org.qemu.guest_agent.0'/><alias name='ua-agent'/></channel></devices>
+<seclabel type='dynamic' model='dac' relabel='yes'><label>+64055:+64055</label></seclabel>
+</domain>"""
+
+
+def test_of_a_running_machines_xml_nothing_of_that_machine_gets_into_a_new_one() -> None:
+    text = render_domain(wish(), OLD)
+    for word in ('id="7"', "/p/", ">old<", "7-old", "aaaaaaaa", "bbbbbbbb", "cccccccc",
+                 "vnet9", "virtio-disk0", "net0", "64055", "index=", "br-old", "seclabel"):
+        assert word not in text
+    for kept in ('cache="none"', "ACME", 'profileid="gold"', '<boot order="1"',
+                 "org.qemu.guest_agent.0", "ua-agent", "<genid"):
+        assert kept in text
+
+
+def test_a_cdrom_never_becomes_a_disk() -> None:
+    cdrom = "<disk type='file' device='cdrom'><target dev='vda'/></disk>"
+    with pytest.raises(ValueError, match="the template has a cdrom at vda"):
+        render_domain(wish(), f"<domain><devices>{cdrom}</devices></domain>")
+
+
 CHANGES = st.one_of(
     st.builds(SetMemory, st.integers(1, 4096).map(lambda mib: mib * MIB)),
     st.builds(SetCpus, st.integers(1, 64)),
