@@ -37,6 +37,7 @@ from controller.providers.libvirt.xml import (
     NAMESPACE,
     find_or_add,
     parse_amount_bytes,
+    parse_whole,
     parse_xml,
     remove_all,
     render_xml,
@@ -169,7 +170,7 @@ def patch_domain(text: str, changes: tuple[DomainChange, ...]) -> str:
 
     Errors: ValueError with a sentence when a change does not fit the domain.
     """
-    domain = parse_xml(text)
+    domain = parse_whole(text)
     for change in changes:
         patch(domain, change)
     return render_xml(domain)
@@ -230,21 +231,36 @@ def set_amount(element: ET.Element, amount: str) -> None:
 
 
 def set_memory(domain: ET.Element, memory_bytes: int) -> None:
-    """Set what the guest gets at its next boot; the ceiling is raised when it is too low."""
+    """Set what the guest gets at its next boot; the ceiling is raised when it is too low.
+
+    Where libvirt's own way to say an amount says it already, nothing is written.
+    """
     wanted = str(kibibytes(memory_bytes))
-    ceiling = find_or_add(domain, "memory")
+    ceiling, current = find_or_add(domain, "memory"), domain.find("currentMemory")
     if not ceiling.text or parse_amount_bytes(ceiling) < memory_bytes:
         if domain.find("cpu/numa") is not None:
             raise ValueError("its memory is laid out in NUMA cells, which are not managed:"
                              " change <memory> and the cells by hand")
         set_amount(ceiling, wanted)
-    set_amount(find_or_add(domain, "currentMemory"), wanted)
+    now = ceiling if current is None else current
+    if kibibytes(parse_amount_bytes(now)) != int(wanted):
+        set_amount(after(domain, "memory", "currentMemory") if current is None else current, wanted)
+
+
+def after(parent: ET.Element, before: str, tag: str) -> ET.Element:
+    """Return a new child `tag` of `parent`, right behind the child `before`."""
+    made = ET.Element(tag)
+    place = next((at for at, child in enumerate(parent) if child.tag == before), -1)
+    parent.insert(place + 1, made)
+    return made
 
 
 def set_cpus(domain: ET.Element, cpus: int) -> None:
     """Set the CPUs of the next boot; the ceiling is raised when it is too low."""
     vcpu = find_or_add(domain, "vcpu")
     ceiling = int(vcpu.text or "0")
+    if cpus == int(vcpu.get("current", ceiling)):
+        return
     if cpus < ceiling:
         vcpu.set("current", str(cpus))
     else:

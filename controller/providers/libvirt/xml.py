@@ -1,5 +1,7 @@
 """Read and write libvirt's XML without falling for what XML can do to a reader."""
 
+import io
+import re
 import xml.etree.ElementTree as ET
 from typing import Final
 from xml.parsers import expat
@@ -32,6 +34,19 @@ def parse_xml(text: str) -> ET.Element:
         return ET.fromstring(text)
     except ET.ParseError as error:
         raise ValueError(f"the XML is broken: {error}") from error
+
+
+def parse_whole(text: str) -> ET.Element:
+    """Return the root element of a text that is written again: comments and prefixes are kept.
+
+    Errors: as `parse_xml`.
+    """
+    parse_xml(text)
+    for _, (prefix, address) in ET.iterparse(io.StringIO(text), ("start-ns",)):
+        if prefix and not re.fullmatch(r"ns[0-9]+", prefix):    # those are ElementTree's own
+            ET.register_namespace(prefix, address)
+    return ET.fromstring(text, ET.XMLParser(target=ET.TreeBuilder(insert_comments=True,
+                                                                  insert_pis=True)))
 
 
 def refuse_document_type(text: str) -> None:
