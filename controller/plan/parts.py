@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from controller.model.facts import DeviceFacts, DiskFacts, DomainConfig
 from controller.model.virtual_machine import VirtualMachine
+from controller.plan.domain import disk_file
 
 COMPARED: Final = frozenset({"raw", "qed", "vmdk", "vdi", "vpc", "vhdx"})
 """Formats that are read and compared as a whole."""
@@ -198,7 +199,7 @@ def replicated(vm: VirtualMachine, config: DomainConfig | None) -> tuple[DiskFac
     """Return the disks of a VM that its restore points have."""
     if config is None:
         return ()
-    spared = _spared(vm)
+    spared = _spared(vm, config)
     if not spared and all(map(is_plain, config.disks)):
         return config.disks
     return tuple(disk for disk in config.disks
@@ -209,7 +210,7 @@ def left_out(vm: VirtualMachine, config: DomainConfig | None) -> tuple[Left, ...
     """Return the parts of a VM that no restore point has; none of nearly all VMs."""
     if config is None:
         return ()
-    spared = _spared(vm)
+    spared = _spared(vm, config)
     if not (config.devices or config.media or spared) and all(map(is_plain, config.disks)):
         return ()
     return tuple(_left_out(config, spared))
@@ -242,8 +243,14 @@ def not_in(disks: Collection[str], config: DomainConfig) -> tuple[Left, ...]:
                  for part in _left_out(config, spared) if part.disk not in disks)
 
 
-def _spared(vm: VirtualMachine) -> frozenset[str]:
-    return frozenset(disk.name for disk in vm.spec.disks if not disk.replicate)
+def _spared(vm: VirtualMachine, config: DomainConfig) -> frozenset[str]:
+    """Return the targets of the disks that are declared to be left out; a disk is its file."""
+    if all(disk.replicate for disk in vm.spec.disks):
+        return frozenset()
+    files = {disk_file(vm.name, disk): disk.replicate for disk in vm.spec.disks}
+    names = {disk.name: disk.replicate for disk in vm.spec.disks}
+    return frozenset(disk.target for disk in config.disks if not files.get(
+        disk.source.rpartition("/")[2], names.get(disk.target, True)))
 
 
 def immovable(declared: frozenset[str], config: DomainConfig, shared: frozenset[str]) -> str:

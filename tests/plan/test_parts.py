@@ -129,6 +129,16 @@ def test_an_ordinary_disk_is_left_out_where_the_spec_says_so() -> None:
     assert set(copied(plan)) == {"vda"}
 
 
+def test_a_disk_that_is_plugged_in_under_another_name_is_known_by_its_file() -> None:
+    desired = declared(disks=[{"name": "vda", "size": "10GiB"},
+                              {"name": "vdb", "size": "1GiB", "replicate": False}])
+    own = replace(PLAIN, target="vdc", source="/var/lib/libvirt/images/win-vdb.qcow2")
+    other = replace(PLAIN, source="/var/lib/libvirt/images/win-vda.qcow2")
+    observed = seen(desired, own, other, replace(PLAIN, target="vda", source="/srv/strange.raw"))
+    plan = compute(desired, observed, b.APPLIED, b.NOW_S)
+    assert set(copied(plan)) == {"vda", "vdb"}
+
+
 def test_a_vm_whose_only_disk_cannot_be_copied_is_not_protected() -> None:
     desired = declared()
     observed = seen(desired, replace(ODD["encrypted"], target="vda", size_bytes=10 * b.GIB))
