@@ -37,7 +37,7 @@ def shown() -> set[str]:
     telemetry.conditions({("Ready", "true"): 1})
     telemetry.loop_lag(0.1)
     url = f"http://127.0.0.1:{telemetry._endpoint.port}/metrics"
-    with urllib.request.urlopen(url, timeout=10) as reply:
+    with urllib.request.urlopen(url, timeout=60) as reply:
         text = reply.read().decode()
     telemetry.close()
     return set(re.findall(r"^(hotsite_\w+)", text, re.MULTILINE))

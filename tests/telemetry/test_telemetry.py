@@ -98,7 +98,7 @@ def served() -> Iterator[Listening]:
 def scrape(telemetry: Listening) -> str:
     assert telemetry._endpoint is not None
     url = f"http://127.0.0.1:{telemetry._endpoint.port}/metrics"
-    with urllib.request.urlopen(url, timeout=10) as reply:
+    with urllib.request.urlopen(url, timeout=60) as reply:
         return str(reply.read().decode())
 
 

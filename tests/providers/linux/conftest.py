@@ -129,7 +129,7 @@ class PlayedHost:
     def end(self) -> None:
         """End the facts script by closing its input."""
         if self._process is not None:
-            self._process.communicate(timeout=10)
+            self._process.communicate(timeout=60)
             assert self._process.returncode == 0
         self._process = None
 

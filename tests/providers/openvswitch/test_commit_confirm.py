@@ -45,7 +45,7 @@ class Switch:
         self.run("ovsdb-tool", "create", str(database), str(SCHEMA))
         self.daemons = [self.start("ovsdb-server", str(database), f"--remote=p{socket}")]
         wait_until((folder / "db.sock").exists)
-        self.run("ovs-vsctl", "--no-wait", "--retry", "--timeout=10", "init")
+        self.run("ovs-vsctl", "--no-wait", "--retry", "--timeout=60", "init")
         self.daemons.append(self.start("ovs-vswitchd", "--enable-dummy=override",
                                        "--disable-system", socket))
         self.run("ovs-vsctl", "add-br", "br0", "--", "add-port", "br0", "up0", "--",
