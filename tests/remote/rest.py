@@ -39,13 +39,13 @@ class Rest:
         tool("qemu-img", "convert", "-f", disk.format, "-O", "raw", disk.source, raw)
         return raw.read_bytes()
 
-    def ran(self) -> None:
+    def ran(self, name: str = NAME) -> None:
         """Copy all as if the VM had run: each disk that can have one has the point's checkpoint."""
         for target, disk in self.disks.items():
             if disk.format == "qcow2":
-                tool("qemu-img", "bitmap", "--add", disk.source, NAME)
+                tool("qemu-img", "bitmap", "--add", disk.source, name)
             self.held[target][:] = self.contents(target)
-        self.since = NAME
+        self.since = name
         origins = {target: at_rest.origin_of(disk).told() for target, disk in self.disks.items()}
         self.facts = {"origins": origins, "fingerprints": {}, "changed": {}}
 

@@ -83,6 +83,20 @@ def lose_checkpoints(world: World, host: str, vm: str) -> str:
     return f"the checkpoints of {vm} on {host} were deleted by hand"
 
 
+def put_back(world: World, host: str, vm: str) -> str:
+    """`put-back HOST VM`: VM is off; somebody puts its disks back to what they were before."""
+    domain, node = _domain(world, host, vm), world.node(host)
+    config = domain.config
+    if domain.state.active or config is None:
+        return f"{vm} runs on {host}: nobody can put its disks back"
+    for disk in config.disks:
+        file = world.file(node, disk.source)
+        if file is not None:
+            file.writes = max(0, file.writes - 1)
+    world.touched(host)
+    return f"the disks of {vm} on {host} were put back to an earlier state"
+
+
 def corrupt_state(world: World, host: str, vm: str) -> str:
     """`corrupt-state HOST VM`: a bit of the replica's state.json is not as it was written."""
     replica = _replica(world, host, vm)
@@ -147,7 +161,7 @@ def garbage(world: World, host: str) -> str:
 REPLICA_FAULTS: Final[Mapping[str, Callable[..., str]]] = {
     "damage-replica": damage, "scrub-replica": scrub_now, "truncate-base": truncate_base,
     "lose-overlay": lose_overlay, "lose-bitmap": lose_bitmap,
-    "lose-checkpoints": lose_checkpoints, "corrupt-state": corrupt_state,
+    "lose-checkpoints": lose_checkpoints, "put-back": put_back, "corrupt-state": corrupt_state,
     "restore-state": restore_state, "lose-replica": lose_replica,
     "foreign-backup": foreign_backup, "end-backup": end_backup, "garbage": garbage,
 }

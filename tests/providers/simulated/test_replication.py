@@ -82,6 +82,20 @@ def test_the_least_transfer_that_can_work_is_made_and_named(
     assert why in sentence
 
 
+def test_disks_put_back_to_before_they_were_copied_are_compared() -> None:
+    async def story(estate: SimulatedEstate) -> tuple[str, str]:
+        estate.command("shutoff paris-1 sql")
+        stage.write(estate, "sql")
+        first = await estate.apply(stage.copy(estate, 2))
+        estate.command("put-back paris-1 sql")
+        return first, await estate.apply(stage.copy(estate, 3))
+
+    first, second = told(story)
+    assert "vda by increment" in first
+    assert "vda by scan" in second
+    assert "knows less than was sent since" in second
+
+
 def test_a_host_that_lost_its_power_has_lost_track_of_the_changes() -> None:
     async def story(estate: SimulatedEstate) -> str:
         estate.command("power paris-1 off")

@@ -1,0 +1,106 @@
+"""A guest that is off: its points are what its disks are, whatever was done to their files."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.lab.lab import Lab, wait_until
+from tests.lab.ledger import HOME, VM, kept
+from tests.lab.replication import Replication
+from tests.lab.witness import IMAGES
+
+IMAGE = f"{IMAGES}/{VM}-vda.qcow2"
+
+
+@pytest.fixture(scope="module")
+def ledger(converged: Lab) -> Iterator[Replication]:
+    """A guest that was copied while it ran."""
+    with kept(converged) as replication:
+        replication.cycle()
+        yield replication
+
+
+def state(ledger: Replication) -> str:
+    """Return the guest's state with its reason."""
+    return ledger.lab.virsh(HOME, "domstate", "--reason", VM).strip()
+
+
+def at_home(ledger: Replication, script: str) -> None:
+    """Do something to the files of a guest that is off, as somebody on its host would."""
+    ledger.lab.exec(HOME, "sh", "-ec", script)
+
+
+def copied(ledger: Replication) -> str:
+    """Make a point and hold it equal to the disks; return what was said of it."""
+    said = ledger.cycle()
+    assert [disk for disk in ledger.disks if not ledger.identical(disk)] == [], said
+    return said
+
+
+def is_quiesced(ledger: Replication) -> bool:
+    """Say whether the newest point is noted so."""
+    return bool(ledger.state()["points"][-1]["quiesced"])
+
+
+def test_a_guest_that_is_saved_or_killed_is_not_at_rest(ledger: Replication) -> None:
+    ledger.lab.virsh(HOME, "managedsave", VM)
+    assert state(ledger) == "shut off (saved)"
+    said = copied(ledger)
+    assert "lies in a managed save and is not in the point" in said
+    assert not is_quiesced(ledger)
+    ledger.boot()
+    ledger.lab.virsh(HOME, "destroy", VM)
+    assert "(destroyed)" in copied(ledger)
+    assert not is_quiesced(ledger)
+    ledger.boot()
+    ledger.lab.virsh(HOME, "shutdown", VM)
+    wait_until("the guest's end", lambda: state(ledger) == "shut off (shutdown)", 60)
+    assert "at rest" in copied(ledger)
+    assert is_quiesced(ledger)
+
+
+def test_an_image_that_is_swapped_put_back_or_overlaid_is_in_no_point_wrongly(
+        ledger: Replication) -> None:
+    ledger.boot()
+    ledger.write(64, 2)
+    assert "changed" in ledger.cycle()
+    ledger.lab.virsh(HOME, "shutdown", VM)
+    wait_until("the guest's end", lambda: state(ledger) == "shut off (shutdown)", 60)
+    at_home(ledger, f"cp {IMAGE} {IMAGE}.older")
+    at_home(ledger, f"qemu-io -f qcow2 -c 'write -P 7 90M 1M' {IMAGE}")
+    assert "vda: 1MiB changed" in copied(ledger).replace("1.062MiB", "1MiB") or is_quiesced(ledger)
+    at_home(ledger, f"cat {IMAGE}.older >{IMAGE}")      # the same file with an earlier record
+    assert "that differed" in copied(ledger)
+    at_home(ledger, f"mv {IMAGE} {IMAGE}.kept; qemu-img convert -O qcow2 -n"
+                    f" {IMAGE}.older {IMAGE} 2>/dev/null || cp {IMAGE}.older {IMAGE};"
+                    f" qemu-io -f qcow2 -c 'write -P 8 70M 1M' {IMAGE}")
+    assert "that differed" in copied(ledger)
+    at_home(ledger, f"mv {IMAGE}.kept {IMAGE}")
+    assert "that differed" in copied(ledger)
+    ledger.boot()
+    ledger.cycle()
+    assert "changed" in ledger.cycle(), "a running guest is tracked again"
+    ledger.lab.virsh(HOME, "snapshot-create-as", VM, "by-hand", "--disk-only", "--atomic",
+                     "--no-metadata", "--diskspec", f"vda,file={IMAGE}.snap", "--diskspec",
+                     "vdb,snapshot=no")
+    ledger.write(66, 1)
+    ledger.lab.virsh(HOME, "destroy", VM)
+    at_home(ledger, f"qemu-img commit -q {IMAGE}.snap; rm {IMAGE}.snap")
+    at_home(ledger, f"virsh -q dumpxml --inactive {VM} | sed 's/vda.qcow2.snap/vda.qcow2/'"
+                    " >/tmp/back.xml; virsh -q define /tmp/back.xml")
+    copied(ledger)
+    ledger.boot()
+    ledger.leaves_nothing_behind()
+
+
+def test_a_header_that_only_qemu_reads_is_verified(ledger: Replication) -> None:
+    ledger.cycle()
+    ledger.write(70, 1)
+    ledger.cycle()
+    assert "all as it was sent" in ledger.verify()
+    with ledger.newest().open("r+b") as file:
+        file.seek(63)
+        file.write(b"\1")       # a snapshot, of which the mover never reads
+    assert "were damaged" in ledger.verify()
+    ledger.cycle(repair=True)
+    assert "all as it was sent" in ledger.verify() + ledger.verify()
