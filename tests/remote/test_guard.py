@@ -96,6 +96,7 @@ def libvirt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Libvirt:
     (tmp_path / "virsh").chmod(0o755)
     (tmp_path / "a.raw").write_bytes(b"x")
     (tmp_path / "domain-4-sql").mkdir()
+    (tmp_path / "hotsite-scratch").mkdir()
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setattr(begin, "QEMU", str(tmp_path))
     monkeypatch.setattr(guard, "LOOK_S", 0.1)
@@ -147,7 +148,6 @@ def test_a_job_that_libvirt_does_not_begin_in_time_is_ended_once_it_has(
 def test_the_scratch_of_a_job_before_counts_for_nothing(
         libvirt: Libvirt, monkeypatch: pytest.MonkeyPatch) -> None:
     (scratch,) = map(Path, libvirt.job.scratch)
-    scratch.parent.mkdir()
     scratch.write_bytes(os.urandom(2 << 20))
     (libvirt.folder / "old").touch()
     monkeypatch.setattr(job, "_measured", lambda begun, wanted: {})

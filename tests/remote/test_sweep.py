@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from mover import begin, cold, ending, guard, job, sweep, virsh
+from mover import begin, cold, job, sweep, virsh
 from mover.errors import TryAgain
 
 UUID = "ac919846-041c-5282-aa02-f968f5a26f2d"
@@ -125,41 +125,6 @@ def test_a_job_is_known_by_its_socket_and_its_scratch() -> None:
     assert virsh.socket_of(text) == "/q/hotsite.sock"
     assert virsh.scratch_of(text) == ["/s"]
     assert virsh.socket_of("Migration") == ""
-
-
-def test_a_guard_that_cannot_look_ends_the_job(tmp_path: Path) -> None:
-    one = ending.Job(UUID, "/nowhere", [str(tmp_path / "gone" / "scratch")])
-    reading, writing = os.pipe()
-    said = guard._reason_to_end(one, guard.Limits(60, 1 << 30), reading)
-    assert "cannot be watched" in said.reason
-    os.close(reading)
-    os.close(writing)
-
-
-def test_the_guard_ends_what_nobody_conducts_and_what_fills_up(
-        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    scratch = tmp_path / "scratch"
-    scratch.write_bytes(b"x" * (1 << 20))
-    one = ending.Job(UUID, "/nowhere", [str(scratch)])
-    reading, writing = os.pipe()
-    assert "the scratch holds 1 MiB" in guard._watch(one, guard.Limits(60, 1 << 20), reading).reason
-    assert guard._watch(one, guard.Limits(0, 1 << 30), reading) == ("its time is up", True)
-    os.write(writing, b"begun\n")
-    monkeypatch.setattr(guard, "LEAST_FREE", 1 << 62)
-    assert "MiB left" in guard._watch(one, guard.Limits(60, 1 << 30), reading).reason
-    with pytest.raises(TryAgain, match="free some room there"):
-        guard.require_room([str(scratch)])
-    os.close(writing)
-    assert guard._watch(one, guard.Limits(60, 1 << 30), reading) == (
-        "nobody conducts it any more", True)
-    os.close(reading)
-
-
-def test_a_budget_is_a_share_of_the_disk_and_never_half_of_what_is_free(tmp_path: Path) -> None:
-    scratch = [str(tmp_path / "s")]
-    assert guard.scratch_budget(scratch, [1 << 20], 4096) == 4096
-    free = os.statvfs(tmp_path)
-    assert guard.scratch_budget(scratch, [1 << 60], None) <= free.f_bavail * free.f_frsize
 
 
 def test_a_disk_at_rest_is_opened_without_a_lock() -> None:

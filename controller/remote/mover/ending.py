@@ -19,6 +19,8 @@ from mover.virsh import GONE, VirshError, abort_job, job_of, socket_of, state_of
 
 CLIENT_S = 5            # for a sender that has been told to leave
 ENDING_S = 90           # libvirt handles one event after another, and one may wait for 30 s
+STRANGER = "a client that is none of ours read the copy's job until it was ended"
+STRANGER_S = 10         # for a client that is none of ours
 CONNECTED = "03"        # the state of a connected socket in /proc/net/unix
 
 
@@ -40,11 +42,11 @@ def clients(socket: str) -> int:
 
 def end_job(job: Job, patience_s: float = CLIENT_S) -> Dict[str, Any]:
     """End the job and tell what was found; VirshError when libvirt does not do it now."""
-    part_with_clients(job.socket, job.uuid, patience_s)
+    stranger = part_with_clients(job.socket, job.uuid, patience_s)
     running = job_of(job.uuid)
     ours = bool(running) and socket_of(running) == job.socket
     state = _abort(job) if ours else state_of(job.uuid)
-    incident = revive(job.uuid, *state)
+    incident = revive(job.uuid, *state) or (STRANGER if stranger and ours else "")
     if ours or not running:
         for path in (*job.scratch, *([] if running else [job.socket])):
             with contextlib.suppress(FileNotFoundError):
@@ -52,16 +54,22 @@ def end_job(job: Job, patience_s: float = CLIENT_S) -> Dict[str, Any]:
     return {"was": "ended" if ours else "foreign" if running else "gone", "incident": incident}
 
 
-def part_with_clients(socket: str, uuid: str, patience_s: float = CLIENT_S) -> None:
-    """Return once nobody is connected; a sender of ours that stays is killed, nobody else."""
-    until = time.monotonic() + patience_s
-    while clients(socket):
+def part_with_clients(socket: str, uuid: str, patience_s: float = CLIENT_S) -> bool:
+    """
+    Return once nobody is connected; a sender of ours that stays is killed, nobody else.
+
+    A stranger who stays is not waited for for ever, since the job gathers what the guest writes
+    meanwhile; returns whether one did.
+    """
+    until, last = time.monotonic() + patience_s, time.monotonic() + patience_s + STRANGER_S
+    while clients(socket) and time.monotonic() < last:
         if time.monotonic() > until:
             for pid in senders(uuid):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             until += CLIENT_S
         time.sleep(0.02)
+    return bool(clients(socket))
 
 
 def _abort(job: Job) -> Tuple[str, str]:

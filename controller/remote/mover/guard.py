@@ -4,30 +4,32 @@ The guard of a backup job: a process of its own that ends the job whatever becom
 It stands before the job begins and outlives the connection, the controller and its own parent. It
 hears from its parent by a pipe: `begun`, `end`, or silence for ever, which means end as well; but
 where that comes before either word, libvirt may be about to begin the job, and the guard stays.
-Every second it looks at the scratch: a scratch that fills up would fail the guest's writes, so
-the job is ended long before.
+It looks at the scratch, the more often the sooner it could be full at the rate at which the guest
+writes: a scratch that fills up would fail the guest's writes, so the job is ended long before, see
+scratch.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
 import signal
 import time
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from mover.ending import CLIENT_S, Job, end_stubbornly
-from mover.errors import TryAgain
 from mover.processes import is_at_work
+from mover.scratch import LEAST_FREE, free_for, note, used_bytes
 
 LOOK_S = 1.0
 ASKED = "asked"
 AT_ONCE_S = 0.5         # for a sender to leave by itself where the guest is at risk
 ENOUGH = 0.7            # of the budget
-LEAST_FREE = 16 << 20   # beside the scratch of a job that runs, whoever filled the rest
+SHORT_S = 0.02          # between two looks where there is little room
+SOON = 4                # looks at least before the room is gone
 AWAY_S = 6 * 3600       # how long libvirt may be away before the guard gives up
-LEAST_SCRATCH, SHARE = 256 << 20, 4
 LOOKS = 3               # for a job that may yet begin, after nobody asks for it any more
 
 
@@ -36,44 +38,16 @@ class Verdict(NamedTuple):
 
     reason: str
     may_begin: bool = False     # it was, or may have been, asked for and is not known to run
+    short_bytes: Optional[int] = None   # what the scratch held when there was no more room for it
 
 
 class Limits(NamedTuple):
-    """When the guard ends the job by itself."""
+    """When the guard ends the job by itself; how fast its guest is known to write."""
 
     until_s: float
     scratch_bytes: int
-
-
-def scratch_budget(scratch: Sequence[str], sizes: Sequence[int], wanted: Optional[int]) -> int:
-    """Return how much old content may gather: a share of the disks, never half of what is free."""
-    free = min(_free(os.path.dirname(path)) for path in scratch)
-    asked = wanted or sum(max(LEAST_SCRATCH, size // SHARE) for size in sizes)
-    return min(asked, free // 2)
-
-
-def require_room(scratch: Sequence[str]) -> None:
-    """Raise TryAgain where a job would end as soon as it began."""
-    free = min(_free(os.path.dirname(path)) for path in scratch)
-    if free < 2 * LEAST_FREE:
-        raise TryAgain("the disk that the scratch would be on has %d MiB left: free some room there"
-                       % (free >> 20))
-
-
-def _free(folder: str) -> int:
-    found = os.statvfs(folder)
-    return found.f_bavail * found.f_frsize
-
-
-def scratch_used(scratch: Sequence[str]) -> int:
-    """Return how much the scratch files take up now."""
-    total = 0
-    for path in scratch:
-        try:
-            total += os.stat(path).st_blocks * 512
-        except FileNotFoundError:
-            continue
-    return total
+    reserve_bytes: int = LEAST_FREE
+    rate_bytes_per_s: float = 0.0
 
 
 class Guard:
@@ -137,8 +111,11 @@ def _stand(job: Job, limits: Limits, orders: int, news: int) -> None:
             os.dup2(nothing, descriptor)
         os.chdir("/")
         os.write(news, b'{"stands": true}\n')
-        verdict = _reason_to_end(job, limits, orders)
+        look = Look(job, limits)
+        verdict = _reason_to_end(look, orders)
         told = {"reason": verdict.reason, **_end(job, verdict)}
+        with contextlib.suppress(OSError):      # it only makes the next copy wiser
+            note(job.uuid, look.peak, verdict.short_bytes)
         os.write(news, json.dumps(told).encode() + b"\n")
     except BrokenPipeError:
         pass            # nobody is left to be told, and the job has been ended
@@ -159,19 +136,66 @@ def _end(job: Job, verdict: Verdict) -> Dict[str, Any]:
     return told
 
 
-def _reason_to_end(job: Job, limits: Limits, orders: int) -> Verdict:
+class Look:
+    """What is seen of the scratch, and how fast it grows."""
+
+    def __init__(self, job: Job, limits: Limits) -> None:
+        self.job, self.limits = job, limits
+        self.peak = 0.0             # bytes a second
+        self._rate = limits.rate_bytes_per_s
+        self._at: Optional[float] = None
+        self._used = self._free = 0
+
+    def take(self) -> None:
+        """Look anew."""
+        used, at = used_bytes(self.job.scratch), time.monotonic()
+        free = free_for(self.job.scratch).free_bytes
+        if self._at is not None:
+            since_s = max(at - self._at, SHORT_S)
+            took = max(used - self._used, self._free - free) / since_s
+            self.peak = max(self.peak, (used - self._used) / since_s)
+            self._rate = max(self.limits.rate_bytes_per_s, took)
+        self._used, self._free, self._at = used, free, at
+
+    def trouble(self, *, begun: bool) -> str:
+        """Return what is wrong with the scratch."""
+        if begun and self._free < self.limits.reserve_bytes:
+            return "the disk that the scratch is on has %d MiB left" % (self._free >> 20)
+        if self._used > ENOUGH * self.limits.scratch_bytes:
+            return "the scratch holds %d MiB, of %d MiB allowed" % (
+                self._used >> 20, self.limits.scratch_bytes >> 20)
+        return ""
+
+    @property
+    def used(self) -> int:
+        """Return how much the scratch took at the last look."""
+        return self._used
+
+    def pause_s(self) -> float:
+        """Return how long to wait for the next look; the first one is due at once."""
+        if self._at is None:
+            return 0.0
+        spare = min(self._free - self.limits.reserve_bytes,
+                    ENOUGH * self.limits.scratch_bytes - self._used)
+        if self._rate <= 0:
+            return LOOK_S
+        return min(LOOK_S, max(SHORT_S, spare / self._rate / SOON))
+
+
+def _reason_to_end(look: Look, orders: int) -> Verdict:
     """Return why the job must end now; one that cannot be watched must."""
     try:
-        return _watch(job, limits, orders)
+        return _watch(look, orders)
     except OSError as error:
         return Verdict("its scratch cannot be watched: %s" % error.strerror, may_begin=True)
 
 
-def _watch(job: Job, limits: Limits, orders: int) -> Verdict:
+def _watch(look: Look, orders: int) -> Verdict:
     """Return why the job must end now; it may run a while before its guard is told so."""
-    until, begun = time.monotonic() + limits.until_s, False
+    until, begun = time.monotonic() + look.limits.until_s, False
     while True:
-        ready: Tuple[List[int], List[int], List[int]] = select.select([orders], [], [], LOOK_S)
+        ready: Tuple[List[int], List[int], List[int]] = select.select(
+            [orders], [], [], look.pause_s())
         if ready[0]:
             said = os.read(orders, 4096)
             if not said:
@@ -181,18 +205,7 @@ def _watch(job: Job, limits: Limits, orders: int) -> Verdict:
             begun = True
         if time.monotonic() > until:
             return Verdict("its time is up", may_begin=not begun)
-        trouble = _trouble(job, limits, begun)
+        look.take()
+        trouble = look.trouble(begun=begun)
         if trouble:
-            return Verdict(trouble, may_begin=not begun)
-
-
-def _trouble(job: Job, limits: Limits, begun: bool) -> str:
-    """Return what is wrong with the scratch."""
-    free = min(_free(os.path.dirname(path)) for path in job.scratch)
-    if begun and free < LEAST_FREE:
-        return "the disk that the scratch is on has %d MiB left" % (free >> 20)
-    used = scratch_used(job.scratch)
-    if used > ENOUGH * limits.scratch_bytes:
-        return "the scratch holds %d MiB, of %d MiB allowed" % (
-            used >> 20, limits.scratch_bytes >> 20)
-    return ""
+            return Verdict(trouble, may_begin=not begun, short_bytes=look.used)

@@ -41,12 +41,13 @@ from mover.begin import (
 from mover.ending import Job, end_stubbornly
 from mover.errors import Refused, TryAgain
 from mover.freeze import frozen
-from mover.guard import Guard, Limits, require_room, scratch_budget
+from mover.guard import Guard, Limits
 from mover.orders import parse_order
 from mover.origins import are_those, origin_of, run_of
 from mover.papers import papers
 from mover.reading import ELSEWHERE, Begin, Copy, measured, virtual_size
 from mover.replica import take_lock
+from mover.scratch import take_room
 from mover.verbs import say
 from mover.virsh import (
     OFF,
@@ -202,10 +203,13 @@ class HotCopy(Copy):
         if not seen.idle:
             _require_idle(domain, self.job)
         clear_scratch(self.job.scratch)
-        require_room(self.job.scratch)
         sizes = [virtual_size(domain.disks[target].source) for target in wanted.modes]
-        budget = scratch_budget(self.job.scratch, sizes, wanted.scratch_bytes)
-        self._guard = Guard(self.job, Limits(wanted.limit_s, budget))
+        room = take_room(domain.uuid, self.job.scratch, sizes, wanted.scratch_bytes, seen.written)
+        try:
+            self._guard = Guard(self.job, Limits(
+                wanted.limit_s, room.budget_bytes, room.reserve_bytes, room.rate_bytes_per_s))
+        finally:
+            os.close(room.entry)    # from here on the guard holds it, for as long as it stands
         self.news = self._guard.news
         self._origins = {target: origin_of(domain.disks[target]) for target in wanted.modes}
         try:
@@ -215,7 +219,7 @@ class HotCopy(Copy):
                                " longer than the copy may last" % domain.name)
             self.told = {
                 "state": "running", "checkpoint": wanted.checkpoint if begun.tracked else "",
-                "quiesced": quiesced, "unquiesced_because": why, "scratch_bytes": budget,
+                "quiesced": quiesced, "unquiesced_because": why, "scratch_bytes": room.budget_bytes,
                 "disks": _measured(begun, wanted), **papers(seen), "run": run_of(domain),
                 "left_out": begun.left,
                 "origins": {target: one.told() for target, one in sorted(self._origins.items())},

@@ -10,6 +10,7 @@ from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from mover.images import traits_of
 from mover.parts import ENCRYPTED, uncopied
+from mover.scratch import written_bytes
 
 PATIENCE_S = 60
 NEXT = "hotsite-next-answer"
@@ -131,6 +132,7 @@ class Seen(NamedTuple):
     checkpoints: List[str]
     tracked: "set[str]"             # the disks that the checkpoint asked about tracks
     reason: str = ""                # for the state, by libvirt's word
+    written: Optional[int] = None   # bytes, by the guest since it began; None: not known
 
 
 def look(uuid: str, since: str = "") -> Seen:
@@ -140,6 +142,7 @@ def look(uuid: str, since: str = "") -> Seen:
                  "checkpoint-list --name " + uuid]
     if since:
         questions.append("checkpoint-dumpxml --no-domain %s %s" % (uuid, since))
+    questions.append("domstats %s --block" % uuid)
     told, complaint = answers(*questions)
     state, live, definition, info, names = told[:5]
     off = _state(state)[0] in OFF       # libvirt does not tell of jobs of a domain that is off
@@ -150,7 +153,8 @@ def look(uuid: str, since: str = "") -> Seen:
     domain = domain._replace(disks={target: _looked_at(disk) for target, disk in
                                     domain.disks.items()})
     return Seen(_state(state)[0], domain, definition, not _operation(info),
-                names.split(), _tracked(tracked) if tracked else set(), _state(state)[1])
+                names.split(), _tracked(tracked) if tracked else set(), _state(state)[1],
+                written_bytes(told[-1]))
 
 
 def _tracked(text: str) -> "set[str]":
