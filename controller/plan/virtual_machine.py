@@ -5,6 +5,7 @@ from typing import Final
 from controller.model.facts import DomainFacts, DomainState
 from controller.model.virtual_machine import Power, VirtualMachine
 from controller.plan.actions import (
+    Ask,
     ResumeDomain,
     ShutDownDomain,
     StartDomain,
@@ -23,6 +24,8 @@ from controller.plan.survey import Survey
 
 STALLS: Final = {Standing.DOUBLE: "TwoRunningCopies", Standing.SPLIT: "SeveralCopies",
                  Standing.RENAMED: "AnotherName", Standing.TAKEN: "Taken"}
+FELL: Final = frozenset({"crashed", "failed"})
+"""libvirt's words for what no hand did."""
 STILL: Final = frozenset({Standing.RUNNING, Standing.OFF})
 
 
@@ -111,7 +114,8 @@ def _wake(case: Case, host: str, domain: DomainFacts) -> None:
     elif domain.state is DomainState.PAUSED and domain.state_reason == "user":
         case.draft.do(ResumeDomain(
             target=case.target, node=host, domain=domain.name, cause=case.cause,
-            reason=f"{name} is paused on {host} and declared on", consequence="it runs on"))
+            reason=f"{name} is paused on {host} and declared on", consequence="it runs on",
+            ask=_in_maintenance(case, host, domain)))
     else:
         case.draft.stall(case.target, *paused_sentence(name, host, domain))
 
@@ -161,6 +165,17 @@ def _silent_copy(name: str, host: str, survey: Survey) -> str | None:
     return None
 
 
+def _in_maintenance(case: Case, host: str, domain: DomainFacts) -> Ask | None:
+    """Return what a person is asked where somebody may have stopped the VM to work on its host."""
+    if not case.survey.desired.hosts[host].spec.maintenance or domain.state_reason in FELL:
+        return None
+    name = case.vm.name
+    return Ask("maintenance", (
+        f"{host} is in maintenance and {name} is {domain.state} there"
+        f" ({domain.state_reason or 'no reason given'}), perhaps by the hand of whoever works on"
+        f" it: with a yes it goes on, and by itself once {host} is out of maintenance"))
+
+
 def _diff_off(case: Case) -> None:
     vm, stand = case.vm, case.stand
     domain, host = stand.domain, stand.host
@@ -183,7 +198,7 @@ def _diff_off(case: Case) -> None:
         target=case.target, node=host, domain=domain.name, cause=case.cause,
         reason=f"{vm.name} is {domain.state} on {host}"
                f" ({domain.state_reason or 'no reason given'}) and declared on",
-        consequence="it boots"),
+        consequence="it boots", ask=_in_maintenance(case, host, domain)),
         (defined,) if defined else (), vm.spec.start_order)
     if case.goal is not None and case.goal != host:
         plan_migration(case, host, domain, start)

@@ -62,7 +62,7 @@ class Loop:
         self._telemetry = telemetry
         self._listeners: list[Callable[[Event], None]] = []
         self._keeper = Keeper(store, clock, self._tell)
-        self._view = View(clock)
+        self._view = View(clock, self._now_s)
         self._circumstances = Circumstances(store, clock)
         self._observers = Observers(provider, self._view, clock, Random(seed), self._heard,
                                     telemetry)
@@ -325,6 +325,9 @@ class Loop:
         while True:
             if self._keeper.fault is None:
                 await asyncio.sleep(GLANCE_S)
+                for event in self._news.of_clock(self._view.clock_step()):
+                    self._tell(event)
+                    self._stir()    # windows and pauses go by it
                 if self._keeper.changed():
                     self.heed()
             else:

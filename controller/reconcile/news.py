@@ -44,6 +44,11 @@ class News:
         return (Event(EventKind.OBSERVED, f"Node/{node}", node, sentence, self._clock(),
                       "" if answers else "?"),)
 
+    def of_clock(self, step: str | None) -> tuple[Event, ...]:
+        """Return that somebody set the clock."""
+        return () if step is None else (
+            Event(EventKind.OBSERVED, "Controller/clock", "", step, self._clock(), "!"),)
+
     def of_plan(self, plan: Plan) -> tuple[Event, ...]:
         """Return the differences and the gates' words that were not in the plan before."""
         new = [step for step in plan.steps if step.action.id not in self._steps]

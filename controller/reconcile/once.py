@@ -38,6 +38,11 @@ TRIES: Final = 3
 GRANT_S: Final = 86400.0
 
 
+def steady() -> float:
+    """Return the time of the loop, which nobody can set."""
+    return asyncio.get_running_loop().time()
+
+
 @dataclass(slots=True)
 class Result:
     """What a run did, and what it left."""
@@ -64,7 +69,7 @@ class Once:
         self._provider = provider
         self._store = store
         self._clock = clock
-        self._view = View(clock)
+        self._view = View(clock, steady)
         self._circumstances = Circumstances(store, clock)
         self._applier = Applier(provider, store, clock, self._look_after, self._view.mark_stale,
                                 self.tell)

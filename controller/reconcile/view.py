@@ -4,6 +4,8 @@ Rule 1: silence replaces an answer by an Unknown that remembers it; nothing is e
 Rule 2: a node that leaves the specs while it answers has departed: what it held is remembered.
         One that leaves while it is silent is gone: that is a person's word. But where too many are
         silent at once the fault may be on our side, and nobody is taken for gone.
+Rule 3: a clock that is set back makes nothing younger: what was seen keeps its age. One that is set
+        forward makes all of it old, as it may be: the machine may have slept.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -12,6 +14,7 @@ from typing import Any, Final, TypeVar
 
 from controller.model.facts import Absent, Fact, Known, NodeFacts, Observed, Unknown
 from controller.plan.renamed import known_as
+from controller.reconcile.wall import STEP_S, Wall
 
 T = TypeVar("T")
 LEAP: Final = 0.125
@@ -31,8 +34,9 @@ def unscreened(_: str, fact: Fact[NodeFacts], __: Fact[NodeFacts]) -> Fact[NodeF
 class View:
     """The facts of every node. `version` grows whenever something that decides has changed."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
+    def __init__(self, clock: Callable[[], float],
+                 steady: Callable[[], float] = lambda: 0.0) -> None:
+        self._wall = Wall(clock, steady)
         self._facts: dict[str, Fact[NodeFacts]] = {}
         self._begun_at: dict[str, float] = {}
         self._stale_at: dict[str, float] = {}
@@ -48,6 +52,26 @@ class View:
         self.screen: Screen = unscreened
         """What may be concluded from an answer, given what was known before."""
         self.version = 0
+
+    def _now(self) -> float:
+        """Return what the clock says; where it was set back, let all that was seen keep its age."""
+        now_s, step_s = self._wall.read()
+        if step_s < 0.0:
+            self._facts = {node: shifted(fact, step_s) for node, fact in self._facts.items()}
+            self._departed = {node: replace(fact, since_at=fact.since_at + step_s)
+                              for node, fact in self._departed.items()}
+            for instants in (self._stale_at, self._heard_at):
+                for node in instants:
+                    instants[node] += step_s
+            for node in self._begun_at:     # no look from before a step is fresh
+                self._begun_at[node] += step_s - STEP_S
+            self.version += 1
+        return now_s
+
+    def clock_step(self) -> str | None:
+        """Return that the clock was set since this was last asked; None where it was not."""
+        self._now()
+        return self._wall.told()
 
     @property
     def observed(self) -> Observed:
@@ -113,7 +137,7 @@ class View:
                 last = last_known(self._departed.pop(node)) or last
             self._gone.discard(node)
             self._facts[node] = Unknown(
-                f"{node} has not been looked at yet", self._clock(),
+                f"{node} has not been looked at yet", self._now(),
                 last.value if last else None, last.observed_at if last else None)
         self._is_declared = True
         self._part()
@@ -146,12 +170,13 @@ class View:
                 "", last.observed_at, last.value, last.observed_at), doubtful=doubtful)
 
     def _depart(self, node: str, last: Known[NodeFacts]) -> None:
-        self._departed[node] = Unknown("it is no longer declared", self._clock(), last.value,
+        self._departed[node] = Unknown("it is no longer declared", self._now(), last.value,
                                        last.observed_at)
         self.version += 1
 
     def put(self, node: str, fact: Fact[NodeFacts], begun_at: float) -> bool:
         """Take in one observation that began at `begun_at`, and return whether it is news."""
+        self._now()
         if node not in self._facts:
             return False
         before = self._facts[node]
@@ -173,7 +198,7 @@ class View:
 
         Nobody looks at a departed node again, so what it holds is then not known any more.
         """
-        self._stale_at[node] = self._clock()
+        self._stale_at[node] = self._now()
         departed = self._departed.get(node)
         if departed is not None and departed.last is not None:
             self._departed[node] = Unknown(departed.reason, departed.since_at)
@@ -181,7 +206,7 @@ class View:
 
     def mark_heard(self, node: str) -> None:
         """Say that an event came from `node`."""
-        self._heard_at[node] = self._clock()
+        self._heard_at[node] = self._now()
 
     def fresh(self, node: str, within_s: float, burst_s: float = 0.0) -> bool:
         """Return whether `node` was looked at in the last `within_s`, and nothing happened since.
@@ -189,13 +214,13 @@ class View:
         Shapes: events less than `burst_s` after the look began belong to what it saw.
         """
         begun_at = self._begun_at.get(node)
-        return (begun_at is not None and self._clock() - begun_at < within_s
+        return (begun_at is not None and self._now() - begun_at < within_s
                 and begun_at >= self._stale_at.get(node, begun_at)
                 and begun_at + burst_s >= self._heard_at.get(node, begun_at))
 
     def faded(self, after_s: float) -> tuple[str, ...]:
         """Return the nodes that answered, but not within `after_s`."""
-        now_s = self._clock()
+        now_s = self._now()
         return tuple(node for node, fact in sorted(self._facts.items())
                      if isinstance(fact, Known) and now_s - fact.observed_at > after_s)
 
@@ -217,6 +242,17 @@ class View:
             case Known(value=NodeFacts() as facts) if last is not None:
                 return Known(_parts_remembering(facts, last.value), fact.observed_at)
         return fact
+
+
+def shifted(fact: Fact[NodeFacts], step_s: float) -> Fact[NodeFacts]:
+    """Return a fact as old as it was before the clock was set by so much."""
+    match fact:
+        case Known():
+            return replace(fact, observed_at=fact.observed_at + step_s)
+        case Unknown():
+            last_at = None if fact.last_at is None else fact.last_at + step_s
+            return replace(fact, since_at=fact.since_at + step_s, last_at=last_at)
+    return fact
 
 
 def _could_be_seen(facts: NodeFacts) -> bool:

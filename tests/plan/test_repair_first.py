@@ -101,3 +101,21 @@ def test_a_card_on_the_wrong_vlan_is_put_right_before_a_new_disk_is_there() -> N
     plan = plan_of({"disks": MORE_DISKS}, wrong)
     assert before(plan, "reconfigure") == ()
     assert "VLAN 7" in the(plan, "reconfigure").action.reason
+
+
+@pytest.mark.parametrize(("why", "verdict"), [
+    ("shutdown", Verdict.NEEDS_APPROVAL), ("destroyed", Verdict.NEEDS_APPROVAL),
+    ("unknown", Verdict.NEEDS_APPROVAL), ("crashed", Verdict.ALLOWED),
+    ("failed", Verdict.ALLOWED)])
+def test_what_is_off_on_a_host_in_maintenance_starts_by_a_persons_yes(
+        why: str, verdict: Verdict) -> None:
+    def off(plain: Any) -> DomainFacts:
+        return b.off("sql", "paris-1", plain, why)
+
+    resting = b.document("Host", "paris-1", site="paris", address="paris-1", maintenance=True)
+    ruling = the(plan_of({}, off, resting), "start").ruling
+    assert ruling.verdict is verdict
+    if verdict is Verdict.NEEDS_APPROVAL:
+        assert ruling.rule == "maintenance"
+        assert "perhaps by the hand of whoever works on it" in ruling.sentence
+    assert the(plan_of({}, off), "start").ruling.verdict is Verdict.ALLOWED

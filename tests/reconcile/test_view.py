@@ -1,5 +1,6 @@
 """The view: silence remembers, news is told from noise, and old looks are not fresh."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -255,3 +256,50 @@ def test_the_store_remembers_who_was_silent_until_it_speaks_again() -> None:
         assert store.silent() == frozenset()
         forget(store, ["paris-1"])
         assert load_seen(store) == {}
+
+
+def seen_at(at: float, steady: Callable[[], float] = lambda: 0.0) -> tuple[list[float], View]:
+    """A clock that can be set, and a view in which a node was seen just now."""
+    now = [at]
+    view = View(lambda: now[0], steady)
+    view.declare(["paris-1"])
+    view.put("paris-1", Known(facts(at), at), at)
+    return now, view
+
+
+def test_a_clock_that_is_set_back_makes_no_look_fresh_and_no_fact_younger() -> None:
+    now, view = seen_at(1e6)
+    now[0] -= 3600
+    view.mark_stale("paris-1")
+    view.mark_heard("paris-1")
+    assert not view.fresh("paris-1", 1.0)
+    fact = view.fact("paris-1")
+    assert isinstance(fact, Known)
+    assert fact.observed_at == now[0]
+    view.put("paris-1", Known(facts(now[0]), now[0]), now[0])
+    assert view.fresh("paris-1", 1.0)   # what is looked at anew is fresh, at once
+
+
+def test_with_a_clock_that_nobody_can_set_the_age_is_right_although_time_has_passed() -> None:
+    ticks = [50.0]
+    now, view = seen_at(1e6, lambda: ticks[0])
+    ticks[0] += 20
+    now[0] += 20 - 5    # in the meantime it was set back by five seconds
+    told = view.clock_step()
+    assert told is not None
+    assert "set back by 5s" in told
+    fact = view.fact("paris-1")
+    assert isinstance(fact, Known)
+    assert now[0] - fact.observed_at == 20
+    assert view.clock_step() is None
+
+
+def test_a_clock_that_is_set_forward_is_told_and_makes_all_of_it_old() -> None:
+    ticks = [50.0]
+    now, view = seen_at(1e6, lambda: ticks[0])
+    now[0] += 7200
+    told = view.clock_step()
+    assert told is not None
+    assert "set forward by 2h00m" in told
+    assert view.faded(30.0) == ("paris-1",)
+    assert not view.fresh("paris-1", 1.0)
