@@ -11,7 +11,7 @@ from controller.model.document import Document
 from controller.model.host import Host
 from controller.model.virtual_machine import Power, VirtualMachine
 
-LIMITS = {"quarantineRepairs": 1000, "share": "50%", "deletes": 1}
+LIMITS = {"quarantineRepairs": 1000, "share": "50%", "deletes": 1, "removalGrace": "4m"}
 STRICT = {"rpo": "60s", "keep": {"last": 1}, "verify": "2m"}
 """So strict that within a storm copies are due, points retire and replicas are read."""
 PLAIN = {"rpo": "5m"}

@@ -13,11 +13,13 @@ from controller.plan.actions import (
     RemoveDomain,
     StartDomain,
 )
+from controller.plan.trunk_actions import NarrowTrunk
 from controller.providers.base import Provider
 from controller.providers.simulated.estate import SimulatedEstate
 from controller.providers.simulated.world import File, executes
 from controller.store.store import Store
 from tests.simulation.restore_points import RestorePoints
+from tests.simulation.truth import STRANGERS
 
 SILENT_S = 8.0
 """Before anything is created every host is asked; by then that question has gone unanswered."""
@@ -37,6 +39,8 @@ class Laws:
     silent_since: dict[str, float] = field(default_factory=dict)
     unclear: dict[str, set[str]] = field(default_factory=dict)
     """By target: nodes that must be looked at before anything else is done to it."""
+    strangers: dict[tuple[str, str], float] = field(default_factory=dict)
+    """By host and name: since when somebody's guest has been there."""
     points: RestorePoints = field(init=False)
 
     def __post_init__(self) -> None:
@@ -56,6 +60,10 @@ class Laws:
                 self.silent_since.pop(name, None)
             else:
                 self.silent_since.setdefault(name, world.now())
+        for host in world.nodes.values():
+            for name in host.domains:
+                if name.startswith(STRANGERS):
+                    self.strangers.setdefault((host.name, name), world.now())
         for vm in sorted({vm for one in world.nodes.values() for vm in one.domains}):
             copies = world.copies(vm)
             if len(copies) > 1:
@@ -106,7 +114,22 @@ class Laws:
             self.break_(f"{action.id} was begun before {', '.join(sorted(unclear))} was looked at"
                         " again")
         self._of_silent_hosts(action)
+        self._of_strangers(action)
         self.points.before(action)
+
+    def _of_strangers(self, action: Action) -> None:
+        """No VLAN is taken that somebody's guest, seen long enough ago, uses at that site."""
+        if not isinstance(action, NarrowTrunk):
+            return
+        world = self.estate.world
+        for node in world.nodes.values():
+            for domain in node.domains.values():
+                vlans = {nic.vlan for nic in domain.config.nics} if domain.config else set()
+                at = self.strangers.get((node.name, domain.name))
+                if (domain.name.startswith(STRANGERS) and node.site == world.node(action.node).site
+                        and vlans & set(action.lost) and at is not None
+                        and world.now() - at > SILENT_S):
+                    self.break_(f"{action.id} takes VLAN {vlans} from {domain.name}")
 
     def _of_silent_hosts(self, action: Action) -> None:
         """Nothing is created, started or removed that may live on a host that says nothing."""

@@ -13,6 +13,7 @@ from controller.providers.base import Provider
 from controller.providers.simulated.replicas import Replica, Version
 from controller.providers.simulated.virtual_time import epoch_clock
 from tests.simulation.laws import Witness
+from tests.simulation.truth import STRANGERS
 
 
 class Blunderer:
@@ -111,6 +112,27 @@ class ClaimsTrunks(Blunderer):
         if isinstance(action, WidenTrunk | NarrowTrunk):
             return f"{action.port} of {action.node} is changed"
         return await self.inner.apply(action)
+
+
+class OverlooksStrangers(Blunderer):
+    """Guests that no spec knows are not seen, and neither are their ports."""
+
+    async def observe(self, node: str) -> Fact[NodeFacts]:
+        """Leave them out."""
+        fact = await self.inner.observe(node)
+        if not isinstance(fact, Known) or not isinstance(fact.value.domains, Known):
+            return fact
+        domains, bridges = fact.value.domains, fact.value.bridges
+        assert isinstance(bridges, Known)
+        ours = {name: one for name, one in domains.value.items()
+                if not name.startswith(STRANGERS)}
+        known = {name: replace(bridge, ports={
+            key: port for key, port in bridge.ports.items()
+            if not (port.attached_mac or "").startswith("52:54:01:")})
+            for name, bridge in bridges.value.items()}
+        return replace(fact, value=replace(
+            fact.value, domains=replace(domains, value=ours),
+            bridges=replace(bridges, value=known)))
 
 
 class WritesInPlace(Blunderer):

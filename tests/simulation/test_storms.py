@@ -45,6 +45,7 @@ def found(law: str, plant: Callable[[Provider], Provider] = lambda provider: pro
     (plants.UndefineDeletes, "is gone"),
     (plants.RepeatsBlindly, "was looked at again"),
     (plants.ClaimsTrunks, "not healed"),
+    (plants.OverlooksStrangers, "takes VLAN {99}"),
     (plants.WritesInPlace, "was changed after it was complete"),
     (plants.DropsTheOldFirst, "was removed before there was a newer good one"),
     (plants.TornPoints, "is of no one instant"),

@@ -61,7 +61,8 @@ def hands(world: World, dice: Random) -> str | None:
     elsewhere = any(vm in node.domains for node in world.nodes.values() if node.name != host)
     lines = [f"kill {host} {vm}", f"shutoff {host} {vm}", f"tag {host} {vm} {dice.choice(VLANS)}",
              f"untag {host} {vm}", f"memory {host} {vm} 256MiB", f"pause {host} {vm}",
-             f"detach {host} {vm}", f"alien {host} stranger-of-{host}"]
+             f"detach {host} {vm}", f"alien {host} stranger-of-{host}",
+             f"alien {host} guest-of-{host} 99"]
     if not elsewhere and domain.job != "migration":
         lines.append(f"autostart {host} {vm}")
         if len(_hosts_with_files(world, vm)) == 1:
@@ -96,6 +97,7 @@ def cables(world: World, dice: Random) -> str | None:
         return None
     port = dice.choice(ports)
     return dice.choice((f"trunk {node.name} {port} drop 200", f"trunk {node.name} {port} add 99",
+                        f"trunk {node.name} {port} add 99",
                         f"trunk {node.name} {port} all", f"unplug {node.name} {port}"))
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
-from controller.model.facts import DomainConfig, DomainState
+from controller.model.facts import DomainConfig, DomainState, NicFacts
 from controller.model.units import parse_size_bytes
 from controller.providers.simulated.power import end_domain, plug_in, run_domain
 from controller.providers.simulated.world import Domain, Node, Port, World
@@ -201,10 +201,20 @@ def second_copy(world: World, vm: str, to: str) -> str:
     return f"a second copy of {vm} runs on {to}"
 
 
-def alien(world: World, host: str, vm: str) -> str:
-    """`alien HOST NAME`: somebody starts a VM of their own that no spec knows."""
+def alien(world: World, host: str, vm: str, vlan: str = "") -> str:
+    """`alien HOST NAME [VLAN]`: somebody starts a VM that no spec knows; with a VLAN it has a card,
+    and the VLAN is let pass on the host's uplinks.
+    """
     node = world.node(host)
-    config = DomainConfig(256 << 20, 256 << 20, 1, 1, (), ())
+    mac = f"52:54:01:{sum(map(ord, host + vm)) % 256:02x}:{len(node.domains):02x}:01"
+    bridge = next(iter(node.bridges), "br0")
+    nics = (NicFacts(mac, bridge, int(vlan), None, "virtio"),) if vlan else ()
+    config = DomainConfig(256 << 20, 256 << 20, 1, 1, (), nics)
+    if vm in node.domains:
+        return f"{host} has a {vm} already"
+    for port in node.bridges[bridge].ports.values() if vlan and bridge in node.bridges else ():
+        if port.mac is None and port.trunks:
+            port.trunks = tuple(sorted({*port.trunks, int(vlan)} - {0}))
     node.domains[vm] = Domain(vm, f"00000000-0000-4000-8000-{len(node.domains):012d}", config, None)
     run_domain(node, node.domains[vm], "booted")
     world.touched(host)
