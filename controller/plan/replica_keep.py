@@ -32,11 +32,14 @@ def hangs_on(charge: Charge, other: Held, current: Held, ground: Survey) -> bool
 
 def note_keep(charge: Charge, ground: Survey, draft: Draft) -> None:
     """Note that a VM's points are kept by its `keep` now, once none hangs on the one before."""
-    keep, current = charge.policy.keep, charge.current
-    if ground.policy.kept.get(charge.name) == keep or current is None or charge.faded or any(
+    keep, before = charge.policy.keep, _wider(charge, ground)
+    if before is keep:      # nearly always: nothing can hang on another one
+        if charge.name not in ground.policy.kept:
+            draft.kept[charge.name] = keep
+        return
+    if charge.current is None or charge.faded or any(
             one.replica.unreadable for one in charge.held):
         return
-    before = _wider(charge, ground)
     for one in charge.held:
         points = one.replica.points
         stay = {point.sequence for point in points} if before is None else kept(points, before)
@@ -48,6 +51,9 @@ def note_keep(charge: Charge, ground: Survey, draft: Draft) -> None:
 def _wider(charge: Charge, ground: Survey) -> KeepSpec | None:
     """Return what this `keep` and the one before it keep together; None: all there is, maybe."""
     before, keep = ground.policy.kept.get(charge.name), charge.policy.keep
+    if before is not None and (before.last, before.hourly, before.daily) == (
+            keep.last, keep.hourly, keep.daily):
+        return keep
     if before is not None:
         return KeepSpec(last=max(before.last, keep.last), hourly=max(before.hourly, keep.hourly),
                         daily=max(before.daily, keep.daily))
