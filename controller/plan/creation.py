@@ -19,6 +19,8 @@ from controller.plan.purge import Found, asides
 from controller.plan.replica_index import Held
 from controller.plan.storage_actions import ReturnDisk
 
+MOVED: Final = ".moved"
+"""What is put behind the name of the old copy of a disk that moved away."""
 USED_BYTES: Final = 4 << 20
 """More than an empty disk of any format takes up."""
 
@@ -87,9 +89,10 @@ def anew(case: Case, disk: DiskSpec, host: str) -> Ask | None:
     """Return what a person is asked before a disk that was there is made anew; None: it is new."""
     name = case.vm.name
     last = case.survey.policy.stood.get(name)
-    if last is None and not _was_used(case, host):
+    trace = _trace(case, host) if not last else ""
+    if last is None and not trace:
         return None
-    where = f"stood on {last}" if last else "stood here before"
+    where = f"stood on {last}" if last else trace or "stood here before"
     begins = f"from {disk.image} once more" if disk.image else "empty"
     return Ask("anew", (
         f"{name} {where}, and its disk {disk_file(name, disk)} is nowhere to be seen now: made"
@@ -98,13 +101,24 @@ def anew(case: Case, disk: DiskSpec, host: str) -> Ask | None:
         " you can; with a yes it is made anew"))
 
 
-def _was_used(case: Case, host: str) -> bool:
-    """Return whether a disk that the VM still has there was written to: then it is no new VM."""
-    pools = case.survey.pools(host) or {}
-    volumes = [pools[disk.pool].volumes.get(file)
-               for disk in case.vm.spec.disks if disk.image is None and disk.pool in pools
-               for file in disk_files(case.vm, disk)]
-    return any(one is not None and one.allocated_bytes >= USED_BYTES for one in volumes)
+def _trace(case: Case, host: str) -> str:
+    """Return what says that the VM is no new one, whoever remembers it; empty where nothing does.
+    """
+    files = {file: disk for disk in case.vm.spec.disks for file in disk_files(case.vm, disk)}
+    for name, pool in (case.survey.pools(host) or {}).items():
+        for file, disk in files.items():
+            seen = pool.volumes.get(file) if disk.pool == name and disk.image is None else None
+            if seen is not None and seen.allocated_bytes >= USED_BYTES:
+                return f"has written to {file} on {host}"
+    for other in case.survey.domains:
+        for pool in (case.survey.pools(other) or {}).values():
+            for file in files:
+                if file + MOVED in pool.volumes:
+                    return f"has left {file}{MOVED} on {other} when it moved away from there"
+    for one in asides(case.survey):
+        if one.aside.name in files:
+            return f"has left {one.path} on {one.host} when it was removed"
+    return ""
 
 
 def _is_kept(case: Case) -> bool:

@@ -210,6 +210,8 @@ def _blocker(charge: Charge, work: Work) -> str | None:
     owner = stand.domain.ownership
     if owner is not None and owner.estate not in ground.given.names.estates:
         return f"{name} belongs to estate {owner.estate}: it is not copied"
+    if owner is None and charge.current is None:
+        return f"{name} is not marked as ours yet: it is not copied before"
     if charge.twin is None:
         return f"site {charge.site} has no twin to hold a replica of {name}: declare one"
     if not disks_of(charge.vm, stand.domain):

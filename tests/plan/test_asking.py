@@ -12,12 +12,14 @@ from controller.model.facts import (
     DomainState,
     Known,
     Observed,
+    VolumeFacts,
 )
 from controller.plan.actions import CreateDisk, PruneDomain, ReconfigureDomain
 from controller.plan.plan import Plan, Step, Verdict
 from controller.plan.policy import Policy
 from controller.plan.wishes import AttachDisk, DetachDisk, DetachNic, SetMemory, SetOwnership
 from tests.plan import builders as b
+from tests.plan import replicas as r
 from tests.plan.reading import ids, plan_of, sentences
 
 GIB = b.GIB
@@ -258,6 +260,33 @@ def test_a_disk_that_was_written_says_that_its_neighbour_is_lost_and_not_new(
     plan = plan_of(desired, seen, Policy())
     assert ids(plan)[0] == "create-disk:VirtualMachine/sql@paris-1/vdb"
     assert plan.steps[0].ruling.verdict is verdict
+
+
+@pytest.mark.parametrize(("host", "left"), [
+    ("milan-2", "sql-vda.qcow2.moved"),
+    ("milan-2", "sql-vda.qcow2.hotsite-removed-19700101T000000Z")])
+def test_what_it_left_elsewhere_says_that_a_vm_is_no_new_one(host: str, left: str) -> None:
+    desired = b.small(b.vm("sql", placement={"host": "paris-1"}),
+                      limits={"purgeAfter": "1000d"})
+    seen = b.as_declared(desired, {})
+    fact = seen.nodes[host]
+    assert isinstance(fact, Known)
+    assert isinstance(fact.value.pools, Known)
+    pools = {name: replace(pool, volumes={left: VolumeFacts(left, "qcow2", GIB, GIB)})
+             for name, pool in fact.value.pools.value.items()}
+    seen = b.with_node(seen, host, replace(fact, value=replace(
+        fact.value, pools=Known(pools, b.NOW_S))))
+    made = [step for step in plan_of(desired, seen, Policy()).steps
+            if isinstance(step.action, CreateDisk)]
+    assert all(step.ruling.rule == "anew" for step in made)
+    assert all(left in step.ruling.sentence for step in made)
+
+
+def test_a_vm_is_not_copied_before_it_is_ours() -> None:
+    desired = b.small(b.vm("sql", protection="gold", placement={"site": "paris"}))
+    seen = r.asked(b.with_domain(b.as_declared(desired, {}), "paris-1", "sql", foreign(desired)),
+                   desired)
+    assert only(plan_of(desired, seen, Policy())).ruling.rule == "adopt"
 
 
 def test_a_disk_that_a_running_vm_has_lost_is_not_made_anew_by_itself() -> None:
