@@ -2,7 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -220,6 +221,45 @@ def test_what_was_written_an_instant_ago_is_not_taken_for_unchanged(
     rest.copy()
     assert rest.facts["fingerprints"] == {}
     assert rest.copy() == {"vda": "increment"}
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """A block device, and the file below it."""
+    below = tmp_path / "below"
+    below.write_bytes(b"A" * (2 * MIB))
+    done = subprocess.run(["losetup", "--show", "-f", below], capture_output=True, text=True,
+                          check=False)
+    if done.returncode != 0:
+        pytest.skip(f"no block device can be had here: {done.stderr.strip()}")
+    yield done.stdout.strip(), below
+    tool("losetup", "-d", done.stdout.strip())
+
+
+def test_a_device_at_rest_is_compared_whatever_wrote_to_it(
+        tmp_path: Path, device: tuple[str, Path]) -> None:
+    node, below = device
+    rest = Rest(tmp_path, vda=Disk(node, "raw", "block"))
+    rest.held["vda"][:] = bytes(2 * MIB)
+    assert rest.copy() == {"vda": "full"}
+    assert rest.copy() == {"vda": "full"}, "nothing says that it is unchanged"
+    with below.open("r+b") as file:     # as a merged snapshot, DRBD or a SAN would
+        file.seek(MIB)
+        file.write(b"below the node")
+    tool("blockdev", "--flushbufs", node)
+    assert rest.copy() == {"vda": "full"}
+    assert rest.is_right()
+
+
+def test_a_write_to_a_device_while_it_is_read_is_seen(device: tuple[str, Path]) -> None:
+    node, _ = device
+    domain = Domain("u", "sql", "", {"vda": Disk(node, "raw", "block")}, "", agent=False)
+    before = cold.traces(domain, {"vda": origins.origin_of(domain.disks["vda"])})
+    with Path(node).open("r+b") as file:
+        file.write(b"by the host")
+        os.fsync(file.fileno())
+    after = cold.traces(domain, {"vda": origins.origin_of(domain.disks["vda"])})
+    assert not cold.unmoved(("", before), ("", after))
 
 
 def test_a_device_tells_nothing_of_its_writes(tmp_path: Path) -> None:
