@@ -84,7 +84,7 @@ class ColdCopy(Copy):
         """Return the checkpoint that tells what comes to differ from what is read now."""
         return wanted.since if all(
             target in self._same or told["bitmap"] for target, told in disks.items()
-            if self._domain.disks[target].format == "qcow2") else ""
+            if self._domain.disks[target].tracked) else ""
 
     def end(self) -> Dict[str, Any]:
         """Stop the servers; what was read counts only if the VM was off all the while."""
