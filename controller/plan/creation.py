@@ -129,9 +129,9 @@ def _is_kept(case: Case) -> bool:
     if kept:
         case.draft.stall(case.target, "OnlyReplica", _only_replica(case, kept[-1]))
         return True
-    if case.vm.spec.protection is None or not replicas.unseen:
+    if case.vm.spec.protection is None or not replicas.opaque:
         return False
-    host, why = next(iter(replicas.unseen.items()))
+    host, why = next(iter(replicas.opaque.items()))
     case.draft.remark(case.target, f"{name} is on no host and is not created: a replica of it may"
                       f" be on {host}: {why}", unknown=True)
     return True

@@ -67,4 +67,6 @@ def tell_unseen(index: ReplicaIndex, ground: Survey, draft: Draft) -> None:
     """Remark on hosts that answer and whose replicas could not be seen although it was asked."""
     for host, why in index.unseen.items():
         if host in ground.nodes and host not in index.untold:
-            draft.remark(f"Host/{host}", f"{why}: nothing is seeded meanwhile", unknown=True)
+            words = "nothing is seeded meanwhile" if host in index.opaque else (
+                "what it held when it last told counts meanwhile")
+            draft.remark(f"Host/{host}", f"{why}: {words}", unknown=True)

@@ -134,8 +134,8 @@ def _unsure(charge: Charge, index: ReplicaIndex, ground: Survey) -> str:
             f"; its newest point there began at {render_instant(point.started_at)}")
         return (f"its replica is on {hidden.host}, and {_since(hidden.host, index, ground)}{last};"
                 f" {_way_out(hidden.host)}")
-    if charge.current is None and index.unseen:
-        host = next(iter(index.unseen))
+    if charge.current is None and index.opaque:
+        host = next(iter(index.opaque))
         way_out = "" if host in ground.nodes else f"; {_way_out(host)}"
         return f"a replica may be where none can be seen: {_since(host, index, ground)}{way_out}"
     return ""

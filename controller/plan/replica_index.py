@@ -1,13 +1,14 @@
 """Where replicas are: looked up by the VM's UUID, what can be seen now apart from what was seen.
 
-Rule 1: a host that says nothing of its replicas may hold any; it never looks like one without.
+Rule 1: a host that says nothing of its replicas holds what it last said; one that never said may
+        hold any. None looks like one without.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from controller.model.facts import Known, NodeFacts, Unknown
+from controller.model.facts import Absent, Known, NodeFacts, Unknown
 from controller.model.replica import PointFacts, ReplicaFacts
 from controller.plan.survey import NEVER_ASKED, Survey, last_of, value_of
 
@@ -50,6 +51,9 @@ class ReplicaIndex:
     """Those of all that hold anything, by the VM's name."""
     parted: Mapping[str, tuple[Held, ...]] = field(default_factory=dict)
     """As last seen on hosts that have left the specs."""
+    opaque: Mapping[str, str] = field(default_factory=dict)
+    """Those of `unseen` that may hold any replica: what they hold was never told in full. Of all
+    others it is known what they held when they fell silent, and nobody copies to them since."""
 
     def of_machine(self, names: Iterable[str], uuids: Iterable[str]) -> tuple[Held, ...]:
         """Return what stands for a VM, seen now or last, by its names or its UUIDs; newest last.
@@ -79,6 +83,7 @@ def index_replicas(ground: Survey) -> ReplicaIndex:
     stored: dict[str, int] = {}
     named: dict[str, tuple[Held, ...]] = {}
     parted: dict[str, tuple[Held, ...]] = {}
+    opaque: dict[str, str] = {}
     for host in sorted(ground.desired.hosts):
         if host in ground.lost:
             continue
@@ -86,6 +91,8 @@ def index_replicas(ground: Survey) -> ReplicaIndex:
         seen = None if node is None else value_of(node.replicas)
         if seen is None:
             unseen[host] = _why(host, node, ground)
+            if not _was_told(host, ground):
+                opaque[host] = unseen[host]
             if node is not None and isinstance(node.replicas, Unknown) and (
                     node.replicas.since_at <= 0):
                 untold.add(host)
@@ -93,12 +100,12 @@ def index_replicas(ground: Survey) -> ReplicaIndex:
             stored[host] = sum(one.stored_bytes for one in seen.values())
             dim = _dim(host, ground)
             if dim:
-                unseen[host] = dim
+                unseen[host] = opaque[host] = dim
         _note(host, _last(host, ground) if seen is None else seen,
               faded if seen is None else held, named)
     for host in ground.departed:
         _note(host, _last(host, ground), parted, named)
-    return ReplicaIndex(held, faded, unseen, frozenset(untold), stored, named, parted)
+    return ReplicaIndex(held, faded, unseen, frozenset(untold), stored, named, parted, opaque)
 
 
 def _note(host: str, replicas: Mapping[str, ReplicaFacts], into: dict[str, tuple[Held, ...]],
@@ -128,6 +135,13 @@ def _why(host: str, node: NodeFacts | None, ground: Survey) -> str:
         return f"{host} {ground.node_silence(host)}"
     reason = node.replicas.reason if isinstance(node.replicas, Unknown) else ""
     return f"the replicas on {host} could not be seen ({reason})"
+
+
+def _was_told(host: str, ground: Survey) -> bool:
+    """Return whether a host ever told what replicas it holds, or that there can be none."""
+    node = last_of(ground.observed.nodes.get(host, NEVER_ASKED))
+    return node is not None and (isinstance(node.replicas, Absent)
+                                 or last_of(node.replicas) is not None)
 
 
 def _last(host: str, ground: Survey) -> Mapping[str, ReplicaFacts]:

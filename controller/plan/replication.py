@@ -1,7 +1,7 @@
 """Replication: what each protected VM's replica needs next, decided from what is seen alone.
 
-Rule 1: what cannot be seen is not missing: while any host says nothing of its replicas, none is
-        seeded, and while a newer one may be there, none is added to.
+Rule 1: what cannot be seen is not missing: while a host may hold a replica of a VM, as far as it
+        last said, none is seeded, and while a newer one may be there, none is added to.
 Rule 2: the smallest slack to the RPO goes first, and what nobody protects is left alone.
 """
 
@@ -88,7 +88,7 @@ def _look_after(charge: Charge, work: Work) -> None:
     edge_at = next_edge_at(_counts_from(charge, ground), charge.policy.rpo_s, ground.now_s)
     if edge_at is not None:
         edges.append(edge_at)
-    if charge.current is None and work.replicas.unseen and not wishes:
+    if charge.current is None and work.replicas.opaque and not wishes:
         return      # by rule 1; most of a large estate at the first looks
     _copy(charge, wishes, work)
     _tell_left_out(charge, work.draft)
@@ -216,7 +216,7 @@ def _blocker(charge: Charge, work: Work) -> str | None:
         return f"site {charge.site} has no twin to hold a replica of {name}: declare one"
     if not disks_of(charge.vm, stand.domain):
         return f"{name} has no disk that can be copied: {nothing_to_copy(charge)}"
-    if charge.current is None and work.replicas.unseen:
+    if charge.current is None and work.replicas.opaque:
         return f"{name} may have a replica that is not seen: {_unseen(work.replicas)}"
     hidden = charge.hidden
     if hidden is not None:
@@ -232,9 +232,9 @@ def nothing_to_copy(charge: Charge) -> str:
 
 
 def _unseen(index: ReplicaIndex) -> str:
-    first = next(iter(index.unseen))
-    more = len(index.unseen) - 1
-    return index.unseen[first] + (f", and so with {more} more" if more else "")
+    first = next(iter(index.opaque))
+    more = len(index.opaque) - 1
+    return index.opaque[first] + (f", and so with {more} more" if more else "")
 
 
 def unreadable(name: str, held: Held) -> str:

@@ -183,14 +183,27 @@ def test_replicas_that_were_never_asked_for_are_unknown_and_no_remark() -> None:
     assert said(plan, "Protected") == ("unknown", "CannotBeSeen")
 
 
-def test_one_silent_host_anywhere_holds_up_every_first_copy() -> None:
+def test_a_host_that_never_told_its_replicas_holds_up_every_first_copy() -> None:
     desired = lab()
     for host in ("milan-2", "paris-2"):
-        plan = plan_of(desired, b.silenced(seen_with(desired), host))
+        plan = plan_of(desired, b.never_seen(seen_with(desired), host))
         assert ids(plan) == []
         assert said(plan, "Protected") == ("unknown", "CannotBeSeen")
         message = next(one.message for one in plan.conditions if one.type == "Protected")
         assert f"{host} does not answer; bring {host} back, or remove it from the specs" in message
+
+
+def test_a_silent_host_holds_up_the_first_copies_of_those_alone_that_it_last_held() -> None:
+    desired = b.small(b.vm("sql", placement={"site": "paris"}, protection="gold"),
+                      b.vm("web", placement={"site": "paris"}, protection="gold"))
+    seen = r.asked(b.as_declared(desired, {"sql": "paris-1", "web": "paris-2"}), desired)
+    seen = r.with_replica(seen, "milan-2", r.replica("web", r.series(12, 60)))
+    for host, copied in (("milan-2", ["Replica/sql"]), ("milan-1", ["Replica/sql"])):
+        plan = plan_of(desired, b.silenced(seen, host, 3 * 86400))
+        assert [step.action.target for step in plan.steps] == copied
+        assert all(host not in step.action.nodes for step in plan.steps)
+    begun = r.with_replica(seen, "milan-2", r.replica("sql", incoming=("vda",)))
+    assert ids(plan_of(desired, b.silenced(begun, "milan-2"))) == []
 
 
 def test_a_replica_on_a_silent_host_is_unknown_with_its_last_age() -> None:
