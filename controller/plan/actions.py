@@ -313,8 +313,7 @@ class MigrateDomain(Action):
     kept: tuple[str, ...] = ()
     """Targets of disks that stay where they are, since both hosts share them."""
     media: tuple[str, ...] = ()
-    """Files in its drives: each must lie at the destination under the same path, and be the same.
-    """
+    """Files in its drives: the same must lie there under the same path; small ones are brought."""
     verb: ClassVar[str] = "migrate"
     rung: ClassVar[Rung] = Rung.MIGRATE
     takes: ClassVar[bool] = False

@@ -1,5 +1,7 @@
 """Migrations: a running VM to the host where it belongs, with its disks where none are shared."""
 
+from collections.abc import Mapping
+
 from controller.model.facts import DomainFacts
 from controller.model.host import Host
 from controller.model.virtual_machine import DiskSpec
@@ -8,7 +10,7 @@ from controller.plan.case import Case, bridge_first, pool_first
 from controller.plan.domain import disk_wish
 from controller.plan.draft import cause_of
 from controller.plan.host import pool_of
-from controller.plan.parts import immovable
+from controller.plan.parts import CARRIED_BYTES, immovable
 from controller.plan.wishes import DiskWish
 
 
@@ -38,7 +40,7 @@ def plan_migration(case: Case, source: str, domain: DomainFacts, after: str | No
         target=case.target, node=source, domain=domain.name, to=there.name,
         to_address=there.spec.address,
         to_replication_address=there.spec.replication_address or there.spec.address,
-        with_storage=with_storage, disks=disks, kept=kept, media=media,
+        with_storage=with_storage, disks=disks, kept=kept, media=tuple(media),
         cause=cause_of(survey.policy, case.target, f"Host/{source}", f"Host/{there.name}"),
         reason=f"{vm.name} is on {source} and belongs on {there.name}: {case.why}",
         consequence=f"live, {_gib(total)} of disks to copy" if with_storage else "live"),
@@ -53,17 +55,19 @@ def _blocker(case: Case, domain: DomainFacts, kept: frozenset[str]) -> str:
                  for why in [immovable(declared, config, kept)] if why), "")
 
 
-def _media(domain: DomainFacts) -> tuple[str, ...]:
-    """Return the files in a VM's drives."""
-    return tuple(sorted({medium.source for config in (domain.live, domain.config)
-                         if config is not None for medium in config.media
-                         if medium.type == "file" and medium.source}))
+def _media(domain: DomainFacts) -> dict[str, int | None]:
+    """Return the files in a VM's drives, sorted, with their sizes."""
+    return dict(sorted({medium.source: medium.size_bytes for config in (domain.live, domain.config)
+                        if config is not None for medium in config.media
+                        if medium.type == "file" and medium.source}.items()))
 
 
-def _medium_missing(case: Case, media: tuple[str, ...]) -> str:
-    """Return which medium the other host surely does not have; of most folders it does not tell."""
+def _medium_missing(case: Case, media: Mapping[str, int | None]) -> str:
+    """Return which large medium the other host surely does not have; of most it does not tell."""
     pools = case.survey.pools(case.goal or "") or {}
-    for path in media:
+    for path, size_bytes in media.items():
+        if size_bytes is not None and size_bytes <= CARRIED_BYTES:
+            continue
         folder, _, name = path.rpartition("/")
         if any(pool.active and pool.path.rstrip("/") == folder and name not in pool.volumes
                for pool in pools.values()):

@@ -15,6 +15,8 @@ COMPARED: Final = frozenset({"raw", "qed", "vmdk", "vdi", "vpc", "vhdx"})
 """Formats that are read and compared as a whole."""
 TRACKING: Final = 3
 """The first version of qcow2 that can hold a bitmap of what changes."""
+CARRIED_BYTES: Final = 64 << 20
+"""A medium that is no larger moves along with its VM."""
 PLAIN: Final = frozenset({"file", "block", "volume"})
 ELSEWHERE: Final = frozenset({"network", "nvme", "dir", "vhostuser", "vhostvdpa"})
 PROCESSES: Final = frozenset({"vhostuser", "vhostvdpa"})

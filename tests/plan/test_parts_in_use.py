@@ -96,7 +96,10 @@ def test_a_medium_must_be_at_the_destination_too() -> None:
     move, _ = moving(leaving(), PLAIN, media=(there,))
     assert move is not None
     assert move.media == ("/srv/config.iso",)
-    in_pool = replace(there, source="/var/lib/libvirt/images/config.iso")
+    in_pool = replace(there, source="/var/lib/libvirt/images/config.iso", size_bytes=1 << 20)
+    move, _ = moving(leaving(), PLAIN, media=(in_pool,))
+    assert move is not None     # it is small enough to be brought
+    in_pool = replace(in_pool, size_bytes=5 * b.GIB)
     move, said = moving(leaving(), PLAIN, media=(in_pool,))
     assert move is None
     assert "paris-2 has no /var/lib/libvirt/images/config.iso" in said

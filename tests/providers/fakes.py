@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 from controller.errors import ActionError
-from controller.transport.base import Command, Endpoint, Reply
+from controller.transport.base import Aside, Command, Endpoint, Reply
 
 
 def said(stdout: str = "") -> Reply:
@@ -37,6 +38,12 @@ class Scripted:
         if isinstance(outcome, ActionError):
             raise outcome
         return outcome
+
+    async def relay(self, source: tuple[str, Command], sink: tuple[str, Command],
+                    aside: Aside | None = None) -> tuple[Reply, Reply]:
+        """Run the one, and the other on what it printed."""
+        sent = await self.run(*source)
+        return sent, await self.run(sink[0], replace(sink[1], input=sent.stdout))
 
     async def run_on_new_connection(self, node: str, command: Command) -> Reply:
         """Return or raise what the script says next."""

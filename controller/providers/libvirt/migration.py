@@ -15,7 +15,7 @@ from controller.providers.libvirt.arrival import Arrival, clear_away, make_room
 from controller.providers.libvirt.departure import leave_behind, parse_sources
 from controller.providers.libvirt.device_xml import find_disk, source_of
 from controller.providers.libvirt.ground import refuse_other_files
-from controller.providers.libvirt.luggage import move_disk, refuse_immovable, refuse_other_media
+from controller.providers.libvirt.luggage import bring_media, move_disk, refuse_immovable
 from controller.providers.libvirt.virsh import (
     CONNECT,
     OFF,
@@ -134,7 +134,7 @@ async def leave_definitions(node: Node, there: Node, action: MigrateDomain) -> t
     stay = tuple(disk for disk in action.disks if disk not in action.copied)
     if stay:
         await refuse_other_files(node, there, parse_places(roots[0], stay), failed)
-    await refuse_other_media(node, there, action.media, failed)
+    await bring_media(node, there, action.media, failed)
     moved = [move_disk(root, disk) for root in roots for disk in action.copied]
     if not any(moved):
         return (), sources

@@ -1,14 +1,20 @@
 """What a moving domain's definition says at the destination, and what its hands refuse by name."""
 
+import asyncio
+import os
 import xml.etree.ElementTree as ET
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from controller.errors import Refused
+from controller.errors import ActionError, Refused
+from controller.plan.parts import CARRIED_BYTES
 from controller.plan.wishes import DiskWish
-from controller.providers.libvirt.luggage import move_disk
-from tests.providers.fakes import failed, said
+from controller.providers.libvirt.luggage import TAKE, bring_media, move_disk
+from controller.providers.node import Node, script_command
+from controller.transport.base import Command, Reply
+from tests.providers.fakes import Local, failed, said
 from tests.providers.libvirt.test_migration import (
     GONE,
     LEAVE,
@@ -95,15 +101,78 @@ def test_a_definition_that_is_right_is_left_as_it_is() -> None:
     assert not move_disk(domain, WISH)
 
 
-def test_a_medium_is_the_same_file_at_both_ends_or_nothing_moves() -> None:
+HERE = ("h1: sha256sum -- /iso/c.iso", said("aa  /iso/c.iso\0"))
+NOT_THERE = failed("sha256sum: /iso/c.iso: No such file or directory\n")
+
+
+def test_another_medium_of_that_name_is_left_alone_and_nothing_moves() -> None:
     wanted = replace(action(), media=("/iso/c.iso",))
-    here = ("h1: sha256sum -- /iso/c.iso", said("aa  /iso/c.iso\0"))
     for there, words in ((said("bb  /iso/c.iso\0"), "is another file there"),
-                         (failed("No such file or directory\n"), "cannot be read on h2")):
+                         (failed("Permission denied\n"), "cannot be read on h2")):
         with pytest.raises(Refused, match=words):
-            drive(wanted, *LOOK, *ROOM, *SAME_PATHS, here,
+            drive(wanted, *LOOK, *ROOM, *SAME_PATHS, HERE,
                   ("h2: sha256sum -- /iso/c.iso", there), ("h2: rm", said()))
-    told, _ = drive(wanted, *LOOK, *ROOM, *SAME_PATHS, here,
+    told, _ = drive(wanted, *LOOK, *ROOM, *SAME_PATHS, HERE,
                     ("h2: sha256sum -- /iso/c.iso", said("aa  /iso/c.iso\0")),
                     ("h1: migrate", said()), *ends(GONE, said("running\n")), *LEAVE)
     assert told.startswith("moved sql with its disks")
+
+
+@pytest.mark.parametrize(("sent", "taken", "words"), [
+    (failed("", 77), failed(""), "is not there and is too large to be brought along"),
+    (said(), failed("", 78), "there is no folder for /iso/c.iso"),
+    (said(), failed("No space left on device\n"), "could not be brought: No space left"),
+])
+def test_a_medium_that_cannot_be_brought_holds_its_vm(sent: Reply, taken: Reply,
+                                                      words: str) -> None:
+    with pytest.raises(ActionError, match=words):
+        drive(replace(action(), media=("/iso/c.iso",)), *LOOK, *ROOM, *SAME_PATHS, HERE,
+              ("h2: sha256sum -- /iso/c.iso", NOT_THERE), ("h1: cat /iso/c.iso", sent),
+              ("h2: ln /iso/c.iso", taken), ("h2: rm", said()))
+
+
+class Two(Local):
+    """Two hosts with folders of their own on this machine."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__({"PATH": os.environ["PATH"]})
+        self.folder = folder
+
+    async def run(self, node: str, command: Command) -> Reply:
+        """Run a command where /iso is the host's own."""
+        words = [word.replace("/iso/", f"{self.folder}/{node}/") for word in command.argv]
+        return await super().run(node, replace(command, argv=tuple(words)))
+
+
+def test_a_small_medium_is_brought_whole_and_over_nobodys_file(tmp_path: Path) -> None:
+    for name in ("h1", "h2"):
+        (tmp_path / name).mkdir()
+    two = Two(tmp_path)
+
+    def bring() -> None:
+        asyncio.run(bring_media(Node(two, "h1"), Node(two, "h2"), ("/iso/c.iso",), "not moved"))
+
+    with pytest.raises(Refused, match="is not on h1: eject it"):
+        bring()
+    (tmp_path / "h1/c.iso").write_text("config")
+    bring()
+    bring()
+    assert [path.name for path in (tmp_path / "h2").iterdir()] == ["c.iso"]
+    assert (tmp_path / "h2/c.iso").read_text() == "config"
+    (tmp_path / "h2/c.iso").write_text("of somebody else")
+    with pytest.raises(Refused, match="is another file there"):
+        bring()
+    assert (tmp_path / "h2/c.iso").read_text() == "of somebody else"
+
+
+def test_a_large_or_broken_medium_leaves_nothing_there(tmp_path: Path) -> None:
+    for name in ("h1", "h2"):
+        (tmp_path / name).mkdir()
+    two, large = Two(tmp_path), tmp_path / "h1/c.iso"
+    with large.open("wb") as file:
+        file.truncate(CARRIED_BYTES + 1)
+    with pytest.raises(Refused, match="too large to be brought along"):
+        asyncio.run(bring_media(Node(two, "h1"), Node(two, "h2"), ("/iso/c.iso",), "not moved"))
+    broken = asyncio.run(two.run("h2", script_command(TAKE, "/iso/c.iso", "aa", text="half")))
+    assert broken.exit_status != 0
+    assert list((tmp_path / "h2").iterdir()) == []
