@@ -45,7 +45,8 @@ def linux_estate(desired: Desired, clock: Callable[[], float]) -> Provider:
     from controller.replication.estate import ReplicatedEstate  # noqa: PLC0415
     from controller.replication.hands import ReplicaHands  # noqa: PLC0415
     from controller.replication.passage import Locksmith  # noqa: PLC0415
-    from controller.transport.ssh import SshTransport, one_time_key, pinned_keys  # noqa: PLC0415
+    from controller.transport.keys import one_time_key, pinned_keys  # noqa: PLC0415
+    from controller.transport.ssh import SshTransport  # noqa: PLC0415
 
     transport = SshTransport()
     return ReplicatedEstate(LinuxEstate(transport, clock), ReplicaHands(

@@ -1,4 +1,4 @@
-"""SSH: one long-lived connection per node, strict host keys, one key file, limits on everything.
+"""SSH: long-lived connections to each node, strict host keys, one key file, limits on everything.
 
 Rule 1: a host key is never trusted on first use, and no file but the two declared ones is read.
 Rule 2: a failure is Unavailable until the request has left, OutcomeUnknown from then on.
@@ -26,14 +26,19 @@ from controller.transport.session import Capture, Lines, Session, Spout, Talk, p
 CIPHERS: Final = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com",
                   "chacha20-poly1305@openssh.com", "aes256-ctr", "aes128-ctr")
 CLOSE_S: Final = 2.0
+SESSIONS: Final = 8
+"""On one connection: sshd's MaxSessions is 10 where nobody has set it, and what more there is to do
+goes over another connection. Where it lets fewer, that is learned."""
+IDLE_S: Final = 60.0
+"""So long another connection than the first is kept when nothing runs over it."""
 SIGNALS: Final = {"HUP": 1, "INT": 2, "QUIT": 3, "ABRT": 6, "KILL": 9, "PIPE": 13, "TERM": 15}
 
 
 class Channel(asyncssh.SSHClientSession[bytes]):
     """Hands what asyncssh hears of a command to its session."""
 
-    def __init__(self, session: Session, frame: Frame) -> None:
-        self.session, self.frame = session, frame
+    def __init__(self, session: Session, frame: Frame, lost: Callable[[], None]) -> None:
+        self.session, self.frame, self._lost = session, frame, lost
 
     def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
         """Give the session its pipe: the channel is open, and the request leaves now."""
@@ -65,6 +70,7 @@ class Channel(asyncssh.SSHClientSession[bytes]):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Pass the end on."""
+        self._lost()
         self.frame.end()
 
 
@@ -81,6 +87,20 @@ class Line:
     helpers: dict[str, Lines] = field(default_factory=dict)
     turns: dict[str, asyncio.Lock] = field(default_factory=dict)
     """One question at a time per program: its answers carry no number."""
+    sessions: set[Session] = field(default_factory=set)
+    """What is open on the connection, or about to be."""
+    most: int = SESSIONS
+    """So many the far side lets be open at a time, as far as is known."""
+    more: list["Line"] = field(default_factory=list)
+    """Further connections, for what the first one has no room for."""
+
+    def with_room(self) -> "Line":
+        """Return the first connection with room for a session, a new one where none has any."""
+        found = next((one for one in (self, *self.more) if len(one.sessions) < self.most), None)
+        if found is None:
+            found = Line(self.endpoint)
+            self.more.append(found)
+        return found
 
 
 class SshTransport:
@@ -194,21 +214,40 @@ class SshTransport:
                                       self._connect_s)
 
     async def _open_once(self, line: Line, kind: Callable[[], S], command: Command) -> S:
-        connection = await self._connection(line)
-        session = kind()
+        await self._connection(line)    # all who come first wait for one login
+        over, session = line.with_room(), kind()
+        over.sessions.add(session)
         frame = Frame(session)
         try:
+            connection = await self._connection(over)
             async with asyncio.timeout(command.timeout_s):
                 await connection.create_session(
-                    lambda: Channel(session, frame), render_command(frame.around(command.argv)),
-                    encoding=None)
-        except asyncio.CancelledError:
-            session.close()
-            raise
+                    lambda: Channel(session, frame, lambda: self._left(line, over, session)),
+                    render_command(frame.around(command.argv)), encoding=None)
         except (TimeoutError, OSError, asyncssh.Error) as error:
             session.close()
-            raise session_failure(line.endpoint.name, session, error) from error
+            if session.pipe is None and isinstance(error, asyncssh.ChannelOpenError):
+                line.most = max(1, min(line.most, len(over.sessions) - 1))
+            alone = len(over.sessions) == 1
+            self._left(line, over, session)
+            raise session_failure(line.endpoint.name, session, error, alone=alone) from error
+        except BaseException:
+            session.close()
+            self._left(line, over, session)
+            raise
         return session
+
+    def _left(self, line: Line, over: Line, session: Session) -> None:
+        """Note that a session is over; a further connection with none is closed after a while."""
+        over.sessions.discard(session)
+        if over is not line and not over.sessions:
+            asyncio.get_running_loop().call_later(IDLE_S, self._drop_idle, line, over)
+
+    def _drop_idle(self, line: Line, over: Line) -> None:
+        """Close a further connection, unless it is in use again."""
+        if over in line.more and not over.sessions:
+            line.more.remove(over)
+            self._drop(over)
 
     async def _connection(self, line: Line) -> asyncssh.SSHClientConnection:
         """Return the node's connection; all who need one wait for the same login."""
@@ -279,6 +318,9 @@ class SshTransport:
 
     def _drop(self, line: Line) -> None:
         """Let go of a line without waiting for the far side."""
+        for one in line.more:
+            self._drop(one)
+        line.more.clear()
         if line.connecting is not None:
             line.connecting.cancel()
         if line.connection is not None:
@@ -303,48 +345,19 @@ async def say_goodbye(connection: asyncssh.SSHClientConnection) -> None:
         connection.abort()
 
 
-@dataclass(frozen=True, slots=True)
-class OneTimeKey:
-    """A key pair that no file ever holds; `private` is in OpenSSH's own form."""
-
-    private: str = field(repr=False)
-    public: str
-    """Its type and text, without a comment."""
-
-
-def one_time_key() -> OneTimeKey:
-    """Return a new ed25519 key."""
-    key = asyncssh.generate_private_key("ssh-ed25519")
-    return OneTimeKey(key.export_private_key("openssh").decode(),
-                      key.export_public_key("openssh").decode().strip())
-
-
-def pinned_keys(endpoint: Endpoint) -> tuple[str, ...]:
-    """Return the host keys that `endpoint` is known by, each as its type and text.
-
-    Errors: Refused when the file of host keys has none for it.
-    """
-    try:
-        known = asyncssh.read_known_hosts(endpoint.known_hosts)
-        keys = known.match(endpoint.address, endpoint.address, endpoint.port)[0]
-    except (OSError, ValueError) as error:
-        raise Refused(f"the file of host keys {endpoint.known_hosts} cannot be used:"
-                      f" {error}") from error
-    if not keys:
-        raise Refused(f"the file of host keys {endpoint.known_hosts} has none for {endpoint.name}"
-                      f" at {endpoint.address}: put it there")
-    return tuple(key.export_public_key("openssh").decode().strip() for key in keys)
-
-
 def render_command(argv: tuple[str, ...]) -> str:
     """Return `argv` as the one string that SSH sends to the login shell; quoted here alone."""
     return shlex.join(argv)
 
 
-def session_failure(node: str, session: Session, error: Exception) -> ActionError:
-    """Return what a command that could not be started means."""
+def session_failure(node: str, session: Session, error: Exception, *,
+                    alone: bool) -> ActionError:
+    """Return what a command that could not be started means; `alone`: no other ran beside it."""
     if session.pipe is None:
         why = "in time" if isinstance(error, TimeoutError) else f"({error})"
+        if alone and isinstance(error, asyncssh.ChannelOpenError):
+            return Unavailable(f"{node} opens not a single session on a connection {why}: set"
+                               " MaxSessions of its sshd to 1 or more; 10 is usual")
         return Unavailable(f"{node} did not open a channel for a command {why}")
     if isinstance(error, asyncssh.ChannelOpenError) and "request failed" in str(error).lower():
         return Refused(f"sshd on {node} does not let this account run commands")

@@ -48,7 +48,7 @@ KbdInteractiveAuthentication no
 UsePAM no
 UseDNS no
 MaxStartups 200
-MaxSessions 200
+MaxSessions 10
 PrintMotd no
 Subsystem sftp /usr/lib/openssh/sftp-server
 """

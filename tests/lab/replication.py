@@ -24,7 +24,8 @@ from controller.replication.hands import ReplicaHands
 from controller.replication.passage import Locksmith
 from controller.replication.progress import Progress
 from controller.transport.base import Endpoint
-from controller.transport.ssh import SshTransport, one_time_key, pinned_keys
+from controller.transport.keys import one_time_key, pinned_keys
+from controller.transport.ssh import SshTransport
 from tests.lab.lab import STATE, Lab, parse_records, render_guest, wait_until
 from tests.lab.witness import IMAGES, RECORD, last_number
 

@@ -10,7 +10,7 @@ from controller.plan.replica_actions import CopyMode, DiskCopy, ReplicateDomain
 from controller.replication.hands import ReplicaHands
 from controller.replication.passage import Locksmith
 from controller.transport.base import Aside, Command, Endpoint, Reply
-from controller.transport.ssh import OneTimeKey
+from controller.transport.keys import OneTimeKey
 
 UUID = "ac919846-041c-5282-aa02-f968f5a26f2d"
 PATH = f"/images/hotsite-replicas/{UUID}"

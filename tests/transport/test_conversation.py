@@ -6,8 +6,8 @@ import pytest
 
 from controller.errors import OutcomeUnknown
 from controller.transport.base import Aside, Command, Endpoint, Reply, Transport
+from controller.transport.keys import one_time_key, pinned_keys
 from controller.transport.recorded import RecordedTransport, Recording
-from controller.transport.ssh import one_time_key, pinned_keys
 from tests.transport.sshd import Sshd
 from tests.transport.test_transports import Use, use
 

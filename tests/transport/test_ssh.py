@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from controller.errors import OutcomeUnknown, Refused, Unavailable
+from controller.transport import ssh
 from controller.transport.base import Command, Endpoint, Reply
 from controller.transport.ssh import SshTransport
 from tests.transport.sshd import Sshd, make_key
@@ -256,3 +257,53 @@ def test_nothing_of_the_questions_or_the_program_is_in_argv(sshd: Sshd) -> None:
     seen = asyncio.run(body())
     assert "secret-word" not in seen
     assert "/proc/self" not in seen
+
+
+def allow(sshd: Sshd, sessions: int) -> None:
+    """Let sshd open so many sessions on one connection."""
+    config = sshd.folder / "sshd_config"
+    config.write_text(config.read_text().replace("MaxSessions 100", f"MaxSessions {sessions}"))
+    sshd.stop()
+    sshd.start()
+
+
+@pytest.mark.parametrize("sessions", [1, 2, 10])
+def test_what_one_connection_has_no_room_for_goes_over_another(sshd: Sshd, sessions: int) -> None:
+    """sshd lets 10 sessions be open on a connection unless somebody has set it otherwise."""
+    allow(sshd, sessions)
+    gathered = sshd.folder / "gathered"
+    gathered.touch()
+    together = ("sh", "-c", f"echo >>{gathered}; until [ $(wc -l <{gathered}) -ge 24 ]; do"
+                " sleep 0.05; done")
+
+    async def body() -> list[Reply]:
+        async with connected(sshd.endpoint()) as transport:
+            replies = await asyncio.gather(*(transport.run("paris-1", Command(
+                together, timeout_s=60)) for _ in range(24)))
+            again = await asyncio.gather(*(transport.run("paris-1", TRUE) for _ in range(24)))
+            return [*replies, *again]
+
+    assert [reply.exit_status for reply in asyncio.run(body())] == [0] * 48
+
+
+def test_an_sshd_that_opens_no_session_is_named_with_what_to_set(sshd: Sshd) -> None:
+    allow(sshd, 0)
+    with pytest.raises(Unavailable, match="opens not a single session .* set MaxSessions"):
+        run_true(sshd.endpoint())
+
+
+def test_a_further_connection_is_closed_when_nothing_runs_over_it(
+        sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ssh, "IDLE_S", 0.01)
+
+    async def body() -> None:
+        async with connected(sshd.endpoint()) as transport:
+            line = transport._line("paris-1")
+            line.most = 1
+            await asyncio.gather(*(transport.run("paris-1", TRUE) for _ in range(3)))
+            assert line.more
+            while line.more:
+                await asyncio.sleep(0.01)
+            assert (await transport.run("paris-1", TRUE)).exit_status == 0
+
+    asyncio.run(body())
