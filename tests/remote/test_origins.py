@@ -4,6 +4,7 @@ import random
 from pathlib import Path
 
 import pytest
+from mover import job
 from mover.begin import FULL, INCREMENT
 from mover.gone_over import are_within, of_ranges, with_runs, without
 from mover.hashing import CLUSTER_BYTES
@@ -95,3 +96,23 @@ def test_a_record_that_knows_less_than_was_sent_is_not_read_by(tmp_path: Path) -
         for unknown in (more, None):
             told = measured(socket, "vda", "cp", unknown, "")
             assert (told["mode"], told["bitmap"], told["why"]) == (FULL, "", PUT_BACK)
+
+
+@pytest.mark.parametrize(("now", "run", "unbroken", "mode"), [
+    (origin("a"), "r1", False, INCREMENT), (origin("a"), "r2", False, INCREMENT),
+    (origin("b"), "r1", False, FULL), (origin("b"), "r2", False, FULL),
+    (origin("s", "a"), "r1", False, INCREMENT), (origin("s", "a"), "r2", False, FULL),
+    (origin("a"), "r1", True, INCREMENT),
+    (origin("a"), "r2", True, FULL), (origin("a"), "", True, FULL)])
+def test_a_running_guest_is_read_whole_where_its_disk_may_be_another(
+        monkeypatch: pytest.MonkeyPatch, now: Origin, run: str, mode: str, *,
+        unbroken: bool) -> None:
+    monkeypatch.setattr(job, "run_of", lambda domain: run)
+    copy = job.HotCopy.__new__(job.HotCopy)
+    copy._domain = Domain("u", "sql", "7", {}, "", agent=False)
+    copy._origins = {"vda": now, "vdb": origin("z")}
+    wanted, why = copy._believed(job.Begin(
+        {"vda": INCREMENT, "vdb": FULL}, since="hotsite-000001-0c5a", unbroken=unbroken,
+        origins={"vda": origin("a").told()}, run="r1"))
+    assert wanted.modes == {"vda": mode, "vdb": FULL}
+    assert sorted(why) == (["vda"] if mode == FULL else [])
