@@ -13,8 +13,8 @@ from mover import merge, tables
 from mover.errors import MoverError, TryAgain
 from mover.qcow2 import Overlay
 from mover.replica import Replica, locked
-from mover.state import render_state
-from mover.verify import Request, verify
+from mover.state import BASE, File, render_state
+from mover.verify import Request, Suspect, _apart, _cut_off, verify
 
 from tests.remote.test_crashes import STRIDE, run_until
 from tests.remote.transfers import Machine, assert_every_point_reads_as_its_disk
@@ -211,3 +211,16 @@ def test_a_qemu_img_that_cannot_look_condemns_nothing(
     with pytest.raises(TryAgain, match="no memory"):
         look(machine)
     assert Replica(str(machine.root)).state.damage == ()
+
+
+def test_a_large_base_that_is_gone_or_cut_needs_no_list_of_its_clusters(tmp_path: Path) -> None:
+    file = File("base-000001.raw", BASE, 1 << 50, 0)
+    assert len(_cut_off(str(tmp_path / file.name), file)) == 0
+    (tmp_path / file.name).write_bytes(b"x" * 65536)
+    (tmp_path / "base-000001.man").touch()
+    assert _cut_off(str(tmp_path / file.name), file) == range(1, 1 << 34)
+    rows = Suspect("vda", file.name, range(1, 1 << 34)).rows()
+    assert rows == [range(1, 1 << 34)]
+    assert Suspect("vda", file.name, [3, 4, 9]).rows() == [range(3, 5), range(9, 10)]
+    assert _apart([range(3, 5), range(20, 30), range(4, 9), range(22, 23), range(9, 10)]) == [
+        range(3, 10), range(20, 30)]

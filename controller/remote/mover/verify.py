@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from mover import tables
 from mover.abandon import is_stuck, note_lost_in_merges
@@ -59,8 +59,14 @@ class Suspect(NamedTuple):
 
     disk: str
     file: str
-    clusters: List[int]
+    clusters: Sequence[int]     # ascending
     lost: str = ""
+
+    def rows(self) -> List[range]:
+        """Return the clusters as ranges, of which a disk has far fewer."""
+        if isinstance(self.clusters, range):
+            return [self.clusters] if self.clusters else []
+        return [range(first, first + count) for first, count in in_rows(list(self.clusters))]
 
 
 def run(words: List[str]) -> Dict[str, Any]:
@@ -226,22 +232,23 @@ def length_of(file: File) -> int:
     return file.size_bytes if file.kind == BASE else file.stored_bytes
 
 
-def _cut_off(path: str, file: File) -> List[int]:
-    """Return the clusters to look at again: of a base those that are gone, else all there are."""
-    first = max(0, size_of(path)) // CLUSTER_BYTES if file.kind == BASE else 0
-    return list(range(first, clusters_of(file.size_bytes)))
+def _cut_off(path: str, file: File) -> range:
+    """Return the clusters to look at again: of a base those that are gone."""
+    if file.kind != BASE or size_of(path) < 0:
+        return range(0)         # its tables lay at its end, or it is not there at all
+    return range(size_of(path) // CLUSTER_BYTES, clusters_of(file.size_bytes))
 
 
 def settle(replica: Replica, suspects: List[Suspect], hasher: Hasher) -> None:
     """Look again at what looked wrong, and at all damage known before; commit what is so."""
     state = replica.state
     known = {disk: {file.name: file for file in of} for disk, of in files(state).items()}
-    again = [*suspects, *(Suspect(one.disk, one.file, list(range(
-        one.first, one.first + one.clusters))) for one in state.damage if not one.lost)]
-    wanted: Dict[Tuple[str, str], Set[int]] = {}
+    again = [*suspects, *(Suspect(one.disk, one.file, range(one.first, one.first + one.clusters))
+                          for one in state.damage if not one.lost)]
+    wanted: Dict[Tuple[str, str], List[range]] = {}
     for suspect in again:
         if suspect.file in known.get(suspect.disk, {}) and suspect.disk not in state.floor:
-            wanted.setdefault((suspect.disk, suspect.file), set()).update(suspect.clusters)
+            wanted.setdefault((suspect.disk, suspect.file), []).extend(suspect.rows())
     settled = set(wanted)
     damage = [one for one in state.damage if (one.disk, one.file) not in settled]
     for (disk, name), clusters in sorted(wanted.items()):
@@ -251,7 +258,7 @@ def settle(replica: Replica, suspects: List[Suspect], hasher: Hasher) -> None:
         replica.commit(new)
 
 
-def _confirm(replica: Replica, file: File, disk: str, clusters: Set[int],
+def _confirm(replica: Replica, file: File, disk: str, rows: List[range],
              hasher: Hasher) -> List[Damage]:
     path, sequence = replica.path(disk, file.name), sequence_of(replica.state, disk, file.name)
     if file.kind == BASE and os.path.exists(path) and os.path.getsize(path) < file.size_bytes:
@@ -260,15 +267,29 @@ def _confirm(replica: Replica, file: File, disk: str, clusters: Set[int],
     scrub = Scrub(Request(replica.root, cold=False), hasher)
     try:
         tables.look(replica, disk, file)
-        for fd, piece in pieces(path, file, min(clusters, default=0)):
-            if clusters & set(range(piece.cluster,
-                                    piece.cluster + len(piece.hashes) // HASH_BYTES)):
+        waiting = _apart(rows)[::-1]
+        for fd, piece in pieces(path, file, min((row.start for row in rows), default=0)):
+            while waiting and waiting[-1].stop <= piece.cluster:
+                waiting.pop()
+            end = piece.cluster + len(piece.hashes) // HASH_BYTES
+            if waiting and waiting[-1].start < end:
                 bad += scrub.piece(fd, piece)
     except (Damaged, Refused, FileNotFoundError):
         return [Damage(disk, file.name, 0, clusters_of(file.size_bytes), sequence, lost=True)]
     if os.path.getsize(path) < length_of(file):
         os.truncate(path, length_of(file))      # nothing that is read lay there, or it is noted
     return [Damage(disk, file.name, first, count, sequence) for first, count in in_rows(bad)]
+
+
+def _apart(rows: List[range]) -> List[range]:
+    """Return the same clusters in rows that do not touch, in ascending order."""
+    found: List[range] = []
+    for row in sorted(rows, key=lambda row: row.start):
+        if found and row.start <= found[-1].stop:
+            found[-1] = range(found[-1].start, max(found[-1].stop, row.stop))
+        else:
+            found.append(row)
+    return found
 
 
 def _vouch(replica: Replica, at: Any, newest: int) -> None:
