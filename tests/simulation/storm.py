@@ -20,7 +20,7 @@ from controller.reconcile.event import Event
 from controller.reconcile.loop import Loop
 from controller.store.store import Store
 from tests.simulation.crash import Fuse, fragile_store
-from tests.simulation.estates import EDITS, storm_estate
+from tests.simulation.estates import EDITS, storm_estate, without_vm
 from tests.simulation.laws import Laws, Witness
 from tests.simulation.truth import complaints
 from tests.simulation.weather import strike
@@ -97,6 +97,8 @@ class Storm:
             self.say(f"the controller will die in {self.fuse.left} writes")
         elif draw < 0.3:
             await self.edit()
+        elif draw < 0.35:
+            await self.blink()
         else:
             struck = strike(self.estate, self.dice)
             if struck is not None:
@@ -113,6 +115,15 @@ class Storm:
                                                 f"{int(self.desired.revision[1:]) + 1}")
         self.laws.expendable |= {"proxy"} - set(self.desired.virtual_machines)
         self.say(f"commit {self.desired.revision}: {name}")
+        await self.loop.set_desired(self.desired)
+
+    async def blink(self) -> None:
+        """Let the file of one VM be missing for a moment, as while a folder is copied."""
+        name = self.dice.choice(sorted(self.desired.virtual_machines))
+        self.say(f"the spec of {name} is missing for a moment")
+        await self.loop.set_desired(replace(
+            without_vm(self.desired, name), revision=f"{self.desired.revision}-half"))
+        await asyncio.sleep(self.dice.choice((0.1, 1.0, 6.0)))
         await self.loop.set_desired(self.desired)
 
     def mend(self, *, all_of_them: bool = False) -> None:
