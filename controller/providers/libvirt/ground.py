@@ -73,10 +73,13 @@ async def own_files(node: Node, domain: str) -> tuple[str, ...]:
 
 def parse_own_files(domain: ET.Element) -> tuple[str, ...]:
     """Return the files of the disks that hold what a domain wrote."""
-    found = []
-    for disk in domain.findall("devices/disk"):
-        source = disk.find("source")
-        if (source is not None and source.get("file") and disk.find("readonly") is None
-                and disk.get("device", "disk") == "disk"):
-            found.append(source.get("file", ""))
-    return tuple(found)
+    return tuple(file for disk in domain.findall("devices/disk") for file in own_file(disk))
+
+
+def own_file(device: ET.Element) -> tuple[str, ...]:
+    """Return the file that a device keeps what was written to it in; none for most devices."""
+    source = device.find("source")
+    if (device.tag != "disk" or device.get("device", "disk") != "disk" or source is None
+            or device.find("readonly") is not None or not source.get("file")):
+        return ()
+    return (source.get("file", ""),)

@@ -32,7 +32,7 @@ from controller.providers.libvirt.device_xml import (
 from controller.providers.libvirt.disk import grow_file
 from controller.providers.libvirt.domain_xml import kibibytes, patch_domain, render_mark
 from controller.providers.libvirt.facts import parse_config
-from controller.providers.libvirt.ground import virsh_on
+from controller.providers.libvirt.ground import own_file, virsh_on
 from controller.providers.libvirt.virsh import OFF, STDIN, find_state, find_xml, virsh
 from controller.providers.libvirt.xml import NAMESPACE, parse_xml, render_xml, says_the_same
 from controller.providers.node import Node
@@ -211,9 +211,10 @@ async def unplug(node: Node, domain: str, element: ET.Element | None, name: str)
     """Pull a card or disk out, and wait until the guest has let go of it."""
     if element is None:
         return f"{name} is unplugged already"
-    await virsh(node, "detach-device", "--live", "--", domain, STDIN,
-                text=render_xml(copy.deepcopy(element)), timeout_s=DEVICE_TIMEOUT_S,
-                failed=f"{name} of {domain} on {node.name} was not unplugged")
+    # what a deleted file held is lost once the running QEMU lets go of it
+    await virsh_on(node, own_file(element), "detach-device", "--live", "--", domain, STDIN,
+                   text=render_xml(copy.deepcopy(element)), timeout_s=DEVICE_TIMEOUT_S,
+                   failed=f"{name} of {domain} on {node.name} was not unplugged")
     for _ in range(RELEASE_LOOKS):
         text = await find_xml(node, domain, inactive=False)
         if text is not None:

@@ -12,11 +12,12 @@ from controller.plan.actions import (
     Action,
     DefineDomain,
     MigrateDomain,
+    PruneDomain,
     ReconfigureDomain,
     RestartDomain,
     ShutDownDomain,
 )
-from controller.plan.wishes import AttachDisk, DiskWish, DomainWish, GrowDisk
+from controller.plan.wishes import AttachDisk, DetachDisk, DiskWish, DomainWish, GrowDisk
 from controller.providers.libvirt.hands import LibvirtHands
 from controller.transport.base import Reply
 from tests.providers.fakes import Local, Scripted, failed, said
@@ -32,6 +33,7 @@ case $1 in
     domstate) cat FOLDER/state;;
     domblkinfo) echo 'Capacity: 1024';;
     domid) echo -;;
+    detach-device) grep -v vda FOLDER/sql.xml >FOLDER/less; mv FOLDER/less FOLDER/sql.xml;;
     dominfo) echo 'Persistent: yes';;
     shutdown) echo 'shut off' >FOLDER/state;;
 esac
@@ -64,6 +66,10 @@ def growing(folder: Path) -> Action:
                              changes=(GrowDisk("vda", f"{folder}/vda.raw", 2 * MIB),))
 
 
+def unplugging(_folder: Path) -> Action:
+    return PruneDomain(**BASE, domain="sql", live=True, changes=(DetachDisk("vda"),))
+
+
 def shutting_down(_folder: Path) -> Action:
     return ShutDownDomain(**BASE, domain="sql", limit_s=30)
 
@@ -74,7 +80,9 @@ def restarting(_folder: Path) -> Action:
 
 CASES = [(defining, "", "vda", "define"), (plugging, "running", "vdb", "attach-device"),
          (plugging, "shut off", "vdb", "define"), (growing, "running", "vda", "blockresize"),
-         (shutting_down, "running", "vda", "shutdown"), (restarting, "running", "vda", "shutdown")]
+         (unplugging, "running", "vda", "detach-device"),
+         (shutting_down, "running", "vda", "shutdown"),
+         (restarting, "running", "vda", "shutdown")]
 
 
 @pytest.mark.parametrize("there", [True, False])
