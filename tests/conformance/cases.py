@@ -21,6 +21,7 @@ from controller.plan.policy import Policy
 from controller.plan.survey import survey
 from controller.plan.trunk_actions import NarrowTrunk, WidenTrunk
 from controller.plan.wishes import Passing, SetMemory
+from tests.conformance.removal_cases import REMOVAL_CASES
 from tests.conformance.replica_cases import REPLICA_CASES
 from tests.conformance.stage import (
     Stage,
@@ -313,5 +314,5 @@ CASES = (
     a_guest_is_shut_down_and_started, memory_beyond_the_ceiling_is_refused_live,
     a_guest_moves_with_its_disk_and_comes_back, a_silent_host_is_unknown_and_remembered,
     without_libvirtd_domains_are_unknown_and_ports_are_not,
-    an_event_names_the_host_on_which_a_guest_died, *REPLICA_CASES,
+    an_event_names_the_host_on_which_a_guest_died, *REMOVAL_CASES, *REPLICA_CASES,
 )
