@@ -200,9 +200,10 @@ class DefineDomain(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartDomain(Action):
-    """Start a defined domain."""
+    """Start a defined domain: the one with `uuid`, whatever its name is by then."""
 
     domain: str
+    uuid: str = ""
     verb: ClassVar[str] = "start"
     rung: ClassVar[Rung] = Rung.START
     takes: ClassVar[bool] = False

@@ -53,12 +53,13 @@ def create(case: Case) -> None:
             reason=f"{vm.name} is declared; its disk {disk.name}{image} does not exist anywhere"),
             (pool_first(host.name, disk.pool),)))
     first = (*ids, bridge_first(host.name))
+    wish = domain_wish(vm, host, None, survey)
     define = draft.do(DefineDomain(
-        target=case.target, node=host.name, wish=domain_wish(vm, host, None, survey),
+        target=case.target, node=host.name, wish=wish,
         reason=f"{vm.name} is declared and defined on no host", cause=case.cause), first)
     if vm.spec.power is Power.ON:
         draft.do(StartDomain(
-            target=case.target, node=host.name, domain=vm.name, cause=case.cause,
+            target=case.target, node=host.name, domain=wish.name, uuid=wish.uuid, cause=case.cause,
             reason=f"{vm.name} is declared on", consequence="it boots"),
             (define,), vm.spec.start_order)
 

@@ -195,7 +195,7 @@ def _diff_off(case: Case) -> None:
         case.draft.remark(case.target, blocker, unknown=True)
         return
     start = case.draft.do(StartDomain(
-        target=case.target, node=host, domain=domain.name, cause=case.cause,
+        target=case.target, node=host, domain=domain.name, uuid=domain.uuid, cause=case.cause,
         reason=f"{vm.name} is {domain.state} on {host}"
                f" ({domain.state_reason or 'no reason given'}) and declared on",
         consequence="it boots", ask=_in_maintenance(case, host, domain)),

@@ -10,13 +10,14 @@ from controller.plan.actions import (
     Action,
     CreateDisk,
     DefineDomain,
+    MigrateDomain,
     RemoveDomain,
     StartDomain,
 )
 from controller.plan.trunk_actions import NarrowTrunk
 from controller.providers.base import Provider
 from controller.providers.simulated.estate import SimulatedEstate
-from controller.providers.simulated.world import File, executes
+from controller.providers.simulated.world import Domain, File, Node, executes
 from controller.store.store import Store
 from tests.simulation.restore_points import RestorePoints
 from tests.simulation.truth import STRANGERS
@@ -41,6 +42,8 @@ class Laws:
     """By target: nodes that must be looked at before anything else is done to it."""
     strangers: dict[tuple[str, str], float] = field(default_factory=dict)
     """By host and name: since when somebody's guest has been there."""
+    seen_since: dict[tuple[str, str], float] = field(default_factory=dict)
+    """By host and name: since when a domain has been running there."""
     points: RestorePoints = field(init=False)
 
     def __post_init__(self) -> None:
@@ -64,12 +67,32 @@ class Laws:
             for name in host.domains:
                 if name.startswith(STRANGERS):
                     self.strangers.setdefault((host.name, name), world.now())
-        for vm in sorted({vm for one in world.nodes.values() for vm in one.domains}):
-            copies = world.copies(vm)
-            if len(copies) > 1:
-                self.break_(f"two running copies of {vm}: {', '.join(copies)}")
+        self._single_copies()
+        running = {(node.name, one.name) for node in world.nodes.values()
+                   for one in node.domains.values() if executes(one)}
+        self.seen_since = {one: self.seen_since.get(one, world.now()) for one in running}
         self.points.look()
         self._data()
+
+    def _single_copies(self) -> None:
+        """No two domains that run have one uuid, one card or one file, whatever their names."""
+        running: dict[object, list[str]] = {}
+        for node in self.estate.world.nodes.values():
+            for domain in node.domains.values():
+                if executes(domain):
+                    for trait in self._traits(node, domain):
+                        running.setdefault(trait, []).append(f"{domain.name} on {node.name}")
+        for copies in sorted(set(map(tuple, running.values()))):
+            if len(copies) > 1:
+                self.break_(f"two running copies: {' and '.join(copies)}")
+
+    def _traits(self, node: Node, domain: Domain) -> set[object]:
+        """What tells a domain from all others."""
+        world, config = self.estate.world, domain.live or domain.config
+        disks = config.disks if config is not None else ()
+        files = {id(file) for disk in disks if (file := world.file(node, disk.source))}
+        cards = {nic.mac for nic in config.nics} if config is not None else set()
+        return {domain.uuid, *files, *cards}
 
     def _data(self) -> None:
         """The newest content of every disk is still there, and whatever runs, runs on it."""
@@ -115,6 +138,7 @@ class Laws:
                         " again")
         self._of_silent_hosts(action)
         self._of_strangers(action)
+        self._of_others(action)
         self.points.before(action)
 
     def _of_strangers(self, action: Action) -> None:
@@ -139,12 +163,34 @@ class Laws:
         for name, since in sorted(self.silent_since.items()):
             if world.now() - since < SILENT_S or name == action.node:
                 continue
-            domain = world.node(name).domains.get(vm)
-            if domain is None:
-                continue
-            if executes(domain) or not isinstance(action, StartDomain):
-                self.break_(f"{action.id} while {name}, which has {vm}, has been silent for"
-                            f" {world.now() - since:.0f} s")
+            for domain in world.node(name).domains.values():
+                mark = domain.ownership
+                is_it = domain.name == vm or (mark is not None and mark.name == vm
+                                              and mark.uuid == domain.uuid)
+                if is_it and (executes(domain) or not isinstance(action, StartDomain)):
+                    self.break_(f"{action.id} while {name}, which has {vm}, has been silent for"
+                                f" {world.now() - since:.0f} s")
+
+    def _of_others(self, action: Action) -> None:
+        """Nothing is begun on a host on which another domain runs with its uuid, card or file."""
+        if not isinstance(action, DefineDomain | StartDomain | MigrateDomain):
+            return
+        node = self.estate.world.node(action.node)
+        if isinstance(action, DefineDomain):
+            wish = action.wish
+            own, name = {wish.uuid, *(nic.mac for nic in wish.nics)}, wish.name
+            own |= {id(file) for disk in wish.disks
+                    if (file := self.estate.world.file(node, disk.path))}
+        elif action.domain in node.domains:
+            name, own = action.domain, self._traits(node, node.domains[action.domain])
+        else:
+            return
+        for other in node.domains.values():
+            long = self.estate.world.now() - self.seen_since.get((node.name, other.name), 1e9)
+            if (other.name != name and executes(other) and long > SILENT_S
+                    and own & self._traits(node, other)):
+                self.break_(f"{action.id} was begun while {other.name} on {node.name} had its uuid,"
+                            " a card or a file")
 
 
 class Witness:

@@ -7,8 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
+from controller.model.facts import DomainFacts
 from controller.plan import compute as planner
-from controller.plan import standing
+from controller.plan import guard, identity, laws, standing
+from controller.plan.identity import Names
 from controller.plan.plan import Plan
 from controller.plan.survey import Survey
 from controller.providers.base import Provider
@@ -19,7 +21,7 @@ from tests.simulation.background import Blowing
 from tests.simulation.crash import Fuse, fragile_store
 from tests.simulation.storm import blow
 
-ENOUGH = 60
+ENOUGH = 120
 """So many storms must find a planted violation."""
 
 
@@ -94,6 +96,19 @@ def _blind_to_ghosts(name: str, survey: Survey) -> standing.Stand:
     if stand.standing is standing.Standing.HIDDEN:
         return standing.Stand(standing.Standing.NOWHERE)
     return stand
+
+
+def test_storms_find_names_taken_for_identities(monkeypatch: pytest.MonkeyPatch) -> None:
+    def by_name(domain: DomainFacts, names: Names) -> str:
+        """The VM that a domain is called after."""
+        return names.present.get(domain.name, domain.name)
+
+    monkeypatch.setattr(identity, "owner_of", by_name)
+    monkeypatch.setattr(identity.Identities, "_rivals", lambda _: {})
+    monkeypatch.setattr(identity.Identities, "awaiting", lambda *_: ())
+    monkeypatch.setattr(guard, "taken", lambda *_: None)
+    monkeypatch.setattr(laws, "breaches_of_identity", lambda *_: ())
+    assert found("two running copies")
 
 
 def test_storms_find_a_loop_that_heals_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,8 @@ from controller.providers.simulated.faults import mending
 from controller.providers.simulated.world import World
 
 Draw = Callable[[World, Random], str | None]
+BY_HAND = "-by-hand"
+"""How a name ends that a person gives to what is not the controller's."""
 VLANS = ("30", "40", "99", "200")
 
 
@@ -23,14 +25,41 @@ def _node(world: World, dice: Random) -> str:
 def _defined(world: World, dice: Random) -> tuple[str, str] | None:
     """A host with a VM on it that a human hand could reach at the console."""
     found = sorted((node.name, vm) for node in world.nodes.values() for vm in node.domains
-                   if node.powered and not node.hung and node.libvirt_up)
+                   if node.powered and not node.hung and node.libvirt_up
+                   and not vm.endswith(BY_HAND))
     return dice.choice(found) if found else None
+
+
+def under_other_names(world: World, dice: Random) -> str | None:
+    """Somebody renames a VM, or starts something else on its disks, its replica or its clone."""
+    here = _defined(world, dice)
+    if here is None:
+        return None
+    host, vm = here
+    domain, other = world.node(host).domains[vm], f"{vm}{BY_HAND}"
+    alone = sum(vm in node.domains for node in world.nodes.values()) == 1
+    if domain.job or not alone or domain.config is None or domain.ownership is None or any(
+            other in node.domains for node in world.nodes.values()):
+        return None
+    lines = [f"clone {host} {vm} {other}"]
+    lines += [f"rescue {node.name} {vm} {other}" for node in world.nodes.values()
+              for one in node.replicas.values() if one.machine == vm and one.points]
+    if domain.state in {DomainState.RUNNING, DomainState.SHUT_OFF}:
+        lines += [f"rename {host} {vm} {other}"] * 2
+    if domain.state is DomainState.SHUT_OFF:
+        lines += [f"impostor {host} {vm} {other}"] * 2
+    moved = moved_by_hand(world, dice)
+    if moved is not None:
+        _, name, to = moved.split()
+        if f"{name}{BY_HAND}" not in {one for node in world.nodes.values() for one in node.domains}:
+            lines += [f"rename-migrate {name} {to} {name}{BY_HAND}"] * 3
+    return dice.choice(lines)
 
 
 def _hosts_with_files(world: World, vm: str) -> list[str]:
     """Hosts on which files of the VM lie; with several, a human has to say which are right."""
     return [node.name for node in world.nodes.values()
-            if any(f"/{vm}-vd" in path for path in node.files)]
+            if any(file.serial.startswith(f"{vm}-vd") for file in node.files.values())]
 
 
 def infrastructure(world: World, dice: Random) -> str | None:
@@ -120,8 +149,8 @@ def wires(world: World, dice: Random) -> str | None:
     return f"{dice.choice(('lose-reply', 'lose-request'))} {dice.choice((1, 1, 2, 3))}"
 
 
-DRAWS: tuple[Draw, ...] = (infrastructure, infrastructure, hands, hands, moved_by_hand, cables,
-                           replicas, wires, wires)
+DRAWS: tuple[Draw, ...] = (infrastructure, infrastructure, hands, hands, moved_by_hand,
+                           under_other_names, cables, replicas, wires, wires)
 
 
 def strike(estate: SimulatedEstate, dice: Random) -> tuple[str, str | None] | None:

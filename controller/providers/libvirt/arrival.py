@@ -48,7 +48,7 @@ async def make_room(node: Node, there: Node, action: MigrateDomain) -> Arrival:
                                       f" {node.name} could not be read")
             exact = replace(disk, size_bytes=parse_capacity(text), image_path=None)
             total += exact.size_bytes
-            if await make_room_for(there, action.domain, exact, uses):
+            if await make_room_for(there, action, exact, uses):
                 made.append(exact.path)
     except ActionError:
         await clear_away(there, Arrival(total, tuple(made)))
@@ -56,8 +56,10 @@ async def make_room(node: Node, there: Node, action: MigrateDomain) -> Arrival:
     return Arrival(total, tuple(made))
 
 
-async def make_room_for(there: Node, domain: str, disk: DiskWish, uses: tuple[Use, ...]) -> bool:
+async def make_room_for(there: Node, action: MigrateDomain, disk: DiskWish,
+                        uses: tuple[Use, ...]) -> bool:
     """Make one empty disk; return False when an earlier attempt left just that."""
+    domain = action.domain
     failed = f"{domain} was not moved to {there.name}"
     for use in uses:
         if use.concerns(disk.path) and use.domain != domain:
@@ -67,7 +69,9 @@ async def make_room_for(there: Node, domain: str, disk: DiskWish, uses: tuple[Us
         same = (found.format, found.size_bytes) == (disk.format, disk.size_bytes)
         if same and await is_empty(there, disk):
             return False
-        if not posixpath.basename(disk.path).startswith(f"{domain}-{disk.target}."):
+        names = {domain, action.target.partition("/")[2]}    # libvirt's, and that of now
+        if not any(posixpath.basename(disk.path).startswith(f"{name}-{disk.target}.")
+                   for name in names):
             raise Refused(f"{failed}: {disk.path} is there already, and by its name it is not"
                           f" {domain}'s: move it away by hand")
         await put_aside(there, disk.path, failed)

@@ -59,7 +59,8 @@ def shut_down_command(domain: str, limit_s: float, files: tuple[str, ...] = ()) 
 async def start(node: Node, action: StartDomain) -> str:
     """Start a defined domain; one that runs is left alone."""
     failed = f"{action.domain} was not started on {node.name}"
-    reply = await node.run(virsh_command("start", "--", action.domain, timeout_s=START_TIMEOUT_S))
+    reply = await node.run(virsh_command("start", "--", action.uuid or action.domain,
+                                         timeout_s=START_TIMEOUT_S))
     if reply.exit_status != 0 and "already active" in reply.stderr:
         return f"{action.domain} runs on {node.name} already"
     if reply.exit_status != 0:

@@ -52,6 +52,10 @@ def mending(text: str) -> str | None:
             return f"ssh {name} resume"
         case ["libvirtd", name, "kill"]:
             return f"libvirtd {name} start"
+        case ["rename", _, vm, name] | ["rename-migrate", vm, _, name]:
+            return f"call-back {name} {vm}"
+        case ["impostor" | "rescue" | "clone", _, _, name]:
+            return f"call-off {name}"
         case ["hang" | "fill" | "babble" | "unmount" as word, name]:
             return f"{MENDS[word]} {name}"
         case ["corrupt-state" | "foreign-backup" as word, name, vm]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
+from uuid import NAMESPACE_URL, uuid5
 
 from controller.model.facts import DomainConfig, DomainState, NicFacts
 from controller.model.units import parse_size_bytes
@@ -215,7 +216,7 @@ def alien(world: World, host: str, vm: str, vlan: str = "") -> str:
     for port in node.bridges[bridge].ports.values() if vlan and bridge in node.bridges else ():
         if port.mac is None and port.trunks:
             port.trunks = tuple(sorted({*port.trunks, int(vlan)} - {0}))
-    node.domains[vm] = Domain(vm, f"00000000-0000-4000-8000-{len(node.domains):012d}", config, None)
+    node.domains[vm] = Domain(vm, str(uuid5(NAMESPACE_URL, f"by hand: {host}/{vm}")), config, None)
     run_domain(node, node.domains[vm], "booted")
     world.touched(host)
     return f"{vm}, which no spec knows, runs on {host}"

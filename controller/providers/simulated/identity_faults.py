@@ -31,8 +31,8 @@ def rename(world: World, host: str, vm: str, name: str) -> str:
 
 
 def rename_migrate(world: World, vm: str, to: str, name: str) -> str:
-    """`rename-migrate VM HOST NAME`: `virsh migrate --dname NAME --copy-storage-all --persistent`,
-    and the old domain is undefined; its disks there stay.
+    """`rename-migrate VM HOST NAME`: `virsh migrate --dname NAME --xml … --undefinesource` with its
+    disks, which are called otherwise there, too; the old ones stay.
     """
     found = [(node, node.domains[vm]) for node in world.nodes.values()
              if vm in node.domains and executes(node.domains[vm])]
@@ -40,11 +40,12 @@ def rename_migrate(world: World, vm: str, to: str, name: str) -> str:
     source, domain = found[0]
     if source is target or name in target.domains or domain.job is not None:
         return f"{vm} was not migrated"
-    if any(world.file(target, disk.source) is not None for disk in _config(domain).disks):
-        return f"{vm} was not migrated: a file of it lies on {to} already"
-    config = _config(domain)
-    for disk in config.disks:
-        file = world.file(source, disk.source)
+    old = _config(domain)
+    config = replace(old, disks=tuple(replace(
+        disk, source=f"{disk.source.rpartition('/')[0]}/{name}-{disk.target}.{disk.format}")
+        for disk in old.disks))
+    for was, disk in zip(old.disks, config.disks, strict=True):
+        file = world.file(source, was.source)
         if file is not None:
             world.store_of(target, disk.source)[disk.source] = replace(file)
     end_domain(source, domain, "migrated")
@@ -105,6 +106,26 @@ def clone(world: World, host: str, vm: str, name: str) -> str:
     return f"{name} is a clone of {vm} on {host}"
 
 
+def call_back(world: World, name: str, vm: str) -> str:
+    """`call-back NAME VM`: whoever renamed it gives it its name again, while it is off."""
+    for node in world.nodes.values():
+        if name in node.domains and vm not in node.domains:
+            return rename(world, node.name, name, vm)
+    return f"{name} is nowhere to be called {vm} again"
+
+
+def call_off(world: World, name: str) -> str:
+    """`call-off NAME`: whoever started it ends it and takes it away; the disks stay."""
+    for node in world.nodes.values():
+        domain = node.domains.get(name)
+        if domain is not None:
+            if domain.state.active:
+                end_domain(node, domain, "destroyed")
+            node.domains.pop(name, None)
+            world.touched(node.name)
+    return f"{name} is gone"
+
+
 def _run_another(node: Node, name: str, config: DomainConfig, host: str) -> Domain:
     """Run a domain that is nobody's."""
     other = Domain(name, str(uuid5(NAMESPACE_URL, f"by hand: {host}/{name}")), config, None)
@@ -115,5 +136,5 @@ def _run_another(node: Node, name: str, config: DomainConfig, host: str) -> Doma
 
 IDENTITY_FAULTS: Final[Mapping[str, Callable[..., str]]] = {
     "rename": rename, "rename-migrate": rename_migrate, "impostor": impostor, "rescue": rescue,
-    "clone": clone,
+    "clone": clone, "call-back": call_back, "call-off": call_off,
 }

@@ -86,6 +86,11 @@ def test_starting_what_runs_is_done() -> None:
     assert apply(START, ("start -- sql", said())) == "started sql on h"
 
 
+def test_a_start_names_the_machine_that_was_meant_by_its_uuid() -> None:
+    action = StartDomain(**BASE, domain="sql", uuid=UUID)
+    assert apply(action, (f"start -- {UUID}", said())) == "started sql on h"
+
+
 @pytest.mark.parametrize(("outcome", "error"), [
     (DOWN, Unavailable), (GONE, Refused), (OutcomeUnknown("the line broke"), OutcomeUnknown)])
 def test_a_start_that_failed_says_what_is_then_true(

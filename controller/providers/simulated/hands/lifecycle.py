@@ -18,7 +18,7 @@ from controller.plan.replica_actions import DropCheckpoints
 from controller.plan.wishes import DomainWish
 from controller.providers.simulated.hands.effect import Effect, Wait, domain_of
 from controller.providers.simulated.power import end_domain, run_domain
-from controller.providers.simulated.world import Domain, Node, World
+from controller.providers.simulated.world import Domain, Node, World, executes
 
 GUEST_SHUTDOWN_S = 5.0
 
@@ -54,7 +54,9 @@ def start(world: World, action: StartDomain) -> Effect:
     """Start a defined domain; one that is active already is done."""
     yield Wait(0.4)
     node = world.node(action.node)
-    domain = domain_of(node, action.domain)
+    domain = domain_of(node, next(
+        (one.name for one in node.domains.values() if one.uuid == action.uuid),
+        action.uuid or action.domain))
     if domain.state.active:
         return f"{domain.name} was active already on {node.name}"
     assert_startable(world, node, domain)
@@ -68,6 +70,13 @@ def assert_startable(world: World, node: Node, domain: Domain) -> None:
     if config is None:
         raise Refused(f"{node.name}: {domain.name} has no definition to start from")
     assert_files(world, node, tuple(disk.source for disk in config.disks))
+    for disk in config.disks:
+        file = world.file(node, disk.source)
+        if any(world.file(node, other.source) is file for one in node.domains.values()
+               if one is not domain and executes(one) and one.live is not None
+               for other in one.live.disks):
+            raise Refused(f"{node.name}: Failed to get \"write\" lock on '{disk.source}':"
+                          " another process uses it")
     assert_room(node, domain.name, config)
 
 
