@@ -228,6 +228,8 @@ class VolumeFacts:
     format: str
     size_bytes: int | None
     allocated_bytes: int
+    identity: str = ""
+    """What tells the file on its host from all others, whatever its path; empty where not told."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -272,9 +272,9 @@ class Identities:
                 _note(found, name, self._macs[mac], f"its card {mac}")
         return tuple(Rival(claim, tuple(shares)) for claim, shares in found.get(name, {}).values())
 
-    def user_of(self, name: str, host: str, path: str) -> Rival | None:
+    def user_of(self, name: str, host: str, path: str, identity: str = "") -> Rival | None:
         """Return another VM's domain that has the file at `path` of `host`; None when none has."""
-        for key in keys_of(host, path, "", self._frame):
+        for key in keys_of(host, path, identity, self._frame):
             first = self._files.get(key)
             if first is not None and first[0].owner != name:
                 return Rival(first[0], (f"the file {path}",))

@@ -100,6 +100,12 @@ class Survey:
         node = self.nodes.get(host)
         return value_of(node.pools) if node else None
 
+    def file_identity(self, host: str, path: str) -> str:
+        """Return what tells the file at `path` of a pool from all others; empty if not seen."""
+        folder, _, name = path.rpartition("/")
+        return next((pool.volumes[name].identity for pool in (self.pools(host) or {}).values()
+                     if name in pool.volumes and pool.path.rstrip("/") == folder), "")
+
     def bridges(self, name: str) -> Mapping[str, BridgeFacts] | None:
         """Return the bridges of node `name`; None when they cannot be seen."""
         node = self.nodes.get(name)

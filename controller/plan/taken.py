@@ -37,7 +37,7 @@ def taken(action: Action, survey: Survey) -> Ruling | None:
         if stranger is not None:
             return Ruling(Verdict.REFUSED, "identity", stranger, "rename one of the two")
     for host, path in _files(action):
-        user = survey.identities.user_of(name, host, path)
+        user = survey.identities.user_of(name, host, path, survey.file_identity(host, path))
         if user is not None:
             return Ruling(Verdict.REFUSED, "identity", str(user), way_out(name, (user,)))
     return None

@@ -80,6 +80,7 @@ def volumes_of(place: str) -> list:
                 kind, size = look(entry.path)
                 found.append({"name": os.fsencode(entry.name).decode(errors="replace"),
                               "format": kind, "size": size,
+                              "inode": f"{details.st_dev:x}:{details.st_ino:x}",
                               "allocated": coarse(details.st_blocks * 512)})
     return found
 

@@ -26,7 +26,8 @@ from controller.plan.recheck import content
 from tests.plan import builders as b
 
 START = "start:VirtualMachine/sql@paris-1"
-START_ACTION = StartDomain(target="VirtualMachine/sql", node="paris-1", reason="", domain="sql")
+START_ACTION = StartDomain(target="VirtualMachine/sql", node="paris-1", reason="", domain="sql",
+                           uuid=b.domain_uuid("lab", "sql"))
 
 
 def off_on_paris(desired: Any, *names: str, hosts: int = 2) -> Any:

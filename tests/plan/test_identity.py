@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from controller.model.condition import ConditionType, Status
-from controller.model.facts import DomainFacts, DomainState, FileUse, Observed, Role
+from controller.model.facts import DomainFacts, DomainState, FileUse, Known, Observed, Role
 from controller.plan.actions import (
     CreateDisk,
     DefineDomain,
@@ -153,6 +153,22 @@ def test_another_path_to_the_same_file_is_the_same_file(lab: Any) -> None:
     assert begun(plan_of(lab, b.with_domain(seen, "paris-1", "by-hand", linked))) == []
     below = stranger(lab, "paris-1", files=at("/srv/old/sql.img", written=False))
     assert begun(plan_of(lab, b.with_domain(seen, "paris-1", "by-hand", below))) == []
+
+
+def test_another_path_to_a_file_that_lies_in_a_pool_is_that_file(lab: Any) -> None:
+    off = b.off("sql", "paris-1", lab)
+    fact: Any = b.node("paris-1", lab, {"sql": off})
+    pools = fact.value.pools.value
+    volumes = {name: replace(one, identity="fe01:77") for name, one in
+               pools["default"].volumes.items()}
+    linked = stranger(lab, "paris-1", files=(FileUse("/srv/link.img", True, "fe01:77"),))
+    for domains, expected in (({}, [f"define:{SQL}@paris-1", f"start:{SQL}@paris-1"]),
+                              ({"by-hand": linked}, [])):
+        node = replace(fact, value=replace(
+            fact.value, domains=Known(domains, b.NOW_S),
+            pools=Known({"default": replace(pools["default"], volumes=volumes)}, b.NOW_S)))
+        seen = b.with_node(b.as_declared(lab, {"web": "milan-1"}), "paris-1", node)
+        assert begun(plan_of(lab, seen)) == expected
 
 
 def test_a_base_that_several_read_from_is_nobodys_identity(lab: Any) -> None:

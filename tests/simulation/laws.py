@@ -75,14 +75,16 @@ class Laws:
         self._data()
 
     def _single_copies(self) -> None:
-        """No two domains that run have one uuid, one card or one file, whatever their names."""
+        """Nothing that runs has the uuid, a card or a file of a VM of ours that runs, too."""
         running: dict[object, list[str]] = {}
+        ours: set[object] = set()
         for node in self.estate.world.nodes.values():
             for domain in node.domains.values():
                 if executes(domain):
                     for trait in self._traits(node, domain):
                         running.setdefault(trait, []).append(f"{domain.name} on {node.name}")
-        for copies in sorted(set(map(tuple, running.values()))):
+                        ours |= {trait} if domain.ownership is not None else set()
+        for copies in sorted({tuple(running[trait]) for trait in ours}):
             if len(copies) > 1:
                 self.break_(f"two running copies: {' and '.join(copies)}")
 

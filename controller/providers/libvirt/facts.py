@@ -215,5 +215,6 @@ def parse_pool(row: Mapping[str, Any]) -> PoolFacts:
             format=volume["format"],
             size_bytes=volume["size"],
             allocated_bytes=volume["allocated"],
+            identity=volume.get("inode", ""),
         ) for volume in row.get("volumes", ())},
     )

@@ -44,6 +44,8 @@ def rename_migrate(world: World, vm: str, to: str, name: str) -> str:
     config = replace(old, disks=tuple(replace(
         disk, source=f"{disk.source.rpartition('/')[0]}/{name}-{disk.target}.{disk.format}")
         for disk in old.disks))
+    if any(world.file(target, disk.source) is not None for disk in config.disks):
+        return f"{vm} was not migrated: a file of that name lies on {to} already"
     for was, disk in zip(old.disks, config.disks, strict=True):
         file = world.file(source, was.source)
         if file is not None:
