@@ -25,7 +25,7 @@ PURE_MAY_IMPORT = {"bisect", "collections", "controller", "dataclasses", "enum",
                    "pydantic", "re", "typing", "uuid"}
 LOADED_AS_DATA = {"remote"}
 TOP = {"__init__", "__main__", "errors"}
-ONLY_USER = {"tenacity": "transport/retry.py", "asyncssh": "transport/ssh.py",
+ONLY_USER = {"tenacity": "transport/retry.py", "asyncssh": "transport/",
              "opentelemetry": "telemetry/", "prometheus_client": "telemetry/",
              "watchfiles": "source/", "ryaml": "source/", "yaml": "source/", "sqlite3": "store/",
              "typer": "cli/", "rich": "cli/"}

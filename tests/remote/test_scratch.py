@@ -225,7 +225,8 @@ def test_a_stranger_who_reads_the_job_does_not_keep_it_open(
     monkeypatch.setattr(ending, "STRANGER_S", 0.2)
     script = ("import socket, sys, time\nheld = socket.socket(socket.AF_UNIX)\n"
               "held.bind(sys.argv[1]); held.listen()\nother = socket.socket(socket.AF_UNIX)\n"
-              "other.connect(sys.argv[1]); taken = held.accept()\nprint('there', flush=True)\n"
+              "other.connect(sys.argv[1]); taken = held.accept()\n"
+              "sys.stdout.write('there\\n'); sys.stdout.flush()\n"
               "time.sleep(600)\n")
     path = str(folder / "hotsite.sock")
     with subprocess.Popen(["python3", "-c", script, path], stdout=subprocess.PIPE) as stranger:
