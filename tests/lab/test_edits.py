@@ -6,7 +6,7 @@ import pytest
 
 from tests.lab.hotsite import Hotsite, Loop
 from tests.lab.lab import Lab, is_one_life, wait_until
-from tests.lab.ready import HOMES
+from tests.lab.ready import HOMES, PORTS
 from tests.lab.witness import counts_on, last_number, written
 
 pytestmark = pytest.mark.usefixtures("converged")
@@ -73,7 +73,10 @@ def test_a_vm_that_is_no_longer_declared_is_left_alone(
     hotsite.path("network", "guests").unlink()
     lab.exec("milan-2", "sh", "-c", "virsh -q destroy fresh; virsh -q undefine fresh;"
              " rm /var/lib/libvirt/images/fresh-vda.qcow2")
-    loop.wait_done("widen-trunk:Host/paris-1@paris-1", since)
+    for node, port in PORTS:
+        kind = "Switch" if node.endswith("-sw") else "Host"
+        say_yes(hotsite, f"narrow-trunk:{kind}/{node}@{node}/{port}")
+    loop.wait_done("narrow-trunk:Host/paris-1@paris-1", since)
     loop.wait_settled()
     assert lab.ovs("paris-1", "get", "port", "up0", "trunks") == "[30, 40, 200]"
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.lab.hotsite import Hotsite, Loop
 from tests.lab.lab import Lab, wait_until
-from tests.lab.ready import HOMES
+from tests.lab.ready import HOMES, list_trunks
 from tests.lab.witness import last_number
 
 
@@ -15,6 +15,7 @@ from tests.lab.witness import last_number
 def applied(fresh_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Lab:
     """Apply the specs to empty hosts, between two looks at what there is to do."""
     hotsite = Hotsite(tmp_path_factory.mktemp("nothing"), protected=True, systems=True)
+    list_trunks(fresh_lab)
     before = hotsite.plan()
     assert before.status == 2, before.output + before.complaint
     assert "sql is declared and defined on no host" in before.output
