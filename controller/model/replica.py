@@ -11,7 +11,7 @@ from enum import StrEnum
 STORE = "hotsite-replicas"
 """The folder in a pool that holds the pool's replicas, one folder each, named by the VM's UUID."""
 CHECKPOINT = "hotsite-"
-"""How the name of a checkpoint of ours begins; `hotsite-SEQUENCE` belongs to that restore point."""
+"""How the name of a checkpoint of ours begins; `hotsite-SEQUENCE-NONCE` belongs to that point."""
 
 CLUSTER_BYTES = 64 << 10
 """What is hashed, compared and sent as one."""

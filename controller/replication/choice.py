@@ -144,8 +144,10 @@ def first_course(picture: Picture, opened: Opened, compare: str = "") -> Course:
     if compare:
         return whole(opened, compare)
     unchanged = not opened.dirty_bytes and not mend
-    return Course(target, CopyMode.INCREMENT, OVERLAY, unchanged, arrived is not None
-                  and arrived.kind == OVERLAY, mend, whole=False, why="")
+    has_come = arrived is not None and arrived.kind == OVERLAY
+    # what was sent since the checkpoint has changed since it, too, and need not come again
+    return Course(target, CopyMode.INCREMENT, OVERLAY, unchanged,
+                  has_come or picture.sent.get(target, "") != "", mend, whole=False, why="")
 
 
 def seed(opened: Opened, *, resumed: bool, covered_bytes: int) -> Course:

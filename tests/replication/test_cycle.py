@@ -86,7 +86,16 @@ def test_what_the_disks_lay_in_is_told_to_the_next_copy_and_what_was_sent_since(
     hosts = Hosts(begin=lambda _: begun(
         state="off", disks={"vda": disk_told(changed="eJw=")}))
     assert copies(hosts)[1]["changed"] == {"vda": "eJw="}
-    assert "manifest-out" not in hosts.verbs(), "what changed is sent, whatever the replica has"
+    assert "manifest-out" not in hosts.verbs(), "nothing of it was sent before"
+
+
+def test_what_was_sent_since_the_checkpoint_is_not_sent_again() -> None:
+    hosts = Hosts(replica_make=lambda _: made(1, sent={"vda": "eJw="}),
+                  begin=lambda _: begun(state="off"))
+    make(hosts)
+    assert "manifest-out" in hosts.verbs()
+    sending = hosts.request("send")
+    assert (sending["mode"], bool(sending["known"])) == ("dirty", True)
 
 
 def test_a_checkpoint_whose_name_could_be_another_s_is_not_built_on() -> None:
