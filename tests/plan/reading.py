@@ -1,5 +1,6 @@
 """Reads a plan in few words, for tests."""
 
+import re
 from typing import Any
 
 from controller.plan.actions import Action
@@ -11,8 +12,15 @@ from tests.plan import builders as b
 HOME = {"sql": "paris-1", "web": "milan-1"}
 
 
+EQUAL_WORDS = re.compile(r"\b(?:is|has) (\S+)(?: \w+)? and \1 (?:is|are) declared")
+"""What the world can hold is never shown as a difference from what is declared."""
+
+
 def plan_of(desired: Any, observed: Any, policy: Policy = b.APPLIED) -> Plan:
-    return compute(desired, observed, policy, b.NOW_S)
+    plan = compute(desired, observed, policy, b.NOW_S)
+    told = [*(one.sentence for one in plan.remarks), *(step.action.reason for step in plan.steps)]
+    assert not [one for one in told if EQUAL_WORDS.search(one)]
+    return plan
 
 
 def ids(plan: Plan) -> list[str]:
