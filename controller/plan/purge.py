@@ -4,7 +4,7 @@ Rule 1: a file is ours to delete by its name alone, and only while no domain tha
         a disk; in a pool that hosts share, all of them must be seen.
 """
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from controller.model.units import render_duration
 from controller.plan.actions import Cause
@@ -15,6 +15,9 @@ from controller.plan.instants import render_instant
 from controller.plan.removal import disk_paths
 from controller.plan.storage_actions import PurgeFiles
 from controller.plan.survey import Survey
+
+BOTH_CLOCKS: Final = 0.9
+"""Of the time that a file stays: so long by the clock of its host, too, should ours have leapt."""
 
 
 class Found(NamedTuple):
@@ -33,7 +36,7 @@ def asides(ground: Survey) -> tuple[Found, ...]:
         for name, facts in (ground.pools(host) or {}).items():
             here = [volume for volume in facts.volumes if MARK in volume]
             pool = pool_of(ground.desired.hosts[host], name) if here else None
-            if pool is None or pool.path.rstrip("/") != facts.path.rstrip("/"):
+            if pool is None or facts.unknown or pool.path.rstrip("/") != facts.path.rstrip("/"):
                 continue
             for volume in sorted(here):
                 aside, path = parse_aside(volume), f"{pool.path.rstrip('/')}/{volume}"
@@ -64,6 +67,7 @@ def diff_asides(ground: Survey, draft: Draft) -> float | None:
     for host, paths in sorted(going.items()):
         draft.do(PurgeFiles(
             target=f"Host/{host}", node=host, paths=tuple(sorted(paths)), cause=Cause.ROUTINE,
+            least_age_s=BOTH_CLOCKS * limit_s,
             reason=f"{counted(len(paths), 'file')} of removed VMs on {host} were set aside more"
                    f" than {render_duration(limit_s)} ago",
             consequence=f"DELETES {', '.join(sorted(paths))}"))

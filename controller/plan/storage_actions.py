@@ -12,6 +12,8 @@ class PurgeFiles(Action):
     """Delete files that were set aside long ago; one that any domain uses is refused."""
 
     paths: tuple[str, ...]
+    least_age_s: float
+    """Since each was set aside, by the clock of its host."""
     verb: ClassVar[str] = "purge"
     rung: ClassVar[Rung] = Rung.DELETE
     takes: ClassVar[bool] = True

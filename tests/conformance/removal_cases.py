@@ -57,7 +57,7 @@ async def what_is_removed_is_set_aside_given_back_and_purged(stage: Stage) -> No
     assert await refusal(stage, back) == "done"
     await defined(stage)
     assert await refusal(stage, remove) == "done"
-    purge = PurgeFiles(**common(NAME, HOST), paths=(path + SUFFIX,))
+    purge = PurgeFiles(**common(NAME, HOST), paths=(path + SUFFIX,), least_age_s=0.0)
     assert await refusal(stage, purge) == "done"
     assert await files(stage) == []
     assert await refusal(stage, back) != "done"

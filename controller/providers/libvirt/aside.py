@@ -7,6 +7,7 @@ import posixpath
 from typing import Final
 
 from controller.errors import Refused
+from controller.model.units import render_duration
 from controller.plan.aside import parse_aside
 from controller.plan.storage_actions import PurgeFiles, ReturnDisk
 from controller.providers.libvirt.usage import find_uses
@@ -30,9 +31,15 @@ for path in "$@"; do
     sync -- "$(dirname -- "$new")"
 done
 """
+YOUNG: Final = 3
 DELETE: Final = """
+least=$1
+shift
 for path in "$@"; do
-    [ ! -e "$path" ] || [ -f "$path" ] || { echo "$path is no file" >&2; exit 1; }
+    [ -e "$path" ] || continue
+    [ -f "$path" ] || { echo "$path is no file" >&2; exit 1; }
+    age=$(($(date +%s) - $(stat -c %Z -- "$path"))) || exit 1
+    [ "$age" -ge "$least" ] || exit 3
 done
 rm -f -- "$@"
 """
@@ -64,7 +71,11 @@ async def purge(node: Node, action: PurgeFiles) -> str:
         if used is not None:
             raise Refused(f"nothing was deleted on {node.name}: {used} {use.verb} used by {use};"
                           " give the file another name")
-    reply = await node.run(script_command(DELETE, *action.paths, timeout_s=TIMEOUT_S))
+    reply = await node.run(script_command(DELETE, str(round(action.least_age_s)), *action.paths,
+                                          timeout_s=TIMEOUT_S))
+    if reply.exit_status == YOUNG:
+        raise Refused(f"nothing was deleted on {node.name}: by its own clock not all of it was set"
+                      f" aside {render_duration(action.least_age_s)} ago; see which clock is wrong")
     if reply.exit_status != 0:
         raise failure(reply, f"not all files that were set aside on {node.name} are deleted")
     return f"deleted {', '.join(action.paths)} on {node.name}"

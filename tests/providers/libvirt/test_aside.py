@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.providers.libvirt.aside import RENAME
+from controller.providers.libvirt.aside import DELETE, RENAME, YOUNG
 
 SUFFIX = ".hotsite-removed-20261128T143000Z"
 
@@ -48,3 +48,21 @@ def test_a_folder_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     assert rename("aside", tmp_path / "disk") == 1
     assert (tmp_path / "disk").is_dir()
+
+
+def test_what_is_young_by_the_hosts_own_clock_is_not_deleted_and_nothing_with_it(
+        tmp_path: Path) -> None:
+    one, other = tmp_path / "a disk", tmp_path / "-b"
+    one.write_text("1")
+    other.write_text("2")
+
+    def delete(least_age_s: int) -> int:
+        return subprocess.run(["sh", "-c", DELETE, "sh", str(least_age_s), one, other, "/none"],
+                              capture_output=True, check=False).returncode
+
+    assert delete(3600) == YOUNG
+    assert one.exists()
+    assert other.exists()
+    assert delete(0) == 0
+    assert list(tmp_path.iterdir()) == []
+    assert delete(0) == 0
