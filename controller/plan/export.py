@@ -8,14 +8,14 @@ from controller.plan.replica_actions import ExportPoint
 
 
 def plan_export(observed: Observed, machine: str, folder: str, sequence: int | None = None, *,
-                damaged: bool = False) -> ExportPoint:
+                damaged: bool = False, formers: tuple[str, ...] = ()) -> ExportPoint:
     """Return the action that writes a point into `folder` on the host that holds it.
 
     Shapes: without `sequence` the newest point that reads right; `damaged` lets one pass that
-    does not.
+    does not; `formers` are names that the VM had, which its replica may still have.
     Errors: Refused with a sentence, when there is no such point or it may not be taken.
     """
-    held = replicas_of(observed, machine)
+    held = replicas_of(observed, (machine, *formers))
     if not held:
         unseen = ", ".join(sorted(node for node, fact in observed.nodes.items()
                                   if not isinstance(fact, Known)))
@@ -40,14 +40,14 @@ def plan_export(observed: Observed, machine: str, folder: str, sequence: int | N
                     " is")
 
 
-def replicas_of(observed: Observed, machine: str) -> list[tuple[str, ReplicaFacts]]:
+def replicas_of(observed: Observed, names: tuple[str, ...]) -> list[tuple[str, ReplicaFacts]]:
     """Return every replica of a VM that can be read now, by host."""
     found = []
     for host, fact in sorted(observed.nodes.items()):
         replicas = fact.value.replicas if isinstance(fact, Known) else None
         if isinstance(replicas, Known):
             found += [(host, one) for _, one in sorted(replicas.value.items())
-                      if machine in {one.machine, one.uuid} and not one.unreadable]
+                      if not {one.machine, one.uuid}.isdisjoint(names) and not one.unreadable]
     return found
 
 

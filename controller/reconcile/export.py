@@ -39,7 +39,9 @@ class Export:
         Errors: Refused when there is none to write; JournalUnavailable: nothing was begun.
         """
         observed = await self.look(desired)
-        action = plan_export(observed, machine, folder, sequence, damaged=damaged)
+        declared = desired.virtual_machines.get(machine)
+        action = plan_export(observed, machine, folder, sequence, damaged=damaged,
+                             formers=() if declared is None else declared.spec.formerly)
         return await self._applier.carry_out(asked_by(action, by), desired.revision)
 
 

@@ -71,3 +71,11 @@ def test_a_replica_that_cannot_be_read_is_none() -> None:
 def test_the_same_wish_has_the_same_name() -> None:
     one = plan_export(seen(host("milan-1", point(1))), "sql", "/srv")
     assert one.id == replace(one, reason="again").id == "export-point:Replica/sql@milan-1/1:/srv"
+
+
+def test_a_vm_that_was_renamed_is_found_under_the_name_that_its_replica_still_has() -> None:
+    observed = seen(host("milan-1", point(2)))
+    with pytest.raises(Refused, match="holds a replica of sql-prod"):
+        plan_export(observed, "sql-prod", "/srv")
+    action = plan_export(observed, "sql-prod", "/srv", formers=("sql",))
+    assert (action.machine, action.sequence) == ("sql-prod", 2)
