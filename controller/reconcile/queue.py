@@ -5,6 +5,7 @@ Rule 2: one name is never in two hands; offered while it is in hand, it comes ag
 """
 
 import heapq
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from random import Random
@@ -104,16 +105,27 @@ class KeyedQueue:
             entry.priority = priority
             self._push(name, entry)
 
-    def take(self, now_s: float) -> str | None:
-        """Return the most urgent name and hold it in hand; None when nothing is ready."""
+    def take(self, now_s: float, wanted: Callable[[str], bool] = lambda name: True) -> str | None:
+        """Return the most urgent name that is wanted, and hold it in hand; None when none is ready.
+        """
         self._wake_due(now_s)
-        while self._ready:
-            _, ticket, name = heapq.heappop(self._ready)
-            entry = self._entries.get(name)
-            if entry and entry.ticket == ticket and entry.standing is Standing.READY:
+        passed_over = []
+        try:
+            while self._ready:
+                place = heapq.heappop(self._ready)
+                _, ticket, name = place
+                entry = self._entries.get(name)
+                if not (entry and entry.ticket == ticket and entry.standing is Standing.READY):
+                    continue
+                if not wanted(name):
+                    passed_over.append(place)
+                    continue
                 entry.standing, entry.since_s = Standing.IN_HAND, now_s
                 return name
-        return None
+            return None
+        finally:
+            for place in passed_over:
+                heapq.heappush(self._ready, place)
 
     def done(self, name: str, now_s: float) -> None:
         """Put `name` down after success; its failures are forgotten."""

@@ -23,6 +23,8 @@ from controller.reconcile.urgency import urgency_of
 from controller.reconcile.view import View
 from controller.store.journal import Outcome
 
+COPIES_AT_ONCE: Final = 48
+"""Of all that is done at a time: a dead VM never waits for one of many copies to end."""
 FRESH_S: Final = 1.0
 """A look this recent, with nothing heard since, is fresh enough to act on."""
 BURST_S: Final = 0.5
@@ -99,7 +101,9 @@ class Work:
         due_s = self.failures.next_due(self._looked_s)
         if due_s is not None and due_s <= self._now_s() and self._plan is not None:
             self.enqueue(self._plan)    # what rested may be tried again
-        return self._queue.take(self._now_s())
+        copying = sum(map(is_replica, self._queue.names(Standing.IN_HAND)))
+        return self._queue.take(self._now_s(), lambda name: copying < COPIES_AT_ONCE
+                                or not is_replica(name))
 
     def pause_s(self) -> float | None:
         """Return how long it is until a back-off ends; None when none runs."""

@@ -1,5 +1,6 @@
 """Copies in the loop: how urgent they are, when it wakes for them, and what counts as progress."""
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,7 @@ from controller.reconcile.circumstances import Circumstances
 from controller.reconcile.queue import Priority
 from controller.reconcile.tasks import soonest_s
 from controller.reconcile.urgency import urgency_of
-from controller.reconcile.work import is_next
+from controller.reconcile.work import COPIES_AT_ONCE, Work, is_next
 from controller.store.store import Store
 from tests.reconcile.stage import lab
 
@@ -53,3 +54,20 @@ def test_the_next_point_is_progress_and_the_same_again_is_none() -> None:
     assert is_next(COPY, replace(COPY, sequence=13))
     assert not is_next(COPY, COPY)
     assert not is_next(sweep, sweep)
+
+
+def test_copies_leave_room_for_a_dead_machine() -> None:
+    async def never() -> None:
+        raise AssertionError("nothing is decided here")
+
+    async def body() -> None:
+        nothing: Any = None
+        work = Work(nothing, nothing, nothing, nothing, never, lambda: True, seed=1)
+        for number in range(2 * COPIES_AT_ONCE):
+            work._queue.offer(f"Replica/vm{number}", Priority.HUMAN, 0.0)
+        taken = [work.take() for _ in range(2 * COPIES_AT_ONCE)]
+        assert len([name for name in taken if name]) == COPIES_AT_ONCE
+        work._queue.offer("VirtualMachine/sql", Priority.PERIODIC, 0.0)
+        assert work.take() == "VirtualMachine/sql"
+
+    asyncio.run(body())
