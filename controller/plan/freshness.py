@@ -51,10 +51,10 @@ def due_at(replica: ReplicaFacts, rpo_s: float, now_s: float) -> float:
 
 def lag_s(replica: ReplicaFacts, wait_s: float, rpo_s: float) -> float:
     """Return how long after they were due copies begin, from the newest three that are whole."""
-    gaps = [after.started_at - before.started_at for before, after in pairwise(replica.points[-3:])
+    lags = [after.started_at - before.started_at - wait_s
+            for before, after in pairwise(replica.points[-3:])
             if after.sequence == before.sequence + 1]
-    return min(max(gaps) - wait_s, LAG_MOST * rpo_s) if gaps and max(gaps) > wait_s \
-        else 0.0
+    return max((lag for lag in lags if 0.0 < lag <= LAG_MOST * rpo_s), default=0.0)
 
 
 def margin_s(rpo_s: float) -> float:
