@@ -276,6 +276,8 @@ class PortFacts:
     """The interfaces of a bond, sorted; empty where the port is one interface."""
     kind: str = ""
     """Open vSwitch's type of its interface: internal, patch, vxlan, …; empty for a device."""
+    in_tree: bool = True
+    """False where its settings take it out of the bridge's spanning tree."""
     mirror: bool = False
     """A mirror writes to it: it carries copies of other ports' frames and nothing else."""
 

@@ -81,17 +81,22 @@ def _diff_guest_ports(name: str, bridge: BridgeFacts, survey: Survey, draft: Dra
             continue  # two running copies: nothing automatic is done to either
         if not survey.xml_vlan_is(name, card):
             continue  # the domain's own XML is wrong: patching it retags the port as well
+        if port.trunks or port.vlan_mode not in {None, "access"}:
+            draft.remark(f"VirtualMachine/{card.vm}", (
+                f"{port.name} of {name}, {card.vm}'s card {card.mac}, was made a trunk by hand"
+                f" ({render_vlans(port.trunks)}; mode {port.vlan_mode or 'unset'}): it is left so,"
+                f" since the guest may use all of it; to put it back on VLAN {card.vlan}:"
+                f" ovs-vsctl set Port {port.name} trunks=[] vlan_mode=access tag={card.vlan}"))
+            continue
         draft.do(SetPortVlan(
             target=f"VirtualMachine/{card.vm}", node=name, bridge=bridge.name, port=port.name,
             mac=card.mac, vlan=card.vlan, was=port.tag,
             cause=cause_of(survey.policy, f"VirtualMachine/{card.vm}", f"Network/{card.network}"),
-            reason=f"{port.name} of {name} is on {_vlan(port.tag, port.vlan_mode)}; {card.vm}'s"
+            reason=f"{port.name} of {name} is on {_vlan(port.tag)}; {card.vm}'s"
                    f" card {card.mac} belongs on VLAN {card.vlan} ({card.network})"))
 
 
-def _vlan(tag: int | None, mode: str | None) -> str:
-    if mode not in {None, "access"}:
-        return f"VLAN {tag} in mode {mode}"
+def _vlan(tag: int | None) -> str:
     return "no VLAN" if tag is None else f"VLAN {render_vlans((tag,))}"
 
 

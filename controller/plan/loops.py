@@ -88,5 +88,8 @@ class Loops:
         if bridge is None:
             return Loop(f"no spanning tree is seen on {spec.bridge} of {node} yet",
                         passing=bridges is not None)
-        return None if has_tree(bridge) else Loop(
-            f"the spanning tree of {bridge.name} on {node} is off", passing=False)
+        if not has_tree(bridge):
+            return Loop(f"the spanning tree of {bridge.name} on {node} is off", passing=False)
+        apart = [port.name for port in bridge.ports.values() if not port.in_tree]
+        return Loop(f"{', '.join(apart)} of {node} takes no part in its spanning tree",
+                    passing=False) if apart else None

@@ -25,7 +25,7 @@ from replicas import Replicas
 VSCTL = ("ovs-vsctl", "--timeout=4", "--format=json")
 TABLES = {
     "Bridge": "_uuid,name,ports,rstp_enable,stp_enable,mirrors",
-    "Port": "_uuid,name,interfaces,tag,trunks,vlan_mode,rstp_status",
+    "Port": "_uuid,name,interfaces,tag,trunks,vlan_mode,rstp_status,other_config",
     "Interface": "_uuid,name,type,link_state,external_ids",
 }
 MIRRORS = (*VSCTL, "--columns=_uuid,output_port,output_vlan", "list", "Mirror")

@@ -165,3 +165,18 @@ def test_a_guests_port_goes_back_to_its_vlan(lab: Any) -> None:
     [action] = actions(plan_of(lab, seen))
     assert action.id == f"set-port-vlan:VirtualMachine/sql@paris-1/{mac}"
     assert (action.vlan, action.was) == (100, 7)
+
+
+@pytest.mark.parametrize("port", [
+    PortFacts("vnet-sql", None, (100, 300), None, True),
+    PortFacts("vnet-sql", 7, (), "trunk", True),
+    PortFacts("vnet-sql", 7, (7, 100), "native-untagged", True),
+])
+def test_a_guests_port_that_somebody_made_a_trunk_is_left_so_and_told(
+        lab: Any, port: PortFacts) -> None:
+    mac = lab.virtual_machines["sql"].spec.nics[0].mac
+    seen = b.with_port(b.as_declared(lab, HOME), "paris-1", replace(port, attached_mac=mac),
+                       "vnet-sql")
+    plan = plan_of(lab, seen)
+    assert plan.steps == ()
+    assert "was made a trunk by hand" in sentences(plan)

@@ -65,6 +65,15 @@ def test_the_older_spanning_tree_will_do() -> None:
     assert sentences(plan) == ""
 
 
+def test_a_member_that_takes_no_part_in_the_tree_holds_the_second_one_back() -> None:
+    lab = b.small()
+    seen = unplugged(b.as_declared(lab, {}), "paris-sw/tr1", "milan-sw/tr1")
+    apart = PortFacts("tr0", None, (100, 200), "trunk", True, in_tree=False)
+    found = plugs(plan_of(lab, b.with_port(seen, "paris-sw", apart, "tr0")))
+    assert {ruling.rule for ruling in found.values()} == {"loop"}
+    assert "tr0 of paris-sw takes no part" in found["milan-sw/tr1"].sentence
+
+
 def test_of_two_members_that_lack_the_first_needs_no_tree() -> None:
     lab = b.small()
     seen = unplugged(b.as_declared(lab, {}), *(f"{one}/{port}" for one in SWITCHES

@@ -102,5 +102,7 @@ def parse_port(row: Mapping[str, Any], interfaces: Mapping[str, Mapping[str, Any
         rstp_role=row.get("rstp_status", {}).get("rstp_port_role"),
         members=tuple(sorted(part.get("name", "") for part in parts)) if len(parts) > 1 else (),
         kind=str(parts[0].get("type", "")) if len(parts) == 1 else "",
+        in_tree="false" not in {row.get("other_config", {}).get(key)
+                                for key in ("rstp-enable", "stp-enable")},
         mirror=mirror,
     )

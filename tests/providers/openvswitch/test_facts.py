@@ -50,3 +50,36 @@ def test_trunks_are_a_sorted_tuple_however_they_are_written(
 def test_half_an_answer_is_no_answer(text: str) -> None:
     with pytest.raises(ValueError, match=r"not understood|longer"):
         parse_bridges(text)
+
+
+def test_a_bond_a_mirrors_output_and_a_port_outside_the_tree_are_told_as_such() -> None:
+    def table(*rows: dict[str, object]) -> dict[str, object]:
+        return {"headings": list(rows[0]), "data": [list(row.values()) for row in rows]}
+
+    def port(number: int, **more: object) -> dict[str, object]:
+        return {"_uuid": ["uuid", f"p{number}"], "name": f"port{number}", "tag": ["set", []],
+                "interfaces": ["uuid", f"i{number}"], "trunks": ["set", []],
+                "vlan_mode": ["set", []], "rstp_status": ["map", []],
+                "other_config": ["map", []]} | more
+
+    def interface(number: int, kind: str = "") -> dict[str, object]:
+        return {"_uuid": ["uuid", f"i{number}"], "name": f"if{number}", "type": kind,
+                "link_state": "up", "external_ids": ["map", []]}
+
+    text = json.dumps({
+        "Bridge": table({"_uuid": ["uuid", "b"], "name": "br0", "rstp_enable": False,
+                         "ports": ["set", [["uuid", f"p{n}"] for n in (1, 2, 3)]],
+                         "stp_enable": True, "mirrors": ["uuid", "m"]}),
+        "Port": table(port(1, interfaces=["set", [["uuid", "i2"], ["uuid", "i1"]]]), port(2),
+                      port(3, interfaces=["uuid", "i3"],
+                           other_config=["map", [["rstp-enable", "false"]]])),
+        "Interface": table(interface(1), interface(2), interface(3, "patch")),
+        "Mirror": table({"_uuid": ["uuid", "m"], "output_port": ["uuid", "p2"],
+                         "output_vlan": 300}),
+    })
+    found = parse_bridges(text)["br0"]
+    assert (found.stp_enabled, found.mirror_vlans) == (True, (300,))
+    assert found.ports["port1"].members == ("if1", "if2")
+    assert [one.mirror for one in found.ports.values()] == [False, True, False]
+    assert [one.in_tree for one in found.ports.values()] == [True, True, False]
+    assert found.ports["port3"].kind == "patch"
