@@ -23,6 +23,19 @@ class Aside(Lab):
         rows = [line.split(None, 1) for line in text.splitlines()]
         return [name for pid, name in rows if pid != "1" and name not in ("ps", "sleep")]
 
+    def leaves_nothing_behind(self) -> None:
+        """Hold that all of it goes, once what was ended has ended."""
+        found: list[str] = []
+
+        def is_clean() -> bool:
+            found[:] = self.left_behind()
+            return not found
+
+        try:
+            wait_until("nothing is left behind", is_clean)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {found}") from error
+
     def left_behind(self) -> list[str]:
         """Return every process, namespace, link, mount, loop and folder that is there."""
         def told(*words: str) -> list[str]:
@@ -65,16 +78,16 @@ def aside() -> Iterator[Aside]:
 
 
 def test_the_lab_comes_up_twice_and_leaves_nothing_behind(aside: Aside) -> None:
-    assert aside.left_behind() == []
+    aside.leaves_nothing_behind()
     aside.up()
     assert set(aside.nodes().values()) == {"on"}
     before = sorted(aside.processes())
     assert "already" in aside.up()
     assert sorted(aside.processes()) == before
     aside.down()
-    assert aside.left_behind() == []
+    aside.leaves_nothing_behind()
     aside.down()
-    assert aside.left_behind() == []
+    aside.leaves_nothing_behind()
 
 
 def test_a_stranger_that_copies_its_mounts_holds_no_disk_of_the_lab(aside: Aside) -> None:
@@ -85,11 +98,11 @@ def test_a_stranger_that_copies_its_mounts_holds_no_disk_of_the_lab(aside: Aside
         assert stranger.stdout is not None
         assert stranger.stdout.readline().startswith("mnt:")
         aside.down()
-        assert aside.left_behind() == []
+        aside.leaves_nothing_behind()
         aside.up()
         aside.down()
         stranger.kill()
-    assert aside.left_behind() == []
+    aside.leaves_nothing_behind()
 
 
 @pytest.mark.parametrize("moment", [
@@ -108,14 +121,14 @@ def test_what_a_killed_up_leaves_is_cleared_by_the_next(aside: Aside, moment: st
     assert set(aside.nodes().values()) == {"on"}
     assert "10.77.0.21" in aside.exec("paris-1", "ping", "-c", "1", "-W", "2", "milan-1")
     aside.down()
-    assert aside.left_behind() == []
+    aside.leaves_nothing_behind()
 
 
 def test_the_large_lab_comes_up(aside: Aside) -> None:
     aside.up("--hosts", "6")
     assert list(aside.nodes().values()) == ["on"] * 15
     aside.down()
-    assert aside.left_behind() == []
+    aside.leaves_nothing_behind()
 
 
 def test_keys_stay_and_disks_stay_when_asked(aside: Aside) -> None:
