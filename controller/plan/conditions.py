@@ -188,7 +188,8 @@ def split_brain(target: str, stand: Stand, revision: str) -> list[Condition]:
     """Return that a VM runs twice, under whatever names; nothing where it does not."""
     double = stand.standing is Standing.DOUBLE or (
         stand.domain is not None and runs(stand.domain)
-        and any(rival.claim.runs and not rival.claim.unseen for rival in stand.rivals))
+        and any(rival.claim.runs and not rival.claim.unseen and rival.is_now
+                for rival in stand.rivals))
     if not double:
         return []
     sentence = stand.sentence or "; ".join(str(rival) for rival in stand.rivals)

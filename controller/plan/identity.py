@@ -15,6 +15,7 @@ from controller.model.replica import STORE
 
 REPLICA: Final = f"/{STORE}/"
 ALSO_REPLICA: Final = "its replica"
+PROMISED: Final = "the card that is declared for it, "
 Key = tuple[str, ...]
 """`uuid U`, `mac M`, `file HOST PATH`, `replica U`; of a shared pool `shared POOL FILE`."""
 
@@ -60,8 +61,16 @@ class Rival(NamedTuple):
 
     @property
     def doubles(self) -> bool:
-        """Return whether both running at once are one VM twice, and not a look at its replica."""
-        return any(one != ALSO_REPLICA for one in self.shares)
+        """Return whether both running at once are one VM twice.
+
+        A look at its replica is not, nor a card that the VM is to get and does not have yet.
+        """
+        return any(one != ALSO_REPLICA and not one.startswith(PROMISED) for one in self.shares)
+
+    @property
+    def is_now(self) -> bool:
+        """Return whether the VM has it already, or lies in what the other one has."""
+        return any(not one.startswith(PROMISED) for one in self.shares)
 
     @property
     def is_more_than_files(self) -> bool:
@@ -225,8 +234,10 @@ class Identities:
         found: dict[str, dict[int, tuple[Claim, list[str]]]] = {}
         for key, group in self._groups().items():
             owners = {claim.owner for claim, _ in group}
-            if key[0] == "mac" and key[1] in self._frame.card_owner:
-                owners.add(self._frame.card_owner[key[1]])
+            heir = self._frame.card_owner.get(key[1]) if key[0] == "mac" else None
+            if heir is not None and heir not in owners:
+                for claim, _ in group:
+                    _note(found, heir, claim, f"{PROMISED}{key[1]}")
             for owner in sorted(owners):
                 writes = key[0] not in {"file", "inode", "shared"} or any(
                     written for claim, written in group if claim.owner == owner)
@@ -261,7 +272,8 @@ class Identities:
         found: dict[str, dict[int, tuple[Claim, list[str]]]] = {}
         for rival in self.rivals.get(name, ()):
             for words in rival.shares:
-                _note(found, name, rival.claim, words)
+                if not words.startswith(PROMISED):
+                    _note(found, name, rival.claim, words)
         for uuid in uuids:
             if uuid in self._uuids:
                 _note(found, name, self._uuids[uuid], "its uuid")
@@ -271,6 +283,13 @@ class Identities:
             if mac in self._macs:
                 _note(found, name, self._macs[mac], f"its card {mac}")
         return tuple(Rival(claim, tuple(shares)) for claim, shares in found.get(name, {}).values())
+
+    def holder_of(self, name: str, mac: str) -> Rival | None:
+        """Return another VM's domain that has a card; None when none has."""
+        claim = self._macs.get(mac.lower())
+        if claim is None or claim.owner == name:
+            return None
+        return Rival(claim, (f"the card {mac}",))
 
     def user_of(self, name: str, host: str, path: str, identity: str = "") -> Rival | None:
         """Return another VM's domain that has the file at `path` of `host`; None when none has."""
@@ -292,7 +311,8 @@ def files_of(domain: DomainFacts) -> Iterable[tuple[str, bool, str]]:
     disks = () if live is None else live.disks
     if config is not None and config.disks is not disks:
         disks = (*disks, *config.disks)
-    return [(path, True, "") for path in {disk.source for disk in disks} if path]
+    return [(path, own, "") for path, own in
+            {disk.source: not (disk.readonly or disk.shareable) for disk in disks}.items() if path]
 
 
 def _note(found: dict[str, dict[int, tuple[Claim, list[str]]]], owner: str, claim: Claim,

@@ -16,7 +16,7 @@ from controller.plan.actions import (
 from controller.plan.plan import Ruling, Verdict
 from controller.plan.standing import way_out
 from controller.plan.survey import Survey
-from controller.plan.wishes import AttachDisk, SetOwnership
+from controller.plan.wishes import AttachDisk, AttachNic, SetOwnership
 
 BEGINNINGS = StartDomain | ResumeDomain | DefineDomain | CreateDisk | MigrateDomain | RestartDomain
 
@@ -36,6 +36,10 @@ def taken(action: Action, survey: Survey) -> Ruling | None:
         stranger = _namesake(action, survey)
         if stranger is not None:
             return Ruling(Verdict.REFUSED, "identity", stranger, "rename one of the two")
+    for mac in _cards(action):
+        holder = survey.identities.holder_of(name, mac)
+        if holder is not None:
+            return Ruling(Verdict.REFUSED, "identity", str(holder), way_out(name, (holder,)))
     for host, path in _files(action):
         user = survey.identities.user_of(name, host, path, survey.file_identity(host, path))
         if user is not None:
@@ -65,6 +69,14 @@ def _namesake(action: Action, survey: Survey) -> str | None:
     if other is None or other.uuid == uuid:
         return None
     return f"{host} has another domain of the name {name}, with uuid {other.uuid}"
+
+
+def _cards(action: Action) -> Iterator[str]:
+    """Yield every card that an action would give to its VM."""
+    if isinstance(action, DefineDomain):
+        yield from (nic.mac for nic in action.wish.nics)
+    elif isinstance(action, ReconfigureDomain):
+        yield from (change.nic.mac for change in action.changes if isinstance(change, AttachNic))
 
 
 def _files(action: Action) -> Iterator[tuple[str, str]]:

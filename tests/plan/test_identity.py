@@ -6,7 +6,15 @@ from typing import Any
 import pytest
 
 from controller.model.condition import ConditionType, Status
-from controller.model.facts import DomainFacts, DomainState, FileUse, Known, Observed, Role
+from controller.model.facts import (
+    DiskFacts,
+    DomainFacts,
+    DomainState,
+    FileUse,
+    Known,
+    Observed,
+    Role,
+)
 from controller.plan.actions import (
     CreateDisk,
     DefineDomain,
@@ -17,6 +25,7 @@ from controller.plan.actions import (
 from controller.plan.compute import compute
 from controller.plan.laws import breaches
 from controller.plan.plan import Plan, Ruling, Step, Verdict
+from controller.plan.wishes import AttachNic
 from tests.plan import builders as b
 from tests.plan import replicas as r
 
@@ -313,6 +322,49 @@ def test_a_disk_that_another_domain_has_is_not_plugged_in(lab: Any) -> None:
                          stranger(desired, "paris-1", live=other, config=other))
     assert all(step.ruling.rule in {"identity", "order"} for step in plan_of(desired, seen).steps)
     assert plan_of(desired, seen).steps != ()
+
+
+def test_a_card_that_another_vm_still_has_is_not_plugged_in_and_is_no_split_brain() -> None:
+    def desired(first: str, second: str) -> Any:
+        return b.small(*(b.vm(name, nics=[{"network": "office", "mac": mac}])
+                         for name, mac in (("sql", first), ("web", second))))
+
+    one, two = "52:54:00:00:00:01", "52:54:00:00:00:02"
+    seen = b.as_declared(desired(one, two), {"sql": "paris-1", "web": "milan-1"})
+    swapped = plan_of(desired(two, one), seen)
+    assert condition(swapped, ConditionType.SPLIT_BRAIN) is None
+    plugged = [step for step in swapped.steps if any(
+        isinstance(change, AttachNic) for change in getattr(step.action, "changes", ()))]
+    assert {step.ruling.rule for step in plugged} <= {"identity", "takes", "order"}
+    assert plugged != []
+    given = plan_of(desired("52:54:00:00:00:03", one), seen)
+    assert condition(given, ConditionType.SPLIT_BRAIN, "VirtualMachine/web") is None
+    assert "sql on paris-1 (running) has the card that is declared for it, " + one in about(
+        given, "VirtualMachine/web")
+
+
+def test_a_disk_that_guests_share_on_purpose_is_no_ones_alone(lab: Any) -> None:
+    disk = DiskFacts("vdb", f"{IMAGES}/quorum.raw", "raw", b.GIB, shareable=True)
+    own = b.config_of("sql", "paris-1", lab)
+    both = replace(own, disks=(*own.disks, disk))
+    other = replace(config(lab), disks=(disk,))
+    seen = b.with_domain(b.as_declared(lab, {"sql": "paris-1", "web": "milan-1"}), "paris-1",
+                         "sql", b.domain("sql", "paris-1", lab, live=both, config=both))
+    seen = b.with_domain(seen, "paris-1", "by-hand",
+                         stranger(lab, "paris-1", live=other, config=other))
+    assert condition(plan_of(lab, seen), ConditionType.SPLIT_BRAIN) is None
+
+
+@pytest.mark.parametrize("what", [*ALL, "file"])
+def test_nothing_is_taken_over_while_another_has_its_identity(lab: Any, what: str) -> None:
+    unmarked = b.domain("sql", "paris-1", lab, ownership=None)
+    seen = b.with_domain(b.as_declared(lab, {"web": "milan-1"}), "paris-1", "sql", unmarked)
+    assert [step.ruling.verdict for step in plan_of(lab, seen).steps] == [Verdict.ALLOWED]
+    where = "paris-1" if what == "file" else "milan-2"
+    other = replace(stranger(lab, where, **with_its(what, lab)),
+                    state=DomainState.SHUT_OFF, live=None)
+    steps = plan_of(lab, b.with_domain(seen, where, "by-hand", other)).steps
+    assert [step.ruling.rule for step in steps] == ["identity"]
 
 
 def test_the_law_of_the_single_copy_goes_by_uuid_and_card(lab: Any) -> None:
