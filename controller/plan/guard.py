@@ -20,6 +20,7 @@ from controller.plan.actions import (
     MigrateDomain,
     RemoveDomain,
     RestartDomain,
+    StartDomain,
     UndefineDomain,
 )
 from controller.plan.asking import asked, is_approved
@@ -31,6 +32,7 @@ from controller.plan.grace import waits_out
 from controller.plan.instants import render_instant
 from controller.plan.network_gates import NetworkGates, leaving_vlans
 from controller.plan.plan import Ruling, Step, Verdict
+from controller.plan.removal import disk_paths
 from controller.plan.replica_actions import ReplicateDomain, replica_of
 from controller.plan.scopes import granted, pause_of
 from controller.plan.survey import Survey
@@ -140,6 +142,20 @@ def unread(action: Action, survey: Survey) -> Ruling | None:
         if disk.pool in pools and pools[disk.pool].unknown:
             return Ruling(Verdict.REFUSED, "unread", f"pool {disk.pool} of {node} could not be"
                           f" seen: {pools[disk.pool].unknown}", f"when {node} shows it")
+    if isinstance(action, StartDomain | RestartDomain):
+        return on_other_files(action.domain, node, survey)
+    return None
+
+
+def on_other_files(name: str, node: str, survey: Survey) -> Ruling | None:
+    """Refuse to start a VM from a folder that shows the files of another file system."""
+    domain = survey.domains.get(node, {}).get(name)
+    files = () if domain is None else disk_paths(domain)
+    for pool in (survey.pools(node) or {}).values():
+        if pool.expected and any(path.startswith(f"{pool.path.rstrip('/')}/") for path in files):
+            return Ruling(Verdict.REFUSED, "unread", f"{name} has its disks in pool {pool.name} of"
+                          f" {node}, which does not show its own files: {pool.unknown}",
+                          f"when {node} shows them")
     return None
 
 

@@ -88,7 +88,7 @@ class PoolMemory:
         known = self._known.get(key_of(node, pool.name, pool.path))
         return replace(
             pool, unknown=sentence, replicas_unknown=sentence, identity=told(pool),
-            expected=known or f"what belongs at {pool.unmounted}",
+            expected=known or f"the file system that belongs at {pool.unmounted}",
             volumes={} if last is None else last.volumes)
 
     def _learn(self, key: str, identity: str) -> None:

@@ -160,7 +160,8 @@ async def unmounted(show: Show, host: str, before: list[str], lost_too: bool, *,
     if lost_too:
         show.stage.estate.world.node(host).domains.clear()
     await asyncio.sleep(300)
-    assert not any(one.startswith(("create-disk", "define")) for one in show.stage.applied)
+    assert not any(one.startswith(("create-disk", "define", f"start:{WEB}"))
+                   for one in show.stage.applied)
     plan = show.loop.plan
     assert plan is not None
     asked = [step for step in plan.steps if step.ruling.rule == "pool"]

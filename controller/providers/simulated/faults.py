@@ -10,10 +10,7 @@ from typing import Final
 from controller.providers.simulated import hand_faults, identity_faults, replica_faults
 from controller.providers.simulated.paths import RSTP_GAP_S, forwarding
 from controller.providers.simulated.power import power_off, power_on
-from controller.providers.simulated.world import OWN, World
-
-ROOT: Final = "ext4 of-the-root"
-"""What a folder lies on while nothing is mounted there."""
+from controller.providers.simulated.world import OWN, ROOT, World
 
 MENDS: Final = {"off": "on", "hang": "wake", "pause": "resume", "down": "up", "cut": "join",
                 "fill": "free", "unmount": "mount", "babble": "speak", "kill": "start",

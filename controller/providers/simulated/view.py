@@ -21,7 +21,7 @@ from controller.model.facts import (
 )
 from controller.providers.simulated.paths import blocked_ports
 from controller.providers.simulated.replica_view import leftovers, replica_facts
-from controller.providers.simulated.world import Bridge, Domain, Node, Pool, World
+from controller.providers.simulated.world import ROOT, Bridge, Domain, Node, Pool, World
 
 T = TypeVar("T")
 OPERATING_SYSTEM_BYTES = 256 << 20
@@ -119,7 +119,8 @@ def _pool(world: World, node: Node, pool: Pool) -> PoolFacts:
     volumes = {name: VolumeFacts(name, file.format, file.size_bytes, file.allocated_bytes)
                for name, file in files.items()} if pool.active else {}
     return PoolFacts(pool.name, pool.path, pool.active, node.disk_bytes,
-                     free_bytes(world, node, pool.path), volumes, identity=pool.filesystem)
+                     free_bytes(world, node, pool.path), volumes, identity=pool.filesystem,
+                     unmounted=pool.path if pool.filesystem == ROOT else "")
 
 
 def free_bytes(world: World, node: Node, path: str) -> int:

@@ -51,6 +51,8 @@ class Domain:
 
 
 OWN = "ext4 of-its-own"
+ROOT = "ext4 of-the-root"
+"""What a pool's folder lies on while what the tables name is not mounted there."""
 
 
 @dataclass(slots=True)
