@@ -28,6 +28,8 @@ from controller.plan.vlan_use import Use, VlanUses
 from controller.plan.wishes import DetachNic, UpdateNic
 
 SHOWN = 4
+USED = frozenset({"in-use", "own-address"})
+"""The rules of what is not taken because somebody uses it."""
 LEAVINGS = MigrateDomain | SetPortVlan | UndefineDomain | RemoveDomain
 
 

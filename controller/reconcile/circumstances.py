@@ -123,7 +123,7 @@ class Circumstances:
             applied_revision=self._applied_revision, changed=self._changed,
             requests=tuple(one for one in self._requests if one.expires_at > now_s),
             undone=tuple(one for one, spec in self._undone if spec == self.print_of(one.target)),
-            adopted=frozenset(self._applied),
+            adopted=self._remembering.adopted,
             resting=resting, assumed_down=assumed_down, stood=self._remembering.stood,
             kept=self._remembering.kept, waiting=self._remembering.waiting)
 

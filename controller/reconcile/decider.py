@@ -15,6 +15,7 @@ from controller.plan.storage_actions import PurgeFiles, ReturnDisk
 from controller.plan.trunk_actions import NarrowTrunk
 from controller.reconcile.circumstances import Circumstances
 from controller.reconcile.memory import undisturbed
+from controller.reconcile.settled import stays
 from controller.reconcile.view import View
 
 EVERYWHERE = (CreateDisk, ReturnDisk, DefineDomain, UndefineDomain, RemoveDomain, PurgeFiles,
@@ -138,7 +139,8 @@ def waits_for_facts(plan: Plan) -> bool:
 
 def is_converged(plan: Plan) -> bool:
     """Return whether nothing is left to do and nothing is unknown."""
-    return not plan.steps and not any(remark.unknown for remark in plan.remarks)
+    return (all(stays(step) for step in plan.steps)
+            and not any(remark.unknown for remark in plan.remarks))
 
 
 def known_nodes(view: View, nodes: tuple[str, ...]) -> bool:

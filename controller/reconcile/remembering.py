@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from functools import cache
 
 from controller.model.desired import Desired
-from controller.model.facts import Known, Observed
+from controller.model.facts import Fact, Known, NodeFacts, Observed
 from controller.model.protection_policy import KeepSpec
 from controller.plan.grace import RULE
+from controller.plan.passing import frames_of, passing_of
 from controller.plan.plan import Plan
+from controller.plan.trunk_actions import NarrowTrunk
 from controller.store.memory import Memory
 from controller.store.store import Store
 
@@ -19,6 +21,16 @@ from controller.store.store import Store
 def parse_keep(text: str) -> KeepSpec:
     """Return a `keep` that was remembered."""
     return KeepSpec.model_validate_json(text)
+
+
+def lists_its_vlans(fact: Fact[NodeFacts] | None, declared: set[str]) -> bool:
+    """Return whether the declared ports of a node are seen, and say one by one what passes."""
+    if not isinstance(fact, Known) or not isinstance(fact.value.bridges, Known):
+        return False
+    found = {port.name: port for bridge in fact.value.bridges.value.values()
+             for port in bridge.ports.values()}
+    return all(name in found and frames_of(passing_of(found[name])).tagged is not None
+               for name in declared)
 
 
 class Remembering:
@@ -30,6 +42,7 @@ class Remembering:
         self._left: dict[str, str] = {}
         self._grace: dict[str, str] = {}
         self._keeps: dict[str, str] = {}
+        self._adopted: dict[str, str] = {}
         self._settled: frozenset[str] = frozenset()
 
     def read(self, settled: Mapping[str, str]) -> None:
@@ -41,6 +54,7 @@ class Remembering:
         self._left = dict(self._store.remembered(Memory.LEFT))
         self._grace = dict(self._store.remembered(Memory.GRACE))
         self._keeps = dict(self._store.remembered(Memory.KEPT))
+        self._adopted = dict(self._store.remembered(Memory.ADOPTED))
         self._settled = frozenset(name.partition("/")[2] for name in settled
                                   if name.startswith("VirtualMachine/"))
 
@@ -53,6 +67,11 @@ class Remembering:
     def kept(self) -> Mapping[str, KeepSpec]:
         """Return, by VM, by which `keep` its restore points were last kept."""
         return {name: parse_keep(text) for name, text in self._keeps.items()}
+
+    @property
+    def adopted(self) -> frozenset[str]:
+        """Return every host and switch on whose trunks nothing undeclared passed at some time."""
+        return frozenset(self._adopted)
 
     @property
     def waiting(self) -> Mapping[str, float]:
@@ -69,12 +88,24 @@ class Remembering:
         self._note(Memory.KEPT, self._keeps, {
             name: text for name, keep in plan.kept.items()
             if self._keeps.get(name) != (text := keep.model_dump_json())})
+        self._note(Memory.ADOPTED, self._adopted, self._as_declared(plan, desired, observed))
         held = {step.action.id for step in plan.steps if step.ruling.rule == RULE}
         wanted = {step.action.id for step in plan.steps}
         changes: dict[str, str | None] = dict.fromkeys(held - self._grace.keys(), f"{now_s:.3f}")
         changes |= dict.fromkeys(self._grace.keys() - wanted)
         self._note(Memory.GRACE, self._grace, changes)
         return bool(changes)
+
+    def _as_declared(self, plan: Plan, desired: Desired,
+                     observed: Observed) -> dict[str, str | None]:
+        """Return the hosts and switches on whose trunks nothing is to be taken, as far as seen."""
+        ports = {f"Host/{name}": set(host.spec.uplinks) for name, host in desired.hosts.items()}
+        ports |= {f"Switch/{name}": {port.name for port in switch.spec.ports}
+                  for name, switch in desired.switches.items()}
+        taking = {step.action.target for step in plan.steps if isinstance(step.action, NarrowTrunk)}
+        return {target: "yes" for target, declared in ports.items()
+                if target not in taking and target not in self._adopted
+                and lists_its_vlans(observed.nodes.get(target.partition("/")[2]), declared)}
 
     def _sighted(self, desired: Desired, observed: Observed) -> dict[str, str | None]:
         declared, estate = desired.virtual_machines, desired.estate.name

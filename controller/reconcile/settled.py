@@ -5,10 +5,20 @@ from typing import Final
 
 from controller.model.condition import ConditionType
 from controller.plan.actions import Cause
-from controller.plan.plan import Plan
+from controller.plan.network_gates import USED
+from controller.plan.plan import Plan, Step
+from controller.plan.trunk_actions import NarrowTrunk
 
 PLACED_KINDS: Final = ("VirtualMachine/", "Host/", "Switch/")
 """Kinds that steps are about; the others show their differences on these."""
+
+
+def stays(step: Step) -> bool:
+    """Return whether a step is there for as long as somebody uses what it would take.
+
+    It says how the world is, and holds nothing up.
+    """
+    return isinstance(step.action, NarrowTrunk) and step.ruling.rule in USED
 
 
 def settled(plan: Plan, before: Mapping[str, str], now: Mapping[str, str]) -> Mapping[str, str]:
@@ -17,7 +27,8 @@ def settled(plan: Plan, before: Mapping[str, str], now: Mapping[str, str]) -> Ma
     Shapes: all of `now` when no step is a commit's and nothing is unknown; else an object with a
     step or an unknown keeps its old one, and so does every kind that has no steps of its own.
     """
-    busy = {step.action.target for step in plan.steps if step.action.cause is Cause.COMMIT}
+    busy = {step.action.target for step in plan.steps
+            if step.action.cause is Cause.COMMIT and not stays(step)}
     unseen = {remark.target for remark in plan.remarks if remark.unknown}
     unseen |= {one.target for one in plan.conditions
                if one.type is ConditionType.PLACED and one.reason == "Nowhere"}

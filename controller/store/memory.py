@@ -20,6 +20,9 @@ class Memory(StrEnum):
     """By node, pool and folder: the file system that it lies on."""
     KEPT = "kept"
     """By VM: by which `keep` its restore points were last kept, as JSON."""
+    ADOPTED = "adopted"
+    """By host or switch: that nothing undeclared passed on its trunks at some time, so it is ours.
+    """
     GRACE = "grace"
     """By action: since when it has been waiting."""
 
