@@ -142,15 +142,22 @@ def unread(action: Action, survey: Survey) -> Ruling | None:
         if disk.pool in pools and pools[disk.pool].unknown:
             return Ruling(Verdict.REFUSED, "unread", f"pool {disk.pool} of {node} could not be"
                           f" seen: {pools[disk.pool].unknown}", f"when {node} shows it")
-    if isinstance(action, StartDomain | RestartDomain):
-        return on_other_files(action.domain, node, survey)
+    if isinstance(action, StartDomain | RestartDomain | ReplicateDomain):
+        return on_other_files(action, survey)
     return None
 
 
-def on_other_files(name: str, node: str, survey: Survey) -> Ruling | None:
-    """Refuse to start a VM from a folder that shows the files of another file system."""
+def on_other_files(action: StartDomain | RestartDomain | ReplicateDomain,
+                   survey: Survey) -> Ruling | None:
+    """Refuse to start or copy a VM from a folder that shows the files of another file system.
+
+    What runs has its own files open, whatever lies over them now.
+    """
+    name, node = action.domain, action.node
     domain = survey.domains.get(node, {}).get(name)
-    files = () if domain is None else disk_paths(domain)
+    open_already = domain is not None and domain.state.active and (
+        isinstance(action, ReplicateDomain))
+    files = () if domain is None or open_already else disk_paths(domain)
     for pool in (survey.pools(node) or {}).values():
         if pool.expected and any(path.startswith(f"{pool.path.rstrip('/')}/") for path in files):
             return Ruling(Verdict.REFUSED, "unread", f"{name} has its disks in pool {pool.name} of"

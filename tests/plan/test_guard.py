@@ -24,6 +24,7 @@ from controller.plan.policy import (
 )
 from controller.plan.recheck import content
 from tests.plan import builders as b
+from tests.plan import replicas as r
 
 START = "start:VirtualMachine/sql@paris-1"
 START_ACTION = StartDomain(target="VirtualMachine/sql", node="paris-1", reason="", domain="sql",
@@ -366,3 +367,23 @@ def test_what_the_node_undid_is_not_done_again_without_a_commit_or_a_person() ->
 @pytest.mark.parametrize("other", [{"goal": "br0 (100, 300)"}, {"action_id": "add-uplink:x"}])
 def test_another_goal_is_another_try(other: dict[str, str]) -> None:
     assert widening(undone(**other)).ruling.verdict is Verdict.ALLOWED
+
+
+@pytest.mark.parametrize("state", ["off", "running"])
+def test_nothing_is_started_or_copied_from_under_an_unmounted_file_system(state: str) -> None:
+    desired = b.small(b.vm("sql", protection="gold"))
+    seen = r.asked(b.as_declared(desired, {"sql": "paris-1"}), desired)
+    if state == "off":
+        seen = b.with_domain(seen, "paris-1", "sql", b.off("sql", "paris-1", desired))
+    fact = seen.nodes["paris-1"]
+    assert isinstance(fact, Known)
+    assert isinstance(fact.value.pools, Known)
+    pools = {name: replace(pool, unknown="nothing is mounted there", expected="xfs 1")
+             for name, pool in fact.value.pools.value.items()}
+    seen = b.with_node(seen, "paris-1", replace(fact, value=replace(
+        fact.value, pools=Known(pools, b.NOW_S))))
+    rules = {step.action.verb: step.ruling.rule for step in compute(
+        desired, seen, b.APPLIED, b.NOW_S).steps}
+    assert rules.pop("accept-pool") == "pool"
+    assert set(rules.values()) == ({"unread"} if state == "off" else {""})
+    assert set(rules) == ({"start", "replicate"} if state == "off" else {"replicate"})
