@@ -59,7 +59,8 @@ def under_other_names(world: World, dice: Random) -> str | None:
 def _hosts_with_files(world: World, vm: str) -> list[str]:
     """Hosts on which files of the VM lie; with several, a human has to say which are right."""
     return [node.name for node in world.nodes.values()
-            if any(file.serial.startswith(f"{vm}-vd") for file in node.files.values())]
+            if any(file.serial.startswith(f"{vm}-vd")
+                   for file in (*node.files.values(), *node.unmounted.values()))]
 
 
 def infrastructure(world: World, dice: Random) -> str | None:
@@ -68,7 +69,8 @@ def infrastructure(world: World, dice: Random) -> str | None:
     lines = [f"power {host} off", f"hang {host}", f"ssh {node} pause", f"libvirtd {host} kill",
              f"site {dice.choice(('paris', 'milan'))} cut", f"link metro/{dice.choice('12')} down",
              f"slow {host} {dice.choice((1, 3, 7))}", f"clock {host} {dice.choice((-9, 5, 90))}",
-             f"fill {host}", f"babble {node}", f"unmount {host}"]
+             f"fill {host}", f"babble {node}", f"unmount {host}",
+             f"dim {host} default"]
     line = dice.choice(lines)
     dark = line in {f"power {host} off", f"unmount {host}"}
     return None if dark and _has_half_of(world, host) else line
@@ -90,7 +92,7 @@ def hands(world: World, dice: Random) -> str | None:
     elsewhere = any(vm in node.domains for node in world.nodes.values() if node.name != host)
     lines = [f"kill {host} {vm}", f"shutoff {host} {vm}", f"tag {host} {vm} {dice.choice(VLANS)}",
              f"untag {host} {vm}", f"memory {host} {vm} 256MiB", f"pause {host} {vm}",
-             f"detach {host} {vm}", f"alien {host} stranger-of-{host}",
+             f"muffle {host} {vm}", f"detach {host} {vm}", f"alien {host} stranger-of-{host}",
              f"alien {host} guest-of-{host} 99"]
     if not elsewhere and domain.job != "migration":
         lines.append(f"autostart {host} {vm}")

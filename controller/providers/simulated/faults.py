@@ -14,6 +14,7 @@ from controller.providers.simulated.world import OWN, ROOT, World
 
 MENDS: Final = {"off": "on", "hang": "wake", "pause": "resume", "down": "up", "cut": "join",
                 "fill": "free", "unmount": "mount", "babble": "speak", "kill": "start",
+                "muffle": "show", "dim": "light",
                 "corrupt-state": "restore-state", "foreign-backup": "end-backup"}
 
 
@@ -55,7 +56,7 @@ def mending(text: str) -> str | None:
             return f"call-off {name}"
         case ["hang" | "fill" | "babble" | "unmount" as word, name]:
             return f"{MENDS[word]} {name}"
-        case ["corrupt-state" | "foreign-backup" as word, name, vm]:
+        case ["muffle" | "dim" | "corrupt-state" | "foreign-backup" as word, name, vm]:
             return f"{MENDS[word]} {name} {vm}"
         case ["slow" | "clock" as word, name, _]:
             return f"{word} {name} 0"
@@ -196,9 +197,34 @@ def speak(world: World, host: str) -> str:
     return f"{host} makes sense again"
 
 
+def muffle(world: World, host: str, vm: str) -> str:
+    """`muffle HOST VM`: libvirt lists the domain there and does not show it; all else it shows."""
+    world.node(host).muffled.add(vm)
+    return f"libvirt on {host} does not show {vm}"
+
+
+def show(world: World, host: str, vm: str) -> str:
+    """`show HOST VM`: libvirt shows it again."""
+    world.node(host).muffled.discard(vm)
+    return f"libvirt on {host} shows {vm} again"
+
+
+def dim(world: World, host: str, pool: str) -> str:
+    """`dim HOST POOL`: the folder of that pool cannot be looked into."""
+    world.node(host).dim.add(pool)
+    return f"pool {pool} of {host} cannot be looked into"
+
+
+def light(world: World, host: str, pool: str) -> str:
+    """`light HOST POOL`: it can again."""
+    world.node(host).dim.discard(pool)
+    return f"pool {pool} of {host} can be looked into again"
+
+
 FAULTS: Final[Mapping[str, Callable[..., str]]] = {
     "power": power, "hang": hang, "wake": wake, "ssh": ssh, "libvirtd": libvirtd, "site": site,
     "link": link, "fill": fill, "free": free, "slow": slow, "clock": clock, "babble": babble,
-    "speak": speak, "unmount": unmount, "mount": mount, **hand_faults.BY_HAND,
+    "speak": speak, "muffle": muffle, "show": show, "dim": dim, "light": light,
+    "unmount": unmount, "mount": mount, **hand_faults.BY_HAND,
     **identity_faults.IDENTITY_FAULTS, **replica_faults.REPLICA_FAULTS,
 }

@@ -9,6 +9,7 @@ from controller.model.facts import (
     BridgeFacts,
     DomainConfig,
     DomainFacts,
+    DomainState,
     Fact,
     FileUse,
     Hardware,
@@ -19,6 +20,8 @@ from controller.model.facts import (
     Unknown,
     VolumeFacts,
 )
+from controller.model.replica import ReplicaFacts
+from controller.providers.linux.kept import keep_domains, keep_pools, keep_replicas
 from controller.providers.simulated.paths import blocked_ports
 from controller.providers.simulated.replica_view import leftovers, replica_facts
 from controller.providers.simulated.world import ROOT, Bridge, Domain, Node, Pool, World
@@ -26,19 +29,22 @@ from controller.providers.simulated.world import ROOT, Bridge, Domain, Node, Poo
 T = TypeVar("T")
 OPERATING_SYSTEM_BYTES = 256 << 20
 VERSIONS = {"libvirt": "9.0.0", "qemu": "7.2.0", "openvswitch": "3.1.0"}
+NOT_SHOWN = "libvirt did not answer within 2 s when it was asked about it"
+NO_LOOK = "its folder cannot be read: Stale file handle"
 NO_LIBVIRT = "libvirtd does not answer: look at `systemctl status libvirtd` there"
 
 
 def node_facts(world: World, node: Node, at: float, before: NodeFacts | None) -> NodeFacts:
     """Return all that `node` says at instant `at`; `before` is what it said last."""
+    pools = _pools(world, node, at, before)
     versions = dict(VERSIONS) if node.is_host else {"openvswitch": VERSIONS["openvswitch"]}
     return NodeFacts(
         name=node.name, boot_id=f"{node.name}-boot-{node.boot}",
         clock_offset_s=node.clock_offset_s, hardware=Known(_hardware(node), at),
         versions=versions,
-        domains=_domains(world, node, at, before), pools=_pools(world, node, at, before),
+        domains=_domains(world, node, at, before), pools=pools,
         bridges=Known({b.name: _bridge(world, node, b) for b in node.bridges.values()}, at),
-        replicas=Known(replica_facts(node), at) if node.is_host else Absent(at),
+        replicas=_replicas(node, at, before, pools),
         leftovers=Known(leftovers(world, node), at) if node.is_host else Absent(at),
         interfaces=Known({}, at))
 
@@ -58,7 +64,9 @@ def _domains(world: World, node: Node, at: float, before: NodeFacts | None,
         return Absent(at)
     if not node.libvirt_up:
         return _lost(before.domains if before is not None else None, at)
-    return Known({d.name: _domain(world, node, d) for d in node.domains.values()}, at)
+    told = {d.name: _muffled(d) if d.name in node.muffled else _domain(world, node, d)
+            for d in node.domains.values()}
+    return Known(keep_domains(told, _last(None if before is None else before.domains), {}), at)
 
 
 def _pools(world: World, node: Node, at: float, before: NodeFacts | None,
@@ -68,7 +76,36 @@ def _pools(world: World, node: Node, at: float, before: NodeFacts | None,
         return Absent(at)
     if not node.libvirt_up:
         return _lost(before.pools if before is not None else None, at)
-    return Known({p.name: _pool(world, node, p) for p in node.pools.values()}, at)
+    told = {p.name: _pool(world, node, p) for p in node.pools.values()}
+    return Known(keep_pools(told, _last(None if before is None else before.pools), {}), at)
+
+
+def _replicas(node: Node, at: float, before: NodeFacts | None,
+              pools: Fact[Mapping[str, PoolFacts]]) -> Fact[Mapping[str, ReplicaFacts]]:
+    """Return the replicas that can be seen, Absent on a switch."""
+    if not node.is_host:
+        return Absent(at)
+    told = replica_facts(node)
+    if not node.dim:
+        return Known(told, at)
+    dark = tuple(f"{pool.path}/" for pool in node.pools.values() if pool.name in node.dim)
+    seen = {uuid: one for uuid, one in told.items() if not one.path.startswith(dark)}
+    last = _last(None if before is None else before.replicas)
+    return Known(keep_replicas(seen, last, _last(pools)), at)
+
+
+def _last(fact: Fact[Mapping[str, T]] | None) -> Mapping[str, T]:
+    """Return what was seen last."""
+    value = fact.value if isinstance(fact, Known) else getattr(fact, "last", None)
+    return value or {}
+
+
+def _muffled(domain: Domain) -> DomainFacts:
+    """Return a domain that libvirt lists and does not show."""
+    active = domain.state.active
+    return DomainFacts(domain.name, domain.uuid,
+                       DomainState.RUNNING if active else DomainState.SHUT_OFF, "",
+                       domain.persistent, False, None, None, unknown=NOT_SHOWN)
 
 
 def _lost(before: Fact[T] | None, at: float) -> Unknown[T]:
@@ -118,6 +155,9 @@ def _pool(world: World, node: Node, pool: Pool) -> PoolFacts:
              if path.startswith(here)}
     volumes = {name: VolumeFacts(name, file.format, file.size_bytes, file.allocated_bytes)
                for name, file in files.items()} if pool.active else {}
+    if pool.name in node.dim:
+        return PoolFacts(pool.name, pool.path, pool.active, 0, 0, unknown=NO_LOOK,
+                         replicas_unknown=NO_LOOK, identity=pool.filesystem)
     return PoolFacts(pool.name, pool.path, pool.active, node.disk_bytes,
                      free_bytes(world, node, pool.path), volumes, identity=pool.filesystem,
                      unmounted=pool.path if pool.filesystem == ROOT else "")

@@ -120,6 +120,10 @@ class Node:
     pools: dict[str, Pool] = field(default_factory=dict)
     bridges: dict[str, Bridge] = field(default_factory=dict)
     files: dict[str, File] = field(default_factory=dict)
+    muffled: set[str] = field(default_factory=set)
+    """Domains that libvirt lists and does not show."""
+    dim: set[str] = field(default_factory=set)
+    """Pools whose folder cannot be looked into."""
     unmounted: dict[str, File] = field(default_factory=dict)
     """The files of pools whose file system is not mounted now."""
     shelved: dict[str, Replica] = field(default_factory=dict)

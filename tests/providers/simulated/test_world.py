@@ -277,7 +277,7 @@ def test_unknown_words_and_things_are_said_to_be_so() -> None:
 def test_every_mending_is_itself_a_fault_word() -> None:
     lines = ["power paris-1 off", "hang paris-1", "ssh paris-1 pause", "libvirtd paris-1 kill",
              "site paris cut", "link metro/1 down", "fill paris-1", "slow paris-1 3",
-             "clock paris-1 5", "babble paris-1"]
+             "clock paris-1 5", "babble paris-1", "muffle paris-1 sql", "dim paris-1 default"]
     mends = [mending(line) for line in lines]
     assert all(mend is not None and mend.split()[0] in FAULTS for mend in mends)
     assert mending("kill paris-1 sql") is None
