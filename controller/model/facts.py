@@ -150,6 +150,10 @@ class DomainConfig:
     devices: tuple[DeviceFacts, ...] = ()
     hugepages: bool = False
     """Whether its memory lies in huge pages, all of it from the start."""
+    machine: str = ""
+    """The machine type; empty: it was not asked for."""
+    cpu_model: str = ""
+    """The processor model that it names; empty where it takes what the host has."""
 
 
 class Role(StrEnum):
@@ -328,6 +332,16 @@ class Hardware:
 
 
 @dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What guests a host can run, as its libvirt tells it, sorted."""
+
+    machines: tuple[str, ...]
+    """Machine types, under every name."""
+    models: tuple[str, ...]
+    """Processor models that a guest may ask for; empty where libvirt does not say."""
+
+
+@dataclass(frozen=True, slots=True)
 class NodeFacts:
     """All that one poll of one node said; each part is a fact of its own.
 
@@ -350,6 +364,7 @@ class NodeFacts:
                                                              0.0)
     warnings: Mapping[str, str] = field(default_factory=dict)
     """By part: what a program said beside an answer that is good."""
+    capabilities: Fact[Capabilities] = Unknown("its capabilities were not asked for", 0.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from typing import Final
 
 from controller.model.condition import Condition, ConditionType, Status
 from controller.model.units import render_duration
+from controller.plan.capability import cannot_run
 from controller.plan.charge import Charge
 from controller.plan.contained import FAULTS, not_understood
 from controller.plan.draft import counted
@@ -57,14 +58,17 @@ def _of_one(charge: Charge, index: ReplicaIndex, findings: Findings,
     unsure = _unsure(charge, index, ground)
     if unsure and not charge.faded:  # what is not said is unknown
         return (ground.given.usual(cannot_be_seen, target, unsure, revision),)
-    if not unsure and is_well(charge, ground.now_s):
+    strange = None if unsure or charge.current is None else cannot_run(
+        charge.stand.domain, charge.current.host, ground)
+    if not unsure and strange is None and is_well(charge, ground.now_s):
         assert charge.current is not None, "it is sound"
         return ground.given.usual(all_well, target, charge.current.host,
                                   charge.policy.rpo_s, charge.policy.verify_s, revision,
                                   parts_left_out(charge))
     unknown = _unknown(unsure)
     answers = (unknown, _fresh_unseen(charge, ground) or unknown, unknown) if unsure else (
-        _protected(charge, findings), _fresh(charge, ground), _verified(charge, ground))
+        _protected(charge, findings) if strange is None else _stranger(charge, strange),
+        _fresh(charge, ground), _verified(charge, ground))
     return (Condition(target, ConditionType.PROTECTED, *answers[0], revision),
             Condition(target, ConditionType.FRESH, *answers[1], revision),
             Condition(target, ConditionType.VERIFIED, *answers[2], revision))
@@ -108,6 +112,13 @@ def _replicated(name: str, host: str, left: tuple[Left, ...]) -> Answer:
         return TRUE, "Replicated", f"its replica is on {host}"
     words = f"its replica is on {host}, without {', '.join(map(str, left))}"
     return TRUE, "Replicated" if all(part.declared for part in left) else "InPart", words
+
+
+def _stranger(charge: Charge, why: str) -> Answer:
+    assert charge.current is not None, "nothing else could be asked what it can run"
+    return FALSE, "CannotRunThere", (
+        f"its replica is on {charge.current.host}, where it could not be started: {why}; bring the"
+        " twins to the same versions, or give the VM a machine type and processor that both have")
 
 
 def _without_disks(charge: Charge) -> Answer:

@@ -7,6 +7,8 @@ from operator import attrgetter
 
 from controller.model.condition import Condition, ConditionType, Status
 from controller.plan.board import Board
+from controller.plan.capability import nobody_can_run, versions_at
+from controller.plan.draft import counted
 from controller.plan.parts import left_out
 from controller.plan.placement import complaint
 from controller.plan.places import PlaceHost, PlaceMachine
@@ -53,6 +55,9 @@ def survivable(site: str, twin: str | None, names: list[str], ground: Survey,
     far = _networks_missing(names, twin, ground)
     if far is not None:
         return Status.FALSE, "NetworkMissing", far
+    strange = _strange(names, twin, ground)
+    if strange is not None:
+        return Status.FALSE, "CannotRunThere", strange
     hosts = [host for host in layout.hosts.values() if host.site == twin]
     arriving = [layout.machines[name] for name in names]    # by name, and then by size
     arriving.sort(key=BY_SIZE, reverse=True)
@@ -137,6 +142,33 @@ def _networks_missing(names: list[str], twin: str, ground: Survey) -> str | None
     return None
 
 
+def _strange(names: list[str], twin: str, ground: Survey) -> str | None:
+    """Return which VMs no host of the twin could boot, and why."""
+    found = []
+    for name in names:
+        seen = ground.sightings.get(name) or ground.ghosts.get(name)
+        why = nobody_can_run(seen[0].domain if seen else None,
+                             ground.hosts_of_site.get(twin, ()), ground)
+        if why is not None:
+            found.append(f"{name}: {why}")
+    if not found:
+        return None
+    more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    return f"{twin} cannot run {counted(len(found), 'protected VM')}: " + (
+        "; ".join(found[:SHOWN]) + more)
+
+
+def _versions(site: str, twin: str, ground: Survey) -> list[str]:
+    """Return which programs differ between the two sites, by their first two numbers."""
+    found = []
+    for program, called in (("qemu", "QEMU"), ("libvirt", "libvirt")):
+        here, there = (versions_at(one, program, ground) for one in (site, twin))
+        if here and there and here != there:
+            found.append(f"{called} is {' and '.join(here)} at {site} and {' and '.join(there)} at"
+                         f" {twin}")
+    return found
+
+
 def twin_matches(site: str, twin: str, ground: Survey) -> Answer:
     """Return whether two sites are near-identical: VLANs, host profiles, capacity."""
     here, there = set(ground.site_vlans[site]), set(ground.site_vlans[twin])
@@ -144,6 +176,7 @@ def twin_matches(site: str, twin: str, ground: Survey) -> Answer:
     differences = [f"network {names[vlan]} is at {site if vlan in here else twin} alone"
                    for vlan in sorted(here ^ there)]
     differences += _profiles(site, twin, ground)
+    differences += _versions(site, twin, ground)
     unseen = [host for one in (site, twin) for host in ground.hosts_of_site.get(one, ())
               if ground.hardware(host) is None]
     if not unseen:

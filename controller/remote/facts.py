@@ -13,6 +13,7 @@ import sys
 import time
 from typing import Any, Callable
 
+from capabilities import Capabilities
 from domains import looks_at
 from interfaces import IP, interfaces_of
 from leftovers import leftovers_of
@@ -70,6 +71,7 @@ class Host:
 
     def __init__(self) -> None:
         self.libvirt, self.replicas, self.looks = Libvirt(), Replicas(), Looks()
+        self.capabilities = Capabilities()
         self.warnings = {}          # what a program said beside a good answer, by section
 
     def gather(self, want: set) -> "tuple[dict, dict]":
@@ -93,6 +95,8 @@ class Host:
             self.warnings = warnings_of(said["bridges"])
         if "interfaces" in want:
             sections["interfaces"] = spoken(lambda: interfaces_of(said["interfaces"]))
+        if "capabilities" in want and shutil.which(VIRSH[0]) is not None:
+            sections["capabilities"] = self.capabilities.text()
         if libvirt:
             reading = spoken(lambda: self.libvirt.reading(said))
             if isinstance(reading, Silent):

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from controller.model.facts import (
+    Capabilities,
     DomainConfig,
     DomainFacts,
     DomainState,
@@ -121,7 +122,19 @@ def parse_config(domain: ET.Element, disk_sizes: Mapping[str, int | None],
         media=tuple(disk for disk in disks if disk.device not in DISKS),
         devices=parse_devices(domain),
         hugepages=domain.find("memoryBacking/hugepages") is not None,
+        machine=_attribute(domain.find("os/type"), "machine"),
+        cpu_model=(domain.findtext("cpu/model") or "").strip(),
     )
+
+
+def _attribute(element: ET.Element | None, name: str) -> str:
+    return "" if element is None else element.get(name, "")
+
+
+def parse_capabilities(text: str) -> Capabilities:
+    """Return what guests a host can run, from the facts script's section."""
+    told = json.loads(text)
+    return Capabilities(tuple(told["machines"]), tuple(told["models"]))
 
 
 def parse_files(domains: Iterable[ET.Element | None],

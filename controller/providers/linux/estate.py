@@ -19,7 +19,8 @@ from controller.transport.base import Endpoint, Transport
 
 ANSWER_S: Final = 8.0
 """The script gives its programs 5 s; what takes longer is a host that hangs."""
-HOST_SECTIONS: Final = ("domains", "pools", "bridges", "interfaces", "replicas", "leftovers")
+HOST_SECTIONS: Final = ("domains", "pools", "bridges", "interfaces", "replicas", "leftovers",
+                         "capabilities")
 SWITCH_SECTIONS: Final = ("bridges", "interfaces")
 
 

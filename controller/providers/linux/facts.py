@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from controller.model.facts import (
     Absent,
     BridgeFacts,
+    Capabilities,
     DomainFacts,
     Fact,
     Hardware,
@@ -30,8 +31,9 @@ SHAPES: Final[Mapping[str, Any]] = {
     "replicas": dict[str, ReplicaFacts],
     "leftovers": tuple[Leftover, ...],
     "interfaces": dict[str, InterfaceFacts],
+    "capabilities": Capabilities,
 }
-LATER: Final = frozenset({"replicas", "leftovers", "interfaces"})
+LATER: Final = frozenset({"replicas", "leftovers", "interfaces", "capabilities"})
 """Parts that texts of older versions lack; what they do not say is unknown."""
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from controller.model.facts import Absent, Fact, Known, NodeFacts, Unknown
-from controller.providers.libvirt.facts import parse_domains, parse_pools
+from controller.providers.libvirt.facts import parse_capabilities, parse_domains, parse_pools
 from controller.providers.linux.facts import Answer, Section
 from controller.providers.linux.kept import KEEPERS
 from controller.providers.linux.replica import parse_leftovers, parse_replicas
@@ -18,7 +18,7 @@ from controller.providers.openvswitch.facts import parse_bridges, parse_interfac
 PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "domains": parse_domains, "pools": parse_pools, "bridges": parse_bridges,
     "replicas": parse_replicas, "leftovers": parse_leftovers,
-    "interfaces": parse_interfaces,
+    "interfaces": parse_interfaces, "capabilities": parse_capabilities,
 }
 CLOCK_SAMPLES: Final = 8
 

@@ -6,8 +6,9 @@ from importlib import resources
 from typing import Final
 
 PARTS: Final[Mapping[str, tuple[str, ...]]] = {
-    "facts.py": ("programs.py", "interfaces.py", "looks.py", "mover/images.py", "filesystem.py",
-                 "pools.py", "domains.py", "reading.py", "replicas.py", "leftovers.py"),
+    "facts.py": ("programs.py", "interfaces.py", "capabilities.py", "looks.py",
+                 "mover/images.py", "filesystem.py", "pools.py", "domains.py", "reading.py",
+                 "replicas.py", "leftovers.py"),
 }
 """What a program imports of ours, each part after those that it imports itself."""
 IMPORTER: Final = """\
