@@ -14,7 +14,8 @@ from controller.plan.replica_index import Held, ReplicaIndex, holds_anything
 from controller.plan.standing import Stand, Standing
 from controller.plan.survey import Survey
 
-STILL: Final = frozenset({Standing.RUNNING, Standing.OFF})
+STILL: Final = frozenset({Standing.RUNNING, Standing.OFF, Standing.RENAMED})
+"""So standing it is one machine on one host, whose disks can be copied."""
 
 
 class Charge(NamedTuple):

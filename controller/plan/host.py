@@ -79,6 +79,9 @@ def _diff_guest_ports(name: str, bridge: BridgeFacts, survey: Survey, draft: Dra
             continue
         if sum(runs(seen.domain) for seen in survey.sightings.get(card.vm, ())) > 1:
             continue  # two running copies: nothing automatic is done to either
+        if any(rival.claim.runs and rival.is_now
+               for rival in survey.identities.rivals.get(card.vm, ())):
+            continue  # nor where another guest has its card, or its disks
         if not survey.xml_vlan_is(name, card):
             continue  # the domain's own XML is wrong: patching it retags the port as well
         if port.trunks or port.vlan_mode not in {None, "access"}:

@@ -121,9 +121,9 @@ def _by_its_name(name: str, found: Stand, survey: Survey) -> Stand:
             mark is not None and is_for(mark, domain, names) and mark.domain == domain.name):
         return found
     return found._replace(standing=Standing.RENAMED, sentence=(
-        f"{name} is {domain.state} on {found.host} under the name {domain.name}: nothing is done"
-        f" with it; shut it down and `virsh domrename {domain.name} {name}` there, or declare it"
-        f" as {domain.name} with `formerly: {name}`"))
+        f"{name} is {domain.state} on {found.host} under the name {domain.name}: it is neither"
+        f" started, changed nor moved; shut it down and `virsh domrename {domain.name} {name}`"
+        f" there, or declare it as {domain.name} with `formerly: {name}`"))
 
 
 def _contested(name: str, found: Stand, rivals: tuple[Rival, ...]) -> Stand:

@@ -117,6 +117,28 @@ def test_pauses_and_what_goes_on_follow_a_renamed_vm() -> None:
     assert {step.ruling.rule for step in plan_of(desired, down, often).steps} == {"quarantine"}
 
 
+def test_what_somebody_renamed_is_copied_all_the_same() -> None:
+    old = b.small(b.vm("sql", protection="gold"))
+    seen = r.with_replica(r.asked(b.as_declared(old, {}), old), "milan-1",
+                          r.replica("sql", r.series(3, 400)))
+    seen = b.with_domain(seen, "paris-1", "sql-tmp", replace(
+        b.domain("sql", "paris-1", old), name="sql-tmp"))
+    step, = plan_of(old, seen).steps
+    assert isinstance(step.action, ReplicateDomain)
+    assert (step.action.target, step.action.domain) == ("Replica/sql", "sql-tmp")
+
+
+def test_the_port_of_another_guest_with_the_same_card_is_left_alone() -> None:
+    old = b.small(b.vm("sql"))
+    config = b.config_of("sql", "paris-1", old)
+    other = replace(b.domain("sql", "paris-1", old, ownership=None), name="by-hand", uuid="u",
+                    live=replace(config, disks=(), nics=tuple(
+                        replace(nic, vlan=7, device="vnet9") for nic in config.nics)))
+    here = {"sql": b.domain("sql", "paris-1", old), "by-hand": other}
+    seen = b.with_node(b.as_declared(old, {}), "paris-1", b.node("paris-1", old, here))
+    assert plan_of(old, seen).steps == ()
+
+
 def called(old: Any, kind: str, former: str, name: str) -> Any:
     """The same specs in which one object, wherever it is named, has another name."""
     found = replace(old, **{
