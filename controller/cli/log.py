@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime
 
+from controller.cli.terminal import fit, fit_json
 from controller.reconcile.event import Event, EventKind
 from controller.store.journal import EventRow
 
@@ -19,24 +20,24 @@ def describe_event(event: Event) -> str:
     where = f" on {event.node}" if event.node and not event.target.endswith(
         f"/{event.node}") else ""
     word = event.outcome or event.kind.value
-    return (f"{instant(event.at)} {event.symbol or ' '} {word:<14} {event.target}{where}:"
-            f" {event.sentence}")
+    return fit(f"{instant(event.at)} {event.symbol or ' '} {word:<14} {event.target}{where}:"
+               f" {event.sentence}")
 
 
 def event_json(event: Event) -> str:
     """Return an event as one line of JSON."""
-    return json.dumps(event._asdict(), ensure_ascii=False)
+    return fit_json(json.dumps(event._asdict(), ensure_ascii=False))
 
 
 def describe_progress(event: object) -> str | None:
     """Return a line for a step that begins, goes on or ends; None for everything else."""
     assert isinstance(event, Event), "the loop tells events"
     if event.kind is EventKind.INTENT:
-        return f"  {event.symbol} {event.action_id}"
+        return fit(f"  {event.symbol} {event.action_id}")
     if event.kind is EventKind.PROGRESS:
-        return f"    {event.target}: {event.sentence}"
+        return fit(f"    {event.target}: {event.sentence}")
     if event.kind is EventKind.OUTCOME:
-        return f"  {SIGNS.get(event.outcome, ' ')} {event.sentence}"
+        return fit(f"  {SIGNS.get(event.outcome, ' ')} {event.sentence}")
     return None
 
 
@@ -45,4 +46,4 @@ def describe_row(row: EventRow) -> str:
     word = row.outcome or row.kind
     where = f" on {row.node}" if row.node and not row.target.endswith(f"/{row.node}") else ""
     verb = f" {row.verb}" if row.verb else ""
-    return f"{instant(row.at)} {word:<14}{verb} {row.target}{where}: {row.sentence}"
+    return fit(f"{instant(row.at)} {word:<14}{verb} {row.target}{where}: {row.sentence}")

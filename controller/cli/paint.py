@@ -7,6 +7,7 @@ from typing import Final
 from rich.console import Console
 from rich.text import Text
 
+from controller.cli.terminal import fit
 from controller.model.desired import Desired
 from controller.plan.plan import Plan, Remark, Step, Verdict
 
@@ -31,7 +32,13 @@ class Painter:
 
     def line(self, text: Text | str = "", style: str = "") -> None:
         """Write one line as it is."""
-        self._screen.print(text if isinstance(text, Text) else Text(text, style))
+        if isinstance(text, str):
+            self._screen.print(Text(fit(text), style))
+            return
+        if fit(text.plain) != text.plain:
+            text = text.copy()
+            text.plain = fit(text.plain)    # as long as before, so that the colours stay in place
+        self._screen.print(text)
 
     def sentence(self, head: Text, sentence: str, style: str = "", indent: str = INDENT) -> None:
         """Write `head` and a sentence after it."""

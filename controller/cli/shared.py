@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
 
+from controller.cli.terminal import fit, fit_json
+
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
@@ -74,12 +76,12 @@ def wait_for(main: "Coroutine[Any, Any, T]", *, interrupted: str = "") -> "T":
 
 def complain(sentence: str) -> None:
     """Print one sentence on standard error."""
-    typer.echo(sentence, err=True)
+    typer.echo(fit(sentence), err=True)
 
 
 def print_json(value: Any) -> None:
     """Print one JSON value."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    typer.echo(fit_json(json.dumps(value, indent=2, ensure_ascii=False)))
 
 
 def who(by: str | None) -> str:

@@ -14,6 +14,7 @@ from controller.cli.shared import (
     wait_for,
     who,
 )
+from controller.cli.terminal import fit
 
 if TYPE_CHECKING:
     from controller.reconcile.manager import Manager
@@ -66,5 +67,6 @@ async def export(manager: "Manager", words: tuple[str, str, str], point: int | N
         return 1
     finally:
         store.close()
-    (typer.echo if attempt.outcome is Outcome.DONE else complain)(attempt.sentence)
+    sentence = fit(attempt.sentence)
+    (typer.echo if attempt.outcome is Outcome.DONE else complain)(sentence)
     return 0 if attempt.outcome is Outcome.DONE else 1
