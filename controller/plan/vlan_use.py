@@ -97,8 +97,8 @@ def node_uses(name: str, vlan: int, survey: Survey) -> Iterator[Use]:
     """Yield what uses a VLAN on one declared node."""
     host = survey.desired.hosts.get(name)
     node = survey.nodes.get(name)
-    if node is None:
-        yield Use(f"{name}, which does not answer")
+    if node is None or name in survey.faded:
+        yield Use(f"{name}, which {'does not answer' if node is None else 'did not answer lately'}")
         return
     if host is not None and name in survey.blind:
         yield Use(f"the guests of {name}, which cannot be seen")

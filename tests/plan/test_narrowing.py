@@ -135,6 +135,15 @@ def test_a_node_that_cannot_be_seen_may_use_it(lab: Any, who: str) -> None:
     assert f"{who}, which does not answer" in step.ruling.sentence
 
 
+def test_a_node_that_answered_too_long_ago_may_use_it_by_now(lab: Any) -> None:
+    seen = with_extra(lab)
+    fact = seen.nodes["paris-2"]
+    assert isinstance(fact, Known)
+    step = only(plan_of(lab, b.with_node(seen, "paris-2", Known(fact.value, b.NOW_S - 60))))
+    assert step.ruling.rule == "in-use"
+    assert "paris-2, which did not answer lately" in step.ruling.sentence
+
+
 @pytest.mark.parametrize(("part", "words"), [
     ("domains", "the guests of paris-2"), ("bridges", "the ports of paris-2"),
     ("interfaces", "paris-2 itself"),
