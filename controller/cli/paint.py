@@ -100,7 +100,7 @@ class Painter:
 
 
 def name_of(step: Step) -> str:
-    """Return what a step does to what: `start sql`, `set-trunk up0`, `migrate web to paris-2`."""
+    """Return what a step does to what: `start sql`, `widen-trunk up0`, `migrate web to paris-2`."""
     action = step.action
     kind, _, name = action.target.partition("/")
     if kind != "VirtualMachine":
