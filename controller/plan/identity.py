@@ -80,8 +80,9 @@ class Rival(NamedTuple):
     def __str__(self) -> str:
         claim = self.claim
         verb = "had" if claim.unseen else "has"
+        when = f" when {claim.host} was last seen" if claim.unseen else ""
         return (f"{claim.domain.name} on {claim.host} ({claim.domain.state}) {verb}"
-                f" {' and '.join(self.shares)}")
+                f" {' and '.join(self.shares)}{when}")
 
 
 def is_for(mark: Ownership | None, domain: DomainFacts, names: Names) -> bool:

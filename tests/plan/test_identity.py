@@ -129,6 +129,8 @@ def test_what_is_off_is_not_started_while_another_has_what_makes_it(
         seen = b.with_node(seen, where, b.node(where, lab))
     plan = plan_of(lab, seen)
     assert begun(plan) == []
+    if how == "silent" and what != "file":
+        assert f"when {where} was last seen" in about(plan)
 
 
 def test_the_same_path_on_another_host_is_another_file(lab: Any) -> None:

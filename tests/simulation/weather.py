@@ -6,7 +6,7 @@ from random import Random
 from controller.model.facts import DomainState
 from controller.providers.simulated.estate import SimulatedEstate
 from controller.providers.simulated.faults import mending
-from controller.providers.simulated.world import World
+from controller.providers.simulated.world import ROOT, World
 
 Draw = Callable[[World, Random], str | None]
 BY_HAND = "-by-hand"
@@ -113,7 +113,8 @@ def moved_by_hand(world: World, dice: Random) -> str | None:
     fits = domain.live is not None and (
         target.memory_used_bytes() + domain.live.memory_bytes < target.memory_bytes)
     ready = (target.powered and not target.hung and target.libvirt_up and target.pools
-             and target.bridges and domain.name not in target.domains)
+             and target.bridges and domain.name not in target.domains
+             and all(pool.filesystem != ROOT for pool in target.pools.values()))
     if domain.state is not DomainState.RUNNING or domain.job or not (fits and ready):
         return None
     return f"hand-migrate {domain.name} {to}"
