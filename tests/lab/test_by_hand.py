@@ -68,7 +68,7 @@ def test_where_only_reports_are_wanted_all_drift_is_shown_and_none_touched(
         assert lab.vlan_of("paris-1", "web") == 77
         assert "builder" not in lab.virsh("milan-2", "list", "--all", "--name").split()
         assert lab.ovs("paris-2", "get", "port", "up0", "trunks") == "[30, 40, 200, 999]"
-        hotsite.edit("estate", "lab", "autonomy: report", "autonomy: restart")
+        hotsite.edit("estate", "lab", "autonomy: report", "autonomy: prune")
         loop.wait_settled()
         assert lab.running("paris-1") == {"sql", "web"}
 
