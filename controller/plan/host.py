@@ -10,7 +10,7 @@ from controller.plan.passing import Wanted
 from controller.plan.standing import runs
 from controller.plan.storage_actions import AcceptPool
 from controller.plan.survey import Survey
-from controller.plan.trunk import Place, Trunk, diff_bridge, tell_no_tree, tell_warnings
+from controller.plan.trunk import Trunk, diff_bridge, place_of, tell_no_tree, tell_warnings
 
 NAMES_SHOWN = 8
 
@@ -62,7 +62,7 @@ def _diff_network(host: Host, survey: Survey, draft: Draft) -> None:
         return
     wanted = Wanted(survey.site_vlans.get(spec.site, ()), spec.vlans == "all", spec.native_vlan)
     cause = cause_of(survey.policy, target, *survey.networks_at(spec.site))
-    diff_bridge(Place(target, name, spec.bridge, cause, survey.policy.has_adopted(target)),
+    diff_bridge(place_of(target, name, spec.bridge, cause, survey.policy),
                 tuple(Trunk(port, wanted) for port in spec.uplinks),
                 rstp=len(spec.uplinks) > 1, bridges=bridges, draft=draft)
     if len(spec.uplinks) > 1:

@@ -5,7 +5,7 @@ from controller.model.switch import Switch, SwitchPortSpec
 from controller.plan.draft import Draft, cause_of
 from controller.plan.passing import Wanted
 from controller.plan.survey import Survey
-from controller.plan.trunk import Place, Trunk, diff_bridge, tell_no_tree, tell_warnings
+from controller.plan.trunk import Trunk, diff_bridge, place_of, tell_no_tree, tell_warnings
 
 
 def diff_switch(switch: Switch, survey: Survey, draft: Draft) -> None:
@@ -38,7 +38,7 @@ def diff_switch(switch: Switch, survey: Survey, draft: Draft) -> None:
     links = tuple(f"InterSiteLink/{port.link.partition('/')[0]}"
                   for port in spec.ports if port.link is not None)
     cause = cause_of(survey.policy, target, *links, *survey.networks_at(spec.site))
-    diff_bridge(Place(target, name, spec.bridge, cause, survey.policy.has_adopted(target)), trunks,
+    diff_bridge(place_of(target, name, spec.bridge, cause, survey.policy), trunks,
                 rstp=bool(links), bridges=bridges, draft=draft)
     tell_no_tree(target, name, bridges.get(spec.bridge),
                  tuple(port.name for port in spec.ports if port.link is not None), draft)

@@ -21,6 +21,7 @@ from controller.plan.passing import (
     is_access,
     passing_of,
 )
+from controller.plan.policy import Policy
 from controller.plan.survey import Survey
 from controller.plan.trunk_actions import NarrowTrunk, WidenTrunk
 from controller.plan.vlan_use import VlanUses
@@ -48,6 +49,8 @@ class Place:
     cause: Cause
     adopted: bool
     """Whether it was as declared before: only then is it ours to take from."""
+    recabled: bool = False
+    """Whether any network is another than when all was last as declared, or is gone."""
 
 
 def diff_bridge(place: Place, trunks: tuple[Trunk, ...], *, rstp: bool,
@@ -96,6 +99,12 @@ def tell_warnings(target: str, node: str, survey: Survey, draft: Draft) -> None:
         draft.remark(target, f"Open vSwitch on {node} answers well and warns: {sentence}")
 
 
+def place_of(target: str, node: str, bridge: str, cause: Cause, policy: Policy) -> Place:
+    """Return a bridge of a declared node."""
+    recabled = any(name.startswith("Network/") for name in policy.changed)
+    return Place(target, node, bridge, cause, policy.has_adopted(target), recabled)
+
+
 def bond_of(port: str, bridge: BridgeFacts) -> PortFacts | None:
     """Return the bond that an interface is a member of; None when it is in none."""
     return next((one for one in bridge.ports.values() if port in one.members), None)
@@ -124,8 +133,8 @@ def diff_port(place: Place, port: PortFacts, wanted: Wanted, draft: Draft) -> No
         draft.do(NarrowTrunk(
             target=place.target, node=place.node, bridge=place.bridge, port=port.name,
             passing=change.narrow, was=change.wide, wanted=wanted.vlans, lost=lost,
-            cause=place.cause, ask=ask, reason=surplus_words(where, change, wanted),
-            consequence=CONFIRMED))
+            cause=Cause.COMMIT if place.recabled else place.cause, ask=ask,
+            reason=surplus_words(where, change, wanted), consequence=CONFIRMED))
     tell(place.target, where, change, wanted, draft)
 
 

@@ -195,6 +195,22 @@ def test_a_network_that_leaves_the_specs_does_not_cut_the_vm_that_is_left_alone(
     assert {step.ruling.rule for step in narrowing(plan)} == {"in-use"}
 
 
+@pytest.mark.parametrize("sites", [[], ["paris"]])
+def test_a_network_whose_file_is_missing_for_a_moment_loses_nothing(lab: Any,
+                                                                   sites: list[str]) -> None:
+    cameras = b.document("Network", "cameras", vlan=300, sites=["paris", "milan"])
+    seen = b.as_declared(b.small(b.vm("sql", placement={"site": "paris"}), cameras),
+                         {"sql": "paris-1"})
+    left = [b.document("Network", "cameras", vlan=300, sites=sites)] if sites else []
+    after = b.small(b.vm("sql", placement={"site": "paris"}), *left)
+    policy = Policy(applied_revision="r0", changed=frozenset({"Network/cameras"}))
+    plan = plan_of(after, seen, policy)
+    assert {step.ruling.rule for step in narrowing(plan)} == {"grace"}
+    waited = {step.action.id: b.NOW_S - 601 for step in narrowing(plan)}
+    later = plan_of(after, seen, replace(policy, waiting=waited))
+    assert {step.ruling.verdict for step in narrowing(later)} == {Verdict.ALLOWED}
+
+
 def with_vlan(vlan: int, autonomy: str, **vm: Any) -> Any:
     ground = [one for one in b.ground() if one.name != "office"]
     return b.desired_of(b.estate(autonomy=autonomy), *ground,
