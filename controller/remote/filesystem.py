@@ -35,7 +35,7 @@ def filesystem_of(path: str) -> dict:
 def mounts_of(text: str) -> list:
     """Return (mount point, root in the file system, type, source) of every mount, as they came."""
     found = []
-    for line in text.splitlines():
+    for line in text.split("\n"):
         left, _, right = line.partition(" - ")
         before, after = left.split(" "), right.split(" ")
         if len(before) > 4 and len(after) > 1:
@@ -68,7 +68,7 @@ def declared_points() -> set:
     found = set()
     for table in TABLES:
         try:
-            lines = read(table).splitlines()
+            lines = read(table).split("\n")
         except OSError:
             continue
         words = [line.split() for line in lines if not line.lstrip().startswith("#")]

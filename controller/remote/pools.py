@@ -42,6 +42,8 @@ def pool_of(name: str, xml: str, active: bool) -> dict:
             "volumes": [], "type": kind_of(xml)}
     if not path or pool["type"] not in FOLDERS:
         return pool
+    if not active and pool["type"] != "dir":
+        return {**pool, "unknown": f"it is not active, so nobody sees what is in {path}"}
     try:
         space = os.statvfs(path)
         pool["capacity"] = space.f_blocks * space.f_frsize
@@ -50,8 +52,7 @@ def pool_of(name: str, xml: str, active: bool) -> dict:
         pool["volumes"] = sorted(volumes_of(path), key=lambda v: v["name"])
         pool.update(filesystem_of(path))
     except OSError as error:
-        if active:
-            return {**pool, "unknown": f"{path} cannot be read: {error.strerror}"}
+        return {**pool, "unknown": f"{path} cannot be read: {error.strerror}"}
     return pool
 
 
@@ -74,8 +75,16 @@ def volumes_of(place: str) -> list:
         for entry in entries:
             try:
                 details = entry.stat(follow_symlinks=True)
+            except FileNotFoundError:
+                if not entry.is_symlink():
+                    continue    # it went while we looked
+                details = None
             except OSError:
-                continue  # it went while we looked
+                details = None
+            if details is None:     # it has its name all the same
+                found.append({"name": os.fsencode(entry.name).decode(errors="replace"),
+                              "format": "raw", "size": None, "allocated": 0})
+                continue
             if stat.S_ISREG(details.st_mode):
                 kind, size = look(entry.path)
                 found.append({"name": os.fsencode(entry.name).decode(errors="replace"),

@@ -150,6 +150,8 @@ class Replicas:
             shelf = found.get(("replicas", pool["name"], pool.get("path", "")))
             if "unknown" in pool and pool.get("type", FOLDERS[0]) in FOLDERS:
                 pool["replicas_unknown"] = pool["unknown"]
+                if not pool["active"]:
+                    pool["replicas_unknown"] += ": start the pool, or undefine it"
             elif isinstance(shelf, Silent):
                 pool["replicas_unknown"] = str(shelf)
             elif shelf is not None:

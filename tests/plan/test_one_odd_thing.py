@@ -82,6 +82,12 @@ def test_a_pool_that_could_not_be_seen_is_not_made_and_the_vms_on_it_are_healed(
     assert f"pool default of paris-1 could not be seen ({WHY})" in sentences(plan)
 
 
+def test_a_pool_that_is_not_started_is_started_first_and_used_once_it_is_seen(lab: Any) -> None:
+    off = PoolFacts("default", "/var/lib/libvirt/images", False, 0, 0, unknown="it is not active")
+    seen = with_pool(b.as_declared(lab, {"web": "paris-1"}), "paris-2", off)
+    assert ids(plan_of(lab, seen)) == ["create-pool:Host/paris-2@paris-2/default"]
+
+
 def test_another_pool_that_could_not_be_seen_holds_nothing_back(lab: Any) -> None:
     seen = dim(b.as_declared(lab, {"sql": "paris-1"}), "paris-2", "Downloads")
     assert "start:VirtualMachine/web@paris-1" in " ".join(ids(plan_of(lab, seen))).replace(

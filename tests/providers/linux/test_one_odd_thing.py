@@ -174,6 +174,23 @@ def test_a_pool(host: PlayedHost, trouble: Callable[[PlayedHost, dict[str, Any]]
     assert not any(one.unknown for one in domains.values())
 
 
+def test_a_file_of_a_pool_that_cannot_be_read_is_there_all_the_same(
+        host: PlayedHost, tmp_path: Path) -> None:
+    (tmp_path / "pool/loop").symlink_to(tmp_path / "pool/loop")
+    (tmp_path / "pool/dangling").symlink_to("/no/such/file")
+    (tmp_path / "pool/good").write_bytes(bytes(512))
+    _, pools = seen(host)
+    assert {name: one.size_bytes for name, one in pools["default"].volumes.items()} == {
+        "loop": None, "dangling": None, "good": 512}
+
+
+@pytest.mark.parametrize("kind", ["fs", "netfs"])
+def test_what_is_in_a_pool_that_is_not_mounted_is_unknown(host: PlayedHost, kind: str) -> None:
+    host.pools[0].update(active=False, kind=kind)
+    host.set_libvirt()
+    assert "it is not active, so nobody sees what is in" in seen(host)[1]["default"].unknown
+
+
 def test_a_list_of_pools_that_hangs_leaves_the_domains_known(host: PlayedHost) -> None:
     host.limit_s = 5.0
     host.set_libvirt("pool list hangs")

@@ -358,8 +358,8 @@ def stopped(host: PlayedHost) -> None:
 @pytest.mark.parametrize(("break_it", "sentence"), [
     (no_store, "hotsite-replicas cannot be read: Not a directory"),
     (no_pool, "cannot be read: No such file or directory"),
-    (unmounted, "it is not active, so nobody sees whether there are replicas in"),
-    (stopped, "it is not active, so nobody sees whether there are replicas in"),
+    (unmounted, "it is not active, so nobody sees what is in"),
+    (stopped, "cannot be read: No such file or directory: start the pool, or undefine it"),
 ])
 def test_replicas_that_nobody_can_see_are_unknown_not_none(
         host: PlayedHost, break_it: Callable[[PlayedHost], None], sentence: str) -> None:
