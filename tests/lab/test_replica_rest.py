@@ -68,39 +68,28 @@ def test_an_image_that_is_swapped_put_back_or_overlaid_is_in_no_point_wrongly(
     wait_until("the guest's end", lambda: state(ledger) == "shut off (shutdown)", 60)
     at_home(ledger, f"cp {IMAGE} {IMAGE}.older")
     at_home(ledger, f"qemu-io -f qcow2 -c 'write -P 7 90M 1M' {IMAGE}")
-    assert "vda: 1MiB changed" in copied(ledger).replace("1.062MiB", "1MiB") or is_quiesced(ledger)
+    assert "changed" in copied(ledger)
     at_home(ledger, f"cat {IMAGE}.older >{IMAGE}")      # the same file with an earlier record
     assert "that differed" in copied(ledger)
-    at_home(ledger, f"mv {IMAGE} {IMAGE}.kept; qemu-img convert -O qcow2 -n"
-                    f" {IMAGE}.older {IMAGE} 2>/dev/null || cp {IMAGE}.older {IMAGE};"
-                    f" qemu-io -f qcow2 -c 'write -P 8 70M 1M' {IMAGE}")
+    at_home(ledger, f"mv {IMAGE} {IMAGE}.kept; cp {IMAGE}.older {IMAGE}")
+    at_home(ledger, f"qemu-io -f qcow2 -c 'write -P 8 70M 1M' {IMAGE}")
     assert "that differed" in copied(ledger)
     at_home(ledger, f"mv {IMAGE}.kept {IMAGE}")
     assert "that differed" in copied(ledger)
     ledger.boot()
     ledger.cycle()
     assert "changed" in ledger.cycle(), "a running guest is tracked again"
+
+
+def test_a_snapshot_that_is_committed_while_the_guest_is_off_is_in_the_point(
+        ledger: Replication) -> None:
+    definition = ledger.lab.virsh(HOME, "dumpxml", "--inactive", VM)
     ledger.lab.virsh(HOME, "snapshot-create-as", VM, "by-hand", "--disk-only", "--atomic",
                      "--no-metadata", "--diskspec", f"vda,file={IMAGE}.snap", "--diskspec",
                      "vdb,snapshot=no")
     ledger.write(66, 1)
     ledger.lab.virsh(HOME, "destroy", VM)
     at_home(ledger, f"qemu-img commit -q {IMAGE}.snap; rm {IMAGE}.snap")
-    at_home(ledger, f"virsh -q dumpxml --inactive {VM} | sed 's/vda.qcow2.snap/vda.qcow2/'"
-                    " >/tmp/back.xml; virsh -q define /tmp/back.xml")
+    ledger.lab.exec(HOME, "virsh", "-q", "define", "/dev/stdin", text=definition)
     copied(ledger)
-    ledger.boot()
     ledger.leaves_nothing_behind()
-
-
-def test_a_header_that_only_qemu_reads_is_verified(ledger: Replication) -> None:
-    ledger.cycle()
-    ledger.write(70, 1)
-    ledger.cycle()
-    assert "all as it was sent" in ledger.verify()
-    with ledger.newest().open("r+b") as file:
-        file.seek(63)
-        file.write(b"\1")       # a snapshot, of which the mover never reads
-    assert "were damaged" in ledger.verify()
-    ledger.cycle(repair=True)
-    assert "all as it was sent" in ledger.verify() + ledger.verify()
