@@ -6,7 +6,7 @@ Rule 3: what arrives counts where it arrives, from the moment that it is on its 
 Rule 4: no host takes more than the kernel says it has left, and nothing leaves because of that.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from controller.model.document import Rung
@@ -125,6 +125,18 @@ def takes_of(name: str, survey: Survey) -> tuple[str, Takes]:
         size = max(disk.size_bytes or 0, spec.size_bytes)
         taken[spec.pool] = taken.get(spec.pool, 0) + allocated_bytes(disk.source, size, pools)
     return host, tuple(sorted(taken.items()))
+
+
+def remembered(survey: Survey) -> Callable[[str], tuple[str, Takes]]:
+    """Return `takes_of` for one decision, which asks the same of many hosts."""
+    known: dict[str, tuple[str, Takes]] = {}
+
+    def of(name: str) -> tuple[str, Takes]:
+        if name not in known:
+            known[name] = takes_of(name, survey)
+        return known[name]
+
+    return of
 
 
 def allocated_bytes(source: str, size_bytes: int, pools: Mapping[str, PoolFacts]) -> int:

@@ -18,9 +18,9 @@ from controller.plan.footprint import (
     ON_ITS_WAY,
     arrivals,
     as_seen,
+    remembered,
     room_of,
     space_of,
-    takes_of,
     under_way,
 )
 from controller.plan.host import pool_of
@@ -96,7 +96,7 @@ def lay_out(stands: Mapping[str, Stand], survey: Survey, draft: Draft) -> Layout
     board, placement = arrange(
         tuple(hosts.values()), [*machines.values(), *(machine for machine, _ in extra.values())],
         current | {name: host for name, (_, host) in extra.items()},
-        Limits(survey.desired.estate.spec.limits.cpu_ratio), lambda name: takes_of(name, survey))
+        Limits(survey.desired.estate.spec.limits.cpu_ratio), remembered(survey))
     if survey.lost:
         settled.update(lost)
         tell_lost(lost, placement, survey, draft)
