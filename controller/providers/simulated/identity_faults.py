@@ -94,6 +94,9 @@ def clone(world: World, host: str, vm: str, name: str) -> str:
     if name in node.domains:
         return f"{name} is there already"
     config = _config(domain)
+    if any(path.endswith(f"/{name}-{disk.target}.{disk.format}")
+           for disk in config.disks for path in node.files):
+        return f"{vm} was not cloned: a file of that name is there already"
     disks = []
     for disk in config.disks:
         path = f"{disk.source.rpartition('/')[0]}/{name}-{disk.target}.{disk.format}"
@@ -109,9 +112,16 @@ def clone(world: World, host: str, vm: str, name: str) -> str:
 
 
 def call_back(world: World, name: str, vm: str) -> str:
-    """`call-back NAME VM`: whoever renamed it gives it its name again, while it is off."""
+    """`call-back NAME VM`: whoever renamed it gives it its name again, while it is off, and
+    undefines what was defined under that name elsewhere meanwhile.
+    """
     for node in world.nodes.values():
         if name in node.domains and vm not in node.domains:
+            for other in world.nodes.values():
+                found = other.domains.get(vm)
+                if found is not None and not found.state.active:
+                    del other.domains[vm]
+                    world.touched(other.name)
             return rename(world, node.name, name, vm)
     return f"{name} is nowhere to be called {vm} again"
 
