@@ -153,7 +153,8 @@ class DomainConfig:
     machine: str = ""
     """The machine type; empty: it was not asked for."""
     cpu_model: str = ""
-    """The processor model that it names; empty where it takes what the host has."""
+    """The processor model that it must have; empty where it takes what the host has, or boots
+    whatever of the model is missing."""
 
 
 class Role(StrEnum):

@@ -52,7 +52,9 @@ def test_an_answer_is_kept_and_none_is_told_as_such(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize(("cpu", "model"), [
     ("", ""), ("<cpu mode='host-passthrough'/>", ""),
-    ("<cpu mode='custom'><model fallback='forbid'>EPYC</model></cpu>", "EPYC")])
+    ("<cpu mode='custom'><model fallback='forbid'>EPYC</model></cpu>", "EPYC"),
+    ("<cpu mode='custom' check='partial'><model>EPYC</model></cpu>", "EPYC"),
+    ("<cpu mode='custom' match='exact' check='none'><model>qemu64</model></cpu>", "")])
 def test_what_a_guest_asks_for_is_in_its_definition(cpu: str, model: str) -> None:
     config = parse_config(parse_xml(DOMAIN.format("pc-q35-7.2", cpu)), {})
     assert (config.machine, config.cpu_model) == ("pc-q35-7.2", model)

@@ -123,8 +123,18 @@ def parse_config(domain: ET.Element, disk_sizes: Mapping[str, int | None],
         devices=parse_devices(domain),
         hugepages=domain.find("memoryBacking/hugepages") is not None,
         machine=_attribute(domain.find("os/type"), "machine"),
-        cpu_model=(domain.findtext("cpu/model") or "").strip(),
+        cpu_model=_demanded_model(domain.find("cpu")),
     )
+
+
+def _demanded_model(cpu: ET.Element | None) -> str:
+    """Return the processor model without which libvirt does not start a guest; empty: none.
+
+    Source: libvirt.org/formatdomain.html, the attribute `check`: with `none` nothing is compared.
+    """
+    if cpu is None or cpu.get("check") == "none":
+        return ""
+    return (cpu.findtext("model") or "").strip()
 
 
 def _attribute(element: ET.Element | None, name: str) -> str:
