@@ -9,7 +9,7 @@ import re
 import secrets
 import time
 
-from domains import Changed, Told, printable, questions
+from domains import OFF, Changed, Told, printable, questions
 from programs import LIMIT_S, RECEIVING, VIRSH, Said, Silent, complaints, lines_of, run_all
 
 ROUNDS = 4              # of questions, until all is read
@@ -48,6 +48,7 @@ class Libvirt:
         self.until = time.monotonic() + LIMIT_S
         self.mark = f"@@{secrets.token_hex(8)}@@"   # cannot occur in anything that libvirt says
         self.lists, self.told, self.failed, self.unread = {}, {}, set(), {}
+        self.doubted = set()    # objects that failed alone, and may have changed in that moment
         self.learnt = set()     # kinds of objects whose lists were told
         calm = [one for one in self.known if one not in self.hung]
         parts = parts_of([one for one in calm if one[0] == "domain"])
@@ -134,6 +135,9 @@ class Libvirt:
                 self.failed.add(one)
             elif all(any(words in error for words in GONE) for error in errors):
                 self.unread[one] = None
+            elif one not in self.doubted:   # it may have started or ended between two questions
+                self.doubted.add(one)
+                self.known[one] = is_active(one, answers[one], self.known[one])
             else:
                 self.unread[one] = f"libvirt does not show it: {errors[0]}"
 
@@ -227,6 +231,12 @@ def suspects_of(objects: list, answers: dict) -> list:
         lacking = [one for one in objects if not all(answers[one])]
         lacking = lacking if len(lacking) <= ALONE else []
     return lacking or (objects if len(objects) == 1 else [])
+
+
+def is_active(one: tuple, answers: list, before: bool) -> bool:
+    """Return whether an object is active, by what it said of itself, else as it was."""
+    state = answers[0].partition(" (")[0]
+    return before if one[0] == "pool" or not state else state not in OFF
 
 
 def named(text: str) -> list:

@@ -59,6 +59,17 @@ def show(words: list[str], state: dict) -> None:
         sys.stdout.write("".join(f"{name}\n" for name in domain.get("checkpoints", [])))
     elif words[0] == "backup-dumpxml":
         show_backup(domain)
+    else:
+        show_job(domain, state)
+
+
+def show_job(domain: dict, state: dict) -> None:
+    """Play `domjobinfo`; a domain may end, as often as it `turns`, before its job is told."""
+    if domain.get("turns"):
+        domain.update(state="shut off", reason="shutdown", turns=domain["turns"] - 1)
+        STATE.write_text(json.dumps(state))
+    if domain["state"] == "shut off":
+        complain("Requested operation is not valid: domain is not running")
     elif domain["job"] == "Incoming migration":
         complain("Operation not supported: migration statistics are available only on the"
                  " source host")

@@ -56,6 +56,22 @@ def test_a_domain(host: PlayedHost, trouble: Trouble, why: str, asked_before: bo
     assert why in found[odd["name"]]
 
 
+@pytest.mark.parametrize("asked_before", [False, True])
+def test_a_domain_that_ends_while_it_is_read_is_read_as_it_is_then(
+        host: PlayedHost, asked_before: bool) -> None:
+    """A test of ours that shuts a guest down saw it as unknown, with what it was before."""
+    host.limit_s = 5.0
+    if asked_before:
+        host.ask()
+    odd = next(one for one in host.domains if one["state"] == "running")
+    odd["turns"] = 1
+    host.set_libvirt()
+    domains, _ = seen(host)
+    assert (domains[odd["name"]].unknown, domains[odd["name"]].state) == (
+        "", DomainState.SHUT_OFF)
+    assert not [one.name for one in domains.values() if one.unknown]
+
+
 def test_a_domain_that_hung_is_asked_about_alone_and_told_once_it_answers(host: PlayedHost) -> None:
     host.limit_s = 5.0
     odd = host.domains[0]
