@@ -132,6 +132,7 @@ def remembered(survey: Survey) -> Callable[[str], tuple[str, Takes]]:
     known: dict[str, tuple[str, Takes]] = {}
 
     def of(name: str) -> tuple[str, Takes]:
+        """Return what was worked out first."""
         if name not in known:
             known[name] = takes_of(name, survey)
         return known[name]

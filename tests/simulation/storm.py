@@ -100,6 +100,7 @@ class Storm:
         elif draw < 0.35:
             await self.blink()
         else:
+            self.laws.look()    # else the fault would be blamed on what was done just before
             struck = strike(self.estate, self.dice)
             if struck is not None:
                 self.say(f"fault: {struck[0]}")

@@ -109,7 +109,8 @@ def restore_state(world: World, host: str, vm: str) -> str:
     """`restore-state HOST VM`: somebody puts the replica's state.json back, if it is still there.
     """
     for name in sorted(world.nodes) if host == "any" else [host]:
-        for replica in world.node(name).replicas.values():
+        node = world.node(name)
+        for replica in (*node.replicas.values(), *node.shelved.values()):
             if replica.machine == vm:
                 replica.unreadable = ""
         world.touched(name)
