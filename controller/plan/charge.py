@@ -4,12 +4,13 @@
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from controller.model.facts import DomainFacts
+from controller.model.facts import DiskFacts, DomainFacts
 from controller.model.protection_policy import ProtectionPolicySpec
 from controller.model.virtual_machine import VirtualMachine
 from controller.plan.contained import FAULTS, break_off
 from controller.plan.domain_uuid import domain_uuid, domain_uuids
 from controller.plan.draft import Draft
+from controller.plan.parts import Left, left_out, replicated
 from controller.plan.replica_index import Held, ReplicaIndex, holds_anything
 from controller.plan.standing import Stand, Standing
 from controller.plan.survey import Survey
@@ -34,6 +35,10 @@ class Charge(NamedTuple):
     faded: tuple[Held, ...]
     current: Held | None
     """The replica that is to be kept fresh: the newest of those at the right site."""
+    disks: tuple[DiskFacts, ...] = ()
+    """As they are in use now: those that a restore point has."""
+    left: tuple[Left, ...] = ()
+    """The parts that none has, by the facts."""
 
     @property
     def name(self) -> str:
@@ -94,8 +99,10 @@ def _charge(name: str, stand: Stand, twins: Mapping[str, str | None], index: Rep
     site = None if host is None else ground.desired.hosts[host].spec.site
     twin = None if site is None else twins[site]
     held = index.held.get(uuid, ())
+    config = None if stand.domain is None else stand.domain.live or stand.domain.config
     return Charge(vm, policy, stand, uuid, host, site, twin, held, index.faded.get(uuid, ()),
-                  _current(held, site, twin, ground) if held else None)
+                  _current(held, site, twin, ground) if held else None,
+                  replicated(vm, config), left_out(vm, config))
 
 
 def _uuid_of(name: str, index: ReplicaIndex, ground: Survey) -> str:

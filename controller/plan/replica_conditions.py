@@ -13,7 +13,7 @@ from controller.plan.contained import FAULTS, not_understood
 from controller.plan.draft import counted
 from controller.plan.instants import render_instant
 from controller.plan.parts import Left
-from controller.plan.replica_copy import disks_of, missing_disks, parts_left_out
+from controller.plan.replica_copy import missing_disks, parts_left_out
 from controller.plan.replica_index import ReplicaIndex
 from controller.plan.replica_upkeep import verified_at
 from controller.plan.replication import (
@@ -53,7 +53,7 @@ def _of_one(charge: Charge, index: ReplicaIndex, findings: Findings,
             ground: Survey) -> tuple[Condition, ...]:
     target, revision = f"VirtualMachine/{charge.name}", ground.desired.revision
     domain = charge.stand.domain
-    if domain is not None and not disks_of(charge.vm, domain):
+    if domain is not None and not charge.disks:
         return (Condition(target, ConditionType.PROTECTED, *_without_disks(charge), revision),)
     unsure = _unsure(charge, index, ground)
     if unsure and not charge.faded:  # what is not said is unknown

@@ -7,12 +7,11 @@ from typing import NamedTuple
 
 from controller.model.facts import DiskFacts, DomainConfig, DomainFacts, Known
 from controller.model.units import render_duration, render_size
-from controller.model.virtual_machine import VirtualMachine
 from controller.plan.bandwidth import ceiling_bps
 from controller.plan.charge import Charge
 from controller.plan.footprint import allocated_bytes
 from controller.plan.freshness import stored_bytes, took_s
-from controller.plan.parts import Left, left_out, replicated, untracked
+from controller.plan.parts import Left, untracked
 from controller.plan.replica_actions import CopyMode, DiskCopy, RateLimit
 from controller.plan.replica_index import Held
 from controller.plan.survey import Survey
@@ -32,35 +31,28 @@ def config_of(domain: DomainFacts) -> DomainConfig | None:
     return domain.live or domain.config
 
 
-def disks_of(vm: VirtualMachine, domain: DomainFacts) -> tuple[DiskFacts, ...]:
-    """Return those of a domain's disks, as they are in use, that a restore point has."""
-    return replicated(vm, config_of(domain))
-
-
 def parts_left_out(charge: Charge) -> tuple[Left, ...]:
     """Return the parts of a VM that no restore point of it has, or the newest one had not.
 
     Its host may know of a disk what no fact tells: that one counts by the point's own word.
     """
-    domain, current = charge.stand.domain, charge.current
-    if domain is None:
-        return ()
-    left = left_out(charge.vm, config_of(domain))
-    if current is None or not current.replica.left_out:
+    left, current = charge.left, charge.current
+    if charge.stand.domain is None or current is None or not current.replica.left_out:
         return left
     named = {part.disk for part in left}
     return (*left, *(Left(f"disk {disk.target} {disk.source}", why, disk.target)
-                     for disk in disks_of(charge.vm, domain) if disk.target not in named
+                     for disk in charge.disks if disk.target not in named
                      for why in [current.replica.left_out.get(disk.target)] if why))
 
 
 def missing_disks(charge: Charge) -> tuple[str, ...]:
     """Return the disks of a VM that its replica has, by the newest point, nothing of yet."""
-    domain, current = charge.stand.domain, charge.current
-    if domain is None or current is None or not current.replica.points:
+    current = charge.current
+    if charge.stand.domain is None or current is None or not current.replica.points:
         return ()
-    there = current.replica.disks.keys() | current.replica.left_out.keys()
-    return tuple(disk.target for disk in disks_of(charge.vm, domain) if disk.target not in there)
+    there, without = current.replica.disks, current.replica.left_out
+    return tuple(disk.target for disk in charge.disks
+                 if disk.target not in there and disk.target not in without)
 
 
 def plan_disks(charge: Charge, current: Held | None, ground: Survey, *,
@@ -74,7 +66,7 @@ def plan_disks(charge: Charge, current: Held | None, ground: Survey, *,
     lost = _lost_tracking(domain, charge.host, current, ground)
     copies: list[DiskCopy] = []
     whole, words = 0, dict[str, tuple[str, ...]]()
-    for disk in disks_of(charge.vm, domain):
+    for disk in charge.disks:
         size = (disk.size_bytes or _volume_bytes(disk, charge.host, ground)
                 or _declared_bytes(charge, disk.target))
         if size is None:

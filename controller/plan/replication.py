@@ -23,7 +23,6 @@ from controller.plan.replica_actions import CopyMode, ReplicateDomain
 from controller.plan.replica_copy import (
     Disks,
     consequence_of,
-    disks_of,
     missing_disks,
     parts_left_out,
     plan_disks,
@@ -101,7 +100,7 @@ def _tell_left_out(charge: Charge, draft: Draft) -> None:
     """Say which disks no restore point has, unless that is meant, and which cost more than need be.
     """
     domain = charge.stand.domain
-    for disk in () if domain is None else disks_of(charge.vm, domain):
+    for disk in () if domain is None else charge.disks:
         if disk.qcow2_version < TRACKING:
             draft.remark(charge.target, f"disk {disk.target} of {charge.name} is read whole for"
                          f" each restore point: {untracked(disk)}")
@@ -214,7 +213,7 @@ def _blocker(charge: Charge, work: Work) -> str | None:
         return f"{name} is not marked as ours yet: it is not copied before"
     if charge.twin is None:
         return f"site {charge.site} has no twin to hold a replica of {name}: declare one"
-    if not disks_of(charge.vm, stand.domain):
+    if not charge.disks:
         return f"{name} has no disk that can be copied: {nothing_to_copy(charge)}"
     if charge.current is None and work.replicas.opaque:
         return f"{name} may have a replica that is not seen: {_unseen(work.replicas)}"
