@@ -79,8 +79,11 @@ def is_marked(vm: VirtualMachine, domain: DomainFacts, survey: Survey) -> bool:
 def is_as_declared(vm: VirtualMachine, seen: DomainConfig, bridge: str, survey: Survey) -> bool:
     """Return whether one XML has nothing to change: the quick look that nearly always suffices."""
     spec = vm.spec
-    if (not is_memory_of(seen.memory_bytes, spec.memory_bytes) or seen.cpus != spec.cpus
-            or len(seen.nics) != len(spec.nics) or len(seen.disks) != len(spec.disks)):
+    if seen.memory_bytes != spec.memory_bytes and not is_memory_of(
+            seen.memory_bytes, spec.memory_bytes):
+        return False
+    if (seen.cpus != spec.cpus or len(seen.nics) != len(spec.nics)
+            or len(seen.disks) != len(spec.disks)):
         return False
     for disk, disk_seen in zip(spec.disks, seen.disks, strict=True):
         if disk.name != disk_seen.target or disk_seen.size_bytes != disk.size_bytes:

@@ -145,10 +145,16 @@ def _networks_missing(names: list[str], twin: str, ground: Survey) -> str | None
 def _strange(names: list[str], twin: str, ground: Survey) -> str | None:
     """Return which VMs no host of the twin could boot, and why."""
     found = []
+    known: dict[tuple[str, str], str | None] = {}   # many VMs are of few kinds
     for name in names:
         seen = ground.sightings.get(name) or ground.ghosts.get(name)
-        why = nobody_can_run(seen[0].domain if seen else None,
-                             ground.hosts_of_site.get(twin, ()), ground)
+        config = seen[0].domain.config or seen[0].domain.live if seen else None
+        if seen is None or config is None:
+            continue
+        kind = (config.machine, config.cpu_model)
+        if kind not in known:
+            known[kind] = nobody_can_run(seen[0].domain, ground.hosts_of_site.get(twin, ()), ground)
+        why = known[kind]
         if why is not None:
             found.append(f"{name}: {why}")
     if not found:
