@@ -70,6 +70,8 @@ async def apply(manager: "Manager", path: str, *, yes: bool, as_json: bool) -> i
     desired = await manager.load(path)
     store = manager.open_store(exclusive=True)
     try:
+        if store.damaged is not None:
+            complain(store.damaged)
         async with manager.once(desired, store) as once:
             plan = await once.plan(desired)
             code = await before(once, plan, desired, saved, yes=yes, as_json=as_json)

@@ -129,6 +129,9 @@ class Manager:
         telemetry = configure(metrics, os.environ)
         store = self.open_store(exclusive=True)
         try:
+            if store.damaged is not None:
+                listen(Event(EventKind.JOURNAL, "Store/journal", "", store.damaged, self.clock(),
+                             "!"))
             desired = await first_load(source, lambda sentence: listen(Event(
                 EventKind.SOURCE, "Source/specs", "", sentence, self.clock(), "!")))
             provider = self._make_provider(desired, self.clock)

@@ -60,3 +60,12 @@ def test_a_pause_that_no_loop_will_read_says_so(shell: Shell) -> None:
     result = shell("suspend", "VirtualMachine/sql", "--for", "1h", "--why", "new disk")
     assert result.exit_code == 0
     assert f"no loop runs with the state folder {shell.state}" in result.stderr
+
+
+def test_a_journal_that_was_damaged_is_told_by_who_goes_on_without_it(shell: Shell) -> None:
+    shell.state.mkdir()
+    (shell.state / "state.db").write_bytes(b"no database at all" * 999)
+    result = shell("apply", str(SPECS), "--yes")
+    assert "was damaged and is now state.db.damaged-1" in result.stderr
+    assert "the estate is suspended" in result.stderr
+    assert "was damaged" not in shell("apply", str(SPECS), "--yes").stderr
