@@ -1,6 +1,7 @@
 """What the conductor of a VM's copies takes from afar, and how it ends them; libvirt is played."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ UUID = "ac919846-041c-5282-aa02-f968f5a26f2d"
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A host whose virsh does nothing but tell what it was asked for."""
     (tmp_path / "virsh").write_text(f'#!/bin/sh\necho "$*" >>{tmp_path}/asked\n'
-                                    'echo "$*" | grep -o hotsite-next-answer\n')
+                                    'echo "$*" | grep -oE "@@[0-9a-f]+@@"\n')
     (tmp_path / "virsh").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setattr(job, "FOLDER", str(tmp_path))
@@ -45,16 +46,66 @@ def test_what_is_no_uuid_is_refused(uuid: str, folder: Path) -> None:
     assert {path.name for path in folder.iterdir()} == {"virsh"}
 
 
+SPEAKING = """#!{python}
+import re, sys
+said = {said!r}
+asked = re.split("; echo (@@[0-9a-f]+@@)(?:; )?", sys.argv[-1])
+for question, mark in zip(asked[::2], asked[1::2]):
+    sys.stdout.write(said.get(question.split()[0], "") + "\\n" + mark + "\\n")
+if not asked[1:]:
+    sys.stdout.write(said.get(sys.argv[4], "") + "\\n")
+"""
+
+
+def speak(folder: Path, **said: str) -> None:
+    """Let virsh say this to each command."""
+    (folder / "virsh").write_text(SPEAKING.format(
+        python=sys.executable, said={name.replace("_", "-"): text for name, text in said.items()}))
+
+
+@pytest.mark.parametrize("words", ["hotsite-next-answer", "@@0123456789abcdef@@", "; echo", "@@"])
+def test_no_word_in_an_answer_is_taken_for_its_end(folder: Path, words: str) -> None:
+    title = f"<domain><title>{words}</title>\n{words}\n</domain>"
+    speak(folder, dumpxml=title, domid="-")
+    (told, number), _ = virsh.answers("dumpxml x", "domid x")
+    assert told.strip() == title
+    assert number.strip() == "-"
+
+
+@pytest.mark.parametrize(("number", "deleted"), [("4", ["hotsite-000001"]), ("-", [])])
+def test_checkpoints_go_wherever_a_process_has_the_disks(
+        folder: Path, number: str, deleted: list[str]) -> None:
+    speak(folder, domid=number, domstate="crashed", checkpoint_list="hotsite-000001")
+    assert job._drop(UUID, []) == deleted
+
+
+def test_nobody_is_off_of_whom_libvirt_does_not_say_so(folder: Path) -> None:
+    speak(folder, checkpoint_list="hotsite-000001")
+    with pytest.raises(virsh.VirshError):
+        job._drop(UUID, [])
+    with pytest.raises(virsh.VirshError, match="does not say"):
+        virsh.has_process(UUID)
+
+
+@pytest.mark.parametrize("state", ["crashed", "paused", "pmsuspended"])
+def test_a_guest_that_does_not_run_is_not_asked_to_hold_still(state: str) -> None:
+    assert state in job._unfreezable(seen("", state, agent=True))
+    assert not job._unfreezable(seen("", agent=True))
+    assert job._unfreezable(seen("")) == "no guest agent answers"
+
+
 def test_only_checkpoints_of_ours_are_deleted(folder: Path) -> None:
     names = ["hotsite-000001", "hotsite-000002.3", "hotsite-000003;destroy", "hotsite-mine"]
     assert begin.clear(UUID, names, {"hotsite-000001"}) == ["hotsite-000002.3"]
     assert (folder / "asked").read_text().count("checkpoint-delete") == 1
 
 
-def seen(nvram: object, state: str = "running") -> virsh.Seen:
+def seen(nvram: object, state: str = "running", *, process: bool = True,
+         agent: bool = False) -> virsh.Seen:
     """Return a look at a domain whose NVRAM is there."""
-    domain = virsh.Domain(UUID, "sql", "4", {}, str(nvram), agent=False)
-    return virsh.Seen(state, domain, "<domain/>", True, [], set())
+    domain = virsh.Domain(UUID, "sql", "4" if process and state != "shut off" else "", {},
+                          str(nvram), agent)
+    return virsh.Seen(state, domain, "<domain/>", True, [], set(), "panicked")
 
 
 @pytest.mark.parametrize("content", [
@@ -77,6 +128,7 @@ def test_the_nvram_is_in_the_point_as_it_was_however_its_firmware_pads_it(
 
 @pytest.mark.parametrize(("size_bytes", "state", "why"), [
     (None, "running", "cannot be read: No such file"),
+    (None, "crashed", "cannot be read: No such file"),
     ((64 << 20) + 1, "shut off", "larger than 64 MiB"),
 ])
 def test_an_nvram_that_is_not_in_the_point_is_told(
@@ -105,6 +157,7 @@ def test_an_nvram_that_is_elsewhere_is_told(tmp_path: Path) -> None:
 def test_a_vm_that_has_none_or_never_started_misses_none(tmp_path: Path) -> None:
     for nvram in ("", tmp_path / "VARS.fd"):
         assert papers(seen(nvram, "shut off")) == {"xml": "<domain/>"}
+    assert papers(seen(tmp_path / "VARS.fd", "crashed", process=False)) == {"xml": "<domain/>"}
 
 
 @pytest.mark.parametrize(("xml", "path"), [

@@ -55,6 +55,7 @@ from mover.virsh import (
     Seen,
     VirshError,
     answers,
+    is_number,
     job_of,
     look,
     socket_of,
@@ -157,10 +158,10 @@ def _parse_begin(told: Dict[str, Any]) -> Begin:
 
 def _drop(uuid: str, keep: List[str]) -> List[str]:
     """Delete what is no longer needed; while the VM is off libvirt cannot, and it waits."""
-    (state, names), complaint = answers("domstate " + uuid, "checkpoint-list --name " + uuid)
-    if not state.strip():
+    (number, names), complaint = answers("domid " + uuid, "checkpoint-list --name " + uuid)
+    if not number.strip():
         raise VirshError(complaint)
-    return [] if state.strip() in OFF else clear(uuid, names.split(), set(keep))
+    return clear(uuid, names.split(), set(keep)) if is_number(number) else []
 
 
 def open_copy(uuid: str, wanted: Begin) -> Copy:
@@ -257,13 +258,21 @@ def _begin(seen: Seen, believed: "Tuple[Begin, Dict[str, str]]"
     if not wanted.quiesce:
         at = time.monotonic()
         return begin(seen, asked), False, "", at
-    if not seen.domain.agent:
+    why = _unfreezable(seen)
+    if why:
         at = time.monotonic()
-        return begin(seen, asked), False, "no guest agent answers", at
+        return begin(seen, asked), False, why, at
     with frozen(seen.domain.uuid) as still:
         at = time.monotonic()
         begun = begin(seen, asked)
     return begun, still.quiesced, still.why, at
+
+
+def _unfreezable(seen: Seen) -> str:
+    """Return why nobody can hold a guest's file systems still; empty where its agent may."""
+    if seen.state != "running":
+        return "libvirt says that it is %s (%s)" % (seen.state, seen.reason or "unknown")
+    return "" if seen.domain.agent else "no guest agent answers"
 
 
 def _require_idle(domain: Domain, job: Job) -> None:

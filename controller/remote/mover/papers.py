@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Dict
 
 from mover.squeeze import MOST_BYTES, TooLarge, squeezed
-from mover.virsh import OFF, Seen
+from mover.virsh import Seen
 
 
 def papers(seen: Seen) -> Dict[str, Any]:
@@ -21,7 +21,7 @@ def papers(seen: Seen) -> Dict[str, Any]:
         except TooLarge as why:
             told["nvram_missing"] = "%s %s" % (nvram, why)
         except OSError as error:
-            # before a VM is started for the first time, libvirt has not made it yet
-            if not isinstance(error, FileNotFoundError) or seen.state not in OFF:
+            # libvirt makes one that is not there when a VM is started, for the first time as well
+            if not isinstance(error, FileNotFoundError) or seen.domain.id:
                 told["nvram_missing"] = "%s cannot be read: %s" % (nvram, error.strerror)
     return told

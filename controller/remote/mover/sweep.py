@@ -21,7 +21,7 @@ from mover.errors import Refused, TryAgain
 from mover.job import FOLDER, lock
 from mover.orders import Orders
 from mover.processes import started_with
-from mover.virsh import OFF, VirshError, job_of, scratch_of, socket_of, state_of
+from mover.virsh import VirshError, has_process, job_of, scratch_of, socket_of
 
 SOCKET = "hotsite.sock"
 ELSEWHERE_S = 86400.0   # a scratch file whose VM may run on another host that shares the folder
@@ -77,7 +77,7 @@ def _scratch(path: str) -> None:
 
 def _runs_here(uuid: str) -> bool:
     try:
-        return state_of(uuid)[0] not in OFF
+        return has_process(uuid)
     except VirshError as error:
         if "failed to get domain" in str(error):
             return False

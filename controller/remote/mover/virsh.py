@@ -13,8 +13,7 @@ from mover.parts import ENCRYPTED, uncopied
 from mover.scratch import written_bytes
 
 PATIENCE_S = 60
-NEXT = "hotsite-next-answer"
-OFF = ("shut off", "crashed")
+OFF = ("shut off", "crashed")   # a guest that crashed may have kept its process all the same
 DISKS = ("disk", "lun")
 PLACES = ("file", "dev", "volume")
 NO_JOB = "no domain backup job present"
@@ -82,9 +81,10 @@ def answers(*questions: str) -> Tuple[List[str], str]:
 
     A command that fails prints nothing; names in the commands are plain words.
     """
-    asked = "; ".join("%s; echo %s" % (question, NEXT) for question in questions)
+    mark = "@@%s@@" % os.urandom(8).hex()       # cannot occur in anything that libvirt says
+    asked = "; ".join("%s; echo %s" % (question, mark) for question in questions)
     done = _run(["virsh", "-q", "-c", "qemu:///system", asked], PATIENCE_S)
-    told = [piece.lstrip("\n") for piece in done.stdout.split(NEXT)[:-1]]
+    told = [piece.lstrip("\n") for piece in done.stdout.split(mark)[:-1]]
     complaint = "; ".join(line for line in done.stderr.splitlines() if line.strip())
     if len(told) != len(questions):
         raise VirshError(complaint or "virsh ended in the middle of its answers")
@@ -145,11 +145,12 @@ def look(uuid: str, since: str = "") -> Seen:
     questions.append("domstats %s --block" % uuid)
     told, complaint = answers(*questions)
     state, live, definition, info, names = told[:5]
-    off = _state(state)[0] in OFF       # libvirt does not tell of jobs of a domain that is off
-    if not (state and live and definition and (info or off)):
+    if not (state and live and definition):
         raise VirshError(complaint or "nothing was said of domain %s" % uuid)
     tracked = told[5] if since else ""
     domain = domain_of(uuid, live)
+    if domain.id and not info:      # libvirt does not tell of jobs of a domain that is off
+        raise VirshError(complaint or "nothing was said of jobs of domain %s" % uuid)
     domain = domain._replace(disks={target: _looked_at(disk) for target, disk in
                                     domain.disks.items()})
     return Seen(_state(state)[0], domain, definition, not _operation(info),
@@ -170,6 +171,18 @@ def _state(said: str) -> Tuple[str, str]:
 def state_of(uuid: str) -> Tuple[str, str]:
     """Return a domain's state and the reason for it."""
     return _state(virsh("domstate", "--reason", uuid))
+
+
+def has_process(uuid: str) -> bool:
+    """Return whether QEMU is there for a domain: it runs, is paused, or crashed and was kept."""
+    return is_number(virsh("domid", uuid))
+
+
+def is_number(said: str) -> bool:
+    """Return whether `domid` tells of a process; VirshError where it tells nothing."""
+    if not said.strip():
+        raise VirshError("libvirt does not say whether the domain has a process")
+    return said.strip() != "-"
 
 
 def _operation(info: str) -> str:
