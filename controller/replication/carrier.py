@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from controller.plan.replica_actions import ReplicateDomain
+from controller.replication.choice import time_limit_s
 from controller.replication.mover import Mover, NotLetIn
 from controller.replication.passage import Locksmith
 from controller.replication.progress import OnProgress, Progress, expected_s
@@ -52,14 +53,16 @@ class Carrier:
         for it is relayed to.
         """
         way, pace, hearer = self._way, Pace(), Hearer(self._telling(), on_read)
+        lasts_s = time_limit_s(self._action)
         with way.shares.taken(way.terms.limits, pace.set):
             if not self.relayed:
                 try:
-                    return await send(await reach.sender(), request, self._failed, pace, hearer)
+                    return await send(await reach.sender(), request, self._failed, pace, hearer,
+                                      lasts_s=lasts_s)
                 except NotLetIn as error:
                     self.give_way(error)
             return await relay(way.source, way.target, self._action.path, self._action.uuid,
-                               request, self._failed, pace, hearer)
+                               request, self._failed, pace, hearer, lasts_s=lasts_s)
 
     def give_way(self, error: NotLetIn) -> None:
         """Send through the controller from now on, and say why."""

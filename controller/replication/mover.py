@@ -24,6 +24,8 @@ FOLDER: Final = "/run/hotsite"
 PYTHON: Final = "python3 -I -S"
 NOT_THERE: Final = 126
 LAST_WORD_S: Final = 10.0
+READY_S: Final = 60.0
+"""For a mover that was started to say so: a host that swaps is slow."""
 MOST_GREETINGS: Final = 100
 """Lines of a login shell before the mover says that it is ready."""
 UNREACHED: Final = "unreached"
@@ -220,7 +222,7 @@ class Starting:
 
     async def ready(self) -> Conversation:
         """Return the conversation once it is; the mover is put there where it is not."""
-        if await is_ready(self._talk):
+        if await self._is_ready():
             return self._talk
         reply = await self._talk.outcome(LAST_WORD_S)
         if reply.exit_status != NOT_THERE:
@@ -228,9 +230,17 @@ class Starting:
         await self._mover.install()
         self._talk = await self._stack.enter_async_context(
             self._mover.node.transport.converse(self._mover.name, self._command))
-        if not await is_ready(self._talk):
+        if not await self._is_ready():
             raise failure(await self._talk.outcome(LAST_WORD_S), self._failed)
         return self._talk
+
+    async def _is_ready(self) -> bool:
+        try:
+            async with asyncio.timeout(READY_S):
+                return await is_ready(self._talk)
+        except TimeoutError:    # nothing was asked of it yet
+            raise Unavailable(f"{self._failed}: the mover on {self._mover.name} did not say within"
+                              f" {READY_S:g} s that it is ready; it is tried again") from None
 
 
 async def is_ready(talk: Conversation) -> bool:

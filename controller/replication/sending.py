@@ -1,11 +1,12 @@
 """Send one disk of an open copy: ask the source's mover, hear its progress, hear the result."""
 
+import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from controller.errors import OutcomeUnknown
+from controller.errors import OutcomeUnknown, Unavailable
 from controller.plan.replica_actions import RateLimit
 from controller.replication.choice import Course, Opened
 from controller.replication.mover import Mover, failure, parse_answer, verb_command
@@ -14,7 +15,12 @@ from controller.replication.shares import UNLIMITED
 from controller.transport.base import Aside, Conversation
 
 LAST_WORD_S: Final = 30.0
-RELAY_S: Final = 24 * 3600.0
+ANSWER_S: Final = 600.0
+"""For the other end to have on its disk what came last; the mover itself waits no longer."""
+QUIET_S: Final = ANSWER_S + 120.0
+"""A mover that sends says each second how far it is, but while the other end answers."""
+QUIET_BITS: Final = 8 * (16 << 20)
+"""What it may send between two such words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +89,11 @@ class Pace:
         if self.rate_bps != self._asked_bps:
             self.set(self.rate_bps)
 
+    @property
+    def quiet_s(self) -> float:
+        """Return how long a mover at this pace may say nothing."""
+        return QUIET_S + (QUIET_BITS / self.rate_bps if self.rate_bps else 0.0)
+
     def set(self, rate_bps: float) -> None:
         """Change it."""
         self.rate_bps = rate_bps
@@ -109,20 +120,20 @@ class Hearer:
             return
         if not isinstance(told, dict):
             return
-        if "progress" in told:
-            progress = told["progress"]
-            self.on_bytes(progress["read_bytes"], progress["total_bytes"], progress["wire_bytes"])
+        match told.get("progress"):
+            case {"read_bytes": int(read), "total_bytes": int(total), "wire_bytes": int(wire)}:
+                self.on_bytes(read, total, wire)
         if "read" in told:
             self.on_read()
         self.result = told.get("result", self.result)
 
 
 async def relay(source: Mover, target: Mover, root: str, uuid: str, request: dict[str, Any],
-                failed: str, pace: Pace, hearer: Hearer) -> Sent:
+                failed: str, pace: Pace, hearer: Hearer, *, lasts_s: float) -> Sent:
     """Send one disk through the controller; the same errors as `send`."""
     told = {**pace.asked(request), "to": {"fds": [1]}}
-    feeding = verb_command("send", uuid, text=json.dumps(told) + "\n", timeout_s=RELAY_S)
-    taking = verb_command("receive", root, timeout_s=RELAY_S)
+    feeding = verb_command("send", uuid, text=json.dumps(told) + "\n", timeout_s=lasts_s + ANSWER_S)
+    taking = verb_command("receive", root, timeout_s=lasts_s + ANSWER_S)
     aside = Aside(hearer.hear)
     pace.follow(aside.tell)
     sent, got = await source.node.transport.relay(
@@ -138,16 +149,21 @@ async def relay(source: Mover, target: Mover, root: str, uuid: str, request: dic
 
 
 async def send(sender: Conversation, request: dict[str, Any], failed: str, pace: Pace,
-               hearer: Hearer) -> Sent:
-    """Send one disk by a mover that waits for it, see `Reach`.
+               hearer: Hearer, *, lasts_s: float) -> Sent:
+    """Send one disk by a mover that waits for it, see `Reach`; the copy itself lasts `lasts_s`.
 
-    Errors: Unavailable when the way or an end broke (what has come is kept), Refused,
-    OutcomeUnknown.
+    Errors: Unavailable when the way or an end broke or fell silent (what has come is kept),
+    Refused, OutcomeUnknown.
     """
     sender.tell(json.dumps(pace.asked(request)))
     pace.follow(sender.tell)
-    while (line := await sender.hear()) is not None:
-        hearer.hear(line)
+    try:
+        async with asyncio.timeout(lasts_s + ANSWER_S):
+            while (line := await _next_word(sender, failed, pace)) is not None:
+                hearer.hear(line)
+    except TimeoutError:
+        raise Unavailable(f"{failed}: what was sent was not there within {lasts_s + ANSWER_S:.0f}"
+                          " s; it is tried again") from None
     reply = await sender.outcome(LAST_WORD_S)
     if reply.exit_status != 0:
         raise failure(reply, failed)
@@ -157,3 +173,13 @@ async def send(sender: Conversation, request: dict[str, Any], failed: str, pace:
         return parse_sent(hearer.result)
     except (KeyError, TypeError, ValueError) as error:
         raise OutcomeUnknown(f"{failed}, as far as is known: {error}") from error
+
+
+async def _next_word(sender: Conversation, failed: str, pace: Pace) -> str | None:
+    quiet_s = pace.quiet_s
+    try:
+        async with asyncio.timeout(quiet_s):
+            return await sender.hear()
+    except TimeoutError:
+        raise Unavailable(f"{failed}: the mover that sends has said nothing for {quiet_s:.0f} s; it"
+                          " is tried again") from None

@@ -3,14 +3,18 @@
 Rule 1: whatever becomes of this end, the host ends the copy by itself.
 """
 
+import asyncio
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from controller.errors import ActionError, OutcomeUnknown
+from controller.errors import ActionError, OutcomeUnknown, Unavailable
 from controller.replication.choice import Opened, parse_opened
 from controller.replication.mover import LAST_WORD_S, Mover, failure
 from controller.transport.base import Conversation
+
+PATIENCE_S: Final = {"begun": 1200.0, "ended": 600.0, "dropped": 600.0}
+"""By answer: longer than the mover takes at worst, which waits for libvirt itself, with limits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +81,13 @@ def parse_ended(told: dict[str, Any]) -> Ended:
 class SourceEnd:
     """Orders to the mover that conducts a VM's copies; `failed` begins every complaint.
 
-    Rule: an order that is `ask…` is under way until its answer is awaited, before any other order.
+    Rule 1: an order that is `ask…` is under way until its answer is awaited, before any other.
+    Rule 2: once an answer has not been heard, nothing is asked any more: the host ends the copy.
     """
 
     def __init__(self, mover: Mover, talk: Conversation, failed: str) -> None:
         self._mover, self._talk, self._failed = mover, talk, failed
-        self._is_ending = False
+        self._is_ending = self._is_over = False
         self._number = self._copy = 0
 
     def ask_begin(self, order: dict[str, Any]) -> None:
@@ -119,7 +124,17 @@ class SourceEnd:
         return self._number
 
     async def _answer(self, answer: str, number: int) -> dict[str, Any]:
-        line = await self._talk.hear()
+        if self._is_over:
+            raise Unavailable(f"{self._failed}: {self._mover.name} was not asked any more, since an"
+                              " earlier answer of its mover was not heard; it is tried again")
+        self._is_over = True    # until the answer is here, whatever ends the waiting for it
+        try:
+            async with asyncio.timeout(PATIENCE_S[answer]):
+                line = await self._talk.hear()
+        except TimeoutError:
+            raise OutcomeUnknown(f"{self._failed}, as far as is known: {self._mover.name} did not"
+                                 f" answer within {PATIENCE_S[answer]:g} s; it is looked at again"
+                                 ) from None
         if line is None:
             raise await self.complaint()
         try:
@@ -127,6 +142,7 @@ class SourceEnd:
             if whole["number"] != number:
                 raise ValueError(f"an answer to question {whole['number']}, not to {number}")
             told = whole[answer]
+            self._is_over = False
             return told if isinstance(told, dict) else {"names": told}
         except (ValueError, KeyError, TypeError) as error:
             raise OutcomeUnknown(f"{self._failed}, as far as is known: {self._mover.name} answered"

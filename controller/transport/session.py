@@ -13,6 +13,8 @@ from controller.transport.retry import LineBroke
 REPLY_BYTES: Final = 32 << 20
 """More than any program of ours says; a host that says more is cut off, not listened to."""
 LINES_WAITING: Final = 1000
+BYTES_WAITING: Final = 4 << 20
+"""Of whole lines that nobody has taken yet: whoever says more waits."""
 
 
 class Pipe(Protocol):
@@ -156,9 +158,13 @@ class Spout(Session):
         """Pass whole lines on to whoever listens, too."""
         super().take_stderr(data)
         if self._aside is not None:
-            *lines, self._unfinished = (self._unfinished + data).split(b"\n")
-            for line in lines:
-                self._aside.on_line(line.decode(errors="replace"))
+            first, *more = data.split(b"\n")
+            self._unfinished += first
+            for piece in more:
+                self._aside.on_line(self._unfinished.decode(errors="replace"))
+                self._unfinished = bytearray(piece)
+            if len(self._unfinished) > REPLY_BYTES:
+                self.overflow()
 
     def begin(self, text: str) -> None:
         """Feed its input, which stays open."""
@@ -230,6 +236,7 @@ class Lines(Session):
     def __init__(self) -> None:
         super().__init__()
         self.waiting: deque[bytes] = deque()
+        self.waiting_bytes = 0
         self.unfinished = bytearray()
         self.news = asyncio.Event()
         self.paused = False
@@ -240,11 +247,13 @@ class Lines(Session):
         self.unfinished += first
         for piece in more:
             self.waiting.append(bytes(self.unfinished))
+            self.waiting_bytes += len(self.unfinished)
             self.unfinished = bytearray(piece)
             self.news.set()
         if len(self.unfinished) > REPLY_BYTES:
             self.overflow()
-        if len(self.waiting) > LINES_WAITING and self.pipe is not None and not self.paused:
+        too_many = len(self.waiting) > LINES_WAITING or self.waiting_bytes > BYTES_WAITING
+        if too_many and self.pipe is not None and not self.paused:
             self.paused = True
             self.pipe.pause_reading()
 
@@ -261,6 +270,7 @@ class Lines(Session):
             self.news.clear()
             await self.news.wait()
         line = self.waiting.popleft()
+        self.waiting_bytes -= len(line)
         if self.paused and not self.waiting and self.pipe is not None:
             self.paused = False
             self.pipe.resume_reading()
@@ -328,6 +338,9 @@ class Talk:
             raise OutcomeUnknown(f"{self._program} on {self._node} did not end within"
                                  f" {timeout_s:g} s; it may still be at work") from None
         session.refuse_unbegun(self._node)
+        if session.overflowed:
+            raise OutcomeUnknown(f"{self._program} on {self._node} said more than"
+                                 f" {REPLY_BYTES >> 20} MiB in one line; it was cut off")
         if session.status is None:
             raise LineBroke(f"the connection to {self._node} broke while {self._program} was at"
                             " work")

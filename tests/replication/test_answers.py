@@ -11,8 +11,11 @@ import pytest
 
 from controller.errors import OutcomeUnknown, Unavailable
 from controller.providers.node import Node
+from controller.replication import mover as movers
+from controller.replication import sending
 from controller.replication.mover import Attendant, Mover, is_ready
-from controller.replication.source import SourceEnd
+from controller.replication.sending import Hearer, Pace, send
+from controller.replication.source import PATIENCE_S, SourceEnd
 from controller.transport.base import Reply
 from tests.replication.movers import Hosts
 
@@ -147,3 +150,67 @@ async def test_what_a_login_shell_says_is_no_answer(lines: tuple[str, ...], read
     talk = LateTalk(*lines)
     talk.heard.set()
     assert await is_ready(talk) is ready
+
+
+@pytest.mark.parametrize("answer", ["begun", "ended", "dropped"])
+@ran
+async def test_a_source_that_does_not_answer_is_not_waited_for_for_ever(
+        answer: str, mover: Mover, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PATIENCE_S, answer, 0.0)
+    talk = Copies()
+    source = SourceEnd(mover, talk, "no point was made")
+    source.ask_begin({})
+    with pytest.raises(OutcomeUnknown, match="did not answer within"):
+        await {"begun": source.begun, "ended": source.end,
+               "dropped": lambda: source.drop_checkpoints(())}[answer]()
+    talk.heard.set()    # what comes now may be of any question
+    talk.waiting.append(json.dumps({"number": 1, "begun": {}}))
+    for ask in (source.begun, source.end):
+        with pytest.raises(Unavailable, match="was not heard"):
+            await ask()
+
+
+@ran
+async def test_a_mover_that_never_says_that_it_is_ready_is_not_waited_for(
+        mover: Mover, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(movers, "READY_S", 0.0)
+    async with mover.starting("job", {}, "no point was made") as starting:
+        starting._talk = LateTalk()
+        with pytest.raises(Unavailable, match="that it is ready; it is tried again"):
+            await starting.ready()
+
+
+class Chatter(Copies):
+    """A mover that says for ever how far it is."""
+
+    async def hear(self) -> str | None:
+        """Return the same word."""
+        await asyncio.sleep(0)
+        return '{"progress": {"read_bytes": 1, "total_bytes": 2, "wire_bytes": 1}}'
+
+
+@pytest.mark.parametrize(("talk", "patched", "why"), [
+    (LateTalk(), "QUIET_S", "has said nothing"), (Chatter(), "ANSWER_S", "was not there within")])
+@ran
+async def test_a_mover_that_sends_neither_falls_silent_nor_goes_on_for_ever(
+        talk: LateTalk, patched: str, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sending, patched, 0.0)
+    monkeypatch.setattr(talk, "tell", lambda _: None)
+    with pytest.raises(Unavailable, match=f"{why}.*it is tried again"):
+        await send(talk, {}, "no point was made", Pace(), Hearer(lambda *_: None, lambda: None),
+                   lasts_s=0.0 if patched == "ANSWER_S" else 60.0)
+
+
+def test_a_slow_pace_leaves_a_mover_the_time_that_its_next_word_takes() -> None:
+    pace = Pace()
+    assert pace.quiet_s == sending.QUIET_S
+    pace.set(1000.0)
+    assert pace.quiet_s > sending.QUIET_S + 8 * (1 << 20) / 1000
+
+
+@pytest.mark.parametrize("line", [
+    '{"progress": {}}', '{"progress": 7}', '{"progress": {"read_bytes": "x"}}', "[]", "no"])
+def test_progress_that_is_none_is_passed_over(line: str) -> None:
+    told: list[int] = []
+    Hearer(lambda *words: told.extend(words), lambda: None).hear(line)
+    assert told == []

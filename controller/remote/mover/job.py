@@ -42,7 +42,7 @@ from mover.ending import Job, end_stubbornly
 from mover.errors import Refused, TryAgain
 from mover.freeze import frozen
 from mover.guard import Guard, Limits
-from mover.orders import parse_order
+from mover.orders import MOST_BYTES, parse_order
 from mover.origins import are_those, origin_of, run_of
 from mover.papers import papers
 from mover.reading import ELSEWHERE, Begin, Copy, measured, virtual_size
@@ -83,6 +83,8 @@ class Orders:
             if not got:
                 return None
             self._held += got
+            if len(self._held) > MOST_BYTES:
+                raise Refused("an order of more than %d bytes is not read" % MOST_BYTES)
         line, _, self._held = self._held.partition(b"\n")
         return parse_order(line)
 

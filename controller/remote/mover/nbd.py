@@ -22,6 +22,7 @@ STATUS_BYTES = (1 << 32) - (1 << 16)    # of one question: the length is 32 bits
 READS_UNDER_WAY, BYTES_UNDER_WAY = 32, 6 << 20
 TIMEOUT_S = 60                          # QEMU reads local disks: longer silence is a hang
 LEAVE_S = 5
+MOST_BYTES = 16 << 20                   # of anything but a disk's contents, which have a buffer
 
 OPTION = struct.Struct(">8sII")
 OPTION_REPLY = struct.Struct(">QIII")
@@ -172,6 +173,8 @@ class Nbd:
         asked = self._asked.get(handle)
         if magic != CHUNK_MAGIC or asked is None:
             raise TryAgain("the NBD server at %s answers what was not asked" % self.path)
+        if kind != CHUNK_DATA and size > MOST_BYTES:
+            raise TryAgain("the NBD server at %s says too much" % self.path)
         if kind & CHUNK_ERROR:
             asked.failure = _error(self._read(size))
         elif kind == CHUNK_DATA:
@@ -245,9 +248,9 @@ class Nbd:
         self._socket.sendall(OPTION.pack(b"IHAVEOPT", option, len(payload)) + payload)
         while True:
             magic, _option, kind, size = OPTION_REPLY.unpack(self._read(OPTION_REPLY.size))
-            reply = self._read(size)
-            if magic != REPLY_MAGIC:
+            if magic != REPLY_MAGIC or size > MOST_BYTES:
                 raise Refused("what listens at %s is not an NBD server" % self.path)
+            reply = self._read(size)
             if kind == REP_ACK:
                 return
             if kind & REP_ERROR:
