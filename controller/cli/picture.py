@@ -100,7 +100,8 @@ class Picture:
         lines: list[Line] = []
         for node, fact in sorted(((self.heartbeat or {}).get("nodes") or {}).items()):
             if fact["state"] != "known":
-                age = render_duration(self.now_s - fact["since_at"])
+                last_at = fact.get("observed_at") or fact["since_at"]
+                age = render_duration(self.now_s - min(fact["since_at"], last_at))
                 lines.append((f"? {node}: {fact['sentence']} (for {age})", "magenta"))
             elif everything:
                 age = render_duration(self.now_s - fact["observed_at"])

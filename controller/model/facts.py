@@ -38,6 +38,11 @@ class Unknown(Generic[T_co]):
     last: T_co | None = None
     last_at: float | None = None
 
+    @property
+    def unseen_since_at(self) -> float:
+        """Return when it was last seen; where it never was, since when it is looked for."""
+        return self.since_at if self.last_at is None else min(self.since_at, self.last_at)
+
 
 Fact = Known[T_co] | Absent | Unknown[T_co]
 

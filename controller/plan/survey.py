@@ -143,7 +143,7 @@ class Survey:
         fact = self.observed.nodes.get(name, NEVER_ASKED)
         if not isinstance(fact, Unknown) or fact.since_at <= 0:
             return "could not be seen yet"
-        return f"has not answered for {render_duration(self.now_s - fact.since_at)}"
+        return f"has not answered for {render_duration(self.now_s - fact.unseen_since_at)}"
 
     def node_reason(self, name: str) -> str:
         """Return why a node does not answer."""
@@ -243,7 +243,7 @@ def _domains(desired: Desired, observed: Observed, lost: frozenset[str]) -> tupl
         inner = fact.value.domains if isinstance(fact, Known) else (
             fact if isinstance(fact, Unknown) else NEVER_ASKED)
         if isinstance(inner, Unknown):
-            blind[host] = Blind(inner.reason, inner.since_at, _last_domains(fact))
+            blind[host] = Blind(inner.reason, inner.unseen_since_at, _last_domains(fact))
         else:
             seen[host] = value_of(inner) or {}
     return seen, blind
