@@ -90,6 +90,11 @@ class Action:
         return f"{self.verb}:{self.target}@{self.node}{suffix}"
 
     @property
+    def parts(self) -> tuple[str, ...]:
+        """Return what it takes, each by a word, where that may become more under the same name."""
+        return ()
+
+    @property
     def nodes(self) -> tuple[str, ...]:
         """Return every node it touches; facts of all of them must be fresh when it begins."""
         return (self.node,)

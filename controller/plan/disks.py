@@ -50,7 +50,7 @@ def disk_changes(vm: VirtualMachine, seen: DomainConfig, host: Host,
                                                       for wish in renamed)):
             remark(_of_renamed(vm.name, one, renamed[0]))
         elif _is_ours(names, one):
-            changes.append(DetachDisk(one.target))
+            changes.append(DetachDisk(one.target, one.source if one.type == "file" else ""))
             take(f"disk {one.target} is not declared (its file {one.source} stays)")
         else:
             remark(f"{vm.name} has a disk {one.target} ({one.source}) that is not declared:"

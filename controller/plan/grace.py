@@ -2,6 +2,7 @@
 
 Rule 1: a file that is away for a moment, while it is copied or checked out, takes nothing along;
         the difference must have stood in every plan since, and a person's yes ends the wait.
+Rule 2: what an action takes waits part by part: what joins it later has not waited yet.
 """
 
 from collections.abc import Iterable
@@ -33,9 +34,15 @@ def waits_out(action: Action, survey: Survey) -> Ruling | None:
         f"at {render_instant(ends_at)}, or hotsite approve {action.id}")
 
 
+def grace_keys(action: Action) -> tuple[str, ...]:
+    """Return under which names it is remembered since when an action waits."""
+    return tuple(f"{action.id} {part}" for part in action.parts) or (action.id,)
+
+
 def grace_ends_at(action: Action, survey: Survey) -> float:
     """Return when an action has waited long enough; a clock that went back begins it anew."""
-    since_at = min(survey.policy.waiting.get(action.id, survey.now_s), survey.now_s)
+    waiting, now_s = survey.policy.waiting, survey.now_s
+    since_at = max(min(waiting.get(key, now_s), now_s) for key in grace_keys(action))
     return since_at + survey.desired.estate.spec.limits.removal_grace_s
 
 

@@ -10,6 +10,8 @@ from controller.plan.network import NOTHING_PASSES
 from controller.plan.wishes import Passing
 
 NATIVE = frozenset({"native-tagged", "native-untagged"})
+TUNNEL = "dot1q-tunnel"
+"""The mode of a port that puts all frames, with whatever tags they have, into one VLAN."""
 
 
 class Wanted(NamedTuple):

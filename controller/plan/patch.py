@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from controller.model.facts import DomainConfig, DomainFacts
 from controller.model.host import Host
-from controller.model.units import render_size
+from controller.model.units import is_memory_of, render_size
 from controller.model.virtual_machine import VirtualMachine
 from controller.plan.actions import (
     Ask,
@@ -34,6 +34,7 @@ from controller.plan.domain import (
     sizing_changes,
     takes_away,
 )
+from controller.plan.draft import counted
 from controller.plan.survey import Survey
 from controller.plan.wishes import (
     AttachDisk,
@@ -150,7 +151,25 @@ def _patch(case: Case, host: Host, domain: DomainFacts) -> None:
         draft.do(RestartDomain(
             target=case.target, node=host.name, domain=domain.name, cause=cause,
             limit_s=vm.spec.shutdown_limit_s, reason=_sentence(vm.name, live.restarts),
-            consequence="cold restart"), (*ids, *_move_first(case, host)))
+            consequence="cold restart", ask=_less_after(vm, host.name, domain.live)),
+            (*ids, *_move_first(case, host)))
+
+
+def _less_after(vm: VirtualMachine, host: str, live: DomainConfig | None) -> Ask | None:
+    """Return what a person is asked before a restart that leaves a guest less than it has now."""
+    if live is None:
+        return None
+    less: list[DomainChange] = []
+    if live.memory_bytes > vm.spec.memory_bytes and not is_memory_of(
+            live.memory_bytes, vm.spec.memory_bytes):
+        less.append(SetMemory(vm.spec.memory_bytes))
+    if live.cpus > vm.spec.cpus:
+        less.append(SetCpus(vm.spec.cpus))
+    if not less:
+        return None
+    has = f"{render_size(live.memory_bytes)} and {counted(live.cpus, 'CPU')}"
+    return Ask("takes", f"{vm.name} on {host} runs with {has} and would lose {_lost(tuple(less))}"
+                        " by a restart; when it next stops by itself it has no more, either")
 
 
 def _move_first(case: Case, host: Host) -> tuple[str, ...]:

@@ -126,7 +126,7 @@ class Policy:
     kept: Mapping[str, KeepSpec] = field(default_factory=dict)
     """By the name of each VM that is replicated: by which `keep` its points were last kept."""
     waiting: Mapping[str, float] = field(default_factory=dict)
-    """By the id of each action that a commit takes something away with: since when it waits."""
+    """By what a commit takes away, the action's id and which part: since when that waits."""
     undone: tuple[Undone, ...] = ()
     """What nodes undid by themselves while the specs of their targets were as they are now."""
     adopted: frozenset[str] | None = None

@@ -1,7 +1,7 @@
 """Purging: files that were set aside long ago, found by their names, go for good.
 
 Rule 1: a file is ours to delete by its name alone, and only while no domain that is seen has it as
-        a disk; in a pool that hosts share, all of them must be seen.
+        a disk, or below one, by whatever path; in a pool that hosts share, all must be seen.
 """
 
 from typing import Final, NamedTuple
@@ -11,8 +11,9 @@ from controller.plan.actions import Cause
 from controller.plan.aside import MARK, Aside, parse_aside
 from controller.plan.draft import Draft, counted
 from controller.plan.host import pool_of
+from controller.plan.identity import keys_of
 from controller.plan.instants import render_instant
-from controller.plan.removal import disk_paths
+from controller.plan.removal import file_keys
 from controller.plan.storage_actions import PurgeFiles
 from controller.plan.survey import Survey
 
@@ -80,10 +81,12 @@ def _user_of(one: Found, ground: Survey) -> str | None:
     shared = pool is not None and pool.shared
     if shared and (ground.blind or ground.departed):
         return "not every host that may use it can be seen"
+    frame = ground.given.frame
+    keys = set(keys_of(one.host, one.path, ground.file_identity(one.host, one.path), frame))
     for host, domains in ground.domains.items():
         if host != one.host and not shared:
             continue
         for name, domain in domains.items():
-            if one.path in disk_paths(domain):
-                return f"{name} on {host} has it as a disk"
+            if not keys.isdisjoint(file_keys(host, domain, frame)):
+                return f"{name} on {host} has it as a disk, or below one"
     return None

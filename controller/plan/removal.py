@@ -12,7 +12,7 @@ from controller.plan.checkpoints import ours_of
 from controller.plan.contained import contained
 from controller.plan.domain_uuid import domain_uuids
 from controller.plan.draft import Draft
-from controller.plan.identity import is_for, macs_of
+from controller.plan.identity import Frame, Key, files_of, is_for, keys_of, macs_of
 from controller.plan.standing import way_out
 from controller.plan.survey import Survey
 
@@ -125,24 +125,33 @@ def _claimed(name: str, host: str, domain: DomainFacts, survey: Survey) -> str |
 def own_disks(host: str, domain: DomainFacts, survey: Survey) -> tuple[str, ...]:
     """Return the disks that lie in a declared pool and belong to no other domain.
 
-    In a pool that hosts share, domains of all hosts count, and all of them must have been seen.
+    A file is the same under any path, and at any depth of another's disk. In a pool that hosts
+    share, domains of all hosts count, and all of them must have been seen.
     """
     pools = survey.desired.hosts[host].spec.pools
     folders = {pool.path.rstrip("/") for pool in pools}
-    shared = {pool.path.rstrip("/") for pool in pools if pool.shared}
-    others = {path for other in survey.domains[host].values() if other.name != domain.name
-              for path in disk_paths(other)}
-    if shared:
-        places = [*survey.domains.items(), *((name, blind.domains) for name, blind
-                                             in survey.blind.items()),
-                  *survey.departed.items()]
-        if any(domains is None for _, domains in places):
-            folders -= shared
-        others |= {path for name, domains in places if name != host
-                   for other in (domains or {}).values() for path in disk_paths(other)
-                   if path.rpartition("/")[0] in shared}
-    return tuple(sorted(path for path in own_paths(domain) - others
-                        if path.rpartition("/")[0] in folders))
+    frame, others = survey.given.frame, set[Key]()
+    places = [*survey.domains.items(), *((name, blind.domains) for name, blind
+                                         in survey.blind.items()), *survey.departed.items()]
+    if any(domains is None for _, domains in places):
+        folders -= {pool.path.rstrip("/") for pool in pools if pool.shared}
+    for name, domains in places:
+        if name == host or host in frame.shared:
+            for other in (domains or {}).values():
+                if (name, other.name) != (host, domain.name):
+                    others |= file_keys(name, other, frame)
+    identities = {path: identity for path, _, identity in files_of(domain)}
+    return tuple(sorted(
+        path for path in own_paths(domain) if path.rpartition("/")[0] in folders
+        and others.isdisjoint(keys_of(
+            host, path, identities.get(path) or survey.file_identity(host, path), frame))))
+
+
+def file_keys(host: str, domain: DomainFacts, frame: Frame) -> set[Key]:
+    """Return what every file that a domain uses is looked up by, however deep it lies."""
+    files = {path: identity for path, _, identity in files_of(domain)}
+    return {key for path in disk_paths(domain) | files.keys()
+            for key in keys_of(host, path, files.get(path, ""), frame)}
 
 
 def disk_paths(domain: DomainFacts) -> set[str]:

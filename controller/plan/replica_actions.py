@@ -130,10 +130,17 @@ class DropPoints(Action):
 
     path: str
     sequences: tuple[int, ...]
+    keep: str = ""
+    """By which `keep` they go, in words."""
     verb: ClassVar[str] = "drop-points"
     rung: ClassVar[Rung] = Rung.DELETE
     takes: ClassVar[bool] = True
     symbol: ClassVar[Symbol] = Symbol.REMOVE
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Return the `keep`: which points it does not keep changes with each new one."""
+        return (self.keep,) if self.keep else ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

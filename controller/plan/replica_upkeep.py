@@ -161,6 +161,7 @@ def _retire(charge: Charge, current: Held, ground: Survey, draft: Draft) -> None
     if lost:
         draft.do(DropPoints(
             target=charge.target, node=current.host, path=current.replica.path, sequences=lost,
+            keep=", ".join(words),
             reason=f"{reason} by a `keep` that may be smaller than the one before",
             consequence=f"{_told(current.replica, lost)} can never be gone back to again",
             cause=Cause.COMMIT), rank=LATER_RANK + 1)

@@ -14,6 +14,7 @@ from controller.plan.draft import Draft, Item
 from controller.plan.network import NOTHING_PASSES, render_vlans
 from controller.plan.passing import (
     NATIVE,
+    TUNNEL,
     Change,
     Wanted,
     change_of,
@@ -146,7 +147,7 @@ def no_trunk(port: PortFacts) -> str | None:
         return f"is a port of Open vSwitch's kind `{port.kind}`"
     if port.attached_mac is not None:
         return f"is the port of the guest's card {port.attached_mac}"
-    if port.vlan_mode == "dot1q-tunnel":
+    if port.vlan_mode == TUNNEL:
         return "is a tunnel for tagged frames (dot1q-tunnel)"
     if port.tag is not None and port.trunks and port.vlan_mode not in NATIVE:
         return (f"has a tag ({port.tag}) and a list of VLANs ({render_vlans(port.trunks)}), of"

@@ -61,6 +61,11 @@ class NarrowTrunk(Action):
         return self.port
 
     @property
+    def parts(self) -> tuple[str, ...]:
+        """Return each VLAN."""
+        return tuple(map(str, self.lost))
+
+    @property
     def goal(self) -> str:
         """Return what is declared, whatever passes now."""
         return f"{self.bridge} {self.wanted}"

@@ -12,12 +12,14 @@ from controller.model.facts import (
     Absent,
     BridgeFacts,
     DomainConfig,
+    DomainFacts,
     InterfaceFacts,
     NicFacts,
     PortFacts,
 )
 from controller.plan.cables import Cable, End, cables
-from controller.plan.passing import frames_of, passing_of
+from controller.plan.identity import owner_of
+from controller.plan.passing import TUNNEL, frames_of, passing_of
 from controller.plan.survey import Survey
 from controller.plan.trunk_actions import NarrowTrunk
 
@@ -90,7 +92,7 @@ class VlanUses:
                 yield Use(f"{name}, which left the specs and was never seen")
             for domain in (domains or {}).values():
                 for config in (domain.live, domain.config):
-                    yield from card_uses(domain.name, name, config, None, vlan, survey)
+                    yield from card_uses(domain, name, config, None, vlan, survey)
 
 
 def node_uses(name: str, vlan: int, survey: Survey) -> Iterator[Use]:
@@ -112,13 +114,14 @@ def node_uses(name: str, vlan: int, survey: Survey) -> Iterator[Use]:
     told: set[str] = set()
     for domain in survey.domains.get(name, {}).values():
         for config in (domain.live, domain.config):
-            for use in card_uses(domain.name, name, config, bridge_name, vlan, survey):
+            for use in card_uses(domain, name, config, bridge_name, vlan, survey):
                 told.add(domain.name)
                 yield use
     if bridge is not None:
         declared = set(host.spec.uplinks) if host else {
             port.name for port in survey.desired.switches[name].spec.ports}
         yield from port_uses(name, bridge, declared, vlan, survey, told)
+        yield from inner_uses(name, bridge, interfaces or {}, vlan)
         if vlan in bridge.mirror_vlans:
             yield Use(f"a mirror of {bridge.name} on {name}, which writes to it")
         yield from address_uses(name, bridge, declared, interfaces or {}, vlan)
@@ -132,17 +135,21 @@ def is_served(mac: str, vm: str, vlan: int, node: str, survey: Survey) -> bool:
             and survey.site_of(node) in survey.desired.networks[card.network].spec.sites)
 
 
-def card_uses(domain: str, host: str, config: DomainConfig | None, bridge: str | None, vlan: int,
-              survey: Survey) -> Iterator[Use]:
+def card_uses(domain: DomainFacts, host: str, config: DomainConfig | None, bridge: str | None,
+              vlan: int, survey: Survey) -> Iterator[Use]:
     """Yield the cards of one domain XML that may use a VLAN."""
+    vm = owner_of(domain, survey.given.names)
     for nic in config.nics if config is not None else ():
         if bridge is not None and nic.bridge not in {bridge, ""}:
             continue
-        if not nic_carries(nic, vlan) or is_served(nic.mac, domain, vlan, host, survey):
+        if not nic_carries(nic, vlan) or is_served(nic.mac, vm, vlan, host, survey):
             continue
-        managed = domain in survey.desired.virtual_machines
-        yield Use(f"{domain} on {host} (card {nic.mac})",
-                  f"VirtualMachine/{domain}" if managed else "")
+        yield Use(f"{domain.name} on {host} (card {nic.mac})", target_of(vm, survey))
+
+
+def target_of(vm: str, survey: Survey) -> str:
+    """Return a VM as a target; empty where it is not declared."""
+    return f"VirtualMachine/{vm}" if vm in survey.desired.virtual_machines else ""
 
 
 def nic_carries(nic: NicFacts, vlan: int) -> bool:
@@ -158,7 +165,7 @@ def port_uses(node: str, bridge: BridgeFacts, declared: set[str], vlan: int, sur
 
     Shapes: those of guests in `told`, whose cards were named already, are left out.
     """
-    owner = {nic.mac: domain.name for domain in survey.domains.get(node, {}).values()
+    owner = {nic.mac: domain for domain in survey.domains.get(node, {}).values()
              if domain.live is not None for nic in domain.live.nics}
     for port in bridge.ports.values():
         if (port.name in declared or declared & set(port.members) or port.mirror
@@ -167,21 +174,35 @@ def port_uses(node: str, bridge: BridgeFacts, declared: set[str], vlan: int, sur
         if not may_carry(port, vlan):
             continue
         guest = owner.get(port.attached_mac or "")
-        if guest in told:
+        if guest is not None and guest.name in told:
             continue
+        vm = "" if guest is None else owner_of(guest, survey.given.names)
         if guest is not None and port.tag is not None and is_served(
-                port.attached_mac or "", guest, vlan, node, survey):
+                port.attached_mac or "", vm, vlan, node, survey):
             continue
-        whose = f" of {guest}" if guest else ""
+        whose = f" of {guest.name}" if guest is not None else ""
         every = "" if port.tag is not None or port.trunks else (
             ", which lets every VLAN pass to whoever is behind it")
-        managed = guest in survey.desired.virtual_machines
-        yield Use(f"port {port.name}{whose} on {node}{every}",
-                  f"VirtualMachine/{guest}" if managed else "")
+        yield Use(f"port {port.name}{whose} on {node}{every}", target_of(vm, survey))
+
+
+def inner_uses(node: str, bridge: BridgeFacts, interfaces: Mapping[str, InterfaceFacts],
+               vlan: int) -> Iterator[Use]:
+    """Yield the node's own ports on which no address is seen: it may come, or be in a namespace."""
+    for port in bridge.ports.values():
+        if port.kind != "internal" or port.name == bridge.name or not may_carry(port, vlan):
+            continue
+        seen = interfaces.get(port.name)
+        if seen is None:
+            yield Use(f"port {port.name} on {node}, which a network namespace may have")
+        elif not seen.addresses and (port.tag is not None or port.trunks):
+            yield Use(f"port {port.name} on {node}, which has no address now")
 
 
 def may_carry(port: PortFacts, vlan: int) -> bool:
     """Return whether frames of a VLAN pass on a port, tagged or not."""
+    if port.vlan_mode == TUNNEL and port.tag is not None:
+        return port.tag == vlan     # whatever passes inside, outside all of it has this tag
     frames = frames_of(passing_of(port))
     return frames.untagged == vlan or frames.tagged is None or vlan in frames.tagged
 

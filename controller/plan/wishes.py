@@ -103,6 +103,8 @@ class DetachDisk:
     """Pull a disk out; its file stays."""
 
     target: str
+    source: str = ""
+    """Its file: by then the target may be another disk's, which stays; empty: whatever it is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,6 +89,16 @@ class Circumstances:
         self.pools.read()
         self._read_repairs = True
 
+    def take_over(self) -> None:
+        """Read what an earlier loop left; what was to go meanwhile has not been looked at.
+
+        Errors: JournalUnavailable; what was read before stays.
+        """
+        self.read()
+        looked_at = (self._store.status() or {}).get("at")
+        if isinstance(looked_at, float):
+            self._remembering.overslept(self._clock(), looked_at)
+
     def repaired(self) -> None:
         """Say that something was done: repairs are counted anew, and a yes to it is used up."""
         self._read_repairs = self._read_approvals = True
@@ -112,6 +122,7 @@ class Circumstances:
             self._requests = self._store.requests()
             self._undone = self._store.undone()
             self._read_approvals = False
+        self._remembering.overslept(now_s)
         windows = self._desired.estate.spec.windows
         return Policy(
             suspensions=tuple(named(one, self._desired.estate.name) for one in self._suspensions

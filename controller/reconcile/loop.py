@@ -162,7 +162,7 @@ class Loop:
         """Take over what an earlier process left: what it saw, decided and did not finish."""
         self._view.remember(load_seen(self._store), self._store.silent())
         part(self._store, self._view)
-        self._circumstances.read()
+        self._circumstances.take_over()
         self._recovery.take_over(self._store.open_intents())
 
     def _open_eyes(self) -> None:
@@ -352,8 +352,8 @@ class Loop:
             self._write_status()
 
     def _write_status(self) -> None:
-        """Write how the loop is, for those who ask from outside."""
-        if self._keeper.fault is None and self.desired is not None:
+        """Say how the loop is, once it has read until when an earlier one was."""
+        if self._keeper.fault is None and self.desired is not None and self.started_at:
             self._keeper.attempt(lambda: self._store.save_status(status_of(
                 self, self._view, self._applier.in_flight, self._work.waits(), self._clock())))
 

@@ -5,16 +5,20 @@ Rule 1: it is written after each decision; what could not be written is written 
 
 from collections.abc import Mapping
 from functools import cache
+from typing import Final
 
 from controller.model.desired import Desired
 from controller.model.facts import Fact, Known, NodeFacts, Observed
 from controller.model.protection_policy import KeepSpec
-from controller.plan.grace import RULE
+from controller.plan.grace import RULE, grace_keys
 from controller.plan.passing import frames_of, passing_of
 from controller.plan.plan import Plan
 from controller.plan.trunk_actions import NarrowTrunk
 from controller.store.memory import Memory
 from controller.store.store import Store
+
+ASLEEP_S: Final = 180.0
+"""So long without a decision, and nobody was looking."""
 
 
 @cache
@@ -44,6 +48,8 @@ class Remembering:
         self._keeps: dict[str, str] = {}
         self._adopted: dict[str, str] = {}
         self._settled: frozenset[str] = frozenset()
+        self._overslept: frozenset[str] = frozenset()
+        self._looked_at: float | None = None
 
     def read(self, settled: Mapping[str, str]) -> None:
         """Read what earlier processes remembered; what was ever `settled` stood somewhere.
@@ -78,6 +84,18 @@ class Remembering:
         """Return, by action that takes something away, since when it waits."""
         return {name: float(since) for name, since in self._grace.items()}
 
+    def overslept(self, now_s: float, looked_at: float | None = None) -> None:
+        """Let no time count in which nobody looked, asleep or stopped, or that a clock leapt over.
+
+        Shapes: `looked_at` is when that was last done by an earlier process.
+        """
+        before = self._looked_at if looked_at is None else looked_at
+        self._looked_at = now_s
+        gap_s = 0.0 if before is None else now_s - before
+        if gap_s > ASLEEP_S:
+            self._overslept = frozenset(self._grace)
+            self._grace = {key: f"{float(since) + gap_s:.3f}" for key, since in self._grace.items()}
+
     def take_in(self, plan: Plan, desired: Desired, observed: Observed, now_s: float) -> bool:
         """Remember what a decision saw; return whether removals wait by another instant now.
 
@@ -89,10 +107,14 @@ class Remembering:
             name: text for name, keep in plan.kept.items()
             if self._keeps.get(name) != (text := keep.model_dump_json())})
         self._note(Memory.ADOPTED, self._adopted, self._as_declared(plan, desired, observed))
-        held = {step.action.id for step in plan.steps if step.ruling.rule == RULE}
-        wanted = {step.action.id for step in plan.steps}
+        held = {key for step in plan.steps if step.ruling.rule == RULE
+                for key in grace_keys(step.action)}
+        wanted = {key for step in plan.steps if step.action.takes
+                  for key in grace_keys(step.action)}
         changes: dict[str, str | None] = dict.fromkeys(held - self._grace.keys(), f"{now_s:.3f}")
+        changes |= {key: self._grace[key] for key in self._overslept & wanted}
         changes |= dict.fromkeys(self._grace.keys() - wanted)
+        self._overslept = frozenset()
         self._note(Memory.GRACE, self._grace, changes)
         return bool(changes)
 

@@ -14,7 +14,7 @@ from controller.model.facts import (
     Observed,
     VolumeFacts,
 )
-from controller.plan.actions import CreateDisk, PruneDomain, ReconfigureDomain
+from controller.plan.actions import CreateDisk, PruneDomain, ReconfigureDomain, RestartDomain
 from controller.plan.plan import Plan, Step, Verdict
 from controller.plan.policy import Policy
 from controller.plan.wishes import AttachDisk, DetachDisk, DetachNic, SetMemory, SetOwnership
@@ -61,7 +61,8 @@ def test_a_disk_whose_line_is_lost_stays_until_a_person_says_yes(
     plan = plan_of(now, seen, COMMIT)
     step = only(plan)
     assert isinstance(step.action, PruneDomain)
-    assert step.action.changes == tuple(DetachDisk(target) for target in gone)
+    assert step.action.changes == tuple(
+        DetachDisk(target, f"/var/lib/libvirt/images/sql-{target}.qcow2") for target in gone)
     assert (step.ruling.verdict, step.ruling.rule) == (Verdict.NEEDS_APPROVAL, "takes")
     for target in gone:
         assert f"disk {target}" in step.ruling.sentence
@@ -77,11 +78,24 @@ def test_a_yes_to_one_disk_is_none_to_another() -> None:
     assert only(plan_of(sql(disks=TWO[:1]), seen, yes)).ruling.verdict is Verdict.NEEDS_APPROVAL
 
 
+def test_a_yes_to_one_disk_is_none_to_the_next_that_has_its_place() -> None:
+    before, now = sql(disks=TWO), sql(disks=TWO[:1])
+    good = b.config_of("sql", "paris-1", before)
+    seen = b.as_declared(before, {"sql": "paris-1"})
+    yes = b.saying_yes(plan_of(now, with_config(seen, before, good), COMMIT), COMMIT)
+    assert only(plan_of(now, with_config(seen, before, good), yes)).ruling.verdict is (
+        Verdict.ALLOWED)
+    other = replace(good.disks[1], source="/var/lib/libvirt/images/sql-vdc.qcow2")
+    step = only(plan_of(now, with_config(seen, before, replace(
+        good, disks=(good.disks[0], other))), yes))
+    assert (step.ruling.verdict, step.ruling.rule) == (Verdict.NEEDS_APPROVAL, "takes")
+
+
 def test_a_card_goes_only_by_a_persons_yes_and_nothing_waits_for_that() -> None:
     desired = sql()
     good = b.config_of("sql", "paris-1", desired)
     extra = replace(good.nics[0], mac="52:54:00:00:00:99")
-    wrong = replace(good, nics=(*good.nics, extra), cpus=2, cpus_max=2)
+    wrong = replace(good, nics=(replace(good.nics[0], model="e1000"), extra))
     steps = plan_of(desired, with_config(b.as_declared(desired, {"sql": "paris-1"}), desired,
                                          wrong)).steps
     verdicts = {step.action.verb: step.ruling.verdict for step in steps}
@@ -105,6 +119,24 @@ def test_a_running_guest_is_left_its_memory_and_its_next_start_has_less() -> Non
     assert live.action.changes == (SetMemory(2 * GIB),)
     assert live.ruling.verdict is Verdict.NEEDS_APPROVAL
     assert "memory is 8GiB and 2GiB is declared" in live.ruling.sentence
+
+
+def test_a_running_guest_is_left_its_cpus_and_no_restart_takes_them_without_a_yes() -> None:
+    desired = sql(memory="2GiB", cpus=2)
+    good = b.config_of("sql", "paris-1", desired)
+    for changes, words in (
+            ({"cpus": 4, "cpus_max": 4}, "runs with 2GiB and 4 CPUs and would lose all CPUs but 2"),
+            ({"memory_bytes": 8 * GIB, "memory_max_bytes": 8 * GIB,
+              "nics": (replace(good.nics[0], model="e1000"),)},
+             "runs with 8GiB and 2 CPUs and would lose all memory but 2GiB by a restart")):
+        plan = plan_of(desired, with_config(b.as_declared(desired, {"sql": "paris-1"}), desired,
+                                            replace(good, **changes)))
+        (step,) = [one for one in plan.steps if isinstance(one.action, RestartDomain)]
+        assert (step.ruling.verdict, step.ruling.rule) == (Verdict.NEEDS_APPROVAL, "takes")
+        assert words in step.ruling.sentence
+        again = plan_of(desired, with_config(b.as_declared(desired, {"sql": "paris-1"}), desired,
+                                             replace(good, **changes)), b.saying_yes(plan))
+        assert Verdict.NEEDS_APPROVAL not in {one.ruling.verdict for one in again.steps}
 
 
 # --- a disk is its file

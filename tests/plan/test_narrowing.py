@@ -18,6 +18,7 @@ from controller.model.facts import (
     Unknown,
 )
 from controller.plan.actions import MigrateDomain
+from controller.plan.grace import grace_keys
 from controller.plan.plan import Plan, Step, Verdict
 from controller.plan.policy import Policy
 from controller.plan.trunk_actions import NarrowTrunk
@@ -106,6 +107,9 @@ def test_a_vlan_that_a_guest_of_somebody_uses_stays(
     (PortFacts("eth7", 300, (20,), "native-untagged", True), "port eth7 on paris-2"),
     (PortFacts("vnet9", None, (), None, True, FOREIGN_MAC), "lets every VLAN pass to whoever"),
     (PortFacts("to-br1", None, (), None, True, kind="patch"), "port to-br1 on paris-2, which lets"),
+    (PortFacts("qinq", 300, (20,), "dot1q-tunnel", True), "port qinq on paris-2"),
+    (PortFacts("dhcp0", 300, (), None, True, kind="internal"), "a network namespace may have"),
+    (PortFacts("ns0", None, (), None, True, kind="internal"), "a network namespace may have"),
 ])
 def test_a_vlan_that_any_other_port_may_carry_stays(lab: Any, port: PortFacts, words: str) -> None:
     step = only(plan_of(lab, b.with_port(with_extra(lab), "paris-2", port, port.name)))
@@ -121,6 +125,15 @@ def test_a_vlan_that_any_other_port_may_carry_stays(lab: Any, port: PortFacts, w
 def test_a_port_that_does_not_carry_it_keeps_nothing(lab: Any, port: PortFacts) -> None:
     step = only(plan_of(lab, b.with_port(with_extra(lab), "paris-2", port, port.name)))
     assert step.ruling.verdict is Verdict.ALLOWED
+
+
+def test_a_port_of_the_node_itself_may_get_its_address_at_any_time(lab: Any) -> None:
+    seen = b.with_port(with_extra(lab), "paris-2",
+                       PortFacts("dhcp0", 300, (), None, True, kind="internal"), "dhcp0")
+    here = {"dhcp0": InterfaceFacts("dhcp0", (), master="ovs-system")}
+    step = only(plan_of(lab, changed(seen, "paris-2", interfaces=Known(here, b.NOW_S))))
+    assert (step.ruling.verdict, step.ruling.rule) == (Verdict.REFUSED, "in-use")
+    assert "port dhcp0 on paris-2, which has no address now" in step.ruling.sentence
 
 
 def test_a_vlan_that_a_mirror_writes_to_stays(lab: Any) -> None:
@@ -195,6 +208,28 @@ def test_a_network_that_leaves_the_specs_does_not_cut_the_vm_that_is_left_alone(
     assert {step.ruling.rule for step in narrowing(plan)} == {"in-use"}
 
 
+def test_what_joins_a_removal_that_waits_has_not_waited_yet(lab: Any) -> None:
+    """A second network is missing for a moment, just before a first one is taken for good."""
+    more = [b.document("Network", name, vlan=vlan, sites=["paris", "milan"])
+            for name, vlan in (("erp", 300), ("dmz", 400))]
+    seen = b.as_declared(b.small(*lab.virtual_machines.values(), *more), {"sql": "paris-1"})
+    policy = Policy(applied_revision="r0", changed=frozenset({"Network/erp", "Network/dmz"}),
+                    adopted=frozenset({"Host/paris-1"}))
+    first = plan_of(b.small(*lab.virtual_machines.values(), more[1]), seen, policy)
+    step = next(one for one in narrowing(first) if one.action.node == "paris-1")
+    (key,) = grace_keys(step.action)
+    for age_s, rule in ((599, "grace"), (600, "")):
+        old = replace(policy, waiting={key: b.NOW_S - age_s})
+        found = plan_of(b.small(*lab.virtual_machines.values(), more[1]), seen, old)
+        assert rulings(found, "paris-1") == {(300,): rule}
+    assert rulings(plan_of(lab, seen, old), "paris-1") == {(300, 400): "grace"}
+
+
+def rulings(plan: Plan, node: str) -> dict[tuple[int, ...], str]:
+    return {step.action.lost: step.ruling.rule for step in narrowing(plan)
+            if step.action.node == node}
+
+
 @pytest.mark.parametrize("sites", [[], ["paris"]])
 def test_a_network_whose_file_is_missing_for_a_moment_loses_nothing(lab: Any,
                                                                    sites: list[str]) -> None:
@@ -206,7 +241,7 @@ def test_a_network_whose_file_is_missing_for_a_moment_loses_nothing(lab: Any,
     policy = Policy(applied_revision="r0", changed=frozenset({"Network/cameras"}))
     plan = plan_of(after, seen, policy)
     assert {step.ruling.rule for step in narrowing(plan)} == {"grace"}
-    waited = {step.action.id: b.NOW_S - 601 for step in narrowing(plan)}
+    waited = {key: b.NOW_S - 601 for step in narrowing(plan) for key in grace_keys(step.action)}
     later = plan_of(after, seen, replace(policy, waiting=waited))
     assert {step.ruling.verdict for step in narrowing(later)} == {Verdict.ALLOWED}
 
@@ -296,3 +331,25 @@ def test_a_departed_host_is_remembered_as_one_that_may_use_it(lab: Any) -> None:
         "erp": foreign(NicFacts(FOREIGN_MAC, "br0", 300, "vnet9"))}, b.NOW_S)), b.NOW_S)
     seen = b.with_node(with_extra(lab), "old-1", departed)
     assert "erp on old-1" in only(plan_of(lab, seen)).ruling.sentence
+
+
+@pytest.mark.parametrize("vlan", [300, 200])
+def test_a_renamed_vm_is_served_under_whatever_name_libvirt_has_for_it(vlan: int) -> None:
+    """Its network leaves a site, or gets another VLAN: the old one goes as it would from others."""
+    old = b.small(b.vm("sql"), b.document("Network", "erp", vlan=300, sites=["paris", "milan"]))
+    cards = [{"network": "erp", "mac": FOREIGN_MAC}]
+    was = b.small(b.vm("sql", nics=cards),
+                  b.document("Network", "erp", vlan=300, sites=["paris", "milan"]))
+    net = b.document("Network", "erp", vlan=300, sites=["paris"]) if vlan == 300 else (
+        b.document("Network", "erp", vlan=400, sites=["paris", "milan"]))
+    now = b.small(b.vm("shop", formerly="sql", nics=cards, placement={"host": "paris-1"}), net)
+    mark = b.Ownership("lab", "keep", "shop", uuid=b.domain_uuid("lab", "sql"), domain="sql")
+    seen = b.observed_of(old, {"paris-1": {"sql": b.domain("sql", "paris-1", was,
+                                                           ownership=mark)}})
+    plan = plan_of(now, seen, Policy(applied_revision="r0", changed=frozenset({"Network/erp"})))
+    steps = narrowing(plan)
+    assert steps
+    assert {step.ruling.rule for step in steps} == {"grace"} if vlan == 300 else {"in-use"}
+    if vlan == 200:     # it waits for the card, and comes after it
+        assert {step.ruling.verdict for step in steps} == {Verdict.WAITING}
+        assert all("reconfigure:VirtualMachine/shop@paris-1/live" in step.after for step in steps)

@@ -103,6 +103,24 @@ def test_a_removal_waits_no_longer_and_no_shorter_when_the_controller_begins_ane
     run_virtual(play())
 
 
+def test_time_in_which_no_controller_ran_is_no_time_in_which_it_was_looked_at_again() -> None:
+    async def play() -> None:
+        stage, store = Stage(declared()), Store.open(":memory:")
+        async with playing(declared(), stage=stage, store=store) as show:
+            await show.settled()
+            await show.loop.set_desired(without_web(declared()))
+            await asyncio.sleep(400)
+        await asyncio.sleep(86400)
+        async with playing(without_web(declared()), stage=stage, store=store) as show:
+            await asyncio.sleep(150)
+            assert REMOVE not in stage.applied
+            assert files(show)
+            await asyncio.sleep(100)
+            assert REMOVE in stage.applied
+        await stage.close()
+    run_virtual(play())
+
+
 def test_a_controller_that_has_lost_its_memory_waits_all_the_time() -> None:
     async def play() -> None:
         stage = Stage(declared())

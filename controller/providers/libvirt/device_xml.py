@@ -92,6 +92,18 @@ def find_disk(domain: ET.Element, target: str) -> ET.Element | None:
     return None
 
 
+def find_that_disk(domain: ET.Element, target: str, source: str) -> ET.Element | None:
+    """Return the disk of a target; None if there is none.
+
+    Errors: ValueError where another file than `source` is there by now.
+    """
+    found = find_disk(domain, target)
+    if found is not None and source and source_of(found) != source:
+        raise ValueError(f"{target} is {source_of(found) or 'another'} by now, and not {source}:"
+                         " it is left plugged in")
+    return found
+
+
 def source_of(disk: ET.Element) -> str:
     """Return the file of a disk, empty when it has none."""
     source = disk.find("source")

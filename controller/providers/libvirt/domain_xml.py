@@ -26,6 +26,7 @@ from controller.plan.wishes import (
 from controller.providers.libvirt.device_xml import (
     find_disk,
     find_nic,
+    find_that_disk,
     patch_disk,
     patch_nic,
     render_disk,
@@ -190,8 +191,8 @@ def patch(domain: ET.Element, change: DomainChange) -> None:
             drop(devices, find_nic(domain, mac))
         case AttachDisk(disk):
             put_disk(domain, devices, disk)
-        case DetachDisk(target):
-            drop(devices, find_disk(domain, target))
+        case DetachDisk(target, source):
+            drop(devices, find_that_disk(domain, target, source))
         case GrowDisk():
             pass  # a size is in the file, not in the XML
         case SetOwnership(ownership):

@@ -24,6 +24,7 @@ from controller.plan.wishes import (
 from controller.providers.libvirt.device_xml import (
     find_disk,
     find_nic,
+    find_that_disk,
     patch_nic,
     render_disk,
     render_nic,
@@ -123,14 +124,25 @@ async def change_live(node: Node, domain: str, change: DomainChange) -> str:
             return await unplug(node, domain, find_nic(live, mac), mac)
         case AttachDisk():
             return await plug_disk(node, domain, live, change)
-        case DetachDisk(target):
-            return await unplug(node, domain, find_disk(live, target), target)
+        case DetachDisk(target, source):
+            return await unplug(node, domain, that_disk(live, domain, target, source), target)
         case SetOwnership(ownership):
             await virsh(node, "metadata", "--live", "--uri", NAMESPACE, "--key", "hotsite",
                         "--set", render_mark(ownership), "--", domain,
                         failed=f"{domain} on {node.name} was not marked as ours")
             return "marked as ours"
     raise AssertionError(f"{change} is done elsewhere")
+
+
+def that_disk(live: ET.Element, domain: str, target: str, source: str) -> ET.Element | None:
+    """Return the disk that is to be pulled out.
+
+    Errors: Refused where another one has its place by now.
+    """
+    try:
+        return find_that_disk(live, target, source)
+    except ValueError as error:
+        raise Refused(f"{domain} was not changed: {error}") from error
 
 
 async def resize_live(node: Node, domain: str, live: ET.Element,

@@ -297,6 +297,14 @@ def test_devices_come_and_go_by_name() -> None:
     assert says_the_same(back, MAIL)
 
 
+def test_a_disk_is_its_file_and_not_what_has_its_place_by_now() -> None:
+    grown = patch_domain(MAIL, (AttachDisk(disk("vdb")),))
+    (there,) = [d.source for d in config_of(grown).disks if d.target == "vdb"]
+    assert says_the_same(patch_domain(grown, (DetachDisk("vdb", there),)), MAIL)
+    with pytest.raises(ValueError, match=f"vdb is {there} by now, and not /srv/other.qcow2"):
+        patch_domain(grown, (DetachDisk("vdb", "/srv/other.qcow2"),))
+
+
 def test_a_place_that_is_taken_by_another_file_is_not_taken_again() -> None:
     with pytest.raises(ValueError, match="vda is taken"):
         patch_domain(MAIL, (AttachDisk(disk("vda")),))

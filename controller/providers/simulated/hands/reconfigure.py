@@ -115,8 +115,9 @@ def _patched(config: DomainConfig, change: DomainChange, *, ceiling: bool) -> Do
         case AttachDisk(disk):
             others_ = tuple(d for d in config.disks if d.target != disk.target)
             return replace(config, disks=(*others_, _disk(disk)))
-        case DetachDisk(target):
-            return replace(config, disks=tuple(d for d in config.disks if d.target != target))
+        case DetachDisk(target, source):
+            return replace(config, disks=tuple(
+                d for d in config.disks if d.target != target or source not in {"", d.source}))
         case _:
             return config
 
