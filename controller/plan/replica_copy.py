@@ -119,7 +119,9 @@ def _lost_tracking(domain: DomainFacts, host: str | None, current: Held | None,
 def _volume_bytes(disk: DiskFacts, host: str | None, ground: Survey) -> int | None:
     pool = (ground.pools(host or "") or {}).get(disk.pool) if disk.pool else None
     volume = None if pool is None else pool.volumes.get(disk.source)
-    return None if volume is None else volume.size_bytes
+    if volume is None or volume.format != disk.format:  # by its header, which a guest may write
+        return None
+    return volume.size_bytes
 
 
 def _declared_bytes(charge: Charge, target: str) -> int | None:

@@ -6,11 +6,12 @@ import re
 import stat
 from typing import Any, Callable
 
-from mover.images import traits_of
-from pools import look
+from mover.images import traits_of, virtual_size
 from programs import Silent, lines_of
 
-SOURCE = re.compile(r"<source (?:file|dev)='([^']*)'")
+# of a disk and of what lies below it the format comes first; a driver that names none means raw
+SOURCE = re.compile(r"<(?:(disk) |(?:driver|format) [^>]*?\btype='([^']*)'|"
+                    r"source (?:file|dev)='([^']*)')")
 OFF = ("shut off", "crashed")
 NUMBER = re.compile(r"<domain [^>]*\bid=['\"]([0-9]+)")
 
@@ -42,13 +43,21 @@ class Told:
         self.job = parse_job(job[0], receiving) if job else None
         self.checkpoints = sorted(lines_of(checkpoints))
 
-    def paths(self) -> set:
-        """Return the files and block devices of its disks."""
-        return {html.unescape(path) for path in SOURCE.findall(self.live + self.config)}
+    def paths(self) -> dict:
+        """Return the files and block devices of its disks, each with its declared format."""
+        found, form = {}, "raw"
+        for disk, named, path in SOURCE.findall(self.live + self.config):
+            if path:
+                found.setdefault(html.unescape(path), form)
+            else:
+                form = "raw" if disk else named
+        return found
 
     def row(self, persistent: bool, files: dict) -> dict:
-        """Return it as the controller's parser expects it; `files` is what is seen of each path."""
-        seen = {path: files.get(path, (None, {}, {})) for path in sorted(self.paths())}
+        """Return it as the controller's parser expects it, with what is seen of each of its files.
+        """
+        seen = {path: files.get((path, form), (None, {}, {}))
+                for path, form in sorted(self.paths().items())}
         odd = {path: traits for path, (_, traits, _) in seen.items() if traits}
         known = {one: which for _, _, files in seen.values() for one, which in files.items()}
         return {"state": self.state, "reason": self.reason, "job": self.job,
@@ -82,21 +91,21 @@ def parse_job(text: str, receiving: bool) -> "str | None":
     return None if kind == "None" else fields.get("Operation", kind).strip()
 
 
-def looks_at(paths: set) -> "dict[tuple, Callable[[], dict]]":
-    """Return looks at files by folder: of each its size, what is odd of it, and what it is."""
+def looks_at(disks: set) -> "dict[tuple, Callable[[], dict]]":
+    """Return looks at files of declared formats by folder: size, what is odd, what each is."""
     folders: dict = {}
-    for path in sorted(paths):
-        folders.setdefault(path.rpartition("/")[0] or "/", []).append(path)
-    return {("disks", folder): lambda some=some: {path: seen_of(path) for path in some}
+    for disk in sorted(disks):
+        folders.setdefault(disk[0].rpartition("/")[0] or "/", []).append(disk)
+    return {("disks", folder): lambda some=some: {disk: seen_of(*disk) for disk in some}
             for folder, some in folders.items()}
 
 
-def seen_of(path: str) -> tuple:
+def seen_of(path: str, form: str) -> tuple:
     """Return the size of a disk's file, what is odd of it, and which files it and its layers are.
     """
-    traits = traits_of(path)
+    traits = traits_of(path) if form == "qcow2" else {}
     files = identities_of({path, *traits.get("layers", ())})
-    return look(path)[1], printable(traits), printable(files)
+    return virtual_size(path, form), printable(traits), printable(files)
 
 
 def printable(found: Any) -> Any:

@@ -109,14 +109,15 @@ class Host:
     def told(self, reading: dict, mine: list) -> dict:
         """Return the rows of each section, or the Silent instead, from a reading of libvirt."""
         domains, pools = reading["domains"], reading["pools"]
-        looks = looks_at({path for row in domains if "told" in row for path in row["told"].paths()})
+        looks = looks_at({disk for row in domains if "told" in row
+                          for disk in row["told"].paths().items()})
         if not isinstance(pools, Silent):
             looks |= {("pool", row["name"], path_of(row["told"])): lambda row=row: pool_of(
                 row["name"], row["told"], row["active"]) for row in pools if "told" in row}
         seen = self.looks.at(looks)
-        files = {path: what for (kind, *_), found in seen.items()
+        files = {disk: what for (kind, *_), found in seen.items()
                  if kind == "disks" and not isinstance(found, Silent)
-                 for path, what in found.items()}
+                 for disk, what in found.items()}
         domains = [told_of(row, files) for row in domains]
         if isinstance(pools, Silent):
             return {name: domains if name == "domains" else pools for name in mine}

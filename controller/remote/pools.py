@@ -4,31 +4,21 @@ import html
 import os
 import re
 import stat
-import struct
 
 from filesystem import filesystem_of
+from mover.images import head_of, virtual_size
 
 FOLDERS = ("dir", "fs", "netfs")    # kinds of pools that hold files
-SECTOR = 512            # QEMU counts in these: what a raw file lacks reads as zeros
+
 
 def look(path: str) -> tuple:
-    """Return a file's format and the size its guest sees; the size is None when unreadable."""
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return "raw", None
-    try:
-        kind = os.fstat(handle).st_mode
-        if not (stat.S_ISREG(kind) or stat.S_ISBLK(kind)):
-            return "raw", None
-        head = os.pread(handle, 32, 0)
-        if head[:4] == b"QFI\xfb" and len(head) == 32:
-            return "qcow2", struct.unpack(">Q", head[24:32])[0] // SECTOR * SECTOR
-        return "raw", -(-os.lseek(handle, 0, os.SEEK_END) // SECTOR) * SECTOR
-    except OSError:
-        return "raw", None
-    finally:
-        os.close(handle)
+    """Return what a file of a pool seems to be, and the size its guest would see then.
+
+    Whose disk it is says what it is: this is all that is known of a file that is nobody's.
+    """
+    form = "qcow2" if head_of(path)[:4] == b"QFI\xfb" else "raw"
+    size = virtual_size(path, form)
+    return form if size is not None else "raw", size
 
 
 def pool_of(name: str, xml: str, active: bool) -> dict:

@@ -31,7 +31,7 @@ qemu-img convert -f "$format" -O qcow2 -- "$source" "$part" 9>&-
 sync -- "$part"
 ln -T -- "$part" "$final"
 sync -- "$(dirname -- "$final")"
-qemu-img info --output=json -- "$final"
+qemu-img info --output=json -f qcow2 -- "$final"
 """
 DEFINITION: Final = f"""
 set -e

@@ -197,6 +197,19 @@ def test_contents_in_a_file_apart_are_compared_unless_that_is_untouched(tmp_path
     assert rest.is_right()
 
 
+def test_a_raw_disk_with_the_header_of_another_image_is_copied_as_it_is(tmp_path: Path) -> None:
+    path, secret = tmp_path / "a.raw", tmp_path / "secret"
+    secret.write_bytes(b"S" * (8 * MIB))
+    tool("qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", secret, path, "64M")
+    os.truncate(path, 8 * MIB)
+    rest = Rest(tmp_path, vda=Disk(str(path), "raw", "file"))
+    for how in ("full", "unchanged"):
+        assert rest.copy() == {"vda": how}
+        assert rest.disks_told["vda"]["size_bytes"] == 8 * MIB, how
+        assert rest.is_right()
+    assert b"S" * 512 not in rest.held["vda"]
+
+
 def test_a_raw_file_is_unchanged_only_while_nobody_wrote_to_it(tmp_path: Path) -> None:
     path = tmp_path / "a.raw"
     path.write_bytes(b"A" * (2 * MIB + 1000))       # QEMU reads whole sectors of it

@@ -11,7 +11,7 @@ from typing import Final
 from controller.errors import ActionError, Refused
 from controller.plan.actions import MigrateDomain
 from controller.plan.wishes import DiskWish
-from controller.providers.libvirt.disk import find_image, make
+from controller.providers.libvirt.disk import ImageFile, Unreadable, find_image, make
 from controller.providers.libvirt.reconfigure import parse_capacity
 from controller.providers.libvirt.usage import Use, find_uses
 from controller.providers.libvirt.virsh import failure, virsh
@@ -64,7 +64,7 @@ async def make_room_for(there: Node, action: MigrateDomain, disk: DiskWish,
     for use in uses:
         if use.concerns(disk.path) and use.domain != domain:
             raise Refused(f"{failed}: {disk.path} {use.verb} used there by {use}")
-    found = await find_image(there, disk.path)
+    found = await _find_stale(there, disk)
     if found is not None:
         same = (found.format, found.size_bytes) == (disk.format, disk.size_bytes)
         if same and await is_empty(there, disk):
@@ -77,6 +77,14 @@ async def make_room_for(there: Node, action: MigrateDomain, disk: DiskWish,
         await put_aside(there, disk.path, failed)
     await make(there, disk)
     return True
+
+
+async def _find_stale(there: Node, disk: DiskWish) -> ImageFile | None:
+    """Return what lies there in place of a disk; one of another format has no size."""
+    try:
+        return await find_image(there, disk.path, disk.format)
+    except Unreadable:
+        return ImageFile("", 0, 0)
 
 
 async def is_empty(there: Node, disk: DiskWish) -> bool:

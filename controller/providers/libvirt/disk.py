@@ -8,6 +8,7 @@ from controller.errors import OutcomeUnknown, Refused, Unavailable
 from controller.model.units import render_size, render_sizes
 from controller.plan.actions import CreateDisk
 from controller.plan.wishes import DiskWish
+from controller.providers.libvirt.image import image_format
 from controller.providers.libvirt.virsh import failure, parse_complaint
 from controller.providers.node import Node, plain_command, script_command
 from controller.transport.base import Command, Reply
@@ -46,10 +47,13 @@ class ImageFile:
     allocated_bytes: int
 
 
-def info_command(path: str, image_format: str | None = None) -> Command:
+class Unreadable(Refused):
+    """A file is there that is not of the format that it is declared to have."""
+
+
+def info_command(path: str, image_format: str) -> Command:
     """Return the question about one image file; it locks nothing, also while a guest runs on it."""
-    known = ("-f", image_format) if image_format else ()
-    return plain_command("qemu-img", "info", "-U", "--output=json", *known, "--", path)
+    return plain_command("qemu-img", "info", "-U", "--output=json", "-f", image_format, "--", path)
 
 
 def parse_info(text: str) -> ImageFile:
@@ -70,17 +74,17 @@ def is_absent(reply: Reply) -> bool:
     return reply.exit_status != 0 and "No such file or directory" in reply.stderr
 
 
-async def find_image(node: Node, path: str, image_format: str | None = None) -> ImageFile | None:
-    """Return what a file is, None when it is not there.
+async def find_image(node: Node, path: str, image_format: str) -> ImageFile | None:
+    """Return what a file of a declared format holds, None when it is not there.
 
-    Errors: Refused when it is there and cannot be read as `image_format`.
+    Errors: Unreadable when it is there and cannot be read as that.
     """
     reply = await node.run(info_command(path, image_format))
     if is_absent(reply):
         return None
     if reply.exit_status != 0:
-        raise Refused(f"{path} on {node.name} is not a {image_format or 'disk image'} that can be"
-                      f" read ({parse_complaint(reply.stderr)}): move it away by hand")
+        raise Unreadable(f"{path} on {node.name} is not a {image_format} that can be read"
+                         f" ({parse_complaint(reply.stderr)}): move it away by hand")
     return parse_info(reply.stdout)
 
 
@@ -98,7 +102,8 @@ async def create_disk(node: Node, action: CreateDisk) -> str:
     if disk.image_path is None:
         await make(node, disk)
         return f"created {disk.path} ({size}, {disk.format}) on {node.name}"
-    image = await find_image(node, disk.image_path)
+    known = await image_format(node, disk.image_path)
+    image = None if known is None else await find_image(node, disk.image_path, known)
     if image is None:
         raise Refused(f"{node.name} has no image {disk.image_path}: put it there")
     if image.size_bytes > disk.size_bytes:

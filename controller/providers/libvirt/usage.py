@@ -6,6 +6,7 @@ Rule 1: what cannot be asked about is in use for all that is known; it alone is,
 import json
 import posixpath
 import re
+import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -39,12 +40,14 @@ while [ $# -gt 1 ]; do
     shift 2
 done
 """
-# the files come over standard input: a command line has no room for all of a host
+# the files come over standard input: a command line has no room for all of a host; each is behind
+# its format, for a guest's raw disk is never looked into for what it may look like
 LAYERS: Final = """
 xargs -0 -r sh -c '
-for path; do
+for file; do
+    format=${file%%:*} path=${file#*:}
     [ -e "$path" ] || continue
-    text=$(timeout 20 qemu-img info -U $0 --output=json -- "$path" 2>&1)
+    text=$(timeout 20 qemu-img info -U $0 --output=json ${format:+-f "$format"} -- "$path" 2>&1)
     printf "%s\\037%s\\037%s\\036" "$path" $? "$text"
 done' "$1"
 """
@@ -58,6 +61,8 @@ class Use:
     """In doubt: a name in any folder, or empty for any file."""
     domain: str
     doubt: str = ""
+    format: str = "raw"
+    """That it is declared to have; empty where nobody says."""
 
     def concerns(self, path: str) -> bool:
         """Return whether the domain uses, or may use, the file of that path."""
@@ -82,6 +87,7 @@ class Volume:
     pool: str
     name: str
     domain: str
+    format: str = "raw"
 
 
 def records(text: str, fields: int) -> Iterator[list[str]]:
@@ -106,16 +112,31 @@ def parse_uses(text: str) -> tuple[tuple[Use, ...], tuple[Volume, ...]]:
             uses.add(Use("", uuid, f"whose definition could not be read ({error})"))
             continue
         name = root.findtext("name", "")
-        for element in root.iter():
+        for parent, element in ((one, child) for one in root.iter() for child in one):
             if element.tag not in {"source", "nvram", "loader", "kernel", "initrd", "dtb"}:
                 continue
+            form = format_of(parent, element)
             found = [element.get("file"), element.get("dev"), (element.text or "").strip()]
-            uses |= {Use(path, name) for path in found if path and path.startswith("/")}
+            uses |= {Use(path, name, format=form) for path in found
+                     if path and path.startswith("/")}
             pool, volume = element.get("pool"), element.get("volume")
             if pool and volume:
-                volumes.add(Volume(pool, volume, name))
-    return (tuple(sorted(uses, key=lambda use: (use.path, use.domain))),
-            tuple(sorted(volumes, key=lambda one: (one.pool, one.name, one.domain))))
+                volumes.add(Volume(pool, volume, name, form))
+    return (tuple(sorted(uses, key=lambda use: (use.path, use.domain, use.format))),
+            tuple(sorted(volumes, key=lambda one: (one.pool, one.name, one.domain, one.format))))
+
+
+def format_of(parent: ET.Element, element: ET.Element) -> str:
+    """Return what format a definition declares a file to have: raw where it names none.
+
+    Source: formatdomain.html: a disk's is in its driver, that of a layer below or of a mirror in
+    `format`, that of firmware and its variables in the element itself.
+    """
+    for one, key in ((parent.find("format"), "type"), (parent.find("driver"), "type"),
+                     (element, "format"), (parent, "format")):
+        if one is not None and one.get(key):
+            return one.get(key, "")
+    return "raw"
 
 
 def parse_volumes(text: str, volumes: tuple[Volume, ...]) -> tuple[Use, ...]:
@@ -124,7 +145,7 @@ def parse_volumes(text: str, volumes: tuple[Volume, ...]) -> tuple[Use, ...]:
     for volume, (status, answer) in zip(volumes, records(text, 2), strict=True):
         path = answer.strip().rpartition("\n")[2]
         if status == "0" and path.startswith("/"):
-            found.append(Use(path, volume.domain))
+            found.append(Use(path, volume.domain, format=volume.format))
         else:
             found.append(Use(volume.name, volume.domain,
                              f"whose volume {volume.name} of pool {volume.pool} could not be found"
@@ -132,9 +153,10 @@ def parse_volumes(text: str, volumes: tuple[Volume, ...]) -> tuple[Use, ...]:
     return tuple(found)
 
 
-def parse_layers(text: str) -> dict[str, list[str] | str]:
-    """Return by file the files that it names below itself, or why it cannot be read."""
-    found: dict[str, list[str] | str] = {}
+def parse_layers(text: str) -> dict[str, dict[str, str] | str]:
+    """Return by file those that it names below itself, with their formats, or why it is not read.
+    """
+    found: dict[str, dict[str, str] | str] = {}
     for path, status, answer in records(text, 3):
         start = min((at for at in map(answer.find, "[{") if at >= 0), default=0)
         try:
@@ -145,17 +167,21 @@ def parse_layers(text: str) -> dict[str, list[str] | str]:
             found[path] = str(error)
             continue
         layers = told if isinstance(told, list) else [told]
-        found[path] = [name for layer in layers for name in names_in(layer) if name != path]
+        found[path] = {name: form for layer in layers for name, form in names_in(layer)
+                       if name != path}
     return found
 
 
-def names_in(layer: dict[str, Any]) -> Iterator[str]:
-    """Yield the files that `qemu-img info` names of one layer."""
+def names_in(layer: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the files that `qemu-img info` names of one layer, with what formats they have."""
     data = (layer.get("format-specific") or {}).get("data") or {}
-    for name in (layer.get("filename"), layer.get("full-backing-filename"), data.get("data-file")):
+    for name, form in ((layer.get("filename"), layer.get("format", "")),
+                       (data.get("data-file"), "raw"),
+                       (layer.get("full-backing-filename"),
+                        layer.get("backing-filename-format", ""))):
         if isinstance(name, str):
-            yield from [name] if name.startswith("/") else re.findall(r'"filename": *"(/[^"]+)"',
-                                                                      name)
+            names = [name] if name.startswith("/") else re.findall(r'"filename": *"(/[^"]+)"', name)
+            yield from ((one, str(form)) for one in names)
 
 
 async def find_uses(node: Node) -> tuple[Use, ...]:
@@ -183,29 +209,34 @@ async def find_below(node: Node, uses: tuple[Use, ...]) -> tuple[Use, ...]:
         if use.path.startswith("/"):
             owners.setdefault(use.path, set()).add(use.domain)
     below: set[Use] = set()
-    due, how = tuple(owners), "--backing-chain"
+    # below a raw file is nothing, whatever it looks like
+    due = {(use.format, use.path) for use in uses if use.path in owners and use.format != "raw"}
+    asked, how = set(due), "--backing-chain"
     for _ in range(DEEPEST):
         if not due and not how:
             break
-        reply = await node.run(script_command(LAYERS, how, text="\0".join(due),
-                                              timeout_s=LOOK_TIMEOUT_S))
+        files = "\0".join(f"{form}:{path}" for form, path in sorted(due))
+        reply = await node.run(script_command(LAYERS, how, text=files, timeout_s=LOOK_TIMEOUT_S))
         if reply.exit_status != 0:
             raise Unavailable(f"the disks of {node.name}'s domains could not be read"
                               f" ({parse_complaint(reply.stderr)}); it is tried again")
-        told, due = parse_layers(reply.stdout), ()
+        told, again, due = parse_layers(reply.stdout), due, set()
         for path, layers in told.items():
             domains = owners.get(path, set())
             if isinstance(layers, str):
                 if how:
-                    due += (path,)
+                    due |= {one for one in again if one[1] == path}
                 else:
                     below |= {Use("", domain, f"whose disk {path} could not be read ({layers})")
                               for domain in domains}
                 continue
             below |= {Use(layer, domain) for layer in layers for domain in domains}
-            fresh = [layer for layer in dict.fromkeys(layers) if layer not in owners]
-            for layer in fresh:
-                owners[layer] = set(domains)
-            due += () if how else tuple(fresh)
+            for layer in layers:
+                owners.setdefault(layer, set()).update(domains)
+            due |= set() if how else {(form, layer) for layer, form in layers.items()
+                                      if form != "raw"} - asked
+        asked |= due
         how = ""
-    return tuple(sorted(below - set(uses), key=lambda use: (use.path, use.domain)))
+    known = {(use.path, use.domain) for use in uses}
+    return tuple(sorted((one for one in below if (one.path, one.domain) not in known),
+                        key=lambda use: (use.path, use.domain)))

@@ -15,7 +15,7 @@ from mover.begin import INCREMENT
 from mover.ending import clients, part_with_clients
 from mover.origins import are_those, fingerprint_of, is_settled, origin_of
 from mover.papers import papers
-from mover.reading import ELSEWHERE, Begin, Copy, measured, virtual_size
+from mover.reading import ELSEWHERE, Begin, Copy, measured, size_of
 from mover.virsh import Seen, VirshError, state_of
 
 CLEAN = ("shut off", "shutdown")
@@ -73,7 +73,7 @@ class ColdCopy(Copy):
 
     def _disk(self, target: str, wanted: Begin) -> Dict[str, Any]:
         if target in self._same:
-            size = virtual_size(self._domain.disks[target].source)
+            size = size_of(self._domain.disks[target])
             return {"mode": INCREMENT, "why": "", "size_bytes": size, "dirty_bytes": 0,
                     "changed": wanted.sent.get(target, "")}
         bitmap = self._open.bitmaps[target]

@@ -1,16 +1,23 @@
-"""What an image file's own header says of it, and of the files below it."""
+"""What an image file's own header says of it, and of the files below it.
+
+Only a disk that is declared to be qcow2 is believed what its header says: into a raw one its guest
+writes what it likes, a header with others' files in it, too.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import struct
-from typing import Any, Dict
+from typing import Any, Dict, Iterator, Optional
 
 DEEPEST = 64            # layers; a chain that goes round has no end
 HEAD_BYTES = 64 << 10   # a qcow2 header with its extensions and its backing file's name
 BACKING_FORMAT = 0xE2792ACA
 DATA_FILE = 1 << 2
+SECTOR_BYTES = 512      # QEMU gives a guest whole ones: what a raw file lacks reads as zeros
+SAME_SIZE = ("raw", "")     # formats of which a file's size is its disk's
 
 
 def traits_of(path: str) -> Dict[str, Any]:
@@ -75,14 +82,38 @@ def backing_format(head: bytes, version: int) -> str:
 
 def head_of(path: str) -> bytes:
     """Return the beginning of a file or block device; nothing where it cannot be read."""
+    with contextlib.suppress(OSError, ValueError), opened(path) as handle:
+        return os.pread(handle, HEAD_BYTES, 0)
+    return b""
+
+
+def virtual_size(path: str, form: str) -> Optional[int]:
+    """Return how large a disk of a declared format is for its guest; None where nobody knows."""
+    with contextlib.suppress(OSError, ValueError), opened(path) as handle:
+        if form in SAME_SIZE:
+            return -(-os.lseek(handle, 0, os.SEEK_END) // SECTOR_BYTES) * SECTOR_BYTES
+        head = os.pread(handle, 32, 0)
+        if form == "qcow2" and head[:4] == b"QFI\xfb" and len(head) == 32:
+            size: int = struct.unpack(">Q", head[24:32])[0] // SECTOR_BYTES * SECTOR_BYTES
+            return size
+    return None
+
+
+@contextlib.contextmanager
+def opened(path: str) -> Iterator[int]:
+    """Open a file or block device to read it; OSError where it is neither, which stays untouched.
+
+    To open a watchdog starts it, to open a tape winds it.
+    """
+    _require_disk(path, os.stat(path))
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except (OSError, ValueError):
-        return b""
-    try:
-        kind = os.fstat(handle).st_mode
-        return os.pread(handle, HEAD_BYTES, 0) if stat.S_ISREG(kind) or stat.S_ISBLK(kind) else b""
-    except OSError:
-        return b""
+        _require_disk(path, os.fstat(handle))
+        yield handle
     finally:
         os.close(handle)
+
+
+def _require_disk(path: str, seen: os.stat_result) -> None:
+    if not (stat.S_ISREG(seen.st_mode) or stat.S_ISBLK(seen.st_mode)):
+        raise OSError("%s is no file and no block device" % path)

@@ -45,7 +45,7 @@ from mover.guard import Guard, Limits
 from mover.orders import MOST_BYTES, parse_order
 from mover.origins import are_those, origin_of, run_of
 from mover.papers import papers
-from mover.reading import ELSEWHERE, Begin, Copy, measured, virtual_size
+from mover.reading import ELSEWHERE, Begin, Copy, measured, size_of
 from mover.replica import take_lock
 from mover.scratch import take_room
 from mover.verbs import say
@@ -206,7 +206,7 @@ class HotCopy(Copy):
         if not seen.idle:
             _require_idle(domain, self.job)
         clear_scratch(self.job.scratch)
-        sizes = [virtual_size(domain.disks[target].source) for target in wanted.modes]
+        sizes = [size_of(domain.disks[target]) for target in wanted.modes]
         room = take_room(domain.uuid, self.job.scratch, sizes, wanted.scratch_bytes, seen.written)
         try:
             self._guard = Guard(self.job, Limits(

@@ -17,6 +17,7 @@ import struct
 import time
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
+from mover.images import opened
 from mover.virsh import Disk, Domain
 
 HEAD_BYTES = 1 << 16            # of a qcow2 file: its header and the backing file's name
@@ -82,23 +83,16 @@ def _are_told_apart(layers: List[Layer]) -> bool:
 
 def _look(path: str) -> Tuple[Optional[Layer], bytes]:
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError:
+        with opened(path) as fd:
+            seen = os.fstat(fd)     # of the open file: a network file system looks anew then
+            if stat.S_ISREG(seen.st_mode):
+                stamp = [seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns]
+                layer = Layer(path, "%d.%d" % (seen.st_ino, _generation(fd)), stamp)
+            else:
+                layer = Layer(path, _device(seen.st_rdev), [])
+            return layer, os.pread(fd, HEAD_BYTES, 0)
+    except (OSError, ValueError):
         return None, b""
-    try:
-        seen = os.fstat(fd)     # of the open file: a network file system looks anew then
-        if stat.S_ISREG(seen.st_mode):
-            stamp = [seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns]
-            layer = Layer(path, "%d.%d" % (seen.st_ino, _generation(fd)), stamp)
-        elif stat.S_ISBLK(seen.st_mode):
-            layer = Layer(path, _device(seen.st_rdev), [])
-        else:
-            return None, b""
-        return layer, os.pread(fd, HEAD_BYTES, 0)
-    except OSError:
-        return None, b""
-    finally:
-        os.close(fd)
 
 
 def _generation(fd: int) -> int:

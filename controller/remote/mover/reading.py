@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import abc
-import os
-import struct
 from typing import Any, Dict, NamedTuple, Optional, Tuple
 
 from mover.begin import FULL, INCREMENT
 from mover.extents import dirty
 from mover.gone_over import are_within, of_ranges
+from mover.images import virtual_size
 from mover.nbd import Nbd, bitmap_context
+from mover.virsh import Disk
 
-SECTOR_BYTES = 512      # QEMU gives a guest whole ones, also of a file that ends within one
 ELSEWHERE = "it does not lie where it did at the last point"
 PUT_BACK = "its change tracking knows less than was sent since, as that of a disk that was put back"
 
@@ -64,14 +63,6 @@ def measured(socket: str, export: str, bitmap: str, sent: Optional[str], why: st
     return told
 
 
-def virtual_size(path: str) -> int:
-    """Return how large a disk is for its guest, by the file's own word."""
-    try:
-        with open(path, "rb") as file:
-            head = file.read(32)
-            if head[:4] == b"QFI\xfb":
-                size: int = struct.unpack(">Q", head[24:32])[0]
-                return size
-            return -(-file.seek(0, os.SEEK_END) // SECTOR_BYTES) * SECTOR_BYTES
-    except OSError:
-        return 0
+def size_of(disk: Disk) -> int:
+    """Return how large a disk is for its guest, as far as its file tells."""
+    return virtual_size(disk.source, disk.format) or 0

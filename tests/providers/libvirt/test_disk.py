@@ -92,6 +92,33 @@ def test_an_image_that_does_not_fit_or_is_not_there_is_refused(tmp_path: Path) -
         create(wish(tmp_path, image=tmp_path / "nothing"))
 
 
+def test_an_image_that_names_other_files_is_refused_and_they_are_not_read(tmp_path: Path) -> None:
+    secret, forged = tmp_path / "secret", tmp_path / "forged"
+    secret.write_bytes(b"s" * MIB)
+    for how in (("-b", secret, "-F", "raw"), ("-o", f"data_file={tmp_path / 'apart'}")):
+        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", *how, forged, "4M"], check=True)
+        with pytest.raises(Refused, match="does not stand alone, and the files that it names"):
+            create(wish(tmp_path, image=forged))
+    assert not (tmp_path / "sql-vda.qcow2").exists()
+
+
+@pytest.mark.parametrize("file_format", ["vmdk", "vdi", "vhdx", "vpc"])
+def test_an_image_of_a_kind_that_no_disk_here_has_is_refused(
+        tmp_path: Path, file_format: str) -> None:
+    image = tmp_path / "image"
+    subprocess.run(["qemu-img", "create", "-q", "-f", file_format, image, "4M"], check=True)
+    with pytest.raises(Refused, match="make a qcow2 of it"):
+        create(wish(tmp_path, image=image))
+
+
+def test_an_image_that_is_raw_is_copied_as_it_is(tmp_path: Path) -> None:
+    image = tmp_path / "image.raw"
+    image.write_bytes(b"r" * MIB)
+    disk = wish(tmp_path, 2, "raw", image)
+    create(disk)
+    assert Path(disk.path).read_bytes() == b"r" * MIB + bytes(MIB)
+
+
 def test_what_an_attempt_that_was_cut_off_left_is_no_hindrance(tmp_path: Path) -> None:
     disk = wish(tmp_path)
     Path(disk.path + ".part").write_bytes(b"half a disk" * 100)
@@ -135,7 +162,7 @@ def test_a_disk_grows_and_never_shrinks(tmp_path: Path) -> None:
     node = Node(here(), "h")
     assert asyncio.run(grow_file(node, disk.path, "qcow2", 16 * MIB)).endswith("16MiB now")
     assert asyncio.run(grow_file(node, disk.path, "qcow2", 4 * MIB)).endswith("has 16MiB already")
-    found = asyncio.run(find_image(node, disk.path))
+    found = asyncio.run(find_image(node, disk.path, disk.format))
     assert found is not None
     assert found.size_bytes == 16 * MIB
 

@@ -153,6 +153,9 @@ def test_a_stale_disk_is_put_aside_and_one_that_is_empty_is_used() -> None:
     drive(action(), *LOOK, *ROOM[:3], found, ("h2: qemu-img map", empty), *finish)
     drive(action(), *LOOK, *ROOM[:3], found, ("h2: qemu-img map", full), ("h2: stale", said()),
           ("h2: qemu-img create", said()), *finish)
+    other = ("h2: qemu-img info -U --output=json -f qcow2", failed("not in qcow2 format"))
+    drive(action(), *LOOK, *ROOM[:3], other, ("h2: stale", said()),
+          ("h2: qemu-img create", said()), *finish)
 
 
 def test_a_file_whose_name_is_not_the_domains_is_left_alone() -> None:

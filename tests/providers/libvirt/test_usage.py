@@ -60,10 +60,11 @@ class Stage:
                         "1M"], check=True)
         return f"{self.folder}/{name}"
 
-    def domain(self, name: str, source: str, more: str = "") -> None:
+    def domain(self, name: str, source: str, more: str = "", form: str = "qcow2") -> None:
         """Define a domain with one disk."""
         self.played["domains"][f"uuid-{name}"] = (
-            f"<domain><name>{name}</name>{more}<devices><disk type='file'><source {source}/>"
+            f"<domain><name>{name}</name>{more}<devices><disk type='file'>"
+            f"<driver name='qemu' type='{form}'/><source {source}/>"
             "</disk></devices></domain>")
 
     def uses(self) -> tuple[Use, ...]:
@@ -141,7 +142,7 @@ def test_nothing_goes_that_a_domain_may_use_whose_definition_cannot_be_read(stag
 def test_a_domain_that_went_meanwhile_uses_nothing(stage: Stage) -> None:
     stage.played["domains"]["uuid-gone"] = "error: failed to get domain 'uuid-gone'"
     stage.domain("web", "file='/p/web.qcow2'")
-    assert stage.uses() == (Use("/p/web.qcow2", "web"),)
+    assert stage.uses() == (Use("/p/web.qcow2", "web", format="qcow2"),)
 
 
 def test_firmware_variables_and_kernels_are_used_too(stage: Stage) -> None:
@@ -152,9 +153,9 @@ def test_firmware_variables_and_kernels_are_used_too(stage: Stage) -> None:
 
 def test_more_files_than_a_command_line_can_name(stage: Stage) -> None:
     folder = stage.folder / ("long-" * 40)
-    disks = "".join(f"<disk><source file='{folder}/{number}.qcow2'/></disk>"
+    disks = "".join(f"<disk><driver type='qcow2'/><source file='{folder}/{number}.qcow2'/></disk>"
                     for number in range(1200))
-    stage.domain("web", "dev='/dev/null'", f"<more>{disks}</more>")
+    stage.domain("web", "dev='/dev/null'", f"<more>{disks}</more>", form="raw")
     assert len(stage.uses()) == 1201
 
 
@@ -162,3 +163,27 @@ def test_without_a_list_nothing_is_concluded(stage: Stage) -> None:
     stage.played["list"] = "failed to connect to the hypervisor"
     with pytest.raises(Unavailable, match="could not be listed"):
         stage.uses()
+
+
+@pytest.mark.parametrize("more", ["", "<disk type='file'><driver name='qemu'/><source {}/></disk>"])
+def test_what_a_guest_wrote_into_its_raw_disk_names_no_file(stage: Stage, more: str) -> None:
+    stage.image("secret")
+    forged = stage.image("forged", "secret")    # as a guest may write it
+    source = f"file='{forged}'"
+    stage.domain("web", "dev='/dev/null'" if more else source,
+                 f"<more>{more.format(source)}</more>", form="raw")
+    assert stage.users(forged) == ["web"]
+    assert stage.users(f"{stage.folder}/secret") == []
+    stage.domain("sql", "pool='default' volume='forged'", form="raw")
+    stage.played["volumes"]["default/forged"] = forged
+    assert stage.users(f"{stage.folder}/secret") == []
+
+
+def test_a_layer_that_one_domain_takes_for_raw_counts_as_what_it_is_to_another(
+        stage: Stage) -> None:
+    stage.image("base")
+    middle, top = stage.image("middle", "base"), stage.image("top", "middle")
+    (stage.folder / "base").unlink()    # so that they are asked about one by one
+    stage.domain("odd", f"file='{middle}'", form="raw")
+    stage.domain("web", f"file='{top}'")
+    assert "web" in stage.users(f"{stage.folder}/base")
