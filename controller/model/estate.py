@@ -46,8 +46,8 @@ class WindowSpec(Spec):
 class LimitsSpec(Spec):
     """Numbers of the gates; the defaults suit an estate of a few dozen VMs."""
 
-    fact_age_s: DurationS = Field(default=30.0, alias="factAge", gt=0)
-    """Facts older than this decide nothing."""
+    fact_age_s: DurationS = Field(default=30.0, alias="factAge", ge=2.0)
+    """Facts older than this decide nothing; every node is asked twice in that time."""
     storm_share: Share = Field(default=0.2, alias="storm", gt=0, le=1)
     """More than this share of a site's hosts unhealthy: heal nothing above `network` there."""
     per_host: int = Field(default=2, ge=1, strict=True)

@@ -11,6 +11,8 @@ from controller.model.units import RateBps, SizeBytes
 
 
 def _as_libvirt_writes_it(path: str) -> str:
+    if not {".", ".."}.isdisjoint(path.split("/")):
+        raise ValueError(f"{path} has more than one name: write it without `.` and `..`")
     return re.sub("/+", "/", path).rstrip("/") or "/"
 
 

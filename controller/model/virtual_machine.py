@@ -19,6 +19,8 @@ def _lower(value: object) -> object:
 def _unicast(mac: str) -> str:
     if int(mac[:2], 16) & 1:
         raise ValueError(f"{mac} is a multicast address: make the first byte even")
+    if not mac.strip("0:"):
+        raise ValueError(f"{mac} is no card's address: give it one of its own")
     return mac
 
 

@@ -104,8 +104,8 @@ def fact_age(action: Action, survey: Survey) -> Ruling | None:
     """Refuse what would be decided on facts that are old or missing."""
     for node in action.nodes:
         if not isinstance(survey.observed.nodes.get(node), Known):
-            return Ruling(Verdict.REFUSED, "fact-age", f"{node} does not answer",
-                          f"when {node} answers")
+            why = survey.twofold.get(node, "does not answer")
+            return Ruling(Verdict.REFUSED, "fact-age", f"{node} {why}", f"when {node} answers")
         if node in survey.faded:
             return Ruling(Verdict.REFUSED, "fact-age", survey.faded[node],
                           f"when {node} answers")
@@ -195,7 +195,8 @@ def storm(site: str, survey: Survey) -> str | None:
     One silent host is never a storm, however few hosts the site has.
     """
     hosts = [host for host in survey.hosts_of_site.get(site, ()) if host not in survey.lost]
-    unwell = [host for host in hosts if host in survey.blind or host in survey.faded]
+    unwell = [host for host in hosts if host not in survey.twofold
+              and (host in survey.blind or host in survey.faded)]
     share = survey.desired.estate.spec.limits.storm_share
     if not is_storm(len(unwell), len(hosts), share):
         return None

@@ -32,6 +32,8 @@ def diff_host(host: Host, survey: Survey, draft: Draft) -> None:
 def silent_sentence(name: str, survey: Survey) -> str:
     """Return what is said of a host whose VMs cannot be seen."""
     blind = survey.blind[name]
+    if name in survey.twofold:
+        return f"{name} {survey.twofold[name]}; until then nothing is done about its VMs"
     what = f"{name} {survey.silence(name)}" if name not in survey.nodes else (
         f"libvirt on {name} does not answer")
     if blind.domains is None:

@@ -25,6 +25,7 @@ from controller.model.facts import (
 from controller.model.units import render_duration
 from controller.plan.given import Card, Given, given
 from controller.plan.identity import Identities, Shelf, Sighting, shelve
+from controller.plan.machines import one_machine
 from controller.plan.network import link_vlans, site_vlans
 from controller.plan.policy import Policy
 from controller.plan.renamed import observed_of, policy_of
@@ -84,6 +85,8 @@ class Survey:
     """`Network/name` of each network of a site."""
     faded: Mapping[str, str]
     """Declared nodes that answered too long ago to be acted on, each with the sentence."""
+    twofold: Mapping[str, str]
+    """Declared hosts that answer for the same machine as another, each with what is said of it."""
 
     @property
     def vlan_of(self) -> Mapping[str, int]:
@@ -140,6 +143,8 @@ class Survey:
 
     def node_silence(self, name: str) -> str:
         """Return how long a node does not answer."""
+        if name in self.twofold:
+            return self.twofold[name]
         fact = self.observed.nodes.get(name, NEVER_ASKED)
         if not isinstance(fact, Unknown) or fact.since_at <= 0:
             return "could not be seen yet"
@@ -151,6 +156,8 @@ class Survey:
 
     def silence(self, host: str) -> str:
         """Return how long `host` cannot be seen: `has not answered for 3m10s`."""
+        if host in self.twofold:
+            return self.twofold[host]
         blind = self.blind[host]
         if blind.since_at <= 0:
             return "could not be seen yet"
@@ -175,6 +182,7 @@ def survey(desired: Desired, observed: Observed, policy: Policy, now_s: float) -
     """Return the indexes over everything a decision looks at."""
     known = given(desired)
     policy, observed = policy_of(policy, known.renames), observed_of(observed, known.renames)
+    observed, twofold = one_machine(observed, desired.hosts)
     lost = lost_nodes(desired, policy.assumed_down)
     nodes: dict[str, NodeFacts] = {}
     for name in sorted([*desired.hosts, *desired.switches]):
@@ -204,7 +212,8 @@ def survey(desired: Desired, observed: Observed, policy: Policy, now_s: float) -
         {site: tuple(names) for site, names in hosts_of_site.items()},
         _networks_of_site(desired),
         faded(observed.nodes, (*desired.hosts, *desired.switches),
-              desired.estate.spec.limits.fact_age_s, now_s))
+              desired.estate.spec.limits.fact_age_s, now_s),
+        twofold)
 
 
 def _dim_pools(nodes: Mapping[str, NodeFacts], hosts: Iterable[str]) -> dict[

@@ -311,6 +311,8 @@ def _same_node(old: NodeFacts, new: NodeFacts) -> bool:
             and same(_steady(old), _steady(new)) and not _leaps(old, new)
             and same(old.domains, new.domains)
             and same(old.pools, new.pools) and same(old.bridges, new.bridges)
+            and same(old.interfaces, new.interfaces) and same(old.capabilities, new.capabilities)
+            and old.warnings == new.warnings
             and same(old.replicas, new.replicas) and same(old.leftovers, new.leftovers))
 
 

@@ -1,6 +1,7 @@
 """The checks on hosts, and on names and addresses that all nodes share."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from ipaddress import ip_address
 
 from controller.model.host import BmcSpec, Host
 from controller.model.switch import Switch
@@ -18,6 +19,7 @@ def check_hosts(specs: Specs) -> Iterator[Finding]:
         yield from twice(entry, "pool", [pool.name for pool in spec.pools], "pools", "name")
         yield from twice(entry, "pool path", [pool.path for pool in spec.pools], "pools", "path")
         yield from twice(entry, "uplink", list(spec.uplinks), "uplinks")
+        yield from not_in_itself(entry, spec.bridge, spec.uplinks)
         capacity = spec.capacity
         if capacity is not None and capacity.memory_bytes <= spec.reserve.memory_bytes:
             yield entry.wrong("the reserve takes all the memory: lower it", "spec", "reserve",
@@ -75,7 +77,24 @@ def check_nodes(specs: Specs) -> Iterator[Finding]:
 def claim(entry: Entry[Host] | Entry[Switch], taken: dict[str, str], name: str, address: str,
           field: str) -> Iterator[Finding]:
     """Yield that another node has the address already."""
-    other = taken.setdefault(address.lower(), f"`{name}` ({entry.chunk.place})")
+    other = taken.setdefault(spelled_once(address), f"`{name}` ({entry.chunk.place})")
     if other != f"`{name}` ({entry.chunk.place})":
         yield entry.wrong(f"{address} is the address of {other} already: each node has its own",
                           "spec", field)
+
+
+def spelled_once(address: str) -> str:
+    """Return an address as it is written in no other way: `fe80::1` for `FE80:0::1`."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return address.lower().rstrip(".")
+    return str(getattr(found, "ipv4_mapped", None) or found)
+
+
+def not_in_itself(entry: Entry[Host], bridge: str, ports: Iterable[str]) -> Iterator[Finding]:
+    """Yield a bridge that is to be plugged into itself."""
+    for index, port in enumerate(ports):
+        if port == bridge:
+            yield entry.wrong(f"`{port}` is the bridge itself: name the device that is plugged"
+                              " into it", "spec", "uplinks", index)

@@ -197,7 +197,7 @@ def node(name: str, desired: Desired, domains: Mapping[str, DomainFacts] | None 
     pools = {pool.name: PoolFacts(pool.name, pool.path, True, 1000 * GIB, 500 * GIB, volumes)
              for pool in (desired.hosts[name].spec.pools if is_host else ())}
     return Known(NodeFacts(
-        name, "boot", 0.0,
+        name, f"boot-{name}", 0.0,
         Known(Hardware(cpus, memory_bytes, memory_bytes - taken, 0.1, "x86_64"), observed_at),
         {"libvirt": "9.0.0"},
         Known(here, observed_at) if is_host else Absent(observed_at),

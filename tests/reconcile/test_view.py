@@ -2,16 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from controller.model.facts import (
     Absent,
+    Capabilities,
     DomainConfig,
     DomainFacts,
     DomainState,
     Fact,
     Hardware,
+    InterfaceFacts,
     Known,
     NodeFacts,
     Unknown,
@@ -303,3 +306,16 @@ def test_a_clock_that_is_set_forward_is_told_and_makes_all_of_it_old() -> None:
     assert "set forward by 2h00m" in told
     assert view.faded(30.0) == ("paris-1",)
     assert not view.fresh("paris-1", 1.0)
+
+
+@pytest.mark.parametrize("part", [
+    {"interfaces": Known({"up0": InterfaceFacts("up0", ("10.0.0.5/24",))}, 100.0)},
+    {"capabilities": Known(Capabilities(("pc",), ()), 100.0)},
+    {"warnings": {"bridges": "up0 has no carrier"}},
+], ids=str)
+def test_whatever_a_gate_or_a_sentence_rests_on_is_news(view: View, part: dict[str, Any]) -> None:
+    """An address that comes to an uplink is seen before anything is done to that."""
+    before = view.version
+    assert view.put("paris-1", Known(facts(101.0, **part), 101.0), 101.0)
+    assert view.version > before
+    assert not view.put("paris-1", Known(facts(102.0, **part), 102.0), 102.0)
