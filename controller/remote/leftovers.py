@@ -5,6 +5,7 @@ touched a moment ago is left for the next look, since its owner may have come af
 """
 
 import calendar
+import contextlib
 import fcntl
 import glob
 import html
@@ -178,18 +179,17 @@ def in_hands(paths: set) -> set:
 
 
 def keys_of() -> list:
-    """Return the one-time keys that have run out, of the file in which the mover puts them."""
+    """Return the one-time keys that have run out, of the files in which the mover puts them."""
     try:
         with open(f"{RUN}/authorized_keys.lock", encoding="utf-8", errors="replace") as file:
-            path = file.read(4096)
+            paths = [path for path in file.read(4 * 4097).split("\n") if path]
     except OSError:
-        path = ""
-    try:
-        with open(path or os.path.expanduser("~/.ssh/authorized_keys"), encoding="utf-8",
-                  errors="replace", newline="\n") as file:
-            lines = file.read(MOST_KEYS).split("\n")
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+        paths = []
+    lines = []
+    for path in paths or [os.path.expanduser("~/.ssh/authorized_keys")]:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError), open(
+                path, encoding="utf-8", errors="replace", newline="\n") as file:
+            lines += file.read(MOST_KEYS).split("\n")
     marks = [(KEY.match(line), EXPIRY.search(line)) for line in lines]
     return [("key", mark[1]) for mark, expiry in marks
             if mark and expiry and over(expiry[1], expiry[2])]

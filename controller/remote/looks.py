@@ -48,8 +48,9 @@ class Looks:
             elif isinstance(look.trouble, OSError):
                 seen[place] = Silent(f"{look.trouble.filename or place[-1]} cannot be read:"
                                      f" {look.trouble.strerror}")
-            elif look.trouble is not None and not isinstance(look.trouble, Silent):
-                raise look.trouble
+            elif isinstance(look.trouble, Exception) and not isinstance(look.trouble, Silent):
+                seen[place] = Silent(f"{place[-1]} holds what nobody has thought of"
+                                     f" ({look.trouble!r}): report this")
             else:
                 seen[place] = look.trouble or look.result
         return seen

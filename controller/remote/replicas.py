@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 from typing import Any, Callable
 
 from looks import Looks
@@ -27,6 +28,8 @@ DISK = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 VERSIONS = (1, 2)                   # of state.json
 CLUSTER_BYTES = 65536
 READINGS = 3                        # of a replica that changes meanwhile
+ODD = (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError, RecursionError)
+"""What something else than was expected ends in, wherever it is read."""
 ANEW = "put a good copy back, or move the folder away to have it seeded anew"
 
 
@@ -45,12 +48,15 @@ class Told:
         state = parse_state(root, data)
         try:
             self.read(root, state)
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        except ODD as error:
             raise Unreadable(f"{root}/state.json is not understood ({error!r}): {ANEW}") from None
 
     def read(self, root: str, state: dict) -> None:
         """Take over what matters here."""
         self.points = [point_row(point) for point in state["points"]]
+        numbers = [point["sequence"] for point in self.points]
+        if numbers != sorted({number for number in numbers if number}):
+            raise ValueError("its restore points are not in order")
         chains, self.files = chains_of(state), {}
         for at, chain in enumerate(chains):
             for disk, files in chain.items():
@@ -59,29 +65,32 @@ class Told:
         known = [one for one in state["damage"] if one["until"] is None and one["lost"]]
         self.lost = {f"{one['disk']}/{one['file']}" for one in known}
         newest = chains[-1] if chains else {}
-        pins = {str(who): int(at) for who, at in state["pins"].items()}
-        self.scrubbed_at = state["facts"].get("scrubbed_at")
-        self.generation = int(state["generation"])
+        pins = {str(who): count(at) for who, at in state["pins"].items()}
+        self.scrubbed_at = moment(state["facts"].get("scrubbed_at"))
+        self.generation = count(state["generation"])
         self.row = {
             "uuid": os.path.basename(root), "machine": str(state["facts"].get("machine") or ""),
-            "path": root, "pins": pins, "compared_at": state["facts"].get("compared_at"),
-            "seeded_at": state["facts"].get("seeded_at"),
-            "disks": {disk: int(files[-1]["size_bytes"]) for disk, files in newest.items()},
-            "damaged_clusters": sum(int(one["clusters"]) for one in state["damage"]
+            "path": root, "pins": pins, "compared_at": moment(state["facts"].get("compared_at")),
+            "seeded_at": moment(state["facts"].get("seeded_at")),
+            "disks": {disk: count(files[-1]["size_bytes"]) for disk, files in newest.items()},
+            "damaged_clusters": sum(count(one["clusters"]) for one in state["damage"]
                                     if not one["lost"])}
         left = state["points"][-1]["facts"].get("left_out") if state["points"] else None
         if left:
             self.row["left_out"] = {str(disk): str(why) for disk, why in left.items()}
+        require_text([self.row, self.points, self.scrubbed_at, list(self.files)])
 
     def need(self, disk: str, file: dict, merging: bool) -> list:
         """Note a file with its least length; return the points that read it, to be added to.
 
         A base that an overlay is merged into may already be as long as the merged disk is.
         """
-        name, least = f"{disk}/{file['name']}", int(file["stored_bytes"])
-        clusters = -(-int(file["size_bytes"]) // CLUSTER_BYTES)
+        if not DISK.match(disk) or "/" in file["name"]:
+            raise ValueError(f"{disk}/{file['name']} is no file of a replica")
+        name, least = f"{disk}/{file['name']}", count(file["stored_bytes"])
+        clusters = -(-count(file["size_bytes"]) // CLUSTER_BYTES)
         if file["kind"] == "base":
-            least = 0 if merging else int(file["size_bytes"])
+            least = 0 if merging else count(file["size_bytes"])
             self.files.setdefault(name[:-len("raw")] + "man", (1, 0, []))
         return self.files.setdefault(name, (least, clusters, []))[2]
 
@@ -94,28 +103,48 @@ def parse_state(root: str, data: bytes) -> dict:
         state = outer["state"]
         body = json.dumps(state, sort_keys=True, indent=1)
         sound = hashlib.sha256(body.encode()).hexdigest() == outer["check"]
-    except (ValueError, KeyError, TypeError):
+        version, vm = state.get("version"), state.get("vm")
+    except ODD:
         raise Spoilt(f"{path} is not the state of a replica: {ANEW}") from None
     if not sound:
         raise Spoilt(f"{path} does not have the check it was written with: {ANEW}")
-    if state.get("version") not in VERSIONS:
+    if version not in VERSIONS:
         raise Unreadable(f"{path} was written by another version of hotsite: run that version")
-    if state.get("vm") != os.path.basename(root):
-        raise Unreadable(f"{root} holds the replica of {state.get('vm')}: move it to where it"
+    if vm != os.path.basename(root):
+        raise Unreadable(f"{root} holds the replica of {vm}: move it to where it"
                          " belongs")
     return state
 
 
 def point_row(point: dict) -> dict:
     """Return one restore point."""
-    stored = sum(int(file["stored_bytes"]) for file in point["files"].values() if file)
+    stored = sum(count(file["stored_bytes"]) for file in point["files"].values() if file)
     verified = point["verified_at"]
-    return {"sequence": int(point["sequence"]), "checkpoint": str(point["checkpoint"] or ""),
+    return {"sequence": count(point["sequence"]), "checkpoint": str(point["checkpoint"] or ""),
             "started_at": float(point["started_at"] or 0),
             "committed_at": float(point["committed_at"] or 0),
             "quiesced": bool(point["quiesced"]), "stored_bytes": stored,
-            "damaged_clusters": int(point["damaged"]),
-            "verified_at": None if verified is None else float(verified)}
+            "damaged_clusters": count(point["damaged"]),
+            "verified_at": moment(verified)}
+
+
+def count(told: Any) -> int:
+    """Return a number of something; ValueError for what none can be."""
+    number = int(told)
+    if not 0 <= number < 1 << 63:
+        raise ValueError(f"{number} is no number of anything")
+    return number
+
+
+def moment(told: Any) -> "float | None":
+    """Return a time of somebody's clock, None where there is none."""
+    return None if told is None else float(told)
+
+
+def require_text(told: Any) -> None:
+    """Raise ValueError for what no JSON can carry: no number, or half a character."""
+    if "\\u0000" in json.dumps(told, allow_nan=False, ensure_ascii=False).encode().decode():
+        raise ValueError("a name has a NUL in it")
 
 
 def chains_of(state: dict) -> list:
@@ -215,7 +244,7 @@ class Replicas:
             mark = stamp(os.stat(path))
             held = self.kept.get(path) or self.before.get(path)
             if held is None or held[0] != mark:
-                with open(path, "rb") as file:
+                with os.fdopen(opened(path), "rb") as file:
                     mark, data = stamp(os.fstat(file.fileno())), file.read(LIMIT_BYTES)
                 try:
                     held = mark, understand(data)
@@ -317,6 +346,15 @@ def disks_in(root: str) -> list:
                       and entry.name not in ("meta", "drill") and entry.is_dir())
 
 
+def opened(path: str) -> int:
+    """Return a file's descriptor; Unreadable where a pipe or the like has its name."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise Unreadable(f"{path} is no file: {ANEW}")
+    return handle
+
+
 def stamp(seen: os.stat_result) -> tuple:
     """Return what changes when a file is written or replaced."""
     return seen.st_ino, seen.st_mtime_ns, seen.st_size
@@ -334,7 +372,7 @@ def parse_plan(data: bytes) -> int:
     """Return the size of the disk that is on its way; zero when that is not understood."""
     try:
         return int(json.loads(data)["plan"]["size_bytes"])
-    except (ValueError, KeyError, TypeError):
+    except ODD:
         return 0
 
 
@@ -342,5 +380,5 @@ def at_the_start(data: bytes) -> bool:
     """Return whether a scrub's bookmark says that the last one came to its end."""
     try:
         return not any(json.loads(data).values())
-    except (ValueError, AttributeError):
+    except ODD:
         return False

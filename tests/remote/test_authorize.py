@@ -69,7 +69,54 @@ def test_the_file_is_the_one_that_sshd_reads(keys: Path, monkeypatch: pytest.Mon
         pytest.skip("the account is root in what is expected")
     monkeypatch.setattr(keys_file, "_program", lambda: "/bin/true")
     monkeypatch.setattr(keys_file, "_said", lambda argv: f"port 22\n{said}\nx y\n")
-    assert keys_file.keys_path() == expected.format(home=keys.parent.parent)
+    assert keys_file.keys_path(REQUEST["from"]) == expected.format(home=keys.parent.parent)
+
+
+@pytest.fixture
+def configured(keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An sshd that is asked by a configuration of its own."""
+    config = tmp_path / "sshd" / "sshd_config"
+    config.parent.mkdir()
+    host_key = make_key(tmp_path / "sshd" / "host")
+    config.write_text(f"HostKey {host_key}\nInclude parts/*.conf\n")
+    (config.parent / "parts").mkdir()
+    (config.parent / "parts/one.conf").write_text("AuthorizedKeysFile .ssh/first\n")
+    sshd = keys_file._program()
+    asks = keys_file._said
+    monkeypatch.setattr(keys_file, "CONFIG", (str(config), "/nowhere/*"))
+    monkeypatch.setattr(keys_file, "_said", lambda argv: asks(
+        [argv[0], "-f", str(config), *argv[1:]] if argv[0] == sshd else argv))
+    config.write_text(config.read_text().replace("parts", str(config.parent / "parts")))
+    return config
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may ask sshd")
+def test_sshd_is_asked_for_who_comes_from_that_address_and_anew_when_a_part_of_it_changes(
+        configured: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / ".ssh/first", tmp_path / ".ssh/second"
+    assert keys_file.keys_path("10.78.0.11") == str(first)
+    part = configured.parent / "parts/two.conf"
+    part.write_text("Match Address 10.78.0.0/24\n  AuthorizedKeysFile .ssh/second\n")
+    assert keys_file.keys_path("10.78.0.11") == str(second)
+    assert keys_file.keys_path("10.77.0.11") == str(first)
+    part.write_text("Match Address 10.77.0.0/24\n  AuthorizedKeysFile .ssh/second\n\n")
+    assert keys_file.keys_path("10.78.0.11") == str(first)
+    assert keys_file.keys_path("10.77.0.11") == str(second)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may ask sshd")
+def test_a_key_is_taken_out_of_whichever_file_it_was_put_into(
+        configured: Path, keys: Path, archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (configured.parent / "parts/two.conf").write_text(
+        "Match Address 10.78.0.0/24\n  AuthorizedKeysFile .ssh/second\n")
+    second = keys.with_name("second")
+    for address in ("10.78.0.11", "10.77.0.11"):
+        line = authorize.render_line({**REQUEST, "from": address}, time.time())
+        with authorize._held(keys_file.keys_path(address)) as path:
+            shared_lines.add(path, line)
+    assert [len(in_force(path)) for path in (second, keys.with_name("first"))] == [1, 1]
+    assert authorize.remove_key(MARK) == 2
+    assert [len(in_force(path)) for path in (second, keys.with_name("first"))] == [0, 0]
 
 
 def test_where_sshd_reads_no_file_nothing_is_written(keys: Path,

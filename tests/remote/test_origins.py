@@ -21,6 +21,13 @@ def origin(*names: str, apart: bool = False, stamp: int = 1) -> Origin:
     return Origin([Layer(f"/d/{name}", name, [stamp, 2, 3]) for name in names], True, apart)
 
 
+def test_a_layer_whose_name_no_path_can_be_is_not_there(tmp_path: Path) -> None:
+    odd = tmp_path / "q.qcow2"
+    tool("qemu-img", "create", "-q", "-u", "-f", "qcow2", "-b", "ba\1se", "-F", "raw", odd, "1M")
+    odd.write_bytes(odd.read_bytes().replace(b"ba\1se", b"ba\0se"))
+    assert not origin_of(Disk(str(odd), "qcow2", "file")).whole
+
+
 @pytest.mark.parametrize(("then", "now", "same_run", "known"), [
     (origin("a"), origin("a", stamp=9), False, True),       # its guest has written to it
     (origin("a"), origin("b"), False, False), (origin("a"), origin("b"), True, False),

@@ -143,6 +143,18 @@ def test_a_disk_that_was_made_larger_is_right(rest: Rest) -> None:
     assert rest.is_right()
 
 
+def test_a_disk_that_is_shown_by_another_format_is_compared(rest: Rest) -> None:
+    rest.copy()
+    assert rest.copy() == {"vda": "unchanged"}
+    image = rest.disks["vda"]
+    for form in ("raw", "qcow2"):
+        rest.disks["vda"] = image._replace(format=form)
+        rest.held["vda"][:] = rest.held["vda"].ljust(len(rest.contents("vda")), b"\0")[
+            :len(rest.contents("vda"))]
+        assert rest.copy() != {"vda": "unchanged"}
+        assert rest.is_right()
+
+
 def test_disks_that_were_swapped_are_compared(tmp_path: Path) -> None:
     rest = Rest(tmp_path, vda=qcow2(tmp_path, "vda"), vdb=qcow2(tmp_path, "vdb", "B"))
     rest.ran()

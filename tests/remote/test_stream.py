@@ -185,7 +185,7 @@ def test_ranges_that_are_no_clusters_of_the_disk_are_refused(offset: int, length
     os.close(write)
     reader = Reader(read, SECRET)
     reader.hello()
-    with pytest.raises(Damaged, match="not made of clusters"):
+    with pytest.raises(Damaged, match="not made of new clusters"):
         list(reader.frames())
     os.close(read)
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 from mover import merge, tables
-from mover.errors import MoverError, TryAgain
+from mover.errors import Damaged, MoverError, Refused, TryAgain
 from mover.qcow2 import Overlay
 from mover.replica import Replica, locked
-from mover.state import BASE, File, render_state
+from mover.state import BASE, File, files, render_state
 from mover.verify import Request, Suspect, _apart, _cut_off, verify
 
 from tests.remote.test_crashes import STRIDE, run_until
@@ -73,7 +73,8 @@ def of_tables(which: str) -> Callable[[Path], int]:
 
 
 @pytest.mark.parametrize(("place", "bit"), [
-    (name_at, 1), (lambda path: name_at(path) + 9, 1), (lambda _: 50, 1), (lambda _: 63, 1),
+    (name_at, 1), (name_at, 128), (lambda _: 18, 2), (lambda path: name_at(path) + 9, 1),
+    (lambda _: 50, 1), (lambda _: 63, 1),
     (lambda _: 79, 2), (lambda _: 87, 1), (lambda _: 95, 1), (lambda _: 23, 1), (lambda _: 35, 1),
     (lambda _: 11, 128), (lambda _: 5000, 1), (of_tables("entry"), 1), (of_tables("table"), 1),
     (of_tables("first table"), 128), (of_tables("counts"), 1), (of_tables("block"), 1)])
@@ -90,6 +91,20 @@ def test_a_flipped_bit_of_what_only_qemu_reads_is_found_and_the_next_copy_mends_
     assert look(machine)["scan"] == []
     assert vouched(machine) == [1, 2, 3, 5]
     assert_every_point_reads_as_its_disk(machine, but=(4,))
+
+
+def test_no_flipped_bit_of_a_header_is_let_pass(machine: Machine) -> None:
+    replica, path = Replica(str(machine.root)), top(machine)
+    [file] = [one for one in files(replica.state)["vda"] if one.name == path.name]
+    head = path.read_bytes()[:512]
+    for at in range(name_at(path) + 16):
+        for bit in range(8):
+            wrong = bytearray(head)
+            wrong[at] ^= 1 << bit
+            with path.open("r+b") as overlay:
+                overlay.write(wrong)
+            with pytest.raises((Damaged, Refused)):
+                tables.look(replica, "vda", file)
 
 
 def hostile(machine: Machine, at: int, form: str, value: int) -> None:

@@ -18,13 +18,14 @@ from typing import Any, Dict, Iterator, List
 
 from mover import shared_lines
 from mover.errors import Refused, TryAgain
-from mover.keys_file import FOLDER, keys_path, render_end
+from mover.keys_file import ANY, FOLDER, keys_path, render_end
 from mover.orders import Orders
 
 MARK = re.compile(r"hotsite-transfer-[0-9a-f]{8,32}\Z")
 KEY = re.compile(r"[a-z0-9@.-]+ [A-Za-z0-9+/=]+\Z")
 LOCK = "authorized_keys.lock"
 PATIENCE_S = 10.0
+FILES_NOTED, MOST_NOTED = 4, 4 * 4097
 ADDRESS = re.compile(r"[0-9A-Fa-f:.%a-z-]+\Z")
 
 
@@ -32,7 +33,7 @@ def run(words: List[str]) -> Dict[str, Any]:
     """Add {"key", "from", "command", "lasts_s", "mark"} for the account that asks."""
     request = Orders().request
     line = render_line(request, time.time())
-    with _held(keys_path()) as path:
+    with _held(keys_path(str(request["from"]))) as path:
         shared_lines.take_out(path, lambda old: is_ours(old) and _command(old) == _command(line))
         shared_lines.add(path, line)
     return {"authorized": request["mark"]}
@@ -48,9 +49,10 @@ def remove_key(mark: str) -> int:
     """Take out every line with a mark and return how many there were."""
     if not MARK.match(mark):
         raise Refused("%r is not the mark of a transfer" % mark)
-    with _held(keys_path()) as path:
-        return shared_lines.take_out(
-            path, lambda line: is_ours(line) and line.split()[-1] == mark)
+    with _held(keys_path(ANY)) as path:
+        return sum(shared_lines.take_out(
+            one, lambda line: is_ours(line) and line.split()[-1] == mark)
+            for one in {path, *map(os.path.realpath, noted_paths())})
 
 
 def is_ours(line: str) -> bool:
@@ -90,7 +92,7 @@ def _held(path: str) -> Iterator[str]:
         fd = os.open(os.path.join(FOLDER, LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             _lock(fd)
-            _say_where(fd, path)
+            _note(fd, path)
             yield os.path.realpath(path)
         finally:
             os.close(fd)
@@ -112,8 +114,23 @@ def _lock(fd: int) -> None:
         time.sleep(0.01)
 
 
-def _say_where(fd: int, path: str) -> None:
-    """Write down which file it is, for whoever looks for keys that were left behind."""
-    if os.pread(fd, 4096, 0) != os.fsencode(path):
+def _note(fd: int, path: str) -> None:
+    """Write down which files it is, for whoever looks for keys that were left behind."""
+    known = _lines_of(os.pread(fd, MOST_NOTED, 0))
+    if path not in known:
+        noted = "\n".join([path, *known][:FILES_NOTED]).encode(errors="surrogateescape")
         os.ftruncate(fd, 0)
-        os.pwrite(fd, os.fsencode(path), 0)
+        os.pwrite(fd, noted, 0)
+
+
+def noted_paths() -> List[str]:
+    """Return the files in which there are keys, or were."""
+    try:
+        with open(os.path.join(FOLDER, LOCK), "rb") as file:
+            return _lines_of(file.read(MOST_NOTED))
+    except FileNotFoundError:
+        return []
+
+
+def _lines_of(text: bytes) -> List[str]:
+    return [os.fsdecode(line) for line in text.split(b"\n") if line]

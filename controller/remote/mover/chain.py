@@ -9,6 +9,7 @@ from mover.errors import Damaged
 from mover.hashing import CLUSTER_BYTES, HASH_BYTES
 from mover.manifest import Header, Manifest, clusters_of
 from mover.qcow2 import DATA, HOLE, ZERO, Overlay, Run
+from mover.regular import open_regular
 
 
 class Base:
@@ -16,7 +17,7 @@ class Base:
 
     def __init__(self, path: str, manifest_path: Optional[str] = None) -> None:
         self.path = path
-        self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self.fd = open_regular(path)
         self.size_bytes = os.lseek(self.fd, 0, os.SEEK_END)     # of a block device too
         self.clusters = clusters_of(self.size_bytes)
         self.manifest_path = manifest_path

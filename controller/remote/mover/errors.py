@@ -17,6 +17,8 @@ from typing import Iterator
 
 UNREADABLE = (errno.EIO, errno.EUCLEAN, errno.EBADMSG)
 """A bad sector, and a file system's own tables or checks of them that are damaged."""
+NO_FILE = (errno.EISDIR, errno.ELOOP, errno.ENOTDIR, errno.ENXIO)
+"""What the system says where a folder, a link to itself or a socket has a file's name."""
 
 
 class MoverError(Exception):
@@ -60,6 +62,6 @@ def unreadable_is_damaged(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in UNREADABLE:
+        if error.errno not in UNREADABLE + NO_FILE:
             raise
         raise Damaged("%s cannot be read: %s" % (path, error.strerror)) from None

@@ -13,9 +13,11 @@ import re
 from typing import Dict, NamedTuple
 
 from mover.errors import Damaged, Refused
+from mover.regular import read_regular
 from mover.state import State, parse_state
 
 KEPT = 4
+MOST_BYTES = 256 << 20
 NAME = "state.json"
 COPY = re.compile(r"state\.json\.(\d+)\Z")
 
@@ -56,8 +58,7 @@ def newest(root: str) -> Found:
 
 
 def _read(path: str) -> State:
-    with open(path, "rb") as file:
-        return parse_state(file.read(), path)
+    return parse_state(read_regular(path, MOST_BYTES), path)
 
 
 def copies(root: str) -> Dict[int, str]:

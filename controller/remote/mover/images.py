@@ -41,7 +41,7 @@ def traits_of(path: str) -> Dict[str, Any]:
         below = os.fsdecode(head[offset:offset + length])
         below = below[len("file:"):] if below.startswith("file:") else below
         traits.setdefault("backing", below)
-        path = os.path.join(os.path.dirname(os.path.realpath(path)), below)
+        path = os.path.join(os.path.dirname(path), below)   # beside a link, as for QEMU
         layers = traits.setdefault("layers", [])
         if path in layers:
             return traits

@@ -27,12 +27,15 @@ from mover.index import BASE, OVERLAY, Index
 from mover.manifest import UNKNOWN_HASH, Header, Manifest
 from mover.processes import receivers
 from mover.qcow2 import DATA, Run
+from mover.regular import open_regular, read_regular
 from mover.replica import Replica, make_folder, sync_dir, take_lock, write_whole
 from mover.state import last
 
 NAMES = ("json", "part", "idx", "man", "ends")
 ENDING_S = 10.0                     # for a receiver that was told to end
 READ_BYTES = 2 * CLUSTER_BYTES      # stays in a processor's own cache until it is hashed
+MOST_TOLD_BYTES = 24 << 20          # of a note
+MOST_ENDS_BYTES = 1 << 20           # of the ENDs that came, a few lines each
 DOUBTED_AT_ONCE = 1 << 16           # clusters: 1 MiB of hashes
 
 
@@ -154,8 +157,14 @@ def _fits(folder: str, plan: Plan) -> Optional[Incoming]:
         found = load(folder)
     except (Refused, Damaged, FileNotFoundError):
         return None
+    size, most = os.fstat(found.part).st_size, found.places.most_bytes
     found.close()
-    return found if found.plan == plan else None
+    crowded = size > most // 2 or _size_of(path_of(folder, "ends")) > MOST_ENDS_BYTES // 2
+    return found if found.plan == plan and not crowded else None
+
+
+def _size_of(path: str) -> int:
+    return os.stat(path).st_size if os.path.exists(path) else 0
 
 
 def require_opened(folder: str, attempt: str) -> None:
@@ -212,7 +221,7 @@ def load(folder: str) -> Incoming:
     """Open an incoming that is there; Refused when there is none, or it is a point by now."""
     plan, note, attempt = read_plan(folder)
     with contextlib.ExitStack() as stack:
-        part = os.open(path_of(folder, "part"), os.O_RDWR | os.O_CLOEXEC)
+        part = open_regular(path_of(folder, "part"), os.O_RDWR)
         stack.callback(os.close, part)
         if os.fstat(part).st_nlink != 1:    # linked to its final name, then a crash
             raise Refused("what came for %s is a restore point already: open a new one" % folder)
@@ -227,12 +236,11 @@ def load(folder: str) -> Incoming:
 def read_plan(folder: str) -> Tuple[Plan, Any, str]:
     """Return what an incoming will be, the note with it, and the attempt that has it open."""
     try:
-        with open(path_of(folder, "json"), "rb") as file:
-            told = json.loads(file.read())
+        told = json.loads(read_regular(path_of(folder, "json"), MOST_TOLD_BYTES))
         return Plan(**told["plan"]), told["note"], str(told.get("attempt", ""))
     except FileNotFoundError:
         raise Refused("nothing is on its way to %s: open it first" % folder) from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise Damaged("%s cannot be read" % path_of(folder, "json")) from None
 
 
@@ -241,6 +249,8 @@ def note_end(folder: str, line: Dict[str, Any]) -> None:
     fd = os.open(path_of(folder, "ends"),
                  os.O_CREAT | os.O_APPEND | os.O_WRONLY | os.O_CLOEXEC, 0o600)
     try:
+        if os.fstat(fd).st_size > MOST_ENDS_BYTES:
+            raise Damaged("%s: more has ended than was ever begun" % path_of(folder, "ends"))
         os.write(fd, b"\n" + json.dumps(line, sort_keys=True).encode() + b"\n")
     finally:
         os.close(fd)
@@ -249,13 +259,12 @@ def note_end(folder: str, line: Dict[str, Any]) -> None:
 def ends(folder: str) -> List[Dict[str, Any]]:
     """Return the ENDs that came; a line that a crash tore is none."""
     try:
-        with open(path_of(folder, "ends"), "rb") as file:
-            lines = file.read().splitlines()
+        lines = read_regular(path_of(folder, "ends"), 2 * MOST_ENDS_BYTES).splitlines()
     except FileNotFoundError:
         return []
     found = []
     for line in lines:
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             found.append(json.loads(line))
     return [line for line in found if isinstance(line, dict)]
 

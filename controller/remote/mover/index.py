@@ -22,6 +22,7 @@ from mover.errors import Damaged
 from mover.hashing import CLUSTER_BYTES
 from mover.manifest import clusters_of, put_whole
 from mover.qcow2 import COPIED, TABLE_BYTES, TABLE_ENTRIES, Run, entry_runs
+from mover.regular import open_regular
 
 MAGIC = b"HSI1"
 VERSION = 1
@@ -30,6 +31,7 @@ _KINDS = {OVERLAY: 1, BASE: 2}
 _HEAD = struct.Struct(">4sIIQ")
 _END_AT = 64
 _ENTRIES_AT = 4096
+SPARE_BYTES = 64 << 20
 _ZERO_ENTRY = struct.pack(">Q", 1)
 
 
@@ -57,7 +59,7 @@ class Index:
     @classmethod
     def open(cls, path: str) -> Index:
         """Open an index that is there; Damaged when it is not a whole one."""
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        fd = open_regular(path, os.O_RDWR)
         try:
             head = os.pread(fd, _HEAD.size, 0).ljust(_HEAD.size, b"\0")
             magic, version, number, size_bytes = _HEAD.unpack(head)
@@ -83,6 +85,12 @@ class Index:
         os.close(self.fd)
 
     @property
+    def most_bytes(self) -> int:
+        """How far a `.part` file may grow by attempts that were cut off, each of which adds to it.
+        """
+        return 3 * self.clusters * CLUSTER_BYTES + SPARE_BYTES
+
+    @property
     def end(self) -> int:
         """Where the next cluster would go in the `.part` file."""
         end: int = struct.unpack(">Q", os.pread(self.fd, 8, _END_AT))[0]
@@ -98,6 +106,8 @@ class Index:
         fcntl.flock(self.fd, fcntl.LOCK_EX)
         try:
             at = self.end
+            if at > self.most_bytes:
+                raise Damaged("%s: more than %d bytes have come for it" % (self.path, at))
             os.pwrite(self.fd, struct.pack(">Q", at + count * CLUSTER_BYTES), _END_AT)
         finally:
             fcntl.flock(self.fd, fcntl.LOCK_UN)

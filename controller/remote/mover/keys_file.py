@@ -7,6 +7,7 @@ stays as it is. Where it cannot be asked, the file is the usual one.
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import json
 import os
@@ -23,14 +24,21 @@ USUAL = ".ssh/authorized_keys"
 CONFIG = ("/etc/ssh/sshd_config", "/etc/ssh/sshd_config.d/*.conf")
 ANSWER_S = 10.0
 READS_UTC = (9, 1)          # OpenSSH release notes: expiry-time takes a moment that ends in Z
+ANY = "127.0.0.1"
+MOST_KEPT = 64              # answers: one for each host that sends here
+MOST_FILES = 100
+_INCLUDE = re.compile(r"(?im)^[ \t]*include[ \t=]+([^#\n]+)")
 _VERSION = re.compile(r"OpenSSH_(\d+)\.(\d+)")
 
 
-def keys_path() -> str:
-    """Return the file of keys that sshd reads for this account and that is its own, if any is."""
+def keys_path(address: str) -> str:
+    """Return the file of keys that sshd reads for this account, and who comes from an address.
+
+    Of several the one that is the account's own.
+    """
     me = pwd.getpwuid(os.geteuid())
     home = os.path.expanduser("~")
-    names = _answers()["files"].split() or [USUAL]
+    names = _answers(address)["files"].split() or [USUAL]
     if names == ["none"]:
         raise Refused("sshd reads no file of keys on this host (AuthorizedKeysFile none)")
     paths = [os.path.join(home, _expanded(name, me, home)) for name in names]
@@ -49,7 +57,7 @@ def render_end(until_s: float) -> str:
 
     Before 9.1 it took local time, as if there were no summer time; a session's TZ is not sshd's.
     """
-    if _version(_answers()["version"]) >= READS_UTC:
+    if _version(_answers(ANY)["version"]) >= READS_UTC:
         return time.strftime("%Y%m%d%H%M%SZ", time.gmtime(until_s))
     kept = os.environ.pop("TZ", None)
     try:
@@ -66,29 +74,47 @@ def _version(text: str) -> "tuple[int, int]":
     return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
-def _answers() -> Dict[str, str]:
+def _answers(address: str) -> Dict[str, str]:
     """Return what sshd says of itself, from the last time where its configuration is the same."""
     path, stamp = os.path.join(FOLDER, "sshd.json"), _stamp()
     try:
         with open(path, encoding="utf-8") as file:
             kept = json.load(file)
-        if kept.get("stamp") == stamp:
-            return {"files": str(kept["files"]), "version": str(kept["version"])}
-    except (OSError, ValueError, KeyError, AttributeError):
-        kept = None         # it was never asked, or what is kept cannot be read
-    found = {"files": _files(), "version": _said(["ssh", "-V"])}
+        files = kept["files"] if kept["stamp"] == stamp else {}
+        if address in files:
+            return {"files": str(files[address]), "version": str(kept["version"])}
+        files = dict(files) if len(files) < MOST_KEPT else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        files = {}          # it was never asked, or what is kept cannot be read
+    version = _said(["ssh", "-V"])
+    files[address] = _files(address)
     os.makedirs(FOLDER, mode=0o700, exist_ok=True)
     part = "%s.%d.part" % (path, os.getpid())
     with open(part, "w", encoding="utf-8") as file:
-        json.dump({**found, "stamp": stamp}, file)
+        json.dump({"files": files, "version": version, "stamp": stamp}, file)
     os.rename(part, path)
-    return found
+    return {"files": files[address], "version": version}
 
 
 def _stamp() -> List[List[int]]:
     """Return what changes when sshd's configuration or program does."""
-    paths = [CONFIG[0], *sorted(glob.glob(CONFIG[1])), _program(), "/usr/bin/ssh"]
+    paths = [*_configuration(), _program(), "/usr/bin/ssh"]
     return [[status.st_ino, status.st_mtime_ns] for status in map(_status, paths) if status]
+
+
+def _configuration() -> List[str]:
+    """Return the files of sshd's configuration: what one includes is one, too."""
+    found, waiting = [], [CONFIG[0], *sorted(glob.glob(CONFIG[1]))]
+    while waiting and len(found) < MOST_FILES:
+        path = waiting.pop(0)
+        if path in found:
+            continue
+        found.append(path)
+        with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="replace") as file:
+            for words in _INCLUDE.findall(file.read(1 << 20)):
+                for word in words.replace('"', " ").split():
+                    waiting += sorted(glob.glob(os.path.join(os.path.dirname(CONFIG[0]), word)))
+    return found
 
 
 def _status(path: str) -> "os.stat_result | None":
@@ -103,12 +129,12 @@ def _program() -> str:
                  if os.access(path, os.X_OK)), "")
 
 
-def _files() -> str:
+def _files(address: str) -> str:
     """Return the AuthorizedKeysFile of this account; empty where sshd cannot be asked."""
     if not _program():
         return ""
     me = pwd.getpwuid(os.geteuid()).pw_name
-    text = _said([_program(), "-T", "-C", "user=%s,host=localhost,addr=127.0.0.1" % me])
+    text = _said([_program(), "-T", "-C", "user=%s,host=%s,addr=%s" % (me, address, address)])
     found = [line.partition(" ")[2] for line in text.split("\n")
              if line.startswith("authorizedkeysfile ")]
     return found[0] if found else ""

@@ -17,6 +17,7 @@ from typing import Iterable, Iterator, List, NamedTuple, Tuple
 
 from mover.errors import Damaged, Refused
 from mover.hashing import CLUSTER_BYTES, HASH_BYTES, ZERO_HASH, Buffer
+from mover.regular import open_regular
 
 HEADER_BYTES = 4096
 MAGIC = b"HSM1"
@@ -84,7 +85,7 @@ class Manifest:
     @classmethod
     def open(cls, path: str, writable: bool = False) -> Manifest:
         """Open a manifest; Damaged when the file is shorter than its header promises."""
-        fd = os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC)
+        fd = open_regular(path, os.O_RDWR if writable else os.O_RDONLY)
         try:
             manifest = cls(path, fd, parse_header(os.pread(fd, HEADER_BYTES, 0), path))
             expected = HEADER_BYTES + manifest.clusters * HASH_BYTES

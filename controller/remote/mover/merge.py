@@ -30,6 +30,7 @@ from mover.merge_copy import Copier
 from mover.orders import Orders
 from mover.qcow2 import DATA, HOLE, Overlay, Run
 from mover.qcow2_writer import Backing, finish_overlay, rebase
+from mover.regular import open_regular
 from mover.replica import Replica, locked, sync_dir
 from mover.state import (
     BASE,
@@ -171,7 +172,7 @@ def finish(replica: Replica) -> List[Merged]:
 
 def _merge(replica: Replica, disk: str, base: File, overlay: File) -> Merged:
     base_path = replica.path(disk, base.name)
-    fd = os.open(base_path, os.O_RDWR | os.O_CLOEXEC)
+    fd = open_regular(base_path, os.O_RDWR)
     try:
         with Overlay(replica.path(disk, overlay.name)) as above:
             check_whole(above)

@@ -49,6 +49,7 @@ class Origin(NamedTuple):
     layers: List[Layer]
     whole: bool                 # every layer was found, and can be told from all others
     apart: bool                 # contents lie in a file that QEMU's own records know nothing of
+    form: str = ""              # by which its guest is shown the topmost file
 
     def told(self) -> Dict[str, Any]:
         """Return it as a point keeps it."""
@@ -58,6 +59,11 @@ class Origin(NamedTuple):
 
 def origin_of(disk: Disk) -> Origin:
     """Return what a disk is made of now."""
+    found = _origin_of(disk)
+    return found._replace(form=disk.format)
+
+
+def _origin_of(disk: Disk) -> Origin:
     layers: List[Layer] = []
     apart, form, path = False, disk.format, disk.source
     while path and len(layers) < MOST_LAYERS:
@@ -137,7 +143,7 @@ def fingerprint_of(origin: Origin) -> Optional[List[List[Any]]]:
     """Return what changes whenever a disk is written to; None where nothing surely does."""
     if not origin.whole or origin.apart or not all(layer.stamp for layer in origin.layers):
         return None
-    return [layer.told() for layer in origin.layers]
+    return [*(layer.told() for layer in origin.layers), [origin.form, 0, 0, 0]]
 
 
 def is_settled(fingerprint: List[List[Any]]) -> bool:

@@ -16,9 +16,11 @@ from typing import Iterator, List, NamedTuple, Optional, Tuple
 from mover.errors import Damaged, Refused
 from mover.hashing import CLUSTER_BYTES, HASH_BYTES
 from mover.manifest import clusters_of
+from mover.regular import open_regular
 
 MAGIC = 0x514649FB
 HEADER_LENGTH = 104
+SECTOR_BYTES = 512
 TABLE_ENTRIES = CLUSTER_BYTES // 8
 TABLE_BYTES = CLUSTER_BYTES
 COPIED = 1 << 63            # the cluster has exactly one reference
@@ -80,14 +82,16 @@ def render_header(header: Header) -> bytes:
             sums.offset, sums.clusters, sums.algorithm.encode(), sums.secret_id.encode(),
             sums.check))
     extensions += struct.pack(">II", 0, 0)
-    backing = header.backing.encode()
+    backing = header.backing.encode(errors="surrogateescape")
     at = HEADER_LENGTH + len(extensions) if backing else 0
     fixed = _FIXED.pack(MAGIC, 3, at, len(backing), 16, header.size_bytes, 0, header.l1_entries,
                         header.l1_offset, header.refcount_offset, header.refcount_clusters,
                         0, 0, 0, 0, 0, 4, HEADER_LENGTH)
     whole = fixed + extensions + backing
-    assert len(whole) <= 512, "a header over one sector could be torn: shorten the file names"
-    return whole.ljust(512, b"\0")
+    if len(whole) > SECTOR_BYTES:
+        raise Refused("a header of %d bytes could be torn: the name of the file below is too long"
+                      % len(whole))
+    return whole.ljust(SECTOR_BYTES, b"\0")
 
 
 def _render_extension(kind: int, data: bytes) -> bytes:
@@ -175,7 +179,7 @@ class Overlay:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self.fd = open_regular(path)
         try:
             self.header = parse_header(os.pread(self.fd, 4096, 0), path)
             self._tables = self._read_tables()

@@ -30,6 +30,7 @@ from mover.qcow2 import (
     parse_header,
     render_header,
 )
+from mover.regular import open_regular
 
 _COUNTS_PER_BLOCK = CLUSTER_BYTES // 2
 _WRITE_BYTES = 1 << 20
@@ -73,7 +74,7 @@ def finish_overlay(fd: int, index: Index, manifest: Manifest, backing: Backing) 
 
 def rebase(path: str, backing: Backing) -> None:
     """Name another backing file in an overlay's header: one sector, written in one piece."""
-    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    fd = open_regular(path, os.O_RDWR)
     try:
         header = parse_header(os.pread(fd, 4096, 0), path)
         if (header.backing, header.backing_format) != backing:

@@ -58,8 +58,8 @@ def measured(socket: str, export: str, bitmap: str, sent: Optional[str], why: st
         told = {"mode": INCREMENT if bitmap else FULL, "why": why, "socket": socket,
                 "export": export, "bitmap": bitmap, "size_bytes": nbd.size_bytes,
                 "dirty_bytes": nbd.size_bytes if changed is None else changed.total_bytes}
-    if at_rest and changed is not None:
-        told["changed"] = of_ranges(changed)    # since the checkpoint that stays the base
+    if at_rest:     # since the checkpoint that stays the base; None where that is not known
+        told["changed"] = None if changed is None else of_ranges(changed)
     return told
 
 

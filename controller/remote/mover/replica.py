@@ -27,13 +27,15 @@ from typing import Any, Dict, Iterator, List, Optional
 
 from mover import generations
 from mover.chain import manifest_path
-from mover.errors import Refused, TryAgain
+from mover.errors import Damaged, Refused, TryAgain
 from mover.hashing import CLUSTER_BYTES, SECRET_BYTES, ZERO_CLUSTER, Hasher, secret_id
+from mover.regular import open_regular, read_regular
 from mover.state import BASE, State, chain, files, render_state
 
 OURS = re.compile(r"(?:base-(?P<base>\d{6,})\.(?:raw|man)|rp-(?P<rp>\d{6,})\.qcow2)"
                   r"(?P<part>\.new(\.idx|\.man)?)?\Z")
 QCOW2 = b"QFI\xfb"
+MOST_SECRET_BYTES = 4096
 DISK = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 
 
@@ -114,23 +116,31 @@ class Replica:
 def is_finished(path: str) -> bool:
     """Return whether a file is a point's, and not one that is still on its way by another name."""
     try:
-        seen = os.stat(path)
+        seen = os.lstat(path)
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(seen, os.stat(os.path.join(os.path.dirname(path),
                                                            "incoming.part"))):
                 return False
-        with open(path, "rb") as file:
+        with os.fdopen(open_regular(path), "rb") as file:
             return path.endswith(".raw") or (
                 path.endswith(".qcow2") and file.read(len(QCOW2)) == QCOW2)
     except FileNotFoundError:
         return False
+    except Damaged:
+        return True         # what it is nobody knows: it is not for us to remove
 
 
 def _remove(folder: str, kept: "set[str]") -> List[str]:
     stray = [name for name in sorted(os.listdir(folder)) if OURS.match(name) and name not in kept]
+    stray = [name for name in stray if not _is_folder(os.path.join(folder, name))]
     for name in stray:
         os.unlink(os.path.join(folder, name))
     return [os.path.join(folder, name) for name in stray]
+
+
+def _is_folder(path: str) -> bool:
+    """Say if a name is a folder's: no mover ever made one of these names."""
+    return os.path.isdir(path) and not os.path.islink(path)
 
 
 def disks_in(root: str) -> List[str]:
@@ -213,8 +223,8 @@ def _same(state: State, vm: str) -> State:
 def read_secret(root: str) -> bytes:
     """Return the hash secret that both ends of the pair hold."""
     try:
-        with open(os.path.join(root, "secret"), encoding="ascii") as file:
-            return bytes.fromhex(file.read().strip())
+        held = read_regular(os.path.join(root, "secret"), MOST_SECRET_BYTES)
+        return bytes.fromhex(held.decode("ascii").strip())
     except FileNotFoundError:
         raise Refused("%s is no replica: secret is missing" % root) from None
     except ValueError:

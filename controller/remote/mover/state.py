@@ -92,12 +92,16 @@ def parse_state(data: bytes, name: str) -> State:
         told = outer["state"]
         body = json.dumps(told, sort_keys=True, indent=1)
         sound = hashlib.sha256(body.encode()).hexdigest() == outer["check"]
-    except (ValueError, KeyError, TypeError):
+        if not sound:
+            raise Damaged("%s does not have the check it was written with" % name)
+        if told.pop("version") not in READ:
+            raise Refused("%s was written by another version of the mover" % name)
+        return _state(told)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise Damaged("%s is not the state of a replica" % name) from None
-    if not sound:
-        raise Damaged("%s does not have the check it was written with" % name)
-    if told.pop("version") not in READ:
-        raise Refused("%s was written by another version of the mover" % name)
+
+
+def _state(told: Dict[str, Any]) -> State:
     return State(**{**told, "points": tuple(map(_point, told["points"])),
                     "floor": {disk: File(**file) for disk, file in told["floor"].items()},
                     "damage": tuple(Damage(**damage) for damage in told["damage"])})

@@ -39,6 +39,8 @@ HEADER = struct.Struct(">4sBIQQ16s")
 UNCHECKED = struct.Struct(">4sBIQQ")
 EXTENT = struct.Struct(">QI")
 MAX_NUMBER = (1 << 63) - 1
+MOST_STREAMS = 64       # of one transfer
+MOST_WORD = 256         # letters of a name in HELLO
 MAX_RAW_BYTES = 4 << 20         # of one DATA frame: what a receiver must be ready to hold
 BEAT_S = 5.0                    # a sender is never silent for longer
 SILENCE_S = 120.0               # a receiver waits no longer for the next byte
@@ -218,14 +220,14 @@ class Reader:
         self.tally = Tally()
         self.greeting: Optional[Hello] = None
         self.reached: Optional[int] = None      # all below was sent; None: all that there was
-        self._secret = secret
+        self._secret, self._told_bytes = secret, 0
         self.hasher: Optional[Hasher] = None
         self._poll = select.poll()
         self._poll.register(fd, select.POLLIN)
 
     def hello(self) -> Optional[Hello]:
         """Return what the next transfer is about, None when the pipe ended before one."""
-        self.hasher, self.tally, self.reached = None, Tally(), None
+        self.hasher, self.tally, self.reached, self._told_bytes = None, Tally(), None, 0
         frame = self._frame(may_end=True)
         if frame is None:
             return None
@@ -282,8 +284,9 @@ class Reader:
         assert self.greeting is not None, "frames() has looked"
         end, size = offset + length, self.greeting.size_bytes
         whole = offset % CLUSTER_BYTES == 0 and (end % CLUSTER_BYTES == 0 or end == size)
-        if not whole or not length or end > size:
-            raise Damaged("range %d+%d is not made of clusters of a disk of %d bytes"
+        self._told_bytes += length      # each cluster comes once
+        if not whole or not length or end > size or self._told_bytes > size:
+            raise Damaged("range %d+%d is not made of new clusters of a disk of %d bytes"
                           % (offset, length, size))
 
     def _agree(self, payload: memoryview) -> None:
@@ -358,12 +361,15 @@ def _hello(payload: memoryview) -> Hello:
     defaults = Hello("", "", 0, "", "")
     for name, value in told.items():
         like = type(getattr(defaults, name, value))
-        if type(value) is not like or (like is int and not 0 <= value <= MAX_NUMBER):
+        if type(value) is not like or (like is int and not 0 <= value <= MAX_NUMBER) or (
+                like is str and len(value) > MOST_WORD):
             raise Damaged("HELLO says something that makes no sense of %s" % name)
     try:
         hello = Hello(**{name: told[name] for name in Hello._fields if name in told})
     except TypeError as error:
         raise Damaged("HELLO cannot be read: %s" % error) from None
+    if not 0 <= hello.stream < hello.streams <= MOST_STREAMS:
+        raise Damaged("HELLO says that it is stream %d of %d" % (hello.stream, hello.streams))
     if hello.version != VERSION or hello.cluster_bytes != CLUSTER_BYTES:
         raise Refused("the sender speaks version %s with clusters of %s bytes, this end %d with %d"
                       % (hello.version, hello.cluster_bytes, VERSION, CLUSTER_BYTES))

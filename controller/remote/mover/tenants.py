@@ -71,4 +71,5 @@ def backing_of(image: str) -> Optional[str]:
         if magic != b"QFI\xfb" or not at or length > NAME_MOST_BYTES:
             return None
         file.seek(at)
-        return os.fsdecode(file.read(length))
+        name = os.fsdecode(file.read(length))
+        return name[len("file:"):] if name.startswith("file:") else name

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import time
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
@@ -22,11 +23,13 @@ from mover.hashing import CLUSTER_BYTES, HASH_BYTES, Hasher
 from mover.manifest import UNKNOWN_HASH, clusters_of
 from mover.mend import in_rows, mend, recount, report
 from mover.orders import Orders
+from mover.regular import read_regular
 from mover.replica import Replica, locked, write_whole
 from mover.scrub_pieces import Piece, pieces
 from mover.state import BASE, Damage, File, files, last, sequence_of
 from mover.throttle import Throttle
 
+MOST_PLACE_BYTES = 1 << 16
 READ_BYTES = 2 * CLUSTER_BYTES      # stays in a processor's own cache until it is hashed
 
 
@@ -105,9 +108,8 @@ def verify(request: Request) -> Dict[str, Any]:
 def load_place(root: str) -> Place:
     """Return how far the scrub had come."""
     try:
-        with open(os.path.join(root, "scrub.json"), encoding="utf-8") as file:
-            return Place(**json.load(file))
-    except (FileNotFoundError, ValueError, TypeError):
+        return Place(**json.loads(read_regular(os.path.join(root, "scrub.json"), MOST_PLACE_BYTES)))
+    except (FileNotFoundError, Damaged, ValueError, TypeError, RecursionError):
         return Place()
 
 
@@ -218,11 +220,13 @@ def _short(replica: Replica) -> Iterator[Tuple[str, str, File]]:
 
 
 def size_of(path: str) -> int:
-    """Return a file's size, -1 where it or the manifest of a base is not there to be read."""
+    """Return a file's size, -1 where it, or the manifest of a base, is no file to be read."""
     try:
         with unreadable_is_damaged(path):
-            size = os.path.getsize(path)
-        return size if not path.endswith(".raw") or os.path.exists(manifest_path(path)) else -1
+            seen = os.stat(path)
+        whole = stat.S_ISREG(seen.st_mode) and (
+            not path.endswith(".raw") or os.path.exists(manifest_path(path)))
+        return seen.st_size if whole else -1
     except (Damaged, FileNotFoundError):
         return -1
 
@@ -261,7 +265,7 @@ def settle(replica: Replica, suspects: List[Suspect], hasher: Hasher) -> None:
 def _confirm(replica: Replica, file: File, disk: str, rows: List[range],
              hasher: Hasher) -> List[Damage]:
     path, sequence = replica.path(disk, file.name), sequence_of(replica.state, disk, file.name)
-    if file.kind == BASE and os.path.exists(path) and os.path.getsize(path) < file.size_bytes:
+    if file.kind == BASE and os.path.isfile(path) and os.path.getsize(path) < file.size_bytes:
         os.truncate(path, file.size_bytes)      # what was cut off is damaged, but has its place
     bad: List[int] = []
     scrub = Scrub(Request(replica.root, cold=False), hasher)

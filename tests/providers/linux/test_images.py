@@ -54,6 +54,25 @@ def test_a_data_file_is_seen(tmp_path: Path) -> None:
     assert traits_of(image) == {"data_file": True}
 
 
+def test_what_lies_below_is_named_from_where_the_name_of_the_image_is(tmp_path: Path) -> None:
+    """QEMU looks beside the link, not beside the file to which that leads."""
+    base = create(tmp_path / "base.qcow2")
+    real = over(tmp_path / "real.qcow2", base, "qcow2")
+    (tmp_path / "elsewhere").mkdir()
+    real.rename(tmp_path / "elsewhere/real.qcow2")
+    link = tmp_path / "link.qcow2"
+    link.symlink_to("elsewhere/real.qcow2")
+    told = json.loads(subprocess.run(
+        ["qemu-img", "info", "--output=json", str(link)], check=True, capture_output=True).stdout)
+    assert traits_of(link)["layers"] == [told["full-backing-filename"]]
+
+
+def test_a_name_that_no_path_can_be_is_no_file(tmp_path: Path) -> None:
+    image = over(tmp_path / "q.qcow2", tmp_path / "ba\1se", "qcow2")
+    image.write_bytes(image.read_bytes().replace(b"ba\1se", b"ba\0se"))
+    assert traits_of(image)["backing"] == "ba\0se"
+
+
 def test_snapshots_inside_are_counted(tmp_path: Path) -> None:
     image = create(tmp_path / "q.qcow2")
     for name in ("before", "after"):
@@ -107,3 +126,16 @@ def test_a_host_tells_of_odd_images_alone(host: PlayedHost, tmp_path: Path) -> N
         host.ask()["sections"]["domains"]["text"])}
     assert rows["mail"]["disk_traits"] == {str(image): {"version": 2}}
     assert "disk_traits" not in rows["files"]
+
+
+def test_what_a_guest_writes_into_its_raw_disk_is_no_header(
+        host: PlayedHost, tmp_path: Path) -> None:
+    forged = encrypted(tmp_path / "forged.raw")
+    mail = next(one for one in host.domains if one["name"] == "mail")
+    for key in ("live_xml", "config_xml"):
+        mail[key] = mail[key].replace("/var/lib/libvirt/images/mail-vda.qcow2", str(forged)
+                                      ).replace("type='qcow2'", "type='raw'")
+    host.set_libvirt()
+    rows = {row["name"]: row for row in json.loads(host.ask()["sections"]["domains"]["text"])}
+    assert rows["mail"]["disk_sizes"][str(forged)] == -(-forged.stat().st_size // 512) * 512
+    assert "disk_traits" not in rows["mail"]

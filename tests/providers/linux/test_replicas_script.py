@@ -136,7 +136,7 @@ def flip_a_bit(machine: Protected) -> None:
     (lambda m: (m.root / "state.json").write_text("[]"), "is not the state of a replica"),
     (lambda m: (m.root / "state.json").unlink(), "is missing and restore points are there"),
     (lambda m: ((m.root / "state.json").unlink(), (m.root / "state.json").mkdir()),
-     "state.json cannot be read: Is a directory"),
+     "state.json is no file: put a good copy back"),
 ])
 def test_a_replica_that_cannot_be_read_is_told_with_a_sentence(
         host: PlayedHost, machine: Protected, break_it: Callable[[Protected], object],
