@@ -40,6 +40,8 @@ class Opened:
     dirty_bytes: int
     changed: str | None = ""
     """All that, as the movers tell it: of a disk at rest."""
+    holes: bool = False
+    """What reads as zeros is compared, too: no guest has held the disk all the while."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ def parse_opened(target: str, told: Mapping[str, Any]) -> Opened:
     """Return one disk from the mover's `begun`."""
     return Opened(target, told["mode"] == INCREMENT, told["why"], told.get("socket", ""),
                   told.get("export", target), told.get("bitmap", ""), int(told["size_bytes"]),
-                  int(told["dirty_bytes"]), told.get("changed", ""))
+                  int(told["dirty_bytes"]), told.get("changed", ""), bool(told.get("holes")))
 
 
 def wanted_modes(picture: Picture, disks: tuple[DiskCopy, ...]) -> dict[str, str]:
@@ -143,11 +145,12 @@ def first_course(picture: Picture, opened: Opened, compare: str = "") -> Course:
         return whole(opened, opened.why or "its changes are not tracked")
     if compare:
         return whole(opened, compare)
-    unchanged = not opened.dirty_bytes and not mend
+    unchanged = not (opened.dirty_bytes or mend or opened.holes)
     has_come = arrived is not None and arrived.kind == OVERLAY
     # what was sent since the checkpoint has changed since it, too, and need not come again
-    return Course(target, CopyMode.INCREMENT, OVERLAY, unchanged,
-                  has_come or picture.sent.get(target, "") != "", mend, whole=False, why="")
+    compares = has_come or opened.holes or picture.sent.get(target, "") != ""
+    return Course(target, CopyMode.INCREMENT, OVERLAY, unchanged, compares, mend, whole=False,
+                  why="")
 
 
 def seed(opened: Opened, *, resumed: bool, covered_bytes: int) -> Course:
@@ -184,5 +187,5 @@ def next_course(course: Course, left: Ranges, opened: Opened) -> Course:
         return Course(course.target, course.mode, course.kind, unchanged=False, compare=True,
                       ranges=(), whole=True, why=course.why)
     return Course(course.target, course.mode, course.kind, unchanged=course.unchanged and not (
-        opened.dirty_bytes or left), compare=course.compare and bool(left), ranges=left,
-        whole=False, why=course.why)
+        opened.dirty_bytes or opened.holes or left), compare=opened.holes or (
+            course.compare and bool(left)), ranges=left, whole=False, why=course.why)

@@ -48,6 +48,8 @@ class Work:
     courses: dict[str, Course] = field(default_factory=dict)
     transfers: dict[str, list[str]] = field(default_factory=dict)
     whole: set[str] = field(default_factory=set)
+    beyond: set[str] = field(default_factory=set)
+    """Of which more came than the source's record of changes knows."""
     left: dict[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)
     account: Account = field(default_factory=Account)
 
@@ -94,8 +96,8 @@ class Cycle:
             source = SourceEnd(self.way.source, await self._before_publish(starting.ready()),
                                self._failed)
             began, started_at = await self._before_publish(self._slices(source, picture))
-            published = await self._target.publish(began, self._contents(), started_at,
-                                                   self._clock())
+            published = await self._target.publish(
+                began, self._contents(), self._work.beyond, started_at, self._clock())
             self._work.account.stored_bytes = sum(
                 int(file["stored_bytes"]) for file in published["files"].values())
             await self._let_go(source, began)
@@ -227,6 +229,8 @@ class Cycle:
         self._work.left[target] = sent.left
         if course.whole:
             self._work.whole.add(target)
+        if sent.beyond:
+            self._work.beyond.add(target)
         self._work.account.add(course, opened, sent)
 
     def _is_tracked(self, target: str) -> bool:

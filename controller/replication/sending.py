@@ -33,6 +33,8 @@ class Sent:
     wire_bytes: int
     data_bytes: int
     read_bytes: int
+    beyond: bool = False
+    """Something else had changed than the source's record of changes says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ def request_of(picture: Picture, opened: Opened, course: Course, terms: Terms, *
         "socket": opened.socket, "export": opened.export, "disk": opened.target,
         "attempt": attempt, "transfer": transfer, "mode": mode,
         "bitmap": opened.bitmap if mode == "dirty" else "",
+        "holes": mode == "dirty" and opened.holes,
         "ranges": course.ranges, "known": known if course.compare else "",
         "algorithm": picture.algorithm, "secret": picture.secret, "codec": terms.codec,
         "level": terms.level, "compress": "auto", "budget_s": budget_s}
@@ -67,7 +70,7 @@ def parse_sent(result: dict[str, Any]) -> Sent:
     """
     return Sent(tuple((int(first), int(length)) for first, length in result["left"]),
                 result["reached"], int(result["wire_bytes"]), int(result["data_bytes"]),
-                int(result["read_bytes"]))
+                int(result["read_bytes"]), bool(result.get("beyond")))
 
 
 class Pace:

@@ -78,9 +78,11 @@ class TargetEnd:
         """Let go of all that has come."""
         await self._ask("incoming-drop", attempt=self.attempt, disks=sorted(self._opened))
 
-    async def publish(self, begun: Begun, disks: dict[str, Any], started_at: float,
-                      committed_at: float) -> dict[str, Any]:
+    async def publish(self, begun: Begun, disks: dict[str, Any], beyond: set[str],
+                      started_at: float, committed_at: float) -> dict[str, Any]:
         """Make what has come a restore point and return what it takes.
+
+        Of disks `beyond` the source's record of changes nobody can say what was sent since.
 
         Errors: OutcomeUnknown when it may be one, and its replica must be looked at.
         """
@@ -101,8 +103,10 @@ class TargetEnd:
             "publish", sequence=self._action.sequence, disks=disks, checkpoint=begun.checkpoint,
             started_at=started_at, committed_at=committed_at, quiesced=begun.quiesced, meta=meta,
             facts=facts, reread="no", attempt=self.attempt,
-            changed={target: disk.changed for target, disk in begun.disks.items()
-                     if begun.off and disk.changed != ""}, timeout_s=PUBLISH_S)
+            changed={target: None if target in beyond else disk.changed
+                     for target, disk in begun.disks.items()
+                     if begun.off and (target in beyond or disk.changed != "")},
+            timeout_s=PUBLISH_S)
 
     async def _ask(self, verb: str, *, timeout_s: float = ANSWER_S,
                    **order: Any) -> dict[str, Any]:

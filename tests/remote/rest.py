@@ -10,7 +10,7 @@ from typing import Any
 
 from mover import at_rest, cold
 from mover.extents import dirty
-from mover.nbd import Nbd, bitmap_context
+from mover.nbd import ALLOCATION, READS_ZERO, Nbd, bitmap_context
 from mover.reading import Begin
 from mover.virsh import Disk, Domain, Seen
 
@@ -79,11 +79,14 @@ class Rest:
             cold.stop(copy._open)
 
     def _read(self, target: str, disk: dict[str, Any]) -> str:
-        if disk["mode"] == "increment" and not disk["dirty_bytes"]:
+        if disk["mode"] == "increment" and not disk["dirty_bytes"] and not disk.get("holes"):
             return "unchanged"
         contexts = (bitmap_context(disk["bitmap"]),) if disk["bitmap"] else ()
-        with Nbd(disk["socket"], target, contexts) as nbd:
-            ranges = dirty(nbd, disk["bitmap"]) if disk["bitmap"] else [(0, nbd.size_bytes)]
+        with Nbd(disk["socket"], target, (*contexts, ALLOCATION)) as nbd:
+            holes = [(offset, length) for offset, length, flags in nbd.extents(
+                0, nbd.size_bytes, ALLOCATION) if disk.get("holes") and flags & READS_ZERO]
+            ranges = dirty(nbd, disk["bitmap"], holes) if disk["bitmap"] else [
+                (0, nbd.size_bytes)]
             wanted = [(at, min(MIB, offset + length - at)) for offset, length in ranges
                       for at in range(offset, offset + length, MIB)]
             for read in nbd.reads(iter(wanted)):

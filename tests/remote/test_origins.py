@@ -100,6 +100,8 @@ def test_a_record_that_knows_less_than_was_sent_is_not_read_by(tmp_path: Path) -
     more = of_ranges([(16 * CLUSTER_BYTES, 3 * CLUSTER_BYTES)])
     with exported(disk, tmp_path / "s", "--bitmap=cp") as socket:
         assert measured(socket, "vda", "cp", sent, "")["mode"] == INCREMENT
+        assert measured(socket, "vda", "cp", sent, "")["holes"]
+        assert not measured(socket, "vda", "cp", sent, "", guarded=True)["holes"]
         for unknown in (more, None):
             told = measured(socket, "vda", "cp", unknown, "")
             assert (told["mode"], told["bitmap"], told["why"]) == (FULL, "", PUT_BACK)
@@ -123,3 +125,4 @@ def test_a_running_guest_is_read_whole_where_its_disk_may_be_another(
         origins={"vda": origin("a").told()}, run="r1"))
     assert wanted.modes == {"vda": mode, "vdb": FULL}
     assert sorted(why) == (["vda"] if mode == FULL else [])
+    assert copy._is_same_run(job.Begin({}, run="r1")) is (run == "r1")

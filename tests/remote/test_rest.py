@@ -155,6 +155,20 @@ def test_a_disk_that_is_shown_by_another_format_is_compared(rest: Rest) -> None:
         assert rest.is_right()
 
 
+@pytest.mark.parametrize("then_written", [False, True])
+def test_what_was_cut_off_a_disk_that_has_its_size_again_is_seen(
+        rest: Rest, then_written: bool) -> None:
+    """QEMU's records of changes know nothing of what a disk lost by being made smaller."""
+    tool("qemu-img", "resize", "-q", "--shrink", source(rest), "4M")
+    tool("qemu-img", "resize", "-q", source(rest), "8M")
+    if then_written:
+        write(source(rest), 7)
+    assert rest.copy() == {"vda": "increment"}
+    assert rest.is_right()
+    assert rest.since == NAME
+    assert rest.copy() == {"vda": "unchanged"}
+
+
 def test_disks_that_were_swapped_are_compared(tmp_path: Path) -> None:
     rest = Rest(tmp_path, vda=qcow2(tmp_path, "vda"), vdb=qcow2(tmp_path, "vdb", "B"))
     rest.ran()

@@ -91,6 +91,18 @@ def test_what_was_sent_since_the_checkpoint_is_not_sent_again() -> None:
     assert (sending["mode"], bool(sending["known"])) == ("dirty", True)
 
 
+@pytest.mark.parametrize(("beyond", "changed"), [(False, "eJw="), (True, None)])
+def test_the_holes_of_a_disk_that_no_guest_held_are_compared(
+        *, beyond: bool, changed: str | None) -> None:
+    hosts = Hosts(send=lambda _: sent(beyond=beyond), begin=lambda _: begun(
+        state="off", disks={"vda": disk_told(changed="eJw=", dirty_bytes=0, holes=True)}))
+    make(hosts)
+    assert "manifest-out" in hosts.verbs()
+    sending = hosts.request("send")
+    assert (sending["mode"], sending["holes"], bool(sending["known"])) == ("dirty", True, True)
+    assert hosts.request("publish")["changed"] == {"vda": changed}
+
+
 def test_a_checkpoint_whose_name_could_be_another_s_is_not_built_on() -> None:
     told = made(1)
     told["picture"]["points"][0]["checkpoint"] = "hotsite-000001"

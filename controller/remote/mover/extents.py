@@ -6,6 +6,7 @@ What is allocated is asked only inside what is dirty: asking it of a whole large
 
 from __future__ import annotations
 
+import bisect
 import heapq
 from array import array
 from typing import Iterable, Iterator, NamedTuple, Optional, Tuple
@@ -42,6 +43,11 @@ class Ranges:
         """The sum of all lengths."""
         return sum(self._bounds[1::2]) - sum(self._bounds[::2])
 
+    def holds(self, offset: int, length: int) -> bool:
+        """Return whether one of the ranges holds all of another."""
+        at = bisect.bisect_right(self._bounds, offset)
+        return at % 2 == 1 and self._bounds[at] >= offset + length
+
     def _add(self, offset: int, length: int) -> None:
         start = offset - offset % CLUSTER_BYTES
         end = min(self._size_bytes, offset + length + -(offset + length) % CLUSTER_BYTES)
@@ -55,10 +61,10 @@ class Ranges:
 
 
 def dirty(nbd: Nbd, bitmap: str, also: Iterable[Range] = ()) -> Ranges:
-    """Return what the bitmap says has changed, and what is asked for besides."""
+    """Return what the bitmap says has changed, and what is asked for besides, in order."""
     found = nbd.extents(0, nbd.size_bytes, bitmap_context(bitmap))
     changed = ((offset, length) for offset, length, flags in found if flags & DIRTY)
-    return Ranges(nbd.size_bytes, heapq.merge(changed, sorted(also)))
+    return Ranges(nbd.size_bytes, heapq.merge(changed, also))
 
 
 def pieces(nbd: Nbd, ranges: Iterable[Range], most_bytes: int) -> Iterator[Piece]:

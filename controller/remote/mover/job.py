@@ -223,8 +223,8 @@ class HotCopy(Copy):
             self.told = {
                 "state": "running", "checkpoint": wanted.checkpoint if begun.tracked else "",
                 "quiesced": quiesced, "unquiesced_because": why, "scratch_bytes": room.budget_bytes,
-                "disks": _measured(begun, wanted), **papers(seen), "run": run_of(domain),
-                "left_out": begun.left,
+                "disks": _measured(begun, wanted, guarded=self._is_same_run(wanted)),
+                **papers(seen), "run": run_of(domain), "left_out": begun.left,
                 "origins": {target: one.told() for target, one in sorted(self._origins.items())},
                 "ago_s": round(time.monotonic() - begun_at, 3)}
         except MayBegin:
@@ -236,13 +236,16 @@ class HotCopy(Copy):
 
     def _believed(self, wanted: Begin) -> "Tuple[Begin, Dict[str, str]]":
         """Return what is asked for, in full where a record may be of other contents; and why."""
-        same_run = bool(wanted.run) and wanted.run == run_of(self._domain)
+        same_run = self._is_same_run(wanted)
         strange = {target for target, mode in wanted.modes.items() if mode == INCREMENT and (
             (wanted.unbroken and not same_run) or not are_those(
                 wanted.origins.get(target), self._origins[target], same_run=same_run))}
         modes = {target: FULL if target in strange else mode
                  for target, mode in wanted.modes.items()}
         return wanted._replace(modes=modes), dict.fromkeys(strange, ELSEWHERE)
+
+    def _is_same_run(self, wanted: Begin) -> bool:
+        return bool(wanted.run) and wanted.run == run_of(self._domain)
 
     def end(self) -> Dict[str, Any]:
         """End the job by its guard, or in its place where that was killed or came too early."""
@@ -288,8 +291,8 @@ def _require_idle(domain: Domain, job: Job) -> None:
     end_stubbornly(job, 60)
 
 
-def _measured(begun: Begun, wanted: Begin) -> Dict[str, Dict[str, Any]]:
+def _measured(begun: Begun, wanted: Begin, *, guarded: bool) -> Dict[str, Dict[str, Any]]:
     return {target: measured(
         begun.socket, target, "backup-" + target if mode == INCREMENT else "",
-        wanted.sent.get(target, ""), begun.why.get(target, ""))
+        wanted.sent.get(target, ""), begun.why.get(target, ""), guarded=guarded)
         for target, mode in begun.modes.items()}

@@ -45,11 +45,13 @@ class Copy(abc.ABC):
 
 
 def measured(socket: str, export: str, bitmap: str, sent: Optional[str], why: str, *,
-             at_rest: bool = False) -> Dict[str, Any]:
+             at_rest: bool = False, guarded: bool = False) -> Dict[str, Any]:
     """
     Return how an open disk is to be read: how large it is, and how much of it has changed.
 
     It is read whole where its bitmap lacks what was sent since: one of an earlier state of it.
+    Where no guest has held it all the while its holes are compared, too: no record tells of what
+    was cut off by making a disk smaller and larger again.
     """
     with Nbd(socket, export, (bitmap_context(bitmap),) if bitmap else ()) as nbd:
         changed = dirty(nbd, bitmap) if bitmap else None
@@ -57,7 +59,8 @@ def measured(socket: str, export: str, bitmap: str, sent: Optional[str], why: st
             changed, bitmap, why = None, "", PUT_BACK
         told = {"mode": INCREMENT if bitmap else FULL, "why": why, "socket": socket,
                 "export": export, "bitmap": bitmap, "size_bytes": nbd.size_bytes,
-                "dirty_bytes": nbd.size_bytes if changed is None else changed.total_bytes}
+                "dirty_bytes": nbd.size_bytes if changed is None else changed.total_bytes,
+                "holes": bool(bitmap) and not guarded}
     if at_rest:     # since the checkpoint that stays the base; None where that is not known
         told["changed"] = None if changed is None else of_ranges(changed)
     return told

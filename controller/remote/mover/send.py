@@ -16,6 +16,7 @@ stdout unless the stream itself goes there.
 from __future__ import annotations
 
 import contextlib
+import heapq
 import os
 import threading
 import time
@@ -28,7 +29,7 @@ from mover.errors import MoverError, Refused, TryAgain
 from mover.extents import Piece, Ranges, dirty, pieces
 from mover.hashing import CLUSTER_BYTES, HASH_BYTES, Hasher
 from mover.manifest import Manifest
-from mover.nbd import ALLOCATION, Nbd, Read, bitmap_context
+from mover.nbd import ALLOCATION, READS_ZERO, Nbd, Read, bitmap_context
 from mover.orders import Orders
 from mover.outlet import Outlets, open_outlets
 from mover.pipeline import Known, Packing, Pipeline, runs
@@ -69,6 +70,7 @@ class Request(NamedTuple):
     answer_s: float = 600               # for the receiver to finish after END
     meta: Dict[str, Any] = {}           # noqa: RUF012  (handed to the receiver as it is)
     attempt: str = ""                   # see incoming
+    holes: bool = False                 # of dirty: all that reads as zeros is looked at, too
 
 
 def parse_request(told: Dict[str, Any]) -> Request:
@@ -95,6 +97,8 @@ class Source:
         self.reached: Optional[int] = None      # where the budget ended, None: nowhere
         self.read_bytes = 0
         self._until = time.monotonic() + request.budget_s if request.budget_s else None
+        self.beyond = False                     # zeros were sent of which the bitmap knew nothing
+        self._tracked = Ranges(0)
         changed = self._dirty() if request.mode == "dirty" else None
         self.nbd = Nbd(request.socket, request.export, (ALLOCATION,))
         self.ranges = self._asked_for(self.nbd.size_bytes) if changed is None else changed
@@ -110,6 +114,8 @@ class Source:
                 continue
             for offset, length in _unknown_zeros(piece, known):
                 pipeline.zero(offset, length)
+                self.beyond = self.beyond or (
+                    self.request.holes and not self._tracked.holds(offset, length))
 
     def batches(self, pipeline: Pipeline, known: Optional[Known]) -> Iterator[List[Read]]:
         """Yield what was read, in batches worth a thread's while."""
@@ -127,9 +133,14 @@ class Source:
 
     def _dirty(self) -> Ranges:
         request = self.request
-        context = bitmap_context(request.bitmap)
-        with Nbd(request.socket, request.export, (context,)) as nbd:
-            return dirty(nbd, request.bitmap, _pairs(request.ranges))
+        context, also = bitmap_context(request.bitmap), sorted(_pairs(request.ranges))
+        with Nbd(request.socket, request.export, (context, ALLOCATION)) as nbd:
+            self._tracked = dirty(nbd, request.bitmap, also)
+            if not request.holes:
+                return self._tracked
+            holes = ((offset, length) for offset, length, flags in nbd.extents(
+                0, nbd.size_bytes, ALLOCATION) if flags & READS_ZERO)
+            return Ranges(nbd.size_bytes, heapq.merge(self._tracked, holes))
 
     def _asked_for(self, size: int) -> Ranges:
         request = self.request
@@ -214,7 +225,7 @@ def transfer(request: Request, source: Source, outlets: Outlets, throttle: Throt
     answers = outlets.finish(request.answer_s)
     return {"result": {
         "complete": source.reached is None, "reached": source.reached, "answers": answers,
-        "left": left_from(source.ranges, source.reached),
+        "left": left_from(source.ranges, source.reached), "beyond": source.beyond,
         "planned_bytes": source.ranges.total_bytes, "read_bytes": source.read_bytes,
         "size_bytes": source.nbd.size_bytes, "peak_bytes": peak_bytes(),
         "took_s": round(time.monotonic() - begun_at, 3),
