@@ -1,4 +1,4 @@
-"""What a disk lost by being made smaller, and larger again, no record of changes knows: it is seen."""
+"""What a disk lost by being made smaller and larger is in no record of changes: it is seen."""
 
 import os
 from pathlib import Path
