@@ -72,6 +72,8 @@ class ReplicaFacts:
     """Of the newest point for which all of every disk was compared with its source."""
     left_out: Mapping[str, str] = field(default_factory=dict)
     """By target: disks that the source would not copy into the newest point, and why."""
+    last_with: Mapping[str, int] = field(default_factory=dict)
+    """By target, of those: the newest point that has the disk; none where no point does."""
     unreadable: str = ""
     """Why its state cannot be read; empty when it can."""
 

@@ -19,15 +19,15 @@ DAY_S: Final = 86400
 def surplus(replica: ReplicaFacts, keep: KeepSpec) -> tuple[int, ...]:
     """Return the sequences of the points that nothing keeps, oldest first.
 
-    Shapes: never the newest; nothing at or below a pin; nothing at all while the newest is not
-    sound or anything of the replica is lost.
+    Shapes: never the newest; nothing at or below a pin, or the last point that has a disk which the
+    newest has not; nothing at all while the newest is not sound or anything of the replica is lost.
     """
     newest = replica.newest
     if (newest is None or len(replica.points) <= keep.last or newest.damaged_clusters
             or replica.lost_files or replica.unreadable):
         return ()
     stay = kept(replica.points, keep)
-    floor = max(replica.pins.values(), default=-1)
+    floor = max((*replica.pins.values(), *replica.last_with.values()), default=-1)
     return tuple(point.sequence for point in replica.points[:-1]
                  if point.sequence not in stay and point.sequence > floor)
 
@@ -37,6 +37,8 @@ def is_needed(old: ReplicaFacts, new: ReplicaFacts, keep: KeepSpec) -> bool:
 
     The points of both are taken for one history: once the newer has enough, it has all of them.
     """
+    if set(old.disks) & set(new.left_out):
+        return True     # nowhere else is that disk
     mine = {point.sequence for point in new.points}
     both = {point.sequence: point for point in (*old.points, *new.points)}
     stay = kept(tuple(both[sequence] for sequence in sorted(both)), keep)

@@ -78,6 +78,9 @@ class Told:
         left = state["points"][-1]["facts"].get("left_out") if state["points"] else None
         if left:
             self.row["left_out"] = {str(disk): str(why) for disk, why in left.items()}
+            self.row["last_with"] = {
+                disk: int(point["sequence"]) for point in state["points"]
+                for disk in left if disk in point["files"]}
         require_text([self.row, self.points, self.scrubbed_at, list(self.files)])
 
     def need(self, disk: str, file: dict, merging: bool) -> list:

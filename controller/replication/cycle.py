@@ -145,8 +145,9 @@ class Cycle:
             "sent": {} if last else dict(picture.sent)}
 
     def _needs_sending(self, picture: Picture) -> bool:
-        return bool(self.action.compare or picture.repair or picture.scan or set(picture.sizes) != {
-            disk.target for disk in self.action.disks})
+        wanted = {disk.target for disk in self.action.disks} - picture.left_out
+        return bool(self.action.compare or picture.repair or picture.scan
+                    or set(picture.sizes) - picture.left_out != wanted)
 
     async def _slice(self, source: SourceEnd, picture: Picture, order: dict[str, Any],
                      stack: AsyncExitStack, *, first: bool) -> tuple[Begun, float]:

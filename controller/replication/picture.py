@@ -58,6 +58,8 @@ class Picture:
     """Why its state was read from a copy; empty where that was not so."""
     sent: Mapping[str, str | None] = field(default_factory=dict)
     """By disk: what was sent since the checkpoint was made, as the target's mover tells it."""
+    left_out: frozenset[str] = frozenset()
+    """Disks that the source could not copy into the newest point."""
 
 
 def parse_picture(made: dict[str, Any]) -> Picture:
@@ -82,6 +84,7 @@ def parse_picture(made: dict[str, Any]) -> Picture:
         run=newest["facts"].get("run", "") if newest else "",
         recovered=told.get("recovered", ""), sent=told.get("sent", {}),
         repair=told["repair"], scan=scan,
+        left_out=frozenset(newest["facts"].get("left_out", ())) if newest else frozenset(),
         baseless=frozenset(disk for disk in scan if not told["files"][disk][0]["present"]))
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from controller.model.protection_policy import KeepSpec
 from controller.model.replica import PointFacts
-from controller.plan.retention import surplus
+from controller.plan.retention import is_needed, surplus
 from tests.plan import replicas as r
 
 HOUR_S = 3600
@@ -44,6 +44,15 @@ def test_of_an_hour_a_sound_point_is_kept_rather_than_a_damaged_one() -> None:
 def test_a_pinned_point_and_all_below_it_stay() -> None:
     points = [at(n, n / 60) for n in range(1, 8)]
     assert going(points, KeepSpec(last=2), pins={"drill": 3, "ann": 2}) == (4, 5)
+
+
+def test_the_last_point_of_a_disk_that_newer_ones_lack_stays() -> None:
+    points = [at(n, n / 60) for n in range(1, 8)]
+    assert going(points, KeepSpec(last=2), left_out={"vdb": "torn"}, last_with={"vdb": 3}) == (4, 5)
+    old = r.replica("sql", tuple(points[:3]), disks={"vda": 1, "vdb": 1})
+    for left, needed in (({}, False), ({"vdb": "torn"}, True), ({"vdz": "torn"}, False)):
+        new = r.replica("sql", tuple(points[3:]), left_out=left)
+        assert is_needed(old, new, KeepSpec(last=2)) is needed
 
 
 def test_nothing_goes_while_the_newest_is_in_doubt() -> None:

@@ -140,6 +140,39 @@ def test_an_encrypted_image_is_never_opened(played: Path) -> None:
     assert "encrypted" in told["left_out"]["vda"]
 
 
+def spoil(path: Path, how: str) -> None:
+    """Make a disk that QEMU cannot open."""
+    if how == "gone":
+        path.unlink()
+    elif how == "no base":
+        path.unlink()
+        qemu_img("create", "-q", "-u", "-f", "qcow2", "-F", "raw", "-b", "/no/base", path, "1M")
+    else:
+        with path.open("r+b") as file:
+            file.write({"torn": b"no header", "newer": b"QFI\xfb\0\0\0\x63"}[how])
+
+
+@needs_nbd
+@pytest.mark.parametrize("how", ["gone", "no base", "torn", "newer"])
+def test_one_disk_that_cannot_be_opened_at_rest_stops_no_other(played: Path, how: str) -> None:
+    disks = [disk(name, source=image(played / f"{name}.qcow2")) for name in ("vda", "vdb")]
+    spoil(played / "vdb.qcow2", how)
+    told = opened(played, *disks)
+    assert set(told["disks"]) == set(told["origins"]) == {"vda"}
+    assert "it cannot be opened: " in told["left_out"]["vdb"]
+    assert "driver=" not in told["left_out"]["vdb"]
+    spoil(played / "vda.qcow2", "torn")
+    with pytest.raises(TryAgain, match="no disk of sql can be read: vda: it cannot be opened"):
+        opened(played, *disks)
+
+
+@pytest.mark.parametrize("said", [
+    "qemu-nbd: Failed to bind socket to /run/s: No such file or directory",
+    "qemu-nbd: Failed to blk_new_open 'driver=raw': Could not open '/a': Cannot allocate memory"])
+def test_what_ails_the_host_for_a_moment_leaves_no_disk_out(said: str) -> None:
+    assert isinstance(cold._trouble(virsh.Disk("/a", "raw", "file"), said), TryAgain)
+
+
 def test_a_vm_of_which_nothing_can_be_copied_is_refused_by_name(played: Path) -> None:
     with pytest.raises(Refused, match=r"no disk of sql can be copied: vda \(it is encrypted"):
         opened(played, disk(**KINDS["luks"]))

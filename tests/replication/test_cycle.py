@@ -363,6 +363,19 @@ def test_what_is_not_in_a_point_is_told_and_goes_into_it() -> None:
     assert "without" not in make(Hosts())
 
 
+@pytest.mark.parametrize(("left_out", "known"), [
+    ({}, False), ({"vdb": "it cannot be opened"}, True)])
+def test_a_disk_that_stays_left_out_has_no_other_read_anew(
+        left_out: dict[str, str], *, known: bool) -> None:
+    replica = made()
+    replica["picture"]["points"][-1]["facts"] |= {
+        "left_out": left_out, "fingerprints": {"vda": [["7.9", 1, 2, 3]]}}
+    hosts = Hosts(replica_make=lambda _: replica, begin=lambda _: begun(left_out=left_out))
+    disks = action().disks
+    make(hosts, disks=(*disks, replace(disks[0], target="vdb")))
+    assert bool(hosts.request("begin")["known"]) is known
+
+
 def test_a_disk_that_can_keep_no_bitmap_is_asked_for_as_a_whole() -> None:
     hosts = Hosts(begin=lambda _: begun(disks={"vda": disk_told(mode="full", bitmap="")}))
     old = replace(action().disks[0], qcow2_version=2)

@@ -13,6 +13,7 @@ from typing import Any, Dict, List
 from mover import cold
 from mover.begin import INCREMENT
 from mover.ending import clients, part_with_clients
+from mover.errors import TryAgain
 from mover.origins import are_those, fingerprint_of, is_settled, origin_of
 from mover.papers import papers
 from mover.reading import ELSEWHERE, Begin, Copy, measured, size_of
@@ -30,14 +31,16 @@ class ColdCopy(Copy):
         domain = seen.domain
         self._domain, self._state = domain, (seen.state, seen.reason)
         self._origins = {target: origin_of(domain.disks[target]) for target in wanted.modes}
-        self._before = (domain.id, cold.traces(domain, self._origins))
+        before = cold.traces(domain, self._origins)
         self._why: Dict[str, str] = {}
         begun_at = time.monotonic()
         self._same = self._unchanged(wanted)
         self._open = cold.serve(domain, [target for target in sorted(wanted.modes)
                                          if target not in self._same], self._records(wanted))
         try:
-            disks = {target: self._disk(target, wanted) for target in sorted(wanted.modes)}
+            self._leave_out()
+            self._before = (domain.id, {target: before[target] for target in self._origins})
+            disks = {target: self._disk(target, wanted) for target in sorted(self._origins)}
             why = unquiesced(*self._state)
             self.told = {
                 "state": "off", "checkpoint": self._base(wanted, disks), "quiesced": not why,
@@ -45,10 +48,20 @@ class ColdCopy(Copy):
                 "fingerprints": {target: told for target, told in self._fingerprints().items()
                                  if is_settled(told)},
                 "origins": {target: one.told() for target, one in sorted(self._origins.items())},
-                **papers(seen), "ago_s": round(time.monotonic() - begun_at, 3)}
+                **papers(seen), "left_out": self._open.left,
+                "ago_s": round(time.monotonic() - begun_at, 3)}
         except BaseException:
             cold.stop(self._open)
             raise
+
+    def _leave_out(self) -> None:
+        """Leave out the disks that cannot be opened, while there are others."""
+        left = self._open.left
+        self._origins = {target: one for target, one in self._origins.items()
+                         if target not in left}
+        if not self._origins:
+            raise TryAgain("no disk of %s can be read: %s" % (
+                self._domain.name, "; ".join("%s: %s" % one for one in sorted(left.items()))))
 
     def _fingerprints(self) -> Dict[str, List[List[Any]]]:
         found = {target: fingerprint_of(one) for target, one in sorted(self._origins.items())}

@@ -26,6 +26,8 @@ from mover.virsh import Disk, Domain
 
 FOLDER = os.environ.get("HOTSITE_RUN", "/run/hotsite")
 START_S, STOP_S = 10.0, 5.0
+OF_DISK = "Failed to blk_new_open '"
+OF_HOST = ("Cannot allocate memory", "Too many open files")
 PR_SET_PDEATHSIG = 1    # sent to a process when the one that started it is gone
 
 _libc = ctypes.CDLL(None)
@@ -37,6 +39,11 @@ class Cold(NamedTuple):
     sockets: Dict[str, str]
     bitmaps: Dict[str, str]
     servers: List["subprocess.Popen[bytes]"]
+    left: Dict[str, str]            # disks that cannot be opened, and what is said of each
+
+
+class Unopened(Exception):
+    """A disk cannot be opened, by a word about the disk itself."""
 
 
 def fingerprints(domain: Domain) -> Dict[str, List[List[Any]]]:
@@ -59,8 +66,7 @@ def bitmap_of(disk: Disk, since: str) -> str:
     done = subprocess.run(["qemu-img", "info", "-U", "--output=json", "-f", "qcow2", disk.source],
                           capture_output=True, check=False, stdin=subprocess.DEVNULL)
     if done.returncode != 0:
-        raise TryAgain("%s cannot be read: %s" % (
-            disk.source, done.stderr.decode(errors="replace").strip()))
+        return ""           # whoever opens it next says why
     told: Dict[str, Any] = json.loads(done.stdout)
     data = told.get("format-specific", {}).get("data", {})
     whole = [bitmap["name"] for bitmap in data.get("bitmaps", ())
@@ -69,8 +75,8 @@ def bitmap_of(disk: Disk, since: str) -> str:
 
 
 def serve(domain: Domain, targets: List[str], since: Dict[str, str]) -> Cold:
-    """Start a server for each disk, with the bitmap `since` where that may be believed."""
-    cold = Cold({}, {}, [])
+    """Start a server for each disk that can be opened, with `since` where that may be believed."""
+    cold = Cold({}, {}, [], {})
     os.makedirs(FOLDER, mode=0o700, exist_ok=True)
     try:
         for target in targets:
@@ -80,7 +86,11 @@ def serve(domain: Domain, targets: List[str], since: Dict[str, str]) -> Cold:
                 os.unlink(path)
             bitmap = bitmap_of(disk, since.get(target, ""))
             cold.servers.append(_start(server_argv(disk, path, target, bitmap)))
-            _await_greeting(cold.servers[-1], path, disk)
+            try:
+                _await_greeting(cold.servers[-1], path, disk)
+            except Unopened as why:
+                cold.left[target] = str(why)
+                continue
             cold.sockets[target], cold.bitmaps[target] = path, bitmap
     except BaseException:
         stop(cold)
@@ -121,11 +131,18 @@ def _await_greeting(server: "subprocess.Popen[bytes]", path: str, disk: Disk) ->
     while not _greets(path):
         if server.poll() is not None:
             assert server.stderr is not None, "it is a pipe"
-            raise TryAgain("%s cannot be read: %s" % (
-                disk.source, server.stderr.read().decode(errors="replace").strip()))
+            raise _trouble(disk, server.stderr.read().decode(errors="replace").strip())
         if time.monotonic() > until:
             raise TryAgain("%s was not opened within %d s" % (disk.source, START_S))
         time.sleep(0.01)
+
+
+def _trouble(disk: Disk, said: str) -> Exception:
+    """Return what the end of a server means: of its disk, or of this host at this moment."""
+    if OF_DISK in said and not any(word in said for word in OF_HOST):
+        return Unopened("it cannot be opened: %s" % said.rpartition(OF_DISK)[2].partition(
+            "': ")[2].replace("\n", "; "))
+    return TryAgain("%s cannot be read: %s" % (disk.source, said))
 
 
 def _greets(path: str) -> bool:

@@ -108,6 +108,11 @@ def _require_newer_good(state: State, point: Point) -> None:
                                      for later in state.points):
         raise TryAgain("restore point %d is the last that reads right: it stays until a newer one"
                        " does" % point.sequence)
+    newer = [later for later in state.points if later.sequence > point.sequence]
+    for disk in sorted(newer[-1].facts.get("left_out", ())):
+        if disk in point.files and not any(disk in later.files for later in newer):
+            raise TryAgain("restore point %d is the last that has disk %s: it stays until a newer"
+                           " one has it" % (point.sequence, disk))
 
 
 def _require_readable(replica: Replica) -> None:

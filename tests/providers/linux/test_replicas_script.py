@@ -388,11 +388,3 @@ def test_a_pool_that_is_no_folder_holds_no_replicas(host: PlayedHost) -> None:
     host.pools[0].update(active=False, kind="logical")
     host.set_libvirt()
     assert host.text("replicas") == "[]"
-
-
-def test_what_the_newest_point_has_not_is_told(host: PlayedHost, machine: Protected) -> None:
-    assert seen(host).left_out == {}
-    with locked(machine.root) as replica:
-        point = replica.state.points[-1]._replace(facts={"left_out": {"vdz": "it is encrypted"}})
-        replica.commit(replica.state._replace(points=(*replica.state.points[:-1], point)))
-    assert seen(host).left_out == {"vdz": "it is encrypted"}
