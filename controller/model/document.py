@@ -54,10 +54,11 @@ class Rung(StrEnum):
     FAILOVER = "failover"
     DELETE = "delete"
 
-    @property
-    def height(self) -> int:
-        """Return the rung's place on the ladder, report lowest."""
-        return RUNGS.index(self)
+    height: int
+    """Its place on the ladder, report lowest; looked up for every action of every plan."""
+
+    def __init__(self, _: str) -> None:
+        self.height = len(type(self).__members__)
 
 
 RUNGS: tuple[Rung, ...] = tuple(Rung)

@@ -1,8 +1,6 @@
 """Bandwidth: the limits that a copy shares with every other copy of the same policy, link or host.
 """
 
-from collections.abc import Iterator
-
 from controller.plan.charge import Charge
 from controller.plan.replica_actions import RateLimit
 from controller.plan.survey import Survey
@@ -10,21 +8,21 @@ from controller.plan.survey import Survey
 
 def limits_of(charge: Charge, to: str, ground: Survey) -> tuple[RateLimit, ...]:
     """Return what bounds a copy of this VM to a host, in the order of their names."""
-    return tuple(sorted(limit for limit in _limits(charge, to, ground) if limit.rate_bps))
-
-
-def _limits(charge: Charge, to: str, ground: Survey) -> Iterator[RateLimit]:
     desired = ground.desired
-    yield RateLimit(f"ProtectionPolicy/{charge.vm.spec.protection}",
-                    charge.policy.bandwidth_bps or 0)
+    found = []
+    if charge.policy.bandwidth_bps:
+        found.append(RateLimit(f"ProtectionPolicy/{charge.vm.spec.protection}",
+                               charge.policy.bandwidth_bps))
     for host in (charge.host, to):
-        if host is not None and host in desired.hosts:
-            rate = desired.hosts[host].spec.replication_bandwidth_bps
-            yield RateLimit(f"Host/{host}", rate or 0)
-    ends = {charge.site, charge.twin}
-    for name, link in desired.inter_site_links.items():
-        if set(link.spec.between) == ends:
-            yield RateLimit(f"InterSiteLink/{name}", link.spec.replication_bandwidth_bps or 0)
+        declared = None if host is None else desired.hosts.get(host)
+        if declared is not None and declared.spec.replication_bandwidth_bps:
+            found.append(RateLimit(f"Host/{host}", declared.spec.replication_bandwidth_bps))
+    ends = frozenset(site for site in (charge.site, charge.twin) if site is not None)
+    for name in ground.given.links_between.get(ends, ()):
+        rate_bps = desired.inter_site_links[name].spec.replication_bandwidth_bps
+        if rate_bps:
+            found.append(RateLimit(f"InterSiteLink/{name}", rate_bps))
+    return tuple(sorted(found))
 
 
 def ceiling_bps(limits: tuple[RateLimit, ...]) -> int | None:

@@ -6,11 +6,12 @@ from typing import Final, NamedTuple
 
 from controller.model.facts import DiskFacts, DomainFacts
 from controller.model.protection_policy import ProtectionPolicySpec
+from controller.model.replica import PointFacts
 from controller.model.virtual_machine import VirtualMachine
 from controller.plan.contained import FAULTS, break_off
 from controller.plan.domain_uuid import domain_uuid, domain_uuids
 from controller.plan.draft import Draft
-from controller.plan.parts import Left, left_out, replicated
+from controller.plan.parts import Left, parts_of
 from controller.plan.replica_index import Held, ReplicaIndex, holds_anything
 from controller.plan.standing import Stand, Standing
 from controller.plan.survey import Survey
@@ -22,6 +23,7 @@ STILL: Final = frozenset({Standing.RUNNING, Standing.OFF, Standing.RENAMED})
 class Charge(NamedTuple):
     """One protected VM under consideration."""
 
+    name: str
     vm: VirtualMachine
     policy: ProtectionPolicySpec
     stand: Stand
@@ -35,20 +37,17 @@ class Charge(NamedTuple):
     faded: tuple[Held, ...]
     current: Held | None
     """The replica that is to be kept fresh: the newest of those at the right site."""
-    disks: tuple[DiskFacts, ...] = ()
+    point: PointFacts | None
+    """The newest sound restore point of that one."""
+    disks: tuple[DiskFacts, ...]
     """As they are in use now: those that a restore point has."""
-    left: tuple[Left, ...] = ()
+    left: tuple[Left, ...]
     """The parts that none has, by the facts."""
-
-    @property
-    def name(self) -> str:
-        """Return the VM's name."""
-        return self.vm.metadata.name
 
     @property
     def target(self) -> str:
         """Return `Replica/name`, what is worked on."""
-        return f"Replica/{self.vm.metadata.name}"
+        return f"Replica/{self.name}"
 
     @property
     def astray(self) -> Held | None:
@@ -99,10 +98,12 @@ def _charge(name: str, stand: Stand, twins: Mapping[str, str | None], index: Rep
     site = None if host is None else ground.desired.hosts[host].spec.site
     twin = None if site is None else twins[site]
     held = index.held.get(uuid, ())
+    current = _current(held, site, twin, ground) if held else None
     config = None if stand.domain is None else stand.domain.live or stand.domain.config
-    return Charge(vm, policy, stand, uuid, host, site, twin, held, index.faded.get(uuid, ()),
-                  _current(held, site, twin, ground) if held else None,
-                  replicated(vm, config), left_out(vm, config))
+    copied, left = ground.given.usual(parts_of, name, config, ground.desired)
+    return Charge(name, vm, policy, stand, uuid, host, site, twin, held,
+                  index.faded.get(uuid, ()), current,
+                  None if current is None else current.sound, copied, left)
 
 
 def _uuid_of(name: str, index: ReplicaIndex, ground: Survey) -> str:

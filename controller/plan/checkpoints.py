@@ -19,9 +19,7 @@ OURS: Final = re.compile(r"hotsite-[0-9]{6,}(-[0-9a-f]+)?(\.[0-9]+)?")
 
 def diff_checkpoints(ground: Survey, draft: Draft) -> None:
     """Note what is to go from every VM that is declared without protection."""
-    for name, machine in ground.desired.virtual_machines.items():
-        if machine.spec.protection is not None:
-            continue
+    for name in ground.given.unprotected:
         for host, domain in ground.sightings.get(name, ()):
             if domain.checkpoints and domain.job is None and not domain.unknown:
                 _drop(name, host, domain, ground, draft)

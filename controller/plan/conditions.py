@@ -28,7 +28,7 @@ from controller.plan.laws import LAW
 from controller.plan.network_condition import link_conditions, network_conditions
 from controller.plan.plan import Step
 from controller.plan.room import Layout
-from controller.plan.scopes import every_scope, paused_by
+from controller.plan.spoken import every_scope
 from controller.plan.standing import Stand, Standing, runs
 from controller.plan.survey import Survey
 from controller.plan.survivable import site_conditions
@@ -222,18 +222,12 @@ def _ready_nowhere(vm: VirtualMachine, stand: Stand, layout: Layout) -> tuple[St
 
 def suspended_conditions(ground: Survey) -> list[Condition]:
     """Return every scope that is paused now, with by whom, until when and why."""
-    by_hand = {one.target for one in ground.policy.suspensions}
-    found = []
-    for target, scope in every_scope(ground.desired):
-        if scope.suspend is None and target not in by_hand:
-            continue
-        pause = paused_by(target, (), ground)
-        if pause is not None and pause.target == target:
-            found.append(Condition(
-                target, ConditionType.SUSPENDED, TRUE, "Suspended",
-                f"by {pause.by} until {render_instant(pause.until_at)}: {pause.why}",
-                ground.desired.revision))
-    return found
+    paused = ground.paused
+    return [Condition(
+        target, ConditionType.SUSPENDED, TRUE, "Suspended", f"by {paused[target].by} until"
+        f" {render_instant(paused[target].until_at)}: {paused[target].why}",
+        ground.desired.revision)
+        for target, _ in (every_scope(ground.desired) if paused else ()) if target in paused]
 
 
 def stalled_conditions(ground: Survey, steps: tuple[Step, ...],

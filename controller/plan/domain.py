@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
+from controller.model.desired import Desired
 from controller.model.facts import DomainConfig, DomainFacts, Ownership, PoolFacts, Role
 from controller.model.host import Host
 from controller.model.units import is_memory_of, render_sizes
@@ -67,16 +68,25 @@ def ownership_of(vm: VirtualMachine, uuid: str, name: str, seen: Ownership | Non
                      seen.epoch if kept and seen is not None else 0, uuid, name)
 
 
-def is_marked(vm: VirtualMachine, domain: DomainFacts, survey: Survey) -> bool:
+def is_in_order(name: str, domain: DomainFacts, host: str, desired: Desired) -> bool:
+    """Return whether a VM's domain has nothing to change, in its mark or in either XML."""
+    vm, bridge = desired.virtual_machines[name], desired.hosts[host].spec.bridge
+    live, config = domain.live, domain.config
+    return ((live is None or is_as_declared(vm, live, bridge, desired))
+            and (config is None or (is_as_declared(vm, config, bridge, desired)
+                                    and is_marked(vm, domain, desired))))
+
+
+def is_marked(vm: VirtualMachine, domain: DomainFacts, desired: Desired) -> bool:
     """Return whether a domain carries the mark that it should."""
     seen = domain.ownership
     return (seen is not None and seen.deletion == vm.spec.deletion
-            and seen.estate == survey.estate_name and seen.name == vm.metadata.name
+            and seen.estate == desired.estate.name and seen.name == vm.metadata.name
             and seen.uuid == domain.uuid and seen.domain == domain.name
             and seen.role is not Role.DRILL)
 
 
-def is_as_declared(vm: VirtualMachine, seen: DomainConfig, bridge: str, survey: Survey) -> bool:
+def is_as_declared(vm: VirtualMachine, seen: DomainConfig, bridge: str, desired: Desired) -> bool:
     """Return whether one XML has nothing to change: the quick look that nearly always suffices."""
     spec = vm.spec
     if seen.memory_bytes != spec.memory_bytes and not is_memory_of(
@@ -88,9 +98,8 @@ def is_as_declared(vm: VirtualMachine, seen: DomainConfig, bridge: str, survey: 
     for disk, disk_seen in zip(spec.disks, seen.disks, strict=True):
         if disk.name != disk_seen.target or disk_seen.size_bytes != disk.size_bytes:
             return False
-    vlan_of = survey.vlan_of
     for nic, nic_seen in zip(spec.nics, seen.nics, strict=True):
-        if not is_card(nic, nic_seen, vlan_of[nic.network], bridge):
+        if not is_card(nic, nic_seen, desired.networks[nic.network].spec.vlan, bridge):
             return False
     return True
 

@@ -24,6 +24,7 @@ COPIES_PER_HOST: Final = 2
 COPIES_PER_SITE: Final = 8
 COPIES_PER_SITE_MOST: Final = 32
 """A site of more hosts than COPIES_PER_SITE has a place for each, up to so many."""
+NOTHING: Final[frozenset[str]] = frozenset()
 LONG: Final = "whole copy"
 SHORT: Final = "copy"
 UPKEEP: Final = "upkeep"
@@ -37,7 +38,8 @@ class Slots:
     def __init__(self, survey: Survey) -> None:
         self.survey = survey
         self.limits = survey.desired.estate.spec.limits
-        self.at: dict[str, set[str]] = {}
+        self.at: dict[tuple[str, str], set[str]] = {}
+        """By kind and place: what goes on there; of no kind are those that are no copies."""
         self.disrupted: set[str] = set()
         self.busy: dict[str, str] = {}
         self.most = max(1, int(self.limits.share * len(survey.desired.virtual_machines)))
@@ -62,7 +64,7 @@ class Slots:
         for node in action.nodes:
             for place, limit in ((f"host {node}", self.limits.per_host),
                                  (f"site {self.survey.site_of(node)}", self.limits.per_site)):
-                taken = self.at.get(place, set())
+                taken = self.at.get(("", place), NOTHING)
                 if action.target not in taken and len(taken) >= limit:
                     return _wait(f"{counted(len(taken), 'thing')} going on at {place}, and"
                                  f" {limit} is the limit", "when one of them ends")
@@ -88,14 +90,15 @@ class Slots:
             return _wait(f"{self.busy[machine]} is running", "when that ends")
         if action.target in self.survey.policy.resting:
             return None
-        for kind in _kinds(action):
-            for place, limit in self._places(kind, action.nodes):
-                taken = self.at.get(f"{kind} at {place}", set())
-                if action.target not in taken and len(taken) >= limit:
-                    return _wait(f"{SAID[kind]} at {place}: {len(taken)}, and {limit} is the"
-                                 " limit", "when one of them ends")
-        for kind in _kinds(action):
-            self._count(kind, action.target, action.nodes)
+        places = [(kind, place, limit) for kind in _kinds(action)
+                  for place, limit in self._places(kind, action.nodes)]
+        for kind, place, limit in places:
+            taken = self.at.get((kind, place), NOTHING)
+            if action.target not in taken and len(taken) >= limit:
+                return _wait(f"{SAID[kind]} at {place}: {len(taken)}, and {limit} is the"
+                             " limit", "when one of them ends")
+        for kind, place, _ in places:
+            self.at.setdefault((kind, place), set()).add(action.target)
         if isinstance(action, ReplicateDomain):
             self.copying.add(action.target)
         return None
@@ -116,19 +119,19 @@ class Slots:
 
     def _count(self, kind: str, target: str, nodes: tuple[str, ...]) -> None:
         for node in nodes:
-            self.at.setdefault(f"{kind} at host {node}", set()).add(target)
+            self.at.setdefault((kind, f"host {node}"), set()).add(target)
             if node in self.survey.desired.hosts:
-                site = f"{kind} at site {self.survey.site_of(node)}"
-                self.at.setdefault(site, set()).add(target)
+                site = f"site {self.survey.site_of(node)}"
+                self.at.setdefault((kind, site), set()).add(target)
 
     def _note(self, target: str, nodes: tuple[str, ...], rung: Rung) -> None:
         if rung is Rung.REPLICATE:
             return
         for node in nodes:
-            self.at.setdefault(f"host {node}", set()).add(target)
+            self.at.setdefault(("", f"host {node}"), set()).add(target)
             if node in self.survey.desired.hosts or node in self.survey.desired.switches:
                 site = f"site {self.survey.site_of(node)}"
-                self.at.setdefault(site, set()).add(target)
+                self.at.setdefault(("", site), set()).add(target)
         if rung in DISRUPTIVE:
             self.disrupted.add(target)
 

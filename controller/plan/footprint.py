@@ -7,13 +7,13 @@ Rule 4: no host takes more than the kernel says it has left, and nothing leaves 
 """
 
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from controller.model.document import Rung
 from controller.model.facts import DomainFacts, DomainState, Known, PoolFacts
 from controller.model.host import Host
 from controller.plan.host import pool_of
-from controller.plan.identity import owner_of
+from controller.plan.identity import Names, owner_of
 from controller.plan.places import PlaceMachine
 from controller.plan.standing import Stand, Standing
 from controller.plan.survey import Survey
@@ -21,6 +21,15 @@ from controller.plan.survey import Survey
 ON_ITS_WAY: Final = " on its way"
 Takes = tuple[tuple[str, int], ...]
 """By pool: the bytes that the disks of a VM would take up where they are not yet."""
+
+
+class Guests(NamedTuple):
+    """What the guests of a host take of its memory."""
+
+    ours_bytes: int
+    """Those of declared VMs, apart from huge pages."""
+    foreign_bytes: int
+    foreign_huge_bytes: int
 
 
 def as_seen(seat: PlaceMachine, domain: DomainFacts | None) -> PlaceMachine:
@@ -42,28 +51,34 @@ def room_of(host: Host, survey: Survey) -> tuple[int, int]:
     hardware = survey.hardware(host.name)
     if hardware is None:
         return 0, 0
-    declared = survey.desired.virtual_machines
     here = survey.domains.get(host.name)
     if here is None:
         here = survey.blind[host.name].domains or {} if host.name in survey.blind else {}
+    guests = survey.given.usual(guests_of, host.name, here, survey.given.seats, survey.given.names)
+    whole = (hardware.memory_bytes - hardware.huge_bytes - host.spec.reserve.memory_bytes
+             - guests.foreign_bytes)
+    node = survey.nodes.get(host.name)
+    if node is not None and isinstance(node.hardware, Known):
+        whole = min(whole, guests.ours_bytes + hardware.memory_available_bytes)
+    return whole, hardware.huge_bytes - guests.foreign_huge_bytes
+
+
+def guests_of(_: str, here: Mapping[str, DomainFacts], seats: Mapping[str, PlaceMachine],
+              names: Names) -> Guests:
+    """Return what the domains of a host take of its memory while they run."""
     foreign, foreign_huge, ours = 0, 0, 0
-    seats = survey.given.seats
     for domain in here.values():
         live = domain.live
         if live is None:
             continue
-        owner = owner_of(domain, survey.given.names)
-        if owner in declared and not live.hugepages:
-            ours += max(live.memory_bytes, seats[owner].memory_bytes)
-        elif owner not in declared and live.hugepages:
+        seat = seats.get(owner_of(domain, names))
+        if seat is None and live.hugepages:
             foreign_huge += live.memory_max_bytes
-        elif owner not in declared:
+        elif seat is None:
             foreign += live.memory_bytes
-    whole = hardware.memory_bytes - hardware.huge_bytes - host.spec.reserve.memory_bytes - foreign
-    node = survey.nodes.get(host.name)
-    if node is not None and isinstance(node.hardware, Known):
-        whole = min(whole, ours + hardware.memory_available_bytes)
-    return whole, hardware.huge_bytes - foreign_huge
+        elif not live.hugepages:
+            ours += max(live.memory_bytes, seat.memory_bytes)
+    return Guests(ours, foreign, foreign_huge)
 
 
 def space_of(host: str, coming: Mapping[str, str], survey: Survey) -> Mapping[str, int] | None:

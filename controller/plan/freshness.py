@@ -51,10 +51,12 @@ def due_at(replica: ReplicaFacts, rpo_s: float, now_s: float) -> float:
 
 def lag_s(replica: ReplicaFacts, wait_s: float, rpo_s: float) -> float:
     """Return how long after they were due copies begin, from the newest three that are whole."""
-    lags = [after.started_at - before.started_at - wait_s
-            for before, after in pairwise(replica.points[-3:])
-            if after.sequence == before.sequence + 1]
-    return max((lag for lag in lags if 0.0 < lag <= LAG_MOST * rpo_s), default=0.0)
+    most = 0.0
+    for before, after in pairwise(replica.points[-3:]):
+        lag = after.started_at - before.started_at - wait_s
+        if after.sequence == before.sequence + 1 and most < lag <= LAG_MOST * rpo_s:
+            most = lag
+    return most
 
 
 def margin_s(rpo_s: float) -> float:

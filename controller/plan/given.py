@@ -6,13 +6,14 @@ A loop decides many times on one revision, and thousands of VMs do not change th
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar
 
 from controller.model.desired import Desired
 from controller.model.virtual_machine import VirtualMachine
 from controller.plan.identity import Frame, Names
 from controller.plan.places import PlaceMachine
 from controller.plan.renamed import renames
+from controller.plan.spoken import Spoken, spoken
 
 Made = TypeVar("Made")
 
@@ -34,6 +35,8 @@ class Given:
     """The names of all VMs, sorted."""
     protected: tuple[str, ...]
     """Of those that name a protection."""
+    unprotected: tuple[str, ...]
+    """Of those that name none."""
     vlan_of: Mapping[str, int]
     """By network."""
     card_of: Mapping[str, Card]
@@ -44,7 +47,11 @@ class Given:
     """What the index of all domains needs."""
     renames: Mapping[str, str]
     """`Kind/now` by `Kind/former`."""
-    _usual: dict[tuple[object, str], tuple[object, object]] = field(default_factory=dict)
+    links_between: Mapping[frozenset[str], tuple[str, ...]]
+    """By the two sites: the names of the links between them, sorted."""
+    spoken: Spoken
+    """How far healing goes, and what is paused."""
+    _usual: dict[tuple[object, str], tuple[object, Any]] = field(default_factory=dict)
 
     @property
     def names(self) -> Names:
@@ -59,7 +66,8 @@ class Given:
         kept = self._usual.get((make, target))
         if kept is None or kept[0] != about:
             kept = self._usual[make, target] = (about, make(target, *about))
-        return cast("Made", kept[1])
+        made: Made = kept[1]
+        return made
 
 
 class Specs:
@@ -90,7 +98,8 @@ def _given(specs: Specs) -> Given:
     vlan_of = {name: network.spec.vlan for name, network in desired.networks.items()}
     sites_of = {name: frozenset(network.spec.sites) for name, network in desired.networks.items()}
     return Given(
-        names, tuple(name for name in names if machines[name].spec.protection is not None), vlan_of,
+        names, tuple(name for name in names if machines[name].spec.protection is not None),
+        tuple(name for name in names if machines[name].spec.protection is None), vlan_of,
         {nic.mac: Card(name, nic.mac, nic.network, vlan_of[nic.network])
          for name, vm in machines.items() for nic in vm.spec.nics},
         {name: seat_of(vm, sites_of, len(desired.sites)) for name, vm in machines.items()},
@@ -101,7 +110,16 @@ def _given(specs: Specs) -> Given:
               {name: {f"{pool.path.rstrip('/')}/": pool.name for pool in host.spec.pools
                       if pool.shared} for name, host in desired.hosts.items()
                if any(pool.shared for pool in host.spec.pools)}),
-        renames(desired))
+        renames(desired), links_between(desired), spoken(desired))
+
+
+def links_between(desired: Desired) -> dict[frozenset[str], tuple[str, ...]]:
+    """Return, by the two sites, the names of the links between them, sorted."""
+    found: dict[frozenset[str], tuple[str, ...]] = {}
+    for name in sorted(desired.inter_site_links):
+        ends = frozenset(desired.inter_site_links[name].spec.between)
+        found[ends] = (*found.get(ends, ()), name)
+    return found
 
 
 def names_of(desired: Desired) -> Names:

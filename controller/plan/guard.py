@@ -78,7 +78,7 @@ def judge(action: Action, survey: Survey, storms: dict[str, str], toll: Toll) ->
         ruling = gate(action, survey)
         if ruling is not None:
             return ruling
-    if action.rung.height > Rung.NETWORK.height:
+    if storms and action.rung.height > Rung.NETWORK.height:
         for site in dict.fromkeys(survey.site_of(node) for node in action.nodes):
             if site in storms:
                 return Ruling(Verdict.REFUSED, "storm", storms[site],
@@ -114,6 +114,8 @@ def fact_age(action: Action, survey: Survey) -> Ruling | None:
 
 def not_asked_lately(action: Action, survey: Survey) -> Ruling | None:
     """Hold back what is right only if it is so everywhere while a host answered too long ago."""
+    if not survey.faded:
+        return None
     name = action.target.partition("/")[2]
     if isinstance(action, UndefineDomain | RemoveDomain):
         words = f"nobody knows whether {name} is still there"
@@ -207,11 +209,13 @@ def storm(site: str, survey: Survey) -> str | None:
 
 def quarantined(action: Action, survey: Survey) -> Ruling | None:
     """Refuse to repair again what has been repaired too often in a short time."""
+    if action.cause is not Cause.DRIFT or (
+            action.rung is Rung.REPLICATE):     # to leave a replica alone makes nothing better
+        return None
     repairs = survey.policy.repairs.get(action.target, ())
     limits = survey.desired.estate.spec.limits
     count = limits.quarantine_repairs
-    if (action.cause is not Cause.DRIFT or len(repairs) < count
-            or action.rung is Rung.REPLICATE):  # to leave a replica alone makes nothing better
+    if len(repairs) < count:
         return None
     if survey.now_s - repairs[-1] >= limits.quarantine_for_s:
         return None
@@ -229,6 +233,8 @@ def quarantined(action: Action, survey: Survey) -> Ruling | None:
 
 def outside_windows(action: Action, survey: Survey) -> Ruling | None:
     """Refuse what a closed window does not allow or an open one denies; deny wins."""
+    if not survey.policy.windows:
+        return None
     speaking = [window for window in survey.policy.windows
                 if action.rung.height >= window.above.height]
     denying = [window for window in speaking if window.effect == "deny" and window.open]

@@ -127,6 +127,7 @@ class Frame:
 class Shelf:
     """The domains of one host by what tells them from all others."""
 
+    domains: Mapping[str, DomainFacts]
     claims: tuple[Claim, ...]
     sightings: tuple[tuple[str, Sighting], ...]
     uuids: Mapping[str, Claim]
@@ -145,7 +146,7 @@ def shelve(host: str, domains: Mapping[str, DomainFacts], frame: Frame, *unseen:
     claims = tuple(Claim(owner_of(domain, names), host, domain, unseen == (True,))
                    for domain in domains.values())
     macs: dict[str, Claim] = {}
-    shelf = Shelf(claims, tuple((one.owner, Sighting(host, one.domain)) for one in claims),
+    shelf = Shelf(domains, claims, tuple((one.owner, Sighting(host, one.domain)) for one in claims),
                   {one.domain.uuid: one for one in claims}, macs)
     for claim in claims:
         owner, domain = claim.owner, claim.domain

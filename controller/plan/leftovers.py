@@ -43,8 +43,9 @@ def _sweep(host: str, found: tuple[Leftover, ...], draft: Draft) -> None:
 def tell_unclaimed(care: list[Charge], index: ReplicaIndex, draft: Draft) -> None:
     """Remark on every replica of a VM that is not declared or not protected: it is left alone."""
     cared = {charge.uuid for charge in care}
-    names = {charge.name for charge in care}
-    for uuid in sorted(index.held.keys() - cared):
+    unclaimed = sorted(index.held.keys() - cared)
+    names = {charge.name for charge in care} if unclaimed else set()
+    for uuid in unclaimed:
         for host, replica in index.held[uuid]:
             name = replica.machine or uuid
             if name in names:

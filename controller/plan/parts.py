@@ -7,6 +7,7 @@ Rule 2: what is in no restore point is named, and on purpose only where the spec
 from collections.abc import Callable, Collection, Iterator
 from typing import Final, NamedTuple
 
+from controller.model.desired import Desired
 from controller.model.facts import DeviceFacts, DiskFacts, DomainConfig
 from controller.model.virtual_machine import VirtualMachine
 from controller.plan.domain import disk_file
@@ -197,6 +198,21 @@ def device_name(device: DeviceFacts) -> str:
     return f"{device.kind if kind is None else kind.word} {device.name}".rstrip()
 
 
+class Parts(NamedTuple):
+    """A VM, as its restore points see it."""
+
+    copied: tuple[DiskFacts, ...]
+    """The disks that they have."""
+    left: tuple[Left, ...]
+    """What they have not."""
+
+
+def parts_of(name: str, config: DomainConfig | None, desired: Desired) -> Parts:
+    """Return what restore points of a VM have, and what they have not."""
+    vm = desired.virtual_machines[name]
+    return Parts(replicated(vm, config), left_out(vm, config))
+
+
 def replicated(vm: VirtualMachine, config: DomainConfig | None) -> tuple[DiskFacts, ...]:
     """Return the disks of a VM that its restore points have."""
     if config is None:
@@ -218,11 +234,9 @@ def left_out(vm: VirtualMachine, config: DomainConfig | None) -> tuple[Left, ...
 
 
 def is_whole(vm: VirtualMachine, config: DomainConfig) -> bool:
-    """Return whether all disks are copied, as those of nearly all VMs are; it is asked often."""
-    for declared in vm.spec.disks:
-        if not declared.replicate:
-            return False
-    return all(map(is_plain, config.disks))
+    """Return whether all disks are copied, as those of nearly all VMs are."""
+    return (all(declared.replicate for declared in vm.spec.disks)
+            and all(map(is_plain, config.disks)))
 
 
 def _left_out(config: DomainConfig, spared: frozenset[str]) -> Iterator[Left]:

@@ -3,7 +3,8 @@
 Rule 1: what is not declared of untagged frames, and that every VLAN passes, stays as it is.
 """
 
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 from controller.model.facts import PortFacts
 from controller.plan.network import NOTHING_PASSES
@@ -12,6 +13,8 @@ from controller.plan.wishes import Passing
 NATIVE = frozenset({"native-tagged", "native-untagged"})
 TUNNEL = "dot1q-tunnel"
 """The mode of a port that puts all frames, with whatever tags they have, into one VLAN."""
+KINDS_OF_TRUNK: Final = 1024
+"""So many pairs of what passes and what should are remembered: most trunks are like others."""
 
 
 class Wanted(NamedTuple):
@@ -67,6 +70,7 @@ def frames_of(was: Passing) -> Frames:
     return Frames(frozenset(was.vlans) - {0}, 0 if 0 in was.vlans else None)
 
 
+@lru_cache(KINDS_OF_TRUNK)
 def change_of(was: Passing, wanted: Wanted) -> Change:
     """Return what has to be let pass on a port, and what of it is not declared."""
     seen = frames_of(was)

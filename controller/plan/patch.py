@@ -28,7 +28,7 @@ from controller.plan.case import Case, pool_first
 from controller.plan.disks import disk_changes
 from controller.plan.domain import (
     domain_wish,
-    is_as_declared,
+    is_in_order,
     is_marked,
     ownership_of,
     sizing_changes,
@@ -76,13 +76,8 @@ def plan_patches(case: Case, host_name: str, domain: DomainFacts) -> str | None:
             target=case.target, node=host_name, domain=domain.name,
             reason=f"libvirt on {host_name} would start {case.vm.name} by itself, without knowing"
                    " whether it runs elsewhere"))
-    bridge = host.spec.bridge
-    if ((domain.live is None or is_as_declared(case.vm, domain.live, bridge, case.survey))
-            and (domain.config is None
-                 or is_as_declared(case.vm, domain.config, bridge, case.survey))
-            and (domain.config is None or is_marked(case.vm, domain, case.survey))):
-        return defined
-    _patch(case, host, domain)
+    if not is_in_order(case.vm.name, domain, host_name, case.survey.desired):
+        _patch(case, host, domain)
     return defined
 
 
@@ -116,7 +111,7 @@ def _patch(case: Case, host: Host, domain: DomainFacts) -> None:
     vm, draft, cause = case.vm, case.draft, case.cause
     live = compare(case, host, domain.live, live=True, grow=True)
     config = compare(case, host, domain.config, live=False, grow=domain.live is None)
-    if domain.config is not None and not is_marked(vm, domain, case.survey):
+    if domain.config is not None and not is_marked(vm, domain, case.survey.desired):
         mark = SetOwnership(ownership_of(vm, domain.uuid, domain.name, domain.ownership,
                                          case.survey))
         words = _ownership_words(vm, domain, case.survey)

@@ -79,7 +79,7 @@ def is_well(charge: Charge, now_s: float) -> bool:
     current = charge.current
     if current is None:
         return False
-    replica, point = current.replica, current.sound
+    replica, point = current.replica, charge.point
     return (point is not None and not replica.unreadable and not replica.lost_files
             and not replica.damaged_clusters and not missing_disks(charge)
             and point.started_at <= now_s + AHEAD_S
@@ -173,7 +173,7 @@ def _protected(charge: Charge, findings: Findings) -> Answer:
         return _unprotected(charge, findings)
     if current.replica.unreadable:
         return FALSE, "Unreadable", unreadable(charge.name, current)
-    if current.sound is None:
+    if charge.point is None:
         return FALSE, "NoPoint", (f"no restore point on {current.host} is complete and sound yet")
     missing = missing_disks(charge)
     if missing:
@@ -196,7 +196,7 @@ def _unprotected(charge: Charge, findings: Findings) -> Answer:
 
 
 def _fresh(charge: Charge, ground: Survey) -> Answer:
-    point = None if charge.current is None else charge.current.sound
+    point = charge.point
     if charge.current is None or point is None:
         return FALSE, "NoPoint", "there is no complete and sound restore point at the other site"
     if point.started_at > ground.now_s + AHEAD_S:

@@ -45,14 +45,14 @@ def parts_left_out(charge: Charge) -> tuple[Left, ...]:
                      for why in [current.replica.left_out.get(disk.target)] if why))
 
 
-def missing_disks(charge: Charge) -> tuple[str, ...]:
+def missing_disks(charge: Charge) -> list[str]:
     """Return the disks of a VM that its replica has, by the newest point, nothing of yet."""
     current = charge.current
     if charge.stand.domain is None or current is None or not current.replica.points:
-        return ()
+        return []
     there, without = current.replica.disks, current.replica.left_out
-    return tuple(disk.target for disk in charge.disks
-                 if disk.target not in there and disk.target not in without)
+    return [disk.target for disk in charge.disks
+            if disk.target not in there and disk.target not in without]
 
 
 def plan_disks(charge: Charge, current: Held | None, ground: Survey, *,

@@ -183,7 +183,7 @@ def _told(replica: ReplicaFacts, sequences: tuple[int, ...]) -> str:
 
 def _remove(charge: Charge, current: Held, ground: Survey, draft: Draft) -> None:
     """Remove every other replica of the VM, once this one has all that is to be kept."""
-    best = current.sound
+    best = charge.point
     if best is None or current.replica.lost_files or charge.hidden is not None:
         return
     for other in charge.held:

@@ -119,8 +119,7 @@ def _counts_from(charge: Charge, ground: Survey) -> float | None:
     """Return what the age of a VM's replica counts from; None where there is no point."""
     if charge.hidden is not None:
         return no_later_than(charge, ground)
-    point = None if charge.current is None else charge.current.sound
-    return None if point is None else point.started_at
+    return None if charge.point is None else charge.point.started_at
 
 
 def no_later_than(charge: Charge, ground: Survey) -> float | None:
@@ -290,8 +289,8 @@ def _replicate(charge: Charge, shelf: Shelf, disks: Disks | str, asked: ReplicaR
 
 def slack_s(charge: Charge, now_s: float) -> float | None:
     """Return how long it is until the RPO is passed; None where there is no sound point."""
-    point = None if charge.current is None else charge.current.sound
-    return None if point is None else point.started_at + charge.policy.rpo_s - now_s
+    return None if charge.point is None else (
+        charge.point.started_at + charge.policy.rpo_s - now_s)
 
 
 def _rank(charge: Charge, asked: ReplicaRequest | None, ground: Survey) -> int:
@@ -345,8 +344,7 @@ def _without(charge: Charge, current: Held | None) -> str:
 
 
 def _age(charge: Charge, current: Held, ground: Survey) -> str:
-    rpo = render_duration(charge.policy.rpo_s)
-    point = current.sound
+    rpo, point = render_duration(charge.policy.rpo_s), charge.point
     if point is None:
         return f"no restore point of {charge.name} on {current.host} is sound"
     age_s = ground.now_s - point.started_at

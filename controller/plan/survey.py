@@ -27,9 +27,10 @@ from controller.plan.given import Card, Given, given
 from controller.plan.identity import Identities, Shelf, Sighting, shelve
 from controller.plan.machines import one_machine
 from controller.plan.network import link_vlans, site_vlans
-from controller.plan.policy import Policy
+from controller.plan.policy import Policy, Suspension
 from controller.plan.renamed import observed_of, policy_of
 from controller.plan.silence import faded
+from controller.plan.spoken import pauses
 
 V = TypeVar("V")
 
@@ -87,6 +88,8 @@ class Survey:
     """Declared nodes that answered too long ago to be acted on, each with the sentence."""
     twofold: Mapping[str, str]
     """Declared hosts that answer for the same machine as another, each with what is said of it."""
+    paused: Mapping[str, Suspension]
+    """By `Kind/name`: everything that is paused itself now, by its spec or by hand."""
 
     @property
     def vlan_of(self) -> Mapping[str, int]:
@@ -201,6 +204,8 @@ def survey(desired: Desired, observed: Observed, policy: Policy, now_s: float) -
     seen, last, gone = (
         [known.usual(shelve, host, here, known.frame, *unseen) for host, here in held.items()]
         for held, unseen in ((domains, ()), (remembered, (True,)), (parted, (True,))))
+    # of facts that are equal those seen first stand for all, so that what follows is found again
+    domains = {host: shelf.domains for host, shelf in zip(domains, seen, strict=True)}
     return Survey(
         desired, observed, policy, now_s, desired.estate.name, nodes, domains, blind, departed,
         tuple(host for host in domains if value_of(nodes[host].pools) is None),
@@ -213,7 +218,8 @@ def survey(desired: Desired, observed: Observed, policy: Policy, now_s: float) -
         _networks_of_site(desired),
         faded(observed.nodes, (*desired.hosts, *desired.switches),
               desired.estate.spec.limits.fact_age_s, now_s),
-        twofold)
+        twofold,
+        pauses(known.spoken, policy.suspensions, now_s))
 
 
 def _dim_pools(nodes: Mapping[str, NodeFacts], hosts: Iterable[str]) -> dict[

@@ -9,7 +9,7 @@ from controller.model.condition import Condition, ConditionType, Status
 from controller.plan.board import Board
 from controller.plan.capability import nobody_can_run, versions_at
 from controller.plan.draft import counted
-from controller.plan.parts import left_out
+from controller.plan.parts import parts_of
 from controller.plan.placement import complaint
 from controller.plan.places import PlaceHost, PlaceMachine
 from controller.plan.room import Layout
@@ -94,10 +94,13 @@ def survivable(site: str, twin: str | None, names: list[str], ground: Survey,
 
 def _lacking(names: list[str], ground: Survey) -> str:
     """Return the VMs that keep things on disks which are left out, and not on purpose."""
-    machines = ground.desired.virtual_machines
-    found = [name for name in names for seen in ground.sightings.get(name, ())[:1]
-             if any(part.disk and not part.declared
-                    for part in left_out(machines[name], seen.domain.live or seen.domain.config))]
+    found = []
+    for name in names:
+        seen = ground.sightings.get(name)
+        left = ground.given.usual(parts_of, name, seen[0].domain.live or seen[0].domain.config,
+                                  ground.desired).left if seen else ()
+        if left and any(part.disk and not part.declared for part in left):
+            found.append(name)
     more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
     verb = "keep" if len(found) > 1 else "keeps"
     return f"{', '.join(found[:SHOWN])}{more} {verb}" if found else ""

@@ -1,6 +1,8 @@
 """Touched: the networks, links and policies that an action is about, beside its target and nodes.
 """
 
+from collections.abc import Sequence
+
 from controller.plan.actions import (
     Action,
     AddUplink,
@@ -12,6 +14,11 @@ from controller.plan.replica_actions import is_replica
 from controller.plan.survey import Survey
 from controller.plan.trunk_actions import NarrowTrunk, WidenTrunk
 from controller.plan.wishes import AttachNic, DetachNic, DomainChange, UpdateNic
+
+TRUNKS = WidenTrunk | NarrowTrunk
+ON_TRUNKS = AddUplink | TRUNKS
+ON_XML = ReconfigureDomain | PruneDomain
+GIVES = AttachNic | UpdateNic
 
 
 def touched(action: Action, survey: Survey) -> tuple[str, ...]:
@@ -32,10 +39,10 @@ def _networks(action: Action, survey: Survey) -> list[str]:
         vlans = {action.vlan} if action.was is None else {action.vlan, action.was}
     elif isinstance(action, AddUplink):
         vlans = set(action.vlans)
-    elif isinstance(action, WidenTrunk | NarrowTrunk):
+    elif isinstance(action, TRUNKS):
         every = set(survey.vlan_of.values())
         vlans = (set(action.was.vlans) or every) ^ (set(action.passing.vlans) or every)
-    elif isinstance(action, ReconfigureDomain | PruneDomain):
+    elif isinstance(action, ON_XML):
         for change in action.changes:
             names |= _of_card(change, survey)
     if not vlans and not names:
@@ -44,7 +51,7 @@ def _networks(action: Action, survey: Survey) -> list[str]:
 
 
 def _of_card(change: DomainChange, survey: Survey) -> set[str]:
-    if isinstance(change, AttachNic | UpdateNic):
+    if isinstance(change, GIVES):
         vlan = change.nic.vlan
         return {name for name, one in survey.vlan_of.items() if one == vlan}
     if isinstance(change, DetachNic) and change.mac in survey.card_of:
@@ -52,14 +59,13 @@ def _of_card(change: DomainChange, survey: Survey) -> set[str]:
     return set()
 
 
-def _links(action: Action, survey: Survey) -> list[str]:
-    links = survey.desired.inter_site_links
+def _links(action: Action, survey: Survey) -> Sequence[str]:
     switch = survey.desired.switches.get(action.node)
-    if switch is not None and isinstance(action, AddUplink | WidenTrunk | NarrowTrunk):
+    if switch is not None and isinstance(action, ON_TRUNKS):
         return sorted({port.link.partition("/")[0] for port in switch.spec.ports
-                       if port.name == action.port and port.link is not None} & links.keys())
+                       if port.name == action.port and port.link is not None}
+                      & survey.desired.inter_site_links.keys())
     if len(action.nodes) < 2:
-        return []
-    sites = {survey.site_of(node) for node in action.nodes}
-    return sorted(name for name, link in links.items() if len(sites) > 1
-                  and sites <= set(link.spec.between))
+        return ()
+    sites = frozenset(map(survey.site_of, action.nodes))
+    return survey.given.links_between.get(sites, ()) if len(sites) > 1 else ()

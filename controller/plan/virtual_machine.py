@@ -14,7 +14,7 @@ from controller.plan.actions import (
 from controller.plan.adoption import adopt
 from controller.plan.case import Case
 from controller.plan.creation import create
-from controller.plan.domain import is_as_declared, is_marked
+from controller.plan.domain import is_in_order
 from controller.plan.identity import Sighting, is_for
 from controller.plan.migration import plan_migration
 from controller.plan.patch import plan_patches
@@ -35,12 +35,9 @@ def is_settled(vm: VirtualMachine, stand: Stand, goal: str | None, survey: Surve
     if (stand.standing is not Standing.RUNNING or domain is None or host is None or host != goal
             or stand.others or domain.state is not DomainState.RUNNING or domain.autostart
             or domain.live is None or domain.config is None or vm.spec.power is not Power.ON
-            or stand.rivals or stand.namesakes or not is_marked(vm, domain, survey)
-            or vm.metadata.name in survey.ghosts):
+            or stand.rivals or stand.namesakes or vm.metadata.name in survey.ghosts):
         return False
-    bridge = survey.desired.hosts[host].spec.bridge
-    return (is_as_declared(vm, domain.live, bridge, survey)
-            and is_as_declared(vm, domain.config, bridge, survey))
+    return survey.given.usual(is_in_order, vm.metadata.name, domain, host, survey.desired)
 
 
 def diff_virtual_machine(case: Case) -> None:

@@ -21,7 +21,7 @@ from controller.plan.policy import (
     Undone,
 )
 from controller.plan.renamed import nodes_of, renames
-from controller.plan.scopes import every_scope
+from controller.plan.spoken import every_scope
 from controller.reconcile.pool_memory import PoolMemory
 from controller.reconcile.remembering import Remembering
 from controller.reconcile.settled import settled
