@@ -1,6 +1,5 @@
 """Write a restore point as files of their own: whole or not at all, and never over another file."""
 
-import json
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,6 +13,7 @@ from controller.providers.libvirt.xml import parse_xml
 from controller.providers.node import safe_word, script_command
 from controller.replication.mover import Mover
 from controller.transport.base import Command
+from controller.transport.json_text import parse_json
 
 EXPORT_S: Final = 12 * 3600.0
 TAKEN, BUSY, NO_FOLDER = 73, 75, 74
@@ -138,7 +138,7 @@ async def write(mover: Mover, export: Export, failed: str) -> str:
                       " written is removed")
     if reply.exit_status != 0:
         raise failure(reply, f"{failed}: {export.final}")
-    told = json.loads(reply.stdout)
+    told = parse_json(reply.stdout)
     return f"{export.final} ({render_size(told['virtual-size'])})"
 
 

@@ -19,6 +19,7 @@ from typing import Any, Final
 from controller.errors import ActionError, OutcomeUnknown, Refused, Unavailable
 from controller.providers.node import Node, script_command
 from controller.transport.base import Command, Conversation, Reply
+from controller.transport.json_text import parse_json
 
 FOLDER: Final = "/run/hotsite"
 PYTHON: Final = "python3 -I -S"
@@ -96,7 +97,7 @@ def parse_answer(text: str) -> dict[str, Any]:
     Errors: ValueError.
     """
     lines = text.strip().splitlines()
-    answer = json.loads(lines[-1]) if lines else None
+    answer = parse_json(lines[-1]) if lines else None
     if not isinstance(answer, dict):
         raise ValueError("it answered with no object")
     return answer
@@ -106,7 +107,7 @@ def parse_complaint(stderr: str) -> str:
     """Return the sentence of an error that the mover told."""
     for line in reversed(stderr.strip().splitlines()):
         try:
-            told = json.loads(line)
+            told = parse_json(line)
         except ValueError:
             continue
         if isinstance(told, dict) and "sentence" in told:
@@ -122,7 +123,7 @@ def is_unreached(stderr: str) -> bool:
     """Return whether a mover says that its way to the other end does not lead there."""
     for line in reversed(stderr.strip().splitlines()):
         with suppress(ValueError):
-            told = json.loads(line)
+            told = parse_json(line)
             return isinstance(told, dict) and told.get("error") == UNREACHED
     return False
 
@@ -250,7 +251,7 @@ async def is_ready(talk: Conversation) -> bool:
         if line is None:
             return False
         with suppress(ValueError):
-            if json.loads(line) == {"ready": True}:
+            if parse_json(line) == {"ready": True}:
                 return True
     return False
 
@@ -288,7 +289,7 @@ class Attendant:
 
     def _parse(self, line: str, failed: str) -> dict[str, Any]:
         try:
-            told = json.loads(line)
+            told = parse_json(line)
             if told["number"] != self._number:
                 raise ValueError(f"an answer to question {told['number']}, not to {self._number}")
             self._is_over = False

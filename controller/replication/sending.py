@@ -13,6 +13,7 @@ from controller.replication.mover import Mover, failure, parse_answer, verb_comm
 from controller.replication.picture import Picture
 from controller.replication.shares import UNLIMITED
 from controller.transport.base import Aside, Conversation
+from controller.transport.json_text import parse_json
 
 LAST_WORD_S: Final = 30.0
 ANSWER_S: Final = 600.0
@@ -118,7 +119,7 @@ class Hearer:
     def hear(self, line: str) -> None:
         """Take a line that may be of anything."""
         try:
-            told = json.loads(line)
+            told = parse_json(line)
         except ValueError:
             return
         if not isinstance(told, dict):

@@ -12,6 +12,7 @@ from controller.errors import ActionError, OutcomeUnknown, Unavailable
 from controller.replication.choice import Opened, parse_opened
 from controller.replication.mover import LAST_WORD_S, Mover, failure
 from controller.transport.base import Conversation
+from controller.transport.json_text import parse_json
 
 PATIENCE_S: Final = {"begun": 1200.0, "ended": 600.0, "dropped": 600.0}
 """By answer: longer than the mover takes at worst, which waits for libvirt itself, with limits."""
@@ -138,7 +139,7 @@ class SourceEnd:
         if line is None:
             raise await self.complaint()
         try:
-            whole = json.loads(line)
+            whole = parse_json(line)
             if whole["number"] != number:
                 raise ValueError(f"an answer to question {whole['number']}, not to {number}")
             told = whole[answer]

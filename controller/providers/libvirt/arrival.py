@@ -3,7 +3,6 @@
 Rule 1: nothing that is there already is written to or deleted; what is stale is moved aside.
 """
 
-import json
 import posixpath
 from dataclasses import dataclass, replace
 from typing import Final
@@ -16,6 +15,7 @@ from controller.providers.libvirt.reconfigure import parse_capacity
 from controller.providers.libvirt.usage import Use, find_uses
 from controller.providers.libvirt.virsh import failure, virsh
 from controller.providers.node import Node, plain_command, script_command
+from controller.transport.json_text import parse_json
 
 ASIDE: Final = """
 number=1
@@ -96,7 +96,7 @@ async def is_empty(there: Node, disk: DiskWish) -> bool:
 
 def parse_empty(text: str) -> bool:
     """Return whether `qemu-img map` shows an image without any data."""
-    return not any(extent["data"] for extent in json.loads(text))
+    return not any(extent["data"] for extent in parse_json(text))
 
 
 async def put_aside(there: Node, path: str, failed: str) -> None:

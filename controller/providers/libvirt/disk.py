@@ -1,6 +1,5 @@
 """Hands for disk files: created whole or not at all, never overwritten, grown and never shrunk."""
 
-import json
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,6 +11,7 @@ from controller.providers.libvirt.image import image_format
 from controller.providers.libvirt.virsh import failure, parse_complaint
 from controller.providers.node import Node, plain_command, script_command
 from controller.transport.base import Command, Reply
+from controller.transport.json_text import parse_json
 
 CREATE_TIMEOUT_S: Final = 120.0
 COPY_TIMEOUT_S: Final = 4 * 3600.0
@@ -58,7 +58,7 @@ def info_command(path: str, image_format: str) -> Command:
 
 def parse_info(text: str) -> ImageFile:
     """Return what `qemu-img info --output=json` says."""
-    info = json.loads(text)
+    info = parse_json(text)
     return ImageFile(info["format"], info["virtual-size"], info["actual-size"])
 
 

@@ -19,6 +19,7 @@ from controller.model.facts import (
 )
 from controller.providers.libvirt.disk_facts import parse_devices, parse_disk
 from controller.providers.libvirt.xml import NAMESPACE, parse_amount_bytes, parse_xml
+from controller.transport.json_text import parse_json
 
 STATES: Final[Mapping[str, DomainState]] = {
     "running": DomainState.RUNNING,
@@ -42,7 +43,7 @@ def parse_domains(text: str) -> dict[str, DomainFacts]:
     Errors: ValueError with a sentence; half an answer is no answer.
     """
     try:
-        return {row["name"]: parse_alone(row) for row in json.loads(text)}
+        return {row["name"]: parse_alone(row) for row in parse_json(text)}
     except (AttributeError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(f"the list of domains is not understood: {error!r}") from error
 
@@ -143,7 +144,7 @@ def _attribute(element: ET.Element | None, name: str) -> str:
 
 def parse_capabilities(text: str) -> Capabilities:
     """Return what guests a host can run, from the facts script's section."""
-    told = json.loads(text)
+    told = parse_json(text)
     return Capabilities(tuple(told["machines"]), tuple(told["models"]))
 
 
@@ -215,7 +216,7 @@ def parse_pools(text: str) -> dict[str, PoolFacts]:
     Errors: ValueError with a sentence.
     """
     try:
-        return {row["name"]: parse_pool(row) for row in json.loads(text)}
+        return {row["name"]: parse_pool(row) for row in parse_json(text)}
     except (AttributeError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(f"the list of pools is not understood: {error!r}") from error
 

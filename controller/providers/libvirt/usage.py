@@ -3,7 +3,6 @@
 Rule 1: what cannot be asked about is in use for all that is known; it alone is, where its name is.
 """
 
-import json
 import posixpath
 import re
 import xml.etree.ElementTree as ET
@@ -16,6 +15,7 @@ from controller.providers.libvirt.virsh import CONNECT, is_missing, parse_compla
 from controller.providers.libvirt.xml import parse_xml
 from controller.providers.node import Node, script_command
 from controller.transport.base import Reply
+from controller.transport.json_text import parse_json
 
 RECORD: Final = "\x1e"
 FIELD: Final = "\x1f"
@@ -162,7 +162,7 @@ def parse_layers(text: str) -> dict[str, dict[str, str] | str]:
         try:
             if status != "0":
                 raise ValueError(parse_complaint(answer))
-            told = json.loads(answer[start:])
+            told = parse_json(answer[start:])
         except ValueError as error:
             found[path] = str(error)
             continue

@@ -16,6 +16,7 @@ from controller.errors import ActionError, OutcomeUnknown, Refused, Unavailable,
 from controller.providers.node import Node, plain_command
 from controller.providers.openvswitch.ovs import NOT_RUNNING
 from controller.transport.base import Command, Reply
+from controller.transport.json_text import parse_json
 
 LIMIT_S: Final = 30.0
 AFTERWARDS_S: Final = 15.0
@@ -41,7 +42,7 @@ def parse_answer(reply: Reply, failed: str) -> dict[str, str]:
     Errors: Refused when it never got as far as answering.
     """
     try:
-        answer = json.loads(reply.stdout)
+        answer = parse_json(reply.stdout)
         return {key: str(answer.get(key, "")) for key in PARTS}
     except (ValueError, AttributeError):
         told = (reply.stderr.strip().splitlines() or ["it said nothing"])[-1]

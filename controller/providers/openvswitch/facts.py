@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from controller.model.facts import BridgeFacts, InterfaceFacts, PortFacts
+from controller.transport.json_text import parse_json
 
 NO_ROWS: Final[Mapping[str, Any]] = {"headings": [], "data": []}
 
@@ -15,7 +16,7 @@ def parse_bridges(text: str) -> dict[str, BridgeFacts]:
     Errors: ValueError with a sentence; half an answer is no answer.
     """
     try:
-        tables = json.loads(text)
+        tables = parse_json(text)
         interfaces = {row["_uuid"]: row for row in parse_table(tables["Interface"])}
         mirrors = {row["_uuid"]: row for row in parse_table(tables.get("Mirror", NO_ROWS))}
         outputs = {optional(row["output_port"]) for row in mirrors.values()}
@@ -35,7 +36,7 @@ def parse_interfaces(text: str) -> dict[str, InterfaceFacts]:
     try:
         return {row["name"]: InterfaceFacts(
             row["name"], tuple(row["addresses"]), row["vlan"], row["parent"], row["master"],
-            row["kind"]) for row in json.loads(text)}
+            row["kind"]) for row in parse_json(text)}
     except (AttributeError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(f"the list of interfaces is not understood: {error!r}") from error
 

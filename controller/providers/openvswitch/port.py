@@ -1,6 +1,5 @@
 """Hands for ports: a guest's VLAN, and the VLANs that pass on uplinks and trunks."""
 
-import json
 
 from controller.errors import Refused
 from controller.plan.actions import SetPortVlan
@@ -8,6 +7,7 @@ from controller.providers.node import Node, safe_word
 from controller.providers.openvswitch.facts import parse_table
 from controller.providers.openvswitch.ovs import failure, ovs, ovs_command
 from controller.transport.base import Command
+from controller.transport.json_text import parse_json
 
 
 def attached_mac_command(port: str) -> Command:
@@ -17,7 +17,7 @@ def attached_mac_command(port: str) -> Command:
 
 def parse_attached_mac(text: str) -> str | None:
     """Return the MAC of the guest's card behind a port, None when it is no guest's."""
-    rows = parse_table(json.loads(text))
+    rows = parse_table(parse_json(text))
     return rows[0]["external_ids"].get("attached-mac", "").lower() or None
 
 
