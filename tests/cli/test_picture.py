@@ -1,0 +1,19 @@
+"""How long ago something was is counted from when it was, not from when that was noticed."""
+
+import pytest
+
+from controller.cli.picture import Picture
+from controller.model.facts import Unknown
+
+
+@pytest.mark.parametrize(("last_at", "since_at", "unseen"), [
+    (90.0, 100.0, 90.0), (None, 100.0, 100.0), (110.0, 100.0, 100.0)])
+def test_a_silence_begins_with_the_last_word(
+        last_at: float | None, since_at: float, unseen: float) -> None:
+    assert Unknown("it is silent", since_at, None, last_at).unseen_since_at == unseen
+    beat = {"at": 100.0, "nodes": {"paris-1": {
+        "state": "unknown", "sentence": "it is silent", "since_at": since_at,
+        "observed_at": last_at}}}
+    picture = Picture(100.0, beat, (), (), ())
+    [(line, _)] = picture.node_lines(everything=False)
+    assert line == f"? paris-1: it is silent (for {'10s' if unseen == 90.0 else '0s'})"
