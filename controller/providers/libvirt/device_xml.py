@@ -1,6 +1,7 @@
 """Disks and cards as libvirt's XML: made new, found, and patched where they are managed."""
 
 import xml.etree.ElementTree as ET
+from collections.abc import Iterator
 from typing import Final
 
 from controller.plan.wishes import DiskWish, NicWish
@@ -76,11 +77,21 @@ def refuse_other_card(element: ET.Element, mac: str) -> None:
 
 def find_nic(domain: ET.Element, mac: str) -> ET.Element | None:
     """Return the card of that MAC, None when the domain has none."""
+    return next(_cards(domain, mac), None)
+
+
+def refuse_twins(domain: ET.Element, mac: str) -> None:
+    """Complain where two cards have a MAC: libvirt and QEMU let them."""
+    if len(list(_cards(domain, mac))) > 1:
+        raise ValueError(f"two of its cards have the MAC {mac}, and nobody can tell which is meant:"
+                         " give one of them another by hand")
+
+
+def _cards(domain: ET.Element, mac: str) -> Iterator[ET.Element]:
     for element in domain.findall("devices/interface"):
         address = element.find("mac")
         if address is not None and address.get("address", "").lower() == mac.lower():
-            return element
-    return None
+            yield element
 
 
 def find_disk(domain: ET.Element, target: str) -> ET.Element | None:

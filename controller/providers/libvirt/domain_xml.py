@@ -29,6 +29,7 @@ from controller.providers.libvirt.device_xml import (
     find_that_disk,
     patch_disk,
     patch_nic,
+    refuse_twins,
     render_disk,
     render_nic,
     source_of,
@@ -188,6 +189,7 @@ def patch(domain: ET.Element, change: DomainChange) -> None:
         case AttachNic(nic) | UpdateNic(nic):
             put_nic(domain, devices, nic)
         case DetachNic(mac):
+            refuse_twins(domain, mac)
             drop(devices, find_nic(domain, mac))
         case AttachDisk(disk):
             put_disk(domain, devices, disk)
@@ -209,6 +211,7 @@ def drop(devices: ET.Element, element: ET.Element | None) -> None:
 
 def put_nic(domain: ET.Element, devices: ET.Element, nic: NicWish) -> None:
     """Bring the card of that MAC to the wish, or add it."""
+    refuse_twins(domain, nic.mac)
     element = find_nic(domain, nic.mac)
     if element is None:
         devices.append(render_nic(nic))

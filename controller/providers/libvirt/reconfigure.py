@@ -26,6 +26,7 @@ from controller.providers.libvirt.device_xml import (
     find_nic,
     find_that_disk,
     patch_nic,
+    refuse_twins,
     render_disk,
     render_nic,
     source_of,
@@ -119,8 +120,10 @@ async def change_live(node: Node, domain: str, change: DomainChange) -> str:
         case SetMemory() | SetCpus():
             return await resize_live(node, domain, live, change)
         case AttachNic(nic) | UpdateNic(nic):
+            require_one(node, domain, live, nic.mac)
             return await plug_nic(node, domain, live, nic, new=isinstance(change, AttachNic))
         case DetachNic(mac):
+            require_one(node, domain, live, mac)
             return await unplug(node, domain, find_nic(live, mac), mac)
         case AttachDisk():
             return await plug_disk(node, domain, live, change)
@@ -143,6 +146,14 @@ def that_disk(live: ET.Element, domain: str, target: str, source: str) -> ET.Ele
         return find_that_disk(live, target, source)
     except ValueError as error:
         raise Refused(f"{domain} was not changed: {error}") from error
+
+
+def require_one(node: Node, domain: str, live: ET.Element, mac: str) -> None:
+    """Raise Refused where two cards of a running guest have a MAC."""
+    try:
+        refuse_twins(live, mac)
+    except ValueError as error:
+        raise Refused(f"{domain} on {node.name} was not changed: {error}") from error
 
 
 async def resize_live(node: Node, domain: str, live: ET.Element,

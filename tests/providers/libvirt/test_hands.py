@@ -286,6 +286,17 @@ def test_a_card_of_another_kind_is_not_changed_in_a_running_guest() -> None:
               ("dumpxml", said(other)))
 
 
+@pytest.mark.parametrize("change", [
+    DetachNic(MAC), UpdateNic(NicWish(MAC, "br0", 40, "virtio"))])
+def test_neither_of_two_cards_of_one_mac_is_touched(change: DomainChange) -> None:
+    card = XML[XML.index("<interface"):XML.index("</devices>")]
+    twins = XML.replace("</devices>", card.replace("br0", "br9") + "</devices>")
+    with pytest.raises(Refused, match="two of its cards have the MAC"):
+        apply(changed(change), state("running"), ("dumpxml", said(twins)))
+    with pytest.raises(Refused, match="two of its cards have the MAC"):
+        apply(changed(change), state("shut off"), ("dumpxml", said(twins)))
+
+
 def test_a_guest_that_does_not_let_go_of_a_card_leaves_the_outcome_open(
         monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reconfigure, "RELEASE_PAUSE_S", 0)
