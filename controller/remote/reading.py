@@ -9,7 +9,7 @@ import re
 import secrets
 import time
 
-from domains import OFF, Changed, Told, printable, questions
+from domains import NUMBER, Changed, Told, printable, questions
 from programs import LIMIT_S, RECEIVING, VIRSH, Said, Silent, complaints, lines_of, run_all
 
 ROUNDS = 4              # of questions, until all is read
@@ -235,8 +235,9 @@ def suspects_of(objects: list, answers: dict) -> list:
 
 def is_active(one: tuple, answers: list, before: bool) -> bool:
     """Return whether an object is active, by what it said of itself, else as it was."""
-    state = answers[0].partition(" (")[0]
-    return before if one[0] == "pool" or not state else state not in OFF
+    if one[0] == "pool" or not answers[1]:
+        return before
+    return NUMBER.match(answers[1]) is not None     # a guest that crashed may have kept its process
 
 
 def named(text: str) -> list:

@@ -132,6 +132,28 @@ def test_one_disk_that_cannot_be_copied_stops_no_other(played: Path, kind: str) 
 
 
 @needs_nbd
+@pytest.mark.parametrize("forged", [True, False])
+def test_a_layer_of_unsaid_format_that_a_guest_may_have_forged_is_not_followed(
+        played: Path, *, forged: bool) -> None:
+    (played / "secret").write_bytes(b"S" * 1024)
+    base = played / "base.raw"
+    base.write_bytes(bytes(1 << 20))
+    if forged:      # while it was its guest's own disk
+        qemu_img("create", "-q", "-f", "qcow2", "-F", "raw", "-b", played / "secret", base, "1M")
+    top = image(played / "a.qcow2")
+    qemu_img("rebase", "-u", "-f", "qcow2", "-b", base, "-F", "raw", played / "a.qcow2")
+    with (played / "a.qcow2").open("r+b") as file:
+        data = bytearray(file.read(4096))
+        at = data.index(b"\xe2\x79\x2a\xca")     # the extension that says the format
+        data[at:at + 4] = b"\x12\x34\x56\x78"
+        file.seek(0)
+        file.write(data)
+    told = opened(played, disk(source=top), disk("vdb", source=image(played / "b.qcow2")))
+    assert set(told["disks"]) == ({"vdb"} if forged else {"vda", "vdb"})
+    assert forged == ("does not say of what format" in told["left_out"].get("vda", ""))
+
+
+@needs_nbd
 def test_an_encrypted_image_is_never_opened(played: Path) -> None:
     source = image(played / "a.qcow2")
     encrypt(played / "a.qcow2")

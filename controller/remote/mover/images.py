@@ -24,7 +24,8 @@ def traits_of(path: str) -> Dict[str, Any]:
     """Return what is out of the ordinary of an image and its layers; nothing of most.
 
     Shapes: `version` of an old qcow2, `encrypted` of any layer, `backing`, `data_file` and how
-    many `snapshots` of the top, `layers` below it from the uppermost down.
+    many `snapshots` of the top, `layers` below it from the uppermost down, and `unsaid` the first
+    of them that looks like a qcow2 and is not said to be one.
     """
     traits: Dict[str, Any] = {}
     for depth in range(DEEPEST):
@@ -51,6 +52,8 @@ def traits_of(path: str) -> Dict[str, Any]:
             traits["encrypted"] = True
         if form not in ("qcow2", ""):       # what a guest wrote is no header
             return traits
+        if not form and head_of(path)[:4] == b"QFI\xfb":
+            traits.setdefault("unsaid", path)
     return traits
 
 

@@ -16,6 +16,8 @@ PATIENCE_S = 60
 OFF = ("shut off", "crashed")   # a guest that crashed may have kept its process all the same
 DISKS = ("disk", "lun")
 PLACES = ("file", "dev", "volume")
+UNSAID = ("the layer above %s does not say of what format that is, and a guest may have written"
+          " what it looks like: say it with `qemu-img rebase -u -F`")
 NO_JOB = "no domain backup job present"
 GONE = ("failed to get domain", "Domain not found", "domain is not running")
 
@@ -151,8 +153,8 @@ def look(uuid: str, since: str = "") -> Seen:
     domain = domain_of(uuid, live)
     if domain.id and not info:      # libvirt does not tell of jobs of a domain that is off
         raise VirshError(complaint or "nothing was said of jobs of domain %s" % uuid)
-    domain = domain._replace(disks={target: _looked_at(disk) for target, disk in
-                                    domain.disks.items()})
+    domain = domain._replace(disks={target: _looked_at(disk, running=bool(domain.id))
+                                    for target, disk in domain.disks.items()})
     return Seen(_state(state)[0], domain, definition, not _operation(info),
                 names.split(), _tracked(tracked) if tracked else set(), _state(state)[1],
                 written_bytes(told[-1]))
@@ -256,8 +258,11 @@ def domain_of(uuid: str, text: str) -> Domain:
                   any(channel.get("state") == "connected" for channel in channels))
 
 
-def _looked_at(disk: Disk) -> Disk:
-    """Return a disk with what its file says of itself, and a volume as the file that it is."""
+def _looked_at(disk: Disk, *, running: bool = False) -> Disk:
+    """Return a disk with what its file says of itself, and a volume as the file that it is.
+
+    What runs was told by libvirt of what format each layer is; at rest the headers alone tell.
+    """
     if disk.kind == "volume" and not disk.why_not:
         try:
             path = virsh("vol-path", "--pool", disk.pool, "--", disk.source).strip()
@@ -268,8 +273,9 @@ def _looked_at(disk: Disk) -> Disk:
     if disk.format != "qcow2" or disk.why_not:
         return disk
     traits = traits_of(disk.source)
+    unsaid = UNSAID % traits["unsaid"] if "unsaid" in traits and not running else ""
     return disk._replace(version=traits.get("version", disk.version),
-                         why_not=ENCRYPTED if "encrypted" in traits else "")
+                         why_not=ENCRYPTED if "encrypted" in traits else unsaid)
 
 
 def _nvram_of(nvram: Optional[ET.Element]) -> str:
