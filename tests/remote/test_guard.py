@@ -150,7 +150,7 @@ def test_the_scratch_of_a_job_before_counts_for_nothing(
     (scratch,) = map(Path, libvirt.job.scratch)
     scratch.write_bytes(os.urandom(2 << 20))
     (libvirt.folder / "old").touch()
-    monkeypatch.setattr(job, "_measured", lambda begun, wanted: {})
+    monkeypatch.setattr(job, "_measured", lambda begun, wanted, **_: {})
     copy = libvirt.copy(scratch_bytes=1 << 20)
     assert libvirt.runs()
     assert copy.end()["was"] == "ended"
