@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from mover import cold, virsh
+from mover.errors import TryAgain
 
 from tests.remote.replicas import qemu_img
 from tests.waiting import wait_until
@@ -75,3 +76,13 @@ def test_a_server_ends_also_where_it_does_not_hear_of_it(
     assert all(server.poll() is not None for server in served.servers)
     assert heard.exists() != deaf, "who listens is not killed before it has ended"
     assert served.servers[0].returncode in {0, -signal.SIGKILL}
+
+
+def test_an_image_that_is_not_read_in_time_is_waited_for_no_longer(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "qemu-img").write_text("#!/bin/sh\nexec sleep 60\n")
+    (tmp_path / "qemu-img").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(cold, "INFO_S", 0.1)
+    with pytest.raises(TryAgain, match="was not read within"):
+        cold.bitmap_of(virsh.Disk("/d/a.qcow2", "qcow2", "file"), "hotsite-000001-aa")

@@ -25,7 +25,7 @@ from mover.parts import COPIED
 from mover.virsh import Disk, Domain
 
 FOLDER = os.environ.get("HOTSITE_RUN", "/run/hotsite")
-START_S, STOP_S = 10.0, 5.0
+START_S, STOP_S, INFO_S = 10.0, 5.0, 60.0
 OF_DISK = "Failed to blk_new_open '"
 OF_HOST = ("Cannot allocate memory", "Too many open files")
 PR_SET_PDEATHSIG = 1    # sent to a process when the one that started it is gone
@@ -63,8 +63,12 @@ def bitmap_of(disk: Disk, since: str) -> str:
     """Return `since` where the image holds a whole bitmap of that name that records, or ""."""
     if disk.format != "qcow2" or not since:
         return ""
-    done = subprocess.run(["qemu-img", "info", "-U", "--output=json", "-f", "qcow2", disk.source],
-                          capture_output=True, check=False, stdin=subprocess.DEVNULL)
+    argv = ["qemu-img", "info", "-U", "--output=json", "-f", "qcow2", disk.source]
+    try:
+        done = subprocess.run(argv, capture_output=True, check=False, stdin=subprocess.DEVNULL,
+                              timeout=INFO_S)
+    except subprocess.TimeoutExpired:
+        raise TryAgain("%s was not read within %d s" % (disk.source, INFO_S)) from None
     if done.returncode != 0:
         return ""           # whoever opens it next says why
     told: Dict[str, Any] = json.loads(done.stdout)
