@@ -18,11 +18,12 @@ from typing import Any, Final
 
 from controller.errors import ActionError, OutcomeUnknown, Refused, Unavailable
 from controller.providers.node import Node, script_command
+from controller.transport import resident
 from controller.transport.base import Command, Conversation, Reply
 from controller.transport.json_text import parse_json
 
 FOLDER: Final = "/run/hotsite"
-PYTHON: Final = "python3 -I -S"
+PYTHON: Final = " ".join(resident.PYTHON)
 NOT_THERE: Final = 126
 LAST_WORD_S: Final = 10.0
 READY_S: Final = 60.0

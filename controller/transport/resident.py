@@ -5,15 +5,18 @@ Its source does not go through argv, which is limited and which every user of a 
 
 from typing import Final
 
-PYTHON: Final = ("python3", "-I", "-S", "-c")
-"""Isolated and without site-packages: it starts in 10 ms and nothing on the host can bend it."""
+PYTHON: Final = ("python3", "-X", "utf8", "-I", "-S")
+"""Isolated and without site-packages: it starts in 10 ms and nothing on the host can bend it.
+
+Whatever language an account has set, names are bytes of UTF-8, as libvirt and QEMU write them.
+"""
 
 BOOTSTRAP: Final = (
     "import sys;"
     "source=sys.stdin.buffer.read(int(sys.stdin.buffer.readline()));"
     "exec(compile(source,'hotsite','exec'),{'__name__':'__main__'})"
 )
-ARGV: Final = (*PYTHON, BOOTSTRAP)
+ARGV: Final = (*PYTHON, "-c", BOOTSTRAP)
 
 
 def render_program(program: str) -> str:

@@ -62,4 +62,4 @@ def test_the_way_is_pinned_at_both_ends_and_uses_the_replication_network() -> No
 
 def test_the_one_command_of_a_key_is_safe_for_any_path() -> None:
     assert receive_command("/a b/c") == (
-        f"python3 -I -S {archive_path()} receive '/a b/c'")
+        f"python3 -X utf8 -I -S {archive_path()} receive '/a b/c'")

@@ -98,7 +98,8 @@ def _run(argv: List[str], patience_s: float, fds: Tuple[int, ...] = (), leave: b
     try:
         process = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            text=True, pass_fds=fds, env={**os.environ, "LC_ALL": "C"})
+            encoding="utf-8", errors="replace", pass_fds=fds,
+            env={**os.environ, "LC_ALL": "C"})
     except OSError as error:
         raise VirshError("virsh cannot be run: %s" % error.strerror) from None
     if leave:
