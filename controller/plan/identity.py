@@ -81,7 +81,9 @@ class Rival(NamedTuple):
         claim = self.claim
         verb = "had" if claim.unseen else "has"
         when = f" when {claim.host} was last seen" if claim.unseen else ""
-        return (f"{claim.domain.name} on {claim.host} ({claim.domain.state}) {verb}"
+        known = claim.owner if claim.owner == claim.domain.name else (
+            f"{claim.owner}, which libvirt calls {claim.domain.name},")
+        return (f"{known} on {claim.host} ({claim.domain.state}) {verb}"
                 f" {' and '.join(self.shares)}{when}")
 
 

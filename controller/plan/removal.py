@@ -6,7 +6,7 @@ from dataclasses import replace
 from controller.model.facts import DomainFacts, Role
 from controller.model.units import render_duration
 from controller.model.virtual_machine import Deletion
-from controller.plan.actions import Cause, RemoveDomain
+from controller.plan.actions import Ask, Cause, RemoveDomain
 from controller.plan.aside import aside_suffix
 from controller.plan.checkpoints import ours_of
 from controller.plan.contained import contained
@@ -96,11 +96,28 @@ def _remove(name: str, host: str, domain: DomainFacts, survey: Survey, draft: Dr
     action = RemoveDomain(
         target=target, node=host, domain=domain.name, limit_s=SHUTDOWN_LIMIT_S, disk_paths=paths,
         suffix="", cause=Cause.COMMIT,
+        ask=_may_be_renamed(name, host, survey),
         reason=f"{name} is no longer declared, and its last spec said `deletion: delete`",
         consequence=f"{', '.join(paths)}: set aside for {days}, then DELETED" if paths else
                     "its domain is forgotten")
     since_at = survey.policy.waiting.get(action.id, survey.now_s)
     draft.do(replace(action, suffix=aside_suffix(since_at)))
+
+
+def _may_be_renamed(name: str, host: str, survey: Survey) -> Ask | None:
+    """Return what a person is asked where a declared VM that was there is seen nowhere now.
+
+    It may be this one: a name of before was left out of `formerly`, or was never seen.
+    """
+    lost = sorted(vm for vm, stood in survey.policy.stood.items()
+                  if stood in {host, ""} and vm in survey.desired.virtual_machines
+                  and vm not in survey.sightings and vm not in survey.ghosts)
+    if not lost:
+        return None
+    return Ask("renamed", (
+        f"{name} on {host} is no longer declared and is to be deleted, and {' and '.join(lost)},"
+        f" which stood there, is seen nowhere now: if it is {name} under a new name, write"
+        f" `formerly: {name}` into it; with a yes {name} is removed"))
 
 
 def _riddle(host: str, survey: Survey) -> str | None:

@@ -146,7 +146,10 @@ def _contested(name: str, found: Stand, rivals: tuple[Rival, ...]) -> Stand:
 
 def way_out(name: str, rivals: tuple[Rival, ...]) -> str:
     """Return what now, where another domain has what makes a VM that VM."""
-    other = rivals[0].claim.domain.name
+    other, owner = rivals[0].claim.domain.name, rivals[0].claim.owner
+    if other == name != owner:
+        return (f"{owner} had the name {name} before, and libvirt goes on calling it so: declare"
+                " the new one under a name that none ever had")
     return (f"if {other} is {name}, rename it back or declare it as {other} with `formerly:"
             f" {name}`; if {name} was {other} in the specs, write `formerly: {other}` into it;"
             f" else give one of them its own uuid, cards and disks")

@@ -327,7 +327,7 @@ class Loop:
                 await asyncio.sleep(GLANCE_S)
                 for event in self._news.of_clock(self._view.clock_step()):
                     self._tell(event)
-                    self._stir()    # windows and pauses go by it
+                    self.heed()     # windows and pauses go by it, and one that had ended has not
                 if self._keeper.changed():
                     self.heed()
             else:

@@ -10,10 +10,12 @@ from controller.model.condition import ConditionType, Status
 from controller.model.document import Rung
 from controller.plan.actions import CreateDisk, DefineDomain, RemoveDomain, StartDomain
 from controller.plan.compute import compute
+from controller.plan.plan import Verdict
 from controller.plan.policy import InFlight, Policy, ReplicaRequest, ReplicaWish, Suspension
 from controller.plan.replica_actions import ReplicateDomain, VerifyReplica
 from tests.plan import builders as b
 from tests.plan import replicas as r
+from tests.plan.reading import actions, sentences
 
 PROD = "VirtualMachine/sql-prod"
 
@@ -88,6 +90,34 @@ def test_a_renamed_vm_that_is_nowhere_is_not_made_anew_beside_its_replica_or_its
     assert [type(step.action) for step in plan.steps][:2] == [DefineDomain, StartDomain]
     wish = plan.steps[0].action.wish
     assert [one.path for one in wish.disks] == ["/var/lib/libvirt/images/sql-vda.qcow2"]
+
+
+def test_a_vm_of_which_a_name_of_before_is_missing_is_not_removed_for_that() -> None:
+    """It was `a`, then `b`, and its host was silent all that time: its mark still says `a`."""
+    before = b.small(b.vm("a", deletion="delete", nics=[]))
+    now = b.small(b.vm("c", formerly="b", nics=[]), limits={"deletes": 9, "removalGrace": "0s"})
+    seen = b.observed_of(now, {"paris-1": {"a": b.domain("a", "paris-1", before)}})
+    for stood, verdict in (({"c": "paris-1"}, Verdict.NEEDS_APPROVAL),
+                           ({"c": "milan-1"}, Verdict.ALLOWED), ({}, Verdict.ALLOWED)):
+        plan = plan_of(now, seen, replace(b.APPLIED, stood=stood))
+        (step,) = [one for one in plan.steps if isinstance(one.action, RemoveDomain)]
+        assert step.ruling.verdict is verdict
+    assert "write `formerly: a` into it" in plan_of(now, seen, replace(
+        b.APPLIED, stood={"c": "paris-1"})).steps[-1].ruling.sentence
+    whole = b.small(b.vm("c", formerly=["b", "a"], nics=[]), limits={"deletes": 9})
+    assert not [one for one in actions(plan_of(whole, seen)) if isinstance(one, RemoveDomain)]
+
+
+def test_a_name_that_a_vm_had_is_no_name_for_a_new_one() -> None:
+    card = [{"network": "office", "mac": "52:54:00:00:00:07"}]
+    was = b.small(b.vm("a", nics=card))
+    now = b.small(b.vm("a", nics=[]), b.vm("b", nics=card))
+    mark = b.Ownership("lab", "keep", "b", uuid=b.domain_uuid("lab", "a"), domain="a")
+    seen = b.observed_of(now, {"paris-1": {"a": b.domain("a", "paris-1", was, ownership=mark)}})
+    plan = plan_of(now, seen)
+    assert plan.steps == ()
+    assert "b, which libvirt calls a, on paris-1 (running) has its uuid" in sentences(plan)
+    assert "declare the new one under a name that none ever had" in sentences(plan)
 
 
 def test_a_renamed_vm_is_not_removed_under_its_old_name() -> None:

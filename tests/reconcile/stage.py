@@ -55,10 +55,17 @@ class Stage:
     """The provider that the loop sees: the simulated estate, with a hand in between."""
 
     def __init__(self, desired: Desired, *, converged: bool = True) -> None:
-        self.estate = SimulatedEstate(desired, converged=converged)
+        self.ahead_s = 0.0
+        """By how much the controller's clock is wrong."""
+        self.estate = SimulatedEstate(desired, converged=converged, clock=self.clock)
+        self.estate.world.epoch = epoch_clock
         self.looks: list[tuple[str, float]] = []
         self.applied: list[str] = []
         self.meddle: Callable[[Action], Awaitable[None]] | None = None
+
+    def clock(self) -> float:
+        """Return what the controller's clock says."""
+        return epoch_clock() + self.ahead_s
 
     async def declare(self, desired: Desired) -> None:
         """Pass on."""
@@ -91,7 +98,7 @@ class Show:
     def __init__(self, stage: Stage, store: Store) -> None:
         self.stage = stage
         self.store = store
-        self.loop = Loop(stage, store, epoch_clock)
+        self.loop = Loop(stage, store, stage.clock)
         self.events: list[Event] = []
         self.loop.add_listener(self.events.append)
 

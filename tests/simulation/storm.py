@@ -32,6 +32,9 @@ STRICT_EVERY = 3
 """In every so-many-th storm replicas are made, retired and read all the time; in all there is one.
 """
 
+LEAPS_S = (-86400.0, -3600.0, -40.0, -6.0, 0.0, 6.0, 40.0, 700.0, 3600.0, 10 * 86400.0)
+"""How far the controller's clock is set wrong, by hand or by a time server that is."""
+
 Plant = Callable[[Provider], Provider]
 
 
@@ -51,7 +54,10 @@ class Storm:
         self.dice = Random(f"storm-{seed}")
         self.report = Report(seed)
         self.desired = storm_estate(strict=seed % STRICT_EVERY == 0)
-        self.estate = SimulatedEstate(self.desired, converged=self.dice.random() < 0.7, seed=seed)
+        self.ahead_s = 0.0
+        self.estate = SimulatedEstate(self.desired, converged=self.dice.random() < 0.7, seed=seed,
+                                      clock=self.clock)
+        self.estate.world.epoch = epoch_clock
         self.fuse = Fuse(on_blow=self._die)
         self.store = store(self.fuse)
         self.laws = Laws(self.estate, self.store)
@@ -60,6 +66,10 @@ class Storm:
         self.mends: list[tuple[float, str]] = []
         self._seed = seed
         self._running: asyncio.Task[None] | None = None
+
+    def clock(self) -> float:
+        """Return what the controller's clock says, by which it dates what it sees."""
+        return epoch_clock() + self.ahead_s
 
     def say(self, text: str) -> None:
         """Add one line to the story."""
@@ -77,7 +87,7 @@ class Storm:
         """Start a controller on the same journal."""
         self.fuse.mend()
         self.say("a controller starts")
-        loop = Loop(self.provider, self.store, epoch_clock, seed=self._seed)
+        loop = Loop(self.provider, self.store, self.clock, seed=self._seed)
         loop.add_listener(self._tell)
         await loop.set_desired(self.desired)
         self._running = asyncio.create_task(loop.run())
@@ -99,6 +109,9 @@ class Storm:
             await self.edit()
         elif draw < 0.35:
             await self.blink()
+        elif draw < 0.38:
+            self.ahead_s = self.dice.choice(LEAPS_S)
+            self.say(f"the controller's clock is set, and {self.ahead_s:+.0f} s from right now")
         else:
             self.laws.look()    # else the fault would be blamed on what was done just before
             struck = strike(self.estate, self.dice)
@@ -144,7 +157,7 @@ class Storm:
         for action in asked:
             self.say(f"yes to {action.id}")
             self.store.approve(Approval(action.id, self.loop.plan.revision, "ann",
-                                        epoch_clock() + 60, content(action)))
+                                        self.clock() + 60, content(action)))
         if asked:
             self.loop.heed()
 
@@ -161,6 +174,7 @@ class Storm:
         """Mend everything and wait until the world is as declared."""
         self.mend(all_of_them=True)
         self.estate.lost_requests = self.estate.lost_replies = 0
+        self.ahead_s = 0.0
         self.fuse.left = None
         deadline = self.estate.world.now() + CALM_WITHIN_S
         wrong = ["it has only begun"]
