@@ -1,7 +1,7 @@
 """Checkpoints that a VM has of ours once it is no longer protected: they would bind its owner.
 
 Rule 1: libvirt undefines no domain that has one, and QEMU resizes no image with its records; what
-        we made goes with the protection that it was made for.
+        we made goes with the protection that it was made for, once that was missing for a while.
 """
 
 import re
@@ -37,7 +37,7 @@ def _drop(name: str, host: str, domain: DomainFacts, ground: Survey, draft: Draf
         return
     draft.do(DropCheckpoints(
         target=f"Replica/{name}", node=host, domain=domain.name, uuid=domain.uuid,
-        checkpoints=ours, paths=_images(domain.live or domain.config), cause=Cause.ROUTINE,
+        checkpoints=ours, paths=_images(domain.live or domain.config), cause=Cause.COMMIT,
         reason=f"{name} is declared without `protection`, and has"
                f" {counted(len(ours), 'checkpoint')} of ours on {host}",
         consequence="libvirt lets it be undefined again; were it protected once more, the next copy"

@@ -7,7 +7,6 @@ Rule 2: what an action takes waits part by part: what joins it later has not wai
 
 from collections.abc import Iterable
 
-from controller.model.document import Rung
 from controller.model.units import render_duration
 from controller.plan.actions import Action, Cause
 from controller.plan.asking import is_approved
@@ -20,8 +19,7 @@ RULE = "grace"
 
 def waits_out(action: Action, survey: Survey) -> Ruling | None:
     """Hold back what a commit takes away until it was looked at again after a while."""
-    if not action.takes or action.cause is not Cause.COMMIT or (
-            action.rung.height < Rung.PRUNE.height or is_approved(action, survey)):
+    if not action.takes or action.cause is not Cause.COMMIT or is_approved(action, survey):
         return None
     ends_at = grace_ends_at(action, survey)
     if ends_at <= survey.now_s:

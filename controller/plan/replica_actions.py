@@ -220,5 +220,5 @@ class DropCheckpoints(Action):
     paths: tuple[str, ...]
     verb: ClassVar[str] = "drop-checkpoints"
     rung: ClassVar[Rung] = Rung.REPLICATE
-    takes: ClassVar[bool] = False
+    takes: ClassVar[bool] = True
     symbol: ClassVar[Symbol] = Symbol.REMOVE

@@ -11,9 +11,10 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from controller.errors import Unavailable
-from controller.plan.actions import Action, StartDomain
+from controller.plan.actions import Action, CreateDisk, DefineDomain, StartDomain
 from controller.plan.plan import Plan, Step
 from controller.plan.replica_actions import ReplicateDomain, VerifyReplica, is_replica
+from controller.plan.storage_actions import ReturnDisk
 from controller.reconcile.apply import Applier, Attempt
 from controller.reconcile.back_off import COPY_MOST_S, BackOff
 from controller.reconcile.decider import Decider, ready_steps
@@ -30,7 +31,10 @@ FRESH_S: Final = 1.0
 BURST_S: Final = 0.5
 """A death makes several events. To start what has died, the look that the first of them caused will
 do: libvirt itself refuses to start what runs. Whatever else is begun waits until all is calm."""
-LOOKS: Final = 4
+LOOKS: Final = 5
+MADE: Final = (CreateDisk, ReturnDisk, DefineDomain)
+"""What is right only where no host has the VM: each is looked at again after all were. What moves
+from one to another is seen by one of two looks at each, and by neither of one."""
 
 
 def _to_all(_: Action) -> bool:
@@ -148,6 +152,7 @@ class Work:
 
         Errors: Unavailable when its nodes do not hold still.
         """
+        looked_again: set[str] = set()
         for _ in range(LOOKS):
             plan = await self._current_plan()
             steps = [step for step in ready_steps(plan) if step.action.target == target
@@ -157,6 +162,9 @@ class Work:
             nodes = self._decider.nodes_of(steps[0].action)
             burst_s = BURST_S if isinstance(steps[0].action, StartDomain) else 0.0
             old = [node for node in nodes if not self._view.fresh(node, FRESH_S, burst_s)]
+            if isinstance(steps[0].action, MADE) and steps[0].action.id not in looked_again:
+                looked_again.add(steps[0].action.id)
+                old = list(nodes)
             if not old:
                 return steps[0]
             await self._look(*old)

@@ -64,6 +64,7 @@ def test_a_vm_that_is_no_longer_protected_can_be_undefined_again(
     def ours() -> list[str]:
         return converged.virsh("milan-2", "checkpoint-list", "builder", "--name").split()
 
+    hotsite.limit(removalGrace="0s")
     hotsite.edit("virtual_machine", "builder", "  memory:", "  protection: gold\n  memory:")
     hotsite.converge()
     assert any(name.startswith("hotsite-") for name in ours())

@@ -28,7 +28,10 @@ def test_our_checkpoints_go_and_those_of_others_stay(power: str) -> None:
     if power == "off":
         seen = b.with_domain(seen, "paris-1", "sql", b.off(
             "sql", "paris-1", desired, checkpoints=(*OURS, "by-hand")))
-    (step,) = plan_of(desired, seen).steps
+    (first,) = plan_of(desired, seen).steps
+    assert (first.ruling.verdict, first.ruling.rule) == (Verdict.WAITING, "grace")
+    (step,) = plan_of(desired, seen, replace(
+        b.APPLIED, waiting={first.action.id: b.NOW_S - 600})).steps
     assert isinstance(step.action, DropCheckpoints)
     assert step.action.checkpoints == OURS
     assert step.action.paths == ("/var/lib/libvirt/images/sql-vda.qcow2",)
