@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from controller.model.desired import Desired
 from controller.model.facts import DomainState, Known, Observed, PortFacts
 from controller.plan.compute import compute
+from controller.plan.grace import grace_keys
 from controller.plan.plan import Plan, Verdict
 from tests.plan import builders as b
 from tests.plan import replicas as r
@@ -100,8 +101,11 @@ def settle(desired: Desired, seen: Observed, rounds: int = 8) -> tuple[Plan, Obs
             if step.ruling.verdict is Verdict.ALLOWED and not step.after:
                 seen = carried_out(step.action, seen, desired)
         plan = compute(desired, seen, b.APPLIED, b.NOW_S)
-        yes = b.saying_yes(plan)
-        plan = compute(desired, seen, yes, b.NOW_S) if yes.approvals else plan
+        yes = replace(b.saying_yes(plan), waiting={     # and whatever waits has waited
+            key: b.NOW_S - 3600 for step in plan.steps if step.ruling.rule == "grace"
+            for key in grace_keys(step.action)})
+        if yes.approvals or yes.waiting:
+            plan = compute(desired, seen, yes, b.NOW_S)
     return plan, seen
 
 
