@@ -1,12 +1,17 @@
-"""Migrations: a running VM to the host where it belongs, with its disks where none are shared."""
+"""Migrations: a running VM to the host where it belongs, with its disks where none are shared.
+
+Rule 1: a disk is its file: that it is plugged in under another target changes neither its name
+        there nor what the specs say of it.
+"""
 
 from collections.abc import Mapping
 
-from controller.model.facts import DomainFacts
+from controller.model.facts import DiskFacts, DomainFacts
 from controller.model.host import Host
 from controller.model.virtual_machine import DiskSpec
 from controller.plan.actions import MigrateDomain
 from controller.plan.case import Case, bridge_first, pool_first
+from controller.plan.disks import matched
 from controller.plan.domain import disk_wish
 from controller.plan.draft import cause_of
 from controller.plan.host import pool_of
@@ -19,21 +24,21 @@ def plan_migration(case: Case, source: str, domain: DomainFacts, after: str | No
     vm, survey, draft = case.vm, case.survey, case.draft
     assert case.goal is not None
     there, here = survey.desired.hosts[case.goal], survey.desired.hosts[source]
-    attached = _attached(case, domain)
-    missing = [disk.pool for disk in attached if pool_of(there, disk.pool) is None]
+    attached = _attached(case, domain, here)
+    missing = [disk.pool for disk, _ in attached if pool_of(there, disk.pool) is None]
     if missing:
         draft.remark(case.target, f"{vm.name} belongs on {case.goal} ({case.why}), but that host"
                      f" declares no pool {missing[0]}: declare it there")
         return
-    kept = tuple(disk.name for disk in attached if all(
+    kept = tuple(found.target for disk, found in attached if all(
         getattr(pool_of(host, disk.pool), "shared", False) for host in (here, there)))
     media = _media(domain)
-    blocker = _blocker(case, domain, frozenset(kept)) or _medium_missing(case, media)
+    blocker = _blocker(case, domain, here, frozenset(kept)) or _medium_missing(case, media)
     if blocker:
         draft.remark(case.target, f"{vm.name} belongs on {case.goal} ({case.why}) and is not moved:"
                      f" {blocker}")
         return
-    disks = _disks_there(case, domain, there, kept)
+    disks = _disks_there(case, attached, there, kept)
     total = sum(disk.size_bytes for disk in disks if disk.target not in kept)
     with_storage = len(disks) > len(kept)
     draft.do(MigrateDomain(
@@ -45,14 +50,18 @@ def plan_migration(case: Case, source: str, domain: DomainFacts, after: str | No
         reason=f"{vm.name} is on {source} and belongs on {there.name}: {case.why}",
         consequence=f"live, {_gib(total)} of disks to copy" if with_storage else "live"),
         (*((after,) if after else ()), bridge_first(there.name),
-         *(pool_first(there.name, disk.pool) for disk in attached)))
+         *(pool_first(there.name, disk.pool) for disk, _ in attached)))
 
 
-def _blocker(case: Case, domain: DomainFacts, kept: frozenset[str]) -> str:
+def _blocker(case: Case, domain: DomainFacts, here: Host, kept: frozenset[str]) -> str:
     """Return why a VM cannot move as it is, by what it runs with and what its next boot has."""
-    declared = frozenset(disk.name for disk in case.vm.spec.disks)
-    return next((why for config in (domain.live, domain.config) if config is not None
-                 for why in [immovable(declared, config, kept)] if why), "")
+    for config in (domain.live, domain.config):
+        if config is not None:
+            declared = matched(case.vm, config, here)[0].values()
+            why = immovable(frozenset(disk.target for disk in declared), config, kept)
+            if why:
+                return why
+    return ""
 
 
 def _media(domain: DomainFacts) -> dict[str, int | None]:
@@ -75,23 +84,20 @@ def _medium_missing(case: Case, media: Mapping[str, int | None]) -> str:
     return ""
 
 
-def _attached(case: Case, domain: DomainFacts) -> tuple[DiskSpec, ...]:
-    """Return the declared disks that a domain has; one that it has not got yet moves nowhere."""
+def _attached(case: Case, domain: DomainFacts,
+              here: Host) -> tuple[tuple[DiskSpec, DiskFacts], ...]:
+    """Return the declared disks that a domain has, each with that; others move nowhere."""
     config = domain.live or domain.config
-    seen = {disk.target for disk in config.disks} if config is not None else set()
-    return tuple(disk for disk in case.vm.spec.disks if disk.name in seen)
+    found = matched(case.vm, config, here)[0] if config is not None else {}
+    return tuple((disk, found[disk.name]) for disk in case.vm.spec.disks if disk.name in found)
 
 
-def _disks_there(case: Case, domain: DomainFacts, there: Host,
+def _disks_there(case: Case, attached: tuple[tuple[DiskSpec, DiskFacts], ...], there: Host,
                  kept: tuple[str, ...]) -> tuple[DiskWish, ...]:
-    config = domain.live or domain.config
-    seen = {disk.target: disk for disk in config.disks} if config is not None else {}
     wishes: list[DiskWish] = []
-    for disk in _attached(case, domain):
-        wish = disk_wish(case.vm, disk, there)
-        found = seen[disk.name]
-        path = found.source if disk.name in kept else wish.path
-        wishes.append(DiskWish(disk.name, disk.pool, path, found.format,
+    for disk, found in attached:
+        path = found.source if found.target in kept else disk_wish(case.vm, disk, there).path
+        wishes.append(DiskWish(found.target, disk.pool, path, found.format,
                                max(disk.size_bytes, found.size_bytes or 0)))
     return tuple(wishes)
 

@@ -25,6 +25,25 @@ def moving(desired: Desired, *disks: DiskFacts, **more: Any) -> tuple[MigrateDom
     return (found[0] if found else None), said
 
 
+def test_a_disk_keeps_its_name_where_it_moves_whatever_its_place_in_the_domain() -> None:
+    """The two were swapped by hand: each file goes on being what the specs say of it."""
+    lab = b.small(b.vm("sql", disks=TWO, placement={"host": "milan-1"}))
+    good = b.config_of("sql", "paris-1", lab)
+    one, two = good.disks
+    for disks, moved in (
+            ((replace(two, target="vda"), replace(one, target="vdb")),
+             {"vdb": ("sql-vda.qcow2", one.size_bytes), "vda": ("sql-vdb.qcow2", two.size_bytes)}),
+            ((replace(one, target="sda"), two),
+             {"sda": ("sql-vda.qcow2", one.size_bytes), "vdb": ("sql-vdb.qcow2", two.size_bytes)})):
+        odd = replace(good, disks=disks)
+        seen_ = b.with_domain(b.as_declared(lab, {"sql": "paris-1"}), "paris-1", "sql", b.domain(
+            "sql", "paris-1", lab, live=odd, config=odd))
+        (move,) = [step.action for step in compute(lab, seen_, b.APPLIED, b.NOW_S).steps
+                   if isinstance(step.action, MigrateDomain)]
+        assert {wish.target: (wish.path.rpartition("/")[2], wish.size_bytes)
+                for wish in move.disks} == moved
+
+
 TWO = [{"name": "vda", "size": "10GiB"}, {"name": "vdb", "size": "1GiB"}]
 
 
