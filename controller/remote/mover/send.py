@@ -134,10 +134,11 @@ class Source:
     def _dirty(self) -> Ranges:
         request = self.request
         context, also = bitmap_context(request.bitmap), sorted(_pairs(request.ranges))
-        with Nbd(request.socket, request.export, (context, ALLOCATION)) as nbd:
+        with Nbd(request.socket, request.export, (context,)) as nbd:
             self._tracked = dirty(nbd, request.bitmap, also)
-            if not request.holes:
-                return self._tracked
+        if not request.holes:       # what is allocated is asked of what is dirty alone
+            return self._tracked
+        with Nbd(request.socket, request.export, (ALLOCATION,)) as nbd:
             holes = ((offset, length) for offset, length, flags in nbd.extents(
                 0, nbd.size_bytes, ALLOCATION) if flags & READS_ZERO)
             return Ranges(nbd.size_bytes, heapq.merge(self._tracked, holes))
