@@ -10,8 +10,7 @@ from mover.images import traits_of, virtual_size
 from programs import Silent, lines_of
 
 # of a disk and of what lies below it the format comes first; a driver that names none means raw
-SOURCE = re.compile(r"<(?:(disk) |(?:driver|format) [^>]*?\btype='([^']*)'|"
-                    r"source (?:file|dev)='([^']*)')")
+SOURCE = re.compile(r"<(?:(?:driver|format) [^>]*?\btype='([^']*)'|source (?:file|dev)='([^']*)')")
 OFF = ("shut off", "crashed")
 NUMBER = re.compile(r"<domain [^>]*\bid=['\"]([0-9]+)")
 
@@ -45,12 +44,13 @@ class Told:
 
     def paths(self) -> dict:
         """Return the files and block devices of its disks, each with its declared format."""
-        found, form = {}, "raw"
-        for disk, named, path in SOURCE.findall(self.live + self.config):
-            if path:
-                found.setdefault(html.unescape(path), form)
-            else:
-                form = "raw" if disk else named
+        found = {}
+        for disk in (self.live + self.config).split("<disk ")[1:]:
+            form = "raw"
+            for named, path in SOURCE.findall(disk.partition("</disk>")[0]):
+                form = named or form
+                if path:
+                    found.setdefault(html.unescape(path), form)
         return found
 
     def row(self, persistent: bool, files: dict) -> dict:
