@@ -58,7 +58,7 @@ def limit_of(figure: Figure) -> str:
     limits = [
         *([f"{figure.limit:g}{at}"] if figure.limit is not None else []),
         *([f"at least {figure.at_least:g}"] if figure.at_least is not None else []),
-        *([f"{figure.ratio_at_least:g} x"] if figure.ratio_at_least is not None else []),
+        *([f"{figure.ratio_at_least:.3g} x"] if figure.ratio_at_least is not None else []),
     ]
     return ", ".join(limits)
 

@@ -48,6 +48,12 @@ def with_changes(observed: Observed, count: int) -> Observed:
     return Observed(nodes)
 
 
+def aged(observed: Observed, by_s: float) -> Observed:
+    """Return the same facts as they would be seen so much later."""
+    return Observed({name: Known(fact.value, fact.observed_at + by_s)
+                     for name, fact in observed.nodes.items() if isinstance(fact, Known)})
+
+
 def _machines(fact: object) -> dict[str, DomainFacts]:
     if isinstance(fact, Known) and isinstance(fact.value.domains, Known):
         return dict(fact.value.domains.value)
