@@ -56,7 +56,8 @@ def test_a_first_copy_in_slices_is_one_point_in_time_the_last(
 def test_a_first_copy_that_is_cut_off_goes_on_and_what_it_lost_comes_again(
         mail: Replication, tmp_path: Path) -> None:
     with mail.under_way(**SLICED) as outcome:
-        wait_until("a second slice", lambda: slice_of(mail) >= 2)
+        wait_until("a second slice, and what is to be spoilt", lambda: slice_of(mail) >= 2 and (
+            mail.folder / "vda/incoming.part").stat().st_size > 31 * MIB)
         for pid in mail.movers("send"):
             mail.lab.exec(HOME, "kill", "-9", str(pid))
     assert isinstance(outcome[0], Unavailable), outcome

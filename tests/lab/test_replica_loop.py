@@ -27,8 +27,8 @@ def hotsite(converged: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     hotsite.edit("virtual_machine", VM, "  power: on\n", "  power: on\n  protection: gold\n")
     hotsite.edit("protection_policy", "gold", "rpo: 5m", "rpo: 20s")
     hotsite.edit("protection_policy", "gold", "last: 12, hourly: 24, daily: 7", "last: 2")
-    yield hotsite
     uuid = converged.virsh(HOME, "domuuid", VM).strip()
+    yield hotsite
     for host in FAR:
         converged.exec(host, "rm", "-rf", f"{IMAGES}/hotsite-replicas/{uuid}", f"{IMAGES}/export")
 
@@ -120,7 +120,8 @@ def test_a_vm_that_its_host_has_lost_waits_for_its_disks_and_goes_on_with_them(
                                and "Stalled is true" in one["sentence"], mark)["sentence"]
     assert f"once they lie as {VM}-vda.qcow2 in their pool on one host" in sentence
     file = exported(lab, hotsite)
-    assert loop.actions(mark) == [], "it was not begun anew meanwhile"
+    begun = [name for name in loop.actions(mark) if not name.startswith("replicate:")]
+    assert begun == [], "it was not begun anew meanwhile"    # a copy may have been due before
     shutil.copy(file, disk_of(HOME, VM))
     last = last_number(HOME, VM)
     loop.wait_done(f"start:VirtualMachine/{VM}@{HOME}", mark)
