@@ -19,6 +19,16 @@ LAYERS = (
     ("model",),
     ("errors",),
 )
+FLOORS = {
+    "plan": ("compute", "conditions", "output", "gates", "replication", "machine", "network",
+             "steps", "survey", "actions", "packing"),
+    "reconcile": ("manager", ("supervise", "export"), ("once", "rehearsal"), "loop", "act",
+                  "report", "decide", "observe", ("garbage", "tasks")),
+    "remote/mover": ("__main__", "session", "backup", "replica", "transfer", "image",
+                     ("verbs", "bytecode"), ("locks", "requests", "processes"), "errors"),
+}
+"""Inside a room: a folder or module imports only what stands below it."""
+MOST_FILES = 15
 PURE = {"plan", "failover", "model", "errors"}
 PURE_MAY_IMPORT = {"bisect", "collections", "controller", "dataclasses", "enum", "functools",
                    "hashlib", "heapq", "ipaddress", "itertools", "json", "math", "operator",
@@ -73,6 +83,64 @@ def complaints(path: str, source: str) -> list[str]:
     return found
 
 
+def floor_of(room: str, name: str) -> int | None:
+    """Return how high a folder or module stands in its room, or None if it is not on the map."""
+    for level, names in enumerate(FLOORS[room]):
+        if name in (names if isinstance(names, tuple) else (names,)):
+            return -level
+    return None
+
+
+def downhill(path: str, source: str) -> list[str]:
+    """Every import by which a module, at `path` below controller/, looks upwards in its room."""
+    room = next((one for one in FLOORS if path.startswith(f"{one}/")), None)
+    if room is None:
+        return []
+    own = path.removeprefix(f"{room}/").split("/")[0].removesuffix(".py")
+    if own == "__init__":
+        return []
+    height = floor_of(room, own)
+    if height is None:
+        return [f"{own} has no floor in {room}"]
+    prefix = "mover." if room == "remote/mover" else f"controller.{room}."
+    found = []
+    for name in sorted(imports(source)):
+        target = name.removeprefix(prefix).split(".")[0] if name.startswith(prefix) else own
+        floor = floor_of(room, target)
+        if target != own and (floor is None or floor >= height):
+            found.append(f"{own} may not import {target}")
+    return sorted(set(found))
+
+
+@pytest.mark.parametrize("path", sorted(p for room in FLOORS for p in (ROOT / room).rglob("*.py")),
+                         ids=lambda p: str(p.relative_to(ROOT)))
+def test_inside_a_room_imports_go_down(path: Path) -> None:
+    assert downhill(str(path.relative_to(ROOT)), path.read_text()) == []
+
+
+@pytest.mark.parametrize(("path", "source", "complaint"), [
+    ("plan/machine/x.py", "from controller.plan.gates.gates import judge",
+     "machine may not import gates"),
+    ("plan/survey/x.py", "from controller.plan.steps import draft", "survey may not import steps"),
+    ("plan/x.py", "", "x has no floor in plan"),
+    ("reconcile/observe/x.py", "from controller.reconcile.act import queue",
+     "observe may not import act"),
+    ("remote/mover/image/x.py", "from mover.replica.state import State",
+     "image may not import replica"),
+    ("remote/mover/transfer/x.py", "def f():\n    from mover.backup import virsh",
+     "transfer may not import backup"),
+])
+def test_a_planted_import_uphill_is_caught(path: str, source: str, complaint: str) -> None:
+    assert complaint in downhill(path, source)
+
+
+def test_no_folder_holds_more_than_one_can_look_through() -> None:
+    count = {folder: sum(1 for p in folder.glob("*.py") if p.name != "__init__.py")
+             for folder in {path.parent for path in ROOT.rglob("*.py")}}
+    crowded = {str(folder): n for folder, n in count.items() if n > MOST_FILES}
+    assert crowded == {}
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_every_module_respects_the_layers(path: Path) -> None:
     assert complaints(str(path.relative_to(ROOT)), path.read_text()) == []
@@ -106,7 +174,7 @@ def test_what_is_sent_to_hosts_needs_nothing_but_the_standard_library(path: Path
     import sys
 
     tops = {name.partition(".")[0] for name in imports(path.read_text())}
-    own = {"mover"} if path.parent.name == "mover" else set()     # sent as one archive
+    own = {"mover"} if "mover" in path.parts else set()     # sent as one archive
     for main, parts in PARTS.items():                             # sent as one text
         own |= {Path(part).parts[0].removesuffix(".py") for part in parts
                 if path.name in {main, *parts}}

@@ -19,8 +19,8 @@ from controller.cli.shared import (
 
 if TYPE_CHECKING:
     from controller.model.desired import Desired
-    from controller.plan.plan import Plan
-    from controller.plan.saved import SavedPlan
+    from controller.plan.output.saved import SavedPlan
+    from controller.plan.steps.plan import Plan
     from controller.reconcile.manager import Manager
     from controller.reconcile.once import Once, Result
 
@@ -62,7 +62,7 @@ def command(
 
 async def apply(manager: "Manager", path: str, *, yes: bool, as_json: bool) -> int:
     """Plan, ask, do, and return the exit status."""
-    from controller.cli.plan_file import is_plan_file, read_plan_file  # noqa: PLC0415
+    from controller.cli.view.plan_file import is_plan_file, read_plan_file  # noqa: PLC0415
 
     saved: SavedPlan | None = None
     if is_plan_file(path):
@@ -91,7 +91,7 @@ async def apply(manager: "Manager", path: str, *, yes: bool, as_json: bool) -> i
 async def in_rounds(once: "Once", plan: "Plan", desired: "Desired", *, yes: bool,
                     as_json: bool) -> "Result":
     """Do what was shown; show what has come up meanwhile and go on, as long as that gets on."""
-    from controller.cli.paint import Painter, console  # noqa: PLC0415
+    from controller.cli.view.paint import Painter, console  # noqa: PLC0415
     from controller.reconcile.once import came_up  # noqa: PLC0415
 
     whole = result = await once.run(granted_by=who(None), shown=plan, answered=True)
@@ -113,8 +113,8 @@ async def in_rounds(once: "Once", plan: "Plan", desired: "Desired", *, yes: bool
 async def before(once: "Once", plan: "Plan", desired: "Desired", saved: "SavedPlan | None", *,
                  yes: bool, as_json: bool) -> int | None:
     """Show the plan and ask; return an exit status where nothing is to be done."""
-    from controller.cli.paint import Painter, console, standing_of  # noqa: PLC0415
-    from controller.reconcile.exit_status import status_of_plan  # noqa: PLC0415
+    from controller.cli.view.paint import Painter, console, standing_of  # noqa: PLC0415
+    from controller.reconcile.report.exit_status import status_of_plan  # noqa: PLC0415
 
     stale = once.stale(saved) if saved else None
     if stale is not None:
@@ -133,7 +133,7 @@ async def before(once: "Once", plan: "Plan", desired: "Desired", saved: "SavedPl
 
 def ask(plan: "Plan") -> int | None:
     """Ask whether to go on; return an exit status where the answer is no."""
-    from controller.cli.paint import counted  # noqa: PLC0415
+    from controller.cli.view.paint import counted  # noqa: PLC0415
 
     if not can_answer():
         complain("apply asks before it acts, and nobody can answer here: pass --yes")
@@ -153,7 +153,7 @@ def can_answer() -> bool:
 
 def tell_progress(event: object) -> None:
     """Print one line for each step that begins or ends."""
-    from controller.cli.log import describe_progress  # noqa: PLC0415
+    from controller.cli.view.log import describe_progress  # noqa: PLC0415
 
     line = describe_progress(event)
     if line is not None:
@@ -162,9 +162,9 @@ def tell_progress(event: object) -> None:
 
 def report(result: "Result", desired: "Desired", *, as_json: bool) -> int:
     """Print what was done and what is left, and return the exit status."""
-    from controller.cli.paint import Painter, console, counted, standing_of  # noqa: PLC0415
-    from controller.plan.render import plan_to_dict  # noqa: PLC0415
-    from controller.reconcile.exit_status import status_of_run  # noqa: PLC0415
+    from controller.cli.view.paint import Painter, console, counted, standing_of  # noqa: PLC0415
+    from controller.plan.output.render import plan_to_dict  # noqa: PLC0415
+    from controller.reconcile.report.exit_status import status_of_run  # noqa: PLC0415
 
     status = status_of_run(result.plan, failed=bool(result.failed))
     if as_json:

@@ -17,7 +17,7 @@ from controller.cli.shared import (
 )
 
 if TYPE_CHECKING:
-    from controller.cli.picture import Picture
+    from controller.cli.view.loop_status import Picture
 
 
 def command(
@@ -40,9 +40,9 @@ def command(
 
     Exit status: 0 approved, 1 the loop does not plan this action, 5 no loop has run here.
     """
-    from controller.cli.log import instant  # noqa: PLC0415  # keeps --help quick
-    from controller.cli.picture import read_picture  # noqa: PLC0415
-    from controller.plan.policy import Approval  # noqa: PLC0415
+    from controller.cli.view.log import instant  # noqa: PLC0415  # keeps --help quick
+    from controller.cli.view.loop_status import read_picture  # noqa: PLC0415
+    from controller.plan.survey.context import Approval  # noqa: PLC0415
 
     seconds = duration_s(span)
     with told(as_json=as_json):

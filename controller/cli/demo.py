@@ -34,8 +34,8 @@ def command(
 
     Exit status: 0 every fault was healed, 1 one was not.
     """
-    from controller.cli.demo_screen import Plain, Screen, Silent  # noqa: PLC0415
-    from controller.cli.paint import console  # noqa: PLC0415  # keeps --help quick
+    from controller.cli.view.demo_screen import Plain, Screen, Silent  # noqa: PLC0415
+    from controller.cli.view.paint import console  # noqa: PLC0415  # keeps --help quick
 
     shell = console()
     watched = shell.is_terminal and not as_json
@@ -48,7 +48,7 @@ def command(
         typer.echo(json.dumps({"seed": seed, "faults": [to_json(scene) for scene in scenes]},
                               indent=2))
     else:
-        from controller.cli.demo_table import closing_table  # noqa: PLC0415
+        from controller.cli.view.demo_table import closing_table  # noqa: PLC0415
 
         closing_table(shell, scenes)
     raise typer.Exit(DONE if all(scene.healed for scene in scenes) else FAILED)
@@ -56,7 +56,7 @@ def command(
 
 def _play(desired: "Desired", seed: int, pace: float, stage: "Stage") -> "tuple[Scene, ...]":
     """Play the script on a loop of virtual time and return how each act went."""
-    from controller.cli.demo_script import ACTS  # noqa: PLC0415
+    from controller.cli.view.demo_script import ACTS  # noqa: PLC0415
     from controller.providers.simulated.virtual_time import run_virtual  # noqa: PLC0415
     from controller.reconcile.rehearsal import Rehearsal  # noqa: PLC0415
 
@@ -81,4 +81,4 @@ def talk_estate() -> "Desired":
 
 
 if TYPE_CHECKING:
-    from controller.cli.demo_screen import Stage
+    from controller.cli.view.demo_screen import Stage

@@ -66,8 +66,8 @@ def no_line(store: "Store", target: str) -> str:
 
 def line(row: "EventRow", *, as_json: bool) -> str:
     """Return one line of the journal as text or JSON."""
-    from controller.cli.log import describe_row  # noqa: PLC0415
-    from controller.cli.terminal import fit_json  # noqa: PLC0415
+    from controller.cli.view.log import describe_row  # noqa: PLC0415
+    from controller.cli.view.terminal import fit_json  # noqa: PLC0415
 
     whole = fit_json(json.dumps(row._asdict(), ensure_ascii=False))
     return whole if as_json else describe_row(row)

@@ -15,7 +15,7 @@ from controller.cli.shared import (
 )
 
 if TYPE_CHECKING:
-    from controller.cli.picture import Picture
+    from controller.cli.view.loop_status import Picture
     from controller.reconcile.manager import Manager
 
 LAST = 8
@@ -35,7 +35,7 @@ def command(
 
     Exit status: 0 explained, 1 nothing of this name is declared, seen or written down.
     """
-    from controller.cli.picture import read_picture  # noqa: PLC0415  # keeps --help quick
+    from controller.cli.view.loop_status import read_picture  # noqa: PLC0415  # keeps --help quick
 
     with told(as_json=as_json):
         manager = manager_of(context, state)
@@ -92,7 +92,7 @@ def declared(manager: "Manager", picture: "Picture", target: str) -> list[str]:
 
 def seen(picture: "Picture", kind: str, name: str) -> list[str]:
     """Return what was seen of the object, each fact with its age."""
-    from controller.cli.inventory import ROWS  # noqa: PLC0415
+    from controller.cli.view.inventory import ROWS  # noqa: PLC0415
     from controller.model.units import render_duration, render_size  # noqa: PLC0415
 
     found = []
@@ -116,7 +116,7 @@ def held(step: dict[str, Any]) -> str:
 
 def last(manager: "Manager", target: str) -> list[str]:
     """Return the last lines of the journal about the object."""
-    from controller.cli.log import describe_row  # noqa: PLC0415
+    from controller.cli.view.log import describe_row  # noqa: PLC0415
 
     store = manager.open_store()
     try:
@@ -129,7 +129,7 @@ def show(chain: dict[str, Any]) -> None:
     """Print the chain."""
     from rich.text import Text  # noqa: PLC0415
 
-    from controller.cli.paint import AMBER, Painter, console  # noqa: PLC0415
+    from controller.cli.view.paint import AMBER, Painter, console  # noqa: PLC0415
 
     painter = Painter(console())
     painter.line(chain["target"], "bold")

@@ -7,7 +7,7 @@ import typer
 from controller.cli.shared import Json, State, complain, manager_of, print_json, told
 
 if TYPE_CHECKING:
-    from controller.cli.picture import Picture
+    from controller.cli.view.loop_status import Picture
 
 KINDS: Final = {
     "host": "host", "hosts": "host", "switch": "switch", "switches": "switch",
@@ -35,7 +35,7 @@ def command(
 
     Exit status: 0 shown, 1 nothing of this kind or name was seen.
     """
-    from controller.cli.picture import read_picture  # noqa: PLC0415  # keeps --help quick
+    from controller.cli.view.loop_status import read_picture  # noqa: PLC0415  # keeps --help quick
 
     with told(as_json=as_json):
         if kind.lower() not in KINDS:
@@ -55,7 +55,7 @@ def command(
 
 def show(found: list[dict[str, Any]]) -> None:
     """Print rows as a table."""
-    from controller.cli.paint import Painter, console, table  # noqa: PLC0415
+    from controller.cli.view.paint import Painter, console, table  # noqa: PLC0415
 
     heads = tuple(key.removesuffix("_bytes").removesuffix("_s") for key in found[0])
     cells = [tuple(cell(key, value) for key, value in row.items()) for row in found]
@@ -76,6 +76,6 @@ def cell(key: str, value: Any) -> str:
 
 def rows(picture: "Picture", kind: str) -> list[dict[str, Any]]:
     """Return every thing of `kind` that was seen, by name and place."""
-    from controller.cli.inventory import ROWS  # noqa: PLC0415
+    from controller.cli.view.inventory import ROWS  # noqa: PLC0415
 
     return sorted(ROWS[kind](picture), key=lambda row: (row["name"], str(row.get("host", ""))))

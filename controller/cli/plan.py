@@ -18,7 +18,7 @@ from controller.cli.shared import (
 if TYPE_CHECKING:
     from controller.model.desired import Desired
     from controller.model.facts import Observed
-    from controller.plan.plan import Plan
+    from controller.plan.steps.plan import Plan
     from controller.reconcile.manager import Manager
 
 
@@ -74,7 +74,7 @@ async def look(manager: "Manager", path: str,
 
 def save(out: Path, plan: "Plan", observed: "Observed", path: str) -> None:
     """Write the plan file."""
-    from controller.cli.plan_file import write_plan_file  # noqa: PLC0415
+    from controller.cli.view.plan_file import write_plan_file  # noqa: PLC0415
 
     write_plan_file(out, plan, observed, path)
 
@@ -82,9 +82,9 @@ def save(out: Path, plan: "Plan", observed: "Observed", path: str) -> None:
 def show(plan: "Plan", desired: "Desired", path: str, *, out: Path | None, as_json: bool,
          what_if: bool) -> int:
     """Print the plan and return the exit status."""
-    from controller.cli.paint import Painter, console, counted, standing_of  # noqa: PLC0415
-    from controller.plan.render import plan_to_dict  # noqa: PLC0415
-    from controller.reconcile.exit_status import status_of_plan  # noqa: PLC0415
+    from controller.cli.view.paint import Painter, console, counted, standing_of  # noqa: PLC0415
+    from controller.plan.output.render import plan_to_dict  # noqa: PLC0415
+    from controller.reconcile.report.exit_status import status_of_plan  # noqa: PLC0415
 
     status = status_of_plan(plan)
     if as_json:

@@ -8,9 +8,9 @@ import typer
 from controller.cli.shared import State, manager_of, told, wait_for
 
 if TYPE_CHECKING:
-    from controller.reconcile.event import Event
     from controller.reconcile.loop import Loop
     from controller.reconcile.manager import Manager
+    from controller.reconcile.report.event import Event
 
 
 def command(
@@ -42,7 +42,7 @@ async def keep(manager: "Manager", source: str, metrics: str | None, *, as_json:
     import asyncio  # noqa: PLC0415
     import signal  # noqa: PLC0415
 
-    from controller.cli.log import describe_event, event_json  # noqa: PLC0415
+    from controller.cli.view.log import describe_event, event_json  # noqa: PLC0415
 
     def log(event: "Event") -> None:
         """Write one line."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
 
-from controller.cli.terminal import fit, fit_json
+from controller.cli.view.terminal import fit, fit_json
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine

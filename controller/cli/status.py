@@ -9,9 +9,9 @@ from controller.cli.shared import Json, State, manager_of, print_json, told
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from controller.cli.paint import Painter
+    from controller.cli.view.paint import Painter
     from controller.model.condition import Condition
-    from controller.plan.policy import Suspension
+    from controller.plan.survey.context import Suspension
 
 
 def command(
@@ -30,7 +30,7 @@ def command(
     Exit status: 0 converged, 1 something is not well, 2 changes pending, 3 all of them refused by a
     gate, 5 no loop runs here or too much is unknown.
     """
-    from controller.cli.picture import read_picture  # noqa: PLC0415  # keeps --help quick
+    from controller.cli.view.loop_status import read_picture  # noqa: PLC0415  # keeps --help quick
 
     with told(as_json=as_json):
         picture = read_picture(manager_of(context, state))
@@ -44,7 +44,7 @@ def command(
 
 def show(picture: Any, *, everything: bool) -> None:
     """Print the picture."""
-    from controller.cli.paint import AMBER, Painter, console  # noqa: PLC0415
+    from controller.cli.view.paint import AMBER, Painter, console  # noqa: PLC0415
 
     painter = Painter(console())
     painter.line(*picture.loop_line())
@@ -70,7 +70,7 @@ def pause_line(one: "Suspension", now_s: float) -> str:
 
 def show_conditions(painter: "Painter", conditions: "list[Condition]", now_s: float) -> None:
     """Print conditions, each with how long it has been so."""
-    from controller.cli.paint import COLOURS  # noqa: PLC0415
+    from controller.cli.view.paint import COLOURS  # noqa: PLC0415
     from controller.model.units import render_duration  # noqa: PLC0415
 
     styles = {"true": "green", "false": "red", "unknown": COLOURS["?"]}

@@ -41,9 +41,9 @@ def command(
 
     Exit status: 0 paused, 1 nothing of this name is declared or the journal cannot be written.
     """
-    from controller.cli.declared import unknown_target  # noqa: PLC0415  # keeps --help quick
-    from controller.cli.log import instant  # noqa: PLC0415
-    from controller.plan.policy import Suspension  # noqa: PLC0415
+    from controller.cli.view.declared import unknown_target  # noqa: PLC0415  # keeps --help quick
+    from controller.cli.view.log import instant  # noqa: PLC0415
+    from controller.plan.survey.context import Suspension  # noqa: PLC0415
 
     seconds = duration_s(span)
     with told(as_json=as_json):
@@ -72,6 +72,6 @@ def command(
 
 def loop_runs(manager: "Manager") -> bool:
     """Return whether a loop works with this state folder now."""
-    from controller.cli.picture import read_picture  # noqa: PLC0415  # keeps --help quick
+    from controller.cli.view.loop_status import read_picture  # noqa: PLC0415  # keeps --help quick
 
     return read_picture(manager).alive

@@ -230,6 +230,11 @@ class DomainFacts:
     nothing."""
 
 
+def runs(domain: DomainFacts) -> bool:
+    """Return whether this is a running copy; one that is being received is none."""
+    return domain.state.active and domain.state is not DomainState.INCOMING
+
+
 @dataclass(frozen=True, slots=True)
 class VolumeFacts:
     """One file of a pool; `size_bytes` is the virtual size, None when it could not be read."""

@@ -4,7 +4,8 @@ Rule 1: the folder on the host is the truth; nothing here is remembered by the c
 Rule 2: a replica whose state cannot be read is a replica all the same, with a sentence.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -12,9 +13,15 @@ STORE = "hotsite-replicas"
 """The folder in a pool that holds the pool's replicas, one folder each, named by the VM's UUID."""
 CHECKPOINT = "hotsite-"
 """How the name of a checkpoint of ours begins; `hotsite-SEQUENCE-NONCE` belongs to that point."""
+OUR_CHECKPOINT = re.compile(r"hotsite-[0-9]{6,}(-[0-9a-f]+)?(\.[0-9]+)?")
 
 CLUSTER_BYTES = 64 << 10
 """What is hashed, compared and sent as one."""
+
+
+def our_checkpoints(names: Iterable[str]) -> tuple[str, ...]:
+    """Return those of a domain's checkpoints that are ours."""
+    return tuple(name for name in names if OUR_CHECKPOINT.fullmatch(name))
 
 
 @dataclass(frozen=True, slots=True)

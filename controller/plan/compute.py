@@ -4,31 +4,28 @@ from collections.abc import Mapping
 
 from controller.model.desired import Desired
 from controller.model.facts import Observed
-from controller.plan.case import Case
-from controller.plan.charge import charges
-from controller.plan.checkpoints import diff_checkpoints
-from controller.plan.conditions import conditions_of
-from controller.plan.contained import FAULTS, break_off, contained, not_understood
-from controller.plan.draft import Draft
-from controller.plan.grace import next_grace_at
-from controller.plan.guard import rule_all, storms_of
-from controller.plan.host import diff_host
-from controller.plan.laws import strike
-from controller.plan.leftovers import diff_leftovers, tell_unclaimed, tell_unseen
-from controller.plan.order import order
-from controller.plan.plan import Plan, Remark
-from controller.plan.policy import Policy
-from controller.plan.purge import diff_asides
-from controller.plan.removal import diff_undeclared
-from controller.plan.replica_conditions import replica_conditions
-from controller.plan.replica_index import ReplicaIndex, index_replicas
-from controller.plan.replication import diff_replicas
-from controller.plan.room import Layout, lay_out, queue_for_room
-from controller.plan.standing import Stand, Standing, stand
-from controller.plan.survey import Survey, survey
-from controller.plan.switch import diff_switch
-from controller.plan.trunk import narrow_last
-from controller.plan.virtual_machine import diff_virtual_machine, is_settled
+from controller.plan.conditions.conditions import conditions_of
+from controller.plan.conditions.replica import replica_conditions
+from controller.plan.gates.gates import rule_all, storms_of
+from controller.plan.gates.grace import next_grace_at
+from controller.plan.gates.laws import strike
+from controller.plan.machine.layout import Layout, lay_out, queue_for_room
+from controller.plan.machine.purge import diff_asides
+from controller.plan.machine.removal import diff_undeclared
+from controller.plan.machine.state import Case, Stand, Standing, stand
+from controller.plan.machine.virtual_machine import diff_virtual_machine, is_settled
+from controller.plan.network.host import diff_host
+from controller.plan.network.trunk import diff_switch, narrow_last
+from controller.plan.replication.checkpoints import diff_checkpoints
+from controller.plan.replication.leftovers import diff_leftovers, tell_unclaimed, tell_unseen
+from controller.plan.replication.protected_machine import charges
+from controller.plan.replication.schedule import diff_replicas
+from controller.plan.steps.contained import FAULTS, break_off, contained, not_understood
+from controller.plan.steps.draft import Draft, order
+from controller.plan.steps.plan import Plan, Remark
+from controller.plan.survey.context import Policy
+from controller.plan.survey.replicas import ReplicaIndex, index_replicas
+from controller.plan.survey.survey import Survey, survey
 
 
 def compute(desired: Desired, observed: Observed, policy: Policy, now_s: float) -> Plan:

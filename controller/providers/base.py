@@ -5,7 +5,7 @@ from typing import Protocol
 
 from controller.model.desired import Desired
 from controller.model.facts import Fact, NodeFacts
-from controller.plan.actions import Action
+from controller.plan.actions.action import Action
 
 
 class Provider(Protocol):

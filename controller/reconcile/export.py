@@ -6,12 +6,12 @@ from dataclasses import replace
 
 from controller.model.desired import Desired
 from controller.model.facts import Fact, NodeFacts, Observed
-from controller.plan.export import plan_export
-from controller.plan.replica_actions import ExportPoint
+from controller.plan.actions.replica import ExportPoint
+from controller.plan.replication.export import plan_export
 from controller.providers.base import Provider
-from controller.reconcile.apply import Applier, Attempt
-from controller.reconcile.event import Event
-from controller.reconcile.observers import observe
+from controller.reconcile.act.applier import Applier, Attempt
+from controller.reconcile.observe.observers import observe
+from controller.reconcile.report.event import Event
 from controller.store.store import Store
 
 

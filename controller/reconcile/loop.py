@@ -14,23 +14,23 @@ from typing import Any, Final
 from controller.errors import ActionError, JournalUnavailable
 from controller.model.desired import Desired
 from controller.model.facts import Observed
-from controller.plan.plan import Plan
+from controller.plan.steps.plan import Plan
 from controller.providers.base import Provider
-from controller.reconcile.apply import Applier
-from controller.reconcile.circumstances import Circumstances
-from controller.reconcile.decider import Decider, is_converged, waits_for_facts
-from controller.reconcile.event import Event, EventKind
-from controller.reconcile.keeper import Keeper
-from controller.reconcile.measure import measure
-from controller.reconcile.memory import rest
-from controller.reconcile.news import News
-from controller.reconcile.observers import Observers
-from controller.reconcile.recovery import Recovery
-from controller.reconcile.remembered import load_seen, part, save_fact
-from controller.reconcile.status import status_of
+from controller.reconcile.act.applier import Applier
+from controller.reconcile.act.recovery import Recovery
+from controller.reconcile.act.worker import Work
+from controller.reconcile.decide.context import Circumstances
+from controller.reconcile.decide.planner import Decider, is_converged, waits_for_facts
+from controller.reconcile.garbage import rest
+from controller.reconcile.observe.last_seen import load_seen, part, save_fact
+from controller.reconcile.observe.observers import Observers
+from controller.reconcile.observe.view import View
+from controller.reconcile.report.event import Event, EventKind
+from controller.reconcile.report.journal_writer import Keeper
+from controller.reconcile.report.metrics import measure
+from controller.reconcile.report.news import News
+from controller.reconcile.report.status import status_of
 from controller.reconcile.tasks import cancel, is_set_within, soonest_s
-from controller.reconcile.view import View
-from controller.reconcile.work import Work
 from controller.store.store import Store
 from controller.telemetry import OFF, Telemetry
 

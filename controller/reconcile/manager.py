@@ -12,12 +12,12 @@ from pathlib import Path
 from controller.errors import JournalUnavailable
 from controller.model.desired import Desired
 from controller.providers.base import Provider
-from controller.reconcile.apply import Attempt
-from controller.reconcile.event import Event, EventKind
+from controller.reconcile.act.applier import Attempt
 from controller.reconcile.export import Export
 from controller.reconcile.loop import Loop
 from controller.reconcile.once import Once, assumptions
-from controller.reconcile.progress import ProgressBoard
+from controller.reconcile.report.event import Event, EventKind
+from controller.reconcile.report.progress import ProgressBoard
 from controller.reconcile.supervise import first_load, supervise
 from controller.source.base import Source
 from controller.source.open import open_source
@@ -42,9 +42,8 @@ def linux_estate(desired: Desired, clock: Callable[[], float]) -> Provider:
     """Return the real estate, reached over SSH; `desired` is told to it by whoever uses it."""
     # asyncssh is slow to load
     from controller.providers.linux.estate import LinuxEstate  # noqa: PLC0415
-    from controller.replication.estate import ReplicatedEstate  # noqa: PLC0415
-    from controller.replication.hands import ReplicaHands  # noqa: PLC0415
-    from controller.replication.passage import Locksmith  # noqa: PLC0415
+    from controller.replication.provider import ReplicaHands, ReplicatedEstate  # noqa: PLC0415
+    from controller.replication.ssh_route import Locksmith  # noqa: PLC0415
     from controller.transport.keys import one_time_key, pinned_keys  # noqa: PLC0415
     from controller.transport.ssh import SshTransport  # noqa: PLC0415
 

@@ -15,21 +15,21 @@ from controller.errors import ActionError, JournalUnavailable, SpecError
 from controller.model.desired import Desired
 from controller.model.document import Rung
 from controller.model.facts import Observed
-from controller.plan.actions import Action, Cause
-from controller.plan.plan import Plan, Verdict
-from controller.plan.policy import Approval
-from controller.plan.recheck import content, same
-from controller.plan.saved import SavedPlan, stale
+from controller.plan.actions.action import Action, Cause
+from controller.plan.gates.recheck import content, same
+from controller.plan.output.saved import SavedPlan, stale
+from controller.plan.steps.plan import Plan, Verdict
+from controller.plan.survey.context import Approval
 from controller.providers.base import Provider
-from controller.reconcile.apply import Applier, Attempt
-from controller.reconcile.circumstances import Circumstances
-from controller.reconcile.decider import Decider, is_converged
-from controller.reconcile.event import Event
-from controller.reconcile.observers import AT_ONCE, observe
-from controller.reconcile.recovery import Recovery
-from controller.reconcile.remembered import load_seen, part, save_fact
-from controller.reconcile.view import View
-from controller.reconcile.work import Work
+from controller.reconcile.act.applier import Applier, Attempt
+from controller.reconcile.act.recovery import Recovery
+from controller.reconcile.act.worker import Work
+from controller.reconcile.decide.context import Circumstances
+from controller.reconcile.decide.planner import Decider, is_converged
+from controller.reconcile.observe.last_seen import load_seen, part, save_fact
+from controller.reconcile.observe.observers import AT_ONCE, observe
+from controller.reconcile.observe.view import View
+from controller.reconcile.report.event import Event
 from controller.store.journal import Outcome
 from controller.store.store import Store
 

@@ -11,11 +11,11 @@ from typing import Final
 
 from controller.model.desired import Desired
 from controller.model.facts import Known
-from controller.plan.actions import Cause
+from controller.plan.actions.action import Cause
 from controller.providers.simulated.estate import SimulatedEstate
 from controller.providers.simulated.virtual_time import epoch_clock
-from controller.reconcile.event import Event, EventKind
 from controller.reconcile.loop import Loop
+from controller.reconcile.report.event import Event, EventKind
 from controller.store.store import Store
 
 LIMIT_S: Final = 600.0

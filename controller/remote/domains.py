@@ -6,7 +6,7 @@ import re
 import stat
 from typing import Any, Callable
 
-from mover.images import traits_of, virtual_size
+from mover.image.header import traits_of, virtual_size
 from programs import Silent, lines_of
 
 # of a disk and of what lies below it the format comes first; a driver that names none means raw

@@ -6,7 +6,7 @@ import re
 import stat
 
 from filesystem import filesystem_of
-from mover.images import head_of, virtual_size
+from mover.image.header import head_of, virtual_size
 
 FOLDERS = ("dir", "fs", "netfs")    # kinds of pools that hold files
 

@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from controller.errors import ActionError, OutcomeUnknown, Refused, Unavailable
-from controller.plan.replica_actions import CopyMode, ReplicateDomain
-from controller.replication.carrier import Carrier, Way
-from controller.replication.choice import (
+from controller.plan.actions.replica import CopyMode, ReplicateDomain
+from controller.replication.copy_plan import (
     BASE,
     Course,
     checkpoint_name,
@@ -28,14 +27,13 @@ from controller.replication.choice import (
 )
 from controller.replication.manifest import Manifests
 from controller.replication.mover import NotLetIn
-from controller.replication.passage import Addresses, open_passage
-from controller.replication.picture import Picture
 from controller.replication.progress import OnProgress
-from controller.replication.reach import Reach
-from controller.replication.sending import request_of
-from controller.replication.source import Begun, Ended, SourceEnd
-from controller.replication.target import TargetEnd
-from controller.replication.telling import Account, tell
+from controller.replication.replica_state import Picture
+from controller.replication.report import Account, tell
+from controller.replication.source_host import Begun, Ended, SourceEnd
+from controller.replication.ssh_route import Addresses, open_passage
+from controller.replication.target_host import TargetEnd
+from controller.replication.transfer import Carrier, Reach, Way, request_of
 
 MOST_SLICES: Final = 1000
 NO_ROOM: Final = "no room left for"

@@ -5,11 +5,11 @@ from typing import Any, Final
 
 from controller.errors import Refused, Unavailable
 from controller.model.units import render_size
-from controller.plan.parts import not_in
-from controller.plan.replica_actions import ExportPoint
+from controller.plan.actions.replica import ExportPoint
+from controller.plan.machine.parts import not_in
 from controller.providers.libvirt.facts import parse_config
 from controller.providers.libvirt.virsh import failure, parse_complaint
-from controller.providers.libvirt.xml import parse_xml
+from controller.providers.libvirt.xml.xml import parse_xml
 from controller.providers.node import safe_word, script_command
 from controller.replication.mover import Mover
 from controller.transport.base import Command

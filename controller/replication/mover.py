@@ -10,10 +10,11 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import cache
 from importlib import resources
+from importlib.resources.abc import Traversable
 from typing import Any, Final
 
 from controller.errors import ActionError, OutcomeUnknown, Refused, Unavailable
@@ -56,17 +57,24 @@ mv -f -- "$part" "$1"
 def archive() -> bytes:
     """Return the mover as one file, the same bytes wherever and whenever it is packed."""
     packed = io.BytesIO()
-    root = resources.files("controller") / "remote" / "mover"
-    sources = {entry.name: entry.read_bytes() for entry in root.iterdir()
-               if entry.name.endswith(".py")}
-    names = {"__main__.py": "__main__.py"} | {f"mover/{name}": name for name in sources}
+    sources = dict(_sources(resources.files("controller") / "remote" / "mover", "mover/"))
+    sources["__main__.py"] = sources["mover/__main__.py"]
     with zipfile.ZipFile(packed, "w") as out:
-        for name, source in sorted(names.items()):
+        for name, source in sorted(sources.items()):
             entry = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
             entry.external_attr = 0o600 << 16
             entry.compress_type = zipfile.ZIP_DEFLATED
-            out.writestr(entry, sources[source])
+            out.writestr(entry, source)
     return packed.getvalue()
+
+
+def _sources(folder: Traversable, prefix: str) -> Iterator[tuple[str, bytes]]:
+    """Yield the modules below a folder, each under its name in the archive."""
+    for entry in folder.iterdir():
+        if entry.name.endswith(".py"):
+            yield prefix + entry.name, entry.read_bytes()
+        elif entry.is_dir() and entry.name != "__pycache__":
+            yield from _sources(entry, f"{prefix}{entry.name}/")
 
 
 @cache

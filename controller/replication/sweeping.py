@@ -3,7 +3,7 @@
 from typing import Final
 
 from controller.errors import Unavailable
-from controller.plan.replica_actions import SweepLeftovers
+from controller.plan.actions.replica import SweepLeftovers
 from controller.replication.mover import Mover
 
 SWEEP_S: Final = 300.0

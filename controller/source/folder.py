@@ -1,12 +1,47 @@
-"""A folder as a source of specs."""
+"""Edits of a folder, as they settle; they only wake the loop, which then reads everything."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from watchfiles import Change, DefaultFilter, awatch
+
 from controller.model.desired import Desired
 from controller.source.load import SpecCache
-from controller.source.watch import watch_folder
+
+QUIET_MS = 200  # an editor writes a file in several steps
+
+
+class SpecFilter(DefaultFilter):
+    """Passes over what the loader passes over: names that begin with a dot."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__()
+        self._root = root
+
+    def __call__(self, change: Change, path: str) -> bool:
+        """Return whether the change may matter; templates count, so every suffix does."""
+        if not Path(path).is_relative_to(self._root):
+            return super().__call__(change, path)
+        parts = Path(path).relative_to(self._root).parts
+        return not any(part.startswith(".") or part.endswith("~") for part in parts)
+
+
+async def watch_folder(path: Path) -> AsyncIterator[None]:
+    """Yield once after each burst of changes below `path`, for as long as it is asked.
+
+    A folder that is replaced or does not exist yet is looked for again; nothing is concluded.
+    """
+    watched = folder_of(path)
+    async for _ in awatch(watched, watch_filter=SpecFilter(watched), debounce=QUIET_MS * 4,
+                          step=QUIET_MS):
+        yield
+
+
+def folder_of(path: Path) -> Path:
+    """Return the real folder to watch: the source itself, or the one that holds it."""
+    real = path.resolve()
+    return real if real.is_dir() else real.parent
 
 
 class FolderSource:

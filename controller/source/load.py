@@ -19,7 +19,7 @@ from controller.model.protection_policy import ProtectionPolicy
 from controller.model.site import Site
 from controller.model.switch import Switch
 from controller.model.virtual_machine import VirtualMachine
-from controller.source.check import check
+from controller.source.check.check import check
 from controller.source.documents import Identity, Outcome, validate_all
 from controller.source.files import TOTAL_BYTES, Found, find_files, read_file
 from controller.source.problems import Finding, Problem, SourceText, refuse

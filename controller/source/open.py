@@ -5,8 +5,8 @@ from pathlib import Path
 from controller.errors import SpecError
 from controller.source.base import Source
 from controller.source.folder import FolderSource
-from controller.source.git import GitSource
-from controller.source.git_address import parse_git_address
+from controller.source.git.address import parse_git_address
+from controller.source.git.repository import GitSource
 
 
 def open_source(text: str, state_folder: Path) -> Source:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from controller.store.shelf import Shelf
+from controller.store.database import Shelf
 
 
 class Applied(NamedTuple):

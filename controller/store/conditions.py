@@ -3,8 +3,7 @@
 from dataclasses import replace
 
 from controller.model.condition import LEVELLED, Condition, ConditionType, Status
-from controller.store.database import Database
-from controller.store.shelf import Shelf
+from controller.store.database import Database, Shelf
 
 Key = tuple[str, ConditionType]
 

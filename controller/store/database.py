@@ -185,3 +185,10 @@ def _keep_a_log(connection: sqlite3.Connection) -> None:
             if not busy or time.monotonic() > until_s:
                 raise
         time.sleep(SWITCH_S)
+
+
+class Shelf:
+    """One concept's place in the store; the store itself is all of them together."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database

@@ -10,10 +10,10 @@ from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 from controller.errors import JournalUnavailable
-from controller.plan.actions import Cause
-from controller.plan.policy import ReplicaWish, Undone
-from controller.plan.replica_actions import ReplicateDomain, VerifyReplica
-from controller.store.shelf import Shelf
+from controller.plan.actions.action import Cause
+from controller.plan.actions.replica import ReplicateDomain, VerifyReplica
+from controller.plan.survey.context import ReplicaWish, Undone
+from controller.store.database import Shelf
 
 KEEP_S: Final = 90 * 86400.0
 KEEP_ROUTINE_ROWS: Final = 100_000

@@ -6,7 +6,7 @@ Rule 1: a memory only ever holds something back; without it a person is asked, o
 from collections.abc import Mapping
 from enum import StrEnum
 
-from controller.store.shelf import Shelf
+from controller.store.database import Shelf
 
 
 class Memory(StrEnum):

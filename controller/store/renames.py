@@ -5,7 +5,7 @@ Rule 1: nothing is lost by it: of two pauses of one object the one that ends lat
 
 from collections.abc import Mapping
 
-from controller.store.shelf import Shelf
+from controller.store.database import Shelf
 
 
 class Renames(Shelf):

@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from controller.plan.policy import WHOLE_ESTATE, Suspension
+from controller.plan.survey.context import WHOLE_ESTATE, Suspension
 from controller.store.database import Database
 from controller.store.schema import JSON
 

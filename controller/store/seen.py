@@ -6,8 +6,7 @@ Rule 1: a change of facts is on the disk before `save_seen` returns: a start els
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from controller.store.database import Database
-from controller.store.shelf import Shelf
+from controller.store.database import Database, Shelf
 
 
 class Seen(NamedTuple):

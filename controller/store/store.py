@@ -11,20 +11,17 @@ from typing import Self
 
 from controller.errors import JournalUnavailable
 from controller.store.applied import AppliedRevision
-from controller.store.approvals import Approvals
 from controller.store.conditions import Conditions
-from controller.store.database import MEMORY, Damaged, Database
+from controller.store.database import MEMORY, Damaged, Database, Shelf
 from controller.store.journal import Journal
 from controller.store.lock import FolderLock
 from controller.store.memory import Memories
+from controller.store.operator import Approvals, Requests, Suspensions
 from controller.store.renames import Renames
-from controller.store.requests import Requests
 from controller.store.salvage import Salvaged, salvage
 from controller.store.schema import JSON, migrate
 from controller.store.seen import LastSeen
-from controller.store.shelf import Shelf
 from controller.store.status import Heartbeat
-from controller.store.suspensions import Suspensions
 from controller.store.undone import UndoneChanges
 
 PARTS = ("-wal", "-shm", "")

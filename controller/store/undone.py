@@ -5,8 +5,8 @@ Rule 1: it outlives a restart: a controller that forgets would cut the same node
 
 from collections.abc import Iterable
 
-from controller.plan.policy import Undone
-from controller.store.shelf import Shelf
+from controller.plan.survey.context import Undone
+from controller.store.database import Shelf
 
 
 class UndoneChanges(Shelf):

@@ -4,7 +4,7 @@ import random
 import shutil
 import time
 
-from controller.plan.placement import PlaceHost, PlaceMachine, place
+from controller.plan.packing.placement import PlaceHost, PlaceMachine, place
 from tests.bench.figure import Figure
 from tests.bench.hbal import render_cluster, run_hbal, time_one_step
 

@@ -9,7 +9,7 @@ from typer.testing import CliRunner, Result
 from controller.cli.app import build
 from controller.model.desired import Desired
 from controller.model.facts import Fact, NodeFacts
-from controller.plan.actions import Action
+from controller.plan.actions.action import Action
 from controller.providers.base import Provider
 from controller.providers.simulated.estate import SimulatedEstate
 from controller.reconcile.manager import Manager

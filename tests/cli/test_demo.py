@@ -9,9 +9,9 @@ from typer.testing import CliRunner
 
 from controller.cli.app import build
 from controller.cli.demo import talk_estate
-from controller.cli.demo_screen import Screen
-from controller.cli.demo_script import ACTS
-from controller.cli.demo_table import closing_table
+from controller.cli.view.demo_screen import Screen
+from controller.cli.view.demo_script import ACTS
+from controller.cli.view.demo_table import closing_table
 from controller.model.units import render_duration
 from controller.providers.simulated.virtual_time import run_virtual
 from controller.reconcile.rehearsal import Act, Rehearsal, Scene

@@ -2,7 +2,7 @@
 
 import pytest
 
-from controller.cli.picture import Picture
+from controller.cli.view.loop_status import Picture
 from controller.model.facts import Unknown
 
 

@@ -7,10 +7,10 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from controller.cli.log import describe_event, describe_row, event_json
-from controller.cli.paint import Painter, table
-from controller.cli.terminal import fit, fit_json
-from controller.reconcile.event import Event, EventKind
+from controller.cli.view.log import describe_event, describe_row, event_json
+from controller.cli.view.paint import Painter, table
+from controller.cli.view.terminal import fit, fit_json
+from controller.reconcile.report.event import Event, EventKind
 from controller.store.journal import EventRow
 
 ODD = ["\x1b[2J", "\x9b2J", "\x07", "\r", "\x7f", "\u202e", "\u2028", "\u2066"]

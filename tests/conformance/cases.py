@@ -4,23 +4,22 @@ import asyncio
 from dataclasses import replace
 
 from controller.model.facts import Absent, DomainState, Known, Unknown
-from controller.plan.actions import (
-    CreateDisk,
+from controller.plan.actions.desired import Passing, SetMemory
+from controller.plan.actions.machine import (
     DefineDomain,
     MigrateDomain,
     ReconfigureDomain,
     ResumeDomain,
-    SetPortVlan,
     ShutDownDomain,
     StartDomain,
     UndefineDomain,
 )
-from controller.plan.domain import disk_wish, domain_wish
-from controller.plan.passing import passing_of
-from controller.plan.policy import Policy
-from controller.plan.survey import survey
-from controller.plan.trunk_actions import NarrowTrunk, WidenTrunk
-from controller.plan.wishes import Passing, SetMemory
+from controller.plan.actions.network import NarrowTrunk, SetPortVlan, WidenTrunk
+from controller.plan.actions.storage import CreateDisk
+from controller.plan.machine.domain import disk_wish, domain_wish
+from controller.plan.network.passing import passing_of
+from controller.plan.survey.context import Policy
+from controller.plan.survey.survey import survey
 from tests.conformance.removal_cases import REMOVAL_CASES
 from tests.conformance.replica_cases import REPLICA_CASES
 from tests.conformance.stage import (

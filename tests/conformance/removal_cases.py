@@ -2,12 +2,12 @@
 
 from controller.model.facts import Known
 from controller.model.virtual_machine import VirtualMachine
-from controller.plan.actions import CreateDisk, DefineDomain, RemoveDomain
-from controller.plan.aside import aside_suffix
-from controller.plan.domain import disk_wish, domain_wish
-from controller.plan.policy import Policy
-from controller.plan.storage_actions import PurgeFiles, ReturnDisk
-from controller.plan.survey import survey
+from controller.plan.actions.machine import DefineDomain, RemoveDomain
+from controller.plan.actions.storage import CreateDisk, PurgeFiles, ReturnDisk
+from controller.plan.machine.domain import disk_wish, domain_wish
+from controller.plan.machine.set_aside import aside_suffix
+from controller.plan.survey.context import Policy
+from controller.plan.survey.survey import survey
 from tests.conformance.stage import Stage, common, domain, known, observed, refusal
 
 NAME, HOST = "passing", "paris-1"

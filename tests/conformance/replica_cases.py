@@ -2,15 +2,15 @@
 
 from controller.model.facts import Known
 from controller.model.replica import Leftover, LeftoverKind, ReplicaFacts
-from controller.plan.compute import compute
-from controller.plan.policy import Policy, ReplicaRequest, ReplicaWish
-from controller.plan.replica_actions import (
+from controller.plan.actions.replica import (
     RemoveReplica,
     ReplicateDomain,
     RetirePoints,
     SweepLeftovers,
     VerifyReplica,
 )
+from controller.plan.compute import compute
+from controller.plan.survey.context import Policy, ReplicaRequest, ReplicaWish
 from tests.conformance.stage import Stage, common, domain, known, observed, refusal, where
 
 VM = "web"

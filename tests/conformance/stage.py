@@ -7,10 +7,10 @@ from typing import Any, Protocol
 from controller.errors import ActionError
 from controller.model.desired import Desired
 from controller.model.facts import DomainFacts, Fact, Known, NodeFacts, Observed, PortFacts
-from controller.plan.actions import Action
+from controller.plan.actions.action import Action
 from controller.plan.compute import compute
-from controller.plan.plan import Plan
-from controller.plan.policy import Policy
+from controller.plan.steps.plan import Plan
+from controller.plan.survey.context import Policy
 from controller.providers.base import Provider
 from controller.providers.simulated.estate import SimulatedEstate
 from controller.providers.simulated.faults import mending

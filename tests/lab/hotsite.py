@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from controller.cli.picture import Picture, read_picture
+from controller.cli.view.loop_status import Picture, read_picture
 from controller.errors import HotsiteError
 from controller.reconcile.manager import Manager
 from tests.lab.lab import ROOT, Reply, bare, wait_until

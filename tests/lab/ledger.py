@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from controller.plan.replica_actions import CopyMode, DiskCopy
+from controller.plan.actions.replica import CopyMode, DiskCopy
 from tests.lab.lab import Lab, render_guest, wait_until
 from tests.lab.replication import MIB, Replication
 from tests.lab.witness import IMAGES, last_number

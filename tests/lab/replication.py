@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from controller.errors import ActionError
-from controller.plan.actions import Action
-from controller.plan.replica_actions import (
+from controller.plan.actions.action import Action
+from controller.plan.actions.replica import (
     CopyMode,
     DiskCopy,
     RateLimit,
@@ -20,9 +20,9 @@ from controller.plan.replica_actions import (
     RetirePoints,
     VerifyReplica,
 )
-from controller.replication.hands import ReplicaHands
-from controller.replication.passage import Locksmith
 from controller.replication.progress import Progress
+from controller.replication.provider import ReplicaHands
+from controller.replication.ssh_route import Locksmith
 from controller.transport.base import Endpoint
 from controller.transport.keys import one_time_key, pinned_keys
 from controller.transport.ssh import SshTransport

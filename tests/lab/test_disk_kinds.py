@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 from controller.errors import Refused
-from controller.plan.actions import MigrateDomain
-from controller.plan.replica_actions import CopyMode, DiskCopy
-from controller.plan.wishes import DiskWish
+from controller.plan.actions.desired import DiskWish
+from controller.plan.actions.machine import MigrateDomain
+from controller.plan.actions.replica import CopyMode, DiskCopy
 from controller.providers.libvirt.hands import LibvirtHands
 from controller.transport.ssh import SshTransport
 from tests.lab.lab import STATE, Lab, render_guest

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from controller.errors import Refused, Unavailable
-from controller.plan.replica_actions import CopyMode, DiskCopy
+from controller.plan.actions.replica import CopyMode, DiskCopy
 from tests.lab.lab import Lab, wait_until
 from tests.lab.ledger import HOME, OTHER, RAW, SIZE, TO, VM, kept
 from tests.lab.replication import MIB, Replication, without_gap

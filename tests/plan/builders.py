@@ -25,10 +25,10 @@ from controller.model.facts import (
     Unknown,
     VolumeFacts,
 )
-from controller.plan.domain_uuid import domain_uuid
-from controller.plan.plan import Plan, Verdict
-from controller.plan.policy import Approval, Policy
-from controller.plan.recheck import content
+from controller.plan.gates.recheck import content
+from controller.plan.steps.plan import Plan, Verdict
+from controller.plan.survey.context import Approval, Policy
+from controller.plan.survey.identity import domain_uuid
 
 NOW_S = 1_000_000.0
 GIB = 1 << 30

@@ -1,8 +1,8 @@
 """The laws as one question to a finished plan."""
 
 from controller.model.facts import Observed
-from controller.plan.laws import breaches
-from controller.plan.plan import Plan
+from controller.plan.gates.laws import breaches
+from controller.plan.steps.plan import Plan
 
 
 def assert_lawful(plan: Plan, observed: Observed) -> None:

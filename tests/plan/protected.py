@@ -4,7 +4,7 @@ from typing import Any
 
 from controller.model.facts import Observed
 from controller.model.replica import PointFacts
-from controller.plan.plan import Plan
+from controller.plan.steps.plan import Plan
 from tests.plan import builders as b
 from tests.plan import replicas as r
 

@@ -3,10 +3,10 @@
 import re
 from typing import Any
 
-from controller.plan.actions import Action
+from controller.plan.actions.action import Action
 from controller.plan.compute import compute
-from controller.plan.plan import Plan
-from controller.plan.policy import Policy
+from controller.plan.steps.plan import Plan
+from controller.plan.survey.context import Policy
 from tests.plan import builders as b
 
 HOME = {"sql": "paris-1", "web": "milan-1"}

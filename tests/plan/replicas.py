@@ -6,7 +6,7 @@ from typing import Any
 from controller.model.desired import Desired
 from controller.model.facts import DomainFacts, Known, Observed
 from controller.model.replica import PointFacts, ReplicaFacts
-from controller.plan.domain_uuid import domain_uuid
+from controller.plan.survey.identity import domain_uuid
 from tests.plan import builders as b
 
 MIB = 1 << 20

@@ -3,10 +3,10 @@
 import pytest
 
 from controller.model.document import Rung
-from controller.plan import replica_actions, storage_actions
-from controller.plan.actions import Action
+from controller.plan.actions import replica, storage
+from controller.plan.actions.action import Action
 
-for module in (replica_actions, storage_actions):
+for module in (replica, storage):
     assert module, "its actions are among the kinds"
 KINDS = sorted(Action.__subclasses__(), key=lambda kind: kind.verb)
 

@@ -14,10 +14,21 @@ from controller.model.facts import (
     Observed,
     VolumeFacts,
 )
-from controller.plan.actions import CreateDisk, PruneDomain, ReconfigureDomain, RestartDomain
-from controller.plan.plan import Plan, Step, Verdict
-from controller.plan.policy import Policy
-from controller.plan.wishes import AttachDisk, DetachDisk, DetachNic, SetMemory, SetOwnership
+from controller.plan.actions.desired import (
+    AttachDisk,
+    DetachDisk,
+    DetachNic,
+    SetMemory,
+    SetOwnership,
+)
+from controller.plan.actions.machine import (
+    PruneDomain,
+    ReconfigureDomain,
+    RestartDomain,
+)
+from controller.plan.actions.storage import CreateDisk
+from controller.plan.steps.plan import Plan, Step, Verdict
+from controller.plan.survey.context import Policy
 from tests.plan import builders as b
 from tests.plan import replicas as r
 from tests.plan.reading import ids, plan_of, sentences

@@ -7,7 +7,7 @@ import pytest
 
 from controller.model.facts import Capabilities, Known, Observed
 from controller.plan.compute import compute
-from controller.plan.plan import Plan
+from controller.plan.steps.plan import Plan
 from tests.plan import builders as b
 from tests.plan import replicas as r
 

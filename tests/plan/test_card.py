@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from controller.model.facts import Absent, InterfaceFacts, Known, NicFacts
-from controller.plan.actions import ReconfigureDomain
-from controller.plan.wishes import UpdateNic
+from controller.plan.actions.desired import UpdateNic
+from controller.plan.actions.machine import ReconfigureDomain
 from tests.plan import builders as b
 from tests.plan.reading import actions, plan_of, sentences
 

@@ -16,8 +16,8 @@ from controller.model.desired import Desired
 from controller.model.facts import Known, Observed, PortFacts, Unknown
 from controller.model.replica import IncomingFacts, Leftover, LeftoverKind
 from controller.plan.compute import compute
-from controller.plan.policy import Policy, ReplicaRequest, ReplicaWish
-from controller.plan.render import render_plan
+from controller.plan.output.render import render_plan
+from controller.plan.survey.context import Policy, ReplicaRequest, ReplicaWish
 from tests.plan import builders as b
 from tests.plan import replicas as r
 

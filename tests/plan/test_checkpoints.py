@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from controller.model.document import Rung
-from controller.plan.plan import Verdict
-from controller.plan.replica_actions import DropCheckpoints
+from controller.plan.actions.replica import DropCheckpoints
+from controller.plan.steps.plan import Verdict
 from tests.plan import builders as b
 from tests.plan import replicas as r
 from tests.plan.reading import actions, plan_of, sentences

@@ -7,9 +7,7 @@ import pytest
 
 from controller.model.condition import ConditionType
 from controller.model.facts import DomainState, Known, Ownership, Unknown
-from controller.plan.actions import MigrateDomain
-from controller.plan.policy import Policy
-from controller.plan.wishes import (
+from controller.plan.actions.desired import (
     AttachNic,
     DetachNic,
     GrowDisk,
@@ -18,6 +16,8 @@ from controller.plan.wishes import (
     SetOwnership,
     UpdateNic,
 )
+from controller.plan.actions.machine import MigrateDomain
+from controller.plan.survey.context import Policy
 from tests.plan import builders as b
 from tests.plan.builders import GIB
 from tests.plan.reading import HOME, actions, ids, plan_of, sentences

@@ -8,7 +8,7 @@ import pytest
 from controller.model.condition import Condition
 from controller.model.facts import Known, Observed, PortFacts
 from controller.plan.compute import compute
-from controller.plan.policy import Policy, Suspension
+from controller.plan.survey.context import Policy, Suspension
 from tests.plan import builders as b
 from tests.plan import replicas as r
 

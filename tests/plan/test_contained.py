@@ -6,11 +6,14 @@ from typing import Any
 import pytest
 
 from controller.model.facts import Known, Observed, Unknown
-from controller.plan import charge, guard, replication, room
 from controller.plan import compute as planner
-from controller.plan.actions import CreateDisk, StartDomain
+from controller.plan.actions.machine import StartDomain
+from controller.plan.actions.storage import CreateDisk
 from controller.plan.compute import compute
-from controller.plan.plan import Plan, Verdict
+from controller.plan.gates import gates
+from controller.plan.machine import layout
+from controller.plan.replication import protected_machine, schedule
+from controller.plan.steps.plan import Plan, Verdict
 from tests.plan import builders as b
 from tests.plan import replicas as r
 
@@ -52,7 +55,7 @@ def breaks_at(name: str, whole: Any, at: int = 0) -> Any:
 
 @pytest.mark.parametrize(("module", "function"), [
     (planner, "stand"), (planner, "diff_virtual_machine"), (planner, "is_settled"),
-    (room, "_seat"), (planner, "diff_host")])
+    (layout, "_seat"), (planner, "diff_host")])
 def test_what_breaks_over_one_object_leaves_that_one_alone_aloud(
         module: Any, function: str, monkeypatch: pytest.MonkeyPatch) -> None:
     desired = lab()
@@ -67,7 +70,7 @@ def test_what_breaks_over_one_object_leaves_that_one_alone_aloud(
 
 
 @pytest.mark.parametrize(("module", "function"), [
-    (charge, "_charge"), (replication, "_look_after")])
+    (protected_machine, "_charge"), (schedule, "_look_after")])
 def test_what_breaks_over_one_replica_leaves_the_others_cared_for(
         module: Any, function: str, monkeypatch: pytest.MonkeyPatch) -> None:
     desired = lab()
@@ -80,7 +83,7 @@ def test_what_breaks_over_one_replica_leaves_the_others_cared_for(
 
 def test_a_gate_that_breaks_over_one_step_refuses_that_one(
         monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = guard.judge
+    whole = gates.judge
 
     def odd(action: Any, *given: Any) -> Any:
         if action.target == SQL:
@@ -88,7 +91,7 @@ def test_a_gate_that_breaks_over_one_step_refuses_that_one(
         return whole(action, *given)
 
     desired = lab()
-    monkeypatch.setattr(guard, "judge", odd)
+    monkeypatch.setattr(gates, "judge", odd)
     plan = compute(desired, both_off(desired), b.APPLIED, b.NOW_S)
     assert starts(plan) == {SQL: Verdict.REFUSED, WEB: Verdict.ALLOWED}
 
@@ -104,7 +107,7 @@ def test_a_broken_law_strikes_the_steps_of_its_own_target_alone(
     pools = {"default": replace(fact.value.pools.value["default"], volumes={})}
     seen = b.with_node(seen, "paris-1", Known(
         replace(fact.value, pools=Known(pools, b.NOW_S)), b.NOW_S))
-    monkeypatch.setattr("controller.plan.creation._is_kept", lambda _: False)
+    monkeypatch.setattr("controller.plan.machine.creation._is_kept", lambda _: False)
     plan = compute(desired, seen, b.APPLIED, b.NOW_S)
     struck = [step for step in plan.steps if step.action.target == SQL]
     assert any(isinstance(step.action, CreateDisk) for step in struck)

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from controller.model.facts import Known, Observed, VolumeFacts
-from controller.plan.actions import CreateDisk, DefineDomain, StartDomain
-from controller.plan.domain import disk_file
-from controller.plan.plan import Plan
+from controller.plan.actions.machine import DefineDomain, StartDomain
+from controller.plan.actions.storage import CreateDisk
+from controller.plan.machine.domain import disk_file
+from controller.plan.steps.plan import Plan
 from tests.plan import builders as b
 from tests.plan import replicas as r
 from tests.plan.lawful import assert_lawful

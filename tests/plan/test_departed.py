@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from controller.model.facts import Known, Observed, Unknown
-from controller.plan.actions import DefineDomain, StartDomain
+from controller.plan.actions.machine import DefineDomain, StartDomain
 from controller.plan.compute import compute
-from controller.plan.domain import domain_wish
-from controller.plan.plan import Plan, Step
-from controller.plan.survey import survey
+from controller.plan.machine.domain import domain_wish
+from controller.plan.steps.plan import Plan, Step
+from controller.plan.survey.survey import survey
 from tests.plan import builders as b
 from tests.plan.lawful import assert_lawful
 

@@ -7,7 +7,7 @@ import pytest
 from controller.errors import Refused
 from controller.model.facts import Absent, Known, NodeFacts, Observed, Unknown
 from controller.model.replica import PointFacts, ReplicaFacts
-from controller.plan.export import plan_export
+from controller.plan.replication.export import plan_export
 
 PATH = "/pool/hotsite-replicas/u-sql"
 

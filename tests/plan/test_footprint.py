@@ -7,10 +7,10 @@ import pytest
 
 from controller.model.document import Rung
 from controller.model.facts import DomainState, Known, Observed, VolumeFacts
-from controller.plan.actions import MigrateDomain, StartDomain
+from controller.plan.actions.machine import MigrateDomain, StartDomain
 from controller.plan.compute import compute
-from controller.plan.plan import Plan
-from controller.plan.policy import InFlight, Policy
+from controller.plan.steps.plan import Plan
+from controller.plan.survey.context import InFlight, Policy
 from tests.plan import builders as b
 
 GIB = b.GIB

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from controller.model.facts import FileUse, Known, Observed, VolumeFacts
-from controller.plan.actions import CreateDisk, DefineDomain, StartDomain
-from controller.plan.aside import aside_suffix, parse_aside
-from controller.plan.plan import Verdict
-from controller.plan.policy import Policy
-from controller.plan.storage_actions import PurgeFiles, ReturnDisk
+from controller.plan.actions.machine import DefineDomain, StartDomain
+from controller.plan.actions.storage import CreateDisk, PurgeFiles, ReturnDisk
+from controller.plan.machine.set_aside import aside_suffix, parse_aside
+from controller.plan.steps.plan import Verdict
+from controller.plan.survey.context import Policy
 from tests.plan import builders as b
 from tests.plan.reading import actions, plan_of, sentences
 

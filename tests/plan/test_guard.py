@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 
 from controller.model.document import Rung
 from controller.model.facts import DomainState, Known, PortFacts
-from controller.plan.actions import Cause, StartDomain
+from controller.model.instants import parse_instant_at, render_instant
+from controller.plan.actions.action import Cause
+from controller.plan.actions.machine import StartDomain
 from controller.plan.compute import compute
-from controller.plan.instants import parse_instant_at, render_instant
-from controller.plan.plan import Plan, Ruling, Step, Verdict
-from controller.plan.policy import (
+from controller.plan.gates.recheck import content
+from controller.plan.steps.plan import Plan, Ruling, Step, Verdict
+from controller.plan.survey.context import (
     Approval,
     InFlight,
     Policy,
@@ -22,7 +24,6 @@ from controller.plan.policy import (
     Undone,
     WindowState,
 )
-from controller.plan.recheck import content
 from tests.plan import builders as b
 from tests.plan import replicas as r
 

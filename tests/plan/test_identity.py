@@ -15,17 +15,17 @@ from controller.model.facts import (
     Observed,
     Role,
 )
-from controller.plan.actions import (
-    CreateDisk,
+from controller.plan.actions.desired import AttachNic
+from controller.plan.actions.machine import (
     DefineDomain,
     MigrateDomain,
     RestartDomain,
     StartDomain,
 )
+from controller.plan.actions.storage import CreateDisk
 from controller.plan.compute import compute
-from controller.plan.laws import breaches
-from controller.plan.plan import Plan, Ruling, Step, Verdict
-from controller.plan.wishes import AttachNic
+from controller.plan.gates.laws import breaches
+from controller.plan.steps.plan import Plan, Ruling, Step, Verdict
 from tests.plan import builders as b
 
 BEGINNINGS = (CreateDisk, DefineDomain, StartDomain, MigrateDomain, RestartDomain)

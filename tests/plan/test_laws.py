@@ -6,11 +6,16 @@ from typing import Any
 import pytest
 
 from controller.model.facts import DomainState, Known, Ownership, PortFacts, Unknown
-from controller.plan.actions import DefineDomain, RemoveDomain, ResumeDomain, StartDomain
+from controller.plan.actions.machine import (
+    DefineDomain,
+    RemoveDomain,
+    ResumeDomain,
+    StartDomain,
+)
 from controller.plan.compute import compute
-from controller.plan.domain import domain_wish
-from controller.plan.plan import Plan, Step, Verdict
-from controller.plan.survey import survey
+from controller.plan.machine.domain import domain_wish
+from controller.plan.steps.plan import Plan, Step, Verdict
+from controller.plan.survey.survey import survey
 from tests.plan import builders as b
 from tests.plan.lawful import assert_lawful
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from controller.model.facts import Known, Observed, Unknown
-from controller.plan.plan import Verdict
+from controller.plan.steps.plan import Verdict
 from tests.plan import builders as b
 from tests.plan.reading import plan_of, sentences
 

@@ -17,11 +17,11 @@ from controller.model.facts import (
     PortFacts,
     Unknown,
 )
-from controller.plan.actions import MigrateDomain
-from controller.plan.grace import grace_keys
-from controller.plan.plan import Plan, Step, Verdict
-from controller.plan.policy import Policy
-from controller.plan.trunk_actions import NarrowTrunk
+from controller.plan.actions.machine import MigrateDomain
+from controller.plan.actions.network import NarrowTrunk
+from controller.plan.gates.grace import grace_keys
+from controller.plan.steps.plan import Plan, Step, Verdict
+from controller.plan.survey.context import Policy
 from tests.plan import builders as b
 from tests.plan.reading import actions, plan_of
 

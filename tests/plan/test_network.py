@@ -7,9 +7,9 @@ import pytest
 
 from controller.model.document import Rung
 from controller.model.facts import Known, PortFacts
-from controller.plan.plan import Verdict
-from controller.plan.trunk_actions import NarrowTrunk, WidenTrunk
-from controller.plan.wishes import Passing
+from controller.plan.actions.desired import Passing
+from controller.plan.actions.network import NarrowTrunk, WidenTrunk
+from controller.plan.steps.plan import Verdict
 from tests.plan import builders as b
 from tests.plan.reading import HOME, actions, ids, plan_of, sentences
 

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from controller.model.facts import DomainState, Known, Observed, PoolFacts
-from controller.plan.actions import CreateDisk, MigrateDomain, StartDomain
+from controller.plan.actions.machine import MigrateDomain, StartDomain
+from controller.plan.actions.storage import CreateDisk
 from tests.plan import builders as b
 from tests.plan import replicas as r
 from tests.plan.reading import actions, ids, plan_of, sentences

@@ -8,10 +8,18 @@ import pytest
 from controller.model.condition import Status
 from controller.model.desired import Desired
 from controller.model.facts import DeviceFacts, DiskFacts, Observed
+from controller.plan.actions.replica import CopyMode, ReplicateDomain
 from controller.plan.compute import compute
-from controller.plan.parts import DEVICES, KINDS, left_out, uncopied, unmanaged, unmoved, untracked
-from controller.plan.plan import Plan
-from controller.plan.replica_actions import CopyMode, ReplicateDomain
+from controller.plan.machine.parts import (
+    DEVICES,
+    KINDS,
+    left_out,
+    uncopied,
+    unmanaged,
+    unmoved,
+    untracked,
+)
+from controller.plan.steps.plan import Plan
 from tests.plan import builders as b
 from tests.plan import replicas as r
 

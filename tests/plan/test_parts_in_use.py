@@ -7,12 +7,13 @@ import pytest
 
 from controller.model.desired import Desired
 from controller.model.facts import DeviceFacts, DiskFacts
-from controller.plan.actions import CreateDisk, MigrateDomain, ReconfigureDomain
+from controller.plan.actions.desired import GrowDisk
+from controller.plan.actions.machine import MigrateDomain, ReconfigureDomain
+from controller.plan.actions.storage import CreateDisk
 from controller.plan.compute import compute
-from controller.plan.parts import unmanaged, unmoved
-from controller.plan.removal import own_disks
-from controller.plan.survey import survey
-from controller.plan.wishes import GrowDisk
+from controller.plan.machine.parts import unmanaged, unmoved
+from controller.plan.machine.removal import own_disks
+from controller.plan.survey.survey import survey
 from tests.plan import builders as b
 from tests.plan.test_parts import COPIED, DEVICE, ODD, PLAIN, declared, disk, seen
 

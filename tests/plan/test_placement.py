@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.plan.placement import (
+from controller.plan.packing.placement import (
     Limits,
     PlaceHost,
     PlaceMachine,

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from controller.model.facts import BridgeFacts, InterfaceFacts, Known, Observed, PortFacts, Unknown
-from controller.plan.actions import AddUplink
-from controller.plan.plan import Plan, Ruling, Verdict
+from controller.plan.actions.network import AddUplink
+from controller.plan.steps.plan import Plan, Ruling, Verdict
 from tests.plan import builders as b
 from tests.plan.reading import plan_of, sentences
 

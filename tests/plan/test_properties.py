@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from controller.model.desired import Desired
 from controller.model.facts import DomainState, Known, Observed, PortFacts
 from controller.plan.compute import compute
-from controller.plan.grace import grace_keys
-from controller.plan.plan import Plan, Verdict
+from controller.plan.gates.grace import grace_keys
+from controller.plan.steps.plan import Plan, Verdict
 from tests.plan import builders as b
 from tests.plan import replicas as r
 from tests.plan.world import carried_out

@@ -8,11 +8,12 @@ from pydantic import BaseModel
 
 from controller.model.condition import ConditionType, Status
 from controller.model.document import Rung
-from controller.plan.actions import CreateDisk, DefineDomain, RemoveDomain, StartDomain
+from controller.plan.actions.machine import DefineDomain, RemoveDomain, StartDomain
+from controller.plan.actions.replica import ReplicateDomain, VerifyReplica
+from controller.plan.actions.storage import CreateDisk
 from controller.plan.compute import compute
-from controller.plan.plan import Verdict
-from controller.plan.policy import InFlight, Policy, ReplicaRequest, ReplicaWish, Suspension
-from controller.plan.replica_actions import ReplicateDomain, VerifyReplica
+from controller.plan.steps.plan import Verdict
+from controller.plan.survey.context import InFlight, Policy, ReplicaRequest, ReplicaWish, Suspension
 from tests.plan import builders as b
 from tests.plan import replicas as r
 from tests.plan.reading import actions, sentences

@@ -9,14 +9,14 @@ from hypothesis import given, settings
 
 from controller.errors import SpecError
 from controller.model.facts import Known, Observed, Ownership
-from controller.plan.actions import DefineDomain, StartDomain
+from controller.plan.actions.desired import DomainWish
+from controller.plan.actions.machine import DefineDomain, StartDomain
 from controller.plan.compute import compute
-from controller.plan.fingerprint import changed, fingerprints
-from controller.plan.plan import Plan, Step
-from controller.plan.recheck import recheck
-from controller.plan.render import plan_from_json, plan_to_dict, plan_to_json
-from controller.plan.saved import stale
-from controller.plan.wishes import DomainWish
+from controller.plan.gates.recheck import recheck
+from controller.plan.output.fingerprint import changed, fingerprints
+from controller.plan.output.render import plan_from_json, plan_to_dict, plan_to_json
+from controller.plan.output.saved import stale
+from controller.plan.steps.plan import Plan, Step
 from tests.plan import builders as b
 from tests.plan.test_properties import bent_worlds
 

@@ -8,8 +8,8 @@ import pytest
 
 from controller.model.facts import DomainFacts
 from controller.plan.compute import compute
-from controller.plan.plan import Plan, Step, Verdict
-from controller.plan.policy import Policy
+from controller.plan.steps.plan import Plan, Step, Verdict
+from controller.plan.survey.context import Policy
 from tests.plan import builders as b
 
 SQL = "VirtualMachine/sql"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from controller.plan.compute import compute
-from controller.plan.plan import Plan
+from controller.plan.steps.plan import Plan
 from tests.plan import builders as b
 from tests.plan import replicas as r
 from tests.plan.protected import HOME, lab, said, seen_with

@@ -8,11 +8,11 @@ import pytest
 
 from controller.model.facts import Observed
 from controller.model.protection_policy import KeepSpec
+from controller.plan.actions.replica import DropPoints, RemoveReplica, RetirePoints
 from controller.plan.compute import compute
-from controller.plan.plan import Plan, Verdict
-from controller.plan.policy import Policy
-from controller.plan.replica_actions import DropPoints, RemoveReplica, RetirePoints
-from controller.plan.retention import surplus
+from controller.plan.replication.retention import surplus
+from controller.plan.steps.plan import Plan, Verdict
+from controller.plan.survey.context import Policy
 from tests.plan import builders as b
 from tests.plan import replicas as r
 from tests.plan.protected import seen_with

@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 
 from controller.model.facts import Known, Observed, Unknown
-from controller.plan.actions import Action
-from controller.plan.plan import Plan, Step
-from controller.plan.replica_actions import (
+from controller.plan.actions.action import Action
+from controller.plan.actions.replica import (
     RemoveReplica,
     ReplicateDomain,
     RetirePoints,
     VerifyReplica,
 )
+from controller.plan.steps.plan import Plan, Step
 from tests.plan import builders as b
 from tests.plan import replicas as r
 from tests.plan.lawful import assert_lawful

@@ -7,14 +7,14 @@ import pytest
 
 from controller.model.facts import DiskFacts, Known, Observed, Unknown
 from controller.model.replica import ReplicaFacts
-from controller.plan.actions import Action
-from controller.plan.policy import ReplicaRequest, ReplicaWish
-from controller.plan.replica_actions import (
+from controller.plan.actions.action import Action
+from controller.plan.actions.replica import (
     RemoveReplica,
     ReplicateDomain,
     RetirePoints,
     VerifyReplica,
 )
+from controller.plan.survey.context import ReplicaRequest, ReplicaWish
 from tests.plan import builders as b
 from tests.plan import replicas as r
 from tests.plan.protected import HOME, lab, seen_with

@@ -8,14 +8,13 @@ import pytest
 
 from controller.model.document import Rung
 from controller.model.facts import Known, Observed, Unknown
-from controller.plan.actions import Cause
-from controller.plan.bandwidth import ceiling_bps
+from controller.plan.actions.action import Cause
+from controller.plan.actions.replica import CopyMode, RateLimit, ReplicateDomain, VerifyReplica
 from controller.plan.compute import compute
-from controller.plan.freshness import due_at
-from controller.plan.plan import Plan, Verdict
-from controller.plan.policy import InFlight, Policy, ReplicaRequest, ReplicaWish, Suspension
-from controller.plan.replica_actions import CopyMode, RateLimit, ReplicateDomain, VerifyReplica
-from controller.plan.saved import action_from_value, to_value
+from controller.plan.output.saved import action_from_value, to_value
+from controller.plan.replication.copy import ceiling_bps, due_at
+from controller.plan.steps.plan import Plan, Verdict
+from controller.plan.survey.context import InFlight, Policy, ReplicaRequest, ReplicaWish, Suspension
 from tests.plan import builders as b
 from tests.plan import replicas as r
 from tests.plan.protected import HOME, lab, said, seen_with

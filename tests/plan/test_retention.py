@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from controller.model.protection_policy import KeepSpec
 from controller.model.replica import PointFacts
-from controller.plan.retention import is_needed, surplus
+from controller.plan.replication.retention import is_needed, surplus
 from tests.plan import replicas as r
 
 HOUR_S = 3600

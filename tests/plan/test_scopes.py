@@ -8,8 +8,8 @@ import pytest
 from controller.model.document import Document
 from controller.model.facts import Observed, PortFacts
 from controller.plan.compute import compute
-from controller.plan.plan import Ruling, Verdict
-from controller.plan.policy import Suspension
+from controller.plan.steps.plan import Ruling, Verdict
+from controller.plan.survey.context import Suspension
 from tests.plan import builders as b
 from tests.plan import replicas as r
 

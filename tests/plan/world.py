@@ -18,33 +18,58 @@ from controller.model.facts import (
     VolumeFacts,
 )
 from controller.model.replica import PointFacts, ReplicaFacts
-from controller.plan import actions as a
-from controller.plan import replica_actions as ra
-from controller.plan import wishes as w
-from controller.plan.trunk_actions import NarrowTrunk, WidenTrunk
+from controller.plan.actions import desired as w
+from controller.plan.actions import replica as ra
+from controller.plan.actions.action import (
+    Action,
+)
+from controller.plan.actions.machine import (
+    DefineDomain,
+    DisableAutostart,
+    MigrateDomain,
+    PruneDomain,
+    ReconfigureDomain,
+    RemoveDomain,
+    RestartDomain,
+    ResumeDomain,
+    ShutDownDomain,
+    StartDomain,
+    UndefineDomain,
+)
+from controller.plan.actions.network import (
+    AddUplink,
+    CreateBridge,
+    NarrowTrunk,
+    SetPortVlan,
+    WidenTrunk,
+)
+from controller.plan.actions.storage import (
+    CreateDisk,
+    CreatePool,
+)
 from tests.plan import builders as b
 
 
-def carried_out(action: a.Action, seen: Observed, desired: Desired) -> Observed:
+def carried_out(action: Action, seen: Observed, desired: Desired) -> Observed:
     """The world after `action`."""
     node = part(seen, action.node)
-    if isinstance(action, a.CreateBridge):
+    if isinstance(action, CreateBridge):
         return b.with_node(seen, action.node, remade(node, bridges={
             action.bridge: BridgeFacts(action.bridge, action.rstp, {})}))
-    if isinstance(action, a.AddUplink | WidenTrunk | NarrowTrunk):
+    if isinstance(action, AddUplink | WidenTrunk | NarrowTrunk):
         passing = w.Passing(action.vlans or (0,), None, "trunk") if isinstance(
-            action, a.AddUplink) else action.passing
+            action, AddUplink) else action.passing
         port = PortFacts(action.port, passing.tag, passing.vlans, passing.vlan_mode, True)
         return b.with_port(seen, action.node, port, action.port, action.bridge)
-    if isinstance(action, a.SetPortVlan):
+    if isinstance(action, SetPortVlan):
         return b.with_port(seen, action.node, PortFacts(
             action.port, action.vlan, (), None, True, action.mac), action.port, action.bridge)
-    if isinstance(action, a.CreatePool):
+    if isinstance(action, CreatePool):
         pool = PoolFacts(action.pool, action.path, True, 1 << 40, 1 << 39)
         return b.with_node(seen, action.node, remade(node, pools={action.pool: pool}))
-    if isinstance(action, a.CreateDisk):
+    if isinstance(action, CreateDisk):
         return with_file(seen, action.node, action.disk)
-    if isinstance(action, a.MigrateDomain):
+    if isinstance(action, MigrateDomain):
         return migrated(action, seen, desired)
     if isinstance(action, ra.ReplicateDomain):
         return replicated(action, seen)
@@ -76,7 +101,7 @@ def replicated(action: ra.ReplicateDomain, seen: Observed) -> Observed:
         node.domains.value[action.domain], checkpoints=(checkpoint,)))
 
 
-def with_replica_changed(action: a.Action, seen: Observed) -> Observed:
+def with_replica_changed(action: Action, seen: Observed) -> Observed:
     """The world after an action on a replica that is there."""
     node = part(seen, action.node)
     assert isinstance(node.replicas, Known)
@@ -140,7 +165,7 @@ def booted(domain: DomainFacts) -> DomainFacts:
     return replace(domain, state=DomainState.RUNNING, state_reason="booted", live=domain.config)
 
 
-def migrated(action: a.MigrateDomain, seen: Observed, desired: Desired) -> Observed:
+def migrated(action: MigrateDomain, seen: Observed, desired: Desired) -> Observed:
     """The domain running at its destination and gone from its source."""
     node = part(seen, action.node)
     assert isinstance(node.domains, Known)
@@ -155,13 +180,13 @@ def migrated(action: a.MigrateDomain, seen: Observed, desired: Desired) -> Obser
         domain, live=moved(domain.live), config=moved(domain.config), checkpoints=()))
 
 
-def with_domain_changed(action: a.Action, seen: Observed) -> Observed:
+def with_domain_changed(action: Action, seen: Observed) -> Observed:
     """The world after an action on one domain."""
     node = part(seen, action.node)
     assert isinstance(node.domains, Known)
     name = action.target.partition("/")[2]
     found = node.domains.value.get(name)
-    if isinstance(action, a.DefineDomain):
+    if isinstance(action, DefineDomain):
         config = config_from(action.wish)
         new = DomainFacts(name, action.wish.uuid, DomainState.SHUT_OFF, "unknown", True, False,
                           None, config, None, action.wish.ownership)
@@ -169,20 +194,20 @@ def with_domain_changed(action: a.Action, seen: Observed) -> Observed:
             new = replace(found, config=config, persistent=True, ownership=action.wish.ownership)
         return b.with_domain(seen, action.node, name, new)
     assert found is not None, f"{action.id}: no such domain"
-    if isinstance(action, a.StartDomain | a.RestartDomain):
+    if isinstance(action, StartDomain | RestartDomain):
         return b.with_domain(seen, action.node, name, booted(found))
-    if isinstance(action, a.ResumeDomain):
+    if isinstance(action, ResumeDomain):
         return b.with_domain(seen, action.node, name, replace(found, state=DomainState.RUNNING))
     if isinstance(action, ra.DropCheckpoints):
         return b.with_domain(seen, action.node, name, replace(found, checkpoints=()))
-    if isinstance(action, a.ShutDownDomain):
+    if isinstance(action, ShutDownDomain):
         return b.with_domain(seen, action.node, name, replace(
             found, state=DomainState.SHUT_OFF, state_reason="shutdown", live=None))
-    if isinstance(action, a.DisableAutostart):
+    if isinstance(action, DisableAutostart):
         return b.with_domain(seen, action.node, name, replace(found, autostart=False))
-    if isinstance(action, a.UndefineDomain | a.RemoveDomain):
+    if isinstance(action, UndefineDomain | RemoveDomain):
         return b.with_domain(seen, action.node, name, None)
-    assert isinstance(action, a.ReconfigureDomain | a.PruneDomain)
+    assert isinstance(action, ReconfigureDomain | PruneDomain)
     for change in action.changes:
         found = patched(found, change, live=action.live)
     return b.with_domain(seen, action.node, name, found)

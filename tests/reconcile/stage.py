@@ -11,11 +11,11 @@ from typing import Any
 from controller.model.desired import Desired
 from controller.model.document import Rung
 from controller.model.facts import Fact, NodeFacts
-from controller.plan.actions import Action
+from controller.plan.actions.action import Action
 from controller.providers.simulated.estate import SimulatedEstate
 from controller.providers.simulated.virtual_time import epoch_clock
-from controller.reconcile.event import Event, EventKind
 from controller.reconcile.loop import Loop
+from controller.reconcile.report.event import Event, EventKind
 from controller.source.load import load_folder
 from controller.store.store import Store
 

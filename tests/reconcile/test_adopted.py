@@ -3,7 +3,7 @@
 import asyncio
 
 from controller.model.document import Rung
-from controller.plan.plan import Verdict
+from controller.plan.steps.plan import Verdict
 from controller.providers.simulated.virtual_time import run_virtual
 from controller.store.store import Store
 from tests.reconcile.stage import Show, Stage, lab, playing, with_estate

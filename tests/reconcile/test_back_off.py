@@ -5,11 +5,12 @@ import asyncio
 import pytest
 
 from controller.errors import OutcomeUnknown, Refused, Unavailable
-from controller.plan.actions import Action, ReconfigureDomain, StartDomain
-from controller.plan.replica_actions import RetirePoints
+from controller.plan.actions.action import Action
+from controller.plan.actions.machine import ReconfigureDomain, StartDomain
+from controller.plan.actions.replica import RetirePoints
 from controller.providers.simulated.virtual_time import epoch_clock, run_virtual
-from controller.reconcile.back_off import COPY_MOST_S, BackOff
-from controller.reconcile.queue import BACK_OFF_MOST_S, JITTER, KeyedQueue, Priority
+from controller.reconcile.act.back_off import COPY_MOST_S, BackOff
+from controller.reconcile.act.queue import BACK_OFF_MOST_S, JITTER, KeyedQueue, Priority
 from tests.reconcile.stage import lab, playing, with_machine
 
 START = StartDomain(target="VirtualMachine/sql", node="paris-1", reason="", domain="sql")

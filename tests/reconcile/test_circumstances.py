@@ -1,7 +1,7 @@
 """What a decision depends on besides specs and facts, as the store tells it."""
 
-from controller.plan.policy import WHOLE_ESTATE, Suspension
-from controller.reconcile.circumstances import Circumstances
+from controller.plan.survey.context import WHOLE_ESTATE, Suspension
+from controller.reconcile.decide.context import Circumstances
 from controller.store.store import Store
 from tests.reconcile.stage import lab
 

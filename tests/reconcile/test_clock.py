@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from controller.plan.policy import Suspension
+from controller.plan.survey.context import Suspension
 from controller.providers.simulated.virtual_time import epoch_clock, run_virtual
-from controller.reconcile.event import EventKind
+from controller.reconcile.report.event import EventKind
 from tests.reconcile.stage import lab, playing
 from tests.reconcile.test_removal import REMOVE, WEB, declared, files, without_web
 

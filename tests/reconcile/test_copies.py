@@ -6,14 +6,13 @@ from typing import Any
 
 import pytest
 
-from controller.plan.actions import Cause
-from controller.plan.plan import Plan
-from controller.plan.replica_actions import ReplicateDomain, SweepLeftovers
-from controller.reconcile.circumstances import Circumstances
-from controller.reconcile.queue import Priority
+from controller.plan.actions.action import Cause
+from controller.plan.actions.replica import ReplicateDomain, SweepLeftovers
+from controller.plan.steps.plan import Plan
+from controller.reconcile.act.queue import Priority, urgency_of
+from controller.reconcile.act.worker import COPIES_AT_ONCE, Work, is_next
+from controller.reconcile.decide.context import Circumstances
 from controller.reconcile.tasks import soonest_s
-from controller.reconcile.urgency import urgency_of
-from controller.reconcile.work import COPIES_AT_ONCE, Work, is_next
 from controller.store.store import Store
 from tests.reconcile.stage import lab
 

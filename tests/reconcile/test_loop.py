@@ -11,12 +11,12 @@ from controller.errors import Refused, Unavailable
 from controller.model.desired import Desired
 from controller.model.document import Rung
 from controller.model.estate import WindowSpec
-from controller.plan.actions import Action
-from controller.plan.policy import Approval, Suspension
-from controller.plan.recheck import content
+from controller.plan.actions.action import Action
+from controller.plan.gates.recheck import content
+from controller.plan.survey.context import Approval, Suspension
 from controller.providers.simulated.virtual_time import epoch_clock, run_virtual
-from controller.reconcile.event import EventKind
-from controller.reconcile.windows import window_state
+from controller.reconcile.decide.context import window_state
+from controller.reconcile.report.event import EventKind
 from controller.store.journal import Outcome
 from controller.store.store import Store
 from tests.reconcile.stage import (

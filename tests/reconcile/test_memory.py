@@ -2,7 +2,7 @@
 
 import gc
 
-from controller.reconcile.memory import LARGE, rest, undisturbed
+from controller.reconcile.garbage import LARGE, rest, undisturbed
 from tests.plan.builders import large
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from controller.model.condition import Condition, ConditionType, Status
-from controller.reconcile.news import News, is_well
+from controller.reconcile.report.news import News, is_well
 
 
 @pytest.mark.parametrize(("kind", "status", "reason", "well"), [

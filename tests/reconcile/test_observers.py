@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from controller.model.facts import Unknown
-from controller.reconcile.observers import observe
+from controller.reconcile.observe.observers import observe
 
 
 class Odd:

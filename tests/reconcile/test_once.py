@@ -8,13 +8,14 @@ from xml.etree.ElementTree import ParseError
 import pytest
 
 from controller.errors import Refused, SpecError, Unavailable
-from controller.plan.actions import Action, StartDomain
-from controller.plan.plan import Ruling, Verdict
-from controller.plan.policy import ReplicaRequest, ReplicaWish
-from controller.plan.saved import plan_from_json, plan_to_json
+from controller.plan.actions.action import Action
+from controller.plan.actions.machine import StartDomain
+from controller.plan.output.saved import plan_from_json, plan_to_json
+from controller.plan.steps.plan import Ruling, Verdict
+from controller.plan.survey.context import ReplicaRequest, ReplicaWish
 from controller.providers.simulated.virtual_time import epoch_clock, run_virtual
-from controller.reconcile.exit_status import ExitStatus, status_of_plan, status_of_run
 from controller.reconcile.once import Once, Result, assumptions, came_up
+from controller.reconcile.report.exit_status import ExitStatus, status_of_plan, status_of_run
 from controller.source.load import load_folder
 from controller.store.store import Store
 from tests.reconcile.stage import SPECS, Stage, lab, reporting, with_estate

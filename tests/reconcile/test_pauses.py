@@ -7,7 +7,7 @@ import pytest
 
 from controller.model.document import Suspend
 from controller.model.facts import Known
-from controller.plan.policy import Suspension
+from controller.plan.survey.context import Suspension
 from controller.providers.simulated.virtual_time import epoch_clock, run_virtual
 from controller.store.store import Store
 from tests.reconcile.stage import Show, lab, playing, with_machine

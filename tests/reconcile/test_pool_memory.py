@@ -7,9 +7,9 @@ import pytest
 
 from controller.model.facts import Fact, Known, NodeFacts, PoolFacts, Unknown, VolumeFacts
 from controller.model.replica import ReplicaFacts
-from controller.plan.storage_actions import AcceptPool
-from controller.reconcile.pool_memory import PoolMemory
-from controller.reconcile.view import View
+from controller.plan.actions.storage import AcceptPool
+from controller.reconcile.decide.pool_memory import PoolMemory
+from controller.reconcile.observe.view import View
 from controller.store.store import Store
 from tests.plan import builders as b
 from tests.plan import replicas as r

@@ -1,7 +1,7 @@
 """How far long work has come is remembered at once and told now and then."""
 
-from controller.reconcile.event import Event, EventKind
-from controller.reconcile.progress import TOLD_EVERY_S, ProgressBoard
+from controller.reconcile.report.event import Event, EventKind
+from controller.reconcile.report.progress import TOLD_EVERY_S, ProgressBoard
 from controller.replication.progress import Progress, render_progress
 
 GIB = 1 << 30

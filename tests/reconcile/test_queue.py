@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from controller.reconcile.queue import (
+from controller.reconcile.act.queue import (
     AGE_S,
     BACK_OFF_MOST_S,
     JITTER,

@@ -1,7 +1,7 @@
 """Refusals: asked again only when something has changed, and then not too soon."""
 
-from controller.plan.actions import StartDomain
-from controller.reconcile.refusals import Refusals
+from controller.plan.actions.machine import StartDomain
+from controller.reconcile.decide.refusals import Refusals
 
 START = StartDomain(target="VirtualMachine/web", node="paris-1", reason="it is off", domain="web")
 OTHER = StartDomain(target="VirtualMachine/web", node="paris-1", reason="it is off", domain="w")

@@ -3,7 +3,7 @@
 import pytest
 
 from controller.plan.compute import compute
-from controller.reconcile.remembering import Remembering
+from controller.reconcile.decide.history import Remembering
 from controller.store.store import Store
 from tests.plan import builders as b
 

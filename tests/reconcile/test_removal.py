@@ -8,9 +8,9 @@ import pytest
 from controller.model.desired import Desired
 from controller.model.document import Rung
 from controller.model.virtual_machine import Deletion
-from controller.plan.actions import Action
-from controller.plan.policy import Approval
-from controller.plan.recheck import content
+from controller.plan.actions.action import Action
+from controller.plan.gates.recheck import content
+from controller.plan.survey.context import Approval
 from controller.providers.simulated.virtual_time import epoch_clock, run_virtual
 from controller.store.store import Store
 from tests.reconcile.stage import Show, Stage, lab, playing, with_estate, with_machine

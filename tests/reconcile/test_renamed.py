@@ -7,9 +7,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from controller.model.document import Rung
-from controller.plan.policy import Suspension
+from controller.plan.survey.context import Suspension
 from controller.providers.simulated.virtual_time import epoch_clock, run_virtual
-from controller.reconcile.event import EventKind
+from controller.reconcile.report.event import EventKind
 from controller.store.store import Store
 from tests.reconcile.stage import Show, lab, playing, with_estate
 

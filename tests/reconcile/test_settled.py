@@ -1,8 +1,9 @@
 """Which objects count as applied: everything, unless a commit's step or an unknown says no."""
 
-from controller.plan.actions import Cause, StartDomain
-from controller.plan.plan import Plan, Remark, Step
-from controller.reconcile.settled import settled
+from controller.plan.actions.action import Cause
+from controller.plan.actions.machine import StartDomain
+from controller.plan.steps.plan import Plan, Remark, Step
+from controller.reconcile.decide.context import settled
 
 BEFORE = {"VirtualMachine/sql": "1", "VirtualMachine/web": "1", "Network/office": "1",
           "VirtualMachine/gone": "1"}

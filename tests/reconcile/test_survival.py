@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable, Mapping
 import pytest
 
 from controller.errors import JournalUnavailable
-from controller.plan.actions import Action
+from controller.plan.actions.action import Action
 from controller.providers.simulated.virtual_time import epoch_clock, run_virtual
-from controller.reconcile.event import EventKind
+from controller.reconcile.report.event import EventKind
 from controller.store.journal import Outcome
 from controller.store.seen import Seen
 from controller.store.store import Store

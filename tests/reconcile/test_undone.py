@@ -11,10 +11,10 @@ from controller.model.condition import ConditionType
 from controller.model.desired import Desired
 from controller.model.document import Rung
 from controller.model.network import Network
-from controller.plan.actions import Action
-from controller.plan.plan import Verdict
-from controller.plan.policy import Approval
-from controller.plan.recheck import content
+from controller.plan.actions.action import Action
+from controller.plan.gates.recheck import content
+from controller.plan.steps.plan import Verdict
+from controller.plan.survey.context import Approval
 from controller.providers.simulated.virtual_time import epoch_clock, run_virtual
 from controller.reconcile.once import Once
 from controller.store.store import Store

@@ -19,7 +19,7 @@ from controller.model.facts import (
     NodeFacts,
     Unknown,
 )
-from controller.reconcile.remembered import (
+from controller.reconcile.observe.last_seen import (
     forget,
     load_seen,
     parse_facts,
@@ -28,7 +28,7 @@ from controller.reconcile.remembered import (
     save_fact,
     save_seen,
 )
-from controller.reconcile.view import View
+from controller.reconcile.observe.view import View
 from controller.store.store import Store
 
 CONFIG = DomainConfig(1 << 30, 1 << 30, 1, 1, (), ())

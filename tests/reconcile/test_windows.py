@@ -7,7 +7,7 @@ import pytest
 
 from controller.model.document import Rung
 from controller.model.estate import WindowSpec
-from controller.reconcile.windows import window_state
+from controller.reconcile.decide.context import window_state
 
 
 def window(days: str, start: str, duration: str, zone: str = "UTC",

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "controller" / "remote"))
 @pytest.fixture(autouse=True)
 def nothing_left() -> Iterator[None]:
     """Wait for every virsh that a test, as a mover does, left to end by itself."""
-    from mover import virsh
+    from mover.backup import virsh
 
     yield
     while virsh._left:

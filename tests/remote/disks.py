@@ -5,15 +5,16 @@ import os
 import shutil
 import subprocess
 import sys
-import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from mover.hashing import Hasher
-from mover.stream import Data, Reader, Zero
+from mover.image.hashing import Hasher
+from mover.transfer.wire import Data, Reader, Zero
+
+from controller.replication.mover import archive as pack
 
 MOVER = Path(__file__).parents[2] / "controller" / "remote" / "mover"
 MIB = 1 << 20
@@ -82,10 +83,7 @@ def _state(pid: int) -> str:
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The mover as one file, the way a host gets it."""
     path = tmp_path_factory.mktemp("archive") / "mover.zip"
-    with zipfile.ZipFile(path, "w") as packed:
-        packed.write(MOVER / "__main__.py", "__main__.py")
-        for module in sorted(MOVER.glob("*.py")):
-            packed.write(module, f"mover/{module.name}")
+    path.write_bytes(pack())
     return path
 
 

@@ -6,10 +6,10 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
-from mover.hashing import CLUSTER_BYTES, SHA256, Hasher
-from mover.index import OVERLAY, Index
-from mover.manifest import Header, Manifest
-from mover.qcow2_writer import Backing, finish_overlay
+from mover.image.hashing import CLUSTER_BYTES, SHA256, Hasher
+from mover.image.index import OVERLAY, Index
+from mover.image.manifest import Header, Manifest
+from mover.image.qcow2_writer import Backing, finish_overlay
 
 HASHER = Hasher(SHA256, b"a pair's secret")
 Change = tuple[int, bytes]

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mover import at_rest, cold
-from mover.extents import dirty
-from mover.nbd import ALLOCATION, READS_ZERO, Nbd, bitmap_context
-from mover.reading import Begin
-from mover.virsh import Disk, Domain, Seen
+from mover.backup import offline, offline_copy
+from mover.backup.reading import Begin
+from mover.backup.virsh import Disk, Domain, Seen
+from mover.transfer.extents import dirty
+from mover.transfer.nbd import ALLOCATION, READS_ZERO, Nbd, bitmap_context
 
 from tests.remote.disks import MIB, tool
 
@@ -46,7 +46,8 @@ class Rest:
                 tool("qemu-img", "bitmap", "--add", disk.source, name)
             self.held[target][:] = self.contents(target)
         self.since = name
-        origins = {target: at_rest.origin_of(disk).told() for target, disk in self.disks.items()}
+        origins = {target: offline_copy.origin_of(disk).told()
+                   for target, disk in self.disks.items()}
         self.facts = {"origins": origins, "fingerprints": {}, "changed": {}}
 
     def copy(self) -> dict[str, str]:
@@ -71,12 +72,12 @@ class Rest:
              for target, disk in self.disks.items()}, since=self.since,
             known=facts["fingerprints"], origins=facts["origins"], sent=facts["changed"])
         domain = Domain(UUID, "sql", "", self.disks, "", agent=False)
-        copy = at_rest.ColdCopy(Seen("shut off", domain, "<domain/>", True, [], set(),
+        copy = offline_copy.ColdCopy(Seen("shut off", domain, "<domain/>", True, [], set(),
                                      self.reason), wanted)
         try:
             yield copy.told
         finally:
-            cold.stop(copy._open)
+            offline.stop(copy._open)
 
     def _read(self, target: str, disk: dict[str, Any]) -> str:
         if disk["mode"] == "increment" and not disk["dirty_bytes"] and not disk.get("holes"):

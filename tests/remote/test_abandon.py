@@ -5,10 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from mover import merge
 from mover.errors import TryAgain
-from mover.replica import Replica, locked
-from mover.verify import Request, notice, verify
+from mover.replica import retire as replica_retire
+from mover.replica.replica import Replica, locked
+from mover.replica.scrub import Request, notice, verify
 
 from tests.remote.test_crashes import run_until
 from tests.remote.transfers import Machine, ask, assert_every_point_reads_as_its_disk
@@ -66,7 +66,7 @@ def test_what_cannot_be_merged_is_not_begun(
     for _ in range(2):
         with pytest.raises(TryAgain, match="stays until"), \
                 locked(str(machine.root)) as replica:
-            merge.retire(replica, 1)
+            replica_retire.retire(replica, 1)
     assert_every_point_reads_as_its_disk(machine, but=(2, 3, 4))
     told = verify(Request(str(machine.root), restart=True))
     assert told["scan"] == ["vda"]
@@ -81,7 +81,7 @@ def begun(machine: Machine, step: int) -> bool:
     """Let point 1 go in a process that dies at a write; say whether a merge was left undone."""
     def work() -> None:
         with locked(str(machine.root)) as replica:
-            merge.retire(replica, 1)
+            replica_retire.retire(replica, 1)
     run_until(step, work)
     return bool(Replica(str(machine.root)).state.floor)
 
@@ -105,7 +105,7 @@ def test_a_merge_whose_overlay_is_lost_in_the_middle_ends(
         assert (told["merging"], told["scan"]) == ([], ["vda"])
         with pytest.raises(TryAgain, match="stays until the whole disk"), \
                 locked(str(machine.root)) as replica:
-            merge.retire(replica, 2)
+            replica_retire.retire(replica, 2)
         compared(machine)
         retire(machine, 2, 3, 4)
         assert_every_point_reads_as_its_disk(machine)

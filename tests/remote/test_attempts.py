@@ -5,12 +5,14 @@ import shutil
 from pathlib import Path
 
 import pytest
-from mover import incoming, publish, settle, stream
-from mover.chain import Chain
-from mover.codec import RAW
 from mover.errors import Refused, TryAgain
-from mover.hashing import CLUSTER_BYTES
-from mover.replica import Replica, locked
+from mover.image.chain import Chain
+from mover.image.hashing import CLUSTER_BYTES
+from mover.replica import incoming, publish
+from mover.replica import publish as replica_publish
+from mover.replica.replica import Replica, locked
+from mover.transfer import wire
+from mover.transfer.codec import RAW
 
 from tests.remote.replicas import HASHER
 from tests.remote.transfers import (
@@ -40,8 +42,8 @@ def late(machine: Machine, attempt: str) -> Path:
     """Return a stream that was cut before its end, which nobody has read yet."""
     path = machine.folder / "late"
     fd = os.open(path, os.O_CREAT | os.O_WRONLY)
-    writer = stream.Writer(fd, HASHER)
-    writer.hello(stream.Hello("dead", "vda", SIZE, HASHER.algorithm, HASHER.secret_id,
+    writer = wire.Writer(fd, HASHER)
+    writer.hello(wire.Hello("dead", "vda", SIZE, HASHER.algorithm, HASHER.secret_id,
                               attempt=attempt))
     writer.data([(5 * CLUSTER_BYTES, CLUSTER_BYTES)], HASHER.clusters(STALE), RAW, STALE)
     os.close(fd)
@@ -111,7 +113,7 @@ def test_what_was_not_settled_or_lost_something_then_is_not_published_unread(
     rotten(machine)
     into = incoming.load(str(machine.root / "vda"))
     with pytest.raises(TryAgain, match="send them again"):
-        settle.look_again(into, "vda", HASHER, "disk")
+        replica_publish.look_again(into, "vda", HASHER, "disk")
     into.close()
     for reread in ("no", "disk"):
         with pytest.raises(TryAgain, match="not complete"):

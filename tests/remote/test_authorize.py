@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from mover import authorize, keys_file, shared_lines
 from mover.errors import Refused
+from mover.transfer import authorize, keys_file, shared_lines
 
 from tests.remote.disks import archive
 from tests.transport.sshd import Sshd, make_key, public

@@ -4,9 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
-from mover import incoming, index, stream
 from mover.errors import Damaged, TryAgain
-from mover.hashing import CLUSTER_BYTES
+from mover.image import index
+from mover.image.hashing import CLUSTER_BYTES
+from mover.replica import incoming
+from mover.transfer import wire
 
 from tests.remote.replicas import HASHER, Change
 from tests.remote.transfers import ATTEMPT, Machine, feed, write_stream
@@ -36,8 +38,8 @@ def send_on(machine: Machine, what: list[Change]) -> None:
 def test_a_hello_that_nothing_ever_fulfils_is_refused(
         machine: Machine, tmp_path: Path, words: dict[str, object]) -> None:
     fd = os.open(tmp_path / "stream", os.O_CREAT | os.O_WRONLY)
-    writer = stream.Writer(fd, HASHER)
-    writer.hello(stream.Hello("t", "vda", SIZE, HASHER.algorithm, HASHER.secret_id,
+    writer = wire.Writer(fd, HASHER)
+    writer.hello(wire.Hello("t", "vda", SIZE, HASHER.algorithm, HASHER.secret_id,
                               attempt=ATTEMPT)._replace(**words))
     writer.end()
     os.close(fd)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from controller.providers.libvirt.facts import parse_capabilities, parse_config
-from controller.providers.libvirt.xml import parse_xml
+from controller.providers.libvirt.xml.xml import parse_xml
 
 capabilities = import_module("capabilities")
 

@@ -4,9 +4,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from mover.chain import Chain, compose
 from mover.errors import Damaged
-from mover.hashing import CLUSTER_BYTES
+from mover.image.chain import Chain, compose
+from mover.image.hashing import CLUSTER_BYTES
 
 from tests.remote.replicas import (
     HASHER,

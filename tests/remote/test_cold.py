@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from mover import cold, virsh
+from mover.backup import offline, virsh
 from mover.errors import TryAgain
 
 from tests.remote.replicas import qemu_img
@@ -17,13 +17,13 @@ from tests.waiting import wait_until
 SCRIPT = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from mover import cold, virsh
+from mover.backup import offline, virsh
 disk = virsh.Disk(sys.argv[2], "qcow2", "file")
-served = cold.serve(virsh.Domain("u", "sql", "", {"vda": disk}, "", False), ["vda"], {})
+served = offline.serve(virsh.Domain("u", "sql", "", {"vda": disk}, "", False), ["vda"], {})
 sys.stdout.write("%d\\n" % served.servers[0].pid)
 sys.stdout.flush()
 sys.stdin.read()
-cold.stop(served)
+offline.stop(served)
 """
 
 
@@ -32,7 +32,7 @@ cold.stop(served)
 def test_no_server_outlives_its_mover(tmp_path: Path, killed: bool) -> None:
     qemu_img("create", "-q", "-f", "qcow2", tmp_path / "a.qcow2", "1M")
     with subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, Path(cold.__file__).parents[1], tmp_path / "a.qcow2"],
+            [sys.executable, "-c", SCRIPT, Path(offline.__file__).parents[2], tmp_path / "a.qcow2"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             env={**os.environ, "HOTSITE_RUN": str(tmp_path)}) as mover:
         assert mover.stdout is not None
@@ -67,12 +67,12 @@ def test_a_server_ends_also_where_it_does_not_hear_of_it(
         SERVER.format(python=sys.executable, deaf=deaf, heard=heard))
     (tmp_path / "qemu-nbd").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setattr(cold, "FOLDER", str(tmp_path))
-    monkeypatch.setattr(cold, "STOP_S", stop_s)
+    monkeypatch.setattr(offline, "FOLDER", str(tmp_path))
+    monkeypatch.setattr(offline, "STOP_S", stop_s)
     disk = virsh.Disk("/d/a.raw", "raw", "file")
     domain = virsh.Domain("u", "sql", "", {"vda": disk}, "", agent=False)
-    served = cold.serve(domain, ["vda"], {})
-    cold.stop(served)
+    served = offline.serve(domain, ["vda"], {})
+    offline.stop(served)
     assert all(server.poll() is not None for server in served.servers)
     assert heard.exists() != deaf, "who listens is not killed before it has ended"
     assert served.servers[0].returncode in {0, -signal.SIGKILL}
@@ -83,6 +83,6 @@ def test_an_image_that_is_not_read_in_time_is_waited_for_no_longer(
     (tmp_path / "qemu-img").write_text("#!/bin/sh\nexec sleep 60\n")
     (tmp_path / "qemu-img").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setattr(cold, "INFO_S", 0.1)
+    monkeypatch.setattr(offline, "INFO_S", 0.1)
     with pytest.raises(TryAgain, match="was not read within"):
-        cold.bitmap_of(virsh.Disk("/d/a.qcow2", "qcow2", "file"), "hotsite-000001-aa")
+        offline.bitmap_of(virsh.Disk("/d/a.qcow2", "qcow2", "file"), "hotsite-000001-aa")

@@ -6,9 +6,10 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from mover import cold, incoming, origins, publish
+from mover.backup import offline, origins
 from mover.errors import MoverError
-from mover.replica import Replica, locked
+from mover.replica import incoming, publish
+from mover.replica.replica import Replica, locked
 
 from tests.remote.disks import needs_qemu
 from tests.remote.rest import Rest, put_back, qcow2, write
@@ -70,7 +71,7 @@ class Hands:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_every_copy_at_rest_is_what_the_disks_are(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
-    monkeypatch.setattr(cold, "FOLDER", str(tmp_path))
+    monkeypatch.setattr(offline, "FOLDER", str(tmp_path))
     monkeypatch.setattr(origins, "FRESH_NS", 0)
     dice, size = Random(seed), 2 << 20
     rest = Rest(tmp_path, size, vda=qcow2(tmp_path, "vda", "A", size),

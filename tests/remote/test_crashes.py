@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from mover import mend, merge, publish
-from mover.chain import Chain
-from mover.qcow2 import DATA, HOLE, Overlay
-from mover.replica import Replica, locked
-from mover.verify import Request, verify
+from mover.image.chain import Chain
+from mover.image.qcow2 import DATA, HOLE, Overlay
+from mover.replica import damage, publish, retire
+from mover.replica.replica import Replica, locked
+from mover.replica.scrub import Request, verify
 
 from tests.remote.transfers import ATTEMPT, Machine, assert_every_point_reads_as_its_disk
 
@@ -103,9 +103,9 @@ def test_letting_a_point_go(tmp_path: Path, sequence: int) -> None:
 
     def work() -> None:
         with locked(str(machine.root)) as replica:
-            merge.finish(replica)
+            retire.finish(replica)
             if any(point.sequence == sequence for point in replica.state.points):
-                merge.retire(replica, sequence)
+                retire.retire(replica, sequence)
 
     crash_everywhere(machine, work, at_least=15)
     assert [point.sequence for point in Replica(str(machine.root)).state.points] == [
@@ -163,7 +163,7 @@ def test_mending(tmp_path: Path) -> None:
 
     def work() -> None:
         with locked(str(machine.root)) as replica:
-            mend.mend(replica)
+            damage.mend(replica)
 
     step = 1
     while not run_until(step, work):
@@ -180,7 +180,7 @@ def test_what_rots_beside_a_merge_that_was_cut_off_is_not_vouched_for(tmp_path: 
 
     def work() -> None:
         with locked(str(machine.root)) as replica:
-            merge.retire(replica, 1)
+            retire.retire(replica, 1)
 
     step = 1
     while not Replica(str(machine.root)).state.floor:
@@ -197,7 +197,7 @@ def test_what_rots_beside_a_merge_that_was_cut_off_is_not_vouched_for(tmp_path: 
     assert [point.verified_at for point in points] == [None, None]
     assert told["merging"] == ["vda", "vdb"]
     with locked(str(machine.root)) as replica:
-        merge.finish(replica)
+        retire.finish(replica)
     told = verify(Request(str(machine.root), at="late"))
     assert [(one["file"], one["first"]) for one in told["damage"]] == [
         ("base-000001.raw", below[0])]
@@ -207,11 +207,11 @@ def test_what_rots_beside_a_merge_that_was_cut_off_is_not_vouched_for(tmp_path: 
 def test_a_scrub_that_met_a_merge_cut_off_vouches_for_nothing_at_its_end(tmp_path: Path) -> None:
     machine = made(tmp_path, 3)
     with locked(str(machine.root)) as replica:
-        replica.commit(merge._without_oldest(replica.state))
+        replica.commit(retire._without_oldest(replica.state))
     told = verify(Request(str(machine.root), budget_s=1e-9, at="early"))
     assert not told["complete"]
     with locked(str(machine.root)) as replica:
-        merge.finish(replica)
+        retire.finish(replica)
     assert verify(Request(str(machine.root), at="early"))["complete"]
     points = Replica(str(machine.root)).state.points
     assert [point.verified_at for point in points] == [None, None]
@@ -237,7 +237,7 @@ def test_damage_moves_with_a_point_let_go(tmp_path: Path, *, scrubbed: bool) -> 
     def work() -> None:
         with locked(str(machine.root)) as replica:
             if any(point.sequence == 2 for point in replica.state.points):
-                merge.retire(replica, 2)
+                retire.retire(replica, 2)
 
     step, done = 1, False
     while not done:

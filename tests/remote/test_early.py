@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from mover.early import ENOUGH_BYTES, Early
+from mover.replica.receive import ENOUGH_BYTES, Early
 
 from tests.waiting import wait_until
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mover.replica import Replica
+from mover.replica.replica import Replica
 
 from tests.remote import disks
 from tests.remote.disks import archive, exported, image, needs_qemu, tool, written

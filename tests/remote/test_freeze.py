@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from mover import cold, freeze
+from mover.backup import offline, quiesce
 
 from tests.waiting import wait_until
 
@@ -64,15 +64,15 @@ def guest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Guest]:
     (tmp_path / "virsh").write_text(VIRSH.format(folder=tmp_path))
     (tmp_path / "virsh").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setattr(cold, "FOLDER", str(tmp_path))
-    monkeypatch.setattr(freeze, "PAUSE_S", 0.1)
+    monkeypatch.setattr(offline, "FOLDER", str(tmp_path))
+    monkeypatch.setattr(quiesce, "PAUSE_S", 0.1)
     yield Guest(tmp_path)
     (tmp_path / "gone").touch()     # whoever still stands by leaves
 
 
 def test_a_guest_is_frozen_for_the_block_and_nobody_stays(guest: Guest) -> None:
     for _ in range(2):
-        with freeze.frozen(UUID) as still:
+        with quiesce.frozen(UUID) as still:
             assert guest.is_frozen()
         assert (still.quiesced, still.why) == (True, "")
         assert not guest.is_frozen()
@@ -81,7 +81,7 @@ def test_a_guest_is_frozen_for_the_block_and_nobody_stays(guest: Guest) -> None:
 
 def test_a_guest_is_thawed_as_soon_as_its_agent_answers_again(guest: Guest) -> None:
     guest.set("deaf")
-    with freeze.frozen(UUID) as still:
+    with quiesce.frozen(UUID) as still:
         pass
     assert not still.quiesced
     time.sleep(1)
@@ -92,8 +92,8 @@ def test_a_guest_is_thawed_as_soon_as_its_agent_answers_again(guest: Guest) -> N
 
 def test_a_block_that_lasts_too_long_was_not_quiesced(
         guest: Guest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(freeze, "FROZEN_S", 0.5)
-    with freeze.frozen(UUID) as still:
+    monkeypatch.setattr(quiesce, "FROZEN_S", 0.5)
+    with quiesce.frozen(UUID) as still:
         wait_until(lambda: not guest.is_frozen())
         time.sleep(1)                               # until nobody stands by any more
     assert not still.quiesced
@@ -102,9 +102,9 @@ def test_a_block_that_lasts_too_long_was_not_quiesced(
 
 def test_a_freeze_that_comes_after_its_thaw_is_undone(
         guest: Guest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(freeze, "FROZEN_S", 0.5)
+    monkeypatch.setattr(quiesce, "FROZEN_S", 0.5)
     guest.set("slow")
-    with freeze.frozen(UUID) as still:
+    with quiesce.frozen(UUID) as still:
         pass
     assert not still.quiesced
     wait_until(lambda: guest.calls("froze") > 0)    # it may not stay so for long
@@ -114,9 +114,10 @@ def test_a_freeze_that_comes_after_its_thaw_is_undone(
 def test_a_freeze_that_comes_after_the_end_of_who_asked_for_it_is_undone(
         guest: Guest, tmp_path: Path) -> None:
     guest.set("slow")
-    script = ("import sys; sys.path.insert(0, sys.argv[1]); from mover.freeze import frozen;"
+    script = ("import sys; sys.path.insert(0, sys.argv[1]);"
+              " from mover.backup.quiesce import frozen;"
               f" frozen({UUID!r}).__enter__()")
-    with subprocess.Popen([sys.executable, "-c", script, Path(freeze.__file__).parents[1]],
+    with subprocess.Popen([sys.executable, "-c", script, Path(quiesce.__file__).parents[2]],
                           env={**os.environ, "HOTSITE_RUN": str(tmp_path)}) as process:
         wait_until(lambda: guest.calls("domfsfreeze") > 0)
         process.kill()
@@ -127,9 +128,9 @@ def test_a_freeze_that_comes_after_the_end_of_who_asked_for_it_is_undone(
 
 def test_no_guest_is_frozen_before_it_has_been_thawed(guest: Guest) -> None:
     guest.set("deaf")
-    with freeze.frozen(UUID):
+    with quiesce.frozen(UUID):
         pass
-    with freeze.frozen(UUID) as still:
+    with quiesce.frozen(UUID) as still:
         pass
     assert guest.calls("domfsfreeze") == 1
     assert not still.quiesced
@@ -141,7 +142,7 @@ def test_no_guest_is_frozen_before_it_has_been_thawed(guest: Guest) -> None:
 def test_whoever_stands_by_holds_nothing_of_others(guest: Guest) -> None:
     reading, writing = os.pipe()
     guest.set("deaf")
-    with freeze.frozen(UUID):
+    with quiesce.frozen(UUID):
         os.close(writing)
         assert select.select([reading], [], [], 60)[0], "somebody else holds the other end"
     os.close(reading)
@@ -151,7 +152,7 @@ def test_whoever_stands_by_holds_nothing_of_others(guest: Guest) -> None:
 def test_nobody_stands_by_for_a_guest_that_is_gone_or_was_never_frozen(
         guest: Guest, word: str) -> None:
     guest.set(word)
-    with freeze.frozen(UUID):
+    with quiesce.frozen(UUID):
         pass
     time.sleep(1)
     assert guest.calls("domfsthaw") <= 2

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from mover import generations, publish, replica_verbs
 from mover.errors import Damaged, Refused
-from mover.replica import Replica, locked
-from mover.verify import Request, verify
+from mover.replica import generations, publish, verbs
+from mover.replica.replica import Replica, locked
+from mover.replica.scrub import Request, verify
 
 from tests.remote.transfers import Machine, ask, assert_every_point_reads_as_its_disk
 
@@ -53,13 +53,13 @@ def without_copies(machine: Machine) -> None:
 def test_every_point_is_there_whatever_becomes_of_the_state(
         machine: Machine, deed: Callable[[Machine], object]) -> None:
     deed(machine)
-    assert replica_verbs.picture(str(machine.root))["recovered"]
+    assert verbs.picture(str(machine.root))["recovered"]
     machine.cycle(4)
     assert [point.sequence for point in Replica(str(machine.root)).state.points] == [1, 2, 3, 4, 5]
     assert_every_point_reads_as_its_disk(machine)
     told = json.loads((machine.root / "state.json").read_text())["state"]
     assert [point["sequence"] for point in told["points"]] == [1, 2, 3, 4, 5]
-    assert not replica_verbs.picture(str(machine.root))["recovered"]
+    assert not verbs.picture(str(machine.root))["recovered"]
 
 
 def test_the_last_generations_are_kept_and_no_more(machine: Machine) -> None:

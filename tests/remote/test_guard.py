@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 
 import pytest
-from mover import begin, guard, job, virsh
-from mover.ending import Job
+from mover.backup import backup_job, conductor, virsh, watchdog
+from mover.backup.backup_job import Job
 from mover.errors import TryAgain
 
 from tests.waiting import wait_until
@@ -83,9 +83,9 @@ class Libvirt:
         """Say whether the job runs."""
         return (self.folder / "begun").exists()
 
-    def copy(self, limit_s: float = 60, scratch_bytes: int = 1 << 30) -> job.HotCopy:
+    def copy(self, limit_s: float = 60, scratch_bytes: int = 1 << 30) -> conductor.HotCopy:
         """Open a copy of its running domain."""
-        return job.HotCopy(virsh.look(UUID), job.Begin(
+        return conductor.HotCopy(virsh.look(UUID), conductor.Begin(
             {"vda": "full"}, limit_s=limit_s, scratch_bytes=scratch_bytes))
 
 
@@ -98,8 +98,8 @@ def libvirt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Libvirt:
     (tmp_path / "domain-4-sql").mkdir()
     (tmp_path / "hotsite-scratch").mkdir()
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setattr(begin, "QEMU", str(tmp_path))
-    monkeypatch.setattr(guard, "LOOK_S", 0.1)
+    monkeypatch.setattr(backup_job, "QEMU", str(tmp_path))
+    monkeypatch.setattr(watchdog, "LOOK_S", 0.1)
     return Libvirt(tmp_path)
 
 
@@ -114,7 +114,7 @@ def test_a_job_that_libvirt_prepares_is_neither_there_nor_gone(libvirt: Libvirt)
 
 def test_a_job_that_begins_after_it_was_to_end_is_ended(libvirt: Libvirt) -> None:
     (libvirt.folder / "preparing").touch()
-    one = guard.Guard(libvirt.job, guard.Limits(60, 1 << 30))
+    one = watchdog.Guard(libvirt.job, watchdog.Limits(60, 1 << 30))
     one.tell("end")
     time.sleep(0.5)
     (libvirt.folder / "begun").touch()
@@ -125,7 +125,7 @@ def test_a_job_that_begins_after_it_was_to_end_is_ended(libvirt: Libvirt) -> Non
 
 def test_a_job_that_begins_after_the_end_of_who_asked_for_it_is_ended(libvirt: Libvirt) -> None:
     libvirt.begins_by("sleep 1.5; touch begun")
-    one = guard.Guard(libvirt.job, guard.Limits(60, 1 << 30))
+    one = watchdog.Guard(libvirt.job, watchdog.Limits(60, 1 << 30))
     with subprocess.Popen(["virsh", "-q", "-c", "qemu:///system", "backup-begin", UUID, "/x"]):
         one.leave()
     wait_until(lambda: libvirt.calls("domjobabort") > 0)
@@ -134,7 +134,7 @@ def test_a_job_that_begins_after_the_end_of_who_asked_for_it_is_ended(libvirt: L
 
 def test_a_job_that_libvirt_does_not_begin_in_time_is_ended_once_it_has(
         libvirt: Libvirt, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(begin, "BEGIN_S", 0.5)
+    monkeypatch.setattr(backup_job, "BEGIN_S", 0.5)
     libvirt.begins_by("until [ -e now ]; do sleep 0.1; done;"
                       " touch preparing; sleep 1; touch begun; rm preparing")
     with pytest.raises(TryAgain, match="is ended at once"):
@@ -150,7 +150,7 @@ def test_the_scratch_of_a_job_before_counts_for_nothing(
     (scratch,) = map(Path, libvirt.job.scratch)
     scratch.write_bytes(os.urandom(2 << 20))
     (libvirt.folder / "old").touch()
-    monkeypatch.setattr(job, "_measured", lambda begun, wanted, **_: {})
+    monkeypatch.setattr(conductor, "_measured", lambda begun, wanted, **_: {})
     copy = libvirt.copy(scratch_bytes=1 << 20)
     assert libvirt.runs()
     assert copy.end()["was"] == "ended"

@@ -5,9 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from mover import begin, job, publish, virsh
+from mover.backup import backup_job, conductor, virsh
+from mover.backup.definition import papers
 from mover.errors import Refused
-from mover.papers import papers
+from mover.replica import publish
 
 from tests.remote.transfers import ATTEMPT, Machine
 
@@ -21,7 +22,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
                                     'echo "$*" | grep -oE "@@[0-9a-f]+@@"\n')
     (tmp_path / "virsh").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setattr(job, "FOLDER", str(tmp_path))
+    monkeypatch.setattr(conductor, "FOLDER", str(tmp_path))
     return tmp_path
 
 
@@ -31,18 +32,18 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("place", ["checkpoint", "since"])
 def test_a_checkpoint_that_is_none_of_ours_is_refused(place: str, name: object) -> None:
     with pytest.raises(Refused, match="not the name of a checkpoint"):
-        job._parse_begin({"modes": {"vda": "increment"}, place: name})
+        conductor._parse_begin({"modes": {"vda": "increment"}, place: name})
 
 
 @pytest.mark.parametrize("name", ["", "hotsite-000001", "hotsite-000001.12", "hotsite-1000000"])
 def test_a_checkpoint_of_ours_is_taken(name: str) -> None:
-    assert job._parse_begin({"modes": {"vda": "increment"}, "since": name}).since == name
+    assert conductor._parse_begin({"modes": {"vda": "increment"}, "since": name}).since == name
 
 
 @pytest.mark.parametrize("uuid", ["", "x; undefine sql", f"{UUID};destroy sql", f"../{UUID}"])
 def test_what_is_no_uuid_is_refused(uuid: str, folder: Path) -> None:
     with pytest.raises(Refused, match="not the UUID of a VM"):
-        job.lock(uuid)
+        conductor.lock(uuid)
     assert {path.name for path in folder.iterdir()} == {"virsh"}
 
 
@@ -76,27 +77,27 @@ def test_no_word_in_an_answer_is_taken_for_its_end(folder: Path, words: str) -> 
 def test_checkpoints_go_wherever_a_process_has_the_disks(
         folder: Path, number: str, deleted: list[str]) -> None:
     speak(folder, domid=number, domstate="crashed", checkpoint_list="hotsite-000001")
-    assert job._drop(UUID, []) == deleted
+    assert conductor._drop(UUID, []) == deleted
 
 
 def test_nobody_is_off_of_whom_libvirt_does_not_say_so(folder: Path) -> None:
     speak(folder, checkpoint_list="hotsite-000001")
     with pytest.raises(virsh.VirshError):
-        job._drop(UUID, [])
+        conductor._drop(UUID, [])
     with pytest.raises(virsh.VirshError, match="does not say"):
         virsh.has_process(UUID)
 
 
 @pytest.mark.parametrize("state", ["crashed", "paused", "pmsuspended"])
 def test_a_guest_that_does_not_run_is_not_asked_to_hold_still(state: str) -> None:
-    assert state in job._unfreezable(seen("", state, agent=True))
-    assert not job._unfreezable(seen("", agent=True))
-    assert job._unfreezable(seen("")) == "no guest agent answers"
+    assert state in conductor._unfreezable(seen("", state, agent=True))
+    assert not conductor._unfreezable(seen("", agent=True))
+    assert conductor._unfreezable(seen("")) == "no guest agent answers"
 
 
 def test_only_checkpoints_of_ours_are_deleted(folder: Path) -> None:
     names = ["hotsite-000001", "hotsite-000002.3", "hotsite-000003;destroy", "hotsite-mine"]
-    assert begin.clear(UUID, names, {"hotsite-000001"}) == ["hotsite-000002.3"]
+    assert backup_job.clear(UUID, names, {"hotsite-000001"}) == ["hotsite-000002.3"]
     assert (folder / "asked").read_text().count("checkpoint-delete") == 1
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from mover.errors import Refused
-from mover.replica import Replica, create
+from mover.replica.replica import Replica, create
 
 from tests.remote.replicas import HASHER
 from tests.remote.transfers import SECRET

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from mover.errors import Damaged, Refused
-from mover.hashing import HASH_BYTES
-from mover.manifest import (
+from mover.image.hashing import HASH_BYTES
+from mover.image.manifest import (
     GROUP,
     HEADER_BYTES,
     Header,

@@ -4,9 +4,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from mover import merge, publish, replica
 from mover.errors import Refused
-from mover.replica import Replica, create, locked
+from mover.replica import publish, replica, retire
+from mover.replica.replica import Replica, create, locked
 
 from tests.remote.replicas import HASHER
 from tests.remote.transfers import ATTEMPT, SECRET, Machine, assert_every_point_reads_as_its_disk
@@ -34,7 +34,7 @@ def test_points_are_numbered_past_six_digits(tmp_path: Path) -> None:
     (machine.root / "vda/rp-1000009.qcow2").touch()
     (machine.root / "meta/1000009").mkdir()
     with locked(str(machine.root)) as replica:
-        merge.retire(replica, 999_999)
+        retire.retire(replica, 999_999)
     assert [one.sequence for one in Replica(str(machine.root)).state.points] == [10**6, 10**6 + 1]
     assert_every_point_reads_as_its_disk(machine)
     assert {path.name for path in (machine.root / "meta").iterdir()} == {"1000000", "1000001"}

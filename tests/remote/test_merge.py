@@ -8,11 +8,11 @@ import time
 from pathlib import Path
 
 import pytest
-from mover import merge
 from mover.errors import Refused, TryAgain
-from mover.merge_copy import Copier
-from mover.replica import Replica, locked
-from mover.verify import notice
+from mover.image.sparse import Copier
+from mover.replica import retire as replica_retire
+from mover.replica.replica import Replica, locked
+from mover.replica.scrub import notice
 
 from tests.remote.transfers import Machine, assert_every_point_reads_as_its_disk, kill_after
 from tests.remote.transfers import start_mover as start
@@ -26,8 +26,8 @@ def retire(machine: Machine, *sequences: int) -> list[int]:
     """Let points go and return those that are left."""
     with locked(str(machine.root)) as replica:
         for sequence in sequences:
-            merge.finish(replica)
-            merge.retire(replica, sequence)
+            replica_retire.finish(replica)
+            replica_retire.retire(replica, sequence)
         return [point.sequence for point in replica.state.points]
 
 

@@ -10,9 +10,17 @@ from pathlib import Path
 
 import pytest
 from mover.errors import MoverError, Refused, TryAgain
-from mover.extents import Ranges, dirty, pieces
-from mover.hashing import CLUSTER_BYTES
-from mover.nbd import ALLOCATION, CMD_DISC, OPT_ABORT, REQUEST, REQUEST_MAGIC, Nbd, bitmap_context
+from mover.image.hashing import CLUSTER_BYTES
+from mover.transfer.extents import Ranges, dirty, pieces
+from mover.transfer.nbd import (
+    ALLOCATION,
+    CMD_DISC,
+    OPT_ABORT,
+    REQUEST,
+    REQUEST_MAGIC,
+    Nbd,
+    bitmap_context,
+)
 
 from tests.remote.disks import (
     MIB,

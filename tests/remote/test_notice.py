@@ -5,9 +5,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from mover.replica import Replica
-from mover.replica_verbs import picture
-from mover.verify import notice
+from mover.replica.replica import Replica
+from mover.replica.scrub import notice
+from mover.replica.verbs import picture
 
 from tests.remote.test_verify import increment, look, made
 from tests.remote.transfers import Machine, ask, assert_every_point_reads_as_its_disk

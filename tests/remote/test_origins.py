@@ -4,14 +4,14 @@ import random
 from pathlib import Path
 
 import pytest
-from mover import job
-from mover.begin import FULL, INCREMENT
-from mover.gone_over import are_within, of_ranges, with_runs, without
-from mover.hashing import CLUSTER_BYTES
-from mover.origins import Layer, Origin, are_those, origin_of, run_of
-from mover.qcow2 import DATA, Run
-from mover.reading import PUT_BACK, measured
-from mover.virsh import Disk, Domain
+from mover.backup import conductor
+from mover.backup.backup_job import FULL, INCREMENT
+from mover.backup.origins import Layer, Origin, are_those, origin_of, run_of
+from mover.backup.reading import PUT_BACK, measured
+from mover.backup.virsh import Disk, Domain
+from mover.image.hashing import CLUSTER_BYTES
+from mover.image.qcow2 import DATA, Run
+from mover.image.sent_since import are_within, of_ranges, with_runs, without
 
 from tests.remote.disks import exported, image, needs_qemu, tool, written
 
@@ -116,13 +116,13 @@ def test_a_record_that_knows_less_than_was_sent_is_not_read_by(tmp_path: Path) -
 def test_a_running_guest_is_read_whole_where_its_disk_may_be_another(
         monkeypatch: pytest.MonkeyPatch, now: Origin, run: str, mode: str, *,
         unbroken: bool) -> None:
-    monkeypatch.setattr(job, "run_of", lambda domain: run)
-    copy = job.HotCopy.__new__(job.HotCopy)
+    monkeypatch.setattr(conductor, "run_of", lambda domain: run)
+    copy = conductor.HotCopy.__new__(conductor.HotCopy)
     copy._domain = Domain("u", "sql", "7", {}, "", agent=False)
     copy._origins = {"vda": now, "vdb": origin("z")}
-    wanted, why = copy._believed(job.Begin(
+    wanted, why = copy._believed(conductor.Begin(
         {"vda": INCREMENT, "vdb": FULL}, since="hotsite-000001-0c5a", unbroken=unbroken,
         origins={"vda": origin("a").told()}, run="r1"))
     assert wanted.modes == {"vda": mode, "vdb": FULL}
     assert sorted(why) == (["vda"] if mode == FULL else [])
-    assert copy._is_same_run(job.Begin({}, run="r1")) is (run == "r1")
+    assert copy._is_same_run(conductor.Begin({}, run="r1")) is (run == "r1")

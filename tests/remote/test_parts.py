@@ -11,13 +11,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from mover import begin, cold, job, virsh
+from mover.backup import backup_job, conductor, offline, virsh
 from mover.errors import Refused, TryAgain
-from mover.images import traits_of
+from mover.image.header import traits_of
 
-from controller.plan import parts
+from controller.plan.machine import parts
 from controller.providers.libvirt.facts import parse_config
-from controller.providers.libvirt.xml import parse_xml
+from controller.providers.libvirt.xml.xml import parse_xml
 from tests.remote.replicas import qemu_img
 
 UUID = "ac919846-041c-5282-aa02-f968f5a26f2d"
@@ -98,8 +98,8 @@ esac
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     (tmp_path / "pool").mkdir()
     with TemporaryDirectory(prefix="h") as run:     # a socket's path is short
-        monkeypatch.setattr(job, "FOLDER", run)
-        monkeypatch.setattr(cold, "FOLDER", run)
+        monkeypatch.setattr(conductor, "FOLDER", run)
+        monkeypatch.setattr(offline, "FOLDER", run)
         yield tmp_path
 
 
@@ -107,7 +107,7 @@ def opened(host: Path, *disks: str) -> Any:
     """Open a copy of all of a domain's disks; return what is told."""
     (host / "xml").write_text(DOMAIN.format("".join(disks)) + "\n")
     targets = virsh.domain_of(UUID, DOMAIN.format("".join(disks))).disks
-    copy = job.open_copy(UUID, job.Begin(dict.fromkeys(targets, "full")))
+    copy = conductor.open_copy(UUID, conductor.Begin(dict.fromkeys(targets, "full")))
     try:
         return copy.told
     finally:
@@ -192,7 +192,7 @@ def test_one_disk_that_cannot_be_opened_at_rest_stops_no_other(played: Path, how
     "qemu-nbd: Failed to bind socket to /run/s: No such file or directory",
     "qemu-nbd: Failed to blk_new_open 'driver=raw': Could not open '/a': Cannot allocate memory"])
 def test_what_ails_the_host_for_a_moment_leaves_no_disk_out(said: str) -> None:
-    assert isinstance(cold._trouble(virsh.Disk("/a", "raw", "file"), said), TryAgain)
+    assert isinstance(offline._trouble(virsh.Disk("/a", "raw", "file"), said), TryAgain)
 
 
 def test_a_vm_of_which_nothing_can_be_copied_is_refused_by_name(played: Path) -> None:
@@ -213,7 +213,7 @@ def test_what_others_write_to_a_disk_that_is_left_out_spoils_no_copy(played: Pat
     (played / "xml").write_text(DOMAIN.format(
         disk(source=image(played / "a.qcow2"))
         + disk("vdb", source=f"file='{played}/shared'", **KINDS["shareable"])) + "\n")
-    copy = job.open_copy(UUID, job.Begin({"vda": "full", "vdb": "full"}))
+    copy = conductor.open_copy(UUID, conductor.Begin({"vda": "full", "vdb": "full"}))
     (played / "shared").write_bytes(b"1" * 1024)
     assert copy.end()["was"] == "ended"
 
@@ -222,7 +222,7 @@ def test_no_checkpoint_is_asked_of_an_image_that_can_keep_none() -> None:
     disks = {"vda": virsh.Disk("/a", "qcow2", "file"), "vdc": virsh.Disk("/c", "raw", "file"),
              "vdb": virsh.Disk("/b", "qcow2", "file", version=2)}
     domain = virsh.Domain(UUID, "sql", "1", disks, "", agent=False)
-    text = begin.checkpoint_xml(domain, "hotsite-000001", dict.fromkeys(disks, "full"))
+    text = backup_job.checkpoint_xml(domain, "hotsite-000001", dict.fromkeys(disks, "full"))
     assert "'vda'" in text.replace('"', "'")
     assert "vdb" not in text
     assert "vdc" not in text
@@ -246,21 +246,21 @@ SAYINGS = ["unsupported configuration: disk 'DISK' is empty or readonly",
 def test_a_disk_that_libvirt_alone_refuses_is_left_out_in_its_words(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says: str) -> None:
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setattr(begin, "QEMU", str(tmp_path))
+    monkeypatch.setattr(backup_job, "QEMU", str(tmp_path))
     (tmp_path / "domain-4-sql").mkdir()
     disks = {name: virsh.Disk(f"/d/{name}", "raw" if name == "vda" else "qcow2", "file")
              for name in ("vda", "vdb", "vdc")}
     domain = virsh.Domain(UUID, "sql", "4", disks, "", agent=False)
     seen = virsh.Seen("running", domain, "<domain/>", True, [], set())
-    wanted = begin.Wanted("hotsite-000001", "", (), dict.fromkeys(disks, "full"))
+    wanted = backup_job.Wanted("hotsite-000001", "", (), dict.fromkeys(disks, "full"))
     for odd, left in (("vdb", {"vda", "vdc"}), ("vdb vdc", {"vda"})):
         (tmp_path / "virsh").write_text(PICKY.format(folder=tmp_path, odd=odd, says=says))
         (tmp_path / "virsh").chmod(0o755)
-        begun = begin.begin(seen, wanted)
+        begun = backup_job.begin(seen, wanted)
         assert set(begun.modes) == left
         assert set(begun.left) == set(odd.split())
         assert says.replace("DISK", "vdb") in begun.left["vdb"]
         assert begun.tracked is ("vdc" in left) is (tmp_path / "checkpoint").exists()
     (tmp_path / "virsh").write_text(PICKY.format(folder=tmp_path, odd="vda vdb vdc", says=says))
     with pytest.raises((Refused, TryAgain), match="was not begun"):
-        begin.begin(seen, wanted)
+        backup_job.begin(seen, wanted)

@@ -2,9 +2,9 @@
 
 import threading
 
-from mover.hashing import SHA256, Hasher
-from mover.pipeline import BATCHES_AT_LOGIN, BATCHES_WAITING, Packing, Pipeline
-from mover.stream import Writer, Zero
+from mover.image.hashing import SHA256, Hasher
+from mover.transfer.pipeline import BATCHES_AT_LOGIN, BATCHES_WAITING, Packing, Pipeline
+from mover.transfer.wire import Writer, Zero
 
 LOAD = (0, 0, [Zero(0, 65536)])
 

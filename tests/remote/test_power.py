@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from mover.errors import TryAgain
-from mover.hashing import CLUSTER_BYTES
+from mover.image.hashing import CLUSTER_BYTES
 
 from tests.remote.transfers import Machine, assert_every_point_reads_as_its_disk
 

@@ -71,7 +71,7 @@ def test_a_request_that_makes_no_sense_is_refused(
     assert sentence in json.loads(done.stderr)["sentence"]
 
 
-@pytest.mark.parametrize("module", sorted(MOVER.glob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize("module", sorted(MOVER.rglob("*.py")), ids=lambda path: path.name)
 def test_the_oldest_python_of_a_supported_host_can_read_it(module: Path) -> None:
     text = module.read_text()
     ast.parse(text, feature_version=(3, 9))

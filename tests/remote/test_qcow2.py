@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from mover.errors import Damaged, Refused
-from mover.hashing import CLUSTER_BYTES, HASH_BYTES
-from mover.qcow2 import DATA, ZERO, Overlay, parse_header, render_header
+from mover.image.hashing import CLUSTER_BYTES, HASH_BYTES
+from mover.image.qcow2 import DATA, ZERO, Overlay, parse_header, render_header
 
 from tests.remote.replicas import (
     HASHER,

@@ -49,7 +49,7 @@ def test_what_was_made_of_another_archive_is_not_believed(tmp_path: Path, archiv
     with zipfile.ZipFile(place, "w") as packed:
         packed.writestr("__main__.py", (MOVER / "__main__.py").read_text())
         packed.writestr("mover/__init__.py", "")
-        packed.writestr("mover/quick.py", (MOVER / "quick.py").read_text())
+        packed.writestr("mover/bytecode.py", (MOVER / "bytecode.py").read_text())
         packed.writestr("mover/verbs.py", NEW)
     assert probe(place) == "new"
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from mover.errors import MoverError, Refused, TryAgain
-from mover.hashing import CLUSTER_BYTES
-from mover.replica import Replica
+from mover.image.hashing import CLUSTER_BYTES
+from mover.replica.replica import Replica
 
 from tests.remote.transfers import (
     ATTEMPT,

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from mover import begin, cold, origins
-from mover.virsh import Disk, Domain
+from mover.backup import backup_job, offline, origins
+from mover.backup.virsh import Disk, Domain
 
 from tests.remote.disks import MIB, needs_qemu, tool
 from tests.remote.rest import NAME, Rest, crash_while_open, put_back, qcow2, write
@@ -22,7 +22,7 @@ LOST, ELSEWHERE, PUT_BACK = (
 @pytest.fixture(autouse=True)
 def calm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A host whose files were last written to long ago by its clock."""
-    monkeypatch.setattr(cold, "FOLDER", str(tmp_path))
+    monkeypatch.setattr(offline, "FOLDER", str(tmp_path))
     monkeypatch.setattr(origins, "FRESH_NS", 0)
 
 
@@ -293,17 +293,17 @@ def test_a_device_at_rest_is_compared_whatever_wrote_to_it(
 def test_a_write_to_a_device_while_it_is_read_is_seen(device: tuple[str, Path]) -> None:
     node, _ = device
     domain = Domain("u", "sql", "", {"vda": Disk(node, "raw", "block")}, "", agent=False)
-    before = cold.traces(domain, {"vda": origins.origin_of(domain.disks["vda"])})
+    before = offline.traces(domain, {"vda": origins.origin_of(domain.disks["vda"])})
     with Path(node).open("r+b") as file:
         file.write(b"by the host")
         os.fsync(file.fileno())
-    after = cold.traces(domain, {"vda": origins.origin_of(domain.disks["vda"])})
-    assert not cold.unmoved(("", before), ("", after))
+    after = offline.traces(domain, {"vda": origins.origin_of(domain.disks["vda"])})
+    assert not offline.unmoved(("", before), ("", after))
 
 
 def test_a_device_tells_nothing_of_its_writes(tmp_path: Path) -> None:
     domain = Domain("u", "sql", "", {"vda": Disk("/dev/null", "raw", "block")}, "", agent=False)
-    assert cold.fingerprints(domain) == {}
+    assert offline.fingerprints(domain) == {}
     assert not origins.origin_of(Disk(str(tmp_path), "raw", "file")).whole
     assert not origins.origin_of(Disk("", "raw", "network")).whole
 
@@ -327,6 +327,6 @@ def test_only_a_clean_shutdown_is_quiesced_and_may_be_unchanged(
 
 
 def test_a_name_without_a_nonce_is_still_one_of_ours() -> None:
-    assert begin.OURS.match("hotsite-000001.2")
-    assert begin.OURS.match(f"{NAME}.2")
-    assert not begin.OURS.match("hotsite-000001-mine")
+    assert backup_job.OURS.match("hotsite-000001.2")
+    assert backup_job.OURS.match(f"{NAME}.2")
+    assert not backup_job.OURS.match("hotsite-000001-mine")

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from mover import merge
 from mover.errors import TryAgain
-from mover.replica import Replica, locked
-from mover.verify import Request, verify
+from mover.replica import retire
+from mover.replica.replica import Replica, locked
+from mover.replica.scrub import Request, verify
 
 from tests.remote.transfers import Machine, assert_every_point_reads_as_its_disk
 
@@ -32,7 +32,7 @@ def test_a_disk_that_was_left_out_for_a_while_comes_back_whole(tmp_path: Path) -
     assert_every_point_reads_as_its_disk(machine)
     for gone in range(1, 5):
         with locked(root) as replica:
-            merge.retire(replica, gone)
+            retire.retire(replica, gone)
         assert_every_point_reads_as_its_disk(machine)
         assert verify(Request(root, restart=True))["found_clusters"] == 0
     with locked(root) as replica:
@@ -50,7 +50,7 @@ def test_the_last_point_of_a_disk_stays_while_that_is_left_out(tmp_path: Path) -
         *older, newest = replica.state.points
         replica.commit(replica.state._replace(points=(
             *older, newest._replace(facts={"left_out": {"vdb": "it cannot be opened"}}))))
-        merge.retire(replica, 1)
+        retire.retire(replica, 1)
         with pytest.raises(TryAgain, match="point 2 is the last that has disk vdb"):
-            merge.retire(replica, 2)
+            retire.retire(replica, 2)
     assert_every_point_reads_as_its_disk(machine)

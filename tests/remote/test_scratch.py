@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from mover import guard, scratch
-from mover.ending import Job, part_with_clients
+from mover.backup import scratch, watchdog
+from mover.backup.backup_job import Job, part_with_clients
 from mover.errors import TryAgain
 
 from tests.ending import kill_all
@@ -31,7 +31,7 @@ def free(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many bytes are free on the scratch's disk, to be changed."""
     found = [100 * GIB]
     monkeypatch.setattr(scratch, "free_for", lambda paths: scratch.Free(found[0], 7))
-    monkeypatch.setattr(guard, "free_for", lambda paths: scratch.Free(found[0], 7))
+    monkeypatch.setattr(watchdog, "free_for", lambda paths: scratch.Free(found[0], 7))
     return found
 
 
@@ -156,12 +156,12 @@ def test_a_job_is_ended_while_there_is_still_room_to_end_it(small_disk: Path) ->
                 time.sleep(0.01)
 
     found = scratch.take_room(UUID, [str(path)], [40 * GIB], None)
-    one = guard.Look(Job(UUID, "/s", [str(path)]), guard.Limits(
+    one = watchdog.Look(Job(UUID, "/s", [str(path)]), watchdog.Limits(
         600, found.budget_bytes, found.reserve_bytes, found.rate_bytes_per_s))
     guest = threading.Thread(target=overwrite)
     guest.start()
     try:
-        verdict = guard._watch(one, reading)
+        verdict = watchdog._watch(one, reading)
         left = scratch.free_for([str(path)]).free_bytes
     finally:
         ended.set()
@@ -173,23 +173,23 @@ def test_a_job_is_ended_while_there_is_still_room_to_end_it(small_disk: Path) ->
     assert left > found.reserve_bytes / 2, "the rest is for the guest while its job is ended"
 
 
-def look(path: Path, **limits: float) -> guard.Look:
+def look(path: Path, **limits: float) -> watchdog.Look:
     """What a guard would look at."""
-    return guard.Look(Job(UUID, "/nowhere", [str(path)]),
-                      guard.Limits(**{"until_s": 60, "scratch_bytes": GIB, **limits}))
+    return watchdog.Look(Job(UUID, "/nowhere", [str(path)]),
+                      watchdog.Limits(**{"until_s": 60, "scratch_bytes": GIB, **limits}))
 
 
 def test_the_guard_ends_what_nobody_conducts_and_what_fills_up(folder: Path) -> None:
     path = folder / "scratch"
     path.write_bytes(b"x" * MIB)
     reading, writing = os.pipe()
-    full = guard._watch(look(path, scratch_bytes=MIB), reading)
+    full = watchdog._watch(look(path, scratch_bytes=MIB), reading)
     assert ("the scratch holds 1 MiB" in full.reason, full.short_bytes) == (True, MIB)
-    assert guard._watch(look(path, until_s=0), reading) == ("its time is up", True, None)
+    assert watchdog._watch(look(path, until_s=0), reading) == ("its time is up", True, None)
     os.write(writing, b"begun\n")
-    assert "MiB left" in guard._watch(look(path, reserve_bytes=1 << 62), reading).reason
+    assert "MiB left" in watchdog._watch(look(path, reserve_bytes=1 << 62), reading).reason
     os.close(writing)
-    assert guard._watch(look(path), reading) == ("nobody conducts it any more", True, None)
+    assert watchdog._watch(look(path), reading) == ("nobody conducts it any more", True, None)
     os.close(reading)
 
 
@@ -198,17 +198,18 @@ def test_a_guard_that_cannot_look_ends_the_job(folder: Path) -> None:
     one = look(folder / "gone" / "scratch")
     (folder / "gone").rmdir()
     reading, writing = os.pipe()
-    assert "cannot be watched" in guard._reason_to_end(one, reading).reason
+    assert "cannot be watched" in watchdog._reason_to_end(one, reading).reason
     os.close(reading)
     os.close(writing)
 
 
 def test_the_guard_holds_the_claim_until_the_job_is_ended(
         folder: Path, free: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guard, "end_stubbornly",
+    monkeypatch.setattr(watchdog, "end_stubbornly",
                         lambda job, limit_s, patience_s: {"was": "ended", "incident": ""})
     found = room(folder, OTHER)
-    one = guard.Guard(Job(OTHER, "/s", [str(folder / "s")]), guard.Limits(60, found.budget_bytes))
+    limits = watchdog.Limits(60, found.budget_bytes)
+    one = watchdog.Guard(Job(OTHER, "/s", [str(folder / "s")]), limits)
     os.close(found.entry)
     less = room(folder)
     os.close(less.entry)
@@ -220,9 +221,9 @@ def test_the_guard_holds_the_claim_until_the_job_is_ended(
 
 def test_a_stranger_who_reads_the_job_does_not_keep_it_open(
         folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mover import ending
+    from mover.backup import backup_job
 
-    monkeypatch.setattr(ending, "STRANGER_S", 0.2)
+    monkeypatch.setattr(backup_job, "STRANGER_S", 0.2)
     script = ("import socket, sys, time\nheld = socket.socket(socket.AF_UNIX)\n"
               "held.bind(sys.argv[1]); held.listen()\nother = socket.socket(socket.AF_UNIX)\n"
               "other.connect(sys.argv[1]); taken = held.accept()\n"

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from mover.hashing import CLUSTER_BYTES, Hasher
-from mover.manifest import Header, Manifest
-from mover.throttle import BURST_S
+from mover.image.hashing import CLUSTER_BYTES, Hasher
+from mover.image.manifest import Header, Manifest
+from mover.transfer.throttle import BURST_S
 
 from tests.remote.disks import (
     MIB,

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from mover import incoming, receive, stream
 from mover.errors import Damaged, TryAgain
-from mover.hashing import SHA256, Hasher
-from mover.pipeline import Packing, Pipeline
-from mover.stream import Frame, Hello, Mark, Reader, Writer, Zero
+from mover.image.hashing import SHA256, Hasher
+from mover.replica import incoming, receive
+from mover.transfer import wire
+from mover.transfer.pipeline import Packing, Pipeline
+from mover.transfer.wire import Frame, Hello, Mark, Reader, Writer, Zero
 
 from tests.ending import kill_all
 from tests.remote.replicas import HASHER
@@ -53,7 +54,7 @@ def test_an_end_that_makes_no_sense_ends_the_receiver(machine: Machine, payload:
     with path.open("wb") as file:
         writer = Writer(file.fileno(), HASHER)
         writer.hello(greeting())
-        writer._put(stream.END, 0, 0, payload)
+        writer._put(wire.END, 0, 0, payload)
     process = start_mover("receive", machine.root, stdin=path)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 2, said
@@ -70,7 +71,7 @@ def test_a_greeting_that_makes_no_sense_is_damage(payload: bytes) -> None:
     read, write = os.pipe()
     with os.fdopen(write, "wb"), os.fdopen(read, "rb"):
         threading.Thread(target=Writer(write, HASHER)._put,
-                         args=(stream.HELLO, 0, 0, payload)).start()
+                         args=(wire.HELLO, 0, 0, payload)).start()
         with pytest.raises(Damaged):
             Reader(read).hello()
 
@@ -78,15 +79,15 @@ def test_a_greeting_that_makes_no_sense_is_damage(payload: bytes) -> None:
 @pytest.mark.parametrize("after", ["nothing", "hello", "half a frame"])
 def test_a_receiver_that_hears_nothing_lets_go(machine: Machine, monkeypatch: pytest.MonkeyPatch,
                                                after: str) -> None:
-    monkeypatch.setattr(stream, "SILENCE_S", 0.05)
-    monkeypatch.setattr(stream, "GREETING_S", 0.05)
+    monkeypatch.setattr(wire, "SILENCE_S", 0.05)
+    monkeypatch.setattr(wire, "GREETING_S", 0.05)
     read, write = os.pipe()
     with os.fdopen(write, "wb"), os.fdopen(read, "rb"):
         writer = Writer(write, HASHER)
         if after != "nothing":
             writer.hello(greeting())
         if after == "half a frame":
-            os.write(write, stream.MAGIC)
+            os.write(write, wire.MAGIC)
         with pytest.raises(TryAgain, match="the way from the sending end is cut"):
             receive.receive(str(machine.root), read)
     assert is_free(machine)
@@ -94,7 +95,7 @@ def test_a_receiver_that_hears_nothing_lets_go(machine: Machine, monkeypatch: py
 
 def test_a_sender_with_nothing_to_send_says_that_it_is_there(
         monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "BEAT_S", 0.0)
+    monkeypatch.setattr(wire, "BEAT_S", 0.0)
     read, write = os.pipe()
     hasher = Hasher(SHA256)
     writer = Writer(write, hasher)

@@ -5,10 +5,10 @@ import random
 from pathlib import Path
 
 import pytest
-from mover.codec import RAW, ZLIB, ZSTD, compress, decompress
 from mover.errors import Damaged, MoverError, Refused
-from mover.hashing import CLUSTER_BYTES, SHA256, XXH3, ZERO_HASH, Hasher, algorithms
-from mover.stream import Data, Frame, Hello, Mark, Reader, Writer, Zero
+from mover.image.hashing import CLUSTER_BYTES, SHA256, XXH3, ZERO_HASH, Hasher, algorithms
+from mover.transfer.codec import RAW, ZLIB, ZSTD, compress, decompress
+from mover.transfer.wire import Data, Frame, Hello, Mark, Reader, Writer, Zero
 
 SECRET = b"of this pair"
 HASHERS = [Hasher(name, SECRET) for name in algorithms()]

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from mover import begin, cold, job, sweep, virsh
+from mover.backup import backup_job, conductor, offline, sweep, virsh
 from mover.errors import TryAgain
 
 UUID = "ac919846-041c-5282-aa02-f968f5a26f2d"
@@ -23,7 +23,7 @@ DOMAIN = """<domain id='4'><name>sql</name><os><nvram>/nv</nvram></os><devices>
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A host with nothing but a folder and a libvirt that knows no domain."""
-    monkeypatch.setattr(job, "FOLDER", str(tmp_path))
+    monkeypatch.setattr(conductor, "FOLDER", str(tmp_path))
     monkeypatch.setattr(sweep, "FOLDER", str(tmp_path))
     play_virsh(tmp_path, "echo \"error: failed to get domain 'x'\" >&2", "exit 1")
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
@@ -86,7 +86,7 @@ def test_what_is_conducted_stays(folder: Path) -> None:
     ours = folder / "hotsite-scratch" / f"{UUID}-vda.qcow2"
     ours.parent.mkdir()
     ours.touch()
-    held = job.lock(UUID)
+    held = conductor.lock(UUID)
     try:
         with pytest.raises(TryAgain):
             sweep._scratch(str(ours))
@@ -110,12 +110,13 @@ def test_a_domain_is_read_from_its_definition() -> None:
     assert domain.disks == {"vda": virsh.Disk("/d/a.qcow2", "qcow2", "file"),
                             "vdb": virsh.Disk("/dev/vg/b", "raw", "block")}
     assert (domain.id, domain.nvram, domain.agent) == ("4", "/nv", True)
-    assert begin.scratch_path(domain, "vda") == f"/d/hotsite-scratch/{UUID}-vda.qcow2"
-    assert begin.scratch_path(domain, "vdb").startswith("/var/lib/libvirt/images/hotsite-scratch/")
+    assert backup_job.scratch_path(domain, "vda") == f"/d/hotsite-scratch/{UUID}-vda.qcow2"
+    assert backup_job.scratch_path(domain, "vdb").startswith(
+        "/var/lib/libvirt/images/hotsite-scratch/")
 
 
 def test_only_disks_that_can_keep_a_checkpoint_get_one() -> None:
-    text = begin.checkpoint_xml(virsh.domain_of(UUID, DOMAIN), "hotsite-000001",
+    text = backup_job.checkpoint_xml(virsh.domain_of(UUID, DOMAIN), "hotsite-000001",
                                 {"vda": "full", "vdb": "full"})
     assert "vda" in text
     assert "vdb" not in text
@@ -130,7 +131,7 @@ def test_a_job_is_known_by_its_socket_and_its_scratch() -> None:
 
 
 def test_a_disk_at_rest_is_opened_without_a_lock() -> None:
-    argv = cold.server_argv(virsh.Disk("/d/a,b.qcow2", "qcow2", "file"), "/s", "vda", "cp")
+    argv = offline.server_argv(virsh.Disk("/d/a,b.qcow2", "qcow2", "file"), "/s", "vda", "cp")
     assert "--read-only" in argv
     assert argv[argv.index("-B") + 1] == "cp"
     assert "force-share=on" in argv[-1]
@@ -141,6 +142,6 @@ def test_what_is_strange_is_kept_with_a_reason(folder: Path) -> None:
     asking = subprocess.run(
         ["python3", "-c", "import sys; sys.path.insert(0, sys.argv[1]);"
          "from mover.verbs import main; sys.exit(main(['sweep']))",
-         Path(sweep.__file__).parents[1]], input=json.dumps({"leftovers": [["house", "x"]]}) + "\n",
+         Path(sweep.__file__).parents[2]], input=json.dumps({"leftovers": [["house", "x"]]}) + "\n",
         capture_output=True, text=True, check=True)
     assert json.loads(asking.stdout)["kept"] == {"x": "this mover does not know how to remove it"}

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from mover import merge, tables
 from mover.errors import Damaged, MoverError, Refused, TryAgain
-from mover.qcow2 import Overlay
-from mover.replica import Replica, locked
-from mover.state import BASE, File, files, render_state
-from mover.verify import Request, Suspect, _apart, _cut_off, verify
+from mover.image.qcow2 import Overlay
+from mover.replica import retire, tables
+from mover.replica.replica import Replica, locked
+from mover.replica.scrub import Request, Suspect, _apart, _cut_off, verify
+from mover.replica.state import BASE, File, files, render_state
 
 from tests.remote.test_crashes import STRIDE, run_until
 from tests.remote.transfers import Machine, assert_every_point_reads_as_its_disk
@@ -171,8 +171,8 @@ def test_a_replica_of_an_earlier_version_is_read_and_looked_at_all_the_same(
 def test_points_that_are_let_go_leave_the_others_as_they_are_checked(machine: Machine) -> None:
     machine.cycle(4)
     with locked(str(machine.root)) as replica:
-        merge.retire(replica, 3)
-        merge.retire(replica, 1)
+        retire.retire(replica, 3)
+        retire.retire(replica, 1)
     look(machine)
     assert vouched(machine) == [2, 4, 5]
 
@@ -186,9 +186,9 @@ def test_a_crash_while_points_are_let_go_damages_nothing_by_its_checks(
 
     def work() -> None:
         with locked(str(machine.root)) as replica:
-            merge.finish(replica)
+            retire.finish(replica)
             if any(point.sequence == sequence for point in replica.state.points):
-                merge.retire(replica, sequence)
+                retire.retire(replica, sequence)
 
     step, done = 1, False
     while not done:

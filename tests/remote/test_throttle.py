@@ -2,7 +2,7 @@
 
 import random
 
-from mover.throttle import BURST_S, Throttle
+from mover.transfer.throttle import BURST_S, Throttle
 
 
 class Clock:

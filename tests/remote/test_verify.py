@@ -11,14 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from mover.chain import Chain
-from mover.hashing import CLUSTER_BYTES
-from mover.manifest import UNKNOWN_HASH
-from mover.mend import repair_set
-from mover.qcow2 import COPIED, DATA, ZERO_FLAG, Overlay
-from mover.replica import Replica
-from mover.replica_verbs import known, picture
-from mover.verify import Request, verify
+from mover.image.chain import Chain
+from mover.image.hashing import CLUSTER_BYTES
+from mover.image.manifest import UNKNOWN_HASH
+from mover.image.qcow2 import COPIED, DATA, ZERO_FLAG, Overlay
+from mover.replica.damage import repair_set
+from mover.replica.replica import Replica
+from mover.replica.scrub import Request, verify
+from mover.replica.verbs import known, picture
 
 from tests.remote.replicas import HASHER
 from tests.remote.transfers import Machine, ask, assert_every_point_reads_as_its_disk, start_mover

@@ -8,11 +8,12 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from mover import incoming, publish, receive, stream
-from mover.chain import Chain
-from mover.codec import RAW
-from mover.hashing import CLUSTER_BYTES
-from mover.replica import Replica, create, locked
+from mover.image.chain import Chain
+from mover.image.hashing import CLUSTER_BYTES
+from mover.replica import incoming, publish, receive
+from mover.replica.replica import Replica, create, locked
+from mover.transfer import wire
+from mover.transfer.codec import RAW
 
 from tests.remote.replicas import HASHER, Change, identical, qemu_img, write_flat
 
@@ -26,8 +27,8 @@ def write_stream(path: Path, disk: str, size_bytes: int, what: Iterable[Change],
                  attempt: str = ATTEMPT) -> Path:
     """Write a whole transfer, or one stream of several, to a file."""
     fd = os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
-    writer = stream.Writer(fd, HASHER)
-    writer.hello(stream.Hello(transfer, disk, size_bytes, HASHER.algorithm, HASHER.secret_id,
+    writer = wire.Writer(fd, HASHER)
+    writer.hello(wire.Hello(transfer, disk, size_bytes, HASHER.algorithm, HASHER.secret_id,
                               *part, attempt=attempt))
     for cluster, data in what:
         if any(data):

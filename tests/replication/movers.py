@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from controller.plan.replica_actions import CopyMode, DiskCopy, ReplicateDomain
-from controller.replication.hands import ReplicaHands
-from controller.replication.passage import Locksmith
+from controller.plan.actions.replica import CopyMode, DiskCopy, ReplicateDomain
+from controller.replication.provider import ReplicaHands
+from controller.replication.ssh_route import Locksmith
 from controller.transport.base import Aside, Command, Endpoint, Reply
 from controller.transport.keys import OneTimeKey
 

@@ -12,10 +12,10 @@ import pytest
 from controller.errors import OutcomeUnknown, Unavailable
 from controller.providers.node import Node
 from controller.replication import mover as movers
-from controller.replication import sending
+from controller.replication import transfer
 from controller.replication.mover import Attendant, Mover, is_ready
-from controller.replication.sending import Hearer, Pace, send
-from controller.replication.source import PATIENCE_S, SourceEnd
+from controller.replication.source_host import PATIENCE_S, SourceEnd
+from controller.replication.transfer import Hearer, Pace, send
 from controller.transport.base import Reply
 from tests.replication.movers import Hosts
 
@@ -194,7 +194,7 @@ class Chatter(Copies):
 @ran
 async def test_a_mover_that_sends_neither_falls_silent_nor_goes_on_for_ever(
         talk: LateTalk, patched: str, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sending, patched, 0.0)
+    monkeypatch.setattr(transfer, patched, 0.0)
     monkeypatch.setattr(talk, "tell", lambda _: None)
     with pytest.raises(Unavailable, match=f"{why}.*it is tried again"):
         await send(talk, {}, "no point was made", Pace(), Hearer(lambda *_: None, lambda: None),
@@ -203,9 +203,9 @@ async def test_a_mover_that_sends_neither_falls_silent_nor_goes_on_for_ever(
 
 def test_a_slow_pace_leaves_a_mover_the_time_that_its_next_word_takes() -> None:
     pace = Pace()
-    assert pace.quiet_s == sending.QUIET_S
+    assert pace.quiet_s == transfer.QUIET_S
     pace.set(1000.0)
-    assert pace.quiet_s > sending.QUIET_S + 8 * (1 << 20) / 1000
+    assert pace.quiet_s > transfer.QUIET_S + 8 * (1 << 20) / 1000
 
 
 @pytest.mark.parametrize("line", [

@@ -9,9 +9,9 @@ import pytest
 
 from controller.errors import OutcomeUnknown, Refused, Unavailable
 from controller.model.replica import CLUSTER_BYTES
-from controller.plan.replica_actions import CopyMode, DiskCopy, RateLimit
-from controller.replication.choice import SLACK_S, time_limit_s
-from controller.replication.target import parse_missing
+from controller.plan.actions.replica import CopyMode, DiskCopy, RateLimit
+from controller.replication.copy_plan import SLACK_S, time_limit_s
+from controller.replication.target_host import parse_missing
 from tests.replication.movers import (
     MIB,
     ORIGIN,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from controller.errors import Refused
-from controller.plan.replica_actions import ExportPoint
+from controller.plan.actions.replica import ExportPoint
 from controller.providers.node import Node
 from controller.replication.export import export, parse_exports, parse_lacking
 from controller.replication.mover import Mover

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from controller.errors import OutcomeUnknown, Refused, Unavailable
 from controller.replication.mover import archive, archive_path, digest, failure, verb_command
-from controller.replication.passage import Addresses, receive_command, render_known, ssh_argv
+from controller.replication.ssh_route import Addresses, receive_command, render_known, ssh_argv
 from controller.transport.base import Endpoint, Reply
 
 TARGET = Endpoint("milan-1", "10.77.0.21", 2222, "root", "", "")

@@ -3,9 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.plan.replica_actions import RateLimit
-from controller.replication.sending import Pace
-from controller.replication.shares import UNLIMITED, Shares, fair_shares
+from controller.plan.actions.replica import RateLimit
+from controller.replication.bandwidth import UNLIMITED, Shares, fair_shares
+from controller.replication.transfer import Pace
 
 LINK, GOLD = RateLimit("InterSiteLink/metro", 12_000), RateLimit("ProtectionPolicy/gold", 2_000)
 SILVER = RateLimit("ProtectionPolicy/silver", 50_000)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from controller.errors import ActionError
-from controller.plan.replica_actions import VerifyReplica
+from controller.plan.actions.replica import VerifyReplica
 from tests.replication.movers import PATH, Broken, Hosts, hands
 
 ACTION = VerifyReplica(target="Replica/sql", node="milan-1", reason="due", path=PATH, budget_s=60)

@@ -20,12 +20,12 @@ from pathlib import Path
 import pytest
 
 from controller.model.desired import Desired
-from controller.plan.policy import Approval, Suspension
-from controller.plan.recheck import content
+from controller.plan.gates.recheck import content
+from controller.plan.survey.context import Approval, Suspension
 from controller.providers.simulated.estate import SimulatedEstate
 from controller.providers.simulated.virtual_time import epoch_clock, run_virtual
-from controller.reconcile.event import Event, EventKind
 from controller.reconcile.loop import Loop
+from controller.reconcile.report.event import Event, EventKind
 from controller.source.load import load_folder
 from controller.store.store import Store
 

@@ -6,15 +6,15 @@ from dataclasses import dataclass, field
 from controller.errors import Refused, Unavailable
 from controller.model.desired import Desired
 from controller.model.facts import Fact, Known, NodeFacts
-from controller.plan.actions import (
-    Action,
-    CreateDisk,
+from controller.plan.actions.action import Action
+from controller.plan.actions.machine import (
     DefineDomain,
     MigrateDomain,
     RemoveDomain,
     StartDomain,
 )
-from controller.plan.trunk_actions import NarrowTrunk
+from controller.plan.actions.network import NarrowTrunk
+from controller.plan.actions.storage import CreateDisk
 from controller.providers.base import Provider
 from controller.providers.simulated.estate import SimulatedEstate
 from controller.providers.simulated.world import Domain, File, Node, executes

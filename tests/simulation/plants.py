@@ -6,9 +6,10 @@ from dataclasses import replace
 from controller.errors import OutcomeUnknown
 from controller.model.desired import Desired
 from controller.model.facts import Absent, Fact, Known, NodeFacts, Unknown
-from controller.plan.actions import Action, MigrateDomain, UndefineDomain
-from controller.plan.replica_actions import ReplicateDomain
-from controller.plan.trunk_actions import NarrowTrunk, WidenTrunk
+from controller.plan.actions.action import Action
+from controller.plan.actions.machine import MigrateDomain, UndefineDomain
+from controller.plan.actions.network import NarrowTrunk, WidenTrunk
+from controller.plan.actions.replica import ReplicateDomain
 from controller.providers.base import Provider
 from controller.providers.simulated.replicas import Replica, Version
 from controller.providers.simulated.virtual_time import epoch_clock

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from controller.model.replica import STORE
-from controller.plan.actions import Action
-from controller.plan.replica_actions import (
+from controller.plan.actions.action import Action
+from controller.plan.actions.replica import (
     DropPoints,
     RemoveReplica,
     ReplicateDomain,

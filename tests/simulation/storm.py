@@ -10,14 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from random import Random
 
-from controller.plan.plan import Verdict
-from controller.plan.policy import Approval
-from controller.plan.recheck import content
+from controller.plan.gates.recheck import content
+from controller.plan.steps.plan import Verdict
+from controller.plan.survey.context import Approval
 from controller.providers.base import Provider
 from controller.providers.simulated.estate import SimulatedEstate
 from controller.providers.simulated.virtual_time import epoch_clock, run_virtual
-from controller.reconcile.event import Event
 from controller.reconcile.loop import Loop
+from controller.reconcile.report.event import Event
 from controller.store.store import Store
 from tests.simulation.crash import Fuse, fragile_store
 from tests.simulation.estates import EDITS, storm_estate, without_vm

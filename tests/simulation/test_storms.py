@@ -9,12 +9,14 @@ import pytest
 
 from controller.model.facts import DomainFacts
 from controller.plan import compute as planner
-from controller.plan import creation, guard, identity, laws, standing
-from controller.plan.identity import Names
-from controller.plan.plan import Plan
-from controller.plan.survey import Survey
+from controller.plan.gates import gates, laws
+from controller.plan.machine import creation, state
+from controller.plan.steps.plan import Plan
+from controller.plan.survey import identity
+from controller.plan.survey.identity import Names
+from controller.plan.survey.survey import Survey
 from controller.providers.base import Provider
-from controller.reconcile import decider
+from controller.reconcile.decide import planner as decide_planner
 from controller.store.store import Store
 from tests.simulation import plants
 from tests.simulation.background import Blowing
@@ -87,16 +89,16 @@ def test_storms_find_a_planner_that_starts_what_may_run_elsewhere(
         return steps
 
     monkeypatch.setattr(planner, "strike", careless)
-    monkeypatch.setattr(decider, "EVERYWHERE", ())
+    monkeypatch.setattr(decide_planner, "EVERYWHERE", ())
     monkeypatch.setattr(planner, "stand", _blind_to_ghosts)
     assert found("has been silent for")
 
 
-def _blind_to_ghosts(name: str, survey: Survey) -> standing.Stand:
+def _blind_to_ghosts(name: str, survey: Survey) -> state.Stand:
     """A VM that was last seen on a silent host is taken for one that exists nowhere."""
-    stand = standing.stand(name, survey)
-    if stand.standing is standing.Standing.HIDDEN:
-        return standing.Stand(standing.Standing.NOWHERE)
+    stand = state.stand(name, survey)
+    if stand.standing is state.Standing.HIDDEN:
+        return state.Stand(state.Standing.NOWHERE)
     return stand
 
 
@@ -108,18 +110,18 @@ def test_storms_find_names_taken_for_identities(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(identity, "owner_of", by_name)
     monkeypatch.setattr(identity.Identities, "_rivals", lambda _: {})
     monkeypatch.setattr(identity.Identities, "awaiting", lambda *_: ())
-    monkeypatch.setattr(guard, "taken", lambda *_: None)
+    monkeypatch.setattr(gates, "taken", lambda *_: None)
     monkeypatch.setattr(laws, "breaches_of_identity", lambda *_: ())
     assert found("two running copies")
 
 
 def test_storms_find_a_loop_that_heals_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = decider.compute
+    whole = decide_planner.compute
 
     def lazy(*given: object) -> Plan:
         """Plan as ever, and leave the steps out."""
         plan = whole(*given)
         return Plan(plan.revision, (), plan.remarks, plan.conditions)
 
-    monkeypatch.setattr(decider, "compute", lazy)
+    monkeypatch.setattr(decide_planner, "compute", lazy)
     assert found("not healed")

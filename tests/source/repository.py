@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from controller.errors import SourceUnavailable
-from controller.source.git import GitSource
-from controller.source.git_address import parse_git_address
+from controller.source.git.address import parse_git_address
+from controller.source.git.repository import GitSource
 
 ESTATE = """\
 kind: Estate

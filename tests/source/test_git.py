@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from controller.errors import SourceUnavailable, SpecError
-from controller.source import git_tree
 from controller.source.folder import FolderSource
-from controller.source.git import GitSource
-from controller.source.git_program import last_words
+from controller.source.git import tree as git_tree
+from controller.source.git.program import last_words
+from controller.source.git.repository import GitSource
 from controller.source.open import open_source
 from tests.source.repository import ESTATE, SITE, Repository, open_git, refused, repository
 

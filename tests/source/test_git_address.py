@@ -3,7 +3,7 @@
 import pytest
 
 from controller.errors import SpecError
-from controller.source.git_address import GitAddress, parse_git_address
+from controller.source.git.address import GitAddress, parse_git_address
 
 
 @pytest.mark.parametrize(("text", "expected"), [

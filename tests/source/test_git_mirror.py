@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from controller.errors import SourceUnavailable
-from controller.source import git_mirror
-from controller.source.git import GitSource
+from controller.source.git import mirror as git_mirror
+from controller.source.git.repository import GitSource
 from tests.source.repository import ESTATE, SITE, Repository, open_git, refused, repository
 
 __all__ = ["repository"]

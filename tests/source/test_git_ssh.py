@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.source import git_program
+from controller.source.git import program
 from tests.source.repository import ESTATE, Repository, open_git, refused, repository
 
 __all__ = ["repository"]
@@ -97,7 +97,7 @@ def test_a_refused_login_is_said_and_nobody_is_asked(
 
 def test_a_far_end_that_never_answers_is_given_up_and_nothing_is_left_running(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(git_program, "ANSWER_S", 0.5)
+    monkeypatch.setattr(program, "ANSWER_S", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         source = open_git(f"git+ssh://root@127.0.0.1:{port}/estate.git#main", tmp_path)

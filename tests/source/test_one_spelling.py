@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.source.check_hosts import spelled_once
+from controller.source.check.hosts import spelled_once
 from tests.source.sound import SOUND
 from tests.source.test_check import problems_of
 

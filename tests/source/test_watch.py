@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from watchfiles import Change
 
-from controller.source.watch import SpecFilter, folder_of
+from controller.source.folder import SpecFilter, folder_of
 
 
 @pytest.mark.parametrize(("name", "matters"), [

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from controller.errors import JournalUnavailable
-from controller.plan.policy import Suspension
+from controller.plan.survey.context import Suspension
 from controller.store import database
 from controller.store.journal import Outcome
 from controller.store.store import Store, set_aside

@@ -1,7 +1,7 @@
 """What the journal keeps of an object follows its name."""
 
 from controller.model.condition import Condition, ConditionType, Status
-from controller.plan.policy import ReplicaRequest, ReplicaWish, Suspension
+from controller.plan.survey.context import ReplicaRequest, ReplicaWish, Suspension
 from controller.store.journal import Outcome
 from controller.store.store import Store
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.plan.policy import WHOLE_ESTATE, Suspension
+from controller.plan.survey.context import WHOLE_ESTATE, Suspension
 from controller.store.store import Store
 
 PAGE = 4096

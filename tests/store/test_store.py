@@ -8,8 +8,8 @@ import pytest
 
 from controller.errors import JournalUnavailable
 from controller.model.condition import Condition, ConditionType, Status
-from controller.plan.actions import Cause
-from controller.plan.policy import Approval, ReplicaRequest, ReplicaWish, Suspension
+from controller.plan.actions.action import Cause
+from controller.plan.survey.context import Approval, ReplicaRequest, ReplicaWish, Suspension
 from controller.store import journal
 from controller.store.journal import Outcome
 from controller.store.store import Store

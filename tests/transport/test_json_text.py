@@ -6,7 +6,7 @@ import pytest
 
 from controller.providers.libvirt.facts import parse_domains, parse_pools
 from controller.providers.openvswitch.facts import parse_bridges
-from controller.replication.sending import Hearer
+from controller.replication.transfer import Hearer
 from controller.transport.json_text import parse_json
 
 DEEP = "[" * 100_000

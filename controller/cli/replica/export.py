@@ -14,7 +14,7 @@ from controller.cli.shared import (
     wait_for,
     who,
 )
-from controller.cli.terminal import fit
+from controller.cli.view.terminal import fit
 
 if TYPE_CHECKING:
     from controller.reconcile.manager import Manager

@@ -7,7 +7,7 @@ import typer
 from controller.cli.shared import Json, State, complain, manager_of, print_json, told
 
 if TYPE_CHECKING:
-    from controller.cli.picture import Picture
+    from controller.cli.view.loop_status import Picture
 
 Machine = Annotated[str, typer.Argument(metavar="VM", help="The VM's name.")]
 
@@ -23,7 +23,7 @@ def command(context: typer.Context, machine: Machine, as_json: Json = False,
 
     Exit status: 0 shown, 1 no replica of this VM was ever seen.
     """
-    from controller.cli.picture import read_picture  # noqa: PLC0415  # keeps --help quick
+    from controller.cli.view.loop_status import read_picture  # noqa: PLC0415  # keeps --help quick
 
     with told(as_json=as_json):
         picture = read_picture(manager_of(context, state))
@@ -39,7 +39,7 @@ def command(context: typer.Context, machine: Machine, as_json: Json = False,
 
 def replicas(picture: "Picture", machine: str) -> list[dict[str, Any]]:
     """Return the VM's replicas as JSON, by host."""
-    from controller.cli.inventory import age_of, freshness, health, value_of  # noqa: PLC0415
+    from controller.cli.view.inventory import age_of, freshness, health, value_of  # noqa: PLC0415
 
     found = []
     for node, seen in sorted(picture.seen.items()):
@@ -60,7 +60,7 @@ def replicas(picture: "Picture", machine: str) -> list[dict[str, Any]]:
 
 def point(facts: Any, now_s: float) -> dict[str, Any]:
     """Return one restore point as a row."""
-    from controller.cli.inventory import age_of  # noqa: PLC0415
+    from controller.cli.view.inventory import age_of  # noqa: PLC0415
 
     return {"point": facts.sequence, "age_s": max(0.0, now_s - facts.started_at),
             "took_age_s": max(0.0, facts.committed_at - facts.started_at),
@@ -73,7 +73,7 @@ def point(facts: Any, now_s: float) -> dict[str, Any]:
 def show(found: list[dict[str, Any]], picture: "Picture", machine: str) -> None:
     """Print replicas and their points."""
     from controller.cli.get import cell  # noqa: PLC0415
-    from controller.cli.paint import Painter, console, table  # noqa: PLC0415
+    from controller.cli.view.paint import Painter, console, table  # noqa: PLC0415
     from controller.model.units import render_duration, render_size  # noqa: PLC0415
 
     painter = Painter(console())

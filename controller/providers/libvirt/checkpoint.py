@@ -3,7 +3,7 @@
 
 from typing import Final
 
-from controller.plan.replica_actions import DropCheckpoints
+from controller.plan.actions.replica import DropCheckpoints
 from controller.providers.libvirt.virsh import CONNECT, failure
 from controller.providers.node import Node, script_command
 

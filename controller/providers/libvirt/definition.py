@@ -4,8 +4,7 @@ import posixpath
 from typing import Final
 
 from controller.errors import Refused
-from controller.plan.actions import DefineDomain, RemoveDomain, UndefineDomain
-from controller.plan.wishes import (
+from controller.plan.actions.desired import (
     DomainChange,
     DomainWish,
     SetCpus,
@@ -13,17 +12,11 @@ from controller.plan.wishes import (
     SetOwnership,
     UpdateNic,
 )
-from controller.providers.libvirt.aside import set_aside
+from controller.plan.actions.machine import DefineDomain, RemoveDomain, UndefineDomain
 from controller.providers.libvirt.domain import switch_off
-from controller.providers.libvirt.domain_xml import (
-    Machine,
-    default_template,
-    parse_machine,
-    patch_domain,
-    render_domain,
-)
 from controller.providers.libvirt.facts import parse_ownership
-from controller.providers.libvirt.ground import virsh_on
+from controller.providers.libvirt.precondition import virsh_on
+from controller.providers.libvirt.set_aside import set_aside
 from controller.providers.libvirt.usage import find_uses
 from controller.providers.libvirt.virsh import (
     OFF,
@@ -34,7 +27,14 @@ from controller.providers.libvirt.virsh import (
     virsh,
     virsh_command,
 )
-from controller.providers.libvirt.xml import parse_xml
+from controller.providers.libvirt.xml.domain import (
+    Machine,
+    default_template,
+    parse_machine,
+    patch_domain,
+    render_domain,
+)
+from controller.providers.libvirt.xml.xml import parse_xml
 from controller.providers.node import Node, script_command
 
 # whether the kernel helps: the device must open, its mere name proves nothing; opened for reading,

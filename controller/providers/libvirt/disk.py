@@ -5,8 +5,8 @@ from typing import Final
 
 from controller.errors import OutcomeUnknown, Refused, Unavailable
 from controller.model.units import render_size, render_sizes
-from controller.plan.actions import CreateDisk
-from controller.plan.wishes import DiskWish
+from controller.plan.actions.desired import DiskWish
+from controller.plan.actions.storage import CreateDisk
 from controller.providers.libvirt.image import image_format
 from controller.providers.libvirt.virsh import failure, parse_complaint
 from controller.providers.node import Node, plain_command, script_command

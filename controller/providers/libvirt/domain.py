@@ -3,14 +3,14 @@
 from typing import Final
 
 from controller.errors import OutcomeUnknown, Refused
-from controller.plan.actions import (
+from controller.plan.actions.machine import (
     DisableAutostart,
     RestartDomain,
     ResumeDomain,
     ShutDownDomain,
     StartDomain,
 )
-from controller.providers.libvirt.ground import GONE, own_files
+from controller.providers.libvirt.precondition import GONE, own_files
 from controller.providers.libvirt.virsh import (
     CONNECT,
     OFF,

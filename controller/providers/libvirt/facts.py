@@ -18,7 +18,7 @@ from controller.model.facts import (
     VolumeFacts,
 )
 from controller.providers.libvirt.disk_facts import parse_devices, parse_disk
-from controller.providers.libvirt.xml import NAMESPACE, parse_amount_bytes, parse_xml
+from controller.providers.libvirt.xml.xml import NAMESPACE, parse_amount_bytes, parse_xml
 from controller.transport.json_text import parse_json
 
 STATES: Final[Mapping[str, DomainState]] = {

@@ -5,10 +5,8 @@ from typing import Any, ClassVar, Final
 
 from controller.errors import Refused
 from controller.model.virtual_machine import is_ambiguous
-from controller.plan.actions import (
-    Action,
-    CreateDisk,
-    CreatePool,
+from controller.plan.actions.action import Action
+from controller.plan.actions.machine import (
     DefineDomain,
     DisableAutostart,
     MigrateDomain,
@@ -21,9 +19,14 @@ from controller.plan.actions import (
     StartDomain,
     UndefineDomain,
 )
-from controller.plan.replica_actions import DropCheckpoints
-from controller.plan.storage_actions import AcceptPool, PurgeFiles, ReturnDisk
-from controller.providers.libvirt.aside import purge, return_disk
+from controller.plan.actions.replica import DropCheckpoints
+from controller.plan.actions.storage import (
+    AcceptPool,
+    CreateDisk,
+    CreatePool,
+    PurgeFiles,
+    ReturnDisk,
+)
 from controller.providers.libvirt.checkpoint import drop_checkpoints
 from controller.providers.libvirt.definition import define, remove, undefine
 from controller.providers.libvirt.disk import create_disk
@@ -34,9 +37,10 @@ from controller.providers.libvirt.domain import (
     shut_down,
     start,
 )
-from controller.providers.libvirt.migration import migrate
+from controller.providers.libvirt.migration.migration import migrate
 from controller.providers.libvirt.pool import accept_pool, create_pool
 from controller.providers.libvirt.reconfigure import reconfigure
+from controller.providers.libvirt.set_aside import purge, return_disk
 from controller.providers.node import Node
 from controller.transport.base import Transport
 

@@ -3,10 +3,9 @@
 import xml.etree.ElementTree as ET
 
 from controller.errors import Refused
-from controller.plan.actions import CreatePool
-from controller.plan.storage_actions import AcceptPool
+from controller.plan.actions.storage import AcceptPool, CreatePool
 from controller.providers.libvirt.virsh import STDIN, failure, virsh, virsh_command
-from controller.providers.libvirt.xml import parse_xml, render_xml
+from controller.providers.libvirt.xml.xml import parse_xml, render_xml
 from controller.providers.node import Node
 
 

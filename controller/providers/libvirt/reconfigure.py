@@ -7,8 +7,7 @@ from typing import Final
 
 from controller.errors import OutcomeUnknown, Refused
 from controller.model.units import is_memory_of, render_size, render_sizes
-from controller.plan.actions import PruneDomain, ReconfigureDomain
-from controller.plan.wishes import (
+from controller.plan.actions.desired import (
     AttachDisk,
     AttachNic,
     DetachDisk,
@@ -21,7 +20,12 @@ from controller.plan.wishes import (
     SetOwnership,
     UpdateNic,
 )
-from controller.providers.libvirt.device_xml import (
+from controller.plan.actions.machine import PruneDomain, ReconfigureDomain
+from controller.providers.libvirt.disk import grow_file
+from controller.providers.libvirt.facts import parse_config
+from controller.providers.libvirt.precondition import own_file, virsh_on
+from controller.providers.libvirt.virsh import OFF, STDIN, find_state, find_xml, virsh
+from controller.providers.libvirt.xml.device import (
     find_disk,
     find_nic,
     find_that_disk,
@@ -31,12 +35,8 @@ from controller.providers.libvirt.device_xml import (
     render_nic,
     source_of,
 )
-from controller.providers.libvirt.disk import grow_file
-from controller.providers.libvirt.domain_xml import kibibytes, patch_domain, render_mark
-from controller.providers.libvirt.facts import parse_config
-from controller.providers.libvirt.ground import own_file, virsh_on
-from controller.providers.libvirt.virsh import OFF, STDIN, find_state, find_xml, virsh
-from controller.providers.libvirt.xml import NAMESPACE, parse_xml, render_xml, says_the_same
+from controller.providers.libvirt.xml.domain import kibibytes, patch_domain, render_mark
+from controller.providers.libvirt.xml.xml import NAMESPACE, parse_xml, render_xml, says_the_same
 from controller.providers.node import Node
 
 RELEASE_LOOKS: Final = 20

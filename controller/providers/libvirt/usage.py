@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from controller.errors import Unavailable
 from controller.providers.libvirt.virsh import CONNECT, is_missing, parse_complaint
-from controller.providers.libvirt.xml import parse_xml
+from controller.providers.libvirt.xml.xml import parse_xml
 from controller.providers.node import Node, script_command
 from controller.transport.base import Reply
 from controller.transport.json_text import parse_json

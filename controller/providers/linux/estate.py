@@ -8,10 +8,10 @@ from typing import Final, Protocol
 from controller.errors import ActionError, Refused
 from controller.model.desired import Desired
 from controller.model.facts import Fact, NodeFacts, Unknown
-from controller.plan.actions import Action
+from controller.plan.actions.action import Action
 from controller.providers.libvirt.hands import LibvirtHands
+from controller.providers.linux.fact_cache import Memory
 from controller.providers.linux.facts import parse_answer
-from controller.providers.linux.memory import Memory
 from controller.providers.linux.program import load_program
 from controller.providers.linux.watch import Watchers
 from controller.providers.openvswitch.hands import OpenVswitchHands

@@ -7,7 +7,7 @@ from typing import Final
 
 PARTS: Final[Mapping[str, tuple[str, ...]]] = {
     "facts.py": ("programs.py", "interfaces.py", "capabilities.py", "looks.py",
-                 "mover/images.py", "filesystem.py", "pools.py", "domains.py", "reading.py",
+                 "mover/image/header.py", "filesystem.py", "pools.py", "domains.py", "reading.py",
                  "replicas.py", "leftovers.py"),
 }
 """What a program imports of ours, each part after those that it imports itself."""

@@ -2,10 +2,9 @@
 
 from typing import Final
 
-from controller.plan.actions import AddUplink, CreateBridge
-from controller.plan.network import NOTHING_PASSES
-from controller.plan.trunk_actions import NarrowTrunk, WidenTrunk
-from controller.plan.wishes import Passing
+from controller.plan.actions.desired import Passing
+from controller.plan.actions.network import AddUplink, CreateBridge, NarrowTrunk, WidenTrunk
+from controller.plan.survey.vlans import NOTHING_PASSES
 from controller.providers.node import Node, safe_word, script_command
 from controller.providers.openvswitch.commit_confirm import change_port
 from controller.providers.openvswitch.ovs import ovs, say_vlans

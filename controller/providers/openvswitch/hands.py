@@ -2,8 +2,14 @@
 
 from typing import ClassVar
 
-from controller.plan.actions import Action, AddUplink, CreateBridge, SetPortVlan
-from controller.plan.trunk_actions import NarrowTrunk, WidenTrunk
+from controller.plan.actions.action import Action
+from controller.plan.actions.network import (
+    AddUplink,
+    CreateBridge,
+    NarrowTrunk,
+    SetPortVlan,
+    WidenTrunk,
+)
 from controller.providers.node import Node
 from controller.providers.openvswitch.bridge import add_uplink, create_bridge, set_trunk
 from controller.providers.openvswitch.port import set_port_vlan

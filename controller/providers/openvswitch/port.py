@@ -2,7 +2,7 @@
 
 
 from controller.errors import Refused
-from controller.plan.actions import SetPortVlan
+from controller.plan.actions.network import SetPortVlan
 from controller.providers.node import Node, safe_word
 from controller.providers.openvswitch.facts import parse_table
 from controller.providers.openvswitch.ovs import failure, ovs, ovs_command

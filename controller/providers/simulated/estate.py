@@ -11,8 +11,8 @@ from random import Random
 from controller.errors import OutcomeUnknown, Unavailable
 from controller.model.desired import Desired
 from controller.model.facts import Fact, Known, NodeFacts, Unknown
-from controller.plan.actions import Action
-from controller.plan.replica_actions import is_replica
+from controller.plan.actions.action import Action
+from controller.plan.actions.replica import is_replica
 from controller.providers.simulated.build import add_nodes, converge
 from controller.providers.simulated.faults import strike
 from controller.providers.simulated.operation import Operation, settle

@@ -4,7 +4,7 @@ import asyncio
 from random import Random
 
 from controller.errors import ActionError, OutcomeUnknown, Unavailable
-from controller.plan.actions import Action
+from controller.plan.actions.action import Action
 from controller.providers.simulated.hands.effect import Effect, Wait
 from controller.providers.simulated.hands.perform import effect_of, libvirt_nodes
 from controller.providers.simulated.world import World

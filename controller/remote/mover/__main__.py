@@ -2,7 +2,7 @@
 
 import sys
 
-from mover.quick import start_from
+from mover.bytecode import start_from
 
 start_from(sys.argv[0])
 

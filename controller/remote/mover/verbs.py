@@ -17,27 +17,27 @@ Answer = Optional[Dict[str, Any]]       # None: the verb has spoken for itself
 Verb = Callable[[List[str]], Answer]
 
 VERBS = {
-    "probe": "mover.probe:run",         # what this host can compute
-    "send": "mover.send:run",           # the source end
-    "receive": "mover.receive:run",     # the target end
-    "job": "mover.job:run",             # the source end of a restore point: copies, checkpoints
-    "authorize": "mover.authorize:run",     # a key for one transfer, for this verb's host
-    "deauthorize": "mover.authorize:end",
-    "attend": "mover.attend:run",       # several of these, one after another
-    "sweep": "mover.sweep:run",         # what a crash of ours has left on this host
-    "replica-make": "mover.replica_verbs:make",
-    "replica-show": "mover.replica_verbs:show",
-    "incoming-open": "mover.replica_verbs:open_incoming",
-    "incoming-drop": "mover.replica_verbs:drop_incoming",
-    "incoming-settle": "mover.settle:run",  # what came is on the disk, as it was sent
-    "publish": "mover.publish:run",     # what came becomes a restore point
-    "remove": "mover.removal:run",      # a replica that another has replaced
-    "pin": "mover.replica_verbs:pin",
-    "retire": "mover.merge:run",        # retention
-    "verify": "mover.verify:run",
-    "mend": "mover.mend:run",
-    "manifest-out": "mover.replica_verbs:manifest_out",
-    "manifest-in": "mover.replica_verbs:manifest_in",
+    "probe": "mover.transfer.probe:run",        # what this host can compute
+    "send": "mover.transfer.send:run",          # the source end
+    "receive": "mover.replica.receive:run",     # the target end
+    "job": "mover.backup.conductor:run",        # the source end of a restore point
+    "authorize": "mover.transfer.authorize:run",    # a key for one transfer
+    "deauthorize": "mover.transfer.authorize:end",
+    "attend": "mover.session:run",              # several of these, one after another
+    "sweep": "mover.backup.sweep:run",          # what a crash of ours has left on this host
+    "replica-make": "mover.replica.verbs:make",
+    "replica-show": "mover.replica.verbs:show",
+    "incoming-open": "mover.replica.verbs:open_incoming",
+    "incoming-drop": "mover.replica.verbs:drop_incoming",
+    "incoming-settle": "mover.replica.publish:run_settle",  # received data is on the disk
+    "publish": "mover.replica.publish:run",     # received data becomes a restore point
+    "remove": "mover.replica.remove:run",       # a replica that another has replaced
+    "pin": "mover.replica.verbs:pin",
+    "retire": "mover.replica.retire:run",       # retention
+    "verify": "mover.replica.scrub:run",
+    "mend": "mover.replica.damage:run",
+    "manifest-out": "mover.replica.verbs:manifest_out",
+    "manifest-in": "mover.replica.verbs:manifest_in",
 }
 PROMPT = ("job", "authorize", "deauthorize", "probe")   # a guest or a conductor waits for them
 GIVES_WAY = 10          # niceness of all others: guests come first, and copies go on all the same

@@ -3,7 +3,7 @@
 import os
 from typing import NamedTuple
 
-from controller.plan.replica_actions import CopyMode
+from controller.plan.actions.replica import CopyMode
 from tests.bench.figure import Figure
 from tests.bench.replication.machine import IMAGES, Machine
 from tests.bench.replication.ours import Conductor, Cycle, Replica, conductor

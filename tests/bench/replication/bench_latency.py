@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from controller.plan.replica_actions import CopyMode
+from controller.plan.actions.replica import CopyMode
 from tests.bench.figure import Figure
 from tests.bench.replication.machine import IMAGES, Machine
 from tests.bench.replication.node import Node

@@ -5,7 +5,7 @@ import random
 from pathlib import Path
 
 from controller.model.replica import CHECKPOINT
-from controller.plan.replica_actions import CopyMode
+from controller.plan.actions.replica import CopyMode
 from tests.bench.figure import Figure
 from tests.bench.replication.content import STRETCH_BYTES
 from tests.bench.replication.machine import Machine

@@ -1,10 +1,10 @@
 """The mover between two hosts, driven by hand: for figures that are its own and not the cycle's."""
 
 import json
-import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from controller.replication.mover import archive
 from tests.bench.replication.node import Node, Took
 from tests.bench.replication.peers import SSH
 
@@ -17,10 +17,7 @@ REPLICAS = "/var/lib/libvirt/images/hotsite-replicas"
 
 def place(node: Node) -> None:
     """Put the mover on a host."""
-    with zipfile.ZipFile(node.path(ARCHIVE), "w") as packed:
-        packed.write(SOURCES / "__main__.py", "__main__.py")
-        for module in sorted(SOURCES.glob("*.py")):
-            packed.write(module, f"mover/{module.name}")
+    Path(node.path(ARCHIVE)).write_bytes(archive())
 
 
 class Told(NamedTuple):

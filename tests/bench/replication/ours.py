@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 from controller.model.desired import Desired
 from controller.model.replica import STORE
-from controller.plan.actions import Action
-from controller.plan.replica_actions import CopyMode, DiskCopy, ReplicateDomain, VerifyReplica
+from controller.plan.actions.action import Action
+from controller.plan.actions.replica import CopyMode, DiskCopy, ReplicateDomain, VerifyReplica
 from controller.providers.base import Provider
 from controller.reconcile.manager import linux_estate
 from controller.source.load import load_folder

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.providers.libvirt.aside import DELETE, RENAME, YOUNG
+from controller.providers.libvirt.set_aside import DELETE, RENAME, YOUNG
 
 SUFFIX = ".hotsite-removed-20261128T143000Z"
 

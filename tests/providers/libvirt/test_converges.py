@@ -8,17 +8,19 @@ from hypothesis import strategies as st
 
 from controller.model.facts import DomainConfig, DomainFacts, DomainState, Known, PoolFacts
 from controller.model.units import SIZES, parse_size_bytes
-from controller.plan.actions import Action, CreateDisk, DefineDomain, ReconfigureDomain
-from controller.plan.wishes import DomainWish, SetMemory
-from controller.providers.libvirt.domain_xml import (
+from controller.plan.actions.action import Action
+from controller.plan.actions.desired import DomainWish, SetMemory
+from controller.plan.actions.machine import DefineDomain, ReconfigureDomain
+from controller.plan.actions.storage import CreateDisk
+from controller.providers.libvirt.facts import parse_config, parse_ownership
+from controller.providers.libvirt.xml.domain import (
     Machine,
     default_template,
     kibibytes,
     patch_domain,
     render_domain,
 )
-from controller.providers.libvirt.facts import parse_config, parse_ownership
-from controller.providers.libvirt.xml import parse_xml
+from controller.providers.libvirt.xml.xml import parse_xml
 from tests.plan import builders as b
 from tests.plan import replicas as r
 from tests.plan.reading import actions, plan_of

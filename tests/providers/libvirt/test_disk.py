@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from controller.errors import ActionError, Refused, Unavailable
-from controller.plan.actions import CreateDisk
-from controller.plan.wishes import DiskWish
-from controller.providers.libvirt.arrival import is_empty, put_aside
+from controller.plan.actions.desired import DiskWish
+from controller.plan.actions.storage import CreateDisk
 from controller.providers.libvirt.disk import find_image, grow_file
 from controller.providers.libvirt.hands import LibvirtHands
+from controller.providers.libvirt.migration.disks import is_empty, put_aside
 from controller.providers.node import Node
 from controller.transport.base import Reply
 from tests.providers.fakes import Local, Scripted, failed

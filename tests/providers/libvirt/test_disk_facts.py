@@ -6,7 +6,7 @@ import pytest
 
 from controller.model.facts import DeviceFacts, DiskFacts, DomainConfig
 from controller.providers.libvirt.facts import parse_config
-from controller.providers.libvirt.xml import parse_xml
+from controller.providers.libvirt.xml.xml import parse_xml
 
 SMALLEST = ("<domain><name>x</name><memory>1024</memory><vcpu>1</vcpu><os>{os}</os>"
             "<devices>{devices}</devices></domain>")

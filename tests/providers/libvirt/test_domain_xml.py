@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.model.facts import DomainConfig, Ownership
-from controller.plan.wishes import (
+from controller.plan.actions.desired import (
     AttachDisk,
     AttachNic,
     DetachDisk,
@@ -24,15 +24,15 @@ from controller.plan.wishes import (
     SetOwnership,
     UpdateNic,
 )
-from controller.providers.libvirt.domain_xml import (
+from controller.providers.libvirt.facts import parse_config, parse_ownership
+from controller.providers.libvirt.xml.domain import (
     Machine,
     default_template,
     parse_machine,
     patch_domain,
     render_domain,
 )
-from controller.providers.libvirt.facts import parse_config, parse_ownership
-from controller.providers.libvirt.xml import canonical, parse_xml, says_the_same
+from controller.providers.libvirt.xml.xml import canonical, parse_xml, says_the_same
 
 ROOT = Path(__file__).parents[3]
 RECORDED = ROOT / "tests/transcripts/libvirt/host.json"

@@ -7,7 +7,7 @@ import pytest
 
 from controller.model.facts import DiskFacts, DomainFacts, DomainState, NicFacts, Ownership
 from controller.providers.libvirt.facts import parse_config, parse_domains, parse_pools
-from controller.providers.libvirt.xml import parse_xml
+from controller.providers.libvirt.xml.xml import parse_xml
 
 RECORDED = Path(__file__).parents[2] / "transcripts/libvirt"
 SMALLEST = "<domain><name>x</name><memory>1024</memory><vcpu>1</vcpu>{}</domain>"

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from controller.model.facts import DomainConfig, DomainState, Ownership
-from controller.plan.compute import compute
-from controller.plan.wishes import (
+from controller.plan.actions.desired import (
     AttachDisk,
     AttachNic,
     DetachDisk,
@@ -26,9 +25,10 @@ from controller.plan.wishes import (
     SetOwnership,
     UpdateNic,
 )
-from controller.providers.libvirt.domain_xml import patch_domain
+from controller.plan.compute import compute
 from controller.providers.libvirt.facts import parse_config, parse_domains, parse_ownership
-from controller.providers.libvirt.xml import canonical, parse_whole, parse_xml
+from controller.providers.libvirt.xml.domain import patch_domain
+from controller.providers.libvirt.xml.xml import canonical, parse_whole, parse_xml
 from tests.plan import builders as b
 
 MIB = 1 << 20

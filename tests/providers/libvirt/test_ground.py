@@ -8,8 +8,9 @@ import pytest
 
 from controller.errors import Refused
 from controller.model.facts import Ownership
-from controller.plan.actions import (
-    Action,
+from controller.plan.actions.action import Action
+from controller.plan.actions.desired import AttachDisk, DetachDisk, DiskWish, DomainWish, GrowDisk
+from controller.plan.actions.machine import (
     DefineDomain,
     MigrateDomain,
     PruneDomain,
@@ -17,7 +18,6 @@ from controller.plan.actions import (
     RestartDomain,
     ShutDownDomain,
 )
-from controller.plan.wishes import AttachDisk, DetachDisk, DiskWish, DomainWish, GrowDisk
 from controller.providers.libvirt.hands import LibvirtHands
 from controller.transport.base import Reply
 from tests.providers.fakes import Local, Scripted, failed, said

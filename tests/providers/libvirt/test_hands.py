@@ -11,20 +11,8 @@ import pytest
 
 from controller.errors import ActionError, OutcomeUnknown, Refused, Unavailable
 from controller.model.facts import Ownership
-from controller.plan.actions import (
-    Action,
-    CreatePool,
-    DefineDomain,
-    DisableAutostart,
-    ReconfigureDomain,
-    RemoveDomain,
-    RestartDomain,
-    ResumeDomain,
-    ShutDownDomain,
-    StartDomain,
-    UndefineDomain,
-)
-from controller.plan.wishes import (
+from controller.plan.actions.action import Action
+from controller.plan.actions.desired import (
     DetachNic,
     DomainChange,
     DomainWish,
@@ -35,6 +23,18 @@ from controller.plan.wishes import (
     SetOwnership,
     UpdateNic,
 )
+from controller.plan.actions.machine import (
+    DefineDomain,
+    DisableAutostart,
+    ReconfigureDomain,
+    RemoveDomain,
+    RestartDomain,
+    ResumeDomain,
+    ShutDownDomain,
+    StartDomain,
+    UndefineDomain,
+)
+from controller.plan.actions.storage import CreatePool
 from controller.providers.libvirt import definition, reconfigure
 from controller.providers.libvirt.domain import shut_down_command
 from controller.providers.libvirt.hands import LibvirtHands

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from controller.errors import ActionError, Refused
-from controller.plan.parts import CARRIED_BYTES
-from controller.plan.wishes import DiskWish
-from controller.providers.libvirt.luggage import TAKE, bring_media, move_disk
+from controller.plan.actions.desired import DiskWish
+from controller.plan.machine.parts import CARRIED_BYTES
+from controller.providers.libvirt.migration.luggage import TAKE, bring_media, move_disk
 from controller.providers.node import Node, script_command
 from controller.transport.base import Command, Reply
 from tests.providers.fakes import Local, failed, said

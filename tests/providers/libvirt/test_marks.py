@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from controller.model.facts import DomainFacts, FileUse, Ownership, Role
-from controller.plan.wishes import SetOwnership
-from controller.providers.libvirt.domain_xml import patch_domain, render_mark
+from controller.plan.actions.desired import SetOwnership
 from controller.providers.libvirt.facts import parse_domains, parse_ownership
-from controller.providers.libvirt.xml import NAMESPACE
+from controller.providers.libvirt.xml.domain import patch_domain, render_mark
+from controller.providers.libvirt.xml.xml import NAMESPACE
 
 MARK = Ownership("lab", "delete", "sql-prod", Role.PROMOTED, 3, "u-1", "sql")
 DOMAIN = """<domain type='kvm'><name>sql</name><uuid>u-1</uuid><memory>1048576</memory>

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from controller.errors import ActionError, OutcomeUnknown, Refused, Unavailable
-from controller.plan.actions import MigrateDomain
-from controller.plan.wishes import DiskWish
+from controller.plan.actions.desired import DiskWish
+from controller.plan.actions.machine import MigrateDomain
 from controller.providers.libvirt.hands import LibvirtHands
 from controller.transport.base import Reply
 from tests.providers.fakes import Scripted, failed, said

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from controller.errors import Refused, Unavailable
-from controller.plan.actions import RemoveDomain
+from controller.plan.actions.machine import RemoveDomain
 from controller.providers.libvirt.definition import refuse_paths_in_use
 from controller.providers.libvirt.usage import Use, find_uses
 from controller.providers.node import Node

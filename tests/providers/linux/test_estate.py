@@ -11,7 +11,7 @@ import pytest
 from controller.errors import Refused, Unavailable
 from controller.model.desired import Desired
 from controller.model.facts import Absent, Fact, Known, NodeFacts, Unknown
-from controller.plan.actions import Action
+from controller.plan.actions.action import Action
 from controller.providers.linux.estate import LinuxEstate
 from controller.providers.linux.facts import node_facts_from_json, node_facts_to_json
 from controller.providers.linux.program import load_program

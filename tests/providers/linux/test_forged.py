@@ -73,7 +73,7 @@ def test_what_is_no_disk_is_not_even_opened(
         os.mkfifo(path)
     elif place == "folder":
         path.mkdir()
-    images = import_module("mover.images")
+    images = import_module("mover.image.header")
     monkeypatch.setattr(os, "open", lambda *_: pytest.fail("a watchdog would run now"))
     assert images.head_of(str(path)) == b""
     assert images.virtual_size(str(path), "raw") is None

@@ -29,7 +29,7 @@ def encrypted(path: Path) -> Path:
 
 
 def traits_of(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = import_module("mover.images").traits_of(str(path))
+    found: dict[str, Any] = import_module("mover.image.header").traits_of(str(path))
     return found
 
 

@@ -1,6 +1,6 @@
 """Of a disk that the newest point has not, its host tells why, and which point has it."""
 
-from mover.replica import locked
+from mover.replica.replica import locked
 
 from tests.providers.linux.conftest import PlayedHost
 from tests.providers.linux.test_replicas_script import Protected, machine, seen

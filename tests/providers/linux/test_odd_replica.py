@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mover.replica import create
-from mover.state import render_state
+from mover.replica.replica import create
+from mover.replica.state import render_state
 
 from controller.providers.linux.replica import parse_replicas
 from tests.providers.linux.conftest import PlayedHost

@@ -7,10 +7,10 @@ import shutil
 from collections.abc import Callable
 
 import pytest
-from mover import merge
-from mover.replica import create, locked
-from mover.state import Point, State, parse_state, render_state
-from mover.verify import Request, verify
+from mover.replica import retire
+from mover.replica.replica import create, locked
+from mover.replica.scrub import Request, verify
+from mover.replica.state import Point, State, parse_state, render_state
 
 from controller.model.replica import IncomingFacts, ReplicaFacts
 from controller.providers.linux.replica import parse_replicas
@@ -297,7 +297,7 @@ def test_pins_are_told(host: PlayedHost, machine: Protected) -> None:
 def test_a_replica_in_the_midst_of_a_merge_lacks_nothing(
         host: PlayedHost, machine: Protected) -> None:
     with locked(str(machine.root)) as replica:
-        replica.commit(merge._without_oldest(replica.state))
+        replica.commit(retire._without_oldest(replica.state))
         assert replica.state.floor
         os.truncate(machine.root / "vda/base-000001.raw", SIZE - 512)  # of a disk that shrank
         assert seen(host).lost_files == ()
@@ -310,7 +310,7 @@ def test_a_replica_whose_point_was_let_go_lacks_nothing(
         host: PlayedHost, machine: Protected, retired: int) -> None:
     assert len(seen(host).points) == 3
     with locked(str(machine.root)) as replica:
-        merge.retire(replica, retired)
+        retire.retire(replica, retired)
     replica_seen = seen(host)
     assert [p.sequence for p in replica_seen.points] == [n for n in (1, 2, 3) if n != retired]
     assert (replica_seen.lost_files, replica_seen.unreadable) == ((), "")

@@ -13,9 +13,8 @@ from pathlib import Path
 import pytest
 
 from controller.errors import OutcomeUnknown, Refused, Unavailable, Undone
-from controller.plan.actions import AddUplink, CreateBridge
-from controller.plan.trunk_actions import NarrowTrunk, WidenTrunk
-from controller.plan.wishes import Passing
+from controller.plan.actions.desired import Passing
+from controller.plan.actions.network import AddUplink, CreateBridge, NarrowTrunk, WidenTrunk
 from controller.providers.openvswitch import commit_confirm
 from controller.providers.openvswitch.hands import OpenVswitchHands
 from controller.transport.base import Command, Reply

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from controller.errors import ActionError, OutcomeUnknown, Refused, Unavailable
-from controller.plan.actions import SetPortVlan
+from controller.plan.actions.network import SetPortVlan
 from controller.providers.openvswitch.hands import OpenVswitchHands
 from controller.providers.openvswitch.ovs import parse_complaint, say_vlans
 from controller.transport.base import Reply

@@ -8,7 +8,7 @@ from typing import Any
 from controller.model.desired import Desired
 from controller.model.facts import Known, NodeFacts
 from controller.model.replica import STORE, ReplicaFacts
-from controller.plan.replica_actions import (
+from controller.plan.actions.replica import (
     CopyMode,
     DiskCopy,
     RateLimit,

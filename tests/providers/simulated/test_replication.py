@@ -7,8 +7,8 @@ import pytest
 from controller.errors import OutcomeUnknown, Refused, Unavailable
 from controller.model.facts import Absent, Known
 from controller.model.replica import LeftoverKind
-from controller.plan.actions import MigrateDomain
-from controller.plan.wishes import DiskWish
+from controller.plan.actions.desired import DiskWish
+from controller.plan.actions.machine import MigrateDomain
 from controller.providers.simulated.estate import SimulatedEstate
 from controller.providers.simulated.replicas import Version
 from tests.providers.simulated import replica_stage as stage

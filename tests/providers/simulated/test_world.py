@@ -9,16 +9,10 @@ import pytest
 
 from controller.errors import OutcomeUnknown, Refused, Unavailable, Undone
 from controller.model.facts import Absent, DomainState, Known, NodeFacts, Unknown
-from controller.plan.actions import (
-    Action,
-    AddUplink,
-    CreateBridge,
-    MigrateDomain,
-    RestartDomain,
-    StartDomain,
-)
-from controller.plan.trunk_actions import NarrowTrunk
-from controller.plan.wishes import DiskWish, Passing
+from controller.plan.actions.action import Action
+from controller.plan.actions.desired import DiskWish, Passing
+from controller.plan.actions.machine import MigrateDomain, RestartDomain, StartDomain
+from controller.plan.actions.network import AddUplink, CreateBridge, NarrowTrunk
 from controller.providers.simulated.estate import SimulatedEstate
 from controller.providers.simulated.faults import FAULTS, mending
 from controller.providers.simulated.hands.perform import HANDS, perform_at_once

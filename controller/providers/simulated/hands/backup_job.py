@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from controller.errors import Refused, Unavailable
 from controller.model.facts import DomainConfig, DomainState
-from controller.plan.replica_actions import ReplicateDomain
+from controller.plan.actions.replica import ReplicateDomain
 from controller.providers.simulated.hands.effect import domain_of
 from controller.providers.simulated.replicas import (
     Checkpoint,

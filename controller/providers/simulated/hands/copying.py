@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from controller.model.replica import CLUSTER_BYTES
-from controller.plan.replica_actions import CopyMode
+from controller.plan.actions.replica import CopyMode
 from controller.providers.simulated.hands.backup_job import Job
 from controller.providers.simulated.replicas import Checkpoint, Point, Replica
 from controller.providers.simulated.world import File

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 from controller.errors import Refused
 from controller.model.facts import DiskFacts, DomainConfig, DomainState, NicFacts
-from controller.plan.actions import (
+from controller.plan.actions.desired import DomainWish
+from controller.plan.actions.machine import (
     DefineDomain,
     DisableAutostart,
     RemoveDomain,
@@ -14,8 +15,7 @@ from controller.plan.actions import (
     StartDomain,
     UndefineDomain,
 )
-from controller.plan.replica_actions import DropCheckpoints
-from controller.plan.wishes import DomainWish
+from controller.plan.actions.replica import DropCheckpoints
 from controller.providers.simulated.hands.effect import Effect, Wait, domain_of
 from controller.providers.simulated.power import end_domain, run_domain
 from controller.providers.simulated.world import Domain, Node, World, executes

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from controller.errors import OutcomeUnknown, Refused, Unavailable
 from controller.model.facts import DomainConfig, DomainState
-from controller.plan.actions import MigrateDomain
-from controller.plan.parts import immovable
+from controller.plan.actions.machine import MigrateDomain
+from controller.plan.machine.parts import immovable
 from controller.providers.simulated.hands.effect import Effect, Wait, domain_of
 from controller.providers.simulated.hands.lifecycle import assert_room
 from controller.providers.simulated.hands.storage import new_file

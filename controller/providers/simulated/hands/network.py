@@ -1,9 +1,14 @@
 """Bridges, trunks and guest ports, changed as ovs-vsctl changes them."""
 
 from controller.errors import OutcomeUnknown, Refused, Unavailable, Undone
-from controller.plan.actions import AddUplink, CreateBridge, SetPortVlan
-from controller.plan.trunk_actions import NarrowTrunk, WidenTrunk
-from controller.plan.wishes import Passing
+from controller.plan.actions.desired import Passing
+from controller.plan.actions.network import (
+    AddUplink,
+    CreateBridge,
+    NarrowTrunk,
+    SetPortVlan,
+    WidenTrunk,
+)
 from controller.providers.simulated.hands.effect import Effect, Wait
 from controller.providers.simulated.world import Bridge, Node, Port, World
 

@@ -4,8 +4,44 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from controller.errors import Refused
-from controller.plan import actions, replica_actions, storage_actions, trunk_actions
-from controller.plan.actions import Action
+from controller.plan.actions.action import Action
+from controller.plan.actions.machine import (
+    DefineDomain,
+    DisableAutostart,
+    MigrateDomain,
+    PruneDomain,
+    ReconfigureDomain,
+    RemoveDomain,
+    RestartDomain,
+    ResumeDomain,
+    ShutDownDomain,
+    StartDomain,
+    UndefineDomain,
+)
+from controller.plan.actions.network import (
+    AddUplink,
+    CreateBridge,
+    NarrowTrunk,
+    SetPortVlan,
+    WidenTrunk,
+)
+from controller.plan.actions.replica import (
+    DropCheckpoints,
+    DropPoints,
+    ExportPoint,
+    RemoveReplica,
+    ReplicateDomain,
+    RetirePoints,
+    SweepLeftovers,
+    VerifyReplica,
+)
+from controller.plan.actions.storage import (
+    AcceptPool,
+    CreateDisk,
+    CreatePool,
+    PurgeFiles,
+    ReturnDisk,
+)
 from controller.providers.simulated.hands import (
     lifecycle,
     migrate,
@@ -19,42 +55,42 @@ from controller.providers.simulated.hands.effect import Effect
 from controller.providers.simulated.world import World
 
 HANDS: Final[Mapping[type[Action], Callable[[World, Any], Effect]]] = {
-    actions.CreateBridge: network.create_bridge,
-    actions.AddUplink: network.add_uplink,
-    trunk_actions.WidenTrunk: network.set_trunk,
-    trunk_actions.NarrowTrunk: network.set_trunk,
-    actions.SetPortVlan: network.set_port_vlan,
-    actions.CreatePool: storage.create_pool,
-    storage_actions.AcceptPool: storage.accept_pool,
-    actions.CreateDisk: storage.create_disk,
-    actions.DefineDomain: lifecycle.define,
-    actions.StartDomain: lifecycle.start,
-    actions.ResumeDomain: lifecycle.resume,
-    actions.ShutDownDomain: lifecycle.shut_down,
-    actions.RestartDomain: lifecycle.restart,
-    actions.DisableAutostart: lifecycle.disable_autostart,
-    actions.UndefineDomain: lifecycle.undefine,
-    actions.RemoveDomain: lifecycle.remove,
-    storage_actions.ReturnDisk: storage.return_disk,
-    storage_actions.PurgeFiles: storage.purge,
-    actions.ReconfigureDomain: reconfigure.reconfigure,
-    actions.PruneDomain: reconfigure.reconfigure,
-    actions.MigrateDomain: migrate.migrate,
-    replica_actions.ReplicateDomain: replicate.replicate,
-    replica_actions.RetirePoints: replica.retire,
-    replica_actions.DropPoints: replica.retire,
-    replica_actions.DropCheckpoints: lifecycle.drop_checkpoints,
-    replica_actions.VerifyReplica: replica.verify,
-    replica_actions.RemoveReplica: replica.remove,
-    replica_actions.SweepLeftovers: replica.sweep,
-    replica_actions.ExportPoint: replica.export,
+    CreateBridge: network.create_bridge,
+    AddUplink: network.add_uplink,
+    WidenTrunk: network.set_trunk,
+    NarrowTrunk: network.set_trunk,
+    SetPortVlan: network.set_port_vlan,
+    CreatePool: storage.create_pool,
+    AcceptPool: storage.accept_pool,
+    CreateDisk: storage.create_disk,
+    DefineDomain: lifecycle.define,
+    StartDomain: lifecycle.start,
+    ResumeDomain: lifecycle.resume,
+    ShutDownDomain: lifecycle.shut_down,
+    RestartDomain: lifecycle.restart,
+    DisableAutostart: lifecycle.disable_autostart,
+    UndefineDomain: lifecycle.undefine,
+    RemoveDomain: lifecycle.remove,
+    ReturnDisk: storage.return_disk,
+    PurgeFiles: storage.purge,
+    ReconfigureDomain: reconfigure.reconfigure,
+    PruneDomain: reconfigure.reconfigure,
+    MigrateDomain: migrate.migrate,
+    ReplicateDomain: replicate.replicate,
+    RetirePoints: replica.retire,
+    DropPoints: replica.retire,
+    DropCheckpoints: lifecycle.drop_checkpoints,
+    VerifyReplica: replica.verify,
+    RemoveReplica: replica.remove,
+    SweepLeftovers: replica.sweep,
+    ExportPoint: replica.export,
 }
 NEED_NO_LIBVIRT: Final = frozenset({
-    actions.CreateBridge, actions.AddUplink, actions.SetPortVlan,
-    trunk_actions.WidenTrunk, trunk_actions.NarrowTrunk,
-    replica_actions.RetirePoints, replica_actions.DropPoints, replica_actions.VerifyReplica,
-    replica_actions.RemoveReplica,
-    replica_actions.SweepLeftovers, replica_actions.ExportPoint,
+    CreateBridge, AddUplink, SetPortVlan,
+    WidenTrunk, NarrowTrunk,
+    RetirePoints, DropPoints, VerifyReplica,
+    RemoveReplica,
+    SweepLeftovers, ExportPoint,
 })
 
 
@@ -62,7 +98,7 @@ def libvirt_nodes(action: Action) -> tuple[str, ...]:
     """Return the nodes whose libvirtd must be there; a replica's host needs none."""
     if type(action) in NEED_NO_LIBVIRT:
         return ()
-    if isinstance(action, replica_actions.ReplicateDomain):
+    if isinstance(action, ReplicateDomain):
         return (action.node,)
     return action.nodes
 

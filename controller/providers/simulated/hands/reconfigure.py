@@ -4,8 +4,7 @@ from dataclasses import replace
 
 from controller.errors import Refused
 from controller.model.facts import DiskFacts, DomainConfig, NicFacts
-from controller.plan.actions import PruneDomain, ReconfigureDomain
-from controller.plan.wishes import (
+from controller.plan.actions.desired import (
     AttachDisk,
     AttachNic,
     DetachDisk,
@@ -19,6 +18,7 @@ from controller.plan.wishes import (
     SetOwnership,
     UpdateNic,
 )
+from controller.plan.actions.machine import PruneDomain, ReconfigureDomain
 from controller.providers.simulated.hands.effect import Effect, Wait, domain_of
 from controller.providers.simulated.world import Domain, Node, Port, World
 

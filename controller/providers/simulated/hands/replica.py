@@ -3,7 +3,7 @@
 from controller.errors import Refused, Unavailable
 from controller.model.replica import Leftover, LeftoverKind
 from controller.model.units import render_size
-from controller.plan.replica_actions import (
+from controller.plan.actions.replica import (
     DropPoints,
     ExportPoint,
     RemoveReplica,
@@ -13,9 +13,8 @@ from controller.plan.replica_actions import (
 )
 from controller.providers.simulated.hands.backup_job import end_job
 from controller.providers.simulated.hands.effect import Effect, Wait
-from controller.providers.simulated.replica_view import leftovers
 from controller.providers.simulated.replicas import Point, Replica
-from controller.providers.simulated.view import free_bytes
+from controller.providers.simulated.view import free_bytes, leftovers
 from controller.providers.simulated.world import Node, World
 
 MERGE_BYTES_PER_S = 400e6

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from controller.errors import OutcomeUnknown, Refused, Unavailable
 from controller.model.units import render_size
-from controller.plan.bandwidth import ceiling_bps
-from controller.plan.replica_actions import CopyMode, ReplicateDomain
+from controller.plan.actions.replica import CopyMode, ReplicateDomain
+from controller.plan.replication.copy import ceiling_bps
 from controller.providers.simulated.hands.backup_job import Job, begin_job, drop_checkpoints
 from controller.providers.simulated.hands.copying import Copy, copies_of, trusted
 from controller.providers.simulated.hands.effect import Effect, Wait

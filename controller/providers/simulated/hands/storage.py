@@ -1,9 +1,14 @@
 """Pools and disk files, made as virsh and qemu-img make them, given back and purged."""
 
 from controller.errors import Refused
-from controller.plan.actions import CreateDisk, CreatePool
-from controller.plan.storage_actions import AcceptPool, PurgeFiles, ReturnDisk
-from controller.plan.wishes import DiskWish
+from controller.plan.actions.desired import DiskWish
+from controller.plan.actions.storage import (
+    AcceptPool,
+    CreateDisk,
+    CreatePool,
+    PurgeFiles,
+    ReturnDisk,
+)
 from controller.providers.simulated.hands.effect import Effect, Wait
 from controller.providers.simulated.view import free_bytes
 from controller.providers.simulated.world import File, Node, Pool, World

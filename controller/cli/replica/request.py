@@ -1,0 +1,132 @@
+"""A wish for one replica: handed to the running loop, or done at once where none runs."""
+
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from controller.cli.shared import (
+    IN_THE_MIDDLE,
+    By,
+    State,
+    complain,
+    manager_of,
+    told,
+    wait_for,
+    who,
+)
+
+if TYPE_CHECKING:
+    from controller.plan.survey.context import ReplicaRequest, ReplicaWish
+    from controller.reconcile.manager import Manager
+    from controller.store.journal import EventRow
+    from controller.store.store import Store
+
+PAUSE_S = 0.3
+BEGUN_WITHIN_S = 30.0
+Machine = Annotated[str, typer.Argument(metavar="VM", help="The VM's name.")]
+Path = Annotated[str | None, typer.Argument(
+    metavar="[PATH]", show_default=False,
+    help="Specs, where no loop runs: it is then done from here.")]
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Stay until it has ended.")]
+
+__all__ = ["By", "Machine", "Path", "State", "Wait", "ask"]
+
+
+def ask(context: typer.Context, wish: "ReplicaWish", machine: str, path: str | None,
+        by: str | None, state: State, *, wait: bool) -> None:
+    """Ask for `wish` and end the program with what came of it."""
+    from controller.plan.survey.context import ReplicaRequest  # noqa: PLC0415  # keeps --help quick
+
+    with told():
+        manager = manager_of(context, state)
+        request = ReplicaRequest(machine, wish, who(by), manager.clock())
+        if path is None:
+            raise typer.Exit(by_the_loop(manager, request, wait=wait))
+        raise typer.Exit(wait_for(from_here(manager, path, request),
+                                 interrupted=IN_THE_MIDDLE))
+
+
+def by_the_loop(manager: "Manager", request: "ReplicaRequest", *, wait: bool) -> int:
+    """Hand the wish to the running loop and follow it."""
+    from controller.cli.view.declared import unknown_target  # noqa: PLC0415
+    from controller.cli.view.loop_status import read_picture  # noqa: PLC0415
+
+    if not read_picture(manager).alive:
+        complain("no loop runs with this state folder: start `hotsite run`, or name the specs:"
+                 f" `hotsite replica {request.wish} {request.machine} specs/`")
+        return 5
+    wrong = unknown_target(manager, f"VirtualMachine/{request.machine}")
+    if wrong is not None:
+        complain(wrong)
+        return 1
+    store = manager.open_store()
+    try:
+        newest = max((row.id for row in store.events(1)), default=0)
+        store.request(request)
+        if not wait:
+            typer.echo(f"the loop is asked to {request.wish} the replica of {request.machine}")
+            return 0
+        return follow(store, request, newest)
+    finally:
+        store.close()
+
+
+def follow(store: "Store", request: "ReplicaRequest", newest: int) -> int:
+    """Print what the loop does about the replica until an action that serves the wish ends."""
+    from controller.cli.view.log import describe_row  # noqa: PLC0415
+    from controller.store.journal import SERVES  # noqa: PLC0415
+
+    machine = request.machine
+    until = time.monotonic() + BEGUN_WITHIN_S
+    while True:
+        rows = store.events(1000, target=f"Replica/{machine}", after=newest)
+        for row in rows:
+            newest = max(newest, row.id)
+            if row.cause == "human":
+                until = float("inf")
+                typer.echo(describe_row(row))
+                if row.outcome and request.wish in SERVES.get(row.verb, ()):
+                    return status_of(row)
+                if row.outcome:     # of somebody else's wish, or of what comes before this one
+                    until = time.monotonic() + BEGUN_WITHIN_S
+        if time.monotonic() > until:
+            complain(f"the loop has not begun within {BEGUN_WITHIN_S:g} s; it stays asked for,"
+                     f" for an hour: see `hotsite explain VirtualMachine/{machine}`")
+            return 2
+        time.sleep(PAUSE_S)
+
+
+def status_of(row: "EventRow") -> int:
+    """Return the exit status of one outcome."""
+    return 0 if row.outcome == "done" else 1
+
+
+async def from_here(manager: "Manager", path: str, request: "ReplicaRequest") -> int:
+    """Do it once, from here, for this replica alone."""
+    from controller.cli.apply import tell_progress  # noqa: PLC0415
+
+    desired = await manager.load(path)
+    if request.machine not in desired.virtual_machines:
+        complain(f"{path} declares no VM {request.machine}")
+        return 1
+    store = manager.open_store(exclusive=True)
+    try:
+        store.request(request)
+        async with manager.once(desired, store) as once:
+            await once.plan(desired)
+            once.listeners.append(tell_progress)
+            result = await once.run(granted_by=request.by, about=f"Replica/{request.machine}")
+        for _, sentence in result.failed.values():
+            complain(sentence)
+        if not result.done and not result.failed:
+            held = [step.ruling.sentence or step.action.reason for step in result.plan.steps
+                    if step.action.target == f"Replica/{request.machine}"]
+            held += [one.sentence for one in result.plan.remarks
+                     if one.target.partition("/")[2] == request.machine]
+            complain(held[0] if held else f"there is nothing to do for {request.machine}:"
+                     " has it a `protection`?")
+            store.withdraw(request)
+        return 1 if result.failed else 0 if result.done else 3
+    finally:
+        store.close()

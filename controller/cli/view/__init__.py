@@ -1,0 +1,1 @@
+"""Tables, lines and colours: what the verbs print, and where they read it."""

@@ -1,0 +1,162 @@
+"""The picture that the loop left in the store: what `status`, `get` and `explain` look at."""
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from controller.errors import SourceUnavailable
+from controller.model.condition import Condition, Status
+from controller.model.facts import NodeFacts
+from controller.model.units import render_duration
+from controller.plan.survey.context import Approval, Suspension
+from controller.reconcile.loop import HEARTBEAT_S
+from controller.reconcile.manager import Manager
+from controller.reconcile.observe.last_seen import load_seen
+from controller.reconcile.report.news import is_well
+from controller.reconcile.report.status import render_condition
+
+ALIVE_S: Final = 3 * HEARTBEAT_S
+Line = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a node said last, and when it last said that this is still so."""
+
+    facts: NodeFacts
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Everything that the store holds about the running loop."""
+
+    now_s: float
+    heartbeat: dict[str, Any] | None
+    conditions: tuple[Condition, ...]
+    suspensions: tuple[Suspension, ...]
+    approvals: tuple[Approval, ...]
+    seen: dict[str, Seen] = field(default_factory=dict)
+
+    @property
+    def alive(self) -> bool:
+        """Return whether the loop has said something lately."""
+        return self.heartbeat is not None and self.now_s - self.heartbeat["at"] < ALIVE_S
+
+    @property
+    def steps(self) -> list[dict[str, Any]]:
+        """Return the steps of the loop's plan, as JSON."""
+        plan = (self.heartbeat or {}).get("plan") or {}
+        return list(plan.get("steps", []))
+
+    @property
+    def remarks(self) -> list[dict[str, Any]]:
+        """Return the remarks of the loop's plan, as JSON."""
+        plan = (self.heartbeat or {}).get("plan") or {}
+        return list(plan.get("remarks", []))
+
+    @property
+    def where(self) -> str | None:
+        """Return the source that the loop follows."""
+        where: str | None = ((self.heartbeat or {}).get("source") or {}).get("where")
+        return where
+
+    def loop_line(self) -> Line:
+        """Return whether the loop lives."""
+        if self.heartbeat is None:
+            return "no loop has run with this state folder: start `hotsite run`", "red"
+        age = render_duration(self.now_s - self.heartbeat["at"])
+        pid = self.heartbeat["pid"]
+        if not self.alive:
+            return (f"the loop is not running: pid {pid} last said something {age} ago; what"
+                    " follows is as old", "red")
+        running = render_duration(self.now_s - self.heartbeat["started_at"])
+        return f"the loop runs (pid {pid}, for {running}), last word {age} ago", ""
+
+    def source_lines(self) -> list[Line]:
+        """Return where the specs stand, and the journal if it failed."""
+        beat = self.heartbeat or {}
+        source, lines = beat.get("source") or {}, []
+        if source:
+            age = render_duration(self.now_s - source["at"])
+            lines.append((f"specs: {source['sentence']} ({age} ago)",
+                          "" if source["good"] else "red"))
+        if beat.get("journal"):
+            lines.append((f"journal: {beat['journal']}", "red"))
+        return lines
+
+    def work_lines(self) -> list[Line]:
+        """Return what is being done now, and how far it is where that is told."""
+        beat = self.heartbeat or {}
+        far = beat.get("progress") or {}
+        lines: list[Line] = []
+        for action_id in beat.get("running", []) if self.alive else []:
+            target = action_id.partition(":")[2].partition("@")[0]
+            told = f": {far[target]}" if target in far else ""
+            lines.append((f"at work: {action_id}{told}", "cyan"))
+        return lines
+
+    def node_lines(self, *, everything: bool) -> list[Line]:
+        """Return which nodes do not answer; with `everything` also those that do."""
+        lines: list[Line] = []
+        for node, fact in sorted(((self.heartbeat or {}).get("nodes") or {}).items()):
+            if fact["state"] != "known":
+                last_at = fact.get("observed_at") or fact["since_at"]
+                age = render_duration(self.now_s - min(fact["since_at"], last_at))
+                lines.append((f"? {node}: {fact['sentence']} (for {age})", "magenta"))
+            elif everything:
+                age = render_duration(self.now_s - fact["observed_at"])
+                lines.append((f"  {node} answers, {age} ago", ""))
+        return lines
+
+    def plan_line(self) -> str:
+        """Return what the loop's last plan comes down to."""
+        plan = (self.heartbeat or {}).get("plan")
+        return f"plan: {plan['summary']}" if plan else "plan: there is none yet"
+
+    def shown_conditions(self, *, everything: bool) -> list[Condition]:
+        """Return the conditions that are not as they should be, or all of them."""
+        return [one for one in self.conditions if everything or not is_well(one)]
+
+    def exit_status(self) -> int:
+        """Return what it all comes down to."""
+        plan = (self.heartbeat or {}).get("plan")
+        if not self.alive or plan is None:
+            return 5
+        verdicts = {step["ruling"]["verdict"] for step in self.steps}
+        if verdicts:
+            return 3 if verdicts <= {"refused"} else 2
+        if any(remark["unknown"] for remark in self.remarks):
+            return 5
+        wrong = {Status.FALSE, Status.TRUE} & {one.status for one in self.conditions
+                                               if not is_well(one)}
+        return 1 if wrong else 0
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the picture as JSON."""
+        return {"alive": self.alive, "loop": self.heartbeat,
+                "conditions": [render_condition(one) for one in self.conditions],
+                "suspensions": [{"target": one.target, "by": one.by, "why": one.why,
+                                 "until_at": one.until_at} for one in self.suspensions]}
+
+
+def read_picture(manager: Manager) -> Picture:
+    """Return what the store holds.
+
+    Errors: JournalUnavailable; SourceUnavailable when nothing was ever written there.
+    """
+    if not manager.state.exists():
+        raise SourceUnavailable(f"there is no state folder {manager.state}: start `hotsite run`,"
+                                " or name its folder with --state")
+    store = manager.open_store()
+    try:
+        now_s = manager.clock()
+        beat = store.status()
+        looked = {node: fact.get("observed_at") for node, fact in
+                  ((beat or {}).get("nodes") or {}).items()}
+        seen = {node: Seen(known.value, max(known.observed_at, looked.get(node) or 0.0))
+                for node, known in load_seen(store).items()
+                if not looked or node in looked}
+        return Picture(now_s, beat, store.conditions(), store.suspensions(now_s),
+                       store.approvals(now_s), seen)
+    finally:
+        store.close()

@@ -1,0 +1,224 @@
+"""The verbs of replication: every change the controller can make to a replica, and nothing else.
+
+Rule 1: the target of all of them is `Replica/VM`, so that a long copy never holds up the VM itself.
+Rule 2: none of them starts a VM or writes to a disk that a VM uses.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar
+
+from controller.model.document import Rung
+from controller.model.replica import Leftover
+from controller.plan.actions.action import Action, Symbol
+
+
+class CopyMode(StrEnum):
+    """How the next point of one disk is made; expected when planned, settled when it begins."""
+
+    INCREMENT = "increment"
+    """What the checkpoint says has changed."""
+    SCAN = "scan"
+    """Read all of it, send what differs from what the replica holds."""
+    SEED = "seed"
+    """The replica has nothing of this disk yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class DiskCopy:
+    """One disk of a VM and how it is expected to be copied."""
+
+    target: str
+    source: str
+    """Its path on the VM's host."""
+    format: str
+    size_bytes: int
+    mode: CopyMode
+    qcow2_version: int = 3
+
+    @property
+    def tracked(self) -> bool:
+        """Return whether its file can hold a bitmap of what changes."""
+        return self.format == "qcow2" and self.qcow2_version >= 3
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class RateLimit:
+    """What every copy within a scope may take of the wire together."""
+
+    scope: str
+    """`ProtectionPolicy/name`, `InterSiteLink/name` or `Host/name`."""
+    rate_bps: int
+    """In bits a second."""
+
+
+def is_replica(target: str) -> bool:
+    """Return whether a target is the replica of a VM."""
+    return target.startswith("Replica/")
+
+
+def replica_of(target: str) -> str:
+    """Return the target that stands for the replica of a VM."""
+    return f"Replica/{target.partition('/')[2]}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicateDomain(Action):
+    """Make the next restore point of a VM on host `to`; a crash leaves the last one as it is.
+
+    `node` is the host that the VM is on; `path` is the replica's folder on `to`.
+    """
+
+    domain: str
+    """What libvirt calls the VM there."""
+    uuid: str
+    to: str
+    path: str
+    disks: tuple[DiskCopy, ...]
+    replication_address: str
+    """Of `node`: where the stream comes from."""
+    to_replication_address: str
+    sequence: int
+    """Of the point to be made."""
+    quiesce: bool = False
+    limits: tuple[RateLimit, ...] = ()
+    """What it shares with other copies; none: as fast as it goes."""
+    budget_s: float = 300.0
+    """How long the backup job may live; what is not sent by then is sent by the next."""
+    compare: str = ""
+    """Why every disk is read whole and compared; empty: what has changed is enough."""
+    repair: bool = False
+    """Send what reads wrong in the newest point again, whether it has changed or not."""
+    without: tuple[str, ...] = ()
+    """The parts of the VM that the point will not have, each with why."""
+    verb: ClassVar[str] = "replicate"
+    rung: ClassVar[Rung] = Rung.REPLICATE
+    takes: ClassVar[bool] = False
+    symbol: ClassVar[Symbol] = Symbol.REPLICATE
+
+    @property
+    def machine(self) -> str:
+        """Return the VM's name."""
+        return self.target.partition("/")[2]
+
+    @property
+    def detail(self) -> str:
+        """Return the replica's host."""
+        return self.to
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Return source and destination."""
+        return (self.node, self.to)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetirePoints(Action):
+    """Let restore points go by merging them into those above; never the newest, never a pinned."""
+
+    path: str
+    sequences: tuple[int, ...]
+    verb: ClassVar[str] = "retire-points"
+    rung: ClassVar[Rung] = Rung.REPLICATE
+    takes: ClassVar[bool] = True
+    symbol: ClassVar[Symbol] = Symbol.REPLICATE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DropPoints(Action):
+    """Let restore points go that only a smaller `keep` does not keep any more; merged likewise."""
+
+    path: str
+    sequences: tuple[int, ...]
+    keep: str = ""
+    """By which `keep` they go, in words."""
+    verb: ClassVar[str] = "drop-points"
+    rung: ClassVar[Rung] = Rung.DELETE
+    takes: ClassVar[bool] = True
+    symbol: ClassVar[Symbol] = Symbol.REMOVE
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Return the `keep`: which points it does not keep changes with each new one."""
+        return (self.keep,) if self.keep else ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyReplica(Action):
+    """Read a replica against its hashes, mend what can be mended from itself, note the rest."""
+
+    path: str
+    budget_s: float
+    rate_bps: float | None = None
+    """Of reading, in bytes a second."""
+    verb: ClassVar[str] = "verify-replica"
+    rung: ClassVar[Rung] = Rung.REPLICATE
+    takes: ClassVar[bool] = False
+    symbol: ClassVar[Symbol] = Symbol.REPLICATE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportPoint(Action):
+    """Write one restore point as standalone files into a folder of the host that holds it.
+
+    No plan holds it: a person asks for it.
+    """
+
+    path: str
+    machine: str
+    sequence: int
+    folder: str
+    verb: ClassVar[str] = "export-point"
+    rung: ClassVar[Rung] = Rung.REPLICATE
+    takes: ClassVar[bool] = False
+    symbol: ClassVar[Symbol] = Symbol.CREATE
+
+    @property
+    def detail(self) -> str:
+        """Return the point and the folder."""
+        return f"{self.sequence}:{self.folder}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveReplica(Action):
+    """Delete a replica that a newer, verified one elsewhere has made useless."""
+
+    path: str
+    uuid: str
+    verb: ClassVar[str] = "remove-replica"
+    rung: ClassVar[Rung] = Rung.REPLICATE
+    takes: ClassVar[bool] = True
+    symbol: ClassVar[Symbol] = Symbol.REMOVE
+
+    @property
+    def detail(self) -> str:
+        """Return the folder."""
+        return self.path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepLeftovers(Action):
+    """Remove what a crash of ours has left on a host, and nothing that is not surely ours."""
+
+    leftovers: tuple[Leftover, ...]
+    verb: ClassVar[str] = "sweep"
+    rung: ClassVar[Rung] = Rung.REPLICATE
+    takes: ClassVar[bool] = False
+    symbol: ClassVar[Symbol] = Symbol.REMOVE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DropCheckpoints(Action):
+    """Delete checkpoints of ours from a VM that is no longer protected, with their records.
+
+    `paths` are the images in which records lie; one that is in use keeps what libvirt leaves.
+    """
+
+    domain: str
+    uuid: str
+    checkpoints: tuple[str, ...]
+    paths: tuple[str, ...]
+    verb: ClassVar[str] = "drop-checkpoints"
+    rung: ClassVar[Rung] = Rung.REPLICATE
+    takes: ClassVar[bool] = True
+    symbol: ClassVar[Symbol] = Symbol.REMOVE

@@ -1,0 +1,1 @@
+"""What can be said of every object after one look."""

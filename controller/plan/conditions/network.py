@@ -1,0 +1,112 @@
+"""Connected, for links by their members and for networks by every port that must carry them."""
+
+from controller.model.condition import Condition, ConditionType, Status
+from controller.plan.actions.network import AddUplink, CreateBridge, WidenTrunk
+from controller.plan.steps.draft import Stall
+from controller.plan.steps.plan import Step
+from controller.plan.survey.survey import Survey
+
+CONNECTED = ConditionType.CONNECTED
+DEGRADED = "Degraded"
+"""The reason of what still holds and is not as it should be."""
+Answer = tuple[Status, str, str]
+
+
+def link_conditions(ground: Survey) -> list[Condition]:
+    """Return whether enough members of every inter-site link are up."""
+    return [Condition(f"InterSiteLink/{name}", CONNECTED, *link_answer(name, ground),
+                      ground.desired.revision)
+            for name in sorted(ground.desired.inter_site_links)]
+
+
+def link_answer(name: str, ground: Survey) -> Answer:
+    """Return whether a link is connected, by the state of the ports at both of its ends."""
+    spec = ground.desired.inter_site_links[name].spec
+    up, down, unseen = [], [], []
+    for member in range(1, spec.members + 1):
+        states = member_states(f"{name}/{member}", ground)
+        if False in states:
+            down.append(str(member))
+        elif None in states or not states:
+            unseen.append(str(member))
+        else:
+            up.append(str(member))
+    words = f"{len(up)} of {spec.members} members up"
+    words += f", down: {', '.join(down)}" if down else ""
+    words += f", not seen: {', '.join(unseen)}" if unseen else ""
+    if len(up) >= spec.members:
+        return Status.TRUE, "AllMembersUp", words
+    if len(up) >= spec.minimum_members:
+        return Status.TRUE, DEGRADED, f"degraded: {words}"
+    if len(up) + len(unseen) >= spec.minimum_members:
+        return Status.UNKNOWN, "MembersNotSeen", words
+    return Status.FALSE, "TooFewMembers", f"{words}, and {spec.minimum_members} are needed"
+
+
+def member_states(member: str, ground: Survey) -> list[bool | None]:
+    """Return whether each end of a member is up, None where that cannot be seen."""
+    found: list[bool | None] = []
+    for name in sorted(ground.desired.switches):
+        spec = ground.desired.switches[name].spec
+        for port in spec.ports:
+            if port.link != member:
+                continue
+            bridges = ground.bridges(name)
+            bridge = None if bridges is None else bridges.get(spec.bridge)
+            if bridges is None:
+                found.append(None)
+            elif bridge is None or port.name not in bridge.ports:
+                found.append(False)
+            else:
+                found.append(bridge.ports[port.name].link_up)
+    return found
+
+
+def network_conditions(ground: Survey, steps: tuple[Step, ...],
+                       stalls: list[Stall]) -> list[Condition]:
+    """Return whether every port that must carry a network carries it."""
+    desired = ground.desired
+    cut = cut_vlans(steps, ground)
+    for stall in stalls:
+        for vlan in stall.vlans:
+            cut.setdefault(vlan, stall.sentence)
+    links = {name: (set(one.spec.between), link_answer(name, ground))
+             for name, one in sorted(desired.inter_site_links.items())}
+    silent: dict[str, str] = {}
+    for name in sorted([*desired.hosts, *desired.switches]):
+        if ground.bridges(name) is None:
+            silent.setdefault(ground.site_of(name), name)
+    found = []
+    for name in sorted(desired.networks):
+        spec = desired.networks[name].spec
+        sites = set(spec.sites)
+        spanning = [answer for between, answer in links.values() if between <= sites]
+        answer: Answer = (Status.TRUE, "EverywhereDeclared",
+                          f"every port of {', '.join(sorted(sites))} that must carries it")
+        broken = [one for one in spanning if one[0] is Status.FALSE]
+        blind = next((silent[site] for site in sorted(sites) if site in silent), None)
+        if spec.vlan in cut:
+            answer = (Status.FALSE, "VlanMissing", cut[spec.vlan])
+        elif spanning and len(broken) == len(spanning):
+            answer = (Status.FALSE, "LinkDown", broken[0][2])
+        elif blind is not None:
+            answer = (Status.UNKNOWN, "CannotBeSeen", f"the ports of {blind} cannot be seen")
+        found.append(Condition(f"Network/{name}", CONNECTED, *answer, desired.revision))
+    return found
+
+
+def cut_vlans(steps: tuple[Step, ...], ground: Survey) -> dict[int, str]:
+    """Return, by VLAN that does not pass somewhere it must, the first reason."""
+    cut: dict[int, str] = {}
+    for step in steps:
+        action = step.action
+        vlans: set[int] = set()
+        if isinstance(action, WidenTrunk):
+            vlans = set(action.wanted) - set(action.was.vlans)
+        elif isinstance(action, AddUplink):
+            vlans = set(action.vlans)
+        elif isinstance(action, CreateBridge):
+            vlans = set(ground.site_vlans.get(ground.site_of(action.node), ()))
+        for vlan in vlans:
+            cut.setdefault(vlan, action.reason)
+    return cut

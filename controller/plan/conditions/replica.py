@@ -1,0 +1,251 @@
+"""Protected, Fresh and Verified of every protected VM.
+
+Rule 1: a message names instants, not ages, so that it stays the same while nothing happens.
+"""
+
+from typing import Final
+
+from controller.model.condition import Condition, ConditionType, Status
+from controller.model.instants import render_instant
+from controller.model.units import render_duration
+from controller.plan.machine.capability import cannot_run
+from controller.plan.machine.parts import Left
+from controller.plan.replication.copy import missing_disks, parts_left_out
+from controller.plan.replication.protected_machine import Charge
+from controller.plan.replication.schedule import (
+    Findings,
+    no_later_than,
+    nothing_to_copy,
+    undeclared,
+    unreadable,
+)
+from controller.plan.replication.upkeep import verified_at
+from controller.plan.steps.contained import FAULTS, not_understood
+from controller.plan.steps.draft import counted
+from controller.plan.survey.replicas import ReplicaIndex
+from controller.plan.survey.survey import Survey
+
+TRUE, FALSE, UNKNOWN = Status.TRUE, Status.FALSE, Status.UNKNOWN
+LATE: Final = "Late"
+LEVELS: Final = ((3, "Critical", "three times its"), (2, "Warning", "twice its"),
+                 (1, LATE, "its"))
+"""How many times the RPO has passed, most first, with the reason and the words for it."""
+AHEAD_S: Final = 5.0
+"""A point may be dated so far ahead of now: the controller's clock was set a little meanwhile."""
+Answer = tuple[Status, str, str]
+
+
+def replica_conditions(care: list[Charge], index: ReplicaIndex, findings: Findings,
+                       ground: Survey) -> list[Condition]:
+    """Return what can be said of every protected VM's replica."""
+    found: list[Condition] = []
+    for charge in care:
+        try:
+            found += _of_one(charge, index, findings, ground)
+        except FAULTS as error:
+            target = f"VirtualMachine/{charge.name}"
+            found.append(cannot_be_seen(target, not_understood(charge.target, error),
+                                        ground.desired.revision))
+    return found
+
+
+def _of_one(charge: Charge, index: ReplicaIndex, findings: Findings,
+            ground: Survey) -> tuple[Condition, ...]:
+    target, revision = f"VirtualMachine/{charge.name}", ground.desired.revision
+    domain = charge.stand.domain
+    if domain is not None and not charge.disks:
+        return (Condition(target, ConditionType.PROTECTED, *_without_disks(charge), revision),)
+    unsure = _unsure(charge, index, ground)
+    if unsure and not charge.faded:  # what is not said is unknown
+        return (ground.given.usual(cannot_be_seen, target, unsure, revision),)
+    strange = None if unsure or charge.current is None else cannot_run(
+        charge.stand.domain, charge.current.host, ground)
+    if not unsure and strange is None and is_well(charge, ground.now_s):
+        assert charge.current is not None, "it is sound"
+        return ground.given.usual(all_well, target, charge.current.host,
+                                  charge.policy.rpo_s, charge.policy.verify_s, revision,
+                                  parts_left_out(charge))
+    unknown = _unknown(unsure)
+    answers = (unknown, _fresh_unseen(charge, ground) or unknown, unknown) if unsure else (
+        _protected(charge, findings) if strange is None else _stranger(charge, strange),
+        _fresh(charge, ground), _verified(charge, ground))
+    return (Condition(target, ConditionType.PROTECTED, *answers[0], revision),
+            Condition(target, ConditionType.FRESH, *answers[1], revision),
+            Condition(target, ConditionType.VERIFIED, *answers[2], revision))
+
+
+def is_well(charge: Charge, now_s: float) -> bool:
+    """Return whether a replica is sound, fresh and verified: nearly all are."""
+    current = charge.current
+    if current is None:
+        return False
+    replica, point = current.replica, charge.point
+    return (point is not None and not replica.unreadable and not replica.lost_files
+            and not replica.damaged_clusters and not missing_disks(charge)
+            and point.started_at <= now_s + AHEAD_S
+            and now_s < point.started_at + charge.policy.rpo_s
+            and now_s < verified_at(current) + charge.policy.verify_s)
+
+
+def all_well(target: str, host: str, rpo_s: float, verify_s: float, revision: str,
+             left: tuple[Left, ...] = ()) -> tuple[Condition, ...]:
+    """Return the conditions of a replica with which nothing is wrong: the same at every turn."""
+    name = target.partition("/")[2]
+    return (Condition(target, ConditionType.PROTECTED, *_replicated(name, host, left), revision),
+            Condition(target, ConditionType.FRESH, *_within_rpo(host, rpo_s), revision),
+            Condition(target, ConditionType.VERIFIED, *_within_limit(host, verify_s), revision))
+
+
+def cannot_be_seen(target: str, why: str, revision: str) -> Condition:
+    """Return what is said of a replica of which nothing was ever seen."""
+    return Condition(target, ConditionType.PROTECTED, *_unknown(why), revision)
+
+
+def _replicated(name: str, host: str, left: tuple[Left, ...]) -> Answer:
+    """Return what holds of a replica that is there: all of the VM, or what it has not."""
+    disks = [part for part in left if part.disk and not part.declared]
+    if disks:
+        others = ", ".join(str(part) for part in left if not part.disk)
+        return FALSE, "DiskLeftOut", (undeclared(name, disks)
+                                      + (f"; nor has any {others}" if others else ""))
+    if not left:
+        return TRUE, "Replicated", f"its replica is on {host}"
+    words = f"its replica is on {host}, without {', '.join(map(str, left))}"
+    return TRUE, "Replicated" if all(part.declared for part in left) else "InPart", words
+
+
+def _stranger(charge: Charge, why: str) -> Answer:
+    assert charge.current is not None, "nothing else could be asked what it can run"
+    return FALSE, "CannotRunThere", (
+        f"its replica is on {charge.current.host}, where it could not be started: {why}; bring the"
+        " twins to the same versions, or give the VM a machine type and processor that both have")
+
+
+def _without_disks(charge: Charge) -> Answer:
+    if any(part.disk for part in parts_left_out(charge)):
+        return FALSE, "NothingCopied", f"none of its disks is copied: {nothing_to_copy(charge)}"
+    return TRUE, "NoDisk", "it has no disk: there is nothing to copy"
+
+
+def _within_rpo(host: str, rpo_s: float) -> Answer:
+    return TRUE, "WithinRpo", f"its restore points on {host} keep to {render_duration(rpo_s)}"
+
+
+def _within_limit(host: str, verify_s: float) -> Answer:
+    return TRUE, "WithinLimit", (f"the replica on {host} was read within"
+                                 f" {render_duration(verify_s)}")
+
+
+def _unsure(charge: Charge, index: ReplicaIndex, ground: Survey) -> str:
+    """Return why nothing can be said of a VM's replica; empty when something can."""
+    hidden = charge.hidden
+    if hidden is not None:
+        point = hidden.sound
+        last = "" if point is None else (
+            f"; its newest point there began at {render_instant(point.started_at)}")
+        return (f"its replica is on {hidden.host}, and {_since(hidden.host, index, ground)}{last};"
+                f" {_way_out(hidden.host)}")
+    if charge.current is None and index.opaque:
+        host = next(iter(index.opaque))
+        way_out = "" if host in ground.nodes else f"; {_way_out(host)}"
+        return f"a replica may be where none can be seen: {_since(host, index, ground)}{way_out}"
+    return ""
+
+
+def _since(host: str, index: ReplicaIndex, ground: Survey) -> str:
+    """Return why a host tells nothing, without a number that grows."""
+    if host in ground.nodes:
+        return index.unseen[host]
+    return f"{host} does not answer"
+
+
+def _way_out(host: str) -> str:
+    return f"bring {host} back, or remove it from the specs: then a first copy is made elsewhere"
+
+
+def _unknown(why: str) -> Answer:
+    return UNKNOWN, "CannotBeSeen", why
+
+
+def _protected(charge: Charge, findings: Findings) -> Answer:
+    current = charge.current
+    if current is None:
+        return _unprotected(charge, findings)
+    if current.replica.unreadable:
+        return FALSE, "Unreadable", unreadable(charge.name, current)
+    if charge.point is None:
+        return FALSE, "NoPoint", (f"no restore point on {current.host} is complete and sound yet")
+    missing = missing_disks(charge)
+    if missing:
+        return FALSE, "DiskMissing", (f"no restore point on {current.host} has its"
+                                      f" {counted(len(missing), 'disk')} {', '.join(missing)} yet")
+    return _replicated(charge.name, current.host, parts_left_out(charge))
+
+
+def _unprotected(charge: Charge, findings: Findings) -> Answer:
+    if charge.host is None:
+        return FALSE, "Nowhere", "it exists on no host that is seen"
+    if charge.twin is None:
+        return FALSE, "NoTwin", f"site {charge.site} has no twin to hold its replica"
+    if charge.name in findings.homeless:
+        return FALSE, "NoRoom", findings.homeless[charge.name]
+    if charge.astray is not None:
+        return FALSE, "SameSite", (f"its replica is on {charge.astray.host}, at the site where it"
+                                   f" is itself; {charge.twin} has none yet")
+    return FALSE, "NoReplica", f"there is no replica of it at {charge.twin} yet"
+
+
+def _fresh(charge: Charge, ground: Survey) -> Answer:
+    point = charge.point
+    if charge.current is None or point is None:
+        return FALSE, "NoPoint", "there is no complete and sound restore point at the other site"
+    if point.started_at > ground.now_s + AHEAD_S:
+        return UNKNOWN, "InTheFuture", (
+            f"its newest restore point, {point.sequence} on {charge.current.host}, is dated"
+            f" {render_instant(point.started_at)}, which is to come: set the controller's clock"
+            " right; the next copy is made at once")
+    rpo = render_duration(charge.policy.rpo_s)
+    for times, reason, words in LEVELS:
+        if ground.now_s >= point.started_at + times * charge.policy.rpo_s:
+            return FALSE, reason, (
+                f"its newest restore point, {point.sequence} on {charge.current.host}, began at"
+                f" {render_instant(point.started_at)}, longer ago than {words} RPO of {rpo}")
+    return _within_rpo(charge.current.host, charge.policy.rpo_s)
+
+
+def _fresh_unseen(charge: Charge, ground: Survey) -> Answer | None:
+    """Return by how much the RPO is missed on a host that tells nothing; None while it may not be.
+
+    No copy can have begun there since.
+    """
+    latest_at = no_later_than(charge, ground)
+    hidden = charge.hidden
+    if hidden is None or latest_at is None:
+        return None
+    rpo = render_duration(charge.policy.rpo_s)
+    for times, reason, words in LEVELS:
+        if ground.now_s >= latest_at + times * charge.policy.rpo_s:
+            return FALSE, reason, (
+                f"its replica is on {hidden.host}, of which nothing is seen since"
+                f" {render_instant(latest_at)}, longer ago than {words} RPO of {rpo};"
+                f" {_way_out(hidden.host)}")
+    return None
+
+
+def _verified(charge: Charge, ground: Survey) -> Answer:
+    current = charge.current
+    if current is None or not current.replica.points:
+        return FALSE, "NoPoint", "there is nothing to verify yet"
+    replica = current.replica
+    if replica.lost_files:
+        return FALSE, "Lost", (f"{counted(len(replica.lost_files), 'file')} of the replica on"
+                               f" {current.host} cannot be read: {', '.join(replica.lost_files)}")
+    if replica.damaged_clusters:
+        return FALSE, "Damaged", (f"{counted(replica.damaged_clusters, 'cluster')} of the replica"
+                                  f" on {current.host} read wrong")
+    limit = render_duration(charge.policy.verify_s)
+    if ground.now_s >= verified_at(current) + charge.policy.verify_s:
+        return FALSE, "Overdue", (f"the replica on {current.host} was last verified at"
+                                  f" {render_instant(verified_at(current))}, and {limit} is the"
+                                  " limit")
+    return _within_limit(current.host, charge.policy.verify_s)

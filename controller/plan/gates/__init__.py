@@ -1,0 +1,1 @@
+"""What each step may do now, and the sentence that says why not."""

@@ -1,0 +1,238 @@
+"""The laws, held against the steps of a plan, whatever made them.
+
+Rule 1: a law that a step would break strikes every step of that step's target, loudly; all other
+        steps go on.
+"""
+
+from collections.abc import Iterator, Mapping
+from itertools import chain
+from typing import Final
+
+from controller.model.facts import DomainFacts, Known, Observed, runs
+from controller.model.replica import ReplicaFacts
+from controller.plan.actions.action import Action
+from controller.plan.actions.machine import DefineDomain, ResumeDomain, StartDomain
+from controller.plan.actions.replica import (
+    DropPoints,
+    RemoveReplica,
+    ReplicateDomain,
+    RetirePoints,
+    VerifyReplica,
+)
+from controller.plan.actions.storage import CreateDisk
+from controller.plan.steps.plan import Breach, Ruling, Step, Verdict
+from controller.plan.survey.replicas import replicas_on, sound
+from controller.plan.survey.survey import last_of
+
+LAW: Final = "law"
+BEGINS: Final = (StartDomain, ResumeDomain, DefineDomain, CreateDisk)
+
+
+def strike(steps: tuple[Step, ...], observed: Observed) -> tuple[Step, ...]:
+    """Return the steps, those of each target for which a law would be broken refused."""
+    broken = breaches(steps, observed)
+    if not broken:
+        return steps
+    return tuple(Step(step.action, step.after, Ruling(
+        Verdict.REFUSED, LAW, f"a law forbids it: {broken[step.action.target]}",
+        "nothing but what is seen; look there, and report this")) if step.action.target in broken
+        else step for step in steps)
+
+
+def breaches(steps: tuple[Step, ...], observed: Observed) -> Mapping[str, str]:
+    """Return, by target, the first law that its steps would break, with the VM and the host."""
+    found: dict[str, str] = {}
+    for breach in chain(_on_silent_nodes(steps, observed), _copies(steps, observed),
+                        breaches_of_identity(steps, observed),
+                        breaches_of_points(steps, observed)):
+        found.setdefault(*breach)
+    return found
+
+
+def _on_silent_nodes(steps: tuple[Step, ...], observed: Observed) -> Iterator[Breach]:
+    for step in steps:
+        for node in step.action.nodes:
+            if not isinstance(observed.nodes.get(node), Known):
+                yield Breach(step.action.target, "unknown is never absent:"
+                             f" {step.action.id} would act on {node}, which does not answer")
+
+
+def _copies(steps: tuple[Step, ...], observed: Observed) -> Iterator[Breach]:
+    begun: dict[str, Action] = {}
+    for step in steps:
+        action = step.action
+        if not isinstance(action, BEGINS):
+            continue
+        name = action.target.partition("/")[2]
+        other = begun.setdefault(name, action)
+        if other.node != action.node:
+            yield Breach(action.target, f"never two running copies: {name} would be begun on"
+                         f" {other.node} and on {action.node}")
+        if not isinstance(action, CreateDisk):
+            begun[name] = action
+    yield from _second_copies({name: action for name, action in begun.items()
+                               if not isinstance(action, CreateDisk)}, observed)
+    yield from _made_beside_another(begun, observed)
+
+
+def _second_copies(begun: dict[str, Action], observed: Observed) -> Iterator[Breach]:
+    """Yield what runs elsewhere, or ran there when it was last seen, and would be begun.
+
+    To define what already runs on the same host begins no copy.
+    """
+    new = {name: action for name, action in begun.items()
+           if not (isinstance(action, DefineDomain) and _runs_at(name, action.node, observed))}
+    for host in observed.nodes if new else ():
+        domains = _last_domains(host, observed)
+        for name in sorted(new.keys() & domains.keys()):
+            domain, action = domains[name], new[name]
+            if host != action.node and runs(domain):
+                yield Breach(action.target, f"never two running copies: {action.id}, but {name} is"
+                             f" {domain.state} on {host}, as far as {host} could be seen")
+
+
+def _made_beside_another(begun: dict[str, Action], observed: Observed) -> Iterator[Breach]:
+    """Yield what would be defined anew, and a silent or departed host had when last seen."""
+    new = {name: action for name, action in begun.items()
+           if isinstance(action, DefineDomain) and not _runs_at(name, action.node, observed)}
+    for host, fact in observed.nodes.items() if new else ():
+        if not isinstance(fact, Known):
+            for name in sorted(new.keys() & _last_domains(host, observed).keys()):
+                yield Breach(new[name].target, f"never two copies: {new[name].id}, but {host} had"
+                             f" {name} when it was last seen")
+
+
+def _last_domains(host: str, observed: Observed) -> Mapping[str, DomainFacts]:
+    fact = observed.nodes.get(host)
+    node = None if fact is None else last_of(fact)
+    return {} if node is None else last_of(node.domains) or {}
+
+
+def _runs_at(name: str, host: str, observed: Observed) -> bool:
+    domain = _last_domains(host, observed).get(name)
+    return domain is not None and runs(domain)
+
+
+def breaches_of_identity(steps: tuple[Step, ...], observed: Observed) -> Iterator[Breach]:
+    """Yield what may begin and runs already, under any name, as far as it could be seen."""
+    begun: dict[str, Action] = {}
+    for step in steps:
+        if step.ruling.verdict is Verdict.ALLOWED:
+            for trait in _traits(step.action, observed):
+                begun.setdefault(trait, step.action)
+    for host, fact in observed.nodes.items() if begun else ():
+        node = last_of(fact)
+        for name, domain in ((last_of(node.domains) if node is not None else None) or {}).items():
+            for trait in _traits_of(domain) if runs(domain) else ():
+                action = begun.get(trait)
+                if action is not None and not (host == action.node and _acts_on(action, name)):
+                    yield Breach(action.target, f"never two running copies: {action.id}, but {name}"
+                                 f" on {host} runs with {trait}, as far as {host} could be seen")
+
+
+def _acts_on(action: Action, name: str) -> bool:
+    if isinstance(action, DefineDomain):
+        return action.wish.name == name
+    return isinstance(action, StartDomain | ResumeDomain) and action.domain == name
+
+
+def _traits(action: Action, observed: Observed) -> set[str]:
+    """Return what tells the domain of an action that begins one from all others."""
+    if not isinstance(action, StartDomain | ResumeDomain | DefineDomain):
+        return set()
+    fact = observed.nodes.get(action.node)
+    node = None if fact is None else last_of(fact)
+    domains = (None if node is None else last_of(node.domains)) or {}
+    if isinstance(action, DefineDomain):
+        wish, here = action.wish, domains.get(action.wish.name)
+        if here is not None and here.uuid == wish.uuid and runs(here):
+            return set()    # to define what runs here begins no copy
+        return {wish.uuid, *(nic.mac for nic in wish.nics)}
+    domain = domains.get(action.domain)
+    return set() if domain is None else _traits_of(domain)
+
+
+def _traits_of(domain: DomainFacts) -> set[str]:
+    return {domain.uuid, *(nic.mac for config in (domain.live, domain.config)
+                           if config is not None for nic in config.nics)}
+
+
+ON_REPLICAS = (ReplicateDomain, RetirePoints, DropPoints, RemoveReplica, VerifyReplica)
+KEPT = "the last good restore point is kept"
+
+
+def breaches_of_points(steps: tuple[Step, ...], observed: Observed) -> Iterator[Breach]:
+    """Yield each target that would lose its last good restore point, or is acted on unseen."""
+    yield from _begun_over(steps, observed)
+    seen: dict[str, dict[str, ReplicaFacts] | None] = {}
+    for step in steps:
+        action = step.action
+        if not isinstance(action, ON_REPLICAS):
+            continue
+        host = action.to if isinstance(action, ReplicateDomain) else action.node
+        if host not in seen:
+            found = replicas_on(observed.nodes.get(host))
+            seen[host] = None if found is None else {one.path: one for one in found.values()}
+        here = seen[host]
+        if here is None:
+            yield Breach(action.target, f"unknown is never absent: {action.id}, but the replicas"
+                         f" on {host} cannot be seen")
+            continue
+        words = None
+        if isinstance(action, RetirePoints | DropPoints):
+            words = _not_retirable(action, here)
+        elif isinstance(action, RemoveReplica):
+            words = _not_replaced(action, here, observed)
+        if words is not None:
+            yield Breach(action.target, f"{KEPT}: {action.id}{words}")
+
+
+def _begun_over(steps: tuple[Step, ...], observed: Observed) -> Iterator[Breach]:
+    """Yield each VM with restore points that would be begun anew with empty disks.
+
+    Its next copies would put those in the place of what it held, point by point.
+    """
+    disks = {step.action.target.partition("/")[2]: step.action for step in steps
+             if isinstance(step.action, CreateDisk)}
+    for fact in observed.nodes.values() if disks else ():
+        node = last_of(fact)
+        if node is not None:    # one that gets another disk exists, and keeps those that it has
+            for name in disks.keys() & (last_of(node.domains) or {}).keys():
+                del disks[name]
+    for host, fact in observed.nodes.items() if disks else ():
+        node = last_of(fact)
+        for replica in () if node is None else (last_of(node.replicas) or {}).values():
+            if replica.points and replica.machine in disks:
+                action = disks[replica.machine]
+                yield Breach(action.target, f"{KEPT}: {action.id}, but {host} has restore points"
+                             f" of {replica.machine}, which is on no host")
+
+
+def _not_retirable(action: RetirePoints | DropPoints,
+                   here: Mapping[str, ReplicaFacts]) -> str | None:
+    replica = here.get(action.path)
+    if replica is None:
+        return f", but no replica is seen at {action.path}"
+    newest = replica.newest
+    if newest is not None and newest.sequence in action.sequences:
+        return f" would retire {max(action.sequences)}, the newest"
+    left = [point for point in replica.points if point.sequence not in action.sequences]
+    if all(point.damaged_clusters for point in left):
+        return " would leave no sound point"
+    return None
+
+
+def _not_replaced(action: RemoveReplica, here: Mapping[str, ReplicaFacts],
+                  observed: Observed) -> str | None:
+    replica = here.get(action.path)
+    if replica is None:
+        return f", but no replica is seen at {action.path}"
+    if replica.uuid != action.uuid:
+        return f", but that is the replica of {replica.uuid}"
+    last = replica.points[-1].sequence if replica.points else -1
+    others = [found[action.uuid] for host, fact in observed.nodes.items() if host != action.node
+              if (found := replicas_on(fact)) and action.uuid in found]
+    if any(point.sequence > last for one in others
+           if (point := sound(one)) is not None and not one.lost_files):
+        return None
+    return ", but no newer sound point is seen elsewhere"

@@ -1,0 +1,60 @@
+"""Adoption: a domain of a declared name that does not carry our mark may be somebody else's.
+
+Rule 1: what differs from its spec in anything is taken over only by a person's yes, which is asked
+        with all that would then be done to it.
+Rule 2: the first plan on it holds the mark and nothing else; the rest comes once it is ours.
+"""
+
+from controller.model.facts import DomainFacts
+from controller.model.virtual_machine import Power
+from controller.plan.actions.action import Ask, Cause
+from controller.plan.actions.desired import SetOwnership
+from controller.plan.actions.machine import DefineDomain, ReconfigureDomain
+from controller.plan.machine.domain import domain_wish, ownership_of
+from controller.plan.machine.patch import compare
+from controller.plan.machine.state import Case
+
+
+def adopt(case: Case, host_name: str, domain: DomainFacts) -> None:
+    """Note that a domain is to be marked as ours, and ask where anything of it would change."""
+    name, host = case.vm.name, case.survey.desired.hosts[host_name]
+    coming = list(dict.fromkeys(_coming(case, host_name, domain)))
+    ask = None if not coming else Ask("adopt", (
+        f"{name} on {host_name} (uuid {domain.uuid}) does not carry our mark and is not as its spec"
+        f" says, so it may be somebody else's: with a yes it is ours, and then"
+        f" {'; '.join(coming)}; without one it is left as it is: give one of the two another name"))
+    what = f"{name} exists on {host_name} and is declared"
+    if domain.config is None:
+        case.draft.do(DefineDomain(
+            target=case.target, node=host_name, cause=Cause.COMMIT, ask=ask,
+            wish=domain_wish(case.vm, host, domain, case.survey),
+            reason=f"{what}, but is not defined there: it would be gone when it stops",
+            consequence="it is marked as ours"))
+        return
+    case.draft.do(ReconfigureDomain(
+        target=case.target, node=host_name, domain=domain.name, live=False, cause=Cause.COMMIT,
+        ask=ask, changes=(SetOwnership(ownership_of(
+            case.vm, domain.uuid, domain.name, None, case.survey)),),
+        reason=f"{what}: it is taken under management",
+        consequence="it is marked as ours, and nothing else is done yet"))
+
+
+def _coming(case: Case, host_name: str, domain: DomainFacts) -> list[str]:
+    """Return what would follow on an adoption, in words; what is taken from it comes first."""
+    host = case.survey.desired.hosts[host_name]
+    live = compare(case, host, domain.live, live=True, grow=True)
+    config = compare(case, host, domain.config, live=False, grow=domain.live is None)
+    words = [f"{one}, and is asked about once more" for one in (*live.takes, *config.takes)]
+    words += [f"{one}: it is restarted" for one in live.restarts]
+    words += [*live.words, *config.words]
+    if domain.config is None:
+        words.append("it is defined as its spec says")
+    if case.vm.spec.power is Power.OFF and domain.state.active:
+        words.append("it is shut down, since it is declared off")
+    elif case.vm.spec.power is Power.ON and not domain.state.active:
+        words.append("it is started, since it is declared on")
+    elif case.goal is not None and case.goal != host_name and domain.state.active:
+        words.append(f"it moves to {case.goal}: {case.why}")
+    if domain.autostart:
+        words.append("libvirt no longer starts it by itself")
+    return words

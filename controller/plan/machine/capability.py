@@ -1,0 +1,68 @@
+"""Capability: whether a host can run what a VM is, as its libvirt says, before it has to.
+
+Rule 1: what a host does not say is unknown, and speaks neither for it nor against it.
+"""
+
+from collections.abc import Iterable
+from functools import lru_cache
+
+from controller.model.facts import Capabilities, DomainFacts
+from controller.plan.survey.survey import NEVER_ASKED, Survey, last_of
+
+SHOWN = 3
+
+
+def capabilities_of(host: str, ground: Survey) -> Capabilities | None:
+    """Return what guests a host can run, as it last said; None where it never did."""
+    node = last_of(ground.observed.nodes.get(host, NEVER_ASKED))
+    return None if node is None else last_of(node.capabilities)
+
+
+def cannot_run(domain: DomainFacts | None, host: str, ground: Survey) -> str | None:
+    """Return why a host could not boot a domain; None where it could, or nobody knows."""
+    config = None if domain is None else domain.config or domain.live
+    can = capabilities_of(host, ground)
+    if config is None or can is None:
+        return None
+    machines, models = _sets(can)
+    if config.machine and machines and config.machine not in machines:
+        return f"{host} has no machine type {config.machine}{_newest(config.machine, can.machines)}"
+    if config.cpu_model and models and config.cpu_model not in models:
+        return f"{host} has no processor model {config.cpu_model}"
+    return None
+
+
+@lru_cache(maxsize=4096)
+def _sets(can: Capabilities) -> tuple[frozenset[str], frozenset[str]]:
+    return frozenset(can.machines), frozenset(can.models)
+
+
+def _newest(machine: str, machines: Iterable[str]) -> str:
+    """Return which machine types of the same kind there are: `pc-i440fx-7.2` for one of 10.0."""
+    kind = machine.rpartition("-")[0]
+    like = [one for one in machines if kind and one.rpartition("-")[0] == kind]
+    like.sort(key=lambda one: [int(part) if part.isdigit() else 0
+                               for part in one.rpartition("-")[2].split(".")])
+    return f" (its newest is {like[-1]})" if like else ""
+
+
+def nobody_can_run(domain: DomainFacts | None, hosts: Iterable[str],
+                   ground: Survey) -> str | None:
+    """Return why none of `hosts` could boot a domain; None where one could, or may."""
+    words = []
+    for host in hosts:
+        why = cannot_run(domain, host, ground)
+        if why is None:
+            return None
+        words.append(why)
+    return "; ".join(words[:SHOWN]) or None
+
+
+def versions_at(site: str, program: str, ground: Survey) -> tuple[str, ...]:
+    """Return the versions of a program that the hosts of a site last told, sorted."""
+    found = set()
+    for host in ground.hosts_of_site.get(site, ()):
+        node = last_of(ground.observed.nodes.get(host, NEVER_ASKED))
+        if node is not None and program in node.versions:
+            found.add(".".join(node.versions[program].split(".")[:2]))
+    return tuple(sorted(found))

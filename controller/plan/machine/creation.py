@@ -1,0 +1,154 @@
+"""Creation: a VM that is declared and exists on no host gets disks, a definition and a start.
+
+Rule 1: what has restore points was here before: it is never begun anew with empty disks, which the
+        next copies would put in the place of what it held.
+Rule 2: a protected VM gets no empty disk while a replica of it may be where none can be seen.
+Rule 3: what stood before and has lost a disk, replica or not, gets an empty one in its place only
+        by a person's word: the file may lie where nobody looks just now.
+"""
+
+from typing import Final
+
+from controller.model.instants import render_instant
+from controller.model.virtual_machine import DiskSpec, Power
+from controller.plan.actions.action import Ask
+from controller.plan.actions.machine import DefineDomain, StartDomain
+from controller.plan.actions.storage import CreateDisk, ReturnDisk
+from controller.plan.machine.domain import disk_file, disk_files, disk_wish, domain_wish
+from controller.plan.machine.purge import Found, asides
+from controller.plan.machine.state import Case, bridge_first, pool_first
+from controller.plan.survey.identity import domain_uuids
+from controller.plan.survey.replicas import Held
+
+MOVED: Final = ".moved"
+"""What is put behind the name of the old copy of a disk that moved away."""
+USED_BYTES: Final = 4 << 20
+"""More than an empty disk of any format takes up."""
+
+
+def create(case: Case) -> None:
+    """Note what makes a VM that exists nowhere."""
+    vm, survey, draft = case.vm, case.survey, case.draft
+    if case.goal is None:
+        if not _is_kept(case):
+            draft.remark(case.target, f"{vm.name} is declared and exists nowhere, and cannot be"
+                         f" created: {case.why}")
+        return
+    host = survey.desired.hosts[case.goal]
+    pools = survey.pools(host.name) or {}
+    wanted = [disk for disk in vm.spec.disks if disk.pool not in pools
+              or pools[disk.pool].volumes.keys().isdisjoint(disk_files(vm, disk))]
+    back = _set_aside(case, wanted) if wanted else {}
+    wanted = [disk for disk in wanted if disk.name not in back]
+    if wanted and _is_kept(case):
+        return
+    ids = [_give_back(case, disk, back[disk.name]) for disk in vm.spec.disks if disk.name in back]
+    if any(one.aside.name != disk_file(vm.name, disk) for disk in vm.spec.disks
+           if (one := back.get(disk.name)) is not None):
+        return  # it is defined once they lie there under the names that they had
+    for disk in wanted:
+        image = f" from {disk.image}" if disk.image else ""
+        ids.append(draft.do(CreateDisk(
+            target=case.target, node=host.name, disk=disk_wish(vm, disk, host), cause=case.cause,
+            ask=anew(case, disk, host.name),
+            reason=f"{vm.name} is declared; its disk {disk.name}{image} does not exist anywhere"),
+            (pool_first(host.name, disk.pool),)))
+    first = (*ids, bridge_first(host.name))
+    wish = domain_wish(vm, host, None, survey)
+    define = draft.do(DefineDomain(
+        target=case.target, node=host.name, wish=wish,
+        reason=f"{vm.name} is declared and defined on no host", cause=case.cause), first)
+    if vm.spec.power is Power.ON:
+        draft.do(StartDomain(
+            target=case.target, node=host.name, domain=wish.name, uuid=wish.uuid, cause=case.cause,
+            reason=f"{vm.name} is declared on", consequence="it boots"),
+            (define,), vm.spec.start_order)
+
+
+def _set_aside(case: Case, wanted: list[DiskSpec]) -> dict[str, Found]:
+    """Return what lies set aside of the disks on the host where the VM is to be, newest each."""
+    names = {file: disk for disk in wanted for file in disk_files(case.vm, disk)}
+    found: dict[str, Found] = {}
+    for one in sorted(asides(case.survey), key=lambda one: one.aside.at):
+        disk = names.get(one.aside.name)
+        if disk is not None and one.pool == disk.pool and one.host == case.goal:
+            found[disk.name] = one
+    return found
+
+
+def _give_back(case: Case, disk: DiskSpec, found: Found) -> str:
+    folder, _, name = found.path.rpartition("/")
+    return case.draft.do(ReturnDisk(
+        target=case.target, node=found.host, path=f"{folder}/{found.aside.name}",
+        suffix=name.removeprefix(found.aside.name), cause=case.cause,
+        reason=f"{case.vm.name} is declared again, and its disk {disk.name} was set aside on"
+               f" {found.host} when it was removed",
+        consequence=f"{found.path} gets its old name back; to begin with an empty disk instead,"
+                    " move it away first"))
+
+
+def anew(case: Case, disk: DiskSpec, host: str) -> Ask | None:
+    """Return what a person is asked before a disk that was there is made anew; None: it is new."""
+    name = case.vm.name
+    last = case.survey.policy.stood.get(name)
+    trace = _trace(case, host) if not last else ""
+    if last is None and not trace:
+        return None
+    where = f"stood on {last}" if last else trace or "stood here before"
+    begins = f"from {disk.image} once more" if disk.image else "empty"
+    return Ask("anew", (
+        f"{name} {where}, and its disk {disk_file(name, disk)} is nowhere to be seen now: made"
+        f" anew on {host} it begins {begins}, and what it held is not there; look first whether the"
+        f" file system of pool {disk.pool} is mounted on {last or host}, and put the file back if"
+        " you can; with a yes it is made anew"))
+
+
+def _trace(case: Case, host: str) -> str:
+    """Return what says that the VM is no new one, whoever remembers it; empty where nothing does.
+    """
+    files = {file: disk for disk in case.vm.spec.disks for file in disk_files(case.vm, disk)}
+    for name, pool in (case.survey.pools(host) or {}).items():
+        for file, disk in files.items():
+            seen = pool.volumes.get(file) if disk.pool == name and disk.image is None else None
+            if seen is not None and seen.allocated_bytes >= USED_BYTES:
+                return f"has written to {file} on {host}"
+    for other in case.survey.domains:
+        for pool in (case.survey.pools(other) or {}).values():
+            for file in files:
+                if file + MOVED in pool.volumes:
+                    return f"has left {file}{MOVED} on {other} when it moved away from there"
+    for one in asides(case.survey):
+        if one.aside.name in files:
+            return f"has left {one.path} on {one.host} when it was removed"
+    return ""
+
+
+def _is_kept(case: Case) -> bool:
+    """Return whether a replica stands, or may stand, for what the VM was; then it is said."""
+    name, replicas = case.vm.name, case.replicas
+    names = case.survey.given.names
+    kept = replicas.of_machine((name, *names.formers.get(name, ())), domain_uuids(names, name))
+    if kept:
+        case.draft.stall(case.target, "OnlyReplica", _only_replica(case, kept[-1]))
+        return True
+    if case.vm.spec.protection is None or not replicas.opaque:
+        return False
+    host, why = next(iter(replicas.opaque.items()))
+    case.draft.remark(case.target, f"{name} is on no host and is not created: a replica of it may"
+                      f" be on {host}: {why}", unknown=True)
+    return True
+
+
+def _only_replica(case: Case, held: Held) -> str:
+    point, replica, name = held.sound, held.replica, case.vm.name
+    files = " and ".join(disk_file(name, disk) for disk in case.vm.spec.disks)
+    what = f"its replica in {replica.path} there" if point is None else (
+        f"restore point {point.sequence} of {render_instant(point.started_at)}")
+    if held.host not in case.survey.desired.hosts:
+        return (f"{name} is on no host, and {held.host}, which has left the specs, had {what} when"
+                f" it was last seen: it is not begun anew with empty disks; declare {held.host}"
+                f" again, or, to begin anew all the same, give the VM another name")
+    return (f"{name} is on no host, and {held.host} has {what}: it is not begun anew with empty"
+            f" disks; `hotsite replica export {name} FOLDER SPECS` writes them: once they lie as"
+            f" {files} in their pool on one host, it is defined and started there; to begin anew"
+            f" all the same, move {replica.path} on {held.host} away")

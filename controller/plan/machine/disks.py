@@ -1,0 +1,144 @@
+"""Disks of a domain: which of those that are seen is which of those that are declared.
+
+Rule 1: a disk is its file; the name of its target may change, in the spec or in the domain.
+Rule 2: what may only have been renamed is neither made anew nor pulled out.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+
+from controller.model.facts import DiskFacts, DomainConfig, PoolFacts
+from controller.model.host import Host
+from controller.model.units import render_sizes
+from controller.model.virtual_machine import DiskSpec, VirtualMachine
+from controller.plan.actions.desired import AttachDisk, DetachDisk, DiskWish, DomainChange, GrowDisk
+from controller.plan.machine.domain import Say, disk_files, disk_wish
+from controller.plan.machine.parts import name_of, unmanaged
+
+_TARGET = re.compile(r"[vsh]d[a-z]{1,2}")
+
+
+def disk_changes(vm: VirtualMachine, seen: DomainConfig, host: Host,
+                 pools: Mapping[str, PoolFacts], *, grow: bool, say: Say, take: Say,
+                 remark: Say) -> list[DomainChange]:
+    """Return the changes of the disks; `grow` where their files are to be grown by this patch.
+
+    A disk that is not declared is pulled out only if its file has a name that we gave it.
+    """
+    if "disks" not in vm.spec.model_fields_set:
+        return []
+    changes: list[DomainChange] = []
+    found, extra = matched(vm, seen, host)
+    names = (vm.name, *vm.spec.formerly)
+    missing = [disk_wish(vm, disk, host, pools) for disk in vm.spec.disks
+               if disk.name not in found]
+    renamed = [wish for wish in missing if _may_be_renamed(names, wish, extra, pools)]
+    for disk in vm.spec.disks:
+        if disk.name in found:
+            changes += _growth(vm.name, disk, found[disk.name], grow=grow, say=say, remark=remark)
+    for wish in _with_a_place(vm.name, missing, seen, remark):
+        dim = pools[wish.pool].unknown if wish.pool in pools else ""
+        if dim:
+            remark(f"{vm.name}'s disk {wish.target} is not plugged in, and pool {wish.pool} of"
+                   f" {host.name} could not be seen ({dim}): its file may lie there, so nothing is"
+                   " made")
+        elif wish not in renamed:
+            changes.append(AttachDisk(wish))
+            say(f"disk {wish.target} is missing")
+    for one in extra:
+        if renamed and (_is_ours(names, one) or any(one.size_bytes == wish.size_bytes
+                                                      for wish in renamed)):
+            remark(_of_renamed(vm.name, one, renamed[0]))
+        elif _is_ours(names, one):
+            changes.append(DetachDisk(one.target, one.source if one.type == "file" else ""))
+            take(f"disk {one.target} is not declared (its file {one.source} stays)")
+        else:
+            remark(f"{vm.name} has a disk {one.target} ({one.source}) that is not declared:"
+                   " it is left alone; declare it, or detach it by hand")
+    return changes
+
+
+def _with_a_place(name: str, missing: list[DiskWish], seen: DomainConfig,
+                  remark: Say) -> Iterator[DiskWish]:
+    """Yield the disks whose target no drive has; the others are remarked on."""
+    drives = {medium.target: medium for medium in seen.media}
+    for wish in missing:
+        if wish.target not in drives:
+            yield wish
+        else:
+            remark(f"{name}'s disk {wish.target} is declared, and its"
+                   f" {name_of(drives[wish.target])} has that place: nothing is plugged in; declare"
+                   " the disk by another name, or take the drive out")
+
+
+def matched(vm: VirtualMachine, seen: DomainConfig, host: Host) -> tuple[
+        dict[str, DiskFacts], list[DiskFacts]]:
+    """Return the disks that are seen by declared name, by file and then by target, and the rest."""
+    left = {disk.target: disk for disk in seen.disks}
+    by_file = {disk.source: disk for disk in seen.disks if disk.source}
+    found: dict[str, DiskFacts] = {}
+    for disk in vm.spec.disks:
+        folder = disk_wish(vm, disk, host).path.rpartition("/")[0]
+        own = next((by_file[path] for file in disk_files(vm, disk)
+                    if (path := f"{folder}/{file}") in by_file), None)
+        if own is not None and left.pop(own.target, None) is not None:
+            found[disk.name] = own
+    for disk in vm.spec.disks:
+        if disk.name not in found and disk.name in left:
+            found[disk.name] = left.pop(disk.name)
+    return found, [left[target] for target in sorted(left)]
+
+
+def _growth(name: str, disk: DiskSpec, found: DiskFacts, *, grow: bool, say: Say,
+            remark: Say) -> list[DomainChange]:
+    if found.target != disk.name:
+        remark(f"{name}'s disk {disk.name} ({found.source}) is plugged in as {found.target}: it is"
+               f" left there; to have it as {disk.name}, change the domain by hand")
+    if found.size_bytes is None or found.size_bytes == disk.size_bytes:
+        return []
+    has, wanted = render_sizes(found.size_bytes, disk.size_bytes)
+    if found.size_bytes > disk.size_bytes:
+        remark(f"{name}'s disk {disk.name} has {has} and {wanted} is declared: disks never shrink;"
+               " declare what it has")
+        return []
+    why = unmanaged(found)
+    if why:
+        remark(f"{name}'s disk {disk.name} has {has} and {wanted} is declared, and it does not grow"
+               f" by itself: {why}{_way_to_grow(name, found)}")
+        return []
+    if not grow:
+        return []
+    say(f"disk {disk.name} has {has} and {wanted} is declared")
+    return [GrowDisk(found.target, found.source, disk.size_bytes)]
+
+
+def _way_to_grow(name: str, found: DiskFacts) -> str:
+    """Return what a person does to make a disk larger that its host sizes."""
+    if found.type != "block" or found.encrypted or not found.source:
+        return ""
+    return (f"; make {found.source} larger there, as with `lvextend`, and tell a running guest by"
+            f" `virsh blockresize {name} {found.target} --capacity`, or before libvirt 10 by its"
+            " size")
+
+
+def _is_ours(names: tuple[str, ...], disk: DiskFacts) -> bool:
+    """Return whether a disk's file has a name that we gave it, now or when the VM had another."""
+    stem = disk.source.rpartition("/")[2].rpartition(".")[0]
+    return any(stem.startswith(f"{name}-") and _TARGET.fullmatch(stem, len(name) + 1) is not None
+               for name in names)
+
+
+def _may_be_renamed(names: tuple[str, ...], wish: DiskWish, extra: list[DiskFacts],
+                    pools: Mapping[str, PoolFacts]) -> bool:
+    """Return whether a disk without a file may be one that is plugged in under another name."""
+    pool = pools.get(wish.pool)
+    if pool is not None and wish.path.rpartition("/")[2] in pool.volumes:
+        return False
+    return any(_is_ours(names, one) or one.size_bytes == wish.size_bytes for one in extra)
+
+
+def _of_renamed(name: str, seen: DiskFacts, wish: DiskWish) -> str:
+    return (f"{name}'s disk {wish.target} is declared and has no file, and its disk {seen.target}"
+            f" ({seen.source}) is not declared: it may only have been renamed, so nothing is made"
+            f" and nothing is pulled out; call it {seen.target} again, or take it out in one commit"
+            f" and declare {wish.target} in the next")

@@ -1,0 +1,146 @@
+"""Domains: what a VM's domain should be on a host, and the patches that bring it there."""
+
+from collections.abc import Callable, Mapping
+
+from controller.model.desired import Desired
+from controller.model.facts import DomainConfig, DomainFacts, Ownership, PoolFacts, Role
+from controller.model.host import Host
+from controller.model.units import is_memory_of, render_sizes
+from controller.model.virtual_machine import DiskSpec, VirtualMachine
+from controller.plan.actions.desired import (
+    DetachDisk,
+    DetachNic,
+    DiskWish,
+    DomainChange,
+    DomainWish,
+    SetCpus,
+    SetMemory,
+)
+from controller.plan.network.card import is_card, nic_wish
+from controller.plan.network.host import pool_of
+from controller.plan.survey.identity import domain_uuid
+from controller.plan.survey.survey import Survey
+
+
+def disk_file(vm: str, disk: DiskSpec) -> str:
+    """Return the file name of a VM's disk in its pool."""
+    return f"{vm}-{disk.name}.{disk.format}"
+
+
+def disk_files(vm: VirtualMachine, disk: DiskSpec) -> tuple[str, ...]:
+    """Return every name that we may have given to the file of a VM's disk, that of now first."""
+    return tuple(disk_file(name, disk) for name in (vm.name, *vm.spec.formerly))
+
+
+def disk_wish(vm: VirtualMachine, disk: DiskSpec, host: Host,
+              pools: Mapping[str, PoolFacts] | None = None) -> DiskWish:
+    """Return `disk` as it should lie on `host`; a file of a former name in `pools` is that disk."""
+    there = (pools or {}).get(disk.pool)
+    file = next((one for one in disk_files(vm, disk)
+                 if there is not None and one in there.volumes), disk_file(vm.name, disk))
+    pool = pool_of(host, disk.pool)
+    folder = pool.path.rstrip("/") if pool is not None else "/var/lib/libvirt/images"
+    image = None if disk.image is None else f"{folder}/{disk.image}"
+    return DiskWish(disk.name, disk.pool, f"{folder}/{file}", disk.format,
+                    disk.size_bytes, image)
+
+
+def domain_wish(vm: VirtualMachine, host: Host, seen: DomainFacts | None,
+                survey: Survey) -> DomainWish:
+    """Return the whole domain of `vm` as it should be on `host`; `seen` has its uuid and name."""
+    desired, spec = survey.desired, vm.spec
+    uuid = domain_uuid(desired.estate.name, vm.name) if seen is None else seen.uuid
+    name = vm.name if seen is None else seen.name
+    return DomainWish(
+        name, uuid, spec.memory_bytes, spec.cpus,
+        tuple(disk_wish(vm, disk, host, survey.pools(host.name)) for disk in spec.disks),
+        tuple(nic_wish(nic, host, survey) for nic in spec.nics),
+        ownership_of(vm, uuid, name, None if seen is None else seen.ownership, survey),
+        desired.templates.get(vm.name))
+
+
+def ownership_of(vm: VirtualMachine, uuid: str, name: str, seen: Ownership | None,
+                 survey: Survey) -> Ownership:
+    """Return the mark that a domain of `vm` should carry; what it was promoted to stays."""
+    kept = seen is not None and seen.uuid == uuid and seen.role is not Role.DRILL
+    return Ownership(survey.estate_name, vm.spec.deletion.value, vm.metadata.name,
+                     seen.role if kept and seen is not None else Role.PRODUCTION,
+                     seen.epoch if kept and seen is not None else 0, uuid, name)
+
+
+def is_in_order(name: str, domain: DomainFacts, host: str, desired: Desired) -> bool:
+    """Return whether a VM's domain has nothing to change, in its mark or in either XML."""
+    vm, bridge = desired.virtual_machines[name], desired.hosts[host].spec.bridge
+    live, config = domain.live, domain.config
+    return ((live is None or is_as_declared(vm, live, bridge, desired))
+            and (config is None or (is_as_declared(vm, config, bridge, desired)
+                                    and is_marked(vm, domain, desired))))
+
+
+def is_marked(vm: VirtualMachine, domain: DomainFacts, desired: Desired) -> bool:
+    """Return whether a domain carries the mark that it should."""
+    seen = domain.ownership
+    return (seen is not None and seen.deletion == vm.spec.deletion
+            and seen.estate == desired.estate.name and seen.name == vm.metadata.name
+            and seen.uuid == domain.uuid and seen.domain == domain.name
+            and seen.role is not Role.DRILL)
+
+
+def is_as_declared(vm: VirtualMachine, seen: DomainConfig, bridge: str, desired: Desired) -> bool:
+    """Return whether one XML has nothing to change: the quick look that nearly always suffices."""
+    spec = vm.spec
+    if seen.memory_bytes != spec.memory_bytes and not is_memory_of(
+            seen.memory_bytes, spec.memory_bytes):
+        return False
+    if (seen.cpus != spec.cpus or len(seen.nics) != len(spec.nics)
+            or len(seen.disks) != len(spec.disks)):
+        return False
+    for disk, disk_seen in zip(spec.disks, seen.disks, strict=True):
+        if disk.name != disk_seen.target or disk_seen.size_bytes != disk.size_bytes:
+            return False
+    for nic, nic_seen in zip(spec.nics, seen.nics, strict=True):
+        if not is_card(nic, nic_seen, desired.networks[nic.network].spec.vlan, bridge):
+            return False
+    return True
+
+
+Say = Callable[[str], None]
+
+
+def takes_away(change: DomainChange, seen: DomainConfig) -> bool:
+    """Return whether a change pulls something out of a domain, or leaves it less memory or CPUs."""
+    match change:
+        case DetachNic() | DetachDisk():
+            return True
+        case SetMemory(size):
+            return size < seen.memory_bytes
+        case SetCpus(cpus):
+            return cpus < seen.cpus
+    return False
+
+
+def sizing_changes(vm: VirtualMachine, seen: DomainConfig, *, live: bool, say: Say,
+                   take: Say, restart: Say) -> list[DomainChange]:
+    """Return the changes of memory and CPUs; `say` why, and `restart` where live cannot reach.
+
+    A guest that runs is given more at once; to `take` from it is another matter.
+    """
+    spec = vm.spec
+    changes: list[DomainChange] = []
+    if not is_memory_of(seen.memory_bytes, spec.memory_bytes):
+        has, wanted = render_sizes(seen.memory_bytes, spec.memory_bytes)
+        words = f"memory is {has} and {wanted} is declared"
+        if live and spec.memory_bytes > seen.memory_max_bytes:
+            ceiling, _ = render_sizes(seen.memory_max_bytes, spec.memory_bytes)
+            restart(f"{words}, above the {ceiling} that it can reach while it runs")
+        else:
+            changes.append(SetMemory(spec.memory_bytes))
+            (take if live and spec.memory_bytes < seen.memory_bytes else say)(words)
+    if seen.cpus != spec.cpus:
+        words = f"it has {seen.cpus} CPUs and {spec.cpus} are declared"
+        if live and not seen.cpus < spec.cpus <= seen.cpus_max:
+            restart(f"{words}, which cannot be changed while it runs")
+        else:
+            changes.append(SetCpus(spec.cpus))
+            say(words)
+    return changes

@@ -1,0 +1,164 @@
+"""Footprint: what hosts have and what VMs take, as the kernel and libvirt count them.
+
+Rule 1: of what is declared and what is seen the larger counts, until the smaller is seen.
+Rule 2: a guest in huge pages takes of those, and those are nobody else's.
+Rule 3: what arrives counts where it arrives, from the moment that it is on its way.
+Rule 4: no host takes more than the kernel says it has left, and nothing leaves because of that.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
+
+from controller.model.document import Rung
+from controller.model.facts import DomainFacts, DomainState, Known, PoolFacts
+from controller.model.host import Host
+from controller.plan.machine.state import Stand, Standing
+from controller.plan.network.host import pool_of
+from controller.plan.packing.problem import PlaceMachine
+from controller.plan.survey.identity import Names, owner_of
+from controller.plan.survey.survey import Survey
+
+ON_ITS_WAY: Final = " on its way"
+Takes = tuple[tuple[str, int], ...]
+"""By pool: the bytes that the disks of a VM would take up where they are not yet."""
+
+
+class Guests(NamedTuple):
+    """What the guests of a host take of its memory."""
+
+    ours_bytes: int
+    """Those of declared VMs, apart from huge pages."""
+    foreign_bytes: int
+    foreign_huge_bytes: int
+
+
+def as_seen(seat: PlaceMachine, domain: DomainFacts | None) -> PlaceMachine:
+    """Return a VM as placement sees it, with what it really has where that is more."""
+    config = None if domain is None else domain.live or domain.config
+    if config is None:
+        return seat
+    if config.hugepages:
+        return seat._replace(memory_bytes=0, cpus=max(seat.cpus, config.cpus),
+                             huge_bytes=max(seat.memory_bytes, config.memory_max_bytes))
+    if config.memory_bytes <= seat.memory_bytes and config.cpus <= seat.cpus:
+        return seat
+    return seat._replace(memory_bytes=max(seat.memory_bytes, config.memory_bytes),
+                         cpus=max(seat.cpus, config.cpus))
+
+
+def room_of(host: Host, survey: Survey) -> tuple[int, int]:
+    """Return the memory that declared guests of a host may take in all, and what of huge pages."""
+    hardware = survey.hardware(host.name)
+    if hardware is None:
+        return 0, 0
+    here = survey.domains.get(host.name)
+    if here is None:
+        here = survey.blind[host.name].domains or {} if host.name in survey.blind else {}
+    guests = survey.given.usual(guests_of, host.name, here, survey.given.seats, survey.given.names)
+    whole = (hardware.memory_bytes - hardware.huge_bytes - host.spec.reserve.memory_bytes
+             - guests.foreign_bytes)
+    node = survey.nodes.get(host.name)
+    if node is not None and isinstance(node.hardware, Known):
+        whole = min(whole, guests.ours_bytes + hardware.memory_available_bytes)
+    return whole, hardware.huge_bytes - guests.foreign_huge_bytes
+
+
+def guests_of(_: str, here: Mapping[str, DomainFacts], seats: Mapping[str, PlaceMachine],
+              names: Names) -> Guests:
+    """Return what the domains of a host take of its memory while they run."""
+    foreign, foreign_huge, ours = 0, 0, 0
+    for domain in here.values():
+        live = domain.live
+        if live is None:
+            continue
+        seat = seats.get(owner_of(domain, names))
+        if seat is None and live.hugepages:
+            foreign_huge += live.memory_max_bytes
+        elif seat is None:
+            foreign += live.memory_bytes
+        elif not live.hugepages:
+            ours += max(live.memory_bytes, seat.memory_bytes)
+    return Guests(ours, foreign, foreign_huge)
+
+
+def space_of(host: str, coming: Mapping[str, str], survey: Survey) -> Mapping[str, int] | None:
+    """Return what is left in the pools of a host, arrivals taken off; None where it is not seen.
+
+    A pool that is still to be made, or of which nothing is known now, has no entry: gates wait.
+    """
+    pools = survey.pools(host)
+    if pools is None:
+        return None
+    left = {name: pool.available_bytes for name, pool in pools.items() if not pool.unknown}
+    for name, to in coming.items():
+        for pool, size_bytes in takes_of(name, survey)[1] if to == host else ():
+            if pool in left:
+                left[pool] -= size_bytes
+    return left
+
+
+def under_way(stands: Mapping[str, Stand], survey: Survey) -> dict[str, str]:
+    """Return each VM that is in motion to another host, with that host, whoever moves it."""
+    found = {}
+    for flight in survey.policy.in_flight:
+        name = flight.target.partition("/")[2]
+        if flight.rung is Rung.MIGRATE and len(flight.nodes) > 1 and name in stands and (
+                stands[name].standing is Standing.MOVING):
+            found[name] = flight.nodes[1]
+    for name, stand in stands.items():
+        if stand.standing is Standing.MOVING:
+            for seen in survey.sightings.get(name, ()):
+                if seen.domain.state is DomainState.INCOMING and seen.host != stand.host:
+                    found[name] = seen.host
+    return found
+
+
+def arrivals(coming: Mapping[str, str],
+             machines: Mapping[str, PlaceMachine]) -> dict[str, tuple[PlaceMachine, str]]:
+    """Return, by another name, each VM that is on its way to a host, as it will be there."""
+    return {f"{name}{ON_ITS_WAY}": (machines[name]._replace(name=f"{name}{ON_ITS_WAY}",
+                                                            fixed=True), host)
+            for name, host in sorted(coming.items()) if name in machines}
+
+
+def takes_of(name: str, survey: Survey) -> tuple[str, Takes]:
+    """Return where the disks of a VM are, and what they would take up, by pool, anywhere else."""
+    seen = survey.sightings.get(name, ())
+    if not seen:
+        return "", ()
+    host, domain = next((one for one in seen if one.domain.state.active), seen[0])
+    config = domain.live or domain.config
+    declared = survey.desired.hosts[host]
+    pools = survey.pools(host) or {}
+    taken: dict[str, int] = {}
+    for disk in () if config is None else config.disks:
+        spec = next((one for one in survey.desired.virtual_machines[name].spec.disks
+                     if one.name == disk.target), None)
+        pool = None if spec is None else pool_of(declared, spec.pool)
+        if spec is None or (pool is not None and pool.shared):
+            continue
+        size = max(disk.size_bytes or 0, spec.size_bytes)
+        taken[spec.pool] = taken.get(spec.pool, 0) + allocated_bytes(disk.source, size, pools)
+    return host, tuple(sorted(taken.items()))
+
+
+def remembered(survey: Survey) -> Callable[[str], tuple[str, Takes]]:
+    """Return `takes_of` for one decision, which asks the same of many hosts."""
+    known: dict[str, tuple[str, Takes]] = {}
+
+    def of(name: str) -> tuple[str, Takes]:
+        """Return what was worked out first."""
+        if name not in known:
+            known[name] = takes_of(name, survey)
+        return known[name]
+
+    return of
+
+
+def allocated_bytes(source: str, size_bytes: int, pools: Mapping[str, PoolFacts]) -> int:
+    """Return what a file takes up where it lies; its whole size where that is not seen."""
+    folder, _, name = source.rpartition("/")
+    for pool in pools.values():
+        if pool.path.rstrip("/") == folder and name in pool.volumes:
+            return pool.volumes[name].allocated_bytes or size_bytes
+    return size_bytes

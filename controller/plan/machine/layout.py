@@ -1,0 +1,315 @@
+"""Room: the estate as placement sees it, and who has to leave before another may come."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from controller.model.facts import Absent, runs
+from controller.model.host import Host
+from controller.model.units import render_duration, render_size
+from controller.model.virtual_machine import Power, VirtualMachine
+from controller.plan.actions.machine import MigrateDomain, StartDomain
+from controller.plan.machine.domain import disk_files
+from controller.plan.machine.footprint import (
+    ON_ITS_WAY,
+    arrivals,
+    as_seen,
+    remembered,
+    room_of,
+    space_of,
+    under_way,
+)
+from controller.plan.machine.set_aside import MARK, parse_aside
+from controller.plan.machine.state import Stand, Standing
+from controller.plan.network.card import no_switch
+from controller.plan.network.host import pool_of
+from controller.plan.packing.packing import Board
+from controller.plan.packing.placement import arrange
+from controller.plan.packing.problem import Limits, PlaceHost, PlaceMachine, Placement
+from controller.plan.steps.contained import FAULTS, break_off, contained
+from controller.plan.steps.draft import Draft, Item, counted
+from controller.plan.survey.replicas import ReplicaIndex, index_replicas
+from controller.plan.survey.survey import Survey
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where every VM belongs, with reasons; `settled` VMs need no further look."""
+
+    goals: Mapping[str, str]
+    why: Mapping[str, str]
+    settled: frozenset[str]
+    lost: frozenset[str]
+    """VMs that a what-if takes as lost."""
+    board: Board
+    """Every host with what belongs on it."""
+    hosts: Mapping[str, PlaceHost]
+    machines: Mapping[str, PlaceMachine]
+    coming: tuple[tuple[PlaceMachine, str], ...] = ()
+    """What is on its way to a host, as it will be there."""
+
+
+FIXED: Final = frozenset({Standing.HIDDEN, Standing.MOVING, Standing.RENAMED, Standing.TAKEN})
+"""So standing, a VM is neither moved nor made anew."""
+
+
+class Seat(NamedTuple):
+    """What placement is told of one VM, and where it is."""
+
+    machine: PlaceMachine
+    host: str | None
+
+
+def lay_out(stands: Mapping[str, Stand], survey: Survey, draft: Draft) -> Layout:
+    """Return where every VM belongs, and note those for which there is no place."""
+    coming = under_way(stands, survey)
+    hosts = place_hosts(coming, survey, draft)
+    files: Mapping[tuple[str, str], tuple[str, ...]] | None = None
+    machines: dict[str, PlaceMachine] = {}
+    current: dict[str, str] = {}
+    settled: set[str] = set()
+    lost: list[str] = []
+    for name, vm in survey.desired.virtual_machines.items():
+        homes: tuple[str, ...] = ()
+        if survey.lost and is_lost(name, survey):
+            lost.append(name)
+            machines[name] = lost_machine(vm, survey)
+            continue
+        if stands[name].standing is Standing.NOWHERE:
+            files = _files(survey) if files is None else files
+            homes = _homes(vm, files, survey)
+            if len(homes) > 1:
+                settled.add(name)
+                _tell_several(name, homes, draft)
+                continue
+        try:
+            seat = _seat(vm, stands[name], homes, survey)
+        except FAULTS as error:
+            break_off(f"VirtualMachine/{name}", draft, draft.mark(), error)
+            settled.add(name)
+            continue
+        if seat is None:
+            continue
+        machines[name] = seat.machine
+        if seat.host is not None:
+            current[name] = seat.host
+    extra = arrivals(coming, machines)
+    board, placement = arrange(
+        tuple(hosts.values()), [*machines.values(), *(machine for machine, _ in extra.values())],
+        current | {name: host for name, (_, host) in extra.items()},
+        Limits(survey.desired.estate.spec.limits.cpu_ratio), remembered(survey))
+    if survey.lost:
+        settled.update(lost)
+        tell_lost(lost, placement, survey, draft)
+    why = _reasons(placement, current, draft)
+    goals = {name: host for name, host in placement.assignments.items() if name not in extra}
+    return Layout(goals, why, frozenset(settled), frozenset(lost), board, hosts, machines,
+                  tuple(extra.values()))
+
+
+def _reasons(placement: Placement, current: Mapping[str, str], draft: Draft) -> dict[str, str]:
+    """Return why VMs move, or cannot; of those that should leave and cannot it is said, too."""
+    why = {move.machine: move.why for move in placement.moves}
+    for name, sentence in placement.unplaced:
+        why[name] = sentence
+        if name in current:
+            draft.remark(f"VirtualMachine/{name}", f"{name} should leave {current[name]}"
+                         f" and has nowhere to go: {sentence}")
+    return why
+
+
+def _tell_several(name: str, homes: tuple[str, ...], draft: Draft) -> None:
+    draft.stall(f"VirtualMachine/{name}", "SeveralCopies",
+                f"{name} is defined nowhere, and files of its disks lie on"
+                f" {' and '.join(homes)}: move the old ones away by hand")
+
+
+def place_hosts(coming: Mapping[str, str], survey: Survey,
+                draft: Draft) -> dict[str, PlaceHost]:
+    """Return every host as placement sees it; one that cannot be thought through takes nothing."""
+    found = {}
+    for name, host in survey.desired.hosts.items():
+        found[name] = PlaceHost(name, host.spec.site, 0, 0, accepts=False)
+        with contained(f"Host/{name}", draft):
+            found[name] = place_host(host, coming, survey)
+    return found
+
+
+def place_host(host: Host, coming: Mapping[str, str], survey: Survey) -> PlaceHost:
+    """Return a host as placement sees it; what guests take that are not declared is taken off."""
+    name, spec = host.name, host.spec
+    hardware = survey.hardware(name)
+    memory_bytes, huge_bytes = room_of(host, survey)
+    node = survey.nodes.get(name)
+    sees = node is not None and name in survey.domains and not isinstance(node.domains, Absent)
+    return PlaceHost(
+        name, spec.site, memory_bytes, 0 if hardware is None else hardware.cpus,
+        accepts=(sees and hardware is not None and not spec.maintenance
+                 and no_switch(host, survey) is None),
+        drains=spec.maintenance and sees, offers=frozenset(pool.name for pool in spec.pools),
+        huge_bytes=huge_bytes, space=space_of(name, coming, survey))
+
+
+def _seat(vm: VirtualMachine, stand: Stand, homes: tuple[str, ...], survey: Survey) -> Seat | None:
+    spec, name = vm.spec, vm.metadata.name
+    seat = survey.given.seats[name]
+    standing = stand.standing
+    if (standing is Standing.RUNNING and spec.power is Power.ON and stand.domain is not None
+            and stand.domain.state == "running"):
+        return Seat(as_seen(seat, stand.domain), stand.host)
+    seat = as_seen(seat, stand.domain)
+    counts = spec.power is Power.ON or (
+        stand.domain is not None and runs(stand.domain))
+    host = stand.host
+    if standing is Standing.HIDDEN:
+        ghosts = survey.ghosts.get(name)
+        if not ghosts and host is None:
+            return None
+        host = ghosts[0].host if ghosts else host
+    elif standing in {Standing.DOUBLE, Standing.SPLIT} or (
+            standing is Standing.TAKEN and host is None):
+        return None
+    elif homes:
+        host = homes[0]
+    running = standing is Standing.RUNNING
+    # created where its files lie, and nowhere else: it moves, with them, once it runs
+    fixed = bool(homes) or standing in FIXED or (
+        running and (stand.domain is None or stand.domain.state != "running"
+                     or spec.power is Power.OFF))
+    return Seat(seat._replace(
+        memory_bytes=seat.memory_bytes if counts else 0, cpus=seat.cpus if counts else 0,
+        huge_bytes=seat.huge_bytes if counts else 0,
+        groups=seat.groups if counts else (), fixed=fixed,
+        rooted=not running and host is not None), host)
+
+
+def _files(survey: Survey) -> dict[tuple[str, str], tuple[str, ...]]:
+    found: dict[tuple[str, str], tuple[str, ...]] = {}
+    for host in sorted(survey.domains):
+        for pool, facts in (survey.pools(host) or {}).items():
+            for file in facts.volumes:
+                found[pool, file] = (*found.get((pool, file), ()), host)
+                aside = parse_aside(file) if MARK in file else None
+                if aside is not None:
+                    found[pool, MARK + aside.name] = (
+                        *found.get((pool, MARK + aside.name), ()), host)
+    return found
+
+
+def _homes(vm: VirtualMachine, files: Mapping[tuple[str, str], tuple[str, ...]],
+           survey: Survey) -> tuple[str, ...]:
+    """Return the hosts that hold files of a VM's disks; files that hosts share bind it to none."""
+    for mark in ("", MARK):     # what was set aside counts where nothing else is left
+        homes = {host for disk in vm.spec.disks for file in disk_files(vm, disk)
+                 for host in files.get((disk.pool, mark + file), ())
+                 if (pool := pool_of(survey.desired.hosts[host], disk.pool)) is None
+                 or not pool.shared}
+        if homes:
+            return tuple(sorted(homes))
+    return ()
+
+
+def queue_for_room(layout: Layout, survey: Survey, draft: Draft) -> None:
+    """Let every start and arrival that does not fit now wait for those that leave its host."""
+    comers = [(index, item) for index, item in enumerate(draft.items)
+              if isinstance(item.action, StartDomain | MigrateDomain)]
+    if not comers:
+        return
+    leaving: dict[str, list[str]] = {}
+    for _, item in comers:
+        if isinstance(item.action, MigrateDomain):
+            leaving.setdefault(item.action.node, []).append(item.action.id)
+    free = _free_now(layout, survey)
+    refused: set[int] = set()
+    for index, item in sorted(comers, key=lambda comer: comer[1].action.id):
+        action = item.action
+        host = action.to if isinstance(action, MigrateDomain) else action.node
+        name = action.target.partition("/")[2]
+        machine = layout.machines.get(name)
+        if machine is None:
+            continue
+        free[host] -= machine.memory_bytes
+        if free[host] >= 0:
+            continue
+        first = tuple(one for one in sorted(leaving.get(host, ()))
+                      if not one.startswith(f"migrate:{action.target}@"))
+        if first:
+            draft.items[index] = Item(action, (*item.after, *first), item.rank)
+        elif isinstance(action, StartDomain):
+            refused.add(index)
+            free[host] += machine.memory_bytes
+            draft.remark(action.target, f"{name} is not started on {host}: the memory of {host} is"
+                         " full; move or shut down another VM there, or move its disks")
+    if refused:
+        draft.items[:] = [item for index, item in enumerate(draft.items) if index not in refused]
+
+
+def _free_now(layout: Layout, survey: Survey) -> dict[str, int]:
+    free = {name: host.memory_bytes for name, host in layout.hosts.items()}
+    for name, seen in survey.sightings.items():
+        machine = layout.machines.get(name)
+        for host, domain in seen:
+            if machine is not None and domain.state.active:
+                free[host] -= machine.memory_bytes
+    for machine, host in layout.coming:
+        if not any(seen.host == host for seen in survey.sightings.get(
+                machine.name.removesuffix(ON_ITS_WAY), ())):
+            free[host] -= machine.memory_bytes
+    return free
+
+
+def is_lost(name: str, survey: Survey) -> bool:
+    """Return whether a VM is nowhere but on what a what-if takes as lost."""
+    return name in survey.ruins and not survey.sightings.get(name) and name not in survey.ghosts
+
+
+def lost_machine(vm: VirtualMachine, survey: Survey) -> PlaceMachine:
+    """Return a lost VM as placement sees it: any surviving site that its networks reach."""
+    spec, name = vm.spec, vm.metadata.name
+    sites = {site for site, hosts in survey.hosts_of_site.items()
+             if not survey.lost.issuperset(hosts)}
+    for nic in spec.nics:
+        sites &= set(survey.desired.networks[nic.network].spec.sites)
+    if spec.placement.site in sites:
+        sites = {spec.placement.site}
+    on = spec.power is Power.ON
+    return PlaceMachine(
+        name, spec.memory_bytes if on else 0, spec.cpus if on else 0,
+        tuple(sorted(sites)) or ("no site that its networks reach",), None,
+        spec.placement.anti_affinity if on else (), tuple(disk.pool for disk in spec.disks))
+
+
+def tell_lost(names: list[str], placement: Placement, survey: Survey, draft: Draft) -> None:
+    """Remark on every lost VM where it would have to start, and on the whole how many could."""
+    why = {unplaced.machine: unplaced.sentence for unplaced in placement.unplaced}
+    index = index_replicas(survey)
+    fits = 0
+    for name in sorted(names):
+        vm = survey.desired.virtual_machines[name]
+        was = survey.ruins[name][0].host
+        if vm.spec.power is Power.OFF:
+            continue
+        size = render_size(vm.spec.memory_bytes)
+        if name in placement.assignments:
+            fits += 1
+            sentence = (f"{name} ({size}) would be lost with {was} and would have to start on"
+                        f" {placement.assignments[name]}; {_replica(name, index, survey)}")
+        else:
+            sentence = (f"{name} ({size}) would be lost with {was} and could not start anywhere:"
+                        f" {why.get(name, 'no host has room')}")
+        draft.remark(f"VirtualMachine/{name}", sentence)
+    running = sum(survey.desired.virtual_machines[name].spec.power is Power.ON for name in names)
+    for target in sorted(survey.policy.assumed_down):
+        draft.remark(target, f"taken as lost: of {counted(running, 'VM')} lost, {fits} would have"
+                     f" room elsewhere and {running - fits} would not")
+
+
+def _replica(name: str, index: ReplicaIndex, survey: Survey) -> str:
+    """Return how old the newest replica of a lost VM is, as far as one is seen."""
+    uuid = survey.ruins[name][0].domain.uuid
+    found = [(point.started_at, one.host) for one in index.held.get(uuid, ())
+             if (point := one.sound) is not None]
+    if not found:
+        return "nothing is known of a replica there yet"
+    started_at, host = max(found)
+    return f"its replica on {host} is {render_duration(survey.now_s - started_at)} old"

@@ -1,0 +1,106 @@
+"""Migrations: a running VM to the host where it belongs, with its disks where none are shared.
+
+Rule 1: a disk is its file: that it is plugged in under another target changes neither its name
+        there nor what the specs say of it.
+"""
+
+from collections.abc import Mapping
+
+from controller.model.facts import DiskFacts, DomainFacts
+from controller.model.host import Host
+from controller.model.virtual_machine import DiskSpec
+from controller.plan.actions.desired import DiskWish
+from controller.plan.actions.machine import MigrateDomain
+from controller.plan.machine.disks import matched
+from controller.plan.machine.domain import disk_wish
+from controller.plan.machine.parts import CARRIED_BYTES, immovable
+from controller.plan.machine.state import Case, bridge_first, pool_first
+from controller.plan.network.host import pool_of
+from controller.plan.steps.draft import cause_of
+
+
+def plan_migration(case: Case, source: str, domain: DomainFacts, after: str | None) -> None:
+    """Note the move of a running VM to the host that placement chose for it."""
+    vm, survey, draft = case.vm, case.survey, case.draft
+    assert case.goal is not None
+    there, here = survey.desired.hosts[case.goal], survey.desired.hosts[source]
+    attached = _attached(case, domain, here)
+    missing = [disk.pool for disk, _ in attached if pool_of(there, disk.pool) is None]
+    if missing:
+        draft.remark(case.target, f"{vm.name} belongs on {case.goal} ({case.why}), but that host"
+                     f" declares no pool {missing[0]}: declare it there")
+        return
+    kept = tuple(found.target for disk, found in attached if all(
+        getattr(pool_of(host, disk.pool), "shared", False) for host in (here, there)))
+    media = _media(domain)
+    blocker = _blocker(case, domain, here, frozenset(kept)) or _medium_missing(case, media)
+    if blocker:
+        draft.remark(case.target, f"{vm.name} belongs on {case.goal} ({case.why}) and is not moved:"
+                     f" {blocker}")
+        return
+    disks = _disks_there(case, attached, there, kept)
+    total = sum(disk.size_bytes for disk in disks if disk.target not in kept)
+    with_storage = len(disks) > len(kept)
+    draft.do(MigrateDomain(
+        target=case.target, node=source, domain=domain.name, to=there.name,
+        to_address=there.spec.address,
+        to_replication_address=there.spec.replication_address or there.spec.address,
+        with_storage=with_storage, disks=disks, kept=kept, media=tuple(media),
+        cause=cause_of(survey.policy, case.target, f"Host/{source}", f"Host/{there.name}"),
+        reason=f"{vm.name} is on {source} and belongs on {there.name}: {case.why}",
+        consequence=f"live, {_gib(total)} of disks to copy" if with_storage else "live"),
+        (*((after,) if after else ()), bridge_first(there.name),
+         *(pool_first(there.name, disk.pool) for disk, _ in attached)))
+
+
+def _blocker(case: Case, domain: DomainFacts, here: Host, kept: frozenset[str]) -> str:
+    """Return why a VM cannot move as it is, by what it runs with and what its next boot has."""
+    for config in (domain.live, domain.config):
+        if config is not None:
+            declared = matched(case.vm, config, here)[0].values()
+            why = immovable(frozenset(disk.target for disk in declared), config, kept)
+            if why:
+                return why
+    return ""
+
+
+def _media(domain: DomainFacts) -> dict[str, int | None]:
+    """Return the files in a VM's drives, sorted, with their sizes."""
+    return dict(sorted({medium.source: medium.size_bytes for config in (domain.live, domain.config)
+                        if config is not None for medium in config.media
+                        if medium.type == "file" and medium.source}.items()))
+
+
+def _medium_missing(case: Case, media: Mapping[str, int | None]) -> str:
+    """Return which large medium the other host surely does not have; of most it does not tell."""
+    pools = case.survey.pools(case.goal or "") or {}
+    for path, size_bytes in media.items():
+        if size_bytes is not None and size_bytes <= CARRIED_BYTES:
+            continue
+        folder, _, name = path.rpartition("/")
+        if any(pool.active and pool.path.rstrip("/") == folder and name not in pool.volumes
+               for pool in pools.values()):
+            return f"{case.goal} has no {path}, which is in its drive: copy it there, or eject it"
+    return ""
+
+
+def _attached(case: Case, domain: DomainFacts,
+              here: Host) -> tuple[tuple[DiskSpec, DiskFacts], ...]:
+    """Return the declared disks that a domain has, each with that; others move nowhere."""
+    config = domain.live or domain.config
+    found = matched(case.vm, config, here)[0] if config is not None else {}
+    return tuple((disk, found[disk.name]) for disk in case.vm.spec.disks if disk.name in found)
+
+
+def _disks_there(case: Case, attached: tuple[tuple[DiskSpec, DiskFacts], ...], there: Host,
+                 kept: tuple[str, ...]) -> tuple[DiskWish, ...]:
+    wishes: list[DiskWish] = []
+    for disk, found in attached:
+        path = found.source if found.target in kept else disk_wish(case.vm, disk, there).path
+        wishes.append(DiskWish(found.target, disk.pool, path, found.format,
+                               max(disk.size_bytes, found.size_bytes or 0)))
+    return tuple(wishes)
+
+
+def _gib(size_bytes: int) -> str:
+    return f"{size_bytes / (1 << 30):.3g} GiB"

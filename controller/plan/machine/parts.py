@@ -1,0 +1,297 @@
+"""Parts: what may be done with each kind of disk and device, as one table, and why not.
+
+Rule 1: what no row forbids is done; of the rows that forbid it the first says why.
+Rule 2: what is in no restore point is named, and on purpose only where the spec says so.
+"""
+
+from collections.abc import Callable, Collection, Iterator
+from typing import Final, NamedTuple
+
+from controller.model.desired import Desired
+from controller.model.facts import DeviceFacts, DiskFacts, DomainConfig
+from controller.model.virtual_machine import VirtualMachine
+from controller.plan.machine.domain import disk_file
+
+COMPARED: Final = frozenset({"raw", "qed", "vmdk", "vdi", "vpc", "vhdx"})
+"""Formats that are read and compared as a whole."""
+TRACKING: Final = 3
+"""The first version of qcow2 that can hold a bitmap of what changes."""
+CARRIED_BYTES: Final = 64 << 20
+"""A medium that is no larger moves along with its VM."""
+PLAIN: Final = frozenset({"file", "block", "volume"})
+ELSEWHERE: Final = frozenset({"network", "nvme", "dir", "vhostuser", "vhostvdpa"})
+PROCESSES: Final = frozenset({"vhostuser", "vhostvdpa"})
+
+
+class Kind(NamedTuple):
+    """One row: disks that have something in common, and why something is not done with them."""
+
+    is_one: Callable[[DiskFacts], bool]
+    managed: str = ""
+    """Why its size is left alone."""
+    moved: str = ""
+    """Why it cannot be copied to another host while its VM runs."""
+    kept: str = ""
+    """Why its VM cannot move although both hosts are declared to share it."""
+    copied: str = ""
+    """Why it is in no restore point."""
+
+
+def _never(is_one: Callable[[DiskFacts], bool], why: str) -> Kind:
+    return Kind(is_one, why, why, why, why)
+
+
+KINDS: Final = (
+    Kind(lambda disk: disk.encrypted,
+         managed="it is encrypted, and only libvirt has its key",
+         moved="it is encrypted, and it would arrive in the clear",
+         copied="it is encrypted, and a copy would lie in the clear"),
+    Kind(lambda disk: disk.device == "lun",
+         managed="it is a LUN, which its storage sizes",
+         moved="it is a LUN, which stays where its storage is",
+         copied="it is a LUN, to which the guest can write past QEMU"),
+    _never(lambda disk: disk.type in PROCESSES, "another process than QEMU has its data"),
+    _never(lambda disk: disk.type == "nvme", "the guest has the NVMe drive itself"),
+    _never(lambda disk: disk.type == "dir", "QEMU makes it from a folder of its host"),
+    Kind(lambda disk: disk.type == "network",
+         managed="it lies on storage elsewhere, which sizes it",
+         moved="it lies on storage elsewhere, and no pool that both hosts share is declared for it",
+         copied="it lies on storage elsewhere, which has its own copies or none"),
+    _never(lambda disk: disk.type not in PLAIN | ELSEWHERE, "its type is not known here"),
+    Kind(lambda disk: disk.transient,
+         moved="what is written to it is gone when its VM stops, and libvirt moves none such",
+         kept="what is written to it is gone when its VM stops, and libvirt moves none such",
+         copied="what is written to it is gone when its VM stops"),
+    Kind(lambda disk: disk.mirrored,
+         moved="a block job is writing it to another place: let that end",
+         kept="a block job is writing it to another place: let that end"),
+    Kind(lambda disk: disk.readonly,
+         managed="it is read-only",
+         moved="it is read-only, and libvirt would leave it empty on the other host",
+         copied="it is read-only, and libvirt copies none that is"),
+    Kind(lambda disk: disk.shareable,
+         managed="other VMs may use it",
+         moved="other VMs may use it at the same time",
+         copied="other VMs may write to it, and what they change would not be seen"),
+    Kind(lambda disk: disk.type == "block",
+         managed="it is a block device, which its host sizes",
+         moved="it is a block device of this host"),
+    Kind(lambda disk: disk.type == "volume",
+         managed="it is named as a libvirt volume, and not by its file",
+         moved="it is named as a libvirt volume, and not by its file"),
+    Kind(lambda disk: disk.format not in COMPARED | {"qcow2"},
+         managed="its format is not known here",
+         moved="its format is not known here",
+         copied="its format is not known here"),
+)
+
+
+class DeviceKind(NamedTuple):
+    """One row of the devices besides disks, with what they are called."""
+
+    word: str
+    moved: Callable[[DeviceFacts], str]
+    """Why its VM cannot move while it runs."""
+    copied: Callable[[DeviceFacts], str]
+
+
+def _always(why: str) -> Callable[[DeviceFacts], str]:
+    return lambda _: why
+
+
+DEVICES: Final = {
+    "tpm": DeviceKind(
+        "TPM", lambda tpm: "" if "emulator" in tpm.name else "the TPM is not emulated by its host",
+        _always("its keys stay on its host")),
+    "nvram": DeviceKind(
+        "NVRAM", _always(""),
+        lambda nvram: "" if nvram.name.startswith("/") or not nvram.name else "it is no file"),
+    "hostdev": DeviceKind("host device", _always("only this host has it"),
+                          _always("only its host has it")),
+    "filesystem": DeviceKind("shared folder", _always("it lies on this host"),
+                             _always("it lies on its host")),
+    "nvdimm": DeviceKind("NVDIMM", _always("it lies on this host"), _always("it lies on its host")),
+    "virtio-pmem": DeviceKind("persistent memory", _always("it lies on this host"),
+                              _always("it lies on its host")),
+    "pstore": DeviceKind("crash store", _always("it lies on this host"),
+                         _always("it lies on its host")),
+    "sgx-epc": DeviceKind("enclave memory", _always("only this host's processor can read it"),
+                          _always("")),
+    "launchSecurity": DeviceKind("memory encryption",
+                                 _always("only this host's processor can read its memory"),
+                                 _always("")),
+    "shmem": DeviceKind("shared memory", _always("others on this host have it, too"), _always("")),
+}
+
+
+class Left(NamedTuple):
+    """One part of a VM that no restore point has."""
+
+    name: str
+    why: str
+    disk: str = ""
+    """Its target, where it is a disk that the guest may keep data on."""
+    declared: bool = False
+    """The spec says so: it is left out on purpose."""
+
+    def __str__(self) -> str:
+        """Return it as a sentence has it."""
+        return f"{self.name} ({self.why})"
+
+
+def unmanaged(disk: DiskFacts) -> str:
+    """Return why a disk's size is left alone; empty where it is managed."""
+    return "" if is_plain(disk) else _first(disk, "managed")
+
+
+def unmoved(disk: DiskFacts, *, shared: bool) -> str:
+    """Return why a VM cannot move with this disk; empty where it can."""
+    return "" if is_plain(disk) else _first(disk, "kept" if shared else "moved")
+
+
+def uncopied(disk: DiskFacts) -> str:
+    """Return why a disk is in no restore point; empty where it is in each."""
+    return "" if is_plain(disk) else _first(disk, "copied")
+
+
+def untracked(disk: DiskFacts) -> str:
+    """Return why nobody knows what has changed of a disk; empty where its bitmap tells."""
+    if disk.format != "qcow2":
+        return f"{disk.format} keeps no track of changes"
+    if disk.qcow2_version < TRACKING:
+        return ("qcow2 of version 2 keeps no track of changes: while the VM is off,"
+                f" `qemu-img amend -f qcow2 -o compat=1.1 {disk.source}`")
+    return ""
+
+
+def is_plain(disk: DiskFacts) -> bool:
+    """Return whether no row is about a disk: true of nearly all."""
+    return (disk.type == "file" and disk.device == "disk" and disk.format in {"qcow2", "raw"}
+            and not (disk.encrypted or disk.readonly or disk.shareable or disk.transient
+                     or disk.mirrored or disk.snapshots))
+
+
+def _first(disk: DiskFacts, column: str) -> str:
+    for kind in KINDS:
+        why: str = getattr(kind, column)
+        if why and kind.is_one(disk):
+            return why
+    return ""
+
+
+def name_of(disk: DiskFacts) -> str:
+    """Return a disk as a person finds it."""
+    word = {"cdrom": "CD-ROM", "floppy": "floppy"}.get(disk.device, "disk")
+    place = ":".join(part for part in (disk.protocol or disk.pool, disk.source) if part)
+    return f"{word} {disk.target} {place}".rstrip()
+
+
+def unmovable_device(device: DeviceFacts) -> str:
+    """Return why a VM cannot move with a device; empty where it can."""
+    kind = DEVICES.get(device.kind)
+    return "it is not known here" if kind is None else kind.moved(device)
+
+
+def device_name(device: DeviceFacts) -> str:
+    """Return a device as a person finds it."""
+    kind = DEVICES.get(device.kind)
+    return f"{device.kind if kind is None else kind.word} {device.name}".rstrip()
+
+
+class Parts(NamedTuple):
+    """A VM, as its restore points see it."""
+
+    copied: tuple[DiskFacts, ...]
+    """The disks that they have."""
+    left: tuple[Left, ...]
+    """What they have not."""
+
+
+def parts_of(name: str, config: DomainConfig | None, desired: Desired) -> Parts:
+    """Return what restore points of a VM have, and what they have not."""
+    vm = desired.virtual_machines[name]
+    return Parts(replicated(vm, config), left_out(vm, config))
+
+
+def replicated(vm: VirtualMachine, config: DomainConfig | None) -> tuple[DiskFacts, ...]:
+    """Return the disks of a VM that its restore points have."""
+    if config is None:
+        return ()
+    if is_whole(vm, config):
+        return config.disks
+    spared = _spared(vm, config)
+    return tuple(disk for disk in config.disks
+                 if disk.target not in spared and not uncopied(disk))
+
+
+def left_out(vm: VirtualMachine, config: DomainConfig | None) -> tuple[Left, ...]:
+    """Return the parts of a VM that no restore point has; none of nearly all VMs."""
+    if config is None:
+        return ()
+    if not (config.devices or config.media) and is_whole(vm, config):
+        return ()
+    return tuple(_left_out(config, _spared(vm, config)))
+
+
+def is_whole(vm: VirtualMachine, config: DomainConfig) -> bool:
+    """Return whether all disks are copied, as those of nearly all VMs are."""
+    return (all(declared.replicate for declared in vm.spec.disks)
+            and all(map(is_plain, config.disks)))
+
+
+def _left_out(config: DomainConfig, spared: frozenset[str]) -> Iterator[Left]:
+    for disk in config.disks:
+        declared = disk.target in spared
+        why = "as declared" if declared else uncopied(disk)
+        if why:
+            yield Left(name_of(disk), why, disk.target, declared)
+        elif disk.snapshots:
+            yield Left(f"the {disk.snapshots} snapshots inside {name_of(disk)}",
+                       "only what it is now is copied")
+    for medium in config.media:
+        if medium.source and medium.type != "network":
+            yield Left(name_of(medium), "it lies on its host")
+    for device in config.devices:
+        kind = DEVICES.get(device.kind)
+        why = "it is not known here" if kind is None else kind.copied(device)
+        if why:
+            yield Left(device_name(device), why)
+
+
+def not_in(disks: Collection[str], config: DomainConfig) -> tuple[Left, ...]:
+    """Return what a restore point of these disks lacks of what its definition names."""
+    spared = frozenset(disk.target for disk in config.disks
+                       if disk.target not in disks and not uncopied(disk))
+    return tuple(part._replace(why="it was left out") if part.declared else part
+                 for part in _left_out(config, spared) if part.disk not in disks)
+
+
+def _spared(vm: VirtualMachine, config: DomainConfig) -> frozenset[str]:
+    """Return the targets of the disks that are declared to be left out; a disk is its file."""
+    if all(disk.replicate for disk in vm.spec.disks):
+        return frozenset()
+    files = {disk_file(vm.name, disk): disk.replicate for disk in vm.spec.disks}
+    names = {disk.name: disk.replicate for disk in vm.spec.disks}
+    return frozenset(disk.target for disk in config.disks if not files.get(
+        disk.source.rpartition("/")[2], names.get(disk.target, True)))
+
+
+def immovable(declared: frozenset[str], config: DomainConfig, shared: frozenset[str]) -> str:
+    """Return the first reason why a running VM cannot be moved; empty where it can.
+
+    Both are targets of disks; `shared` are those that both hosts are declared to share.
+    """
+    for disk in config.disks:
+        if disk.target not in declared:
+            return f"{name_of(disk)} is not declared, so nobody knows whether it may be copied"
+        why = unmoved(disk, shared=disk.target in shared)
+        if why:
+            return f"{name_of(disk)}: {why}"
+    for medium in config.media:
+        if medium.source and medium.type not in {"file", "network"}:
+            return f"{name_of(medium)}: it is no file that the other host could have: eject it"
+    for device in config.devices:
+        why = unmovable_device(device)
+        if why:
+            return f"{device_name(device)}: {why}"
+    return ""

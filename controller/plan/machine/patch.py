@@ -1,0 +1,271 @@
+"""Patches: the managed fields of one domain, in the running guest and in its definition.
+
+Rule 1: what is quickly written comes before a start, and a new disk after it; no start, no move and
+        no other patch waits until it has succeeded.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from controller.model.facts import DomainConfig, DomainFacts
+from controller.model.host import Host
+from controller.model.units import is_memory_of, render_size
+from controller.model.virtual_machine import VirtualMachine
+from controller.plan.actions.action import Ask, Cause
+from controller.plan.actions.desired import (
+    AttachDisk,
+    DetachDisk,
+    DetachNic,
+    DiskWish,
+    DomainChange,
+    SetCpus,
+    SetMemory,
+    SetOwnership,
+)
+from controller.plan.actions.machine import (
+    DefineDomain,
+    DisableAutostart,
+    MigrateDomain,
+    PruneDomain,
+    ReconfigureDomain,
+    RestartDomain,
+)
+from controller.plan.actions.storage import CreateDisk
+from controller.plan.machine.disks import disk_changes
+from controller.plan.machine.domain import (
+    domain_wish,
+    is_in_order,
+    is_marked,
+    ownership_of,
+    sizing_changes,
+    takes_away,
+)
+from controller.plan.machine.state import Case, pool_first
+from controller.plan.network.card import nic_changes
+from controller.plan.steps.draft import counted
+from controller.plan.survey.survey import Survey
+
+LATER: Final = 10**6
+"""The rank of new disks: whatever starts comes first."""
+
+
+class Coming(NamedTuple):
+    """A new disk and the id of the action that makes its file."""
+
+    disk: DiskWish
+    made: str
+
+
+def plan_patches(case: Case, host_name: str, domain: DomainFacts) -> str | None:
+    """Note what brings a domain's XML to what is declared; return the id of its definition.
+
+    None where it is defined. All else are improvements, for which no start and no move waits.
+    """
+    host = case.survey.desired.hosts[host_name]
+    defined: str | None = None
+    if domain.config is None:
+        defined = case.draft.do(DefineDomain(
+            target=case.target, node=host_name, cause=case.cause,
+            wish=domain_wish(case.vm, host, domain, case.survey),
+            reason=f"{case.vm.name} runs on {host_name} but is not defined there:"
+                   " it would be gone when it stops"))
+    if domain.autostart:
+        case.draft.do(DisableAutostart(
+            target=case.target, node=host_name, domain=domain.name,
+            reason=f"libvirt on {host_name} would start {case.vm.name} by itself, without knowing"
+                   " whether it runs elsewhere"))
+    if not is_in_order(case.vm.name, domain, host_name, case.survey.desired):
+        _patch(case, host, domain)
+    return defined
+
+
+@dataclass(slots=True)
+class Side:
+    """The changes of one of the two XMLs of a domain, and the words for them."""
+
+    changes: list[DomainChange] = field(default_factory=list)
+    words: list[str] = field(default_factory=list)
+    takes: list[str] = field(default_factory=list)
+    """Words for what pulls something out, or leaves a running guest less."""
+    restarts: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+
+
+def compare(case: Case, host: Host, seen: DomainConfig | None, *, live: bool, grow: bool) -> Side:
+    """Return what differs between one XML of a domain and what is declared."""
+    side = Side()
+    if seen is None:
+        return side
+    say, take, restart = side.words.append, side.takes.append, side.restarts.append
+    side.changes += sizing_changes(case.vm, seen, live=live, say=say, take=take, restart=restart)
+    side.changes += nic_changes(case.vm, seen, host, case.survey, live=live, say=say, take=take,
+                                restart=restart, remark=side.remarks.append)
+    side.changes += disk_changes(case.vm, seen, host, case.survey.pools(host.name) or {},
+                                 grow=grow, say=say, take=take, remark=side.remarks.append)
+    return side
+
+
+def _patch(case: Case, host: Host, domain: DomainFacts) -> None:
+    vm, draft, cause = case.vm, case.draft, case.cause
+    live = compare(case, host, domain.live, live=True, grow=True)
+    config = compare(case, host, domain.config, live=False, grow=domain.live is None)
+    if domain.config is not None and not is_marked(vm, domain, case.survey.desired):
+        mark = SetOwnership(ownership_of(vm, domain.uuid, domain.name, domain.ownership,
+                                         case.survey))
+        words = _ownership_words(vm, domain, case.survey)
+        config.changes.append(mark)
+        config.words.append(words)
+        if domain.live is not None:     # the running guest may lose its definition, too
+            live.changes.append(mark)
+            live.words.append(words)
+    for sentence in dict.fromkeys((*live.remarks, *config.remarks)):
+        draft.remark(case.target, sentence)
+    giving = [one for one in live.changes
+              if domain.live is not None and not takes_away(one, domain.live)]
+    coming = _missing_disks(case, host, (*live.changes, *config.changes), cause)
+    ids: tuple[str, ...] = ()
+    now = tuple(one for one in giving if not _comes_later(one, coming))
+    if now:
+        ids = (*ids, draft.do(ReconfigureDomain(
+            target=case.target, node=host.name, domain=domain.name, changes=now,
+            live=True, reason=_sentence(vm.name, live.words), consequence="live",
+            cause=cause)))
+    rest = tuple(one for one in config.changes if one not in giving
+                 and not isinstance(one, DetachNic | DetachDisk) and not _comes_later(one, coming))
+    if rest:
+        ids = (*ids, draft.do(ReconfigureDomain(
+            target=case.target, node=host.name, domain=domain.name, changes=rest, live=False,
+            reason=_sentence(vm.name, config.words), cause=cause,
+            consequence="for its next start" if domain.live is not None else "while it is off"),
+            ids))
+    _plug_in(case, host, domain, coming, giving)
+    _prune(case, host, domain, live, config)
+    if live.restarts:
+        draft.do(RestartDomain(
+            target=case.target, node=host.name, domain=domain.name, cause=cause,
+            limit_s=vm.spec.shutdown_limit_s, reason=_sentence(vm.name, live.restarts),
+            consequence="cold restart", ask=_less_after(vm, host.name, domain.live)),
+            (*ids, *_move_first(case, host)))
+
+
+def _less_after(vm: VirtualMachine, host: str, live: DomainConfig | None) -> Ask | None:
+    """Return what a person is asked before a restart that leaves a guest less than it has now."""
+    if live is None:
+        return None
+    less: list[DomainChange] = []
+    if live.memory_bytes > vm.spec.memory_bytes and not is_memory_of(
+            live.memory_bytes, vm.spec.memory_bytes):
+        less.append(SetMemory(vm.spec.memory_bytes))
+    if live.cpus > vm.spec.cpus:
+        less.append(SetCpus(vm.spec.cpus))
+    if not less:
+        return None
+    has = f"{render_size(live.memory_bytes)} and {counted(live.cpus, 'CPU')}"
+    return Ask("takes", f"{vm.name} on {host} runs with {has} and would lose {_lost(tuple(less))}"
+                        " by a restart; when it next stops by itself it has no more, either")
+
+
+def _move_first(case: Case, host: Host) -> tuple[str, ...]:
+    """Return the id of the move away from `host`, should one be planned: all else is done there."""
+    if case.goal is None or case.goal == host.name:
+        return ()
+    return (f"{MigrateDomain.verb}:{case.target}@{host.name}/{case.goal}",)
+
+
+def _comes_later(change: DomainChange, coming: Mapping[str, Coming]) -> bool:
+    """Return whether a change plugs in a disk whose file is still to be made."""
+    return isinstance(change, AttachDisk) and change.disk.target in coming
+
+
+def _plug_in(case: Case, host: Host, domain: DomainFacts, coming: Mapping[str, Coming],
+             giving: list[DomainChange]) -> None:
+    """Note that each new disk is plugged in once its file is there; nothing else waits for it."""
+    for target, (disk, made) in sorted(coming.items()):
+        change = AttachDisk(disk)
+        live = change in giving
+        case.draft.do(ReconfigureDomain(
+            target=case.target, node=host.name, domain=domain.name, changes=(change,), live=live,
+            disk=target, reason=f"{case.vm.name}: disk {target} is missing", cause=case.cause,
+            consequence="live" if live else "for its next start"), (made,), LATER)
+
+
+def _prune(case: Case, host: Host, domain: DomainFacts, live: Side, config: Side) -> None:
+    """Note what is to be taken from a domain, apart from all else, so that nothing waits for it."""
+    from_live = tuple(one for one in live.changes
+                      if domain.live is not None and takes_away(one, domain.live))
+    from_config = tuple(one for one in config.changes if one not in from_live
+                        and isinstance(one, DetachNic | DetachDisk))
+    name = case.vm.name
+    for changes, side, is_live in ((from_live, live, True), (from_config, config, False)):
+        if changes:
+            running = " while it runs" if is_live else ""
+            case.draft.do(PruneDomain(
+                target=case.target, node=host.name, domain=domain.name, changes=changes,
+                live=is_live, reason=_sentence(name, side.takes), cause=case.cause,
+                consequence=f"{_lost(changes)}{running or ', from its next start on'}",
+                ask=Ask("takes", f"{name} on {host.name} would lose {_lost(changes)}{running}:"
+                                 f" {'; '.join(side.takes)}")), _move_first(case, host))
+
+
+def _lost(changes: tuple[DomainChange, ...]) -> str:
+    """Return what changes take: `disk vdb and card 52:54:00:00:00:01`."""
+    words = []
+    for change in changes:
+        match change:
+            case DetachDisk(target):
+                words.append(f"disk {target}")
+            case DetachNic(mac):
+                words.append(f"card {mac}")
+            case SetMemory(size):
+                words.append(f"all memory but {render_size(size)}")
+            case SetCpus(cpus):
+                words.append(f"all CPUs but {cpus}")
+    return " and ".join(words)
+
+
+def _sentence(name: str, words: list[str]) -> str:
+    return f"{name}: {'; '.join(dict.fromkeys(words))}"
+
+
+def _ownership_words(vm: VirtualMachine, domain: DomainFacts, survey: Survey) -> str:
+    seen = domain.ownership
+    if seen is None:
+        return "it carries no mark of ours"
+    if seen.deletion != vm.spec.deletion:
+        return f"its mark says deletion {seen.deletion} and {vm.spec.deletion} is declared"
+    if seen.estate != survey.estate_name:
+        return f"its mark says estate {seen.estate}, which is {survey.estate_name} now"
+    if seen.name not in {"", vm.name}:
+        return (f"its mark says {seen.name}, which is {vm.name} now; libvirt goes on calling it"
+                f" {domain.name}")
+    if seen.name and seen.uuid not in {"", domain.uuid}:
+        return "its mark was written for another domain and came along when that was cloned"
+    return "its mark does not say yet which domain it was written for"
+
+
+def _missing_disks(case: Case, host: Host, changes: tuple[DomainChange, ...],
+                   cause: Cause) -> Mapping[str, Coming]:
+    """Note the files that new disks need; return each such disk with the action that makes it."""
+    pools = case.survey.pools(host.name) or {}
+    disks = {change.disk.target: change.disk for change in changes
+             if isinstance(change, AttachDisk)}
+    found: dict[str, Coming] = {}
+    for target, disk in sorted(disks.items()):
+        pool = pools.get(disk.pool)
+        if pool is None or disk.path.rpartition("/")[2] not in pool.volumes:
+            found[target] = Coming(disk, case.draft.do(CreateDisk(
+                target=case.target, node=host.name, disk=disk, cause=cause, ask=_anew(case, disk),
+                reason=f"{case.vm.name}'s disk {disk.target} is declared and has no file"),
+                (pool_first(host.name, disk.pool),), LATER))
+    return found
+
+
+def _anew(case: Case, disk: DiskWish) -> Ask | None:
+    """Return what a person is asked where no commit brings a disk that has no file."""
+    if case.cause is not Cause.DRIFT:
+        return None
+    return Ask("anew", (
+        f"{case.vm.name}'s disk {disk.target} is not plugged in, its file {disk.path} is not there,"
+        " and no commit has brought it: made anew it is empty, and what it held is lost; put the"
+        " file back if you can; with a yes it is made anew"))

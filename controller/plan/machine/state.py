@@ -1,0 +1,370 @@
+"""Where one VM stands, and whether it may be started or created: the law of the single copy.
+
+* RUNNING   one active copy, nothing in motion
+* OFF       one copy, off
+* NOWHERE   every host answered and none has it
+* MOVING    a job of libvirt is running on it, or a copy is being received
+* HIDDEN    it may be on a host that does not answer
+* DOUBLE    two running copies: loud, and nothing automatic
+* SPLIT     several copies, none running, and no way to tell which is the newest
+* RENAMED   it is there, under a libvirt name that nobody declared for it
+* TAKEN     another domain has its uuid, a card or a file of it, and it does not run
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+from controller.model.document import Rung
+from controller.model.facts import DomainFacts, DomainState, runs
+from controller.model.virtual_machine import VirtualMachine
+from controller.plan.actions.action import Cause
+from controller.plan.steps.draft import Draft, cause_of
+from controller.plan.survey.identity import Rival, Sighting, domain_uuids, is_for
+from controller.plan.survey.replicas import ReplicaIndex
+from controller.plan.survey.survey import Survey
+
+MIGRATED = "migrated"
+STARTING = "starting up"
+OUTGOING = "Outgoing migration"
+COPYING = "backup"
+
+
+class Standing(StrEnum):
+    """The ways in which a VM can stand."""
+
+    RUNNING = "running"
+    OFF = "off"
+    NOWHERE = "nowhere"
+    MOVING = "moving"
+    HIDDEN = "hidden"
+    DOUBLE = "double"
+    SPLIT = "split"
+    RENAMED = "renamed"
+    TAKEN = "taken"
+
+
+class Stand(NamedTuple):
+    """Where a VM stands; `sentence` says why nothing can be done, where nothing can."""
+
+    standing: Standing
+    host: str | None = None
+    domain: DomainFacts | None = None
+    others: tuple[Sighting, ...] = ()
+    """Copies that are off while this one runs."""
+    sentence: str = ""
+    rivals: tuple[Rival, ...] = ()
+    """Domains that are not this VM and have something that tells it from all others."""
+    namesakes: tuple[Sighting, ...] = ()
+    """Other machines that happen to have its name in libvirt."""
+
+
+def stand(name: str, survey: Survey) -> Stand:
+    """Return where VM `name` stands."""
+    seen = survey.sightings.get(name, ())
+    rivals = survey.identities.rivals.get(name, ())
+    if len(seen) == 1 and name not in survey.ghosts and not rivals:
+        host, domain = seen[0]
+        if (domain.state is DomainState.RUNNING and domain.job is None
+                and domain.name == name and not domain.unknown):
+            return Stand(Standing.RUNNING, host, domain)
+    itself, namesakes = _apart(name, seen, survey) if len(seen) > 1 else (seen, ())
+    found = _stand(name, itself, survey)
+    if not itself:
+        found = _unseen(name, survey)
+        vm = survey.desired.virtual_machines.get(name)
+        rivals = survey.identities.awaiting(
+            name, domain_uuids(survey.given.names, name),
+            () if vm is None else (nic.mac for nic in vm.spec.nics))
+    if namesakes:
+        found = found._replace(namesakes=namesakes)
+    found = _by_its_name(name, found, survey)
+    return _contested(name, found, rivals) if rivals else found
+
+
+def _apart(name: str, seen: tuple[Sighting, ...],
+           survey: Survey) -> tuple[tuple[Sighting, ...], tuple[Sighting, ...]]:
+    """Return the copies of a VM, and the machines that have no more than its name.
+
+    Where none is marked as the VM nobody can tell them apart, and all are taken for copies.
+    """
+    names = survey.given.names
+    sure = [one.domain for one in seen if is_for(one.domain.ownership, one.domain, names)]
+    if not sure:
+        return seen, ()
+    known = {domain.uuid for domain in sure}
+    itself = tuple(one for one in seen if one.domain in sure or one.domain.uuid in known
+                   or _is_like(one.domain, sure))
+    return itself, tuple(one for one in seen if one not in itself)
+
+
+def _is_like(domain: DomainFacts, others: list[DomainFacts]) -> bool:
+    """Return whether a domain has a card of one of the others."""
+    cards = _cards(domain)
+    return any(cards & _cards(other) for other in others)
+
+
+def _cards(domain: DomainFacts) -> set[str]:
+    return {nic.mac.lower() for config in (domain.live, domain.config) if config is not None
+            for nic in config.nics if nic.mac}
+
+
+def _by_its_name(name: str, found: Stand, survey: Survey) -> Stand:
+    """Return the stand, or that somebody gave the domain a name that nobody declared for it."""
+    domain = found.domain
+    if (domain is None or domain.name == name
+            or found.standing not in {Standing.RUNNING, Standing.OFF}):
+        return found
+    mark, names = domain.ownership, survey.given.names
+    if domain.name in names.formers.get(name, ()) or (
+            mark is not None and is_for(mark, domain, names) and mark.domain == domain.name):
+        return found
+    return found._replace(standing=Standing.RENAMED, sentence=(
+        f"{name} is {domain.state} on {found.host} under the name {domain.name}: it is neither"
+        f" started, changed nor moved; shut it down and `virsh domrename {domain.name} {name}`"
+        f" there, or declare it as {domain.name} with `formerly: {name}`"))
+
+
+def _contested(name: str, found: Stand, rivals: tuple[Rival, ...]) -> Stand:
+    """Return where a VM stands while other domains have its uuid, a card or a file of it."""
+    told = "; ".join(str(rival) for rival in rivals)
+    running = found.domain is not None and runs(found.domain)
+    double = [rival for rival in rivals
+              if rival.claim.runs and not rival.claim.unseen and rival.doubles]
+    if running and double:
+        others = " and ".join(f"{one.claim.domain.name} on {one.claim.host}" for one in double)
+        return Stand(Standing.DOUBLE, rivals=rivals, sentence=(
+            f"SPLIT BRAIN: {name} runs on {found.host} and so does {others}: {told};"
+            " nothing automatic is done; decide which one is right and destroy the other by hand"))
+    if found.standing in {Standing.RUNNING, Standing.MOVING, Standing.HIDDEN, Standing.DOUBLE}:
+        return found._replace(rivals=rivals)
+    return found._replace(standing=Standing.TAKEN, rivals=rivals, sentence=(
+        f"{told}: nothing of {name} is created, defined, started or moved;"
+        f" {way_out(name, rivals)}"))
+
+
+def way_out(name: str, rivals: tuple[Rival, ...]) -> str:
+    """Return what now, where another domain has what makes a VM that VM."""
+    other, owner = rivals[0].claim.domain.name, rivals[0].claim.owner
+    if other == name != owner:
+        return (f"{owner} had the name {name} before, and libvirt goes on calling it so: declare"
+                " the new one under a name that none ever had")
+    return (f"if {other} is {name}, rename it back or declare it as {other} with `formerly:"
+            f" {name}`; if {name} was {other} in the specs, write `formerly: {other}` into it;"
+            f" else give one of them its own uuid, cards and disks")
+
+
+def _stand(name: str, seen: tuple[Sighting, ...], survey: Survey) -> Stand:
+    """Return where a VM stands by what is seen of it alone."""
+    running = tuple(each for each in seen if runs(each.domain))
+    if len(running) > 1 and _we_move_it(name, survey):
+        return Stand(Standing.MOVING, running[0].host, running[0].domain,
+                     sentence=f"{name} is being moved by us: both ends are looked at when it ends")
+    leaving = next((each for each in running if each.domain.job == OUTGOING), None)
+    if len(running) > 1 and leaving is not None:
+        return Stand(Standing.MOVING, leaving.host, leaving.domain,
+                     sentence=_motion(name, leaving))
+    if len(running) > 1:
+        return Stand(Standing.DOUBLE, sentence=_double(name, running))
+    unread = next((each for each in seen if each.domain.unknown), None)
+    if unread is not None:
+        return Stand(Standing.HIDDEN, unread.host, unread.domain, sentence=(
+            f"{name} on {unread.host} could not be read: {unread.domain.unknown}: nothing is done"
+            " about it"))
+    moving = next((each for each in seen if _in_motion(each.domain)
+                   and not _we_copy_it(name, each.domain, survey)), None)
+    if moving is not None:
+        return Stand(Standing.MOVING, (running or (moving,))[0].host, moving.domain,
+                     sentence=_motion(name, moving))
+    if running:
+        host, domain = running[0]
+        return Stand(Standing.RUNNING, host, domain,
+                     tuple(each for each in seen if each != running[0]))
+    return _off(name, seen, survey) if seen else Stand(Standing.NOWHERE)
+
+
+def _we_move_it(name: str, survey: Survey) -> bool:
+    """Return whether a move of ours is under way; its two ends are not seen at one instant."""
+    return any(flight.target == f"VirtualMachine/{name}" and flight.rung is Rung.MIGRATE
+               for flight in survey.policy.in_flight)
+
+
+def _we_copy_it(name: str, domain: DomainFacts, survey: Survey) -> bool:
+    """Return whether the job on a domain is our own copy of it, which leaves it as it is."""
+    return (domain.job is not None and domain.job.lower() == COPYING
+            and domain.state is DomainState.RUNNING
+            and any(flight.target == f"Replica/{name}" for flight in survey.policy.in_flight))
+
+
+def _in_motion(domain: DomainFacts) -> bool:
+    return (domain.job is not None or _starts(domain)
+            or domain.state in {DomainState.INCOMING, DomainState.SHUTTING_DOWN})
+
+
+def _starts(domain: DomainFacts) -> bool:
+    """Return whether libvirt is about to let it run: until then it shows it as paused."""
+    return domain.state is DomainState.PAUSED and domain.state_reason == STARTING
+
+
+def _motion(name: str, seen: Sighting) -> str:
+    if seen.domain.state is DomainState.SHUTTING_DOWN:
+        return f"{name} is shutting down on {seen.host}: it is left to end"
+    if _starts(seen.domain):
+        return f"{name} is starting on {seen.host}: it is left to boot"
+    if seen.domain.state is DomainState.INCOMING:
+        return f"{name} is being received by {seen.host}: nothing else is done until that ends"
+    return (f"{name} has a libvirt job running on {seen.host} ({seen.domain.job}):"
+            " nothing else is done until that ends")
+
+
+def _double(name: str, running: tuple[Sighting, ...]) -> str:
+    hosts = " and ".join(each.host if each.domain.name == name else
+                         f"{each.host} (as {each.domain.name})" for each in running)
+    return (f"TWO RUNNING COPIES of {name}, on {hosts}: nothing automatic is done;"
+            " decide which one is right and destroy the other by hand")
+
+
+def _off(name: str, seen: tuple[Sighting, ...], survey: Survey) -> Stand:
+    if len(seen) == 1 and seen[0].domain.state_reason != MIGRATED:
+        return Stand(Standing.OFF, seen[0].host, seen[0].domain)
+    fresh = tuple(each for each in seen if each.domain.state_reason != MIGRATED)
+    if len(fresh) == 1:
+        return Stand(Standing.OFF, fresh[0].host, fresh[0].domain,
+                     tuple(each for each in seen if each != fresh[0]))
+    hosts = " and ".join(each.host for each in seen)
+    if fresh:
+        return Stand(Standing.SPLIT, sentence=(
+            f"{name} is defined and off on {hosts}, and nothing tells which copy is the right"
+            " one: undefine the other by hand"))
+    if survey.blind:
+        host = next(iter(survey.blind))
+        return Stand(Standing.HIDDEN, sentence=(
+            f"{name} was migrated away from {hosts}, and {host} {survey.silence(host)}:"
+            " it may run there, so nothing is started"))
+    parted = {host for host, _ in survey.parted.get(name, ())}
+    for host, domains in survey.departed.items():
+        if domains is None or host in parted:
+            return Stand(Standing.HIDDEN, sentence=(
+                f"{name} was migrated away from {hosts}, and {host} left the specs: it may run"
+                f" there, so nothing is started; declare {host} again"))
+    return Stand(Standing.SPLIT, sentence=(
+        f"{name} was migrated away from {hosts} and is on no other host: its copy on {hosts} may"
+        " be old; look at its disks, and start it by hand where they are right"))
+
+
+def _unseen(name: str, survey: Survey) -> Stand:
+    for host, _ in survey.ghosts.get(name, ()):
+        return Stand(Standing.HIDDEN, sentence=(
+            f"{name} was last seen on {host}, which {survey.silence(host)}: nothing is done"))
+    blocker = creation_blocker(name, survey)
+    if blocker is not None:
+        return Stand(Standing.HIDDEN, sentence=blocker)
+    return Stand(Standing.NOWHERE)
+
+
+def start_blocker(name: str, host: str, survey: Survey) -> str | None:
+    """Return why `name` must not be started on `host`; None when it is seen to run nowhere else."""
+    for other, domain in survey.sightings.get(name, ()):
+        if other != host and domain.state.active:
+            return f"{name} is not started on {host}: it is {domain.state} on {other}"
+    for other, blind in survey.blind.items():
+        if other == host:
+            continue
+        if blind.domains is None:
+            return (f"{name} is not started on {host}: {other} has never been seen and might run"
+                    f" it; bring {other} back, or remove it from the specs")
+        last = _ran(survey.ghosts.get(name, ()), other)
+        if last is not None:
+            return (f"{name} is not started on {host}: {other} {survey.silence(other)} and was"
+                    f" last seen with it {last.state}; {_way_out(other, survey)}")
+    for other, domains in survey.departed.items():
+        if domains is None:
+            return f"{name} is not started on {host}: {_parted_unseen(other)}"
+        last = _ran(survey.parted.get(name, ()), other)
+        if last is not None:
+            return (f"{name} is not started on {host}: {_parted(name, other, last)} or"
+                    f" shut {name} down there first")
+    return None
+
+
+def _ran(seen: tuple[Sighting, ...], host: str) -> DomainFacts | None:
+    """Return the domain that was active on `host` when it was last seen."""
+    return next((domain for where, domain in seen if where == host and domain.state.active), None)
+
+
+def _way_out(host: str, survey: Survey) -> str:
+    """Return what clears a silent host; one that answers still has to be seen before it leaves."""
+    if host in survey.nodes:
+        return f"bring libvirt on {host} back"
+    return f"bring {host} back, or make sure that it is off and remove it from the specs"
+
+
+def _parted(name: str, host: str, last: DomainFacts) -> str:
+    """Return why a host that left the specs while it answered still counts, and what now."""
+    return (f"{host} left the specs while it answered, and {name} was last seen there {last.state};"
+            f" declare {host} again, and move {name}")
+
+
+def _parted_unseen(host: str) -> str:
+    return (f"{host} left the specs while something was done there, and was not seen afterwards;"
+            f" declare {host} again")
+
+
+def creation_blocker(name: str, survey: Survey) -> str | None:
+    """Return why `name` must not be created anywhere; None when every host said it is not there."""
+    for host in survey.blind:
+        return (f"{name} is not created: {host} {survey.silence(host)} and might hold it;"
+                f" bring {host} back, or remove it from the specs")
+    for host in survey.poolless:
+        return (f"{name} is not created: the pools of {host} could not be seen and might hold"
+                " its disks")
+    declared = survey.desired.virtual_machines.get(name)
+    for disk in declared.spec.disks if declared is not None and survey.dim_pools else ():
+        if disk.pool in survey.dim_pools:
+            host, why = survey.dim_pools[disk.pool]
+            return (f"{name} is not created: pool {disk.pool} of {host} might hold its disks and"
+                    f" could not be seen ({why})")
+    for host, domains in survey.departed.items():
+        if domains is None:
+            return f"{name} is not created: {_parted_unseen(host)}"
+        for where, last in survey.parted.get(name, ()):
+            if where == host:
+                return (f"{name} is not created: {_parted(name, host, last)} or undefine"
+                        " it there first")
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One VM under consideration: what it is, where it stands, where it should be."""
+
+    vm: VirtualMachine
+    stand: Stand
+    goal: str | None
+    """The host that placement chose; None where it found none."""
+    why: str
+    """Why it should move to `goal`, or why there is no goal."""
+    survey: Survey
+    replicas: ReplicaIndex
+    draft: Draft
+
+    @property
+    def target(self) -> str:
+        """Return `VirtualMachine/name`."""
+        return f"VirtualMachine/{self.vm.metadata.name}"
+
+    @property
+    def cause(self) -> Cause:
+        """Return whether the specs of the VM or of its networks moved, or the world did."""
+        return cause_of(self.survey.policy, self.target,
+                        *(f"Network/{nic.network}" for nic in self.vm.spec.nics))
+
+
+def pool_first(host: str, pool: str) -> str:
+    """Return the id of the action that creates a pool, should one be planned."""
+    return f"create-pool:Host/{host}@{host}/{pool}"
+
+
+def bridge_first(host: str) -> str:
+    """Return the id of the action that creates a host's bridge, should one be planned."""
+    return f"create-bridge:Host/{host}@{host}"

@@ -1,0 +1,241 @@
+"""Virtual machines: from where a VM stands to what brings it where it should be."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from controller.model.facts import DomainFacts, DomainState
+from controller.model.virtual_machine import Power, VirtualMachine
+from controller.plan.actions.action import Ask
+from controller.plan.actions.machine import (
+    ResumeDomain,
+    ShutDownDomain,
+    StartDomain,
+    UndefineDomain,
+)
+from controller.plan.machine.adoption import adopt
+from controller.plan.machine.creation import create
+from controller.plan.machine.domain import is_in_order
+from controller.plan.machine.migration import plan_migration
+from controller.plan.machine.patch import plan_patches
+from controller.plan.machine.state import MIGRATED, Case, Stand, Standing, start_blocker, way_out
+from controller.plan.survey.identity import Sighting, is_for
+from controller.plan.survey.survey import Survey
+
+STALLS: Final = {Standing.DOUBLE: "TwoRunningCopies", Standing.SPLIT: "SeveralCopies",
+                 Standing.RENAMED: "AnotherName", Standing.TAKEN: "Taken"}
+FELL: Final = frozenset({"crashed", "failed"})
+"""libvirt's words for what no hand did."""
+STILL: Final = frozenset({Standing.RUNNING, Standing.OFF})
+
+
+def is_settled(vm: VirtualMachine, stand: Stand, goal: str | None, survey: Survey) -> bool:
+    """Return whether a VM runs where it belongs with nothing to change: true of nearly all."""
+    domain, host = stand.domain, stand.host
+    if (stand.standing is not Standing.RUNNING or domain is None or host is None or host != goal
+            or stand.others or domain.state is not DomainState.RUNNING or domain.autostart
+            or domain.live is None or domain.config is None or vm.spec.power is not Power.ON
+            or stand.rivals or stand.namesakes or vm.metadata.name in survey.ghosts):
+        return False
+    return survey.given.usual(is_in_order, vm.metadata.name, domain, host, survey.desired)
+
+
+def diff_virtual_machine(case: Case) -> None:
+    """Note what differs on one VM."""
+    standing, host, domain = case.stand.standing, case.stand.host, case.stand.domain
+    if domain is not None and domain.ownership is not None and (
+            domain.ownership.estate not in case.survey.given.names.estates):
+        case.draft.stall(case.target, "AnotherEstates", (
+            f"{domain.name} on {case.stand.host} carries the mark of estate"
+            f" {domain.ownership.estate}: it is left alone; if this estate was that one, write"
+            f" `formerly: {domain.ownership.estate}` into the Estate; else rename one of the two"
+            " machines"))
+    elif domain is not None and host is not None and standing in STILL and not _is_ours(
+            domain, case.survey):
+        _tell_strangers(case)
+        adopt(case, host, domain)
+    elif standing is Standing.RUNNING:
+        _diff_running(case)
+    elif standing is Standing.OFF:
+        _diff_off(case)
+    elif standing is Standing.NOWHERE:
+        create(case)
+    elif standing in STALLS and not (
+            standing is Standing.TAKEN and case.vm.spec.power is Power.OFF):
+        case.draft.stall(case.target, STALLS[standing], case.stand.sentence)
+    else:
+        case.draft.remark(case.target, case.stand.sentence, unknown=standing is Standing.HIDDEN)
+
+
+def _is_ours(domain: DomainFacts, survey: Survey) -> bool:
+    """Return whether a domain carries a mark of ours that did not come along with a clone.
+
+    One of a version that named nothing counts.
+    """
+    mark = domain.ownership
+    return mark is not None and (mark.name == "" or is_for(mark, domain, survey.given.names))
+
+
+def _diff_running(case: Case) -> None:
+    vm, stand, draft = case.vm, case.stand, case.draft
+    domain, host = stand.domain, stand.host
+    assert domain is not None
+    assert host is not None
+    name = vm.name
+    _tell_strangers(case)
+    for ghost, last in case.survey.ghosts.get(name, ()):
+        if last.state.active:
+            draft.remark(case.target, f"{name} runs on {host}; {ghost}, which"
+                         f" {case.survey.silence(ghost)}, was last seen with it, too",
+                         unknown=True)
+    if vm.spec.power is Power.OFF:
+        draft.do(ShutDownDomain(
+            target=case.target, node=host, domain=domain.name, limit_s=vm.spec.shutdown_limit_s,
+            reason=f"{name} is {domain.state} on {host} and declared off",
+            consequence="clean shutdown", cause=case.cause))
+        return
+    if domain.state is not DomainState.RUNNING:
+        _wake(case, host, domain)
+        return
+    _forget_copies(case, domain, stand.others)
+    defined = plan_patches(case, host, domain)
+    if case.goal is not None and case.goal != host:
+        plan_migration(case, host, domain, defined)
+
+
+def _wake(case: Case, host: str, domain: DomainFacts) -> None:
+    name = case.vm.name
+    blocker = start_blocker(name, host, case.survey)
+    if domain.state is DomainState.PAUSED and domain.state_reason == "user" and blocker:
+        case.draft.remark(case.target, f"{name} stays paused: {blocker}", unknown=True)
+    elif domain.state is DomainState.PAUSED and domain.state_reason == "user":
+        case.draft.do(ResumeDomain(
+            target=case.target, node=host, domain=domain.name, cause=case.cause,
+            reason=f"{name} is paused on {host} and declared on", consequence="it runs on",
+            ask=_in_maintenance(case, host, domain)))
+    else:
+        case.draft.stall(case.target, *paused_sentence(name, host, domain))
+
+
+def _forget_copies(case: Case, running: DomainFacts, others: tuple[Sighting, ...]) -> None:
+    for host, domain in others:
+        if not _is_copy(domain, running, case.survey):
+            case.draft.stall(case.target, "SameName", (
+                f"{host} has another domain of the name {case.vm.name}, with uuid {domain.uuid},"
+                " which is off: it is left alone; rename one of the two"))
+        elif host != case.goal and domain.persistent:
+            case.draft.do(UndefineDomain(
+                target=case.target, node=host, domain=domain.name,
+                reason=f"{case.vm.name} runs on {case.stand.host}; {host} still has an old"
+                       " definition of it, which is off",
+                consequence="its disks there stay"))
+
+
+def _is_copy(other: DomainFacts, running: DomainFacts, survey: Survey) -> bool:
+    """Return whether a domain of the same name is the same machine, and not somebody else's."""
+    mark = other.ownership
+    return other.uuid == running.uuid and (
+        mark is None or mark.estate in survey.given.names.estates)
+
+
+def _tell_strangers(case: Case) -> None:
+    """Say which domains have the VM's name and nothing else of it, or all but its name."""
+    for host, domain in case.stand.namesakes:
+        case.draft.stall(case.target, "SameName", (
+            f"{host} has another domain of the name {domain.name}, with uuid {domain.uuid}, which"
+            f" is {domain.state}: it is left alone; rename one of the two"))
+    rivals = case.stand.rivals
+    if rivals:
+        name = case.vm.name
+        case.draft.stall(case.target, "Taken", (
+            f"{'; '.join(str(rival) for rival in rivals)}: {name} is not started, restarted,"
+            f" moved or taken over while that is so; {way_out(name, rivals)}"))
+
+
+def _silent_copy(name: str, host: str, survey: Survey) -> str | None:
+    """Return why a copy on a host that fell silent holds up a start: it may be the right one."""
+    for ghost, last in survey.ghosts.get(name, ()):
+        if last.state_reason != MIGRATED:
+            return (f"{name} is not started on {host}: {ghost} {survey.silence(ghost)} and was last"
+                    " seen with a copy of it, too, and nothing tells which one is right; bring"
+                    f" {ghost} back, or remove it from the specs")
+    return None
+
+
+def _in_maintenance(case: Case, host: str, domain: DomainFacts) -> Ask | None:
+    """Return what a person is asked where somebody may have stopped the VM to work on its host."""
+    if not case.survey.desired.hosts[host].spec.maintenance or domain.state_reason in FELL:
+        return None
+    name = case.vm.name
+    return Ask("maintenance", (
+        f"{host} is in maintenance and {name} is {domain.state} there"
+        f" ({domain.state_reason or 'no reason given'}), perhaps by the hand of whoever works on"
+        f" it: with a yes it goes on, and by itself once {host} is out of maintenance"))
+
+
+def _diff_off(case: Case) -> None:
+    vm, stand = case.vm, case.stand
+    domain, host = stand.domain, stand.host
+    assert domain is not None
+    assert host is not None
+    _tell_strangers(case)
+    if vm.spec.power is Power.OFF:
+        plan_patches(case, host, domain)
+        if case.goal is not None and case.goal != host:
+            case.draft.remark(case.target, f"{vm.name} is off on {host} and belongs on"
+                              f" {case.goal}: it moves when it next runs")
+        return
+    blocker = start_blocker(vm.name, host, case.survey) or _silent_copy(
+        vm.name, host, case.survey)
+    defined = plan_patches(case, host, domain)
+    if blocker is not None:
+        case.draft.remark(case.target, blocker, unknown=True)
+        return
+    start = case.draft.do(StartDomain(
+        target=case.target, node=host, domain=domain.name, uuid=domain.uuid, cause=case.cause,
+        reason=f"{vm.name} is {domain.state} on {host}"
+               f" ({domain.state_reason or 'no reason given'}) and declared on",
+        consequence="it boots", ask=_in_maintenance(case, host, domain)),
+        (defined,) if defined else (), vm.spec.start_order)
+    if case.goal is not None and case.goal != host:
+        plan_migration(case, host, domain, start)
+
+
+WAYS: Final[Mapping[str, str]] = {
+    "watchdog": "its watchdog fired because it hung: look at its console there, then"
+                " `virsh resume {name}`, or `virsh reset {name}` and resume it",
+    "crashed": "its kernel crashed: look at its console there, then `virsh destroy {name}`, and it"
+               " is started again",
+    "panicked": "its kernel crashed: look at its console there, then `virsh destroy {name}`, and it"
+                " is started again",
+    "shutting down": "it has shut down and its process stays: `virsh destroy {name}` there ends it,"
+                     " and it is started again",
+    "migrating": "a move of it broke off: see that no other host runs it, then"
+                 " `virsh resume {name}` there",
+    "post-copy": "a move of it broke off half-way, and part of its memory is on the other host:"
+                 " `virsh migrate --postcopy-resume` brings the two together; never destroy it",
+    "saving": "it is being saved, or that broke off: see `virsh domjobinfo {name}` there, and when"
+              " no job runs, `virsh resume {name}`",
+}
+"""By libvirt's word for why it is paused."""
+ALIKE: Final[Mapping[str, str]] = {
+    "post-copy failed": "post-copy", "dumping": "saving", "snapshot": "saving",
+}
+
+
+def paused_sentence(name: str, host: str, domain: DomainFacts) -> tuple[str, str]:
+    """Return the reason and the sentence for a VM that only a person lets run on."""
+    why = domain.state_reason
+    if domain.state is DomainState.SUSPENDED:
+        return "Suspended", (f"{name} sleeps on {host}, as its own system asked for: nothing is"
+                             f" done; `virsh dompmwakeup {name}` there wakes it")
+    if why == "ioerror":
+        return "PausedOnError", (
+            f"{name} is paused on {host} because a disk of it could not be read or written: free"
+            f" space in its pool, or bring the disk back, then `virsh resume {name}` there")
+    way = WAYS.get(ALIKE.get(why, why))
+    if way is not None:
+        return "PausedForAReason", (f"{name} is {domain.state} on {host} ({why}): nothing is done;"
+                                    f" {way.format(name=name)}")
+    return "PausedForAReason", (
+        f"{name} is {domain.state} on {host} ({why or 'no reason given'}): nothing is done; see"
+        f" there why, then `virsh resume {name}`")

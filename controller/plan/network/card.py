@@ -1,0 +1,116 @@
+"""Cards: which of a VM's network cards are ours to change, and what brings them to the specs.
+
+Rule 1: a card of a kind that is not managed, a trunk, or one that another kind of switch holds is
+        left as it is, and told. Only an access card on a bridge is ever changed.
+"""
+
+from collections.abc import Callable
+
+from controller.model.facts import Absent, DomainConfig, NicFacts
+from controller.model.host import Host
+from controller.model.virtual_machine import NicSpec, VirtualMachine
+from controller.plan.actions.desired import AttachNic, DetachNic, DomainChange, NicWish, UpdateNic
+from controller.plan.survey.survey import Survey
+from controller.plan.survey.vlans import render_vlans
+
+OURS = "openvswitch"
+Say = Callable[[str], None]
+
+
+def nic_wish(nic: NicSpec, host: Host, survey: Survey) -> NicWish:
+    """Return `nic` as it should be plugged in on `host`."""
+    return NicWish(nic.mac, host.spec.bridge, survey.vlan_of[nic.network], nic.model,
+                   host.spec.driver)
+
+
+def no_switch(host: Host, survey: Survey) -> str | None:
+    """Return why no card can be plugged in on `host`; None where Open vSwitch holds its bridge."""
+    name, spec = host.name, host.spec
+    if spec.driver != OURS:
+        return f"{name} is declared with `driver: {spec.driver}`, which nothing here drives yet"
+    node = survey.nodes.get(name)
+    if node is None:
+        return None
+    if isinstance(node.bridges, Absent):
+        return f"Open vSwitch is not installed on {name}"
+    device = (survey.interfaces(name) or {}).get(spec.bridge)
+    if device is not None and device.kind == "bridge":
+        return f"{spec.bridge} of {name} is a Linux bridge, not one of Open vSwitch"
+    return None
+
+
+def left_alone(card: NicFacts) -> str | None:
+    """Return what a card is that is not changed here; None for an access card on a bridge."""
+    if card.kind != "bridge":
+        return f"is of libvirt's kind `{card.kind}`"
+    if card.trunks:
+        native = "" if card.native is None else f", {card.native} of them without a tag"
+        return f"carries VLANs {render_vlans(card.trunks)}{native}"
+    if card.port_type not in {None, "", OURS}:
+        return f"is plugged in as `{card.port_type}`"
+    return None
+
+
+def is_card(nic: NicSpec, seen: NicFacts, vlan: int, bridge: str) -> bool:
+    """Return whether a card is as declared: the quick look that nearly always suffices."""
+    return (nic.mac == seen.mac and seen.vlan == vlan and seen.bridge == bridge
+            and seen.kind == "bridge" and seen.port_type in {None, OURS}
+            and (seen.model is None or seen.model == nic.model))
+
+
+def nic_changes(vm: VirtualMachine, seen: DomainConfig, host: Host, survey: Survey, *, live: bool,
+                say: Say, take: Say, restart: Say, remark: Say) -> list[DomainChange]:
+    """Return the changes of the cards; cards are managed only where `nics` is declared."""
+    if "nics" not in vm.spec.model_fields_set:
+        return []
+    missing = no_switch(host, survey)
+    if missing is not None:
+        remark(f"{vm.name}'s cards are left as they are: {missing}")
+        return []
+    changes: list[DomainChange] = []
+    present = {nic.mac: nic for nic in seen.nics}
+    for nic in vm.spec.nics:
+        wish = nic_wish(nic, host, survey)
+        card = present.pop(nic.mac, None)
+        odd = None if card is None else left_alone(card)
+        if card is None:
+            changes.append(AttachNic(wish))
+            say(f"card {nic.mac} on {nic.network} is missing")
+        elif odd is not None:
+            remark(f"{vm.name}'s card {nic.mac} {odd}: it is left as it is; plug it into"
+                   f" {wish.bridge} on VLAN {wish.vlan} ({nic.network}) by hand, or leave `nics`"
+                   " out of its spec")
+        elif _is_other(card, wish, nic.network, live=live, say=say, restart=restart):
+            changes.append(UpdateNic(wish))
+    for mac, card in sorted(present.items()):
+        odd = left_alone(card)
+        if odd is not None:
+            remark(f"{vm.name} has a card {mac} that is not declared and {odd}: it is left alone")
+            continue
+        changes.append(DetachNic(mac))
+        take(f"card {mac} on {_where(card)} is not declared")
+    return changes
+
+
+def _is_other(card: NicFacts, wish: NicWish, network: str, *, live: bool, say: Say,
+              restart: Say) -> bool:
+    """Return whether an access card has to be changed in this XML, and say why."""
+    differs = (card.bridge, card.vlan) != (wish.bridge, wish.vlan)
+    if differs:
+        say(f"card {card.mac} is on {_where(card)} and {wish.bridge} VLAN {wish.vlan}"
+            f" ({network}) is declared")
+    if not live and card.port_type == "":
+        say(f"card {card.mac} is not plugged in as a port of Open vSwitch")
+        differs = True
+    if card.model is not None and card.model != wish.model:
+        words = f"card {card.mac} is a {card.model} and a {wish.model} is declared"
+        if live:
+            restart(f"{words}, which cannot be changed while it runs")
+        else:
+            say(words)
+            differs = True
+    return differs
+
+
+def _where(card: NicFacts) -> str:
+    return f"{card.bridge} VLAN {card.vlan}" if card.vlan is not None else f"{card.bridge} untagged"

@@ -1,0 +1,161 @@
+"""Hosts: the bridge with its uplinks, the pools, and what is said about hosts that are silent."""
+
+from controller.model.facts import Absent, BridgeFacts, PoolFacts, runs
+from controller.model.host import Host, PoolSpec
+from controller.plan.actions.action import Ask
+from controller.plan.actions.network import SetPortVlan
+from controller.plan.actions.storage import AcceptPool, CreatePool
+from controller.plan.network.card import no_switch
+from controller.plan.network.passing import Wanted
+from controller.plan.network.trunk import Trunk, diff_bridge, place_of, tell_no_tree, tell_warnings
+from controller.plan.steps.draft import Draft, cause_of
+from controller.plan.survey.survey import Survey
+from controller.plan.survey.vlans import render_vlans
+
+NAMES_SHOWN = 8
+
+
+def diff_host(host: Host, survey: Survey, draft: Draft) -> None:
+    """Note what differs on one host apart from its VMs."""
+    name = host.name
+    if name in survey.lost:
+        return
+    if name in survey.blind:
+        draft.remark(f"Host/{name}", silent_sentence(name, survey), unknown=True)
+    if name not in survey.nodes:
+        return
+    tell_warnings(f"Host/{name}", name, survey, draft)
+    _diff_network(host, survey, draft)
+    _diff_pools(host, survey, draft)
+
+
+def silent_sentence(name: str, survey: Survey) -> str:
+    """Return what is said of a host whose VMs cannot be seen."""
+    blind = survey.blind[name]
+    if name in survey.twofold:
+        return f"{name} {survey.twofold[name]}; until then nothing is done about its VMs"
+    what = f"{name} {survey.silence(name)}" if name not in survey.nodes else (
+        f"libvirt on {name} does not answer")
+    if blind.domains is None:
+        return (f"{what} and was never seen ({blind.why}): nothing is created anywhere that it"
+                " might hold; bring it back, or remove it from the specs")
+    running = sorted(vm for vm, domain in blind.domains.items() if domain.state.active)
+    shown = ", ".join(running[:NAMES_SHOWN])
+    if len(running) > NAMES_SHOWN:
+        shown += f" and {len(running) - NAMES_SHOWN} more"
+    seen = f"last seen with {shown} running" if running else "last seen with no VM running"
+    return f"{what} ({blind.why}; {seen}): nothing is done about its VMs"
+
+
+def _diff_network(host: Host, survey: Survey, draft: Draft) -> None:
+    name, spec = host.name, host.spec
+    target = f"Host/{name}"
+    missing = no_switch(host, survey)
+    if missing is not None:
+        draft.stall(target, "NoOpenVswitch", f"{missing}: its bridge and the cards of its guests"
+                    " stay as they are, and nothing is placed there; let Open vSwitch have"
+                    f" {spec.bridge}, or leave {name} out of the specs",
+                    survey.site_vlans.get(spec.site, ()))
+        return
+    bridges = survey.bridges(name)
+    if bridges is None:
+        draft.remark(target, f"the bridges of {name} could not be seen: nothing is changed there",
+                     unknown=True)
+        return
+    wanted = Wanted(survey.site_vlans.get(spec.site, ()), spec.vlans == "all", spec.native_vlan)
+    cause = cause_of(survey.policy, target, *survey.networks_at(spec.site))
+    diff_bridge(place_of(target, name, spec.bridge, cause, survey.policy),
+                tuple(Trunk(port, wanted) for port in spec.uplinks),
+                rstp=len(spec.uplinks) > 1, bridges=bridges, draft=draft)
+    if len(spec.uplinks) > 1:
+        tell_no_tree(target, name, bridges.get(spec.bridge), spec.uplinks, draft)
+    if spec.bridge in bridges:
+        _diff_guest_ports(name, bridges[spec.bridge], survey, draft)
+
+
+def _diff_guest_ports(name: str, bridge: BridgeFacts, survey: Survey, draft: Draft) -> None:
+    card_of = survey.card_of
+    for port in bridge.ports.values():
+        card = card_of.get(port.attached_mac) if port.attached_mac else None
+        if card is None or (port.tag == card.vlan and port.vlan_mode in {None, "access"}):
+            continue
+        if sum(runs(seen.domain) for seen in survey.sightings.get(card.vm, ())) > 1:
+            continue  # two running copies: nothing automatic is done to either
+        if any(rival.claim.runs and rival.is_now
+               for rival in survey.identities.rivals.get(card.vm, ())):
+            continue  # nor where another guest has its card, or its disks
+        if not survey.xml_vlan_is(name, card):
+            continue  # the domain's own XML is wrong: patching it retags the port as well
+        if port.trunks or port.vlan_mode not in {None, "access"}:
+            draft.remark(f"VirtualMachine/{card.vm}", (
+                f"{port.name} of {name}, {card.vm}'s card {card.mac}, was made a trunk by hand"
+                f" ({render_vlans(port.trunks)}; mode {port.vlan_mode or 'unset'}): it is left so,"
+                f" since the guest may use all of it; to put it back on VLAN {card.vlan}:"
+                f" ovs-vsctl set Port {port.name} trunks=[] vlan_mode=access tag={card.vlan}"))
+            continue
+        draft.do(SetPortVlan(
+            target=f"VirtualMachine/{card.vm}", node=name, bridge=bridge.name, port=port.name,
+            mac=card.mac, vlan=card.vlan, was=port.tag,
+            cause=cause_of(survey.policy, f"VirtualMachine/{card.vm}", f"Network/{card.network}"),
+            reason=f"{port.name} of {name} is on {_vlan(port.tag)}; {card.vm}'s"
+                   f" card {card.mac} belongs on VLAN {card.vlan} ({card.network})"))
+
+
+def _vlan(tag: int | None) -> str:
+    return "no VLAN" if tag is None else f"VLAN {render_vlans((tag,))}"
+
+
+def _diff_pools(host: Host, survey: Survey, draft: Draft) -> None:
+    pools = survey.pools(host.name)
+    if pools is None or isinstance(survey.nodes[host.name].pools, Absent):
+        return
+    for wanted in host.spec.pools:
+        seen = pools.get(wanted.name)
+        if (seen is not None and seen.active and seen.path == wanted.path
+                and not seen.unknown):
+            continue
+        target = f"Host/{host.name}"
+        if seen is not None and seen.expected:
+            _ask_about(seen, host.name, draft)
+            continue
+        if seen is not None and seen.unknown and (seen.active or not seen.path):
+            draft.remark(target, f"pool {wanted.name} of {host.name} could not be seen"
+                         f" ({seen.unknown}): nothing is done that needs it", unknown=True)
+            continue
+        if seen is not None and not seen.path:
+            draft.stall(target, "PoolElsewhere",
+                        f"pool {wanted.name} of {host.name} is of type {seen.type}, which has no"
+                        f" folder, and {wanted.path} is declared: declare a pool of another name,"
+                        " or rename that one by hand")
+            continue
+        if seen is not None and seen.path != wanted.path:
+            draft.stall(target, "PoolElsewhere",
+                        f"pool {wanted.name} of {host.name} lies at {seen.path} and {wanted.path}"
+                        " is declared: pools are never moved by themselves; declare where it lies,"
+                        " or move it by hand")
+            continue
+        draft.do(CreatePool(
+            target=target, node=host.name, pool=wanted.name, path=wanted.path,
+            cause=cause_of(survey.policy, target),
+            reason=f"pool {wanted.name} of {host.name} " + (
+                "is not started" if seen is not None else "is declared and does not exist")))
+
+
+def _ask_about(pool: PoolFacts, host: str, draft: Draft) -> None:
+    """Ask whether a pool lies on another file system for good; what it held is then forgotten."""
+    draft.remark(f"Host/{host}", f"pool {pool.name} of {host} does not show its own files"
+                 f" ({pool.unknown}): nothing is done that needs it", unknown=True)
+    held = ", ".join(sorted(pool.volumes)[:NAMES_SHOWN]) or "nothing that was seen"
+    draft.do(AcceptPool(
+        target=f"Host/{host}", node=host, pool=pool.name, path=pool.path, identity=pool.identity,
+        reason=f"pool {pool.name} of {host} lies on {pool.identity or 'nothing'} and lay on"
+               f" {pool.expected}",
+        consequence="what is seen in it now counts from then on",
+        ask=Ask("pool", f"pool {pool.name} of {host} lies on {pool.identity or 'nothing'} now, and"
+                        f" what lay on {pool.expected} would be given up: {held}; mount that again"
+                        " if you can")))
+
+
+def pool_of(host: Host, name: str) -> PoolSpec | None:
+    """Return the declared pool `name` of `host`."""
+    return next((pool for pool in host.spec.pools if pool.name == name), None)

@@ -1,0 +1,109 @@
+"""Passing: what a port lets pass, what it should, and what lies between, as sets of VLANs.
+
+Rule 1: what is not declared of untagged frames, and that every VLAN passes, stays as it is.
+"""
+
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from controller.model.facts import PortFacts
+from controller.plan.actions.desired import Passing
+from controller.plan.survey.vlans import NOTHING_PASSES
+
+NATIVE = frozenset({"native-tagged", "native-untagged"})
+TUNNEL = "dot1q-tunnel"
+"""The mode of a port that puts all frames, with whatever tags they have, into one VLAN."""
+KINDS_OF_TRUNK: Final = 1024
+"""So many pairs of what passes and what should are remembered: most trunks are like others."""
+
+
+class Wanted(NamedTuple):
+    """What a trunk is declared to let pass."""
+
+    vlans: tuple[int, ...]
+    every: bool = False
+    native: int | None = None
+    """Where untagged frames belong; 0: they pass as they are; None: nothing is said of them."""
+
+
+class Frames(NamedTuple):
+    """Which frames pass."""
+
+    tagged: frozenset[int] | None
+    """None: those of every VLAN."""
+    untagged: int | None
+    """The VLAN that they belong to; 0: they pass as they are; None: they do not pass."""
+
+
+class Change(NamedTuple):
+    """How a port gets from what passes to what should."""
+
+    was: Passing
+    wide: Passing
+    """With all that lacks, and without anything taken."""
+    narrow: Passing
+    """With nothing that is not declared."""
+    lacking: frozenset[int]
+    lost: frozenset[int]
+    """What `narrow` takes from `wide`; 0 stands for untagged frames."""
+
+
+def passing_of(port: PortFacts) -> Passing:
+    """Return what a port lets pass, as it is written down."""
+    return Passing(port.trunks, port.tag, port.vlan_mode)
+
+
+def is_access(was: Passing) -> bool:
+    """Return whether all frames of a port belong to one VLAN and carry no tag."""
+    return was.vlan_mode == "access" or (was.vlan_mode is None and was.tag is not None)
+
+
+def frames_of(was: Passing) -> Frames:
+    """Return which frames pass, as Open vSwitch reads its columns."""
+    if is_access(was):
+        return Frames(frozenset(), was.tag)
+    if was.vlan_mode in NATIVE:
+        native = was.tag or 0
+        return Frames(frozenset(was.vlans) - {0, native} if was.vlans else None, native)
+    if not was.vlans:
+        return Frames(None, 0)
+    return Frames(frozenset(was.vlans) - {0}, 0 if 0 in was.vlans else None)
+
+
+@lru_cache(KINDS_OF_TRUNK)
+def change_of(was: Passing, wanted: Wanted) -> Change:
+    """Return what has to be let pass on a port, and what of it is not declared."""
+    seen = frames_of(was)
+    untagged = wanted.native
+    if untagged is None:
+        untagged = None if seen.untagged in wanted.vlans else seen.untagged
+    every = wanted.every or seen.tagged is None
+    tagged = None if every else frozenset(wanted.vlans) - {untagged}
+    lacking = frozenset(wanted.vlans) - (seen.tagged or frozenset()) - {untagged}
+    if seen.tagged is None:
+        lacking = frozenset()
+    reread: frozenset[int] = frozenset()
+    if untagged != seen.untagged:
+        reread = frozenset({seen.untagged} if seen.untagged is not None else ())
+        if untagged and (seen.tagged is None or untagged in seen.tagged):
+            reread |= {untagged}
+    wide = Frames(None if every else (seen.tagged or frozenset()) | (tagged or frozenset()),
+                  seen.untagged if reread else untagged)
+    extra = frozenset() if tagged is None else (wide.tagged or frozenset()) - tagged
+    narrow = Frames(tagged, untagged)
+    return Change(was, written(wide, was), written(narrow, was), lacking, (extra | reread))
+
+
+def written(frames: Frames, was: Passing) -> Passing:
+    """Return how it is written down that these frames pass; what is right stays as it is."""
+    if frames == frames_of(was):
+        return was
+    if frames.untagged:
+        native = was.vlan_mode if was.vlan_mode in NATIVE else "native-untagged"
+        both = frozenset() if frames.tagged is None else frames.tagged | {frames.untagged}
+        return Passing(tuple(sorted(both)), frames.untagged, native)
+    mode = was.vlan_mode if was.tag is None and was.vlan_mode in {None, "trunk"} else "trunk"
+    if frames.tagged is None:
+        return Passing((), None, mode)
+    vlans = frames.tagged | ({0} if frames.untagged == 0 else frozenset())
+    return Passing(tuple(sorted(vlans)) or NOTHING_PASSES, None, mode)

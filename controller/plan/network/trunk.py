@@ -1,0 +1,266 @@
+"""Trunks: one bridge, and the ports that let the declared VLANs pass.
+
+Rule 1: to let more pass and to let less pass are two actions; the second takes from somebody.
+Rule 2: that every VLAN passes on a port, or untagged frames do, is declared, or it is left as it
+        is, and told. A port that is no trunk at all is left to a person.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from controller.model.facts import Absent, BridgeFacts, PortFacts
+from controller.model.switch import Switch, SwitchPortSpec
+from controller.plan.actions.action import Ask, Cause
+from controller.plan.actions.network import AddUplink, CreateBridge, NarrowTrunk, WidenTrunk
+from controller.plan.network.passing import (
+    NATIVE,
+    TUNNEL,
+    Change,
+    Wanted,
+    change_of,
+    frames_of,
+    is_access,
+    passing_of,
+)
+from controller.plan.network.vlan_use import VlanUses
+from controller.plan.steps.draft import Draft, Item, cause_of
+from controller.plan.survey.context import Policy
+from controller.plan.survey.survey import Survey
+from controller.plan.survey.vlans import NOTHING_PASSES, render_vlans
+
+CONFIRMED = "the node undoes it by itself unless it stays reachable"
+DEVICES = frozenset({"", "system", "dpdk", "tap", "afxdp"})
+"""Open vSwitch's types of an interface that a cable can end at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trunk:
+    """A port, and what it is declared to let pass."""
+
+    port: str
+    wanted: Wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One bridge of one node, and who asks for what is done there."""
+
+    target: str
+    node: str
+    bridge: str
+    cause: Cause
+    adopted: bool
+    """Whether it was as declared before: only then is it ours to take from."""
+    recabled: bool = False
+    """Whether any network is another than when all was last as declared, or is gone."""
+
+
+def diff_bridge(place: Place, trunks: tuple[Trunk, ...], *, rstp: bool,
+                bridges: Mapping[str, BridgeFacts], draft: Draft) -> None:
+    """Note what brings a bridge and its trunk ports to what is declared."""
+    node, bridge = place.node, place.bridge
+    seen = bridges.get(bridge)
+    first: tuple[str, ...] = ()
+    if seen is None:
+        first = (draft.do(CreateBridge(
+            target=place.target, node=node, bridge=bridge, rstp=rstp, cause=place.cause,
+            reason=f"bridge {bridge} is declared and {node} has no such bridge")),)
+    for port, wanted in ((one.port, one.wanted) for one in trunks):
+        found = seen.ports.get(port) if seen is not None else None
+        bond = None if seen is None else bond_of(port, seen)
+        if found is not None:
+            diff_port(place, found, wanted, draft)
+        elif bond is not None:
+            draft.remark(place.target, f"{port} of {node} is a member of the bond {bond.name}: it"
+                         f" stays there; declare {bond.name} in its place")
+            diff_port(place, bond, wanted, draft)
+        else:
+            draft.do(AddUplink(
+                target=place.target, node=node, bridge=bridge, port=port, vlans=wanted.vlans,
+                native=wanted.native, every=wanted.every, cause=place.cause,
+                reason=f"{port} is declared on bridge {bridge} of {node} and is not plugged in"),
+                first)
+
+
+def tell_no_tree(target: str, node: str, bridge: BridgeFacts | None, ways: tuple[str, ...],
+                 draft: Draft) -> None:
+    """Say that frames may go in circles where several ways are plugged in and no tree is on."""
+    if bridge is None or bridge.rstp_enabled or bridge.stp_enabled or len(ways) < 2:
+        return
+    plugged = [port for port in ways if port in bridge.ports]
+    now = "frames may go in circles now" if len(plugged) > 1 else "no second one is plugged in"
+    draft.stall(target, "NoSpanningTree", (
+        f"the spanning tree of {bridge.name} on {node} is off and {', '.join(ways)} are declared"
+        f" there, ways that may lead to the same place: {now}; switch it on by hand at both ends"
+        f" (ovs-vsctl set Bridge {bridge.name} rstp_enable=true), or declare one bond for all"))
+
+
+def tell_warnings(target: str, node: str, survey: Survey, draft: Draft) -> None:
+    """Say what Open vSwitch on a node warns of beside an answer that is good."""
+    for sentence in survey.nodes[node].warnings.values():
+        draft.remark(target, f"Open vSwitch on {node} answers well and warns: {sentence}")
+
+
+def place_of(target: str, node: str, bridge: str, cause: Cause, policy: Policy) -> Place:
+    """Return a bridge of a declared node."""
+    recabled = any(name.startswith("Network/") for name in policy.changed)
+    return Place(target, node, bridge, cause, policy.has_adopted(target), recabled)
+
+
+def bond_of(port: str, bridge: BridgeFacts) -> PortFacts | None:
+    """Return the bond that an interface is a member of; None when it is in none."""
+    return next((one for one in bridge.ports.values() if port in one.members), None)
+
+
+def diff_port(place: Place, port: PortFacts, wanted: Wanted, draft: Draft) -> None:
+    """Note what a port lacks, and what it lets pass that is not declared."""
+    where = f"{port.name} of {place.node}"
+    odd = no_trunk(port)
+    if odd is not None:
+        draft.stall(place.target, "NoTrunk", (
+            f"{where} {odd}, and a trunk for {render_vlans(wanted.vlans)} is declared there: it is"
+            " left as it is; make it a trunk by hand, or declare another port"), wanted.vlans)
+        return
+    change = change_of(passing_of(port), wanted)
+    if change.wide != change.was:
+        draft.do(WidenTrunk(
+            target=place.target, node=place.node, bridge=place.bridge, port=port.name,
+            passing=change.wide, was=change.was, wanted=wanted.vlans, cause=place.cause,
+            reason=lacking_words(where, change, wanted), consequence=CONFIRMED))
+    if change.narrow != change.wide:
+        lost = tuple(sorted(change.lost))
+        ask = None if place.adopted else Ask("adopt", (
+            f"{where} was never seen as declared, so somebody may count on what passes there: with"
+            f" a yes it lets {say_lost(lost)} pass no more, without one it stays as it is"))
+        draft.do(NarrowTrunk(
+            target=place.target, node=place.node, bridge=place.bridge, port=port.name,
+            passing=change.narrow, was=change.wide, wanted=wanted.vlans, lost=lost,
+            cause=Cause.COMMIT if place.recabled else place.cause, ask=ask,
+            reason=surplus_words(where, change, wanted), consequence=CONFIRMED))
+    tell(place.target, where, change, wanted, draft)
+
+
+def no_trunk(port: PortFacts) -> str | None:
+    """Return what a port is that nothing here makes a trunk of; None for all others."""
+    if port.mirror:
+        return "is the output of a mirror"
+    if port.kind not in DEVICES:
+        return f"is a port of Open vSwitch's kind `{port.kind}`"
+    if port.attached_mac is not None:
+        return f"is the port of the guest's card {port.attached_mac}"
+    if port.vlan_mode == TUNNEL:
+        return "is a tunnel for tagged frames (dot1q-tunnel)"
+    if port.tag is not None and port.trunks and port.vlan_mode not in NATIVE:
+        return (f"has a tag ({port.tag}) and a list of VLANs ({render_vlans(port.trunks)}), of"
+                " which only one counts")
+    return None
+
+
+def say_lost(lost: tuple[int, ...]) -> str:
+    """Return VLANs as people say them: `VLANs 100, 300 and untagged frames`."""
+    tagged = [one for one in lost if one]
+    words = [f"VLAN{'s' if len(tagged) > 1 else ''} {render_vlans(tagged)}"] if tagged else []
+    return " and ".join([*words, *(["untagged frames"] if 0 in lost else [])])
+
+
+def lacking_words(where: str, change: Change, wanted: Wanted) -> str:
+    """Return what does not pass on a port and should, as a sentence."""
+    if is_access(change.was):
+        return (f"{where} is an access port of VLAN {change.was.tag} and a trunk for"
+                f" {render_vlans(wanted.vlans)} is declared")
+    if wanted.every and change.wide.vlans == ():
+        return f"{where} lets {render_vlans(change.was.vlans)} pass and `vlans: all` is declared"
+    if change.lacking:
+        return f"{where} does not let {render_vlans(change.lacking)} pass"
+    return (f"{where} does not let untagged frames pass and `nativeVlan: {wanted.native}` is"
+            " declared")
+
+
+def surplus_words(where: str, change: Change, wanted: Wanted) -> str:
+    """Return what passes on a port and should not, or should pass otherwise, as a sentence."""
+    seen, after = frames_of(change.wide), frames_of(change.narrow)
+    if seen.untagged == after.untagged:
+        return f"{where} lets {render_vlans(change.lost)} pass, which is not declared there"
+    if wanted.native is None:
+        return (f"{where} takes untagged frames for VLAN {seen.untagged}, which is declared to pass"
+                f" there tagged; declare `nativeVlan: {seen.untagged}` if it is right")
+    now = "as they are" if seen.untagged == 0 else f"for VLAN {seen.untagged}"
+    return f"{where} takes untagged frames {now} and `nativeVlan: {wanted.native}` is declared"
+
+
+def tell(target: str, where: str, change: Change, wanted: Wanted, draft: Draft) -> None:
+    """Say what passes on a port that is neither declared nor taken away."""
+    seen, after = frames_of(change.was), frames_of(change.narrow)
+    if seen.tagged is None and not wanted.every:
+        listed = ",".join(map(str, wanted.vlans or NOTHING_PASSES))
+        draft.remark(target, (
+            f"{where} lets every VLAN pass and {render_vlans(wanted.vlans)} is declared: it is left"
+            " so, since nobody sees all who count on it; declare `vlans: all`, or write down by"
+            f" hand what may pass: ovs-vsctl set Port {where.partition(' ')[0]} trunks={listed}"))
+    if wanted.native is not None or after.untagged is None or seen.tagged is None:
+        return
+    if after.untagged:
+        draft.remark(target, (
+            f"{where} takes untagged frames for VLAN {after.untagged}, which is not declared: it"
+            f" stays so; declare `nativeVlan: {after.untagged}`"))
+    elif change.narrow.vlans != NOTHING_PASSES:
+        draft.remark(target, f"{where} lets untagged frames pass, which is not declared: it stays"
+                             " so; declare `nativeVlan: 0`")
+
+
+def narrow_last(draft: Draft, survey: Survey) -> None:
+    """Let what is taken from a trunk come after all that is planned for those who still use it."""
+    uses = VlanUses(survey)
+    for index, item in enumerate(draft.items):
+        action = item.action
+        if not isinstance(action, NarrowTrunk):
+            continue
+        users = {use.target for use in uses.of(action)} - {""}
+        wide = (WidenTrunk, AddUplink)
+        first = tuple(other.action.id for other in draft.items if other.action.target in users
+                      or (isinstance(other.action, wide) and other.action.node == action.node))
+        draft.items[index] = Item(action, (*item.after, *first), item.rank)
+
+
+def diff_switch(switch: Switch, survey: Survey, draft: Draft) -> None:
+    """Note what differs on one switch."""
+    name, spec = switch.name, switch.spec
+    target = f"Switch/{name}"
+    if name in survey.lost:
+        return
+    if spec.driver != "openvswitch":
+        draft.stall(target, "NoOpenVswitch", f"{name} is declared with `driver: {spec.driver}`,"
+                    " which nothing here drives yet: its trunks stay as they are; leave it out of"
+                    " the specs")
+        return
+    if name not in survey.nodes:
+        draft.remark(target, f"{name} {survey.node_silence(name)} ({survey.node_reason(name)}):"
+                     " its trunks are left as they are", unknown=True)
+        return
+    tell_warnings(target, name, survey, draft)
+    bridges = survey.bridges(name)
+    if bridges is None:
+        draft.remark(target, f"the bridges of {name} could not be seen: nothing is changed there",
+                     unknown=True)
+        return
+    if isinstance(survey.nodes[name].bridges, Absent):
+        draft.stall(target, "NoOpenVswitch", f"Open vSwitch is not installed on {name}:"
+                    " install it, or take the switch out of the specs")
+        return
+    trunks = tuple(Trunk(port.name, Wanted(port_vlans(port, survey), port.vlans == "all",
+                                           port.native_vlan)) for port in spec.ports)
+    links = tuple(f"InterSiteLink/{port.link.partition('/')[0]}"
+                  for port in spec.ports if port.link is not None)
+    cause = cause_of(survey.policy, target, *links, *survey.networks_at(spec.site))
+    diff_bridge(place_of(target, name, spec.bridge, cause, survey.policy), trunks,
+                rstp=bool(links), bridges=bridges, draft=draft)
+    tell_no_tree(target, name, bridges.get(spec.bridge),
+                 tuple(port.name for port in spec.ports if port.link is not None), draft)
+
+
+def port_vlans(port: SwitchPortSpec, survey: Survey) -> tuple[int, ...]:
+    """Return the VLANs that a switch port must let pass."""
+    if port.link is not None:
+        return survey.link_vlans.get(port.link.partition("/")[0], ())
+    host = survey.desired.hosts.get(port.host or "")
+    return survey.site_vlans.get(host.spec.site, ()) if host is not None else ()

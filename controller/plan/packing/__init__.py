@@ -1,0 +1,1 @@
+"""Which host each machine belongs on: bin packing, with the fewest moves."""

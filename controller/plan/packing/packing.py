@@ -1,0 +1,364 @@
+"""The board: hosts with the machines on them, while placement moves the machines about."""
+
+from collections.abc import Callable, Iterable, Mapping
+from heapq import heapify, heappop, heappush
+from math import sqrt
+
+from controller.plan.packing.problem import (
+    Balance,
+    Limits,
+    Move,
+    PlaceHost,
+    PlaceMachine,
+    Placement,
+    Unplaced,
+    misplaced,
+)
+
+CHOICE = 4
+"""So many of the emptiest hosts of each site are compared before one is chosen."""
+EXHAUSTIVE = 50_000
+"""With no more pairs of machine and host than this, every host is compared."""
+UNEVEN = 1e-3
+CHAIN_HOSTS = 64
+CHAIN_MACHINES = 16
+
+
+def deviation(values: list[float]) -> float:
+    """Return the standard deviation of `values`."""
+    if not values:
+        return 0.0
+    mean = sum(values) / len(values)
+    return sqrt(sum((value - mean) ** 2 for value in values) / len(values))
+
+
+Demand = Callable[[str], tuple[str, tuple[tuple[str, int], ...]]]
+"""Where the disks of a machine are, and what they take up by pool wherever else it goes."""
+Shape = tuple[tuple[str, ...], str | None, tuple[str, ...], tuple[str, ...], int,
+              tuple[tuple[str, int], ...]]
+"""Everything about a machine but its size: sites, pin, groups, pools, huge pages, disks to move."""
+
+
+def nothing_to_move(_: str) -> tuple[str, tuple[tuple[str, int], ...]]:
+    """Return that a machine has no disk that would have to go with it."""
+    return "", ()
+
+
+def exceeds(machine: PlaceMachine, least: tuple[int, int] | None) -> bool:
+    """Return whether `machine` is at least as large as one that found no room."""
+    return least is not None and machine.memory_bytes >= least[0] and machine.cpus >= least[1]
+
+
+class Board:
+    """The hosts with what is on them while machines are being moved about."""
+
+    def __init__(self, hosts: Iterable[PlaceHost], limits: Limits,
+                 demand: Demand = nothing_to_move) -> None:
+        self.hosts = {host.name: host for host in sorted(hosts)}
+        self.free = {name: host.memory_bytes for name, host in self.hosts.items()}
+        self.huge = {name: host.huge_bytes for name, host in self.hosts.items()}
+        self.demand = demand
+        self.stored: dict[tuple[str, str], int] = {}
+        """By host and pool: what the disks of machines that were placed there take up."""
+        self.cpus = dict.fromkeys(self.hosts, 0)
+        self.room = {name: host.cpus * limits.cpu_ratio for name, host in self.hosts.items()}
+        self.on: dict[str, dict[str, PlaceMachine]] = {name: {} for name in self.hosts}
+        self.groups: dict[str, dict[str, str]] = {name: {} for name in self.hosts}
+        self.where: dict[str, str] = {}
+        self.why: dict[str, str] = {}
+        self.heaps: dict[str, list[tuple[float, str]]] = {}
+        self.weights = Balance(1.0, limits.cpu_ratio ** -2, 0.0)
+        self.choice = CHOICE
+        self.hopeless: dict[Shape, tuple[int, int]] = {}
+        """The least that found no room, by shape; nothing larger needs to be tried."""
+        self.stuck: dict[Shape, tuple[int, int]] = {}
+        """The same for making room by moving another machine aside."""
+
+    def beside(self) -> "Board":
+        """Return a board with the same room left, on which what is there now stays for good."""
+        copy = Board((), Limits())
+        copy.hosts, copy.room = self.hosts, self.room
+        copy.free, copy.cpus, copy.huge = dict(self.free), dict(self.cpus), dict(self.huge)
+        copy.on = {name: {} for name in self.hosts}
+        copy.groups = {name: dict(groups) for name, groups in self.groups.items()}
+        copy.line_up(len(self.where))
+        return copy
+
+    def load(self, machines: list[PlaceMachine], current: Mapping[str, str]) -> list[PlaceMachine]:
+        """Put every machine where it is, and return those that are nowhere."""
+        homeless = []
+        for machine in machines:
+            host = current.get(machine.name)
+            if host in self.on:
+                self.put(machine, host)
+            else:
+                homeless.append(machine)
+        return homeless
+
+    def put(self, machine: PlaceMachine, host: str) -> None:
+        """Add `machine` to `host`."""
+        self.free[host] -= machine.memory_bytes
+        self.huge[host] -= machine.huge_bytes
+        self.cpus[host] += machine.cpus
+        self.on[host][machine.name] = machine
+        self.where[machine.name] = host
+        for group in machine.groups:
+            self.groups[host].setdefault(group, machine.name)
+
+    def take_off(self, machine: PlaceMachine) -> None:
+        """Remove `machine` from its host."""
+        self.hopeless.clear()
+        host = self.where.pop(machine.name)
+        self.free[host] += machine.memory_bytes
+        self.huge[host] += machine.huge_bytes
+        self.cpus[host] -= machine.cpus
+        del self.on[host][machine.name]
+        for group in machine.groups:
+            if self.groups[host].get(group) == machine.name:
+                del self.groups[host][group]
+                for other in self.on[host].values():
+                    if group in other.groups:
+                        self.groups[host].setdefault(group, other.name)
+        self._touch(host)
+
+    def violations(self, machines: list[PlaceMachine],
+                   staying: Mapping[str, str]) -> list[tuple[PlaceMachine, str]]:
+        """Return the machines that may not stay where they are, each with its reason.
+
+        Those that are `staying` have nowhere to go and are not asked again.
+        """
+        found: dict[str, tuple[PlaceMachine, str]] = {}
+        for machine in machines:
+            name = self.where.get(machine.name)
+            if name is None or machine.fixed:
+                continue
+            host = self.hosts[name]
+            why = misplaced(machine, host)
+            if why:
+                found[machine.name] = (machine, why)
+        for name in self.hosts:
+            self._group_violations(name, found, staying)
+            self._overflow(name, found, staying)
+        return [found[name] for name in sorted(found)]
+
+    def _group_violations(self, host: str, found: dict[str, tuple[PlaceMachine, str]],
+                          staying: Mapping[str, str]) -> None:
+        if not self.groups[host]:
+            return
+        keeper: dict[str, PlaceMachine] = {}
+        stay = [machine for machine in self.on[host].values()
+                if machine.groups and machine.name not in found]
+        stay.sort(key=lambda one: (not one.fixed, not one.rooted, one.name not in staying,
+                                   one.host is None, -one.memory_bytes, one.name))
+        for machine in stay:
+            rival = next((keeper[group] for group in machine.groups if group in keeper), None)
+            if rival is None:
+                keeper.update(dict.fromkeys(machine.groups, machine))
+            elif not machine.fixed and not machine.rooted and machine.name not in staying:
+                group = next(one for one in machine.groups if one in keeper)
+                found[machine.name] = (machine, f"{rival.name} of the same group {group} is on"
+                                                f" {host}, too")
+
+    def _overflow(self, host: str, found: dict[str, tuple[PlaceMachine, str]],
+                  staying: Mapping[str, str]) -> None:
+        leaving = [one for one in self.on[host].values() if one.name in found]
+        short = -self.free[host] - sum(one.memory_bytes for one in leaving)
+        if short <= 0:
+            return
+        able = sorted((one for one in self.on[host].values()
+                       if one.name not in found and not one.fixed and not one.rooted
+                       and one.memory_bytes > 0 and one.host is None
+                       and one.name not in staying),
+                      key=lambda one: (one.memory_bytes, one.name))
+        while short > 0 and able:
+            enough = next((i for i, one in enumerate(able) if one.memory_bytes >= short), -1)
+            machine = able.pop(enough)
+            short -= machine.memory_bytes
+            found[machine.name] = (machine, f"{host} has more on it than its memory holds")
+
+    def line_up(self, wishes: int) -> None:
+        """Build the heaps of accepting hosts, emptiest first, one per site."""
+        self.heaps = {}
+        for name, host in self.hosts.items():
+            if host.accepts:
+                self.heaps.setdefault(host.site, []).append((self._load(name), name))
+        for heap in self.heaps.values():
+            heapify(heap)
+        self.weights = self._weights()
+        self.choice = CHOICE if wishes * len(self.hosts) > EXHAUSTIVE else len(self.hosts)
+
+    def balance(self) -> Balance:
+        """Return how evenly the hosts that accept machines are filled."""
+        names = [name for name, host in self.hosts.items() if host.accepts]
+        return Balance(
+            deviation([self.free[name] / (self.hosts[name].memory_bytes or 1) for name in names]),
+            deviation([self.cpus[name] / (self.hosts[name].cpus or 1) for name in names]),
+            deviation([float(len(self.on[name])) for name in names]))
+
+    def _weights(self) -> Balance:
+        """Return what one more squared share weighs, so that the sum of deviations grows least."""
+        spread = self.balance()
+        if spread.memory < UNEVEN or spread.cpus < UNEVEN:
+            return self.weights
+        return Balance(1 / spread.memory, 1 / spread.cpus, 1 / max(spread.machines, UNEVEN))
+
+    def _load(self, name: str) -> float:
+        host = self.hosts[name]
+        return (2.0 - self.free[name] / (host.memory_bytes or 1)
+                + self.cpus[name] / (self.room[name] or 1))
+
+    def _touch(self, name: str) -> None:
+        host = self.hosts[name]
+        if host.accepts and host.site in self.heaps:
+            heappush(self.heaps[host.site], (self._load(name), name))
+
+    def settle(self, machine: PlaceMachine, why: str, avoid: str = "") -> bool:
+        """Put `machine` on the best host that has room; False when none has."""
+        shape = self._shape(machine)
+        if exceeds(machine, self.hopeless.get(shape)):
+            return False
+        best = self._pinned(machine) if machine.host is not None else self._best(machine, avoid)
+        if best is None:
+            if not avoid:
+                self.hopeless[shape] = (machine.memory_bytes, machine.cpus)
+            return False
+        self._store(machine, best)
+        self.put(machine, best)
+        self._touch(best)
+        self.why[machine.name] = why
+        return True
+
+    def _shape(self, machine: PlaceMachine) -> Shape:
+        return (machine.sites, machine.host, machine.groups, machine.needs, machine.huge_bytes,
+                self.demand(machine.name)[1])
+
+    def _store(self, machine: PlaceMachine, name: str) -> None:
+        """Take the room for the disks of a machine that comes to a host."""
+        source, takes = self.demand(machine.name)
+        for pool, size_bytes in takes if source != name else ():
+            self.stored[name, pool] = self.stored.get((name, pool), 0) + size_bytes
+
+    def holds(self, machine: PlaceMachine, name: str) -> bool:
+        """Return whether the pools of a host have room for the disks of a machine."""
+        source, takes = self.demand(machine.name)
+        space = self.hosts[name].space
+        if not takes or source == name:
+            return True
+        return space is not None and all(
+            pool not in space or space[pool] - self.stored.get((name, pool), 0) >= size_bytes
+            for pool, size_bytes in takes)
+
+    def _pinned(self, machine: PlaceMachine) -> str | None:
+        pin = machine.host or ""
+        fits = pin in self.hosts and self.hosts[pin].accepts and self._fits(machine, pin)
+        return pin if fits else None
+
+    def _best(self, machine: PlaceMachine, avoid: str) -> str | None:
+        best: tuple[float, str] | None = None
+        for site in machine.sites or tuple(self.heaps):
+            heap = self.heaps.get(site, [])
+            aside: list[tuple[float, str]] = []
+            seen: set[str] = set()
+            choices = 0
+            while heap and choices < self.choice:
+                entry = heappop(heap)
+                load, name = entry
+                if name in seen or load != self._load(name):
+                    continue
+                seen.add(name)
+                aside.append(entry)
+                if name == avoid or not self._fits(machine, name):
+                    continue
+                choices += 1
+                cost = (self._cost(machine, name), name)
+                best = cost if best is None or cost < best else best
+            for entry in aside:
+                heappush(heap, entry)
+        return best[1] if best is not None else None
+
+    def _fits(self, machine: PlaceMachine, name: str) -> bool:
+        return (self.free[name] >= machine.memory_bytes
+                and self.cpus[name] + machine.cpus <= self.room[name]
+                and self.huge[name] >= machine.huge_bytes
+                and not (machine.groups and self._clash(machine, name))
+                and (not machine.needs or self.hosts[name].offers.issuperset(machine.needs))
+                and self.holds(machine, name))
+
+    def _clash(self, machine: PlaceMachine, name: str) -> bool:
+        taken = self.groups[name]
+        return any(group in taken for group in machine.groups)
+
+    def _cost(self, machine: PlaceMachine, name: str) -> float:
+        """Return by how much the imbalance would grow: squared shares, each by its own spread."""
+        host, weights = self.hosts[name], self.weights
+        memory, cores = host.memory_bytes or 1, host.cpus or 1
+        more, more_cpus = machine.memory_bytes / memory, machine.cpus / cores
+        growth = weights.memory * (2 - 2 * self.free[name] / memory + more) * more
+        growth += weights.cpus * (2 * self.cpus[name] / cores + more_cpus) * more_cpus
+        growth += weights.machines * (2 * len(self.on[name]) + 1)
+        return round(growth, 9)
+
+    def make_room(self, machine: PlaceMachine, why: str, source: str | None) -> bool:
+        """Move one other machine aside so that `machine` fits; False when one move is not enough.
+
+        The source of a running machine counts as still full: the other has to move first.
+        """
+        shape = self._shape(machine)
+        if exceeds(machine, self.stuck.get(shape)):
+            return False
+        if source in self.hosts and not machine.rooted:
+            self.free[source] -= machine.memory_bytes
+        done = any(self._aside(machine, why, name) for name in self._roomy(machine)
+                   if name != source)
+        if source in self.hosts and not machine.rooted:
+            self.free[source] += machine.memory_bytes
+            self._touch(source)
+        if done:
+            self.stuck.clear()
+        elif source is None:
+            self.stuck[shape] = (machine.memory_bytes, machine.cpus)
+        return done
+
+    def _roomy(self, machine: PlaceMachine) -> list[str]:
+        names = [machine.host] if machine.host in self.hosts else [
+            name for name, host in self.hosts.items()
+            if not machine.sites or host.site in machine.sites]
+        able = [name for name in names if name is not None and self.hosts[name].accepts
+                and self.hosts[name].offers.issuperset(machine.needs)
+                and self.huge[name] >= machine.huge_bytes and self.holds(machine, name)
+                and not self._clash(machine, name)]
+        return sorted(able, key=lambda name: (-self.free[name], name))[:CHAIN_HOSTS]
+
+    def _aside(self, machine: PlaceMachine, why: str, name: str) -> bool:
+        short = machine.memory_bytes - self.free[name]
+        short_cpus = self.cpus[name] + machine.cpus - self.room[name]
+        able = sorted((one for one in self.on[name].values()
+                       if one.memory_bytes >= short and one.cpus >= short_cpus and not one.fixed
+                       and not one.rooted and one.host is None and one.memory_bytes > 0
+                       and one.name not in self.why),
+                      key=lambda one: (one.memory_bytes, one.name))
+        for other in able[:CHAIN_MACHINES]:
+            self.take_off(other)
+            if self.settle(other, f"it makes room for {machine.name} on {name}", avoid=name):
+                self._store(machine, name)
+                self.put(machine, name)
+                self._touch(name)
+                self.why[machine.name] = why
+                return True
+            self.put(other, name)
+        return False
+
+    def overfull(self, host: str) -> bool:
+        """Return whether `host` holds more than its memory, or two of one group."""
+        named = [group for one in self.on[host].values() for group in one.groups]
+        return self.free[host] < 0 or len(named) != len(set(named))
+
+    def result(self, current: Mapping[str, str], unplaced: Mapping[str, str]) -> Placement:
+        """Return the placement that the board shows now."""
+        moves = []
+        for name in sorted(self.why):
+            source, target = current.get(name), self.where[name]
+            if source is not None and source != target:
+                moves.append(Move(name, source, target, self.why[name]))
+        return Placement(dict(self.where), tuple(moves),
+                         tuple(Unplaced(name, unplaced[name]) for name in sorted(unplaced)))

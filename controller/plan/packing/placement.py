@@ -1,0 +1,149 @@
+"""Placement: which host each machine belongs on, with the fewest moves, always the same answer.
+
+Rule 1: a machine stays where it is unless its pin, its site, its pools, a drained host, a full
+        host or its group is violated there.
+Rule 2: memory is hard, CPUs have a ratio; a host that does not accept is never a destination.
+Rule 3: what has to move goes largest first to where it leaves the estate best balanced; where
+        nothing has room, one other machine is moved aside, if one move makes the room.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from controller.model.units import render_size
+from controller.plan.packing.packing import Board, Demand, nothing_to_move
+from controller.plan.packing.problem import (
+    Balance,
+    Limits,
+    Move,
+    PlaceHost,
+    PlaceMachine,
+    Placement,
+    Unplaced,
+)
+
+__all__ = ["Balance", "Limits", "Move", "PlaceHost", "PlaceMachine", "Placement", "Unplaced",
+           "balance", "place"]
+
+
+DEFAULTS = Limits()
+
+
+def place(hosts: Iterable[PlaceHost], machines: Iterable[PlaceMachine],
+          current: Mapping[str, str], limits: Limits = DEFAULTS) -> Placement:
+    """Return where each machine belongs, given where it is."""
+    return arrange(tuple(hosts), machines, current, limits)[1]
+
+
+def arrange(hosts: tuple[PlaceHost, ...], machines: Iterable[PlaceMachine],
+            current: Mapping[str, str], limits: Limits,
+            demand: Demand = nothing_to_move) -> tuple[Board, Placement]:
+    """Return where each machine belongs, and the board that shows it.
+
+    A machine that has to leave and cannot keeps its room, so all is placed anew around it.
+    """
+    ordered = sorted(machines)
+    staying: dict[str, str] = {}
+    while True:
+        board = Board(hosts, limits, demand)
+        unplaced = _place_once(board, ordered, current, staying)
+        left = {name: sentence for name, sentence in unplaced.items()
+                if current.get(name) in board.hosts and name not in staying}
+        if not any(board.overfull(current[name]) for name in left):
+            return board, board.result(current, unplaced | staying)
+        staying |= left
+
+
+def _place_once(board: Board, machines: list[PlaceMachine], current: Mapping[str, str],
+                staying: Mapping[str, str]) -> dict[str, str]:
+    """Fill `board`, and return those that found no place, each with why."""
+    homeless = board.load(machines, current)
+    displaced = board.violations([one for one in machines if one.name not in staying], staying)
+    gone = {machine.name: f"its host {current[machine.name]} is gone" for machine in homeless
+            if machine.name in current}
+    wishes = [(machine, gone.get(machine.name, "")) for machine in homeless] + displaced
+    wishes.sort(key=_hardest_first)
+    for machine, _ in displaced:
+        board.take_off(machine)
+    board.line_up(len(wishes))
+    left = [wish for wish in wishes if not board.settle(wish[0], wish[1])]
+    unplaced: dict[str, str] = {}
+    complaints: dict[tuple[object, ...], str] = {}
+    for machine, why in left:
+        source = current.get(machine.name)
+        if board.make_room(machine, why, source):
+            continue
+        like = (*machine[1:], None if machine.host is None else machine.name)
+        if like not in complaints:
+            complaints[like] = complaint(machine, board)
+        unplaced[machine.name] = complaints[like]
+        if source in board.hosts:
+            board.put(machine, source)
+    return unplaced
+
+
+def _hardest_first(wish: tuple[PlaceMachine, str]) -> tuple[bool, int, str]:
+    return wish[0].host is None, -wish[0].memory_bytes, wish[0].name
+
+
+def balance(hosts: Iterable[PlaceHost], machines: Iterable[PlaceMachine],
+            assignments: Mapping[str, str]) -> Balance:
+    """Return how evenly `assignments` fills the hosts that accept machines."""
+    board = Board(hosts, Limits())
+    board.load(sorted(machines), assignments)
+    return board.balance()
+
+
+def complaint(machine: PlaceMachine, board: Board) -> str:
+    """Return why no host of `board` can take `machine`, as a sentence."""
+    gib = machine.memory_bytes / (1 << 30)
+    size = f"{gib:.3g} GiB of memory and {machine.cpus} CPUs"
+    if machine.host is not None:
+        return _pinned(machine, machine.host, board, size)
+    where = " or ".join(machine.sites) if machine.sites else "the estate"
+    open_hosts = [host for host in board.hosts.values() if host.accepts
+                  and (not machine.sites or host.site in machine.sites)]
+    if not open_hosts:
+        return f"no host of {where} takes machines now"
+    able = [host for host in open_hosts if host.offers.issuperset(machine.needs)]
+    if not able:
+        return f"no host of {where} has the pools {', '.join(machine.needs)}"
+    lacking = _lacking(machine, able, board, where)
+    if lacking is not None:
+        return lacking
+    most = max(board.free[host.name] for host in able)
+    if most < machine.memory_bytes:
+        return (f"no host of {where} has room for {size}: the most that is free on one is"
+                f" {max(0, most) / (1 << 30):.3g} GiB")
+    if machine.groups:
+        return (f"every host of {where} with room for {size} has another of its group"
+                f" ({', '.join(machine.groups)}), or its CPUs are all given out")
+    return f"the CPUs of every host of {where} with room for it are all given out"
+
+
+def _lacking(machine: PlaceMachine, hosts: list[PlaceHost], board: Board,
+             where: str) -> str | None:
+    """Return which of huge pages and pools no host has enough of; None where it is neither."""
+    most = max(board.huge[host.name] for host in hosts)
+    if most < machine.huge_bytes:
+        return (f"no host of {where} has {render_size(machine.huge_bytes)} of huge pages left: the"
+                f" most on one is {render_size(max(0, most))}; set more aside")
+    if any(board.holds(machine, host.name) for host in hosts):
+        return None
+    size = ", ".join(f"{render_size(size_bytes)} in pool {pool}"
+                     for pool, size_bytes in board.demand(machine.name)[1])
+    return (f"no host of {where} is seen to have room for its disks ({size}): free space there")
+
+
+def _pinned(machine: PlaceMachine, host: str, board: Board, size: str) -> str:
+    pin = board.hosts.get(host)
+    if pin is None or not pin.accepts:
+        return (f"{machine.name} is pinned to {host}, which takes nothing now:"
+                " bring that host back, or pin it elsewhere")
+    if board.groups[pin.name] and any(g in board.groups[pin.name] for g in machine.groups):
+        return (f"{machine.name} is pinned to {host}, where another of its group is:"
+                " pin one of them elsewhere")
+    lacking = _lacking(machine, [pin], board, pin.name)
+    if lacking is not None:
+        return lacking
+    return (f"{machine.name} is pinned to {host}, which has no room for {size}"
+            f" ({board.free[pin.name] / (1 << 30):.3g} GiB free)")

@@ -1,0 +1,1 @@
+"""Replicas: which copy is due, where it goes, and which restore points may go."""

@@ -1,0 +1,42 @@
+"""Checkpoints that a VM has of ours once it is no longer protected: they would bind its owner.
+
+Rule 1: libvirt undefines no domain that has one, and QEMU resizes no image with its records; what
+        we made goes with the protection that it was made for, once that was missing for a while.
+"""
+
+from controller.model.facts import DomainConfig, DomainFacts
+from controller.model.replica import our_checkpoints
+from controller.plan.actions.action import Cause
+from controller.plan.actions.replica import DropCheckpoints
+from controller.plan.replication.upkeep import LATER_RANK
+from controller.plan.steps.draft import Draft, counted
+from controller.plan.survey.survey import Survey
+
+
+def diff_checkpoints(ground: Survey, draft: Draft) -> None:
+    """Note what is to go from every VM that is declared without protection."""
+    for name in ground.given.unprotected:
+        for host, domain in ground.sightings.get(name, ()):
+            if domain.checkpoints and domain.job is None and not domain.unknown:
+                _drop(name, host, domain, ground, draft)
+
+
+def _drop(name: str, host: str, domain: DomainFacts, ground: Survey, draft: Draft) -> None:
+    ours = our_checkpoints(domain.checkpoints)
+    if not ours or domain.ownership is None or (
+            domain.ownership.estate not in ground.given.names.estates):
+        return
+    draft.do(DropCheckpoints(
+        target=f"Replica/{name}", node=host, domain=domain.name, uuid=domain.uuid,
+        checkpoints=ours, paths=_images(domain.live or domain.config), cause=Cause.COMMIT,
+        reason=f"{name} is declared without `protection`, and has"
+               f" {counted(len(ours), 'checkpoint')} of ours on {host}",
+        consequence="libvirt lets it be undefined again; were it protected once more, the next copy"
+                    " would compare its disks as a whole"), rank=LATER_RANK + 3)
+
+
+def _images(config: DomainConfig | None) -> tuple[str, ...]:
+    """Return the files in which records of changes can lie."""
+    return () if config is None else tuple(
+        disk.source for disk in config.disks
+        if disk.format == "qcow2" and disk.source.startswith("/"))

@@ -1,0 +1,73 @@
+"""Leftovers: what a crash of ours left on hosts, and replicas that nobody asks for any longer."""
+
+from collections import Counter
+from typing import Final
+
+from controller.model.facts import Known
+from controller.model.instants import render_instant
+from controller.model.replica import Leftover, LeftoverKind
+from controller.plan.actions.replica import SweepLeftovers
+from controller.plan.replication.protected_machine import Charge
+from controller.plan.replication.upkeep import LATER_RANK
+from controller.plan.steps.contained import contained
+from controller.plan.steps.draft import Draft, counted
+from controller.plan.survey.replicas import Held, ReplicaIndex
+from controller.plan.survey.survey import Survey
+
+NOUNS: Final = {
+    LeftoverKind.JOB: "backup job", LeftoverKind.SCRATCH: "scratch file",
+    LeftoverKind.SOCKET: "socket", LeftoverKind.KEY: "one-time key",
+    LeftoverKind.PROGRAM: "old program",
+}
+
+
+def diff_leftovers(ground: Survey, draft: Draft) -> None:
+    """Note what is to be swept on every declared host that could tell."""
+    for host in sorted(ground.desired.hosts):
+        node = ground.nodes.get(host)
+        if node is None or not isinstance(node.leftovers, Known) or not node.leftovers.value:
+            continue
+        with contained(f"Host/{host}", draft):
+            _sweep(host, node.leftovers.value, draft)
+
+
+def _sweep(host: str, found: tuple[Leftover, ...], draft: Draft) -> None:
+    kinds = Counter(one.kind for one in found)
+    words = ", ".join(counted(kinds[kind], NOUNS[kind]) for kind in sorted(kinds))
+    draft.do(SweepLeftovers(
+        target=f"Host/{host}", node=host, leftovers=found,
+        reason=f"a copy that broke off has left {words} on {host}",
+        consequence="only what is surely ours is removed"), rank=LATER_RANK + 3)
+
+
+def tell_unclaimed(care: list[Charge], index: ReplicaIndex, draft: Draft) -> None:
+    """Remark on every replica of a VM that is not declared or not protected: it is left alone."""
+    cared = {charge.uuid for charge in care}
+    unclaimed = sorted(index.held.keys() - cared)
+    names = {charge.name for charge in care} if unclaimed else set()
+    for uuid in unclaimed:
+        for host, replica in index.held[uuid]:
+            name = replica.machine or uuid
+            if name in names:
+                draft.remark(f"Replica/{name}", _of_an_earlier(name, Held(host, replica)))
+                continue
+            draft.remark(f"Replica/{name}", f"{name} is not declared with a `protection`: its"
+                         f" replica on {host} is left alone; delete {replica.path} there by hand"
+                         " when it is of no more use")
+
+
+def _of_an_earlier(name: str, held: Held) -> str:
+    point, path = held.sound, held.replica.path
+    newest = "" if point is None else f", newest point {render_instant(point.started_at)}"
+    return (f"{held.host} holds a replica of an earlier {name} (uuid {held.replica.uuid}{newest}):"
+            f" it is left alone; keep it until {name} surely has all that it needs, then delete"
+            f" {path} there by hand")
+
+
+def tell_unseen(index: ReplicaIndex, ground: Survey, draft: Draft) -> None:
+    """Remark on hosts that answer and whose replicas could not be seen although it was asked."""
+    for host, why in index.unseen.items():
+        if host in ground.nodes and host not in index.untold:
+            words = "nothing is seeded meanwhile" if host in index.opaque else (
+                "what it held when it last told counts meanwhile")
+            draft.remark(f"Host/{host}", f"{why}: {words}", unknown=True)

@@ -1,0 +1,144 @@
+"""A charge: one protected VM, where it is, where its replica belongs and where replicas of it are.
+"""
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from controller.model.facts import DiskFacts, DomainFacts
+from controller.model.protection_policy import ProtectionPolicySpec
+from controller.model.replica import PointFacts
+from controller.model.virtual_machine import VirtualMachine
+from controller.plan.machine.parts import Left, parts_of
+from controller.plan.machine.state import Stand, Standing
+from controller.plan.steps.contained import FAULTS, break_off
+from controller.plan.steps.draft import Draft
+from controller.plan.survey.identity import domain_uuid, domain_uuids
+from controller.plan.survey.replicas import Held, ReplicaIndex, holds_anything
+from controller.plan.survey.survey import Survey
+
+STILL: Final = frozenset({Standing.RUNNING, Standing.OFF, Standing.RENAMED})
+"""So standing it is one machine on one host, whose disks can be copied."""
+
+
+class Charge(NamedTuple):
+    """One protected VM under consideration."""
+
+    name: str
+    vm: VirtualMachine
+    policy: ProtectionPolicySpec
+    stand: Stand
+    uuid: str
+    host: str | None
+    """Where it is, or was when it was last seen."""
+    site: str | None
+    twin: str | None
+    """The site at which its replica belongs."""
+    held: tuple[Held, ...]
+    faded: tuple[Held, ...]
+    current: Held | None
+    """The replica that is to be kept fresh: the newest of those at the right site."""
+    point: PointFacts | None
+    """The newest sound restore point of that one."""
+    disks: tuple[DiskFacts, ...]
+    """As they are in use now: those that a restore point has."""
+    left: tuple[Left, ...]
+    """The parts that none has, by the facts."""
+
+    @property
+    def target(self) -> str:
+        """Return `Replica/name`, what is worked on."""
+        return f"Replica/{self.name}"
+
+    @property
+    def astray(self) -> Held | None:
+        """Return a replica that is where none is of use; what holds nothing is none."""
+        return next((one for one in self.held if one is not self.current
+                     and holds_anything(one.replica)), None)
+
+    @property
+    def hidden(self) -> Held | None:
+        """Return a replica that cannot be seen now and was the newest when it was last seen."""
+        if not self.faded:
+            return None
+        newest = max(self.faded, key=_freshness)
+        if self.current is not None and _freshness(self.current) >= _freshness(newest):
+            return None
+        return newest
+
+
+def _freshness(held: Held) -> tuple[int, float]:
+    """Return how new a replica is: points are numbered on wherever they lie, clocks may be wrong.
+    """
+    point = held.sound
+    return (-1, -1.0) if point is None else (point.sequence, point.started_at)
+
+
+def charges(stands: Mapping[str, Stand], index: ReplicaIndex, ground: Survey,
+            draft: Draft) -> list[Charge]:
+    """Return every protected VM, sorted by name."""
+    found = []
+    twins = {name: twin_of(name, ground) for name in ground.desired.sites}
+    for name in ground.given.protected:
+        try:
+            found.append(_charge(name, stands[name], twins, index, ground))
+        except FAULTS as error:
+            break_off(f"Replica/{name}", draft, draft.mark(), error)
+    return found
+
+
+def _charge(name: str, stand: Stand, twins: Mapping[str, str | None], index: ReplicaIndex,
+            ground: Survey) -> Charge:
+    vm = ground.desired.virtual_machines[name]
+    assert vm.spec.protection is not None, "it is given"
+    policy = ground.desired.protection_policies[vm.spec.protection].spec
+    host, domain = stand.host, stand.domain
+    if host is None or domain is None:
+        host, domain = _last_place(name, ground)
+    uuid = domain.uuid if domain is not None else _uuid_of(name, index, ground)
+    site = None if host is None else ground.desired.hosts[host].spec.site
+    twin = None if site is None else twins[site]
+    held = index.held.get(uuid, ())
+    current = _current(held, site, twin, ground) if held else None
+    config = None if stand.domain is None else stand.domain.live or stand.domain.config
+    copied, left = ground.given.usual(parts_of, name, config, ground.desired)
+    return Charge(name, vm, policy, stand, uuid, host, site, twin, held,
+                  index.faded.get(uuid, ()), current,
+                  None if current is None else current.sound, copied, left)
+
+
+def _uuid_of(name: str, index: ReplicaIndex, ground: Survey) -> str:
+    """Return the uuid of a VM that is nowhere: that of its replica, if we gave it one of ours."""
+    uuids = domain_uuids(ground.given.names, name)
+    return next((uuid for uuid in uuids if uuid in index.held or uuid in index.faded),
+                domain_uuid(ground.estate_name, name))
+
+
+def twin_of(site: str, ground: Survey) -> str | None:
+    """Return the site that takes over for `site`: its twin, or the only other one."""
+    twin = ground.desired.sites[site].spec.twin
+    if twin is not None and twin in ground.desired.sites:
+        return twin
+    others = [one for one in ground.desired.sites if one != site]
+    return others[0] if len(others) == 1 else None
+
+
+def _last_place(name: str, ground: Survey) -> tuple[str | None, DomainFacts | None]:
+    for seen in (ground.ghosts.get(name), ground.ruins.get(name)):
+        if seen:
+            return seen[0]
+    several = ground.sightings.get(name)
+    return (None, several[0].domain) if several else (None, None)
+
+
+def _current(held: tuple[Held, ...], site: str | None, twin: str | None,
+             ground: Survey) -> Held | None:
+    """Return the newest replica at the right site; anywhere, where that cannot be told.
+
+    A folder that holds nothing binds no first copy to its host, which may be full.
+    """
+    hosts = ground.desired.hosts
+    fit = [one for one in held if holds_anything(one.replica)
+           and (site is None or hosts[one.host].spec.site == twin)]
+    if len(fit) == 1:
+        return fit[0]
+    return max(fit, key=lambda one: (_freshness(one), not one.replica.unreadable), default=None)

@@ -1,0 +1,110 @@
+"""The draft: where the diffs put down what they find, before it is ordered and judged."""
+
+from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
+from typing import NamedTuple
+
+from controller.model.protection_policy import KeepSpec
+from controller.plan.actions.action import Action, Cause
+from controller.plan.steps.plan import Remark, Ruling, Step, Verdict
+from controller.plan.survey.context import Policy
+
+
+class Item(NamedTuple):
+    """An action, what must end well before it, and its rank among actions that are free to go."""
+
+    action: Action
+    after: tuple[str, ...]
+    rank: int
+
+
+class Stall(NamedTuple):
+    """Something that only a person can resolve."""
+
+    target: str
+    reason: str
+    sentence: str
+    vlans: tuple[int, ...] = ()
+    """What does not pass somewhere because of it."""
+
+
+@dataclass(slots=True)
+class Draft:
+    """What one computation has found so far."""
+
+    items: list[Item] = field(default_factory=list)
+    remarks: list[Remark] = field(default_factory=list)
+    stalls: list[Stall] = field(default_factory=list)
+    kept: dict[str, KeepSpec] = field(default_factory=dict)
+    """By VM: the `keep` by which its restore points are kept from now on."""
+
+    def mark(self) -> tuple[int, int, int]:
+        """Return how much has been found so far."""
+        return len(self.items), len(self.remarks), len(self.stalls)
+
+    def take_back(self, mark: tuple[int, int, int]) -> None:
+        """Forget what was found since `mark`."""
+        items, remarks, stalls = mark
+        del self.items[items:], self.remarks[remarks:], self.stalls[stalls:]
+
+    def do(self, action: Action, after: tuple[str, ...] = (), rank: int = 0) -> str:
+        """Note an action and return its id."""
+        self.items.append(Item(action, after, rank))
+        return action.id
+
+    def remark(self, target: str, sentence: str, *, unknown: bool = False) -> None:
+        """Note something that is shown and not acted on."""
+        self.remarks.append(Remark(target, sentence, unknown))
+
+    def stall(self, target: str, reason: str, sentence: str, vlans: tuple[int, ...] = ()) -> None:
+        """Note something that only a person can resolve; it is remarked on, too."""
+        self.stalls.append(Stall(target, reason, sentence, vlans))
+        self.remark(target, sentence)
+
+
+def cause_of(policy: Policy, *objects: str) -> Cause:
+    """Return whether the specs moved under any of `objects` (`Kind/name`) or the world did."""
+    if policy.applied_revision is None or not policy.changed.isdisjoint(objects):
+        return Cause.COMMIT
+    return Cause.DRIFT
+
+
+def counted(count: int, noun: str) -> str:
+    """Return `1 VM`, `2 VMs`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+CIRCLE = Ruling(
+    Verdict.REFUSED, "order", "each of these would have to be done before the other",
+    "when one of the hosts has room for both, or one of the VMs is off while they change places")
+
+
+def order(items: list[Item]) -> tuple[Step, ...]:
+    """Return the items as steps in topological order, ties by rung, then rank, then id.
+
+    An `after` that names nothing in the plan is dropped; items in a circle come last, refused.
+    """
+    if not items:
+        return ()
+    by_id = {item.action.id: item for item in items}
+    after = {name: tuple(sorted({one for one in item.after if one in by_id and one != name}))
+             for name, item in by_id.items()}
+    waits = {name: len(before) for name, before in after.items()}
+    followers: dict[str, list[str]] = {}
+    for name, before in after.items():
+        for one in before:
+            followers.setdefault(one, []).append(name)
+    keys = {name: (item.action.rung.height, item.rank, name) for name, item in by_id.items()}
+    free = [keys[name] for name, count in waits.items() if count == 0]
+    heapify(free)
+    steps: list[Step] = []
+    while free:
+        name = heappop(free)[2]
+        del keys[name]
+        steps.append(Step(by_id[name].action, after[name]))
+        for one in followers.get(name, ()):
+            waits[one] -= 1
+            if waits[one] == 0:
+                heappush(free, keys[one])
+    steps += [Step(by_id[name].action, after[name], CIRCLE) for name in sorted(keys)]
+    return tuple(steps)

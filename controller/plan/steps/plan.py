@@ -1,0 +1,86 @@
+"""The plan: steps with their order and verdicts, what stays unknown, and the conditions."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
+
+from controller.model.condition import Condition, ConditionType
+from controller.model.protection_policy import KeepSpec
+from controller.plan.actions.action import Action
+
+
+class Verdict(StrEnum):
+    """What the gates say of one action."""
+
+    ALLOWED = "allowed"
+    NEEDS_APPROVAL = "needs approval"
+    REFUSED = "refused"
+    WAITING = "waiting"
+    """Nothing is wrong with it, but something before it has to end first (in-flight limits)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """A gate's word on one action: the rule, the number behind it, and what clears it."""
+
+    verdict: Verdict
+    rule: str = ""
+    """The gate's name: fact-age, storm, in-flight, delete-ceiling, window, quarantine, …"""
+    sentence: str = ""
+    clears: str = ""
+    """The command or the event that clears it."""
+
+
+class Breach(NamedTuple):
+    """A law that the steps of one target would break, as a sentence."""
+
+    target: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One action, the ids of the steps that must end well before it, and the gates' ruling."""
+
+    action: Action
+    after: tuple[str, ...] = ()
+    ruling: Ruling = Ruling(Verdict.ALLOWED)
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """Something that is shown and not acted on: an unknown, a conflict, a wish that must wait."""
+
+    target: str
+    sentence: str
+    unknown: bool = False
+    """True where nothing is done because something could not be seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What would change, in an order in which it may be done.
+
+    Shapes: steps in topological order, ties by id; an empty plan with no unknown remark means
+    converged.
+    """
+
+    revision: str
+    steps: tuple[Step, ...] = ()
+    remarks: tuple[Remark, ...] = ()
+    conditions: tuple[Condition, ...] = ()
+    due_at: float | None = None
+    """When time alone next makes something due or changes a condition; None when never."""
+    kept: Mapping[str, KeepSpec] = field(default_factory=dict, compare=False)
+    """By VM: the `keep` to be remembered as that by which its restore points are kept."""
+
+    @property
+    def waits(self) -> tuple[Condition, ...]:
+        """Return what waits for a person, whatever the steps are."""
+        return tuple(one for one in self.conditions if one.type is ConditionType.STALLED)
+
+    @property
+    def runnable(self) -> tuple[Step, ...]:
+        """Return the steps that the gates allow."""
+        return tuple(step for step in self.steps if step.ruling.verdict is Verdict.ALLOWED)

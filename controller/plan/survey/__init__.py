@@ -1,0 +1,1 @@
+"""Specs and facts, indexed once per decision: who is where, who is whose, what counts as seen."""

@@ -1,0 +1,357 @@
+"""Identity: which VM a domain is, and who else has its uuid, a card of it or a file of it.
+
+Rule 1: a name is no identity. A domain is the VM that our mark names, if the mark was written for
+        this very domain; else the one whose name it has.
+Rule 2: what a host held when it was last seen counts as long as nobody has seen that it is gone.
+Rule 3: a path is a file of one host; of several hosts only where a pool is declared shared.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+from uuid import NAMESPACE_URL, uuid5
+
+from controller.model.facts import DomainFacts, Ownership, Role
+from controller.model.replica import STORE
+
+REPLICA: Final = f"/{STORE}/"
+ALSO_REPLICA: Final = "its replica"
+PROMISED: Final = "the card that is declared for it, "
+Key = tuple[str, ...]
+"""`uuid U`, `mac M`, `file HOST PATH`, `replica U`; of a shared pool `shared POOL FILE`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Under which names the estate and its VMs are and were known."""
+
+    estates: frozenset[str]
+    present: Mapping[str, str] = field(default_factory=dict)
+    """By a VM's former name: its name now."""
+    formers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By a VM's name: the names it had."""
+
+
+class Sighting(NamedTuple):
+    """A domain seen on a host."""
+
+    host: str
+    domain: DomainFacts
+
+
+class Claim(NamedTuple):
+    """A domain on a host with the VM that it is; `unseen` where it is only remembered."""
+
+    owner: str
+    host: str
+    domain: DomainFacts
+    unseen: bool
+
+    @property
+    def runs(self) -> bool:
+        """Return whether it was seen to hold its disks; one that is being received does not."""
+        return self.domain.state.active and self.domain.state != "incoming"
+
+
+class Rival(NamedTuple):
+    """A domain that is not this VM and has something that tells the VM from all others."""
+
+    claim: Claim
+    shares: tuple[str, ...]
+    """In words: `its uuid`, `its card 52:54:…`, `its file /…`."""
+
+    @property
+    def doubles(self) -> bool:
+        """Return whether both running at once are one VM twice.
+
+        A look at its replica is not, nor a card that the VM is to get and does not have yet.
+        """
+        return any(one != ALSO_REPLICA and not one.startswith(PROMISED) for one in self.shares)
+
+    @property
+    def is_now(self) -> bool:
+        """Return whether the VM has it already, or lies in what the other one has."""
+        return any(not one.startswith(PROMISED) for one in self.shares)
+
+    @property
+    def is_more_than_files(self) -> bool:
+        """Return whether the other one has the VM's uuid or a card of it."""
+        return any(one.startswith(("its uuid", "its card")) for one in self.shares)
+
+    def __str__(self) -> str:
+        claim = self.claim
+        verb = "had" if claim.unseen else "has"
+        when = f" when {claim.host} was last seen" if claim.unseen else ""
+        known = claim.owner if claim.owner == claim.domain.name else (
+            f"{claim.owner}, which libvirt calls {claim.domain.name},")
+        return (f"{known} on {claim.host} ({claim.domain.state}) {verb}"
+                f" {' and '.join(self.shares)}{when}")
+
+
+def is_for(mark: Ownership | None, domain: DomainFacts, names: Names) -> bool:
+    """Return whether a mark is ours, names a VM, and was written for this very domain."""
+    return (mark is not None and mark.name != "" and mark.uuid in {"", domain.uuid}
+            and mark.estate in names.estates)
+
+
+def owner_of(domain: DomainFacts, names: Names) -> str:
+    """Return the VM that a domain is, declared or not."""
+    mark = domain.ownership
+    if mark is None or not is_for(mark, domain, names):
+        name = domain.name
+        if mark is not None and mark.estate not in names.estates:
+            return name
+    else:
+        name = mark.name
+    return names.present.get(name, name)
+
+
+def is_drill(domain: DomainFacts, names: Names) -> bool:
+    """Return whether a domain is a drill of ours."""
+    mark = domain.ownership
+    return mark is not None and mark.role is Role.DRILL and is_for(mark, domain, names)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What of the specs an index needs; the same object for as long as the specs are the same."""
+
+    names: Names
+    card_owner: Mapping[str, str]
+    """The VM of each declared card, by MAC."""
+    vlans: frozenset[int]
+    bridges: Mapping[str, str]
+    """By host: its bridge."""
+    shared: Mapping[str, Mapping[str, str]]
+    """By host: the folder of each pool that is declared shared, with the pool's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """The domains of one host by what tells them from all others."""
+
+    domains: Mapping[str, DomainFacts]
+    claims: tuple[Claim, ...]
+    sightings: tuple[tuple[str, Sighting], ...]
+    uuids: Mapping[str, Claim]
+    macs: Mapping[str, Claim]
+    files: dict[Key, tuple[Claim, bool]] = field(default_factory=dict)
+    shared: dict[Key, tuple[Claim, bool]] = field(default_factory=dict)
+    """Of those files that other hosts see, too."""
+    tenants: dict[str, list[Claim]] = field(default_factory=dict)
+    """By the uuid of a replica: who has a file of it."""
+    clashes: set[Key] = field(default_factory=set)
+
+
+def shelve(host: str, domains: Mapping[str, DomainFacts], frame: Frame, *unseen: bool) -> Shelf:
+    """Return the shelf of one host; its domains are only remembered where they are `unseen`."""
+    names, card_owner = frame.names, frame.card_owner
+    claims = tuple(Claim(owner_of(domain, names), host, domain, unseen == (True,))
+                   for domain in domains.values())
+    macs: dict[str, Claim] = {}
+    shelf = Shelf(domains, claims, tuple((one.owner, Sighting(host, one.domain)) for one in claims),
+                  {one.domain.uuid: one for one in claims}, macs)
+    for claim in claims:
+        owner, domain = claim.owner, claim.domain
+        if shelf.uuids[domain.uuid].owner != owner:
+            shelf.clashes.add(("uuid", domain.uuid))
+        for mac in macs_of(host, domain, frame):
+            if (macs.setdefault(mac, claim).owner != owner
+                    or card_owner.get(mac, owner) != owner):
+                shelf.clashes.add(("mac", mac))
+        for path, written, identity in files_of(domain):
+            if REPLICA not in path:
+                for key in keys_of(host, path, identity, frame):
+                    into = shelf.shared if key[0] == "shared" else shelf.files
+                    _take(into, key, (claim, written), shelf.clashes)
+            elif not is_drill(domain, names):
+                uuid = path.partition(REPLICA)[2].partition("/")[0]
+                shelf.tenants.setdefault(uuid, []).append(claim)
+    return shelf
+
+
+def _take(into: dict[Key, tuple[Claim, bool]], key: Key, use: tuple[Claim, bool],
+          clashes: set[Key]) -> None:
+    """Note who uses a file, one that writes before all who read."""
+    first = into.get(key)
+    if first is None:
+        into[key] = use
+        return
+    if first[0].owner != use[0].owner and (first[1] or use[1]):
+        clashes.add(key)
+    if use[1] and not first[1]:
+        into[key] = use
+
+
+def macs_of(host: str, domain: DomainFacts, frame: Frame) -> Iterable[str]:
+    """Return the cards of a domain; of a drill those alone that its network does not isolate."""
+    live, config = domain.live, domain.config
+    drill = is_drill(domain, frame.names)
+    bridge = frame.bridges.get(host)
+    return dict.fromkeys(
+        nic.mac.lower() for one in (live, config) if one is not None for nic in one.nics
+        if nic.mac and not (drill and (nic.bridge != bridge or nic.vlan not in frame.vlans)))
+
+
+def keys_of(host: str, path: str, identity: str, frame: Frame) -> Iterator[Key]:
+    """Yield what a file is looked up by."""
+    for folder, pool in frame.shared.get(host, {}).items():
+        if path.startswith(folder):
+            yield "shared", pool, path.removeprefix(folder)
+            return
+    yield "file", host, path
+    if identity:
+        yield "inode", host, identity
+
+
+class Identities:
+    """Every domain of every host by what tells it from all others, looked through once."""
+
+    def __init__(self, frame: Frame, shelves: Iterable[Shelf]) -> None:
+        self._frame = frame
+        self._shelves = tuple(shelves)
+        self._uuids: dict[str, Claim] = {}
+        self._macs: dict[str, Claim] = {}
+        self._files: dict[Key, tuple[Claim, bool]] = {}
+        self._tenants: dict[str, list[Claim]] = {}
+        self._clashes: set[Key] = set()
+        for shelf in self._shelves:
+            self._merge(self._uuids, "uuid", shelf.uuids)
+            self._merge(self._macs, "mac", shelf.macs)
+            self._files.update(shelf.files)
+            for key, use in shelf.shared.items():
+                _take(self._files, key, use, self._clashes)
+            for uuid, tenants in shelf.tenants.items():
+                self._tenants.setdefault(uuid, []).extend(tenants)
+            self._clashes |= shelf.clashes
+        self.rivals: Mapping[str, tuple[Rival, ...]] = self._rivals()
+
+    def _merge(self, into: dict[str, Claim], kind: str, more: Mapping[str, Claim]) -> None:
+        """Take in the uuids or cards of one host."""
+        if not into.keys().isdisjoint(more):
+            self._clashes.update((kind, one) for one in into.keys() & more.keys()
+                                 if into[one].owner != more[one].owner)
+            more = {**more, **{one: into[one] for one in into.keys() & more.keys()}}
+        into.update(more)
+
+    def _rivals(self) -> dict[str, tuple[Rival, ...]]:
+        """Work out who rivals whom."""
+        found: dict[str, dict[int, tuple[Claim, list[str]]]] = {}
+        for key, group in self._groups().items():
+            owners = {claim.owner for claim, _ in group}
+            heir = self._frame.card_owner.get(key[1]) if key[0] == "mac" else None
+            if heir is not None and heir not in owners:
+                for claim, _ in group:
+                    _note(found, heir, claim, f"{PROMISED}{key[1]}")
+            for owner in sorted(owners):
+                writes = key[0] not in {"file", "inode", "shared"} or any(
+                    written for claim, written in group if claim.owner == owner)
+                for claim, written in group:
+                    if claim.owner != owner and (writes or (written and claim.runs)):
+                        _note(found, owner, claim, _words(key, claim))
+        for uuid, tenants in self._tenants.items():
+            kept = self._uuids.get(uuid)
+            for claim in tenants:
+                if kept is not None and kept.owner != claim.owner:
+                    _note(found, kept.owner, claim, ALSO_REPLICA)
+        return {owner: tuple(Rival(claim, tuple(shares)) for claim, shares in sorted(
+            them.values(), key=lambda one: (one[0].host, one[0].domain.name)))
+            for owner, them in found.items()}
+
+    def _groups(self) -> dict[Key, list[tuple[Claim, bool]]]:
+        """Return, by what several have, all of those that have it, and whether they write to it."""
+        groups: dict[Key, list[tuple[Claim, bool]]] = {key: [] for key in self._clashes}
+        frame = self._frame
+        for claim in (one for shelf in self._shelves for one in shelf.claims) if groups else ():
+            keys: dict[Key, bool] = {("uuid", claim.domain.uuid): True}
+            keys |= {("mac", mac): True for mac in macs_of(claim.host, claim.domain, frame)}
+            for path, written, identity in files_of(claim.domain):
+                for key in keys_of(claim.host, path, identity, frame):
+                    keys[key] = keys.get(key, False) or written
+            for key in keys.keys() & groups.keys():
+                groups[key].append((claim, keys[key]))
+        return groups
+
+    def awaiting(self, name: str, uuids: Iterable[str], macs: Iterable[str]) -> tuple[Rival, ...]:
+        """Return who has what a VM would get that exists nowhere."""
+        found: dict[str, dict[int, tuple[Claim, list[str]]]] = {}
+        for rival in self.rivals.get(name, ()):
+            for words in rival.shares:
+                if not words.startswith(PROMISED):
+                    _note(found, name, rival.claim, words)
+        for uuid in uuids:
+            if uuid in self._uuids:
+                _note(found, name, self._uuids[uuid], "its uuid")
+            for claim in self._tenants.get(uuid, ()):
+                _note(found, name, claim, ALSO_REPLICA)
+        for mac in macs:
+            if mac in self._macs:
+                _note(found, name, self._macs[mac], f"its card {mac}")
+        return tuple(Rival(claim, tuple(shares)) for claim, shares in found.get(name, {}).values())
+
+    def holder_of(self, name: str, mac: str) -> Rival | None:
+        """Return another VM's domain that has a card; None when none has."""
+        claim = self._macs.get(mac.lower())
+        if claim is None or claim.owner == name:
+            return None
+        return Rival(claim, (f"the card {mac}",))
+
+    def user_of(self, name: str, host: str, path: str, identity: str = "") -> Rival | None:
+        """Return another VM's domain that has the file at `path` of `host`; None when none has."""
+        for key in keys_of(host, path, identity, self._frame):
+            first = self._files.get(key)
+            if first is not None and first[0].owner != name:
+                return Rival(first[0], (f"the file {path}",))
+        return None
+
+
+def files_of(domain: DomainFacts) -> Iterable[tuple[str, bool, str]]:
+    """Return path, whether it is written, and identity of the files behind a domain's disks.
+
+    Where nothing was told of them, its disks are taken for files that it writes.
+    """
+    if domain.files:
+        return [(use.path, use.written, use.identity) for use in domain.files]
+    live, config = domain.live, domain.config
+    disks = () if live is None else live.disks
+    if config is not None and config.disks is not disks:
+        disks = (*disks, *config.disks)
+    return [(path, own, "") for path, own in
+            {disk.source: not (disk.readonly or disk.shareable) for disk in disks}.items() if path]
+
+
+def _note(found: dict[str, dict[int, tuple[Claim, list[str]]]], owner: str, claim: Claim,
+          words: str) -> None:
+    """Note once that a domain has something of `owner`."""
+    if claim.owner == owner:
+        return
+    shares = found.setdefault(owner, {}).setdefault(id(claim), (claim, []))[1]
+    if words not in shares:
+        shares.append(words)
+
+
+def _words(key: Key, claim: Claim) -> str:
+    """Return what is shared, in words."""
+    match key:
+        case ("uuid", _):
+            return "its uuid"
+        case ("mac", mac):
+            return f"its card {mac}"
+        case ("file", _, path):
+            return f"its file {path}"
+        case ("shared", pool, file):
+            return f"its file {file} of the shared pool {pool}"
+        case _:
+            path = next((use.path for use in claim.domain.files if use.identity == key[2]), "")
+            return f"its file {path}"
+
+
+def domain_uuid(estate: str, vm: str) -> str:
+    """Return the uuid that a new domain of `vm` gets, the same for ever."""
+    return str(uuid5(NAMESPACE_URL, f"hotsite:{estate}/{vm}"))
+
+
+def domain_uuids(names: Names, vm: str) -> tuple[str, ...]:
+    """Return every uuid that a domain of `vm` may have got from us, under all names there were."""
+    return tuple(domain_uuid(estate, name) for estate in sorted(names.estates)
+                 for name in (vm, *names.formers.get(vm, ())))

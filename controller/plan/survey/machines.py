@@ -1,0 +1,51 @@
+"""Machines: which declared hosts answer for the same machine, and which that left are still there.
+
+Rule 1: a host's name and address are no identity. One machine under two names would look like two
+        running copies of all that it has: nothing is concluded from either, but what is wrong.
+Rule 2: a machine that left the specs and answers under another name is seen there.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from controller.model.facts import Known, NodeFacts, Observed, Unknown
+from controller.plan.survey.renamed import last_of
+
+
+def one_machine(observed: Observed, hosts: Iterable[str]) -> tuple[Observed, Mapping[str, str]]:
+    """Return what is seen, each machine once, and what is said of hosts that are one machine.
+
+    An answer is known by its boot and its domains: containers of one kernel share a boot, and no
+    two machines have the same domains.
+    """
+    seen: dict[str, list[str]] = {}
+    for name in sorted(hosts):
+        fact = observed.nodes.get(name)
+        if isinstance(fact, Known) and fact.value.boot_id:
+            seen.setdefault(fact.value.boot_id, []).append(name)
+    left = {name: last for name in observed.nodes.keys() - set(hosts)
+            if (last := last_of(observed.nodes[name])) is not None and last.boot_id in seen}
+    if not left and all(len(names) == 1 for names in seen.values()):
+        return observed, {}
+    machines: dict[tuple[str, frozenset[str]], list[str]] = {}
+    for boot, names in seen.items():
+        for name in names:
+            machines.setdefault((boot, _domains(last_of(observed.nodes[name]))), []).append(name)
+    nodes = {name: fact for name, fact in observed.nodes.items() if name not in left
+             or not (held := _domains(left[name])) or (left[name].boot_id, held) not in machines}
+    twofold: dict[str, str] = {}
+    for (_, domains), names in machines.items():
+        for name in names if domains and len(names) > 1 else ():
+            others = " and ".join(one for one in names if one != name)
+            twofold[name] = (f"is the same machine as {others} (one boot and the same domains under"
+                             " each name: correct an address)")
+            fact = nodes[name]
+            assert isinstance(fact, Known)
+            nodes[name] = Unknown(twofold[name], fact.observed_at, fact.value, fact.observed_at)
+    return Observed(nodes), twofold
+
+
+def _domains(node: NodeFacts | None) -> frozenset[str]:
+    """Return the UUIDs of the domains that a node shows, or showed last; none where it does not."""
+    fact = None if node is None else node.domains
+    domains = fact.value if isinstance(fact, Known) else getattr(fact, "last", None)
+    return frozenset(one.uuid for one in (domains or {}).values())

@@ -1,0 +1,155 @@
+"""Where replicas are: looked up by the VM's UUID, what can be seen now apart from what was seen.
+
+Rule 1: a host that says nothing of its replicas holds what it last said; one that never said may
+        hold any. None looks like one without.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from controller.model.facts import Absent, Known, NodeFacts, Unknown
+from controller.model.replica import PointFacts, ReplicaFacts
+from controller.plan.survey.survey import NEVER_ASKED, Survey, last_of, value_of
+
+
+class Held(NamedTuple):
+    """A replica on a host."""
+
+    host: str
+    replica: ReplicaFacts
+
+    @property
+    def sound(self) -> PointFacts | None:
+        """Return the newest point that nothing is wrong with."""
+        return sound(self.replica)
+
+
+def sound(replica: ReplicaFacts) -> PointFacts | None:
+    """Return the newest complete point that nothing is wrong with; what age counts from."""
+    for point in reversed(replica.points):
+        if not point.damaged_clusters:
+            return point
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaIndex:
+    """Every replica of the estate, by the VM's UUID, each list sorted by host."""
+
+    held: Mapping[str, tuple[Held, ...]]
+    faded: Mapping[str, tuple[Held, ...]]
+    """As last seen on hosts whose replicas cannot be seen now."""
+    unseen: Mapping[str, str]
+    """Declared hosts whose replicas cannot be seen now, each with why."""
+    untold: frozenset[str]
+    """Those of `unseen` that answer and were never asked."""
+    stored_bytes: dict[str, int] = field(default_factory=dict)
+    """By host that can be seen: what its replicas take up."""
+
+    named: Mapping[str, tuple[Held, ...]] = field(default_factory=dict)
+    """Those of all that hold anything, by the VM's name."""
+    parted: Mapping[str, tuple[Held, ...]] = field(default_factory=dict)
+    """As last seen on hosts that have left the specs."""
+    opaque: Mapping[str, str] = field(default_factory=dict)
+    """Those of `unseen` that may hold any replica: what they hold was never told in full. Of all
+    others it is known what they held when they fell silent, and nobody copies to them since."""
+
+    def of_machine(self, names: Iterable[str], uuids: Iterable[str]) -> tuple[Held, ...]:
+        """Return what stands for a VM, seen now or last, by its names or its UUIDs; newest last.
+
+        A VM that was adopted, or made again, has or had another UUID than one that we define.
+        """
+        found = {(one.host, one.replica.uuid): one for one in (
+            *(one for name in names for one in self.named.get(name, ())),
+            *(one for uuid in uuids for there in (self.held, self.faded, self.parted)
+              for one in there.get(uuid, ())))
+            if holds_anything(one.replica)}
+        return tuple(sorted(found.values(), key=lambda one: (
+            -1.0 if one.sound is None else one.sound.started_at)))
+
+
+def holds_anything(replica: ReplicaFacts) -> bool:
+    """Return whether content of the VM is in a replica, or may be."""
+    return bool(replica.points or replica.incoming or replica.unreadable)
+
+
+def index_replicas(ground: Survey) -> ReplicaIndex:
+    """Return the index over what every host says, or said, of its replicas."""
+    held: dict[str, tuple[Held, ...]] = {}
+    faded: dict[str, tuple[Held, ...]] = {}
+    unseen: dict[str, str] = {}
+    untold: set[str] = set()
+    stored: dict[str, int] = {}
+    named: dict[str, tuple[Held, ...]] = {}
+    parted: dict[str, tuple[Held, ...]] = {}
+    opaque: dict[str, str] = {}
+    for host in sorted(ground.desired.hosts):
+        if host in ground.lost:
+            continue
+        node = ground.nodes.get(host)
+        seen = None if node is None else value_of(node.replicas)
+        if seen is None:
+            unseen[host] = _why(host, node, ground)
+            if not _was_told(host, ground):
+                opaque[host] = unseen[host]
+            if node is not None and isinstance(node.replicas, Unknown) and (
+                    node.replicas.since_at <= 0):
+                untold.add(host)
+        else:
+            stored[host] = sum(one.stored_bytes for one in seen.values())
+            dim = _dim(host, ground)
+            if dim:
+                unseen[host] = opaque[host] = dim
+        _note(host, _last(host, ground) if seen is None else seen,
+              faded if seen is None else held, named)
+    for host in ground.departed:
+        _note(host, _last(host, ground), parted, named)
+    return ReplicaIndex(held, faded, unseen, frozenset(untold), stored, named, parted, opaque)
+
+
+def _note(host: str, replicas: Mapping[str, ReplicaFacts], into: dict[str, tuple[Held, ...]],
+          named: dict[str, tuple[Held, ...]]) -> None:
+    for uuid, replica in replicas.items():
+        into[uuid] = (*into.get(uuid, ()), Held(host, replica))
+        if replica.machine and holds_anything(replica):
+            named[replica.machine] = (*named.get(replica.machine, ()), into[uuid][-1])
+
+
+def _dim(host: str, ground: Survey) -> str:
+    """Return why the replicas in one of the declared pools of a host cannot be seen.
+
+    Another's pool holds none of ours, unless one was seen in it: then that one is remembered.
+    """
+    pools = ground.pools(host) or {}
+    for declared in ground.desired.hosts[host].spec.pools:
+        pool = pools.get(declared.name)
+        if pool is not None and pool.replicas_unknown:
+            return (f"the replicas in pool {pool.name} of {host} could not be seen"
+                    f" ({pool.replicas_unknown})")
+    return ""
+
+
+def _why(host: str, node: NodeFacts | None, ground: Survey) -> str:
+    if node is None:
+        return f"{host} {ground.node_silence(host)}"
+    reason = node.replicas.reason if isinstance(node.replicas, Unknown) else ""
+    return f"the replicas on {host} could not be seen ({reason})"
+
+
+def _was_told(host: str, ground: Survey) -> bool:
+    """Return whether a host ever told what replicas it holds, or that there can be none."""
+    node = last_of(ground.observed.nodes.get(host, NEVER_ASKED))
+    return node is not None and (isinstance(node.replicas, Absent)
+                                 or last_of(node.replicas) is not None)
+
+
+def _last(host: str, ground: Survey) -> Mapping[str, ReplicaFacts]:
+    fact = ground.observed.nodes.get(host, NEVER_ASKED)
+    node = last_of(fact)
+    return {} if node is None else last_of(node.replicas) or {}
+
+
+def replicas_on(fact: object) -> Mapping[str, ReplicaFacts] | None:
+    """Return the replicas of a node that answers; None when they cannot be seen."""
+    return value_of(fact.value.replicas) if isinstance(fact, Known) else None

@@ -1,0 +1,142 @@
+"""Given: what follows from the specs alone, worked out once for each set of specs.
+
+A loop decides many times on one revision, and thousands of VMs do not change their specs meanwhile.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, NamedTuple, TypeVar
+
+from controller.model.desired import Desired
+from controller.model.virtual_machine import VirtualMachine
+from controller.plan.packing.problem import PlaceMachine
+from controller.plan.survey.identity import Frame, Names
+from controller.plan.survey.renamed import renames
+from controller.plan.survey.spoken import Spoken, spoken
+
+Made = TypeVar("Made")
+
+
+class Card(NamedTuple):
+    """A declared network card."""
+
+    vm: str
+    mac: str
+    network: str
+    vlan: int
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What every decision on one set of specs looks up."""
+
+    machines: tuple[str, ...]
+    """The names of all VMs, sorted."""
+    protected: tuple[str, ...]
+    """Of those that name a protection."""
+    unprotected: tuple[str, ...]
+    """Of those that name none."""
+    vlan_of: Mapping[str, int]
+    """By network."""
+    card_of: Mapping[str, Card]
+    """By MAC."""
+    seats: Mapping[str, PlaceMachine]
+    """Each VM as placement sees it while it runs and can be moved."""
+    frame: Frame
+    """What the index of all domains needs."""
+    renames: Mapping[str, str]
+    """`Kind/now` by `Kind/former`."""
+    links_between: Mapping[frozenset[str], tuple[str, ...]]
+    """By the two sites: the names of the links between them, sorted."""
+    spoken: Spoken
+    """How far healing goes, and what is paused."""
+    _usual: dict[tuple[object, str], tuple[object, Any]] = field(default_factory=dict)
+
+    @property
+    def names(self) -> Names:
+        """Return under which names the estate and its VMs are and were known."""
+        return self.frame.names
+
+    def usual(self, make: Callable[..., Made], target: str, *about: object) -> Made:
+        """Return `make(target, *about)`: what it made for the target last, if about the same.
+
+        Shapes: `make` is pure. One answer a target is kept, so that memory stays as it is.
+        """
+        kept = self._usual.get((make, target))
+        if kept is None or kept[0] != about:
+            kept = self._usual[make, target] = (about, make(target, *about))
+        made: Made = kept[1]
+        return made
+
+
+class Specs:
+    """Specs known by which object they are: to compare their content would take too long."""
+
+    __slots__ = ("desired",)
+
+    def __init__(self, desired: Desired) -> None:
+        self.desired = desired
+
+    def __hash__(self) -> int:
+        return id(self.desired)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Specs) and other.desired is self.desired
+
+
+def given(desired: Desired) -> Given:
+    """Return what follows from the specs; of the last ones alone it is remembered."""
+    return _given(Specs(desired))
+
+
+@lru_cache(1)
+def _given(specs: Specs) -> Given:
+    desired = specs.desired
+    machines = desired.virtual_machines
+    names = tuple(sorted(machines))
+    vlan_of = {name: network.spec.vlan for name, network in desired.networks.items()}
+    sites_of = {name: frozenset(network.spec.sites) for name, network in desired.networks.items()}
+    return Given(
+        names, tuple(name for name in names if machines[name].spec.protection is not None),
+        tuple(name for name in names if machines[name].spec.protection is None), vlan_of,
+        {nic.mac: Card(name, nic.mac, nic.network, vlan_of[nic.network])
+         for name, vm in machines.items() for nic in vm.spec.nics},
+        {name: seat_of(vm, sites_of, len(desired.sites)) for name, vm in machines.items()},
+        Frame(names_of(desired),
+              {nic.mac: name for name, vm in machines.items() for nic in vm.spec.nics},
+              frozenset(vlan_of.values()),
+              {name: host.spec.bridge for name, host in desired.hosts.items()},
+              {name: {f"{pool.path.rstrip('/')}/": pool.name for pool in host.spec.pools
+                      if pool.shared} for name, host in desired.hosts.items()
+               if any(pool.shared for pool in host.spec.pools)}),
+        renames(desired), links_between(desired), spoken(desired))
+
+
+def links_between(desired: Desired) -> dict[frozenset[str], tuple[str, ...]]:
+    """Return, by the two sites, the names of the links between them, sorted."""
+    found: dict[frozenset[str], tuple[str, ...]] = {}
+    for name in sorted(desired.inter_site_links):
+        ends = frozenset(desired.inter_site_links[name].spec.between)
+        found[ends] = (*found.get(ends, ()), name)
+    return found
+
+
+def names_of(desired: Desired) -> Names:
+    """Return under which names the estate and its VMs are and were known."""
+    machines = desired.virtual_machines
+    formers = {name: vm.spec.formerly for name, vm in machines.items() if vm.spec.formerly}
+    return Names(frozenset({desired.estate.name, *desired.estate.spec.formerly}),
+                 {former: name for name, them in formers.items() for former in them
+                  if former not in machines}, formers)
+
+
+def seat_of(vm: VirtualMachine, sites_of: Mapping[str, frozenset[str]], sites: int) -> PlaceMachine:
+    """Return a VM as placement sees it while it runs and can be moved."""
+    spec, where = vm.spec, vm.spec.placement
+    narrow = [sites_of[nic.network] for nic in spec.nics if len(sites_of[nic.network]) < sites]
+    reached = tuple(sorted(frozenset.intersection(*narrow))) if narrow else ()
+    return PlaceMachine(
+        vm.metadata.name, spec.memory_bytes, spec.cpus,
+        reached if where.site is None else (where.site,), where.host, where.anti_affinity,
+        tuple(disk.pool for disk in spec.disks))

@@ -1,0 +1,70 @@
+"""Spoken: what the specs say of how far healing goes and what is paused, by object.
+
+Rule 1: nearly all objects say nothing; what is looked up for every action holds only those that do.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from controller.model.desired import Desired
+from controller.model.document import Rung, Scope, Suspend
+from controller.model.instants import parse_instant_at
+from controller.plan.survey.context import Suspension
+
+Grant = tuple[str, Rung]
+"""`Kind/name` of whose word it is, and the highest rung that it grants."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """What the specs say themselves, of one set of specs."""
+
+    grants: Mapping[str, Rung]
+    """By `Kind/name`: the estate, and whatever else grants something itself."""
+    estate: Grant
+    around: Mapping[str, Grant]
+    """By node: what it grants, or else its site does; none where neither says anything."""
+    suspended: Mapping[str, Suspend]
+    """By `Kind/name`: what its own spec pauses, whether that has ended or not."""
+
+
+def every_scope(desired: Desired) -> Iterator[tuple[str, Scope]]:
+    """Yield every object that can grant something, or be paused."""
+    yield f"Estate/{desired.estate.name}", desired.estate.spec
+    for kind, documents in (
+            ("Site", desired.sites), ("Host", desired.hosts), ("Switch", desired.switches),
+            ("InterSiteLink", desired.inter_site_links), ("Network", desired.networks),
+            ("ProtectionPolicy", desired.protection_policies),
+            ("VirtualMachine", desired.virtual_machines)):
+        for name in sorted(documents):
+            yield f"{kind}/{name}", documents[name].spec
+
+
+def spoken(desired: Desired) -> Spoken:
+    """Return what the specs say themselves."""
+    grants: dict[str, Rung] = {}
+    suspended: dict[str, Suspend] = {}
+    for target, scope in every_scope(desired):
+        if scope.autonomy is not None:
+            grants[target] = scope.autonomy
+        if scope.suspend is not None:
+            suspended[target] = scope.suspend
+    around: dict[str, Grant] = {}
+    for node in (*desired.switches, *desired.hosts):
+        kind, site = ("Host", desired.hosts[node].spec.site) if node in desired.hosts else (
+            "Switch", desired.switches[node].spec.site)
+        for target in (f"Site/{site}", f"{kind}/{node}"):   # the nearer one has the last word
+            if target in grants:
+                around[node] = target, grants[target]
+    return Spoken(grants, (f"Estate/{desired.estate.name}", desired.estate.spec.autonomy), around,
+                  suspended)
+
+
+def pauses(said: Spoken, by_hand: tuple[Suspension, ...], now_s: float) -> dict[str, Suspension]:
+    """Return what is paused now, by its own spec or by hand; what is done by hand counts."""
+    found = {}
+    for target, suspend in said.suspended.items():
+        until_at = parse_instant_at(suspend.until)
+        if until_at > now_s:
+            found[target] = Suspension(target, suspend.by, suspend.why, until_at)
+    return found | {one.target: one for one in by_hand if one.until_at > now_s}

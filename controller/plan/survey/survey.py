@@ -1,0 +1,290 @@
+"""The survey: who stands where, indexed once so that every diff only looks things up.
+
+Rule 1: unknown is never absent. A host whose libvirt did not answer is `blind`, with what it held
+when last seen; it never looks like a host without VMs.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
+
+from controller.model.desired import Desired
+from controller.model.facts import (
+    Absent,
+    BridgeFacts,
+    DomainFacts,
+    Fact,
+    Hardware,
+    InterfaceFacts,
+    Known,
+    NodeFacts,
+    Observed,
+    PoolFacts,
+    Unknown,
+)
+from controller.model.units import render_duration
+from controller.plan.survey.context import Policy, Suspension
+from controller.plan.survey.identity import Identities, Shelf, Sighting, shelve
+from controller.plan.survey.machines import one_machine
+from controller.plan.survey.renamed import observed_of, policy_of
+from controller.plan.survey.silence import faded
+from controller.plan.survey.spec_index import Card, Given, given
+from controller.plan.survey.spoken import pauses
+from controller.plan.survey.vlans import link_vlans, site_vlans
+
+V = TypeVar("V")
+
+NEVER_ASKED: Unknown[NodeFacts] = Unknown("it has never been asked", 0.0)
+
+
+class Blind(NamedTuple):
+    """A host whose domains cannot be seen now; `domains` is what was seen last, if ever."""
+
+    why: str
+    since_at: float
+    domains: Mapping[str, DomainFacts] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """Specs, facts and circumstances of one decision, with the indexes over them."""
+
+    desired: Desired
+    observed: Observed
+    policy: Policy
+    now_s: float
+    estate_name: str
+    nodes: Mapping[str, NodeFacts]
+    """Declared nodes that answered."""
+    domains: Mapping[str, Mapping[str, DomainFacts]]
+    """By declared host whose libvirt answered."""
+    blind: Mapping[str, Blind]
+    """Declared hosts whose libvirt did not answer."""
+    departed: Mapping[str, Mapping[str, DomainFacts] | None]
+    """What undeclared nodes held when they left the specs; None where that cannot be told."""
+    poolless: tuple[str, ...]
+    """Declared hosts that answered, except about their pools."""
+    dim_pools: Mapping[str, tuple[str, str]]
+    """By name: pools that alone could not be seen, each with a host that has it and with why."""
+    lost: frozenset[str]
+    """Nodes that a what-if takes as gone."""
+    sightings: Mapping[str, tuple[Sighting, ...]]
+    """By VM, on hosts that answered, sorted by host: whatever name the domain has there."""
+    ghosts: Mapping[str, tuple[Sighting, ...]]
+    """By VM, on blind hosts when they were last seen, sorted by host."""
+    ruins: Mapping[str, tuple[Sighting, ...]]
+    """By VM, on hosts that a what-if takes as lost."""
+    parted: Mapping[str, tuple[Sighting, ...]]
+    """By VM, on nodes that left the specs, as they were last seen."""
+    identities: Identities
+    site_vlans: Mapping[str, tuple[int, ...]]
+    link_vlans: Mapping[str, tuple[int, ...]]
+    given: Given
+    """What follows from the specs alone."""
+    hosts_of_site: Mapping[str, tuple[str, ...]]
+    networks_of_site: Mapping[str, tuple[str, ...]]
+    """`Network/name` of each network of a site."""
+    faded: Mapping[str, str]
+    """Declared nodes that answered too long ago to be acted on, each with the sentence."""
+    twofold: Mapping[str, str]
+    """Declared hosts that answer for the same machine as another, each with what is said of it."""
+    paused: Mapping[str, Suspension]
+    """By `Kind/name`: everything that is paused itself now, by its spec or by hand."""
+
+    @property
+    def vlan_of(self) -> Mapping[str, int]:
+        """Return the VLAN of each network."""
+        return self.given.vlan_of
+
+    @property
+    def card_of(self) -> Mapping[str, Card]:
+        """Return each declared card, by MAC."""
+        return self.given.card_of
+
+    def pools(self, host: str) -> Mapping[str, PoolFacts] | None:
+        """Return the pools of `host`; None when they cannot be seen."""
+        node = self.nodes.get(host)
+        return value_of(node.pools) if node else None
+
+    def file_identity(self, host: str, path: str) -> str:
+        """Return what tells the file at `path` of a pool from all others; empty if not seen."""
+        folder, _, name = path.rpartition("/")
+        return next((pool.volumes[name].identity for pool in (self.pools(host) or {}).values()
+                     if name in pool.volumes and pool.path.rstrip("/") == folder), "")
+
+    def bridges(self, name: str) -> Mapping[str, BridgeFacts] | None:
+        """Return the bridges of node `name`; None when they cannot be seen."""
+        node = self.nodes.get(name)
+        return value_of(node.bridges) if node else None
+
+    def interfaces(self, name: str) -> Mapping[str, InterfaceFacts] | None:
+        """Return the network interfaces of node `name`; None when they cannot be seen."""
+        node = self.nodes.get(name)
+        return value_of(node.interfaces) if node else None
+
+    def hardware(self, host: str) -> Hardware | None:
+        """Return what `host` is made of, from its last facts when it is silent; None if never seen.
+        """
+        fact = self.observed.nodes.get(host, NEVER_ASKED)
+        node = last_of(fact)
+        return None if node is None else last_of(node.hardware)
+
+    def networks_at(self, site: str) -> tuple[str, ...]:
+        """Return `Network/name` of each network of `site`."""
+        return self.networks_of_site.get(site, ())
+
+    def xml_vlan_is(self, host: str, card: Card) -> bool:
+        """Return whether the running domain's XML on `host` already has the card's VLAN."""
+        return any(nic.mac == card.mac and nic.vlan == card.vlan
+                   for where, domain in self.sightings.get(card.vm, ())
+                   if where == host and domain.live is not None for nic in domain.live.nics)
+
+    def site_of(self, node: str) -> str:
+        """Return the site of a declared node."""
+        found = self.desired.hosts.get(node) or self.desired.switches[node]
+        return found.spec.site
+
+    def node_silence(self, name: str) -> str:
+        """Return how long a node does not answer."""
+        if name in self.twofold:
+            return self.twofold[name]
+        fact = self.observed.nodes.get(name, NEVER_ASKED)
+        if not isinstance(fact, Unknown) or fact.since_at <= 0:
+            return "could not be seen yet"
+        return f"has not answered for {render_duration(self.now_s - fact.unseen_since_at)}"
+
+    def node_reason(self, name: str) -> str:
+        """Return why a node does not answer."""
+        return getattr(self.observed.nodes.get(name, NEVER_ASKED), "reason", "it is not there")
+
+    def silence(self, host: str) -> str:
+        """Return how long `host` cannot be seen: `has not answered for 3m10s`."""
+        if host in self.twofold:
+            return self.twofold[host]
+        blind = self.blind[host]
+        if blind.since_at <= 0:
+            return "could not be seen yet"
+        return f"has not answered for {render_duration(self.now_s - blind.since_at)}"
+
+
+def value_of(fact: Fact[Mapping[str, V]]) -> Mapping[str, V] | None:
+    """Return what a fact holds: nothing at all when absent, None when unknown."""
+    if isinstance(fact, Known):
+        return fact.value
+    return {} if isinstance(fact, Absent) else None
+
+
+def last_of(fact: Fact[V]) -> V | None:
+    """Return what a fact holds or held when last seen; None when it was never seen."""
+    if isinstance(fact, Known):
+        return fact.value
+    return fact.last if isinstance(fact, Unknown) else None
+
+
+def survey(desired: Desired, observed: Observed, policy: Policy, now_s: float) -> Survey:
+    """Return the indexes over everything a decision looks at."""
+    known = given(desired)
+    policy, observed = policy_of(policy, known.renames), observed_of(observed, known.renames)
+    observed, twofold = one_machine(observed, desired.hosts)
+    lost = lost_nodes(desired, policy.assumed_down)
+    nodes: dict[str, NodeFacts] = {}
+    for name in sorted([*desired.hosts, *desired.switches]):
+        fact = observed.nodes.get(name, NEVER_ASKED)
+        if isinstance(fact, Known) and name not in lost:
+            nodes[name] = fact.value
+    domains, blind = _domains(desired, observed, lost)
+    remembered = {host: seen.domains or {} for host, seen in blind.items()}
+    ruined = {host: _last_domains(observed.nodes.get(host, NEVER_ASKED)) or {}
+              for host in sorted(lost) if host in desired.hosts}
+    hosts_of_site: dict[str, list[str]] = {site: [] for site in desired.sites}
+    for name in sorted(desired.hosts):
+        hosts_of_site.setdefault(desired.hosts[name].spec.site, []).append(name)
+    departed = _departed(desired, observed)
+    parted = {node: held for node, held in departed.items() if held}
+    seen, last, gone = (
+        [known.usual(shelve, host, here, known.frame, *unseen) for host, here in held.items()]
+        for held, unseen in ((domains, ()), (remembered, (True,)), (parted, (True,))))
+    # of facts that are equal those seen first stand for all, so that what follows is found again
+    domains = {host: shelf.domains for host, shelf in zip(domains, seen, strict=True)}
+    return Survey(
+        desired, observed, policy, now_s, desired.estate.name, nodes, domains, blind, departed,
+        tuple(host for host in domains if value_of(nodes[host].pools) is None),
+        _dim_pools(nodes, domains), lost,
+        _by_owner(seen), _by_owner(last),
+        _by_owner([shelve(host, here, known.frame) for host, here in ruined.items()]),
+        _by_owner(gone), Identities(known.frame, (*seen, *last, *gone)),
+        site_vlans(desired), link_vlans(desired), known,
+        {site: tuple(names) for site, names in hosts_of_site.items()},
+        _networks_of_site(desired),
+        faded(observed.nodes, (*desired.hosts, *desired.switches),
+              desired.estate.spec.limits.fact_age_s, now_s),
+        twofold,
+        pauses(known.spoken, policy.suspensions, now_s))
+
+
+def _dim_pools(nodes: Mapping[str, NodeFacts], hosts: Iterable[str]) -> dict[
+        str, tuple[str, str]]:
+    return {pool.name: (host, pool.unknown) for host in hosts
+            for pool in (value_of(nodes[host].pools) or {}).values() if pool.unknown}
+
+
+def _networks_of_site(desired: Desired) -> dict[str, tuple[str, ...]]:
+    found: dict[str, list[str]] = {}
+    for name in sorted(desired.networks):
+        for site in desired.networks[name].spec.sites:
+            found.setdefault(site, []).append(f"Network/{name}")
+    return {site: tuple(names) for site, names in found.items()}
+
+
+def lost_nodes(desired: Desired, assumed_down: frozenset[str]) -> frozenset[str]:
+    """Return the nodes that a what-if takes as gone."""
+    if not assumed_down:
+        return frozenset()
+    sites = {f"Host/{name}": host.spec.site for name, host in desired.hosts.items()}
+    sites |= {f"Switch/{name}": switch.spec.site for name, switch in desired.switches.items()}
+    return frozenset(target.partition("/")[2] for target, site in sites.items()
+                     if target in assumed_down or f"Site/{site}" in assumed_down)
+
+
+def _domains(desired: Desired, observed: Observed, lost: frozenset[str]) -> tuple[
+        dict[str, Mapping[str, DomainFacts]], dict[str, Blind]]:
+    seen: dict[str, Mapping[str, DomainFacts]] = {}
+    blind: dict[str, Blind] = {}
+    for host in sorted(desired.hosts):
+        fact = observed.nodes.get(host, NEVER_ASKED)
+        if host in lost:
+            continue
+        inner: Fact[Mapping[str, DomainFacts]] | Unknown[NodeFacts]
+        inner = fact.value.domains if isinstance(fact, Known) else (
+            fact if isinstance(fact, Unknown) else NEVER_ASKED)
+        if isinstance(inner, Unknown):
+            blind[host] = Blind(inner.reason, inner.unseen_since_at, _last_domains(fact))
+        else:
+            seen[host] = value_of(inner) or {}
+    return seen, blind
+
+
+def _departed(desired: Desired, observed: Observed) -> dict[
+        str, Mapping[str, DomainFacts] | None]:
+    """Return what every node held that is no longer declared; switches and the like hold nothing.
+    """
+    found: dict[str, Mapping[str, DomainFacts] | None] = {}
+    for name in sorted(observed.nodes.keys() - desired.hosts.keys() - desired.switches.keys()):
+        node = last_of(observed.nodes[name])
+        absent = node is not None and isinstance(node.domains, Absent)
+        found[name] = {} if absent else _last_domains(observed.nodes[name])
+    return found
+
+
+def _last_domains(fact: Fact[NodeFacts]) -> Mapping[str, DomainFacts] | None:
+    node = last_of(fact)
+    return None if node is None else last_of(node.domains)
+
+
+def _by_owner(shelves: Iterable[Shelf]) -> dict[str, tuple[Sighting, ...]]:
+    found: dict[str, tuple[Sighting, ...]] = {}
+    for shelf in shelves:
+        for name, sighting in shelf.sightings:
+            before = found.get(name)
+            found[name] = (sighting,) if before is None else (*before, sighting)
+    return found

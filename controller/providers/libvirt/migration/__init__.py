@@ -1,0 +1,1 @@
+"""Live migration: the guest, its disks, and what it leaves behind."""

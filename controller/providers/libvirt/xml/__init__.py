@@ -1,0 +1,1 @@
+"""Domain XML: read safely, made new, and patched where it is managed."""

@@ -1,0 +1,305 @@
+"""Circumstances: everything besides specs and facts that a decision depends on, gathered here.
+
+Rule 1: whatever changes with time alone has an instant at which the loop wakes: the next edge.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import date, datetime, time, timedelta
+from typing import Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from controller.model.condition import ConditionType
+from controller.model.desired import Desired
+from controller.model.estate import WindowSpec
+from controller.model.facts import Observed
+from controller.model.instants import parse_instant_at
+from controller.plan.actions.action import Cause
+from controller.plan.actions.network import NarrowTrunk
+from controller.plan.gates.network import USED
+from controller.plan.output.fingerprint import changed, fingerprints
+from controller.plan.steps.plan import Plan, Step
+from controller.plan.survey.context import (
+    WHOLE_ESTATE,
+    Approval,
+    InFlight,
+    Policy,
+    ReplicaRequest,
+    Suspension,
+    Undone,
+    WindowState,
+)
+from controller.plan.survey.renamed import nodes_of, renames
+from controller.plan.survey.spoken import every_scope
+from controller.reconcile.decide.history import Remembering
+from controller.reconcile.decide.pool_memory import PoolMemory
+from controller.store.store import Store
+
+
+class Circumstances:
+    """Reads pauses, approvals, repairs and the applied revision from the store, and calendars."""
+
+    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._clock = clock
+        self._suspensions: tuple[Suspension, ...] = ()
+        self._approvals: tuple[Approval, ...] = ()
+        self._requests: tuple[ReplicaRequest, ...] = ()
+        self._undone: tuple[tuple[Undone, str], ...] = ()
+        self._repairs: Mapping[str, tuple[float, ...]] = {}
+        self._granted: dict[tuple[str, str], Approval] = {}
+        self._applied: Mapping[str, str] = {}
+        self._applied_revision: str | None = None
+        self._desired: Desired | None = None
+        self._prints: Mapping[str, str] = {}
+        self._changed: frozenset[str] = frozenset()
+        self._edges: tuple[float, ...] = ()
+        self._declared_pauses: Mapping[str, float] = {}
+        self._paused: frozenset[str] = frozenset()
+        self._read_repairs = True
+        self._read_approvals = False
+        self._remembering = Remembering(store)
+        self.pools = PoolMemory(store)
+
+    def declare(self, desired: Desired) -> None:
+        """Learn the specs in force."""
+        self._desired = desired
+        self._prints = fingerprints(desired)
+        self._changed = changed(self._applied, self._prints)
+        self._declared_pauses = _declared_pauses(desired)
+        self._edges = tuple(sorted(self._declared_pauses.values()))
+
+    def follow(self, desired: Desired) -> None:
+        """Let all that the journal knows of renamed objects follow them.
+
+        Errors: JournalUnavailable; it is followed in memory all the same.
+        """
+        now = renames(desired)
+        if self._store.rename(now, nodes_of(now)):
+            self.read()
+
+    def read(self) -> None:
+        """Read again what other processes may have written.
+
+        Errors: JournalUnavailable; what was read before stays.
+        """
+        now_s = self._clock()
+        self._suspensions = self._store.suspensions(now_s)
+        self._approvals = self._store.approvals(now_s)
+        self._requests = self._store.requests()
+        self._undone = self._store.undone()
+        applied = self._store.applied()
+        self._applied = applied.fingerprints if applied else {}
+        self._applied_revision = (applied.revision or None) if applied else None
+        self._changed = changed(self._applied, self._prints)
+        self._remembering.read(self._applied)
+        self.pools.read()
+        self._read_repairs = True
+
+    def take_over(self) -> None:
+        """Read what an earlier loop left; what was to go meanwhile has not been looked at.
+
+        Errors: JournalUnavailable; what was read before stays.
+        """
+        self.read()
+        looked_at = (self._store.status() or {}).get("at")
+        if isinstance(looked_at, float):
+            self._remembering.overslept(self._clock(), looked_at)
+
+    def repaired(self) -> None:
+        """Say that something was done: repairs are counted anew, and a yes to it is used up."""
+        self._read_repairs = self._read_approvals = True
+
+    def print_of(self, target: str) -> str:
+        """Return the fingerprint of a declared object's spec, empty for what is not declared."""
+        return self._prints.get(target, "")
+
+    def grant(self, approval: Approval) -> None:
+        """Take a person's yes that holds for this process alone."""
+        self._granted[(approval.action_id, approval.revision)] = approval
+
+    def policy(self, in_flight: tuple[InFlight, ...],
+               assumed_down: frozenset[str] = frozenset(),
+               resting: frozenset[str] = frozenset()) -> Policy:
+        """Return the circumstances of a decision taken now."""
+        assert self._desired is not None, "nothing is declared yet"
+        now_s = self._clock()
+        if self._read_approvals:
+            self._approvals = self._store.approvals(now_s)
+            self._requests = self._store.requests()
+            self._undone = self._store.undone()
+            self._read_approvals = False
+        self._remembering.overslept(now_s)
+        windows = self._desired.estate.spec.windows
+        return Policy(
+            suspensions=tuple(named(one, self._desired.estate.name) for one in self._suspensions
+                              if one.until_at > now_s),
+            approvals=tuple(one for one in (*self._approvals, *self._granted.values())
+                            if one.expires_at > now_s),
+            windows=tuple(window_state(window, now_s) for window in windows),
+            in_flight=in_flight, repairs=self._recent_repairs(now_s),
+            applied_revision=self._applied_revision, changed=self._changed,
+            requests=tuple(one for one in self._requests if one.expires_at > now_s),
+            undone=tuple(one for one, spec in self._undone if spec == self.print_of(one.target)),
+            adopted=self._remembering.adopted,
+            resting=resting, assumed_down=assumed_down, stood=self._remembering.stood,
+            kept=self._remembering.kept, waiting=self._remembering.waiting)
+
+    def pause_has_ended(self) -> bool:
+        """Return whether a pause has ended, by time, by word or by commit, since this was asked."""
+        now_s = self._clock()
+        untils = [(one.target, one.until_at) for one in self._suspensions]
+        paused = frozenset(target for target, until_at in (*untils, *self._declared_pauses.items())
+                           if until_at > now_s)
+        ended = not self._paused <= paused
+        self._paused = paused
+        return ended
+
+    def next_edge(self, plan: Plan | None) -> float | None:
+        """Return the next instant at which time alone may change `plan`; None when never."""
+        assert self._desired is not None, "nothing is declared yet"
+        now_s, limits = self._clock(), self._desired.estate.spec.limits
+        edges = [one.until_at for one in self._suspensions]
+        edges += [one.expires_at for one in (*self._approvals, *self._granted.values())]
+        edges += [window_state(window, now_s).changes_at or 0.0
+                  for window in self._desired.estate.spec.windows]
+        for instants in self._repairs.values():
+            edges += [at + limits.quarantine_within_s for at in instants]
+            edges += [at + limits.quarantine_for_s for at in instants]
+        ahead = [edge for edge in (*edges, *self._edges) if edge > now_s]
+        if plan is not None and plan.due_at is not None:
+            ahead.append(max(plan.due_at, now_s))  # one that passed since has not been looked at
+        return min(ahead, default=None)
+
+    def settle(self, plan: Plan, observed: Observed, *, converged: bool) -> bool:
+        """Remember which objects of this revision the world now looks like, and what was seen.
+
+        Shapes: True where the next decision rests on other instants than this one did.
+        Errors: JournalUnavailable.
+        """
+        assert self._desired is not None, "nothing is declared yet"
+        self.pools.write()
+        moved = self._remembering.take_in(plan, self._desired, observed, self._clock())
+        self._forget_undone(plan)
+        now = settled(plan, self._applied, self._prints)
+        revision = plan.revision if converged else (self._applied_revision or "")
+        if now != self._applied or revision != (self._applied_revision or ""):
+            self._store.save_applied(revision, now, self._clock())
+            self._applied, self._applied_revision = now, revision or None
+            self._changed = changed(self._applied, self._prints)
+        return moved
+
+    def _forget_undone(self, plan: Plan) -> None:
+        """Forget what was undone and is not wanted any more, as far as its target can be seen."""
+        wanted = {step.action.id for step in plan.steps}
+        unseen = {remark.target for remark in plan.remarks if remark.unknown}
+        gone = [one.action_id for one, _ in self._undone
+                if one.action_id not in wanted and one.target not in unseen]
+        if gone:
+            self._store.forget_undone(gone)
+            self._undone = tuple(row for row in self._undone if row[0].action_id not in gone)
+
+    def _recent_repairs(self, now_s: float) -> Mapping[str, tuple[float, ...]]:
+        """Return when what was repaired, as far back as quarantine reaches."""
+        assert self._desired is not None, "nothing is declared yet"
+        if self._read_repairs:
+            limits = self._desired.estate.spec.limits
+            since_at = now_s - limits.quarantine_within_s - limits.quarantine_for_s
+            self._repairs = self._store.repairs(since_at)
+            self._read_repairs = False
+        return self._repairs
+
+
+def named(suspension: Suspension, estate: str) -> Suspension:
+    """Return a pause with the estate's own name, where it was set before that was known."""
+    if suspension.target != WHOLE_ESTATE:
+        return suspension
+    return replace(suspension, target=f"Estate/{estate}")
+
+
+def _declared_pauses(desired: Desired) -> dict[str, float]:
+    """Return, by what is paused, the instants at which pauses that stand in the specs end."""
+    return {name: parse_instant_at(scope.suspend.until) for name, scope in every_scope(desired)
+            if scope.suspend is not None}
+
+
+DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+AHEAD_DAYS: Final = 8
+Span = tuple[float, float]
+
+
+def window_state(window: WindowSpec, now_s: float) -> WindowState:
+    """Return whether `window` is open at `now_s`, and when that next changes."""
+    try:
+        zone = ZoneInfo(window.timezone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return WindowState(window.name, window.effect, window.effect == "deny", window.above, None)
+    spans = merged(spans_around(window, zone, now_s))
+    inside = next((span for span in spans if span[0] <= now_s < span[1]), None)
+    after = next((span[0] for span in spans if span[0] > now_s), None)
+    changes_at = inside[1] if inside else after
+    horizon = now_s + (AHEAD_DAYS - 1) * 86400.0
+    if changes_at is not None and changes_at > horizon:
+        changes_at = None
+    return WindowState(window.name, window.effect, inside is not None, window.above, changes_at)
+
+
+def spans_around(window: WindowSpec, zone: ZoneInfo, now_s: float) -> tuple[Span, ...]:
+    """Return when the window opens and closes, from before `now_s` to a week after, in order."""
+    today = datetime.fromtimestamp(now_s, zone).date()
+    back = math.ceil(window.duration_s / 86400.0) + 1
+    starts = (_start(window, zone, today + timedelta(days=offset))
+              for offset in range(-back, AHEAD_DAYS + 1)
+              if DAYS[(today + timedelta(days=offset)).weekday()] in window.days)
+    return tuple((start, start + window.duration_s) for start in sorted(starts))
+
+
+def merged(spans: tuple[Span, ...]) -> tuple[Span, ...]:
+    """Return `spans`, sorted by start, with those that touch or overlap made one."""
+    whole: list[Span] = []
+    for start, end in spans:
+        if whole and start <= whole[-1][1]:
+            whole[-1] = (whole[-1][0], max(end, whole[-1][1]))
+        else:
+            whole.append((start, end))
+    return tuple(whole)
+
+
+def _start(window: WindowSpec, zone: ZoneInfo, day: date) -> float:
+    """Return the instant at which the window opens on `day`, local time."""
+    return datetime.combine(day, time.fromisoformat(window.start), zone).timestamp()
+
+
+PLACED_KINDS: Final = ("VirtualMachine/", "Host/", "Switch/")
+"""Kinds that steps are about; the others show their differences on these."""
+
+
+def stays(step: Step) -> bool:
+    """Return whether a step is there for as long as somebody uses what it would take.
+
+    It says how the world is, and holds nothing up.
+    """
+    return isinstance(step.action, NarrowTrunk) and step.ruling.rule in USED
+
+
+def settled(plan: Plan, before: Mapping[str, str], now: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the fingerprints that are true of the world.
+
+    Shapes: all of `now` when no step is a commit's and nothing is unknown; else an object with a
+    step or an unknown keeps its old one, and so does every kind that has no steps of its own.
+    """
+    busy = {step.action.target for step in plan.steps
+            if step.action.cause is Cause.COMMIT and not stays(step)}
+    unseen = {remark.target for remark in plan.remarks if remark.unknown}
+    unseen |= {one.target for one in plan.conditions
+               if one.type is ConditionType.PLACED and one.reason == "Nowhere"}
+    if not busy and not unseen:
+        return now
+    found = {}
+    for name in sorted(before.keys() | now.keys()):
+        done = name.startswith(PLACED_KINDS) and name not in busy | unseen
+        value = now.get(name) if done else before.get(name)
+        if value is not None:
+            found[name] = value
+    return found

@@ -1,0 +1,1 @@
+"""What each node last said, and when it is asked again."""

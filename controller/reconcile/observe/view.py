@@ -1,0 +1,337 @@
+"""What is known now: the last answer of every declared node, and whether it is news.
+
+Rule 1: silence replaces an answer by an Unknown that remembers it; nothing is ever forgotten.
+Rule 2: a node that leaves the specs while it answers has departed: what it held is remembered.
+        One that leaves while it is silent is gone: that is a person's word. But where too many are
+        silent at once the fault may be on our side, and nobody is taken for gone.
+Rule 3: a clock that is set back makes nothing younger: what was seen keeps its age. One that is set
+        forward makes all of it old, as it may be: the machine may have slept.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any, Final, TypeVar
+
+from controller.model.facts import Absent, Fact, Known, NodeFacts, Observed, Unknown
+from controller.plan.survey.renamed import known_as
+from controller.reconcile.observe.wall_clock import STEP_S, Wall
+
+T = TypeVar("T")
+LEAP: Final = 0.125
+"""Of a node's memory: less than this comes and goes all the time."""
+
+
+STORM: Final = 0.2
+"""Of the nodes that were known before a start: so many silent ones at once are no person's word."""
+Screen = Callable[[str, Fact[NodeFacts], Fact[NodeFacts]], Fact[NodeFacts]]
+
+
+def unscreened(_: str, fact: Fact[NodeFacts], __: Fact[NodeFacts]) -> Fact[NodeFacts]:
+    """Return an answer as it is."""
+    return fact
+
+
+class View:
+    """The facts of every node. `version` grows whenever something that decides has changed."""
+
+    def __init__(self, clock: Callable[[], float],
+                 steady: Callable[[], float] = lambda: 0.0) -> None:
+        self._wall = Wall(clock, steady)
+        self._facts: dict[str, Fact[NodeFacts]] = {}
+        self._begun_at: dict[str, float] = {}
+        self._stale_at: dict[str, float] = {}
+        self._heard_at: dict[str, float] = {}
+        self._remembered: dict[str, Known[NodeFacts]] = {}
+        self._silent: set[str] = set()
+        self._departed: dict[str, Unknown[NodeFacts]] = {}
+        self._gone: set[str] = set()
+        self.doubted: dict[str, Known[NodeFacts]] = {}
+        """What nodes held that left the specs while too many were silent."""
+        self._is_declared = False
+        self._versions: dict[str, int] = {}
+        self.screen: Screen = unscreened
+        """What may be concluded from an answer, given what was known before."""
+        self.version = 0
+
+    def _now(self) -> float:
+        """Return what the clock says; where it was set back, let all that was seen keep its age."""
+        now_s, step_s = self._wall.read()
+        if step_s < 0.0:
+            self._facts = {node: shifted(fact, step_s) for node, fact in self._facts.items()}
+            self._departed = {node: replace(fact, since_at=fact.since_at + step_s)
+                              for node, fact in self._departed.items()}
+            for instants in (self._stale_at, self._heard_at):
+                for node in instants:
+                    instants[node] += step_s
+            for node in self._begun_at:     # no look from before a step is fresh
+                self._begun_at[node] += step_s - STEP_S
+            self.version += 1
+        return now_s
+
+    def clock_step(self) -> str | None:
+        """Return that the clock was set since this was last asked; None where it was not."""
+        self._now()
+        return self._wall.told()
+
+    @property
+    def observed(self) -> Observed:
+        """Return everything that is known, and what departed nodes held."""
+        return Observed({**self._facts, **self._departed})
+
+    @property
+    def gone(self) -> tuple[str, ...]:
+        """Return the nodes that left the specs while they were silent: to be forgotten."""
+        return tuple(sorted(self._gone))
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Return the declared nodes, sorted."""
+        return tuple(sorted(self._facts))
+
+    def fact(self, node: str) -> Fact[NodeFacts]:
+        """Return what is known of `node`."""
+        return self._facts[node]
+
+    def remember(self, remembered: Mapping[str, Known[NodeFacts]],
+                 silent: Iterable[str] = ()) -> None:
+        """Learn what nodes said before this process began; it is history, never a fact of now.
+
+        Shapes: `silent` are those that did not answer when they were last asked.
+        """
+        self._remembered.update(remembered)
+        self._silent.update(silent)
+        for node, last in sorted(remembered.items()):
+            fact = self._facts.get(node)
+            if isinstance(fact, Unknown) and fact.last is None:
+                self._facts[node] = Unknown(fact.reason, fact.since_at, last.value,
+                                            last.observed_at)
+                self.version += 1
+        self._part()
+
+    def rename(self, nodes: Mapping[str, str]) -> None:
+        """Let what is known of nodes follow them to the names of now, as history.
+
+        Shapes: the name of each by its former one.
+        """
+        for former, name in sorted(nodes.items()):
+            fact = self._facts.pop(former, None) or self._departed.pop(former, None)
+            last = (last_known(fact) if fact is not None else None) or self._remembered.get(former)
+            self._remembered.pop(former, None)
+            if former in self._silent:
+                self._silent.discard(former)
+                self._silent.add(name)
+            if last is not None and name not in self._facts and name not in self._remembered:
+                self._remembered[name] = Known(known_as(last.value, name), last.observed_at)
+
+    def declare(self, nodes: Iterable[str], stormy: Iterable[str] = ()) -> None:
+        """Learn which nodes there are; one that was never looked at is Unknown.
+
+        Shapes: `stormy` are silent with too many others for their silence to say anything.
+        """
+        wanted, doubtful = set(nodes), set(stormy)
+        for node in sorted(self._facts.keys() - wanted):
+            self._leave(node, self._facts.pop(node), doubtful=node in doubtful)
+        for node in sorted(wanted - self._facts.keys()):
+            last = self._remembered.get(node)
+            if node in self._departed:
+                last = last_known(self._departed.pop(node)) or last
+            self._gone.discard(node)
+            self._facts[node] = Unknown(
+                f"{node} has not been looked at yet", self._now(),
+                last.value if last else None, last.observed_at if last else None)
+        self._is_declared = True
+        self._part()
+        self.version += 1
+
+    def _leave(self, node: str, fact: Fact[NodeFacts], *, doubtful: bool) -> None:
+        """Let a node that is declared no longer depart, or be gone if it was silent."""
+        last = last_known(fact)
+        asked = self._begun_at.pop(node, None) is not None
+        silent = isinstance(fact, Unknown) and (asked or node in self._silent)
+        self._silent.discard(node)
+        self._remembered.pop(node, None)
+        if last is None or not _could_be_seen(last.value) or (silent and not doubtful):
+            self._gone.add(node)
+        else:
+            self._depart(node, last)
+            if silent:
+                self.doubted[node] = last
+
+    def _part(self) -> None:
+        """Let every remembered node that is not declared depart, or be gone."""
+        if not self._is_declared:
+            return
+        doubtful = len(self._silent) > max(1, STORM * len(self._remembered | self._facts))
+        for node in sorted(self._remembered.keys() - self._facts.keys()):
+            last = self._remembered.pop(node)
+            if node in self._departed or node in self._gone:
+                continue
+            self._leave(node, last if node not in self._silent else Unknown(
+                "", last.observed_at, last.value, last.observed_at), doubtful=doubtful)
+
+    def _depart(self, node: str, last: Known[NodeFacts]) -> None:
+        self._departed[node] = Unknown("it is no longer declared", self._now(), last.value,
+                                       last.observed_at)
+        self.version += 1
+
+    def put(self, node: str, fact: Fact[NodeFacts], begun_at: float) -> bool:
+        """Take in one observation that began at `begun_at`, and return whether it is news."""
+        self._now()
+        if node not in self._facts:
+            return False
+        before = self._facts[node]
+        fact = self.screen(node, self._remembering(node, before, fact), before)
+        self._facts[node] = fact
+        self._begun_at[node] = begun_at
+        if same(before, fact):
+            return False
+        self.version += 1
+        self._versions[node] = self.version
+        return True
+
+    def version_of(self, node: str) -> int:
+        """Return a number that grows when what is known of `node` changes."""
+        return self._versions.get(node, 0)
+
+    def mark_stale(self, node: str) -> None:
+        """Say that we did something on `node`: what was seen before now is history.
+
+        Nobody looks at a departed node again, so what it holds is then not known any more.
+        """
+        self._stale_at[node] = self._now()
+        departed = self._departed.get(node)
+        if departed is not None and departed.last is not None:
+            self._departed[node] = Unknown(departed.reason, departed.since_at)
+            self.version += 1
+
+    def mark_heard(self, node: str) -> None:
+        """Say that an event came from `node`."""
+        self._heard_at[node] = self._now()
+
+    def fresh(self, node: str, within_s: float, burst_s: float = 0.0) -> bool:
+        """Return whether `node` was looked at in the last `within_s`, and nothing happened since.
+
+        Shapes: events less than `burst_s` after the look began belong to what it saw.
+        """
+        begun_at = self._begun_at.get(node)
+        return (begun_at is not None and self._now() - begun_at < within_s
+                and begun_at >= self._stale_at.get(node, begun_at)
+                and begun_at + burst_s >= self._heard_at.get(node, begun_at))
+
+    def faded(self, after_s: float) -> tuple[str, ...]:
+        """Return the nodes that answered, but not within `after_s`."""
+        now_s = self._now()
+        return tuple(node for node, fact in sorted(self._facts.items())
+                     if isinstance(fact, Known) and now_s - fact.observed_at > after_s)
+
+    def looked_at(self, node: str) -> bool:
+        """Return whether `node` was asked at least once, whatever came of it."""
+        return node in self._begun_at
+
+    def looked_at_at(self, node: str) -> float | None:
+        """Return when the last observation of `node` began."""
+        return self._begun_at.get(node)
+
+    def _remembering(self, node: str, before: Fact[NodeFacts],
+                     fact: Fact[NodeFacts]) -> Fact[NodeFacts]:
+        """Return `fact`; every Unknown without a memory takes over what we remember."""
+        last = last_known(before) or self._remembered.get(node)
+        match fact:
+            case Unknown(last=None) if last is not None:
+                return Unknown(fact.reason, fact.since_at, last.value, last.observed_at)
+            case Known(value=NodeFacts() as facts) if last is not None:
+                return Known(_parts_remembering(facts, last.value), fact.observed_at)
+        return fact
+
+
+def shifted(fact: Fact[NodeFacts], step_s: float) -> Fact[NodeFacts]:
+    """Return a fact as old as it was before the clock was set by so much."""
+    match fact:
+        case Known():
+            return replace(fact, observed_at=fact.observed_at + step_s)
+        case Unknown():
+            last_at = None if fact.last_at is None else fact.last_at + step_s
+            return replace(fact, since_at=fact.since_at + step_s, last_at=last_at)
+    return fact
+
+
+def _could_be_seen(facts: NodeFacts) -> bool:
+    """Return whether the domains of a node were ever seen, or seen not to be."""
+    return isinstance(facts.domains, Absent) or last_known(facts.domains) is not None
+
+
+def last_known(fact: Fact[T]) -> Known[T] | None:
+    """Return what was seen last and when; None when it never was."""
+    match fact:
+        case Known():
+            return fact
+        case Unknown(last=last, last_at=float() as at) if last is not None:
+            return Known(last, at)
+    return None
+
+
+def _parts_remembering(facts: NodeFacts, before: NodeFacts) -> NodeFacts:
+    """Return `facts`; each part that could not be seen takes over what it was before."""
+    if not any(isinstance(part, Unknown) and part.last is None
+               for part in (facts.hardware, facts.domains, facts.pools, facts.bridges,
+                            facts.replicas)):
+        return facts
+    return replace(
+        facts, hardware=_part(facts.hardware, before.hardware),
+        domains=_part(facts.domains, before.domains), pools=_part(facts.pools, before.pools),
+        bridges=_part(facts.bridges, before.bridges),
+        replicas=_part(facts.replicas, before.replicas))
+
+
+def _part(fact: Fact[T], before: Fact[T]) -> Fact[T]:
+    """Return one part; silence remembers what was seen last."""
+    last = last_known(before)
+    if not isinstance(fact, Unknown) or fact.last is not None or last is None:
+        return fact
+    return Unknown(fact.reason, fact.since_at, last.value, last.observed_at)
+
+
+def same(before: Fact[Any], after: Fact[Any]) -> bool:
+    """Return whether two facts mean the same to a decision: ages and loads aside."""
+    match before, after:
+        case Known(value=NodeFacts() as old), Known(value=NodeFacts() as new):
+            return old is new or _same_node(old, new)
+        case Known(), Known():
+            return bool(before.value is after.value or before.value == after.value)
+        case Absent(), Absent():
+            return True
+        case Unknown(), Unknown():
+            return before.reason == after.reason and (before.last is None) == (after.last is None)
+    return False
+
+
+def _same_node(old: NodeFacts, new: NodeFacts) -> bool:
+    """Return whether nothing on the node differs that a decision could rest on."""
+    return (old.boot_id == new.boot_id and old.versions == new.versions
+            and same(_steady(old), _steady(new)) and not _leaps(old, new)
+            and same(old.domains, new.domains)
+            and same(old.pools, new.pools) and same(old.bridges, new.bridges)
+            and same(old.interfaces, new.interfaces) and same(old.capabilities, new.capabilities)
+            and old.warnings == new.warnings
+            and same(old.replicas, new.replicas) and same(old.leftovers, new.leftovers))
+
+
+def _leaps(old: NodeFacts, new: NodeFacts) -> bool:
+    """Return whether so much of the free memory came or went that another VM may fit or not."""
+    before, after = last_known(old.hardware), last_known(new.hardware)
+    if before is None or after is None:
+        return False
+    moved = abs(after.value.memory_available_bytes - before.value.memory_available_bytes)
+    return moved > LEAP * after.value.memory_bytes or (
+        before.value.huge_free_bytes != after.value.huge_free_bytes)
+
+
+def _steady(facts: NodeFacts) -> Fact[tuple[int, int, str]]:
+    """Return the hardware without what moves all the time."""
+    match facts.hardware:
+        case Known(value=hardware, observed_at=at):
+            return Known((hardware.cpus, hardware.memory_bytes, hardware.architecture), at)
+        case Absent() as absent:
+            return absent
+        case Unknown() as unknown:
+            return Unknown(unknown.reason, unknown.since_at)

@@ -1,0 +1,1 @@
+"""What the loop tells: events, status, metrics, the journal."""

@@ -1,0 +1,43 @@
+"""Exit statuses: what a whole run comes down to, as one number."""
+
+from enum import IntEnum
+
+from controller.plan.steps.plan import Plan, Verdict
+
+HELD = frozenset({Verdict.REFUSED, Verdict.NEEDS_APPROVAL})
+
+
+class ExitStatus(IntEnum):
+    """The numbers that every verb ends with."""
+
+    DONE = 0
+    FAILED = 1
+    PENDING = 2
+    REFUSED = 3
+    INVALID = 4
+    UNKNOWN = 5
+
+
+def status_of_plan(plan: Plan) -> ExitStatus:
+    """Return what a plan that is only shown comes down to."""
+    if any(step.ruling.verdict is not Verdict.REFUSED for step in plan.steps):
+        return ExitStatus.PENDING
+    return _status_of_rest(plan)
+
+
+def status_of_run(plan: Plan, *, failed: bool) -> ExitStatus:
+    """Return what a run comes down to that left `plan`."""
+    if failed:
+        return ExitStatus.FAILED
+    if any(step.ruling.verdict not in HELD for step in plan.steps):
+        return ExitStatus.PENDING
+    return _status_of_rest(plan)
+
+
+def _status_of_rest(plan: Plan) -> ExitStatus:
+    """Return what it comes down to when no step could be done now; a person may have to act."""
+    if plan.steps or plan.waits:
+        return ExitStatus.REFUSED
+    if any(remark.unknown for remark in plan.remarks):
+        return ExitStatus.UNKNOWN
+    return ExitStatus.DONE

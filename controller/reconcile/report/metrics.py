@@ -1,0 +1,33 @@
+"""The loop's own pulse and the estate's figures, said to telemetry now and then."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from typing import Final
+
+from controller.model.condition import Condition
+from controller.model.facts import Known
+from controller.reconcile.observe.view import View
+from controller.telemetry import Telemetry
+
+EVERY_S: Final = 5.0
+
+
+async def measure(telemetry: Telemetry, view: View, clock: Callable[[], float],
+                  conditions: Callable[[], tuple[Condition, ...]]) -> None:
+    """Say ages of facts, counts of conditions and the loop's lateness, for ever."""
+    loop = asyncio.get_running_loop()
+    while True:
+        due_s = loop.time() + EVERY_S
+        await asyncio.sleep(EVERY_S)
+        if telemetry.enabled:
+            telemetry.loop_lag(max(0.0, loop.time() - due_s))
+            telemetry.nodes({node: age_s(view, node, clock()) for node in view.nodes})
+            telemetry.conditions(Counter((one.type.value, one.status.value)
+                                         for one in conditions()))
+
+
+def age_s(view: View, node: str, now_s: float) -> float | None:
+    """Return how old what is known of `node` is; None when it does not answer."""
+    fact = view.fact(node)
+    return max(0.0, now_s - fact.observed_at) if isinstance(fact, Known) else None

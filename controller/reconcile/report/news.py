@@ -1,0 +1,134 @@
+"""News: what differs between two plans or two looks, as events that are worth a line."""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from controller.model.condition import Condition, ConditionType, Status
+from controller.model.facts import Fact, Known, NodeFacts, Unknown
+from controller.plan.conditions.network import DEGRADED
+from controller.plan.conditions.replica import LATE
+from controller.plan.steps.plan import Plan, Step, Verdict
+from controller.reconcile.decide.refusals import Refusal
+from controller.reconcile.report.event import Event, EventKind
+
+LINES: Final = 40
+"""So many new differences are told one by one; more are counted."""
+WELL: Final = {ConditionType.STALLED: Status.FALSE, ConditionType.SUSPENDED: Status.FALSE}
+"""What a condition is when all is well; true for those that are not listed."""
+HELD: Final = frozenset({Verdict.REFUSED, Verdict.NEEDS_APPROVAL})
+
+
+class News:
+    """Remembers what has been told.
+
+    Shapes: `margin_s` tells how long a VM's copies may be late before that is worth a line.
+    """
+
+    def __init__(self, clock: Callable[[], float],
+                 margin_s: Callable[[str], float] = lambda _: 0.0) -> None:
+        self._clock = clock
+        self._margin_s = margin_s
+        self._late: dict[str, tuple[Condition, float]] = {}
+        self._answers: dict[str, bool] = {}
+        self._unwell: set[tuple[str, ConditionType]] = set()
+        self._steps: frozenset[str] = frozenset()
+        self._held: frozenset[tuple[str, str]] = frozenset()
+
+    def of_node(self, node: str, fact: Fact[NodeFacts]) -> tuple[Event, ...]:
+        """Return that a node began or ceased to answer."""
+        answers = isinstance(fact, Known)
+        if self._answers.get(node) is answers:
+            return ()
+        self._answers[node] = answers
+        sentence = fact.reason if isinstance(fact, Unknown) else f"{node} answers"
+        return (Event(EventKind.OBSERVED, f"Node/{node}", node, sentence, self._clock(),
+                      "" if answers else "?"),)
+
+    def of_clock(self, step: str | None) -> tuple[Event, ...]:
+        """Return that somebody set the clock."""
+        return () if step is None else (
+            Event(EventKind.OBSERVED, "Controller/clock", "", step, self._clock(), "!"),)
+
+    def of_plan(self, plan: Plan) -> tuple[Event, ...]:
+        """Return the differences and the gates' words that were not in the plan before."""
+        new = [step for step in plan.steps if step.action.id not in self._steps]
+        held = [step for step in plan.steps if step.ruling.verdict in HELD]
+        newly = [step for step in held if _key(step) not in self._held]
+        self._steps = frozenset(step.action.id for step in plan.steps)
+        self._held = frozenset(_key(step) for step in held)
+        at = self._clock()
+        found = [Event(EventKind.PLAN, step.action.target, step.action.node, step.action.reason,
+                       at, step.action.symbol, "", step.action.id) for step in new[:LINES]]
+        if len(new) > LINES:
+            found.append(Event(EventKind.PLAN, f"Estate/{plan.revision}", "",
+                               f"and {len(new) - LINES} more differences", at))
+        found += [Event(EventKind.REFUSED, step.action.target, step.action.node, _refusal(step),
+                        at, step.action.symbol, step.ruling.verdict, step.action.id,
+                        step.ruling.rule)
+                  for step in newly[:LINES]]
+        if len(newly) > LINES:
+            found.append(Event(EventKind.REFUSED, f"Estate/{plan.revision}", "",
+                               f"and {len(newly) - LINES} more are held back", at))
+        return tuple(found)
+
+    def of_condition(self, condition: Condition) -> Event | None:
+        """Return that a condition has another status; None for one that always was well.
+
+        Copies that are late and come back within the margin say nothing.
+        """
+        key = (condition.target, condition.type)
+        if condition.type is ConditionType.FRESH:
+            self._late.pop(condition.target, None)
+            margin_s = self._margin_s(condition.target)
+            if condition.reason == LATE and key not in self._unwell and margin_s > 0:
+                self._late[condition.target] = (condition, self._clock() + margin_s)
+                return None
+        if is_well(condition) and key not in self._unwell:
+            return None
+        (self._unwell.discard if is_well(condition) else self._unwell.add)(key)
+        return self._told(condition)
+
+    def still_late(self) -> tuple[Event, ...]:
+        """Return what has been late for longer than its margin by now."""
+        ripe = [one for one, due_at in self._late.values() if due_at <= self._clock()]
+        for condition in ripe:
+            del self._late[condition.target]
+            self._unwell.add((condition.target, condition.type))
+        return tuple(self._told(condition) for condition in ripe)
+
+    def next_due(self) -> float | None:
+        """Return when the next margin ends; None when none runs."""
+        return min((due_at for _, due_at in self._late.values()), default=None)
+
+    def _told(self, condition: Condition) -> Event:
+        return Event(EventKind.CONDITION, condition.target, "",
+                     f"{condition.type} is {condition.status}: {condition.message}",
+                     self._clock(), "", condition.status)
+
+    @staticmethod
+    def with_stalls(conditions: tuple[Condition, ...], refusals: Mapping[str, Refusal],
+                    revision: str) -> tuple[Condition, ...]:
+        """Return `conditions`, with Stalled true for every target whose action was refused."""
+        kept = tuple(one for one in conditions if one.target not in refusals
+                     or one.type is not ConditionType.STALLED)
+        return (*kept, *(Condition(target, ConditionType.STALLED, Status.TRUE, "ActionRefused",
+                                   refusal.sentence, revision)
+                         for target, refusal in sorted(refusals.items())))
+
+
+def is_well(condition: Condition) -> bool:
+    """Return whether a condition is as it should be."""
+    return (condition.status is WELL.get(condition.type, Status.TRUE)
+            and condition.reason != DEGRADED)
+
+
+def _key(step: Step) -> tuple[str, str]:
+    """Return what makes a gate's word on a step news; waiting longer does not."""
+    return step.action.id, step.ruling.rule or step.ruling.verdict
+
+
+def _refusal(step: Step) -> str:
+    """Return the gate's sentence with what clears it."""
+    ruling = step.ruling
+    clears = f"; {ruling.clears}" if ruling.clears else ""
+    return f"{ruling.sentence}{clears}"

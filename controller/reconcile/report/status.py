@@ -1,0 +1,83 @@
+"""The running loop's state as one JSON value, for `status`, `get` and `explain`."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final, Protocol
+
+from controller.model.condition import Condition
+from controller.model.desired import Desired
+from controller.model.facts import Absent, Fact, Known, NodeFacts, Unknown
+from controller.plan.output.render import plan_to_dict, render_summary
+from controller.plan.steps.plan import Plan
+from controller.plan.survey.context import InFlight
+from controller.reconcile.observe.view import View
+
+STEPS: Final = 500
+"""More steps than this are counted, not listed: the heartbeat is written often."""
+
+
+class Running(Protocol):
+    """What is asked of a loop."""
+
+    started_at: float
+    source: dict[str, Any]
+    plan: Plan | None
+    progress: Mapping[str, str]
+    """By target: how far it was when last told, also of what has ended since."""
+
+    @property
+    def journal_fault(self) -> str | None:
+        """Return why the journal cannot be written; None while it can."""
+        ...
+
+    @property
+    def desired(self) -> Desired | None:
+        """Return the specs in force."""
+        ...
+
+
+def status_of(loop: Running, view: View, in_flight: tuple[InFlight, ...],
+              waits: Mapping[str, tuple[str, str]], now_s: float) -> dict[str, Any]:
+    """Return how the loop is at `now_s`."""
+    plan = _short(loop.plan) if loop.plan else None
+    return {
+        "pid": os.getpid(), "at": now_s, "started_at": loop.started_at,
+        "revision": loop.desired.revision if loop.desired else None,
+        "source": loop.source, "journal": loop.journal_fault,
+        "nodes": {node: render_fact(view.fact(node), view.looked_at_at(node))
+                  for node in view.nodes},
+        "running": [one.action_id for one in in_flight],
+        "progress": {one.target: loop.progress[one.target] for one in in_flight
+                     if one.target in loop.progress},
+        "waiting": {name: {"standing": standing, "why": why}
+                    for name, (standing, why) in sorted(waits.items())[:STEPS]},
+        "plan": plan,
+    }
+
+
+def _short(plan: Plan) -> dict[str, Any]:
+    """Return the plan as JSON: its first steps, and how many there are."""
+    whole = plan_to_dict(replace(plan, steps=plan.steps[:STEPS], remarks=plan.remarks[:STEPS],
+                                 conditions=()))
+    return whole | {"summary": render_summary(plan), "step_count": len(plan.steps)}
+
+
+def render_condition(condition: Condition) -> dict[str, Any]:
+    """Return one condition as JSON."""
+    return {"target": condition.target, "type": condition.type.value,
+            "status": condition.status.value, "reason": condition.reason,
+            "message": condition.message, "revision": condition.revision,
+            "since_at": condition.since_at}
+
+
+def render_fact(fact: Fact[NodeFacts], looked_at: float | None) -> dict[str, Any]:
+    """Return whether a node answers, and when it last did."""
+    match fact:
+        case Known():
+            return {"state": "known", "observed_at": fact.observed_at, "looked_at": looked_at}
+        case Absent():
+            return {"state": "absent", "observed_at": fact.observed_at, "looked_at": looked_at}
+        case Unknown():
+            return {"state": "unknown", "sentence": fact.reason, "since_at": fact.since_at,
+                    "observed_at": fact.last_at, "looked_at": looked_at}

@@ -1,0 +1,132 @@
+"""
+Remove what a crash of ours has left on this host, each thing after one more look at its owner.
+
+Whoever conducts a VM's copies holds its lock, so nothing is touched while it is held, and it is
+held here while something of that VM is removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import re
+import time
+from typing import Any, Callable, Dict, Iterator, List
+
+from mover.backup.backup_job import SCRATCH, Job, end_job
+from mover.backup.conductor import FOLDER, lock
+from mover.backup.virsh import VirshError, has_process, job_of, scratch_of, socket_of
+from mover.errors import Refused, TryAgain
+from mover.processes import started_with
+from mover.requests import Orders
+from mover.transfer.authorize import remove_key
+
+SOCKET = "hotsite.sock"
+ELSEWHERE_S = 86400.0   # a scratch file whose VM may run on another host that shares the folder
+SCRATCH_FILE = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-[\w.-]+\.qcow2\Z")
+PROGRAM = re.compile(r"mover-[0-9a-f]{16}\.pyz\Z")
+
+
+class Owned(Exception):
+    """It has an owner, or is not surely ours: it stays, for the reason it says."""
+
+
+def run(words: List[str]) -> Dict[str, Any]:
+    """Remove {"leftovers": [[kind, name], …]}; what stays is told with the reason."""
+    removed: List[str] = []
+    kept: Dict[str, str] = {}
+    for kind, name in Orders().request["leftovers"]:
+        try:
+            SWEEPERS.get(str(kind), _strange)(str(name))
+            removed.append(str(name))
+        except (Owned, Refused, TryAgain, VirshError) as why:
+            kept[str(name)] = str(why)
+    return {"removed": removed, "kept": kept}
+
+
+def _strange(name: str) -> None:
+    raise Owned("this mover does not know how to remove it")
+
+
+def _job(uuid: str) -> None:
+    """End a backup job of ours that nobody conducts."""
+    with _locked(uuid):
+        running = job_of(uuid)
+        socket = socket_of(running)
+        if not running:
+            return
+        if os.path.basename(socket) != SOCKET:
+            raise Owned("the job that runs is not ours")
+        end_job(Job(uuid, socket, scratch_of(running)))
+
+
+def _scratch(path: str) -> None:
+    match = SCRATCH_FILE.match(os.path.basename(path))
+    if match is None or os.path.basename(os.path.dirname(path)) != SCRATCH:
+        raise Owned("it is not a scratch file of ours")
+    with _locked(match[1]):
+        if not _runs_here(match[1]):
+            if _untouched_s(path) < ELSEWHERE_S:
+                raise Owned("its VM does not run here and may run on another host")
+        elif path in scratch_of(job_of(match[1])):
+            raise Owned("a job uses it")
+        _unlink(path)
+
+
+def _runs_here(uuid: str) -> bool:
+    try:
+        return has_process(uuid)
+    except VirshError as error:
+        if "failed to get domain" in str(error):
+            return False
+        raise
+
+
+def _untouched_s(path: str) -> float:
+    with contextlib.suppress(FileNotFoundError):
+        seen = os.stat(path)
+        return time.time() - max(seen.st_mtime, seen.st_atime)
+    return ELSEWHERE_S
+
+
+def _socket(path: str) -> None:
+    folder = os.path.basename(os.path.dirname(path))
+    if os.path.basename(path) != SOCKET or not folder.startswith("domain-"):
+        raise Owned("it is not a socket of ours")
+    if _listened_to(path):
+        raise Owned("it is in use")
+    _unlink(path)
+
+
+def _listened_to(path: str) -> bool:
+    with open("/proc/net/unix", encoding="utf-8", errors="replace") as table:
+        return any(line.rstrip("\n").endswith(" " + path) for line in table)
+
+
+def _program(path: str) -> None:
+    if os.path.dirname(path) != FOLDER or not PROGRAM.match(os.path.basename(path)):
+        raise Owned("it is not a mover")
+    if any(path in words for words in started_with().values()):
+        raise Owned("it is running")
+    for compiled in glob.glob(glob.escape(path) + ".*"):
+        _unlink(compiled)
+    _unlink(path)
+
+
+def _unlink(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+@contextlib.contextmanager
+def _locked(uuid: str) -> Iterator[None]:
+    held = lock(uuid)
+    try:
+        yield
+    finally:
+        os.close(held)
+
+
+SWEEPERS: Dict[str, Callable[[str], object]] = {
+    "job": _job, "scratch": _scratch, "socket": _socket, "key": remove_key, "program": _program}

@@ -1,0 +1,1 @@
+"""Files of disks: qcow2, chains, hashes, manifests, holes."""

@@ -1,0 +1,226 @@
+"""
+Know which restore points a damaged file spoils, and mend it from what still has the right hash.
+
+A damaged cluster spoils every point that reads it: those whose chain holds the file, unless an
+overlay above hides it. What the newest point reads wrong is the repair set: it rides on the next
+increment. An older point is mended when some other file has the same cluster with the same hash;
+only then is the damaged place written, with bytes that were checked first.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Dict, Iterator, List, Optional, Tuple
+
+from mover.errors import Damaged, MoverError, Refused, unreadable_is_damaged
+from mover.image.chain import Base, Layer, open_layer
+from mover.image.hashing import CLUSTER_BYTES, Hasher
+from mover.image.qcow2 import DATA, HOLE, Overlay
+from mover.image.qcow2_writer import Backing, rebase
+from mover.replica.replica import Replica, locked
+from mover.replica.state import BASE, Damage, Point, State, chain, files, last, lost, sequence_of
+from mover.requests import Orders
+
+Ranges = List[Tuple[int, int]]
+
+
+def run(words: List[str]) -> Dict[str, Any]:
+    """Mend what can be mended in the replica that the request names, and tell what cannot."""
+    request = Orders().request
+    with locked(str(request["replica"]), patience_s=10) as replica:
+        mended = mend(replica)
+        return {"mended_clusters": mended, **report(replica)}
+
+
+def report(replica: Replica) -> Dict[str, Any]:
+    """Return what is damaged and what the next increment must bring."""
+    state = replica.state
+    return {"damage": [one._asdict() for one in state.damage],
+            "points": {str(point.sequence): point.damaged for point in state.points},
+            "repair": {disk: ranges for disk, ranges in repair_set(replica).items() if ranges},
+            "scan": sorted({one.disk for one in state.damage
+                            if one.lost and one.until is None})}
+
+
+def repair_set(replica: Replica) -> Dict[str, Ranges]:
+    """Return the byte ranges of each disk that the newest point reads wrong."""
+    newest = last(replica.state)
+    found: Dict[str, Ranges] = {}
+    for one in replica.state.damage if newest is not None else ():
+        if newest is not None and not one.lost:
+            found.setdefault(one.disk, []).extend(
+                (first * CLUSTER_BYTES, count * CLUSTER_BYTES)
+                for first, count in exposed(replica, replica.state, one, newest))
+    return {disk: sorted(ranges) for disk, ranges in found.items()}
+
+
+def exposed(replica: Replica, state: State, one: Damage, point: Point) -> Ranges:
+    """Return the damaged clusters, as (first, count), that a point reads."""
+    if one.disk not in point.files or point.sequence < one.sequence or (
+            one.until is not None and point.sequence >= one.until):
+        return []
+    ranges: Ranges = [(one.first, one.clusters)]
+    for file in chain(state, one.disk, point.sequence):
+        if sequence_of(state, one.disk, file.name) <= one.sequence or file.name == one.file:
+            continue
+        if file.kind == BASE:
+            return []
+        ranges = _without(ranges, replica.path(one.disk, file.name))
+    return ranges
+
+
+def _without(ranges: Ranges, path: str) -> Ranges:
+    try:
+        with unreadable_is_damaged(path), Overlay(path) as above:
+            return [(run.cluster, run.clusters) for first, count in ranges
+                    for run in above.runs(first, count) if run.kind == HOLE]
+    except (Damaged, Refused, FileNotFoundError):
+        return ranges           # what cannot be read hides nothing
+
+
+def recount(replica: Replica, state: State) -> State:
+    """Return the state with every point's damage counted anew; damage nobody reads is dropped."""
+    read = {one: [sum(count for _, count in exposed(replica, state, one, point))
+                  for point in state.points] for one in state.damage}
+    damage = tuple(one for one in state.damage if any(read[one]))
+    return state._replace(damage=damage, points=tuple(
+        point._replace(damaged=sum(read[one][at] for one in damage))
+        for at, point in enumerate(state.points)))
+
+
+def readable(replica: Replica, disk: str, sequence: int) -> List[str]:
+    """Return the paths of a disk's chain, base first, without the files that are lost."""
+    gone = lost(replica.state, disk)
+    return [replica.path(disk, file.name) for file in chain(replica.state, disk, sequence)
+            if file.name not in gone]
+
+
+def bypass(replica: Replica, state: State, disk: str, until: int) -> State:
+    """
+    Return the state without the lost overlays of a disk, now that point `until` does not need them.
+
+    What lay on a lost overlay is told to lie on what is below it; the points in between stay, and
+    stay marked as spoilt.
+    """
+    points, floor = list(state.points), dict(state.floor)
+    for at, point in enumerate(points):
+        file = point.files.get(disk)
+        if file is None or file.name not in lost(state, disk) or file.kind == BASE:
+            continue
+        below = chain(state, disk, point.sequence)[-2]
+        above = next((other for later in points[at + 1:]
+                      for other in (later.files.get(disk),) if other is not None), None)
+        if above is not None and above.kind != BASE:
+            rebase(replica.path(disk, above.name),
+                   Backing(below.name, "raw" if below.kind == BASE else "qcow2"))
+        left = floor.pop(disk) if at == 0 and disk in floor else None
+        points[at] = point._replace(files={**point.files, disk: left})
+        state = state._replace(points=tuple(points), floor=floor)
+    damage = tuple(one._replace(until=until) if one.lost and one.disk == disk
+                   and one.until is None else one for one in state.damage)
+    return state._replace(damage=damage)
+
+
+def mend(replica: Replica) -> int:
+    """Write good copies over damaged clusters and return how many there were."""
+    hasher, mended, left = replica.hasher(), 0, []
+    for one in replica.state.damage:
+        still: List[int] = []
+        for cluster in range(one.first, one.first + one.clusters) if not one.lost else ():
+            if _mend_cluster(replica, hasher, one, cluster):
+                mended += 1
+            else:
+                still.append(cluster)
+        left += [one] if one.lost else [one._replace(first=first, clusters=count)
+                                        for first, count in in_rows(still)]
+    if mended:
+        replica.commit(recount(replica, replica.state._replace(damage=tuple(left))))
+    return mended
+
+
+def in_rows(clusters: List[int]) -> Iterator[Tuple[int, int]]:
+    """Yield (first, count) of clusters that are in ascending order."""
+    first: Optional[int] = None
+    for at, cluster in enumerate(clusters):
+        first = cluster if first is None else first
+        if at + 1 == len(clusters) or clusters[at + 1] != cluster + 1:
+            yield first, cluster - first + 1
+            first = None
+
+
+def _mend_cluster(replica: Replica, hasher: Hasher, one: Damage, cluster: int) -> bool:
+    path = replica.path(one.disk, one.file)
+    place = place_of(path, cluster)
+    if place is None:
+        return False
+    wanted, position, length = place
+    good = _good_copy(replica, hasher, one, cluster, wanted)
+    return good is not None and _may_be_written(path, cluster, position) and _put_in_place(
+        path, good[:length], position)
+
+
+def _may_be_written(path: str, cluster: int, position: int) -> bool:
+    """Say if a place is a cluster's own: of an overlay the table may be what is damaged."""
+    try:
+        with unreadable_is_damaged(path), open_layer(path) as layer:
+            return isinstance(layer, Base) or layer.is_alone(cluster, position)
+    except MoverError:
+        return False
+
+
+def _put_in_place(path: str, good: bytes, position: int) -> bool:
+    """Write over what is wrong already, so that half of it is no worse; say if it is there now."""
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        with unreadable_is_damaged(path):
+            os.pwrite(fd, good, position)
+            os.fsync(fd)
+    except Damaged:
+        return False
+    finally:    # what could not be written would be read from memory as if it were there
+        os.posix_fadvise(fd, position, len(good), os.POSIX_FADV_DONTNEED)
+        os.close(fd)
+    return True
+
+
+def place_of(path: str, cluster: int) -> Optional[Tuple[bytes, int, int]]:
+    """Return a cluster's hash, where it lies in a file and how long it is there."""
+    try:
+        with unreadable_is_damaged(path), open_layer(path) as layer:
+            wanted = layer.hash_of(cluster)
+            run = next(iter(layer.runs(cluster, 1)))
+            length = min(CLUSTER_BYTES, layer.size_bytes - cluster * CLUSTER_BYTES)
+    except (MoverError, FileNotFoundError):
+        return None
+    return (wanted, run.position, length) if wanted is not None and run.kind == DATA else None
+
+
+def _good_copy(replica: Replica, hasher: Hasher, one: Damage, cluster: int,
+               wanted: bytes) -> Optional[bytes]:
+    if not any(wanted):
+        return bytes(CLUSTER_BYTES)
+    for file in files(replica.state).get(one.disk, ()):
+        if file.name != one.file:
+            data = _read_checked(replica.path(one.disk, file.name), hasher, cluster, wanted)
+            if data is not None:
+                return data
+    return None
+
+
+def _read_checked(path: str, hasher: Hasher, cluster: int, wanted: bytes) -> Optional[bytes]:
+    place = place_of(path, cluster)
+    if place is None or place[0] != wanted:
+        return None
+    try:
+        with unreadable_is_damaged(path), open_layer(path) as layer:
+            data = read_at(layer, place[1], place[2])
+    except Damaged:
+        return None
+    return bytes(data) if hasher.clusters(data) == wanted else None
+
+
+def read_at(layer: Layer, position: int, length: int) -> bytearray:
+    """Return bytes of a file; those past its end are zeros."""
+    data = bytearray(length)
+    os.preadv(layer.fd, [data], position)
+    return data

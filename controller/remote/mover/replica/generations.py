@@ -1,0 +1,100 @@
+"""
+Keep the last generations of a replica's state beside it: state.json.N is a copy of generation N.
+
+state.json alone is what a commit replaces. A copy counts where state.json cannot be read, or is
+older: somebody put an earlier one back, and it knows nothing of the newest points.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from typing import Dict, NamedTuple
+
+from mover.errors import Damaged, Refused
+from mover.image.regular import read_regular
+from mover.replica.state import State, parse_state
+
+KEPT = 4
+MOST_BYTES = 256 << 20
+NAME = "state.json"
+COPY = re.compile(r"state\.json\.(\d+)\Z")
+
+
+class Found(NamedTuple):
+    """The newest state there is; `why` tells why it is not that of state.json."""
+
+    state: State
+    why: str = ""
+
+
+def newest(root: str) -> Found:
+    """
+    Return the newest whole generation.
+
+    Errors: Refused when there is none, or one is of another version; Damaged when none is whole.
+    """
+    held, complaint = None, ""
+    try:
+        held = _read(os.path.join(root, NAME))
+    except FileNotFoundError:
+        complaint = "it is missing"
+    except Damaged as error:
+        complaint = str(error)
+    for number, path in sorted(copies(root).items(), reverse=True):
+        if held is not None and number <= held.generation:
+            break
+        with contextlib.suppress(Damaged, FileNotFoundError):
+            state = _read(path)
+            if held is None or state.generation > held.generation:
+                return Found(state, complaint or "it was of generation %d" % held.generation
+                             if held else complaint)
+    if held is None and complaint == "it is missing":
+        raise Refused("%s is no replica: state.json is missing" % root)
+    if held is None:
+        raise Damaged(complaint)
+    return Found(held)
+
+
+def _read(path: str) -> State:
+    return parse_state(read_regular(path, MOST_BYTES), path)
+
+
+def copies(root: str) -> Dict[int, str]:
+    """Return the copies that are there, by generation."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        found = {name: COPY.match(name) for name in os.listdir(root)}
+        return {int(match[1]): os.path.join(root, name) for name, match in found.items() if match}
+    return {}
+
+
+def keep(root: str, generation: int, data: bytes) -> None:
+    """
+    Keep a copy of what has become state.json, and let the oldest go.
+
+    Nobody waits until it is on the disk: it counts only if it has its check.
+    """
+    fd = os.open(os.path.join(root, "%s.%d" % (NAME, generation)),
+                 os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view):]
+    finally:
+        os.close(fd)
+    for number, path in copies(root).items():
+        if number <= generation - KEPT:
+            os.unlink(path)
+
+
+def forget(root: str) -> None:
+    """Remove every generation, state.json last: what a crash leaves is no replica, or a whole."""
+    for path in [*copies(root).values(), os.path.join(root, NAME)]:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+
+
+def is_there(root: str) -> bool:
+    """Return whether a folder says of itself that it is a replica."""
+    return os.path.exists(os.path.join(root, NAME)) or bool(copies(root))

@@ -1,0 +1,248 @@
+"""
+The target end of a stream: check every cluster, put it where it can be found again, answer.
+
+`receive ROOT` reads one stream after another from stdin until it ends there. The replica under
+ROOT must have an incoming open for each disk that comes. Nothing that was published before is
+touched, whatever arrives and whenever it stops; nor is what another attempt has sent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import queue
+import threading
+from typing import Any, Dict, Iterator, List, Optional, Tuple
+
+from mover.errors import MoverError, Refused, TryAgain
+from mover.image.hashing import CLUSTER_BYTES, HASH_BYTES, Buffer, Hasher
+from mover.image.index import BASE
+from mover.image.manifest import clusters_of, put_whole
+from mover.image.sparse import filled, punch
+from mover.replica import incoming
+from mover.replica.incoming import Incoming
+from mover.replica.replica import Replica, read_secret
+from mover.transfer.wire import Data, Frame, Hello, Reader, Zero
+from mover.verbs import say
+
+ENOUGH_BYTES = 32 << 20
+
+
+class Early:
+    """
+    A thread that syncs what was written whenever there is enough of it, one sync at a time.
+
+    A sync's failure is told only once, to whoever syncs first: so it is kept, and raised by the
+    next `wrote`, or by the end of the block.
+    Source: fsync(2), errors since Linux 4.13
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._bytes = 0
+        self._due = threading.Condition()
+        self._ended = False
+        self._failure: Optional[OSError] = None
+        self._thread = threading.Thread(target=self._sync, daemon=True)
+
+    def __enter__(self) -> Early:       # noqa: PYI034  (Self came with 3.11)
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        with self._due:
+            self._ended = True
+            self._due.notify()
+        self._thread.join()
+        if kind is None:
+            self._look()
+
+    def wrote(self, size_bytes: int) -> None:
+        """Note that so much was written."""
+        self._look()
+        with self._due:
+            self._bytes += size_bytes
+            if self._bytes >= ENOUGH_BYTES:
+                self._due.notify()
+
+    def _look(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _sync(self) -> None:
+        while True:
+            with self._due:
+                self._due.wait_for(lambda: self._ended or self._bytes >= ENOUGH_BYTES)
+                if self._ended:
+                    return
+                self._bytes = 0
+            try:
+                os.fdatasync(self._fd)
+            except OSError as error:
+                self._failure = error
+                return
+
+
+FRAMES_AHEAD = 4        # read and checked while the one before is expanded and written
+ZEROS_AT_ONCE = 1 << 16
+PIPE_BYTES = 1 << 20    # fewer turns between whoever writes it and this mover
+_SET_PIPE_SIZE = 1031   # fcntl has the name from Python 3.10 on
+
+
+def run(words: List[str]) -> Dict[str, Any]:
+    """Receive what comes on stdin for the replica in `words`."""
+    if len(words) != 1:
+        raise Refused("receive wants one word: the folder of the replica")
+    root = os.path.abspath(words[0])
+    say({"ready": True}, 1)
+    return receive(root, 0)
+
+
+def receive(root: str, fd: int) -> Dict[str, Any]:
+    """Receive every transfer that comes over a descriptor and tell what each held."""
+    with contextlib.suppress(OSError):      # a file or a socket has none, or it may not grow
+        fcntl.fcntl(fd, _SET_PIPE_SIZE, PIPE_BYTES)
+    reader = Reader(fd, read_secret(root))
+    replica = Replica(root)
+    taken: List[Dict[str, Any]] = []
+    while True:
+        hello = reader.hello()
+        if hello is None:
+            break
+        taken.append(take(replica, hello, reader))
+    if not taken:
+        raise TryAgain("the stream ended before it began")
+    return {"received": taken}
+
+
+def take(replica: Replica, hello: Hello, reader: Reader) -> Dict[str, Any]:
+    """Receive one transfer."""
+    folder = replica.disk_dir(hello.disk)
+    if not os.path.isdir(folder):
+        raise Refused("disk %s has nothing open to receive into" % hello.disk)
+    with incoming.hold(folder, shared=True):
+        into = incoming.load(folder).require(hello.attempt)
+        try:
+            _agree(into, hello)
+            assert reader.hasher is not None, "hello() made it"
+            _take_frames(into, reader, reader.hasher)
+        except OSError as error:
+            raise _trouble(error, into) from None
+        finally:
+            into.close()
+        line = {"transfer": hello.transfer, "stream": hello.stream, "streams": hello.streams,
+                "mode": hello.mode, "disk": hello.disk, "reached": reader.reached,
+                **reader.tally.end()}
+        incoming.note_end(folder, line)
+    return {**line, "wire_bytes": reader.wire_bytes}
+
+
+def _agree(into: Incoming, hello: Hello) -> None:
+    mine = (into.plan.size_bytes, into.plan.algorithm, into.plan.secret_id)
+    theirs = (hello.size_bytes, hello.algorithm, hello.secret_id)
+    if mine != theirs:
+        raise Refused("what is open for disk %s is (size, hash, secret) %s, what comes is %s"
+                      % (hello.disk, mine, theirs))
+
+
+def _trouble(error: OSError, into: Incoming) -> MoverError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return TryAgain("no room left for %s: free some, the restore points are as they were"
+                        % into.folder)
+    return TryAgain("%s: %s" % (into.folder, error.strerror))
+
+
+def _take_frames(into: Incoming, reader: Reader, hasher: Hasher) -> None:
+    with Early(into.part) as early:
+        for frame in ahead(reader.frames(), FRAMES_AHEAD):
+            if isinstance(frame, Data):
+                _put_data(into, frame, frame.expand(hasher))
+                early.wrote(frame.length)
+            elif isinstance(frame, Zero):
+                _put_zero(into, frame.offset, frame.length)
+
+
+def _put_data(into: Incoming, data: Data, raw: Buffer) -> None:
+    """Put clusters where they can be found again: in a row, but in a base each in its place."""
+    if into.plan.kind == BASE:
+        view = memoryview(raw)
+        for offset, done, length in data.placed():
+            put_whole(into.part, view[done:done + length], offset)
+        at = None
+    else:
+        at = into.places.reserve(len(data.hashes) // HASH_BYTES)
+        put_whole(into.part, raw, at)
+    for offset, done, length in data.placed():
+        first, before = offset // CLUSTER_BYTES, done // CLUSTER_BYTES
+        hashes = data.hashes[before * HASH_BYTES:(before + clusters_of(length)) * HASH_BYTES]
+        into.manifest.put(first, hashes)
+        into.places.put_data(first, clusters_of(length), at + done if at is not None
+                             else offset + CLUSTER_BYTES)   # of no meaning but that it is not 0
+
+
+def _put_zero(into: Incoming, offset: int, length: int) -> None:
+    first, count = offset // CLUSTER_BYTES, clusters_of(length)
+    for at in range(first, first + count, ZEROS_AT_ONCE):
+        step = min(ZEROS_AT_ONCE, first + count - at)
+        if into.plan.kind == BASE:
+            _clear(into, at, step)
+        into.places.put_zero(at, step)
+
+
+def _clear(into: Incoming, first: int, count: int) -> None:
+    """Make clusters of a base zeros; a crash may have kept data of which nothing else tells."""
+    for at, stop in filled(into.part, first, first + count):
+        size = min(stop * CLUSTER_BYTES, into.plan.size_bytes) - at * CLUSTER_BYTES
+        punch(into.part, at * CLUSTER_BYTES, size)
+    if any(into.manifest.hashes(first, count)):
+        into.manifest.put(first, bytes(count * HASH_BYTES))
+
+
+class _Reading:
+    """A thread that reads frames and keeps at most so many that nobody has taken."""
+
+    def __init__(self, frames: Iterator[Frame], depth: int) -> None:
+        self._frames = frames
+        self.waiting: queue.Queue[Tuple[Optional[Frame], Optional[BaseException]]] = (
+            queue.Queue(depth))
+        self.left = threading.Event()       # nobody takes any more
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        ended: Optional[BaseException] = TryAgain("reading the stream ended in a way that nobody"
+                                                  " has thought of: see what this mover has said")
+        try:
+            for frame in self._frames:
+                if not self._put(frame, None):
+                    return
+            ended = None
+        except (MoverError, OSError, ValueError) as error:
+            ended = error
+        finally:        # whatever it was, who waits for the next frame must not wait for ever
+            self._put(None, ended)
+
+    def _put(self, frame: Optional[Frame], ended: Optional[BaseException]) -> bool:
+        while not self.left.is_set():
+            try:
+                self.waiting.put((frame, ended), timeout=0.2)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+
+def ahead(frames: Iterator[Frame], depth: int) -> Iterator[Frame]:
+    """Yield the same frames, read by a thread that is at most `depth` frames ahead."""
+    reading = _Reading(frames, depth)
+    try:
+        while True:
+            frame, ended = reading.waiting.get()
+            if ended is not None:
+                raise ended
+            if frame is None:
+                return
+            yield frame
+    finally:
+        reading.left.set()

@@ -1,0 +1,105 @@
+"""
+Who uses a replica's files as a disk: a guest on an overlay over a restore point, or on the point.
+
+Somebody may start a guest from a replica by hand, or serve or mount a point to fetch a file from
+it; what is read below the overlay must stay.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import shutil
+import struct
+from typing import Any, Dict, Iterator, List, Optional
+
+from mover.errors import Refused
+from mover.replica import generations
+from mover.replica.replica import lock, sync_dir
+from mover.requests import Orders
+
+QEMU = ("qemu-system", "qemu-kvm", "kvm", "qemu-nbd", "qemu-storage-da", "nbdkit")
+"""How the name of a process that runs a guest, or serves a disk, begins."""
+HEAD = struct.Struct(">4sIQI")      # qcow2: magic, version, where the backing file's name is
+NAME_MOST_BYTES = 1023              # a longer one QEMU refuses itself
+
+
+def tenant_of(root: str) -> Optional[str]:
+    """Return who needs the files of a replica as they are; None when nobody does."""
+    here = os.path.realpath(root) + os.sep
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        name = _guest_on(pid, here)
+        if name is not None:
+            return name
+    for loop in glob.glob("/sys/block/loop*/loop/backing_file"):
+        with contextlib.suppress(OSError), open(loop, encoding="utf-8", errors="replace") as file:
+            if file.read().strip().startswith(here):
+                return "%s, whose contents it is" % loop.split("/")[3]
+    for image in _images(os.path.dirname(os.path.dirname(os.path.realpath(root)))):
+        backing = backing_of(image)
+        if backing is not None and os.path.realpath(
+                os.path.join(os.path.dirname(image), backing)).startswith(here):
+            return "%s, which lies over it" % image
+    return None
+
+
+def _guest_on(pid: str, here: str) -> Optional[str]:
+    try:
+        with open("/proc/%s/comm" % pid, encoding="utf-8", errors="replace") as file:
+            name = file.read().strip()
+        if not name.startswith(QEMU):
+            return None
+        numbers = os.listdir("/proc/%s/fd" % pid)
+    except OSError:
+        return None     # it ended meanwhile
+    for number in numbers:
+        with contextlib.suppress(OSError):      # closed meanwhile: the others are looked at
+            if os.readlink("/proc/%s/fd/%s" % (pid, number)).startswith(here):
+                return "process %s (%s), which has it open" % (pid, name)
+    return None
+
+
+def _images(pool: str) -> Iterator[str]:
+    """Yield the files of the pool that holds the replica: a point's overlay lies beside it."""
+    with os.scandir(pool) as entries:
+        found: List[str] = sorted(entry.path for entry in entries if entry.is_file())
+    yield from found
+
+
+def backing_of(image: str) -> Optional[str]:
+    """Return the name of the file below a qcow2 image; None where there is none."""
+    with open(image, "rb") as file:
+        head = file.read(HEAD.size)
+        if len(head) < HEAD.size:
+            return None
+        magic, _version, at, length = HEAD.unpack(head)
+        if magic != b"QFI\xfb" or not at or length > NAME_MOST_BYTES:
+            return None
+        file.seek(at)
+        name = os.fsdecode(file.read(length))
+        return name[len("file:"):] if name.startswith("file:") else name
+
+
+def run(words: List[str]) -> Dict[str, Any]:
+    """
+    Remove the folder of the request {"replica", "store", "uuid"}, which must be STORE/UUID.
+
+    Errors: Refused for another folder, or one that a guest uses; TryAgain while it is worked on.
+    """
+    request = Orders().request
+    root, store, uuid = (str(request[word]) for word in ("replica", "store", "uuid"))
+    parts = os.path.normpath(root).split(os.sep)
+    if not os.path.isabs(root) or not uuid or parts[-2:] != [store, uuid]:
+        raise Refused("%s is not where replicas are kept" % root)
+    if not os.path.isdir(root):
+        return {"removed": False}
+    with lock(root):
+        tenant = tenant_of(root)
+        if tenant is not None:
+            raise Refused("%s is in use by %s: end that first" % (root, tenant))
+        generations.forget(root)        # what a crash leaves is no replica
+        sync_dir(root)
+        shutil.rmtree(root)
+    sync_dir(os.path.dirname(root))
+    return {"removed": True}

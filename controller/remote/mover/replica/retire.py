@@ -1,0 +1,389 @@
+"""
+Let a restore point go: the oldest by merging the next overlay into the base, another by squashing.
+
+Killed at any moment, every point that is left reads as before, and doing it again finishes it:
+
+  oldest   the point leaves state.json first, so that nothing reads the base without the overlay
+           that hides what is being written; merge, sync, then the overlay above is told its new
+           backing file; then state.json; then the merged overlay goes
+  another  its overlay and the next become one new file, which takes the next one's name by
+           rename: what it reads is the same with or without the older file below it
+
+A point whose files, or the next one's, cannot be read stays until the disk was compared as a whole.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
+
+from mover.errors import Refused, TryAgain
+from mover.image.chain import manifest_path
+from mover.image.hashing import CLUSTER_BYTES, HASH_BYTES, Hasher
+from mover.image.index import OVERLAY as OVERLAY_INDEX
+from mover.image.index import Index
+from mover.image.manifest import Header, Manifest
+from mover.image.qcow2 import DATA, HOLE, Overlay, Run
+from mover.image.qcow2_writer import Backing, finish_overlay, rebase
+from mover.image.regular import open_regular
+from mover.image.sparse import Copier, punch
+from mover.replica.abandon import check_whole, is_stuck, note, note_lost_in_merges, unreadable
+from mover.replica.damage import recount
+from mover.replica.remove import tenant_of
+from mover.replica.replica import Replica, locked, sync_dir
+from mover.replica.scrub import notice
+from mover.replica.state import (
+    BASE,
+    OVERLAY,
+    Damage,
+    File,
+    Point,
+    State,
+    last,
+    lost,
+    point_of,
+    sequence_of,
+)
+from mover.replica.tables import digest_of
+from mover.requests import Orders
+
+
+class Merged(NamedTuple):
+    """What one merge moved."""
+
+    disk: str
+    way: str
+    data_bytes: int
+    zero_bytes: int
+
+
+def run(words: List[str]) -> Dict[str, Any]:
+    """Let go of the points that the request {"replica", "sequences"} names, oldest first."""
+    request = Orders().request
+    notice(str(request["replica"]))
+    with locked(str(request["replica"])) as replica:
+        tenant = tenant_of(replica.root)    # a merge writes below what it reads
+        if tenant is not None:
+            raise Refused("%s is in use by %s: end that first" % (replica.root, tenant))
+        note_lost_in_merges(replica)
+        merged = finish(replica)
+        for sequence in sorted(request.get("sequences", ())):
+            merged += retire(replica, int(sequence))
+        return {"points": [point.sequence for point in replica.state.points],
+                "generation": replica.state.generation,
+                "merged": [part._asdict() for part in merged],
+                "given_up": [disk for disk in sorted(replica.state.floor)
+                             if is_stuck(replica.state, disk)]}
+
+
+def retire(replica: Replica, sequence: int) -> List[Merged]:
+    """Let go of one point; Refused for the newest and for what is pinned."""
+    state = replica.state
+    point = point_of(state, sequence)
+    newest = last(state)
+    assert newest is not None, "point_of has found one"
+    if point.sequence == newest.sequence:
+        raise Refused("restore point %d is the newest: it stays until there is a newer one"
+                      % sequence)
+    _require_unpinned(state, sequence)
+    _require_newer_good(state, point)
+    if point.sequence == state.points[0].sequence:
+        _require_readable(replica)
+        replica.commit(_without_oldest(state))
+        return finish(replica)
+    return _squash(replica, point)
+
+
+def _require_unpinned(state: State, sequence: int) -> None:
+    """A pinned point needs all below it as it is; squashing into it would replace its file."""
+    for holder, pinned in sorted(state.pins.items()):
+        if pinned >= sequence:
+            raise Refused("restore point %d is held by %s: let it go first" % (pinned, holder))
+
+
+def _require_newer_good(state: State, point: Point) -> None:
+    """The last point that reads right stays, whatever the caller knew when it asked."""
+    if not point.damaged and not any(later.sequence > point.sequence and not later.damaged
+                                     for later in state.points):
+        raise TryAgain("restore point %d is the last that reads right: it stays until a newer one"
+                       " does" % point.sequence)
+    newer = [later for later in state.points if later.sequence > point.sequence]
+    for disk in sorted(newer[-1].facts.get("left_out", ())):
+        if disk in point.files and not any(disk in later.files for later in newer):
+            raise TryAgain("restore point %d is the last that has disk %s: it stays until a newer"
+                           " one has it" % (point.sequence, disk))
+
+
+def _require_readable(replica: Replica) -> None:
+    """Raise TryAgain where the oldest point cannot be merged; what stands in the way is noted."""
+    state, gone = replica.state, {}
+    oldest, following = state.points[:2]
+    for disk, overlay in sorted(following.files.items()):
+        base = oldest.files.get(disk)
+        if disk in state.floor and state.floor[disk].name not in lost(state, disk):
+            raise _stays(disk, base.name if base else "a file", oldest)
+        if overlay is None or overlay.kind != OVERLAY or base is None or (
+                disk in state.floor or base.name in lost(state, disk)):
+            continue            # nothing is merged
+        names = unreadable(replica, disk, base, overlay)
+        gone.update({disk: names} if names else {})
+    note(replica, gone)
+    for disk, names in sorted(gone.items()):
+        raise _stays(disk, names[0], oldest)
+
+
+def _stays(disk: str, name: str, point: Point) -> TryAgain:
+    return TryAgain("%s of disk %s cannot be read: restore point %d stays until the whole disk has"
+                    " been compared" % (name, disk, point.sequence))
+
+
+def _without_oldest(state: State) -> State:
+    oldest, rest = state.points[0], state.points[1:]
+    floor: Dict[str, File] = {}
+    files: Dict[str, Optional[File]] = {}
+    for disk, file in rest[0].files.items():
+        below, under = oldest.files.get(disk), state.floor.get(disk)    # a base that is lost
+        files[disk] = file if file is not None else below
+        if file is None and under is not None:
+            floor[disk] = under
+        elif file is not None and file.kind == OVERLAY:
+            assert below is not None, "the oldest point has a file for each of its disks"
+            floor[disk] = under or below
+    return state._replace(points=(rest[0]._replace(files=files), *rest[1:]), floor=floor)
+
+
+def finish(replica: Replica) -> List[Merged]:
+    """Merge what state.json says is still to be merged."""
+    state = replica.state
+    stuck = {disk: base for disk, base in state.floor.items() if is_stuck(state, disk)}
+    if len(stuck) == len(state.floor):
+        return []
+    oldest = state.points[0]
+    done, files, damage = [], dict(oldest.files), state.damage
+    for disk, base in sorted(state.floor.items()):
+        if disk in stuck:
+            continue
+        overlay = oldest.files.get(disk)
+        if overlay is not None and overlay.kind == OVERLAY:
+            damage = _carried(replica, damage, disk, (base.name, overlay.name, base.name))
+            done.append(_merge(replica, disk, base, overlay))
+            size = os.stat(replica.path(disk, base.name)).st_blocks * 512
+            files[disk] = File(base.name, BASE, overlay.size_bytes, size)
+    points = (oldest._replace(files=files), *state.points[1:])
+    replica.commit(state._replace(points=points, floor=stuck, damage=damage))
+    return done
+
+
+def _merge(replica: Replica, disk: str, base: File, overlay: File) -> Merged:
+    base_path = replica.path(disk, base.name)
+    fd = open_regular(base_path, os.O_RDWR)
+    try:
+        with Overlay(replica.path(disk, overlay.name)) as above:
+            check_whole(above)
+            os.ftruncate(fd, overlay.size_bytes)
+            merged = _copy_down(disk, above, fd)
+            os.fsync(fd)
+            _merge_sums(above, manifest_path(base_path), fd, base.size_bytes, replica.hasher())
+    finally:
+        os.close(fd)
+    name = _next_overlay(replica.state, disk)
+    if name is not None:
+        rebase(replica.path(disk, name), Backing(base.name, "raw"))
+    return merged
+
+
+def _copy_down(disk: str, above: Overlay, fd: int) -> Merged:
+    copier, data_bytes, zero_bytes = Copier(), 0, 0
+    for run in joined(above.mapped()):
+        at = run.cluster * CLUSTER_BYTES
+        length = min(run.clusters * CLUSTER_BYTES, above.size_bytes - at)
+        if run.kind == DATA:
+            copier.copy(above.fd, run.position, fd, at, length)
+            data_bytes += length
+        else:
+            punch(fd, at, length)
+            zero_bytes += length
+    return Merged(disk, copier.way, data_bytes, zero_bytes)
+
+
+def joined(runs: Iterator[Run]) -> Iterator[Run]:
+    """Yield the same runs, those that go on where the one before ended as one."""
+    held: Optional[Run] = None
+    for run in runs:
+        if held is not None and _goes_on(held, run):
+            held = held._replace(clusters=held.clusters + run.clusters)
+            continue
+        if held is not None:
+            yield held
+        held = run
+    if held is not None:
+        yield held
+
+
+def _goes_on(held: Run, run: Run) -> bool:
+    return (run.kind == held.kind and run.cluster == held.cluster + held.clusters
+            and (run.kind != DATA or run.position == held.position
+                 + held.clusters * CLUSTER_BYTES))
+
+
+def _merge_sums(above: Overlay, path: str, fd: int, old_bytes: int, hasher: Hasher) -> None:
+    size = above.size_bytes
+    with Manifest.open(path, writable=True) as manifest:
+        manifest.resize(manifest.header._replace(size_bytes=size))
+        edge = min(size, old_bytes) // CLUSTER_BYTES
+        if size != old_bytes and min(size, old_bytes) % CLUSTER_BYTES:
+            start = edge * CLUSTER_BYTES    # a cluster that was short, or has become so
+            data = os.pread(fd, min(CLUSTER_BYTES, size - start), start)
+            manifest.put(edge, hasher.clusters(bytearray(data)))
+        for run, hashes in above.sums():
+            manifest.put(run.cluster, hashes)
+        manifest.sync()
+
+
+def _carried(replica: Replica, damage: Tuple[Damage, ...], disk: str,
+             names: Tuple[str, str, str]) -> Tuple[Damage, ...]:
+    """Return the damage as it will be when the first two files have become the third."""
+    lower, upper, into = names
+    found: List[Damage] = []
+    sequence = sequence_of(replica.state, disk, upper)
+    with Overlay(replica.path(disk, upper)) as above:
+        for one in damage:
+            if one.disk != disk or one.file not in (lower, upper):
+                found.append(one)
+            elif one.file == upper:
+                found.append(one._replace(file=into, sequence=sequence))
+            else:
+                found += [Damage(disk, into, run.cluster, run.clusters, sequence)
+                          for run in above.runs(one.first, one.clusters) if run.kind == HOLE]
+    return tuple(dict.fromkeys(found))
+
+
+def _next_overlay(state: State, disk: str) -> Optional[str]:
+    for point in state.points[1:]:
+        if disk not in point.files:
+            return None
+        file = point.files[disk]
+        if file is not None:
+            return file.name if file.kind == OVERLAY else None
+    return None
+
+
+def _squash(replica: Replica, point: Point) -> List[Merged]:
+    pairs = list(_pairs(replica.state, point))
+    damage = _noted_ahead(replica, pairs)
+    state = replica.state
+    at = [one.sequence for one in state.points].index(point.sequence)
+    following = state.points[at + 1]
+    files = {disk: point.files.get(disk) if file is None else file
+             for disk, file in following.files.items()}
+    merged = []
+    for disk, lower, upper in pairs:
+        files[disk], moved = _squash_disk(replica, disk, lower, upper)
+        merged.append(moved)
+    either = {disk: upper._replace(check=or_else(upper.check, files[disk]))
+              for disk, _lower, upper in pairs}
+    replica.commit(state._replace(points=(
+        *state.points[:at + 1], following._replace(files={**following.files, **either}),
+        *state.points[at + 2:])), clean=False)
+    for disk, _lower, upper in pairs:
+        path = replica.path(disk, upper.name)
+        os.rename(path + ".new", path)
+        sync_dir(os.path.dirname(path))
+    points = (*state.points[:at], following._replace(files=files), *state.points[at + 2:])
+    replica.commit(recount(replica, state._replace(points=points, damage=damage)))
+    return merged
+
+
+def or_else(check: str, new: Optional[File]) -> str:
+    """Return the check of a file that will be another in an instant, or has become it."""
+    return " ".join([*check.split(), new.check]) if check and new is not None else ""
+
+
+def _pairs(state: State, point: Point) -> Iterator[Tuple[str, File, File]]:
+    """Yield each disk with the overlays that become one, that of a point and the next."""
+    following = state.points[state.points.index(point) + 1]
+    for disk, lower in sorted(point.files.items()):
+        upper = following.files.get(disk)
+        if lower is None or upper is None or upper.kind != OVERLAY:
+            continue
+        if lower.kind != OVERLAY:
+            raise Refused("disk %s begins at restore point %d: let go of the older ones first"
+                          % (disk, point.sequence))
+        for name in (lower.name, upper.name):
+            if name in lost(state, disk):
+                raise _stays(disk, name, point)
+        yield disk, lower, upper
+
+
+def _noted_ahead(replica: Replica, pairs: List[Tuple[str, File, File]]) -> Tuple[Damage, ...]:
+    """
+    Return the damage as it will be, once it is noted where it moves to as well as where it is.
+
+    A file that has taken the damaged bytes over, in a crash, would seem to be what hides them.
+    """
+    state = replica.state
+    damage = state.damage
+    for disk, lower, upper in pairs:
+        damage = _carried(replica, damage, disk, (lower.name, upper.name, upper.name))
+    if not set(damage) <= set(state.damage):
+        both = tuple(dict.fromkeys((*state.damage, *damage)))
+        replica.commit(recount(replica, state._replace(damage=both)))
+    return damage
+
+
+def _squash_disk(replica: Replica, disk: str, lower: File, upper: File) -> Tuple[File, Merged]:
+    path = replica.path(disk, upper.name)
+    new = path + ".new"
+    with Overlay(replica.path(disk, lower.name)) as below, Overlay(path) as above:
+        check_whole(below)
+        check_whole(above)
+        if below.size_bytes != above.size_bytes:
+            raise Refused("disk %s was resized after %s: let go of the older points first"
+                          % (disk, lower.name))
+        size, merged = _write_squashed(disk, below, above, new)
+    return upper._replace(stored_bytes=size, check=digest_of(new)), merged
+
+
+def _write_squashed(disk: str, below: Overlay, above: Overlay, new: str) -> Tuple[int, Merged]:
+    sums = above.header.sums
+    assert sums is not None, "publish writes no overlay without hashes"
+    fd = os.open(new, os.O_CREAT | os.O_TRUNC | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    copier, data_bytes, zero_bytes = Copier(), 0, 0
+    try:
+        with Index.create(new + ".idx", OVERLAY_INDEX, above.size_bytes) as index, \
+                Manifest.create(new + ".man", Header(
+                    above.size_bytes, sums.algorithm, sums.secret_id)) as manifest:
+            for layer, run, hashes in _both(below, above):
+                manifest.put(run.cluster, hashes)
+                if run.kind == DATA:
+                    at = index.reserve(run.clusters)
+                    size = run.clusters * CLUSTER_BYTES
+                    os.ftruncate(fd, at + size)
+                    copier.copy(layer.fd, run.position, fd, at, size)
+                    index.put_data(run.cluster, run.clusters, at)
+                    data_bytes += size
+                else:
+                    index.put_zero(run.cluster, run.clusters)
+                    zero_bytes += run.clusters * CLUSTER_BYTES
+            header = below.header
+            finished = finish_overlay(fd, index, manifest,
+                                      Backing(header.backing, header.backing_format))
+    finally:
+        os.close(fd)
+        for name in (new + ".idx", new + ".man"):
+            if os.path.exists(name):
+                os.unlink(name)
+    return finished.file_bytes, Merged(disk, copier.way, data_bytes, zero_bytes)
+
+
+def _both(below: Overlay, above: Overlay) -> Iterator[Tuple[Overlay, Run, bytes]]:
+    """Yield what the two layers hold together: all of `above`, of `below` what it does not hide."""
+    for run, hashes in above.sums():
+        yield above, run, hashes
+    for run, hashes in below.sums():
+        for free in above.runs(run.cluster, run.clusters):
+            if free.kind == HOLE:
+                skip = free.cluster - run.cluster
+                part = Run(run.kind, free.cluster, free.clusters,
+                           run.position + skip * CLUSTER_BYTES if run.kind == DATA else 0)
+                yield below, part, hashes[skip * HASH_BYTES:(skip + free.clusters) * HASH_BYTES]

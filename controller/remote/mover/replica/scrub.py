@@ -1,0 +1,311 @@
+"""
+Read every file of a replica against its hashes, a piece at a time if the caller wants it so, and
+first what only QEMU reads of it.
+
+What looks wrong is looked at again under the lock before it is believed, since a merge may have
+been under way; then it is written into state.json with the points it spoils. How far the scrub has
+come is kept beside it in scrub.json, which may be lost without harm.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import time
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+
+from mover.errors import UNREADABLE, Damaged, Refused, unreadable_is_damaged
+from mover.image.chain import manifest_path
+from mover.image.hashing import CLUSTER_BYTES, HASH_BYTES, Hasher
+from mover.image.manifest import UNKNOWN_HASH, clusters_of
+from mover.image.regular import read_regular
+from mover.replica import tables
+from mover.replica.abandon import is_stuck, note_lost_in_merges
+from mover.replica.damage import in_rows, mend, recount, report
+from mover.replica.replica import Replica, locked, write_whole
+from mover.replica.scrub_pieces import Piece, pieces
+from mover.replica.state import BASE, Damage, File, files, last, sequence_of
+from mover.requests import Orders
+from mover.transfer.throttle import Throttle
+
+MOST_PLACE_BYTES = 1 << 16
+READ_BYTES = 2 * CLUSTER_BYTES      # stays in a processor's own cache until it is hashed
+
+
+class Place(NamedTuple):
+    """
+    How far a scrub has come: all before this has been looked at, of points up to `newest`.
+
+    That is 0 once a merge was found cut off: no point can be vouched for at the end of this scrub.
+    """
+
+    disk: str = ""
+    file: str = ""
+    cluster: int = 0
+    newest: int = 0
+
+
+class Request(NamedTuple):
+    """What to look at and how hard; `at` is the caller's clock, written into verified points."""
+
+    replica: str
+    rate_bps: float = 0         # of reading
+    budget_s: float = 0         # stop after so long and go on there next time; 0: to the end
+    cold: bool = True           # read from the disk, not from memory
+    restart: bool = False
+    at: Any = None
+
+
+class Suspect(NamedTuple):
+    """Clusters that did not have their hash; `lost` is a file that cannot be read at all."""
+
+    disk: str
+    file: str
+    clusters: Sequence[int]     # ascending
+    lost: str = ""
+
+    def rows(self) -> List[range]:
+        """Return the clusters as ranges, of which a disk has far fewer."""
+        if isinstance(self.clusters, range):
+            return [self.clusters] if self.clusters else []
+        return [range(first, first + count) for first, count in in_rows(list(self.clusters))]
+
+
+def run(words: List[str]) -> Dict[str, Any]:
+    """Verify what the request on stdin names."""
+    try:
+        return verify(Request(**Orders().request))
+    except TypeError as error:
+        raise Refused("the request cannot be read: %s" % error) from None
+
+
+def verify(request: Request) -> Dict[str, Any]:
+    """Look at all files, or at as many as the budget allows, and note what is damaged."""
+    replica = Replica(request.replica)
+    scrub = Scrub(request, replica.hasher())
+    begun = Place() if request.restart else load_place(request.replica)
+    whole = begun == Place()
+    newest = last(replica.state)
+    begun = begun._replace(newest=newest.sequence if whole and newest else begun.newest)
+    suspects, reached = scrub.look(replica, begun)
+    with locked(request.replica, patience_s=30) as now:
+        settle(now, suspects, scrub.hasher)
+        found = sum(one.clusters for one in now.state.damage)
+        mended = mend(now)
+        merging = [disk for disk in sorted(now.state.floor) if not is_stuck(now.state, disk)]
+        upto = 0 if merging else begun.newest   # what was found beside half a merge was let pass
+        if reached is None:
+            _vouch(now, request.at, upto)
+        told = report(now)
+    place = reached._replace(newest=upto) if reached else Place()
+    write_whole(os.path.join(request.replica, "scrub.json"), json.dumps(place._asdict()).encode())
+    return {"read_bytes": scrub.read_bytes, "found_clusters": found, "mended_clusters": mended,
+            "complete": reached is None, "whole": whole, "merging": merging,
+            "reached": reached._asdict() if reached else None, **told}
+
+
+def load_place(root: str) -> Place:
+    """Return how far the scrub had come."""
+    try:
+        return Place(**json.loads(read_regular(os.path.join(root, "scrub.json"), MOST_PLACE_BYTES)))
+    except (FileNotFoundError, Damaged, ValueError, TypeError, RecursionError):
+        return Place()
+
+
+class Scrub:
+    """One go over files: bounded by a rate and a budget."""
+
+    def __init__(self, request: Request, hasher: Hasher) -> None:
+        self.request, self.hasher = request, hasher
+        self.read_bytes = 0
+        self._throttle = Throttle(request.rate_bps)
+        self._until = time.monotonic() + request.budget_s if request.budget_s else None
+        self._buffer = bytearray(READ_BYTES)
+
+    def look(self, replica: Replica, begun: Place) -> Tuple[List[Suspect], Optional[Place]]:
+        """Return what looks wrong, and where the budget ended."""
+        found: List[Suspect] = []
+        for disk, known in sorted(files(replica.state).items()):
+            for file in sorted(known):
+                first = begun.cluster if (disk, file.name) == begun[:2] else 0
+                if (disk, file.name) < begun[:2]:
+                    continue
+                suspect, reached = self.file(replica, disk, file, first)
+                found += [suspect] if suspect.clusters or suspect.lost else []
+                if reached is not None:
+                    return found, Place(disk, file.name, reached, begun.newest)
+        return found, None
+
+    def file(self, replica: Replica, disk: str, file: File,
+             first: int) -> Tuple[Suspect, Optional[int]]:
+        """Look at one file from a cluster on: what looks wrong, and where the budget ended."""
+        bad: List[int] = []
+        try:
+            if not first:
+                tables.look(replica, disk, file)
+            for fd, piece in pieces(replica.path(disk, file.name), file, first):
+                if self.read_bytes and self._until is not None and time.monotonic() > self._until:
+                    return Suspect(disk, file.name, bad), piece.cluster
+                bad += self.piece(fd, piece)
+        except (Damaged, Refused, FileNotFoundError) as error:
+            return Suspect(disk, file.name, bad, str(error)), None
+        return Suspect(disk, file.name, bad), None
+
+    def piece(self, fd: int, piece: Piece) -> List[int]:
+        """Return the clusters of a piece that do not have their hash."""
+        if piece.position < 0:
+            got = bytes(len(piece.hashes))
+        else:
+            self._throttle.take(piece.length)
+            got = self._hashes(fd, piece)
+        if got == piece.hashes:
+            return []
+        return [piece.cluster + at // HASH_BYTES for at in range(0, len(got), HASH_BYTES)
+                if got[at:at + HASH_BYTES] != piece.hashes[at:at + HASH_BYTES]]
+
+    def _hashes(self, fd: int, piece: Piece) -> bytes:
+        if self.request.cold:
+            os.posix_fadvise(fd, piece.position, piece.length, os.POSIX_FADV_DONTNEED)
+        self.read_bytes += piece.length
+        return b"".join(self._hashes_at(fd, piece.position + at, min(len(self._buffer),
+                                                                     piece.length - at))
+                        for at in range(0, piece.length, len(self._buffer)))
+
+    def _hashes_at(self, fd: int, position: int, length: int) -> bytes:
+        view = memoryview(self._buffer)[:length]
+        try:
+            got = os.preadv(fd, [view], position)
+        except OSError as error:
+            if error.errno not in UNREADABLE:
+                raise
+            return UNKNOWN_HASH * clusters_of(length)   # not as good as zeros where those belong
+        if got < length:            # past the end of a file that was cut short
+            view[got:] = bytes(length - got)
+        return self.hasher.clusters(view)
+
+
+def notice(root: str) -> None:
+    """Note the files that are gone or cut short: a copy cannot wait for the scrub to find them."""
+    suspects = [Suspect(disk, file.name, _cut_off(path, file))
+                for disk, path, file in _short(Replica(root))]
+    if suspects or _short_in_merges(Replica(root)):
+        with locked(root, patience_s=10) as now:
+            note_lost_in_merges(now)
+            settle(now, suspects, now.hasher())
+            mend(now)
+
+
+def _short_in_merges(replica: Replica) -> bool:
+    """Return whether a merge that was begun has lost a file, as far as sizes tell."""
+    state = replica.state
+    for disk, base in sorted(state.floor.items()):
+        overlay = state.points[0].files.get(disk)
+        if overlay is not None and not is_stuck(state, disk) and (
+                size_of(replica.path(disk, base.name)) < 0
+                or size_of(replica.path(disk, overlay.name)) < length_of(overlay)):
+            return True
+    return False
+
+
+def _short(replica: Replica) -> Iterator[Tuple[str, str, File]]:
+    """Yield the files that are not there, or not as long as they were written."""
+    gone = {(one.disk, one.file) for one in replica.state.damage if one.lost}
+    for disk, known in sorted(files(replica.state).items()):
+        for file in known:
+            path = replica.path(disk, file.name)
+            if (disk, file.name) not in gone and disk not in replica.state.floor and (
+                    size_of(path) < length_of(file)):
+                yield disk, path, file
+
+
+def size_of(path: str) -> int:
+    """Return a file's size, -1 where it, or the manifest of a base, is no file to be read."""
+    try:
+        with unreadable_is_damaged(path):
+            seen = os.stat(path)
+        whole = stat.S_ISREG(seen.st_mode) and (
+            not path.endswith(".raw") or os.path.exists(manifest_path(path)))
+        return seen.st_size if whole else -1
+    except (Damaged, FileNotFoundError):
+        return -1
+
+
+def length_of(file: File) -> int:
+    """Return how long a file is when it is whole."""
+    return file.size_bytes if file.kind == BASE else file.stored_bytes
+
+
+def _cut_off(path: str, file: File) -> range:
+    """Return the clusters to look at again: of a base those that are gone."""
+    if file.kind != BASE or size_of(path) < 0:
+        return range(0)         # its tables lay at its end, or it is not there at all
+    return range(size_of(path) // CLUSTER_BYTES, clusters_of(file.size_bytes))
+
+
+def settle(replica: Replica, suspects: List[Suspect], hasher: Hasher) -> None:
+    """Look again at what looked wrong, and at all damage known before; commit what is so."""
+    state = replica.state
+    known = {disk: {file.name: file for file in of} for disk, of in files(state).items()}
+    again = [*suspects, *(Suspect(one.disk, one.file, range(one.first, one.first + one.clusters))
+                          for one in state.damage if not one.lost)]
+    wanted: Dict[Tuple[str, str], List[range]] = {}
+    for suspect in again:
+        if suspect.file in known.get(suspect.disk, {}) and suspect.disk not in state.floor:
+            wanted.setdefault((suspect.disk, suspect.file), []).extend(suspect.rows())
+    settled = set(wanted)
+    damage = [one for one in state.damage if (one.disk, one.file) not in settled]
+    for (disk, name), clusters in sorted(wanted.items()):
+        damage += _confirm(replica, known[disk][name], disk, clusters, hasher)
+    new = recount(replica, state._replace(damage=tuple(damage)))
+    if (new.damage, new.points) != (state.damage, state.points):
+        replica.commit(new)
+
+
+def _confirm(replica: Replica, file: File, disk: str, rows: List[range],
+             hasher: Hasher) -> List[Damage]:
+    path, sequence = replica.path(disk, file.name), sequence_of(replica.state, disk, file.name)
+    if file.kind == BASE and os.path.isfile(path) and os.path.getsize(path) < file.size_bytes:
+        os.truncate(path, file.size_bytes)      # what was cut off is damaged, but has its place
+    bad: List[int] = []
+    scrub = Scrub(Request(replica.root, cold=False), hasher)
+    try:
+        tables.look(replica, disk, file)
+        waiting = _apart(rows)[::-1]
+        for fd, piece in pieces(path, file, min((row.start for row in rows), default=0)):
+            while waiting and waiting[-1].stop <= piece.cluster:
+                waiting.pop()
+            end = piece.cluster + len(piece.hashes) // HASH_BYTES
+            if waiting and waiting[-1].start < end:
+                bad += scrub.piece(fd, piece)
+    except (Damaged, Refused, FileNotFoundError):
+        return [Damage(disk, file.name, 0, clusters_of(file.size_bytes), sequence, lost=True)]
+    if os.path.getsize(path) < length_of(file):
+        os.truncate(path, length_of(file))      # nothing that is read lay there, or it is noted
+    return [Damage(disk, file.name, first, count, sequence) for first, count in in_rows(bad)]
+
+
+def _apart(rows: List[range]) -> List[range]:
+    """Return the same clusters in rows that do not touch, in ascending order."""
+    found: List[range] = []
+    for row in sorted(rows, key=lambda row: row.start):
+        if found and row.start <= found[-1].stop:
+            found[-1] = range(found[-1].start, max(found[-1].stop, row.stop))
+        else:
+            found.append(row)
+    return found
+
+
+def _vouch(replica: Replica, at: Any, newest: int) -> None:
+    """
+    Note when the points were found whole; only those that are and were there at the start.
+
+    That all was read is noted besides: retention may have let all those points go by now.
+    """
+    state = replica.state
+    facts = {**state.facts, "scrubbed_at": at} if newest else state.facts
+    points = tuple(point if point.damaged or point.sequence > newest
+                   else point._replace(verified_at=at)
+                   for point in state.points)
+    if at is not None and (points, facts) != (state.points, state.facts):
+        replica.commit(state._replace(points=points, facts=facts))

@@ -1,0 +1,77 @@
+"""Take a replica's file apart into pieces of bytes and the hashes they should have."""
+
+from __future__ import annotations
+
+import os
+from typing import Iterator, NamedTuple, Tuple
+
+from mover.errors import Damaged, unreadable_is_damaged
+from mover.image.chain import Base, open_layer
+from mover.image.hashing import CLUSTER_BYTES, HASH_BYTES
+from mover.image.manifest import Manifest
+from mover.image.qcow2 import DATA, Overlay
+from mover.image.sparse import filled
+from mover.replica.state import File
+
+STEP = 16                       # clusters of one piece
+HOLE_STEP = 1 << 14
+
+
+class Piece(NamedTuple):
+    """Clusters in a row; `position` below 0 is a hole, which reads as zeros without reading."""
+
+    cluster: int
+    position: int
+    length: int
+    hashes: bytes
+
+
+def pieces(path: str, file: File, first: int) -> "Iterator[Tuple[int, Piece]]":
+    """Yield (descriptor, piece) for clusters from `first` on; Damaged when it cannot be read."""
+    with unreadable_is_damaged(path), open_layer(path) as layer:
+        os.posix_fadvise(layer.fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+        found = _of_base(layer, file) if isinstance(layer, Base) else _of_overlay(layer, file)
+        for piece in found:
+            if piece.cluster + len(piece.hashes) // HASH_BYTES > first:
+                yield layer.fd, piece
+
+
+def _of_overlay(layer: Overlay, file: File) -> Iterator[Piece]:
+    if layer.size_bytes != file.size_bytes:
+        raise Damaged("%s is of a disk of %d bytes, not %d"
+                      % (layer.path, layer.size_bytes, file.size_bytes))
+    for run, hashes in layer.sums():
+        if run.kind == DATA:
+            yield from _split(run.cluster, run.position, hashes, file.size_bytes)
+        else:       # one flipped bit of a table makes data read as zeros
+            yield Piece(run.cluster, -1, run.clusters * CLUSTER_BYTES, hashes)
+
+
+def _of_base(layer: Base, file: File) -> Iterator[Piece]:
+    with layer.manifest() as manifest:
+        if manifest.header.size_bytes != file.size_bytes:
+            raise Damaged("%s is of a disk of %d bytes, not %d"
+                          % (manifest.path, manifest.header.size_bytes, file.size_bytes))
+        at = 0
+        for data, hole in filled(layer.fd, 0, manifest.clusters):
+            yield from _hole(manifest, at, data)
+            for first in range(data, hole, HOLE_STEP):
+                hashes = manifest.hashes(first, min(HOLE_STEP, hole - first))
+                yield from _split(first, first * CLUSTER_BYTES, hashes, file.size_bytes)
+            at = hole
+        yield from _hole(manifest, at, manifest.clusters)
+
+
+def _hole(manifest: Manifest, first: int, stop: int) -> Iterator[Piece]:
+    for at in range(first, stop, HOLE_STEP):
+        count = min(HOLE_STEP, stop - at)
+        yield Piece(at, -1, count * CLUSTER_BYTES, manifest.hashes(at, count))
+
+
+def _split(first: int, position: int, hashes: bytes, size_bytes: int) -> Iterator[Piece]:
+    for at in range(0, len(hashes), STEP * HASH_BYTES):
+        part = hashes[at:at + STEP * HASH_BYTES]
+        cluster = first + at // HASH_BYTES
+        length = min(len(part) // HASH_BYTES * CLUSTER_BYTES,
+                     size_bytes - cluster * CLUSTER_BYTES)
+        yield Piece(cluster, position + at // HASH_BYTES * CLUSTER_BYTES, length, part)

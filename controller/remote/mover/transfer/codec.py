@@ -1,0 +1,123 @@
+"""
+Squeeze what goes over the wire: zstd through ctypes (dpkg itself needs libzstd1), else zlib.
+
+What does not shrink is sent as it is, so that the wire never carries more than was there.
+Contexts belong to a thread; the libraries let other threads run meanwhile.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+import zlib
+from typing import Any
+
+from mover.errors import Damaged, Refused
+from mover.image.hashing import Buffer, address_of
+
+RAW, ZSTD, ZLIB = 0, 1, 2       # as they stand in a DATA frame
+NAMES = {"none": RAW, "zstd": ZSTD, "zlib": ZLIB}
+
+
+def _load_zstd() -> Any:
+    try:
+        library = ctypes.CDLL("libzstd.so.1")
+    except OSError:
+        return None
+    pointer, size = ctypes.c_void_p, ctypes.c_size_t
+    for name, result, arguments in (
+            ("ZSTD_createCCtx", pointer, []), ("ZSTD_createDCtx", pointer, []),
+            ("ZSTD_freeCCtx", size, [pointer]), ("ZSTD_freeDCtx", size, [pointer]),
+            ("ZSTD_isError", ctypes.c_uint, [size]),
+            ("ZSTD_compressCCtx", size, [pointer, pointer, size, pointer, size, ctypes.c_int]),
+            ("ZSTD_decompressDCtx", size, [pointer, pointer, size, pointer, size])):
+        function = getattr(library, name)
+        function.restype, function.argtypes = result, arguments
+    return library
+
+
+_zstd = _load_zstd()
+
+
+class _Contexts(threading.local):
+    """A compressing and a decompressing context of libzstd for the thread that asks."""
+
+    def __init__(self) -> None:
+        self.squeeze = _zstd.ZSTD_createCCtx()
+        self.expand = _zstd.ZSTD_createDCtx()
+
+    def __del__(self) -> None:
+        if _zstd is None:       # the interpreter is ending, and the library went first
+            return
+        _zstd.ZSTD_freeCCtx(self.squeeze)
+        _zstd.ZSTD_freeDCtx(self.expand)
+
+
+_contexts = _Contexts() if _zstd is not None else None
+
+
+def codecs() -> tuple[str, ...]:
+    """Return the codecs this machine has, best first."""
+    return ("zstd", "zlib", "none") if _zstd is not None else ("zlib", "none")
+
+
+def number_of(name: str) -> int:
+    """Return the number of a codec in DATA frames."""
+    if name not in codecs():
+        raise Refused("codec %s is not available here: use one of %s"
+                      % (name, ", ".join(codecs())))
+    return NAMES[name]
+
+
+def compress(codec: int, level: int, raw: Buffer) -> tuple[int, Buffer]:
+    """Return the codec that was worth it and its bytes: RAW and `raw` itself where none was."""
+    if codec == ZLIB:
+        packed: Buffer = zlib.compress(raw, max(1, level))
+    elif codec == ZSTD:
+        packed = _zstd_compress(level, raw)
+    else:
+        return RAW, raw
+    return (codec, packed) if len(packed) < len(raw) else (RAW, raw)
+
+
+def decompress(codec: int, packed: Buffer, length: int) -> Buffer:
+    """Return the `length` bytes that were compressed."""
+    if codec == RAW:
+        raw = packed
+    elif codec == ZLIB:
+        raw = _zlib_decompress(packed, length)
+    elif codec == ZSTD and _contexts is not None:
+        raw = _zstd_decompress(packed, length)
+    else:
+        raise Refused("codec number %d is not available here: use one of %s"
+                      % (codec, ", ".join(codecs())))
+    if len(raw) != length:
+        raise Damaged("%d bytes came out of the codec where %d went in" % (len(raw), length))
+    return raw
+
+
+def _zstd_compress(level: int, raw: Buffer) -> Buffer:
+    assert _contexts is not None, "number_of lets no one ask for zstd where there is none"
+    out = bytearray(len(raw))   # less room than the worst case: what does not fit is not worth it
+    to, _out_held = address_of(out)
+    start, _raw_held = address_of(raw)
+    size = _zstd.ZSTD_compressCCtx(_contexts.squeeze, to, len(out), start, len(raw), level)
+    return raw if _zstd.ZSTD_isError(size) else memoryview(out)[:size]
+
+
+def _zstd_decompress(packed: Buffer, length: int) -> Buffer:
+    assert _contexts is not None, "decompress has looked"
+    out = bytearray(length)
+    to, _out_held = address_of(out)
+    start, _packed_held = address_of(packed)
+    size = _zstd.ZSTD_decompressDCtx(_contexts.expand, to, length, start, len(packed))
+    if _zstd.ZSTD_isError(size) or size != length:
+        raise Damaged("zstd cannot expand %d bytes to %d" % (len(packed), length))
+    return out
+
+
+def _zlib_decompress(packed: Buffer, length: int) -> bytes:
+    try:
+        return zlib.decompressobj().decompress(packed, length + 1)
+    except zlib.error as error:
+        raise Damaged("zlib cannot expand %d bytes: %s" % (len(packed), error)) from None

@@ -1,0 +1,398 @@
+"""
+Carry a disk's clusters over one pipe: framed, each frame checked, nothing believed without an END.
+
+    frame    4s  magic b"HSF1"   |  B type  |  I payload length  |  Q a  |  Q b  |  16s check
+    HELLO    payload: JSON, see Hello
+    DATA     a how many extents, b raw length of all; payload: codec (1 byte), (offset, length) of
+             each extent, a hash per cluster, packed bytes
+    ZERO     a offset, b length
+    MARK     a offset that the sender has come to, b number of the mark, the same on all streams
+    END      payload: JSON {"totals": {...}, "root": hex, "reached": offset or null}
+    ERROR    payload: the sentence with which the sender gave up
+
+The check covers the header before it and the payload, under the algorithm named in HELLO (HELLO
+itself and ERROR: SHA-256). Only the last extent of a frame may end within a cluster. A pipe may
+carry several transfers, one after the other; it may end only between two. N streams of one transfer
+carry disjoint clusters and the same `transfer`. Where a sender has nothing to send for a while it
+repeats its last MARK: a receiver that hears nothing at all for longer takes the way for cut.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import select
+import struct
+import time
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
+
+from mover.errors import Damaged, Refused, TryAgain
+from mover.image.hashing import CLUSTER_BYTES, HASH_BYTES, ZERO_HASH, Buffer, Hasher
+from mover.transfer.codec import decompress
+from mover.transfer.throttle import Throttle
+
+VERSION = 3
+MAGIC = b"HSF1"
+HELLO, DATA, ZERO, MARK, END, ERROR = range(1, 7)
+HEADER = struct.Struct(">4sBIQQ16s")
+UNCHECKED = struct.Struct(">4sBIQQ")
+EXTENT = struct.Struct(">QI")
+MAX_NUMBER = (1 << 63) - 1
+MOST_STREAMS = 64       # of one transfer
+MOST_WORD = 256         # letters of a name in HELLO
+MAX_RAW_BYTES = 4 << 20         # of one DATA frame: what a receiver must be ready to hold
+BEAT_S = 5.0                    # a sender is never silent for longer
+SILENCE_S = 120.0               # a receiver waits no longer for the next byte
+GREETING_S = 3600.0             # nor for HELLO: the job that is read from is yet to begin
+MAX_PAYLOAD_BYTES = MAX_RAW_BYTES + (MAX_RAW_BYTES >> 6)
+
+
+class Hello(NamedTuple):
+    """What a transfer is about; `mode` is dirty, full, scan or set, `meta` is the caller's."""
+
+    transfer: str
+    disk: str
+    size_bytes: int
+    algorithm: str
+    secret_id: str
+    stream: int = 0
+    streams: int = 1
+    mode: str = "full"
+    codec: str = "none"
+    cluster_bytes: int = CLUSTER_BYTES
+    version: int = VERSION
+    meta: Dict[str, object] = {}        # noqa: RUF012  (never written to)
+    attempt: str = ""                   # that has the disk open at the other end
+
+
+Extents = Sequence[Tuple[int, int]]     # (offset, length), one after the other in the raw bytes
+
+
+class Data(NamedTuple):
+    """Clusters that are not zero, packed; `hashes` has 16 bytes for each."""
+
+    extents: Extents
+    length: int
+    codec: int
+    hashes: bytes
+    packed: memoryview
+
+    def placed(self) -> Iterator[Tuple[int, int, int]]:
+        """Yield (offset on the disk, offset in the raw bytes, length) of each extent."""
+        done = 0
+        for offset, length in self.extents:
+            yield offset, done, length
+            done += length
+
+    def expand(self, hasher: Hasher) -> Buffer:
+        """Return the raw bytes, each cluster of which has the hash that came with it."""
+        raw = decompress(self.codec, self.packed, self.length)
+        if hasher.clusters(raw) != self.hashes:
+            raise Damaged("the clusters at offset %d are not what was sent" % self.extents[0][0])
+        return raw
+
+
+class Zero(NamedTuple):
+    """A range that reads as zeros."""
+
+    offset: int
+    length: int
+
+
+class Mark(NamedTuple):
+    """All that the sender puts before `offset` has left, on this stream or on another."""
+
+    offset: int
+    number: int
+
+
+Frame = Union[Data, Zero, Mark]
+
+
+class Tally:
+    """What one stream carried: counted at both ends, compared at END."""
+
+    def __init__(self) -> None:
+        self.clusters = self.data_bytes = self.zero_bytes = self.packed_bytes = self.frames = 0
+        self._root = hashlib.sha256()
+
+    def data(self, extents: bytes, raw_bytes: int, hashes: bytes, packed_bytes: int) -> None:
+        """Count a DATA frame, its extents as they stand in it."""
+        self._root.update(extents + hashes)
+        self.frames += 1
+        self.clusters += len(hashes) // HASH_BYTES
+        self.data_bytes += raw_bytes
+        self.packed_bytes += packed_bytes
+
+    def zero(self, offset: int, length: int) -> None:
+        """Count a ZERO frame."""
+        self._root.update(struct.pack(">QQ", offset, length) + ZERO_HASH)
+        self.frames += 1
+        self.zero_bytes += length
+
+    def end(self) -> Dict[str, object]:
+        """Return the payload of END."""
+        return {"root": self._root.hexdigest(), "totals": {
+            "clusters": self.clusters, "data_bytes": self.data_bytes, "frames": self.frames,
+            "zero_bytes": self.zero_bytes, "packed_bytes": self.packed_bytes}}
+
+
+class Writer:
+    """The sending end of one pipe; `wire_bytes` is all that went into it."""
+
+    def __init__(self, fd: int, hasher: Hasher, throttle: Optional[Throttle] = None) -> None:
+        self.fd = fd
+        self.hasher = hasher
+        self._throttle = throttle or Throttle()
+        self.wire_bytes = 0
+        self.tally = Tally()
+        self._mark = (0, 0)
+        self._spoke_at = time.monotonic()
+
+    def hello(self, hello: Hello) -> None:
+        """Begin a transfer."""
+        self.tally, self._mark = Tally(), (0, 0)
+        self._put(HELLO, 0, 0, json.dumps(hello._asdict()).encode())
+
+    def data(self, extents: Extents, hashes: bytes, codec: int, packed: Buffer) -> None:
+        """Send clusters, none of which is all zero, as few of them as make a frame of their own."""
+        length = sum(length for _offset, length in extents)
+        assert length <= MAX_RAW_BYTES, "a receiver holds no more than one frame of this size"
+        where = b"".join(EXTENT.pack(*extent) for extent in extents)
+        self._put(DATA, len(extents), length, b"%c%s%s" % (codec, where, hashes), packed)
+        self.tally.data(where, length, hashes, len(packed))
+
+    def zero(self, offset: int, length: int) -> None:
+        """Send a range of zeros."""
+        self._put(ZERO, offset, length)
+        self.tally.zero(offset, length)
+
+    def mark(self, offset: int, number: int) -> None:
+        """Tell how far the sender has come."""
+        self._mark = (offset, number)
+        self._put(MARK, offset, number)
+
+    def beat(self) -> None:
+        """Tell, if nothing was for a while, that the sender is still there."""
+        if time.monotonic() - self._spoke_at >= BEAT_S:
+            self._put(MARK, *self._mark)
+
+    def end(self, reached: Optional[int] = None) -> None:
+        """End the transfer: only now may the other end believe it, up to `reached` if given."""
+        self._put(END, 0, 0, json.dumps({**self.tally.end(), "reached": reached}).encode())
+
+    def error(self, sentence: str) -> None:
+        """Give the transfer up and say why."""
+        self._put(ERROR, 0, 0, sentence.encode()[:4096])
+
+    def _put(self, kind: int, a: int, b: int, *payload: Buffer) -> None:
+        head = UNCHECKED.pack(MAGIC, kind, sum(map(len, payload)), a, b)
+        check = _check(kind, self.hasher, head, payload)
+        self._write([head, check, *(part for part in payload if len(part))])
+        self._spoke_at = time.monotonic()
+
+    def _write(self, parts: Sequence[Buffer]) -> None:
+        views = [memoryview(part) for part in parts]
+        while views:
+            portion = self._throttle.portion(sum(map(len, views)))
+            self._throttle.take(portion)
+            left = self._write_some(_first(views, portion))
+            self.wire_bytes += left
+            while views and left >= len(views[0]):
+                left -= len(views.pop(0))
+            if left:
+                views[0] = views[0][left:]
+
+    def _write_some(self, views: Sequence[memoryview]) -> int:
+        try:
+            return os.writev(self.fd, views)
+        except OSError as error:
+            raise TryAgain("the receiving end went away: %s" % error.strerror) from None
+
+
+class Reader:
+    """The receiving end of one pipe: `hello`, then `frames` to their end, then again."""
+
+    def __init__(self, fd: int, secret: bytes = b"") -> None:
+        self.fd = fd
+        self.wire_bytes = 0
+        self.tally = Tally()
+        self.greeting: Optional[Hello] = None
+        self.reached: Optional[int] = None      # all below was sent; None: all that there was
+        self._secret, self._told_bytes = secret, 0
+        self.hasher: Optional[Hasher] = None
+        self._poll = select.poll()
+        self._poll.register(fd, select.POLLIN)
+
+    def hello(self) -> Optional[Hello]:
+        """Return what the next transfer is about, None when the pipe ended before one."""
+        self.hasher, self.tally, self.reached, self._told_bytes = None, Tally(), None, 0
+        frame = self._frame(may_end=True)
+        if frame is None:
+            return None
+        kind, _a, _b, payload = frame
+        if kind == ERROR:
+            raise TryAgain(_sentence(payload))
+        if kind != HELLO:
+            raise Damaged("a transfer begins with frame type %d, not with HELLO" % kind)
+        self.greeting = _hello(payload)
+        self.hasher = Hasher(self.greeting.algorithm, self._secret)
+        if self.hasher.secret_id != self.greeting.secret_id:
+            raise Refused("the two ends hold different hash secrets: %s here, %s there"
+                          % (self.hasher.secret_id, self.greeting.secret_id))
+        return self.greeting
+
+    def frames(self) -> Iterator[Frame]:
+        """Yield what comes until END has come and agrees; any other end raises."""
+        assert self.greeting is not None, "hello() comes first"
+        while True:
+            frame = self._frame(may_end=False)
+            assert frame is not None, "may_end is false"
+            kind, a, b, payload = frame
+            if kind == END:
+                return self._agree(payload)
+            if kind == ERROR:
+                raise TryAgain(_sentence(payload))
+            yield self._value(kind, a, b, payload)
+
+    def _value(self, kind: int, a: int, b: int, payload: memoryview) -> Frame:
+        if kind == MARK:
+            return Mark(a, b)
+        if kind == ZERO:
+            self._within(a, b)
+            self.tally.zero(a, b)
+            return Zero(a, b)
+        head = _head_bytes(kind, a, b, MAX_PAYLOAD_BYTES)
+        if kind != DATA or b > MAX_RAW_BYTES or len(payload) < head:
+            raise Damaged("a frame of type %d and %d bytes makes no sense" % (kind, len(payload)))
+        where, hashes = bytes(payload[1:1 + a * EXTENT.size]), payload[1 + a * EXTENT.size:head]
+        extents = self._extents(where, b)
+        self.tally.data(where, b, bytes(hashes), len(payload) - head)
+        return Data(extents, b, payload[0], bytes(hashes), payload[head:])
+
+    def _extents(self, where: bytes, raw_bytes: int) -> Extents:
+        extents = list(EXTENT.iter_unpack(where))
+        for offset, length in extents:
+            self._within(offset, length)
+        if not extents or sum(length for _, length in extents) != raw_bytes or any(
+                length % CLUSTER_BYTES for _, length in extents[:-1]):
+            raise Damaged("a frame of %d bytes tells of other extents" % raw_bytes)
+        return extents
+
+    def _within(self, offset: int, length: int) -> None:
+        assert self.greeting is not None, "frames() has looked"
+        end, size = offset + length, self.greeting.size_bytes
+        whole = offset % CLUSTER_BYTES == 0 and (end % CLUSTER_BYTES == 0 or end == size)
+        self._told_bytes += length      # each cluster comes once
+        if not whole or not length or end > size or self._told_bytes > size:
+            raise Damaged("range %d+%d is not made of new clusters of a disk of %d bytes"
+                          % (offset, length, size))
+
+    def _agree(self, payload: memoryview) -> None:
+        told = _object("END", payload)
+        self.reached = _reached(told.pop("reached", None))
+        if told != self.tally.end():
+            raise Damaged("what came is not all that was sent: the totals at the end differ")
+        self.greeting = None
+
+    def _frame(self, *, may_end: bool) -> Optional[Tuple[int, int, int, memoryview]]:
+        header = self._read(HEADER.size, may_end=may_end,
+                            limit_s=SILENCE_S if self.greeting else GREETING_S)
+        if header is None:
+            return None
+        magic, kind, size, a, b, check = HEADER.unpack(header)
+        if magic != MAGIC or size > MAX_PAYLOAD_BYTES:
+            raise Damaged("what comes over the pipe is not a stream of this mover")
+        payload = self._read(size, may_end=False, limit_s=SILENCE_S)
+        assert payload is not None, "may_end is false"
+        head = UNCHECKED.pack(magic, kind, size, a, b)
+        end = _head_bytes(kind, a, b, size)
+        body = (payload[:end], payload[end:])
+        if check != _check(kind, self.hasher, head, body):
+            raise Damaged("a frame of type %d arrived changed" % kind)
+        return kind, a, b, payload
+
+    def _read(self, size: int, *, may_end: bool, limit_s: float) -> Optional[memoryview]:
+        view = memoryview(bytearray(size))
+        got = 0
+        while got < size:
+            try:
+                if not self._poll.poll(limit_s * 1000):
+                    raise TryAgain("nothing has come for %g s: the way from the sending end is cut"
+                                   % limit_s)
+                step = os.readv(self.fd, [view[got:]])
+            except OSError as error:
+                raise TryAgain("the sending end went away: %s" % error.strerror) from None
+            if step == 0:
+                if may_end and got == 0:
+                    return None
+                raise TryAgain("the stream was cut before its end")
+            got += step
+        self.wire_bytes += size
+        return view
+
+
+def _first(views: Sequence[memoryview], size: int) -> List[memoryview]:
+    found = []
+    for view in views:
+        found.append(view[:size])
+        size -= len(found[-1])
+        if not size:
+            break
+    return found
+
+
+def _head_bytes(kind: int, extents: int, length: int, size: int) -> int:
+    """Return how much of a payload of `size` bytes is not packed."""
+    if kind != DATA:
+        return size
+    return min(size, 1 + extents * EXTENT.size + -(-length // CLUSTER_BYTES) * HASH_BYTES)
+
+
+def _check(kind: int, hasher: Optional[Hasher], head: bytes, payload: Sequence[Buffer]) -> bytes:
+    if hasher is None or kind in (HELLO, ERROR):
+        return hashlib.sha256(b"".join((head, *payload))).digest()[:HASH_BYTES]
+    return hasher.one(head + b"".join(hasher.one(part) for part in payload if len(part)))
+
+
+def _hello(payload: memoryview) -> Hello:
+    told = _object("HELLO", payload)
+    defaults = Hello("", "", 0, "", "")
+    for name, value in told.items():
+        like = type(getattr(defaults, name, value))
+        if type(value) is not like or (like is int and not 0 <= value <= MAX_NUMBER) or (
+                like is str and len(value) > MOST_WORD):
+            raise Damaged("HELLO says something that makes no sense of %s" % name)
+    try:
+        hello = Hello(**{name: told[name] for name in Hello._fields if name in told})
+    except TypeError as error:
+        raise Damaged("HELLO cannot be read: %s" % error) from None
+    if not 0 <= hello.stream < hello.streams <= MOST_STREAMS:
+        raise Damaged("HELLO says that it is stream %d of %d" % (hello.stream, hello.streams))
+    if hello.version != VERSION or hello.cluster_bytes != CLUSTER_BYTES:
+        raise Refused("the sender speaks version %s with clusters of %s bytes, this end %d with %d"
+                      % (hello.version, hello.cluster_bytes, VERSION, CLUSTER_BYTES))
+    return hello
+
+
+def _object(frame: str, payload: memoryview) -> Dict[str, Any]:
+    """Return the JSON object that a frame carries."""
+    try:
+        told = json.loads(bytes(payload))
+    except (ValueError, RecursionError) as error:
+        raise Damaged("%s cannot be read: %s" % (frame, error)) from None
+    if not isinstance(told, dict):
+        raise Damaged("%s cannot be read: it is no object" % frame)
+    return told
+
+
+def _reached(told: Any) -> Optional[int]:
+    """Return up to where everything was sent, as END says it."""
+    if told is None or (type(told) is int and 0 <= told <= MAX_NUMBER):
+        return told
+    raise Damaged("END cannot be read: it was reached what makes no sense")
+
+
+def _sentence(payload: memoryview) -> str:
+    return "the sender gave up: %s" % bytes(payload).decode(errors="replace")

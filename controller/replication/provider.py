@@ -1,0 +1,190 @@
+"""Hands for replicas: make points, let them go, verify, remove, sweep; errors as every hand's."""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, ClassVar, Final
+
+from controller.errors import Refused
+from controller.model.desired import Desired
+from controller.model.facts import Fact, NodeFacts
+from controller.model.replica import STORE
+from controller.plan.actions.action import Action
+from controller.plan.actions.replica import (
+    DropPoints,
+    ExportPoint,
+    RemoveReplica,
+    ReplicateDomain,
+    RetirePoints,
+    SweepLeftovers,
+    VerifyReplica,
+)
+from controller.providers.base import Provider
+from controller.providers.linux.estate import LinuxEstate, endpoints_of
+from controller.providers.node import Node
+from controller.replication.bandwidth import Shares
+from controller.replication.cycle import Cycle
+from controller.replication.export import export
+from controller.replication.mover import Mover
+from controller.replication.progress import OnProgress, ignore
+from controller.replication.ssh_route import Locksmith
+from controller.replication.sweeping import sweep
+from controller.replication.transfer import Terms, Way
+from controller.transport.base import Endpoint, Transport
+
+RETIRE_S: Final = 4 * 3600.0
+REMOVE_S: Final = 600.0
+VERIFY_SLACK_S: Final = 120.0
+
+
+class ReplicaHands:
+    """Applies the actions that change replicas."""
+
+    HANDLES: ClassVar[frozenset[type[Action]]] = frozenset({
+        ReplicateDomain, RetirePoints, DropPoints, VerifyReplica, RemoveReplica, SweepLeftovers,
+        ExportPoint})
+
+    def __init__(self, transport: Transport, locksmith: Locksmith, clock: Callable[[], float],
+                 on_progress: OnProgress = ignore, *, scratch_bytes: int | None = None) -> None:
+        self._transport, self._locksmith, self._clock = transport, locksmith, clock
+        self.on_progress = on_progress
+        self._scratch_bytes = scratch_bytes
+        self._endpoints: Mapping[str, Endpoint] = {}
+        self._estate = ""
+        self._codecs: dict[str, tuple[str, ...]] = {}
+        self._shares = Shares()
+
+    def declare(self, estate: str, endpoints: tuple[Endpoint, ...]) -> None:
+        """Learn the estate's name and how its nodes are reached."""
+        self._estate = estate
+        self._endpoints = {endpoint.name: endpoint for endpoint in endpoints}
+
+    async def apply(self, action: Action) -> str:
+        """Make one change and return a sentence that says what was done."""
+        mover = Mover(Node(self._transport, action.node))
+        match action:
+            case ReplicateDomain():
+                way = await self._way(mover, action)
+                return await Cycle(action, way, self._estate, self._clock,
+                                   self.on_progress).run()
+            case RetirePoints() | DropPoints():
+                return await retire(mover, action)
+            case VerifyReplica():
+                return await verify(mover, action, self._clock())
+            case RemoveReplica():
+                return await remove(mover, action)
+            case SweepLeftovers():
+                return await sweep(mover, action)
+            case ExportPoint():
+                return await export(mover, action)
+        raise Refused(f"nothing here can do {action.verb} on {action.node}")
+
+    async def _way(self, source: Mover, action: ReplicateDomain) -> Way:
+        target = Mover(Node(self._transport, action.to))
+        endpoint = self._endpoints.get(action.to)
+        if endpoint is None:
+            raise Refused(f"{action.to} is not a declared host: no replica can be made there")
+        ours, theirs = await self._codecs_of(source), await self._codecs_of(target)
+        codec = next((one for one in ours if one in theirs), "none")
+        return Way(source, target, endpoint, self._locksmith,
+                   Terms(codec, action.limits, self._scratch_bytes), self._shares)
+
+    async def _codecs_of(self, mover: Mover) -> tuple[str, ...]:
+        """Return what a host can compress by, best first; a host is asked once."""
+        if mover.name not in self._codecs:
+            answer = await mover.ask("probe", {}, failed=f"{mover.name} cannot run the mover")
+            self._codecs[mover.name] = tuple(answer["codecs"])
+        return self._codecs[mover.name]
+
+
+def name_of(action: Action) -> str:
+    """Return the name of the VM whose replica an action is about."""
+    return action.target.partition("/")[2]
+
+
+async def retire(mover: Mover, action: RetirePoints | DropPoints) -> str:
+    """Let points go."""
+    answer = await mover.ask(
+        "retire", {"replica": action.path, "sequences": action.sequences}, timeout_s=RETIRE_S,
+        failed=f"no restore point at {action.path} on {mover.name} was let go")
+    gone = ", ".join(map(str, action.sequences))
+    left = ", ".join(map(str, answer["points"]))
+    return (f"let restore point {gone} of {name_of(action)} on {mover.name} go; {left} stay"
+            f"{tell_given_up(answer)}")
+
+
+def tell_given_up(answer: Mapping[str, Any]) -> str:
+    """Return what is to be said of merges that have lost a file."""
+    disks = ", ".join(answer["given_up"])
+    return (f"; a merge of {disks} that had been cut off has lost a file and is given up: the next"
+            " copy compares the whole disk") if disks else ""
+
+
+async def verify(mover: Mover, action: VerifyReplica, now: float) -> str:
+    """Read a replica against its hashes, as far as the time allows; finish a merge cut off before.
+
+    Until then nothing can be vouched for, and no point may be due to be let go for long.
+    """
+    answer = await mover.ask(
+        "verify", {"replica": action.path, "budget_s": action.budget_s,
+                   "rate_bps": 8 * (action.rate_bps or 0), "at": now},
+        timeout_s=action.budget_s + VERIFY_SLACK_S,
+        failed=f"the replica at {action.path} on {mover.name} was not verified")
+    read = int(answer["read_bytes"]) >> 20
+    rest = "" if answer["complete"] else "; the rest is read next time"
+    if answer["merging"]:
+        merged = await mover.ask(
+            "retire", {"replica": action.path, "sequences": ()}, timeout_s=RETIRE_S,
+            failed=f"the merge at {action.path} on {mover.name} that had been cut off was not"
+                   " finished")
+        rest = tell_given_up(merged) or (
+            "; a merge that had been cut off was finished, so all of it is read again")
+    if not answer["found_clusters"]:
+        return f"verified {read} MiB of {name_of(action)} on {mover.name}: all as it was sent{rest}"
+    mended, found = answer["mended_clusters"], answer["found_clusters"]
+    spoilt = ", ".join(number for number, damaged in answer["points"].items() if damaged)
+    left = f"; restore points {spoilt} read wrong" if spoilt else ""
+    left += ("; the next copy brings what the newest lacks"
+             if answer["repair"] or answer["scan"] else "")
+    return (f"verified {read} MiB of {name_of(action)} on {mover.name}: {found} clusters were"
+            f" damaged, {mended} were mended from other points{left}{rest}")
+
+
+async def remove(mover: Mover, action: RemoveReplica) -> str:
+    """Delete a replica that is of no use any more."""
+    what = f"the replica at {action.path} on {mover.name}"
+    await mover.ask("remove", {"replica": action.path, "store": STORE, "uuid": action.uuid},
+                    timeout_s=REMOVE_S, failed=f"{what} was not removed")
+    return f"removed {what}"
+
+
+class ReplicatedEstate(Provider):
+    """Nodes as `estate` sees and changes them, with replicas."""
+
+    def __init__(self, estate: LinuxEstate, hands: ReplicaHands) -> None:
+        self._estate, self._hands = estate, hands
+
+    def report_to(self, on_progress: OnProgress) -> None:
+        """Tell `on_progress` from now on how far long copies have come."""
+        self._hands.on_progress = on_progress
+
+    async def declare(self, desired: Desired) -> None:
+        """Learn the nodes."""
+        self._hands.declare(desired.estate.metadata.name, endpoints_of(desired))
+        await self._estate.declare(desired)
+
+    async def observe(self, node: str) -> Fact[NodeFacts]:
+        """Return what one poll of `node` says."""
+        return await self._estate.observe(node)
+
+    async def apply(self, action: Action) -> str:
+        """Make one change by the hands whose business it is; errors as in the protocol."""
+        if type(action) in self._hands.HANDLES:
+            return await self._hands.apply(action)
+        return await self._estate.apply(action)
+
+    def watch(self) -> AsyncIterator[str]:
+        """Yield a node's name when something happened there."""
+        return self._estate.watch()
+
+    async def close(self) -> None:
+        """Let go of every connection."""
+        await self._estate.close()

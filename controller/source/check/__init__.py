@@ -1,0 +1,1 @@
+"""What one document cannot know: that all of them fit together."""

@@ -1,0 +1,138 @@
+"""What one document cannot know: that all of them fit together. Every contradiction at once."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from controller.model.document import Document, Scope
+from controller.model.estate import Estate
+from controller.model.host import Host
+from controller.model.instants import parse_instant_at
+from controller.model.inter_site_link import InterSiteLink
+from controller.model.network import Network
+from controller.model.protection_policy import ProtectionPolicy
+from controller.model.site import Site
+from controller.model.switch import Switch
+from controller.model.virtual_machine import VirtualMachine
+from controller.source.check.hosts import check_hosts
+from controller.source.check.machines import check_machines
+from controller.source.check.networks import check_links, check_networks, check_switches
+from controller.source.check.renames import check_renames
+from controller.source.problems import Finding
+from controller.source.specs import NAME, Entry, Specs
+
+AROUND: Final[tuple[type[Document], ...]] = (Site, Host, Switch, VirtualMachine)
+"""Kinds that grant for what stands in them."""
+ABOUT: Final[tuple[type[Document], ...]] = (Network, InterSiteLink, ProtectionPolicy)
+"""Kinds that an action can be about without standing in them."""
+
+
+def check(specs: Specs) -> Iterator[Finding]:
+    """Yield everything in which the documents contradict each other or themselves."""
+    yield from check_estate(specs)
+    yield from check_sites(specs)
+    yield from check_links(specs)
+    yield from check_switches(specs)
+    yield from check_networks(specs)
+    yield from check_hosts(specs)
+    yield from check_machines(specs)
+    yield from check_renames(specs)
+    yield from check_pauses(specs)
+    yield from check_grants(specs)
+
+
+def check_estate(specs: Specs) -> Iterator[Finding]:
+    """Yield more than one Estate, and windows that cannot be placed in time."""
+    first, *more = specs.of(Estate).values() or [None]
+    for entry in more:
+        if entry is not None and first is not None:
+            yield entry.wrong(f"a second Estate, first in {first.chunk.place}: keep one", *NAME)
+    if first is None:
+        return
+    names: set[str] = set()
+    for index, window in enumerate(first.document.spec.windows):
+        path = ("spec", "windows", index)
+        if window.name in names:
+            yield first.wrong(f"a second window `{window.name}`: rename one", *path, "name")
+        names.add(window.name)
+        if not is_timezone(window.timezone):
+            yield first.wrong(f"no time zone `{window.timezone}` is known: write one such as"
+                              " Europe/Paris", *path, "timezone")
+
+
+def is_timezone(name: str) -> bool:
+    """Return whether this machine knows the zone."""
+    if name == "UTC":
+        return True
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError, KeyError):
+        return False
+    return True
+
+
+def check_sites(specs: Specs) -> Iterator[Finding]:
+    """Yield twins that are missing, one-sided, or the site itself."""
+    sites = specs.of(Site)
+    for name, entry in sites.items():
+        twin = entry.document.spec.twin
+        if twin is None:
+            continue
+        path = ("spec", "twin")
+        if twin == name:
+            yield entry.wrong("a site cannot be its own twin: name the other site", *path)
+        elif twin not in sites:
+            yield from specs.dangling(entry.chunk, "Site", twin, *path)
+        elif sites[twin].document.spec.twin != name:
+            back = sites[twin].document.spec.twin
+            says = "names none" if back is None else f"names `{back}`"
+            yield entry.wrong(f"site `{twin}` {says} as its twin: write `twin: {name}` there"
+                              f" ({sites[twin].chunk.place})", *path)
+
+
+def check_pauses(specs: Specs) -> Iterator[Finding]:
+    """Yield pauses whose end cannot be understood."""
+    for entries in specs.valid.values():
+        for entry in entries.values():
+            yield from check_pause(entry, getattr(entry.document, "spec", None))
+
+
+def check_pause(entry: Entry[Document], scope: Scope | None) -> Iterator[Finding]:
+    """Yield that the end of the pause is no instant with a zone."""
+    if scope is None or scope.suspend is None:
+        return
+    try:
+        if datetime.fromisoformat(scope.suspend.until).tzinfo is not None:
+            parse_instant_at(scope.suspend.until)
+            return
+        wrong = "has no time zone"
+    except ValueError:
+        wrong = "is not an instant"
+    yield entry.wrong(f"`until: {scope.suspend.until}` {wrong}: write it like"
+                      " 2026-11-23T06:00:00Z", "spec", "suspend", "until")
+
+
+def check_grants(specs: Specs) -> Iterator[Finding]:
+    """Yield grants that could take effect nowhere: those of what an action is only about lower."""
+    estates = [one.document.spec.autonomy for one in specs.of(Estate).values()]
+    if not estates or not all(specs.complete(kind) for kind in (
+            "Estate", *(one.__name__ for one in AROUND))):
+        return
+    most = max((*estates, *(scope.autonomy for kind in AROUND for one in specs.of(kind).values()
+                            if (scope := scope_in(one)).autonomy is not None)),
+               key=lambda rung: rung.height)
+    for kind in ABOUT:
+        for entry in specs.of(kind).values():
+            rung = scope_in(entry).autonomy
+            if rung is not None and rung.height > most.height:
+                yield entry.wrong(
+                    f"`autonomy: {rung}` can take effect nowhere: here it can only lower what"
+                    f" hosts, sites, VMs and the Estate grant, and {most} is the most that any of"
+                    " them does: raise it there, or leave it out here", "spec", "autonomy")
+
+
+def scope_in(entry: Entry[Document]) -> Scope:
+    """Return what a document of a kind that can be healed says about how far."""
+    scope: Scope = getattr(entry.document, "spec")  # noqa: B009 -- each kind has its own
+    return scope

@@ -1,0 +1,1 @@
+"""Specs in a branch of a git repository."""

@@ -1,0 +1,162 @@
+"""The mirror: the newest commits of one branch and nothing older, within a bound, beside the state.
+
+Rule 1: one git at a time fetches into a mirror, ours or another process's. The lock is an open file
+        that git itself inherits: it lasts as long as the git that an ended process left behind.
+Rule 2: whoever holds the lock clears what a killed git left: half packs, and locks that would stop
+        every later fetch.
+Rule 3: only a mirror that was fetched whole takes another's place.
+"""
+
+import asyncio
+import fcntl
+import os
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+from controller.source.git.address import GitAddress
+from controller.source.git.program import GitFailed, GitProgram
+
+FETCH_S: Final = 300.0
+FETCH_BYTES_MAX: Final = 1 << 30
+"""What one fetch may bring; specs take a thousandth of it."""
+MIRROR_BYTES_MAX: Final = 512 << 20
+"""A mirror that has grown beyond is fetched anew, without the commits behind the newest."""
+NONE_NEWER: Final = "no commits selected"
+"""What git says where the newest commit is dated before the one that we have."""
+SOME_COMMITS: Final = 50
+LOOK_S: Final = 0.5
+LOCK_S: Final = 60.0
+FETCHED: Final = "refs/hotsite/fetched"
+GOOD: Final = "refs/hotsite/good"
+LEFTOVERS: Final = ("*.lock", "refs/**/*.lock", "objects/pack/tmp_*", "objects/pack/.tmp-*",
+                    "objects/pack/*.lock", "objects/??/tmp_obj_*", "objects/info/*.lock")
+QUARANTINES: Final = ("objects/tmp_objdir-*", "objects/incoming-*")
+
+
+async def fetch(git: GitProgram, address: GitAddress, before: str) -> bool:
+    """Bring the branch's newest commit into the mirror, and those between it and `before`.
+
+    Shapes: returns whether `before` is still there, to compare with.
+    Errors: GitFailed; the mirror holds what it held.
+    """
+    async with locked(git) as lock:
+        clear(git.mirror)
+        if size_bytes(git.mirror) > MIRROR_BYTES_MAX:
+            await _renew(git, address, lock)
+            return False
+        since = await _instant(git, before)
+        if not since:
+            await _fetch(git, address, lock, "--depth=1")
+            return False
+        try:
+            await _fetch(git, address, lock, f"--shallow-since=@{since}")
+        except GitFailed as error:
+            if NONE_NEWER not in str(error):
+                raise
+            await _fetch(git, address, lock, f"--depth={SOME_COMMITS}")
+    return True
+
+
+async def _renew(git: GitProgram, address: GitAddress, lock: int) -> None:
+    """Fetch into a new mirror, and put it in the old one's place with the last good commit."""
+    new = git.beside("renewed.git")
+    old = git.mirror.with_name("outgrown.git")
+    shutil.rmtree(new.mirror, ignore_errors=True)
+    try:
+        await new.prepare()
+        await _fetch(new, address, lock, "--depth=1")
+        good = await commit_of(git, GOOD)
+        if good:
+            await new.run("fetch", "--quiet", "--depth=1", "--no-write-fetch-head", "--",
+                          git.mirror.absolute().as_uri(), f"{good}:{GOOD}", timeout_s=FETCH_S,
+                          from_here=True)
+        shutil.rmtree(old, ignore_errors=True)
+        git.mirror.rename(old)
+        new.mirror.rename(git.mirror)
+    finally:
+        shutil.rmtree(new.mirror, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+async def _fetch(git: GitProgram, address: GitAddress, lock: int, depth: str) -> None:
+    """Fetch the branch, and stop when it takes more room than anything that holds specs."""
+    begun = size_bytes(git.mirror)
+    fetching = asyncio.create_task(git.run(
+        "fetch", "--quiet", "--force", "--no-tags", "--no-recurse-submodules",
+        "--no-write-fetch-head", "--update-shallow", depth, "--", address.url,
+        f"+refs/heads/{address.branch}:{FETCHED}", timeout_s=FETCH_S, keep_open=(lock,)))
+    try:
+        while not (await asyncio.wait({fetching}, timeout=LOOK_S))[0]:
+            if size_bytes(git.mirror) - begun > FETCH_BYTES_MAX:
+                raise GitFailed(f"its newest commit takes more than {FETCH_BYTES_MAX >> 20} MiB:"
+                                " keep the specs in a repository of their own")
+        await fetching
+    except GitFailed:
+        await _ended(fetching)
+        clear(git.mirror)
+        raise
+    finally:
+        await _ended(fetching)
+
+
+async def _ended(fetching: "asyncio.Task[str]") -> None:
+    """Return when the fetch is over, stopped where it still runs."""
+    fetching.cancel()
+    await asyncio.wait({fetching})
+
+
+async def _instant(git: GitProgram, commit: str) -> str:
+    """Return when a commit of the mirror was made; empty when there is none."""
+    return (await git.run("log", "-1", "--format=%ct", commit)).strip() if commit else ""
+
+
+async def commit_of(git: GitProgram, reference: str) -> str:
+    """Return the commit behind a reference of the mirror; empty when there is none."""
+    return (await git.run("for-each-ref", "--format=%(objectname)", reference)).strip()
+
+
+@asynccontextmanager
+async def locked(git: GitProgram) -> AsyncIterator[int]:
+    """Hold the mirror for one fetch; the descriptor is for git to inherit.
+
+    Errors: GitFailed when another git fetches for long.
+    """
+    handle = os.open(git.mirror.with_name("fetch.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC,
+                     0o600)
+    try:
+        for _ in range(int(LOCK_S / LOOK_S)):
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                await asyncio.sleep(LOOK_S)
+        else:
+            raise GitFailed(f"another git has been fetching it for {LOCK_S:g} s")
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def clear(mirror: Path) -> None:
+    """Delete what a killed git left in a mirror that nobody else writes to now."""
+    for pattern in LEFTOVERS:
+        for path in mirror.glob(pattern):
+            path.unlink(missing_ok=True)
+    for pattern in QUARANTINES:
+        for path in mirror.glob(pattern):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def size_bytes(folder: Path) -> int:
+    """Return how much the files of a folder take; those that vanish meanwhile take nothing."""
+    total = 0
+    for base, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += Path(base, name).lstat().st_size
+            except FileNotFoundError:
+                continue
+    return total

@@ -1,0 +1,216 @@
+"""Specs in a branch of a git repository: fetched into a mirror, and loaded whole or not at all.
+
+Rule 1: what is unreachable, empty, deleted or broken changes nothing.
+Rule 2: after a restart the last good commit is used while the newest one cannot be.
+"""
+
+import asyncio
+import random
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+from controller.errors import SourceUnavailable, SpecError
+from controller.model.desired import Desired
+from controller.source.git.address import GitAddress
+from controller.source.git.mirror import FETCH_S, FETCHED, GOOD, commit_of, fetch
+from controller.source.git.program import GitFailed, GitProgram
+from controller.source.git.tree import SUBMODULE, export, sweep
+from controller.source.load import SpecCache
+
+POLL_S: Final = 30.0
+JITTER: Final = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A commit that is here, whole."""
+
+    commit: str
+    folder: Path
+    author: str
+    committed_at: float
+    subject: str
+    rewritten: str = ""
+    """The commit before it, when that one is no longer part of the branch's history."""
+
+
+class GitSource:
+    """A branch, polled."""
+
+    def __init__(self, address: GitAddress, state_folder: Path, *, poll_s: float = POLL_S,
+                 known_hosts: str | None = None) -> None:
+        digest = sha256(str(address).encode()).hexdigest()[:16]
+        self._address = address
+        self._folder = state_folder / "git" / digest
+        self._trees = self._folder / "trees"
+        self._git = GitProgram(self._folder, address, known_hosts)
+        self._poll_s = poll_s
+        self._dice = random.Random(digest)
+        self._cache = SpecCache()
+        self._judged = ""
+        self._loaded = False
+        self.fetched: Fetched | None = None
+        """What was fetched last, loaded well or not."""
+
+    def describe(self) -> str:
+        """Return the branch and the commit that was fetched last."""
+        if self.fetched is None:
+            return f"{self._address}, nothing fetched yet"
+        commit = self.fetched
+        rewritten = (f"; its history was rewritten: {commit.rewritten[:12]} is no longer part of it"
+                     if commit.rewritten else "")
+        return (f"{self._address}, commit {commit.commit[:12]} by {commit.author}:"
+                f" {commit.subject}{rewritten}")
+
+    async def load(self) -> Desired:
+        """Return what the branch's newest commit declares.
+
+        Errors: SourceUnavailable, SpecError. The first load of a process falls back on the last
+        good commit instead, where there is one; `changes` then yields at once, and the next load
+        tells what is wrong.
+        """
+        first, self._loaded = not self._loaded, True
+        try:
+            return await self._load_newest()
+        except (SourceUnavailable, SpecError):
+            good = await self._last_good() if first else None
+            if good is None:
+                raise
+            self._judged = ""
+            return good
+
+    async def changes(self) -> AsyncIterator[None]:
+        """Yield when the branch has another head, or another reason not to be read."""
+        while True:
+            if await self._peek() != self._judged:
+                yield
+            await asyncio.sleep(self._poll_s * self._dice.uniform(1 - JITTER, 1 + JITTER))
+
+    async def poll(self) -> Fetched:
+        """Fetch the branch's newest commit and write its files out.
+
+        Errors: SourceUnavailable; SpecError when the commit holds what must not be written.
+        """
+        try:
+            self._trees.mkdir(mode=0o700, parents=True, exist_ok=True)
+            await self._git.prepare()
+            head = await self._head()
+            self._judged = head
+            self.fetched = await self._bring(head)
+        except OSError as error:
+            raise SourceUnavailable(f"{self._address} cannot be kept in {self._folder}: "
+                                    f"{error.strerror}; the last good commit stays in force"
+                                    ) from error
+        return self.fetched
+
+    async def _bring(self, head: str) -> Fetched:
+        """Fetch and write out; a mirror that cannot do its part is thrown away."""
+        try:
+            before = await commit_of(self._git, FETCHED)
+            if head != before:
+                before = before if await fetch(self._git, self._address, before) else ""
+                head = await commit_of(self._git, FETCHED)
+            return await self._export(head, before)
+        except GitFailed as error:
+            if await self._mirror_is_sound():
+                raise self._unavailable(f"cannot be fetched: {error}") from error
+            shutil.rmtree(self._git.mirror, ignore_errors=True)
+            raise self._unavailable("has a damaged mirror here, which is fetched anew next time"
+                                    ) from error
+
+    async def _mirror_is_sound(self) -> bool:
+        """Return whether git finds all that the mirror's references need."""
+        try:
+            await self._git.run("fsck", "--connectivity-only", "--no-dangling", "--no-progress",
+                                timeout_s=FETCH_S)
+        except GitFailed:
+            return False
+        return True
+
+    async def _load_newest(self) -> Desired:
+        """Load the newest commit, and remember what came of it."""
+        try:
+            fetched = await self.poll()
+        except SourceUnavailable as error:
+            self._judged = str(error)
+            raise
+        desired = await self._read(fetched)
+        await self._git.run("update-ref", GOOD, fetched.commit)
+        sweep(self._trees, fetched.folder)
+        return desired
+
+    async def _last_good(self) -> Desired | None:
+        """Load the last good commit from the mirror; None when there is none or it is damaged."""
+        try:
+            commit = await commit_of(self._git, GOOD)
+            if not commit:
+                return None
+            self.fetched = await self._export(commit, "")
+            return await self._read(self.fetched)
+        except (SourceUnavailable, SpecError, OSError):
+            return None
+
+    async def _read(self, fetched: Fetched) -> Desired:
+        """Load a commit's files."""
+        return await asyncio.to_thread(self._cache.load, fetched.folder, fetched.commit[:12])
+
+    async def _peek(self) -> str:
+        """Return the branch's head, or why it cannot be told."""
+        try:
+            return await self._head()
+        except SourceUnavailable as error:
+            return str(error)
+
+    async def _head(self) -> str:
+        """Return the commit that the branch's far end points at."""
+        try:
+            text = await self._git.run("ls-remote", "--heads", "--", self._address.url)
+        except GitFailed as error:
+            raise self._unavailable(f"cannot be read: {error}") from error
+        heads = parse_heads(text)
+        if not heads:
+            raise self._unavailable("is empty: push a commit")
+        head = heads.get(self._address.branch)
+        if head is None:
+            raise self._unavailable(f"has no branch {self._address.branch}; it was deleted or never"
+                                    f" pushed (there is: {', '.join(sorted(heads)[:10])})")
+        return head
+
+    async def _export(self, commit: str, before: str) -> Fetched:
+        """Write a commit's files out, and say what it is."""
+        author, at, subject = (await self._git.run(
+            "log", "-1", "--format=%an%x00%ct%x00%s", commit)).rstrip("\n").split("\0")
+        folder = self._address.folder
+        here = await self._git.run("ls-tree", "-d", commit, "--", folder) if folder else "tree"
+        if not here:
+            raise SpecError((f"{self._address}: commit {commit[:12]} has no folder {folder}",))
+        if here.startswith(SUBMODULE):
+            raise SpecError((f"{self._address}: {folder} is a submodule: its files are not part of"
+                             f" commit {commit[:12]}: name its own repository",))
+        tree = await export(self._git, commit, folder, self._trees)
+        rewritten = before if before and not await self._follows(before, commit) else ""
+        return Fetched(commit, tree, _printable(author), float(at), _printable(subject), rewritten)
+
+    async def _follows(self, before: str, commit: str) -> bool:
+        """Return whether `before` is part of the history of `commit`."""
+        base = await self._git.run("rev-list", "--max-count=1", f"^{commit}", before)
+        return not base.strip()
+
+    def _unavailable(self, what: str) -> SourceUnavailable:
+        """Return the error, with what stays true."""
+        return SourceUnavailable(f"{self._address} {what}; the last good commit stays in force")
+
+
+def parse_heads(text: str) -> dict[str, str]:
+    """Return the commit of every branch that `git ls-remote --heads` printed."""
+    rows = [line.split("\t") for line in text.splitlines() if "\t" in line]
+    return {name.removeprefix("refs/heads/"): commit for commit, name in rows}
+
+
+def _printable(text: str) -> str:
+    """Return what a stranger wrote, fit for a terminal."""
+    return "".join(c for c in text if c.isprintable())[:120]

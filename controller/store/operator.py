@@ -1,0 +1,87 @@
+"""Pauses that people asked for by hand; those in the specs live in the specs."""
+
+from typing import Final
+
+from controller.plan.survey.context import (
+    WHOLE_ESTATE,
+    WISH_LASTS_S,
+    Approval,
+    ReplicaRequest,
+    ReplicaWish,
+    Suspension,
+)
+from controller.store.database import Shelf
+
+
+class Approvals(Shelf):
+    """One approval per action and revision; a newer one takes the older one's place."""
+
+    def approve(self, approval: Approval) -> None:
+        """Remember a yes until it expires."""
+        with self._database.write(durable=True) as connection:
+            connection.execute("INSERT OR REPLACE INTO approvals (action_id, revision, by,"
+                               " expires_at, content) VALUES (?, ?, ?, ?, ?)",
+                               (approval.action_id, approval.revision, approval.by,
+                                approval.expires_at, approval.content))
+
+    def approvals(self, now_s: float) -> tuple[Approval, ...]:
+        """Return the approvals that have not expired, by action and revision."""
+        rows = self._database.read("SELECT action_id, revision, by, expires_at, content"
+                                   " FROM approvals WHERE expires_at > ?"
+                                   " ORDER BY action_id, revision", (now_s,))
+        return tuple(Approval(*row) for row in rows)
+
+
+class Requests(Shelf):
+    """One request per VM and wish; a newer one takes the older one's place."""
+
+    def request(self, request: ReplicaRequest) -> None:
+        """Remember what was asked for until it is begun."""
+        with self._database.write(durable=True) as connection:
+            connection.execute("DELETE FROM requests WHERE at < ?", (request.at - WISH_LASTS_S,))
+            connection.execute("INSERT OR REPLACE INTO requests VALUES (?, ?, ?, ?)",
+                               (request.machine, request.wish.value, request.by, request.at))
+
+    def withdraw(self, request: ReplicaRequest) -> None:
+        """Forget what was asked for, if it has not been begun."""
+        with self._database.write(durable=True) as connection:
+            connection.execute("DELETE FROM requests WHERE machine = ? AND wish = ?",
+                               (request.machine, request.wish.value))
+
+    def requests(self) -> tuple[ReplicaRequest, ...]:
+        """Return what has been asked for and not begun, by VM and wish."""
+        rows = self._database.read("SELECT machine, wish, by, at FROM requests"
+                                   " ORDER BY machine, wish")
+        return tuple(ReplicaRequest(machine, ReplicaWish(wish), by, at)
+                     for machine, wish, by, at in rows)
+
+
+ESTATE: Final = "Estate/"
+
+
+class Suspensions(Shelf):
+    """One pause per target; a newer one takes the older one's place."""
+
+    def suspend(self, suspension: Suspension) -> None:
+        """Pause a target until its instant; durable, since somebody counts on it."""
+        with self._database.write(durable=True) as connection:
+            connection.execute("INSERT OR REPLACE INTO suspensions VALUES (?, ?, ?, ?)",
+                               (suspension.target, suspension.by, suspension.why,
+                                suspension.until_at))
+
+    def resume(self, target: str) -> bool:
+        """End a pause, and return whether there was one.
+
+        Shapes: the estate's own name ends also the pause that was set before that was known.
+        """
+        also = WHOLE_ESTATE if target.startswith(ESTATE) else target
+        with self._database.write(durable=True) as connection:
+            cursor = connection.execute("DELETE FROM suspensions WHERE target IN (?, ?)",
+                                        (target, also))
+            return cursor.rowcount > 0
+
+    def suspensions(self, now_s: float) -> tuple[Suspension, ...]:
+        """Return the pauses that have not ended, by target."""
+        rows = self._database.read("SELECT target, by, why, until_at FROM suspensions"
+                                   " WHERE until_at > ? ORDER BY target", (now_s,))
+        return tuple(Suspension(*row) for row in rows)
