@@ -17,7 +17,7 @@ from controller.cli.shared import (
 )
 
 if TYPE_CHECKING:
-    from controller.cli.view.loop_status import Picture
+    from controller.cli.view.loop_status import LoopStatus
 
 
 def command(
@@ -66,7 +66,7 @@ def command(
                        f" {instant(expires_at)}")
 
 
-def plans_it(picture: "Picture", action_id: str) -> tuple[str, str]:
+def plans_it(picture: "LoopStatus", action_id: str) -> tuple[str, str]:
     """Return at which revision the loop plans the action, and what it would do.
 
     Ends the program when the loop does not plan it.
@@ -84,6 +84,6 @@ def plans_it(picture: "Picture", action_id: str) -> tuple[str, str]:
     return str(picture.heartbeat["revision"]), str(planned.get("content", ""))
 
 
-def target_of(picture: "Picture", action_id: str) -> str:
+def target_of(picture: "LoopStatus", action_id: str) -> str:
     """Return what the action is about."""
     return next(str(step["target"]) for step in picture.steps if step["id"] == action_id)

@@ -15,7 +15,7 @@ from controller.cli.shared import (
 )
 
 if TYPE_CHECKING:
-    from controller.cli.view.loop_status import Picture
+    from controller.cli.view.loop_status import LoopStatus
     from controller.reconcile.manager import Manager
 
 LAST = 8
@@ -50,7 +50,7 @@ def command(
             show(chain)
 
 
-def explain(manager: "Manager", picture: "Picture", target: str) -> dict[str, Any]:
+def explain(manager: "Manager", picture: "LoopStatus", target: str) -> dict[str, Any]:
     """Return the chain as JSON: lists of sentences by what they are about."""
     kind, _, name = target.partition("/")
     waiting = ((picture.heartbeat or {}).get("waiting") or {}).get(target)
@@ -72,7 +72,7 @@ def explain(manager: "Manager", picture: "Picture", target: str) -> dict[str, An
     }
 
 
-def declared(manager: "Manager", picture: "Picture", target: str) -> list[str]:
+def declared(manager: "Manager", picture: "LoopStatus", target: str) -> list[str]:
     """Return where the specs say so, at which revision."""
     from controller.errors import HotsiteError  # noqa: PLC0415
 
@@ -90,7 +90,7 @@ def declared(manager: "Manager", picture: "Picture", target: str) -> list[str]:
     return [f"{place} at revision {desired.revision}{note}"]
 
 
-def seen(picture: "Picture", kind: str, name: str) -> list[str]:
+def seen(picture: "LoopStatus", kind: str, name: str) -> list[str]:
     """Return what was seen of the object, each fact with its age."""
     from controller.cli.view.inventory import ROWS  # noqa: PLC0415
     from controller.model.units import render_duration, render_size  # noqa: PLC0415

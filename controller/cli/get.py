@@ -7,7 +7,7 @@ import typer
 from controller.cli.shared import Json, State, complain, manager_of, print_json, told
 
 if TYPE_CHECKING:
-    from controller.cli.view.loop_status import Picture
+    from controller.cli.view.loop_status import LoopStatus
 
 KINDS: Final = {
     "host": "host", "hosts": "host", "switch": "switch", "switches": "switch",
@@ -74,7 +74,7 @@ def cell(key: str, value: Any) -> str:
     return render_duration(value) if key.endswith("age_s") else str(value)
 
 
-def rows(picture: "Picture", kind: str) -> list[dict[str, Any]]:
+def rows(picture: "LoopStatus", kind: str) -> list[dict[str, Any]]:
     """Return every thing of `kind` that was seen, by name and place."""
     from controller.cli.view.inventory import ROWS  # noqa: PLC0415
 

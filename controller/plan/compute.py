@@ -9,56 +9,56 @@ from controller.plan.conditions.replica import replica_conditions
 from controller.plan.gates.gates import rule_all, storms_of
 from controller.plan.gates.grace import next_grace_at
 from controller.plan.gates.laws import strike
-from controller.plan.machine.layout import Layout, lay_out, queue_for_room
+from controller.plan.machine.layout import Layout, lay_out, wait_for_capacity
 from controller.plan.machine.purge import diff_asides
 from controller.plan.machine.removal import diff_undeclared
-from controller.plan.machine.state import Case, Stand, Standing, stand
+from controller.plan.machine.state import Case, Location, MachineState, locate
 from controller.plan.machine.virtual_machine import diff_virtual_machine, is_settled
 from controller.plan.network.host import diff_host
 from controller.plan.network.trunk import diff_switch, narrow_last
 from controller.plan.replication.checkpoints import diff_checkpoints
 from controller.plan.replication.leftovers import diff_leftovers, tell_unclaimed, tell_unseen
-from controller.plan.replication.protected_machine import charges
+from controller.plan.replication.protected_machine import find_protected
 from controller.plan.replication.schedule import diff_replicas
 from controller.plan.steps.contained import FAULTS, break_off, contained, not_understood
 from controller.plan.steps.draft import Draft, order
 from controller.plan.steps.plan import Plan, Remark
-from controller.plan.survey.context import Policy
+from controller.plan.survey.context import Context
 from controller.plan.survey.replicas import ReplicaIndex, index_replicas
-from controller.plan.survey.survey import Survey, survey
+from controller.plan.survey.survey import Survey, take_survey
 
 
-def compute(desired: Desired, observed: Observed, policy: Policy, now_s: float) -> Plan:
+def compute(desired: Desired, observed: Observed, context: Context, now_s: float) -> Plan:
     """Return what would change, in an order in which it may be done, judged by every gate."""
-    ground = survey(desired, observed, policy, now_s)
+    survey = take_survey(desired, observed, context, now_s)
     draft = Draft()
     for name in sorted(desired.switches):
         with contained(f"Switch/{name}", draft):
-            diff_switch(desired.switches[name], ground, draft)
+            diff_switch(desired.switches[name], survey, draft)
     for name in sorted(desired.hosts):
         with contained(f"Host/{name}", draft):
-            diff_host(desired.hosts[name], ground, draft)
-    stands = all_stands(ground, draft)
-    layout = lay_out(stands, ground, draft)
-    index = index_replicas(ground)
-    diff_machines(stands, layout, index, ground, draft)
-    diff_undeclared(ground, draft)
-    purge_at = diff_asides(ground, draft)
-    queue_for_room(layout, ground, draft)
-    care = charges(stands, index, ground, draft)
-    findings = diff_replicas(care, index, ground, draft)
-    diff_leftovers(ground, draft)
-    diff_checkpoints(ground, draft)
-    tell_unclaimed(care, index, draft)
-    tell_unseen(index, ground, draft)
-    narrow_last(draft, ground)
-    for site, sentence in storms_of(ground).items():
+            diff_host(desired.hosts[name], survey, draft)
+    stands = all_stands(survey, draft)
+    layout = lay_out(stands, survey, draft)
+    index = index_replicas(survey)
+    diff_machines(stands, layout, index, survey, draft)
+    diff_undeclared(survey, draft)
+    purge_at = diff_asides(survey, draft)
+    wait_for_capacity(layout, survey, draft)
+    protected_machines = find_protected(stands, index, survey, draft)
+    findings = diff_replicas(protected_machines, index, survey, draft)
+    diff_leftovers(survey, draft)
+    diff_checkpoints(survey, draft)
+    tell_unclaimed(protected_machines, index, draft)
+    tell_unseen(index, survey, draft)
+    narrow_last(draft, survey)
+    for site, sentence in storms_of(survey).items():
         draft.remark(f"Site/{site}", sentence, unknown=True)
-    steps = rule_all(strike(order(draft.items), without(ground.observed, ground.lost)), ground)
-    conditions = conditions_of(ground, stands, layout, steps, draft.stalls)
-    conditions += tuple(replica_conditions(care, index, findings, ground))
+    steps = rule_all(strike(order(draft.items), without(survey.observed, survey.lost)), survey)
+    conditions = conditions_of(survey, stands, layout, steps, draft.stalls)
+    conditions += tuple(replica_conditions(protected_machines, index, findings, survey))
     return Plan(desired.revision, steps, tidy(draft.remarks), conditions,
-                soonest(findings.due_at, next_grace_at(steps, ground), purge_at), draft.kept)
+                soonest(findings.due_at, next_grace_at(steps, survey), purge_at), draft.kept)
 
 
 def soonest(*instants: float | None) -> float | None:
@@ -66,15 +66,15 @@ def soonest(*instants: float | None) -> float | None:
     return min((at for at in instants if at is not None), default=None)
 
 
-def all_stands(ground: Survey, draft: Draft) -> dict[str, Stand]:
+def all_stands(survey: Survey, draft: Draft) -> dict[str, Location]:
     """Return where every VM stands; one of which that cannot be told is left alone."""
-    stands: dict[str, Stand] = {}
-    for name in ground.desired.virtual_machines:
+    stands: dict[str, Location] = {}
+    for name in survey.desired.virtual_machines:
         try:
-            stands[name] = stand(name, ground)
+            stands[name] = locate(name, survey)
         except FAULTS as error:
             target = f"VirtualMachine/{name}"
-            stands[name] = Stand(Standing.HIDDEN, sentence=not_understood(target, error))
+            stands[name] = Location(MachineState.UNKNOWN, sentence=not_understood(target, error))
             draft.stall(target, "NotUnderstood", stands[name].sentence)
     return stands
 
@@ -86,18 +86,18 @@ def without(observed: Observed, lost: frozenset[str]) -> Observed:
     return Observed({name: fact for name, fact in observed.nodes.items() if name not in lost})
 
 
-def diff_machines(stands: Mapping[str, Stand], layout: Layout, index: ReplicaIndex,
-                  ground: Survey, draft: Draft) -> None:
+def diff_machines(stands: Mapping[str, Location], layout: Layout, index: ReplicaIndex,
+                  survey: Survey, draft: Draft) -> None:
     """Note what differs on every VM."""
-    machines = ground.desired.virtual_machines
-    for name in ground.given.machines:
+    machines = survey.desired.virtual_machines
+    for name in survey.specs.machines:
         if name in layout.settled:
             continue
         mark = draft.mark()
         try:
-            if not is_settled(machines[name], stands[name], layout.goals.get(name), ground):
+            if not is_settled(machines[name], stands[name], layout.goals.get(name), survey):
                 diff_virtual_machine(Case(machines[name], stands[name], layout.goals.get(name),
-                                          layout.why.get(name, ""), ground, index, draft))
+                                          layout.why.get(name, ""), survey, index, draft))
         except FAULTS as error:
             break_off(f"VirtualMachine/{name}", draft, mark, error)
 

@@ -23,7 +23,7 @@ def rest(desired: Desired) -> None:
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
+def gc_paused() -> Iterator[None]:
     """Keep the collector from walking all facts in the middle of a decision, which makes no cycles.
     """
     was_on = gc.isenabled()

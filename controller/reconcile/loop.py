@@ -19,14 +19,14 @@ from controller.providers.base import Provider
 from controller.reconcile.act.applier import Applier
 from controller.reconcile.act.recovery import Recovery
 from controller.reconcile.act.worker import Work
-from controller.reconcile.decide.context import Circumstances
+from controller.reconcile.decide.context import ContextBuilder
 from controller.reconcile.decide.planner import Decider, is_converged, waits_for_facts
 from controller.reconcile.garbage import rest
 from controller.reconcile.observe.last_seen import load_seen, part, save_fact
 from controller.reconcile.observe.observers import Observers
 from controller.reconcile.observe.view import View
 from controller.reconcile.report.event import Event, EventKind
-from controller.reconcile.report.journal_writer import Keeper
+from controller.reconcile.report.journal_writer import JournalWriter
 from controller.reconcile.report.metrics import measure
 from controller.reconcile.report.news import News
 from controller.reconcile.report.status import status_of
@@ -61,9 +61,9 @@ class Loop:
         self._clock = clock
         self._telemetry = telemetry
         self._listeners: list[Callable[[Event], None]] = []
-        self._keeper = Keeper(store, clock, self._tell)
+        self._keeper = JournalWriter(store, clock, self._tell)
         self._view = View(clock, self._now_s)
-        self._circumstances = Circumstances(store, clock)
+        self._circumstances = ContextBuilder(store, clock)
         self._observers = Observers(provider, self._view, clock, Random(seed), self._heard,
                                     telemetry)
         self._applier = Applier(provider, store, clock, self._look_after,

@@ -43,13 +43,13 @@ def linux_estate(desired: Desired, clock: Callable[[], float]) -> Provider:
     # asyncssh is slow to load
     from controller.providers.linux.estate import LinuxEstate  # noqa: PLC0415
     from controller.replication.provider import ReplicaHands, ReplicatedEstate  # noqa: PLC0415
-    from controller.replication.ssh_route import Locksmith  # noqa: PLC0415
+    from controller.replication.ssh_route import KeySource  # noqa: PLC0415
     from controller.transport.keys import one_time_key, pinned_keys  # noqa: PLC0415
     from controller.transport.ssh import SshTransport  # noqa: PLC0415
 
     transport = SshTransport()
     return ReplicatedEstate(LinuxEstate(transport, clock), ReplicaHands(
-        transport, Locksmith(one_time_key, pinned_keys), clock))
+        transport, KeySource(one_time_key, pinned_keys), clock))
 
 
 class Manager:

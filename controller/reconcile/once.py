@@ -24,7 +24,7 @@ from controller.providers.base import Provider
 from controller.reconcile.act.applier import Applier, Attempt
 from controller.reconcile.act.recovery import Recovery
 from controller.reconcile.act.worker import Work
-from controller.reconcile.decide.context import Circumstances
+from controller.reconcile.decide.context import ContextBuilder
 from controller.reconcile.decide.planner import Decider, is_converged
 from controller.reconcile.observe.last_seen import load_seen, part, save_fact
 from controller.reconcile.observe.observers import AT_ONCE, observe
@@ -70,7 +70,7 @@ class Once:
         self._store = store
         self._clock = clock
         self._view = View(clock, steady)
-        self._circumstances = Circumstances(store, clock)
+        self._circumstances = ContextBuilder(store, clock)
         self._applier = Applier(provider, store, clock, self._look_after, self._view.mark_stale,
                                 self.tell)
         self._applier.done, self._view.screen = (
@@ -199,9 +199,9 @@ class Once:
         """Return the plan for what is known now; what answered long ago is looked at again."""
         desired = self._decider.desired
         assert desired is not None, "`plan` comes first"
-        faded = self._view.faded(desired.estate.spec.limits.fact_age_s / 2)
-        if faded:       # nobody polls here
-            await self._look_at_all(*faded)
+        stale = self._view.stale(desired.estate.spec.limits.fact_age_s / 2)
+        if stale:       # nobody polls here
+            await self._look_at_all(*stale)
             self._decider.stir()
         return self._decide()
 

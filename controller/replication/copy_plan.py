@@ -10,7 +10,7 @@ from typing import Any, Final
 from controller.model.replica import CHECKPOINT
 from controller.plan.actions.replica import CopyMode, DiskCopy, ReplicateDomain
 from controller.plan.replication.copy import ceiling_bps
-from controller.replication.replica_state import Picture
+from controller.replication.replica_state import ReplicaState
 
 BASE: Final = "base"
 OVERLAY: Final = "overlay"
@@ -25,7 +25,7 @@ Ranges = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class OpenDisk:
     """One disk as the source has it open."""
 
     target: str
@@ -45,7 +45,7 @@ class Opened:
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class DiskPlan:
     """What is done about one disk in one slice."""
 
     target: str
@@ -73,41 +73,41 @@ def time_limit_s(action: ReplicateDomain) -> float:
     return action.budget_s + SLACK_S + whole_bits / rate_bps
 
 
-def parse_opened(target: str, told: Mapping[str, Any]) -> Opened:
+def parse_opened(target: str, told: Mapping[str, Any]) -> OpenDisk:
     """Return one disk from the mover's `begun`."""
-    return Opened(target, told["mode"] == INCREMENT, told["why"], told.get("socket", ""),
+    return OpenDisk(target, told["mode"] == INCREMENT, told["why"], told.get("socket", ""),
                   told.get("export", target), told.get("bitmap", ""), int(told["size_bytes"]),
                   int(told["dirty_bytes"]), told.get("changed", ""), bool(told.get("holes")))
 
 
-def wanted_modes(picture: Picture, disks: tuple[DiskCopy, ...]) -> dict[str, str]:
+def wanted_modes(state: ReplicaState, disks: tuple[DiskCopy, ...]) -> dict[str, str]:
     """Return how the source is asked to open each disk."""
-    return {disk.target: wanted_mode(picture, disk) for disk in disks}
+    return {disk.target: wanted_mode(state, disk) for disk in disks}
 
 
-def wanted_mode(picture: Picture, disk: DiskCopy) -> str:
+def wanted_mode(state: ReplicaState, disk: DiskCopy) -> str:
     """Return `increment` where the newest point, or what has come, is worth going on from."""
     if not disk.tracked:
         return FULL
-    if disk.target in picture.sizes:
-        builds = bool(picture.checkpoint) and disk.target not in picture.scan
+    if disk.target in state.sizes:
+        builds = bool(state.checkpoint) and disk.target not in state.scan
         return INCREMENT if builds else FULL
-    return INCREMENT if covered_of(picture, disk.target) else FULL
+    return INCREMENT if covered_of(state, disk.target) else FULL
 
 
-def covered_of(picture: Picture, target: str) -> int:
+def covered_of(state: ReplicaState, target: str) -> int:
     """Return how much of a seed had come whole by the checkpoint from which it can go on."""
-    arrived = picture.arrived.get(target)
-    if arrived is None or arrived.kind != BASE or arrived.checkpoint != since(picture):
+    arrived = state.arrived.get(target)
+    if arrived is None or arrived.kind != BASE or arrived.checkpoint != since(state):
         return 0
     return arrived.covered_bytes if arrived.checkpoint else 0
 
 
-def since(picture: Picture) -> str:
+def since(state: ReplicaState) -> str:
     """Return the checkpoint to go on from: of the newest point, or of a seed half done."""
-    if picture.newest:
-        return picture.checkpoint
-    noted = {one.checkpoint for one in picture.arrived.values() if one.checkpoint}
+    if state.newest:
+        return state.checkpoint
+    noted = {one.checkpoint for one in state.arrived.values() if one.checkpoint}
     return noted.pop() if len(noted) == 1 else ""
 
 
@@ -119,27 +119,27 @@ def checkpoint_name(sequence: int, nonce: str, number: int) -> str:
     return f"{CHECKPOINT}{sequence:06d}-{nonce}" + (f".{number}" if number > 1 else "")
 
 
-def known_from(picture: Picture) -> tuple[dict[str, Any], str]:
+def known_from(state: ReplicaState) -> tuple[dict[str, Any], str]:
     """Return what the disks lay in at the instant of `since`, and in which run of their guest."""
-    if picture.newest:
-        return dict(picture.origins), picture.run
-    noted = {target: one for target, one in picture.arrived.items() if one.checkpoint}
+    if state.newest:
+        return dict(state.origins), state.run
+    noted = {target: one for target, one in state.arrived.items() if one.checkpoint}
     runs = {one.run for one in noted.values()}
     return ({target: one.origin for target, one in noted.items()},
             runs.pop() if len(runs) == 1 else "")
 
 
-def first_course(picture: Picture, opened: Opened, compare: str = "") -> Course:
+def first_course(state: ReplicaState, opened: OpenDisk, compare: str = "") -> DiskPlan:
     """Return what the first slice does about a disk; `compare` is why all of it is looked at."""
-    target, arrived = opened.target, picture.arrived.get(opened.target)
-    if target not in picture.sizes or target in picture.baseless:
+    target, arrived = opened.target, state.arrived.get(opened.target)
+    if target not in state.sizes or target in state.baseless:
         return seed(opened, resumed=arrived is not None and arrived.kind == BASE,
-                    covered_bytes=covered_of(picture, target))
-    mend = tuple((first, length) for first, length in picture.repair.get(target, ()))
-    if target in picture.scan:
+                    covered_bytes=covered_of(state, target))
+    mend = tuple((first, length) for first, length in state.repair.get(target, ()))
+    if target in state.scan:
         return whole(opened, "a file of its replica is lost")
-    if opened.size_bytes != picture.sizes[target]:
-        return whole(opened, f"its size changed from {picture.sizes[target]} to"
+    if opened.size_bytes != state.sizes[target]:
+        return whole(opened, f"its size changed from {state.sizes[target]} to"
                              f" {opened.size_bytes} bytes")
     if not opened.tracked:
         return whole(opened, opened.why or "its changes are not tracked")
@@ -148,23 +148,23 @@ def first_course(picture: Picture, opened: Opened, compare: str = "") -> Course:
     unchanged = not (opened.dirty_bytes or mend or opened.holes)
     has_come = arrived is not None and arrived.kind == OVERLAY
     # what was sent since the checkpoint has changed since it, too, and need not come again
-    compares = has_come or opened.holes or picture.sent.get(target, "") != ""
-    return Course(target, CopyMode.INCREMENT, OVERLAY, unchanged, compares, mend, whole=False,
+    compares = has_come or opened.holes or state.sent.get(target, "") != ""
+    return DiskPlan(target, CopyMode.INCREMENT, OVERLAY, unchanged, compares, mend, whole=False,
                   why="")
 
 
-def seed(opened: Opened, *, resumed: bool, covered_bytes: int) -> Course:
+def seed(opened: OpenDisk, *, resumed: bool, covered_bytes: int) -> DiskPlan:
     """Return the course of a disk that the replica does not have; see `completed`."""
     if resumed and opened.tracked and covered_bytes:
         rest = ((covered_bytes, opened.size_bytes - covered_bytes),)
-        return Course(opened.target, CopyMode.SEED, BASE, unchanged=False, compare=False,
+        return DiskPlan(opened.target, CopyMode.SEED, BASE, unchanged=False, compare=False,
                       ranges=rest, whole=False, why="it goes on where it was cut off")
-    return Course(opened.target, CopyMode.SEED, BASE, unchanged=False, compare=resumed, ranges=(),
+    return DiskPlan(opened.target, CopyMode.SEED, BASE, unchanged=False, compare=resumed, ranges=(),
                   whole=True, why="the replica has nothing of it yet" if not resumed
                   else "it was cut off before; what has come is kept")
 
 
-def completed(course: Course, missing: Ranges) -> Course:
+def completed(course: DiskPlan, missing: Ranges) -> DiskPlan:
     """Return the course of a seed that goes on, with what has not come besides, whatever was noted.
 
     What had come may be lost: its host lost power before it was on the disk, or it was not as sent.
@@ -175,17 +175,17 @@ def completed(course: Course, missing: Ranges) -> Course:
     return replace(course, ranges=tuple(sorted({*missing, *course.ranges})))
 
 
-def whole(opened: Opened, why: str) -> Course:
+def whole(opened: OpenDisk, why: str) -> DiskPlan:
     """Return the course of a disk that is read whole and compared."""
-    return Course(opened.target, CopyMode.SCAN, OVERLAY, unchanged=False, compare=True, ranges=(),
+    return DiskPlan(opened.target, CopyMode.SCAN, OVERLAY, unchanged=False, compare=True, ranges=(),
                   whole=True, why=why)
 
 
-def next_course(course: Course, left: Ranges, opened: Opened) -> Course:
+def next_course(course: DiskPlan, left: Ranges, opened: OpenDisk) -> DiskPlan:
     """Return what a later slice does: what changed since, and what was left."""
     if not opened.tracked:
-        return Course(course.target, course.mode, course.kind, unchanged=False, compare=True,
+        return DiskPlan(course.target, course.mode, course.kind, unchanged=False, compare=True,
                       ranges=(), whole=True, why=course.why)
-    return Course(course.target, course.mode, course.kind, unchanged=course.unchanged and not (
+    return DiskPlan(course.target, course.mode, course.kind, unchanged=course.unchanged and not (
         opened.dirty_bytes or opened.holes or left), compare=opened.holes or (
             course.compare and bool(left)), ranges=left, whole=False, why=course.why)

@@ -15,7 +15,7 @@ from controller.errors import ActionError, OutcomeUnknown, Refused, Unavailable
 from controller.plan.actions.replica import CopyMode, ReplicateDomain
 from controller.replication.copy_plan import (
     BASE,
-    Course,
+    DiskPlan,
     checkpoint_name,
     completed,
     first_course,
@@ -28,12 +28,12 @@ from controller.replication.copy_plan import (
 from controller.replication.manifest import Manifests
 from controller.replication.mover import NotLetIn
 from controller.replication.progress import OnProgress
-from controller.replication.replica_state import Picture
-from controller.replication.report import Account, tell
+from controller.replication.replica_state import ReplicaState
+from controller.replication.report import CopyReport, tell
 from controller.replication.source_host import Begun, Ended, SourceEnd
-from controller.replication.ssh_route import Addresses, open_passage
+from controller.replication.ssh_route import Addresses, open_route
 from controller.replication.target_host import TargetEnd
-from controller.replication.transfer import Carrier, Reach, Way, request_of
+from controller.replication.transfer import CopyEnds, Senders, Transfer, request_of
 
 MOST_SLICES: Final = 1000
 NO_ROOM: Final = "no room left for"
@@ -43,13 +43,13 @@ NO_ROOM: Final = "no room left for"
 class Work:
     """What has been done for the point so far."""
 
-    courses: dict[str, Course] = field(default_factory=dict)
+    courses: dict[str, DiskPlan] = field(default_factory=dict)
     transfers: dict[str, list[str]] = field(default_factory=dict)
     whole: set[str] = field(default_factory=set)
     beyond: set[str] = field(default_factory=set)
     """Of which more came than the source's record of changes knows."""
     left: dict[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)
-    account: Account = field(default_factory=Account)
+    account: CopyReport = field(default_factory=CopyReport)
 
 
 def do_nothing() -> None:
@@ -59,14 +59,14 @@ def do_nothing() -> None:
 class Cycle:
     """Makes the next restore point of one VM."""
 
-    def __init__(self, action: ReplicateDomain, way: Way, estate: str,
+    def __init__(self, action: ReplicateDomain, way: CopyEnds, estate: str,
                  clock: Callable[[], float], on_progress: OnProgress) -> None:
         self.action, self.way, self._estate = action, way, estate
         self._clock = clock
         self._failed = f"no restore point of {action.machine} was made on {action.to}"
         self._work = Work()
         self._target: TargetEnd
-        self._carrier = Carrier(action, way, self._failed, clock, on_progress)
+        self._carrier = Transfer(action, way, self._failed, clock, on_progress)
         self._manifests = Manifests(way.source, way.target, action.path, self._failed)
 
     async def run(self) -> str:
@@ -84,16 +84,16 @@ class Cycle:
             attendant = await self._before_publish(stack.enter_async_context(
                 self.way.target.attended(self._failed)))
             self._target = TargetEnd(attendant, self.action, self._failed)
-            picture = await self._before_publish(self._target.look(self._estate))
-            if picture.newest >= self.action.sequence:
-                return (f"restore point {picture.newest} of {self.action.machine} is on"
+            state = await self._before_publish(self._target.look(self._estate))
+            if state.newest >= self.action.sequence:
+                return (f"restore point {state.newest} of {self.action.machine} is on"
                         f" {self.action.to} already")
-            if picture.recovered:
+            if state.recovered:
                 self._work.account.remarks.append(
-                    f"state.json of its replica was put right from a copy ({picture.recovered})")
+                    f"state.json of its replica was put right from a copy ({state.recovered})")
             source = SourceEnd(self.way.source, await self._before_publish(starting.ready()),
                                self._failed)
-            began, started_at = await self._before_publish(self._slices(source, picture))
+            began, started_at = await self._before_publish(self._slices(source, state))
             published = await self._target.publish(
                 began, self._contents(), self._work.beyond, started_at, self._clock())
             self._work.account.stored_bytes = sum(
@@ -109,7 +109,7 @@ class Cycle:
         except OutcomeUnknown as error:
             raise Unavailable(f"{error}; the restore points are as they were") from error
 
-    async def _slices(self, source: SourceEnd, picture: Picture) -> tuple[Begun, float]:
+    async def _slices(self, source: SourceEnd, state: ReplicaState) -> tuple[Begun, float]:
         """Copy in as many slices as it takes; return the last, and its point in time."""
         last: Begun | None = None
         nonce = secrets.token_hex(4)
@@ -117,7 +117,7 @@ class Cycle:
             name = checkpoint_name(self.action.sequence, nonce, number)
             async with AsyncExitStack() as stack:
                 begun, started_at = await self._slice(
-                    source, picture, self._order(picture, name, last), stack, first=number == 1)
+                    source, state, self._order(state, name, last), stack, first=number == 1)
             if not any(self._work.left.values()):
                 self._work.account.slices = number
                 return begun, started_at
@@ -125,35 +125,35 @@ class Cycle:
             last = begun
         raise Unavailable(f"{self._failed}: it was not done in {MOST_SLICES} slices")
 
-    def _order(self, picture: Picture, name: str, last: Begun | None) -> dict[str, Any]:
+    def _order(self, state: ReplicaState, name: str, last: Begun | None) -> dict[str, Any]:
         """Return the order that begins a copy; `last` is the slice before."""
         action = self.action
-        base = last.checkpoint if last else since(picture)
-        origins, run = (last.origins, last.run) if last else known_from(picture)
-        modes = wanted_modes(picture, action.disks)
+        base = last.checkpoint if last else since(state)
+        origins, run = (last.origins, last.run) if last else known_from(state)
+        modes = wanted_modes(state, action.disks)
         if last:
             modes = {disk.target: "increment" if disk.tracked else "full"
                      for disk in action.disks}
         return {
             "modes": modes, "checkpoint": name, "since": base, "quiesce": action.quiesce,
-            "keep": sorted({picture.checkpoint, base} - {""}),
+            "keep": sorted({state.checkpoint, base} - {""}),
             "limit_s": time_limit_s(action), "scratch_bytes": self.way.terms.scratch_bytes,
-            "known": {} if last or self._needs_sending(picture) else dict(picture.fingerprints),
-            "origins": origins, "run": run, "unbroken": not picture.newest,
-            "sent": {} if last else dict(picture.sent)}
+            "known": {} if last or self._needs_sending(state) else dict(state.fingerprints),
+            "origins": origins, "run": run, "unbroken": not state.newest,
+            "sent": {} if last else dict(state.sent)}
 
-    def _needs_sending(self, picture: Picture) -> bool:
-        wanted = {disk.target for disk in self.action.disks} - picture.left_out
-        return bool(self.action.compare or picture.repair or picture.scan
-                    or set(picture.sizes) - picture.left_out != wanted)
+    def _needs_sending(self, state: ReplicaState) -> bool:
+        wanted = {disk.target for disk in self.action.disks} - state.left_out
+        return bool(self.action.compare or state.repair or state.scan
+                    or set(state.sizes) - state.left_out != wanted)
 
-    async def _slice(self, source: SourceEnd, picture: Picture, order: dict[str, Any],
+    async def _slice(self, source: SourceEnd, state: ReplicaState, order: dict[str, Any],
                      stack: AsyncExitStack, *, first: bool) -> tuple[Begun, float]:
         """Open a copy, send every disk of it, close it; return it and its point in time."""
         source.ask_begin(order)
-        reach = Reach(self.way.source, self.action.uuid, self._passage, stack)
+        reach = Senders(self.way.source, self.action.uuid, self._passage, stack)
         trouble = None
-        if self._expects_much(picture, first=first):
+        if self._expects_much(state, first=first):
             try:
                 await reach.prepare()
             except NotLetIn as error:
@@ -165,31 +165,31 @@ class Cycle:
         try:
             if trouble is not None:
                 raise trouble
-            await self._fill(source, picture, begun, reach, first=first)
+            await self._fill(source, state, begun, reach, first=first)
         except ActionError as error:
             raise await self._after_failure(source, error) from error
         self._heed(await source.end())
         return begun, started_at
 
-    def _expects_much(self, picture: Picture, *, first: bool) -> bool:
+    def _expects_much(self, state: ReplicaState, *, first: bool) -> bool:
         """Return whether something most likely has to be sent from host to host."""
         return not self._carrier.relayed and (
-            not first or picture.busy or not picture.newest or self._needs_sending(picture))
+            not first or state.busy or not state.newest or self._needs_sending(state))
 
     def _passage(self) -> AbstractAsyncContextManager[dict[str, Any]]:
         action = self.action
         addresses = Addresses(action.replication_address, action.to_replication_address)
-        return open_passage(self._target.attendant, self.way.endpoint, addresses, action.path,
+        return open_route(self._target.attendant, self.way.endpoint, addresses, action.path,
                             self.way.locksmith, time_limit_s(action))
 
-    async def _fill(self, source: SourceEnd, picture: Picture, begun: Begun, reach: Reach, *,
+    async def _fill(self, source: SourceEnd, state: ReplicaState, begun: Begun, reach: Senders, *,
                     first: bool) -> None:
         """Send every disk of an open copy, and see that all that came is on the target's disk."""
         work = self._work
         work.account.hear(begun)
         for target, opened in begun.disks.items():
             work.courses[target] = (
-                first_course(picture, opened, self.action.compare) if first
+                first_course(state, opened, self.action.compare) if first
                 else next_course(work.courses[target], work.left.get(target, ()), opened))
         courses = [course for course in work.courses.values() if not course.unchanged]
         if not courses:
@@ -203,13 +203,13 @@ class Cycle:
         began_at = self._clock()
         for course in courses:
             spent_s = self._clock() - began_at
-            await self._send(picture, begun, course, reach,
+            await self._send(state, begun, course, reach,
                              max(1.0, self.action.budget_s - spent_s),
                              source.ask_end if course is courses[-1] else do_nothing)
         if not any(work.left.values()):
             await self._target.settle(sorted(work.transfers))
 
-    async def _send(self, picture: Picture, begun: Begun, course: Course, reach: Reach,
+    async def _send(self, state: ReplicaState, begun: Begun, course: DiskPlan, reach: Senders,
                     budget_s: float, on_read: Callable[[], None]) -> None:
         """Send one disk and note what it carried, and what was left."""
         target, opened = course.target, begun.disks[course.target]
@@ -217,11 +217,11 @@ class Cycle:
         known = ""
         if course.compare:
             known = await self._manifests.fetch(
-                target, max(opened.size_bytes, picture.sizes.get(target, 0)))
+                target, max(opened.size_bytes, state.sizes.get(target, 0)))
         can_slice = bool(begun.checkpoint) and not begun.off and (
             opened.tracked or self._is_tracked(target))
         request = request_of(
-            picture, opened, course, self.way.terms, attempt=self._target.attempt,
+            state, opened, course, self.way.terms, attempt=self._target.attempt,
             transfer=transfer, known=known, budget_s=budget_s if can_slice else 0)
         sent = await self._carrier.carry(request, reach, on_read)
         self._work.transfers.setdefault(target, []).append(transfer)

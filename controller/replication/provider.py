@@ -25,9 +25,9 @@ from controller.replication.cycle import Cycle
 from controller.replication.export import export
 from controller.replication.mover import Mover
 from controller.replication.progress import OnProgress, ignore
-from controller.replication.ssh_route import Locksmith
+from controller.replication.ssh_route import KeySource
 from controller.replication.sweeping import sweep
-from controller.replication.transfer import Terms, Way
+from controller.replication.transfer import CopyEnds, Terms
 from controller.transport.base import Endpoint, Transport
 
 RETIRE_S: Final = 4 * 3600.0
@@ -42,7 +42,7 @@ class ReplicaHands:
         ReplicateDomain, RetirePoints, DropPoints, VerifyReplica, RemoveReplica, SweepLeftovers,
         ExportPoint})
 
-    def __init__(self, transport: Transport, locksmith: Locksmith, clock: Callable[[], float],
+    def __init__(self, transport: Transport, locksmith: KeySource, clock: Callable[[], float],
                  on_progress: OnProgress = ignore, *, scratch_bytes: int | None = None) -> None:
         self._transport, self._locksmith, self._clock = transport, locksmith, clock
         self.on_progress = on_progress
@@ -77,14 +77,14 @@ class ReplicaHands:
                 return await export(mover, action)
         raise Refused(f"nothing here can do {action.verb} on {action.node}")
 
-    async def _way(self, source: Mover, action: ReplicateDomain) -> Way:
+    async def _way(self, source: Mover, action: ReplicateDomain) -> CopyEnds:
         target = Mover(Node(self._transport, action.to))
         endpoint = self._endpoints.get(action.to)
         if endpoint is None:
             raise Refused(f"{action.to} is not a declared host: no replica can be made there")
         ours, theirs = await self._codecs_of(source), await self._codecs_of(target)
         codec = next((one for one in ours if one in theirs), "none")
-        return Way(source, target, endpoint, self._locksmith,
+        return CopyEnds(source, target, endpoint, self._locksmith,
                    Terms(codec, action.limits, self._scratch_bytes), self._shares)
 
     async def _codecs_of(self, mover: Mover) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ class Arrived:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class ReplicaState:
     """One replica."""
 
     secret: str
@@ -62,7 +62,7 @@ class Picture:
     """Disks that the source could not copy into the newest point."""
 
 
-def parse_picture(made: dict[str, Any]) -> Picture:
+def parse_picture(made: dict[str, Any]) -> ReplicaState:
     """Return a replica from the answer of `replica-make`.
 
     Errors: KeyError, TypeError or ValueError for an answer of another shape.
@@ -71,7 +71,7 @@ def parse_picture(made: dict[str, Any]) -> Picture:
     points = told["points"]
     newest = points[-1] if points else None
     scan = frozenset(told["scan"])
-    return Picture(
+    return ReplicaState(
         secret=made["secret"], algorithm=made["algorithm"],
         newest=int(newest["sequence"]) if newest else 0,
         busy=newest is not None and any(newest["files"].values()),

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from controller.model.units import render_size
 from controller.plan.actions.replica import CopyMode, ReplicateDomain
-from controller.replication.copy_plan import Course, Opened
+from controller.replication.copy_plan import DiskPlan, OpenDisk
 from controller.replication.source_host import Begun
 from controller.replication.transfer import Sent
 
@@ -13,7 +13,7 @@ from controller.replication.transfer import Sent
 class DiskAccount:
     """What one disk took."""
 
-    course: Course
+    course: DiskPlan
     told_bytes: int | None = None
     """What change tracking had told of, where all was read although it told."""
     read_bytes: int = 0
@@ -22,7 +22,7 @@ class DiskAccount:
 
 
 @dataclass(slots=True)
-class Account:
+class CopyReport:
     """What a point took."""
 
     disks: dict[str, DiskAccount] = field(default_factory=dict)
@@ -46,7 +46,7 @@ class Account:
         self.nvram_missing = begun.nvram_missing
         self.left_out = begun.lacking
 
-    def add(self, course: Course, opened: Opened, sent: Sent) -> None:
+    def add(self, course: DiskPlan, opened: OpenDisk, sent: Sent) -> None:
         """Count one transfer; the first says how the disk was copied."""
         told = opened.dirty_bytes if course.mode is CopyMode.SCAN and opened.tracked else None
         disk = self.disks.setdefault(opened.target, DiskAccount(course, told))
@@ -55,7 +55,7 @@ class Account:
         disk.wire_bytes += sent.wire_bytes
 
 
-def tell(action: ReplicateDomain, account: Account) -> str:
+def tell(action: ReplicateDomain, account: CopyReport) -> str:
     """Return the sentence of a point that was made."""
     wire = sum(disk.wire_bytes for disk in account.disks.values())
     parts = [tell_disk(target, disk) for target, disk in sorted(account.disks.items())]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from controller.errors import ActionError, OutcomeUnknown, Unavailable
-from controller.replication.copy_plan import Opened, parse_opened
+from controller.replication.copy_plan import OpenDisk, parse_opened
 from controller.replication.mover import LAST_WORD_S, Mover, failure
 from controller.transport.base import Conversation
 from controller.transport.json_text import parse_json
@@ -28,7 +28,7 @@ class Begun:
     quiesced: bool
     unquiesced_because: str
     ago_s: float
-    disks: dict[str, Opened]
+    disks: dict[str, OpenDisk]
     fingerprints: dict[str, Any]
     origins: dict[str, Any]
     """What each disk lies in."""

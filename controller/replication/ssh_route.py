@@ -35,7 +35,7 @@ class KeyPair(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Locksmith:
+class KeySource:
     """Where keys come from: new ones, and those by which hosts are known."""
 
     fresh: Callable[[], KeyPair]
@@ -75,8 +75,8 @@ def render_known(keys: tuple[str, ...]) -> str:
 
 
 @asynccontextmanager
-async def open_passage(target: Attendant, endpoint: Endpoint, addresses: Addresses, root: str,
-                       locksmith: Locksmith, lasts_s: float) -> AsyncIterator[dict[str, Any]]:
+async def open_route(target: Attendant, endpoint: Endpoint, addresses: Addresses, root: str,
+                       locksmith: KeySource, lasts_s: float) -> AsyncIterator[dict[str, Any]]:
     """Give what `send` needs to reach the target; the key is taken out again at the end."""
     pair, mark = locksmith.fresh(), MARK + secrets.token_hex(8)
     known = render_known(locksmith.pinned(endpoint))

@@ -10,7 +10,7 @@ from controller.model.replica import CLUSTER_BYTES
 from controller.plan.actions.replica import ReplicateDomain
 from controller.replication.copy_plan import BASE, Ranges
 from controller.replication.mover import Attendant
-from controller.replication.replica_state import Picture, parse_picture
+from controller.replication.replica_state import ReplicaState, parse_picture
 from controller.replication.source_host import Begun
 
 ANSWER_S: Final = 60.0
@@ -43,7 +43,7 @@ class TargetEnd:
         self._opened: set[str] = set()
         self.attempt = secrets.token_hex(8)
 
-    async def look(self, estate: str) -> Picture:
+    async def look(self, estate: str) -> ReplicaState:
         """Return the replica as it is now; it is made where there is none."""
         return parse_picture(await self._ask(
             "replica-make", vm=self._action.uuid, algorithm="xxh3-128",

@@ -10,11 +10,11 @@ from typing import Any, Final
 from controller.errors import OutcomeUnknown, Unavailable
 from controller.plan.actions.replica import RateLimit, ReplicateDomain
 from controller.replication.bandwidth import UNLIMITED, Shares
-from controller.replication.copy_plan import Course, Opened, time_limit_s
+from controller.replication.copy_plan import DiskPlan, OpenDisk, time_limit_s
 from controller.replication.mover import Mover, NotLetIn, failure, parse_answer, verb_command
 from controller.replication.progress import OnProgress, Progress, expected_s
-from controller.replication.replica_state import Picture
-from controller.replication.ssh_route import Locksmith
+from controller.replication.replica_state import ReplicaState
+from controller.replication.ssh_route import KeySource
 from controller.transport.base import Aside, Conversation, Endpoint
 from controller.transport.json_text import parse_json
 
@@ -52,7 +52,8 @@ class Terms:
     level: int = 1
 
 
-def request_of(picture: Picture, opened: Opened, course: Course, terms: Terms, *, attempt: str,
+def request_of(state: ReplicaState, opened: OpenDisk, course: DiskPlan, terms: Terms, *,
+               attempt: str,
                transfer: str, known: str, budget_s: float) -> dict[str, Any]:
     """Return the request for the mover's `send`, but for where to."""
     whole = "scan" if course.compare else "full"
@@ -63,7 +64,7 @@ def request_of(picture: Picture, opened: Opened, course: Course, terms: Terms, *
         "bitmap": opened.bitmap if mode == "dirty" else "",
         "holes": mode == "dirty" and opened.holes,
         "ranges": course.ranges, "known": known if course.compare else "",
-        "algorithm": picture.algorithm, "secret": picture.secret, "codec": terms.codec,
+        "algorithm": state.algorithm, "secret": state.secret, "codec": terms.codec,
         "level": terms.level, "compress": "auto", "budget_s": budget_s}
 
 
@@ -77,7 +78,7 @@ def parse_sent(result: dict[str, Any]) -> Sent:
                 int(result["read_bytes"]), bool(result.get("beyond")))
 
 
-class Pace:
+class RateControl:
     """What a transfer may take at most; it is told of every change while it lasts."""
 
     def __init__(self) -> None:
@@ -109,7 +110,7 @@ class Pace:
 
 
 @dataclass(slots=True)
-class Hearer:
+class TransferEvents:
     """Takes what a mover says while it sends; `on_bytes` hears bytes read, to be read, and sent.
 
     `on_read` hears that the disk is no longer needed: the rest of it is on its way.
@@ -136,7 +137,7 @@ class Hearer:
 
 
 async def relay(source: Mover, target: Mover, root: str, uuid: str, request: dict[str, Any],
-                failed: str, pace: Pace, hearer: Hearer, *, lasts_s: float) -> Sent:
+                failed: str, pace: RateControl, hearer: TransferEvents, *, lasts_s: float) -> Sent:
     """Send one disk through the controller; the same errors as `send`."""
     told = {**pace.asked(request), "to": {"fds": [1]}}
     feeding = verb_command("send", uuid, text=json.dumps(told) + "\n", timeout_s=lasts_s + ANSWER_S)
@@ -155,8 +156,8 @@ async def relay(source: Mover, target: Mover, root: str, uuid: str, request: dic
         raise OutcomeUnknown(f"{failed}, as far as is known: {error}") from error
 
 
-async def send(sender: Conversation, request: dict[str, Any], failed: str, pace: Pace,
-               hearer: Hearer, *, lasts_s: float) -> Sent:
+async def send(sender: Conversation, request: dict[str, Any], failed: str, pace: RateControl,
+               hearer: TransferEvents, *, lasts_s: float) -> Sent:
     """Send one disk by a mover that waits for it, see `Reach`; the copy itself lasts `lasts_s`.
 
     Errors: Unavailable when the way or an end broke or fell silent (what has come is kept),
@@ -182,7 +183,7 @@ async def send(sender: Conversation, request: dict[str, Any], failed: str, pace:
         raise OutcomeUnknown(f"{failed}, as far as is known: {error}") from error
 
 
-async def _next_word(sender: Conversation, failed: str, pace: Pace) -> str | None:
+async def _next_word(sender: Conversation, failed: str, pace: RateControl) -> str | None:
     quiet_s = pace.quiet_s
     try:
         async with asyncio.timeout(quiet_s):
@@ -192,14 +193,14 @@ async def _next_word(sender: Conversation, failed: str, pace: Pace) -> str | Non
                           " is tried again") from None
 
 
-Passage = Callable[[], AbstractAsyncContextManager[dict[str, Any]]]
+Route = Callable[[], AbstractAsyncContextManager[dict[str, Any]]]
 """Opens the way, see passage.open_passage; it stays open until it is left."""
 
 
-class Reach:
+class Senders:
     """Movers on the source that reach the target, each for one transfer; `stack` ends them."""
 
-    def __init__(self, source: Mover, uuid: str, passage: Passage, stack: AsyncExitStack) -> None:
+    def __init__(self, source: Mover, uuid: str, passage: Route, stack: AsyncExitStack) -> None:
         self._source, self._uuid, self._passage, self._stack = source, uuid, passage, stack
         self._to: dict[str, Any] | None = None
         self._waiting: Conversation | None = None
@@ -223,36 +224,36 @@ class Reach:
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class CopyEnds:
     """Both ends of a copy, and what they share."""
 
     source: Mover
     target: Mover
     endpoint: Endpoint
     """Of the target."""
-    locksmith: Locksmith
+    locksmith: KeySource
     terms: Terms
     shares: Shares
 
 
-class Carrier:
+class Transfer:
     """Carries the disks of one restore point, within its share of every limit."""
 
-    def __init__(self, action: ReplicateDomain, way: Way, failed: str,
+    def __init__(self, action: ReplicateDomain, way: CopyEnds, failed: str,
                  clock: Callable[[], float], on_progress: OnProgress) -> None:
         self._action, self._way, self._failed = action, way, failed
         self._clock, self._on_progress = clock, on_progress
         self.relayed = ""
         """Why the rest goes through the controller; empty while it does not."""
 
-    async def carry(self, request: dict[str, Any], reach: Reach,
+    async def carry(self, request: dict[str, Any], reach: Senders,
                     on_read: Callable[[], None]) -> Sent:
         """Send one disk; `on_read` is called once it is no longer needed.
 
         Errors: as `send`; a target that cannot be reached, or does not let the source in, is none,
         for it is relayed to.
         """
-        way, pace, hearer = self._way, Pace(), Hearer(self._telling(), on_read)
+        way, pace, hearer = self._way, RateControl(), TransferEvents(self._telling(), on_read)
         lasts_s = time_limit_s(self._action)
         with way.shares.taken(way.terms.limits, pace.set):
             if not self.relayed:

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 from controller.errors import JournalUnavailable
 from controller.plan.actions.action import Cause
 from controller.plan.actions.replica import ReplicateDomain, VerifyReplica
-from controller.plan.survey.context import ReplicaWish, Undone
+from controller.plan.survey.context import RequestKind, Undone
 from controller.store.database import Shelf
 
 KEEP_S: Final = 90 * 86400.0
@@ -28,9 +28,9 @@ ROUTINE: Final = "cause = 'routine' AND outcome IN ('', 'done')"
 """What the index `routine` holds: no line of it says that anything went wrong."""
 INTENT: Final = "intent"
 OUTCOME: Final = "outcome"
-SERVES: Final[Mapping[str, tuple[ReplicaWish, ...]]] = {
-    ReplicateDomain.verb: (ReplicaWish.COPY, ReplicaWish.SEED, ReplicaWish.REPAIR),
-    VerifyReplica.verb: (ReplicaWish.VERIFY, ReplicaWish.REPAIR),
+SERVES: Final[Mapping[str, tuple[RequestKind, ...]]] = {
+    ReplicateDomain.verb: (RequestKind.COPY, RequestKind.SEED, RequestKind.REPAIR),
+    VerifyReplica.verb: (RequestKind.VERIFY, RequestKind.REPAIR),
 }
 """By verb: what a person asked for that is done by it."""
 _INTENT_COLUMNS = "id, action_id, verb, target, node, revision, cause, sentence, at"

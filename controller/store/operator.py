@@ -7,7 +7,7 @@ from controller.plan.survey.context import (
     WISH_LASTS_S,
     Approval,
     ReplicaRequest,
-    ReplicaWish,
+    RequestKind,
     Suspension,
 )
 from controller.store.database import Shelf
@@ -40,20 +40,20 @@ class Requests(Shelf):
         with self._database.write(durable=True) as connection:
             connection.execute("DELETE FROM requests WHERE at < ?", (request.at - WISH_LASTS_S,))
             connection.execute("INSERT OR REPLACE INTO requests VALUES (?, ?, ?, ?)",
-                               (request.machine, request.wish.value, request.by, request.at))
+                               (request.machine, request.kind.value, request.by, request.at))
 
     def withdraw(self, request: ReplicaRequest) -> None:
         """Forget what was asked for, if it has not been begun."""
         with self._database.write(durable=True) as connection:
             connection.execute("DELETE FROM requests WHERE machine = ? AND wish = ?",
-                               (request.machine, request.wish.value))
+                               (request.machine, request.kind.value))
 
     def requests(self) -> tuple[ReplicaRequest, ...]:
         """Return what has been asked for and not begun, by VM and wish."""
         rows = self._database.read("SELECT machine, wish, by, at FROM requests"
                                    " ORDER BY machine, wish")
-        return tuple(ReplicaRequest(machine, ReplicaWish(wish), by, at)
-                     for machine, wish, by, at in rows)
+        return tuple(ReplicaRequest(machine, RequestKind(kind), by, at)
+                     for machine, kind, by, at in rows)
 
 
 ESTATE: Final = "Estate/"

@@ -18,8 +18,8 @@ from controller.plan.actions.network import NarrowTrunk, SetPortVlan, WidenTrunk
 from controller.plan.actions.storage import CreateDisk
 from controller.plan.machine.domain import disk_wish, domain_wish
 from controller.plan.network.passing import passing_of
-from controller.plan.survey.context import Policy
-from controller.plan.survey.survey import survey
+from controller.plan.survey.context import Context
+from controller.plan.survey.survey import take_survey
 from tests.conformance.removal_cases import REMOVAL_CASES
 from tests.conformance.replica_cases import REPLICA_CASES
 from tests.conformance.stage import (
@@ -178,9 +178,9 @@ async def defining_what_is_defined_is_done_already(stage: Stage) -> None:
     host = await where(stage, VM)
     before = await domain(stage, host, VM)
     vm, spec = stage.desired.virtual_machines[VM], stage.desired.hosts[host]
-    ground = survey(stage.desired, await observed(stage), Policy(), stage.clock())
+    survey = take_survey(stage.desired, await observed(stage), Context(), stage.clock())
     assert before is not None
-    wish = domain_wish(vm, spec, before, ground)
+    wish = domain_wish(vm, spec, before, survey)
     assert await refusal(stage, DefineDomain(**common(VM, host), wish=wish)) == "done"
     after = await domain(stage, host, VM)
     assert after is not None

@@ -6,8 +6,8 @@ from controller.plan.actions.machine import DefineDomain, RemoveDomain
 from controller.plan.actions.storage import CreateDisk, PurgeFiles, ReturnDisk
 from controller.plan.machine.domain import disk_wish, domain_wish
 from controller.plan.machine.set_aside import aside_suffix
-from controller.plan.survey.context import Policy
-from controller.plan.survey.survey import survey
+from controller.plan.survey.context import Context
+from controller.plan.survey.survey import take_survey
 from tests.conformance.stage import Stage, common, domain, known, observed, refusal
 
 NAME, HOST = "passing", "paris-1"
@@ -33,11 +33,11 @@ async def files(stage: Stage) -> list[str]:
 async def defined(stage: Stage) -> RemoveDomain:
     """Bring the VM about, unless its disk is there, and return what removes it."""
     vm, host = machine(), stage.desired.hosts[HOST]
-    ground = survey(stage.desired, await observed(stage), Policy(), stage.clock())
+    survey = take_survey(stage.desired, await observed(stage), Context(), stage.clock())
     disk = disk_wish(vm, vm.spec.disks[0], host)
     await stage.provider.apply(CreateDisk(**common(NAME, HOST), disk=disk))
     await stage.provider.apply(DefineDomain(
-        **common(NAME, HOST), wish=domain_wish(vm, host, None, ground)))
+        **common(NAME, HOST), wish=domain_wish(vm, host, None, survey)))
     return RemoveDomain(**common(NAME, HOST), domain=NAME, limit_s=5.0, disk_paths=(disk.path,),
                         suffix=SUFFIX)
 

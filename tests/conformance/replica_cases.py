@@ -10,7 +10,7 @@ from controller.plan.actions.replica import (
     VerifyReplica,
 )
 from controller.plan.compute import compute
-from controller.plan.survey.context import Policy, ReplicaRequest, ReplicaWish
+from controller.plan.survey.context import Context, ReplicaRequest, RequestKind
 from tests.conformance.stage import Stage, common, domain, known, observed, refusal, where
 
 VM = "web"
@@ -97,8 +97,8 @@ async def what_has_an_owner_or_is_gone_is_not_swept(stage: Stage) -> None:
 
 async def copied(stage: Stage) -> ReplicateDomain:
     """Make the next restore point as the planner wants it, and return the action."""
-    request = ReplicaRequest(VM, ReplicaWish.COPY, "a test", stage.clock())
-    found = compute(stage.desired, await observed(stage), Policy(requests=(request,)),
+    request = ReplicaRequest(VM, RequestKind.COPY, "a test", stage.clock())
+    found = compute(stage.desired, await observed(stage), Context(requests=(request,)),
                     stage.clock())
     action = next(step.action for step in found.steps
                   if isinstance(step.action, ReplicateDomain) and step.action.domain == VM)

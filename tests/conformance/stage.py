@@ -10,7 +10,7 @@ from controller.model.facts import DomainFacts, Fact, Known, NodeFacts, Observed
 from controller.plan.actions.action import Action
 from controller.plan.compute import compute
 from controller.plan.steps.plan import Plan
-from controller.plan.survey.context import Policy
+from controller.plan.survey.context import Context
 from controller.providers.base import Provider
 from controller.providers.simulated.estate import SimulatedEstate
 from controller.providers.simulated.faults import mending
@@ -127,7 +127,7 @@ async def observed(stage: Stage) -> Observed:
 
 async def plan(stage: Stage) -> Plan:
     """What would change now."""
-    return compute(stage.desired, await observed(stage), Policy(), stage.clock())
+    return compute(stage.desired, await observed(stage), Context(), stage.clock())
 
 
 async def heal(stage: Stage, rounds: int = 40) -> None:

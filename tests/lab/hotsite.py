@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from controller.cli.view.loop_status import Picture, read_picture
+from controller.cli.view.loop_status import LoopStatus, read_picture
 from controller.errors import HotsiteError
 from controller.reconcile.manager import Manager
 from tests.lab.lab import ROOT, Reply, bare, wait_until
@@ -63,7 +63,7 @@ class Hotsite:
         reply = self.apply()
         assert reply.status == 0, reply.output + reply.complaint
 
-    def status(self) -> Picture | None:
+    def status(self) -> LoopStatus | None:
         """Return what the running loop wrote down last; None before it first did."""
         try:
             return read_picture(Manager(self.state))
@@ -211,7 +211,7 @@ class Loop:
 
     def wait_settled(self, limit_s: float = 180, *, well: bool = True) -> None:
         """Wait until nothing is left to do; unless told otherwise, until all is well, too."""
-        last: list[Picture | None] = [None]
+        last: list[LoopStatus | None] = [None]
         revision = self.hotsite.revision()
 
         def is_settled() -> bool:

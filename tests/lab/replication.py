@@ -22,7 +22,7 @@ from controller.plan.actions.replica import (
 )
 from controller.replication.progress import Progress
 from controller.replication.provider import ReplicaHands
-from controller.replication.ssh_route import Locksmith
+from controller.replication.ssh_route import KeySource
 from controller.transport.base import Endpoint
 from controller.transport.keys import one_time_key, pinned_keys
 from controller.transport.ssh import SshTransport
@@ -62,7 +62,7 @@ class Replication:
     async def _apply(self, action: Action, scratch_bytes: int | None) -> str:
         transport = SshTransport()
         transport.declare(endpoints())
-        hands = ReplicaHands(transport, Locksmith(one_time_key, pinned_keys), time.time,
+        hands = ReplicaHands(transport, KeySource(one_time_key, pinned_keys), time.time,
                              self.progress.append, scratch_bytes=scratch_bytes)
         hands.declare("lab", endpoints())
         try:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from controller.errors import Refused
-from controller.plan.actions.desired import DiskWish
+from controller.plan.actions.desired import DesiredDisk
 from controller.plan.actions.machine import MigrateDomain
 from controller.plan.actions.replica import CopyMode, DiskCopy
 from controller.providers.libvirt.hands import LibvirtHands
@@ -172,7 +172,8 @@ def move(lab: Lab, disks: tuple[str, ...], media: tuple[str, ...] = ()) -> str:
                 target="VirtualMachine/roam", node="paris-1", reason="test", domain="roam",
                 to="paris-2", to_address="10.77.0.12", to_replication_address="10.78.0.12",
                 with_storage=True, media=media, disks=tuple(
-                    DiskWish(target, "default", f"{IMAGES}/roam-{target}.qcow2", "qcow2", 16 * MIB)
+                    DesiredDisk(target, "default", f"{IMAGES}/roam-{target}.qcow2", "qcow2",
+                                16 * MIB)
                     for target in disks)))
         finally:
             await transport.close()

@@ -27,13 +27,13 @@ from controller.model.facts import (
 )
 from controller.plan.gates.recheck import content
 from controller.plan.steps.plan import Plan, Verdict
-from controller.plan.survey.context import Approval, Policy
+from controller.plan.survey.context import Approval, Context
 from controller.plan.survey.identity import domain_uuid
 
 NOW_S = 1_000_000.0
 GIB = 1 << 30
 SITES = ("paris", "milan")
-APPLIED = Policy(applied_revision="r1")
+APPLIED = Context(applied_revision="r1")
 """Everything was converged before: whatever differs is drift."""
 
 FIELDS = {
@@ -85,7 +85,7 @@ def estate(**spec: Any) -> Document:
         "limits": {"perHost": 1000, "perSite": 100000, "share": "100%"}} | spec))
 
 
-def ground(hosts_per_site: int = 2, **host_spec: Any) -> list[Document]:
+def survey(hosts_per_site: int = 2, **host_spec: Any) -> list[Document]:
     """Two sites with a switch and hosts each, a link of two members, and two networks."""
     found = [document("Site", "paris", twin="milan"), document("Site", "milan", twin="paris"),
              document("InterSiteLink", "metro", between=["paris", "milan"], members=2),
@@ -104,7 +104,7 @@ def ground(hosts_per_site: int = 2, **host_spec: Any) -> list[Document]:
 
 def small(*more: Document, hosts_per_site: int = 2, **estate_spec: Any) -> Desired:
     """The lab's shape with the VMs and other documents that a test needs."""
-    return desired_of(estate(**estate_spec), *ground(hosts_per_site), *more)
+    return desired_of(estate(**estate_spec), *survey(hosts_per_site), *more)
 
 
 def large(machines: int, hosts: int) -> Desired:
@@ -113,7 +113,7 @@ def large(machines: int, hosts: int) -> Desired:
     vms = [vm(f"vm-{number:05d}", memory="4GiB", cpus=1, protection="gold",
               placement={"site": SITES[number % 2]})
            for number in range(machines)]
-    return desired_of(estate(), *ground(per_site), *vms)
+    return desired_of(estate(), *survey(per_site), *vms)
 
 
 def spread(desired: Desired) -> dict[str, str]:
@@ -270,7 +270,7 @@ def with_port(observed: Observed, name: str, port: PortFacts | None, where: str,
         replace(fact.value, bridges=Known(bridges, inner.observed_at)), fact.observed_at))
 
 
-def saying_yes(plan: Plan, policy: Policy = APPLIED) -> Policy:
+def saying_yes(plan: Plan, policy: Context = APPLIED) -> Context:
     """The circumstances in which a person has said yes to all that a plan asks."""
     return replace(policy, approvals=tuple(
         Approval(step.action.id, plan.revision, "ann", NOW_S + 3600, content(step.action))

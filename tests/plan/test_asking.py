@@ -28,14 +28,14 @@ from controller.plan.actions.machine import (
 )
 from controller.plan.actions.storage import CreateDisk
 from controller.plan.steps.plan import Plan, Step, Verdict
-from controller.plan.survey.context import Policy
+from controller.plan.survey.context import Context
 from tests.plan import builders as b
 from tests.plan import replicas as r
 from tests.plan.reading import ids, plan_of, sentences
 
 GIB = b.GIB
 TWO = [{"name": "vda", "size": "10GiB"}, {"name": "vdb", "size": "500GiB"}]
-COMMIT = Policy(applied_revision="r0", changed=frozenset({"VirtualMachine/sql"}))
+COMMIT = Context(applied_revision="r0", changed=frozenset({"VirtualMachine/sql"}))
 
 
 def sql(**spec: Any) -> Any:
@@ -221,7 +221,7 @@ def test_a_foreign_domain_is_asked_about_once_and_nothing_is_done_to_it(
         more: dict[str, Any], power: str, host: str) -> None:
     desired = sql(power=power)
     seen = b.with_domain(b.as_declared(desired, {}), host, "sql", foreign(desired, **more))
-    step = only(plan_of(desired, seen, Policy()))
+    step = only(plan_of(desired, seen, Context()))
     assert (step.ruling.verdict, step.ruling.rule) == (Verdict.NEEDS_APPROVAL, "adopt")
     if "config" not in more:
         mark = b.domain("sql", "paris-1", desired, uuid="11111111-foreign").ownership
@@ -236,9 +236,9 @@ def test_what_is_as_declared_to_the_last_is_marked_without_a_question() -> None:
     desired = sql()
     seen = b.with_domain(b.as_declared(desired, {}), "paris-1", "sql",
                          b.domain("sql", "paris-1", desired, ownership=None))
-    step = only(plan_of(desired, seen, Policy()))
+    step = only(plan_of(desired, seen, Context()))
     assert step.ruling.verdict is Verdict.ALLOWED
-    assert changes(plan_of(desired, seen, Policy())) == [
+    assert changes(plan_of(desired, seen, Context())) == [
         SetOwnership(b.domain("sql", "paris-1", desired).ownership)]
 
 
@@ -247,7 +247,7 @@ def test_after_the_yes_what_is_taken_is_asked_about_once_more() -> None:
     mark = b.domain("sql", "paris-1", desired, uuid="11111111-foreign").ownership
     ours = foreign(desired, ownership=mark)
     steps = plan_of(desired, b.with_domain(b.as_declared(desired, {}), "paris-1", "sql", ours),
-                    Policy()).steps
+                    Context()).steps
     asked = [step.action for step in steps if step.ruling.rule == "takes"]
     assert [type(one) for one in asked] == [PruneDomain]
     assert DetachNic("52:54:00:11:11:11") in asked[0].changes
@@ -262,7 +262,7 @@ STOOD = replace(b.APPLIED, stood={"sql": "paris-1"})
 
 @pytest.mark.parametrize("policy", [STOOD, replace(COMMIT, stood={"sql": ""})],
                          ids=["drift", "a commit that also changed it"])
-def test_what_stood_and_is_nowhere_is_made_anew_only_by_a_persons_word(policy: Policy) -> None:
+def test_what_stood_and_is_nowhere_is_made_anew_only_by_a_persons_word(policy: Context) -> None:
     desired = sql(disks=TWO)
     seen = b.as_declared(desired, {})
     plan = plan_of(desired, seen, policy)
@@ -300,7 +300,7 @@ def test_a_disk_that_was_written_says_that_its_neighbour_is_lost_and_not_new(
         written: int, verdict: Verdict) -> None:
     desired = sql(disks=TWO)
     seen = with_file(b.as_declared(desired, {}), desired, written)
-    plan = plan_of(desired, seen, Policy())
+    plan = plan_of(desired, seen, Context())
     assert ids(plan)[0] == "create-disk:VirtualMachine/sql@paris-1/vdb"
     assert plan.steps[0].ruling.verdict is verdict
 
@@ -319,7 +319,7 @@ def test_what_it_left_elsewhere_says_that_a_vm_is_no_new_one(host: str, left: st
              for name, pool in fact.value.pools.value.items()}
     seen = b.with_node(seen, host, replace(fact, value=replace(
         fact.value, pools=Known(pools, b.NOW_S))))
-    made = [step for step in plan_of(desired, seen, Policy()).steps
+    made = [step for step in plan_of(desired, seen, Context()).steps
             if isinstance(step.action, CreateDisk)]
     assert all(step.ruling.rule == "anew" for step in made)
     assert all(left in step.ruling.sentence for step in made)
@@ -329,7 +329,7 @@ def test_a_vm_is_not_copied_before_it_is_ours() -> None:
     desired = b.small(b.vm("sql", protection="gold", placement={"site": "paris"}))
     seen = r.asked(b.with_domain(b.as_declared(desired, {}), "paris-1", "sql", foreign(desired)),
                    desired)
-    assert only(plan_of(desired, seen, Policy())).ruling.rule == "adopt"
+    assert only(plan_of(desired, seen, Context())).ruling.rule == "adopt"
 
 
 def test_a_disk_that_a_running_vm_has_lost_is_not_made_anew_by_itself() -> None:

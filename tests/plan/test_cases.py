@@ -17,7 +17,7 @@ from controller.model.facts import Known, Observed, PortFacts, Unknown
 from controller.model.replica import IncomingFacts, Leftover, LeftoverKind
 from controller.plan.compute import compute
 from controller.plan.output.render import render_plan
-from controller.plan.survey.context import Policy, ReplicaRequest, ReplicaWish
+from controller.plan.survey.context import Context, ReplicaRequest, RequestKind
 from tests.plan import builders as b
 from tests.plan import replicas as r
 
@@ -95,7 +95,7 @@ def untrack(seen: Observed, desired: Desired, vm: str) -> Observed:
     return r.with_checkpoints(seen, vm, ())
 
 
-def untold(seen: Observed, desired: Desired, host: str, reason: str) -> Observed:
+def never_asked(seen: Observed, desired: Desired, host: str, reason: str) -> Observed:
     fact = seen.nodes[host]
     assert isinstance(fact, Known)
     return b.with_node(seen, host, replace(fact, value=replace(
@@ -130,18 +130,18 @@ def with_replicas(seen: Observed, desired: Desired, told: list[dict[str, Any]]) 
 
 BENDS: dict[str, Callable[..., Observed]] = {
     "off": turn_off, "silent": silence, "vlan": retag, "trunk": retrunk, "memory": resize,
-    "moved": move, "untracked": untrack, "untold": untold, "left over": leave_over,
+    "moved": move, "untracked": untrack, "untold": never_asked, "left over": leave_over,
     "second copy": second_copy, "undeclared": forget_spec, "old facts": age,
 }
 
 
-def policy_from(case: dict[str, Any]) -> Policy:
+def policy_from(case: dict[str, Any]) -> Context:
     """The circumstances of the case."""
-    return Policy(
+    return Context(
         applied_revision="r0" if "changed" in case else "r1",
         changed=frozenset(case.get("changed", ())),
         assumed_down=frozenset(case.get("assume_down", ())),
-        requests=tuple(ReplicaRequest(vm, ReplicaWish(wish), "ann", b.NOW_S)
+        requests=tuple(ReplicaRequest(vm, RequestKind(wish), "ann", b.NOW_S)
                        for vm, wish in case.get("requests", {}).items()),
         repairs={target: tuple(b.NOW_S + at for at in instants)
                  for target, instants in case.get("repairs", {}).items()})

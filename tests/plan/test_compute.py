@@ -17,7 +17,7 @@ from controller.plan.actions.desired import (
     UpdateNic,
 )
 from controller.plan.actions.machine import MigrateDomain
-from controller.plan.survey.context import Policy
+from controller.plan.survey.context import Context
 from tests.plan import builders as b
 from tests.plan.builders import GIB
 from tests.plan.reading import HOME, actions, ids, plan_of, sentences
@@ -247,7 +247,7 @@ def test_a_vm_declared_off_on_the_wrong_host_moves_when_it_next_runs() -> None:
 
 
 def test_a_drained_host_is_emptied_and_receives_nothing() -> None:
-    desired = b.desired_of(b.estate(), *b.ground(), *(
+    desired = b.desired_of(b.estate(), *b.survey(), *(
         b.vm(name, placement={"site": "paris"}) for name in ("a", "b", "c")))
     hosts = {**desired.hosts, "paris-1": b.document(
         "Host", "paris-1", site="paris", address="paris-1", maintenance=True)}
@@ -284,7 +284,7 @@ def test_a_foreign_domain_is_never_touched_but_takes_room() -> None:
 def test_a_new_commit_and_drift_are_told_apart(lab: Any) -> None:
     seen = b.with_domain(b.as_declared(lab, HOME), "paris-1", "sql",
                          b.off("sql", "paris-1", lab))
-    for policy, cause in ((b.APPLIED, "drift"), (Policy(), "new commit"),
+    for policy, cause in ((b.APPLIED, "drift"), (Context(), "new commit"),
                           (replace(b.APPLIED, changed=frozenset({"VirtualMachine/sql"})),
                            "new commit")):
         assert plan_of(lab, seen, policy).steps[0].action.cause == cause
@@ -339,7 +339,7 @@ def test_a_domain_that_carries_the_mark_of_another_estate_is_left_alone(lab: Any
 
 def test_disks_in_a_shared_pool_stay_where_they_are_when_the_vm_moves() -> None:
     pools = [{"name": "default", "path": "/srv/shared", "shared": True}]
-    desired = b.desired_of(b.estate(), *b.ground(pools=pools),
+    desired = b.desired_of(b.estate(), *b.survey(pools=pools),
                            b.vm("sql", placement={"host": "paris-2"}))
     [action] = actions(plan_of(desired, b.as_declared(desired, {"sql": "paris-1"})))
     assert (action.with_storage, action.consequence) == (False, "live")

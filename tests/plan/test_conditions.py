@@ -8,7 +8,7 @@ import pytest
 from controller.model.condition import Condition
 from controller.model.facts import Known, Observed, PortFacts
 from controller.plan.compute import compute
-from controller.plan.survey.context import Policy, Suspension
+from controller.plan.survey.context import Context, Suspension
 from tests.plan import builders as b
 from tests.plan import replicas as r
 
@@ -21,7 +21,7 @@ def lab_fixture() -> Any:
                    b.vm("web", placement={"site": "milan"}))
 
 
-def said(desired: Any, seen: Observed, policy: Policy = b.APPLIED) -> dict[str, Condition]:
+def said(desired: Any, seen: Observed, policy: Context = b.APPLIED) -> dict[str, Condition]:
     found = compute(desired, seen, policy, b.NOW_S).conditions
     names = {f"{one.target} {one.type}": one for one in found}
     assert len(names) == len(found)

@@ -54,7 +54,7 @@ def breaks_at(name: str, whole: Any, at: int = 0) -> Any:
 
 
 @pytest.mark.parametrize(("module", "function"), [
-    (planner, "stand"), (planner, "diff_virtual_machine"), (planner, "is_settled"),
+    (planner, "locate"), (planner, "diff_virtual_machine"), (planner, "is_settled"),
     (layout, "_seat"), (planner, "diff_host")])
 def test_what_breaks_over_one_object_leaves_that_one_alone_aloud(
         module: Any, function: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,7 +70,7 @@ def test_what_breaks_over_one_object_leaves_that_one_alone_aloud(
 
 
 @pytest.mark.parametrize(("module", "function"), [
-    (protected_machine, "_charge"), (schedule, "_look_after")])
+    (protected_machine, "_protect"), (schedule, "_look_after")])
 def test_what_breaks_over_one_replica_leaves_the_others_cared_for(
         module: Any, function: str, monkeypatch: pytest.MonkeyPatch) -> None:
     desired = lab()

@@ -10,7 +10,7 @@ from controller.plan.actions.machine import DefineDomain, StartDomain
 from controller.plan.compute import compute
 from controller.plan.machine.domain import domain_wish
 from controller.plan.steps.plan import Plan, Step
-from controller.plan.survey.survey import survey
+from controller.plan.survey.survey import take_survey
 from tests.plan import builders as b
 from tests.plan.lawful import assert_lawful
 
@@ -28,7 +28,7 @@ def without_host(desired: Any, name: str) -> Any:
     return replace(desired, hosts={key: one for key, one in desired.hosts.items() if key != name})
 
 
-def departed(observed: Observed, name: str) -> Observed:
+def removed_hosts(observed: Observed, name: str) -> Observed:
     """The same, but a node left the specs after it had answered."""
     fact = observed.nodes[name]
     assert isinstance(fact, Known)
@@ -38,7 +38,7 @@ def departed(observed: Observed, name: str) -> Observed:
 
 def plan_after(lab: Any, seen: Observed) -> Plan:
     """What is planned once `LEFT` has left."""
-    return compute(without_host(lab, LEFT), departed(seen, LEFT), b.APPLIED, b.NOW_S)
+    return compute(without_host(lab, LEFT), removed_hosts(seen, LEFT), b.APPLIED, b.NOW_S)
 
 
 def wanted(plan: Plan) -> set[str]:
@@ -108,13 +108,14 @@ def test_a_copy_that_was_migrated_away_may_run_on_the_host_that_left(lab: Any) -
 def test_a_node_that_left_is_neither_shown_nor_counted(lab: Any) -> None:
     plan = plan_after(lab, b.as_declared(lab, {"sql": LEFT, "web": "milan-1"}))
     assert not [one for one in plan.conditions if one.target.endswith(LEFT)]
-    ground = survey(without_host(lab, LEFT), departed(b.as_declared(lab, {}), LEFT), b.APPLIED,
+    survey = take_survey(without_host(lab, LEFT), removed_hosts(b.as_declared(lab, {}), LEFT),
+                         b.APPLIED,
                     b.NOW_S)
-    assert LEFT not in {*ground.nodes, *ground.blind, *ground.domains}
+    assert LEFT not in {*survey.nodes, *survey.unreachable, *survey.domains}
 
 
 def test_a_switch_that_left_holds_no_vm(lab: Any) -> None:
-    seen = departed(b.as_declared(lab, {"web": "milan-1"}), "paris-sw")
+    seen = removed_hosts(b.as_declared(lab, {"web": "milan-1"}), "paris-sw")
     fewer = replace(lab, switches={name: one for name, one in lab.switches.items()
                                    if name != "paris-sw"}, inter_site_links={})
     plan = compute(fewer, seen, b.APPLIED, b.NOW_S)
@@ -126,10 +127,10 @@ def test_a_plan_that_forgets_the_host_that_left_is_not_lawful(lab: Any, verb: st
     seen = b.as_declared(lab, {"sql": LEFT, "web": "milan-1"})
     if verb.endswith("there"):
         seen = b.with_domain(seen, LEFT, "sql", b.off("sql", LEFT, lab))
-    ground = survey(lab, seen, b.APPLIED, b.NOW_S)
+    survey = take_survey(lab, seen, b.APPLIED, b.NOW_S)
     vm, host = lab.virtual_machines["sql"], lab.hosts["paris-1"]
     action = StartDomain(target=SQL, node="paris-1", reason="", domain="sql") \
         if verb == "start" else DefineDomain(target=SQL, node="paris-1", reason="",
-                                             wish=domain_wish(vm, host, None, ground))
+                                             wish=domain_wish(vm, host, None, survey))
     with pytest.raises(AssertionError, match="never two"):
-        assert_lawful(Plan("r1", (Step(action),)), departed(seen, LEFT))
+        assert_lawful(Plan("r1", (Step(action),)), removed_hosts(seen, LEFT))

@@ -10,7 +10,7 @@ from controller.model.facts import DomainState, Known, Observed, VolumeFacts
 from controller.plan.actions.machine import MigrateDomain, StartDomain
 from controller.plan.compute import compute
 from controller.plan.steps.plan import Plan
-from controller.plan.survey.context import InFlight, Policy
+from controller.plan.survey.context import Context, InFlight
 from tests.plan import builders as b
 
 GIB = b.GIB
@@ -83,12 +83,12 @@ def test_a_vm_that_is_on_its_way_counts_where_it_arrives(how: str) -> None:
                       b.vm("x", memory="30GiB", placement={"host": "paris-1"}))
     seen = b.as_declared(desired, {"a": "paris-1", "x": "paris-1"}, memory_bytes=64 * GIB)
     seen = with_hardware(seen, "paris-1", memory_available_bytes=64 * GIB)
-    policy = Policy(applied_revision="r1")
+    policy = Context(applied_revision="r1")
     seen = b.with_domain(seen, "paris-1", "a", b.domain("a", "paris-1", desired,
                                                         job="Outgoing migration"))
     assert starts(compute(desired, seen, policy, b.NOW_S)) == {"c": "paris-2"}
     if how == "ours":
-        policy = Policy(applied_revision="r1", in_flight=(InFlight(
+        policy = Context(applied_revision="r1", in_flight=(InFlight(
             "migrate:VirtualMachine/a@paris-1/paris-2", "VirtualMachine/a",
             ("paris-1", "paris-2"), Rung.MIGRATE),))
     else:
@@ -150,6 +150,6 @@ def test_two_that_move_at_once_share_what_is_left_of_a_pool_and_so_does_one_unde
                       ("paris-1", "milan-1"), Rung.MIGRATE)
     full = b.with_domain(full, "paris-1", "sql", b.domain("sql", "paris-1", desired,
                                                           job="Outgoing migration"))
-    plan = compute(desired, full, Policy(applied_revision="r1", in_flight=(flight,)), b.NOW_S)
+    plan = compute(desired, full, Context(applied_revision="r1", in_flight=(flight,)), b.NOW_S)
     assert "web" not in moves(plan)
     assert "room for its disks (60GiB" in about(plan, "web")

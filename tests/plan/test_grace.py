@@ -10,7 +10,7 @@ from controller.plan.actions.machine import DefineDomain, StartDomain
 from controller.plan.actions.storage import CreateDisk, PurgeFiles, ReturnDisk
 from controller.plan.machine.set_aside import aside_suffix, parse_aside
 from controller.plan.steps.plan import Verdict
-from controller.plan.survey.context import Policy
+from controller.plan.survey.context import Context
 from tests.plan import builders as b
 from tests.plan.reading import actions, plan_of, sentences
 
@@ -20,7 +20,7 @@ REMOVE = "remove:VirtualMachine/sql@paris-1"
 DAY_S = 86400.0
 
 
-def since(age_s: float) -> Policy:
+def since(age_s: float) -> Context:
     return replace(b.APPLIED, waiting={REMOVE: b.NOW_S - age_s})
 
 
@@ -28,7 +28,7 @@ def since(age_s: float) -> Policy:
     (b.APPLIED, Verdict.WAITING, 600), (since(599), Verdict.WAITING, 1),
     (since(600), Verdict.ALLOWED, None), (since(-9999), Verdict.WAITING, 600)],
     ids=["first seen", "not yet", "long enough", "a clock that went back"])
-def test_a_removal_waits_and_says_until_when(policy: Policy, verdict: Verdict,
+def test_a_removal_waits_and_says_until_when(policy: Context, verdict: Verdict,
                                              due_s: float | None) -> None:
     plan = plan_of(NEW, b.as_declared(OLD, {"sql": "paris-1"}), policy)
     (step,) = plan.steps
@@ -164,7 +164,7 @@ def test_a_shared_file_is_in_use_wherever_a_host_has_its_pool() -> None:
         hosts = [b.document("Host", f"paris-{one}", site="paris", address=f"p{one}", pools=[
             {"name": "default", "path": f"/mnt/{one}", "shared": True}]) for one in (1, 2)]
         return b.desired_of(b.estate(limits={"deletes": 1}), *hosts, *vms, *(
-            one for one in b.ground() if one.name not in {"paris-1", "paris-2"}))
+            one for one in b.survey() if one.name not in {"paris-1", "paris-2"}))
 
     was, now = lab(b.vm("sql", deletion="delete")), lab()
     config = b.config_of("sql", "paris-1", was)

@@ -18,8 +18,8 @@ from controller.plan.gates.recheck import content
 from controller.plan.steps.plan import Plan, Ruling, Step, Verdict
 from controller.plan.survey.context import (
     Approval,
+    Context,
     InFlight,
-    Policy,
     Suspension,
     Undone,
     WindowState,
@@ -40,7 +40,7 @@ def off_on_paris(desired: Any, *names: str, hosts: int = 2) -> Any:
     return seen
 
 
-def ruling(policy: Policy = b.APPLIED, *more: Any, vm: dict[str, Any] | None = None,
+def ruling(policy: Context = b.APPLIED, *more: Any, vm: dict[str, Any] | None = None,
            **estate: Any) -> Ruling:
     desired = b.small(b.vm("sql", **(vm or {})), *more, **estate)
     plan = compute(desired, off_on_paris(desired, "sql"), policy, b.NOW_S)
@@ -337,14 +337,14 @@ def test_what_begins_no_copy_waits_for_no_other_host() -> None:
 WIDEN = "widen-trunk:Host/paris-1@paris-1/up0"
 
 
-def undone(**changes: Any) -> Policy:
+def undone(**changes: Any) -> Context:
     """Circumstances in which the node undid the widening of its uplink."""
     spare = {"action_id": WIDEN, "target": "Host/paris-1", "goal": "br0 (100, 200)",
              "sentence": "it could not be reached", "at": b.NOW_S - 60} | changes
     return replace(b.APPLIED, undone=(Undone(**spare),))
 
 
-def widening(policy: Policy) -> Step:
+def widening(policy: Context) -> Step:
     """The widening of paris-1's uplink, as it is judged."""
     lab = b.small()
     port = PortFacts("up0", None, (100,), "trunk", True)

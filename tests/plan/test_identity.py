@@ -142,7 +142,7 @@ def test_the_same_path_on_another_host_is_another_file(lab: Any) -> None:
 
 def test_the_same_path_in_a_shared_pool_is_the_same_file() -> None:
     pools = [{"name": "default", "path": IMAGES, "shared": True}]
-    shared = b.desired_of(b.estate(), *b.ground(pools=pools), b.vm("sql"))
+    shared = b.desired_of(b.estate(), *b.survey(pools=pools), b.vm("sql"))
     seen = b.with_domain(b.as_declared(shared, {}), "paris-1", "sql",
                          b.off("sql", "paris-1", shared))
     assert begun(plan_of(shared, seen)) == [f"start:{SQL}@paris-1"]

@@ -15,7 +15,7 @@ from controller.plan.actions.machine import (
 from controller.plan.compute import compute
 from controller.plan.machine.domain import domain_wish
 from controller.plan.steps.plan import Plan, Step, Verdict
-from controller.plan.survey.survey import survey
+from controller.plan.survey.survey import take_survey
 from tests.plan import builders as b
 from tests.plan.lawful import assert_lawful
 
@@ -211,7 +211,7 @@ def test_starts_of_one_vm_in_two_places_are_unlawful(lab: Any) -> None:
 def test_a_definition_beside_a_running_copy_is_unlawful(lab: Any) -> None:
     seen = b.as_declared(lab, HOME)
     wish = domain_wish(lab.virtual_machines["sql"], lab.hosts["paris-2"], None,
-                       survey(lab, seen, b.APPLIED, b.NOW_S))
+                       take_survey(lab, seen, b.APPLIED, b.NOW_S))
     bad = Plan("r1", (Step(DefineDomain(target=SQL, node="paris-2", wish=wish, reason="x")),))
     with pytest.raises(AssertionError, match="never two running copies"):
         assert_lawful(bad, seen)
@@ -264,7 +264,7 @@ def test_what_may_also_be_on_a_silent_host_is_not_deleted() -> None:
 
 
 def test_a_disk_in_a_shared_pool_that_another_host_uses_is_never_deleted_along() -> None:
-    old = b.desired_of(b.estate(), *b.ground(pools=[{"name": "default", "shared": True,
+    old = b.desired_of(b.estate(), *b.survey(pools=[{"name": "default", "shared": True,
                                                      "path": "/var/lib/libvirt/images"}]),
                        b.vm("sql", deletion="delete"), b.vm("web"))
     new = replace(old, virtual_machines={"web": old.virtual_machines["web"]},

@@ -21,7 +21,7 @@ from controller.plan.actions.machine import MigrateDomain
 from controller.plan.actions.network import NarrowTrunk
 from controller.plan.gates.grace import grace_keys
 from controller.plan.steps.plan import Plan, Step, Verdict
-from controller.plan.survey.context import Policy
+from controller.plan.survey.context import Context
 from tests.plan import builders as b
 from tests.plan.reading import actions, plan_of
 
@@ -75,12 +75,12 @@ def test_what_nobody_uses_is_taken(lab: Any) -> None:
 
 
 def test_the_first_time_a_person_is_asked(lab: Any) -> None:
-    step = only(plan_of(lab, with_extra(lab), Policy()))
+    step = only(plan_of(lab, with_extra(lab), Context()))
     assert (step.ruling.verdict, step.ruling.rule) == (Verdict.NEEDS_APPROVAL, "adopt")
     assert "lets VLAN 300 pass no more" in step.ruling.sentence
-    known = Policy(applied_revision="r1", adopted=frozenset({"Host/paris-1"}))
+    known = Context(applied_revision="r1", adopted=frozenset({"Host/paris-1"}))
     assert only(plan_of(lab, with_extra(lab), known)).ruling.verdict is Verdict.ALLOWED
-    new = Policy(applied_revision="r1", adopted=frozenset({"Host/milan-1"}))
+    new = Context(applied_revision="r1", adopted=frozenset({"Host/milan-1"}))
     assert only(plan_of(lab, with_extra(lab), new)).ruling.rule == "adopt"
 
 
@@ -202,7 +202,7 @@ def test_a_network_that_leaves_the_specs_does_not_cut_the_vm_that_is_left_alone(
                      b.document("Network", "erp", vlan=300, sites=["paris", "milan"]),
                      b.vm("erp", nics=[{"network": "erp", "mac": FOREIGN_MAC}]))
     seen = b.as_declared(before, {"sql": "paris-1", "erp": "paris-2"})
-    plan = plan_of(lab, seen, Policy(applied_revision="r0", changed=frozenset({
+    plan = plan_of(lab, seen, Context(applied_revision="r0", changed=frozenset({
         "Network/erp", "VirtualMachine/erp"})))
     assert len(narrowing(plan)) == 2 * (2 + 2 + 2)
     assert {step.ruling.rule for step in narrowing(plan)} == {"in-use"}
@@ -213,7 +213,7 @@ def test_what_joins_a_removal_that_waits_has_not_waited_yet(lab: Any) -> None:
     more = [b.document("Network", name, vlan=vlan, sites=["paris", "milan"])
             for name, vlan in (("erp", 300), ("dmz", 400))]
     seen = b.as_declared(b.small(*lab.virtual_machines.values(), *more), {"sql": "paris-1"})
-    policy = Policy(applied_revision="r0", changed=frozenset({"Network/erp", "Network/dmz"}),
+    policy = Context(applied_revision="r0", changed=frozenset({"Network/erp", "Network/dmz"}),
                     adopted=frozenset({"Host/paris-1"}))
     first = plan_of(b.small(*lab.virtual_machines.values(), more[1]), seen, policy)
     step = next(one for one in narrowing(first) if one.action.node == "paris-1")
@@ -238,7 +238,7 @@ def test_a_network_whose_file_is_missing_for_a_moment_loses_nothing(lab: Any,
                          {"sql": "paris-1"})
     left = [b.document("Network", "cameras", vlan=300, sites=sites)] if sites else []
     after = b.small(b.vm("sql", placement={"site": "paris"}), *left)
-    policy = Policy(applied_revision="r0", changed=frozenset({"Network/cameras"}))
+    policy = Context(applied_revision="r0", changed=frozenset({"Network/cameras"}))
     plan = plan_of(after, seen, policy)
     assert {step.ruling.rule for step in narrowing(plan)} == {"grace"}
     waited = {key: b.NOW_S - 601 for step in narrowing(plan) for key in grace_keys(step.action)}
@@ -247,8 +247,8 @@ def test_a_network_whose_file_is_missing_for_a_moment_loses_nothing(lab: Any,
 
 
 def with_vlan(vlan: int, autonomy: str, **vm: Any) -> Any:
-    ground = [one for one in b.ground() if one.name != "office"]
-    return b.desired_of(b.estate(autonomy=autonomy), *ground,
+    survey = [one for one in b.survey() if one.name != "office"]
+    return b.desired_of(b.estate(autonomy=autonomy), *survey,
                         b.document("Network", "office", vlan=vlan, sites=["paris", "milan"]),
                         b.vm("sql", placement={"site": "paris"}, **vm))
 
@@ -271,8 +271,8 @@ def test_vlans_that_two_networks_swap_stay_while_either_is_used() -> None:
     nics = [{"network": "local", "mac": FOREIGN_MAC}]
 
     def lab(office: int, local: int) -> Any:
-        ground = [one for one in b.ground() if one.name not in {"office", "storage"}]
-        return b.desired_of(b.estate(), *ground,
+        survey = [one for one in b.survey() if one.name not in {"office", "storage"}]
+        return b.desired_of(b.estate(), *survey,
                             b.document("Network", "office", vlan=office, sites=["paris", "milan"]),
                             b.document("Network", "local", vlan=local, sites=["paris"]),
                             b.vm("web", placement={"site": "milan"}), b.vm("erp", nics=nics))
@@ -285,9 +285,9 @@ def test_vlans_that_two_networks_swap_stay_while_either_is_used() -> None:
 
 def moved(memory: str) -> tuple[Any, Observed]:
     """Network `office` no longer spans milan, where sql runs."""
-    ground = [one for one in b.ground() if one.name != "office"]
+    survey = [one for one in b.survey() if one.name != "office"]
     office = b.document("Network", "office", vlan=100, sites=["paris"])
-    after = b.desired_of(b.estate(), *ground, office, b.vm("sql", memory=memory))
+    after = b.desired_of(b.estate(), *survey, office, b.vm("sql", memory=memory))
     before = b.small(b.vm("sql", memory=memory))
     return after, b.as_declared(before, {"sql": "milan-1"})
 
@@ -327,9 +327,9 @@ def test_a_site_that_the_vlan_does_not_reach_keeps_nothing(lab: Any) -> None:
 def test_a_departed_host_is_remembered_as_one_that_may_use_it(lab: Any) -> None:
     gone = b.node("paris-1", b.small(), {})
     assert isinstance(gone, Known)
-    departed: Fact[NodeFacts] = Known(replace(gone.value, domains=Known({
+    removed_hosts: Fact[NodeFacts] = Known(replace(gone.value, domains=Known({
         "erp": foreign(NicFacts(FOREIGN_MAC, "br0", 300, "vnet9"))}, b.NOW_S)), b.NOW_S)
-    seen = b.with_node(with_extra(lab), "old-1", departed)
+    seen = b.with_node(with_extra(lab), "old-1", removed_hosts)
     assert "erp on old-1" in only(plan_of(lab, seen)).ruling.sentence
 
 
@@ -346,7 +346,7 @@ def test_a_renamed_vm_is_served_under_whatever_name_libvirt_has_for_it(vlan: int
     mark = b.Ownership("lab", "keep", "shop", uuid=b.domain_uuid("lab", "sql"), domain="sql")
     seen = b.observed_of(old, {"paris-1": {"sql": b.domain("sql", "paris-1", was,
                                                            ownership=mark)}})
-    plan = plan_of(now, seen, Policy(applied_revision="r0", changed=frozenset({"Network/erp"})))
+    plan = plan_of(now, seen, Context(applied_revision="r0", changed=frozenset({"Network/erp"})))
     steps = narrowing(plan)
     assert steps
     assert {step.ruling.rule for step in steps} == {"grace"} if vlan == 300 else {"in-use"}

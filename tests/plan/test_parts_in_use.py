@@ -13,7 +13,7 @@ from controller.plan.actions.storage import CreateDisk
 from controller.plan.compute import compute
 from controller.plan.machine.parts import unmanaged, unmoved
 from controller.plan.machine.removal import own_disks
-from controller.plan.survey.survey import survey
+from controller.plan.survey.survey import take_survey
 from tests.plan import builders as b
 from tests.plan.test_parts import COPIED, DEVICE, ODD, PLAIN, declared, disk, seen
 
@@ -51,7 +51,7 @@ TWO = [{"name": "vda", "size": "10GiB"}, {"name": "vdb", "size": "1GiB"}]
 def leaving(*, shared: bool = False) -> Desired:
     """`win` with two disks, which belongs on paris-2; `shared`: all hosts share one pool."""
     pools = [{"name": "default", "path": "/var/lib/libvirt/images", "shared": shared}]
-    return b.desired_of(b.estate(), *b.ground(2, pools=pools),
+    return b.desired_of(b.estate(), *b.survey(2, pools=pools),
                         b.vm("win", disks=TWO, placement={"host": "paris-2"}))
 
 
@@ -85,7 +85,7 @@ def test_of_two_disks_the_one_that_is_not_shared_is_copied() -> None:
     pools = [{"name": "default", "path": "/var/lib/libvirt/images"},
              {"name": "san", "path": "/san", "shared": True}]
     disks = [TWO[0], TWO[1] | {"pool": "san"}]
-    desired = b.desired_of(b.estate(), *b.ground(2, pools=pools),
+    desired = b.desired_of(b.estate(), *b.survey(2, pools=pools),
                            b.vm("win", disks=disks, placement={"host": "paris-2"}))
     move, _ = moving(desired, disk(type="block", source="/dev/san/win", format="raw"))
     assert move is not None
@@ -174,11 +174,11 @@ def test_what_a_vm_does_not_write_alone_never_goes_with_it(trait: str) -> None:
     theirs = replace(PLAIN, source=f"{folder}/theirs.raw", **{trait: True})
     observed = seen(desired, theirs, media=(replace(PLAIN, target="sda", device="cdrom",
                                                     source=f"{folder}/config.iso"),))
-    ground = survey(desired, observed, b.APPLIED, b.NOW_S)
-    win = ground.domains["paris-1"]["win"]
-    assert own_disks("paris-1", win, ground) == (f"{folder}/win-vda.qcow2",)
+    survey = take_survey(desired, observed, b.APPLIED, b.NOW_S)
+    win = survey.domains["paris-1"]["win"]
+    assert own_disks("paris-1", win, survey) == (f"{folder}/win-vda.qcow2",)
     other = b.config_of("win", "paris-1", desired)
     reads = replace(other, disks=(), media=(other.disks[0],))
     held = b.with_domain(observed, "paris-1", "other", replace(
         win, name="other", uuid="o", live=reads, config=reads))
-    assert own_disks("paris-1", win, survey(desired, held, b.APPLIED, b.NOW_S)) == ()
+    assert own_disks("paris-1", win, take_survey(desired, held, b.APPLIED, b.NOW_S)) == ()

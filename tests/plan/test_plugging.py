@@ -109,9 +109,9 @@ def test_both_members_plugged_in_without_a_spanning_tree_wait_for_a_person() -> 
 
 
 def two_uplinks(*switches: bool) -> Any:
-    ground = [one for one in b.ground(1, uplinks=["up0", "up1"])
+    survey = [one for one in b.survey(1, uplinks=["up0", "up1"])
               if any(switches) or type(one).__name__ != "Switch"]
-    return b.desired_of(b.estate(), *ground)
+    return b.desired_of(b.estate(), *survey)
 
 
 @pytest.mark.parametrize(("tree", "verdict"), [(False, Verdict.REFUSED), (True, Verdict.REFUSED)])

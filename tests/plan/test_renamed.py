@@ -13,7 +13,13 @@ from controller.plan.actions.replica import ReplicateDomain, VerifyReplica
 from controller.plan.actions.storage import CreateDisk
 from controller.plan.compute import compute
 from controller.plan.steps.plan import Verdict
-from controller.plan.survey.context import InFlight, Policy, ReplicaRequest, ReplicaWish, Suspension
+from controller.plan.survey.context import (
+    Context,
+    InFlight,
+    ReplicaRequest,
+    RequestKind,
+    Suspension,
+)
 from tests.plan import builders as b
 from tests.plan import replicas as r
 from tests.plan.reading import actions, sentences
@@ -21,7 +27,7 @@ from tests.plan.reading import actions, sentences
 PROD = "VirtualMachine/sql-prod"
 
 
-def plan_of(desired: Any, seen: Any, policy: Policy = b.APPLIED) -> Any:
+def plan_of(desired: Any, seen: Any, policy: Context = b.APPLIED) -> Any:
     return compute(desired, seen, policy, b.NOW_S)
 
 
@@ -68,12 +74,12 @@ def test_a_renamed_vm_keeps_its_replica() -> None:
     desired, seen = renamed(old, seen, protection="gold")
     assert plan_of(desired, seen).steps == ()
     assert not [one for one in plan_of(desired, seen).remarks if "is left alone" in one.sentence]
-    asked = replace(b.APPLIED, requests=(ReplicaRequest("sql", ReplicaWish.COPY, "ann", b.NOW_S),))
+    asked = replace(b.APPLIED, requests=(ReplicaRequest("sql", RequestKind.COPY, "ann", b.NOW_S),))
     step = plan_of(desired, seen, asked).steps[0].action
     assert isinstance(step, ReplicateDomain)
     assert (step.target, step.machine, step.domain) == ("Replica/sql-prod", "sql-prod", "sql")
     assert step.sequence == 4
-    asked = replace(asked, requests=(ReplicaRequest("sql", ReplicaWish.VERIFY, "ann", b.NOW_S),))
+    asked = replace(asked, requests=(ReplicaRequest("sql", RequestKind.VERIFY, "ann", b.NOW_S),))
     assert isinstance(plan_of(desired, seen, asked).steps[0].action, VerifyReplica)
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 
 from controller.errors import SpecError
 from controller.model.facts import Known, Observed, Ownership
-from controller.plan.actions.desired import DomainWish
+from controller.plan.actions.desired import DesiredDomain
 from controller.plan.actions.machine import DefineDomain, StartDomain
 from controller.plan.compute import compute
 from controller.plan.gates.recheck import recheck
@@ -113,7 +113,7 @@ def test_fingerprints_name_what_a_commit_changed(lab: Any) -> None:
 
 
 def test_a_plan_for_programs_does_not_show_what_a_template_holds() -> None:
-    wish = DomainWish("sql", "u", 1 << 30, 1, (), (), Ownership("lab", "keep"),
+    wish = DesiredDomain("sql", "u", 1 << 30, 1, (), (), Ownership("lab", "keep"),
                       "<domain><graphics passwd='secret'/></domain>")
     action = DefineDomain(target="VirtualMachine/sql", node="paris-1", wish=wish, reason="x")
     assert "secret" not in json.dumps(plan_to_dict(Plan("r1", (Step(action),))))

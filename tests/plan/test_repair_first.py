@@ -9,18 +9,18 @@ import pytest
 from controller.model.facts import DomainFacts
 from controller.plan.compute import compute
 from controller.plan.steps.plan import Plan, Step, Verdict
-from controller.plan.survey.context import Policy
+from controller.plan.survey.context import Context
 from tests.plan import builders as b
 
 SQL = "VirtualMachine/sql"
-COMMIT = Policy(applied_revision="r0", changed=frozenset({SQL, "Host/paris-1"}))
+COMMIT = Context(applied_revision="r0", changed=frozenset({SQL, "Host/paris-1"}))
 MORE_DISKS = [{"name": "vda", "size": "10GiB"}, {"name": "vdb", "size": "50TiB"}]
 
 
 def plan_of(wish: dict[str, Any], seen_as: Any, *more: Any, **estate: Any) -> Plan:
     """The plan for a VM on paris-1 that was made as plain as can be and is now wished otherwise."""
     plain = b.small(b.vm("sql", placement={"site": "paris"}))
-    kept = [one for one in b.ground() if (type(one).__name__, one.name) not in {
+    kept = [one for one in b.survey() if (type(one).__name__, one.name) not in {
         (type(new).__name__, new.name) for new in more}]
     desired = b.desired_of(b.estate(**estate), *kept, *more,
                            b.vm("sql", placement={"site": "paris"}, **wish))

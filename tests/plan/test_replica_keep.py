@@ -12,7 +12,7 @@ from controller.plan.actions.replica import DropPoints, RemoveReplica, RetirePoi
 from controller.plan.compute import compute
 from controller.plan.replication.retention import surplus
 from controller.plan.steps.plan import Plan, Verdict
-from controller.plan.survey.context import Policy
+from controller.plan.survey.context import Context
 from tests.plan import builders as b
 from tests.plan import replicas as r
 from tests.plan.protected import seen_with
@@ -20,7 +20,7 @@ from tests.plan.reading import sentences
 
 DAY_S, HOUR_S = 86400.0, 3600.0
 LONG = {"last": 3, "hourly": 4, "daily": 8}
-CHANGED = Policy(applied_revision="r0", changed=frozenset({"ProtectionPolicy/gold"}))
+CHANGED = Context(applied_revision="r0", changed=frozenset({"ProtectionPolicy/gold"}))
 
 
 def gold(keep: dict[str, int], **estate: Any) -> Any:
@@ -34,7 +34,7 @@ def history(days: int = 7) -> Any:
     return (*daily, r.point(11, 500), r.point(12, 260), r.point(13, 20))
 
 
-def upkeep(desired: Any, points: Any, policy: Policy = b.APPLIED, **more: Any) -> Plan:
+def upkeep(desired: Any, points: Any, policy: Context = b.APPLIED, **more: Any) -> Plan:
     return compute(desired, seen_with(desired, points, **more), policy, b.NOW_S)
 
 
@@ -44,10 +44,10 @@ def points_of(plan: Plan, kind: type[Any]) -> tuple[int, ...]:
 
 
 @pytest.mark.parametrize("policy", [
-    CHANGED, Policy(), replace(CHANGED, kept={"sql": KeepSpec(**LONG)}),
+    CHANGED, Context(), replace(CHANGED, kept={"sql": KeepSpec(**LONG)}),
     replace(b.APPLIED, kept={"sql": KeepSpec(**LONG)})],
     ids=["a commit", "a controller without memory", "remembered", "remembered only"])
-def test_what_a_smaller_keep_lets_go_is_a_deletion_and_counts(policy: Policy) -> None:
+def test_what_a_smaller_keep_lets_go_is_a_deletion_and_counts(policy: Context) -> None:
     plan = upkeep(gold({"last": 3}), history(), policy)
     assert points_of(plan, RetirePoints) == ()
     assert points_of(plan, DropPoints) == (3, 4, 5, 6, 7, 8, 9)
@@ -75,7 +75,7 @@ def test_what_the_larger_keep_would_let_go_as_well_goes_as_ever() -> None:
 def test_a_keep_of_another_policy_is_a_smaller_keep_as_well() -> None:
     desired = b.small(b.vm("sql", protection="bronze"), b.document(
         "ProtectionPolicy", "bronze", rpo="5m", keep={"last": 3}))
-    policy = Policy(applied_revision="r0", changed=frozenset({"VirtualMachine/sql"}))
+    policy = Context(applied_revision="r0", changed=frozenset({"VirtualMachine/sql"}))
     assert points_of(upkeep(desired, history(), policy), DropPoints) == (3, 4, 5, 6, 7, 8, 9)
 
 

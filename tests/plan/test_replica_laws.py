@@ -91,10 +91,10 @@ def test_the_replica_of_another_vm_may_not_go() -> None:
 
 
 def test_nothing_is_done_to_replicas_that_cannot_be_seen() -> None:
-    blind = seen()
-    fact = blind.nodes["milan-1"]
+    unreachable = seen()
+    fact = unreachable.nodes["milan-1"]
     assert isinstance(fact, Known)
-    blind = b.with_node(blind, "milan-1", replace(fact, value=replace(
+    unreachable = b.with_node(unreachable, "milan-1", replace(fact, value=replace(
         fact.value, replicas=Unknown("no such pool", b.NOW_S))))
     copy = ReplicateDomain(
         target="Replica/sql", node="paris-1", reason="x", domain="sql", uuid=SQL.uuid,
@@ -102,4 +102,4 @@ def test_nothing_is_done_to_replicas_that_cannot_be_seen() -> None:
         to_replication_address="b", sequence=13)
     for action in (copy, VerifyReplica(path=SQL.path, budget_s=1, **WHO), retire(10), remove()):
         with pytest.raises(AssertionError, match=r"unknown is never absent: .* on milan-1"):
-            hold(action, blind)
+            hold(action, unreachable)

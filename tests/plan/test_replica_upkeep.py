@@ -14,7 +14,7 @@ from controller.plan.actions.replica import (
     RetirePoints,
     VerifyReplica,
 )
-from controller.plan.survey.context import ReplicaRequest, ReplicaWish
+from controller.plan.survey.context import ReplicaRequest, RequestKind
 from tests.plan import builders as b
 from tests.plan import replicas as r
 from tests.plan.protected import HOME, lab, seen_with
@@ -56,10 +56,10 @@ def test_points_stay_while_nobody_sees_who_uses_them() -> None:
     assert kinds(desired, seen) == [RetirePoints]
     fact = seen.nodes["milan-1"]
     assert isinstance(fact, Known)
-    blind = b.with_node(seen, "milan-1", Known(
+    unreachable = b.with_node(seen, "milan-1", Known(
         replace(fact.value, domains=Unknown("libvirt does not answer", b.NOW_S - 9)), b.NOW_S))
-    assert kinds(desired, blind) == []
-    assert "nobody sees which VMs milan-1 has" in sentences(plan_of(desired, blind))
+    assert kinds(desired, unreachable) == []
+    assert "nobody sees which VMs milan-1 has" in sentences(plan_of(desired, unreachable))
 
 
 def test_a_replica_that_a_vm_runs_on_is_not_removed_for_a_newer_one() -> None:
@@ -105,7 +105,7 @@ def test_a_repair_that_a_person_wants_begins_by_looking_for_what_is_wrong(
         damaged: int, kind: type[Action]) -> None:
     desired = lab()
     seen = seen_with(desired, r.series(12, 20), damaged_clusters=damaged)
-    wish = ReplicaRequest("sql", ReplicaWish.REPAIR, "ann", b.NOW_S)
+    wish = ReplicaRequest("sql", RequestKind.REPAIR, "ann", b.NOW_S)
     plan = plan_of(desired, seen, replace(b.APPLIED, requests=(wish,)))
     (step,) = plan.runnable
     assert type(step.action) is kind

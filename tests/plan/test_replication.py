@@ -14,7 +14,13 @@ from controller.plan.compute import compute
 from controller.plan.output.saved import action_from_value, to_value
 from controller.plan.replication.copy import ceiling_bps, due_at
 from controller.plan.steps.plan import Plan, Verdict
-from controller.plan.survey.context import InFlight, Policy, ReplicaRequest, ReplicaWish, Suspension
+from controller.plan.survey.context import (
+    Context,
+    InFlight,
+    ReplicaRequest,
+    RequestKind,
+    Suspension,
+)
 from tests.plan import builders as b
 from tests.plan import replicas as r
 from tests.plan.protected import HOME, lab, said, seen_with
@@ -28,8 +34,8 @@ def only_copy(plan: Plan) -> ReplicateDomain:
     return found
 
 
-def flying(action_id: str, target: str, rung: Rung, *nodes: str) -> Policy:
-    return Policy(applied_revision="r1", in_flight=(InFlight(action_id, target, nodes, rung),))
+def flying(action_id: str, target: str, rung: Rung, *nodes: str) -> Context:
+    return Context(applied_revision="r1", in_flight=(InFlight(action_id, target, nodes, rung),))
 
 
 def test_an_action_says_all_that_hands_need() -> None:
@@ -44,7 +50,7 @@ def test_an_action_says_all_that_hands_need() -> None:
 
 def test_a_copy_shares_the_limits_of_its_policy_its_hosts_and_its_link_alone() -> None:
     desired = b.desired_of(
-        b.estate(), *b.ground(replicationBandwidth="8Mbit/s"), b.vm("sql", protection="gold"),
+        b.estate(), *b.survey(replicationBandwidth="8Mbit/s"), b.vm("sql", protection="gold"),
         b.document("ProtectionPolicy", "gold", rpo="5m", bandwidth="20Mbit/s"),
         b.document("InterSiteLink", "metro", between=["milan", "paris"],
                    replicationBandwidth="10Mbit/s"))
@@ -326,7 +332,7 @@ def test_a_wish_needs_no_other_word_and_is_a_persons() -> None:
     desired = b.small(b.vm("sql", protection="gold"), autonomy="report")
     seen = r.with_replica(r.asked(b.as_declared(desired, HOME), desired), "milan-1",
                           r.replica("sql", r.series(12, 20)))
-    wish = ReplicaRequest("sql", ReplicaWish.VERIFY, "ann", b.NOW_S)
+    wish = ReplicaRequest("sql", RequestKind.VERIFY, "ann", b.NOW_S)
     (step,) = plan_of(desired, seen, replace(b.APPLIED, requests=(wish,))).runnable
     assert isinstance(step.action, VerifyReplica)
     assert step.action.cause is Cause.HUMAN
@@ -334,7 +340,7 @@ def test_a_wish_needs_no_other_word_and_is_a_persons() -> None:
 
 def test_a_wish_that_cannot_be_had_is_answered() -> None:
     desired = lab()
-    wish = ReplicaRequest("sql", ReplicaWish.COPY, "ann", b.NOW_S)
+    wish = ReplicaRequest("sql", RequestKind.COPY, "ann", b.NOW_S)
     plan = plan_of(desired, job(seen_with(desired, r.series(12, 20)), "Backup"),
                    replace(b.APPLIED, requests=(wish,)))
     assert ids(plan) == []
@@ -361,7 +367,7 @@ def test_copies_are_no_repairs_and_are_never_quarantined() -> None:
 
 def test_a_protection_that_was_just_declared_is_a_new_commit() -> None:
     desired = lab()
-    policy = Policy(applied_revision="r0", changed=frozenset({"VirtualMachine/sql"}))
+    policy = Context(applied_revision="r0", changed=frozenset({"VirtualMachine/sql"}))
     assert only_copy(plan_of(desired, seen_with(desired), policy)).cause is Cause.COMMIT
 
 
@@ -376,7 +382,7 @@ def test_of_a_vm_that_cannot_be_seen_the_replica_is_left_as_it_is() -> None:
     desired = lab(keep={"last": 1}, verify="1m")
     seen = b.silenced(seen_with(desired, r.series(12, 700)), "paris-1")
     assert ids(plan_of(desired, seen)) == []
-    wish = ReplicaRequest("sql", ReplicaWish.VERIFY, "ann", b.NOW_S)
+    wish = ReplicaRequest("sql", RequestKind.VERIFY, "ann", b.NOW_S)
     assert ids(plan_of(desired, seen, replace(b.APPLIED, requests=(wish,)))) == [
         "verify-replica:Replica/sql@milan-1"]
 

@@ -19,7 +19,7 @@ PAUSE = {"until": "2030-01-01T00:00:00Z", "by": "bo", "why": "tests"}
 def estate_with(*changed: Document, autonomy: str = "delete") -> Any:
     """The lab with a protected VM at Paris that belongs at Milan, and these documents in it."""
     names = {(type(one).__name__, one.name) for one in changed}
-    rest = [one for one in (*b.ground(), b.vm("sql", placement={"site": "milan"},
+    rest = [one for one in (*b.survey(), b.vm("sql", placement={"site": "milan"},
                                               protection="gold"))
             if (type(one).__name__, one.name) not in names]
     return b.desired_of(b.estate(autonomy=autonomy), *rest, *changed)

@@ -136,7 +136,7 @@ def remade(node: NodeFacts, **parts: object) -> Known[NodeFacts]:
     return Known(replace(node, **found), b.NOW_S)
 
 
-def with_file(seen: Observed, host: str, disk: w.DiskWish) -> Observed:
+def with_file(seen: Observed, host: str, disk: w.DesiredDisk) -> Observed:
     """The world with one more file in a pool."""
     node = part(seen, host)
     assert isinstance(node.pools, Known)
@@ -147,7 +147,7 @@ def with_file(seen: Observed, host: str, disk: w.DiskWish) -> Observed:
     return b.with_node(seen, host, remade(node, pools={disk.pool: replace(pool, volumes=volumes)}))
 
 
-def config_from(wish: w.DomainWish) -> DomainConfig:
+def config_from(wish: w.DesiredDomain) -> DomainConfig:
     """The XML that a definition gives."""
     return DomainConfig(
         wish.memory_bytes, wish.memory_bytes, wish.cpus, wish.cpus,
@@ -155,7 +155,7 @@ def config_from(wish: w.DomainWish) -> DomainConfig:
         tuple(card(one) for one in wish.nics))
 
 
-def card(nic: w.NicWish) -> NicFacts:
+def card(nic: w.DesiredNic) -> NicFacts:
     """A card as it is seen."""
     return NicFacts(nic.mac, nic.bridge, nic.vlan, None, nic.model)
 

@@ -1,7 +1,7 @@
 """What a decision depends on besides specs and facts, as the store tells it."""
 
 from controller.plan.survey.context import WHOLE_ESTATE, Suspension
-from controller.reconcile.decide.context import Circumstances
+from controller.reconcile.decide.context import ContextBuilder
 from controller.store.store import Store
 from tests.reconcile.stage import lab
 
@@ -9,7 +9,7 @@ from tests.reconcile.stage import lab
 def test_the_pause_of_a_damaged_journal_holds_the_estate_by_its_name() -> None:
     store = Store.open(":memory:")
     store.suspend(Suspension(WHOLE_ESTATE, "hotsite", "the journal was damaged", 9e9))
-    circumstances = Circumstances(store, lambda: 1.0)
+    circumstances = ContextBuilder(store, lambda: 1.0)
     circumstances.declare(lab())
     circumstances.read()
     assert [one.target for one in circumstances.policy(()).suspensions] == ["Estate/lab"]

@@ -11,7 +11,7 @@ from controller.plan.actions.replica import ReplicateDomain, SweepLeftovers
 from controller.plan.steps.plan import Plan
 from controller.reconcile.act.queue import Priority, urgency_of
 from controller.reconcile.act.worker import COPIES_AT_ONCE, Work, is_next
-from controller.reconcile.decide.context import Circumstances
+from controller.reconcile.decide.context import ContextBuilder
 from controller.reconcile.tasks import soonest_s
 from controller.store.store import Store
 from tests.reconcile.stage import lab
@@ -30,7 +30,7 @@ def test_a_copy_is_as_urgent_as_its_cause(cause: Cause, urgency: Priority) -> No
 
 def next_edge(due_at: float | None, now_s: float) -> float | None:
     store = Store.open(":memory:")
-    circumstances = Circumstances(store, lambda: now_s)
+    circumstances = ContextBuilder(store, lambda: now_s)
     circumstances.declare(lab())
     found = circumstances.next_edge(Plan("r1", due_at=due_at))
     store.close()

@@ -2,7 +2,7 @@
 
 import gc
 
-from controller.reconcile.garbage import LARGE, rest, undisturbed
+from controller.reconcile.garbage import LARGE, gc_paused, rest
 from tests.plan.builders import large
 
 
@@ -19,6 +19,6 @@ def test_a_large_estate_rests_and_a_small_one_is_left_as_it_was() -> None:
 
 def test_the_collector_is_off_during_a_decision_and_on_again_after_it() -> None:
     assert gc.isenabled()
-    with undisturbed():
+    with gc_paused():
         assert not gc.isenabled()
     assert gc.isenabled()

@@ -12,7 +12,7 @@ from controller.plan.actions.action import Action
 from controller.plan.actions.machine import StartDomain
 from controller.plan.output.saved import plan_from_json, plan_to_json
 from controller.plan.steps.plan import Ruling, Verdict
-from controller.plan.survey.context import ReplicaRequest, ReplicaWish
+from controller.plan.survey.context import ReplicaRequest, RequestKind
 from controller.providers.simulated.virtual_time import epoch_clock, run_virtual
 from controller.reconcile.once import Once, Result, assumptions, came_up
 from controller.reconcile.report.exit_status import ExitStatus, status_of_plan, status_of_run
@@ -94,7 +94,7 @@ def test_what_a_person_asked_for_and_did_not_get_has_failed_although_nothing_is_
         await once.plan(desired)
         await once.run()    # makes the first copies
         stage.meddle = full
-        store.request(ReplicaRequest("sql", ReplicaWish.COPY, "ann", epoch_clock()))
+        store.request(ReplicaRequest("sql", RequestKind.COPY, "ann", epoch_clock()))
         once = Once(stage, store, epoch_clock)
         await once.plan(desired)
         result = await once.run(granted_by="ann", about="Replica/sql")

@@ -304,7 +304,7 @@ def test_a_clock_that_is_set_forward_is_told_and_makes_all_of_it_old() -> None:
     told = view.clock_step()
     assert told is not None
     assert "set forward by 2h00m" in told
-    assert view.faded(30.0) == ("paris-1",)
+    assert view.stale(30.0) == ("paris-1",)
     assert not view.fresh("paris-1", 1.0)
 
 

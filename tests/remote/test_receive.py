@@ -193,7 +193,7 @@ def test_receivers_killed_at_any_moment_leave_every_point_as_it_was(tmp_path: Pa
     machine = Machine(tmp_path, {"vda": 32 << 20}, seed=3)
     machine.cycle()
     machine.open("vda", "overlay")
-    what = machine.change("vda", 400)
+    what = machine.change("vda", 100)
     path = write_stream(tmp_path / "s", "vda", 32 << 20, what)
     begun = time.monotonic()
     assert status_of(start_mover("receive", machine.root, stdin=path)) == 0

@@ -209,7 +209,7 @@ def test_the_guard_holds_the_claim_until_the_job_is_ended(
                         lambda job, limit_s, patience_s: {"was": "ended", "incident": ""})
     found = room(folder, OTHER)
     limits = watchdog.Limits(60, found.budget_bytes)
-    one = watchdog.Guard(Job(OTHER, "/s", [str(folder / "s")]), limits)
+    one = watchdog.Watchdog(Job(OTHER, "/s", [str(folder / "s")]), limits)
     os.close(found.entry)
     less = room(folder)
     os.close(less.entry)

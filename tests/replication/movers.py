@@ -8,7 +8,7 @@ from typing import Any
 
 from controller.plan.actions.replica import CopyMode, DiskCopy, ReplicateDomain
 from controller.replication.provider import ReplicaHands
-from controller.replication.ssh_route import Locksmith
+from controller.replication.ssh_route import KeySource
 from controller.transport.base import Aside, Command, Endpoint, Reply
 from controller.transport.keys import OneTimeKey
 
@@ -166,9 +166,9 @@ def made(points: int = 1, *, busy: bool = False, **changes: Any) -> dict[str, An
     told = [{"sequence": number, "checkpoint": f"hotsite-{number:06d}-0c5a",
              "files": {"vda": file["name"] if busy else None}, "facts": {}}
             for number in range(1, points + 1)]
-    picture = {"points": told, "files": {"vda": [file]} if points else {}, "incoming": {},
+    state = {"points": told, "files": {"vda": [file]} if points else {}, "incoming": {},
                "repair": {}, "scan": [], **changes}
-    return {"secret": "aa", "algorithm": "xxh3-128", "picture": picture}
+    return {"secret": "aa", "algorithm": "xxh3-128", "picture": state}
 
 
 def opened(request: dict[str, Any], *missing: tuple[int, int]) -> dict[str, Any]:
@@ -205,7 +205,7 @@ def action(**changes: Any) -> ReplicateDomain:
 
 def hands(hosts: Hosts) -> ReplicaHands:
     """Return the hands that work on played hosts, at an instant that never passes."""
-    locksmith = Locksmith(lambda: OneTimeKey("PRIVATE", "ssh-ed25519 AAAA"),
+    locksmith = KeySource(lambda: OneTimeKey("PRIVATE", "ssh-ed25519 AAAA"),
                           lambda endpoint: ("ssh-ed25519 BBBB",))
     made_hands = ReplicaHands(hosts, locksmith, lambda: 1000.0)
     made_hands.declare("lab", (endpoint("paris-1"), endpoint("milan-1")))

@@ -15,7 +15,7 @@ from controller.replication import mover as movers
 from controller.replication import transfer
 from controller.replication.mover import Attendant, Mover, is_ready
 from controller.replication.source_host import PATIENCE_S, SourceEnd
-from controller.replication.transfer import Hearer, Pace, send
+from controller.replication.transfer import RateControl, TransferEvents, send
 from controller.transport.base import Reply
 from tests.replication.movers import Hosts
 
@@ -197,12 +197,13 @@ async def test_a_mover_that_sends_neither_falls_silent_nor_goes_on_for_ever(
     monkeypatch.setattr(transfer, patched, 0.0)
     monkeypatch.setattr(talk, "tell", lambda _: None)
     with pytest.raises(Unavailable, match=f"{why}.*it is tried again"):
-        await send(talk, {}, "no point was made", Pace(), Hearer(lambda *_: None, lambda: None),
+        await send(talk, {}, "no point was made", RateControl(),
+                   TransferEvents(lambda *_: None, lambda: None),
                    lasts_s=0.0 if patched == "ANSWER_S" else 60.0)
 
 
 def test_a_slow_pace_leaves_a_mover_the_time_that_its_next_word_takes() -> None:
-    pace = Pace()
+    pace = RateControl()
     assert pace.quiet_s == transfer.QUIET_S
     pace.set(1000.0)
     assert pace.quiet_s > transfer.QUIET_S + 8 * (1 << 20) / 1000
@@ -212,5 +213,5 @@ def test_a_slow_pace_leaves_a_mover_the_time_that_its_next_word_takes() -> None:
     '{"progress": {}}', '{"progress": 7}', '{"progress": {"read_bytes": "x"}}', "[]", "no"])
 def test_progress_that_is_none_is_passed_over(line: str) -> None:
     told: list[int] = []
-    Hearer(lambda *words: told.extend(words), lambda: None).hear(line)
+    TransferEvents(lambda *words: told.extend(words), lambda: None).hear(line)
     assert told == []

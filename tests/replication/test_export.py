@@ -20,7 +20,7 @@ needs_qemu = pytest.mark.skipif(shutil.which("qemu-img") is None,
                                 reason="qemu-utils is not installed: no disk can be exported")
 
 
-def picture(path: str) -> dict[str, Any]:
+def state(path: str) -> dict[str, Any]:
     """What `replica-show` says of two points of two disks, one unchanged at the second."""
     return {"replicas": {path: {"points": [
         {"sequence": 1, "files": {"vda": "base-000001.raw", "vdb": "base-000001.raw"}},
@@ -48,7 +48,7 @@ DEFINITION = """<domain><name>sql</name><memory>1</memory><vcpu>1</vcpu><devices
 def test_what_is_not_in_a_point_is_named(tmp_path: Path, facts: dict[str, Any], definition: str,
                                          lacking: list[str]) -> None:
     wish = action(tmp_path)
-    shown = picture(wish.path)
+    shown = state(wish.path)
     shown["replicas"][wish.path]["points"][1]["facts"] = facts
     assert parse_lacking(shown, wish, definition) == lacking
 
@@ -66,7 +66,7 @@ class Keeper(Mover):
         self.asked.append(verb)
         if verb == "replica-show":
             assert self.pins, "it is pinned before it is looked at"
-            return picture(self.path)
+            return state(self.path)
         if request["sequence"] is None:
             del self.pins[request["holder"]]
         else:
@@ -104,7 +104,7 @@ def keeper(tmp_path: Path) -> Keeper:
 
 def test_the_topmost_file_of_each_disk_at_the_point_is_meant(tmp_path: Path) -> None:
     wish = action(tmp_path)
-    found = parse_exports(picture(wish.path), wish)
+    found = parse_exports(state(wish.path), wish)
     assert [(one.disk, one.source, one.format) for one in found] == [
         ("vda", f"{wish.path}/vda/rp-000002.qcow2", "qcow2"),
         ("vdb", f"{wish.path}/vdb/base-000001.raw", "raw")]
@@ -113,7 +113,7 @@ def test_the_topmost_file_of_each_disk_at_the_point_is_meant(tmp_path: Path) -> 
 def test_a_point_that_went_meanwhile_is_refused(tmp_path: Path) -> None:
     wish = action(tmp_path, 9)
     with pytest.raises(Refused, match="restore point 9 of sql is not on milan-1 any more"):
-        parse_exports(picture(wish.path), wish)
+        parse_exports(state(wish.path), wish)
 
 
 @needs_qemu

@@ -90,16 +90,16 @@ def test_storms_find_a_planner_that_starts_what_may_run_elsewhere(
 
     monkeypatch.setattr(planner, "strike", careless)
     monkeypatch.setattr(decide_planner, "EVERYWHERE", ())
-    monkeypatch.setattr(planner, "stand", _blind_to_ghosts)
+    monkeypatch.setattr(planner, "locate", _blind_to_ghosts)
     assert found("has been silent for")
 
 
-def _blind_to_ghosts(name: str, survey: Survey) -> state.Stand:
+def _blind_to_ghosts(name: str, survey: Survey) -> state.Location:
     """A VM that was last seen on a silent host is taken for one that exists nowhere."""
-    stand = state.stand(name, survey)
-    if stand.standing is state.Standing.HIDDEN:
-        return state.Stand(state.Standing.NOWHERE)
-    return stand
+    location = state.locate(name, survey)
+    if location.state is state.MachineState.UNKNOWN:
+        return state.Location(state.MachineState.ABSENT)
+    return location
 
 
 def test_storms_find_names_taken_for_identities(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,7 @@
 """What the journal keeps of an object follows its name."""
 
 from controller.model.condition import Condition, ConditionType, Status
-from controller.plan.survey.context import ReplicaRequest, ReplicaWish, Suspension
+from controller.plan.survey.context import ReplicaRequest, RequestKind, Suspension
 from controller.store.journal import Outcome
 from controller.store.store import Store
 
@@ -18,7 +18,7 @@ def stored() -> Store:
     store.conclude(intent, Outcome.DONE, "started", 2.0)
     store.intend(f"migrate:{SQL}@paris-1/milan-1", "migrate", SQL, *begun)
     store.suspend(Suspension(SQL, "ann", "a look", 900.0))
-    store.request(ReplicaRequest("sql", ReplicaWish.VERIFY, "ann", 4.0))
+    store.request(ReplicaRequest("sql", RequestKind.VERIFY, "ann", 4.0))
     store.save_seen("paris-1", "{}", 5.0)
     store.mark_silent("paris-1")
     store.save_conditions((Condition(SQL, ConditionType.READY, Status.TRUE, "Running", "x"),), 6.0)

@@ -9,7 +9,7 @@ import pytest
 from controller.errors import JournalUnavailable
 from controller.model.condition import Condition, ConditionType, Status
 from controller.plan.actions.action import Cause
-from controller.plan.survey.context import Approval, ReplicaRequest, ReplicaWish, Suspension
+from controller.plan.survey.context import Approval, ReplicaRequest, RequestKind, Suspension
 from controller.store import journal
 from controller.store.journal import Outcome
 from controller.store.store import Store
@@ -138,9 +138,9 @@ def test_an_approval_is_used_up_by_the_intent_it_allowed_and_by_no_other(store: 
 
 
 def test_a_wish_for_a_replica_is_used_up_by_the_action_a_person_caused(store: Store) -> None:
-    wish = ReplicaRequest("sql", ReplicaWish.VERIFY, "ann", 1.0)
+    wish = ReplicaRequest("sql", RequestKind.VERIFY, "ann", 1.0)
     store.request(wish)
-    store.request(ReplicaRequest("web", ReplicaWish.COPY, "ann", 1.0))
+    store.request(ReplicaRequest("web", RequestKind.COPY, "ann", 1.0))
     action = ("verify-replica:Replica/sql@milan-1", "verify-replica", "Replica/sql", "milan-1")
     store.intend(*action, "abc", "it was due", 2.0, Cause.DRIFT)
     assert wish in store.requests()
@@ -149,16 +149,16 @@ def test_a_wish_for_a_replica_is_used_up_by_the_action_a_person_caused(store: St
 
 
 def test_an_action_uses_up_what_it_serves_alone(store: Store) -> None:
-    for wish in ReplicaWish:
+    for wish in RequestKind:
         store.request(ReplicaRequest("sql", wish, "ann", 1.0))
     store.intend("replicate:Replica/sql@paris-1/milan-1", "replicate", "Replica/sql", "paris-1",
                  "abc", "ann asked for it", 3.0, Cause.HUMAN)
-    assert [one.wish for one in store.requests()] == [ReplicaWish.VERIFY]
+    assert [one.kind for one in store.requests()] == [RequestKind.VERIFY]
 
 
 def test_a_wish_is_withdrawn_or_forgotten_after_an_hour(store: Store) -> None:
-    old, new = (ReplicaRequest("sql", ReplicaWish.COPY, "ann", at) for at in (1.0, 3700.0))
-    web = ReplicaRequest("web", ReplicaWish.SEED, "ann", 3700.0)
+    old, new = (ReplicaRequest("sql", RequestKind.COPY, "ann", at) for at in (1.0, 3700.0))
+    web = ReplicaRequest("web", RequestKind.SEED, "ann", 3700.0)
     for wish in (old, web):
         store.request(wish)
     assert store.requests() == (web,)

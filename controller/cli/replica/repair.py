@@ -18,6 +18,6 @@ def command(context: typer.Context, machine: Machine, path: Path = None, wait: W
     Exit status: 0 done, 1 failed, 2 not begun yet, 3 nothing to do or refused by a gate, 4 invalid
     spec, 5 no loop runs.
     """
-    from controller.plan.survey.context import ReplicaWish  # noqa: PLC0415  # keeps --help quick
+    from controller.plan.survey.context import RequestKind  # noqa: PLC0415  # keeps --help quick
 
-    ask(context, ReplicaWish.REPAIR, machine, path, by, state, wait=wait)
+    ask(context, RequestKind.REPAIR, machine, path, by, state, wait=wait)

@@ -17,7 +17,7 @@ from controller.cli.shared import (
 )
 
 if TYPE_CHECKING:
-    from controller.plan.survey.context import ReplicaRequest, ReplicaWish
+    from controller.plan.survey.context import ReplicaRequest, RequestKind
     from controller.reconcile.manager import Manager
     from controller.store.journal import EventRow
     from controller.store.store import Store
@@ -33,14 +33,14 @@ Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Stay until it has 
 __all__ = ["By", "Machine", "Path", "State", "Wait", "ask"]
 
 
-def ask(context: typer.Context, wish: "ReplicaWish", machine: str, path: str | None,
+def ask(context: typer.Context, kind: "RequestKind", machine: str, path: str | None,
         by: str | None, state: State, *, wait: bool) -> None:
     """Ask for `wish` and end the program with what came of it."""
     from controller.plan.survey.context import ReplicaRequest  # noqa: PLC0415  # keeps --help quick
 
     with told():
         manager = manager_of(context, state)
-        request = ReplicaRequest(machine, wish, who(by), manager.clock())
+        request = ReplicaRequest(machine, kind, who(by), manager.clock())
         if path is None:
             raise typer.Exit(by_the_loop(manager, request, wait=wait))
         raise typer.Exit(wait_for(from_here(manager, path, request),
@@ -54,7 +54,7 @@ def by_the_loop(manager: "Manager", request: "ReplicaRequest", *, wait: bool) ->
 
     if not read_picture(manager).alive:
         complain("no loop runs with this state folder: start `hotsite run`, or name the specs:"
-                 f" `hotsite replica {request.wish} {request.machine} specs/`")
+                 f" `hotsite replica {request.kind} {request.machine} specs/`")
         return 5
     wrong = unknown_target(manager, f"VirtualMachine/{request.machine}")
     if wrong is not None:
@@ -65,7 +65,7 @@ def by_the_loop(manager: "Manager", request: "ReplicaRequest", *, wait: bool) ->
         newest = max((row.id for row in store.events(1)), default=0)
         store.request(request)
         if not wait:
-            typer.echo(f"the loop is asked to {request.wish} the replica of {request.machine}")
+            typer.echo(f"the loop is asked to {request.kind} the replica of {request.machine}")
             return 0
         return follow(store, request, newest)
     finally:
@@ -86,7 +86,7 @@ def follow(store: "Store", request: "ReplicaRequest", newest: int) -> int:
             if row.cause == "human":
                 until = float("inf")
                 typer.echo(describe_row(row))
-                if row.outcome and request.wish in SERVES.get(row.verb, ()):
+                if row.outcome and request.kind in SERVES.get(row.verb, ()):
                     return status_of(row)
                 if row.outcome:     # of somebody else's wish, or of what comes before this one
                     until = time.monotonic() + BEGUN_WITHIN_S

@@ -7,7 +7,7 @@ import typer
 from controller.cli.shared import Json, State, complain, manager_of, print_json, told
 
 if TYPE_CHECKING:
-    from controller.cli.view.loop_status import Picture
+    from controller.cli.view.loop_status import LoopStatus
 
 Machine = Annotated[str, typer.Argument(metavar="VM", help="The VM's name.")]
 
@@ -37,7 +37,7 @@ def command(context: typer.Context, machine: Machine, as_json: Json = False,
             show(found, picture, machine)
 
 
-def replicas(picture: "Picture", machine: str) -> list[dict[str, Any]]:
+def replicas(picture: "LoopStatus", machine: str) -> list[dict[str, Any]]:
     """Return the VM's replicas as JSON, by host."""
     from controller.cli.view.inventory import age_of, freshness, health, value_of  # noqa: PLC0415
 
@@ -70,7 +70,7 @@ def point(facts: Any, now_s: float) -> dict[str, Any]:
             "verified_age_s": age_of(facts.verified_at, now_s)}
 
 
-def show(found: list[dict[str, Any]], picture: "Picture", machine: str) -> None:
+def show(found: list[dict[str, Any]], picture: "LoopStatus", machine: str) -> None:
     """Print replicas and their points."""
     from controller.cli.get import cell  # noqa: PLC0415
     from controller.cli.view.paint import Painter, console, table  # noqa: PLC0415

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, TypeVar
 
-from controller.cli.view.loop_status import Picture, Seen
+from controller.cli.view.loop_status import LoopStatus, Seen
 from controller.model.facts import Absent, Fact, NodeFacts
 from controller.model.replica import ReplicaFacts
 from controller.reconcile.observe.view import last_known
@@ -12,14 +12,14 @@ T = TypeVar("T")
 Row = dict[str, Any]
 
 
-def freshness(picture: Picture, node: str, seen: Seen) -> Row:
+def freshness(picture: LoopStatus, node: str, seen: Seen) -> Row:
     """Return whether the node answers now, and how old what it said is."""
     nodes = (picture.heartbeat or {}).get("nodes") or {}
     known = picture.alive and (nodes.get(node) or {}).get("state") == "known"
     return {"seen": "now" if known else "before", "age_s": max(0.0, picture.now_s - seen.at)}
 
 
-def host_rows(picture: Picture) -> Iterator[Row]:
+def host_rows(picture: LoopStatus) -> Iterator[Row]:
     """Yield one row per hypervisor."""
     for node, seen in sorted(picture.seen.items()):
         if not isinstance(seen.facts.domains, Absent):
@@ -32,7 +32,7 @@ def host_rows(picture: Picture) -> Iterator[Row]:
                    "qemu": seen.facts.versions.get("qemu"), **freshness(picture, node, seen)}
 
 
-def switch_rows(picture: Picture) -> Iterator[Row]:
+def switch_rows(picture: LoopStatus) -> Iterator[Row]:
     """Yield one row per switch."""
     for node, seen in sorted(picture.seen.items()):
         if isinstance(seen.facts.domains, Absent):
@@ -46,7 +46,7 @@ def switch_rows(picture: Picture) -> Iterator[Row]:
                    **freshness(picture, node, seen)}
 
 
-def vm_rows(picture: Picture) -> Iterator[Row]:
+def vm_rows(picture: LoopStatus) -> Iterator[Row]:
     """Yield one row per domain and host that has it."""
     for node, seen in sorted(picture.seen.items()):
         for name, domain in sorted((value_of(seen.facts.domains) or {}).items()):
@@ -58,7 +58,7 @@ def vm_rows(picture: Picture) -> Iterator[Row]:
                    **freshness(picture, node, seen)}
 
 
-def pool_rows(picture: Picture) -> Iterator[Row]:
+def pool_rows(picture: LoopStatus) -> Iterator[Row]:
     """Yield one row per pool and host."""
     for node, seen in sorted(picture.seen.items()):
         for name, pool in sorted((value_of(seen.facts.pools) or {}).items()):
@@ -68,7 +68,7 @@ def pool_rows(picture: Picture) -> Iterator[Row]:
                    "volumes": len(pool.volumes), **freshness(picture, node, seen)}
 
 
-def port_rows(picture: Picture) -> Iterator[Row]:
+def port_rows(picture: LoopStatus) -> Iterator[Row]:
     """Yield one row per port and node."""
     for node, seen in sorted(picture.seen.items()):
         for bridge in (value_of(seen.facts.bridges) or {}).values():
@@ -81,7 +81,7 @@ def port_rows(picture: Picture) -> Iterator[Row]:
                        **freshness(picture, node, seen)}
 
 
-def replica_rows(picture: Picture) -> Iterator[Row]:
+def replica_rows(picture: LoopStatus) -> Iterator[Row]:
     """Yield one row per replica and host that holds it."""
     for node, seen in sorted(picture.seen.items()):
         for uuid, one in sorted((value_of(seen.facts.replicas) or {}).items()):
@@ -127,7 +127,7 @@ def value_of(fact: Fact[T]) -> T | None:
     return last.value if last else None
 
 
-ROWS: Final[Mapping[str, Callable[[Picture], Iterator[Row]]]] = {
+ROWS: Final[Mapping[str, Callable[[LoopStatus], Iterator[Row]]]] = {
     "host": host_rows, "switch": switch_rows, "vm": vm_rows, "pool": pool_rows, "port": port_rows,
     "replica": replica_rows,
 }

@@ -27,7 +27,7 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class LoopStatus:
     """Everything that the store holds about the running loop."""
 
     now_s: float
@@ -139,7 +139,7 @@ class Picture:
                                  "until_at": one.until_at} for one in self.suspensions]}
 
 
-def read_picture(manager: Manager) -> Picture:
+def read_picture(manager: Manager) -> LoopStatus:
     """Return what the store holds.
 
     Errors: JournalUnavailable; SourceUnavailable when nothing was ever written there.
@@ -156,7 +156,7 @@ def read_picture(manager: Manager) -> Picture:
         seen = {node: Seen(known.value, max(known.observed_at, looked.get(node) or 0.0))
                 for node, known in load_seen(store).items()
                 if not looked or node in looked}
-        return Picture(now_s, beat, store.conditions(), store.suspensions(now_s),
+        return LoopStatus(now_s, beat, store.conditions(), store.suspensions(now_s),
                        store.approvals(now_s), seen)
     finally:
         store.close()

@@ -6,7 +6,7 @@ from controller.model.facts import Ownership
 
 
 @dataclass(frozen=True, slots=True)
-class DiskWish:
+class DesiredDisk:
     """One disk as a domain should have it, with its path resolved on the node it lies on."""
 
     target: str
@@ -31,7 +31,7 @@ class Passing:
 
 
 @dataclass(frozen=True, slots=True)
-class NicWish:
+class DesiredNic:
     """One card as a domain should have it."""
 
     mac: str
@@ -42,15 +42,15 @@ class NicWish:
 
 
 @dataclass(frozen=True, slots=True)
-class DomainWish:
+class DesiredDomain:
     """Everything that is managed of one domain on one node."""
 
     name: str
     uuid: str
     memory_bytes: int
     cpus: int
-    disks: tuple[DiskWish, ...]
-    nics: tuple[NicWish, ...]
+    disks: tuple[DesiredDisk, ...]
+    nics: tuple[DesiredNic, ...]
     ownership: Ownership
     template: str | None = None
     """Domain XML that brings everything that is not managed."""
@@ -74,7 +74,7 @@ class SetCpus:
 class AttachNic:
     """Plug a card in."""
 
-    nic: NicWish
+    nic: DesiredNic
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +88,14 @@ class DetachNic:
 class UpdateNic:
     """Put an existing card on another bridge or VLAN, or give it another model at next boot."""
 
-    nic: NicWish
+    nic: DesiredNic
 
 
 @dataclass(frozen=True, slots=True)
 class AttachDisk:
     """Plug in a disk whose file is already there."""
 
-    disk: DiskWish
+    disk: DesiredDisk
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,14 @@ from typing import ClassVar
 
 from controller.model.document import Rung
 from controller.plan.actions.action import Action, Symbol
-from controller.plan.actions.desired import DiskWish, DomainChange, DomainWish
+from controller.plan.actions.desired import DesiredDisk, DesiredDomain, DomainChange
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DefineDomain(Action):
     """Define a domain that exists nowhere; its disks are already there."""
 
-    wish: DomainWish
+    wish: DesiredDomain
     verb: ClassVar[str] = "define"
     rung: ClassVar[Rung] = Rung.START
     takes: ClassVar[bool] = False
@@ -131,7 +131,7 @@ class MigrateDomain(Action):
     to_address: str
     to_replication_address: str
     with_storage: bool
-    disks: tuple[DiskWish, ...]
+    disks: tuple[DesiredDisk, ...]
     kept: tuple[str, ...] = ()
     """Targets of disks that stay where they are, since both hosts share them."""
     media: tuple[str, ...] = ()
@@ -142,7 +142,7 @@ class MigrateDomain(Action):
     symbol: ClassVar[Symbol] = Symbol.MOVE
 
     @property
-    def copied(self) -> tuple[DiskWish, ...]:
+    def copied(self) -> tuple[DesiredDisk, ...]:
         """Return the disks that are copied to the destination."""
         if not self.with_storage:
             return ()

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from controller.model.document import Rung
 from controller.plan.actions.action import Action, Symbol
-from controller.plan.actions.desired import DiskWish
+from controller.plan.actions.desired import DesiredDisk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,7 @@ class CreatePool(Action):
 class CreateDisk(Action):
     """Create one disk file, empty or as a copy of an image. Refused when the file exists."""
 
-    disk: DiskWish
+    disk: DesiredDisk
     verb: ClassVar[str] = "create-disk"
     rung: ClassVar[Rung] = Rung.START
     takes: ClassVar[bool] = False

@@ -12,19 +12,19 @@ DEGRADED = "Degraded"
 Answer = tuple[Status, str, str]
 
 
-def link_conditions(ground: Survey) -> list[Condition]:
+def link_conditions(survey: Survey) -> list[Condition]:
     """Return whether enough members of every inter-site link are up."""
-    return [Condition(f"InterSiteLink/{name}", CONNECTED, *link_answer(name, ground),
-                      ground.desired.revision)
-            for name in sorted(ground.desired.inter_site_links)]
+    return [Condition(f"InterSiteLink/{name}", CONNECTED, *link_answer(name, survey),
+                      survey.desired.revision)
+            for name in sorted(survey.desired.inter_site_links)]
 
 
-def link_answer(name: str, ground: Survey) -> Answer:
+def link_answer(name: str, survey: Survey) -> Answer:
     """Return whether a link is connected, by the state of the ports at both of its ends."""
-    spec = ground.desired.inter_site_links[name].spec
+    spec = survey.desired.inter_site_links[name].spec
     up, down, unseen = [], [], []
     for member in range(1, spec.members + 1):
-        states = member_states(f"{name}/{member}", ground)
+        states = member_states(f"{name}/{member}", survey)
         if False in states:
             down.append(str(member))
         elif None in states or not states:
@@ -43,15 +43,15 @@ def link_answer(name: str, ground: Survey) -> Answer:
     return Status.FALSE, "TooFewMembers", f"{words}, and {spec.minimum_members} are needed"
 
 
-def member_states(member: str, ground: Survey) -> list[bool | None]:
+def member_states(member: str, survey: Survey) -> list[bool | None]:
     """Return whether each end of a member is up, None where that cannot be seen."""
     found: list[bool | None] = []
-    for name in sorted(ground.desired.switches):
-        spec = ground.desired.switches[name].spec
+    for name in sorted(survey.desired.switches):
+        spec = survey.desired.switches[name].spec
         for port in spec.ports:
             if port.link != member:
                 continue
-            bridges = ground.bridges(name)
+            bridges = survey.bridges(name)
             bridge = None if bridges is None else bridges.get(spec.bridge)
             if bridges is None:
                 found.append(None)
@@ -62,20 +62,20 @@ def member_states(member: str, ground: Survey) -> list[bool | None]:
     return found
 
 
-def network_conditions(ground: Survey, steps: tuple[Step, ...],
+def network_conditions(survey: Survey, steps: tuple[Step, ...],
                        stalls: list[Stall]) -> list[Condition]:
     """Return whether every port that must carry a network carries it."""
-    desired = ground.desired
-    cut = cut_vlans(steps, ground)
+    desired = survey.desired
+    cut = cut_vlans(steps, survey)
     for stall in stalls:
         for vlan in stall.vlans:
             cut.setdefault(vlan, stall.sentence)
-    links = {name: (set(one.spec.between), link_answer(name, ground))
+    links = {name: (set(one.spec.between), link_answer(name, survey))
              for name, one in sorted(desired.inter_site_links.items())}
     silent: dict[str, str] = {}
     for name in sorted([*desired.hosts, *desired.switches]):
-        if ground.bridges(name) is None:
-            silent.setdefault(ground.site_of(name), name)
+        if survey.bridges(name) is None:
+            silent.setdefault(survey.site_of(name), name)
     found = []
     for name in sorted(desired.networks):
         spec = desired.networks[name].spec
@@ -84,18 +84,18 @@ def network_conditions(ground: Survey, steps: tuple[Step, ...],
         answer: Answer = (Status.TRUE, "EverywhereDeclared",
                           f"every port of {', '.join(sorted(sites))} that must carries it")
         broken = [one for one in spanning if one[0] is Status.FALSE]
-        blind = next((silent[site] for site in sorted(sites) if site in silent), None)
+        unreachable = next((silent[site] for site in sorted(sites) if site in silent), None)
         if spec.vlan in cut:
             answer = (Status.FALSE, "VlanMissing", cut[spec.vlan])
         elif spanning and len(broken) == len(spanning):
             answer = (Status.FALSE, "LinkDown", broken[0][2])
-        elif blind is not None:
-            answer = (Status.UNKNOWN, "CannotBeSeen", f"the ports of {blind} cannot be seen")
+        elif unreachable is not None:
+            answer = (Status.UNKNOWN, "CannotBeSeen", f"the ports of {unreachable} cannot be seen")
         found.append(Condition(f"Network/{name}", CONNECTED, *answer, desired.revision))
     return found
 
 
-def cut_vlans(steps: tuple[Step, ...], ground: Survey) -> dict[int, str]:
+def cut_vlans(steps: tuple[Step, ...], survey: Survey) -> dict[int, str]:
     """Return, by VLAN that does not pass somewhere it must, the first reason."""
     cut: dict[int, str] = {}
     for step in steps:
@@ -106,7 +106,7 @@ def cut_vlans(steps: tuple[Step, ...], ground: Survey) -> dict[int, str]:
         elif isinstance(action, AddUplink):
             vlans = set(action.vlans)
         elif isinstance(action, CreateBridge):
-            vlans = set(ground.site_vlans.get(ground.site_of(action.node), ()))
+            vlans = set(survey.site_vlans.get(survey.site_of(action.node), ()))
         for vlan in vlans:
             cut.setdefault(vlan, action.reason)
     return cut

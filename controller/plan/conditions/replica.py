@@ -11,7 +11,7 @@ from controller.model.units import render_duration
 from controller.plan.machine.capability import cannot_run
 from controller.plan.machine.parts import Left
 from controller.plan.replication.copy import missing_disks, parts_left_out
-from controller.plan.replication.protected_machine import Charge
+from controller.plan.replication.protected_machine import ProtectedMachine
 from controller.plan.replication.schedule import (
     Findings,
     no_later_than,
@@ -35,56 +35,57 @@ AHEAD_S: Final = 5.0
 Answer = tuple[Status, str, str]
 
 
-def replica_conditions(care: list[Charge], index: ReplicaIndex, findings: Findings,
-                       ground: Survey) -> list[Condition]:
+def replica_conditions(protected_machines: list[ProtectedMachine], index: ReplicaIndex,
+                       findings: Findings,
+                       survey: Survey) -> list[Condition]:
     """Return what can be said of every protected VM's replica."""
     found: list[Condition] = []
-    for charge in care:
+    for protected in protected_machines:
         try:
-            found += _of_one(charge, index, findings, ground)
+            found += _of_one(protected, index, findings, survey)
         except FAULTS as error:
-            target = f"VirtualMachine/{charge.name}"
-            found.append(cannot_be_seen(target, not_understood(charge.target, error),
-                                        ground.desired.revision))
+            target = f"VirtualMachine/{protected.name}"
+            found.append(cannot_be_seen(target, not_understood(protected.target, error),
+                                        survey.desired.revision))
     return found
 
 
-def _of_one(charge: Charge, index: ReplicaIndex, findings: Findings,
-            ground: Survey) -> tuple[Condition, ...]:
-    target, revision = f"VirtualMachine/{charge.name}", ground.desired.revision
-    domain = charge.stand.domain
-    if domain is not None and not charge.disks:
-        return (Condition(target, ConditionType.PROTECTED, *_without_disks(charge), revision),)
-    unsure = _unsure(charge, index, ground)
-    if unsure and not charge.faded:  # what is not said is unknown
-        return (ground.given.usual(cannot_be_seen, target, unsure, revision),)
-    strange = None if unsure or charge.current is None else cannot_run(
-        charge.stand.domain, charge.current.host, ground)
-    if not unsure and strange is None and is_well(charge, ground.now_s):
-        assert charge.current is not None, "it is sound"
-        return ground.given.usual(all_well, target, charge.current.host,
-                                  charge.policy.rpo_s, charge.policy.verify_s, revision,
-                                  parts_left_out(charge))
+def _of_one(protected: ProtectedMachine, index: ReplicaIndex, findings: Findings,
+            survey: Survey) -> tuple[Condition, ...]:
+    target, revision = f"VirtualMachine/{protected.name}", survey.desired.revision
+    domain = protected.location.domain
+    if domain is not None and not protected.disks:
+        return (Condition(target, ConditionType.PROTECTED, *_without_disks(protected), revision),)
+    unsure = _unsure(protected, index, survey)
+    if unsure and not protected.stale:  # what is not said is unknown
+        return (survey.specs.cached(cannot_be_seen, target, unsure, revision),)
+    strange = None if unsure or protected.current is None else cannot_run(
+        protected.location.domain, protected.current.host, survey)
+    if not unsure and strange is None and is_well(protected, survey.now_s):
+        assert protected.current is not None, "it is sound"
+        return survey.specs.cached(all_well, target, protected.current.host,
+                                  protected.policy.rpo_s, protected.policy.verify_s, revision,
+                                  parts_left_out(protected))
     unknown = _unknown(unsure)
-    answers = (unknown, _fresh_unseen(charge, ground) or unknown, unknown) if unsure else (
-        _protected(charge, findings) if strange is None else _stranger(charge, strange),
-        _fresh(charge, ground), _verified(charge, ground))
+    answers = (unknown, _fresh_unseen(protected, survey) or unknown, unknown) if unsure else (
+        _protected(protected, findings) if strange is None else _stranger(protected, strange),
+        _fresh(protected, survey), _verified(protected, survey))
     return (Condition(target, ConditionType.PROTECTED, *answers[0], revision),
             Condition(target, ConditionType.FRESH, *answers[1], revision),
             Condition(target, ConditionType.VERIFIED, *answers[2], revision))
 
 
-def is_well(charge: Charge, now_s: float) -> bool:
+def is_well(protected: ProtectedMachine, now_s: float) -> bool:
     """Return whether a replica is sound, fresh and verified: nearly all are."""
-    current = charge.current
+    current = protected.current
     if current is None:
         return False
-    replica, point = current.replica, charge.point
+    replica, point = current.replica, protected.point
     return (point is not None and not replica.unreadable and not replica.lost_files
-            and not replica.damaged_clusters and not missing_disks(charge)
+            and not replica.damaged_clusters and not missing_disks(protected)
             and point.started_at <= now_s + AHEAD_S
-            and now_s < point.started_at + charge.policy.rpo_s
-            and now_s < verified_at(current) + charge.policy.verify_s)
+            and now_s < point.started_at + protected.policy.rpo_s
+            and now_s < verified_at(current) + protected.policy.verify_s)
 
 
 def all_well(target: str, host: str, rpo_s: float, verify_s: float, revision: str,
@@ -114,16 +115,17 @@ def _replicated(name: str, host: str, left: tuple[Left, ...]) -> Answer:
     return TRUE, "Replicated" if all(part.declared for part in left) else "InPart", words
 
 
-def _stranger(charge: Charge, why: str) -> Answer:
-    assert charge.current is not None, "nothing else could be asked what it can run"
+def _stranger(protected: ProtectedMachine, why: str) -> Answer:
+    assert protected.current is not None, "nothing else could be asked what it can run"
     return FALSE, "CannotRunThere", (
-        f"its replica is on {charge.current.host}, where it could not be started: {why}; bring the"
-        " twins to the same versions, or give the VM a machine type and processor that both have")
+        f"its replica is on {protected.current.host}, where it could not be started: {why};"
+        " bring the twins to the same versions, or give the VM a machine type and processor that"
+        " both have")
 
 
-def _without_disks(charge: Charge) -> Answer:
-    if any(part.disk for part in parts_left_out(charge)):
-        return FALSE, "NothingCopied", f"none of its disks is copied: {nothing_to_copy(charge)}"
+def _without_disks(protected: ProtectedMachine) -> Answer:
+    if any(part.disk for part in parts_left_out(protected)):
+        return FALSE, "NothingCopied", f"none of its disks is copied: {nothing_to_copy(protected)}"
     return TRUE, "NoDisk", "it has no disk: there is nothing to copy"
 
 
@@ -136,25 +138,25 @@ def _within_limit(host: str, verify_s: float) -> Answer:
                                  f" {render_duration(verify_s)}")
 
 
-def _unsure(charge: Charge, index: ReplicaIndex, ground: Survey) -> str:
+def _unsure(protected: ProtectedMachine, index: ReplicaIndex, survey: Survey) -> str:
     """Return why nothing can be said of a VM's replica; empty when something can."""
-    hidden = charge.hidden
+    hidden = protected.hidden
     if hidden is not None:
         point = hidden.sound
         last = "" if point is None else (
             f"; its newest point there began at {render_instant(point.started_at)}")
-        return (f"its replica is on {hidden.host}, and {_since(hidden.host, index, ground)}{last};"
+        return (f"its replica is on {hidden.host}, and {_since(hidden.host, index, survey)}{last};"
                 f" {_way_out(hidden.host)}")
-    if charge.current is None and index.opaque:
+    if protected.current is None and index.opaque:
         host = next(iter(index.opaque))
-        way_out = "" if host in ground.nodes else f"; {_way_out(host)}"
-        return f"a replica may be where none can be seen: {_since(host, index, ground)}{way_out}"
+        way_out = "" if host in survey.nodes else f"; {_way_out(host)}"
+        return f"a replica may be where none can be seen: {_since(host, index, survey)}{way_out}"
     return ""
 
 
-def _since(host: str, index: ReplicaIndex, ground: Survey) -> str:
+def _since(host: str, index: ReplicaIndex, survey: Survey) -> str:
     """Return why a host tells nothing, without a number that grows."""
-    if host in ground.nodes:
+    if host in survey.nodes:
         return index.unseen[host]
     return f"{host} does not answer"
 
@@ -167,64 +169,65 @@ def _unknown(why: str) -> Answer:
     return UNKNOWN, "CannotBeSeen", why
 
 
-def _protected(charge: Charge, findings: Findings) -> Answer:
-    current = charge.current
+def _protected(protected: ProtectedMachine, findings: Findings) -> Answer:
+    current = protected.current
     if current is None:
-        return _unprotected(charge, findings)
+        return _unprotected(protected, findings)
     if current.replica.unreadable:
-        return FALSE, "Unreadable", unreadable(charge.name, current)
-    if charge.point is None:
+        return FALSE, "Unreadable", unreadable(protected.name, current)
+    if protected.point is None:
         return FALSE, "NoPoint", (f"no restore point on {current.host} is complete and sound yet")
-    missing = missing_disks(charge)
+    missing = missing_disks(protected)
     if missing:
         return FALSE, "DiskMissing", (f"no restore point on {current.host} has its"
                                       f" {counted(len(missing), 'disk')} {', '.join(missing)} yet")
-    return _replicated(charge.name, current.host, parts_left_out(charge))
+    return _replicated(protected.name, current.host, parts_left_out(protected))
 
 
-def _unprotected(charge: Charge, findings: Findings) -> Answer:
-    if charge.host is None:
+def _unprotected(protected: ProtectedMachine, findings: Findings) -> Answer:
+    if protected.host is None:
         return FALSE, "Nowhere", "it exists on no host that is seen"
-    if charge.twin is None:
-        return FALSE, "NoTwin", f"site {charge.site} has no twin to hold its replica"
-    if charge.name in findings.homeless:
-        return FALSE, "NoRoom", findings.homeless[charge.name]
-    if charge.astray is not None:
-        return FALSE, "SameSite", (f"its replica is on {charge.astray.host}, at the site where it"
-                                   f" is itself; {charge.twin} has none yet")
-    return FALSE, "NoReplica", f"there is no replica of it at {charge.twin} yet"
+    if protected.twin is None:
+        return FALSE, "NoTwin", f"site {protected.site} has no twin to hold its replica"
+    if protected.name in findings.hostless:
+        return FALSE, "NoRoom", findings.hostless[protected.name]
+    if protected.misplaced is not None:
+        return FALSE, "SameSite", (
+            f"its replica is on {protected.misplaced.host}, at the site where it is itself;"
+            f" {protected.twin} has none yet")
+    return FALSE, "NoReplica", f"there is no replica of it at {protected.twin} yet"
 
 
-def _fresh(charge: Charge, ground: Survey) -> Answer:
-    point = charge.point
-    if charge.current is None or point is None:
+def _fresh(protected: ProtectedMachine, survey: Survey) -> Answer:
+    point = protected.point
+    if protected.current is None or point is None:
         return FALSE, "NoPoint", "there is no complete and sound restore point at the other site"
-    if point.started_at > ground.now_s + AHEAD_S:
+    if point.started_at > survey.now_s + AHEAD_S:
         return UNKNOWN, "InTheFuture", (
-            f"its newest restore point, {point.sequence} on {charge.current.host}, is dated"
+            f"its newest restore point, {point.sequence} on {protected.current.host}, is dated"
             f" {render_instant(point.started_at)}, which is to come: set the controller's clock"
             " right; the next copy is made at once")
-    rpo = render_duration(charge.policy.rpo_s)
+    rpo = render_duration(protected.policy.rpo_s)
     for times, reason, words in LEVELS:
-        if ground.now_s >= point.started_at + times * charge.policy.rpo_s:
+        if survey.now_s >= point.started_at + times * protected.policy.rpo_s:
             return FALSE, reason, (
-                f"its newest restore point, {point.sequence} on {charge.current.host}, began at"
+                f"its newest restore point, {point.sequence} on {protected.current.host}, began at"
                 f" {render_instant(point.started_at)}, longer ago than {words} RPO of {rpo}")
-    return _within_rpo(charge.current.host, charge.policy.rpo_s)
+    return _within_rpo(protected.current.host, protected.policy.rpo_s)
 
 
-def _fresh_unseen(charge: Charge, ground: Survey) -> Answer | None:
+def _fresh_unseen(protected: ProtectedMachine, survey: Survey) -> Answer | None:
     """Return by how much the RPO is missed on a host that tells nothing; None while it may not be.
 
     No copy can have begun there since.
     """
-    latest_at = no_later_than(charge, ground)
-    hidden = charge.hidden
+    latest_at = no_later_than(protected, survey)
+    hidden = protected.hidden
     if hidden is None or latest_at is None:
         return None
-    rpo = render_duration(charge.policy.rpo_s)
+    rpo = render_duration(protected.policy.rpo_s)
     for times, reason, words in LEVELS:
-        if ground.now_s >= latest_at + times * charge.policy.rpo_s:
+        if survey.now_s >= latest_at + times * protected.policy.rpo_s:
             return FALSE, reason, (
                 f"its replica is on {hidden.host}, of which nothing is seen since"
                 f" {render_instant(latest_at)}, longer ago than {words} RPO of {rpo};"
@@ -232,8 +235,8 @@ def _fresh_unseen(charge: Charge, ground: Survey) -> Answer | None:
     return None
 
 
-def _verified(charge: Charge, ground: Survey) -> Answer:
-    current = charge.current
+def _verified(protected: ProtectedMachine, survey: Survey) -> Answer:
+    current = protected.current
     if current is None or not current.replica.points:
         return FALSE, "NoPoint", "there is nothing to verify yet"
     replica = current.replica
@@ -243,9 +246,9 @@ def _verified(charge: Charge, ground: Survey) -> Answer:
     if replica.damaged_clusters:
         return FALSE, "Damaged", (f"{counted(replica.damaged_clusters, 'cluster')} of the replica"
                                   f" on {current.host} read wrong")
-    limit = render_duration(charge.policy.verify_s)
-    if ground.now_s >= verified_at(current) + charge.policy.verify_s:
+    limit = render_duration(protected.policy.verify_s)
+    if survey.now_s >= verified_at(current) + protected.policy.verify_s:
         return FALSE, "Overdue", (f"the replica on {current.host} was last verified at"
                                   f" {render_instant(verified_at(current))}, and {limit} is the"
                                   " limit")
-    return _within_limit(current.host, charge.policy.verify_s)
+    return _within_limit(current.host, protected.policy.verify_s)

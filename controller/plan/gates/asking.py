@@ -23,4 +23,4 @@ def is_approved(action: Action, survey: Survey) -> bool:
         return True
     return any(approval.action_id == action.id and approval.revision == survey.desired.revision
                and approval.expires_at > survey.now_s and approval.content == content(action)
-               for approval in survey.policy.approvals)
+               for approval in survey.context.approvals)

@@ -11,7 +11,7 @@ from controller.plan.actions.action import Action
 from controller.plan.actions.machine import RemoveDomain
 from controller.plan.actions.replica import DropPoints
 from controller.plan.actions.storage import PurgeFiles
-from controller.plan.machine.removal import doomed
+from controller.plan.machine.removal import to_delete
 from controller.plan.machine.set_aside import parse_aside
 from controller.plan.steps.draft import counted
 from controller.plan.steps.plan import Ruling, Step, Verdict
@@ -36,7 +36,7 @@ class Toll(NamedTuple):
 
 def toll_of(steps: tuple[Step, ...], survey: Survey) -> Toll:
     """Return what the steps would delete in all."""
-    gone = doomed(survey) if any(
+    gone = to_delete(survey) if any(
         isinstance(step.action, RemoveDomain) for step in steps) else frozenset()
     points = sum(len(step.action.sequences) for step in steps
                  if isinstance(step.action, DropPoints))

@@ -33,7 +33,7 @@ SAID: Final = {LONG: "copies of whole disks going on", SHORT: "copies going on",
                UPKEEP: "replicas being looked after"}
 
 
-class Slots:
+class ConcurrencyLimits:
     """The places that are taken; all actions on one target share one, as they run in turn."""
 
     def __init__(self, survey: Survey) -> None:
@@ -46,7 +46,7 @@ class Slots:
         self.most = max(1, int(self.limits.share * len(survey.desired.virtual_machines)))
         self.copying: set[str] = set()
         """`Replica/name` of what is copied, as far as that is settled."""
-        for flight in survey.policy.in_flight:
+        for flight in survey.context.in_flight:
             self.busy[flight.target] = flight.action_id
             self._note(flight.target, flight.nodes, flight.rung)
             if is_replica(flight.target):
@@ -89,7 +89,7 @@ class Slots:
         machine = f"VirtualMachine/{action.target.partition('/')[2]}"
         if machine in self.busy and machine in self.disrupted:
             return _wait(f"{self.busy[machine]} is running", "when that ends")
-        if action.target in self.survey.policy.resting:
+        if action.target in self.survey.context.resting:
             return None
         places = [(kind, place, limit) for kind in _kinds(action)
                   for place, limit in self._places(kind, action.nodes)]

@@ -13,7 +13,7 @@ from controller.model.facts import Known
 from controller.model.instants import render_instant
 from controller.model.units import render_duration
 from controller.plan.actions.action import Action, Cause
-from controller.plan.actions.desired import DiskWish
+from controller.plan.actions.desired import DesiredDisk
 from controller.plan.actions.machine import (
     DefineDomain,
     MigrateDomain,
@@ -26,7 +26,7 @@ from controller.plan.actions.replica import ReplicateDomain, replica_of
 from controller.plan.actions.storage import CreateDisk, CreatePool
 from controller.plan.gates.asking import asked, is_approved
 from controller.plan.gates.ceiling import Toll, above_ceiling, toll_of
-from controller.plan.gates.concurrency import Slots, is_long
+from controller.plan.gates.concurrency import ConcurrencyLimits, is_long
 from controller.plan.gates.grace import waits_out
 from controller.plan.gates.network import NetworkGates, leaving_vlans
 from controller.plan.gates.scopes import granted, pause_of
@@ -49,7 +49,7 @@ def rule_all(steps: tuple[Step, ...], survey: Survey) -> tuple[Step, ...]:
     toll = toll_of(steps, survey)
     storms = storms_of(survey)
     coming = pools_to_come(steps)
-    slots = Slots(survey)
+    slots = ConcurrencyLimits(survey)
     slots.expect([step.action for step in steps if step.action.rung is Rung.REPLICATE])
     leaving = moves_of(steps)
     network = NetworkGates(survey, leaving_vlans(step.action for step in steps))
@@ -104,15 +104,15 @@ def fact_age(action: Action, survey: Survey) -> Ruling | None:
         if not isinstance(survey.observed.nodes.get(node), Known):
             why = survey.twofold.get(node, "does not answer")
             return Ruling(Verdict.REFUSED, "fact-age", f"{node} {why}", f"when {node} answers")
-        if node in survey.faded:
-            return Ruling(Verdict.REFUSED, "fact-age", survey.faded[node],
+        if node in survey.stale:
+            return Ruling(Verdict.REFUSED, "fact-age", survey.stale[node],
                           f"when {node} answers")
     return None
 
 
 def not_asked_lately(action: Action, survey: Survey) -> Ruling | None:
     """Hold back what is right only if it is so everywhere while a host answered too long ago."""
-    if not survey.faded:
+    if not survey.stale:
         return None
     name = action.target.partition("/")[2]
     if isinstance(action, UndefineDomain | RemoveDomain):
@@ -121,7 +121,7 @@ def not_asked_lately(action: Action, survey: Survey) -> Ruling | None:
         words = f"{name} may be there by now"
     else:
         return None
-    for host, why in survey.faded.items():
+    for host, why in survey.stale.items():
         if host in survey.desired.hosts:
             return Ruling(Verdict.WAITING, "fact-age", f"{why}: {words}", f"when {host} answers")
     return None
@@ -166,7 +166,7 @@ def on_other_files(action: StartDomain | RestartDomain | ReplicateDomain,
     return None
 
 
-def needs_of(action: Action) -> tuple[str, tuple[DiskWish, ...]]:
+def needs_of(action: Action) -> tuple[str, tuple[DesiredDisk, ...]]:
     """Return the disks whose pools an action needs, and on which node."""
     match action:
         case CreateDisk():
@@ -196,7 +196,7 @@ def storm(site: str, survey: Survey) -> str | None:
     """
     hosts = [host for host in survey.hosts_of_site.get(site, ()) if host not in survey.lost]
     unwell = [host for host in hosts if host not in survey.twofold
-              and (host in survey.blind or host in survey.faded)]
+              and (host in survey.unreachable or host in survey.stale)]
     share = survey.desired.estate.spec.limits.storm_share
     if not is_storm(len(unwell), len(hosts), share):
         return None
@@ -210,7 +210,7 @@ def quarantined(action: Action, survey: Survey) -> Ruling | None:
     if action.cause is not Cause.DRIFT or (
             action.rung is Rung.REPLICATE):     # to leave a replica alone makes nothing better
         return None
-    repairs = survey.policy.repairs.get(action.target, ())
+    repairs = survey.context.repairs.get(action.target, ())
     limits = survey.desired.estate.spec.limits
     count = limits.quarantine_repairs
     if len(repairs) < count:
@@ -231,9 +231,9 @@ def quarantined(action: Action, survey: Survey) -> Ruling | None:
 
 def outside_windows(action: Action, survey: Survey) -> Ruling | None:
     """Refuse what a closed window does not allow or an open one denies; deny wins."""
-    if not survey.policy.windows:
+    if not survey.context.windows:
         return None
-    speaking = [window for window in survey.policy.windows
+    speaking = [window for window in survey.context.windows
                 if action.rung.height >= window.above.height]
     denying = [window for window in speaking if window.effect == "deny" and window.open]
     allowing = [window for window in speaking if window.effect == "allow"]

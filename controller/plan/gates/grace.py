@@ -39,7 +39,7 @@ def grace_keys(action: Action) -> tuple[str, ...]:
 
 def grace_ends_at(action: Action, survey: Survey) -> float:
     """Return when an action has waited long enough; a clock that went back begins it anew."""
-    waiting, now_s = survey.policy.waiting, survey.now_s
+    waiting, now_s = survey.context.waiting, survey.now_s
     since_at = max(min(waiting.get(key, now_s), now_s) for key in grace_keys(action))
     return since_at + survey.desired.estate.spec.limits.removal_grace_s
 

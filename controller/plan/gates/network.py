@@ -111,7 +111,7 @@ def declare_instead(action: NarrowTrunk) -> str:
 
 def undone(action: Action, survey: Survey) -> Ruling | None:
     """Hold back what a node undid by itself, until the specs of it change or a person says yes."""
-    for one in survey.policy.undone:
+    for one in survey.context.undone:
         if one.action_id == action.id and one.goal == action.goal:
             if is_approved(action, survey):
                 return None

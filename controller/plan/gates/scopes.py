@@ -42,7 +42,7 @@ def granted(action: Action, survey: Survey) -> Grant:
     Where the target itself grants, what is around it does not speak; where the action reaches
     beyond the node that it begins on, the host and the site there still do.
     """
-    said, target, nodes = survey.given.spoken, by_name(action.target), action.nodes
+    said, target, nodes = survey.specs.spoken, by_name(action.target), action.nodes
     if len(said.grants) == 1:   # nobody but the estate says anything
         return said.estate
     own = said.grants.get(target)

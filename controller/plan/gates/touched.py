@@ -63,4 +63,4 @@ def _links(action: Action, survey: Survey) -> Sequence[str]:
     if len(action.nodes) < 2:
         return ()
     sites = frozenset(map(survey.site_of, action.nodes))
-    return survey.given.links_between.get(sites, ()) if len(sites) > 1 else ()
+    return survey.specs.links_between.get(sites, ()) if len(sites) > 1 else ()

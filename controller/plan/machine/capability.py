@@ -12,16 +12,16 @@ from controller.plan.survey.survey import NEVER_ASKED, Survey, last_of
 SHOWN = 3
 
 
-def capabilities_of(host: str, ground: Survey) -> Capabilities | None:
+def capabilities_of(host: str, survey: Survey) -> Capabilities | None:
     """Return what guests a host can run, as it last said; None where it never did."""
-    node = last_of(ground.observed.nodes.get(host, NEVER_ASKED))
+    node = last_of(survey.observed.nodes.get(host, NEVER_ASKED))
     return None if node is None else last_of(node.capabilities)
 
 
-def cannot_run(domain: DomainFacts | None, host: str, ground: Survey) -> str | None:
+def cannot_run(domain: DomainFacts | None, host: str, survey: Survey) -> str | None:
     """Return why a host could not boot a domain; None where it could, or nobody knows."""
     config = None if domain is None else domain.config or domain.live
-    can = capabilities_of(host, ground)
+    can = capabilities_of(host, survey)
     if config is None or can is None:
         return None
     machines, models = _sets(can)
@@ -47,22 +47,22 @@ def _newest(machine: str, machines: Iterable[str]) -> str:
 
 
 def nobody_can_run(domain: DomainFacts | None, hosts: Iterable[str],
-                   ground: Survey) -> str | None:
+                   survey: Survey) -> str | None:
     """Return why none of `hosts` could boot a domain; None where one could, or may."""
     words = []
     for host in hosts:
-        why = cannot_run(domain, host, ground)
+        why = cannot_run(domain, host, survey)
         if why is None:
             return None
         words.append(why)
     return "; ".join(words[:SHOWN]) or None
 
 
-def versions_at(site: str, program: str, ground: Survey) -> tuple[str, ...]:
+def versions_at(site: str, program: str, survey: Survey) -> tuple[str, ...]:
     """Return the versions of a program that the hosts of a site last told, sorted."""
     found = set()
-    for host in ground.hosts_of_site.get(site, ()):
-        node = last_of(ground.observed.nodes.get(host, NEVER_ASKED))
+    for host in survey.hosts_of_site.get(site, ()):
+        node = last_of(survey.observed.nodes.get(host, NEVER_ASKED))
         if node is not None and program in node.versions:
             found.add(".".join(node.versions[program].split(".")[:2]))
     return tuple(sorted(found))

@@ -90,7 +90,7 @@ def _give_back(case: Case, disk: DiskSpec, found: Found) -> str:
 def anew(case: Case, disk: DiskSpec, host: str) -> Ask | None:
     """Return what a person is asked before a disk that was there is made anew; None: it is new."""
     name = case.vm.name
-    last = case.survey.policy.stood.get(name)
+    last = case.survey.context.stood.get(name)
     trace = _trace(case, host) if not last else ""
     if last is None and not trace:
         return None
@@ -126,7 +126,7 @@ def _trace(case: Case, host: str) -> str:
 def _is_kept(case: Case) -> bool:
     """Return whether a replica stands, or may stand, for what the VM was; then it is said."""
     name, replicas = case.vm.name, case.replicas
-    names = case.survey.given.names
+    names = case.survey.specs.names
     kept = replicas.of_machine((name, *names.formers.get(name, ())), domain_uuids(names, name))
     if kept:
         case.draft.stall(case.target, "OnlyReplica", _only_replica(case, kept[-1]))

@@ -11,7 +11,13 @@ from controller.model.facts import DiskFacts, DomainConfig, PoolFacts
 from controller.model.host import Host
 from controller.model.units import render_sizes
 from controller.model.virtual_machine import DiskSpec, VirtualMachine
-from controller.plan.actions.desired import AttachDisk, DetachDisk, DiskWish, DomainChange, GrowDisk
+from controller.plan.actions.desired import (
+    AttachDisk,
+    DesiredDisk,
+    DetachDisk,
+    DomainChange,
+    GrowDisk,
+)
 from controller.plan.machine.domain import Say, disk_files, disk_wish
 from controller.plan.machine.parts import name_of, unmanaged
 
@@ -58,8 +64,8 @@ def disk_changes(vm: VirtualMachine, seen: DomainConfig, host: Host,
     return changes
 
 
-def _with_a_place(name: str, missing: list[DiskWish], seen: DomainConfig,
-                  remark: Say) -> Iterator[DiskWish]:
+def _with_a_place(name: str, missing: list[DesiredDisk], seen: DomainConfig,
+                  remark: Say) -> Iterator[DesiredDisk]:
     """Yield the disks whose target no drive has; the others are remarked on."""
     drives = {medium.target: medium for medium in seen.media}
     for wish in missing:
@@ -128,7 +134,7 @@ def _is_ours(names: tuple[str, ...], disk: DiskFacts) -> bool:
                for name in names)
 
 
-def _may_be_renamed(names: tuple[str, ...], wish: DiskWish, extra: list[DiskFacts],
+def _may_be_renamed(names: tuple[str, ...], wish: DesiredDisk, extra: list[DiskFacts],
                     pools: Mapping[str, PoolFacts]) -> bool:
     """Return whether a disk without a file may be one that is plugged in under another name."""
     pool = pools.get(wish.pool)
@@ -137,7 +143,7 @@ def _may_be_renamed(names: tuple[str, ...], wish: DiskWish, extra: list[DiskFact
     return any(_is_ours(names, one) or one.size_bytes == wish.size_bytes for one in extra)
 
 
-def _of_renamed(name: str, seen: DiskFacts, wish: DiskWish) -> str:
+def _of_renamed(name: str, seen: DiskFacts, wish: DesiredDisk) -> str:
     return (f"{name}'s disk {wish.target} is declared and has no file, and its disk {seen.target}"
             f" ({seen.source}) is not declared: it may only have been renamed, so nothing is made"
             f" and nothing is pulled out; call it {seen.target} again, or take it out in one commit"

@@ -8,11 +8,11 @@ from controller.model.host import Host
 from controller.model.units import is_memory_of, render_sizes
 from controller.model.virtual_machine import DiskSpec, VirtualMachine
 from controller.plan.actions.desired import (
+    DesiredDisk,
+    DesiredDomain,
     DetachDisk,
     DetachNic,
-    DiskWish,
     DomainChange,
-    DomainWish,
     SetCpus,
     SetMemory,
 )
@@ -33,7 +33,7 @@ def disk_files(vm: VirtualMachine, disk: DiskSpec) -> tuple[str, ...]:
 
 
 def disk_wish(vm: VirtualMachine, disk: DiskSpec, host: Host,
-              pools: Mapping[str, PoolFacts] | None = None) -> DiskWish:
+              pools: Mapping[str, PoolFacts] | None = None) -> DesiredDisk:
     """Return `disk` as it should lie on `host`; a file of a former name in `pools` is that disk."""
     there = (pools or {}).get(disk.pool)
     file = next((one for one in disk_files(vm, disk)
@@ -41,17 +41,17 @@ def disk_wish(vm: VirtualMachine, disk: DiskSpec, host: Host,
     pool = pool_of(host, disk.pool)
     folder = pool.path.rstrip("/") if pool is not None else "/var/lib/libvirt/images"
     image = None if disk.image is None else f"{folder}/{disk.image}"
-    return DiskWish(disk.name, disk.pool, f"{folder}/{file}", disk.format,
+    return DesiredDisk(disk.name, disk.pool, f"{folder}/{file}", disk.format,
                     disk.size_bytes, image)
 
 
 def domain_wish(vm: VirtualMachine, host: Host, seen: DomainFacts | None,
-                survey: Survey) -> DomainWish:
+                survey: Survey) -> DesiredDomain:
     """Return the whole domain of `vm` as it should be on `host`; `seen` has its uuid and name."""
     desired, spec = survey.desired, vm.spec
     uuid = domain_uuid(desired.estate.name, vm.name) if seen is None else seen.uuid
     name = vm.name if seen is None else seen.name
-    return DomainWish(
+    return DesiredDomain(
         name, uuid, spec.memory_bytes, spec.cpus,
         tuple(disk_wish(vm, disk, host, survey.pools(host.name)) for disk in spec.disks),
         tuple(nic_wish(nic, host, survey) for nic in spec.nics),

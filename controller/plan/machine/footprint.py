@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from controller.model.document import Rung
 from controller.model.facts import DomainFacts, DomainState, Known, PoolFacts
 from controller.model.host import Host
-from controller.plan.machine.state import Stand, Standing
+from controller.plan.machine.state import Location, MachineState
 from controller.plan.network.host import pool_of
 from controller.plan.packing.problem import PlaceMachine
 from controller.plan.survey.identity import Names, owner_of
@@ -53,8 +53,9 @@ def room_of(host: Host, survey: Survey) -> tuple[int, int]:
         return 0, 0
     here = survey.domains.get(host.name)
     if here is None:
-        here = survey.blind[host.name].domains or {} if host.name in survey.blind else {}
-    guests = survey.given.usual(guests_of, host.name, here, survey.given.seats, survey.given.names)
+        silent = survey.unreachable.get(host.name)
+        here = (silent.domains or {}) if silent is not None else {}
+    guests = survey.specs.cached(guests_of, host.name, here, survey.specs.seats, survey.specs.names)
     whole = (hardware.memory_bytes - hardware.huge_bytes - host.spec.reserve.memory_bytes
              - guests.foreign_bytes)
     node = survey.nodes.get(host.name)
@@ -97,18 +98,18 @@ def space_of(host: str, coming: Mapping[str, str], survey: Survey) -> Mapping[st
     return left
 
 
-def under_way(stands: Mapping[str, Stand], survey: Survey) -> dict[str, str]:
+def under_way(stands: Mapping[str, Location], survey: Survey) -> dict[str, str]:
     """Return each VM that is in motion to another host, with that host, whoever moves it."""
     found = {}
-    for flight in survey.policy.in_flight:
+    for flight in survey.context.in_flight:
         name = flight.target.partition("/")[2]
         if flight.rung is Rung.MIGRATE and len(flight.nodes) > 1 and name in stands and (
-                stands[name].standing is Standing.MOVING):
+                stands[name].state is MachineState.BUSY):
             found[name] = flight.nodes[1]
-    for name, stand in stands.items():
-        if stand.standing is Standing.MOVING:
+    for name, location in stands.items():
+        if location.state is MachineState.BUSY:
             for seen in survey.sightings.get(name, ()):
-                if seen.domain.state is DomainState.INCOMING and seen.host != stand.host:
+                if seen.domain.state is DomainState.INCOMING and seen.host != location.host:
                     found[name] = seen.host
     return found
 

@@ -20,10 +20,10 @@ from controller.plan.machine.footprint import (
     under_way,
 )
 from controller.plan.machine.set_aside import MARK, parse_aside
-from controller.plan.machine.state import Stand, Standing
+from controller.plan.machine.state import Location, MachineState
 from controller.plan.network.card import no_switch
 from controller.plan.network.host import pool_of
-from controller.plan.packing.packing import Board
+from controller.plan.packing.packing import Packing
 from controller.plan.packing.placement import arrange
 from controller.plan.packing.problem import Limits, PlaceHost, PlaceMachine, Placement
 from controller.plan.steps.contained import FAULTS, break_off, contained
@@ -41,7 +41,7 @@ class Layout:
     settled: frozenset[str]
     lost: frozenset[str]
     """VMs that a what-if takes as lost."""
-    board: Board
+    packing: Packing
     """Every host with what belongs on it."""
     hosts: Mapping[str, PlaceHost]
     machines: Mapping[str, PlaceMachine]
@@ -49,7 +49,8 @@ class Layout:
     """What is on its way to a host, as it will be there."""
 
 
-FIXED: Final = frozenset({Standing.HIDDEN, Standing.MOVING, Standing.RENAMED, Standing.TAKEN})
+FIXED: Final = frozenset({MachineState.UNKNOWN, MachineState.BUSY, MachineState.RENAMED,
+                          MachineState.TAKEN})
 """So standing, a VM is neither moved nor made anew."""
 
 
@@ -60,7 +61,7 @@ class Seat(NamedTuple):
     host: str | None
 
 
-def lay_out(stands: Mapping[str, Stand], survey: Survey, draft: Draft) -> Layout:
+def lay_out(stands: Mapping[str, Location], survey: Survey, draft: Draft) -> Layout:
     """Return where every VM belongs, and note those for which there is no place."""
     coming = under_way(stands, survey)
     hosts = place_hosts(coming, survey, draft)
@@ -75,7 +76,7 @@ def lay_out(stands: Mapping[str, Stand], survey: Survey, draft: Draft) -> Layout
             lost.append(name)
             machines[name] = lost_machine(vm, survey)
             continue
-        if stands[name].standing is Standing.NOWHERE:
+        if stands[name].state is MachineState.ABSENT:
             files = _files(survey) if files is None else files
             homes = _homes(vm, files, survey)
             if len(homes) > 1:
@@ -94,7 +95,7 @@ def lay_out(stands: Mapping[str, Stand], survey: Survey, draft: Draft) -> Layout
         if seat.host is not None:
             current[name] = seat.host
     extra = arrivals(coming, machines)
-    board, placement = arrange(
+    packing, placement = arrange(
         tuple(hosts.values()), [*machines.values(), *(machine for machine, _ in extra.values())],
         current | {name: host for name, (_, host) in extra.items()},
         Limits(survey.desired.estate.spec.limits.cpu_ratio), remembered(survey))
@@ -103,7 +104,7 @@ def lay_out(stands: Mapping[str, Stand], survey: Survey, draft: Draft) -> Layout
         tell_lost(lost, placement, survey, draft)
     why = _reasons(placement, current, draft)
     goals = {name: host for name, host in placement.assignments.items() if name not in extra}
-    return Layout(goals, why, frozenset(settled), frozenset(lost), board, hosts, machines,
+    return Layout(goals, why, frozenset(settled), frozenset(lost), packing, hosts, machines,
                   tuple(extra.values()))
 
 
@@ -150,37 +151,38 @@ def place_host(host: Host, coming: Mapping[str, str], survey: Survey) -> PlaceHo
         huge_bytes=huge_bytes, space=space_of(name, coming, survey))
 
 
-def _seat(vm: VirtualMachine, stand: Stand, homes: tuple[str, ...], survey: Survey) -> Seat | None:
+def _seat(vm: VirtualMachine, location: Location, homes: tuple[str, ...],
+          survey: Survey) -> Seat | None:
     spec, name = vm.spec, vm.metadata.name
-    seat = survey.given.seats[name]
-    standing = stand.standing
-    if (standing is Standing.RUNNING and spec.power is Power.ON and stand.domain is not None
-            and stand.domain.state == "running"):
-        return Seat(as_seen(seat, stand.domain), stand.host)
-    seat = as_seen(seat, stand.domain)
+    seat = survey.specs.seats[name]
+    standing = location.state
+    if (standing is MachineState.RUNNING and spec.power is Power.ON and location.domain is not None
+            and location.domain.state == "running"):
+        return Seat(as_seen(seat, location.domain), location.host)
+    seat = as_seen(seat, location.domain)
     counts = spec.power is Power.ON or (
-        stand.domain is not None and runs(stand.domain))
-    host = stand.host
-    if standing is Standing.HIDDEN:
-        ghosts = survey.ghosts.get(name)
-        if not ghosts and host is None:
+        location.domain is not None and runs(location.domain))
+    host = location.host
+    if standing is MachineState.UNKNOWN:
+        last_seen = survey.last_seen.get(name)
+        if not last_seen and host is None:
             return None
-        host = ghosts[0].host if ghosts else host
-    elif standing in {Standing.DOUBLE, Standing.SPLIT} or (
-            standing is Standing.TAKEN and host is None):
+        host = last_seen[0].host if last_seen else host
+    elif standing in {MachineState.SPLIT_BRAIN, MachineState.AMBIGUOUS} or (
+            standing is MachineState.TAKEN and host is None):
         return None
     elif homes:
         host = homes[0]
-    running = standing is Standing.RUNNING
+    running = standing is MachineState.RUNNING
     # created where its files lie, and nowhere else: it moves, with them, once it runs
     fixed = bool(homes) or standing in FIXED or (
-        running and (stand.domain is None or stand.domain.state != "running"
+        running and (location.domain is None or location.domain.state != "running"
                      or spec.power is Power.OFF))
     return Seat(seat._replace(
         memory_bytes=seat.memory_bytes if counts else 0, cpus=seat.cpus if counts else 0,
         huge_bytes=seat.huge_bytes if counts else 0,
         groups=seat.groups if counts else (), fixed=fixed,
-        rooted=not running and host is not None), host)
+        has_local_disks=not running and host is not None), host)
 
 
 def _files(survey: Survey) -> dict[tuple[str, str], tuple[str, ...]]:
@@ -209,7 +211,7 @@ def _homes(vm: VirtualMachine, files: Mapping[tuple[str, str], tuple[str, ...]],
     return ()
 
 
-def queue_for_room(layout: Layout, survey: Survey, draft: Draft) -> None:
+def wait_for_capacity(layout: Layout, survey: Survey, draft: Draft) -> None:
     """Let every start and arrival that does not fit now wait for those that leave its host."""
     comers = [(index, item) for index, item in enumerate(draft.items)
               if isinstance(item.action, StartDomain | MigrateDomain)]
@@ -260,7 +262,8 @@ def _free_now(layout: Layout, survey: Survey) -> dict[str, int]:
 
 def is_lost(name: str, survey: Survey) -> bool:
     """Return whether a VM is nowhere but on what a what-if takes as lost."""
-    return name in survey.ruins and not survey.sightings.get(name) and name not in survey.ghosts
+    return (name in survey.assumed_lost and not survey.sightings.get(name)
+            and name not in survey.last_seen)
 
 
 def lost_machine(vm: VirtualMachine, survey: Survey) -> PlaceMachine:
@@ -286,7 +289,7 @@ def tell_lost(names: list[str], placement: Placement, survey: Survey, draft: Dra
     fits = 0
     for name in sorted(names):
         vm = survey.desired.virtual_machines[name]
-        was = survey.ruins[name][0].host
+        was = survey.assumed_lost[name][0].host
         if vm.spec.power is Power.OFF:
             continue
         size = render_size(vm.spec.memory_bytes)
@@ -299,14 +302,14 @@ def tell_lost(names: list[str], placement: Placement, survey: Survey, draft: Dra
                         f" {why.get(name, 'no host has room')}")
         draft.remark(f"VirtualMachine/{name}", sentence)
     running = sum(survey.desired.virtual_machines[name].spec.power is Power.ON for name in names)
-    for target in sorted(survey.policy.assumed_down):
+    for target in sorted(survey.context.assumed_down):
         draft.remark(target, f"taken as lost: of {counted(running, 'VM')} lost, {fits} would have"
                      f" room elsewhere and {running - fits} would not")
 
 
 def _replica(name: str, index: ReplicaIndex, survey: Survey) -> str:
     """Return how old the newest replica of a lost VM is, as far as one is seen."""
-    uuid = survey.ruins[name][0].domain.uuid
+    uuid = survey.assumed_lost[name][0].domain.uuid
     found = [(point.started_at, one.host) for one in index.held.get(uuid, ())
              if (point := one.sound) is not None]
     if not found:

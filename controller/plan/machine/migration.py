@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from controller.model.facts import DiskFacts, DomainFacts
 from controller.model.host import Host
 from controller.model.virtual_machine import DiskSpec
-from controller.plan.actions.desired import DiskWish
+from controller.plan.actions.desired import DesiredDisk
 from controller.plan.actions.machine import MigrateDomain
 from controller.plan.machine.disks import matched
 from controller.plan.machine.domain import disk_wish
@@ -46,7 +46,7 @@ def plan_migration(case: Case, source: str, domain: DomainFacts, after: str | No
         to_address=there.spec.address,
         to_replication_address=there.spec.replication_address or there.spec.address,
         with_storage=with_storage, disks=disks, kept=kept, media=tuple(media),
-        cause=cause_of(survey.policy, case.target, f"Host/{source}", f"Host/{there.name}"),
+        cause=cause_of(survey.context, case.target, f"Host/{source}", f"Host/{there.name}"),
         reason=f"{vm.name} is on {source} and belongs on {there.name}: {case.why}",
         consequence=f"live, {_gib(total)} of disks to copy" if with_storage else "live"),
         (*((after,) if after else ()), bridge_first(there.name),
@@ -93,11 +93,11 @@ def _attached(case: Case, domain: DomainFacts,
 
 
 def _disks_there(case: Case, attached: tuple[tuple[DiskSpec, DiskFacts], ...], there: Host,
-                 kept: tuple[str, ...]) -> tuple[DiskWish, ...]:
-    wishes: list[DiskWish] = []
+                 kept: tuple[str, ...]) -> tuple[DesiredDisk, ...]:
+    wishes: list[DesiredDisk] = []
     for disk, found in attached:
         path = found.source if found.target in kept else disk_wish(case.vm, disk, there).path
-        wishes.append(DiskWish(found.target, disk.pool, path, found.format,
+        wishes.append(DesiredDisk(found.target, disk.pool, path, found.format,
                                max(disk.size_bytes, found.size_bytes or 0)))
     return tuple(wishes)
 

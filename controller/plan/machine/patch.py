@@ -15,9 +15,9 @@ from controller.model.virtual_machine import VirtualMachine
 from controller.plan.actions.action import Ask, Cause
 from controller.plan.actions.desired import (
     AttachDisk,
+    DesiredDisk,
     DetachDisk,
     DetachNic,
-    DiskWish,
     DomainChange,
     SetCpus,
     SetMemory,
@@ -53,7 +53,7 @@ LATER: Final = 10**6
 class Coming(NamedTuple):
     """A new disk and the id of the action that makes its file."""
 
-    disk: DiskWish
+    disk: DesiredDisk
     made: str
 
 
@@ -261,7 +261,7 @@ def _missing_disks(case: Case, host: Host, changes: tuple[DomainChange, ...],
     return found
 
 
-def _anew(case: Case, disk: DiskWish) -> Ask | None:
+def _anew(case: Case, disk: DesiredDisk) -> Ask | None:
     """Return what a person is asked where no commit brings a disk that has no file."""
     if case.cause is not Cause.DRIFT:
         return None

@@ -30,13 +30,13 @@ class Found(NamedTuple):
     aside: Aside
 
 
-def asides(ground: Survey) -> tuple[Found, ...]:
+def asides(survey: Survey) -> tuple[Found, ...]:
     """Return every file that was set aside in a declared pool, once where hosts share it."""
     found: dict[tuple[str, str], Found] = {}
-    for host in sorted(ground.domains):
-        for name, facts in (ground.pools(host) or {}).items():
+    for host in sorted(survey.domains):
+        for name, facts in (survey.pools(host) or {}).items():
             here = [volume for volume in facts.volumes if MARK in volume]
-            pool = pool_of(ground.desired.hosts[host], name) if here else None
+            pool = pool_of(survey.desired.hosts[host], name) if here else None
             if pool is None or facts.unknown or pool.path.rstrip("/") != facts.path.rstrip("/"):
                 continue
             for volume in sorted(here):
@@ -47,18 +47,18 @@ def asides(ground: Survey) -> tuple[Found, ...]:
     return tuple(found.values())
 
 
-def diff_asides(ground: Survey, draft: Draft) -> float | None:
+def diff_asides(survey: Survey, draft: Draft) -> float | None:
     """Note which files that were set aside go now, and return when the next of the others may."""
-    limit_s = ground.desired.estate.spec.limits.purge_after_s
+    limit_s = survey.desired.estate.spec.limits.purge_after_s
     going: dict[str, list[str]] = {}
     later: list[float] = []
-    for one in asides(ground):
+    for one in asides(survey):
         due_at = one.aside.at + limit_s
-        user = _user_of(one, ground)
+        user = _user_of(one, survey)
         if user is not None:
             draft.remark(f"Host/{one.host}", f"{one.path} on {one.host} was set aside and {user}:"
                          " it is left alone")
-        elif due_at > ground.now_s:
+        elif due_at > survey.now_s:
             later.append(due_at)
             draft.remark(f"Host/{one.host}", f"{one.path} on {one.host} was set aside when its VM"
                          f" was removed, and is deleted at {render_instant(due_at)}; to keep it,"
@@ -75,15 +75,15 @@ def diff_asides(ground: Survey, draft: Draft) -> float | None:
     return min(later, default=None)
 
 
-def _user_of(one: Found, ground: Survey) -> str | None:
+def _user_of(one: Found, survey: Survey) -> str | None:
     """Return who may use a file, in words; None where it is seen that nobody does."""
-    pool = pool_of(ground.desired.hosts[one.host], one.pool)
+    pool = pool_of(survey.desired.hosts[one.host], one.pool)
     shared = pool is not None and pool.shared
-    if shared and (ground.blind or ground.departed):
+    if shared and (survey.unreachable or survey.removed_hosts):
         return "not every host that may use it can be seen"
-    frame = ground.given.frame
-    keys = set(keys_of(one.host, one.path, ground.file_identity(one.host, one.path), frame))
-    for host, domains in ground.domains.items():
+    frame = survey.specs.frame
+    keys = set(keys_of(one.host, one.path, survey.file_identity(one.host, one.path), frame))
+    for host, domains in survey.domains.items():
         if host != one.host and not shared:
             continue
         for name, domain in domains.items():

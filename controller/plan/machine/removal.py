@@ -30,7 +30,7 @@ SHUTDOWN_LIMIT_S = 120.0
 def diff_undeclared(survey: Survey, draft: Draft) -> None:
     """Note every domain of ours that no spec declares any longer."""
     declared = survey.desired.virtual_machines
-    estates = survey.given.names.estates
+    estates = survey.specs.names.estates
     for name in sorted(survey.sightings.keys() - declared.keys()):
         for host, domain in survey.sightings[name]:
             if domain.ownership is not None and domain.ownership.estate in estates:
@@ -38,7 +38,7 @@ def diff_undeclared(survey: Survey, draft: Draft) -> None:
                     _remove(name, host, domain, survey, draft)
 
 
-def doomed(survey: Survey) -> frozenset[str]:
+def to_delete(survey: Survey) -> frozenset[str]:
     """Return every domain that is to be deleted sooner or later, also where it is not seen now.
 
     Hosts answer one after the other: what each shows by itself may stay below a ceiling that all of
@@ -46,7 +46,7 @@ def doomed(survey: Survey) -> frozenset[str]:
     """
     declared = survey.desired.virtual_machines
     return frozenset(
-        name for names in (survey.sightings, survey.ghosts)
+        name for names in (survey.sightings, survey.last_seen)
         for name in names.keys() - declared.keys() for seen in names[name]
         if may_go(name, seen.domain, survey))
 
@@ -56,7 +56,7 @@ def may_go(name: str, domain: DomainFacts, survey: Survey) -> bool:
 
     A mark of a version that named nothing counts where we gave the domain its uuid.
     """
-    mark, names = domain.ownership, survey.given.names
+    mark, names = domain.ownership, survey.specs.names
     if mark is None or mark.deletion != Deletion.DELETE or mark.estate not in names.estates:
         return False
     if is_for(mark, domain, names):
@@ -89,7 +89,7 @@ def _remove(name: str, host: str, domain: DomainFacts, survey: Survey, draft: Dr
         draft.stall(target, "Taken", f"{name} on {host} is no longer declared and is to be deleted,"
                                      f" but {claimed}")
         return
-    if domain.job is not None or len(survey.sightings[name]) > 1 or name in survey.ghosts:
+    if domain.job is not None or len(survey.sightings[name]) > 1 or name in survey.last_seen:
         draft.remark(target, f"{name} is no longer declared and is to be deleted, but it is on"
                      " several hosts or a job runs on it: nothing is done until that ends")
         return
@@ -108,7 +108,7 @@ def _remove(name: str, host: str, domain: DomainFacts, survey: Survey, draft: Dr
         reason=f"{name} is no longer declared, and its last spec said `deletion: delete`",
         consequence=f"{', '.join(paths)}: set aside for {days}, then DELETED" if paths else
                     "its domain is forgotten")
-    since_at = survey.policy.waiting.get(action.id, survey.now_s)
+    since_at = survey.context.waiting.get(action.id, survey.now_s)
     draft.do(replace(action, suffix=aside_suffix(since_at)))
 
 
@@ -117,9 +117,9 @@ def _may_be_renamed(name: str, host: str, survey: Survey) -> Ask | None:
 
     It may be this one: a name of before was left out of `formerly`, or was never seen.
     """
-    lost = sorted(vm for vm, stood in survey.policy.stood.items()
+    lost = sorted(vm for vm, stood in survey.context.stood.items()
                   if stood in {host, ""} and vm in survey.desired.virtual_machines
-                  and vm not in survey.sightings and vm not in survey.ghosts)
+                  and vm not in survey.sightings and vm not in survey.last_seen)
     if not lost:
         return None
     return Ask("renamed", (
@@ -139,8 +139,8 @@ def _claimed(name: str, host: str, domain: DomainFacts, survey: Survey) -> str |
     rivals = tuple(one for one in survey.identities.rivals.get(name, ()) if one.is_more_than_files)
     if rivals:
         return f"{'; '.join(map(str, rivals))}: it is left alone; {way_out(name, rivals)}"
-    for mac in macs_of(host, domain, survey.given.frame):
-        heir = survey.given.frame.card_owner.get(mac, name)
+    for mac in macs_of(host, domain, survey.specs.frame):
+        heir = survey.specs.frame.card_owner.get(mac, name)
         if heir != name:
             return (f"{heir} declares its card {mac}: it is left alone; if {heir} is {name} under"
                     f" a new name, write `formerly: {name}` into it, else give {heir} another MAC")
@@ -155,9 +155,9 @@ def own_disks(host: str, domain: DomainFacts, survey: Survey) -> tuple[str, ...]
     """
     pools = survey.desired.hosts[host].spec.pools
     folders = {pool.path.rstrip("/") for pool in pools}
-    frame, others = survey.given.frame, set[Key]()
-    places = [*survey.domains.items(), *((name, blind.domains) for name, blind
-                                         in survey.blind.items()), *survey.departed.items()]
+    frame, others = survey.specs.frame, set[Key]()
+    silent = ((name, unreachable.domains) for name, unreachable in survey.unreachable.items())
+    places = [*survey.domains.items(), *silent, *survey.removed_hosts.items()]
     if any(domains is None for _, domains in places):
         folders -= {pool.path.rstrip("/") for pool in pools if pool.shared}
     for name, domains in places:

@@ -30,24 +30,24 @@ OUTGOING = "Outgoing migration"
 COPYING = "backup"
 
 
-class Standing(StrEnum):
+class MachineState(StrEnum):
     """The ways in which a VM can stand."""
 
     RUNNING = "running"
     OFF = "off"
-    NOWHERE = "nowhere"
-    MOVING = "moving"
-    HIDDEN = "hidden"
-    DOUBLE = "double"
-    SPLIT = "split"
+    ABSENT = "nowhere"
+    BUSY = "moving"
+    UNKNOWN = "hidden"
+    SPLIT_BRAIN = "double"
+    AMBIGUOUS = "split"
     RENAMED = "renamed"
     TAKEN = "taken"
 
 
-class Stand(NamedTuple):
+class Location(NamedTuple):
     """Where a VM stands; `sentence` says why nothing can be done, where nothing can."""
 
-    standing: Standing
+    state: MachineState
     host: str | None = None
     domain: DomainFacts | None = None
     others: tuple[Sighting, ...] = ()
@@ -59,22 +59,22 @@ class Stand(NamedTuple):
     """Other machines that happen to have its name in libvirt."""
 
 
-def stand(name: str, survey: Survey) -> Stand:
+def locate(name: str, survey: Survey) -> Location:
     """Return where VM `name` stands."""
     seen = survey.sightings.get(name, ())
     rivals = survey.identities.rivals.get(name, ())
-    if len(seen) == 1 and name not in survey.ghosts and not rivals:
+    if len(seen) == 1 and name not in survey.last_seen and not rivals:
         host, domain = seen[0]
         if (domain.state is DomainState.RUNNING and domain.job is None
                 and domain.name == name and not domain.unknown):
-            return Stand(Standing.RUNNING, host, domain)
+            return Location(MachineState.RUNNING, host, domain)
     itself, namesakes = _apart(name, seen, survey) if len(seen) > 1 else (seen, ())
     found = _stand(name, itself, survey)
     if not itself:
         found = _unseen(name, survey)
         vm = survey.desired.virtual_machines.get(name)
         rivals = survey.identities.awaiting(
-            name, domain_uuids(survey.given.names, name),
+            name, domain_uuids(survey.specs.names, name),
             () if vm is None else (nic.mac for nic in vm.spec.nics))
     if namesakes:
         found = found._replace(namesakes=namesakes)
@@ -88,7 +88,7 @@ def _apart(name: str, seen: tuple[Sighting, ...],
 
     Where none is marked as the VM nobody can tell them apart, and all are taken for copies.
     """
-    names = survey.given.names
+    names = survey.specs.names
     sure = [one.domain for one in seen if is_for(one.domain.ownership, one.domain, names)]
     if not sure:
         return seen, ()
@@ -109,23 +109,23 @@ def _cards(domain: DomainFacts) -> set[str]:
             for nic in config.nics if nic.mac}
 
 
-def _by_its_name(name: str, found: Stand, survey: Survey) -> Stand:
+def _by_its_name(name: str, found: Location, survey: Survey) -> Location:
     """Return the stand, or that somebody gave the domain a name that nobody declared for it."""
     domain = found.domain
     if (domain is None or domain.name == name
-            or found.standing not in {Standing.RUNNING, Standing.OFF}):
+            or found.state not in {MachineState.RUNNING, MachineState.OFF}):
         return found
-    mark, names = domain.ownership, survey.given.names
+    mark, names = domain.ownership, survey.specs.names
     if domain.name in names.formers.get(name, ()) or (
             mark is not None and is_for(mark, domain, names) and mark.domain == domain.name):
         return found
-    return found._replace(standing=Standing.RENAMED, sentence=(
+    return found._replace(state=MachineState.RENAMED, sentence=(
         f"{name} is {domain.state} on {found.host} under the name {domain.name}: it is neither"
         f" started, changed nor moved; shut it down and `virsh domrename {domain.name} {name}`"
         f" there, or declare it as {domain.name} with `formerly: {name}`"))
 
 
-def _contested(name: str, found: Stand, rivals: tuple[Rival, ...]) -> Stand:
+def _contested(name: str, found: Location, rivals: tuple[Rival, ...]) -> Location:
     """Return where a VM stands while other domains have its uuid, a card or a file of it."""
     told = "; ".join(str(rival) for rival in rivals)
     running = found.domain is not None and runs(found.domain)
@@ -133,12 +133,13 @@ def _contested(name: str, found: Stand, rivals: tuple[Rival, ...]) -> Stand:
               if rival.claim.runs and not rival.claim.unseen and rival.doubles]
     if running and double:
         others = " and ".join(f"{one.claim.domain.name} on {one.claim.host}" for one in double)
-        return Stand(Standing.DOUBLE, rivals=rivals, sentence=(
+        return Location(MachineState.SPLIT_BRAIN, rivals=rivals, sentence=(
             f"SPLIT BRAIN: {name} runs on {found.host} and so does {others}: {told};"
             " nothing automatic is done; decide which one is right and destroy the other by hand"))
-    if found.standing in {Standing.RUNNING, Standing.MOVING, Standing.HIDDEN, Standing.DOUBLE}:
+    if found.state in {MachineState.RUNNING, MachineState.BUSY, MachineState.UNKNOWN,
+                       MachineState.SPLIT_BRAIN}:
         return found._replace(rivals=rivals)
-    return found._replace(standing=Standing.TAKEN, rivals=rivals, sentence=(
+    return found._replace(state=MachineState.TAKEN, rivals=rivals, sentence=(
         f"{told}: nothing of {name} is created, defined, started or moved;"
         f" {way_out(name, rivals)}"))
 
@@ -154,46 +155,46 @@ def way_out(name: str, rivals: tuple[Rival, ...]) -> str:
             f" else give one of them its own uuid, cards and disks")
 
 
-def _stand(name: str, seen: tuple[Sighting, ...], survey: Survey) -> Stand:
+def _stand(name: str, seen: tuple[Sighting, ...], survey: Survey) -> Location:
     """Return where a VM stands by what is seen of it alone."""
     running = tuple(each for each in seen if runs(each.domain))
     if len(running) > 1 and _we_move_it(name, survey):
-        return Stand(Standing.MOVING, running[0].host, running[0].domain,
+        return Location(MachineState.BUSY, running[0].host, running[0].domain,
                      sentence=f"{name} is being moved by us: both ends are looked at when it ends")
     leaving = next((each for each in running if each.domain.job == OUTGOING), None)
     if len(running) > 1 and leaving is not None:
-        return Stand(Standing.MOVING, leaving.host, leaving.domain,
+        return Location(MachineState.BUSY, leaving.host, leaving.domain,
                      sentence=_motion(name, leaving))
     if len(running) > 1:
-        return Stand(Standing.DOUBLE, sentence=_double(name, running))
+        return Location(MachineState.SPLIT_BRAIN, sentence=_double(name, running))
     unread = next((each for each in seen if each.domain.unknown), None)
     if unread is not None:
-        return Stand(Standing.HIDDEN, unread.host, unread.domain, sentence=(
+        return Location(MachineState.UNKNOWN, unread.host, unread.domain, sentence=(
             f"{name} on {unread.host} could not be read: {unread.domain.unknown}: nothing is done"
             " about it"))
     moving = next((each for each in seen if _in_motion(each.domain)
                    and not _we_copy_it(name, each.domain, survey)), None)
     if moving is not None:
-        return Stand(Standing.MOVING, (running or (moving,))[0].host, moving.domain,
+        return Location(MachineState.BUSY, (running or (moving,))[0].host, moving.domain,
                      sentence=_motion(name, moving))
     if running:
         host, domain = running[0]
-        return Stand(Standing.RUNNING, host, domain,
+        return Location(MachineState.RUNNING, host, domain,
                      tuple(each for each in seen if each != running[0]))
-    return _off(name, seen, survey) if seen else Stand(Standing.NOWHERE)
+    return _off(name, seen, survey) if seen else Location(MachineState.ABSENT)
 
 
 def _we_move_it(name: str, survey: Survey) -> bool:
     """Return whether a move of ours is under way; its two ends are not seen at one instant."""
     return any(flight.target == f"VirtualMachine/{name}" and flight.rung is Rung.MIGRATE
-               for flight in survey.policy.in_flight)
+               for flight in survey.context.in_flight)
 
 
 def _we_copy_it(name: str, domain: DomainFacts, survey: Survey) -> bool:
     """Return whether the job on a domain is our own copy of it, which leaves it as it is."""
     return (domain.job is not None and domain.job.lower() == COPYING
             and domain.state is DomainState.RUNNING
-            and any(flight.target == f"Replica/{name}" for flight in survey.policy.in_flight))
+            and any(flight.target == f"Replica/{name}" for flight in survey.context.in_flight))
 
 
 def _in_motion(domain: DomainFacts) -> bool:
@@ -224,42 +225,42 @@ def _double(name: str, running: tuple[Sighting, ...]) -> str:
             " decide which one is right and destroy the other by hand")
 
 
-def _off(name: str, seen: tuple[Sighting, ...], survey: Survey) -> Stand:
+def _off(name: str, seen: tuple[Sighting, ...], survey: Survey) -> Location:
     if len(seen) == 1 and seen[0].domain.state_reason != MIGRATED:
-        return Stand(Standing.OFF, seen[0].host, seen[0].domain)
+        return Location(MachineState.OFF, seen[0].host, seen[0].domain)
     fresh = tuple(each for each in seen if each.domain.state_reason != MIGRATED)
     if len(fresh) == 1:
-        return Stand(Standing.OFF, fresh[0].host, fresh[0].domain,
+        return Location(MachineState.OFF, fresh[0].host, fresh[0].domain,
                      tuple(each for each in seen if each != fresh[0]))
     hosts = " and ".join(each.host for each in seen)
     if fresh:
-        return Stand(Standing.SPLIT, sentence=(
+        return Location(MachineState.AMBIGUOUS, sentence=(
             f"{name} is defined and off on {hosts}, and nothing tells which copy is the right"
             " one: undefine the other by hand"))
-    if survey.blind:
-        host = next(iter(survey.blind))
-        return Stand(Standing.HIDDEN, sentence=(
+    if survey.unreachable:
+        host = next(iter(survey.unreachable))
+        return Location(MachineState.UNKNOWN, sentence=(
             f"{name} was migrated away from {hosts}, and {host} {survey.silence(host)}:"
             " it may run there, so nothing is started"))
     parted = {host for host, _ in survey.parted.get(name, ())}
-    for host, domains in survey.departed.items():
+    for host, domains in survey.removed_hosts.items():
         if domains is None or host in parted:
-            return Stand(Standing.HIDDEN, sentence=(
+            return Location(MachineState.UNKNOWN, sentence=(
                 f"{name} was migrated away from {hosts}, and {host} left the specs: it may run"
                 f" there, so nothing is started; declare {host} again"))
-    return Stand(Standing.SPLIT, sentence=(
+    return Location(MachineState.AMBIGUOUS, sentence=(
         f"{name} was migrated away from {hosts} and is on no other host: its copy on {hosts} may"
         " be old; look at its disks, and start it by hand where they are right"))
 
 
-def _unseen(name: str, survey: Survey) -> Stand:
-    for host, _ in survey.ghosts.get(name, ()):
-        return Stand(Standing.HIDDEN, sentence=(
+def _unseen(name: str, survey: Survey) -> Location:
+    for host, _ in survey.last_seen.get(name, ()):
+        return Location(MachineState.UNKNOWN, sentence=(
             f"{name} was last seen on {host}, which {survey.silence(host)}: nothing is done"))
     blocker = creation_blocker(name, survey)
     if blocker is not None:
-        return Stand(Standing.HIDDEN, sentence=blocker)
-    return Stand(Standing.NOWHERE)
+        return Location(MachineState.UNKNOWN, sentence=blocker)
+    return Location(MachineState.ABSENT)
 
 
 def start_blocker(name: str, host: str, survey: Survey) -> str | None:
@@ -267,17 +268,17 @@ def start_blocker(name: str, host: str, survey: Survey) -> str | None:
     for other, domain in survey.sightings.get(name, ()):
         if other != host and domain.state.active:
             return f"{name} is not started on {host}: it is {domain.state} on {other}"
-    for other, blind in survey.blind.items():
+    for other, unreachable in survey.unreachable.items():
         if other == host:
             continue
-        if blind.domains is None:
+        if unreachable.domains is None:
             return (f"{name} is not started on {host}: {other} has never been seen and might run"
                     f" it; bring {other} back, or remove it from the specs")
-        last = _ran(survey.ghosts.get(name, ()), other)
+        last = _ran(survey.last_seen.get(name, ()), other)
         if last is not None:
             return (f"{name} is not started on {host}: {other} {survey.silence(other)} and was"
                     f" last seen with it {last.state}; {_way_out(other, survey)}")
-    for other, domains in survey.departed.items():
+    for other, domains in survey.removed_hosts.items():
         if domains is None:
             return f"{name} is not started on {host}: {_parted_unseen(other)}"
         last = _ran(survey.parted.get(name, ()), other)
@@ -312,7 +313,7 @@ def _parted_unseen(host: str) -> str:
 
 def creation_blocker(name: str, survey: Survey) -> str | None:
     """Return why `name` must not be created anywhere; None when every host said it is not there."""
-    for host in survey.blind:
+    for host in survey.unreachable:
         return (f"{name} is not created: {host} {survey.silence(host)} and might hold it;"
                 f" bring {host} back, or remove it from the specs")
     for host in survey.poolless:
@@ -324,7 +325,7 @@ def creation_blocker(name: str, survey: Survey) -> str | None:
             host, why = survey.dim_pools[disk.pool]
             return (f"{name} is not created: pool {disk.pool} of {host} might hold its disks and"
                     f" could not be seen ({why})")
-    for host, domains in survey.departed.items():
+    for host, domains in survey.removed_hosts.items():
         if domains is None:
             return f"{name} is not created: {_parted_unseen(host)}"
         for where, last in survey.parted.get(name, ()):
@@ -339,7 +340,7 @@ class Case:
     """One VM under consideration: what it is, where it stands, where it should be."""
 
     vm: VirtualMachine
-    stand: Stand
+    location: Location
     goal: str | None
     """The host that placement chose; None where it found none."""
     why: str
@@ -356,7 +357,7 @@ class Case:
     @property
     def cause(self) -> Cause:
         """Return whether the specs of the VM or of its networks moved, or the world did."""
-        return cause_of(self.survey.policy, self.target,
+        return cause_of(self.survey.context, self.target,
                         *(f"Network/{nic.network}" for nic in self.vm.spec.nics))
 
 

@@ -17,35 +17,43 @@ from controller.plan.machine.creation import create
 from controller.plan.machine.domain import is_in_order
 from controller.plan.machine.migration import plan_migration
 from controller.plan.machine.patch import plan_patches
-from controller.plan.machine.state import MIGRATED, Case, Stand, Standing, start_blocker, way_out
+from controller.plan.machine.state import (
+    MIGRATED,
+    Case,
+    Location,
+    MachineState,
+    start_blocker,
+    way_out,
+)
 from controller.plan.survey.identity import Sighting, is_for
 from controller.plan.survey.survey import Survey
 
-STALLS: Final = {Standing.DOUBLE: "TwoRunningCopies", Standing.SPLIT: "SeveralCopies",
-                 Standing.RENAMED: "AnotherName", Standing.TAKEN: "Taken"}
+STALLS: Final = {MachineState.SPLIT_BRAIN: "TwoRunningCopies",
+                 MachineState.AMBIGUOUS: "SeveralCopies",
+                 MachineState.RENAMED: "AnotherName", MachineState.TAKEN: "Taken"}
 FELL: Final = frozenset({"crashed", "failed"})
 """libvirt's words for what no hand did."""
-STILL: Final = frozenset({Standing.RUNNING, Standing.OFF})
+STILL: Final = frozenset({MachineState.RUNNING, MachineState.OFF})
 
 
-def is_settled(vm: VirtualMachine, stand: Stand, goal: str | None, survey: Survey) -> bool:
+def is_settled(vm: VirtualMachine, location: Location, goal: str | None, survey: Survey) -> bool:
     """Return whether a VM runs where it belongs with nothing to change: true of nearly all."""
-    domain, host = stand.domain, stand.host
-    if (stand.standing is not Standing.RUNNING or domain is None or host is None or host != goal
-            or stand.others or domain.state is not DomainState.RUNNING or domain.autostart
+    domain, host = location.domain, location.host
+    if (location.state is not MachineState.RUNNING or domain is None or host is None or host != goal
+            or location.others or domain.state is not DomainState.RUNNING or domain.autostart
             or domain.live is None or domain.config is None or vm.spec.power is not Power.ON
-            or stand.rivals or stand.namesakes or vm.metadata.name in survey.ghosts):
+            or location.rivals or location.namesakes or vm.metadata.name in survey.last_seen):
         return False
-    return survey.given.usual(is_in_order, vm.metadata.name, domain, host, survey.desired)
+    return survey.specs.cached(is_in_order, vm.metadata.name, domain, host, survey.desired)
 
 
 def diff_virtual_machine(case: Case) -> None:
     """Note what differs on one VM."""
-    standing, host, domain = case.stand.standing, case.stand.host, case.stand.domain
+    standing, host, domain = case.location.state, case.location.host, case.location.domain
     if domain is not None and domain.ownership is not None and (
-            domain.ownership.estate not in case.survey.given.names.estates):
+            domain.ownership.estate not in case.survey.specs.names.estates):
         case.draft.stall(case.target, "AnotherEstates", (
-            f"{domain.name} on {case.stand.host} carries the mark of estate"
+            f"{domain.name} on {case.location.host} carries the mark of estate"
             f" {domain.ownership.estate}: it is left alone; if this estate was that one, write"
             f" `formerly: {domain.ownership.estate}` into the Estate; else rename one of the two"
             " machines"))
@@ -53,17 +61,18 @@ def diff_virtual_machine(case: Case) -> None:
             domain, case.survey):
         _tell_strangers(case)
         adopt(case, host, domain)
-    elif standing is Standing.RUNNING:
+    elif standing is MachineState.RUNNING:
         _diff_running(case)
-    elif standing is Standing.OFF:
+    elif standing is MachineState.OFF:
         _diff_off(case)
-    elif standing is Standing.NOWHERE:
+    elif standing is MachineState.ABSENT:
         create(case)
     elif standing in STALLS and not (
-            standing is Standing.TAKEN and case.vm.spec.power is Power.OFF):
-        case.draft.stall(case.target, STALLS[standing], case.stand.sentence)
+            standing is MachineState.TAKEN and case.vm.spec.power is Power.OFF):
+        case.draft.stall(case.target, STALLS[standing], case.location.sentence)
     else:
-        case.draft.remark(case.target, case.stand.sentence, unknown=standing is Standing.HIDDEN)
+        case.draft.remark(case.target, case.location.sentence,
+                          unknown=standing is MachineState.UNKNOWN)
 
 
 def _is_ours(domain: DomainFacts, survey: Survey) -> bool:
@@ -72,17 +81,17 @@ def _is_ours(domain: DomainFacts, survey: Survey) -> bool:
     One of a version that named nothing counts.
     """
     mark = domain.ownership
-    return mark is not None and (mark.name == "" or is_for(mark, domain, survey.given.names))
+    return mark is not None and (mark.name == "" or is_for(mark, domain, survey.specs.names))
 
 
 def _diff_running(case: Case) -> None:
-    vm, stand, draft = case.vm, case.stand, case.draft
-    domain, host = stand.domain, stand.host
+    vm, location, draft = case.vm, case.location, case.draft
+    domain, host = location.domain, location.host
     assert domain is not None
     assert host is not None
     name = vm.name
     _tell_strangers(case)
-    for ghost, last in case.survey.ghosts.get(name, ()):
+    for ghost, last in case.survey.last_seen.get(name, ()):
         if last.state.active:
             draft.remark(case.target, f"{name} runs on {host}; {ghost}, which"
                          f" {case.survey.silence(ghost)}, was last seen with it, too",
@@ -96,7 +105,7 @@ def _diff_running(case: Case) -> None:
     if domain.state is not DomainState.RUNNING:
         _wake(case, host, domain)
         return
-    _forget_copies(case, domain, stand.others)
+    _forget_copies(case, domain, location.others)
     defined = plan_patches(case, host, domain)
     if case.goal is not None and case.goal != host:
         plan_migration(case, host, domain, defined)
@@ -125,7 +134,7 @@ def _forget_copies(case: Case, running: DomainFacts, others: tuple[Sighting, ...
         elif host != case.goal and domain.persistent:
             case.draft.do(UndefineDomain(
                 target=case.target, node=host, domain=domain.name,
-                reason=f"{case.vm.name} runs on {case.stand.host}; {host} still has an old"
+                reason=f"{case.vm.name} runs on {case.location.host}; {host} still has an old"
                        " definition of it, which is off",
                 consequence="its disks there stay"))
 
@@ -134,16 +143,16 @@ def _is_copy(other: DomainFacts, running: DomainFacts, survey: Survey) -> bool:
     """Return whether a domain of the same name is the same machine, and not somebody else's."""
     mark = other.ownership
     return other.uuid == running.uuid and (
-        mark is None or mark.estate in survey.given.names.estates)
+        mark is None or mark.estate in survey.specs.names.estates)
 
 
 def _tell_strangers(case: Case) -> None:
     """Say which domains have the VM's name and nothing else of it, or all but its name."""
-    for host, domain in case.stand.namesakes:
+    for host, domain in case.location.namesakes:
         case.draft.stall(case.target, "SameName", (
             f"{host} has another domain of the name {domain.name}, with uuid {domain.uuid}, which"
             f" is {domain.state}: it is left alone; rename one of the two"))
-    rivals = case.stand.rivals
+    rivals = case.location.rivals
     if rivals:
         name = case.vm.name
         case.draft.stall(case.target, "Taken", (
@@ -153,7 +162,7 @@ def _tell_strangers(case: Case) -> None:
 
 def _silent_copy(name: str, host: str, survey: Survey) -> str | None:
     """Return why a copy on a host that fell silent holds up a start: it may be the right one."""
-    for ghost, last in survey.ghosts.get(name, ()):
+    for ghost, last in survey.last_seen.get(name, ()):
         if last.state_reason != MIGRATED:
             return (f"{name} is not started on {host}: {ghost} {survey.silence(ghost)} and was last"
                     " seen with a copy of it, too, and nothing tells which one is right; bring"
@@ -173,8 +182,8 @@ def _in_maintenance(case: Case, host: str, domain: DomainFacts) -> Ask | None:
 
 
 def _diff_off(case: Case) -> None:
-    vm, stand = case.vm, case.stand
-    domain, host = stand.domain, stand.host
+    vm, location = case.vm, case.location
+    domain, host = location.domain, location.host
     assert domain is not None
     assert host is not None
     _tell_strangers(case)

@@ -9,7 +9,13 @@ from collections.abc import Callable
 from controller.model.facts import Absent, DomainConfig, NicFacts
 from controller.model.host import Host
 from controller.model.virtual_machine import NicSpec, VirtualMachine
-from controller.plan.actions.desired import AttachNic, DetachNic, DomainChange, NicWish, UpdateNic
+from controller.plan.actions.desired import (
+    AttachNic,
+    DesiredNic,
+    DetachNic,
+    DomainChange,
+    UpdateNic,
+)
 from controller.plan.survey.survey import Survey
 from controller.plan.survey.vlans import render_vlans
 
@@ -17,9 +23,9 @@ OURS = "openvswitch"
 Say = Callable[[str], None]
 
 
-def nic_wish(nic: NicSpec, host: Host, survey: Survey) -> NicWish:
+def nic_wish(nic: NicSpec, host: Host, survey: Survey) -> DesiredNic:
     """Return `nic` as it should be plugged in on `host`."""
-    return NicWish(nic.mac, host.spec.bridge, survey.vlan_of[nic.network], nic.model,
+    return DesiredNic(nic.mac, host.spec.bridge, survey.vlan_of[nic.network], nic.model,
                    host.spec.driver)
 
 
@@ -92,7 +98,7 @@ def nic_changes(vm: VirtualMachine, seen: DomainConfig, host: Host, survey: Surv
     return changes
 
 
-def _is_other(card: NicFacts, wish: NicWish, network: str, *, live: bool, say: Say,
+def _is_other(card: NicFacts, wish: DesiredNic, network: str, *, live: bool, say: Say,
               restart: Say) -> bool:
     """Return whether an access card has to be changed in this XML, and say why."""
     differs = (card.bridge, card.vlan) != (wish.bridge, wish.vlan)

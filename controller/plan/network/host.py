@@ -20,7 +20,7 @@ def diff_host(host: Host, survey: Survey, draft: Draft) -> None:
     name = host.name
     if name in survey.lost:
         return
-    if name in survey.blind:
+    if name in survey.unreachable:
         draft.remark(f"Host/{name}", silent_sentence(name, survey), unknown=True)
     if name not in survey.nodes:
         return
@@ -31,20 +31,20 @@ def diff_host(host: Host, survey: Survey, draft: Draft) -> None:
 
 def silent_sentence(name: str, survey: Survey) -> str:
     """Return what is said of a host whose VMs cannot be seen."""
-    blind = survey.blind[name]
+    unreachable = survey.unreachable[name]
     if name in survey.twofold:
         return f"{name} {survey.twofold[name]}; until then nothing is done about its VMs"
     what = f"{name} {survey.silence(name)}" if name not in survey.nodes else (
         f"libvirt on {name} does not answer")
-    if blind.domains is None:
-        return (f"{what} and was never seen ({blind.why}): nothing is created anywhere that it"
-                " might hold; bring it back, or remove it from the specs")
-    running = sorted(vm for vm, domain in blind.domains.items() if domain.state.active)
+    if unreachable.domains is None:
+        return (f"{what} and was never seen ({unreachable.why}): nothing is created anywhere that"
+                " it might hold; bring it back, or remove it from the specs")
+    running = sorted(vm for vm, domain in unreachable.domains.items() if domain.state.active)
     shown = ", ".join(running[:NAMES_SHOWN])
     if len(running) > NAMES_SHOWN:
         shown += f" and {len(running) - NAMES_SHOWN} more"
     seen = f"last seen with {shown} running" if running else "last seen with no VM running"
-    return f"{what} ({blind.why}; {seen}): nothing is done about its VMs"
+    return f"{what} ({unreachable.why}; {seen}): nothing is done about its VMs"
 
 
 def _diff_network(host: Host, survey: Survey, draft: Draft) -> None:
@@ -63,8 +63,8 @@ def _diff_network(host: Host, survey: Survey, draft: Draft) -> None:
                      unknown=True)
         return
     wanted = Wanted(survey.site_vlans.get(spec.site, ()), spec.vlans == "all", spec.native_vlan)
-    cause = cause_of(survey.policy, target, *survey.networks_at(spec.site))
-    diff_bridge(place_of(target, name, spec.bridge, cause, survey.policy),
+    cause = cause_of(survey.context, target, *survey.networks_at(spec.site))
+    diff_bridge(place_of(target, name, spec.bridge, cause, survey.context),
                 tuple(Trunk(port, wanted) for port in spec.uplinks),
                 rstp=len(spec.uplinks) > 1, bridges=bridges, draft=draft)
     if len(spec.uplinks) > 1:
@@ -96,7 +96,7 @@ def _diff_guest_ports(name: str, bridge: BridgeFacts, survey: Survey, draft: Dra
         draft.do(SetPortVlan(
             target=f"VirtualMachine/{card.vm}", node=name, bridge=bridge.name, port=port.name,
             mac=card.mac, vlan=card.vlan, was=port.tag,
-            cause=cause_of(survey.policy, f"VirtualMachine/{card.vm}", f"Network/{card.network}"),
+            cause=cause_of(survey.context, f"VirtualMachine/{card.vm}", f"Network/{card.network}"),
             reason=f"{port.name} of {name} is on {_vlan(port.tag)}; {card.vm}'s"
                    f" card {card.mac} belongs on VLAN {card.vlan} ({card.network})"))
 
@@ -136,7 +136,7 @@ def _diff_pools(host: Host, survey: Survey, draft: Draft) -> None:
             continue
         draft.do(CreatePool(
             target=target, node=host.name, pool=wanted.name, path=wanted.path,
-            cause=cause_of(survey.policy, target),
+            cause=cause_of(survey.context, target),
             reason=f"pool {wanted.name} of {host.name} " + (
                 "is not started" if seen is not None else "is declared and does not exist")))
 

@@ -24,7 +24,7 @@ from controller.plan.network.passing import (
 )
 from controller.plan.network.vlan_use import VlanUses
 from controller.plan.steps.draft import Draft, Item, cause_of
-from controller.plan.survey.context import Policy
+from controller.plan.survey.context import Context
 from controller.plan.survey.survey import Survey
 from controller.plan.survey.vlans import NOTHING_PASSES, render_vlans
 
@@ -101,10 +101,10 @@ def tell_warnings(target: str, node: str, survey: Survey, draft: Draft) -> None:
         draft.remark(target, f"Open vSwitch on {node} answers well and warns: {sentence}")
 
 
-def place_of(target: str, node: str, bridge: str, cause: Cause, policy: Policy) -> Place:
+def place_of(target: str, node: str, bridge: str, cause: Cause, context: Context) -> Place:
     """Return a bridge of a declared node."""
-    recabled = any(name.startswith("Network/") for name in policy.changed)
-    return Place(target, node, bridge, cause, policy.has_adopted(target), recabled)
+    recabled = any(name.startswith("Network/") for name in context.changed)
+    return Place(target, node, bridge, cause, context.has_adopted(target), recabled)
 
 
 def bond_of(port: str, bridge: BridgeFacts) -> PortFacts | None:
@@ -251,8 +251,8 @@ def diff_switch(switch: Switch, survey: Survey, draft: Draft) -> None:
                                            port.native_vlan)) for port in spec.ports)
     links = tuple(f"InterSiteLink/{port.link.partition('/')[0]}"
                   for port in spec.ports if port.link is not None)
-    cause = cause_of(survey.policy, target, *links, *survey.networks_at(spec.site))
-    diff_bridge(place_of(target, name, spec.bridge, cause, survey.policy), trunks,
+    cause = cause_of(survey.context, target, *links, *survey.networks_at(spec.site))
+    diff_bridge(place_of(target, name, spec.bridge, cause, survey.context), trunks,
                 rstp=bool(links), bridges=bridges, draft=draft)
     tell_no_tree(target, name, bridges.get(spec.bridge),
                  tuple(port.name for port in spec.ports if port.link is not None), draft)

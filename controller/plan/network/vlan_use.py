@@ -87,7 +87,7 @@ class VlanUses:
         for name in sorted([*survey.desired.hosts, *survey.desired.switches]):
             if survey.site_of(name) in sites and name not in survey.lost:
                 yield from node_uses(name, vlan, survey)
-        for name, domains in sorted(survey.departed.items()):
+        for name, domains in sorted(survey.removed_hosts.items()):
             if domains is None:
                 yield Use(f"{name}, which left the specs and was never seen")
             for domain in (domains or {}).values():
@@ -99,10 +99,10 @@ def node_uses(name: str, vlan: int, survey: Survey) -> Iterator[Use]:
     """Yield what uses a VLAN on one declared node."""
     host = survey.desired.hosts.get(name)
     node = survey.nodes.get(name)
-    if node is None or name in survey.faded:
+    if node is None or name in survey.stale:
         yield Use(f"{name}, which {'does not answer' if node is None else 'did not answer lately'}")
         return
-    if host is not None and name in survey.blind:
+    if host is not None and name in survey.unreachable:
         yield Use(f"the guests of {name}, which cannot be seen")
     bridge_name = host.spec.bridge if host else survey.desired.switches[name].spec.bridge
     bridges, interfaces = survey.bridges(name), survey.interfaces(name)
@@ -138,7 +138,7 @@ def is_served(mac: str, vm: str, vlan: int, node: str, survey: Survey) -> bool:
 def card_uses(domain: DomainFacts, host: str, config: DomainConfig | None, bridge: str | None,
               vlan: int, survey: Survey) -> Iterator[Use]:
     """Yield the cards of one domain XML that may use a VLAN."""
-    vm = owner_of(domain, survey.given.names)
+    vm = owner_of(domain, survey.specs.names)
     for nic in config.nics if config is not None else ():
         if bridge is not None and nic.bridge not in {bridge, ""}:
             continue
@@ -176,7 +176,7 @@ def port_uses(node: str, bridge: BridgeFacts, declared: set[str], vlan: int, sur
         guest = owner.get(port.attached_mac or "")
         if guest is not None and guest.name in told:
             continue
-        vm = "" if guest is None else owner_of(guest, survey.given.names)
+        vm = "" if guest is None else owner_of(guest, survey.specs.names)
         if guest is not None and port.tag is not None and is_served(
                 port.attached_mac or "", vm, vlan, node, survey):
             continue

@@ -49,7 +49,7 @@ def exceeds(machine: PlaceMachine, least: tuple[int, int] | None) -> bool:
     return least is not None and machine.memory_bytes >= least[0] and machine.cpus >= least[1]
 
 
-class Board:
+class Packing:
     """The hosts with what is on them while machines are being moved about."""
 
     def __init__(self, hosts: Iterable[PlaceHost], limits: Limits,
@@ -69,31 +69,31 @@ class Board:
         self.heaps: dict[str, list[tuple[float, str]]] = {}
         self.weights = Balance(1.0, limits.cpu_ratio ** -2, 0.0)
         self.choice = CHOICE
-        self.hopeless: dict[Shape, tuple[int, int]] = {}
+        self.no_fit: dict[Shape, tuple[int, int]] = {}
         """The least that found no room, by shape; nothing larger needs to be tried."""
-        self.stuck: dict[Shape, tuple[int, int]] = {}
+        self.no_fit_by_moving: dict[Shape, tuple[int, int]] = {}
         """The same for making room by moving another machine aside."""
 
-    def beside(self) -> "Board":
+    def frozen_copy(self) -> "Packing":
         """Return a board with the same room left, on which what is there now stays for good."""
-        copy = Board((), Limits())
+        copy = Packing((), Limits())
         copy.hosts, copy.room = self.hosts, self.room
         copy.free, copy.cpus, copy.huge = dict(self.free), dict(self.cpus), dict(self.huge)
         copy.on = {name: {} for name in self.hosts}
         copy.groups = {name: dict(groups) for name, groups in self.groups.items()}
-        copy.line_up(len(self.where))
+        copy.build_heaps(len(self.where))
         return copy
 
     def load(self, machines: list[PlaceMachine], current: Mapping[str, str]) -> list[PlaceMachine]:
         """Put every machine where it is, and return those that are nowhere."""
-        homeless = []
+        hostless = []
         for machine in machines:
             host = current.get(machine.name)
             if host in self.on:
                 self.put(machine, host)
             else:
-                homeless.append(machine)
-        return homeless
+                hostless.append(machine)
+        return hostless
 
     def put(self, machine: PlaceMachine, host: str) -> None:
         """Add `machine` to `host`."""
@@ -105,9 +105,9 @@ class Board:
         for group in machine.groups:
             self.groups[host].setdefault(group, machine.name)
 
-    def take_off(self, machine: PlaceMachine) -> None:
+    def remove(self, machine: PlaceMachine) -> None:
         """Remove `machine` from its host."""
-        self.hopeless.clear()
+        self.no_fit.clear()
         host = self.where.pop(machine.name)
         self.free[host] += machine.memory_bytes
         self.huge[host] += machine.huge_bytes
@@ -148,13 +148,13 @@ class Board:
         keeper: dict[str, PlaceMachine] = {}
         stay = [machine for machine in self.on[host].values()
                 if machine.groups and machine.name not in found]
-        stay.sort(key=lambda one: (not one.fixed, not one.rooted, one.name not in staying,
+        stay.sort(key=lambda one: (not one.fixed, not one.has_local_disks, one.name not in staying,
                                    one.host is None, -one.memory_bytes, one.name))
         for machine in stay:
             rival = next((keeper[group] for group in machine.groups if group in keeper), None)
             if rival is None:
                 keeper.update(dict.fromkeys(machine.groups, machine))
-            elif not machine.fixed and not machine.rooted and machine.name not in staying:
+            elif not machine.fixed and not machine.has_local_disks and machine.name not in staying:
                 group = next(one for one in machine.groups if one in keeper)
                 found[machine.name] = (machine, f"{rival.name} of the same group {group} is on"
                                                 f" {host}, too")
@@ -166,7 +166,7 @@ class Board:
         if short <= 0:
             return
         able = sorted((one for one in self.on[host].values()
-                       if one.name not in found and not one.fixed and not one.rooted
+                       if one.name not in found and not one.fixed and not one.has_local_disks
                        and one.memory_bytes > 0 and one.host is None
                        and one.name not in staying),
                       key=lambda one: (one.memory_bytes, one.name))
@@ -176,7 +176,7 @@ class Board:
             short -= machine.memory_bytes
             found[machine.name] = (machine, f"{host} has more on it than its memory holds")
 
-    def line_up(self, wishes: int) -> None:
+    def build_heaps(self, wishes: int) -> None:
         """Build the heaps of accepting hosts, emptiest first, one per site."""
         self.heaps = {}
         for name, host in self.hosts.items():
@@ -212,15 +212,15 @@ class Board:
         if host.accepts and host.site in self.heaps:
             heappush(self.heaps[host.site], (self._load(name), name))
 
-    def settle(self, machine: PlaceMachine, why: str, avoid: str = "") -> bool:
+    def place(self, machine: PlaceMachine, why: str, avoid: str = "") -> bool:
         """Put `machine` on the best host that has room; False when none has."""
         shape = self._shape(machine)
-        if exceeds(machine, self.hopeless.get(shape)):
+        if exceeds(machine, self.no_fit.get(shape)):
             return False
         best = self._pinned(machine) if machine.host is not None else self._best(machine, avoid)
         if best is None:
             if not avoid:
-                self.hopeless[shape] = (machine.memory_bytes, machine.cpus)
+                self.no_fit[shape] = (machine.memory_bytes, machine.cpus)
             return False
         self._store(machine, best)
         self.put(machine, best)
@@ -304,19 +304,19 @@ class Board:
         The source of a running machine counts as still full: the other has to move first.
         """
         shape = self._shape(machine)
-        if exceeds(machine, self.stuck.get(shape)):
+        if exceeds(machine, self.no_fit_by_moving.get(shape)):
             return False
-        if source in self.hosts and not machine.rooted:
+        if source in self.hosts and not machine.has_local_disks:
             self.free[source] -= machine.memory_bytes
         done = any(self._aside(machine, why, name) for name in self._roomy(machine)
                    if name != source)
-        if source in self.hosts and not machine.rooted:
+        if source in self.hosts and not machine.has_local_disks:
             self.free[source] += machine.memory_bytes
             self._touch(source)
         if done:
-            self.stuck.clear()
+            self.no_fit_by_moving.clear()
         elif source is None:
-            self.stuck[shape] = (machine.memory_bytes, machine.cpus)
+            self.no_fit_by_moving[shape] = (machine.memory_bytes, machine.cpus)
         return done
 
     def _roomy(self, machine: PlaceMachine) -> list[str]:
@@ -334,12 +334,12 @@ class Board:
         short_cpus = self.cpus[name] + machine.cpus - self.room[name]
         able = sorted((one for one in self.on[name].values()
                        if one.memory_bytes >= short and one.cpus >= short_cpus and not one.fixed
-                       and not one.rooted and one.host is None and one.memory_bytes > 0
+                       and not one.has_local_disks and one.host is None and one.memory_bytes > 0
                        and one.name not in self.why),
                       key=lambda one: (one.memory_bytes, one.name))
         for other in able[:CHAIN_MACHINES]:
-            self.take_off(other)
-            if self.settle(other, f"it makes room for {machine.name} on {name}", avoid=name):
+            self.remove(other)
+            if self.place(other, f"it makes room for {machine.name} on {name}", avoid=name):
                 self._store(machine, name)
                 self.put(machine, name)
                 self._touch(name)

@@ -10,7 +10,7 @@ Rule 3: what has to move goes largest first to where it leaves the estate best b
 from collections.abc import Iterable, Mapping
 
 from controller.model.units import render_size
-from controller.plan.packing.packing import Board, Demand, nothing_to_move
+from controller.plan.packing.packing import Demand, Packing, nothing_to_move
 from controller.plan.packing.problem import (
     Balance,
     Limits,
@@ -36,7 +36,7 @@ def place(hosts: Iterable[PlaceHost], machines: Iterable[PlaceMachine],
 
 def arrange(hosts: tuple[PlaceHost, ...], machines: Iterable[PlaceMachine],
             current: Mapping[str, str], limits: Limits,
-            demand: Demand = nothing_to_move) -> tuple[Board, Placement]:
+            demand: Demand = nothing_to_move) -> tuple[Packing, Placement]:
     """Return where each machine belongs, and the board that shows it.
 
     A machine that has to leave and cannot keeps its room, so all is placed anew around it.
@@ -44,40 +44,40 @@ def arrange(hosts: tuple[PlaceHost, ...], machines: Iterable[PlaceMachine],
     ordered = sorted(machines)
     staying: dict[str, str] = {}
     while True:
-        board = Board(hosts, limits, demand)
-        unplaced = _place_once(board, ordered, current, staying)
+        packing = Packing(hosts, limits, demand)
+        unplaced = _place_once(packing, ordered, current, staying)
         left = {name: sentence for name, sentence in unplaced.items()
-                if current.get(name) in board.hosts and name not in staying}
-        if not any(board.overfull(current[name]) for name in left):
-            return board, board.result(current, unplaced | staying)
+                if current.get(name) in packing.hosts and name not in staying}
+        if not any(packing.overfull(current[name]) for name in left):
+            return packing, packing.result(current, unplaced | staying)
         staying |= left
 
 
-def _place_once(board: Board, machines: list[PlaceMachine], current: Mapping[str, str],
+def _place_once(packing: Packing, machines: list[PlaceMachine], current: Mapping[str, str],
                 staying: Mapping[str, str]) -> dict[str, str]:
     """Fill `board`, and return those that found no place, each with why."""
-    homeless = board.load(machines, current)
-    displaced = board.violations([one for one in machines if one.name not in staying], staying)
-    gone = {machine.name: f"its host {current[machine.name]} is gone" for machine in homeless
+    hostless = packing.load(machines, current)
+    displaced = packing.violations([one for one in machines if one.name not in staying], staying)
+    gone = {machine.name: f"its host {current[machine.name]} is gone" for machine in hostless
             if machine.name in current}
-    wishes = [(machine, gone.get(machine.name, "")) for machine in homeless] + displaced
+    wishes = [(machine, gone.get(machine.name, "")) for machine in hostless] + displaced
     wishes.sort(key=_hardest_first)
     for machine, _ in displaced:
-        board.take_off(machine)
-    board.line_up(len(wishes))
-    left = [wish for wish in wishes if not board.settle(wish[0], wish[1])]
+        packing.remove(machine)
+    packing.build_heaps(len(wishes))
+    left = [wish for wish in wishes if not packing.place(wish[0], wish[1])]
     unplaced: dict[str, str] = {}
     complaints: dict[tuple[object, ...], str] = {}
     for machine, why in left:
         source = current.get(machine.name)
-        if board.make_room(machine, why, source):
+        if packing.make_room(machine, why, source):
             continue
         like = (*machine[1:], None if machine.host is None else machine.name)
         if like not in complaints:
-            complaints[like] = complaint(machine, board)
+            complaints[like] = complaint(machine, packing)
         unplaced[machine.name] = complaints[like]
-        if source in board.hosts:
-            board.put(machine, source)
+        if source in packing.hosts:
+            packing.put(machine, source)
     return unplaced
 
 
@@ -88,29 +88,29 @@ def _hardest_first(wish: tuple[PlaceMachine, str]) -> tuple[bool, int, str]:
 def balance(hosts: Iterable[PlaceHost], machines: Iterable[PlaceMachine],
             assignments: Mapping[str, str]) -> Balance:
     """Return how evenly `assignments` fills the hosts that accept machines."""
-    board = Board(hosts, Limits())
-    board.load(sorted(machines), assignments)
-    return board.balance()
+    packing = Packing(hosts, Limits())
+    packing.load(sorted(machines), assignments)
+    return packing.balance()
 
 
-def complaint(machine: PlaceMachine, board: Board) -> str:
+def complaint(machine: PlaceMachine, packing: Packing) -> str:
     """Return why no host of `board` can take `machine`, as a sentence."""
     gib = machine.memory_bytes / (1 << 30)
     size = f"{gib:.3g} GiB of memory and {machine.cpus} CPUs"
     if machine.host is not None:
-        return _pinned(machine, machine.host, board, size)
+        return _pinned(machine, machine.host, packing, size)
     where = " or ".join(machine.sites) if machine.sites else "the estate"
-    open_hosts = [host for host in board.hosts.values() if host.accepts
+    open_hosts = [host for host in packing.hosts.values() if host.accepts
                   and (not machine.sites or host.site in machine.sites)]
     if not open_hosts:
         return f"no host of {where} takes machines now"
     able = [host for host in open_hosts if host.offers.issuperset(machine.needs)]
     if not able:
         return f"no host of {where} has the pools {', '.join(machine.needs)}"
-    lacking = _lacking(machine, able, board, where)
+    lacking = _lacking(machine, able, packing, where)
     if lacking is not None:
         return lacking
-    most = max(board.free[host.name] for host in able)
+    most = max(packing.free[host.name] for host in able)
     if most < machine.memory_bytes:
         return (f"no host of {where} has room for {size}: the most that is free on one is"
                 f" {max(0, most) / (1 << 30):.3g} GiB")
@@ -120,30 +120,30 @@ def complaint(machine: PlaceMachine, board: Board) -> str:
     return f"the CPUs of every host of {where} with room for it are all given out"
 
 
-def _lacking(machine: PlaceMachine, hosts: list[PlaceHost], board: Board,
+def _lacking(machine: PlaceMachine, hosts: list[PlaceHost], packing: Packing,
              where: str) -> str | None:
     """Return which of huge pages and pools no host has enough of; None where it is neither."""
-    most = max(board.huge[host.name] for host in hosts)
+    most = max(packing.huge[host.name] for host in hosts)
     if most < machine.huge_bytes:
         return (f"no host of {where} has {render_size(machine.huge_bytes)} of huge pages left: the"
                 f" most on one is {render_size(max(0, most))}; set more aside")
-    if any(board.holds(machine, host.name) for host in hosts):
+    if any(packing.holds(machine, host.name) for host in hosts):
         return None
     size = ", ".join(f"{render_size(size_bytes)} in pool {pool}"
-                     for pool, size_bytes in board.demand(machine.name)[1])
+                     for pool, size_bytes in packing.demand(machine.name)[1])
     return (f"no host of {where} is seen to have room for its disks ({size}): free space there")
 
 
-def _pinned(machine: PlaceMachine, host: str, board: Board, size: str) -> str:
-    pin = board.hosts.get(host)
+def _pinned(machine: PlaceMachine, host: str, packing: Packing, size: str) -> str:
+    pin = packing.hosts.get(host)
     if pin is None or not pin.accepts:
         return (f"{machine.name} is pinned to {host}, which takes nothing now:"
                 " bring that host back, or pin it elsewhere")
-    if board.groups[pin.name] and any(g in board.groups[pin.name] for g in machine.groups):
+    if packing.groups[pin.name] and any(g in packing.groups[pin.name] for g in machine.groups):
         return (f"{machine.name} is pinned to {host}, where another of its group is:"
                 " pin one of them elsewhere")
-    lacking = _lacking(machine, [pin], board, pin.name)
+    lacking = _lacking(machine, [pin], packing, pin.name)
     if lacking is not None:
         return lacking
     return (f"{machine.name} is pinned to {host}, which has no room for {size}"
-            f" ({board.free[pin.name] / (1 << 30):.3g} GiB free)")
+            f" ({packing.free[pin.name] / (1 << 30):.3g} GiB free)")

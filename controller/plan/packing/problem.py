@@ -40,7 +40,7 @@ class PlaceMachine(NamedTuple):
     """Pools its host must have."""
     fixed: bool = False
     """It cannot be moved now; it keeps its reservation where it is."""
-    rooted: bool = False
+    has_local_disks: bool = False
     """It is off, with its disks where it is: it leaves for its pin or its site, not for balance."""
     huge_bytes: int = 0
     """What it takes of huge pages, instead of memory."""

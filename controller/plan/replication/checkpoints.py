@@ -13,18 +13,18 @@ from controller.plan.steps.draft import Draft, counted
 from controller.plan.survey.survey import Survey
 
 
-def diff_checkpoints(ground: Survey, draft: Draft) -> None:
+def diff_checkpoints(survey: Survey, draft: Draft) -> None:
     """Note what is to go from every VM that is declared without protection."""
-    for name in ground.given.unprotected:
-        for host, domain in ground.sightings.get(name, ()):
+    for name in survey.specs.unprotected:
+        for host, domain in survey.sightings.get(name, ()):
             if domain.checkpoints and domain.job is None and not domain.unknown:
-                _drop(name, host, domain, ground, draft)
+                _drop(name, host, domain, survey, draft)
 
 
-def _drop(name: str, host: str, domain: DomainFacts, ground: Survey, draft: Draft) -> None:
+def _drop(name: str, host: str, domain: DomainFacts, survey: Survey, draft: Draft) -> None:
     ours = our_checkpoints(domain.checkpoints)
     if not ours or domain.ownership is None or (
-            domain.ownership.estate not in ground.given.names.estates):
+            domain.ownership.estate not in survey.specs.names.estates):
         return
     draft.do(DropCheckpoints(
         target=f"Replica/{name}", node=host, domain=domain.name, uuid=domain.uuid,

@@ -12,7 +12,7 @@ from controller.model.units import render_duration, render_size
 from controller.plan.actions.replica import CopyMode, DiskCopy, RateLimit
 from controller.plan.machine.footprint import allocated_bytes
 from controller.plan.machine.parts import Left, untracked
-from controller.plan.replication.protected_machine import Charge
+from controller.plan.replication.protected_machine import ProtectedMachine
 from controller.plan.survey.replicas import Held
 from controller.plan.survey.survey import Survey
 
@@ -31,54 +31,54 @@ def config_of(domain: DomainFacts) -> DomainConfig | None:
     return domain.live or domain.config
 
 
-def parts_left_out(charge: Charge) -> tuple[Left, ...]:
+def parts_left_out(protected: ProtectedMachine) -> tuple[Left, ...]:
     """Return the parts of a VM that no restore point of it has, or the newest one had not.
 
     Its host may know of a disk what no fact tells: that one counts by the point's own word.
     """
-    left, current = charge.left, charge.current
-    if charge.stand.domain is None or current is None or not current.replica.left_out:
+    left, current = protected.left, protected.current
+    if protected.location.domain is None or current is None or not current.replica.left_out:
         return left
     named = {part.disk for part in left}
     return (*left, *(Left(f"disk {disk.target} {disk.source}", why, disk.target)
-                     for disk in charge.disks if disk.target not in named
+                     for disk in protected.disks if disk.target not in named
                      for why in [current.replica.left_out.get(disk.target)] if why))
 
 
-def missing_disks(charge: Charge) -> list[str]:
+def missing_disks(protected: ProtectedMachine) -> list[str]:
     """Return the disks of a VM that its replica has, by the newest point, nothing of yet."""
-    current = charge.current
-    if charge.stand.domain is None or current is None or not current.replica.points:
+    current = protected.current
+    if protected.location.domain is None or current is None or not current.replica.points:
         return []
     there, without = current.replica.disks, current.replica.left_out
-    return [disk.target for disk in charge.disks
+    return [disk.target for disk in protected.disks
             if disk.target not in there and disk.target not in without]
 
 
-def plan_disks(charge: Charge, current: Held | None, ground: Survey, *,
+def plan_disks(protected: ProtectedMachine, current: Held | None, survey: Survey, *,
                compare: str = "") -> Disks | str:
     """Return how each disk is expected to be copied, or why that cannot be told.
 
     Shapes: `compare` is why every disk is read whole; empty: it is not.
     """
-    domain = charge.stand.domain
+    domain = protected.location.domain
     assert domain is not None, "only a VM that can be seen is copied"
-    lost = _lost_tracking(domain, charge.host, current, ground)
+    lost = _lost_tracking(domain, protected.host, current, survey)
     copies: list[DiskCopy] = []
     whole, words = 0, dict[str, tuple[str, ...]]()
-    for disk in charge.disks:
-        size = (disk.size_bytes or _volume_bytes(disk, charge.host, ground)
-                or _declared_bytes(charge, disk.target))
+    for disk in protected.disks:
+        size = (disk.size_bytes or _volume_bytes(disk, protected.host, survey)
+                or _declared_bytes(protected, disk.target))
         if size is None:
-            return (f"disk {disk.target} of {charge.name} ({disk.source}) could not be read on"
-                    f" {charge.host}: look there")
+            return (f"disk {disk.target} of {protected.name} ({disk.source}) could not be read on"
+                    f" {protected.host}: look there")
         mode, why = _mode(disk, current, lost, compare=compare)
         copies.append(DiskCopy(disk.target, disk.source, disk.format, size, mode,
                                disk.qcow2_version))
         if why:
             words[why] = (*words.get(why, ()), disk.target)
         if mode is not CopyMode.INCREMENT:
-            whole += allocated_bytes(disk.source, size, ground.pools(charge.host or "") or {})
+            whole += allocated_bytes(disk.source, size, survey.pools(protected.host or "") or {})
     return Disks(tuple(copies), whole, "; ".join(
         f"{' and '.join(targets)}: {why}" for why, targets in words.items()))
 
@@ -103,12 +103,12 @@ def _mode(disk: DiskFacts, current: Held | None, lost: str, *,
 
 
 def _lost_tracking(domain: DomainFacts, host: str | None, current: Held | None,
-                   ground: Survey) -> str:
+                   survey: Survey) -> str:
     """Return why what has changed is not known; empty where it is, or where only the copy tells."""
     newest = None if current is None else current.replica.newest
     if newest is None or not domain.state.active or newest.checkpoint in domain.checkpoints:
         return ""
-    fact = ground.observed.nodes.get(host or "")
+    fact = survey.observed.nodes.get(host or "")
     if isinstance(fact, Known) and fact.observed_at < newest.committed_at:
         return ""   # the host was looked at before that point was made
     if not newest.checkpoint:
@@ -116,19 +116,19 @@ def _lost_tracking(domain: DomainFacts, host: str | None, current: Held | None,
     return f"compared as a whole, since change tracking was lost ({newest.checkpoint} is gone)"
 
 
-def _volume_bytes(disk: DiskFacts, host: str | None, ground: Survey) -> int | None:
-    pool = (ground.pools(host or "") or {}).get(disk.pool) if disk.pool else None
+def _volume_bytes(disk: DiskFacts, host: str | None, survey: Survey) -> int | None:
+    pool = (survey.pools(host or "") or {}).get(disk.pool) if disk.pool else None
     volume = None if pool is None else pool.volumes.get(disk.source)
     if volume is None or volume.format != disk.format:  # by its header, which a guest may write
         return None
     return volume.size_bytes
 
 
-def _declared_bytes(charge: Charge, target: str) -> int | None:
-    return next((disk.size_bytes for disk in charge.vm.spec.disks if disk.name == target), None)
+def _declared_bytes(protected: ProtectedMachine, target: str) -> int | None:
+    return next((disk.size_bytes for disk in protected.vm.spec.disks if disk.name == target), None)
 
 
-def consequence_of(charge: Charge, disks: Disks, current: Held | None,
+def consequence_of(protected: ProtectedMachine, disks: Disks, current: Held | None,
                    limits: tuple[RateLimit, ...]) -> str:
     """Return what is sent and how old the point will be when it is complete."""
     parts = []
@@ -159,19 +159,19 @@ def _age_then(current: Held | None, disks: Disks, size_bytes: int,
     return []
 
 
-def limits_of(charge: Charge, to: str, ground: Survey) -> tuple[RateLimit, ...]:
+def limits_of(protected: ProtectedMachine, to: str, survey: Survey) -> tuple[RateLimit, ...]:
     """Return what bounds a copy of this VM to a host, in the order of their names."""
-    desired = ground.desired
+    desired = survey.desired
     found = []
-    if charge.policy.bandwidth_bps:
-        found.append(RateLimit(f"ProtectionPolicy/{charge.vm.spec.protection}",
-                               charge.policy.bandwidth_bps))
-    for host in (charge.host, to):
+    if protected.policy.bandwidth_bps:
+        found.append(RateLimit(f"ProtectionPolicy/{protected.vm.spec.protection}",
+                               protected.policy.bandwidth_bps))
+    for host in (protected.host, to):
         declared = None if host is None else desired.hosts.get(host)
         if declared is not None and declared.spec.replication_bandwidth_bps:
             found.append(RateLimit(f"Host/{host}", declared.spec.replication_bandwidth_bps))
-    ends = frozenset(site for site in (charge.site, charge.twin) if site is not None)
-    for name in ground.given.links_between.get(ends, ()):
+    ends = frozenset(site for site in (protected.site, protected.twin) if site is not None)
+    for name in survey.specs.links_between.get(ends, ()):
         rate_bps = desired.inter_site_links[name].spec.replication_bandwidth_bps
         if rate_bps:
             found.append(RateLimit(f"InterSiteLink/{name}", rate_bps))

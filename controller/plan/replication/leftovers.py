@@ -7,7 +7,7 @@ from controller.model.facts import Known
 from controller.model.instants import render_instant
 from controller.model.replica import Leftover, LeftoverKind
 from controller.plan.actions.replica import SweepLeftovers
-from controller.plan.replication.protected_machine import Charge
+from controller.plan.replication.protected_machine import ProtectedMachine
 from controller.plan.replication.upkeep import LATER_RANK
 from controller.plan.steps.contained import contained
 from controller.plan.steps.draft import Draft, counted
@@ -21,10 +21,10 @@ NOUNS: Final = {
 }
 
 
-def diff_leftovers(ground: Survey, draft: Draft) -> None:
+def diff_leftovers(survey: Survey, draft: Draft) -> None:
     """Note what is to be swept on every declared host that could tell."""
-    for host in sorted(ground.desired.hosts):
-        node = ground.nodes.get(host)
+    for host in sorted(survey.desired.hosts):
+        node = survey.nodes.get(host)
         if node is None or not isinstance(node.leftovers, Known) or not node.leftovers.value:
             continue
         with contained(f"Host/{host}", draft):
@@ -40,11 +40,12 @@ def _sweep(host: str, found: tuple[Leftover, ...], draft: Draft) -> None:
         consequence="only what is surely ours is removed"), rank=LATER_RANK + 3)
 
 
-def tell_unclaimed(care: list[Charge], index: ReplicaIndex, draft: Draft) -> None:
+def tell_unclaimed(protected_machines: list[ProtectedMachine], index: ReplicaIndex,
+                   draft: Draft) -> None:
     """Remark on every replica of a VM that is not declared or not protected: it is left alone."""
-    cared = {charge.uuid for charge in care}
+    cared = {protected.uuid for protected in protected_machines}
     unclaimed = sorted(index.held.keys() - cared)
-    names = {charge.name for charge in care} if unclaimed else set()
+    names = {protected.name for protected in protected_machines} if unclaimed else set()
     for uuid in unclaimed:
         for host, replica in index.held[uuid]:
             name = replica.machine or uuid
@@ -64,10 +65,10 @@ def _of_an_earlier(name: str, held: Held) -> str:
             f" {path} there by hand")
 
 
-def tell_unseen(index: ReplicaIndex, ground: Survey, draft: Draft) -> None:
+def tell_unseen(index: ReplicaIndex, survey: Survey, draft: Draft) -> None:
     """Remark on hosts that answer and whose replicas could not be seen although it was asked."""
     for host, why in index.unseen.items():
-        if host in ground.nodes and host not in index.untold:
+        if host in survey.nodes and host not in index.never_asked:
             words = "nothing is seeded meanwhile" if host in index.opaque else (
                 "what it held when it last told counts meanwhile")
             draft.remark(f"Host/{host}", f"{why}: {words}", unknown=True)

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from controller.model.replica import STORE
 from controller.model.units import render_size
-from controller.plan.replication.protected_machine import Charge
+from controller.plan.replication.protected_machine import ProtectedMachine
 from controller.plan.survey.replicas import ReplicaIndex
 from controller.plan.survey.survey import Survey
 
@@ -16,57 +16,57 @@ SPARE: Final = 1.1
 """Room for this much more than a first copy is expected to take up."""
 
 
-class Shelf(NamedTuple):
+class ReplicaPlace(NamedTuple):
     """A place for a new replica."""
 
     host: str
     path: str
 
 
-class Shelves:
+class ReplicaPlacer:
     """What room is left for new replicas, while one after the other is placed."""
 
-    def __init__(self, index: ReplicaIndex, ground: Survey) -> None:
-        self._ground = ground
+    def __init__(self, index: ReplicaIndex, survey: Survey) -> None:
+        self._ground = survey
         self._load = dict(index.stored_bytes)
         self._heaps: dict[str, list[tuple[int, str]]] = {}
         self._promised: dict[tuple[str, str], int] = {}
         """By host and pool: what replicas placed just now will take."""
 
-    def find(self, charge: Charge, size_bytes: int) -> Shelf | str:
+    def find(self, protected: ProtectedMachine, size_bytes: int) -> ReplicaPlace | str:
         """Return where a new replica of so many bytes goes, or why it can go nowhere."""
-        site = charge.twin
+        site = protected.twin
         assert site is not None, "a replica belongs at some site"
         heap = self._heap(site)
         passed: list[tuple[int, str]] = []
         why: dict[str, str] = {}
-        found: Shelf | None = None
+        found: ReplicaPlace | None = None
         while heap and found is None:
             load, host = heappop(heap)
-            answer = self._shelf(charge, host, size_bytes)
-            if isinstance(answer, Shelf):
+            answer = self._shelf(protected, host, size_bytes)
+            if isinstance(answer, ReplicaPlace):
                 found, load = answer, load + size_bytes
             else:
                 why[host] = answer
             passed.append((load, host))
         for one in passed:
             heappush(heap, one)
-        return found or _nowhere(charge, site, why, size_bytes)
+        return found or _nowhere(protected, site, why, size_bytes)
 
     def _heap(self, site: str) -> list[tuple[int, str]]:
         if site not in self._heaps:
-            ground = self._ground
+            survey = self._ground
             self._heaps[site] = [
-                (self._load.get(host, 0), host) for host in ground.hosts_of_site.get(site, ())
-                if host in ground.nodes and not ground.desired.hosts[host].spec.maintenance]
+                (self._load.get(host, 0), host) for host in survey.hosts_of_site.get(site, ())
+                if host in survey.nodes and not survey.desired.hosts[host].spec.maintenance]
             heapify(self._heaps[site])
         return self._heaps[site]
 
-    def _shelf(self, charge: Charge, host: str, size_bytes: int) -> Shelf | str:
+    def _shelf(self, protected: ProtectedMachine, host: str, size_bytes: int) -> ReplicaPlace | str:
         pools = self._ground.pools(host)
         if pools is None:
             return f"the pools of {host} could not be seen"
-        wanted = [disk.pool for disk in charge.vm.spec.disks[:1]]
+        wanted = [disk.pool for disk in protected.vm.spec.disks[:1]]
         wanted += [pool.name for pool in self._ground.desired.hosts[host].spec.pools[:1]]
         here = [pools[name] for name in wanted if name in pools and pools[name].active]
         pool = next((one for one in here if not one.unknown and one.path), None)
@@ -79,13 +79,13 @@ class Shelves:
         if free < size_bytes * SPARE:
             return f"{host} has {render_size(max(0, free))} left in pool {pool.name}"
         self._promised[host, pool.name] = promised + round(size_bytes * SPARE)
-        return Shelf(host, f"{pool.path.rstrip('/')}/{STORE}/{charge.uuid}")
+        return ReplicaPlace(host, f"{pool.path.rstrip('/')}/{STORE}/{protected.uuid}")
 
 
-def _nowhere(charge: Charge, site: str, why: dict[str, str], size_bytes: int) -> str:
+def _nowhere(protected: ProtectedMachine, site: str, why: dict[str, str], size_bytes: int) -> str:
     if not why:
         return (f"no host of {site} answers and takes replicas: bring one back, or take one out of"
                 " maintenance")
     reasons = [why[host] for host in sorted(why)][:3]
-    return (f"{charge.name} needs {render_size(round(size_bytes * SPARE))} at {site}, and"
+    return (f"{protected.name} needs {render_size(round(size_bytes * SPARE))} at {site}, and"
             f" {', '.join(reasons)}: free space there")

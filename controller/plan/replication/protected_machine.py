@@ -9,24 +9,24 @@ from controller.model.protection_policy import ProtectionPolicySpec
 from controller.model.replica import PointFacts
 from controller.model.virtual_machine import VirtualMachine
 from controller.plan.machine.parts import Left, parts_of
-from controller.plan.machine.state import Stand, Standing
+from controller.plan.machine.state import Location, MachineState
 from controller.plan.steps.contained import FAULTS, break_off
 from controller.plan.steps.draft import Draft
 from controller.plan.survey.identity import domain_uuid, domain_uuids
 from controller.plan.survey.replicas import Held, ReplicaIndex, holds_anything
 from controller.plan.survey.survey import Survey
 
-STILL: Final = frozenset({Standing.RUNNING, Standing.OFF, Standing.RENAMED})
+STILL: Final = frozenset({MachineState.RUNNING, MachineState.OFF, MachineState.RENAMED})
 """So standing it is one machine on one host, whose disks can be copied."""
 
 
-class Charge(NamedTuple):
+class ProtectedMachine(NamedTuple):
     """One protected VM under consideration."""
 
     name: str
     vm: VirtualMachine
     policy: ProtectionPolicySpec
-    stand: Stand
+    location: Location
     uuid: str
     host: str | None
     """Where it is, or was when it was last seen."""
@@ -34,7 +34,7 @@ class Charge(NamedTuple):
     twin: str | None
     """The site at which its replica belongs."""
     held: tuple[Held, ...]
-    faded: tuple[Held, ...]
+    stale: tuple[Held, ...]
     current: Held | None
     """The replica that is to be kept fresh: the newest of those at the right site."""
     point: PointFacts | None
@@ -50,7 +50,7 @@ class Charge(NamedTuple):
         return f"Replica/{self.name}"
 
     @property
-    def astray(self) -> Held | None:
+    def misplaced(self) -> Held | None:
         """Return a replica that is where none is of use; what holds nothing is none."""
         return next((one for one in self.held if one is not self.current
                      and holds_anything(one.replica)), None)
@@ -58,9 +58,9 @@ class Charge(NamedTuple):
     @property
     def hidden(self) -> Held | None:
         """Return a replica that cannot be seen now and was the newest when it was last seen."""
-        if not self.faded:
+        if not self.stale:
             return None
-        newest = max(self.faded, key=_freshness)
+        newest = max(self.stale, key=_freshness)
         if self.current is not None and _freshness(self.current) >= _freshness(newest):
             return None
         return newest
@@ -73,70 +73,70 @@ def _freshness(held: Held) -> tuple[int, float]:
     return (-1, -1.0) if point is None else (point.sequence, point.started_at)
 
 
-def charges(stands: Mapping[str, Stand], index: ReplicaIndex, ground: Survey,
-            draft: Draft) -> list[Charge]:
+def find_protected(stands: Mapping[str, Location], index: ReplicaIndex, survey: Survey,
+            draft: Draft) -> list[ProtectedMachine]:
     """Return every protected VM, sorted by name."""
     found = []
-    twins = {name: twin_of(name, ground) for name in ground.desired.sites}
-    for name in ground.given.protected:
+    twins = {name: twin_of(name, survey) for name in survey.desired.sites}
+    for name in survey.specs.protected:
         try:
-            found.append(_charge(name, stands[name], twins, index, ground))
+            found.append(_protect(name, stands[name], twins, index, survey))
         except FAULTS as error:
             break_off(f"Replica/{name}", draft, draft.mark(), error)
     return found
 
 
-def _charge(name: str, stand: Stand, twins: Mapping[str, str | None], index: ReplicaIndex,
-            ground: Survey) -> Charge:
-    vm = ground.desired.virtual_machines[name]
+def _protect(name: str, location: Location, twins: Mapping[str, str | None], index: ReplicaIndex,
+            survey: Survey) -> ProtectedMachine:
+    vm = survey.desired.virtual_machines[name]
     assert vm.spec.protection is not None, "it is given"
-    policy = ground.desired.protection_policies[vm.spec.protection].spec
-    host, domain = stand.host, stand.domain
+    policy = survey.desired.protection_policies[vm.spec.protection].spec
+    host, domain = location.host, location.domain
     if host is None or domain is None:
-        host, domain = _last_place(name, ground)
-    uuid = domain.uuid if domain is not None else _uuid_of(name, index, ground)
-    site = None if host is None else ground.desired.hosts[host].spec.site
+        host, domain = _last_place(name, survey)
+    uuid = domain.uuid if domain is not None else _uuid_of(name, index, survey)
+    site = None if host is None else survey.desired.hosts[host].spec.site
     twin = None if site is None else twins[site]
     held = index.held.get(uuid, ())
-    current = _current(held, site, twin, ground) if held else None
-    config = None if stand.domain is None else stand.domain.live or stand.domain.config
-    copied, left = ground.given.usual(parts_of, name, config, ground.desired)
-    return Charge(name, vm, policy, stand, uuid, host, site, twin, held,
-                  index.faded.get(uuid, ()), current,
+    current = _current(held, site, twin, survey) if held else None
+    config = None if location.domain is None else location.domain.live or location.domain.config
+    copied, left = survey.specs.cached(parts_of, name, config, survey.desired)
+    return ProtectedMachine(name, vm, policy, location, uuid, host, site, twin, held,
+                  index.stale.get(uuid, ()), current,
                   None if current is None else current.sound, copied, left)
 
 
-def _uuid_of(name: str, index: ReplicaIndex, ground: Survey) -> str:
+def _uuid_of(name: str, index: ReplicaIndex, survey: Survey) -> str:
     """Return the uuid of a VM that is nowhere: that of its replica, if we gave it one of ours."""
-    uuids = domain_uuids(ground.given.names, name)
-    return next((uuid for uuid in uuids if uuid in index.held or uuid in index.faded),
-                domain_uuid(ground.estate_name, name))
+    uuids = domain_uuids(survey.specs.names, name)
+    return next((uuid for uuid in uuids if uuid in index.held or uuid in index.stale),
+                domain_uuid(survey.estate_name, name))
 
 
-def twin_of(site: str, ground: Survey) -> str | None:
+def twin_of(site: str, survey: Survey) -> str | None:
     """Return the site that takes over for `site`: its twin, or the only other one."""
-    twin = ground.desired.sites[site].spec.twin
-    if twin is not None and twin in ground.desired.sites:
+    twin = survey.desired.sites[site].spec.twin
+    if twin is not None and twin in survey.desired.sites:
         return twin
-    others = [one for one in ground.desired.sites if one != site]
+    others = [one for one in survey.desired.sites if one != site]
     return others[0] if len(others) == 1 else None
 
 
-def _last_place(name: str, ground: Survey) -> tuple[str | None, DomainFacts | None]:
-    for seen in (ground.ghosts.get(name), ground.ruins.get(name)):
+def _last_place(name: str, survey: Survey) -> tuple[str | None, DomainFacts | None]:
+    for seen in (survey.last_seen.get(name), survey.assumed_lost.get(name)):
         if seen:
             return seen[0]
-    several = ground.sightings.get(name)
+    several = survey.sightings.get(name)
     return (None, several[0].domain) if several else (None, None)
 
 
 def _current(held: tuple[Held, ...], site: str | None, twin: str | None,
-             ground: Survey) -> Held | None:
+             survey: Survey) -> Held | None:
     """Return the newest replica at the right site; anywhere, where that cannot be told.
 
     A folder that holds nothing binds no first copy to its host, which may be full.
     """
-    hosts = ground.desired.hosts
+    hosts = survey.desired.hosts
     fit = [one for one in held if holds_anything(one.replica)
            and (site is None or hosts[one.host].spec.site == twin)]
     if len(fit) == 1:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from controller.model.protection_policy import KeepSpec
 from controller.plan.actions.action import Action, Cause
 from controller.plan.steps.plan import Remark, Ruling, Step, Verdict
-from controller.plan.survey.context import Policy
+from controller.plan.survey.context import Context
 
 
 class Item(NamedTuple):
@@ -62,9 +62,9 @@ class Draft:
         self.remark(target, sentence)
 
 
-def cause_of(policy: Policy, *objects: str) -> Cause:
+def cause_of(context: Context, *objects: str) -> Cause:
     """Return whether the specs moved under any of `objects` (`Kind/name`) or the world did."""
-    if policy.applied_revision is None or not policy.changed.isdisjoint(objects):
+    if context.applied_revision is None or not context.changed.isdisjoint(objects):
         return Cause.COMMIT
     return Cause.DRIFT
 

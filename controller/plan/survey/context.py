@@ -61,7 +61,7 @@ WISH_LASTS_S: Final = 3600.0
 """What a person asked for and could not be begun is not done hours later, out of the blue."""
 
 
-class ReplicaWish(StrEnum):
+class RequestKind(StrEnum):
     """What a person can ask of a replica."""
 
     COPY = "copy"
@@ -79,7 +79,7 @@ class ReplicaRequest:
     """A human's wish for one VM's replica; used up when an action for it is begun."""
 
     machine: str
-    wish: ReplicaWish
+    kind: RequestKind
     by: str
     at: float
 
@@ -102,7 +102,7 @@ class Undone:
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class Context:
     """The circumstances of one decision."""
 
     suspensions: tuple[Suspension, ...] = ()

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from controller.model.desired import Desired
 from controller.model.facts import Absent, Fact, Known, NodeFacts, Observed, Unknown
-from controller.plan.survey.context import Policy
+from controller.plan.survey.context import Context
 
 
 def renames(desired: Desired) -> dict[str, str]:
@@ -36,30 +36,30 @@ def nodes_of(now: Mapping[str, str]) -> dict[str, str]:
             if former.startswith(("Host/", "Switch/"))}
 
 
-def policy_of(policy: Policy, now: Mapping[str, str]) -> Policy:
+def policy_of(context: Context, now: Mapping[str, str]) -> Context:
     """Return the circumstances under the names of now."""
     if not now:
-        return policy
+        return context
     nodes = nodes_of(now)
     repairs: dict[str, tuple[float, ...]] = {}
-    for target, instants in policy.repairs.items():
+    for target, instants in context.repairs.items():
         known = now.get(target, target)
         repairs[known] = tuple(sorted((*repairs.get(known, ()), *instants)))
     stood = {now.get(f"VirtualMachine/{name}", f"VirtualMachine/{name}").partition("/")[2]:
-             nodes.get(host, host) for name, host in policy.stood.items()}
+             nodes.get(host, host) for name, host in context.stood.items()}
     return replace(
-        policy, repairs=repairs, stood=stood,
+        context, repairs=repairs, stood=stood,
         kept={now.get(f"VirtualMachine/{name}", f"VirtualMachine/{name}").partition("/")[2]: keep
-              for name, keep in policy.kept.items()},
+              for name, keep in context.kept.items()},
         suspensions=tuple(replace(one, target=now.get(one.target, one.target))
-                          for one in policy.suspensions),
+                          for one in context.suspensions),
         in_flight=tuple(replace(one, target=now.get(one.target, one.target),
                                 nodes=tuple(nodes.get(node, node) for node in one.nodes))
-                        for one in policy.in_flight),
+                        for one in context.in_flight),
         requests=tuple(replace(one, machine=now.get(
             f"VirtualMachine/{one.machine}", f"VirtualMachine/{one.machine}").partition("/")[2])
-            for one in policy.requests),
-        resting=frozenset(now.get(target, target) for target in policy.resting))
+            for one in context.requests),
+        resting=frozenset(now.get(target, target) for target in context.resting))
 
 
 def observed_of(observed: Observed, now: Mapping[str, str]) -> Observed:

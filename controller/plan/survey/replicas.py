@@ -38,11 +38,11 @@ class ReplicaIndex:
     """Every replica of the estate, by the VM's UUID, each list sorted by host."""
 
     held: Mapping[str, tuple[Held, ...]]
-    faded: Mapping[str, tuple[Held, ...]]
+    stale: Mapping[str, tuple[Held, ...]]
     """As last seen on hosts whose replicas cannot be seen now."""
     unseen: Mapping[str, str]
     """Declared hosts whose replicas cannot be seen now, each with why."""
-    untold: frozenset[str]
+    never_asked: frozenset[str]
     """Those of `unseen` that answer and were never asked."""
     stored_bytes: dict[str, int] = field(default_factory=dict)
     """By host that can be seen: what its replicas take up."""
@@ -62,7 +62,7 @@ class ReplicaIndex:
         """
         found = {(one.host, one.replica.uuid): one for one in (
             *(one for name in names for one in self.named.get(name, ())),
-            *(one for uuid in uuids for there in (self.held, self.faded, self.parted)
+            *(one for uuid in uuids for there in (self.held, self.stale, self.parted)
               for one in there.get(uuid, ())))
             if holds_anything(one.replica)}
         return tuple(sorted(found.values(), key=lambda one: (
@@ -74,38 +74,38 @@ def holds_anything(replica: ReplicaFacts) -> bool:
     return bool(replica.points or replica.incoming or replica.unreadable)
 
 
-def index_replicas(ground: Survey) -> ReplicaIndex:
+def index_replicas(survey: Survey) -> ReplicaIndex:
     """Return the index over what every host says, or said, of its replicas."""
     held: dict[str, tuple[Held, ...]] = {}
-    faded: dict[str, tuple[Held, ...]] = {}
+    stale: dict[str, tuple[Held, ...]] = {}
     unseen: dict[str, str] = {}
-    untold: set[str] = set()
+    never_asked: set[str] = set()
     stored: dict[str, int] = {}
     named: dict[str, tuple[Held, ...]] = {}
     parted: dict[str, tuple[Held, ...]] = {}
     opaque: dict[str, str] = {}
-    for host in sorted(ground.desired.hosts):
-        if host in ground.lost:
+    for host in sorted(survey.desired.hosts):
+        if host in survey.lost:
             continue
-        node = ground.nodes.get(host)
+        node = survey.nodes.get(host)
         seen = None if node is None else value_of(node.replicas)
         if seen is None:
-            unseen[host] = _why(host, node, ground)
-            if not _was_told(host, ground):
+            unseen[host] = _why(host, node, survey)
+            if not _was_told(host, survey):
                 opaque[host] = unseen[host]
             if node is not None and isinstance(node.replicas, Unknown) and (
                     node.replicas.since_at <= 0):
-                untold.add(host)
+                never_asked.add(host)
         else:
             stored[host] = sum(one.stored_bytes for one in seen.values())
-            dim = _dim(host, ground)
+            dim = _dim(host, survey)
             if dim:
                 unseen[host] = opaque[host] = dim
-        _note(host, _last(host, ground) if seen is None else seen,
-              faded if seen is None else held, named)
-    for host in ground.departed:
-        _note(host, _last(host, ground), parted, named)
-    return ReplicaIndex(held, faded, unseen, frozenset(untold), stored, named, parted, opaque)
+        _note(host, _last(host, survey) if seen is None else seen,
+              stale if seen is None else held, named)
+    for host in survey.removed_hosts:
+        _note(host, _last(host, survey), parted, named)
+    return ReplicaIndex(held, stale, unseen, frozenset(never_asked), stored, named, parted, opaque)
 
 
 def _note(host: str, replicas: Mapping[str, ReplicaFacts], into: dict[str, tuple[Held, ...]],
@@ -116,13 +116,13 @@ def _note(host: str, replicas: Mapping[str, ReplicaFacts], into: dict[str, tuple
             named[replica.machine] = (*named.get(replica.machine, ()), into[uuid][-1])
 
 
-def _dim(host: str, ground: Survey) -> str:
+def _dim(host: str, survey: Survey) -> str:
     """Return why the replicas in one of the declared pools of a host cannot be seen.
 
     Another's pool holds none of ours, unless one was seen in it: then that one is remembered.
     """
-    pools = ground.pools(host) or {}
-    for declared in ground.desired.hosts[host].spec.pools:
+    pools = survey.pools(host) or {}
+    for declared in survey.desired.hosts[host].spec.pools:
         pool = pools.get(declared.name)
         if pool is not None and pool.replicas_unknown:
             return (f"the replicas in pool {pool.name} of {host} could not be seen"
@@ -130,22 +130,22 @@ def _dim(host: str, ground: Survey) -> str:
     return ""
 
 
-def _why(host: str, node: NodeFacts | None, ground: Survey) -> str:
+def _why(host: str, node: NodeFacts | None, survey: Survey) -> str:
     if node is None:
-        return f"{host} {ground.node_silence(host)}"
+        return f"{host} {survey.node_silence(host)}"
     reason = node.replicas.reason if isinstance(node.replicas, Unknown) else ""
     return f"the replicas on {host} could not be seen ({reason})"
 
 
-def _was_told(host: str, ground: Survey) -> bool:
+def _was_told(host: str, survey: Survey) -> bool:
     """Return whether a host ever told what replicas it holds, or that there can be none."""
-    node = last_of(ground.observed.nodes.get(host, NEVER_ASKED))
+    node = last_of(survey.observed.nodes.get(host, NEVER_ASKED))
     return node is not None and (isinstance(node.replicas, Absent)
                                  or last_of(node.replicas) is not None)
 
 
-def _last(host: str, ground: Survey) -> Mapping[str, ReplicaFacts]:
-    fact = ground.observed.nodes.get(host, NEVER_ASKED)
+def _last(host: str, survey: Survey) -> Mapping[str, ReplicaFacts]:
+    fact = survey.observed.nodes.get(host, NEVER_ASKED)
     node = last_of(fact)
     return {} if node is None else last_of(node.replicas) or {}
 

@@ -32,7 +32,7 @@ def too_old(name: str, fact: Fact[NodeFacts], limit_s: float, now_s: float) -> s
     return None
 
 
-def faded(nodes: Mapping[str, Fact[NodeFacts]], declared: Iterable[str], limit_s: float,
+def stale(nodes: Mapping[str, Fact[NodeFacts]], declared: Iterable[str], limit_s: float,
           now_s: float) -> dict[str, str]:
     """Return, by declared node that answered too long ago, the sentence about it."""
     found = {}

@@ -28,7 +28,7 @@ class Card(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class SpecIndex:
     """What every decision on one set of specs looks up."""
 
     machines: tuple[str, ...]
@@ -58,7 +58,7 @@ class Given:
         """Return under which names the estate and its VMs are and were known."""
         return self.frame.names
 
-    def usual(self, make: Callable[..., Made], target: str, *about: object) -> Made:
+    def cached(self, make: Callable[..., Made], target: str, *about: object) -> Made:
         """Return `make(target, *about)`: what it made for the target last, if about the same.
 
         Shapes: `make` is pure. One answer a target is kept, so that memory stays as it is.
@@ -85,19 +85,19 @@ class Specs:
         return isinstance(other, Specs) and other.desired is self.desired
 
 
-def given(desired: Desired) -> Given:
+def given(desired: Desired) -> SpecIndex:
     """Return what follows from the specs; of the last ones alone it is remembered."""
     return _given(Specs(desired))
 
 
 @lru_cache(1)
-def _given(specs: Specs) -> Given:
+def _given(specs: Specs) -> SpecIndex:
     desired = specs.desired
     machines = desired.virtual_machines
     names = tuple(sorted(machines))
     vlan_of = {name: network.spec.vlan for name, network in desired.networks.items()}
     sites_of = {name: frozenset(network.spec.sites) for name, network in desired.networks.items()}
-    return Given(
+    return SpecIndex(
         names, tuple(name for name in names if machines[name].spec.protection is not None),
         tuple(name for name in names if machines[name].spec.protection is None), vlan_of,
         {nic.mac: Card(name, nic.mac, nic.network, vlan_of[nic.network])

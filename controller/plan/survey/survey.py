@@ -23,12 +23,12 @@ from controller.model.facts import (
     Unknown,
 )
 from controller.model.units import render_duration
-from controller.plan.survey.context import Policy, Suspension
+from controller.plan.survey.context import Context, Suspension
 from controller.plan.survey.identity import Identities, Shelf, Sighting, shelve
 from controller.plan.survey.machines import one_machine
 from controller.plan.survey.renamed import observed_of, policy_of
-from controller.plan.survey.silence import faded
-from controller.plan.survey.spec_index import Card, Given, given
+from controller.plan.survey.silence import stale
+from controller.plan.survey.spec_index import Card, SpecIndex, given
 from controller.plan.survey.spoken import pauses
 from controller.plan.survey.vlans import link_vlans, site_vlans
 
@@ -51,16 +51,16 @@ class Survey:
 
     desired: Desired
     observed: Observed
-    policy: Policy
+    context: Context
     now_s: float
     estate_name: str
     nodes: Mapping[str, NodeFacts]
     """Declared nodes that answered."""
     domains: Mapping[str, Mapping[str, DomainFacts]]
     """By declared host whose libvirt answered."""
-    blind: Mapping[str, Blind]
+    unreachable: Mapping[str, Blind]
     """Declared hosts whose libvirt did not answer."""
-    departed: Mapping[str, Mapping[str, DomainFacts] | None]
+    removed_hosts: Mapping[str, Mapping[str, DomainFacts] | None]
     """What undeclared nodes held when they left the specs; None where that cannot be told."""
     poolless: tuple[str, ...]
     """Declared hosts that answered, except about their pools."""
@@ -70,21 +70,21 @@ class Survey:
     """Nodes that a what-if takes as gone."""
     sightings: Mapping[str, tuple[Sighting, ...]]
     """By VM, on hosts that answered, sorted by host: whatever name the domain has there."""
-    ghosts: Mapping[str, tuple[Sighting, ...]]
+    last_seen: Mapping[str, tuple[Sighting, ...]]
     """By VM, on blind hosts when they were last seen, sorted by host."""
-    ruins: Mapping[str, tuple[Sighting, ...]]
+    assumed_lost: Mapping[str, tuple[Sighting, ...]]
     """By VM, on hosts that a what-if takes as lost."""
     parted: Mapping[str, tuple[Sighting, ...]]
     """By VM, on nodes that left the specs, as they were last seen."""
     identities: Identities
     site_vlans: Mapping[str, tuple[int, ...]]
     link_vlans: Mapping[str, tuple[int, ...]]
-    given: Given
+    specs: SpecIndex
     """What follows from the specs alone."""
     hosts_of_site: Mapping[str, tuple[str, ...]]
     networks_of_site: Mapping[str, tuple[str, ...]]
     """`Network/name` of each network of a site."""
-    faded: Mapping[str, str]
+    stale: Mapping[str, str]
     """Declared nodes that answered too long ago to be acted on, each with the sentence."""
     twofold: Mapping[str, str]
     """Declared hosts that answer for the same machine as another, each with what is said of it."""
@@ -94,12 +94,12 @@ class Survey:
     @property
     def vlan_of(self) -> Mapping[str, int]:
         """Return the VLAN of each network."""
-        return self.given.vlan_of
+        return self.specs.vlan_of
 
     @property
     def card_of(self) -> Mapping[str, Card]:
         """Return each declared card, by MAC."""
-        return self.given.card_of
+        return self.specs.card_of
 
     def pools(self, host: str) -> Mapping[str, PoolFacts] | None:
         """Return the pools of `host`; None when they cannot be seen."""
@@ -161,10 +161,10 @@ class Survey:
         """Return how long `host` cannot be seen: `has not answered for 3m10s`."""
         if host in self.twofold:
             return self.twofold[host]
-        blind = self.blind[host]
-        if blind.since_at <= 0:
+        unreachable = self.unreachable[host]
+        if unreachable.since_at <= 0:
             return "could not be seen yet"
-        return f"has not answered for {render_duration(self.now_s - blind.since_at)}"
+        return f"has not answered for {render_duration(self.now_s - unreachable.since_at)}"
 
 
 def value_of(fact: Fact[Mapping[str, V]]) -> Mapping[str, V] | None:
@@ -181,33 +181,34 @@ def last_of(fact: Fact[V]) -> V | None:
     return fact.last if isinstance(fact, Unknown) else None
 
 
-def survey(desired: Desired, observed: Observed, policy: Policy, now_s: float) -> Survey:
+def take_survey(desired: Desired, observed: Observed, context: Context, now_s: float) -> Survey:
     """Return the indexes over everything a decision looks at."""
     known = given(desired)
-    policy, observed = policy_of(policy, known.renames), observed_of(observed, known.renames)
+    context, observed = policy_of(context, known.renames), observed_of(observed, known.renames)
     observed, twofold = one_machine(observed, desired.hosts)
-    lost = lost_nodes(desired, policy.assumed_down)
+    lost = lost_nodes(desired, context.assumed_down)
     nodes: dict[str, NodeFacts] = {}
     for name in sorted([*desired.hosts, *desired.switches]):
         fact = observed.nodes.get(name, NEVER_ASKED)
         if isinstance(fact, Known) and name not in lost:
             nodes[name] = fact.value
-    domains, blind = _domains(desired, observed, lost)
-    remembered = {host: seen.domains or {} for host, seen in blind.items()}
+    domains, unreachable = _domains(desired, observed, lost)
+    remembered = {host: seen.domains or {} for host, seen in unreachable.items()}
     ruined = {host: _last_domains(observed.nodes.get(host, NEVER_ASKED)) or {}
               for host in sorted(lost) if host in desired.hosts}
     hosts_of_site: dict[str, list[str]] = {site: [] for site in desired.sites}
     for name in sorted(desired.hosts):
         hosts_of_site.setdefault(desired.hosts[name].spec.site, []).append(name)
-    departed = _departed(desired, observed)
-    parted = {node: held for node, held in departed.items() if held}
+    removed_hosts = _departed(desired, observed)
+    parted = {node: held for node, held in removed_hosts.items() if held}
     seen, last, gone = (
-        [known.usual(shelve, host, here, known.frame, *unseen) for host, here in held.items()]
+        [known.cached(shelve, host, here, known.frame, *unseen) for host, here in held.items()]
         for held, unseen in ((domains, ()), (remembered, (True,)), (parted, (True,))))
     # of facts that are equal those seen first stand for all, so that what follows is found again
     domains = {host: shelf.domains for host, shelf in zip(domains, seen, strict=True)}
     return Survey(
-        desired, observed, policy, now_s, desired.estate.name, nodes, domains, blind, departed,
+        desired, observed, context, now_s, desired.estate.name, nodes, domains, unreachable,
+        removed_hosts,
         tuple(host for host in domains if value_of(nodes[host].pools) is None),
         _dim_pools(nodes, domains), lost,
         _by_owner(seen), _by_owner(last),
@@ -216,10 +217,10 @@ def survey(desired: Desired, observed: Observed, policy: Policy, now_s: float) -
         site_vlans(desired), link_vlans(desired), known,
         {site: tuple(names) for site, names in hosts_of_site.items()},
         _networks_of_site(desired),
-        faded(observed.nodes, (*desired.hosts, *desired.switches),
+        stale(observed.nodes, (*desired.hosts, *desired.switches),
               desired.estate.spec.limits.fact_age_s, now_s),
         twofold,
-        pauses(known.spoken, policy.suspensions, now_s))
+        pauses(known.spoken, context.suspensions, now_s))
 
 
 def _dim_pools(nodes: Mapping[str, NodeFacts], hosts: Iterable[str]) -> dict[
@@ -249,7 +250,7 @@ def lost_nodes(desired: Desired, assumed_down: frozenset[str]) -> frozenset[str]
 def _domains(desired: Desired, observed: Observed, lost: frozenset[str]) -> tuple[
         dict[str, Mapping[str, DomainFacts]], dict[str, Blind]]:
     seen: dict[str, Mapping[str, DomainFacts]] = {}
-    blind: dict[str, Blind] = {}
+    unreachable: dict[str, Blind] = {}
     for host in sorted(desired.hosts):
         fact = observed.nodes.get(host, NEVER_ASKED)
         if host in lost:
@@ -258,10 +259,10 @@ def _domains(desired: Desired, observed: Observed, lost: frozenset[str]) -> tupl
         inner = fact.value.domains if isinstance(fact, Known) else (
             fact if isinstance(fact, Unknown) else NEVER_ASKED)
         if isinstance(inner, Unknown):
-            blind[host] = Blind(inner.reason, inner.unseen_since_at, _last_domains(fact))
+            unreachable[host] = Blind(inner.reason, inner.unseen_since_at, _last_domains(fact))
         else:
             seen[host] = value_of(inner) or {}
-    return seen, blind
+    return seen, unreachable
 
 
 def _departed(desired: Desired, observed: Observed) -> dict[

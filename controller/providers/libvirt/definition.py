@@ -5,8 +5,8 @@ from typing import Final
 
 from controller.errors import Refused
 from controller.plan.actions.desired import (
+    DesiredDomain,
     DomainChange,
-    DomainWish,
     SetCpus,
     SetMemory,
     SetOwnership,
@@ -66,7 +66,7 @@ async def define(node: Node, action: DefineDomain) -> str:
     return f"defined {wish.name} on {node.name}{again}"
 
 
-def redefinition(node: Node, wish: DomainWish, found: str) -> str:
+def redefinition(node: Node, wish: DesiredDomain, found: str) -> str:
     """Return the definition of a domain from what it runs with.
 
     Errors: Refused when it is another VM of the same name.

@@ -5,7 +5,7 @@ from typing import Final
 
 from controller.errors import OutcomeUnknown, Refused, Unavailable
 from controller.model.units import render_size, render_sizes
-from controller.plan.actions.desired import DiskWish
+from controller.plan.actions.desired import DesiredDisk
 from controller.plan.actions.storage import CreateDisk
 from controller.providers.libvirt.image import image_format
 from controller.providers.libvirt.virsh import failure, parse_complaint
@@ -62,7 +62,7 @@ def parse_info(text: str) -> ImageFile:
     return ImageFile(info["format"], info["virtual-size"], info["actual-size"])
 
 
-def create_command(disk: DiskWish, image_format: str = "") -> Command:
+def create_command(disk: DesiredDisk, image_format: str = "") -> Command:
     """Return the command that makes a disk file, empty or as a copy of its image."""
     timeout_s = COPY_TIMEOUT_S if disk.image_path else CREATE_TIMEOUT_S
     return script_command(CREATE, disk.path, disk.format, str(disk.size_bytes),
@@ -114,7 +114,7 @@ async def create_disk(node: Node, action: CreateDisk) -> str:
     return f"created {disk.path} ({size}, {disk.format}) on {node.name} from {disk.image_path}"
 
 
-async def make(node: Node, disk: DiskWish, image_format: str = "") -> None:
+async def make(node: Node, disk: DesiredDisk, image_format: str = "") -> None:
     """Make a disk file under a name that nobody uses, then give it its own.
 
     Errors: Refused when the pool is full or the name is taken; nothing is left behind then.

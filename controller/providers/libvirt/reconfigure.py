@@ -10,11 +10,11 @@ from controller.model.units import is_memory_of, render_size, render_sizes
 from controller.plan.actions.desired import (
     AttachDisk,
     AttachNic,
+    DesiredNic,
     DetachDisk,
     DetachNic,
     DomainChange,
     GrowDisk,
-    NicWish,
     SetCpus,
     SetMemory,
     SetOwnership,
@@ -190,7 +190,7 @@ async def follow_balloon(node: Node, domain: str, change: SetMemory) -> str:
     return ", which the guest has not followed yet"
 
 
-async def plug_nic(node: Node, domain: str, live: ET.Element, nic: NicWish, *, new: bool) -> str:
+async def plug_nic(node: Node, domain: str, live: ET.Element, nic: DesiredNic, *, new: bool) -> str:
     """Plug a card in, or put the one of that MAC on the wish's bridge and VLAN.
 
     The model of a card that is in use stays until the next boot.

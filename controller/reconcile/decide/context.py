@@ -23,8 +23,8 @@ from controller.plan.steps.plan import Plan, Step
 from controller.plan.survey.context import (
     WHOLE_ESTATE,
     Approval,
+    Context,
     InFlight,
-    Policy,
     ReplicaRequest,
     Suspension,
     Undone,
@@ -37,7 +37,7 @@ from controller.reconcile.decide.pool_memory import PoolMemory
 from controller.store.store import Store
 
 
-class Circumstances:
+class ContextBuilder:
     """Reads pauses, approvals, repairs and the applied revision from the store, and calendars."""
 
     def __init__(self, store: Store, clock: Callable[[], float]) -> None:
@@ -121,7 +121,7 @@ class Circumstances:
 
     def policy(self, in_flight: tuple[InFlight, ...],
                assumed_down: frozenset[str] = frozenset(),
-               resting: frozenset[str] = frozenset()) -> Policy:
+               resting: frozenset[str] = frozenset()) -> Context:
         """Return the circumstances of a decision taken now."""
         assert self._desired is not None, "nothing is declared yet"
         now_s = self._clock()
@@ -132,7 +132,7 @@ class Circumstances:
             self._read_approvals = False
         self._remembering.overslept(now_s)
         windows = self._desired.estate.spec.windows
-        return Policy(
+        return Context(
             suspensions=tuple(named(one, self._desired.estate.name) for one in self._suspensions
                               if one.until_at > now_s),
             approvals=tuple(one for one in (*self._approvals, *self._granted.values())

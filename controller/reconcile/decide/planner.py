@@ -14,8 +14,8 @@ from controller.plan.replication.copy import margin_s
 from controller.plan.steps.plan import Plan, Step
 from controller.plan.survey.context import InFlight
 from controller.plan.survey.renamed import nodes_of, renames
-from controller.reconcile.decide.context import Circumstances, stays
-from controller.reconcile.garbage import undisturbed
+from controller.reconcile.decide.context import ContextBuilder, stays
+from controller.reconcile.garbage import gc_paused
 from controller.reconcile.observe.view import View
 
 EVERYWHERE = (CreateDisk, ReturnDisk, DefineDomain, UndefineDomain, RemoveDomain, PurgeFiles,
@@ -26,7 +26,7 @@ EVERYWHERE = (CreateDisk, ReturnDisk, DefineDomain, UndefineDomain, RemoveDomain
 class Decider:
     """Computes the plan when it is out of date, and hands out the last one otherwise."""
 
-    def __init__(self, view: View, circumstances: Circumstances, clock: Callable[[], float],
+    def __init__(self, view: View, circumstances: ContextBuilder, clock: Callable[[], float],
                  in_flight: Callable[[], tuple[InFlight, ...]],
                  assumed_down: frozenset[str] = frozenset()) -> None:
         self._view = view
@@ -91,7 +91,7 @@ class Decider:
             version = self._view.version
             policy = self._circumstances.policy(self._in_flight(), self._assumed_down,
                                                 self.resting())
-            with undisturbed():
+            with gc_paused():
                 self._plan = compute(self._desired, self._view.observed, policy, self._clock())
             self._version = version
         return self._plan

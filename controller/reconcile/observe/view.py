@@ -199,9 +199,9 @@ class View:
         Nobody looks at a departed node again, so what it holds is then not known any more.
         """
         self._stale_at[node] = self._now()
-        departed = self._departed.get(node)
-        if departed is not None and departed.last is not None:
-            self._departed[node] = Unknown(departed.reason, departed.since_at)
+        removed_hosts = self._departed.get(node)
+        if removed_hosts is not None and removed_hosts.last is not None:
+            self._departed[node] = Unknown(removed_hosts.reason, removed_hosts.since_at)
             self.version += 1
 
     def mark_heard(self, node: str) -> None:
@@ -218,7 +218,7 @@ class View:
                 and begun_at >= self._stale_at.get(node, begun_at)
                 and begun_at + burst_s >= self._heard_at.get(node, begun_at))
 
-    def faded(self, after_s: float) -> tuple[str, ...]:
+    def stale(self, after_s: float) -> tuple[str, ...]:
         """Return the nodes that answered, but not within `after_s`."""
         now_s = self._now()
         return tuple(node for node, fact in sorted(self._facts.items())

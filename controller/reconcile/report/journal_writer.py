@@ -12,7 +12,7 @@ from controller.store.store import Store
 BACK = "the journal can be written again; work goes on"
 
 
-class Keeper:
+class JournalWriter:
     """Writes for the loop, and remembers when that failed."""
 
     def __init__(self, store: Store, clock: Callable[[], float],

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from controller.model.facts import DomainConfig, DomainFacts, DomainState, Known, PoolFacts
 from controller.model.units import SIZES, parse_size_bytes
 from controller.plan.actions.action import Action
-from controller.plan.actions.desired import DomainWish, SetMemory
+from controller.plan.actions.desired import DesiredDomain, SetMemory
 from controller.plan.actions.machine import DefineDomain, ReconfigureDomain
 from controller.plan.actions.storage import CreateDisk
 from controller.providers.libvirt.facts import parse_config, parse_ownership
@@ -75,7 +75,7 @@ def of_type(found: list[Action], kind: Any) -> tuple[Any, ...]:
     return tuple(one for one in found if isinstance(one, kind))
 
 
-def seen_with(lab: Any, wish: DomainWish, config: DomainConfig, live: DomainConfig | None,
+def seen_with(lab: Any, wish: DesiredDomain, config: DomainConfig, live: DomainConfig | None,
               text: str) -> Any:
     """The estate with the VM on paris-1."""
     domain = DomainFacts(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from controller.errors import ActionError, Refused, Unavailable
-from controller.plan.actions.desired import DiskWish
+from controller.plan.actions.desired import DesiredDisk
 from controller.plan.actions.storage import CreateDisk
 from controller.providers.libvirt.disk import find_image, grow_file
 from controller.providers.libvirt.hands import LibvirtHands
@@ -27,12 +27,12 @@ def here() -> Local:
 
 
 def wish(folder: Path, size_mib: int = 8, file_format: str = "qcow2",
-         image: Path | None = None) -> DiskWish:
-    return DiskWish("vda", "default", str(folder / f"sql-vda.{file_format}"), file_format,
+         image: Path | None = None) -> DesiredDisk:
+    return DesiredDisk("vda", "default", str(folder / f"sql-vda.{file_format}"), file_format,
                     size_mib * MIB, None if image is None else str(image))
 
 
-def create(disk: DiskWish) -> str:
+def create(disk: DesiredDisk) -> str:
     action = CreateDisk(target="VirtualMachine/sql", node="h", reason="r", disk=disk)
     return asyncio.run(LibvirtHands(here()).apply(action))
 

@@ -12,13 +12,13 @@ from controller.model.facts import DomainConfig, Ownership
 from controller.plan.actions.desired import (
     AttachDisk,
     AttachNic,
+    DesiredDisk,
+    DesiredDomain,
+    DesiredNic,
     DetachDisk,
     DetachNic,
-    DiskWish,
     DomainChange,
-    DomainWish,
     GrowDisk,
-    NicWish,
     SetCpus,
     SetMemory,
     SetOwnership,
@@ -70,16 +70,18 @@ FOREIGN = """
 OLD_MAC = "52:54:00:0a:0b:0c"
 
 
-def disk(target: str = "vda", file_format: str = "qcow2") -> DiskWish:
-    return DiskWish(target, "default", f"/pool/sql-{target}.{file_format}", file_format, 64 * MIB)
+def disk(target: str = "vda", file_format: str = "qcow2") -> DesiredDisk:
+    return DesiredDisk(target, "default", f"/pool/sql-{target}.{file_format}", file_format,
+                       64 * MIB)
 
 
-def nic(mac: str = "52:54:00:00:00:01", vlan: int = 40, model: str = "virtio") -> NicWish:
-    return NicWish(mac, "br0", vlan, model)
+def nic(mac: str = "52:54:00:00:00:01", vlan: int = 40, model: str = "virtio") -> DesiredNic:
+    return DesiredNic(mac, "br0", vlan, model)
 
 
-def wish(template: str | None = None, disks: tuple[DiskWish, ...] = (disk(),)) -> DomainWish:
-    return DomainWish("sql", "6b7c5d1e-0000-4000-8000-000000000001", 512 * MIB, 2, disks, (nic(),),
+def wish(template: str | None = None, disks: tuple[DesiredDisk, ...] = (disk(),)) -> DesiredDomain:
+    return DesiredDomain("sql", "6b7c5d1e-0000-4000-8000-000000000001", 512 * MIB, 2, disks,
+                         (nic(),),
                       Ownership("lab", "keep"), template)
 
 

@@ -15,11 +15,11 @@ from controller.model.facts import DomainConfig, DomainState, Ownership
 from controller.plan.actions.desired import (
     AttachDisk,
     AttachNic,
+    DesiredDisk,
+    DesiredNic,
     DetachDisk,
     DetachNic,
-    DiskWish,
     DomainChange,
-    NicWish,
     SetCpus,
     SetMemory,
     SetOwnership,
@@ -35,7 +35,7 @@ MIB = 1 << 20
 FOREIGN = sorted(Path(__file__).with_name("foreign").glob("*.xml"))
 MARK = "{https://hotsite.invalid/domain/1}vm"
 NEW_MAC, MAC = "52:54:00:00:00:99", "52:54:00:00:00:01"
-NEW_DISK = DiskWish("vdq", "default", "/p/new.qcow2", "qcow2", MIB)
+NEW_DISK = DesiredDisk("vdq", "default", "/p/new.qcow2", "qcow2", MIB)
 CELLS = ("memory-max-slots", "device-nvdimm")
 every = pytest.mark.parametrize("path", FOREIGN, ids=lambda path: path.stem)
 Strip = Callable[[ET.Element], None]
@@ -116,7 +116,7 @@ CHANGES: dict[str, tuple[DomainChange, Strip]] = {
     "one CPU": (SetCpus(1), processors),
     "more CPUs": (SetCpus(8), processors),
     "a mark": (SetOwnership(Ownership("lab", "keep")), mark),
-    "a new card": (AttachNic(NicWish(NEW_MAC, "br0", 5, "virtio")), without()),
+    "a new card": (AttachNic(DesiredNic(NEW_MAC, "br0", 5, "virtio")), without()),
     "a new disk": (AttachDisk(NEW_DISK), without()),
 }
 
@@ -162,7 +162,7 @@ def test_an_edit_changes_its_own_field_only(path: Path, what: str) -> None:
 def test_a_cards_vlan_changes_alone_or_not_at_all(path: Path) -> None:
     text = path.read_text()
     for card in seen(text).nics:
-        change = UpdateNic(NicWish(card.mac, "br7", 77, card.model or "virtio"))
+        change = UpdateNic(DesiredNic(card.mac, "br7", 77, card.model or "virtio"))
         try:
             patched = patch_domain(text, (change,))
         except ValueError:
@@ -172,7 +172,7 @@ def test_a_cards_vlan_changes_alone_or_not_at_all(path: Path) -> None:
         [changed] = [one for one in seen(patched).nics if one.mac == card.mac]
         assert [one for one in seen(patched).nics if one.mac != card.mac] == others
         assert (changed.bridge, changed.vlan) == ("br7", 77)
-        back = patch_domain(patched, (UpdateNic(NicWish(
+        back = patch_domain(patched, (UpdateNic(DesiredNic(
             card.mac, card.bridge, card.vlan or 77, card.model or "virtio")),))
         if card.vlan is not None and card.port_type:
             assert canonical(back) == canonical(text)

@@ -9,7 +9,13 @@ import pytest
 from controller.errors import Refused
 from controller.model.facts import Ownership
 from controller.plan.actions.action import Action
-from controller.plan.actions.desired import AttachDisk, DetachDisk, DiskWish, DomainWish, GrowDisk
+from controller.plan.actions.desired import (
+    AttachDisk,
+    DesiredDisk,
+    DesiredDomain,
+    DetachDisk,
+    GrowDisk,
+)
 from controller.plan.actions.machine import (
     DefineDomain,
     MigrateDomain,
@@ -45,13 +51,13 @@ XML = """<domain type='qemu'><name>sql</name><memory unit='MiB'>64</memory><vcpu
 </disk></devices></domain>"""
 
 
-def disk(folder: Path, target: str) -> DiskWish:
+def disk(folder: Path, target: str) -> DesiredDisk:
     """A raw disk in a file of the folder."""
-    return DiskWish(target, "default", f"{folder}/{target}.raw", "raw", MIB)
+    return DesiredDisk(target, "default", f"{folder}/{target}.raw", "raw", MIB)
 
 
 def defining(folder: Path) -> Action:
-    return DefineDomain(**BASE, wish=DomainWish("sql", "6b7c5d1e-0000-4000-8000-000000000001",
+    return DefineDomain(**BASE, wish=DesiredDomain("sql", "6b7c5d1e-0000-4000-8000-000000000001",
                         64 * MIB, 1, (disk(folder, "vda"),), (), Ownership("lab", "keep"),
                         "<domain/>"))
 
@@ -109,7 +115,7 @@ def test_what_stands_on_a_file_is_done_where_it_is_and_not_where_it_is_gone(
 
 MOVE = MigrateDomain(**BASE, domain="sql", to="far", to_address="10.0.0.2",
                      to_replication_address="10.0.1.2", with_storage=False,
-                     disks=(DiskWish("vda", "san", "/san/vda.raw", "raw", MIB),))
+                     disks=(DesiredDisk("vda", "san", "/san/vda.raw", "raw", MIB),))
 OFFERED = XML.replace("FOLDER", "/san")
 
 

@@ -13,11 +13,11 @@ from controller.errors import ActionError, OutcomeUnknown, Refused, Unavailable
 from controller.model.facts import Ownership
 from controller.plan.actions.action import Action
 from controller.plan.actions.desired import (
+    DesiredDomain,
+    DesiredNic,
     DetachNic,
     DomainChange,
-    DomainWish,
     GrowDisk,
-    NicWish,
     SetCpus,
     SetMemory,
     SetOwnership,
@@ -56,7 +56,7 @@ XML = f"""<domain type='qemu'><name>sql</name><uuid>{UUID}</uuid>
 GONE = failed("error: failed to get domain 'sql'\n")
 DOWN = failed("error: failed to connect to the hypervisor\n")
 START = StartDomain(**BASE, domain="sql")
-WISH = DomainWish("sql", UUID, 512 * MIB, 2, (), (), Ownership("lab", "keep"), "<domain/>")
+WISH = DesiredDomain("sql", UUID, 512 * MIB, 2, (), (), Ownership("lab", "keep"), "<domain/>")
 Script = tuple[str, Reply | ActionError]
 
 
@@ -257,7 +257,7 @@ def test_more_than_the_ceiling_is_refused_before_anything_changes(change: Domain
 
 
 def test_a_card_moves_to_its_vlan_while_the_guest_runs() -> None:
-    nic = NicWish(MAC, "br0", 40, "e1000")
+    nic = DesiredNic(MAC, "br0", 40, "e1000")
     _, transport = drive(changed(UpdateNic(nic)), state("running"), ("dumpxml", said(XML)),
                          ("update-device --live -- sql", said()), ("--inactive", said(XML)),
                          ("define", said()))
@@ -271,7 +271,7 @@ def test_a_card_that_is_right_already_is_not_sent_again() -> None:
     plain = re.sub("<model type='[^']*'/>", "", XML)
     vlan = re.search(r"<tag id='([0-9]+)'", plain)
     assert vlan is not None
-    nic = NicWish(MAC, "br0", int(vlan[1]), "virtio")
+    nic = DesiredNic(MAC, "br0", int(vlan[1]), "virtio")
     done, transport = drive(changed(UpdateNic(nic)), state("running"), ("dumpxml", said(plain)),
                             ("--inactive", said(plain)))
     assert transport.inputs == []
@@ -282,12 +282,12 @@ def test_a_card_of_another_kind_is_not_changed_in_a_running_guest() -> None:
     other = XML.replace("<interface type='bridge'>", "<interface type='network'>", 1)
     assert other != XML
     with pytest.raises(Refused, match="of libvirt's kind network"):
-        apply(changed(UpdateNic(NicWish(MAC, "br0", 40, "virtio"))), state("running"),
+        apply(changed(UpdateNic(DesiredNic(MAC, "br0", 40, "virtio"))), state("running"),
               ("dumpxml", said(other)))
 
 
 @pytest.mark.parametrize("change", [
-    DetachNic(MAC), UpdateNic(NicWish(MAC, "br0", 40, "virtio"))])
+    DetachNic(MAC), UpdateNic(DesiredNic(MAC, "br0", 40, "virtio"))])
 def test_neither_of_two_cards_of_one_mac_is_touched(change: DomainChange) -> None:
     card = XML[XML.index("<interface"):XML.index("</devices>")]
     twins = XML.replace("</devices>", card.replace("br0", "br9") + "</devices>")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from controller.errors import ActionError, Refused
-from controller.plan.actions.desired import DiskWish
+from controller.plan.actions.desired import DesiredDisk
 from controller.plan.machine.parts import CARRIED_BYTES
 from controller.providers.libvirt.migration.luggage import TAKE, bring_media, move_disk
 from controller.providers.node import Node, script_command
@@ -28,7 +28,7 @@ from tests.providers.libvirt.test_migration import (
     ends,
 )
 
-WISH = DiskWish("vda", "default", PATH, "qcow2", 999)
+WISH = DesiredDisk("vda", "default", PATH, "qcow2", 999)
 SECOND = ("<disk type='{}' device='{}'><driver name='qemu' type='raw'/>{}<target dev='vdb'/></disk>"
           "</devices>")
 

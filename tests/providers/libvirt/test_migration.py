@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from controller.errors import ActionError, OutcomeUnknown, Refused, Unavailable
-from controller.plan.actions.desired import DiskWish
+from controller.plan.actions.desired import DesiredDisk
 from controller.plan.actions.machine import MigrateDomain
 from controller.providers.libvirt.hands import LibvirtHands
 from controller.transport.base import Reply
@@ -34,7 +34,7 @@ def action(*, with_storage: bool = True, path: str = PATH) -> MigrateDomain:
     return MigrateDomain(
         target="VirtualMachine/sql", node="h1", reason="r", domain="sql", to="h2",
         to_address="10.0.0.2", to_replication_address="fd00::2", with_storage=with_storage,
-        disks=(DiskWish("vda", "default", path, "qcow2", 999),))
+        disks=(DesiredDisk("vda", "default", path, "qcow2", 999),))
 
 
 def drive(wanted: MigrateDomain, *script: Script) -> tuple[str, Scripted]:

@@ -7,7 +7,7 @@ import pytest
 from controller.errors import OutcomeUnknown, Refused, Unavailable
 from controller.model.facts import Absent, Known
 from controller.model.replica import LeftoverKind
-from controller.plan.actions.desired import DiskWish
+from controller.plan.actions.desired import DesiredDisk
 from controller.plan.actions.machine import MigrateDomain
 from controller.providers.simulated.estate import SimulatedEstate
 from controller.providers.simulated.replicas import Version
@@ -243,7 +243,7 @@ def test_a_backup_of_others_is_left_alone_and_a_vm_being_copied_is_not_moved() -
         slow = stage.copy(estate, 2, limits=stage.at_most(1000))
         running = asyncio.create_task(estate.apply(slow))
         await asyncio.sleep(2)
-        wish = DiskWish("vda", "default", "/var/lib/libvirt/images/sql-vda.qcow2", "qcow2", 1)
+        wish = DesiredDisk("vda", "default", "/var/lib/libvirt/images/sql-vda.qcow2", "qcow2", 1)
         with pytest.raises(Unavailable, match="busy: backup"):
             await estate.apply(MigrateDomain(
                 target="VirtualMachine/sql", node="paris-1", reason="", domain="sql", to="paris-2",

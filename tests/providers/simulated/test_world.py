@@ -10,7 +10,7 @@ import pytest
 from controller.errors import OutcomeUnknown, Refused, Unavailable, Undone
 from controller.model.facts import Absent, DomainState, Known, NodeFacts, Unknown
 from controller.plan.actions.action import Action
-from controller.plan.actions.desired import DiskWish, Passing
+from controller.plan.actions.desired import DesiredDisk, Passing
 from controller.plan.actions.machine import MigrateDomain, RestartDomain, StartDomain
 from controller.plan.actions.network import AddUplink, CreateBridge, NarrowTrunk
 from controller.providers.simulated.estate import SimulatedEstate
@@ -202,7 +202,7 @@ def move(estate: SimulatedEstate, vm: str, here: str, there: str) -> MigrateDoma
     """Move `vm` with its disk."""
     file = estate.world.node(here).domains[vm].config
     assert file is not None
-    disks = tuple(DiskWish(d.target, "default", d.source, d.format, d.size_bytes or 0)
+    disks = tuple(DesiredDisk(d.target, "default", d.source, d.format, d.size_bytes or 0)
                   for d in file.disks)
     return MigrateDomain(target=f"VirtualMachine/{vm}", node=here, reason="", domain=vm, to=there,
                          to_address=there, to_replication_address=there, with_storage=True,

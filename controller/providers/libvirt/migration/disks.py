@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from controller.errors import ActionError, Refused
-from controller.plan.actions.desired import DiskWish
+from controller.plan.actions.desired import DesiredDisk
 from controller.plan.actions.machine import MigrateDomain
 from controller.providers.libvirt.disk import ImageFile, Unreadable, find_image, make
 from controller.providers.libvirt.reconfigure import parse_capacity
@@ -58,7 +58,7 @@ async def make_room(node: Node, there: Node, action: MigrateDomain) -> Arrival:
     return Arrival(total, tuple(made))
 
 
-async def make_room_for(there: Node, action: MigrateDomain, disk: DiskWish,
+async def make_room_for(there: Node, action: MigrateDomain, disk: DesiredDisk,
                         uses: tuple[Use, ...]) -> bool:
     """Make one empty disk; return False when an earlier attempt left just that."""
     domain = action.domain
@@ -81,7 +81,7 @@ async def make_room_for(there: Node, action: MigrateDomain, disk: DiskWish,
     return True
 
 
-async def _find_stale(there: Node, disk: DiskWish) -> ImageFile | None:
+async def _find_stale(there: Node, disk: DesiredDisk) -> ImageFile | None:
     """Return what lies there in place of a disk; one of another format has no size."""
     try:
         return await find_image(there, disk.path, disk.format)
@@ -89,7 +89,7 @@ async def _find_stale(there: Node, disk: DiskWish) -> ImageFile | None:
         return ImageFile("", 0, 0)
 
 
-async def is_empty(there: Node, disk: DiskWish) -> bool:
+async def is_empty(there: Node, disk: DesiredDisk) -> bool:
     """Return whether nothing was ever written to a disk."""
     reply = await there.run(plain_command("qemu-img", "map", "-U", "-f", disk.format,
                                           "--output=json", "--", disk.path))
@@ -122,7 +122,7 @@ SUFFIX: Final = ".moved"
 RENAME: Final = 'for path in "$@"; do mv -fT -- "$path" "$path.moved" || exit 1; done'
 
 
-def parse_sources(domain: ET.Element, disks: tuple[DiskWish, ...]) -> tuple[str, ...]:
+def parse_sources(domain: ET.Element, disks: tuple[DesiredDisk, ...]) -> tuple[str, ...]:
     """Return the files that lie behind `disks` in a domain's definition."""
     found = []
     for disk in disks:

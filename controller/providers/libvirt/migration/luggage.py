@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ET
 from typing import Final
 
 from controller.errors import Refused
-from controller.plan.actions.desired import DiskWish
+from controller.plan.actions.desired import DesiredDisk
 from controller.plan.actions.machine import MigrateDomain
 from controller.plan.machine.parts import CARRIED_BYTES, immovable
 from controller.providers.libvirt.disk import is_absent
@@ -49,7 +49,7 @@ def refuse_immovable(domain: ET.Element, action: MigrateDomain, failed: str) -> 
         raise Refused(f"{failed}: {why}")
 
 
-def move_disk(domain: ET.Element, disk: DiskWish) -> bool:
+def move_disk(domain: ET.Element, disk: DesiredDisk) -> bool:
     """Put a disk where it lies at the destination; return whether anything is said otherwise then.
     """
     element = find_disk(domain, disk.target)

@@ -9,7 +9,7 @@ import xml.etree.ElementTree as ET
 from typing import Final, NamedTuple
 
 from controller.errors import ActionError, OutcomeUnknown, Refused, Unavailable
-from controller.plan.actions.desired import DiskWish
+from controller.plan.actions.desired import DesiredDisk
 from controller.plan.actions.machine import MigrateDomain
 from controller.providers.libvirt.migration.disks import (
     Arrival,
@@ -151,7 +151,7 @@ async def leave_definitions(node: Node, there: Node, action: MigrateDomain) -> t
     return paths, sources
 
 
-def parse_places(domain: ET.Element, disks: tuple[DiskWish, ...]) -> tuple[tuple[str, str], ...]:
+def parse_places(domain: ET.Element, disks: tuple[DesiredDisk, ...]) -> tuple[tuple[str, str], ...]:
     """Return the file of each disk here, and the path that it has at the destination."""
     found = ((find_disk(domain, disk.target), disk.path) for disk in disks)
     return tuple((source_of(element), path) for element, path in found

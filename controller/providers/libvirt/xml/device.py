@@ -4,14 +4,14 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from typing import Final
 
-from controller.plan.actions.desired import DiskWish, NicWish
+from controller.plan.actions.desired import DesiredDisk, DesiredNic
 from controller.providers.libvirt.xml.xml import find_or_add, remove_all
 
 OURS: Final = "openvswitch"
 BUSES: Final = {"vd": "virtio", "sd": "scsi", "hd": "ide"}
 
 
-def render_disk(disk: DiskWish) -> ET.Element:
+def render_disk(disk: DesiredDisk) -> ET.Element:
     """Return a new disk that gives freed blocks back to the host."""
     element = ET.Element("disk", type="file", device="disk")
     ET.SubElement(element, "driver", name="qemu", type=disk.format, discard="unmap")
@@ -20,7 +20,7 @@ def render_disk(disk: DiskWish) -> ET.Element:
     return element
 
 
-def patch_disk(element: ET.Element, disk: DiskWish) -> None:
+def patch_disk(element: ET.Element, disk: DesiredDisk) -> None:
     """Put a template's disk on the wish's file, and leave its bus, cache and order alone.
 
     What the template says of its own file goes: what lay below it, how it is read, who may.
@@ -34,7 +34,7 @@ def patch_disk(element: ET.Element, disk: DiskWish) -> None:
     source.set("file", disk.path)
 
 
-def render_nic(nic: NicWish) -> ET.Element:
+def render_nic(nic: DesiredNic) -> ET.Element:
     """Return a new card."""
     element = ET.Element("interface", type="bridge")
     ET.SubElement(element, "mac", address=nic.mac)
@@ -46,7 +46,7 @@ def render_nic(nic: NicWish) -> ET.Element:
     return element
 
 
-def patch_nic(element: ET.Element, nic: NicWish) -> None:
+def patch_nic(element: ET.Element, nic: DesiredNic) -> None:
     """Bring the managed fields of a card to the wish; all else of it stays as it is.
 
     Errors: ValueError with a sentence for a card that is not an access card on a bridge.

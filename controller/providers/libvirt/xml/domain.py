@@ -11,13 +11,13 @@ from controller.model.facts import Ownership
 from controller.plan.actions.desired import (
     AttachDisk,
     AttachNic,
+    DesiredDisk,
+    DesiredDomain,
+    DesiredNic,
     DetachDisk,
     DetachNic,
-    DiskWish,
     DomainChange,
-    DomainWish,
     GrowDisk,
-    NicWish,
     SetCpus,
     SetMemory,
     SetOwnership,
@@ -104,7 +104,7 @@ def default_template(machine: Machine) -> str:
 """
 
 
-def render_domain(wish: DomainWish, template: str) -> str:
+def render_domain(wish: DesiredDomain, template: str) -> str:
     """Return the definition of a new domain: the wish, and from `template` all else.
 
     Errors: ValueError when the template is no domain XML.
@@ -131,7 +131,7 @@ def render_domain(wish: DomainWish, template: str) -> str:
     return render_xml(domain)
 
 
-def fill_devices(domain: ET.Element, wish: DomainWish) -> None:
+def fill_devices(domain: ET.Element, wish: DesiredDomain) -> None:
     """Give a new domain exactly the wish's disks and cards.
 
     A disk or card that the template describes, by target or MAC, keeps what it says of it.
@@ -159,7 +159,7 @@ def fill_devices(domain: ET.Element, wish: DomainWish) -> None:
         devices.append(made)
 
 
-def add_disk(devices: ET.Element, element: ET.Element, disk: DiskWish) -> None:
+def add_disk(devices: ET.Element, element: ET.Element, disk: DesiredDisk) -> None:
     """Add a disk, and the modern controller that a first SCSI disk needs."""
     scsi = [c for c in devices.findall("controller") if c.get("type") == "scsi"]
     if disk.target.startswith("sd") and not scsi:
@@ -209,7 +209,7 @@ def drop(devices: ET.Element, element: ET.Element | None) -> None:
         devices.remove(element)
 
 
-def put_nic(domain: ET.Element, devices: ET.Element, nic: NicWish) -> None:
+def put_nic(domain: ET.Element, devices: ET.Element, nic: DesiredNic) -> None:
     """Bring the card of that MAC to the wish, or add it."""
     refuse_twins(domain, nic.mac)
     element = find_nic(domain, nic.mac)
@@ -219,7 +219,7 @@ def put_nic(domain: ET.Element, devices: ET.Element, nic: NicWish) -> None:
         patch_nic(element, nic)
 
 
-def put_disk(domain: ET.Element, devices: ET.Element, disk: DiskWish) -> None:
+def put_disk(domain: ET.Element, devices: ET.Element, disk: DesiredDisk) -> None:
     """Add a disk; its target must be free."""
     element = find_disk(domain, disk.target)
     if element is None:

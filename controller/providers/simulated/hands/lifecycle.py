@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from controller.errors import Refused
 from controller.model.facts import DiskFacts, DomainConfig, DomainState, NicFacts
-from controller.plan.actions.desired import DomainWish
+from controller.plan.actions.desired import DesiredDomain
 from controller.plan.actions.machine import (
     DefineDomain,
     DisableAutostart,
@@ -42,7 +42,7 @@ def define(world: World, action: DefineDomain) -> Effect:
     return f"defined {wish.name} on {node.name}"
 
 
-def config_of(wish: DomainWish) -> DomainConfig:
+def config_of(wish: DesiredDomain) -> DomainConfig:
     """Return the inactive configuration that a wish asks for."""
     return DomainConfig(
         wish.memory_bytes, wish.memory_bytes, wish.cpus, wish.cpus,

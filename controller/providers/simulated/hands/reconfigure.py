@@ -7,12 +7,12 @@ from controller.model.facts import DiskFacts, DomainConfig, NicFacts
 from controller.plan.actions.desired import (
     AttachDisk,
     AttachNic,
+    DesiredDisk,
+    DesiredNic,
     DetachDisk,
     DetachNic,
-    DiskWish,
     DomainChange,
     GrowDisk,
-    NicWish,
     SetCpus,
     SetMemory,
     SetOwnership,
@@ -74,7 +74,7 @@ def _change_live(world: World, node: Node, domain: Domain, change: DomainChange)
             pass
 
 
-def _plug(node: Node, domain: Domain, nic: NicWish) -> None:
+def _plug(node: Node, domain: Domain, nic: DesiredNic) -> None:
     """Give a card a port; the live XML then names it."""
     assert domain.live is not None, "only a running guest has ports"
     if nic.bridge not in node.bridges:
@@ -122,9 +122,9 @@ def _patched(config: DomainConfig, change: DomainChange, *, ceiling: bool) -> Do
             return config
 
 
-def _nic(nic: NicWish) -> NicFacts:
+def _nic(nic: DesiredNic) -> NicFacts:
     return NicFacts(nic.mac, nic.bridge, nic.vlan, None, nic.model)
 
 
-def _disk(disk: DiskWish) -> DiskFacts:
+def _disk(disk: DesiredDisk) -> DiskFacts:
     return DiskFacts(disk.target, disk.path, disk.format, disk.size_bytes)

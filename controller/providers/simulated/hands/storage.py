@@ -1,7 +1,7 @@
 """Pools and disk files, made as virsh and qemu-img make them, given back and purged."""
 
 from controller.errors import Refused
-from controller.plan.actions.desired import DiskWish
+from controller.plan.actions.desired import DesiredDisk
 from controller.plan.actions.storage import (
     AcceptPool,
     CreateDisk,
@@ -48,7 +48,7 @@ def create_disk(world: World, action: CreateDisk) -> Effect:
     return f"created {disk.path} on {node.name}"
 
 
-def new_file(world: World, node: Node, disk: DiskWish, allocated_bytes: int) -> File:
+def new_file(world: World, node: Node, disk: DesiredDisk, allocated_bytes: int) -> File:
     """Create the file of `disk`.
 
     Errors: Refused when the file system is full.

@@ -56,7 +56,7 @@ from mover.backup.virsh import (
     look,
     socket_of,
 )
-from mover.backup.watchdog import Guard, Limits
+from mover.backup.watchdog import Limits, Watchdog
 from mover.errors import Refused, TryAgain
 from mover.locks import take_lock
 from mover.requests import MOST_BYTES, parse_order
@@ -210,7 +210,7 @@ class HotCopy(Copy):
         sizes = [size_of(domain.disks[target]) for target in wanted.modes]
         room = take_room(domain.uuid, self.job.scratch, sizes, wanted.scratch_bytes, seen.written)
         try:
-            self._guard = Guard(self.job, Limits(
+            self._guard = Watchdog(self.job, Limits(
                 wanted.limit_s, room.budget_bytes, room.reserve_bytes, room.rate_bytes_per_s))
         finally:
             os.close(room.entry)    # from here on the guard holds it, for as long as it stands

@@ -50,7 +50,7 @@ class Limits(NamedTuple):
     rate_bytes_per_s: float = 0.0
 
 
-class Guard:
+class Watchdog:
     """The parent's end: tell the guard, hear from it."""
 
     def __init__(self, job: Job, limits: Limits) -> None:
