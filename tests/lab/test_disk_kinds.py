@@ -212,6 +212,11 @@ def test_a_guest_with_layers_and_a_medium_arrives_whole_or_stays(kinds: Lab) -> 
         move(lab, ("vda",), (iso,))
     assert files(lab, "paris-2") == ["roam-config.iso"]
     lab.exec("paris-2", "rm", iso)
+    lab.exec("paris-1", "truncate", "-s", "65M", iso)
+    with pytest.raises(Refused, match="is too large to be brought along"):
+        move(lab, ("vda",), (iso,))
+    assert files(lab, "paris-2") == []
+    lab.exec("paris-1", "truncate", "-s", str(len(mark)), iso)
     assert "moved roam with its disks" in move(lab, ("vda",), (iso,))
     assert lab.exec("paris-2", "cat", iso) == mark
     for flag in ((), ("--inactive",)):

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.lab.lab import Lab, wait_until
-from tests.lab.ledger import HOME, VM, kept
+from tests.lab.ledger import HOME, RAW, VM, kept
 from tests.lab.replication import Replication
 from tests.lab.witness import IMAGES
 
@@ -92,4 +92,32 @@ def test_a_snapshot_that_is_committed_while_the_guest_is_off_is_in_the_point(
     at_home(ledger, f"qemu-img commit -q {IMAGE}.snap; rm {IMAGE}.snap")
     ledger.lab.exec(HOME, "virsh", "-q", "define", "/dev/stdin", text=definition)
     copied(ledger)
+    ledger.leaves_nothing_behind()
+
+
+def test_a_point_whose_header_was_damaged_is_found_and_the_next_copy_heals_it(
+        ledger: Replication) -> None:
+    at_home(ledger, f"qemu-io -f qcow2 -c 'write -P 9 80M 1M' {IMAGE}")
+    copied(ledger)
+    top = ledger.newest()
+    with top.open("r+b") as file:
+        file.seek(47)           # where the table of tables lies: of no cluster's contents
+        byte = file.read(1)[0]
+        file.seek(47)
+        file.write(bytes([byte ^ 0x10]))
+    assert "the next copy brings what the newest lacks" in ledger.verify()
+    assert "a file of its replica is lost" in copied(ledger)
+    assert "all as it was sent" in ledger.verify()
+
+
+def test_a_disk_that_cannot_be_opened_is_left_out_by_name_and_comes_back_whole(
+        ledger: Replication) -> None:
+    at_home(ledger, f"mv {RAW.source} {RAW.source}.away")
+    try:
+        said = ledger.cycle()
+    finally:
+        at_home(ledger, f"mv {RAW.source}.away {RAW.source}")
+    assert "it is without disk vdb (it cannot be opened: " in said
+    assert set(ledger.state()["points"][-1]["files"]) == {"vda"}
+    assert "vdb: the replica has nothing of it yet" in copied(ledger)
     ledger.leaves_nothing_behind()
