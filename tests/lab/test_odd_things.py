@@ -9,8 +9,8 @@ import pytest
 from controller.model.facts import Known, NodeFacts
 from controller.model.units import is_memory_of, parse_memory_bytes
 from controller.providers.linux.estate import ANSWER_S, HOST_SECTIONS, question_command
+from controller.providers.linux.fact_cache import Memory
 from controller.providers.linux.facts import parse_answer
-from controller.providers.linux.memory import Memory
 from controller.providers.linux.program import load_program
 from controller.transport.ssh import SshTransport
 from tests.lab.lab import Lab, render_guest
