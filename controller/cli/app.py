@@ -1,4 +1,4 @@
-"""The command `hotsite`: its verbs, and what wrong usage ends with."""
+"""The command `hotsite`: its verbs, and the exit status of wrong usage."""
 
 import sys
 from collections.abc import Callable
@@ -10,12 +10,12 @@ import typer
 from controller.cli import replica
 
 MODULES: Final = {
-    "controller.cli.validate": "Check specs and say all that is wrong with them.",
+    "controller.cli.validate": "Check specs and name everything that is wrong with them.",
     "controller.cli.plan": "Show what would change, and why; do nothing.",
     "controller.cli.apply": "Make the estate as the specs say, once.",
     "controller.cli.run": "Keep the estate as the specs say.",
-    "controller.cli.status": "Show how the estate and the loop are.",
-    "controller.cli.get": "Show what was seen, with its age.",
+    "controller.cli.status": "Show the state of the estate and of the loop.",
+    "controller.cli.get": "Show what was last seen, with its age.",
     "controller.cli.explain": "Show why an object is as it is.",
     "controller.cli.events": "Show what was done, refused and found.",
     "controller.cli.suspend": "Pause healing of an object, for a while.",
@@ -70,7 +70,7 @@ def top(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and end the process; wrong usage ends with 1, since 2 means changes."""
+    """Run the command line and exit; wrong usage exits with 1, because 2 means changes pending."""
     command = typer.main.get_command(build())
     try:
         code = command.main(arguments, prog_name="hotsite", standalone_mode=False)

@@ -1,4 +1,4 @@
-"""`hotsite apply`: does the plan once, waits for it, and says what is left."""
+"""`hotsite apply`: carries out the plan once, waits for it, and says what is left."""
 
 import sys
 from typing import TYPE_CHECKING, Annotated
@@ -10,9 +10,9 @@ from controller.cli.shared import (
     Json,
     State,
     complain,
+    errors_reported,
     manager_of,
     print_json,
-    told,
     wait_for,
     who,
 )
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 REFUSED = 3
 PENDING = 2
 ROUNDS = 9
-"""What has come up is done so often; whatever comes up again and again is left."""
+"""At most so many rounds of steps that came up meanwhile; a step that keeps coming up is left."""
 
 
 def command(
@@ -38,20 +38,20 @@ def command(
     as_json: Json = False,
     state: State = None,
 ) -> None:
-    """Make the estate as the specs say, once, and wait for the end of it.
+    """Make the estate as the specs say, once, and wait until that is done.
 
-    The plan is shown and asked for first. Your yes lets this run go beyond the estate's autonomy,
-    up to failover; every other gate holds. Only what was shown is done: each step is decided again
-    on fresh facts just before it begins, and what comes up meanwhile is shown and asked for, too;
-    with --yes it is done unless it would take something away. A saved plan is refused when the
-    specs or the facts have moved since.
+    It shows the plan and asks first. Your yes lets this run go beyond the estate's autonomy, up to
+    failover; every other gate holds. Only what was shown is done, and each step is decided again on
+    fresh facts just before it begins. Steps that come up meanwhile are shown and asked for, too;
+    with --yes they are done unless they would take something away. A saved plan is refused when the
+    specs or the facts have changed since.
 
     Examples: `hotsite apply specs/`, `hotsite apply specs/ --yes`, `hotsite apply monday.plan`.
 
     Exit status: 0 converged, 1 a step failed, 2 changes are left, 3 refused by a gate or a stale
     plan or left to a person, 4 invalid spec, 5 too much is unknown to say.
     """
-    with told(as_json=as_json):
+    with errors_reported(as_json=as_json):
         if as_json and not yes:
             complain("apply --json asks nothing: pass --yes with it")
             raise typer.Exit(REFUSED)
@@ -90,7 +90,7 @@ async def apply(manager: "Manager", path: str, *, yes: bool, as_json: bool) -> i
 
 async def in_rounds(once: "Once", plan: "Plan", desired: "Desired", *, yes: bool,
                     as_json: bool) -> "Result":
-    """Do what was shown; show what has come up meanwhile and go on, as long as that gets on."""
+    """Do what was shown, then show and do what came up meanwhile, while each round gets on."""
     from controller.cli.view.paint import Painter, console  # noqa: PLC0415
     from controller.reconcile.once import came_up  # noqa: PLC0415
 
@@ -112,8 +112,8 @@ async def in_rounds(once: "Once", plan: "Plan", desired: "Desired", *, yes: bool
 
 async def before(once: "Once", plan: "Plan", desired: "Desired", saved: "SavedPlan | None", *,
                  yes: bool, as_json: bool) -> int | None:
-    """Show the plan and ask; return an exit status where nothing is to be done."""
-    from controller.cli.view.paint import Painter, console, standing_of  # noqa: PLC0415
+    """Show the plan and ask; return an exit status if nothing is to be done."""
+    from controller.cli.view.paint import Painter, console, no_change  # noqa: PLC0415
     from controller.reconcile.report.exit_status import status_of_plan  # noqa: PLC0415
 
     stale = once.stale(saved) if saved else None
@@ -126,13 +126,13 @@ async def before(once: "Once", plan: "Plan", desired: "Desired", saved: "SavedPl
     painter.plan(plan, desired)
     if not plan.steps:
         if status_of_plan(plan) == 0:
-            painter.line(f"No change: {standing_of(plan)[0]}.", "green")
+            painter.line(f"No change: {no_change(plan)[0]}.", "green")
         return None
     return None if yes else ask(plan)
 
 
 def ask(plan: "Plan") -> int | None:
-    """Ask whether to go on; return an exit status where the answer is no."""
+    """Ask whether to go on; return an exit status if the answer is no."""
     from controller.cli.view.paint import counted  # noqa: PLC0415
 
     if not can_answer():
@@ -147,7 +147,7 @@ def ask(plan: "Plan") -> int | None:
 
 
 def can_answer() -> bool:
-    """Return whether a person sits at the other end of standard input."""
+    """Return whether standard input is a terminal, where a person can answer."""
     return sys.stdin.isatty()
 
 
@@ -162,7 +162,7 @@ def tell_progress(event: object) -> None:
 
 def report(result: "Result", desired: "Desired", *, as_json: bool) -> int:
     """Print what was done and what is left, and return the exit status."""
-    from controller.cli.view.paint import Painter, console, counted, standing_of  # noqa: PLC0415
+    from controller.cli.view.paint import Painter, console, counted, no_change  # noqa: PLC0415
     from controller.plan.output.render import plan_to_dict  # noqa: PLC0415
     from controller.reconcile.report.exit_status import status_of_run  # noqa: PLC0415
 
@@ -178,7 +178,7 @@ def report(result: "Result", desired: "Desired", *, as_json: bool) -> int:
     count = len(result.done)
     done = f"{count} step{'s' * (count != 1)} done"
     if not result.plan.steps and not result.failed:
-        sentence, style = standing_of(result.plan)
+        sentence, style = no_change(result.plan)
         painter.line(f"{done}. {sentence[0].upper()}{sentence[1:]}.", style)
         return status.value
     painter.line("What is left:", "bold")

@@ -10,9 +10,9 @@ from controller.cli.shared import (
     State,
     complain,
     duration_s,
+    errors_reported,
     manager_of,
     print_json,
-    told,
     who,
 )
 
@@ -41,19 +41,19 @@ def command(
     Exit status: 0 approved, 1 the loop does not plan this action, 5 no loop has run here.
     """
     from controller.cli.view.log import instant  # noqa: PLC0415  # keeps --help quick
-    from controller.cli.view.loop_status import read_picture  # noqa: PLC0415
+    from controller.cli.view.loop_status import read_status  # noqa: PLC0415
     from controller.plan.survey.context import Approval  # noqa: PLC0415
 
     seconds = duration_s(span)
-    with told(as_json=as_json):
+    with errors_reported(as_json=as_json):
         manager = manager_of(context, state)
-        picture = read_picture(manager)
-        revision, content = plans_it(picture, action_id)
+        loop_status = read_status(manager)
+        revision, content = plans_it(loop_status, action_id)
         expires_at = manager.clock() + seconds
         store = manager.open_store()
         try:
             store.approve(Approval(action_id, revision, who(by), expires_at, content))
-            store.note("approved", target_of(picture, action_id),
+            store.note("approved", target_of(loop_status, action_id),
                        f"{action_id} approved by {who(by)} until {instant(expires_at)}",
                        manager.clock())
         finally:
@@ -66,24 +66,24 @@ def command(
                        f" {instant(expires_at)}")
 
 
-def plans_it(picture: "LoopStatus", action_id: str) -> tuple[str, str]:
-    """Return at which revision the loop plans the action, and what it would do.
+def plans_it(loop_status: "LoopStatus", action_id: str) -> tuple[str, str]:
+    """Return the revision at which the loop plans the action, and what the action would do.
 
     Ends the program when the loop does not plan it.
     """
-    if picture.heartbeat is None or picture.heartbeat.get("revision") is None:
+    if loop_status.heartbeat is None or loop_status.heartbeat.get("revision") is None:
         complain("no loop has run with this state folder: `hotsite apply` asks by itself")
         raise typer.Exit(5)
-    planned = next((step for step in picture.steps if step["id"] == action_id), None)
+    planned = next((step for step in loop_status.steps if step["id"] == action_id), None)
     if planned is None:
-        waiting = [step["id"] for step in picture.steps
+        waiting = [step["id"] for step in loop_status.steps
                    if step["ruling"]["verdict"] == "needs approval"]
         known = f"these need approval: {', '.join(waiting)}" if waiting else "nothing needs it"
         complain(f"the loop does not plan {action_id}; {known}")
         raise typer.Exit(1)
-    return str(picture.heartbeat["revision"]), str(planned.get("content", ""))
+    return str(loop_status.heartbeat["revision"]), str(planned.get("content", ""))
 
 
-def target_of(picture: "LoopStatus", action_id: str) -> str:
-    """Return what the action is about."""
-    return next(str(step["target"]) for step in picture.steps if step["id"] == action_id)
+def target_of(loop_status: "LoopStatus", action_id: str) -> str:
+    """Return the target of a planned action."""
+    return next(str(step["target"]) for step in loop_status.steps if step["id"] == action_id)

@@ -1,4 +1,4 @@
-"""`hotsite demo`: the talk's estate in memory; faults strike and the loop heals them."""
+"""`hotsite demo`: the estate of the 2007 talk in memory; faults strike and the loop heals them."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ def command(
         "--speed", metavar="N", min=0.0, show_default=False,
         help="Simulated seconds per second; 0 is as fast as it goes. On a terminal 30.")] = None,
     seed: Annotated[int, typer.Option(
-        "--seed", metavar="N", help="The dice; the same seed gives the same story.")] = 1,
+        "--seed", metavar="N", help="Random seed; the same seed gives the same run.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Play faults against a simulated estate of 12 hosts and 35 VMs, and watch them heal.
@@ -28,7 +28,7 @@ def command(
     Nothing real is touched and no root is needed: hosts, VMs, networks, power and time are
     simulated; the loop, its plans and its gates are those of `hotsite run`. First the estate is
     built from bare hosts, then one fault of each kind strikes. On a terminal both sites are
-    shown live; elsewhere one line per happening is printed.
+    shown live; elsewhere one line per event is printed.
 
     Examples: `hotsite demo`, `hotsite demo --speed 10`, `hotsite demo --seed 7 --json`.
 
@@ -55,13 +55,13 @@ def command(
 
 
 def _play(desired: "Desired", seed: int, pace: float, stage: "Stage") -> "tuple[Scene, ...]":
-    """Play the script on a loop of virtual time and return how each act went."""
+    """Play the script in virtual time and return how each act went."""
     from controller.cli.view.demo_script import ACTS  # noqa: PLC0415
     from controller.providers.simulated.virtual_time import run_virtual  # noqa: PLC0415
     from controller.reconcile.rehearsal import Rehearsal  # noqa: PLC0415
 
     async def whole() -> "tuple[Scene, ...]":
-        """Play it where time is virtual."""
+        """Run the rehearsal while the stage shows it."""
         rehearsal = Rehearsal(desired, seed, stage.say)
         async with stage.showing(rehearsal):
             return await rehearsal.play(ACTS)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from controller.cli.shared import FAILED, State, complain, manager_of, told
+from controller.cli.shared import FAILED, State, complain, errors_reported, manager_of
 
 if TYPE_CHECKING:
     from controller.store.journal import EventRow
@@ -20,7 +20,7 @@ def command(
     follow: Annotated[bool, typer.Option("--follow", help="Go on as lines are written.")] = False,
     target: Annotated[str | None, typer.Option(
         "--target", metavar="KIND/NAME", show_default=False, help="Only this object.")] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="So many last lines.")] = 50,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="How many lines, the newest.")] = 50,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
     state: State = None,
 ) -> None:
@@ -34,7 +34,7 @@ def command(
     Exit status: 0 shown, 1 the journal cannot be read or has no line about that object, 130
     interrupted while following.
     """
-    with told(as_json=as_json):
+    with errors_reported(as_json=as_json):
         store = manager_of(context, state).open_store()
         try:
             newest = 0
@@ -56,7 +56,7 @@ def command(
 
 
 def no_line(store: "Store", target: str) -> str:
-    """Return that nothing was written about a target, and what may have been meant."""
+    """Return the sentence that nothing was written about `target`, with the nearest known one."""
     from controller.source.problems import suggestion  # noqa: PLC0415  # keeps --help quick
 
     known = store.event_targets()

@@ -1,4 +1,4 @@
-"""`hotsite explain`: the whole chain from the spec's line to the last action."""
+"""`hotsite explain`: the whole chain from the line of the spec to the last action."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,9 +8,9 @@ from controller.cli.shared import (
     Json,
     State,
     complain,
+    errors_reported,
     manager_of,
     print_json,
-    told,
     wait_for,
 )
 
@@ -29,17 +29,17 @@ def command(
 ) -> None:
     """Show why an object is as it is: spec, facts, differences, gates, conditions, last actions.
 
-    It reads the specs that the loop follows and what the loop wrote down, and contacts no host.
+    It reads the specs and the notes of the loop, and contacts no host.
 
     Examples: `hotsite explain VirtualMachine/sql`, `hotsite explain Switch/paris-sw`.
 
-    Exit status: 0 explained, 1 nothing of this name is declared, seen or written down.
+    Exit status: 0 explained, 1 nothing of this name is declared, seen or in the journal.
     """
-    from controller.cli.view.loop_status import read_picture  # noqa: PLC0415  # keeps --help quick
+    from controller.cli.view.loop_status import read_status  # noqa: PLC0415  # keeps --help quick
 
-    with told(as_json=as_json):
+    with errors_reported(as_json=as_json):
         manager = manager_of(context, state)
-        chain = explain(manager, read_picture(manager), target)
+        chain = explain(manager, read_status(manager), target)
         if not any(chain[key] for key in ("declared", "seen", "differs", "conditions", "last")):
             complain(f"{target} is neither declared nor seen: write Kind/name, such as"
                      " VirtualMachine/sql, and see `hotsite get vms`")
@@ -50,54 +50,55 @@ def command(
             show(chain)
 
 
-def explain(manager: "Manager", picture: "LoopStatus", target: str) -> dict[str, Any]:
-    """Return the chain as JSON: lists of sentences by what they are about."""
+def explain(manager: "Manager", loop_status: "LoopStatus", target: str) -> dict[str, Any]:
+    """Return the chain as JSON: lists of sentences, by link of the chain."""
     kind, _, name = target.partition("/")
-    waiting = ((picture.heartbeat or {}).get("waiting") or {}).get(target)
-    steps = [step for step in picture.steps if step["target"] == target]
+    waiting = ((loop_status.heartbeat or {}).get("waiting") or {}).get(target)
+    steps = [step for step in loop_status.steps if step["target"] == target]
     return {
         "target": target,
-        "declared": declared(manager, picture, target),
-        "seen": seen(picture, kind, name),
+        "declared": declared(manager, loop_status, target),
+        "seen": seen(loop_status, kind, name),
         "differs": [f"{step['symbol']} {step['verb']} on {step['nodes'][0]}: {step['reason']}"
                     f" ({step['cause']})" for step in steps]
-        + [one["sentence"] for one in picture.remarks if one["target"] == target],
+        + [one["sentence"] for one in loop_status.remarks if one["target"] == target],
         "gates": [held(step) for step in steps if step["ruling"]["verdict"] != "allowed"]
-        + [f"suspended by {one.by}: {one.why}" for one in picture.suspensions
+        + [f"suspended by {one.by}: {one.why}" for one in loop_status.suspensions
            if one.target == target],
         "waits": [f"{waiting['standing']}: {waiting['why']}"] if waiting else [],
         "conditions": [f"{one.type} is {one.status} ({one.reason}): {one.message}"
-                       for one in picture.conditions if one.target == target],
+                       for one in loop_status.conditions if one.target == target],
         "last": last(manager, target),
     }
 
 
-def declared(manager: "Manager", picture: "LoopStatus", target: str) -> list[str]:
-    """Return where the specs say so, at which revision."""
+def declared(manager: "Manager", loop_status: "LoopStatus", target: str) -> list[str]:
+    """Return where the object is declared, and at which revision."""
     from controller.errors import HotsiteError  # noqa: PLC0415
 
-    if picture.where is None:
+    if loop_status.where is None:
         return []
     try:
-        desired = wait_for(manager.load(picture.where))
+        desired = wait_for(manager.load(loop_status.where))
     except HotsiteError as error:
-        return [f"the specs at {picture.where} cannot be read now: {str(error).splitlines()[0]}"]
+        why = str(error).splitlines()[0]
+        return [f"the specs at {loop_status.where} cannot be read now: {why}"]
     place = desired.places.get(target)
     if place is None:
         return []
-    in_force = (picture.heartbeat or {}).get("revision")
-    note = "" if in_force == desired.revision else f"; the loop still holds {in_force}"
+    in_force = (loop_status.heartbeat or {}).get("revision")
+    note = "" if in_force == desired.revision else f"; the loop still uses {in_force}"
     return [f"{place} at revision {desired.revision}{note}"]
 
 
-def seen(picture: "LoopStatus", kind: str, name: str) -> list[str]:
-    """Return what was seen of the object, each fact with its age."""
+def seen(loop_status: "LoopStatus", kind: str, name: str) -> list[str]:
+    """Return what was last seen of the object, with its age."""
     from controller.cli.view.inventory import ROWS  # noqa: PLC0415
     from controller.model.units import render_duration, render_size  # noqa: PLC0415
 
     found = []
     word = {"VirtualMachine": "vm", "Host": "host", "Switch": "switch"}.get(kind)
-    for row in ROWS[word](picture) if word else ():
+    for row in ROWS[word](loop_status) if word else ():
         if row["name"] == name:
             words = [f"{key.removesuffix('_bytes')} "
                      f"{render_size(value) if key.endswith('_bytes') and value else value}"
@@ -108,7 +109,7 @@ def seen(picture: "LoopStatus", kind: str, name: str) -> list[str]:
 
 
 def held(step: dict[str, Any]) -> str:
-    """Return what holds a step back."""
+    """Return which gate holds a step back, why, and what clears it."""
     ruling = step["ruling"]
     clears = f"; {ruling['clears']}" if ruling["clears"] else ""
     return f"{step['verb']} {ruling['verdict']} ({ruling['rule']}): {ruling['sentence']}{clears}"

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from controller.cli.shared import Json, State, complain, manager_of, print_json, told
+from controller.cli.shared import Json, State, complain, errors_reported, manager_of, print_json
 
 if TYPE_CHECKING:
     from controller.cli.view.loop_status import LoopStatus
@@ -28,22 +28,23 @@ def command(
 ) -> None:
     """Show what was last seen of hosts, switches, VMs, pools, ports or replicas, with its age.
 
-    It reads what the loop or `apply` saw last and contacts nothing. A node that does not answer now
-    is shown as it was, marked with a question mark.
+    It reads what the loop or `apply` saw last and contacts nothing. The column `seen` says `now`
+    where the node still answers, and `before` where it does not.
 
     Examples: `hotsite get hosts`, `hotsite get vm sql`, `hotsite get ports --json`.
 
     Exit status: 0 shown, 1 nothing of this kind or name was seen.
     """
-    from controller.cli.view.loop_status import read_picture  # noqa: PLC0415  # keeps --help quick
+    from controller.cli.view.loop_status import read_status  # noqa: PLC0415  # keeps --help quick
 
-    with told(as_json=as_json):
+    with errors_reported(as_json=as_json):
         if kind.lower() not in KINDS:
-            complain(f"{kind} is not a kind that is seen:"
+            complain(f"{kind} is not a kind that get knows:"
                      " use host, switch, vm, pool, port or replica")
             raise typer.Exit(1)
-        picture = read_picture(manager_of(context, state))
-        found = [row for row in rows(picture, KINDS[kind.lower()]) if name in {None, row["name"]}]
+        loop_status = read_status(manager_of(context, state))
+        found = [row for row in rows(loop_status, KINDS[kind.lower()])
+                 if name in {None, row["name"]}]
         if not found:
             complain(f"no {kind}{f' {name}' if name else ''} was ever seen with this state folder")
             raise typer.Exit(1)
@@ -64,7 +65,7 @@ def show(found: list[dict[str, Any]]) -> None:
 
 
 def cell(key: str, value: Any) -> str:
-    """Return one value as people read it; what was never seen is a question mark."""
+    """Return one value as people read it; a value that was never seen is a question mark."""
     from controller.model.units import render_duration, render_size  # noqa: PLC0415
 
     if value is None:
@@ -74,8 +75,8 @@ def cell(key: str, value: Any) -> str:
     return render_duration(value) if key.endswith("age_s") else str(value)
 
 
-def rows(picture: "LoopStatus", kind: str) -> list[dict[str, Any]]:
+def rows(loop_status: "LoopStatus", kind: str) -> list[dict[str, Any]]:
     """Return every thing of `kind` that was seen, by name and place."""
     from controller.cli.view.inventory import ROWS  # noqa: PLC0415
 
-    return sorted(ROWS[kind](picture), key=lambda row: (row["name"], str(row.get("host", ""))))
+    return sorted(ROWS[kind](loop_status), key=lambda row: (row["name"], str(row.get("host", ""))))

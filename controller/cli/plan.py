@@ -1,4 +1,4 @@
-"""`hotsite plan`: shows what would change, and why, and does nothing."""
+"""`hotsite plan`: shows what would change, and why; changes nothing."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,9 +9,9 @@ from controller.cli.shared import (
     Json,
     State,
     complain,
+    errors_reported,
     manager_of,
     print_json,
-    told,
     wait_for,
 )
 
@@ -33,11 +33,11 @@ def command(
     as_json: Json = False,
     state: State = None,
 ) -> None:
-    """Show what would change on the estate to be as the specs say, and why.
+    """Show what would change to make the estate as the specs say, and why.
 
-    Every host and switch is looked at; nothing is changed. Each line says whether the world moved
-    (drift) or the specs did (new commit), what it means for users, and what holds it back. What
-    could not be seen is shown as unknown and never counts as absent.
+    Every host and switch is looked at; nothing is changed. Each line says whether the estate
+    changed (drift) or the specs did (new commit), what the step means for users, and what holds it
+    back. What could not be seen is shown as unknown and never counts as absent.
 
     Examples: `hotsite plan specs/`, `hotsite plan specs/ --out monday.plan`,
     `hotsite plan specs/ --assume site=paris:down`.
@@ -47,23 +47,25 @@ def command(
     """
     from controller.errors import SpecError  # noqa: PLC0415  # keeps --help quick
 
-    with told(as_json=as_json):
+    with errors_reported(as_json=as_json):
         if out is not None and assume:
-            raise SpecError(("--out and --assume exclude each other: a what-if is about an estate"
-                             " that does not exist, so it cannot be applied",))
+            raise SpecError(("--out and --assume exclude each other: a what-if plan cannot be"
+                             " applied, so it is not saved. Leave one of them out",))
         plan, desired, observed = wait_for(look(manager_of(context, state), path, assume or []))
         if out is not None:
-            save(out, plan, observed, path)
+            from controller.cli.view.plan_file import write_plan_file  # noqa: PLC0415
+
+            write_plan_file(out, plan, observed, path)
         raise typer.Exit(show(plan, desired, path, out=out, as_json=as_json, what_if=bool(assume)))
 
 
 async def look(manager: "Manager", path: str,
                assume: list[str]) -> "tuple[Plan, Desired, Observed]":
-    """Return the plan for the specs at `path`, with what it rests on."""
+    """Return the plan for the specs at `path`, with those specs and the facts it was made from."""
     desired = await manager.load(path)
     store, trouble = manager.look_into_store()
     if trouble is not None:
-        complain(f"{trouble}; pauses and approvals are not known to this plan")
+        complain(f"{trouble}; this plan is made without pauses and approvals")
     try:
         async with manager.once(desired, store, assume) as once:
             plan = await once.plan(desired)
@@ -72,17 +74,10 @@ async def look(manager: "Manager", path: str,
         store.close()
 
 
-def save(out: Path, plan: "Plan", observed: "Observed", path: str) -> None:
-    """Write the plan file."""
-    from controller.cli.view.plan_file import write_plan_file  # noqa: PLC0415
-
-    write_plan_file(out, plan, observed, path)
-
-
 def show(plan: "Plan", desired: "Desired", path: str, *, out: Path | None, as_json: bool,
          what_if: bool) -> int:
     """Print the plan and return the exit status."""
-    from controller.cli.view.paint import Painter, console, counted, standing_of  # noqa: PLC0415
+    from controller.cli.view.paint import Painter, console, counted, no_change  # noqa: PLC0415
     from controller.plan.output.render import plan_to_dict  # noqa: PLC0415
     from controller.reconcile.report.exit_status import status_of_plan  # noqa: PLC0415
 
@@ -97,7 +92,7 @@ def show(plan: "Plan", desired: "Desired", path: str, *, out: Path | None, as_js
                      " nothing was lost.", "bold")
         return status.value
     if not plan.steps:
-        sentence, style = standing_of(plan)
+        sentence, style = no_change(plan)
         painter.line(f"No change: {sentence}.", style)
         return status.value
     painter.line(f"{counted(plan)}. Nothing was done. Run `hotsite apply {out or path}` to do it.",

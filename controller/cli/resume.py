@@ -4,7 +4,16 @@ from typing import Annotated
 
 import typer
 
-from controller.cli.shared import By, Json, State, complain, manager_of, print_json, told, who
+from controller.cli.shared import (
+    By,
+    Json,
+    State,
+    complain,
+    errors_reported,
+    manager_of,
+    print_json,
+    who,
+)
 
 
 def command(
@@ -14,16 +23,16 @@ def command(
     as_json: Json = False,
     state: State = None,
 ) -> None:
-    """End a pause that `suspend` began, and wake what it held back.
+    """End a pause that `suspend` began; the running loop decides again within a second.
 
-    What a node undid by itself, since it had been cut off, is tried once more by the same word.
-    The running loop decides anew within a second. A pause that stands in the specs is ended there.
+    A change that a node undid by itself, because it had been cut off, is tried once more, too.
+    A pause that is declared in the specs ends there, not here.
 
     Examples: `hotsite resume Host/paris-1`, `hotsite resume Estate/lab --by ann`.
 
     Exit status: 0 resumed, 1 it was not suspended or the journal cannot be written.
     """
-    with told(as_json=as_json):
+    with errors_reported(as_json=as_json):
         manager = manager_of(context, state)
         store = manager.open_store()
         try:

@@ -1,11 +1,11 @@
-"""`hotsite run`: the control loop, until it is told to end."""
+"""`hotsite run`: the control loop, until it is stopped."""
 
 import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from controller.cli.shared import State, manager_of, told, wait_for
+from controller.cli.shared import State, errors_reported, manager_of, wait_for
 
 if TYPE_CHECKING:
     from controller.reconcile.loop import Loop
@@ -23,22 +23,22 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Log one JSON object per line.")] = False,
     state: State = None,
 ) -> None:
-    """Keep the estate as the specs say, until told to end.
+    """Keep the estate as the specs say, until stopped.
 
     Drift is healed as far as the declared autonomy goes; everything beyond it is shown and waits
-    for `approve`. Edits of the specs are taken up at once; specs that are wrong change nothing, and
-    the last good ones stay in force. SIGTERM lets running actions finish; a second one does not.
+    for `approve`. Edits of the specs take effect at once. Specs that are wrong change nothing: the
+    last good ones stay in force. SIGTERM lets running actions finish; a second one does not.
 
     Examples: `hotsite run specs/`, `hotsite run git+ssh://git@host/estate.git#main`.
 
-    Exit status: 0 told to end, 1 the journal cannot be used, 4 the specs are wrong at the start.
+    Exit status: 0 stopped, 1 the journal cannot be used, 4 the specs are wrong at the start.
     """
-    with told(as_json=as_json):
+    with errors_reported(as_json=as_json):
         wait_for(keep(manager_of(context, state), source, metrics, as_json=as_json))
 
 
 async def keep(manager: "Manager", source: str, metrics: str | None, *, as_json: bool) -> None:
-    """Run the loop with signals bound to its end."""
+    """Run the loop until SIGTERM or SIGINT stops it."""
     import asyncio  # noqa: PLC0415
     import signal  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""What all verbs share: their common options, one manager, and one sentence per expected error."""
+"""What all verbs share: common options, one manager, and one sentence per expected error."""
 
 import json
 import os
@@ -20,8 +20,8 @@ T = TypeVar("T")
 FAILED: Final = 1
 INVALID: Final = 4
 UNKNOWN: Final = 5
-IN_THE_MIDDLE: Final = ("interrupted: what had begun may be done or not; the journal names it, and"
-                        " the next apply or run looks at it before anything else")
+IN_THE_MIDDLE: Final = ("interrupted: the steps that had begun may be done or not. The journal"
+                        " names them, and the next apply or run looks at them first")
 
 State = Annotated[Path | None, typer.Option(
     "--state", metavar="DIR", envvar="HOTSITE_STATE", show_default=False,
@@ -32,7 +32,7 @@ By = Annotated[str | None, typer.Option("--by", metavar="NAME", show_default=Fal
 
 
 def manager_of(context: typer.Context, state: Path | None) -> "Manager":
-    """Return the manager over the state folder; a test brings its own maker in the context."""
+    """Return the manager of the state folder; tests pass a maker of their own in the context."""
     from controller.reconcile.manager import Manager  # noqa: PLC0415  # keeps --help quick
 
     make = context.find_root().obj or Manager
@@ -42,10 +42,10 @@ def manager_of(context: typer.Context, state: Path | None) -> "Manager":
 
 
 @contextmanager
-def told(*, as_json: bool = False) -> Iterator[None]:
-    """Turn every expected error into one sentence on standard error and an exit status.
+def errors_reported(*, as_json: bool = False) -> Iterator[None]:
+    """Print every expected error as one sentence on standard error, and exit with its status.
 
-    Shapes: with `as_json` also into one JSON object on standard output, as its readers expect.
+    Shapes: with `as_json` also one JSON object on standard output.
     """
     from controller.errors import HotsiteError, SourceUnavailable, SpecError  # noqa: PLC0415
 
@@ -63,7 +63,7 @@ def told(*, as_json: bool = False) -> Iterator[None]:
 
 
 def wait_for(main: "Coroutine[Any, Any, T]", *, interrupted: str = "") -> "T":
-    """Run `main` to its end and return its result; `interrupted` is said when a person stops it."""
+    """Run `main` to its end and return its result; Ctrl-C prints `interrupted` first."""
     import asyncio  # noqa: PLC0415  # keeps --help quick
 
     try:
@@ -85,7 +85,7 @@ def print_json(value: Any) -> None:
 
 
 def who(by: str | None) -> str:
-    """Return who speaks: the name given, else the login name, also behind sudo."""
+    """Return the name of the person who asks: `by`, else the login name, also behind sudo."""
     names = (by, os.environ.get("SUDO_USER"), os.environ.get("USER"), os.environ.get("LOGNAME"))
     return next((name for name in names if name), f"uid {os.getuid()}")
 
@@ -102,5 +102,5 @@ def duration_s(text: str) -> float:
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     if value <= 0:
-        raise typer.BadParameter(f"{text!r} is no time at all: write it like 2h")
+        raise typer.BadParameter(f"{text!r} is no duration: write it like 2h")
     return value

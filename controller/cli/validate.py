@@ -1,4 +1,4 @@
-"""`hotsite validate`: loads and checks specs, and tells everything that is wrong with them."""
+"""`hotsite validate`: loads and checks specs, and names everything that is wrong with them."""
 
 import json
 from collections import Counter
@@ -15,10 +15,10 @@ def command(
     where: Annotated[str, typer.Argument(metavar="PATH", help="A folder of specs, or one file.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Load and check specs; say everything that is wrong with them at once.
+    """Load and check specs, and name everything that is wrong with them at once.
 
-    Nothing is contacted and nothing is changed. Each problem is told as `file:line:column: what is
-    wrong: what to write`.
+    Nothing is contacted and nothing is changed. Each problem is printed as `file:line:column: what
+    is wrong: what to write`; no line is given where a whole file or folder is meant.
 
     Examples: `hotsite validate specs/`, `hotsite validate specs/ --json`.
 
@@ -30,7 +30,7 @@ def command(
     path = Path(where)
     try:
         if not where.strip():
-            raise SpecError(("no folder is named: write one, or `.` for this one",))
+            raise SpecError(("no folder is named: write one, or `.` for the current folder",))
         desired = load_folder(path)
     except SpecError as error:
         tell_problems(path, error.problems, as_json=as_json)
@@ -51,7 +51,7 @@ def command(
 
 
 def tell_problems(path: Path, problems: tuple[str, ...], *, as_json: bool) -> None:
-    """Print the problems, each with a path that can be clicked."""
+    """Print the problems, each with a path relative to the current folder, then their number."""
     if as_json:
         typer.echo(json.dumps({"valid": False, "problems": list(problems)}, indent=2))
         return
@@ -63,6 +63,6 @@ def tell_problems(path: Path, problems: tuple[str, ...], *, as_json: bool) -> No
 
 
 def in_folder(path: Path, problem: str) -> str:
-    """Return the problem with its file as seen from here, not from the folder."""
+    """Return the problem with the path of its file relative to the current folder."""
     file = problem.partition(":")[0]
     return f"{path / file}{problem.removeprefix(file)}" if (path / file).exists() else problem

@@ -42,7 +42,7 @@ def test_ctrl_c_in_the_middle_says_what_becomes_of_what_had_begun(
 
     with pytest.raises(KeyboardInterrupt):
         wait_for(stopped(), interrupted=IN_THE_MIDDLE)
-    assert "the next apply or run looks at it" in capsys.readouterr().err
+    assert "the next apply or run looks at them" in capsys.readouterr().err
 
 
 def test_from_nothing_to_converged_in_three_commands(tmp_path: Path) -> None:

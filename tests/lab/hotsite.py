@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from controller.cli.view.loop_status import LoopStatus, read_picture
+from controller.cli.view.loop_status import LoopStatus, read_status
 from controller.errors import HotsiteError
 from controller.reconcile.manager import Manager
 from tests.lab.lab import ROOT, Reply, bare, wait_until
@@ -66,7 +66,7 @@ class Hotsite:
     def status(self) -> LoopStatus | None:
         """Return what the running loop wrote down last; None before it first did."""
         try:
-            return read_picture(Manager(self.state))
+            return read_status(Manager(self.state))
         except HotsiteError:
             return None
 
@@ -216,11 +216,11 @@ class Loop:
 
         def is_settled() -> bool:
             assert self.process.poll() is None, f"the loop has ended: {self._log.read_text()}"
-            last[0] = picture = self.hotsite.status()
+            last[0] = status = self.hotsite.status()
             good = (0,) if well else (0, 1)
-            if picture is None or picture.heartbeat is None or picture.exit_status() not in good:
+            if status is None or status.heartbeat is None or status.exit_status() not in good:
                 return False
-            beat = picture.heartbeat
+            beat = status.heartbeat
             return (beat["pid"] == self.pid and not beat["running"]
                     and (beat["plan"] or {}).get("revision") == revision)
 

@@ -54,10 +54,10 @@ def test_where_only_reports_are_wanted_all_drift_is_shown_and_none_touched(
         drift(lab)
 
         def shown() -> set[str]:
-            picture = hotsite.status()
-            assert picture is not None
+            status = hotsite.status()
+            assert status is not None
             return {f"{step['verb']} {step['target']} on {step['nodes'][0]}"
-                    for step in picture.steps if step["ruling"]["verdict"] == "needs approval"}
+                    for step in status.steps if step["ruling"]["verdict"] == "needs approval"}
 
         try:
             wait_until("every drift is shown", lambda: set(DRIFT.values()) <= shown())

@@ -1,4 +1,4 @@
-"""`hotsite replica`: what there is of each VM at the other site, and by hand what the loop does."""
+"""`hotsite replica`: shows the replicas, and does by hand what the loop does by itself."""
 
 from importlib import import_module
 from typing import Final
@@ -10,9 +10,9 @@ MODULES: Final = {
     "controller.cli.replica.show": "Show one VM's restore points.",
     "controller.cli.replica.copy": "Make the next restore point now.",
     "controller.cli.replica.seed": "Make the first copy, or compare all of it with the source.",
-    "controller.cli.replica.verify": "Read a replica against its hashes now.",
-    "controller.cli.replica.repair": "Send again what reads wrong.",
-    "controller.cli.replica.export": "Write a restore point as files of their own.",
+    "controller.cli.replica.verify": "Verify a replica against its hashes now.",
+    "controller.cli.replica.repair": "Send the damaged parts of a replica again.",
+    "controller.cli.replica.export": "Write a restore point as standalone files.",
 }
 """Where each verb lives, and its line in the list of all."""
 

@@ -10,7 +10,7 @@ def command(context: typer.Context, machine: Machine, path: Path = None, wait: W
     """Make the next restore point of one VM now, whatever the age of the newest.
 
     It sends what has changed since the newest point.
-    The running loop does it; where none runs, name the specs.
+    The running loop does it; if none runs, name the specs.
 
     Examples: `hotsite replica copy web`, `hotsite replica copy web specs/`.
 

@@ -1,4 +1,4 @@
-"""`hotsite replica export`: a restore point as files of their own."""
+"""`hotsite replica export`: writes a restore point as standalone files."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,8 +9,8 @@ from controller.cli.shared import (
     By,
     State,
     complain,
+    errors_reported,
     manager_of,
-    told,
     wait_for,
     who,
 )
@@ -28,15 +28,15 @@ def command(
     path: Annotated[str, typer.Argument(metavar="PATH", help="Specs: how hosts are reached.")],
     point: Annotated[int | None, typer.Option(
         "--point", metavar="N", show_default=False,
-        help="The restore point; the newest sound one unless told.")] = None,
+        help="The restore point; by default the newest undamaged one.")] = None,
     damaged: Annotated[bool, typer.Option(
-        "--damaged", help="Take the point although it reads wrong in places.")] = False,
+        "--damaged", help="Export the point even if parts of it are damaged.")] = False,
     by: By = None,
     state: State = None,
 ) -> None:
     """Write a restore point as standalone qcow2 files, with its definition.
 
-    The files are written into a folder of the host that holds the replica; none
+    The files are written into a folder of the host that holds the replica; no file
     is ever overwritten. The replica stays as it is, and replication goes on meanwhile.
 
     Examples: `hotsite replica export sql /srv/restore specs/`,
@@ -44,7 +44,7 @@ def command(
 
     Exit status: 0 done, 1 failed or refused, 4 invalid spec.
     """
-    with told():
+    with errors_reported():
         raise typer.Exit(wait_for(export(
             manager_of(context, state), (machine, folder, path), point, who(by),
             damaged=damaged), interrupted=IN_THE_MIDDLE))
@@ -52,7 +52,7 @@ def command(
 
 async def export(manager: "Manager", words: tuple[str, str, str], point: int | None, by: str, *,
                  damaged: bool) -> int:
-    """Do it, and print what came of it."""
+    """Export the point, print the outcome and return the exit status."""
     from controller.errors import ActionError  # noqa: PLC0415  # keeps --help quick
     from controller.store.journal import Outcome  # noqa: PLC0415
 

@@ -7,11 +7,11 @@ from controller.cli.replica.request import By, Machine, Path, State, Wait, ask
 
 def command(context: typer.Context, machine: Machine, path: Path = None, wait: Wait = True,
             by: By = None, state: State = None) -> None:
-    """Send again what reads wrong in one replica, and only that.
+    """Send the damaged parts of one replica again, and only those.
 
-    Where nothing is known to be damaged, the replica is verified, and what then
-    reads wrong comes with the next copy, a minute later at most.
-    The running loop does it; where none runs, name the specs.
+    If no damage is known, the replica is verified first; damage that this finds is
+    sent with the next copy, at most a minute later.
+    The running loop does it; if none runs, name the specs.
 
     Examples: `hotsite replica repair web`, `hotsite replica repair web specs/`.
 

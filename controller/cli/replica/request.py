@@ -1,4 +1,4 @@
-"""A wish for one replica: handed to the running loop, or done at once where none runs."""
+"""A request about one replica: handed to the running loop, or done at once if none runs."""
 
 import time
 from typing import TYPE_CHECKING, Annotated
@@ -10,8 +10,8 @@ from controller.cli.shared import (
     By,
     State,
     complain,
+    errors_reported,
     manager_of,
-    told,
     wait_for,
     who,
 )
@@ -19,7 +19,6 @@ from controller.cli.shared import (
 if TYPE_CHECKING:
     from controller.plan.survey.context import ReplicaRequest, RequestKind
     from controller.reconcile.manager import Manager
-    from controller.store.journal import EventRow
     from controller.store.store import Store
 
 PAUSE_S = 0.3
@@ -27,18 +26,18 @@ BEGUN_WITHIN_S = 30.0
 Machine = Annotated[str, typer.Argument(metavar="VM", help="The VM's name.")]
 Path = Annotated[str | None, typer.Argument(
     metavar="[PATH]", show_default=False,
-    help="Specs, where no loop runs: it is then done from here.")]
-Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Stay until it has ended.")]
+    help="Specs, if no loop runs: it is then done from here.")]
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it has ended.")]
 
 __all__ = ["By", "Machine", "Path", "State", "Wait", "ask"]
 
 
 def ask(context: typer.Context, kind: "RequestKind", machine: str, path: str | None,
         by: str | None, state: State, *, wait: bool) -> None:
-    """Ask for `wish` and end the program with what came of it."""
+    """Request `kind` for the replica of `machine`, and exit with the status of its outcome."""
     from controller.plan.survey.context import ReplicaRequest  # noqa: PLC0415  # keeps --help quick
 
-    with told():
+    with errors_reported():
         manager = manager_of(context, state)
         request = ReplicaRequest(machine, kind, who(by), manager.clock())
         if path is None:
@@ -48,11 +47,11 @@ def ask(context: typer.Context, kind: "RequestKind", machine: str, path: str | N
 
 
 def by_the_loop(manager: "Manager", request: "ReplicaRequest", *, wait: bool) -> int:
-    """Hand the wish to the running loop and follow it."""
+    """Hand the request to the running loop, follow it, and return the exit status."""
     from controller.cli.view.declared import unknown_target  # noqa: PLC0415
-    from controller.cli.view.loop_status import read_picture  # noqa: PLC0415
+    from controller.cli.view.loop_status import read_status  # noqa: PLC0415
 
-    if not read_picture(manager).alive:
+    if not read_status(manager).alive:
         complain("no loop runs with this state folder: start `hotsite run`, or name the specs:"
                  f" `hotsite replica {request.kind} {request.machine} specs/`")
         return 5
@@ -73,7 +72,7 @@ def by_the_loop(manager: "Manager", request: "ReplicaRequest", *, wait: bool) ->
 
 
 def follow(store: "Store", request: "ReplicaRequest", newest: int) -> int:
-    """Print what the loop does about the replica until an action that serves the wish ends."""
+    """Print what the loop does about the replica until an action that serves the request ends."""
     from controller.cli.view.log import describe_row  # noqa: PLC0415
     from controller.store.journal import SERVES  # noqa: PLC0415
 
@@ -87,23 +86,18 @@ def follow(store: "Store", request: "ReplicaRequest", newest: int) -> int:
                 until = float("inf")
                 typer.echo(describe_row(row))
                 if row.outcome and request.kind in SERVES.get(row.verb, ()):
-                    return status_of(row)
-                if row.outcome:     # of somebody else's wish, or of what comes before this one
+                    return 0 if row.outcome == "done" else 1
+                if row.outcome:     # it serves another request, or comes before this one
                     until = time.monotonic() + BEGUN_WITHIN_S
         if time.monotonic() > until:
-            complain(f"the loop has not begun within {BEGUN_WITHIN_S:g} s; it stays asked for,"
-                     f" for an hour: see `hotsite explain VirtualMachine/{machine}`")
+            complain(f"the loop has not begun within {BEGUN_WITHIN_S:g} s. The request stays for an"
+                     f" hour; why it waits: `hotsite explain VirtualMachine/{machine}`")
             return 2
         time.sleep(PAUSE_S)
 
 
-def status_of(row: "EventRow") -> int:
-    """Return the exit status of one outcome."""
-    return 0 if row.outcome == "done" else 1
-
-
 async def from_here(manager: "Manager", path: str, request: "ReplicaRequest") -> int:
-    """Do it once, from here, for this replica alone."""
+    """Do what is requested once, from here, for this replica alone; return the exit status."""
     from controller.cli.apply import tell_progress  # noqa: PLC0415
 
     desired = await manager.load(path)

@@ -7,10 +7,10 @@ from controller.cli.replica.request import By, Machine, Path, State, Wait, ask
 
 def command(context: typer.Context, machine: Machine, path: Path = None, wait: Wait = True,
             by: By = None, state: State = None) -> None:
-    """Make the first copy of one VM now; where there is one, compare every disk with it as a whole.
+    """Make the first copy of one VM now; if it has a replica, compare every disk as a whole.
 
     A comparison reads all of the source and sends only what differs.
-    The running loop does it; where none runs, name the specs.
+    The running loop does it; if none runs, name the specs.
 
     Examples: `hotsite replica seed web`, `hotsite replica seed web specs/`.
 

@@ -1,10 +1,10 @@
-"""`hotsite replica show`: one VM's restore points."""
+"""`hotsite replica show`: shows one VM's restore points."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from controller.cli.shared import Json, State, complain, manager_of, print_json, told
+from controller.cli.shared import Json, State, complain, errors_reported, manager_of, print_json
 
 if TYPE_CHECKING:
     from controller.cli.view.loop_status import LoopStatus
@@ -14,7 +14,7 @@ Machine = Annotated[str, typer.Argument(metavar="VM", help="The VM's name.")]
 
 def command(context: typer.Context, machine: Machine, as_json: Json = False,
             state: State = None) -> None:
-    """Show every restore point of one VM, newest last, and what is wrong with any.
+    """Show every restore point of one VM, newest last, with what is wrong with it.
 
     It reads what the loop or `apply` saw last and contacts nothing. The age of a point counts from
     the start of its copy.
@@ -23,26 +23,26 @@ def command(context: typer.Context, machine: Machine, as_json: Json = False,
 
     Exit status: 0 shown, 1 no replica of this VM was ever seen.
     """
-    from controller.cli.view.loop_status import read_picture  # noqa: PLC0415  # keeps --help quick
+    from controller.cli.view.loop_status import read_status  # noqa: PLC0415  # keeps --help quick
 
-    with told(as_json=as_json):
-        picture = read_picture(manager_of(context, state))
-        found = replicas(picture, machine)
+    with errors_reported(as_json=as_json):
+        loop_status = read_status(manager_of(context, state))
+        found = replicas(loop_status, machine)
         if not found:
             complain(f"no replica of {machine} was ever seen: see `hotsite replica list`")
             raise typer.Exit(1)
         if as_json:
             print_json(found)
         else:
-            show(found, picture, machine)
+            show(found, loop_status, machine)
 
 
-def replicas(picture: "LoopStatus", machine: str) -> list[dict[str, Any]]:
+def replicas(loop_status: "LoopStatus", machine: str) -> list[dict[str, Any]]:
     """Return the VM's replicas as JSON, by host."""
     from controller.cli.view.inventory import age_of, freshness, health, value_of  # noqa: PLC0415
 
     found = []
-    for node, seen in sorted(picture.seen.items()):
+    for node, seen in sorted(loop_status.seen.items()):
         for uuid, one in sorted((value_of(seen.facts.replicas) or {}).items()):
             if machine in {one.machine, uuid}:
                 found.append({
@@ -52,9 +52,9 @@ def replicas(picture: "LoopStatus", machine: str) -> list[dict[str, Any]]:
                     "disks": {disk: {"size_bytes": size} for disk, size in one.disks.items()},
                     "incoming": [{"disk": part.disk, "arrived_bytes": part.arrived_bytes,
                                   "size_bytes": part.size_bytes} for part in one.incoming],
-                    "compared_age_s": age_of(one.compared_at, picture.now_s),
-                    "points": [point(each, picture.now_s) for each in one.points],
-                    **freshness(picture, node, seen)})
+                    "compared_age_s": age_of(one.compared_at, loop_status.now_s),
+                    "points": [point(each, loop_status.now_s) for each in one.points],
+                    **freshness(loop_status, node, seen)})
     return found
 
 
@@ -70,7 +70,7 @@ def point(facts: Any, now_s: float) -> dict[str, Any]:
             "verified_age_s": age_of(facts.verified_at, now_s)}
 
 
-def show(found: list[dict[str, Any]], picture: "LoopStatus", machine: str) -> None:
+def show(found: list[dict[str, Any]], loop_status: "LoopStatus", machine: str) -> None:
     """Print replicas and their points."""
     from controller.cli.get import cell  # noqa: PLC0415
     from controller.cli.view.paint import Painter, console, table  # noqa: PLC0415
@@ -85,11 +85,11 @@ def show(found: list[dict[str, Any]], picture: "LoopStatus", machine: str) -> No
                      f" ({one['seen']}, {age} ago)", "bold")
         painter.line(f"  {one['path']}: {disks or 'no disk yet'}")
         if one["compared_age_s"] is not None:
-            painter.line("  all of it was compared with its source"
+            painter.line("  compared with its source as a whole"
                          f" {render_duration(one['compared_age_s'])} ago")
         for part in one["incoming"]:
-            painter.line(f"  on its way: {part['disk']},"
-                         f" {render_size(part['arrived_bytes'])} have arrived")
+            painter.line(f"  being copied: {part['disk']},"
+                         f" {render_size(part['arrived_bytes'])} received")
         for line in (one["unreadable"], *(f"lost: {name}" for name in one["lost_files"]),
                      *(f"pinned by {who}: point {number}" for who, number in one["pins"].items())):
             if line:
@@ -100,7 +100,7 @@ def show(found: list[dict[str, Any]], picture: "LoopStatus", machine: str) -> No
                      for row in one["points"]]
             table(painter, [heads, *cells],
                   tuple("red" if row["damaged"] else "" for row in one["points"]))
-    for condition in picture.conditions:
+    for condition in loop_status.conditions:
         if condition.target == f"VirtualMachine/{machine}" and condition.type in {
                 "Protected", "Fresh", "Verified"}:
             painter.line(f"{condition.type} is {condition.status}: {condition.message}",

@@ -7,10 +7,10 @@ from controller.cli.replica.request import By, Machine, Path, State, Wait, ask
 
 def command(context: typer.Context, machine: Machine, path: Path = None, wait: Wait = True,
             by: By = None, state: State = None) -> None:
-    """Read one replica against its hashes now, and mend what it can mend from itself.
+    """Verify one replica against its hashes now, and repair what its own data can repair.
 
-    What stays damaged rides on the next restore point; nothing on the source is read.
-    The running loop does it; where none runs, name the specs.
+    What stays damaged is sent with the next restore point; nothing on the source is read.
+    The running loop does it; if none runs, name the specs.
 
     Examples: `hotsite replica verify web`, `hotsite replica verify web specs/`.
 

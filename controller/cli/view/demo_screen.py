@@ -1,4 +1,4 @@
-"""What one sees of the demo while it plays: both sites side by side, or a line per happening."""
+"""What the demo shows while it plays: both sites side by side, or one line per event."""
 
 import asyncio
 from collections import deque
@@ -29,10 +29,10 @@ BAR: Final = 8
 
 
 class Stage(Protocol):
-    """Whoever watches a rehearsal."""
+    """Shows a rehearsal."""
 
     def say(self, kind: str, text: str) -> None:
-        """Take note of one happening."""
+        """Take one event."""
         ...
 
     def showing(self, rehearsal: "Rehearsal") -> AbstractAsyncContextManager[None]:
@@ -41,7 +41,7 @@ class Stage(Protocol):
 
 
 class Silent:
-    """Nobody watches."""
+    """Shows nothing: for `--json`."""
 
     def say(self, kind: str, text: str) -> None:
         """Keep silent."""
@@ -53,7 +53,7 @@ class Silent:
 
 
 class Plain:
-    """One line per happening, for pipes and logs."""
+    """One line per event, for pipes and logs."""
 
     def __init__(self, shell: Console) -> None:
         self._shell = shell
@@ -66,12 +66,12 @@ class Plain:
 
     @asynccontextmanager
     async def showing(self, rehearsal: "Rehearsal") -> AsyncIterator[None]:
-        """Show nothing besides."""
+        """Show nothing beside the lines."""
         yield
 
 
 class Screen:
-    """Both sites side by side, redrawn as time goes by."""
+    """Both sites side by side, redrawn ten times a second."""
 
     def __init__(self, shell: Console, speed: float) -> None:
         self._shell = shell
@@ -103,7 +103,7 @@ class Screen:
             await asyncio.sleep(self._pause_s)
 
     def draw(self, rehearsal: "Rehearsal") -> Group:
-        """Return the whole picture."""
+        """Return the whole screen."""
         healed = sum(scene.healed for scene in rehearsal.scenes)
         head = Text.assemble((" hotsite demo ", "bold reverse"), f"  {rehearsal.now_s():6.1f} s   ",
                              (self._act, "bold"), (f"   {healed} healed", "green"))

@@ -1,4 +1,4 @@
-"""The script of the demo: what befalls the talk's estate, one fault of each kind."""
+"""The script of the demo: one fault of each kind strikes the estate of the 2007 talk."""
 
 from dataclasses import replace
 

@@ -39,13 +39,13 @@ def plain(shell: Console, scenes: tuple[Scene, ...]) -> None:
 
 
 def after(instant_s: float | None, scene: Scene) -> str:
-    """Return how long after the fault something was."""
+    """Return how long after the fault `instant_s` was."""
     return "never" if instant_s is None else render_duration(
         round(instant_s - scene.began_s, 1))
 
 
 def by(scene: Scene) -> str:
-    """Return the actions that healed it, in short."""
+    """Return the actions that healed the fault, in short."""
     verbs = Counter(action.partition(" ")[0] for action in scene.actions)
     if not verbs:
         return "somebody's hand" if scene.act.mends else "nothing to do"
@@ -55,7 +55,7 @@ def by(scene: Scene) -> str:
 
 
 def outcome(scene: Scene) -> Text:
-    """Return what became of it, in words."""
+    """Return the outcome of the scene, in words."""
     if not scene.healed:
         return Text("NOT HEALED", "bold red")
     text = Text("healed", "green")

@@ -31,7 +31,7 @@ def event_json(event: Event) -> str:
 
 def describe_progress(event: object) -> str | None:
     """Return a line for a step that begins, goes on or ends; None for everything else."""
-    assert isinstance(event, Event), "the loop tells events"
+    assert isinstance(event, Event), "listeners are given events"
     if event.kind is EventKind.INTENT:
         return fit(f"  {event.symbol} {event.action_id}")
     if event.kind is EventKind.PROGRESS:

@@ -1,4 +1,4 @@
-"""The picture that the loop left in the store: what `status`, `get` and `explain` look at."""
+"""What the loop noted in the store, as `status`, `get` and `explain` show it."""
 
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -20,7 +20,7 @@ Line = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a node said last, and when it last said that this is still so."""
+    """The last facts of a node, and when the node last confirmed them."""
 
     facts: NodeFacts
     at: float
@@ -39,7 +39,7 @@ class LoopStatus:
 
     @property
     def alive(self) -> bool:
-        """Return whether the loop has said something lately."""
+        """Return whether the last heartbeat of the loop is recent."""
         return self.heartbeat is not None and self.now_s - self.heartbeat["at"] < ALIVE_S
 
     @property
@@ -61,19 +61,19 @@ class LoopStatus:
         return where
 
     def loop_line(self) -> Line:
-        """Return whether the loop lives."""
+        """Return whether the loop runs, as a line."""
         if self.heartbeat is None:
             return "no loop has run with this state folder: start `hotsite run`", "red"
         age = render_duration(self.now_s - self.heartbeat["at"])
         pid = self.heartbeat["pid"]
         if not self.alive:
-            return (f"the loop is not running: pid {pid} last said something {age} ago; what"
-                    " follows is as old", "red")
+            return (f"the loop is not running: the last heartbeat of pid {pid} is {age} old, and so"
+                    " is what follows", "red")
         running = render_duration(self.now_s - self.heartbeat["started_at"])
-        return f"the loop runs (pid {pid}, for {running}), last word {age} ago", ""
+        return f"the loop runs (pid {pid}, for {running}), last heartbeat {age} ago", ""
 
     def source_lines(self) -> list[Line]:
-        """Return where the specs stand, and the journal if it failed."""
+        """Return which specs are in force, and why the journal cannot be written if it cannot."""
         beat = self.heartbeat or {}
         source, lines = beat.get("source") or {}, []
         if source:
@@ -85,18 +85,18 @@ class LoopStatus:
         return lines
 
     def work_lines(self) -> list[Line]:
-        """Return what is being done now, and how far it is where that is told."""
+        """Return the actions that run now, each with its progress if it reports any."""
         beat = self.heartbeat or {}
         far = beat.get("progress") or {}
         lines: list[Line] = []
         for action_id in beat.get("running", []) if self.alive else []:
             target = action_id.partition(":")[2].partition("@")[0]
-            told = f": {far[target]}" if target in far else ""
-            lines.append((f"at work: {action_id}{told}", "cyan"))
+            progress = f": {far[target]}" if target in far else ""
+            lines.append((f"running: {action_id}{progress}", "cyan"))
         return lines
 
     def node_lines(self, *, everything: bool) -> list[Line]:
-        """Return which nodes do not answer; with `everything` also those that do."""
+        """Return the nodes that do not answer; with `everything` also those that do."""
         lines: list[Line] = []
         for node, fact in sorted(((self.heartbeat or {}).get("nodes") or {}).items()):
             if fact["state"] != "known":
@@ -109,16 +109,16 @@ class LoopStatus:
         return lines
 
     def plan_line(self) -> str:
-        """Return what the loop's last plan comes down to."""
+        """Return the summary of the last plan of the loop."""
         plan = (self.heartbeat or {}).get("plan")
-        return f"plan: {plan['summary']}" if plan else "plan: there is none yet"
+        return f"plan: {plan['summary']}" if plan else "plan: none yet"
 
     def shown_conditions(self, *, everything: bool) -> list[Condition]:
-        """Return the conditions that are not as they should be, or all of them."""
+        """Return the conditions that are not as they should be; with `everything` all of them."""
         return [one for one in self.conditions if everything or not is_well(one)]
 
     def exit_status(self) -> int:
-        """Return what it all comes down to."""
+        """Return the exit status of `hotsite status`."""
         plan = (self.heartbeat or {}).get("plan")
         if not self.alive or plan is None:
             return 5
@@ -132,17 +132,17 @@ class LoopStatus:
         return 1 if wrong else 0
 
     def as_json(self) -> dict[str, Any]:
-        """Return the picture as JSON."""
+        """Return the status as JSON."""
         return {"alive": self.alive, "loop": self.heartbeat,
                 "conditions": [render_condition(one) for one in self.conditions],
                 "suspensions": [{"target": one.target, "by": one.by, "why": one.why,
                                  "until_at": one.until_at} for one in self.suspensions]}
 
 
-def read_picture(manager: Manager) -> LoopStatus:
-    """Return what the store holds.
+def read_status(manager: Manager) -> LoopStatus:
+    """Return what the store holds about the loop.
 
-    Errors: JournalUnavailable; SourceUnavailable when nothing was ever written there.
+    Errors: JournalUnavailable; SourceUnavailable if there is no state folder.
     """
     if not manager.state.exists():
         raise SourceUnavailable(f"there is no state folder {manager.state}: start `hotsite run`,"
@@ -157,6 +157,6 @@ def read_picture(manager: Manager) -> LoopStatus:
                 for node, known in load_seen(store).items()
                 if not looked or node in looked}
         return LoopStatus(now_s, beat, store.conditions(), store.suspensions(now_s),
-                       store.approvals(now_s), seen)
+                          store.approvals(now_s), seen)
     finally:
         store.close()

@@ -20,12 +20,12 @@ INDENT: Final = "      "
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console that neither guesses at markup nor colours numbers."""
+    """Return a console that takes text literally: no markup, no coloured numbers."""
     return Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 class Painter:
-    """Writes lines to a console; long sentences hang below their beginning on a terminal."""
+    """Writes lines to a console; on a terminal the rest of a long sentence is indented."""
 
     def __init__(self, screen: Console) -> None:
         self._screen = screen
@@ -57,7 +57,7 @@ class Painter:
             self.line(more.rstrip().replace(indent + " ", indent, 1), style)
 
     def plan(self, plan: Plan, desired: Desired) -> None:
-        """Write a plan: by site and node, each step with why, what it means and what holds it."""
+        """Write a plan by site and node: each step, its reason, its consequence, its gate."""
         nodes: dict[str, list[Step]] = {}
         for step in plan.steps:
             nodes.setdefault(step.action.node, []).append(step)
@@ -87,7 +87,7 @@ class Painter:
             self.sentence(Text(INDENT), f"action {action.id}", "dim")
 
     def _remarks(self, remarks: Iterable[Remark]) -> None:
-        """Write what is shown and not acted on."""
+        """Write the remarks: what is unknown first."""
         for title, unknown in (("unknown", True), ("remarks", False)):
             chosen = [remark for remark in remarks if remark.unknown is unknown]
             if chosen:
@@ -119,7 +119,7 @@ def by_site(nodes: Iterable[str], desired: Desired) -> dict[str, list[str]]:
 
 
 def counted(plan: Plan) -> str:
-    """Return how much a plan holds, in words: `3 changes, 1 refused, 1 unknown`."""
+    """Return the size of a plan in words: `3 changes, 1 refused, 1 unknown`."""
     held = [step.ruling.verdict for step in plan.steps]
     counts = [(sum(one in {Verdict.ALLOWED, Verdict.WAITING} for one in held), "change"),
               (held.count(Verdict.NEEDS_APPROVAL), "needs approval"),
@@ -130,8 +130,8 @@ def counted(plan: Plan) -> str:
     return ", ".join(words)
 
 
-def standing_of(plan: Plan) -> tuple[str, str]:
-    """Return how an estate is for which no step is planned, and in what colour that is said."""
+def no_change(plan: Plan) -> tuple[str, str]:
+    """Return the state of an estate for which no step is planned, and the colour of that line."""
     waits, unknown = len(plan.waits), sum(remark.unknown for remark in plan.remarks)
     as_declared = f"as revision {plan.revision} says"
     if waits:

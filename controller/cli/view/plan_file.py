@@ -1,4 +1,4 @@
-"""Plan files: a saved plan, and where the specs are that it was made from."""
+"""Plan files: a saved plan, and the source of the specs it was made from."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from controller.reconcile.manager import lasting
 
 
 def write_plan_file(path: Path, plan: Plan, observed: Observed, source: str) -> None:
-    """Write a plan so that it can be applied from any working folder.
+    """Write a plan so that it can be applied from any folder.
 
     Errors: SpecError when the file cannot be written.
     """
@@ -26,11 +26,11 @@ def write_plan_file(path: Path, plan: Plan, observed: Observed, source: str) -> 
             file.write("\n")
     except OSError as error:
         raise SpecError((f"the plan file {path} cannot be written: {error.strerror}: name another"
-                         " one",)) from error
+                         " file",)) from error
 
 
 def is_plan_file(text: str) -> bool:
-    """Return whether `text` names a file that begins as plan files do."""
+    """Return whether `text` names a file that looks like a plan file."""
     path = Path(text)
     if "://" in text or not path.is_file():
         return False

@@ -14,6 +14,6 @@ def test_a_silence_begins_with_the_last_word(
     beat = {"at": 100.0, "nodes": {"paris-1": {
         "state": "unknown", "sentence": "it is silent", "since_at": since_at,
         "observed_at": last_at}}}
-    picture = LoopStatus(100.0, beat, (), (), ())
-    [(line, _)] = picture.node_lines(everything=False)
+    loop_status = LoopStatus(100.0, beat, (), (), ())
+    [(line, _)] = loop_status.node_lines(everything=False)
     assert line == f"? paris-1: it is silent (for {'10s' if unseen == 90.0 else '0s'})"
