@@ -38,14 +38,14 @@ def compute(desired: Desired, observed: Observed, context: Context, now_s: float
     for name in sorted(desired.hosts):
         with contained(f"Host/{name}", draft):
             diff_host(desired.hosts[name], survey, draft)
-    stands = all_stands(survey, draft)
-    layout = lay_out(stands, survey, draft)
+    locations = locate_all(survey, draft)
+    layout = lay_out(locations, survey, draft)
     index = index_replicas(survey)
-    diff_machines(stands, layout, index, survey, draft)
+    diff_machines(locations, layout, index, survey, draft)
     diff_undeclared(survey, draft)
     purge_at = diff_asides(survey, draft)
     wait_for_capacity(layout, survey, draft)
-    protected_machines = find_protected(stands, index, survey, draft)
+    protected_machines = find_protected(locations, index, survey, draft)
     findings = diff_replicas(protected_machines, index, survey, draft)
     diff_leftovers(survey, draft)
     diff_checkpoints(survey, draft)
@@ -55,7 +55,7 @@ def compute(desired: Desired, observed: Observed, context: Context, now_s: float
     for site, sentence in storms_of(survey).items():
         draft.remark(f"Site/{site}", sentence, unknown=True)
     steps = rule_all(strike(order(draft.items), without(survey.observed, survey.lost)), survey)
-    conditions = conditions_of(survey, stands, layout, steps, draft.stalls)
+    conditions = conditions_of(survey, locations, layout, steps, draft.stalls)
     conditions += tuple(replica_conditions(protected_machines, index, findings, survey))
     return Plan(desired.revision, steps, tidy(draft.remarks), conditions,
                 soonest(findings.due_at, next_grace_at(steps, survey), purge_at), draft.kept)
@@ -66,17 +66,17 @@ def soonest(*instants: float | None) -> float | None:
     return min((at for at in instants if at is not None), default=None)
 
 
-def all_stands(survey: Survey, draft: Draft) -> dict[str, Location]:
-    """Return where every VM stands; one of which that cannot be told is left alone."""
-    stands: dict[str, Location] = {}
+def locate_all(survey: Survey, draft: Draft) -> dict[str, Location]:
+    """Return where every VM locations; one of which that cannot be told is left alone."""
+    locations: dict[str, Location] = {}
     for name in survey.desired.virtual_machines:
         try:
-            stands[name] = locate(name, survey)
+            locations[name] = locate(name, survey)
         except FAULTS as error:
             target = f"VirtualMachine/{name}"
-            stands[name] = Location(MachineState.UNKNOWN, sentence=not_understood(target, error))
-            draft.stall(target, "NotUnderstood", stands[name].sentence)
-    return stands
+            locations[name] = Location(MachineState.UNKNOWN, sentence=not_understood(target, error))
+            draft.stall(target, "NotUnderstood", locations[name].sentence)
+    return locations
 
 
 def without(observed: Observed, lost: frozenset[str]) -> Observed:
@@ -86,7 +86,7 @@ def without(observed: Observed, lost: frozenset[str]) -> Observed:
     return Observed({name: fact for name, fact in observed.nodes.items() if name not in lost})
 
 
-def diff_machines(stands: Mapping[str, Location], layout: Layout, index: ReplicaIndex,
+def diff_machines(locations: Mapping[str, Location], layout: Layout, index: ReplicaIndex,
                   survey: Survey, draft: Draft) -> None:
     """Note what differs on every VM."""
     machines = survey.desired.virtual_machines
@@ -95,8 +95,8 @@ def diff_machines(stands: Mapping[str, Location], layout: Layout, index: Replica
             continue
         mark = draft.mark()
         try:
-            if not is_settled(machines[name], stands[name], layout.goals.get(name), survey):
-                diff_virtual_machine(Case(machines[name], stands[name], layout.goals.get(name),
+            if not is_settled(machines[name], locations[name], layout.goals.get(name), survey):
+                diff_virtual_machine(Case(machines[name], locations[name], layout.goals.get(name),
                                           layout.why.get(name, ""), survey, index, draft))
         except FAULTS as error:
             break_off(f"VirtualMachine/{name}", draft, mark, error)

@@ -3,8 +3,8 @@
 from typing import Final
 
 from controller.plan.survey.context import (
+    REQUEST_LASTS_S,
     WHOLE_ESTATE,
-    WISH_LASTS_S,
     Approval,
     ReplicaRequest,
     RequestKind,
@@ -38,7 +38,7 @@ class Requests(Shelf):
     def request(self, request: ReplicaRequest) -> None:
         """Remember what was asked for until it is begun."""
         with self._database.write(durable=True) as connection:
-            connection.execute("DELETE FROM requests WHERE at < ?", (request.at - WISH_LASTS_S,))
+            connection.execute("DELETE FROM requests WHERE at < ?", (request.at - REQUEST_LASTS_S,))
             connection.execute("INSERT OR REPLACE INTO requests VALUES (?, ?, ?, ?)",
                                (request.machine, request.kind.value, request.by, request.at))
 

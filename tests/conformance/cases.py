@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import replace
 
 from controller.model.facts import Absent, DomainState, Known, Unknown
-from controller.plan.actions.desired import Passing, SetMemory
+from controller.plan.actions.desired import PortVlans, SetMemory
 from controller.plan.actions.machine import (
     DefineDomain,
     MigrateDomain,
@@ -16,8 +16,8 @@ from controller.plan.actions.machine import (
 )
 from controller.plan.actions.network import NarrowTrunk, SetPortVlan, WidenTrunk
 from controller.plan.actions.storage import CreateDisk
-from controller.plan.machine.domain import disk_wish, domain_wish
-from controller.plan.network.passing import passing_of
+from controller.plan.machine.domain import desired_disk, desired_domain
+from controller.plan.network.port_vlans import port_vlans_of
 from controller.plan.survey.context import Context
 from controller.plan.survey.survey import take_survey
 from tests.conformance.removal_cases import REMOVAL_CASES
@@ -151,15 +151,16 @@ async def a_trunk_changed_by_hand_is_seen_and_put_back(stage: Stage) -> None:
     assert changed is not None
     assert changed.trunks == tuple(vlan for vlan in before.trunks if vlan != 30)
     again = WidenTrunk(target="Switch/paris-sw", node="paris-sw", reason="a test asks for it",
-                       bridge="br0", port="tr1", wanted=before.trunks, passing=passing_of(before),
-                       was=passing_of(changed))
+                       bridge="br0", port="tr1", wanted=before.trunks,
+                       will_be=port_vlans_of(before), was=port_vlans_of(changed))
     await stage.provider.apply(again)
     assert await port(stage, "paris-sw", "tr1") == before
     assert await refusal(stage, again) == "done"
     stage.strike("trunk paris-sw tr1 drop 40")
     less = NarrowTrunk(target="Switch/paris-sw", node="paris-sw", reason="a test asks for it",
-                       bridge="br0", port="tr1", wanted=(), passing=Passing((200,), None, "trunk"),
-                       was=passing_of(before), lost=(30, 40))
+                       bridge="br0", port="tr1", wanted=(),
+                       will_be=PortVlans((200,), None, "trunk"), was=port_vlans_of(before),
+                       lost=(30, 40))
     assert await refusal(stage, less) == "Refused"  # it has changed since it was looked at
 
 
@@ -167,7 +168,7 @@ async def a_disk_that_is_there_is_never_made_again(stage: Stage) -> None:
     """The same is left as it is; another size is refused."""
     host = await where(stage, VM)
     vm, spec = stage.desired.virtual_machines[VM], stage.desired.hosts[host]
-    wish = disk_wish(vm, vm.spec.disks[0], spec)
+    wish = desired_disk(vm, vm.spec.disks[0], spec)
     assert await refusal(stage, CreateDisk(**common(VM, host), disk=wish)) == "done"
     larger = replace(wish, size_bytes=wish.size_bytes * 2)
     assert await refusal(stage, CreateDisk(**common(VM, host), disk=larger)) == "Refused"
@@ -180,8 +181,8 @@ async def defining_what_is_defined_is_done_already(stage: Stage) -> None:
     vm, spec = stage.desired.virtual_machines[VM], stage.desired.hosts[host]
     survey = take_survey(stage.desired, await observed(stage), Context(), stage.clock())
     assert before is not None
-    wish = domain_wish(vm, spec, before, survey)
-    assert await refusal(stage, DefineDomain(**common(VM, host), wish=wish)) == "done"
+    wish = desired_domain(vm, spec, before, survey)
+    assert await refusal(stage, DefineDomain(**common(VM, host), desired=wish)) == "done"
     after = await domain(stage, host, VM)
     assert after is not None
     assert after.config == before.config
@@ -231,7 +232,7 @@ def move(stage: Stage, here: str, there: str) -> MigrateDomain:
     return MigrateDomain(
         **common(VM, here), domain=VM, to=there, to_address=host.spec.address,
         to_replication_address=host.spec.replication_address or host.spec.address,
-        with_storage=True, disks=tuple(disk_wish(vm, disk, host) for disk in vm.spec.disks))
+        with_storage=True, disks=tuple(desired_disk(vm, disk, host) for disk in vm.spec.disks))
 
 
 async def a_silent_host_is_unknown_and_remembered(stage: Stage) -> None:

@@ -4,7 +4,7 @@ from controller.model.facts import Known
 from controller.model.virtual_machine import VirtualMachine
 from controller.plan.actions.machine import DefineDomain, RemoveDomain
 from controller.plan.actions.storage import CreateDisk, PurgeFiles, ReturnDisk
-from controller.plan.machine.domain import disk_wish, domain_wish
+from controller.plan.machine.domain import desired_disk, desired_domain
 from controller.plan.machine.set_aside import aside_suffix
 from controller.plan.survey.context import Context
 from controller.plan.survey.survey import take_survey
@@ -34,10 +34,10 @@ async def defined(stage: Stage) -> RemoveDomain:
     """Bring the VM about, unless its disk is there, and return what removes it."""
     vm, host = machine(), stage.desired.hosts[HOST]
     survey = take_survey(stage.desired, await observed(stage), Context(), stage.clock())
-    disk = disk_wish(vm, vm.spec.disks[0], host)
+    disk = desired_disk(vm, vm.spec.disks[0], host)
     await stage.provider.apply(CreateDisk(**common(NAME, HOST), disk=disk))
     await stage.provider.apply(DefineDomain(
-        **common(NAME, HOST), wish=domain_wish(vm, host, None, survey)))
+        **common(NAME, HOST), desired=desired_domain(vm, host, None, survey)))
     return RemoveDomain(**common(NAME, HOST), domain=NAME, limit_s=5.0, disk_paths=(disk.path,),
                         suffix=SUFFIX)
 

@@ -257,10 +257,10 @@ def test_after_the_yes_what_is_taken_is_asked_about_once_more() -> None:
 # --- what stood before
 
 
-STOOD = replace(b.APPLIED, stood={"sql": "paris-1"})
+STOOD = replace(b.APPLIED, last_host={"sql": "paris-1"})
 
 
-@pytest.mark.parametrize("policy", [STOOD, replace(COMMIT, stood={"sql": ""})],
+@pytest.mark.parametrize("policy", [STOOD, replace(COMMIT, last_host={"sql": ""})],
                          ids=["drift", "a commit that also changed it"])
 def test_what_stood_and_is_nowhere_is_made_anew_only_by_a_persons_word(policy: Context) -> None:
     desired = sql(disks=TWO)
@@ -276,7 +276,8 @@ def test_what_stood_and_is_nowhere_is_made_anew_only_by_a_persons_word(policy: C
 
 def test_what_never_stood_is_made_without_a_question() -> None:
     desired = sql(disks=TWO)
-    plan = plan_of(desired, b.as_declared(desired, {}), replace(COMMIT, stood={"web": "paris-1"}))
+    plan = plan_of(desired, b.as_declared(desired, {}),
+                   replace(COMMIT, last_host={"web": "paris-1"}))
     assert {step.ruling.verdict for step in plan.steps} == {Verdict.ALLOWED}
 
 

@@ -8,7 +8,7 @@ import pytest
 from controller.model.facts import Known, Observed, Unknown
 from controller.plan.actions.machine import DefineDomain, StartDomain
 from controller.plan.compute import compute
-from controller.plan.machine.domain import domain_wish
+from controller.plan.machine.domain import desired_domain
 from controller.plan.steps.plan import Plan, Step
 from controller.plan.survey.survey import take_survey
 from tests.plan import builders as b
@@ -131,6 +131,6 @@ def test_a_plan_that_forgets_the_host_that_left_is_not_lawful(lab: Any, verb: st
     vm, host = lab.virtual_machines["sql"], lab.hosts["paris-1"]
     action = StartDomain(target=SQL, node="paris-1", reason="", domain="sql") \
         if verb == "start" else DefineDomain(target=SQL, node="paris-1", reason="",
-                                             wish=domain_wish(vm, host, None, survey))
+                                             desired=desired_domain(vm, host, None, survey))
     with pytest.raises(AssertionError, match="never two"):
         assert_lawful(Plan("r1", (Step(action),)), removed_hosts(seen, LEFT))

@@ -184,7 +184,7 @@ def test_a_vm_that_comes_back_gets_its_disks_back_where_they_lie(host: str) -> N
     lab = b.small(b.vm("sql", placement={"site": "paris"}))
     seen = with_file(with_file(b.as_declared(lab, {}), host, aside(DAY_S)), host, aside(3 * DAY_S))
     found: Any = [one for one in actions(plan_of(lab, seen, replace(
-        b.APPLIED, stood={"sql": host}))) if one.target == "VirtualMachine/sql"]
+        b.APPLIED, last_host={"sql": host}))) if one.target == "VirtualMachine/sql"]
     assert [type(one) for one in found][:3] == [ReturnDisk, DefineDomain, StartDomain]
     assert {one.node for one in found[:3]} == {host}
     assert found[0].suffix == aside_suffix(b.NOW_S - DAY_S)
@@ -203,7 +203,7 @@ def test_a_disk_that_was_not_set_aside_with_the_others_is_asked_about() -> None:
     lab = b.small(b.vm("sql", disks=[{"name": "vda", "size": "10GiB"},
                                      {"name": "vdb", "size": "1GiB"}]))
     plan = plan_of(lab, with_file(b.as_declared(lab, {}), "paris-1", aside(DAY_S)),
-                   replace(b.APPLIED, stood={"sql": "paris-1"}))
+                   replace(b.APPLIED, last_host={"sql": "paris-1"}))
     verdicts = {type(step.action): step.ruling.rule for step in plan.steps}
     assert verdicts[CreateDisk] == "anew"
     assert verdicts[ReturnDisk] == ""

@@ -13,7 +13,7 @@ from controller.plan.actions.machine import (
     StartDomain,
 )
 from controller.plan.compute import compute
-from controller.plan.machine.domain import domain_wish
+from controller.plan.machine.domain import desired_domain
 from controller.plan.steps.plan import Plan, Step, Verdict
 from controller.plan.survey.survey import take_survey
 from tests.plan import builders as b
@@ -210,9 +210,9 @@ def test_starts_of_one_vm_in_two_places_are_unlawful(lab: Any) -> None:
 
 def test_a_definition_beside_a_running_copy_is_unlawful(lab: Any) -> None:
     seen = b.as_declared(lab, HOME)
-    wish = domain_wish(lab.virtual_machines["sql"], lab.hosts["paris-2"], None,
+    wish = desired_domain(lab.virtual_machines["sql"], lab.hosts["paris-2"], None,
                        take_survey(lab, seen, b.APPLIED, b.NOW_S))
-    bad = Plan("r1", (Step(DefineDomain(target=SQL, node="paris-2", wish=wish, reason="x")),))
+    bad = Plan("r1", (Step(DefineDomain(target=SQL, node="paris-2", desired=wish, reason="x")),))
     with pytest.raises(AssertionError, match="never two running copies"):
         assert_lawful(bad, seen)
 

@@ -70,7 +70,7 @@ def with_bridge(seen: Observed, name: str, **changes: Any) -> Observed:
 
 def test_what_nobody_uses_is_taken(lab: Any) -> None:
     step = only(plan_of(lab, with_extra(lab)))
-    assert step.action.passing.vlans == (100, 200)
+    assert step.action.will_be.vlans == (100, 200)
     assert step.ruling.verdict is Verdict.ALLOWED
 
 

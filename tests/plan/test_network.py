@@ -7,7 +7,7 @@ import pytest
 
 from controller.model.document import Rung
 from controller.model.facts import Known, PortFacts
-from controller.plan.actions.desired import Passing
+from controller.plan.actions.desired import PortVlans
 from controller.plan.actions.network import NarrowTrunk, WidenTrunk
 from controller.plan.steps.plan import Verdict
 from tests.plan import builders as b
@@ -30,8 +30,8 @@ def test_what_lacks_on_an_uplink_is_added_and_nothing_taken(lab: Any, port: Port
     plan = plan_of(lab, b.with_port(b.as_declared(lab, HOME), "paris-1", port, "up0"))
     [action] = actions(plan)
     assert isinstance(action, WidenTrunk)
-    assert set(action.passing.vlans) >= {100, 200, *port.trunks}
-    assert action.passing.tag == port.tag
+    assert set(action.will_be.vlans) >= {100, 200, *port.trunks}
+    assert action.will_be.tag == port.tag
     assert words in action.reason
     assert plan.steps[0].ruling.verdict is Verdict.ALLOWED
 
@@ -69,20 +69,20 @@ def test_a_port_that_is_no_trunk_waits_for_a_person_and_is_no_way_for_networks(
 
 @pytest.mark.parametrize(("declared", "port", "after"), [
     ({"native_vlan": 5}, PortFacts("up0", None, (100, 200), "trunk", True),
-     Passing((5, 100, 200), 5, "native-untagged")),
+     PortVlans((5, 100, 200), 5, "native-untagged")),
     ({"native_vlan": 5}, PortFacts("up0", 5, (), None, True),
-     Passing((5, 100, 200), 5, "native-untagged")),
+     PortVlans((5, 100, 200), 5, "native-untagged")),
     ({"native_vlan": 0}, PortFacts("up0", None, (100, 200), None, True),
-     Passing((0, 100, 200), None, None)),
+     PortVlans((0, 100, 200), None, None)),
     ({"vlans": "all"}, PortFacts("up0", None, (100, 200), "trunk", True),
-     Passing((), None, "trunk")),
+     PortVlans((), None, "trunk")),
 ])
 def test_what_is_declared_of_untagged_frames_and_of_every_vlan_is_added(
-        declared: Any, port: PortFacts, after: Passing) -> None:
+        declared: Any, port: PortFacts, after: PortVlans) -> None:
     lab = with_host(b.small(), "paris-1", **declared)
     [action] = actions(plan_of(lab, b.with_port(b.as_declared(lab, {}), "paris-1", port, "up0")))
     assert isinstance(action, WidenTrunk)
-    assert action.passing == after
+    assert action.will_be == after
     again = PortFacts("up0", after.tag, after.vlans, after.vlan_mode, True)
     plan = plan_of(lab, b.with_port(b.as_declared(lab, {}), "paris-1", again, "up0"))
     assert plan.steps == ()
@@ -106,7 +106,7 @@ def test_what_is_read_otherwise_or_passes_no_more_is_taken(
     assert isinstance(action, NarrowTrunk)
     assert action.lost == lost
     assert (action.rung, action.takes) == (Rung.PRUNE, True)
-    after = action.passing
+    after = action.will_be
     again = PortFacts("up0", after.tag, after.vlans, after.vlan_mode, True)
     assert plan_of(lab, b.with_port(b.as_declared(lab, {}), "paris-1", again, "up0")).steps == ()
 
@@ -118,8 +118,8 @@ def test_adding_comes_first_and_waits_for_nothing_that_takes() -> None:
     wide, narrow = actions(plan)
     assert isinstance(wide, WidenTrunk)
     assert isinstance(narrow, NarrowTrunk)
-    assert wide.passing.vlans == narrow.was.vlans == (100, 200, 300)
-    assert narrow.passing.vlans == (100, 200)
+    assert wide.will_be.vlans == narrow.was.vlans == (100, 200, 300)
+    assert narrow.will_be.vlans == (100, 200)
     assert wide.id in plan.steps[1].after
 
 
@@ -154,7 +154,7 @@ def test_a_link_carries_only_networks_that_span_both_sites() -> None:
     plan = plan_of(desired, seen)
     [action] = actions(plan)
     assert isinstance(action, NarrowTrunk)
-    assert action.passing.vlans == (100, 200)
+    assert action.will_be.vlans == (100, 200)
     assert plan.steps[0].ruling.verdict is Verdict.ALLOWED  # web has all that it is declared to
 
 

@@ -95,7 +95,7 @@ def test_a_renamed_vm_that_is_nowhere_is_not_made_anew_beside_its_replica_or_its
     bare = replace(lying.value, domains=b.node("paris-2", old).value.domains)
     plan = plan_of(desired, b.with_node(kept, "paris-2", replace(lying, value=bare)))
     assert [type(step.action) for step in plan.steps][:2] == [DefineDomain, StartDomain]
-    wish = plan.steps[0].action.wish
+    wish = plan.steps[0].action.desired
     assert [one.path for one in wish.disks] == ["/var/lib/libvirt/images/sql-vda.qcow2"]
 
 
@@ -106,11 +106,11 @@ def test_a_vm_of_which_a_name_of_before_is_missing_is_not_removed_for_that() -> 
     seen = b.observed_of(now, {"paris-1": {"a": b.domain("a", "paris-1", before)}})
     for stood, verdict in (({"c": "paris-1"}, Verdict.NEEDS_APPROVAL),
                            ({"c": "milan-1"}, Verdict.ALLOWED), ({}, Verdict.ALLOWED)):
-        plan = plan_of(now, seen, replace(b.APPLIED, stood=stood))
+        plan = plan_of(now, seen, replace(b.APPLIED, last_host=stood))
         (step,) = [one for one in plan.steps if isinstance(one.action, RemoveDomain)]
         assert step.ruling.verdict is verdict
     assert "write `formerly: a` into it" in plan_of(now, seen, replace(
-        b.APPLIED, stood={"c": "paris-1"})).steps[-1].ruling.sentence
+        b.APPLIED, last_host={"c": "paris-1"})).steps[-1].ruling.sentence
     whole = b.small(b.vm("c", formerly=["b", "a"], nics=[]), limits={"deletes": 9})
     assert not [one for one in actions(plan_of(whole, seen)) if isinstance(one, RemoveDomain)]
 

@@ -305,7 +305,7 @@ def test_the_smallest_slack_goes_first_and_two_at_a_time_on_one_host() -> None:
 
 def test_what_rests_after_a_failure_keeps_no_place_from_others() -> None:
     desired, seen = many(4, lambda number: 270 + 7 * number)
-    policy = replace(b.APPLIED, resting=frozenset({"Replica/vm-3", "Replica/vm-2"}))
+    policy = replace(b.APPLIED, backing_off=frozenset({"Replica/vm-3", "Replica/vm-2"}))
     assert {step.action.target for step in plan_of(desired, seen, policy).runnable} == {
         f"Replica/vm-{number}" for number in range(4)}
 

@@ -57,8 +57,8 @@ def carried_out(action: Action, seen: Observed, desired: Desired) -> Observed:
         return b.with_node(seen, action.node, remade(node, bridges={
             action.bridge: BridgeFacts(action.bridge, action.rstp, {})}))
     if isinstance(action, AddUplink | WidenTrunk | NarrowTrunk):
-        passing = w.Passing(action.vlans or (0,), None, "trunk") if isinstance(
-            action, AddUplink) else action.passing
+        passing = w.PortVlans(action.vlans or (0,), None, "trunk") if isinstance(
+            action, AddUplink) else action.will_be
         port = PortFacts(action.port, passing.tag, passing.vlans, passing.vlan_mode, True)
         return b.with_port(seen, action.node, port, action.port, action.bridge)
     if isinstance(action, SetPortVlan):
@@ -187,11 +187,11 @@ def with_domain_changed(action: Action, seen: Observed) -> Observed:
     name = action.target.partition("/")[2]
     found = node.domains.value.get(name)
     if isinstance(action, DefineDomain):
-        config = config_from(action.wish)
-        new = DomainFacts(name, action.wish.uuid, DomainState.SHUT_OFF, "unknown", True, False,
-                          None, config, None, action.wish.ownership)
+        config = config_from(action.desired)
+        new = DomainFacts(name, action.desired.uuid, DomainState.SHUT_OFF, "unknown", True, False,
+                          None, config, None, action.desired.ownership)
         if found is not None:
-            new = replace(found, config=config, persistent=True, ownership=action.wish.ownership)
+            new = replace(found, config=config, persistent=True, ownership=action.desired.ownership)
         return b.with_domain(seen, action.node, name, new)
     assert found is not None, f"{action.id}: no such domain"
     if isinstance(action, StartDomain | RestartDomain):

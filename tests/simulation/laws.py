@@ -179,7 +179,7 @@ class Laws:
             return
         node = self.estate.world.node(action.node)
         if isinstance(action, DefineDomain):
-            wish = action.wish
+            wish = action.desired
             own, name = {wish.uuid, *(nic.mac for nic in wish.nics)}, wish.name
             own |= {id(file) for disk in wish.disks
                     if (file := self.estate.world.file(node, disk.path))}

@@ -19,7 +19,7 @@ class DesiredDisk:
 
 
 @dataclass(frozen=True, slots=True)
-class Passing:
+class PortVlans:
     """What a port lets pass, as Open vSwitch's columns say it."""
 
     vlans: tuple[int, ...]

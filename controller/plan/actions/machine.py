@@ -12,7 +12,7 @@ from controller.plan.actions.desired import DesiredDisk, DesiredDomain, DomainCh
 class DefineDomain(Action):
     """Define a domain that exists nowhere; its disks are already there."""
 
-    wish: DesiredDomain
+    desired: DesiredDomain
     verb: ClassVar[str] = "define"
     rung: ClassVar[Rung] = Rung.START
     takes: ClassVar[bool] = False

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from controller.model.document import Rung
 from controller.plan.actions.action import Action, Symbol
-from controller.plan.actions.desired import Passing
+from controller.plan.actions.desired import PortVlans
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +73,8 @@ class WidenTrunk(Action):
 
     bridge: str
     port: str
-    passing: Passing
-    was: Passing
+    will_be: PortVlans
+    was: PortVlans
     wanted: tuple[int, ...]
     """The VLANs that are declared there."""
     verb: ClassVar[str] = "widen-trunk"
@@ -102,8 +102,8 @@ class NarrowTrunk(Action):
 
     bridge: str
     port: str
-    passing: Passing
-    was: Passing
+    will_be: PortVlans
+    was: PortVlans
     wanted: tuple[int, ...]
     """The VLANs that are declared there."""
     lost: tuple[int, ...]

@@ -30,7 +30,7 @@ from controller.plan.machine.state import Location, MachineState
 from controller.plan.steps.contained import FAULTS, not_understood
 from controller.plan.steps.draft import Stall
 from controller.plan.steps.plan import Step
-from controller.plan.survey.spoken import every_scope
+from controller.plan.survey.grants import every_scope
 from controller.plan.survey.survey import Survey
 
 READY, PLACED, CONNECTED = ConditionType.READY, ConditionType.PLACED, ConditionType.CONNECTED
@@ -54,7 +54,7 @@ class Pending:
     """By node: the first step on its bridge or its trunks."""
 
 
-def conditions_of(survey: Survey, stands: Mapping[str, Location], layout: Layout,
+def conditions_of(survey: Survey, locations: Mapping[str, Location], layout: Layout,
                   steps: tuple[Step, ...], stalls: list[Stall]) -> tuple[Condition, ...]:
     """Return every condition that can be told from specs, facts and the plan itself."""
     pending = pending_of(steps)
@@ -66,7 +66,7 @@ def conditions_of(survey: Survey, stands: Mapping[str, Location], layout: Layout
     machines = survey.desired.virtual_machines
     for name in survey.specs.machines:
         try:
-            found += machine_conditions(machines[name], stands[name], layout, pending, survey)
+            found += machine_conditions(machines[name], locations[name], layout, pending, survey)
         except FAULTS as error:
             found.append(unclear(f"VirtualMachine/{name}", error, survey))
     found += suspended_conditions(survey)

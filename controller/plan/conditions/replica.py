@@ -147,8 +147,8 @@ def _unsure(protected: ProtectedMachine, index: ReplicaIndex, survey: Survey) ->
             f"; its newest point there began at {render_instant(point.started_at)}")
         return (f"its replica is on {hidden.host}, and {_since(hidden.host, index, survey)}{last};"
                 f" {_way_out(hidden.host)}")
-    if protected.current is None and index.opaque:
-        host = next(iter(index.opaque))
+    if protected.current is None and index.unlisted:
+        host = next(iter(index.unlisted))
         way_out = "" if host in survey.nodes else f"; {_way_out(host)}"
         return f"a replica may be where none can be seen: {_since(host, index, survey)}{way_out}"
     return ""

@@ -89,7 +89,7 @@ class ConcurrencyLimits:
         machine = f"VirtualMachine/{action.target.partition('/')[2]}"
         if machine in self.busy and machine in self.disrupted:
             return _wait(f"{self.busy[machine]} is running", "when that ends")
-        if action.target in self.survey.context.resting:
+        if action.target in self.survey.context.backing_off:
             return None
         places = [(kind, place, limit) for kind in _kinds(action)
                   for place, limit in self._places(kind, action.nodes)]

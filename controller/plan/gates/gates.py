@@ -102,7 +102,7 @@ def fact_age(action: Action, survey: Survey) -> Ruling | None:
     """Refuse what would be decided on facts that are old or missing."""
     for node in action.nodes:
         if not isinstance(survey.observed.nodes.get(node), Known):
-            why = survey.twofold.get(node, "does not answer")
+            why = survey.duplicates.get(node, "does not answer")
             return Ruling(Verdict.REFUSED, "fact-age", f"{node} {why}", f"when {node} answers")
         if node in survey.stale:
             return Ruling(Verdict.REFUSED, "fact-age", survey.stale[node],
@@ -134,7 +134,7 @@ def unread(action: Action, survey: Survey) -> Ruling | None:
         if seen.domain.unknown:
             return Ruling(Verdict.REFUSED, "unread", f"{name} on {seen.host} could not be read:"
                           f" {seen.domain.unknown}", f"when libvirt on {seen.host} shows it")
-    if not survey.dim_pools:
+    if not survey.unreadable_pools:
         return None
     node, disks = needs_of(action)
     pools = survey.pools(node) or {}
@@ -172,7 +172,7 @@ def needs_of(action: Action) -> tuple[str, tuple[DesiredDisk, ...]]:
         case CreateDisk():
             return action.node, (action.disk,)
         case DefineDomain():
-            return action.node, action.wish.disks
+            return action.node, action.desired.disks
         case MigrateDomain():
             return action.to, action.disks
     return action.node, ()
@@ -195,7 +195,7 @@ def storm(site: str, survey: Survey) -> str | None:
     One silent host is never a storm, however few hosts the site has.
     """
     hosts = [host for host in survey.hosts_of_site.get(site, ()) if host not in survey.lost]
-    unwell = [host for host in hosts if host not in survey.twofold
+    unwell = [host for host in hosts if host not in survey.duplicates
               and (host in survey.unreachable or host in survey.stale)]
     share = survey.desired.estate.spec.limits.storm_share
     if not is_storm(len(unwell), len(hosts), share):

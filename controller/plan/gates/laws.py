@@ -132,7 +132,7 @@ def breaches_of_identity(steps: tuple[Step, ...], observed: Observed) -> Iterato
 
 def _acts_on(action: Action, name: str) -> bool:
     if isinstance(action, DefineDomain):
-        return action.wish.name == name
+        return action.desired.name == name
     return isinstance(action, StartDomain | ResumeDomain) and action.domain == name
 
 
@@ -144,7 +144,7 @@ def _traits(action: Action, observed: Observed) -> set[str]:
     node = None if fact is None else last_of(fact)
     domains = (None if node is None else last_of(node.domains)) or {}
     if isinstance(action, DefineDomain):
-        wish, here = action.wish, domains.get(action.wish.name)
+        wish, here = action.desired, domains.get(action.desired.name)
         if here is not None and here.uuid == wish.uuid and runs(here):
             return set()    # to define what runs here begins no copy
         return {wish.uuid, *(nic.mac for nic in wish.nics)}

@@ -11,7 +11,7 @@ from controller.model.desired import Desired
 from controller.plan.actions.action import Action
 from controller.plan.gates.touched import touched
 from controller.plan.survey.context import Suspension
-from controller.plan.survey.spoken import Grant
+from controller.plan.survey.grants import Grant
 from controller.plan.survey.survey import Survey
 
 
@@ -42,17 +42,17 @@ def granted(action: Action, survey: Survey) -> Grant:
     Where the target itself grants, what is around it does not speak; where the action reaches
     beyond the node that it begins on, the host and the site there still do.
     """
-    said, target, nodes = survey.specs.spoken, by_name(action.target), action.nodes
-    if len(said.grants) == 1:   # nobody but the estate says anything
-        return said.estate
-    own = said.grants.get(target)
+    grants, target, nodes = survey.specs.grants, by_name(action.target), action.nodes
+    if len(grants.own) == 1:   # nobody but the estate says anything
+        return grants.estate
+    own = grants.own.get(target)
     if own is None:
-        found = [said.around.get(node, said.estate) for node in nodes]
+        found = [grants.around.get(node, grants.estate) for node in nodes]
     else:
         beyond = nodes[1:] if len(nodes) > 1 or target == action.target else nodes
-        found = [(target, own), *(said.around[node] for node in beyond if node in said.around)]
-    found += [(name, said.grants[name]) for name in touched(action, survey) if name in said.grants]
-    return min(found, key=lambda grant: grant[1].height, default=said.estate)
+        found = [(target, own), *(grants.around[node] for node in beyond if node in grants.around)]
+    found += [(name, grants.own[name]) for name in touched(action, survey) if name in grants.own]
+    return min(found, key=lambda grant: grant[1].height, default=grants.estate)
 
 
 def pause_of(action: Action, survey: Survey) -> Suspension | None:

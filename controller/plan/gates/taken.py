@@ -59,7 +59,7 @@ def _adopts(action: Action, survey: Survey) -> bool:
 def _namesake(action: Action, survey: Survey) -> str | None:
     """Return that another machine has the libvirt name where the domain is to be defined."""
     if isinstance(action, DefineDomain):
-        host, name, uuid = action.node, action.wish.name, action.wish.uuid
+        host, name, uuid = action.node, action.desired.name, action.desired.uuid
     elif isinstance(action, MigrateDomain):
         moving = survey.domains.get(action.node, {}).get(action.domain)
         host, name, uuid = action.to, action.domain, "" if moving is None else moving.uuid
@@ -74,7 +74,7 @@ def _namesake(action: Action, survey: Survey) -> str | None:
 def _cards(action: Action) -> Iterator[str]:
     """Yield every card that an action would give to its VM."""
     if isinstance(action, DefineDomain):
-        yield from (nic.mac for nic in action.wish.nics)
+        yield from (nic.mac for nic in action.desired.nics)
     elif isinstance(action, ReconfigureDomain):
         yield from (change.nic.mac for change in action.changes if isinstance(change, AttachNic))
 
@@ -84,7 +84,7 @@ def _files(action: Action) -> Iterator[tuple[str, str]]:
     if isinstance(action, CreateDisk):
         yield action.node, action.disk.path
     elif isinstance(action, DefineDomain):
-        yield from ((action.node, disk.path) for disk in action.wish.disks)
+        yield from ((action.node, disk.path) for disk in action.desired.disks)
     elif isinstance(action, MigrateDomain):
         yield from ((action.to, disk.path) for disk in action.disks)
     elif isinstance(action, ReconfigureDomain):

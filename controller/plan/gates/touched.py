@@ -36,7 +36,7 @@ def _networks(action: Action, survey: Survey) -> list[str]:
         vlans = set(action.vlans)
     elif isinstance(action, TRUNKS):
         every = set(survey.vlan_of.values())
-        vlans = (set(action.was.vlans) or every) ^ (set(action.passing.vlans) or every)
+        vlans = (set(action.was.vlans) or every) ^ (set(action.will_be.vlans) or every)
     elif isinstance(action, ON_XML):
         for change in action.changes:
             names |= _of_card(change, survey)

@@ -10,7 +10,7 @@ from controller.model.virtual_machine import Power
 from controller.plan.actions.action import Ask, Cause
 from controller.plan.actions.desired import SetOwnership
 from controller.plan.actions.machine import DefineDomain, ReconfigureDomain
-from controller.plan.machine.domain import domain_wish, ownership_of
+from controller.plan.machine.domain import desired_domain, ownership_of
 from controller.plan.machine.patch import compare
 from controller.plan.machine.state import Case
 
@@ -27,7 +27,7 @@ def adopt(case: Case, host_name: str, domain: DomainFacts) -> None:
     if domain.config is None:
         case.draft.do(DefineDomain(
             target=case.target, node=host_name, cause=Cause.COMMIT, ask=ask,
-            wish=domain_wish(case.vm, host, domain, case.survey),
+            desired=desired_domain(case.vm, host, domain, case.survey),
             reason=f"{what}, but is not defined there: it would be gone when it stops",
             consequence="it is marked as ours"))
         return

@@ -14,7 +14,7 @@ from controller.model.virtual_machine import DiskSpec, Power
 from controller.plan.actions.action import Ask
 from controller.plan.actions.machine import DefineDomain, StartDomain
 from controller.plan.actions.storage import CreateDisk, ReturnDisk
-from controller.plan.machine.domain import disk_file, disk_files, disk_wish, domain_wish
+from controller.plan.machine.domain import desired_disk, desired_domain, disk_file, disk_files
 from controller.plan.machine.purge import Found, asides
 from controller.plan.machine.state import Case, bridge_first, pool_first
 from controller.plan.survey.identity import domain_uuids
@@ -49,18 +49,19 @@ def create(case: Case) -> None:
     for disk in wanted:
         image = f" from {disk.image}" if disk.image else ""
         ids.append(draft.do(CreateDisk(
-            target=case.target, node=host.name, disk=disk_wish(vm, disk, host), cause=case.cause,
+            target=case.target, node=host.name, disk=desired_disk(vm, disk, host), cause=case.cause,
             ask=anew(case, disk, host.name),
             reason=f"{vm.name} is declared; its disk {disk.name}{image} does not exist anywhere"),
             (pool_first(host.name, disk.pool),)))
     first = (*ids, bridge_first(host.name))
-    wish = domain_wish(vm, host, None, survey)
+    desired = desired_domain(vm, host, None, survey)
     define = draft.do(DefineDomain(
-        target=case.target, node=host.name, wish=wish,
+        target=case.target, node=host.name, desired=desired,
         reason=f"{vm.name} is declared and defined on no host", cause=case.cause), first)
     if vm.spec.power is Power.ON:
         draft.do(StartDomain(
-            target=case.target, node=host.name, domain=wish.name, uuid=wish.uuid, cause=case.cause,
+            target=case.target, node=host.name, domain=desired.name, uuid=desired.uuid,
+            cause=case.cause,
             reason=f"{vm.name} is declared on", consequence="it boots"),
             (define,), vm.spec.start_order)
 
@@ -90,7 +91,7 @@ def _give_back(case: Case, disk: DiskSpec, found: Found) -> str:
 def anew(case: Case, disk: DiskSpec, host: str) -> Ask | None:
     """Return what a person is asked before a disk that was there is made anew; None: it is new."""
     name = case.vm.name
-    last = case.survey.context.stood.get(name)
+    last = case.survey.context.last_host.get(name)
     trace = _trace(case, host) if not last else ""
     if last is None and not trace:
         return None
@@ -131,9 +132,9 @@ def _is_kept(case: Case) -> bool:
     if kept:
         case.draft.stall(case.target, "OnlyReplica", _only_replica(case, kept[-1]))
         return True
-    if case.vm.spec.protection is None or not replicas.opaque:
+    if case.vm.spec.protection is None or not replicas.unlisted:
         return False
-    host, why = next(iter(replicas.opaque.items()))
+    host, why = next(iter(replicas.unlisted.items()))
     case.draft.remark(case.target, f"{name} is on no host and is not created: a replica of it may"
                       f" be on {host}: {why}", unknown=True)
     return True

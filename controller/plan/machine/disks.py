@@ -18,7 +18,7 @@ from controller.plan.actions.desired import (
     DomainChange,
     GrowDisk,
 )
-from controller.plan.machine.domain import Say, disk_files, disk_wish
+from controller.plan.machine.domain import Say, desired_disk, disk_files
 from controller.plan.machine.parts import name_of, unmanaged
 
 _TARGET = re.compile(r"[vsh]d[a-z]{1,2}")
@@ -36,24 +36,24 @@ def disk_changes(vm: VirtualMachine, seen: DomainConfig, host: Host,
     changes: list[DomainChange] = []
     found, extra = matched(vm, seen, host)
     names = (vm.name, *vm.spec.formerly)
-    missing = [disk_wish(vm, disk, host, pools) for disk in vm.spec.disks
+    missing = [desired_disk(vm, disk, host, pools) for disk in vm.spec.disks
                if disk.name not in found]
-    renamed = [wish for wish in missing if _may_be_renamed(names, wish, extra, pools)]
+    renamed = [desired for desired in missing if _may_be_renamed(names, desired, extra, pools)]
     for disk in vm.spec.disks:
         if disk.name in found:
             changes += _growth(vm.name, disk, found[disk.name], grow=grow, say=say, remark=remark)
-    for wish in _with_a_place(vm.name, missing, seen, remark):
-        dim = pools[wish.pool].unknown if wish.pool in pools else ""
+    for desired in _with_a_place(vm.name, missing, seen, remark):
+        dim = pools[desired.pool].unknown if desired.pool in pools else ""
         if dim:
-            remark(f"{vm.name}'s disk {wish.target} is not plugged in, and pool {wish.pool} of"
-                   f" {host.name} could not be seen ({dim}): its file may lie there, so nothing is"
-                   " made")
-        elif wish not in renamed:
-            changes.append(AttachDisk(wish))
-            say(f"disk {wish.target} is missing")
+            remark(f"{vm.name}'s disk {desired.target} is not plugged in, and pool"
+                   f" {desired.pool} of {host.name} could not be seen ({dim}): its file may lie"
+                   " there, so nothing is made")
+        elif desired not in renamed:
+            changes.append(AttachDisk(desired))
+            say(f"disk {desired.target} is missing")
     for one in extra:
-        if renamed and (_is_ours(names, one) or any(one.size_bytes == wish.size_bytes
-                                                      for wish in renamed)):
+        if renamed and (_is_ours(names, one) or any(one.size_bytes == desired.size_bytes
+                                                      for desired in renamed)):
             remark(_of_renamed(vm.name, one, renamed[0]))
         elif _is_ours(names, one):
             changes.append(DetachDisk(one.target, one.source if one.type == "file" else ""))
@@ -68,13 +68,13 @@ def _with_a_place(name: str, missing: list[DesiredDisk], seen: DomainConfig,
                   remark: Say) -> Iterator[DesiredDisk]:
     """Yield the disks whose target no drive has; the others are remarked on."""
     drives = {medium.target: medium for medium in seen.media}
-    for wish in missing:
-        if wish.target not in drives:
-            yield wish
+    for desired in missing:
+        if desired.target not in drives:
+            yield desired
         else:
-            remark(f"{name}'s disk {wish.target} is declared, and its"
-                   f" {name_of(drives[wish.target])} has that place: nothing is plugged in; declare"
-                   " the disk by another name, or take the drive out")
+            remark(f"{name}'s disk {desired.target} is declared, and its"
+                   f" {name_of(drives[desired.target])} has that place: nothing is plugged in;"
+                   " declare the disk by another name, or take the drive out")
 
 
 def matched(vm: VirtualMachine, seen: DomainConfig, host: Host) -> tuple[
@@ -84,7 +84,7 @@ def matched(vm: VirtualMachine, seen: DomainConfig, host: Host) -> tuple[
     by_file = {disk.source: disk for disk in seen.disks if disk.source}
     found: dict[str, DiskFacts] = {}
     for disk in vm.spec.disks:
-        folder = disk_wish(vm, disk, host).path.rpartition("/")[0]
+        folder = desired_disk(vm, disk, host).path.rpartition("/")[0]
         own = next((by_file[path] for file in disk_files(vm, disk)
                     if (path := f"{folder}/{file}") in by_file), None)
         if own is not None and left.pop(own.target, None) is not None:
@@ -134,17 +134,17 @@ def _is_ours(names: tuple[str, ...], disk: DiskFacts) -> bool:
                for name in names)
 
 
-def _may_be_renamed(names: tuple[str, ...], wish: DesiredDisk, extra: list[DiskFacts],
+def _may_be_renamed(names: tuple[str, ...], desired: DesiredDisk, extra: list[DiskFacts],
                     pools: Mapping[str, PoolFacts]) -> bool:
     """Return whether a disk without a file may be one that is plugged in under another name."""
-    pool = pools.get(wish.pool)
-    if pool is not None and wish.path.rpartition("/")[2] in pool.volumes:
+    pool = pools.get(desired.pool)
+    if pool is not None and desired.path.rpartition("/")[2] in pool.volumes:
         return False
-    return any(_is_ours(names, one) or one.size_bytes == wish.size_bytes for one in extra)
+    return any(_is_ours(names, one) or one.size_bytes == desired.size_bytes for one in extra)
 
 
-def _of_renamed(name: str, seen: DiskFacts, wish: DesiredDisk) -> str:
-    return (f"{name}'s disk {wish.target} is declared and has no file, and its disk {seen.target}"
-            f" ({seen.source}) is not declared: it may only have been renamed, so nothing is made"
-            f" and nothing is pulled out; call it {seen.target} again, or take it out in one commit"
-            f" and declare {wish.target} in the next")
+def _of_renamed(name: str, seen: DiskFacts, desired: DesiredDisk) -> str:
+    return (f"{name}'s disk {desired.target} is declared and has no file, and its disk"
+            f" {seen.target} ({seen.source}) is not declared: it may only have been renamed, so"
+            f" nothing is made and nothing is pulled out; call it {seen.target} again, or take"
+            f" it out in one commit and declare {desired.target} in the next")

@@ -16,7 +16,7 @@ from controller.plan.actions.desired import (
     SetCpus,
     SetMemory,
 )
-from controller.plan.network.card import is_card, nic_wish
+from controller.plan.network.card import desired_nic, is_card
 from controller.plan.network.host import pool_of
 from controller.plan.survey.identity import domain_uuid
 from controller.plan.survey.survey import Survey
@@ -32,7 +32,7 @@ def disk_files(vm: VirtualMachine, disk: DiskSpec) -> tuple[str, ...]:
     return tuple(disk_file(name, disk) for name in (vm.name, *vm.spec.formerly))
 
 
-def disk_wish(vm: VirtualMachine, disk: DiskSpec, host: Host,
+def desired_disk(vm: VirtualMachine, disk: DiskSpec, host: Host,
               pools: Mapping[str, PoolFacts] | None = None) -> DesiredDisk:
     """Return `disk` as it should lie on `host`; a file of a former name in `pools` is that disk."""
     there = (pools or {}).get(disk.pool)
@@ -45,7 +45,7 @@ def disk_wish(vm: VirtualMachine, disk: DiskSpec, host: Host,
                     disk.size_bytes, image)
 
 
-def domain_wish(vm: VirtualMachine, host: Host, seen: DomainFacts | None,
+def desired_domain(vm: VirtualMachine, host: Host, seen: DomainFacts | None,
                 survey: Survey) -> DesiredDomain:
     """Return the whole domain of `vm` as it should be on `host`; `seen` has its uuid and name."""
     desired, spec = survey.desired, vm.spec
@@ -53,8 +53,8 @@ def domain_wish(vm: VirtualMachine, host: Host, seen: DomainFacts | None,
     name = vm.name if seen is None else seen.name
     return DesiredDomain(
         name, uuid, spec.memory_bytes, spec.cpus,
-        tuple(disk_wish(vm, disk, host, survey.pools(host.name)) for disk in spec.disks),
-        tuple(nic_wish(nic, host, survey) for nic in spec.nics),
+        tuple(desired_disk(vm, disk, host, survey.pools(host.name)) for disk in spec.disks),
+        tuple(desired_nic(nic, host, survey) for nic in spec.nics),
         ownership_of(vm, uuid, name, None if seen is None else seen.ownership, survey),
         desired.templates.get(vm.name))
 

@@ -55,7 +55,8 @@ def room_of(host: Host, survey: Survey) -> tuple[int, int]:
     if here is None:
         silent = survey.unreachable.get(host.name)
         here = (silent.domains or {}) if silent is not None else {}
-    guests = survey.specs.cached(guests_of, host.name, here, survey.specs.seats, survey.specs.names)
+    guests = survey.specs.cached(guests_of, host.name, here, survey.specs.to_place,
+                                 survey.specs.names)
     whole = (hardware.memory_bytes - hardware.huge_bytes - host.spec.reserve.memory_bytes
              - guests.foreign_bytes)
     node = survey.nodes.get(host.name)
@@ -64,7 +65,7 @@ def room_of(host: Host, survey: Survey) -> tuple[int, int]:
     return whole, hardware.huge_bytes - guests.foreign_huge_bytes
 
 
-def guests_of(_: str, here: Mapping[str, DomainFacts], seats: Mapping[str, PlaceMachine],
+def guests_of(_: str, here: Mapping[str, DomainFacts], to_place: Mapping[str, PlaceMachine],
               names: Names) -> Guests:
     """Return what the domains of a host take of its memory while they run."""
     foreign, foreign_huge, ours = 0, 0, 0
@@ -72,7 +73,7 @@ def guests_of(_: str, here: Mapping[str, DomainFacts], seats: Mapping[str, Place
         live = domain.live
         if live is None:
             continue
-        seat = seats.get(owner_of(domain, names))
+        seat = to_place.get(owner_of(domain, names))
         if seat is None and live.hugepages:
             foreign_huge += live.memory_max_bytes
         elif seat is None:
@@ -98,15 +99,15 @@ def space_of(host: str, coming: Mapping[str, str], survey: Survey) -> Mapping[st
     return left
 
 
-def under_way(stands: Mapping[str, Location], survey: Survey) -> dict[str, str]:
+def under_way(locations: Mapping[str, Location], survey: Survey) -> dict[str, str]:
     """Return each VM that is in motion to another host, with that host, whoever moves it."""
     found = {}
     for flight in survey.context.in_flight:
         name = flight.target.partition("/")[2]
-        if flight.rung is Rung.MIGRATE and len(flight.nodes) > 1 and name in stands and (
-                stands[name].state is MachineState.BUSY):
+        if flight.rung is Rung.MIGRATE and len(flight.nodes) > 1 and name in locations and (
+                locations[name].state is MachineState.BUSY):
             found[name] = flight.nodes[1]
-    for name, location in stands.items():
+    for name, location in locations.items():
         if location.state is MachineState.BUSY:
             for seen in survey.sightings.get(name, ()):
                 if seen.domain.state is DomainState.INCOMING and seen.host != location.host:

@@ -61,9 +61,9 @@ class Seat(NamedTuple):
     host: str | None
 
 
-def lay_out(stands: Mapping[str, Location], survey: Survey, draft: Draft) -> Layout:
+def lay_out(locations: Mapping[str, Location], survey: Survey, draft: Draft) -> Layout:
     """Return where every VM belongs, and note those for which there is no place."""
-    coming = under_way(stands, survey)
+    coming = under_way(locations, survey)
     hosts = place_hosts(coming, survey, draft)
     files: Mapping[tuple[str, str], tuple[str, ...]] | None = None
     machines: dict[str, PlaceMachine] = {}
@@ -76,7 +76,7 @@ def lay_out(stands: Mapping[str, Location], survey: Survey, draft: Draft) -> Lay
             lost.append(name)
             machines[name] = lost_machine(vm, survey)
             continue
-        if stands[name].state is MachineState.ABSENT:
+        if locations[name].state is MachineState.ABSENT:
             files = _files(survey) if files is None else files
             homes = _homes(vm, files, survey)
             if len(homes) > 1:
@@ -84,7 +84,7 @@ def lay_out(stands: Mapping[str, Location], survey: Survey, draft: Draft) -> Lay
                 _tell_several(name, homes, draft)
                 continue
         try:
-            seat = _seat(vm, stands[name], homes, survey)
+            seat = _seat(vm, locations[name], homes, survey)
         except FAULTS as error:
             break_off(f"VirtualMachine/{name}", draft, draft.mark(), error)
             settled.add(name)
@@ -154,7 +154,7 @@ def place_host(host: Host, coming: Mapping[str, str], survey: Survey) -> PlaceHo
 def _seat(vm: VirtualMachine, location: Location, homes: tuple[str, ...],
           survey: Survey) -> Seat | None:
     spec, name = vm.spec, vm.metadata.name
-    seat = survey.specs.seats[name]
+    seat = survey.specs.to_place[name]
     standing = location.state
     if (standing is MachineState.RUNNING and spec.power is Power.ON and location.domain is not None
             and location.domain.state == "running"):

@@ -12,7 +12,7 @@ from controller.model.virtual_machine import DiskSpec
 from controller.plan.actions.desired import DesiredDisk
 from controller.plan.actions.machine import MigrateDomain
 from controller.plan.machine.disks import matched
-from controller.plan.machine.domain import disk_wish
+from controller.plan.machine.domain import desired_disk
 from controller.plan.machine.parts import CARRIED_BYTES, immovable
 from controller.plan.machine.state import Case, bridge_first, pool_first
 from controller.plan.network.host import pool_of
@@ -94,12 +94,12 @@ def _attached(case: Case, domain: DomainFacts,
 
 def _disks_there(case: Case, attached: tuple[tuple[DiskSpec, DiskFacts], ...], there: Host,
                  kept: tuple[str, ...]) -> tuple[DesiredDisk, ...]:
-    wishes: list[DesiredDisk] = []
+    desired: list[DesiredDisk] = []
     for disk, found in attached:
-        path = found.source if found.target in kept else disk_wish(case.vm, disk, there).path
-        wishes.append(DesiredDisk(found.target, disk.pool, path, found.format,
+        path = found.source if found.target in kept else desired_disk(case.vm, disk, there).path
+        desired.append(DesiredDisk(found.target, disk.pool, path, found.format,
                                max(disk.size_bytes, found.size_bytes or 0)))
-    return tuple(wishes)
+    return tuple(desired)
 
 
 def _gib(size_bytes: int) -> str:

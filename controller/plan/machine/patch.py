@@ -34,7 +34,7 @@ from controller.plan.actions.machine import (
 from controller.plan.actions.storage import CreateDisk
 from controller.plan.machine.disks import disk_changes
 from controller.plan.machine.domain import (
-    domain_wish,
+    desired_domain,
     is_in_order,
     is_marked,
     ownership_of,
@@ -67,7 +67,7 @@ def plan_patches(case: Case, host_name: str, domain: DomainFacts) -> str | None:
     if domain.config is None:
         defined = case.draft.do(DefineDomain(
             target=case.target, node=host_name, cause=case.cause,
-            wish=domain_wish(case.vm, host, domain, case.survey),
+            desired=desired_domain(case.vm, host, domain, case.survey),
             reason=f"{case.vm.name} runs on {host_name} but is not defined there:"
                    " it would be gone when it stops"))
     if domain.autostart:

@@ -81,12 +81,12 @@ def _user_of(one: Found, survey: Survey) -> str | None:
     shared = pool is not None and pool.shared
     if shared and (survey.unreachable or survey.removed_hosts):
         return "not every host that may use it can be seen"
-    frame = survey.specs.frame
-    keys = set(keys_of(one.host, one.path, survey.file_identity(one.host, one.path), frame))
+    declared = survey.specs.declared
+    keys = set(keys_of(one.host, one.path, survey.file_identity(one.host, one.path), declared))
     for host, domains in survey.domains.items():
         if host != one.host and not shared:
             continue
         for name, domain in domains.items():
-            if not keys.isdisjoint(file_keys(host, domain, frame)):
+            if not keys.isdisjoint(file_keys(host, domain, declared)):
                 return f"{name} on {host} has it as a disk, or below one"
     return None

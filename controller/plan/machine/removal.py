@@ -14,7 +14,7 @@ from controller.plan.machine.state import way_out
 from controller.plan.steps.contained import contained
 from controller.plan.steps.draft import Draft
 from controller.plan.survey.identity import (
-    Frame,
+    DeclaredIdentity,
     Key,
     domain_uuids,
     files_of,
@@ -117,7 +117,7 @@ def _may_be_renamed(name: str, host: str, survey: Survey) -> Ask | None:
 
     It may be this one: a name of before was left out of `formerly`, or was never seen.
     """
-    lost = sorted(vm for vm, stood in survey.context.stood.items()
+    lost = sorted(vm for vm, stood in survey.context.last_host.items()
                   if stood in {host, ""} and vm in survey.desired.virtual_machines
                   and vm not in survey.sightings and vm not in survey.last_seen)
     if not lost:
@@ -139,8 +139,8 @@ def _claimed(name: str, host: str, domain: DomainFacts, survey: Survey) -> str |
     rivals = tuple(one for one in survey.identities.rivals.get(name, ()) if one.is_more_than_files)
     if rivals:
         return f"{'; '.join(map(str, rivals))}: it is left alone; {way_out(name, rivals)}"
-    for mac in macs_of(host, domain, survey.specs.frame):
-        heir = survey.specs.frame.card_owner.get(mac, name)
+    for mac in macs_of(host, domain, survey.specs.declared):
+        heir = survey.specs.declared.card_owner.get(mac, name)
         if heir != name:
             return (f"{heir} declares its card {mac}: it is left alone; if {heir} is {name} under"
                     f" a new name, write `formerly: {name}` into it, else give {heir} another MAC")
@@ -155,28 +155,28 @@ def own_disks(host: str, domain: DomainFacts, survey: Survey) -> tuple[str, ...]
     """
     pools = survey.desired.hosts[host].spec.pools
     folders = {pool.path.rstrip("/") for pool in pools}
-    frame, others = survey.specs.frame, set[Key]()
+    declared, others = survey.specs.declared, set[Key]()
     silent = ((name, unreachable.domains) for name, unreachable in survey.unreachable.items())
     places = [*survey.domains.items(), *silent, *survey.removed_hosts.items()]
     if any(domains is None for _, domains in places):
         folders -= {pool.path.rstrip("/") for pool in pools if pool.shared}
     for name, domains in places:
-        if name == host or host in frame.shared:
+        if name == host or host in declared.shared:
             for other in (domains or {}).values():
                 if (name, other.name) != (host, domain.name):
-                    others |= file_keys(name, other, frame)
+                    others |= file_keys(name, other, declared)
     identities = {path: identity for path, _, identity in files_of(domain)}
     return tuple(sorted(
         path for path in own_paths(domain) if path.rpartition("/")[0] in folders
         and others.isdisjoint(keys_of(
-            host, path, identities.get(path) or survey.file_identity(host, path), frame))))
+            host, path, identities.get(path) or survey.file_identity(host, path), declared))))
 
 
-def file_keys(host: str, domain: DomainFacts, frame: Frame) -> set[Key]:
+def file_keys(host: str, domain: DomainFacts, declared: DeclaredIdentity) -> set[Key]:
     """Return what every file that a domain uses is looked up by, however deep it lies."""
     files = {path: identity for path, _, identity in files_of(domain)}
     return {key for path in disk_paths(domain) | files.keys()
-            for key in keys_of(host, path, files.get(path, ""), frame)}
+            for key in keys_of(host, path, files.get(path, ""), declared)}
 
 
 def disk_paths(domain: DomainFacts) -> set[str]:

@@ -242,9 +242,9 @@ def _off(name: str, seen: tuple[Sighting, ...], survey: Survey) -> Location:
         return Location(MachineState.UNKNOWN, sentence=(
             f"{name} was migrated away from {hosts}, and {host} {survey.silence(host)}:"
             " it may run there, so nothing is started"))
-    parted = {host for host, _ in survey.parted.get(name, ())}
+    removed = {host for host, _ in survey.on_removed_hosts.get(name, ())}
     for host, domains in survey.removed_hosts.items():
-        if domains is None or host in parted:
+        if domains is None or host in removed:
             return Location(MachineState.UNKNOWN, sentence=(
                 f"{name} was migrated away from {hosts}, and {host} left the specs: it may run"
                 f" there, so nothing is started; declare {host} again"))
@@ -281,7 +281,7 @@ def start_blocker(name: str, host: str, survey: Survey) -> str | None:
     for other, domains in survey.removed_hosts.items():
         if domains is None:
             return f"{name} is not started on {host}: {_parted_unseen(other)}"
-        last = _ran(survey.parted.get(name, ()), other)
+        last = _ran(survey.on_removed_hosts.get(name, ()), other)
         if last is not None:
             return (f"{name} is not started on {host}: {_parted(name, other, last)} or"
                     f" shut {name} down there first")
@@ -316,19 +316,19 @@ def creation_blocker(name: str, survey: Survey) -> str | None:
     for host in survey.unreachable:
         return (f"{name} is not created: {host} {survey.silence(host)} and might hold it;"
                 f" bring {host} back, or remove it from the specs")
-    for host in survey.poolless:
+    for host in survey.pools_unknown:
         return (f"{name} is not created: the pools of {host} could not be seen and might hold"
                 " its disks")
     declared = survey.desired.virtual_machines.get(name)
-    for disk in declared.spec.disks if declared is not None and survey.dim_pools else ():
-        if disk.pool in survey.dim_pools:
-            host, why = survey.dim_pools[disk.pool]
+    for disk in declared.spec.disks if declared is not None and survey.unreadable_pools else ():
+        if disk.pool in survey.unreadable_pools:
+            host, why = survey.unreadable_pools[disk.pool]
             return (f"{name} is not created: pool {disk.pool} of {host} might hold its disks and"
                     f" could not be seen ({why})")
     for host, domains in survey.removed_hosts.items():
         if domains is None:
             return f"{name} is not created: {_parted_unseen(host)}"
-        for where, last in survey.parted.get(name, ()):
+        for where, last in survey.on_removed_hosts.get(name, ()):
             if where == host:
                 return (f"{name} is not created: {_parted(name, host, last)} or undefine"
                         " it there first")

@@ -23,7 +23,7 @@ OURS = "openvswitch"
 Say = Callable[[str], None]
 
 
-def nic_wish(nic: NicSpec, host: Host, survey: Survey) -> DesiredNic:
+def desired_nic(nic: NicSpec, host: Host, survey: Survey) -> DesiredNic:
     """Return `nic` as it should be plugged in on `host`."""
     return DesiredNic(nic.mac, host.spec.bridge, survey.vlan_of[nic.network], nic.model,
                    host.spec.driver)
@@ -76,18 +76,18 @@ def nic_changes(vm: VirtualMachine, seen: DomainConfig, host: Host, survey: Surv
     changes: list[DomainChange] = []
     present = {nic.mac: nic for nic in seen.nics}
     for nic in vm.spec.nics:
-        wish = nic_wish(nic, host, survey)
+        desired = desired_nic(nic, host, survey)
         card = present.pop(nic.mac, None)
         odd = None if card is None else left_alone(card)
         if card is None:
-            changes.append(AttachNic(wish))
+            changes.append(AttachNic(desired))
             say(f"card {nic.mac} on {nic.network} is missing")
         elif odd is not None:
             remark(f"{vm.name}'s card {nic.mac} {odd}: it is left as it is; plug it into"
-                   f" {wish.bridge} on VLAN {wish.vlan} ({nic.network}) by hand, or leave `nics`"
-                   " out of its spec")
-        elif _is_other(card, wish, nic.network, live=live, say=say, restart=restart):
-            changes.append(UpdateNic(wish))
+                   f" {desired.bridge} on VLAN {desired.vlan} ({nic.network}) by hand, or leave"
+                   " `nics` out of its spec")
+        elif _is_other(card, desired, nic.network, live=live, say=say, restart=restart):
+            changes.append(UpdateNic(desired))
     for mac, card in sorted(present.items()):
         odd = left_alone(card)
         if odd is not None:
@@ -98,18 +98,18 @@ def nic_changes(vm: VirtualMachine, seen: DomainConfig, host: Host, survey: Surv
     return changes
 
 
-def _is_other(card: NicFacts, wish: DesiredNic, network: str, *, live: bool, say: Say,
+def _is_other(card: NicFacts, desired: DesiredNic, network: str, *, live: bool, say: Say,
               restart: Say) -> bool:
     """Return whether an access card has to be changed in this XML, and say why."""
-    differs = (card.bridge, card.vlan) != (wish.bridge, wish.vlan)
+    differs = (card.bridge, card.vlan) != (desired.bridge, desired.vlan)
     if differs:
-        say(f"card {card.mac} is on {_where(card)} and {wish.bridge} VLAN {wish.vlan}"
+        say(f"card {card.mac} is on {_where(card)} and {desired.bridge} VLAN {desired.vlan}"
             f" ({network}) is declared")
     if not live and card.port_type == "":
         say(f"card {card.mac} is not plugged in as a port of Open vSwitch")
         differs = True
-    if card.model is not None and card.model != wish.model:
-        words = f"card {card.mac} is a {card.model} and a {wish.model} is declared"
+    if card.model is not None and card.model != desired.model:
+        words = f"card {card.mac} is a {card.model} and a {desired.model} is declared"
         if live:
             restart(f"{words}, which cannot be changed while it runs")
         else:

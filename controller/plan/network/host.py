@@ -6,8 +6,14 @@ from controller.plan.actions.action import Ask
 from controller.plan.actions.network import SetPortVlan
 from controller.plan.actions.storage import AcceptPool, CreatePool
 from controller.plan.network.card import no_switch
-from controller.plan.network.passing import Wanted
-from controller.plan.network.trunk import Trunk, diff_bridge, place_of, tell_no_tree, tell_warnings
+from controller.plan.network.port_vlans import Wanted
+from controller.plan.network.trunk import (
+    Trunk,
+    diff_bridge,
+    managed_bridge,
+    tell_no_tree,
+    tell_warnings,
+)
 from controller.plan.steps.draft import Draft, cause_of
 from controller.plan.survey.survey import Survey
 from controller.plan.survey.vlans import render_vlans
@@ -32,8 +38,8 @@ def diff_host(host: Host, survey: Survey, draft: Draft) -> None:
 def silent_sentence(name: str, survey: Survey) -> str:
     """Return what is said of a host whose VMs cannot be seen."""
     unreachable = survey.unreachable[name]
-    if name in survey.twofold:
-        return f"{name} {survey.twofold[name]}; until then nothing is done about its VMs"
+    if name in survey.duplicates:
+        return f"{name} {survey.duplicates[name]}; until then nothing is done about its VMs"
     what = f"{name} {survey.silence(name)}" if name not in survey.nodes else (
         f"libvirt on {name} does not answer")
     if unreachable.domains is None:
@@ -64,7 +70,7 @@ def _diff_network(host: Host, survey: Survey, draft: Draft) -> None:
         return
     wanted = Wanted(survey.site_vlans.get(spec.site, ()), spec.vlans == "all", spec.native_vlan)
     cause = cause_of(survey.context, target, *survey.networks_at(spec.site))
-    diff_bridge(place_of(target, name, spec.bridge, cause, survey.context),
+    diff_bridge(managed_bridge(target, name, spec.bridge, cause, survey.context),
                 tuple(Trunk(port, wanted) for port in spec.uplinks),
                 rstp=len(spec.uplinks) > 1, bridges=bridges, draft=draft)
     if len(spec.uplinks) > 1:

@@ -12,7 +12,7 @@ from controller.model.facts import Absent, BridgeFacts, PortFacts
 from controller.model.switch import Switch, SwitchPortSpec
 from controller.plan.actions.action import Ask, Cause
 from controller.plan.actions.network import AddUplink, CreateBridge, NarrowTrunk, WidenTrunk
-from controller.plan.network.passing import (
+from controller.plan.network.port_vlans import (
     NATIVE,
     TUNNEL,
     Change,
@@ -20,7 +20,7 @@ from controller.plan.network.passing import (
     change_of,
     frames_of,
     is_access,
-    passing_of,
+    port_vlans_of,
 )
 from controller.plan.network.vlan_use import VlanUses
 from controller.plan.steps.draft import Draft, Item, cause_of
@@ -42,7 +42,7 @@ class Trunk:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ManagedBridge:
     """One bridge of one node, and who asks for what is done there."""
 
     target: str
@@ -55,29 +55,29 @@ class Place:
     """Whether any network is another than when all was last as declared, or is gone."""
 
 
-def diff_bridge(place: Place, trunks: tuple[Trunk, ...], *, rstp: bool,
+def diff_bridge(managed: ManagedBridge, trunks: tuple[Trunk, ...], *, rstp: bool,
                 bridges: Mapping[str, BridgeFacts], draft: Draft) -> None:
     """Note what brings a bridge and its trunk ports to what is declared."""
-    node, bridge = place.node, place.bridge
+    node, bridge = managed.node, managed.bridge
     seen = bridges.get(bridge)
     first: tuple[str, ...] = ()
     if seen is None:
         first = (draft.do(CreateBridge(
-            target=place.target, node=node, bridge=bridge, rstp=rstp, cause=place.cause,
+            target=managed.target, node=node, bridge=bridge, rstp=rstp, cause=managed.cause,
             reason=f"bridge {bridge} is declared and {node} has no such bridge")),)
     for port, wanted in ((one.port, one.wanted) for one in trunks):
         found = seen.ports.get(port) if seen is not None else None
         bond = None if seen is None else bond_of(port, seen)
         if found is not None:
-            diff_port(place, found, wanted, draft)
+            diff_port(managed, found, wanted, draft)
         elif bond is not None:
-            draft.remark(place.target, f"{port} of {node} is a member of the bond {bond.name}: it"
+            draft.remark(managed.target, f"{port} of {node} is a member of the bond {bond.name}: it"
                          f" stays there; declare {bond.name} in its place")
-            diff_port(place, bond, wanted, draft)
+            diff_port(managed, bond, wanted, draft)
         else:
             draft.do(AddUplink(
-                target=place.target, node=node, bridge=bridge, port=port, vlans=wanted.vlans,
-                native=wanted.native, every=wanted.every, cause=place.cause,
+                target=managed.target, node=node, bridge=bridge, port=port, vlans=wanted.vlans,
+                native=wanted.native, every=wanted.every, cause=managed.cause,
                 reason=f"{port} is declared on bridge {bridge} of {node} and is not plugged in"),
                 first)
 
@@ -101,10 +101,11 @@ def tell_warnings(target: str, node: str, survey: Survey, draft: Draft) -> None:
         draft.remark(target, f"Open vSwitch on {node} answers well and warns: {sentence}")
 
 
-def place_of(target: str, node: str, bridge: str, cause: Cause, context: Context) -> Place:
+def managed_bridge(target: str, node: str, bridge: str, cause: Cause,
+                   context: Context) -> ManagedBridge:
     """Return a bridge of a declared node."""
     recabled = any(name.startswith("Network/") for name in context.changed)
-    return Place(target, node, bridge, cause, context.has_adopted(target), recabled)
+    return ManagedBridge(target, node, bridge, cause, context.has_adopted(target), recabled)
 
 
 def bond_of(port: str, bridge: BridgeFacts) -> PortFacts | None:
@@ -112,32 +113,32 @@ def bond_of(port: str, bridge: BridgeFacts) -> PortFacts | None:
     return next((one for one in bridge.ports.values() if port in one.members), None)
 
 
-def diff_port(place: Place, port: PortFacts, wanted: Wanted, draft: Draft) -> None:
+def diff_port(managed: ManagedBridge, port: PortFacts, wanted: Wanted, draft: Draft) -> None:
     """Note what a port lacks, and what it lets pass that is not declared."""
-    where = f"{port.name} of {place.node}"
+    where = f"{port.name} of {managed.node}"
     odd = no_trunk(port)
     if odd is not None:
-        draft.stall(place.target, "NoTrunk", (
+        draft.stall(managed.target, "NoTrunk", (
             f"{where} {odd}, and a trunk for {render_vlans(wanted.vlans)} is declared there: it is"
             " left as it is; make it a trunk by hand, or declare another port"), wanted.vlans)
         return
-    change = change_of(passing_of(port), wanted)
+    change = change_of(port_vlans_of(port), wanted)
     if change.wide != change.was:
         draft.do(WidenTrunk(
-            target=place.target, node=place.node, bridge=place.bridge, port=port.name,
-            passing=change.wide, was=change.was, wanted=wanted.vlans, cause=place.cause,
+            target=managed.target, node=managed.node, bridge=managed.bridge, port=port.name,
+            will_be=change.wide, was=change.was, wanted=wanted.vlans, cause=managed.cause,
             reason=lacking_words(where, change, wanted), consequence=CONFIRMED))
     if change.narrow != change.wide:
         lost = tuple(sorted(change.lost))
-        ask = None if place.adopted else Ask("adopt", (
+        ask = None if managed.adopted else Ask("adopt", (
             f"{where} was never seen as declared, so somebody may count on what passes there: with"
             f" a yes it lets {say_lost(lost)} pass no more, without one it stays as it is"))
         draft.do(NarrowTrunk(
-            target=place.target, node=place.node, bridge=place.bridge, port=port.name,
-            passing=change.narrow, was=change.wide, wanted=wanted.vlans, lost=lost,
-            cause=Cause.COMMIT if place.recabled else place.cause, ask=ask,
+            target=managed.target, node=managed.node, bridge=managed.bridge, port=port.name,
+            will_be=change.narrow, was=change.wide, wanted=wanted.vlans, lost=lost,
+            cause=Cause.COMMIT if managed.recabled else managed.cause, ask=ask,
             reason=surplus_words(where, change, wanted), consequence=CONFIRMED))
-    tell(place.target, where, change, wanted, draft)
+    tell(managed.target, where, change, wanted, draft)
 
 
 def no_trunk(port: PortFacts) -> str | None:
@@ -252,7 +253,7 @@ def diff_switch(switch: Switch, survey: Survey, draft: Draft) -> None:
     links = tuple(f"InterSiteLink/{port.link.partition('/')[0]}"
                   for port in spec.ports if port.link is not None)
     cause = cause_of(survey.context, target, *links, *survey.networks_at(spec.site))
-    diff_bridge(place_of(target, name, spec.bridge, cause, survey.context), trunks,
+    diff_bridge(managed_bridge(target, name, spec.bridge, cause, survey.context), trunks,
                 rstp=bool(links), bridges=bridges, draft=draft)
     tell_no_tree(target, name, bridges.get(spec.bridge),
                  tuple(port.name for port in spec.ports if port.link is not None), draft)

@@ -19,7 +19,7 @@ from controller.model.facts import (
 )
 from controller.plan.actions.network import NarrowTrunk
 from controller.plan.network.cables import Cable, End, cables
-from controller.plan.network.passing import TUNNEL, frames_of, passing_of
+from controller.plan.network.port_vlans import TUNNEL, frames_of, port_vlans_of
 from controller.plan.survey.identity import owner_of
 from controller.plan.survey.survey import Survey
 
@@ -203,7 +203,7 @@ def may_carry(port: PortFacts, vlan: int) -> bool:
     """Return whether frames of a VLAN pass on a port, tagged or not."""
     if port.vlan_mode == TUNNEL and port.tag is not None:
         return port.tag == vlan     # whatever passes inside, outside all of it has this tag
-    frames = frames_of(passing_of(port))
+    frames = frames_of(port_vlans_of(port))
     return frames.untagged == vlan or frames.tagged is None or vlan in frames.tagged
 
 

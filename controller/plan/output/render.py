@@ -98,7 +98,7 @@ def _step(step: Step) -> dict[str, Any]:
 def _shown(action: Action) -> dict[str, Any]:
     """Return an action as plain values without its template, which may hold a password."""
     value: dict[str, Any] = to_value(action)
-    wish = value.get("wish")
-    if isinstance(wish, dict) and wish.get("template"):
-        value["wish"] = wish | {"template": f"({len(wish['template'])} characters)"}
+    desired = value.get("desired")
+    if isinstance(desired, dict) and desired.get("template"):
+        value["desired"] = desired | {"template": f"({len(desired['template'])} characters)"}
     return value

@@ -69,6 +69,6 @@ def tell_unseen(index: ReplicaIndex, survey: Survey, draft: Draft) -> None:
     """Remark on hosts that answer and whose replicas could not be seen although it was asked."""
     for host, why in index.unseen.items():
         if host in survey.nodes and host not in index.never_asked:
-            words = "nothing is seeded meanwhile" if host in index.opaque else (
+            words = "nothing is seeded meanwhile" if host in index.unlisted else (
                 "what it held when it last told counts meanwhile")
             draft.remark(f"Host/{host}", f"{why}: {words}", unknown=True)

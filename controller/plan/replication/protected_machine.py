@@ -73,14 +73,14 @@ def _freshness(held: Held) -> tuple[int, float]:
     return (-1, -1.0) if point is None else (point.sequence, point.started_at)
 
 
-def find_protected(stands: Mapping[str, Location], index: ReplicaIndex, survey: Survey,
+def find_protected(locations: Mapping[str, Location], index: ReplicaIndex, survey: Survey,
             draft: Draft) -> list[ProtectedMachine]:
     """Return every protected VM, sorted by name."""
     found = []
     twins = {name: twin_of(name, survey) for name in survey.desired.sites}
     for name in survey.specs.protected:
         try:
-            found.append(_protect(name, stands[name], twins, index, survey))
+            found.append(_protect(name, locations[name], twins, index, survey))
         except FAULTS as error:
             break_off(f"Replica/{name}", draft, draft.mark(), error)
     return found

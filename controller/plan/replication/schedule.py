@@ -89,7 +89,7 @@ def _look_after(protected: ProtectedMachine, context: ScheduleContext) -> None:
     edge_at = next_edge_at(_counts_from(protected, survey), protected.policy.rpo_s, survey.now_s)
     if edge_at is not None:
         edges.append(edge_at)
-    if protected.current is None and context.replicas.opaque and not requests:
+    if protected.current is None and context.replicas.unlisted and not requests:
         return      # by rule 1; most of a large estate at the first looks
     _copy(protected, requests, context)
     _tell_left_out(protected, context.draft)
@@ -221,7 +221,7 @@ def _blocker(protected: ProtectedMachine, context: ScheduleContext) -> str | Non
         return f"site {protected.site} has no twin to hold a replica of {name}: declare one"
     if not protected.disks:
         return f"{name} has no disk that can be copied: {nothing_to_copy(protected)}"
-    if protected.current is None and context.replicas.opaque:
+    if protected.current is None and context.replicas.unlisted:
         return f"{name} may have a replica that is not seen: {_unseen(context.replicas)}"
     hidden = protected.hidden
     if hidden is not None:
@@ -237,9 +237,9 @@ def nothing_to_copy(protected: ProtectedMachine) -> str:
 
 
 def _unseen(index: ReplicaIndex) -> str:
-    first = next(iter(index.opaque))
-    more = len(index.opaque) - 1
-    return index.opaque[first] + (f", and so with {more} more" if more else "")
+    first = next(iter(index.unlisted))
+    more = len(index.unlisted) - 1
+    return index.unlisted[first] + (f", and so with {more} more" if more else "")
 
 
 def unreadable(name: str, held: Held) -> str:

@@ -57,7 +57,7 @@ class InFlight:
     rung: Rung
 
 
-WISH_LASTS_S: Final = 3600.0
+REQUEST_LASTS_S: Final = 3600.0
 """What a person asked for and could not be begun is not done hours later, out of the blue."""
 
 
@@ -86,7 +86,7 @@ class ReplicaRequest:
     @property
     def expires_at(self) -> float:
         """Return when it is forgotten, if nothing came of it."""
-        return self.at + WISH_LASTS_S
+        return self.at + REQUEST_LASTS_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +116,11 @@ class Context:
     changed: frozenset[str] = frozenset()
     """`Kind/name` of every object that differs between the applied revision and this one."""
     requests: tuple[ReplicaRequest, ...] = ()
-    resting: frozenset[str] = frozenset()
+    backing_off: frozenset[str] = frozenset()
     """Targets at which something failed, until it is tried again: they hold no place meanwhile."""
     assumed_down: frozenset[str] = frozenset()
     """`Site/name` or `Host/name` that a what-if takes as lost; its VMs count as off."""
-    stood: Mapping[str, str] = field(default_factory=dict)
+    last_host: Mapping[str, str] = field(default_factory=dict)
     """By the name of each VM that was ever seen as one of ours, the host; empty: it is not known.
     """
     kept: Mapping[str, KeepSpec] = field(default_factory=dict)

@@ -113,7 +113,7 @@ def is_drill(domain: DomainFacts, names: Names) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class DeclaredIdentity:
     """What of the specs an index needs; the same object for as long as the specs are the same."""
 
     names: Names
@@ -127,7 +127,7 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
+class HostIndex:
     """The domains of one host by what tells them from all others."""
 
     domains: Mapping[str, DomainFacts]
@@ -138,64 +138,66 @@ class Shelf:
     files: dict[Key, tuple[Claim, bool]] = field(default_factory=dict)
     shared: dict[Key, tuple[Claim, bool]] = field(default_factory=dict)
     """Of those files that other hosts see, too."""
-    tenants: dict[str, list[Claim]] = field(default_factory=dict)
+    replica_users: dict[str, list[Claim]] = field(default_factory=dict)
     """By the uuid of a replica: who has a file of it."""
-    clashes: set[Key] = field(default_factory=set)
+    conflicts: set[Key] = field(default_factory=set)
 
 
-def shelve(host: str, domains: Mapping[str, DomainFacts], frame: Frame, *unseen: bool) -> Shelf:
-    """Return the shelf of one host; its domains are only remembered where they are `unseen`."""
-    names, card_owner = frame.names, frame.card_owner
+def index_host(host: str, domains: Mapping[str, DomainFacts], declared: DeclaredIdentity,
+               *unseen: bool) -> HostIndex:
+    """Return the found of one host; its domains are only remembered where they are `unseen`."""
+    names, card_owner = declared.names, declared.card_owner
     claims = tuple(Claim(owner_of(domain, names), host, domain, unseen == (True,))
                    for domain in domains.values())
     macs: dict[str, Claim] = {}
-    shelf = Shelf(domains, claims, tuple((one.owner, Sighting(host, one.domain)) for one in claims),
-                  {one.domain.uuid: one for one in claims}, macs)
+    found = HostIndex(domains, claims,
+                      tuple((one.owner, Sighting(host, one.domain)) for one in claims),
+                      {one.domain.uuid: one for one in claims}, macs)
     for claim in claims:
         owner, domain = claim.owner, claim.domain
-        if shelf.uuids[domain.uuid].owner != owner:
-            shelf.clashes.add(("uuid", domain.uuid))
-        for mac in macs_of(host, domain, frame):
+        if found.uuids[domain.uuid].owner != owner:
+            found.conflicts.add(("uuid", domain.uuid))
+        for mac in macs_of(host, domain, declared):
             if (macs.setdefault(mac, claim).owner != owner
                     or card_owner.get(mac, owner) != owner):
-                shelf.clashes.add(("mac", mac))
+                found.conflicts.add(("mac", mac))
         for path, written, identity in files_of(domain):
             if REPLICA not in path:
-                for key in keys_of(host, path, identity, frame):
-                    into = shelf.shared if key[0] == "shared" else shelf.files
-                    _take(into, key, (claim, written), shelf.clashes)
+                for key in keys_of(host, path, identity, declared):
+                    into = found.shared if key[0] == "shared" else found.files
+                    _take(into, key, (claim, written), found.conflicts)
             elif not is_drill(domain, names):
                 uuid = path.partition(REPLICA)[2].partition("/")[0]
-                shelf.tenants.setdefault(uuid, []).append(claim)
-    return shelf
+                found.replica_users.setdefault(uuid, []).append(claim)
+    return found
 
 
 def _take(into: dict[Key, tuple[Claim, bool]], key: Key, use: tuple[Claim, bool],
-          clashes: set[Key]) -> None:
+          conflicts: set[Key]) -> None:
     """Note who uses a file, one that writes before all who read."""
     first = into.get(key)
     if first is None:
         into[key] = use
         return
     if first[0].owner != use[0].owner and (first[1] or use[1]):
-        clashes.add(key)
+        conflicts.add(key)
     if use[1] and not first[1]:
         into[key] = use
 
 
-def macs_of(host: str, domain: DomainFacts, frame: Frame) -> Iterable[str]:
+def macs_of(host: str, domain: DomainFacts, declared: DeclaredIdentity) -> Iterable[str]:
     """Return the cards of a domain; of a drill those alone that its network does not isolate."""
     live, config = domain.live, domain.config
-    drill = is_drill(domain, frame.names)
-    bridge = frame.bridges.get(host)
+    drill = is_drill(domain, declared.names)
+    bridge = declared.bridges.get(host)
     return dict.fromkeys(
         nic.mac.lower() for one in (live, config) if one is not None for nic in one.nics
-        if nic.mac and not (drill and (nic.bridge != bridge or nic.vlan not in frame.vlans)))
+        if nic.mac and not (drill and (nic.bridge != bridge or nic.vlan not in declared.vlans)))
 
 
-def keys_of(host: str, path: str, identity: str, frame: Frame) -> Iterator[Key]:
+def keys_of(host: str, path: str, identity: str, declared: DeclaredIdentity) -> Iterator[Key]:
     """Yield what a file is looked up by."""
-    for folder, pool in frame.shared.get(host, {}).items():
+    for folder, pool in declared.shared.get(host, {}).items():
         if path.startswith(folder):
             yield "shared", pool, path.removeprefix(folder)
             return
@@ -207,29 +209,29 @@ def keys_of(host: str, path: str, identity: str, frame: Frame) -> Iterator[Key]:
 class Identities:
     """Every domain of every host by what tells it from all others, looked through once."""
 
-    def __init__(self, frame: Frame, shelves: Iterable[Shelf]) -> None:
-        self._frame = frame
-        self._shelves = tuple(shelves)
+    def __init__(self, declared: DeclaredIdentity, hosts: Iterable[HostIndex]) -> None:
+        self._declared = declared
+        self._hosts = tuple(hosts)
         self._uuids: dict[str, Claim] = {}
         self._macs: dict[str, Claim] = {}
         self._files: dict[Key, tuple[Claim, bool]] = {}
-        self._tenants: dict[str, list[Claim]] = {}
-        self._clashes: set[Key] = set()
-        for shelf in self._shelves:
-            self._merge(self._uuids, "uuid", shelf.uuids)
-            self._merge(self._macs, "mac", shelf.macs)
-            self._files.update(shelf.files)
-            for key, use in shelf.shared.items():
-                _take(self._files, key, use, self._clashes)
-            for uuid, tenants in shelf.tenants.items():
-                self._tenants.setdefault(uuid, []).extend(tenants)
-            self._clashes |= shelf.clashes
+        self._replica_users: dict[str, list[Claim]] = {}
+        self._conflicts: set[Key] = set()
+        for found in self._hosts:
+            self._merge(self._uuids, "uuid", found.uuids)
+            self._merge(self._macs, "mac", found.macs)
+            self._files.update(found.files)
+            for key, use in found.shared.items():
+                _take(self._files, key, use, self._conflicts)
+            for uuid, replica_users in found.replica_users.items():
+                self._replica_users.setdefault(uuid, []).extend(replica_users)
+            self._conflicts |= found.conflicts
         self.rivals: Mapping[str, tuple[Rival, ...]] = self._rivals()
 
     def _merge(self, into: dict[str, Claim], kind: str, more: Mapping[str, Claim]) -> None:
         """Take in the uuids or cards of one host."""
         if not into.keys().isdisjoint(more):
-            self._clashes.update((kind, one) for one in into.keys() & more.keys()
+            self._conflicts.update((kind, one) for one in into.keys() & more.keys()
                                  if into[one].owner != more[one].owner)
             more = {**more, **{one: into[one] for one in into.keys() & more.keys()}}
         into.update(more)
@@ -239,7 +241,7 @@ class Identities:
         found: dict[str, dict[int, tuple[Claim, list[str]]]] = {}
         for key, group in self._groups().items():
             owners = {claim.owner for claim, _ in group}
-            heir = self._frame.card_owner.get(key[1]) if key[0] == "mac" else None
+            heir = self._declared.card_owner.get(key[1]) if key[0] == "mac" else None
             if heir is not None and heir not in owners:
                 for claim, _ in group:
                     _note(found, heir, claim, f"{PROMISED}{key[1]}")
@@ -249,9 +251,9 @@ class Identities:
                 for claim, written in group:
                     if claim.owner != owner and (writes or (written and claim.runs)):
                         _note(found, owner, claim, _words(key, claim))
-        for uuid, tenants in self._tenants.items():
+        for uuid, replica_users in self._replica_users.items():
             kept = self._uuids.get(uuid)
-            for claim in tenants:
+            for claim in replica_users:
                 if kept is not None and kept.owner != claim.owner:
                     _note(found, kept.owner, claim, ALSO_REPLICA)
         return {owner: tuple(Rival(claim, tuple(shares)) for claim, shares in sorted(
@@ -260,13 +262,13 @@ class Identities:
 
     def _groups(self) -> dict[Key, list[tuple[Claim, bool]]]:
         """Return, by what several have, all of those that have it, and whether they write to it."""
-        groups: dict[Key, list[tuple[Claim, bool]]] = {key: [] for key in self._clashes}
-        frame = self._frame
-        for claim in (one for shelf in self._shelves for one in shelf.claims) if groups else ():
+        groups: dict[Key, list[tuple[Claim, bool]]] = {key: [] for key in self._conflicts}
+        declared = self._declared
+        for claim in (one for found in self._hosts for one in found.claims) if groups else ():
             keys: dict[Key, bool] = {("uuid", claim.domain.uuid): True}
-            keys |= {("mac", mac): True for mac in macs_of(claim.host, claim.domain, frame)}
+            keys |= {("mac", mac): True for mac in macs_of(claim.host, claim.domain, declared)}
             for path, written, identity in files_of(claim.domain):
-                for key in keys_of(claim.host, path, identity, frame):
+                for key in keys_of(claim.host, path, identity, declared):
                     keys[key] = keys.get(key, False) or written
             for key in keys.keys() & groups.keys():
                 groups[key].append((claim, keys[key]))
@@ -282,7 +284,7 @@ class Identities:
         for uuid in uuids:
             if uuid in self._uuids:
                 _note(found, name, self._uuids[uuid], "its uuid")
-            for claim in self._tenants.get(uuid, ()):
+            for claim in self._replica_users.get(uuid, ()):
                 _note(found, name, claim, ALSO_REPLICA)
         for mac in macs:
             if mac in self._macs:
@@ -298,7 +300,7 @@ class Identities:
 
     def user_of(self, name: str, host: str, path: str, identity: str = "") -> Rival | None:
         """Return another VM's domain that has the file at `path` of `host`; None when none has."""
-        for key in keys_of(host, path, identity, self._frame):
+        for key in keys_of(host, path, identity, self._declared):
             first = self._files.get(key)
             if first is not None and first[0].owner != name:
                 return Rival(first[0], (f"the file {path}",))

@@ -11,7 +11,8 @@ from controller.model.facts import Known, NodeFacts, Observed, Unknown
 from controller.plan.survey.renamed import last_of
 
 
-def one_machine(observed: Observed, hosts: Iterable[str]) -> tuple[Observed, Mapping[str, str]]:
+def merge_duplicates(observed: Observed, hosts: Iterable[str]) -> tuple[
+        Observed, Mapping[str, str]]:
     """Return what is seen, each machine once, and what is said of hosts that are one machine.
 
     An answer is known by its boot and its domains: containers of one kernel share a boot, and no
@@ -32,16 +33,16 @@ def one_machine(observed: Observed, hosts: Iterable[str]) -> tuple[Observed, Map
             machines.setdefault((boot, _domains(last_of(observed.nodes[name]))), []).append(name)
     nodes = {name: fact for name, fact in observed.nodes.items() if name not in left
              or not (held := _domains(left[name])) or (left[name].boot_id, held) not in machines}
-    twofold: dict[str, str] = {}
+    duplicates: dict[str, str] = {}
     for (_, domains), names in machines.items():
         for name in names if domains and len(names) > 1 else ():
             others = " and ".join(one for one in names if one != name)
-            twofold[name] = (f"is the same machine as {others} (one boot and the same domains under"
-                             " each name: correct an address)")
+            duplicates[name] = (f"is the same machine as {others} (one boot and the same domains"
+                                " under each name: correct an address)")
             fact = nodes[name]
             assert isinstance(fact, Known)
-            nodes[name] = Unknown(twofold[name], fact.observed_at, fact.value, fact.observed_at)
-    return Observed(nodes), twofold
+            nodes[name] = Unknown(duplicates[name], fact.observed_at, fact.value, fact.observed_at)
+    return Observed(nodes), duplicates
 
 
 def _domains(node: NodeFacts | None) -> frozenset[str]:

@@ -36,7 +36,7 @@ def nodes_of(now: Mapping[str, str]) -> dict[str, str]:
             if former.startswith(("Host/", "Switch/"))}
 
 
-def policy_of(context: Context, now: Mapping[str, str]) -> Context:
+def rename_context(context: Context, now: Mapping[str, str]) -> Context:
     """Return the circumstances under the names of now."""
     if not now:
         return context
@@ -45,10 +45,10 @@ def policy_of(context: Context, now: Mapping[str, str]) -> Context:
     for target, instants in context.repairs.items():
         known = now.get(target, target)
         repairs[known] = tuple(sorted((*repairs.get(known, ()), *instants)))
-    stood = {now.get(f"VirtualMachine/{name}", f"VirtualMachine/{name}").partition("/")[2]:
-             nodes.get(host, host) for name, host in context.stood.items()}
+    last_host = {now.get(f"VirtualMachine/{name}", f"VirtualMachine/{name}").partition("/")[2]:
+             nodes.get(host, host) for name, host in context.last_host.items()}
     return replace(
-        context, repairs=repairs, stood=stood,
+        context, repairs=repairs, last_host=last_host,
         kept={now.get(f"VirtualMachine/{name}", f"VirtualMachine/{name}").partition("/")[2]: keep
               for name, keep in context.kept.items()},
         suspensions=tuple(replace(one, target=now.get(one.target, one.target))
@@ -59,10 +59,10 @@ def policy_of(context: Context, now: Mapping[str, str]) -> Context:
         requests=tuple(replace(one, machine=now.get(
             f"VirtualMachine/{one.machine}", f"VirtualMachine/{one.machine}").partition("/")[2])
             for one in context.requests),
-        resting=frozenset(now.get(target, target) for target in context.resting))
+        backing_off=frozenset(now.get(target, target) for target in context.backing_off))
 
 
-def observed_of(observed: Observed, now: Mapping[str, str]) -> Observed:
+def rename_observed(observed: Observed, now: Mapping[str, str]) -> Observed:
     """Return what is seen under the names of now: what a host said under its old name is its own.
 
     Shapes: what it said under its new name counts before that.

@@ -49,9 +49,9 @@ class ReplicaIndex:
 
     named: Mapping[str, tuple[Held, ...]] = field(default_factory=dict)
     """Those of all that hold anything, by the VM's name."""
-    parted: Mapping[str, tuple[Held, ...]] = field(default_factory=dict)
+    on_removed_hosts: Mapping[str, tuple[Held, ...]] = field(default_factory=dict)
     """As last seen on hosts that have left the specs."""
-    opaque: Mapping[str, str] = field(default_factory=dict)
+    unlisted: Mapping[str, str] = field(default_factory=dict)
     """Those of `unseen` that may hold any replica: what they hold was never told in full. Of all
     others it is known what they held when they fell silent, and nobody copies to them since."""
 
@@ -62,7 +62,7 @@ class ReplicaIndex:
         """
         found = {(one.host, one.replica.uuid): one for one in (
             *(one for name in names for one in self.named.get(name, ())),
-            *(one for uuid in uuids for there in (self.held, self.stale, self.parted)
+            *(one for uuid in uuids for there in (self.held, self.stale, self.on_removed_hosts)
               for one in there.get(uuid, ())))
             if holds_anything(one.replica)}
         return tuple(sorted(found.values(), key=lambda one: (
@@ -82,8 +82,8 @@ def index_replicas(survey: Survey) -> ReplicaIndex:
     never_asked: set[str] = set()
     stored: dict[str, int] = {}
     named: dict[str, tuple[Held, ...]] = {}
-    parted: dict[str, tuple[Held, ...]] = {}
-    opaque: dict[str, str] = {}
+    on_removed_hosts: dict[str, tuple[Held, ...]] = {}
+    unlisted: dict[str, str] = {}
     for host in sorted(survey.desired.hosts):
         if host in survey.lost:
             continue
@@ -92,7 +92,7 @@ def index_replicas(survey: Survey) -> ReplicaIndex:
         if seen is None:
             unseen[host] = _why(host, node, survey)
             if not _was_told(host, survey):
-                opaque[host] = unseen[host]
+                unlisted[host] = unseen[host]
             if node is not None and isinstance(node.replicas, Unknown) and (
                     node.replicas.since_at <= 0):
                 never_asked.add(host)
@@ -100,12 +100,13 @@ def index_replicas(survey: Survey) -> ReplicaIndex:
             stored[host] = sum(one.stored_bytes for one in seen.values())
             dim = _dim(host, survey)
             if dim:
-                unseen[host] = opaque[host] = dim
+                unseen[host] = unlisted[host] = dim
         _note(host, _last(host, survey) if seen is None else seen,
               stale if seen is None else held, named)
     for host in survey.removed_hosts:
-        _note(host, _last(host, survey), parted, named)
-    return ReplicaIndex(held, stale, unseen, frozenset(never_asked), stored, named, parted, opaque)
+        _note(host, _last(host, survey), on_removed_hosts, named)
+    return ReplicaIndex(held, stale, unseen, frozenset(never_asked), stored, named,
+                        on_removed_hosts, unlisted)
 
 
 def _note(host: str, replicas: Mapping[str, ReplicaFacts], into: dict[str, tuple[Held, ...]],

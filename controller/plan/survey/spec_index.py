@@ -11,9 +11,9 @@ from typing import Any, NamedTuple, TypeVar
 from controller.model.desired import Desired
 from controller.model.virtual_machine import VirtualMachine
 from controller.plan.packing.problem import PlaceMachine
-from controller.plan.survey.identity import Frame, Names
+from controller.plan.survey.grants import Grants, find_grants
+from controller.plan.survey.identity import DeclaredIdentity, Names
 from controller.plan.survey.renamed import renames
-from controller.plan.survey.spoken import Spoken, spoken
 
 Made = TypeVar("Made")
 
@@ -41,31 +41,31 @@ class SpecIndex:
     """By network."""
     card_of: Mapping[str, Card]
     """By MAC."""
-    seats: Mapping[str, PlaceMachine]
+    to_place: Mapping[str, PlaceMachine]
     """Each VM as placement sees it while it runs and can be moved."""
-    frame: Frame
+    declared: DeclaredIdentity
     """What the index of all domains needs."""
     renames: Mapping[str, str]
     """`Kind/now` by `Kind/former`."""
     links_between: Mapping[frozenset[str], tuple[str, ...]]
     """By the two sites: the names of the links between them, sorted."""
-    spoken: Spoken
+    grants: Grants
     """How far healing goes, and what is paused."""
-    _usual: dict[tuple[object, str], tuple[object, Any]] = field(default_factory=dict)
+    _cache: dict[tuple[object, str], tuple[object, Any]] = field(default_factory=dict)
 
     @property
     def names(self) -> Names:
         """Return under which names the estate and its VMs are and were known."""
-        return self.frame.names
+        return self.declared.names
 
     def cached(self, make: Callable[..., Made], target: str, *about: object) -> Made:
         """Return `make(target, *about)`: what it made for the target last, if about the same.
 
         Shapes: `make` is pure. One answer a target is kept, so that memory stays as it is.
         """
-        kept = self._usual.get((make, target))
+        kept = self._cache.get((make, target))
         if kept is None or kept[0] != about:
-            kept = self._usual[make, target] = (about, make(target, *about))
+            kept = self._cache[make, target] = (about, make(target, *about))
         made: Made = kept[1]
         return made
 
@@ -85,13 +85,13 @@ class Specs:
         return isinstance(other, Specs) and other.desired is self.desired
 
 
-def given(desired: Desired) -> SpecIndex:
+def index_specs(desired: Desired) -> SpecIndex:
     """Return what follows from the specs; of the last ones alone it is remembered."""
-    return _given(Specs(desired))
+    return _index_specs(Specs(desired))
 
 
 @lru_cache(1)
-def _given(specs: Specs) -> SpecIndex:
+def _index_specs(specs: Specs) -> SpecIndex:
     desired = specs.desired
     machines = desired.virtual_machines
     names = tuple(sorted(machines))
@@ -102,15 +102,15 @@ def _given(specs: Specs) -> SpecIndex:
         tuple(name for name in names if machines[name].spec.protection is None), vlan_of,
         {nic.mac: Card(name, nic.mac, nic.network, vlan_of[nic.network])
          for name, vm in machines.items() for nic in vm.spec.nics},
-        {name: seat_of(vm, sites_of, len(desired.sites)) for name, vm in machines.items()},
-        Frame(names_of(desired),
+        {name: machine_to_place(vm, sites_of, len(desired.sites)) for name, vm in machines.items()},
+        DeclaredIdentity(names_of(desired),
               {nic.mac: name for name, vm in machines.items() for nic in vm.spec.nics},
               frozenset(vlan_of.values()),
               {name: host.spec.bridge for name, host in desired.hosts.items()},
               {name: {f"{pool.path.rstrip('/')}/": pool.name for pool in host.spec.pools
                       if pool.shared} for name, host in desired.hosts.items()
                if any(pool.shared for pool in host.spec.pools)}),
-        renames(desired), links_between(desired), spoken(desired))
+        renames(desired), links_between(desired), find_grants(desired))
 
 
 def links_between(desired: Desired) -> dict[frozenset[str], tuple[str, ...]]:
@@ -131,7 +131,8 @@ def names_of(desired: Desired) -> Names:
                   if former not in machines}, formers)
 
 
-def seat_of(vm: VirtualMachine, sites_of: Mapping[str, frozenset[str]], sites: int) -> PlaceMachine:
+def machine_to_place(vm: VirtualMachine, sites_of: Mapping[str, frozenset[str]],
+                     sites: int) -> PlaceMachine:
     """Return a VM as placement sees it while it runs and can be moved."""
     spec, where = vm.spec, vm.spec.placement
     narrow = [sites_of[nic.network] for nic in spec.nics if len(sites_of[nic.network]) < sites]

@@ -24,12 +24,12 @@ from controller.model.facts import (
 )
 from controller.model.units import render_duration
 from controller.plan.survey.context import Context, Suspension
-from controller.plan.survey.identity import Identities, Shelf, Sighting, shelve
-from controller.plan.survey.machines import one_machine
-from controller.plan.survey.renamed import observed_of, policy_of
+from controller.plan.survey.grants import pauses
+from controller.plan.survey.identity import HostIndex, Identities, Sighting, index_host
+from controller.plan.survey.machines import merge_duplicates
+from controller.plan.survey.renamed import rename_context, rename_observed
 from controller.plan.survey.silence import stale
-from controller.plan.survey.spec_index import Card, SpecIndex, given
-from controller.plan.survey.spoken import pauses
+from controller.plan.survey.spec_index import Card, SpecIndex, index_specs
 from controller.plan.survey.vlans import link_vlans, site_vlans
 
 V = TypeVar("V")
@@ -37,7 +37,7 @@ V = TypeVar("V")
 NEVER_ASKED: Unknown[NodeFacts] = Unknown("it has never been asked", 0.0)
 
 
-class Blind(NamedTuple):
+class Unreachable(NamedTuple):
     """A host whose domains cannot be seen now; `domains` is what was seen last, if ever."""
 
     why: str
@@ -58,13 +58,13 @@ class Survey:
     """Declared nodes that answered."""
     domains: Mapping[str, Mapping[str, DomainFacts]]
     """By declared host whose libvirt answered."""
-    unreachable: Mapping[str, Blind]
+    unreachable: Mapping[str, Unreachable]
     """Declared hosts whose libvirt did not answer."""
     removed_hosts: Mapping[str, Mapping[str, DomainFacts] | None]
     """What undeclared nodes held when they left the specs; None where that cannot be told."""
-    poolless: tuple[str, ...]
+    pools_unknown: tuple[str, ...]
     """Declared hosts that answered, except about their pools."""
-    dim_pools: Mapping[str, tuple[str, str]]
+    unreadable_pools: Mapping[str, tuple[str, str]]
     """By name: pools that alone could not be seen, each with a host that has it and with why."""
     lost: frozenset[str]
     """Nodes that a what-if takes as gone."""
@@ -74,7 +74,7 @@ class Survey:
     """By VM, on blind hosts when they were last seen, sorted by host."""
     assumed_lost: Mapping[str, tuple[Sighting, ...]]
     """By VM, on hosts that a what-if takes as lost."""
-    parted: Mapping[str, tuple[Sighting, ...]]
+    on_removed_hosts: Mapping[str, tuple[Sighting, ...]]
     """By VM, on nodes that left the specs, as they were last seen."""
     identities: Identities
     site_vlans: Mapping[str, tuple[int, ...]]
@@ -86,7 +86,7 @@ class Survey:
     """`Network/name` of each network of a site."""
     stale: Mapping[str, str]
     """Declared nodes that answered too long ago to be acted on, each with the sentence."""
-    twofold: Mapping[str, str]
+    duplicates: Mapping[str, str]
     """Declared hosts that answer for the same machine as another, each with what is said of it."""
     paused: Mapping[str, Suspension]
     """By `Kind/name`: everything that is paused itself now, by its spec or by hand."""
@@ -146,8 +146,8 @@ class Survey:
 
     def node_silence(self, name: str) -> str:
         """Return how long a node does not answer."""
-        if name in self.twofold:
-            return self.twofold[name]
+        if name in self.duplicates:
+            return self.duplicates[name]
         fact = self.observed.nodes.get(name, NEVER_ASKED)
         if not isinstance(fact, Unknown) or fact.since_at <= 0:
             return "could not be seen yet"
@@ -159,8 +159,8 @@ class Survey:
 
     def silence(self, host: str) -> str:
         """Return how long `host` cannot be seen: `has not answered for 3m10s`."""
-        if host in self.twofold:
-            return self.twofold[host]
+        if host in self.duplicates:
+            return self.duplicates[host]
         unreachable = self.unreachable[host]
         if unreachable.since_at <= 0:
             return "could not be seen yet"
@@ -183,9 +183,10 @@ def last_of(fact: Fact[V]) -> V | None:
 
 def take_survey(desired: Desired, observed: Observed, context: Context, now_s: float) -> Survey:
     """Return the indexes over everything a decision looks at."""
-    known = given(desired)
-    context, observed = policy_of(context, known.renames), observed_of(observed, known.renames)
-    observed, twofold = one_machine(observed, desired.hosts)
+    known = index_specs(desired)
+    context = rename_context(context, known.renames)
+    observed = rename_observed(observed, known.renames)
+    observed, duplicates = merge_duplicates(observed, desired.hosts)
     lost = lost_nodes(desired, context.assumed_down)
     nodes: dict[str, NodeFacts] = {}
     for name in sorted([*desired.hosts, *desired.switches]):
@@ -200,10 +201,11 @@ def take_survey(desired: Desired, observed: Observed, context: Context, now_s: f
     for name in sorted(desired.hosts):
         hosts_of_site.setdefault(desired.hosts[name].spec.site, []).append(name)
     removed_hosts = _departed(desired, observed)
-    parted = {node: held for node, held in removed_hosts.items() if held}
+    on_removed_hosts = {node: held for node, held in removed_hosts.items() if held}
     seen, last, gone = (
-        [known.cached(shelve, host, here, known.frame, *unseen) for host, here in held.items()]
-        for held, unseen in ((domains, ()), (remembered, (True,)), (parted, (True,))))
+        [known.cached(index_host, host, here, known.declared, *unseen)
+         for host, here in held.items()]
+        for held, unseen in ((domains, ()), (remembered, (True,)), (on_removed_hosts, (True,))))
     # of facts that are equal those seen first stand for all, so that what follows is found again
     domains = {host: shelf.domains for host, shelf in zip(domains, seen, strict=True)}
     return Survey(
@@ -212,15 +214,15 @@ def take_survey(desired: Desired, observed: Observed, context: Context, now_s: f
         tuple(host for host in domains if value_of(nodes[host].pools) is None),
         _dim_pools(nodes, domains), lost,
         _by_owner(seen), _by_owner(last),
-        _by_owner([shelve(host, here, known.frame) for host, here in ruined.items()]),
-        _by_owner(gone), Identities(known.frame, (*seen, *last, *gone)),
+        _by_owner([index_host(host, here, known.declared) for host, here in ruined.items()]),
+        _by_owner(gone), Identities(known.declared, (*seen, *last, *gone)),
         site_vlans(desired), link_vlans(desired), known,
         {site: tuple(names) for site, names in hosts_of_site.items()},
         _networks_of_site(desired),
         stale(observed.nodes, (*desired.hosts, *desired.switches),
               desired.estate.spec.limits.fact_age_s, now_s),
-        twofold,
-        pauses(known.spoken, context.suspensions, now_s))
+        duplicates,
+        pauses(known.grants, context.suspensions, now_s))
 
 
 def _dim_pools(nodes: Mapping[str, NodeFacts], hosts: Iterable[str]) -> dict[
@@ -248,9 +250,9 @@ def lost_nodes(desired: Desired, assumed_down: frozenset[str]) -> frozenset[str]
 
 
 def _domains(desired: Desired, observed: Observed, lost: frozenset[str]) -> tuple[
-        dict[str, Mapping[str, DomainFacts]], dict[str, Blind]]:
+        dict[str, Mapping[str, DomainFacts]], dict[str, Unreachable]]:
     seen: dict[str, Mapping[str, DomainFacts]] = {}
-    unreachable: dict[str, Blind] = {}
+    unreachable: dict[str, Unreachable] = {}
     for host in sorted(desired.hosts):
         fact = observed.nodes.get(host, NEVER_ASKED)
         if host in lost:
@@ -259,7 +261,8 @@ def _domains(desired: Desired, observed: Observed, lost: frozenset[str]) -> tupl
         inner = fact.value.domains if isinstance(fact, Known) else (
             fact if isinstance(fact, Unknown) else NEVER_ASKED)
         if isinstance(inner, Unknown):
-            unreachable[host] = Blind(inner.reason, inner.unseen_since_at, _last_domains(fact))
+            unreachable[host] = Unreachable(inner.reason, inner.unseen_since_at,
+                                            _last_domains(fact))
         else:
             seen[host] = value_of(inner) or {}
     return seen, unreachable
@@ -282,7 +285,7 @@ def _last_domains(fact: Fact[NodeFacts]) -> Mapping[str, DomainFacts] | None:
     return None if node is None else last_of(node.domains)
 
 
-def _by_owner(shelves: Iterable[Shelf]) -> dict[str, tuple[Sighting, ...]]:
+def _by_owner(shelves: Iterable[HostIndex]) -> dict[str, tuple[Sighting, ...]]:
     found: dict[str, tuple[Sighting, ...]] = {}
     for shelf in shelves:
         for name, sighting in shelf.sightings:

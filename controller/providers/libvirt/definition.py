@@ -46,38 +46,38 @@ METADATA: Final = ("--managed-save", "--snapshots-metadata", "--checkpoints-meta
 
 async def define(node: Node, action: DefineDomain) -> str:
     """Define a domain; one that runs without a definition gets the one it runs with."""
-    wish = action.wish
-    found = await find_xml(node, wish.name, inactive=True)
+    desired = action.desired
+    found = await find_xml(node, desired.name, inactive=True)
     try:
         if found is None:
-            template = wish.template or default_template(await find_machine(node))
-            text = render_domain(wish, template)
+            template = desired.template or default_template(await find_machine(node))
+            text = render_domain(desired, template)
         else:
-            text = redefinition(node, wish, found)
+            text = redefinition(node, desired, found)
     except ValueError as error:
-        raise Refused(f"{wish.name} was not defined on {node.name}: {error}") from error
-    if found is not None and await is_persistent(node, wish.name):
-        return f"{wish.name} is defined on {node.name} already"
+        raise Refused(f"{desired.name} was not defined on {node.name}: {error}") from error
+    if found is not None and await is_persistent(node, desired.name):
+        return f"{desired.name} is defined on {node.name} already"
     # one that runs holds its disks open, whatever became of their names
-    files = () if found is not None else tuple(disk.path for disk in wish.disks)
+    files = () if found is not None else tuple(disk.path for disk in desired.disks)
     await virsh_on(node, files, "define", STDIN, text=text,
-                   failed=f"{wish.name} was not defined on {node.name}")
+                   failed=f"{desired.name} was not defined on {node.name}")
     again = "" if found is None else " as it runs there: its definition had been lost"
-    return f"defined {wish.name} on {node.name}{again}"
+    return f"defined {desired.name} on {node.name}{again}"
 
 
-def redefinition(node: Node, wish: DesiredDomain, found: str) -> str:
+def redefinition(node: Node, desired: DesiredDomain, found: str) -> str:
     """Return the definition of a domain from what it runs with.
 
     Errors: Refused when it is another VM of the same name.
     """
     uuid = parse_xml(found).findtext("uuid", "")
-    if uuid != wish.uuid:
-        raise Refused(f"{node.name} has another domain {wish.name}, with uuid {uuid} instead of"
-                      f" {wish.uuid}: rename one of them")
-    nics: tuple[DomainChange, ...] = tuple(UpdateNic(nic) for nic in wish.nics)
-    return patch_domain(found, (SetMemory(wish.memory_bytes), SetCpus(wish.cpus),
-                                SetOwnership(wish.ownership), *nics))
+    if uuid != desired.uuid:
+        raise Refused(f"{node.name} has another domain {desired.name}, with uuid {uuid} instead of"
+                      f" {desired.uuid}: rename one of them")
+    nics: tuple[DomainChange, ...] = tuple(UpdateNic(nic) for nic in desired.nics)
+    return patch_domain(found, (SetMemory(desired.memory_bytes), SetCpus(desired.cpus),
+                                SetOwnership(desired.ownership), *nics))
 
 
 async def find_machine(node: Node) -> Machine:

@@ -84,7 +84,8 @@ class LibvirtHands:
 
 def refuse_ambiguous(action: Action) -> None:
     """Refuse a domain whose name virsh would take for the number or uuid of another one."""
-    name = action.wish.name if isinstance(action, DefineDomain) else getattr(action, "domain", "")
+    name = (action.desired.name if isinstance(action, DefineDomain)
+            else getattr(action, "domain", ""))
     if is_ambiguous(name):
         raise Refused(f"{action.verb} of domain {name} on {action.node} was not tried: virsh takes"
                       " that name for the number or uuid of another domain; rename it by hand")

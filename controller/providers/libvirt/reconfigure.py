@@ -191,7 +191,7 @@ async def follow_balloon(node: Node, domain: str, change: SetMemory) -> str:
 
 
 async def plug_nic(node: Node, domain: str, live: ET.Element, nic: DesiredNic, *, new: bool) -> str:
-    """Plug a card in, or put the one of that MAC on the wish's bridge and VLAN.
+    """Plug a card in, or put the one of that MAC on the desired's bridge and VLAN.
 
     The model of a card that is in use stays until the next boot.
     """

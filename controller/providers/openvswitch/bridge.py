@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from controller.plan.actions.desired import Passing
+from controller.plan.actions.desired import PortVlans
 from controller.plan.actions.network import AddUplink, CreateBridge, NarrowTrunk, WidenTrunk
 from controller.plan.survey.vlans import NOTHING_PASSES
 from controller.providers.node import Node, safe_word, script_command
@@ -42,7 +42,7 @@ def on_or_off(value: bool) -> str:
     return "on" if value else "off"
 
 
-def columns_of(passing: Passing) -> dict[str, str]:
+def columns_of(passing: PortVlans) -> dict[str, str]:
     """Return the columns of a port that lets this pass."""
     return {"tag": "[]" if passing.tag is None else str(passing.tag),
             "trunks": ",".join(map(str, passing.vlans)) or "[]",
@@ -54,8 +54,8 @@ def plugged_columns(action: AddUplink) -> dict[str, str]:
     vlans = set(action.vlans) | ({action.native} if action.native is not None else set())
     passing = () if action.every else tuple(sorted(vlans)) or NOTHING_PASSES
     if action.native:
-        return columns_of(Passing(passing, action.native, "native-untagged"))
-    return columns_of(Passing(passing, None, "trunk"))
+        return columns_of(PortVlans(passing, action.native, "native-untagged"))
+    return columns_of(PortVlans(passing, None, "trunk"))
 
 
 async def add_uplink(node: Node, action: AddUplink) -> str:
@@ -71,16 +71,16 @@ async def add_uplink(node: Node, action: AddUplink) -> str:
 async def set_trunk(node: Node, action: WidenTrunk | NarrowTrunk) -> str:
     """Change what passes on a port of the bridge, if it still passes what was seen to."""
     bridge, port = safe_word(action.bridge, "bridge"), safe_word(action.port, "port")
-    passing = say_passing(action.passing)
+    passing = say_passing(action.will_be)
     failed = f"{port} on {node.name} was not set to carry {passing}"
-    before, after = columns_of(action.was), columns_of(action.passing)
+    before, after = columns_of(action.was), columns_of(action.will_be)
     changed = {name: value for name, value in after.items() if value != before[name]}
     if not await change_port(node, bridge, port, changed, failed, before):
         return f"{port} on {node.name} carries {passing} already"
     return f"{port} on {node.name} now carries {passing}, confirmed over a new connection"
 
 
-def say_passing(passing: Passing) -> str:
+def say_passing(passing: PortVlans) -> str:
     """Return what passes, for people."""
     if passing.vlan_mode == "access":
         return f"VLAN {passing.tag} without a tag"

@@ -30,8 +30,8 @@ from controller.plan.survey.context import (
     Undone,
     WindowState,
 )
+from controller.plan.survey.grants import every_scope
 from controller.plan.survey.renamed import nodes_of, renames
-from controller.plan.survey.spoken import every_scope
 from controller.reconcile.decide.history import Remembering
 from controller.reconcile.decide.pool_memory import PoolMemory
 from controller.store.store import Store
@@ -143,7 +143,7 @@ class ContextBuilder:
             requests=tuple(one for one in self._requests if one.expires_at > now_s),
             undone=tuple(one for one, spec in self._undone if spec == self.print_of(one.target)),
             adopted=self._remembering.adopted,
-            resting=resting, assumed_down=assumed_down, stood=self._remembering.stood,
+            backing_off=resting, assumed_down=assumed_down, last_host=self._remembering.stood,
             kept=self._remembering.kept, waiting=self._remembering.waiting)
 
     def pause_has_ended(self) -> bool:

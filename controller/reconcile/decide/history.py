@@ -12,7 +12,7 @@ from controller.model.facts import Fact, Known, NodeFacts, Observed
 from controller.model.protection_policy import KeepSpec
 from controller.plan.actions.network import NarrowTrunk
 from controller.plan.gates.grace import RULE, grace_keys
-from controller.plan.network.passing import frames_of, passing_of
+from controller.plan.network.port_vlans import frames_of, port_vlans_of
 from controller.plan.steps.plan import Plan
 from controller.store.memory import Memory
 from controller.store.store import Store
@@ -33,7 +33,7 @@ def lists_its_vlans(fact: Fact[NodeFacts] | None, declared: set[str]) -> bool:
         return False
     found = {port.name: port for bridge in fact.value.bridges.value.values()
              for port in bridge.ports.values()}
-    return all(name in found and frames_of(passing_of(found[name])).tagged is not None
+    return all(name in found and frames_of(port_vlans_of(found[name])).tagged is not None
                for name in declared)
 
 

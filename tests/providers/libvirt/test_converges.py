@@ -97,9 +97,9 @@ def test_what_was_made_as_declared_is_as_declared(spec: dict[str, Any]) -> None:
     lab = b.small(b.vm("sql", **spec, placement={"host": "paris-1"}))
     plan = plan_of(lab, r.asked(b.as_declared(lab, {}, memory_bytes=256 << 30), lab))
     [define] = of_type(actions(plan), DefineDomain)
-    text = render_domain(define.wish, TEMPLATE)
+    text = render_domain(define.desired, TEMPLATE)
     config = as_kept(text, of_type(actions(plan), CreateDisk))
-    assert_converged(lab, seen_with(lab, define.wish, config, as_running(config), text))
+    assert_converged(lab, seen_with(lab, define.desired, config, as_running(config), text))
 
 
 @steady
@@ -112,9 +112,10 @@ def test_what_was_changed_as_declared_is_as_declared(
     plan = plan_of(before, r.asked(b.as_declared(before, {}, memory_bytes=256 << 30), before))
     [define] = of_type(actions(plan), DefineDomain)
     disks = of_type(actions(plan), CreateDisk)
-    text = render_domain(define.wish, TEMPLATE)
+    text = render_domain(define.desired, TEMPLATE)
     lab = b.small(b.vm("sql", **new, placement={"host": "paris-1"}))
-    seen = seen_with(lab, define.wish, as_kept(text, disks), as_running(as_kept(text, disks)), text)
+    kept = as_kept(text, disks)
+    seen = seen_with(lab, define.desired, kept, as_running(kept), text)
     changes = plan_of(lab, seen)
     patches = of_type(actions(changes), ReconfigureDomain)
     definition = patch_domain(text, tuple(one for patch in patches for one in patch.changes))
@@ -125,7 +126,7 @@ def test_what_was_changed_as_declared_is_as_declared(
         as_running(as_kept(text, disks), kibibytes(balloon[0]) * KIB), cpus=config.cpus,
         cpus_max=config.cpus_max, nics=as_running(config).nics)
     if not [one for one in actions(changes) if one.takes]:
-        assert_converged(lab, seen_with(lab, define.wish, config, live, definition))
+        assert_converged(lab, seen_with(lab, define.desired, config, live, definition))
 
 
 @given(st.sampled_from(["/srv/images", "/srv/images/", "/srv//images", "//srv/images///"]))

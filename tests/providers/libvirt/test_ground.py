@@ -57,7 +57,7 @@ def disk(folder: Path, target: str) -> DesiredDisk:
 
 
 def defining(folder: Path) -> Action:
-    return DefineDomain(**BASE, wish=DesiredDomain("sql", "6b7c5d1e-0000-4000-8000-000000000001",
+    return DefineDomain(**BASE, desired=DesiredDomain("sql", "6b7c5d1e-0000-4000-8000-000000000001",
                         64 * MIB, 1, (disk(folder, "vda"),), (), Ownership("lab", "keep"),
                         "<domain/>"))
 

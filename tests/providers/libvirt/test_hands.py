@@ -154,7 +154,7 @@ def test_autostart_is_switched_off() -> None:
 
 
 def test_a_domain_is_defined_once() -> None:
-    action = DefineDomain(**BASE, wish=WISH)
+    action = DefineDomain(**BASE, desired=WISH)
     told, transport = drive(action, ("dumpxml --security-info --inactive -- sql", GONE),
                             ("define /dev/stdin", said()))
     assert told == "defined sql on h"
@@ -164,7 +164,7 @@ def test_a_domain_is_defined_once() -> None:
 
 
 def test_a_domain_that_runs_without_a_definition_gets_the_one_it_runs_with() -> None:
-    told, transport = drive(DefineDomain(**BASE, wish=WISH), ("dumpxml", said(XML)),
+    told, transport = drive(DefineDomain(**BASE, desired=WISH), ("dumpxml", said(XML)),
                             ("dominfo", said("Persistent:     no\n")), ("define", said()))
     assert told == "defined sql on h as it runs there: its definition had been lost"
     assert "/p/sql-vda.qcow2" in transport.inputs[0]
@@ -172,7 +172,7 @@ def test_a_domain_that_runs_without_a_definition_gets_the_one_it_runs_with() -> 
 
 def test_another_vm_of_the_same_name_is_not_redefined() -> None:
     with pytest.raises(Refused, match="another domain sql, with uuid 7"):
-        apply(DefineDomain(**BASE, wish=WISH), ("dumpxml", said(XML.replace(UUID, "7"))))
+        apply(DefineDomain(**BASE, desired=WISH), ("dumpxml", said(XML.replace(UUID, "7"))))
 
 
 def test_only_what_is_off_is_undefined_and_its_disks_stay() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from controller.errors import OutcomeUnknown, Refused, Unavailable, Undone
-from controller.plan.actions.desired import Passing
+from controller.plan.actions.desired import PortVlans
 from controller.plan.actions.network import AddUplink, CreateBridge, NarrowTrunk, WidenTrunk
 from controller.providers.openvswitch import commit_confirm
 from controller.providers.openvswitch.hands import OpenVswitchHands
@@ -112,12 +112,12 @@ class Line(Local):
         return await self.run(node, command)
 
 
-ACCESS = Passing((), 7)
+ACCESS = PortVlans((), 7)
 
 
-def trunk(*vlans: int, port: str = "up0", was: Passing = ACCESS) -> NarrowTrunk:
+def trunk(*vlans: int, port: str = "up0", was: PortVlans = ACCESS) -> NarrowTrunk:
     return NarrowTrunk(target="Host/h", node="h", reason="r", bridge="br0", port=port, wanted=vlans,
-                       passing=Passing(vlans, None, "trunk"), was=was, lost=(7,))
+                       will_be=PortVlans(vlans, None, "trunk"), was=was, lost=(7,))
 
 
 def apply(line: Line, action: NarrowTrunk | WidenTrunk | AddUplink | CreateBridge) -> str:
@@ -154,7 +154,7 @@ def test_a_trunk_that_is_widened_keeps_its_native_vlan_and_all_else(switch: Swit
                "other_config:priority-tags=always")
     apply(Line(switch.environment), WidenTrunk(
         target="Host/h", node="h", reason="r", bridge="br0", port="up0", wanted=(30, 40),
-        was=Passing((30,), 7, "native-tagged"), passing=Passing((30, 40), 7, "native-tagged")))
+        was=PortVlans((30,), 7, "native-tagged"), will_be=PortVlans((30, 40), 7, "native-tagged")))
     assert switch.columns() == ["7", "[30, 40]", "native-tagged"]
     assert "always" in switch.run("ovs-vsctl", "get", "Port", "up0", "other_config")
 
@@ -197,7 +197,7 @@ def test_a_second_change_waits_for_the_first(switch: Switch) -> None:
 
 def test_a_change_that_a_dead_controller_left_is_confirmed_by_the_next(switch: Switch) -> None:
     switch.arm()
-    apply(Line(switch.environment), trunk(50, was=Passing((30, 40), None, "trunk")))
+    apply(Line(switch.environment), trunk(50, was=PortVlans((30, 40), None, "trunk")))
     assert switch.columns() == ["[]", "[50]", "trunk"]
     assert not switch.marker().exists()
 

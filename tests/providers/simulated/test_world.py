@@ -10,7 +10,7 @@ import pytest
 from controller.errors import OutcomeUnknown, Refused, Unavailable, Undone
 from controller.model.facts import Absent, DomainState, Known, NodeFacts, Unknown
 from controller.plan.actions.action import Action
-from controller.plan.actions.desired import DesiredDisk, Passing
+from controller.plan.actions.desired import DesiredDisk, PortVlans
 from controller.plan.actions.machine import MigrateDomain, RestartDomain, StartDomain
 from controller.plan.actions.network import AddUplink, CreateBridge, NarrowTrunk
 from controller.providers.simulated.estate import SimulatedEstate
@@ -165,8 +165,8 @@ def test_a_restart_does_not_start_what_moved_away_meanwhile() -> None:
 def trunk(vlans: tuple[int, ...]) -> NarrowTrunk:
     """Let `vlans` pass on the port of paris-1's uplink."""
     return NarrowTrunk(target="Host/paris-1", node="paris-1", reason="", bridge="br0", port="up0",
-                       passing=Passing(vlans, None, "trunk"), wanted=vlans, lost=(200,),
-                       was=Passing((30, 40, 200), None, "trunk"))
+                       will_be=PortVlans(vlans, None, "trunk"), wanted=vlans, lost=(200,),
+                       was=PortVlans((30, 40, 200), None, "trunk"))
 
 
 def test_a_trunk_change_is_undone_when_the_controller_does_not_come_back() -> None:

@@ -21,7 +21,7 @@ def render_disk(disk: DesiredDisk) -> ET.Element:
 
 
 def patch_disk(element: ET.Element, disk: DesiredDisk) -> None:
-    """Put a template's disk on the wish's file, and leave its bus, cache and order alone.
+    """Put a template's disk on the desired's file, and leave its bus, cache and order alone.
 
     What the template says of its own file goes: what lay below it, how it is read, who may.
     """
@@ -47,7 +47,7 @@ def render_nic(nic: DesiredNic) -> ET.Element:
 
 
 def patch_nic(element: ET.Element, nic: DesiredNic) -> None:
-    """Bring the managed fields of a card to the wish; all else of it stays as it is.
+    """Bring the managed fields of a card to the desired; all else of it stays as it is.
 
     Errors: ValueError with a sentence for a card that is not an access card on a bridge.
     """

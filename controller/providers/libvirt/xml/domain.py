@@ -1,4 +1,4 @@
-"""A domain's XML: made new from a wish and a template, and patched where it is managed.
+"""A domain's XML: made new from a desired and a template, and patched where it is managed.
 
 Rule 1: only managed fields are touched; whatever else a domain has, it keeps.
 """
@@ -104,8 +104,8 @@ def default_template(machine: Machine) -> str:
 """
 
 
-def render_domain(wish: DesiredDomain, template: str) -> str:
-    """Return the definition of a new domain: the wish, and from `template` all else.
+def render_domain(desired: DesiredDomain, template: str) -> str:
+    """Return the definition of a new domain: the desired, and from `template` all else.
 
     Errors: ValueError when the template is no domain XML.
     """
@@ -113,38 +113,38 @@ def render_domain(wish: DesiredDomain, template: str) -> str:
     if domain.tag != "domain":
         raise ValueError(f"the template is a <{domain.tag}>, not a <domain>")
     forget_instance(domain)
-    for tag, text in (("uuid", wish.uuid), ("name", wish.name)):
+    for tag, text in (("uuid", desired.uuid), ("name", desired.name)):
         remove_all(domain, tag)
         element = ET.Element(tag)
         element.text = text
         domain.insert(0, element)
-    memory = str(kibibytes(wish.memory_bytes))
+    memory = str(kibibytes(desired.memory_bytes))
     for tag in ("memory", "currentMemory"):
         set_amount(find_or_add(domain, tag), memory)
     vcpu = find_or_add(domain, "vcpu")
     vcpu.attrib.pop("current", None)
-    vcpu.text = str(wish.cpus)
+    vcpu.text = str(desired.cpus)
     remove_all(domain, "vcpus")
-    fit_topology(domain, wish.cpus)
-    fill_devices(domain, wish)
-    set_ownership(domain, wish.ownership)
+    fit_topology(domain, desired.cpus)
+    fill_devices(domain, desired)
+    set_ownership(domain, desired.ownership)
     return render_xml(domain)
 
 
-def fill_devices(domain: ET.Element, wish: DesiredDomain) -> None:
-    """Give a new domain exactly the wish's disks and cards.
+def fill_devices(domain: ET.Element, desired: DesiredDomain) -> None:
+    """Give a new domain exactly the desired's disks and cards.
 
     A disk or card that the template describes, by target or MAC, keeps what it says of it.
 
     Errors: ValueError where something else stands at a disk's target.
     """
     devices = find_or_add(domain, "devices")
-    for disk in wish.disks:
+    for disk in desired.disks:
         other = find_disk(domain, disk.target)
         if other is not None and other.get("device", "disk") != "disk":
             raise ValueError(f"the template has a {other.get('device')} at {disk.target}")
-    disks = [(find_disk(domain, disk.target), disk) for disk in wish.disks]
-    nics = [(find_nic(domain, nic.mac), nic) for nic in wish.nics]
+    disks = [(find_disk(domain, disk.target), disk) for disk in desired.disks]
+    nics = [(find_nic(domain, nic.mac), nic) for nic in desired.nics]
     for element in devices.findall("disk"):
         if element.get("device", "disk") == "disk":
             devices.remove(element)
@@ -210,7 +210,7 @@ def drop(devices: ET.Element, element: ET.Element | None) -> None:
 
 
 def put_nic(domain: ET.Element, devices: ET.Element, nic: DesiredNic) -> None:
-    """Bring the card of that MAC to the wish, or add it."""
+    """Bring the card of that MAC to the desired, or add it."""
     refuse_twins(domain, nic.mac)
     element = find_nic(domain, nic.mac)
     if element is None:

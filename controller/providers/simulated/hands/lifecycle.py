@@ -26,28 +26,29 @@ GUEST_SHUTDOWN_S = 5.0
 def define(world: World, action: DefineDomain) -> Effect:
     """Write a definition; a guest that runs without one gets what it runs with."""
     yield Wait(0.1)
-    node, wish = world.node(action.node), action.wish
-    old = node.domains.get(wish.name)
-    if old is not None and old.uuid != wish.uuid:
-        raise Refused(f"{node.name}: domain '{wish.name}' exists already with uuid {old.uuid}")
+    node, desired = world.node(action.node), action.desired
+    old = node.domains.get(desired.name)
+    if old is not None and old.uuid != desired.uuid:
+        raise Refused(f"{node.name}: domain '{desired.name}' exists already with uuid {old.uuid}")
     if old is None:
-        assert_files(world, node, tuple(disk.path for disk in wish.disks))
-        node.domains[wish.name] = Domain(wish.name, wish.uuid, config_of(wish), wish.ownership)
+        assert_files(world, node, tuple(disk.path for disk in desired.disks))
+        node.domains[desired.name] = Domain(desired.name, desired.uuid, config_of(desired),
+                                            desired.ownership)
     elif old.persistent:
-        return f"{wish.name} is defined on {node.name} already"
+        return f"{desired.name} is defined on {node.name} already"
     else:
-        running = old.live or config_of(wish)
-        old.config = replace(config_of(wish), disks=running.disks)
-        old.ownership = wish.ownership
-    return f"defined {wish.name} on {node.name}"
+        running = old.live or config_of(desired)
+        old.config = replace(config_of(desired), disks=running.disks)
+        old.ownership = desired.ownership
+    return f"defined {desired.name} on {node.name}"
 
 
-def config_of(wish: DesiredDomain) -> DomainConfig:
-    """Return the inactive configuration that a wish asks for."""
+def config_of(desired: DesiredDomain) -> DomainConfig:
+    """Return the inactive configuration that a desired asks for."""
     return DomainConfig(
-        wish.memory_bytes, wish.memory_bytes, wish.cpus, wish.cpus,
-        tuple(DiskFacts(d.target, d.path, d.format, d.size_bytes) for d in wish.disks),
-        tuple(NicFacts(n.mac, n.bridge, n.vlan, None, n.model) for n in wish.nics))
+        desired.memory_bytes, desired.memory_bytes, desired.cpus, desired.cpus,
+        tuple(DiskFacts(d.target, d.path, d.format, d.size_bytes) for d in desired.disks),
+        tuple(NicFacts(n.mac, n.bridge, n.vlan, None, n.model) for n in desired.nics))
 
 
 def start(world: World, action: StartDomain) -> Effect:

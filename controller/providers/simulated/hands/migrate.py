@@ -78,25 +78,25 @@ def _target_files(world: World, source: Node, target: Node, action: MigrateDomai
     domain = domain_of(source, action.domain)
     copies = []
     assert domain.live is not None, "the caller has looked"
-    wishes = {disk.target: disk for disk in action.disks}
+    declared = {disk.target: disk for disk in action.disks}
     for disk in domain.live.disks:
-        wish = wishes.get(disk.target)
+        desired = declared.get(disk.target)
         file = world.file(source, disk.source)
-        path = wish.path if wish is not None else disk.source
+        path = desired.path if desired is not None else disk.source
         if file is None:
             raise Refused(f"{source.name}: cannot access storage file '{disk.source}'")
         if not action.with_storage or disk.target in action.kept:
             if world.file(target, path) is not file:
                 raise Refused(f"{target.name}: cannot access storage file '{path}'")
             continue
-        if wish is None:
+        if desired is None:
             raise Refused(f"{source.name}: nothing says where {disk.source} goes")
         old = world.file(target, path)
         if old is file:
             raise Refused(f"{target.name}: {path} is the file it runs on; it is not copied")
         if old is not None:
             _put_aside(world, target, path, domain)
-        new = new_file(world, target, replace(wish, size_bytes=file.size_bytes),
+        new = new_file(world, target, replace(desired, size_bytes=file.size_bytes),
                        file.allocated_bytes)
         new.serial = f"partial-{file.serial}"
         copies.append((file, new))

@@ -1,7 +1,7 @@
 """Bridges, trunks and guest ports, changed as ovs-vsctl changes them."""
 
 from controller.errors import OutcomeUnknown, Refused, Unavailable, Undone
-from controller.plan.actions.desired import Passing
+from controller.plan.actions.desired import PortVlans
 from controller.plan.actions.network import (
     AddUplink,
     CreateBridge,
@@ -53,8 +53,8 @@ def set_trunk(world: World, action: WidenTrunk | NarrowTrunk) -> Effect:
     before = bridge.ports.get(action.port)
     if before is None:
         raise Refused(f"{node.name}: no port named {action.port} in {bridge.name}")
-    after = Port(action.port, action.passing.tag, action.passing.vlans, action.passing.vlan_mode)
-    if before != after and Passing(before.trunks, before.tag, before.vlan_mode) != action.was:
+    after = Port(action.port, action.will_be.tag, action.will_be.vlans, action.will_be.vlan_mode)
+    if before != after and PortVlans(before.trunks, before.tag, before.vlan_mode) != action.was:
         raise Refused(f"{node.name}: {action.port} has changed since it was looked at")
     return (yield from _change(world, node, bridge, after))
 

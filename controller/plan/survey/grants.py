@@ -1,4 +1,4 @@
-"""Spoken: what the specs say of how far healing goes and what is paused, by object.
+"""Grants: what the specs say of how far healing goes and what is paused, by object.
 
 Rule 1: nearly all objects say nothing; what is looked up for every action holds only those that do.
 """
@@ -16,10 +16,10 @@ Grant = tuple[str, Rung]
 
 
 @dataclass(frozen=True, slots=True)
-class Spoken:
+class Grants:
     """What the specs say themselves, of one set of specs."""
 
-    grants: Mapping[str, Rung]
+    own: Mapping[str, Rung]
     """By `Kind/name`: the estate, and whatever else grants something itself."""
     estate: Grant
     around: Mapping[str, Grant]
@@ -40,7 +40,7 @@ def every_scope(desired: Desired) -> Iterator[tuple[str, Scope]]:
             yield f"{kind}/{name}", documents[name].spec
 
 
-def spoken(desired: Desired) -> Spoken:
+def find_grants(desired: Desired) -> Grants:
     """Return what the specs say themselves."""
     grants: dict[str, Rung] = {}
     suspended: dict[str, Suspend] = {}
@@ -56,14 +56,14 @@ def spoken(desired: Desired) -> Spoken:
         for target in (f"Site/{site}", f"{kind}/{node}"):   # the nearer one has the last word
             if target in grants:
                 around[node] = target, grants[target]
-    return Spoken(grants, (f"Estate/{desired.estate.name}", desired.estate.spec.autonomy), around,
+    return Grants(grants, (f"Estate/{desired.estate.name}", desired.estate.spec.autonomy), around,
                   suspended)
 
 
-def pauses(said: Spoken, by_hand: tuple[Suspension, ...], now_s: float) -> dict[str, Suspension]:
+def pauses(grants: Grants, by_hand: tuple[Suspension, ...], now_s: float) -> dict[str, Suspension]:
     """Return what is paused now, by its own spec or by hand; what is done by hand counts."""
     found = {}
-    for target, suspend in said.suspended.items():
+    for target, suspend in grants.suspended.items():
         until_at = parse_instant_at(suspend.until)
         if until_at > now_s:
             found[target] = Suspension(target, suspend.by, suspend.why, until_at)

@@ -1,4 +1,4 @@
-"""Passing: what a port lets pass, what it should, and what lies between, as sets of VLANs.
+"""PortVlans: what a port lets pass, what it should, and what lies between, as sets of VLANs.
 
 Rule 1: what is not declared of untagged frames, and that every VLAN passes, stays as it is.
 """
@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from controller.model.facts import PortFacts
-from controller.plan.actions.desired import Passing
+from controller.plan.actions.desired import PortVlans
 from controller.plan.survey.vlans import NOTHING_PASSES
 
 NATIVE = frozenset({"native-tagged", "native-untagged"})
@@ -38,27 +38,27 @@ class Frames(NamedTuple):
 class Change(NamedTuple):
     """How a port gets from what passes to what should."""
 
-    was: Passing
-    wide: Passing
+    was: PortVlans
+    wide: PortVlans
     """With all that lacks, and without anything taken."""
-    narrow: Passing
+    narrow: PortVlans
     """With nothing that is not declared."""
     lacking: frozenset[int]
     lost: frozenset[int]
     """What `narrow` takes from `wide`; 0 stands for untagged frames."""
 
 
-def passing_of(port: PortFacts) -> Passing:
+def port_vlans_of(port: PortFacts) -> PortVlans:
     """Return what a port lets pass, as it is written down."""
-    return Passing(port.trunks, port.tag, port.vlan_mode)
+    return PortVlans(port.trunks, port.tag, port.vlan_mode)
 
 
-def is_access(was: Passing) -> bool:
+def is_access(was: PortVlans) -> bool:
     """Return whether all frames of a port belong to one VLAN and carry no tag."""
     return was.vlan_mode == "access" or (was.vlan_mode is None and was.tag is not None)
 
 
-def frames_of(was: Passing) -> Frames:
+def frames_of(was: PortVlans) -> Frames:
     """Return which frames pass, as Open vSwitch reads its columns."""
     if is_access(was):
         return Frames(frozenset(), was.tag)
@@ -71,7 +71,7 @@ def frames_of(was: Passing) -> Frames:
 
 
 @lru_cache(KINDS_OF_TRUNK)
-def change_of(was: Passing, wanted: Wanted) -> Change:
+def change_of(was: PortVlans, wanted: Wanted) -> Change:
     """Return what has to be let pass on a port, and what of it is not declared."""
     seen = frames_of(was)
     untagged = wanted.native
@@ -94,16 +94,16 @@ def change_of(was: Passing, wanted: Wanted) -> Change:
     return Change(was, written(wide, was), written(narrow, was), lacking, (extra | reread))
 
 
-def written(frames: Frames, was: Passing) -> Passing:
+def written(frames: Frames, was: PortVlans) -> PortVlans:
     """Return how it is written down that these frames pass; what is right stays as it is."""
     if frames == frames_of(was):
         return was
     if frames.untagged:
         native = was.vlan_mode if was.vlan_mode in NATIVE else "native-untagged"
         both = frozenset() if frames.tagged is None else frames.tagged | {frames.untagged}
-        return Passing(tuple(sorted(both)), frames.untagged, native)
+        return PortVlans(tuple(sorted(both)), frames.untagged, native)
     mode = was.vlan_mode if was.tag is None and was.vlan_mode in {None, "trunk"} else "trunk"
     if frames.tagged is None:
-        return Passing((), None, mode)
+        return PortVlans((), None, mode)
     vlans = frames.tagged | ({0} if frames.untagged == 0 else frozenset())
-    return Passing(tuple(sorted(vlans)) or NOTHING_PASSES, None, mode)
+    return PortVlans(tuple(sorted(vlans)) or NOTHING_PASSES, None, mode)
