@@ -256,7 +256,7 @@ class Starting:
 async def is_ready(talk: Conversation) -> bool:
     """Return whether a verb said that it is ready; what a login shell says before is no answer."""
     for _ in range(MOST_GREETINGS):
-        line = await talk.hear()
+        line = await talk.receive()
         if line is None:
             return False
         with suppress(ValueError):
@@ -284,11 +284,11 @@ class Attendant:
             raise Unavailable(f"{failed}: {self.name} was not asked any more, since an earlier"
                               " answer of its mover was not heard; it is tried again")
         self._number += 1
-        self._talk.tell(json.dumps({"number": self._number, "verb": verb, "request": request}))
+        self._talk.send(json.dumps({"number": self._number, "verb": verb, "request": request}))
         self._is_over = True    # until the answer is here, whatever ends the waiting for it
         try:
             async with asyncio.timeout(timeout_s):
-                line = await self._talk.hear()
+                line = await self._talk.receive()
         except TimeoutError:
             raise OutcomeUnknown(f"{failed}, as far as is known: {self.name} did not answer within"
                                  f" {timeout_s:g} s; it is looked at again") from None

@@ -121,7 +121,7 @@ class SourceEnd:
 
     def _tell(self, name: str, value: Any) -> int:
         self._number += 1
-        self._talk.tell(json.dumps({"number": self._number, name: value}))
+        self._talk.send(json.dumps({"number": self._number, name: value}))
         return self._number
 
     async def _answer(self, answer: str, number: int) -> dict[str, Any]:
@@ -131,7 +131,7 @@ class SourceEnd:
         self._is_over = True    # until the answer is here, whatever ends the waiting for it
         try:
             async with asyncio.timeout(PATIENCE_S[answer]):
-                line = await self._talk.hear()
+                line = await self._talk.receive()
         except TimeoutError:
             raise OutcomeUnknown(f"{self._failed}, as far as is known: {self._mover.name} did not"
                                  f" answer within {PATIENCE_S[answer]:g} s; it is looked at again"

@@ -15,7 +15,7 @@ from controller.replication.mover import Mover, NotLetIn, failure, parse_answer,
 from controller.replication.progress import OnProgress, Progress, expected_s
 from controller.replication.replica_state import ReplicaState
 from controller.replication.ssh_route import KeySource
-from controller.transport.base import Aside, Conversation, Endpoint
+from controller.transport.base import Conversation, Endpoint, SideChannel
 from controller.transport.json_text import parse_json
 
 LAST_WORD_S: Final = 30.0
@@ -142,10 +142,10 @@ async def relay(source: Mover, target: Mover, root: str, uuid: str, request: dic
     told = {**pace.asked(request), "to": {"fds": [1]}}
     feeding = verb_command("send", uuid, text=json.dumps(told) + "\n", timeout_s=lasts_s + ANSWER_S)
     taking = verb_command("receive", root, timeout_s=lasts_s + ANSWER_S)
-    aside = Aside(hearer.hear)
-    pace.follow(aside.tell)
+    channel = SideChannel(hearer.hear)
+    pace.follow(channel.send)
     sent, got = await source.node.transport.relay(
-        (source.name, feeding), (target.name, taking), aside)
+        (source.name, feeding), (target.name, taking), channel)
     if got.exit_status != 0:
         raise failure(got, failed)
     if sent.exit_status != 0:
@@ -163,8 +163,8 @@ async def send(sender: Conversation, request: dict[str, Any], failed: str, pace:
     Errors: Unavailable when the way or an end broke or fell silent (what has come is kept),
     Refused, OutcomeUnknown.
     """
-    sender.tell(json.dumps(pace.asked(request)))
-    pace.follow(sender.tell)
+    sender.send(json.dumps(pace.asked(request)))
+    pace.follow(sender.send)
     try:
         async with asyncio.timeout(lasts_s + ANSWER_S):
             while (line := await _next_word(sender, failed, pace)) is not None:
@@ -187,7 +187,7 @@ async def _next_word(sender: Conversation, failed: str, pace: RateControl) -> st
     quiet_s = pace.quiet_s
     try:
         async with asyncio.timeout(quiet_s):
-            return await sender.hear()
+            return await sender.receive()
     except TimeoutError:
         raise Unavailable(f"{failed}: the mover that sends has said nothing for {quiet_s:.0f} s; it"
                           " is tried again") from None

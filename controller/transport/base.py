@@ -1,4 +1,4 @@
-"""What every transport is: it runs commands on named nodes and brings the replies back."""
+"""The interface of every transport: it runs commands on named nodes and returns their replies."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
@@ -17,7 +17,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a command said, and how it ended."""
+    """A command's output and how it ended."""
 
     exit_status: int
     stdout: str
@@ -36,74 +36,76 @@ class Endpoint:
     known_hosts: str
 
 
-class Aside:
-    """What is said beside a relay: the first command's standard error, and lines told to it."""
+class SideChannel:
+    """Lines beside a relay: the first command's standard error, and lines to its standard input.
+    """
 
     def __init__(self, on_line: Callable[[str], None]) -> None:
         self.on_line = on_line
-        self._tell: Callable[[str], None] | None = None
+        self._send: Callable[[str], None] | None = None
 
-    def open(self, tell: Callable[[str], None]) -> None:
-        """Learn how lines get to the first command's standard input, now that it runs."""
-        self._tell = tell
+    def open(self, send: Callable[[str], None]) -> None:
+        """Take the function that writes to the first command's standard input, now that it runs.
+        """
+        self._send = send
 
-    def tell(self, line: str) -> None:
-        """Write one line to the first command's standard input, if it runs by now."""
-        if self._tell is not None:
-            self._tell(line)
+    def send(self, line: str) -> None:
+        """Write one line to the first command's standard input; before it runs, do nothing."""
+        if self._send is not None:
+            self._send(line)
 
 
 class Conversation(Protocol):
-    """A command under way that is told, and tells, one line at a time."""
+    """A running command that reads and writes one line at a time."""
 
-    def tell(self, line: str) -> None:
+    def send(self, line: str) -> None:
         """Write one line to its standard input."""
         ...
 
-    async def hear(self) -> str | None:
-        """Return its next line, None when it has no more to say or the line broke."""
+    async def receive(self) -> str | None:
+        """Return its next line, or None at the end of its output or of the connection."""
         ...
 
     async def outcome(self, timeout_s: float) -> Reply:
-        """End its standard input, wait for its end, and return how it ended; stdout is empty.
+        """Close its standard input, wait for its exit and return the reply; stdout is empty.
 
-        Errors: OutcomeUnknown when it does not end in time, or the line broke.
+        Errors: OutcomeUnknown when it does not exit in time, or the connection broke.
         """
         ...
 
 
 class Transport(Protocol):
-    """Runs commands on nodes over one long-lived connection each."""
+    """Runs commands on nodes, over long-lived connections."""
 
     def declare(self, endpoints: tuple[Endpoint, ...]) -> None:
-        """Learn the nodes; a changed endpoint's connection is dropped."""
+        """Set the nodes; the connection of a changed or removed endpoint is closed."""
         ...
 
     async def run(self, node: str, command: Command) -> Reply:
         """Run one command; a non-zero exit status is a reply, not an error.
 
         Errors: Refused (unknown node, wrong host key, login refused), Unavailable (never reached
-        the node), OutcomeUnknown (the line broke or time ran out after the request had left).
+        the node), OutcomeUnknown (the connection broke or time ran out after the request was sent).
         """
         ...
 
     async def run_on_new_connection(self, node: str, command: Command) -> Reply:
-        """Run one command over a connection made for it alone: proof that one can still come in."""
+        """Run one command over a connection of its own: proof that new logins still work."""
         ...
 
     def lines(self, node: str, command: Command) -> AsyncIterator[str]:
-        """Run a command that speaks for ever and yield its lines; ends when the line breaks."""
+        """Run a command that never ends and yield its lines, until the connection breaks."""
         ...
 
     def converse(self, node: str, command: Command) -> AbstractAsyncContextManager[Conversation]:
-        """Start a command, its input first, and give the conversation; leaving it hangs up."""
+        """Start a command, feed it its input and open a conversation; leaving it hangs up."""
         ...
 
     async def relay(self, source: tuple[str, Command], sink: tuple[str, Command],
-                    aside: Aside | None = None) -> tuple[Reply, Reply]:
-        """Feed what one node's command prints to another node's; the first's input stays open.
+                    channel: SideChannel | None = None) -> tuple[Reply, Reply]:
+        """Pipe the output of one node's command into another node's; the first's input stays open.
 
-        Shapes: bytes pass through here and are not kept; both replies have no stdout of the first.
+        Shapes: the bytes pass through the controller and are in neither reply.
         Errors: as `run`, for whichever end broke; the first's time limit holds for both.
         """
         ...

@@ -1,7 +1,7 @@
-"""A frame around what a command says: what its login shell says by itself is left outside.
+"""A frame around a command's output that keeps the login shell's own output out.
 
-A shell's own files may greet, warn, or end it before the command begins. Each command is told to
-say a word first that nobody else can know; what comes before that word is not the command's.
+A shell's start-up files may print a greeting or a warning, or end the shell before the command
+begins. So each command first prints a random word; output before that word is the shell's.
 """
 
 import secrets
@@ -11,13 +11,13 @@ from typing import Final
 from controller.transport.session import Session
 
 NOISE_BYTES: Final = 64 << 10
-"""More than any greeting; a shell that says more is hung up on."""
-# a command that is a shell script itself reads nobody's start-up file
+"""More than any greeting; the session of a shell that prints more is closed."""
+# without BASH_ENV and ENV, a command that is itself a shell script reads no start-up file
 SAY_AND_RUN: Final = 'unset BASH_ENV ENV; echo "$0"; echo "$0" >&2; exec "$@"'
 
 
-class Inlet:
-    """One stream of a command; it opens at the line that is the command's word."""
+class FramedStream:
+    """One output stream of a command; it opens at the line that holds the command's word."""
 
     def __init__(self, word: str) -> None:
         self._line = word.encode() + b"\n"
@@ -25,7 +25,7 @@ class Inlet:
         self.opened = False
 
     def take(self, data: bytes) -> bytes:
-        """Return what of `data` is the command's own."""
+        """Return the part of `data` that is the command's own."""
         if self.opened:
             return data
         self.noise += data
@@ -37,35 +37,36 @@ class Inlet:
 
 
 class Frame:
-    """What surrounds one command's output."""
+    """Wraps one command, and separates its output from its login shell's."""
 
     def __init__(self, session: Session) -> None:
         self.word = f"hotsite-{secrets.token_hex(8)}"
         self._session = session
-        self._out, self._err = Inlet(self.word), Inlet(self.word)
+        self._out, self._err = FramedStream(self.word), FramedStream(self.word)
 
     def around(self, argv: tuple[str, ...]) -> tuple[str, ...]:
-        """Return what says the word, and then becomes the command; no shell is left behind it."""
+        """Return the argv that prints the word, then replaces itself by the command."""
         return ("exec", "sh", "-c", SAY_AND_RUN, self.word, *argv)
 
     def take_stdout(self, data: bytes) -> None:
-        """Pass on what of standard output is the command's."""
+        """Pass the command's own standard output on to the session."""
         self._take(self._out, data, self._session.take_stdout)
 
     def take_stderr(self, data: bytes) -> None:
-        """Pass on what of standard error is the command's."""
+        """Pass the command's own standard error on to the session."""
         self._take(self._err, data, self._session.take_stderr)
 
-    def _take(self, inlet: Inlet, data: bytes, pass_on: Callable[[bytes], None]) -> None:
-        own = inlet.take(data)
+    def _take(self, stream: FramedStream, data: bytes, pass_on: Callable[[bytes], None]) -> None:
+        own = stream.take(data)
         if own:
             pass_on(own)
-        if not inlet.opened and len(inlet.noise) > NOISE_BYTES and not self._session.ended.is_set():
+        too_long = not stream.opened and len(stream.noise) > NOISE_BYTES
+        if too_long and not self._session.ended.is_set():
             self._note_noise()
             self._session.overflow()
 
     def end(self) -> None:
-        """Note that nothing more will come; without its word the command never began."""
+        """Record the end of output; if the word was never printed, the command never began."""
         if not self._out.opened and self._session.status is not None:
             self._note_noise()
         self._session.end()

@@ -1,13 +1,13 @@
-"""JSON that another machine has said."""
+"""JSON received from another machine."""
 
 import json
 from typing import Any
 
 
 def parse_json(text: str) -> Any:
-    """Return what a text says.
+    """Return the value of a JSON text.
 
-    Errors: JSONDecodeError, a ValueError; also where it is nested deeper than anybody means it.
+    Errors: JSONDecodeError, a ValueError; also for a text nested too deeply to be read.
     """
     try:
         return json.loads(text)

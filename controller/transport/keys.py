@@ -1,4 +1,4 @@
-"""Keys among hosts: new ones that no file ever holds, and those by which hosts are known."""
+"""SSH keys: one-time keys that are never written to a file, and the hosts' pinned keys."""
 
 from dataclasses import dataclass, field
 
@@ -10,11 +10,11 @@ from controller.transport.base import Endpoint
 
 @dataclass(frozen=True, slots=True)
 class OneTimeKey:
-    """A key pair that no file ever holds; `private` is in OpenSSH's own form."""
+    """A key pair that is never written to a file; `private` is in OpenSSH's format."""
 
     private: str = field(repr=False)
     public: str
-    """Its type and text, without a comment."""
+    """Its type and base64 text, without a comment."""
 
 
 def one_time_key() -> OneTimeKey:
@@ -25,9 +25,9 @@ def one_time_key() -> OneTimeKey:
 
 
 def pinned_keys(endpoint: Endpoint) -> tuple[str, ...]:
-    """Return the host keys that `endpoint` is known by, each as its type and text.
+    """Return the known host keys of `endpoint`, each as its type and base64 text.
 
-    Errors: Refused when the file of host keys has none for it.
+    Errors: Refused when the known-hosts file cannot be read or has no key for it.
     """
     try:
         known = asyncssh.read_known_hosts(endpoint.known_hosts)

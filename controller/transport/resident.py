@@ -1,14 +1,14 @@
-"""A resident helper: a program sent over standard input, then one question and one answer a line.
+"""A resident helper: its program arrives on standard input, then it answers questions line by line.
 
-Its source does not go through argv, which is limited and which every user of a host can read.
+The source is not passed in argv, whose length is limited and which every user of a host can read.
 """
 
 from typing import Final
 
 PYTHON: Final = ("python3", "-X", "utf8", "-I", "-S")
-"""Isolated and without site-packages: it starts in 10 ms and nothing on the host can bend it.
+"""Isolated and without site-packages: it starts in 10 ms, unaffected by what a host has installed.
 
-Whatever language an account has set, names are bytes of UTF-8, as libvirt and QEMU write them.
+UTF-8 whatever the account's locale: libvirt and QEMU write names so.
 """
 
 BOOTSTRAP: Final = (
@@ -20,14 +20,14 @@ ARGV: Final = (*PYTHON, "-c", BOOTSTRAP)
 
 
 def render_program(program: str) -> str:
-    """Return what is fed to the bootstrap: the length in bytes, a newline, the program."""
+    """Return the bootstrap's input: the program's length in bytes, a newline, the program."""
     return f"{len(program.encode())}\n{program}"
 
 
 def render_question(question: str) -> str:
-    """Return a question as the one line that it must be.
+    """Return a question as one line.
 
-    Errors: ValueError where it is more than one line.
+    Errors: ValueError for more than one line.
     """
     if "\n" in question:
         raise ValueError("a question to a helper is one line")

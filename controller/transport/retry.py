@@ -1,6 +1,6 @@
-"""Retries, all of them: connecting, and asking again what was only a question.
+"""All retries of the program: connecting, and repeating a question that changes nothing.
 
-Rule 1: a change is never repeated here: once its request has left, only observing can tell.
+Rule 1: a change is never repeated here: once its request is sent, only observing tells its effect.
 """
 
 import random
@@ -23,14 +23,14 @@ CONNECT_ATTEMPTS: Final = 3
 ASK_ATTEMPTS: Final = 2
 
 
-class LineBroke(OutcomeUnknown):
-    """The connection ended before the answer was whole; a question may be asked again."""
+class ConnectionBroke(OutcomeUnknown):
+    """The connection ended before the answer was complete; a question may be repeated."""
 
 
 async def connecting(attempt: Callable[[], Awaitable[T]], limit_s: float) -> T:
-    """Return what `attempt` returns; Unavailable is tried again while `limit_s` is not used up.
+    """Return what `attempt` returns; repeat it after Unavailable, within half of `limit_s`.
 
-    An attempt that took its whole time is not repeated: a silent host stays silent for a while.
+    An attempt that used up its time limit is not repeated: a silent host stays silent for a while.
     """
     async def _once() -> T:
         return await attempt()
@@ -44,19 +44,19 @@ async def connecting(attempt: Callable[[], Awaitable[T]], limit_s: float) -> T:
 
 
 async def asking(attempt: Callable[[], Awaitable[T]]) -> T:
-    """Return what `attempt` returns; a question whose line broke is asked once more."""
+    """Return what `attempt` returns; repeat it once after the connection broke."""
     async def _once() -> T:
         return await attempt()
 
     return await AsyncRetrying(
-        retry=retry_if_exception_type(LineBroke),
+        retry=retry_if_exception_type(ConnectionBroke),
         stop=stop_after_attempt(ASK_ATTEMPTS),
         reraise=True,
     )(_once)
 
 
 def pauses(first_s: float = 0.25, most_s: float = 10.0) -> Iterator[float]:
-    """Yield how long to wait before opening a line again: longer each time, never in step."""
+    """Yield the waits before reconnecting: exponential back-off with jitter."""
     pause_s = first_s
     while True:
         yield pause_s * random.uniform(0.5, 1.0)

@@ -1,4 +1,15 @@
-"""One command under way, whatever carries it: what it has said, and how it ended."""
+"""Sessions: one running command each, over SSH or (in tests) a local process.
+
+A session receives what its command writes and knows how it ended. Four kinds:
+
+    Capture      a command that ends; its whole output is collected, up to a limit
+    Lines        a command that goes on; its output is read line by line, with back-pressure
+    RelaySource  a command whose output feeds another session, with back-pressure
+    Talk         a conversation over a Lines session
+
+`pipe` is set when the request leaves, `ended` once no output can follow. A session that ended
+without a `status` lost its connection.
+"""
 
 import asyncio
 from abc import ABC, abstractmethod
@@ -7,18 +18,18 @@ from typing import Final, Protocol
 
 from controller.errors import ActionError, OutcomeUnknown, Refused
 from controller.transport import resident
-from controller.transport.base import Aside, Command, Reply
-from controller.transport.retry import LineBroke
+from controller.transport.base import Command, Reply, SideChannel
+from controller.transport.retry import ConnectionBroke
 
 REPLY_BYTES: Final = 32 << 20
-"""More than any program of ours says; a host that says more is cut off, not listened to."""
+"""Larger than any answer of our programs; a session that exceeds it is closed."""
 LINES_WAITING: Final = 1000
 BYTES_WAITING: Final = 4 << 20
-"""Of whole lines that nobody has taken yet: whoever says more waits."""
+"""Of complete lines not yet read; beyond it the command is paused."""
 
 
 class Pipe(Protocol):
-    """The far side of a session: where standard input goes."""
+    """The transport's end of a session: the command's standard input and flow control."""
 
     def write(self, data: bytes) -> None:
         """Feed standard input."""
@@ -29,20 +40,20 @@ class Pipe(Protocol):
         ...
 
     def pause_reading(self) -> None:
-        """Take no more output for now."""
+        """Stop receiving output for now."""
         ...
 
     def resume_reading(self) -> None:
-        """Take output again."""
+        """Receive output again."""
         ...
 
     def close(self) -> None:
-        """Let go; the far side sees the end of its standard input."""
+        """Close the channel; the command sees the end of its standard input."""
         ...
 
 
 class Session(ABC):
-    """A command: `pipe` is set once its request leaves, `ended` once nothing more will come."""
+    """One command."""
 
     def __init__(self) -> None:
         self.pipe: Pipe | None = None
@@ -51,37 +62,38 @@ class Session(ABC):
         self.stderr = bytearray()
         self.overflowed = False
         self.noise: str | None = None
-        """The last line that the login shell said instead of beginning the command, if it did."""
+        """The login shell's last line, if the shell ended or overflowed before the command began.
+        """
         self.fed_by: Session | None = None
 
     @abstractmethod
     def take_stdout(self, data: bytes) -> None:
-        """Take a piece of standard output."""
+        """Receive a piece of standard output."""
 
     def take_stderr(self, data: bytes) -> None:
-        """Take a piece of standard error; only its beginning is kept."""
+        """Receive a piece of standard error; only the first REPLY_BYTES are kept."""
         self.stderr += data[: REPLY_BYTES - len(self.stderr)]
 
     def end(self) -> None:
-        """Note that nothing more will come; whoever feeds this one may stop."""
+        """Record the end of output, and stop the session that feeds this one."""
         self.ended.set()
         if self.fed_by is not None:
             self.fed_by.close()
 
     def hold(self, *, full: bool) -> None:
-        """Slow down whoever feeds this one, or let it go on."""
+        """Pause the session that feeds this one, or let it continue."""
         pipe = None if self.fed_by is None else self.fed_by.pipe
         if pipe is not None:
             (pipe.pause_reading if full else pipe.resume_reading)()
 
     def overflow(self) -> None:
-        """Hang up on a far side that says more than anything of ours would."""
+        """Close a session whose output exceeds the limit."""
         self.overflowed = True
         self.close()
         self.end()
 
     def refuse_unbegun(self, node: str) -> None:
-        """Refuse what the login shell did not begin: then nothing was done."""
+        """Raise Refused if the login shell never began the command: then nothing was done."""
         if self.noise is None:
             return
         how = "said too much" if self.overflowed else f"ended with status {self.status}"
@@ -98,10 +110,10 @@ class Session(ABC):
             if last:
                 self.pipe.write_eof()
         except OSError:
-            return  # the command ended before it had read its input: its reply says why
+            return  # the command ended before it had read its input; its reply says why
 
     def close(self) -> None:
-        """Give the channel back."""
+        """Close the channel."""
         if self.pipe is not None:
             self.pipe.close()
 
@@ -123,7 +135,8 @@ class Capture(Session):
     async def finish(self, node: str, command: Command) -> Reply:
         """Feed the command, wait for its end, and return its reply.
 
-        Errors: OutcomeUnknown when it does not end in time, says too much, or the line breaks.
+        Errors: OutcomeUnknown when it does not end in time, its output is too large or the
+        connection breaks; Refused when the login shell never began it.
         """
         self.write(command.input, last=True)
         program = command.argv[0]
@@ -140,39 +153,39 @@ class Capture(Session):
             raise OutcomeUnknown(f"{program} on {node} said more than {REPLY_BYTES >> 20} MiB;"
                                  " it was cut off")
         if self.status is None:
-            raise LineBroke(f"the connection to {node} broke while {program} was at work")
+            raise ConnectionBroke(f"the connection to {node} broke while {program} was at work")
         return Reply(self.status, self.stdout.decode(errors="replace"),
                      self.stderr.decode(errors="replace"))
 
 
-class Spout(Session):
-    """A command whose output is the input of another one, as fast as that one takes it."""
+class RelaySource(Session):
+    """A command whose output is fed into another session, at that one's speed."""
 
-    def __init__(self, into: Session, aside: Aside | None = None) -> None:
+    def __init__(self, into: Session, channel: SideChannel | None = None) -> None:
         super().__init__()
-        self._into, self._aside = into, aside
+        self._into, self._channel = into, channel
         self._unfinished = bytearray()
         into.fed_by = self
 
     def take_stderr(self, data: bytes) -> None:
-        """Pass whole lines on to whoever listens, too."""
+        """Also pass complete lines to the side channel."""
         super().take_stderr(data)
-        if self._aside is not None:
+        if self._channel is not None:
             first, *more = data.split(b"\n")
             self._unfinished += first
             for piece in more:
-                self._aside.on_line(self._unfinished.decode(errors="replace"))
+                self._channel.on_line(self._unfinished.decode(errors="replace"))
                 self._unfinished = bytearray(piece)
             if len(self._unfinished) > REPLY_BYTES:
                 self.overflow()
 
     def begin(self, text: str) -> None:
-        """Feed its input, which stays open."""
+        """Feed the command its input, which stays open."""
         self.write(text, last=False)
-        if self._aside is not None:
-            self._aside.open(self._tell)
+        if self._channel is not None:
+            self._channel.open(self._send)
 
-    def _tell(self, line: str) -> None:
+    def _send(self, line: str) -> None:
         if not self.ended.is_set():
             self.write(line + "\n", last=False)
 
@@ -185,10 +198,10 @@ class Spout(Session):
         try:
             pipe.write(data)
         except OSError:
-            self.close()    # the sink has gone, and its reply says why
+            self.close()    # the sink has ended; its reply says why
 
     def end(self) -> None:
-        """Pass the end on."""
+        """Record the end, and close the sink's input."""
         super().end()
         if not self._into.ended.is_set():
             self._into.write("", last=True)
@@ -196,17 +209,17 @@ class Spout(Session):
     def reply(self, node: str, program: str) -> Reply:
         """Return how it ended.
 
-        Errors: LineBroke when that is not known.
+        Errors: ConnectionBroke when the connection broke before its exit status.
         """
         self.refuse_unbegun(node)
         if self.status is None:
-            raise LineBroke(f"the connection to {node} broke while {program} was at work")
+            raise ConnectionBroke(f"the connection to {node} broke while {program} was at work")
         return Reply(self.status, "", self.stderr.decode(errors="replace"))
 
 
-async def pour(spout: Spout, sink: Capture, source: tuple[str, Command],
+async def relay_between(spout: RelaySource, sink: Capture, source: tuple[str, Command],
                target: tuple[str, Command]) -> tuple[Reply, Reply]:
-    """Return how both ends ended, once one has poured itself into the other."""
+    """Feed the source's command its input, and return both replies once both have ended."""
     (node, command), (sink_node, sink_command) = source, target
     spout.begin(command.input)
     try:
@@ -221,17 +234,17 @@ async def pour(spout: Spout, sink: Capture, source: tuple[str, Command],
         sink.close()
     sink.refuse_unbegun(sink_node)
     if sink.status is None:
-        raise LineBroke(f"the connection to {sink_node} broke while {sink_command.argv[0]} was at"
-                        " work")
+        raise ConnectionBroke(f"the connection to {sink_node} broke while {sink_command.argv[0]}"
+                              " was at work")
     got = Reply(sink.status, sink.stdout.decode(errors="replace"),
                 sink.stderr.decode(errors="replace"))
-    if got.exit_status != 0 and spout.status is None:   # it was hung up on, for that reason
+    if got.exit_status != 0 and spout.status is None:   # closed because the sink had failed
         return Reply(128, "", spout.stderr.decode(errors="replace")), got
     return spout.reply(node, command.argv[0]), got
 
 
 class Lines(Session):
-    """A command that speaks for ever: its output is cut into lines."""
+    """A command that goes on: its output is split into lines."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -242,7 +255,7 @@ class Lines(Session):
         self.paused = False
 
     def take_stdout(self, data: bytes) -> None:
-        """Cut what came into lines; a slow reader slows the far side down."""
+        """Split the output into lines; pause the command while the reader is behind."""
         first, *more = data.split(b"\n")
         self.unfinished += first
         for piece in more:
@@ -258,12 +271,12 @@ class Lines(Session):
             self.pipe.pause_reading()
 
     def end(self) -> None:
-        """Wake the reader: no line will come."""
+        """Wake the reader: no further line can follow."""
         super().end()
         self.news.set()
 
     async def next_line(self) -> bytes | None:
-        """Return the next whole line, or None when no more will come."""
+        """Return the next complete line, or None at the end."""
         while not self.waiting:
             if self.ended.is_set():
                 return None
@@ -277,10 +290,10 @@ class Lines(Session):
         return line
 
     async def answer(self, node: str, question: str, timeout_s: float) -> str:
-        """Send a question to the helper that runs here and return its answer.
+        """Send a question to the resident helper of this session and return its answer.
 
-        Errors: OutcomeUnknown or Refused; after any of them the helper must not be asked again,
-        because its answer to this question could be taken for the next one's.
+        Errors: OutcomeUnknown or Refused; after either, the helper must not be asked again: a late
+        answer to this question would be taken for the next one's.
         """
         if self.waiting or self.unfinished:
             raise OutcomeUnknown(f"{node} answered without being asked")
@@ -298,7 +311,7 @@ class Lines(Session):
             raise OutcomeUnknown(f"{node} answered with bytes that are no text") from None
 
     def cut_short(self, node: str) -> ActionError:
-        """Return why a helper ended without a whole answer."""
+        """Return why a helper ended without a complete answer."""
         self.refuse_unbegun(node)
         said = [line for line in self.stderr.decode(errors="replace").split("\n") if line.strip()]
         if self.overflowed:
@@ -307,27 +320,27 @@ class Lines(Session):
         if self.status:
             return Refused(f"the script on {node} ended with status {self.status}: "
                            f"{said[-1] if said else 'it said nothing'}")
-        return LineBroke(f"the answer of {node} was cut off in the middle")
+        return ConnectionBroke(f"the answer of {node} was cut off in the middle")
 
 
 class Talk:
-    """A conversation with the command of a session."""
+    """A conversation with the command of a session; see Conversation."""
 
     def __init__(self, node: str, program: str, session: Lines) -> None:
         self._node, self._program, self._session = node, program, session
 
-    def tell(self, line: str) -> None:
-        """Write one line to its standard input; one that has ended says so by its outcome."""
+    def send(self, line: str) -> None:
+        """Write one line to its standard input; after the command's end, do nothing."""
         if not self._session.ended.is_set():
             self._session.write(line + "\n", last=False)
 
-    async def hear(self) -> str | None:
-        """Return its next line, None when no more will come."""
+    async def receive(self) -> str | None:
+        """Return its next line, or None at the end."""
         line = await self._session.next_line()
         return None if line is None else line.decode(errors="replace")
 
     async def outcome(self, timeout_s: float) -> Reply:
-        """End its standard input, wait for its end, and return how it ended."""
+        """Close its standard input, wait for its exit and return the reply."""
         session = self._session
         if not session.ended.is_set():
             session.write("", last=True)
@@ -342,6 +355,6 @@ class Talk:
             raise OutcomeUnknown(f"{self._program} on {self._node} said more than"
                                  f" {REPLY_BYTES >> 20} MiB in one line; it was cut off")
         if session.status is None:
-            raise LineBroke(f"the connection to {self._node} broke while {self._program} was at"
-                            " work")
+            raise ConnectionBroke(f"the connection to {self._node} broke while {self._program}"
+                                  " was at work")
         return Reply(session.status, "", session.stderr.decode(errors="replace"))

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 from controller.errors import ActionError
-from controller.transport.base import Aside, Command, Endpoint, Reply
+from controller.transport.base import Command, Endpoint, Reply, SideChannel
 
 
 def said(stdout: str = "") -> Reply:
@@ -40,7 +40,7 @@ class Scripted:
         return outcome
 
     async def relay(self, source: tuple[str, Command], sink: tuple[str, Command],
-                    aside: Aside | None = None) -> tuple[Reply, Reply]:
+                    channel: SideChannel | None = None) -> tuple[Reply, Reply]:
         """Run the one, and the other on what it printed."""
         sent = await self.run(*source)
         return sent, await self.run(sink[0], replace(sink[1], input=sent.stdout))

@@ -9,7 +9,7 @@ from typing import Any
 from controller.plan.actions.replica import CopyMode, DiskCopy, ReplicateDomain
 from controller.replication.provider import ReplicaHands
 from controller.replication.ssh_route import KeySource
-from controller.transport.base import Aside, Command, Endpoint, Reply
+from controller.transport.base import Command, Endpoint, Reply, SideChannel
 from controller.transport.keys import OneTimeKey
 
 UUID = "ac919846-041c-5282-aa02-f968f5a26f2d"
@@ -44,7 +44,7 @@ class PlayedTalk:
         if verb != "send":
             self._waiting.append('{"ready": true}')
 
-    def tell(self, line: str) -> None:
+    def send(self, line: str) -> None:
         """Answer an order."""
         told = json.loads(line)
         self._number = told.pop("number", None)
@@ -78,7 +78,7 @@ class PlayedTalk:
     def _numbered(self) -> dict[str, Any]:
         return {} if self._verb == "send" else {"number": self._number}
 
-    async def hear(self) -> str | None:
+    async def receive(self) -> str | None:
         """Return the next answer."""
         return self._waiting.popleft() if self._waiting else None
 
@@ -125,7 +125,7 @@ class Hosts:
         yield PlayedTalk(self, node, command.argv[8], command.input)
 
     async def relay(self, source: tuple[str, Command], sink: tuple[str, Command],
-                    aside: Aside | None = None) -> tuple[Reply, Reply]:
+                    channel: SideChannel | None = None) -> tuple[Reply, Reply]:
         """Pour one verb's bytes into another's; a copy that comes so was `relayed`."""
         verb = source[1].argv[8]
         try:
@@ -135,8 +135,8 @@ class Hosts:
             return (Reply(broken.status, "", json.dumps({"sentence": str(broken)})),
                     Reply(0, "{}", ""))
         self.play(sink[0], sink[1].argv[8], {})
-        if aside is not None:
-            aside.on_line(json.dumps({"progress": {
+        if channel is not None:
+            channel.on_line(json.dumps({"progress": {
                 "read_bytes": MIB, "total_bytes": 2 * MIB, "wire_bytes": MIB}}))
         return Reply(0, "", json.dumps({"result": result})), Reply(0, "{}", "")
 

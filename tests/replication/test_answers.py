@@ -41,14 +41,14 @@ class LateTalk:
         self.told: list[dict[str, Any]] = []
         self.heard = asyncio.Event()
 
-    def tell(self, line: str) -> None:
+    def send(self, line: str) -> None:
         """Answer every question but a settle, of which something was lost."""
         order = json.loads(line)
         self.told.append(order)
         answer = {"failed": LOST} if order["verb"] == "incoming-settle" else {"answer": {}}
         self.waiting.append(json.dumps({"number": order["number"], **answer}))
 
-    async def hear(self) -> str | None:
+    async def receive(self) -> str | None:
         """Return the next line once anything may be heard."""
         await self.heard.wait()
         return self.waiting.popleft() if self.waiting else None
@@ -117,7 +117,7 @@ async def test_a_failure_that_is_told_ends_nothing() -> None:
 class Copies(LateTalk):
     """The mover that conducts copies, which says what it was given to say."""
 
-    def tell(self, line: str) -> None:
+    def send(self, line: str) -> None:
         """Take an order."""
         self.told.append(json.loads(line))
 
@@ -183,7 +183,7 @@ async def test_a_mover_that_never_says_that_it_is_ready_is_not_waited_for(
 class Chatter(Copies):
     """A mover that says for ever how far it is."""
 
-    async def hear(self) -> str | None:
+    async def receive(self) -> str | None:
         """Return the same word."""
         await asyncio.sleep(0)
         return '{"progress": {"read_bytes": 1, "total_bytes": 2, "wire_bytes": 1}}'
@@ -195,7 +195,7 @@ class Chatter(Copies):
 async def test_a_mover_that_sends_neither_falls_silent_nor_goes_on_for_ever(
         talk: LateTalk, patched: str, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transfer, patched, 0.0)
-    monkeypatch.setattr(talk, "tell", lambda _: None)
+    monkeypatch.setattr(talk, "send", lambda _: None)
     with pytest.raises(Unavailable, match=f"{why}.*it is tried again"):
         await send(talk, {}, "no point was made", RateControl(),
                    TransferEvents(lambda *_: None, lambda: None),

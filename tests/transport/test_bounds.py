@@ -6,8 +6,8 @@ import pytest
 
 from controller.errors import OutcomeUnknown
 from controller.transport import session
-from controller.transport.base import Aside
-from controller.transport.session import Capture, Lines, Session, Spout, Talk
+from controller.transport.base import SideChannel
+from controller.transport.session import Capture, Lines, RelaySource, Session, Talk
 
 
 class Tap:
@@ -72,7 +72,7 @@ def test_a_line_without_an_end_is_hung_up_on_and_said_so(monkeypatch: pytest.Mon
         tap = tapped(lines)
         assert poured(lines, b"x" * 65536, tap, 64 << 20) <= 2 << 20
         talk = Talk("paris-1", "python3", lines)
-        assert await talk.hear() is None
+        assert await talk.receive() is None
         with pytest.raises(OutcomeUnknown, match="said more than 1 MiB in one line"):
             await talk.outcome(1.0)
     asyncio.run(body())
@@ -83,7 +83,7 @@ def test_nor_is_one_beside_a_relay_gathered_without_end(monkeypatch: pytest.Monk
     heard: list[str] = []
 
     async def body() -> None:
-        spout = Spout(Capture(), Aside(heard.append))
+        spout = RelaySource(Capture(), SideChannel(heard.append))
         tapped(spout._into)
         tap = tapped(spout)
         spout.take_stderr(b"one\ntw")

@@ -1,18 +1,14 @@
 """Commands that are told more while they run, and commands that feed each other across nodes."""
 
-import asyncio
-
 import pytest
 
 from controller.errors import OutcomeUnknown
-from controller.transport.base import Aside, Command, Endpoint, Reply, Transport
+from controller.transport.base import Command, Reply, SideChannel, Transport
 from controller.transport.keys import one_time_key, pinned_keys
-from controller.transport.recorded import RecordedTransport, Recording
 from tests.transport.sshd import Sshd
 from tests.transport.test_transports import Use, use
 
 __all__ = ["use"]
-NODE = Endpoint("paris-1", "127.0.0.1", 22, "root", "", "")
 ECHO = ("python3", "-I", "-S", "-c", """
 import sys
 for line in sys.stdin:
@@ -24,9 +20,9 @@ sys.stderr.write("no more"); sys.exit(4)
 def test_a_conversation_goes_to_and_fro_and_ends_with_status_and_complaint(use: Use) -> None:
     async def body(transport: Transport) -> object:
         async with transport.converse("paris-1", Command(ECHO, "first\n")) as talk:
-            heard = [await talk.hear()]
-            talk.tell("second")
-            heard.append(await talk.hear())
+            heard = [await talk.receive()]
+            talk.send("second")
+            heard.append(await talk.receive())
             return heard, await talk.outcome(10)
     assert use(body) == (["heard first", "heard second"], Reply(4, "", "no more"))
 
@@ -42,7 +38,7 @@ def test_a_conversation_that_does_not_end_in_time_has_an_unknown_outcome(use: Us
 def test_who_leaves_a_conversation_ends_the_command_s_input(use: Use) -> None:
     async def body(transport: Transport) -> object:
         async with transport.converse("paris-1", Command(ECHO, "first\n")) as talk:
-            return await talk.hear()
+            return await talk.receive()
     assert use(body) == "heard first"
 
 
@@ -64,14 +60,14 @@ def test_a_relay_carries_every_byte_however_many(use: Use) -> None:
 
 def test_beside_a_relay_its_source_is_heard_and_told(use: Use) -> None:
     heard: list[str] = []
-    aside = Aside(heard.append)
+    channel = SideChannel(heard.append)
 
     def answer(line: str) -> None:
         heard.append(line)
-        aside.tell("faster")
-    aside.on_line = answer
+        channel.send("faster")
+    channel.on_line = answer
     feed = Command(("sh", "-c", "echo slow >&2; read -r word; echo $word"))
-    _, got = use(lambda t: t.relay(("paris-1", feed), ("paris-1", Command(("cat",))), aside))
+    _, got = use(lambda t: t.relay(("paris-1", feed), ("paris-1", Command(("cat",))), channel))
     assert (heard, got.stdout) == (["slow"], "faster\n")
 
 
@@ -81,16 +77,6 @@ def test_a_sink_that_gives_up_stops_its_source(use: Use) -> None:
     sent, got = relayed(use, feed, take)
     assert (got.exit_status, got.stderr) == (2, "full\n")
     assert sent.exit_status != 0
-
-
-def test_a_recording_can_be_conversed_with() -> None:
-    async def body() -> tuple[object, ...]:
-        transport = RecordedTransport([Recording(("job",), Reply(2, "a\nb\n", "why"))])
-        transport.declare((NODE,))
-        async with transport.converse("paris-1", Command(("job",))) as talk:
-            talk.tell("x")
-            return await talk.hear(), await talk.hear(), await talk.hear(), await talk.outcome(1)
-    assert asyncio.run(body()) == ("a", "b", None, Reply(2, "", "why"))
 
 
 def test_a_key_for_one_time_shows_its_private_half_to_nobody(sshd_of_session: Sshd) -> None:

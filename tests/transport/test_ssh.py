@@ -298,11 +298,11 @@ def test_a_further_connection_is_closed_when_nothing_runs_over_it(
 
     async def body() -> None:
         async with connected(sshd.endpoint()) as transport:
-            line = transport._line("paris-1")
-            line.most = 1
+            first = transport._connection_to("paris-1")
+            first.max_sessions = 1
             await asyncio.gather(*(transport.run("paris-1", TRUE) for _ in range(3)))
-            assert line.more
-            while line.more:
+            assert first.extra
+            while first.extra:
                 await asyncio.sleep(0.01)
             assert (await transport.run("paris-1", TRUE)).exit_status == 0
 

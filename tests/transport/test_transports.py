@@ -9,8 +9,8 @@ import pytest
 
 from controller.errors import OutcomeUnknown, Refused
 from controller.transport.base import Command, Reply, Transport
-from controller.transport.local import LocalTransport
 from controller.transport.ssh import SshTransport
+from tests.transport.local import LocalTransport
 from tests.transport.sshd import Sshd
 
 T = TypeVar("T")

@@ -17,7 +17,7 @@ from controller.providers.linux.facts import node_facts_from_json, node_facts_to
 from controller.providers.linux.program import load_program
 from controller.source.load import load_folder
 from controller.transport.base import Command
-from controller.transport.recorded import RecordedTransport
+from tests.providers.fakes import Scripted
 
 ROOT = Path(__file__).parent.parent.parent.parent
 TRANSCRIPTS = ROOT / "tests/transcripts/linux"
@@ -38,17 +38,20 @@ class Clock:
         return self.now_s
 
 
-class Wires(RecordedTransport):
-    """Recorded answers, some of which never come, and lines that a test speaks."""
+class Wires(Scripted):
+    """Recorded answers in their order, some of which never come, and lines that a test speaks."""
 
     def __init__(self, *answers: str) -> None:
-        super().__init__([], answers)
+        super().__init__()
+        self.answers = list(answers)
+        self.asked: list[tuple[str, str]] = []
         self.spoken: dict[str, asyncio.Queue[str | None]] = {}
         self.opened = 0
 
     async def ask(self, node: str, program: str, question: str, timeout_s: float) -> str:
         """Return the next answer; the word `silence` stands for none."""
-        answer = await super().ask(node, program, question, timeout_s)
+        self.asked.append((node, question))
+        answer = self.answers.pop(0)
         if answer == "silence":
             raise Unavailable(f"{node} cannot be reached")
         return answer

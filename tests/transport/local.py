@@ -1,4 +1,7 @@
-"""This machine as a node: the same programs, run without SSH."""
+"""A transport for tests: every node is this machine, and the programs run without SSH.
+
+It shares sessions with the SSH transport, so that each test of a session runs over both.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -7,8 +10,8 @@ from typing import TypeVar, cast
 
 from controller.errors import Refused
 from controller.transport import resident, retry
-from controller.transport.base import Aside, Command, Conversation, Endpoint, Reply
-from controller.transport.session import Capture, Lines, Session, Spout, Talk, pour
+from controller.transport.base import Command, Conversation, Endpoint, Reply, SideChannel
+from controller.transport.session import Capture, Lines, RelaySource, Session, Talk, relay_between
 
 S = TypeVar("S", bound=Session)
 NOT_FOUND = 127
@@ -131,15 +134,15 @@ class LocalTransport:
             session.close()
 
     async def relay(self, source: tuple[str, Command], sink: tuple[str, Command],
-                    aside: Aside | None = None) -> tuple[Reply, Reply]:
+                    channel: SideChannel | None = None) -> tuple[Reply, Reply]:
         """Feed what one node's command prints to another node's."""
         into = await self._open(sink[0], Capture, sink[1])
         try:
-            spout = await self._open(source[0], lambda: Spout(into, aside), source[1])
+            spout = await self._open(source[0], lambda: RelaySource(into, channel), source[1])
         except BaseException:
             into.close()
             raise
-        return await pour(spout, into, source, sink)
+        return await relay_between(spout, into, source, sink)
 
     async def ask(self, node: str, program: str, question: str, timeout_s: float) -> str:
         """Return the answer of the resident helper."""
