@@ -64,7 +64,7 @@ bench-replication-estate: $(VENV)/.dev bench-packages ## The talk's estate for 3
 	@$(BIN)/python -m tests.bench.replication estate
 
 soak: $(VENV)/.dev lab-packages ## Longer storms and crash runs than make test has time for
-	@SOAK=1 $(BIN)/python -m pytest -q -rs tests/simulation tests/remote tests/lab
+	@SOAK=1 $(BIN)/python -m pytest -q -rs tests/simulation tests/mover tests/lab
 
 lint: $(VENV)/.dev ## Types and style
 	@$(BIN)/mypy

@@ -14,7 +14,7 @@ from controller.plan.actions.replica import CopyMode, DiskCopy
 from controller.providers.libvirt.hands import LibvirtHands
 from controller.transport.ssh import SshTransport
 from tests.lab.lab import STATE, Lab, render_guest
-from tests.lab.replication import MIB, Replication, endpoints
+from tests.lab.replica.replication import MIB, Replication, endpoints
 from tests.lab.witness import IMAGES
 
 FOLDER = f"{IMAGES}/kinds"

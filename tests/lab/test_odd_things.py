@@ -14,7 +14,7 @@ from controller.providers.linux.facts import parse_answer
 from controller.providers.linux.program import load_program
 from controller.transport.ssh import SshTransport
 from tests.lab.lab import Lab, render_guest
-from tests.lab.replication import endpoints
+from tests.lab.replica.replication import endpoints
 from tests.lab.witness import IMAGES
 
 HOST = "paris-2"

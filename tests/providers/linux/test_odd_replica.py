@@ -11,10 +11,10 @@ from mover.replica.replica import create
 from mover.replica.state import render_state
 
 from controller.providers.linux.replica import parse_replicas
+from tests.mover.replicas import HASHER
+from tests.mover.transfers import SECRET
 from tests.providers.linux.conftest import PlayedHost
 from tests.providers.linux.test_replicas_script import UUID, Protected, rewritten
-from tests.remote.replicas import HASHER
-from tests.remote.transfers import SECRET
 
 OTHER = "0c0ffee0-3f94-51e5-b7d7-6dbad2f2dab3"
 DEEP = "[" * 100_000

@@ -14,10 +14,10 @@ from mover.replica.state import Point, State, parse_state, render_state
 
 from controller.model.replica import IncomingFacts, ReplicaFacts
 from controller.providers.linux.replica import parse_replicas
+from tests.mover.replica.test_scrub import flip
+from tests.mover.replicas import HASHER
+from tests.mover.transfers import SECRET, Machine
 from tests.providers.linux.conftest import PlayedHost
-from tests.remote.replicas import HASHER
-from tests.remote.test_verify import flip
-from tests.remote.transfers import SECRET, Machine
 
 UUID = "fa4e398e-3f94-51e5-b7d7-6dbad2f2dab3"
 SIZE = (4 << 20) + 512
