@@ -25,7 +25,7 @@ from controller.model.facts import (
     Unknown,
     VolumeFacts,
 )
-from controller.plan.gates.recheck import content
+from controller.plan.gates.approval import content
 from controller.plan.steps.plan import Plan, Verdict
 from controller.plan.survey.context import Approval, Context
 from controller.plan.survey.identity import domain_uuid

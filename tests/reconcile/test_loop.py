@@ -12,7 +12,7 @@ from controller.model.desired import Desired
 from controller.model.document import Rung
 from controller.model.estate import WindowSpec
 from controller.plan.actions.action import Action
-from controller.plan.gates.recheck import content
+from controller.plan.gates.approval import content
 from controller.plan.survey.context import Approval, Suspension
 from controller.providers.simulated.virtual_time import epoch_clock, run_virtual
 from controller.reconcile.decide.context import window_state

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from controller.model.desired import Desired
-from controller.plan.gates.recheck import content
+from controller.plan.gates.approval import content
 from controller.plan.survey.context import Approval, Suspension
 from controller.providers.simulated.estate import SimulatedEstate
 from controller.providers.simulated.virtual_time import epoch_clock, run_virtual

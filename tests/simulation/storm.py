@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from random import Random
 
-from controller.plan.gates.recheck import content
+from controller.plan.gates.approval import content
 from controller.plan.steps.plan import Verdict
 from controller.plan.survey.context import Approval
 from controller.providers.base import Provider

@@ -1,7 +1,7 @@
-"""The delete ceiling: how much data one plan may let go, whatever else would let it.
+"""The delete ceiling: how many VMs and restore points one plan may delete, whatever allows it.
 
-Rule 1: files that were set aside are counted apart: they were counted as VMs when they were, and
-        what is to go must not wait for what has gone.
+Rule 1: purging files that were set aside is counted apart. They counted as a VM when it was
+        removed, and removing the next VM must not wait until they are purged.
 """
 
 from collections.abc import Iterable
@@ -18,15 +18,15 @@ from controller.plan.steps.plan import Ruling, Step, Verdict
 from controller.plan.survey.survey import Survey
 
 
-class Toll(NamedTuple):
-    """What a plan would delete, seen now or not."""
+class Deletions(NamedTuple):
+    """How much a plan would delete, visible now or not."""
 
     machines: int
     points: int
     unseen: int
-    """So many of the machines are where no host answers."""
+    """How many of `machines` are on hosts that do not answer."""
     purged: int = 0
-    """Removed VMs whose files, set aside, would go for good."""
+    """How many removed VMs' set-aside files would be purged."""
 
     def __str__(self) -> str:
         parts = [counted(number, noun) for number, noun in (
@@ -34,20 +34,20 @@ class Toll(NamedTuple):
         return " and ".join(parts)
 
 
-def toll_of(steps: tuple[Step, ...], survey: Survey) -> Toll:
-    """Return what the steps would delete in all."""
-    gone = to_delete(survey) if any(
+def deletions_of(steps: tuple[Step, ...], survey: Survey) -> Deletions:
+    """Return how much the steps would delete in all."""
+    machines = to_delete(survey) if any(
         isinstance(step.action, RemoveDomain) for step in steps) else frozenset()
     points = sum(len(step.action.sequences) for step in steps
                  if isinstance(step.action, DropPoints))
     purged = purged_of(step.action for step in steps if isinstance(step.action, PurgeFiles))
-    return Toll(len(gone), points, len(gone - survey.sightings.keys()), purged)
+    return Deletions(len(machines), points, len(machines - survey.sightings.keys()), purged)
 
 
 def purged_of(actions: Iterable[PurgeFiles]) -> int:
-    """Return of how many removed VMs files would go: by when and where they were set aside.
+    """Return how many removed VMs the files belong to.
 
-    The disks of one VM have one name but for what tells them apart, and were set aside together.
+    The disks of one VM share a name up to the last hyphen, and were set aside at one instant.
     """
     found = set()
     for action in actions:
@@ -60,17 +60,18 @@ def purged_of(actions: Iterable[PurgeFiles]) -> int:
     return len(found)
 
 
-def above_ceiling(action: Action, toll: Toll, survey: Survey) -> Ruling | None:
-    """Refuse every deletion of a plan that holds too many of them."""
+def above_ceiling(action: Action, deletions: Deletions, survey: Survey) -> Ruling | None:
+    """Refuse every deletion of a plan that has more of them than the ceiling."""
     ceiling = survey.desired.estate.spec.limits.deletes
-    if isinstance(action, PurgeFiles) and toll.purged > ceiling:
-        return Ruling(Verdict.REFUSED, "delete-ceiling", "this plan would delete what"
-                      f" {counted(toll.purged, 'removed VM')} left and the ceiling is {ceiling}:"
-                      " none of it is deleted", "raise `limits.deletes` in the Estate, or delete"
-                      f" by hand, of {', '.join(action.paths)}, what nobody wants")
-    if not isinstance(action, RemoveDomain | DropPoints) or toll.machines + toll.points <= ceiling:
+    if isinstance(action, PurgeFiles) and deletions.purged > ceiling:
+        return Ruling(Verdict.REFUSED, "delete-ceiling", "this plan would delete the files of"
+                      f" {counted(deletions.purged, 'removed VM')} and the ceiling is {ceiling}:"
+                      " none is deleted", "raise `limits.deletes` in the Estate, or delete by hand"
+                      f" what nobody needs of {', '.join(action.paths)}")
+    if (not isinstance(action, RemoveDomain | DropPoints)
+            or deletions.machines + deletions.points <= ceiling):
         return None
-    share = f" ({toll.unseen} of them where no host answers)" if toll.unseen else ""
-    return Ruling(Verdict.REFUSED, "delete-ceiling", f"this plan would delete {toll} and the"
+    share = f" ({deletions.unseen} of them where no host answers)" if deletions.unseen else ""
+    return Ruling(Verdict.REFUSED, "delete-ceiling", f"this plan would delete {deletions} and the"
                   f" ceiling is {ceiling}: none is deleted{share}",
                   "raise `limits.deletes` in the Estate")

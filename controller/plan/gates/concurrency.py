@@ -1,7 +1,8 @@
-"""In flight: how many things may be going on at once, per host, per site and in the estate.
+"""Concurrency limits: how many actions may be in flight at once, per host, per site, in the estate.
 
-Rule 1: copies have places of their own: none of them ever makes a repair wait for a place.
-Rule 2: a VM is not moved while its replica is being copied, and the other way round.
+Rule 1: copies have slots of their own, so that no copy ever makes a repair wait. At most half of
+        them go to copies of whole disks, which take hours. Upkeep has half as many of its own.
+Rule 2: a VM is not moved while its replica is being copied, nor copied while it is being moved.
 """
 
 from typing import Final
@@ -24,28 +25,28 @@ DISRUPTIVE = frozenset({Rung.MIGRATE, Rung.RESTART, Rung.FAILOVER})
 COPIES_PER_HOST: Final = 2
 COPIES_PER_SITE: Final = 8
 COPIES_PER_SITE_MOST: Final = 32
-"""A site of more hosts than COPIES_PER_SITE has a place for each, up to so many."""
+"""A site with more hosts than COPIES_PER_SITE has one slot per host, up to this many."""
 NOTHING: Final[frozenset[str]] = frozenset()
 LONG: Final = "whole copy"
 SHORT: Final = "copy"
 UPKEEP: Final = "upkeep"
-SAID: Final = {LONG: "copies of whole disks going on", SHORT: "copies going on",
+NOUNS: Final = {LONG: "copies of whole disks going on", SHORT: "copies going on",
                UPKEEP: "replicas being looked after"}
 
 
 class ConcurrencyLimits:
-    """The places that are taken; all actions on one target share one, as they run in turn."""
+    """The slots that are taken. All actions on one target share one, since they run in turn."""
 
     def __init__(self, survey: Survey) -> None:
         self.survey = survey
         self.limits = survey.desired.estate.spec.limits
         self.at: dict[tuple[str, str], set[str]] = {}
-        """By kind and place: what goes on there; of no kind are those that are no copies."""
+        """Targets in flight, by kind and host or site; the kind is empty where it is no copy."""
         self.disrupted: set[str] = set()
         self.busy: dict[str, str] = {}
         self.most = max(1, int(self.limits.share * len(survey.desired.virtual_machines)))
         self.copying: set[str] = set()
-        """`Replica/name` of what is copied, as far as that is settled."""
+        """`Replica/name` of the copies in flight, and of those given a slot so far."""
         for flight in survey.context.in_flight:
             self.busy[flight.target] = flight.action_id
             self._note(flight.target, flight.nodes, flight.rung)
@@ -55,7 +56,7 @@ class ConcurrencyLimits:
                 self.copying |= {flight.target} if copies else set()
 
     def take(self, action: Action) -> Ruling | None:
-        """Take a place for `action`; return why it has to wait when there is none."""
+        """Reserve a slot for an action; if none is free, return why it has to wait."""
         if action.target in self.busy:
             return _wait(f"{self.busy[action.target]} is running", "when that ends")
         if action.rung is Rung.REPLICATE:
@@ -79,24 +80,26 @@ class ConcurrencyLimits:
         return None
 
     def expect(self, actions: list[Action]) -> None:
-        """Learn which of the copies that are going on take whole disks."""
+        """Note which copies in flight are of whole disks, by the same steps in this plan."""
         for action in actions:
             if action.target in self.copying and is_long(action):
                 self._count(LONG, action.target, action.nodes)
 
     def _take_copy(self, action: Action) -> Ruling | None:
-        """Take a place among the copies; what rests after a failure holds none while it does."""
+        """Reserve a copy slot; a replica in back-off after a failure occupies none."""
         machine = f"VirtualMachine/{action.target.partition('/')[2]}"
         if machine in self.busy and machine in self.disrupted:
             return _wait(f"{self.busy[machine]} is running", "when that ends")
         if action.target in self.survey.context.backing_off:
             return None
-        places = [(kind, place, limit) for kind in _kinds(action)
+        kinds = (UPKEEP,) if not isinstance(action, ReplicateDomain) else (
+            (SHORT, LONG) if is_long(action) else (SHORT,))
+        places = [(kind, place, limit) for kind in kinds
                   for place, limit in self._places(kind, action.nodes)]
         for kind, place, limit in places:
             taken = self.at.get((kind, place), NOTHING)
             if action.target not in taken and len(taken) >= limit:
-                return _wait(f"{SAID[kind]} at {place}: {len(taken)}, and {limit} is the"
+                return _wait(f"{NOUNS[kind]} at {place}: {len(taken)}, and {limit} is the"
                              " limit", "when one of them ends")
         for kind, place, _ in places:
             self.at.setdefault((kind, place), set()).add(action.target)
@@ -105,18 +108,16 @@ class ConcurrencyLimits:
         return None
 
     def _places(self, kind: str, nodes: tuple[str, ...]) -> list[tuple[str, int]]:
-        """Return the places that something of `kind` takes, and how many each has."""
+        """Return each host and site where a slot of `kind` is needed, with how many it has."""
         share = 1 if kind is SHORT else 2
         found = []
         for node in nodes:
             site = self.survey.site_of(node)
+            hosts = len(self.survey.hosts_of_site.get(site, ()))
             found += [(f"host {node}", COPIES_PER_HOST // share),
-                      (f"site {site}", self._most_at(site) // share)]
+                      (f"site {site}",
+                       min(max(COPIES_PER_SITE, hosts), COPIES_PER_SITE_MOST) // share)]
         return found
-
-    def _most_at(self, site: str) -> int:
-        hosts = len(self.survey.hosts_of_site.get(site, ()))
-        return min(max(COPIES_PER_SITE, hosts), COPIES_PER_SITE_MOST)
 
     def _count(self, kind: str, target: str, nodes: tuple[str, ...]) -> None:
         for node in nodes:
@@ -141,12 +142,6 @@ def is_long(action: Action) -> bool:
     """Return whether an action copies whole disks, which may take hours."""
     return isinstance(action, ReplicateDomain) and any(
         disk.mode is not CopyMode.INCREMENT for disk in action.disks)
-
-
-def _kinds(action: Action) -> tuple[str, ...]:
-    if not isinstance(action, ReplicateDomain):
-        return (UPKEEP,)
-    return (SHORT, LONG) if is_long(action) else (SHORT,)
 
 
 def _wait(sentence: str, clears: str) -> Ruling:

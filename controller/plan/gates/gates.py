@@ -1,7 +1,40 @@
-"""The gates: what each action may do now, and the number, the rule and the way out if it may not.
+"""Gates: which steps of a plan may be done now, and what clears each of the others.
 
-Rule 1: gates only say no. The first that does speaks; a person's approval answers one gate alone,
-        the one about autonomy.
+A gate is a function of one action that returns a ruling, or None if it has nothing against it.
+Gates only ever say no: none makes an action happen, and none changes one. For each step they are
+asked in a fixed order, and the first that objects gives the step its ruling:
+
+    rule                        no because                               cleared by
+    ----------------------------------------------------------------------------------------------
+    law, order                  a law would be broken; a circle          facts that differ
+    undone                      the node undid it before                 a commit, approve, resume
+    in-use own-address loop     the network is used, or would loop       the network as it is seen
+    suspended                   somebody paused the object               resume, or the end of it
+    fact-age, unread            facts are old, or one thing is unknown   an answer
+    identity                    another domain has its UUID, MAC, file   a person, by hand
+    storm                       too many hosts of the site are silent    hosts that answer
+    delete-ceiling              the plan deletes too much                `limits.deletes`
+    quarantine                  repaired too often in a short time       time, or a commit
+    window                      a maintenance window forbids it          its next edge
+    adopt anew takes renamed …  the action itself asks a person          approve
+    autonomy                    its rung is above the granted one        approve
+    grace                       removed from the specs only just now     time, or approve
+    fact-age, order, in-flight  (waiting) a stale host elsewhere, a      the other step
+                                step that must end first, no free slot
+
+Why in this order. The laws are checked before any gate, on the finished and ordered list (laws.py):
+no grant, approval or clock may answer for them. Refusals that only the world clears come before
+those that a person clears, so that nobody is asked for an approval that changes nothing; `undone`
+is first, since it is about a node that was cut off. What merely has to wait follows what is
+refused. Concurrency is last, because it alone has a memory: it gives a slot to each action that it
+lets pass, and one that is not going to begin must not occupy a slot.
+
+The autonomy ladder is `Rung`: report < network < replicate < start < migrate < restart < prune <
+failover < delete. What is on `report` or `network` is done in a storm, too. Only repairs of drift
+are quarantined, and copies never are. An ask cannot be granted beforehand: it waits whatever rung
+the specs allow, for a yes to this one action.
+
+Rule 1: an approval answers the gates that ask for one (ask, autonomy, undone, grace), no other.
 Rule 2: every refusal is a sentence with its number, and names what clears it.
 """
 
@@ -24,13 +57,13 @@ from controller.plan.actions.machine import (
 )
 from controller.plan.actions.replica import ReplicateDomain, replica_of
 from controller.plan.actions.storage import CreateDisk, CreatePool
-from controller.plan.gates.asking import asked, is_approved
-from controller.plan.gates.ceiling import Toll, above_ceiling, toll_of
+from controller.plan.gates.approval import asks_first, is_approved
+from controller.plan.gates.ceiling import Deletions, above_ceiling, deletions_of
 from controller.plan.gates.concurrency import ConcurrencyLimits, is_long
-from controller.plan.gates.grace import waits_out
+from controller.plan.gates.grace import in_grace
+from controller.plan.gates.identity import identity_taken
 from controller.plan.gates.network import NetworkGates, leaving_vlans
 from controller.plan.gates.scopes import granted, pause_of
-from controller.plan.gates.taken import taken
 from controller.plan.machine.removal import disk_paths
 from controller.plan.steps.contained import FAULTS, not_understood
 from controller.plan.steps.draft import counted
@@ -43,26 +76,28 @@ Gate = Callable[[Action, Survey], Ruling | None]
 
 
 def rule_all(steps: tuple[Step, ...], survey: Survey) -> tuple[Step, ...]:
-    """Return the steps with every gate's word on them."""
+    """Return the steps, each with the ruling of the first gate that objects."""
     if not steps:
         return ()
-    toll = toll_of(steps, survey)
+    deletions = deletions_of(steps, survey)
     storms = storms_of(survey)
-    coming = pools_to_come(steps)
-    slots = ConcurrencyLimits(survey)
-    slots.expect([step.action for step in steps if step.action.rung is Rung.REPLICATE])
-    leaving = moves_of(steps)
+    new_pools = pools_to_create(steps)
+    limits = ConcurrencyLimits(survey)
+    limits.expect([step.action for step in steps if step.action.rung is Rung.REPLICATE])
+    moves = {replica_of(step.action.target): step for step in steps
+             if isinstance(step.action, MigrateDomain | RestartDomain)}
     network = NetworkGates(survey, leaving_vlans(step.action for step in steps))
     verdicts: dict[str, Verdict] = {}
     ruled = []
     for step in steps:
         try:
             ruling = step.ruling if step.ruling.verdict is not Verdict.ALLOWED else (
-                network.judge(step.action) or judge(step.action, survey, storms, toll)
-                or not_asked_lately(step.action, survey)
-                or before_pools(step.action, coming) or _held_back(step, verdicts)
-                or _after_move(step.action, leaving, survey, storms)
-                or slots.take(step.action) or ALLOWED)
+                network.judge(step.action) or judge(step.action, survey, storms,
+                                                            deletions)
+                or stale_elsewhere(step.action, survey)
+                or after_pools(step.action, new_pools) or _after_refused(step, verdicts)
+                or _after_move(step.action, moves, survey, storms)
+                or limits.take(step.action) or ALLOWED)
         except FAULTS as error:
             ruling = Ruling(Verdict.REFUSED, "fault", not_understood(step.action.target, error))
         verdicts[step.action.id] = ruling.verdict
@@ -70,9 +105,10 @@ def rule_all(steps: tuple[Step, ...], survey: Survey) -> tuple[Step, ...]:
     return tuple(ruled)
 
 
-def judge(action: Action, survey: Survey, storms: dict[str, str], toll: Toll) -> Ruling | None:
-    """Return the first gate's no to `action`; None when all of them let it pass."""
-    for gate in (suspended, fact_age, unread, taken):
+def judge(action: Action, survey: Survey, storms: Mapping[str, str],
+          deletions: Deletions) -> Ruling | None:
+    """Return the ruling of the first gate that objects to an action alone; None if none does."""
+    for gate in (suspended, fact_age, unread, identity_taken):
         ruling = gate(action, survey)
         if ruling is not None:
             return ruling
@@ -81,14 +117,15 @@ def judge(action: Action, survey: Survey, storms: dict[str, str], toll: Toll) ->
             if site in storms:
                 return Ruling(Verdict.REFUSED, "storm", storms[site],
                               f"when the hosts of {site} answer again")
-    if (ruling := above_ceiling(action, toll, survey)) is not None:
+    if (ruling := above_ceiling(action, deletions, survey)) is not None:
         return ruling
     return (quarantined(action, survey) or outside_windows(action, survey)
-            or asked(action, survey) or beyond(action, survey) or waits_out(action, survey))
+            or asks_first(action, survey) or beyond_autonomy(action, survey)
+            or in_grace(action, survey))
 
 
 def suspended(action: Action, survey: Survey) -> Ruling | None:
-    """Refuse what stands in a scope that somebody paused."""
+    """Refuse an action on anything that is suspended."""
     pause = pause_of(action, survey)
     if pause is None:
         return None
@@ -99,7 +136,7 @@ def suspended(action: Action, survey: Survey) -> Ruling | None:
 
 
 def fact_age(action: Action, survey: Survey) -> Ruling | None:
-    """Refuse what would be decided on facts that are old or missing."""
+    """Refuse an action on a node that does not answer, or whose facts are too old."""
     for node in action.nodes:
         if not isinstance(survey.observed.nodes.get(node), Known):
             why = survey.duplicates.get(node, "does not answer")
@@ -110,25 +147,28 @@ def fact_age(action: Action, survey: Survey) -> Ruling | None:
     return None
 
 
-def not_asked_lately(action: Action, survey: Survey) -> Ruling | None:
-    """Hold back what is right only if it is so everywhere while a host answered too long ago."""
+def stale_elsewhere(action: Action, survey: Survey) -> Ruling | None:
+    """Make a creation or removal wait while any host's facts are too old to rule the VM out there.
+
+    These two are right only if no host has the VM; to start or move one, start_blocker looks.
+    """
     if not survey.stale:
         return None
     name = action.target.partition("/")[2]
     if isinstance(action, UndefineDomain | RemoveDomain):
-        words = f"nobody knows whether {name} is still there"
+        why_all = f"nobody knows whether {name} is still there"
     elif isinstance(action, DefineDomain | CreateDisk) and name not in survey.sightings:
-        words = f"{name} may be there by now"
+        why_all = f"{name} may be there by now"
     else:
         return None
     for host, why in survey.stale.items():
         if host in survey.desired.hosts:
-            return Ruling(Verdict.WAITING, "fact-age", f"{why}: {words}", f"when {host} answers")
+            return Ruling(Verdict.WAITING, "fact-age", f"{why}: {why_all}", f"when {host} answers")
     return None
 
 
 def unread(action: Action, survey: Survey) -> Ruling | None:
-    """Refuse what concerns a domain, or needs a pool, that alone could not be seen."""
+    """Refuse an action on a domain, or one that needs a pool, whose own facts are unknown."""
     name = action.target.partition("/")[2]
     for seen in survey.sightings.get(name, ()) if action.target.startswith(OF_A_DOMAIN) else ():
         if seen.domain.unknown:
@@ -143,15 +183,15 @@ def unread(action: Action, survey: Survey) -> Ruling | None:
             return Ruling(Verdict.REFUSED, "unread", f"pool {disk.pool} of {node} could not be"
                           f" seen: {pools[disk.pool].unknown}", f"when {node} shows it")
     if isinstance(action, StartDomain | RestartDomain | ReplicateDomain):
-        return on_other_files(action, survey)
+        return wrong_file_system(action, survey)
     return None
 
 
-def on_other_files(action: StartDomain | RestartDomain | ReplicateDomain,
-                   survey: Survey) -> Ruling | None:
-    """Refuse to start or copy a VM from a folder that shows the files of another file system.
+def wrong_file_system(action: StartDomain | RestartDomain | ReplicateDomain,
+                      survey: Survey) -> Ruling | None:
+    """Refuse to start or copy a VM whose pool folder shows another file system than its own.
 
-    What runs has its own files open, whatever lies over them now.
+    A running VM may still be copied: QEMU has its files open, whatever is mounted over them.
     """
     name, node = action.domain, action.node
     domain = survey.domains.get(node, {}).get(name)
@@ -167,7 +207,7 @@ def on_other_files(action: StartDomain | RestartDomain | ReplicateDomain,
 
 
 def needs_of(action: Action) -> tuple[str, tuple[DesiredDisk, ...]]:
-    """Return the disks whose pools an action needs, and on which node."""
+    """Return the node and the disks whose pools an action needs."""
     match action:
         case CreateDisk():
             return action.node, (action.disk,)
@@ -179,18 +219,18 @@ def needs_of(action: Action) -> tuple[str, tuple[DesiredDisk, ...]]:
 
 
 def storms_of(survey: Survey) -> dict[str, str]:
-    """Return, by site that has too many silent hosts, the sentence about it."""
+    """Return a sentence for every site of which too many hosts are silent."""
     return {site: sentence for site in sorted(survey.desired.sites)
             if (sentence := storm(site, survey)) is not None}
 
 
 def is_storm(unwell: int, hosts: int, share: float) -> bool:
-    """Return whether so many of a site's hosts are unwell that it may be our own fault."""
+    """Return whether so many of a site's hosts are silent that our own link may be the fault."""
     return unwell >= 2 and unwell > share * hosts
 
 
 def storm(site: str, survey: Survey) -> str | None:
-    """Return why nothing is healed at `site`, when more of its hosts are unwell than may be.
+    """Return why nothing is healed at `site`, if too many of its hosts are silent; else None.
 
     One silent host is never a storm, however few hosts the site has.
     """
@@ -206,9 +246,9 @@ def storm(site: str, survey: Survey) -> str | None:
 
 
 def quarantined(action: Action, survey: Survey) -> Ruling | None:
-    """Refuse to repair again what has been repaired too often in a short time."""
+    """Refuse to repair a target that was repaired too often in a short time."""
     if action.cause is not Cause.DRIFT or (
-            action.rung is Rung.REPLICATE):     # to leave a replica alone makes nothing better
+            action.rung is Rung.REPLICATE):     # a replica left alone only ages
         return None
     repairs = survey.context.repairs.get(action.target, ())
     limits = survey.desired.estate.spec.limits
@@ -230,13 +270,13 @@ def quarantined(action: Action, survey: Survey) -> Ruling | None:
 
 
 def outside_windows(action: Action, survey: Survey) -> Ruling | None:
-    """Refuse what a closed window does not allow or an open one denies; deny wins."""
+    """Refuse an action inside a window that denies it, or outside all that allow it; deny wins."""
     if not survey.context.windows:
         return None
-    speaking = [window for window in survey.context.windows
+    relevant = [window for window in survey.context.windows
                 if action.rung.height >= window.above.height]
-    denying = [window for window in speaking if window.effect == "deny" and window.open]
-    allowing = [window for window in speaking if window.effect == "allow"]
+    denying = [window for window in relevant if window.effect == "deny" and window.open]
+    allowing = [window for window in relevant if window.effect == "allow"]
     if denying:
         window = denying[0]
         return Ruling(Verdict.REFUSED, "window", f"window {window.name} denies {action.rung} and"
@@ -253,8 +293,8 @@ def _when(at: float | None) -> str:
     return "edit the Estate's windows" if at is None else f"at {render_instant(at)}"
 
 
-def beyond(action: Action, survey: Survey) -> Ruling | None:
-    """Ask a person about what is above the rung that the nearest scope grants."""
+def beyond_autonomy(action: Action, survey: Survey) -> Ruling | None:
+    """Ask for approval of an action above the rung that is granted for it."""
     scope, rung = granted(action, survey)
     if action.rung.height <= rung.height or is_approved(action, survey):
         return None
@@ -263,8 +303,8 @@ def beyond(action: Action, survey: Survey) -> Ruling | None:
                   f"hotsite approve {action.id}")
 
 
-def pools_to_come(steps: tuple[Step, ...]) -> dict[str, tuple[str, ...]]:
-    """Return, by pool, the hosts on which it is still to be made or started."""
+def pools_to_create(steps: tuple[Step, ...]) -> dict[str, tuple[str, ...]]:
+    """Return, by pool, the hosts on which this plan creates or starts it."""
     found: dict[str, tuple[str, ...]] = {}
     for step in steps:
         if isinstance(step.action, CreatePool):
@@ -273,11 +313,11 @@ def pools_to_come(steps: tuple[Step, ...]) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def before_pools(action: Action, coming: Mapping[str, tuple[str, ...]]) -> Ruling | None:
-    """Hold back a new disk while it may lie, unseen, in a pool that another host is to get back."""
+def after_pools(action: Action, new_pools: Mapping[str, tuple[str, ...]]) -> Ruling | None:
+    """Make a new disk wait for pools that other hosts still have to start: it may lie in one."""
     if not isinstance(action, CreateDisk):
         return None
-    hosts = [host for host in coming.get(action.disk.pool, ()) if host != action.node]
+    hosts = [host for host in new_pools.get(action.disk.pool, ()) if host != action.node]
     if not hosts:
         return None
     others = f" and on {counted(len(hosts) - 1, 'more host')}" if len(hosts) > 1 else ""
@@ -286,28 +326,23 @@ def before_pools(action: Action, coming: Mapping[str, tuple[str, ...]]) -> Rulin
                   "when that is done")
 
 
-def moves_of(steps: tuple[Step, ...]) -> dict[str, Step]:
-    """Return, by `Replica/name`, the step that is to move or restart the VM."""
-    return {replica_of(step.action.target): step for step in steps
-            if isinstance(step.action, MigrateDomain | RestartDomain)}
+def _after_move(action: Action, moves: Mapping[str, Step], survey: Survey,
+                storms: Mapping[str, str]) -> Ruling | None:
+    """Make a copy wait for a restart of its VM, and a copy of whole disks for a move of it.
 
-
-def _after_move(action: Action, leaving: Mapping[str, Step], survey: Survey,
-                storms: dict[str, str]) -> Ruling | None:
-    """Let a copy wait where the VM is about to be restarted, or moved away from a long copy.
-
-    A move that no gate lets pass holds nothing up; before one that may go, an increment is made.
+    A move or restart that a gate refuses delays nothing. An increment is still made before a move.
     """
-    step = leaving.get(action.target)
+    step = moves.get(action.target)
     if (step is None or not isinstance(action, ReplicateDomain)
             or step.ruling.verdict is not Verdict.ALLOWED
             or (isinstance(step.action, MigrateDomain) and not is_long(action))
-            or judge(step.action, survey, storms, Toll(0, 0, 0)) is not None):
+            or judge(step.action, survey, storms, Deletions(0, 0, 0)) is not None):
         return None
     return Ruling(Verdict.WAITING, "order", f"{step.action.id} comes first", "when that is done")
 
 
-def _held_back(step: Step, verdicts: dict[str, Verdict]) -> Ruling | None:
+def _after_refused(step: Step, verdicts: Mapping[str, Verdict]) -> Ruling | None:
+    """Make a step wait for one that comes first and is refused or needs approval."""
     for name in step.after:
         if verdicts.get(name) in {Verdict.REFUSED, Verdict.NEEDS_APPROVAL}:
             return Ruling(Verdict.WAITING, "order", f"{name} comes first and is"

@@ -1,7 +1,18 @@
-"""The laws, held against the steps of a plan, whatever made them.
+"""The laws, checked once more against the finished, ordered list of steps, whatever produced it.
 
-Rule 1: a law that a step would break strikes every step of that step's target, loudly; all other
-        steps go on.
+Every part of the plan keeps the laws by itself. This is the second, independent look: it reads only
+the steps and the facts, none of the reasoning behind them, and so catches a mistake in that. A
+breach that it finds is a bug. These can be told from steps and facts alone:
+
+* Unknown is never absent: no step acts on a node that does not answer.
+* Never two running copies: no VM is begun on two hosts, beside a copy that runs under any name, or
+  anew while a silent host had it when last seen.
+* The last good restore point is kept: no point goes that is the newest or the last sound one, and
+  no replica goes before a newer one elsewhere is sound.
+* No VM that has restore points and is on no host is begun anew with empty disks.
+
+Rule 1: a step that would break a law has every step of its target refused, loudly; the steps of all
+        other targets go on. No gate, grant or approval lifts that.
 """
 
 from collections.abc import Iterator, Mapping
@@ -29,7 +40,7 @@ BEGINS: Final = (StartDomain, ResumeDomain, DefineDomain, CreateDisk)
 
 
 def strike(steps: tuple[Step, ...], observed: Observed) -> tuple[Step, ...]:
-    """Return the steps, those of each target for which a law would be broken refused."""
+    """Return the steps, with all steps refused of each target that would break a law."""
     broken = breaches(steps, observed)
     if not broken:
         return steps
@@ -40,7 +51,7 @@ def strike(steps: tuple[Step, ...], observed: Observed) -> tuple[Step, ...]:
 
 
 def breaches(steps: tuple[Step, ...], observed: Observed) -> Mapping[str, str]:
-    """Return, by target, the first law that its steps would break, with the VM and the host."""
+    """Return a sentence for each target whose steps would break a law: the first such law."""
     found: dict[str, str] = {}
     for breach in chain(_on_silent_nodes(steps, observed), _copies(steps, observed),
                         breaches_of_identity(steps, observed),
@@ -76,9 +87,9 @@ def _copies(steps: tuple[Step, ...], observed: Observed) -> Iterator[Breach]:
 
 
 def _second_copies(begun: dict[str, Action], observed: Observed) -> Iterator[Breach]:
-    """Yield what runs elsewhere, or ran there when it was last seen, and would be begun.
+    """Yield each VM to begin that runs on another host, or did when that was last seen.
 
-    To define what already runs on the same host begins no copy.
+    Defining a domain that already runs on the same host begins no copy.
     """
     new = {name: action for name, action in begun.items()
            if not (isinstance(action, DefineDomain) and _runs_at(name, action.node, observed))}
@@ -92,7 +103,7 @@ def _second_copies(begun: dict[str, Action], observed: Observed) -> Iterator[Bre
 
 
 def _made_beside_another(begun: dict[str, Action], observed: Observed) -> Iterator[Breach]:
-    """Yield what would be defined anew, and a silent or departed host had when last seen."""
+    """Yield each VM to define that a silent host, or one removed from the specs, had last."""
     new = {name: action for name, action in begun.items()
            if isinstance(action, DefineDomain) and not _runs_at(name, action.node, observed)}
     for host, fact in observed.nodes.items() if new else ():
@@ -114,7 +125,7 @@ def _runs_at(name: str, host: str, observed: Observed) -> bool:
 
 
 def breaches_of_identity(steps: tuple[Step, ...], observed: Observed) -> Iterator[Breach]:
-    """Yield what may begin and runs already, under any name, as far as it could be seen."""
+    """Yield each domain to begin whose UUID or MAC another domain runs with, under any name."""
     begun: dict[str, Action] = {}
     for step in steps:
         if step.ruling.verdict is Verdict.ALLOWED:
@@ -137,7 +148,7 @@ def _acts_on(action: Action, name: str) -> bool:
 
 
 def _traits(action: Action, observed: Observed) -> set[str]:
-    """Return what tells the domain of an action that begins one from all others."""
+    """Return UUID and MACs of the domain that an action begins; nothing if it begins none."""
     if not isinstance(action, StartDomain | ResumeDomain | DefineDomain):
         return set()
     fact = observed.nodes.get(action.node)
@@ -146,7 +157,7 @@ def _traits(action: Action, observed: Observed) -> set[str]:
     if isinstance(action, DefineDomain):
         wish, here = action.desired, domains.get(action.desired.name)
         if here is not None and here.uuid == wish.uuid and runs(here):
-            return set()    # to define what runs here begins no copy
+            return set()    # it runs here: defining it begins no copy
         return {wish.uuid, *(nic.mac for nic in wish.nics)}
     domain = domains.get(action.domain)
     return set() if domain is None else _traits_of(domain)
@@ -162,7 +173,7 @@ KEPT = "the last good restore point is kept"
 
 
 def breaches_of_points(steps: tuple[Step, ...], observed: Observed) -> Iterator[Breach]:
-    """Yield each target that would lose its last good restore point, or is acted on unseen."""
+    """Yield each target that would lose its last good restore point, or whose replica is unseen."""
     yield from _begun_over(steps, observed)
     seen: dict[str, dict[str, ReplicaFacts] | None] = {}
     for step in steps:
@@ -180,23 +191,23 @@ def breaches_of_points(steps: tuple[Step, ...], observed: Observed) -> Iterator[
             continue
         words = None
         if isinstance(action, RetirePoints | DropPoints):
-            words = _not_retirable(action, here)
+            words = _keeps_no_point(action, here)
         elif isinstance(action, RemoveReplica):
-            words = _not_replaced(action, here, observed)
+            words = _keeps_no_replica(action, here, observed)
         if words is not None:
             yield Breach(action.target, f"{KEPT}: {action.id}{words}")
 
 
 def _begun_over(steps: tuple[Step, ...], observed: Observed) -> Iterator[Breach]:
-    """Yield each VM with restore points that would be begun anew with empty disks.
+    """Yield each VM with restore points that is on no host and would get empty disks.
 
-    Its next copies would put those in the place of what it held, point by point.
+    Its next copies would replace every good point by the contents of those.
     """
     disks = {step.action.target.partition("/")[2]: step.action for step in steps
              if isinstance(step.action, CreateDisk)}
     for fact in observed.nodes.values() if disks else ():
         node = last_of(fact)
-        if node is not None:    # one that gets another disk exists, and keeps those that it has
+        if node is not None:    # a VM that exists only gets one more disk
             for name in disks.keys() & (last_of(node.domains) or {}).keys():
                 del disks[name]
     for host, fact in observed.nodes.items() if disks else ():
@@ -208,7 +219,7 @@ def _begun_over(steps: tuple[Step, ...], observed: Observed) -> Iterator[Breach]
                              f" of {replica.machine}, which is on no host")
 
 
-def _not_retirable(action: RetirePoints | DropPoints,
+def _keeps_no_point(action: RetirePoints | DropPoints,
                    here: Mapping[str, ReplicaFacts]) -> str | None:
     replica = here.get(action.path)
     if replica is None:
@@ -222,7 +233,7 @@ def _not_retirable(action: RetirePoints | DropPoints,
     return None
 
 
-def _not_replaced(action: RemoveReplica, here: Mapping[str, ReplicaFacts],
+def _keeps_no_replica(action: RemoveReplica, here: Mapping[str, ReplicaFacts],
                   observed: Observed) -> str | None:
     replica = here.get(action.path)
     if replica is None:

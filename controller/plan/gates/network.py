@@ -1,6 +1,6 @@
-"""The gates of the network: nothing that is used is taken, no loop is closed, no node is cut off.
+"""The network's gates: no VLAN in use is taken away, no loop is closed, no node is cut off.
 
-Rule 1: a person's yes opens none of them, except the one about what a node undid by itself.
+Rule 1: an approval opens none of them, except the one about what a node undid by itself.
 """
 
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ from controller.plan.actions.machine import (
     UndefineDomain,
 )
 from controller.plan.actions.network import AddUplink, NarrowTrunk, SetPortVlan
-from controller.plan.gates.asking import is_approved
+from controller.plan.gates.approval import is_approved
 from controller.plan.network.loops import Loops
 from controller.plan.network.trunk import say_lost
 from controller.plan.network.vlan_use import Use, VlanUses
@@ -27,13 +27,13 @@ from controller.plan.survey.vlans import render_vlans
 
 SHOWN = 4
 USED = frozenset({"in-use", "own-address"})
-"""The rules of what is not taken because somebody uses it."""
+"""The rules that refuse to take a VLAN away because it is in use."""
 LEAVINGS = MigrateDomain | SetPortVlan | UndefineDomain | RemoveDomain
 
 
 @dataclass(slots=True)
 class NetworkGates:
-    """Judges what is done to bridges and trunks, for the steps of one plan in their order."""
+    """Judges actions on bridges and trunks, for the steps of one plan in their order."""
 
     survey: Survey
     pending: frozenset[str] = frozenset()
@@ -42,7 +42,7 @@ class NetworkGates:
     _loops: Loops | None = None
 
     def judge(self, action: Action) -> Ruling | None:
-        """Return the first no to `action`; None when nothing speaks against it."""
+        """Return the first ruling against an action; None if there is none."""
         if action.reverts and (ruling := undone(action, self.survey)) is not None:
             return ruling
         if isinstance(action, NarrowTrunk):
@@ -52,7 +52,7 @@ class NetworkGates:
         return None
 
     def _used(self, action: NarrowTrunk) -> Ruling | None:
-        """Hold back what takes a VLAN that anything seen, or not to be seen, may use."""
+        """Refuse to take away a VLAN that something uses, or may use where it cannot be seen."""
         if self._uses is None:
             self._uses = VlanUses(self.survey)
         uses = self._uses.of(action)
@@ -71,7 +71,7 @@ class NetworkGates:
                       "when nothing is seen on it any more; " + declare_instead(action))
 
     def _loop(self, action: AddUplink) -> Ruling | None:
-        """Hold back a second way as long as no spanning tree is seen on at both ends."""
+        """Refuse a second path unless a spanning tree is seen to be on at both ends."""
         if self._loops is None:
             self._loops = Loops(self.survey)
         loop = self._loops.closed_by(action)
@@ -93,14 +93,14 @@ def leaving_vlans(actions: Iterable[Action]) -> frozenset[str]:
 
 
 def say_uses(uses: tuple[Use, ...] | list[Use]) -> str:
-    """Return the first of them by name, and how many more there are."""
+    """Return the first uses by name, and how many more there are."""
     words = list(dict.fromkeys(use.words for use in uses))
     more = f" and {len(words) - SHOWN} more" if len(words) > SHOWN else ""
     return ", ".join(words[:SHOWN]) + more
 
 
 def declare_instead(action: NarrowTrunk) -> str:
-    """Return what to declare so that a port keeps what it lets pass."""
+    """Return what to declare so that a port keeps its VLANs."""
     where = f"of {action.target}" if action.target.startswith("Host/") else (
         f"of port {action.port} of {action.target}")
     tagged = [vlan for vlan in action.lost if vlan]
@@ -110,7 +110,7 @@ def declare_instead(action: NarrowTrunk) -> str:
 
 
 def undone(action: Action, survey: Survey) -> Ruling | None:
-    """Hold back what a node undid by itself, until the specs of it change or a person says yes."""
+    """Ask before repeating what a node undid by itself, until the specs of it change."""
     for one in survey.context.undone:
         if one.action_id == action.id and one.goal == action.goal:
             if is_approved(action, survey):
@@ -125,7 +125,7 @@ def undone(action: Action, survey: Survey) -> Ruling | None:
 
 
 def own_device(action: AddUplink, survey: Survey) -> Ruling | None:
-    """Refuse to plug in a device that carries its node's own address, or belongs to something."""
+    """Refuse an uplink that carries its node's own address, or belongs to another device."""
     where = f"{action.port} of {action.node}"
     interfaces = survey.interfaces(action.node)
     if interfaces is None:

@@ -1,18 +1,26 @@
-"""Scopes: whose word counts for an action, how far it may go, and who paused it.
+"""Scopes: which objects' grants and suspensions apply to an action.
 
-Rule 1: VM within host within site within estate; the nearest that speaks wins.
-Rule 2: of all objects that an action touches, the lowest grant counts: both ends of a move, and the
+Rule 1: VM within host within site within estate; the nearest that grants or is suspended counts.
+Rule 2: of all objects that an action affects, the lowest grant counts: both ends of a move, and the
         networks, the link and the policy that it is about. Those last can only lower.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from controller.model.desired import Desired
 from controller.plan.actions.action import Action
-from controller.plan.gates.touched import touched
+from controller.plan.actions.desired import AttachNic, DetachNic, DomainChange, UpdateNic
+from controller.plan.actions.machine import PruneDomain, ReconfigureDomain
+from controller.plan.actions.network import AddUplink, NarrowTrunk, SetPortVlan, WidenTrunk
+from controller.plan.actions.replica import is_replica
 from controller.plan.survey.context import Suspension
 from controller.plan.survey.grants import Grant
 from controller.plan.survey.survey import Survey
+
+TRUNKS = WidenTrunk | NarrowTrunk
+ON_TRUNKS = AddUplink | TRUNKS
+ON_DOMAINS = ReconfigureDomain | PruneDomain
+GIVES_CARD = AttachNic | UpdateNic
 
 
 def scopes(nodes: tuple[str, ...], desired: Desired) -> Iterator[str]:
@@ -30,20 +38,20 @@ def scopes(nodes: tuple[str, ...], desired: Desired) -> Iterator[str]:
     yield f"Estate/{desired.estate.name}"
 
 
-def by_name(target: str) -> str:
-    """Return the declared object that a target stands for: a replica stands for its VM."""
+def declared_object(target: str) -> str:
+    """Return the declared object of a target: that of a replica is its VM."""
     kind, _, name = target.partition("/")
     return f"VirtualMachine/{name}" if kind == "Replica" else target
 
 
 def granted(action: Action, survey: Survey) -> Grant:
-    """Return how far an action may go, and whose word that is: the lowest of all that it touches.
+    """Return how far an action may go, and which object says so: the lowest grant of all affected.
 
-    Where the target itself grants, what is around it does not speak; where the action reaches
-    beyond the node that it begins on, the host and the site there still do.
+    A grant of the target overrides those of the host that it is on and of that site. Any other
+    host still counts: the destination of a move, the one that has the replica.
     """
-    grants, target, nodes = survey.specs.grants, by_name(action.target), action.nodes
-    if len(grants.own) == 1:   # nobody but the estate says anything
+    grants, target, nodes = survey.specs.grants, declared_object(action.target), action.nodes
+    if len(grants.own) == 1:   # only the Estate has one
         return grants.estate
     own = grants.own.get(target)
     if own is None:
@@ -51,24 +59,67 @@ def granted(action: Action, survey: Survey) -> Grant:
     else:
         beyond = nodes[1:] if len(nodes) > 1 or target == action.target else nodes
         found = [(target, own), *(grants.around[node] for node in beyond if node in grants.around)]
-    found += [(name, grants.own[name]) for name in touched(action, survey) if name in grants.own]
+    found += [(name, grants.own[name]) for name in affected(action, survey) if name in grants.own]
     return min(found, key=lambda grant: grant[1].height, default=grants.estate)
 
 
 def pause_of(action: Action, survey: Survey) -> Suspension | None:
-    """Return the suspension that holds an action back; None when none does."""
+    """Return the nearest suspension that applies to an action; None when none does."""
     if not survey.paused:
         return None
-    pause = paused_by(action.target, action.nodes, survey)
-    for name in touched(action, survey) if pause is None else ():
+    target = action.target
+    for name in (target, declared_object(target), *scopes(action.nodes, survey.desired)):
         if name in survey.paused:
             return survey.paused[name]
-    return pause
+    return next((survey.paused[name] for name in affected(action, survey)
+                 if name in survey.paused), None)
 
 
-def paused_by(target: str, nodes: tuple[str, ...], survey: Survey) -> Suspension | None:
-    """Return the suspension that holds a target back, nearest first; None when none does."""
-    for name in (target, by_name(target), *scopes(nodes, survey.desired)):
-        if name in survey.paused:
-            return survey.paused[name]
-    return None
+def affected(action: Action, survey: Survey) -> tuple[str, ...]:
+    """Return `Kind/name` of the networks, links and policies that an action is about."""
+    found = [f"Network/{name}" for name in _networks(action, survey)]
+    found += [f"InterSiteLink/{name}" for name in _links(action, survey)]
+    if is_replica(action.target):
+        vm = survey.desired.virtual_machines.get(action.target.partition("/")[2])
+        if vm is not None and vm.spec.protection is not None:
+            found.append(f"ProtectionPolicy/{vm.spec.protection}")
+    return tuple(found)
+
+
+def _networks(action: Action, survey: Survey) -> list[str]:
+    vlans: set[int] = set()
+    names: set[str] = set()
+    if isinstance(action, SetPortVlan):
+        vlans = {action.vlan} if action.was is None else {action.vlan, action.was}
+    elif isinstance(action, AddUplink):
+        vlans = set(action.vlans)
+    elif isinstance(action, TRUNKS):
+        every = set(survey.vlan_of.values())
+        vlans = (set(action.was.vlans) or every) ^ (set(action.will_be.vlans) or every)
+    elif isinstance(action, ON_DOMAINS):
+        for change in action.changes:
+            names |= _of_card(change, survey)
+    if not vlans and not names:
+        return []
+    return sorted(names | {name for name, vlan in survey.vlan_of.items() if vlan in vlans})
+
+
+def _of_card(change: DomainChange, survey: Survey) -> set[str]:
+    if isinstance(change, GIVES_CARD):
+        vlan = change.nic.vlan
+        return {name for name, one in survey.vlan_of.items() if one == vlan}
+    if isinstance(change, DetachNic) and change.mac in survey.card_of:
+        return {survey.card_of[change.mac].network}
+    return set()
+
+
+def _links(action: Action, survey: Survey) -> Sequence[str]:
+    switch = survey.desired.switches.get(action.node)
+    if switch is not None and isinstance(action, ON_TRUNKS):
+        return sorted({port.link.partition("/")[0] for port in switch.spec.ports
+                       if port.name == action.port and port.link is not None}
+                      & survey.desired.inter_site_links.keys())
+    if len(action.nodes) < 2:
+        return ()
+    sites = frozenset(map(survey.site_of, action.nodes))
+    return survey.specs.links_between.get(sites, ()) if len(sites) > 1 else ()

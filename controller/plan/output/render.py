@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Any
 
 from controller.plan.actions.action import Action, Symbol
-from controller.plan.gates.recheck import content
+from controller.plan.gates.approval import content
 from controller.plan.output.saved import (
     SavedPlan,
     action_from_value,

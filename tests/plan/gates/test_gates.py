@@ -14,7 +14,7 @@ from controller.model.instants import parse_instant_at, render_instant
 from controller.plan.actions.action import Cause
 from controller.plan.actions.machine import StartDomain
 from controller.plan.compute import compute
-from controller.plan.gates.recheck import content
+from controller.plan.gates.approval import content
 from controller.plan.steps.plan import Plan, Ruling, Step, Verdict
 from controller.plan.survey.context import (
     Approval,

@@ -114,7 +114,7 @@ def test_what_goes_for_good_is_below_the_ceiling(files: tuple[str, ...], ceiling
         assert step.ruling.verdict is Verdict.ALLOWED
     else:
         assert step.ruling.rule == "delete-ceiling"
-        assert f"the ceiling is {ceiling}: none of it is deleted" in step.ruling.sentence
+        assert f"the ceiling is {ceiling}: none is deleted" in step.ruling.sentence
 
 
 def user(use: FileUse, *below: FileUse) -> Any:

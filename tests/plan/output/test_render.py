@@ -10,9 +10,8 @@ from hypothesis import given, settings
 from controller.errors import SpecError
 from controller.model.facts import Known, Observed, Ownership
 from controller.plan.actions.desired import DesiredDomain
-from controller.plan.actions.machine import DefineDomain, StartDomain
+from controller.plan.actions.machine import DefineDomain
 from controller.plan.compute import compute
-from controller.plan.gates.recheck import recheck
 from controller.plan.output.fingerprint import changed, fingerprints
 from controller.plan.output.render import plan_from_json, plan_to_dict, plan_to_json
 from controller.plan.output.saved import stale
@@ -86,21 +85,6 @@ def test_what_moves_by_itself_makes_no_plan_stale(lab: Any) -> None:
 def test_what_is_no_plan_file_is_refused_with_a_sentence(text: str) -> None:
     with pytest.raises(SpecError, match="hotsite plan --out"):
         plan_from_json(text)
-
-
-def test_an_action_is_looked_at_once_more_before_it_begins(lab: Any) -> None:
-    plan = plan_of(lab, bent(lab))
-    action = plan.steps[0].action
-    assert recheck(action, plan) is None
-    assert recheck(replace(action, reason="other words"), plan) is None
-    assert recheck(action, plan_of(lab, b.as_declared(lab, HOME))) == (
-        "start:VirtualMachine/sql@paris-1 is no longer wanted: what is seen is as declared, or"
-        " cannot be seen now")
-    assert isinstance(action, StartDomain)
-    assert "has changed since" in (recheck(replace(action, domain="other"), plan) or "")
-    strict = replace(lab, estate=b.estate(autonomy="report"))
-    assert "may not be done now (autonomy)" in (
-        recheck(action, plan_of(strict, bent(lab))) or "")
 
 
 def test_fingerprints_name_what_a_commit_changed(lab: Any) -> None:

@@ -12,7 +12,7 @@ from controller.model.desired import Desired
 from controller.model.document import Rung
 from controller.model.network import Network
 from controller.plan.actions.action import Action
-from controller.plan.gates.recheck import content
+from controller.plan.gates.approval import content
 from controller.plan.steps.plan import Verdict
 from controller.plan.survey.context import Approval
 from controller.providers.simulated.virtual_time import epoch_clock, run_virtual

@@ -1,4 +1,7 @@
-"""Taken: the gate before everything that would begin a VM while another domain has what makes it.
+"""The identity gate: no VM is begun, and no domain adopted, while another domain has its identity.
+
+A VM's identity is its UUID, its MACs and its disk files, whatever its name; by law 3 no two running
+domains share any of it. A new card or disk is refused in the same way if another domain has it.
 """
 
 from collections.abc import Iterator
@@ -18,24 +21,24 @@ from controller.plan.machine.state import way_out
 from controller.plan.steps.plan import Ruling, Verdict
 from controller.plan.survey.survey import Survey
 
-BEGINNINGS = StartDomain | ResumeDomain | DefineDomain | CreateDisk | MigrateDomain | RestartDomain
+BEGINS = StartDomain | ResumeDomain | DefineDomain | CreateDisk | MigrateDomain | RestartDomain
 
 
-def taken(action: Action, survey: Survey) -> Ruling | None:
-    """Refuse to begin a VM, or to take a domain over, whose identity another domain has."""
+def identity_taken(action: Action, survey: Survey) -> Ruling | None:
+    """Refuse to begin a VM, adopt a domain or plug a part in if another domain has its identity."""
     kind, _, name = action.target.partition("/")
     if kind != "VirtualMachine":
         return None
-    if isinstance(action, BEGINNINGS) or _adopts(action, survey):
+    if isinstance(action, BEGINS) or _adopts(action, survey):
         rivals = survey.identities.rivals.get(name, ())
         if isinstance(action, ResumeDomain):    # it holds its disks already
             rivals = tuple(one for one in rivals if one.claim.domain.state.active)
         if rivals:
             return Ruling(Verdict.REFUSED, "identity", "; ".join(str(one) for one in rivals),
                           way_out(name, rivals))
-        stranger = _namesake(action, survey)
-        if stranger is not None:
-            return Ruling(Verdict.REFUSED, "identity", stranger, "rename one of the two")
+        namesake = _namesake(action, survey)
+        if namesake is not None:
+            return Ruling(Verdict.REFUSED, "identity", namesake, "rename one of the two")
     for mac in _cards(action):
         holder = survey.identities.holder_of(name, mac)
         if holder is not None:
@@ -48,7 +51,7 @@ def taken(action: Action, survey: Survey) -> Ruling | None:
 
 
 def _adopts(action: Action, survey: Survey) -> bool:
-    """Return whether a domain is to get its first mark."""
+    """Return whether an action gives a domain its first mark."""
     if not isinstance(action, ReconfigureDomain) or not any(
             isinstance(change, SetOwnership) for change in action.changes):
         return False
@@ -57,7 +60,7 @@ def _adopts(action: Action, survey: Survey) -> bool:
 
 
 def _namesake(action: Action, survey: Survey) -> str | None:
-    """Return that another machine has the libvirt name where the domain is to be defined."""
+    """Return the sentence if another domain has the libvirt name on the host of the new one."""
     if isinstance(action, DefineDomain):
         host, name, uuid = action.node, action.desired.name, action.desired.uuid
     elif isinstance(action, MigrateDomain):
@@ -72,7 +75,7 @@ def _namesake(action: Action, survey: Survey) -> str | None:
 
 
 def _cards(action: Action) -> Iterator[str]:
-    """Yield every card that an action would give to its VM."""
+    """Yield the MAC of every card that an action would give to its VM."""
     if isinstance(action, DefineDomain):
         yield from (nic.mac for nic in action.desired.nics)
     elif isinstance(action, ReconfigureDomain):
