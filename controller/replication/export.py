@@ -6,7 +6,7 @@ from typing import Any, Final
 from controller.errors import Refused, Unavailable
 from controller.model.units import render_size
 from controller.plan.actions.replica import ExportPoint
-from controller.plan.machine.parts import not_in
+from controller.plan.machine.device_support import missing_from
 from controller.providers.libvirt.facts import parse_config
 from controller.providers.libvirt.virsh import failure, parse_complaint
 from controller.providers.libvirt.xml.xml import parse_xml
@@ -92,7 +92,7 @@ def parse_lacking(shown: dict[str, Any], action: ExportPoint, definition: str) -
         except ValueError:
             config = None
         if config is not None:
-            found += map(str, not_in(point["files"], config))
+            found += map(str, missing_from(point["files"], config))
     missing = facts.get("nvram_missing")
     return [*found, *([f"its NVRAM ({missing})"] if missing else [])]
 

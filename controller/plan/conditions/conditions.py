@@ -146,8 +146,8 @@ def machine_conditions(vm: VirtualMachine, location: Location, layout: Layout, p
     """Return Ready, Placed and, while it runs, Connected of one VM."""
     name, revision = vm.metadata.name, survey.desired.revision
     target = f"VirtualMachine/{name}"
-    standing, host = location.state, location.host
-    if (standing is MachineState.RUNNING and host is not None and layout.goals.get(name) == host
+    state, host = location.state, location.host
+    if (state is MachineState.RUNNING and host is not None and layout.goals.get(name) == host
             and name not in layout.why and name not in layout.lost
             and target not in pending.by_target and target not in pending.cards
             and host not in pending.networks and not location.rivals
@@ -157,8 +157,8 @@ def machine_conditions(vm: VirtualMachine, location: Location, layout: Layout, p
         return [Condition(target, kind, FALSE, "AssumedLost", "taken as lost", revision)
                 for kind in (READY, PLACED)]
     found = split_brain(target, location, revision)
-    if standing in {MachineState.UNKNOWN, MachineState.BUSY}:
-        reason = "CannotBeSeen" if standing is MachineState.UNKNOWN else "InMotion"
+    if state in {MachineState.UNKNOWN, MachineState.BUSY}:
+        reason = "CannotBeSeen" if state is MachineState.UNKNOWN else "InMotion"
         return [*found, *(Condition(target, kind, UNKNOWN, reason, location.sentence, revision)
                           for kind in (READY, PLACED, CONNECTED))]
     if host is None:
@@ -174,7 +174,7 @@ def machine_conditions(vm: VirtualMachine, location: Location, layout: Layout, p
     else:
         found.append(Condition(target, PLACED, FALSE, "Elsewhere",
                                f"it is on {host}: {layout.why.get(name, '')}", revision))
-    if standing is MachineState.RUNNING:
+    if state is MachineState.RUNNING:
         bad = pending.cards.get(target) or (pending.networks.get(host) if vm.spec.nics else None)
         found.append(Condition(target, CONNECTED, TRUE, "OnItsNetworks", ON_ITS_NETWORKS, revision)
                      if bad is None else

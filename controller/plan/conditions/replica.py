@@ -9,7 +9,7 @@ from controller.model.condition import Condition, ConditionType, Status
 from controller.model.instants import render_instant
 from controller.model.units import render_duration
 from controller.plan.machine.capability import cannot_run
-from controller.plan.machine.parts import Left
+from controller.plan.machine.device_support import LeftOut
 from controller.plan.replication.copy import missing_disks, parts_left_out
 from controller.plan.replication.protected_machine import ProtectedMachine
 from controller.plan.replication.schedule import (
@@ -89,7 +89,7 @@ def is_well(protected: ProtectedMachine, now_s: float) -> bool:
 
 
 def all_well(target: str, host: str, rpo_s: float, verify_s: float, revision: str,
-             left: tuple[Left, ...] = ()) -> tuple[Condition, ...]:
+             left: tuple[LeftOut, ...] = ()) -> tuple[Condition, ...]:
     """Return the conditions of a replica with which nothing is wrong: the same at every turn."""
     name = target.partition("/")[2]
     return (Condition(target, ConditionType.PROTECTED, *_replicated(name, host, left), revision),
@@ -102,7 +102,7 @@ def cannot_be_seen(target: str, why: str, revision: str) -> Condition:
     return Condition(target, ConditionType.PROTECTED, *_unknown(why), revision)
 
 
-def _replicated(name: str, host: str, left: tuple[Left, ...]) -> Answer:
+def _replicated(name: str, host: str, left: tuple[LeftOut, ...]) -> Answer:
     """Return what holds of a replica that is there: all of the VM, or what it has not."""
     disks = [part for part in left if part.disk and not part.declared]
     if disks:

@@ -7,8 +7,8 @@ from operator import attrgetter
 
 from controller.model.condition import Condition, ConditionType, Status
 from controller.plan.machine.capability import nobody_can_run, versions_at
+from controller.plan.machine.device_support import coverage_of
 from controller.plan.machine.layout import Layout
-from controller.plan.machine.parts import parts_of
 from controller.plan.packing.packing import Packing
 from controller.plan.packing.placement import complaint
 from controller.plan.packing.problem import PlaceHost, PlaceMachine
@@ -98,7 +98,7 @@ def _lacking(names: list[str], survey: Survey) -> str:
     found = []
     for name in names:
         seen = survey.sightings.get(name)
-        left = survey.specs.cached(parts_of, name, seen[0].domain.live or seen[0].domain.config,
+        left = survey.specs.cached(coverage_of, name, seen[0].domain.live or seen[0].domain.config,
                                   survey.desired).left if seen else ()
         if left and any(part.disk and not part.declared for part in left):
             found.append(name)

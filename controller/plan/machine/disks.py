@@ -18,8 +18,8 @@ from controller.plan.actions.desired import (
     DomainChange,
     GrowDisk,
 )
+from controller.plan.machine.device_support import name_of, resize_blocker
 from controller.plan.machine.domain import Say, desired_disk, disk_files
-from controller.plan.machine.parts import name_of, unmanaged
 
 _TARGET = re.compile(r"[vsh]d[a-z]{1,2}")
 
@@ -107,7 +107,7 @@ def _growth(name: str, disk: DiskSpec, found: DiskFacts, *, grow: bool, say: Say
         remark(f"{name}'s disk {disk.name} has {has} and {wanted} is declared: disks never shrink;"
                " declare what it has")
         return []
-    why = unmanaged(found)
+    why = resize_blocker(found)
     if why:
         remark(f"{name}'s disk {disk.name} has {has} and {wanted} is declared, and it does not grow"
                f" by itself: {why}{_way_to_grow(name, found)}")

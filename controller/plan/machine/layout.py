@@ -9,16 +9,16 @@ from controller.model.host import Host
 from controller.model.units import render_duration, render_size
 from controller.model.virtual_machine import Power, VirtualMachine
 from controller.plan.actions.machine import MigrateDomain, StartDomain
-from controller.plan.machine.domain import disk_files
-from controller.plan.machine.footprint import (
+from controller.plan.machine.capacity import (
     ON_ITS_WAY,
     arrivals,
-    as_seen,
+    memory_for_guests,
+    moves_under_way,
+    pool_space,
     remembered,
-    room_of,
-    space_of,
-    under_way,
+    with_actual_size,
 )
+from controller.plan.machine.domain import disk_files
 from controller.plan.machine.set_aside import MARK, parse_aside
 from controller.plan.machine.state import Location, MachineState
 from controller.plan.network.card import no_switch
@@ -51,7 +51,7 @@ class Layout:
 
 FIXED: Final = frozenset({MachineState.UNKNOWN, MachineState.BUSY, MachineState.RENAMED,
                           MachineState.TAKEN})
-"""So standing, a VM is neither moved nor made anew."""
+"""So state, a VM is neither moved nor made anew."""
 
 
 class Seat(NamedTuple):
@@ -63,7 +63,7 @@ class Seat(NamedTuple):
 
 def lay_out(locations: Mapping[str, Location], survey: Survey, draft: Draft) -> Layout:
     """Return where every VM belongs, and note those for which there is no place."""
-    coming = under_way(locations, survey)
+    coming = moves_under_way(locations, survey)
     hosts = place_hosts(coming, survey, draft)
     files: Mapping[tuple[str, str], tuple[str, ...]] | None = None
     machines: dict[str, PlaceMachine] = {}
@@ -140,7 +140,7 @@ def place_host(host: Host, coming: Mapping[str, str], survey: Survey) -> PlaceHo
     """Return a host as placement sees it; what guests take that are not declared is taken off."""
     name, spec = host.name, host.spec
     hardware = survey.hardware(name)
-    memory_bytes, huge_bytes = room_of(host, survey)
+    memory_bytes, huge_bytes = memory_for_guests(host, survey)
     node = survey.nodes.get(name)
     sees = node is not None and name in survey.domains and not isinstance(node.domains, Absent)
     return PlaceHost(
@@ -148,34 +148,34 @@ def place_host(host: Host, coming: Mapping[str, str], survey: Survey) -> PlaceHo
         accepts=(sees and hardware is not None and not spec.maintenance
                  and no_switch(host, survey) is None),
         drains=spec.maintenance and sees, offers=frozenset(pool.name for pool in spec.pools),
-        huge_bytes=huge_bytes, space=space_of(name, coming, survey))
+        huge_bytes=huge_bytes, space=pool_space(name, coming, survey))
 
 
 def _seat(vm: VirtualMachine, location: Location, homes: tuple[str, ...],
           survey: Survey) -> Seat | None:
     spec, name = vm.spec, vm.metadata.name
     seat = survey.specs.to_place[name]
-    standing = location.state
-    if (standing is MachineState.RUNNING and spec.power is Power.ON and location.domain is not None
+    state = location.state
+    if (state is MachineState.RUNNING and spec.power is Power.ON and location.domain is not None
             and location.domain.state == "running"):
-        return Seat(as_seen(seat, location.domain), location.host)
-    seat = as_seen(seat, location.domain)
+        return Seat(with_actual_size(seat, location.domain), location.host)
+    seat = with_actual_size(seat, location.domain)
     counts = spec.power is Power.ON or (
         location.domain is not None and runs(location.domain))
     host = location.host
-    if standing is MachineState.UNKNOWN:
+    if state is MachineState.UNKNOWN:
         last_seen = survey.last_seen.get(name)
         if not last_seen and host is None:
             return None
         host = last_seen[0].host if last_seen else host
-    elif standing in {MachineState.SPLIT_BRAIN, MachineState.AMBIGUOUS} or (
-            standing is MachineState.TAKEN and host is None):
+    elif state in {MachineState.SPLIT_BRAIN, MachineState.AMBIGUOUS} or (
+            state is MachineState.TAKEN and host is None):
         return None
     elif homes:
         host = homes[0]
-    running = standing is MachineState.RUNNING
+    running = state is MachineState.RUNNING
     # created where its files lie, and nowhere else: it moves, with them, once it runs
-    fixed = bool(homes) or standing in FIXED or (
+    fixed = bool(homes) or state in FIXED or (
         running and (location.domain is None or location.domain.state != "running"
                      or spec.power is Power.OFF))
     return Seat(seat._replace(

@@ -11,9 +11,9 @@ from controller.model.host import Host
 from controller.model.virtual_machine import DiskSpec
 from controller.plan.actions.desired import DesiredDisk
 from controller.plan.actions.machine import MigrateDomain
+from controller.plan.machine.device_support import CARRIED_BYTES, move_blocker
 from controller.plan.machine.disks import matched
 from controller.plan.machine.domain import desired_disk
-from controller.plan.machine.parts import CARRIED_BYTES, immovable
 from controller.plan.machine.state import Case, bridge_first, pool_first
 from controller.plan.network.host import pool_of
 from controller.plan.steps.draft import cause_of
@@ -58,7 +58,7 @@ def _blocker(case: Case, domain: DomainFacts, here: Host, kept: frozenset[str]) 
     for config in (domain.live, domain.config):
         if config is not None:
             declared = matched(case.vm, config, here)[0].values()
-            why = immovable(frozenset(disk.target for disk in declared), config, kept)
+            why = move_blocker(frozenset(disk.target for disk in declared), config, kept)
             if why:
                 return why
     return ""

@@ -49,7 +49,7 @@ def is_settled(vm: VirtualMachine, location: Location, goal: str | None, survey:
 
 def diff_virtual_machine(case: Case) -> None:
     """Note what differs on one VM."""
-    standing, host, domain = case.location.state, case.location.host, case.location.domain
+    state, host, domain = case.location.state, case.location.host, case.location.domain
     if domain is not None and domain.ownership is not None and (
             domain.ownership.estate not in case.survey.specs.names.estates):
         case.draft.stall(case.target, "AnotherEstates", (
@@ -57,22 +57,22 @@ def diff_virtual_machine(case: Case) -> None:
             f" {domain.ownership.estate}: it is left alone; if this estate was that one, write"
             f" `formerly: {domain.ownership.estate}` into the Estate; else rename one of the two"
             " machines"))
-    elif domain is not None and host is not None and standing in STILL and not _is_ours(
+    elif domain is not None and host is not None and state in STILL and not _is_ours(
             domain, case.survey):
         _tell_strangers(case)
         adopt(case, host, domain)
-    elif standing is MachineState.RUNNING:
+    elif state is MachineState.RUNNING:
         _diff_running(case)
-    elif standing is MachineState.OFF:
+    elif state is MachineState.OFF:
         _diff_off(case)
-    elif standing is MachineState.ABSENT:
+    elif state is MachineState.ABSENT:
         create(case)
-    elif standing in STALLS and not (
-            standing is MachineState.TAKEN and case.vm.spec.power is Power.OFF):
-        case.draft.stall(case.target, STALLS[standing], case.location.sentence)
+    elif state in STALLS and not (
+            state is MachineState.TAKEN and case.vm.spec.power is Power.OFF):
+        case.draft.stall(case.target, STALLS[state], case.location.sentence)
     else:
         case.draft.remark(case.target, case.location.sentence,
-                          unknown=standing is MachineState.UNKNOWN)
+                          unknown=state is MachineState.UNKNOWN)
 
 
 def _is_ours(domain: DomainFacts, survey: Survey) -> bool:

@@ -10,8 +10,8 @@ from controller.model.facts import DiskFacts, DomainConfig, DomainFacts, Known
 from controller.model.replica import ReplicaFacts
 from controller.model.units import render_duration, render_size
 from controller.plan.actions.replica import CopyMode, DiskCopy, RateLimit
-from controller.plan.machine.footprint import allocated_bytes
-from controller.plan.machine.parts import Left, untracked
+from controller.plan.machine.capacity import allocated_bytes
+from controller.plan.machine.device_support import LeftOut, tracking_gap
 from controller.plan.replication.protected_machine import ProtectedMachine
 from controller.plan.survey.replicas import Held
 from controller.plan.survey.survey import Survey
@@ -31,7 +31,7 @@ def config_of(domain: DomainFacts) -> DomainConfig | None:
     return domain.live or domain.config
 
 
-def parts_left_out(protected: ProtectedMachine) -> tuple[Left, ...]:
+def parts_left_out(protected: ProtectedMachine) -> tuple[LeftOut, ...]:
     """Return the parts of a VM that no restore point of it has, or the newest one had not.
 
     Its host may know of a disk what no fact tells: that one counts by the point's own word.
@@ -40,7 +40,7 @@ def parts_left_out(protected: ProtectedMachine) -> tuple[Left, ...]:
     if protected.location.domain is None or current is None or not current.replica.left_out:
         return left
     named = {part.disk for part in left}
-    return (*left, *(Left(f"disk {disk.target} {disk.source}", why, disk.target)
+    return (*left, *(LeftOut(f"disk {disk.target} {disk.source}", why, disk.target)
                      for disk in protected.disks if disk.target not in named
                      for why in [current.replica.left_out.get(disk.target)] if why))
 
@@ -94,7 +94,7 @@ def _mode(disk: DiskFacts, current: Held | None, lost: str, *,
             return CopyMode.SCAN, f"compared as a whole, since {file} of the replica is lost"
     if compare:
         return CopyMode.SCAN, compare
-    why = untracked(disk)
+    why = tracking_gap(disk)
     if why:
         return CopyMode.SCAN, f"compared as a whole, since {why}"
     if lost:

@@ -8,7 +8,7 @@ from controller.model.facts import DiskFacts, DomainFacts
 from controller.model.protection_policy import ProtectionPolicySpec
 from controller.model.replica import PointFacts
 from controller.model.virtual_machine import VirtualMachine
-from controller.plan.machine.parts import Left, parts_of
+from controller.plan.machine.device_support import LeftOut, coverage_of
 from controller.plan.machine.state import Location, MachineState
 from controller.plan.steps.contained import FAULTS, break_off
 from controller.plan.steps.draft import Draft
@@ -41,7 +41,7 @@ class ProtectedMachine(NamedTuple):
     """The newest sound restore point of that one."""
     disks: tuple[DiskFacts, ...]
     """As they are in use now: those that a restore point has."""
-    left: tuple[Left, ...]
+    left: tuple[LeftOut, ...]
     """The parts that none has, by the facts."""
 
     @property
@@ -100,7 +100,7 @@ def _protect(name: str, location: Location, twins: Mapping[str, str | None], ind
     held = index.held.get(uuid, ())
     current = _current(held, site, twin, survey) if held else None
     config = None if location.domain is None else location.domain.live or location.domain.config
-    copied, left = survey.specs.cached(parts_of, name, config, survey.desired)
+    copied, left = survey.specs.cached(coverage_of, name, config, survey.desired)
     return ProtectedMachine(name, vm, policy, location, uuid, host, site, twin, held,
                   index.stale.get(uuid, ()), current,
                   None if current is None else current.sound, copied, left)

@@ -13,7 +13,7 @@ from controller.model.facts import Known, Unknown
 from controller.model.units import render_duration
 from controller.plan.actions.action import Cause
 from controller.plan.actions.replica import CopyMode, ReplicateDomain
-from controller.plan.machine.parts import TRACKING, Left, untracked
+from controller.plan.machine.device_support import TRACKING, LeftOut, tracking_gap
 from controller.plan.replication.copy import (
     Disks,
     consequence_of,
@@ -106,13 +106,13 @@ def _tell_left_out(protected: ProtectedMachine, draft: Draft) -> None:
         if disk.qcow2_version < TRACKING:
             draft.remark(protected.target,
                          f"disk {disk.target} of {protected.name} is read whole for"
-                         f" each restore point: {untracked(disk)}")
+                         f" each restore point: {tracking_gap(disk)}")
     left = [part for part in parts_left_out(protected) if part.disk and not part.declared]
     if left:
         draft.remark(protected.target, undeclared(protected.name, left))
 
 
-def undeclared(name: str, left: Sequence[Left]) -> str:
+def undeclared(name: str, left: Sequence[LeftOut]) -> str:
     """Return what is said of disks that are left out and not declared so."""
     return (f"no restore point of {name} has its {' and '.join(map(str, left))}: declare"
             f" `replicate: false` on {'it' if len(left) == 1 else 'each'}, or change that")

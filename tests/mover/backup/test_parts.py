@@ -15,7 +15,7 @@ from mover.backup import backup_job, conductor, offline, virsh
 from mover.errors import Refused, TryAgain
 from mover.image.header import traits_of
 
-from controller.plan.machine import parts
+from controller.plan.machine import device_support
 from controller.providers.libvirt.facts import parse_config
 from controller.providers.libvirt.xml.xml import parse_xml
 from tests.mover.replicas import qemu_img
@@ -55,7 +55,7 @@ def disk(target: str = "vda", **words: str) -> str:
 def test_plan_and_host_leave_out_the_same_disks_for_the_same_reasons(kind: str) -> None:
     text = DOMAIN.format(disk(**KINDS[kind]))
     [planned] = parse_config(parse_xml(text), {}).disks
-    assert virsh.domain_of(UUID, text).disks["vda"].why_not == parts.uncopied(planned)
+    assert virsh.domain_of(UUID, text).disks["vda"].why_not == device_support.copy_blocker(planned)
 
 
 def encrypt(path: Path) -> None:
@@ -77,8 +77,8 @@ def test_plan_and_host_read_the_same_in_a_header(tmp_path: Path, make: str) -> N
     text = DOMAIN.format(disk(source=f"file='{path}'"))
     [planned] = parse_config(parse_xml(text), {}, {str(path): traits_of(str(path))}).disks
     seen = virsh._looked_at(virsh.domain_of(UUID, text).disks["vda"])
-    assert seen.why_not == parts.uncopied(planned)
-    assert seen.tracked is (parts.untracked(planned) == "")
+    assert seen.why_not == device_support.copy_blocker(planned)
+    assert seen.tracked is (device_support.tracking_gap(planned) == "")
     assert bool(seen.why_not) is (make in {"encrypted", "below"})
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from controller.errors import ActionError, Refused
 from controller.plan.actions.desired import DesiredDisk
-from controller.plan.machine.parts import CARRIED_BYTES
+from controller.plan.machine.device_support import CARRIED_BYTES
 from controller.providers.libvirt.migration.luggage import TAKE, bring_media, move_disk
 from controller.providers.node import Node, script_command
 from controller.transport.base import Command, Reply

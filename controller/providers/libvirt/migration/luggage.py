@@ -10,7 +10,7 @@ from typing import Final
 from controller.errors import Refused
 from controller.plan.actions.desired import DesiredDisk
 from controller.plan.actions.machine import MigrateDomain
-from controller.plan.machine.parts import CARRIED_BYTES, immovable
+from controller.plan.machine.device_support import CARRIED_BYTES, move_blocker
 from controller.providers.libvirt.disk import is_absent
 from controller.providers.libvirt.facts import parse_config
 from controller.providers.libvirt.virsh import failure, parse_complaint
@@ -44,7 +44,7 @@ def refuse_immovable(domain: ET.Element, action: MigrateDomain, failed: str) -> 
     """Refuse a domain with anything that cannot be moved, by name."""
     declared = frozenset(disk.target for disk in action.disks)
     stay = declared - {disk.target for disk in action.copied}
-    why = immovable(declared, parse_config(domain, {}), stay)
+    why = move_blocker(declared, parse_config(domain, {}), stay)
     if why:
         raise Refused(f"{failed}: {why}")
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from controller.errors import OutcomeUnknown, Refused, Unavailable
 from controller.model.facts import DomainConfig, DomainState
 from controller.plan.actions.machine import MigrateDomain
-from controller.plan.machine.parts import immovable
+from controller.plan.machine.device_support import move_blocker
 from controller.providers.simulated.hands.effect import Effect, Wait, domain_of
 from controller.providers.simulated.hands.lifecycle import assert_room
 from controller.providers.simulated.hands.storage import new_file
@@ -27,7 +27,7 @@ def migrate(world: World, action: MigrateDomain) -> Effect:
     domain = domain_of(source, action.domain)
     live = _movable(world, source, target, domain)
     declared = frozenset(disk.target for disk in action.disks)
-    why = immovable(declared, live, declared - {disk.target for disk in action.copied})
+    why = move_blocker(declared, live, declared - {disk.target for disk in action.copied})
     if why:
         raise Refused(f"{source.name}: {domain.name} is not moved: {why}")
     copies = _target_files(world, source, target, action)

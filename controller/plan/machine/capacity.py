@@ -19,11 +19,11 @@ from controller.plan.survey.identity import Names, owner_of
 from controller.plan.survey.survey import Survey
 
 ON_ITS_WAY: Final = " on its way"
-Takes = tuple[tuple[str, int], ...]
+DiskSizes = tuple[tuple[str, int], ...]
 """By pool: the bytes that the disks of a VM would take up where they are not yet."""
 
 
-class Guests(NamedTuple):
+class GuestMemory(NamedTuple):
     """What the guests of a host take of its memory."""
 
     ours_bytes: int
@@ -32,7 +32,7 @@ class Guests(NamedTuple):
     foreign_huge_bytes: int
 
 
-def as_seen(seat: PlaceMachine, domain: DomainFacts | None) -> PlaceMachine:
+def with_actual_size(seat: PlaceMachine, domain: DomainFacts | None) -> PlaceMachine:
     """Return a VM as placement sees it, with what it really has where that is more."""
     config = None if domain is None else domain.live or domain.config
     if config is None:
@@ -46,7 +46,7 @@ def as_seen(seat: PlaceMachine, domain: DomainFacts | None) -> PlaceMachine:
                          cpus=max(seat.cpus, config.cpus))
 
 
-def room_of(host: Host, survey: Survey) -> tuple[int, int]:
+def memory_for_guests(host: Host, survey: Survey) -> tuple[int, int]:
     """Return the memory that declared guests of a host may take in all, and what of huge pages."""
     hardware = survey.hardware(host.name)
     if hardware is None:
@@ -55,7 +55,7 @@ def room_of(host: Host, survey: Survey) -> tuple[int, int]:
     if here is None:
         silent = survey.unreachable.get(host.name)
         here = (silent.domains or {}) if silent is not None else {}
-    guests = survey.specs.cached(guests_of, host.name, here, survey.specs.to_place,
+    guests = survey.specs.cached(guest_memory, host.name, here, survey.specs.to_place,
                                  survey.specs.names)
     whole = (hardware.memory_bytes - hardware.huge_bytes - host.spec.reserve.memory_bytes
              - guests.foreign_bytes)
@@ -65,8 +65,8 @@ def room_of(host: Host, survey: Survey) -> tuple[int, int]:
     return whole, hardware.huge_bytes - guests.foreign_huge_bytes
 
 
-def guests_of(_: str, here: Mapping[str, DomainFacts], to_place: Mapping[str, PlaceMachine],
-              names: Names) -> Guests:
+def guest_memory(_: str, here: Mapping[str, DomainFacts], to_place: Mapping[str, PlaceMachine],
+              names: Names) -> GuestMemory:
     """Return what the domains of a host take of its memory while they run."""
     foreign, foreign_huge, ours = 0, 0, 0
     for domain in here.values():
@@ -80,10 +80,10 @@ def guests_of(_: str, here: Mapping[str, DomainFacts], to_place: Mapping[str, Pl
             foreign += live.memory_bytes
         elif not live.hugepages:
             ours += max(live.memory_bytes, seat.memory_bytes)
-    return Guests(ours, foreign, foreign_huge)
+    return GuestMemory(ours, foreign, foreign_huge)
 
 
-def space_of(host: str, coming: Mapping[str, str], survey: Survey) -> Mapping[str, int] | None:
+def pool_space(host: str, coming: Mapping[str, str], survey: Survey) -> Mapping[str, int] | None:
     """Return what is left in the pools of a host, arrivals taken off; None where it is not seen.
 
     A pool that is still to be made, or of which nothing is known now, has no entry: gates wait.
@@ -93,13 +93,13 @@ def space_of(host: str, coming: Mapping[str, str], survey: Survey) -> Mapping[st
         return None
     left = {name: pool.available_bytes for name, pool in pools.items() if not pool.unknown}
     for name, to in coming.items():
-        for pool, size_bytes in takes_of(name, survey)[1] if to == host else ():
+        for pool, size_bytes in disk_sizes(name, survey)[1] if to == host else ():
             if pool in left:
                 left[pool] -= size_bytes
     return left
 
 
-def under_way(locations: Mapping[str, Location], survey: Survey) -> dict[str, str]:
+def moves_under_way(locations: Mapping[str, Location], survey: Survey) -> dict[str, str]:
     """Return each VM that is in motion to another host, with that host, whoever moves it."""
     found = {}
     for flight in survey.context.in_flight:
@@ -123,7 +123,7 @@ def arrivals(coming: Mapping[str, str],
             for name, host in sorted(coming.items()) if name in machines}
 
 
-def takes_of(name: str, survey: Survey) -> tuple[str, Takes]:
+def disk_sizes(name: str, survey: Survey) -> tuple[str, DiskSizes]:
     """Return where the disks of a VM are, and what they would take up, by pool, anywhere else."""
     seen = survey.sightings.get(name, ())
     if not seen:
@@ -144,14 +144,14 @@ def takes_of(name: str, survey: Survey) -> tuple[str, Takes]:
     return host, tuple(sorted(taken.items()))
 
 
-def remembered(survey: Survey) -> Callable[[str], tuple[str, Takes]]:
-    """Return `takes_of` for one decision, which asks the same of many hosts."""
-    known: dict[str, tuple[str, Takes]] = {}
+def remembered(survey: Survey) -> Callable[[str], tuple[str, DiskSizes]]:
+    """Return `disk_sizes` for one decision, which asks the same of many hosts."""
+    known: dict[str, tuple[str, DiskSizes]] = {}
 
-    def of(name: str) -> tuple[str, Takes]:
+    def of(name: str) -> tuple[str, DiskSizes]:
         """Return what was worked out first."""
         if name not in known:
-            known[name] = takes_of(name, survey)
+            known[name] = disk_sizes(name, survey)
         return known[name]
 
     return of

@@ -10,14 +10,14 @@ from controller.model.desired import Desired
 from controller.model.facts import DeviceFacts, DiskFacts, Observed
 from controller.plan.actions.replica import CopyMode, ReplicateDomain
 from controller.plan.compute import compute
-from controller.plan.machine.parts import (
+from controller.plan.machine.device_support import (
     DEVICES,
     KINDS,
+    copy_blocker,
+    disk_move_blocker,
     left_out,
-    uncopied,
-    unmanaged,
-    unmoved,
-    untracked,
+    resize_blocker,
+    tracking_gap,
 )
 from controller.plan.steps.plan import Plan
 from tests.plan import builders as b
@@ -102,7 +102,7 @@ def test_a_disk_that_cannot_be_copied_is_left_out_by_name_and_stops_no_other(nam
     for told in (remarks(desired, observed), step.action.consequence,
                  said(desired, with_point(observed))[2]):
         assert "vdb" in told
-        assert uncopied(ODD[name]) in told
+        assert copy_blocker(ODD[name]) in told
 
 
 @pytest.mark.parametrize("name", COPIED)
@@ -233,8 +233,8 @@ def test_every_row_is_needed() -> None:
 
 
 @pytest.mark.parametrize("column", [
-    unmanaged, uncopied, lambda disk: unmoved(disk, shared=False),
-    lambda disk: unmoved(disk, shared=True)])
+    resize_blocker, copy_blocker, lambda disk: disk_move_blocker(disk, shared=False),
+    lambda disk: disk_move_blocker(disk, shared=True)])
 def test_nothing_is_forbidden_of_a_plain_file(column: Any) -> None:
     assert column(PLAIN) == ""
     assert column(disk(format="raw")) == ""
@@ -243,13 +243,13 @@ def test_nothing_is_forbidden_of_a_plain_file(column: Any) -> None:
 @pytest.mark.parametrize("name", [name for name in {**ODD, **COPIED} if name not in {
     "plain", "raw", "layered", "data file", "old", "vmdk"}])
 def test_only_files_are_moved(name: str) -> None:
-    assert unmoved({**ODD, **COPIED}[name], shared=False)
+    assert disk_move_blocker({**ODD, **COPIED}[name], shared=False)
 
 
 def test_tracking_is_for_new_qcow2_alone() -> None:
-    assert untracked(PLAIN) == ""
-    assert all(untracked(disk(format=form)) for form in ("raw", "vmdk"))
-    assert untracked(disk(qcow2_version=2))
+    assert tracking_gap(PLAIN) == ""
+    assert all(tracking_gap(disk(format=form)) for form in ("raw", "vmdk"))
+    assert tracking_gap(disk(qcow2_version=2))
 
 
 def test_every_device_that_is_read_has_a_row() -> None:

@@ -1,4 +1,4 @@
-"""Parts: what may be done with each kind of disk and device, as one table, and why not.
+"""Coverage: what may be done with each kind of disk and device, as one table, and why not.
 
 Rule 1: what no row forbids is done; of the rows that forbid it the first says why.
 Rule 2: what is in no restore point is named, and on purpose only where the spec says so.
@@ -124,7 +124,7 @@ DEVICES: Final = {
 }
 
 
-class Left(NamedTuple):
+class LeftOut(NamedTuple):
     """One part of a VM that no restore point has."""
 
     name: str
@@ -139,22 +139,22 @@ class Left(NamedTuple):
         return f"{self.name} ({self.why})"
 
 
-def unmanaged(disk: DiskFacts) -> str:
+def resize_blocker(disk: DiskFacts) -> str:
     """Return why a disk's size is left alone; empty where it is managed."""
     return "" if is_plain(disk) else _first(disk, "managed")
 
 
-def unmoved(disk: DiskFacts, *, shared: bool) -> str:
+def disk_move_blocker(disk: DiskFacts, *, shared: bool) -> str:
     """Return why a VM cannot move with this disk; empty where it can."""
     return "" if is_plain(disk) else _first(disk, "kept" if shared else "moved")
 
 
-def uncopied(disk: DiskFacts) -> str:
+def copy_blocker(disk: DiskFacts) -> str:
     """Return why a disk is in no restore point; empty where it is in each."""
     return "" if is_plain(disk) else _first(disk, "copied")
 
 
-def untracked(disk: DiskFacts) -> str:
+def tracking_gap(disk: DiskFacts) -> str:
     """Return why nobody knows what has changed of a disk; empty where its bitmap tells."""
     if disk.format != "qcow2":
         return f"{disk.format} keeps no track of changes"
@@ -186,7 +186,7 @@ def name_of(disk: DiskFacts) -> str:
     return f"{word} {disk.target} {place}".rstrip()
 
 
-def unmovable_device(device: DeviceFacts) -> str:
+def device_move_blocker(device: DeviceFacts) -> str:
     """Return why a VM cannot move with a device; empty where it can."""
     kind = DEVICES.get(device.kind)
     return "it is not known here" if kind is None else kind.moved(device)
@@ -198,75 +198,75 @@ def device_name(device: DeviceFacts) -> str:
     return f"{device.kind if kind is None else kind.word} {device.name}".rstrip()
 
 
-class Parts(NamedTuple):
+class Coverage(NamedTuple):
     """A VM, as its restore points see it."""
 
     copied: tuple[DiskFacts, ...]
     """The disks that they have."""
-    left: tuple[Left, ...]
+    left: tuple[LeftOut, ...]
     """What they have not."""
 
 
-def parts_of(name: str, config: DomainConfig | None, desired: Desired) -> Parts:
+def coverage_of(name: str, config: DomainConfig | None, desired: Desired) -> Coverage:
     """Return what restore points of a VM have, and what they have not."""
     vm = desired.virtual_machines[name]
-    return Parts(replicated(vm, config), left_out(vm, config))
+    return Coverage(copied_disks(vm, config), left_out(vm, config))
 
 
-def replicated(vm: VirtualMachine, config: DomainConfig | None) -> tuple[DiskFacts, ...]:
+def copied_disks(vm: VirtualMachine, config: DomainConfig | None) -> tuple[DiskFacts, ...]:
     """Return the disks of a VM that its restore points have."""
     if config is None:
         return ()
-    if is_whole(vm, config):
+    if is_all_copied(vm, config):
         return config.disks
-    spared = _spared(vm, config)
+    excluded = _excluded(vm, config)
     return tuple(disk for disk in config.disks
-                 if disk.target not in spared and not uncopied(disk))
+                 if disk.target not in excluded and not copy_blocker(disk))
 
 
-def left_out(vm: VirtualMachine, config: DomainConfig | None) -> tuple[Left, ...]:
+def left_out(vm: VirtualMachine, config: DomainConfig | None) -> tuple[LeftOut, ...]:
     """Return the parts of a VM that no restore point has; none of nearly all VMs."""
     if config is None:
         return ()
-    if not (config.devices or config.media) and is_whole(vm, config):
+    if not (config.devices or config.media) and is_all_copied(vm, config):
         return ()
-    return tuple(_left_out(config, _spared(vm, config)))
+    return tuple(_left_out(config, _excluded(vm, config)))
 
 
-def is_whole(vm: VirtualMachine, config: DomainConfig) -> bool:
+def is_all_copied(vm: VirtualMachine, config: DomainConfig) -> bool:
     """Return whether all disks are copied, as those of nearly all VMs are."""
     return (all(declared.replicate for declared in vm.spec.disks)
             and all(map(is_plain, config.disks)))
 
 
-def _left_out(config: DomainConfig, spared: frozenset[str]) -> Iterator[Left]:
+def _left_out(config: DomainConfig, excluded: frozenset[str]) -> Iterator[LeftOut]:
     for disk in config.disks:
-        declared = disk.target in spared
-        why = "as declared" if declared else uncopied(disk)
+        declared = disk.target in excluded
+        why = "as declared" if declared else copy_blocker(disk)
         if why:
-            yield Left(name_of(disk), why, disk.target, declared)
+            yield LeftOut(name_of(disk), why, disk.target, declared)
         elif disk.snapshots:
-            yield Left(f"the {disk.snapshots} snapshots inside {name_of(disk)}",
+            yield LeftOut(f"the {disk.snapshots} snapshots inside {name_of(disk)}",
                        "only what it is now is copied")
     for medium in config.media:
         if medium.source and medium.type != "network":
-            yield Left(name_of(medium), "it lies on its host")
+            yield LeftOut(name_of(medium), "it lies on its host")
     for device in config.devices:
         kind = DEVICES.get(device.kind)
         why = "it is not known here" if kind is None else kind.copied(device)
         if why:
-            yield Left(device_name(device), why)
+            yield LeftOut(device_name(device), why)
 
 
-def not_in(disks: Collection[str], config: DomainConfig) -> tuple[Left, ...]:
+def missing_from(disks: Collection[str], config: DomainConfig) -> tuple[LeftOut, ...]:
     """Return what a restore point of these disks lacks of what its definition names."""
-    spared = frozenset(disk.target for disk in config.disks
-                       if disk.target not in disks and not uncopied(disk))
+    excluded = frozenset(disk.target for disk in config.disks
+                       if disk.target not in disks and not copy_blocker(disk))
     return tuple(part._replace(why="it was left out") if part.declared else part
-                 for part in _left_out(config, spared) if part.disk not in disks)
+                 for part in _left_out(config, excluded) if part.disk not in disks)
 
 
-def _spared(vm: VirtualMachine, config: DomainConfig) -> frozenset[str]:
+def _excluded(vm: VirtualMachine, config: DomainConfig) -> frozenset[str]:
     """Return the targets of the disks that are declared to be left out; a disk is its file."""
     if all(disk.replicate for disk in vm.spec.disks):
         return frozenset()
@@ -276,7 +276,7 @@ def _spared(vm: VirtualMachine, config: DomainConfig) -> frozenset[str]:
         disk.source.rpartition("/")[2], names.get(disk.target, True)))
 
 
-def immovable(declared: frozenset[str], config: DomainConfig, shared: frozenset[str]) -> str:
+def move_blocker(declared: frozenset[str], config: DomainConfig, shared: frozenset[str]) -> str:
     """Return the first reason why a running VM cannot be moved; empty where it can.
 
     Both are targets of disks; `shared` are those that both hosts are declared to share.
@@ -284,14 +284,14 @@ def immovable(declared: frozenset[str], config: DomainConfig, shared: frozenset[
     for disk in config.disks:
         if disk.target not in declared:
             return f"{name_of(disk)} is not declared, so nobody knows whether it may be copied"
-        why = unmoved(disk, shared=disk.target in shared)
+        why = disk_move_blocker(disk, shared=disk.target in shared)
         if why:
             return f"{name_of(disk)}: {why}"
     for medium in config.media:
         if medium.source and medium.type not in {"file", "network"}:
             return f"{name_of(medium)}: it is no file that the other host could have: eject it"
     for device in config.devices:
-        why = unmovable_device(device)
+        why = device_move_blocker(device)
         if why:
             return f"{device_name(device)}: {why}"
     return ""

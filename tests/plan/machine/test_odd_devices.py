@@ -11,11 +11,11 @@ from controller.plan.actions.desired import GrowDisk
 from controller.plan.actions.machine import MigrateDomain, ReconfigureDomain
 from controller.plan.actions.storage import CreateDisk
 from controller.plan.compute import compute
-from controller.plan.machine.parts import unmanaged, unmoved
+from controller.plan.machine.device_support import disk_move_blocker, resize_blocker
 from controller.plan.machine.removal import own_disks
 from controller.plan.survey.survey import take_survey
 from tests.plan import builders as b
-from tests.plan.machine.test_parts import COPIED, DEVICE, ODD, PLAIN, declared, disk, seen
+from tests.plan.machine.test_device_support import COPIED, DEVICE, ODD, PLAIN, declared, disk, seen
 
 
 def moving(desired: Desired, *disks: DiskFacts, **more: Any) -> tuple[MigrateDomain | None, str]:
@@ -59,10 +59,10 @@ def leaving(*, shared: bool = False) -> Desired:
 def test_a_vm_moves_with_files_alone_and_else_the_plan_says_what_holds_it(name: str) -> None:
     disk = {**ODD, **COPIED}[name]
     move, said = moving(leaving(), disk)
-    if unmoved(disk, shared=False):
+    if disk_move_blocker(disk, shared=False):
         assert move is None
         assert "vdb" in said
-        assert unmoved(disk, shared=False) in said
+        assert disk_move_blocker(disk, shared=False) in said
     else:
         assert move is not None
         assert [one.target for one in move.copied] == ["vda", "vdb"]
@@ -72,9 +72,9 @@ def test_a_vm_moves_with_files_alone_and_else_the_plan_says_what_holds_it(name: 
 def test_what_both_hosts_are_declared_to_share_stays_where_it_is(name: str) -> None:
     disk = {**ODD, **COPIED}[name]
     move, said = moving(leaving(shared=True), disk)
-    if unmoved(disk, shared=True):
+    if disk_move_blocker(disk, shared=True):
         assert move is None
-        assert unmoved(disk, shared=True) in said
+        assert disk_move_blocker(disk, shared=True) in said
     else:
         assert move is not None
         assert move.copied == ()
@@ -145,9 +145,9 @@ def grown(*disks: DiskFacts, **more: Any) -> tuple[list[Any], str]:
 def test_a_disk_grows_where_it_can_and_else_the_plan_says_why_not(name: str) -> None:
     disk = {**ODD, **COPIED}[name]
     changes, said = grown(replace(disk, size_bytes=b.GIB))
-    if unmanaged(disk):
+    if resize_blocker(disk):
         assert changes == []
-        assert unmanaged(disk) in said
+        assert resize_blocker(disk) in said
     else:
         assert changes == [GrowDisk("vdb", disk.source, 2 * b.GIB)]
 
