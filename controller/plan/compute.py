@@ -1,4 +1,39 @@
-"""The one function behind plan, heal, dry run, what-if and the simulator: what should be done."""
+"""The one function behind plan, heal, dry run, what-if and the simulator: what should be done.
+
+    specs, facts, context, now
+      │
+      ▼
+    survey ──► locations ──► layout                  what is; where each VM is; where it belongs
+      │
+      ▼
+    diffs: switches, hosts, VMs, removals, purges    each puts steps, remarks and stalls down
+           then replicas, leftovers, checkpoints     in one draft
+      │
+      ▼
+    corrections: wait_for_capacity, narrow_last      steps of one object wait for another's
+      │
+      ▼
+    order ──► laws ──► gates ──► conditions ──► Plan
+
+Why in this order:
+
+* The survey is taken once and read by all, so that a host is not silent for one diff and answering
+  for another. Only the laws read the facts again: a mistake of the survey must not hide from them.
+* Layout comes before the VMs, since where one VM goes depends on all others. A diff of one VM is
+  told its goal and does not weigh VMs against each other.
+* The order of the diffs is not the order of the steps: a step names the steps that must succeed
+  before it, and `order` sorts them at the end. Only `wait_for_capacity` and `narrow_last` read the
+  steps of others, so they follow the diffs whose steps they read.
+* Laws come before gates. A law is broken only by a mistake of ours: all steps of that target are
+  refused, whatever anybody granted, and occupy no slot of the concurrency limits.
+* Gates rule in the order of the steps: a step waits if one that it names is held back, and the
+  concurrency limits serve the first steps first.
+* Conditions come last: whether an object is converging or stalled depends on the rulings.
+
+Equal arguments give an equal plan; ties go by name. Between two calls only caches survive, which
+change no result. A fault at one object (an odd fact, a mistake of ours) takes back what was put
+down for it and stalls that object alone: see `steps/contained.py`.
+"""
 
 from collections.abc import Mapping
 
@@ -22,14 +57,14 @@ from controller.plan.replication.protected_machine import find_protected
 from controller.plan.replication.schedule import diff_replicas
 from controller.plan.steps.contained import FAULTS, break_off, contained, not_understood
 from controller.plan.steps.draft import Draft, order
-from controller.plan.steps.plan import Plan, Remark
+from controller.plan.steps.plan import Plan
 from controller.plan.survey.context import Context
 from controller.plan.survey.replicas import ReplicaIndex, index_replicas
 from controller.plan.survey.survey import Survey, take_survey
 
 
 def compute(desired: Desired, observed: Observed, context: Context, now_s: float) -> Plan:
-    """Return what would change, in an order in which it may be done, judged by every gate."""
+    """Return every step needed, in an order in which it may be done, ruled on by every gate."""
     survey = take_survey(desired, observed, context, now_s)
     draft = Draft()
     for name in sorted(desired.switches):
@@ -57,17 +92,15 @@ def compute(desired: Desired, observed: Observed, context: Context, now_s: float
     steps = rule_all(strike(order(draft.items), without(survey.observed, survey.lost)), survey)
     conditions = conditions_of(survey, locations, layout, steps, draft.stalls)
     conditions += tuple(replica_conditions(protected_machines, index, findings, survey))
-    return Plan(desired.revision, steps, tidy(draft.remarks), conditions,
-                soonest(findings.due_at, next_grace_at(steps, survey), purge_at), draft.kept)
-
-
-def soonest(*instants: float | None) -> float | None:
-    """Return the first of the instants; None where there is none."""
-    return min((at for at in instants if at is not None), default=None)
+    remarks = tuple(sorted(dict.fromkeys(draft.remarks),
+                           key=lambda one: (one.target, one.sentence)))
+    due_ats = (findings.due_at, next_grace_at(steps, survey), purge_at)
+    return Plan(desired.revision, steps, remarks, conditions,
+                min((at for at in due_ats if at is not None), default=None), draft.kept)
 
 
 def locate_all(survey: Survey, draft: Draft) -> dict[str, Location]:
-    """Return where every VM locations; one of which that cannot be told is left alone."""
+    """Return where every VM is; where a fault prevents that, stall the VM and call it UNKNOWN."""
     locations: dict[str, Location] = {}
     for name in survey.desired.virtual_machines:
         try:
@@ -80,7 +113,7 @@ def locate_all(survey: Survey, draft: Draft) -> dict[str, Location]:
 
 
 def without(observed: Observed, lost: frozenset[str]) -> Observed:
-    """Return what is seen apart from the nodes that a what-if takes as gone."""
+    """Return what is observed, without the nodes that a what-if assumes lost."""
     if not lost:
         return observed
     return Observed({name: fact for name, fact in observed.nodes.items() if name not in lost})
@@ -88,7 +121,7 @@ def without(observed: Observed, lost: frozenset[str]) -> Observed:
 
 def diff_machines(locations: Mapping[str, Location], layout: Layout, index: ReplicaIndex,
                   survey: Survey, draft: Draft) -> None:
-    """Note what differs on every VM."""
+    """Put down what differs on every VM that layout has not settled."""
     machines = survey.desired.virtual_machines
     for name in survey.specs.machines:
         if name in layout.settled:
@@ -100,8 +133,3 @@ def diff_machines(locations: Mapping[str, Location], layout: Layout, index: Repl
                                           layout.why.get(name, ""), survey, index, draft))
         except FAULTS as error:
             break_off(f"VirtualMachine/{name}", draft, mark, error)
-
-
-def tidy(remarks: list[Remark]) -> tuple[Remark, ...]:
-    """Return the remarks once each, sorted by target."""
-    return tuple(sorted(dict.fromkeys(remarks), key=lambda one: (one.target, one.sentence)))

@@ -33,7 +33,7 @@ from controller.plan.actions.replica import (
 from controller.plan.actions.storage import CreateDisk
 from controller.plan.steps.plan import Breach, Ruling, Step, Verdict
 from controller.plan.survey.replicas import replicas_on, sound
-from controller.plan.survey.survey import last_of
+from controller.plan.survey.silence import last_of
 
 LAW: Final = "law"
 BEGINS: Final = (StartDomain, ResumeDomain, DefineDomain, CreateDisk)

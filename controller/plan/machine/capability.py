@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from controller.model.facts import Capabilities, DomainFacts
-from controller.plan.survey.survey import NEVER_ASKED, Survey, last_of
+from controller.plan.survey.silence import last_of
+from controller.plan.survey.survey import NEVER_ASKED, Survey
 
 SHOWN = 3
 

@@ -16,7 +16,7 @@ from controller.plan.actions import replica as replica_actions
 from controller.plan.actions.action import Action, Cause
 from controller.plan.actions.replica import CopyMode
 from controller.plan.steps.plan import Plan, Remark, Ruling, Step, Verdict
-from controller.plan.survey.survey import last_of
+from controller.plan.survey.silence import last_of
 
 VERSION: Final = 1
 PLAIN: Final = frozenset({str, int, float, bool, type(None)})

@@ -1,4 +1,7 @@
-"""Everything besides specs and facts that a decision may depend on, gathered above the I/O line."""
+"""The context of a decision: all that it depends on besides specs and facts.
+
+It is gathered above the I/O line, where journals, calendars and clocks may be read.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +12,7 @@ from controller.model.document import Rung
 from controller.model.protection_policy import KeepSpec
 
 WHOLE_ESTATE: Final = "Estate/*"
-"""The estate, where its name is not known: a journal that lost its pauses holds none."""
+"""The whole estate, by a name that needs no specs: suspended when a journal lost its pauses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +34,12 @@ class Approval:
     by: str
     expires_at: float
     content: str
-    """What was approved, as a digest: an action of the same id that would do other things is not.
-    """
+    """A digest of what was approved: an action of the same id but other content is not."""
 
 
 @dataclass(frozen=True, slots=True)
 class WindowState:
-    """Whether a declared window is open now; computed where calendars may be read."""
+    """Whether a declared window is open now."""
 
     name: str
     effect: str
@@ -49,7 +51,7 @@ class WindowState:
 
 @dataclass(frozen=True, slots=True)
 class InFlight:
-    """An action that has begun and not ended, ours or found running on a host."""
+    """An action that has begun and not ended, begun by us or found running on a host."""
 
     action_id: str
     target: str
@@ -58,7 +60,7 @@ class InFlight:
 
 
 REQUEST_LASTS_S: Final = 3600.0
-"""What a person asked for and could not be begun is not done hours later, out of the blue."""
+"""A request that could not be begun is dropped after this, rather than done hours later."""
 
 
 class RequestKind(StrEnum):
@@ -76,7 +78,7 @@ class RequestKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ReplicaRequest:
-    """A human's wish for one VM's replica; used up when an action for it is begun."""
+    """What a person asks for one VM's replica; used up when an action for it is begun."""
 
     machine: str
     kind: RequestKind
@@ -85,18 +87,18 @@ class ReplicaRequest:
 
     @property
     def expires_at(self) -> float:
-        """Return when it is forgotten, if nothing came of it."""
+        """Return when it is dropped if no action for it was begun."""
         return self.at + REQUEST_LASTS_S
 
 
 @dataclass(frozen=True, slots=True)
 class Undone:
-    """Something that was done and that the node undid by itself, since it had been cut off."""
+    """A change that the node undid by itself, since nobody could reach it afterwards."""
 
     action_id: str
     target: str
     goal: str
-    """What it was to bring about: another goal is another try."""
+    """What the change was for: another goal may be tried."""
     sentence: str
     at: float
 
@@ -112,29 +114,28 @@ class Context:
     repairs: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     """Instants at which a target was repaired (drift healed, not new commits), oldest first."""
     applied_revision: str | None = None
-    """The last revision that was converged; a difference under a newer one is a new commit."""
+    """The last revision that converged; a difference under a newer one is a new commit."""
     changed: frozenset[str] = frozenset()
     """`Kind/name` of every object that differs between the applied revision and this one."""
     requests: tuple[ReplicaRequest, ...] = ()
     backing_off: frozenset[str] = frozenset()
-    """Targets at which something failed, until it is tried again: they hold no place meanwhile."""
+    """Targets in back-off after a failure; they occupy no concurrency slot meanwhile."""
     assumed_down: frozenset[str] = frozenset()
-    """`Site/name` or `Host/name` that a what-if takes as lost; its VMs count as off."""
+    """`Site/name` or `Host/name` that a what-if assumes lost; its VMs count as off."""
     last_host: Mapping[str, str] = field(default_factory=dict)
-    """By the name of each VM that was ever seen as one of ours, the host; empty: it is not known.
-    """
+    """By VM that was ever seen as ours: the host that it was last on; empty if unknown."""
     kept: Mapping[str, KeepSpec] = field(default_factory=dict)
-    """By the name of each VM that is replicated: by which `keep` its points were last kept."""
+    """By replicated VM: the `keep` that its points were last kept by."""
     waiting: Mapping[str, float] = field(default_factory=dict)
-    """By what a commit takes away, the action's id and which part: since when that waits."""
+    """By action id and part that a commit takes away: since when its grace has run."""
     undone: tuple[Undone, ...] = ()
-    """What nodes undid by themselves while the specs of their targets were as they are now."""
+    """Changes that nodes undid under the present specs of their targets."""
     adopted: frozenset[str] | None = None
-    """`Kind/name` of every object that was seen as declared at some time; None: all of them were,
-    if ever anything was."""
+    """`Kind/name` of every object that was once seen as declared; None: all of them were, if any
+    revision was ever applied."""
 
     def has_adopted(self, target: str) -> bool:
-        """Return whether an object was seen as declared at some time, so that it is ours."""
+        """Return whether an object was once seen as declared, so that it is ours to take from."""
         if self.adopted is None:
             return self.applied_revision is not None
         return target in self.adopted

@@ -1,6 +1,7 @@
-"""Grants: what the specs say of how far healing goes and what is paused, by object.
+"""Grants: how far the specs let healing go, and what they pause, by object.
 
-Rule 1: nearly all objects say nothing; what is looked up for every action holds only those that do.
+Rule 1: nearly all objects say nothing. The index that is read for every action holds only those
+        that do.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,24 +13,24 @@ from controller.model.instants import parse_instant_at
 from controller.plan.survey.context import Suspension
 
 Grant = tuple[str, Rung]
-"""`Kind/name` of whose word it is, and the highest rung that it grants."""
+"""`Kind/name` of the object that grants, and the highest rung that it grants."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grants:
-    """What the specs say themselves, of one set of specs."""
+    """The grants and pauses of one set of specs."""
 
     own: Mapping[str, Rung]
-    """By `Kind/name`: the estate, and whatever else grants something itself."""
+    """By `Kind/name`: the estate, and every object whose own spec grants something."""
     estate: Grant
     around: Mapping[str, Grant]
-    """By node: what it grants, or else its site does; none where neither says anything."""
+    """By node: its own grant, or else that of its site; no entry if neither says anything."""
     suspended: Mapping[str, Suspend]
-    """By `Kind/name`: what its own spec pauses, whether that has ended or not."""
+    """By `Kind/name`: the pause in its own spec, ended or not."""
 
 
 def every_scope(desired: Desired) -> Iterator[tuple[str, Scope]]:
-    """Yield every object that can grant something, or be paused."""
+    """Yield every object that can grant something or be paused."""
     yield f"Estate/{desired.estate.name}", desired.estate.spec
     for kind, documents in (
             ("Site", desired.sites), ("Host", desired.hosts), ("Switch", desired.switches),
@@ -41,7 +42,7 @@ def every_scope(desired: Desired) -> Iterator[tuple[str, Scope]]:
 
 
 def find_grants(desired: Desired) -> Grants:
-    """Return what the specs say themselves."""
+    """Return the grants and pauses that the specs declare."""
     grants: dict[str, Rung] = {}
     suspended: dict[str, Suspend] = {}
     for target, scope in every_scope(desired):
@@ -61,7 +62,7 @@ def find_grants(desired: Desired) -> Grants:
 
 
 def pauses(grants: Grants, by_hand: tuple[Suspension, ...], now_s: float) -> dict[str, Suspension]:
-    """Return what is paused now, by its own spec or by hand; what is done by hand counts."""
+    """Return what is paused now; a pause by hand replaces the one in the spec."""
     found = {}
     for target, suspend in grants.suspended.items():
         until_at = parse_instant_at(suspend.until)

@@ -1,9 +1,13 @@
-"""Identity: which VM a domain is, and who else has its uuid, a card of it or a file of it.
+"""Identity: which VM a domain is, and which other domains have its UUID, a card or a file of it.
 
 Rule 1: a name is no identity. A domain is the VM that our mark names, if the mark was written for
-        this very domain; else the one whose name it has.
-Rule 2: what a host held when it was last seen counts as long as nobody has seen that it is gone.
-Rule 3: a path is a file of one host; of several hosts only where a pool is declared shared.
+        this very domain; else the VM whose name it has.
+Rule 2: what was last seen on a silent host still counts, until somebody sees that it is gone.
+Rule 3: a path is a file of one host; only in a pool declared shared is it one file on several.
+
+Each host is indexed alone (`HostIndex`, cached while its facts are equal); `Identities` joins the
+indexes. Two VMs hardly ever share a key, so conflicts are collected on the way, and only those keys
+are then looked at domain by domain, to work out who rivals whom.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,18 +22,18 @@ REPLICA: Final = f"/{STORE}/"
 ALSO_REPLICA: Final = "its replica"
 PROMISED: Final = "the card that is declared for it, "
 Key = tuple[str, ...]
-"""`uuid U`, `mac M`, `file HOST PATH`, `replica U`; of a shared pool `shared POOL FILE`."""
+"""`uuid U`, `mac M`, `file HOST PATH`, `inode HOST ID`, or in a shared pool `shared POOL FILE`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """Under which names the estate and its VMs are and were known."""
+    """The present and former names of the estate and its VMs."""
 
     estates: frozenset[str]
     present: Mapping[str, str] = field(default_factory=dict)
-    """By a VM's former name: its name now."""
+    """By a VM's former name: its present name."""
     formers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """By a VM's name: the names it had."""
+    """By a VM's present name: its former ones."""
 
 
 class Sighting(NamedTuple):
@@ -40,7 +44,7 @@ class Sighting(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """A domain on a host with the VM that it is; `unseen` where it is only remembered."""
+    """A domain on a host, and the VM that it is; `unseen` if it is only remembered."""
 
     owner: str
     host: str
@@ -49,12 +53,12 @@ class Claim(NamedTuple):
 
     @property
     def runs(self) -> bool:
-        """Return whether it was seen to hold its disks; one that is being received does not."""
+        """Return whether it holds its disks; a domain that is being received does not."""
         return self.domain.state.active and self.domain.state != "incoming"
 
 
 class Rival(NamedTuple):
-    """A domain that is not this VM and has something that tells the VM from all others."""
+    """A domain of another VM that has this VM's UUID, a card or a file of it."""
 
     claim: Claim
     shares: tuple[str, ...]
@@ -62,20 +66,20 @@ class Rival(NamedTuple):
 
     @property
     def doubles(self) -> bool:
-        """Return whether both running at once are one VM twice.
+        """Return whether both running at once would be two running copies of one VM.
 
-        A look at its replica is not, nor a card that the VM is to get and does not have yet.
+        Reading its replica does not count, nor having a card that the VM does not have yet.
         """
         return any(one != ALSO_REPLICA and not one.startswith(PROMISED) for one in self.shares)
 
     @property
     def is_now(self) -> bool:
-        """Return whether the VM has it already, or lies in what the other one has."""
+        """Return whether it is about more than a card that the VM does not have yet."""
         return any(not one.startswith(PROMISED) for one in self.shares)
 
     @property
     def is_more_than_files(self) -> bool:
-        """Return whether the other one has the VM's uuid or a card of it."""
+        """Return whether the rival has the VM's UUID or a card of it."""
         return any(one.startswith(("its uuid", "its card")) for one in self.shares)
 
     def __str__(self) -> str:
@@ -114,7 +118,7 @@ def is_drill(domain: DomainFacts, names: Names) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class DeclaredIdentity:
-    """What of the specs an index needs; the same object for as long as the specs are the same."""
+    """What the specs say about identity; one object as long as the specs are the same."""
 
     names: Names
     card_owner: Mapping[str, str]
@@ -128,7 +132,7 @@ class DeclaredIdentity:
 
 @dataclass(frozen=True, slots=True)
 class HostIndex:
-    """The domains of one host by what tells them from all others."""
+    """The domains of one host, by UUID, MAC and file."""
 
     domains: Mapping[str, DomainFacts]
     claims: tuple[Claim, ...]
@@ -137,17 +141,17 @@ class HostIndex:
     macs: Mapping[str, Claim]
     files: dict[Key, tuple[Claim, bool]] = field(default_factory=dict)
     shared: dict[Key, tuple[Claim, bool]] = field(default_factory=dict)
-    """Of those files that other hosts see, too."""
+    """Files in shared pools, which other hosts see as well."""
     replica_users: dict[str, list[Claim]] = field(default_factory=dict)
-    """By the uuid of a replica: who has a file of it."""
+    """By the UUID of a replica: the domains that use a file of it."""
     conflicts: set[Key] = field(default_factory=set)
 
 
 def index_host(host: str, domains: Mapping[str, DomainFacts], declared: DeclaredIdentity,
-               *unseen: bool) -> HostIndex:
-    """Return the found of one host; its domains are only remembered where they are `unseen`."""
+               unseen: bool = False) -> HostIndex:
+    """Return the index of one host; `unseen` if its domains are only remembered."""
     names, card_owner = declared.names, declared.card_owner
-    claims = tuple(Claim(owner_of(domain, names), host, domain, unseen == (True,))
+    claims = tuple(Claim(owner_of(domain, names), host, domain, unseen)
                    for domain in domains.values())
     macs: dict[str, Claim] = {}
     found = HostIndex(domains, claims,
@@ -174,7 +178,7 @@ def index_host(host: str, domains: Mapping[str, DomainFacts], declared: Declared
 
 def _take(into: dict[Key, tuple[Claim, bool]], key: Key, use: tuple[Claim, bool],
           conflicts: set[Key]) -> None:
-    """Note who uses a file, one that writes before all who read."""
+    """Note a user of a file, and a conflict; a writer takes precedence over readers."""
     first = into.get(key)
     if first is None:
         into[key] = use
@@ -186,7 +190,7 @@ def _take(into: dict[Key, tuple[Claim, bool]], key: Key, use: tuple[Claim, bool]
 
 
 def macs_of(host: str, domain: DomainFacts, declared: DeclaredIdentity) -> Iterable[str]:
-    """Return the cards of a domain; of a drill those alone that its network does not isolate."""
+    """Return the MACs of a domain; of a drill only those outside its isolated network."""
     live, config = domain.live, domain.config
     drill = is_drill(domain, declared.names)
     bridge = declared.bridges.get(host)
@@ -196,7 +200,7 @@ def macs_of(host: str, domain: DomainFacts, declared: DeclaredIdentity) -> Itera
 
 
 def keys_of(host: str, path: str, identity: str, declared: DeclaredIdentity) -> Iterator[Key]:
-    """Yield what a file is looked up by."""
+    """Yield the keys of a file."""
     for folder, pool in declared.shared.get(host, {}).items():
         if path.startswith(folder):
             yield "shared", pool, path.removeprefix(folder)
@@ -207,7 +211,7 @@ def keys_of(host: str, path: str, identity: str, declared: DeclaredIdentity) -> 
 
 
 class Identities:
-    """Every domain of every host by what tells it from all others, looked through once."""
+    """Every domain of every host, by UUID, MAC and file, and who rivals whom."""
 
     def __init__(self, declared: DeclaredIdentity, hosts: Iterable[HostIndex]) -> None:
         self._declared = declared
@@ -229,7 +233,7 @@ class Identities:
         self.rivals: Mapping[str, tuple[Rival, ...]] = self._rivals()
 
     def _merge(self, into: dict[str, Claim], kind: str, more: Mapping[str, Claim]) -> None:
-        """Take in the uuids or cards of one host."""
+        """Add the UUIDs or cards of one host; the first host to have one keeps it."""
         if not into.keys().isdisjoint(more):
             self._conflicts.update((kind, one) for one in into.keys() & more.keys()
                                  if into[one].owner != more[one].owner)
@@ -237,7 +241,7 @@ class Identities:
         into.update(more)
 
     def _rivals(self) -> dict[str, tuple[Rival, ...]]:
-        """Work out who rivals whom."""
+        """Return, by VM, the domains of other VMs that have something of it."""
         found: dict[str, dict[int, tuple[Claim, list[str]]]] = {}
         for key, group in self._groups().items():
             owners = {claim.owner for claim, _ in group}
@@ -261,7 +265,7 @@ class Identities:
             for owner, them in found.items()}
 
     def _groups(self) -> dict[Key, list[tuple[Claim, bool]]]:
-        """Return, by what several have, all of those that have it, and whether they write to it."""
+        """Return, by key in conflict, every domain that has it, and whether it writes to it."""
         groups: dict[Key, list[tuple[Claim, bool]]] = {key: [] for key in self._conflicts}
         declared = self._declared
         for claim in (one for found in self._hosts for one in found.claims) if groups else ():
@@ -275,7 +279,7 @@ class Identities:
         return groups
 
     def awaiting(self, name: str, uuids: Iterable[str], macs: Iterable[str]) -> tuple[Rival, ...]:
-        """Return who has what a VM would get that exists nowhere."""
+        """Return which domains have what a VM would be given that exists nowhere yet."""
         found: dict[str, dict[int, tuple[Claim, list[str]]]] = {}
         for rival in self.rivals.get(name, ()):
             for words in rival.shares:
@@ -292,14 +296,14 @@ class Identities:
         return tuple(Rival(claim, tuple(shares)) for claim, shares in found.get(name, {}).values())
 
     def holder_of(self, name: str, mac: str) -> Rival | None:
-        """Return another VM's domain that has a card; None when none has."""
+        """Return the domain of another VM that has a card, if any."""
         claim = self._macs.get(mac.lower())
         if claim is None or claim.owner == name:
             return None
         return Rival(claim, (f"the card {mac}",))
 
     def user_of(self, name: str, host: str, path: str, identity: str = "") -> Rival | None:
-        """Return another VM's domain that has the file at `path` of `host`; None when none has."""
+        """Return the domain of another VM that uses the file at `path` of `host`, if any."""
         for key in keys_of(host, path, identity, self._declared):
             first = self._files.get(key)
             if first is not None and first[0].owner != name:
@@ -308,9 +312,9 @@ class Identities:
 
 
 def files_of(domain: DomainFacts) -> Iterable[tuple[str, bool, str]]:
-    """Return path, whether it is written, and identity of the files behind a domain's disks.
+    """Return path, whether it is written to, and identity of each file behind a domain's disks.
 
-    Where nothing was told of them, its disks are taken for files that it writes.
+    If the host reported no files, its disks are taken for files that it writes to.
     """
     if domain.files:
         return [(use.path, use.written, use.identity) for use in domain.files]
@@ -324,7 +328,7 @@ def files_of(domain: DomainFacts) -> Iterable[tuple[str, bool, str]]:
 
 def _note(found: dict[str, dict[int, tuple[Claim, list[str]]]], owner: str, claim: Claim,
           words: str) -> None:
-    """Note once that a domain has something of `owner`."""
+    """Note, once, that a domain has something of `owner`."""
     if claim.owner == owner:
         return
     shares = found.setdefault(owner, {}).setdefault(id(claim), (claim, []))[1]
@@ -333,7 +337,7 @@ def _note(found: dict[str, dict[int, tuple[Claim, list[str]]]], owner: str, clai
 
 
 def _words(key: Key, claim: Claim) -> str:
-    """Return what is shared, in words."""
+    """Return in words what a rival has."""
     match key:
         case ("uuid", _):
             return "its uuid"
@@ -349,11 +353,11 @@ def _words(key: Key, claim: Claim) -> str:
 
 
 def domain_uuid(estate: str, vm: str) -> str:
-    """Return the uuid that a new domain of `vm` gets, the same for ever."""
+    """Return the UUID that a new domain of `vm` gets; always the same."""
     return str(uuid5(NAMESPACE_URL, f"hotsite:{estate}/{vm}"))
 
 
 def domain_uuids(names: Names, vm: str) -> tuple[str, ...]:
-    """Return every uuid that a domain of `vm` may have got from us, under all names there were."""
+    """Return every UUID that we may have given a domain of `vm`, under present and former names."""
     return tuple(domain_uuid(estate, name) for estate in sorted(names.estates)
                  for name in (vm, *names.formers.get(vm, ())))

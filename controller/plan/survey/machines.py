@@ -1,22 +1,22 @@
-"""Machines: which declared hosts answer for the same machine, and which that left are still there.
+"""Machines: hosts that are one machine under two names, and removed hosts that go by a new name.
 
 Rule 1: a host's name and address are no identity. One machine under two names would look like two
-        running copies of all that it has: nothing is concluded from either, but what is wrong.
-Rule 2: a machine that left the specs and answers under another name is seen there.
+        running copies of every VM on it: both names become unknown, and a sentence says why.
+Rule 2: a machine that left the specs and answers under another name counts under that name alone.
 """
 
 from collections.abc import Iterable, Mapping
 
 from controller.model.facts import Known, NodeFacts, Observed, Unknown
-from controller.plan.survey.renamed import last_of
+from controller.plan.survey.silence import last_of
 
 
 def merge_duplicates(observed: Observed, hosts: Iterable[str]) -> tuple[
         Observed, Mapping[str, str]]:
-    """Return what is seen, each machine once, and what is said of hosts that are one machine.
+    """Return the facts with each machine once, and a sentence for each duplicate.
 
-    An answer is known by its boot and its domains: containers of one kernel share a boot, and no
-    two machines have the same domains.
+    A machine is its boot and its domains: containers of one kernel share a boot, but no two
+    machines have the same domains.
     """
     seen: dict[str, list[str]] = {}
     for name in sorted(hosts):
@@ -46,7 +46,6 @@ def merge_duplicates(observed: Observed, hosts: Iterable[str]) -> tuple[
 
 
 def _domains(node: NodeFacts | None) -> frozenset[str]:
-    """Return the UUIDs of the domains that a node shows, or showed last; none where it does not."""
-    fact = None if node is None else node.domains
-    domains = fact.value if isinstance(fact, Known) else getattr(fact, "last", None)
+    """Return the UUIDs of the domains on a node, as last seen; none where they never were."""
+    domains = None if node is None else last_of(node.domains)
     return frozenset(one.uuid for one in (domains or {}).values())

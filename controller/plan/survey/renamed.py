@@ -1,19 +1,20 @@
-"""Renamed: what is known under names of before, followed to the names of now.
+"""Renamed: facts and circumstances recorded under former names, moved to the present names.
 
-Rule 1: `formerly` says that an object is the same one: its facts, pauses, repairs and whatever is
-        going on at it count as if it had always had its name.
+Rule 1: `formerly` says that an object is the same one: its facts, pauses, repairs and running
+        actions count as if it had always had its present name.
 """
 
 from collections.abc import Mapping
 from dataclasses import replace
 
 from controller.model.desired import Desired
-from controller.model.facts import Absent, Fact, Known, NodeFacts, Observed, Unknown
+from controller.model.facts import NodeFacts, Observed, Unknown
 from controller.plan.survey.context import Context
+from controller.plan.survey.silence import last_of
 
 
 def renames(desired: Desired) -> dict[str, str]:
-    """Return `Kind/now` by `Kind/former`, for everything that declares what it was called."""
+    """Return `Kind/now` by `Kind/former` for every object that declares `formerly`."""
     found: dict[str, str] = {}
     for kind, documents in (
             ("Estate", {desired.estate.name: desired.estate}), ("Site", desired.sites),
@@ -31,13 +32,13 @@ def renames(desired: Desired) -> dict[str, str]:
 
 
 def nodes_of(now: Mapping[str, str]) -> dict[str, str]:
-    """Return the name of every renamed host and switch, by its former one."""
+    """Return the present name of every renamed host and switch, by its former one."""
     return {former.partition("/")[2]: name.partition("/")[2] for former, name in now.items()
             if former.startswith(("Host/", "Switch/"))}
 
 
 def rename_context(context: Context, now: Mapping[str, str]) -> Context:
-    """Return the circumstances under the names of now."""
+    """Return the circumstances under present names."""
     if not now:
         return context
     nodes = nodes_of(now)
@@ -63,9 +64,9 @@ def rename_context(context: Context, now: Mapping[str, str]) -> Context:
 
 
 def rename_observed(observed: Observed, now: Mapping[str, str]) -> Observed:
-    """Return what is seen under the names of now: what a host said under its old name is its own.
+    """Return the facts under present names: those under a host's former name become its last seen.
 
-    Shapes: what it said under its new name counts before that.
+    Facts under the present name win, where there are any.
     """
     nodes = nodes_of(now)
     if nodes.keys().isdisjoint(observed.nodes):
@@ -80,26 +81,10 @@ def rename_observed(observed: Observed, now: Mapping[str, str]) -> Observed:
             f"{name}, which was {former}, has not been looked at yet"
             if not isinstance(fact, Unknown) else fact.reason,
             fact.since_at if isinstance(fact, Unknown) else 0.0,
-            known_as(last, name), last_at_of(was))
+            known_as(last, name), was.last_at if isinstance(was, Unknown) else was.observed_at)
     return Observed(found)
 
 
 def known_as(node: NodeFacts, name: str) -> NodeFacts:
-    """Return a node's facts under its name of now."""
+    """Return a node's facts under its present name."""
     return node if node.name == name else replace(node, name=name)
-
-
-def last_of(fact: Fact[NodeFacts]) -> NodeFacts | None:
-    """Return what a node said last."""
-    match fact:
-        case Known(value):
-            return value
-        case Unknown(last=last):
-            return last
-        case Absent():
-            return None
-
-
-def last_at_of(fact: Fact[NodeFacts]) -> float | None:
-    """Return when that was."""
-    return fact.last_at if isinstance(fact, Unknown) else fact.observed_at

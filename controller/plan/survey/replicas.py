@@ -1,7 +1,7 @@
-"""Where replicas are: looked up by the VM's UUID, what can be seen now apart from what was seen.
+"""Where replicas are, by the VM's UUID: those seen now apart from those last seen.
 
-Rule 1: a host that says nothing of its replicas holds what it last said; one that never said may
-        hold any. None looks like one without.
+Rule 1: a host whose replicas cannot be seen holds those that it last listed; a host that never
+        listed them may hold any. Neither looks like a host without replicas.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from controller.model.facts import Absent, Known, NodeFacts, Unknown
 from controller.model.replica import PointFacts, ReplicaFacts
-from controller.plan.survey.survey import NEVER_ASKED, Survey, last_of, value_of
+from controller.plan.survey.silence import last_of, value_of
+from controller.plan.survey.survey import NEVER_ASKED, Survey
 
 
 class Held(NamedTuple):
@@ -21,12 +22,12 @@ class Held(NamedTuple):
 
     @property
     def sound(self) -> PointFacts | None:
-        """Return the newest point that nothing is wrong with."""
+        """Return the newest point without damage."""
         return sound(self.replica)
 
 
 def sound(replica: ReplicaFacts) -> PointFacts | None:
-    """Return the newest complete point that nothing is wrong with; what age counts from."""
+    """Return the newest complete point without damage; a replica's age is that of this point."""
     for point in reversed(replica.points):
         if not point.damaged_clusters:
             return point
@@ -39,26 +40,25 @@ class ReplicaIndex:
 
     held: Mapping[str, tuple[Held, ...]]
     stale: Mapping[str, tuple[Held, ...]]
-    """As last seen on hosts whose replicas cannot be seen now."""
+    """As last seen, on hosts whose replicas cannot be seen now."""
     unseen: Mapping[str, str]
-    """Declared hosts whose replicas cannot be seen now, each with why."""
+    """By declared host whose replicas cannot be seen now: why."""
     never_asked: frozenset[str]
-    """Those of `unseen` that answer and were never asked."""
+    """Hosts of `unseen` that answer and were never asked for replicas."""
     stored_bytes: dict[str, int] = field(default_factory=dict)
     """By host that can be seen: what its replicas take up."""
-
     named: Mapping[str, tuple[Held, ...]] = field(default_factory=dict)
-    """Those of all that hold anything, by the VM's name."""
+    """Replicas that hold content, by the VM's name."""
     on_removed_hosts: Mapping[str, tuple[Held, ...]] = field(default_factory=dict)
-    """As last seen on hosts that have left the specs."""
+    """As last seen, on hosts that left the specs."""
     unlisted: Mapping[str, str] = field(default_factory=dict)
-    """Those of `unseen` that may hold any replica: what they hold was never told in full. Of all
-    others it is known what they held when they fell silent, and nobody copies to them since."""
+    """Hosts of `unseen` that may hold any replica, since they never listed all of theirs. The rest
+    hold what they listed last: nobody copies to a host that cannot be seen."""
 
     def of_machine(self, names: Iterable[str], uuids: Iterable[str]) -> tuple[Held, ...]:
-        """Return what stands for a VM, seen now or last, by its names or its UUIDs; newest last.
+        """Return the replicas of a VM, seen now or last seen, by name or UUID; newest last.
 
-        A VM that was adopted, or made again, has or had another UUID than one that we define.
+        An adopted or re-created VM has, or had, another UUID than the one that we would give it.
         """
         found = {(one.host, one.replica.uuid): one for one in (
             *(one for name in names for one in self.named.get(name, ())),
@@ -70,12 +70,12 @@ class ReplicaIndex:
 
 
 def holds_anything(replica: ReplicaFacts) -> bool:
-    """Return whether content of the VM is in a replica, or may be."""
+    """Return whether a replica holds content of its VM, or may."""
     return bool(replica.points or replica.incoming or replica.unreadable)
 
 
 def index_replicas(survey: Survey) -> ReplicaIndex:
-    """Return the index over what every host says, or said, of its replicas."""
+    """Return the index over the replicas that every host lists, or last listed."""
     held: dict[str, tuple[Held, ...]] = {}
     stale: dict[str, tuple[Held, ...]] = {}
     unseen: dict[str, str] = {}
@@ -91,16 +91,18 @@ def index_replicas(survey: Survey) -> ReplicaIndex:
         seen = None if node is None else value_of(node.replicas)
         if seen is None:
             unseen[host] = _why(host, node, survey)
-            if not _was_told(host, survey):
+            last = last_of(survey.observed.nodes.get(host, NEVER_ASKED))
+            if last is None or (last_of(last.replicas) is None
+                                and not isinstance(last.replicas, Absent)):
                 unlisted[host] = unseen[host]
             if node is not None and isinstance(node.replicas, Unknown) and (
                     node.replicas.since_at <= 0):
                 never_asked.add(host)
         else:
             stored[host] = sum(one.stored_bytes for one in seen.values())
-            dim = _dim(host, survey)
-            if dim:
-                unseen[host] = unlisted[host] = dim
+            unread = _unread_pool(host, survey)
+            if unread:
+                unseen[host] = unlisted[host] = unread
         _note(host, _last(host, survey) if seen is None else seen,
               stale if seen is None else held, named)
     for host in survey.removed_hosts:
@@ -117,10 +119,10 @@ def _note(host: str, replicas: Mapping[str, ReplicaFacts], into: dict[str, tuple
             named[replica.machine] = (*named.get(replica.machine, ()), into[uuid][-1])
 
 
-def _dim(host: str, survey: Survey) -> str:
-    """Return why the replicas in one of the declared pools of a host cannot be seen.
+def _unread_pool(host: str, survey: Survey) -> str:
+    """Return why the replicas in a declared pool of a host cannot be seen; empty if they can.
 
-    Another's pool holds none of ours, unless one was seen in it: then that one is remembered.
+    A pool that is not declared holds none of ours, unless one was seen there: it is remembered.
     """
     pools = survey.pools(host) or {}
     for declared in survey.desired.hosts[host].spec.pools:
@@ -138,19 +140,11 @@ def _why(host: str, node: NodeFacts | None, survey: Survey) -> str:
     return f"the replicas on {host} could not be seen ({reason})"
 
 
-def _was_told(host: str, survey: Survey) -> bool:
-    """Return whether a host ever told what replicas it holds, or that there can be none."""
-    node = last_of(survey.observed.nodes.get(host, NEVER_ASKED))
-    return node is not None and (isinstance(node.replicas, Absent)
-                                 or last_of(node.replicas) is not None)
-
-
 def _last(host: str, survey: Survey) -> Mapping[str, ReplicaFacts]:
-    fact = survey.observed.nodes.get(host, NEVER_ASKED)
-    node = last_of(fact)
+    node = last_of(survey.observed.nodes.get(host, NEVER_ASKED))
     return {} if node is None else last_of(node.replicas) or {}
 
 
 def replicas_on(fact: object) -> Mapping[str, ReplicaFacts] | None:
-    """Return the replicas of a node that answers; None when they cannot be seen."""
+    """Return the replicas of a node that answers; None if they cannot be seen."""
     return value_of(fact.value.replicas) if isinstance(fact, Known) else None

@@ -1,6 +1,6 @@
-"""Given: what follows from the specs alone, worked out once for each set of specs.
+"""The spec index: whatever follows from the specs alone, worked out once for each set of specs.
 
-A loop decides many times on one revision, and thousands of VMs do not change their specs meanwhile.
+A loop decides many times on one revision; the specs of thousands of VMs stay the same meanwhile.
 """
 
 from collections.abc import Callable, Mapping
@@ -34,9 +34,9 @@ class SpecIndex:
     machines: tuple[str, ...]
     """The names of all VMs, sorted."""
     protected: tuple[str, ...]
-    """Of those that name a protection."""
+    """Those with a protection policy."""
     unprotected: tuple[str, ...]
-    """Of those that name none."""
+    """Those without one."""
     vlan_of: Mapping[str, int]
     """By network."""
     card_of: Mapping[str, Card]
@@ -44,24 +44,24 @@ class SpecIndex:
     to_place: Mapping[str, PlaceMachine]
     """Each VM as placement sees it while it runs and can be moved."""
     declared: DeclaredIdentity
-    """What the index of all domains needs."""
+    """What identity needs of the specs."""
     renames: Mapping[str, str]
     """`Kind/now` by `Kind/former`."""
     links_between: Mapping[frozenset[str], tuple[str, ...]]
     """By the two sites: the names of the links between them, sorted."""
     grants: Grants
-    """How far healing goes, and what is paused."""
+    """How far the specs let healing go, and what they pause."""
     _cache: dict[tuple[object, str], tuple[object, Any]] = field(default_factory=dict)
 
     @property
     def names(self) -> Names:
-        """Return under which names the estate and its VMs are and were known."""
+        """Return the present and former names of the estate and its VMs."""
         return self.declared.names
 
     def cached(self, make: Callable[..., Made], target: str, *about: object) -> Made:
-        """Return `make(target, *about)`: what it made for the target last, if about the same.
+        """Return `make(target, *about)`, cached per target while the arguments stay equal.
 
-        Shapes: `make` is pure. One answer a target is kept, so that memory stays as it is.
+        Shapes: `make` is pure. One result per function and target is kept, which bounds memory.
         """
         kept = self._cache.get((make, target))
         if kept is None or kept[0] != about:
@@ -71,7 +71,7 @@ class SpecIndex:
 
 
 class Specs:
-    """Specs known by which object they are: to compare their content would take too long."""
+    """Specs as a cache key: compared by object, since comparing content would take too long."""
 
     __slots__ = ("desired",)
 
@@ -86,7 +86,7 @@ class Specs:
 
 
 def index_specs(desired: Desired) -> SpecIndex:
-    """Return what follows from the specs; of the last ones alone it is remembered."""
+    """Return the index of the specs; only that of the last specs is cached."""
     return _index_specs(Specs(desired))
 
 
@@ -123,7 +123,7 @@ def links_between(desired: Desired) -> dict[frozenset[str], tuple[str, ...]]:
 
 
 def names_of(desired: Desired) -> Names:
-    """Return under which names the estate and its VMs are and were known."""
+    """Return the present and former names of the estate and its VMs."""
     machines = desired.virtual_machines
     formers = {name: vm.spec.formerly for name, vm in machines.items() if vm.spec.formerly}
     return Names(frozenset({desired.estate.name, *desired.estate.spec.formerly}),

@@ -1,12 +1,12 @@
-"""The survey: who stands where, indexed once so that every diff only looks things up.
+"""The survey of one decision: which domain is on which host, and what cannot be seen.
 
-Rule 1: unknown is never absent. A host whose libvirt did not answer is `blind`, with what it held
-when last seen; it never looks like a host without VMs.
+Rule 1: unknown is never absent. A host whose libvirt did not answer is `unreachable`, with the
+        domains last seen there; it never looks like a host without VMs.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from controller.model.desired import Desired
 from controller.model.facts import (
@@ -28,11 +28,9 @@ from controller.plan.survey.grants import pauses
 from controller.plan.survey.identity import HostIndex, Identities, Sighting, index_host
 from controller.plan.survey.machines import merge_duplicates
 from controller.plan.survey.renamed import rename_context, rename_observed
-from controller.plan.survey.silence import stale
+from controller.plan.survey.silence import last_of, stale, value_of
 from controller.plan.survey.spec_index import Card, SpecIndex, index_specs
 from controller.plan.survey.vlans import link_vlans, site_vlans
-
-V = TypeVar("V")
 
 NEVER_ASKED: Unknown[NodeFacts] = Unknown("it has never been asked", 0.0)
 
@@ -61,21 +59,21 @@ class Survey:
     unreachable: Mapping[str, Unreachable]
     """Declared hosts whose libvirt did not answer."""
     removed_hosts: Mapping[str, Mapping[str, DomainFacts] | None]
-    """What undeclared nodes held when they left the specs; None where that cannot be told."""
+    """By node that left the specs: the domains last seen there; None if it was never seen."""
     pools_unknown: tuple[str, ...]
-    """Declared hosts that answered, except about their pools."""
+    """Declared hosts that answered about all but their pools."""
     unreadable_pools: Mapping[str, tuple[str, str]]
-    """By name: pools that alone could not be seen, each with a host that has it and with why."""
+    """By name: each pool that alone could not be read, with its host and why."""
     lost: frozenset[str]
-    """Nodes that a what-if takes as gone."""
+    """Nodes that a what-if assumes lost."""
     sightings: Mapping[str, tuple[Sighting, ...]]
     """By VM, on hosts that answered, sorted by host: whatever name the domain has there."""
     last_seen: Mapping[str, tuple[Sighting, ...]]
-    """By VM, on blind hosts when they were last seen, sorted by host."""
+    """By VM, on unreachable hosts when they were last seen, sorted by host."""
     assumed_lost: Mapping[str, tuple[Sighting, ...]]
-    """By VM, on hosts that a what-if takes as lost."""
+    """By VM, on hosts that a what-if assumes lost."""
     on_removed_hosts: Mapping[str, tuple[Sighting, ...]]
-    """By VM, on nodes that left the specs, as they were last seen."""
+    """By VM, on nodes that left the specs, as last seen."""
     identities: Identities
     site_vlans: Mapping[str, tuple[int, ...]]
     link_vlans: Mapping[str, tuple[int, ...]]
@@ -85,11 +83,11 @@ class Survey:
     networks_of_site: Mapping[str, tuple[str, ...]]
     """`Network/name` of each network of a site."""
     stale: Mapping[str, str]
-    """Declared nodes that answered too long ago to be acted on, each with the sentence."""
+    """By declared node that answered too long ago to be acted on: why, as a sentence."""
     duplicates: Mapping[str, str]
-    """Declared hosts that answer for the same machine as another, each with what is said of it."""
+    """By declared host that is the same machine as another: the sentence that says so."""
     paused: Mapping[str, Suspension]
-    """By `Kind/name`: everything that is paused itself now, by its spec or by hand."""
+    """By `Kind/name`: every object that its own spec or a person pauses now."""
 
     @property
     def vlan_of(self) -> Mapping[str, int]:
@@ -107,7 +105,7 @@ class Survey:
         return value_of(node.pools) if node else None
 
     def file_identity(self, host: str, path: str) -> str:
-        """Return what tells the file at `path` of a pool from all others; empty if not seen."""
+        """Return the identity of the file at `path` of a pool; empty if it was not seen."""
         folder, _, name = path.rpartition("/")
         return next((pool.volumes[name].identity for pool in (self.pools(host) or {}).values()
                      if name in pool.volumes and pool.path.rstrip("/") == folder), "")
@@ -123,8 +121,7 @@ class Survey:
         return value_of(node.interfaces) if node else None
 
     def hardware(self, host: str) -> Hardware | None:
-        """Return what `host` is made of, from its last facts when it is silent; None if never seen.
-        """
+        """Return the hardware of `host`, as last seen if it is silent; None if never seen."""
         fact = self.observed.nodes.get(host, NEVER_ASKED)
         node = last_of(fact)
         return None if node is None else last_of(node.hardware)
@@ -145,7 +142,7 @@ class Survey:
         return found.spec.site
 
     def node_silence(self, name: str) -> str:
-        """Return how long a node does not answer."""
+        """Return how long a node has not answered, as the end of a sentence about it."""
         if name in self.duplicates:
             return self.duplicates[name]
         fact = self.observed.nodes.get(name, NEVER_ASKED)
@@ -167,22 +164,8 @@ class Survey:
         return f"has not answered for {render_duration(self.now_s - unreachable.since_at)}"
 
 
-def value_of(fact: Fact[Mapping[str, V]]) -> Mapping[str, V] | None:
-    """Return what a fact holds: nothing at all when absent, None when unknown."""
-    if isinstance(fact, Known):
-        return fact.value
-    return {} if isinstance(fact, Absent) else None
-
-
-def last_of(fact: Fact[V]) -> V | None:
-    """Return what a fact holds or held when last seen; None when it was never seen."""
-    if isinstance(fact, Known):
-        return fact.value
-    return fact.last if isinstance(fact, Unknown) else None
-
-
 def take_survey(desired: Desired, observed: Observed, context: Context, now_s: float) -> Survey:
-    """Return the indexes over everything a decision looks at."""
+    """Return the indexes over the specs, facts and circumstances of one decision."""
     known = index_specs(desired)
     context = rename_context(context, known.renames)
     observed = rename_observed(observed, known.renames)
@@ -200,19 +183,21 @@ def take_survey(desired: Desired, observed: Observed, context: Context, now_s: f
     hosts_of_site: dict[str, list[str]] = {site: [] for site in desired.sites}
     for name in sorted(desired.hosts):
         hosts_of_site.setdefault(desired.hosts[name].spec.site, []).append(name)
-    removed_hosts = _departed(desired, observed)
+    removed_hosts = _removed_hosts(desired, observed)
     on_removed_hosts = {node: held for node, held in removed_hosts.items() if held}
     seen, last, gone = (
-        [known.cached(index_host, host, here, known.declared, *unseen)
+        [known.cached(index_host, host, here, known.declared, unseen)
          for host, here in held.items()]
-        for held, unseen in ((domains, ()), (remembered, (True,)), (on_removed_hosts, (True,))))
-    # of facts that are equal those seen first stand for all, so that what follows is found again
-    domains = {host: shelf.domains for host, shelf in zip(domains, seen, strict=True)}
+        for held, unseen in ((domains, False), (remembered, True), (on_removed_hosts, True)))
+    # equal facts of an earlier poll are the same object here, so that caches by identity hit
+    domains = {host: index.domains for host, index in zip(domains, seen, strict=True)}
     return Survey(
         desired, observed, context, now_s, desired.estate.name, nodes, domains, unreachable,
         removed_hosts,
         tuple(host for host in domains if value_of(nodes[host].pools) is None),
-        _dim_pools(nodes, domains), lost,
+        {pool.name: (host, pool.unknown) for host in domains
+         for pool in (value_of(nodes[host].pools) or {}).values() if pool.unknown},
+        lost,
         _by_owner(seen), _by_owner(last),
         _by_owner([index_host(host, here, known.declared) for host, here in ruined.items()]),
         _by_owner(gone), Identities(known.declared, (*seen, *last, *gone)),
@@ -225,12 +210,6 @@ def take_survey(desired: Desired, observed: Observed, context: Context, now_s: f
         pauses(known.grants, context.suspensions, now_s))
 
 
-def _dim_pools(nodes: Mapping[str, NodeFacts], hosts: Iterable[str]) -> dict[
-        str, tuple[str, str]]:
-    return {pool.name: (host, pool.unknown) for host in hosts
-            for pool in (value_of(nodes[host].pools) or {}).values() if pool.unknown}
-
-
 def _networks_of_site(desired: Desired) -> dict[str, tuple[str, ...]]:
     found: dict[str, list[str]] = {}
     for name in sorted(desired.networks):
@@ -240,7 +219,7 @@ def _networks_of_site(desired: Desired) -> dict[str, tuple[str, ...]]:
 
 
 def lost_nodes(desired: Desired, assumed_down: frozenset[str]) -> frozenset[str]:
-    """Return the nodes that a what-if takes as gone."""
+    """Return the nodes that a what-if assumes lost."""
     if not assumed_down:
         return frozenset()
     sites = {f"Host/{name}": host.spec.site for name, host in desired.hosts.items()}
@@ -268,10 +247,9 @@ def _domains(desired: Desired, observed: Observed, lost: frozenset[str]) -> tupl
     return seen, unreachable
 
 
-def _departed(desired: Desired, observed: Observed) -> dict[
+def _removed_hosts(desired: Desired, observed: Observed) -> dict[
         str, Mapping[str, DomainFacts] | None]:
-    """Return what every node held that is no longer declared; switches and the like hold nothing.
-    """
+    """Return the domains last seen on each node that is no longer declared; a switch has none."""
     found: dict[str, Mapping[str, DomainFacts] | None] = {}
     for name in sorted(observed.nodes.keys() - desired.hosts.keys() - desired.switches.keys()):
         node = last_of(observed.nodes[name])
@@ -285,10 +263,10 @@ def _last_domains(fact: Fact[NodeFacts]) -> Mapping[str, DomainFacts] | None:
     return None if node is None else last_of(node.domains)
 
 
-def _by_owner(shelves: Iterable[HostIndex]) -> dict[str, tuple[Sighting, ...]]:
+def _by_owner(hosts: Iterable[HostIndex]) -> dict[str, tuple[Sighting, ...]]:
     found: dict[str, tuple[Sighting, ...]] = {}
-    for shelf in shelves:
-        for name, sighting in shelf.sightings:
+    for host in hosts:
+        for name, sighting in host.sightings:
             before = found.get(name)
             found[name] = (sighting,) if before is None else (*before, sighting)
     return found

@@ -1,6 +1,6 @@
-"""Networks: which VLANs every site and every inter-site link must let pass."""
+"""VLANs: which of them every site and every inter-site link must carry."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from controller.model.desired import Desired
 
@@ -25,11 +25,6 @@ def link_vlans(desired: Desired) -> dict[str, tuple[int, ...]]:
         found[name] = tuple(sorted(network.spec.vlan for network in desired.networks.values()
                                    if ends <= set(network.spec.sites)))
     return found
-
-
-def name_of_vlan(desired: Desired) -> Mapping[int, str]:
-    """Return the network of each VLAN."""
-    return {network.spec.vlan: name for name, network in sorted(desired.networks.items())}
 
 
 def render_vlans(vlans: Iterable[int]) -> str:

@@ -11,7 +11,7 @@ from controller.model.facts import Fact, Known, NodeFacts, PoolFacts
 from controller.model.replica import STORE, ReplicaFacts
 from controller.plan.actions.action import Action
 from controller.plan.actions.storage import AcceptPool
-from controller.plan.survey.survey import last_of
+from controller.plan.survey.silence import last_of
 from controller.store.memory import Memory
 from controller.store.store import Store
 
