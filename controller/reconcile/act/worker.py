@@ -165,6 +165,10 @@ class Work:
             if isinstance(steps[0].action, MADE) and steps[0].action.id not in looked_again:
                 looked_again.add(steps[0].action.id)
                 old = list(nodes)
+            if isinstance(steps[0].action, StartDomain) and steps[0].action.id not in looked_again:
+                # once: a host that hangs must not hold up every start of the estate
+                looked_again.add(steps[0].action.id)
+                old += self._decider.elsewhere(steps[0].action)
             if not old:
                 return steps[0]
             await self._look(*old)

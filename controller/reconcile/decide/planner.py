@@ -121,6 +121,13 @@ class Decider:
             return tuple(sorted({*action.nodes, *self._desired.hosts}))
         return tuple(node for node in action.nodes if node in self._view.nodes)
 
+    def elsewhere(self, action: Action) -> tuple[str, ...]:
+        """Return all other hosts that answer: somebody may have started the VM there meanwhile."""
+        if self._desired is None:
+            return ()
+        return tuple(host for host in sorted(self._desired.hosts.keys() - set(action.nodes))
+                     if self._view.answers(host))
+
     def versions_of(self, action: Action) -> tuple[int, ...]:
         """Return numbers that grow when the nodes of `action` change."""
         return tuple(self._view.version_of(node) for node in action.nodes)

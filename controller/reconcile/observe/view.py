@@ -218,6 +218,10 @@ class View:
                 and begun_at >= self._stale_at.get(node, begun_at)
                 and begun_at + burst_s >= self._heard_at.get(node, begun_at))
 
+    def answers(self, node: str) -> bool:
+        """Return whether `node` answered when it was last asked."""
+        return isinstance(self._facts.get(node), Known)
+
     def stale(self, after_s: float) -> tuple[str, ...]:
         """Return the nodes that answered, but not within `after_s`."""
         now_s = self._now()
