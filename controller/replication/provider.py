@@ -139,7 +139,7 @@ async def verify(mover: Mover, action: VerifyReplica, now: float) -> str:
             "; a merge that had been cut off was finished, so all of it is read again")
     if not answer["found_clusters"]:
         return f"verified {read} MiB of {name_of(action)} on {mover.name}: all as it was sent{rest}"
-    mended, found = answer["mended_clusters"], answer["found_clusters"]
+    mended, found = answer["repaired_clusters"], answer["found_clusters"]
     spoilt = ", ".join(number for number, damaged in answer["points"].items() if damaged)
     left = f"; restore points {spoilt} read wrong" if spoilt else ""
     left += ("; the next copy brings what the newest lacks"

@@ -67,7 +67,7 @@ def parse_picture(made: dict[str, Any]) -> ReplicaState:
 
     Errors: KeyError, TypeError or ValueError for an answer of another shape.
     """
-    told = made["picture"]
+    told = made["replica"]
     points = told["points"]
     newest = points[-1] if points else None
     scan = frozenset(told["scan"])

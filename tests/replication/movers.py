@@ -168,7 +168,7 @@ def made(points: int = 1, *, busy: bool = False, **changes: Any) -> dict[str, An
             for number in range(1, points + 1)]
     state = {"points": told, "files": {"vda": [file]} if points else {}, "incoming": {},
                "repair": {}, "scan": [], **changes}
-    return {"secret": "aa", "algorithm": "xxh3-128", "picture": state}
+    return {"secret": "aa", "algorithm": "xxh3-128", "replica": state}
 
 
 def opened(request: dict[str, Any], *missing: tuple[int, int]) -> dict[str, Any]:

@@ -70,7 +70,7 @@ def test_what_the_disks_lay_in_is_told_to_the_next_copy_and_what_was_sent_since(
         return hosts.request("begin"), hosts.request("publish")
 
     told = made(1, sent={"vda": "eJw="})
-    told["picture"]["points"][0]["facts"] = {"origins": {"vda": ORIGIN}, "run": "r1"}
+    told["replica"]["points"][0]["facts"] = {"origins": {"vda": ORIGIN}, "run": "r1"}
     began, published = copies(Hosts(replica_make=lambda _: told))
     assert (began["origins"], began["run"]) == ({"vda": ORIGIN}, "r1")
     assert (began["sent"], began["unbroken"]) == ({"vda": "eJw="}, False)
@@ -105,7 +105,7 @@ def test_the_holes_of_a_disk_that_no_guest_held_are_compared(
 
 def test_a_checkpoint_whose_name_could_be_another_s_is_not_built_on() -> None:
     told = made(1)
-    told["picture"]["points"][0]["checkpoint"] = "hotsite-000001"
+    told["replica"]["points"][0]["checkpoint"] = "hotsite-000001"
     hosts = Hosts(replica_make=lambda _: told)
     make(hosts)
     began = hosts.request("begin")
@@ -335,7 +335,7 @@ def test_a_replica_cannot_put_words_into_the_mouth_of_the_source(place: str, nam
                                      "note": {"checkpoint": name, "covered": MIB}}})
     if place == "point":
         told = made(1)
-        told["picture"]["points"][0]["checkpoint"] = name
+        told["replica"]["points"][0]["checkpoint"] = name
     hosts = Hosts(replica_make=lambda _: told)
     with pytest.raises(OutcomeUnknown, match="not the name of a checkpoint"):
         make(hosts)
@@ -368,7 +368,7 @@ def test_what_is_not_in_a_point_is_told_and_goes_into_it() -> None:
 def test_a_disk_that_stays_left_out_has_no_other_read_anew(
         left_out: dict[str, str], *, known: bool) -> None:
     replica = made()
-    replica["picture"]["points"][-1]["facts"] |= {
+    replica["replica"]["points"][-1]["facts"] |= {
         "left_out": left_out, "fingerprints": {"vda": [["7.9", 1, 2, 3]]}}
     hosts = Hosts(replica_make=lambda _: replica, begin=lambda _: begun(left_out=left_out))
     disks = action().disks

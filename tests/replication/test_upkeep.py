@@ -14,7 +14,7 @@ ACTION = VerifyReplica(target="Replica/sql", node="milan-1", reason="due", path=
 
 def verified(*merging: str) -> dict[str, Any]:
     """Return what the mover says of a sound replica."""
-    return {"read_bytes": 5 << 20, "complete": True, "found_clusters": 0, "mended_clusters": 0,
+    return {"read_bytes": 5 << 20, "complete": True, "found_clusters": 0, "repaired_clusters": 0,
             "points": {"1": 0}, "repair": {}, "scan": [], "merging": list(merging)}
 
 

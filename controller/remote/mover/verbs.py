@@ -29,13 +29,12 @@ VERBS = {
     "replica-show": "mover.replica.verbs:show",
     "incoming-open": "mover.replica.verbs:open_incoming",
     "incoming-drop": "mover.replica.verbs:drop_incoming",
-    "incoming-settle": "mover.replica.publish:run_settle",  # received data is on the disk
+    "incoming-settle": "mover.replica.settle:run",      # re-read what was received
     "publish": "mover.replica.publish:run",     # received data becomes a restore point
     "remove": "mover.replica.remove:run",       # a replica that another has replaced
     "pin": "mover.replica.verbs:pin",
     "retire": "mover.replica.retire:run",       # retention
     "verify": "mover.replica.scrub:run",
-    "mend": "mover.replica.damage:run",
     "manifest-out": "mover.replica.verbs:manifest_out",
     "manifest-in": "mover.replica.verbs:manifest_in",
 }

@@ -8,7 +8,7 @@ import pytest
 from mover.errors import TryAgain
 from mover.replica import retire as replica_retire
 from mover.replica.replica import Replica, locked
-from mover.replica.scrub import Request, notice, verify
+from mover.replica.scrub import Request, note_missing_files, verify
 
 from tests.mover.replica.test_crashes import run_until
 from tests.mover.transfers import Machine, ask, assert_every_point_reads_as_its_disk
@@ -117,7 +117,7 @@ def test_a_merge_whose_overlay_is_lost_in_the_middle_ends(
 def test_a_copy_notices_it_before_it_builds_on_it(machine: Machine) -> None:
     assert begun(machine, 12)
     gone(machine.root / "vda/rp-000002.qcow2")
-    notice(str(machine.root))
+    note_missing_files(str(machine.root))
     assert [(one.file, one.lost) for one in Replica(str(machine.root)).state.damage
             if one.lost] == [("rp-000002.qcow2", True)]
 

@@ -8,8 +8,7 @@ import pytest
 from mover.errors import Refused, TryAgain
 from mover.image.chain import Chain
 from mover.image.hashing import CLUSTER_BYTES
-from mover.replica import incoming, publish
-from mover.replica import publish as replica_publish
+from mover.replica import incoming, publish, settle
 from mover.replica.replica import Replica, locked
 from mover.transfer import wire
 from mover.transfer.codec import RAW
@@ -70,7 +69,7 @@ def test_a_receiver_that_is_late_writes_nothing(machine: Machine, attempt: str) 
 def test_nor_does_one_of_a_point_that_was_published(machine: Machine) -> None:
     fresh(machine)
     machine.publish(vda={"transfers": ["live"]})
-    with pytest.raises(Refused, match="nothing is on its way"):
+    with pytest.raises(Refused, match="has no open incoming"):
         feed(machine.root, late(machine, ATTEMPT))
     assert_every_point_reads_as_its_disk(machine)
 
@@ -108,12 +107,12 @@ def test_what_was_not_settled_or_lost_something_then_is_not_published_unread(
     fresh(machine)
     request = publish.Request(str(machine.root), 2, {"vda": {"transfers": ["live"]}},
                               reread="no", attempt=ATTEMPT)
-    with pytest.raises(TryAgain, match="has not been looked at again"):
+    with pytest.raises(TryAgain, match="was not re-read yet"):
         publish.publish(request)
     rotten(machine)
     into = incoming.load(str(machine.root / "vda"))
     with pytest.raises(TryAgain, match="send them again"):
-        replica_publish.look_again(into, "vda", HASHER, "disk")
+        settle.look_again(into, "vda", HASHER, "disk")
     into.close()
     for reread in ("no", "disk"):
         with pytest.raises(TryAgain, match="not complete"):
@@ -121,7 +120,7 @@ def test_what_was_not_settled_or_lost_something_then_is_not_published_unread(
 
 
 def rotten(machine: Machine) -> None:
-    """Spoil what came."""
+    """Damage what was received."""
     fd = os.open(machine.root / "vda/incoming.part", os.O_RDWR)
     os.pwrite(fd, b"rot", CLUSTER_BYTES + 9)
     os.close(fd)
@@ -134,7 +133,7 @@ def test_what_comes_after_it_was_settled_makes_it_unsettled(machine: Machine) ->
     machine.send("vda", machine.change("vda", 1), "more")
     request = publish.Request(str(machine.root), 2, {"vda": {"transfers": ["live", "more"]}},
                               reread="no", attempt=ATTEMPT)
-    with pytest.raises(TryAgain, match="has not been looked at again"):
+    with pytest.raises(TryAgain, match="was not re-read yet"):
         publish.publish(request)
     assert ask("incoming-settle", {"replica": str(machine.root), "attempt": ATTEMPT,
                                    "disks": ["vda"]}, machine.folder)[0] == 0

@@ -3,15 +3,15 @@
 import os
 
 import pytest
-from mover.replica.receive import ENOUGH_BYTES, Early
+from mover.replica.receive import SYNC_BYTES, BackgroundSync
 
 from tests.waiting import wait_until
 
 
 def written(fd: int, *, more: bool) -> None:
     """Write enough for a sync, and more once it has failed."""
-    with Early(fd) as early:
-        early.wrote(ENOUGH_BYTES)
+    with BackgroundSync(fd) as early:
+        early.wrote(SYNC_BYTES)
         wait_until(lambda: early._failure is not None)
         if more:
             early.wrote(1)
@@ -30,5 +30,5 @@ def test_a_failed_sync_is_told_at_the_next_write_and_at_the_end(*, more: bool) -
 
 
 def test_what_is_little_is_left_to_the_last_sync() -> None:
-    with Early(-1) as early:        # a sync would fail
-        early.wrote(ENOUGH_BYTES - 1)
+    with BackgroundSync(-1) as early:        # a sync would fail
+        early.wrote(SYNC_BYTES - 1)

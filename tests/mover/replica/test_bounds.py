@@ -70,7 +70,7 @@ def test_what_comes_again_and_again_fills_no_disk_and_is_begun_anew(
 def test_ends_without_end_are_begun_anew(
         machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(incoming, "MOST_ENDS_BYTES", 2000)
-    with pytest.raises(Damaged, match="more has ended"):
+    with pytest.raises(Damaged, match="is longer than"):
         send_on(machine, [])
     with pytest.raises(TryAgain, match="is not complete"):
         incoming.require_ends(str(machine.root / "vda"), ["another"])

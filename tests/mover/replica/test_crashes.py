@@ -163,7 +163,7 @@ def test_mending(tmp_path: Path) -> None:
 
     def work() -> None:
         with locked(str(machine.root)) as replica:
-            damage.mend(replica)
+            damage.repair(replica)
 
     step = 1
     while not run_until(step, work):

@@ -53,20 +53,20 @@ def without_copies(machine: Machine) -> None:
 def test_every_point_is_there_whatever_becomes_of_the_state(
         machine: Machine, deed: Callable[[Machine], object]) -> None:
     deed(machine)
-    assert verbs.picture(str(machine.root))["recovered"]
+    assert verbs.describe(str(machine.root))["recovered"]
     machine.cycle(4)
     assert [point.sequence for point in Replica(str(machine.root)).state.points] == [1, 2, 3, 4, 5]
     assert_every_point_reads_as_its_disk(machine)
     told = json.loads((machine.root / "state.json").read_text())["state"]
     assert [point["sequence"] for point in told["points"]] == [1, 2, 3, 4, 5]
-    assert not verbs.picture(str(machine.root))["recovered"]
+    assert not verbs.describe(str(machine.root))["recovered"]
 
 
 def test_the_last_generations_are_kept_and_no_more(machine: Machine) -> None:
     held = sorted(generations.copies(str(machine.root)))
     newest = Replica(str(machine.root)).state.generation
     assert held == list(range(newest - len(held) + 1, newest + 1))
-    assert len(held) <= generations.KEPT
+    assert len(held) <= generations.COPIES
 
 
 def test_a_copy_that_is_damaged_is_passed_over(machine: Machine) -> None:
@@ -79,7 +79,7 @@ def test_a_copy_that_is_damaged_is_passed_over(machine: Machine) -> None:
         pass
 
 
-@pytest.mark.parametrize("verb", ["incoming-open", "retire", "verify", "pin", "mend"])
+@pytest.mark.parametrize("verb", ["incoming-open", "retire", "verify", "pin"])
 def test_what_is_newer_than_the_state_stays_and_is_told(machine: Machine, verb: str) -> None:
     put_back(machine)
     without_copies(machine)

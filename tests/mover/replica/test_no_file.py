@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from mover.replica.replica import Replica
-from mover.replica.scrub import notice
-from mover.replica.verbs import picture
+from mover.replica.scrub import note_missing_files
+from mover.replica.verbs import describe
 
 from tests.mover.replica.test_scrub import increment, made
 from tests.mover.transfers import Machine, ask, assert_every_point_reads_as_its_disk
@@ -65,10 +65,10 @@ def test_a_copy_does_not_wait_for_it_either(machine: Machine, put: Put) -> None:
     path = machine.root / "vda/rp-000002.qcow2"
     path.unlink()
     put(path)
-    notice(str(machine.root))
-    assert picture(str(machine.root))["scan"] == ["vda"]
+    note_missing_files(str(machine.root))
+    assert describe(str(machine.root))["scan"] == ["vda"]
     increment(machine, list(range(129)), whole=True)
-    assert picture(str(machine.root))["scan"] == []
+    assert describe(str(machine.root))["scan"] == []
 
 
 @pytest.mark.parametrize(("put", "name"), [

@@ -161,16 +161,16 @@ def test_a_seed_with_a_gap_is_not_published(tmp_path: Path) -> None:
     machine = Machine(tmp_path, {"vda": SIZE})
     machine.open("vda", "base")
     machine.send("vda", machine.everything("vda")[:100])
-    with pytest.raises(TryAgain, match="29 clusters from 100 on have not come yet"):
+    with pytest.raises(TryAgain, match="29 clusters from 100 on were not received yet"):
         machine.publish(vda={"transfers": ["t"]})
 
 
 def test_a_stream_for_another_size_or_disk_is_refused(tmp_path: Path) -> None:
     machine = Machine(tmp_path, {"vda": SIZE})
     machine.open("vda", "base")
-    with pytest.raises(Refused, match="what is open for disk vda"):
+    with pytest.raises(Refused, match="the incoming of disk vda"):
         feed(machine.root, write_stream(tmp_path / "s", "vda", SIZE + 512, []))
-    with pytest.raises(Refused, match="nothing open to receive into"):
+    with pytest.raises(Refused, match="has no open incoming"):
         feed(machine.root, write_stream(tmp_path / "s", "vdz", SIZE, []))
     with pytest.raises(Refused, match="not the name of a disk"):
         feed(machine.root, write_stream(tmp_path / "s", "../vda", SIZE, []))

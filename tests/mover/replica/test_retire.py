@@ -12,7 +12,7 @@ from mover.errors import Refused, TryAgain
 from mover.image.sparse import Copier
 from mover.replica import retire as replica_retire
 from mover.replica.replica import Replica, locked
-from mover.replica.scrub import notice
+from mover.replica.scrub import note_missing_files
 
 from tests.mover.transfers import Machine, assert_every_point_reads_as_its_disk, kill_after
 from tests.mover.transfers import start_mover as start
@@ -96,14 +96,14 @@ def test_the_newest_and_the_pinned_stay(tmp_path: Path) -> None:
     with locked(str(machine.root)) as replica:
         replica.commit(replica.state._replace(pins={"a drill": 2}))
     for sequence in (1, 2):
-        with pytest.raises(Refused, match="is held by a drill"):
+        with pytest.raises(Refused, match="is pinned by a drill"):
             retire(machine, sequence)
 
 
 def test_a_point_whose_file_is_lost_stays_until_its_disk_is_compared(tmp_path: Path) -> None:
     machine = made(tmp_path, 4)
     (machine.root / "vda/rp-000002.qcow2").unlink()
-    notice(str(machine.root))
+    note_missing_files(str(machine.root))
     before = Replica(str(machine.root)).state
     with pytest.raises(TryAgain, match="rp-000002.qcow2 of disk vda cannot be read"):
         retire(machine, 2)

@@ -18,7 +18,7 @@ from mover.image.qcow2 import COPIED, DATA, ZERO_FLAG, Overlay
 from mover.replica.damage import repair_set
 from mover.replica.replica import Replica
 from mover.replica.scrub import Request, verify
-from mover.replica.verbs import known, picture
+from mover.replica.verbs import describe, known
 
 from tests.mover.replicas import HASHER
 from tests.mover.transfers import Machine, ask, assert_every_point_reads_as_its_disk, start_mover
@@ -113,13 +113,13 @@ def test_the_repair_set_heals_the_newest_point_and_then_the_older_ones(tmp_path:
     replica = Replica(str(machine.root))
     assert repair_set(replica) == {"vda": []}
     assert [point.damaged for point in replica.state.points] == [1, 2, 2, 0]
-    told = ask("mend", {"replica": str(machine.root)}, tmp_path)[1]
-    assert told["mended_clusters"] == 2
+    told = look(machine)
+    assert told["repaired_clusters"] == 2
     assert look(machine)["damage"] == []
     assert_every_point_reads_as_its_disk(machine)
 
 
-def test_what_changed_since_cannot_mend_an_older_point_which_stays_flagged(
+def test_what_changed_since_cannot_repair_an_older_point_which_stays_flagged(
         tmp_path: Path) -> None:
     machine = made(tmp_path, 2)
     flip(machine.root / "vda/base-000001.raw", 3)
@@ -127,7 +127,7 @@ def test_what_changed_since_cannot_mend_an_older_point_which_stays_flagged(
     start = 3 * CLUSTER_BYTES
     machine.disks["vda"][start:start + CLUSTER_BYTES] = b"n" * CLUSTER_BYTES
     increment(machine, [3])
-    assert ask("mend", {"replica": str(machine.root)}, tmp_path)[1]["mended_clusters"] == 0
+    assert look(machine)["repaired_clusters"] == 0
     assert [point.damaged for point in Replica(str(machine.root)).state.points] == [1, 1, 0]
     assert look(machine)["repair"] == {}
 
@@ -153,7 +153,7 @@ def test_a_truncated_base_is_damage_that_the_repair_set_heals(tmp_path: Path) ->
     assert told["damage"][0]["first"] == 2
     increment(machine, [offset // CLUSTER_BYTES + step for offset, length in told["repair"]["vda"]
                         for step in range(length // CLUSTER_BYTES)])
-    ask("mend", {"replica": str(machine.root)}, tmp_path)
+    look(machine)
     assert look(machine)["damage"] == []
     assert_every_point_reads_as_its_disk(machine)
 
@@ -190,11 +190,11 @@ def test_a_lost_overlay_is_healed_by_comparing_the_disk(tmp_path: Path, how: str
     assert look(machine)["damage"] == []
 
 
-def test_rot_in_a_cluster_of_zeros_is_mended_at_once(tmp_path: Path) -> None:
+def test_rot_in_a_cluster_of_zeros_is_repaired_at_once(tmp_path: Path) -> None:
     machine = made(tmp_path, 2)
     flip(machine.root / "vda/base-000001.raw", 100)
     told = look(machine)
-    assert (told["found_clusters"], told["mended_clusters"], told["damage"]) == (1, 1, [])
+    assert (told["found_clusters"], told["repaired_clusters"], told["damage"]) == (1, 1, [])
     assert_every_point_reads_as_its_disk(machine)
 
 
@@ -218,7 +218,7 @@ def test_a_scrub_in_pieces_comes_to_the_end_and_misses_nothing(tmp_path: Path) -
     assert len(rounds) > 2
     assert sum(told["read_bytes"] for told in rounds) == whole["read_bytes"]
     assert rounds[-1]["damage"] == whole["damage"]
-    assert picture(str(machine.root))["damage"][0]["first"] == 24
+    assert describe(str(machine.root))["damage"][0]["first"] == 24
 
 
 def test_a_scrub_holds_to_its_rate(tmp_path: Path) -> None:
@@ -269,7 +269,7 @@ def test_a_manifest_that_explodes_is_refused_and_leaves_nothing(tmp_path: Path) 
     come = start_mover("manifest-in", tmp_path / "known" / "a.man", 8192, stdin=tmp_path / "wire")
     _, said = come.communicate()
     assert come.returncode == 1
-    assert "has more than the 8192 bytes that this disk's has" in said.decode()
+    assert "has more than the 8192 bytes of this disk's manifest" in said.decode()
     assert list((tmp_path / "known").iterdir()) == []
 
 
@@ -332,7 +332,7 @@ def test_a_good_copy_that_cannot_be_read_is_none(
     flip(machine.root / "vda/base-000001.raw", 3)
     BadSectors(monkeypatch, machine.root / "vda/rp-000003.qcow2", CLUSTER_BYTES, errno.EIO)
     told = look(machine)
-    assert (told["complete"], told["mended_clusters"]) == (True, 0)
+    assert (told["complete"], told["repaired_clusters"]) == (True, 0)
     assert {one["file"] for one in told["damage"]} == {"base-000001.raw", "rp-000003.qcow2"}
 
 
@@ -343,7 +343,7 @@ def test_a_place_that_cannot_be_written_stays_noted(
     flip(path, 100)
     BadSectors(monkeypatch, path, 100 * CLUSTER_BYTES, errno.EIO)
     told = look(machine)
-    assert (told["complete"], told["mended_clusters"]) == (True, 0)
+    assert (told["complete"], told["repaired_clusters"]) == (True, 0)
     assert [(one["file"], one["first"]) for one in told["damage"]] == [("base-000001.raw", 100)]
 
 
@@ -377,7 +377,7 @@ def place_at(path: Path, cluster: int) -> int:
 @pytest.mark.parametrize("where", [
     pytest.param(lambda path: place_at(path, 4), id="another cluster's place"),
     pytest.param(tables_at, id="the tables"), pytest.param(os.path.getsize, id="behind the end")])
-def test_nothing_is_mended_where_a_damaged_table_points(
+def test_nothing_is_repaired_where_a_damaged_table_points(
         tmp_path: Path, where: Callable[[Path], int]) -> None:
     machine = made(tmp_path, 1)
     start = 4 * CLUSTER_BYTES
@@ -390,7 +390,7 @@ def test_nothing_is_mended_where_a_damaged_table_points(
     before = path.read_bytes()
     told = look(machine)
     assert [(one["file"], one["lost"]) for one in told["damage"]] == [("rp-000002.qcow2", True)]
-    assert told["mended_clusters"] == 0
+    assert told["repaired_clusters"] == 0
     assert path.read_bytes() == before
     compared(machine)
     assert look(machine)["points"] == {"1": 0, "2": -(-SIZE // CLUSTER_BYTES), "3": 0}

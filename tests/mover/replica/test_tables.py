@@ -104,7 +104,7 @@ def test_no_flipped_bit_of_a_header_is_let_pass(machine: Machine) -> None:
             with path.open("r+b") as overlay:
                 overlay.write(wrong)
             with pytest.raises((Damaged, Refused)):
-                tables.look(replica, "vda", file)
+                tables.check(replica, "vda", file)
 
 
 def hostile(machine: Machine, at: int, form: str, value: int) -> None:
@@ -234,8 +234,8 @@ def test_a_large_base_that_is_gone_or_cut_needs_no_list_of_its_clusters(tmp_path
     (tmp_path / file.name).write_bytes(b"x" * 65536)
     (tmp_path / "base-000001.man").touch()
     assert _cut_off(str(tmp_path / file.name), file) == range(1, 1 << 34)
-    rows = Suspect("vda", file.name, range(1, 1 << 34)).rows()
+    rows = Suspect("vda", file.name, range(1, 1 << 34)).ranges()
     assert rows == [range(1, 1 << 34)]
-    assert Suspect("vda", file.name, [3, 4, 9]).rows() == [range(3, 5), range(9, 10)]
+    assert Suspect("vda", file.name, [3, 4, 9]).ranges() == [range(3, 5), range(9, 10)]
     assert _apart([range(3, 5), range(20, 30), range(4, 9), range(22, 23), range(9, 10)]) == [
         range(3, 10), range(20, 30)]

@@ -1,9 +1,10 @@
 """
-See before a merge, and in the middle of one, that a file of it is lost, so that it comes to an end.
+Abandon a merge of which a file is lost, be it noticed before the merge or in the middle of it.
 
-What has been written into the base by then has none of the hashes it had: it is damage of the base.
-The disk is compared as a whole by the next copy, which needs the lost overlay no more; a lost base
-is replaced by a new one, and what lay over it goes unmerged.
+What the merge has already written into the base does not have the hash that the base's manifest
+says: it is recorded as damage of the base. The next copy compares the whole disk and no longer
+needs a lost overlay. If the base is lost, the next copy seeds a new one, and the overlays above the
+old one are never merged.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from mover.image.chain import Base, manifest_path
 from mover.image.hashing import CLUSTER_BYTES, HASH_BYTES, Hasher
 from mover.image.manifest import Manifest, clusters_of
 from mover.image.qcow2 import DATA, Overlay
-from mover.replica.damage import in_rows, recount
+from mover.replica.damage import recount, to_ranges
 from mover.replica.replica import Replica
 from mover.replica.scrub_pieces import Piece, pieces
 from mover.replica.state import OVERLAY, Damage, File, State, lost, sequence_of
@@ -25,14 +26,14 @@ GONE = (Damaged, Refused, FileNotFoundError)
 
 
 def is_stuck(state: State, disk: str) -> bool:
-    """Return whether a merge that was begun cannot go on, for want of one of its files."""
+    """Return whether an unfinished merge cannot be finished, because a file of it is lost."""
     overlay = state.points[0].files.get(disk)
     names = lost(state, disk)
     return state.floor[disk].name in names or (overlay is not None and overlay.name in names)
 
 
 def check_whole(above: Overlay) -> None:
-    """Raise Damaged for an overlay that has not all that it says, or not the hashes of it."""
+    """Raise Damaged for an overlay that lacks clusters or hashes that its tables name."""
     end = os.fstat(above.fd).st_size
     for run in above.mapped():
         if run.kind == DATA and run.position + run.clusters * CLUSTER_BYTES > end:
@@ -41,7 +42,7 @@ def check_whole(above: Overlay) -> None:
 
 
 def unreadable(replica: Replica, disk: str, base: Optional[File], overlay: File) -> List[str]:
-    """Return the names of what cannot be read of a base and the overlay that it is to take up."""
+    """Return which of a base and the overlay to be merged into it cannot be read."""
     found = []
     if base is not None:
         path = replica.path(disk, base.name)
@@ -59,8 +60,8 @@ def unreadable(replica: Replica, disk: str, base: Optional[File], overlay: File)
     return found
 
 
-def note(replica: Replica, gone: Dict[str, List[str]]) -> None:
-    """Note what is lost, by disk; of a merge that was under way also what it had come to."""
+def record_lost(replica: Replica, gone: Dict[str, List[str]]) -> None:
+    """Record lost files, by disk; for an unfinished merge also what it has written so far."""
     state = replica.state
     damage, floor = list(state.damage), dict(state.floor)
     for disk, names in sorted(gone.items()):
@@ -80,7 +81,7 @@ def note(replica: Replica, gone: Dict[str, List[str]]) -> None:
 
 
 def _torn(replica: Replica, disk: str, base: File) -> Tuple[File, List[Damage]]:
-    """Return a base as it is now, and its clusters that no longer have the hashes they had."""
+    """Return a base as it is now, and its clusters that do not have their hash any more."""
     path = replica.path(disk, base.name)
     with Manifest.open(manifest_path(path)) as manifest:
         base = base._replace(size_bytes=manifest.header.size_bytes)
@@ -90,7 +91,8 @@ def _torn(replica: Replica, disk: str, base: File) -> Tuple[File, List[Damage]]:
         bad += [piece.cluster + at // HASH_BYTES for at in range(0, len(found), HASH_BYTES)
                 if found[at:at + HASH_BYTES] != piece.hashes[at:at + HASH_BYTES]]
     sequence = sequence_of(replica.state, disk, base.name)
-    return base, [Damage(disk, base.name, first, count, sequence) for first, count in in_rows(bad)]
+    return base, [Damage(disk, base.name, first, count, sequence)
+                  for first, count in to_ranges(bad)]
 
 
 def _hashes(fd: int, piece: Piece, hasher: Hasher) -> bytes:
@@ -100,12 +102,12 @@ def _hashes(fd: int, piece: Piece, hasher: Hasher) -> bytes:
     return hasher.clusters(bytearray(data.ljust(piece.length, b"\0")))
 
 
-def note_lost_in_merges(replica: Replica) -> None:
-    """Note what merges that were begun have lost: they are given up."""
+def record_lost_in_merges(replica: Replica) -> None:
+    """Record what unfinished merges have lost: they are abandoned."""
     gone = {}
     for disk, base in sorted(replica.state.floor.items()):
         overlay = replica.state.points[0].files.get(disk)
         if overlay is not None and overlay.kind == OVERLAY and not is_stuck(replica.state, disk):
             names = unreadable(replica, disk, base, overlay)
             gone.update({disk: names} if names else {})
-    note(replica, gone)
+    record_lost(replica, gone)

@@ -1,10 +1,30 @@
 """
-Know which restore points a damaged file spoils, and mend it from what still has the right hash.
+What damage is, which restore points it spoils, and how it is repaired.
 
-A damaged cluster spoils every point that reads it: those whose chain holds the file, unless an
-overlay above hides it. What the newest point reads wrong is the repair set: it rides on the next
-increment. An older point is mended when some other file has the same cluster with the same hash;
-only then is the damaged place written, with bytes that were checked first.
+Two kinds, both written into state.json:
+
+    clusters    some clusters of a file do not have their hash; all else of it can be read
+    lost        the file is missing, or is an overlay whose tables are damaged or cut off:
+                none of it can be read
+
+    base ── rp-2 ── rp-3 ── rp-4        rp-2 has a damaged cluster 12. Points 2 and 3 read it, and
+                                        so does point 4, unless rp-4 has a cluster 12 of its own
+
+A point is spoilt by each damaged cluster that it reads: one of a file in its chain that no overlay
+above hides. A lost file hides nothing itself. After each change `recount` counts the damage of
+every point anew; damage that no point reads is dropped.
+
+Three repairs, the cheapest first:
+
+    in place    another file of the disk has the same cluster with the same hash. Its bytes are
+                checked, then written over the damaged ones. This is the only write to the data of
+                a published file; torn, it makes nothing worse
+    repair set  what the newest point reads wrong is sent with the next increment. The point made
+                then reads right; the older ones do if the new bytes can repair them in place
+    bypass      for a lost overlay: the next copy compares the whole disk, so that its point (the
+                damage's `until`) does not need it. The overlay above is rebased onto the file below
+
+A lost base cannot be bypassed: the disk is seeded.
 """
 
 from __future__ import annotations
@@ -13,27 +33,18 @@ import os
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from mover.errors import Damaged, MoverError, Refused, unreadable_is_damaged
-from mover.image.chain import Base, Layer, open_layer
+from mover.image.chain import Base, open_layer
 from mover.image.hashing import CLUSTER_BYTES, Hasher
 from mover.image.qcow2 import DATA, HOLE, Overlay
 from mover.image.qcow2_writer import Backing, rebase
-from mover.replica.replica import Replica, locked
+from mover.replica.replica import Replica
 from mover.replica.state import BASE, Damage, Point, State, chain, files, last, lost, sequence_of
-from mover.requests import Orders
 
 Ranges = List[Tuple[int, int]]
 
 
-def run(words: List[str]) -> Dict[str, Any]:
-    """Mend what can be mended in the replica that the request names, and tell what cannot."""
-    request = Orders().request
-    with locked(str(request["replica"]), patience_s=10) as replica:
-        mended = mend(replica)
-        return {"mended_clusters": mended, **report(replica)}
-
-
 def report(replica: Replica) -> Dict[str, Any]:
-    """Return what is damaged and what the next increment must bring."""
+    """Return what is damaged and what the next copy must send or compare."""
     state = replica.state
     return {"damage": [one._asdict() for one in state.damage],
             "points": {str(point.sequence): point.damaged for point in state.points},
@@ -97,9 +108,9 @@ def readable(replica: Replica, disk: str, sequence: int) -> List[str]:
 
 def bypass(replica: Replica, state: State, disk: str, until: int) -> State:
     """
-    Return the state without the lost overlays of a disk, now that point `until` does not need them.
+    Return the state without the lost overlays of a disk, which point `until` no longer needs.
 
-    What lay on a lost overlay is told to lie on what is below it; the points in between stay, and
+    The overlay above a lost one is rebased onto the file below it. The points in between stay, and
     stay marked as spoilt.
     """
     points, floor = list(state.points), dict(state.floor)
@@ -121,25 +132,25 @@ def bypass(replica: Replica, state: State, disk: str, until: int) -> State:
     return state._replace(damage=damage)
 
 
-def mend(replica: Replica) -> int:
-    """Write good copies over damaged clusters and return how many there were."""
-    hasher, mended, left = replica.hasher(), 0, []
+def repair(replica: Replica) -> int:
+    """Write good copies over damaged clusters; return how many were repaired."""
+    hasher, repaired, left = replica.hasher(), 0, []
     for one in replica.state.damage:
         still: List[int] = []
         for cluster in range(one.first, one.first + one.clusters) if not one.lost else ():
-            if _mend_cluster(replica, hasher, one, cluster):
-                mended += 1
+            if _repair_cluster(replica, hasher, one, cluster):
+                repaired += 1
             else:
                 still.append(cluster)
         left += [one] if one.lost else [one._replace(first=first, clusters=count)
-                                        for first, count in in_rows(still)]
-    if mended:
+                                        for first, count in to_ranges(still)]
+    if repaired:
         replica.commit(recount(replica, replica.state._replace(damage=tuple(left))))
-    return mended
+    return repaired
 
 
-def in_rows(clusters: List[int]) -> Iterator[Tuple[int, int]]:
-    """Yield (first, count) of clusters that are in ascending order."""
+def to_ranges(clusters: List[int]) -> Iterator[Tuple[int, int]]:
+    """Yield clusters, which are in ascending order, as ranges (first, count)."""
     first: Optional[int] = None
     for at, cluster in enumerate(clusters):
         first = cluster if first is None else first
@@ -148,7 +159,7 @@ def in_rows(clusters: List[int]) -> Iterator[Tuple[int, int]]:
             first = None
 
 
-def _mend_cluster(replica: Replica, hasher: Hasher, one: Damage, cluster: int) -> bool:
+def _repair_cluster(replica: Replica, hasher: Hasher, one: Damage, cluster: int) -> bool:
     path = replica.path(one.disk, one.file)
     place = place_of(path, cluster)
     if place is None:
@@ -160,7 +171,7 @@ def _mend_cluster(replica: Replica, hasher: Hasher, one: Damage, cluster: int) -
 
 
 def _may_be_written(path: str, cluster: int, position: int) -> bool:
-    """Say if a place is a cluster's own: of an overlay the table may be what is damaged."""
+    """Return whether a place belongs to this cluster alone; an overlay's table may be damaged."""
     try:
         with unreadable_is_damaged(path), open_layer(path) as layer:
             return isinstance(layer, Base) or layer.is_alone(cluster, position)
@@ -169,7 +180,7 @@ def _may_be_written(path: str, cluster: int, position: int) -> bool:
 
 
 def _put_in_place(path: str, good: bytes, position: int) -> bool:
-    """Write over what is wrong already, so that half of it is no worse; say if it is there now."""
+    """Overwrite a damaged cluster in place; return whether it was written."""
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
         with unreadable_is_damaged(path):
@@ -177,14 +188,14 @@ def _put_in_place(path: str, good: bytes, position: int) -> bool:
             os.fsync(fd)
     except Damaged:
         return False
-    finally:    # what could not be written would be read from memory as if it were there
+    finally:    # else what could not be written would be read from the page cache
         os.posix_fadvise(fd, position, len(good), os.POSIX_FADV_DONTNEED)
         os.close(fd)
     return True
 
 
 def place_of(path: str, cluster: int) -> Optional[Tuple[bytes, int, int]]:
-    """Return a cluster's hash, where it lies in a file and how long it is there."""
+    """Return a cluster's hash, its position in the file and its length there; None: a hole."""
     try:
         with unreadable_is_damaged(path), open_layer(path) as layer:
             wanted = layer.hash_of(cluster)
@@ -213,14 +224,8 @@ def _read_checked(path: str, hasher: Hasher, cluster: int, wanted: bytes) -> Opt
         return None
     try:
         with unreadable_is_damaged(path), open_layer(path) as layer:
-            data = read_at(layer, place[1], place[2])
+            data = bytearray(place[2])      # what is past the file's end reads as zeros
+            os.preadv(layer.fd, [data], place[1])
     except Damaged:
         return None
     return bytes(data) if hasher.clusters(data) == wanted else None
-
-
-def read_at(layer: Layer, position: int, length: int) -> bytearray:
-    """Return bytes of a file; those past its end are zeros."""
-    data = bytearray(length)
-    os.preadv(layer.fd, [data], position)
-    return data

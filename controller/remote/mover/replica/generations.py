@@ -1,8 +1,8 @@
 """
-Keep the last generations of a replica's state beside it: state.json.N is a copy of generation N.
+Copies of the last generations of a replica's state: state.json.N is a copy of generation N.
 
-state.json alone is what a commit replaces. A copy counts where state.json cannot be read, or is
-older: somebody put an earlier one back, and it knows nothing of the newest points.
+A commit replaces state.json, and nothing else. A copy counts only where state.json cannot be read
+or is older: then somebody put an earlier one back, which does not name the newest points.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from mover.errors import Damaged, Refused
 from mover.image.regular import read_regular
 from mover.replica.state import State, parse_state
 
-KEPT = 4
+COPIES = 4
 MOST_BYTES = 256 << 20
 NAME = "state.json"
 COPY = re.compile(r"state\.json\.(\d+)\Z")
 
 
 class Found(NamedTuple):
-    """The newest state there is; `why` tells why it is not that of state.json."""
+    """The newest state; `why` says why it does not come from state.json, empty if it does."""
 
     state: State
     why: str = ""
@@ -71,9 +71,9 @@ def copies(root: str) -> Dict[int, str]:
 
 def keep(root: str, generation: int, data: bytes) -> None:
     """
-    Keep a copy of what has become state.json, and let the oldest go.
+    Write a copy of the new state.json and remove the oldest copy.
 
-    Nobody waits until it is on the disk: it counts only if it has its check.
+    It is not synced: a copy counts only if it has its check.
     """
     fd = os.open(os.path.join(root, "%s.%d" % (NAME, generation)),
                  os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o600)
@@ -84,17 +84,17 @@ def keep(root: str, generation: int, data: bytes) -> None:
     finally:
         os.close(fd)
     for number, path in copies(root).items():
-        if number <= generation - KEPT:
+        if number <= generation - COPIES:
             os.unlink(path)
 
 
 def forget(root: str) -> None:
-    """Remove every generation, state.json last: what a crash leaves is no replica, or a whole."""
+    """Remove every generation, state.json last: a crash leaves a whole replica or none."""
     for path in [*copies(root).values(), os.path.join(root, NAME)]:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
 
 
 def is_there(root: str) -> bool:
-    """Return whether a folder says of itself that it is a replica."""
+    """Return whether a folder has the state of a replica, sound or not."""
     return os.path.exists(os.path.join(root, NAME)) or bool(copies(root))

@@ -1,14 +1,33 @@
 """
-What is on its way to a disk of a replica: kept over a cut line, believed only after a second look.
+What is being received for one disk of a replica, from its opening to the restore point.
 
-    incoming.json   what it will be: an overlay on which point, or a base; the caller's note; whose
-    incoming.part   the clusters; incoming.idx where they lie; incoming.man their hashes
-    incoming.ends   one line for each stream that came to its END, and one once it was settled
-    incoming.lock   receivers share it; whoever opens or finishes holds it alone
+    incoming.json   the plan (a base, or an overlay on which point), the caller's note, the attempt
+    incoming.part   the clusters; incoming.idx says where each lies, incoming.man has their hashes
+    incoming.ends   a line for each stream that reached its END, and one when all was re-read
+    incoming.lock   receivers share it; whoever opens, re-reads, publishes or drops holds it alone
 
-Whoever makes a point does it under an attempt's id of his own. The last who opened an incoming is
-the one who is served: what comes late of an attempt before is refused, since it tells of another
-instant.
+    prepare ──► receive, receive, … ──► settle ──► publish ──► dropped
+       ▲              │ cut off            │ clusters lost
+       └──────────────┴────────────────────┘ opened again; what is there stays, if the plan is equal
+
+Who may write. Each copy is an attempt with an id of its own. `prepare` writes the id into
+incoming.json, and from then on only this attempt may send, settle, publish or drop. A receiver of
+an earlier attempt carries the disk of another instant: it is refused, and ended if it still holds
+the lock. The clusters that an earlier attempt sent stay; the source asks which they are and sends
+what differs.
+
+What is believed. Nothing, until it was re-read. Receivers write the three files without any order
+on the disk, so that a crash may keep a cluster and lose its hash, or the other way round. `settle`
+compares every cluster with its hash. What does not match is forgotten together with all ENDs, and
+the caller sends it again. The note alone is believed: it says from where the source may go on, so
+the clusters are synced before it is written.
+
+What a crash leaves. Without incoming.json there is nothing: `drop` removes it first. If the other
+files do not fit it, the incoming begins anew. A `.part` file with two names was linked to a restore
+point; it is never written to again.
+
+How it ends. Publishing drops the incoming of every disk, since what it builds on is then no longer
+the newest point. `incoming-drop` and an opening with another plan drop one.
 """
 
 from __future__ import annotations
@@ -21,27 +40,25 @@ from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Se
 
 from mover.errors import Damaged, Refused, TryAgain
 from mover.image.chain import compose
-from mover.image.hashing import CLUSTER_BYTES, HASH_BYTES, Hasher
+from mover.image.hashing import HASH_BYTES
 from mover.image.index import BASE, OVERLAY, Index
 from mover.image.manifest import UNKNOWN_HASH, Header, Manifest
-from mover.image.qcow2 import DATA, Run
+from mover.image.qcow2 import DATA
 from mover.image.regular import open_regular, read_regular
-from mover.image.sparse import filled
 from mover.locks import take_lock
 from mover.processes import receivers
 from mover.replica.replica import Replica, make_folder, sync_dir, write_whole
 from mover.replica.state import last
 
 NAMES = ("json", "part", "idx", "man", "ends")
-ENDING_S = 10.0                     # for a receiver that was told to end
-READ_BYTES = 2 * CLUSTER_BYTES      # stays in a processor's own cache until it is hashed
-MOST_TOLD_BYTES = 24 << 20          # of a note
-MOST_ENDS_BYTES = 1 << 20           # of the ENDs that came, a few lines each
-DOUBTED_AT_ONCE = 1 << 16           # clusters: 1 MiB of hashes
+ENDING_S = 10.0                     # for a receiver to end after SIGTERM
+MOST_PLAN_BYTES = 24 << 20          # of incoming.json; the note is most of it
+MOST_ENDS_BYTES = 1 << 20           # of incoming.ends, a few lines per transfer
+UNKNOWN_AT_ONCE = 1 << 16           # clusters: 1 MiB of hashes
 
 
 class Plan(NamedTuple):
-    """What an incoming will be; `parent` is the point it builds on, None for the first."""
+    """What an incoming will become; `parent` is the point it builds on, None for the first."""
 
     kind: str
     size_bytes: int
@@ -57,12 +74,12 @@ class Incoming(NamedTuple):
     plan: Plan
     note: Any
     part: int
-    places: Index
+    index: Index
     manifest: Manifest
     attempt: str = ""
 
     def require(self, attempt: str) -> Incoming:
-        """Return this one; TryAgain, and it is closed, when another attempt has opened it."""
+        """Return itself; if another attempt has opened it, close it and raise TryAgain."""
         try:
             _require_attempt(self.folder, self.attempt, attempt)
         except TryAgain:
@@ -71,20 +88,20 @@ class Incoming(NamedTuple):
         return self
 
     def close(self) -> None:
-        """Let the files go."""
+        """Close the files."""
         os.close(self.part)
-        self.places.close()
+        self.index.close()
         self.manifest.close()
 
 
 def path_of(folder: str, name: str) -> str:
-    """Return where one of the files lies."""
+    """Return the path of one of the files."""
     return os.path.join(folder, "incoming." + name)
 
 
 @contextlib.contextmanager
 def hold(folder: str, *, shared: bool) -> Iterator[None]:
-    """Hold the lock of a disk's incoming."""
+    """Hold the lock of a disk's incoming; TryAgain when somebody else has it."""
     fd = os.open(path_of(folder, "lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
         take_lock(fd, "%s is still being received" % folder, shared)
@@ -95,9 +112,9 @@ def hold(folder: str, *, shared: bool) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _taken_over(root: str, folder: str) -> Iterator[None]:
-    """Hold the lock alone; receivers of an attempt before end now, whatever they wait for.
+    """Hold the lock alone; end the receivers that still hold it.
 
-    Only one conducts the copies of a VM, so they belong to a conductor or a way that is gone.
+    Only one controller copies a VM at a time, so they belong to a copy that is over.
     """
     fd = os.open(path_of(folder, "lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     busy = "%s is still being received" % folder
@@ -117,16 +134,17 @@ def _taken_over(root: str, folder: str) -> Iterator[None]:
 def prepare(replica: Replica, disk: str, kind: str, size_bytes: int, note: Any,
             attempt: str) -> Dict[str, Any]:
     """
-    Open a disk's incoming for an attempt and tell what it holds: what is there, if it still fits.
+    Open a disk's incoming for an attempt and return what it holds already.
 
-    A note is taken only of the attempt that has it open: what else is there it knows nothing of.
+    What is there stays if its plan is equal. A note is taken only from the attempt that has the
+    incoming open: no other one knows what it holds.
     """
     folder = replica.disk_dir(disk)
     newest = last(replica.state)
     if kind not in (BASE, OVERLAY) or size_bytes <= 0:
-        raise Refused("an incoming is a base or an overlay of some size")
+        raise Refused("an incoming is a base or an overlay, and has a size")
     if not attempt:
-        raise Refused("whoever opens an incoming says for which attempt")
+        raise Refused("the request to open an incoming names no attempt")
     if kind == OVERLAY and (newest is None or disk not in newest.files):
         raise Refused("disk %s has no restore point to build on: seed it" % disk)
     plan = Plan(kind, size_bytes, newest.sequence if newest else None,
@@ -136,40 +154,40 @@ def prepare(replica: Replica, disk: str, kind: str, size_bytes: int, note: Any,
         held = _fits(folder, plan)
         if note is not None:
             _require_attempt(folder, held.attempt if held else "", attempt)
-            _sync(folder)       # else the note may outlast, over a loss of power, what it is about
+            _sync(folder)       # or a loss of power may spare the note and not what it describes
         if held is None:
             _begin(folder, plan)
         if held is None or note is not None or held.attempt != attempt:
-            _write_plan(folder, plan, held.note if held and note is None else note, attempt)
+            content = {"plan": plan._asdict(), "attempt": attempt,
+                       "note": held.note if held and note is None else note}
+            write_whole(path_of(folder, "json"), json.dumps(content, sort_keys=True).encode())
         incoming = load(folder)
         try:
-            incoming.places.start_after(os.fstat(incoming.part).st_size)
-            missing = list(incoming.places.missing()) if kind == BASE else []
+            incoming.index.start_after(os.fstat(incoming.part).st_size)
+            missing = list(incoming.index.missing()) if kind == BASE else []
             return {"resumed": held is not None, "note": incoming.note,
-                    "arrived_clusters": incoming.places.arrived(),
+                    "arrived_clusters": incoming.index.arrived(),
                     "missing": missing[:4096], "missing_ranges": len(missing)}
         finally:
             incoming.close()
 
 
 def _fits(folder: str, plan: Plan) -> Optional[Incoming]:
-    """Return what is there, closed, where it can be gone on with."""
+    """Return the incoming that is there, closed; None where it cannot be continued."""
     try:
         found = load(folder)
     except (Refused, Damaged, FileNotFoundError):
         return None
-    size, most = os.fstat(found.part).st_size, found.places.most_bytes
+    size, most = os.fstat(found.part).st_size, found.index.most_bytes
     found.close()
-    crowded = size > most // 2 or _size_of(path_of(folder, "ends")) > MOST_ENDS_BYTES // 2
+    ends_path = path_of(folder, "ends")
+    ends_bytes = os.stat(ends_path).st_size if os.path.exists(ends_path) else 0
+    crowded = size > most // 2 or ends_bytes > MOST_ENDS_BYTES // 2
     return found if found.plan == plan and not crowded else None
 
 
-def _size_of(path: str) -> int:
-    return os.stat(path).st_size if os.path.exists(path) else 0
-
-
 def require_opened(folder: str, attempt: str) -> None:
-    """Raise TryAgain when another attempt has opened what is there, be it whole or not."""
+    """Raise TryAgain when another attempt has opened the incoming, be it whole or not."""
     try:
         opened_by = read_plan(folder)[2]
     except (Refused, Damaged):
@@ -179,8 +197,7 @@ def require_opened(folder: str, attempt: str) -> None:
 
 def _require_attempt(folder: str, held: str, attempt: str) -> None:
     if held != attempt or not attempt:
-        raise TryAgain("what comes to %s is of another attempt by now: this one was given up"
-                       % folder)
+        raise TryAgain("%s was opened for another attempt: this one is over" % folder)
 
 
 def _begin(folder: str, plan: Plan) -> None:
@@ -205,13 +222,8 @@ def _sync(folder: str) -> None:
             os.close(fd)
 
 
-def _write_plan(folder: str, plan: Plan, note: Any, attempt: str) -> None:
-    told = {"plan": plan._asdict(), "note": note, "attempt": attempt}
-    write_whole(path_of(folder, "json"), json.dumps(told, sort_keys=True).encode())
-
-
 def drop(folder: str) -> None:
-    """Forget an incoming; the plan goes first, so that nothing half removed is gone on with."""
+    """Remove an incoming; the plan first, so that nothing half removed is ever continued."""
     for name in NAMES:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path_of(folder, name))
@@ -219,46 +231,48 @@ def drop(folder: str) -> None:
 
 
 def load(folder: str) -> Incoming:
-    """Open an incoming that is there; Refused when there is none, or it is a point by now."""
+    """Open the incoming that is there; Refused when there is none, or it is a point by now."""
     plan, note, attempt = read_plan(folder)
     with contextlib.ExitStack() as stack:
         part = open_regular(path_of(folder, "part"), os.O_RDWR)
         stack.callback(os.close, part)
         if os.fstat(part).st_nlink != 1:    # linked to its final name, then a crash
-            raise Refused("what came for %s is a restore point already: open a new one" % folder)
+            raise Refused("%s/incoming.part is a file of a restore point already: open a new"
+                          " incoming" % folder)
         index = stack.enter_context(Index.open(path_of(folder, "idx")))
         manifest = stack.enter_context(Manifest.open(path_of(folder, "man"), writable=True))
         if (index.kind, index.size_bytes) != (plan.kind, plan.size_bytes):
-            raise Damaged("%s: index and plan do not fit" % folder)
+            raise Damaged("%s: incoming.idx does not fit incoming.json" % folder)
         stack.pop_all()
     return Incoming(folder, plan, note, part, index, manifest, attempt)
 
 
 def read_plan(folder: str) -> Tuple[Plan, Any, str]:
-    """Return what an incoming will be, the note with it, and the attempt that has it open."""
+    """Return the plan of an incoming, its note, and the attempt that has it open."""
     try:
-        told = json.loads(read_regular(path_of(folder, "json"), MOST_TOLD_BYTES))
-        return Plan(**told["plan"]), told["note"], str(told.get("attempt", ""))
+        content = json.loads(read_regular(path_of(folder, "json"), MOST_PLAN_BYTES))
+        return Plan(**content["plan"]), content["note"], str(content.get("attempt", ""))
     except FileNotFoundError:
-        raise Refused("nothing is on its way to %s: open it first" % folder) from None
+        raise Refused("%s has no open incoming: open one first" % folder) from None
     except (ValueError, KeyError, TypeError, RecursionError):
         raise Damaged("%s cannot be read" % path_of(folder, "json")) from None
 
 
 def note_end(folder: str, line: Dict[str, Any]) -> None:
-    """Note that a stream came to its END."""
+    """Record that a stream reached its END."""
     fd = os.open(path_of(folder, "ends"),
                  os.O_CREAT | os.O_APPEND | os.O_WRONLY | os.O_CLOEXEC, 0o600)
     try:
         if os.fstat(fd).st_size > MOST_ENDS_BYTES:
-            raise Damaged("%s: more has ended than was ever begun" % path_of(folder, "ends"))
+            raise Damaged("%s is longer than %d bytes" % (path_of(folder, "ends"),
+                                                          MOST_ENDS_BYTES))
         os.write(fd, b"\n" + json.dumps(line, sort_keys=True).encode() + b"\n")
     finally:
         os.close(fd)
 
 
 def ends(folder: str) -> List[Dict[str, Any]]:
-    """Return the ENDs that came; a line that a crash tore is none."""
+    """Return the recorded ENDs; a line that a crash tore does not count."""
     try:
         lines = read_regular(path_of(folder, "ends"), 2 * MOST_ENDS_BYTES).splitlines()
     except FileNotFoundError:
@@ -271,96 +285,36 @@ def ends(folder: str) -> List[Dict[str, Any]]:
 
 
 def require_ends(folder: str, transfers: Sequence[str]) -> None:
-    """Raise TryAgain unless every stream of every one of these transfers came to its END."""
-    told = ends(folder)
+    """Raise TryAgain unless every stream of each of these transfers reached its END."""
+    recorded = ends(folder)
     for transfer in transfers:
-        mine = [line for line in told if line.get("transfer") == transfer]
-        came = {line["stream"] for line in mine}
+        mine = [line for line in recorded if line.get("transfer") == transfer]
+        ended = {line["stream"] for line in mine}
         wanted = {number for line in mine for number in range(line["streams"])}
-        if not mine or came != wanted:
+        if not mine or ended != wanted:
             raise TryAgain("transfer %s to %s is not complete: %d of %s streams ended"
-                           % (transfer, folder, len(came), len(wanted) or "its"))
+                           % (transfer, folder, len(ended), len(wanted) or "its"))
 
 
 def note_settled(folder: str, attempt: str) -> None:
-    """Note that all that has come was looked at again, and is as it was sent."""
+    """Record that all that was received has been re-read, and is what was sent."""
     note_end(folder, {"settled": attempt})
 
 
 def require_settled(folder: str, attempt: str) -> None:
-    """Raise TryAgain unless nothing has come since an attempt looked at all of it."""
+    """Raise TryAgain unless the attempt re-read everything and nothing was received since."""
     if ends(folder)[-1:] != [{"settled": attempt}]:
-        raise TryAgain("what came to %s has not been looked at again since: it is no restore point"
-                       " before that" % folder)
+        raise TryAgain("%s has received data that was not re-read yet: settle it first" % folder)
 
 
-def unend(folder: str) -> None:
-    """Forget every END: something that had come with them has been lost."""
+def forget_ends(folder: str) -> None:
+    """Forget every END, because some of what was received with them is lost."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path_of(folder, "ends"))
 
 
-def recheck(incoming: Incoming, hasher: Hasher, *, cold: bool) -> int:
-    """
-    Read everything that arrived again and forget what does not have its hash.
-
-    Returns how many clusters had to be forgotten. `cold` reads from the disk, not from memory.
-    """
-    if cold:
-        os.fsync(incoming.part)
-        os.posix_fadvise(incoming.part, 0, 0, os.POSIX_FADV_DONTNEED)
-    forgotten, room = 0, memoryview(bytearray(READ_BYTES))
-    for run in incoming.places.mapped():
-        expected = bytes(run.clusters * HASH_BYTES)
-        if run.kind == DATA:
-            expected = incoming.manifest.hashes(run.cluster, run.clusters)
-        else:
-            incoming.manifest.put(run.cluster, expected)
-        for first, count in _to_read(incoming, run):
-            at = first - run.cluster
-            wanted = expected[at * HASH_BYTES:(at + count) * HASH_BYTES]
-            forgotten += _recheck(incoming, hasher, first, wanted, room,
-                                  position_of(incoming.plan.kind, first,
-                                              run.position + at * CLUSTER_BYTES))
-    return forgotten
-
-
-def _to_read(incoming: Incoming, run: Run) -> Iterator[Tuple[int, int]]:
-    """Yield (first, count) of what of a run may be other than it should, a little at a time."""
-    spans: Iterable[Tuple[int, int]] = ()
-    if run.kind == DATA:
-        spans = ((run.cluster, run.cluster + run.clusters),)
-    elif incoming.plan.kind == BASE:    # a crash may have kept what was made zeros later
-        spans = filled(incoming.part, run.cluster, run.cluster + run.clusters)
-    step = READ_BYTES // CLUSTER_BYTES
-    for first, stop in spans:
-        for at in range(first, stop, step):
-            yield at, min(step, stop - at)
-
-
-def position_of(kind: str, cluster: int, position: int) -> int:
-    """Return where a cluster lies in the `.part` file: in a base, where it belongs."""
-    return cluster * CLUSTER_BYTES if kind == BASE else position
-
-
-def _recheck(incoming: Incoming, hasher: Hasher, first: int, wanted: bytes, room: memoryview,
-             position: int) -> int:
-    count = len(wanted) // HASH_BYTES
-    length = min(count * CLUSTER_BYTES, incoming.plan.size_bytes - first * CLUSTER_BYTES)
-    data = room[:length]
-    got = os.preadv(incoming.part, [data], position)
-    found = hasher.clusters(data) if got == length else bytes(b ^ 255 for b in wanted)
-    if found == wanted:
-        return 0
-    bad = [at for at in range(count) if found[at * HASH_BYTES:(at + 1) * HASH_BYTES]
-           != wanted[at * HASH_BYTES:(at + 1) * HASH_BYTES]]
-    for at in bad:
-        incoming.places.forget(first + at, 1)
-    return len(bad)
-
-
 def compose_known(replica: Replica, disk: str, into: str, below: Sequence[str]) -> Manifest:
-    """Write the manifest of what the target would have if all on its way were on `below`."""
+    """Write the manifest of the disk as it would be with the incoming on top of `below`."""
     folder = replica.disk_dir(disk)
     with hold(folder, shared=False):
         incoming = load(folder)
@@ -369,9 +323,9 @@ def compose_known(replica: Replica, disk: str, into: str, below: Sequence[str]) 
                 known = compose(below, into)
             else:
                 known = Manifest.create(into, incoming.manifest.header)
-                _doubt(known, incoming.places.missing())
+                _put_unknown(known, incoming.index.missing())
             known.resize(incoming.manifest.header)
-            for run in incoming.places.mapped():
+            for run in incoming.index.mapped():
                 zeros = bytes(run.clusters * HASH_BYTES)
                 known.put(run.cluster, incoming.manifest.hashes(run.cluster, run.clusters)
                           if run.kind == DATA else zeros)
@@ -380,8 +334,8 @@ def compose_known(replica: Replica, disk: str, into: str, below: Sequence[str]) 
             incoming.close()
 
 
-def _doubt(known: Manifest, missing: Iterable[Tuple[int, int]]) -> None:
-    """Give what has not come a hash nothing has: not even zeros may be left out as known."""
+def _put_unknown(known: Manifest, missing: Iterable[Tuple[int, int]]) -> None:
+    """Give missing clusters a hash that none can have, so that not even zeros count as known."""
     for first, count in missing:
-        for at in range(first, first + count, DOUBTED_AT_ONCE):
-            known.put(at, UNKNOWN_HASH * min(DOUBTED_AT_ONCE, first + count - at))
+        for at in range(first, first + count, UNKNOWN_AT_ONCE):
+            known.put(at, UNKNOWN_HASH * min(UNKNOWN_AT_ONCE, first + count - at))

@@ -1,47 +1,64 @@
 """
-Make what arrived a restore point: one rename for all disks, once every cluster was looked at again.
+Make a restore point of what was received: for all disks of the VM at once, by one rename.
 
-Until state.json is renamed, nothing that was there before has changed and what arrived can be
-gone on with: the final names are second links to the `.part` files. After it, the new point is
-whole. Whatever a crash leaves on either side is cleared by the next who takes the lock.
+A point is valid from the instant at which state.json is replaced, and not before:
+
+    hold the lock of the replica and of each incoming; every stream must have reached its END
+    re-read what was received                               clusters are lost: TryAgain
+    finish each file: tables, then its header; sync
+    meta/SEQUENCE; a second name for each file, `rp-N.qcow2`; sync the folders
+    ══ state.json replaced ══                               the point is valid
+    remove the incoming names
+
+Why there. The disks of a VM belong to one instant, so they must become valid together, and a rename
+is the only step that is whole or did not happen. All that the new state.json names is on the disk
+before it. What it replaces stays as it was, so that the last good point cannot be harmed by a copy
+that fails. The caller removes the checkpoint of the point before only after the answer.
+
+What a crash leaves. Before the rename: files that state.json does not name, under second names of
+the `.part` files. `locked` removes these names, and the incoming can be continued. After it:
+`.part` files with two names, which `load` refuses and `prepare` drops. There is nothing in between.
+
+One thing does change earlier: when a point no longer needs a lost overlay (`bypass`), the overlay
+above it gets another backing file before the commit. That changes no point that could be read.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
 from mover.errors import Refused, TryAgain
 from mover.image.chain import manifest_path
-from mover.image.hashing import Hasher
 from mover.image.packed_file import unsqueezed
 from mover.image.qcow2_writer import Backing, finish_overlay
 from mover.replica import incoming
 from mover.replica.damage import bypass, recount
 from mover.replica.incoming import Incoming
 from mover.replica.replica import Replica, disks_in, locked, sync_dir, write_whole
+from mover.replica.settle import REREAD, look_again
 from mover.replica.state import BASE, File, Point, State, chain, last, lost
 from mover.replica.tables import digest_of
 from mover.requests import Orders
 
 
 class Request(NamedTuple):
-    """What to publish; `disks` has for each disk the transfers that must have come whole."""
+    """What to publish; `disks` names for each disk the transfers that must be complete."""
 
     replica: str
     sequence: int
     disks: Dict[str, Dict[str, Any]]    # {"transfers": […]} or {"unchanged": true}; "compared":
-                                        # all of it was; "whole": it needs no lost file any more
+                                        # as a whole; "whole": and so needs no lost file any more
     checkpoint: str = ""
     started_at: Any = None
     committed_at: Any = None
     quiesced: bool = False
     meta: Dict[str, Dict[str, str]] = {}    # noqa: RUF012 (name: {"text": …} or {"zlib": …})
     facts: Dict[str, Any] = {}  # noqa: RUF012
-    reread: str = "disk"                # before it is believed; "no": it has been settled
-    attempt: str = ""                   # under which all of it has come
-    changed: Dict[str, Optional[str]] = {}  # noqa: RUF012  (see gone_over: since the checkpoint)
+    reread: str = "disk"                # where from; "no": it has been settled
+    attempt: str = ""                   # that has the incomings open
+    changed: Dict[str, Optional[str]] = {}  # noqa: RUF012  (clusters sent after the checkpoint)
 
 
 def run(words: List[str]) -> Dict[str, Any]:
@@ -49,10 +66,10 @@ def run(words: List[str]) -> Dict[str, Any]:
     return publish(parse_request(Orders().request))
 
 
-def parse_request(told: Dict[str, Any]) -> Request:
+def parse_request(fields: Dict[str, Any]) -> Request:
     """Return a request from JSON."""
     try:
-        request = Request(**told)
+        request = Request(**fields)
     except TypeError as error:
         raise Refused("the request cannot be read: %s" % error) from None
     if request.reread not in REREAD or not request.disks or request.sequence < 1:
@@ -68,8 +85,8 @@ def publish(request: Request) -> Dict[str, Any]:
         if newest is not None and request.sequence <= newest.sequence:
             raise Refused("restore point %d is there already, the newest is %d"
                           % (request.sequence, newest.sequence))
-        changed = sorted(disk for disk, told in request.disks.items()
-                         if not told.get("unchanged"))
+        changed = sorted(disk for disk, entry in request.disks.items()
+                         if not entry.get("unchanged"))
         for disk in changed:
             folder = replica.disk_dir(disk)
             stack.enter_context(incoming.hold(folder, shared=False))
@@ -89,9 +106,9 @@ def publish(request: Request) -> Dict[str, Any]:
 
 def _drop_all(replica: Replica, held: Sequence[str]) -> None:
     """
-    Forget what has come, also of disks of which nothing was published: it can never be used.
+    Remove every incoming, also those of disks that the point does not have.
 
-    What comes builds on the newest point, which is another one now.
+    They built on the newest point, which is now another one.
     """
     for disk in held:
         incoming.drop(replica.disk_dir(disk))
@@ -99,7 +116,7 @@ def _drop_all(replica: Replica, held: Sequence[str]) -> None:
         folder = replica.disk_dir(disk)
         if disk not in held and os.path.exists(incoming.path_of(folder, "json")):
             with contextlib.suppress(TryAgain), incoming.hold(folder, shared=False):
-                incoming.drop(folder)       # a receiver that is still there finds it gone itself
+                incoming.drop(folder)       # TryAgain: its receiver finds that out by itself
 
 
 def _finish(replica: Replica, disk: str, request: Request) -> File:
@@ -107,10 +124,9 @@ def _finish(replica: Replica, disk: str, request: Request) -> File:
     try:
         newest = last(replica.state)
         if into.plan.parent != (newest.sequence if newest else None):
-            raise TryAgain("what came for disk %s builds on point %s, which is not the newest"
+            raise TryAgain("the incoming of disk %s builds on point %s, which is not the newest"
                            % (disk, into.plan.parent))
         look_again(into, disk, replica.hasher(), request.reread)
-        _require_whole(into, disk)
         if into.plan.kind == BASE:
             return _finish_base(into, disk, request.sequence)
         return _finish_overlay(replica, into, disk, request.sequence)
@@ -118,15 +134,11 @@ def _finish(replica: Replica, disk: str, request: Request) -> File:
         into.close()
 
 
-def _require_whole(into: Incoming, disk: str) -> None:
-    if into.plan.kind == BASE:
-        missing = next(into.places.missing(), None)
-        if missing is not None:
-            raise TryAgain("disk %s is not whole: %d clusters from %d on have not come yet"
-                           % (disk, missing[1], missing[0]))
-
-
 def _finish_base(into: Incoming, disk: str, sequence: int) -> File:
+    missing = next(into.index.missing(), None)
+    if missing is not None:
+        raise TryAgain("disk %s is not whole: %d clusters from %d on were not received yet"
+                       % (disk, missing[1], missing[0]))
     os.ftruncate(into.part, into.plan.size_bytes)
     os.fsync(into.part)
     into.manifest.sync()
@@ -141,9 +153,9 @@ def _finish_overlay(replica: Replica, into: Incoming, disk: str, sequence: int) 
     below = [file for file in chain(replica.state, disk, newest.sequence)
              if file.name not in gone][-1:]
     if not below or chain(replica.state, disk, newest.sequence)[0].name in gone:
-        raise Refused("nothing of disk %s can be read any more: seed it" % disk)
+        raise Refused("the base of disk %s is lost: seed it" % disk)
     backing = Backing(below[0].name, "raw" if below[0].kind == BASE else "qcow2")
-    finished = finish_overlay(into.part, into.places, into.manifest, backing)
+    finished = finish_overlay(into.part, into.index, into.manifest, backing)
     return File("rp-%06d.qcow2" % sequence, "overlay", into.plan.size_bytes, finished.file_bytes,
                 digest_of(incoming.path_of(into.folder, "part")))
 
@@ -153,7 +165,8 @@ def _point(replica: Replica, request: Request, done: Dict[str, File]) -> Point:
     files: Dict[str, Optional[File]] = {}
     for disk in sorted(request.disks):
         if disk not in done and (newest is None or disk not in newest.files):
-            raise Refused("disk %s cannot be unchanged: no restore point has it" % disk)
+            raise Refused("disk %s cannot be unchanged: the newest restore point does not have it"
+                          % disk)
         files[disk] = done.get(disk)
     return Point(request.sequence, request.checkpoint, request.started_at, request.committed_at,
                  request.quiesced, files, tuple(sorted(request.meta)), facts=request.facts)
@@ -162,86 +175,38 @@ def _point(replica: Replica, request: Request, done: Dict[str, File]) -> Point:
 def _with(replica: Replica, request: Request, point: Point) -> State:
     """Return the state with the new point; a disk compared as a whole needs no lost file."""
     state = replica.state
-    for disk, told in sorted(request.disks.items()):
-        if told.get("whole") and lost(state, disk):
+    for disk, entry in sorted(request.disks.items()):
+        if entry.get("whole") and lost(state, disk):
             state = bypass(replica, state, disk, point.sequence)
-    if all(told.get("compared") for told in request.disks.values()):
+    if all(entry.get("compared") for entry in request.disks.values()):
         state = state._replace(facts={**state.facts, "compared_at": point.started_at})
     if not state.points:
         state = state._replace(facts={**state.facts, "seeded_at": request.committed_at})
-    state = state._replace(facts=_gone_over(state, request))
-    return recount(replica, state._replace(points=(*state.points, point)))
-
-
-def _gone_over(state: State, request: Request) -> Dict[str, Any]:
-    """Return the facts with what had changed since the checkpoint, where more is yet to change."""
     facts = {name: fact for name, fact in state.facts.items() if name != "sent"}
-    if request.checkpoint and request.changed:
+    if request.checkpoint and request.changed:      # the next copy builds on that checkpoint, too
         facts["sent"] = {"checkpoint": request.checkpoint, "disks": request.changed}
-    return facts
+    return recount(replica, state._replace(points=(*state.points, point), facts=facts))
 
 
 def _write_meta(replica: Replica, request: Request) -> None:
     folder = os.path.join(replica.root, "meta", "%06d" % request.sequence)
     os.makedirs(folder, mode=0o700, exist_ok=True)
-    for name, told in sorted(request.meta.items()):
+    for name, content in sorted(request.meta.items()):
         if os.path.basename(name) != name or name.startswith("."):
             raise Refused("%r is not a plain file name" % name)
-        write_whole(os.path.join(folder, name), _bytes(name, told))
+        if not content.keys() & {"text", "zlib"}:
+            raise Refused("%s has neither text nor zlib" % name)
+        write_whole(os.path.join(folder, name), content["text"].encode() if "text" in content
+                    else unsqueezed(content["zlib"]))
     for path in (folder, os.path.dirname(folder), replica.root):
         sync_dir(path)
 
 
-def _bytes(name: str, told: Dict[str, str]) -> bytes:
-    try:
-        return told["text"].encode() if "text" in told else unsqueezed(told["zlib"])
-    except KeyError:
-        raise Refused("%s has neither text nor zlib" % name) from None
-
-
 def _link(replica: Replica, disk: str, file: File) -> None:
     folder = replica.disk_dir(disk)
-    for part, name in _links(file):
+    names = {"part": file.name}
+    if file.kind == BASE:       # the manifest first: a base without one is no base
+        names = {"man": manifest_path(file.name), **names}
+    for part, name in names.items():
         os.link(incoming.path_of(folder, part), os.path.join(folder, name))
     sync_dir(folder)
-
-
-def _links(file: File) -> Sequence[Tuple[str, str]]:
-    if file.kind == BASE:
-        return ("man", manifest_path(file.name)), ("part", file.name)
-    return (("part", file.name),)
-
-
-REREAD = ("disk", "memory", "no")
-
-
-def run_settle(words: List[str]) -> Dict[str, Any]:
-    """
-    Look at all that came for {"replica", "disks": […], "attempt", "reread"}.
-
-    Errors: TryAgain when some of it is lost, or another attempt has it open by now.
-    """
-    request = Orders().request
-    replica, reread = Replica(str(request["replica"])), str(request.get("reread", "disk"))
-    attempt = str(request["attempt"])
-    if reread not in REREAD:
-        raise Refused("reread is one of %s" % ", ".join(REREAD))
-    for disk in sorted(request["disks"]):
-        folder = replica.disk_dir(disk)
-        with incoming.hold(folder, shared=False):
-            into = incoming.load(folder).require(attempt)
-            try:
-                look_again(into, disk, replica.hasher(), reread)
-            finally:
-                into.close()
-            incoming.note_settled(folder, attempt)
-    return {"settled": sorted(request["disks"])}
-
-
-def look_again(into: Incoming, disk: str, hasher: Hasher, reread: str) -> None:
-    """Compare every cluster with its hash; what does not fit is forgotten and TryAgain raised."""
-    forgotten = incoming.recheck(into, hasher, cold=reread == "disk") if reread != "no" else 0
-    if forgotten:
-        incoming.unend(into.folder)
-        raise TryAgain("%d clusters of disk %s are not what was received: send them again"
-                       % (forgotten, disk))

@@ -1,9 +1,9 @@
 """
-The target end of a stream: check every cluster, put it where it can be found again, answer.
+The target end of a stream: check every cluster, write it where it can be found again, answer.
 
-`receive ROOT` reads one stream after another from stdin until it ends there. The replica under
-ROOT must have an incoming open for each disk that comes. Nothing that was published before is
-touched, whatever arrives and whenever it stops; nor is what another attempt has sent.
+`receive ROOT` reads one stream after another from stdin until EOF. The replica under ROOT must
+have an incoming open for the disk of each stream. No restore point is touched, whatever the stream
+holds and whenever it stops; nor is anything that another attempt sent.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import threading
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from mover.errors import MoverError, Refused, TryAgain
-from mover.image.hashing import CLUSTER_BYTES, HASH_BYTES, Buffer, Hasher
+from mover.image.hashing import CLUSTER_BYTES, HASH_BYTES, Buffer
 from mover.image.index import BASE
 from mover.image.manifest import clusters_of, put_whole
 from mover.image.sparse import filled, punch
@@ -27,15 +27,19 @@ from mover.replica.replica import Replica, read_secret
 from mover.transfer.wire import Data, Frame, Hello, Reader, Zero
 from mover.verbs import say
 
-ENOUGH_BYTES = 32 << 20
+SYNC_BYTES = 32 << 20   # written before a sync begins
+FRAMES_AHEAD = 4        # read and checked while the one before is expanded and written
+ZEROS_AT_ONCE = 1 << 16
+PIPE_BYTES = 1 << 20    # fewer switches between the program that fills it and this mover
+_SET_PIPE_SIZE = 1031   # fcntl has the name from Python 3.10 on
 
 
-class Early:
+class BackgroundSync:
     """
-    A thread that syncs what was written whenever there is enough of it, one sync at a time.
+    A thread that syncs a file each time SYNC_BYTES were written, one sync at a time.
 
-    A sync's failure is told only once, to whoever syncs first: so it is kept, and raised by the
-    next `wrote`, or by the end of the block.
+    The kernel reports a failed write-back to one sync only. The failure is therefore kept, and
+    raised by the next `wrote` or by the end of the block.
     Source: fsync(2), errors since Linux 4.13
     """
 
@@ -47,7 +51,7 @@ class Early:
         self._failure: Optional[OSError] = None
         self._thread = threading.Thread(target=self._sync, daemon=True)
 
-    def __enter__(self) -> Early:       # noqa: PYI034  (Self came with 3.11)
+    def __enter__(self) -> BackgroundSync:       # noqa: PYI034  (Self came with 3.11)
         self._thread.start()
         return self
 
@@ -57,24 +61,24 @@ class Early:
             self._due.notify()
         self._thread.join()
         if kind is None:
-            self._look()
+            self._raise_failure()
 
     def wrote(self, size_bytes: int) -> None:
-        """Note that so much was written."""
-        self._look()
+        """Count bytes as written."""
+        self._raise_failure()
         with self._due:
             self._bytes += size_bytes
-            if self._bytes >= ENOUGH_BYTES:
+            if self._bytes >= SYNC_BYTES:
                 self._due.notify()
 
-    def _look(self) -> None:
+    def _raise_failure(self) -> None:
         if self._failure is not None:
             raise self._failure
 
     def _sync(self) -> None:
         while True:
             with self._due:
-                self._due.wait_for(lambda: self._ended or self._bytes >= ENOUGH_BYTES)
+                self._due.wait_for(lambda: self._ended or self._bytes >= SYNC_BYTES)
                 if self._ended:
                     return
                 self._bytes = 0
@@ -85,14 +89,8 @@ class Early:
                 return
 
 
-FRAMES_AHEAD = 4        # read and checked while the one before is expanded and written
-ZEROS_AT_ONCE = 1 << 16
-PIPE_BYTES = 1 << 20    # fewer turns between whoever writes it and this mover
-_SET_PIPE_SIZE = 1031   # fcntl has the name from Python 3.10 on
-
-
 def run(words: List[str]) -> Dict[str, Any]:
-    """Receive what comes on stdin for the replica in `words`."""
+    """Receive the streams on stdin for the replica in `words`."""
     if len(words) != 1:
         raise Refused("receive wants one word: the folder of the replica")
     root = os.path.abspath(words[0])
@@ -101,35 +99,44 @@ def run(words: List[str]) -> Dict[str, Any]:
 
 
 def receive(root: str, fd: int) -> Dict[str, Any]:
-    """Receive every transfer that comes over a descriptor and tell what each held."""
+    """Receive every transfer on a descriptor; return what each held."""
     with contextlib.suppress(OSError):      # a file or a socket has none, or it may not grow
         fcntl.fcntl(fd, _SET_PIPE_SIZE, PIPE_BYTES)
     reader = Reader(fd, read_secret(root))
     replica = Replica(root)
-    taken: List[Dict[str, Any]] = []
+    received: List[Dict[str, Any]] = []
     while True:
         hello = reader.hello()
         if hello is None:
             break
-        taken.append(take(replica, hello, reader))
-    if not taken:
+        received.append(receive_transfer(replica, hello, reader))
+    if not received:
         raise TryAgain("the stream ended before it began")
-    return {"received": taken}
+    return {"received": received}
 
 
-def take(replica: Replica, hello: Hello, reader: Reader) -> Dict[str, Any]:
-    """Receive one transfer."""
+def receive_transfer(replica: Replica, hello: Hello, reader: Reader) -> Dict[str, Any]:
+    """Receive one transfer into the disk's incoming; record its END."""
     folder = replica.disk_dir(hello.disk)
     if not os.path.isdir(folder):
-        raise Refused("disk %s has nothing open to receive into" % hello.disk)
+        raise Refused("disk %s has no open incoming" % hello.disk)
     with incoming.hold(folder, shared=True):
         into = incoming.load(folder).require(hello.attempt)
         try:
-            _agree(into, hello)
+            _require_same_disk(into, hello)
             assert reader.hasher is not None, "hello() made it"
-            _take_frames(into, reader, reader.hasher)
+            with BackgroundSync(into.part) as sync:
+                for frame in ahead(reader.frames(), FRAMES_AHEAD):
+                    if isinstance(frame, Data):
+                        _put_data(into, frame, frame.expand(reader.hasher))
+                        sync.wrote(frame.length)
+                    elif isinstance(frame, Zero):
+                        _put_zero(into, frame.offset, frame.length)
         except OSError as error:
-            raise _trouble(error, into) from None
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise TryAgain("no room left for %s: free some, the restore points are as they were"
+                               % folder) from None
+            raise TryAgain("%s: %s" % (folder, error.strerror)) from None
         finally:
             into.close()
         line = {"transfer": hello.transfer, "stream": hello.stream, "streams": hello.streams,
@@ -139,47 +146,30 @@ def take(replica: Replica, hello: Hello, reader: Reader) -> Dict[str, Any]:
     return {**line, "wire_bytes": reader.wire_bytes}
 
 
-def _agree(into: Incoming, hello: Hello) -> None:
+def _require_same_disk(into: Incoming, hello: Hello) -> None:
     mine = (into.plan.size_bytes, into.plan.algorithm, into.plan.secret_id)
     theirs = (hello.size_bytes, hello.algorithm, hello.secret_id)
     if mine != theirs:
-        raise Refused("what is open for disk %s is (size, hash, secret) %s, what comes is %s"
+        raise Refused("the incoming of disk %s has (size, hash, secret) %s, the stream has %s"
                       % (hello.disk, mine, theirs))
 
 
-def _trouble(error: OSError, into: Incoming) -> MoverError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return TryAgain("no room left for %s: free some, the restore points are as they were"
-                        % into.folder)
-    return TryAgain("%s: %s" % (into.folder, error.strerror))
-
-
-def _take_frames(into: Incoming, reader: Reader, hasher: Hasher) -> None:
-    with Early(into.part) as early:
-        for frame in ahead(reader.frames(), FRAMES_AHEAD):
-            if isinstance(frame, Data):
-                _put_data(into, frame, frame.expand(hasher))
-                early.wrote(frame.length)
-            elif isinstance(frame, Zero):
-                _put_zero(into, frame.offset, frame.length)
-
-
 def _put_data(into: Incoming, data: Data, raw: Buffer) -> None:
-    """Put clusters where they can be found again: in a row, but in a base each in its place."""
+    """Write clusters: of an overlay one after another, of a base each at its own offset."""
     if into.plan.kind == BASE:
         view = memoryview(raw)
         for offset, done, length in data.placed():
             put_whole(into.part, view[done:done + length], offset)
         at = None
     else:
-        at = into.places.reserve(len(data.hashes) // HASH_BYTES)
+        at = into.index.reserve(len(data.hashes) // HASH_BYTES)
         put_whole(into.part, raw, at)
     for offset, done, length in data.placed():
         first, before = offset // CLUSTER_BYTES, done // CLUSTER_BYTES
         hashes = data.hashes[before * HASH_BYTES:(before + clusters_of(length)) * HASH_BYTES]
         into.manifest.put(first, hashes)
-        into.places.put_data(first, clusters_of(length), at + done if at is not None
-                             else offset + CLUSTER_BYTES)   # of no meaning but that it is not 0
+        into.index.put_data(first, clusters_of(length), at + done if at is not None
+                             else offset + CLUSTER_BYTES)   # any number but 0 says: it is here
 
 
 def _put_zero(into: Incoming, offset: int, length: int) -> None:
@@ -187,12 +177,12 @@ def _put_zero(into: Incoming, offset: int, length: int) -> None:
     for at in range(first, first + count, ZEROS_AT_ONCE):
         step = min(ZEROS_AT_ONCE, first + count - at)
         if into.plan.kind == BASE:
-            _clear(into, at, step)
-        into.places.put_zero(at, step)
+            _punch(into, at, step)
+        into.index.put_zero(at, step)
 
 
-def _clear(into: Incoming, first: int, count: int) -> None:
-    """Make clusters of a base zeros; a crash may have kept data of which nothing else tells."""
+def _punch(into: Incoming, first: int, count: int) -> None:
+    """Make clusters of a base zeros; a crash may have kept data there without its index entry."""
     for at, stop in filled(into.part, first, first + count):
         size = min(stop * CLUSTER_BYTES, into.plan.size_bytes) - at * CLUSTER_BYTES
         punch(into.part, at * CLUSTER_BYTES, size)
@@ -200,19 +190,19 @@ def _clear(into: Incoming, first: int, count: int) -> None:
         into.manifest.put(first, bytes(count * HASH_BYTES))
 
 
-class _Reading:
-    """A thread that reads frames and keeps at most so many that nobody has taken."""
+class _ReadAhead:
+    """A thread that reads frames into a queue of `depth` frames."""
 
     def __init__(self, frames: Iterator[Frame], depth: int) -> None:
         self._frames = frames
         self.waiting: queue.Queue[Tuple[Optional[Frame], Optional[BaseException]]] = (
             queue.Queue(depth))
-        self.left = threading.Event()       # nobody takes any more
+        self.left = threading.Event()       # nobody takes frames any more
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
-        ended: Optional[BaseException] = TryAgain("reading the stream ended in a way that nobody"
-                                                  " has thought of: see what this mover has said")
+        ended: Optional[BaseException] = TryAgain("the stream's reader broke: see what this mover"
+                                                  " wrote to stderr")
         try:
             for frame in self._frames:
                 if not self._put(frame, None):
@@ -220,7 +210,7 @@ class _Reading:
             ended = None
         except (MoverError, OSError, ValueError) as error:
             ended = error
-        finally:        # whatever it was, who waits for the next frame must not wait for ever
+        finally:        # whatever it was: nobody may wait for the next frame for ever
             self._put(None, ended)
 
     def _put(self, frame: Optional[Frame], ended: Optional[BaseException]) -> bool:
@@ -235,7 +225,7 @@ class _Reading:
 
 def ahead(frames: Iterator[Frame], depth: int) -> Iterator[Frame]:
     """Yield the same frames, read by a thread that is at most `depth` frames ahead."""
-    reading = _Reading(frames, depth)
+    reading = _ReadAhead(frames, depth)
     try:
         while True:
             frame, ended = reading.waiting.get()

@@ -1,8 +1,8 @@
 """
-Who uses a replica's files as a disk: a guest on an overlay over a restore point, or on the point.
+Remove a replica, unless somebody uses its files; and find out who does.
 
-Somebody may start a guest from a replica by hand, or serve or mount a point to fetch a file from
-it; what is read below the overlay must stay.
+A person may start a guest from a replica, on a point or on an overlay over it, or serve or mount a
+point to fetch a file. What they read must stay.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import glob
 import os
 import shutil
 import struct
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Dict, List, Optional
 
 from mover.errors import Refused
 from mover.replica import generations
@@ -21,22 +21,25 @@ from mover.requests import Orders
 
 QEMU = ("qemu-system", "qemu-kvm", "kvm", "qemu-nbd", "qemu-storage-da", "nbdkit")
 """How the name of a process that runs a guest, or serves a disk, begins."""
-HEAD = struct.Struct(">4sIQI")      # qcow2: magic, version, where the backing file's name is
-NAME_MOST_BYTES = 1023              # a longer one QEMU refuses itself
+HEAD = struct.Struct(">4sIQI")      # qcow2: magic, version, offset and length of the backing name
+NAME_MOST_BYTES = 1023              # QEMU refuses a longer one
 
 
-def tenant_of(root: str) -> Optional[str]:
-    """Return who needs the files of a replica as they are; None when nobody does."""
+def user_of(root: str) -> Optional[str]:
+    """Return who uses the files of a replica as a disk; None when nobody does."""
     here = os.path.realpath(root) + os.sep
     for pid in filter(str.isdigit, os.listdir("/proc")):
-        name = _guest_on(pid, here)
-        if name is not None:
-            return name
+        user = _process_using(pid, here)
+        if user is not None:
+            return user
     for loop in glob.glob("/sys/block/loop*/loop/backing_file"):
         with contextlib.suppress(OSError), open(loop, encoding="utf-8", errors="replace") as file:
             if file.read().strip().startswith(here):
                 return "%s, whose contents it is" % loop.split("/")[3]
-    for image in _images(os.path.dirname(os.path.dirname(os.path.realpath(root)))):
+    pool = os.path.dirname(os.path.dirname(os.path.realpath(root)))
+    with os.scandir(pool) as entries:       # an overlay over a point lies beside the replicas
+        images = sorted(entry.path for entry in entries if entry.is_file())
+    for image in images:
         backing = backing_of(image)
         if backing is not None and os.path.realpath(
                 os.path.join(os.path.dirname(image), backing)).startswith(here):
@@ -44,7 +47,7 @@ def tenant_of(root: str) -> Optional[str]:
     return None
 
 
-def _guest_on(pid: str, here: str) -> Optional[str]:
+def _process_using(pid: str, here: str) -> Optional[str]:
     try:
         with open("/proc/%s/comm" % pid, encoding="utf-8", errors="replace") as file:
             name = file.read().strip()
@@ -59,12 +62,6 @@ def _guest_on(pid: str, here: str) -> Optional[str]:
                 return "process %s (%s), which has it open" % (pid, name)
     return None
 
-
-def _images(pool: str) -> Iterator[str]:
-    """Yield the files of the pool that holds the replica: a point's overlay lies beside it."""
-    with os.scandir(pool) as entries:
-        found: List[str] = sorted(entry.path for entry in entries if entry.is_file())
-    yield from found
 
 
 def backing_of(image: str) -> Optional[str]:
@@ -85,7 +82,7 @@ def run(words: List[str]) -> Dict[str, Any]:
     """
     Remove the folder of the request {"replica", "store", "uuid"}, which must be STORE/UUID.
 
-    Errors: Refused for another folder, or one that a guest uses; TryAgain while it is worked on.
+    Errors: Refused for another folder, or one in use; TryAgain while a mover holds its lock.
     """
     request = Orders().request
     root, store, uuid = (str(request[word]) for word in ("replica", "store", "uuid"))
@@ -95,10 +92,10 @@ def run(words: List[str]) -> Dict[str, Any]:
     if not os.path.isdir(root):
         return {"removed": False}
     with lock(root):
-        tenant = tenant_of(root)
-        if tenant is not None:
-            raise Refused("%s is in use by %s: end that first" % (root, tenant))
-        generations.forget(root)        # what a crash leaves is no replica
+        user = user_of(root)
+        if user is not None:
+            raise Refused("%s is in use by %s: end that first" % (root, user))
+        generations.forget(root)        # first, so that a crash leaves no replica
         sync_dir(root)
         shutil.rmtree(root)
     sync_dir(os.path.dirname(root))

@@ -7,12 +7,12 @@ A replica's folder on the target host: one lock, one state.json, and only files 
     ROOT/meta/SEQUENCE/…               domain XML, NVRAM
     ROOT/DISK/base-N.raw  base-N.man   a base and its manifest
     ROOT/DISK/rp-N.qcow2               what changed from the point before to point N
-    ROOT/DISK/incoming.*               what is on its way; see incoming.py
+    ROOT/DISK/incoming.*               what is being received; see incoming.py
 
-A file of these names that state.json does not speak of was left by a crash before the commit, or
-is what a commit let go: it is removed by whoever next takes the lock. But one that was finished and
-is newer than all that state.json speaks of tells that this is an older state.json: nothing is then
-changed before somebody has looked.
+A file of these names that state.json does not name was left by a crash before the commit, or is one
+that a commit made superfluous: whoever next takes the lock removes it. The exception is a finished
+file newer than every point of state.json: somebody put an older state.json back, and nothing is
+changed before a person has looked.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ DISK = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 
 
 class Replica:
-    """An open replica; change it only between `locked` and the end of that."""
+    """An open replica; change it only within `locked`."""
 
     def __init__(self, root: str) -> None:
         self.root = root
@@ -52,7 +52,7 @@ class Replica:
         return os.path.join(self.root, disk)
 
     def path(self, disk: str, name: str) -> str:
-        """Return where a file of a disk lies."""
+        """Return the path of a file of a disk."""
         return os.path.join(self.disk_dir(disk), name)
 
     def chain(self, disk: str, sequence: int) -> List[str]:
@@ -67,7 +67,7 @@ class Replica:
         return hasher
 
     def commit(self, state: State, *, clean: bool = True) -> None:
-        """Make a new state the truth, then let go of what it no longer speaks of."""
+        """Make a new state the truth, then remove the files that it no longer names."""
         self.state = state._replace(generation=self.state.generation + 1)
         rendered = render_state(self.state)
         write_whole(os.path.join(self.root, generations.NAME), rendered)
@@ -77,7 +77,7 @@ class Replica:
             self.clean()
 
     def require_newest(self) -> None:
-        """Raise Refused where a finished file is newer than the state: an older one is there."""
+        """Raise Refused where a finished file is newer than the state: the state is an old one."""
         for disk in disks_in(self.root):
             for name in sorted(self.newer(disk)):
                 end = self.state.points[-1].sequence if self.state.points else 0
@@ -95,14 +95,14 @@ class Replica:
         return finished | {os.path.basename(manifest_path(name)) for name in finished}
 
     def clean(self) -> List[str]:
-        """Remove files of ours that the state does not speak of and return their paths."""
-        kept = files(self.state)
+        """Remove files of ours that the state does not name; return their paths."""
+        named = files(self.state)
         removed: List[str] = []
         for disk in disks_in(self.root):
-            names = {file.name for file in kept.get(disk, ())}
-            names |= {os.path.basename(manifest_path(file.name)) for file in kept.get(disk, ())
+            names = {file.name for file in named.get(disk, ())}
+            names |= {os.path.basename(manifest_path(file.name)) for file in named.get(disk, ())
                       if file.kind == BASE}
-            removed += _remove(self.disk_dir(disk), names | self.newer(disk))
+            removed += _remove_others(self.disk_dir(disk), names | self.newer(disk))
         sequences = {"%06d" % point.sequence for point in self.state.points}
         meta = os.path.join(self.root, "meta")
         for name in sorted(os.listdir(meta)) if os.path.isdir(meta) else ():
@@ -113,7 +113,7 @@ class Replica:
 
 
 def is_finished(path: str) -> bool:
-    """Return whether a file is a point's, and not one that is still on its way by another name."""
+    """Return whether a file is a whole file of a point, and no second name of `incoming.part`."""
     try:
         seen = os.lstat(path)
         with contextlib.suppress(FileNotFoundError):
@@ -126,20 +126,17 @@ def is_finished(path: str) -> bool:
     except FileNotFoundError:
         return False
     except Damaged:
-        return True         # what it is nobody knows: it is not for us to remove
+        return True         # it is no regular file, so it is not ours to remove
 
 
-def _remove(folder: str, kept: "set[str]") -> List[str]:
-    stray = [name for name in sorted(os.listdir(folder)) if OURS.match(name) and name not in kept]
-    stray = [name for name in stray if not _is_folder(os.path.join(folder, name))]
-    for name in stray:
-        os.unlink(os.path.join(folder, name))
-    return [os.path.join(folder, name) for name in stray]
-
-
-def _is_folder(path: str) -> bool:
-    """Say if a name is a folder's: no mover ever made one of these names."""
-    return os.path.isdir(path) and not os.path.islink(path)
+def _remove_others(folder: str, named: "set[str]") -> List[str]:
+    stray = [os.path.join(folder, name) for name in sorted(os.listdir(folder))
+             if OURS.match(name) and name not in named]
+    stray = [path for path in stray         # no mover ever made a folder of such a name
+             if os.path.islink(path) or not os.path.isdir(path)]
+    for path in stray:
+        os.unlink(path)
+    return stray
 
 
 def disks_in(root: str) -> List[str]:
@@ -151,7 +148,7 @@ def disks_in(root: str) -> List[str]:
 
 @contextlib.contextmanager
 def locked(root: str, patience_s: float = 0) -> Iterator[Replica]:
-    """Open a replica as the only one who changes it, and clear what a crash left."""
+    """Open a replica, alone, to change it; remove first what a crash left."""
     with lock(root, patience_s):
         replica = Replica(root)
         replica.require_newest()
@@ -163,7 +160,7 @@ def locked(root: str, patience_s: float = 0) -> Iterator[Replica]:
 
 @contextlib.contextmanager
 def lock(root: str, patience_s: float = 0) -> Iterator[None]:
-    """Be the only one who changes a replica's folder."""
+    """Hold the lock of a replica's folder."""
     try:
         fd = os.open(os.path.join(root, "lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     except FileNotFoundError:
@@ -181,7 +178,7 @@ def create(root: str, vm: str, algorithm: str, secret: bytes,
     make_folder(root)
     with lock(root):
         if generations.is_there(root):
-            return _called(Replica(root), vm, facts or {})
+            return _with_facts(Replica(root), vm, facts or {})
         points = [disk for disk in disks_in(root) if any(
             OURS.match(name) for name in os.listdir(os.path.join(root, disk)))]
         if points:
@@ -193,22 +190,18 @@ def create(root: str, vm: str, algorithm: str, secret: bytes,
         return state
 
 
-def _called(replica: "Replica", vm: str, facts: Dict[str, Any]) -> State:
-    """Return the state of a replica, with what its VM is called now."""
-    state = _same(replica.state, vm)
+def _with_facts(replica: "Replica", vm: str, facts: Dict[str, Any]) -> State:
+    """Return the state of a replica, with the facts (the VM's name) as they are now."""
+    state = replica.state
+    if state.vm != vm:
+        raise Refused("this folder holds the replica of %s, not of %s" % (state.vm, vm))
     if any(state.facts.get(name) != value for name, value in facts.items()):
         replica.commit(state._replace(facts={**state.facts, **facts}))
     return replica.state
 
 
-def _same(state: State, vm: str) -> State:
-    if state.vm != vm:
-        raise Refused("this folder holds the replica of %s, not of %s" % (state.vm, vm))
-    return state
-
-
 def read_secret(root: str) -> bytes:
-    """Return the hash secret that both ends of the pair hold."""
+    """Return the hash secret that both ends hold."""
     try:
         held = read_regular(os.path.join(root, "secret"), MOST_SECRET_BYTES)
         return bytes.fromhex(held.decode("ascii").strip())
@@ -219,7 +212,7 @@ def read_secret(root: str) -> bytes:
 
 
 def fresh_secret() -> bytes:
-    """Return a new secret for a pair."""
+    """Return a new secret."""
     return os.urandom(SECRET_BYTES // 6)
 
 
@@ -247,7 +240,7 @@ def _write_sparse(fd: int, data: memoryview) -> None:
 
 
 def make_folder(path: str) -> None:
-    """Make a folder and those above it, and return when all their names are on the disk."""
+    """Make a folder and its parents; return when all their names are on the disk."""
     if os.path.isdir(path):
         return
     parent = os.path.dirname(path)

@@ -1,15 +1,30 @@
 """
-Let a restore point go: the oldest by merging the next overlay into the base, another by squashing.
+Retire restore points: the oldest by merging the next overlay into the base, another by squashing.
 
-Killed at any moment, every point that is left reads as before, and doing it again finishes it:
+Law: killed at any line, every point that state.json names reads as before, and a second run
+finishes the work. The order of the steps is there for that.
 
-  oldest   the point leaves state.json first, so that nothing reads the base without the overlay
-           that hides what is being written; merge, sync, then the overlay above is told its new
-           backing file; then state.json; then the merged overlay goes
-  another  its overlay and the next become one new file, which takes the next one's name by
-           rename: what it reads is the same with or without the older file below it
+    oldest                  base ── rp-2 ── rp-3      ──►      base+rp-2 ── rp-3
+      commit                point 1 is no longer named; `floor` says that a merge is unfinished
+      copy rp-2 into base   nobody reads the clusters being written: rp-2 hides them all
+      sync; manifest; sync  only now the base alone reads as point 2
+      rebase rp-3 on base   true with either backing file
+      commit                point 2 is the base; rp-2 is no longer named and goes
 
-A point whose files, or the next one's, cannot be read stays until the disk was compared as a whole.
+    another                 rp-2 ── rp-3 ── rp-4      ──►      rp-2+3 ── rp-4
+      commit                damage of rp-2 is recorded for rp-3, too, where rp-3 will take it over
+      write rp-3.qcow2.new  rp-3, and of rp-2 what rp-3 does not hide; its backing is rp-2's
+      commit                `check` of rp-3 accepts the tables of the old and of the new file
+      rename over rp-3      reads the same as before, whether rp-2 is below it or not
+      commit                point 2 is no longer named; rp-2 goes
+
+After a crash `finish` repeats an unfinished merge from its start: rp-2 has not changed, and copying
+it again writes the same. A squash begins anew: `.new` files are removed, and a file that has been
+renamed already is squashed with rp-2 once more, which changes nothing.
+
+Not retired: the newest point, what is pinned and what is below it, the last point that reads right,
+the last that has a disk, and a point whose files, or the next one's, cannot be read; it stays until
+the whole disk was compared. Nothing is retired while a process uses the replica's files.
 """
 
 from __future__ import annotations
@@ -27,11 +42,17 @@ from mover.image.qcow2 import DATA, HOLE, Overlay, Run
 from mover.image.qcow2_writer import Backing, finish_overlay, rebase
 from mover.image.regular import open_regular
 from mover.image.sparse import Copier, punch
-from mover.replica.abandon import check_whole, is_stuck, note, note_lost_in_merges, unreadable
+from mover.replica.abandon import (
+    check_whole,
+    is_stuck,
+    record_lost,
+    record_lost_in_merges,
+    unreadable,
+)
 from mover.replica.damage import recount
-from mover.replica.remove import tenant_of
+from mover.replica.remove import user_of
 from mover.replica.replica import Replica, locked, sync_dir
-from mover.replica.scrub import notice
+from mover.replica.scrub import note_missing_files
 from mover.replica.state import (
     BASE,
     OVERLAY,
@@ -58,14 +79,14 @@ class Merged(NamedTuple):
 
 
 def run(words: List[str]) -> Dict[str, Any]:
-    """Let go of the points that the request {"replica", "sequences"} names, oldest first."""
+    """Retire the points of the request {"replica", "sequences"}, the oldest first."""
     request = Orders().request
-    notice(str(request["replica"]))
+    note_missing_files(str(request["replica"]))
     with locked(str(request["replica"])) as replica:
-        tenant = tenant_of(replica.root)    # a merge writes below what it reads
-        if tenant is not None:
-            raise Refused("%s is in use by %s: end that first" % (replica.root, tenant))
-        note_lost_in_merges(replica)
+        user = user_of(replica.root)    # a merge writes to what lies below its overlay
+        if user is not None:
+            raise Refused("%s is in use by %s: end that first" % (replica.root, user))
+        record_lost_in_merges(replica)
         merged = finish(replica)
         for sequence in sorted(request.get("sequences", ())):
             merged += retire(replica, int(sequence))
@@ -77,7 +98,7 @@ def run(words: List[str]) -> Dict[str, Any]:
 
 
 def retire(replica: Replica, sequence: int) -> List[Merged]:
-    """Let go of one point; Refused for the newest and for what is pinned."""
+    """Retire one point; Refused for the newest and for what is pinned."""
     state = replica.state
     point = point_of(state, sequence)
     newest = last(state)
@@ -85,7 +106,9 @@ def retire(replica: Replica, sequence: int) -> List[Merged]:
     if point.sequence == newest.sequence:
         raise Refused("restore point %d is the newest: it stays until there is a newer one"
                       % sequence)
-    _require_unpinned(state, sequence)
+    for holder, pinned in sorted(state.pins.items()):
+        if pinned >= sequence:      # it needs all files below it as they are
+            raise Refused("restore point %d is pinned by %s: unpin it first" % (pinned, holder))
     _require_newer_good(state, point)
     if point.sequence == state.points[0].sequence:
         _require_readable(replica)
@@ -94,15 +117,8 @@ def retire(replica: Replica, sequence: int) -> List[Merged]:
     return _squash(replica, point)
 
 
-def _require_unpinned(state: State, sequence: int) -> None:
-    """A pinned point needs all below it as it is; squashing into it would replace its file."""
-    for holder, pinned in sorted(state.pins.items()):
-        if pinned >= sequence:
-            raise Refused("restore point %d is held by %s: let it go first" % (pinned, holder))
-
-
 def _require_newer_good(state: State, point: Point) -> None:
-    """The last point that reads right stays, whatever the caller knew when it asked."""
+    """Raise TryAgain for the last point that reads right, and for the last that has a disk."""
     if not point.damaged and not any(later.sequence > point.sequence and not later.damaged
                                      for later in state.points):
         raise TryAgain("restore point %d is the last that reads right: it stays until a newer one"
@@ -115,7 +131,7 @@ def _require_newer_good(state: State, point: Point) -> None:
 
 
 def _require_readable(replica: Replica) -> None:
-    """Raise TryAgain where the oldest point cannot be merged; what stands in the way is noted."""
+    """Raise TryAgain where the oldest point cannot be merged; record which file is lost."""
     state, gone = replica.state, {}
     oldest, following = state.points[:2]
     for disk, overlay in sorted(following.files.items()):
@@ -127,7 +143,7 @@ def _require_readable(replica: Replica) -> None:
             continue            # nothing is merged
         names = unreadable(replica, disk, base, overlay)
         gone.update({disk: names} if names else {})
-    note(replica, gone)
+    record_lost(replica, gone)
     for disk, names in sorted(gone.items()):
         raise _stays(disk, names[0], oldest)
 
@@ -153,7 +169,7 @@ def _without_oldest(state: State) -> State:
 
 
 def finish(replica: Replica) -> List[Merged]:
-    """Merge what state.json says is still to be merged."""
+    """Finish the merges that state.json says are unfinished."""
     state = replica.state
     stuck = {disk: base for disk, base in state.floor.items() if is_stuck(state, disk)}
     if len(stuck) == len(state.floor):
@@ -165,7 +181,7 @@ def finish(replica: Replica) -> List[Merged]:
             continue
         overlay = oldest.files.get(disk)
         if overlay is not None and overlay.kind == OVERLAY:
-            damage = _carried(replica, damage, disk, (base.name, overlay.name, base.name))
+            damage = _moved(replica, damage, disk, (base.name, overlay.name, base.name))
             done.append(_merge(replica, disk, base, overlay))
             size = os.stat(replica.path(disk, base.name)).st_blocks * 512
             files[disk] = File(base.name, BASE, overlay.size_bytes, size)
@@ -207,10 +223,13 @@ def _copy_down(disk: str, above: Overlay, fd: int) -> Merged:
 
 
 def joined(runs: Iterator[Run]) -> Iterator[Run]:
-    """Yield the same runs, those that go on where the one before ended as one."""
+    """Yield the same runs, joined where one begins at the end of the one before."""
     held: Optional[Run] = None
     for run in runs:
-        if held is not None and _goes_on(held, run):
+        if held is not None and run.kind == held.kind and (
+                run.cluster == held.cluster + held.clusters) and (
+                run.kind != DATA
+                or run.position == held.position + held.clusters * CLUSTER_BYTES):
             held = held._replace(clusters=held.clusters + run.clusters)
             continue
         if held is not None:
@@ -218,12 +237,6 @@ def joined(runs: Iterator[Run]) -> Iterator[Run]:
         held = run
     if held is not None:
         yield held
-
-
-def _goes_on(held: Run, run: Run) -> bool:
-    return (run.kind == held.kind and run.cluster == held.cluster + held.clusters
-            and (run.kind != DATA or run.position == held.position
-                 + held.clusters * CLUSTER_BYTES))
 
 
 def _merge_sums(above: Overlay, path: str, fd: int, old_bytes: int, hasher: Hasher) -> None:
@@ -240,8 +253,8 @@ def _merge_sums(above: Overlay, path: str, fd: int, old_bytes: int, hasher: Hash
         manifest.sync()
 
 
-def _carried(replica: Replica, damage: Tuple[Damage, ...], disk: str,
-             names: Tuple[str, str, str]) -> Tuple[Damage, ...]:
+def _moved(replica: Replica, damage: Tuple[Damage, ...], disk: str,
+           names: Tuple[str, str, str]) -> Tuple[Damage, ...]:
     """Return the damage as it will be when the first two files have become the third."""
     lower, upper, into = names
     found: List[Damage] = []
@@ -270,7 +283,7 @@ def _next_overlay(state: State, disk: str) -> Optional[str]:
 
 def _squash(replica: Replica, point: Point) -> List[Merged]:
     pairs = list(_pairs(replica.state, point))
-    damage = _noted_ahead(replica, pairs)
+    damage = _record_ahead(replica, pairs)
     state = replica.state
     at = [one.sequence for one in state.points].index(point.sequence)
     following = state.points[at + 1]
@@ -280,8 +293,9 @@ def _squash(replica: Replica, point: Point) -> List[Merged]:
     for disk, lower, upper in pairs:
         files[disk], moved = _squash_disk(replica, disk, lower, upper)
         merged.append(moved)
-    either = {disk: upper._replace(check=or_else(upper.check, files[disk]))
-              for disk, _lower, upper in pairs}
+    either = {disk: upper._replace(check=" ".join([*upper.check.split(), new.check])
+                                   if upper.check else "")
+              for disk, _lower, upper in pairs for new in (files[disk],) if new is not None}
     replica.commit(state._replace(points=(
         *state.points[:at + 1], following._replace(files={**following.files, **either}),
         *state.points[at + 2:])), clean=False)
@@ -294,20 +308,15 @@ def _squash(replica: Replica, point: Point) -> List[Merged]:
     return merged
 
 
-def or_else(check: str, new: Optional[File]) -> str:
-    """Return the check of a file that will be another in an instant, or has become it."""
-    return " ".join([*check.split(), new.check]) if check and new is not None else ""
-
-
 def _pairs(state: State, point: Point) -> Iterator[Tuple[str, File, File]]:
-    """Yield each disk with the overlays that become one, that of a point and the next."""
+    """Yield each disk whose overlays of a point and the next become one, with the two."""
     following = state.points[state.points.index(point) + 1]
     for disk, lower in sorted(point.files.items()):
         upper = following.files.get(disk)
         if lower is None or upper is None or upper.kind != OVERLAY:
             continue
         if lower.kind != OVERLAY:
-            raise Refused("disk %s begins at restore point %d: let go of the older ones first"
+            raise Refused("disk %s begins at restore point %d: retire the older ones first"
                           % (disk, point.sequence))
         for name in (lower.name, upper.name):
             if name in lost(state, disk):
@@ -315,16 +324,16 @@ def _pairs(state: State, point: Point) -> Iterator[Tuple[str, File, File]]:
         yield disk, lower, upper
 
 
-def _noted_ahead(replica: Replica, pairs: List[Tuple[str, File, File]]) -> Tuple[Damage, ...]:
+def _record_ahead(replica: Replica, pairs: List[Tuple[str, File, File]]) -> Tuple[Damage, ...]:
     """
-    Return the damage as it will be, once it is noted where it moves to as well as where it is.
+    Record damage of the lower files for the upper ones, too; return it as it will be afterwards.
 
-    A file that has taken the damaged bytes over, in a crash, would seem to be what hides them.
+    Else, after a crash, an upper file with the damaged bytes would seem to hide the damage.
     """
     state = replica.state
     damage = state.damage
     for disk, lower, upper in pairs:
-        damage = _carried(replica, damage, disk, (lower.name, upper.name, upper.name))
+        damage = _moved(replica, damage, disk, (lower.name, upper.name, upper.name))
     if not set(damage) <= set(state.damage):
         both = tuple(dict.fromkeys((*state.damage, *damage)))
         replica.commit(recount(replica, state._replace(damage=both)))
@@ -338,7 +347,7 @@ def _squash_disk(replica: Replica, disk: str, lower: File, upper: File) -> Tuple
         check_whole(below)
         check_whole(above)
         if below.size_bytes != above.size_bytes:
-            raise Refused("disk %s was resized after %s: let go of the older points first"
+            raise Refused("disk %s was resized after %s: retire the older points first"
                           % (disk, lower.name))
         size, merged = _write_squashed(disk, below, above, new)
     return upper._replace(stored_bytes=size, check=digest_of(new)), merged
@@ -377,7 +386,7 @@ def _write_squashed(disk: str, below: Overlay, above: Overlay, new: str) -> Tupl
 
 
 def _both(below: Overlay, above: Overlay) -> Iterator[Tuple[Overlay, Run, bytes]]:
-    """Yield what the two layers hold together: all of `above`, of `below` what it does not hide."""
+    """Yield what the two layers hold together: all of `above`, and what it does not hide."""
     for run, hashes in above.sums():
         yield above, run, hashes
     for run, hashes in below.sums():

@@ -1,10 +1,25 @@
 """
-Read every file of a replica against its hashes, a piece at a time if the caller wants it so, and
-first what only QEMU reads of it.
+Read every file of a replica against its hashes, and write into state.json what is damaged.
 
-What looks wrong is looked at again under the lock before it is believed, since a merge may have
-been under way; then it is written into state.json with the points it spoils. How far the scrub has
-come is kept beside it in scrub.json, which may be lost without harm.
+    look      without the lock, as fast as the rate allows, until the budget is spent. First what
+              only QEMU reads of each file (tables.py), then cluster by cluster
+    confirm   under the lock: re-read what looked wrong, and all damage known before. A merge may
+              have rewritten a file while it was looked at; what is sound by now is no damage
+    repair    what another file of the replica can repair (damage.py)
+    date      at the end of the last file: points that are sound, and were there when the scrub
+              began, get `verified_at`; the replica gets `scrubbed_at`
+
+What it proves: every byte of every file that these points need was read from the disk once since
+the scrub began and had the hash under which the source sent it, and QEMU opens the overlays. What
+it does not prove: that the guest boots from it, that nothing rotted after it was read, or that the
+source read the right bytes.
+
+A scrub may take many calls. scrub.json is its bookmark: file, cluster, and the newest point when it
+began. A lost bookmark makes it begin again and harms nothing. While a merge is unfinished its disk
+cannot be judged: base and overlay change. Suspicions about it are dropped, and this scrub dates
+nothing at its end; the caller has the merge finished (`retire`), and the next scrub counts.
+
+`note_missing_files` is the quick way, before each copy and merge: it compares only file sizes.
 """
 
 from __future__ import annotations
@@ -21,23 +36,23 @@ from mover.image.hashing import CLUSTER_BYTES, HASH_BYTES, Hasher
 from mover.image.manifest import UNKNOWN_HASH, clusters_of
 from mover.image.regular import read_regular
 from mover.replica import tables
-from mover.replica.abandon import is_stuck, note_lost_in_merges
-from mover.replica.damage import in_rows, mend, recount, report
+from mover.replica.abandon import is_stuck, record_lost_in_merges
+from mover.replica.damage import recount, repair, report, to_ranges
 from mover.replica.replica import Replica, locked, write_whole
 from mover.replica.scrub_pieces import Piece, pieces
 from mover.replica.state import BASE, Damage, File, files, last, sequence_of
 from mover.requests import Orders
 from mover.transfer.throttle import Throttle
 
-MOST_PLACE_BYTES = 1 << 16
+MOST_BOOKMARK_BYTES = 1 << 16
 READ_BYTES = 2 * CLUSTER_BYTES      # stays in a processor's own cache until it is hashed
 
 
-class Place(NamedTuple):
+class Bookmark(NamedTuple):
     """
-    How far a scrub has come: all before this has been looked at, of points up to `newest`.
+    How far a scrub has read; it dates points up to `newest`.
 
-    That is 0 once a merge was found cut off: no point can be vouched for at the end of this scrub.
+    `newest` is 0 once an unfinished merge was found: this scrub dates nothing.
     """
 
     disk: str = ""
@@ -47,29 +62,29 @@ class Place(NamedTuple):
 
 
 class Request(NamedTuple):
-    """What to look at and how hard; `at` is the caller's clock, written into verified points."""
+    """What to read and how fast; `at` is the caller's time, written into verified points."""
 
     replica: str
     rate_bps: float = 0         # of reading
-    budget_s: float = 0         # stop after so long and go on there next time; 0: to the end
+    budget_s: float = 0         # stop after so long, the next call continues; 0: to the end
     cold: bool = True           # read from the disk, not from memory
     restart: bool = False
     at: Any = None
 
 
 class Suspect(NamedTuple):
-    """Clusters that did not have their hash; `lost` is a file that cannot be read at all."""
+    """Clusters that did not have their hash; `lost` tells why a file cannot be read at all."""
 
     disk: str
     file: str
     clusters: Sequence[int]     # ascending
     lost: str = ""
 
-    def rows(self) -> List[range]:
-        """Return the clusters as ranges, of which a disk has far fewer."""
+    def ranges(self) -> List[range]:
+        """Return the clusters as ranges."""
         if isinstance(self.clusters, range):
             return [self.clusters] if self.clusters else []
-        return [range(first, first + count) for first, count in in_rows(list(self.clusters))]
+        return [range(first, first + count) for first, count in to_ranges(list(self.clusters))]
 
 
 def run(words: List[str]) -> Dict[str, Any]:
@@ -81,40 +96,41 @@ def run(words: List[str]) -> Dict[str, Any]:
 
 
 def verify(request: Request) -> Dict[str, Any]:
-    """Look at all files, or at as many as the budget allows, and note what is damaged."""
+    """Read all files, or as many as the budget allows; record what is damaged."""
     replica = Replica(request.replica)
     scrub = Scrub(request, replica.hasher())
-    begun = Place() if request.restart else load_place(request.replica)
-    whole = begun == Place()
+    begun = Bookmark() if request.restart else load_bookmark(request.replica)
+    whole = begun == Bookmark()
     newest = last(replica.state)
     begun = begun._replace(newest=newest.sequence if whole and newest else begun.newest)
     suspects, reached = scrub.look(replica, begun)
     with locked(request.replica, patience_s=30) as now:
-        settle(now, suspects, scrub.hasher)
+        confirm(now, suspects, scrub.hasher)
         found = sum(one.clusters for one in now.state.damage)
-        mended = mend(now)
+        repaired = repair(now)
         merging = [disk for disk in sorted(now.state.floor) if not is_stuck(now.state, disk)]
-        upto = 0 if merging else begun.newest   # what was found beside half a merge was let pass
+        upto = 0 if merging else begun.newest   # suspicions beside a merge were dropped
         if reached is None:
-            _vouch(now, request.at, upto)
-        told = report(now)
-    place = reached._replace(newest=upto) if reached else Place()
+            _mark_verified(now, request.at, upto)
+        rest = report(now)
+    place = reached._replace(newest=upto) if reached else Bookmark()
     write_whole(os.path.join(request.replica, "scrub.json"), json.dumps(place._asdict()).encode())
-    return {"read_bytes": scrub.read_bytes, "found_clusters": found, "mended_clusters": mended,
+    return {"read_bytes": scrub.read_bytes, "found_clusters": found, "repaired_clusters": repaired,
             "complete": reached is None, "whole": whole, "merging": merging,
-            "reached": reached._asdict() if reached else None, **told}
+            "reached": reached._asdict() if reached else None, **rest}
 
 
-def load_place(root: str) -> Place:
-    """Return how far the scrub had come."""
+def load_bookmark(root: str) -> Bookmark:
+    """Return how far the scrub has read; the start if nothing says."""
     try:
-        return Place(**json.loads(read_regular(os.path.join(root, "scrub.json"), MOST_PLACE_BYTES)))
+        data = read_regular(os.path.join(root, "scrub.json"), MOST_BOOKMARK_BYTES)
+        return Bookmark(**json.loads(data))
     except (FileNotFoundError, Damaged, ValueError, TypeError, RecursionError):
-        return Place()
+        return Bookmark()
 
 
 class Scrub:
-    """One go over files: bounded by a rate and a budget."""
+    """One call's reading of files, bounded by a rate and a budget."""
 
     def __init__(self, request: Request, hasher: Hasher) -> None:
         self.request, self.hasher = request, hasher
@@ -123,8 +139,8 @@ class Scrub:
         self._until = time.monotonic() + request.budget_s if request.budget_s else None
         self._buffer = bytearray(READ_BYTES)
 
-    def look(self, replica: Replica, begun: Place) -> Tuple[List[Suspect], Optional[Place]]:
-        """Return what looks wrong, and where the budget ended."""
+    def look(self, replica: Replica, begun: Bookmark) -> Tuple[List[Suspect], Optional[Bookmark]]:
+        """Return what looks wrong, and where the budget ended (None: at the end)."""
         found: List[Suspect] = []
         for disk, known in sorted(files(replica.state).items()):
             for file in sorted(known):
@@ -134,16 +150,16 @@ class Scrub:
                 suspect, reached = self.file(replica, disk, file, first)
                 found += [suspect] if suspect.clusters or suspect.lost else []
                 if reached is not None:
-                    return found, Place(disk, file.name, reached, begun.newest)
+                    return found, Bookmark(disk, file.name, reached, begun.newest)
         return found, None
 
     def file(self, replica: Replica, disk: str, file: File,
              first: int) -> Tuple[Suspect, Optional[int]]:
-        """Look at one file from a cluster on: what looks wrong, and where the budget ended."""
+        """Read one file from a cluster on; return what looks wrong and where the budget ended."""
         bad: List[int] = []
         try:
             if not first:
-                tables.look(replica, disk, file)
+                tables.check(replica, disk, file)
             for fd, piece in pieces(replica.path(disk, file.name), file, first):
                 if self.read_bytes and self._until is not None and time.monotonic() > self._until:
                     return Suspect(disk, file.name, bad), piece.cluster
@@ -179,25 +195,25 @@ class Scrub:
         except OSError as error:
             if error.errno not in UNREADABLE:
                 raise
-            return UNKNOWN_HASH * clusters_of(length)   # not as good as zeros where those belong
+            return UNKNOWN_HASH * clusters_of(length)   # never equal, not even to that of zeros
         if got < length:            # past the end of a file that was cut short
             view[got:] = bytes(length - got)
         return self.hasher.clusters(view)
 
 
-def notice(root: str) -> None:
-    """Note the files that are gone or cut short: a copy cannot wait for the scrub to find them."""
+def note_missing_files(root: str) -> None:
+    """Record files that are missing or cut short; a copy cannot wait until a scrub finds them."""
     suspects = [Suspect(disk, file.name, _cut_off(path, file))
                 for disk, path, file in _short(Replica(root))]
     if suspects or _short_in_merges(Replica(root)):
         with locked(root, patience_s=10) as now:
-            note_lost_in_merges(now)
-            settle(now, suspects, now.hasher())
-            mend(now)
+            record_lost_in_merges(now)
+            confirm(now, suspects, now.hasher())
+            repair(now)
 
 
 def _short_in_merges(replica: Replica) -> bool:
-    """Return whether a merge that was begun has lost a file, as far as sizes tell."""
+    """Return whether an unfinished merge has lost a file, as far as sizes tell."""
     state = replica.state
     for disk, base in sorted(state.floor.items()):
         overlay = state.points[0].files.get(disk)
@@ -209,7 +225,7 @@ def _short_in_merges(replica: Replica) -> bool:
 
 
 def _short(replica: Replica) -> Iterator[Tuple[str, str, File]]:
-    """Yield the files that are not there, or not as long as they were written."""
+    """Yield the files that are missing or shorter than they were written."""
     gone = {(one.disk, one.file) for one in replica.state.damage if one.lost}
     for disk, known in sorted(files(replica.state).items()):
         for file in known:
@@ -220,7 +236,7 @@ def _short(replica: Replica) -> Iterator[Tuple[str, str, File]]:
 
 
 def size_of(path: str) -> int:
-    """Return a file's size, -1 where it, or the manifest of a base, is no file to be read."""
+    """Return a file's size; -1 where it cannot be read, or is a base without a manifest."""
     try:
         with unreadable_is_damaged(path):
             seen = os.stat(path)
@@ -232,19 +248,19 @@ def size_of(path: str) -> int:
 
 
 def length_of(file: File) -> int:
-    """Return how long a file is when it is whole."""
+    """Return the length of a file that is whole."""
     return file.size_bytes if file.kind == BASE else file.stored_bytes
 
 
 def _cut_off(path: str, file: File) -> range:
-    """Return the clusters to look at again: of a base those that are gone."""
+    """Return the clusters to confirm: of a base those that are cut off."""
     if file.kind != BASE or size_of(path) < 0:
-        return range(0)         # its tables lay at its end, or it is not there at all
+        return range(0)         # an overlay has its tables at its end: it is lost
     return range(size_of(path) // CLUSTER_BYTES, clusters_of(file.size_bytes))
 
 
-def settle(replica: Replica, suspects: List[Suspect], hasher: Hasher) -> None:
-    """Look again at what looked wrong, and at all damage known before; commit what is so."""
+def confirm(replica: Replica, suspects: List[Suspect], hasher: Hasher) -> None:
+    """Re-read what looked wrong, and all damage known before; commit what is damaged now."""
     state = replica.state
     known = {disk: {file.name: file for file in of} for disk, of in files(state).items()}
     again = [*suspects, *(Suspect(one.disk, one.file, range(one.first, one.first + one.clusters))
@@ -252,27 +268,26 @@ def settle(replica: Replica, suspects: List[Suspect], hasher: Hasher) -> None:
     wanted: Dict[Tuple[str, str], List[range]] = {}
     for suspect in again:
         if suspect.file in known.get(suspect.disk, {}) and suspect.disk not in state.floor:
-            wanted.setdefault((suspect.disk, suspect.file), []).extend(suspect.rows())
-    settled = set(wanted)
-    damage = [one for one in state.damage if (one.disk, one.file) not in settled]
+            wanted.setdefault((suspect.disk, suspect.file), []).extend(suspect.ranges())
+    damage = [one for one in state.damage if (one.disk, one.file) not in wanted]
     for (disk, name), clusters in sorted(wanted.items()):
-        damage += _confirm(replica, known[disk][name], disk, clusters, hasher)
+        damage += _damage_of(replica, known[disk][name], disk, clusters, hasher)
     new = recount(replica, state._replace(damage=tuple(damage)))
     if (new.damage, new.points) != (state.damage, state.points):
         replica.commit(new)
 
 
-def _confirm(replica: Replica, file: File, disk: str, rows: List[range],
-             hasher: Hasher) -> List[Damage]:
+def _damage_of(replica: Replica, file: File, disk: str, spans: List[range],
+               hasher: Hasher) -> List[Damage]:
     path, sequence = replica.path(disk, file.name), sequence_of(replica.state, disk, file.name)
     if file.kind == BASE and os.path.isfile(path) and os.path.getsize(path) < file.size_bytes:
-        os.truncate(path, file.size_bytes)      # what was cut off is damaged, but has its place
+        os.truncate(path, file.size_bytes)      # what was cut off can then be repaired in place
     bad: List[int] = []
     scrub = Scrub(Request(replica.root, cold=False), hasher)
     try:
-        tables.look(replica, disk, file)
-        waiting = _apart(rows)[::-1]
-        for fd, piece in pieces(path, file, min((row.start for row in rows), default=0)):
+        tables.check(replica, disk, file)
+        waiting = _apart(spans)[::-1]
+        for fd, piece in pieces(path, file, min((span.start for span in spans), default=0)):
             while waiting and waiting[-1].stop <= piece.cluster:
                 waiting.pop()
             end = piece.cluster + len(piece.hashes) // HASH_BYTES
@@ -281,26 +296,26 @@ def _confirm(replica: Replica, file: File, disk: str, rows: List[range],
     except (Damaged, Refused, FileNotFoundError):
         return [Damage(disk, file.name, 0, clusters_of(file.size_bytes), sequence, lost=True)]
     if os.path.getsize(path) < length_of(file):
-        os.truncate(path, length_of(file))      # nothing that is read lay there, or it is noted
-    return [Damage(disk, file.name, first, count, sequence) for first, count in in_rows(bad)]
+        os.truncate(path, length_of(file))      # all that is read and lay there is in `bad`
+    return [Damage(disk, file.name, first, count, sequence) for first, count in to_ranges(bad)]
 
 
-def _apart(rows: List[range]) -> List[range]:
-    """Return the same clusters in rows that do not touch, in ascending order."""
+def _apart(spans: List[range]) -> List[range]:
+    """Return the same clusters as ranges that do not touch, in ascending order."""
     found: List[range] = []
-    for row in sorted(rows, key=lambda row: row.start):
-        if found and row.start <= found[-1].stop:
-            found[-1] = range(found[-1].start, max(found[-1].stop, row.stop))
+    for span in sorted(spans, key=lambda span: span.start):
+        if found and span.start <= found[-1].stop:
+            found[-1] = range(found[-1].start, max(found[-1].stop, span.stop))
         else:
-            found.append(row)
+            found.append(span)
     return found
 
 
-def _vouch(replica: Replica, at: Any, newest: int) -> None:
+def _mark_verified(replica: Replica, at: Any, newest: int) -> None:
     """
-    Note when the points were found whole; only those that are and were there at the start.
+    Date the points that were there when the scrub began and are sound.
 
-    That all was read is noted besides: retention may have let all those points go by now.
+    The end of the scrub is recorded besides: retention may have retired all those points by now.
     """
     state = replica.state
     facts = {**state.facts, "scrubbed_at": at} if newest else state.facts

@@ -1,10 +1,10 @@
 """
-What a replica's state.json says: the restore points, their files, and what is wrong with them.
+What a replica's state.json says: its restore points, their files, and the damage of these.
 
-A disk at a point is a chain: the files of that point and of those before it, down to a base. A
-point has no file for a disk that did not change since the point before. `floor` holds the bases
-below the oldest point while its overlays have not been merged into them yet. Nothing here reads
-a clock or a disk.
+A disk at a point is a chain: the files of this point and of those before it, down to a base. A
+point has no file for a disk that did not change since the point before. `floor` has an entry for a
+disk while a merge into its base is unfinished: the base, which lies below the oldest point. Nothing
+here reads a clock or a disk.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ BASE, OVERLAY = "base", "overlay"
 
 
 class File(NamedTuple):
-    """One file of a disk; `stored_bytes` is what it takes up, `check` see tables."""
+    """One file of a disk; `stored_bytes` is what it takes up on disk, for `check` see tables.py."""
 
     name: str
     kind: str
@@ -35,7 +35,7 @@ class Point(NamedTuple):
 
     sequence: int
     checkpoint: str
-    started_at: Any                     # the caller's word for when its copy began
+    started_at: Any                     # when its copy began, by the caller's clock
     committed_at: Any
     quiesced: bool
     files: Dict[str, Optional[File]]    # None: as at the point before
@@ -47,10 +47,10 @@ class Point(NamedTuple):
 
 class Damage(NamedTuple):
     """
-    Clusters of one file that do not have their hash; `sequence` is the point the file is of.
+    Clusters of one file that do not have their hash; `sequence` is the file's restore point.
 
-    A file that is `lost` cannot be read at all: every cluster is in doubt, from its point on to
-    the point `until`, at which the whole disk was compared with its source.
+    A file that is `lost` cannot be read at all. Every cluster of it is in doubt, from its point up
+    to the point `until`, for which the whole disk was compared with its source.
     """
 
     disk: str
@@ -78,10 +78,10 @@ class State(NamedTuple):
 
 def render_state(state: State) -> bytes:
     """Return state.json, with a check over all of it."""
-    told = _plain(state)
-    told["version"] = VERSION
-    body = json.dumps(told, sort_keys=True, indent=1)
-    return json.dumps({"check": hashlib.sha256(body.encode()).hexdigest(), "state": told},
+    fields = _plain(state)
+    fields["version"] = VERSION
+    body = json.dumps(fields, sort_keys=True, indent=1)
+    return json.dumps({"check": hashlib.sha256(body.encode()).hexdigest(), "state": fields},
                       sort_keys=True, indent=1).encode() + b"\n"
 
 
@@ -89,27 +89,22 @@ def parse_state(data: bytes, name: str) -> State:
     """Return a state; Damaged when a bit of it is not as it was written."""
     try:
         outer = json.loads(data)
-        told = outer["state"]
-        body = json.dumps(told, sort_keys=True, indent=1)
-        sound = hashlib.sha256(body.encode()).hexdigest() == outer["check"]
-        if not sound:
+        fields = outer["state"]
+        body = json.dumps(fields, sort_keys=True, indent=1)
+        if hashlib.sha256(body.encode()).hexdigest() != outer["check"]:
             raise Damaged("%s does not have the check it was written with" % name)
-        if told.pop("version") not in READ:
+        if fields.pop("version") not in READ:
             raise Refused("%s was written by another version of the mover" % name)
-        return _state(told)
+        return State(**{**fields, "points": tuple(map(_point, fields["points"])),
+                        "floor": {disk: File(**file) for disk, file in fields["floor"].items()},
+                        "damage": tuple(Damage(**damage) for damage in fields["damage"])})
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise Damaged("%s is not the state of a replica" % name) from None
 
 
-def _state(told: Dict[str, Any]) -> State:
-    return State(**{**told, "points": tuple(map(_point, told["points"])),
-                    "floor": {disk: File(**file) for disk, file in told["floor"].items()},
-                    "damage": tuple(Damage(**damage) for damage in told["damage"])})
-
-
-def _point(told: Dict[str, Any]) -> Point:
-    files = {disk: File(**file) if file else None for disk, file in told["files"].items()}
-    return Point(**{**told, "files": files, "meta": tuple(told["meta"])})
+def _point(fields: Dict[str, Any]) -> Point:
+    files = {disk: File(**file) if file else None for disk, file in fields["files"].items()}
+    return Point(**{**fields, "files": files, "meta": tuple(fields["meta"])})
 
 
 def _plain(value: Any) -> Any:
@@ -155,7 +150,7 @@ def chain(state: State, disk: str, sequence: int) -> List[File]:
 
 
 def sequence_of(state: State, disk: str, name: str) -> int:
-    """Return the point that a file is of; for a base below the oldest point, that point."""
+    """Return the point that a file belongs to; for a base in `floor`, the oldest point."""
     for point in state.points:
         file = point.files.get(disk)
         if file is not None and file.name == name:

@@ -1,8 +1,8 @@
 """
-Look at what only QEMU reads of an overlay: its header, its tables, the counts of its clusters.
+Check what only QEMU reads of an overlay: its header, its tables, its reference counts.
 
-Clusters have hashes of their own, and one hash in state.json stands for all of this but the name of
-the file below, which changes when points are let go: that is compared with the chain.
+One hash in state.json (`check`) covers all of it but the name of the backing file, which changes
+when points are retired: that is compared with the chain. Clusters have hashes of their own.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def _first_table(overlay: Overlay) -> int:
 
 
 def digest(fd: int, header: Header, first: int) -> str:
-    """Return the hash of a header, whatever it lies on, and of all from `first` to its hashes."""
+    """Return the hash of a header without backing file, and of all from `first` to its hashes."""
     found = hashlib.sha256(render_header(header._replace(backing="", backing_format="")))
     at, end = first, header.sums.offset if header.sums else os.fstat(fd).st_size
     while at < end:
@@ -47,11 +47,11 @@ def digest(fd: int, header: Header, first: int) -> str:
     return found.hexdigest()
 
 
-def look(replica: Replica, disk: str, file: File) -> None:
+def check(replica: Replica, disk: str, file: File) -> None:
     """
     Raise Damaged where QEMU would not read a file as it was written.
 
-    TryAgain: that cannot be told, for want of a QEMU that looks.
+    Errors: TryAgain where no qemu-img can say whether it would.
     """
     if file.kind != OVERLAY or disk in replica.state.floor:
         return
@@ -62,19 +62,21 @@ def look(replica: Replica, disk: str, file: File) -> None:
             raise Damaged("%s: its header is not as it was written" % path)
         below = (overlay.header.backing, overlay.header.backing_format)
         if below not in [(name, "raw" if name.endswith(".raw") else "qcow2")
-                         for name in may_lie_on(replica.state, disk, file)]:
-            raise Damaged("%s says that it lies on %s, which it does not" % (path, below[0]))
+                         for name in allowed_backings(replica.state, disk, file)]:
+            raise Damaged("%s names %s as its backing file, which is another one"
+                          % (path, below[0]))
         checks = file.check.split()
         if checks and digest(overlay.fd, overlay.header, _first_table(overlay)) not in checks:
             raise Damaged("%s: its tables are not as they were written" % path)
     _ask_qemu(path, is_as_written=bool(file.check))
 
 
-def may_lie_on(state: State, disk: str, file: File) -> List[str]:
+def allowed_backings(state: State, disk: str, file: File) -> List[str]:
     """
-    Return the file below another in its chain, and the one below that while the first is lost.
+    Return the names of the files that may be the backing file of this one.
 
-    One that a crash caught while it took the place of two may lie on either.
+    It is the one below it in the chain; while that is lost, also the next below (see `bypass`). So
+    also where a crash struck while two overlays became one (two checks; see retire.py).
     """
     below = [one.name for one in chain(state, disk, sequence_of(state, disk, file.name))]
     below = below[:below.index(file.name)]
@@ -87,7 +89,7 @@ def may_lie_on(state: State, disk: str, file: File) -> List[str]:
 
 
 def _ask_qemu(path: str, *, is_as_written: bool) -> None:
-    """Have qemu-img open a file, without what is below it, and check it."""
+    """Let qemu-img check a file, without its backing file."""
     image = json.dumps({"driver": "qcow2", "backing": None,
                         "file": {"driver": "file", "filename": path}})
     try:
@@ -95,7 +97,7 @@ def _ask_qemu(path: str, *, is_as_written: bool) -> None:
                               capture_output=True, check=False, stdin=subprocess.DEVNULL,
                               timeout=CHECK_S)
     except OSError as error:
-        raise TryAgain("nothing was vouched for: qemu-img cannot be run on this host (%s): install"
+        raise TryAgain("nothing was verified: qemu-img cannot be run on this host (%s): install"
                        " qemu-utils" % error.strerror) from None
     except subprocess.TimeoutExpired:
         raise TryAgain("qemu-img did not check %s within %d s" % (path, CHECK_S)) from None

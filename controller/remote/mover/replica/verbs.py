@@ -1,8 +1,8 @@
 """
-The small verbs on a replica: make it, show it, open what is on its way, pin, hand out manifests.
+The small verbs on a replica: make it, show it, open an incoming, pin a point, exchange manifests.
 
-Each takes one request line of JSON on stdin. `manifest-out` answers with bytes on stdout, squeezed
-by zlib, and `manifest-in` reads such bytes; so the source learns what the target has.
+Each takes one request line of JSON on stdin. `manifest-out` on the target writes zlib-compressed
+bytes to stdout, and `manifest-in` on the source reads them, so that it knows what the target has.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mover.image.sent_since import with_runs, without
 from mover.replica import generations, incoming
 from mover.replica.damage import exposed, readable, repair_set, report
 from mover.replica.replica import Replica, create, disks_in, fresh_secret, locked, read_secret
-from mover.replica.scrub import notice
+from mover.replica.scrub import note_missing_files
 from mover.replica.state import files, last, point_of
 from mover.requests import Orders
 
@@ -29,31 +29,31 @@ PIECE_BYTES = 1 << 20
 
 
 def make(words: List[str]) -> Dict[str, Any]:
-    """Make an empty replica {"replica", "vm", "algorithm", "secret"} or find the one there is."""
+    """Make an empty replica {"replica", "vm", "algorithm", "secret"}, or open the one there is."""
     request = Orders().request
-    secret = bytes.fromhex(request["secret"]) if request.get("secret") else fresh_secret()
-    state = create(os.path.abspath(str(request["replica"])), str(request["vm"]),
-                   str(request.get("algorithm", "xxh3-128")), secret, request.get("facts"))
     root = os.path.abspath(str(request["replica"]))
-    notice(root)
+    secret = bytes.fromhex(request["secret"]) if request.get("secret") else fresh_secret()
+    state = create(root, str(request["vm"]), str(request.get("algorithm", "xxh3-128")), secret,
+                   request.get("facts"))
+    note_missing_files(root)
     return {"vm": state.vm, "algorithm": state.algorithm, "secret_id": state.secret_id,
             "newest": state.points[-1].sequence if state.points else None,
-            "secret": read_secret(root).hex(), "picture": picture(root)}
+            "secret": read_secret(root).hex(), "describe": describe(root)}
 
 
 def show(words: List[str]) -> Dict[str, Any]:
-    """Tell all that is known of the replicas {"replicas": […]}, or those below {"below"}."""
+    """Describe the replicas {"replicas": […]}, and those in the folder {"below"}."""
     request = Orders().request
     roots = [str(root) for root in request.get("replicas", ())]
     below = request.get("below")
     if below and os.path.isdir(str(below)):
         roots += [os.path.join(str(below), name) for name in sorted(os.listdir(str(below)))
                   if generations.is_there(os.path.join(str(below), name))]
-    return {"replicas": {root: picture(root) for root in roots}}
+    return {"replicas": {root: describe(root) for root in roots}}
 
 
-def picture(root: str) -> Dict[str, Any]:
-    """Return one replica as plain values: points, files with their presence, what is incoming."""
+def describe(root: str) -> Dict[str, Any]:
+    """Return one replica as plain values: its points, files and incomings."""
     replica = Replica(root)
     state = replica.state
     present = {disk: [{**file._asdict(), "present": os.path.exists(replica.path(disk, file.name))}
@@ -74,16 +74,18 @@ def _incoming(replica: Replica) -> Dict[str, Any]:
         folder = replica.disk_dir(disk)
         if os.path.exists(incoming.path_of(folder, "json")):
             plan, note, _attempt = incoming.read_plan(folder)
+            part = incoming.path_of(folder, "part")
             found[disk] = {**plan._asdict(), "note": note, "ends": incoming.ends(folder),
-                           "stored_bytes": _stored(incoming.path_of(folder, "part"))}
+                           "stored_bytes": os.stat(part).st_blocks * 512
+                           if os.path.exists(part) else 0}
     return found
 
 
 def _sent(replica: Replica) -> Dict[str, Optional[str]]:
     """
-    Return by disk what has been sent since the newest point's checkpoint was made.
+    Return by disk the clusters sent since the newest point's checkpoint was made.
 
-    What is to be mended is sent again in any case, be it changed or not.
+    Those of the repair set are left out: they are sent again, changed or not.
     """
     repair = repair_set(replica)
     newest, noted = last(replica.state), replica.state.facts.get("sent", {})
@@ -95,34 +97,30 @@ def _sent(replica: Replica) -> Dict[str, Optional[str]]:
     for disk in newest.files:
         folder = replica.disk_dir(disk)
         if found.setdefault(disk, "") is not None:
-            found[disk] = _with_arrived(folder, found[disk])
-    return {disk: without(told, repair.get(disk, ())) for disk, told in found.items()}
+            found[disk] = _with_incoming(folder, found[disk])
+    return {disk: without(sent, repair.get(disk, ())) for disk, sent in found.items()}
 
 
-def _with_arrived(folder: str, told: Optional[str]) -> Optional[str]:
+def _with_incoming(folder: str, sent: Optional[str]) -> Optional[str]:
     try:
         with contextlib.closing(incoming.load(folder)) as into:
-            return with_runs(told, into.places.mapped())
+            return with_runs(sent, into.index.mapped())
     except (Refused, Damaged, FileNotFoundError):
-        return told             # what is not whole is not gone on with
-
-
-def _stored(path: str) -> int:
-    return os.stat(path).st_blocks * 512 if os.path.exists(path) else 0
+        return sent             # an incoming that is not whole is not continued
 
 
 def open_incoming(words: List[str]) -> Dict[str, Any]:
-    """Open {"replica", "attempt", "disks": {name: {"kind", "size_bytes", "note"}}} to it."""
+    """Open {"replica", "attempt", "disks": {name: {"kind", "size_bytes", "note"}}}."""
     request = Orders().request
     with locked(str(request["replica"]), patience_s=10) as replica:
         return {"disks": {disk: incoming.prepare(
-            replica, disk, str(told["kind"]), int(told["size_bytes"]), told.get("note"),
+            replica, disk, str(entry["kind"]), int(entry["size_bytes"]), entry.get("note"),
             str(request["attempt"]))
-            for disk, told in sorted(request["disks"].items())}, "repair": report(replica)}
+            for disk, entry in sorted(request["disks"].items())}, "repair": report(replica)}
 
 
 def drop_incoming(words: List[str]) -> Dict[str, Any]:
-    """Forget what has come so far for {"replica", "attempt", "disks": […]}."""
+    """Drop the incomings of {"replica", "attempt", "disks": […]}."""
     request = Orders().request
     with locked(str(request["replica"]), patience_s=10) as replica:
         for disk in request["disks"]:
@@ -134,7 +132,7 @@ def drop_incoming(words: List[str]) -> Dict[str, Any]:
 
 
 def pin(words: List[str]) -> Dict[str, Any]:
-    """Hold a point {"replica", "holder", "sequence"}, or let go of it: sequence null."""
+    """Pin a point for {"replica", "holder", "sequence"}; with sequence null, unpin it."""
     request = Orders().request
     with locked(str(request["replica"]), patience_s=10) as replica:
         pins = {who: at for who, at in replica.state.pins.items() if who != request["holder"]}
@@ -161,16 +159,16 @@ def manifest_out(words: List[str]) -> None:
     finally:
         if os.path.exists(path):
             os.unlink(path)
-    squeeze = zlib.compressobj(1)
+    compressor = zlib.compressobj(1)
     out = sys.stdout.buffer
     for piece in _pieces(manifest, request):
-        out.write(squeeze.compress(piece))
-    out.write(squeeze.flush())
+        out.write(compressor.compress(piece))
+    out.write(compressor.flush())
     out.flush()
 
 
 def known(replica: Replica, disk: str, into: str, request: Dict[str, Any]) -> Manifest:
-    """Write the manifest of what the target has; damaged clusters have a hash nothing has."""
+    """Write the manifest of what the target has; a damaged cluster's hash matches nothing."""
     newest = last(replica.state)
     sequence = request.get("point") or (newest.sequence if newest else None)
     if request.get("incoming"):
@@ -208,17 +206,17 @@ def manifest_in(words: List[str]) -> Dict[str, Any]:
     """
     Read a whole manifest, as `manifest-out` wrote it, from stdin into a file.
 
-    `words`: its path, and how many bytes it may have at the most. What is more leaves no file.
+    `words`: its path and its greatest size in bytes. A larger one leaves no file.
     """
     if len(words) != 2 or not words[1].isdigit():
-        raise Refused("manifest-in wants two words: the path to write, and how much it may be")
+        raise Refused("manifest-in wants two words: the path to write, and its most bytes")
     os.makedirs(os.path.dirname(words[0]), mode=0o700, exist_ok=True)
     fd = os.open(words[0], os.O_CREAT | os.O_TRUNC | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
-        os.ftruncate(fd, _take(fd, int(words[1])))
+        os.ftruncate(fd, _expand_stdin(fd, int(words[1])))
     except (zlib.error, Refused) as error:
         os.unlink(words[0])
-        raise Refused("what came is no manifest: %s" % error) from None
+        raise Refused("the target sent no manifest: %s" % error) from None
     finally:
         os.close(fd)
     with Manifest.open(words[0]) as manifest:
@@ -226,29 +224,18 @@ def manifest_in(words: List[str]) -> Dict[str, Any]:
                 "hash_bytes": manifest.clusters * HASH_BYTES}
 
 
-def _take(fd: int, most_bytes: int) -> int:
-    """Write what is squeezed on stdin, piece by piece, and return how much that is."""
+def _expand_stdin(fd: int, most_bytes: int) -> int:
+    """Decompress stdin into a file, piece by piece, and return its size."""
     expand, size = zlib.decompressobj(), 0
-    for got in _raws():
+    for got in iter(lambda: os.read(0, PIECE_BYTES), b""):
         left = got
         while left and not expand.eof:
-            size += _write_sparse(fd, expand.decompress(left, PIECE_BYTES), size)
+            data = expand.decompress(left, PIECE_BYTES)
+            for start in range(0, len(data), 4096):     # zeros are left out
+                if any(data[start:start + 4096]):
+                    os.pwrite(fd, data[start:start + 4096], size + start)
+            size += len(data)
             if size > most_bytes:
-                raise Refused("it has more than the %d bytes that this disk's has" % most_bytes)
+                raise Refused("it has more than the %d bytes of this disk's manifest" % most_bytes)
             left = expand.unconsumed_tail
     return size
-
-
-def _raws() -> Iterator[bytes]:
-    while True:
-        got = os.read(0, PIECE_BYTES)
-        if not got:
-            return
-        yield got
-
-
-def _write_sparse(fd: int, data: bytes, at: int) -> int:
-    for start in range(0, len(data), 4096):
-        if any(data[start:start + 4096]):
-            os.pwrite(fd, data[start:start + 4096], at + start)
-    return len(data)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from mover.replica.replica import Replica
-from mover.replica.scrub import notice
-from mover.replica.verbs import picture
+from mover.replica.scrub import note_missing_files
+from mover.replica.verbs import describe
 
 from tests.mover.replica.test_scrub import increment, look, made
 from tests.mover.transfers import Machine, ask, assert_every_point_reads_as_its_disk
@@ -17,8 +17,8 @@ pytestmark = pytest.mark.skipif(not shutil.which("qemu-img"), reason="needs qemu
 
 def noticed(machine: Machine) -> dict[str, object]:
     """Look once, without reading anything that looks whole."""
-    notice(str(machine.root))
-    return picture(str(machine.root))
+    note_missing_files(str(machine.root))
+    return describe(str(machine.root))
 
 
 def everything(machine: Machine) -> list[int]:
