@@ -1,6 +1,7 @@
 """The layers, as a test: a room imports only rooms written below it; siblings never meet."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -179,3 +180,20 @@ def test_what_is_sent_to_hosts_needs_nothing_but_the_standard_library(path: Path
         own |= {Path(part).parts[0].removesuffix(".py") for part in parts
                 if path.name in {main, *parts}}
     assert tops <= set(sys.stdlib_module_names) | own
+
+
+def test_the_map_names_only_files_that_are_there() -> None:
+    text = (ROOT.parent / "ARCHITECTURE.md").read_text()
+    named = set(re.findall(r"`([a-z_/]+\.py)`", text))
+    there = [path.as_posix() for folder in ("controller", "tests")
+             for path in (ROOT.parent / folder).rglob("*.py")]
+    assert {name for name in named if not any(path.endswith(f"/{name}") for path in there)} == set()
+
+
+def test_the_map_names_every_room_and_floor() -> None:
+    text = (ROOT.parent / "ARCHITECTURE.md").read_text()
+    rooms = {one for level in LAYERS for one in level} - TOP
+    floors = {one for room in FLOORS for level in FLOORS[room]
+              for one in ((level,) if isinstance(level, str) else level)
+              if (ROOT / room / one).is_dir()}
+    assert {name for name in rooms | floors if f"`{name}/`" not in text} == set()
