@@ -1,8 +1,9 @@
-"""Look at every host once, and have one restore point written out as files."""
+"""Look at every host once, and have one restore point written as standalone files."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
+from random import Random
 
 from controller.model.desired import Desired
 from controller.model.facts import Fact, NodeFacts, Observed
@@ -10,22 +11,28 @@ from controller.plan.actions.replica import ExportPoint
 from controller.plan.replication.export import plan_export
 from controller.providers.base import Provider
 from controller.reconcile.act.applier import Applier, Attempt
-from controller.reconcile.observe.observers import observe
+from controller.reconcile.decide.attempts import Attempts
+from controller.reconcile.decide.context import ContextBuilder
+from controller.reconcile.decide.planner import Planner
+from controller.reconcile.observe.observers import Observers, observe
+from controller.reconcile.observe.view import View
 from controller.reconcile.report.event import Event
 from controller.store.store import Store
 
 
 class Export:
-    """One export over a provider; the intent and what came of it stand in the journal."""
+    """One export over a provider; its intent and outcome are in the journal."""
 
     def __init__(self, provider: Provider, store: Store, clock: Callable[[], float]) -> None:
         self._provider = provider
         self._clock = clock
-        self._applier = Applier(provider, store, clock, _look_at_nothing, _distrust_nothing,
-                                _tell_nobody)
+        view, attempts = View(clock), Attempts()    # nothing is declared: an export changes no fact
+        planner = Planner(view, Observers(provider, view, clock, Random(0)),
+                          ContextBuilder(store, clock), attempts, clock)
+        self._applier = Applier(provider, store, view, planner, attempts, clock, _tell_nobody)
 
     async def look(self, desired: Desired) -> Observed:
-        """Return what every host says now."""
+        """Return the facts of every host."""
         await self._provider.declare(desired)
         hosts = sorted(desired.hosts)
         facts: list[Fact[NodeFacts]] = await asyncio.gather(
@@ -50,13 +57,5 @@ def asked_by(action: ExportPoint, by: str) -> ExportPoint:
     return replace(action, reason=action.reason.replace("somebody", by, 1))
 
 
-async def _look_at_nothing(nodes: Iterable[str]) -> None:
-    """Look at nothing: an export changes no fact."""
-
-
-def _distrust_nothing(node: str) -> None:
-    """Go on trusting what was seen."""
-
-
 def _tell_nobody(event: Event) -> None:
-    """Tell nobody: the command prints the outcome itself."""
+    """Report to nobody: the command prints the outcome itself."""

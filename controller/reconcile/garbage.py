@@ -1,4 +1,4 @@
-"""Memory: what lives long is taken out of the garbage collector's rounds."""
+"""Specs live long: on a large estate the garbage collector need not walk them again and again."""
 
 import gc
 from collections.abc import Iterator
@@ -8,11 +8,11 @@ from typing import Final
 from controller.model.desired import Desired
 
 LARGE: Final = 1000
-"""From so many VMs on, walking the specs at every full collection is what a decision waits for."""
+"""From so many VMs on, full garbage collections over the specs delay every decision."""
 
 
-def rest(desired: Desired) -> None:
-    """Let the collector walk `desired`, which stays until the next revision, no more.
+def freeze_gc(desired: Desired) -> None:
+    """Exempt a large `desired` from garbage collection until the next revision.
 
     Source: https://docs.python.org/3/library/gc.html#gc.freeze
     """
@@ -24,8 +24,7 @@ def rest(desired: Desired) -> None:
 
 @contextmanager
 def gc_paused() -> Iterator[None]:
-    """Keep the collector from walking all facts in the middle of a decision, which makes no cycles.
-    """
+    """Pause garbage collection during a decision, which makes no cycles and would wait for it."""
     was_on = gc.isenabled()
     gc.disable()
     try:

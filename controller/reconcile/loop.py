@@ -1,28 +1,55 @@
-"""The loop: observe, decide, act, write it down; for ever, and whatever happens.
+"""
+The loop: observe, decide, act, write it down; for ever, and whatever happens.
 
-Rule 1: this is the only file that catches everything; one bad object never ends the loop.
-Rule 2: a plan is acted on only while it is the plan for what is known right now.
+    events, polls ─► view ──┐
+    commits ─► specs ───────┤ wake             new plan
+    pauses, approvals ──────┼─────► planner ─────┬────► digest: journal, conditions, events
+    time ───────────────────┘          ▲         └────► queue ─► workers ─► applier ─► provider
+                                       │                                        │
+                                       └─ acted: look at the nodes, then decide ┘
+
+What wakes it: news from a node, a commit, whatever another process writes into the store (looked
+for twice a second), an action that ended, and instants at which time alone changes a decision.
+Nothing of it carries content into a decision: each one is computed from all that is known now.
+Where nothing wakes it a decision is taken once a minute, and nothing is written.
+
+Seven kinds of tasks, each restarted when it fails, so that a bug in one stops no other: the
+planning, the handing out of work, one poller per node, the watching of events, the store's poll,
+the heartbeat, the metrics. Each target that is worked on is a task too, for as long as that takes.
+This is the only file that catches every exception. They run in one thread, and nothing here is
+shared with another: between two awaits nothing changes.
+
+What it never does: act on a plan that is not current (workers ask for it before each step); begin
+anything while the journal cannot be written, though looking goes on; retry a change by itself; let
+one object's fault, or a listener's, reach another; decide before every node was asked once, or had
+10s for it.
+
+Stopping: no new step is begun, running ones have 20s, or until `stop` is asked a second time. A
+crash, or an action cut off, leaves open intents, the last facts of each node and the conditions in
+the store. `_take_over` reads them: those intents count as in flight, and hold up whatever they
+touch, until their nodes were looked at. All else (queue, back-offs, refusals) is made again.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from random import Random
 from typing import Any, Final
 
-from controller.errors import ActionError, JournalUnavailable
+from controller.errors import JournalUnavailable
 from controller.model.desired import Desired
 from controller.model.facts import Observed
 from controller.plan.steps.plan import Plan
 from controller.providers.base import Provider
 from controller.reconcile.act.applier import Applier
 from controller.reconcile.act.recovery import Recovery
-from controller.reconcile.act.worker import Work
+from controller.reconcile.act.worker import Mandate, Workers
+from controller.reconcile.decide.attempts import Attempts
 from controller.reconcile.decide.context import ContextBuilder
-from controller.reconcile.decide.planner import Decider, is_converged, waits_for_facts
-from controller.reconcile.garbage import rest
-from controller.reconcile.observe.last_seen import load_seen, part, save_fact
+from controller.reconcile.decide.planner import PacedPlanner, is_converged, waits_for_facts
+from controller.reconcile.garbage import freeze_gc
+from controller.reconcile.observe.last_seen import load_seen, save_fact, save_removed
 from controller.reconcile.observe.observers import Observers
 from controller.reconcile.observe.view import View
 from controller.reconcile.report.event import Event, EventKind
@@ -30,66 +57,70 @@ from controller.reconcile.report.journal_writer import JournalWriter
 from controller.reconcile.report.metrics import measure
 from controller.reconcile.report.news import News
 from controller.reconcile.report.status import status_of
-from controller.reconcile.tasks import cancel, is_set_within, soonest_s
+from controller.reconcile.tasks import cancel, is_set_within, now_s
 from controller.store.store import Store
 from controller.telemetry import OFF, Telemetry
 
-PACE_S: Final = 0.02
-"""The least time between two decisions; a decision that takes longer sets the pace itself."""
-FIRST_ROUND_S: Final = 10.0
-"""Nothing is decided before every node was asked once, or this long has passed."""
-RESYNC_S: Final = 60.0
-"""A decision is taken this often although nothing seems to have changed."""
 HEARTBEAT_S: Final = 10.0
-GLANCE_S: Final = 0.5
+POLL_STORE_S: Final = 0.5
 """How often the store is asked whether another process wrote to it."""
 JOURNAL_RETRY_S: Final = 3.0
 DRAIN_S: Final = 20.0
 FAULT_EVERY_S: Final = 60.0
-HANDS: Final = 64
 
 logger = logging.getLogger("hotsite")
+
+
+class LoopMandate(Mandate):
+    """The loop's mandate: all that the gates allow, while the journal can be written."""
+
+    def __init__(self, journal: JournalWriter, stop: asyncio.Event) -> None:
+        self._journal = journal
+        self._stop = stop
+
+    def may_act(self) -> bool:
+        """Return whether anything may be begun."""
+        return self._journal.fault is None and not self._stop.is_set()
 
 
 class Loop:
     """Keeps an estate as its specs say. Uses asyncio's time and the clock it is given only."""
 
     def __init__(self, provider: Provider, store: Store, clock: Callable[[], float],
-                 seed: int = 0, telemetry: Telemetry = OFF) -> None:
+                 seed: int = 0, telemetry: Telemetry = OFF,
+                 progress: Mapping[str, str] | None = None) -> None:
         self._provider = provider
         self._store = store
         self._clock = clock
         self._telemetry = telemetry
         self._listeners: list[Callable[[Event], None]] = []
-        self._keeper = JournalWriter(store, clock, self._tell)
-        self._view = View(clock, self._now_s)
-        self._circumstances = ContextBuilder(store, clock)
-        self._observers = Observers(provider, self._view, clock, Random(seed), self._heard,
-                                    telemetry)
-        self._applier = Applier(provider, store, clock, self._look_after,
-                                self._view.mark_stale, self._tell, telemetry)
-        self._decider = Decider(self._view, self._circumstances, clock,
-                                lambda: self._applier.in_flight)
-        self._applier.done, self._view.screen = (
-            self._circumstances.pools.accept, self._circumstances.pools.screen)
-        self._news = News(clock, self._decider.margin_s)
-        self._recovery = Recovery(self._applier, self._view)
-        self._work = Work(self._applier, self._view, self._observers.look, self._decider,
-                          self._current_plan, self._may_act, seed)
-        self._decider.resting = self._work.resting
-        self._eyes: dict[str, asyncio.Task[None]] = {}
-        self._hands: set[asyncio.Task[None]] = set()
-        self._stirred = asyncio.Event()
-        self._faults: dict[str, float] = {}
-        self._decided: list[asyncio.Future[None]] = []
         self._stop = asyncio.Event()
         self._stop_now = asyncio.Event()
-        self._declared_s = self._decided_s = self._took_s = 0.0
+        self._journal = JournalWriter(store, clock, self._tell)
+        self._context = ContextBuilder(store, clock)
+        self._view = View(clock, now_s, self._context.pools.screen)
+        self._observers = Observers(provider, self._view, clock, Random(seed), self._heard,
+                                    telemetry)
+        self._attempts = Attempts(seed)
+        self._planner = PacedPlanner(self._view, self._observers, self._context, self._attempts,
+                                     clock, telemetry)
+        self._applier = Applier(provider, store, self._view, self._planner, self._attempts, clock,
+                                self._tell, telemetry)
+        self._workers = Workers(self._applier, self._view, self._observers, self._planner,
+                                self._attempts, LoopMandate(self._journal, self._stop), seed)
+        self._recovery = Recovery(self._applier, self._view)
+        self._news = News(clock, self._planner.margin_s)
+        self._pollers: dict[str, asyncio.Task[None]] = {}
+        self._faults: dict[str, float] = {}
         self._running = False
-        self.plan: Plan | None = None
         self.started_at = 0.0
         self.source: dict[str, Any] = {}
-        self.progress: Mapping[str, str] = {}
+        self.progress: Mapping[str, str] = progress if progress is not None else {}
+
+    @property
+    def plan(self) -> Plan | None:
+        """Return the last plan; None before the first."""
+        return self._planner.plan
 
     @property
     def observed(self) -> Observed:
@@ -99,80 +130,79 @@ class Loop:
     @property
     def journal_fault(self) -> str | None:
         """Return why the journal cannot be written; None while it can."""
-        return self._keeper.fault
+        return self._journal.fault
 
     @property
     def desired(self) -> Desired | None:
         """Return the specs in force."""
-        return self._decider.desired
+        return self._planner.desired
 
     def add_listener(self, listener: Callable[[Event], None]) -> None:
         """Call `listener` with every event from now on."""
         self._listeners.append(listener)
 
     def stop(self) -> None:
-        """End the loop: let what runs finish for a while; asked twice, leave at once."""
+        """End the loop: let running actions finish for a while; asked twice, leave at once."""
         if self._stop.is_set():
             self._stop_now.set()
         self._stop.set()
 
     async def set_desired(self, desired: Desired) -> None:
-        """Put specs in force; every wait ends, and nothing that runs is disturbed."""
+        """Put specs in force; every wait ends, and running actions go on."""
         await self._provider.declare(desired)
-        rest(desired)
-        self._keeper.attempt(partial(self._circumstances.follow, desired))
-        self._decider.declare(desired)
-        self._keeper.attempt(partial(part, self._store, self._view))
+        freeze_gc(desired)
+        self._journal.attempt(partial(self._context.follow, desired))
+        self._planner.declare(desired)
+        self._journal.attempt(partial(save_removed, self._store, self._view))
         self._observers.keep_pace(desired.estate.spec)
-        self._declared_s = self._now_s()
         self._free_all()
         if self._running:
-            self._open_eyes()
+            self._start_pollers()
 
     def say_source(self, sentence: str, *, good: bool, **more: Any) -> None:
-        """Say where the specs stand; shown in `status` until the next word."""
+        """Report whether the specs could be loaded; `status` shows it until the next report."""
         self.source = {"good": good, "sentence": sentence, "at": self._clock(), **more}
         self._tell(Event(EventKind.SOURCE, "Source/specs", "", sentence, self._clock(),
                          "" if good else "!"))
-        self._keeper.attempt(partial(self._store.note, EventKind.SOURCE, "Source/specs", sentence,
-                                   self._clock()))
+        self._journal.attempt(partial(self._store.note, EventKind.SOURCE, "Source/specs", sentence,
+                                      self._clock()))
         self._write_status()
 
     async def run(self) -> None:
         """Run until `stop`."""
         self.started_at, self._running = self._clock(), True
-        self._keeper.attempt(self._take_over)
+        self._journal.attempt(self._take_over)
         chores = [asyncio.create_task(self.forever(name, body)) for name, body in (
-            ("watching events", self._observers.listen), ("planning", self._decide_again),
-            ("handing out work", self._hand_out), ("writing status", self._beat),
-            ("reading the journal", self._glance),
+            ("watching events", self._observers.listen), ("planning", self._keep_planning),
+            ("handing out work", self._hand_out), ("writing status", self._heartbeat),
+            ("reading the journal", self._poll_store),
             ("measuring", partial(measure, self._telemetry, self._view, self._clock,
                                   lambda: self.plan.conditions if self.plan else ())))]
         try:
-            self._open_eyes()
+            self._start_pollers()
             await self._stop.wait()
             await self._drain()
         finally:
             self._running = False
-            await cancel(*chores, *self._eyes.values(), *self._hands)
-            self._eyes.clear()
+            await cancel(*chores, *self._pollers.values(), *self._workers.running)
+            self._pollers.clear()
             self._write_status()
 
     def _take_over(self) -> None:
-        """Take over what an earlier process left: what it saw, decided and did not finish."""
+        """Read what an earlier process left: facts, context, and its open intents."""
         self._view.remember(load_seen(self._store), self._store.silent())
-        part(self._store, self._view)
-        self._circumstances.take_over()
+        save_removed(self._store, self._view)
+        self._context.take_over()
         self._recovery.take_over(self._store.open_intents())
 
-    def _open_eyes(self) -> None:
-        """Have one pair of eyes for each declared node, and none for others."""
-        for node in sorted(self._eyes.keys() - set(self._view.nodes)):
-            self._eyes.pop(node).cancel()
+    def _start_pollers(self) -> None:
+        """Have one poller for each declared node, and none for others."""
+        for node in sorted(self._pollers.keys() - set(self._view.nodes)):
+            self._pollers.pop(node).cancel()
         for node in self._view.nodes:
-            if node not in self._eyes:
-                self._eyes[node] = asyncio.create_task(
-                    self.forever(f"observing {node}", partial(self._observers.attend, node)))
+            if node not in self._pollers:
+                self._pollers[node] = asyncio.create_task(
+                    self.forever(f"observing {node}", partial(self._observers.poll, node)))
 
     def _heard(self, node: str, news: bool) -> None:
         """Take note of one look at `node`."""
@@ -182,162 +212,82 @@ class Loop:
         if news:
             for event in self._news.of_node(node, fact):
                 self._tell(event)
-            self._keeper.attempt(partial(save_fact, self._store, node, fact))
+            self._journal.attempt(partial(save_fact, self._store, node, fact))
         if news or self.plan is None or waits_for_facts(self.plan):
-            self._stir()
+            self._planner.wake()
 
-    async def _look_after(self, nodes: Iterable[str]) -> None:
-        """Look at `nodes` after something was done there."""
-        await self._observers.look(*nodes)
-        self._circumstances.repaired()
-        self._decider.stir()
-
-    async def _decide_again(self) -> None:
-        """Wait until a decision may have changed, and decide."""
+    async def _keep_planning(self) -> None:
+        """Take a decision whenever one may have changed, and act on each new plan."""
         while True:
-            if not await is_set_within(self._stirred, self._next_edge_s()):
-                self._decider.stir()  # time alone may change a decision
-            pause_s = self._decided_s + max(PACE_S, self._took_s) - self._now_s()
-            if pause_s > 0 and self.plan is not None:
-                await asyncio.sleep(pause_s)
-            self._stirred.clear()
-            self._decide()
-
-    def _next_edge_s(self) -> float | None:
-        """Return how long it is until time alone may change a decision."""
-        if self.desired is None:
-            return None
-        return soonest_s(RESYNC_S if self._may_decide() else FIRST_ROUND_S / 10,
-                         (self._circumstances.next_edge(self.plan), self._clock()),
-                         (self._news.next_due(), self._clock()),
-                         (self._work.refusals.next_due(self._now_s()), self._now_s()))
-
-    def _may_decide(self) -> bool:
-        """Return whether every node was asked, or has had its time to answer."""
-        return (self._now_s() - self._declared_s >= FIRST_ROUND_S
-                or all(self._view.looked_at(node) for node in self._view.nodes))
-
-    def _decide(self) -> None:
-        """Decide, and let everybody know who waits for it."""
-        if self.desired is None or not self._may_decide():
-            return
-        begun_s = self._now_s()
-        try:
-            with self._telemetry.span("cycle"), self._telemetry.span("decide"):
-                plan = self._decider.decide()
-        except Exception as error:
-            self._fault("planning", error)
-            self.plan = None
-        else:
-            if plan is not self.plan:
-                self.plan = plan
-                self._keeper.attempt(partial(self._digest, plan))
-                self._work.enqueue(plan)
-        self._decided_s = self._now_s()
-        self._took_s = self._decided_s - begun_s
-        self._telemetry.planned(self._took_s)
-        self._telemetry.cycle_ended()
-        for future in self._decided:
-            if not future.done():
-                future.set_result(None)
-        self._decided.clear()
-
-    async def _current_plan(self) -> Plan | None:
-        """Return the plan for what is known now; None when there cannot be one."""
-        while self.plan is None or not self._decider.is_current:
-            future = asyncio.get_running_loop().create_future()
-            self._decided.append(future)
-            self._stirred.set()
-            await future
-            if self.plan is None:
-                return None
-        return self.plan
+            plan = await self._planner.next_plan(self._news.next_due())
+            if plan is not None:
+                self._journal.attempt(partial(self._digest, plan))
+                self._workers.enqueue(plan)
 
     def _digest(self, plan: Plan) -> None:
-        """Write down and tell what is new in a plan."""
-        for intent, sentence in self._recovery.looked_into(plan):
-            self._applier.abandon(intent, sentence)
-            self._stir()
+        """Write and report what is new in a plan."""
+        if self._recovery.close(plan):
+            self._planner.wake()
         for event in self._news.of_plan(plan):
             self._tell(event)
             if event.kind is EventKind.REFUSED:
                 self._telemetry.refusal(event.rule)
                 self._store.note(event.kind, event.target, event.sentence, event.at)
-        conditions = self._news.with_stalls(plan.conditions, self._work.refusals.targets(),
+        conditions = self._news.with_stalls(plan.conditions, self._attempts.refusals.targets(),
                                             plan.revision)
         for condition in self._store.save_conditions(conditions, self._clock()):
-            if (told := self._news.of_condition(condition)) is not None:
-                self._tell(told)
+            if (changed := self._news.of_condition(condition)) is not None:
+                self._tell(changed)
         for event in self._news.still_late():
             self._tell(event)
-        if self._circumstances.settle(plan, self.observed, converged=is_converged(plan)):
-            self._stir()
+        if self._context.settle(plan, self.observed, converged=is_converged(plan)):
+            self._planner.wake()
         self._write_status()
 
-    def _may_act(self) -> bool:
-        """Return whether anything may be begun."""
-        return self._keeper.fault is None and not self._stop.is_set()
-
     async def _hand_out(self) -> None:
-        """Give every target that is ready to a worker of its own."""
+        """Give every target that is ready to a worker."""
         while True:
-            self._work.offered.clear()
-            while self._may_act() and len(self._hands) < HANDS:
-                target = self._work.take()
-                if target is None:
-                    break
-                task = asyncio.create_task(self._advance(target))
-                self._hands.add(task)
-                task.add_done_callback(self._put_down)
-            await is_set_within(self._work.offered, self._work.pause_s())
-
-    def _put_down(self, task: asyncio.Task[None]) -> None:
-        """Forget a worker that has ended."""
-        self._hands.discard(task)
-        self._work.offered.set()
+            self._workers.begin(self._advance)
+            await is_set_within(self._workers.offered, self._workers.pause_s())
 
     async def _advance(self, target: str) -> None:
-        """Do what `target` needs; its faults stay its own."""
+        """Do what `target` needs; its faults stop nothing else."""
         try:
-            await self._work.advance(target)
+            await self._workers.advance(target)
         except JournalUnavailable as error:
-            self._work.park(target, str(error))
-            self._keeper.failed(error)
-        except ActionError as error:
-            self._work.retry(target, str(error))
+            self._workers.park(target, str(error))
+            self._journal.failed(error)
         except Exception as error:
             self._fault(target, error)
-            self._work.retry(target, f"{type(error).__name__}: {error}")
-        if target in self._work.resting():
-            self._stir()  # others may have its place meanwhile
+            self._workers.retry(target, f"{type(error).__name__}: {error}")
 
     async def _drain(self) -> None:
         """Let running actions end, for a while; those that do not keep their open intents."""
         leave = asyncio.create_task(self._stop_now.wait())
-        limit_s = self._now_s() + DRAIN_S
-        while self._hands and not leave.done() and self._now_s() < limit_s:
-            await asyncio.wait({leave, *self._hands}, timeout=limit_s - self._now_s(),
+        limit_s = now_s() + DRAIN_S
+        while self._workers.running and not leave.done() and now_s() < limit_s:
+            await asyncio.wait({leave, *self._workers.running}, timeout=limit_s - now_s(),
                                return_when=asyncio.FIRST_COMPLETED)
         await cancel(leave)
 
-    async def _glance(self) -> None:
+    async def _poll_store(self) -> None:
         """Notice what other processes write, and when a journal that failed works again."""
         while True:
-            if self._keeper.fault is None:
-                await asyncio.sleep(GLANCE_S)
+            if self._journal.fault is None:
+                await asyncio.sleep(POLL_STORE_S)
                 for event in self._news.of_clock(self._view.clock_step()):
                     self._tell(event)
-                    self.heed()     # windows and pauses go by it, and one that had ended has not
-                if self._keeper.changed():
-                    self.heed()
+                    self.reread()   # windows and pauses follow the clock; an ended one may be back
+                if self._journal.changed():
+                    self.reread()
             else:
                 await asyncio.sleep(JOURNAL_RETRY_S)
-                if self._keeper.try_again(self._catch_up):
+                if self._journal.try_again(self._catch_up):
                     self._free_all()
 
-    def heed(self) -> None:
-        """Take in what people have written into the journal: pauses, approvals, wishes."""
-        self._keeper.attempt(self._circumstances.read)
+    def reread(self) -> None:
+        """Read what people have written into the journal: pauses, approvals, requests."""
+        self._journal.attempt(self._context.read)
         self._free_all()
 
     def _catch_up(self) -> None:
@@ -345,30 +295,26 @@ class Loop:
         self._applier.write_late()
         self._take_over()
 
-    async def _beat(self) -> None:
-        """Say that the loop is alive."""
+    async def _heartbeat(self) -> None:
+        """Write the status now and then, as a sign of life."""
         while True:
             await asyncio.sleep(HEARTBEAT_S)
             self._write_status()
 
     def _write_status(self) -> None:
-        """Say how the loop is, once it has read until when an earlier one was."""
-        if self._keeper.fault is None and self.desired is not None and self.started_at:
-            self._keeper.attempt(lambda: self._store.save_status(status_of(
-                self, self._view, self._applier.in_flight, self._work.waits(), self._clock())))
+        """Write the status, but not over an earlier loop's before that was read."""
+        if self._journal.fault is None and self.desired is not None and self.started_at:
+            self._journal.attempt(lambda: self._store.save_status(status_of(
+                self, self._view, self._attempts.in_flight, self._workers.waits(),
+                self._clock())))
 
     def _free_all(self) -> None:
-        """End every wait: a person or a commit has changed what matters."""
-        self._work.free_all()
-        self._stir()
-
-    def _stir(self) -> None:
-        """Say that a decision may have changed."""
-        self._decider.stir()
-        self._stirred.set()
+        """End every wait, since a person or a commit has changed something."""
+        self._workers.free_all()
+        self._planner.wake()
 
     async def forever(self, name: str, body: Callable[[], Awaitable[None]]) -> None:
-        """Run `body` again and again; whatever it raises is told, and ends nothing."""
+        """Run `body` again and again; whatever it raises is reported, and stops nothing."""
         while True:
             try:
                 await body()
@@ -377,23 +323,18 @@ class Loop:
             await asyncio.sleep(1.0)
 
     def _fault(self, name: str, error: Exception) -> None:
-        """Tell of something that should never happen; the same again is told once a minute."""
+        """Report an error that should never happen; the same one again at most once a minute."""
         text = f"{name} failed: {type(error).__name__}: {error}; everything else goes on"
-        if self._now_s() - self._faults.get(text, -FAULT_EVERY_S) < FAULT_EVERY_S:
+        if now_s() - self._faults.get(text, -FAULT_EVERY_S) < FAULT_EVERY_S:
             return
-        self._faults[text] = self._now_s()
+        self._faults[text] = now_s()
         logger.error("%s failed: %s", name, error, exc_info=error)
         self._tell(Event(EventKind.FAULT, name, "", text, self._clock(), "!"))
 
     def _tell(self, event: Event) -> None:
-        """Give an event to those who listen; one that cannot take it disturbs nobody."""
+        """Give an event to every listener; one that fails disturbs nobody else."""
         for listener in self._listeners:
             try:
                 listener(event)
             except Exception:
                 logger.exception("a listener failed")
-
-    @staticmethod
-    def _now_s() -> float:
-        return asyncio.get_running_loop().time()
-

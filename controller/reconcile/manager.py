@@ -134,11 +134,10 @@ class Manager:
             desired = await first_load(source, lambda sentence: listen(Event(
                 EventKind.SOURCE, "Source/specs", "", sentence, self.clock(), "!")))
             provider = self._make_provider(desired, self.clock)
-            loop = Loop(provider, store, self.clock, os.getpid(), telemetry)
-            loop.add_listener(listen)
             board = ProgressBoard(self.clock, listen)
             board.follow(provider)
-            loop.progress = board.words
+            loop = Loop(provider, store, self.clock, os.getpid(), telemetry, board.words)
+            loop.add_listener(listen)
             started(loop)
             try:
                 await supervise(loop, source, desired, lasting(text))

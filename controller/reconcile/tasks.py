@@ -1,7 +1,12 @@
-"""Two small things about tasks that asyncio leaves to its users."""
+"""Small things about tasks and time that asyncio leaves to its users."""
 
 import asyncio
 from typing import Any
+
+
+def now_s() -> float:
+    """Return the event loop's time, which nobody can set."""
+    return asyncio.get_running_loop().time()
 
 
 async def cancel(*tasks: asyncio.Task[Any]) -> None:
@@ -22,5 +27,5 @@ async def is_set_within(event: asyncio.Event, pause_s: float | None) -> bool:
 
 
 def soonest_s(at_most_s: float, *edges: tuple[float | None, float]) -> float:
-    """Return how long it is until the first instant, each told with the time of its own clock."""
+    """Return the seconds until the first of some instants, each given with its own clock's now."""
     return max(0.001, min([at_most_s, *(at - now for at, now in edges if at is not None)]))

@@ -2,16 +2,16 @@
 
 import gc
 
-from controller.reconcile.garbage import LARGE, gc_paused, rest
+from controller.reconcile.garbage import LARGE, freeze_gc, gc_paused
 from tests.plan.builders import large
 
 
 def test_a_large_estate_rests_and_a_small_one_is_left_as_it_was() -> None:
     gc.unfreeze()
-    rest(large(10, 2))
+    freeze_gc(large(10, 2))
     assert gc.get_freeze_count() == 0
     try:
-        rest(large(LARGE, 50))
+        freeze_gc(large(LARGE, 50))
         assert gc.get_freeze_count() > LARGE
     finally:
         gc.unfreeze()

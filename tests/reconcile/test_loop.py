@@ -138,7 +138,7 @@ def approve(show: Show, desired: Desired) -> None:
     action = next(step.action for step in show.loop.plan.steps if step.action.id == START_SQL)
     show.store.approve(Approval(START_SQL, desired.revision, "ann", epoch_clock() + 600,
                                 content(action)))
-    show.loop._circumstances.read()
+    show.loop._context.read()
     show.loop._free_all()
 
 
@@ -265,7 +265,7 @@ def test_nothing_is_computed_or_written_while_nothing_changes(
             await asyncio.sleep(30)
             plans: list[object] = []
             writes: list[object] = []
-            monkeypatch.setattr(show.loop._work, "enqueue", plans.append)
+            monkeypatch.setattr(show.loop._workers, "enqueue", plans.append)
             monkeypatch.setattr(show.store, "save_seen", lambda *words: writes.append(words))
             await asyncio.sleep(600)
             assert len(plans) <= 11

@@ -159,7 +159,7 @@ class Storm:
             self.store.approve(Approval(action.id, self.loop.plan.revision, "ann",
                                         self.clock() + 60, content(action)))
         if asked:
-            self.loop.heed()
+            self.loop.reread()
 
     async def rage(self) -> None:
         """Let things go wrong for a while; a dead controller is started again."""

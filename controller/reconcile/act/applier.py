@@ -1,12 +1,36 @@
-"""One action from intent to outcome: write it down, do it, look, write down what came of it.
+"""
+The applier carries out one action, from intent to outcome:
 
-Rule 1: without a written intent nothing is begun.
-Rule 2: an action that is cut off keeps its intent open; whoever comes next looks first.
+    1  intent      on the disk before anything is begun; where that fails, nothing is
+    2  act         the provider does it, and says how it went
+    3  look        at every node of the action, since only a look tells what is true now
+    4  outcome     on the disk, which closes the intent
+
+Why this order: whatever line a crash falls between, the intent is open, and the next process finds
+it, looks at the nodes and closes it (see recovery.py); nothing is ever repeated on the word of the
+journal. The look comes before the outcome so that "done" is never on the disk while the facts
+still show the difference: a controller that starts just then would do it again.
+
+How it went is one of four errors, or none. What they leave true decides what follows, never their
+text:
+
+    none             done               it is done; the look says whether the difference is gone
+    Refused          nothing happened   not asked again until the node or the action has changed
+    Unavailable      nothing happened   tried again after a back-off
+    OutcomeUnknown   perhaps happened   looked at; if the plan still wants it, after a back-off
+    Undone           done, and undone   held back by a gate until a commit or a person says so
+
+An answer that cannot be understood is OutcomeUnknown: something was answered, so something may
+have happened. An action of a kind that a node undoes unless the controller comes back counts as
+undone when its outcome is unknown. Nothing is retried here: the plan decides, and workers wait.
+
+An action that is cancelled, at the end of the loop, keeps its intent open. An outcome that cannot
+be written is kept and written as soon as the journal can be: until then nothing else is begun.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable
 from typing import NamedTuple
 
 from controller.errors import (
@@ -22,53 +46,44 @@ from controller.plan.actions.action import Action
 from controller.plan.survey.context import InFlight
 from controller.plan.survey.context import Undone as UndoneChange
 from controller.providers.base import Provider
+from controller.reconcile.decide.attempts import Attempts
+from controller.reconcile.decide.planner import Planner
 from controller.reconcile.observe.observers import NOT_UNDERSTOOD
+from controller.reconcile.observe.view import View
 from controller.reconcile.report.event import Event, EventKind
+from controller.reconcile.tasks import now_s
 from controller.store.journal import Intent, Outcome
 from controller.store.store import Store
 from controller.telemetry import OFF, Telemetry
 
 logger = logging.getLogger("hotsite")
 
-Look = Callable[[Iterable[str]], Awaitable[None]]
-Distrust = Callable[[str], None]
-Tell = Callable[[Event], None]
 UndoneRow = tuple[UndoneChange, str]
-
-
-def _to_nobody(_: Action) -> None:
-    """Tell nobody."""
+"""A change that a node undid, and the fingerprint of its target's spec at that time."""
 
 
 class Attempt(NamedTuple):
-    """What came of one action."""
+    """The outcome of one action."""
 
     outcome: Outcome
     sentence: str
 
 
 class Applier:
-    """Carries actions out, and knows which have begun and not ended."""
+    """Carries out actions."""
 
-    def __init__(self, provider: Provider, store: Store, clock: Callable[[], float],
-                 look: Look, distrust: Distrust, tell: Tell,
+    def __init__(self, provider: Provider, store: Store, view: View, planner: Planner,
+                 attempts: Attempts, clock: Callable[[], float], tell: Callable[[Event], None],
                  telemetry: Telemetry = OFF) -> None:
         self._provider = provider
         self._store = store
+        self._view = view
+        self._planner = planner
+        self._attempts = attempts
         self._clock = clock
-        self._look = look
-        self._distrust = distrust
         self._tell = tell
         self._telemetry = telemetry
-        self._in_flight: dict[str, InFlight] = {}
         self._unwritten: list[tuple[int, Outcome, str, float, UndoneRow | None]] = []
-        self.done: Callable[[Action], None] = _to_nobody
-        """Is told of each action that was done, before its nodes are looked at."""
-
-    @property
-    def in_flight(self) -> tuple[InFlight, ...]:
-        """Return what has begun and not ended, by action id."""
-        return tuple(self._in_flight[name] for name in sorted(self._in_flight))
 
     async def carry_out(self, action: Action, revision: str, spec: str = "") -> Attempt:
         """Do `action` and look at its nodes afterwards; `spec` is its target's fingerprint.
@@ -77,27 +92,26 @@ class Applier:
         """
         intent = self._store.intend(action.id, action.verb, action.target, action.node, revision,
                                     action.reason, self._clock(), action.cause)
-        self._in_flight[action.id] = InFlight(action.id, action.target, action.nodes, action.rung)
+        self._attempts.begin(InFlight(action.id, action.target, action.nodes, action.rung))
         self._tell(Event(EventKind.INTENT, action.target, action.node, action.reason,
                          self._clock(), action.symbol, "", action.id))
-        attempt = Attempt(Outcome.UNKNOWN, "it broke off in a way nobody foresaw")
+        attempt = Attempt(Outcome.UNKNOWN, "it ended with an error that nobody foresaw")
         cut_off = False
         try:
-            begun_s = asyncio.get_running_loop().time()
+            begun_s = now_s()
             with self._telemetry.span("cycle", revision=revision), self._telemetry.span(
                     "apply", target=action.target, node=action.node, verb=action.verb):
                 attempt = await self._try(action)
-            self._telemetry.action(action.verb, attempt.outcome,
-                                   asyncio.get_running_loop().time() - begun_s)
-            self._distrust_all(action)
-            await self._look(action.nodes)
+            self._telemetry.action(action.verb, attempt.outcome, now_s() - begun_s)
+            await self._planner.acted(action, done=attempt.outcome is Outcome.DONE)
         except asyncio.CancelledError:
             cut_off = True
             raise
         finally:
-            if attempt.outcome is Outcome.UNKNOWN:
-                self._distrust_all(action)
-            del self._in_flight[action.id]
+            if attempt.outcome is Outcome.UNKNOWN:      # that look may have come too early
+                for node in action.nodes:
+                    self._view.mark_stale(node)
+            self._attempts.end(action.id)
             if not cut_off:
                 self._conclude(intent, attempt, self._undone(action, attempt, spec))
                 self._tell(Event(EventKind.OUTCOME, action.target, action.node, attempt.sentence,
@@ -105,13 +119,15 @@ class Applier:
         return attempt
 
     def hold(self, intent: Intent, nodes: tuple[str, ...]) -> None:
-        """Count an intent that was found open as in flight until it has been looked at."""
-        self._in_flight[intent.action_id] = InFlight(
-            intent.action_id, intent.target, nodes, rung_of(intent.verb))
+        """Count an open intent of an earlier process as in flight until its nodes were looked at.
+        """
+        kinds = {kind.verb: kind.rung for kind in Action.__subclasses__()}
+        self._attempts.begin(InFlight(intent.action_id, intent.target, nodes,
+                                      kinds.get(intent.verb, Rung.DELETE)))  # unknown: the highest
 
     def abandon(self, intent: Intent, sentence: str) -> None:
-        """Close an intent that was found open, after looking."""
-        self._in_flight.pop(intent.action_id, None)
+        """Close an open intent of an earlier process, after looking."""
+        self._attempts.end(intent.action_id)
         self._conclude(intent.id, Attempt(Outcome.ABANDONED, sentence))
         self._tell(Event(EventKind.OUTCOME, intent.target, intent.node, sentence, self._clock(),
                          "?", Outcome.ABANDONED, intent.action_id))
@@ -126,11 +142,9 @@ class Applier:
             del self._unwritten[0]
 
     async def _try(self, action: Action) -> Attempt:
-        """Do `action` and return what is then known."""
+        """Do `action`, and return what is known of it then."""
         try:
-            sentence = await self._provider.apply(action)
-            self.done(action)
-            return Attempt(Outcome.DONE, sentence)
+            return Attempt(Outcome.DONE, await self._provider.apply(action))
         except Refused as error:
             return Attempt(Outcome.REFUSED, str(error))
         except Unavailable as error:
@@ -145,25 +159,17 @@ class Applier:
                 f"{action.verb} on {action.node} may have happened: its answer was not understood"
                 f" ({type(error).__name__}: {error}); {action.node} is looked at again"))
 
-    def _distrust_all(self, action: Action) -> None:
-        """Let what was seen of the action's nodes until now decide nothing any more."""
-        for node in action.nodes:
-            self._distrust(node)
-
     def _undone(self, action: Action, attempt: Attempt, spec: str) -> UndoneRow | None:
-        """Return what is not to be done again by itself: a node that undoes it was cut off by it.
-
-        Of what a node undoes unless it can be reached, an unknown outcome is that it was undone.
-        """
-        if attempt.outcome is not Outcome.UNDONE and not (
+        """Return what must not be done again by itself, since the node had to undo it."""
+        if attempt.outcome is Outcome.UNDONE or (
                 action.reverts and attempt.outcome is Outcome.UNKNOWN):
-            return None
-        return UndoneChange(action.id, action.target, action.goal, attempt.sentence,
-                            self._clock()), spec
+            return UndoneChange(action.id, action.target, action.goal, attempt.sentence,
+                                self._clock()), spec
+        return None
 
     def _conclude(self, intent: int, attempt: Attempt,
                   undone: UndoneRow | None = None) -> None:
-        """Write the outcome down, or keep it until that is possible."""
+        """Write the outcome, or keep it until the journal can be written."""
         at = self._clock()
         try:
             self._store.conclude(intent, attempt.outcome, attempt.sentence, at, undone)
@@ -171,11 +177,5 @@ class Applier:
             self._unwritten.append((intent, attempt.outcome, attempt.sentence, at, undone))
 
 
-def rung_of(verb: str) -> Rung:
-    """Return the rung of a verb; one that nobody knows any more counts as the highest."""
-    kinds = {kind.verb: kind.rung for kind in Action.__subclasses__()}
-    return kinds.get(verb, Rung.DELETE)
-
-
 assert {Refused, Unavailable, Undone, OutcomeUnknown} == set(ActionError.__subclasses__()), \
-    "carry_out tells every way apart in which an action may fail"
+    "carry_out tells apart every way in which an action may fail"

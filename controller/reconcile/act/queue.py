@@ -1,7 +1,31 @@
-"""A queue of names: what should be looked into next, and what must wait for what.
+"""
+The queue of targets: which one is looked into next, and what each of the others waits for.
 
-Rule 1: it holds names, never content; whoever takes a name looks at the world anew.
-Rule 2: one name is never in two hands; offered while it is in hand, it comes again afterwards.
+A key is the name of an object (`VirtualMachine/sql`, `Replica/sql`, `Host/milan-1`). The queue
+holds keys and no content: whoever takes one asks for the current plan, so a key that is offered
+ten times while facts change makes one piece of work, on the last facts. This is level triggering.
+
+                 offer              take                 done
+    (not there) ───────► READY ────────────► TAKEN ───────────────► (not there, or READY where it
+                           ▲                  │ │ │                  was offered meanwhile)
+                           │ due, or urgent   │ │ └─ stall ─► STALLED     ends: `free` alone
+                           ├──────────────────┼─┼─ retry ──► BACKING_OFF  ends: its time
+                           │ offer            │ └─ park ───► PARKED       ends: the next offer
+                           └──────────────────┘
+
+One key is never taken by two workers: of one VM there is one step at a time, whatever else the
+plan allows. What ends a wait depends on what would help: time, after an error that may pass
+(BACKING_OFF); a plan in which the target has a step again (PARKED); a commit, a person, or a
+change that lifts the refusal (STALLED, by `free`). A person or an emergency does not wait for the
+back-off of something less urgent.
+
+Urgency: a person first, then what is down, commits, other drift, routine. Since all keys age alike,
+class and arrival make one number that never changes: 30s of waiting lift a key by one class, so
+that no class starves, and a heap is enough. Heap entries are never removed: a ticket tells those
+that are out of date.
+
+Only the loop's own tasks touch it, between awaits, so there is no lock. No method reads a clock.
+A crash loses it whole; the first plan after a restart fills it again.
 """
 
 import heapq
@@ -14,12 +38,10 @@ from typing import Final
 from controller.model.document import Rung
 from controller.plan.actions.action import Action, Cause
 from controller.plan.actions.machine import ResumeDomain, StartDomain
+from controller.reconcile.decide.attempts import BACK_OFF_MOST_S, back_off_s
 
 AGE_S: Final = 30.0
-"""Waiting this long lifts a name by one class, so that no class starves."""
-BACK_OFF_FIRST_S: Final = 1.0
-BACK_OFF_MOST_S: Final = 300.0
-JITTER: Final = 0.2
+"""Waiting this long lifts a key by one class."""
 
 
 class Priority(IntEnum):
@@ -32,37 +54,37 @@ class Priority(IntEnum):
     PERIODIC = 4
 
 
-class Standing(StrEnum):
-    """Where a name stands."""
+class State(StrEnum):
+    """The states of a key."""
 
     READY = "ready"
-    IN_HAND = "in hand"
+    TAKEN = "taken"
     BACKING_OFF = "backing off"
-    """A transient error: it comes again by itself at its time."""
+    """After an error that may pass: ready again at its time."""
     PARKED = "parked"
-    """Something it needs is missing: a change of the world wakes it."""
+    """Something it needs is missing: ready again with the next offer."""
     STALLED = "stalled"
-    """Trying again is useless until a person or a commit changes something."""
+    """Trying again is useless until a person, a commit or the world changes something."""
 
 
 @dataclass(slots=True)
 class _Entry:
-    """What is known of one name."""
+    """What is known of one key."""
 
-    standing: Standing
+    state: State
     priority: Priority
     since_s: float
     why: str = ""
     failures: int = 0
     due_s: float = 0.0
     again: Priority | None = None
-    """Offered while in hand: the class in which it comes again."""
+    """Offered while taken: the class in which it comes again."""
     ticket: int = 0
     """Heap entries with another ticket are out of date."""
 
 
 class KeyedQueue:
-    """Names by urgency and age. Every method takes the instant; nothing here reads a clock."""
+    """Keys by urgency and age."""
 
     def __init__(self, seed: int = 0) -> None:
         self._dice = Random(seed)
@@ -71,120 +93,115 @@ class KeyedQueue:
         self._due: list[tuple[float, int, str]] = []
         self._tickets = 0
 
-    def __len__(self) -> int:
-        return len(self._entries)
+    def state(self, key: str) -> State | None:
+        """Return the state of `key`; None when the queue does not hold it."""
+        entry = self._entries.get(key)
+        return entry.state if entry else None
 
-    def standing(self, name: str) -> Standing | None:
-        """Return where `name` stands; None when the queue does not hold it."""
-        entry = self._entries.get(name)
-        return entry.standing if entry else None
-
-    def why(self, name: str) -> str:
-        """Return the sentence with which `name` was put where it is."""
-        entry = self._entries.get(name)
+    def why(self, key: str) -> str:
+        """Return the sentence with which `key` was retried, parked or stalled."""
+        entry = self._entries.get(key)
         return entry.why if entry else ""
 
-    def names(self, standing: Standing) -> tuple[str, ...]:
-        """Return every name that stands so, sorted."""
-        return tuple(sorted(name for name, e in self._entries.items() if e.standing is standing))
+    def keys(self, state: State) -> tuple[str, ...]:
+        """Return every key in that state, sorted."""
+        return tuple(sorted(key for key, e in self._entries.items() if e.state is state))
 
-    def offer(self, name: str, priority: Priority, now_s: float) -> None:
-        """Ask for `name` to be looked into.
+    def offer(self, key: str, priority: Priority, now_s: float) -> None:
+        """Ask for `key` to be looked into.
 
-        Shapes: one that is ready only ever gets more urgent; one that is parked is woken; one that
-        is stalled stays so, and so does one that backs off, unless a person or an emergency asks
-        and what failed was less urgent.
+        Shapes: a key that is ready only ever gets more urgent; a parked one becomes ready. A
+        stalled one stays so, and so does one in back-off, unless a person or an emergency asks and
+        what failed was less urgent.
         """
-        entry = self._entries.get(name)
+        entry = self._entries.get(key)
         if entry is None:
-            entry = self._entries[name] = _Entry(Standing.READY, priority, now_s)
-            self._push(name, entry)
-        elif entry.standing is Standing.IN_HAND:
+            entry = self._entries[key] = _Entry(State.READY, priority, now_s)
+            self._push(key, entry)
+        elif entry.state is State.TAKEN:
             entry.again = priority if entry.again is None else min(entry.again, priority)
-        elif entry.standing is Standing.PARKED or (
-                entry.standing is Standing.BACKING_OFF
+        elif entry.state is State.PARKED or (
+                entry.state is State.BACKING_OFF
                 and priority < entry.priority and priority <= Priority.EMERGENCY):
-            self._make_ready(name, entry, priority, now_s)
-        elif entry.standing is Standing.READY and priority < entry.priority:
+            self._make_ready(key, entry, priority, now_s)
+        elif entry.state is State.READY and priority < entry.priority:
             entry.priority = priority
-            self._push(name, entry)
+            self._push(key, entry)
 
-    def take(self, now_s: float, wanted: Callable[[str], bool] = lambda name: True) -> str | None:
-        """Return the most urgent name that is wanted, and hold it in hand; None when none is ready.
-        """
+    def take(self, now_s: float, wanted: Callable[[str], bool] = lambda key: True) -> str | None:
+        """Take the most urgent ready key that is wanted; None when there is none."""
         self._wake_due(now_s)
         passed_over = []
         try:
             while self._ready:
                 place = heapq.heappop(self._ready)
-                _, ticket, name = place
-                entry = self._entries.get(name)
-                if not (entry and entry.ticket == ticket and entry.standing is Standing.READY):
+                _, ticket, key = place
+                entry = self._entries.get(key)
+                if not (entry and entry.ticket == ticket and entry.state is State.READY):
                     continue
-                if not wanted(name):
+                if not wanted(key):
                     passed_over.append(place)
                     continue
-                entry.standing, entry.since_s = Standing.IN_HAND, now_s
-                return name
+                entry.state, entry.since_s = State.TAKEN, now_s
+                return key
             return None
         finally:
             for place in passed_over:
                 heapq.heappush(self._ready, place)
 
-    def done(self, name: str, now_s: float) -> None:
-        """Put `name` down after success; its failures are forgotten."""
-        entry = self._held(name)
+    def done(self, key: str, now_s: float) -> None:
+        """Give `key` back after success; its failures are forgotten."""
+        entry = self._taken(key)
         if entry.again is None:
-            del self._entries[name]
+            del self._entries[key]
         else:
             entry.failures, priority, entry.again = 0, entry.again, None
-            self._make_ready(name, entry, priority, now_s)
+            self._make_ready(key, entry, priority, now_s)
 
-    def retry(self, name: str, now_s: float, why: str = "",
+    def retry(self, key: str, now_s: float, why: str = "",
               most_s: float = BACK_OFF_MOST_S) -> float:
-        """Put `name` down after a transient error, and return when it comes again, in seconds."""
-        entry = self._held(name)
-        delay_s = min(BACK_OFF_FIRST_S * 2.0 ** min(entry.failures, 20), most_s)
-        delay_s *= 1.0 + JITTER * (2.0 * self._dice.random() - 1.0)
+        """Give `key` back after an error that may pass, and return its back-off in seconds."""
+        entry = self._taken(key)
+        delay_s = back_off_s(entry.failures, most_s, self._dice)
         entry.failures, entry.again, entry.why = entry.failures + 1, None, why
-        entry.standing, entry.since_s, entry.due_s = Standing.BACKING_OFF, now_s, now_s + delay_s
-        heapq.heappush(self._due, (entry.due_s, self._new_ticket(entry), name))
+        entry.state, entry.since_s, entry.due_s = State.BACKING_OFF, now_s, now_s + delay_s
+        heapq.heappush(self._due, (entry.due_s, self._new_ticket(entry), key))
         return delay_s
 
-    def park(self, name: str, now_s: float, why: str) -> None:
-        """Let `name` wait until something changes; it may be new, waiting or in hand."""
-        self._set_aside(name, Standing.PARKED, now_s, why)
+    def park(self, key: str, now_s: float, why: str) -> None:
+        """Let `key` wait until something changes; it may be new, waiting or taken."""
+        self._set_aside(key, State.PARKED, now_s, why)
 
-    def stall(self, name: str, now_s: float, why: str) -> None:
-        """Let `name` wait until a person, a commit or the world changes what it was refused for.
+    def stall(self, key: str, now_s: float, why: str) -> None:
+        """Let `key` wait until a person, a commit or the world changes what it was refused for.
         """
-        self._set_aside(name, Standing.STALLED, now_s, why)
+        self._set_aside(key, State.STALLED, now_s, why)
 
-    def free(self, name: str, priority: Priority, now_s: float) -> None:
-        """End every wait of `name`, stalled or not: a person or a commit said so."""
-        entry = self._entries.get(name)
-        if entry and entry.standing not in {Standing.IN_HAND, Standing.READY}:
+    def free(self, key: str, priority: Priority, now_s: float) -> None:
+        """End every wait of `key`, stalled or not: a person or a commit said so."""
+        entry = self._entries.get(key)
+        if entry and entry.state not in {State.TAKEN, State.READY}:
             entry.failures = 0
-            self._make_ready(name, entry, priority, now_s)
+            self._make_ready(key, entry, priority, now_s)
 
     def free_all(self, now_s: float) -> None:
-        """End every wait there is; what is in hand stays there."""
-        for name in sorted(self._entries):
-            self.free(name, self._entries[name].priority, now_s)
+        """End every wait; keys that are taken stay so."""
+        for key in sorted(self._entries):
+            self.free(key, self._entries[key].priority, now_s)
 
-    def drop(self, name: str) -> None:
-        """Forget `name`, unless it is in hand, or its back-off still has to be remembered."""
-        entry = self._entries.get(name)
-        if entry and entry.standing is Standing.IN_HAND:
+    def drop(self, key: str) -> None:
+        """Forget `key`, unless it is taken or in back-off."""
+        entry = self._entries.get(key)
+        if entry and entry.state is State.TAKEN:
             entry.again = None
-        elif entry and entry.standing is not Standing.BACKING_OFF:
-            del self._entries[name]
+        elif entry and entry.state is not State.BACKING_OFF:
+            del self._entries[key]
 
     def next_due(self) -> float | None:
         """Return the instant at which the next back-off ends; None when none runs."""
         while self._due:
-            due_s, ticket, name = self._due[0]
-            entry = self._entries.get(name)
+            due_s, ticket, key = self._due[0]
+            entry = self._entries.get(key)
             if entry and entry.ticket == ticket:
                 return due_s
             heapq.heappop(self._due)
@@ -194,30 +211,30 @@ class KeyedQueue:
         """Make everything ready whose back-off has ended."""
         due_s = self.next_due()
         while due_s is not None and due_s <= now_s:
-            name = heapq.heappop(self._due)[2]
-            entry = self._entries[name]
-            self._make_ready(name, entry, entry.priority, now_s)
+            key = heapq.heappop(self._due)[2]
+            entry = self._entries[key]
+            self._make_ready(key, entry, entry.priority, now_s)
             due_s = self.next_due()
 
-    def _set_aside(self, name: str, standing: Standing, now_s: float, why: str) -> None:
-        """Put `name` where no clock wakes it; one that already stands there keeps its age."""
-        entry = self._entries.get(name)
+    def _set_aside(self, key: str, state: State, now_s: float, why: str) -> None:
+        """Put `key` into a state that no clock ends; a key already in it keeps its age."""
+        entry = self._entries.get(key)
         if entry is None:
-            entry = self._entries[name] = _Entry(standing, Priority.PERIODIC, now_s)
-        if entry.standing is not standing:
-            entry.standing, entry.since_s = standing, now_s
+            entry = self._entries[key] = _Entry(state, Priority.PERIODIC, now_s)
+        if entry.state is not state:
+            entry.state, entry.since_s = state, now_s
         entry.again, entry.why = None, why
         self._new_ticket(entry)
 
-    def _make_ready(self, name: str, entry: _Entry, priority: Priority, now_s: float) -> None:
-        """Put `name` in line in a class."""
-        entry.standing, entry.priority, entry.since_s = Standing.READY, priority, now_s
-        self._push(name, entry)
+    def _make_ready(self, key: str, entry: _Entry, priority: Priority, now_s: float) -> None:
+        """Make `key` ready, in a class."""
+        entry.state, entry.priority, entry.since_s = State.READY, priority, now_s
+        self._push(key, entry)
 
-    def _push(self, name: str, entry: _Entry) -> None:
-        """Enter the line: since all age alike, class and arrival make one number for ever."""
+    def _push(self, key: str, entry: _Entry) -> None:
+        """Add `key` to the heap; since all keys age alike, its rank never changes."""
         rank = entry.priority * AGE_S + entry.since_s
-        heapq.heappush(self._ready, (rank, self._new_ticket(entry), name))
+        heapq.heappush(self._ready, (rank, self._new_ticket(entry), key))
 
     def _new_ticket(self, entry: _Entry) -> int:
         """Make every heap entry that `entry` has out of date."""
@@ -225,16 +242,16 @@ class KeyedQueue:
         entry.ticket = self._tickets
         return self._tickets
 
-    def _held(self, name: str) -> _Entry:
-        """Return the entry of a name that must be in hand."""
-        entry = self._entries.get(name)
-        assert entry is not None, f"{name} is not in the queue"
-        assert entry.standing is Standing.IN_HAND, f"{name} is {entry.standing}, not in hand"
+    def _taken(self, key: str) -> _Entry:
+        """Return the entry of a key that must be taken."""
+        entry = self._entries.get(key)
+        assert entry is not None, f"{key} is not in the queue"
+        assert entry.state is State.TAKEN, f"{key} is {entry.state}, not taken"
         return entry
 
 
 def urgency_of(action: Action) -> Priority:
-    """Return the class: a person first, then what is down, then commits, then other drift.
+    """Return the class of an action: a person's, then what is down, commits, other drift, routine.
 
     A copy is routine; one that is late, or that mends something, is as urgent as other drift.
     """

@@ -1,7 +1,7 @@
-"""Recovery: intents that an earlier process left open are looked at before anything else is said.
+"""Recovery: intents that an earlier process left open.
 
-Rule 1: an open intent is never repeated; what is true is seen, and then it is closed.
-Rule 2: until all its nodes have answered, it counts as still running.
+Rule 1: an open intent is never repeated; its nodes are looked at, and then it is closed.
+Rule 2: until all its nodes have answered, it counts as in flight.
 """
 
 from controller.plan.steps.plan import Plan
@@ -14,7 +14,7 @@ TWO_ENDED = frozenset({"migrate", "replicate"})
 
 
 class Recovery:
-    """The open intents of earlier processes that are not yet looked into."""
+    """The open intents of earlier processes whose nodes have not been looked at yet."""
 
     def __init__(self, applier: Applier, view: View) -> None:
         self._applier = applier
@@ -22,13 +22,8 @@ class Recovery:
         self._open: dict[int, Intent] = {}
         self._took_over = False
 
-    @property
-    def pending(self) -> bool:
-        """Return whether anything is still to be looked into."""
-        return bool(self._open)
-
     def take_over(self, intents: tuple[Intent, ...]) -> None:
-        """Learn what was left open, the first time that it can be read: later ones are our own."""
+        """Learn the open intents, the first time they can be read: later ones are our own."""
         if self._took_over:
             return
         self._took_over = True
@@ -36,37 +31,39 @@ class Recovery:
             self._open[intent.id] = intent
             self._applier.hold(intent, nodes_of(intent))
 
-    def looked_into(self, plan: Plan) -> tuple[tuple[Intent, str], ...]:
-        """Return each intent that can be closed now, with what looking showed.
+    def close(self, plan: Plan) -> bool:
+        """Close each intent whose nodes have all answered; return whether there was any.
 
-        Shapes: each is returned once; `plan` was computed from what looking showed.
+        Shapes: `plan` was computed from those answers; an action still in it is not done.
         """
         wanted = {step.action.id for step in plan.steps}
-        found = []
+        found = False
         for intent in tuple(self._open.values()):
-            declared = [node for node in nodes_of(intent) if node in self._view.nodes]
+            nodes = nodes_of(intent)
+            declared = [node for node in nodes if node in self._view.nodes]
             if not known_nodes(self._view, tuple(declared)):
                 continue
-            for node in nodes_of(intent):
+            for node in nodes:
                 if node not in declared:
                     self._view.mark_stale(node)
             del self._open[intent.id]
-            found.append((intent, _sentence(intent, declared, intent.action_id in wanted)))
-        return tuple(found)
+            self._applier.abandon(intent, _sentence(intent, declared, intent.action_id in wanted))
+            found = True
+        return found
 
 
 def nodes_of(intent: Intent) -> tuple[str, ...]:
-    """Return the nodes that the intent's action touched; a move or a copy also its goal."""
+    """Return the nodes that the intent's action touched: of a move or a copy, both ends."""
     tail = intent.action_id.rpartition(f"@{intent.node}/")[2]
     return (intent.node, tail) if intent.verb in TWO_ENDED and tail else (intent.node,)
 
 
 def _sentence(intent: Intent, declared: list[str], wanted: bool) -> str:
-    """Return what looking showed."""
+    """Return what the look at the intent's nodes showed."""
     begun = f"the controller ended in the middle of {intent.verb}"
     if not declared:
-        return f"{begun}; {intent.node} is no longer declared, so what came of it is not known"
+        return f"{begun}; {intent.node} is no longer declared, so its outcome is not known"
     seen = f"{' and '.join(declared)} {'was' if len(declared) == 1 else 'were'} looked at"
     if wanted:
-        return f"{begun}; {seen}: it is not done, and is decided anew"
+        return f"{begun}; {seen}: it is not done; the next plan decides"
     return f"{begun}; {seen}: nothing is left of it to do"

@@ -32,7 +32,7 @@ from controller.plan.survey.context import (
 )
 from controller.plan.survey.grants import every_scope
 from controller.plan.survey.renamed import nodes_of, renames
-from controller.reconcile.decide.history import Remembering
+from controller.reconcile.decide.history import History
 from controller.reconcile.decide.pool_memory import PoolMemory
 from controller.store.store import Store
 
@@ -59,7 +59,7 @@ class ContextBuilder:
         self._paused: frozenset[str] = frozenset()
         self._read_repairs = True
         self._read_approvals = False
-        self._remembering = Remembering(store)
+        self._history = History(store)
         self.pools = PoolMemory(store)
 
     def declare(self, desired: Desired) -> None:
@@ -93,7 +93,7 @@ class ContextBuilder:
         self._applied = applied.fingerprints if applied else {}
         self._applied_revision = (applied.revision or None) if applied else None
         self._changed = changed(self._applied, self._prints)
-        self._remembering.read(self._applied)
+        self._history.read(self._applied)
         self.pools.read()
         self._read_repairs = True
 
@@ -105,7 +105,7 @@ class ContextBuilder:
         self.read()
         looked_at = (self._store.status() or {}).get("at")
         if isinstance(looked_at, float):
-            self._remembering.overslept(self._clock(), looked_at)
+            self._history.overslept(self._clock(), looked_at)
 
     def repaired(self) -> None:
         """Say that something was done: repairs are counted anew, and a yes to it is used up."""
@@ -119,10 +119,10 @@ class ContextBuilder:
         """Take a person's yes that holds for this process alone."""
         self._granted[(approval.action_id, approval.revision)] = approval
 
-    def policy(self, in_flight: tuple[InFlight, ...],
-               assumed_down: frozenset[str] = frozenset(),
-               resting: frozenset[str] = frozenset()) -> Context:
-        """Return the circumstances of a decision taken now."""
+    def build(self, in_flight: tuple[InFlight, ...],
+              assumed_down: frozenset[str] = frozenset(),
+              backing_off: frozenset[str] = frozenset()) -> Context:
+        """Return the context of a decision taken now."""
         assert self._desired is not None, "nothing is declared yet"
         now_s = self._clock()
         if self._read_approvals:
@@ -130,7 +130,7 @@ class ContextBuilder:
             self._requests = self._store.requests()
             self._undone = self._store.undone()
             self._read_approvals = False
-        self._remembering.overslept(now_s)
+        self._history.overslept(now_s)
         windows = self._desired.estate.spec.windows
         return Context(
             suspensions=tuple(named(one, self._desired.estate.name) for one in self._suspensions
@@ -142,9 +142,9 @@ class ContextBuilder:
             applied_revision=self._applied_revision, changed=self._changed,
             requests=tuple(one for one in self._requests if one.expires_at > now_s),
             undone=tuple(one for one, spec in self._undone if spec == self.print_of(one.target)),
-            adopted=self._remembering.adopted,
-            backing_off=resting, assumed_down=assumed_down, last_host=self._remembering.stood,
-            kept=self._remembering.kept, waiting=self._remembering.waiting)
+            adopted=self._history.adopted,
+            backing_off=backing_off, assumed_down=assumed_down, last_host=self._history.stood,
+            kept=self._history.kept, waiting=self._history.waiting)
 
     def pause_has_ended(self) -> bool:
         """Return whether a pause has ended, by time, by word or by commit, since this was asked."""
@@ -180,7 +180,7 @@ class ContextBuilder:
         """
         assert self._desired is not None, "nothing is declared yet"
         self.pools.write()
-        moved = self._remembering.take_in(plan, self._desired, observed, self._clock())
+        moved = self._history.take_in(plan, self._desired, observed, self._clock())
         self._forget_undone(plan)
         now = settled(plan, self._applied, self._prints)
         revision = plan.revision if converged else (self._applied_revision or "")

@@ -37,7 +37,7 @@ def lists_its_vlans(fact: Fact[NodeFacts] | None, declared: set[str]) -> bool:
                for name in declared)
 
 
-class Remembering:
+class History:
     """Where VMs stood, and since when removals wait."""
 
     def __init__(self, store: Store) -> None:

@@ -1,6 +1,36 @@
-"""The decision, kept until something it rests on has changed: specs, facts, circumstances, time."""
+"""
+The planner owns the plan: it makes a new one when something it rests on has changed, and hands
+out the last one otherwise.
 
+A plan rests on five things. Each has one way in, and each makes the last plan out of date:
+
+    specs        `declare`
+    facts        the view's `version` has grown
+    context      `wake`: a pause, an approval or a request was read, an action began or ended, a
+                 back-off began
+    time         `next_edge_s`: a window or pause ends, a copy is due, and once a minute anyway
+    a pause's end    every node is looked at anew, since a person worked there meanwhile
+
+Making a plan is one call of a pure function, so nothing is ever patched into an old plan: a plan
+is current, or there is none. Workers ask for the `current` plan before every step and after it,
+never for the one that they began with.
+
+There are two ways of asking for it:
+
+    Planner        decides on the spot; for one run (`plan`, `apply`). Nobody polls there, so nodes
+                   whose facts have grown old are looked at first.
+    PacedPlanner   for the loop (`run`): one task decides, everybody else waits for it. Decisions
+                   are at least 20ms apart, and as far apart as the last one took, so that a large
+                   estate under a storm of events spends half its time deciding at most. The first
+                   decision waits until every node was asked once, for 10s at most.
+
+It writes nothing and begins nothing. Where the computation itself fails there is no plan: those
+who wait are given None, and the loop tells of the fault and tries again. A crash leaves nothing.
+"""
+
+import asyncio
 from collections.abc import Callable
+from typing import Final
 
 from controller.model.desired import Desired
 from controller.model.facts import Known
@@ -12,30 +42,38 @@ from controller.plan.compute import compute
 from controller.plan.gates.gates import is_storm
 from controller.plan.replication.copy import margin_s
 from controller.plan.steps.plan import Plan, Step
-from controller.plan.survey.context import InFlight
 from controller.plan.survey.renamed import nodes_of, renames
+from controller.reconcile.decide.attempts import Attempts
 from controller.reconcile.decide.context import ContextBuilder, stays
 from controller.reconcile.garbage import gc_paused
+from controller.reconcile.observe.observers import Observers
 from controller.reconcile.observe.view import View
+from controller.reconcile.tasks import is_set_within, now_s, soonest_s
+from controller.telemetry import OFF, Telemetry
 
+PACE_S: Final = 0.02
+"""The least time between two decisions; a decision that takes longer sets the pace itself."""
+FIRST_ROUND_S: Final = 10.0
+"""The first decision waits until every node was asked once, or this long."""
+RESYNC_S: Final = 60.0
+"""A decision is taken this often although nothing seems to have changed."""
 EVERYWHERE = (CreateDisk, ReturnDisk, DefineDomain, UndefineDomain, RemoveDomain, PurgeFiles,
               NarrowTrunk)
-"""What is right only if no other host has the VM, or uses the VLAN: all are looked at before."""
+"""Right only if no other host has the VM or uses the VLAN: all hosts are looked at before."""
 
 
-class Decider:
+class Planner:
     """Computes the plan when it is out of date, and hands out the last one otherwise."""
 
-    def __init__(self, view: View, circumstances: ContextBuilder, clock: Callable[[], float],
-                 in_flight: Callable[[], tuple[InFlight, ...]],
+    def __init__(self, view: View, observers: Observers, context: ContextBuilder,
+                 attempts: Attempts, clock: Callable[[], float],
                  assumed_down: frozenset[str] = frozenset()) -> None:
         self._view = view
-        self._circumstances = circumstances
+        self._observers = observers
+        self._context = context
+        self._attempts = attempts
         self._clock = clock
-        self._in_flight = in_flight
         self._assumed_down = assumed_down
-        self.resting: Callable[[], frozenset[str]] = frozenset
-        """Tells the targets at which something failed, until they are tried again."""
         self._desired: Desired | None = None
         self._plan: Plan | None = None
         self._version = -1
@@ -61,7 +99,7 @@ class Decider:
         self._desired = desired
         self._view.rename(nodes_of(renames(desired)))
         self._view.declare((*desired.hosts, *desired.switches), stormy)
-        self._circumstances.declare(desired)
+        self._context.declare(desired)
         self._plan = None
 
     def _stormy(self, desired: Desired) -> tuple[str, ...]:
@@ -75,9 +113,31 @@ class Decider:
                 found += silent
         return tuple(found)
 
-    def stir(self) -> None:
+    def wake(self) -> None:
         """Say that something besides the facts has changed."""
         self._plan = None
+
+    async def acted(self, action: Action, *, done: bool) -> None:
+        """Look at the nodes of an action that has ended; a new plan follows."""
+        if done:
+            self._context.pools.accept(action)
+        for node in action.nodes:
+            self._view.mark_stale(node)
+        await self._observers.look(*action.nodes)
+        self._context.repaired()
+        self.wake()
+
+    async def current(self) -> Plan | None:
+        """Return the plan for what is known now, after a look at nodes whose facts are old.
+
+        Shapes: None when it could not be computed.
+        """
+        assert self._desired is not None, "nothing is declared yet"
+        old = self._view.stale(self._desired.estate.spec.limits.fact_age_s / 2)
+        if old:
+            await self._observers.look(*old)
+            self.wake()
+        return self.decide()
 
     def decide(self) -> Plan:
         """Return the plan for what is known now.
@@ -85,26 +145,21 @@ class Decider:
         Shapes: the very same value as before when nothing has changed.
         """
         assert self._desired is not None, "nothing is declared yet"
-        if self._circumstances.pause_has_ended():
-            self._distrust()
+        if self._context.pause_has_ended():     # a person worked there: nothing seen before counts
+            for node in self._view.nodes:
+                self._view.mark_stale(node)
+            self._plan = None
         if self._plan is None or not self.is_current:
             version = self._view.version
-            policy = self._circumstances.policy(self._in_flight(), self._assumed_down,
-                                                self.resting())
+            context = self._context.build(self._attempts.in_flight, self._assumed_down,
+                                          self._attempts.resting(now_s()))
             with gc_paused():
-                self._plan = compute(self._desired, self._view.observed, policy, self._clock())
+                self._plan = compute(self._desired, self._view.observed, context, self._clock())
             self._version = version
         return self._plan
 
-    def _distrust(self) -> None:
-        """Let nothing be done by what was seen while a person worked there: it is looked at anew.
-        """
-        for node in self._view.nodes:
-            self._view.mark_stale(node)
-        self._plan = None
-
     def margin_s(self, target: str) -> float:
-        """Return how late the copies of a VM may be before that is told."""
+        """Return how late the copies of a VM may be before that is reported."""
         desired, (_, _, name) = self._desired, target.partition("/")
         vm = None if desired is None else desired.virtual_machines.get(name)
         if desired is None or vm is None or vm.spec.protection is None:
@@ -113,7 +168,7 @@ class Decider:
 
     def print_of(self, target: str) -> str:
         """Return the fingerprint of a declared object's spec."""
-        return self._circumstances.print_of(target)
+        return self._context.print_of(target)
 
     def nodes_of(self, action: Action) -> tuple[str, ...]:
         """Return every node that has to be looked at just before `action`."""
@@ -131,6 +186,85 @@ class Decider:
     def versions_of(self, action: Action) -> tuple[int, ...]:
         """Return numbers that grow when the nodes of `action` change."""
         return tuple(self._view.version_of(node) for node in action.nodes)
+
+
+class PacedPlanner(Planner):
+    """The loop's planner: `next_plan` is called by one task, all others wait for its outcome."""
+
+    def __init__(self, view: View, observers: Observers, context: ContextBuilder,
+                 attempts: Attempts, clock: Callable[[], float],
+                 telemetry: Telemetry = OFF) -> None:
+        super().__init__(view, observers, context, attempts, clock)
+        self._telemetry = telemetry
+        self._wake = asyncio.Event()
+        self._waiting: list[asyncio.Future[None]] = []
+        self._declared_s = self._decided_s = self._took_s = 0.0
+        self.plan: Plan | None = None
+        """The last plan, current or not; None before the first, and after one that failed."""
+
+    def declare(self, desired: Desired) -> None:
+        """Put specs in force; every node has its time to answer before they are decided on."""
+        super().declare(desired)
+        self._declared_s = now_s()
+
+    def wake(self) -> None:
+        """Say that something has changed, and have a decision taken."""
+        super().wake()
+        self._wake.set()
+
+    async def next_plan(self, due_at: float | None = None) -> Plan | None:
+        """Wait until a decision may have changed, take it, and return the plan if it is a new one.
+
+        Shapes: `due_at` is another instant at which to decide.
+        Errors: whatever a computation that fails raises; there is then no plan.
+        """
+        if not await is_set_within(self._wake, self._next_edge_s(due_at)):
+            self._plan = None   # time alone may change a decision
+        pause_s = self._decided_s + max(PACE_S, self._took_s) - now_s()
+        if pause_s > 0 and self.plan is not None:
+            await asyncio.sleep(pause_s)
+        self._wake.clear()
+        if self._desired is None or not self._may_decide():
+            return None
+        begun_s, before, self.plan = now_s(), self.plan, None
+        try:
+            with self._telemetry.span("cycle"), self._telemetry.span("decide"):
+                self.plan = self.decide()
+        finally:
+            self._decided_s = now_s()
+            self._took_s = self._decided_s - begun_s
+            self._telemetry.planned(self._took_s)
+            self._telemetry.cycle_ended()
+            for future in self._waiting:
+                if not future.done():
+                    future.set_result(None)
+            self._waiting.clear()
+        return self.plan if self.plan is not before else None
+
+    def _next_edge_s(self, due_at: float | None) -> float | None:
+        """Return how long it is until time alone may change a decision."""
+        if self._desired is None:
+            return None
+        return soonest_s(RESYNC_S if self._may_decide() else FIRST_ROUND_S / 10,
+                         (self._context.next_edge(self.plan), self._clock()),
+                         (due_at, self._clock()),
+                         (self._attempts.refusals.next_due(now_s()), now_s()))
+
+    def _may_decide(self) -> bool:
+        """Return whether every node was asked, or has had its time to answer."""
+        return (now_s() - self._declared_s >= FIRST_ROUND_S
+                or all(self._view.looked_at(node) for node in self._view.nodes))
+
+    async def current(self) -> Plan | None:
+        """Wait for the plan for what is known now; None when it could not be computed."""
+        while self.plan is None or not self.is_current:
+            future = asyncio.get_running_loop().create_future()
+            self._waiting.append(future)
+            self._wake.set()
+            await future
+            if self.plan is None:
+                return None
+        return self.plan
 
 
 def ready_steps(plan: Plan) -> tuple[Step, ...]:

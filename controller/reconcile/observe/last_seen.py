@@ -1,6 +1,6 @@
-"""Facts as text and back, so that what nodes said last survives a restart."""
+"""The last facts of each node, as JSON in the store, so that they survive a restart."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
 
 from pydantic import TypeAdapter, ValidationError
@@ -13,7 +13,7 @@ from controller.store.store import Store
 
 @cache
 def _adapter() -> TypeAdapter[NodeFacts]:
-    """Return what turns facts into JSON and back; made once, since that takes a moment."""
+    """Return the converter of facts to JSON and back; made once, since that takes a moment."""
     return TypeAdapter(NodeFacts)
 
 
@@ -30,47 +30,31 @@ def parse_facts(text: str) -> NodeFacts:
     return _adapter().validate_json(text)
 
 
-def save_seen(store: Store, node: str, fact: Known[NodeFacts]) -> None:
-    """Remember what a node said.
-
-    Errors: JournalUnavailable.
-    """
-    store.save_seen(node, render_facts(fact.value), fact.observed_at)
-
-
 def save_fact(store: Store, node: str, fact: Fact[NodeFacts]) -> None:
-    """Remember what a node said, or that it said nothing.
+    """Save a node's facts, or that it did not answer.
 
     Errors: JournalUnavailable.
     """
     if isinstance(fact, Known):
-        save_seen(store, node, fact)
+        store.save_seen(node, render_facts(fact.value), fact.observed_at)
     else:
         store.mark_silent(node)
 
 
-def forget(store: Store, nodes: Iterable[str]) -> None:
-    """Forget nodes of which a person said that they are gone.
+def save_removed(store: Store, view: View) -> None:
+    """Forget the nodes that left the specs and are taken as gone; save those that may not be.
 
     Errors: JournalUnavailable.
     """
-    for node in nodes:
+    for node in view.gone:
         store.forget_seen(node)
-
-
-def part(store: Store, view: View) -> None:
-    """Forget nodes of which a person said that they are gone, and remember those that may not be.
-
-    Errors: JournalUnavailable.
-    """
-    forget(store, view.gone)
     for node, last in view.doubted.items():
-        save_seen(store, node, last)
+        save_fact(store, node, last)
     view.doubted.clear()
 
 
 def load_seen(store: Store) -> Mapping[str, Known[NodeFacts]]:
-    """Return what nodes said last; what cannot be understood any more is left out.
+    """Return the last facts of every node; those that cannot be parsed any more are left out.
 
     Errors: JournalUnavailable.
     """

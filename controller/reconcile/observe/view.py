@@ -24,6 +24,7 @@ LEAP: Final = 0.125
 STORM: Final = 0.2
 """Of the nodes that were known before a start: so many silent ones at once are no person's word."""
 Screen = Callable[[str, Fact[NodeFacts], Fact[NodeFacts]], Fact[NodeFacts]]
+"""(node, answer, what was known before) -> what may be concluded from the answer."""
 
 
 def unscreened(_: str, fact: Fact[NodeFacts], __: Fact[NodeFacts]) -> Fact[NodeFacts]:
@@ -35,8 +36,9 @@ class View:
     """The facts of every node. `version` grows whenever something that decides has changed."""
 
     def __init__(self, clock: Callable[[], float],
-                 steady: Callable[[], float] = lambda: 0.0) -> None:
+                 steady: Callable[[], float] = lambda: 0.0, screen: Screen = unscreened) -> None:
         self._wall = Wall(clock, steady)
+        self._screen = screen
         self._facts: dict[str, Fact[NodeFacts]] = {}
         self._begun_at: dict[str, float] = {}
         self._stale_at: dict[str, float] = {}
@@ -49,8 +51,6 @@ class View:
         """What nodes held that left the specs while too many were silent."""
         self._is_declared = False
         self._versions: dict[str, int] = {}
-        self.screen: Screen = unscreened
-        """What may be concluded from an answer, given what was known before."""
         self.version = 0
 
     def _now(self) -> float:
@@ -180,7 +180,7 @@ class View:
         if node not in self._facts:
             return False
         before = self._facts[node]
-        fact = self.screen(node, self._remembering(node, before, fact), before)
+        fact = self._screen(node, self._remembering(node, before, fact), before)
         self._facts[node] = fact
         self._begun_at[node] = begun_at
         if same(before, fact):

@@ -8,7 +8,7 @@ from controller.model.facts import Fact, Known, NodeFacts, Unknown
 from controller.plan.conditions.network import DEGRADED
 from controller.plan.conditions.replica import LATE
 from controller.plan.steps.plan import Plan, Step, Verdict
-from controller.reconcile.decide.refusals import Refusal
+from controller.reconcile.decide.attempts import Refusal
 from controller.reconcile.report.event import Event, EventKind
 
 LINES: Final = 40

@@ -18,13 +18,17 @@ STEPS: Final = 500
 
 
 class Running(Protocol):
-    """What is asked of a loop."""
+    """A loop, as far as its status needs it."""
 
     started_at: float
     source: dict[str, Any]
-    plan: Plan | None
     progress: Mapping[str, str]
-    """By target: how far it was when last told, also of what has ended since."""
+    """By target: its last progress report, also of what has ended since."""
+
+    @property
+    def plan(self) -> Plan | None:
+        """Return the last plan; None before the first."""
+        ...
 
     @property
     def journal_fault(self) -> str | None:

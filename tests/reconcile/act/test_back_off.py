@@ -9,8 +9,8 @@ from controller.plan.actions.action import Action
 from controller.plan.actions.machine import ReconfigureDomain, StartDomain
 from controller.plan.actions.replica import RetirePoints
 from controller.providers.simulated.virtual_time import epoch_clock, run_virtual
-from controller.reconcile.act.back_off import COPY_MOST_S, BackOff
-from controller.reconcile.act.queue import BACK_OFF_MOST_S, JITTER, KeyedQueue, Priority
+from controller.reconcile.act.queue import KeyedQueue, Priority
+from controller.reconcile.decide.attempts import BACK_OFF_MOST_S, COPY_MOST_S, JITTER, BackOff
 from tests.reconcile.stage import lab, playing, with_machine
 
 START = StartDomain(target="VirtualMachine/sql", node="paris-1", reason="", domain="sql")
@@ -43,9 +43,9 @@ def test_what_succeeded_or_is_wanted_no_longer_is_forgotten_and_a_commit_ends_al
     waits = BackOff()
     waits.note(PATCH, "no route", 0.0)
     waits.keep_only([], 0.5)
-    assert waits.failures(PATCH.id) == 1    # it may be wanted again before its time
+    assert waits._by_id[PATCH.id].count == 1    # it may be wanted again before its time
     waits.keep_only([], 99.0)
-    assert waits.failures(PATCH.id) == 0
+    assert PATCH.id not in waits._by_id
     waits.note(PATCH, "no route", 99.0)
     waits.forget(PATCH.id)
     assert waits.resting(99.0) == {}

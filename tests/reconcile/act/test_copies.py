@@ -10,7 +10,8 @@ from controller.plan.actions.action import Cause
 from controller.plan.actions.replica import ReplicateDomain, SweepLeftovers
 from controller.plan.steps.plan import Plan
 from controller.reconcile.act.queue import Priority, urgency_of
-from controller.reconcile.act.worker import COPIES_AT_ONCE, Work, is_next
+from controller.reconcile.act.worker import COPIES_AT_ONCE, Mandate, Workers, is_next
+from controller.reconcile.decide.attempts import Attempts
 from controller.reconcile.decide.context import ContextBuilder
 from controller.reconcile.tasks import soonest_s
 from controller.store.store import Store
@@ -30,9 +31,9 @@ def test_a_copy_is_as_urgent_as_its_cause(cause: Cause, urgency: Priority) -> No
 
 def next_edge(due_at: float | None, now_s: float) -> float | None:
     store = Store.open(":memory:")
-    circumstances = ContextBuilder(store, lambda: now_s)
-    circumstances.declare(lab())
-    found = circumstances.next_edge(Plan("r1", due_at=due_at))
+    context = ContextBuilder(store, lambda: now_s)
+    context.declare(lab())
+    found = context.next_edge(Plan("r1", due_at=due_at))
     store.close()
     return found
 
@@ -56,12 +57,9 @@ def test_the_next_point_is_progress_and_the_same_again_is_none() -> None:
 
 
 def test_copies_leave_room_for_a_dead_machine() -> None:
-    async def never() -> None:
-        raise AssertionError("nothing is decided here")
-
     async def body() -> None:
         nothing: Any = None
-        work = Work(nothing, nothing, nothing, nothing, never, lambda: True, seed=1)
+        work = Workers(nothing, nothing, nothing, nothing, Attempts(), Mandate(), seed=1)
         for number in range(2 * COPIES_AT_ONCE):
             work._queue.offer(f"Replica/vm{number}", Priority.HUMAN, 0.0)
         taken = [work.take() for _ in range(2 * COPIES_AT_ONCE)]

@@ -6,14 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from controller.reconcile.act.queue import (
-    AGE_S,
-    BACK_OFF_MOST_S,
-    JITTER,
-    KeyedQueue,
-    Priority,
-    Standing,
-)
+from controller.reconcile.act.queue import AGE_S, KeyedQueue, Priority, State
+from controller.reconcile.decide.attempts import BACK_OFF_MOST_S, JITTER
 
 NAMES = st.sampled_from(["a", "b", "c", "d", "e"])
 PRIORITIES = st.sampled_from(list(Priority))
@@ -53,7 +47,7 @@ def test_a_ready_name_only_ever_gets_more_urgent() -> None:
     assert drained(queue, 0.0) == ["b", "a"]
 
 
-def test_a_name_offered_while_in_hand_comes_again_afterwards_and_only_then() -> None:
+def test_a_name_offered_while_taken_comes_again_afterwards_and_only_then() -> None:
     queue = KeyedQueue()
     queue.offer("a", Priority.HEAL, 0.0)
     assert queue.take(0.0) == "a"
@@ -90,21 +84,21 @@ def test_success_forgets_earlier_failures() -> None:
     assert queue.retry("a", 100.0) <= 1.0 + JITTER
 
 
-@pytest.mark.parametrize(("standing", "woken_by_offer"), [
-    (Standing.PARKED, True), (Standing.STALLED, False), (Standing.BACKING_OFF, False)])
+@pytest.mark.parametrize(("state", "woken_by_offer"), [
+    (State.PARKED, True), (State.STALLED, False), (State.BACKING_OFF, False)])
 def test_an_offer_wakes_what_is_parked_and_nothing_else_that_waits(
-        standing: Standing, woken_by_offer: bool) -> None:
+        state: State, woken_by_offer: bool) -> None:
     queue = KeyedQueue()
     queue.offer("a", Priority.HEAL, 0.0)
     assert queue.take(0.0) == "a"
-    match standing:
-        case Standing.PARKED:
+    match state:
+        case State.PARKED:
             queue.park("a", 0.0, "no room")
-        case Standing.STALLED:
+        case State.STALLED:
             queue.stall("a", 0.0, "the file exists")
         case _:
             queue.retry("a", 0.0, "no route")
-    assert queue.standing("a") is standing
+    assert queue.state("a") is state
     assert queue.why("a") != ""
     queue.offer("a", Priority.HEAL, 0.1)
     assert (queue.take(0.1) == "a") is woken_by_offer
@@ -120,7 +114,7 @@ def test_a_commit_or_a_person_ends_every_wait_but_takes_nothing_out_of_a_hand() 
     queue.retry("failing", 0.0)
     queue.free_all(0.5)
     assert sorted(drained(queue, 0.5)) == ["failing", "parked", "stalled"]
-    assert queue.standing("held") is Standing.IN_HAND
+    assert queue.state("held") is State.TAKEN
 
 
 def test_a_dropped_name_is_gone_unless_it_is_in_hand_or_its_failures_count() -> None:
@@ -134,19 +128,19 @@ def test_a_dropped_name_is_gone_unless_it_is_in_hand_or_its_failures_count() -> 
     queue.retry("failing", 0.0)
     for name in ("ready", "held", "failing"):
         queue.drop(name)
-    assert queue.standing("ready") is None
-    assert queue.standing("held") is Standing.IN_HAND
-    assert queue.standing("failing") is Standing.BACKING_OFF
+    assert queue.state("ready") is None
+    assert queue.state("held") is State.TAKEN
+    assert queue.state("failing") is State.BACKING_OFF
 
 
 class QueueMachine(RuleBasedStateMachine):
-    """Any sequence of operations: what is in hand is in one hand, and nothing is ever lost."""
+    """Any sequence of operations: what is taken is in one hand, and nothing is ever lost."""
 
     def __init__(self) -> None:
         super().__init__()
         self.queue = KeyedQueue(seed=1)
         self.now_s = 0.0
-        self.in_hand: set[str] = set()
+        self.taken: set[str] = set()
         self.offered: set[str] = set()
 
     @rule(name=NAMES, priority=PRIORITIES)
@@ -165,16 +159,16 @@ class QueueMachine(RuleBasedStateMachine):
         """Take the next name: never one that somebody holds."""
         name = self.queue.take(self.now_s)
         if name is not None:
-            assert name not in self.in_hand
-            self.in_hand.add(name)
+            assert name not in self.taken
+            self.taken.add(name)
             self.offered.discard(name)
 
-    @precondition(lambda self: self.in_hand)
+    @precondition(lambda self: self.taken)
     @rule(data=st.data(), how=st.sampled_from(["done", "retry", "park", "stall"]))
     def put_down(self, data: st.DataObject, how: str) -> None:
         """Put a name down in one of the four ways."""
-        name = data.draw(st.sampled_from(sorted(self.in_hand)))
-        self.in_hand.discard(name)
+        name = data.draw(st.sampled_from(sorted(self.taken)))
+        self.taken.discard(name)
         match how:
             case "done":
                 self.queue.done(name, self.now_s)
@@ -195,19 +189,19 @@ class QueueMachine(RuleBasedStateMachine):
     @invariant()
     def what_is_in_hand_is_what_the_queue_says(self) -> None:
         """Compare with the model."""
-        assert set(self.queue.names(Standing.IN_HAND)) == self.in_hand
+        assert set(self.queue.keys(State.TAKEN)) == self.taken
 
     @invariant()
     def nothing_that_was_asked_for_is_lost(self) -> None:
-        """Whatever was offered or failed is still held in some standing."""
+        """Whatever was offered or failed is still held in some state."""
         for name in self.offered:
-            assert self.queue.standing(name) is not None
+            assert self.queue.state(name) is not None
 
     def teardown(self) -> None:
-        """After a commit and enough time everything that is not in hand can be taken."""
+        """After a commit and enough time everything that is not taken can be taken."""
         self.queue.free_all(self.now_s)
         left = set(drained(self.queue, self.now_s + 1e6))
-        assert self.offered - self.in_hand <= left
+        assert self.offered - self.taken <= left
 
 
 QueueMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

@@ -126,12 +126,12 @@ def test_a_person_lets_it_be_tried_once_more_in_either_way() -> None:
             assert show.loop.plan is not None
             [step] = show.loop.plan.steps
             store.approve(Approval(WIDEN, "r2", "ann", epoch_clock() + 60, content(step.action)))
-            show.loop.heed()
+            show.loop.reread()
             await asyncio.sleep(3600)
             assert outages(show) == 2
             show.stage.meddle = None
             assert store.let_again(HOST)
-            show.loop.heed()
+            show.loop.reread()
             await show.settled()
             assert outages(show) == 3
             assert stalled(store) == []

@@ -9,7 +9,7 @@ from tests.reconcile.stage import lab
 def test_the_pause_of_a_damaged_journal_holds_the_estate_by_its_name() -> None:
     store = Store.open(":memory:")
     store.suspend(Suspension(WHOLE_ESTATE, "hotsite", "the journal was damaged", 9e9))
-    circumstances = ContextBuilder(store, lambda: 1.0)
-    circumstances.declare(lab())
-    circumstances.read()
-    assert [one.target for one in circumstances.policy(()).suspensions] == ["Estate/lab"]
+    context = ContextBuilder(store, lambda: 1.0)
+    context.declare(lab())
+    context.read()
+    assert [one.target for one in context.build(()).suspensions] == ["Estate/lab"]

@@ -3,7 +3,7 @@
 import pytest
 
 from controller.plan.compute import compute
-from controller.reconcile.decide.history import Remembering
+from controller.reconcile.decide.history import History
 from controller.store.store import Store
 from tests.plan import builders as b
 
@@ -12,22 +12,22 @@ NOW = b.small(limits={"deletes": 1})
 SEEN = b.as_declared(b.small(b.vm("sql", deletion="delete")), {"sql": "paris-1"})
 
 
-def wait_from(at: float, remembering: Remembering) -> None:
+def wait_from(at: float, history: History) -> None:
     """Take in the plan in which the removal first waits."""
-    remembering.overslept(at)
-    remembering.take_in(compute(NOW, SEEN, b.APPLIED, b.NOW_S), NOW, SEEN, at)
+    history.overslept(at)
+    history.take_in(compute(NOW, SEEN, b.APPLIED, b.NOW_S), NOW, SEEN, at)
 
 
 @pytest.mark.parametrize(("later_s", "since_s"), [(60.0, 0.0), (170.0, 0.0), (3600.0, 3600.0)],
                          ids=["the next look", "a slow one", "asleep, or a clock that leapt"])
 def test_a_leap_ends_no_grace(later_s: float, since_s: float) -> None:
     store = Store.open(":memory:")
-    remembering = Remembering(store)
-    wait_from(b.NOW_S, remembering)
-    remembering.overslept(b.NOW_S + later_s)
-    assert remembering.waiting == {REMOVE: b.NOW_S + since_s}
-    remembering.take_in(compute(NOW, SEEN, b.APPLIED, b.NOW_S), NOW, SEEN, b.NOW_S + later_s)
-    again = Remembering(store)
+    history = History(store)
+    wait_from(b.NOW_S, history)
+    history.overslept(b.NOW_S + later_s)
+    assert history.waiting == {REMOVE: b.NOW_S + since_s}
+    history.take_in(compute(NOW, SEEN, b.APPLIED, b.NOW_S), NOW, SEEN, b.NOW_S + later_s)
+    again = History(store)
     again.read({})
     assert again.waiting == {REMOVE: b.NOW_S + since_s}
     store.close()

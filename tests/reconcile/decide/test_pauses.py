@@ -20,12 +20,12 @@ PAUSE_S = 20.0
 async def lifted_by_word(show: Show) -> Callable[[], Coroutine[Any, Any, None]]:
     """Pause it for long, and lift the pause when asked to."""
     show.store.suspend(Suspension(TARGET, "ann", "her own work", epoch_clock() + 3600.0))
-    show.loop._circumstances.read()
+    show.loop._context.read()
     show.loop._free_all()
 
     async def lift() -> None:
         show.store.resume(TARGET)
-        show.loop._circumstances.read()
+        show.loop._context.read()
         show.loop._free_all()
 
     return lift
@@ -35,7 +35,7 @@ async def lifted_by_time(show: Show) -> Callable[[], Coroutine[Any, Any, None]]:
     """Pause it for a while, and wait for the end of it when asked to."""
     until_at = epoch_clock() + PAUSE_S
     show.store.suspend(Suspension(TARGET, "ann", "her own work", until_at))
-    show.loop._circumstances.read()
+    show.loop._context.read()
     show.loop._free_all()
     await show.until(lambda: epoch_clock() > until_at - 0.2)
 

@@ -31,9 +31,9 @@ def answer(*, full: bool = True, **pool: Any) -> Known[NodeFacts]:
 
 
 def view_of(store: Store) -> tuple[View, PoolMemory]:
-    view, memory = View(lambda: b.NOW_S), PoolMemory(store)
+    memory = PoolMemory(store)
+    view = View(lambda: b.NOW_S, screen=memory.screen)
     memory.read()
-    view.screen = memory.screen
     view.declare([NODE])
     return view, memory
 

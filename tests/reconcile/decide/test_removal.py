@@ -220,7 +220,7 @@ def say_yes(show: Show, rule: str) -> list[Action]:
     for action in asked:
         show.store.approve(Approval(action.id, plan.revision, "ann", epoch_clock() + 60,
                                     content(action)))
-    show.loop.heed()
+    show.loop.reread()
     return asked
 
 

@@ -60,7 +60,7 @@ def test_renaming_everything_restarts_moves_and_forgets_nothing() -> None:
             await show.settled()
             before = running(show)
             store.suspend(Suspension("VirtualMachine/sql", "ann", "a look", epoch_clock() + 100))
-            show.loop.heed()
+            show.loop.reread()
             new = called(called(desired, "virtual_machines", "sql", "sql-prod"),
                          "hosts", "paris-1", "par-1")
             new = called(called(new, "sites", "milan", "milano"), "networks", "office", "bureau")

@@ -20,13 +20,11 @@ from controller.model.facts import (
     Unknown,
 )
 from controller.reconcile.observe.last_seen import (
-    forget,
     load_seen,
     parse_facts,
-    part,
     render_facts,
     save_fact,
-    save_seen,
+    save_removed,
 )
 from controller.reconcile.observe.view import View
 from controller.store.store import Store
@@ -142,7 +140,7 @@ def test_facts_survive_being_written_down(value: NodeFacts) -> None:
 
 def test_facts_of_another_version_are_left_out() -> None:
     store = Store.open(":memory:")
-    save_seen(store, "paris-1", Known(facts(7.0), 7.0))
+    save_fact(store, "paris-1", Known(facts(7.0), 7.0))
     store.save_seen("milan-1", '{"name": "milan-1"}', 7.0)
     assert load_seen(store) == {"paris-1": Known(facts(7.0), 7.0)}
 
@@ -190,7 +188,7 @@ def test_a_node_that_leaves_while_too_many_are_silent_is_not_gone(view: View) ->
     store = Store.open(":memory:")
     store.save_seen("paris-1", render_facts(facts(100.0)), 100.0)
     store.mark_silent("paris-1")
-    part(store, view)
+    save_removed(store, view)
     assert store.silent() == frozenset()    # so that the next start takes it for departed, too
 
 
@@ -257,7 +255,7 @@ def test_the_store_remembers_who_was_silent_until_it_speaks_again() -> None:
         assert store.silent() == {"paris-1"}
         save_fact(store, "paris-1", Known(facts(7.0), 9.0))
         assert store.silent() == frozenset()
-        forget(store, ["paris-1"])
+        store.forget_seen("paris-1")
         assert load_seen(store) == {}
 
 

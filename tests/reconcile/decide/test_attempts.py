@@ -1,7 +1,7 @@
 """Refusals: asked again only when something has changed, and then not too soon."""
 
 from controller.plan.actions.machine import StartDomain
-from controller.reconcile.decide.refusals import Refusals
+from controller.reconcile.decide.attempts import Refusals
 
 START = StartDomain(target="VirtualMachine/web", node="paris-1", reason="it is off", domain="web")
 OTHER = StartDomain(target="VirtualMachine/web", node="paris-1", reason="it is off", domain="w")
@@ -34,7 +34,7 @@ def test_each_refusal_in_a_row_makes_the_pause_longer() -> None:
 def test_what_is_no_longer_wanted_is_forgotten() -> None:
     refusals = Refusals()
     refusals.note(START, "no such image", (1,), 0.0)
-    assert refusals.of(START.target) is not None
+    assert START.target in refusals.targets()
     refusals.keep_only([])
-    assert refusals.of(START.target) is None
+    assert START.target not in refusals.targets()
     assert not refusals.stands(START, (1,), 0.0)
