@@ -1,7 +1,7 @@
-"""Shares: how copies that are under way at once divide what they may take together.
+"""Shares: how the copies that run at the same time divide their bandwidth limits.
 
-Rule 1: nothing is left over that a copy could take, and nobody gets more while another gets less
-        because of it (max-min fairness).
+Rule 1: max-min fairness: no bandwidth that a copy could use stays unused, and no copy gets more at
+        the cost of one that has less.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,15 +12,15 @@ from typing import Final, NamedTuple
 from controller.plan.actions.replica import RateLimit
 
 UNLIMITED: Final = 0.0
-"""As the mover's throttle has it."""
+"""As the mover's throttle writes it."""
 OnRate = Callable[[float], None]
-"""Hears, in bits a second, what a copy may take from now on."""
+"""Called with a copy's new rate, in bits a second."""
 
 
 def fair_shares(copies: Mapping[int, Sequence[RateLimit]]) -> dict[int, float]:
-    """Return what each copy may take, in bits a second; one without a limit is `UNLIMITED`.
+    """Return each copy's rate in bits a second; `UNLIMITED` for one without a limit.
 
-    Where copies tell different rates of one limit, the lowest holds.
+    If copies name different rates for one limit, the lowest applies.
     """
     left: dict[str, float] = {}
     for limits in copies.values():
@@ -48,16 +48,16 @@ class Copy(NamedTuple):
 
 
 class Shares:
-    """The copies that are sending now, and what each was told last."""
+    """The copies that are sending now, and the rate each one has."""
 
     def __init__(self) -> None:
         self._numbers = count()
         self._copies: dict[int, Copy] = {}
-        self._told: dict[int, float] = {}
+        self._rates: dict[int, float] = {}
 
     @contextmanager
     def taken(self, limits: tuple[RateLimit, ...], on_rate: OnRate) -> Iterator[None]:
-        """Count a copy in while the block lasts; `on_rate` hears its share at once."""
+        """Take part in the division during the block; `on_rate` gets the first rate at once."""
         number = next(self._numbers)
         self._copies[number] = Copy(limits, on_rate)
         try:
@@ -65,14 +65,14 @@ class Shares:
             yield
         finally:
             del self._copies[number]
-            self._told.pop(number, None)
+            self._rates.pop(number, None)
             self._divide()
 
     def _divide(self) -> None:
-        """Tell everyone whose share is another now; less goes out before more."""
+        """Pass on every changed rate, the lowest first, so that the limit is never exceeded."""
         shares = fair_shares({number: one.limits for number, one in self._copies.items()})
         changed = {number: rate for number, rate in shares.items()
-                   if self._told.get(number) != rate}
+                   if self._rates.get(number) != rate}
         for number, rate in sorted(changed.items(), key=lambda one: one[1]):
-            self._told[number] = rate
+            self._rates[number] = rate
             self._copies[number].on_rate(rate)

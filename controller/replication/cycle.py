@@ -1,73 +1,84 @@
-"""One restore point, from what is really there to what is really published.
+"""A copy, from the decision to the published restore point.
 
-Rule 1: until `publish` is asked for, nothing that was published has changed: all trouble before it
-is Unavailable or Refused.
-Rule 2: checkpoints that older points needed go only after the new one is published.
+plan/ has decided that point N of a VM is due, from which host to which. One Cycle is one attempt at
+that point. It holds a conversation with the source's mover (`job`) and one with the target's
+(`attend`), and goes through these steps:
+
+      source host                             target host
+    1 start the mover ─────── at once ─────── start the mover
+    2                                         look: the replica's state; N there already: done
+    3 begin: backup job, checkpoint,          meanwhile: open the route, if something most
+      guest quiesced for that instant         likely has to be sent
+    4 send the disks that changed ─────────►  incoming files                   (transfer.py)
+    5 end the job, once all is read           meanwhile: settle (sync, re-read)
+    6                                         publish: the commit, one rename of state.json
+    7 delete older checkpoints
+
+The order matters. A backup job slows its guest, so it begins after the target has answered and ends
+as soon as all disks are read. The point is published after the job has ended well, since a VM that
+was off may have been started meanwhile: then what was read is not one instant. Older checkpoints
+are deleted last: until the new point exists, the next attempt builds upon them.
+
+Slices. A backup job keeps the old content of what the guest overwrites, so it must not last long. A
+disk that does not get done in its time leaves ranges over. The slice is closed, the offset and its
+checkpoint are noted on the target, and the next slice copies what changed since that checkpoint and
+what was left over. Only the last slice becomes the point: its instant is the point's. Raw disks and
+VMs that are off cannot be sliced.
+
+What an end at each step leaves, by a crash, a broken connection or an error:
+
+    before 3     nothing
+    in 3, 4, 5   the source host ends the job by itself, when its conversation ends, its time limit
+                 passes or its scratch space fills up; its checkpoint and the incoming files stay.
+                 The next attempt compares with what was received; a first copy resumes at its note.
+    in 6         unknown whether the point exists: the replica is observed, never published again
+    in 7         the point exists; the next copy deletes the checkpoints
+
+Each attempt has an id, and a nonce in its checkpoints' names. The target accepts data only of the
+attempt that opened the incoming files last, so nothing late of an earlier one is taken for this
+one's.
+
+Rule 1: until `publish` is requested, no published point has changed: every error before it is
+Unavailable or Refused.
+Rule 2: checkpoints that older points need are deleted only after the new point is published.
 """
 
 import secrets
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack
 from typing import Any, Final
 
 from controller.errors import ActionError, OutcomeUnknown, Refused, Unavailable
-from controller.plan.actions.replica import CopyMode, ReplicateDomain
+from controller.plan.actions.replica import ReplicateDomain
 from controller.replication.copy_plan import (
-    BASE,
-    DiskPlan,
+    ReplicaState,
     checkpoint_name,
-    completed,
-    first_course,
-    known_from,
-    next_course,
+    known_origins,
     since,
     time_limit_s,
-    wanted_modes,
+    wanted_mode,
 )
-from controller.replication.manifest import Manifests
-from controller.replication.mover import NotLetIn
-from controller.replication.progress import OnProgress
-from controller.replication.replica_state import ReplicaState
-from controller.replication.report import CopyReport, tell
-from controller.replication.source_host import Begun, Ended, SourceEnd
-from controller.replication.ssh_route import Addresses, open_route
+from controller.replication.report import CopyReport, OnProgress, describe_copy
+from controller.replication.source_host import Ended, OpenCopy, SourceEnd
 from controller.replication.target_host import TargetEnd
-from controller.replication.transfer import CopyEnds, Senders, Transfer, request_of
+from controller.replication.transfer import CopyEnds, Transfer
 
 MOST_SLICES: Final = 1000
 NO_ROOM: Final = "no room left for"
 
 
-@dataclass(slots=True)
-class Work:
-    """What has been done for the point so far."""
-
-    courses: dict[str, DiskPlan] = field(default_factory=dict)
-    transfers: dict[str, list[str]] = field(default_factory=dict)
-    whole: set[str] = field(default_factory=set)
-    beyond: set[str] = field(default_factory=set)
-    """Of which more came than the source's record of changes knows."""
-    left: dict[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)
-    account: CopyReport = field(default_factory=CopyReport)
-
-
-def do_nothing() -> None:
-    """Hear that a disk was read of which nothing follows."""
-
-
 class Cycle:
     """Makes the next restore point of one VM."""
 
-    def __init__(self, action: ReplicateDomain, way: CopyEnds, estate: str,
+    def __init__(self, action: ReplicateDomain, ends: CopyEnds, estate: str,
                  clock: Callable[[], float], on_progress: OnProgress) -> None:
-        self.action, self.way, self._estate = action, way, estate
-        self._clock = clock
+        self._action, self._ends, self._estate = action, ends, estate
+        self._clock, self._on_progress = clock, on_progress
         self._failed = f"no restore point of {action.machine} was made on {action.to}"
-        self._work = Work()
+        self._report = CopyReport()
+        self._source: SourceEnd
         self._target: TargetEnd
-        self._carrier = Transfer(action, way, self._failed, clock, on_progress)
-        self._manifests = Manifests(way.source, way.target, action.path, self._failed)
+        self._transfer: Transfer
 
     async def run(self) -> str:
         """Make the point and return a sentence that says what was done and why."""
@@ -80,215 +91,121 @@ class Cycle:
     async def _run(self) -> str:
         async with AsyncExitStack() as stack:
             starting = await self._before_publish(stack.enter_async_context(
-                self.way.source.starting("job", {"uuid": self.action.uuid}, self._failed)))
-            attendant = await self._before_publish(stack.enter_async_context(
-                self.way.target.attended(self._failed)))
-            self._target = TargetEnd(attendant, self.action, self._failed)
+                self._ends.source.starting("job", {"uuid": self._action.uuid}, self._failed)))
+            session = await self._before_publish(stack.enter_async_context(
+                self._ends.target.session(self._failed)))
+            self._target = TargetEnd(session, self._action, self._failed)
             state = await self._before_publish(self._target.look(self._estate))
-            if state.newest >= self.action.sequence:
-                return (f"restore point {state.newest} of {self.action.machine} is on"
-                        f" {self.action.to} already")
+            if state.newest >= self._action.sequence:
+                return (f"restore point {state.newest} of {self._action.machine} is on"
+                        f" {self._action.to} already")
             if state.recovered:
-                self._work.account.remarks.append(
+                self._report.remarks.append(
                     f"state.json of its replica was put right from a copy ({state.recovered})")
-            source = SourceEnd(self.way.source, await self._before_publish(starting.ready()),
-                               self._failed)
-            began, started_at = await self._before_publish(self._slices(source, state))
-            published = await self._target.publish(
-                began, self._contents(), self._work.beyond, started_at, self._clock())
-            self._work.account.stored_bytes = sum(
-                int(file["stored_bytes"]) for file in published["files"].values())
-            await self._let_go(source, began)
-        self._work.account.relayed = self._carrier.relayed
-        return tell(self.action, self._work.account)
+            self._source = SourceEnd(
+                self._ends.source, await self._before_publish(starting.ready()), self._failed)
+            self._transfer = Transfer(self._action, self._ends, self._target, self._failed,
+                                      self._clock, self._on_progress, self._report)
+            copy, started_at = await self._before_publish(self._slices(state))
+            await self._transfer.publish(copy, started_at)
+            try:
+                await self._source.drop_checkpoints((copy.checkpoint,))
+            except ActionError as error:    # the next copy deletes them
+                self._report.remarks.append(f"older checkpoints were not deleted ({error})")
+        return describe_copy(self._action, self._report)
 
     async def _before_publish(self, doing: Any) -> Any:
-        """Return what `doing` gives; whatever goes wrong in it, no point has been touched."""
+        """Return the result of `doing`; no error in it can have changed a point."""
         try:
             return await doing
         except OutcomeUnknown as error:
             raise Unavailable(f"{error}; the restore points are as they were") from error
 
-    async def _slices(self, source: SourceEnd, state: ReplicaState) -> tuple[Begun, float]:
-        """Copy in as many slices as it takes; return the last, and its point in time."""
-        last: Begun | None = None
+    async def _slices(self, state: ReplicaState) -> tuple[OpenCopy, float]:
+        """Copy in as many slices as it takes; return the last one, and its instant."""
+        last: OpenCopy | None = None
         nonce = secrets.token_hex(4)
         for number in range(1, MOST_SLICES):
-            name = checkpoint_name(self.action.sequence, nonce, number)
-            async with AsyncExitStack() as stack:
-                begun, started_at = await self._slice(
-                    source, state, self._order(state, name, last), stack, first=number == 1)
-            if not any(self._work.left.values()):
-                self._work.account.slices = number
-                return begun, started_at
-            await self._note(begun)
-            last = begun
+            request = self._request(
+                state, checkpoint_name(self._action.sequence, nonce, number), last)
+            async with self._transfer.slice():
+                copy, started_at = await self._slice(state, request, first=last is None)
+            if not self._transfer.unfinished:
+                self._report.slices = number
+                return copy, started_at
+            await self._transfer.note(copy)
+            last = copy
         raise Unavailable(f"{self._failed}: it was not done in {MOST_SLICES} slices")
 
-    def _order(self, state: ReplicaState, name: str, last: Begun | None) -> dict[str, Any]:
-        """Return the order that begins a copy; `last` is the slice before."""
-        action = self.action
+    def _request(self, state: ReplicaState, name: str, last: OpenCopy | None) -> dict[str, Any]:
+        """Return the request that begins a slice; `last` is the slice before."""
+        action = self._action
         base = last.checkpoint if last else since(state)
-        origins, run = (last.origins, last.run) if last else known_from(state)
-        modes = wanted_modes(state, action.disks)
+        origins, run = (last.origins, last.run) if last else known_origins(state)
+        modes = {disk.target: wanted_mode(state, disk) for disk in action.disks}
         if last:
             modes = {disk.target: "increment" if disk.tracked else "full"
                      for disk in action.disks}
         return {
             "modes": modes, "checkpoint": name, "since": base, "quiesce": action.quiesce,
             "keep": sorted({state.checkpoint, base} - {""}),
-            "limit_s": time_limit_s(action), "scratch_bytes": self.way.terms.scratch_bytes,
-            "known": {} if last or self._needs_sending(state) else dict(state.fingerprints),
+            "limit_s": time_limit_s(action), "scratch_bytes": self._ends.terms.scratch_bytes,
+            "known": {} if last or self._must_send(state) else dict(state.fingerprints),
             "origins": origins, "run": run, "unbroken": not state.newest,
             "sent": {} if last else dict(state.sent)}
 
-    def _needs_sending(self, state: ReplicaState) -> bool:
-        wanted = {disk.target for disk in self.action.disks} - state.left_out
-        return bool(self.action.compare or state.repair or state.scan
+    def _must_send(self, state: ReplicaState) -> bool:
+        """Return whether something has to be sent even if the guest wrote nothing."""
+        wanted = {disk.target for disk in self._action.disks} - state.left_out
+        return bool(self._action.compare or state.repair or state.scan
                     or set(state.sizes) - state.left_out != wanted)
 
-    async def _slice(self, source: SourceEnd, state: ReplicaState, order: dict[str, Any],
-                     stack: AsyncExitStack, *, first: bool) -> tuple[Begun, float]:
-        """Open a copy, send every disk of it, close it; return it and its point in time."""
-        source.ask_begin(order)
-        reach = Senders(self.way.source, self.action.uuid, self._passage, stack)
-        trouble = None
-        if self._expects_much(state, first=first):
+    async def _slice(self, state: ReplicaState, request: dict[str, Any], *,
+                     first: bool) -> tuple[OpenCopy, float]:
+        """Open a copy, send its disks and close it; return it and its instant."""
+        self._source.ask_begin(request)
+        not_connected = None
+        most_likely_sends = (not first or state.busy or not state.newest
+                             or self._must_send(state))
+        if most_likely_sends and not self._transfer.relayed:
             try:
-                await reach.prepare()
-            except NotLetIn as error:
-                self._carrier.give_way(error)
+                await self._transfer.connect()
             except ActionError as error:
-                trouble = error     # the copy is beginning all the same, and is ended in order
-        begun = await source.begun()
-        started_at = self._clock() - begun.ago_s
+                not_connected = error   # the copy is beginning all the same, and is ended in order
+        copy = await self._source.begun()
+        started_at = self._clock() - copy.ago_s
         try:
-            if trouble is not None:
-                raise trouble
-            await self._fill(source, state, begun, reach, first=first)
+            if not_connected is not None:
+                raise not_connected
+            self._report.add_copy(copy)
+            await self._transfer.send_disks(state, copy, first=first, on_read=self._source.ask_end)
         except ActionError as error:
-            raise await self._after_failure(source, error) from error
-        self._heed(await source.end())
-        return begun, started_at
+            raise await self._end_failed(error) from error
+        if (await self._end()).moved:
+            raise Unavailable(f"{self._failed}: the VM was started while its disks were read at"
+                              " rest; what was read is not used, and it is tried again")
+        return copy, started_at
 
-    def _expects_much(self, state: ReplicaState, *, first: bool) -> bool:
-        """Return whether something most likely has to be sent from host to host."""
-        return not self._carrier.relayed and (
-            not first or state.busy or not state.newest or self._needs_sending(state))
+    async def _end(self) -> Ended:
+        """End the copy; report what happened to the guest, if anything."""
+        ended = await self._source.end()
+        self._report.incidents += [ended.incident] if ended.incident else []
+        return ended
 
-    def _passage(self) -> AbstractAsyncContextManager[dict[str, Any]]:
-        action = self.action
-        addresses = Addresses(action.replication_address, action.to_replication_address)
-        return open_route(self._target.attendant, self.way.endpoint, addresses, action.path,
-                            self.way.locksmith, time_limit_s(action))
-
-    async def _fill(self, source: SourceEnd, state: ReplicaState, begun: Begun, reach: Senders, *,
-                    first: bool) -> None:
-        """Send every disk of an open copy, and see that all that came is on the target's disk."""
-        work = self._work
-        work.account.hear(begun)
-        for target, opened in begun.disks.items():
-            work.courses[target] = (
-                first_course(state, opened, self.action.compare) if first
-                else next_course(work.courses[target], work.left.get(target, ()), opened))
-        courses = [course for course in work.courses.values() if not course.unchanged]
-        if not courses:
-            return
-        for target, missing in (await self._target.open({
-                course.target: {"kind": course.kind,
-                                "size_bytes": begun.disks[course.target].size_bytes}
-                for course in courses})).items():
-            work.courses[target] = completed(work.courses[target], missing)
-        courses = [work.courses[course.target] for course in courses]
-        began_at = self._clock()
-        for course in courses:
-            spent_s = self._clock() - began_at
-            await self._send(state, begun, course, reach,
-                             max(1.0, self.action.budget_s - spent_s),
-                             source.ask_end if course is courses[-1] else do_nothing)
-        if not any(work.left.values()):
-            await self._target.settle(sorted(work.transfers))
-
-    async def _send(self, state: ReplicaState, begun: Begun, course: DiskPlan, reach: Senders,
-                    budget_s: float, on_read: Callable[[], None]) -> None:
-        """Send one disk and note what it carried, and what was left."""
-        target, opened = course.target, begun.disks[course.target]
-        transfer = f"{self.action.sequence}-{target}-{secrets.token_hex(4)}"
-        known = ""
-        if course.compare:
-            known = await self._manifests.fetch(
-                target, max(opened.size_bytes, state.sizes.get(target, 0)))
-        can_slice = bool(begun.checkpoint) and not begun.off and (
-            opened.tracked or self._is_tracked(target))
-        request = request_of(
-            state, opened, course, self.way.terms, attempt=self._target.attempt,
-            transfer=transfer, known=known, budget_s=budget_s if can_slice else 0)
-        sent = await self._carrier.carry(request, reach, on_read)
-        self._work.transfers.setdefault(target, []).append(transfer)
-        self._work.left[target] = sent.left
-        if course.whole:
-            self._work.whole.add(target)
-        if sent.beyond:
-            self._work.beyond.add(target)
-        self._work.account.add(course, opened, sent)
-
-    def _is_tracked(self, target: str) -> bool:
-        return any(disk.target == target and disk.tracked for disk in self.action.disks)
-
-    async def _after_failure(self, source: SourceEnd, error: ActionError) -> ActionError:
-        """End the copy and return what the failure means."""
+    async def _end_failed(self, error: ActionError) -> ActionError:
+        """End a copy that failed and return the error to raise."""
         try:
-            ended = await source.end()
+            ended = await self._end()
         except ActionError:
-            return error        # the host ends it by itself
-        self._work.account.incidents += [ended.incident] if ended.incident else []
+            return error        # the host ends the copy by itself
         if NO_ROOM in str(error):
             await self._target.drop()
-            return Refused(f"{self._failed}: the disk of {self.action.to} is full; what had come"
-                           " was dropped, the restore points are as they were. Free some room")
+            return Refused(f"{self._failed}: the disk of {self._action.to} is full; what had been"
+                           " received was deleted, the restore points are as they were. Free some"
+                           " room")
         also = f"; {ended.incident}" if ended.incident else ""
         if ended.reason != "asked":
             guest = also or "; the guest was not touched"
             return Unavailable(f"{self._failed}: the copy was ended because {ended.reason}{guest};"
                                " it is tried again")
         return type(error)(f"{error}{also}") if also else error
-
-    def _heed(self, ended: Ended) -> None:
-        """Complain of a copy that is worth nothing; remember what happened to the guest."""
-        self._work.account.incidents += [ended.incident] if ended.incident else []
-        if ended.moved:
-            raise Unavailable(f"{self._failed}: the VM was started while its disks were read at"
-                              " rest; what was read is not used, and it is tried again")
-
-    async def _note(self, begun: Begun) -> None:
-        """Note with what has come of each new disk from where it can be gone on with."""
-        disks = {}
-        for target, course in self._work.courses.items():
-            left = self._work.left.get(target, ())
-            if course.kind == BASE:
-                size = begun.disks[target].size_bytes
-                disks[target] = {"kind": BASE, "size_bytes": size, "note": {
-                    "checkpoint": begun.checkpoint, "covered": left[0][0] if left else size,
-                    "origin": begun.origins.get(target), "run": begun.run}}
-        await self._target.note(disks)
-
-    def _contents(self) -> dict[str, Any]:
-        """Return what the point has of each disk."""
-        work = self._work
-        disks: dict[str, Any] = {}
-        for target, course in work.courses.items():
-            transfers = work.transfers.get(target, [])
-            whole = target in work.whole
-            disks[target] = {
-                "transfers": transfers, "whole": whole and course.mode == CopyMode.SCAN,
-                "compared": whole} if transfers else {"unchanged": True}
-        return disks
-
-    async def _let_go(self, source: SourceEnd, begun: Begun) -> None:
-        """Delete the checkpoints that no point needs any more; the next cycle does it else."""
-        try:
-            await source.drop_checkpoints((begun.checkpoint,))
-        except ActionError as error:
-            self._work.account.remarks.append(f"older checkpoints were not deleted ({error})")
-
-

@@ -1,4 +1,4 @@
-"""Write a restore point as files of their own: whole or not at all, and never over another file."""
+"""Export a restore point as standalone files: each whole or not at all, never over another file."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,7 +17,7 @@ from controller.transport.json_text import parse_json
 
 EXPORT_S: Final = 12 * 3600.0
 TAKEN, BUSY, NO_FOLDER = 73, 75, 74
-# The file gets its name by a link, which fails where the name is taken by now.
+# The file gets its name by a link, which fails if the name is taken by now.
 EXPORT: Final = f"""
 set -e
 source=$1 format=$2 final=$3 part=$3.part
@@ -59,9 +59,9 @@ def export_command(export: Export) -> Command:
 
 
 def parse_exports(shown: dict[str, Any], action: ExportPoint) -> tuple[Export, ...]:
-    """Return what is to be written, from the answer of `replica-show`.
+    """Return the disks to write, from the answer of `replica-show`.
 
-    Errors: Refused when the point is not there any more.
+    Errors: Refused when the point does not exist any more.
     """
     points = shown["replicas"][action.path]["points"]
     chain = [point for point in points if point["sequence"] <= action.sequence]
@@ -78,9 +78,9 @@ def parse_exports(shown: dict[str, Any], action: ExportPoint) -> tuple[Export, .
 
 
 def parse_lacking(shown: dict[str, Any], action: ExportPoint, definition: str) -> list[str]:
-    """Return the parts of the VM that the point does not have, each with why.
+    """Return the parts of the VM that are not in the point, each with why.
 
-    A point of an older version names none: then its definition tells.
+    A point made by an older version does not name them: they are found by its definition.
     """
     [point] = [one for one in shown["replicas"][action.path]["points"]
                if one["sequence"] == action.sequence]
@@ -98,12 +98,12 @@ def parse_lacking(shown: dict[str, Any], action: ExportPoint, definition: str) -
 
 
 def stem(action: ExportPoint) -> str:
-    """Return how the names of all files of an export begin."""
+    """Return the common beginning of the paths of an export's files."""
     return f"{action.folder.rstrip('/')}/{action.machine}-{action.sequence:06d}"
 
 
 async def export(mover: Mover, action: ExportPoint) -> str:
-    """Write a point's disks and its definition while a pin keeps retention away from it."""
+    """Write a point's disks and its definition; meanwhile a pin protects it from retention."""
     failed = f"restore point {action.sequence} of {action.machine} was not exported"
     if not action.folder.startswith("/"):
         raise Refused(f"{failed}: {action.folder} is not a path from / on {action.node}")
@@ -138,8 +138,8 @@ async def write(mover: Mover, export: Export, failed: str) -> str:
                       " written is removed")
     if reply.exit_status != 0:
         raise failure(reply, f"{failed}: {export.final}")
-    told = parse_json(reply.stdout)
-    return f"{export.final} ({render_size(told['virtual-size'])})"
+    info = parse_json(reply.stdout)
+    return f"{export.final} ({render_size(info['virtual-size'])})"
 
 
 async def write_definition(mover: Mover, action: ExportPoint, failed: str) -> str:

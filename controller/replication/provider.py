@@ -1,9 +1,9 @@
-"""Hands for replicas: make points, let them go, verify, remove, sweep; errors as every hand's."""
+"""Hands for replicas: make points, retire, verify, export, remove, sweep; errors as all hands."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, ClassVar, Final
 
-from controller.errors import Refused
+from controller.errors import Refused, Unavailable
 from controller.model.desired import Desired
 from controller.model.facts import Fact, NodeFacts
 from controller.model.replica import STORE
@@ -24,14 +24,14 @@ from controller.replication.bandwidth import Shares
 from controller.replication.cycle import Cycle
 from controller.replication.export import export
 from controller.replication.mover import Mover
-from controller.replication.progress import OnProgress, ignore
+from controller.replication.report import OnProgress, ignore
 from controller.replication.ssh_route import KeySource
-from controller.replication.sweeping import sweep
 from controller.replication.transfer import CopyEnds, Terms
 from controller.transport.base import Endpoint, Transport
 
 RETIRE_S: Final = 4 * 3600.0
 REMOVE_S: Final = 600.0
+SWEEP_S: Final = 300.0
 VERIFY_SLACK_S: Final = 120.0
 
 
@@ -42,9 +42,9 @@ class ReplicaHands:
         ReplicateDomain, RetirePoints, DropPoints, VerifyReplica, RemoveReplica, SweepLeftovers,
         ExportPoint})
 
-    def __init__(self, transport: Transport, locksmith: KeySource, clock: Callable[[], float],
+    def __init__(self, transport: Transport, keys: KeySource, clock: Callable[[], float],
                  on_progress: OnProgress = ignore, *, scratch_bytes: int | None = None) -> None:
-        self._transport, self._locksmith, self._clock = transport, locksmith, clock
+        self._transport, self._keys, self._clock = transport, keys, clock
         self.on_progress = on_progress
         self._scratch_bytes = scratch_bytes
         self._endpoints: Mapping[str, Endpoint] = {}
@@ -53,7 +53,7 @@ class ReplicaHands:
         self._shares = Shares()
 
     def declare(self, estate: str, endpoints: tuple[Endpoint, ...]) -> None:
-        """Learn the estate's name and how its nodes are reached."""
+        """Set the estate's name and its nodes' endpoints."""
         self._estate = estate
         self._endpoints = {endpoint.name: endpoint for endpoint in endpoints}
 
@@ -62,8 +62,8 @@ class ReplicaHands:
         mover = Mover(Node(self._transport, action.node))
         match action:
             case ReplicateDomain():
-                way = await self._way(mover, action)
-                return await Cycle(action, way, self._estate, self._clock,
+                ends = await self._ends(mover, action)
+                return await Cycle(action, ends, self._estate, self._clock,
                                    self.on_progress).run()
             case RetirePoints() | DropPoints():
                 return await retire(mover, action)
@@ -77,18 +77,18 @@ class ReplicaHands:
                 return await export(mover, action)
         raise Refused(f"nothing here can do {action.verb} on {action.node}")
 
-    async def _way(self, source: Mover, action: ReplicateDomain) -> CopyEnds:
+    async def _ends(self, source: Mover, action: ReplicateDomain) -> CopyEnds:
         target = Mover(Node(self._transport, action.to))
         endpoint = self._endpoints.get(action.to)
         if endpoint is None:
             raise Refused(f"{action.to} is not a declared host: no replica can be made there")
         ours, theirs = await self._codecs_of(source), await self._codecs_of(target)
         codec = next((one for one in ours if one in theirs), "none")
-        return CopyEnds(source, target, endpoint, self._locksmith,
-                   Terms(codec, action.limits, self._scratch_bytes), self._shares)
+        return CopyEnds(source, target, endpoint, self._keys,
+                        Terms(codec, action.limits, self._scratch_bytes), self._shares)
 
     async def _codecs_of(self, mover: Mover) -> tuple[str, ...]:
-        """Return what a host can compress by, best first; a host is asked once."""
+        """Return the codecs of a host, best first; each host is asked once."""
         if mover.name not in self._codecs:
             answer = await mover.ask("probe", {}, failed=f"{mover.name} cannot run the mover")
             self._codecs[mover.name] = tuple(answer["codecs"])
@@ -101,27 +101,28 @@ def name_of(action: Action) -> str:
 
 
 async def retire(mover: Mover, action: RetirePoints | DropPoints) -> str:
-    """Let points go."""
+    """Retire points: merge what newer points need, then delete them."""
     answer = await mover.ask(
         "retire", {"replica": action.path, "sequences": action.sequences}, timeout_s=RETIRE_S,
         failed=f"no restore point at {action.path} on {mover.name} was let go")
     gone = ", ".join(map(str, action.sequences))
     left = ", ".join(map(str, answer["points"]))
     return (f"let restore point {gone} of {name_of(action)} on {mover.name} go; {left} stay"
-            f"{tell_given_up(answer)}")
+            f"{describe_abandoned(answer)}")
 
 
-def tell_given_up(answer: Mapping[str, Any]) -> str:
-    """Return what is to be said of merges that have lost a file."""
+def describe_abandoned(answer: Mapping[str, Any]) -> str:
+    """Return a sentence about merges that were abandoned because a file is lost, if any."""
     disks = ", ".join(answer["given_up"])
     return (f"; a merge of {disks} that had been cut off has lost a file and is given up: the next"
             " copy compares the whole disk") if disks else ""
 
 
 async def verify(mover: Mover, action: VerifyReplica, now: float) -> str:
-    """Read a replica against its hashes, as far as the time allows; finish a merge cut off before.
+    """Read a replica against its hashes for as long as the budget lasts; finish a merge cut off.
 
-    Until then nothing can be vouched for, and no point may be due to be let go for long.
+    Until such a merge is finished no point counts as verified, and retention, which finishes it,
+    may have nothing to retire for a long time.
     """
     answer = await mover.ask(
         "verify", {"replica": action.path, "budget_s": action.budget_s,
@@ -135,7 +136,7 @@ async def verify(mover: Mover, action: VerifyReplica, now: float) -> str:
             "retire", {"replica": action.path, "sequences": ()}, timeout_s=RETIRE_S,
             failed=f"the merge at {action.path} on {mover.name} that had been cut off was not"
                    " finished")
-        rest = tell_given_up(merged) or (
+        rest = describe_abandoned(merged) or (
             "; a merge that had been cut off was finished, so all of it is read again")
     if not answer["found_clusters"]:
         return f"verified {read} MiB of {name_of(action)} on {mover.name}: all as it was sent{rest}"
@@ -148,8 +149,21 @@ async def verify(mover: Mover, action: VerifyReplica, now: float) -> str:
             f" damaged, {mended} were mended from other points{left}{rest}")
 
 
+async def sweep(mover: Mover, action: SweepLeftovers) -> str:
+    """Remove what a crash of ours left on a host, if the host finds again that nobody owns it."""
+    answer = await mover.ask(
+        "sweep", {"leftovers": [[str(one.kind), one.name] for one in action.leftovers]},
+        failed=f"what is left over on {mover.name} was not removed", timeout_s=SWEEP_S)
+    gone, kept = answer["removed"], answer["kept"]
+    stays = "; ".join(f"{name} stays: {why}" for name, why in sorted(kept.items()))
+    if kept and not gone:
+        raise Unavailable(f"nothing was swept up on {mover.name}: {stays}; it is looked at again")
+    names = ", ".join(sorted(gone))
+    return f"swept up on {mover.name}: {names or 'nothing'}" + (f"; {stays}" if stays else "")
+
+
 async def remove(mover: Mover, action: RemoveReplica) -> str:
-    """Delete a replica that is of no use any more."""
+    """Delete a whole replica."""
     what = f"the replica at {action.path} on {mover.name}"
     await mover.ask("remove", {"replica": action.path, "store": STORE, "uuid": action.uuid},
                     timeout_s=REMOVE_S, failed=f"{what} was not removed")
@@ -157,17 +171,17 @@ async def remove(mover: Mover, action: RemoveReplica) -> str:
 
 
 class ReplicatedEstate(Provider):
-    """Nodes as `estate` sees and changes them, with replicas."""
+    """A Linux estate whose replicas can be changed, too."""
 
     def __init__(self, estate: LinuxEstate, hands: ReplicaHands) -> None:
         self._estate, self._hands = estate, hands
 
     def report_to(self, on_progress: OnProgress) -> None:
-        """Tell `on_progress` from now on how far long copies have come."""
+        """Report the progress of copies to `on_progress` from now on."""
         self._hands.on_progress = on_progress
 
     async def declare(self, desired: Desired) -> None:
-        """Learn the nodes."""
+        """Set the nodes."""
         self._hands.declare(desired.estate.metadata.name, endpoints_of(desired))
         await self._estate.declare(desired)
 
@@ -176,7 +190,7 @@ class ReplicatedEstate(Provider):
         return await self._estate.observe(node)
 
     async def apply(self, action: Action) -> str:
-        """Make one change by the hands whose business it is; errors as in the protocol."""
+        """Make one change by the hands that handle it; errors as in the protocol."""
         if type(action) in self._hands.HANDLES:
             return await self._hands.apply(action)
         return await self._estate.apply(action)
@@ -186,5 +200,5 @@ class ReplicatedEstate(Provider):
         return self._estate.watch()
 
     async def close(self) -> None:
-        """Let go of every connection."""
+        """Close every connection."""
         await self._estate.close()

@@ -1,21 +1,83 @@
-"""What is said of a copy when it is done: what was sent, how, and why so."""
+"""What a copy reports: its progress while it runs, and one sentence when it is done."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
-from controller.model.units import render_size
+from controller.model.units import render_duration, render_size
 from controller.plan.actions.replica import CopyMode, ReplicateDomain
-from controller.replication.copy_plan import DiskPlan, OpenDisk
-from controller.replication.source_host import Begun
-from controller.replication.transfer import Sent
+from controller.replication.copy_plan import DiskPlan, OpenDisk, Ranges
+from controller.replication.source_host import OpenCopy
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """The progress of a running copy; `rate_bps` is bytes a second on the wire."""
+
+    target: str
+    """The action's target: `Replica/NAME`."""
+    done_bytes: int
+    total_bytes: int
+    rate_bps: float
+    eta_s: float | None
+    """None while it cannot be estimated."""
+
+
+OnProgress = Callable[[Progress], None]
+
+
+def ignore(progress: Progress) -> None:
+    """Do nothing."""
+
+
+def render_progress(progress: Progress) -> str:
+    """Return progress for people: `12% of 3GiB looked at, 40MiB/s on the wire, 1m05s to go`."""
+    share = progress.done_bytes / progress.total_bytes if progress.total_bytes else 1.0
+    to_go = "" if progress.eta_s is None else f", {render_duration(progress.eta_s)} to go"
+    return (f"{share:.0%} of {render_size(progress.total_bytes)} looked at,"
+            f" {render_size(round(progress.rate_bps))}/s on the wire{to_go}")
+
+
+def progress_of(target: str, done_bytes: int, total_bytes: int, wire_bytes: int,
+                since_s: float) -> Progress:
+    """Return the progress after `since_s` seconds; the rest is expected at the rate so far."""
+    if since_s <= 0:
+        return Progress(target, done_bytes, total_bytes, 0.0, None)
+    eta_s = (max(0.0, (total_bytes - done_bytes) * since_s / done_bytes) if done_bytes > 0
+             else None)
+    return Progress(target, done_bytes, total_bytes, wire_bytes / since_s, eta_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The result of sending one disk once."""
+
+    left: Ranges
+    """Ranges that the time did not suffice for."""
+    wire_bytes: int
+    data_bytes: int
+    read_bytes: int
+    beyond: bool = False
+    """Whether something was sent that the source's bitmap did not show as changed."""
+
+
+def parse_sent(result: dict[str, Any]) -> Sent:
+    """Return the mover's result.
+
+    Errors: KeyError, TypeError or ValueError for a result of another shape.
+    """
+    return Sent(tuple((int(first), int(length)) for first, length in result["left"]),
+                int(result["wire_bytes"]), int(result["data_bytes"]), int(result["read_bytes"]),
+                bool(result.get("beyond")))
 
 
 @dataclass(slots=True)
-class DiskAccount:
-    """What one disk took."""
+class DiskReport:
+    """What copying one disk took."""
 
-    course: DiskPlan
-    told_bytes: int | None = None
-    """What change tracking had told of, where all was read although it told."""
+    plan: DiskPlan
+    tracked_bytes: int | None = None
+    """What change tracking had recorded, if all was read although changes were tracked."""
     read_bytes: int = 0
     data_bytes: int = 0
     wire_bytes: int = 0
@@ -23,9 +85,9 @@ class DiskAccount:
 
 @dataclass(slots=True)
 class CopyReport:
-    """What a point took."""
+    """What making a point took."""
 
-    disks: dict[str, DiskAccount] = field(default_factory=dict)
+    disks: dict[str, DiskReport] = field(default_factory=dict)
     slices: int = 1
     stored_bytes: int = 0
     off: bool = False
@@ -33,63 +95,62 @@ class CopyReport:
     unquiesced_because: str = ""
     nvram_missing: str = ""
     relayed: str = ""
-    """Why the stream went through the controller; empty when it did not."""
+    """Why the stream went through the controller; empty if it did not."""
     left_out: tuple[str, ...] = ()
-    """Disks that the source would not copy, each with why."""
+    """Disks that the source could not copy, each with why."""
     incidents: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
 
-    def hear(self, begun: Begun) -> None:
-        """Take over what holds for the copy that is open."""
-        self.off, self.quiesced = begun.off, begun.quiesced
-        self.unquiesced_because = begun.unquiesced_because
-        self.nvram_missing = begun.nvram_missing
-        self.left_out = begun.lacking
+    def add_copy(self, copy: OpenCopy) -> None:
+        """Take over what holds for the newest slice."""
+        self.off, self.quiesced = copy.off, copy.quiesced
+        self.unquiesced_because = copy.unquiesced_because
+        self.nvram_missing = copy.nvram_missing
+        self.left_out = copy.lacking
 
-    def add(self, course: DiskPlan, opened: OpenDisk, sent: Sent) -> None:
-        """Count one transfer; the first says how the disk was copied."""
-        told = opened.dirty_bytes if course.mode is CopyMode.SCAN and opened.tracked else None
-        disk = self.disks.setdefault(opened.target, DiskAccount(course, told))
+    def add_sent(self, plan: DiskPlan, opened: OpenDisk, sent: Sent) -> None:
+        """Count one disk of one slice; the first slice says how the disk was copied."""
+        tracked = opened.dirty_bytes if plan.mode is CopyMode.SCAN and opened.tracked else None
+        disk = self.disks.setdefault(opened.target, DiskReport(plan, tracked))
         disk.read_bytes += sent.read_bytes
         disk.data_bytes += sent.data_bytes
         disk.wire_bytes += sent.wire_bytes
 
 
-def tell(action: ReplicateDomain, account: CopyReport) -> str:
+def describe_copy(action: ReplicateDomain, report: CopyReport) -> str:
     """Return the sentence of a point that was made."""
-    wire = sum(disk.wire_bytes for disk in account.disks.values())
-    parts = [tell_disk(target, disk) for target, disk in sorted(account.disks.items())]
+    wire = sum(disk.wire_bytes for disk in report.disks.values())
+    parts = [describe_disk(target, disk) for target, disk in sorted(report.disks.items())]
     what = "; ".join(parts) if parts else "nothing had changed"
-    how = ", quiesced" if account.quiesced and not account.off else ""
-    if account.off:
-        how = ", at rest" if account.quiesced else ", crash-consistent"
-    slices = f", in {account.slices} slices" if account.slices > 1 else ""
+    how = ", quiesced" if report.quiesced and not report.off else ""
+    if report.off:
+        how = ", at rest" if report.quiesced else ", crash-consistent"
+    slices = f", in {report.slices} slices" if report.slices > 1 else ""
     sentence = (f"made restore point {action.sequence} of {action.machine} on {action.to}{how}:"
                 f" {what} ({render_size(wire)} on the wire{slices})")
-    if not account.quiesced and (action.quiesce or account.off):
-        sentence += f"; its file systems were not quiesced: {account.unquiesced_because}"
-    if account.nvram_missing:
-        sentence += f"; its NVRAM is not in it ({account.nvram_missing})"
-    lacking = dict.fromkeys((*action.without, *account.left_out))
+    if not report.quiesced and (action.quiesce or report.off):
+        sentence += f"; its file systems were not quiesced: {report.unquiesced_because}"
+    if report.nvram_missing:
+        sentence += f"; its NVRAM is not in it ({report.nvram_missing})"
+    lacking = dict.fromkeys((*action.without, *report.left_out))
     if lacking:
         sentence += f"; it is without {', '.join(lacking)}"
-    if account.relayed:
-        sentence += f"; it went through the controller because {account.relayed}"
-    return "; ".join([sentence, *account.incidents, *account.remarks])
+    if report.relayed:
+        sentence += f"; it went through the controller because {report.relayed}"
+    return "; ".join([sentence, *report.incidents, *report.remarks])
 
 
-def tell_disk(target: str, disk: DiskAccount) -> str:
+def describe_disk(target: str, disk: DiskReport) -> str:
     """Return what was done about one disk."""
     sent = render_size(disk.data_bytes)
-    match disk.course.mode:
+    match disk.plan.mode:
         case CopyMode.INCREMENT:
             return f"{target}: {sent} changed"
         case CopyMode.SCAN:
-            missed = disk.data_bytes - (disk.data_bytes if disk.told_bytes is None
-                                        else disk.told_bytes)
-            untold = (f", and change tracking had missed at least {render_size(missed)} of it"
-                      if missed > 0 else "")
-            return (f"{target}: {disk.course.why}: read {render_size(disk.read_bytes)}, sent"
-                    f" {sent} that differed{untold}")
+            missed = 0 if disk.tracked_bytes is None else disk.data_bytes - disk.tracked_bytes
+            untracked = (f", and change tracking had missed at least {render_size(missed)} of it"
+                         if missed > 0 else "")
+            return (f"{target}: {disk.plan.why}: read {render_size(disk.read_bytes)}, sent"
+                    f" {sent} that differed{untracked}")
         case CopyMode.SEED:
-            return f"{target}: {disk.course.why}: sent {sent}"
+            return f"{target}: {disk.plan.why}: sent {sent}"

@@ -1,6 +1,6 @@
 """The source end of a restore point: one conversation with the mover that conducts the VM's copies.
 
-Rule 1: whatever becomes of this end, the host ends the copy by itself.
+Rule 1: if the controller or the connection goes away, the host ends the copy by itself.
 """
 
 import asyncio
@@ -8,42 +8,42 @@ import json
 from dataclasses import dataclass
 from typing import Any, Final
 
-from controller.errors import ActionError, OutcomeUnknown, Unavailable
+from controller.errors import OutcomeUnknown, Unavailable
 from controller.replication.copy_plan import OpenDisk, parse_opened
-from controller.replication.mover import LAST_WORD_S, Mover, failure
+from controller.replication.mover import EXIT_S, Mover, failure
 from controller.transport.base import Conversation
 from controller.transport.json_text import parse_json
 
-PATIENCE_S: Final = {"begun": 1200.0, "ended": 600.0, "dropped": 600.0}
-"""By answer: longer than the mover takes at worst, which waits for libvirt itself, with limits."""
+ANSWER_LIMITS_S: Final = {"begun": 1200.0, "ended": 600.0, "dropped": 600.0}
+"""By answer: longer than the mover's own time limits add up to."""
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
-    """A copy that is open on the source."""
+class OpenCopy:
+    """A copy that is open on the source: all disks at one instant."""
 
     off: bool
     checkpoint: str
-    """That was made with it, or, at rest, that it builds on."""
+    """The one made at its instant; of a VM that is off, the one it builds on."""
     quiesced: bool
     unquiesced_because: str
     ago_s: float
     disks: dict[str, OpenDisk]
     fingerprints: dict[str, Any]
     origins: dict[str, Any]
-    """What each disk lies in."""
+    """By disk: its image files."""
     run: str
-    """Of which process of the guest's this is an instant; empty where none is known."""
+    """The run of the guest: which QEMU process; empty if unknown."""
     definition: str
     nvram: str | None
-    """Squeezed, as it is kept; None where there is none, or why it is missing is told."""
+    """Compressed; None if there is none, or if `nvram_missing` says why it could not be read."""
     nvram_missing: str
     left_out: dict[str, str]
-    """By disk: why the source would not copy it."""
+    """By disk: why the source could not copy it."""
 
     @property
     def lacking(self) -> tuple[str, ...]:
-        """Return the disks that the source would not copy, each with why."""
+        """Return the disks that the source could not copy, each with why."""
         return tuple(f"disk {target} ({why})" for target, why in sorted(self.left_out.items()))
 
 
@@ -53,37 +53,36 @@ class Ended:
 
     reason: str
     moved: bool
-    """A VM at rest did not stay so: what was read is worth nothing."""
-    stuck: bool
+    """Whether a VM that was off was started meanwhile: then the copy is not one instant."""
     incident: str
+    """What happened to the guest, if anything."""
 
 
-def parse_begun(told: dict[str, Any]) -> Begun:
-    """Return what the mover says of a copy that it opened.
+def parse_begun(answer: dict[str, Any]) -> OpenCopy:
+    """Return a copy from the mover's answer to `begin`.
 
     Errors: KeyError, TypeError or ValueError for an answer of another shape.
     """
-    return Begun(
-        off=told["state"] == "off", checkpoint=told["checkpoint"], quiesced=told["quiesced"],
-        unquiesced_because=told["unquiesced_because"], ago_s=float(told["ago_s"]),
-        disks={name: parse_opened(name, disk) for name, disk in sorted(told["disks"].items())},
-        fingerprints=told.get("fingerprints", {}), origins=told.get("origins", {}),
-        run=told.get("run", ""), definition=told["xml"],
-        nvram=told.get("nvram"), nvram_missing=told.get("nvram_missing", ""),
-        left_out=dict(told.get("left_out", {})))
+    return OpenCopy(
+        off=answer["state"] == "off", checkpoint=answer["checkpoint"], quiesced=answer["quiesced"],
+        unquiesced_because=answer["unquiesced_because"], ago_s=float(answer["ago_s"]),
+        disks={name: parse_opened(name, disk) for name, disk in sorted(answer["disks"].items())},
+        fingerprints=answer.get("fingerprints", {}), origins=answer.get("origins", {}),
+        run=answer.get("run", ""), definition=answer["xml"],
+        nvram=answer.get("nvram"), nvram_missing=answer.get("nvram_missing", ""),
+        left_out=dict(answer.get("left_out", {})))
 
 
-def parse_ended(told: dict[str, Any]) -> Ended:
-    """Return how a copy ended."""
-    return Ended(told["reason"], told["was"] == "moved", told["was"] == "running",
-                 told["incident"])
+def parse_ended(answer: dict[str, Any]) -> Ended:
+    """Return how a copy ended, from the mover's answer to `end`."""
+    return Ended(answer["reason"], answer["was"] == "moved", answer["incident"])
 
 
 class SourceEnd:
-    """Orders to the mover that conducts a VM's copies; `failed` begins every complaint.
+    """Requests to the mover that conducts a VM's copies; `failed` begins each error's sentence.
 
-    Rule 1: an order that is `ask…` is under way until its answer is awaited, before any other.
-    Rule 2: once an answer has not been heard, nothing is asked any more: the host ends the copy.
+    Rule 1: `ask_…` sends a request without waiting; its answer is awaited before another request.
+    Rule 2: after an answer that was not received, nothing more is asked: the host ends the copy.
     """
 
     def __init__(self, mover: Mover, talk: Conversation, failed: str) -> None:
@@ -92,63 +91,58 @@ class SourceEnd:
         self._number = self._copy = 0
 
     def ask_begin(self, order: dict[str, Any]) -> None:
-        """Have a copy opened."""
+        """Ask for a copy to be opened."""
         self._is_ending = False
-        self._copy = self._tell("begin", order)
+        self._copy = self._send("begin", order)
 
-    async def begun(self) -> Begun:
-        """Return the copy that was asked for.
+    async def begun(self) -> OpenCopy:
+        """Wait for the copy that was asked for.
 
-        Errors: Refused, Unavailable (a job of somebody else's, a lock), OutcomeUnknown.
+        Errors: Refused, Unavailable (another program's backup job, a lock), OutcomeUnknown.
         """
         return parse_begun(await self._answer("begun", self._copy))
 
     def ask_end(self) -> None:
-        """Have the copy closed, unless that was asked for already."""
+        """Ask for the copy to be closed, once."""
         if not self._is_ending:
             self._is_ending = True
-            self._tell("end", True)
+            self._send("end", True)
 
     async def end(self) -> Ended:
-        """Close the copy, or hear how it ended by itself."""
+        """Close the copy and return how it ended, by this request or by itself."""
         self.ask_end()
         return parse_ended(await self._answer("ended", self._copy))
 
-    async def drop_checkpoints(self, keep: tuple[str, ...]) -> list[str]:
-        """Delete every checkpoint of ours but those to keep."""
-        answer = await self._answer("dropped", self._tell("drop", list(keep)))
-        return list(answer["names"])
+    async def drop_checkpoints(self, keep: tuple[str, ...]) -> None:
+        """Delete all our checkpoints except `keep`."""
+        await self._answer("dropped", self._send("drop", list(keep)))
 
-    def _tell(self, name: str, value: Any) -> int:
+    def _send(self, name: str, value: Any) -> int:
         self._number += 1
         self._talk.send(json.dumps({"number": self._number, name: value}))
         return self._number
 
-    async def _answer(self, answer: str, number: int) -> dict[str, Any]:
+    async def _answer(self, kind: str, number: int) -> Any:
         if self._is_over:
-            raise Unavailable(f"{self._failed}: {self._mover.name} was not asked any more, since an"
-                              " earlier answer of its mover was not heard; it is tried again")
-        self._is_over = True    # until the answer is here, whatever ends the waiting for it
+            raise Unavailable(f"{self._failed}: {self._mover.name} was not asked, because an"
+                              " earlier answer of its mover was not received; it is tried again")
+        self._is_over = True    # until the answer is here, however the wait for it ends
         try:
-            async with asyncio.timeout(PATIENCE_S[answer]):
+            async with asyncio.timeout(ANSWER_LIMITS_S[kind]):
                 line = await self._talk.receive()
         except TimeoutError:
             raise OutcomeUnknown(f"{self._failed}, as far as is known: {self._mover.name} did not"
-                                 f" answer within {PATIENCE_S[answer]:g} s; it is looked at again"
-                                 ) from None
+                                 f" answer within {ANSWER_LIMITS_S[kind]:g} s; it is looked at"
+                                 " again") from None
         if line is None:
-            raise await self.complaint()
+            raise failure(await self._talk.outcome(EXIT_S), self._failed)
         try:
             whole = parse_json(line)
             if whole["number"] != number:
                 raise ValueError(f"an answer to question {whole['number']}, not to {number}")
-            told = whole[answer]
+            answer = whole[kind]
             self._is_over = False
-            return told if isinstance(told, dict) else {"names": told}
+            return answer
         except (ValueError, KeyError, TypeError) as error:
             raise OutcomeUnknown(f"{self._failed}, as far as is known: {self._mover.name} answered"
                                  f" with something that is not understood ({error})") from error
-
-    async def complaint(self) -> ActionError:
-        """Return why the mover has ended."""
-        return failure(await self._talk.outcome(LAST_WORD_S), self._failed)

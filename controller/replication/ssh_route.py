@@ -1,7 +1,12 @@
-"""The way from a source host to a target host: one key, one command, one address, a few minutes.
+"""The SSH route from a source host to a target host: one key, one command, one address.
+
+The controller makes a key pair for one slice of one copy. The target's mover adds the public half
+to authorized_keys, restricted to the source's address, to `receive` for this replica and to the
+copy's time limit. The source's mover gets the private half. At the end the line is taken out again;
+after a crash of the controller it expires by itself, and the sweep removes it.
 
 Rule 1: the private half is never in a file or in argv; it goes over standard input into memory.
-Rule 2: the target's host key is the one that the controller knows it by, whatever its address.
+Rule 2: the target must show the host key that the controller knows, whatever its address.
 """
 
 import secrets
@@ -12,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from controller.errors import ActionError, Refused
-from controller.replication.mover import PYTHON, Attendant, NotLetIn, archive_path
+from controller.replication.mover import PYTHON, MoverSession, RouteUnavailable, archive_path
 from controller.transport.base import Endpoint
 
 ALIAS: Final = "hotsite-target"
@@ -36,22 +41,22 @@ class KeyPair(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class KeySource:
-    """Where keys come from: new ones, and those by which hosts are known."""
+    """Makes one-time keys, and returns the pinned host keys of an endpoint."""
 
-    fresh: Callable[[], KeyPair]
-    pinned: Callable[[Endpoint], tuple[str, ...]]
+    new_key: Callable[[], KeyPair]
+    host_keys: Callable[[Endpoint], tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Both ends on the replication network."""
+    """Addresses of both hosts on the replication network."""
 
     source: str
     target: str
 
 
 def ssh_argv(endpoint: Endpoint, addresses: Addresses) -> list[str]:
-    """Return the ssh that the source's mover starts; `{key}` and `{known}` are files in memory."""
+    """Return the source mover's ssh command; `{key}` and `{known}` become files in memory."""
     options = {
         "BatchMode": "yes", "Compression": "no", "StrictHostKeyChecking": "yes",
         "HostKeyAlias": ALIAS, "UserKnownHostsFile": "{known}", "GlobalKnownHostsFile": "/dev/null",
@@ -65,21 +70,24 @@ def ssh_argv(endpoint: Endpoint, addresses: Addresses) -> list[str]:
 
 
 def receive_command(root: str) -> str:
-    """Return the one command that the key may run, as a shell reads it."""
+    """Return the only command that the key may run, quoted for a shell."""
     return f"{PYTHON} {archive_path()} receive {shlex.quote(root)}"
 
 
 def render_known(keys: tuple[str, ...]) -> str:
-    """Return the target's host keys as a file of known hosts."""
+    """Return the target's host keys as the text of a known-hosts file."""
     return "".join(f"{ALIAS} {key}\n" for key in keys)
 
 
 @asynccontextmanager
-async def open_route(target: Attendant, endpoint: Endpoint, addresses: Addresses, root: str,
-                       locksmith: KeySource, lasts_s: float) -> AsyncIterator[dict[str, Any]]:
-    """Give what `send` needs to reach the target; the key is taken out again at the end."""
-    pair, mark = locksmith.fresh(), MARK + secrets.token_hex(8)
-    known = render_known(locksmith.pinned(endpoint))
+async def open_route(target: MoverSession, endpoint: Endpoint, addresses: Addresses, root: str,
+                     keys: KeySource, lasts_s: float) -> AsyncIterator[dict[str, Any]]:
+    """Let the source in and yield what its mover needs to reach the target; undone at the end.
+
+    Errors: RouteUnavailable when the target refuses the key; else as MoverSession.ask.
+    """
+    pair, mark = keys.new_key(), MARK + secrets.token_hex(8)
+    known = render_known(keys.host_keys(endpoint))
     failed = f"{target.name} does not let {addresses.source} deliver the copy"
     request = {"key": pair.public, "from": addresses.source, "command": receive_command(root),
                "lasts_s": lasts_s, "mark": mark}
@@ -87,10 +95,10 @@ async def open_route(target: Attendant, endpoint: Endpoint, addresses: Addresses
         try:
             await target.ask("authorize", request, failed=failed)
         except Refused as error:
-            raise NotLetIn(str(error)) from error
+            raise RouteUnavailable(str(error)) from error
         yield {"argv": ssh_argv(endpoint, addresses),
                "address": [addresses.target, endpoint.port, addresses.source],
                "files": {"key": pair.private, "known": known}}
     finally:
-        with suppress(ActionError):     # it runs out by itself, and is swept up then
+        with suppress(ActionError):     # the key expires by itself, and is swept up then
             await target.ask("deauthorize", {"mark": mark}, failed=failed)

@@ -7,8 +7,14 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from controller.plan.actions.replica import CopyMode, DiskCopy, ReplicateDomain
+from controller.providers.node import Node
+from controller.replication.bandwidth import Shares
+from controller.replication.mover import Mover, MoverSession
 from controller.replication.provider import ReplicaHands
+from controller.replication.report import CopyReport, Progress
 from controller.replication.ssh_route import KeySource
+from controller.replication.target_host import TargetEnd
+from controller.replication.transfer import CopyEnds, Terms, Transfer
 from controller.transport.base import Command, Endpoint, Reply, SideChannel
 from controller.transport.keys import OneTimeKey
 
@@ -205,8 +211,19 @@ def action(**changes: Any) -> ReplicateDomain:
 
 def hands(hosts: Hosts) -> ReplicaHands:
     """Return the hands that work on played hosts, at an instant that never passes."""
-    locksmith = KeySource(lambda: OneTimeKey("PRIVATE", "ssh-ed25519 AAAA"),
+    keys = KeySource(lambda: OneTimeKey("PRIVATE", "ssh-ed25519 AAAA"),
                           lambda endpoint: ("ssh-ed25519 BBBB",))
-    made_hands = ReplicaHands(hosts, locksmith, lambda: 1000.0)
+    made_hands = ReplicaHands(hosts, keys, lambda: 1000.0)
     made_hands.declare("lab", (endpoint("paris-1"), endpoint("milan-1")))
     return made_hands
+
+
+def transfer(told: list[Progress]) -> Transfer:
+    """Return a transfer of point 2 between played hosts, which reports its progress to `told`."""
+    hosts, one = Hosts(), action()
+    source, target = (Mover(Node(hosts, name)) for name in (one.node, one.to))
+    keys = KeySource(lambda: OneTimeKey("PRIVATE", "ssh-ed25519 AAAA"), lambda endpoint: ())
+    ends = CopyEnds(source, target, endpoint(one.to), keys, Terms("zlib"), Shares())
+    session = MoverSession(one.to, PlayedTalk(hosts, one.to, "attend", ""))
+    return Transfer(one, ends, TargetEnd(session, one, "no point was made"), "no point was made",
+                    lambda: 1000.0, told.append, CopyReport())

@@ -3,7 +3,8 @@
 import asyncio
 import json
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from functools import wraps
 from typing import Any, ParamSpec
 
@@ -13,11 +14,13 @@ from controller.errors import OutcomeUnknown, Unavailable
 from controller.providers.node import Node
 from controller.replication import mover as movers
 from controller.replication import transfer
-from controller.replication.mover import Attendant, Mover, is_ready
-from controller.replication.source_host import PATIENCE_S, SourceEnd
-from controller.replication.transfer import RateControl, TransferEvents, send
-from controller.transport.base import Reply
-from tests.replication.movers import Hosts
+from controller.replication.mover import Mover, MoverSession, is_ready
+from controller.replication.report import Progress
+from controller.replication.source_host import ANSWER_LIMITS_S, SourceEnd
+from controller.replication.transfer import quiet_limit_s
+from controller.transport.base import Command, Reply
+from tests.replication.movers import Hosts, action, hands
+from tests.replication.movers import transfer as made_transfer
 
 P = ParamSpec("P")
 
@@ -58,36 +61,36 @@ class LateTalk:
         return Reply(0, "", "")
 
 
-async def ask(attendant: Attendant, verb: str, timeout_s: float = 60.0) -> dict[str, Any]:
+async def ask(session: MoverSession, verb: str, timeout_s: float = 60.0) -> dict[str, Any]:
     """Ask one question."""
-    return await attendant.ask(verb, {}, failed="no point was made", timeout_s=timeout_s)
+    return await session.ask(verb, {}, failed="no point was made", timeout_s=timeout_s)
 
 
 @ran
 async def test_nothing_is_asked_any_more_once_an_answer_was_not_heard_in_time() -> None:
     talk = LateTalk()
-    attendant = Attendant("milan-1", talk)
+    session = MoverSession("milan-1", talk)
     with pytest.raises(OutcomeUnknown, match="did not answer within"):
-        await ask(attendant, "deauthorize", 0.0)
+        await ask(session, "deauthorize", 0.0)
     talk.heard.set()
     for verb in ("incoming-settle", "publish"):
-        with pytest.raises(Unavailable, match="was not heard"):
-            await ask(attendant, verb)
+        with pytest.raises(Unavailable, match="was not received"):
+            await ask(session, verb)
     assert [order["verb"] for order in talk.told] == ["deauthorize"]
 
 
 @ran
 async def test_nor_once_the_asking_was_given_up() -> None:
     talk = LateTalk()
-    attendant = Attendant("milan-1", talk)
-    asking = asyncio.create_task(ask(attendant, "incoming-open"))
+    session = MoverSession("milan-1", talk)
+    asking = asyncio.create_task(ask(session, "incoming-open"))
     while not talk.told:
         await asyncio.sleep(0)
     asking.cancel()
     await asyncio.wait([asking])
     talk.heard.set()
-    with pytest.raises(Unavailable, match="was not heard"):
-        await ask(attendant, "incoming-settle")
+    with pytest.raises(Unavailable, match="was not received"):
+        await ask(session, "incoming-settle")
 
 
 @pytest.mark.parametrize("line", [
@@ -97,21 +100,21 @@ async def test_nor_once_the_asking_was_given_up() -> None:
 async def test_a_line_that_answers_another_question_ends_the_session(line: str) -> None:
     talk = LateTalk(line)
     talk.heard.set()
-    attendant = Attendant("milan-1", talk)
+    session = MoverSession("milan-1", talk)
     with pytest.raises(OutcomeUnknown, match="not understood"):
-        await ask(attendant, "incoming-settle")
+        await ask(session, "incoming-settle")
     with pytest.raises(Unavailable):
-        await ask(attendant, "publish")
+        await ask(session, "publish")
 
 
 @ran
 async def test_a_failure_that_is_told_ends_nothing() -> None:
     talk = LateTalk()
     talk.heard.set()
-    attendant = Attendant("milan-1", talk)
+    session = MoverSession("milan-1", talk)
     with pytest.raises(Unavailable, match="are not what was received"):
-        await ask(attendant, "incoming-settle")
-    assert await ask(attendant, "incoming-drop") == {}
+        await ask(session, "incoming-settle")
+    assert await ask(session, "incoming-drop") == {}
 
 
 class Copies(LateTalk):
@@ -156,7 +159,7 @@ async def test_what_a_login_shell_says_is_no_answer(lines: tuple[str, ...], read
 @ran
 async def test_a_source_that_does_not_answer_is_not_waited_for_for_ever(
         answer: str, mover: Mover, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(PATIENCE_S, answer, 0.0)
+    monkeypatch.setitem(ANSWER_LIMITS_S, answer, 0.0)
     talk = Copies()
     source = SourceEnd(mover, talk, "no point was made")
     source.ask_begin({})
@@ -166,7 +169,7 @@ async def test_a_source_that_does_not_answer_is_not_waited_for_for_ever(
     talk.heard.set()    # what comes now may be of any question
     talk.waiting.append(json.dumps({"number": 1, "begun": {}}))
     for ask in (source.begun, source.end):
-        with pytest.raises(Unavailable, match="was not heard"):
+        with pytest.raises(Unavailable, match="was not received"):
             await ask()
 
 
@@ -189,29 +192,51 @@ class Chatter(Copies):
         return '{"progress": {"read_bytes": 1, "total_bytes": 2, "wire_bytes": 1}}'
 
 
-@pytest.mark.parametrize(("talk", "patched", "why"), [
-    (LateTalk(), "QUIET_S", "has said nothing"), (Chatter(), "ANSWER_S", "was not there within")])
+class Senders(Hosts):
+    """Hosts whose sender is another than the played one."""
+
+    def __init__(self, sender: LateTalk) -> None:
+        super().__init__()
+        self.sender = sender
+
+    @asynccontextmanager
+    async def converse(self, node: str, command: Command) -> AsyncIterator[Any]:
+        """Give that sender, or a played conversation."""
+        async with super().converse(node, command) as talk:
+            yield self.sender if command.argv[8] == "send" else talk
+
+
+@pytest.mark.parametrize(("sender", "patched", "why"), [
+    (Copies(), "QUIET_S", "has said nothing"), (Chatter(), "ANSWER_S", "was not there within")])
 @ran
 async def test_a_mover_that_sends_neither_falls_silent_nor_goes_on_for_ever(
-        talk: LateTalk, patched: str, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        sender: LateTalk, patched: str, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transfer, patched, 0.0)
-    monkeypatch.setattr(talk, "send", lambda _: None)
+    monkeypatch.setattr(transfer, "time_limit_s",
+                        lambda _: 0.0 if patched == "ANSWER_S" else 60.0)
     with pytest.raises(Unavailable, match=f"{why}.*it is tried again"):
-        await send(talk, {}, "no point was made", RateControl(),
-                   TransferEvents(lambda *_: None, lambda: None),
-                   lasts_s=0.0 if patched == "ANSWER_S" else 60.0)
+        await hands(Senders(sender)).apply(action())
 
 
-def test_a_slow_pace_leaves_a_mover_the_time_that_its_next_word_takes() -> None:
-    pace = RateControl()
-    assert pace.quiet_s == transfer.QUIET_S
-    pace.set(1000.0)
-    assert pace.quiet_s > transfer.QUIET_S + 8 * (1 << 20) / 1000
+def test_a_slow_rate_leaves_a_mover_the_time_that_its_next_word_takes() -> None:
+    assert quiet_limit_s(0.0) == transfer.QUIET_S
+    assert quiet_limit_s(1000.0) > transfer.QUIET_S + 8 * (1 << 20) / 1000
 
 
 @pytest.mark.parametrize("line", [
-    '{"progress": {}}', '{"progress": 7}', '{"progress": {"read_bytes": "x"}}', "[]", "no"])
+    '{"progress": {}}', '{"progress": 7}', '{"progress": {"read_bytes": "x"}}', "[]", "no",
+    "[" * 100_000])
 def test_progress_that_is_none_is_passed_over(line: str) -> None:
-    told: list[int] = []
-    TransferEvents(lambda *words: told.extend(words), lambda: None).hear(line)
+    told: list[Progress] = []
+    made_transfer(told).on_line(line)
     assert told == []
+
+
+def test_a_transfer_begins_at_the_rate_of_the_moment_and_hears_of_every_change() -> None:
+    sending, told = made_transfer([]), list[str]()
+    sending.set_rate(5_000)
+    assert sending._at_current_rate({"disk": "vda"}) == {"disk": "vda", "rate_bps": 5_000}
+    sending.set_rate(6_000)     # while it is being started
+    sending._follow_rate(told.append)
+    sending.set_rate(7_000)
+    assert told == ['{"rate_bps": 6000}', '{"rate_bps": 7000}']

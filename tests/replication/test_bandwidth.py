@@ -5,7 +5,6 @@ from hypothesis import strategies as st
 
 from controller.plan.actions.replica import RateLimit
 from controller.replication.bandwidth import UNLIMITED, Shares, fair_shares
-from controller.replication.transfer import RateControl
 
 LINK, GOLD = RateLimit("InterSiteLink/metro", 12_000), RateLimit("ProtectionPolicy/gold", 2_000)
 SILVER = RateLimit("ProtectionPolicy/silver", 50_000)
@@ -54,13 +53,3 @@ def test_each_copy_is_told_its_share_and_again_whenever_it_is_another() -> None:
             pass
     assert first == [12_000, 6_000, 12_000]
     assert second == [6_000, UNLIMITED]
-
-
-def test_a_transfer_begins_at_the_pace_of_the_moment_and_hears_of_every_change() -> None:
-    pace, told = RateControl(), list[str]()
-    pace.set(5_000)
-    assert pace.asked({"disk": "vda"}) == {"disk": "vda", "rate_bps": 5_000}
-    pace.set(6_000)     # while it is being started
-    pace.follow(told.append)
-    pace.set(7_000)
-    assert told == ['{"rate_bps": 6000}', '{"rate_bps": 7000}']

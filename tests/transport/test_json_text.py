@@ -6,7 +6,6 @@ import pytest
 
 from controller.providers.libvirt.facts import parse_domains, parse_pools
 from controller.providers.openvswitch.facts import parse_bridges
-from controller.replication.transfer import TransferEvents
 from controller.transport.json_text import parse_json
 
 DEEP = "[" * 100_000
@@ -30,11 +29,3 @@ def test_a_host_that_nests_for_ever_is_not_understood(parse: object) -> None:
     assert callable(parse)
     with pytest.raises(ValueError, match="nested too deeply"):
         parse(DEEP)
-
-
-def test_a_mover_that_nests_for_ever_is_not_heard() -> None:
-    heard: list[object] = []
-    hearer = TransferEvents(lambda *told: heard.append(told), lambda: heard.append("read"))
-    hearer.hear(DEEP)
-    hearer.hear(json.dumps({"read": True}))
-    assert heard == ["read"]

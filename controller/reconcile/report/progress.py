@@ -5,8 +5,8 @@ from typing import Final
 
 from controller.providers.base import Provider
 from controller.reconcile.report.event import Event, EventKind
-from controller.replication.progress import Progress, render_progress
 from controller.replication.provider import ReplicatedEstate
+from controller.replication.report import Progress, render_progress
 
 TOLD_EVERY_S: Final = 5.0
 

@@ -20,8 +20,8 @@ from controller.plan.actions.replica import (
     RetirePoints,
     VerifyReplica,
 )
-from controller.replication.progress import Progress
 from controller.replication.provider import ReplicaHands
+from controller.replication.report import Progress
 from controller.replication.ssh_route import KeySource
 from controller.transport.base import Endpoint
 from controller.transport.keys import one_time_key, pinned_keys

@@ -2,7 +2,7 @@
 
 from controller.reconcile.report.event import Event, EventKind
 from controller.reconcile.report.progress import TOLD_EVERY_S, ProgressBoard
-from controller.replication.progress import Progress, render_progress
+from controller.replication.report import Progress, render_progress
 
 GIB = 1 << 30
 
