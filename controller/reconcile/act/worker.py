@@ -17,8 +17,8 @@ One target's way (`advance`):
 A step is never begun on the plan in which it was found. The plan is asked for again after every
 look, and the step must still be in it, ready and with the facts of all its nodes less than 1s old,
 with no event since. That, not a lock, keeps a worker from acting on what was true a moment ago.
-What makes a VM or its disks is looked at twice, everywhere: what moves between two hosts can be
-missed by one look at each, and not by two.
+Before a VM or its disks are made, all hosts are looked at twice: what moves between two hosts can
+be missed by one look at each, and not by two. Before a start, all hosts that answer are, once.
 
 What ends in an error rests by itself: the other steps of the target go on. A step that was done
 and is still in the plan counts as failed, so that a change that does not stick is not made in a
@@ -235,7 +235,7 @@ class Workers:
 
         Errors: Unavailable when its nodes do not hold still.
         """
-        looked_twice: set[str] = set()
+        looked: set[str] = set()
         for _ in range(LOOKS):
             plan = await self._planner.current()
             steps = [step for step in ready_steps(plan) if step.action.target == target
@@ -246,13 +246,12 @@ class Workers:
             nodes = self._planner.nodes_of(action)
             burst_s = BURST_S if isinstance(action, StartDomain) else 0.0
             old = [node for node in nodes if not self._view.fresh(node, FRESH_S, burst_s)]
-            if isinstance(action, MADE) and action.id not in looked_twice:
-                looked_twice.add(action.id)
+            if isinstance(action, MADE) and action.id not in looked:
                 old = list(nodes)
-            if isinstance(steps[0].action, StartDomain) and steps[0].action.id not in looked_again:
+            elif isinstance(action, StartDomain) and action.id not in looked:
                 # once: a host that hangs must not hold up every start of the estate
-                looked_again.add(steps[0].action.id)
-                old += self._decider.elsewhere(steps[0].action)
+                old += self._planner.elsewhere(action)
+            looked.add(action.id)
             if not old:
                 return steps[0]
             await self._observers.look(*old)
