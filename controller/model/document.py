@@ -61,9 +61,6 @@ class Rung(StrEnum):
         self.height = len(type(self).__members__)
 
 
-RUNGS: tuple[Rung, ...] = tuple(Rung)
-
-
 class Suspend(Spec):
     """A pause with an owner, a reason and an end."""
 

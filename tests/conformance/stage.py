@@ -13,8 +13,8 @@ from controller.plan.steps.plan import Plan
 from controller.plan.survey.context import Context
 from controller.providers.base import Provider
 from controller.providers.simulated.estate import SimulatedEstate
-from controller.providers.simulated.faults import mending
 from controller.providers.simulated.virtual_time import epoch_clock, run_virtual
+from tests.mending import mending
 
 WITHIN_S = 300.0
 PAUSE_S = 0.3

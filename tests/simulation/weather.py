@@ -5,8 +5,8 @@ from random import Random
 
 from controller.model.facts import DomainState
 from controller.providers.simulated.estate import SimulatedEstate
-from controller.providers.simulated.faults import mending
 from controller.providers.simulated.world import ROOT, World
+from tests.mending import mending
 
 Draw = Callable[[World, Random], str | None]
 BY_HAND = "-by-hand"

@@ -38,7 +38,7 @@ Rule 1: an approval answers the gates that ask for one (ask, autonomy, undone, g
 Rule 2: every refusal is a sentence with its number, and names what clears it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from controller.model.document import Rung
@@ -72,7 +72,6 @@ from controller.plan.survey.survey import Survey
 
 OF_A_DOMAIN: Final = ("VirtualMachine/", "Replica/")
 ALLOWED: Final = Ruling(Verdict.ALLOWED)
-Gate = Callable[[Action, Survey], Ruling | None]
 
 
 def rule_all(steps: tuple[Step, ...], survey: Survey) -> tuple[Step, ...]:

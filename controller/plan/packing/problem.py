@@ -85,11 +85,6 @@ class Balance(NamedTuple):
     machines: float = 0.0
     """Of their plain number per host."""
 
-    @property
-    def score(self) -> float:
-        """Return one number; lower is more even."""
-        return self.memory + self.cpus + self.machines
-
 
 def misplaced(machine: PlaceMachine, host: PlaceHost) -> str:
     """Return why `machine` may not stay on `host`, whatever else is there; empty when it may."""

@@ -6,7 +6,7 @@ Rule 1: for each disk the least that can work is chosen, and the reason says whi
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-from controller.model.facts import DiskFacts, DomainConfig, DomainFacts, Known
+from controller.model.facts import DiskFacts, DomainFacts, Known
 from controller.model.replica import ReplicaFacts
 from controller.model.units import render_duration, render_size
 from controller.plan.actions.replica import CopyMode, DiskCopy, RateLimit
@@ -24,11 +24,6 @@ class Disks(NamedTuple):
     whole_bytes: int
     """What is read or sent as a whole."""
     why: str
-
-
-def config_of(domain: DomainFacts) -> DomainConfig | None:
-    """Return what a domain is made of now."""
-    return domain.live or domain.config
 
 
 def parts_left_out(protected: ProtectedMachine) -> tuple[LeftOut, ...]:

@@ -59,7 +59,6 @@ class LinuxEstate:
         self._transport = transport
         self._clock = clock
         self._memories: dict[str, Memory] = {}
-        self._restored: dict[str, tuple[NodeFacts, float]] = {}
         self._watchers = Watchers(transport, load_program("watch.py"))
         hands: tuple[Hands, ...] = (LibvirtHands(transport), OpenVswitchHands(transport))
         self._hands = {kind: hand for hand in hands for kind in hand.HANDLES}
@@ -72,18 +71,9 @@ class LinuxEstate:
         for name, sections in wanted.items():
             old = self._memories.get(name)
             memories[name] = old if old and old.wanted == sections else Memory(name, sections)
-            if name in self._restored:
-                memories[name].remember(*self._restored.pop(name))
         self._memories = memories
         self._transport.declare(endpoints_of(desired))
         self._watchers.declare(frozenset(memories))
-
-    def remember(self, node: str, facts: NodeFacts, at: float) -> None:
-        """Take over what was known of `node` before a restart; before or after `declare`."""
-        if node in self._memories:
-            self._memories[node].remember(facts, at)
-        else:
-            self._restored[node] = (facts, at)
 
     async def observe(self, node: str) -> Fact[NodeFacts]:
         """Return what one poll of `node` says; any failure is an Unknown with a sentence."""

@@ -64,17 +64,6 @@ class Memory:
         return {section: part.digest for section, part in self._parts.items()
                 if part.digest is not None and section in self.wanted}
 
-    def remember(self, facts: NodeFacts, at: float) -> None:
-        """Take over what was known before the controller started again, unless newer is known."""
-        if self._last_at is not None and self._last_at >= at:
-            return
-        self._last, self._last_at = facts, at
-        for section, part in self._parts.items():
-            fact: Fact[Any] = getattr(facts, section)
-            value = fact.value if isinstance(fact, Known) else getattr(fact, "last", None)
-            if part.at is None and value is not None:
-                part.value, part.at = value, at
-
     def miss(self, reason: str, at: float) -> Unknown[NodeFacts]:
         """Return what silence means: unknown, since when, and what was last seen."""
         self._silent_since = at if self._silent_since is None else self._silent_since

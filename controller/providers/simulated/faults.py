@@ -12,11 +12,6 @@ from controller.providers.simulated.paths import RSTP_GAP_S, forwarding
 from controller.providers.simulated.power import power_off, power_on
 from controller.providers.simulated.world import OWN, ROOT, World
 
-MENDS: Final = {"off": "on", "hang": "wake", "pause": "resume", "down": "up", "cut": "join",
-                "fill": "free", "unmount": "mount", "babble": "speak", "kill": "start",
-                "muffle": "show", "dim": "light",
-                "corrupt-state": "restore-state", "foreign-backup": "end-backup"}
-
 
 def strike(world: World, text: str) -> str:
     """Do one fault or its mending and return what is now true.
@@ -38,30 +33,6 @@ def whereabouts(world: World, vm: str) -> str:
     """Return the host on which `vm` runs, or is defined."""
     defined = sorted(node.name for node in world.nodes.values() if vm in node.domains)
     return (*world.copies(vm), *defined)[0]
-
-
-def mending(text: str) -> str | None:
-    """Return the line that mends the fault `text`; None where only the loop or a human can."""
-    words = text.split()
-    match words:
-        case ["power" | "link" | "site", name, state] if state in MENDS:
-            return f"{words[0]} {name} {MENDS[state]}"
-        case ["ssh", name, "pause"]:
-            return f"ssh {name} resume"
-        case ["libvirtd", name, "kill"]:
-            return f"libvirtd {name} start"
-        case ["rename", _, vm, name] | ["rename-migrate", vm, _, name]:
-            return f"call-back {name} {vm}"
-        case ["impostor" | "rescue" | "clone", _, _, name]:
-            return f"call-off {name}"
-        case ["hang" | "fill" | "babble" | "unmount" as word, name]:
-            return f"{MENDS[word]} {name}"
-        case ["muffle" | "dim" | "corrupt-state" | "foreign-backup" as word, name, vm]:
-            return f"{MENDS[word]} {name} {vm}"
-        case ["slow" | "clock" as word, name, _]:
-            return f"{word} {name} 0"
-        case _:
-            return None
 
 
 def power(world: World, host: str, state: str) -> str:

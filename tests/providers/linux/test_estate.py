@@ -13,7 +13,6 @@ from controller.model.desired import Desired
 from controller.model.facts import Absent, Fact, Known, NodeFacts, Unknown
 from controller.plan.actions.action import Action
 from controller.providers.linux.estate import LinuxEstate
-from controller.providers.linux.facts import node_facts_from_json, node_facts_to_json
 from controller.providers.linux.program import load_program
 from controller.source.load import load_folder
 from controller.transport.base import Command
@@ -271,62 +270,6 @@ def test_the_clocks_offset_leaves_out_the_time_that_the_answer_took(desired: Des
         return value_of(await estate.observe("paris-1"))
 
     assert asyncio.run(body()).clock_offset_s == pytest.approx(42.0)
-
-
-@pytest.mark.parametrize("answer", [HOST, STANDBY], ids=["host", "standby"])
-def test_what_was_seen_outlives_a_restart(desired: Desired, answer: str) -> None:
-    [before] = observe(desired, answer)
-    text = node_facts_to_json(value_of(before))
-
-    async def body() -> Fact[NodeFacts]:
-        estate = LinuxEstate(Wires("silence"), Clock())
-        estate.remember("paris-1", node_facts_from_json(text, 900.0), 900.0)
-        await estate.declare(desired)
-        return await estate.observe("paris-1")
-
-    fact = asyncio.run(body())
-    assert isinstance(fact, Unknown)
-    assert fact.last is not None
-    assert fact.last_at == 900.0
-    assert value_of(fact.last.domains) == value_of(value_of(before).domains)
-    assert getattr(fact.last.replicas, "value", None) == getattr(
-        value_of(before).replicas, "value", None)
-    assert getattr(fact.last.leftovers, "value", None) == getattr(
-        value_of(before).leftovers, "value", None)
-    assert node_facts_to_json(fact.last) == text
-
-
-def test_two_polls_of_a_resting_host_are_stored_as_the_same_text(desired: Desired) -> None:
-    plain = json.loads(HOST)
-    plain["hardware"].update(load_1m=9.9, memory_available_bytes=1)
-    plain["now"] += 10
-    first, second = observe(desired, HOST, json.dumps(plain))
-    assert node_facts_to_json(value_of(first)) == node_facts_to_json(value_of(second))
-
-
-def test_what_is_unknown_is_stored_as_last_known_and_never_as_known(desired: Desired) -> None:
-    _, fact = observe(desired, HOST, altered(HOST, domains={"error": "dead"}))
-    again = node_facts_from_json(node_facts_to_json(value_of(fact)), 5.0)
-    assert isinstance(again.domains, Unknown)
-    assert again.domains.last == value_of(fact).domains.last
-
-
-def test_facts_that_an_older_version_stored_say_nothing_of_replicas(desired: Desired) -> None:
-    plain = json.loads(node_facts_to_json(value_of(observe(desired, STANDBY)[0])))
-    del plain["replicas"], plain["leftovers"]
-    for domain in plain["domains"]["known"].values():
-        del domain["checkpoints"]
-    again = node_facts_from_json(json.dumps(plain), 5.0)
-    assert isinstance(again.replicas, Unknown)
-    assert isinstance(again.leftovers, Unknown)
-    assert again.replicas.last is None
-    assert value_of(again.domains)["mail"].checkpoints == ()
-
-
-@pytest.mark.parametrize("text", ["", "{}", "[]", '{"name": "x", "boot_id": "y"}'])
-def test_stored_facts_that_are_not_ours_are_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="not understood"):
-        node_facts_from_json(text, 0.0)
 
 
 def test_an_action_that_nobody_can_do_is_refused(desired: Desired) -> None:

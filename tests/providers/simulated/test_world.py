@@ -12,11 +12,12 @@ from controller.model.facts import Absent, DomainState, Known, NodeFacts, Unknow
 from controller.plan.actions.action import Action
 from controller.plan.actions.desired import DesiredDisk, PortVlans
 from controller.plan.actions.machine import MigrateDomain, RestartDomain, StartDomain
-from controller.plan.actions.network import AddUplink, CreateBridge, NarrowTrunk
+from controller.plan.actions.network import AddUplink, NarrowTrunk
 from controller.providers.simulated.estate import SimulatedEstate
-from controller.providers.simulated.faults import FAULTS, mending
-from controller.providers.simulated.hands.perform import HANDS, perform_at_once
+from controller.providers.simulated.faults import FAULTS
+from controller.providers.simulated.hands.perform import HANDS
 from controller.providers.simulated.virtual_time import run_virtual
+from tests.mending import mending
 from tests.simulation.estates import storm_estate
 
 Story = Callable[[SimulatedEstate], Awaitable[Any]]
@@ -284,13 +285,3 @@ def test_every_fault_says_in_its_docstring_how_it_is_written() -> None:
 
 def test_every_action_has_a_hand() -> None:
     assert {kind.verb for kind in HANDS} == {kind.verb for kind in Action.__subclasses__()}
-
-
-def test_what_if_needs_neither_time_nor_a_loop() -> None:
-    estate = SimulatedEstate(storm_estate(), clock=lambda: 0.0)
-    estate.world.now = lambda: 0.0
-    bridge = CreateBridge(target="Host/paris-1", node="paris-1", reason="", bridge="br0")
-    uplink = AddUplink(target="Host/paris-1", node="paris-1", reason="", bridge="br0", port="up0",
-                       vlans=(30,))
-    assert perform_at_once(estate.world, bridge).startswith("created bridge br0")
-    assert "30" in perform_at_once(estate.world, uplink)

@@ -111,16 +111,3 @@ def effect_of(world: World, action: Action) -> Effect:
     if type(action) not in HANDS:
         raise Refused(f"nobody here can {action.verb}")
     return HANDS[type(action)](world, action)
-
-
-def perform_at_once(world: World, action: Action) -> str:
-    """Do `action` in no time, for what-if; return its sentence.
-
-    Errors: Refused as the real thing would.
-    """
-    effect = effect_of(world, action)
-    try:
-        while True:
-            next(effect)
-    except StopIteration as ended:
-        return str(ended.value)

@@ -19,7 +19,7 @@ import subprocess
 import time
 from typing import Any, Dict, List, NamedTuple, Tuple
 
-from mover.backup.origins import Origin, fingerprint_of, origin_of, writes_of
+from mover.backup.origins import Origin, writes_of
 from mover.backup.parts import COPIED
 from mover.backup.virsh import Disk, Domain
 from mover.errors import Refused, TryAgain
@@ -44,12 +44,6 @@ class Cold(NamedTuple):
 
 class Unopened(Exception):
     """A disk cannot be opened, by a word about the disk itself."""
-
-
-def fingerprints(domain: Domain) -> Dict[str, List[List[Any]]]:
-    """Return by target what changes whenever a disk is written to, where anything surely does."""
-    found = {target: fingerprint_of(origin_of(disk)) for target, disk in domain.disks.items()}
-    return {target: told for target, told in found.items() if told is not None}
 
 
 def traces(domain: Domain, origins: Dict[str, Origin]) -> Dict[str, List[Any]]:

@@ -286,8 +286,3 @@ def _nvram_of(nvram: Optional[ET.Element]) -> str:
     if source is None:
         return (nvram.text or "").strip()
     return source.get("file") or source.get("dev") or source.get("name") or "its NVRAM"
-
-
-def checkpoints_of(uuid: str) -> List[str]:
-    """Return the names of a domain's checkpoints."""
-    return virsh("checkpoint-list", uuid, "--name").split()

@@ -69,14 +69,6 @@ def address_of(buffer: Buffer) -> tuple[int, Any]:
     return ctypes.addressof(held), held
 
 
-def is_zero(buffer: Buffer) -> bool:
-    """Return whether every byte is zero."""
-    start, _held = address_of(buffer)
-    size = len(buffer)
-    return all(_memcmp(start + at, _zeros_at, min(CLUSTER_BYTES, size - at)) == 0
-               for at in range(0, size, CLUSTER_BYTES))
-
-
 class Hasher:
     """One algorithm under one secret."""
 

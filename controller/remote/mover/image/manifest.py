@@ -1,11 +1,10 @@
 """
-Keep 16 bytes for each 64 KiB cluster of a disk in one file, and tell two such files apart cheaply.
+Keep a hash of 16 bytes for each 64 KiB cluster of a disk in one file.
 
     header   4 KiB: magic, version, size, generation, algorithm, secret id, check
     hashes   16 bytes per cluster, all zero for a cluster of zeros (a hole in the file)
 
-Two manifests are compared from the top down: one super-hash for each 4 MiB, then only the
-hashes below those that differ. A terabyte that is equal costs 4 MiB on the wire.
+The root stands for all of them: a hash over one super-hash for each 4 MiB of the disk.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
-from typing import Iterable, Iterator, List, NamedTuple, Tuple
+from typing import Iterator, NamedTuple
 
 from mover.errors import Damaged, Refused
 from mover.image.hashing import CLUSTER_BYTES, HASH_BYTES, ZERO_HASH, Buffer
@@ -161,22 +160,3 @@ def super_hash(group: bytes) -> bytes:
     if group == _ZERO_GROUP[:len(group)]:
         return ZERO_HASH
     return hashlib.sha256(group).digest()[:HASH_BYTES]
-
-
-def differing_groups(mine: bytes, theirs: bytes) -> List[int]:
-    """Return the numbers of the 4 MiB groups whose super-hashes differ; a missing one is zeros."""
-    size = max(len(mine), len(theirs))
-    mine, theirs = mine.ljust(size, b"\0"), theirs.ljust(size, b"\0")
-    return [] if mine == theirs else _differing(mine, theirs)
-
-
-def differing_clusters(mine: Manifest, groups: Iterable[Tuple[int, bytes]]) -> Iterator[int]:
-    """Yield the clusters whose hash in `groups`, (number, hashes) of the other side, is another."""
-    for number, theirs in groups:
-        for cluster in _differing(mine.hashes(number * GROUP, len(theirs) // HASH_BYTES), theirs):
-            yield number * GROUP + cluster
-
-
-def _differing(mine: bytes, theirs: bytes) -> List[int]:
-    return [at // HASH_BYTES for at in range(0, len(mine), HASH_BYTES)
-            if mine[at:at + HASH_BYTES] != theirs[at:at + HASH_BYTES]]

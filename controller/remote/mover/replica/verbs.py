@@ -11,12 +11,12 @@ import contextlib
 import os
 import sys
 import zlib
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Dict, List, Optional
 
 from mover.errors import Damaged, Refused
 from mover.image.chain import compose
 from mover.image.hashing import HASH_BYTES
-from mover.image.manifest import GROUP, UNKNOWN_HASH, Manifest
+from mover.image.manifest import UNKNOWN_HASH, Manifest
 from mover.image.sent_since import with_runs, without
 from mover.replica import generations, incoming
 from mover.replica.damage import exposed, readable, repair_set, report
@@ -144,11 +144,7 @@ def pin(words: List[str]) -> Dict[str, Any]:
 
 
 def manifest_out(words: List[str]) -> None:
-    """
-    Write the manifest of {"replica", "disk", "point" or "incoming": true} to stdout.
-
-    Shapes: all of it, or {"what": "supers"}, or {"what": "groups", "groups": […]}.
-    """
+    """Write the manifest of {"replica", "disk", "point" or "incoming": true} to stdout."""
     request = Orders().request
     replica = Replica(str(request["replica"]))
     disk = str(request["disk"])
@@ -161,7 +157,10 @@ def manifest_out(words: List[str]) -> None:
             os.unlink(path)
     compressor = zlib.compressobj(1)
     out = sys.stdout.buffer
-    for piece in _pieces(manifest, request):
+    at, end = 0, os.fstat(manifest.fd).st_size
+    while at < end:
+        piece = os.pread(manifest.fd, PIECE_BYTES, at)
+        at += len(piece)
         out.write(compressor.compress(piece))
     out.write(compressor.flush())
     out.flush()
@@ -185,21 +184,6 @@ def known(replica: Replica, disk: str, into: str, request: Dict[str, Any]) -> Ma
                 if one.disk == disk and not one.lost:
                     manifest.put(first, UNKNOWN_HASH * inside)
     return manifest
-
-
-def _pieces(manifest: Manifest, request: Dict[str, Any]) -> Iterator[bytes]:
-    what = request.get("what", "all")
-    if what == "supers":
-        yield manifest.supers()
-    elif what == "groups":
-        for group in request["groups"]:
-            yield manifest.hashes(int(group) * GROUP, GROUP)
-    else:
-        at, end = 0, os.fstat(manifest.fd).st_size
-        while at < end:
-            piece = os.pread(manifest.fd, PIECE_BYTES, at)
-            at += len(piece)
-            yield piece
 
 
 def manifest_in(words: List[str]) -> Dict[str, Any]:
