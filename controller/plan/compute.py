@@ -48,7 +48,7 @@ from controller.plan.machine.layout import Layout, lay_out, wait_for_capacity
 from controller.plan.machine.purge import diff_asides
 from controller.plan.machine.removal import diff_undeclared
 from controller.plan.machine.state import Case, Location, MachineState, locate
-from controller.plan.machine.virtual_machine import diff_virtual_machine, is_settled
+from controller.plan.machine.virtual_machine import diff_virtual_machine, needs_nothing
 from controller.plan.network.host import diff_host
 from controller.plan.network.trunk import diff_switch, narrow_last
 from controller.plan.replication.checkpoints import diff_checkpoints
@@ -124,11 +124,11 @@ def diff_machines(locations: Mapping[str, Location], layout: Layout, index: Repl
     """Put down what differs on every VM that layout has not settled."""
     machines = survey.desired.virtual_machines
     for name in survey.specs.machines:
-        if name in layout.settled:
+        if name in layout.skipped:
             continue
         mark = draft.mark()
         try:
-            if not is_settled(machines[name], locations[name], layout.goals.get(name), survey):
+            if not needs_nothing(machines[name], locations[name], layout.goals.get(name), survey):
                 diff_virtual_machine(Case(machines[name], locations[name], layout.goals.get(name),
                                           layout.why.get(name, ""), survey, index, draft))
         except FAULTS as error:

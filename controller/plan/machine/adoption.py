@@ -1,8 +1,8 @@
-"""Adoption: a domain of a declared name that does not carry our mark may be somebody else's.
+"""Adoption: marking a domain as ours that has a declared name and may be somebody else's.
 
-Rule 1: what differs from its spec in anything is taken over only by a person's yes, which is asked
-        with all that would then be done to it.
-Rule 2: the first plan on it holds the mark and nothing else; the rest comes once it is ours.
+Rule 1: a domain that differs from its spec in anything is adopted only with an approval. The
+        question lists everything that would then be done to it.
+Rule 2: the first plan sets the mark and nothing else; the other changes follow once it is ours.
 """
 
 from controller.model.facts import DomainFacts
@@ -16,7 +16,7 @@ from controller.plan.machine.state import Case
 
 
 def adopt(case: Case, host_name: str, domain: DomainFacts) -> None:
-    """Note that a domain is to be marked as ours, and ask where anything of it would change."""
+    """Plan to mark a domain as ours; ask first if anything of it would change."""
     name, host = case.vm.name, case.survey.desired.hosts[host_name]
     coming = list(dict.fromkeys(_coming(case, host_name, domain)))
     ask = None if not coming else Ask("adopt", (
@@ -40,7 +40,7 @@ def adopt(case: Case, host_name: str, domain: DomainFacts) -> None:
 
 
 def _coming(case: Case, host_name: str, domain: DomainFacts) -> list[str]:
-    """Return what would follow on an adoption, in words; what is taken from it comes first."""
+    """Return what would follow an adoption, in words; what it would lose comes first."""
     host = case.survey.desired.hosts[host_name]
     live = compare(case, host, domain.live, live=True, grow=True)
     config = compare(case, host, domain.config, live=False, grow=domain.live is None)

@@ -1,6 +1,6 @@
-"""Capability: whether a host can run what a VM is, as its libvirt says, before it has to.
+"""Capability: whether a host could boot a VM's machine type and processor model.
 
-Rule 1: what a host does not say is unknown, and speaks neither for it nor against it.
+Rule 1: what a host's libvirt does not list is unknown, and counts neither for nor against it.
 """
 
 from collections.abc import Iterable
@@ -13,16 +13,11 @@ from controller.plan.survey.survey import NEVER_ASKED, Survey
 SHOWN = 3
 
 
-def capabilities_of(host: str, survey: Survey) -> Capabilities | None:
-    """Return what guests a host can run, as it last said; None where it never did."""
-    node = last_of(survey.observed.nodes.get(host, NEVER_ASKED))
-    return None if node is None else last_of(node.capabilities)
-
-
 def cannot_run(domain: DomainFacts | None, host: str, survey: Survey) -> str | None:
-    """Return why a host could not boot a domain; None where it could, or nobody knows."""
+    """Return why a host could not boot a domain; None if it could, or that is unknown."""
     config = None if domain is None else domain.config or domain.live
-    can = capabilities_of(host, survey)
+    node = last_of(survey.observed.nodes.get(host, NEVER_ASKED))
+    can = None if node is None else last_of(node.capabilities)
     if config is None or can is None:
         return None
     machines, models = _sets(can)
@@ -39,7 +34,7 @@ def _sets(can: Capabilities) -> tuple[frozenset[str], frozenset[str]]:
 
 
 def _newest(machine: str, machines: Iterable[str]) -> str:
-    """Return which machine types of the same kind there are: `pc-i440fx-7.2` for one of 10.0."""
+    """Return the newest machine type of the same kind that a host has, in words."""
     kind = machine.rpartition("-")[0]
     like = [one for one in machines if kind and one.rpartition("-")[0] == kind]
     like.sort(key=lambda one: [int(part) if part.isdigit() else 0
@@ -49,7 +44,7 @@ def _newest(machine: str, machines: Iterable[str]) -> str:
 
 def nobody_can_run(domain: DomainFacts | None, hosts: Iterable[str],
                    survey: Survey) -> str | None:
-    """Return why none of `hosts` could boot a domain; None where one could, or may."""
+    """Return why none of `hosts` could boot a domain; None if one could, or may."""
     words = []
     for host in hosts:
         why = cannot_run(domain, host, survey)
@@ -60,7 +55,7 @@ def nobody_can_run(domain: DomainFacts | None, hosts: Iterable[str],
 
 
 def versions_at(site: str, program: str, survey: Survey) -> tuple[str, ...]:
-    """Return the versions of a program that the hosts of a site last told, sorted."""
+    """Return the versions of a program on the hosts of a site, as last seen, sorted."""
     found = set()
     for host in survey.hosts_of_site.get(site, ()):
         node = last_of(survey.observed.nodes.get(host, NEVER_ASKED))

@@ -1,12 +1,12 @@
-"""Footprint: what hosts have and what VMs take, as the kernel and libvirt count them.
+"""Capacity: how much memory and disk space hosts have and VMs use, as kernel and libvirt report it.
 
-Rule 1: of what is declared and what is seen the larger counts, until the smaller is seen.
-Rule 2: a guest in huge pages takes of those, and those are nobody else's.
-Rule 3: what arrives counts where it arrives, from the moment that it is on its way.
-Rule 4: no host takes more than the kernel says it has left, and nothing leaves because of that.
+Rule 1: of the declared and the actual size of a VM the larger counts.
+Rule 2: a guest in huge pages uses huge pages only, and nothing else can use those.
+Rule 3: a VM that is moving counts on its destination as soon as the move has begun.
+Rule 4: no host is given more than its kernel reports as available; no VM leaves because of that.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from controller.model.document import Rung
@@ -20,11 +20,11 @@ from controller.plan.survey.survey import Survey
 
 ON_ITS_WAY: Final = " on its way"
 DiskSizes = tuple[tuple[str, int], ...]
-"""By pool: the bytes that the disks of a VM would take up where they are not yet."""
+"""By pool: the bytes that the disks of a VM would take up on another host."""
 
 
 class GuestMemory(NamedTuple):
-    """What the guests of a host take of its memory."""
+    """How much of a host's memory its guests use."""
 
     ours_bytes: int
     """Those of declared VMs, apart from huge pages."""
@@ -32,22 +32,22 @@ class GuestMemory(NamedTuple):
     foreign_huge_bytes: int
 
 
-def with_actual_size(seat: PlaceMachine, domain: DomainFacts | None) -> PlaceMachine:
-    """Return a VM as placement sees it, with what it really has where that is more."""
+def with_actual_size(machine: PlaceMachine, domain: DomainFacts | None) -> PlaceMachine:
+    """Return a VM as placement sees it, with its actual memory and CPUs where those are more."""
     config = None if domain is None else domain.live or domain.config
     if config is None:
-        return seat
+        return machine
     if config.hugepages:
-        return seat._replace(memory_bytes=0, cpus=max(seat.cpus, config.cpus),
-                             huge_bytes=max(seat.memory_bytes, config.memory_max_bytes))
-    if config.memory_bytes <= seat.memory_bytes and config.cpus <= seat.cpus:
-        return seat
-    return seat._replace(memory_bytes=max(seat.memory_bytes, config.memory_bytes),
-                         cpus=max(seat.cpus, config.cpus))
+        return machine._replace(memory_bytes=0, cpus=max(machine.cpus, config.cpus),
+                             huge_bytes=max(machine.memory_bytes, config.memory_max_bytes))
+    if config.memory_bytes <= machine.memory_bytes and config.cpus <= machine.cpus:
+        return machine
+    return machine._replace(memory_bytes=max(machine.memory_bytes, config.memory_bytes),
+                         cpus=max(machine.cpus, config.cpus))
 
 
 def memory_for_guests(host: Host, survey: Survey) -> tuple[int, int]:
-    """Return the memory that declared guests of a host may take in all, and what of huge pages."""
+    """Return the memory that declared VMs may use on a host in all, and the same in huge pages."""
     hardware = survey.hardware(host.name)
     if hardware is None:
         return 0, 0
@@ -67,26 +67,26 @@ def memory_for_guests(host: Host, survey: Survey) -> tuple[int, int]:
 
 def guest_memory(_: str, here: Mapping[str, DomainFacts], to_place: Mapping[str, PlaceMachine],
               names: Names) -> GuestMemory:
-    """Return what the domains of a host take of its memory while they run."""
+    """Return how much memory the running domains of a host use."""
     foreign, foreign_huge, ours = 0, 0, 0
     for domain in here.values():
         live = domain.live
         if live is None:
             continue
-        seat = to_place.get(owner_of(domain, names))
-        if seat is None and live.hugepages:
+        machine = to_place.get(owner_of(domain, names))
+        if machine is None and live.hugepages:
             foreign_huge += live.memory_max_bytes
-        elif seat is None:
+        elif machine is None:
             foreign += live.memory_bytes
         elif not live.hugepages:
-            ours += max(live.memory_bytes, seat.memory_bytes)
+            ours += max(live.memory_bytes, machine.memory_bytes)
     return GuestMemory(ours, foreign, foreign_huge)
 
 
 def pool_space(host: str, coming: Mapping[str, str], survey: Survey) -> Mapping[str, int] | None:
-    """Return what is left in the pools of a host, arrivals taken off; None where it is not seen.
+    """Return the free space of each pool of a host, less what is moving there; None if unknown.
 
-    A pool that is still to be made, or of which nothing is known now, has no entry: gates wait.
+    A pool that is still to be created, or is unknown now, has no entry: the gates wait for it.
     """
     pools = survey.pools(host)
     if pools is None:
@@ -100,7 +100,7 @@ def pool_space(host: str, coming: Mapping[str, str], survey: Survey) -> Mapping[
 
 
 def moves_under_way(locations: Mapping[str, Location], survey: Survey) -> dict[str, str]:
-    """Return each VM that is in motion to another host, with that host, whoever moves it."""
+    """Return the destination of each VM that is moving to another host, whoever moves it."""
     found = {}
     for flight in survey.context.in_flight:
         name = flight.target.partition("/")[2]
@@ -117,14 +117,14 @@ def moves_under_way(locations: Mapping[str, Location], survey: Survey) -> dict[s
 
 def arrivals(coming: Mapping[str, str],
              machines: Mapping[str, PlaceMachine]) -> dict[str, tuple[PlaceMachine, str]]:
-    """Return, by another name, each VM that is on its way to a host, as it will be there."""
+    """Return each moving VM as a second machine on its destination, under a name of its own."""
     return {f"{name}{ON_ITS_WAY}": (machines[name]._replace(name=f"{name}{ON_ITS_WAY}",
                                                             fixed=True), host)
             for name, host in sorted(coming.items()) if name in machines}
 
 
 def disk_sizes(name: str, survey: Survey) -> tuple[str, DiskSizes]:
-    """Return where the disks of a VM are, and what they would take up, by pool, anywhere else."""
+    """Return the host with a VM's disks, and by pool the space they would need on another one."""
     seen = survey.sightings.get(name, ())
     if not seen:
         return "", ()
@@ -144,21 +144,8 @@ def disk_sizes(name: str, survey: Survey) -> tuple[str, DiskSizes]:
     return host, tuple(sorted(taken.items()))
 
 
-def remembered(survey: Survey) -> Callable[[str], tuple[str, DiskSizes]]:
-    """Return `disk_sizes` for one decision, which asks the same of many hosts."""
-    known: dict[str, tuple[str, DiskSizes]] = {}
-
-    def of(name: str) -> tuple[str, DiskSizes]:
-        """Return what was worked out first."""
-        if name not in known:
-            known[name] = disk_sizes(name, survey)
-        return known[name]
-
-    return of
-
-
 def allocated_bytes(source: str, size_bytes: int, pools: Mapping[str, PoolFacts]) -> int:
-    """Return what a file takes up where it lies; its whole size where that is not seen."""
+    """Return the allocated size of a disk file; its full size if the file cannot be seen."""
     folder, _, name = source.rpartition("/")
     for pool in pools.values():
         if pool.path.rstrip("/") == folder and name in pool.volumes:

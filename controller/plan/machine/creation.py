@@ -1,10 +1,10 @@
-"""Creation: a VM that is declared and exists on no host gets disks, a definition and a start.
+"""Creation: disks, a definition and a start for a VM that is declared and exists on no host.
 
-Rule 1: what has restore points was here before: it is never begun anew with empty disks, which the
-        next copies would put in the place of what it held.
-Rule 2: a protected VM gets no empty disk while a replica of it may be where none can be seen.
-Rule 3: what stood before and has lost a disk, replica or not, gets an empty one in its place only
-        by a person's word: the file may lie where nobody looks just now.
+Rule 1: a VM that has restore points existed before. It is never created with empty disks: the next
+        copies would replace every good point by the contents of those.
+Rule 2: a protected VM gets no empty disk while a host that cannot be seen may hold its replica.
+Rule 3: a VM that existed before and lost a disk, replica or not, gets an empty one only with an
+        approval: the file may be on a file system that is not mounted just now.
 """
 
 from typing import Final
@@ -21,16 +21,16 @@ from controller.plan.survey.identity import domain_uuids
 from controller.plan.survey.replicas import Held
 
 MOVED: Final = ".moved"
-"""What is put behind the name of the old copy of a disk that moved away."""
+"""Suffix of the file that a disk leaves behind when it moves to another host."""
 USED_BYTES: Final = 4 << 20
-"""More than an empty disk of any format takes up."""
+"""More than an empty disk of any format allocates."""
 
 
 def create(case: Case) -> None:
-    """Note what makes a VM that exists nowhere."""
+    """Plan what creates a VM that exists nowhere."""
     vm, survey, draft = case.vm, case.survey, case.draft
     if case.goal is None:
-        if not _is_kept(case):
+        if not _has_replica(case):
             draft.remark(case.target, f"{vm.name} is declared and exists nowhere, and cannot be"
                          f" created: {case.why}")
         return
@@ -40,12 +40,12 @@ def create(case: Case) -> None:
               or pools[disk.pool].volumes.keys().isdisjoint(disk_files(vm, disk))]
     back = _set_aside(case, wanted) if wanted else {}
     wanted = [disk for disk in wanted if disk.name not in back]
-    if wanted and _is_kept(case):
+    if wanted and _has_replica(case):
         return
     ids = [_give_back(case, disk, back[disk.name]) for disk in vm.spec.disks if disk.name in back]
     if any(one.aside.name != disk_file(vm.name, disk) for disk in vm.spec.disks
            if (one := back.get(disk.name)) is not None):
-        return  # it is defined once they lie there under the names that they had
+        return  # back under a former name, with which the next plan defines the VM
     for disk in wanted:
         image = f" from {disk.image}" if disk.image else ""
         ids.append(draft.do(CreateDisk(
@@ -67,7 +67,7 @@ def create(case: Case) -> None:
 
 
 def _set_aside(case: Case, wanted: list[DiskSpec]) -> dict[str, Found]:
-    """Return what lies set aside of the disks on the host where the VM is to be, newest each."""
+    """Return, by disk, the newest set-aside file of it on the host where the VM is to be."""
     names = {file: disk for disk in wanted for file in disk_files(case.vm, disk)}
     found: dict[str, Found] = {}
     for one in sorted(asides(case.survey), key=lambda one: one.aside.at):
@@ -89,7 +89,7 @@ def _give_back(case: Case, disk: DiskSpec, found: Found) -> str:
 
 
 def anew(case: Case, disk: DiskSpec, host: str) -> Ask | None:
-    """Return what a person is asked before a disk that was there is made anew; None: it is new."""
+    """Return what is asked before a disk that existed once is created again; None if it is new."""
     name = case.vm.name
     last = case.survey.context.last_host.get(name)
     trace = _trace(case, host) if not last else ""
@@ -105,8 +105,7 @@ def anew(case: Case, disk: DiskSpec, host: str) -> Ask | None:
 
 
 def _trace(case: Case, host: str) -> str:
-    """Return what says that the VM is no new one, whoever remembers it; empty where nothing does.
-    """
+    """Return the trace on disk of an earlier life of the VM; empty if there is none."""
     files = {file: disk for disk in case.vm.spec.disks for file in disk_files(case.vm, disk)}
     for name, pool in (case.survey.pools(host) or {}).items():
         for file, disk in files.items():
@@ -124,8 +123,8 @@ def _trace(case: Case, host: str) -> str:
     return ""
 
 
-def _is_kept(case: Case) -> bool:
-    """Return whether a replica stands, or may stand, for what the VM was; then it is said."""
+def _has_replica(case: Case) -> bool:
+    """Return whether a replica has, or may have, what the VM was; report it if so."""
     name, replicas = case.vm.name, case.replicas
     names = case.survey.specs.names
     kept = replicas.of_machine((name, *names.formers.get(name, ())), domain_uuids(names, name))
@@ -146,10 +145,10 @@ def _only_replica(case: Case, held: Held) -> str:
     what = f"its replica in {replica.path} there" if point is None else (
         f"restore point {point.sequence} of {render_instant(point.started_at)}")
     if held.host not in case.survey.desired.hosts:
-        return (f"{name} is on no host, and {held.host}, which has left the specs, had {what} when"
-                f" it was last seen: it is not begun anew with empty disks; declare {held.host}"
-                f" again, or, to begin anew all the same, give the VM another name")
-    return (f"{name} is on no host, and {held.host} has {what}: it is not begun anew with empty"
-            f" disks; `hotsite replica export {name} FOLDER SPECS` writes them: once they lie as"
-            f" {files} in their pool on one host, it is defined and started there; to begin anew"
-            f" all the same, move {replica.path} on {held.host} away")
+        return (f"{name} is on no host, but {held.host}, which was removed from the specs, had"
+                f" {what} when it was last seen: it is not created with empty disks. Declare"
+                f" {held.host} again; or, to begin with empty disks, give the VM another name")
+    return (f"{name} is on no host, but {held.host} has {what}: it is not created with empty disks."
+            f" To restore it, `hotsite replica export {name} FOLDER SPECS` and put the files as"
+            f" {files} into their pool on one host: it is defined and started there. To begin with"
+            f" empty disks, move {replica.path} on {held.host} away")

@@ -1,7 +1,7 @@
-"""Disks of a domain: which of those that are seen is which of those that are declared.
+"""Disks of a domain: which of its disks is which declared one, and what to change.
 
 Rule 1: a disk is its file; the name of its target may change, in the spec or in the domain.
-Rule 2: what may only have been renamed is neither made anew nor pulled out.
+Rule 2: a disk that may only have been renamed is neither created again nor detached.
 """
 
 import re
@@ -27,9 +27,9 @@ _TARGET = re.compile(r"[vsh]d[a-z]{1,2}")
 def disk_changes(vm: VirtualMachine, seen: DomainConfig, host: Host,
                  pools: Mapping[str, PoolFacts], *, grow: bool, say: Say, take: Say,
                  remark: Say) -> list[DomainChange]:
-    """Return the changes of the disks; `grow` where their files are to be grown by this patch.
+    """Return the changes of the disks; `grow` if this patch is the one that grows their files.
 
-    A disk that is not declared is pulled out only if its file has a name that we gave it.
+    A disk that is not declared is detached only if its file has a name that we gave it.
     """
     if "disks" not in vm.spec.model_fields_set:
         return []
@@ -66,7 +66,7 @@ def disk_changes(vm: VirtualMachine, seen: DomainConfig, host: Host,
 
 def _with_a_place(name: str, missing: list[DesiredDisk], seen: DomainConfig,
                   remark: Say) -> Iterator[DesiredDisk]:
-    """Yield the disks whose target no drive has; the others are remarked on."""
+    """Yield the disks whose target is free; report those whose place a drive has."""
     drives = {medium.target: medium for medium in seen.media}
     for desired in missing:
         if desired.target not in drives:
@@ -79,7 +79,7 @@ def _with_a_place(name: str, missing: list[DesiredDisk], seen: DomainConfig,
 
 def matched(vm: VirtualMachine, seen: DomainConfig, host: Host) -> tuple[
         dict[str, DiskFacts], list[DiskFacts]]:
-    """Return the disks that are seen by declared name, by file and then by target, and the rest."""
+    """Return a domain's disks by declared name, matched by file, then by target; and the rest."""
     left = {disk.target: disk for disk in seen.disks}
     by_file = {disk.source: disk for disk in seen.disks if disk.source}
     found: dict[str, DiskFacts] = {}
@@ -119,7 +119,7 @@ def _growth(name: str, disk: DiskSpec, found: DiskFacts, *, grow: bool, say: Say
 
 
 def _way_to_grow(name: str, found: DiskFacts) -> str:
-    """Return what a person does to make a disk larger that its host sizes."""
+    """Return how a person grows a block device; empty for any other disk."""
     if found.type != "block" or found.encrypted or not found.source:
         return ""
     return (f"; make {found.source} larger there, as with `lvextend`, and tell a running guest by"
@@ -128,7 +128,7 @@ def _way_to_grow(name: str, found: DiskFacts) -> str:
 
 
 def _is_ours(names: tuple[str, ...], disk: DiskFacts) -> bool:
-    """Return whether a disk's file has a name that we gave it, now or when the VM had another."""
+    """Return whether a disk's file has a name that we gave it, now or under a former name."""
     stem = disk.source.rpartition("/")[2].rpartition(".")[0]
     return any(stem.startswith(f"{name}-") and _TARGET.fullmatch(stem, len(name) + 1) is not None
                for name in names)
@@ -136,7 +136,7 @@ def _is_ours(names: tuple[str, ...], disk: DiskFacts) -> bool:
 
 def _may_be_renamed(names: tuple[str, ...], desired: DesiredDisk, extra: list[DiskFacts],
                     pools: Mapping[str, PoolFacts]) -> bool:
-    """Return whether a disk without a file may be one that is plugged in under another name."""
+    """Return whether a disk without a file may be one that is attached under another name."""
     pool = pools.get(desired.pool)
     if pool is not None and desired.path.rpartition("/")[2] in pool.volumes:
         return False

@@ -1,4 +1,4 @@
-"""Domains: what a VM's domain should be on a host, and the patches that bring it there."""
+"""The desired domain of a VM on a host, and how far the domain that is there differs from it."""
 
 from collections.abc import Callable, Mapping
 
@@ -28,7 +28,7 @@ def disk_file(vm: str, disk: DiskSpec) -> str:
 
 
 def disk_files(vm: VirtualMachine, disk: DiskSpec) -> tuple[str, ...]:
-    """Return every name that we may have given to the file of a VM's disk, that of now first."""
+    """Return every file name that we may have given to a VM's disk, the present one first."""
     return tuple(disk_file(name, disk) for name in (vm.name, *vm.spec.formerly))
 
 
@@ -87,7 +87,7 @@ def is_marked(vm: VirtualMachine, domain: DomainFacts, desired: Desired) -> bool
 
 
 def is_as_declared(vm: VirtualMachine, seen: DomainConfig, bridge: str, desired: Desired) -> bool:
-    """Return whether one XML has nothing to change: the quick look that nearly always suffices."""
+    """Return whether one XML is as declared: the quick check that nearly always suffices."""
     spec = vm.spec
     if seen.memory_bytes != spec.memory_bytes and not is_memory_of(
             seen.memory_bytes, spec.memory_bytes):
@@ -108,7 +108,7 @@ Say = Callable[[str], None]
 
 
 def takes_away(change: DomainChange, seen: DomainConfig) -> bool:
-    """Return whether a change pulls something out of a domain, or leaves it less memory or CPUs."""
+    """Return whether a change detaches something, or leaves less memory or fewer CPUs."""
     match change:
         case DetachNic() | DetachDisk():
             return True
@@ -121,9 +121,10 @@ def takes_away(change: DomainChange, seen: DomainConfig) -> bool:
 
 def sizing_changes(vm: VirtualMachine, seen: DomainConfig, *, live: bool, say: Say,
                    take: Say, restart: Say) -> list[DomainChange]:
-    """Return the changes of memory and CPUs; `say` why, and `restart` where live cannot reach.
+    """Return the changes of memory and CPUs, with the reasons passed to the callbacks.
 
-    A guest that runs is given more at once; to `take` from it is another matter.
+    Shapes: `say` gets what is added or changed, `take` what a running guest would lose, `restart`
+    what a running guest can only get by a restart.
     """
     spec = vm.spec
     changes: list[DomainChange] = []

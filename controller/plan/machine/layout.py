@@ -1,8 +1,14 @@
-"""Room: the estate as placement sees it, and who has to leave before another may come."""
+"""Layout: the estate as placement sees it, where each VM belongs, and who must leave first.
+
+Placement (packing/) knows hosts and machines with sizes and nothing else. This file translates: the
+state of a VM decides whether it may move, what it occupies, and on which hosts it could be created;
+what a host reports decides how much may go there.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from functools import cache, partial
+from typing import Final
 
 from controller.model.facts import Absent, runs
 from controller.model.host import Host
@@ -12,10 +18,10 @@ from controller.plan.actions.machine import MigrateDomain, StartDomain
 from controller.plan.machine.capacity import (
     ON_ITS_WAY,
     arrivals,
+    disk_sizes,
     memory_for_guests,
     moves_under_way,
     pool_space,
-    remembered,
     with_actual_size,
 )
 from controller.plan.machine.domain import disk_files
@@ -34,82 +40,78 @@ from controller.plan.survey.survey import Survey
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where every VM belongs, with reasons; `settled` VMs need no further look."""
+    """Where every VM belongs, with reasons; of the `skipped` ones nothing more is planned."""
 
     goals: Mapping[str, str]
     why: Mapping[str, str]
-    settled: frozenset[str]
+    skipped: frozenset[str]
     lost: frozenset[str]
     """VMs that a what-if takes as lost."""
     packing: Packing
-    """Every host with what belongs on it."""
+    """Every host with the machines that belong on it."""
     hosts: Mapping[str, PlaceHost]
     machines: Mapping[str, PlaceMachine]
-    coming: tuple[tuple[PlaceMachine, str], ...] = ()
-    """What is on its way to a host, as it will be there."""
+    arriving: tuple[tuple[PlaceMachine, str], ...] = ()
+    """Machines that are moving, with their destination."""
 
 
 FIXED: Final = frozenset({MachineState.UNKNOWN, MachineState.BUSY, MachineState.RENAMED,
                           MachineState.TAKEN})
-"""So state, a VM is neither moved nor made anew."""
-
-
-class Seat(NamedTuple):
-    """What placement is told of one VM, and where it is."""
-
-    machine: PlaceMachine
-    host: str | None
+"""In these states a VM is neither moved nor created."""
 
 
 def lay_out(locations: Mapping[str, Location], survey: Survey, draft: Draft) -> Layout:
-    """Return where every VM belongs, and note those for which there is no place."""
-    coming = moves_under_way(locations, survey)
-    hosts = place_hosts(coming, survey, draft)
+    """Return where every VM belongs, and report those that have no place."""
+    moving = moves_under_way(locations, survey)
+    hosts = place_hosts(moving, survey, draft)
     files: Mapping[tuple[str, str], tuple[str, ...]] | None = None
     machines: dict[str, PlaceMachine] = {}
     current: dict[str, str] = {}
-    settled: set[str] = set()
+    skipped: set[str] = set()
     lost: list[str] = []
     for name, vm in survey.desired.virtual_machines.items():
-        homes: tuple[str, ...] = ()
+        with_files: tuple[str, ...] = ()
         if survey.lost and is_lost(name, survey):
             lost.append(name)
             machines[name] = lost_machine(vm, survey)
             continue
         if locations[name].state is MachineState.ABSENT:
             files = _files(survey) if files is None else files
-            homes = _homes(vm, files, survey)
-            if len(homes) > 1:
-                settled.add(name)
-                _tell_several(name, homes, draft)
+            with_files = _hosts_with_files(vm, files, survey)
+            if len(with_files) > 1:
+                skipped.add(name)
+                draft.stall(f"VirtualMachine/{name}", "SeveralCopies", (
+                    f"{name} is defined nowhere, and files of its disks lie on"
+                    f" {' and '.join(with_files)}: move the old ones away by hand"))
                 continue
         try:
-            seat = _seat(vm, locations[name], homes, survey)
+            found = _to_place(vm, locations[name], with_files, survey)
         except FAULTS as error:
             break_off(f"VirtualMachine/{name}", draft, draft.mark(), error)
-            settled.add(name)
+            skipped.add(name)
             continue
-        if seat is None:
+        if found is None:
             continue
-        machines[name] = seat.machine
-        if seat.host is not None:
-            current[name] = seat.host
-    extra = arrivals(coming, machines)
+        machines[name], host = found
+        if host is not None:
+            current[name] = host
+    extra = arrivals(moving, machines)
     packing, placement = arrange(
         tuple(hosts.values()), [*machines.values(), *(machine for machine, _ in extra.values())],
         current | {name: host for name, (_, host) in extra.items()},
-        Limits(survey.desired.estate.spec.limits.cpu_ratio), remembered(survey))
+        Limits(survey.desired.estate.spec.limits.cpu_ratio),
+        cache(partial(disk_sizes, survey=survey)))
     if survey.lost:
-        settled.update(lost)
+        skipped.update(lost)
         tell_lost(lost, placement, survey, draft)
     why = _reasons(placement, current, draft)
     goals = {name: host for name, host in placement.assignments.items() if name not in extra}
-    return Layout(goals, why, frozenset(settled), frozenset(lost), packing, hosts, machines,
+    return Layout(goals, why, frozenset(skipped), frozenset(lost), packing, hosts, machines,
                   tuple(extra.values()))
 
 
 def _reasons(placement: Placement, current: Mapping[str, str], draft: Draft) -> dict[str, str]:
-    """Return why VMs move, or cannot; of those that should leave and cannot it is said, too."""
+    """Return why VMs move, or cannot; report those that should leave their host and cannot."""
     why = {move.machine: move.why for move in placement.moves}
     for name, sentence in placement.unplaced:
         why[name] = sentence
@@ -119,25 +121,19 @@ def _reasons(placement: Placement, current: Mapping[str, str], draft: Draft) -> 
     return why
 
 
-def _tell_several(name: str, homes: tuple[str, ...], draft: Draft) -> None:
-    draft.stall(f"VirtualMachine/{name}", "SeveralCopies",
-                f"{name} is defined nowhere, and files of its disks lie on"
-                f" {' and '.join(homes)}: move the old ones away by hand")
-
-
-def place_hosts(coming: Mapping[str, str], survey: Survey,
+def place_hosts(moving: Mapping[str, str], survey: Survey,
                 draft: Draft) -> dict[str, PlaceHost]:
-    """Return every host as placement sees it; one that cannot be thought through takes nothing."""
+    """Return every host as placement sees it; one whose facts cannot be evaluated takes nothing."""
     found = {}
     for name, host in survey.desired.hosts.items():
         found[name] = PlaceHost(name, host.spec.site, 0, 0, accepts=False)
         with contained(f"Host/{name}", draft):
-            found[name] = place_host(host, coming, survey)
+            found[name] = place_host(host, moving, survey)
     return found
 
 
-def place_host(host: Host, coming: Mapping[str, str], survey: Survey) -> PlaceHost:
-    """Return a host as placement sees it; what guests take that are not declared is taken off."""
+def place_host(host: Host, moving: Mapping[str, str], survey: Survey) -> PlaceHost:
+    """Return a host as placement sees it, less what undeclared guests use."""
     name, spec = host.name, host.spec
     hardware = survey.hardware(name)
     memory_bytes, huge_bytes = memory_for_guests(host, survey)
@@ -148,18 +144,22 @@ def place_host(host: Host, coming: Mapping[str, str], survey: Survey) -> PlaceHo
         accepts=(sees and hardware is not None and not spec.maintenance
                  and no_switch(host, survey) is None),
         drains=spec.maintenance and sees, offers=frozenset(pool.name for pool in spec.pools),
-        huge_bytes=huge_bytes, space=pool_space(name, coming, survey))
+        huge_bytes=huge_bytes, space=pool_space(name, moving, survey))
 
 
-def _seat(vm: VirtualMachine, location: Location, homes: tuple[str, ...],
-          survey: Survey) -> Seat | None:
+def _to_place(vm: VirtualMachine, location: Location, with_files: tuple[str, ...],
+              survey: Survey) -> tuple[PlaceMachine, str | None] | None:
+    """Return a VM as placement sees it, and its host; None if it occupies nothing anywhere.
+
+    A VM that has disk files is created where they are and nowhere else: it moves once it runs.
+    """
     spec, name = vm.spec, vm.metadata.name
-    seat = survey.specs.to_place[name]
+    machine = survey.specs.to_place[name]
     state = location.state
     if (state is MachineState.RUNNING and spec.power is Power.ON and location.domain is not None
             and location.domain.state == "running"):
-        return Seat(with_actual_size(seat, location.domain), location.host)
-    seat = with_actual_size(seat, location.domain)
+        return with_actual_size(machine, location.domain), location.host
+    machine = with_actual_size(machine, location.domain)
     counts = spec.power is Power.ON or (
         location.domain is not None and runs(location.domain))
     host = location.host
@@ -171,21 +171,21 @@ def _seat(vm: VirtualMachine, location: Location, homes: tuple[str, ...],
     elif state in {MachineState.SPLIT_BRAIN, MachineState.AMBIGUOUS} or (
             state is MachineState.TAKEN and host is None):
         return None
-    elif homes:
-        host = homes[0]
+    elif with_files:
+        host = with_files[0]
     running = state is MachineState.RUNNING
-    # created where its files lie, and nowhere else: it moves, with them, once it runs
-    fixed = bool(homes) or state in FIXED or (
+    fixed = bool(with_files) or state in FIXED or (
         running and (location.domain is None or location.domain.state != "running"
                      or spec.power is Power.OFF))
-    return Seat(seat._replace(
-        memory_bytes=seat.memory_bytes if counts else 0, cpus=seat.cpus if counts else 0,
-        huge_bytes=seat.huge_bytes if counts else 0,
-        groups=seat.groups if counts else (), fixed=fixed,
-        has_local_disks=not running and host is not None), host)
+    return machine._replace(
+        memory_bytes=machine.memory_bytes if counts else 0, cpus=machine.cpus if counts else 0,
+        huge_bytes=machine.huge_bytes if counts else 0,
+        groups=machine.groups if counts else (), fixed=fixed,
+        has_local_disks=not running and host is not None), host
 
 
 def _files(survey: Survey) -> dict[tuple[str, str], tuple[str, ...]]:
+    """Return the hosts that have a file, by pool and name; set-aside files under a marked name."""
     found: dict[tuple[str, str], tuple[str, ...]] = {}
     for host in sorted(survey.domains):
         for pool, facts in (survey.pools(host) or {}).items():
@@ -198,32 +198,35 @@ def _files(survey: Survey) -> dict[tuple[str, str], tuple[str, ...]]:
     return found
 
 
-def _homes(vm: VirtualMachine, files: Mapping[tuple[str, str], tuple[str, ...]],
-           survey: Survey) -> tuple[str, ...]:
-    """Return the hosts that hold files of a VM's disks; files that hosts share bind it to none."""
-    for mark in ("", MARK):     # what was set aside counts where nothing else is left
-        homes = {host for disk in vm.spec.disks for file in disk_files(vm, disk)
+def _hosts_with_files(vm: VirtualMachine, files: Mapping[tuple[str, str], tuple[str, ...]],
+                      survey: Survey) -> tuple[str, ...]:
+    """Return the hosts that hold the VM's disk files; files in shared pools do not count.
+
+    Files that were set aside count only if no host has any other.
+    """
+    for mark in ("", MARK):
+        hosts = {host for disk in vm.spec.disks for file in disk_files(vm, disk)
                  for host in files.get((disk.pool, mark + file), ())
                  if (pool := pool_of(survey.desired.hosts[host], disk.pool)) is None
                  or not pool.shared}
-        if homes:
-            return tuple(sorted(homes))
+        if hosts:
+            return tuple(sorted(hosts))
     return ()
 
 
 def wait_for_capacity(layout: Layout, survey: Survey, draft: Draft) -> None:
-    """Let every start and arrival that does not fit now wait for those that leave its host."""
-    comers = [(index, item) for index, item in enumerate(draft.items)
+    """Make each start and arrival that does not fit now wait for the moves away from its host."""
+    arriving = [(index, item) for index, item in enumerate(draft.items)
               if isinstance(item.action, StartDomain | MigrateDomain)]
-    if not comers:
+    if not arriving:
         return
     leaving: dict[str, list[str]] = {}
-    for _, item in comers:
+    for _, item in arriving:
         if isinstance(item.action, MigrateDomain):
             leaving.setdefault(item.action.node, []).append(item.action.id)
     free = _free_now(layout, survey)
     refused: set[int] = set()
-    for index, item in sorted(comers, key=lambda comer: comer[1].action.id):
+    for index, item in sorted(arriving, key=lambda one: one[1].action.id):
         action = item.action
         host = action.to if isinstance(action, MigrateDomain) else action.node
         name = action.target.partition("/")[2]
@@ -247,13 +250,14 @@ def wait_for_capacity(layout: Layout, survey: Survey, draft: Draft) -> None:
 
 
 def _free_now(layout: Layout, survey: Survey) -> dict[str, int]:
+    """Return the memory of each host that active and arriving machines leave free now."""
     free = {name: host.memory_bytes for name, host in layout.hosts.items()}
     for name, seen in survey.sightings.items():
         machine = layout.machines.get(name)
         for host, domain in seen:
             if machine is not None and domain.state.active:
                 free[host] -= machine.memory_bytes
-    for machine, host in layout.coming:
+    for machine, host in layout.arriving:
         if not any(seen.host == host for seen in survey.sightings.get(
                 machine.name.removesuffix(ON_ITS_WAY), ())):
             free[host] -= machine.memory_bytes
@@ -261,13 +265,13 @@ def _free_now(layout: Layout, survey: Survey) -> dict[str, int]:
 
 
 def is_lost(name: str, survey: Survey) -> bool:
-    """Return whether a VM is nowhere but on what a what-if takes as lost."""
+    """Return whether a VM is only on hosts that a what-if takes as lost."""
     return (name in survey.assumed_lost and not survey.sightings.get(name)
             and name not in survey.last_seen)
 
 
 def lost_machine(vm: VirtualMachine, survey: Survey) -> PlaceMachine:
-    """Return a lost VM as placement sees it: any surviving site that its networks reach."""
+    """Return a lost VM as placement sees it: it may go to any surviving site with its networks."""
     spec, name = vm.spec, vm.metadata.name
     sites = {site for site, hosts in survey.hosts_of_site.items()
              if not survey.lost.issuperset(hosts)}
@@ -283,7 +287,7 @@ def lost_machine(vm: VirtualMachine, survey: Survey) -> PlaceMachine:
 
 
 def tell_lost(names: list[str], placement: Placement, survey: Survey, draft: Draft) -> None:
-    """Remark on every lost VM where it would have to start, and on the whole how many could."""
+    """Report where every lost VM would have to start, and how many of them could."""
     why = {unplaced.machine: unplaced.sentence for unplaced in placement.unplaced}
     index = index_replicas(survey)
     fits = 0
@@ -308,7 +312,7 @@ def tell_lost(names: list[str], placement: Placement, survey: Survey, draft: Dra
 
 
 def _replica(name: str, index: ReplicaIndex, survey: Survey) -> str:
-    """Return how old the newest replica of a lost VM is, as far as one is seen."""
+    """Return the age of the newest replica of a lost VM, in words."""
     uuid = survey.assumed_lost[name][0].domain.uuid
     found = [(point.started_at, one.host) for one in index.held.get(uuid, ())
              if (point := one.sound) is not None]

@@ -1,14 +1,30 @@
-"""Where one VM stands, and whether it may be started or created: the law of the single copy.
+"""Where a VM is: its state and location, and whether it may be started or created (law 3).
 
-* RUNNING   one active copy, nothing in motion
-* OFF       one copy, off
-* NOWHERE   every host answered and none has it
-* MOVING    a job of libvirt is running on it, or a copy is being received
-* HIDDEN    it may be on a host that does not answer
-* DOUBLE    two running copies: loud, and nothing automatic
-* SPLIT     several copies, none running, and no way to tell which is the newest
-* RENAMED   it is there, under a libvirt name that nobody declared for it
-* TAKEN     another domain has its uuid, a card or a file of it, and it does not run
+All that is done with a VM follows from its state, and only two states let one come to life:
+
+    state         when                                             what may be done
+    --------------------------------------------------------------------------------------------
+    RUNNING       one active domain, nothing in motion             patch, move, shut down, copy
+    OFF           one domain, off                                  patch, start, copy
+    ABSENT        every host answered, and none has it             create
+    BUSY          a libvirt job runs, it boots, stops or moves     wait
+    UNKNOWN       it may be where nothing can be seen              wait
+    SPLIT_BRAIN   two running copies                               nothing: a person decides
+    AMBIGUOUS     several copies, all off, none surely newest      nothing: a person decides
+    RENAMED       its libvirt name is one that nobody declared     copy
+    TAKEN         another domain has its UUID, MAC or file,        nothing: a person decides
+                  and it does not run itself
+
+UNKNOWN is never ABSENT. ABSENT alone lets a VM be created, and a second copy of a VM that is alive
+on a host that only fell silent would share its MACs and diverge from its disks; the copies of it
+would then replace the good restore points. So ABSENT needs an answer from every host, from the
+pools that might hold its disks, and from hosts that left the specs while they had it; whatever was
+not answered makes it UNKNOWN. A VM that is seen OFF is safer: to start it, it is enough that every
+silent host was last seen without it running (`start_blocker`).
+
+Order of the questions: is it seen running twice; can it be read; is it in motion; is it running;
+is it off; was it last seen on a host that is silent now. Then two more may overrule the answer:
+whether its name was changed by hand, and whether other domains have its identity.
 """
 
 from dataclasses import dataclass
@@ -31,36 +47,36 @@ COPYING = "backup"
 
 
 class MachineState(StrEnum):
-    """The ways in which a VM can stand."""
+    """The states that a VM can be in; the table above says when and what then."""
 
     RUNNING = "running"
     OFF = "off"
-    ABSENT = "nowhere"
-    BUSY = "moving"
-    UNKNOWN = "hidden"
-    SPLIT_BRAIN = "double"
-    AMBIGUOUS = "split"
+    ABSENT = "absent"
+    BUSY = "busy"
+    UNKNOWN = "unknown"
+    SPLIT_BRAIN = "split brain"
+    AMBIGUOUS = "ambiguous"
     RENAMED = "renamed"
     TAKEN = "taken"
 
 
 class Location(NamedTuple):
-    """Where a VM stands; `sentence` says why nothing can be done, where nothing can."""
+    """The state of a VM and the host it is on; `sentence` says why nothing is done, if so."""
 
     state: MachineState
     host: str | None = None
     domain: DomainFacts | None = None
     others: tuple[Sighting, ...] = ()
-    """Copies that are off while this one runs."""
+    """Further copies, which are off."""
     sentence: str = ""
     rivals: tuple[Rival, ...] = ()
-    """Domains that are not this VM and have something that tells it from all others."""
+    """Domains of other VMs that have its UUID, a MAC or a file of it."""
     namesakes: tuple[Sighting, ...] = ()
-    """Other machines that happen to have its name in libvirt."""
+    """Other machines that only have its name in libvirt."""
 
 
 def locate(name: str, survey: Survey) -> Location:
-    """Return where VM `name` stands."""
+    """Return the state and location of a VM."""
     seen = survey.sightings.get(name, ())
     rivals = survey.identities.rivals.get(name, ())
     if len(seen) == 1 and name not in survey.last_seen and not rivals:
@@ -69,7 +85,7 @@ def locate(name: str, survey: Survey) -> Location:
                 and domain.name == name and not domain.unknown):
             return Location(MachineState.RUNNING, host, domain)
     itself, namesakes = _apart(name, seen, survey) if len(seen) > 1 else (seen, ())
-    found = _stand(name, itself, survey)
+    found = _located(name, itself, survey)
     if not itself:
         found = _unseen(name, survey)
         vm = survey.desired.virtual_machines.get(name)
@@ -84,24 +100,19 @@ def locate(name: str, survey: Survey) -> Location:
 
 def _apart(name: str, seen: tuple[Sighting, ...],
            survey: Survey) -> tuple[tuple[Sighting, ...], tuple[Sighting, ...]]:
-    """Return the copies of a VM, and the machines that have no more than its name.
+    """Return the copies of a VM, and the machines that only have its name.
 
-    Where none is marked as the VM nobody can tell them apart, and all are taken for copies.
+    If no domain carries the VM's mark, they cannot be told apart, and all count as copies.
     """
     names = survey.specs.names
     sure = [one.domain for one in seen if is_for(one.domain.ownership, one.domain, names)]
     if not sure:
         return seen, ()
     known = {domain.uuid for domain in sure}
+    cards = set[str]().union(*map(_cards, sure))
     itself = tuple(one for one in seen if one.domain in sure or one.domain.uuid in known
-                   or _is_like(one.domain, sure))
+                   or not cards.isdisjoint(_cards(one.domain)))
     return itself, tuple(one for one in seen if one not in itself)
-
-
-def _is_like(domain: DomainFacts, others: list[DomainFacts]) -> bool:
-    """Return whether a domain has a card of one of the others."""
-    cards = _cards(domain)
-    return any(cards & _cards(other) for other in others)
 
 
 def _cards(domain: DomainFacts) -> set[str]:
@@ -110,7 +121,7 @@ def _cards(domain: DomainFacts) -> set[str]:
 
 
 def _by_its_name(name: str, found: Location, survey: Survey) -> Location:
-    """Return the stand, or that somebody gave the domain a name that nobody declared for it."""
+    """Return the location, or RENAMED if the domain's libvirt name was given by hand."""
     domain = found.domain
     if (domain is None or domain.name == name
             or found.state not in {MachineState.RUNNING, MachineState.OFF}):
@@ -126,7 +137,7 @@ def _by_its_name(name: str, found: Location, survey: Survey) -> Location:
 
 
 def _contested(name: str, found: Location, rivals: tuple[Rival, ...]) -> Location:
-    """Return where a VM stands while other domains have its uuid, a card or a file of it."""
+    """Return the location of a VM while other domains have its UUID, a MAC or a file of it."""
     told = "; ".join(str(rival) for rival in rivals)
     running = found.domain is not None and runs(found.domain)
     double = [rival for rival in rivals
@@ -145,7 +156,7 @@ def _contested(name: str, found: Location, rivals: tuple[Rival, ...]) -> Locatio
 
 
 def way_out(name: str, rivals: tuple[Rival, ...]) -> str:
-    """Return what now, where another domain has what makes a VM that VM."""
+    """Return what a person can do if another domain has a VM's identity."""
     other, owner = rivals[0].claim.domain.name, rivals[0].claim.owner
     if other == name != owner:
         return (f"{owner} had the name {name} before, and libvirt goes on calling it so: declare"
@@ -155,18 +166,22 @@ def way_out(name: str, rivals: tuple[Rival, ...]) -> str:
             f" else give one of them its own uuid, cards and disks")
 
 
-def _stand(name: str, seen: tuple[Sighting, ...], survey: Survey) -> Location:
-    """Return where a VM stands by what is seen of it alone."""
+def _located(name: str, seen: tuple[Sighting, ...], survey: Survey) -> Location:
+    """Return the location of a VM by its own domains alone."""
     running = tuple(each for each in seen if runs(each.domain))
     if len(running) > 1 and _we_move_it(name, survey):
-        return Location(MachineState.BUSY, running[0].host, running[0].domain,
-                     sentence=f"{name} is being moved by us: both ends are looked at when it ends")
+        return Location(MachineState.BUSY, running[0].host, running[0].domain, sentence=(
+            f"{name} is being moved by us: both ends are looked at when it ends"))
     leaving = next((each for each in running if each.domain.job == OUTGOING), None)
     if len(running) > 1 and leaving is not None:
         return Location(MachineState.BUSY, leaving.host, leaving.domain,
-                     sentence=_motion(name, leaving))
+                     sentence=_why_busy(name, leaving))
     if len(running) > 1:
-        return Location(MachineState.SPLIT_BRAIN, sentence=_double(name, running))
+        hosts = " and ".join(each.host if each.domain.name == name else
+                             f"{each.host} (as {each.domain.name})" for each in running)
+        return Location(MachineState.SPLIT_BRAIN, sentence=(
+            f"TWO RUNNING COPIES of {name}, on {hosts}: nothing automatic is done;"
+            " decide which one is right and destroy the other by hand"))
     unread = next((each for each in seen if each.domain.unknown), None)
     if unread is not None:
         return Location(MachineState.UNKNOWN, unread.host, unread.domain, sentence=(
@@ -176,7 +191,7 @@ def _stand(name: str, seen: tuple[Sighting, ...], survey: Survey) -> Location:
                    and not _we_copy_it(name, each.domain, survey)), None)
     if moving is not None:
         return Location(MachineState.BUSY, (running or (moving,))[0].host, moving.domain,
-                     sentence=_motion(name, moving))
+                     sentence=_why_busy(name, moving))
     if running:
         host, domain = running[0]
         return Location(MachineState.RUNNING, host, domain,
@@ -185,13 +200,13 @@ def _stand(name: str, seen: tuple[Sighting, ...], survey: Survey) -> Location:
 
 
 def _we_move_it(name: str, survey: Survey) -> bool:
-    """Return whether a move of ours is under way; its two ends are not seen at one instant."""
+    """Return whether our own move is in flight: its two ends are not seen at one instant."""
     return any(flight.target == f"VirtualMachine/{name}" and flight.rung is Rung.MIGRATE
                for flight in survey.context.in_flight)
 
 
 def _we_copy_it(name: str, domain: DomainFacts, survey: Survey) -> bool:
-    """Return whether the job on a domain is our own copy of it, which leaves it as it is."""
+    """Return whether the job on a domain is our own backup job, which does not disturb it."""
     return (domain.job is not None and domain.job.lower() == COPYING
             and domain.state is DomainState.RUNNING
             and any(flight.target == f"Replica/{name}" for flight in survey.context.in_flight))
@@ -203,11 +218,11 @@ def _in_motion(domain: DomainFacts) -> bool:
 
 
 def _starts(domain: DomainFacts) -> bool:
-    """Return whether libvirt is about to let it run: until then it shows it as paused."""
+    """Return whether a domain is starting: libvirt shows it as paused until it runs."""
     return domain.state is DomainState.PAUSED and domain.state_reason == STARTING
 
 
-def _motion(name: str, seen: Sighting) -> str:
+def _why_busy(name: str, seen: Sighting) -> str:
     if seen.domain.state is DomainState.SHUTTING_DOWN:
         return f"{name} is shutting down on {seen.host}: it is left to end"
     if _starts(seen.domain):
@@ -216,13 +231,6 @@ def _motion(name: str, seen: Sighting) -> str:
         return f"{name} is being received by {seen.host}: nothing else is done until that ends"
     return (f"{name} has a libvirt job running on {seen.host} ({seen.domain.job}):"
             " nothing else is done until that ends")
-
-
-def _double(name: str, running: tuple[Sighting, ...]) -> str:
-    hosts = " and ".join(each.host if each.domain.name == name else
-                         f"{each.host} (as {each.domain.name})" for each in running)
-    return (f"TWO RUNNING COPIES of {name}, on {hosts}: nothing automatic is done;"
-            " decide which one is right and destroy the other by hand")
 
 
 def _off(name: str, seen: tuple[Sighting, ...], survey: Survey) -> Location:
@@ -264,7 +272,7 @@ def _unseen(name: str, survey: Survey) -> Location:
 
 
 def start_blocker(name: str, host: str, survey: Survey) -> str | None:
-    """Return why `name` must not be started on `host`; None when it is seen to run nowhere else."""
+    """Return why a VM must not be started on a host; None if it surely runs nowhere else."""
     for other, domain in survey.sightings.get(name, ()):
         if other != host and domain.state.active:
             return f"{name} is not started on {host}: it is {domain.state} on {other}"
@@ -274,45 +282,45 @@ def start_blocker(name: str, host: str, survey: Survey) -> str | None:
         if unreachable.domains is None:
             return (f"{name} is not started on {host}: {other} has never been seen and might run"
                     f" it; bring {other} back, or remove it from the specs")
-        last = _ran(survey.last_seen.get(name, ()), other)
+        last = _active_on(survey.last_seen.get(name, ()), other)
         if last is not None:
             return (f"{name} is not started on {host}: {other} {survey.silence(other)} and was"
                     f" last seen with it {last.state}; {_way_out(other, survey)}")
     for other, domains in survey.removed_hosts.items():
         if domains is None:
-            return f"{name} is not started on {host}: {_parted_unseen(other)}"
-        last = _ran(survey.on_removed_hosts.get(name, ()), other)
+            return f"{name} is not started on {host}: {_unseen_after_removal(other)}"
+        last = _active_on(survey.on_removed_hosts.get(name, ()), other)
         if last is not None:
-            return (f"{name} is not started on {host}: {_parted(name, other, last)} or"
+            return (f"{name} is not started on {host}: {_on_removed_host(name, other, last)} or"
                     f" shut {name} down there first")
     return None
 
 
-def _ran(seen: tuple[Sighting, ...], host: str) -> DomainFacts | None:
-    """Return the domain that was active on `host` when it was last seen."""
+def _active_on(seen: tuple[Sighting, ...], host: str) -> DomainFacts | None:
+    """Return the domain that was active on a host when that was last seen."""
     return next((domain for where, domain in seen if where == host and domain.state.active), None)
 
 
 def _way_out(host: str, survey: Survey) -> str:
-    """Return what clears a silent host; one that answers still has to be seen before it leaves."""
+    """Return what clears a silent host; one whose libvirt alone is silent cannot be removed."""
     if host in survey.nodes:
         return f"bring libvirt on {host} back"
     return f"bring {host} back, or make sure that it is off and remove it from the specs"
 
 
-def _parted(name: str, host: str, last: DomainFacts) -> str:
-    """Return why a host that left the specs while it answered still counts, and what now."""
+def _on_removed_host(name: str, host: str, last: DomainFacts) -> str:
+    """Return why a host that was removed from the specs while it answered still counts."""
     return (f"{host} left the specs while it answered, and {name} was last seen there {last.state};"
             f" declare {host} again, and move {name}")
 
 
-def _parted_unseen(host: str) -> str:
+def _unseen_after_removal(host: str) -> str:
     return (f"{host} left the specs while something was done there, and was not seen afterwards;"
             f" declare {host} again")
 
 
 def creation_blocker(name: str, survey: Survey) -> str | None:
-    """Return why `name` must not be created anywhere; None when every host said it is not there."""
+    """Return why a VM must not be created; None if every host answered that it is not there."""
     for host in survey.unreachable:
         return (f"{name} is not created: {host} {survey.silence(host)} and might hold it;"
                 f" bring {host} back, or remove it from the specs")
@@ -327,22 +335,22 @@ def creation_blocker(name: str, survey: Survey) -> str | None:
                     f" could not be seen ({why})")
     for host, domains in survey.removed_hosts.items():
         if domains is None:
-            return f"{name} is not created: {_parted_unseen(host)}"
+            return f"{name} is not created: {_unseen_after_removal(host)}"
         for where, last in survey.on_removed_hosts.get(name, ()):
             if where == host:
-                return (f"{name} is not created: {_parted(name, host, last)} or undefine"
+                return (f"{name} is not created: {_on_removed_host(name, host, last)} or undefine"
                         " it there first")
     return None
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One VM under consideration: what it is, where it stands, where it should be."""
+    """One VM under consideration: its spec, where it is, and where it should be."""
 
     vm: VirtualMachine
     location: Location
     goal: str | None
-    """The host that placement chose; None where it found none."""
+    """The host that placement chose; None if it found none."""
     why: str
     """Why it should move to `goal`, or why there is no goal."""
     survey: Survey
@@ -356,7 +364,7 @@ class Case:
 
     @property
     def cause(self) -> Cause:
-        """Return whether the specs of the VM or of its networks moved, or the world did."""
+        """Return COMMIT if the specs of the VM or of its networks changed, else DRIFT."""
         return cause_of(self.survey.context, self.target,
                         *(f"Network/{nic.network}" for nic in self.vm.spec.nics))
 

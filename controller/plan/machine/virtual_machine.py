@@ -36,7 +36,7 @@ FELL: Final = frozenset({"crashed", "failed"})
 STILL: Final = frozenset({MachineState.RUNNING, MachineState.OFF})
 
 
-def is_settled(vm: VirtualMachine, location: Location, goal: str | None, survey: Survey) -> bool:
+def needs_nothing(vm: VirtualMachine, location: Location, goal: str | None, survey: Survey) -> bool:
     """Return whether a VM runs where it belongs with nothing to change: true of nearly all."""
     domain, host = location.domain, location.host
     if (location.state is not MachineState.RUNNING or domain is None or host is None or host != goal

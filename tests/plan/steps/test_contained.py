@@ -54,8 +54,8 @@ def breaks_at(name: str, whole: Any, at: int = 0) -> Any:
 
 
 @pytest.mark.parametrize(("module", "function"), [
-    (planner, "locate"), (planner, "diff_virtual_machine"), (planner, "is_settled"),
-    (layout, "_seat"), (planner, "diff_host")])
+    (planner, "locate"), (planner, "diff_virtual_machine"), (planner, "needs_nothing"),
+    (layout, "_to_place"), (planner, "diff_host")])
 def test_what_breaks_over_one_object_leaves_that_one_alone_aloud(
         module: Any, function: str, monkeypatch: pytest.MonkeyPatch) -> None:
     desired = lab()
@@ -107,7 +107,7 @@ def test_a_broken_law_strikes_the_steps_of_its_own_target_alone(
     pools = {"default": replace(fact.value.pools.value["default"], volumes={})}
     seen = b.with_node(seen, "paris-1", Known(
         replace(fact.value, pools=Known(pools, b.NOW_S)), b.NOW_S))
-    monkeypatch.setattr("controller.plan.machine.creation._is_kept", lambda _: False)
+    monkeypatch.setattr("controller.plan.machine.creation._has_replica", lambda _: False)
     plan = compute(desired, seen, b.APPLIED, b.NOW_S)
     struck = [step for step in plan.steps if step.action.target == SQL]
     assert any(isinstance(step.action, CreateDisk) for step in struck)
@@ -134,4 +134,4 @@ def test_a_replica_on_a_host_that_left_the_specs_keeps_its_vm_from_being_begun_a
     plan = compute(fewer, parted, b.APPLIED, b.NOW_S)
     assert starts(plan) == {WEB: Verdict.ALLOWED}
     assert stalled(plan)[SQL] == "OnlyReplica"
-    assert any("declare milan-2 again" in one.sentence for one in plan.remarks)
+    assert any("Declare milan-2 again" in one.sentence for one in plan.remarks)

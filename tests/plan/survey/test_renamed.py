@@ -90,7 +90,7 @@ def test_a_renamed_vm_that_is_nowhere_is_not_made_anew_beside_its_replica_or_its
     kept = r.with_replica(empty, "milan-1", r.replica("sql", r.series(3, 60)))
     plan = plan_of(desired, kept)
     assert plan.steps == ()
-    assert any("it is not begun anew" in one.sentence for one in plan.remarks)
+    assert any("it is not created with empty disks" in one.sentence for one in plan.remarks)
     lying = b.node("paris-2", old, {"sql": b.off("sql", "paris-2", old)})
     bare = replace(lying.value, domains=b.node("paris-2", old).value.domains)
     plan = plan_of(desired, b.with_node(kept, "paris-2", replace(lying, value=bare)))
