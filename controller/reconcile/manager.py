@@ -19,8 +19,7 @@ from controller.reconcile.once import Once, assumptions
 from controller.reconcile.report.event import Event, EventKind
 from controller.reconcile.report.progress import ProgressBoard
 from controller.reconcile.supervise import first_load, supervise
-from controller.source.base import Source
-from controller.source.open import open_source
+from controller.source.source import Source, open_source
 from controller.store.store import Store
 from controller.telemetry import configure
 

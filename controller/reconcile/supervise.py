@@ -12,7 +12,7 @@ from typing import Final
 from controller.errors import HotsiteError, SourceUnavailable, SpecError
 from controller.model.desired import Desired
 from controller.reconcile.loop import Loop
-from controller.source.base import Source
+from controller.source.source import Source
 
 AGAIN_S: Final = 5.0
 """A source that ceased to tell of changes is asked again this much later."""

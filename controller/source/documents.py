@@ -1,4 +1,4 @@
-"""Plain values into documents: each of its kind, or the sentences that say why it is none."""
+"""Turn plain values into documents of their kinds, or into sentences that say what is wrong."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -34,38 +34,38 @@ class Declared(NamedTuple):
     chunk: Chunk
 
 
-class Identity(NamedTuple):
-    """What an invalid document is, as far as that can be told; None: it cannot."""
+class InvalidDocument(NamedTuple):
+    """Kind and name of an invalid document; None where its text does not tell."""
 
     kind: str | None
     name: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of the documents of one file."""
+class FileDocuments:
+    """The documents of one file: the valid ones, what is wrong, and the invalid ones."""
 
     declared: tuple[Declared, ...] = ()
     findings: tuple[Finding, ...] = ()
-    invalid: tuple[Identity, ...] = ()
+    invalid: tuple[InvalidDocument, ...] = ()
 
 
-def validate_all(parsed: Iterable[Parsed]) -> Outcome:
-    """Return the documents, and what is wrong with those that are none."""
+def validate_all(parsed: Iterable[Parsed]) -> FileDocuments:
+    """Return the documents of one file, and what is wrong with the invalid ones."""
     items = list(parsed)
     try:
         documents = ALL.validate_python(list(map(attrgetter("value"), items)))
     except ValidationError:
         return validate_each(items)
-    return Outcome(tuple(Declared(document, item.chunk)
+    return FileDocuments(tuple(Declared(document, item.chunk)
                          for document, item in zip(documents, items, strict=True)))
 
 
-def validate_each(items: Iterable[Parsed]) -> Outcome:
-    """Return the same as `validate_all`, one by one, so that errors fall to their documents."""
+def validate_each(items: Iterable[Parsed]) -> FileDocuments:
+    """Do the same one document at a time, so that each error is of a known document."""
     declared: list[Declared] = []
     findings: list[Finding] = []
-    invalid: list[Identity] = []
+    invalid: list[InvalidDocument] = []
     for chunk, value in items:
         wrong = envelope(chunk, value)
         if not wrong:
@@ -79,7 +79,7 @@ def validate_each(items: Iterable[Parsed]) -> Outcome:
                 wrong = explain_errors(chunk, value, details)
         findings += wrong
         invalid.append(identify(value))
-    return Outcome(tuple(declared), tuple(findings), tuple(invalid))
+    return FileDocuments(tuple(declared), tuple(findings), tuple(invalid))
 
 
 def envelope(chunk: Chunk, value: object) -> list[Finding]:
@@ -99,12 +99,12 @@ def envelope(chunk: Chunk, value: object) -> list[Finding]:
     return []
 
 
-def identify(value: object) -> Identity:
-    """Return kind and name of an invalid document, where they can be told."""
+def identify(value: object) -> InvalidDocument:
+    """Return kind and name of an invalid document, where it has them."""
     if not isinstance(value, dict):
-        return Identity(None, None)
+        return InvalidDocument(None, None)
     metadata = value.get("metadata")
     name = metadata.get("name") if isinstance(metadata, dict) else None
     kind = value.get("kind")
-    return Identity(kind if isinstance(kind, str) and kind in KINDS else None,
+    return InvalidDocument(kind if isinstance(kind, str) and kind in KINDS else None,
                     name if isinstance(name, str) else None)

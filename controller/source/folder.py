@@ -1,4 +1,4 @@
-"""Edits of a folder, as they settle; they only wake the loop, which then reads everything."""
+"""Specs in a folder: an edit only wakes the loop, which then loads everything anew."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -13,7 +13,7 @@ QUIET_MS = 200  # an editor writes a file in several steps
 
 
 class SpecFilter(DefaultFilter):
-    """Passes over what the loader passes over: names that begin with a dot."""
+    """Ignores what the loader ignores: names that begin with a dot."""
 
     def __init__(self, root: Path) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class SpecFilter(DefaultFilter):
 
 
 async def watch_folder(path: Path) -> AsyncIterator[None]:
-    """Yield once after each burst of changes below `path`, for as long as it is asked.
+    """Yield once after each burst of changes below `path`.
 
     A folder that is replaced or does not exist yet is looked for again; nothing is concluded.
     """

@@ -1,11 +1,11 @@
-"""A folder of specs into the whole desired state, or into everything that is wrong with it."""
+"""Load a folder of specs as the whole desired state, or name everything that is wrong with it."""
 
 import gc
 import hashlib
 import posixpath
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,12 +20,11 @@ from controller.model.site import Site
 from controller.model.switch import Switch
 from controller.model.virtual_machine import VirtualMachine
 from controller.source.check.check import check
-from controller.source.documents import Identity, Outcome, validate_all
-from controller.source.files import TOTAL_BYTES, Found, find_files, read_file
+from controller.source.documents import FileDocuments, InvalidDocument, validate_all
+from controller.source.files import TOTAL_BYTES, Found, find_files, pointer, read_file
 from controller.source.problems import Finding, Problem, SourceText, refuse
 from controller.source.specs import Entry, Specs, gather
 from controller.source.templates import NotATemplate, fit_template, load_template
-from controller.source.unread import pointer
 from controller.source.yaml import identify_text, parse_documents
 
 D = TypeVar("D", bound=Document)
@@ -33,10 +32,10 @@ D = TypeVar("D", bound=Document)
 
 @dataclass(frozen=True, slots=True)
 class LoadedFile:
-    """What one file held, good and bad, under the digest of its bytes."""
+    """The contents of one file, valid and invalid, with the digest of its bytes."""
 
     digest: bytes
-    outcome: Outcome
+    documents: FileDocuments
     problems: tuple[Problem, ...] = ()
 
 
@@ -49,7 +48,7 @@ def load_folder(path: Path, revision: str | None = None) -> Desired:
 
 
 class SpecCache:
-    """Loads the same source again and again; a file that has not changed is not parsed again."""
+    """Loads the same source again and again; unchanged files are not parsed again."""
 
     def __init__(self) -> None:
         self._files: dict[str, LoadedFile] = {}
@@ -57,18 +56,18 @@ class SpecCache:
     def load(self, path: Path, revision: str | None = None) -> Desired:
         """Return what the specs at `path` declare now, complete and cross-checked.
 
-        Errors: SpecError, as `load_folder`; the next call starts from the same cache.
+        Errors: SpecError, as in `load_folder`; files that were parsed stay in the cache.
         """
-        with collector_resting():
+        with gc_paused():
             listing = find_files(path)
             problems = list(listing.problems)
             files = self._read(listing.files, problems)
             specs, findings = gather(
-                (item for file in files.values() for item in file.outcome.declared),
-                (item for file in files.values() for item in file.outcome.invalid))
+                (item for file in files.values() for item in file.documents.declared),
+                (item for file in files.values() for item in file.documents.invalid))
             for file in files.values():
                 problems += file.problems
-                findings += file.outcome.findings
+                findings += file.documents.findings
             findings += check(specs)
             root = path.resolve() if path.is_dir() else path.resolve().parent
             templates, wrong = load_templates(root, specs)
@@ -81,7 +80,7 @@ class SpecCache:
                            tuple(name for name in listing.not_read if name not in used))
 
     def _read(self, found: Iterable[Found], problems: list[Problem]) -> dict[str, LoadedFile]:
-        """Return every file, parsed now or remembered; what cannot be read goes to `problems`."""
+        """Return every file, parsed now or cached; files that cannot be read go to `problems`."""
         files: dict[str, LoadedFile] = {}
         total = 0
         for item in found:
@@ -103,8 +102,8 @@ class SpecCache:
 
 
 @contextmanager
-def collector_resting() -> Iterator[None]:
-    """Keep the garbage collector from looking through a hundred thousand new values in vain."""
+def gc_paused() -> Iterator[None]:
+    """Pause garbage collection: it would walk a hundred thousand new values and free none."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -115,12 +114,12 @@ def collector_resting() -> Iterator[None]:
 
 
 def load_file(name: str, data: bytes, digest: bytes) -> LoadedFile:
-    """Return what the bytes of one file declare, and all that is wrong with them by themselves."""
+    """Return what one file declares, and everything that is wrong with it by itself."""
     elsewhere = pointer(data) if data.strip() else (
-        "an empty file: write it anew, or delete it where nothing is to be declared in it")
+        "an empty file: restore its contents, or delete it if it should declare nothing")
     if elsewhere:
         problem = Problem(name, 0, 0, elsewhere)
-        return LoadedFile(digest, Outcome(invalid=(Identity(None, None),)), (problem,))
+        return LoadedFile(digest, FileDocuments(invalid=(InvalidDocument(None, None),)), (problem,))
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -128,19 +127,19 @@ def load_file(name: str, data: bytes, digest: bytes) -> LoadedFile:
         place = before.count("\n") + 1, len(before) - before.rfind("\n")
         problem = Problem(name, *place, f"byte {data[error.start]:#04x} is not UTF-8: save the file"
                                         " as UTF-8")
-        return LoadedFile(digest, Outcome(invalid=(Identity(None, None),)), (problem,))
+        return LoadedFile(digest, FileDocuments(invalid=(InvalidDocument(None, None),)), (problem,))
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     parsed, problems, broken = parse_documents(SourceText(name, text))
-    outcome = validate_all(parsed)
+    documents = validate_all(parsed)
     if broken:
-        unreadable = tuple(Identity(*identify_text(chunk)) for chunk in broken)
-        outcome = Outcome(outcome.declared, outcome.findings, outcome.invalid + unreadable)
-    return LoadedFile(digest, outcome, tuple(problems))
+        unreadable = tuple(InvalidDocument(*identify_text(chunk)) for chunk in broken)
+        documents = replace(documents, invalid=documents.invalid + unreadable)
+    return LoadedFile(digest, documents, tuple(problems))
 
 
 def missing_estate(path: Path, specs: Specs, problems: list[Problem]) -> list[Problem]:
-    """Return that there is nothing, or no Estate, unless something unreadable may be it."""
+    """Return the problem that no Estate is declared, unless something unreadable may be one."""
     if specs.valid["Estate"] or not specs.complete("Estate"):
         return []
     if any(specs.valid.values()) or any(specs.invalid.values()):
@@ -153,7 +152,7 @@ def missing_estate(path: Path, specs: Specs, problems: list[Problem]) -> list[Pr
 
 
 def load_templates(root: Path, specs: Specs) -> tuple[dict[str, str], list[Finding]]:
-    """Return the template text of each machine that names one, and those that cannot be used."""
+    """Return the template text of each VM that names one, and findings about unusable templates."""
     texts: dict[tuple[str, str], str | NotATemplate] = {}
     templates: dict[str, str] = {}
     findings = []
@@ -177,7 +176,7 @@ def load_templates(root: Path, specs: Specs) -> tuple[dict[str, str], list[Findi
 
 
 def revision_of(files: Mapping[str, LoadedFile], templates: Mapping[str, str]) -> str:
-    """Return a short name for exactly these contents."""
+    """Return the revision of these contents: a short hash."""
     whole = hashlib.blake2b(digest_size=6)
     for name in sorted(files):
         whole.update(name.encode("utf-8", "surrogateescape") + b"\0" + files[name].digest)
@@ -187,7 +186,7 @@ def revision_of(files: Mapping[str, LoadedFile], templates: Mapping[str, str]) -
 
 
 def template_files(specs: Specs) -> frozenset[str]:
-    """Return the template files that machines name, relative to the source."""
+    """Return the template files that VMs name, relative to the source."""
     named = ((entry.chunk.file.name, entry.document.spec.template)
              for entry in specs.of(VirtualMachine).values())
     return frozenset(posixpath.normpath(posixpath.join(posixpath.dirname(file), template))
@@ -196,7 +195,7 @@ def template_files(specs: Specs) -> frozenset[str]:
 
 def desired(specs: Specs, templates: Mapping[str, str], revision: str,
             not_read: tuple[str, ...]) -> Desired:
-    """Return the documents as the rest of the program wants them, each kind sorted by name."""
+    """Return the whole declared state, each kind sorted by name."""
     places = {f"{kind}/{name}": Place(entry.chunk.file.name, entry.chunk.line)
               for kind, entries in specs.valid.items() for name, entry in entries.items()}
     return Desired(

@@ -1,4 +1,4 @@
-"""Where in the text a field stands: a second reading of one document, made only to tell of errors.
+"""Positions of fields in the text: a second parse of one document, made only for error messages.
 
 The fast parser gives values without positions; this one gives nodes with marks. Both are built on
 libyaml, so that they agree on what is a node.
@@ -14,7 +14,7 @@ Path = tuple[str | int, ...]
 
 CORE_TAGS = "tag:yaml.org,2002:"
 EXPANDED_NODES = 100_000  # a hand-written document has a few dozen
-COMPOSED_CHARACTERS = 1 << 20  # half a second; a longer document is told by its first line
+COMPOSED_CHARACTERS = 1 << 20  # half a second; in a longer document only its first line is named
 
 
 class Spot(NamedTuple):
@@ -25,13 +25,13 @@ class Spot(NamedTuple):
 
 
 def spot(mark: yaml.Mark) -> Spot:
-    """Return where `mark` is, counted as editors count."""
+    """Return the position of `mark`, counted as editors count."""
     return Spot(mark.line + 1, mark.column + 1)
 
 
 @lru_cache(maxsize=4)
 def compose(text: str) -> yaml.Node | None:
-    """Return the node tree of one document; None when it is too long or cannot be read at all."""
+    """Return the node tree of one document; None if it is too long or cannot be parsed."""
     if len(text) > COMPOSED_CHARACTERS:
         return None
     try:
@@ -41,9 +41,9 @@ def compose(text: str) -> yaml.Node | None:
 
 
 def locate(text: str, path: Path, *, at_key: bool) -> Spot | None:
-    """Return where the field at `path` stands in `text`: its value, or its name.
+    """Return the position of the field at `path` in `text`: of its value, or of its name.
 
-    A path that leads nowhere gives the last place on the way; None when `text` has no nodes.
+    A path that leads nowhere gives the last position on the way; None if `text` has no nodes.
     """
     node = compose(text)
     if node is None:

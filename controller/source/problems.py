@@ -1,7 +1,7 @@
-"""What is wrong with a spec: found with a path into its document, told with file, line and column.
+"""Problems of specs: found by a path into a document, reported with file, line and column.
 
-Rule 1: the loader knows paths, not positions. Positions cost a second, slower reading of one
-document, which happens only for the problems that are shown.
+Rule 1: the loader knows paths, not positions. A position costs a second, slower parse of its
+        document, which is done only for the problems that are shown.
 """
 
 import difflib
@@ -51,7 +51,7 @@ class Chunk(NamedTuple):
 class Problem(NamedTuple):
     """One thing that is wrong, and where; sorts as a person reads.
 
-    Shapes: line 0 where the file as a whole is meant, or no file at all.
+    Shapes: line 0 means the file or folder as a whole; then no position is printed.
     """
 
     file: str
@@ -65,7 +65,7 @@ class Problem(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """One thing that is wrong in a document, by the path of the field."""
+    """One thing that is wrong in a document, with the path of the field."""
 
     chunk: Chunk
     path: Path
@@ -87,7 +87,7 @@ def place(finding: Finding) -> Problem:
 
 
 def refuse(problems: Iterable[Problem], findings: Iterable[Finding]) -> SpecError:
-    """Return the error that tells every problem, the first hundred in full."""
+    """Return the error that names the first hundred problems and counts the rest."""
     known = sorted(set(problems))
     rest = sorted(set(findings), key=lambda f: (f.chunk.file.name, f.chunk.start, str(f.path)))
     shown = sorted(known[:SHOWN] + [place(finding) for finding in rest[:SHOWN]])[:SHOWN]

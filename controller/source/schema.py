@@ -1,4 +1,4 @@
-"""The JSON schemas of the specs, for editors: what pydantic checks, with its descriptions."""
+"""The JSON schemas of the specs, for editors: what pydantic checks, with descriptions."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -41,7 +41,7 @@ def objects(node: object) -> Iterator[dict[str, Any]]:
 
 
 def speak_units(node: dict[str, Any]) -> None:
-    """Give a default as a person would write it, or not at all where it is a structure."""
+    """Write a default as a person would; leave it out if it is a structure."""
     default, pattern = node.get("default"), str(node.get("pattern", ""))
     if isinstance(default, dict | list):
         del node["default"]

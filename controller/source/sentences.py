@@ -1,4 +1,4 @@
-"""What pydantic says about a document, told as what is wrong and what to write instead."""
+"""Turn pydantic's errors into sentences: what is wrong, and what to write instead."""
 
 import re
 import types
@@ -101,7 +101,7 @@ def value_at(raw: Any, path: Path) -> object:
 
 
 def name_of(path: Path) -> str:
-    """Return what a person would call the field at `path`."""
+    """Return the name of the field at `path`, as a person would say it."""
     field = str(next((step for step in reversed(path) if isinstance(step, str)), "document"))
     return f"{field}[{path[-1]}]" if path and isinstance(path[-1], int) else field
 
@@ -112,7 +112,7 @@ def wrong_value(path: Path, field: str, error: ErrorDetails, value: object) -> s
     if kind in {"literal_error", "enum"}:
         return f"`{field}: {shown(value)}` is not known: {choose(field, value, context)}"
     if kind == "string_pattern_mismatch":
-        return f"`{field}: {shown(value)}` does not do: write {pattern(path, field)}"
+        return f"`{field}: {shown(value)}` is not valid: write {pattern(path, field)}"
     if kind in BOUNDS:
         word, bound = BOUNDS[kind]
         return f"`{field}` is out of range: write {word} {limit(context[bound], value)}"
@@ -129,7 +129,7 @@ def wrong_type(field: str, kind: str, value: object, message: str) -> str:
         return f"`{field}` must be text, and YAML reads this as {type_of(value)}: put it in quotes"
     wanted = SHAPES.get(kind)
     if wanted is None:
-        return f"`{field}: {shown(value)}` does not do ({message}): write {example(field)}"
+        return f"`{field}: {shown(value)}` is not valid ({message}): write {example(field)}"
     got = f"`{shown(value)}`" if isinstance(value, str) else type_of(value)
     write = example(field) if field in EXAMPLES else wanted
     if kind.startswith("int") and isinstance(value, str) and value.isascii() and value.isdigit():
@@ -170,7 +170,7 @@ def limit(bound: float, value: object) -> str:
 
 
 def example(field: str) -> str:
-    """Return the field with a value that would do."""
+    """Return the field with a valid value."""
     return f"`{field}: {EXAMPLES[field]}`" if field in EXAMPLES else f"`{field}:`"
 
 

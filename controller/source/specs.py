@@ -1,4 +1,4 @@
-"""Every document of a source by kind and name, valid or not, as the cross-checks want it."""
+"""Every document of a source by kind and name, valid or not, for the cross-checks."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from typing import Generic, TypeVar, cast
 
 from controller.model.desired import KINDS
 from controller.model.document import Document
-from controller.source.documents import Declared, Identity
+from controller.source.documents import Declared, InvalidDocument
 from controller.source.positions import Path
 from controller.source.problems import Chunk, Finding, suggestion
 
@@ -15,7 +15,7 @@ D = TypeVar("D", bound=Document)
 
 @dataclass(frozen=True, slots=True)
 class Entry(Generic[D]):
-    """A document of one kind and where it stands."""
+    """A document of one kind, and its place in the text."""
 
     document: D
     chunk: Chunk
@@ -27,20 +27,20 @@ class Entry(Generic[D]):
 
 @dataclass(frozen=True, slots=True)
 class Specs:
-    """All there is. What is invalid is known by name, so that references to it are not refused."""
+    """All documents. Invalid ones are known by name, so that references to them are not refused."""
 
     valid: dict[str, dict[str, Entry[Document]]] = field(
         default_factory=lambda: {kind: {} for kind in KINDS})
     invalid: dict[str, set[str]] = field(default_factory=lambda: {kind: set() for kind in KINDS})
     nameless: set[str] = field(default_factory=set)
-    """Kinds of which some document could not even be named; `*`: not even its kind is known."""
+    """Kinds with an invalid document whose name is unknown; `*` if its kind is unknown, too."""
 
     def of(self, model: type[D]) -> dict[str, Entry[D]]:
         """Return the valid documents of one kind by name."""
         return cast("dict[str, Entry[D]]", self.valid[model.__name__])
 
     def complete(self, kind: str) -> bool:
-        """Return whether every document of the kind is valid, so that all of them are known."""
+        """Return whether every document of the kind is valid, so that all names are known."""
         return not self.invalid[kind] and not self.nameless & {kind, "*"}
 
     def dangling(self, chunk: Chunk, kind: str, name: str, *path: str | int) -> Iterator[Finding]:
@@ -51,9 +51,9 @@ class Specs:
         yield Finding(chunk, path, f"there is no {kind} `{name}`: {suggestion(name, known)}")
 
 
-def gather(declared: Iterable[Declared], invalid: Iterable[Identity]) -> tuple[
+def gather(declared: Iterable[Declared], invalid: Iterable[InvalidDocument]) -> tuple[
         Specs, list[Finding]]:
-    """Return all documents by kind and name, and the names that stand twice."""
+    """Return all documents by kind and name, and a finding for each name declared twice."""
     specs = Specs()
     findings = []
     for document, chunk in declared:

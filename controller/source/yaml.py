@@ -1,7 +1,7 @@
-"""YAML 1.2 and JSON text into plain values, document by document, refusing what is a trap.
+"""Parse YAML 1.2 and JSON into plain values, document by document, and refuse traps.
 
-Rule 1: a file is first read whole, fast; only when that fails is each document read alone, so that
-one broken document hides no other.
+Rule 1: a file is first parsed whole, fast. Only if that fails is each document parsed alone, so
+        that one broken document hides no other.
 """
 
 import json
@@ -67,8 +67,7 @@ class Parsed(NamedTuple):
 
 
 def parse_documents(file: SourceText) -> tuple[list[Parsed], list[Problem], list[Chunk]]:
-    """Return the documents of `file`, what is wrong in it, and the documents that are unreadable.
-    """
+    """Return the documents of `file`, its problems, and the documents that cannot be parsed."""
     if file.name.lower().endswith(".json"):
         return parse_json(file)
     odd = None if file.text.isascii() else _ODD_LINE_END.search(file.text)
@@ -89,7 +88,7 @@ def parse_documents(file: SourceText) -> tuple[list[Parsed], list[Problem], list
 
 
 def parse_each(chunks: list[Chunk]) -> tuple[list[Parsed], list[Problem], list[Chunk]]:
-    """Return what can be read of `chunks`, one by one, and what is wrong with the others."""
+    """Parse `chunks` one by one; return the parsed ones, and the problems of the others."""
     parsed: list[Parsed] = []
     problems: list[Problem] = []
     broken: list[Chunk] = []
@@ -110,7 +109,7 @@ def parse_each(chunks: list[Chunk]) -> tuple[list[Parsed], list[Problem], list[C
 
 
 def split(file: SourceText) -> Iterator[Chunk]:
-    """Yield the documents of `file`: what stands between lines that begin with `---`.
+    """Yield the documents of `file`: the text between lines that begin with `---`.
 
     YAML reserves those lines, so this is exact. Blank text before the first one is no document.
     """
@@ -128,14 +127,14 @@ def split(file: SourceText) -> Iterator[Chunk]:
 
 
 def traps(chunk: Chunk) -> list[Problem]:
-    """Return what must be refused before a parser is let loose on the document."""
+    """Return what must be refused before the document is parsed."""
     text = chunk.text
     if len(text) > SHORT and is_deep(text):
         return [Problem(chunk.file.name, chunk.line, 1, _ADVICE["recursion limit"])]
     alias = _ALIAS.search(text) if "*" in text else None
     if alias and (len(text) > COMPOSED_CHARACTERS or expands_too_far(text)):
-        return [at(chunk, alias.end() - 2, "aliases that unfold into far too much: write the"
-                                           " values out")]
+        return [at(chunk, alias.end() - 2, "aliases that expand to far too many values:"
+                                           " write the values out")]
     blank = None if text.isascii() else _ODD_BLANK.search(text)
     if blank:
         return [at(chunk, blank.start(blank.lastindex or 0), odd_blank(blank))]
@@ -177,7 +176,7 @@ def problem_at(chunk: Chunk, where: Spot, sentence: str) -> Problem:
 
 
 def explain(chunk: Chunk, message: str) -> list[Problem]:
-    """Return in our words why the parser refused the document."""
+    """Return in plain words why the parser refused the document."""
     control = _CONTROL.search(chunk.text)
     if control:
         return [at(chunk, control.start(), f"control character {control.group()!r}: remove it")]
@@ -196,7 +195,7 @@ def explain(chunk: Chunk, message: str) -> list[Problem]:
 
 
 def advice(chunk: Chunk, where: Spot, message: str) -> str:
-    """Return what is wrong and what to write, for the parser's `message`."""
+    """Return what is wrong and what to write instead, for the parser's `message`."""
     line = [*chunk.text.split("\n"), ""][where.line - 1]
     if "cannot start any token" in message:
         if "\t" in line[:where.column]:
@@ -243,7 +242,7 @@ def _no_constant(word: str) -> object:
 
 
 def identify_text(chunk: Chunk) -> tuple[str | None, str | None]:
-    """Return kind and name of a document that cannot be parsed, as far as its lines tell them."""
+    """Return kind and name of a document that cannot be parsed, if its lines show them."""
     kind = _KIND_LINE.search(chunk.text)
     name = _NAME_LINE.search(chunk.text)
     return (kind[1] if kind and kind[1] in KINDS else None), (name[1] if name else None)

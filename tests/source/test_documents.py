@@ -116,14 +116,14 @@ MISTAKES = {
     "a password in a URL": (
         HOST % "bmc: {url: 'https://a:b@c', credentials: {env: X}}",
         (
-            "a.yaml:6:14: `url: https://a:b@c` does not do: write an address that begins with "
+            "a.yaml:6:14: `url: https://a:b@c` is not valid: write an address that begins with "
             "https:// and holds no password"
         ),
     ),
     "control characters in a name": (
         'kind: Site\nmetadata: {name: "a\\e[2Jb"}\n',
         (
-            "a.yaml:2:18: `name: a\\x1b[2Jb` does not do: write small letters, digits, `-` and "
+            "a.yaml:2:18: `name: a\\x1b[2Jb` is not valid: write small letters, digits, `-` and "
             "`.`, at most 63, first and last a letter or digit"
         ),
     ),

@@ -75,15 +75,15 @@ BROKEN = {
     ),
     "an alias of itself": (
         "a: &a [*a]\n",
-        "1:8: aliases that unfold into far too much: write the values out",
+        "1:8: aliases that expand to far too many values: write the values out",
     ),
     "a billion laughs": (
         LAUGHS,
-        "2:8: aliases that unfold into far too much",
+        "2:8: aliases that expand to far too many values",
     ),
     "a list repeated": (
         MANY,
-        "2:8: aliases that unfold into far too much: write the values out",
+        "2:8: aliases that expand to far too many values: write the values out",
     ),
     "deep brackets": (
         "a: " + "[" * 1000 + "]" * 1000 + "\n",

@@ -1,4 +1,4 @@
-"""What one document cannot know: that all of them fit together. Every contradiction at once."""
+"""The checks between documents: every contradiction is found at once."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -23,13 +23,13 @@ from controller.source.problems import Finding
 from controller.source.specs import NAME, Entry, Specs
 
 AROUND: Final[tuple[type[Document], ...]] = (Site, Host, Switch, VirtualMachine)
-"""Kinds that grant for what stands in them."""
+"""Kinds whose `autonomy` grants something to what they contain."""
 ABOUT: Final[tuple[type[Document], ...]] = (Network, InterSiteLink, ProtectionPolicy)
-"""Kinds that an action can be about without standing in them."""
+"""Kinds whose `autonomy` can only lower the grant of actions that concern them."""
 
 
 def check(specs: Specs) -> Iterator[Finding]:
-    """Yield everything in which the documents contradict each other or themselves."""
+    """Yield every contradiction between documents, or within one."""
     yield from check_estate(specs)
     yield from check_sites(specs)
     yield from check_links(specs)
@@ -43,7 +43,7 @@ def check(specs: Specs) -> Iterator[Finding]:
 
 
 def check_estate(specs: Specs) -> Iterator[Finding]:
-    """Yield more than one Estate, and windows that cannot be placed in time."""
+    """Yield a second Estate, and windows with a doubled name or an unknown time zone."""
     first, *more = specs.of(Estate).values() or [None]
     for entry in more:
         if entry is not None and first is not None:
@@ -92,14 +92,14 @@ def check_sites(specs: Specs) -> Iterator[Finding]:
 
 
 def check_pauses(specs: Specs) -> Iterator[Finding]:
-    """Yield pauses whose end cannot be understood."""
+    """Yield pauses whose end is not an instant."""
     for entries in specs.valid.values():
         for entry in entries.values():
             yield from check_pause(entry, getattr(entry.document, "spec", None))
 
 
 def check_pause(entry: Entry[Document], scope: Scope | None) -> Iterator[Finding]:
-    """Yield that the end of the pause is no instant with a zone."""
+    """Yield a pause whose end is not an instant with a time zone."""
     if scope is None or scope.suspend is None:
         return
     try:
@@ -114,7 +114,7 @@ def check_pause(entry: Entry[Document], scope: Scope | None) -> Iterator[Finding
 
 
 def check_grants(specs: Specs) -> Iterator[Finding]:
-    """Yield grants that could take effect nowhere: those of what an action is only about lower."""
+    """Yield grants that could take effect nowhere, because ABOUT kinds can only lower others."""
     estates = [one.document.spec.autonomy for one in specs.of(Estate).values()]
     if not estates or not all(specs.complete(kind) for kind in (
             "Estate", *(one.__name__ for one in AROUND))):
@@ -133,6 +133,6 @@ def check_grants(specs: Specs) -> Iterator[Finding]:
 
 
 def scope_in(entry: Entry[Document]) -> Scope:
-    """Return what a document of a kind that can be healed says about how far."""
+    """Return the autonomy, pause and former names of a document."""
     scope: Scope = getattr(entry.document, "spec")  # noqa: B009 -- each kind has its own
     return scope

@@ -1,4 +1,4 @@
-"""The checks on virtual machines: what they refer to, and whether any host could hold them."""
+"""The checks on VMs: what they refer to, and whether any host could run them."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ from controller.source.problems import Finding, suggestion
 from controller.source.specs import Entry, Specs
 
 
-class Wish(NamedTuple):
-    """What a machine asks of the host that is to hold it."""
+class Requirements(NamedTuple):
+    """What a VM needs of the host that runs it."""
 
     host: str | None
     site: str | None
@@ -24,16 +24,16 @@ class Wish(NamedTuple):
 
     @property
     def where(self) -> str:
-        """Return where it is to be, in words."""
+        """Return where the VM is declared to be, in words."""
         if self.host is not None:
             return f"named `{self.host}`"
         return f"at site `{self.site}`" if self.site is not None else "in the estate"
 
 
 def check_machines(specs: Specs) -> Iterator[Finding]:
-    """Yield dangling references, doubled MACs, and machines that no host can hold."""
+    """Yield dangling references, doubled MACs, and VMs that no host can run."""
     macs: dict[str, Entry[VirtualMachine]] = {}
-    room = Room(specs)
+    finder = HostFinder(specs)
     for entry in specs.of(VirtualMachine).values():
         spec = entry.document.spec
         if is_ambiguous(entry.document.name):
@@ -46,25 +46,25 @@ def check_machines(specs: Specs) -> Iterator[Finding]:
                 yield entry.wrong(f"MAC {nic.mac} is taken by `{other.document.name}`"
                                   f" ({other.chunk.place}): choose another",
                                   "spec", "nics", index, "mac")
-            if nic.network not in room.networks:
+            if nic.network not in finder.networks:
                 yield from specs.dangling(entry.chunk, "Network", nic.network,
                                           "spec", "nics", index, "network")
         if len(spec.disks) > 1:
             yield from check_disks(entry)
-        if spec.protection is not None and spec.protection not in room.policies:
+        if spec.protection is not None and spec.protection not in finder.policies:
             yield from specs.dangling(entry.chunk, "ProtectionPolicy", spec.protection,
                                       "spec", "protection")
         if spec.protection is not None and spec.disks and not any(
                 disk.replicate for disk in spec.disks):
             yield entry.wrong("none of its disks is replicated: leave `protection` out, or"
                               " `replicate: false` of one disk", "spec", "protection")
-        reason = room.refusal(spec)
+        reason = finder.refusal(spec)
         if reason is not None:
             yield from reason.of(specs, entry)
 
 
 def check_disks(entry: Entry[VirtualMachine]) -> Iterator[Finding]:
-    """Yield disks of one machine that share a name."""
+    """Yield disks of one VM that share a name."""
     names = [disk.name for disk in entry.document.spec.disks]
     for index, name in enumerate(names):
         if name in names[:index]:
@@ -73,7 +73,7 @@ def check_disks(entry: Entry[VirtualMachine]) -> Iterator[Finding]:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a machine fits nowhere, and the field that says so; `kind` if a reference dangles."""
+    """Why a VM fits on no host, and the field to change; `kind` if a reference dangles."""
 
     sentence: str
     path: tuple[str | int, ...]
@@ -81,24 +81,24 @@ class Refusal:
     name: str = ""
 
     def of(self, specs: Specs, entry: Entry[VirtualMachine]) -> Iterator[Finding]:
-        """Yield the refusal as a finding about one machine."""
+        """Yield the refusal as a finding about one VM."""
         if self.kind is not None:
             yield from specs.dangling(entry.chunk, self.kind, self.name, *self.path)
         else:
             yield entry.wrong(self.sentence, *self.path)
 
 
-class Group(NamedTuple):
-    """What some hosts have together; tens of thousands of machines ask the same of them."""
+class HostGroup(NamedTuple):
+    """What a group of hosts offers, summed up once for all VMs that ask."""
 
     sites: frozenset[str]
     pools: frozenset[frozenset[str]]
-    """The sets of pools that one host has."""
+    """For each host the set of its pools."""
     sizes: frozenset[tuple[int, int]] | None
     """Memory for guests and processors; None when some host does not declare its capacity."""
 
     @classmethod
-    def of(cls, hosts: Iterable[Host]) -> "Group":
+    def of(cls, hosts: Iterable[Host]) -> "HostGroup":
         """Return the summary of `hosts`."""
         specs = [host.spec for host in hosts]
         sizes = frozenset((spec.capacity.memory_bytes - spec.reserve.memory_bytes,
@@ -109,29 +109,29 @@ class Group(NamedTuple):
                    sizes if declared else None)
 
 
-class Room:
-    """Which hosts could hold what; machines that wish for the same are answered once."""
+class HostFinder:
+    """Says whether any host could run a VM; VMs with equal needs are answered once."""
 
     def __init__(self, specs: Specs) -> None:
         self.specs = specs
         self.networks = specs.of(Network)
         self.policies = frozenset(specs.valid["ProtectionPolicy"])
-        self._answers: dict[Wish, Refusal | None] = {}
-        self._sites: dict[str | None, Group] = {}
+        self._answers: dict[Requirements, Refusal | None] = {}
+        self._sites: dict[str | None, HostGroup] = {}
 
     def refusal(self, spec: VirtualMachineSpec) -> Refusal | None:
-        """Return why no host can hold such a machine; None when one can, or it is not known."""
-        wish = Wish(spec.placement.host, spec.placement.site,
+        """Return why no host can run such a VM; None if one can, or if that is not known."""
+        needs = Requirements(spec.placement.host, spec.placement.site,
                     frozenset([disk.pool for disk in spec.disks]),
                     frozenset([nic.network for nic in spec.nics]), spec.memory_bytes, spec.cpus)
-        if wish not in self._answers:
-            self._answers[wish] = self.find_refusal(wish)
-        return self._answers[wish]
+        if needs not in self._answers:
+            self._answers[needs] = self.find_refusal(needs)
+        return self._answers[needs]
 
-    def find_refusal(self, wish: Wish) -> Refusal | None:
-        """Return the first reason for which every host is out of the question."""
+    def find_refusal(self, needs: Requirements) -> Refusal | None:
+        """Return the first reason that excludes every host."""
         hosts = self.specs.of(Host)
-        host, site = wish.host, wish.site
+        host, site = needs.host, needs.site
         if host is not None:
             if host not in hosts:
                 return Refusal("", ("spec", "placement", "host"), "Host", host)
@@ -142,30 +142,30 @@ class Room:
         if site is not None and site not in self.specs.valid["Site"]:
             return Refusal("", ("spec", "placement", "site"), "Site", site)
         if not self.specs.complete("Host") or not self.specs.complete("Network"):
-            return None  # a host that is not understood might be the one
+            return None  # an invalid host might be the one
         group = self.group(host, site)
         if not group.sites:
-            return Refusal(f"there is no host {wish.where}: declare one", ("metadata", "name"))
-        return (self.lacks_network(group, wish) or lacks_pool(group, wish)
-                or too_large(group, wish))
+            return Refusal(f"there is no host {needs.where}: declare one", ("metadata", "name"))
+        return (self.lacks_network(group, needs) or lacks_pool(group, needs)
+                or too_large(group, needs))
 
-    def group(self, host: str | None, site: str | None) -> Group:
-        """Return the hosts that a machine so placed may run on."""
+    def group(self, host: str | None, site: str | None) -> HostGroup:
+        """Return the group of hosts on which a VM of that placement may run."""
         hosts = self.specs.of(Host)
         if host is not None:
-            return Group.of([hosts[host].document])
+            return HostGroup.of([hosts[host].document])
         if site not in self._sites:
-            self._sites[site] = Group.of(entry.document for entry in hosts.values()
+            self._sites[site] = HostGroup.of(entry.document for entry in hosts.values()
                                          if site in {None, entry.document.spec.site})
         return self._sites[site]
 
-    def lacks_network(self, group: Group, wish: Wish) -> Refusal | None:
-        """Return that the networks do not all reach one site of the hosts."""
+    def lacks_network(self, group: HostGroup, needs: Requirements) -> Refusal | None:
+        """Return a refusal if no site of the hosts has all of the networks."""
         spans = {name: self.networks[name].document.spec.sites
-                 for name in sorted(wish.networks) if name in self.networks}
+                 for name in sorted(needs.networks) if name in self.networks}
         for name, spanned in spans.items():
             if group.sites.isdisjoint(spanned):
-                return Refusal(f"network `{name}` does not reach any host {wish.where}: add the"
+                return Refusal(f"network `{name}` does not reach any host {needs.where}: add the"
                                " site to its `sites:` or choose another network",
                                ("spec", "nics"))
         if not group.sites.intersection(*spans.values()):
@@ -174,22 +174,22 @@ class Room:
         return None
 
 
-def lacks_pool(group: Group, wish: Wish) -> Refusal | None:
-    """Return that no host has the pools."""
-    if any(wish.pools <= names for names in group.pools):
+def lacks_pool(group: HostGroup, needs: Requirements) -> Refusal | None:
+    """Return a refusal if no host has all of the pools."""
+    if any(needs.pools <= names for names in group.pools):
         return None
     known = sorted(frozenset[str]().union(*group.pools))
-    for pool in sorted(wish.pools):
+    for pool in sorted(needs.pools):
         if pool not in known:
-            return Refusal(f"no host {wish.where} has a pool `{pool}`: {suggestion(pool, known)}",
+            return Refusal(f"no host {needs.where} has a pool `{pool}`: {suggestion(pool, known)}",
                            ("spec", "disks"))
-    return Refusal(f"no host {wish.where} has all of the pools {', '.join(sorted(wish.pools))}:"
+    return Refusal(f"no host {needs.where} has all of the pools {', '.join(sorted(needs.pools))}:"
                    " use pools of one host", ("spec", "disks"))
 
 
-def too_large(group: Group, wish: Wish) -> Refusal | None:
-    """Return that each host is declared smaller than the machine; undeclared ones may do."""
-    memory, cpus, where = wish.memory_bytes, wish.cpus, wish.where
+def too_large(group: HostGroup, needs: Requirements) -> Refusal | None:
+    """Return a refusal if every host is declared smaller than the VM."""
+    memory, cpus, where = needs.memory_bytes, needs.cpus, needs.where
     if group.sizes is None or any(memory <= most and cpus <= count
                                   for most, count in group.sizes):
         return None

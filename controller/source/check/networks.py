@@ -1,4 +1,4 @@
-"""The checks on networks, links and switches: who carries what to where."""
+"""The checks on networks, links and switches."""
 
 from collections.abc import Iterator
 from ipaddress import IPv4Network, IPv6Network, ip_address
@@ -8,13 +8,13 @@ from controller.model.inter_site_link import InterSiteLink
 from controller.model.network import GatewaySpec, Network
 from controller.model.site import Site
 from controller.model.switch import Switch
-from controller.source.check.hosts import driven
+from controller.source.check.hosts import check_driver
 from controller.source.problems import Finding, suggestion
 from controller.source.specs import Entry, Specs
 
 
 def check_links(specs: Specs) -> Iterator[Finding]:
-    """Yield links between sites that are not two, or with more members needed than there are."""
+    """Yield links with an unknown or doubled site, or that need more members than they have."""
     for entry in specs.of(InterSiteLink).values():
         spec = entry.document.spec
         for index, site in enumerate(spec.between):
@@ -27,13 +27,13 @@ def check_links(specs: Specs) -> Iterator[Finding]:
 
 
 def check_switches(specs: Specs) -> Iterator[Finding]:
-    """Yield ports that lead nowhere, to another site, or to a place that is taken."""
+    """Yield ports that lead to an unknown host or link, to another site, or to a taken member."""
     members: dict[tuple[str, str], str] = {}
     plugged: dict[str, int] = {}
     for name, entry in specs.of(Switch).items():
         spec = entry.document.spec
         yield from specs.dangling(entry.chunk, "Site", spec.site, "spec", "site")
-        yield from driven(entry)
+        yield from check_driver(entry)
         ports: set[str] = set()
         for index, port in enumerate(spec.ports):
             if port.name in ports:
@@ -56,7 +56,7 @@ def _path(index: int, field: str) -> tuple[str, str, int, str]:
 
 def check_host_port(specs: Specs, entry: Entry[Switch], index: int, name: str,
                     plugged: dict[str, int]) -> Iterator[Finding]:
-    """Yield that the host behind a port is missing, elsewhere, or has no uplink left."""
+    """Yield a problem if the host of a port is unknown, elsewhere, or has no uplink left."""
     host = specs.of(Host).get(name)
     if host is None:
         yield from specs.dangling(entry.chunk, "Host", name, *_path(index, "host"))
@@ -74,7 +74,7 @@ def check_host_port(specs: Specs, entry: Entry[Switch], index: int, name: str,
 
 
 def check_member(specs: Specs, entry: Entry[Switch], index: int, member: str) -> Iterator[Finding]:
-    """Yield that a port is a member of no link, of one that has fewer, or of another site's."""
+    """Yield a problem if a port names an unknown link or member, or a link of other sites."""
     name, _, number = member.rpartition("/")
     link = specs.of(InterSiteLink).get(name)
     path = _path(index, "link")
@@ -115,7 +115,7 @@ def check_networks(specs: Specs) -> Iterator[Finding]:
 
 
 def check_spanned_sites(specs: Specs, entry: Entry[Network]) -> Iterator[Finding]:
-    """Yield sites that are missing or named twice, and a preferred site that is not among them."""
+    """Yield unknown or doubled sites, and a preferred site that the network does not span."""
     spec = entry.document.spec
     for index, site in enumerate(spec.sites):
         yield from specs.dangling(entry.chunk, "Site", site, "spec", "sites", index)
@@ -129,7 +129,7 @@ def check_spanned_sites(specs: Specs, entry: Entry[Network]) -> Iterator[Finding
 
 
 def check_gateway(entry: Entry[Network], gateway: GatewaySpec) -> Iterator[Finding]:
-    """Yield a gateway that is no address, or not one that the subnet can give."""
+    """Yield a gateway that is no address, or no usable address of the subnet."""
     path = ("spec", "gateway", "address")
     subnet = entry.document.spec.subnet
     try:

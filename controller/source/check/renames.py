@@ -1,5 +1,4 @@
-"""The checks on `formerly`: a name of before belongs to one object, and to none that is declared.
-"""
+"""The checks on `formerly`: a former name belongs to one object, and to none that is declared."""
 
 from collections.abc import Iterator
 
@@ -8,11 +7,11 @@ from controller.source.problems import Finding
 from controller.source.specs import Entry, Specs
 
 NODES = ("Host", "Switch")
-"""Kinds whose names are of one set: facts are kept by the name of a node, whichever it is."""
+"""Kinds that share one set of names, because facts are stored by the name of a node."""
 
 
 def check_renames(specs: Specs) -> Iterator[Finding]:
-    """Yield names of before that are in use, that two objects claim, or that lead nowhere."""
+    """Yield former names that are still in use, doubled, or claimed by two objects."""
     for kind, entries in specs.valid.items():
         kinds = NODES if kind in NODES else (kind,)
         for entry in entries.values():
@@ -36,19 +35,19 @@ def _check(specs: Specs, kind: str, kinds: tuple[str, ...],
                 other = specs.valid[other_kind][former]
                 yield entry.wrong(
                     f"{other_kind} `{former}` is declared ({other.chunk.place}), so {kind}"
-                    f" `{entry.document.name}` cannot be what it was: take one of the two out",
+                    f" `{entry.document.name}` cannot have been it: remove one of the two",
                     *path)
             elif former in specs.invalid[other_kind]:
-                yield entry.wrong(f"{other_kind} `{former}` is declared, too: take one of the two"
-                                  " out", *path)
+                yield entry.wrong(f"{other_kind} `{former}` is declared, too: remove one of the"
+                                  " two", *path)
         first = _first_heir(specs, kinds, former)
         if first is not None and first is not entry:
             yield entry.wrong(f"`{first.document.name}` says, too, that it was {former}"
-                              f" ({first.chunk.place}): only one of them can be", *path)
+                              f" ({first.chunk.place}): remove one of the two lines", *path)
 
 
 def _first_heir(specs: Specs, kinds: tuple[str, ...], former: str) -> Entry[Document] | None:
-    """Return the first object that says it had the name."""
+    """Return the first object that names `former` as its former name."""
     for kind in kinds:
         for entry in specs.valid[kind].values():
             scope = getattr(entry.document, "spec", None)

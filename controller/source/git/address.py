@@ -1,7 +1,6 @@
 """Addresses of specs in git, such as `git+ssh://git@host/estate.git#main:specs`, and no others.
 
-Rule 1: nothing of an address can be taken for an option or for a command by a program it is
-given to.
+Rule 1: no part of an address can be taken for an option or a command by a program that gets it.
 """
 
 import re
@@ -25,7 +24,7 @@ class GitAddress:
     """Which branch of which repository, and which folder of it."""
 
     url: str
-    """As git understands it; holds no password."""
+    """As git takes it; without a password."""
     scheme: str
     branch: str
     folder: str = ""
@@ -57,7 +56,7 @@ def parse_git_address(text: str) -> GitAddress:
 
 
 def is_branch(name: str) -> bool:
-    """Return whether git takes `name` for a branch, and nothing takes it for an option."""
+    """Return whether git accepts `name` as a branch, and no program takes it for an option."""
     parts = name.split("/")
     return (_BRANCH.fullmatch(name) is not None and ".." not in name
             and not any(not part or part.startswith(".") or part.endswith(".lock")
@@ -65,7 +64,7 @@ def is_branch(name: str) -> bool:
 
 
 def _check_place(text: str, scheme: str, place: str) -> None:
-    """Make sure that what stands before the path is a host and perhaps a user and a port."""
+    """Refuse an address whose part before the path is not a host, with or without user and port."""
     if scheme == "file":
         if place:
             raise _wrong(text, "a file address has three slashes: git+file:///srv/estate.git#main")
@@ -73,8 +72,8 @@ def _check_place(text: str, scheme: str, place: str) -> None:
     user, at, rest = place.rpartition("@")
     host = re.sub(r":[0-9]{1,5}$", "", rest)
     if ":" in user:
-        raise _wrong(_without_password(text), "leave the password out: it would be seen by all; "
-                                              "use an ssh key")
+        raise _wrong(_without_password(text), "leave the password out, since everybody could see"
+                                              " it; use an ssh key")
     if not _HOST.fullmatch(host) or (at and not _USER.fullmatch(user)):
         raise _wrong(text, f"{place!r} is no host: write it like {EXAMPLE}")
 

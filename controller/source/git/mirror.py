@@ -1,10 +1,10 @@
-"""The mirror: the newest commits of one branch and nothing older, within a bound, beside the state.
+"""The mirror: a bare repository in the state folder with the newest commits of one branch.
 
-Rule 1: one git at a time fetches into a mirror, ours or another process's. The lock is an open file
-        that git itself inherits: it lasts as long as the git that an ended process left behind.
-Rule 2: whoever holds the lock clears what a killed git left: half packs, and locks that would stop
-        every later fetch.
-Rule 3: only a mirror that was fetched whole takes another's place.
+Rule 1: one git at a time fetches into a mirror. The lock is an open file that git inherits: if a
+        controller dies, its git goes on and keeps the lock until it ends.
+Rule 2: whoever holds the lock clears what a killed git left: half packs, and lock files that would
+        stop every later fetch.
+Rule 3: only a mirror that was fetched whole replaces another.
 """
 
 import asyncio
@@ -21,11 +21,11 @@ from controller.source.git.program import GitFailed, GitProgram
 
 FETCH_S: Final = 300.0
 FETCH_BYTES_MAX: Final = 1 << 30
-"""What one fetch may bring; specs take a thousandth of it."""
+"""Limit of one fetch; specs take a thousandth of it."""
 MIRROR_BYTES_MAX: Final = 512 << 20
-"""A mirror that has grown beyond is fetched anew, without the commits behind the newest."""
+"""A larger mirror is fetched anew, without the commits before the newest."""
 NONE_NEWER: Final = "no commits selected"
-"""What git says where the newest commit is dated before the one that we have."""
+"""What git says if the newest commit is dated before the one in the mirror."""
 SOME_COMMITS: Final = 50
 LOOK_S: Final = 0.5
 LOCK_S: Final = 60.0
@@ -37,10 +37,10 @@ QUARANTINES: Final = ("objects/tmp_objdir-*", "objects/incoming-*")
 
 
 async def fetch(git: GitProgram, address: GitAddress, before: str) -> bool:
-    """Bring the branch's newest commit into the mirror, and those between it and `before`.
+    """Fetch the newest commit of the branch into the mirror, and those between it and `before`.
 
-    Shapes: returns whether `before` is still there, to compare with.
-    Errors: GitFailed; the mirror holds what it held.
+    Shapes: returns whether `before` is still in the mirror, to compare with.
+    Errors: GitFailed; the mirror is as it was.
     """
     async with locked(git) as lock:
         clear(git.mirror)
@@ -61,7 +61,7 @@ async def fetch(git: GitProgram, address: GitAddress, before: str) -> bool:
 
 
 async def _renew(git: GitProgram, address: GitAddress, lock: int) -> None:
-    """Fetch into a new mirror, and put it in the old one's place with the last good commit."""
+    """Fetch into a new mirror, copy the last good commit, and replace the old mirror."""
     new = git.beside("renewed.git")
     old = git.mirror.with_name("outgrown.git")
     shutil.rmtree(new.mirror, ignore_errors=True)
@@ -82,7 +82,7 @@ async def _renew(git: GitProgram, address: GitAddress, lock: int) -> None:
 
 
 async def _fetch(git: GitProgram, address: GitAddress, lock: int, depth: str) -> None:
-    """Fetch the branch, and stop when it takes more room than anything that holds specs."""
+    """Fetch the branch, and stop if it takes more room than FETCH_BYTES_MAX."""
     begun = size_bytes(git.mirror)
     fetching = asyncio.create_task(git.run(
         "fetch", "--quiet", "--force", "--no-tags", "--no-recurse-submodules",
@@ -103,13 +103,13 @@ async def _fetch(git: GitProgram, address: GitAddress, lock: int, depth: str) ->
 
 
 async def _ended(fetching: "asyncio.Task[str]") -> None:
-    """Return when the fetch is over, stopped where it still runs."""
+    """Stop the fetch if it still runs, and wait for its end."""
     fetching.cancel()
     await asyncio.wait({fetching})
 
 
 async def _instant(git: GitProgram, commit: str) -> str:
-    """Return when a commit of the mirror was made; empty when there is none."""
+    """Return the date of a commit in the mirror; empty if there is none."""
     return (await git.run("log", "-1", "--format=%ct", commit)).strip() if commit else ""
 
 
@@ -120,9 +120,9 @@ async def commit_of(git: GitProgram, reference: str) -> str:
 
 @asynccontextmanager
 async def locked(git: GitProgram) -> AsyncIterator[int]:
-    """Hold the mirror for one fetch; the descriptor is for git to inherit.
+    """Lock the mirror for one fetch; the descriptor is for git to inherit.
 
-    Errors: GitFailed when another git fetches for long.
+    Errors: GitFailed if another git holds the lock for too long.
     """
     handle = os.open(git.mirror.with_name("fetch.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC,
                      0o600)
@@ -151,7 +151,7 @@ def clear(mirror: Path) -> None:
 
 
 def size_bytes(folder: Path) -> int:
-    """Return how much the files of a folder take; those that vanish meanwhile take nothing."""
+    """Return the size of the files in a folder; files that vanish meanwhile count nothing."""
     total = 0
     for base, _, names in os.walk(folder):
         for name in names:

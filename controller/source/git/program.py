@@ -1,5 +1,5 @@
-"""The `git` program, run so that nothing outside the address has a say: no prompts, no hooks, no
-filters, no user's or system's settings.
+"""The `git` program, run with settings of its own alone: no prompts, hooks or filters, and no
+configuration of the user or the system.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ SETTINGS: Final = """\
 
 
 class GitFailed(SourceUnavailable):
-    """Git ended badly; the message is its own last words."""
+    """Git failed; the message is its own."""
 
 
 class GitProgram:
@@ -57,11 +57,11 @@ class GitProgram:
         self._known_hosts = known_hosts
 
     def beside(self, name: str) -> "GitProgram":
-        """Return one that runs on another mirror of the same folder."""
+        """Return a GitProgram for another mirror in the same folder."""
         return GitProgram(self.mirror.parent, self._address, self._known_hosts, name)
 
     async def prepare(self) -> None:
-        """Write the settings, and make the mirror where there is none that git accepts."""
+        """Write the settings, and make the mirror if there is none."""
         path = unquote(urlsplit(self._address.url).path)
         quoted = path.replace("\\", "\\\\").replace('"', '\\"')
         self._settings.write_text(SETTINGS.format(scheme=self._address.scheme, directory=quoted))
@@ -92,7 +92,7 @@ class GitProgram:
     @asynccontextmanager
     async def process(self, *argv: str, in_mirror: bool = True, keep_open: tuple[int, ...] = (),
                       from_here: bool = False) -> AsyncIterator[asyncio.subprocess.Process]:
-        """Hold a running git; it and all that it started are gone afterwards, come what may."""
+        """Run git while the context lasts, then kill it and everything that it started."""
         place = (f"--git-dir={self.mirror}",) if in_mirror else ()
         try:
             process = await asyncio.create_subprocess_exec(
@@ -123,7 +123,7 @@ class GitProgram:
 
 
 def last_words(stderr: str) -> str:
-    """Return what git complained about, as one line fit to be shown."""
+    """Return the complaint of git as one printable line."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     telling = [line for line in lines if line.startswith(("fatal:", "error:"))]
     hints = [line for line in lines if "Host key verification failed" in line
@@ -134,7 +134,7 @@ def last_words(stderr: str) -> str:
 
 
 def _kill_group(pid: int) -> None:
-    """Kill a process and all that it started."""
+    """Kill a process and everything it started."""
     try:
         os.killpg(pid, signal.SIGKILL)
     except ProcessLookupError:

@@ -1,7 +1,7 @@
 """Specs in a branch of a git repository: fetched into a mirror, and loaded whole or not at all.
 
-Rule 1: what is unreachable, empty, deleted or broken changes nothing.
-Rule 2: after a restart the last good commit is used while the newest one cannot be.
+Rule 1: a branch that is unreachable, empty, deleted or broken changes nothing.
+Rule 2: after a restart the last good commit is used until the newest one can be.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ JITTER: Final = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A commit that is here, whole."""
+    """A commit that was fetched whole and written out."""
 
     commit: str
     folder: Path
@@ -35,7 +35,7 @@ class Fetched:
     committed_at: float
     subject: str
     rewritten: str = ""
-    """The commit before it, when that one is no longer part of the branch's history."""
+    """The previous commit, if it is no longer part of the branch's history."""
 
 
 class GitSource:
@@ -69,9 +69,8 @@ class GitSource:
     async def load(self) -> Desired:
         """Return what the branch's newest commit declares.
 
-        Errors: SourceUnavailable, SpecError. The first load of a process falls back on the last
-        good commit instead, where there is one; `changes` then yields at once, and the next load
-        tells what is wrong.
+        Errors: SourceUnavailable, SpecError. The first load of a process uses the last good commit
+        instead, if there is one; `changes` then yields at once, and the next load raises.
         """
         first, self._loaded = not self._loaded, True
         try:
@@ -84,7 +83,7 @@ class GitSource:
             return good
 
     async def changes(self) -> AsyncIterator[None]:
-        """Yield when the branch has another head, or another reason not to be read."""
+        """Yield when the head of the branch has changed, or the reason why it cannot be read."""
         while True:
             if await self._peek() != self._judged:
                 yield
@@ -108,7 +107,7 @@ class GitSource:
         return self.fetched
 
     async def _bring(self, head: str) -> Fetched:
-        """Fetch and write out; a mirror that cannot do its part is thrown away."""
+        """Fetch and write out; a damaged mirror is deleted."""
         try:
             before = await commit_of(self._git, FETCHED)
             if head != before:
@@ -123,7 +122,7 @@ class GitSource:
                                     ) from error
 
     async def _mirror_is_sound(self) -> bool:
-        """Return whether git finds all that the mirror's references need."""
+        """Return whether the mirror holds every object that its references need."""
         try:
             await self._git.run("fsck", "--connectivity-only", "--no-dangling", "--no-progress",
                                 timeout_s=FETCH_S)
@@ -132,7 +131,7 @@ class GitSource:
         return True
 
     async def _load_newest(self) -> Desired:
-        """Load the newest commit, and remember what came of it."""
+        """Load the newest commit, and note it as good."""
         try:
             fetched = await self.poll()
         except SourceUnavailable as error:
@@ -159,14 +158,14 @@ class GitSource:
         return await asyncio.to_thread(self._cache.load, fetched.folder, fetched.commit[:12])
 
     async def _peek(self) -> str:
-        """Return the branch's head, or why it cannot be told."""
+        """Return the head of the branch, or why it cannot be read."""
         try:
             return await self._head()
         except SourceUnavailable as error:
             return str(error)
 
     async def _head(self) -> str:
-        """Return the commit that the branch's far end points at."""
+        """Return the newest commit of the branch at the remote."""
         try:
             text = await self._git.run("ls-remote", "--heads", "--", self._address.url)
         except GitFailed as error:
@@ -181,7 +180,7 @@ class GitSource:
         return head
 
     async def _export(self, commit: str, before: str) -> Fetched:
-        """Write a commit's files out, and say what it is."""
+        """Write the files of a commit out, and return what it is."""
         author, at, subject = (await self._git.run(
             "log", "-1", "--format=%an%x00%ct%x00%s", commit)).rstrip("\n").split("\0")
         folder = self._address.folder
@@ -201,7 +200,7 @@ class GitSource:
         return not base.strip()
 
     def _unavailable(self, what: str) -> SourceUnavailable:
-        """Return the error, with what stays true."""
+        """Return the error, with what stays in force."""
         return SourceUnavailable(f"{self._address} {what}; the last good commit stays in force")
 
 
@@ -212,5 +211,5 @@ def parse_heads(text: str) -> dict[str, str]:
 
 
 def _printable(text: str) -> str:
-    """Return what a stranger wrote, fit for a terminal."""
+    """Return text of a commit, safe for a terminal."""
     return "".join(c for c in text if c.isprintable())[:120]

@@ -1,7 +1,7 @@
-"""One commit's files, written out exactly as committed: no filters, no way out; a submodule is
-refused, since its files are in no commit of this repository.
+"""The files of one commit, written out as committed: no filters, no links that lead outside.
 
-Rule 1: a folder with a commit's name is whole; it is written elsewhere and renamed.
+A submodule is refused, because its files are in no commit of this repository.
+Rule 1: a folder that has a commit's name is whole: it is written elsewhere, then renamed.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ LINK: Final = "120000"
 SUBMODULE: Final = "160000"
 
 
-class Entry(NamedTuple):
+class TreeEntry(NamedTuple):
     """One file of a commit."""
 
     mode: str
@@ -31,10 +31,10 @@ class Entry(NamedTuple):
 
 
 async def export(git: GitProgram, commit: str, folder: str, trees: Path) -> Path:
-    """Write the files of `commit` below `folder` to a fresh place under `trees`.
+    """Write the files of `commit` below `folder` into a new folder under `trees`.
 
-    Errors: SpecError when the commit holds what must not be written, GitFailed when it could not
-    be read; nothing is left behind.
+    Errors: SpecError if the commit holds what must not be written, GitFailed if it could not be
+    read; nothing is left behind.
     """
     entries = await list_entries(git, commit, folder)
     part = trees / f".{commit}.part"
@@ -50,7 +50,7 @@ async def export(git: GitProgram, commit: str, folder: str, trees: Path) -> Path
     return whole
 
 
-async def list_entries(git: GitProgram, commit: str, folder: str) -> tuple[Entry, ...]:
+async def list_entries(git: GitProgram, commit: str, folder: str) -> tuple[TreeEntry, ...]:
     """Return every file of `commit` below `folder`, with paths relative to it."""
     text = await git.run("ls-tree", "-r", "-z", "--long", "--full-tree", f"{commit}:{folder}")
     entries = parse_entries(text)
@@ -64,29 +64,29 @@ async def list_entries(git: GitProgram, commit: str, folder: str) -> tuple[Entry
     return entries
 
 
-def parse_entries(text: str) -> tuple[Entry, ...]:
+def parse_entries(text: str) -> tuple[TreeEntry, ...]:
     """Return what `git ls-tree -r -z --long` printed, sorted by path."""
     entries = []
     for line in text.split("\0"):
         head, _, path = line.partition("\t")
         if path:
             mode, _, digest, size = head.split()
-            entries.append(Entry(mode, digest, 0 if size == "-" else int(size), path))
+            entries.append(TreeEntry(mode, digest, 0 if size == "-" else int(size), path))
     return tuple(sorted(entries, key=lambda entry: entry.path))
 
 
-def _problem(entry: Entry) -> str:
+def _problem(entry: TreeEntry) -> str:
     """Return why an entry may not be written; empty when it may."""
     parts = entry.path.split("/")
     if any(part in {"", ".", ".."} or part.lower() == ".git" for part in parts):
-        return f"{entry.path}: no file may have such a name: take it out of the repository"
+        return f"{entry.path}: no file may have such a name: remove it from the repository"
     if entry.mode == SUBMODULE:
         return (f"{entry.path}: a submodule: its files are not part of this commit: copy them into"
                 " it")
     return ""
 
 
-async def _write(git: GitProgram, entries: tuple[Entry, ...], root: Path) -> None:
+async def _write(git: GitProgram, entries: tuple[TreeEntry, ...], root: Path) -> None:
     """Write files first and links last, so that nothing is ever written through a link."""
     async with git.process("cat-file", "--batch") as process:
         for entry in sorted(entries, key=lambda entry: entry.mode == LINK):
@@ -99,7 +99,7 @@ async def _write(git: GitProgram, entries: tuple[Entry, ...], root: Path) -> Non
                 target.write_bytes(content)
 
 
-async def _content(process: asyncio.subprocess.Process, entry: Entry) -> bytes:
+async def _content(process: asyncio.subprocess.Process, entry: TreeEntry) -> bytes:
     """Return the bytes of one file."""
     assert process.stdin is not None
     assert process.stdout is not None
@@ -116,9 +116,9 @@ async def _content(process: asyncio.subprocess.Process, entry: Entry) -> bytes:
 
 
 def _link(path: str, target: str, place: Path) -> None:
-    """Make a link that stays inside.
+    """Make a symbolic link.
 
-    Errors: SpecError when it leads out of the tree.
+    Errors: SpecError if it leads out of the tree.
     """
     inside = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
     if posixpath.isabs(target) or inside.split("/")[0] == "..":
@@ -129,7 +129,7 @@ def _link(path: str, target: str, place: Path) -> None:
 
 
 def sweep(trees: Path, newest: Path) -> None:
-    """Delete all but the last few trees, and whatever a crash left unfinished."""
+    """Delete all but the last few trees, and what a crash left unfinished."""
     whole = [path for path in trees.iterdir() if not path.name.startswith(".") and path != newest]
     stale = sorted(whole, key=lambda path: path.stat().st_mtime_ns, reverse=True)[KEEP_TREES - 1:]
     for path in (*stale, *trees.glob(".*.part")):

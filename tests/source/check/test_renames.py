@@ -10,8 +10,8 @@ from tests.source.check.test_check import EXTRA_HOST, problems_of
 ADDITIONS = {
     "a name of before that is declared": (
         "kind: Network\nmetadata: {name: n}\nspec: {vlan: 9, sites: [paris], formerly: office}\n",
-        "63:43: Network `office` is declared (a.yaml:36), so Network `n` cannot be what it was:"
-        " take one of the two out",
+        "63:43: Network `office` is declared (a.yaml:36), so Network `n` cannot have been it:"
+        " remove one of the two",
     ),
     "a name of before that is its own": (
         "kind: Network\nmetadata: {name: n}\nspec: {vlan: 9, sites: [paris], formerly: [n]}\n",
@@ -19,8 +19,8 @@ ADDITIONS = {
     ),
     "a host that was a switch that is": (
         EXTRA_HOST % ("h", "10.77.0.9", ", formerly: paris-sw"),
-        "63:51: Switch `paris-sw` is declared (a.yaml:17), so Host `h` cannot be what it was:"
-        " take one of the two out",
+        "63:51: Switch `paris-sw` is declared (a.yaml:17), so Host `h` cannot have been it:"
+        " remove one of the two",
     ),
 }
 
@@ -36,7 +36,7 @@ def test_two_cannot_have_been_the_same(tmp_path: Path) -> None:
                    f"spec: {{vlan: {vlan}, sites: [paris], formerly: old}}\n"
                    for name, vlan in (("one", 7), ("two", 8)))
     assert problems_of(tmp_path, SOUND + text) == [
-        "a.yaml:67:43: `one` says, too, that it was old (a.yaml:61): only one of them can be"]
+        "a.yaml:67:43: `one` says, too, that it was old (a.yaml:61): remove one of the two lines"]
 
 
 def test_names_cannot_go_round(tmp_path: Path) -> None:
@@ -45,4 +45,4 @@ def test_names_cannot_go_round(tmp_path: Path) -> None:
                    for name, vlan, was in (("one", 7, "two"), ("two", 8, "one")))
     found = problems_of(tmp_path, SOUND + text)
     assert len(found) == 2
-    assert all("cannot be what it was" in problem for problem in found)
+    assert all("cannot have been it" in problem for problem in found)

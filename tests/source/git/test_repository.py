@@ -14,7 +14,7 @@ from controller.source.folder import FolderSource
 from controller.source.git import tree as git_tree
 from controller.source.git.program import last_words
 from controller.source.git.repository import GitSource
-from controller.source.open import open_source
+from controller.source.source import open_source
 from tests.source.git.repository import ESTATE, SITE, Repository, open_git, refused, repository
 
 __all__ = ["repository"]
