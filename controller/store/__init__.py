@@ -1,1 +1,1 @@
-"""What must survive a restart: the journal first of all. Absent: facts, specs, decisions."""
+"""Everything that must survive a restart: the journal first of all."""

@@ -1,10 +1,10 @@
-"""The revision that was last converged, so that a difference can be told from drift."""
+"""The revision that was last converged: it tells a new commit from drift."""
 
 import json
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from controller.store.database import Shelf
+from controller.store.database import Table
 
 
 class Applied(NamedTuple):
@@ -15,11 +15,11 @@ class Applied(NamedTuple):
     at: float
 
 
-class AppliedRevision(Shelf):
+class AppliedRevision(Table):
     """One row: the newest converged revision."""
 
     def save_applied(self, revision: str, fingerprints: Mapping[str, str], at: float) -> None:
-        """Remember that `revision` is what the world now looks like."""
+        """Save that the estate is now as `revision` says."""
         text = json.dumps(dict(sorted(fingerprints.items())), separators=(",", ":"))
         with self._database.write(durable=True) as connection:
             connection.execute("INSERT OR REPLACE INTO applied VALUES (1, ?, ?, ?)",

@@ -1,15 +1,15 @@
-"""Conditions as last stated, each with the instant at which its status began."""
+"""The conditions of the last decision, each with the instant at which its status began."""
 
 from dataclasses import replace
 
 from controller.model.condition import LEVELLED, Condition, ConditionType, Status
-from controller.store.database import Database, Shelf
+from controller.store.database import Database, Table
 
 Key = tuple[str, ConditionType]
 
 
-class Conditions(Shelf):
-    """The whole set of the last cycle; only what differs from the one before is written."""
+class Conditions(Table):
+    """All conditions of the last decision; only those that changed are written."""
 
     def __init__(self, database: Database) -> None:
         super().__init__(database)
@@ -17,7 +17,7 @@ class Conditions(Shelf):
 
     def save_conditions(self, conditions: tuple[Condition, ...],
                         at: float) -> tuple[Condition, ...]:
-        """Put `conditions` in the place of all before them, and return those that are news.
+        """Replace all conditions by `conditions`, and return those that are news.
 
         Shapes: `since_at` stays where the status stayed, and is `at` otherwise; news is a new
         status, and a new level where a condition has levels.
@@ -51,7 +51,7 @@ class Conditions(Shelf):
 
 
 def _by_key(conditions: tuple[Condition, ...]) -> dict[Key, Condition]:
-    """Return `conditions` by what they are about."""
+    """Return `conditions` by target and type."""
     return {(condition.target, condition.type): condition for condition in conditions}
 
 

@@ -1,6 +1,6 @@
-"""One SQLite file that several processes use at once, and the sentences for all it can refuse.
+"""One SQLite file that several processes use at once, and a sentence for each of its errors.
 
-Rule 1: every failure is JournalUnavailable with what happened, to which file, and what to do now.
+Rule 1: every failure is JournalUnavailable, with what happened to which file, and what to do now.
 Rule 2: a file that has been moved or deleted under us is never written to.
 """
 
@@ -31,7 +31,7 @@ SENTENCES: Final[dict[int, tuple[str, str]]] = {
 
 
 class Database:
-    """A connection that knows its file, and opens it again when another took its place."""
+    """A connection to one path; it connects again when another file is there."""
 
     def __init__(self, path: Path | str) -> None:
         self.path = str(path)
@@ -42,35 +42,35 @@ class Database:
 
     @property
     def in_memory(self) -> bool:
-        """Return whether it is forgotten with the process."""
+        """Return whether it lives in memory only, and ends with the process."""
         return self.path == MEMORY
 
     def open(self) -> None:
-        """Open the file, making it with mode 0600 where there is none."""
-        with self._told():
+        """Open the file; a missing one is created with mode 0600."""
+        with self._errors():
             if not self.in_memory:
                 _create_private(Path(self.path))
             self._connect()
         self.changed()
 
     def close(self) -> None:
-        """Let go of the file; harmless when done twice."""
+        """Close the file; harmless when done twice."""
         self._closed = True
         self._disconnect()
 
     def read(self, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         """Return every row that `sql` selects."""
-        with self._told():
+        with self._errors():
             return self._live().execute(sql, values).fetchall()
 
     @contextmanager
     def write(self, *, durable: bool) -> Iterator[sqlite3.Connection]:
-        """Hold one transaction: all of it happens or none.
+        """Run one transaction: all of it is written, or none.
 
-        Shapes: durable means that it is on the disk, power cut or not, when this returns;
-        otherwise the last seconds may be lost, never torn.
+        Shapes: durable means that it is on the disk when this returns. Otherwise a power cut may
+        lose the last seconds, but never half of a transaction.
         """
-        with self._told():
+        with self._errors():
             connection = self._live()
             connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
             connection.execute("BEGIN IMMEDIATE")
@@ -82,13 +82,13 @@ class Database:
                     connection.execute("ROLLBACK")
 
     def changed(self) -> bool:
-        """Return whether another process has written since this was last asked."""
+        """Return whether another process has written since the last call."""
         (version,), = self.read("PRAGMA data_version")
         before, self._version = self._version, version
         return bool(before != version)
 
     def _live(self) -> sqlite3.Connection:
-        """Return the connection to the file that is at our path now."""
+        """Return a connection to the file that is at our path now."""
         assert not self._closed, "the store is used after it was closed"
         moved = not self.in_memory and _identity(self.path) != self._identity
         if self._connection is None or moved:
@@ -103,11 +103,11 @@ class Database:
         self._connection = None
 
     def _connect(self) -> sqlite3.Connection:
-        """Connect to the existing file and set what every connection needs."""
+        """Connect to the existing file, with the settings that every connection needs."""
         file = self.path if self.in_memory else f"{Path(self.path).absolute().as_uri()}?mode=rw"
         connection = sqlite3.connect(file, uri=True, timeout=BUSY_S, isolation_level=None)
         try:
-            _keep_a_log(connection)
+            _use_write_ahead_log(connection)
             connection.execute("PRAGMA journal_size_limit=16777216")
         except sqlite3.Error:
             connection.close()
@@ -118,8 +118,8 @@ class Database:
         return connection
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
-        """Turn what SQLite and the file system say into a sentence."""
+    def _errors(self) -> Iterator[None]:
+        """Turn errors of SQLite and the file system into JournalUnavailable with a sentence."""
         try:
             yield
         except (sqlite3.ProgrammingError, sqlite3.IntegrityError):
@@ -133,7 +133,7 @@ class Database:
                 f"nothing is done without it: check its folder") from error
 
     def _sentence(self, error: sqlite3.DatabaseError) -> str:
-        """Return what `error` means here, and what to do now."""
+        """Return what `error` means, and what to do now."""
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
         if code == sqlite3.SQLITE_CANTOPEN and not os.access(Path(self.path).parent, os.W_OK):
             code = sqlite3.SQLITE_READONLY
@@ -142,16 +142,16 @@ class Database:
 
 
 class Damaged(JournalUnavailable):
-    """The file's content is broken, as opposed to full, locked or forbidden."""
+    """The content of the file is broken, as opposed to a full, locked or forbidden file."""
 
 
 def is_damage(error: sqlite3.Error) -> bool:
-    """Return whether `error` says that the content itself is broken."""
+    """Return whether `error` says that the content of the file is broken."""
     return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF in CORRUPT
 
 
 def _create_private(path: Path) -> None:
-    """Make the folder (0700) and the file (0600) where they are missing."""
+    """Create the folder (0700) and the file (0600) where they are missing."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_CREAT | os.O_RDONLY | os.O_CLOEXEC, 0o600)
     try:
@@ -162,16 +162,16 @@ def _create_private(path: Path) -> None:
 
 
 def _identity(path: str) -> tuple[int, int]:
-    """Return what tells this file from another one at the same path.
+    """Return the identity of the file that is at this path now.
 
-    Errors: FileNotFoundError when nothing is there.
+    Errors: FileNotFoundError when there is none.
     """
     status = Path(path).stat()
     return status.st_dev, status.st_ino
 
 
-def _keep_a_log(connection: sqlite3.Connection) -> None:
-    """Switch to a write-ahead log; SQLite itself waits for nobody who is switching just now.
+def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
+    """Switch to a write-ahead log; SQLite does not wait by itself for another that is switching.
 
     Source: sqlite.org/pragma.html, journal_mode
     """
@@ -187,8 +187,8 @@ def _keep_a_log(connection: sqlite3.Connection) -> None:
         time.sleep(SWITCH_S)
 
 
-class Shelf:
-    """One concept's place in the store; the store itself is all of them together."""
+class Table:
+    """One table and its methods; the store inherits from all of them."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

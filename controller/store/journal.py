@@ -1,6 +1,6 @@
-"""The journal: what is about to be done, what came of it, and what else happened.
+"""The journal: intents, outcomes and notes.
 
-Rule 1: rows are only ever added, so that a reader who remembers the last id misses nothing.
+Rule 1: rows are only ever appended, so that a reader who knows the last id misses nothing.
 Rule 2: an intent is on the disk before `intend` returns; an open intent is never pruned.
 """
 
@@ -13,26 +13,26 @@ from controller.errors import JournalUnavailable
 from controller.plan.actions.action import Cause
 from controller.plan.actions.replica import ReplicateDomain, VerifyReplica
 from controller.plan.survey.context import RequestKind, Undone
-from controller.store.database import Shelf
+from controller.store.database import Table
 
 KEEP_S: Final = 90 * 86400.0
 KEEP_ROUTINE_ROWS: Final = 100_000
-"""Of copies that were due and went well: some days of them. Each point tells of itself besides."""
+"""Rows of routine copies that went well: some days of them. Restore points have records, too."""
 KEEP_ROWS: Final = 500_000
-"""Of all: nothing but a flood reaches it within the 90 days."""
+"""Rows of all kinds: only a flood reaches that within the 90 days."""
 PRUNE_EVERY: Final = 1000
 PRUNE_AT_ONCE: Final = 20_000
-"""A journal left unpruned for long shrinks in steps: the loop waits while rows are deleted."""
+"""A journal that was not pruned for long shrinks in steps, since the loop waits meanwhile."""
 
 ROUTINE: Final = "cause = 'routine' AND outcome IN ('', 'done')"
-"""What the index `routine` holds: no line of it says that anything went wrong."""
+"""The condition of the index `routine`: rows that tell of no problem."""
 INTENT: Final = "intent"
 OUTCOME: Final = "outcome"
 SERVES: Final[Mapping[str, tuple[RequestKind, ...]]] = {
     ReplicateDomain.verb: (RequestKind.COPY, RequestKind.SEED, RequestKind.REPAIR),
     VerifyReplica.verb: (RequestKind.VERIFY, RequestKind.REPAIR),
 }
-"""By verb: what a person asked for that is done by it."""
+"""By verb: the requests of people that it fulfils."""
 _INTENT_COLUMNS = "id, action_id, verb, target, node, revision, cause, sentence, at"
 _EVENT_COLUMNS = ("id, at, kind, target, node, verb, action_id, revision, cause, outcome, intent,"
                   " sentence")
@@ -46,13 +46,13 @@ class Outcome(StrEnum):
     UNAVAILABLE = "unavailable"
     UNKNOWN = "unknown"
     UNDONE = "undone"
-    """The node undid it by itself, since nobody could reach it afterwards."""
+    """The node undid it by itself, since the controller did not come back."""
     ABANDONED = "abandoned"
-    """Found open after a crash; what is true was then seen by looking."""
+    """Found open after a crash, and closed after a look."""
 
 
 class Intent(NamedTuple):
-    """An action that was about to begin at `at`."""
+    """An action that began at `at`, or was about to."""
 
     id: int
     action_id: str
@@ -66,7 +66,7 @@ class Intent(NamedTuple):
 
 
 class EventRow(NamedTuple):
-    """One line of the journal; text that has no meaning for its kind is empty."""
+    """One row of the journal; fields that its kind does not have are empty."""
 
     id: int
     at: float
@@ -84,15 +84,14 @@ class EventRow(NamedTuple):
     sentence: str
 
 
-class Journal(Shelf):
+class Journal(Table):
     """Intents, outcomes and notes, oldest first."""
 
     def intend(self, action_id: str, verb: str, target: str, node: str, revision: str,
                reason: str, at: float, cause: Cause = Cause.DRIFT) -> int:
-        """Write down that an action is about to begin, and return the intent's id.
+        """Write that an action is about to begin, and return the intent's id.
 
-        Shapes: a person's yes to it, or a wish that it serves, is used up by that.
-
+        Shapes: an approval of it, or a request that it fulfils, is used up by that.
         Errors: JournalUnavailable; the action must then not be begun.
         """
         with self._database.write(durable=True) as connection:
@@ -109,9 +108,10 @@ class Journal(Shelf):
 
     def conclude(self, intent: int, outcome: Outcome, sentence: str, at: float,
                  undone: tuple[Undone, str] | None = None) -> None:
-        """Write down what came of an intent; a second conclusion is kept as a line of its own.
+        """Write the outcome of an intent; a second outcome becomes a row of its own.
 
-        Shapes: `undone` is what is not to be done again, and the fingerprint of its target's spec.
+        Shapes: `undone` must not be done again by itself, until the spec of its target, given by
+        its fingerprint, changes.
         Errors: JournalUnavailable; the intent stays open and is looked at after a restart.
         """
         with self._database.write(durable=True) as connection:
@@ -141,16 +141,16 @@ class Journal(Shelf):
         return tuple(_intent(row) for row in rows)
 
     def note(self, kind: str, target: str, sentence: str, at: float) -> int:
-        """Write down something that is no action, and return its id."""
+        """Write an event that is no action, and return its id."""
         assert kind not in {INTENT, OUTCOME}, f"{kind} has a method of its own"
         with self._database.write(durable=False) as connection:
             return _append(connection, at, kind, target, sentence)
 
     def events(self, limit: int, target: str | None = None,
                after: int = 0) -> tuple[EventRow, ...]:
-        """Return the newest `limit` lines, oldest of them first.
+        """Return the newest `limit` rows, oldest first.
 
-        Shapes: with `after`, the oldest `limit` lines whose id is higher: what to show next.
+        Shapes: with `after`, the oldest `limit` rows with a higher id: what to show next.
         """
         values: tuple[int | str, ...] = (after,)
         where = "id > ?"
@@ -163,14 +163,14 @@ class Journal(Shelf):
         return tuple(sorted(EventRow(*row) for row in rows))
 
     def event_targets(self) -> tuple[str, ...]:
-        """Return every object that a line is about, sorted."""
+        """Return every object that a row is about, sorted."""
         return tuple(target for target, in self._database.read(
             "SELECT DISTINCT target FROM events ORDER BY target"))
 
     def repairs(self, since_at: float) -> Mapping[str, tuple[float, ...]]:
         """Return, by target, when drift was repaired since `since_at`, oldest first.
 
-        Shapes: done, undone and unknown outcomes count; what was refused or never reached changed
+        Shapes: done, undone and unknown outcomes count; a refused or unreachable action changed
         nothing.
         """
         rows = self._database.read(
@@ -185,7 +185,7 @@ class Journal(Shelf):
 
 def _append(connection: sqlite3.Connection, at: float, kind: str, target: str, sentence: str,
             **more: str | int) -> int:
-    """Add one line and, now and then, drop what is too old."""
+    """Append one row and, now and then, prune old ones."""
     columns = {"at": at, "kind": kind, "target": target, "sentence": sentence, **more}
     cursor = connection.execute(
         f"INSERT INTO events ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})",
@@ -197,10 +197,10 @@ def _append(connection: sqlite3.Connection, at: float, kind: str, target: str, s
 
 
 def prune(connection: sqlite3.Connection, newest: int, now_s: float) -> int:
-    """Drop lines beyond the bounds, oldest first, and return how many went.
+    """Delete rows beyond the bounds, oldest first, and return how many.
 
-    Shapes: what is routine goes first, so that it never drives out what people look for later:
-    acts, refusals and what went wrong stay for `KEEP_S`.
+    Shapes: routine rows go first, so that they never displace what people look for later: actions,
+    refusals and failures stay for `KEEP_S`.
     """
     last = connection.execute(
         f"SELECT id FROM events WHERE {ROUTINE} ORDER BY id DESC LIMIT 1 OFFSET ?",
@@ -218,6 +218,6 @@ def prune(connection: sqlite3.Connection, newest: int, now_s: float) -> int:
 
 
 def _intent(row: tuple[Any, ...]) -> Intent:
-    """Return a row of `_INTENT_COLUMNS` as a value."""
+    """Return a row of `_INTENT_COLUMNS` as an Intent."""
     intent = Intent(*row)
     return intent._replace(cause=Cause(intent.cause))

@@ -1,4 +1,4 @@
-"""The lock that keeps two loops from one state folder; it dies with the process that holds it."""
+"""The lock that keeps two loops from using one state folder; it ends with its process."""
 
 import fcntl
 import os
@@ -21,7 +21,7 @@ class FolderLock:
         """
         if not self.try_take():
             raise JournalUnavailable(
-                f"another hotsite ({_holder(self._path)}) works with {self._path.parent}: "
+                f"another hotsite ({_holder(self._path)}) uses {self._path.parent}: "
                 "stop that one, or give this one its own --state folder")
 
     def try_take(self) -> bool:
@@ -41,14 +41,14 @@ class FolderLock:
         return True
 
     def release(self) -> None:
-        """Let go; harmless when not held."""
+        """Release the lock; harmless when it is not held."""
         if self._descriptor is not None:
             os.close(self._descriptor)
         self._descriptor = None
 
 
 def _write_pid(descriptor: int) -> None:
-    """Leave our pid for people; a full disk must not keep the lock from us."""
+    """Write our pid, for people; a full disk must not keep us from the lock."""
     try:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
@@ -57,9 +57,9 @@ def _write_pid(descriptor: int) -> None:
 
 
 def _holder(path: Path) -> str:
-    """Return the holder's pid as far as the file says."""
+    """Return the holder's pid, as far as it can be read."""
     try:
         text = path.read_text(encoding="ascii", errors="replace").strip()
     except OSError:
         text = ""
-    return f"pid {text}" if text.isdigit() else "pid not known"
+    return f"pid {text}" if text.isdigit() else "unknown pid"

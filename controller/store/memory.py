@@ -1,42 +1,41 @@
-"""What was seen once and must not be forgotten: where VMs stood, since when a removal waits.
+"""Memories of decisions: on which host each VM was last, since when a removal waits.
 
-Rule 1: a memory only ever holds something back; without it a person is asked, or more time passes.
+Rule 1: a memory only ever holds something back. Without it somebody is asked, or waits anew.
 """
 
 from collections.abc import Mapping
 from enum import StrEnum
 
-from controller.store.database import Shelf
+from controller.store.database import Table
 
 
 class Memory(StrEnum):
-    """What is remembered, each by a name of its own."""
+    """The kinds of memories, each by the name of what it is about."""
 
     STOOD = "stood"
-    """By VM: the host on which it was last seen as one of ours."""
+    """By VM: the host on which it last ran or was defined as ours."""
     LEFT = "left"
-    """By VM that stood: when it was first seen to be declared no longer."""
+    """By VM that has left the specs: when that was first seen."""
     POOL = "pool"
-    """By node, pool and folder: the file system that it lies on."""
+    """By node, pool and folder: the identity of the file system below it."""
     KEPT = "kept"
-    """By VM: by which `keep` its restore points were last kept, as JSON."""
+    """By VM: the `keep` that its restore points were last kept by, as JSON."""
     ADOPTED = "adopted"
-    """By host or switch: that nothing undeclared passed on its trunks at some time, so it is ours.
-    """
+    """By host or switch: that its trunks once carried nothing undeclared."""
     GRACE = "grace"
-    """By action: since when it has been waiting."""
+    """By action that takes something away: since when it waits."""
 
 
-class Memories(Shelf):
-    """One row for each thing that is remembered."""
+class Memories(Table):
+    """One row per memory."""
 
     def remembered(self, memory: Memory) -> Mapping[str, str]:
-        """Return all of one kind, by name."""
+        """Return the memories of one kind, by name."""
         return dict(self._database.read("SELECT name, value FROM memories WHERE kind = ?"
                                         " ORDER BY name", (memory.value,)))
 
     def remember(self, memory: Memory, changes: Mapping[str, str | None]) -> None:
-        """Take in what is new of one kind; None forgets. Nothing new costs nothing."""
+        """Save changes of one kind; None forgets. No changes cost nothing."""
         if not changes:
             return
         kept = [(memory.value, name, value) for name, value in sorted(changes.items())

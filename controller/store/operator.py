@@ -1,4 +1,4 @@
-"""Pauses that people asked for by hand; those in the specs live in the specs."""
+"""What people asked for by hand: pauses, approvals and requests. Pauses in the specs stay there."""
 
 from typing import Final
 
@@ -10,14 +10,14 @@ from controller.plan.survey.context import (
     RequestKind,
     Suspension,
 )
-from controller.store.database import Shelf
+from controller.store.database import Table
 
 
-class Approvals(Shelf):
-    """One approval per action and revision; a newer one takes the older one's place."""
+class Approvals(Table):
+    """One approval per action and revision; a newer one replaces it."""
 
     def approve(self, approval: Approval) -> None:
-        """Remember a yes until it expires."""
+        """Save a yes until it expires or is used up."""
         with self._database.write(durable=True) as connection:
             connection.execute("INSERT OR REPLACE INTO approvals (action_id, revision, by,"
                                " expires_at, content) VALUES (?, ?, ?, ?, ?)",
@@ -32,24 +32,24 @@ class Approvals(Shelf):
         return tuple(Approval(*row) for row in rows)
 
 
-class Requests(Shelf):
-    """One request per VM and wish; a newer one takes the older one's place."""
+class Requests(Table):
+    """One request per VM and kind; a newer one replaces it."""
 
     def request(self, request: ReplicaRequest) -> None:
-        """Remember what was asked for until it is begun."""
+        """Save a request until it is begun."""
         with self._database.write(durable=True) as connection:
             connection.execute("DELETE FROM requests WHERE at < ?", (request.at - REQUEST_LASTS_S,))
             connection.execute("INSERT OR REPLACE INTO requests VALUES (?, ?, ?, ?)",
                                (request.machine, request.kind.value, request.by, request.at))
 
     def withdraw(self, request: ReplicaRequest) -> None:
-        """Forget what was asked for, if it has not been begun."""
+        """Delete a request that has not been begun."""
         with self._database.write(durable=True) as connection:
             connection.execute("DELETE FROM requests WHERE machine = ? AND wish = ?",
                                (request.machine, request.kind.value))
 
     def requests(self) -> tuple[ReplicaRequest, ...]:
-        """Return what has been asked for and not begun, by VM and wish."""
+        """Return the requests that have not been begun, by VM and kind."""
         rows = self._database.read("SELECT machine, wish, by, at FROM requests"
                                    " ORDER BY machine, wish")
         return tuple(ReplicaRequest(machine, RequestKind(kind), by, at)
@@ -59,11 +59,11 @@ class Requests(Shelf):
 ESTATE: Final = "Estate/"
 
 
-class Suspensions(Shelf):
-    """One pause per target; a newer one takes the older one's place."""
+class Suspensions(Table):
+    """One pause per target; a newer one replaces it."""
 
     def suspend(self, suspension: Suspension) -> None:
-        """Pause a target until its instant; durable, since somebody counts on it."""
+        """Pause a target until an instant."""
         with self._database.write(durable=True) as connection:
             connection.execute("INSERT OR REPLACE INTO suspensions VALUES (?, ?, ?, ?)",
                                (suspension.target, suspension.by, suspension.why,
@@ -72,7 +72,7 @@ class Suspensions(Shelf):
     def resume(self, target: str) -> bool:
         """End a pause, and return whether there was one.
 
-        Shapes: the estate's own name ends also the pause that was set before that was known.
+        Shapes: the estate's own name also ends a pause that was set before that name was known.
         """
         also = WHOLE_ESTATE if target.startswith(ESTATE) else target
         with self._database.write(durable=True) as connection:

@@ -1,21 +1,21 @@
-"""Renames: what is kept under a name of before goes on under the name of now.
+"""Renames: rows about an object that was renamed in the specs get its new name.
 
-Rule 1: nothing is lost by it: of two pauses of one object the one that ends later stays.
+Rule 1: nothing is lost by it. Of two pauses of one object, the one that ends later stays.
 """
 
 from collections.abc import Mapping
 
-from controller.store.database import Shelf
+from controller.store.database import Table
 
 
-class Renames(Shelf):
-    """Everything in the store that speaks of an object by its name."""
+class Renames(Table):
+    """All tables that name objects."""
 
     def rename(self, now: Mapping[str, str], nodes: Mapping[str, str]) -> bool:
-        """Let all that is known of objects follow them; return whether there was anything.
+        """Rename objects in every table; return whether any row was about them.
 
-        Shapes: `Kind/now` by `Kind/former`; the name of each node by its former one.
-        Errors: JournalUnavailable; all stays as it was.
+        Shapes: `now` is `Kind/new` by `Kind/former`; `nodes` is new node names by former ones.
+        Errors: JournalUnavailable; nothing was renamed.
         """
         pairs = [(name, former) for former, name in now.items()]
         machines = [(name.partition("/")[2], former.partition("/")[2]) for name, former in pairs
@@ -52,7 +52,7 @@ class Renames(Shelf):
         return True
 
     def _knows(self, targets: list[str], machines: list[str], nodes: list[str]) -> bool:
-        """Return whether anything is kept under any of these names."""
+        """Return whether any row has one of these names."""
         return any(
             self._database.read(f"SELECT 1 FROM {table} WHERE {column} = ? LIMIT 1", (name,))
             for table, column, names in (

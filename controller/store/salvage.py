@@ -1,8 +1,8 @@
-"""Salvage: what can still be read of a damaged journal goes into the new one, table by table.
+"""Salvage: all that can still be read of a damaged journal is copied into a new one, by table.
 
-Rule 1: a table is read without its indexes, from both ends, up to the first page that is broken.
-Rule 2: where a table that holds somebody back could not be read whole, the whole estate is
-        suspended until a person has looked: a pause that was lost must not look like none.
+Rule 1: a table is read without its indexes, from both ends, up to the first broken page.
+Rule 2: where a table that holds the loop back could not be read whole, the whole estate is
+        suspended until a person has looked: a lost pause must not look like no pause.
 """
 
 import json
@@ -17,29 +17,29 @@ from controller.store.database import Database
 from controller.store.schema import JSON
 
 ROWS_MAX: Final = 1_000_000
-"""Of one table: a broken page may lead in a circle."""
+"""Of one table, since a broken page may lead in a circle."""
 MAY_BE_LOST: Final = frozenset({"events", "status"})
-"""Tables whose loss changes no decision: what happened, and what the loop says of itself."""
+"""Tables whose loss changes no decision: the history and the heartbeat."""
 SUSPENDED_S: Final = 10 * 365 * 86400.0
 BY: Final = "hotsite"
 
 
 class Salvaged(NamedTuple):
-    """What came over: the tables that were read whole, and those that were not."""
+    """The tables that were read whole, and those that were not."""
 
     whole: tuple[str, ...]
     torn: tuple[str, ...]
 
     @property
     def holds_back(self) -> bool:
-        """Return whether something that holds the loop back may be lost."""
+        """Return whether a row that holds the loop back may be lost."""
         return not MAY_BE_LOST.issuperset(self.torn)
 
 
 def salvage(damaged: Path, database: Database, at: float) -> Salvaged:
-    """Copy what `damaged` still tells into `database`, and suspend the estate where it must.
+    """Copy what can be read of `damaged` into `database`; suspend the estate where that is needed.
 
-    Errors: JournalUnavailable when the new file cannot be written; it then holds nothing.
+    Errors: JournalUnavailable when the new file cannot be written; it then stays empty.
     """
     whole: list[str] = []
     torn: list[str] = []
@@ -50,7 +50,7 @@ def salvage(damaged: Path, database: Database, at: float) -> Salvaged:
             (whole if complete else torn).append(table)
         lost = new.execute("DELETE FROM open_intents WHERE id NOT IN (SELECT id FROM events)")
         if lost.rowcount:
-            torn.append("what was being done")
+            torn.append("what was in flight")
         found = Salvaged(tuple(whole), tuple(torn))
         if found.holds_back:
             new.execute("INSERT OR REPLACE INTO suspensions VALUES (?, ?, ?, ?)",
@@ -69,7 +69,7 @@ def _pause(found: Salvaged, at: float) -> tuple[str, str, str, float]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open the damaged file, as it is; its log is read where it can be."""
+    """Open the damaged file read-only, with its log where that can be read."""
     uri = f"{path.absolute().as_uri()}?mode=ro"
     with closing(sqlite3.connect(uri, uri=True)) as connection:
         try:
@@ -79,12 +79,12 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
                 yield alone
             return
         except sqlite3.DatabaseError:
-            pass  # each table then says so for itself
+            pass  # each table then shows that for itself
         yield connection
 
 
 def tables(connection: sqlite3.Connection) -> tuple[str, ...]:
-    """Return the tables of ours, in the order in which they refer to each other."""
+    """Return our tables, those last that refer to others."""
     return tuple(name for name, in connection.execute(
         "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
         " ORDER BY name = 'open_intents', name").fetchall())
@@ -93,16 +93,16 @@ def tables(connection: sqlite3.Connection) -> tuple[str, ...]:
 def columns(connection: sqlite3.Connection, table: str) -> tuple[str, ...]:
     """Return the columns of a table; none where there is no such table.
 
-    Errors: sqlite3.DatabaseError where even that cannot be read.
+    Errors: sqlite3.DatabaseError where not even that can be read.
     """
     return tuple(row[1] for row in connection.execute(f"PRAGMA table_info({table})").fetchall())
 
 
 def _rows(old: sqlite3.Connection, new: sqlite3.Connection,
           table: str) -> tuple[list[dict[str, Any]], bool]:
-    """Return the rows of a table that can be read, and whether those are all.
+    """Return the rows of a table that can be read, and whether those are all rows.
 
-    Shapes: a table that an older version did not have is read whole, and empty.
+    Shapes: a table that an older version did not have counts as read whole, and empty.
     """
     try:
         known = columns(old, table)
@@ -126,7 +126,7 @@ def _rows(old: sqlite3.Connection, new: sqlite3.Connection,
 
 
 def columns_of_any(connection: sqlite3.Connection) -> tuple[str, ...]:
-    """Return the columns of the oldest table of all: none where the file is no journal."""
+    """Return the columns of the oldest table; none where the file is no journal."""
     return columns(connection, "events")
 
 
@@ -140,7 +140,7 @@ def is_json(text: object) -> bool:
 
 
 def _insert(new: sqlite3.Connection, table: str, rows: list[dict[str, Any]]) -> bool:
-    """Insert the rows, and return whether the table takes all of them."""
+    """Insert the rows, and return whether the table accepted all of them."""
     complete = True
     for row in rows:
         if not is_json(row.get(JSON.get(table, ""), "0")):

@@ -1,4 +1,4 @@
-"""The tables, as a list of steps that is only ever added to."""
+"""The tables, as a list of migrations that is only ever appended to."""
 
 from typing import Final
 
@@ -6,10 +6,10 @@ from controller.errors import JournalUnavailable
 from controller.store.database import Database
 
 APPLICATION_ID: Final = 0x686F7473
-"""`hots`: tells our file from somebody else's."""
+"""`hots`: marks the file as ours."""
 
 JSON: Final[dict[str, str]] = {"applied": "fingerprints", "seen": "facts", "status": "content"}
-"""By table: the column that holds JSON, so that a page of it that rotted can be told."""
+"""By table: the column that holds JSON, which is checked for bit rot."""
 
 STEPS: Final[tuple[tuple[str, ...], ...]] = (
     (
@@ -49,7 +49,7 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
 
 
 def migrate(database: Database) -> None:
-    """Bring the file to the newest step; one that is there already is not written to.
+    """Bring the file to the newest migration; a file that is there already is not written to.
 
     Errors: JournalUnavailable when the file is another program's or a newer hotsite's.
     """
@@ -67,11 +67,11 @@ def migrate(database: Database) -> None:
 
 ONE_LOOK: Final = """SELECT user_version, application_id, (SELECT count(*) FROM sqlite_schema)
 FROM pragma_user_version, pragma_application_id"""
-"""One statement, so that all of it is of one moment: another process may be making the file."""
+"""One statement, so that it is consistent while another process creates the file."""
 
 
 def _version(database: Database) -> int:
-    """Return how many steps the file has seen, after making sure that it is ours."""
+    """Return how many migrations the file has had, after checking that it is ours."""
     (version, owner, tables), = database.read(ONE_LOOK)
     if tables and owner != APPLICATION_ID:
         raise JournalUnavailable(f"{database.path} is another program's database, not hotsite's "

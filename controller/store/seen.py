@@ -1,12 +1,12 @@
-"""What each node last said, so that a restart does not forget where a VM was running.
+"""The last facts of each node, so that a restart does not forget where a VM was running.
 
-Rule 1: a change of facts is on the disk before `save_seen` returns: a start elsewhere hangs on it.
+Rule 1: changed facts are on the disk before `save_seen` returns: a start elsewhere depends on it.
 """
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from controller.store.database import Database, Shelf
+from controller.store.database import Database, Table
 
 
 class Seen(NamedTuple):
@@ -16,15 +16,15 @@ class Seen(NamedTuple):
     at: float
 
 
-class LastSeen(Shelf):
-    """One row per node that was ever seen."""
+class LastSeen(Table):
+    """One row per node that ever answered."""
 
     def __init__(self, database: Database) -> None:
         super().__init__(database)
         self._digests: dict[str, int] = {}
 
     def save_seen(self, node: str, facts: str, at: float) -> None:
-        """Remember what `node` said; the same facts again cost no wait for the disk."""
+        """Save the facts of `node`; the same facts again do not wait for the disk."""
         same = self._digests.get(node) == hash(facts)
         with self._database.write(durable=not same) as connection:
             if same:
@@ -36,12 +36,12 @@ class LastSeen(Shelf):
         self._digests[node] = hash(facts)
 
     def seen(self) -> Mapping[str, Seen]:
-        """Return the last words of every node, by name."""
+        """Return the last facts of every node, by name."""
         rows = self._database.read("SELECT node, facts, at FROM seen ORDER BY node")
         return {node: Seen(facts, at) for node, facts, at in rows}
 
     def mark_silent(self, node: str) -> None:
-        """Remember that `node` does not answer, until it is saved again."""
+        """Save that `node` does not answer, until its facts are saved again."""
         self._digests.pop(node, None)
         with self._database.write(durable=False) as connection:
             connection.execute("UPDATE seen SET silent = 1 WHERE node = ?", (node,))
@@ -52,7 +52,7 @@ class LastSeen(Shelf):
             "SELECT node FROM seen WHERE silent"))
 
     def forget_seen(self, node: str) -> None:
-        """Drop a node that is no longer declared."""
+        """Delete a node that is no longer declared."""
         self._digests.pop(node, None)
         with self._database.write(durable=True) as connection:
             connection.execute("DELETE FROM seen WHERE node = ?", (node,))

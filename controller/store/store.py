@@ -1,7 +1,35 @@
-"""The store: all shelves over one file, and what to do when that file is damaged.
+"""
+The store: everything that must survive a restart, as tables in one SQLite file.
 
-Rule 1: a damaged file is moved aside, loudly, and a new one begun with what can be read of it;
-a file that is full, locked or read-only is never touched.
+    table          written                         lost without it
+    events         intents, outcomes, notes        the history, how often something was repaired
+    open_intents   with each intent                what was in flight at a crash
+    suspensions    `suspend`, `resume`             somebody's "hands off"
+    approvals      `approve`; used up by an intent a yes, which is asked for again
+    requests       `replica copy` and its kind     a person's request
+    undone         with an outcome                 "not again": the same node is cut off once more
+    memories       after each plan                 that a VM ever ran; since when removals wait
+    seen           when a node's facts change      where VMs ran: all must answer before a creation
+    applied        when the estate is as declared  the difference between drift and a new commit
+    conditions     what changed since the last     since when something is as it is
+    status         every 10s, after each plan      since when no controller looked
+
+Specs and live facts are not in it: specs are read from their source, facts from the nodes, both
+anew at each start. A wiped store leaves the estate understood, since our marks are on the domains
+themselves; what is lost then is in the right column, above all the pauses.
+
+Who writes: one loop or `apply` per folder, under a lock that dies with its process; the verbs
+(`suspend`, `approve`, `replica copy`, …) at any time beside it, each in one transaction. The loop
+asks twice a second whether another process wrote. Reading never waits for writing (write-ahead
+log), and writing waits 2s for another writer at most.
+
+Durable: whatever an action or a person relies on is on the disk before the call returns: intents,
+outcomes, pauses, approvals, changed facts. Notes, conditions and the heartbeat may lose their last
+seconds to a power cut. No write is ever half there.
+
+A file that is full, locked or read-only is left as it is: nothing is begun until it can be written.
+A damaged file is moved aside, loudly, and a new one begins with all that can still be read. Where
+a table that holds somebody back could not be read whole, the estate is suspended (see salvage.py).
 """
 
 from collections.abc import Mapping
@@ -12,7 +40,7 @@ from typing import Self
 from controller.errors import JournalUnavailable
 from controller.store.applied import AppliedRevision
 from controller.store.conditions import Conditions
-from controller.store.database import MEMORY, Damaged, Database, Shelf
+from controller.store.database import MEMORY, Damaged, Database, Table
 from controller.store.journal import Journal
 from controller.store.lock import FolderLock
 from controller.store.memory import Memories
@@ -29,21 +57,21 @@ PARTS = ("-wal", "-shm", "")
 
 
 class Store(Journal, Suspensions, Approvals, Requests, UndoneChanges, Conditions, AppliedRevision,
-            LastSeen, Memories, Renames, Heartbeat, Shelf):
-    """All that survives a restart. Every method raises JournalUnavailable when it cannot."""
+            LastSeen, Memories, Renames, Heartbeat, Table):
+    """All tables. Every method raises JournalUnavailable when the file cannot be used."""
 
     def __init__(self, database: Database, lock: FolderLock | None, damaged: str | None) -> None:
         super().__init__(database)
         self._lock = lock
         self.damaged = damaged
-        """A sentence when the file was found damaged and a new one was begun."""
+        """A sentence, when the file was found damaged and a new one was begun."""
 
     @classmethod
     def open(cls, path: Path | str, *, exclusive: bool = False) -> Self:
-        """Open the store in the file `path`; `:memory:` is forgotten with the process.
+        """Open the store in the file `path`; `:memory:` ends with the process.
 
-        Shapes: exclusive is for whoever acts on the estate: one at a time, and the file is checked
-        from end to end first. Others read and write beside it.
+        Shapes: exclusive is for a process that acts on the estate: one at a time, and the file is
+        checked from end to end first. Others read and write beside it.
         Errors: JournalUnavailable; nothing was changed.
         """
         if str(path) == MEMORY:
@@ -61,7 +89,7 @@ class Store(Journal, Suspensions, Approvals, Requests, UndoneChanges, Conditions
 
     @classmethod
     def _open_file(cls, path: Path, lock: FolderLock | None) -> Self:
-        """Open the file, or a new one in its place if its content is broken."""
+        """Open the file; where its content is broken, open a new one in its place."""
         try:
             return cls(_opened(Database(path), thorough=lock is not None), lock, None)
         except Damaged:
@@ -71,7 +99,7 @@ class Store(Journal, Suspensions, Approvals, Requests, UndoneChanges, Conditions
         try:
             aside, at = set_aside(path)
             database = _opened(Database(path), thorough=False)
-            sentence = _told(path, aside, salvage(aside, database, at))
+            sentence = _sentence(path, aside, salvage(aside, database, at))
             store = cls(database, lock, sentence)
             store.note("journal", "Store/journal", sentence, at)
             return store
@@ -80,7 +108,7 @@ class Store(Journal, Suspensions, Approvals, Requests, UndoneChanges, Conditions
                 own.release()
 
     def rename(self, now: Mapping[str, str], nodes: Mapping[str, str]) -> bool:
-        """Let all that is known of objects follow them; what was remembered of it is read anew."""
+        """Rename objects in every table; caches of those tables are read anew."""
         found = super().rename(now, nodes)
         if found:
             self._last = None
@@ -88,11 +116,11 @@ class Store(Journal, Suspensions, Approvals, Requests, UndoneChanges, Conditions
         return found
 
     def changed(self) -> bool:
-        """Return whether another process has written since this was last asked; costs nothing."""
+        """Return whether another process has written since the last call; costs nothing."""
         return self._database.changed()
 
     def close(self) -> None:
-        """Let go of the file and the lock; harmless when done twice."""
+        """Close the file and release the lock; harmless when done twice."""
         self._database.close()
         if self._lock is not None:
             self._lock.release()
@@ -106,7 +134,7 @@ class Store(Journal, Suspensions, Approvals, Requests, UndoneChanges, Conditions
 
 
 def set_aside(path: Path) -> tuple[Path, float]:
-    """Rename a damaged file and what belongs to it, and return its new name and last change."""
+    """Rename a damaged file and its logs; return its new name and when it was last changed."""
     at = path.stat().st_mtime
     taken = {other.name for other in path.parent.iterdir()}
     number = next(n for n in range(1, 10_000) if f"{path.name}.damaged-{n}" not in taken)
@@ -118,19 +146,19 @@ def set_aside(path: Path) -> tuple[Path, float]:
     return aside, at
 
 
-def _told(path: Path, aside: Path, found: Salvaged) -> str:
-    """Return what became of a damaged journal, as a sentence."""
+def _sentence(path: Path, aside: Path, found: Salvaged) -> str:
+    """Return what was done about a damaged journal, as a sentence."""
     begun = f"the journal {path} was damaged and is now {aside.name}; a new one was begun"
     if found.holds_back:
         return (f"{begun}, and not all of the old one could be read: the estate is suspended; set"
                 " the pauses that still matter again, then `hotsite resume` the estate")
     if found.torn:
-        return f"{begun} with its pauses and all that was last seen; some earlier events are gone"
-    return f"{begun} with all that it held"
+        return f"{begun} with its pauses and all that was last seen; some older events are lost"
+    return f"{begun} with all of its content"
 
 
 def _opened(database: Database, *, thorough: bool) -> Database:
-    """Open, check and migrate; the connection is closed again if any of it fails."""
+    """Open, check and migrate; where any of it fails, the connection is closed again."""
     try:
         database.open()
         if thorough:
@@ -145,23 +173,23 @@ def _opened(database: Database, *, thorough: bool) -> Database:
 def _check(database: Database) -> None:
     """Read the file from end to end.
 
-    Errors: Damaged with SQLite's first complaint, or the table whose content is none.
+    Errors: Damaged, with SQLite's first complaint or the table whose JSON is broken.
     """
     (verdict,), = database.read("PRAGMA quick_check(1)")
     there = {name for name, in database.read("SELECT name FROM sqlite_schema")}
     for table, column in JSON.items() if verdict == "ok" else ():
         if table in there and database.read(
                 f"SELECT 1 FROM {table} WHERE NOT json_valid({column}) LIMIT 1"):
-            verdict = f"the table {table} holds what was never written there"
+            verdict = f"the table {table} holds broken JSON"
     if verdict != "ok":
         raise Damaged(f"the journal {database.path} is damaged: {verdict}; "
                       "nothing is done without it: restart `hotsite run`, which moves it aside")
 
 
 def _make_folder(folder: Path) -> None:
-    """Make the state folder for us alone."""
+    """Create the state folder, readable by us alone."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise JournalUnavailable(f"the state folder {folder} cannot be made: {error.strerror}; "
+        raise JournalUnavailable(f"the state folder {folder} cannot be created: {error.strerror}; "
                                  "name another one with --state") from error

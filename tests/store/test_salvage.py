@@ -96,4 +96,4 @@ def test_a_journal_of_an_older_version_is_salvaged_too(tmp_path: Path) -> None:
     with Store.open(path, exclusive=True) as store:
         assert store.suspensions(1.0) == PAUSES
         assert store.damaged is not None
-        assert "some earlier events are gone" in store.damaged
+        assert "some older events are lost" in store.damaged

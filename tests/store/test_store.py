@@ -281,7 +281,7 @@ def test_lines_older_than_the_bound_go(store: Store, monkeypatch: pytest.MonkeyP
 
 def test_two_loops_never_share_a_state_folder(path: Path) -> None:
     with Store.open(path, exclusive=True):
-        with pytest.raises(JournalUnavailable, match=r"another hotsite \(pid \d+\) works with"):
+        with pytest.raises(JournalUnavailable, match=r"another hotsite \(pid \d+\) uses"):
             Store.open(path, exclusive=True)
         with Store.open(path) as beside:
             begin(beside)
