@@ -18,7 +18,7 @@ from controller.plan.actions.machine import (
 )
 from controller.plan.actions.network import AddUplink, NarrowTrunk, SetPortVlan
 from controller.plan.gates.approval import is_approved
-from controller.plan.network.loops import Loops
+from controller.plan.network.topology import Loops
 from controller.plan.network.trunk import say_lost
 from controller.plan.network.vlan_use import Use, VlanUses
 from controller.plan.steps.plan import Ruling, Verdict
@@ -77,7 +77,7 @@ class NetworkGates:
         loop = self._loops.closed_by(action)
         if loop is None:
             return None
-        verdict = Verdict.WAITING if loop.passing else Verdict.REFUSED
+        verdict = Verdict.WAITING if loop.temporary else Verdict.REFUSED
         return Ruling(verdict, "loop",
                       f"{action.port} of {action.node} may close a loop: {loop.why}",
                       "when a spanning tree is seen on at both ends (ovs-vsctl set Bridge"

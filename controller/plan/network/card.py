@@ -1,7 +1,7 @@
-"""Cards: which of a VM's network cards are ours to change, and what brings them to the specs.
+"""Cards: which of a VM's network cards are managed, and what brings them to the specs.
 
-Rule 1: a card of a kind that is not managed, a trunk, or one that another kind of switch holds is
-        left as it is, and told. Only an access card on a bridge is ever changed.
+Rule 1: only an access card on a bridge is ever changed. A card of another kind, a trunk, or a card
+        on another kind of switch is left as it is, with a remark.
 """
 
 from collections.abc import Callable
@@ -30,7 +30,7 @@ def desired_nic(nic: NicSpec, host: Host, survey: Survey) -> DesiredNic:
 
 
 def no_switch(host: Host, survey: Survey) -> str | None:
-    """Return why no card can be plugged in on `host`; None where Open vSwitch holds its bridge."""
+    """Return why no card can be plugged in on `host`; None if Open vSwitch has its bridge."""
     name, spec = host.name, host.spec
     if spec.driver != OURS:
         return f"{name} is declared with `driver: {spec.driver}`, which nothing here drives yet"
@@ -46,7 +46,7 @@ def no_switch(host: Host, survey: Survey) -> str | None:
 
 
 def left_alone(card: NicFacts) -> str | None:
-    """Return what a card is that is not changed here; None for an access card on a bridge."""
+    """Return why a card is not managed; None for an access card on a bridge."""
     if card.kind != "bridge":
         return f"is of libvirt's kind `{card.kind}`"
     if card.trunks:
@@ -58,7 +58,7 @@ def left_alone(card: NicFacts) -> str | None:
 
 
 def is_card(nic: NicSpec, seen: NicFacts, vlan: int, bridge: str) -> bool:
-    """Return whether a card is as declared: the quick look that nearly always suffices."""
+    """Return whether a card is as declared; a quick check that nearly always suffices."""
     return (nic.mac == seen.mac and seen.vlan == vlan and seen.bridge == bridge
             and seen.kind == "bridge" and seen.port_type in {None, OURS}
             and (seen.model is None or seen.model == nic.model))

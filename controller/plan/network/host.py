@@ -1,4 +1,4 @@
-"""Hosts: the bridge with its uplinks, the pools, and what is said about hosts that are silent."""
+"""Hosts: the bridge with its uplinks, the guests' ports, the pools, and the silence of a host."""
 
 from controller.model.facts import Absent, BridgeFacts, PoolFacts, runs
 from controller.model.host import Host, PoolSpec
@@ -11,8 +11,8 @@ from controller.plan.network.trunk import (
     Trunk,
     diff_bridge,
     managed_bridge,
-    tell_no_tree,
-    tell_warnings,
+    report_no_tree,
+    report_warnings,
 )
 from controller.plan.steps.draft import Draft, cause_of
 from controller.plan.survey.survey import Survey
@@ -22,7 +22,7 @@ NAMES_SHOWN = 8
 
 
 def diff_host(host: Host, survey: Survey, draft: Draft) -> None:
-    """Note what differs on one host apart from its VMs."""
+    """Put down what differs on one host apart from its VMs."""
     name = host.name
     if name in survey.lost:
         return
@@ -30,13 +30,13 @@ def diff_host(host: Host, survey: Survey, draft: Draft) -> None:
         draft.remark(f"Host/{name}", silent_sentence(name, survey), unknown=True)
     if name not in survey.nodes:
         return
-    tell_warnings(f"Host/{name}", name, survey, draft)
+    report_warnings(f"Host/{name}", name, survey, draft)
     _diff_network(host, survey, draft)
     _diff_pools(host, survey, draft)
 
 
 def silent_sentence(name: str, survey: Survey) -> str:
-    """Return what is said of a host whose VMs cannot be seen."""
+    """Return the remark on a host whose VMs cannot be seen."""
     unreachable = survey.unreachable[name]
     if name in survey.duplicates:
         return f"{name} {survey.duplicates[name]}; until then nothing is done about its VMs"
@@ -74,7 +74,7 @@ def _diff_network(host: Host, survey: Survey, draft: Draft) -> None:
                 tuple(Trunk(port, wanted) for port in spec.uplinks),
                 rstp=len(spec.uplinks) > 1, bridges=bridges, draft=draft)
     if len(spec.uplinks) > 1:
-        tell_no_tree(target, name, bridges.get(spec.bridge), spec.uplinks, draft)
+        report_no_tree(target, name, bridges.get(spec.bridge), spec.uplinks, draft)
     if spec.bridge in bridges:
         _diff_guest_ports(name, bridges[spec.bridge], survey, draft)
 
@@ -89,7 +89,7 @@ def _diff_guest_ports(name: str, bridge: BridgeFacts, survey: Survey, draft: Dra
             continue  # two running copies: nothing automatic is done to either
         if any(rival.claim.runs and rival.is_now
                for rival in survey.identities.rivals.get(card.vm, ())):
-            continue  # nor where another guest has its card, or its disks
+            continue  # nor while another guest that runs has its card or its disks
         if not survey.xml_vlan_is(name, card):
             continue  # the domain's own XML is wrong: patching it retags the port as well
         if port.trunks or port.vlan_mode not in {None, "access"}:
@@ -99,16 +99,13 @@ def _diff_guest_ports(name: str, bridge: BridgeFacts, survey: Survey, draft: Dra
                 f" since the guest may use all of it; to put it back on VLAN {card.vlan}:"
                 f" ovs-vsctl set Port {port.name} trunks=[] vlan_mode=access tag={card.vlan}"))
             continue
+        tag = "no VLAN" if port.tag is None else f"VLAN {render_vlans((port.tag,))}"
         draft.do(SetPortVlan(
             target=f"VirtualMachine/{card.vm}", node=name, bridge=bridge.name, port=port.name,
             mac=card.mac, vlan=card.vlan, was=port.tag,
             cause=cause_of(survey.context, f"VirtualMachine/{card.vm}", f"Network/{card.network}"),
-            reason=f"{port.name} of {name} is on {_vlan(port.tag)}; {card.vm}'s"
+            reason=f"{port.name} of {name} is on {tag}; {card.vm}'s"
                    f" card {card.mac} belongs on VLAN {card.vlan} ({card.network})"))
-
-
-def _vlan(tag: int | None) -> str:
-    return "no VLAN" if tag is None else f"VLAN {render_vlans((tag,))}"
 
 
 def _diff_pools(host: Host, survey: Survey, draft: Draft) -> None:
@@ -148,7 +145,7 @@ def _diff_pools(host: Host, survey: Survey, draft: Draft) -> None:
 
 
 def _ask_about(pool: PoolFacts, host: str, draft: Draft) -> None:
-    """Ask whether a pool lies on another file system for good; what it held is then forgotten."""
+    """Ask whether a pool lies on another file system for good; its old files are then forgotten."""
     draft.remark(f"Host/{host}", f"pool {pool.name} of {host} does not show its own files"
                  f" ({pool.unknown}): nothing is done that needs it", unknown=True)
     held = ", ".join(sorted(pool.volumes)[:NAMES_SHOWN]) or "nothing that was seen"

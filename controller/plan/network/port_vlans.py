@@ -1,6 +1,6 @@
-"""PortVlans: what a port lets pass, what it should, and what lies between, as sets of VLANs.
+"""The VLANs of a port: which pass, which should, and the two steps between, as sets.
 
-Rule 1: what is not declared of untagged frames, and that every VLAN passes, stays as it is.
+Rule 1: a port that passes every VLAN, or untagged frames, keeps doing so unless the specs say else.
 """
 
 from functools import lru_cache
@@ -14,42 +14,42 @@ NATIVE = frozenset({"native-tagged", "native-untagged"})
 TUNNEL = "dot1q-tunnel"
 """The mode of a port that puts all frames, with whatever tags they have, into one VLAN."""
 KINDS_OF_TRUNK: Final = 1024
-"""So many pairs of what passes and what should are remembered: most trunks are like others."""
+"""Pairs of present and declared VLANs that are cached: most trunks are like others."""
 
 
 class Wanted(NamedTuple):
-    """What a trunk is declared to let pass."""
+    """What is declared for a trunk."""
 
     vlans: tuple[int, ...]
     every: bool = False
     native: int | None = None
-    """Where untagged frames belong; 0: they pass as they are; None: nothing is said of them."""
+    """The VLAN of untagged frames; 0: they pass as they are; None: nothing is declared."""
 
 
 class Frames(NamedTuple):
-    """Which frames pass."""
+    """Which frames pass, whatever columns say so."""
 
     tagged: frozenset[int] | None
     """None: those of every VLAN."""
     untagged: int | None
-    """The VLAN that they belong to; 0: they pass as they are; None: they do not pass."""
+    """The VLAN of untagged frames; 0: they pass as they are; None: they do not pass."""
 
 
 class Change(NamedTuple):
-    """How a port gets from what passes to what should."""
+    """How a port gets from the VLANs that pass to those that should, in two steps."""
 
     was: PortVlans
     wide: PortVlans
-    """With all that lacks, and without anything taken."""
+    """With everything declared added and nothing taken away."""
     narrow: PortVlans
-    """With nothing that is not declared."""
+    """With everything undeclared taken away."""
     lacking: frozenset[int]
     lost: frozenset[int]
-    """What `narrow` takes from `wide`; 0 stands for untagged frames."""
+    """What `narrow` takes from `wide`; 0 is for untagged frames."""
 
 
 def port_vlans_of(port: PortFacts) -> PortVlans:
-    """Return what a port lets pass, as it is written down."""
+    """Return the columns of a port that decide which VLANs pass."""
     return PortVlans(port.trunks, port.tag, port.vlan_mode)
 
 
@@ -59,7 +59,7 @@ def is_access(was: PortVlans) -> bool:
 
 
 def frames_of(was: PortVlans) -> Frames:
-    """Return which frames pass, as Open vSwitch reads its columns."""
+    """Return which frames pass, by the rules of Open vSwitch."""
     if is_access(was):
         return Frames(frozenset(), was.tag)
     if was.vlan_mode in NATIVE:
@@ -72,7 +72,7 @@ def frames_of(was: PortVlans) -> Frames:
 
 @lru_cache(KINDS_OF_TRUNK)
 def change_of(was: PortVlans, wanted: Wanted) -> Change:
-    """Return what has to be let pass on a port, and what of it is not declared."""
+    """Return the two steps from the present VLANs of a port to those declared."""
     seen = frames_of(was)
     untagged = wanted.native
     if untagged is None:
@@ -95,7 +95,7 @@ def change_of(was: PortVlans, wanted: Wanted) -> Change:
 
 
 def written(frames: Frames, was: PortVlans) -> PortVlans:
-    """Return how it is written down that these frames pass; what is right stays as it is."""
+    """Return the columns that let these frames pass; unchanged where they do already."""
     if frames == frames_of(was):
         return was
     if frames.untagged:

@@ -1,8 +1,37 @@
-"""Trunks: one bridge, and the ports that let the declared VLANs pass.
+"""Trunks: the bridge of a host or switch, and the ports that carry the declared VLANs.
 
-Rule 1: to let more pass and to let less pass are two actions; the second takes from somebody.
-Rule 2: that every VLAN passes on a port, or untagged frames do, is declared, or it is left as it
-        is, and told. A port that is no trunk at all is left to a person.
+Every uplink of a host carries the VLANs of its site's networks, every member of an inter-site link
+those of the networks that span both sites. A port gets there in two steps, never in one:
+
+    passes now        {100,      300}
+       │  WidenTrunk    adds 200: nobody loses anything, so it needs the rung `network` alone
+       ▼
+    wide              {100, 200, 300}
+       │  NarrowTrunk   takes 300 from somebody: rung `prune`, after all who leave it
+       ▼
+    narrow            {100, 200}           what is declared
+
+Adding may be done at once: a live migration must find its VLAN already there. Taking away waits for
+three things. `narrow_last` puts it after every step for those who still use the VLAN, and after the
+ports that are yet to be widened on that node. A port that was never seen as declared asks a person
+(`adopt`), since somebody else may count on it. And a gate refuses it while anything uses the VLAN.
+
+Who uses a VLAN (vlan_use.py): frames cross each link whose two ends carry the VLAN; at every site
+that they reach, each card, port, mirror and address on it is a use, and so is whatever cannot be
+seen. A declared card at a site of its network is none, since declared ports carry it. If a node's
+own address is on the VLAN, the refusal says so: to take it could cut that node off.
+
+Left as it is, with a remark: a port that passes every VLAN, or untagged frames, without a word in
+the specs. Nobody can see who counts on it. A port of another kind (a mirror, a tunnel, a guest's)
+is never made a trunk; its node is stalled until a person decides.
+
+Loops (topology.py): a second path between two bridges is plugged in only where a spanning tree is
+seen at both ends. A bridge that we create with several ways gets one; on an existing bridge it is
+never switched on, since its first frames make guarded ports of other makers' switches shut down.
+
+A crash leaves nothing half done. The node itself undoes each change of a trunk after 30 s unless
+the controller comes back over a new connection. A change that was undone waits for a commit or a
+person; one whose node lost power within these 30 s stays, and shows as drift.
 """
 
 from collections.abc import Mapping
@@ -22,6 +51,7 @@ from controller.plan.network.port_vlans import (
     is_access,
     port_vlans_of,
 )
+from controller.plan.network.topology import has_tree
 from controller.plan.network.vlan_use import VlanUses
 from controller.plan.steps.draft import Draft, Item, cause_of
 from controller.plan.survey.context import Context
@@ -30,12 +60,12 @@ from controller.plan.survey.vlans import NOTHING_PASSES, render_vlans
 
 CONFIRMED = "the node undoes it by itself unless it stays reachable"
 DEVICES = frozenset({"", "system", "dpdk", "tap", "afxdp"})
-"""Open vSwitch's types of an interface that a cable can end at."""
+"""Open vSwitch's types of interface that a cable can end at."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trunk:
-    """A port, and what it is declared to let pass."""
+    """A port, and the VLANs that are declared for it."""
 
     port: str
     wanted: Wanted
@@ -43,21 +73,21 @@ class Trunk:
 
 @dataclass(frozen=True, slots=True)
 class ManagedBridge:
-    """One bridge of one node, and who asks for what is done there."""
+    """The bridge of a declared node, and why it would be changed."""
 
     target: str
     node: str
     bridge: str
     cause: Cause
     adopted: bool
-    """Whether it was as declared before: only then is it ours to take from."""
+    """Whether it was once seen as declared: only then is it ours to take from."""
     recabled: bool = False
-    """Whether any network is another than when all was last as declared, or is gone."""
+    """Whether any network changed or left the specs since the last applied revision."""
 
 
 def diff_bridge(managed: ManagedBridge, trunks: tuple[Trunk, ...], *, rstp: bool,
                 bridges: Mapping[str, BridgeFacts], draft: Draft) -> None:
-    """Note what brings a bridge and its trunk ports to what is declared."""
+    """Put down what brings a bridge and its trunk ports to what is declared."""
     node, bridge = managed.node, managed.bridge
     seen = bridges.get(bridge)
     first: tuple[str, ...] = ()
@@ -67,7 +97,8 @@ def diff_bridge(managed: ManagedBridge, trunks: tuple[Trunk, ...], *, rstp: bool
             reason=f"bridge {bridge} is declared and {node} has no such bridge")),)
     for port, wanted in ((one.port, one.wanted) for one in trunks):
         found = seen.ports.get(port) if seen is not None else None
-        bond = None if seen is None else bond_of(port, seen)
+        bond = None if seen is None else next(
+            (one for one in seen.ports.values() if port in one.members), None)
         if found is not None:
             diff_port(managed, found, wanted, draft)
         elif bond is not None:
@@ -82,10 +113,10 @@ def diff_bridge(managed: ManagedBridge, trunks: tuple[Trunk, ...], *, rstp: bool
                 first)
 
 
-def tell_no_tree(target: str, node: str, bridge: BridgeFacts | None, ways: tuple[str, ...],
-                 draft: Draft) -> None:
-    """Say that frames may go in circles where several ways are plugged in and no tree is on."""
-    if bridge is None or bridge.rstp_enabled or bridge.stp_enabled or len(ways) < 2:
+def report_no_tree(target: str, node: str, bridge: BridgeFacts | None, ways: tuple[str, ...],
+                   draft: Draft) -> None:
+    """Stall a node whose bridge has several ways to another one and no spanning tree."""
+    if bridge is None or has_tree(bridge) or len(ways) < 2:
         return
     plugged = [port for port in ways if port in bridge.ports]
     now = "frames may go in circles now" if len(plugged) > 1 else "no second one is plugged in"
@@ -95,26 +126,21 @@ def tell_no_tree(target: str, node: str, bridge: BridgeFacts | None, ways: tuple
         f" (ovs-vsctl set Bridge {bridge.name} rstp_enable=true), or declare one bond for all"))
 
 
-def tell_warnings(target: str, node: str, survey: Survey, draft: Draft) -> None:
-    """Say what Open vSwitch on a node warns of beside an answer that is good."""
+def report_warnings(target: str, node: str, survey: Survey, draft: Draft) -> None:
+    """Remark on what Open vSwitch on a node warns of beside a good answer."""
     for sentence in survey.nodes[node].warnings.values():
         draft.remark(target, f"Open vSwitch on {node} answers well and warns: {sentence}")
 
 
 def managed_bridge(target: str, node: str, bridge: str, cause: Cause,
                    context: Context) -> ManagedBridge:
-    """Return a bridge of a declared node."""
+    """Return the bridge of a declared node."""
     recabled = any(name.startswith("Network/") for name in context.changed)
     return ManagedBridge(target, node, bridge, cause, context.has_adopted(target), recabled)
 
 
-def bond_of(port: str, bridge: BridgeFacts) -> PortFacts | None:
-    """Return the bond that an interface is a member of; None when it is in none."""
-    return next((one for one in bridge.ports.values() if port in one.members), None)
-
-
 def diff_port(managed: ManagedBridge, port: PortFacts, wanted: Wanted, draft: Draft) -> None:
-    """Note what a port lacks, and what it lets pass that is not declared."""
+    """Put down the VLANs that a port lacks, and those that it passes undeclared."""
     where = f"{port.name} of {managed.node}"
     odd = no_trunk(port)
     if odd is not None:
@@ -138,11 +164,11 @@ def diff_port(managed: ManagedBridge, port: PortFacts, wanted: Wanted, draft: Dr
             will_be=change.narrow, was=change.wide, wanted=wanted.vlans, lost=lost,
             cause=Cause.COMMIT if managed.recabled else managed.cause, ask=ask,
             reason=surplus_words(where, change, wanted), consequence=CONFIRMED))
-    tell(managed.target, where, change, wanted, draft)
+    remark_undeclared(managed.target, where, change, wanted, draft)
 
 
 def no_trunk(port: PortFacts) -> str | None:
-    """Return what a port is that nothing here makes a trunk of; None for all others."""
+    """Return why a port cannot be made a trunk; None if it can."""
     if port.mirror:
         return "is the output of a mirror"
     if port.kind not in DEVICES:
@@ -165,7 +191,7 @@ def say_lost(lost: tuple[int, ...]) -> str:
 
 
 def lacking_words(where: str, change: Change, wanted: Wanted) -> str:
-    """Return what does not pass on a port and should, as a sentence."""
+    """Return, as a sentence, what should pass on a port and does not."""
     if is_access(change.was):
         return (f"{where} is an access port of VLAN {change.was.tag} and a trunk for"
                 f" {render_vlans(wanted.vlans)} is declared")
@@ -178,7 +204,7 @@ def lacking_words(where: str, change: Change, wanted: Wanted) -> str:
 
 
 def surplus_words(where: str, change: Change, wanted: Wanted) -> str:
-    """Return what passes on a port and should not, or should pass otherwise, as a sentence."""
+    """Return, as a sentence, what passes on a port and should not, or not so."""
     seen, after = frames_of(change.wide), frames_of(change.narrow)
     if seen.untagged == after.untagged:
         return f"{where} lets {render_vlans(change.lost)} pass, which is not declared there"
@@ -189,8 +215,9 @@ def surplus_words(where: str, change: Change, wanted: Wanted) -> str:
     return f"{where} takes untagged frames {now} and `nativeVlan: {wanted.native}` is declared"
 
 
-def tell(target: str, where: str, change: Change, wanted: Wanted, draft: Draft) -> None:
-    """Say what passes on a port that is neither declared nor taken away."""
+def remark_undeclared(target: str, where: str, change: Change, wanted: Wanted,
+                      draft: Draft) -> None:
+    """Remark on what passes on a port undeclared and is left as it is."""
     seen, after = frames_of(change.was), frames_of(change.narrow)
     if seen.tagged is None and not wanted.every:
         listed = ",".join(map(str, wanted.vlans or NOTHING_PASSES))
@@ -210,7 +237,7 @@ def tell(target: str, where: str, change: Change, wanted: Wanted, draft: Draft) 
 
 
 def narrow_last(draft: Draft, survey: Survey) -> None:
-    """Let what is taken from a trunk come after all that is planned for those who still use it."""
+    """Put each NarrowTrunk after the steps of everything that still uses its VLANs."""
     uses = VlanUses(survey)
     for index, item in enumerate(draft.items):
         action = item.action
@@ -224,7 +251,7 @@ def narrow_last(draft: Draft, survey: Survey) -> None:
 
 
 def diff_switch(switch: Switch, survey: Survey, draft: Draft) -> None:
-    """Note what differs on one switch."""
+    """Put down what differs on one switch."""
     name, spec = switch.name, switch.spec
     target = f"Switch/{name}"
     if name in survey.lost:
@@ -238,7 +265,7 @@ def diff_switch(switch: Switch, survey: Survey, draft: Draft) -> None:
         draft.remark(target, f"{name} {survey.node_silence(name)} ({survey.node_reason(name)}):"
                      " its trunks are left as they are", unknown=True)
         return
-    tell_warnings(target, name, survey, draft)
+    report_warnings(target, name, survey, draft)
     bridges = survey.bridges(name)
     if bridges is None:
         draft.remark(target, f"the bridges of {name} could not be seen: nothing is changed there",
@@ -248,18 +275,18 @@ def diff_switch(switch: Switch, survey: Survey, draft: Draft) -> None:
         draft.stall(target, "NoOpenVswitch", f"Open vSwitch is not installed on {name}:"
                     " install it, or take the switch out of the specs")
         return
-    trunks = tuple(Trunk(port.name, Wanted(port_vlans(port, survey), port.vlans == "all",
+    trunks = tuple(Trunk(port.name, Wanted(declared_vlans(port, survey), port.vlans == "all",
                                            port.native_vlan)) for port in spec.ports)
     links = tuple(f"InterSiteLink/{port.link.partition('/')[0]}"
                   for port in spec.ports if port.link is not None)
     cause = cause_of(survey.context, target, *links, *survey.networks_at(spec.site))
     diff_bridge(managed_bridge(target, name, spec.bridge, cause, survey.context), trunks,
                 rstp=bool(links), bridges=bridges, draft=draft)
-    tell_no_tree(target, name, bridges.get(spec.bridge),
+    report_no_tree(target, name, bridges.get(spec.bridge),
                  tuple(port.name for port in spec.ports if port.link is not None), draft)
 
 
-def port_vlans(port: SwitchPortSpec, survey: Survey) -> tuple[int, ...]:
+def declared_vlans(port: SwitchPortSpec, survey: Survey) -> tuple[int, ...]:
     """Return the VLANs that a switch port must let pass."""
     if port.link is not None:
         return survey.link_vlans.get(port.link.partition("/")[0], ())

@@ -1,7 +1,8 @@
-"""Who uses a VLAN: every card, port and address of a broadcast domain that is seen on it.
+"""Who uses a VLAN: every card, port, mirror and address seen on it within its broadcast domain.
 
-Rule 1: what cannot be seen may use it. A port that lets every VLAN pass may, too.
-Rule 2: a declared card at a site of its network needs declared ports only: it counts nowhere else.
+Rule 1: what cannot be seen may use it, and so may a port that passes every VLAN.
+Rule 2: a declared card at a site of its network is no use: declared ports carry it, and those keep
+        their VLANs.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,32 +19,32 @@ from controller.model.facts import (
     PortFacts,
 )
 from controller.plan.actions.network import NarrowTrunk
-from controller.plan.network.cables import Cable, End, cables
 from controller.plan.network.port_vlans import TUNNEL, frames_of, port_vlans_of
+from controller.plan.network.topology import Cable, End, cables
 from controller.plan.survey.identity import owner_of
 from controller.plan.survey.survey import Survey
 
 
 class Use(NamedTuple):
-    """One thing that is seen, or may be, on a VLAN."""
+    """Something that is, or may be, on a VLAN."""
 
     words: str
     target: str = ""
     """The declared VM whose card it is, empty for all else."""
     own: bool = False
-    """An address of the node itself: to cut it may be to cut the node off."""
+    """An address of the node itself: without it the node may be cut off."""
 
 
 @dataclass(slots=True)
 class VlanUses:
-    """Looks up who uses what a port is to lose; what was looked at once is remembered."""
+    """Looks up who uses the VLANs that a port is to lose; answers are cached."""
 
     survey: Survey
     _cables: tuple[Cable, ...] | None = None
     _found: dict[tuple[int, frozenset[str]], tuple[Use, ...]] = field(default_factory=dict)
 
     def of(self, action: NarrowTrunk) -> tuple[Use, ...]:
-        """Return all that may use what an action takes, each once."""
+        """Return everything that may use a VLAN that an action takes away, each once."""
         found: dict[Use, None] = {}
         for vlan in action.lost:
             sites = self._reach(vlan, self.survey.site_of(action.node))
@@ -54,7 +55,7 @@ class VlanUses:
         return tuple(found)
 
     def _reach(self, vlan: int, start: str) -> frozenset[str]:
-        """Return the sites that frames of a VLAN get to from one of them, as far as can be seen."""
+        """Return the sites that frames of a VLAN reach from `start`, or may reach."""
         if self._cables is None:
             self._cables = cables(self.survey.desired)
         ways = [(self.survey.site_of(one.a.node), self.survey.site_of(one.b.node))
@@ -62,7 +63,7 @@ class VlanUses:
                 and self._passes(one.b, vlan)]
         wired = {one.link for one in self._cables}
         ways += [link.spec.between for name, link in self.survey.desired.inter_site_links.items()
-                 if name not in wired]      # its ends are nobody's that can be asked
+                 if name not in wired]      # nobody can be asked about its ends
         seen, edge = {start}, [start]
         while edge:
             here = edge.pop()
@@ -75,7 +76,7 @@ class VlanUses:
         return frozenset(seen)
 
     def _passes(self, end: End, vlan: int) -> bool:
-        """Return whether a VLAN may pass at one end of a cable; what cannot be seen lets it."""
+        """Return whether a VLAN may pass at one end of a cable; it may where nothing is seen."""
         bridges = self.survey.bridges(end.node)
         if bridges is None or isinstance(self.survey.nodes[end.node].bridges, Absent):
             return True
@@ -96,7 +97,7 @@ class VlanUses:
 
 
 def node_uses(name: str, vlan: int, survey: Survey) -> Iterator[Use]:
-    """Yield what uses a VLAN on one declared node."""
+    """Yield everything that uses a VLAN on one declared node."""
     host = survey.desired.hosts.get(name)
     node = survey.nodes.get(name)
     if node is None or name in survey.stale:
@@ -111,16 +112,16 @@ def node_uses(name: str, vlan: int, survey: Survey) -> Iterator[Use]:
     if interfaces is None:
         yield Use(f"{name} itself, whose addresses cannot be seen")
     bridge = (bridges or {}).get(bridge_name)
-    told: set[str] = set()
+    named: set[str] = set()
     for domain in survey.domains.get(name, {}).values():
         for config in (domain.live, domain.config):
             for use in card_uses(domain, name, config, bridge_name, vlan, survey):
-                told.add(domain.name)
+                named.add(domain.name)
                 yield use
     if bridge is not None:
         declared = set(host.spec.uplinks) if host else {
             port.name for port in survey.desired.switches[name].spec.ports}
-        yield from port_uses(name, bridge, declared, vlan, survey, told)
+        yield from port_uses(name, bridge, declared, vlan, survey, named)
         yield from inner_uses(name, bridge, interfaces or {}, vlan)
         if vlan in bridge.mirror_vlans:
             yield Use(f"a mirror of {bridge.name} on {name}, which writes to it")
@@ -128,7 +129,7 @@ def node_uses(name: str, vlan: int, survey: Survey) -> Iterator[Use]:
 
 
 def is_served(mac: str, vm: str, vlan: int, node: str, survey: Survey) -> bool:
-    """Return whether a card is declared on this VLAN at this site: declared ports carry it."""
+    """Return whether a card is declared here on this VLAN: then declared ports carry it."""
     card = survey.card_of.get(mac)
     return (card is not None and card.vm == vm and card.vlan == vlan
             and node in survey.desired.hosts
@@ -153,17 +154,17 @@ def target_of(vm: str, survey: Survey) -> str:
 
 
 def nic_carries(nic: NicFacts, vlan: int) -> bool:
-    """Return whether a card may send frames of a VLAN; one without a tag is asked as a port."""
+    """Return whether a card may send frames of a VLAN; without a tag its port decides."""
     if nic.trunks:
         return vlan in nic.trunks
     return nic.vlan == vlan if nic.vlan is not None else (vlan == 0 and nic.kind == "bridge")
 
 
 def port_uses(node: str, bridge: BridgeFacts, declared: set[str], vlan: int, survey: Survey,
-              told: set[str]) -> Iterator[Use]:
+              named: set[str]) -> Iterator[Use]:
     """Yield the ports of a bridge, besides the declared trunks, that may carry a VLAN.
 
-    Shapes: those of guests in `told`, whose cards were named already, are left out.
+    Shapes: ports of guests in `named`, whose cards are uses already, are left out.
     """
     owner = {nic.mac: domain for domain in survey.domains.get(node, {}).values()
              if domain.live is not None for nic in domain.live.nics}
@@ -174,7 +175,7 @@ def port_uses(node: str, bridge: BridgeFacts, declared: set[str], vlan: int, sur
         if not may_carry(port, vlan):
             continue
         guest = owner.get(port.attached_mac or "")
-        if guest is not None and guest.name in told:
+        if guest is not None and guest.name in named:
             continue
         vm = "" if guest is None else owner_of(guest, survey.specs.names)
         if guest is not None and port.tag is not None and is_served(
@@ -188,7 +189,7 @@ def port_uses(node: str, bridge: BridgeFacts, declared: set[str], vlan: int, sur
 
 def inner_uses(node: str, bridge: BridgeFacts, interfaces: Mapping[str, InterfaceFacts],
                vlan: int) -> Iterator[Use]:
-    """Yield the node's own ports on which no address is seen: it may come, or be in a namespace."""
+    """Yield a node's internal ports without an address: it may be in a network namespace."""
     for port in bridge.ports.values():
         if port.kind != "internal" or port.name == bridge.name or not may_carry(port, vlan):
             continue
@@ -209,7 +210,7 @@ def may_carry(port: PortFacts, vlan: int) -> bool:
 
 def address_uses(node: str, bridge: BridgeFacts, declared: set[str],
                  interfaces: Mapping[str, InterfaceFacts], vlan: int) -> Iterator[Use]:
-    """Yield the addresses of a node itself that a VLAN carries, 0 for untagged frames."""
+    """Yield the node's own addresses on a VLAN; VLAN 0 is for untagged frames."""
     for one in interfaces.values():
         base = one.parent if one.vlan is not None and one.parent is not None else one.name
         port = bridge.ports.get(base)
