@@ -4,9 +4,10 @@ import random
 import shutil
 import time
 
-from controller.plan.packing.placement import PlaceHost, PlaceMachine, place
+from controller.plan.packing.problem import PlaceHost, PlaceMachine
 from tests.bench.figure import Figure
 from tests.bench.hbal import render_cluster, run_hbal, time_one_step
+from tests.plan.arranging import place
 
 HOSTS = 250
 MACHINES = 5000

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from controller.plan.packing.placement import PlaceHost, PlaceMachine
+from controller.plan.packing.problem import PlaceHost, PlaceMachine
 
 GROUP = "group-01|fake-uuid-01|preferred||"
 POLICY = ("128,1,0,1,0,1|128,1,0,1,0,1;1048576,64,1048576,16,8,64|"

@@ -113,7 +113,7 @@ def left_over(arriving: list[PlaceMachine], hosts: list[PlaceHost],
 
     None where more than memory has a say, so that this quick look does not suffice.
     """
-    heap = [(-packing.free[host.name], packing.cpus[host.name] - packing.room[host.name],
+    heap = [(-packing.free[host.name], packing.cpus[host.name] - packing.cpu_capacity[host.name],
              host.offers)
             for host in hosts if host.accepts]
     heapify(heap)

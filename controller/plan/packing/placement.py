@@ -1,45 +1,24 @@
 """Placement: which host each machine belongs on, with the fewest moves, always the same answer.
 
-Rule 1: a machine stays where it is unless its pin, its site, its pools, a drained host, a full
-        host or its group is violated there.
-Rule 2: memory is hard, CPUs have a ratio; a host that does not accept is never a destination.
-Rule 3: what has to move goes largest first to where it leaves the estate best balanced; where
-        nothing has room, one other machine is moved aside, if one move makes the room.
+Rule 1: a machine stays where it is unless its pin, site, pools or group forbid that, or its host
+        is drained or too full.
+Rule 2: memory is hard and CPUs have a ratio. A host that does not accept is never a destination.
+Rule 3: equal hosts, machines and limits give an equal placement; ties go by name.
 """
 
 from collections.abc import Iterable, Mapping
 
 from controller.model.units import render_size
 from controller.plan.packing.packing import Demand, Packing, nothing_to_move
-from controller.plan.packing.problem import (
-    Balance,
-    Limits,
-    Move,
-    PlaceHost,
-    PlaceMachine,
-    Placement,
-    Unplaced,
-)
-
-__all__ = ["Balance", "Limits", "Move", "PlaceHost", "PlaceMachine", "Placement", "Unplaced",
-           "balance", "place"]
-
-
-DEFAULTS = Limits()
-
-
-def place(hosts: Iterable[PlaceHost], machines: Iterable[PlaceMachine],
-          current: Mapping[str, str], limits: Limits = DEFAULTS) -> Placement:
-    """Return where each machine belongs, given where it is."""
-    return arrange(tuple(hosts), machines, current, limits)[1]
+from controller.plan.packing.problem import Limits, PlaceHost, PlaceMachine, Placement
 
 
 def arrange(hosts: tuple[PlaceHost, ...], machines: Iterable[PlaceMachine],
             current: Mapping[str, str], limits: Limits,
             demand: Demand = nothing_to_move) -> tuple[Packing, Placement]:
-    """Return where each machine belongs, and the board that shows it.
+    """Return where each machine belongs, and the packing that shows it.
 
-    A machine that has to leave and cannot keeps its room, so all is placed anew around it.
+    A machine that should leave and cannot keeps its room, so all others are placed again around it.
     """
     ordered = sorted(machines)
     staying: dict[str, str] = {}
@@ -55,17 +34,17 @@ def arrange(hosts: tuple[PlaceHost, ...], machines: Iterable[PlaceMachine],
 
 def _place_once(packing: Packing, machines: list[PlaceMachine], current: Mapping[str, str],
                 staying: Mapping[str, str]) -> dict[str, str]:
-    """Fill `board`, and return those that found no place, each with why."""
+    """Fill the packing, and return, by machine that fits nowhere, why."""
     hostless = packing.load(machines, current)
     displaced = packing.violations([one for one in machines if one.name not in staying], staying)
     gone = {machine.name: f"its host {current[machine.name]} is gone" for machine in hostless
             if machine.name in current}
-    wishes = [(machine, gone.get(machine.name, "")) for machine in hostless] + displaced
-    wishes.sort(key=_hardest_first)
+    candidates = [(machine, gone.get(machine.name, "")) for machine in hostless] + displaced
+    candidates.sort(key=lambda one: (one[0].host is None, -one[0].memory_bytes, one[0].name))
     for machine, _ in displaced:
         packing.remove(machine)
-    packing.build_heaps(len(wishes))
-    left = [wish for wish in wishes if not packing.place(wish[0], wish[1])]
+    packing.build_heaps(len(candidates))
+    left = [candidate for candidate in candidates if not packing.place(candidate[0], candidate[1])]
     unplaced: dict[str, str] = {}
     complaints: dict[tuple[object, ...], str] = {}
     for machine, why in left:
@@ -81,20 +60,8 @@ def _place_once(packing: Packing, machines: list[PlaceMachine], current: Mapping
     return unplaced
 
 
-def _hardest_first(wish: tuple[PlaceMachine, str]) -> tuple[bool, int, str]:
-    return wish[0].host is None, -wish[0].memory_bytes, wish[0].name
-
-
-def balance(hosts: Iterable[PlaceHost], machines: Iterable[PlaceMachine],
-            assignments: Mapping[str, str]) -> Balance:
-    """Return how evenly `assignments` fills the hosts that accept machines."""
-    packing = Packing(hosts, Limits())
-    packing.load(sorted(machines), assignments)
-    return packing.balance()
-
-
 def complaint(machine: PlaceMachine, packing: Packing) -> str:
-    """Return why no host of `board` can take `machine`, as a sentence."""
+    """Return, as a sentence, why no host can take `machine`."""
     gib = machine.memory_bytes / (1 << 30)
     size = f"{gib:.3g} GiB of memory and {machine.cpus} CPUs"
     if machine.host is not None:
@@ -122,12 +89,12 @@ def complaint(machine: PlaceMachine, packing: Packing) -> str:
 
 def _lacking(machine: PlaceMachine, hosts: list[PlaceHost], packing: Packing,
              where: str) -> str | None:
-    """Return which of huge pages and pools no host has enough of; None where it is neither."""
+    """Return that no host has enough huge pages or pool space; None if it is neither."""
     most = max(packing.huge[host.name] for host in hosts)
     if most < machine.huge_bytes:
         return (f"no host of {where} has {render_size(machine.huge_bytes)} of huge pages left: the"
                 f" most on one is {render_size(max(0, most))}; set more aside")
-    if any(packing.holds(machine, host.name) for host in hosts):
+    if any(packing.has_space(machine, host.name) for host in hosts):
         return None
     size = ", ".join(f"{render_size(size_bytes)} in pool {pool}"
                      for pool, size_bytes in packing.demand(machine.name)[1])

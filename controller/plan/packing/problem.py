@@ -1,4 +1,4 @@
-"""The nouns of placement: hosts, machines, limits, moves, and how even it all is."""
+"""The nouns of packing: hosts, machines, limits, moves, and how even the result is."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class PlaceHost(NamedTuple):
     huge_bytes: int = 0
     """What guests may use of huge pages, which is not in `memory_bytes`."""
     space: Mapping[str, int] | None = None
-    """By pool: the bytes that are left for disks that arrive; None: nobody knows."""
+    """By pool: the bytes left for disks that arrive; None if unknown."""
 
 
 class PlaceMachine(NamedTuple):
@@ -41,7 +41,7 @@ class PlaceMachine(NamedTuple):
     fixed: bool = False
     """It cannot be moved now; it keeps its reservation where it is."""
     has_local_disks: bool = False
-    """It is off, with its disks where it is: it leaves for its pin or its site, not for balance."""
+    """It is off and its disks are on its host: it leaves for its pin or site, not for balance."""
     huge_bytes: int = 0
     """What it takes of huge pages, instead of memory."""
 
@@ -62,7 +62,7 @@ class Move(NamedTuple):
 
 
 class Unplaced(NamedTuple):
-    """A machine for which there is no room or no lawful place, and why."""
+    """A machine that no host has room for or may take, and why."""
 
     machine: str
     sentence: str

@@ -6,14 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.plan.packing.placement import (
-    Limits,
-    PlaceHost,
-    PlaceMachine,
-    Placement,
-    balance,
-    place,
-)
+from controller.plan.packing.problem import Limits, PlaceHost, PlaceMachine, Placement
+from tests.plan.arranging import balance, place
 
 GIB = 1 << 30
 
