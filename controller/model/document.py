@@ -88,7 +88,7 @@ class Scope(Spec):
     """What every spec that can be healed may say about how far healing goes."""
 
     formerly: FormerNames = ()
-    """The name, or names, that it had before: it is the same one, with all that it has."""
+    """Its former name, or names: it stays the same object, with everything that it has."""
     autonomy: Rung | None = None
     """The highest rung the loop may reach here by itself; unset: as the scope around it."""
     suspend: Suspend | None = None
@@ -101,7 +101,7 @@ class Metadata(Spec):
     name: Name
     """Unique among the objects of this kind."""
     labels: dict[Label, Label] = Field(default_factory=dict)
-    """Free words for selecting and for people."""
+    """Free words, for selecting and for people."""
 
 
 class Document(Spec):

@@ -22,7 +22,7 @@ class SshSpec(Spec):
     key_file: Text
     """The private key, readable by the controller alone."""
     known_hosts: Text
-    """Every node's host key; a node that is not in it is not talked to."""
+    """Every node's host key; a node that is not in it is never contacted."""
     port: int = Field(default=22, ge=1, le=65535, strict=True)
     """The TCP port of sshd on every node."""
 
@@ -40,7 +40,7 @@ class WindowSpec(Spec):
     timezone: Text = "UTC"
     """An IANA zone, such as Europe/Paris."""
     above: Rung = Rung.MIGRATE
-    """The lowest rung the window speaks about."""
+    """The lowest rung that the window applies to."""
 
 
 class LimitsSpec(Spec):
@@ -58,14 +58,14 @@ class LimitsSpec(Spec):
     """Share of the estate's VMs that may be migrating, restarting or failing over at once;
     at least one may."""
     deletes: int = Field(default=0, ge=0, strict=True)
-    """Deletions that one plan may hold; more and none is done."""
+    """Deletions that one plan may hold; if it holds more, none is done."""
     quarantine_repairs: int = Field(default=5, ge=1, strict=True)
-    """So many repairs of one object within `quarantineWithin` and it is left alone."""
+    """After so many repairs of one object within `quarantineWithin` it is left alone."""
     quarantine_within_s: DurationS = Field(default=600.0, alias="quarantineWithin", gt=0)
     quarantine_for_s: DurationS = Field(default=1800.0, alias="quarantineFor", gt=0)
     """How long it must then be healthy before it is healed again."""
     removal_grace_s: DurationS = Field(default=600.0, alias="removalGrace", ge=0)
-    """What the specs name no longer is taken away after this long, and looked at again first."""
+    """How long an object must be gone from the specs before it is taken away."""
     purge_after_s: DurationS = Field(default=7 * 86400.0, alias="purgeAfter", ge=0)
     """The disks of a removed VM are set aside, and deleted after this long."""
     cpu_ratio: float = Field(default=4.0, gt=0, le=100, strict=True, allow_inf_nan=False)

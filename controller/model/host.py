@@ -44,14 +44,14 @@ class CapacitySpec(Spec):
 
 
 class CredentialsSpec(Spec):
-    """Where a secret is to be read; never the secret itself."""
+    """Where a secret is read from; never the secret itself."""
 
     file: AbsolutePath | None = None
     env: Text | None = None
 
 
 class BmcSpec(Spec):
-    """The board that can cut a host's power."""
+    """The BMC that can cut a host's power."""
 
     driver: Literal["redfish"] = "redfish"
     url: Annotated[str, StringConstraints(pattern=r"^https://[^\s@]+$", strict=True)]

@@ -38,8 +38,9 @@ class ProtectionPolicySpec(Scope):
     """Every disk is read whole and compared with its replica at least this often; unset: when
     somebody asks."""
     drill_s: DurationS | None = Field(default=None, alias="drill", gt=0)
-    """Proven by a test boot at least this often."""
+    """How often the replica is proven by a test boot; checked, not acted on yet."""
     failover: Literal["automatic", "confirm", "manual"] = "confirm"
+    """Who decides a failover; checked, not acted on yet."""
 
 
 class ProtectionPolicy(Document):
