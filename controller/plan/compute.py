@@ -45,8 +45,7 @@ from controller.plan.gates.gates import rule_all, storms_of
 from controller.plan.gates.grace import next_grace_at
 from controller.plan.gates.laws import strike
 from controller.plan.machine.layout import Layout, lay_out, wait_for_capacity
-from controller.plan.machine.purge import diff_asides
-from controller.plan.machine.removal import diff_undeclared
+from controller.plan.machine.removal import diff_asides, diff_undeclared
 from controller.plan.machine.state import Case, Location, MachineState, locate
 from controller.plan.machine.virtual_machine import diff_virtual_machine, needs_nothing
 from controller.plan.network.host import diff_host

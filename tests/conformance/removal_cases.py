@@ -5,7 +5,7 @@ from controller.model.virtual_machine import VirtualMachine
 from controller.plan.actions.machine import DefineDomain, RemoveDomain
 from controller.plan.actions.storage import CreateDisk, PurgeFiles, ReturnDisk
 from controller.plan.machine.domain import desired_disk, desired_domain
-from controller.plan.machine.set_aside import aside_suffix
+from controller.plan.machine.removal import aside_suffix
 from controller.plan.survey.context import Context
 from controller.plan.survey.survey import take_survey
 from tests.conformance.stage import Stage, common, domain, known, observed, refusal

@@ -11,8 +11,7 @@ from controller.plan.actions.action import Action
 from controller.plan.actions.machine import RemoveDomain
 from controller.plan.actions.replica import DropPoints
 from controller.plan.actions.storage import PurgeFiles
-from controller.plan.machine.removal import to_delete
-from controller.plan.machine.set_aside import parse_aside
+from controller.plan.machine.removal import parse_aside, to_delete
 from controller.plan.steps.draft import counted
 from controller.plan.steps.plan import Ruling, Step, Verdict
 from controller.plan.survey.survey import Survey

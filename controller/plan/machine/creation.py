@@ -15,7 +15,7 @@ from controller.plan.actions.action import Ask
 from controller.plan.actions.machine import DefineDomain, StartDomain
 from controller.plan.actions.storage import CreateDisk, ReturnDisk
 from controller.plan.machine.domain import desired_disk, desired_domain, disk_file, disk_files
-from controller.plan.machine.purge import Found, asides
+from controller.plan.machine.removal import Found, asides
 from controller.plan.machine.state import Case, bridge_first, pool_first
 from controller.plan.survey.identity import domain_uuids
 from controller.plan.survey.replicas import Held

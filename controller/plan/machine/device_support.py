@@ -1,7 +1,8 @@
-"""Coverage: what may be done with each kind of disk and device, as one table, and why not.
+"""Device support: a table of what can be done with each kind of disk and device, and why not.
 
-Rule 1: what no row forbids is done; of the rows that forbid it the first says why.
-Rule 2: what is in no restore point is named, and on purpose only where the spec says so.
+Rule 1: what no row forbids is done; the first row that forbids it says why.
+Rule 2: whatever is left out of the restore points is named, and counts as on purpose only if the
+        spec says so.
 """
 
 from collections.abc import Callable, Collection, Iterator
@@ -15,25 +16,25 @@ from controller.plan.machine.domain import disk_file
 COMPARED: Final = frozenset({"raw", "qed", "vmdk", "vdi", "vpc", "vhdx"})
 """Formats that are read and compared as a whole."""
 TRACKING: Final = 3
-"""The first version of qcow2 that can hold a bitmap of what changes."""
+"""The first version of qcow2 that can hold a bitmap of changes."""
 CARRIED_BYTES: Final = 64 << 20
-"""A medium that is no larger moves along with its VM."""
+"""A CD-ROM or floppy image up to this size moves along with its VM."""
 PLAIN: Final = frozenset({"file", "block", "volume"})
 ELSEWHERE: Final = frozenset({"network", "nvme", "dir", "vhostuser", "vhostvdpa"})
 PROCESSES: Final = frozenset({"vhostuser", "vhostvdpa"})
 
 
 class Kind(NamedTuple):
-    """One row: disks that have something in common, and why something is not done with them."""
+    """One row: disks with something in common, and why something is not done with them."""
 
     is_one: Callable[[DiskFacts], bool]
-    managed: str = ""
+    resize: str = ""
     """Why its size is left alone."""
-    moved: str = ""
+    move: str = ""
     """Why it cannot be copied to another host while its VM runs."""
-    kept: str = ""
-    """Why its VM cannot move although both hosts are declared to share it."""
-    copied: str = ""
+    move_shared: str = ""
+    """Why its VM cannot move even if both hosts are declared to share it."""
+    copy: str = ""
     """Why it is in no restore point."""
 
 
@@ -43,56 +44,56 @@ def _never(is_one: Callable[[DiskFacts], bool], why: str) -> Kind:
 
 KINDS: Final = (
     Kind(lambda disk: disk.encrypted,
-         managed="it is encrypted, and only libvirt has its key",
-         moved="it is encrypted, and it would arrive in the clear",
-         copied="it is encrypted, and a copy would lie in the clear"),
+         resize="it is encrypted, and only libvirt has its key",
+         move="it is encrypted, and it would arrive in the clear",
+         copy="it is encrypted, and a copy would lie in the clear"),
     Kind(lambda disk: disk.device == "lun",
-         managed="it is a LUN, which its storage sizes",
-         moved="it is a LUN, which stays where its storage is",
-         copied="it is a LUN, to which the guest can write past QEMU"),
+         resize="it is a LUN, which its storage sizes",
+         move="it is a LUN, which stays where its storage is",
+         copy="it is a LUN, to which the guest can write past QEMU"),
     _never(lambda disk: disk.type in PROCESSES, "another process than QEMU has its data"),
     _never(lambda disk: disk.type == "nvme", "the guest has the NVMe drive itself"),
     _never(lambda disk: disk.type == "dir", "QEMU makes it from a folder of its host"),
     Kind(lambda disk: disk.type == "network",
-         managed="it lies on storage elsewhere, which sizes it",
-         moved="it lies on storage elsewhere, and no pool that both hosts share is declared for it",
-         copied="it lies on storage elsewhere, which has its own copies or none"),
+         resize="it lies on storage elsewhere, which sizes it",
+         move="it lies on storage elsewhere, and no pool that both hosts share is declared for it",
+         copy="it lies on storage elsewhere, which has its own copies or none"),
     _never(lambda disk: disk.type not in PLAIN | ELSEWHERE, "its type is not known here"),
     Kind(lambda disk: disk.transient,
-         moved="what is written to it is gone when its VM stops, and libvirt moves none such",
-         kept="what is written to it is gone when its VM stops, and libvirt moves none such",
-         copied="what is written to it is gone when its VM stops"),
+         move="what is written to it is gone when its VM stops, and libvirt moves none such",
+         move_shared="what is written to it is gone when its VM stops, and libvirt moves none such",
+         copy="what is written to it is gone when its VM stops"),
     Kind(lambda disk: disk.mirrored,
-         moved="a block job is writing it to another place: let that end",
-         kept="a block job is writing it to another place: let that end"),
+         move="a block job is writing it to another place: let that end",
+         move_shared="a block job is writing it to another place: let that end"),
     Kind(lambda disk: disk.readonly,
-         managed="it is read-only",
-         moved="it is read-only, and libvirt would leave it empty on the other host",
-         copied="it is read-only, and libvirt copies none that is"),
+         resize="it is read-only",
+         move="it is read-only, and libvirt would leave it empty on the other host",
+         copy="it is read-only, and libvirt copies none that is"),
     Kind(lambda disk: disk.shareable,
-         managed="other VMs may use it",
-         moved="other VMs may use it at the same time",
-         copied="other VMs may write to it, and what they change would not be seen"),
+         resize="other VMs may use it",
+         move="other VMs may use it at the same time",
+         copy="other VMs may write to it, and what they change would not be seen"),
     Kind(lambda disk: disk.type == "block",
-         managed="it is a block device, which its host sizes",
-         moved="it is a block device of this host"),
+         resize="it is a block device, which its host sizes",
+         move="it is a block device of this host"),
     Kind(lambda disk: disk.type == "volume",
-         managed="it is named as a libvirt volume, and not by its file",
-         moved="it is named as a libvirt volume, and not by its file"),
+         resize="it is named as a libvirt volume, and not by its file",
+         move="it is named as a libvirt volume, and not by its file"),
     Kind(lambda disk: disk.format not in COMPARED | {"qcow2"},
-         managed="its format is not known here",
-         moved="its format is not known here",
-         copied="its format is not known here"),
+         resize="its format is not known here",
+         move="its format is not known here",
+         copy="its format is not known here"),
 )
 
 
 class DeviceKind(NamedTuple):
-    """One row of the devices besides disks, with what they are called."""
+    """One row for devices other than disks, with a word for people."""
 
     word: str
-    moved: Callable[[DeviceFacts], str]
+    move: Callable[[DeviceFacts], str]
     """Why its VM cannot move while it runs."""
-    copied: Callable[[DeviceFacts], str]
+    copy: Callable[[DeviceFacts], str]
 
 
 def _always(why: str) -> Callable[[DeviceFacts], str]:
@@ -135,27 +136,27 @@ class LeftOut(NamedTuple):
     """The spec says so: it is left out on purpose."""
 
     def __str__(self) -> str:
-        """Return it as a sentence has it."""
+        """Return it as it reads in a sentence."""
         return f"{self.name} ({self.why})"
 
 
 def resize_blocker(disk: DiskFacts) -> str:
-    """Return why a disk's size is left alone; empty where it is managed."""
-    return "" if is_plain(disk) else _first(disk, "managed")
+    """Return why a disk's size is left alone; empty if it is managed."""
+    return "" if is_plain(disk) else _first(disk, "resize")
 
 
 def disk_move_blocker(disk: DiskFacts, *, shared: bool) -> str:
-    """Return why a VM cannot move with this disk; empty where it can."""
-    return "" if is_plain(disk) else _first(disk, "kept" if shared else "moved")
+    """Return why a VM cannot move with this disk; empty if it can."""
+    return "" if is_plain(disk) else _first(disk, "move_shared" if shared else "move")
 
 
 def copy_blocker(disk: DiskFacts) -> str:
-    """Return why a disk is in no restore point; empty where it is in each."""
-    return "" if is_plain(disk) else _first(disk, "copied")
+    """Return why a disk is in no restore point; empty if it is copied."""
+    return "" if is_plain(disk) else _first(disk, "copy")
 
 
 def tracking_gap(disk: DiskFacts) -> str:
-    """Return why nobody knows what has changed of a disk; empty where its bitmap tells."""
+    """Return why a disk's changes are not tracked; empty if its bitmap has them."""
     if disk.format != "qcow2":
         return f"{disk.format} keeps no track of changes"
     if disk.qcow2_version < TRACKING:
@@ -165,7 +166,7 @@ def tracking_gap(disk: DiskFacts) -> str:
 
 
 def is_plain(disk: DiskFacts) -> bool:
-    """Return whether no row is about a disk: true of nearly all."""
+    """Return whether no row of the table is about a disk: true of nearly all."""
     return (disk.type == "file" and disk.device == "disk" and disk.format in {"qcow2", "raw"}
             and not (disk.encrypted or disk.readonly or disk.shareable or disk.transient
                      or disk.mirrored or disk.snapshots))
@@ -180,41 +181,39 @@ def _first(disk: DiskFacts, column: str) -> str:
 
 
 def name_of(disk: DiskFacts) -> str:
-    """Return a disk as a person finds it."""
+    """Return a disk in words that let a person find it."""
     word = {"cdrom": "CD-ROM", "floppy": "floppy"}.get(disk.device, "disk")
     place = ":".join(part for part in (disk.protocol or disk.pool, disk.source) if part)
     return f"{word} {disk.target} {place}".rstrip()
 
 
 def device_move_blocker(device: DeviceFacts) -> str:
-    """Return why a VM cannot move with a device; empty where it can."""
+    """Return why a VM cannot move with a device; empty if it can."""
     kind = DEVICES.get(device.kind)
-    return "it is not known here" if kind is None else kind.moved(device)
+    return "it is not known here" if kind is None else kind.move(device)
 
 
 def device_name(device: DeviceFacts) -> str:
-    """Return a device as a person finds it."""
+    """Return a device in words that let a person find it."""
     kind = DEVICES.get(device.kind)
     return f"{device.kind if kind is None else kind.word} {device.name}".rstrip()
 
 
 class Coverage(NamedTuple):
-    """A VM, as its restore points see it."""
+    """Which parts of a VM its restore points cover."""
 
     copied: tuple[DiskFacts, ...]
-    """The disks that they have."""
     left: tuple[LeftOut, ...]
-    """What they have not."""
 
 
 def coverage_of(name: str, config: DomainConfig | None, desired: Desired) -> Coverage:
-    """Return what restore points of a VM have, and what they have not."""
+    """Return which parts of a VM its restore points cover."""
     vm = desired.virtual_machines[name]
     return Coverage(copied_disks(vm, config), left_out(vm, config))
 
 
 def copied_disks(vm: VirtualMachine, config: DomainConfig | None) -> tuple[DiskFacts, ...]:
-    """Return the disks of a VM that its restore points have."""
+    """Return the disks of a VM that are copied."""
     if config is None:
         return ()
     if is_all_copied(vm, config):
@@ -225,7 +224,7 @@ def copied_disks(vm: VirtualMachine, config: DomainConfig | None) -> tuple[DiskF
 
 
 def left_out(vm: VirtualMachine, config: DomainConfig | None) -> tuple[LeftOut, ...]:
-    """Return the parts of a VM that no restore point has; none of nearly all VMs."""
+    """Return the parts of a VM that no restore point has: none for nearly all VMs."""
     if config is None:
         return ()
     if not (config.devices or config.media) and is_all_copied(vm, config):
@@ -253,13 +252,13 @@ def _left_out(config: DomainConfig, excluded: frozenset[str]) -> Iterator[LeftOu
             yield LeftOut(name_of(medium), "it lies on its host")
     for device in config.devices:
         kind = DEVICES.get(device.kind)
-        why = "it is not known here" if kind is None else kind.copied(device)
+        why = "it is not known here" if kind is None else kind.copy(device)
         if why:
             yield LeftOut(device_name(device), why)
 
 
 def missing_from(disks: Collection[str], config: DomainConfig) -> tuple[LeftOut, ...]:
-    """Return what a restore point of these disks lacks of what its definition names."""
+    """Return the parts of a definition that a restore point of these disks lacks."""
     excluded = frozenset(disk.target for disk in config.disks
                        if disk.target not in disks and not copy_blocker(disk))
     return tuple(part._replace(why="it was left out") if part.declared else part
@@ -267,7 +266,7 @@ def missing_from(disks: Collection[str], config: DomainConfig) -> tuple[LeftOut,
 
 
 def _excluded(vm: VirtualMachine, config: DomainConfig) -> frozenset[str]:
-    """Return the targets of the disks that are declared to be left out; a disk is its file."""
+    """Return the targets of the disks that the spec leaves out, found by file, then by name."""
     if all(disk.replicate for disk in vm.spec.disks):
         return frozenset()
     files = {disk_file(vm.name, disk): disk.replicate for disk in vm.spec.disks}
@@ -277,9 +276,10 @@ def _excluded(vm: VirtualMachine, config: DomainConfig) -> frozenset[str]:
 
 
 def move_blocker(declared: frozenset[str], config: DomainConfig, shared: frozenset[str]) -> str:
-    """Return the first reason why a running VM cannot be moved; empty where it can.
+    """Return the first reason why a running VM cannot be moved; empty if it can.
 
-    Both are targets of disks; `shared` are those that both hosts are declared to share.
+    Shapes: `declared` and `shared` are targets of disks; both hosts are declared to share the
+    `shared` ones.
     """
     for disk in config.disks:
         if disk.target not in declared:

@@ -25,7 +25,7 @@ from controller.plan.machine.capacity import (
     with_actual_size,
 )
 from controller.plan.machine.domain import disk_files
-from controller.plan.machine.set_aside import MARK, parse_aside
+from controller.plan.machine.removal import MARK, parse_aside
 from controller.plan.machine.state import Location, MachineState
 from controller.plan.network.card import no_switch
 from controller.plan.network.host import pool_of

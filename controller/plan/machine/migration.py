@@ -1,7 +1,7 @@
-"""Migrations: a running VM to the host where it belongs, with its disks where none are shared.
+"""Migrations: a running VM to the host where it belongs, with those disks that are not shared.
 
-Rule 1: a disk is its file: that it is plugged in under another target changes neither its name
-        there nor what the specs say of it.
+Rule 1: a disk is its file: attached under another target than declared, it keeps that target on the
+        other host, and the file name that the spec gives it.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ from controller.plan.steps.draft import cause_of
 
 
 def plan_migration(case: Case, source: str, domain: DomainFacts, after: str | None) -> None:
-    """Note the move of a running VM to the host that placement chose for it."""
+    """Plan the move of a running VM to the host that placement chose for it."""
     vm, survey, draft = case.vm, case.survey, case.draft
     assert case.goal is not None
     there, here = survey.desired.hosts[case.goal], survey.desired.hosts[source]
@@ -32,7 +32,9 @@ def plan_migration(case: Case, source: str, domain: DomainFacts, after: str | No
         return
     kept = tuple(found.target for disk, found in attached if all(
         getattr(pool_of(host, disk.pool), "shared", False) for host in (here, there)))
-    media = _media(domain)
+    media = dict(sorted({medium.source: medium.size_bytes for config in (domain.live, domain.config)
+                         if config is not None for medium in config.media
+                         if medium.type == "file" and medium.source}.items()))
     blocker = _blocker(case, domain, here, frozenset(kept)) or _medium_missing(case, media)
     if blocker:
         draft.remark(case.target, f"{vm.name} belongs on {case.goal} ({case.why}) and is not moved:"
@@ -48,13 +50,14 @@ def plan_migration(case: Case, source: str, domain: DomainFacts, after: str | No
         with_storage=with_storage, disks=disks, kept=kept, media=tuple(media),
         cause=cause_of(survey.context, case.target, f"Host/{source}", f"Host/{there.name}"),
         reason=f"{vm.name} is on {source} and belongs on {there.name}: {case.why}",
-        consequence=f"live, {_gib(total)} of disks to copy" if with_storage else "live"),
+        consequence="live" if not with_storage else (
+            f"live, {total / (1 << 30):.3g} GiB of disks to copy")),
         (*((after,) if after else ()), bridge_first(there.name),
          *(pool_first(there.name, disk.pool) for disk, _ in attached)))
 
 
 def _blocker(case: Case, domain: DomainFacts, here: Host, kept: frozenset[str]) -> str:
-    """Return why a VM cannot move as it is, by what it runs with and what its next boot has."""
+    """Return why a VM cannot move with its live and its next configuration; empty if it can."""
     for config in (domain.live, domain.config):
         if config is not None:
             declared = matched(case.vm, config, here)[0].values()
@@ -64,15 +67,8 @@ def _blocker(case: Case, domain: DomainFacts, here: Host, kept: frozenset[str]) 
     return ""
 
 
-def _media(domain: DomainFacts) -> dict[str, int | None]:
-    """Return the files in a VM's drives, sorted, with their sizes."""
-    return dict(sorted({medium.source: medium.size_bytes for config in (domain.live, domain.config)
-                        if config is not None for medium in config.media
-                        if medium.type == "file" and medium.source}.items()))
-
-
 def _medium_missing(case: Case, media: Mapping[str, int | None]) -> str:
-    """Return which large medium the other host surely does not have; of most it does not tell."""
+    """Return which large medium is surely missing on the other host, in words; empty if none."""
     pools = case.survey.pools(case.goal or "") or {}
     for path, size_bytes in media.items():
         if size_bytes is not None and size_bytes <= CARRIED_BYTES:
@@ -86,7 +82,7 @@ def _medium_missing(case: Case, media: Mapping[str, int | None]) -> str:
 
 def _attached(case: Case, domain: DomainFacts,
               here: Host) -> tuple[tuple[DiskSpec, DiskFacts], ...]:
-    """Return the declared disks that a domain has, each with that; others move nowhere."""
+    """Return the declared disks that a domain has, with their facts; no others are moved."""
     config = domain.live or domain.config
     found = matched(case.vm, config, here)[0] if config is not None else {}
     return tuple((disk, found[disk.name]) for disk in case.vm.spec.disks if disk.name in found)
@@ -100,7 +96,3 @@ def _disks_there(case: Case, attached: tuple[tuple[DiskSpec, DiskFacts], ...], t
         desired.append(DesiredDisk(found.target, disk.pool, path, found.format,
                                max(disk.size_bytes, found.size_bytes or 0)))
     return tuple(desired)
-
-
-def _gib(size_bytes: int) -> str:
-    return f"{size_bytes / (1 << 30):.3g} GiB"

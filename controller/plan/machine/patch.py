@@ -1,7 +1,8 @@
-"""Patches: the managed fields of one domain, in the running guest and in its definition.
+"""Patches: changing the managed fields of a domain, in the running guest and in its definition.
 
-Rule 1: what is quickly written comes before a start, and a new disk after it; no start, no move and
-        no other patch waits until it has succeeded.
+Rule 1: quick changes are attempted before a start and new disks after it, but no start, move or
+        other patch depends on their success.
+Rule 2: what is taken from a guest is an action of its own, which asks a person first.
 """
 
 from collections.abc import Mapping
@@ -47,20 +48,20 @@ from controller.plan.steps.draft import counted
 from controller.plan.survey.survey import Survey
 
 LATER: Final = 10**6
-"""The rank of new disks: whatever starts comes first."""
+"""The rank of new disks: every start comes first."""
 
 
-class Coming(NamedTuple):
-    """A new disk and the id of the action that makes its file."""
+class NewDisk(NamedTuple):
+    """A new disk and the id of the action that creates its file."""
 
     disk: DesiredDisk
-    made: str
+    created_by: str
 
 
 def plan_patches(case: Case, host_name: str, domain: DomainFacts) -> str | None:
-    """Note what brings a domain's XML to what is declared; return the id of its definition.
+    """Plan the changes of a domain's XML; return the id of the action that defines it, if any.
 
-    None where it is defined. All else are improvements, for which no start and no move waits.
+    A start or move depends on that alone: all other changes are improvements.
     """
     host = case.survey.desired.hosts[host_name]
     defined: str | None = None
@@ -82,18 +83,18 @@ def plan_patches(case: Case, host_name: str, domain: DomainFacts) -> str | None:
 
 @dataclass(slots=True)
 class Side:
-    """The changes of one of the two XMLs of a domain, and the words for them."""
+    """The changes of one of the two XMLs of a domain, and the reasons for them."""
 
     changes: list[DomainChange] = field(default_factory=list)
     words: list[str] = field(default_factory=list)
     takes: list[str] = field(default_factory=list)
-    """Words for what pulls something out, or leaves a running guest less."""
+    """Reasons for changes that detach something, or leave a running guest less."""
     restarts: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
 
 
 def compare(case: Case, host: Host, seen: DomainConfig | None, *, live: bool, grow: bool) -> Side:
-    """Return what differs between one XML of a domain and what is declared."""
+    """Return what differs between one XML of a domain and the spec."""
     side = Side()
     if seen is None:
         return side
@@ -121,25 +122,26 @@ def _patch(case: Case, host: Host, domain: DomainFacts) -> None:
             live.words.append(words)
     for sentence in dict.fromkeys((*live.remarks, *config.remarks)):
         draft.remark(case.target, sentence)
-    giving = [one for one in live.changes
+    gives = [one for one in live.changes
               if domain.live is not None and not takes_away(one, domain.live)]
-    coming = _missing_disks(case, host, (*live.changes, *config.changes), cause)
+    new_disks = _missing_disks(case, host, (*live.changes, *config.changes), cause)
     ids: tuple[str, ...] = ()
-    now = tuple(one for one in giving if not _comes_later(one, coming))
+    now = tuple(one for one in gives if not _comes_later(one, new_disks))
     if now:
         ids = (*ids, draft.do(ReconfigureDomain(
             target=case.target, node=host.name, domain=domain.name, changes=now,
             live=True, reason=_sentence(vm.name, live.words), consequence="live",
             cause=cause)))
-    rest = tuple(one for one in config.changes if one not in giving
-                 and not isinstance(one, DetachNic | DetachDisk) and not _comes_later(one, coming))
+    rest = tuple(one for one in config.changes
+                 if one not in gives and not isinstance(one, DetachNic | DetachDisk)
+                 and not _comes_later(one, new_disks))
     if rest:
         ids = (*ids, draft.do(ReconfigureDomain(
             target=case.target, node=host.name, domain=domain.name, changes=rest, live=False,
             reason=_sentence(vm.name, config.words), cause=cause,
             consequence="for its next start" if domain.live is not None else "while it is off"),
             ids))
-    _plug_in(case, host, domain, coming, giving)
+    _attach_new(case, host, domain, new_disks, gives)
     _prune(case, host, domain, live, config)
     if live.restarts:
         draft.do(RestartDomain(
@@ -150,7 +152,7 @@ def _patch(case: Case, host: Host, domain: DomainFacts) -> None:
 
 
 def _less_after(vm: VirtualMachine, host: str, live: DomainConfig | None) -> Ask | None:
-    """Return what a person is asked before a restart that leaves a guest less than it has now."""
+    """Return what is asked before a restart that leaves a guest less memory or fewer CPUs."""
     if live is None:
         return None
     less: list[DomainChange] = []
@@ -167,31 +169,31 @@ def _less_after(vm: VirtualMachine, host: str, live: DomainConfig | None) -> Ask
 
 
 def _move_first(case: Case, host: Host) -> tuple[str, ...]:
-    """Return the id of the move away from `host`, should one be planned: all else is done there."""
+    """Return the id of the move away from a host, if one is planned: other changes follow it."""
     if case.goal is None or case.goal == host.name:
         return ()
     return (f"{MigrateDomain.verb}:{case.target}@{host.name}/{case.goal}",)
 
 
-def _comes_later(change: DomainChange, coming: Mapping[str, Coming]) -> bool:
-    """Return whether a change plugs in a disk whose file is still to be made."""
-    return isinstance(change, AttachDisk) and change.disk.target in coming
+def _comes_later(change: DomainChange, new_disks: Mapping[str, NewDisk]) -> bool:
+    """Return whether a change attaches a disk whose file is still to be created."""
+    return isinstance(change, AttachDisk) and change.disk.target in new_disks
 
 
-def _plug_in(case: Case, host: Host, domain: DomainFacts, coming: Mapping[str, Coming],
-             giving: list[DomainChange]) -> None:
-    """Note that each new disk is plugged in once its file is there; nothing else waits for it."""
-    for target, (disk, made) in sorted(coming.items()):
+def _attach_new(case: Case, host: Host, domain: DomainFacts, new_disks: Mapping[str, NewDisk],
+             gives: list[DomainChange]) -> None:
+    """Plan to attach each new disk once its file exists; nothing else waits for that."""
+    for target, (disk, created_by) in sorted(new_disks.items()):
         change = AttachDisk(disk)
-        live = change in giving
+        live = change in gives
         case.draft.do(ReconfigureDomain(
             target=case.target, node=host.name, domain=domain.name, changes=(change,), live=live,
             disk=target, reason=f"{case.vm.name}: disk {target} is missing", cause=case.cause,
-            consequence="live" if live else "for its next start"), (made,), LATER)
+            consequence="live" if live else "for its next start"), (created_by,), LATER)
 
 
 def _prune(case: Case, host: Host, domain: DomainFacts, live: Side, config: Side) -> None:
-    """Note what is to be taken from a domain, apart from all else, so that nothing waits for it."""
+    """Plan what is taken from a domain, in actions of their own, so that nothing waits for them."""
     from_live = tuple(one for one in live.changes
                       if domain.live is not None and takes_away(one, domain.live))
     from_config = tuple(one for one in config.changes if one not in from_live
@@ -209,7 +211,7 @@ def _prune(case: Case, host: Host, domain: DomainFacts, live: Side, config: Side
 
 
 def _lost(changes: tuple[DomainChange, ...]) -> str:
-    """Return what changes take: `disk vdb and card 52:54:00:00:00:01`."""
+    """Return what changes take away: `disk vdb and card 52:54:00:00:00:01`."""
     words = []
     for change in changes:
         match change:
@@ -229,6 +231,7 @@ def _sentence(name: str, words: list[str]) -> str:
 
 
 def _ownership_words(vm: VirtualMachine, domain: DomainFacts, survey: Survey) -> str:
+    """Return how the mark on a domain differs from the one that it should carry."""
     seen = domain.ownership
     if seen is None:
         return "it carries no mark of ours"
@@ -245,16 +248,16 @@ def _ownership_words(vm: VirtualMachine, domain: DomainFacts, survey: Survey) ->
 
 
 def _missing_disks(case: Case, host: Host, changes: tuple[DomainChange, ...],
-                   cause: Cause) -> Mapping[str, Coming]:
-    """Note the files that new disks need; return each such disk with the action that makes it."""
+                   cause: Cause) -> Mapping[str, NewDisk]:
+    """Plan the files that new disks need; return those disks by target."""
     pools = case.survey.pools(host.name) or {}
     disks = {change.disk.target: change.disk for change in changes
              if isinstance(change, AttachDisk)}
-    found: dict[str, Coming] = {}
+    found: dict[str, NewDisk] = {}
     for target, disk in sorted(disks.items()):
         pool = pools.get(disk.pool)
         if pool is None or disk.path.rpartition("/")[2] not in pool.volumes:
-            found[target] = Coming(disk, case.draft.do(CreateDisk(
+            found[target] = NewDisk(disk, case.draft.do(CreateDisk(
                 target=case.target, node=host.name, disk=disk, cause=cause, ask=_anew(case, disk),
                 reason=f"{case.vm.name}'s disk {disk.target} is declared and has no file"),
                 (pool_first(host.name, disk.pool),), LATER))
@@ -262,7 +265,7 @@ def _missing_disks(case: Case, host: Host, changes: tuple[DomainChange, ...],
 
 
 def _anew(case: Case, disk: DesiredDisk) -> Ask | None:
-    """Return what a person is asked where no commit brings a disk that has no file."""
+    """Return what is asked before a missing file is created again that no commit added."""
     if case.cause is not Cause.DRIFT:
         return None
     return Ask("anew", (

@@ -1,18 +1,34 @@
-"""Removal: domains that carry our mark and are declared no longer. The default is to let them be.
+"""Removal: what becomes of a VM that no spec declares any longer, and of its disks.
+
+    declared ──► left alone                         the last spec said `deletion: keep` (default)
+             └─► domain removed, disks set aside    it said `deletion: delete`
+                       └─► purged                   `purgeAfter` later
+
+A disk that is set aside gets a dated name beside its old one. The name alone says what the file was
+and when it may go: no state of the controller is needed to give it back (creation.py) or purge it.
+
+Rule 1: a domain is removed only if our mark on it was written for this very domain and allows it,
+        and no other VM has, or is to get, what makes it that VM.
+Rule 2: a file is ours to purge by its name alone, and only while no domain that is seen has it as a
+        disk, or below one, under any path; in a pool that hosts share, all hosts must be seen.
 """
 
+import re
 from dataclasses import replace
+from typing import Final, NamedTuple
 
 from controller.model.facts import DomainFacts, Role
+from controller.model.instants import parse_instant_at, render_instant
 from controller.model.replica import our_checkpoints
 from controller.model.units import render_duration
 from controller.model.virtual_machine import Deletion
 from controller.plan.actions.action import Ask, Cause
 from controller.plan.actions.machine import RemoveDomain
-from controller.plan.machine.set_aside import aside_suffix
+from controller.plan.actions.storage import PurgeFiles
 from controller.plan.machine.state import way_out
+from controller.plan.network.host import pool_of
 from controller.plan.steps.contained import contained
-from controller.plan.steps.draft import Draft
+from controller.plan.steps.draft import Draft, counted
 from controller.plan.survey.identity import (
     DeclaredIdentity,
     Key,
@@ -24,11 +40,15 @@ from controller.plan.survey.identity import (
 )
 from controller.plan.survey.survey import Survey
 
-SHUTDOWN_LIMIT_S = 120.0
+MARK: Final = ".hotsite-removed-"
+_ASIDE = re.compile(rf"(.+){re.escape(MARK)}(\d{{4}})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z")
+BOTH_CLOCKS: Final = 0.9
+"""Share of that time that must have passed by the host's clock, too, in case ours has leapt."""
+SHUTDOWN_LIMIT_S: Final = 120.0
 
 
 def diff_undeclared(survey: Survey, draft: Draft) -> None:
-    """Note every domain of ours that no spec declares any longer."""
+    """Plan the removal of every domain of ours that no spec declares any longer."""
     declared = survey.desired.virtual_machines
     estates = survey.specs.names.estates
     for name in sorted(survey.sightings.keys() - declared.keys()):
@@ -39,10 +59,10 @@ def diff_undeclared(survey: Survey, draft: Draft) -> None:
 
 
 def to_delete(survey: Survey) -> frozenset[str]:
-    """Return every domain that is to be deleted sooner or later, also where it is not seen now.
+    """Return every domain that is to be deleted sooner or later, also those not seen now.
 
-    Hosts answer one after the other: what each shows by itself may stay below a ceiling that all of
-    them together exceed.
+    Hosts answer one after the other: each one's domains alone may stay below a ceiling that those
+    of all hosts together exceed.
     """
     declared = survey.desired.virtual_machines
     return frozenset(
@@ -52,9 +72,9 @@ def to_delete(survey: Survey) -> frozenset[str]:
 
 
 def may_go(name: str, domain: DomainFacts, survey: Survey) -> bool:
-    """Return whether a mark that was written for this very domain allows it to be deleted.
+    """Return whether the mark was written for this very domain and allows deleting it.
 
-    A mark of a version that named nothing counts where we gave the domain its uuid.
+    A mark without a name, of an early version, counts if we gave the domain its UUID.
     """
     mark, names = domain.ownership, survey.specs.names
     if mark is None or mark.deletion != Deletion.DELETE or mark.estate not in names.estates:
@@ -84,18 +104,19 @@ def _remove(name: str, host: str, domain: DomainFacts, survey: Survey, draft: Dr
                              f" renamed it to {domain.name} on {host}: it is left alone; rename it"
                              f" back, or delete it by hand")
         return
-    claimed = _claimed(name, host, domain, survey)
-    if claimed is not None:
+    other_owner = _other_owner(name, host, domain, survey)
+    if other_owner is not None:
         draft.stall(target, "Taken", f"{name} on {host} is no longer declared and is to be deleted,"
-                                     f" but {claimed}")
+                                     f" but {other_owner}")
         return
     if domain.job is not None or len(survey.sightings[name]) > 1 or name in survey.last_seen:
         draft.remark(target, f"{name} is no longer declared and is to be deleted, but it is on"
                      " several hosts or a job runs on it: nothing is done until that ends")
         return
-    riddle = _riddle(host, survey)
-    if riddle is not None:
-        draft.remark(target, f"{name} is no longer declared and is to be deleted, but {riddle} on"
+    unread = next((other.name for other in survey.domains[host].values()
+                   if other.unknown and other.live is None and other.config is None), None)
+    if unread is not None:
+        draft.remark(target, f"{name} is no longer declared and is to be deleted, but {unread} on"
                      f" {host} could not be read and may use its disks: nothing is done until"
                      " libvirt there shows it", unknown=True)
         return
@@ -113,9 +134,9 @@ def _remove(name: str, host: str, domain: DomainFacts, survey: Survey, draft: Dr
 
 
 def _may_be_renamed(name: str, host: str, survey: Survey) -> Ask | None:
-    """Return what a person is asked where a declared VM that was there is seen nowhere now.
+    """Return what is asked if a declared VM that was on this host is seen nowhere now.
 
-    It may be this one: a name of before was left out of `formerly`, or was never seen.
+    It may be this very VM, renamed without its old name in `formerly`.
     """
     lost = sorted(vm for vm, stood in survey.context.last_host.items()
                   if stood in {host, ""} and vm in survey.desired.virtual_machines
@@ -128,14 +149,8 @@ def _may_be_renamed(name: str, host: str, survey: Survey) -> Ask | None:
         f" `formerly: {name}` into it; with a yes {name} is removed"))
 
 
-def _riddle(host: str, survey: Survey) -> str | None:
-    """Return a domain of which nobody knows what it uses."""
-    return next((other.name for other in survey.domains[host].values()
-                 if other.unknown and other.live is None and other.config is None), None)
-
-
-def _claimed(name: str, host: str, domain: DomainFacts, survey: Survey) -> str | None:
-    """Return who else has, or is to get, what makes the VM; files of others stay anyway."""
+def _other_owner(name: str, host: str, domain: DomainFacts, survey: Survey) -> str | None:
+    """Return which other VM has, or declares, its UUID or a MAC. Files of others stay anyway."""
     rivals = tuple(one for one in survey.identities.rivals.get(name, ()) if one.is_more_than_files)
     if rivals:
         return f"{'; '.join(map(str, rivals))}: it is left alone; {way_out(name, rivals)}"
@@ -148,10 +163,10 @@ def _claimed(name: str, host: str, domain: DomainFacts, survey: Survey) -> str |
 
 
 def own_disks(host: str, domain: DomainFacts, survey: Survey) -> tuple[str, ...]:
-    """Return the disks that lie in a declared pool and belong to no other domain.
+    """Return the disks that are in a declared pool and belong to no other domain.
 
-    A file is the same under any path, and at any depth of another's disk. In a pool that hosts
-    share, domains of all hosts count, and all of them must have been seen.
+    A file is the same under any path, and as a layer below another disk. In a pool that hosts
+    share, domains of all hosts count, and all hosts must have been seen.
     """
     pools = survey.desired.hosts[host].spec.pools
     folders = {pool.path.rstrip("/") for pool in pools}
@@ -173,7 +188,7 @@ def own_disks(host: str, domain: DomainFacts, survey: Survey) -> tuple[str, ...]
 
 
 def file_keys(host: str, domain: DomainFacts, declared: DeclaredIdentity) -> set[Key]:
-    """Return what every file that a domain uses is looked up by, however deep it lies."""
+    """Return the keys of every file that a domain uses, at any depth of its backing chains."""
     files = {path: identity for path, _, identity in files_of(domain)}
     return {key for path in disk_paths(domain) | files.keys()
             for key in keys_of(host, path, files.get(path, ""), declared)}
@@ -186,6 +201,103 @@ def disk_paths(domain: DomainFacts) -> set[str]:
 
 
 def own_paths(domain: DomainFacts) -> set[str]:
-    """Return the files that a domain alone writes to; what it only reads is somebody else's."""
+    """Return the files that a domain alone writes to; those that it only reads are not its own."""
     return {disk.source for config in (domain.live, domain.config) if config is not None
             for disk in config.disks if not (disk.readonly or disk.shareable)}
+
+
+class Aside(NamedTuple):
+    """A file that was set aside."""
+
+    name: str
+    """Its name before."""
+    at: float
+
+
+def aside_suffix(at: float) -> str:
+    """Return the suffix of a file that is set aside at an instant."""
+    date, time, _ = render_instant(at).split()
+    return f"{MARK}{date.replace('-', '')}T{time.replace(':', '')}Z"
+
+
+def parse_aside(name: str) -> Aside | None:
+    """Return what a file was before it was set aside; None for any other file."""
+    match = _ASIDE.fullmatch(name)
+    if match is None:
+        return None
+    old, year, month, day, hour, minute, second = match.groups()
+    try:
+        return Aside(old, parse_instant_at(f"{year}-{month}-{day}T{hour}:{minute}:{second}Z"))
+    except ValueError:
+        return None
+
+
+class Found(NamedTuple):
+    """A file that was set aside, and where it is."""
+
+    host: str
+    pool: str
+    path: str
+    aside: Aside
+
+
+def asides(survey: Survey) -> tuple[Found, ...]:
+    """Return every file that was set aside in a declared pool, once where hosts share it."""
+    found: dict[tuple[str, str], Found] = {}
+    for host in sorted(survey.domains):
+        for name, facts in (survey.pools(host) or {}).items():
+            here = [volume for volume in facts.volumes if MARK in volume]
+            pool = pool_of(survey.desired.hosts[host], name) if here else None
+            if pool is None or facts.unknown or pool.path.rstrip("/") != facts.path.rstrip("/"):
+                continue
+            for volume in sorted(here):
+                aside, path = parse_aside(volume), f"{pool.path.rstrip('/')}/{volume}"
+                if aside is not None:
+                    found.setdefault(("" if pool.shared else host, path),
+                                     Found(host, name, path, aside))
+    return tuple(found.values())
+
+
+def diff_asides(survey: Survey, draft: Draft) -> float | None:
+    """Plan the purge of files set aside long ago; return when the next one is due."""
+    limit_s = survey.desired.estate.spec.limits.purge_after_s
+    going: dict[str, list[str]] = {}
+    later: list[float] = []
+    for one in asides(survey):
+        due_at = one.aside.at + limit_s
+        user = _user_of(one, survey)
+        if user is not None:
+            draft.remark(f"Host/{one.host}", f"{one.path} on {one.host} was set aside and {user}:"
+                         " it is left alone")
+        elif due_at > survey.now_s:
+            later.append(due_at)
+            draft.remark(f"Host/{one.host}", f"{one.path} on {one.host} was set aside when its VM"
+                         f" was removed, and is deleted at {render_instant(due_at)}; to keep it,"
+                         " give it another name")
+        else:
+            going.setdefault(one.host, []).append(one.path)
+    for host, paths in sorted(going.items()):
+        draft.do(PurgeFiles(
+            target=f"Host/{host}", node=host, paths=tuple(sorted(paths)), cause=Cause.ROUTINE,
+            least_age_s=BOTH_CLOCKS * limit_s,
+            reason=f"{counted(len(paths), 'file')} of removed VMs on {host} were set aside more"
+                   f" than {render_duration(limit_s)} ago",
+            consequence=f"DELETES {', '.join(sorted(paths))}"))
+    return min(later, default=None)
+
+
+def _user_of(one: Found, survey: Survey) -> str | None:
+    """Return who may use a set-aside file, in words; None if it is seen that nobody does."""
+    pool = pool_of(survey.desired.hosts[one.host], one.pool)
+    shared = pool is not None and pool.shared
+    if shared and (survey.unreachable or survey.removed_hosts):
+        return "not every host that may use it can be seen"
+    declared = survey.specs.declared
+    keys = set(keys_of(one.host, one.path, survey.file_identity(one.host, one.path), declared))
+    for host, domains in survey.domains.items():
+        if host != one.host and not shared:
+            continue
+        for name, domain in domains.items():
+            if not keys.isdisjoint(file_keys(host, domain, declared)):
+                return f"{name} on {host} has it as a disk, or below one"
+    return None

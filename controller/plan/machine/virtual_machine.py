@@ -1,4 +1,4 @@
-"""Virtual machines: from where a VM stands to what brings it where it should be."""
+"""Virtual machines: from the state of a VM (state.py) to the actions that bring it to its spec."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -32,8 +32,8 @@ STALLS: Final = {MachineState.SPLIT_BRAIN: "TwoRunningCopies",
                  MachineState.AMBIGUOUS: "SeveralCopies",
                  MachineState.RENAMED: "AnotherName", MachineState.TAKEN: "Taken"}
 FELL: Final = frozenset({"crashed", "failed"})
-"""libvirt's words for what no hand did."""
-STILL: Final = frozenset({MachineState.RUNNING, MachineState.OFF})
+"""libvirt's reasons for a stop that no person caused."""
+ADOPTABLE: Final = frozenset({MachineState.RUNNING, MachineState.OFF})
 
 
 def needs_nothing(vm: VirtualMachine, location: Location, goal: str | None, survey: Survey) -> bool:
@@ -48,7 +48,7 @@ def needs_nothing(vm: VirtualMachine, location: Location, goal: str | None, surv
 
 
 def diff_virtual_machine(case: Case) -> None:
-    """Note what differs on one VM."""
+    """Plan what brings one VM to its spec, or report why nothing is done."""
     state, host, domain = case.location.state, case.location.host, case.location.domain
     if domain is not None and domain.ownership is not None and (
             domain.ownership.estate not in case.survey.specs.names.estates):
@@ -57,9 +57,9 @@ def diff_virtual_machine(case: Case) -> None:
             f" {domain.ownership.estate}: it is left alone; if this estate was that one, write"
             f" `formerly: {domain.ownership.estate}` into the Estate; else rename one of the two"
             " machines"))
-    elif domain is not None and host is not None and state in STILL and not _is_ours(
+    elif domain is not None and host is not None and state in ADOPTABLE and not _is_ours(
             domain, case.survey):
-        _tell_strangers(case)
+        _report_conflicts(case)
         adopt(case, host, domain)
     elif state is MachineState.RUNNING:
         _diff_running(case)
@@ -76,9 +76,9 @@ def diff_virtual_machine(case: Case) -> None:
 
 
 def _is_ours(domain: DomainFacts, survey: Survey) -> bool:
-    """Return whether a domain carries a mark of ours that did not come along with a clone.
+    """Return whether a domain carries a mark of ours that was not copied along by a clone.
 
-    One of a version that named nothing counts.
+    A mark without a name, of an early version, counts.
     """
     mark = domain.ownership
     return mark is not None and (mark.name == "" or is_for(mark, domain, survey.specs.names))
@@ -90,11 +90,11 @@ def _diff_running(case: Case) -> None:
     assert domain is not None
     assert host is not None
     name = vm.name
-    _tell_strangers(case)
-    for ghost, last in case.survey.last_seen.get(name, ()):
+    _report_conflicts(case)
+    for silent, last in case.survey.last_seen.get(name, ()):
         if last.state.active:
-            draft.remark(case.target, f"{name} runs on {host}; {ghost}, which"
-                         f" {case.survey.silence(ghost)}, was last seen with it, too",
+            draft.remark(case.target, f"{name} runs on {host}; {silent}, which"
+                         f" {case.survey.silence(silent)}, was last seen with it, too",
                          unknown=True)
     if vm.spec.power is Power.OFF:
         draft.do(ShutDownDomain(
@@ -103,15 +103,15 @@ def _diff_running(case: Case) -> None:
             consequence="clean shutdown", cause=case.cause))
         return
     if domain.state is not DomainState.RUNNING:
-        _wake(case, host, domain)
+        _resume(case, host, domain)
         return
-    _forget_copies(case, domain, location.others)
+    _undefine_copies(case, domain, location.others)
     defined = plan_patches(case, host, domain)
     if case.goal is not None and case.goal != host:
         plan_migration(case, host, domain, defined)
 
 
-def _wake(case: Case, host: str, domain: DomainFacts) -> None:
+def _resume(case: Case, host: str, domain: DomainFacts) -> None:
     name = case.vm.name
     blocker = start_blocker(name, host, case.survey)
     if domain.state is DomainState.PAUSED and domain.state_reason == "user" and blocker:
@@ -125,7 +125,7 @@ def _wake(case: Case, host: str, domain: DomainFacts) -> None:
         case.draft.stall(case.target, *paused_sentence(name, host, domain))
 
 
-def _forget_copies(case: Case, running: DomainFacts, others: tuple[Sighting, ...]) -> None:
+def _undefine_copies(case: Case, running: DomainFacts, others: tuple[Sighting, ...]) -> None:
     for host, domain in others:
         if not _is_copy(domain, running, case.survey):
             case.draft.stall(case.target, "SameName", (
@@ -140,14 +140,14 @@ def _forget_copies(case: Case, running: DomainFacts, others: tuple[Sighting, ...
 
 
 def _is_copy(other: DomainFacts, running: DomainFacts, survey: Survey) -> bool:
-    """Return whether a domain of the same name is the same machine, and not somebody else's."""
+    """Return whether a domain of the same name is a copy of this VM, and not another machine."""
     mark = other.ownership
     return other.uuid == running.uuid and (
         mark is None or mark.estate in survey.specs.names.estates)
 
 
-def _tell_strangers(case: Case) -> None:
-    """Say which domains have the VM's name and nothing else of it, or all but its name."""
+def _report_conflicts(case: Case) -> None:
+    """Report domains that only have the VM's name, and those that have its identity instead."""
     for host, domain in case.location.namesakes:
         case.draft.stall(case.target, "SameName", (
             f"{host} has another domain of the name {domain.name}, with uuid {domain.uuid}, which"
@@ -160,18 +160,18 @@ def _tell_strangers(case: Case) -> None:
             f" moved or taken over while that is so; {way_out(name, rivals)}"))
 
 
-def _silent_copy(name: str, host: str, survey: Survey) -> str | None:
-    """Return why a copy on a host that fell silent holds up a start: it may be the right one."""
-    for ghost, last in survey.last_seen.get(name, ()):
+def _copy_blocker(name: str, host: str, survey: Survey) -> str | None:
+    """Return why a copy on a silent host prevents a start, since it may be the newer one."""
+    for silent, last in survey.last_seen.get(name, ()):
         if last.state_reason != MIGRATED:
-            return (f"{name} is not started on {host}: {ghost} {survey.silence(ghost)} and was last"
-                    " seen with a copy of it, too, and nothing tells which one is right; bring"
-                    f" {ghost} back, or remove it from the specs")
+            return (f"{name} is not started on {host}: {silent} {survey.silence(silent)} and was"
+                    " last seen with a copy of it, too, and nothing tells which one is right; bring"
+                    f" {silent} back, or remove it from the specs")
     return None
 
 
 def _in_maintenance(case: Case, host: str, domain: DomainFacts) -> Ask | None:
-    """Return what a person is asked where somebody may have stopped the VM to work on its host."""
+    """Return what is asked before a start on a host in maintenance: maybe a person stopped it."""
     if not case.survey.desired.hosts[host].spec.maintenance or domain.state_reason in FELL:
         return None
     name = case.vm.name
@@ -186,14 +186,14 @@ def _diff_off(case: Case) -> None:
     domain, host = location.domain, location.host
     assert domain is not None
     assert host is not None
-    _tell_strangers(case)
+    _report_conflicts(case)
     if vm.spec.power is Power.OFF:
         plan_patches(case, host, domain)
         if case.goal is not None and case.goal != host:
             case.draft.remark(case.target, f"{vm.name} is off on {host} and belongs on"
                               f" {case.goal}: it moves when it next runs")
         return
-    blocker = start_blocker(vm.name, host, case.survey) or _silent_copy(
+    blocker = start_blocker(vm.name, host, case.survey) or _copy_blocker(
         vm.name, host, case.survey)
     defined = plan_patches(case, host, domain)
     if blocker is not None:
@@ -225,14 +225,14 @@ WAYS: Final[Mapping[str, str]] = {
     "saving": "it is being saved, or that broke off: see `virsh domjobinfo {name}` there, and when"
               " no job runs, `virsh resume {name}`",
 }
-"""By libvirt's word for why it is paused."""
+"""What to do, by libvirt's reason for the pause."""
 ALIKE: Final[Mapping[str, str]] = {
     "post-copy failed": "post-copy", "dumping": "saving", "snapshot": "saving",
 }
 
 
 def paused_sentence(name: str, host: str, domain: DomainFacts) -> tuple[str, str]:
-    """Return the reason and the sentence for a VM that only a person lets run on."""
+    """Return reason and sentence for a paused VM that only a person may resume."""
     why = domain.state_reason
     if domain.state is DomainState.SUSPENDED:
         return "Suspended", (f"{name} sleeps on {host}, as its own system asked for: nothing is"

@@ -9,7 +9,7 @@ from typing import Final
 from controller.errors import Refused
 from controller.model.units import render_duration
 from controller.plan.actions.storage import PurgeFiles, ReturnDisk
-from controller.plan.machine.set_aside import parse_aside
+from controller.plan.machine.removal import parse_aside
 from controller.providers.libvirt.usage import find_uses
 from controller.providers.libvirt.virsh import failure
 from controller.providers.node import Node, script_command

@@ -8,7 +8,7 @@ import pytest
 from controller.model.facts import FileUse, Known, Observed, VolumeFacts
 from controller.plan.actions.machine import DefineDomain, StartDomain
 from controller.plan.actions.storage import CreateDisk, PurgeFiles, ReturnDisk
-from controller.plan.machine.set_aside import aside_suffix, parse_aside
+from controller.plan.machine.removal import aside_suffix, parse_aside
 from controller.plan.steps.plan import Verdict
 from controller.plan.survey.context import Context
 from tests.plan import builders as b

@@ -229,7 +229,7 @@ def test_every_row_is_needed() -> None:
                  and sum(kind.is_one(one) for kind in KINDS) == 1]
         found = alone or [one for one in (*ODD.values(), *COPIED.values()) if row.is_one(one)]
         assert found, row
-        assert any((row.managed, row.moved, row.kept, row.copied))
+        assert any((row.resize, row.move, row.move_shared, row.copy))
 
 
 @pytest.mark.parametrize("column", [
