@@ -1,40 +1,40 @@
-"""What guests this machine can run, as libvirt tells it: machine types and processor models."""
+"""Which guests this machine can run: libvirt's machine types and processor models."""
 
 import json
 import time
 import xml.etree.ElementTree as ET
 
-from programs import VIRSH, Silent, run_all
+from programs import VIRSH, NoAnswer, run_all
 
-AGAIN_S = 3600.0        # a package that is put in place is seen by then
-MISSED_S = 60.0
+REFRESH_S = 3600.0      # within an hour a newly installed package is seen
+RETRY_S = 60.0          # after an answer that could not be understood
 
 
 class Capabilities:
-    """Asks libvirt now and then; between two questions it says what it was told last."""
+    """Asks libvirt once an hour and returns its last answer in between."""
 
     def __init__(self) -> None:
-        self.told, self.until = Silent("its capabilities were not asked for yet"), 0.0
+        self.answer, self.until = NoAnswer("its capabilities were not asked for yet"), 0.0
 
-    def text(self) -> "str | Silent":
+    def text(self) -> "str | NoAnswer":
         """Return machine types and usable processor models as JSON, or why they are not known."""
         if time.monotonic() >= self.until:
-            said = run_all({"guests": (*VIRSH, "capabilities"),
-                            "models": (*VIRSH, "domcapabilities")})
+            outputs = run_all({"guests": (*VIRSH, "capabilities"),
+                               "models": (*VIRSH, "domcapabilities")})
             try:
-                self.told = json.dumps({
-                    "machines": machines_of(said["guests"].out),
-                    "models": models_of(said["models"].out)})
-                self.until = time.monotonic() + AGAIN_S
+                self.answer = json.dumps({
+                    "machines": machines_of(outputs["guests"].out),
+                    "models": models_of(outputs["models"].out)})
+                self.until = time.monotonic() + REFRESH_S
             except ET.ParseError:
-                why = said["guests"].err.decode(errors="replace").strip() or "it said nothing"
-                self.told = Silent(f"libvirt does not tell what guests it can run ({why})")
-                self.until = time.monotonic() + MISSED_S
-        return self.told
+                why = outputs["guests"].err.decode(errors="replace").strip() or "it said nothing"
+                self.answer = NoAnswer(f"libvirt does not tell what guests it can run ({why})")
+                self.until = time.monotonic() + RETRY_S
+        return self.answer
 
 
 def machines_of(text: bytes) -> list:
-    """Return every name of a machine type that a full guest may have."""
+    """Return every name of each machine type."""
     names = set()
     for machine in ET.fromstring(text).findall("guest/arch/machine"):
         names |= {machine.text or "", machine.get("canonical") or ""}
@@ -42,7 +42,7 @@ def machines_of(text: bytes) -> list:
 
 
 def models_of(text: bytes) -> list:
-    """Return the processor models that can be had here; none where libvirt does not say."""
+    """Return the processor models that a guest may have here; none where libvirt does not say."""
     if not text.strip():
         return []
     return sorted({model.text or "" for model in ET.fromstring(text).findall(

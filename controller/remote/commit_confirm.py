@@ -1,20 +1,40 @@
 """
-Change a port of Open vSwitch so that the node undoes it by itself unless it is confirmed.
+Change a port of Open vSwitch so that the node undoes the change unless it is confirmed.
 
-Runs on the node, standard library only. `apply` leaves a guard behind, in a session of its own,
-that outlives the connection and whoever was at the other end of it; `confirm`, which must come in
-over a new connection, ends the guard. One marker file per port says what would be restored; all
-that read or write it hold its lock.
+A wrong VLAN or trunk can cut the node off from the controller, so that nobody could undo it from
+outside. Therefore the node itself undoes each change after `limit_s`, unless the controller sends
+`confirm` over a new connection, which proves that the node can be reached after the change.
+
+    apply: save marker ─► start guard ─► change port ─► "armed"
+                              │
+        marker gone (confirm) │ time is up
+                ends ◄────────┴────────► restore the port, marker becomes .undone
+
+The marker holds what the port was before; there is one file per port. The order above is fixed:
+marker first, because the guard ends where there is none; guard before the change, because after
+the change the connection, and with it this process, may be gone. The guard runs in a session of
+its own and ignores the signals that end a connection's processes.
+
+Who may write: whoever holds the port's lock. The guard restores only while the marker still has its
+own token; `confirm` renames the marker to `.confirmed`. So one of the two wins, and asking again
+gives the same answer.
+
+What ends it: confirm, or the time. If Open vSwitch does not take the restoring, the guard tries
+again every second, for ever. While a marker waits, another change of the port is "busy".
+
+What a crash leaves: killed before the guard runs, a marker and an unchanged port; if the guard was
+killed, a marker and the changed port. In both cases the next `apply` finds a marker whose time has
+been over for 5 s, and restores the port first. A reboot clears /run and with it the marker: the
+port stays as it is then, and the controller sees it as drift or as done.
 
     commit_confirm.py apply   {"token", "bridge", "port", "limit_s", "columns": {column: value},
                                "before": {column: value} | null}
     commit_confirm.py confirm {"token", "port"}
 
-`before` is what the port was seen to be, null for one that was in no bridge: what is otherwise by
-now is not changed. One line of JSON comes back: {"state": "armed" | "same" | "busy" | "confirmed" |
-"undone" | "never" | "refused" | "unsure", "undone_at": "HH:MM:SS", "sentence"}; a busy port says
-the "token" of the change that it waits for, so that who comes after a controller that died can
-confirm it.
+`before` is what the controller saw the port to be, null if it was in no bridge; a port that differs
+by now is refused. The answer is one line of JSON: {"state": "armed" | "same" | "busy" | "confirmed"
+| "undone" | "never" | "refused" | "unsure", "undone_at": "HH:MM:SS", "sentence"}. "busy" has the
+"token" of the waiting change, so that the successor of a controller that died can confirm it.
 """
 
 from __future__ import annotations
@@ -33,11 +53,11 @@ COLUMNS = ("tag", "trunks", "vlan_mode")
 
 
 class Refusal(Exception):
-    """Nothing was changed, for the reason it says."""
+    """Nothing was changed; the text is the reason."""
 
 
 class Unsure(Exception):
-    """Something may have been changed: why, and when the guard undoes it."""
+    """Something may have been changed: the reason, and when the guard undoes it."""
 
 
 def ovs(*words: str) -> str:
@@ -67,7 +87,7 @@ def bridge_of(port: str) -> str | None:
 
 
 def read_columns(port: str) -> dict[str, str]:
-    """Return a port's VLAN columns as ovs-vsctl takes them back: `[]` where one is empty."""
+    """Return a port's VLAN columns as ovs-vsctl accepts them: `[]` for an empty one."""
     table = json.loads(ovs("--format=json", "--columns=" + ",".join(COLUMNS), "list", "Port", port))
     row = dict(zip(table["headings"], table["data"][0]))
     values = {}
@@ -78,7 +98,7 @@ def read_columns(port: str) -> dict[str, str]:
 
 
 def settings(columns: dict[str, str]) -> list[str]:
-    """Return the words that set columns."""
+    """Return the arguments that set columns."""
     return ["%s=%s" % pair for pair in sorted(columns.items())]
 
 
@@ -115,7 +135,7 @@ def save_marker(marker: dict[str, Any]) -> None:
 
 
 def restore(marker: dict[str, Any]) -> None:
-    """Put a port back as the marker remembers it."""
+    """Put a port back as the marker says."""
     port = marker["port"]
     if marker["columns"] is None:
         ovs("--if-exists", "del-port", marker["bridge"], port)
@@ -148,8 +168,8 @@ def guard(marker: dict[str, Any], ready: int) -> None:
             time.sleep(1)
 
 
-def leave_guard(marker: dict[str, Any]) -> None:
-    """Start the guard in a session of its own; return once it stands."""
+def start_guard(marker: dict[str, Any]) -> None:
+    """Start the guard in a session of its own; return once it waits."""
     reading, ready = os.pipe()
     child = os.fork()
     if child == 0:
@@ -168,21 +188,21 @@ def leave_guard(marker: dict[str, Any]) -> None:
         os._exit(0)
     os.close(ready)
     os.waitpid(child, 0)
-    stands = os.read(reading, 1) == b"1"
+    started = os.read(reading, 1) == b"1"
     os.close(reading)
-    if not stands:
+    if not started:
         raise Refusal("the guard that would undo the change did not start")
 
 
 def refuse_missing_device(port: str) -> None:
-    """Complain about a port that the database has and the switch could not open."""
+    """Raise Refusal for a port that is in the database and that the switch could not open."""
     wrong = ovs("get", "Interface", port, "error").strip()
     if wrong != "[]":
         raise Refusal(wrong.strip('"'))
 
 
 def undo_at_once(marker: dict[str, Any], why: str) -> None:
-    """Undo a change that failed on its way; where even that fails, the guard goes on trying."""
+    """Undo a change that failed halfway; where that fails, too, the guard keeps trying."""
     try:
         restore(marker)
     except Refusal:
@@ -197,7 +217,7 @@ def apply(question: dict[str, Any]) -> dict[str, str]:
     if found is not None and time.monotonic() < found["until_s"] + 5:
         return {"state": "busy", "undone_at": found["undone_at"], "token": found["token"]}
     if found is not None:
-        restore(found)  # its guard was killed: what it stood for is done now
+        restore(found)  # its guard was killed: restore in its place
     owner = bridge_of(port)
     if owner not in (None, bridge):
         raise Refusal("%s is in bridge %s" % (port, owner))
@@ -215,7 +235,7 @@ def apply(question: dict[str, Any]) -> dict[str, str]:
     }
     save_marker(marker)
     try:
-        leave_guard(marker)
+        start_guard(marker)
         ovs("--may-exist", "add-port", bridge, port,
             "--", "set", "Port", port, *settings(question["columns"]))
         refuse_missing_device(port)
@@ -226,7 +246,7 @@ def apply(question: dict[str, Any]) -> dict[str, str]:
 
 
 def confirm(question: dict[str, Any]) -> dict[str, str]:
-    """Take the marker away, so that its guard goes; the same confirmation may come twice."""
+    """Rename the marker, so that its guard ends; confirming twice gives the same answer."""
     port, token = question["port"], question["token"]
     lock(port)
     found = load_marker(port)

@@ -1,4 +1,4 @@
-"""What virsh says of one domain, and how the controller's parser expects it."""
+"""The details of one domain: what virsh answers, and the row that the controller parses."""
 
 import html
 import os
@@ -7,7 +7,7 @@ import stat
 from typing import Any, Callable
 
 from mover.image.header import traits_of, virtual_size
-from programs import Silent, lines_of
+from programs import NoAnswer, lines_of
 
 # of a disk and of what lies below it the format comes first; a driver that names none means raw
 SOURCE = re.compile(r"<(?:(?:driver|format) [^>]*?\btype='([^']*)'|source (?:file|dev)='([^']*)')")
@@ -16,25 +16,25 @@ NUMBER = re.compile(r"<domain [^>]*\bid=['\"]([0-9]+)")
 
 
 def questions(uuid: str, active: bool) -> list:
-    """Return what virsh is asked about one domain."""
+    """Return the virsh commands for one domain."""
     asked = [f"domstate --reason {uuid}", f"dumpxml {uuid}", f"dumpxml --inactive {uuid}",
              f"checkpoint-list {uuid} --name"]
     return asked + ([f"domjobinfo {uuid}"] if active else [])
 
 
 class Changed(Exception):
-    """A domain started or stopped while it was read: it is to be asked about again."""
+    """A domain started or stopped while it was read: ask for it again."""
 
 
-class Told:
-    """The answers about one domain, as far as they can be understood."""
+class DomainDetails:
+    """The parsed answers about one domain; NoAnswer for those that cannot be understood."""
 
     def __init__(self, answers: list, receiving: bool) -> None:
         state, self.live, self.config, checkpoints, *job = answers
         self.state, self.reason = parse_state(state)
         for xml in (self.live, self.config):
             if not xml.startswith("<domain"):
-                raise Silent("libvirt does not show its definition")
+                raise NoAnswer("libvirt does not show its definition")
         self.active = NUMBER.match(self.live) is not None
         if self.active != bool(job) or (
                 self.state == "shut off" if self.active else self.state not in OFF):
@@ -54,8 +54,7 @@ class Told:
         return found
 
     def row(self, persistent: bool, files: dict) -> dict:
-        """Return it as the controller's parser expects it, with what is seen of each of its files.
-        """
+        """Return the domain as the controller parses it, with what was seen of its files."""
         seen = {path: files.get((path, form), (None, {}, {}))
                 for path, form in sorted(self.paths().items())}
         odd = {path: traits for path, (_, traits, _) in seen.items() if traits}
@@ -73,43 +72,42 @@ def parse_state(text: str) -> tuple:
     """Return state and reason from `virsh domstate --reason`."""
     match = re.fullmatch(r"(.+?) \((.+)\)", text)
     if match is None:
-        raise Silent("libvirt does not say in what state it is")
+        raise NoAnswer("libvirt does not say in what state it is")
     return match[1], "ioerror" if match[2] == "I/O error" else match[2]
 
 
 def parse_job(text: str, receiving: bool) -> "str | None":
-    """Return what kind of job runs, from `virsh domjobinfo`; None when idle.
+    """Return the kind of the running job, from `virsh domjobinfo`; None when idle.
 
-    libvirt shows the job of a migration at its source only, and says so at its far end.
+    libvirt shows the job of a migration only at the source; the target answers with RECEIVING.
     """
     if not text and receiving:
         return "Incoming migration"
     fields = dict(line.split(":", 1) for line in text.split("\n") if ":" in line)
     kind = fields.get("Job type", "").strip()
     if not kind:
-        raise Silent("libvirt does not say whether a job runs on it")
+        raise NoAnswer("libvirt does not say whether a job runs on it")
     return None if kind == "None" else fields.get("Operation", kind).strip()
 
 
-def looks_at(disks: set) -> "dict[tuple, Callable[[], dict]]":
-    """Return looks at files of declared formats by folder: size, what is odd, what each is."""
+def probes_of(disks: set) -> "dict[tuple, Callable[[], dict]]":
+    """Return one probe for each folder that has disks: of each disk what `probe_disk` returns."""
     folders: dict = {}
     for disk in sorted(disks):
         folders.setdefault(disk[0].rpartition("/")[0] or "/", []).append(disk)
-    return {("disks", folder): lambda some=some: {disk: seen_of(*disk) for disk in some}
+    return {("disks", folder): lambda some=some: {disk: probe_disk(*disk) for disk in some}
             for folder, some in folders.items()}
 
 
-def seen_of(path: str, form: str) -> tuple:
-    """Return the size of a disk's file, what is odd of it, and which files it and its layers are.
-    """
+def probe_disk(path: str, form: str) -> tuple:
+    """Return a disk's virtual size, its unusual traits, and the identities of its layers."""
     traits = traits_of(path) if form == "qcow2" else {}
     files = identities_of({path, *traits.get("layers", ())})
     return virtual_size(path, form), printable(traits), printable(files)
 
 
 def printable(found: Any) -> Any:
-    """Return what was found with all its words as text, whatever bytes files are named with."""
+    """Return the same with all strings valid UTF-8, whatever bytes file names consist of."""
     if isinstance(found, dict):
         return {printable(key): printable(value) for key, value in found.items()}
     if isinstance(found, list):
@@ -120,13 +118,13 @@ def printable(found: Any) -> Any:
 
 
 def identities_of(paths: set) -> dict:
-    """Return what tells each file from all others of this machine, whatever it is called."""
+    """Return for each file the device and inode numbers that tell it from all others here."""
     found = {}
     for path in sorted(paths):
         try:
             seen = os.stat(path)
         except (OSError, ValueError):
-            continue  # it is not there, or not reached: its path is all that is known
+            continue  # missing or out of reach: only its path is known
         found[path] = (f"device {seen.st_rdev:x}" if stat.S_ISBLK(seen.st_mode)
                        else f"{seen.st_dev:x}:{seen.st_ino:x}")
     return found

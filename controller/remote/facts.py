@@ -1,7 +1,31 @@
-"""Answer questions about this machine: one JSON line in, one JSON line out, until input ends.
+"""Answer questions about this machine: one line of JSON in, one line out, until EOF.
 
-Question: {"want": [section, …], "known": {section: digest}}. Answer: see `answer`. It only reads,
-needs Python >= 3.9 and nothing but the standard library, and runs virsh and ovs-vsctl.
+The controller starts this program on each node and asks it again and again. It reads and changes
+nothing; it needs Python >= 3.9 and nothing but the standard library.
+
+One question, one answer. `want` names sections, `known` the digests of the texts that the asker
+has. Each section is answered by itself:
+
+    {"digest", "text"}            what is there now
+    {"digest", "same": true}      the asker has this text already
+    {"error": sentence}           it is not known, and why: a daemon hangs, an answer is cut off
+    {"absent": true}              neither its program nor a trace of it is on this machine
+
+An error is never reported as absence. Within a section each domain, pool and replica fails alone:
+its row says why in `unknown` or `unreadable`, and the others are as they are.
+
+An answer is made in this order, because each step needs the one before:
+
+    programs   virsh, ovs-vsctl and ip at once (programs.py); virsh again for what is missing
+               (libvirt_poll.py)
+    files      the disks of the domains and the folders of the pools (probes.py)
+    replicas   in the folders of the pools; then leftovers, which need domains and pools
+
+Every step has a limit, so that an answer comes within seconds, whatever hangs. Kept between
+questions are only what makes the next answer cheap (what hung, the lists of objects, parsed
+state.json files, capabilities); a new process begins without it and answers the same.
+
+The answer has two times, `began` and `now`: the controller derives this clock's offset from them.
 """
 
 import hashlib
@@ -14,13 +38,13 @@ import time
 from typing import Any, Callable
 
 from capabilities import Capabilities
-from domains import looks_at
+from domains import probes_of
 from interfaces import IP, interfaces_of
 from leftovers import leftovers_of
-from looks import Looks
+from libvirt_poll import STILL_S, LibvirtPoll, parse_versions
 from pools import kind_of, path_of, pool_of
-from programs import LIMIT_S, VIRSH, Said, Silent, complaints, output_of, run_all
-from reading import STILL_S, Libvirt, parse_versions
+from probes import Probes
+from programs import LIMIT_S, VIRSH, NoAnswer, Output, output_of, run_all, stderr_lines
 from replicas import Replicas
 
 VSCTL = ("ovs-vsctl", "--timeout=4", "--format=json")
@@ -32,7 +56,7 @@ TABLES = {
 MIRRORS = (*VSCTL, "--columns=_uuid,output_port,output_vlan", "list", "Mirror")
 STAMP = re.compile(r"^(ovs-vsctl: |[^|]*Z\|[0-9]+\|[^|]*\|[A-Z]+\|)")
 TRACES = ("/etc/libvirt/qemu", "/run/libvirt/qemu")  # a host that has one may well run domains
-BY_LIBVIRT = {"domains", "pools", "replicas", "leftovers"}  # what cannot be known without it
+BY_LIBVIRT = {"domains", "pools", "replicas", "leftovers"}  # sections that need libvirt
 
 
 def vsctl_argv() -> tuple:
@@ -43,132 +67,132 @@ def vsctl_argv() -> tuple:
     return tuple(argv)
 
 
-def bridges_of(said: Said) -> str:
+def bridges_of(output: Output) -> str:
     """Return the tables by name, as text."""
-    tables = output_of(said, "Open vSwitch").strip().split("\n")
+    tables = output_of(output, "Open vSwitch").strip().split("\n")
     if len(tables) != len(TABLES):
-        raise Silent("Open vSwitch's answer is not whole")
+        raise NoAnswer("Open vSwitch's answer is not whole")
     named = dict(zip(TABLES, tables))
-    if has_mirrors(json.loads(named["Bridge"])):
+    if has_mirrors(json.loads(named["Bridge"])):    # few hosts have any: others are not asked
         named["Mirror"] = output_of(run_all({"": MIRRORS})[""], "Open vSwitch").strip()
     return "{" + ", ".join(f'"{name}": {rows}' for name, rows in named.items()) + "}"
 
 
 def has_mirrors(bridges: dict) -> bool:
-    """Say whether any bridge has a mirror; few have, and only they are asked about them."""
+    """Return whether any bridge has a mirror."""
     at = {name: place for place, name in enumerate(bridges["headings"])}.get("mirrors")
     return at is not None and any(row[at] != ["set", []] for row in bridges["data"])
 
 
-def warnings_of(said: Said) -> dict:
-    """Return what Open vSwitch warned of, without the time, which would be new each time."""
-    lines = [STAMP.sub("", line) for line in complaints(said)]
+def warnings_of(output: Output) -> dict:
+    """Return the warnings of Open vSwitch, without their times, which differ in each answer."""
+    lines = [STAMP.sub("", line) for line in stderr_lines(output)]
     return {"bridges": "; ".join(dict.fromkeys(lines))[:300]} if lines else {}
 
 
 class Host:
-    """Looks at this machine; what it remembers makes the next look cheap."""
+    """This machine; what it remembers makes the next answer cheap."""
 
     def __init__(self) -> None:
-        self.libvirt, self.replicas, self.looks = Libvirt(), Replicas(), Looks()
+        self.libvirt, self.replicas, self.probes = LibvirtPoll(), Replicas(), Probes()
         self.capabilities = Capabilities()
-        self.warnings = {}          # what a program said beside a good answer, by section
+        self.warnings = {}          # by section: what a program wrote beside a good answer
 
     def gather(self, want: set) -> "tuple[dict, dict]":
-        """Return the sections (text, or Silent, or None where the program is not installed)."""
+        """Return the sections (text, or NoAnswer, or None where the program is not installed)."""
         mine = sorted(want & BY_LIBVIRT)
         sections, versions, programs = dict.fromkeys(sorted(want)), {}, {}
         libvirt = bool(mine) and shutil.which(VIRSH[0]) is not None
         if libvirt:
-            programs |= self.libvirt.programs()
+            programs |= self.libvirt.begin()
         elif mine and any(map(os.path.isdir, TRACES)):
-            gone = Silent("libvirt was here and virsh is gone: put it back")
+            gone = NoAnswer("libvirt was here and virsh is gone: put it back")
             sections |= dict.fromkeys(mine, gone)
         if "bridges" in want and shutil.which(VSCTL[0]):
             programs |= {"bridges": vsctl_argv(), "version": (VSCTL[0], "--version")}
         if "interfaces" in want:
             programs["interfaces"] = IP
-        said = run_all(programs, LIMIT_S, STILL_S, self.libvirt.single() if libvirt else ())
+        outputs = run_all(programs, LIMIT_S, STILL_S, self.libvirt.single() if libvirt else ())
         if "bridges" in programs:
-            versions |= parse_versions(said["version"].out.decode(errors="replace"))
-            sections["bridges"] = spoken(lambda: bridges_of(said["bridges"]))
-            self.warnings = warnings_of(said["bridges"])
+            versions |= parse_versions(outputs["version"].out.decode(errors="replace"))
+            sections["bridges"] = or_no_answer(lambda: bridges_of(outputs["bridges"]))
+            self.warnings = warnings_of(outputs["bridges"])
         if "interfaces" in want:
-            sections["interfaces"] = spoken(lambda: interfaces_of(said["interfaces"]))
+            sections["interfaces"] = or_no_answer(lambda: interfaces_of(outputs["interfaces"]))
         if "capabilities" in want and shutil.which(VIRSH[0]) is not None:
             sections["capabilities"] = self.capabilities.text()
         if libvirt:
-            reading = spoken(lambda: self.libvirt.reading(said))
-            if isinstance(reading, Silent):
-                return sections | dict.fromkeys(mine, reading), versions
-            versions |= reading["versions"]
-            sections |= {name: rows if isinstance(rows, Silent) else json.dumps(rows)
-                         for name, rows in self.told(reading, mine).items()}
+            poll = or_no_answer(lambda: self.libvirt.finish(outputs))
+            if isinstance(poll, NoAnswer):
+                return sections | dict.fromkeys(mine, poll), versions
+            versions |= poll["versions"]
+            sections |= {name: rows if isinstance(rows, NoAnswer) else json.dumps(rows)
+                         for name, rows in self.rows(poll, mine).items()}
         return sections, versions
 
-    def told(self, reading: dict, mine: list) -> dict:
-        """Return the rows of each section, or the Silent instead, from a reading of libvirt."""
-        domains, pools = reading["domains"], reading["pools"]
-        looks = looks_at({disk for row in domains if "told" in row
-                          for disk in row["told"].paths().items()})
-        if not isinstance(pools, Silent):
-            looks |= {("pool", row["name"], path_of(row["told"])): lambda row=row: pool_of(
-                row["name"], row["told"], row["active"]) for row in pools if "told" in row}
-        seen = self.looks.at(looks)
+    def rows(self, poll: dict, mine: list) -> dict:
+        """Return the rows of each section, or NoAnswer instead, from a poll of libvirt."""
+        domains, pools = poll["domains"], poll["pools"]
+        probes = probes_of({disk for row in domains if "details" in row
+                            for disk in row["details"].paths().items()})
+        if not isinstance(pools, NoAnswer):
+            probes |= {("pool", row["name"], path_of(row["details"])): lambda row=row: pool_of(
+                row["name"], row["details"], row["active"]) for row in pools if "details" in row}
+        seen = self.probes.run(probes)
         files = {disk: what for (kind, *_), found in seen.items()
-                 if kind == "disks" and not isinstance(found, Silent)
+                 if kind == "disks" and not isinstance(found, NoAnswer)
                  for disk, what in found.items()}
-        domains = [told_of(row, files) for row in domains]
-        if isinstance(pools, Silent):
+        domains = [domain_row(row, files) for row in domains]
+        if isinstance(pools, NoAnswer):
             return {name: domains if name == "domains" else pools for name in mine}
         pools = [row if xml is None else pool_row(row, xml, seen) for row, xml in (
-            (row, row.pop("told", None)) for row in pools)]
+            (row, row.pop("details", None)) for row in pools)]
         rows = {"domains": lambda: domains, "pools": lambda: pools,
-                "replicas": lambda: self.replicas.rows(pools, self.looks),
-                "leftovers": lambda: leftovers_of(domains, pools, self.looks)}
-        # a pool says itself that its replicas could not be seen: those are looked at before
-        return {name: spoken(rows[name]) for name in sorted(mine, reverse=True)}
+                "replicas": lambda: self.replicas.rows(pools, self.probes),
+                "leftovers": lambda: leftovers_of(domains, pools, self.probes)}
+        # replicas before pools: a pool's row says why its replicas could not be seen
+        return {name: or_no_answer(rows[name]) for name in sorted(mine, reverse=True)}
 
 
-def told_of(row: dict, files: dict) -> dict:
-    """Return a domain with what libvirt told of it, or as it is listed."""
-    told = row.pop("told", None)
-    if told is None:
+def domain_row(row: dict, files: dict) -> dict:
+    """Return the row of a domain: with its details, or, where these are unknown, as listed."""
+    details = row.pop("details", None)
+    if details is None:
         return row
     del row["active"]
-    return {**row, **told.row(row["persistent"], files)}
+    return {**row, **details.row(row["persistent"], files)}
 
 
 def pool_row(row: dict, xml: str, seen: dict) -> dict:
-    """Return a pool as it was looked at, or with why that could not be done."""
+    """Return the row of a pool as it was probed, or with the reason why that failed."""
     path = path_of(xml)
     found = seen["pool", row["name"], path]
-    if isinstance(found, Silent):
+    if isinstance(found, NoAnswer):
         return {**row, "path": path, "type": kind_of(xml), "unknown": str(found)}
     return found
 
 
-def spoken(look: "Callable[[], Any]") -> Any:
-    """Return what a look gives, or the Silent that it ends with."""
+def or_no_answer(look: "Callable[[], Any]") -> Any:
+    """Return what a function returns, or the NoAnswer that it raises."""
     try:
         return look()
-    except Silent as silence:
-        return silence
+    except NoAnswer as reason:
+        return reason
 
 
 def read_first(*paths: str) -> str:
-    """Return the first of the files that can be read."""
+    """Return the text of the first file that can be read."""
     for path in paths:
         try:
             with open(path, encoding="ascii") as file:
                 return file.read().strip()
         except OSError:
             continue
-    raise Silent(f"{paths[-1]} cannot be read")
+    raise NoAnswer(f"{paths[-1]} cannot be read")
 
 
 def hardware() -> dict:
-    """Return processors, memory and load; a lab's host says itself how much memory it has."""
+    """Return processors, memory and load; a lab's host has a file that says its memory."""
     memory = dict(re.findall(r"^(\w+):\s+([0-9]+) kB$", read_first("/proc/meminfo"), re.MULTILINE))
     total, available = (int(memory[key]) << 10 for key in ("MemTotal", "MemAvailable"))
     if os.path.exists("/run/hotsite/memory_bytes"):
@@ -179,7 +203,7 @@ def hardware() -> dict:
 
 
 def huge_pages(folder: str = "/sys/kernel/mm/hugepages") -> dict:
-    """Return what is set aside as huge pages of every size, and what of it nobody was promised."""
+    """Return the bytes in huge pages of all sizes, and of these the bytes not yet promised."""
     total = free = 0
     for name in os.listdir(folder) if os.path.isdir(folder) else ():
         size = int(re.sub("[^0-9]", "", name) or 0) << 10
@@ -190,11 +214,11 @@ def huge_pages(folder: str = "/sys/kernel/mm/hugepages") -> dict:
     return {"huge_bytes": total, "huge_free_bytes": free}
 
 
-def section(text: "str | Silent | None", known: "str | None") -> dict:
-    """Return one section of the answer; a text that the asker has already is not sent again."""
+def section(text: "str | NoAnswer | None", known: "str | None") -> dict:
+    """Return one section of the answer; a text that the asker has is not sent again."""
     if text is None:
         return {"absent": True}
-    if isinstance(text, Silent):
+    if isinstance(text, NoAnswer):
         return {"error": str(text)}
     digest = hashlib.sha256(text.encode()).hexdigest()[:32]
     return {"digest": digest, "same": True} if digest == known else {"digest": digest, "text": text}

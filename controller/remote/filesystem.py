@@ -1,4 +1,4 @@
-"""Which file system a folder lies on, by what stays the same over reboots, and whether it is there.
+"""Which file system a folder lies on, by an identity that survives reboots, and if it is mounted.
 
 Device numbers and device names change; a UUID, a share's address and a data set's name do not.
 """
@@ -15,9 +15,9 @@ BLANKS = re.compile(r"\\([0-7]{3})")
 
 
 def filesystem_of(path: str) -> dict:
-    """Return what a folder lies on, and the mount point at or above it where nothing is mounted.
+    """Return the file system of a folder, and a declared mount point above it that is not mounted.
 
-    Both are empty where that cannot be told.
+    Both are empty where that is not known.
     """
     place = os.path.realpath(path)
     try:
@@ -33,7 +33,8 @@ def filesystem_of(path: str) -> dict:
 
 
 def mounts_of(text: str) -> list:
-    """Return (mount point, root in the file system, type, source) of every mount, as they came."""
+    """Return (mount point, root in the file system, type, source) of every mount, shortest first.
+    """
     found = []
     for line in text.split("\n"):
         left, _, right = line.partition(" - ")
@@ -44,13 +45,13 @@ def mounts_of(text: str) -> list:
 
 
 def identity_of(root: str, kind: str, source: str) -> str:
-    """Return a word for a file system, and for the part of it that is mounted."""
+    """Return the identity of a file system, with the part of it that is mounted."""
     part = "" if root == "/" else f" {root}"
     return f"{kind} {uuid_of(source) or source}{part}"
 
 
 def uuid_of(source: str) -> str:
-    """Return the UUID of the file system on a block device; empty where nobody tells it."""
+    """Return the UUID of the file system on a block device; empty if it has none."""
     try:
         device = os.stat(source).st_rdev
         if not device:
@@ -64,7 +65,7 @@ def uuid_of(source: str) -> str:
 
 
 def declared_points() -> set:
-    """Return every mount point that the system's tables name, but for swap and the root."""
+    """Return every mount point that fstab or a mount unit names, but for swap and the root."""
     found = set()
     for table in TABLES:
         try:
@@ -88,7 +89,7 @@ def is_below(place: str, point: str) -> bool:
 
 
 def plain(text: str) -> str:
-    """Return a path as it is: the tables write blanks as octal numbers."""
+    """Return a path without the octal escapes that the tables use for blanks."""
     return BLANKS.sub(lambda match: chr(int(match[1], 8)), text)
 
 

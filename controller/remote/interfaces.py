@@ -1,31 +1,31 @@
-"""The network interfaces of this machine, as `ip` tells them: addresses, and what lies on what."""
+"""The network interfaces of this machine, from `ip`: addresses, and what each is stacked on."""
 
 import json
 from typing import Any
 
-from programs import Said, Silent, output_of
+from programs import NoAnswer, Output, output_of
 
 IP = ("ip", "-json", "-details", "address", "show")
 FLEETING = ("temporary", "deprecated", "tentative")
 
 
-def interfaces_of(said: Said) -> str:
-    """Return, as text, what matters of each interface: whose address goes where.
+def interfaces_of(output: Output) -> str:
+    """Return, as text, the interfaces that matter for where an address leads.
 
-    Those of guests, which have no address and lie on nothing, are many and say nothing.
+    Those of guests are left out: there are many, without an address and stacked on nothing.
     """
-    text = output_of(said, "`ip` of iproute2")
+    text = output_of(output, "`ip` of iproute2")
     try:
         rows = [interface_of(row) for row in json.loads(text) if row.get("ifname")]
     except (AttributeError, KeyError, TypeError, ValueError):
-        raise Silent("`ip -json` did not answer as iproute2 does: install its package") from None
-    told = [row for row in rows if row["name"] != "lo"
+        raise NoAnswer("`ip -json` did not answer as iproute2 does: install its package") from None
+    rows = [row for row in rows if row["name"] != "lo"
             and (row["addresses"] or row["parent"] or row["kind"] not in ("tun", "dummy"))]
-    return json.dumps(sorted(told, key=lambda row: row["name"]))
+    return json.dumps(sorted(rows, key=lambda row: row["name"]))
 
 
 def interface_of(row: dict) -> "dict[str, Any]":
-    """Return one interface; its addresses are those that others can reach and that stay."""
+    """Return one interface with the addresses that others can reach and that are permanent."""
     link = row.get("linkinfo") or {}
     vlan = (link.get("info_data") or {}).get("id") if link.get("info_kind") == "vlan" else None
     addresses = [f"{one['local']}/{one['prefixlen']}" for one in row.get("addr_info") or ()

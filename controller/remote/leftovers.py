@@ -1,7 +1,8 @@
-"""What a crash of ours left on this machine: only what is surely ours, and in nobody's hands.
+"""What a crash of ours left on this machine: only what is surely ours, and used by nobody.
 
-Whoever conducts a VM's backup job holds a lock; where it is free nobody does. A thing that was
-touched a moment ago is left for the next look, since its owner may have come after libvirt spoke.
+The mover that conducts a VM's backup job holds a lock; while the lock is free, nobody conducts it.
+Something touched a moment ago is left for the next answer: its owner may have begun after libvirt
+was asked.
 """
 
 import calendar
@@ -13,19 +14,19 @@ import os
 import re
 import time
 
-from looks import Looks
-from programs import VIRSH, Silent, output_of, run_all
+from probes import Probes
+from programs import VIRSH, NoAnswer, output_of, run_all
 
 RUN = "/run/hotsite"
 QEMU = "/var/lib/libvirt/qemu"
-IMAGES = "/var/lib/libvirt/images"  # where the scratch of a disk that is no file goes
+IMAGES = "/var/lib/libvirt/images"  # scratch files of disks that are no files
 SCRATCH = "hotsite-scratch"
 SOCKET = "hotsite.sock"
 MOST_KEYS = 16 << 20
-QUIET_S = 10.0          # longer than one look takes
-UNUSED_S = 3600.0       # a mover that nobody touched for so long
-ELSEWHERE_S = 86400.0   # a scratch file whose VM may run on another host, defined here or not
-JOB_S = 1.5             # for libvirt to show the jobs that nobody conducts
+QUIET_S = 10.0          # longer than one answer takes
+UNUSED_S = 3600.0       # an old mover not started for this long
+ELSEWHERE_S = 86400.0   # a scratch file whose VM does not run here: it may run on another host
+JOB_S = 1.5             # for libvirt to describe the jobs that nobody conducts
 NO_JOB = "no domain backup job present"
 GONE = "failed to get domain"
 OURS = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-[\w.-]+\.qcow2\Z", re.ASCII)
@@ -36,30 +37,30 @@ EXPIRY = re.compile(r'(?:^|,)expiry-time="(\d{8}(?:\d{4}(?:\d\d)?)?)(Z?)"', re.A
 FORMS = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 
 
-def leftovers_of(domains: list, pools: list, looks: Looks) -> list:
-    """Return all that is left over; Silent where that cannot be said.
+def leftovers_of(domains: list, pools: list, probes: Probes) -> list:
+    """Return all leftovers; NoAnswer where they cannot be known.
 
-    Nothing is left over of a domain that could not be read, nor in a folder that hangs.
+    A domain that could not be read has none, nor has a folder that hangs.
     """
     try:
         jobs, unread = jobs_of(domains)
         unread |= {domain["uuid"] for domain in domains if "unknown" in domain}
         domains = [domain for domain in domains if domain["uuid"] not in unread]
         used = {os.path.realpath(path) for paths in jobs.values() for path in paths}
-        files = scratch_of(domains, pools, used, looks) + programs_of()
+        files = scratch_of(domains, pools, used, probes) + programs_of()
         files = [(kind, name) for kind, name in files if not unread & set(UUIDS.findall(name))]
-        busy = in_hands({name for _, name in files}) if files else set()
-        rows = [("job", uuid) for uuid in jobs if is_ours(jobs[uuid]) and not held(uuid)]
+        busy = in_use({name for _, name in files}) if files else set()
+        rows = [("job", uuid) for uuid in jobs if is_ours(jobs[uuid]) and not is_conducted(uuid)]
         rows += [(kind, name) for kind, name in files
                  if name not in busy and os.path.exists(name)]
         rows += ([] if unread else sockets_of(domains, used)) + keys_of()
     except OSError as error:
-        raise Silent(f"{error.filename} cannot be read: {error.strerror}") from None
+        raise NoAnswer(f"{error.filename} cannot be read: {error.strerror}") from None
     return [{"kind": kind, "name": name} for kind, name in sorted(set(rows))]
 
 
-def held(uuid: str) -> bool:
-    """Return whether somebody conducts a backup job of a VM; shared, so looks do not collide."""
+def is_conducted(uuid: str) -> bool:
+    """Return whether a mover conducts a backup job of a VM; a shared lock disturbs nobody."""
     try:
         lock = os.open(f"{RUN}/replicate-{uuid}.lock", os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -74,21 +75,22 @@ def held(uuid: str) -> bool:
 
 
 def jobs_of(domains: list) -> "tuple[dict, set]":
-    """Return for each backup job that nobody of ours conducts the paths that it uses.
+    """Return the paths used by each backup job that no mover conducts, by domain.
 
     And the domains whose job could not be read.
     """
     uuids = [domain["uuid"] for domain in domains
-             if domain.get("job") == "Backup" and not held(domain["uuid"])]
-    said = run_all({uuid: (*VIRSH, "backup-dumpxml", uuid) for uuid in uuids}, JOB_S)
+             if domain.get("job") == "Backup" and not is_conducted(domain["uuid"])]
+    outputs = run_all({uuid: (*VIRSH, "backup-dumpxml", uuid) for uuid in uuids}, JOB_S)
     jobs, unread = {}, set()
     for uuid in uuids:
-        if any(end in said[uuid].err.decode(errors="replace") for end in (NO_JOB, GONE)):
+        if any(end in outputs[uuid].err.decode(errors="replace") for end in (NO_JOB, GONE)):
             continue    # it ended meanwhile
         try:
-            paths = re.findall(r" (?:socket|file)=['\"]([^'\"]*)", output_of(said[uuid], "libvirt"))
+            job = output_of(outputs[uuid], "libvirt")
+            paths = re.findall(r" (?:socket|file)=['\"]([^'\"]*)", job)
             jobs[uuid] = [html.unescape(path) for path in paths]
-        except Silent:
+        except NoAnswer:
             unread.add(uuid)
     return jobs, unread
 
@@ -99,19 +101,19 @@ def is_ours(paths: list) -> bool:
                or os.path.basename(os.path.dirname(path)) == SCRATCH for path in paths)
 
 
-def scratch_of(domains: list, pools: list, used: set, looks: Looks) -> list:
-    """Return the scratch files that no job uses and whose VM nobody replicates."""
+def scratch_of(domains: list, pools: list, used: set, probes: Probes) -> list:
+    """Return the scratch files that no job uses and whose VM no mover copies."""
     here = {domain["uuid"] for domain in domains if domain["live_xml"] is not None}
     folders = {IMAGES, *(pool["path"] for pool in pools if pool.get("path"))}
     folders |= {os.path.dirname(path) for domain in domains for path in domain["disk_sizes"]}
-    seen = looks.at({("scratch", folder): lambda folder=folder: dated(folder)
-                     for folder in folders})
-    shelves = dict(shelf for shelf in seen.values() if not isinstance(shelf, Silent))
+    seen = probes.run({("scratch", folder): lambda folder=folder: scratch_in(folder)
+                       for folder in folders})
+    scratch = dict(one for one in seen.values() if not isinstance(one, NoAnswer))
     found = []
-    for folder, files in shelves.items():
+    for folder, files in scratch.items():
         for name, age_s in files:
             path, match = os.path.join(folder, name), OURS.match(name)
-            if match is None or path in used or held(match[1]):
+            if match is None or path in used or is_conducted(match[1]):
                 continue
             if age_s > (QUIET_S if match[1] in here else ELSEWHERE_S):
                 found.append(("scratch", path))
@@ -119,7 +121,7 @@ def scratch_of(domains: list, pools: list, used: set, looks: Looks) -> list:
 
 
 def sockets_of(domains: list, used: set) -> list:
-    """Return the sockets of jobs that are over."""
+    """Return the sockets of jobs that have ended."""
     live = {}
     for domain in domains:
         number = re.match(r"<domain [^>]*\bid=['\"]([0-9]+)", domain["live_xml"] or "")
@@ -128,20 +130,21 @@ def sockets_of(domains: list, used: set) -> list:
     found = []
     for path in glob.glob(f"{QEMU}/domain-*/{SOCKET}"):
         number = os.path.basename(os.path.dirname(path)).split("-")[1]
-        if os.path.realpath(path) in used or (number in live and held(live[number])):
+        if os.path.realpath(path) in used or (number in live and is_conducted(live[number])):
             continue
-        if any(name == SOCKET and age_s > QUIET_S for name, age_s in aged(os.path.dirname(path))):
+        if any(name == SOCKET and age_s > QUIET_S
+               for name, age_s in ages_in(os.path.dirname(path))):
             found.append(("socket", path))
     return found
 
 
-def dated(folder: str) -> "tuple[str, list]":
-    """Return a folder's folder of scratch files as it is, with the files in it."""
+def scratch_in(folder: str) -> "tuple[str, list]":
+    """Return the real path of a folder's scratch folder, with the files in it."""
     folder = os.path.realpath(os.path.join(folder, SCRATCH))
-    return folder, aged(folder)
+    return folder, ages_in(folder)
 
 
-def aged(folder: str) -> list:
+def ages_in(folder: str) -> list:
     """Return the names in a folder, each with the seconds since it was last touched."""
     found = []
     try:
@@ -158,13 +161,13 @@ def aged(folder: str) -> list:
 
 
 def programs_of() -> list:
-    """Return the movers that are not the newest and that nobody touched for a while."""
-    movers = sorted((age_s, name) for name, age_s in aged(RUN) if MOVER.match(name))
+    """Return the movers that are not the newest and were not used for UNUSED_S."""
+    movers = sorted((age_s, name) for name, age_s in ages_in(RUN) if MOVER.match(name))
     return [("program", f"{RUN}/{name}") for age_s, name in movers[1:] if age_s > UNUSED_S]
 
 
-def in_hands(paths: set) -> set:
-    """Return those of the files that a process has open or was started with."""
+def in_use(paths: set) -> set:
+    """Return the files that a process has open or as an argument."""
     found = set()
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
@@ -179,7 +182,7 @@ def in_hands(paths: set) -> set:
 
 
 def keys_of() -> list:
-    """Return the one-time keys that have run out, of the files in which the mover puts them."""
+    """Return the one-time keys that have expired, in the files to which the mover adds them."""
     try:
         with open(f"{RUN}/authorized_keys.lock", encoding="utf-8", errors="replace") as file:
             paths = [path for path in file.read(4 * 4097).split("\n") if path]
@@ -192,13 +195,13 @@ def keys_of() -> list:
             lines += file.read(MOST_KEYS).split("\n")
     marks = [(KEY.match(line), EXPIRY.search(line)) for line in lines]
     return [("key", mark[1]) for mark, expiry in marks
-            if mark and expiry and over(expiry[1], expiry[2])]
+            if mark and expiry and has_expired(expiry[1], expiry[2])]
 
 
-def over(text: str, utc: str) -> bool:
-    """Return whether a key's time is over; OpenSSH reads it as local time unless it ends in Z."""
+def has_expired(text: str, utc: str) -> bool:
+    """Return whether an expiry time is past; OpenSSH reads it as local time unless it ends in Z."""
     try:
         parts = time.strptime(text, FORMS[len(text)])
     except ValueError:
-        return False    # OpenSSH refuses the line; it is for people to look at
+        return False    # OpenSSH refuses the line; a person must look at it
     return (calendar.timegm(parts) if utc else time.mktime(parts)) < time.time()

@@ -1,4 +1,4 @@
-"""The pools of this machine, the files that lie in them, and how much room they take."""
+"""The pools of this machine, the files in them, and the space that these take."""
 
 import html
 import os
@@ -11,10 +11,10 @@ from mover.image.header import head_of, virtual_size
 FOLDERS = ("dir", "fs", "netfs")    # kinds of pools that hold files
 
 
-def look(path: str) -> tuple:
-    """Return what a file of a pool seems to be, and the size its guest would see then.
+def guess_format(path: str) -> tuple:
+    """Return the format that a file of a pool seems to have, and the virtual size in that format.
 
-    Whose disk it is says what it is: this is all that is known of a file that is nobody's.
+    The format of a domain's disk is what its XML says; this guess is for all other files.
     """
     form = "qcow2" if head_of(path)[:4] == b"QFI\xfb" else "raw"
     size = virtual_size(path, form)
@@ -22,10 +22,10 @@ def look(path: str) -> tuple:
 
 
 def pool_of(name: str, xml: str, active: bool) -> dict:
-    """Return one pool with the files that lie in it now; libvirt's own list of them is old.
+    """Return one pool with the files in it now, since libvirt's own list may be old.
 
-    One of a kind that has no folder holds no files. What cannot be looked into says so in
-    `unknown`, and is known no further than its folder.
+    A pool of a kind without a folder holds no files. If the folder cannot be read, `unknown` says
+    why.
     """
     path = path_of(xml)
     pool = {"name": name, "path": path, "active": active, "capacity": 0, "available": 0,
@@ -53,7 +53,7 @@ def path_of(xml: str) -> str:
 
 
 def kind_of(xml: str) -> str:
-    """Return what kind of pool it is; those that are folders can hold files of ours."""
+    """Return libvirt's word for the kind of a pool."""
     kind = re.search(r"<pool type=['\"]([^'\"]*)", xml)
     return kind[1] if kind else ""
 
@@ -63,28 +63,27 @@ def volumes_of(place: str) -> list:
     found = []
     with os.scandir(place) as entries:
         for entry in entries:
+            name = os.fsencode(entry.name).decode(errors="replace")
             try:
                 details = entry.stat(follow_symlinks=True)
             except FileNotFoundError:
                 if not entry.is_symlink():
-                    continue    # it went while we looked
+                    continue    # removed meanwhile
                 details = None
             except OSError:
                 details = None
-            if details is None:     # it has its name all the same
-                found.append({"name": os.fsencode(entry.name).decode(errors="replace"),
-                              "format": "raw", "size": None, "allocated": 0})
+            if details is None:     # a dead link or the like occupies its name all the same
+                found.append({"name": name, "format": "raw", "size": None, "allocated": 0})
                 continue
             if stat.S_ISREG(details.st_mode):
-                kind, size = look(entry.path)
-                found.append({"name": os.fsencode(entry.name).decode(errors="replace"),
-                              "format": kind, "size": size,
+                kind, size = guess_format(entry.path)
+                found.append({"name": name, "format": kind, "size": size,
                               "inode": f"{details.st_dev:x}:{details.st_ino:x}",
                               "allocated": coarse(details.st_blocks * 512)})
     return found
 
 
 def coarse(size: int) -> int:
-    """Return a size that changes all the time to about three hundredths."""
+    """Return a size rounded to about 3 %, since it changes all the time."""
     step = 1 << max(0, size.bit_length() - 6)
     return size // step * step

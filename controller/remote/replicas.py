@@ -1,11 +1,10 @@
 """The replicas in the pools of this machine, as their folders are now.
 
-    POOL/hotsite-replicas/UUID/state.json      the truth, written by the mover, read when it changed
-    POOL/hotsite-replicas/UUID/state.json.N    copies of the last, for where it is not the newest
-    POOL/hotsite-replicas/UUID/DISK/…          only looked at: are they there, and long enough
+    POOL/hotsite-replicas/UUID/state.json      the truth, written by the mover; parsed when changed
+    POOL/hotsite-replicas/UUID/state.json.N    copies of the last ones; the newest sound one counts
+    POOL/hotsite-replicas/UUID/DISK/…          never opened: does each file exist, is it long enough
 
-A replica that cannot be read is told with a sentence; so is a pool that may hold replicas and
-cannot be looked into.
+A replica that cannot be read has a row that says why; so has a pool whose replicas cannot be seen.
 """
 
 import contextlib
@@ -16,9 +15,9 @@ import re
 import stat
 from typing import Any, Callable
 
-from looks import Looks
 from pools import FOLDERS, coarse
-from programs import LIMIT_BYTES, Silent
+from probes import Probes
+from programs import LIMIT_BYTES, NoAnswer
 
 STORE = "hotsite-replicas"
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
@@ -27,32 +26,33 @@ COPY = re.compile(r"state\.json\.(\d+)\Z")
 DISK = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 VERSIONS = (1, 2)                   # of state.json
 CLUSTER_BYTES = 65536
-READINGS = 3                        # of a replica that changes meanwhile
-ODD = (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError, RecursionError)
-"""What something else than was expected ends in, wherever it is read."""
-ANEW = "put a good copy back, or move the folder away to have it seeded anew"
+READINGS = 3                        # of a replica that changes while it is read
+MALFORMED = (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError,
+             RecursionError)
+"""What parsing raises for content of another shape than expected."""
+REMEDY = "put a good copy back, or move the folder away to have it seeded anew"
 
 
 class Unreadable(Exception):
-    """What a replica says cannot be understood; the text is a sentence."""
+    """A replica cannot be read or understood; the text is a sentence."""
 
 
-class Spoilt(Unreadable):
-    """It is not as it was written; a copy of it may be."""
+class Corrupt(Unreadable):
+    """A state.json is not as it was written; a copy of it may be."""
 
 
-class Told:
-    """What a state.json says: the row as far as it goes, and the files that must be there."""
+class StateFile:
+    """A parsed state.json: the row as far as it says, and the files that must be there."""
 
     def __init__(self, root: str, data: bytes) -> None:
         state = parse_state(root, data)
         try:
             self.read(root, state)
-        except ODD as error:
-            raise Unreadable(f"{root}/state.json is not understood ({error!r}): {ANEW}") from None
+        except MALFORMED as error:
+            raise Unreadable(f"{root}/state.json is not understood ({error!r}): {REMEDY}") from None
 
     def read(self, root: str, state: dict) -> None:
-        """Take over what matters here."""
+        """Take over the fields that matter here."""
         self.points = [point_row(point) for point in state["points"]]
         numbers = [point["sequence"] for point in self.points]
         if numbers != sorted({number for number in numbers if number}):
@@ -66,12 +66,12 @@ class Told:
         self.lost = {f"{one['disk']}/{one['file']}" for one in known}
         newest = chains[-1] if chains else {}
         pins = {str(who): count(at) for who, at in state["pins"].items()}
-        self.scrubbed_at = moment(state["facts"].get("scrubbed_at"))
+        self.scrubbed_at = time_of(state["facts"].get("scrubbed_at"))
         self.generation = count(state["generation"])
         self.row = {
             "uuid": os.path.basename(root), "machine": str(state["facts"].get("machine") or ""),
-            "path": root, "pins": pins, "compared_at": moment(state["facts"].get("compared_at")),
-            "seeded_at": moment(state["facts"].get("seeded_at")),
+            "path": root, "pins": pins, "compared_at": time_of(state["facts"].get("compared_at")),
+            "seeded_at": time_of(state["facts"].get("seeded_at")),
             "disks": {disk: count(files[-1]["size_bytes"]) for disk, files in newest.items()},
             "damaged_clusters": sum(count(one["clusters"]) for one in state["damage"]
                                     if not one["lost"])}
@@ -84,9 +84,9 @@ class Told:
         require_text([self.row, self.points, self.scrubbed_at, list(self.files)])
 
     def need(self, disk: str, file: dict, merging: bool) -> list:
-        """Note a file with its least length; return the points that read it, to be added to.
+        """Add a file with its least length; return the list of points that read it, to be extended.
 
-        A base that an overlay is merged into may already be as long as the merged disk is.
+        While an overlay is merged into a base, the base may have its old or its new length.
         """
         if not DISK.match(disk) or "/" in file["name"]:
             raise ValueError(f"{disk}/{file['name']} is no file of a replica")
@@ -99,7 +99,7 @@ class Told:
 
 
 def parse_state(root: str, data: bytes) -> dict:
-    """Return what a state.json holds, as it was written to the last bit."""
+    """Return the content of a state.json; Corrupt unless it has its check."""
     path = f"{root}/state.json"
     try:
         outer = json.loads(data)
@@ -107,10 +107,10 @@ def parse_state(root: str, data: bytes) -> dict:
         body = json.dumps(state, sort_keys=True, indent=1)
         sound = hashlib.sha256(body.encode()).hexdigest() == outer["check"]
         version, vm = state.get("version"), state.get("vm")
-    except ODD:
-        raise Spoilt(f"{path} is not the state of a replica: {ANEW}") from None
+    except MALFORMED:
+        raise Corrupt(f"{path} is not the state of a replica: {REMEDY}") from None
     if not sound:
-        raise Spoilt(f"{path} does not have the check it was written with: {ANEW}")
+        raise Corrupt(f"{path} does not have the check it was written with: {REMEDY}")
     if version not in VERSIONS:
         raise Unreadable(f"{path} was written by another version of hotsite: run that version")
     if vm != os.path.basename(root):
@@ -128,25 +128,25 @@ def point_row(point: dict) -> dict:
             "committed_at": float(point["committed_at"] or 0),
             "quiesced": bool(point["quiesced"]), "stored_bytes": stored,
             "damaged_clusters": count(point["damaged"]),
-            "verified_at": moment(verified)}
+            "verified_at": time_of(verified)}
 
 
-def count(told: Any) -> int:
-    """Return a number of something; ValueError for what none can be."""
-    number = int(told)
+def count(value: Any) -> int:
+    """Return a value as a number of things; ValueError for what cannot be one."""
+    number = int(value)
     if not 0 <= number < 1 << 63:
         raise ValueError(f"{number} is no number of anything")
     return number
 
 
-def moment(told: Any) -> "float | None":
-    """Return a time of somebody's clock, None where there is none."""
-    return None if told is None else float(told)
+def time_of(value: Any) -> "float | None":
+    """Return a value as a time in seconds, None where there is none."""
+    return None if value is None else float(value)
 
 
-def require_text(told: Any) -> None:
-    """Raise ValueError for what no JSON can carry: no number, or half a character."""
-    if "\\u0000" in json.dumps(told, allow_nan=False, ensure_ascii=False).encode().decode():
+def require_text(value: Any) -> None:
+    """Raise ValueError for what JSON cannot carry: NaN, or half a character."""
+    if "\\u0000" in json.dumps(value, allow_nan=False, ensure_ascii=False).encode().decode():
         raise ValueError("a name has a NUL in it")
 
 
@@ -164,46 +164,47 @@ def chains_of(state: dict) -> list:
 
 
 class Replicas:
-    """Looks at replicas; what it makes of a file is kept until the file is another one."""
+    """Reads replicas; a parsed file is cached until the file changes."""
 
     def __init__(self) -> None:
-        self.before, self.kept = {}, {}  # path -> (stamp, what was made of the file)
+        self.previous, self.cached = {}, {}     # path -> (stamp, parsed file); by answer
 
-    def rows(self, pools: list, looks: Looks) -> list:
+    def rows(self, pools: list, probes: Probes) -> list:
         """Return every replica that can be seen in the pools.
 
         A pool whose replicas cannot be seen says why in `replicas_unknown`.
         """
-        self.before, self.kept = self.kept, {}
-        found = looks.at({("replicas", pool["name"], pool["path"]): lambda pool=pool: self.shelf(
-            pool) for pool in pools if "unknown" not in pool and pool["type"] in FOLDERS})
+        self.previous, self.cached = self.cached, {}
+        found = probes.run({
+            ("replicas", pool["name"], pool["path"]): lambda pool=pool: self.store_of(pool)
+            for pool in pools if "unknown" not in pool and pool["type"] in FOLDERS})
         stores = {}
         for pool in pools:
-            shelf = found.get(("replicas", pool["name"], pool.get("path", "")))
+            store = found.get(("replicas", pool["name"], pool.get("path", "")))
             if "unknown" in pool and pool.get("type", FOLDERS[0]) in FOLDERS:
                 pool["replicas_unknown"] = pool["unknown"]
                 if not pool["active"]:
                     pool["replicas_unknown"] += ": start the pool, or undefine it"
-            elif isinstance(shelf, Silent):
-                pool["replicas_unknown"] = str(shelf)
-            elif shelf is not None:
-                stores[shelf[0]] = shelf[1]     # two pools may be one folder
-        return [row for store in sorted(stores) for row in stores[store]]
+            elif isinstance(store, NoAnswer):
+                pool["replicas_unknown"] = str(store)
+            elif store is not None:
+                stores[store[0]] = store[1]     # two pools may be one folder
+        return [row for path in sorted(stores) for row in stores[path]]
 
-    def shelf(self, pool: dict) -> "tuple[str, list]":
-        """Return the folder of a pool's replicas and what is in it; Silent where nobody sees."""
+    def store_of(self, pool: dict) -> "tuple[str, list]":
+        """Return the folder of a pool's replicas and the rows; NoAnswer where it cannot be seen."""
         path, store = pool["path"], os.path.join(pool["path"], STORE)
         if not pool["active"] and (pool["type"] != "dir" or not os.path.isdir(path)):
-            raise Silent(f"it is not active, so nobody sees whether there are replicas in {path}:"
+            raise NoAnswer(f"it is not active, so nobody sees whether there are replicas in {path}:"
                          " start it, or undefine it")
         try:
             os.lstat(store)
         except FileNotFoundError:
             return store, []
         except OSError as error:
-            raise Silent(f"{store} cannot be read: {error.strerror}") from None
+            raise NoAnswer(f"{store} cannot be read: {error.strerror}") from None
         rows = [self.row(root) for root in roots_in(store)]
-        # the others went meanwhile
+        # the others were removed meanwhile
         return os.path.realpath(store), [row for row in rows if os.path.isdir(row["path"])]
 
     def row(self, root: str) -> dict:
@@ -211,121 +212,122 @@ class Replicas:
         row = {"uuid": os.path.basename(root), "machine": "", "path": root}
         try:
             for _ in range(READINGS):
-                told = self.state(root)
-                found = self.empty(root) if told is None else self.filled(root, told)
-                if told is self.state(root):
-                    newer_than(root, told)
+                state = self.state(root)
+                found = self.empty(root) if state is None else self.filled(root, state)
+                if state is self.state(root):
+                    newer_than(root, state)
                     break
-        except Unreadable as trouble:
-            return {**row, "unreadable": str(trouble)}
+        except Unreadable as error:
+            return {**row, "unreadable": str(error)}
         except OSError as error:
             return {**row, "unreadable": f"{error.filename or root} cannot be read:"
                                          f" {error.strerror}"}
         return {**row, **found}
 
-    def state(self, root: str) -> "Told | None":
-        """Return what a replica says of itself, by a copy where state.json is damaged or older."""
-        trouble, told = None, None
+    def state(self, root: str) -> "StateFile | None":
+        """Return the newest state: state.json, or a copy where that is corrupt or older."""
+        failure, state = None, None
         try:
-            told = self.reading(f"{root}/state.json", lambda data: Told(root, data))
-        except Spoilt as error:
-            trouble = error
+            state = self.parsed(f"{root}/state.json", lambda data: StateFile(root, data))
+        except Corrupt as error:
+            failure = error
         for number in copies_of(root):
-            if told is not None and number <= told.generation:
+            if state is not None and number <= state.generation:
                 break
-            with contextlib.suppress(Spoilt):
-                kept = self.reading(f"{root}/state.json.{number}", lambda data: Told(root, data))
-                if kept is not None and (told is None or kept.generation > told.generation):
-                    return kept
-        if trouble is not None:
-            raise trouble
-        return told
+            with contextlib.suppress(Corrupt):
+                copy = self.parsed(f"{root}/state.json.{number}",
+                                   lambda data: StateFile(root, data))
+                if copy is not None and (state is None or copy.generation > state.generation):
+                    return copy
+        if failure is not None:
+            raise failure
+        return state
 
-    def reading(self, path: str, understand: "Callable[[bytes], Any]") -> Any:
-        """Return what is made of a file, anew when it changed; None when it is not there."""
+    def parsed(self, path: str, parse: "Callable[[bytes], Any]") -> Any:
+        """Return a file parsed, from the cache unless it changed; None when it is not there."""
         try:
             mark = stamp(os.stat(path))
-            held = self.kept.get(path) or self.before.get(path)
+            held = self.cached.get(path) or self.previous.get(path)
             if held is None or held[0] != mark:
                 with os.fdopen(opened(path), "rb") as file:
                     mark, data = stamp(os.fstat(file.fileno())), file.read(LIMIT_BYTES)
                 try:
-                    held = mark, understand(data)
-                except Unreadable as trouble:
-                    held = mark, trouble
+                    held = mark, parse(data)
+                except Unreadable as error:
+                    held = mark, error
         except FileNotFoundError:
             return None
-        self.kept[path] = held
+        self.cached[path] = held
         if isinstance(held[1], Unreadable):
             raise held[1]
         return held[1]
 
     def empty(self, root: str) -> dict:
-        """Return a replica that is being made; points without a state are none of these."""
+        """Return a replica that has no state yet; Unreadable if it has points all the same."""
         for disk in disks_in(root):
             if any(OF_A_POINT.match(name) for name in os.listdir(os.path.join(root, disk))):
                 raise Unreadable(f"{root}/state.json is missing and restore points are there:"
-                                 f" {ANEW}")
-        return self.arriving(root, 0)
+                                 f" {REMEDY}")
+        return self.incoming(root, 0)
 
-    def filled(self, root: str, told: Told) -> dict:
-        """Return a replica whose state is known, with its files as they are."""
-        stored, lost, spoilt = 0, set(told.lost), [0] * len(told.points)
-        for name, (least, clusters, points) in told.files.items():
-            seen = look_at(f"{root}/{name}")
+    def filled(self, root: str, state: StateFile) -> dict:
+        """Return a replica that has a state, with its files as they are now."""
+        stored, lost, spoilt = 0, set(state.lost), [0] * len(state.points)
+        for name, (least, clusters, points) in state.files.items():
+            seen = status_of(f"{root}/{name}")
             stored += seen.st_blocks * 512 if seen else 0
             if (seen is None or seen.st_size < least) and name not in lost:
                 lost.add(name)
                 for at in points:
                     spoilt[at] += clusters
         points = [{**point, "damaged_clusters": point["damaged_clusters"] + more}
-                  for point, more in zip(told.points, spoilt)]
-        return {**told.row, "points": points, "lost_files": sorted(lost),
-                "scrubbed_at": self.scrubbed_at(root, points, told.scrubbed_at),
-                **self.arriving(root, stored)}
+                  for point, more in zip(state.points, spoilt)]
+        return {**state.row, "points": points, "lost_files": sorted(lost),
+                "scrubbed_at": self.scrubbed_at(root, points, state.scrubbed_at),
+                **self.incoming(root, stored)}
 
     def scrubbed_at(self, root: str, points: list, noted: "float | None") -> "float | None":
-        """Return when a scrub last came to its end.
+        """Return when a scrub last finished.
 
-        It is noted, by the controller's clock. Before it was, it dated the sound points, or found
-        none and only put its bookmark back to the start, at a time by this machine's clock.
+        state.json says so, by the controller's clock. Earlier versions did not write that: their
+        scrub dated the sound points, or, if there was none, only reset its bookmark.
         """
         if noted is not None:
             return noted
         dates = [point["verified_at"] for point in points if point["verified_at"] is not None]
         path = os.path.join(root, "scrub.json")
         spoilt = any(point["damaged_clusters"] for point in points)
-        if spoilt and self.reading(path, at_the_start):
+        if spoilt and self.parsed(path, at_the_start):
             dates.append(float(int(os.stat(path).st_mtime)))
         return max(dates, default=None)
 
-    def arriving(self, root: str, stored: int) -> dict:
-        """Return what is on its way, and the room that it takes with what is `stored`."""
+    def incoming(self, root: str, stored: int) -> dict:
+        """Return what is being received, and the space that it takes together with `stored`."""
         rows = []
         for disk in disks_in(root):
             path = os.path.join(root, disk, "incoming.")
-            size, part = self.reading(path + "json", parse_plan), look_at(path + "part")
+            size, part = self.parsed(path + "json", parse_plan), status_of(path + "part")
             if size and part and part.st_nlink == 1:    # with two names it is a point by now
-                arrived = part.st_blocks * 512
-                stored += arrived
+                received = part.st_blocks * 512
+                stored += received
                 rows.append({"disk": disk, "size_bytes": size,
-                             "arrived_bytes": min(size, coarse(arrived))})
+                             "arrived_bytes": min(size, coarse(received))})
         return {"incoming": rows, "stored_bytes": coarse(stored)}
 
 
 def copies_of(root: str) -> list:
-    """Return the generations of which there are copies, the newest first."""
+    """Return the generations that have a copy, the newest first."""
     found = map(COPY.match, os.listdir(root))
     return sorted((int(match[1]) for match in found if match), reverse=True)
 
 
-def newer_than(root: str, told: "Told | None") -> None:
-    """Raise Unreadable for a finished file that is newer than all that the state speaks of."""
-    end = told.points[-1]["sequence"] if told is not None and told.points else 0
-    for disk in disks_in(root) if told is not None else ():
+def newer_than(root: str, state: "StateFile | None") -> None:
+    """Raise Unreadable for a finished file that is newer than every point of the state."""
+    end = state.points[-1]["sequence"] if state is not None and state.points else 0
+    for disk in disks_in(root) if state is not None else ():
         for name in sorted(os.listdir(os.path.join(root, disk))):
             match = OF_A_POINT.match(name)
-            seen = look_at(os.path.join(root, disk, name)) if match else None
+            seen = status_of(os.path.join(root, disk, name)) if match else None
             if seen and int(match[2] or match[3]) > end and seen.st_nlink == 1 and seen.st_size:
                 raise Unreadable(f"{root}/{disk}/{name} is newer than state.json, which ends at"
                                  f" restore point {end}: put the newest state.json back, or move"
@@ -337,7 +339,7 @@ def roots_in(store: str) -> list:
     try:
         names = sorted(name for name in os.listdir(store) if UUID.match(name))
     except OSError as error:
-        raise Silent(f"{store} cannot be read: {error.strerror}") from None
+        raise NoAnswer(f"{store} cannot be read: {error.strerror}") from None
     roots = [os.path.join(store, name) for name in names]
     return [root for root in roots if os.path.isdir(root)]
 
@@ -350,21 +352,21 @@ def disks_in(root: str) -> list:
 
 
 def opened(path: str) -> int:
-    """Return a file's descriptor; Unreadable where a pipe or the like has its name."""
+    """Open a file; Unreadable where a pipe or the like has its name."""
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
-        raise Unreadable(f"{path} is no file: {ANEW}")
+        raise Unreadable(f"{path} is no file: {REMEDY}")
     return handle
 
 
 def stamp(seen: os.stat_result) -> tuple:
-    """Return what changes when a file is written or replaced."""
+    """Return a value that changes when a file is written or replaced."""
     return seen.st_ino, seen.st_mtime_ns, seen.st_size
 
 
-def look_at(path: str) -> "os.stat_result | None":
-    """Return what is known of a file without opening it; None when it is not there."""
+def status_of(path: str) -> "os.stat_result | None":
+    """Return the status of a file; None when it is not there."""
     try:
         return os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -372,16 +374,16 @@ def look_at(path: str) -> "os.stat_result | None":
 
 
 def parse_plan(data: bytes) -> int:
-    """Return the size of the disk that is on its way; zero when that is not understood."""
+    """Return the size of the disk being received; 0 when that is not understood."""
     try:
         return int(json.loads(data)["plan"]["size_bytes"])
-    except ODD:
+    except MALFORMED:
         return 0
 
 
 def at_the_start(data: bytes) -> bool:
-    """Return whether a scrub's bookmark says that the last one came to its end."""
+    """Return whether a scrub's bookmark is at the start: the last scrub has finished."""
     try:
         return not any(json.loads(data).values())
-    except ODD:
+    except MALFORMED:
         return False

@@ -6,9 +6,9 @@ from importlib import resources
 from typing import Final
 
 PARTS: Final[Mapping[str, tuple[str, ...]]] = {
-    "facts.py": ("programs.py", "interfaces.py", "capabilities.py", "looks.py",
-                 "mover/image/header.py", "filesystem.py", "pools.py", "domains.py", "reading.py",
-                 "replicas.py", "leftovers.py"),
+    "facts.py": ("programs.py", "interfaces.py", "capabilities.py", "probes.py",
+                 "mover/image/header.py", "filesystem.py", "pools.py", "domains.py",
+                 "libvirt_poll.py", "replicas.py", "leftovers.py"),
 }
 """What a program imports of ours, each part after those that it imports itself."""
 IMPORTER: Final = """\

@@ -112,7 +112,7 @@ def test_what_was_not_settled_or_lost_something_then_is_not_published_unread(
     rotten(machine)
     into = incoming.load(str(machine.root / "vda"))
     with pytest.raises(TryAgain, match="send them again"):
-        settle.look_again(into, "vda", HASHER, "disk")
+        settle.require_intact(into, "vda", HASHER, "disk")
     into.close()
     for reread in ("no", "disk"):
         with pytest.raises(TryAgain, match="not complete"):

@@ -85,7 +85,7 @@ class PlayedHost:
         """Return the facts script, impatient, for a host whose folders are below `folder`."""
         places = {"LIMIT_S = 5.0": f"LIMIT_S = {self.limit_s}",
                   "24 << 20": f"{self.limit_mib} << 20",
-                  "STILL_S = 2.0": f"STILL_S = {self.still_s}", "AGAIN_S = (5.0": "AGAIN_S = (0.0",
+                  "STILL_S = 2.0": f"STILL_S = {self.still_s}", "RETRY_S = (5.0": "RETRY_S = (0.0",
                   '"/etc/libvirt/qemu"': f'"{self.folder}/etc"',
                   '"/run/hotsite"': f'"{self.folder}/run"',
                   '"/var/lib/libvirt/qemu"': f'"{self.folder}/qemu"',

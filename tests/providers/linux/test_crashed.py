@@ -13,9 +13,9 @@ ON, OFF = "<domain type='kvm' id='4'>\n", "<domain type='kvm'>\n"
     ("", "", True, True), ("", "", False, False)])
 def test_whether_it_is_on_is_told_by_its_number(
         state: str, live: str, *, before: bool, active: bool) -> None:
-    is_active = import_module("reading").is_active
+    is_active = import_module("libvirt_poll").is_active
     assert is_active(("domain", "u"), [state, live, "", ""], before) is active
 
 
 def test_a_pool_is_what_it_was() -> None:
-    assert import_module("reading").is_active(("pool", "u"), ["<pool/>"], True)
+    assert import_module("libvirt_poll").is_active(("pool", "u"), ["<pool/>"], True)

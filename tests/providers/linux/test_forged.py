@@ -24,8 +24,8 @@ def facts_of(path: Path, form: str, below: str = "") -> Any:
     domains = import_module("domains")
     declared = f" type='{form}'" if form else ""
     xml = DOMAIN.format(form=declared, path=path, below=below)
-    told = domains.Told(["running (booted)", xml, xml, "", "Job type: None"], False)
-    looks = domains.looks_at(set(told.paths().items()))
+    told = domains.DomainDetails(["running (booted)", xml, xml, "", "Job type: None"], False)
+    looks = domains.probes_of(set(told.paths().items()))
     files = {disk: what for look in looks.values() for disk, what in look().items()}
     return parse_domain({"name": "sql", "uuid": "u", "persistent": True, "autostart": False,
                          **told.row(True, files)})

@@ -261,10 +261,11 @@ def test_more_domains_than_one_command_can_name(host: PlayedHost) -> None:
 @pytest.mark.skipif(shutil.which("virsh") is None, reason="no virsh")
 def test_a_real_virsh_is_understood(tmp_path: Path) -> None:
     code = (
-        f"import sys; sys.path.insert(0, {str(REMOTE)!r}); import programs, reading\n"
-        "for part in (programs, reading): part.VIRSH = ('virsh', '-q', '-c', 'test:///default')\n"
-        "libvirt = reading.Libvirt()\n"
-        "for _ in range(2): told = libvirt.reading(programs.run_all(libvirt.programs()))\n"
+        f"import sys; sys.path.insert(0, {str(REMOTE)!r}); import libvirt_poll, programs\n"
+        "virsh = ('virsh', '-q', '-c', 'test:///default')\n"
+        "programs.VIRSH = libvirt_poll.VIRSH = virsh\n"
+        "libvirt = libvirt_poll.LibvirtPoll()\n"
+        "for _ in range(2): told = libvirt.finish(programs.run_all(libvirt.begin()))\n"
         "import json; json.dump([[row['name'], row.get('unknown', '')]"
         " for row in told['domains'] + told['pools']], sys.stdout)")
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,

@@ -11,8 +11,8 @@ import pytest
 from tests.ending import kill_all
 
 SCRIPT = (Path(__file__).parent.parent.parent.parent / "controller/remote/watch.py").read_text()
-EAGER = SCRIPT.replace("AGAIN_S = (1.0, 30.0)", "AGAIN_S = (0.01, 0.05)").replace(
-    "STEADY_S = 5.0", "STEADY_S = 0.0").replace("GLANCE_S = 0.5", "GLANCE_S = 0.01")
+EAGER = SCRIPT.replace("RETRY_S = (1.0, 30.0)", "RETRY_S = (0.01, 0.05)").replace(
+    "STEADY_S = 5.0", "STEADY_S = 0.0").replace("FOLDERS_S = 0.5", "FOLDERS_S = 0.01")
 SPEAKS = """#!/bin/sh
 echo $$ >>{folder}/pids
 while read -r line; do echo "$line"; done <{folder}/{pipe}

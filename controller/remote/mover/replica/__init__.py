@@ -1,1 +1,1 @@
-"""The target end: a replica's folder, what arrives in it, its restore points, and their repair."""
+"""The target end: a replica's folder, what it receives, its restore points, and their repair."""

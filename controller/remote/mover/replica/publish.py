@@ -37,7 +37,7 @@ from mover.replica import incoming
 from mover.replica.damage import bypass, recount
 from mover.replica.incoming import Incoming
 from mover.replica.replica import Replica, disks_in, locked, sync_dir, write_whole
-from mover.replica.settle import REREAD, look_again
+from mover.replica.settle import REREAD, require_intact
 from mover.replica.state import BASE, File, Point, State, chain, last, lost
 from mover.replica.tables import digest_of
 from mover.requests import Orders
@@ -126,7 +126,7 @@ def _finish(replica: Replica, disk: str, request: Request) -> File:
         if into.plan.parent != (newest.sequence if newest else None):
             raise TryAgain("the incoming of disk %s builds on point %s, which is not the newest"
                            % (disk, into.plan.parent))
-        look_again(into, disk, replica.hasher(), request.reread)
+        require_intact(into, disk, replica.hasher(), request.reread)
         if into.plan.kind == BASE:
             return _finish_base(into, disk, request.sequence)
         return _finish_overlay(replica, into, disk, request.sequence)

@@ -41,14 +41,14 @@ def run(words: List[str]) -> Dict[str, Any]:
         with incoming.hold(folder, shared=False):
             into = incoming.load(folder).require(attempt)
             try:
-                look_again(into, disk, replica.hasher(), reread)
+                require_intact(into, disk, replica.hasher(), reread)
             finally:
                 into.close()
             incoming.note_settled(folder, attempt)
     return {"settled": sorted(request["disks"])}
 
 
-def look_again(into: Incoming, disk: str, hasher: Hasher, reread: str) -> None:
+def require_intact(into: Incoming, disk: str, hasher: Hasher, reread: str) -> None:
     """Compare every cluster with its hash; TryAgain when some had to be forgotten."""
     forgotten = _forget_lost(into, hasher, cold=reread == "disk") if reread != "no" else 0
     if forgotten:

@@ -103,8 +103,8 @@ def _ask_qemu(path: str, *, is_as_written: bool) -> None:
         raise TryAgain("qemu-img did not check %s within %d s" % (path, CHECK_S)) from None
     if done.returncode in (0, LEAKS):
         return
-    said = done.stderr.decode(errors="replace").strip().splitlines()
-    sentence = "%s: qemu-img check says: %s" % (path, said[-1] if said else "nothing")
+    lines = done.stderr.decode(errors="replace").strip().splitlines()
+    sentence = "%s: qemu-img check says: %s" % (path, lines[-1] if lines else "nothing")
     if done.returncode == CORRUPT or (done.returncode > 0 and not is_as_written):
         raise Damaged(sentence)
     raise TryAgain(sentence)    # byte by byte it is what was written

@@ -1,22 +1,35 @@
-"""One reading of libvirt: what there is, and each domain and pool with a limit of its own.
+"""One poll of libvirt: which domains and pools there are, and the details of each.
 
-One virsh asks for the lists and, for what the last reading saw, for the details. What it could not
-read is asked about again, and what failed by itself, so that a complaint is known to be its own.
-What hangs is asked about alone and ever more rarely: each such question holds a worker of libvirt.
+One virsh is asked for the lists and for the details of all objects that the last poll saw; mostly
+that is all. What is missing then (new objects, or those behind a failure) is asked for in further
+rounds, ROUNDS at the most. An error on stderr does not say which object it is about: the suspects
+are asked for again one by one, so that an error is known to be about its object.
+
+An object that hangs holds up the whole virsh, and each question about it holds a worker of libvirt.
+It is asked for alone from then on, ever more rarely, and is unknown meanwhile.
 """
 
 import re
 import secrets
 import time
 
-from domains import NUMBER, Changed, Told, printable, questions
-from programs import LIMIT_S, RECEIVING, VIRSH, Said, Silent, complaints, lines_of, run_all
+from domains import NUMBER, Changed, DomainDetails, printable, questions
+from programs import (
+    LIMIT_S,
+    RECEIVING,
+    VIRSH,
+    NoAnswer,
+    Output,
+    lines_of,
+    run_all,
+    stderr_lines,
+)
 
-ROUNDS = 4              # of questions, until all is read
-STILL_S = 2.0           # without a word of libvirt: what it was asked about hangs
-CHUNK = 150             # objects to one virsh: the length of what it is told has a limit
-ALONE = 16              # objects that are asked about alone at once
-AGAIN_S = (5.0, 300.0)  # before what hung is asked about again: at first, at most
+ROUNDS = 4              # of questions, at the most
+STILL_S = 2.0           # without output: the object that virsh was asked for hangs
+CHUNK = 150             # objects per virsh: the length of its arguments is limited
+ALONE = 16              # objects that are asked for one by one at once
+RETRY_S = (5.0, 300.0)  # before a hung object is asked for again: at first, at most
 GONE = ("failed to get domain", "failed to get pool", "omain not found", "pool not found",
         "no domain with matching", "no storage pool with matching")
 LISTS = {"version": "version --daemon", "domains": "list --all --uuid --name",
@@ -28,31 +41,31 @@ VERSIONS = {"libvirt": "Running against daemon:", "qemu": "Running hypervisor: Q
 
 
 class Hung:
-    """What hung when it was last asked about."""
+    """An object that hung when it was last asked for."""
 
     def __init__(self, why: str, before: "Hung | None") -> None:
         self.why = why
-        self.pause = min(AGAIN_S[1], 2 * before.pause) if before else AGAIN_S[0]
+        self.pause = min(RETRY_S[1], 2 * before.pause) if before else RETRY_S[0]
         self.again_at = time.monotonic() + self.pause
 
 
-class Libvirt:
-    """Reads all domains and pools; each of them is named by its kind and its uuid."""
+class LibvirtPoll:
+    """Polls all domains and pools; an object is named by (kind, uuid)."""
 
     def __init__(self) -> None:
-        self.known = {}     # object -> whether it was active when it was last seen
+        self.known = {}     # object -> whether it was active in the last poll
         self.hung = {}      # object -> Hung
 
-    def programs(self) -> dict:
-        """Begin a reading; return the programs (name -> argv) of its first round."""
+    def begin(self) -> dict:
+        """Begin a poll; return the programs (name -> argv) of its first round."""
         self.until = time.monotonic() + LIMIT_S
-        self.mark = f"@@{secrets.token_hex(8)}@@"   # cannot occur in anything that libvirt says
-        self.lists, self.told, self.failed, self.unread = {}, {}, set(), {}
-        self.doubted = set()    # objects that failed alone, and may have changed in that moment
-        self.learnt = set()     # kinds of objects whose lists were told
-        calm = [one for one in self.known if one not in self.hung]
-        parts = parts_of([one for one in calm if one[0] == "domain"])
-        pools = [one for one in calm if one[0] == "pool"]
+        self.mark = f"@@{secrets.token_hex(8)}@@"   # occurs in no output of libvirt
+        self.lists, self.details, self.failed, self.unread = {}, {}, set(), {}
+        self.retried = set()    # objects that failed alone once: they may just have changed
+        self.listed = set()     # kinds of objects whose lists were read
+        responsive = [one for one in self.known if one not in self.hung]
+        parts = parts_of([one for one in responsive if one[0] == "domain"])
+        pools = [one for one in responsive if one[0] == "pool"]
         self.asked = {f"part {at}": part for at, part in enumerate(parts[1:], 1)}
         self.asked["all"] = [*LISTS, *(parts[0] if parts else []), *POOLS, *pools]
         due = [one for one in self.known if one in self.hung
@@ -61,12 +74,12 @@ class Libvirt:
         return self.commands()
 
     def single(self) -> tuple:
-        """Return the programs of the first round that ask about one thing that hung before."""
+        """Return the programs of the first round that ask for an object that hung before."""
         return tuple(name for name in self.asked if name.startswith("alone"))
 
-    def again(self) -> dict:
-        """Return the programs that ask for all that is missing still."""
-        due = [one for one in self.known if one not in self.told and one not in self.unread
+    def next_round(self) -> dict:
+        """Return the programs that ask for all that is still missing."""
+        due = [one for one in self.known if one not in self.details and one not in self.unread
                and one not in self.hung]
         fine = [one for one in due if one not in self.failed]
         self.asked = {}
@@ -82,149 +95,150 @@ class Libvirt:
         return self.commands()
 
     def commands(self) -> dict:
-        """Return a virsh for each list of what is asked."""
+        """Return one virsh command for each entry of `asked`."""
         return {name: (*VIRSH, f"; echo {self.mark}; ".join(
             [*(text for one in asked for text in self.about(one)), "uri"]))
             for name, asked in self.asked.items()}
 
     def about(self, one: "str | tuple") -> list:
-        """Return the questions about an object, or for a list."""
+        """Return the virsh commands for an object or a list."""
         if isinstance(one, str):
             return [{**LISTS, **POOLS}[one]]
         kind, uuid = one
         return questions(uuid, self.known[one]) if kind == "domain" else [f"pool-dumpxml {uuid}"]
 
-    def reading(self, said: dict) -> dict:
-        """Return a whole reading that began with what the first `programs` said."""
+    def finish(self, outputs: dict) -> dict:
+        """Return the whole poll, given the outputs of the first round."""
         for left in reversed(range(ROUNDS)):
             for name, asked in self.asked.items():
-                self.hear(name, asked, said[name])
-            self.learn()
+                self.parse_output(name, asked, outputs[name])
+            self.update_known()
             patience_s = self.until - time.monotonic()
-            programs = self.again() if left and patience_s > 0 else {}
+            programs = self.next_round() if left and patience_s > 0 else {}
             if not programs:
                 break
-            said = run_all(programs, patience_s, STILL_S, tuple(programs))
+            outputs = run_all(programs, patience_s, STILL_S, tuple(programs))
         return self.result()
 
-    def hear(self, name: str, asked: list, said: Said) -> None:
-        """Take what one virsh said, as far as it came."""
+    def parse_output(self, name: str, asked: list, output: Output) -> None:
+        """Take over the answers of one virsh, as far as it got."""
         parts = [part.strip("\n") for part in
-                 said.out.decode(errors="surrogateescape").split(self.mark)][:-1]
-        errors = [line[7:] for line in complaints(said) if line.startswith("error: ")]
+                 output.out.decode(errors="surrogateescape").split(self.mark)][:-1]
+        errors = [line[7:] for line in stderr_lines(output) if line.startswith("error: ")]
         receiving = any(error.endswith(RECEIVING) for error in errors)
         errors = [error for error in errors if not error.endswith(RECEIVING)]
         answers = {}
         for one in asked:
             count = len(self.about(one))
             if len(parts) < count:
-                self.cut_short(one, name, said, errors)
+                self.cut_short(one, name, output, errors)
                 break
             answers[one], parts = parts[:count], parts[count:]
         for lists in (LISTS, POOLS):
             if all(one in answers for one in lists) and (not errors or name != "all"):
-                self.lists |= {one: Silent(f"libvirt did not answer: {errors[0]}") if errors
+                self.lists |= {one: NoAnswer(f"libvirt did not answer: {errors[0]}") if errors
                                else answers[one][0] for one in lists}
         objects = [one for one in answers if not isinstance(one, str)]
         suspects = suspects_of(objects, answers) if errors else []
         for one in objects:
             self.hung.pop(one, None)
             if one not in suspects:
-                self.take(one, answers[one], receiving)
+                self.parse_object(one, answers[one], receiving)
             elif not name.startswith("alone"):
                 self.failed.add(one)
             elif all(any(words in error for words in GONE) for error in errors):
                 self.unread[one] = None
-            elif one not in self.doubted:   # it may have started or ended between two questions
-                self.doubted.add(one)
+            elif one not in self.retried:   # it may have started or ended meanwhile
+                self.retried.add(one)
                 self.known[one] = is_active(one, answers[one], self.known[one])
             else:
                 self.unread[one] = f"libvirt does not show it: {errors[0]}"
 
-    def cut_short(self, one: "str | tuple", name: str, said: Said, errors: list) -> None:
-        """Note at what a virsh came to its end."""
+    def cut_short(self, one: "str | tuple", name: str, output: Output, errors: list) -> None:
+        """Record at which object or list a virsh ended early."""
         if not isinstance(one, str):
-            if said.stalled:
-                self.hung[one] = Hung(f"libvirt {said.failure} when it was asked about it",
+            if output.stalled:
+                self.hung[one] = Hung(f"libvirt {output.failure} when it was asked about it",
                                       self.hung.get(one))
             elif name.startswith("alone"):
-                self.unread[one] = f"libvirt {said.failure or 'did not show it'}"
+                self.unread[one] = f"libvirt {output.failure or 'did not show it'}"
             return
-        why = f"libvirt {said.failure}" if said.failure else (
+        why = f"libvirt {output.failure}" if output.failure else (
             f"libvirt did not answer: {errors[0]}" if errors else "libvirt's answer is not whole")
         lists = LISTS if one in LISTS else POOLS
-        if one in LISTS or name != "all":   # the pools are asked for once more, by themselves
-            self.lists |= dict.fromkeys(lists, Silent(why))
+        if one in LISTS or name != "all":   # the pools are asked for once more, alone
+            self.lists |= dict.fromkeys(lists, NoAnswer(why))
 
-    def take(self, one: tuple, answers: list, receiving: bool) -> None:
-        """Take the answers about one object."""
+    def parse_object(self, one: tuple, answers: list, receiving: bool) -> None:
+        """Take over the answers about one object."""
         try:
             "".join(answers).encode()
-            self.told[one] = answers[0] if one[0] == "pool" else Told(answers, receiving)
+            self.details[one] = answers[0] if one[0] == "pool" else DomainDetails(
+                answers, receiving)
         except UnicodeEncodeError:
             self.unread[one] = "libvirt shows it with bytes that are no text"
-        except Silent as silence:
-            self.unread[one] = str(silence)
+        except NoAnswer as reason:
+            self.unread[one] = str(reason)
         except Changed:
             self.known[one] = not self.known[one]
 
-    def learn(self) -> None:
-        """Learn from the lists, once, what there is; Silent where even the domains are not told."""
+    def update_known(self) -> None:
+        """Take over from the lists, once, which objects there are; NoAnswer without the domains."""
         for name in LISTS:
-            if isinstance(self.lists.get(name), Silent):
+            if isinstance(self.lists.get(name), NoAnswer):
                 raise self.lists[name]
         if "Running against daemon" not in self.lists.get("version", "Running against daemon"):
-            raise Silent("libvirt's answer is not whole")
+            raise NoAnswer("libvirt's answer is not whole")
         for kind, name, on in (("domain", "domains", "running"), ("pool", "pools", "active")):
-            if kind not in self.learnt and isinstance(self.lists.get(name), str):
-                self.learnt.add(kind)
+            if kind not in self.listed and isinstance(self.lists.get(name), str):
+                self.listed.add(kind)
                 active = set(lines_of(self.lists[on]))
                 self.known = {one: was for one, was in self.known.items() if one[0] != kind} | {
                     (kind, uuid): uuid in active for uuid, _ in named(self.lists[name])}
         self.hung = {one: hung for one, hung in self.hung.items() if one in self.known}
 
     def why_not(self, one: tuple) -> str:
-        """Return why nothing is told of an object."""
+        """Return why an object is unknown."""
         hung = self.hung.get(one)
         return self.unread.get(one) or (hung.why if hung else "libvirt was too slow to show it")
 
     def result(self) -> dict:
-        """Return what was read: of each object what was told, or in `unknown` why nothing was."""
+        """Return all objects: each with its `details`, or in `unknown` with the reason for none."""
         if "domains" not in self.lists:
-            raise Silent("libvirt was too slow to list its domains")
+            raise NoAnswer("libvirt was too slow to list its domains")
         autostart, persistent = (set(lines_of(self.lists[name]))
                                  for name in ("autostart", "persistent"))
         domains = [{"name": printable(name), "uuid": uuid, "persistent": uuid in persistent,
                     "autostart": uuid in autostart, **self.shown(("domain", uuid))}
                    for uuid, name in named(self.lists["domains"])
                    if self.unread.get(("domain", uuid), "") is not None]
-        pools = self.lists.get("pools", Silent("libvirt was too slow to list its pools"))
+        pools = self.lists.get("pools", NoAnswer("libvirt was too slow to list its pools"))
         if isinstance(pools, str):
             pools = [{"name": printable(name.rstrip()), **self.shown(("pool", uuid))}
                      for uuid, name in named(pools)
                      if self.unread.get(("pool", uuid), "") is not None]
         return {"versions": parse_versions(self.lists["version"]),
                 "domains": sorted(domains, key=lambda row: row["name"]),
-                "pools": pools if isinstance(pools, Silent) else sorted(
+                "pools": pools if isinstance(pools, NoAnswer) else sorted(
                     pools, key=lambda row: row["name"])}
 
     def shown(self, one: tuple) -> dict:
         """Return what is known of one object."""
-        active = {"active": self.known[one]}
-        told = self.told.get(one)
-        return {**active, "unknown": self.why_not(one)} if told is None else {
-            **active, "told": told}
+        details = self.details.get(one)
+        return {"active": self.known[one], **(
+            {"unknown": self.why_not(one)} if details is None else {"details": details})}
 
 
 def parts_of(objects: list) -> list:
-    """Return objects in parts that one virsh can be asked about."""
+    """Return objects in parts of which each fits one virsh."""
     return [objects[at:at + CHUNK] for at in range(0, len(objects), CHUNK)]
 
 
 def suspects_of(objects: list, answers: dict) -> list:
-    """Return what the errors beside these answers may be about.
+    """Return the objects that the errors beside these answers may be about.
 
-    An answer that lacks nothing else may lack checkpoints; most domains have none anyway.
+    First those that lack an answer. A list of checkpoints may be empty without an error, as it is
+    for most domains: it makes suspects only where nothing else is missing.
     """
     lacking = [one for one in objects if not all(answers[one][:3] + answers[one][4:])]
     if not lacking:
@@ -234,7 +248,7 @@ def suspects_of(objects: list, answers: dict) -> list:
 
 
 def is_active(one: tuple, answers: list, before: bool) -> bool:
-    """Return whether an object is active, by what it said of itself, else as it was."""
+    """Return whether an object is active by its own answers, else as before."""
     if one[0] == "pool" or not answers[1]:
         return before
     return NUMBER.match(answers[1]) is not None     # a guest that crashed may have kept its process
@@ -246,6 +260,6 @@ def named(text: str) -> list:
 
 
 def parse_versions(text: str) -> dict:
-    """Return the versions that a text tells."""
+    """Return the versions named in a text."""
     found = {name: re.search(pattern + r" (\S+)", text) for name, pattern in VERSIONS.items()}
     return {name: match[1] for name, match in found.items() if match}
