@@ -30,6 +30,7 @@ class Hotsite:
 
         Where a test is not about replicas, no VM has one: copies would cost time and say much.
         Where no guest has to be spoken to, none has a system: to boot them would cost minutes.
+        What the last test declared and this one does not is taken away without a grace period.
         """
         self.specs = folder / "specs"
         self.state = folder / "state"
@@ -39,6 +40,7 @@ class Hotsite:
         template = self.specs / "templates/guest.xml"
         if not systems:
             template.write_text(bare(template.read_text()))
+        self.limit(removalGrace="0s")
 
     def command(self, *words: str) -> list[str]:
         """Return the argv of one verb."""
@@ -111,7 +113,9 @@ class Hotsite:
     def limit(self, **numbers: object) -> None:
         """Set limits of the estate."""
         lines = "".join(f"    {name}: {value}\n" for name, value in numbers.items())
-        self.edit("estate", "lab", "  limits:\n", f"  limits:\n{lines}")
+        text = re.sub(f"    ({'|'.join(numbers)}): .*\n", "",
+                      self.path("estate", "lab").read_text())
+        self.declare("estate", "lab", text.replace("  limits:\n", f"  limits:\n{lines}"))
 
     @contextmanager
     def edited(self, kind: str, name: str, old: str, new: str) -> Iterator[None]:
