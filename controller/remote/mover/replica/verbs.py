@@ -38,7 +38,7 @@ def make(words: List[str]) -> Dict[str, Any]:
     note_missing_files(root)
     return {"vm": state.vm, "algorithm": state.algorithm, "secret_id": state.secret_id,
             "newest": state.points[-1].sequence if state.points else None,
-            "secret": read_secret(root).hex(), "describe": describe(root)}
+            "secret": read_secret(root).hex(), "replica": describe(root)}
 
 
 def show(words: List[str]) -> Dict[str, Any]:
