@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from controller.cli.view.loop_status import LoopStatus
     from controller.cli.view.paint import Painter
     from controller.model.condition import Condition
-    from controller.plan.survey.context import Suspension
 
 
 def command(
@@ -44,27 +43,21 @@ def command(
 def show(loop_status: "LoopStatus", *, everything: bool) -> None:
     """Print the status."""
     from controller.cli.view.paint import AMBER, Painter, console  # noqa: PLC0415
+    from controller.model.units import render_duration  # noqa: PLC0415
 
     painter = Painter(console())
     painter.line(*loop_status.loop_line())
     for sentence, style in loop_status.source_lines():
         painter.line(sentence, style)
     for one in loop_status.suspensions:
-        painter.line(pause_line(one, loop_status.now_s), AMBER)
+        left = render_duration(one.until_at - loop_status.now_s)
+        painter.line(f"suspended {one.target} by {one.by}, {left} to go: {one.why}", AMBER)
     for line in loop_status.work_lines():
         painter.line(*line)
     for line in loop_status.node_lines(everything=everything):
         painter.line(*line)
     show_conditions(painter, loop_status.shown_conditions(everything=everything), loop_status.now_s)
     painter.line(loop_status.plan_line(), "bold")
-
-
-def pause_line(one: "Suspension", now_s: float) -> str:
-    """Return a pause as one line: what, by whom, how much longer, why."""
-    from controller.model.units import render_duration  # noqa: PLC0415
-
-    return (f"suspended {one.target} by {one.by}, {render_duration(one.until_at - now_s)} to go:"
-            f" {one.why}")
 
 
 def show_conditions(painter: "Painter", conditions: "list[Condition]", now_s: float) -> None:

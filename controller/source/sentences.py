@@ -90,14 +90,10 @@ def sentence(raw: object, path: Path, error: ErrorDetails) -> str:
         return unknown_field(raw, path)
     if error["type"] == "missing":
         return f"`{field}` is missing: add {example(field)}"
-    return wrong_value(path, field, error, value_at(raw, path))
-
-
-def value_at(raw: Any, path: Path) -> object:
-    """Return what the document says at `path`."""
+    value: Any = raw
     for step in path:
-        raw = raw[step]
-    return raw
+        value = value[step]
+    return wrong_value(path, field, error, value)
 
 
 def name_of(path: Path) -> str:

@@ -1,9 +1,9 @@
 """The checks on hosts, and on names and addresses that all nodes share."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from ipaddress import ip_address
 
-from controller.model.host import BmcSpec, Host
+from controller.model.host import Host
 from controller.model.switch import Switch
 from controller.source.problems import Finding
 from controller.source.specs import NAME, Entry, Specs
@@ -19,13 +19,19 @@ def check_hosts(specs: Specs) -> Iterator[Finding]:
         yield from twice(entry, "pool", [pool.name for pool in spec.pools], "pools", "name")
         yield from twice(entry, "pool path", [pool.path for pool in spec.pools], "pools", "path")
         yield from twice(entry, "uplink", list(spec.uplinks), "uplinks")
-        yield from check_uplinks(entry, spec.bridge, spec.uplinks)
+        for index, uplink in enumerate(spec.uplinks):
+            if uplink == spec.bridge:
+                yield entry.wrong(f"`{uplink}` is the bridge itself: name the device that is"
+                                  " plugged into it", "spec", "uplinks", index)
         capacity = spec.capacity
         if capacity is not None and capacity.memory_bytes <= spec.reserve.memory_bytes:
             yield entry.wrong("the reserve takes all the memory: lower it", "spec", "reserve",
                               "memory")
         if spec.bmc is not None:
-            yield from check_credentials(entry, spec.bmc)
+            credentials = spec.bmc.credentials
+            if (credentials.file is None) == (credentials.env is None):
+                yield entry.wrong("credentials are read from one place: write `file:` or `env:`,"
+                                  " and not both", "spec", "bmc", "credentials")
             other = bmcs.setdefault(spec.bmc.url, name)
             if other != name:
                 yield entry.wrong(f"the BMC of host `{other}` has this address, too: each host"
@@ -48,13 +54,6 @@ def twice(entry: Entry[Host], what: str, names: list[str], *path: str) -> Iterat
         if name in names[:index]:
             yield entry.wrong(f"a second {what} `{name}`: remove or rename one", "spec", path[0],
                               index, *path[1:])
-
-
-def check_credentials(entry: Entry[Host], bmc: BmcSpec) -> Iterator[Finding]:
-    """Yield credentials that name no source, or two."""
-    if (bmc.credentials.file is None) == (bmc.credentials.env is None):
-        yield entry.wrong("credentials are read from one place: write `file:` or `env:`, and not"
-                          " both", "spec", "bmc", "credentials")
 
 
 def check_nodes(specs: Specs) -> Iterator[Finding]:
@@ -90,11 +89,3 @@ def spelled_once(address: str) -> str:
     except ValueError:
         return address.lower().rstrip(".")
     return str(getattr(found, "ipv4_mapped", None) or found)
-
-
-def check_uplinks(entry: Entry[Host], bridge: str, ports: Iterable[str]) -> Iterator[Finding]:
-    """Yield an uplink that is the bridge itself."""
-    for index, port in enumerate(ports):
-        if port == bridge:
-            yield entry.wrong(f"`{port}` is the bridge itself: name the device that is plugged"
-                              " into it", "spec", "uplinks", index)

@@ -72,15 +72,11 @@ def _check_place(text: str, scheme: str, place: str) -> None:
     user, at, rest = place.rpartition("@")
     host = re.sub(r":[0-9]{1,5}$", "", rest)
     if ":" in user:
-        raise _wrong(_without_password(text), "leave the password out, since everybody could see"
+        shown = re.sub(r"://([^:/@]*):[^/]*@", r"://\1:***@", text)
+        raise _wrong(shown, "leave the password out, since everybody could see"
                                               " it; use an ssh key")
     if not _HOST.fullmatch(host) or (at and not _USER.fullmatch(user)):
         raise _wrong(text, f"{place!r} is no host: write it like {EXAMPLE}")
-
-
-def _without_password(text: str) -> str:
-    """Return `text` fit to be shown."""
-    return re.sub(r"://([^:/@]*):[^/]*@", r"://\1:***@", text)
 
 
 def _wrong(text: str, what: str) -> SpecError:

@@ -47,7 +47,7 @@ async def fetch(git: GitProgram, address: GitAddress, before: str) -> bool:
         if size_bytes(git.mirror) > MIRROR_BYTES_MAX:
             await _renew(git, address, lock)
             return False
-        since = await _instant(git, before)
+        since = (await git.run("log", "-1", "--format=%ct", before)).strip() if before else ""
         if not since:
             await _fetch(git, address, lock, "--depth=1")
             return False
@@ -106,11 +106,6 @@ async def _ended(fetching: "asyncio.Task[str]") -> None:
     """Stop the fetch if it still runs, and wait for its end."""
     fetching.cancel()
     await asyncio.wait({fetching})
-
-
-async def _instant(git: GitProgram, commit: str) -> str:
-    """Return the date of a commit in the mirror; empty if there is none."""
-    return (await git.run("log", "-1", "--format=%ct", commit)).strip() if commit else ""
 
 
 async def commit_of(git: GitProgram, reference: str) -> str:

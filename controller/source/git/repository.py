@@ -191,13 +191,10 @@ class GitSource:
             raise SpecError((f"{self._address}: {folder} is a submodule: its files are not part of"
                              f" commit {commit[:12]}: name its own repository",))
         tree = await export(self._git, commit, folder, self._trees)
-        rewritten = before if before and not await self._follows(before, commit) else ""
+        beyond = await self._git.run("rev-list", "--max-count=1", f"^{commit}", before) \
+            if before else ""       # empty where `before` is part of the history of `commit`
+        rewritten = before if beyond.strip() else ""
         return Fetched(commit, tree, _printable(author), float(at), _printable(subject), rewritten)
-
-    async def _follows(self, before: str, commit: str) -> bool:
-        """Return whether `before` is part of the history of `commit`."""
-        base = await self._git.run("rev-list", "--max-count=1", f"^{commit}", before)
-        return not base.strip()
 
     def _unavailable(self, what: str) -> SourceUnavailable:
         """Return the error, with what stays in force."""
