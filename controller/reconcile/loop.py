@@ -240,7 +240,7 @@ class Loop:
                 self._tell(changed)
         for event in self._news.still_late():
             self._tell(event)
-        if self._context.settle(plan, self.observed, converged=is_converged(plan)):
+        if self._context.record(plan, self.observed, converged=is_converged(plan)):
             self._planner.wake()
         self._write_status()
 

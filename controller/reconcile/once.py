@@ -203,7 +203,7 @@ class Once:
                 save_fact(self._store, node, self._view.fact(node))
             save_removed(self._store, self._view)
             self._store.save_conditions(plan.conditions, self._clock())
-            self._context.settle(plan, self.observed, converged=is_converged(plan))
+            self._context.record(plan, self.observed, converged=is_converged(plan))
 
     def tell(self, event: Event) -> None:
         """Pass an event on to every listener."""

@@ -12,7 +12,7 @@ from controller.store.database import Table
 class Memory(StrEnum):
     """The kinds of memories, each by the name of what it is about."""
 
-    STOOD = "stood"
+    LAST_HOST = "stood"
     """By VM: the host on which it last ran or was defined as ours."""
     LEFT = "left"
     """By VM that has left the specs: when that was first seen."""

@@ -1,12 +1,12 @@
-"""Circumstances: everything besides specs and facts that a decision depends on, gathered here.
+"""The context of a decision: everything besides specs and facts that it depends on.
 
-Rule 1: whatever changes with time alone has an instant at which the loop wakes: the next edge.
+Rule 1: whatever changes with time alone has an instant at which the loop wakes: `next_edge`.
 """
 
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import date, datetime, time, timedelta
+from datetime import datetime, time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -38,7 +38,7 @@ from controller.store.store import Store
 
 
 class ContextBuilder:
-    """Reads pauses, approvals, repairs and the applied revision from the store, and calendars."""
+    """Reads pauses, approvals, repairs and what is applied from the store, and calendars."""
 
     def __init__(self, store: Store, clock: Callable[[], float]) -> None:
         self._store = store
@@ -63,26 +63,28 @@ class ContextBuilder:
         self.pools = PoolMemory(store)
 
     def declare(self, desired: Desired) -> None:
-        """Learn the specs in force."""
+        """Take over new specs."""
         self._desired = desired
         self._prints = fingerprints(desired)
         self._changed = changed(self._applied, self._prints)
-        self._declared_pauses = _declared_pauses(desired)
+        self._declared_pauses = {
+            name: parse_instant_at(scope.suspend.until) for name, scope in every_scope(desired)
+            if scope.suspend is not None}
         self._edges = tuple(sorted(self._declared_pauses.values()))
 
     def follow(self, desired: Desired) -> None:
-        """Let all that the journal knows of renamed objects follow them.
+        """Give the store's rows about objects that `desired` renames their new names.
 
-        Errors: JournalUnavailable; it is followed in memory all the same.
+        Errors: JournalUnavailable; the specs can be declared all the same.
         """
         now = renames(desired)
         if self._store.rename(now, nodes_of(now)):
             self.read()
 
     def read(self) -> None:
-        """Read again what other processes may have written.
+        """Read again whatever other processes may have written.
 
-        Errors: JournalUnavailable; what was read before stays.
+        Errors: JournalUnavailable; the last values stay.
         """
         now_s = self._clock()
         self._suspensions = self._store.suspensions(now_s)
@@ -98,25 +100,25 @@ class ContextBuilder:
         self._read_repairs = True
 
     def take_over(self) -> None:
-        """Read what an earlier loop left; what was to go meanwhile has not been looked at.
+        """Read what an earlier loop left; the time since its last status counts in no wait.
 
-        Errors: JournalUnavailable; what was read before stays.
+        Errors: JournalUnavailable; the last values stay.
         """
         self.read()
         looked_at = (self._store.status() or {}).get("at")
         if isinstance(looked_at, float):
-            self._history.overslept(self._clock(), looked_at)
+            self._history.note_look(self._clock(), looked_at)
 
     def repaired(self) -> None:
-        """Say that something was done: repairs are counted anew, and a yes to it is used up."""
+        """Say that an action has ended: repairs are counted again, and its approval is used up."""
         self._read_repairs = self._read_approvals = True
 
     def print_of(self, target: str) -> str:
-        """Return the fingerprint of a declared object's spec, empty for what is not declared."""
+        """Return the fingerprint of an object's spec; empty when it is not declared."""
         return self._prints.get(target, "")
 
     def grant(self, approval: Approval) -> None:
-        """Take a person's yes that holds for this process alone."""
+        """Add an approval that holds for this process alone."""
         self._granted[(approval.action_id, approval.revision)] = approval
 
     def build(self, in_flight: tuple[InFlight, ...],
@@ -130,11 +132,13 @@ class ContextBuilder:
             self._requests = self._store.requests()
             self._undone = self._store.undone()
             self._read_approvals = False
-        self._history.overslept(now_s)
+        self._history.note_look(now_s)
         windows = self._desired.estate.spec.windows
         return Context(
-            suspensions=tuple(named(one, self._desired.estate.name) for one in self._suspensions
-                              if one.until_at > now_s),
+            suspensions=tuple(
+                one if one.target != WHOLE_ESTATE      # set before the estate's name was known
+                else replace(one, target=f"Estate/{self._desired.estate.name}")
+                for one in self._suspensions if one.until_at > now_s),
             approvals=tuple(one for one in (*self._approvals, *self._granted.values())
                             if one.expires_at > now_s),
             windows=tuple(window_state(window, now_s) for window in windows),
@@ -143,11 +147,11 @@ class ContextBuilder:
             requests=tuple(one for one in self._requests if one.expires_at > now_s),
             undone=tuple(one for one, spec in self._undone if spec == self.print_of(one.target)),
             adopted=self._history.adopted,
-            backing_off=backing_off, assumed_down=assumed_down, last_host=self._history.stood,
+            backing_off=backing_off, assumed_down=assumed_down, last_host=self._history.last_host,
             kept=self._history.kept, waiting=self._history.waiting)
 
     def pause_has_ended(self) -> bool:
-        """Return whether a pause has ended, by time, by word or by commit, since this was asked."""
+        """Return whether a pause has ended, by time, a person or a commit, since the last call."""
         now_s = self._clock()
         untils = [(one.target, one.until_at) for one in self._suspensions]
         paused = frozenset(target for target, until_at in (*untils, *self._declared_pauses.items())
@@ -169,20 +173,20 @@ class ContextBuilder:
             edges += [at + limits.quarantine_for_s for at in instants]
         ahead = [edge for edge in (*edges, *self._edges) if edge > now_s]
         if plan is not None and plan.due_at is not None:
-            ahead.append(max(plan.due_at, now_s))  # one that passed since has not been looked at
+            ahead.append(max(plan.due_at, now_s))  # it may have passed since the decision
         return min(ahead, default=None)
 
-    def settle(self, plan: Plan, observed: Observed, *, converged: bool) -> bool:
-        """Remember which objects of this revision the world now looks like, and what was seen.
+    def record(self, plan: Plan, observed: Observed, *, converged: bool) -> bool:
+        """Save which objects are now as this revision says, and what the decision saw.
 
-        Shapes: True where the next decision rests on other instants than this one did.
+        Shapes: True where waits have begun or ended, so that the next decision differs.
         Errors: JournalUnavailable.
         """
         assert self._desired is not None, "nothing is declared yet"
         self.pools.write()
-        moved = self._history.take_in(plan, self._desired, observed, self._clock())
+        moved = self._history.record(plan, self._desired, observed, self._clock())
         self._forget_undone(plan)
-        now = settled(plan, self._applied, self._prints)
+        now = applied_fingerprints(plan, self._applied, self._prints)
         revision = plan.revision if converged else (self._applied_revision or "")
         if now != self._applied or revision != (self._applied_revision or ""):
             self._store.save_applied(revision, now, self._clock())
@@ -191,7 +195,7 @@ class ContextBuilder:
         return moved
 
     def _forget_undone(self, plan: Plan) -> None:
-        """Forget what was undone and is not wanted any more, as far as its target can be seen."""
+        """Forget undone changes that are not in the plan any more, if their target was seen."""
         wanted = {step.action.id for step in plan.steps}
         unseen = {remark.target for remark in plan.remarks if remark.unknown}
         gone = [one.action_id for one, _ in self._undone
@@ -201,7 +205,7 @@ class ContextBuilder:
             self._undone = tuple(row for row in self._undone if row[0].action_id not in gone)
 
     def _recent_repairs(self, now_s: float) -> Mapping[str, tuple[float, ...]]:
-        """Return when what was repaired, as far back as quarantine reaches."""
+        """Return when each target was repaired, as far back as the quarantine reaches."""
         assert self._desired is not None, "nothing is declared yet"
         if self._read_repairs:
             limits = self._desired.estate.spec.limits
@@ -209,19 +213,6 @@ class ContextBuilder:
             self._repairs = self._store.repairs(since_at)
             self._read_repairs = False
         return self._repairs
-
-
-def named(suspension: Suspension, estate: str) -> Suspension:
-    """Return a pause with the estate's own name, where it was set before that was known."""
-    if suspension.target != WHOLE_ESTATE:
-        return suspension
-    return replace(suspension, target=f"Estate/{estate}")
-
-
-def _declared_pauses(desired: Desired) -> dict[str, float]:
-    """Return, by what is paused, the instants at which pauses that stand in the specs end."""
-    return {name: parse_instant_at(scope.suspend.until) for name, scope in every_scope(desired)
-            if scope.suspend is not None}
 
 
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -249,14 +240,14 @@ def spans_around(window: WindowSpec, zone: ZoneInfo, now_s: float) -> tuple[Span
     """Return when the window opens and closes, from before `now_s` to a week after, in order."""
     today = datetime.fromtimestamp(now_s, zone).date()
     back = math.ceil(window.duration_s / 86400.0) + 1
-    starts = (_start(window, zone, today + timedelta(days=offset))
-              for offset in range(-back, AHEAD_DAYS + 1)
-              if DAYS[(today + timedelta(days=offset)).weekday()] in window.days)
+    days = [today + timedelta(days=offset) for offset in range(-back, AHEAD_DAYS + 1)]
+    starts = (datetime.combine(day, time.fromisoformat(window.start), zone).timestamp()
+              for day in days if DAYS[day.weekday()] in window.days)
     return tuple((start, start + window.duration_s) for start in sorted(starts))
 
 
 def merged(spans: tuple[Span, ...]) -> tuple[Span, ...]:
-    """Return `spans`, sorted by start, with those that touch or overlap made one."""
+    """Return sorted `spans`, those that touch or overlap joined."""
     whole: list[Span] = []
     for start, end in spans:
         if whole and start <= whole[-1][1]:
@@ -266,31 +257,27 @@ def merged(spans: tuple[Span, ...]) -> tuple[Span, ...]:
     return tuple(whole)
 
 
-def _start(window: WindowSpec, zone: ZoneInfo, day: date) -> float:
-    """Return the instant at which the window opens on `day`, local time."""
-    return datetime.combine(day, time.fromisoformat(window.start), zone).timestamp()
-
-
 PLACED_KINDS: Final = ("VirtualMachine/", "Host/", "Switch/")
-"""Kinds that steps are about; the others show their differences on these."""
+"""The kinds that have steps; those of other kinds are about one of these."""
 
 
-def stays(step: Step) -> bool:
-    """Return whether a step is there for as long as somebody uses what it would take.
+def is_lasting(step: Step) -> bool:
+    """Return whether a step is blocked for as long as somebody uses the VLANs that it would take.
 
-    It says how the world is, and holds nothing up.
+    Such a step reports a state of the estate, and keeps nothing from being converged.
     """
     return isinstance(step.action, NarrowTrunk) and step.ruling.rule in USED
 
 
-def settled(plan: Plan, before: Mapping[str, str], now: Mapping[str, str]) -> Mapping[str, str]:
-    """Return the fingerprints that are true of the world.
+def applied_fingerprints(plan: Plan, before: Mapping[str, str],
+                         now: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the fingerprints of the specs that are applied.
 
-    Shapes: all of `now` when no step is a commit's and nothing is unknown; else an object with a
-    step or an unknown keeps its old one, and so does every kind that has no steps of its own.
+    Shapes: all of `now` when no step is a commit's and nothing is unknown. Otherwise an object with
+    a step or an unknown keeps its old one, and so does every kind that has no steps of its own.
     """
     busy = {step.action.target for step in plan.steps
-            if step.action.cause is Cause.COMMIT and not stays(step)}
+            if step.action.cause is Cause.COMMIT and not is_lasting(step)}
     unseen = {remark.target for remark in plan.remarks if remark.unknown}
     unseen |= {one.target for one in plan.conditions
                if one.type is ConditionType.PLACED and one.reason == "Nowhere"}

@@ -1,6 +1,6 @@
-"""What a decision rests on of what was seen or begun before, kept over restarts.
+"""The history that decisions rest on: where VMs were, since when removals wait.
 
-Rule 1: it is written after each decision; what could not be written is written after the next.
+Rule 1: it survives a restart: it is written after each decision, or else after the next one.
 """
 
 from collections.abc import Mapping
@@ -18,17 +18,17 @@ from controller.store.memory import Memory
 from controller.store.store import Store
 
 ASLEEP_S: Final = 180.0
-"""So long without a decision, and nobody was looking."""
+"""After so long without a decision, the time since the last one counts in no wait."""
 
 
 @cache
 def parse_keep(text: str) -> KeepSpec:
-    """Return a `keep` that was remembered."""
+    """Return a `keep` from its JSON."""
     return KeepSpec.model_validate_json(text)
 
 
 def lists_its_vlans(fact: Fact[NodeFacts] | None, declared: set[str]) -> bool:
-    """Return whether the declared ports of a node are seen, and say one by one what passes."""
+    """Return whether all declared ports of a node are seen, and list the VLANs that pass."""
     if not isinstance(fact, Known) or not isinstance(fact.value.bridges, Known):
         return False
     found = {port.name: port for bridge in fact.value.bridges.value.values()
@@ -38,45 +38,45 @@ def lists_its_vlans(fact: Fact[NodeFacts] | None, declared: set[str]) -> bool:
 
 
 class History:
-    """Where VMs stood, and since when removals wait."""
+    """Where VMs were seen, how they were kept, and since when removals wait."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._stood: dict[str, str] = {}
+        self._last_host: dict[str, str] = {}
         self._left: dict[str, str] = {}
         self._grace: dict[str, str] = {}
         self._keeps: dict[str, str] = {}
         self._adopted: dict[str, str] = {}
-        self._settled: frozenset[str] = frozenset()
-        self._overslept: frozenset[str] = frozenset()
+        self._once_applied: frozenset[str] = frozenset()
+        self._extended: frozenset[str] = frozenset()
         self._looked_at: float | None = None
 
-    def read(self, settled: Mapping[str, str]) -> None:
-        """Read what earlier processes remembered; what was ever `settled` stood somewhere.
+    def read(self, applied: Mapping[str, str]) -> None:
+        """Read what earlier processes saved; a VM among the `applied` specs existed somewhere.
 
-        Errors: JournalUnavailable; what was read before stays.
+        Errors: JournalUnavailable; the last values stay.
         """
-        self._stood = dict(self._store.remembered(Memory.STOOD))
+        self._last_host = dict(self._store.remembered(Memory.LAST_HOST))
         self._left = dict(self._store.remembered(Memory.LEFT))
         self._grace = dict(self._store.remembered(Memory.GRACE))
         self._keeps = dict(self._store.remembered(Memory.KEPT))
         self._adopted = dict(self._store.remembered(Memory.ADOPTED))
-        self._settled = frozenset(name.partition("/")[2] for name in settled
+        self._once_applied = frozenset(name.partition("/")[2] for name in applied
                                   if name.startswith("VirtualMachine/"))
 
     @property
-    def stood(self) -> Mapping[str, str]:
-        """Return, by VM that stood as one of ours, the host; empty where it is not known."""
-        return {**dict.fromkeys(self._settled, ""), **self._stood}
+    def last_host(self) -> Mapping[str, str]:
+        """Return, by VM that existed as one of ours, its last host; empty where not known."""
+        return {**dict.fromkeys(self._once_applied, ""), **self._last_host}
 
     @property
     def kept(self) -> Mapping[str, KeepSpec]:
-        """Return, by VM, by which `keep` its restore points were last kept."""
+        """Return, by VM, the `keep` that its restore points were last kept by."""
         return {name: parse_keep(text) for name, text in self._keeps.items()}
 
     @property
     def adopted(self) -> frozenset[str]:
-        """Return every host and switch on whose trunks nothing undeclared passed at some time."""
+        """Return every host and switch whose trunks once carried nothing undeclared."""
         return frozenset(self._adopted)
 
     @property
@@ -84,24 +84,24 @@ class History:
         """Return, by action that takes something away, since when it waits."""
         return {name: float(since) for name, since in self._grace.items()}
 
-    def overslept(self, now_s: float, looked_at: float | None = None) -> None:
-        """Let no time count in which nobody looked, asleep or stopped, or that a clock leapt over.
+    def note_look(self, now_s: float, looked_at: float | None = None) -> None:
+        """Extend every wait by time in which nobody looked: asleep, stopped, or skipped by a clock.
 
-        Shapes: `looked_at` is when that was last done by an earlier process.
+        Shapes: `looked_at` is the last look of an earlier process.
         """
         before = self._looked_at if looked_at is None else looked_at
         self._looked_at = now_s
         gap_s = 0.0 if before is None else now_s - before
         if gap_s > ASLEEP_S:
-            self._overslept = frozenset(self._grace)
+            self._extended = frozenset(self._grace)
             self._grace = {key: f"{float(since) + gap_s:.3f}" for key, since in self._grace.items()}
 
-    def take_in(self, plan: Plan, desired: Desired, observed: Observed, now_s: float) -> bool:
-        """Remember what a decision saw; return whether removals wait by another instant now.
+    def record(self, plan: Plan, desired: Desired, observed: Observed, now_s: float) -> bool:
+        """Save what a decision saw; return whether any removal now waits since another instant.
 
         Errors: JournalUnavailable.
         """
-        self._note(Memory.STOOD, self._stood, self._sighted(desired, observed))
+        self._note(Memory.LAST_HOST, self._last_host, self._hosts_seen(desired, observed))
         self._note_leaving(desired, now_s)
         self._note(Memory.KEPT, self._keeps, {
             name: text for name, keep in plan.kept.items()
@@ -112,15 +112,15 @@ class History:
         wanted = {key for step in plan.steps if step.action.takes
                   for key in grace_keys(step.action)}
         changes: dict[str, str | None] = dict.fromkeys(held - self._grace.keys(), f"{now_s:.3f}")
-        changes |= {key: self._grace[key] for key in self._overslept & wanted}
+        changes |= {key: self._grace[key] for key in self._extended & wanted}
         changes |= dict.fromkeys(self._grace.keys() - wanted)
-        self._overslept = frozenset()
+        self._extended = frozenset()
         self._note(Memory.GRACE, self._grace, changes)
         return bool(changes)
 
     def _as_declared(self, plan: Plan, desired: Desired,
                      observed: Observed) -> dict[str, str | None]:
-        """Return the hosts and switches on whose trunks nothing is to be taken, as far as seen."""
+        """Return the hosts and switches of which every trunk was seen and none carries too much."""
         ports = {f"Host/{name}": set(host.spec.uplinks) for name, host in desired.hosts.items()}
         ports |= {f"Switch/{name}": {port.name for port in switch.spec.ports}
                   for name, switch in desired.switches.items()}
@@ -129,7 +129,7 @@ class History:
                 if target not in taking and target not in self._adopted
                 and lists_its_vlans(observed.nodes.get(target.partition("/")[2]), declared)}
 
-    def _sighted(self, desired: Desired, observed: Observed) -> dict[str, str | None]:
+    def _hosts_seen(self, desired: Desired, observed: Observed) -> dict[str, str | None]:
         declared, estate = desired.virtual_machines, desired.estate.name
         found: dict[str, str | None] = {}
         for host in desired.hosts:
@@ -139,21 +139,21 @@ class History:
             for name, domain in fact.value.domains.value.items():
                 mark = domain.ownership
                 machine = name if mark is None else mark.name or name
-                if (mark is not None and self._stood.get(machine) != host
+                if (mark is not None and self._last_host.get(machine) != host
                         and mark.estate == estate and machine in declared
-                        and (domain.state.active or machine not in self._stood)):
+                        and (domain.state.active or machine not in self._last_host)):
                     found[machine] = host
         return found
 
     def _note_leaving(self, desired: Desired, now_s: float) -> None:
-        """Forget where a VM stood only long after it left the specs: a file may be missing once."""
-        gone = self._stood.keys() - desired.virtual_machines.keys()
+        """Forget a VM's host only long after it left the specs: a file may be missing once."""
+        gone = self._last_host.keys() - desired.virtual_machines.keys()
         limit_s = desired.estate.spec.limits.purge_after_s
         old = {name for name in gone if now_s - float(self._left.get(name, now_s)) > limit_s}
         changes: dict[str, str | None] = dict.fromkeys(gone - self._left.keys(), f"{now_s:.3f}")
         changes |= dict.fromkeys((self._left.keys() - gone) | old)
         self._note(Memory.LEFT, self._left, changes)
-        self._note(Memory.STOOD, self._stood, dict.fromkeys(old))
+        self._note(Memory.LAST_HOST, self._last_host, dict.fromkeys(old))
 
     def _note(self, memory: Memory, known: dict[str, str],
               changes: Mapping[str, str | None]) -> None:

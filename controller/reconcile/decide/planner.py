@@ -44,7 +44,7 @@ from controller.plan.replication.copy import margin_s
 from controller.plan.steps.plan import Plan, Step
 from controller.plan.survey.renamed import nodes_of, renames
 from controller.reconcile.decide.attempts import Attempts
-from controller.reconcile.decide.context import ContextBuilder, stays
+from controller.reconcile.decide.context import ContextBuilder, is_lasting
 from controller.reconcile.garbage import gc_paused
 from controller.reconcile.observe.observers import Observers
 from controller.reconcile.observe.view import View
@@ -280,7 +280,7 @@ def waits_for_facts(plan: Plan) -> bool:
 
 def is_converged(plan: Plan) -> bool:
     """Return whether nothing is left to do and nothing is unknown."""
-    return (all(stays(step) for step in plan.steps)
+    return (all(is_lasting(step) for step in plan.steps)
             and not any(remark.unknown for remark in plan.remarks))
 
 

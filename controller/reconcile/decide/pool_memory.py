@@ -1,7 +1,7 @@
-"""Which file system each pool lies on, remembered: an empty folder is no proof of absence.
+"""The file system below each pool, remembered: an empty folder is no proof of absence.
 
-Rule 1: what is seen in a pool that lies on another file system than before is not taken for what
-        is in it; it stays what it was when it was last seen, until a person accepts the new one.
+Rule 1: a pool on another file system than before counts as unknown. Its files and replicas stay as
+        they were last seen, until it is mounted again or a person accepts the new file system.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from controller.store.store import Store
 
 
 class PoolMemory:
-    """Looks at every answer of a host before anything is concluded from it."""
+    """Checks every answer of a host before it becomes a fact."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -25,54 +25,55 @@ class PoolMemory:
         self._new: dict[str, str] = {}
 
     def read(self) -> None:
-        """Read what earlier processes saw.
+        """Read what earlier processes saved.
 
-        Errors: JournalUnavailable; what was read before stays.
+        Errors: JournalUnavailable; the last values stay.
         """
         self._known = {**self._store.remembered(Memory.POOL), **self._new}
 
     def write(self) -> None:
-        """Write down what is new.
+        """Write new file systems.
 
-        Errors: JournalUnavailable; it is written the next time.
+        Errors: JournalUnavailable; they are written the next time.
         """
         self._store.remember(Memory.POOL, self._new)
         self._new = {}
 
     def accept(self, action: Action) -> None:
-        """Take a person's word that a pool lies on another file system for good."""
+        """Learn the new file system of a pool that a person has accepted."""
         if isinstance(action, AcceptPool):
             self._learn(key_of(action.node, action.pool, action.path), action.identity)
 
     def screen(self, node: str, fact: Fact[NodeFacts], before: Fact[NodeFacts]) -> Fact[NodeFacts]:
-        """Return what may be concluded from an answer; pools on other file systems say nothing."""
+        """Return an answer, its pools on other file systems as they were last seen and unknown."""
         if not isinstance(fact, Known) or not isinstance(fact.value.pools, Known):
             return fact
         pools = fact.value.pools
         odd = {name: sentence for name, pool in pools.value.items()
-               if (sentence := self._strange(node, pool))}
+               if (sentence := self._why_unknown(node, pool))}
         if not odd:
             return fact
         last = last_of(before)
         files = {} if last is None else last_of(last.pools) or {}
-        dim = {name: self._dimmed(node, pool, files.get(name), odd[name]) if name in odd else pool
-               for name, pool in pools.value.items()}
+        shown = {name: pool if name not in odd
+                 else self._as_last_seen(node, pool, files.get(name), odd[name])
+                 for name, pool in pools.value.items()}
         replicas = fact.value.replicas
         if isinstance(replicas, Known) and last is not None:
             replicas = replace(replicas, value=with_hidden(
-                replicas.value, last_of(last.replicas) or {}, dim))
+                replicas.value, last_of(last.replicas) or {}, shown))
         return replace(fact, value=replace(
-            fact.value, pools=replace(pools, value=dim), replicas=replicas))
+            fact.value, pools=replace(pools, value=shown), replicas=replicas))
 
-    def _strange(self, node: str, pool: PoolFacts) -> str:
-        """Return why what is seen in a pool proves nothing; empty where it does."""
+    def _why_unknown(self, node: str, pool: PoolFacts) -> str:
+        """Return why the content of a pool is unknown; empty where it is known."""
         if not pool.path or pool.unknown:
             return ""
         known = self._known.get(key_of(node, pool.name, pool.path))
-        if known == told(pool) or (known is None and not pool.identity):
+        if known == identity_of(pool) or (known is None and not pool.identity):
             return ""
         if known is None and not pool.unmounted:
-            self._learn(key_of(node, pool.name, pool.path), told(pool))
+            self._learn(key_of(node, pool.name, pool.path), identity_of(pool))
             return ""
         what = f"{pool.path} lies on {pool.identity}" if pool.identity else (
             f"{pool.path} is not there")
@@ -82,12 +83,12 @@ class PoolMemory:
         return (f"{what}{was}: mount its file system there; if it is another one for good, `hotsite"
                 f" approve accept-pool:Host/{node}@{node}/{pool.name}`")
 
-    def _dimmed(self, node: str, pool: PoolFacts, last: PoolFacts | None,
+    def _as_last_seen(self, node: str, pool: PoolFacts, last: PoolFacts | None,
                 sentence: str) -> PoolFacts:
-        """Return a pool as it was when it was last on its own file system."""
+        """Return a pool with the files that it had when it was last on its own file system."""
         known = self._known.get(key_of(node, pool.name, pool.path))
         return replace(
-            pool, unknown=sentence, replicas_unknown=sentence, identity=told(pool),
+            pool, unknown=sentence, replicas_unknown=sentence, identity=identity_of(pool),
             expected=known or f"the file system that belongs at {pool.unmounted}",
             volumes={} if last is None else last.volumes)
 
@@ -96,18 +97,18 @@ class PoolMemory:
 
 
 def key_of(node: str, pool: str, path: str) -> str:
-    """Return the name under which a pool is remembered."""
+    """Return the key of a pool in the store."""
     return f"{node} {pool} {path.rstrip('/')}"
 
 
-def told(pool: PoolFacts) -> str:
-    """Return what a pool lies on, and which mount point it would lie on were that mounted."""
+def identity_of(pool: PoolFacts) -> str:
+    """Return the file system below a pool, and the mount point that is not mounted, if any."""
     return f"{pool.identity}, {pool.unmounted} not mounted" if pool.unmounted else pool.identity
 
 
 def with_hidden(seen: Mapping[str, ReplicaFacts], last: Mapping[str, ReplicaFacts],
                 pools: Mapping[str, PoolFacts]) -> Mapping[str, ReplicaFacts]:
-    """Return the replicas, those of pools that show something else as they were, unreadable."""
+    """Return the replicas, those in unknown pools as they were last seen and unreadable."""
     places = {f"{pool.path.rstrip('/')}/{STORE}/": f"pool {name}: {pool.unknown}"
               for name, pool in pools.items() if pool.expected}
     mine = {uuid: one for uuid, one in seen.items()

@@ -3,7 +3,7 @@
 from controller.plan.actions.action import Cause
 from controller.plan.actions.machine import StartDomain
 from controller.plan.steps.plan import Plan, Remark, Step
-from controller.reconcile.decide.context import settled
+from controller.reconcile.decide.context import applied_fingerprints
 
 BEFORE = {"VirtualMachine/sql": "1", "VirtualMachine/web": "1", "Network/office": "1",
           "VirtualMachine/gone": "1"}
@@ -17,18 +17,18 @@ def step(vm: str, cause: Cause) -> Step:
 
 
 def test_without_steps_and_unknowns_all_is_applied() -> None:
-    assert settled(Plan("r2"), BEFORE, NOW) == NOW
+    assert applied_fingerprints(Plan("r2"), BEFORE, NOW) == NOW
 
 
 def test_drift_alone_does_not_keep_a_commit_from_being_applied() -> None:
-    assert settled(Plan("r2", (step("sql", Cause.DRIFT),)), BEFORE, NOW) == NOW
+    assert applied_fingerprints(Plan("r2", (step("sql", Cause.DRIFT),)), BEFORE, NOW) == NOW
 
 
 def test_an_object_with_a_commit_s_step_keeps_its_old_print_and_shared_kinds_do_too() -> None:
-    assert settled(Plan("r2", (step("sql", Cause.COMMIT),)), BEFORE, NOW) == {
+    assert applied_fingerprints(Plan("r2", (step("sql", Cause.COMMIT),)), BEFORE, NOW) == {
         "VirtualMachine/sql": "1", "VirtualMachine/web": "2", "Network/office": "1"}
 
 
 def test_what_cannot_be_seen_is_not_applied() -> None:
     remark = Remark("VirtualMachine/web", "paris-2 does not answer", unknown=True)
-    assert settled(Plan("r2", (), (remark,)), BEFORE, NOW)["VirtualMachine/web"] == "1"
+    assert applied_fingerprints(Plan("r2", (), (remark,)), BEFORE, NOW)["VirtualMachine/web"] == "1"

@@ -14,8 +14,8 @@ SEEN = b.as_declared(b.small(b.vm("sql", deletion="delete")), {"sql": "paris-1"}
 
 def wait_from(at: float, history: History) -> None:
     """Take in the plan in which the removal first waits."""
-    history.overslept(at)
-    history.take_in(compute(NOW, SEEN, b.APPLIED, b.NOW_S), NOW, SEEN, at)
+    history.note_look(at)
+    history.record(compute(NOW, SEEN, b.APPLIED, b.NOW_S), NOW, SEEN, at)
 
 
 @pytest.mark.parametrize(("later_s", "since_s"), [(60.0, 0.0), (170.0, 0.0), (3600.0, 3600.0)],
@@ -24,9 +24,9 @@ def test_a_leap_ends_no_grace(later_s: float, since_s: float) -> None:
     store = Store.open(":memory:")
     history = History(store)
     wait_from(b.NOW_S, history)
-    history.overslept(b.NOW_S + later_s)
+    history.note_look(b.NOW_S + later_s)
     assert history.waiting == {REMOVE: b.NOW_S + since_s}
-    history.take_in(compute(NOW, SEEN, b.APPLIED, b.NOW_S), NOW, SEEN, b.NOW_S + later_s)
+    history.record(compute(NOW, SEEN, b.APPLIED, b.NOW_S), NOW, SEEN, b.NOW_S + later_s)
     again = History(store)
     again.read({})
     assert again.waiting == {REMOVE: b.NOW_S + since_s}
