@@ -10,7 +10,7 @@ from mover.replica.replica import Replica
 
 from tests.mover import disks
 from tests.mover.disks import archive, exported, image, needs_qemu, tool, written
-from tests.mover.transfers import ATTEMPT, ask
+from tests.mover.transfers import ATTEMPT, ask, paths_of
 
 __all__ = ["archive"]
 pytestmark = needs_qemu
@@ -61,7 +61,7 @@ def fetched(archive: Path, root: Path, folder: Path, **which: Any) -> None:
 
 def identical(root: Path, sequence: int, disk: Path) -> None:
     """Hold the newest file of a replica and the disk equal, in the eyes of QEMU."""
-    top = Replica(str(root)).chain("vda", sequence)[-1]
+    top = paths_of(Replica(str(root)), "vda", sequence)[-1]
     form = "qcow2" if top.endswith(".qcow2") else "raw"
     assert "identical" in tool("qemu-img", "compare", "-f", form, "-F", "qcow2", top, disk)
 

@@ -12,6 +12,7 @@ from mover.image.chain import Chain
 from mover.image.hashing import CLUSTER_BYTES
 from mover.replica import incoming, publish, receive
 from mover.replica.replica import Replica, create, locked
+from mover.replica.state import chain
 from mover.transfer import wire
 from mover.transfer.codec import RAW
 
@@ -151,15 +152,20 @@ class Machine:
         self.publish(**{disk: {"transfers": [f"t{self.sequence}"]} for disk in self.disks})
 
 
+def paths_of(replica: Replica, disk: str, sequence: int) -> list[str]:
+    """Return the files that a disk is read from at a point, base first."""
+    return [replica.path(disk, file.name) for file in chain(replica.state, disk, sequence)]
+
+
 def assert_every_point_reads_as_its_disk(machine: Machine, but: tuple[int, ...] = ()) -> None:
     """Compare every disk at every point that is left, by QEMU's reading and by ours."""
     replica = Replica(str(machine.root))
     for point in replica.state.points:
         for disk in point.files if point.sequence not in but else ():
-            top = Path(replica.chain(disk, point.sequence)[-1])
+            top = Path(paths_of(replica, disk, point.sequence)[-1])
             flat = machine.flats[point.sequence, disk]
             if top.suffix == ".qcow2":
                 assert "No errors were found" in qemu_img("check", top)
             assert identical(top, flat)
-            with Chain(replica.chain(disk, point.sequence)) as chain:
-                assert chain.read(0, chain.size_bytes) == flat.read_bytes()
+            with Chain(paths_of(replica, disk, point.sequence)) as disk_chain:
+                assert disk_chain.read(0, disk_chain.size_bytes) == flat.read_bytes()

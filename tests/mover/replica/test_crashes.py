@@ -13,7 +13,7 @@ from mover.replica import damage, publish, retire
 from mover.replica.replica import Replica, locked
 from mover.replica.scrub import Request, verify
 
-from tests.mover.transfers import ATTEMPT, Machine, assert_every_point_reads_as_its_disk
+from tests.mover.transfers import ATTEMPT, Machine, assert_every_point_reads_as_its_disk, paths_of
 
 pytestmark = pytest.mark.skipif(not shutil.which("qemu-img"), reason="needs qemu-img")
 WRITES = ("pwrite", "write", "rename", "unlink", "link", "fsync", "ftruncate", "truncate",
@@ -53,10 +53,10 @@ def assert_reads_as_before(machine: Machine) -> list[int]:
     replica = Replica(str(machine.root))
     for point in replica.state.points:
         for disk in point.files:
-            with Chain(replica.chain(disk, point.sequence)) as chain:
+            with Chain(paths_of(replica, disk, point.sequence)) as chain:
                 assert chain.read(0, chain.size_bytes) == (
                     machine.flats[point.sequence, disk].read_bytes())
-            above = replica.chain(disk, point.sequence)
+            above = paths_of(replica, disk, point.sequence)
             assert all(Path(path).exists() for path in above)
     return [point.sequence for point in replica.state.points]
 
@@ -167,7 +167,7 @@ def test_mending(tmp_path: Path) -> None:
 
     step = 1
     while not run_until(step, work):
-        with Chain(Replica(str(machine.root)).chain("vda", 2)) as chain:
+        with Chain(paths_of(Replica(str(machine.root)), "vda", 2)) as chain:
             assert chain.read(0, chain.size_bytes) == machine.flats[2, "vda"].read_bytes()
         step += STRIDE
     assert step > 2

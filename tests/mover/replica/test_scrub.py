@@ -21,7 +21,13 @@ from mover.replica.scrub import Request, verify
 from mover.replica.verbs import describe, known
 
 from tests.mover.replicas import HASHER
-from tests.mover.transfers import Machine, ask, assert_every_point_reads_as_its_disk, start_mover
+from tests.mover.transfers import (
+    Machine,
+    ask,
+    assert_every_point_reads_as_its_disk,
+    paths_of,
+    start_mover,
+)
 
 pytestmark = pytest.mark.skipif(not shutil.which("qemu-img"), reason="needs qemu-img")
 SIZE = (8 << 20) + 3 * 512
@@ -256,7 +262,7 @@ def test_the_manifest_crosses_to_the_other_host_whole(tmp_path: Path) -> None:
     with known(Replica(str(machine.root)), "vda", str(tmp_path / "known"), {}) as manifest:
         size = manifest.clusters
         mine = manifest.hashes(0, size)
-    with Chain(Replica(str(machine.root)).chain("vda", 2)) as chain:
+    with Chain(paths_of(Replica(str(machine.root)), "vda", 2)) as chain:
         assert HASHER.clusters(chain.read(0, SIZE)) == mine
     assert (tmp_path / "copy").read_bytes() == (tmp_path / "known").read_bytes()
 
@@ -394,5 +400,5 @@ def test_nothing_is_repaired_where_a_damaged_table_points(
     assert path.read_bytes() == before
     compared(machine)
     assert look(machine)["points"] == {"1": 0, "2": -(-SIZE // CLUSTER_BYTES), "3": 0}
-    with Chain(Replica(str(machine.root)).chain("vda", 3)) as chain:
+    with Chain(paths_of(Replica(str(machine.root)), "vda", 3)) as chain:
         assert chain.read(0, SIZE) == machine.flats[3, "vda"].read_bytes()

@@ -29,7 +29,7 @@ from mover.image.hashing import CLUSTER_BYTES, SECRET_BYTES, ZERO_CLUSTER, Hashe
 from mover.image.regular import open_regular, read_regular
 from mover.locks import take_lock
 from mover.replica import generations
-from mover.replica.state import BASE, State, chain, files, render_state
+from mover.replica.state import BASE, State, files, render_state
 
 OURS = re.compile(r"(?:base-(?P<base>\d{6,})\.(?:raw|man)|rp-(?P<rp>\d{6,})\.qcow2)"
                   r"(?P<part>\.new(\.idx|\.man)?)?\Z")
@@ -54,10 +54,6 @@ class Replica:
     def path(self, disk: str, name: str) -> str:
         """Return the path of a file of a disk."""
         return os.path.join(self.disk_dir(disk), name)
-
-    def chain(self, disk: str, sequence: int) -> List[str]:
-        """Return the paths of a disk's chain at a point, base first."""
-        return [self.path(disk, file.name) for file in chain(self.state, disk, sequence)]
 
     def hasher(self) -> Hasher:
         """Return the hasher of this replica."""
