@@ -1,4 +1,4 @@
-"""Conditions: what can be said about an object, each true, false or unknown, with a sentence."""
+"""Conditions: statements about objects, each true, false or unknown, with a sentence."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -31,7 +31,7 @@ class ConditionType(StrEnum):
 
 
 LEVELLED: Final = frozenset({ConditionType.FRESH})
-"""Their reason is a level of what is wrong: another one is news, although the status stays."""
+"""Conditions whose reason is a severity: another reason is news although the status stays."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The whole declared state of one revision: every object by kind and name, and where it stands."""
+"""The declared state of one revision: every object by kind and name, and its line."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ KINDS: dict[str, type[Document]] = {
 
 
 class Place(NamedTuple):
-    """Where a document stands: the file relative to the source, and its first line."""
+    """Where a document is: the file, relative to the source, and its first line."""
 
     file: str
     line: int
@@ -49,5 +49,4 @@ class Desired:
     templates: Mapping[str, str] = field(default_factory=dict)
     """Domain XML text by VM name, for VMs that name a template."""
     not_read: tuple[str, ...] = ()
-    """What lies in the source and declares nothing: its ending is not that of a spec, or it is
-    hidden."""
+    """Files in the source that declare nothing: hidden, or without the ending of a spec."""

@@ -27,7 +27,7 @@ Text = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f-\x9f]*$", str
 Label = Annotated[str, StringConstraints(
     pattern=r"^[^\x00-\x1f\x7f-\xa0\u00AD\u2000-\u200F\u2028-\u202F\u205F-\u2064\u3000\uFEFF]*$",
     strict=True)]
-"""A word that is compared with others: whatever tells it from another can be seen."""
+"""A word that is compared with others; it has no invisible characters."""
 
 
 class Spec(BaseModel):
@@ -50,7 +50,7 @@ class Rung(StrEnum):
     MIGRATE = "migrate"
     RESTART = "restart"
     PRUNE = "prune"
-    """What is not declared is taken away and no data goes: a VLAN off a trunk, a port, a device."""
+    """Take away what is not declared, but no data: a VLAN from a trunk, a port, a device."""
     FAILOVER = "failover"
     DELETE = "delete"
 
@@ -85,7 +85,7 @@ FormerNames = Annotated[
 
 
 class Scope(Spec):
-    """What every spec that can be healed may say about how far healing goes."""
+    """What every spec that can be healed has: former names, autonomy, a pause."""
 
     formerly: FormerNames = ()
     """Its former name, or names: it stays the same object, with everything that it has."""

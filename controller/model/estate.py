@@ -47,9 +47,9 @@ class LimitsSpec(Spec):
     """Numbers of the gates; the defaults suit an estate of a few dozen VMs."""
 
     fact_age_s: DurationS = Field(default=30.0, alias="factAge", ge=2.0)
-    """Facts older than this decide nothing; every node is asked twice in that time."""
+    """Facts older than this decide nothing; every node is polled twice in that time."""
     storm_share: Share = Field(default=0.2, alias="storm", gt=0, le=1)
-    """More than this share of a site's hosts unhealthy: heal nothing above `network` there."""
+    """With more of a site's hosts unhealthy than this, nothing above `network` is healed there."""
     per_host: int = Field(default=2, ge=1, strict=True)
     """Actions running at once on one host."""
     per_site: int = Field(default=8, ge=1, strict=True)
@@ -79,13 +79,13 @@ class EstateSpec(Scope):
     """The highest rung the loop may reach by itself; report: it only shows."""
     ssh: SshSpec
     poll_s: DurationS = Field(default=10.0, alias="poll", ge=1.0, le=300.0)
-    """How often every node is asked for its facts when no event hurries it."""
+    """How often every node is polled for its facts if no event asks for it sooner."""
     limits: LimitsSpec = LimitsSpec()
     windows: tuple[WindowSpec, ...] = ()
 
 
 class Estate(Document):
-    """The one document that every set of specs has exactly once."""
+    """The one document of which every set of specs has exactly one."""
 
     kind: Literal["Estate"] = "Estate"
     spec: EstateSpec

@@ -1,4 +1,4 @@
-"""What is seen: three-valued facts with an age, and the shapes of what they hold.
+"""Facts: three-valued, with an age, and the shapes of what they hold.
 
 Rule 1: unknown is never absent. Silence makes a fact Unknown, which remembers what was last seen;
 only an answer that says "not here" makes it Absent.
@@ -40,7 +40,7 @@ class Unknown(Generic[T_co]):
 
     @property
     def unseen_since_at(self) -> float:
-        """Return when it was last seen; where it never was, since when it is looked for."""
+        """Return when it was last seen, or if it never was, since when it is unknown."""
         return self.since_at if self.last_at is None else min(self.since_at, self.last_at)
 
 
@@ -72,7 +72,7 @@ class DiskFacts:
 
     target: str
     source: str
-    """Its file, device, volume, or what it is called where it is none of these."""
+    """Its file, device or volume, or else its name."""
     format: str
     size_bytes: int | None
     type: str = "file"
@@ -102,7 +102,7 @@ class DiskFacts:
     qcow2_version: int = 3
     """2 can hold no persistent bitmap."""
     snapshots: int = 0
-    """So many lie inside its file."""
+    """How many internal snapshots its file has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +163,7 @@ class DomainConfig:
 
 
 class Role(StrEnum):
-    """What a domain of ours is to its VM."""
+    """The part that a domain of ours plays for its VM."""
 
     PRODUCTION = "production"
     DRILL = "drill"
@@ -200,7 +200,7 @@ class FileUse:
     written: bool
     """Whether the guest writes to it: what several only read from is nobody's identity."""
     identity: str = ""
-    """What tells the file on its host from all others, whatever its path; empty where unknown."""
+    """The same for all paths of one file on its host; empty if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,14 +224,14 @@ class DomainFacts:
     checkpoints: tuple[str, ...] = ()
     """Names of all its checkpoints, ours and others', sorted."""
     files: tuple[FileUse, ...] = ()
-    """Behind its disks in both XMLs; where nothing was told of them, its disks' sources count."""
+    """Behind its disks in both XMLs; empty if the host did not report them."""
     unknown: str = ""
-    """Why it alone could not be read now; all but its name, uuid and power is as last seen, or
-    nothing."""
+    """Why it alone could not be read now; only its name, UUID and power are current, all else is
+    as last seen or empty."""
 
 
 def runs(domain: DomainFacts) -> bool:
-    """Return whether this is a running copy; one that is being received is none."""
+    """Return whether this is a running copy; a domain that is being received is none."""
     return domain.state.active and domain.state is not DomainState.INCOMING
 
 
@@ -244,7 +244,7 @@ class VolumeFacts:
     size_bytes: int | None
     allocated_bytes: int
     identity: str = ""
-    """What tells the file on its host from all others, whatever its path; empty where not told."""
+    """The same for all paths of one file on its host; empty if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,16 +260,15 @@ class PoolFacts:
     type: str = "dir"
     """libvirt's word for its kind: dir, fs, netfs, logical, rbd, …"""
     unknown: str = ""
-    """Why it alone could not be looked into now; its files are those last seen, or none."""
+    """Why it alone could not be read now; its files are those last seen, or none."""
     replicas_unknown: str = ""
     """Why the replicas in it could not be seen now."""
     identity: str = ""
-    """The file system that its folder lies on, by what stays over a reboot; empty: not told."""
+    """The file system of its folder, by a name that survives a reboot; empty if unknown."""
     unmounted: str = ""
     """The mount point at or above its folder at which nothing is mounted that should be."""
     expected: str = ""
-    """What it lay on before, where that is something else; what is seen in it then proves nothing.
-    """
+    """The file system that it lay on before, if it is another one: its files then prove nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,7 +315,7 @@ class InterfaceFacts:
 
     name: str
     addresses: tuple[str, ...]
-    """With their prefix lengths, sorted; those that only this link knows are left out."""
+    """With prefix lengths, sorted; link-local ones are left out."""
     vlan: int | None = None
     """Of an interface that carries one VLAN of its `parent`."""
     parent: str | None = None
@@ -328,23 +327,23 @@ class InterfaceFacts:
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
-    """What a node is made of and how busy it is."""
+    """The hardware of a node, and its load."""
 
     cpus: int
     memory_bytes: int
     memory_available_bytes: int
-    """What the kernel could give now, huge pages apart."""
+    """What the kernel could give now, without huge pages."""
     load_1m: float
     architecture: str
     huge_bytes: int = 0
-    """What is set aside as huge pages, of all sizes."""
+    """Reserved as huge pages, of all sizes."""
     huge_free_bytes: int = 0
-    """Of those: what nobody has or has been promised."""
+    """Of those: neither used nor promised."""
 
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What guests a host can run, as its libvirt tells it, sorted."""
+    """What guests a host can run, as its libvirt says, sorted."""
 
     machines: tuple[str, ...]
     """Machine types, under every name."""
@@ -354,7 +353,7 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True)
 class NodeFacts:
-    """All that one poll of one node said; each part is a fact of its own.
+    """The answer of one node to one poll; each part is a fact of its own.
 
     A node is a host or a switch. On a switch `domains` and `pools` are Absent.
     """
@@ -374,12 +373,12 @@ class NodeFacts:
     interfaces: Fact[Mapping[str, InterfaceFacts]] = Unknown("its addresses were not asked for",
                                                              0.0)
     warnings: Mapping[str, str] = field(default_factory=dict)
-    """By part: what a program said beside an answer that is good."""
+    """By part: a warning that a program gave beside a good answer."""
     capabilities: Fact[Capabilities] = Unknown("its capabilities were not asked for", 0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What is known of every declared node at one instant; a node never seen is Unknown."""
+    """The facts of every declared node at one instant; a node never seen is Unknown."""
 
     nodes: Mapping[str, Fact[NodeFacts]]

@@ -30,17 +30,17 @@ class PoolSpec(Spec):
 
 
 class ReserveSpec(Spec):
-    """What is kept free of guests on a host."""
+    """What a host keeps for itself, free of guests."""
 
     memory_bytes: SizeBytes = Field(default=512 << 20, alias="memory")
 
 
 class CapacitySpec(Spec):
-    """What a host is made of, as bought; facts win where they are known."""
+    """The hardware of a host, as bought; known facts take precedence."""
 
     memory_bytes: SizeBytes = Field(alias="memory", gt=0)
     cpus: int = Field(ge=1, le=4096, strict=True)
-    """Processors that the system shows, threads counted."""
+    """Processors as the operating system counts them: threads."""
 
 
 class CredentialsSpec(Spec):
@@ -76,11 +76,11 @@ class HostSpec(Scope):
     """What its uplinks let pass: the VLANs of the networks of its site, or all there are."""
     native_vlan: int | None = Field(default=None, ge=0, le=4094, strict=True)
     """The VLAN that frames without a tag belong to on its uplinks; 0: they pass as they are;
-    unset: what there is stays as it is."""
+    unset: left as it is."""
     pools: tuple[PoolSpec, ...] = (PoolSpec(),)
     reserve: ReserveSpec = ReserveSpec()
     capacity: CapacitySpec | None = None
-    """For checks before the host is seen, and for simulations; unset: only facts tell."""
+    """For checks before the host is seen, and for simulations; unset: only facts count."""
     bmc: BmcSpec | None = None
     maintenance: StrictBool = False
     """True drains the host by live migration and places nothing on it."""

@@ -10,7 +10,7 @@ from controller.model.switch import Address
 
 
 class GatewaySpec(Spec):
-    """The virtual router address of a network, kept alive at both sites."""
+    """The virtual router address of a network, available at both sites."""
 
     address: Address
     vrid: int = Field(ge=1, le=255, strict=True)

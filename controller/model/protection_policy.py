@@ -20,7 +20,7 @@ class QuiesceSpec(Spec):
     """How often the guest's file systems are frozen for a restore point."""
 
     every: int = Field(ge=1, le=100_000, strict=True)
-    """Each so-many-th point; crash-consistent in between."""
+    """Every n-th point is made with frozen file systems; the others are crash-consistent."""
 
 
 class ProtectionPolicySpec(Scope):

@@ -1,4 +1,4 @@
-"""Replicas as one poll of a host says: restore points, what is wrong with them, what is left over.
+"""Replicas as one poll of a host shows them: restore points, their damage, and leftovers.
 
 Rule 1: the folder on the host is the truth; nothing here is remembered by the controller.
 Rule 2: a replica whose state cannot be read is a replica all the same, with a sentence.
@@ -12,11 +12,11 @@ from enum import StrEnum
 STORE = "hotsite-replicas"
 """The folder in a pool that holds the pool's replicas, one folder each, named by the VM's UUID."""
 CHECKPOINT = "hotsite-"
-"""How the name of a checkpoint of ours begins; `hotsite-SEQUENCE-NONCE` belongs to that point."""
+"""Prefix of our checkpoints; `hotsite-SEQUENCE-NONCE` belongs to that restore point."""
 OUR_CHECKPOINT = re.compile(r"hotsite-[0-9]{6,}(-[0-9a-f]+)?(\.[0-9]+)?")
 
 CLUSTER_BYTES = 64 << 10
-"""What is hashed, compared and sent as one."""
+"""The unit in which disks are hashed, compared and sent."""
 
 
 def our_checkpoints(names: Iterable[str]) -> tuple[str, ...]:
@@ -30,21 +30,21 @@ class PointFacts:
 
     sequence: int
     checkpoint: str
-    """The checkpoint on the source that tells what changed since; empty where there is none."""
+    """The checkpoint on the source that tracks changes since; empty if there is none."""
     started_at: float
     """When its copy began: what its age counts from."""
     committed_at: float
     quiesced: bool
     stored_bytes: int
     damaged_clusters: int = 0
-    """Clusters that read wrong at this point; such a point is never offered for failover."""
+    """Damaged clusters at this point; a damaged point is never offered for failover."""
     verified_at: float | None = None
-    """When all that it reads was last compared with its hashes."""
+    """When all of it was last compared with its hashes."""
 
 
 @dataclass(frozen=True, slots=True)
 class IncomingFacts:
-    """What has come of a disk's next point, kept over a cut line."""
+    """What has arrived of a disk's next point; it survives a cut connection."""
 
     disk: str
     size_bytes: int
@@ -57,30 +57,30 @@ class ReplicaFacts:
 
     uuid: str
     machine: str
-    """The VM's name; what is known of it when `unreadable` is set may be empty."""
+    """The VM's name; may be empty when `unreadable` is set."""
     path: str
     points: tuple[PointFacts, ...] = ()
     """Oldest first."""
     disks: Mapping[str, int] = field(default_factory=dict)
     """By target: the size in bytes at the newest point."""
     damaged_clusters: int = 0
-    """Of all files, whatever point they belong to."""
+    """In all files, whatever point they belong to."""
     lost_files: tuple[str, ...] = ()
     """Files that are gone or cannot be read at all: those disks need a scan."""
     incoming: tuple[IncomingFacts, ...] = ()
     stored_bytes: int = 0
     pins: Mapping[str, int] = field(default_factory=dict)
-    """By holder: the point that it keeps."""
+    """By holder: the point that it keeps from being retired."""
     scrubbed_at: float | None = None
     """When the last scrub of the whole replica ended."""
     seeded_at: float | None = None
-    """When its first point came; retention lets that go."""
+    """When its first point was committed; retention retires that point in time."""
     compared_at: float | None = None
-    """Of the newest point for which all of every disk was compared with its source."""
+    """When the newest point was made for which every disk was compared whole with its source."""
     left_out: Mapping[str, str] = field(default_factory=dict)
-    """By target: disks that the source would not copy into the newest point, and why."""
+    """By target: why a disk was left out of the newest point."""
     last_with: Mapping[str, int] = field(default_factory=dict)
-    """By target, of those: the newest point that has the disk; none where no point does."""
+    """By target of those: the newest point that has the disk; no entry if none has."""
     unreadable: str = ""
     """Why its state cannot be read; empty when it can."""
 
@@ -91,23 +91,23 @@ class ReplicaFacts:
 
 
 class LeftoverKind(StrEnum):
-    """What a crash of ours can leave on a host."""
+    """What a crash of ours can leave behind on a host."""
 
     JOB = "job"
-    """A backup job of ours that nobody conducts any more; `name` is the domain's UUID."""
+    """A backup job of ours without a conductor; `name` is the domain's UUID."""
     SCRATCH = "scratch"
     """A scratch file that no job uses; `name` is its path."""
     SOCKET = "socket"
     """`name` is its path."""
     KEY = "key"
-    """A one-time key that has run out or whose transfer is over; `name` is its mark."""
+    """A one-time key that has expired or whose transfer is over; `name` is its mark."""
     PROGRAM = "program"
-    """An older mover that nobody runs; `name` is its path."""
+    """An older mover that no process runs; `name` is its path."""
 
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
-    """One thing of ours that has no owner any more, sure to be ours by its name and place."""
+    """One thing of ours that nothing uses any more; its name and place show that it is ours."""
 
     kind: LeftoverKind
     name: str

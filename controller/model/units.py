@@ -26,7 +26,7 @@ MIB: Final = 1 << 20
 SECTOR: Final = 512
 
 SHORT_S: Final = 0.1
-"""Below it a duration is told in milliseconds."""
+"""Shorter durations are shown in milliseconds."""
 
 _NUMBER_AND_UNIT = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?) ?([A-Za-z/%]+)")
 
@@ -61,7 +61,7 @@ def parse_disk_bytes(text: object) -> int:
 
 
 def is_memory_of(seen_bytes: int, declared_bytes: int) -> bool:
-    """Return whether a guest has the memory that is declared, as nearly as it can have it.
+    """Return whether a guest has the declared memory, as nearly as QEMU can give it.
 
     QEMU gives whole MiB, and its balloon moves by whole pages: both round up.
     """
