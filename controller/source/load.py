@@ -1,4 +1,16 @@
-"""Load a folder of specs as the whole desired state, or name everything that is wrong with it."""
+"""Load a folder of specs as the whole desired state, or name everything that is wrong with it.
+
+    files ──► bytes ──► YAML ──► documents ──► cross-checks, templates ──► Desired, or SpecError
+
+Each step goes on past a mistake, so that one run names all of them; the error comes at the end. A
+file, document or name that could not be read is remembered as invalid: a reference to it is not
+reported as dangling, and what is counted over all objects is not checked while one is unknown.
+
+Parsing costs most. Files are therefore cached by the digest of their bytes; checks between
+documents run every time. A load either returns a new Desired or raises: it changes nothing, and
+the caller keeps the last good one. The revision of a folder is a hash of its contents, so that
+touching a file is no new revision; that of a branch is its commit.
+"""
 
 import gc
 import hashlib

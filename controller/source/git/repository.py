@@ -1,5 +1,18 @@
 """Specs in a branch of a git repository: fetched into a mirror, and loaded whole or not at all.
 
+    remote ── ls-remote ──► head ── fetch ──► mirror.git ── export ──► trees/COMMIT ──► Desired
+              every 30 s            (locked)  FETCHED                                   then GOOD
+
+The head is asked for first, because that is cheap and transfers nothing. If it has changed, or the
+reason why it cannot be read has, `changes` yields and the loop calls `load`. Only `load` fetches.
+A commit is written out before it is read, so that a fetch meanwhile cannot mix two revisions.
+GOOD moves to a commit only after its specs were loaded without a problem.
+
+Each step leaves something whole behind: a killed fetch leaves the old mirror and lock files, which
+the next one clears; a killed export leaves a `.part` folder, which `sweep` deletes. A damaged
+mirror is deleted, since the remote has it all. Only the last good commit is then missed, and only
+if the controller restarts while the remote cannot be reached.
+
 Rule 1: a branch that is unreachable, empty, deleted or broken changes nothing.
 Rule 2: after a restart the last good commit is used until the newest one can be.
 """
@@ -70,7 +83,7 @@ class GitSource:
         """Return what the branch's newest commit declares.
 
         Errors: SourceUnavailable, SpecError. The first load of a process uses the last good commit
-        instead, if there is one; `changes` then yields at once, and the next load raises.
+        instead, if there is one; `changes` then yields at once, and the next load names the error.
         """
         first, self._loaded = not self._loaded, True
         try:
