@@ -129,7 +129,8 @@ class Machine:
         """Publish what came and remember what the disks were like then."""
         self.sequence += 1
         done = publish.publish(publish.Request(
-            str(self.root), self.sequence, disks, f"hotsite-{self.sequence:06d}-0a", self.sequence * 300,
+            str(self.root), self.sequence, disks, f"hotsite-{self.sequence:06d}-0a",
+            self.sequence * 300,
             meta={"domain.xml": {"text": "<domain/>"}}, reread="memory", attempt=ATTEMPT))
         self.remember()
         return done
