@@ -26,7 +26,8 @@ FLOORS = {
     "reconcile": ("manager", ("supervise", "export"), ("once", "rehearsal"), "loop", "act",
                   "report", "decide", "observe", ("garbage", "tasks")),
     "remote/mover": ("__main__", "session", "backup", "replica", "transfer", "image",
-                     ("verbs", "bytecode"), ("locks", "requests", "processes"), "errors"),
+                     ("verbs", "bytecode"), ("locks", "requests", "processes", "copy_mode"),
+                     "errors"),
 }
 """Inside a room: a folder or module imports only what stands below it."""
 MOST_FILES = 15

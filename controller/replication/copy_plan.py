@@ -25,8 +25,6 @@ from controller.plan.replication.copy import ceiling_bps
 
 BASE: Final = "base"
 OVERLAY: Final = "overlay"
-INCREMENT: Final = "increment"
-FULL: Final = "full"
 SLACK_S: Final = 120.0
 """Added to the budget, so that a copy ends by its own budget before the host ends it."""
 SLOW_BPS: Final = 160_000_000
@@ -186,21 +184,27 @@ def time_limit_s(action: ReplicateDomain) -> float:
 def parse_opened(target: str, answer: Mapping[str, Any]) -> OpenDisk:
     """Return one disk from the mover's `begun`."""
     return OpenDisk(
-        target, tracked=answer["mode"] == INCREMENT, why=answer["why"],
+        target, tracked=bool(answer["tracked"]), why=answer["why"],
         socket=answer.get("socket", ""), export=answer.get("export", target),
         bitmap=answer.get("bitmap", ""), size_bytes=int(answer["size_bytes"]),
         dirty_bytes=int(answer["dirty_bytes"]), changed=answer.get("changed", ""),
         holes=bool(answer.get("holes")))
 
 
-def wanted_mode(state: ReplicaState, disk: DiskCopy) -> str:
-    """Return how to open a disk: `increment` if the newest point or a seed can be built upon."""
-    if not disk.tracked:
-        return FULL
+def wanted_mode(state: ReplicaState, disk: DiskCopy) -> CopyMode:
+    """Return how to open a disk: INCREMENT if the newest point or a seed can be built upon."""
     if disk.target in state.sizes:
-        builds = bool(state.checkpoint) and disk.target not in state.scan
-        return INCREMENT if builds else FULL
-    return INCREMENT if covered_of(state, disk.target) else FULL
+        builds = disk.tracked and bool(state.checkpoint) and disk.target not in state.scan
+        return CopyMode.INCREMENT if builds else CopyMode.SCAN
+    resumes = disk.tracked and covered_of(state, disk.target) > 0
+    return CopyMode.INCREMENT if resumes else CopyMode.SEED
+
+
+def sent_mode(plan: DiskPlan) -> CopyMode:
+    """Return how one slice is sent: a later slice of a scan or seed is an increment."""
+    if not plan.whole:
+        return CopyMode.INCREMENT
+    return CopyMode.SCAN if plan.compare else CopyMode.SEED
 
 
 def covered_of(state: ReplicaState, target: str) -> int:

@@ -49,7 +49,7 @@ from contextlib import AsyncExitStack
 from typing import Any, Final
 
 from controller.errors import ActionError, OutcomeUnknown, Refused, Unavailable
-from controller.plan.actions.replica import ReplicateDomain
+from controller.plan.actions.replica import CopyMode, ReplicateDomain
 from controller.replication.copy_plan import (
     ReplicaState,
     checkpoint_name,
@@ -144,7 +144,7 @@ class Cycle:
         origins, run = (last.origins, last.run) if last else known_origins(state)
         modes = {disk.target: wanted_mode(state, disk) for disk in action.disks}
         if last:
-            modes = {disk.target: "increment" if disk.tracked else "full"
+            modes = {disk.target: CopyMode.INCREMENT if disk.tracked else CopyMode.SCAN
                      for disk in action.disks}
         return {
             "modes": modes, "checkpoint": name, "since": base, "quiesce": action.quiesce,

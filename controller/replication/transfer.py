@@ -57,6 +57,7 @@ from controller.replication.copy_plan import (
     ReplicaState,
     first_plan,
     next_plan,
+    sent_mode,
     time_limit_s,
     with_missing,
 )
@@ -382,11 +383,12 @@ def quiet_limit_s(rate_bps: float) -> float:
 def request_of(state: ReplicaState, opened: OpenDisk, plan: DiskPlan, terms: Terms,
                known: str) -> dict[str, Any]:
     """Return what the mover's `send` needs to know of a disk; `known`: its manifest's path."""
-    mode = ("scan" if plan.compare else "full") if plan.whole else "dirty"
+    mode = sent_mode(plan)
+    increment = mode is CopyMode.INCREMENT
     return {
         "socket": opened.socket, "export": opened.export, "disk": opened.target, "mode": mode,
-        "bitmap": opened.bitmap if mode == "dirty" else "",
-        "holes": mode == "dirty" and opened.holes,
+        "bitmap": opened.bitmap if increment else "",
+        "holes": increment and opened.holes,
         "ranges": plan.ranges, "known": known if plan.compare else "",
         "algorithm": state.algorithm, "secret": state.secret, "codec": terms.codec,
         "level": 1, "compress": "auto"}

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from mover.backup import offline, offline_copy
-from mover.backup.reading import Begin
-from mover.backup.virsh import Disk, Domain, Seen
+from mover.backup.reading import CopyRequest
+from mover.backup.virsh import Disk, Domain, DomainStatus
 from mover.transfer.extents import dirty
 from mover.transfer.nbd import ALLOCATION, READS_ZERO, Nbd, bitmap_context
 
@@ -46,7 +46,7 @@ class Rest:
                 tool("qemu-img", "bitmap", "--add", disk.source, name)
             self.held[target][:] = self.contents(target)
         self.since = name
-        origins = {target: offline_copy.origin_of(disk).told()
+        origins = {target: offline_copy.origin_of(disk).record()
                    for target, disk in self.disks.items()}
         self.facts = {"origins": origins, "fingerprints": {}, "changed": {}}
 
@@ -67,20 +67,20 @@ class Rest:
     def opened(self) -> Iterator[dict[str, Any]]:
         """Open a copy, as a session of the mover would."""
         facts = self.facts
-        wanted = Begin(
-            {target: "increment" if self.since and disk.format == "qcow2" else "full"
+        wanted = CopyRequest(
+            {target: "increment" if self.since and disk.format == "qcow2" else "scan"
              for target, disk in self.disks.items()}, since=self.since,
             known=facts["fingerprints"], origins=facts["origins"], sent=facts["changed"])
         domain = Domain(UUID, "sql", "", self.disks, "", agent=False)
-        copy = offline_copy.ColdCopy(Seen("shut off", domain, "<domain/>", True, [], set(),
-                                     self.reason), wanted)
+        status = DomainStatus("shut off", domain, "<domain/>", True, [], set(), self.reason)
+        copy = offline_copy.OfflineCopy(status, wanted)
         try:
-            yield copy.told
+            yield copy.begun
         finally:
-            offline.stop(copy._open)
+            offline.stop(copy._served)
 
     def _read(self, target: str, disk: dict[str, Any]) -> str:
-        if disk["mode"] == "increment" and not disk["dirty_bytes"] and not disk.get("holes"):
+        if disk["tracked"] and not disk["dirty_bytes"] and not disk.get("holes"):
             return "unchanged"
         contexts = (bitmap_context(disk["bitmap"]),) if disk["bitmap"] else ()
         with Nbd(disk["socket"], target, (*contexts, ALLOCATION)) as nbd:
@@ -92,7 +92,7 @@ class Rest:
                       for at in range(offset, offset + length, MIB)]
             for read in nbd.reads(iter(wanted)):
                 self.held[target][read.offset:read.offset + len(read.data)] = read.data
-        return str(disk["mode"]) if disk["bitmap"] else disk["why"] or "full"
+        return "increment" if disk["bitmap"] else disk["why"] or "scan"
 
     def is_right(self) -> bool:
         """Say whether the replica holds what a guest would read."""

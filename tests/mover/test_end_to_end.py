@@ -71,7 +71,7 @@ def test_seed_increment_and_scan_make_points_equal_to_the_disk(
     root, disk = awaiting(tmp_path)
     tool("qemu-img", "bitmap", "--add", disk, "cp1")
     with exported(disk, tmp_path / "s1") as socket:
-        carry(archive, root, 3, socket=socket, mode="full", transfer="seed")
+        carry(archive, root, 3, socket=socket, mode="seed", transfer="seed")
     done("publish", tmp_path, attempt=ATTEMPT, replica=str(root), sequence=1, checkpoint="cp1",
          disks={"vda": {"transfers": ["seed"]}})
     identical(root, 1, disk)
@@ -79,7 +79,8 @@ def test_seed_increment_and_scan_make_points_equal_to_the_disk(
     written(disk, "write -P 3 5M 512k", "discard 34M 1M", "write -P 4 40M 64k")
     opened(root, tmp_path, "overlay")
     with exported(disk, tmp_path / "s2", "--bitmap=cp1") as socket:
-        told = carry(archive, root, 2, socket=socket, mode="dirty", bitmap="cp1", transfer="inc")
+        told = carry(archive, root, 2, socket=socket, mode="increment", bitmap="cp1",
+                     transfer="inc")
     assert told["data_bytes"] == (512 + 64) << 10
     done("publish", tmp_path, attempt=ATTEMPT, replica=str(root), sequence=2,
          disks={"vda": {"transfers": ["inc"]}})
@@ -106,8 +107,10 @@ def test_seed_increment_and_scan_make_points_equal_to_the_disk(
 def test_a_seed_that_was_cut_off_is_completed_by_a_comparison(
         tmp_path: Path, archive: Path) -> None:
     root, disk = awaiting(tmp_path)
-    with exported(disk, tmp_path / "s1") as socket:
-        carry(archive, root, 2, socket=socket, mode="full", stop=5 << 20, transfer="cut")
+    tool("qemu-img", "bitmap", "--add", disk, "cp1")
+    with exported(disk, tmp_path / "s1", "--bitmap=cp1") as socket:
+        carry(archive, root, 2, socket=socket, mode="increment", bitmap="cp1",
+              ranges=[[0, 5 << 20]], transfer="cut")
         assert opened(root, tmp_path, "base")["disks"]["vda"]["resumed"]
         fetched(archive, root, tmp_path, incoming=True)
         told = carry(archive, root, 2, socket=socket, mode="scan", transfer="rest",

@@ -149,7 +149,7 @@ class Hosts:
 
 def disk_told(**changes: Any) -> dict[str, Any]:
     """Return how the source tells of its one disk."""
-    return {"mode": "increment", "why": "", "socket": "/s", "export": "vda",
+    return {"tracked": True, "why": "", "socket": "/s", "export": "vda",
             "bitmap": "backup-vda", "size_bytes": 256 * MIB, "dirty_bytes": MIB, **changes}
 
 

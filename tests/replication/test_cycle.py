@@ -88,7 +88,7 @@ def test_what_was_sent_since_the_checkpoint_is_not_sent_again() -> None:
     make(hosts)
     assert "manifest-out" in hosts.verbs()
     sending = hosts.request("send")
-    assert (sending["mode"], bool(sending["known"])) == ("dirty", True)
+    assert (sending["mode"], bool(sending["known"])) == ("increment", True)
 
 
 @pytest.mark.parametrize(("beyond", "changed"), [(False, "eJw="), (True, None)])
@@ -99,7 +99,7 @@ def test_the_holes_of_a_disk_that_no_guest_held_are_compared(
     make(hosts)
     assert "manifest-out" in hosts.verbs()
     sending = hosts.request("send")
-    assert (sending["mode"], sending["holes"], bool(sending["known"])) == ("dirty", True, True)
+    assert (sending["mode"], sending["holes"], bool(sending["known"])) == ("increment", True, True)
     assert hosts.request("publish")["changed"] == {"vda": changed}
 
 
@@ -109,7 +109,7 @@ def test_a_checkpoint_whose_name_could_be_another_s_is_not_built_on() -> None:
     hosts = Hosts(replica_make=lambda _: told)
     make(hosts)
     began = hosts.request("begin")
-    assert (began["since"], began["modes"], began["keep"]) == ("", {"vda": "full"}, [])
+    assert (began["since"], began["modes"], began["keep"]) == ("", {"vda": "scan"}, [])
 
 
 @pytest.mark.parametrize(("quiesced", "said"), [
@@ -237,12 +237,12 @@ def test_a_seed_that_takes_several_slices_goes_on_from_each_slice_s_checkpoint()
     names = iter(["hotsite-000002-0c5a", "hotsite-000002-0c5a.2"])
     hosts = Hosts(replica_make=lambda _: made(0), send=lambda _: results.pop(0),
                   begin=lambda _: begun(checkpoint=next(names), disks={"vda": disk_told(
-                      mode="full" if len(results) == 2 else "increment")}))
+                      tracked=len(results) != 2)}))
     assert "in 2 slices" in make(hosts)
     begins = [request for _, verb, request in hosts.asked if verb == "begin"]
     assert [one["since"] for one in begins] == ["", "hotsite-000002-0c5a"]
     sends = [request for _, verb, request in hosts.asked if verb == "send"]
-    assert [one["mode"] for one in sends] == ["full", "dirty"]
+    assert [one["mode"] for one in sends] == ["seed", "increment"]
     assert sends[1]["ranges"] == [[64 * MIB, 192 * MIB]]
     notes = [request["disks"]["vda"].get("note") for _, verb, request in hosts.asked
              if verb == "incoming-open"]
@@ -297,7 +297,7 @@ def test_what_the_newest_point_reads_wrong_rides_along() -> None:
 
 def test_a_lost_bitmap_is_a_look_at_all_of_the_disk_that_sends_what_differs() -> None:
     hosts = Hosts(begin=lambda _: begun(disks={"vda": disk_told(
-        mode="full", why="its change tracking is broken", bitmap="")}))
+        tracked=False, why="its change tracking is broken", bitmap="")}))
     assert "its change tracking is broken: read 3MiB, sent 2MiB that differed" in make(hosts)
     assert hosts.request("send")["mode"] == "scan"
     assert hosts.request("publish")["disks"]["vda"]["whole"] is True
@@ -377,8 +377,8 @@ def test_a_disk_that_stays_left_out_has_no_other_read_anew(
 
 
 def test_a_disk_that_can_keep_no_bitmap_is_asked_for_as_a_whole() -> None:
-    hosts = Hosts(begin=lambda _: begun(disks={"vda": disk_told(mode="full", bitmap="")}))
+    hosts = Hosts(begin=lambda _: begun(disks={"vda": disk_told(tracked=False, bitmap="")}))
     old = replace(action().disks[0], qcow2_version=2)
     assert "vda: its changes are not tracked: read 3MiB" in make(hosts, disks=(old,))
-    assert hosts.request("begin")["modes"] == {"vda": "full"}
+    assert hosts.request("begin")["modes"] == {"vda": "scan"}
     assert hosts.request("send")["mode"] == "scan"

@@ -14,14 +14,17 @@ from controller.plan.actions.action import Action, Symbol
 
 
 class CopyMode(StrEnum):
-    """How the next point of one disk is made; expected when planned, settled when it begins."""
+    """How the next point of one disk is made; expected when planned, decided when it begins.
+
+    The movers use the same words, see remote/mover/copy_mode.py.
+    """
 
     INCREMENT = "increment"
-    """What the checkpoint says has changed."""
+    """Send what the checkpoint's bitmap says has changed."""
     SCAN = "scan"
-    """Read all of it, send what differs from what the replica holds."""
+    """Read the whole disk, send what differs from the replica."""
     SEED = "seed"
-    """The replica has nothing of this disk yet."""
+    """Read and send the whole disk: the replica has nothing of it yet."""
 
 
 @dataclass(frozen=True, slots=True)

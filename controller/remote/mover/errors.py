@@ -5,7 +5,7 @@ What can go wrong, by what the caller should do next; the exit status says which
   + Refused   1  it did not happen and never will as asked
   + TryAgain  2  it did not happen, or not wholly; doing it again is safe
     - Damaged    bytes are not what their hash says
-    - Unreached  the way to the other end does not lead there: another way may
+    - Unreached  the other host was not reached over this route: another route may work
   + Unknown   3  it may have happened: look before anything else
 """
 
@@ -18,7 +18,7 @@ from typing import Iterator
 UNREADABLE = (errno.EIO, errno.EUCLEAN, errno.EBADMSG)
 """A bad sector, and a file system's own tables or checks of them that are damaged."""
 NO_FILE = (errno.EISDIR, errno.ELOOP, errno.ENOTDIR, errno.ENXIO)
-"""What the system says where a folder, a link to itself or a socket has a file's name."""
+"""A folder, a link to itself or a socket has the file's name."""
 
 
 class MoverError(Exception):
@@ -29,25 +29,25 @@ class MoverError(Exception):
 
 
 class Refused(MoverError):
-    """What was asked cannot be done as asked, and nothing was changed."""
+    """The request cannot be done as it is, and nothing was changed."""
 
     status = 1
     name = "refused"
 
 
 class TryAgain(MoverError):
-    """It was not completed, and what had been published before is as it was."""
+    """It was not completed; all restore points are as they were."""
 
     status = 2
     name = "try again"
 
 
 class Damaged(TryAgain):
-    """Bytes do not have the hash that came with them."""
+    """Bytes do not have the hash that was stored or sent with them."""
 
 
 class Unreached(TryAgain):
-    """The program that was to take us to the other end did not bring us in."""
+    """ssh, or whatever program was to start the receiver, ended before the receiver was ready."""
 
     name = "unreached"
 
@@ -58,7 +58,7 @@ class Unknown(MoverError):
 
 @contextlib.contextmanager
 def unreadable_is_damaged(path: str) -> Iterator[None]:
-    """Tell what a disk cannot give back, or take, as damage of the file."""
+    """Turn the I/O errors of a bad disk, and of an odd file, into Damaged."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Locks on open files: given back by the kernel when the process ends, however it ends."""
+"""Locks on open files: the kernel releases them when the last process that holds the file ends."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mover.errors import TryAgain
 
 
 def take_lock(fd: int, otherwise: str, shared: bool = False, patience_s: float = 0) -> None:
-    """Take a lock, or raise TryAgain when it does not become free in time."""
+    """Take a lock; raise TryAgain with the sentence `otherwise` if it is not free in time."""
     until = time.monotonic() + patience_s
     while True:
         try:

@@ -1,4 +1,4 @@
-"""The processes of this host, by the words they were started with."""
+"""The processes of this host, by their command lines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ EXEC_LOOKS = 5
 
 
 def words_of(pid: str) -> List[str]:
-    """Return the arguments of a process; the kernel's own have none, and no program either."""
+    """Return the arguments of a process; empty for a thread of the kernel, which has no program."""
     for _ in range(EXEC_LOOKS):
         with open("/proc/%s/cmdline" % pid, "rb") as file:
             words = [os.fsdecode(word) for word in file.read().split(b"\0")[:-1]]
@@ -45,7 +45,7 @@ def receivers(root: str) -> List[int]:
 
 
 def is_at_work(command: str, uuid: str) -> bool:
-    """Return whether a virsh still asks libvirt for this, whoever had started it."""
+    """Return whether any virsh on this host still waits for libvirt to execute a command."""
     return any((command, uuid) in zip(words, words[1:]) and any(
         os.path.basename(word) == "virsh" for word in words)
         for words in started_with().values())

@@ -1,4 +1,7 @@
-"""Listen to whoever started this mover: the request first, then changes; silence means stop."""
+"""Read what the process that started this mover sends on stdin: lines of JSON, the request first.
+
+The end of stdin means that the sender of the request is gone.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +12,17 @@ from typing import Any, Callable, Dict, Iterator
 
 from mover.errors import Refused
 
-MOST_BYTES = 64 << 20       # of one line: a set of clusters may be long, not endless
+MOST_BYTES = 64 << 20       # of one line: a list of ranges may be long, not endless
 
 
 def lines(fd: int) -> Iterator[bytes]:
-    """Yield each whole line that comes over a descriptor until it ends."""
+    """Yield each whole line from a descriptor until it ends."""
     held = bytearray()
     while True:
-        got = os.read(fd, 1 << 16)
-        if not got:
+        received = os.read(fd, 1 << 16)
+        if not received:
             return
-        held += got
+        held += received
         while b"\n" in held:
             line, _, held = held.partition(b"\n")
             yield bytes(line)
@@ -27,43 +30,45 @@ def lines(fd: int) -> Iterator[bytes]:
             raise Refused("a request of more than %d bytes is not read" % MOST_BYTES)
 
 
-def parse_order(line: bytes) -> Dict[str, Any]:
+def parse_object(line: bytes) -> Dict[str, Any]:
     """Return one JSON object."""
     try:
-        order = json.loads(line)
+        found = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise Refused("the request is not JSON: %s" % error) from None
-    if not isinstance(order, dict):
+    if not isinstance(found, dict):
         raise Refused("the request is not a JSON object")
-    return order
+    return found
 
 
-class Orders:
-    """The request, and a thread that hears what comes after it."""
+class Requests:
+    """The first request, and the lines that follow it."""
 
     def __init__(self, fd: int = 0) -> None:
         self._lines = lines(fd)
         first = next(self._lines, None)
         if first is None:
             raise Refused("no request came: one line of JSON on stdin")
-        self.request = parse_order(first)
+        self.request = parse_object(first)
 
     def next(self) -> Dict[str, Any]:
-        """Return one more, from whoever has to say more before it is gone about."""
+        """Return the next line, for a request that comes in two."""
         line = next(self._lines, None)
         if line is None:
-            raise Refused("whoever asked went away before all was asked")
-        return parse_order(line)
+            raise Refused("the request ended after its first line: one more was expected")
+        return parse_object(line)
 
-    def follow(self, order: Callable[[Dict[str, Any]], None], ended: Callable[[], None]) -> None:
-        """Call `order` for each line that follows and `ended` when no more can come."""
-        threading.Thread(target=self._follow, args=(order, ended), daemon=True).start()
+    def follow(self, on_line: Callable[[Dict[str, Any]], None],
+               on_end: Callable[[], None]) -> None:
+        """In a thread of its own, call `on_line` for each further line and `on_end` at the end."""
+        threading.Thread(target=self._follow, args=(on_line, on_end), daemon=True).start()
 
-    def _follow(self, order: Callable[[Dict[str, Any]], None], ended: Callable[[], None]) -> None:
+    def _follow(self, on_line: Callable[[Dict[str, Any]], None],
+                on_end: Callable[[], None]) -> None:
         try:
             for line in self._lines:
-                order(parse_order(line))
+                on_line(parse_object(line))
         except (Refused, OSError):
-            pass            # who speaks nonsense now is no longer there to be obeyed
+            pass            # a sender of nonsense counts as gone
         finally:
-            ended()
+            on_end()

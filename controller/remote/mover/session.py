@@ -1,9 +1,9 @@
 """
-Answer one request after another, so that a host starts one mover for a whole cycle.
+Answer many requests, one after another, so that a host starts one mover for a whole cycle.
 
-Each line is {"number", "verb", "request"}; each answer is one line, {"number", "answer": …} or
-{"number", "failed": {"status", "sentence"}}, with the number of its question. A failure ends
-nothing: what comes next may well be done.
+Each request is a line {"number", "verb", "request"}; its answer is the line {"number", "answer": …}
+or {"number", "failed": {"status", "sentence"}} with the same number. A failed request does not end
+the session.
 """
 
 from __future__ import annotations
@@ -14,36 +14,37 @@ import sys
 from typing import Any, Dict, List
 
 from mover.errors import MoverError, Refused
-from mover.requests import lines, parse_order
+from mover.requests import lines, parse_object
 from mover.verbs import from_system, say, verb
 
-ATTENDED = ("authorize", "deauthorize", "replica-make", "replica-show", "incoming-open",
+IN_SESSION = ("authorize", "deauthorize", "replica-make", "replica-show", "incoming-open",
             "incoming-drop", "incoming-settle", "publish", "pin")
 
 
 def run(words: List[str]) -> None:
-    """Answer until no more requests come."""
-    orders, out = os.dup(0), sys.stdout.fileno()
+    """Answer until stdin ends."""
+    requests, out = os.dup(0), sys.stdout.fileno()
     say({"ready": True}, out)
-    for line in lines(orders):
+    for line in lines(requests):
         number = None
         try:
-            order = parse_order(line)
-            number = order.get("number")
-            say({"number": number, "answer": _answer(order)}, out)
+            message = parse_object(line)
+            number = message.get("number")
+            say({"number": number, "answer": _answer(message)}, out)
         except MoverError as error:
             _fail(number, error, out)
         except OSError as error:
             _fail(number, from_system(error), out)
 
 
-def _answer(order: Dict[str, Any]) -> Any:
-    name = str(order.get("verb"))
-    if name not in ATTENDED:
-        raise Refused("%r is not answered here: use one of %s" % (name, ", ".join(ATTENDED)))
+def _answer(message: Dict[str, Any]) -> Any:
+    """Run a verb with the request as its stdin, as if it had been started for it alone."""
+    name = str(message.get("verb"))
+    if name not in IN_SESSION:
+        raise Refused("%r is not answered here: use one of %s" % (name, ", ".join(IN_SESSION)))
     request = os.memfd_create("hotsite-request")
     try:
-        os.write(request, json.dumps(order.get("request", {})).encode() + b"\n")
+        os.write(request, json.dumps(message.get("request", {})).encode() + b"\n")
         os.lseek(request, 0, os.SEEK_SET)
         os.dup2(request, 0)
     finally:

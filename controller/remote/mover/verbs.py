@@ -1,4 +1,4 @@
-"""Every verb and the function behind it, loaded when asked for: (words) -> the answer."""
+"""Every verb and the function that implements it, imported when called: (words) -> the answer."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from typing import Any, Callable, Dict, List, Optional, Type
 
 from mover.errors import MoverError, Refused
 
-Answer = Optional[Dict[str, Any]]       # None: the verb has spoken for itself
+Answer = Optional[Dict[str, Any]]       # None: the verb has written its output itself
 Verb = Callable[[List[str]], Answer]
 
 VERBS = {
     "probe": "mover.transfer.probe:run",        # what this host can compute
     "send": "mover.transfer.send:run",          # the source end
     "receive": "mover.replica.receive:run",     # the target end
-    "job": "mover.backup.conductor:run",        # the source end of a restore point
+    "job": "mover.backup.conductor:run",        # opens and closes the copies of a VM
     "authorize": "mover.transfer.authorize:run",    # a key for one transfer
     "deauthorize": "mover.transfer.authorize:end",
-    "attend": "mover.session:run",              # several of these, one after another
+    "attend": "mover.session:run",              # several requests, one after another
     "sweep": "mover.backup.sweep:run",          # what a crash of ours has left on this host
     "replica-make": "mover.replica.verbs:make",
     "replica-show": "mover.replica.verbs:show",
@@ -38,9 +38,9 @@ VERBS = {
     "manifest-out": "mover.replica.verbs:manifest_out",
     "manifest-in": "mover.replica.verbs:manifest_in",
 }
-PROMPT = ("job", "authorize", "deauthorize", "probe")   # a guest or a conductor waits for them
-GIVES_WAY = 10          # niceness of all others: guests come first, and copies go on all the same
-SWITCH_S = 0.0005       # C code does the work: a thread that comes back from it has little to do
+PROMPT = ("job", "authorize", "deauthorize", "probe")   # a guest or the controller waits for them
+GIVES_WAY = 10          # niceness of all others: guests come first
+SWITCH_S = 0.0005       # C code does the work: a thread that returns from it has little to do
 AUTOGROUP = "/proc/self/autogroup"
 
 
@@ -59,7 +59,7 @@ def say(line: Dict[str, Any], fd: int) -> None:
 
 
 def main(argv: List[str]) -> int:
-    """Run `argv[0]` with the words behind it: answer on stdout, error on stderr, exit status."""
+    """Run the verb `argv[0]`: answer on stdout, error on stderr; return the exit status."""
     sys.excepthook = _crash
     sys.setswitchinterval(SWITCH_S)
     try:
@@ -77,10 +77,10 @@ def main(argv: List[str]) -> int:
 
 def give_way() -> None:
     """
-    Leave the processors to guests when they want them; ssh, started from here, does so too.
+    Lower this process's priority below that of guests; ssh, started from here, inherits it.
 
-    Niceness counts only within a session where the kernel groups by sessions: this one is sshd's.
-    Source: sched(7), the autogroup feature.
+    With autogroups the kernel compares niceness only within a session: then that of the session,
+    which sshd began for us, is lowered, too. Source: sched(7), the autogroup feature.
     """
     os.nice(max(0, GIVES_WAY - os.nice(0)))
     if os.getsid(0) in (os.getpid(), os.getppid()):
@@ -89,21 +89,21 @@ def give_way() -> None:
 
 
 def from_system(error: OSError) -> MoverError:
-    """Return what the system's refusal means; how far the verb had come is not known."""
+    """Return the error of a verb that a system call ended; its outcome is unknown."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return MoverError("no room is left on its disk: free some there")
     return MoverError("%s: %s" % (error.filename or "the system", error.strerror))
 
 
 def peak_bytes() -> int:
-    """Return the most memory this mover has held, in bytes; getrusage would count its parent's."""
+    """Return the peak memory of this mover in bytes; getrusage would count its parent's."""
     with open("/proc/self/status", encoding="ascii") as status:
         return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
 
 
 def fail(error: MoverError) -> int:
-    """Tell an error on stderr and return its exit status."""
-    with contextlib.suppress(OSError):      # who does not listen still gets the exit status
+    """Write an error to stderr and return its exit status."""
+    with contextlib.suppress(OSError):      # without a reader the exit status is left
         say({"error": error.name, "sentence": str(error)}, sys.stderr.fileno())
     return error.status
 

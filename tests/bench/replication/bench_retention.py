@@ -15,10 +15,11 @@ def figures(scale: Scale) -> list[Figure]:
     source, target = hosts()
     size = 2 * scale.retained_bytes
     make_disk(source, DISK, size)
+    source.run("qemu-img", "bitmap", "--add", DISK, "since")
     pair = Pair(source, target, "retention", size)
     full = [[at, STRETCH_BYTES] for at in range(0, size, 2 * STRETCH_BYTES)]
     try:
-        with exported(source, DISK) as socket:
+        with exported(source, DISK, "since") as socket:
             pair.open("base")
             pair.send(socket)
             pair.publish()
@@ -34,7 +35,7 @@ def retired_s(pair: Pair, socket: str, ranges: list[list[int]]) -> float:
     """Add a point with so much in it and return how long it takes to let the one below go."""
     below = pair.sequence
     pair.open("overlay")
-    pair.send(socket, mode="set", ranges=ranges)
+    pair.send(socket, mode="increment", bitmap="since", ranges=ranges)
     pair.publish()
     told = ask(pair.target, "retire", {"replica": pair.root, "sequences": [below]})
     merged = sum(part["data_bytes"] for part in told.answer["merged"])

@@ -56,8 +56,8 @@ class Pair:
         """Send from an export; `ssh` are words besides those of every connection."""
         argv = [*SSH.split(), *ssh.split(), f"root@{self.target.address}", "python3", ARCHIVE,
                 "receive", self.root]
-        to = {} if request.get("audit") else {"argv": argv, "count": streams}
-        asked = {"socket": socket, "export": "vda", "disk": "vda", "secret": SECRET, "to": to,
+        asked = {"socket": socket, "export": "vda", "disk": "vda", "secret": SECRET,
+                 "to": {"argv": argv, "count": streams},
                  "attempt": NAME, "transfer": f"t{self.sequence + 1}", **request}
         told = ask(self.source, "send", asked, held=True)
         return Told(told.answer["result"], told.took)

@@ -36,12 +36,12 @@ def virtnbdbackup(machine: Machine, level: str) -> Took:
 
 
 @contextmanager
-def exported(node: Node, disk: str) -> Iterator[str]:
-    """Serve a disk read-only on a socket of its host while the block lasts; its lock is let be."""
+def exported(node: Node, disk: str, *bitmap: str) -> Iterator[str]:
+    """Serve a disk read-only, without its lock, on a socket of its host while the block lasts."""
     socket = f"/tmp/export-{time.monotonic_ns()}.sock"
     source = f"driver=qcow2,file.driver=file,file.filename={disk},file.locking=off"
     with serving(node, "qemu-nbd", "--read-only", "--persistent", "--shared=8", "-k", socket,
-                 "-x", "vda", "--image-opts", source):
+                 "-x", "vda", *(f"--bitmap={name}" for name in bitmap), "--image-opts", source):
         wait_until(socket, node.path(socket).exists)
         yield socket
     node.path(socket).unlink(missing_ok=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from mover.backup import backup_job, conductor, virsh
-from mover.backup.definition import papers
+from mover.backup.definition import read_definition
 from mover.errors import Refused
 from mover.replica import publish
 
@@ -102,11 +102,11 @@ def test_only_checkpoints_of_ours_are_deleted(folder: Path) -> None:
 
 
 def seen(nvram: object, state: str = "running", *, process: bool = True,
-         agent: bool = False) -> virsh.Seen:
+         agent: bool = False) -> virsh.DomainStatus:
     """Return a look at a domain whose NVRAM is there."""
     domain = virsh.Domain(UUID, "sql", "4" if process and state != "shut off" else "", {},
                           str(nvram), agent)
-    return virsh.Seen(state, domain, "<domain/>", True, [], set(), "panicked")
+    return virsh.DomainStatus(state, domain, "<domain/>", True, [], set(), "panicked")
 
 
 @pytest.mark.parametrize("content", [
@@ -114,7 +114,7 @@ def seen(nvram: object, state: str = "running", *, process: bool = True,
 def test_the_nvram_is_in_the_point_as_it_was_however_its_firmware_pads_it(
         tmp_path: Path, content: bytes) -> None:
     (tmp_path / "VARS.fd").write_bytes(content)
-    told = papers(seen(tmp_path / "VARS.fd"))
+    told = read_definition(seen(tmp_path / "VARS.fd"))
     assert "nvram_missing" not in told
     assert len(told["nvram"]) < 1 << 20
     machine = Machine(tmp_path, {"vda": 1 << 20})
@@ -138,27 +138,28 @@ def test_an_nvram_that_is_not_in_the_point_is_told(
     if size_bytes is not None:
         path.touch()
         os.truncate(path, size_bytes)
-    told = papers(seen(path, state))
+    told = read_definition(seen(path, state))
     assert "nvram" not in told
     assert told["nvram_missing"].startswith(str(path))
     assert why in told["nvram_missing"]
 
 
-def test_an_nvram_that_cannot_be_squeezed_is_told(tmp_path: Path) -> None:
+def test_an_nvram_that_cannot_be_compressed_is_reported(tmp_path: Path) -> None:
     (tmp_path / "VARS.fd").write_bytes(os.urandom(9 << 20))
-    told = papers(seen(tmp_path / "VARS.fd"))
-    assert "squeezed" in told["nvram_missing"]
+    told = read_definition(seen(tmp_path / "VARS.fd"))
+    assert "compressed" in told["nvram_missing"]
     assert "nvram" not in told
 
 
 def test_an_nvram_that_is_elsewhere_is_told(tmp_path: Path) -> None:
-    assert "is no file" in papers(seen("pool/sql-vars", "shut off"))["nvram_missing"]
+    assert "is no file" in read_definition(seen("pool/sql-vars", "shut off"))["nvram_missing"]
 
 
 def test_a_vm_that_has_none_or_never_started_misses_none(tmp_path: Path) -> None:
     for nvram in ("", tmp_path / "VARS.fd"):
-        assert papers(seen(nvram, "shut off")) == {"xml": "<domain/>"}
-    assert papers(seen(tmp_path / "VARS.fd", "crashed", process=False)) == {"xml": "<domain/>"}
+        assert read_definition(seen(nvram, "shut off")) == {"xml": "<domain/>"}
+    crashed = seen(tmp_path / "VARS.fd", "crashed", process=False)
+    assert read_definition(crashed) == {"xml": "<domain/>"}
 
 
 @pytest.mark.parametrize(("xml", "path"), [

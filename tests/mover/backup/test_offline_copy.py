@@ -58,7 +58,7 @@ def test_an_image_that_was_swapped_and_put_back_is_compared(rest: Rest, tmp_path
     assert rest.is_right()
     assert rest.since == "", "nothing tells what comes to differ from it"
     (tmp_path / "kept").rename(source(rest))
-    assert rest.copy() == {"vda": "full"}
+    assert rest.copy() == {"vda": "scan"}
     assert rest.is_right()
 
 
@@ -229,7 +229,7 @@ def test_a_raw_disk_with_the_header_of_another_image_is_copied_as_it_is(tmp_path
     tool("qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", secret, path, "64M")
     os.truncate(path, 8 * MIB)
     rest = Rest(tmp_path, vda=Disk(str(path), "raw", "file"))
-    for how in ("full", "unchanged"):
+    for how in ("scan", "unchanged"):
         assert rest.copy() == {"vda": how}
         assert rest.disks_told["vda"]["size_bytes"] == 8 * MIB, how
         assert rest.is_right()
@@ -241,7 +241,7 @@ def test_a_raw_file_is_unchanged_only_while_nobody_wrote_to_it(tmp_path: Path) -
     path.write_bytes(b"A" * (2 * MIB + 1000))       # QEMU reads whole sectors of it
     rest = Rest(tmp_path, vda=Disk(str(path), "raw", "file"))
     rest.held["vda"][:] = bytes(2 * MIB + 1024)
-    assert rest.copy() == {"vda": "full"}
+    assert rest.copy() == {"vda": "scan"}
     size = rest.disks_told["vda"]["size_bytes"]
     assert rest.copy() == {"vda": "unchanged"}
     assert rest.disks_told["vda"]["size_bytes"] == size == 2 * MIB + 1024
@@ -249,7 +249,7 @@ def test_a_raw_file_is_unchanged_only_while_nobody_wrote_to_it(tmp_path: Path) -
     with path.open("r+b") as file:
         file.write(b"B")
     os.utime(path, ns=(kept.st_atime_ns, kept.st_mtime_ns))
-    assert rest.copy() == {"vda": "full"}
+    assert rest.copy() == {"vda": "scan"}
     assert rest.is_right()
 
 
@@ -280,13 +280,13 @@ def test_a_device_at_rest_is_compared_whatever_wrote_to_it(
     node, below = device
     rest = Rest(tmp_path, vda=Disk(node, "raw", "block"))
     rest.held["vda"][:] = bytes(2 * MIB)
-    assert rest.copy() == {"vda": "full"}
-    assert rest.copy() == {"vda": "full"}, "nothing says that it is unchanged"
+    assert rest.copy() == {"vda": "scan"}
+    assert rest.copy() == {"vda": "scan"}, "nothing says that it is unchanged"
     with below.open("r+b") as file:     # as a merged snapshot, DRBD or a SAN would
         file.seek(MIB)
         file.write(b"below the node")
     tool("blockdev", "--flushbufs", node)
-    assert rest.copy() == {"vda": "full"}
+    assert rest.copy() == {"vda": "scan"}
     assert rest.is_right()
 
 
@@ -298,7 +298,7 @@ def test_a_write_to_a_device_while_it_is_read_is_seen(device: tuple[str, Path]) 
         file.write(b"by the host")
         os.fsync(file.fileno())
     after = offline.traces(domain, {"vda": origins.origin_of(domain.disks["vda"])})
-    assert not offline.unmoved(("", before), ("", after))
+    assert before != after
 
 
 def test_a_device_tells_nothing_of_its_writes(tmp_path: Path) -> None:
@@ -320,7 +320,7 @@ def test_only_a_clean_shutdown_is_quiesced_and_may_be_unchanged(
         assert told["quiesced"] is False
         assert ("managed save" if reason == "saved" else "not shut down") in told[
             "unquiesced_because"]
-        assert told["disks"]["vda"]["mode"] == "full"
+        assert not told["disks"]["vda"]["tracked"]
     rest.reason = "shutdown"
     with rest.opened() as told:
         assert (told["quiesced"], told["unquiesced_because"]) == (True, "")

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 from mover.backup import conductor
-from mover.backup.backup_job import FULL, INCREMENT
-from mover.backup.origins import Layer, Origin, are_those, origin_of, run_of
+from mover.backup.origins import Layer, Origin, guest_run_of, is_same_origin, origin_of
 from mover.backup.reading import PUT_BACK, measured
 from mover.backup.virsh import Disk, Domain
+from mover.copy_mode import INCREMENT, SCAN
 from mover.image.hashing import CLUSTER_BYTES
 from mover.image.qcow2 import DATA, Run
-from mover.image.sent_since import are_within, of_ranges, with_runs, without
+from mover.image.sent_since import covers, of_ranges, with_runs, without
 
 from tests.mover.disks import exported, image, needs_qemu, tool, written
 
@@ -40,19 +40,19 @@ def test_a_layer_whose_name_no_path_can_be_is_not_there(tmp_path: Path) -> None:
     (origin("a", apart=True), origin("a", apart=True), True, True),
     (origin("a")._replace(whole=False), origin("a"), True, False),
     (origin("a"), origin("a")._replace(whole=False), True, False)])
-def test_a_record_is_believed_only_on_the_files_it_was_begun_on(
+def test_a_record_is_trusted_only_on_the_files_it_was_begun_on(
         then: Origin, now: Origin, *, same_run: bool, known: bool) -> None:
-    assert are_those(then.told(), now, same_run=same_run) is known
+    assert is_same_origin(then.record(), now, same_run=same_run) is known
 
 
 @pytest.mark.parametrize("then", [None, {}, "a", {"layers": [], "whole": True, "apart": False}])
-def test_of_what_nothing_was_noted_nothing_is_believed(then: object) -> None:
-    assert not are_those(then, origin("a"), same_run=True)
+def test_of_what_nothing_was_noted_nothing_is_trusted(then: object) -> None:
+    assert not is_same_origin(then, origin("a"), same_run=True)
 
 
 def test_a_guest_that_is_off_or_whose_process_is_not_found_runs_under_no_name() -> None:
     for number in ("", "7"):
-        assert run_of(Domain("u", "no-such-guest", number, {}, "", agent=False)) == ""
+        assert guest_run_of(Domain("u", "no-such-guest", number, {}, "", agent=False)) == ""
 
 
 @needs_qemu
@@ -79,16 +79,16 @@ def test_a_set_of_clusters_is_told_exactly(seed: int) -> None:
     told = with_runs("", (Run(DATA, cluster, 1, 0) for cluster in chosen))
     ranges = [(cluster * CLUSTER_BYTES, CLUSTER_BYTES) for cluster in chosen]
     assert told == of_ranges(ranges)
-    assert are_within(told, ranges)
-    assert are_within(told, [(0, 500 * CLUSTER_BYTES)])
-    assert not are_within(told, ranges[:-1])
-    assert not are_within(told, ranges[1:])
+    assert covers(ranges, told)
+    assert covers([(0, 500 * CLUSTER_BYTES)], told)
+    assert not covers(ranges[:-1], told)
+    assert not covers(ranges[1:], told)
     missed = dice.randrange(60)
-    assert not are_within(told, ranges[:missed] + ranges[missed + 1:])
-    assert are_within(without(told, [ranges[missed]]), ranges[:missed] + ranges[missed + 1:])
+    assert not covers(ranges[:missed] + ranges[missed + 1:], told)
+    assert covers(ranges[:missed] + ranges[missed + 1:], without(told, [ranges[missed]]))
     assert without(told, ranges) == ""
-    assert are_within("", [])
-    assert not are_within(None, [(0, 500 * CLUSTER_BYTES)]), "nobody knows what it was"
+    assert covers([], "")
+    assert not covers([(0, 500 * CLUSTER_BYTES)], None), "nobody knows what it was"
 
 
 @needs_qemu
@@ -99,30 +99,30 @@ def test_a_record_that_knows_less_than_was_sent_is_not_read_by(tmp_path: Path) -
     sent = of_ranges([(17 * CLUSTER_BYTES, CLUSTER_BYTES)])
     more = of_ranges([(16 * CLUSTER_BYTES, 3 * CLUSTER_BYTES)])
     with exported(disk, tmp_path / "s", "--bitmap=cp") as socket:
-        assert measured(socket, "vda", "cp", sent, "")["mode"] == INCREMENT
+        assert measured(socket, "vda", "cp", sent, "")["tracked"]
         assert measured(socket, "vda", "cp", sent, "")["holes"]
         assert not measured(socket, "vda", "cp", sent, "", guarded=True)["holes"]
         for unknown in (more, None):
             told = measured(socket, "vda", "cp", unknown, "")
-            assert (told["mode"], told["bitmap"], told["why"]) == (FULL, "", PUT_BACK)
+            assert (told["tracked"], told["bitmap"], told["why"]) == (False, "", PUT_BACK)
 
 
 @pytest.mark.parametrize(("now", "run", "unbroken", "mode"), [
     (origin("a"), "r1", False, INCREMENT), (origin("a"), "r2", False, INCREMENT),
-    (origin("b"), "r1", False, FULL), (origin("b"), "r2", False, FULL),
-    (origin("s", "a"), "r1", False, INCREMENT), (origin("s", "a"), "r2", False, FULL),
+    (origin("b"), "r1", False, SCAN), (origin("b"), "r2", False, SCAN),
+    (origin("s", "a"), "r1", False, INCREMENT), (origin("s", "a"), "r2", False, SCAN),
     (origin("a"), "r1", True, INCREMENT),
-    (origin("a"), "r2", True, FULL), (origin("a"), "", True, FULL)])
+    (origin("a"), "r2", True, SCAN), (origin("a"), "", True, SCAN)])
 def test_a_running_guest_is_read_whole_where_its_disk_may_be_another(
         monkeypatch: pytest.MonkeyPatch, now: Origin, run: str, mode: str, *,
         unbroken: bool) -> None:
-    monkeypatch.setattr(conductor, "run_of", lambda domain: run)
-    copy = conductor.HotCopy.__new__(conductor.HotCopy)
+    monkeypatch.setattr(conductor, "guest_run_of", lambda domain: run)
+    copy = conductor.LiveCopy.__new__(conductor.LiveCopy)
     copy._domain = Domain("u", "sql", "7", {}, "", agent=False)
     copy._origins = {"vda": now, "vdb": origin("z")}
-    wanted, why = copy._believed(conductor.Begin(
-        {"vda": INCREMENT, "vdb": FULL}, since="hotsite-000001-0c5a", unbroken=unbroken,
-        origins={"vda": origin("a").told()}, run="r1"))
-    assert wanted.modes == {"vda": mode, "vdb": FULL}
-    assert sorted(why) == (["vda"] if mode == FULL else [])
-    assert copy._is_same_run(conductor.Begin({}, run="r1")) is (run == "r1")
+    wanted, why = copy._trusted(conductor.CopyRequest(
+        {"vda": INCREMENT, "vdb": SCAN}, since="hotsite-000001-0c5a", unbroken=unbroken,
+        origins={"vda": origin("a").record()}, run="r1"))
+    assert wanted.modes == {"vda": mode, "vdb": SCAN}
+    assert sorted(why) == (["vda"] if mode == SCAN else [])
+    assert copy._is_same_run(conductor.CopyRequest({}, run="r1")) is (run == "r1")

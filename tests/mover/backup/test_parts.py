@@ -76,9 +76,9 @@ def test_plan_and_host_read_the_same_in_a_header(tmp_path: Path, make: str) -> N
         encrypt(below if make == "below" else path)
     text = DOMAIN.format(disk(source=f"file='{path}'"))
     [planned] = parse_config(parse_xml(text), {}, {str(path): traits_of(str(path))}).disks
-    seen = virsh._looked_at(virsh.domain_of(UUID, text).disks["vda"])
+    seen = virsh._inspected(virsh.domain_of(UUID, text).disks["vda"])
     assert seen.why_not == device_support.copy_blocker(planned)
-    assert seen.tracked is (device_support.tracking_gap(planned) == "")
+    assert seen.trackable is (device_support.tracking_gap(planned) == "")
     assert bool(seen.why_not) is (make in {"encrypted", "below"})
 
 
@@ -107,9 +107,9 @@ def opened(host: Path, *disks: str) -> Any:
     """Open a copy of all of a domain's disks; return what is told."""
     (host / "xml").write_text(DOMAIN.format("".join(disks)) + "\n")
     targets = virsh.domain_of(UUID, DOMAIN.format("".join(disks))).disks
-    copy = conductor.open_copy(UUID, conductor.Begin(dict.fromkeys(targets, "full")))
+    copy = conductor.open_copy(UUID, conductor.CopyRequest(dict.fromkeys(targets, "scan")))
     try:
-        return copy.told
+        return copy.begun
     finally:
         copy.end()
 
@@ -192,7 +192,7 @@ def test_one_disk_that_cannot_be_opened_at_rest_stops_no_other(played: Path, how
     "qemu-nbd: Failed to bind socket to /run/s: No such file or directory",
     "qemu-nbd: Failed to blk_new_open 'driver=raw': Could not open '/a': Cannot allocate memory"])
 def test_what_ails_the_host_for_a_moment_leaves_no_disk_out(said: str) -> None:
-    assert isinstance(offline._trouble(virsh.Disk("/a", "raw", "file"), said), TryAgain)
+    assert isinstance(offline._failure(virsh.Disk("/a", "raw", "file"), said), TryAgain)
 
 
 def test_a_vm_of_which_nothing_can_be_copied_is_refused_by_name(played: Path) -> None:
@@ -213,7 +213,7 @@ def test_what_others_write_to_a_disk_that_is_left_out_spoils_no_copy(played: Pat
     (played / "xml").write_text(DOMAIN.format(
         disk(source=image(played / "a.qcow2"))
         + disk("vdb", source=f"file='{played}/shared'", **KINDS["shareable"])) + "\n")
-    copy = conductor.open_copy(UUID, conductor.Begin({"vda": "full", "vdb": "full"}))
+    copy = conductor.open_copy(UUID, conductor.CopyRequest({"vda": "scan", "vdb": "scan"}))
     (played / "shared").write_bytes(b"1" * 1024)
     assert copy.end()["was"] == "ended"
 
@@ -222,7 +222,7 @@ def test_no_checkpoint_is_asked_of_an_image_that_can_keep_none() -> None:
     disks = {"vda": virsh.Disk("/a", "qcow2", "file"), "vdc": virsh.Disk("/c", "raw", "file"),
              "vdb": virsh.Disk("/b", "qcow2", "file", version=2)}
     domain = virsh.Domain(UUID, "sql", "1", disks, "", agent=False)
-    text = backup_job.checkpoint_xml(domain, "hotsite-000001", dict.fromkeys(disks, "full"))
+    text = backup_job.checkpoint_xml(domain, "hotsite-000001", disks)
     assert "'vda'" in text.replace('"', "'")
     assert "vdb" not in text
     assert "vdc" not in text
@@ -251,15 +251,15 @@ def test_a_disk_that_libvirt_alone_refuses_is_left_out_in_its_words(
     disks = {name: virsh.Disk(f"/d/{name}", "raw" if name == "vda" else "qcow2", "file")
              for name in ("vda", "vdb", "vdc")}
     domain = virsh.Domain(UUID, "sql", "4", disks, "", agent=False)
-    seen = virsh.Seen("running", domain, "<domain/>", True, [], set())
-    wanted = backup_job.Wanted("hotsite-000001", "", (), dict.fromkeys(disks, "full"))
+    seen = virsh.DomainStatus("running", domain, "<domain/>", True, [], set())
+    wanted = backup_job.JobRequest("hotsite-000001", "", (), dict.fromkeys(disks, "scan"))
     for odd, left in (("vdb", {"vda", "vdc"}), ("vdb vdc", {"vda"})):
         (tmp_path / "virsh").write_text(PICKY.format(folder=tmp_path, odd=odd, says=says))
         (tmp_path / "virsh").chmod(0o755)
         begun = backup_job.begin(seen, wanted)
         assert set(begun.modes) == left
-        assert set(begun.left) == set(odd.split())
-        assert says.replace("DISK", "vdb") in begun.left["vdb"]
+        assert set(begun.left_out) == set(odd.split())
+        assert says.replace("DISK", "vdb") in begun.left_out["vdb"]
         assert begun.tracked is ("vdc" in left) is (tmp_path / "checkpoint").exists()
     (tmp_path / "virsh").write_text(PICKY.format(folder=tmp_path, odd="vda vdb vdc", says=says))
     with pytest.raises((Refused, TryAgain), match="was not begun"):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from mover.backup import scratch, watchdog
-from mover.backup.backup_job import Job, part_with_clients
+from mover.backup.backup_job import Job, disconnect_clients
 from mover.errors import TryAgain
 
 from tests.ending import kill_all
@@ -30,15 +30,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def free(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many bytes are free on the scratch's disk, to be changed."""
     found = [100 * GIB]
-    monkeypatch.setattr(scratch, "free_for", lambda paths: scratch.Free(found[0], 7))
-    monkeypatch.setattr(watchdog, "free_for", lambda paths: scratch.Free(found[0], 7))
+    monkeypatch.setattr(scratch, "free_for", lambda paths: scratch.FreeSpace(found[0], 7))
+    monkeypatch.setattr(watchdog, "free_for", lambda paths: scratch.FreeSpace(found[0], 7))
     return found
 
 
 def room(folder: Path, uuid: str = UUID, written: int | None = None,
          wanted: int | None = None) -> scratch.Room:
     """Claim room for a disk of 400 GiB."""
-    return scratch.take_room(uuid, [str(folder / f"{uuid}.qcow2")], [400 * GIB], wanted, written)
+    return scratch.claim_room(uuid, [str(folder / f"{uuid}.qcow2")], [400 * GIB], wanted, written)
 
 
 def test_copies_beside_each_other_do_not_count_on_the_same_room(folder: Path,
@@ -60,8 +60,8 @@ def test_what_a_job_has_gathered_is_no_longer_claimed(folder: Path, free: list[i
 def test_a_claim_ends_with_who_held_it(folder: Path, free: list[int]) -> None:
     held = room(folder, OTHER)
     less = room(folder)
-    os.close(less.entry)
-    os.close(held.entry)
+    os.close(less.claim)
+    os.close(held.claim)
     assert room(folder).budget_bytes == held.budget_bytes > less.budget_bytes
 
 
@@ -77,11 +77,11 @@ def test_what_stays_free_follows_how_fast_the_guest_writes(
         folder: Path, free: list[int], monkeypatch: pytest.MonkeyPatch, fast: int) -> None:
     now = [1000.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    os.close(room(folder, written=5).entry)
+    os.close(room(folder, written=5).claim)
     now[0] += 300
     found = room(folder, written=5 + 300 * fast)
     assert found.reserve_bytes >= fast * scratch.END_S
-    os.close(found.entry)
+    os.close(found.claim)
     scratch.note(UUID, 8.0 * fast, None)
     now[0] += 300
     assert room(folder, written=6 + 300 * fast).reserve_bytes >= 8 * fast * scratch.END_S
@@ -89,7 +89,7 @@ def test_what_stays_free_follows_how_fast_the_guest_writes(
 
 def test_after_a_scratch_that_filled_up_the_guest_has_peace(
         folder: Path, free: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    os.close(room(folder).entry)
+    os.close(room(folder).claim)
     now, waits = [1000.0], []
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     for _ in range(8):
@@ -100,7 +100,7 @@ def test_after_a_scratch_that_filled_up_the_guest_has_peace(
         while True:
             now[0] += 60
             try:
-                os.close(room(folder).entry)
+                os.close(room(folder).claim)
             except TryAgain:
                 continue
             break
@@ -109,15 +109,15 @@ def test_after_a_scratch_that_filled_up_the_guest_has_peace(
     assert waits[-1] == scratch.BACK_OFF_MOST_S
     scratch.note(UUID, 0, 30 * GIB)
     free[0] = 500 * GIB         # somebody made room
-    os.close(room(folder).entry)
+    os.close(room(folder).claim)
     free[0] = 100 * GIB
     scratch.note(UUID, 0, None)     # and one went well
-    os.close(room(folder).entry)
+    os.close(room(folder).claim)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "7"])
 def test_a_torn_note_is_none(folder: Path, free: list[int], text: str) -> None:
-    os.close(room(folder).entry)
+    os.close(room(folder).claim)
     (folder / f"run/scratch-{UUID}.json").write_text(text)
     assert room(folder).rate_bytes_per_s == scratch.FIRST_BYTES_PER_S
 
@@ -155,8 +155,8 @@ def test_a_job_is_ended_while_there_is_still_room_to_end_it(small_disk: Path) ->
                 file.write(b"o" * 2_000_000)
                 time.sleep(0.01)
 
-    found = scratch.take_room(UUID, [str(path)], [40 * GIB], None)
-    one = watchdog.Look(Job(UUID, "/s", [str(path)]), watchdog.Limits(
+    found = scratch.claim_room(UUID, [str(path)], [40 * GIB], None)
+    one = watchdog.ScratchWatch(Job(UUID, "/s", [str(path)]), watchdog.JobLimits(
         600, found.budget_bytes, found.reserve_bytes, found.rate_bytes_per_s))
     guest = threading.Thread(target=overwrite)
     guest.start()
@@ -168,51 +168,51 @@ def test_a_job_is_ended_while_there_is_still_room_to_end_it(small_disk: Path) ->
         guest.join()
         os.close(reading)
         os.close(writing)
-        os.close(found.entry)
+        os.close(found.claim)
     assert verdict.short_bytes is not None
     assert left > found.reserve_bytes / 2, "the rest is for the guest while its job is ended"
 
 
-def look(path: Path, **limits: float) -> watchdog.Look:
-    """What a guard would look at."""
-    return watchdog.Look(Job(UUID, "/nowhere", [str(path)]),
-                      watchdog.Limits(**{"until_s": 60, "scratch_bytes": GIB, **limits}))
+def watching(path: Path, **limits: float) -> watchdog.ScratchWatch:
+    """A watch of a scratch file."""
+    return watchdog.ScratchWatch(Job(UUID, "/nowhere", [str(path)]),
+                      watchdog.JobLimits(**{"until_s": 60, "scratch_bytes": GIB, **limits}))
 
 
-def test_the_guard_ends_what_nobody_conducts_and_what_fills_up(folder: Path) -> None:
+def test_the_watchdog_ends_what_nobody_conducts_and_what_fills_up(folder: Path) -> None:
     path = folder / "scratch"
     path.write_bytes(b"x" * MIB)
     reading, writing = os.pipe()
-    full = watchdog._watch(look(path, scratch_bytes=MIB), reading)
+    full = watchdog._watch(watching(path, scratch_bytes=MIB), reading)
     assert ("the scratch holds 1 MiB" in full.reason, full.short_bytes) == (True, MIB)
-    assert watchdog._watch(look(path, until_s=0), reading) == ("its time is up", True, None)
+    assert watchdog._watch(watching(path, until_s=0), reading) == ("its time is up", True, None)
     os.write(writing, b"begun\n")
-    assert "MiB left" in watchdog._watch(look(path, reserve_bytes=1 << 62), reading).reason
+    assert "MiB left" in watchdog._watch(watching(path, reserve_bytes=1 << 62), reading).reason
     os.close(writing)
-    assert watchdog._watch(look(path), reading) == ("nobody conducts it any more", True, None)
+    assert watchdog._watch(watching(path), reading) == ("nobody conducts it any more", True, None)
     os.close(reading)
 
 
-def test_a_guard_that_cannot_look_ends_the_job(folder: Path) -> None:
+def test_a_watchdog_that_cannot_measure_ends_the_job(folder: Path) -> None:
     (folder / "gone").mkdir()
-    one = look(folder / "gone" / "scratch")
+    one = watching(folder / "gone" / "scratch")
     (folder / "gone").rmdir()
     reading, writing = os.pipe()
-    assert "cannot be watched" in watchdog._reason_to_end(one, reading).reason
+    assert "cannot be watched" in watchdog._wait_for_end(one, reading).reason
     os.close(reading)
     os.close(writing)
 
 
-def test_the_guard_holds_the_claim_until_the_job_is_ended(
+def test_the_watchdog_holds_the_claim_until_the_job_is_ended(
         folder: Path, free: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watchdog, "end_stubbornly",
                         lambda job, limit_s, patience_s: {"was": "ended", "incident": ""})
     found = room(folder, OTHER)
-    limits = watchdog.Limits(60, found.budget_bytes)
+    limits = watchdog.JobLimits(60, found.budget_bytes)
     one = watchdog.Watchdog(Job(OTHER, "/s", [str(folder / "s")]), limits)
-    os.close(found.entry)
+    os.close(found.claim)
     less = room(folder)
-    os.close(less.entry)
+    os.close(less.claim)
     assert less.budget_bytes < found.budget_bytes
     one.tell("end")
     assert one.ended() is not None
@@ -233,5 +233,5 @@ def test_a_stranger_who_reads_the_job_does_not_keep_it_open(
     with subprocess.Popen(["python3", "-c", script, path], stdout=subprocess.PIPE) as stranger:
         assert stranger.stdout is not None
         assert stranger.stdout.readline() == b"there\n"
-        assert part_with_clients(path, "0" * 8, 0.1) is True
+        assert disconnect_clients(path, "0" * 8, 0.1) is True
         kill_all([stranger.pid])

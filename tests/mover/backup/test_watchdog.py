@@ -83,9 +83,9 @@ class Libvirt:
         """Say whether the job runs."""
         return (self.folder / "begun").exists()
 
-    def copy(self, limit_s: float = 60, scratch_bytes: int = 1 << 30) -> conductor.HotCopy:
+    def copy(self, limit_s: float = 60, scratch_bytes: int = 1 << 30) -> conductor.LiveCopy:
         """Open a copy of its running domain."""
-        return conductor.HotCopy(virsh.look(UUID), conductor.Begin(
+        return conductor.LiveCopy(virsh.inspect(UUID), conductor.CopyRequest(
             {"vda": "full"}, limit_s=limit_s, scratch_bytes=scratch_bytes))
 
 
@@ -114,7 +114,7 @@ def test_a_job_that_libvirt_prepares_is_neither_there_nor_gone(libvirt: Libvirt)
 
 def test_a_job_that_begins_after_it_was_to_end_is_ended(libvirt: Libvirt) -> None:
     (libvirt.folder / "preparing").touch()
-    one = watchdog.Watchdog(libvirt.job, watchdog.Limits(60, 1 << 30))
+    one = watchdog.Watchdog(libvirt.job, watchdog.JobLimits(60, 1 << 30))
     one.tell("end")
     time.sleep(0.5)
     (libvirt.folder / "begun").touch()
@@ -125,7 +125,7 @@ def test_a_job_that_begins_after_it_was_to_end_is_ended(libvirt: Libvirt) -> Non
 
 def test_a_job_that_begins_after_the_end_of_who_asked_for_it_is_ended(libvirt: Libvirt) -> None:
     libvirt.begins_by("sleep 1.5; touch begun")
-    one = watchdog.Watchdog(libvirt.job, watchdog.Limits(60, 1 << 30))
+    one = watchdog.Watchdog(libvirt.job, watchdog.JobLimits(60, 1 << 30))
     with subprocess.Popen(["virsh", "-q", "-c", "qemu:///system", "backup-begin", UUID, "/x"]):
         one.leave()
     wait_until(lambda: libvirt.calls("domjobabort") > 0)

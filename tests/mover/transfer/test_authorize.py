@@ -68,7 +68,7 @@ def test_the_file_is_the_one_that_sshd_reads(keys: Path, monkeypatch: pytest.Mon
     if os.geteuid() != 0:
         pytest.skip("the account is root in what is expected")
     monkeypatch.setattr(keys_file, "_program", lambda: "/bin/true")
-    monkeypatch.setattr(keys_file, "_said", lambda argv: f"port 22\n{said}\nx y\n")
+    monkeypatch.setattr(keys_file, "_output", lambda argv: f"port 22\n{said}\nx y\n")
     assert keys_file.keys_path(REQUEST["from"]) == expected.format(home=keys.parent.parent)
 
 
@@ -82,9 +82,9 @@ def configured(keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     (config.parent / "parts").mkdir()
     (config.parent / "parts/one.conf").write_text("AuthorizedKeysFile .ssh/first\n")
     sshd = keys_file._program()
-    asks = keys_file._said
+    asks = keys_file._output
     monkeypatch.setattr(keys_file, "CONFIG", (str(config), "/nowhere/*"))
-    monkeypatch.setattr(keys_file, "_said", lambda argv: asks(
+    monkeypatch.setattr(keys_file, "_output", lambda argv: asks(
         [argv[0], "-f", str(config), *argv[1:]] if argv[0] == sshd else argv))
     config.write_text(config.read_text().replace("parts", str(config.parent / "parts")))
     return config
@@ -112,7 +112,7 @@ def test_a_key_is_taken_out_of_whichever_file_it_was_put_into(
     second = keys.with_name("second")
     for address in ("10.78.0.11", "10.77.0.11"):
         line = authorize.render_line({**REQUEST, "from": address}, time.time())
-        with authorize._held(keys_file.keys_path(address)) as path:
+        with authorize._locked(keys_file.keys_path(address)) as path:
             shared_lines.add(path, line)
     assert [len(in_force(path)) for path in (second, keys.with_name("first"))] == [1, 1]
     assert authorize.remove_key(MARK) == 2
@@ -122,7 +122,7 @@ def test_a_key_is_taken_out_of_whichever_file_it_was_put_into(
 def test_where_sshd_reads_no_file_nothing_is_written(keys: Path,
                                                      monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keys_file, "_program", lambda: "/bin/true")
-    monkeypatch.setattr(keys_file, "_said", lambda argv: "authorizedkeysfile none\n")
+    monkeypatch.setattr(keys_file, "_output", lambda argv: "authorizedkeysfile none\n")
     with pytest.raises(Refused, match="reads no file of keys"):
         authorize.remove_key(MARK)
 

@@ -28,7 +28,7 @@ def test_holes_that_the_bitmap_knows_nothing_of_are_compared_and_told(
     known = manifest_of(tmp_path / "known", (tmp_path / "b.raw").read_bytes())
     tool("qemu-img", "bitmap", "--add", disk, "since")
     written(disk, "discard 1M 1M")
-    words = {"mode": "dirty", "bitmap": "since", "holes": True, "known": str(known)}
+    words = {"mode": "increment", "bitmap": "since", "holes": True, "known": str(known)}
     with exported(disk, tmp_path / "s", "--bitmap=since") as socket:
         sent = send(archive, [tmp_path / "w"], socket=socket, **words)
     assert (sent.result["zero_bytes"], sent.result["beyond"]) == (MIB, False)

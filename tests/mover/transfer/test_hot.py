@@ -129,7 +129,7 @@ def test_every_increment_is_one_point_in_time_under_a_guest_that_writes(
                 tmp_path, *[f"write -P {200 + number} {at * 300}k 40k" for at in range(27)]))
             writer.start()
             sent = send(archive, [wire], socket=str(tmp_path / "nbd"),
-                        mode="dirty" if number else "full", bitmap="since" if number else "")
+                        mode="increment" if number else "seed", bitmap="since" if number else "")
             writer.join()
             assert sent.status == 0, sent.error
             end(spoken)

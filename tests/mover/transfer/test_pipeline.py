@@ -13,10 +13,10 @@ def test_more_may_wait_until_the_receiver_is_there() -> None:
     there, nobody = threading.Event(), Writer(-1, Hasher(SHA256))
     pipeline = Pipeline([], Packing(Hasher(SHA256)), there.is_set)
     for _ in range(BATCHES_WAITING + BATCHES_AT_LOGIN):
-        pipeline._offer(LOAD)           # none of these waits: nobody takes anything
+        pipeline._enqueue(LOAD)           # none of these waits: nobody takes anything
     there.set()
     for _ in range(BATCHES_AT_LOGIN + 1):
         assert pipeline._next(nobody) == LOAD
-    pipeline._offer(LOAD)
+    pipeline._enqueue(LOAD)
     assert pipeline._waiting.qsize() == BATCHES_WAITING
     assert not pipeline._room.acquire(blocking=False), "no more than these may wait from now on"

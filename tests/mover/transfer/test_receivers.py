@@ -23,7 +23,7 @@ def test_a_long_path_gets_more(round_trip_s: float, total_bytes: int, rate_bps: 
 
 
 def test_a_way_that_has_a_count_is_let_be() -> None:
-    assert receivers.chosen({"argv": ["ssh"], "count": 2}, GIB, 0) == 2
+    assert receivers.stream_count({"argv": ["ssh"], "count": 2}, GIB, 0) == 2
 
 
 @pytest.fixture(autouse=True)
@@ -37,18 +37,18 @@ def test_the_round_trip_is_that_of_what_is_connected(address: str) -> None:
     family = socket.AF_INET6 if address == "::1" else socket.AF_INET
     with socket.create_server((address, 0), family=family) as server:
         port = server.getsockname()[1]
-        assert receivers.measured_s(address, port) == 0.0
+        assert receivers.round_trip_s(address, port) == 0.0
         with socket.create_connection((address, port)) as near, server.accept()[0] as far:
             near.sendall(b"x")
             assert far.recv(1) == b"x"
-            assert 0 < receivers.measured_s(address, port) < 1
+            assert 0 < receivers.round_trip_s(address, port) < 1
 
 
 def test_nobody_connects_for_the_sake_of_measuring() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         to = {"argv": ["ssh"], "address": ["127.0.0.1", server.getsockname()[1], "127.0.0.1"]}
-        assert receivers.chosen(to, 1 << 20, 0) == 1
-        assert receivers.chosen(to, GIB, 0) == 1
+        assert receivers.stream_count(to, 1 << 20, 0) == 1
+        assert receivers.stream_count(to, GIB, 0) == 1
         server.setblocking(False)
         with pytest.raises(BlockingIOError):
             server.accept()
@@ -58,4 +58,4 @@ def test_nobody_connects_for_the_sake_of_measuring() -> None:
 def test_a_path_that_leads_nowhere_gets_one_stream(address: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    assert receivers.measured_s(address, port) == 0.0
+    assert receivers.round_trip_s(address, port) == 0.0

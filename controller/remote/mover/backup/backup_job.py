@@ -1,8 +1,12 @@
 """
-Begin a backup job: what may be asked since when, the scratch files, the XML, the attempt itself.
+Begin and end a backup job of libvirt (`backup-begin` in pull mode, `domjobabort`).
 
-The increment of each disk is taken since the checkpoint `since` where libvirt still has it and its
-bitmap is whole; else that disk, and only that one, is opened in full and the reason is told.
+An increment is taken since the checkpoint `since`, if libvirt still has it and the disk's bitmap is
+whole; else that disk, and only that one, is scanned, and the reason is reported. So `begin` asks
+libvirt, learns from its refusal which disk it cannot do, changes that disk's mode, and asks again.
+
+A job is ours by its socket: hotsite.sock in the domain's own folder. Before `domjobabort` every NBD
+client must have left: QEMU has been seen to crash when its NBD server is stopped under a client.
 """
 
 from __future__ import annotations
@@ -12,12 +16,12 @@ import os
 import re
 import signal
 import time
-from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, NamedTuple, Sequence, Tuple
 
 from mover.backup.virsh import (
     GONE,
     Domain,
-    Seen,
+    DomainStatus,
     Unanswered,
     VirshError,
     abort_job,
@@ -27,6 +31,7 @@ from mover.backup.virsh import (
     state_of,
     virsh,
 )
+from mover.copy_mode import INCREMENT, SCAN
 from mover.errors import Refused, TryAgain
 from mover.processes import senders
 
@@ -34,7 +39,6 @@ OURS = re.compile(r"hotsite-[0-9]{6,}(-[0-9a-f]+)?(\.[0-9]+)?\Z")      # a check
 SCRATCH = "hotsite-scratch"
 QEMU = "/var/lib/libvirt/qemu"
 ELSEWHERE = "/var/lib/libvirt/images"       # for the scratch of a disk that is no file
-INCREMENT, FULL = "increment", "full"
 ATTEMPTS = 6
 BEGIN_S = 60
 BROKEN = re.compile(r"broken bitmap '(?P<bitmap>[^']+)' for disk '(?P<disk>[^']+)'")
@@ -45,28 +49,28 @@ UNCOVERED = re.compile(r"for incremental backup of disk '(?P<disk>[^']+)'")
 
 
 class MayBegin(TryAgain):
-    """Libvirt was asked to begin the job and has not answered: it may yet do so."""
+    """Libvirt was asked to begin the job and has not answered: the job may still begin."""
 
 
-class Wanted(NamedTuple):
+class JobRequest(NamedTuple):
     """The job that is asked for."""
 
     checkpoint: str                 # to be made; empty: none
-    since: str                      # of which increments are taken; empty: none
-    keep: Tuple[str, ...]           # checkpoints that stay, whatever becomes of this
-    modes: Dict[str, str]           # by target: increment or full
-    why: Dict[str, str] = {}        # noqa: RUF012  (why it is full, where more could be expected)
+    since: str                      # the checkpoint that increments are taken from; empty: none
+    keep: Tuple[str, ...]           # checkpoints that stay even if this job fails
+    modes: Dict[str, str]           # by target, see copy_mode
+    why: Dict[str, str] = {}        # noqa: RUF012  (by target: why an increment became a scan)
 
 
-class Begun(NamedTuple):
-    """The job as it began: how each disk is open, and why not as asked."""
+class StartedJob(NamedTuple):
+    """The job as libvirt began it: the mode of each disk, and why it is not the one asked for."""
 
     socket: str
     modes: Dict[str, str]
     why: Dict[str, str]
     scratch: Dict[str, str]
     tracked: bool                   # a checkpoint was made
-    left: Dict[str, str]            # disks that libvirt does not copy, and what it says
+    left_out: Dict[str, str]        # disks that libvirt does not copy, and what it says
 
 
 def quoteattr(text: str) -> str:
@@ -78,7 +82,7 @@ def quoteattr(text: str) -> str:
 
 
 def socket_path(domain: Domain) -> str:
-    """Return where the job's socket belongs: the one folder that QEMU's profile lets it use."""
+    """Return where the job's socket belongs: the one folder that QEMU's AppArmor profile allows."""
     names = [name for name in os.listdir(QEMU) if name.startswith("domain-%s-" % domain.id)]
     if not names:
         raise TryAgain("%s has no folder in %s: it is only just starting" % (domain.name, QEMU))
@@ -93,55 +97,51 @@ def scratch_path(domain: Domain, target: str) -> str:
 
 
 def clear_scratch(scratch: Sequence[str]) -> None:
-    """Make room for the scratch files of a job that is to begin, while none runs."""
+    """Delete scratch files left by an earlier job; only while no job runs."""
     for path in scratch:
         os.makedirs(os.path.dirname(path), mode=0o711, exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)         # of a job before: libvirt would refuse one that is there
+            os.unlink(path)         # libvirt refuses to overwrite one
 
 
-def begin(seen: Seen, wanted: Wanted) -> Begun:
-    """Begin the job, falling back disk by disk; but for MayBegin, an error means that none runs."""
-    domain, modes, since = seen.domain, dict(wanted.modes), wanted.since
+def begin(status: DomainStatus, wanted: JobRequest) -> StartedJob:
+    """Begin the job, falling back disk by disk. After any error but MayBegin no job runs."""
+    domain, modes, since = status.domain, dict(wanted.modes), wanted.since
     why = dict(wanted.why)
-    clear(domain.uuid, seen.checkpoints, {*wanted.keep, since})
-    covered = seen.tracked
-    if since and since not in seen.checkpoints:
-        covered = set(remembered(domain, since))
+    clear(domain.uuid, status.checkpoints, {*wanted.keep, since})
+    covered = status.tracked
+    if since and since not in status.checkpoints:
+        covered = set(restore_checkpoint(domain, since))
     for target, mode in sorted(modes.items()):
         if mode == INCREMENT and target not in covered:
-            modes[target] = FULL
+            modes[target] = SCAN
             why[target] = ("checkpoint %s is lost" % since if since and not covered
                            else "it has not been tracked since the last point")
     scratch = {target: scratch_path(domain, target) for target in modes}
-    left: Dict[str, str] = {}
+    left_out: Dict[str, str] = {}
     for _ in range(ATTEMPTS + len(modes)):
         tracked = bool(wanted.checkpoint) and any(
-            domain.disks[target].tracked for target in modes)
+            domain.disks[target].trackable for target in modes)
+        documents = [backup_xml(domain, since, modes, scratch)]
+        if tracked:
+            documents.append(checkpoint_xml(domain, wanted.checkpoint, modes))
         try:
-            _attempt(domain, wanted.checkpoint if tracked else "", since, modes, scratch)
+            virsh("backup-begin", domain.uuid, files=tuple(documents), patience_s=BEGIN_S,
+                  leave=True)
         except Unanswered as error:
             raise MayBegin("the copy of %s was not begun: %s; should it yet begin, it is ended at"
                            " once" % (domain.name, error)) from None
         except VirshError as error:
-            if not _leave_out(str(error), modes, left):
+            if not _leave_out(str(error), modes, left_out):
                 _fall_back(domain, str(error), modes, why)
             continue
-        return Begun(socket_path(domain), modes, why, scratch, tracked, left)
+        return StartedJob(socket_path(domain), modes, why, scratch, tracked, left_out)
     raise TryAgain("the copy of %s could not be begun in %d attempts" % (
         domain.name, ATTEMPTS + len(scratch)))
 
 
-def _attempt(domain: Domain, checkpoint: str, since: str, modes: Dict[str, str],
-             scratch: Dict[str, str]) -> None:
-    texts = [backup_xml(domain, since, modes, scratch)]
-    if checkpoint:
-        texts.append(checkpoint_xml(domain, checkpoint, modes))
-    virsh("backup-begin", domain.uuid, files=tuple(texts), patience_s=BEGIN_S, leave=True)
-
-
 def backup_xml(domain: Domain, since: str, modes: Dict[str, str], scratch: Dict[str, str]) -> str:
-    """Return the job as libvirt takes it."""
+    """Return the <domainbackup> document."""
     disks = ["<disk name=%s backup='yes' type='file' %s><scratch file=%s/></disk>" % (
         quoteattr(target),
         "backupmode='incremental' incremental=%s" % quoteattr(since) if mode == INCREMENT
@@ -151,30 +151,30 @@ def backup_xml(domain: Domain, since: str, modes: Dict[str, str], scratch: Dict[
             "</domainbackup>" % (quoteattr(socket_path(domain)), "".join(disks)))
 
 
-def checkpoint_xml(domain: Domain, name: str, modes: Dict[str, str], *, made_at: int = 0) -> str:
-    """Return a checkpoint as libvirt takes it; not every disk can keep one."""
+def checkpoint_xml(domain: Domain, name: str, targets: Iterable[str], *, made_at: int = 0) -> str:
+    """Return the <domaincheckpoint> document, with those of the disks that can hold a bitmap."""
     disks = ["<disk name=%s checkpoint='bitmap'/>" % quoteattr(target)
-             for target in sorted(modes) if domain.disks[target].tracked]
+             for target in sorted(targets) if domain.disks[target].trackable]
     made = "<creationTime>%d</creationTime>" % made_at if made_at else ""
     return "<domaincheckpoint><name>%s</name>%s<disks>%s</disks></domaincheckpoint>" % (
         name, made, "".join(disks))
 
 
-def _leave_out(error: str, modes: Dict[str, str], left: Dict[str, str]) -> bool:
-    """Leave out a disk that libvirt says it never copies, so that the others are; say whether so.
+def _leave_out(error: str, modes: Dict[str, str], left_out: Dict[str, str]) -> bool:
+    """Leave out a disk that libvirt refuses to copy at all; return whether it named one.
 
-    What is known to be so is not asked for; libvirt knows more kinds of disks from year to year.
+    Kinds known to be refused were left out before (parts); newer libvirts have newer kinds.
     """
-    odd = UNCOPIED.search(error)
-    if not odd or odd["disk"] not in modes or len(modes) < 2 or UNCOVERED.search(error):
+    refused = UNCOPIED.search(error)
+    if not refused or refused["disk"] not in modes or len(modes) < 2 or UNCOVERED.search(error):
         return False
-    del modes[odd["disk"]]
-    left[odd["disk"]] = "libvirt says: %s" % error
+    del modes[refused["disk"]]
+    left_out[refused["disk"]] = "libvirt says: %s" % error
     return True
 
 
 def _fall_back(domain: Domain, error: str, modes: Dict[str, str], why: Dict[str, str]) -> None:
-    """Change what is asked for so that the next attempt can do, or raise."""
+    """Change the request so that the next attempt can succeed, or raise."""
     broken, taken, uncovered = (pattern.search(error) for pattern in (BROKEN, TAKEN, UNCOVERED))
     if taken and OURS.match(taken["bitmap"]):
         redefine(domain, taken["bitmap"], list(modes))
@@ -182,7 +182,7 @@ def _fall_back(domain: Domain, error: str, modes: Dict[str, str], why: Dict[str,
         return
     found = broken or uncovered
     if found and modes.get(found["disk"]) == INCREMENT:
-        modes[found["disk"]] = FULL
+        modes[found["disk"]] = SCAN
         why[found["disk"]] = "its change tracking is broken" if broken else (
             "it has not been tracked since the last point")
         return
@@ -193,9 +193,9 @@ def _fall_back(domain: Domain, error: str, modes: Dict[str, str], why: Dict[str,
     raise TryAgain("the copy of %s was not begun: %s" % (domain.name, error))
 
 
-def remembered(domain: Domain, since: str) -> Tuple[str, ...]:
-    """Tell libvirt anew of a checkpoint that it forgot; return the disks whose bitmap is there."""
-    targets = [target for target, disk in domain.disks.items() if disk.tracked]
+def restore_checkpoint(domain: Domain, since: str) -> Tuple[str, ...]:
+    """Redefine a checkpoint that libvirt has lost; return the disks that still have its bitmap."""
+    targets = [target for target, disk in domain.disks.items() if disk.trackable]
     for chosen in (targets, *([target] for target in targets if len(targets) > 1)):
         with contextlib.suppress(VirshError):
             redefine(domain, since, chosen)
@@ -204,25 +204,25 @@ def remembered(domain: Domain, since: str) -> Tuple[str, ...]:
 
 
 def redefine(domain: Domain, name: str, targets: List[str]) -> None:
-    """Tell libvirt of a checkpoint whose bitmaps are there."""
-    text = checkpoint_xml(domain, name, dict.fromkeys(targets, FULL), made_at=1)
+    """Define a checkpoint in libvirt whose bitmaps are in the images already."""
+    text = checkpoint_xml(domain, name, targets, made_at=1)
     virsh("checkpoint-create", domain.uuid, "--redefine", "--redefine-validate",
           "--xmlfile", files=(text,))
 
 
 def clear(uuid: str, names: List[str], keep: "set[str]") -> List[str]:
-    """Delete every checkpoint of ours but those to keep; return what is gone."""
-    gone = sorted({name for name in names if OURS.match(name) and name not in keep})
-    if gone:
-        told, _ = answers(*("checkpoint-delete %s %s" % (uuid, name) for name in gone),
-                          "checkpoint-list --name " + uuid)
-        for name in set(told[-1].split()) & set(gone):
+    """Delete every checkpoint of ours but those to keep; return the names of the deleted."""
+    unwanted = sorted({name for name in names if OURS.match(name) and name not in keep})
+    if unwanted:
+        replies, _ = answers(*("checkpoint-delete %s %s" % (uuid, name) for name in unwanted),
+                             "checkpoint-list --name " + uuid)
+        for name in set(replies[-1].split()) & set(unwanted):
             drop(uuid, name)
-    return gone
+    return unwanted
 
 
 def drop(uuid: str, name: str) -> None:
-    """Delete one checkpoint, the mere record of it where its bitmap is gone."""
+    """Delete one checkpoint; if its bitmap is gone, only libvirt's metadata."""
     try:
         virsh("checkpoint-delete", uuid, name)
     except VirshError as error:
@@ -233,15 +233,15 @@ def drop(uuid: str, name: str) -> None:
         virsh("checkpoint-delete", uuid, name, "--metadata")
 
 
-CLIENT_S = 5            # for a sender that has been told to leave
-ENDING_S = 90           # libvirt handles one event after another, and one may wait for 30 s
+CLIENT_S = 5            # for a sender of ours to disconnect
+ENDING_S = 90           # libvirt handles one event after another, and one may take 30 s
 STRANGER = "a client that is none of ours read the copy's job until it was ended"
 STRANGER_S = 10         # for a client that is none of ours
 CONNECTED = "03"        # the state of a connected socket in /proc/net/unix
 
 
 class Job(NamedTuple):
-    """A job of ours by all that tells it from others."""
+    """Identity of one of our backup jobs."""
 
     uuid: str
     socket: str
@@ -249,7 +249,7 @@ class Job(NamedTuple):
 
 
 def clients(socket: str) -> int:
-    """Return how many are connected to a socket of this host."""
+    """Return how many clients are connected to a unix socket of this host."""
     with open("/proc/net/unix", encoding="utf-8", errors="replace") as table:
         rows = (line.split(None, 7) for line in table)
         return sum(1 for row in rows if len(row) == 8 and row[7].rstrip("\n") == socket
@@ -257,8 +257,13 @@ def clients(socket: str) -> int:
 
 
 def end_job(job: Job, patience_s: float = CLIENT_S) -> Dict[str, Any]:
-    """End the job and tell what was found; VirshError when libvirt does not do it now."""
-    stranger = part_with_clients(job.socket, job.uuid, patience_s)
+    """
+    End the job and return what was found; VirshError when libvirt does not end it now.
+
+    Shapes: {"was": "ended"; "gone": no job ran; "foreign": another job runs, untouched;
+    "incident": a sentence}.
+    """
+    stranger = disconnect_clients(job.socket, job.uuid, patience_s)
     running = job_of(job.uuid)
     ours = bool(running) and socket_of(running) == job.socket
     state = _abort(job) if ours else state_of(job.uuid)
@@ -270,12 +275,12 @@ def end_job(job: Job, patience_s: float = CLIENT_S) -> Dict[str, Any]:
     return {"was": "ended" if ours else "foreign" if running else "gone", "incident": incident}
 
 
-def part_with_clients(socket: str, uuid: str, patience_s: float = CLIENT_S) -> bool:
+def disconnect_clients(socket: str, uuid: str, patience_s: float = CLIENT_S) -> bool:
     """
-    Return once nobody is connected; a sender of ours that stays is killed, nobody else.
+    Wait until no client is connected; kill our own senders that stay, never another process.
 
-    A stranger who stays is not waited for for ever, since the job gathers what the guest writes
-    meanwhile; returns whether one did.
+    A stranger gets STRANGER_S more, no longer: the scratch grows as long as the job is open.
+    Returns whether one is still connected.
     """
     until, last = time.monotonic() + patience_s, time.monotonic() + patience_s + STRANGER_S
     while clients(socket) and time.monotonic() < last:
@@ -289,13 +294,13 @@ def part_with_clients(socket: str, uuid: str, patience_s: float = CLIENT_S) -> b
 
 
 def _abort(job: Job) -> Tuple[str, str]:
-    """End the job and return the domain's state once it is gone."""
+    """Abort the job and return the domain's state once the job is gone."""
     running, state = abort_job(job.uuid)
     until = time.monotonic() + ENDING_S
     pause_s = 0.02
     while running and socket_of(job_of(job.uuid)) == job.socket:
         if time.monotonic() > until:
-            raise VirshError("libvirt has been told to end the copy and has not for %d s"
+            raise VirshError("libvirt was asked to end the copy and has not done so for %d s"
                              % ENDING_S)
         time.sleep(pause_s)
         pause_s = min(1.0, pause_s * 1.5)
@@ -303,7 +308,7 @@ def _abort(job: Job) -> Tuple[str, str]:
 
 
 def revive(uuid: str, state: str, reason: str) -> str:
-    """Let a guest go on that was stopped by a failed write, and tell of it."""
+    """Resume a guest that a failed write has paused; return the incident."""
     if (state, reason) != ("paused", "I/O error"):
         return ""
     virsh("resume", uuid)
@@ -311,7 +316,10 @@ def revive(uuid: str, state: str, reason: str) -> str:
 
 
 def end_stubbornly(job: Job, limit_s: float, patience_s: float = CLIENT_S) -> Dict[str, Any]:
-    """End the job however long libvirt is away; the VM's own end ends it, too."""
+    """End the job, retrying until libvirt does it or the VM is gone.
+
+    Shapes: as `end_job`, or {"was": "running"} once the limit is over.
+    """
     until, pause_s = time.monotonic() + limit_s, 0.2
     while True:
         try:

@@ -1,10 +1,24 @@
 """
-Read the disks of a VM that is off, without a lock that would keep it from starting.
+Serve the disks of a VM that is off, without a lock that would keep the VM from starting.
 
-qemu-nbd opens each image read-only and shares it by force. What was read counts only if the VM is
-still off afterwards and its images are as they were: `unmoved` says so. That nothing has changed
-since an earlier copy is said only by files, all those that a disk is made of: a device is written
-to by many ways that leave no trace on it.
+A VM at rest must be free to start at any instant. So qemu-nbd opens each image read-only with
+`force-share`: it takes no image lock and QEMU never waits for us. The price is that the images may
+change while they are read. Therefore the order of an offline copy is
+
+    1. `traces`     size, mtime and ctime of every layer; write counters of block devices
+    2. `serve`      one qemu-nbd per disk, with the bitmap of the last point if it is whole
+    3. senders read over NBD, as from a running VM
+    4. `stop`, then the VM's state and `traces` again
+
+and if state or traces differ, the copy has moved: nothing that was read is used, the replica stays
+at its last point, and the controller tries again. No scratch, job or checkpoint is needed, and
+nothing is written to the images.
+
+A disk that is surely unchanged since the last point is not opened at all. Only files prove that,
+by the same stamps on every layer: a block device can be written to without a trace.
+
+A qemu-nbd ends with its mover (PR_SET_PDEATHSIG); a crash leaves at most a stale socket in the run
+folder, which the next copy replaces.
 """
 
 from __future__ import annotations
@@ -17,7 +31,7 @@ import signal
 import socket
 import subprocess
 import time
-from typing import Any, Dict, List, NamedTuple, Tuple
+from typing import Any, Dict, List, NamedTuple
 
 from mover.backup.origins import Origin, writes_of
 from mover.backup.parts import COPIED
@@ -33,28 +47,28 @@ PR_SET_PDEATHSIG = 1    # sent to a process when the one that started it is gone
 _libc = ctypes.CDLL(None)
 
 
-class Cold(NamedTuple):
-    """Servers of disks at rest: by target, the socket, the bitmap that is open with it, the pid."""
+class DiskServers(NamedTuple):
+    """The qemu-nbd processes of a copy; `sockets` and `bitmaps` by target."""
 
     sockets: Dict[str, str]
-    bitmaps: Dict[str, str]
+    bitmaps: Dict[str, str]         # the bitmap that is exported with it; empty: none
     servers: List["subprocess.Popen[bytes]"]
-    left: Dict[str, str]            # disks that cannot be opened, and what is said of each
+    left_out: Dict[str, str]        # disks that cannot be opened, and why
 
 
 class Unopened(Exception):
-    """A disk cannot be opened, by a word about the disk itself."""
+    """A disk cannot be opened, for a reason that lies with the disk itself."""
 
 
 def traces(domain: Domain, origins: Dict[str, Origin]) -> Dict[str, List[Any]]:
-    """Return by target what shows a write that comes while a disk is read."""
-    return {target: [[layer.told(), [] if layer.stamp else writes_of(layer.path)]
+    """Return by target what a write during the copy would change."""
+    return {target: [[layer.record(), [] if layer.stamp else writes_of(layer.path)]
                      for layer in origins[target].layers] for target in sorted(domain.disks)
             if target in origins}
 
 
 def bitmap_of(disk: Disk, since: str) -> str:
-    """Return `since` where the image holds a whole bitmap of that name that records, or ""."""
+    """Return `since` if the image holds a consistent, enabled bitmap of that name, else ""."""
     if disk.format != "qcow2" or not since:
         return ""
     argv = ["qemu-img", "info", "-U", "--output=json", "-f", "qcow2", disk.source]
@@ -64,17 +78,18 @@ def bitmap_of(disk: Disk, since: str) -> str:
     except subprocess.TimeoutExpired:
         raise TryAgain("%s was not read within %d s" % (disk.source, INFO_S)) from None
     if done.returncode != 0:
-        return ""           # whoever opens it next says why
-    told: Dict[str, Any] = json.loads(done.stdout)
-    data = told.get("format-specific", {}).get("data", {})
+        return ""           # qemu-nbd, which opens it next, reports why
+    info: Dict[str, Any] = json.loads(done.stdout)
+    data = info.get("format-specific", {}).get("data", {})
     whole = [bitmap["name"] for bitmap in data.get("bitmaps", ())
              if "in-use" not in bitmap.get("flags", ()) and "auto" in bitmap.get("flags", ())]
     return since if since in whole else ""
 
 
-def serve(domain: Domain, targets: List[str], since: Dict[str, str]) -> Cold:
-    """Start a server for each disk that can be opened, with `since` where that may be believed."""
-    cold = Cold({}, {}, [], {})
+def serve(domain: Domain, targets: List[str], since: Dict[str, str]) -> DiskServers:
+    """Start a server for each disk that can be opened; `since` is the bitmap to export, by target.
+    """
+    served = DiskServers({}, {}, [], {})
     os.makedirs(FOLDER, mode=0o700, exist_ok=True)
     try:
         for target in targets:
@@ -83,17 +98,17 @@ def serve(domain: Domain, targets: List[str], since: Dict[str, str]) -> Cold:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
             bitmap = bitmap_of(disk, since.get(target, ""))
-            cold.servers.append(_start(server_argv(disk, path, target, bitmap)))
+            served.servers.append(_start(server_argv(disk, path, target, bitmap)))
             try:
-                _await_greeting(cold.servers[-1], path, disk)
+                _await_greeting(served.servers[-1], path, disk)
             except Unopened as why:
-                cold.left[target] = str(why)
+                served.left_out[target] = str(why)
                 continue
-            cold.sockets[target], cold.bitmaps[target] = path, bitmap
+            served.sockets[target], served.bitmaps[target] = path, bitmap
     except BaseException:
-        stop(cold)
+        stop(served)
         raise
-    return cold
+    return served
 
 
 def _start(argv: List[str]) -> "subprocess.Popen[bytes]":
@@ -101,10 +116,10 @@ def _start(argv: List[str]) -> "subprocess.Popen[bytes]":
     mover = os.getpid()
 
     def end_with_mover() -> None:
-        """Have the kernel see to it, in the server's process."""
+        """Ask the kernel for it, in the server's process."""
         _libc.prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM))
         if os.getppid() != mover:
-            os._exit(1)     # it had gone before
+            os._exit(1)     # the mover ended before the prctl
 
     return subprocess.Popen(
         argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
@@ -112,7 +127,7 @@ def _start(argv: List[str]) -> "subprocess.Popen[bytes]":
 
 
 def server_argv(disk: Disk, path: str, target: str, bitmap: str) -> List[str]:
-    """Return the server of one disk."""
+    """Return the command that serves one disk."""
     form, driver = disk.format, "file" if disk.kind == "file" else "host_device"
     if form not in COPIED:
         raise Refused("%s is %s, a format that is not known here" % (disk.source, form))
@@ -124,41 +139,41 @@ def server_argv(disk: Disk, path: str, target: str, bitmap: str) -> List[str]:
 
 
 def _await_greeting(server: "subprocess.Popen[bytes]", path: str, disk: Disk) -> None:
-    """Wait until the server greets: qemu-nbd loses a SIGTERM that comes before that."""
+    """Wait for the server's NBD greeting: qemu-nbd loses a SIGTERM that comes earlier."""
     until = time.monotonic() + START_S
     while not _greets(path):
         if server.poll() is not None:
             assert server.stderr is not None, "it is a pipe"
-            raise _trouble(disk, server.stderr.read().decode(errors="replace").strip())
+            raise _failure(disk, server.stderr.read().decode(errors="replace").strip())
         if time.monotonic() > until:
             raise TryAgain("%s was not opened within %d s" % (disk.source, START_S))
         time.sleep(0.01)
 
 
-def _trouble(disk: Disk, said: str) -> Exception:
-    """Return what the end of a server means: of its disk, or of this host at this moment."""
-    if OF_DISK in said and not any(word in said for word in OF_HOST):
-        return Unopened("it cannot be opened: %s" % said.rpartition(OF_DISK)[2].partition(
+def _failure(disk: Disk, stderr: str) -> Exception:
+    """Return why a server ended: Unopened for its disk, TryAgain for this host at this moment."""
+    if OF_DISK in stderr and not any(word in stderr for word in OF_HOST):
+        return Unopened("it cannot be opened: %s" % stderr.rpartition(OF_DISK)[2].partition(
             "': ")[2].replace("\n", "; "))
-    return TryAgain("%s cannot be read: %s" % (disk.source, said))
+    return TryAgain("%s cannot be read: %s" % (disk.source, stderr))
 
 
 def _greets(path: str) -> bool:
-    with socket.socket(socket.AF_UNIX) as talk:
-        talk.settimeout(1.0)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(1.0)
         try:
-            talk.connect(path)
-            return bool(talk.recv(1))
+            client.connect(path)
+            return bool(client.recv(1))
         except OSError:
             return False
 
 
-def stop(cold: Cold) -> None:
+def stop(served: DiskServers) -> None:
     """End the servers and wait for their end."""
-    for server in cold.servers:
+    for server in served.servers:
         if server.poll() is None:
             server.send_signal(signal.SIGTERM)
-    for server in cold.servers:
+    for server in served.servers:
         try:
             server.wait(STOP_S)
         except subprocess.TimeoutExpired:
@@ -166,12 +181,6 @@ def stop(cold: Cold) -> None:
             server.wait()
         if server.stderr is not None:
             server.stderr.close()
-    for path in cold.sockets.values():
+    for path in served.sockets.values():
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
-
-
-def unmoved(before: Tuple[str, Dict[str, List[Any]]], after: Tuple[str, Dict[str, List[Any]]]
-            ) -> bool:
-    """Return whether a VM has been off, and its images untouched, all the while."""
-    return before == after

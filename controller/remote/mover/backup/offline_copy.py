@@ -1,8 +1,9 @@
 """
-The source end of a copy of a VM that is off: which record of changes may be believed, and what is.
+A copy of a VM that is off, see offline: which bitmap may be trusted, and which checkpoint stays.
 
-The checkpoint of the last point stays the base of the next only if each disk that has such a record
-was read by it: another record of that name, or none, tells nothing of what the point holds.
+Such a copy makes no checkpoint. The checkpoint of the last point stays the base of the next only if
+each disk that has its bitmap was read by that bitmap, or was surely unchanged: another bitmap of
+that name, or none, does not know what the point holds.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ import time
 from typing import Any, Dict, List
 
 from mover.backup import offline
-from mover.backup.backup_job import INCREMENT, clients, part_with_clients
-from mover.backup.definition import papers
-from mover.backup.origins import are_those, fingerprint_of, is_settled, origin_of
-from mover.backup.reading import ELSEWHERE, Begin, Copy, measured, size_of
-from mover.backup.virsh import Seen, VirshError, state_of
+from mover.backup.backup_job import clients, disconnect_clients
+from mover.backup.definition import read_definition
+from mover.backup.origins import fingerprint_of, is_same_origin, is_settled, origin_of
+from mover.backup.reading import ELSEWHERE, Copy, CopyRequest, measured, size_of
+from mover.backup.virsh import DomainStatus, VirshError, state_of
+from mover.copy_mode import INCREMENT
 from mover.errors import TryAgain
 
 CLEAN = ("shut off", "shutdown")
@@ -23,96 +25,97 @@ SAVED = ("it was saved with its memory, which lies in a managed save and is not 
          " disks are those of a guest that was cut off")
 
 
-class ColdCopy(Copy):
+class OfflineCopy(Copy):
     """The disks of a VM that is off."""
 
-    def __init__(self, seen: Seen, wanted: Begin) -> None:
-        domain = seen.domain
-        self._domain, self._state = domain, (seen.state, seen.reason)
-        self._origins = {target: origin_of(domain.disks[target]) for target in wanted.modes}
+    def __init__(self, status: DomainStatus, request: CopyRequest) -> None:
+        domain = status.domain
+        self._domain, self._state = domain, (status.state, status.reason)
+        self._origins = {target: origin_of(domain.disks[target]) for target in request.modes}
         before = offline.traces(domain, self._origins)
         self._why: Dict[str, str] = {}
         begun_at = time.monotonic()
-        self._same = self._unchanged(wanted)
-        self._open = offline.serve(domain, [target for target in sorted(wanted.modes)
-                                         if target not in self._same], self._records(wanted))
+        self._unchanged = self._surely_unchanged(request)
+        self._served = offline.serve(
+            domain, [target for target in sorted(request.modes) if target not in self._unchanged],
+            self._bitmaps(request))
         try:
             self._leave_out()
-            self._before = (domain.id, {target: before[target] for target in self._origins})
-            disks = {target: self._disk(target, wanted) for target in sorted(self._origins)}
+            self._before = {target: before[target] for target in self._origins}
+            disks = {target: self._disk(target, request) for target in sorted(self._origins)}
             why = unquiesced(*self._state)
-            self.told = {
-                "state": "off", "checkpoint": self._base(wanted, disks), "quiesced": not why,
+            self.begun = {
+                "state": "off", "checkpoint": self._base(request, disks), "quiesced": not why,
                 "unquiesced_because": why, "disks": disks, "run": "",
-                "fingerprints": {target: told for target, told in self._fingerprints().items()
-                                 if is_settled(told)},
-                "origins": {target: one.told() for target, one in sorted(self._origins.items())},
-                **papers(seen), "left_out": self._open.left,
+                "fingerprints": {target: found for target, found in self._fingerprints().items()
+                                 if is_settled(found)},
+                "origins": {target: one.record() for target, one in sorted(self._origins.items())},
+                **read_definition(status), "left_out": self._served.left_out,
                 "ago_s": round(time.monotonic() - begun_at, 3)}
         except BaseException:
-            offline.stop(self._open)
+            offline.stop(self._served)
             raise
 
     def _leave_out(self) -> None:
         """Leave out the disks that cannot be opened, while there are others."""
-        left = self._open.left
+        left_out = self._served.left_out
         self._origins = {target: one for target, one in self._origins.items()
-                         if target not in left}
+                         if target not in left_out}
         if not self._origins:
             raise TryAgain("no disk of %s can be read: %s" % (
-                self._domain.name, "; ".join("%s: %s" % one for one in sorted(left.items()))))
+                self._domain.name, "; ".join("%s: %s" % one for one in sorted(left_out.items()))))
 
     def _fingerprints(self) -> Dict[str, List[List[Any]]]:
         found = {target: fingerprint_of(one) for target, one in sorted(self._origins.items())}
-        return {target: told for target, told in found.items() if told is not None}
+        return {target: one for target, one in found.items() if one is not None}
 
-    def _unchanged(self, wanted: Begin) -> "set[str]":
+    def _surely_unchanged(self, request: CopyRequest) -> "set[str]":
         """Return the disks that are surely what they were at the last point."""
         if self._state != CLEAN:
             return set()
-        return {target for target, told in self._fingerprints().items()
-                if wanted.known.get(target) == told}
+        return {target for target, found in self._fingerprints().items()
+                if request.known.get(target) == found}
 
-    def _records(self, wanted: Begin) -> Dict[str, str]:
-        """Return by target the bitmap that may be believed, if it is there and whole."""
-        records = {}
-        for target, mode in sorted(wanted.modes.items()):
-            known = are_those(wanted.origins.get(target), self._origins[target], same_run=False)
-            if mode == INCREMENT and wanted.since and not wanted.unbroken:
-                records[target] = wanted.since if known else ""
-                self._why[target] = "its change tracking is lost" if known else ELSEWHERE
-        return records
+    def _bitmaps(self, request: CopyRequest) -> Dict[str, str]:
+        """Return by target the bitmap to export, of the disks that lie where it was begun."""
+        bitmaps = {}
+        for target, mode in sorted(request.modes.items()):
+            same = is_same_origin(request.origins.get(target), self._origins[target],
+                                  same_run=False)
+            if mode == INCREMENT and request.since and not request.unbroken:
+                bitmaps[target] = request.since if same else ""
+                self._why[target] = "its change tracking is lost" if same else ELSEWHERE
+        return bitmaps
 
-    def _disk(self, target: str, wanted: Begin) -> Dict[str, Any]:
-        if target in self._same:
+    def _disk(self, target: str, request: CopyRequest) -> Dict[str, Any]:
+        if target in self._unchanged:
             size = size_of(self._domain.disks[target])
-            return {"mode": INCREMENT, "why": "", "size_bytes": size, "dirty_bytes": 0,
-                    "changed": wanted.sent.get(target, "")}
-        bitmap = self._open.bitmaps[target]
-        return measured(self._open.sockets[target], target, bitmap, wanted.sent.get(target, ""),
+            return {"tracked": True, "why": "", "size_bytes": size, "dirty_bytes": 0,
+                    "changed": request.sent.get(target, "")}
+        bitmap = self._served.bitmaps[target]
+        return measured(self._served.sockets[target], target, bitmap, request.sent.get(target, ""),
                         "" if bitmap else self._why.get(target, ""), at_rest=True)
 
-    def _base(self, wanted: Begin, disks: Dict[str, Dict[str, Any]]) -> str:
-        """Return the checkpoint that tells what comes to differ from what is read now."""
-        return wanted.since if all(
-            target in self._same or told["bitmap"] for target, told in disks.items()
-            if self._domain.disks[target].tracked) else ""
+    def _base(self, request: CopyRequest, disks: Dict[str, Dict[str, Any]]) -> str:
+        """Return the checkpoint from which the next point can take increments; empty: none."""
+        return request.since if all(
+            target in self._unchanged or disk["bitmap"] for target, disk in disks.items()
+            if self._domain.disks[target].trackable) else ""
 
     def end(self) -> Dict[str, Any]:
-        """Stop the servers; what was read counts only if the VM was off all the while."""
+        """Stop the servers; {"was": "moved"} if the VM or its images changed during the copy."""
         uuid = self._domain.uuid
-        for socket in self._open.sockets.values():
+        for socket in self._served.sockets.values():
             if clients(socket):
-                part_with_clients(socket, uuid)
-        offline.stop(self._open)
+                disconnect_clients(socket, uuid)
+        offline.stop(self._served)
         try:
             off = state_of(uuid) == self._state
         except VirshError:
             off = False
         now = {target: origin_of(self._domain.disks[target]) for target in self._origins}
-        after = ("" if off else "started", offline.traces(self._domain, now))
-        moved = not offline.unmoved(self._before, after)
-        return {"reason": "asked", "was": "moved" if moved else "ended", "incident": ""}
+        unmoved = off and self._before == offline.traces(self._domain, now)
+        return {"reason": "asked", "was": "ended" if unmoved else "moved", "incident": ""}
 
 
 def unquiesced(state: str, reason: str) -> str:

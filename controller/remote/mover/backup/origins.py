@@ -1,9 +1,8 @@
 """
-Know the files that a guest's disk is made of, and tell whether they are still those of a point.
+Identify the files that a guest's disk is made of, so that a bitmap is trusted only for them.
 
-A path says which file is meant today, not which it was. So an inode counts together with its
-generation, a device by what its maker or the volume manager calls it, and what nothing tells from
-another is never taken for the same.
+A path names a file; tomorrow it may name another. So a file is identified by inode and generation,
+a device by its WWID or its device-mapper UUID. What cannot be identified is never the same.
 """
 
 from __future__ import annotations
@@ -32,14 +31,14 @@ _RUNNING = "/run/libvirt/qemu/%s.pid"
 
 
 class Layer(NamedTuple):
-    """One file or device; `identity` and `stamp` are empty where nothing tells."""
+    """One file or device; `identity` and `stamp` are empty where it has none."""
 
     path: str
     identity: str
-    stamp: List[int]            # of a file: what changes whenever it is written to
+    stamp: List[int]            # of a file: its size, mtime and ctime
 
-    def told(self) -> List[Any]:
-        """Return it as a point keeps it."""
+    def record(self) -> List[Any]:
+        """Return it as state.json keeps it with a point."""
         return [self.identity, *self.stamp]
 
 
@@ -47,13 +46,13 @@ class Origin(NamedTuple):
     """What a disk is made of: the topmost file first."""
 
     layers: List[Layer]
-    whole: bool                 # every layer was found, and can be told from all others
-    apart: bool                 # contents lie in a file that QEMU's own records know nothing of
-    form: str = ""              # by which its guest is shown the topmost file
+    whole: bool                 # every layer was found and identified
+    apart: bool                 # contents lie in an external data file
+    form: str = ""              # the format in which QEMU opens the topmost file
 
-    def told(self) -> Dict[str, Any]:
-        """Return it as a point keeps it."""
-        return {"layers": [layer.told() for layer in self.layers], "whole": self.whole,
+    def record(self) -> Dict[str, Any]:
+        """Return it as state.json keeps it with a point."""
+        return {"layers": [layer.record() for layer in self.layers], "whole": self.whole,
                 "apart": self.apart}
 
 
@@ -67,30 +66,30 @@ def _origin_of(disk: Disk) -> Origin:
     layers: List[Layer] = []
     apart, form, path = False, disk.format, disk.source
     while path and len(layers) < MOST_LAYERS:
-        layer, head = _look(path)
+        layer, head = _read_layer(path)
         if layer is None:
             return Origin(layers, False, apart)
         layers.append(layer)
         if form == "raw" or head[:4] != b"QFI\xfb":
             sound = form == "raw" or (not form and head[:4] != b"QFI\xfb")
-            return Origin(layers, sound and _are_told_apart(layers), apart)
-        below, form, data = _below(head)
+            return Origin(layers, sound and _are_distinct(layers), apart)
+        below, form, data = _backing(head)
         apart = apart or data
         if _PROTOCOL.match(below):
             return Origin(layers, False, apart)
         path = os.path.join(os.path.dirname(path), below) if below else ""
-    return Origin(layers, not path and _are_told_apart(layers), apart)
+    return Origin(layers, not path and _are_distinct(layers), apart)
 
 
-def _are_told_apart(layers: List[Layer]) -> bool:
+def _are_distinct(layers: List[Layer]) -> bool:
     names = [layer.identity for layer in layers]
     return bool(names) and all(names) and len(set(names)) == len(names)
 
 
-def _look(path: str) -> Tuple[Optional[Layer], bytes]:
+def _read_layer(path: str) -> Tuple[Optional[Layer], bytes]:
     try:
         with opened(path) as fd:
-            seen = os.fstat(fd)     # of the open file: a network file system looks anew then
+            seen = os.fstat(fd)     # of the open file: a network file system revalidates then
             if stat.S_ISREG(seen.st_mode):
                 stamp = [seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns]
                 layer = Layer(path, "%d.%d" % (seen.st_ino, _generation(fd)), stamp)
@@ -102,7 +101,7 @@ def _look(path: str) -> Tuple[Optional[Layer], bytes]:
 
 
 def _generation(fd: int) -> int:
-    """Return what tells a file from an earlier one with its inode; 0 where nothing does."""
+    """Return the generation, which tells a file from an earlier one with its inode; 0: unknown."""
     try:
         got = fcntl.ioctl(fd, _GET_GENERATION, bytes(8))
     except OSError:
@@ -120,8 +119,8 @@ def _device(number: int) -> str:
     return ""
 
 
-def _below(head: bytes) -> Tuple[str, str, bool]:
-    """Return the backing file's name and format, and whether the contents are in another file."""
+def _backing(head: bytes) -> Tuple[str, str, bool]:
+    """Return the backing file's name and format, and whether there is an external data file."""
     _, version, at, length = _FIXED.unpack_from(head)
     name = os.fsdecode(head[at:at + length]) if at else ""
     if version < 3 or len(head) < 104:
@@ -140,24 +139,25 @@ def _below(head: bytes) -> Tuple[str, str, bool]:
 
 
 def fingerprint_of(origin: Origin) -> Optional[List[List[Any]]]:
-    """Return what changes whenever a disk is written to; None where nothing surely does."""
+    """Return what any write to the disk would change; None where a write may leave no trace."""
     if not origin.whole or origin.apart or not all(layer.stamp for layer in origin.layers):
         return None
-    return [*(layer.told() for layer in origin.layers), [origin.form, 0, 0, 0]]
+    return [*(layer.record() for layer in origin.layers), [origin.form, 0, 0, 0]]
 
 
 def is_settled(fingerprint: List[List[Any]]) -> bool:
-    """Return whether a later write would surely show: the last one is no tick of a clock ago."""
-    newest = max(max(told[2], told[3]) for told in fingerprint)
+    """Return whether a later write would surely change it: the last was over a clock tick ago."""
+    newest = max(max(layer[2], layer[3]) for layer in fingerprint)
     return bool(newest + FRESH_NS < time.time_ns())
 
 
-def are_those(then: Any, now: Origin, *, same_run: bool) -> bool:
+def is_same_origin(then: Any, now: Origin, *, same_run: bool) -> bool:
     """
-    Return whether a disk still lies where it did when its changes began to be tracked.
+    Return whether a disk is made of the files on which its bitmap was begun, `then`.
 
-    While its guest runs on, QEMU takes the record along when the layers change by its hands: one
-    comes on top, or is written into the one below. In between anybody may have changed anything.
+    In one run of its guest (`same_run`) QEMU itself moves the bitmap when layers change, by a
+    snapshot or a block commit: one common top layer is enough. Otherwise anybody may have changed
+    anything in between: the top must be the same file, and every layer below unchanged.
     """
     if not isinstance(then, dict) or not then.get("whole") or not now.whole or not then["layers"]:
         return False
@@ -165,13 +165,13 @@ def are_those(then: Any, now: Origin, *, same_run: bool) -> bool:
     theirs = [str(layer[0]) for layer in then["layers"]]
     if same_run:
         return mine[0] in theirs or theirs[0] in mine
-    below = [layer.told() for layer in now.layers[1:]]
+    below = [layer.record() for layer in now.layers[1:]]
     return (mine[0] == theirs[0] and below == then["layers"][1:] and not now.apart
             and not then["apart"] and all(layer.stamp for layer in now.layers[1:]))
 
 
-def run_of(domain: Domain) -> str:
-    """Return what names the process that runs a guest, as no other ever was; empty: none known."""
+def guest_run_of(domain: Domain) -> str:
+    """Return boot id, pid and start time of a guest's QEMU, unique for ever; empty: unknown."""
     if not domain.id:
         return ""
     try:
@@ -186,7 +186,7 @@ def run_of(domain: Domain) -> str:
 
 
 def writes_of(path: str) -> List[int]:
-    """Return the counts of all writes to a block device since this host found it."""
+    """Return the kernel's write counters of a block device."""
     with contextlib.suppress(OSError, IndexError, ValueError):
         number = os.stat(path).st_rdev
         with open("/sys/dev/block/%d:%d/stat" % (os.major(number), os.minor(number)),

@@ -1,7 +1,7 @@
 """
 Which disks of a domain cannot be copied, and why, by its XML alone.
 
-The plan has this table, too, and orders no copy of such a disk. But what it saw is older.
+The plan has the same table and asks for no copy of such a disk, but its facts may be older.
 """
 
 from __future__ import annotations

@@ -1,9 +1,23 @@
 """
-Hold a guest's file systems still for the instant of a copy, and never longer than seconds.
+Freeze a guest's file systems while its backup job begins, and never for longer than seconds.
 
-Before the guest is frozen a process of its own stands by, which thaws it when the time is up or
-when whoever froze it is gone, whatever else becomes of the host's processes. It goes on until the
-guest has surely been thawed, and no guest is frozen anew before that.
+A guest that stays frozen is down, so nothing may prevent its thaw. The order:
+
+    1. take freeze-UUID.lock   held as long as a thaw of this guest may be pending
+    2. fork the thawer         a daemon that holds the lock and one end of a pipe, nothing else
+    3. domfsfreeze             by the guest agent; refused or unanswered: copied unquiesced
+    4. the block               backup-begin
+    5. domfsthaw               by this process
+    6. write 1 to the pipe     only if the guest surely stays thawed: the thawer leaves
+
+The thawer acts when the pipe ends without a 1 (this process was killed), or after FROZEN_S. It
+repeats the thaw until it has succeeded twice in a row with no domfsfreeze of this guest still at
+work, since a freeze that libvirt answers late would come after its own thaw; until the VM is gone;
+or for half an hour.
+
+A freeze of which libvirt has said nothing in time counts as possible: the thawer stays for it. No
+guest is frozen again while a thawer holds its lock; it is copied unquiesced, and the report says
+why. A crash of the host leaves nothing: the guest is gone with it.
 """
 
 from __future__ import annotations
@@ -22,51 +36,51 @@ from mover.locks import take_lock
 from mover.processes import is_at_work
 
 AGENT_S = 5             # how long the agent may take for one answer
-FROZEN_S = 8            # from before the freeze; with the thaw's own time less than 12
-STUBBORN_S = 1800       # how long a thaw is tried
+FROZEN_S = 8            # from before the freeze; with the thaw itself less than 12
+STUBBORN_S = 1800       # how long the thawer tries
 PAUSE_S = 1
 REFUSED = "unable to execute QEMU agent command"    # by the agent itself: nothing was frozen
 
 
-class Frozen:
-    """Whether it worked, and why not."""
+class Freeze:
+    """Whether the guest was quiesced, and why not."""
 
     quiesced = False
     why = ""
 
 
 @contextlib.contextmanager
-def frozen(uuid: str) -> Iterator[Frozen]:
-    """Freeze a guest while the block lasts; a guest that cannot be frozen is copied as it is."""
-    result = Frozen()
+def frozen(uuid: str) -> Iterator[Freeze]:
+    """Freeze a guest while the block lasts; the block runs also where that is not possible."""
+    result = Freeze()
     with contextlib.ExitStack() as stack:
         try:
             virsh("guest-agent-timeout", uuid, "--timeout", str(AGENT_S))
-            stack.enter_context(_held_still(uuid, result))
+            stack.enter_context(_frozen(uuid, result))
         except (VirshError, TryAgain) as error:
             result.why = str(error)
         yield result
 
 
 @contextlib.contextmanager
-def _held_still(uuid: str, result: Frozen) -> Iterator[None]:
+def _frozen(uuid: str, result: Freeze) -> Iterator[None]:
     until = time.monotonic() + FROZEN_S
-    alive = _stand_by(uuid)
+    pipe = _start_thawer(uuid)
     try:
-        trouble = _freeze(uuid, result)
+        error = _freeze(uuid, result)
         try:
             yield
         finally:
             if result.quiesced and time.monotonic() > until:
                 result.quiesced, result.why = False, "it took more than %g s" % FROZEN_S
-            if _thaw(uuid, result, trouble):
-                with contextlib.suppress(BrokenPipeError):      # it had done it before
-                    os.write(alive, b"1")
+            if _thaw(uuid, result, error):
+                with contextlib.suppress(BrokenPipeError):      # it has thawed, and left
+                    os.write(pipe, b"1")
     finally:
-        os.close(alive)
+        os.close(pipe)
 
 
-def _freeze(uuid: str, result: Frozen) -> Optional[VirshError]:
+def _freeze(uuid: str, result: Freeze) -> Optional[VirshError]:
     try:
         virsh("domfsfreeze", uuid, patience_s=FROZEN_S, leave=True)
         result.quiesced = True
@@ -76,21 +90,21 @@ def _freeze(uuid: str, result: Frozen) -> Optional[VirshError]:
         return error
 
 
-def _thaw(uuid: str, result: Frozen, trouble: Optional[VirshError]) -> bool:
-    """Thaw the guest and return whether it surely stays so, by what the freeze had ended with."""
+def _thaw(uuid: str, result: Freeze, freeze_error: Optional[VirshError]) -> bool:
+    """Thaw the guest; return whether it surely stays thawed, by how the freeze had ended."""
     try:
         virsh("domfsthaw", uuid, patience_s=FROZEN_S)
-        return not isinstance(trouble, Unanswered)
+        return not isinstance(freeze_error, Unanswered)
     except VirshError as error:
-        # it may have been thawed by the one who stands by, and then it was not frozen
+        # the thawer may have thawed it during the block: then it was not quiesced
         result.quiesced, result.why = False, result.why or str(error)
-        return trouble is not None and REFUSED in str(trouble)
+        return freeze_error is not None and REFUSED in str(freeze_error)
 
 
-def _stand_by(uuid: str) -> int:
-    """Leave a process that thaws the guest unless the returned descriptor is written to in time."""
-    turn = _turn(uuid)
-    waiting, alive = os.pipe()
+def _start_thawer(uuid: str) -> int:
+    """Fork a daemon that thaws the guest unless 1 is written to the returned pipe in time."""
+    lock = _lock(uuid)
+    reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         os.setsid()
@@ -98,33 +112,33 @@ def _stand_by(uuid: str) -> int:
             for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, signal.SIG_IGN)
             try:
-                _hold_only(turn, waiting)
-                _thaw_in_time(uuid, waiting)
+                _keep_only(lock, reading)
+                _run_thawer(uuid, reading)
             finally:
                 os._exit(0)
         os._exit(0)
-    os.close(turn)
-    os.close(waiting)
+    os.close(lock)
+    os.close(reading)
     os.waitpid(child, 0)
-    return alive
+    return writing
 
 
-def _turn(uuid: str) -> int:
-    """Return the right to freeze a guest; TryAgain while one stands by from a time before."""
+def _lock(uuid: str) -> int:
+    """Take the guest's freeze lock; TryAgain while a thawer of an earlier copy holds it."""
     os.makedirs(offline.FOLDER, mode=0o700, exist_ok=True)
-    turn = os.open(os.path.join(offline.FOLDER, "freeze-%s.lock" % uuid),
-                   os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fd = os.open(os.path.join(offline.FOLDER, "freeze-%s.lock" % uuid),
+                 os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        take_lock(turn, "as far as is known it has not been thawed since an earlier copy; that is"
+        take_lock(fd, "as far as is known it has not been thawed since an earlier copy; that is"
                   " still being tried", patience_s=1)
     except TryAgain:
-        os.close(turn)
+        os.close(fd)
         raise
-    return turn
+    return fd
 
 
-def _hold_only(*kept: int) -> None:
-    """Close all other files: whoever waits for the end of their owners waits for nobody else."""
+def _keep_only(*kept: int) -> None:
+    """Close all other files: their locks and pipes must end with the process that owns them."""
     nothing = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(nothing, descriptor)
@@ -134,25 +148,25 @@ def _hold_only(*kept: int) -> None:
                 os.close(descriptor)
 
 
-def _thaw_in_time(uuid: str, waiting: int) -> None:
-    """Thaw the guest unless told in time that it is; a thaw may overtake the freeze it is for."""
-    if _is_told(waiting, FROZEN_S):
+def _run_thawer(uuid: str, pipe: int) -> None:
+    """Thaw the guest unless the pipe says in time that it is thawed; see the module's head."""
+    if _is_dismissed(pipe, FROZEN_S):
         return
     until, in_a_row = time.monotonic() + STUBBORN_S, 0
     while in_a_row < 2 and time.monotonic() < until:
-        may_come = is_at_work("domfsfreeze", uuid)
+        freeze_pending = is_at_work("domfsfreeze", uuid)
         try:
             virsh("domfsthaw", uuid, patience_s=FROZEN_S)
-            in_a_row = 0 if may_come else in_a_row + 1
+            in_a_row = 0 if freeze_pending else in_a_row + 1
         except VirshError as error:
             in_a_row = 0
             if any(word in str(error) for word in GONE):
                 return
-        if _is_told(waiting, 0):
+        if _is_dismissed(pipe, 0):
             return
         time.sleep(PAUSE_S)
 
 
-def _is_told(waiting: int, patience_s: float) -> bool:
-    ready = select.select([waiting], [], [], patience_s)[0]
-    return bool(ready) and os.read(waiting, 1) == b"1"
+def _is_dismissed(pipe: int, patience_s: float) -> bool:
+    ready = select.select([pipe], [], [], patience_s)[0]
+    return bool(ready) and os.read(pipe, 1) == b"1"

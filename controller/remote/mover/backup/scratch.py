@@ -1,16 +1,17 @@
 """
-How much room the old contents of a disk may take while a copy reads it, on a host that others use.
+How much disk space a backup job's scratch files may take, on a host that runs other jobs, too.
 
 While a job runs, QEMU copies what a guest overwrites into the scratch before it lets the guest go
 on. A scratch that cannot grow fails the guest's own write. So three things are kept apart:
 
     reserve   stays free: what the guest can write, at the rate that was measured of it, while its
               job is being ended
-    budget    what this job may gather; beyond most of it the watchdog ends the job
-    claims    what the other jobs of this host may still gather on the same disk: one ledger for
-              all, an entry each, that counts as long as the job's watchdog holds its lock
+    budget    what this job's scratch may grow to; beyond most of it the watchdog ends the job
+    claims    what the other jobs' scratches may still grow by on the same disk: a file for each
+              job, which counts as long as the job's watchdog holds the lock on it
 
-A job that was ended for want of room is not begun again soon: it would hurt the guest each time.
+A job that was ended for want of room is not begun again soon: each attempt slows the guest. A crash
+of the watchdog voids its claim, since the kernel drops its lock.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import time
 from typing import Any, Dict, Iterator, NamedTuple, Optional, Sequence
 
 from mover.errors import TryAgain
+from mover.locks import take_lock
 
 FOLDER = os.environ.get("HOTSITE_RUN", "/run/hotsite")
 LEAST_SCRATCH, SHARE = 256 << 20, 4
@@ -32,22 +34,22 @@ LEAST_FREE = 64 << 20       # beside the scratch, however little the guest write
 LEAST_BUDGET = 32 << 20     # less is not worth the guest's while
 FIRST_BYTES_PER_S = 64 << 20        # of a guest that has not been measured yet
 END_S = 2.0                 # from trouble seen to the job gone
-BURST = 4.0                 # of a mean over minutes that a guest may write at
+BURST = 4.0                 # times its mean rate, that a guest may write at
 BACK_OFF_S, BACK_OFF_MOST_S = 900.0, 6 * 3600.0
 PATIENCE_S = 10.0
 WRITTEN = re.compile(r"^\s*block\.\d+\.wr\.bytes=(\d+)\s*$", re.MULTILINE)
 
 
 class Room(NamedTuple):
-    """What one job may take, and the entry of the ledger that says so while it is open."""
+    """The space one job may take; the claim counts while its descriptor is open somewhere."""
 
     budget_bytes: int
     reserve_bytes: int
     rate_bytes_per_s: float
-    entry: int
+    claim: int
 
 
-class Free(NamedTuple):
+class FreeSpace(NamedTuple):
     """How much is free on the scratch's disk, and which disk that is."""
 
     free_bytes: int
@@ -55,21 +57,21 @@ class Free(NamedTuple):
 
 
 def written_bytes(stats: str) -> Optional[int]:
-    """Return how much a guest has written since it began, of what `domstats --block` says."""
+    """Return how much a guest has written since its start, by the output of `domstats --block`."""
     found = [int(count) for count in WRITTEN.findall(stats)]
     return sum(found) if found else None
 
 
-def take_room(uuid: str, scratch: Sequence[str], sizes: Sequence[int], wanted: Optional[int],
+def claim_room(uuid: str, scratch: Sequence[str], sizes: Sequence[int], wanted: Optional[int],
               written: Optional[int] = None) -> Room:
     """
-    Claim room for a job that is to begin; TryAgain where it would end as soon as it began.
+    Claim room for a job that is to begin; TryAgain where it would be ended right away.
 
     Shapes: `wanted` is the budget that was asked for; `written` as `written_bytes`.
     """
     os.makedirs(FOLDER, mode=0o700, exist_ok=True)
-    with _ledger():
-        rate = _expected(uuid, written)
+    with _claims_locked():
+        rate = _expected_rate(uuid, written)
         reserve = max(LEAST_FREE, int(rate * END_S))
         free = free_for(scratch)
         spare = free.free_bytes - reserve - _claimed(uuid, free.disk)
@@ -79,11 +81,11 @@ def take_room(uuid: str, scratch: Sequence[str], sizes: Sequence[int], wanted: O
         return Room(budget, reserve, rate, _claim(uuid, budget, free.disk, scratch))
 
 
-def free_for(scratch: Sequence[str]) -> Free:
+def free_for(scratch: Sequence[str]) -> FreeSpace:
     """Return what is free where the scratch goes, on the fullest disk of these."""
     found = [os.statvfs(os.path.dirname(path)) for path in scratch]
     least = min(found, key=lambda one: one.f_bavail * one.f_frsize)
-    return Free(least.f_bavail * least.f_frsize, least.f_fsid)
+    return FreeSpace(least.f_bavail * least.f_frsize, least.f_fsid)
 
 
 def used_bytes(scratch: Sequence[str]) -> int:
@@ -96,25 +98,25 @@ def used_bytes(scratch: Sequence[str]) -> int:
 
 
 def note(uuid: str, peak_bytes_per_s: float, needed_bytes: Optional[int]) -> None:
-    """Remember how fast the guest wrote, and what the scratch needed where it had no room."""
-    told = _told(uuid)
-    told["peak"] = max(peak_bytes_per_s, float(told.get("peak", 0)) / 2)    # old bursts fade
+    """Remember how fast the guest wrote, and how large the scratch was when its room ran out."""
+    history = _history(uuid)
+    history["peak"] = max(peak_bytes_per_s, float(history.get("peak", 0)) / 2)  # old bursts fade
     if needed_bytes is None:
-        told.pop("short", None)
+        history.pop("short", None)
     else:
-        times = int(told.get("short", {}).get("times", 0)) + 1
-        told["short"] = {"times": times, "at": time.monotonic(), "bytes": needed_bytes}
-    _tell(uuid, told)
+        times = int(history.get("short", {}).get("times", 0)) + 1
+        history["short"] = {"times": times, "at": time.monotonic(), "bytes": needed_bytes}
+    _save(uuid, history)
 
 
 def _require(uuid: str, free: int, spare: int, reserve: int) -> None:
-    """Raise TryAgain where there is too little room, or was a while ago."""
+    """Raise TryAgain where there is too little room, or was not long ago."""
     if spare < LEAST_BUDGET:
         raise TryAgain(
             "the disk that the scratch would be on has %d MiB left, of which %d MiB stay free for"
             " the guest's own writes and other copies take their part: free some room there"
             % (free >> 20, reserve >> 20))
-    short = _told(uuid).get("short")
+    short = _history(uuid).get("short")
     if short is None:
         return
     wait_s = min(BACK_OFF_MOST_S, BACK_OFF_S * 2 ** min(int(short["times"]) - 1, 10))
@@ -127,42 +129,33 @@ def _require(uuid: str, free: int, spare: int, reserve: int) -> None:
                (4 * int(short["bytes"]) + reserve) >> 20))
 
 
-def _expected(uuid: str, written: Optional[int]) -> float:
-    """Return how fast the guest may write: as it was seen to, or a burst of what it does usually.
-    """
-    told, now = _told(uuid), time.monotonic()
-    rate = max(float(told.get("peak", 0)), float(told.get("mean", 0)) * BURST)
-    before = told.get("written")
+def _expected_rate(uuid: str, written: Optional[int]) -> float:
+    """Return how fast the guest may write: the highest seen, or BURST times its mean."""
+    history, now = _history(uuid), time.monotonic()
+    rate = max(float(history.get("peak", 0)), float(history.get("mean", 0)) * BURST)
+    before = history.get("written")
     if written is not None:
         if before is not None and now > float(before["at"]) and written >= int(before["bytes"]):
-            told["mean"] = (written - int(before["bytes"])) / (now - float(before["at"]))
-            rate = max(rate, told["mean"] * BURST)
-        told["written"] = {"at": now, "bytes": written}
-        _tell(uuid, told)
+            history["mean"] = (written - int(before["bytes"])) / (now - float(before["at"]))
+            rate = max(rate, history["mean"] * BURST)
+        history["written"] = {"at": now, "bytes": written}
+        _save(uuid, history)
     return rate or float(FIRST_BYTES_PER_S)
 
 
 @contextlib.contextmanager
-def _ledger() -> Iterator[None]:
+def _claims_locked() -> Iterator[None]:
     fd = os.open(os.path.join(FOLDER, "scratch.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        until = time.monotonic() + PATIENCE_S
-        while True:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > until:
-                    raise TryAgain("another copy has held the ledger of scratch room for %g s"
-                                   % PATIENCE_S) from None
-            time.sleep(0.01)
+        take_lock(fd, "another copy has held the lock on scratch claims for %g s" % PATIENCE_S,
+                  patience_s=PATIENCE_S)
         yield
     finally:
         os.close(fd)
 
 
 def _claim(uuid: str, budget: int, disk: int, scratch: Sequence[str]) -> int:
-    """Write an entry and return it, locked: it counts as long as somebody holds it open."""
+    """Write a claim and return its descriptor, locked: it counts while a process holds it open."""
     fd = os.open(_path(uuid, "claim"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -175,7 +168,7 @@ def _claim(uuid: str, budget: int, disk: int, scratch: Sequence[str]) -> int:
 
 
 def _claimed(uuid: str, disk: int) -> int:
-    """Return what other jobs may still gather on a disk."""
+    """Return what the scratches of other jobs may still grow by on a disk."""
     total = 0
     for path in glob.glob(_path("*", "claim")):
         if path == _path(uuid, "claim"):
@@ -184,9 +177,9 @@ def _claimed(uuid: str, disk: int) -> int:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
-                told = _parsed(file.read())
-                if told.get("disk") == disk:
-                    total += max(0, int(told["bytes"]) - used_bytes(told["scratch"]))
+                claim = _parsed(file.read())
+                if claim.get("disk") == disk:
+                    total += max(0, int(claim["bytes"]) - used_bytes(claim["scratch"]))
     return total
 
 
@@ -194,7 +187,7 @@ def _path(uuid: str, what: str) -> str:
     return os.path.join(FOLDER, "scratch-%s.%s" % (uuid, what))
 
 
-def _told(uuid: str) -> Dict[str, Any]:
+def _history(uuid: str) -> Dict[str, Any]:
     try:
         with open(_path(uuid, "json"), "rb") as file:
             return _parsed(file.read())
@@ -203,7 +196,7 @@ def _told(uuid: str) -> Dict[str, Any]:
 
 
 def _parsed(text: bytes) -> Dict[str, Any]:
-    """Return what was written down; nothing where a loss of power left no JSON."""
+    """Return a JSON object; an empty one where a loss of power left something else."""
     try:
         found = json.loads(text)
     except ValueError:
@@ -211,8 +204,8 @@ def _parsed(text: bytes) -> Dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _tell(uuid: str, told: Dict[str, Any]) -> None:
+def _save(uuid: str, history: Dict[str, Any]) -> None:
     part = "%s.%d" % (_path(uuid, "json"), os.getpid())
     with open(part, "w", encoding="utf-8") as file:
-        json.dump(told, file)
+        json.dump(history, file)
     os.rename(part, _path(uuid, "json"))

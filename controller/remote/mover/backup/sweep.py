@@ -1,8 +1,8 @@
 """
-Remove what a crash of ours has left on this host, each thing after one more look at its owner.
+Remove what a crash of ours has left on this host, after checking again that it is ours and unused.
 
-Whoever conducts a VM's copies holds its lock, so nothing is touched while it is held, and it is
-held here while something of that VM is removed.
+A conductor holds its VM's lock, so the sweep takes that lock before it touches anything of the VM,
+and leaves everything alone while a conductor or its watchdog lives.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from mover.backup.conductor import FOLDER, lock
 from mover.backup.virsh import VirshError, has_process, job_of, scratch_of, socket_of
 from mover.errors import Refused, TryAgain
 from mover.processes import started_with
-from mover.requests import Orders
+from mover.requests import Requests
 from mover.transfer.authorize import remove_key
 
 SOCKET = "hotsite.sock"
@@ -29,28 +29,28 @@ PROGRAM = re.compile(r"mover-[0-9a-f]{16}\.pyz\Z")
 
 
 class Owned(Exception):
-    """It has an owner, or is not surely ours: it stays, for the reason it says."""
+    """It is in use, or not surely ours: it stays, for the reason in the text."""
 
 
 def run(words: List[str]) -> Dict[str, Any]:
-    """Remove {"leftovers": [[kind, name], …]}; what stays is told with the reason."""
+    """Remove {"leftovers": [[kind, name], …]}; return the removed and, with reasons, the kept."""
     removed: List[str] = []
     kept: Dict[str, str] = {}
-    for kind, name in Orders().request["leftovers"]:
+    for kind, name in Requests().request["leftovers"]:
         try:
-            SWEEPERS.get(str(kind), _strange)(str(name))
+            SWEEPERS.get(str(kind), _unknown)(str(name))
             removed.append(str(name))
         except (Owned, Refused, TryAgain, VirshError) as why:
             kept[str(name)] = str(why)
     return {"removed": removed, "kept": kept}
 
 
-def _strange(name: str) -> None:
+def _unknown(name: str) -> None:
     raise Owned("this mover does not know how to remove it")
 
 
 def _job(uuid: str) -> None:
-    """End a backup job of ours that nobody conducts."""
+    """End a backup job of ours whose conductor is gone."""
     with _locked(uuid):
         running = job_of(uuid)
         socket = socket_of(running)

@@ -1,4 +1,4 @@
-"""The door to libvirt on this host: virsh, what it says, and the little that is read from XML."""
+"""Access to libvirt on this host: virsh commands, and the little that is read from their XML."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ PATIENCE_S = 60
 OFF = ("shut off", "crashed")   # a guest that crashed may have kept its process all the same
 DISKS = ("disk", "lun")
 PLACES = ("file", "dev", "volume")
-UNSAID = ("the layer above %s does not say of what format that is, and a guest may have written"
-          " what it looks like: say it with `qemu-img rebase -u -F`")
+NO_FORMAT = ("the layer above %s does not say of what format that is, and a guest may have written"
+             " what it looks like: say it with `qemu-img rebase -u -F`")
 NO_JOB = "no domain backup job present"
 GONE = ("failed to get domain", "Domain not found", "domain is not running")
 
@@ -29,27 +29,27 @@ class VirshError(Exception):
 
 
 class Unanswered(VirshError):
-    """A virsh that was not done in time: libvirt may do yet what it was asked for."""
+    """A virsh that was not done in time: libvirt may still do what it was asked for."""
 
 
 class Disk(NamedTuple):
-    """A disk as the domain's XML says, and, where it was looked at, the header of its file."""
+    """A disk by the domain's XML and, after `_inspected`, by the header of its file."""
 
     source: str
     format: str
     kind: str           # file, block, …
-    pool: str = ""      # of a volume: `source` is its name until it was looked at
-    why_not: str = ""   # it cannot be copied
+    pool: str = ""      # of a volume; `source` is its name until it is inspected
+    why_not: str = ""   # why it cannot be copied; empty: it can
     version: int = 3    # of a qcow2
 
     @property
-    def tracked(self) -> bool:
-        """Return whether it can keep a bitmap of what changes."""
+    def trackable(self) -> bool:
+        """Return whether its file can hold a bitmap of what changes."""
         return self.format == "qcow2" and self.version >= 3
 
 
 class Domain(NamedTuple):
-    """What must be known of a domain; `id` is empty while it is off."""
+    """The parts of a domain's XML that a copy needs; `id` is empty while it is off."""
 
     uuid: str
     name: str
@@ -61,13 +61,13 @@ class Domain(NamedTuple):
 
 def virsh(*words: str, files: Tuple[str, ...] = (), patience_s: float = PATIENCE_S,
           leave: bool = False) -> str:
-    """Return what virsh prints; `files` are texts that follow `words` as paths, kept in memory.
+    """Return what virsh prints; `files` are texts passed after `words` as paths to memory files.
 
-    One that is not done in time is killed, or left at work; libvirt does not heed the difference,
-    but while it is left, everybody sees what may yet be done: see `is_at_work`.
+    A virsh that is not done in time is killed, or with `leave` left running. libvirt goes on with
+    the request in both cases, but a virsh that is left shows that it does: see `is_at_work`.
     """
     with contextlib.ExitStack() as stack:
-        fds = tuple(stack.enter_context(_kept(text)) for text in files)
+        fds = tuple(stack.enter_context(_memory_file(text)) for text in files)
         argv = ["virsh", "-q", "-c", "qemu:///system", *words,
                 *("/proc/self/fd/%d" % fd for fd in fds)]
         done = _run(argv, patience_s, fds, leave)
@@ -79,18 +79,18 @@ def virsh(*words: str, files: Tuple[str, ...] = (), patience_s: float = PATIENCE
 
 
 def answers(*questions: str) -> Tuple[List[str], str]:
-    """Return what virsh prints to each of some commands, by one process, and all its complaints.
+    """Return the output of several commands run by one virsh, and all error messages as one text.
 
     A command that fails prints nothing; names in the commands are plain words.
     """
-    mark = "@@%s@@" % os.urandom(8).hex()       # cannot occur in anything that libvirt says
-    asked = "; ".join("%s; echo %s" % (question, mark) for question in questions)
-    done = _run(["virsh", "-q", "-c", "qemu:///system", asked], PATIENCE_S)
-    told = [piece.lstrip("\n") for piece in done.stdout.split(mark)[:-1]]
-    complaint = "; ".join(line for line in done.stderr.splitlines() if line.strip())
-    if len(told) != len(questions):
-        raise VirshError(complaint or "virsh ended in the middle of its answers")
-    return told, complaint.replace("error: ", "")
+    mark = "@@%s@@" % os.urandom(8).hex()       # random: libvirt's output cannot contain it
+    script = "; ".join("%s; echo %s" % (question, mark) for question in questions)
+    done = _run(["virsh", "-q", "-c", "qemu:///system", script], PATIENCE_S)
+    outputs = [piece.lstrip("\n") for piece in done.stdout.split(mark)[:-1]]
+    errors = "; ".join(line for line in done.stderr.splitlines() if line.strip())
+    if len(outputs) != len(questions):
+        raise VirshError(errors or "virsh ended in the middle of its answers")
+    return outputs, errors.replace("error: ", "")
 
 
 def _run(argv: List[str], patience_s: float, fds: Tuple[int, ...] = (), leave: bool = False
@@ -105,18 +105,18 @@ def _run(argv: List[str], patience_s: float, fds: Tuple[int, ...] = (), leave: b
     if leave:
         _left.append(process)
     try:
-        printed, complaint = process.communicate(timeout=patience_s)
+        output, errors = process.communicate(timeout=patience_s)
     except subprocess.TimeoutExpired:
         raise Unanswered("libvirt did not answer within %g s" % patience_s) from None
     finally:
         if process.returncode is None and not leave:
             process.kill()
             process.communicate()
-    return subprocess.CompletedProcess(argv, process.returncode, printed, complaint)
+    return subprocess.CompletedProcess(argv, process.returncode, output, errors)
 
 
 @contextlib.contextmanager
-def _kept(text: str) -> Iterator[int]:
+def _memory_file(text: str) -> Iterator[int]:
     fd = os.memfd_create("hotsite-xml")
     try:
         os.write(fd, text.encode())
@@ -125,49 +125,45 @@ def _kept(text: str) -> Iterator[int]:
         os.close(fd)
 
 
-class Seen(NamedTuple):
-    """What one look at a domain shows."""
+class DomainStatus(NamedTuple):
+    """A domain at one moment, by one call of virsh."""
 
     state: str
     domain: Domain
     definition: str                 # the inactive XML, with its secrets
-    idle: bool
+    idle: bool                      # no job of libvirt runs on it
     checkpoints: List[str]
-    tracked: "set[str]"             # the disks that the checkpoint asked about tracks
+    tracked: "set[str]"             # the disks that the checkpoint `since` tracks
     reason: str = ""                # for the state, by libvirt's word
-    written: Optional[int] = None   # bytes, by the guest since it began; None: not known
+    written: Optional[int] = None   # bytes, by the guest since its start; None: not known
 
 
-def look(uuid: str, since: str = "") -> Seen:
-    """Return a domain as it is now, and what the checkpoint `since` tracks."""
+def inspect(uuid: str, since: str = "") -> DomainStatus:
+    """Return a domain as it is now, and the disks that the checkpoint `since` tracks."""
     questions = ["domstate --reason " + uuid, "dumpxml " + uuid,
                  "dumpxml --security-info --inactive " + uuid, "domjobinfo " + uuid,
                  "checkpoint-list --name " + uuid]
     if since:
         questions.append("checkpoint-dumpxml --no-domain %s %s" % (uuid, since))
     questions.append("domstats %s --block" % uuid)
-    told, complaint = answers(*questions)
-    state, live, definition, info, names = told[:5]
+    outputs, errors = answers(*questions)
+    state, live, definition, info, names = outputs[:5]
     if not (state and live and definition):
-        raise VirshError(complaint or "nothing was said of domain %s" % uuid)
-    tracked = told[5] if since else ""
+        raise VirshError(errors or "nothing was said of domain %s" % uuid)
+    checkpoint = outputs[5] if since else ""
     domain = domain_of(uuid, live)
-    if domain.id and not info:      # libvirt does not tell of jobs of a domain that is off
-        raise VirshError(complaint or "nothing was said of jobs of domain %s" % uuid)
-    domain = domain._replace(disks={target: _looked_at(disk, running=bool(domain.id))
+    if domain.id and not info:      # domjobinfo fails for a domain that is off
+        raise VirshError(errors or "nothing was said of jobs of domain %s" % uuid)
+    domain = domain._replace(disks={target: _inspected(disk, running=bool(domain.id))
                                     for target, disk in domain.disks.items()})
-    return Seen(_state(state)[0], domain, definition, not _operation(info),
-                names.split(), _tracked(tracked) if tracked else set(), _state(state)[1],
-                written_bytes(told[-1]))
+    tracked = {disk.get("name", "") for disk in ET.fromstring(checkpoint).iterfind("disks/disk")
+               if disk.get("checkpoint") == "bitmap"} if checkpoint else set()
+    return DomainStatus(_state(state)[0], domain, definition, not _operation(info), names.split(),
+                        tracked, _state(state)[1], written_bytes(outputs[-1]))
 
 
-def _tracked(text: str) -> "set[str]":
-    return {disk.get("name", "") for disk in ET.fromstring(text).iterfind("disks/disk")
-            if disk.get("checkpoint") == "bitmap"}
-
-
-def _state(said: str) -> Tuple[str, str]:
-    state, _, reason = said.strip().partition(" (")
+def _state(output: str) -> Tuple[str, str]:
+    state, _, reason = output.strip().partition(" (")
     return state, reason.rstrip(")")
 
 
@@ -177,52 +173,52 @@ def state_of(uuid: str) -> Tuple[str, str]:
 
 
 def has_process(uuid: str) -> bool:
-    """Return whether QEMU is there for a domain: it runs, is paused, or crashed and was kept."""
+    """Return whether a domain has a QEMU: it runs, is paused, or crashed and was preserved."""
     return is_number(virsh("domid", uuid))
 
 
-def is_number(said: str) -> bool:
-    """Return whether `domid` tells of a process; VirshError where it tells nothing."""
-    if not said.strip():
+def is_number(domid: str) -> bool:
+    """Return whether the output of `domid` is a number; VirshError where it is empty."""
+    if not domid.strip():
         raise VirshError("libvirt does not say whether the domain has a process")
-    return said.strip() != "-"
+    return domid.strip() != "-"
 
 
 def _operation(info: str) -> str:
-    """Return the kind of a running job by libvirt's word, nothing while it is idle."""
+    """Return the kind of a running job by libvirt's word; empty while the domain is idle."""
     rows = [line.split(":", 1) for line in info.splitlines() if ":" in line]
-    told = {name.strip(): value.strip() for name, value in rows}
-    if told.get("Job type", "None") == "None":
+    fields = {name.strip(): value.strip() for name, value in rows}
+    if fields.get("Job type", "None") == "None":
         return ""
-    return told.get("Operation") or "a job"
+    return fields.get("Operation") or "a job"
 
 
 def job_of(uuid: str) -> str:
-    """Return the XML of the backup job that runs, another job's kind, or nothing.
+    """Return the XML of the backup job that runs; of another job its kind; empty: none.
 
     VirshError where that is not known: a job that is only just beginning has no XML yet.
     """
-    # in this order: what ends in between is over by the second answer, not without XML
-    (job, info), complaint = answers("backup-dumpxml " + uuid, "domjobinfo " + uuid)
+    # in this order: a job that ends between the two is reported as over, not as one without XML
+    (job, info), errors = answers("backup-dumpxml " + uuid, "domjobinfo " + uuid)
     if not info:
-        if "domain is not running" in complaint:
+        if "domain is not running" in errors:
             return ""
-        raise VirshError(complaint)
+        raise VirshError(errors)
     operation = _operation(info)
     if operation != "Backup":
         return operation
     if not job.strip():
-        raise VirshError("a backup job of it is only just beginning" if NO_JOB in complaint
-                         else complaint)
+        raise VirshError("a backup job of it is only just beginning" if NO_JOB in errors
+                         else errors)
     return job.strip()
 
 
 def abort_job(uuid: str) -> Tuple[str, Tuple[str, str]]:
-    """Tell libvirt to end a job; return the job that still runs, if any, and the domain's state."""
-    (_, info, state), complaint = answers(
+    """Abort a job; return the kind of job that still runs, if any, and the domain's state."""
+    (_, info, state), errors = answers(
         "domjobabort " + uuid, "domjobinfo " + uuid, "domstate --reason " + uuid)
     if not info or not state:
-        raise VirshError(complaint)
+        raise VirshError(errors)
     return _operation(info), _state(state)
 
 
@@ -259,10 +255,10 @@ def domain_of(uuid: str, text: str) -> Domain:
                   any(channel.get("state") == "connected" for channel in channels))
 
 
-def _looked_at(disk: Disk, *, running: bool = False) -> Disk:
-    """Return a disk with what its file says of itself, and a volume as the file that it is.
+def _inspected(disk: Disk, *, running: bool = False) -> Disk:
+    """Return a disk with its header read, and a volume resolved to its path.
 
-    What runs was told by libvirt of what format each layer is; at rest the headers alone tell.
+    libvirt told a running QEMU the format of each layer; at rest only the headers say it.
     """
     if disk.kind == "volume" and not disk.why_not:
         try:
@@ -274,9 +270,9 @@ def _looked_at(disk: Disk, *, running: bool = False) -> Disk:
     if disk.format != "qcow2" or disk.why_not:
         return disk
     traits = traits_of(disk.source)
-    unsaid = UNSAID % traits["unsaid"] if "unsaid" in traits and not running else ""
+    no_format = NO_FORMAT % traits["unsaid"] if "unsaid" in traits and not running else ""
     return disk._replace(version=traits.get("version", disk.version),
-                         why_not=ENCRYPTED if "encrypted" in traits else unsaid)
+                         why_not=ENCRYPTED if "encrypted" in traits else no_format)
 
 
 def _nvram_of(nvram: Optional[ET.Element]) -> str:

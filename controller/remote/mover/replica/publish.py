@@ -31,7 +31,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
 from mover.errors import Refused, TryAgain
 from mover.image.chain import manifest_path
-from mover.image.packed_file import unsqueezed
+from mover.image.packed_file import unpack_line
 from mover.image.qcow2_writer import Backing, finish_overlay
 from mover.replica import incoming
 from mover.replica.damage import bypass, recount
@@ -40,7 +40,7 @@ from mover.replica.replica import Replica, disks_in, locked, sync_dir, write_who
 from mover.replica.settle import REREAD, require_intact
 from mover.replica.state import BASE, File, Point, State, chain, last, lost
 from mover.replica.tables import digest_of
-from mover.requests import Orders
+from mover.requests import Requests
 
 
 class Request(NamedTuple):
@@ -63,7 +63,7 @@ class Request(NamedTuple):
 
 def run(words: List[str]) -> Dict[str, Any]:
     """Publish what the request on stdin names."""
-    return publish(parse_request(Orders().request))
+    return publish(parse_request(Requests().request))
 
 
 def parse_request(fields: Dict[str, Any]) -> Request:
@@ -197,7 +197,7 @@ def _write_meta(replica: Replica, request: Request) -> None:
         if not content.keys() & {"text", "zlib"}:
             raise Refused("%s has neither text nor zlib" % name)
         write_whole(os.path.join(folder, name), content["text"].encode() if "text" in content
-                    else unsqueezed(content["zlib"]))
+                    else unpack_line(content["zlib"]))
     for path in (folder, os.path.dirname(folder), replica.root):
         sync_dir(path)
 

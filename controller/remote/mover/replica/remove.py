@@ -17,7 +17,7 @@ from typing import Any, Dict, List, Optional
 from mover.errors import Refused
 from mover.replica import generations
 from mover.replica.replica import lock, sync_dir
-from mover.requests import Orders
+from mover.requests import Requests
 
 QEMU = ("qemu-system", "qemu-kvm", "kvm", "qemu-nbd", "qemu-storage-da", "nbdkit")
 """How the name of a process that runs a guest, or serves a disk, begins."""
@@ -84,7 +84,7 @@ def run(words: List[str]) -> Dict[str, Any]:
 
     Errors: Refused for another folder, or one in use; TryAgain while a mover holds its lock.
     """
-    request = Orders().request
+    request = Requests().request
     root, store, uuid = (str(request[word]) for word in ("replica", "store", "uuid"))
     parts = os.path.normpath(root).split(os.sep)
     if not os.path.isabs(root) or not uuid or parts[-2:] != [store, uuid]:

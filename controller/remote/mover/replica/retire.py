@@ -66,7 +66,7 @@ from mover.replica.state import (
     sequence_of,
 )
 from mover.replica.tables import digest_of
-from mover.requests import Orders
+from mover.requests import Requests
 
 
 class Merged(NamedTuple):
@@ -80,7 +80,7 @@ class Merged(NamedTuple):
 
 def run(words: List[str]) -> Dict[str, Any]:
     """Retire the points of the request {"replica", "sequences"}, the oldest first."""
-    request = Orders().request
+    request = Requests().request
     note_missing_files(str(request["replica"]))
     with locked(str(request["replica"])) as replica:
         user = user_of(replica.root)    # a merge writes to what lies below its overlay

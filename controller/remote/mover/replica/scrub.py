@@ -41,7 +41,7 @@ from mover.replica.damage import recount, repair, report, to_ranges
 from mover.replica.replica import Replica, locked, write_whole
 from mover.replica.scrub_pieces import Piece, pieces
 from mover.replica.state import BASE, Damage, File, files, last, sequence_of
-from mover.requests import Orders
+from mover.requests import Requests
 from mover.transfer.throttle import Throttle
 
 MOST_BOOKMARK_BYTES = 1 << 16
@@ -90,7 +90,7 @@ class Suspect(NamedTuple):
 def run(words: List[str]) -> Dict[str, Any]:
     """Verify what the request on stdin names."""
     try:
-        return verify(Request(**Orders().request))
+        return verify(Request(**Requests().request))
     except TypeError as error:
         raise Refused("the request cannot be read: %s" % error) from None
 

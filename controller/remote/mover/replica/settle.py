@@ -19,7 +19,7 @@ from mover.image.sparse import filled
 from mover.replica import incoming
 from mover.replica.incoming import Incoming
 from mover.replica.replica import Replica
-from mover.requests import Orders
+from mover.requests import Requests
 
 REREAD = ("disk", "memory", "no")   # where from; "no": it has been settled, or need not be
 READ_BYTES = 2 * CLUSTER_BYTES      # stays in a processor's own cache until it is hashed
@@ -31,7 +31,7 @@ def run(words: List[str]) -> Dict[str, Any]:
 
     Errors: TryAgain when some of it is lost, or another attempt has opened it.
     """
-    request = Orders().request
+    request = Requests().request
     replica, reread = Replica(str(request["replica"])), str(request.get("reread", "disk"))
     attempt = str(request["attempt"])
     if reread not in REREAD:

@@ -23,14 +23,14 @@ from mover.replica.damage import exposed, readable, repair_set, report
 from mover.replica.replica import Replica, create, disks_in, fresh_secret, locked, read_secret
 from mover.replica.scrub import note_missing_files
 from mover.replica.state import files, last, point_of
-from mover.requests import Orders
+from mover.requests import Requests
 
 PIECE_BYTES = 1 << 20
 
 
 def make(words: List[str]) -> Dict[str, Any]:
     """Make an empty replica {"replica", "vm", "algorithm", "secret"}, or open the one there is."""
-    request = Orders().request
+    request = Requests().request
     root = os.path.abspath(str(request["replica"]))
     secret = bytes.fromhex(request["secret"]) if request.get("secret") else fresh_secret()
     state = create(root, str(request["vm"]), str(request.get("algorithm", "xxh3-128")), secret,
@@ -43,7 +43,7 @@ def make(words: List[str]) -> Dict[str, Any]:
 
 def show(words: List[str]) -> Dict[str, Any]:
     """Describe the replicas {"replicas": […]}, and those in the folder {"below"}."""
-    request = Orders().request
+    request = Requests().request
     roots = [str(root) for root in request.get("replicas", ())]
     below = request.get("below")
     if below and os.path.isdir(str(below)):
@@ -111,7 +111,7 @@ def _with_incoming(folder: str, sent: Optional[str]) -> Optional[str]:
 
 def open_incoming(words: List[str]) -> Dict[str, Any]:
     """Open {"replica", "attempt", "disks": {name: {"kind", "size_bytes", "note"}}}."""
-    request = Orders().request
+    request = Requests().request
     with locked(str(request["replica"]), patience_s=10) as replica:
         return {"disks": {disk: incoming.prepare(
             replica, disk, str(entry["kind"]), int(entry["size_bytes"]), entry.get("note"),
@@ -121,7 +121,7 @@ def open_incoming(words: List[str]) -> Dict[str, Any]:
 
 def drop_incoming(words: List[str]) -> Dict[str, Any]:
     """Drop the incomings of {"replica", "attempt", "disks": […]}."""
-    request = Orders().request
+    request = Requests().request
     with locked(str(request["replica"]), patience_s=10) as replica:
         for disk in request["disks"]:
             folder = replica.disk_dir(disk)
@@ -133,7 +133,7 @@ def drop_incoming(words: List[str]) -> Dict[str, Any]:
 
 def pin(words: List[str]) -> Dict[str, Any]:
     """Pin a point for {"replica", "holder", "sequence"}; with sequence null, unpin it."""
-    request = Orders().request
+    request = Requests().request
     with locked(str(request["replica"]), patience_s=10) as replica:
         pins = {who: at for who, at in replica.state.pins.items() if who != request["holder"]}
         if request.get("sequence") is not None:
@@ -145,7 +145,7 @@ def pin(words: List[str]) -> Dict[str, Any]:
 
 def manifest_out(words: List[str]) -> None:
     """Write the manifest of {"replica", "disk", "point" or "incoming": true} to stdout."""
-    request = Orders().request
+    request = Requests().request
     replica = Replica(str(request["replica"]))
     disk = str(request["disk"])
     path = os.path.join(replica.disk_dir(disk), ".manifest-%d" % os.getpid())

@@ -1,23 +1,23 @@
 """
-Let one other host deliver one transfer: a line in authorized_keys that can do nothing else.
+Allow one other host one transfer: a one-time key in authorized_keys.
 
-The key is good for one command, from one address, until one moment, and is taken out again when
-the transfer is over, or by the next for the same command: one conducts it at a time, so an older
-key is of a conductor that is gone. A line is ours by its mark, the comment at its end. All other
-lines are other people's, see shared_lines.
+The key is good for one command, from one address, until one moment. It is removed when the transfer
+is over, or by the next key for the same command: a replica has one controller at a time, so an
+older key belongs to one that is gone. A line is ours by its mark, the comment at its end; all other
+lines belong to other people, see shared_lines.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
 import time
 from typing import Any, Dict, Iterator, List
 
-from mover.errors import Refused, TryAgain
-from mover.requests import Orders
+from mover.errors import Refused
+from mover.locks import take_lock
+from mover.requests import Requests
 from mover.transfer import shared_lines
 from mover.transfer.keys_file import ANY, FOLDER, keys_path, render_end
 
@@ -30,33 +30,33 @@ ADDRESS = re.compile(r"[0-9A-Fa-f:.%a-z-]+\Z")
 
 
 def run(words: List[str]) -> Dict[str, Any]:
-    """Add {"key", "from", "command", "lasts_s", "mark"} for the account that asks."""
-    request = Orders().request
+    """Add {"key", "from", "command", "lasts_s", "mark"} for this account."""
+    request = Requests().request
     line = render_line(request, time.time())
-    with _held(keys_path(str(request["from"]))) as path:
+    with _locked(keys_path(str(request["from"]))) as path:
         shared_lines.take_out(path, lambda old: is_ours(old) and _command(old) == _command(line))
         shared_lines.add(path, line)
     return {"authorized": request["mark"]}
 
 
 def end(words: List[str]) -> Dict[str, Any]:
-    """Take out the line with {"mark"}; that it is not there is well, too."""
-    mark = _mark(Orders().request)
+    """Remove the line with {"mark"}, if there is one."""
+    mark = _mark(Requests().request)
     return {"deauthorized": mark, "was_there": remove_key(mark)}
 
 
 def remove_key(mark: str) -> int:
-    """Take out every line with a mark and return how many there were."""
+    """Remove every line with a mark and return how many there were."""
     if not MARK.match(mark):
         raise Refused("%r is not the mark of a transfer" % mark)
-    with _held(keys_path(ANY)) as path:
+    with _locked(keys_path(ANY)) as path:
         return sum(shared_lines.take_out(
             one, lambda line: is_ours(line) and line.split()[-1] == mark)
             for one in {path, *map(os.path.realpath, noted_paths())})
 
 
 def is_ours(line: str) -> bool:
-    """Return whether a line of authorized_keys is one of these."""
+    """Return whether a line of authorized_keys is one of ours."""
     return line.startswith("restrict,") and bool(MARK.match((line.split() or [""])[-1]))
 
 
@@ -84,14 +84,15 @@ def _mark(request: Dict[str, Any]) -> str:
 
 
 @contextlib.contextmanager
-def _held(path: str) -> Iterator[str]:
-    """Hold the file against other movers; trouble with it is told, and nothing was let in."""
+def _locked(path: str) -> Iterator[str]:
+    """Lock the file against other movers; Refused if it cannot be written, and no key was added."""
     try:
         os.makedirs(FOLDER, mode=0o700, exist_ok=True)
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         fd = os.open(os.path.join(FOLDER, LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            _lock(fd)
+            take_lock(fd, "another mover has held the file of keys for %g s" % PATIENCE_S,
+                      patience_s=PATIENCE_S)
             _note(fd, path)
             yield os.path.realpath(path)
         finally:
@@ -100,22 +101,8 @@ def _held(path: str) -> Iterator[str]:
         raise Refused("%s cannot be written to: %s" % (path, error.strerror)) from None
 
 
-def _lock(fd: int) -> None:
-    """Wait for other movers, each of which takes an instant."""
-    until = time.monotonic() + PATIENCE_S
-    while True:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            if time.monotonic() > until:
-                raise TryAgain("another mover has held the file of keys for %g s" % PATIENCE_S
-                               ) from None
-        time.sleep(0.01)
-
-
 def _note(fd: int, path: str) -> None:
-    """Write down which files it is, for whoever looks for keys that were left behind."""
+    """Note in the lock file which files had keys: the facts script looks there for leftovers."""
     known = _lines_of(os.pread(fd, MOST_NOTED, 0))
     if path not in known:
         noted = "\n".join([path, *known][:FILES_NOTED]).encode(errors="surrogateescape")
@@ -124,7 +111,7 @@ def _note(fd: int, path: str) -> None:
 
 
 def noted_paths() -> List[str]:
-    """Return the files in which there are keys, or were."""
+    """Return the files of keys that we have written to."""
     try:
         with open(os.path.join(FOLDER, LOCK), "rb") as file:
             return _lines_of(file.read(MOST_NOTED))

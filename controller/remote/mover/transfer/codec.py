@@ -1,8 +1,8 @@
 """
-Squeeze what goes over the wire: zstd through ctypes (dpkg itself needs libzstd1), else zlib.
+Compress data for the wire: zstd through ctypes (dpkg itself needs libzstd1), else zlib.
 
-What does not shrink is sent as it is, so that the wire never carries more than was there.
-Contexts belong to a thread; the libraries let other threads run meanwhile.
+Data that does not shrink is sent raw, so that the wire never carries more than the disk has. Each
+thread has contexts of its own; ctypes and zlib release the interpreter lock.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ class _Contexts(threading.local):
     """A compressing and a decompressing context of libzstd for the thread that asks."""
 
     def __init__(self) -> None:
-        self.squeeze = _zstd.ZSTD_createCCtx()
+        self.compress = _zstd.ZSTD_createCCtx()
         self.expand = _zstd.ZSTD_createDCtx()
 
     def __del__(self) -> None:
-        if _zstd is None:       # the interpreter is ending, and the library went first
+        if _zstd is None:       # at interpreter exit the library may be gone already
             return
-        _zstd.ZSTD_freeCCtx(self.squeeze)
+        _zstd.ZSTD_freeCCtx(self.compress)
         _zstd.ZSTD_freeDCtx(self.expand)
 
 
@@ -70,7 +70,7 @@ def number_of(name: str) -> int:
 
 
 def compress(codec: int, level: int, raw: Buffer) -> tuple[int, Buffer]:
-    """Return the codec that was worth it and its bytes: RAW and `raw` itself where none was."""
+    """Return codec and compressed bytes; RAW and `raw` itself if they would not be fewer."""
     if codec == ZLIB:
         packed: Buffer = zlib.compress(raw, max(1, level))
     elif codec == ZSTD:
@@ -97,11 +97,11 @@ def decompress(codec: int, packed: Buffer, length: int) -> Buffer:
 
 
 def _zstd_compress(level: int, raw: Buffer) -> Buffer:
-    assert _contexts is not None, "number_of lets no one ask for zstd where there is none"
-    out = bytearray(len(raw))   # less room than the worst case: what does not fit is not worth it
+    assert _contexts is not None, "number_of refuses zstd where there is none"
+    out = bytearray(len(raw))   # data that does not fit is not worth compressing
     to, _out_held = address_of(out)
     start, _raw_held = address_of(raw)
-    size = _zstd.ZSTD_compressCCtx(_contexts.squeeze, to, len(out), start, len(raw), level)
+    size = _zstd.ZSTD_compressCCtx(_contexts.compress, to, len(out), start, len(raw), level)
     return raw if _zstd.ZSTD_isError(size) else memoryview(out)[:size]
 
 

@@ -1,7 +1,7 @@
 """
-Say what must be looked at: whole clusters, in order, as ranges to read and ranges of zeros.
+Choose the ranges of a disk to look at: whole clusters, in order, to read or known to be zeros.
 
-What is allocated is asked only inside what is dirty: asking it of a whole large disk takes minutes.
+Allocation is queried only within dirty ranges: for the whole of a large disk it takes minutes.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Ranges:
 
 
 def dirty(nbd: Nbd, bitmap: str, also: Iterable[Range] = ()) -> Ranges:
-    """Return what the bitmap says has changed, and what is asked for besides, in order."""
+    """Return the ranges that the bitmap says have changed, merged with others, in order."""
     found = nbd.extents(0, nbd.size_bytes, bitmap_context(bitmap))
     changed = ((offset, length) for offset, length, flags in found if flags & DIRTY)
     return Ranges(nbd.size_bytes, heapq.merge(changed, also))

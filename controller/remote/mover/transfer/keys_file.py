@@ -1,8 +1,8 @@
 """
-Which file of keys sshd reads for this account, and how it reads the end of a key.
+Which file of keys sshd reads for this account, and how it reads the expiry time of a key.
 
-sshd is asked itself (`sshd -T`, for root alone); the answer is kept as long as its configuration
-stays as it is. Where it cannot be asked, the file is the usual one.
+sshd itself answers (`sshd -T`, as root); the answer is cached until its configuration or program
+changes. Where it does not answer, the usual file is taken.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ _VERSION = re.compile(r"OpenSSH_(\d+)\.(\d+)")
 
 
 def keys_path(address: str) -> str:
-    """Return the file of keys that sshd reads for this account, and who comes from an address.
+    """Return the file of keys that sshd reads for this account and a client at an address.
 
-    Of several the one that is the account's own.
+    If there are several, the first in the account's home.
     """
     me = pwd.getpwuid(os.geteuid())
     home = os.path.expanduser("~")
@@ -53,9 +53,9 @@ def _expanded(name: str, me: pwd.struct_passwd, home: str) -> str:
 
 
 def render_end(until_s: float) -> str:
-    """Return the moment at which a key ends, as the sshd of this host reads it.
+    """Return an expiry time as the sshd of this host reads it.
 
-    Before 9.1 it took local time, as if there were no summer time; a session's TZ is not sshd's.
+    Before 9.1 it took local time without summer time, in sshd's time zone, not a session's TZ.
     """
     if _version(_answers(ANY)["version"]) >= READS_UTC:
         return time.strftime("%Y%m%d%H%M%SZ", time.gmtime(until_s))
@@ -75,7 +75,7 @@ def _version(text: str) -> "tuple[int, int]":
 
 
 def _answers(address: str) -> Dict[str, str]:
-    """Return what sshd says of itself, from the last time where its configuration is the same."""
+    """Return sshd's answers, from the cache while its configuration is the same."""
     path, stamp = os.path.join(FOLDER, "sshd.json"), _stamp()
     try:
         with open(path, encoding="utf-8") as file:
@@ -85,8 +85,8 @@ def _answers(address: str) -> Dict[str, str]:
             return {"files": str(files[address]), "version": str(kept["version"])}
         files = dict(files) if len(files) < MOST_KEPT else {}
     except (OSError, ValueError, KeyError, TypeError):
-        files = {}          # it was never asked, or what is kept cannot be read
-    version = _said(["ssh", "-V"])
+        files = {}          # there is no cache, or it cannot be read
+    version = _output(["ssh", "-V"])
     files[address] = _files(address)
     os.makedirs(FOLDER, mode=0o700, exist_ok=True)
     part = "%s.%d.part" % (path, os.getpid())
@@ -97,14 +97,15 @@ def _answers(address: str) -> Dict[str, str]:
 
 
 def _stamp() -> List[List[int]]:
-    """Return what changes when sshd's configuration or program does."""
+    """Return inode and mtime of sshd's configuration and program."""
     paths = [*_configuration(), _program(), "/usr/bin/ssh"]
     return [[status.st_ino, status.st_mtime_ns] for status in map(_status, paths) if status]
 
 
 def _configuration() -> List[str]:
-    """Return the files of sshd's configuration: what one includes is one, too."""
-    found, waiting = [], [CONFIG[0], *sorted(glob.glob(CONFIG[1]))]
+    """Return the files of sshd's configuration, included ones too."""
+    found: List[str] = []
+    waiting = [CONFIG[0], *sorted(glob.glob(CONFIG[1]))]
     while waiting and len(found) < MOST_FILES:
         path = waiting.pop(0)
         if path in found:
@@ -130,18 +131,18 @@ def _program() -> str:
 
 
 def _files(address: str) -> str:
-    """Return the AuthorizedKeysFile of this account; empty where sshd cannot be asked."""
+    """Return the AuthorizedKeysFile of this account; empty where sshd does not answer."""
     if not _program():
         return ""
     me = pwd.getpwuid(os.geteuid()).pw_name
-    text = _said([_program(), "-T", "-C", "user=%s,host=%s,addr=%s" % (me, address, address)])
+    text = _output([_program(), "-T", "-C", "user=%s,host=%s,addr=%s" % (me, address, address)])
     found = [line.partition(" ")[2] for line in text.split("\n")
              if line.startswith("authorizedkeysfile ")]
     return found[0] if found else ""
 
 
-def _said(argv: List[str]) -> str:
-    """Return all that a program says; nothing where it cannot be run."""
+def _output(argv: List[str]) -> str:
+    """Return a program's output, stderr included; empty where it cannot be run."""
     try:
         done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                               timeout=ANSWER_S, stdin=subprocess.DEVNULL, check=False)

@@ -1,8 +1,8 @@
 """
 Read a disk from QEMU over NBD: unix socket, structured replies, many requests under way at once.
 
-It always takes its leave (NBD_CMD_DISC) before the socket closes: QEMU's NBD server has been seen
-to bring the guest down when it was stopped with a client still there.
+The connection always ends with NBD_CMD_DISC before the socket closes: QEMU has been seen to crash,
+guest and all, when its NBD server was stopped with a client still connected.
 Source: https://github.com/NetworkBlockDevice/nbd/blob/master/doc/proto.md
 """
 
@@ -42,7 +42,7 @@ def bitmap_context(bitmap: str) -> str:
     return "qemu:dirty-bitmap:" + bitmap
 
 
-class _Asked:
+class _Request:
     """One request under way: a read into a buffer, or a question for extents."""
 
     def __init__(self, offset: int, buffer: Optional[bytearray]) -> None:
@@ -65,8 +65,8 @@ class Nbd:
         self.path, self.export = path, export
         self.size_bytes = 0
         self._contexts: Dict[int, str] = {}
-        self._asked: Dict[int, _Asked] = {}
-        self._done: List[_Asked] = []
+        self._pending: Dict[int, _Request] = {}
+        self._done: List[_Request] = []
         self._handle = 0
         self._lock = threading.Lock()
         self._socket = socket.socket(socket.AF_UNIX)
@@ -84,7 +84,7 @@ class Nbd:
         self.close()
 
     def close(self) -> None:
-        """Take leave, whatever is under way, and return when the server has let go."""
+        """Disconnect, whatever is under way, and return when the server has closed, too."""
         with self._lock:
             with contextlib.suppress(OSError):              # the server left first, or hangs
                 self._set_timeout(LEAVE_S)
@@ -122,7 +122,7 @@ class Nbd:
     def reads(self, ranges: Iterable[Extent]) -> Iterator[Read]:
         """Yield the contents of (offset, length) ranges in their order, many asked for at once."""
         waiting = iter(ranges)
-        order: List[_Asked] = []
+        order: List[_Request] = []
         bytes_asked, more = 0, True
         while True:
             while more and len(order) < READS_UNDER_WAY and bytes_asked < BYTES_UNDER_WAY:
@@ -130,7 +130,7 @@ class Nbd:
                 if wanted is None:
                     more = False
                     break
-                order.append(self._ask(CMD_READ, wanted[0], wanted[1], bytearray(wanted[1])))
+                order.append(self._send(CMD_READ, wanted[0], wanted[1], bytearray(wanted[1])))
                 bytes_asked += wanted[1]
             if not order:
                 return
@@ -141,57 +141,58 @@ class Nbd:
             yield Read(first.offset, first.buffer)
 
     def _status(self, offset: int, length: int, context: str) -> List[Extent]:
-        asked = self._ask(CMD_STATUS, offset, length, None)
-        self._finish(asked)
-        extents = asked.extents.get(context, [])
+        pending = self._send(CMD_STATUS, offset, length, None)
+        self._finish(pending)
+        extents = pending.extents.get(context, [])
         if not extents or any(size == 0 for size, _flags in extents):
             raise TryAgain("the export %s does not say what lies at offset %d"
                            % (self.export, offset))
         return extents
 
-    def _ask(self, command: int, offset: int, length: int, buffer: Optional[bytearray]) -> _Asked:
+    def _send(self, command: int, offset: int, length: int, buffer: Optional[bytearray]
+              ) -> _Request:
         self._handle += 1
-        asked = self._asked[self._handle] = _Asked(offset, buffer)
+        pending = self._pending[self._handle] = _Request(offset, buffer)
         request = REQUEST.pack(REQUEST_MAGIC, 0, command, self._handle, offset, length)
         with self._lock:
             try:
                 self._socket.sendall(request)
             except OSError as error:
                 raise self._gone(error) from None
-        return asked
+        return pending
 
-    def _finish(self, asked: _Asked) -> None:
-        while asked not in self._done:
+    def _finish(self, pending: _Request) -> None:
+        while pending not in self._done:
             self._chunk()
-        self._done.remove(asked)
-        if asked.failure:
+        self._done.remove(pending)
+        if pending.failure:
             raise TryAgain("the export %s failed at offset %d: %s"
-                           % (self.export, asked.offset, asked.failure))
+                           % (self.export, pending.offset, pending.failure))
 
     def _chunk(self) -> None:
         magic, flags, kind, handle, size = CHUNK.unpack(self._read(CHUNK.size))
-        asked = self._asked.get(handle)
-        if magic != CHUNK_MAGIC or asked is None:
+        pending = self._pending.get(handle)
+        if magic != CHUNK_MAGIC or pending is None:
             raise TryAgain("the NBD server at %s answers what was not asked" % self.path)
         if kind != CHUNK_DATA and size > MOST_BYTES:
             raise TryAgain("the NBD server at %s says too much" % self.path)
         if kind & CHUNK_ERROR:
-            asked.failure = _error(self._read(size))
+            pending.failure = _error(self._read(size))
         elif kind == CHUNK_DATA:
-            self._data(asked, size)
+            self._data(pending, size)
         elif kind == CHUNK_HOLE:
             struct.unpack(">QI", self._read(size))      # the buffer is zero already
         elif kind == CHUNK_STATUS:
             number, *words = struct.unpack(">%dI" % (size // 4), self._read(size))
-            asked.extents[self._contexts[number]] = list(zip(words[::2], words[1::2]))
+            pending.extents[self._contexts[number]] = list(zip(words[::2], words[1::2]))
         else:
             self._read(size)
         if flags & CHUNK_DONE:
-            self._done.append(self._asked.pop(handle))
+            self._done.append(self._pending.pop(handle))
 
-    def _data(self, asked: _Asked, size: int) -> None:
-        start = struct.unpack(">Q", self._read(8))[0] - asked.offset
-        buffer = asked.buffer
+    def _data(self, pending: _Request, size: int) -> None:
+        start = struct.unpack(">Q", self._read(8))[0] - pending.offset
+        buffer = pending.buffer
         if buffer is None or start < 0 or start + size - 8 > len(buffer):
             raise TryAgain("the NBD server at %s sent more than was asked" % self.path)
         self._read_into(memoryview(buffer)[start:start + size - 8])

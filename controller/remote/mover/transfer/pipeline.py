@@ -1,9 +1,26 @@
 """
-Between the disk and the wire: workers hash, skip and squeeze; one thread per stream sends.
+How bytes flow from the disk to the wire, and how a slow wire holds back the reading.
 
-Memory is bounded: so many batches under way, so many waiting. Whichever stream is free takes what
-comes next, so one slow stream does not hold the others. C code does the work and lets the
-interpreter go, so that two threads keep two cores busy.
+    QEMU ──NBD──► reader ──batches──► workers ──loads──► queue ──► writer ──► pipe of stream 1
+                  main thread         2 threads          bounded   writer ──► pipe of stream 2 …
+
+The main thread reads about 1 MiB per batch and hands it to a worker, which hashes every cluster,
+drops those that the receiver has, turns zeros into ranges and compresses the rest. The main thread
+takes the results in the order of the disk and queues them; each stream's writer takes the next load
+as soon as it is free, so that one slow stream does not hold up the others. Hashes and codecs are C
+code that releases the interpreter lock: two workers keep two cores busy.
+
+Back-pressure is by counting. At most BATCHES_UNDER_WAY batches are with the workers and
+BATCHES_WAITING in the queue; then `put` blocks, nothing more is read, and QEMU is left alone. While
+the receivers are still logging in, BATCHES_AT_LOGIN more may wait, so that short copies are read
+completely and the backup job can end. With `compress` auto an empty queue means that the wire
+starves: large transfers then skip compression.
+
+A MARK with one number goes out on every stream each MARK_EVERY batches. As writers take loads in
+order, a receiver that has the same mark on all streams has everything before its offset.
+
+A writer that fails leaves its error in `_failure`; every other thread finds it there within half a
+second and stops. Batches that were not sent are dropped: without END the receiver believes none.
 """
 
 from __future__ import annotations
@@ -23,15 +40,15 @@ from mover.transfer.wire import Extents, Writer, Zero
 WORKERS = 2
 BATCHES_UNDER_WAY = 4
 BATCHES_WAITING = 4
-ALWAYS_BYTES = 256 << 20                # so much is squeezed whatever is the slower part
-BATCHES_AT_LOGIN = 12                   # may wait besides while the receiver is not there yet
+ALWAYS_BYTES = 256 << 20                # so much is compressed even if the wire starves
+BATCHES_AT_LOGIN = 12
 MARK_EVERY = 16                         # batches: about 16 MiB
 
-Known = Callable[[int, int], bytes]     # (first cluster, count) -> what the other end has there
+Known = Callable[[int, int], bytes]     # (first cluster, count) -> the receiver's hashes of them
 
 
 class Packed(NamedTuple):
-    """Clusters that must be sent, from wherever they are on the disk, ready for the wire."""
+    """Clusters that must be sent, wherever they lie on the disk, ready for a DATA frame."""
 
     extents: Extents
     hashes: bytes
@@ -44,7 +61,7 @@ Load = Tuple[int, int, Sequence[Out]]       # number and offset of the newest ma
 
 
 class Packing(NamedTuple):
-    """How clusters become what is sent; `level` is the codec's."""
+    """How clusters are hashed, compared and compressed; `level` is the codec's."""
 
     hasher: Hasher
     codec: int = RAW
@@ -54,7 +71,7 @@ class Packing(NamedTuple):
 
 
 def runs(hashes: bytes, known: bytes) -> Iterator[Tuple[int, int, bool]]:
-    """Yield (first, count, zero) of each run of clusters that are not what is known."""
+    """Yield (first, count, zero) of each run of clusters that differ from the known hashes."""
     first, count, zero = 0, 0, False
     for at in range(0, len(hashes), HASH_BYTES):
         digest = hashes[at:at + HASH_BYTES]
@@ -70,15 +87,16 @@ def runs(hashes: bytes, known: bytes) -> Iterator[Tuple[int, int, bool]]:
         yield first, count, zero
 
 
-def pack(batch: Sequence[Read], packing: Packing, *, squeeze: bool) -> List[Out]:
-    """Return what must be sent of some bytes read: all that is not zeros goes in one frame."""
+def pack(batch: Sequence[Read], packing: Packing, *, compressed: bool) -> List[Out]:
+    """Return what must be sent of a batch: ranges of zeros, and all other data in one frame."""
     found: List[Out] = []
     kept: List[memoryview] = []
     extents: List[Tuple[int, int]] = []
     hashes: List[bytes] = []
     for read in batch:
         own = packing.hasher.clusters(read.data)
-        known = _known(read, own, packing)
+        known = b"" if packing.known is None else packing.known(
+            read.offset // CLUSTER_BYTES, len(own) // HASH_BYTES)
         if known == own:
             continue
         view = memoryview(read.data)
@@ -92,26 +110,20 @@ def pack(batch: Sequence[Read], packing: Packing, *, squeeze: bool) -> List[Out]
             hashes.append(own[first * HASH_BYTES:(first + count) * HASH_BYTES])
     if kept:
         raw = kept[0] if len(kept) == 1 else b"".join(kept)
-        codec, packed = compress(packing.codec if squeeze else RAW, packing.level, raw)
+        codec, packed = compress(packing.codec if compressed else RAW, packing.level, raw)
         found.append(Packed(extents, b"".join(hashes), codec, packed))
     return found
 
 
-def _known(read: Read, own: bytes, packing: Packing) -> bytes:
-    if packing.known is None:
-        return b""
-    return packing.known(read.offset // CLUSTER_BYTES, len(own) // HASH_BYTES)
-
-
 class Pipeline:
-    """The workers and the senders of one transfer."""
+    """The workers and the writers of one transfer; `ready` says that the receivers are there."""
 
     def __init__(self, writers: List[Writer], packing: Packing,
-                 reached: Callable[[], bool] = lambda: True) -> None:
+                 ready: Callable[[], bool] = lambda: True) -> None:
         self._packing = packing
-        self._reached = reached
+        self._ready = ready
         self._room = threading.Semaphore(BATCHES_WAITING + BATCHES_AT_LOGIN)
-        self._lent = BATCHES_AT_LOGIN
+        self._extra_room = BATCHES_AT_LOGIN
         self._writers = writers
         self._pool = ThreadPoolExecutor(WORKERS)
         self._under_way: Deque[Tuple[int, Future[List[Out]]]] = collections.deque()
@@ -120,13 +132,13 @@ class Pipeline:
         self._taken_bytes = 0
         self._passed_on = self._mark = self._marked_to = 0
         self._zero: Optional[Zero] = None
-        self._threads = [threading.Thread(target=self._send, args=(writer,), daemon=True)
+        self._threads = [threading.Thread(target=self._write, args=(writer,), daemon=True)
                          for writer in writers]
         for thread in self._threads:
             thread.start()
 
     def put(self, batch: List[Read]) -> None:
-        """Take bytes that were read, in ascending order of offset."""
+        """Take a batch, in ascending order of offset; blocks while the wire is slower."""
         while len(self._under_way) >= BATCHES_UNDER_WAY:
             self._pass_on()
         end = batch[-1].offset + len(batch[-1].data)
@@ -135,7 +147,7 @@ class Pipeline:
         self._under_way.append((end, self._pool.submit(self._pack, batch, may_skip)))
 
     def zero(self, offset: int, length: int) -> None:
-        """Take a range known to be zeros; what touches goes as one."""
+        """Take a range of zeros; adjacent ranges are sent as one."""
         held = self._zero
         if held is not None and held.offset + held.length == offset:
             self._zero = Zero(held.offset, held.length + length)
@@ -149,26 +161,26 @@ class Pipeline:
             self._pass_on()
         self._flush_zero()
         for _ in self._threads:
-            self._offer(None)
+            self._enqueue(None)
         for thread in self._threads:
             thread.join()
         self._pool.shutdown()
-        self._look()
+        self._raise_failure()
         for writer in self._writers:
             writer.end(reached)
 
     def give_up(self, sentence: str) -> None:
-        """Tell every stream that still listens why nothing more comes."""
+        """Send ERROR with the reason on every stream that is still open."""
         if any(thread.is_alive() for thread in self._threads):
-            return                      # a sender may be in the middle of a frame
+            return                      # a writer may be in the middle of a frame
         for writer in self._writers:
             try:
                 writer.error(sentence)
             except TryAgain:
-                continue                # it knows already
+                continue                # its receiver is gone
 
     def stop(self) -> None:
-        """Let the workers and the senders go; what waits is dropped."""
+        """Stop the workers and the writers; what waits is dropped."""
         self._failure = self._failure or TryAgain("the transfer was given up")
         self._pool.shutdown(wait=False)
         for thread in self._threads:
@@ -176,9 +188,10 @@ class Pipeline:
 
     def _pack(self, batch: List[Read], may_skip: bool) -> List[Out]:
         starving = may_skip and self._waiting.empty()
-        return pack(batch, self._packing, squeeze=not starving)
+        return pack(batch, self._packing, compressed=not starving)
 
     def _pass_on(self) -> None:
+        """Queue the result of the oldest batch; begin a new mark after each MARK_EVERY."""
         end, future = self._under_way.popleft()
         found: List[Packed] = []
         for out in future.result():
@@ -186,7 +199,7 @@ class Pipeline:
                 self.zero(*out)
             else:
                 found.append(out)
-        self._offer((self._mark, self._marked_to, found))
+        self._enqueue((self._mark, self._marked_to, found))
         self._passed_on += 1
         if self._passed_on % MARK_EVERY == 0:
             self._flush_zero()
@@ -194,22 +207,23 @@ class Pipeline:
 
     def _flush_zero(self) -> None:
         if self._zero is not None:
-            self._offer((self._mark, self._marked_to, [self._zero]))
+            self._enqueue((self._mark, self._marked_to, [self._zero]))
             self._zero = None
 
-    def _offer(self, load: Optional[Load]) -> None:
-        while self._lent and self._reached() and self._room.acquire(blocking=False):
-            self._lent -= 1
+    def _enqueue(self, load: Optional[Load]) -> None:
+        """Queue a load; blocks while the queue is full. None ends one writer."""
+        while self._extra_room and self._ready() and self._room.acquire(blocking=False):
+            self._extra_room -= 1       # the receivers are there: take back what was lent
         while not self._room.acquire(timeout=0.5):
-            self._look()
-        self._look()
+            self._raise_failure()
+        self._raise_failure()
         self._waiting.put(load)
 
-    def _look(self) -> None:
+    def _raise_failure(self) -> None:
         if self._failure is not None:
             raise self._failure
 
-    def _send(self, writer: Writer) -> None:
+    def _write(self, writer: Writer) -> None:
         marked, ended = 0, False
         try:
             while True:
@@ -225,7 +239,7 @@ class Pipeline:
                     writer.zero(*out) if isinstance(out, Zero) else writer.data(*out)
         except MoverError as error:
             self._failure = self._failure or error
-        finally:        # whatever it was, who waits for room must not wait for ever
+        finally:        # after any end, nobody may wait for room for ever
             if not ended and self._failure is None:
                 self._failure = TryAgain("sending ended in a way that nobody has thought of")
 
@@ -234,7 +248,7 @@ class Pipeline:
             try:
                 load = self._waiting.get(timeout=0.5)
             except queue.Empty:
-                writer.beat()
+                writer.heartbeat()
                 continue
             self._room.release()
             return load

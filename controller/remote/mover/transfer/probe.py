@@ -1,4 +1,4 @@
-"""Tell what this host can compute, so that both ends agree before anything is sent."""
+"""Report the algorithms and codecs of this host, so that both ends agree before a transfer."""
 
 from __future__ import annotations
 

@@ -1,8 +1,12 @@
 """
-Where the streams go: descriptors that are open already, or programs (ssh) started for them.
+The receiving processes of a transfer: an ssh to the target host for each stream, or open pipes.
 
-What a program must read but nobody may see, a key above all, is kept in memory: a `{name}` in the
-argv becomes a path under /proc to an anonymous file with mode 0600.
+A receiver writes {"ready": true} once it reads its pipe, and one line with its answer at the end.
+The first is started before the request is complete, because a login takes long; how many more are
+worth their login depends on the round trip, which is measured on that first connection.
+
+Secrets of a program, above all the one-time key, are passed in memory: a `{name}` in its argv
+becomes a path under /proc to an anonymous file with mode 0600.
 """
 
 from __future__ import annotations
@@ -21,37 +25,39 @@ from typing import Any, BinaryIO, Dict, List, NamedTuple, Sequence
 from mover.errors import MoverError, Refused, TryAgain, Unknown, Unreached
 
 SSH_FAILED = 255            # what ssh exits with when the connection, not the command, failed
-PIPE_BYTES = 1 << 20        # fewer turns between this mover and the receiver
+PIPE_BYTES = 1 << 20        # fewer context switches between this mover and ssh
 _ADD_SEALS, _SEAL_GROW = 1033, 4    # fcntl has the names from Python 3.8 on
 _SET_PIPE_SIZE = 1031       # fcntl has the name from Python 3.10 on
-MOST_SAID_BYTES = 1 << 20   # by a receiver: it is kept in memory, and another machine says it
+MOST_OUTPUT_BYTES = 1 << 20     # of a receiver: kept in memory, and another machine's text
 MOST_SHOWN = 500
 READY = b'{"ready": true}'
-PATIENCE_S = 5              # for a receiver that gave up to say why
+PATIENCE_S = 5              # for the reason of a receiver that gave up
 
 
 class Program(NamedTuple):
-    """A receiver that runs, and where what it says is kept."""
+    """A receiving process, and the files with its output."""
 
     process: subprocess.Popen[bytes]
     out: BinaryIO
     err: BinaryIO
 
 
-class Outlets:
-    """The pipes to the receiving end; `fds` are written to, `finish` hears the answers."""
+class Receivers:
+    """The pipes to the receiving end: write to `fds`, then `finish` returns the answers."""
 
-    def __init__(self, fds: List[int], argv: Sequence[str] = (), kept: Sequence[int] = ()) -> None:
+    def __init__(self, fds: List[int], argv: Sequence[str] = (), files: Sequence[int] = ()
+                 ) -> None:
         self.fds = fds
-        self._argv, self._kept = argv, list(kept)
+        self._argv, self._files = argv, list(files)
         self._programs: List[Program] = []
         self._pipe_bytes = PIPE_BYTES
 
     def narrow(self, pipe_bytes: int) -> None:
         """
-        Let the pipes hold no more, however long a receiver's login takes.
+        Make the pipes no larger than this.
 
-        What a throttle has let pass waits in them, and would go out in one lump after the login.
+        Until the receiver has logged in, what the throttle lets pass piles up in them, and would
+        go out at once afterwards.
         """
         down = 1 << (pipe_bytes.bit_length() - 1)      # the kernel would round it up
         self._pipe_bytes = min(down, PIPE_BYTES)
@@ -59,7 +65,7 @@ class Outlets:
             _resize(fd, self._pipe_bytes)
 
     def widen(self, count: int) -> None:
-        """Start so many receivers in all; descriptors that were open already stay as they are."""
+        """Start receivers until there are so many; nothing to do for pipes that were given."""
         while self._argv and len(self._programs) < count:
             try:
                 self._programs.append(_start(self._argv))
@@ -72,8 +78,8 @@ class Outlets:
             _resize(self.fds[-1], self._pipe_bytes)
             pipe.close()
 
-    def reached(self) -> bool:
-        """Return whether every receiver is ready, so that it can be sent to this way."""
+    def ready(self) -> bool:
+        """Return whether every receiver is ready: this route leads there."""
         return all(_is_ready(program) for program in self._programs)
 
     def finish(self, limit_s: float) -> List[Dict[str, Any]]:
@@ -82,7 +88,9 @@ class Outlets:
             os.close(fd)
         self.fds = []
         answers = [_answer(program, limit_s) for program in self._programs]
-        self._forget()
+        for fd in self._files:
+            os.close(fd)
+        self._files = []
         return answers
 
     def complaint(self, error: MoverError) -> MoverError:
@@ -91,8 +99,8 @@ class Outlets:
             self.finish(PATIENCE_S)
         except Unknown:
             return error
-        except MoverError as told:
-            return told
+        except MoverError as reason:
+            return reason
         return error
 
     def abort(self) -> None:
@@ -101,30 +109,27 @@ class Outlets:
             if program.process.poll() is None:
                 program.process.kill()
 
-    def _forget(self) -> None:
-        for fd in self._kept:
-            os.close(fd)
-        self._kept = []
 
-
-def open_outlets(wanted: Dict[str, Any]) -> Outlets:
+def open_receivers(wanted: Dict[str, Any]) -> Receivers:
     """
-    Return the outlets that a request asks for, the first receiver started: logins take their time.
+    Return the receivers that a request asks for, the first one started.
 
-    Shapes: {"fds": [1]} or {"argv": […], "files": {name: text}}; `count`: see streams.chosen.
+    Shapes: {"fds": [1]} or {"argv": […], "files": {name: text}}; `count`: see stream_count.
     """
     if "fds" in wanted:
-        return Outlets([int(fd) for fd in wanted["fds"]])
+        return Receivers([int(fd) for fd in wanted["fds"]])
     if not wanted.get("argv"):
         raise Refused('"to" names neither descriptors nor a program to send to')
-    kept = {name: _keep(name, text) for name, text in sorted(wanted.get("files", {}).items())}
-    paths = {"{%s}" % name: "/proc/%d/fd/%d" % (os.getpid(), fd) for name, fd in kept.items()}
-    outlets = Outlets([], [_filled(word, paths) for word in wanted["argv"]], list(kept.values()))
-    outlets.widen(1)
-    return outlets
+    files = {name: _memory_file(name, text)
+             for name, text in sorted(wanted.get("files", {}).items())}
+    paths = {"{%s}" % name: "/proc/%d/fd/%d" % (os.getpid(), fd) for name, fd in files.items()}
+    receivers = Receivers([], [_filled(word, paths) for word in wanted["argv"]],
+                          list(files.values()))
+    receivers.widen(1)
+    return receivers
 
 
-def _keep(name: str, text: str) -> int:
+def _memory_file(name: str, text: str) -> int:
     fd = os.memfd_create("hotsite-" + name)
     os.fchmod(fd, 0o600)
     os.write(fd, text.encode())
@@ -144,21 +149,21 @@ def _start(argv: Sequence[str]) -> Program:
 
 
 def _bounded(name: str) -> int:
-    """Return an anonymous file that takes so much and no more; what was not written reads as 0."""
+    """Return an anonymous file of fixed size; what was not written reads as 0."""
     fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    os.ftruncate(fd, MOST_SAID_BYTES)
+    os.ftruncate(fd, MOST_OUTPUT_BYTES)
     fcntl.fcntl(fd, _ADD_SEALS, _SEAL_GROW)
     return fd
 
 
-def _said(file: BinaryIO) -> bytes:
+def _output(file: BinaryIO) -> bytes:
     """Return what was written into a bounded file."""
-    return os.pread(file.fileno(), MOST_SAID_BYTES, 0).rstrip(b"\0")
+    return os.pread(file.fileno(), MOST_OUTPUT_BYTES, 0).rstrip(b"\0")
 
 
 def _is_ready(program: Program) -> bool:
-    """Return whether a receiver has said that it is; what a login shell says is no word of it."""
-    return READY in _said(program.out).splitlines()
+    """Return whether a receiver's output has the ready line, whatever a login shell printed too."""
+    return READY in _output(program.out).splitlines()
 
 
 def _resize(pipe: int, size_bytes: int) -> None:
@@ -174,20 +179,20 @@ def _answer(program: Program, limit_s: float) -> Dict[str, Any]:
     if status == 0:
         return _last_json(program.out)
     kinds = {Refused.status: Refused, TryAgain.status: TryAgain, SSH_FAILED: TryAgain}
-    told = _last_json(program.err)
-    sentence = told.get("sentence")
+    error = _last_json(program.err)
+    sentence = error.get("sentence")
     if not sentence and not _is_ready(program):
-        raise Unreached(_printable(str(told.get("text") or "it ended with status %d" % status)))
-    raise kinds.get(status, Unknown)(_printable(str(sentence or told.get("text"))))
+        raise Unreached(_printable(str(error.get("text") or "it ended with status %d" % status)))
+    raise kinds.get(status, Unknown)(_printable(str(sentence or error.get("text"))))
 
 
 def _printable(text: str) -> str:
-    """Return what another machine says, fit for a line."""
+    """Return another machine's text, fit for one line."""
     return "".join(c if c.isprintable() else "?" for c in text)[:MOST_SHOWN]
 
 
 def _last_json(file: BinaryIO) -> Dict[str, Any]:
-    text = _said(file).decode(errors="replace")
+    text = _output(file).decode(errors="replace")
     lines = [line for line in text.splitlines() if line.strip()]
     for line in reversed(lines):
         try:
@@ -199,59 +204,58 @@ def _last_json(file: BinaryIO) -> Dict[str, Any]:
     return {"text": lines[-1] if lines else ""}
 
 
-WINDOW_BYTES = 2 << 20
+WINDOW_BYTES = 2 << 20              # that one OpenSSH channel sends within a round trip
 WANTED_BYTES_PER_S = 160 << 20      # of a path whose own rate is not known
 WORTH_BYTES = 64 << 20              # for one more stream
 MOST = 6
-CONNECTED_S = 3.0        # for the login to be connected
+CONNECTED_S = 3.0        # for the first receiver to be connected
 ANSWER_S = 3.0
 ROUND_TRIP = re.compile(r"\bminrtt:([0-9.]+)")
 
 
 def count_for(round_trip_s: float, total_bytes: int, rate_bps: float = 0) -> int:
-    """Return how many streams carry so much over such a path, at most at a rate."""
+    """Return how many streams are worth their logins for so many bytes over such a path."""
     wanted = min(WANTED_BYTES_PER_S, rate_bps / 8) if rate_bps else WANTED_BYTES_PER_S
     needed = math.ceil(wanted * round_trip_s / WINDOW_BYTES)
     return max(1, min(MOST, needed, total_bytes // WORTH_BYTES))
 
 
-def chosen(to: Dict[str, Any], total_bytes: int, rate_bps: float) -> int:
-    """Return how many streams to send over; what whoever asked has said about it counts."""
+def stream_count(to: Dict[str, Any], total_bytes: int, rate_bps: float) -> int:
+    """Return over how many streams to send: as requested, or by the path's round trip."""
     if "count" in to:
         return int(to["count"])
     pays = total_bytes >= 2 * WORTH_BYTES and "address" in to
-    round_trip_s = waited_for_s(*to["address"][:2]) if pays else 0.0
+    round_trip_s = await_round_trip_s(*to["address"][:2]) if pays else 0.0
     return count_for(round_trip_s, total_bytes, rate_bps)
 
 
-def waited_for_s(host: str, port: int) -> float:
+def await_round_trip_s(host: str, port: int) -> float:
     """
-    Return the round trip to an address once something is connected; 0 where nothing soon is.
+    Return the round trip to an address as soon as the first receiver is connected; 0: not in time.
 
-    The first receiver's login is on its way when this is asked. Nothing is connected for the sake
-    of it: an sshd that penalises who does not log in (OpenSSH 9.8 and later) would shut us out.
+    No connection is made to measure it: OpenSSH 9.8 and later penalise connections that do not
+    log in, and would shut us out.
     """
     until = time.monotonic() + CONNECTED_S
     while True:
-        found = measured_s(host, port)
+        found = round_trip_s(host, port)
         if found or time.monotonic() > until:
             return found
         time.sleep(0.05)
 
 
-def measured_s(host: str, port: int) -> float:
+def round_trip_s(host: str, port: int) -> float:
     """
-    Return the round trip of the connections to an address that are open, as the kernel measures it.
+    Return the kernel's measure of the round trip of open connections to an address; 0: unknown.
 
-    0 where nothing is connected, or nobody can say: one stream will do then.
     Source: ss(8), minrtt in milliseconds.
     """
     try:
         address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][4][0]
-        told = subprocess.run(
+        output = subprocess.run(
             ["ss", "-Htin", "dst", "[%s]" % address if ":" in str(address) else str(address),
              "dport", "=", ":%d" % port], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL, timeout=ANSWER_S, check=False).stdout.decode()
     except (OSError, subprocess.TimeoutExpired):
         return 0.0
-    return min((float(found) / 1000 for found in ROUND_TRIP.findall(told)), default=0.0)
+    return min((float(found) / 1000 for found in ROUND_TRIP.findall(output)), default=0.0)

@@ -1,16 +1,30 @@
 """
-The source end: read a disk's clusters from QEMU and send those that the other end should get.
+The sending end of one disk's transfer: read clusters from an NBD export, send the needed ones.
 
-    dirty   what the bitmap says has changed, and `ranges` besides (repair, what was left over)
-    full    all of [from, to): a slice of a seed
-    scan    all of [from, to), compared with the manifest `known`; only what differs is sent
-    set     `ranges`, whatever the bitmap says
+By mode, see copy_mode, this much of the disk is looked at:
 
-A request of JSON comes on stdin (see Request). It may come in two lines, {"to"} and the rest: the
-receiver is then reached while the job that will be read from is yet to begin. Further lines
-{"rate_bps": N} change the throttle; the end of stdin ends the transfer. Progress, {"read": true}
-when the export was let go and the receivers are there, and at last the result are lines of JSON, on
-stdout unless the stream itself goes there.
+    increment   what `bitmap` says has changed, and `ranges` besides (damage, leftovers of a slice);
+                with `holes` also all that reads as zeros
+    scan, seed  all of it
+
+With `known`, a manifest of what the receiver has, only clusters that differ from it are sent; a
+scan must have one. Zeros are sent as ranges, never as data, and holes are not read at all.
+
+    stdin    the request, one line of JSON (see Request), or two, {"to"} and the rest: the receivers
+             are then reached while the job that will be read from is still beginning
+             {"rate_bps": N}, at any time: a new rate
+             its end ends the transfer: the controller is gone
+    stdout   {"progress": …} once a second
+             {"read": true}: the export is closed and the receivers are there; the job may end
+             {"result": …}, with what was left over when `budget_s` was used up
+
+How bytes flow, and what holds them back, is told in pipeline; what goes over the wire, in wire.
+
+A failure at either end leaves the replica's points as they were: the receivers write to incoming
+files only, and believe a transfer only by its END. What arrived stays and is not sent again by the
+next attempt that compares. Whatever ends this process, it closes the NBD connection first, because
+QEMU's server does not survive an end under a client; if it is killed, the watchdog of the job waits
+until the kernel has closed it.
 """
 
 from __future__ import annotations
@@ -20,71 +34,69 @@ import heapq
 import os
 import threading
 import time
-from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
+from mover.copy_mode import INCREMENT, MODES, SCAN, SEED
 from mover.errors import MoverError, Refused, TryAgain
-from mover.image.hashing import CLUSTER_BYTES, HASH_BYTES, Buffer, Hasher
+from mover.image.hashing import CLUSTER_BYTES, HASH_BYTES, Hasher
 from mover.image.manifest import Manifest
-from mover.requests import Orders
+from mover.requests import Requests
 from mover.transfer import wire
 from mover.transfer.codec import number_of
 from mover.transfer.extents import Piece, Ranges, dirty, pieces
 from mover.transfer.nbd import ALLOCATION, READS_ZERO, Nbd, Read, bitmap_context
 from mover.transfer.pipeline import Known, Packing, Pipeline, runs
-from mover.transfer.receivers import Outlets, chosen, open_outlets
+from mover.transfer.receivers import Receivers, open_receivers, stream_count
 from mover.transfer.throttle import Throttle
-from mover.transfer.wire import Extents, Writer
 from mover.verbs import fail, peak_bytes, say
 
 BATCH_BYTES = 1 << 20
 BATCH_READS = 16
 COMPARED_AT_ONCE = 1 << 14          # clusters of a zero range: 1 GiB of disk, 256 KiB of hashes
 PROGRESS_S = 1.0
-MOST_LEFT = 100_000                 # ranges, of which a line of some megabytes tells
-MODES = ("dirty", "full", "scan", "set")
+MOST_LEFT = 100_000                 # ranges, which make a line of some megabytes
 
 
 class Request(NamedTuple):
     """What to send, from where, how and where to; sizes and offsets in bytes."""
 
     socket: str
-    to: Dict[str, Any]                  # see outlet.open_outlets; no count: see streams
+    to: Dict[str, Any]                  # see receivers.open_receivers and stream_count
     export: str = ""
     disk: str = ""
     transfer: str = ""
-    mode: str = "full"
+    mode: str = SEED
     bitmap: str = ""
-    start: int = 0                      # of full and scan
-    stop: Optional[int] = None
     ranges: Sequence[Sequence[int]] = ()
-    known: str = ""                     # path of a manifest of what the other end has
-    audit: bool = False                 # tell what differs, send none of it
+    known: str = ""                     # path of a manifest of what the receiver has
     algorithm: str = "xxh3-128"
     secret: str = ""                    # hexadecimal
     codec: str = "zstd"
     level: int = 1
     compress: str = "always"            # or auto: of what is large, only while the wire is slower
     rate_bps: float = 0
-    budget_s: float = 0                 # stop taking up work after so long; 0: no limit
-    answer_s: float = 600               # for the receiver to finish after END
+    budget_s: float = 0                 # take up no more work after so long; 0: no limit
+    answer_s: float = 600               # for the receivers to finish after END
     meta: Dict[str, Any] = {}           # noqa: RUF012  (handed to the receiver as it is)
     attempt: str = ""                   # see incoming
-    holes: bool = False                 # of dirty: all that reads as zeros is looked at, too
+    holes: bool = False                 # see measured
 
 
-def parse_request(told: Dict[str, Any]) -> Request:
+def parse_request(fields: Dict[str, Any]) -> Request:
     """Return a request from JSON."""
-    unknown = sorted(set(told) - set(Request._fields))
-    missing = sorted({"socket", "to"} - set(told))
+    unknown = sorted(set(fields) - set(Request._fields))
+    missing = sorted({"socket", "to"} - set(fields))
     if unknown or missing:
         raise Refused("the request has unknown fields %s and lacks %s" % (unknown, missing))
-    request = Request(**told)
+    request = Request(**fields)
     if request.mode not in MODES or request.compress not in ("always", "auto"):
         raise Refused("mode is one of %s, compress is always or auto" % ", ".join(MODES))
     if not set(request.secret) <= set("0123456789abcdef") or len(request.secret) % 2:
         raise Refused("the hash secret is not hexadecimal")
-    if request.mode == "scan" and not request.known:
+    if request.mode == SCAN and not request.known:
         raise Refused("a scan needs the manifest of what the other end has")
+    if request.mode == INCREMENT and not request.bitmap:
+        raise Refused("an increment needs the bitmap of what has changed")
     return request
 
 
@@ -93,14 +105,15 @@ class Source:
 
     def __init__(self, request: Request) -> None:
         self.request = request
-        self.reached: Optional[int] = None      # where the budget ended, None: nowhere
+        self.reached: Optional[int] = None      # where the budget ended; None: nowhere
         self.read_bytes = 0
         self._until = time.monotonic() + request.budget_s if request.budget_s else None
-        self.beyond = False                     # zeros were sent of which the bitmap knew nothing
+        self.beyond = False                     # zeros were sent that the bitmap did not know
         self._tracked = Ranges(0)
-        changed = self._dirty() if request.mode == "dirty" else None
+        changed = self._changed() if request.mode == INCREMENT else None
         self.nbd = Nbd(request.socket, request.export, (ALLOCATION,))
-        self.ranges = self._asked_for(self.nbd.size_bytes) if changed is None else changed
+        size = self.nbd.size_bytes
+        self.ranges = Ranges(size, [(0, size)]) if changed is None else changed
 
     def pieces(self, pipeline: Pipeline, known: Optional[Known]) -> Iterator[Tuple[int, int]]:
         """Yield ranges to read; zeros go straight to the pipeline."""
@@ -130,35 +143,30 @@ class Source:
         if batch:
             yield batch
 
-    def _dirty(self) -> Ranges:
+    def _changed(self) -> Ranges:
+        """Return the ranges of an increment."""
         request = self.request
-        context, also = bitmap_context(request.bitmap), sorted(_pairs(request.ranges))
+        also = sorted((int(offset), int(length)) for offset, length in request.ranges)
+        context = bitmap_context(request.bitmap)
         with Nbd(request.socket, request.export, (context,)) as nbd:
             self._tracked = dirty(nbd, request.bitmap, also)
-        if not request.holes:       # what is allocated is asked of what is dirty alone
+        if not request.holes:       # allocation is asked for what has changed alone
             return self._tracked
         with Nbd(request.socket, request.export, (ALLOCATION,)) as nbd:
             holes = ((offset, length) for offset, length, flags in nbd.extents(
                 0, nbd.size_bytes, ALLOCATION) if flags & READS_ZERO)
             return Ranges(nbd.size_bytes, heapq.merge(self._tracked, holes))
 
-    def _asked_for(self, size: int) -> Ranges:
-        request = self.request
-        if request.mode == "set":
-            return Ranges(size, sorted(_pairs(request.ranges)))
-        stop = size if request.stop is None else min(size, request.stop)
-        return Ranges(size, [(request.start, stop - request.start)])
-
 
 class Progress:
-    """Tell once a second how far it is."""
+    """Reports to the controller, once a second."""
 
     def __init__(self, fd: int, total_bytes: int, writers: List[wire.Writer]) -> None:
         self._fd, self._total_bytes, self._writers = fd, total_bytes, writers
         self._due_at = time.monotonic() + PROGRESS_S
 
-    def tell(self, read_bytes: int) -> None:
-        """Say it if it is time."""
+    def report(self, read_bytes: int) -> None:
+        """Report if it is time."""
         if time.monotonic() < self._due_at:
             return
         self._due_at += PROGRESS_S
@@ -166,63 +174,64 @@ class Progress:
                           "wire_bytes": sum(w.wire_bytes for w in self._writers)}}, self._fd)
 
     def all_read(self) -> None:
-        """Say that the export is no longer needed, whatever becomes of the rest."""
+        """Report that the export is no longer needed, even if the rest fails."""
         say({"read": True}, self._fd)
 
 
 def run(words: List[str]) -> None:
-    """Do what the request on stdin asks for; `words` may name the VM, for whoever looks."""
-    orders = Orders()
-    told = orders.request
-    request = None if set(told) == {"to"} else parse_request(told)
+    """Execute the request on stdin; `words` may name the VM, see processes.senders."""
+    requests = Requests()
+    fields = requests.request
+    request = None if set(fields) == {"to"} else parse_request(fields)
     with contextlib.ExitStack() as stack:
-        outlets = open_outlets({"fds": []} if request and request.audit else told["to"])
-        stack.callback(outlets.abort)
-        request = request or parse_request({**told, **orders.next()})
+        receivers = open_receivers(fields["to"])
+        stack.callback(receivers.abort)
+        request = request or parse_request({**fields, **requests.next()})
         throttle = Throttle(request.rate_bps)
         fd = 2 if 1 in request.to.get("fds", ()) else 1
         if request.rate_bps:
-            outlets.narrow(throttle.lump_bytes())
+            receivers.narrow(throttle.lump_bytes())
         source = Source(request)
         stack.callback(source.nbd.close)
-        outlets.widen(chosen(request.to, source.ranges.total_bytes, request.rate_bps))
+        receivers.widen(stream_count(request.to, source.ranges.total_bytes, request.rate_bps))
         settled = threading.Event()
 
         def stop() -> None:
-            """Leave the export, then everything: nobody is there to take it further."""
+            """Close the export, then end: the controller is gone."""
             if not settled.is_set():
                 source.nbd.close()
-                outlets.abort()
+                receivers.abort()
                 os._exit(fail(TryAgain("whoever asked for the transfer went away")))
 
-        orders.follow(lambda order: throttle.set(float(order.get("rate_bps", 0))), stop)
+        requests.follow(lambda line: throttle.set(float(line.get("rate_bps", 0))), stop)
         try:
-            result = transfer(request, source, outlets, throttle, fd)
+            result = transfer(request, source, receivers, throttle, fd)
         finally:
             settled.set()
         say(result, fd)
 
 
-def transfer(request: Request, source: Source, outlets: Outlets, throttle: Throttle,
+def transfer(request: Request, source: Source, receivers: Receivers, throttle: Throttle,
              fd: int) -> Dict[str, Any]:
-    """Send it all and return the result, with what the receivers answered."""
+    """Send it all and return the result, with the receivers' answers."""
     begun_at = time.monotonic()
     hasher = Hasher(request.algorithm, bytes.fromhex(request.secret))
-    codec = "none" if request.audit else request.codec
     known = _known(request, hasher)
-    packing = Packing(hasher, number_of(codec), request.level, request.compress, known)
-    auditor = Auditor(hasher)
-    writers = [wire.Writer(out, hasher, throttle) for out in outlets.fds]
+    packing = Packing(hasher, number_of(request.codec), request.level, request.compress, known)
+    writers = [wire.Writer(out, hasher, throttle) for out in receivers.fds]
     progress = Progress(fd, source.ranges.total_bytes, writers)
     try:
-        _hello(request, source.nbd.size_bytes, writers)
-        pipeline = Pipeline(writers or [auditor], packing, outlets.reached)
-        _pump(source, pipeline, known, progress, outlets)
+        for number, writer in enumerate(writers):
+            writer.hello(wire.Hello(
+                request.transfer, request.disk, source.nbd.size_bytes, hasher.algorithm,
+                hasher.secret_id, number, len(writers), request.mode, request.codec,
+                meta=request.meta, attempt=request.attempt))
+        _pump(source, Pipeline(writers, packing, receivers.ready), known, progress, receivers)
     except MoverError as error:
-        raise outlets.complaint(error) from None
+        raise receivers.complaint(error) from None
     finally:
         source.nbd.close()
-    answers = outlets.finish(request.answer_s)
+    answers = receivers.finish(request.answer_s)
     return {"result": {
         "complete": source.reached is None, "reached": source.reached, "answers": answers,
         "left": left_from(source.ranges, source.reached), "beyond": source.beyond,
@@ -230,13 +239,12 @@ def transfer(request: Request, source: Source, outlets: Outlets, throttle: Throt
         "size_bytes": source.nbd.size_bytes, "peak_bytes": peak_bytes(),
         "took_s": round(time.monotonic() - begun_at, 3),
         "wire_bytes": sum(writer.wire_bytes for writer in writers),
-        "data_bytes": sum(writer.tally.data_bytes for writer in writers or [auditor]),
-        "zero_bytes": sum(writer.tally.zero_bytes for writer in writers or [auditor]),
-        **({"differ": auditor.differences(source.nbd.size_bytes)} if request.audit else {})}}
+        "data_bytes": sum(writer.tally.data_bytes for writer in writers),
+        "zero_bytes": sum(writer.tally.zero_bytes for writer in writers)}}
 
 
 def left_from(ranges: Ranges, reached: Optional[int]) -> List[Tuple[int, int]]:
-    """Return what was not looked at; where that is too long a list, all from there to the end."""
+    """Return what was not looked at; one range up to the end of it where the list is too long."""
     if reached is None:
         return []
     left = [(max(offset, reached), offset + length - max(offset, reached))
@@ -247,27 +255,19 @@ def left_from(ranges: Ranges, reached: Optional[int]) -> List[Tuple[int, int]]:
 
 
 def _pump(source: Source, pipeline: Pipeline, known: Optional[Known], progress: Progress,
-          outlets: Outlets) -> None:
+          receivers: Receivers) -> None:
     try:
         for batch in source.batches(pipeline, known):
             pipeline.put(batch)
-            progress.tell(source.read_bytes)
+            progress.report(source.read_bytes)
         source.nbd.close()      # before the rest is sent: the job that serves it may end now
-        if outlets.reached():   # else it may have to be read again, to be sent another way
+        if receivers.ready():   # else it may have to be read again, over another route
             progress.all_read()
         pipeline.end(source.reached)
     except MoverError as error:
         pipeline.stop()
         pipeline.give_up(str(error))
         raise
-
-
-def _hello(request: Request, size: int, writers: List[wire.Writer]) -> None:
-    for number, writer in enumerate(writers):
-        writer.hello(wire.Hello(
-            request.transfer, request.disk, size, writer.hasher.algorithm, writer.hasher.secret_id,
-            number, len(writers), request.mode, request.codec, meta=request.meta,
-            attempt=request.attempt))
 
 
 def _known(request: Request, hasher: Hasher) -> Optional[Known]:
@@ -282,6 +282,7 @@ def _known(request: Request, hasher: Hasher) -> Optional[Known]:
 
 
 def _unknown_zeros(piece: Piece, known: Optional[Known]) -> Iterator[Tuple[int, int]]:
+    """Yield the parts of a range of zeros that the receiver does not have as zeros."""
     if known is None:
         yield piece.offset, piece.length
         return
@@ -294,38 +295,3 @@ def _unknown_zeros(piece: Piece, known: Optional[Known]) -> Iterator[Tuple[int, 
         for first, run, _zero in runs(zeros, there):
             start = offset + first * CLUSTER_BYTES
             yield start, min(end, start + run * CLUSTER_BYTES) - start
-
-
-def _pairs(ranges: Sequence[Sequence[int]]) -> List[Tuple[int, int]]:
-    return [(int(offset), int(length)) for offset, length in ranges]
-
-
-MOST_RANGES = 10000         # of a disk so damaged that a list of places no longer helps
-
-
-class Auditor(Writer):
-    """Takes what a Writer takes."""
-
-    def __init__(self, hasher: Hasher) -> None:
-        super().__init__(-1, hasher)
-        self._found: List[Tuple[int, int]] = []
-
-    def data(self, extents: Extents, hashes: bytes, codec: int, packed: Buffer) -> None:
-        """Remember clusters that are not what the other end has."""
-        super().data(extents, hashes, codec, packed)
-        self._found += extents
-
-    def zero(self, offset: int, length: int) -> None:
-        """Remember zeros that are not zeros at the other end."""
-        super().zero(offset, length)
-        self._found.append((offset, length))
-
-    def differences(self, size_bytes: int) -> List[Tuple[int, int]]:
-        """Return the first ranges that differ, in ascending order."""
-        return list(Ranges(size_bytes, sorted(self._found)))[:MOST_RANGES]
-
-    def _put(self, kind: int, a: int, b: int, *payload: Buffer) -> None:
-        pass
-
-    def _write(self, parts: Iterable[Buffer]) -> None:
-        raise AssertionError("an audit has no wire")

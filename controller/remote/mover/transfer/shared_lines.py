@@ -1,9 +1,9 @@
 """
-Lines of ours in a file that other programs write, too: none of their lines is ever touched.
+Our lines in a file that other programs write, too; their lines are never touched.
 
-The file is never rewritten: what somebody appends while it is would be lost. A line of ours that
-goes is written over in place with a comment of the same length, and the next one takes that place.
-Only bytes that were just compared are written over, and only in the file that is there now.
+The file is never rewritten as a whole: a line that somebody appends meanwhile would be lost. A line
+of ours is removed by overwriting it with a comment of the same length, a free place for the next.
+Only bytes that were compared immediately before are overwritten, in the file that has the name now.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Line(NamedTuple):
 
     @property
     def text(self) -> str:
-        """Return it as text, without blanks at its ends."""
+        """Return it as text, stripped."""
         return self.whole.decode("utf-8", "surrogateescape").strip()
 
 
@@ -50,7 +50,7 @@ def add(path: str, line: str) -> None:
 
 
 def take_out(path: str, unwanted: Callable[[str], bool]) -> int:
-    """Take out the lines that are unwanted and return how many there were."""
+    """Remove the unwanted lines and return how many there were."""
     gone = 0
     for _ in range(TRIES):
         if not any(unwanted(one.text) for one in read(path)):
@@ -95,7 +95,7 @@ def _lines(fd: int) -> List[Line]:
 
 
 def _append(fd: int, line: str, lines: List[Line]) -> None:
-    """Append a line in one write, with blanks up to the size of a place."""
+    """Append a line in one write, padded with blanks to a multiple of PLACE_BYTES."""
     gap = b"\n" if lines and not lines[-1].whole.endswith(b"\n") else b""
     whole = line.encode()
     width = -(-(len(whole) + 1) // PLACE_BYTES) * PLACE_BYTES - 1
@@ -105,9 +105,9 @@ def _append(fd: int, line: str, lines: List[Line]) -> None:
 
 
 def _write_over(fd: int, line: Line, text: bytes) -> bool:
-    """Write over a line that is still there with a text that is no longer; return whether it was.
+    """Overwrite a line with a text no longer than it; return False if the line has changed.
 
-    A line that is shorter than a free place's words becomes the beginning of them: a comment.
+    If the text is FREE and longer than the line, its beginning is written: a comment all the same.
     """
     end = b"\n" if line.whole.endswith(b"\n") else b""
     width = len(line.whole) - len(end)

@@ -23,14 +23,14 @@ class Throttle:
         self.set(rate_bps)
 
     def portion(self, size_bytes: int) -> int:
-        """Return how much of `size_bytes` to take at once, so that the wire sees no lumps."""
+        """Return how much of `size_bytes` to take at once, so that the wire carries no bursts."""
         if not self._rate_bps:
             return size_bytes
         slow = max(LEAST_PORTION_BYTES, int(self._rate_bps / 8))    # a second of it at the most
         return min(size_bytes, PORTION_BYTES, slow)
 
     def lump_bytes(self) -> int:
-        """Return the most that a limited wire may see at once."""
+        """Return the largest burst that a limited wire may carry."""
         return max(PORTION_BYTES, int(self._rate_bps / 8 * BURST_S))
 
     def set(self, rate_bps: float) -> None:
@@ -42,7 +42,7 @@ class Throttle:
             self._free_at = now + (owed_bits / rate_bps if rate_bps else 0.0)
 
     def take(self, size_bytes: int) -> None:
-        """Return when `size_bytes` more may go."""
+        """Block until `size_bytes` more may be sent."""
         with self._lock:
             if not self._rate_bps:
                 return

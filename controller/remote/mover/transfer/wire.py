@@ -1,20 +1,30 @@
 """
-Carry a disk's clusters over one pipe: framed, each frame checked, nothing believed without an END.
+The protocol of one pipe: frames from Writer to Reader, each with a check, valid only with an END.
 
     frame    4s  magic b"HSF1"   |  B type  |  I payload length  |  Q a  |  Q b  |  16s check
     HELLO    payload: JSON, see Hello
     DATA     a how many extents, b raw length of all; payload: codec (1 byte), (offset, length) of
              each extent, a hash per cluster, packed bytes
     ZERO     a offset, b length
-    MARK     a offset that the sender has come to, b number of the mark, the same on all streams
+    MARK     a offset that the sender has reached, b number of the mark, the same on all streams
     END      payload: JSON {"totals": {...}, "root": hex, "reached": offset or null}
     ERROR    payload: the sentence with which the sender gave up
 
-The check covers the header before it and the payload, under the algorithm named in HELLO (HELLO
-itself and ERROR: SHA-256). Only the last extent of a frame may end within a cluster. A pipe may
-carry several transfers, one after the other; it may end only between two. N streams of one transfer
-carry disjoint clusters and the same `transfer`. Where a sender has nothing to send for a while it
-repeats its last MARK: a receiver that hears nothing at all for longer takes the way for cut.
+    between ──HELLO──► within ──DATA, ZERO, MARK…──► END, totals agree ──► between
+                         └── ERROR, end of pipe, failed check or bound ──► nothing counts
+
+Only the sender speaks; the receiver answers on the stdout of its process. A pipe may carry several
+transfers, one after another. N streams of one transfer carry disjoint clusters and the same
+`transfer`, which has arrived when each of the N has had its END.
+
+The check covers header and payload, under the algorithm named in HELLO (of HELLO and ERROR
+themselves: SHA-256). END repeats what was counted, and a hash over all extents and cluster hashes:
+a frame that was lost, repeated or swapped fails there. `reached` is the offset at which a time
+budget ended the transfer.
+
+Bounds hold against a hostile sender: sizes of frames, each cluster once, whole clusters, silence. A
+sender with nothing to send repeats its last MARK every BEAT_S; a receiver that reads nothing for
+SILENCE_S takes the connection for dead. Only HELLO may be late: the receiver is started first.
 """
 
 from __future__ import annotations
@@ -27,6 +37,7 @@ import struct
 import time
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
+from mover.copy_mode import SEED
 from mover.errors import Damaged, Refused, TryAgain
 from mover.image.hashing import CLUSTER_BYTES, HASH_BYTES, ZERO_HASH, Buffer, Hasher
 from mover.transfer.codec import decompress
@@ -40,16 +51,16 @@ UNCHECKED = struct.Struct(">4sBIQQ")
 EXTENT = struct.Struct(">QI")
 MAX_NUMBER = (1 << 63) - 1
 MOST_STREAMS = 64       # of one transfer
-MOST_WORD = 256         # letters of a name in HELLO
+MOST_NAME = 256         # characters of a name in HELLO
 MAX_RAW_BYTES = 4 << 20         # of one DATA frame: what a receiver must be ready to hold
 BEAT_S = 5.0                    # a sender is never silent for longer
 SILENCE_S = 120.0               # a receiver waits no longer for the next byte
-GREETING_S = 3600.0             # nor for HELLO: the job that is read from is yet to begin
+GREETING_S = 3600.0             # nor for HELLO
 MAX_PAYLOAD_BYTES = MAX_RAW_BYTES + (MAX_RAW_BYTES >> 6)
 
 
 class Hello(NamedTuple):
-    """What a transfer is about; `mode` is dirty, full, scan or set, `meta` is the caller's."""
+    """What a transfer is about; `meta` is the caller's."""
 
     transfer: str
     disk: str
@@ -58,12 +69,12 @@ class Hello(NamedTuple):
     secret_id: str
     stream: int = 0
     streams: int = 1
-    mode: str = "full"
+    mode: str = SEED                    # see copy_mode
     codec: str = "none"
     cluster_bytes: int = CLUSTER_BYTES
     version: int = VERSION
     meta: Dict[str, object] = {}        # noqa: RUF012  (never written to)
-    attempt: str = ""                   # that has the disk open at the other end
+    attempt: str = ""                   # the attempt for which the receiver has the disk open
 
 
 Extents = Sequence[Tuple[int, int]]     # (offset, length), one after the other in the raw bytes
@@ -86,7 +97,7 @@ class Data(NamedTuple):
             done += length
 
     def expand(self, hasher: Hasher) -> Buffer:
-        """Return the raw bytes, each cluster of which has the hash that came with it."""
+        """Return the raw bytes; Damaged unless each cluster has the hash sent with it."""
         raw = decompress(self.codec, self.packed, self.length)
         if hasher.clusters(raw) != self.hashes:
             raise Damaged("the clusters at offset %d are not what was sent" % self.extents[0][0])
@@ -101,7 +112,7 @@ class Zero(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """All that the sender puts before `offset` has left, on this stream or on another."""
+    """The sender has sent everything before `offset`, on this stream or on another."""
 
     offset: int
     number: int
@@ -111,14 +122,14 @@ Frame = Union[Data, Zero, Mark]
 
 
 class Tally:
-    """What one stream carried: counted at both ends, compared at END."""
+    """What one stream carries: counted at both ends, compared at END."""
 
     def __init__(self) -> None:
         self.clusters = self.data_bytes = self.zero_bytes = self.packed_bytes = self.frames = 0
         self._root = hashlib.sha256()
 
     def data(self, extents: bytes, raw_bytes: int, hashes: bytes, packed_bytes: int) -> None:
-        """Count a DATA frame, its extents as they stand in it."""
+        """Count a DATA frame; `extents` as bytes of the frame."""
         self._root.update(extents + hashes)
         self.frames += 1
         self.clusters += len(hashes) // HASH_BYTES
@@ -139,7 +150,7 @@ class Tally:
 
 
 class Writer:
-    """The sending end of one pipe; `wire_bytes` is all that went into it."""
+    """The sending end of one pipe; `wire_bytes` counts all bytes written to it."""
 
     def __init__(self, fd: int, hasher: Hasher, throttle: Optional[Throttle] = None) -> None:
         self.fd = fd
@@ -148,7 +159,7 @@ class Writer:
         self.wire_bytes = 0
         self.tally = Tally()
         self._mark = (0, 0)
-        self._spoke_at = time.monotonic()
+        self._sent_at = time.monotonic()
 
     def hello(self, hello: Hello) -> None:
         """Begin a transfer."""
@@ -156,7 +167,7 @@ class Writer:
         self._put(HELLO, 0, 0, json.dumps(hello._asdict()).encode())
 
     def data(self, extents: Extents, hashes: bytes, codec: int, packed: Buffer) -> None:
-        """Send clusters, none of which is all zero, as few of them as make a frame of their own."""
+        """Send clusters in one frame; none of them may be all zeros."""
         length = sum(length for _offset, length in extents)
         assert length <= MAX_RAW_BYTES, "a receiver holds no more than one frame of this size"
         where = b"".join(EXTENT.pack(*extent) for extent in extents)
@@ -169,46 +180,43 @@ class Writer:
         self.tally.zero(offset, length)
 
     def mark(self, offset: int, number: int) -> None:
-        """Tell how far the sender has come."""
+        """Send how far the sender has come."""
         self._mark = (offset, number)
         self._put(MARK, offset, number)
 
-    def beat(self) -> None:
-        """Tell, if nothing was for a while, that the sender is still there."""
-        if time.monotonic() - self._spoke_at >= BEAT_S:
+    def heartbeat(self) -> None:
+        """Repeat the last mark if nothing was sent for BEAT_S."""
+        if time.monotonic() - self._sent_at >= BEAT_S:
             self._put(MARK, *self._mark)
 
     def end(self, reached: Optional[int] = None) -> None:
-        """End the transfer: only now may the other end believe it, up to `reached` if given."""
+        """End the transfer: only now is it valid, up to `reached` if given."""
         self._put(END, 0, 0, json.dumps({**self.tally.end(), "reached": reached}).encode())
 
     def error(self, sentence: str) -> None:
-        """Give the transfer up and say why."""
+        """Give the transfer up for a reason."""
         self._put(ERROR, 0, 0, sentence.encode()[:4096])
 
     def _put(self, kind: int, a: int, b: int, *payload: Buffer) -> None:
         head = UNCHECKED.pack(MAGIC, kind, sum(map(len, payload)), a, b)
         check = _check(kind, self.hasher, head, payload)
         self._write([head, check, *(part for part in payload if len(part))])
-        self._spoke_at = time.monotonic()
+        self._sent_at = time.monotonic()
 
     def _write(self, parts: Sequence[Buffer]) -> None:
         views = [memoryview(part) for part in parts]
         while views:
             portion = self._throttle.portion(sum(map(len, views)))
             self._throttle.take(portion)
-            left = self._write_some(_first(views, portion))
-            self.wire_bytes += left
-            while views and left >= len(views[0]):
-                left -= len(views.pop(0))
-            if left:
-                views[0] = views[0][left:]
-
-    def _write_some(self, views: Sequence[memoryview]) -> int:
-        try:
-            return os.writev(self.fd, views)
-        except OSError as error:
-            raise TryAgain("the receiving end went away: %s" % error.strerror) from None
+            try:
+                written = os.writev(self.fd, _first(views, portion))
+            except OSError as error:
+                raise TryAgain("the receiving end went away: %s" % error.strerror) from None
+            self.wire_bytes += written
+            while views and written >= len(views[0]):
+                written -= len(views.pop(0))
+            if written:
+                views[0] = views[0][written:]
 
 
 class Reader:
@@ -218,20 +226,20 @@ class Reader:
         self.fd = fd
         self.wire_bytes = 0
         self.tally = Tally()
-        self.greeting: Optional[Hello] = None
-        self.reached: Optional[int] = None      # all below was sent; None: all that there was
-        self._secret, self._told_bytes = secret, 0
+        self.greeting: Optional[Hello] = None   # of the transfer that is under way
+        self.reached: Optional[int] = None      # all below was sent; None: the whole transfer
+        self._secret, self._claimed_bytes = secret, 0
         self.hasher: Optional[Hasher] = None
         self._poll = select.poll()
         self._poll.register(fd, select.POLLIN)
 
     def hello(self) -> Optional[Hello]:
-        """Return what the next transfer is about, None when the pipe ended before one."""
-        self.hasher, self.tally, self.reached, self._told_bytes = None, Tally(), None, 0
+        """Return what the next transfer is about; None when the pipe has ended."""
+        self.hasher, self.tally, self.reached, self._claimed_bytes = None, Tally(), None, 0
         frame = self._frame(may_end=True)
         if frame is None:
             return None
-        kind, _a, _b, payload = frame
+        kind, _, _, payload = frame
         if kind == ERROR:
             raise TryAgain(_sentence(payload))
         if kind != HELLO:
@@ -244,14 +252,14 @@ class Reader:
         return self.greeting
 
     def frames(self) -> Iterator[Frame]:
-        """Yield what comes until END has come and agrees; any other end raises."""
+        """Yield frames until an END that agrees; any other end raises."""
         assert self.greeting is not None, "hello() comes first"
         while True:
             frame = self._frame(may_end=False)
             assert frame is not None, "may_end is false"
             kind, a, b, payload = frame
             if kind == END:
-                return self._agree(payload)
+                return self._check_end(payload)
             if kind == ERROR:
                 raise TryAgain(_sentence(payload))
             yield self._value(kind, a, b, payload)
@@ -284,15 +292,18 @@ class Reader:
         assert self.greeting is not None, "frames() has looked"
         end, size = offset + length, self.greeting.size_bytes
         whole = offset % CLUSTER_BYTES == 0 and (end % CLUSTER_BYTES == 0 or end == size)
-        self._told_bytes += length      # each cluster comes once
-        if not whole or not length or end > size or self._told_bytes > size:
+        self._claimed_bytes += length       # each cluster comes once
+        if not whole or not length or end > size or self._claimed_bytes > size:
             raise Damaged("range %d+%d is not made of new clusters of a disk of %d bytes"
                           % (offset, length, size))
 
-    def _agree(self, payload: memoryview) -> None:
-        told = _object("END", payload)
-        self.reached = _reached(told.pop("reached", None))
-        if told != self.tally.end():
+    def _check_end(self, payload: memoryview) -> None:
+        fields = _object("END", payload)
+        reached = fields.pop("reached", None)
+        if reached is not None and not (type(reached) is int and 0 <= reached <= MAX_NUMBER):
+            raise Damaged("END cannot be read: it was reached what makes no sense")
+        self.reached = reached
+        if fields != self.tally.end():
             raise Damaged("what came is not all that was sent: the totals at the end differ")
         self.greeting = None
 
@@ -306,10 +317,9 @@ class Reader:
             raise Damaged("what comes over the pipe is not a stream of this mover")
         payload = self._read(size, may_end=False, limit_s=SILENCE_S)
         assert payload is not None, "may_end is false"
-        head = UNCHECKED.pack(magic, kind, size, a, b)
         end = _head_bytes(kind, a, b, size)
         body = (payload[:end], payload[end:])
-        if check != _check(kind, self.hasher, head, body):
+        if check != _check(kind, self.hasher, bytes(header[:UNCHECKED.size]), body):
             raise Damaged("a frame of type %d arrived changed" % kind)
         return kind, a, b, payload
 
@@ -336,10 +346,9 @@ class Reader:
 def _first(views: Sequence[memoryview], size: int) -> List[memoryview]:
     found = []
     for view in views:
-        found.append(view[:size])
-        size -= len(found[-1])
-        if not size:
-            break
+        if size:
+            found.append(view[:size])
+            size -= len(found[-1])
     return found
 
 
@@ -357,15 +366,15 @@ def _check(kind: int, hasher: Optional[Hasher], head: bytes, payload: Sequence[B
 
 
 def _hello(payload: memoryview) -> Hello:
-    told = _object("HELLO", payload)
+    fields = _object("HELLO", payload)
     defaults = Hello("", "", 0, "", "")
-    for name, value in told.items():
+    for name, value in fields.items():
         like = type(getattr(defaults, name, value))
         if type(value) is not like or (like is int and not 0 <= value <= MAX_NUMBER) or (
-                like is str and len(value) > MOST_WORD):
+                like is str and len(value) > MOST_NAME):
             raise Damaged("HELLO says something that makes no sense of %s" % name)
     try:
-        hello = Hello(**{name: told[name] for name in Hello._fields if name in told})
+        hello = Hello(**{name: fields[name] for name in Hello._fields if name in fields})
     except TypeError as error:
         raise Damaged("HELLO cannot be read: %s" % error) from None
     if not 0 <= hello.stream < hello.streams <= MOST_STREAMS:
@@ -379,19 +388,12 @@ def _hello(payload: memoryview) -> Hello:
 def _object(frame: str, payload: memoryview) -> Dict[str, Any]:
     """Return the JSON object that a frame carries."""
     try:
-        told = json.loads(bytes(payload))
+        found = json.loads(bytes(payload))
     except (ValueError, RecursionError) as error:
         raise Damaged("%s cannot be read: %s" % (frame, error)) from None
-    if not isinstance(told, dict):
+    if not isinstance(found, dict):
         raise Damaged("%s cannot be read: it is no object" % frame)
-    return told
-
-
-def _reached(told: Any) -> Optional[int]:
-    """Return up to where everything was sent, as END says it."""
-    if told is None or (type(told) is int and 0 <= told <= MAX_NUMBER):
-        return told
-    raise Damaged("END cannot be read: it was reached what makes no sense")
+    return found
 
 
 def _sentence(payload: memoryview) -> str:
