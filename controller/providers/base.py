@@ -1,4 +1,4 @@
-"""What every provider of an estate is; tests/conformance runs one suite over all of them."""
+"""The interface of every provider of an estate; tests/conformance tests them all alike."""
 
 from collections.abc import AsyncIterator
 from typing import Protocol
@@ -9,17 +9,17 @@ from controller.plan.actions.action import Action
 
 
 class Provider(Protocol):
-    """An estate of nodes that can be seen and changed."""
+    """An estate of nodes that can be observed and changed."""
 
     async def declare(self, desired: Desired) -> None:
-        """Learn which nodes there are and how to reach them; may be called again at any time."""
+        """Set the nodes and how they are reached; may be called again at any time."""
         ...
 
     async def observe(self, node: str) -> Fact[NodeFacts]:
-        """Return what one poll of `node` says.
+        """Poll a node and return its facts.
 
-        Errors: none for an unreachable or babbling node: that is an Unknown with a sentence,
-        which remembers what was last seen.
+        Errors: none: an unreachable node, or one whose answer makes no sense, is an Unknown with a
+        sentence and the facts last seen.
         """
         ...
 
@@ -31,9 +31,9 @@ class Provider(Protocol):
         ...
 
     def watch(self) -> AsyncIterator[str]:
-        """Yield the name of a node each time something happened there; it carries no content."""
+        """Yield a node's name each time something happened there."""
         ...
 
     async def close(self) -> None:
-        """Let go of every connection; nothing runs on afterwards."""
+        """Close every connection; no task is left running."""
         ...

@@ -1,4 +1,4 @@
-"""One node as hands see it: run a program there with plain words and no shell string."""
+"""A node as hands use it: run a program there, with plain arguments and never a shell string."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ NOT_FOUND = 127
 
 
 def plain_command(*argv: str, text: str = "", timeout_s: float = 30.0) -> Command:
-    """Return a command whose messages are in plain English, so that they can be read."""
+    """Return a command whose messages are in English, so that they can be parsed."""
     return Command(("env", "LC_ALL=C", *argv), input=text, timeout_s=timeout_s)
 
 
@@ -20,13 +20,13 @@ def script_command(script: str, *words: str, text: str = "", timeout_s: float = 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A node's name and the way to it."""
+    """A node's name, and the transport that reaches it."""
 
     transport: Transport
     name: str
 
     async def run(self, command: Command) -> Reply:
-        """Return what `command` says there; a failure of the program itself is a reply.
+        """Run a command and return its reply, also when the program itself fails.
 
         Errors: Refused when the program is not installed; else as the transport's.
         """
@@ -37,7 +37,7 @@ class Node:
 
 
 def safe_word(word: str, what: str) -> str:
-    """Return `word`, which a program would take for an option if it began with a dash.
+    """Return `word`, if no program can take it for an option.
 
     Errors: Refused.
     """

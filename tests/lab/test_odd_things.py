@@ -9,7 +9,7 @@ import pytest
 from controller.model.facts import Known, NodeFacts
 from controller.model.units import is_memory_of, parse_memory_bytes
 from controller.providers.linux.estate import ANSWER_S, HOST_SECTIONS, question_command
-from controller.providers.linux.fact_cache import Memory
+from controller.providers.linux.fact_cache import FactCache
 from controller.providers.linux.facts import parse_answer
 from controller.providers.linux.program import load_program
 from controller.transport.ssh import SshTransport
@@ -63,7 +63,7 @@ def look() -> NodeFacts:
     async def asked() -> NodeFacts:
         transport = SshTransport()
         transport.declare(endpoints())
-        memory = Memory(HOST, HOST_SECTIONS)
+        memory = FactCache(HOST, HOST_SECTIONS)
         try:
             question = question_command(HOST_SECTIONS, {})
             text = await transport.ask(HOST, load_program("facts.py"), question, ANSWER_S)

@@ -1,5 +1,4 @@
-"""Hands for checkpoints of ours: they go with their records, or as a mere note where those cannot.
-"""
+"""Hands for our checkpoints: deleted with their bitmaps, or their metadata alone if need be."""
 
 from typing import Final
 
@@ -8,8 +7,8 @@ from controller.providers.libvirt.virsh import CONNECT, failure
 from controller.providers.node import Node, script_command
 
 TIMEOUT_S: Final = 300.0
-# libvirt takes the record in the image along only while the guest runs. At rest qemu-img does that,
-# and QEMU's own lock refuses it where anybody has the image open.
+# libvirt deletes the bitmap in the image only while the guest runs. While it is off, qemu-img does
+# that, and QEMU's lock refuses if anybody has the image open.
 DROP: Final = """
 connect=$1 uuid=$2 count=$3
 shift 3
@@ -29,11 +28,11 @@ done
 
 
 async def drop_checkpoints(node: Node, action: DropCheckpoints) -> str:
-    """Delete checkpoints of ours; those that are gone are done."""
+    """Delete checkpoints of ours, if they still exist."""
     reply = await node.run(script_command(
         DROP, CONNECT, action.uuid, str(len(action.checkpoints)), *action.checkpoints,
         *action.paths, timeout_s=TIMEOUT_S))
     what = f"{', '.join(action.checkpoints)} of {action.domain} on {node.name}"
     if reply.exit_status != 0:
-        raise failure(reply, f"{what} did not all go")
+        raise failure(reply, f"{what} were not all removed")
     return f"removed {what}"

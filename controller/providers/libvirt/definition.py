@@ -15,9 +15,9 @@ from controller.plan.actions.desired import (
 from controller.plan.actions.machine import DefineDomain, RemoveDomain, UndefineDomain
 from controller.providers.libvirt.domain import switch_off
 from controller.providers.libvirt.facts import parse_ownership
-from controller.providers.libvirt.precondition import virsh_on
+from controller.providers.libvirt.precondition import virsh_if_files
 from controller.providers.libvirt.set_aside import set_aside
-from controller.providers.libvirt.usage import find_uses
+from controller.providers.libvirt.used_files import find_used_files
 from controller.providers.libvirt.virsh import (
     OFF,
     STDIN,
@@ -37,15 +37,15 @@ from controller.providers.libvirt.xml.domain import (
 from controller.providers.libvirt.xml.xml import parse_xml
 from controller.providers.node import Node, script_command
 
-# whether the kernel helps: the device must open, its mere name proves nothing; opened for reading,
-# because a shell makes a file of what it is to write to
+# whether KVM works: the device must open, its existence proves nothing; opened for reading, because
+# a shell creates a missing file that it opens for writing
 OPEN_KVM: Final = "[ -c /dev/kvm ] && exec 9</dev/kvm"
-# what libvirt keeps about a domain goes with it; its disks are not among that
+# what libvirt keeps about a domain is deleted with it; that does not include its disks
 METADATA: Final = ("--managed-save", "--snapshots-metadata", "--checkpoints-metadata")
 
 
 async def define(node: Node, action: DefineDomain) -> str:
-    """Define a domain; one that runs without a definition gets the one it runs with."""
+    """Define a domain; a running one without a definition gets the one it runs with."""
     desired = action.desired
     found = await find_xml(node, desired.name, inactive=True)
     try:
@@ -58,18 +58,18 @@ async def define(node: Node, action: DefineDomain) -> str:
         raise Refused(f"{desired.name} was not defined on {node.name}: {error}") from error
     if found is not None and await is_persistent(node, desired.name):
         return f"{desired.name} is defined on {node.name} already"
-    # one that runs holds its disks open, whatever became of their names
+    # a running domain has its disks open, even if their files were deleted
     files = () if found is not None else tuple(disk.path for disk in desired.disks)
-    await virsh_on(node, files, "define", STDIN, text=text,
-                   failed=f"{desired.name} was not defined on {node.name}")
+    await virsh_if_files(node, files, "define", STDIN, text=text,
+                         failed=f"{desired.name} was not defined on {node.name}")
     again = "" if found is None else " as it runs there: its definition had been lost"
     return f"defined {desired.name} on {node.name}{again}"
 
 
 def redefinition(node: Node, desired: DesiredDomain, found: str) -> str:
-    """Return the definition of a domain from what it runs with.
+    """Return a definition made from the one that a domain runs with.
 
-    Errors: Refused when it is another VM of the same name.
+    Errors: Refused when that is another VM of the same name.
     """
     uuid = parse_xml(found).findtext("uuid", "")
     if uuid != desired.uuid:
@@ -96,7 +96,7 @@ async def is_persistent(node: Node, domain: str) -> bool:
 
 
 async def undefine(node: Node, action: UndefineDomain) -> str:
-    """Forget a domain that is off; its disks and firmware variables stay."""
+    """Undefine a domain that is off; its disks and firmware variables stay."""
     state = await find_state(node, action.domain)
     if state is None:
         return f"{node.name} does not know {action.domain} already"
@@ -120,7 +120,7 @@ async def remove(node: Node, action: RemoveDomain) -> str:
     state = await find_state(node, action.domain)
     if state is not None and state not in OFF:
         await switch_off(node, action.domain, action.limit_s)
-    if action.disk_paths:   # before it is forgotten: one that is cut off here is seen again
+    if action.disk_paths:   # before undefining: if interrupted here, the domain is seen again
         await set_aside(node, action.disk_paths, action.suffix, action.domain)
     if await find_state(node, action.domain) is not None:
         await forget(node, action.domain, "--nvram")
@@ -129,27 +129,29 @@ async def remove(node: Node, action: RemoveDomain) -> str:
 
 
 async def refuse_without_permission(node: Node, domain: str) -> None:
-    """Refuse to remove a domain whose own mark does not allow it; one that is gone has none."""
+    """Raise Refused if the domain's own mark does not allow its removal."""
     text = await find_xml(node, domain, inactive=True)
-    mark = None if text is None else parse_ownership(parse_xml(text))
-    root = None if text is None else parse_xml(text)
-    if root is not None and mark is not None and mark.uuid not in {"", root.findtext("uuid", "")}:
+    if text is None:
+        return
+    root = parse_xml(text)
+    mark = parse_ownership(root)
+    if mark is not None and mark.uuid not in {"", root.findtext("uuid", "")}:
         raise Refused(f"{domain} was not removed from {node.name}: its mark was written for"
                       " another domain, of which it is a clone")
-    if text is not None and (mark is None or mark.deletion != "delete"):
+    if mark is None or mark.deletion != "delete":
         raise Refused(f"{domain} was not removed from {node.name}: its last applied spec does not"
                       " say `deletion: delete`")
 
 
 async def refuse_paths_in_use(node: Node, action: RemoveDomain) -> None:
-    """Refuse the whole removal when a file is not plainly this domain's own."""
+    """Raise Refused if any of the files is used by another domain, or is no plain path."""
     for path in action.disk_paths:
         if not path.startswith("/") or posixpath.normpath(path) != path:
             raise Refused(f"{action.domain} was not removed from {node.name}: {path!r} is not a"
                           " plain absolute path")
-    uses = await find_uses(node) if action.disk_paths else ()
-    for use in uses:
-        used = next((path for path in action.disk_paths if use.concerns(path)), None)
-        if used is not None and use.domain != action.domain:
-            raise Refused(f"{action.domain} was not removed from {node.name}: {used} {use.verb}"
+    used = await find_used_files(node) if action.disk_paths else ()
+    for use in used:
+        shared = next((path for path in action.disk_paths if use.concerns(path)), None)
+        if shared is not None and use.domain != action.domain:
+            raise Refused(f"{action.domain} was not removed from {node.name}: {shared} {use.verb}"
                           f" used by {use}")

@@ -1,4 +1,4 @@
-"""Hands for disk files: created whole or not at all, never overwritten, grown and never shrunk."""
+"""Hands for disk files: created whole or not at all, never overwritten, grown, never shrunk."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -40,7 +40,7 @@ sync -- "$(dirname -- "$final")"
 
 @dataclass(frozen=True, slots=True)
 class ImageFile:
-    """What an image file is; `allocated_bytes` is what it takes up now."""
+    """An image file; `allocated_bytes` is the space it occupies."""
 
     format: str
     size_bytes: int
@@ -48,22 +48,22 @@ class ImageFile:
 
 
 class Unreadable(Refused):
-    """A file is there that is not of the format that it is declared to have."""
+    """A file exists that is not of its declared format."""
 
 
 def info_command(path: str, image_format: str) -> Command:
-    """Return the question about one image file; it locks nothing, also while a guest runs on it."""
+    """Return the command that reads an image file's header, without locking it."""
     return plain_command("qemu-img", "info", "-U", "--output=json", "-f", image_format, "--", path)
 
 
 def parse_info(text: str) -> ImageFile:
-    """Return what `qemu-img info --output=json` says."""
+    """Return an image file from `qemu-img info --output=json`."""
     info = parse_json(text)
     return ImageFile(info["format"], info["virtual-size"], info["actual-size"])
 
 
 def create_command(disk: DesiredDisk, image_format: str = "") -> Command:
-    """Return the command that makes a disk file, empty or as a copy of its image."""
+    """Return the command that creates a disk file, empty or as a copy of its image."""
     timeout_s = COPY_TIMEOUT_S if disk.image_path else CREATE_TIMEOUT_S
     return script_command(CREATE, disk.path, disk.format, str(disk.size_bytes),
                           disk.image_path or "", image_format, timeout_s=timeout_s)
@@ -75,9 +75,9 @@ def is_absent(reply: Reply) -> bool:
 
 
 async def find_image(node: Node, path: str, image_format: str) -> ImageFile | None:
-    """Return what a file of a declared format holds, None when it is not there.
+    """Return a file of a declared format, None if it does not exist.
 
-    Errors: Unreadable when it is there and cannot be read as that.
+    Errors: Unreadable when it exists and is not of that format.
     """
     reply = await node.run(info_command(path, image_format))
     if is_absent(reply):
@@ -89,7 +89,7 @@ async def find_image(node: Node, path: str, image_format: str) -> ImageFile | No
 
 
 async def create_disk(node: Node, action: CreateDisk) -> str:
-    """Create a disk file; one that is there already and is what was asked for is left as it is."""
+    """Create a disk file; an existing one of the right size is left as it is."""
     disk = action.disk
     size = render_size(disk.size_bytes)
     found = await find_image(node, disk.path, disk.format)
@@ -115,9 +115,9 @@ async def create_disk(node: Node, action: CreateDisk) -> str:
 
 
 async def make(node: Node, disk: DesiredDisk, image_format: str = "") -> None:
-    """Make a disk file under a name that nobody uses, then give it its own.
+    """Make a disk file under a temporary name, then rename it.
 
-    Errors: Refused when the pool is full or the name is taken; nothing is left behind then.
+    Errors: Refused when the pool is full or the name is taken; then nothing is left behind.
     """
     reply = await node.run(create_command(disk, image_format))
     if reply.exit_status == 0:
@@ -137,7 +137,7 @@ async def make(node: Node, disk: DesiredDisk, image_format: str = "") -> None:
 async def grow_file(node: Node, path: str, image_format: str, size_bytes: int) -> str:
     """Make the disk of a domain that is off larger.
 
-    QEMU's own lock refuses this while any guest has the file open.
+    QEMU's lock refuses this while a guest has the file open.
     """
     found = await find_image(node, path, image_format)
     if found is None:

@@ -1,4 +1,4 @@
-"""Turn a domain's disks, and its other devices that hold state, into facts."""
+"""Parses a domain's disks, and its other devices that hold state, into facts."""
 
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator, Mapping
@@ -9,14 +9,14 @@ from controller.model.facts import DeviceFacts, DiskFacts
 SOURCES: Final = ("file", "dev", "volume", "name", "dir", "path", "namespace")
 ADDRESS: Final = ("domain", "bus", "slot", "function")
 LASTING: Final = frozenset({"nvdimm", "virtio-pmem", "sgx-epc"})
-"""Memory that is more than memory."""
+"""Memory devices that keep data, or bind the domain to its host."""
 
 
 def parse_disk(disk: ET.Element, sizes: Mapping[str, int | None],
                odd: Mapping[str, Mapping[str, Any]]) -> DiskFacts:
-    """Return one disk; `sizes` and what is `odd` are by path, as the host reads their files.
+    """Return one disk; `sizes` and the header's traits (`odd`) are by path, as the host read them.
 
-    Only a qcow2 is believed what its header says: a guest writes what it likes into a raw file.
+    Only a qcow2's header is believed: into a raw file the guest writes what it likes.
     """
     target, source, driver = disk.find("target"), disk.find("source"), disk.find("driver")
     found = {} if source is None else source.attrib
@@ -49,7 +49,7 @@ def parse_disk(disk: ET.Element, sizes: Mapping[str, int | None],
 
 
 def parse_devices(domain: ET.Element) -> tuple[DeviceFacts, ...]:
-    """Return what holds state besides the disks, or binds the domain to its host."""
+    """Return the devices besides disks that hold state or bind the domain to its host."""
     return tuple(_devices(domain))
 
 
@@ -111,7 +111,7 @@ KINDS: Final[Mapping[str, Callable[[ET.Element], DeviceFacts | None]]] = {
 
 
 def _host_device(device: ET.Element) -> str:
-    """Return a host's device as people call it: `pci 0000:06:12.5`, `usb 046d:0825`, `scsi …`."""
+    """Return a host device's usual name: `pci 0000:06:12.5`, `usb 046d:0825`, `scsi …`."""
     kind = device.get("type", "pci")
     source = device.find("source")
     if source is None:

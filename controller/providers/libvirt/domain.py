@@ -10,7 +10,7 @@ from controller.plan.actions.machine import (
     ShutDownDomain,
     StartDomain,
 )
-from controller.providers.libvirt.precondition import GONE, own_files
+from controller.providers.libvirt.precondition import MISSING, written_files
 from controller.providers.libvirt.virsh import (
     CONNECT,
     OFF,
@@ -24,8 +24,8 @@ from controller.transport.base import Command
 
 START_TIMEOUT_S: Final = 120.0
 DESTROY_TIMEOUT_S: Final = 60.0
-# The waiting is done on the host, in one round trip. The request is repeated every ten seconds:
-# a guest that is still booting does not hear it.
+# The host does the waiting, in one round trip. The request is repeated every ten seconds: a guest
+# that is still booting ignores it.
 SHUT_DOWN: Final = """
 name=$1 limit=$2 connect=$3 begun=$(cut -d. -f1 /proc/uptime) asked=-10
 shift 3
@@ -33,7 +33,7 @@ for path in "$@"; do [ -e "$path" ] || { printf '%s' "$path" >&2; exit 76; }; do
 while :; do
     waited=$(($(cut -d. -f1 /proc/uptime) - begun))
     state=$(virsh -q -c "$connect" domstate -- "$name") || exit 1
-    # a guest that crashed may have a process still, which has a number
+    # a crashed guest may still have a process, and then a domain ID
     [ "$state" != crashed ] || [ "$(virsh -q -c "$connect" domid -- "$name")" != - ] || exit 0
     [ "$state" != 'shut off' ] || exit 0
     [ "$waited" -lt "$limit" ] || exit 3
@@ -48,16 +48,16 @@ STILL_ON: Final = 3
 
 
 def shut_down_command(domain: str, limit_s: float, files: tuple[str, ...] = ()) -> Command:
-    """Return the command that asks a guest to shut down and waits; it exits 3 when it is still on.
+    """Return the command that asks a guest to shut down and waits; exit status 3: it is still on.
 
-    Shapes: where one of `files` is not there, the guest is not asked.
+    Shapes: if one of `files` is missing, the guest is not asked.
     """
     return script_command(SHUT_DOWN, domain, str(round(limit_s)), CONNECT, *files,
                           timeout_s=limit_s + 60)
 
 
 async def start(node: Node, action: StartDomain) -> str:
-    """Start a defined domain; one that runs is left alone."""
+    """Start a defined domain, unless it runs already."""
     failed = f"{action.domain} was not started on {node.name}"
     reply = await node.run(virsh_command("start", "--", action.uuid or action.domain,
                                          timeout_s=START_TIMEOUT_S))
@@ -69,7 +69,7 @@ async def start(node: Node, action: StartDomain) -> str:
 
 
 async def resume(node: Node, action: ResumeDomain) -> str:
-    """Let a paused domain run on."""
+    """Resume a paused domain."""
     state = await find_state(node, action.domain)
     if state == "running":
         return f"{action.domain} runs on {node.name} already"
@@ -82,21 +82,21 @@ async def resume(node: Node, action: ResumeDomain) -> str:
 
 
 async def shut_down(node: Node, action: ShutDownDomain | RestartDomain) -> str:
-    """Ask the guest to shut down, and cut its power when `limit_s` has passed."""
+    """Ask the guest to shut down, and cut its power after `limit_s`."""
     state = await find_state(node, action.domain)
     if state is None or state in OFF:
         return f"{action.domain} is off on {node.name} already"
-    files = await own_files(node, action.domain)
+    files = await written_files(node, action.domain)
     return await switch_off(node, action.domain, action.limit_s, files)
 
 
 async def switch_off(node: Node, domain: str, limit_s: float, files: tuple[str, ...] = ()) -> str:
-    """Switch off a domain that is on; a transient one is gone afterwards.
+    """Switch off a domain; a transient one is gone afterwards.
 
-    Errors: Refused when one of `files` is gone: only the running QEMU still has what it held.
+    Errors: Refused when one of `files` was deleted: only the running QEMU still has its data.
     """
     reply = await node.run(shut_down_command(domain, limit_s, files))
-    if reply.exit_status == GONE:
+    if reply.exit_status == MISSING:
         raise Refused(f"{domain} was not shut down on {node.name}: {reply.stderr} was deleted while"
                       f" it runs, and would be lost with it; bring it to another file first, with"
                       f" `virsh blockcopy {domain} --path {reply.stderr}`")
@@ -110,7 +110,7 @@ async def switch_off(node: Node, domain: str, limit_s: float, files: tuple[str, 
 
 
 async def cut_power(node: Node, domain: str, limit_s: float) -> str:
-    """End a domain that did not shut down: politely first, then for good."""
+    """Destroy a domain that did not shut down: gracefully first, then by force."""
     for manner in (("--graceful",), ()):
         reply = await node.run(virsh_command("destroy", *manner, "--", domain,
                                              timeout_s=DESTROY_TIMEOUT_S))
@@ -126,12 +126,12 @@ async def cut_power(node: Node, domain: str, limit_s: float) -> str:
 
 
 async def restart(node: Node, action: RestartDomain) -> str:
-    """Shut a domain down, and start it with whatever changes were waiting for that."""
+    """Shut a domain down and start it again, with the changes that waited for its next boot."""
     off = await shut_down(node, action)
     said = await virsh(node, "domstate", "--reason", "--", action.domain,
                        failed=f"{action.domain} was not started again on {node.name}")
     if "(migrated)" in said:
-        # it left while it was to shut down: what lies here is old, and it runs elsewhere
+        # it was migrated away meanwhile and runs elsewhere: its files here are old
         raise Refused(f"{action.domain} was moved away from {node.name} while it was to restart:"
                       " it is not started here")
     begin = StartDomain(target=action.target, node=action.node, reason=action.reason,

@@ -1,4 +1,4 @@
-"""Turn what libvirt says of domains and pools into facts."""
+"""Parses libvirt's domains and pools, as the facts script sends them, into facts."""
 
 import json
 import xml.etree.ElementTree as ET
@@ -33,7 +33,7 @@ STATES: Final[Mapping[str, DomainState]] = {
 }
 INCOMING: Final = "Incoming migration"
 DISKS: Final = frozenset({"disk", "lun"})
-"""What a guest keeps things on; all else is a medium that somebody puts in."""
+"""Devices that hold a guest's data; the others are removable media."""
 NOTHING_ODD: Final[Mapping[str, Any]] = {}
 
 
@@ -49,7 +49,7 @@ def parse_domains(text: str) -> dict[str, DomainFacts]:
 
 
 def parse_alone(row: Mapping[str, Any]) -> DomainFacts:
-    """Return one domain; one that cannot be read, or not be understood, is unknown by itself."""
+    """Return one domain; if it cannot be read or parsed, it alone is unknown."""
     if row.get("unknown"):
         return unknown_domain(row, row["unknown"], active=row["active"])
     try:
@@ -60,7 +60,7 @@ def parse_alone(row: Mapping[str, Any]) -> DomainFacts:
 
 
 def unknown_domain(row: Mapping[str, Any], why: str, *, active: bool) -> DomainFacts:
-    """Return a domain of which no more is known than that it is there."""
+    """Return a domain of which only the existence and power are known."""
     return DomainFacts(
         name=row["name"], uuid=row["uuid"],
         state=DomainState.RUNNING if active else DomainState.SHUT_OFF, state_reason="",
@@ -90,10 +90,10 @@ def parse_domain(row: Mapping[str, Any]) -> DomainFacts:
 
 
 def parse_state(state: str, job: str | None, *, active: bool) -> DomainState:
-    """Return a domain's state; the receiving end of a migration is no second running copy.
+    """Return a domain's state; the receiving end of a migration is not a second running copy.
 
-    Both ends are paused during the switch-over: only the kind of job tells them apart. A crashed
-    guest that libvirt was told to preserve has its process and its disks still.
+    Both ends are paused during the switch-over, and only the type of job tells them apart. A
+    crashed guest that libvirt preserves still has its process and its disks.
     """
     if state not in STATES:
         raise ValueError(f"a domain is in the unknown state {state!r}")
@@ -129,7 +129,7 @@ def parse_config(domain: ET.Element, disk_sizes: Mapping[str, int | None],
 
 
 def _demanded_model(cpu: ET.Element | None) -> str:
-    """Return the processor model without which libvirt does not start a guest; empty: none.
+    """Return the processor model that a guest requires to start; empty if none.
 
     Source: libvirt.org/formatdomain.html, the attribute `check`: with `none` nothing is compared.
     """
@@ -143,7 +143,7 @@ def _attribute(element: ET.Element | None, name: str) -> str:
 
 
 def parse_capabilities(text: str) -> Capabilities:
-    """Return what guests a host can run, from the facts script's section."""
+    """Return a host's capabilities, from the facts script's section."""
     told = parse_json(text)
     return Capabilities(tuple(told["machines"]), tuple(told["models"]))
 
@@ -151,9 +151,9 @@ def parse_capabilities(text: str) -> Capabilities:
 def parse_files(domains: Iterable[ET.Element | None],
                 identities: Mapping[str, str],
                 traits: Mapping[str, Any] = NOTHING_ODD) -> tuple[FileUse, ...]:
-    """Return the files behind the disks of a domain's definitions, sorted by path.
+    """Return the files of the disks in a domain's definitions, sorted by path.
 
-    A medium that a guest can only read, or that guests share on purpose, is written by none.
+    A medium that a guest can only read, or that guests share on purpose, counts as not written.
     """
     written: dict[str, bool] = {}
     for domain in domains:
@@ -174,8 +174,8 @@ def parse_files(domains: Iterable[ET.Element | None],
 def parse_nic(nic: ET.Element) -> NicFacts:
     """Return one card.
 
-    Source: formatdomain.html, "Setting VLAN tag": several tags, `trunk` or a native mode make it
-    a trunk, also where there is one tag alone.
+    Source: formatdomain.html, "Setting VLAN tag": several tags, `trunk` or a native mode make it a
+    trunk, even with a single tag.
     """
     mac, source, target = nic.find("mac"), nic.find("source"), nic.find("target")
     model, port, vlan = nic.find("model"), nic.find("virtualport"), nic.find("vlan")

@@ -1,4 +1,4 @@
-"""Everything that can be done to libvirt on a host, by action."""
+"""The hand for each action that changes libvirt on a host."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar, Final
@@ -83,7 +83,7 @@ class LibvirtHands:
 
 
 def refuse_ambiguous(action: Action) -> None:
-    """Refuse a domain whose name virsh would take for the number or uuid of another one."""
+    """Raise Refused for a domain name that virsh would take for another domain's ID or UUID."""
     name = (action.desired.name if isinstance(action, DefineDomain)
             else getattr(action, "domain", ""))
     if is_ambiguous(name):

@@ -1,7 +1,7 @@
-"""Images that new disks begin as a copy of: files of a pool, known by the beginning they have.
+"""Images that new disks are copied from: the format of a file, by its first bytes.
 
-Rule 1: QEMU is never asked to find out what a file is. A guest's raw disk lies in the same folders,
-        and into its beginning the guest writes what it likes, the names of its host's files, too.
+Rule 1: QEMU is never asked to detect a format. Guests' raw disks lie in the same folders, and a
+        guest can write any header into its disk, including one that names files of the host.
 """
 
 from typing import Final
@@ -13,7 +13,7 @@ from controller.providers.node import Node, plain_command
 HEAD_BYTES: Final = 512
 QCOW2: Final = b"QFI\xfb"
 BELOW: Final = slice(8, 16)
-"""Where the name of the file below begins; zero where there is none."""
+"""Offset of the backing file's name in a qcow2 header; zero if there is none."""
 FEATURES: Final = slice(72, 80)
 DATA_FILE: Final = 1 << 2
 OTHERS: Final = {b"KDMV": "VMDK", b"COWD": "VMDK", b"# Disk Descriptor": "VMDK", b"<<< ": "VDI",
@@ -21,9 +21,9 @@ OTHERS: Final = {b"KDMV": "VMDK", b"COWD": "VMDK", b"# Disk Descriptor": "VMDK",
 
 
 async def image_format(node: Node, path: str) -> str | None:
-    """Return what format an image has, None when it is not there.
+    """Return an image's format, None if it does not exist.
 
-    Errors: Refused where it names other files, or is of a kind that no disk here is made of.
+    Errors: Refused when it refers to other files, or has a format that is not supported.
     """
     reply = await node.run(plain_command("od", "-An", "-v", "-tx1", "-N", str(HEAD_BYTES), "--",
                                          path))
@@ -36,9 +36,9 @@ async def image_format(node: Node, path: str) -> str | None:
 
 
 def parse_format(head: bytes, name: str) -> str:
-    """Return `qcow2` or `raw`, by the beginning of a file.
+    """Return `qcow2` or `raw`, by the first bytes of a file.
 
-    Errors: Refused, which begins with `name`.
+    Errors: Refused, with a sentence that begins with `name`.
     """
     other = next((word for magic, word in OTHERS.items() if head.startswith(magic)), None)
     if other is not None:

@@ -28,8 +28,7 @@ async def find_pool_path(node: Node, pool: str) -> str | None:
 
 
 async def create_pool(node: Node, action: CreatePool) -> str:
-    """Define the pool where it is missing, start it where it is not active; files stay as they are.
-    """
+    """Define a missing pool and start an inactive one; files stay as they are."""
     pool, failed = action.pool, f"pool {action.pool} was not created on {node.name}"
     path = await find_pool_path(node, pool)
     if path is not None and path.rstrip("/") != action.path.rstrip("/"):
@@ -37,7 +36,7 @@ async def create_pool(node: Node, action: CreatePool) -> str:
                       " declare that path, or move the pool by hand")
     if path is None:
         await virsh(node, "pool-define", STDIN, text=render_pool(pool, action.path), failed=failed)
-        # makes the directory, and leaves one that is there alone
+        # creates the directory unless it exists
         await virsh(node, "pool-build", "--", pool, failed=failed)
     reply = await node.run(virsh_command("pool-start", "--", pool))
     if reply.exit_status != 0 and "already active" not in reply.stderr:
@@ -47,5 +46,5 @@ async def create_pool(node: Node, action: CreatePool) -> str:
 
 
 async def accept_pool(node: Node, action: AcceptPool) -> str:
-    """Say that a pool counts as it is seen; what is remembered of it is no matter of its host."""
+    """Report that a pool is accepted as it is now; only the controller's memory of it changes."""
     return f"pool {action.pool} of {node.name} counts as it is seen on {action.identity}"

@@ -23,7 +23,7 @@ from controller.plan.actions.desired import (
 from controller.plan.actions.machine import PruneDomain, ReconfigureDomain
 from controller.providers.libvirt.disk import grow_file
 from controller.providers.libvirt.facts import parse_config
-from controller.providers.libvirt.precondition import own_file, virsh_on
+from controller.providers.libvirt.precondition import virsh_if_files, written_file
 from controller.providers.libvirt.virsh import OFF, STDIN, find_state, find_xml, virsh
 from controller.providers.libvirt.xml.device import (
     find_disk,
@@ -45,7 +45,7 @@ DEVICE_TIMEOUT_S: Final = 60.0
 
 
 async def reconfigure(node: Node, action: ReconfigureDomain | PruneDomain) -> str:
-    """Make every change in the running guest if asked to, then all of them in the definition."""
+    """Make every change, in the running guest if asked to, then in the definition."""
     domain = action.domain
     state = await find_state(node, domain)
     if state is None:
@@ -63,7 +63,10 @@ async def reconfigure(node: Node, action: ReconfigureDomain | PruneDomain) -> st
 
 async def change_definition(node: Node, action: ReconfigureDomain | PruneDomain, *,
                             live: bool) -> str:
-    """Patch the definition that the next boot follows; a domain without one keeps having none."""
+    """Patch the definition that the next boot uses.
+
+    Errors: Refused for a domain without one.
+    """
     text = await find_xml(node, action.domain, inactive=True)
     if text is None:
         raise Refused(f"{action.domain} has no definition on {node.name} any more")
@@ -74,13 +77,13 @@ async def change_definition(node: Node, action: ReconfigureDomain | PruneDomain,
     if says_the_same(patched, text):
         return "" if live else "its definition says so already"
     files = tuple(change.disk.path for change in action.changes if isinstance(change, AttachDisk))
-    await virsh_on(node, files, "define", STDIN, text=patched,
-                   failed=f"the definition of {action.domain} on {node.name} was not changed")
+    await virsh_if_files(node, files, "define", STDIN, text=patched,
+                         failed=f"the definition of {action.domain} on {node.name} was not changed")
     return "its definition says so too" if live else "its definition says so: at next boot"
 
 
 async def grow(node: Node, domain: str, change: GrowDisk, *, running: bool) -> str:
-    """Make a disk larger: through QEMU while it runs, in the file while it is off."""
+    """Make a disk larger: through QEMU while the domain runs, in the file while it is off."""
     text = await find_xml(node, domain, inactive=not running)
     disk = None if text is None else find_disk(parse_xml(text), change.target)
     if disk is None or source_of(disk) != change.path:
@@ -91,13 +94,13 @@ async def grow(node: Node, domain: str, change: GrowDisk, *, running: bool) -> s
         image_format = "raw" if driver is None else driver.get("type", "raw")
         return await grow_file(node, change.path, image_format, change.size_bytes)
     failed = f"disk {change.target} of {domain} on {node.name} did not grow"
-    # blockresize shrinks as willingly as it grows
+    # blockresize would also shrink a disk
     info = await virsh(node, "domblkinfo", "--", domain, change.target, failed=failed)
     size = render_size(change.size_bytes)
     if parse_capacity(info) >= change.size_bytes:
         return f"{change.target} has {size} already"
-    await virsh_on(node, (change.path,), "blockresize", "--", domain, change.target,
-                   f"{change.size_bytes}B", failed=failed, timeout_s=DEVICE_TIMEOUT_S)
+    await virsh_if_files(node, (change.path,), "blockresize", "--", domain, change.target,
+                         f"{change.size_bytes}B", failed=failed, timeout_s=DEVICE_TIMEOUT_S)
     return f"{change.target} has {size} now, while it runs"
 
 
@@ -111,7 +114,7 @@ def parse_capacity(text: str) -> int:
 
 
 async def change_live(node: Node, domain: str, change: DomainChange) -> str:
-    """Make one change in a running guest; one that is made already is not made again."""
+    """Make one change in a running guest, unless it is made already."""
     text = await find_xml(node, domain, inactive=False)
     if text is None:
         raise Refused(f"{domain} was not changed: {node.name} does not know it any more")
@@ -138,9 +141,9 @@ async def change_live(node: Node, domain: str, change: DomainChange) -> str:
 
 
 def that_disk(live: ET.Element, domain: str, target: str, source: str) -> ET.Element | None:
-    """Return the disk that is to be pulled out.
+    """Return the disk to unplug.
 
-    Errors: Refused where another one has its place by now.
+    Errors: Refused when another one is at its target by now.
     """
     try:
         return find_that_disk(live, target, source)
@@ -149,7 +152,7 @@ def that_disk(live: ET.Element, domain: str, target: str, source: str) -> ET.Ele
 
 
 def require_one(node: Node, domain: str, live: ET.Element, mac: str) -> None:
-    """Raise Refused where two cards of a running guest have a MAC."""
+    """Raise Refused if two cards of a running guest have that MAC."""
     try:
         refuse_twins(live, mac)
     except ValueError as error:
@@ -180,7 +183,7 @@ async def resize_live(node: Node, domain: str, live: ET.Element,
 
 
 async def follow_balloon(node: Node, domain: str, change: SetMemory) -> str:
-    """Wait until a guest's balloon is where it was set; say so where the guest is slow."""
+    """Wait for a guest's balloon to reach its size; return a remark if the guest is too slow."""
     for _ in range(RELEASE_LOOKS):
         text = await find_xml(node, domain, inactive=False)
         if text is None or is_memory_of(parse_config(parse_xml(text), {}).memory_bytes,
@@ -193,7 +196,7 @@ async def follow_balloon(node: Node, domain: str, change: SetMemory) -> str:
 async def plug_nic(node: Node, domain: str, live: ET.Element, nic: DesiredNic, *, new: bool) -> str:
     """Plug a card in, or put the one of that MAC on the desired's bridge and VLAN.
 
-    The model of a card that is in use stays until the next boot.
+    The model of a plugged card stays until the next boot.
     """
     element = find_nic(live, nic.mac)
     failed = f"the card {nic.mac} of {domain} on {node.name} was not changed"
@@ -218,26 +221,28 @@ async def plug_nic(node: Node, domain: str, live: ET.Element, nic: DesiredNic, *
 
 
 async def plug_disk(node: Node, domain: str, live: ET.Element, change: AttachDisk) -> str:
-    """Plug in a disk whose file is there."""
+    """Plug in a disk, if its file exists."""
     disk, element = change.disk, find_disk(live, change.disk.target)
     if element is not None and source_of(element) == disk.path:
         return f"{disk.target} is plugged in already"
     failed = f"disk {disk.target} was not plugged into {domain} on {node.name}"
     if element is not None:
         raise Refused(f"{failed}: its place is taken by {source_of(element) or 'another disk'}")
-    await virsh_on(node, (disk.path,), "attach-device", "--live", "--", domain, STDIN,
-                   failed=failed, text=render_xml(render_disk(disk)), timeout_s=DEVICE_TIMEOUT_S)
+    await virsh_if_files(node, (disk.path,), "attach-device", "--live", "--", domain, STDIN,
+                         failed=failed, text=render_xml(render_disk(disk)),
+                         timeout_s=DEVICE_TIMEOUT_S)
     return f"disk {disk.target} plugged in"
 
 
 async def unplug(node: Node, domain: str, element: ET.Element | None, name: str) -> str:
-    """Pull a card or disk out, and wait until the guest has let go of it."""
+    """Unplug a card or disk, and wait until the guest has released it."""
     if element is None:
         return f"{name} is unplugged already"
-    # what a deleted file held is lost once the running QEMU lets go of it
-    await virsh_on(node, own_file(element), "detach-device", "--live", "--", domain, STDIN,
-                   text=render_xml(copy.deepcopy(element)), timeout_s=DEVICE_TIMEOUT_S,
-                   failed=f"{name} of {domain} on {node.name} was not unplugged")
+    # the data of a deleted file is lost when the running QEMU closes it
+    await virsh_if_files(
+        node, written_file(element), "detach-device", "--live", "--", domain, STDIN,
+        text=render_xml(copy.deepcopy(element)), timeout_s=DEVICE_TIMEOUT_S,
+        failed=f"{name} of {domain} on {node.name} was not unplugged")
     for _ in range(RELEASE_LOOKS):
         text = await find_xml(node, domain, inactive=False)
         if text is not None:
@@ -245,5 +250,5 @@ async def unplug(node: Node, domain: str, element: ET.Element | None, name: str)
             if find_nic(live, name) is None and find_disk(live, name) is None:
                 return f"{name} unplugged"
         await asyncio.sleep(RELEASE_PAUSE_S)
-    raise OutcomeUnknown(f"{domain} on {node.name} was asked to let go of {name} and has not yet;"
-                         " it is looked at again")
+    raise OutcomeUnknown(f"{domain} on {node.name} was asked to release {name} and has not yet; it"
+                         " is looked at again")

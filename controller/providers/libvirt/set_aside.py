@@ -1,6 +1,6 @@
-"""Hands for files that are set aside, given back, and deleted when nobody can want them any more.
+"""Hands for files that are set aside: renamed, given back, and finally deleted.
 
-Rule 1: nothing is ever written over, and a file that a domain of the host uses keeps its name.
+Rule 1: no file is overwritten, and a file that a domain of the host uses keeps its name.
 """
 
 import posixpath
@@ -10,13 +10,13 @@ from controller.errors import Refused
 from controller.model.units import render_duration
 from controller.plan.actions.storage import PurgeFiles, ReturnDisk
 from controller.plan.machine.removal import parse_aside
-from controller.providers.libvirt.usage import find_uses
+from controller.providers.libvirt.used_files import find_used_files
 from controller.providers.libvirt.virsh import failure
 from controller.providers.node import Node, script_command
 
 TIMEOUT_S: Final = 300.0
-# One that was cut off is done again: what has its new name already is done. `mv -n` says nothing
-# where it does nothing, so it is looked at afterwards.
+# Repeatable: a file that has its new name already is done. `mv -n` reports no error when it does
+# nothing, so the result is checked.
 RENAME: Final = """
 suffix=$1 way=$2
 shift 2
@@ -46,14 +46,14 @@ rm -f -- "$@"
 
 
 async def set_aside(node: Node, paths: tuple[str, ...], suffix: str, whose: str) -> None:
-    """Put `suffix` behind the names of files; those that are not there have nothing to lose."""
+    """Append `suffix` to the names of files; missing files are ignored."""
     reply = await node.run(script_command(RENAME, suffix, "aside", *paths, timeout_s=TIMEOUT_S))
     if reply.exit_status != 0:
         raise failure(reply, f"{whose} is off on {node.name}, but its disks are not set aside")
 
 
 async def return_disk(node: Node, action: ReturnDisk) -> str:
-    """Give a file that was set aside its old name back."""
+    """Give a file that was set aside its old name again."""
     reply = await node.run(script_command(RENAME, action.suffix, "back", action.path,
                                           timeout_s=TIMEOUT_S))
     if reply.exit_status != 0:
@@ -62,14 +62,14 @@ async def return_disk(node: Node, action: ReturnDisk) -> str:
 
 
 async def purge(node: Node, action: PurgeFiles) -> str:
-    """Delete files that were set aside; all of them are ours by name, and nobody's disk."""
+    """Delete files that were set aside: ours by name, and used by no domain."""
     for path in action.paths:
         if posixpath.normpath(path) != path or parse_aside(posixpath.basename(path)) is None:
             raise Refused(f"nothing was deleted on {node.name}: {path!r} was not set aside by us")
-    for use in await find_uses(node):
-        used = next((path for path in action.paths if use.concerns(path)), None)
-        if used is not None:
-            raise Refused(f"nothing was deleted on {node.name}: {used} {use.verb} used by {use};"
+    for use in await find_used_files(node):
+        path = next((path for path in action.paths if use.concerns(path)), "")
+        if path:
+            raise Refused(f"nothing was deleted on {node.name}: {path} {use.verb} used by {use};"
                           " give the file another name")
     reply = await node.run(script_command(DELETE, str(round(action.least_age_s)), *action.paths,
                                           timeout_s=TIMEOUT_S))

@@ -1,4 +1,4 @@
-"""The one door to libvirt: virsh on the host, and the meaning of what it says when it fails."""
+"""The only access to libvirt: virsh on the host, and the meaning of its errors."""
 
 import re
 from typing import Final
@@ -16,7 +16,7 @@ NOISE: Final = (
     r"-(blockdev|device|netdev|drive|object) \{.*?\}: ",
 )
 COMPLAINTS: Final = ("error: ", "qemu-img: ")
-"""How lines begin that virsh and qemu-img complain with; warnings of others have no such word."""
+"""How error lines of virsh and qemu-img begin; other programs' warnings do not."""
 NO_SUCH_DOMAIN: Final = ("failed to get domain", "Domain not found", "no domain with matching")
 LINE_BROKE: Final = ("End of file while reading data", "client socket is closed",
                      "Disconnected from", "keepalive")
@@ -25,9 +25,11 @@ NEVER_REACHED: Final = ("failed to connect to the hypervisor", "Failed to connec
                         "Connection refused", "Connection timed out", "No route to host",
                         "already has active job", "another job is", "already running a job")
 
-
 KILLED: Final = 128
-"""A higher exit status is a death by signal, as shells report it."""
+"""A higher exit status means death by a signal, as shells report it."""
+CRASHED: Final = "crashed"
+"""Also the state of a domain whose process libvirt preserves: that one is not off."""
+OFF: Final = frozenset({"shut off", CRASHED})
 
 
 def virsh_command(*words: str, text: str = "", timeout_s: float = 30.0) -> Command:
@@ -36,9 +38,9 @@ def virsh_command(*words: str, text: str = "", timeout_s: float = 30.0) -> Comma
 
 
 def parse_complaint(stderr: str) -> str:
-    """Return what is meant by virsh's or qemu-img's error output, as one line.
+    """Return virsh's or qemu-img's error output as one short line.
 
-    What comes before the first line of theirs is somebody else's: a warning beside an answer.
+    Lines before their first error line are warnings of other programs, and are left out.
     """
     lines = [line.strip() for line in stderr.split("\n") if line.strip()]
     theirs = next((at for at, line in enumerate(lines) if line.startswith(COMPLAINTS)), 0)
@@ -55,9 +57,9 @@ def parse_complaint(stderr: str) -> str:
 
 
 def is_missing(reply: Reply) -> bool:
-    """Return whether virsh says that there is no such domain, and complains of nothing else.
+    """Return whether virsh reports that there is no such domain, and no other error.
 
-    It says that it failed to get a domain, too, when libvirt hangs up in the middle of looking.
+    It also reports that it failed to get a domain when libvirt closes the connection meanwhile.
     """
     lines = [line for line in reply.stderr.split("\n") if line.startswith(COMPLAINTS[0])]
     return reply.exit_status != 0 and bool(lines) and all(
@@ -88,7 +90,7 @@ async def virsh(node: Node, *words: str, failed: str, text: str = "",
 
 
 async def find_state(node: Node, domain: str) -> str | None:
-    """Return a domain's state in libvirt's words, None when the host does not know it."""
+    """Return a domain's state in libvirt's words, None if there is no such domain."""
     reply = await node.run(virsh_command("domstate", "--", domain))
     if is_missing(reply):
         return None
@@ -103,9 +105,9 @@ async def find_state(node: Node, domain: str) -> str | None:
 
 
 async def find_xml(node: Node, domain: str, *, inactive: bool) -> str | None:
-    """Return a domain's XML with its secrets, None when the host does not know it.
+    """Return a domain's XML with its secrets, None if there is no such domain.
 
-    Without the secrets a definition that is written back would lose them.
+    A definition that was read without its secrets would lose them when it is written back.
     """
     flags = ("--inactive",) if inactive else ()
     reply = await node.run(virsh_command("dumpxml", "--security-info", *flags, "--", domain))
@@ -114,8 +116,3 @@ async def find_xml(node: Node, domain: str, *, inactive: bool) -> str | None:
     if reply.exit_status != 0:
         raise failure(reply, f"the definition of {domain} on {node.name} could not be read")
     return reply.stdout
-
-
-CRASHED: Final = "crashed"
-"""Also of a domain whose process libvirt was told to preserve: that one is not off."""
-OFF: Final = frozenset({"shut off", CRASHED})

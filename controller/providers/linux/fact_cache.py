@@ -1,6 +1,6 @@
-"""What is remembered of one node between two polls, and what an answer or a silence means then.
+"""The facts of one node between two polls: what a new answer, or silence, makes of them.
 
-Rule 1: silence never removes anything: what was last seen stays, marked as last seen.
+Rule 1: silence removes nothing: the last known facts stay, marked as last seen.
 """
 
 from collections import deque
@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from controller.model.facts import Absent, Fact, Known, NodeFacts, Unknown
 from controller.providers.libvirt.facts import parse_capabilities, parse_domains, parse_pools
 from controller.providers.linux.facts import Answer, Section
-from controller.providers.linux.kept import KEEPERS
+from controller.providers.linux.last_seen import FILLERS
 from controller.providers.linux.replica import parse_leftovers, parse_replicas
 from controller.providers.openvswitch.facts import parse_bridges, parse_interfaces
 
@@ -25,19 +25,19 @@ CLOCK_SAMPLES: Final = 8
 
 @dataclass(slots=True)
 class Part:
-    """One section as it was last understood."""
+    """One section as it was last parsed."""
 
     digest: str | None = None
-    said: Any = None
-    """What its text says."""
+    parsed: Any = None
+    """The parsed text."""
     value: Any = None
-    """That, and what is kept of single objects that it says nothing of."""
+    """The parsed text, completed by last seen objects; see last_seen.py."""
     at: float | None = None
     unknown_since: float | None = None
 
 
 class ClockSample(NamedTuple):
-    """One measurement of a node's clock against ours; the one with the least delay is the truest.
+    """One measurement of a node's clock offset; the one with the least delay is the most accurate.
 
     Source: RFC 5905 § 8: the time that the node took to answer cancels out.
     """
@@ -46,8 +46,8 @@ class ClockSample(NamedTuple):
     offset_s: float
 
 
-class Memory:
-    """What one node said so far; `wanted` are the sections it is asked for."""
+class FactCache:
+    """The last known facts of one node; `wanted` are the sections it is asked for."""
 
     def __init__(self, name: str, wanted: tuple[str, ...]) -> None:
         self.name = name
@@ -60,20 +60,20 @@ class Memory:
 
     @property
     def digests(self) -> dict[str, str]:
-        """Return which texts need not be sent again."""
+        """Return the digests of the texts that need not be sent again, by section."""
         return {section: part.digest for section, part in self._parts.items()
                 if part.digest is not None and section in self.wanted}
 
     def miss(self, reason: str, at: float) -> Unknown[NodeFacts]:
-        """Return what silence means: unknown, since when, and what was last seen."""
+        """Return the fact of a node that did not answer: unknown, with what was last seen."""
         self._silent_since = at if self._silent_since is None else self._silent_since
         return Unknown(reason, self._silent_since, self._last, self._last_at)
 
-    def learn(self, answer: Answer, asked_at: float, heard_at: float) -> Known[NodeFacts]:
-        """Return what an answer means; it is as old as its question."""
+    def learn(self, answer: Answer, asked_at: float, received_at: float) -> Known[NodeFacts]:
+        """Return the facts of an answer; their age counts from the question."""
         if self._last is not None and self._last.boot_id != answer.boot_id:
             self._clock.clear()
-        outward_s, homeward_s = answer.began - asked_at, heard_at - answer.now
+        outward_s, homeward_s = answer.began - asked_at, received_at - answer.now
         self._clock.append(ClockSample(outward_s + homeward_s, (outward_s - homeward_s) / 2))
         parts: dict[str, Any] = {
             section: self._fact(section, answer.sections.get(section), asked_at)
@@ -90,39 +90,39 @@ class Memory:
         self._last, self._last_at, self._silent_since = facts, asked_at, None
         return Known(facts, asked_at)
 
-    def _fact(self, section: str, said: Section | None, at: float) -> Fact[Any]:
+    def _fact(self, section: str, answer: Section | None, at: float) -> Fact[Any]:
         part = self._parts[section]
-        if section not in self.wanted or (said is not None and said.absent and not part.value):
+        if section not in self.wanted or (answer is not None and answer.absent and not part.value):
             self._parts[section] = Part()
             return Absent(at)
         try:
-            self._understand(part, section, said)
-            if section in KEEPERS:
-                part.value = KEEPERS[section](part.said, part.value or {},
+            self._parse(part, section, answer)
+            if section in FILLERS:
+                part.value = FILLERS[section](part.parsed, part.value or {},
                                               self._parts["pools"].value or {})
             else:
-                part.value = part.said
+                part.value = part.parsed
         except ValueError as error:
             part.unknown_since = at if part.unknown_since is None else part.unknown_since
             return Unknown(f"{self.name}: {error}", part.unknown_since, part.value, part.at)
         part.at, part.unknown_since = at, None
         return Known(part.value, at)
 
-    def _understand(self, part: Part, section: str, said: Section | None) -> None:
-        """Bring `part` up to date; it is parsed only when it changed."""
-        if said is None:
+    def _parse(self, part: Part, section: str, answer: Section | None) -> None:
+        """Update `part`; only a changed text is parsed."""
+        if answer is None:
             raise ValueError(f"the answer says nothing of its {section}")
-        if said.absent:
-            raise ValueError(f"it had {section}, and the program that shows them is gone: put it"
-                             " back")
-        if said.error is not None:
-            raise ValueError(said.error)
-        if said.same:
-            if said.digest is None or said.digest != part.digest:
+        if answer.absent:
+            raise ValueError(f"it had {section}, and the program that shows them is gone: install"
+                             " it again")
+        if answer.error is not None:
+            raise ValueError(answer.error)
+        if answer.same:
+            if answer.digest is None or answer.digest != part.digest:
                 raise ValueError(f"the answer refers to {section} that were never sent")
-        elif said.text is None or said.digest is None:
+        elif answer.text is None or answer.digest is None:
             raise ValueError(f"the answer says nothing of its {section}")
         else:
             part.digest = None
-            part.said = PARSERS[section](said.text)
-            part.digest = said.digest
+            part.parsed = PARSERS[section](answer.text)
+            part.digest = answer.digest

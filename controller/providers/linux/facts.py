@@ -1,4 +1,4 @@
-"""Read the facts script's answer."""
+"""Parses the facts script's answer."""
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -13,13 +13,13 @@ class Section(BaseModel):
     digest: str | None = None
     text: str | None = None
     same: bool = False
-    """The text is the one that the asker named by its digest."""
+    """Whether the text is unchanged: it has the digest that the question named."""
     error: str | None = None
     absent: bool = False
 
 
 class Answer(BaseModel):
-    """What the facts script said; times are the node's own."""
+    """An answer of the facts script; times are by the node's clock."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -1,4 +1,4 @@
-"""The programs that are sent to hosts: each is one text, also where it has several parts."""
+"""The programs that are sent to hosts, each as one text, even if it has several modules."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -10,19 +10,19 @@ PARTS: Final[Mapping[str, tuple[str, ...]]] = {
                  "mover/image/header.py", "filesystem.py", "pools.py", "domains.py",
                  "libvirt_poll.py", "replicas.py", "leftovers.py"),
 }
-"""What a program imports of ours, each part after those that it imports itself."""
+"""By program: our modules that it imports, each after those that it imports itself."""
 IMPORTER: Final = """\
 import sys, types
-def learn(name, source):
+def define(name, source):
     part = sys.modules[name] = types.ModuleType(name)
     exec(compile(source, name, "exec"), part.__dict__)
 """
 
 
 def join_program(main: str, parts: Mapping[str, str]) -> str:
-    """Return one text that knows its parts (module name -> source) as modules, then runs `main`."""
-    learnt = [f"learn({name!r}, {source!r})\n" for name, source in parts.items()]
-    return "".join((IMPORTER, *learnt, main))
+    """Return one text that defines its parts (module name -> source) as modules and runs `main`."""
+    defined = [f"define({name!r}, {source!r})\n" for name, source in parts.items()]
+    return "".join((IMPORTER, *defined, main))
 
 
 def module_of(part: str) -> str:
@@ -41,5 +41,5 @@ def load_program(name: str) -> str:
 
 
 def read_source(name: str) -> str:
-    """Return one file of those that are sent."""
+    """Return the source of one file below remote/."""
     return (resources.files("controller") / "remote" / name).read_text(encoding="utf-8")

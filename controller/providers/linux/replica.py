@@ -1,4 +1,4 @@
-"""Turn what the facts script says of replicas and leftovers into facts."""
+"""Parses the facts script's replicas and leftovers."""
 
 from typing import Final
 
@@ -11,8 +11,9 @@ LEFTOVERS: Final = TypeAdapter(tuple[Leftover, ...])
 
 
 def parse_replicas(text: str) -> dict[str, ReplicaFacts]:
-    """Return every replica of a host by its VM's UUID; of two of one VM the one that is further on.
+    """Return every replica of a host by its VM's UUID.
 
+    If a host has two replicas of one VM, the one with the newer point counts.
     Errors: ValueError with a sentence; half an answer is no answer.
     """
     try:
@@ -23,13 +24,13 @@ def parse_replicas(text: str) -> dict[str, ReplicaFacts]:
 
 
 def progress(replica: ReplicaFacts) -> tuple[bool, int, str]:
-    """Return how far on a replica is: one that can be read and has the newest point is furthest."""
+    """Return the sort key of a replica: a readable one with the newest point comes last."""
     newest = replica.newest
     return not replica.unreadable, newest.sequence if newest else 0, replica.path
 
 
 def parse_leftovers(text: str) -> tuple[Leftover, ...]:
-    """Return what is left over on a host.
+    """Return a host's leftovers.
 
     Errors: ValueError with a sentence.
     """
@@ -40,6 +41,6 @@ def parse_leftovers(text: str) -> tuple[Leftover, ...]:
 
 
 def first_of(error: ValidationError) -> str:
-    """Return the first complaint, in a few words."""
+    """Return the first validation error, in a few words."""
     first = error.errors(include_url=False)[0]
     return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"

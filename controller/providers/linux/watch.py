@@ -1,4 +1,4 @@
-"""News from nodes: one long-lived line to each says that something happened, never what."""
+"""Events from nodes: a watcher on each node reports that something happened, never what."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -14,7 +14,7 @@ OPEN_S: Final = 10.0
 
 
 class Watchers:
-    """One watcher per declared node, from the moment that somebody wants the news."""
+    """One watcher per declared node, started when somebody listens."""
 
     def __init__(self, transport: Transport, program: str) -> None:
         self._transport = transport
@@ -22,12 +22,12 @@ class Watchers:
         self._declared: frozenset[str] = frozenset()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._wanted = False
-        # a dict for its order; a node that is in it already is not news
+        # a dict, because it keeps the order and each node once
         self._news: dict[str, None] = {}
-        self._told = asyncio.Event()
+        self._new = asyncio.Event()
 
     def declare(self, nodes: frozenset[str]) -> None:
-        """Watch exactly `nodes`, once news are wanted."""
+        """Watch exactly `nodes`, once somebody listens."""
         self._declared = nodes
         for node in self._tasks.keys() - nodes:
             self._tasks.pop(node).cancel()
@@ -36,12 +36,12 @@ class Watchers:
                 self._tasks[node] = asyncio.create_task(self._watch(node))
 
     async def news(self) -> AsyncIterator[str]:
-        """Yield names of nodes for ever; for one listener."""
+        """Yield names of nodes for ever, to one listener."""
         self._wanted = True
         self.declare(self._declared)
         while True:
-            await self._told.wait()
-            self._told.clear()
+            await self._new.wait()
+            self._new.clear()
             while self._news:
                 node = next(iter(self._news))
                 del self._news[node]
@@ -56,14 +56,14 @@ class Watchers:
 
     def _tell(self, node: str) -> None:
         self._news[node] = None
-        self._told.set()
+        self._new.set()
 
     async def _watch(self, node: str) -> None:
-        """Keep one line open; a line that comes up says so itself, by its first word."""
+        """Keep a watcher running on a node; it writes a first line when it has started."""
         waits = pauses()
         while True:
             up = False
-            with suppress(ActionError):  # unreachable for now: polls say so in a sentence
+            with suppress(ActionError):  # unreachable for now: polls report that with a sentence
                 async for _ in self._transport.lines(node, self._command):
                     up = True
                     self._tell(node)

@@ -1,4 +1,4 @@
-"""Hands for bridges and trunks: create one, plug an uplink in, let exactly some VLANs pass."""
+"""Hands for bridges and trunks: create a bridge, add an uplink, set the VLANs that pass."""
 
 from typing import Final
 
@@ -7,15 +7,14 @@ from controller.plan.actions.network import AddUplink, CreateBridge, NarrowTrunk
 from controller.plan.survey.vlans import NOTHING_PASSES
 from controller.providers.node import Node, safe_word, script_command
 from controller.providers.openvswitch.commit_confirm import change_port
-from controller.providers.openvswitch.ovs import ovs, say_vlans
+from controller.providers.openvswitch.ovs import describe_vlans, ovs
 
-# A kernel without Open vSwitch's module gets the userspace datapath; a bridge that exists keeps
-# the one it has.
+# Without the kernel's openvswitch module a new bridge gets the userspace datapath.
 KERNEL_MODULE: Final = "modprobe openvswitch 2>/dev/null; test -d /sys/module/openvswitch"
 
 
 def create_words(action: CreateBridge, *, kernel: bool) -> tuple[str, ...]:
-    """Return the words that create a bridge."""
+    """Return ovs-vsctl's arguments that create a bridge."""
     bridge = safe_word(action.bridge, "bridge")
     datapath = () if kernel else ("datapath_type=netdev",)
     rstp = f"rstp_enable={str(action.rstp).lower()}"
@@ -23,7 +22,7 @@ def create_words(action: CreateBridge, *, kernel: bool) -> tuple[str, ...]:
 
 
 async def create_bridge(node: Node, action: CreateBridge) -> str:
-    """Create the bridge, or bring an existing one's spanning tree to what is declared."""
+    """Create the bridge, or set an existing one's spanning tree as declared."""
     bridge = safe_word(action.bridge, "bridge")
     failed = f"bridge {bridge} was not created on {node.name}"
     found = await ovs(node, "list-br", failed=failed)
@@ -38,19 +37,19 @@ async def create_bridge(node: Node, action: CreateBridge) -> str:
 
 
 def on_or_off(value: bool) -> str:
-    """Return a switch's position in words."""
+    """Return `on` or `off`."""
     return "on" if value else "off"
 
 
 def columns_of(passing: PortVlans) -> dict[str, str]:
-    """Return the columns of a port that lets this pass."""
+    """Return a port's columns for what passes."""
     return {"tag": "[]" if passing.tag is None else str(passing.tag),
             "trunks": ",".join(map(str, passing.vlans)) or "[]",
             "vlan_mode": passing.vlan_mode or "[]"}
 
 
 def plugged_columns(action: AddUplink) -> dict[str, str]:
-    """Return the columns of a port that is new on its bridge."""
+    """Return the columns of a new uplink."""
     vlans = set(action.vlans) | ({action.native} if action.native is not None else set())
     passing = () if action.every else tuple(sorted(vlans)) or NOTHING_PASSES
     if action.native:
@@ -59,9 +58,9 @@ def plugged_columns(action: AddUplink) -> dict[str, str]:
 
 
 async def add_uplink(node: Node, action: AddUplink) -> str:
-    """Plug a device into the bridge as a trunk; one that is in it already is set to be one."""
+    """Add a device to the bridge as a trunk; set it as a trunk if it is there already."""
     bridge, port = safe_word(action.bridge, "bridge"), safe_word(action.port, "port")
-    passing = "every VLAN" if action.every else say_vlans(action.vlans)
+    passing = "every VLAN" if action.every else describe_vlans(action.vlans)
     failed = f"{port} was not plugged into {bridge} on {node.name}"
     if not await change_port(node, bridge, port, plugged_columns(action), failed):
         return f"{port} on {node.name} carries {passing} already"
@@ -69,9 +68,9 @@ async def add_uplink(node: Node, action: AddUplink) -> str:
 
 
 async def set_trunk(node: Node, action: WidenTrunk | NarrowTrunk) -> str:
-    """Change what passes on a port of the bridge, if it still passes what was seen to."""
+    """Change what passes on a port of the bridge, if that is still what was observed."""
     bridge, port = safe_word(action.bridge, "bridge"), safe_word(action.port, "port")
-    passing = say_passing(action.will_be)
+    passing = describe_passing(action.will_be)
     failed = f"{port} on {node.name} was not set to carry {passing}"
     before, after = columns_of(action.was), columns_of(action.will_be)
     changed = {name: value for name, value in after.items() if value != before[name]}
@@ -80,9 +79,9 @@ async def set_trunk(node: Node, action: WidenTrunk | NarrowTrunk) -> str:
     return f"{port} on {node.name} now carries {passing}, confirmed over a new connection"
 
 
-def say_passing(passing: PortVlans) -> str:
-    """Return what passes, for people."""
+def describe_passing(passing: PortVlans) -> str:
+    """Return a description of what passes."""
     if passing.vlan_mode == "access":
         return f"VLAN {passing.tag} without a tag"
     native = f", untagged frames as VLAN {passing.tag}" if passing.tag is not None else ""
-    return ("every VLAN" if not passing.vlans else say_vlans(passing.vlans)) + native
+    return ("every VLAN" if not passing.vlans else describe_vlans(passing.vlans)) + native

@@ -1,7 +1,7 @@
-"""Change an uplink or a trunk so that the node undoes it by itself unless we come back and say so.
+"""Changes an uplink or trunk so that the node undoes it by itself unless it is confirmed.
 
-The proof that we still can is a new connection: the old one may live on through a path that no
-new one would find.
+The confirmation comes over a new connection: the old one may survive on a path that no new
+connection would find.
 """
 
 import asyncio
@@ -20,34 +20,34 @@ from controller.transport.json_text import parse_json
 
 LIMIT_S: Final = 30.0
 AFTERWARDS_S: Final = 15.0
-"""So long after it has undone a change a node is asked what came of it."""
+"""How long after its undoing a change's state is still asked for."""
 PAUSE_S: Final = 1.0
 APPLY_TIMEOUT_S: Final = 45.0
 CONFIRM_TIMEOUT_S: Final = 8.0
 
 PARTS: Final = ("state", "undone_at", "sentence", "token")
-"""What the guard answers with."""
+"""The keys of the guard's answer."""
 
 
 def remote_command(verb: str, question: Mapping[str, Any], timeout_s: float) -> Command:
-    """Return the command that asks the node's end one question."""
+    """Return the command that asks the guard on the node one question."""
     program = files("controller").joinpath("remote", "commit_confirm.py").read_text()
     return plain_command("python3", "-", verb, json.dumps(question, sort_keys=True),
                          text=program, timeout_s=timeout_s)
 
 
 def parse_answer(reply: Reply, failed: str) -> dict[str, str]:
-    """Return the answer of the node's end.
+    """Return the guard's answer.
 
-    Errors: Refused when it never got as far as answering.
+    Errors: OutcomeUnknown when it did not answer.
     """
     try:
         answer = parse_json(reply.stdout)
         return {key: str(answer.get(key, "")) for key in PARTS}
     except (ValueError, AttributeError):
-        told = (reply.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        # a guard that had been left behind by then undoes whatever was done
-        raise OutcomeUnknown(f"{failed} for certain: the node's end did not answer ({told});"
+        said = (reply.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        # if the guard had begun by then, it undoes whatever was done
+        raise OutcomeUnknown(f"{failed} for certain: the node's end did not answer ({said});"
                              f" whatever was changed is undone within {LIMIT_S:.0f} s") from None
 
 
@@ -55,11 +55,11 @@ async def change_port(node: Node, bridge: str, port: str, columns: Mapping[str, 
                       failed: str, before: Mapping[str, str] | None = None) -> bool:
     """Change the port's columns and confirm it; return whether anything had to be changed.
 
-    `before` is what it was seen to be, None for one that is in no bridge; what is otherwise by now
-    is left as it is. An earlier change that still waits is confirmed first: its controller may be
-    gone, and that we get in over a new connection is all that it waits for.
-    Errors: Undone where nobody got in over a new connection; Unavailable while another change of
-    this port comes between, or where it was never begun; OutcomeUnknown; Refused.
+    `before`: the columns as observed, None for a port in no bridge; if they differ by now, nothing
+    is changed. An earlier unconfirmed change is confirmed first: its controller may be gone, and a
+    new connection is all that it waits for.
+    Errors: Undone when no new connection came through; Unavailable while another change of this
+    port waits, or when it never began; OutcomeUnknown; Refused.
     """
     token = uuid.uuid4().hex
     question = {"token": token, "bridge": bridge, "port": port, "limit_s": LIMIT_S,
@@ -67,10 +67,10 @@ async def change_port(node: Node, bridge: str, port: str, columns: Mapping[str, 
     try:
         answer = await ask(node, question, failed)
         if answer["state"] == "busy":
-            with suppress(Undone, Unavailable):  # undone meanwhile is as good: the port is free
+            with suppress(Undone, Unavailable):  # if it was undone meanwhile, the port is free, too
                 await confirm(node, port, answer["token"], failed, answer["undone_at"])
             answer = await ask(node, question, failed)
-    except OutcomeUnknown:  # the change itself may have cut the line on which we asked for it
+    except OutcomeUnknown:  # the change itself may have cut the connection
         answer = {"state": "armed", "undone_at": ""}
     match answer["state"]:
         case "same":
@@ -90,14 +90,14 @@ async def change_port(node: Node, bridge: str, port: str, columns: Mapping[str, 
 
 
 async def ask(node: Node, question: Mapping[str, Any], failed: str) -> dict[str, str]:
-    """Ask the node's end to change a port, and return its answer."""
+    """Ask the guard to change a port, and return its answer."""
     return parse_answer(await node.run(remote_command("apply", question, APPLY_TIMEOUT_S)), failed)
 
 
 async def confirm(node: Node, port: str, token: str, failed: str, undone_at: str) -> None:
-    """Come back over a new connection until that works, or until the node has long undone it.
+    """Confirm over a new connection, again and again until the node must have undone the change.
 
-    Errors: Undone; Unavailable where the change had never begun.
+    Errors: Undone; Unavailable when the change had never begun.
     """
     command = remote_command("confirm", {"token": token, "port": port}, CONFIRM_TIMEOUT_S)
     loop = asyncio.get_running_loop()
@@ -110,7 +110,7 @@ async def confirm(node: Node, port: str, token: str, failed: str, undone_at: str
             if loop.time() + PAUSE_S > give_up_at:
                 raise Undone(f"{failed}: once it was, no new connection to {node.name} came through"
                              f" ({error}), and {node.name} undid it by itself"
-                             f"{said_at(undone_at)}") from error
+                             f"{when_undone(undone_at)}") from error
         await asyncio.sleep(PAUSE_S)
     answer = parse_answer(reply, failed)
     if answer["state"] == "never":
@@ -118,9 +118,10 @@ async def confirm(node: Node, port: str, token: str, failed: str, undone_at: str
                           " is tried again")
     if answer["state"] != "confirmed":
         raise Undone(f"{failed}: once it was, {node.name} could not be reached any more, and"
-                     f" {node.name} undid it by itself{said_at(answer['undone_at'] or undone_at)}")
+                     f" {node.name} undid it by itself"
+                     f"{when_undone(answer['undone_at'] or undone_at)}")
 
 
-def said_at(undone_at: str) -> str:
-    """Return when a node undid something, as far as it was told."""
+def when_undone(undone_at: str) -> str:
+    """Return when a node undid a change, as far as known."""
     return f" at {undone_at}" if undone_at else f" within {LIMIT_S:.0f} s"

@@ -1,4 +1,4 @@
-"""Turn Open vSwitch's own tables into facts about bridges and ports."""
+"""Parses Open vSwitch's tables into facts about bridges and ports."""
 
 import json
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ def parse_bridges(text: str) -> dict[str, BridgeFacts]:
 
 
 def parse_interfaces(text: str) -> dict[str, InterfaceFacts]:
-    """Return every interface of a node that has an address, or that something lies on.
+    """Return every interface of a node that has an address, or that another one is built on.
 
     Errors: ValueError with a sentence.
     """
@@ -63,7 +63,7 @@ def parse_value(cell: Any) -> Any:
 
 
 def as_tuple(value: Any) -> tuple[Any, ...]:
-    """Return a set's members; the database writes a set of one as that one."""
+    """Return a set's members; the database writes a set of one as its member."""
     return value if isinstance(value, tuple) else (value,)
 
 
@@ -78,7 +78,7 @@ def parse_bridge(row: Mapping[str, Any], ports: Mapping[str, PortFacts],
     """Return one bridge with its ports by name."""
     written = {optional(mirrors[uuid]["output_vlan"]) for uuid in as_tuple(row.get("mirrors", ()))
                if uuid in mirrors} - {None}
-    # a port that was plugged in between the two readings is seen by the next poll
+    # a port that was added between the two readings is seen by the next poll
     held = [ports[uuid] for uuid in as_tuple(row["ports"]) if uuid in ports]
     return BridgeFacts(name=row["name"], rstp_enabled=bool(optional(row["rstp_enable"])),
                        ports={port.name: port for port in sorted(held, key=lambda port: port.name)},

@@ -1,4 +1,4 @@
-"""Everything that can be done to Open vSwitch on a node, by action."""
+"""The hand for each action that changes Open vSwitch on a node."""
 
 from typing import ClassVar
 

@@ -1,4 +1,4 @@
-"""The one door to Open vSwitch: ovs-vsctl on the node, and the meaning of its failures."""
+"""The only access to Open vSwitch: ovs-vsctl on the node, and the meaning of its errors."""
 
 import re
 from typing import Final
@@ -13,15 +13,15 @@ NOT_RUNNING: Final = ("database connection failed", "Connection refused",
 
 
 def ovs_command(*words: str) -> Command:
-    """Return the command that runs ovs-vsctl; it waits until the switch has taken the change up."""
+    """Return the command that runs ovs-vsctl, which waits until the switch applied the change."""
     return plain_command("ovs-vsctl", f"--timeout={WAIT_S}", *words, timeout_s=WAIT_S + 20.0)
 
 
 def parse_complaint(stderr: str) -> str:
-    """Return what is meant by ovs-vsctl's error output, as one line."""
+    """Return ovs-vsctl's error output as one short line."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    told = [re.sub(r"^(ovs-vsctl: |\S+Z\|\d+\|\w+\|\w+\|)", "", line) for line in lines]
-    return "; ".join(told)[:300] or "it gave no reason"
+    texts = [re.sub(r"^(ovs-vsctl: |\S+Z\|\d+\|\w+\|\w+\|)", "", line) for line in lines]
+    return "; ".join(texts)[:300] or "it gave no reason"
 
 
 def failure(reply: Reply, sentence: str) -> ActionError:
@@ -31,22 +31,22 @@ def failure(reply: Reply, sentence: str) -> ActionError:
         return Unavailable(f"{sentence}: Open vSwitch does not run there ({complaint});"
                            " it is tried again")
     if "Alarm clock" in reply.stderr or reply.exit_status < 0:
-        # the database has the change, the switch has not said that it has taken it up
+        # the change is in the database; the switch has not confirmed that it applied it
         return OutcomeUnknown(f"{sentence} for certain: the switch did not confirm within"
                               f" {WAIT_S} s; it is looked at again")
     return Refused(f"{sentence}: {complaint}")
 
 
 async def ovs(node: Node, *words: str, failed: str) -> str:
-    """Return what ovs-vsctl printed; `failed` begins the sentence when it fails."""
+    """Run ovs-vsctl and return what it printed; `failed` begins an error's sentence."""
     reply = await node.run(ovs_command(*words))
     if reply.exit_status != 0:
         raise failure(reply, failed)
     return reply.stdout
 
 
-def say_vlans(vlans: tuple[int, ...]) -> str:
-    """Return `vlans` for people."""
+def describe_vlans(vlans: tuple[int, ...]) -> str:
+    """Return a description of VLANs."""
     tagged = [vlan for vlan in sorted(vlans) if vlan]
     if not tagged:
         return "no VLAN"

@@ -1,5 +1,4 @@
-"""Hands for ports: a guest's VLAN, and the VLANs that pass on uplinks and trunks."""
-
+"""The hand for guests' ports: put a port back on its guest's VLAN."""
 
 from controller.errors import Refused
 from controller.plan.actions.network import SetPortVlan
@@ -11,12 +10,12 @@ from controller.transport.json_text import parse_json
 
 
 def attached_mac_command(port: str) -> Command:
-    """Return the command that asks whose card a port is."""
+    """Return the command that reads which guest's card a port belongs to."""
     return ovs_command("--format=json", "--columns=external_ids", "list", "Interface", port)
 
 
 def parse_attached_mac(text: str) -> str | None:
-    """Return the MAC of the guest's card behind a port, None when it is no guest's."""
+    """Return the MAC of the guest's card at a port, None if it is not a guest's port."""
     rows = parse_table(parse_json(text))
     return rows[0]["external_ids"].get("attached-mac", "").lower() or None
 
@@ -24,7 +23,7 @@ def parse_attached_mac(text: str) -> str | None:
 async def set_port_vlan(node: Node, action: SetPortVlan) -> str:
     """Put a guest's live port back on its VLAN, if it is still that guest's port.
 
-    Ports are numbered as they come: the name may have passed to another guest since it was seen.
+    Port names are numbered in order of creation: another guest may have the name by now.
     """
     port = safe_word(action.port, "port")
     failed = f"{port} on {node.name} was not put on VLAN {action.vlan}"

@@ -27,7 +27,11 @@ from controller.model.replica import (
     PointFacts,
     ReplicaFacts,
 )
-from controller.providers.linux.kept import keep_domains, keep_pools, keep_replicas
+from controller.providers.linux.last_seen import (
+    with_last_domains,
+    with_last_pools,
+    with_last_replicas,
+)
 from controller.providers.simulated.paths import blocked_ports
 from controller.providers.simulated.replicas import Point, Replica
 from controller.providers.simulated.world import ROOT, Bridge, Domain, Node, Pool, World
@@ -72,7 +76,7 @@ def _domains(world: World, node: Node, at: float, before: NodeFacts | None,
         return _lost(before.domains if before is not None else None, at)
     told = {d.name: _muffled(d) if d.name in node.muffled else _domain(world, node, d)
             for d in node.domains.values()}
-    return Known(keep_domains(told, _last(None if before is None else before.domains), {}), at)
+    return Known(with_last_domains(told, _last(None if before is None else before.domains), {}), at)
 
 
 def _pools(world: World, node: Node, at: float, before: NodeFacts | None,
@@ -83,7 +87,7 @@ def _pools(world: World, node: Node, at: float, before: NodeFacts | None,
     if not node.libvirt_up:
         return _lost(before.pools if before is not None else None, at)
     told = {p.name: _pool(world, node, p) for p in node.pools.values()}
-    return Known(keep_pools(told, _last(None if before is None else before.pools), {}), at)
+    return Known(with_last_pools(told, _last(None if before is None else before.pools), {}), at)
 
 
 def _replicas(node: Node, at: float, before: NodeFacts | None,
@@ -97,7 +101,7 @@ def _replicas(node: Node, at: float, before: NodeFacts | None,
     dark = tuple(f"{pool.path}/" for pool in node.pools.values() if pool.name in node.dim)
     seen = {uuid: one for uuid, one in told.items() if not one.path.startswith(dark)}
     last = _last(None if before is None else before.replicas)
-    return Known(keep_replicas(seen, last, _last(pools)), at)
+    return Known(with_last_replicas(seen, last, _last(pools)), at)
 
 
 def _last(fact: Fact[Mapping[str, T]] | None) -> Mapping[str, T]:

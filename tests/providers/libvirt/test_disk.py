@@ -13,7 +13,7 @@ from controller.plan.actions.desired import DesiredDisk
 from controller.plan.actions.storage import CreateDisk
 from controller.providers.libvirt.disk import find_image, grow_file
 from controller.providers.libvirt.hands import LibvirtHands
-from controller.providers.libvirt.migration.disks import is_empty, put_aside
+from controller.providers.libvirt.migration.disks import is_empty, rename_stale
 from controller.providers.node import Node
 from controller.transport.base import Reply
 from tests.providers.fakes import Local, Scripted, failed
@@ -181,7 +181,7 @@ def test_a_stale_disk_is_put_aside_and_keeps_what_it_holds(tmp_path: Path) -> No
     path = tmp_path / "sql-vda.raw"
     for content in ("first", "second"):
         path.write_text(content)
-        asyncio.run(put_aside(Node(here(), "h"), str(path), "sql was not moved"))
+        asyncio.run(rename_stale(Node(here(), "h"), str(path), "sql was not moved"))
     assert not path.exists()
     assert (tmp_path / "sql-vda.raw.stale-1").read_text() == "first"
     assert (tmp_path / "sql-vda.raw.stale-2").read_text() == "second"

@@ -8,7 +8,7 @@ import pytest
 from controller.errors import ActionError, OutcomeUnknown, Refused, Unavailable
 from controller.plan.actions.network import SetPortVlan
 from controller.providers.openvswitch.hands import OpenVswitchHands
-from controller.providers.openvswitch.ovs import parse_complaint, say_vlans
+from controller.providers.openvswitch.ovs import describe_vlans, parse_complaint
 from controller.transport.base import Reply
 from tests.providers.fakes import Scripted, failed, said
 
@@ -77,4 +77,4 @@ def test_a_complaint_keeps_its_meaning_and_loses_its_noise() -> None:
     ((), "no VLAN"), ((0,), "no VLAN"), ((30,), "VLAN 30"), ((200, 30), "VLANs 30, 200"),
     ((0, 30), "VLAN 30 and untagged frames")])
 def test_vlans_are_said_for_people(vlans: tuple[int, ...], words: str) -> None:
-    assert say_vlans(vlans) == words
+    assert describe_vlans(vlans) == words

@@ -1,25 +1,53 @@
-"""Hands for live migration: a guest moves while it runs, with its disks or without.
+"""Hands for live migration: a guest moves to another host while it runs, with its disks or without.
 
-The two hypervisors do it between themselves (peer to peer): the death of the connection or of the
-controller does not touch it. What a controller that comes back finds is one of: it runs here, it
-runs there, it is still on its way.
+The two libvirts migrate between themselves (peer to peer): once it has begun, neither a broken
+connection nor a crash of the controller stops it. The controller prepares and concludes.
+
+    1 look           running at the source; not at the destination; no other job. If it already
+                     runs at the destination and is off or gone at the source: done.
+    2 disks          an empty file of the exact size at the destination for each disk to copy; a
+                     stale one is renamed; one that is used, or not this VM's by name, refuses
+    3 definitions    two XML texts in files at the source (running and inactive) if paths differ;
+                     a disk that stays, and a medium in a drive, is the same file on both hosts
+    4 virsh migrate  libvirt copies the disks, then memory; switches over; undefines the source
+    5 conclude       by the domain's state on both hosts, never by the exit status
+
+The order: all that can refuse comes before 4, since 4 cannot be taken back. The disks come first,
+since their sizes set the time limit; they are deleted again if 3 fails.
+
+Who writes: only this command writes to the new disks, and only to files it has just made or that
+an earlier attempt left empty. The source's files are renamed (`.moved`) only after both hosts show
+that the guest has moved; a file that another domain uses keeps its name.
+
+Conclusions in 5:
+
+    runs at the destination; off or gone at the source      moved; the old copies are renamed
+    runs at the source, no job; not at the destination      not moved; the new disks are deleted
+    anything else, or a host does not answer                OutcomeUnknown: observed again
+
+A crash of the controller leaves: before 4, empty disks at the destination, which the next attempt
+uses, and the two definitions, which the next migration writes over (they are in /run, so a reboot
+deletes them); during 4, a migration that continues; after 4, old copies under their own names,
+which the next migration back to that host renames as stale.
 """
 
 import xml.etree.ElementTree as ET
-from typing import Final, NamedTuple
+from typing import Final
 
 from controller.errors import ActionError, OutcomeUnknown, Refused, Unavailable
 from controller.plan.actions.desired import DesiredDisk
 from controller.plan.actions.machine import MigrateDomain
 from controller.providers.libvirt.migration.disks import (
-    Arrival,
-    clear_away,
-    leave_behind,
-    make_room,
+    TargetDisks,
+    create_target_disks,
+    delete_created,
+    move_disk,
     parse_sources,
+    refuse_immovable,
+    rename_old_copies,
 )
-from controller.providers.libvirt.migration.luggage import bring_media, move_disk, refuse_immovable
-from controller.providers.libvirt.precondition import refuse_other_files
+from controller.providers.libvirt.migration.media import bring_media
+from controller.providers.libvirt.precondition import require_same_files
 from controller.providers.libvirt.virsh import (
     CONNECT,
     OFF,
@@ -36,17 +64,10 @@ from controller.transport.base import Command, Reply
 
 SLOWEST_BYTES_PER_S: Final = 2 << 20
 BASE_TIMEOUT_S: Final = 3600.0
-# Where a disk lies elsewhere at the destination, libvirt is told by two changed definitions; they
-# may hold secrets, and are files in the host's memory for as long as the move takes.
-KEEP: Final = 'umask 077; mkdir -p /run/hotsite && cat >"$1"'
+# Where a disk's path differs at the destination, libvirt is given two changed definitions. They may
+# hold secrets: they are files in the host's memory, and exist only during the migration.
+WRITE: Final = 'umask 077; mkdir -p /run/hotsite && cat >"$1"'
 MOVE: Final = 'trap \'rm -f -- "$running" "$inactive"\' EXIT; running=$1 inactive=$2; shift 2; "$@"'
-
-
-class Journey(NamedTuple):
-    """What was made at the destination, and the files that the disks leave behind."""
-
-    arrival: Arrival
-    sources: tuple[str, ...]
 
 
 def bracketed(address: str) -> str:
@@ -56,14 +77,14 @@ def bracketed(address: str) -> str:
 
 def migrate_command(action: MigrateDomain, definitions: tuple[str, ...],
                     timeout_s: float) -> Command:
-    """Return the command that moves a domain; run on the host that it leaves.
+    """Return the command that migrates a domain; it runs on the source host.
 
-    `definitions`: files with the running and the inactive XML for the destination, or none to
-    keep what it has.
+    `definitions`: files with the running and the inactive XML for the destination, or none to keep
+    the domain's own.
     """
     data = bracketed(action.to_replication_address)
-    # named one by one: libvirt would copy every disk that is not read-only, over whatever has its
-    # name at the destination
+    # named one by one: else libvirt copies every writable disk, over whatever has its path at the
+    # destination
     storage = ("--copy-storage-all", "--migrate-disks",
                ",".join(disk.target for disk in action.copied)) if action.copied else ()
     words = (
@@ -81,52 +102,47 @@ def migrate_command(action: MigrateDomain, definitions: tuple[str, ...],
 
 
 async def migrate(node: Node, action: MigrateDomain) -> str:
-    """Move a running domain to another host, and see with both that it has arrived."""
-    there = Node(node.transport, action.to)
+    """Move a running domain to another host, and confirm it on both."""
+    target = Node(node.transport, action.to)
     domain, failed = action.domain, f"{action.domain} was not moved to {action.to}"
-    here_state, there_state = await find_state(node, domain), await find_state(there, domain)
-    if there_state == "running" and (here_state is None or here_state in OFF):
+    source_state, target_state = await find_state(node, domain), await find_state(target, domain)
+    if target_state == "running" and (source_state is None or source_state in OFF):
         return f"{domain} runs on {action.to} already"
-    if here_state != "running":
-        raise Refused(f"{failed}: it is {here_state or 'not defined'} on {node.name}, and only"
+    if source_state != "running":
+        raise Refused(f"{failed}: it is {source_state or 'not defined'} on {node.name}, and only"
                       " what runs can be moved live")
-    if there_state is not None and there_state not in OFF:
-        raise Unavailable(f"{failed}: it is {there_state} there, and runs on {node.name}; it is"
+    if target_state is not None and target_state not in OFF:
+        raise Unavailable(f"{failed}: it is {target_state} there, and runs on {node.name}; it is"
                           " looked at again")
     if await has_job(node, domain):
         raise Unavailable(f"{failed}: another job of it is running on {node.name}; it is tried"
                           " again")
-    arrival = await prepare(node, there, action)
-    timeout_s = BASE_TIMEOUT_S + arrival.size_bytes / SLOWEST_BYTES_PER_S
+    created = (await create_target_disks(node, target, action) if action.with_storage
+               else TargetDisks(0, ()))
+    timeout_s = BASE_TIMEOUT_S + created.size_bytes / SLOWEST_BYTES_PER_S
     try:
-        definitions, sources = await leave_definitions(node, there, action)
+        definitions, sources = await write_definitions(node, target, action)
     except ActionError:
-        await clear_away(there, arrival)
+        await delete_created(target, created)
         raise
     reply = await node.run(migrate_command(action, definitions, timeout_s))
-    return await conclude(node, there, action, Journey(arrival, sources), reply)
+    outcome = await conclude(node, target, action, created, reply)
+    return outcome + (await rename_old_copies(node, sources) if sources else "")
 
 
 async def has_job(node: Node, domain: str) -> bool:
-    """Return whether libvirt is at work on a domain: moving, copying or saving it."""
+    """Return whether libvirt runs a job on a domain: a migration, a backup, a save."""
     text = await virsh(node, "domjobinfo", "--", domain,
                        failed=f"whether {domain} on {node.name} is being worked on is not known")
     return not any(line.split() == ["Job", "type:", "None"] for line in text.splitlines())
 
 
-async def prepare(node: Node, there: Node, action: MigrateDomain) -> Arrival:
-    """Make room for the disks where they have to be copied."""
-    if not action.with_storage:
-        return Arrival(0, ())
-    return await make_room(node, there, action)
-
-
-async def leave_definitions(node: Node, there: Node, action: MigrateDomain) -> tuple[
+async def write_definitions(node: Node, target: Node, action: MigrateDomain) -> tuple[
         tuple[str, ...], tuple[str, ...]]:
-    """Write the XML for the destination into files; return them, and the disks' files here.
+    """Write the XML for the destination into files; return these, and the copied disks' sources.
 
-    Shapes: no definitions when the paths are the same at the destination.
-    Errors: Refused where the disks are to stay, and are not the same at the destination.
+    Shapes: no definitions if the paths are the same at the destination.
+    Errors: Refused for anything that cannot move, or shared disks that differ at the destination.
     """
     texts = [await virsh(node, "dumpxml", "--security-info", flag, "--", action.domain,
                          failed=f"the definition of {action.domain} on {node.name} could not be"
@@ -138,47 +154,47 @@ async def leave_definitions(node: Node, there: Node, action: MigrateDomain) -> t
     sources = parse_sources(roots[0], action.copied)
     stay = tuple(disk for disk in action.disks if disk not in action.copied)
     if stay:
-        await refuse_other_files(node, there, parse_places(roots[0], stay), failed)
-    await bring_media(node, there, action.media, failed)
+        await require_same_files(node, target, parse_places(roots[0], stay), failed)
+    await bring_media(node, target, action.media, failed)
     moved = [move_disk(root, disk) for root in roots for disk in action.copied]
     if not any(moved):
         return (), sources
     paths = tuple(f"/run/hotsite/move-{action.domain}-{name}.xml" for name in ("live", "config"))
     for path, root in zip(paths, roots, strict=True):
-        reply = await node.run(script_command(KEEP, path, text=render_xml(root)))
+        reply = await node.run(script_command(WRITE, path, text=render_xml(root)))
         if reply.exit_status != 0:
             raise failure(reply, f"{action.domain} was not moved to {action.to}")
     return paths, sources
 
 
 def parse_places(domain: ET.Element, disks: tuple[DesiredDisk, ...]) -> tuple[tuple[str, str], ...]:
-    """Return the file of each disk here, and the path that it has at the destination."""
+    """Return each disk's file at the source, and its path at the destination."""
     found = ((find_disk(domain, disk.target), disk.path) for disk in disks)
     return tuple((source_of(element), path) for element, path in found
                  if element is not None and source_of(element))
 
 
-async def conclude(node: Node, there: Node, action: MigrateDomain, journey: Journey,
+async def conclude(node: Node, target: Node, action: MigrateDomain, created: TargetDisks,
                    reply: Reply) -> str:
-    """Say how a migration ended, by what both ends show and not by its exit status."""
+    """Return the sentence of a migration that succeeded, by what both hosts show; else raise."""
     domain, complaint = action.domain, parse_complaint(reply.stderr)
     unclear = f"whether {domain} moved from {node.name} to {action.to} is not certain"
     try:
-        here_state, there_state = await find_state(node, domain), await find_state(there, domain)
-        moving = here_state == "running" and await has_job(node, domain)
+        source_state = await find_state(node, domain)
+        target_state = await find_state(target, domain)
+        moving = source_state == "running" and await has_job(node, domain)
     except ActionError as error:
         raise OutcomeUnknown(f"{unclear}: {error}; it is looked at again") from error
-    gone = here_state is None or here_state in OFF
-    if there_state == "running" and gone:
+    gone = source_state is None or source_state in OFF
+    if target_state == "running" and gone:
         how = " with its disks" if action.with_storage else ""
-        left = await leave_behind(node, journey.sources) if journey.sources else ""
-        return f"moved {domain}{how} from {node.name} to {action.to} while it ran{left}"
-    if here_state == "running" and not moving and (there_state is None or there_state in OFF):
-        await clear_away(there, journey.arrival)
+        return f"moved {domain}{how} from {node.name} to {action.to} while it ran"
+    if source_state == "running" and not moving and (target_state is None or target_state in OFF):
+        await delete_created(target, created)
         broken = failure(reply, f"{domain} was not moved to {action.to} and runs on {node.name} as"
                                 " before")
-        # what broke off was the talk of the two hosts; both ends were looked at since
+        # only the two hosts' connection broke: both states were read since
         raise Unavailable(str(broken)) if isinstance(broken, OutcomeUnknown) else broken
-    raise OutcomeUnknown(f"{unclear}: it is {here_state or 'unknown'} on {node.name} and"
-                         f" {there_state or 'unknown'} on {action.to} ({complaint});"
+    raise OutcomeUnknown(f"{unclear}: it is {source_state or 'unknown'} on {node.name} and"
+                         f" {target_state or 'unknown'} on {action.to} ({complaint});"
                          " it is looked at again")

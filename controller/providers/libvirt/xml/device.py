@@ -1,4 +1,4 @@
-"""Disks and cards as libvirt's XML: made new, found, and patched where they are managed."""
+"""Disks and cards in libvirt's XML: rendered, found, and their managed fields patched."""
 
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ BUSES: Final = {"vd": "virtio", "sd": "scsi", "hd": "ide"}
 
 
 def render_disk(disk: DesiredDisk) -> ET.Element:
-    """Return a new disk that gives freed blocks back to the host."""
+    """Return a new disk, which passes discards on to the host."""
     element = ET.Element("disk", type="file", device="disk")
     ET.SubElement(element, "driver", name="qemu", type=disk.format, discard="unmap")
     ET.SubElement(element, "source", file=disk.path)
@@ -35,7 +35,7 @@ def patch_disk(element: ET.Element, disk: DesiredDisk) -> None:
 
 
 def render_nic(nic: DesiredNic) -> ET.Element:
-    """Return a new card."""
+    """Return a new network card."""
     element = ET.Element("interface", type="bridge")
     ET.SubElement(element, "mac", address=nic.mac)
     ET.SubElement(element, "source", bridge=nic.bridge)
@@ -63,7 +63,7 @@ def patch_nic(element: ET.Element, nic: DesiredNic) -> None:
 
 
 def refuse_other_card(element: ET.Element, mac: str) -> None:
-    """Complain about a card that is of no managed kind, a trunk, or another switch's."""
+    """Raise ValueError for a card that is not managed: another kind, a trunk, another switch."""
     kind, port, vlan = element.get("type"), element.find("virtualport"), element.find("vlan")
     if kind != "bridge":
         raise ValueError(f"card {mac} is of libvirt's kind {kind}, which is left as it is")
@@ -81,7 +81,7 @@ def find_nic(domain: ET.Element, mac: str) -> ET.Element | None:
 
 
 def refuse_twins(domain: ET.Element, mac: str) -> None:
-    """Complain where two cards have a MAC: libvirt and QEMU let them."""
+    """Raise ValueError if two cards have that MAC, which libvirt and QEMU allow."""
     if len(list(_cards(domain, mac))) > 1:
         raise ValueError(f"two of its cards have the MAC {mac}, and nobody can tell which is meant:"
                          " give one of them another by hand")
@@ -104,9 +104,9 @@ def find_disk(domain: ET.Element, target: str) -> ET.Element | None:
 
 
 def find_that_disk(domain: ET.Element, target: str, source: str) -> ET.Element | None:
-    """Return the disk of a target; None if there is none.
+    """Return the disk at a target, None if there is none.
 
-    Errors: ValueError where another file than `source` is there by now.
+    Errors: ValueError when it has another file than `source` by now.
     """
     found = find_disk(domain, target)
     if found is not None and source and source_of(found) != source:

@@ -1,6 +1,6 @@
 """A domain's XML: made new from a desired and a template, and patched where it is managed.
 
-Rule 1: only managed fields are touched; whatever else a domain has, it keeps.
+Rule 1: only managed fields are changed; everything else in a domain stays.
 """
 
 import xml.etree.ElementTree as ET
@@ -61,7 +61,7 @@ def kibibytes(size_bytes: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What a host can run: its architecture, and whether the kernel helps."""
+    """What a host can run: its architecture, and whether KVM works."""
 
     architecture: str
     kvm: bool
@@ -75,9 +75,9 @@ def parse_machine(capabilities: str, *, kvm: bool) -> Machine:
 
 
 def default_template(machine: Machine) -> str:
-    """Return the machine of a VM that brings no template: virtio, a serial console, no screen.
+    """Return the template of a VM that declares none: virtio, a serial console, no screen.
 
-    Its spare PCI ports are for cards and disks that are plugged in while it runs.
+    Its spare PCI ports are for cards and disks plugged in while it runs.
     """
     kind, firmware = MACHINES.get(machine.architecture, ("", ""))
     ports = ROOT + SPARE_PORT * SPARE_PORTS if kind else ""
@@ -168,7 +168,7 @@ def add_disk(devices: ET.Element, element: ET.Element, disk: DesiredDisk) -> Non
 
 
 def patch_domain(text: str, changes: tuple[DomainChange, ...]) -> str:
-    """Return a domain's XML with `changes` made, and nothing else.
+    """Return a domain's XML with only `changes` made.
 
     Errors: ValueError with a sentence when a change does not fit the domain.
     """
@@ -179,7 +179,7 @@ def patch_domain(text: str, changes: tuple[DomainChange, ...]) -> str:
 
 
 def patch(domain: ET.Element, change: DomainChange) -> None:
-    """Make one change; one that is made already changes nothing."""
+    """Make one change, if it is not made already."""
     devices = find_or_add(domain, "devices")
     match change:
         case SetMemory(memory_bytes):
@@ -237,7 +237,7 @@ def set_amount(element: ET.Element, amount: str) -> None:
 def set_memory(domain: ET.Element, memory_bytes: int) -> None:
     """Set what the guest gets at its next boot; the ceiling is raised when it is too low.
 
-    Where libvirt's own way to say an amount says it already, nothing is written.
+    An amount that is equal in another unit is left as it is written.
     """
     wanted = str(kibibytes(memory_bytes))
     ceiling, current = find_or_add(domain, "memory"), domain.find("currentMemory")
@@ -272,12 +272,12 @@ def set_cpus(domain: ET.Element, cpus: int) -> None:
         vcpu.text = str(cpus)
     if cpus > ceiling:
         fit_topology(domain, cpus)
-    # lists each CPU with its state, and would contradict the number
+    # <vcpus> lists each CPU with its state, and would contradict the number
     remove_all(domain, "vcpus")
 
 
 def fit_topology(domain: ET.Element, cpus: int) -> None:
-    """Keep sockets x dies x cores x threads equal to the CPUs, which libvirt insists on."""
+    """Keep sockets x dies x cores x threads equal to the number of CPUs, as libvirt requires."""
     topology = domain.find("cpu/topology")
     if topology is None:
         return

@@ -1,5 +1,4 @@
-"""What libvirt itself writes into one machine's XML and makes anew for each: it makes no template.
-"""
+"""Removes from a template what libvirt makes anew for each machine: IDs, aliases, socket paths."""
 
 import xml.etree.ElementTree as ET
 from typing import Final
@@ -7,11 +6,11 @@ from typing import Final
 from controller.providers.libvirt.xml.xml import remove_all
 
 CHANNELS: Final = ("/run/libvirt/", "/var/run/libvirt/", "/var/lib/libvirt/qemu/")
-"""Where libvirt puts the sockets of channels, each machine's anew."""
+"""Where libvirt puts the sockets of a machine's channels."""
 
 
 def forget_instance(domain: ET.Element) -> None:
-    """Drop all that tells one machine from another and that nobody declared."""
+    """Remove everything that identifies one machine and that nobody declared."""
     domain.attrib.pop("id", None)
     for label in domain.findall("seclabel"):
         if label.get("type", "dynamic") == "dynamic":

@@ -1,4 +1,4 @@
-"""Read and write libvirt's XML without falling for what XML can do to a reader."""
+"""Reads and writes libvirt's XML, refusing document types (entity bombs)."""
 
 import io
 import re
@@ -14,7 +14,7 @@ UNITS: Final = {
     "g": 1 << 30, "G": 1 << 30, "GiB": 1 << 30, "t": 1 << 40, "T": 1 << 40, "TiB": 1 << 40,
 }
 
-# prefixes are for people; to libvirt only the addresses behind them count
+# prefixes are for people; libvirt only looks at the namespaces
 for _prefix, _address in {
     "hotsite": NAMESPACE,
     "qemu": "http://libvirt.org/schemas/domain/qemu/1.0",
@@ -37,7 +37,7 @@ def parse_xml(text: str) -> ET.Element:
 
 
 def parse_whole(text: str) -> ET.Element:
-    """Return the root element of a text that is written again: comments and prefixes are kept.
+    """Return the root element of a text that is written back: comments and prefixes are kept.
 
     Errors: as `parse_xml`.
     """
@@ -50,7 +50,7 @@ def parse_whole(text: str) -> ET.Element:
 
 
 def refuse_document_type(text: str) -> None:
-    """Refuse a document type before any of it is read; its letters in somebody's text are none."""
+    """Raise ValueError for a real document type, not for its letters inside a text."""
     parser = expat.ParserCreate()
     parser.StartDoctypeDeclHandler = document_type
     try:
@@ -60,7 +60,7 @@ def refuse_document_type(text: str) -> None:
 
 
 def document_type(*_: object) -> None:
-    """Take a document type for what it is."""
+    """Raise ValueError: called by the parser for a document type."""
     raise ValueError("the XML declares a document type: remove the <!DOCTYPE …> part")
 
 
@@ -91,10 +91,10 @@ def remove_all(parent: ET.Element, tag: str) -> None:
 
 
 def says_the_same(one: str, other: str) -> bool:
-    """Return whether two texts mean the same to whoever reads XML: prefixes and layout aside."""
+    """Return whether two XML texts mean the same: prefixes and layout aside."""
     return canonical(one) == canonical(other)
 
 
 def canonical(text: str) -> str:
-    """Return the one text that all XML with the same meaning has in common."""
+    """Return the canonical form of an XML text."""
     return ET.canonicalize(text, strip_text=True, rewrite_prefixes=True)

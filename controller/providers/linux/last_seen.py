@@ -1,7 +1,6 @@
-"""What is kept of a single domain, pool or replica that could not be seen while others were.
+"""Fills in single domains, pools and replicas that could not be read while others could.
 
-Rule 1: one that alone is unknown stays what it was when it was last seen, and says why nobody sees
-        it now.
+Rule 1: such an object keeps its last seen facts, and says why it cannot be read now.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,17 +13,17 @@ from controller.model.replica import STORE, ReplicaFacts
 Pools = Mapping[str, PoolFacts]
 
 
-def keep_domains(seen: Mapping[str, DomainFacts], last: Mapping[str, DomainFacts],
+def with_last_domains(seen: Mapping[str, DomainFacts], last: Mapping[str, DomainFacts],
                  _pools: Pools) -> Mapping[str, DomainFacts]:
-    """Return the domains, those that are unknown as they were."""
+    """Return the domains; unknown ones as they were last seen."""
     if not any(domain.unknown for domain in seen.values()):
         return seen
-    return {name: kept_domain(domain, last.get(name)) if domain.unknown else domain
+    return {name: with_last_domain(domain, last.get(name)) if domain.unknown else domain
             for name, domain in seen.items()}
 
 
-def kept_domain(seen: DomainFacts, last: DomainFacts | None) -> DomainFacts:
-    """Return what is known of a domain that could not be read; whether it is on is seen."""
+def with_last_domain(seen: DomainFacts, last: DomainFacts | None) -> DomainFacts:
+    """Return an unknown domain as it was last seen, except its power, which is known."""
     if last is None or last.uuid != seen.uuid:
         return seen
     if last.state.active == seen.state.active:
@@ -33,8 +32,8 @@ def kept_domain(seen: DomainFacts, last: DomainFacts | None) -> DomainFacts:
                    if seen.state.active else None, job=None, unknown=seen.unknown)
 
 
-def keep_pools(seen: Pools, last: Pools, _pools: Pools) -> Pools:
-    """Return the pools, those that are unknown with the files that they had."""
+def with_last_pools(seen: Pools, last: Pools, _pools: Pools) -> Pools:
+    """Return the pools; unknown ones with the files last seen."""
     if not any(pool.unknown for pool in seen.values()):
         return seen
     return {name: replace(last[name], active=pool.active, unknown=pool.unknown,
@@ -42,9 +41,9 @@ def keep_pools(seen: Pools, last: Pools, _pools: Pools) -> Pools:
             if pool.unknown and name in last else pool for name, pool in seen.items()}
 
 
-def keep_replicas(seen: Mapping[str, ReplicaFacts], last: Mapping[str, ReplicaFacts],
+def with_last_replicas(seen: Mapping[str, ReplicaFacts], last: Mapping[str, ReplicaFacts],
                   pools: Pools) -> Mapping[str, ReplicaFacts]:
-    """Return the replicas, with those that were last seen in a pool whose replicas are unknown."""
+    """Return the replicas, and those last seen in pools whose replicas cannot be read now."""
     dark = {f"{pool.path.rstrip('/')}/{STORE}/": f"pool {name}: {pool.replicas_unknown}"
             for name, pool in pools.items() if pool.replicas_unknown and pool.path}
     hidden = {uuid: replace(replica, unreadable=why) for uuid, replica in last.items()
@@ -53,6 +52,6 @@ def keep_replicas(seen: Mapping[str, ReplicaFacts], last: Mapping[str, ReplicaFa
     return {**seen, **hidden} if hidden else seen
 
 
-KEEPERS: Final[Mapping[str, Callable[[Any, Any, Pools], Any]]] = {
-    "domains": keep_domains, "pools": keep_pools, "replicas": keep_replicas,
+FILLERS: Final[Mapping[str, Callable[[Any, Any, Pools], Any]]] = {
+    "domains": with_last_domains, "pools": with_last_pools, "replicas": with_last_replicas,
 }

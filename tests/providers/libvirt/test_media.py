@@ -11,7 +11,8 @@ import pytest
 from controller.errors import ActionError, Refused
 from controller.plan.actions.desired import DesiredDisk
 from controller.plan.machine.device_support import CARRIED_BYTES
-from controller.providers.libvirt.migration.luggage import TAKE, bring_media, move_disk
+from controller.providers.libvirt.migration.disks import move_disk
+from controller.providers.libvirt.migration.media import TAKE, bring_media
 from controller.providers.node import Node, script_command
 from controller.transport.base import Command, Reply
 from tests.providers.fakes import Local, failed, said

@@ -1,6 +1,6 @@
-"""Which files the domains of a host use, so that nothing in use is ever moved or deleted.
+"""Which files the domains of a host use, so that no file in use is ever renamed or deleted.
 
-Rule 1: what cannot be asked about is in use for all that is known; it alone is, where its name is.
+Rule 1: what cannot be read counts as in use: a file of that name if its name is known, else any.
 """
 
 import posixpath
@@ -21,7 +21,7 @@ RECORD: Final = "\x1e"
 FIELD: Final = "\x1f"
 LOOK_TIMEOUT_S: Final = 120.0
 DEEPEST: Final = 64
-# both definitions of every domain: they may name different files; each with how it was answered
+# both definitions of every domain, since they may name different files; each with virsh's status
 DEFINITIONS: Final = """
 list=$(virsh -q -c "$1" list --all --uuid) || exit 1
 for uuid in $list; do
@@ -40,8 +40,8 @@ while [ $# -gt 1 ]; do
     shift 2
 done
 """
-# the files come over standard input: a command line has no room for all of a host; each is behind
-# its format, for a guest's raw disk is never looked into for what it may look like
+# the files are passed on standard input: a command line is too short for a host's. Each is preceded
+# by its format, because QEMU must never guess the format of a guest's raw disk
 LAYERS: Final = """
 xargs -0 -r sh -c '
 for file; do
@@ -54,15 +54,15 @@ done' "$1"
 
 
 @dataclass(frozen=True, slots=True)
-class Use:
-    """One file, and the domain that uses it; `doubt` says why no more is known of the file."""
+class UsedFile:
+    """One file and the domain that uses it; `doubt` says why the file is not known exactly."""
 
     path: str
-    """In doubt: a name in any folder, or empty for any file."""
+    """In doubt: a file name in any folder, or empty for any file."""
     domain: str
     doubt: str = ""
     format: str = "raw"
-    """That it is declared to have; empty where nobody says."""
+    """The declared format; empty if none is declared."""
 
     def concerns(self, path: str) -> bool:
         """Return whether the domain uses, or may use, the file of that path."""
@@ -72,7 +72,7 @@ class Use:
 
     @property
     def verb(self) -> str:
-        """Return `is also` or `may be`, as far as is known."""
+        """Return `is also`, or in doubt `may be`."""
         return "may be" if self.doubt else "is also"
 
     def __str__(self) -> str:
@@ -82,7 +82,7 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """A disk that libvirt is to find in a pool."""
+    """A disk that a definition names by pool and volume."""
 
     pool: str
     name: str
@@ -91,25 +91,25 @@ class Volume:
 
 
 def records(text: str, fields: int) -> Iterator[list[str]]:
-    """Yield the records of an answer, each in its fields; the last one may hold anything."""
+    """Yield the records of an answer, split into fields; the last field may hold anything."""
     for record in text.split(RECORD):
         if FIELD in record:
             yield record.split(FIELD, fields - 1)
 
 
-def parse_uses(text: str) -> tuple[tuple[Use, ...], tuple[Volume, ...]]:
+def parse_used_files(text: str) -> tuple[tuple[UsedFile, ...], tuple[Volume, ...]]:
     """Return every file and volume that the definitions name, at any depth of a disk."""
-    uses: set[Use] = set()
+    uses: set[UsedFile] = set()
     volumes: set[Volume] = set()
     for uuid, status, answer in records(text, 3):
         if is_missing(Reply(int(status), "", answer)):
-            continue    # it went while we looked
+            continue    # it was undefined meanwhile
         try:
             if status != "0":
                 raise ValueError(parse_complaint(answer))
             root = parse_xml(answer[answer.index("<domain"):answer.rindex(">") + 1])
         except ValueError as error:
-            uses.add(Use("", uuid, f"whose definition could not be read ({error})"))
+            uses.add(UsedFile("", uuid, f"whose definition could not be read ({error})"))
             continue
         name = root.findtext("name", "")
         for parent, element in ((one, child) for one in root.iter() for child in one):
@@ -117,7 +117,7 @@ def parse_uses(text: str) -> tuple[tuple[Use, ...], tuple[Volume, ...]]:
                 continue
             form = format_of(parent, element)
             found = [element.get("file"), element.get("dev"), (element.text or "").strip()]
-            uses |= {Use(path, name, format=form) for path in found
+            uses |= {UsedFile(path, name, format=form) for path in found
                      if path and path.startswith("/")}
             pool, volume = element.get("pool"), element.get("volume")
             if pool and volume:
@@ -127,9 +127,9 @@ def parse_uses(text: str) -> tuple[tuple[Use, ...], tuple[Volume, ...]]:
 
 
 def format_of(parent: ET.Element, element: ET.Element) -> str:
-    """Return what format a definition declares a file to have: raw where it names none.
+    """Return the format that a definition declares for a file; raw if it names none.
 
-    Source: formatdomain.html: a disk's is in its driver, that of a layer below or of a mirror in
+    Source: formatdomain.html: a disk's format is in `driver`, that of a lower layer or a mirror in
     `format`, that of firmware and its variables in the element itself.
     """
     for one, key in ((parent.find("format"), "type"), (parent.find("driver"), "type"),
@@ -139,23 +139,22 @@ def format_of(parent: ET.Element, element: ET.Element) -> str:
     return "raw"
 
 
-def parse_volumes(text: str, volumes: tuple[Volume, ...]) -> tuple[Use, ...]:
-    """Return the files behind volumes; one that is not found may be any file of its name."""
+def parse_volumes(text: str, volumes: tuple[Volume, ...]) -> tuple[UsedFile, ...]:
+    """Return the files of volumes; one that is not found may be any file of its name."""
     found = []
     for volume, (status, answer) in zip(volumes, records(text, 2), strict=True):
         path = answer.strip().rpartition("\n")[2]
         if status == "0" and path.startswith("/"):
-            found.append(Use(path, volume.domain, format=volume.format))
+            found.append(UsedFile(path, volume.domain, format=volume.format))
         else:
-            found.append(Use(volume.name, volume.domain,
+            found.append(UsedFile(volume.name, volume.domain,
                              f"whose volume {volume.name} of pool {volume.pool} could not be found"
                              f" ({parse_complaint(answer)})"))
     return tuple(found)
 
 
 def parse_layers(text: str) -> dict[str, dict[str, str] | str]:
-    """Return by file those that it names below itself, with their formats, or why it is not read.
-    """
+    """Return by file its lower layers with their formats, or why it could not be read."""
     found: dict[str, dict[str, str] | str] = {}
     for path, status, answer in records(text, 3):
         start = min((at for at in map(answer.find, "[{") if at >= 0), default=0)
@@ -173,7 +172,7 @@ def parse_layers(text: str) -> dict[str, dict[str, str] | str]:
 
 
 def names_in(layer: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the files that `qemu-img info` names of one layer, with what formats they have."""
+    """Yield the files that `qemu-img info` names for one layer, with their formats."""
     data = (layer.get("format-specific") or {}).get("data") or {}
     for name, form in ((layer.get("filename"), layer.get("format", "")),
                        (data.get("data-file"), "raw"),
@@ -184,8 +183,8 @@ def names_in(layer: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield from ((one, str(form)) for one in names)
 
 
-async def find_uses(node: Node) -> tuple[Use, ...]:
-    """Return every file that any domain of the host uses, backing files included.
+async def find_used_files(node: Node) -> tuple[UsedFile, ...]:
+    """Return every file that any domain of the host uses, including backing files.
 
     Errors: Unavailable when the domains cannot be listed: then nothing may be concluded.
     """
@@ -193,23 +192,23 @@ async def find_uses(node: Node) -> tuple[Use, ...]:
     if reply.exit_status != 0:
         raise Unavailable(f"the domains of {node.name} could not be listed"
                           f" ({parse_complaint(reply.stderr)}); it is tried again")
-    uses, volumes = parse_uses(reply.stdout)
+    uses, volumes = parse_used_files(reply.stdout)
     if volumes:
         words = [word for volume in volumes for word in (volume.pool, volume.name)]
         reply = await node.run(script_command(VOLUMES, CONNECT, *words,
                                               timeout_s=LOOK_TIMEOUT_S))
         uses += parse_volumes(reply.stdout, volumes)
-    return (*uses, *await find_below(node, uses))
+    return (*uses, *await find_lower_layers(node, uses))
 
 
-async def find_below(node: Node, uses: tuple[Use, ...]) -> tuple[Use, ...]:
-    """Return the files below those; where a whole chain cannot be read, layer by layer."""
+async def find_lower_layers(node: Node, uses: tuple[UsedFile, ...]) -> tuple[UsedFile, ...]:
+    """Return the lower layers of the used files, layer by layer if a chain cannot be read whole."""
     owners: dict[str, set[str]] = {}
     for use in uses:
         if use.path.startswith("/"):
             owners.setdefault(use.path, set()).add(use.domain)
-    below: set[Use] = set()
-    # below a raw file is nothing, whatever it looks like
+    below: set[UsedFile] = set()
+    # a raw file has no lower layers, whatever it looks like
     due = {(use.format, use.path) for use in uses if use.path in owners and use.format != "raw"}
     asked, how = set(due), "--backing-chain"
     for _ in range(DEEPEST):
@@ -227,10 +226,10 @@ async def find_below(node: Node, uses: tuple[Use, ...]) -> tuple[Use, ...]:
                 if how:
                     due |= {one for one in again if one[1] == path}
                 else:
-                    below |= {Use("", domain, f"whose disk {path} could not be read ({layers})")
-                              for domain in domains}
+                    doubt = f"whose disk {path} could not be read ({layers})"
+                    below |= {UsedFile("", domain, doubt) for domain in domains}
                 continue
-            below |= {Use(layer, domain) for layer in layers for domain in domains}
+            below |= {UsedFile(layer, domain) for layer in layers for domain in domains}
             for layer in layers:
                 owners.setdefault(layer, set()).update(domains)
             due |= set() if how else {(form, layer) for layer, form in layers.items()

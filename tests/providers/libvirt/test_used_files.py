@@ -14,7 +14,7 @@ import pytest
 from controller.errors import Refused, Unavailable
 from controller.plan.actions.machine import RemoveDomain
 from controller.providers.libvirt.definition import refuse_paths_in_use
-from controller.providers.libvirt.usage import Use, find_uses
+from controller.providers.libvirt.used_files import UsedFile, find_used_files
 from controller.providers.node import Node
 from tests.providers.fakes import Local
 
@@ -67,10 +67,10 @@ class Stage:
             f"<driver name='qemu' type='{form}'/><source {source}/>"
             "</disk></devices></domain>")
 
-    def uses(self) -> tuple[Use, ...]:
+    def uses(self) -> tuple[UsedFile, ...]:
         """Return what is used."""
         (self.folder / "played.json").write_text(json.dumps(self.played))
-        return asyncio.run(find_uses(self.node))
+        return asyncio.run(find_used_files(self.node))
 
     def users(self, path: str) -> list[str]:
         """Return who uses, or may use, a file."""
@@ -142,7 +142,7 @@ def test_nothing_goes_that_a_domain_may_use_whose_definition_cannot_be_read(stag
 def test_a_domain_that_went_meanwhile_uses_nothing(stage: Stage) -> None:
     stage.played["domains"]["uuid-gone"] = "error: failed to get domain 'uuid-gone'"
     stage.domain("web", "file='/p/web.qcow2'")
-    assert stage.uses() == (Use("/p/web.qcow2", "web", format="qcow2"),)
+    assert stage.uses() == (UsedFile("/p/web.qcow2", "web", format="qcow2"),)
 
 
 def test_firmware_variables_and_kernels_are_used_too(stage: Stage) -> None:

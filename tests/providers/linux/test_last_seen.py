@@ -5,7 +5,11 @@ from dataclasses import replace
 from controller.model.facts import DomainState, PoolFacts, VolumeFacts
 from controller.model.replica import ReplicaFacts
 from controller.providers.libvirt.facts import unknown_domain
-from controller.providers.linux.kept import keep_domains, keep_pools, keep_replicas
+from controller.providers.linux.last_seen import (
+    with_last_domains,
+    with_last_pools,
+    with_last_replicas,
+)
 from tests.plan import builders as b
 
 LAB = b.small(b.vm("sql"))
@@ -18,31 +22,34 @@ REPLICA = ReplicaFacts("u", "sql", "/pool/hotsite-replicas/u")
 
 def test_a_domain_is_kept_as_it_was_and_says_why_it_is_unknown() -> None:
     odd = unknown_domain(ROW, "why", active=True)
-    assert keep_domains({"sql": odd}, {"sql": SQL}, {}) == {"sql": replace(SQL, unknown="why")}
+    assert with_last_domains({"sql": odd}, {"sql": SQL}, {}) == {"sql": replace(SQL, unknown="why")}
 
 
 def test_one_that_was_never_read_is_what_libvirt_lists() -> None:
     odd = unknown_domain(ROW, "why", active=False)
-    assert keep_domains({"sql": odd}, {}, {}) == {"sql": odd}
-    assert keep_domains({"sql": odd}, {"sql": replace(SQL, uuid="another")}, {}) == {"sql": odd}
+    assert with_last_domains({"sql": odd}, {}, {}) == {"sql": odd}
+    other = replace(SQL, uuid="another")
+    assert with_last_domains({"sql": odd}, {"sql": other}, {}) == {"sql": odd}
 
 
 def test_whether_it_is_on_is_seen_all_the_same() -> None:
-    off = keep_domains({"sql": unknown_domain(ROW, "why", active=False)}, {"sql": SQL}, {})["sql"]
+    unknown = unknown_domain(ROW, "why", active=False)
+    off = with_last_domains({"sql": unknown}, {"sql": SQL}, {})["sql"]
     assert (off.state, off.live, off.config) == (DomainState.SHUT_OFF, None, SQL.config)
-    on = keep_domains({"sql": unknown_domain(ROW, "why", active=True)}, {"sql": off}, {})["sql"]
+    unknown = unknown_domain(ROW, "why", active=True)
+    on = with_last_domains({"sql": unknown}, {"sql": off}, {})["sql"]
     assert (on.state, on.live) == (DomainState.RUNNING, SQL.config)
 
 
 def test_a_pool_keeps_the_files_that_it_had() -> None:
-    kept = keep_pools({"default": DIM}, {"default": POOL}, {})["default"]
+    kept = with_last_pools({"default": DIM}, {"default": POOL}, {})["default"]
     assert kept == replace(POOL, unknown="why", replicas_unknown="why")
-    assert keep_pools({"default": POOL}, {"default": kept}, {}) == {"default": POOL}
+    assert with_last_pools({"default": POOL}, {"default": kept}, {}) == {"default": POOL}
 
 
 def test_a_replica_in_a_pool_that_cannot_be_seen_is_no_replica_that_went() -> None:
-    kept = keep_replicas({}, {"u": REPLICA}, {"default": DIM})
+    kept = with_last_replicas({}, {"u": REPLICA}, {"default": DIM})
     assert kept == {"u": replace(REPLICA, unreadable="pool default: why")}
-    assert keep_replicas({}, kept, {"default": POOL}) == {}
+    assert with_last_replicas({}, kept, {"default": POOL}) == {}
     elsewhere = replace(REPLICA, path="/pool2/hotsite-replicas/u")
-    assert keep_replicas({}, {"u": elsewhere}, {"default": DIM}) == {}
+    assert with_last_replicas({}, {"u": elsewhere}, {"default": DIM}) == {}
