@@ -113,8 +113,8 @@ class FactCache:
         if answer is None:
             raise ValueError(f"the answer says nothing of its {section}")
         if answer.absent:
-            raise ValueError(f"it had {section}, and the program that shows them is gone: install"
-                             " it again")
+            raise ValueError(f"it had {section}, and the program that shows them is gone: put it"
+                             " back")
         if answer.error is not None:
             raise ValueError(answer.error)
         if answer.same:
