@@ -1,1 +1,1 @@
-"""The loop: observe, decide, plan, apply, write it down. The only room that acts by itself."""
+"""The loop: observe, decide, act, write it down. The only room that acts by itself."""

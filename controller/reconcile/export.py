@@ -43,7 +43,7 @@ class Export:
                   by: str, *, damaged: bool) -> Attempt:
         """Write the point.
 
-        Errors: Refused when there is none to write; JournalUnavailable: nothing was begun.
+        Errors: Refused when there is no such point; JournalUnavailable: nothing was begun.
         """
         observed = await self.look(desired)
         declared = desired.virtual_machines.get(machine)

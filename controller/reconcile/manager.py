@@ -1,6 +1,6 @@
-"""The manager: the only place that makes real things and brings them together.
+"""The manager: the only place that constructs real things and connects them.
 
-Everything else is given what it needs; here the real clock, SSH and the state folder come in.
+Everything else is given what it needs. The real clock, SSH and the state folder are made here.
 """
 
 import os
@@ -28,7 +28,7 @@ MakeProvider = Callable[[Desired, Callable[[], float]], Provider]
 
 
 def default_state_folder() -> Path:
-    """Return where state is kept unless told otherwise."""
+    """Return the state folder that is used unless another is named."""
     if "HOTSITE_STATE" in os.environ:
         return Path(os.environ["HOTSITE_STATE"])
     if os.geteuid() == 0:
@@ -38,7 +38,7 @@ def default_state_folder() -> Path:
 
 
 def linux_estate(desired: Desired, clock: Callable[[], float]) -> Provider:
-    """Return the real estate, reached over SSH; `desired` is told to it by whoever uses it."""
+    """Return the real estate, reached over SSH; its user declares `desired` to it."""
     # asyncssh is slow to load
     from controller.providers.linux.estate import LinuxEstate  # noqa: PLC0415
     from controller.replication.provider import ReplicaHands, ReplicatedEstate  # noqa: PLC0415
@@ -52,7 +52,7 @@ def linux_estate(desired: Desired, clock: Callable[[], float]) -> Provider:
 
 
 class Manager:
-    """Makes stores, sources, providers and loops; tests give it others."""
+    """Makes stores, sources, providers and loops; tests pass others."""
 
     def __init__(self, state: Path | None = None, *, make_provider: MakeProvider = linux_estate,
                  clock: Callable[[], float] = time.time) -> None:
@@ -68,7 +68,7 @@ class Manager:
         return Store.open(self.state / STORE_FILE, exclusive=exclusive)
 
     def look_into_store(self) -> tuple[Store, str | None]:
-        """Open the store for reading; where that fails, an empty one and a sentence why."""
+        """Open the store for reading; where that fails, return an empty one and a sentence why."""
         try:
             return self.open_store(), None
         except JournalUnavailable as error:
@@ -91,9 +91,9 @@ class Manager:
     @asynccontextmanager
     async def once(self, desired: Desired, store: Store,
                    assume: Iterable[str] = ()) -> AsyncIterator[Once]:
-        """Give a run over `desired`, and let go of every connection afterwards.
+        """Yield a run over `desired`, and close every connection afterwards.
 
-        Errors: SpecError when what is assumed is not declared.
+        Errors: SpecError when a host or site that is assumed down is not declared.
         """
         assumed_down = assumptions(assume, desired)
         provider = self._make_provider(desired, self.clock)
@@ -108,7 +108,7 @@ class Manager:
                      sequence: int | None, by: str, *, damaged: bool) -> Attempt:
         """Write a restore point as files on the host that holds it.
 
-        Errors: Refused when there is none to write; JournalUnavailable: nothing was begun.
+        Errors: Refused when there is no such point; JournalUnavailable: nothing was begun.
         """
         provider = self._make_provider(desired, self.clock)
         try:
@@ -119,7 +119,7 @@ class Manager:
 
     async def run(self, text: str, *, listen: Callable[[Event], None],
                   started: Callable[[Loop], None], metrics: str | None = None) -> None:
-        """Run the loop over a source until it is stopped; `started` is given the loop.
+        """Run the loop over a source until it is stopped; `started` is called with the loop.
 
         Errors: SpecError, SourceUnavailable, JournalUnavailable before anything has begun.
         """

@@ -1,7 +1,7 @@
-"""A rehearsal: faults strike an estate in memory by a script, and it is noted how each was healed.
+"""A rehearsal: a script of faults strikes an estate in memory; how each was healed is recorded.
 
-Rule 1: the loop is the one that `run` uses; it is told nothing about the script.
-Rule 2: what is routine, such as the next restore point when it is due, heals nothing.
+Rule 1: the loop is the one of `run`, and knows nothing of the script.
+Rule 2: routine actions, such as the next restore point when it is due, heal nothing.
 """
 
 import asyncio
@@ -20,9 +20,9 @@ from controller.store.store import Store
 
 LIMIT_S: Final = 600.0
 QUIET_S: Final = 1.0
-"""How long all must be well before an act counts as healed."""
+"""All must be well for so long before an act counts as healed."""
 BETWEEN_S: Final = 5.0
-GLANCE_S: Final = 0.1
+POLL_S: Final = 0.1
 NOTICED: Final = frozenset({EventKind.OBSERVED, EventKind.PLAN, EventKind.CONDITION,
                             EventKind.REFUSED, EventKind.OUTCOME})
 Edit = Callable[[Desired], Desired]
@@ -30,24 +30,24 @@ Edit = Callable[[Desired], Desired]
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """One thing that goes wrong: lines for the world, or an edit of the specs, and what mends it.
+    """One fault: commands for the simulated world or an edit of the specs, and its repair by hand.
     """
 
     title: str
     faults: tuple[str, ...] = ()
     mends: tuple[str, ...] = ()
-    """What somebody does `mend_after_s` later; without it the loop is alone."""
+    """Commands that somebody gives `mend_after_s` later; without any, the loop heals alone."""
     mend_after_s: float = 45.0
     edit: Edit | None = None
     lesson: str = ""
-    """What the loop must not do meanwhile, for the table."""
+    """What the loop must not do meanwhile; shown in the table."""
     about: str = ""
-    """The target that the loop has to notice; empty where anything may tell it."""
+    """The target at which the loop has to notice it; empty: any."""
 
 
 @dataclass(slots=True)
 class Scene:
-    """How one act went; instants in virtual seconds of the whole rehearsal."""
+    """How one act went; instants are virtual seconds since the rehearsal began."""
 
     act: Act
     began_s: float
@@ -63,7 +63,7 @@ class Scene:
 
 
 class Rehearsal:
-    """Plays a script; whoever watches is told every line and every event."""
+    """Plays a script, and passes every command and every event to `say`."""
 
     def __init__(self, desired: Desired, seed: int,
                  say: Callable[[str, str], None] = lambda kind, text: None) -> None:
@@ -91,8 +91,7 @@ class Rehearsal:
         return tuple(self.scenes)
 
     async def _scene(self, act: Act) -> None:
-        """Let one thing go wrong, have it mended where it needs a hand, and wait until all is well.
-        """
+        """Play one act: strike, repair by hand where that is scripted, wait until all is well."""
         scene = Scene(act, self.now_s())
         self.scenes.append(scene)
         before = self._conditions()
@@ -102,7 +101,7 @@ class Rehearsal:
         if act.edit is not None:
             await self._commit(act.edit)
         while act.mends and self.now_s() < scene.began_s + act.mend_after_s:
-            await self._glance(scene, before)
+            await self._poll(scene, before)
         for line in act.mends:
             self._say("mended", self.estate.command(line))
         await self._until_well(scene, before)
@@ -110,7 +109,7 @@ class Rehearsal:
         await asyncio.sleep(BETWEEN_S)
 
     async def _strike(self, line: str) -> None:
-        """Do one line of an act: a fault, or `wait SECONDS`."""
+        """Do one command of an act: a fault, or `wait SECONDS`."""
         if line.startswith("wait "):
             await asyncio.sleep(float(line.removeprefix("wait ")))
         else:
@@ -122,14 +121,14 @@ class Rehearsal:
         self.desired = replace(edit(self.desired), revision=f"rehearsal-{number}")
         await self.loop.set_desired(self.desired)
 
-    async def _glance(self, scene: Scene, before: frozenset[tuple[str, str, str, str]]) -> None:
-        """Let a moment pass; a condition that has another reason now counts as noticed."""
-        await asyncio.sleep(GLANCE_S)
+    async def _poll(self, scene: Scene, before: frozenset[tuple[str, str, str, str]]) -> None:
+        """Wait a moment; a condition that changed counts as noticed."""
+        await asyncio.sleep(POLL_S)
         if scene.noticed_s is None and self._conditions() - before:
             scene.noticed_s = self.now_s()
 
     def _conditions(self) -> frozenset[tuple[str, str, str, str]]:
-        """Return what the last plan says of every object."""
+        """Return the conditions of the last plan."""
         conditions = self.loop.plan.conditions if self.loop.plan is not None else ()
         about = self.scenes[-1].act.about
         return frozenset((c.target, str(c.type), str(c.status), c.reason) for c in conditions
@@ -137,7 +136,7 @@ class Rehearsal:
 
     async def _until_well(self, scene: Scene,
                           before: frozenset[tuple[str, str, str, str]]) -> None:
-        """Wait until the loop has noticed, and has had nothing left to do for a while."""
+        """Wait until the loop has noticed, and has had nothing to do for a while."""
         deadline_s, well_since_s = self.now_s() + LIMIT_S, None
         while self.now_s() < deadline_s:
             well = scene.noticed_s is not None and self.is_well()
@@ -145,7 +144,7 @@ class Rehearsal:
             if well_since_s is not None and self.now_s() - well_since_s >= QUIET_S:
                 scene.healed_s = well_since_s
                 return
-            await self._glance(scene, before)
+            await self._poll(scene, before)
 
     def is_well(self) -> bool:
         """Return whether every node answers and nothing but routine is left to do."""
@@ -157,7 +156,7 @@ class Rehearsal:
                 and not self._in_flight and not self.estate.busy)
 
     def _hear(self, event: Event) -> None:
-        """Note what the loop says, and tell it on."""
+        """Record an event of the loop, and pass it on."""
         if self._is_routine(event):
             self._say("routine", f"{event.target}: {event.sentence}")
             return
@@ -177,7 +176,7 @@ class Rehearsal:
         self._say(str(event.kind), f"{event.target}: {event.sentence}")
 
     def _is_routine(self, event: Event) -> bool:
-        """Return whether an event is about an action that is done all the time."""
+        """Return whether an event is about a routine action."""
         plan = self.loop.plan
         if not event.action_id or plan is None:
             return False

@@ -1,6 +1,6 @@
-"""Specs into the loop: each good revision takes the place of the last, a bad one changes nothing.
+"""New revisions into the loop: a good one replaces the last, a bad one changes nothing.
 
-Rule 1: what failed to load, in any part, leaves the last good revision in force, and says so.
+Rule 1: where any part of a revision fails to load, the last good one stays in force; that is said.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from controller.reconcile.loop import Loop
 from controller.source.source import Source
 
 AGAIN_S: Final = 5.0
-"""A source that ceased to tell of changes is asked again this much later."""
+"""A source that can no longer be watched is loaded again this much later."""
 PROBLEMS: Final = 3
 
 
@@ -48,19 +48,19 @@ async def first_load(source: Source, tell: Callable[[str], None]) -> Desired:
 
 
 async def follow(loop: Loop, source: Source, text: str) -> None:
-    """Load again whenever the source says that it is worth it, for ever."""
+    """Load again whenever the source reports a change, for ever."""
     while True:
         try:
             async for _ in source.changes():
                 await load_again(loop, source, text)
         except (HotsiteError, OSError) as error:
-            tell_bad(loop, text, f"the source cannot be watched: {error}")
+            report_bad(loop, text, f"the source cannot be watched: {error}")
         await asyncio.sleep(AGAIN_S)
         await load_again(loop, source, text)
 
 
 async def load_again(loop: Loop, source: Source, text: str) -> None:
-    """Put in force what the source declares now, if it is whole, good and new."""
+    """Put the source's present revision in force, if it is whole, valid and new."""
     try:
         desired = await source.load()
         before = loop.desired.revision if loop.desired else None
@@ -72,20 +72,16 @@ async def load_again(loop: Loop, source: Source, text: str) -> None:
             loop.say_source(f"the specs are readable again; revision {before} is in force",
                             good=True, where=text, revision=before)
     except SpecError as error:
-        tell_bad(loop, text, f"the new specs are wrong ({summary(error.problems)})")
+        first, more = error.problems[:PROBLEMS], len(error.problems) - PROBLEMS
+        shown = "; ".join((*first, f"and {more} more") if more > 0 else first)
+        report_bad(loop, text, f"the new specs are wrong ({shown})")
     except (SourceUnavailable, OSError) as error:
-        tell_bad(loop, text, str(error))
+        report_bad(loop, text, str(error))
 
 
-def tell_bad(loop: Loop, text: str, sentence: str) -> None:
-    """Say that the last good revision stays in force, once per reason."""
+def report_bad(loop: Loop, text: str, sentence: str) -> None:
+    """Report that the last good revision stays in force, once per reason."""
     revision = loop.desired.revision if loop.desired else None
     whole = f"{sentence}; revision {revision} stays in force"
     if loop.source.get("sentence") != whole:
         loop.say_source(whole, good=False, where=text, revision=revision)
-
-
-def summary(problems: tuple[str, ...]) -> str:
-    """Return the first problems as one line."""
-    more = f"; and {len(problems) - PROBLEMS} more" if len(problems) > PROBLEMS else ""
-    return "; ".join(problems[:PROBLEMS]) + more

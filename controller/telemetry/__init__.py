@@ -1,4 +1,4 @@
-"""Spans and metrics. The only room that knows OpenTelemetry, and knows it only when asked to."""
+"""Spans and metrics. The only room that imports OpenTelemetry, and only when it is switched on."""
 
 from controller.telemetry.configure import configure
 from controller.telemetry.telemetry import OFF, SpanAttributes, Telemetry

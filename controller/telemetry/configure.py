@@ -1,4 +1,4 @@
-"""Who listens, if anybody: decided once, from the command line and the standard variables."""
+"""Whether telemetry is on: decided once, by the command line and the standard variables."""
 
 from collections.abc import Mapping
 
@@ -10,12 +10,11 @@ ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
 
 def configure(metrics_listen: str | None, env: Mapping[str, str], *,
               anywhere: bool = False) -> Telemetry:
-    """Return telemetry as asked for; what is off is not even imported.
+    """Return telemetry as configured; what is off is not even imported.
 
-    Shapes: `metrics_listen` is `127.0.0.1:9464` for a Prometheus endpoint there, None for none;
-    `env` is the process's own, where the OpenTelemetry variables are looked up.
-    Errors: Refused for an address that is none or not this machine's own; Unavailable when it is
-    taken.
+    Shapes: `metrics_listen` is the address of the Prometheus endpoint, such as `127.0.0.1:9464`, or
+    None; `env` is the process's environment, for the variables of OpenTelemetry.
+    Errors: Refused for an address that is invalid or open to others; Unavailable when it is in use.
     """
     exporting = (any(env.get(name) for name in ENDPOINTS)
                  and env.get("OTEL_SDK_DISABLED", "").lower() != "true")

@@ -1,4 +1,4 @@
-"""Where `/metrics` may be listened for: on this machine only, unless that is said out loud."""
+"""The address of `/metrics`: on this machine only, unless more is asked for explicitly."""
 
 from ipaddress import ip_address
 from typing import NamedTuple
@@ -14,9 +14,9 @@ class Listener(NamedTuple):
 
 
 def parse_listener(text: str, *, anywhere: bool = False) -> Listener:
-    """Return where `127.0.0.1:9464` or `[::1]:9464` is.
+    """Return the listener that `127.0.0.1:9464` or `[::1]:9464` means.
 
-    Errors: Refused when it is no address, or one that others can reach and `anywhere` is not set.
+    Errors: Refused for an invalid address, and for one that others can reach unless `anywhere`.
     """
     host, colon, port = text.rpartition(":")
     host = "127.0.0.1" if host == "localhost" else host.removeprefix("[").removesuffix("]")

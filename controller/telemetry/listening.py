@@ -21,12 +21,12 @@ from controller.telemetry.prometheus import Endpoint
 from controller.telemetry.telemetry import SpanAttributes, SpanName, Telemetry
 
 EXPORT_S = 5.0
-"""How long one export may take, and so about the longest that `close` takes."""
+"""One export may take this long, and `close` about as long."""
 BUCKETS_S = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 
 
 def listen(listener: Listener | None, env: Mapping[str, str]) -> "Listening":
-    """Return telemetry that is heard at `listener`, and sent wherever `env` says."""
+    """Return telemetry that is served at `listener`, and exported as `env` says."""
     resource = Resource.create({"service.version": __version__}
                                | ({} if env.get("OTEL_SERVICE_NAME")
                                   else {"service.name": "hotsite"}))
@@ -45,14 +45,14 @@ def listen(listener: Listener | None, env: Mapping[str, str]) -> "Listening":
 
 
 def otlp_endpoint(env: Mapping[str, str], signal: str) -> str:
-    """Return where a signal goes by the standard's rules; empty when nowhere."""
+    """Return the OTLP endpoint of a signal by the standard's rules; empty when there is none."""
     own = env.get(f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT", "")
     base = env.get("OTEL_EXPORTER_OTLP_ENDPOINT", "")
     return own or (f"{base.rstrip('/')}/v1/{signal}" if base else "")
 
 
 class Listening(Telemetry):
-    """Counts and times everything, and remembers the last state for whoever asks."""
+    """Counts and times everything, and keeps the last state for whoever asks."""
 
     def __init__(self, tracer_provider: TracerProvider, meter_provider: MeterProvider,
                  endpoint: Endpoint | None) -> None:
@@ -89,24 +89,24 @@ class Listening(Telemetry):
 
     @property
     def enabled(self) -> bool:
-        """Return that somebody listens."""
+        """Return True."""
         return True
 
     def span(self, name: SpanName,
              **attributes: Unpack[SpanAttributes]) -> AbstractContextManager[None]:
-        """Hold a span; what goes wrong inside marks it, without the stack's contents."""
+        """Open a span; an error inside marks it, without the stack trace."""
         return self._span(name, attributes)
 
     @contextmanager
     def _span(self, name: str, attributes: SpanAttributes) -> Iterator[None]:
-        """Hold a span, its attributes under our own prefix."""
+        """Open a span, its attributes under our own prefix."""
         given = {f"hotsite.{key}": value for key, value in attributes.items()
                  if isinstance(value, str | int)}
         with self._tracer.start_as_current_span(name, attributes=given, record_exception=False):
             yield
 
     def nodes(self, ages_s: Mapping[str, float | None]) -> None:
-        """Remember the ages; they grow until the next word."""
+        """Keep the ages; they grow until the next call."""
         self._ages_s, self._ages_at = dict(ages_s), time.monotonic()
 
     def action(self, verb: str, outcome: str, duration_s: float) -> None:
@@ -126,19 +126,19 @@ class Listening(Telemetry):
         self._polls.record(duration_s, {"answered": answered})
 
     def conditions(self, counts: Mapping[tuple[str, str], int]) -> None:
-        """Remember the counts."""
+        """Keep the counts."""
         self._conditions = dict(counts)
 
     def loop_lag(self, lag_s: float) -> None:
-        """Count one waking."""
+        """Record one lag."""
         self._lag.record(max(0.0, lag_s))
 
     def cycle_ended(self) -> None:
-        """Remember that the loop came round now."""
+        """Keep the time of the last decision."""
         self._cycle_at = time.monotonic()
 
     def close(self) -> None:
-        """Send what is held back, then stop; a far end that is gone delays by seconds, no more."""
+        """Send what is buffered, then stop; an unreachable receiver costs seconds at most."""
         with ThreadPoolExecutor(1) as beside:
             beside.submit(self._tracer_provider.shutdown)
             self._meter_provider.shutdown(timeout_millis=EXPORT_S * 1000)
@@ -163,5 +163,5 @@ class Listening(Telemetry):
                 for (kind, status), count in sorted(self._conditions.items())]
 
     def _cycle_age(self, _: CallbackOptions) -> Iterable[Observation]:
-        """Return how long ago the loop came round."""
+        """Return the time since the last decision."""
         return [Observation(time.monotonic() - self._cycle_at)]

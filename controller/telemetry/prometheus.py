@@ -8,7 +8,7 @@ from controller.telemetry.listener import Listener
 
 
 class Endpoint:
-    """A listening socket, and the reader that answers on it."""
+    """A listening socket, and the metric reader that serves it."""
 
     def __init__(self, listener: Listener) -> None:
         registry = CollectorRegistry()

@@ -1,6 +1,6 @@
-"""What the rest of the program may say about itself; said to nobody until somebody listens.
+"""Telemetry: the spans and metrics that the program may report; off until it is configured.
 
-Rule 1: only what is listed here leaves the process. There is no place for a secret in it.
+Rule 1: only what is listed here leaves the process. It has no field that could hold a secret.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ SpanName = Literal["cycle", "observe", "decide", "plan", "apply"]
 
 
 class SpanAttributes(TypedDict, total=False):
-    """All that a span can carry."""
+    """All attributes that a span can have."""
 
     revision: str
     target: str
@@ -23,20 +23,20 @@ class SpanAttributes(TypedDict, total=False):
 
 
 class Telemetry:
-    """Telemetry that is off: every method returns at once and keeps nothing."""
+    """Telemetry that is off: every method does nothing."""
 
     @property
     def enabled(self) -> bool:
-        """Return whether anybody may be listening; asked before a costly count is made."""
+        """Return whether telemetry is on; asked before a costly count."""
         return False
 
     def span(self, name: SpanName,
              **attributes: Unpack[SpanAttributes]) -> AbstractContextManager[None]:
-        """Hold a span; the spans begun inside it are its children, across awaits as well."""
+        """Open a span; spans opened inside it are its children, also across awaits."""
         return _NOTHING
 
     def nodes(self, ages_s: Mapping[str, float | None]) -> None:
-        """Say how old the facts of each declared node are; None for one that is unknown."""
+        """Report the age of each declared node's facts; None for a node that is unknown."""
 
     def action(self, verb: str, outcome: str, duration_s: float) -> None:
         """Count one action that ended."""
@@ -45,22 +45,22 @@ class Telemetry:
         """Count one action that a gate refused."""
 
     def planned(self, duration_s: float) -> None:
-        """Say how long one plan took to compute."""
+        """Report how long one plan took to compute."""
 
     def polled(self, duration_s: float, *, answered: bool) -> None:
-        """Say how long one poll of one node took."""
+        """Report how long one poll of one node took."""
 
     def conditions(self, counts: Mapping[tuple[str, str], int]) -> None:
-        """Say how many conditions there are by type and status; absent pairs are gone."""
+        """Report the number of conditions by type and status; pairs that are missing have none."""
 
     def loop_lag(self, lag_s: float) -> None:
-        """Say how much later than asked the event loop woke us."""
+        """Report how much later than asked the event loop woke us."""
 
     def cycle_ended(self) -> None:
-        """Say that the loop came round; its age is what tells that it hangs."""
+        """Report that a decision was taken; the age of the last one shows whether it hangs."""
 
     def close(self) -> None:
-        """Hand over what is still held back, for a few seconds at most, and stop listening."""
+        """Send what is buffered, for a few seconds at most, and stop."""
 
 
 _NOTHING: Final = nullcontext()

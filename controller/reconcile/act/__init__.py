@@ -1,1 +1,1 @@
-"""One action from intent to outcome, and the workers that take them in turn."""
+"""One action from intent to outcome, and the workers that take targets in turn."""

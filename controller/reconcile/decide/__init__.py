@@ -1,1 +1,1 @@
-"""When to plan anew, and all that a plan depends on besides specs and facts."""
+"""When to plan anew, and everything that a plan depends on besides specs and facts."""

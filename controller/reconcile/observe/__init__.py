@@ -1,1 +1,1 @@
-"""What each node last said, and when it is asked again."""
+"""The last facts of each node, and when it is asked again."""

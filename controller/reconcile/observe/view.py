@@ -1,11 +1,15 @@
-"""What is known now: the last answer of every declared node, and whether it is news.
+"""
+The view: the last answer of every declared node, and whether a new one is news.
 
-Rule 1: silence replaces an answer by an Unknown that remembers it; nothing is ever forgotten.
-Rule 2: a node that leaves the specs while it answers has departed: what it held is remembered.
-        One that leaves while it is silent is gone: that is a person's word. But where too many are
-        silent at once the fault may be on our side, and nobody is taken for gone.
-Rule 3: a clock that is set back makes nothing younger: what was seen keeps its age. One that is set
-        forward makes all of it old, as it may be: the machine may have slept.
+    put(node, answer) ─► screen (pools on other file systems) ─► parts that are Unknown keep what
+                         was seen last ─► differs from before, ages aside? ─► `version` grows
+
+Rule 1: silence replaces an answer by an Unknown that holds the last facts; none are ever dropped.
+Rule 2: a node that leaves the specs while it answers is removed: its VMs stay known, so that none
+        is created a second time. A node that leaves while it is silent is gone: a person said so.
+        But where too many are silent at once the fault may be ours, and no node counts as gone.
+Rule 3: setting the clock back makes no fact younger: all keep their age. Setting it forward makes
+        all facts old, as they may well be: the machine may have slept.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -18,11 +22,9 @@ from controller.reconcile.observe.wall_clock import STEP_S, Wall
 
 T = TypeVar("T")
 LEAP: Final = 0.125
-"""Of a node's memory: less than this comes and goes all the time."""
-
-
+"""Share of a node's memory: smaller changes of what is free are no news."""
 STORM: Final = 0.2
-"""Of the nodes that were known before a start: so many silent ones at once are no person's word."""
+"""Share of the nodes known before a start: with more silent ones, none of them counts as gone."""
 Screen = Callable[[str, Fact[NodeFacts], Fact[NodeFacts]], Fact[NodeFacts]]
 """(node, answer, what was known before) -> what may be concluded from the answer."""
 
@@ -33,7 +35,7 @@ def unscreened(_: str, fact: Fact[NodeFacts], __: Fact[NodeFacts]) -> Fact[NodeF
 
 
 class View:
-    """The facts of every node. `version` grows whenever something that decides has changed."""
+    """The facts of every node. `version` grows with every change that may alter a decision."""
 
     def __init__(self, clock: Callable[[], float],
                  steady: Callable[[], float] = lambda: 0.0, screen: Screen = unscreened) -> None:
@@ -43,23 +45,23 @@ class View:
         self._begun_at: dict[str, float] = {}
         self._stale_at: dict[str, float] = {}
         self._heard_at: dict[str, float] = {}
-        self._remembered: dict[str, Known[NodeFacts]] = {}
+        self._last_facts: dict[str, Known[NodeFacts]] = {}
         self._silent: set[str] = set()
-        self._departed: dict[str, Unknown[NodeFacts]] = {}
+        self._removed: dict[str, Unknown[NodeFacts]] = {}
         self._gone: set[str] = set()
         self.doubted: dict[str, Known[NodeFacts]] = {}
-        """What nodes held that left the specs while too many were silent."""
+        """The last facts of nodes that left the specs while too many were silent; to be saved."""
         self._is_declared = False
         self._versions: dict[str, int] = {}
         self.version = 0
 
     def _now(self) -> float:
-        """Return what the clock says; where it was set back, let all that was seen keep its age."""
+        """Return the clock's time; where it was set back, shift all instants, so that ages stay."""
         now_s, step_s = self._wall.read()
         if step_s < 0.0:
             self._facts = {node: shifted(fact, step_s) for node, fact in self._facts.items()}
-            self._departed = {node: replace(fact, since_at=fact.since_at + step_s)
-                              for node, fact in self._departed.items()}
+            self._removed = {node: replace(fact, since_at=fact.since_at + step_s)
+                              for node, fact in self._removed.items()}
             for instants in (self._stale_at, self._heard_at):
                 for node in instants:
                     instants[node] += step_s
@@ -69,18 +71,18 @@ class View:
         return now_s
 
     def clock_step(self) -> str | None:
-        """Return that the clock was set since this was last asked; None where it was not."""
+        """Return a sentence when the clock was set since the last call, else None."""
         self._now()
-        return self._wall.told()
+        return self._wall.step_sentence()
 
     @property
     def observed(self) -> Observed:
-        """Return everything that is known, and what departed nodes held."""
-        return Observed({**self._facts, **self._departed})
+        """Return the facts of all declared nodes, and the last ones of removed nodes."""
+        return Observed({**self._facts, **self._removed})
 
     @property
     def gone(self) -> tuple[str, ...]:
-        """Return the nodes that left the specs while they were silent: to be forgotten."""
+        """Return the nodes that left the specs while they were silent; the store forgets them."""
         return tuple(sorted(self._gone))
 
     @property
@@ -94,11 +96,11 @@ class View:
 
     def remember(self, remembered: Mapping[str, Known[NodeFacts]],
                  silent: Iterable[str] = ()) -> None:
-        """Learn what nodes said before this process began; it is history, never a fact of now.
+        """Take over the last facts from before this process began; they are Unknown now.
 
-        Shapes: `silent` are those that did not answer when they were last asked.
+        Shapes: `silent` are the nodes that did not answer when they were last asked.
         """
-        self._remembered.update(remembered)
+        self._last_facts.update(remembered)
         self._silent.update(silent)
         for node, last in sorted(remembered.items()):
             fact = self._facts.get(node)
@@ -106,81 +108,78 @@ class View:
                 self._facts[node] = Unknown(fact.reason, fact.since_at, last.value,
                                             last.observed_at)
                 self.version += 1
-        self._part()
+        self._remove_undeclared()
 
     def rename(self, nodes: Mapping[str, str]) -> None:
-        """Let what is known of nodes follow them to the names of now, as history.
+        """Give the last facts of renamed nodes to their new names.
 
-        Shapes: the name of each by its former one.
+        Shapes: new names by former ones.
         """
         for former, name in sorted(nodes.items()):
-            fact = self._facts.pop(former, None) or self._departed.pop(former, None)
-            last = (last_known(fact) if fact is not None else None) or self._remembered.get(former)
-            self._remembered.pop(former, None)
+            fact = self._facts.pop(former, None) or self._removed.pop(former, None)
+            last = (last_known(fact) if fact is not None else None) or self._last_facts.get(former)
+            self._last_facts.pop(former, None)
             if former in self._silent:
                 self._silent.discard(former)
                 self._silent.add(name)
-            if last is not None and name not in self._facts and name not in self._remembered:
-                self._remembered[name] = Known(known_as(last.value, name), last.observed_at)
+            if last is not None and name not in self._facts and name not in self._last_facts:
+                self._last_facts[name] = Known(known_as(last.value, name), last.observed_at)
 
     def declare(self, nodes: Iterable[str], stormy: Iterable[str] = ()) -> None:
-        """Learn which nodes there are; one that was never looked at is Unknown.
+        """Replace the set of declared nodes; a new one is Unknown until it was looked at.
 
-        Shapes: `stormy` are silent with too many others for their silence to say anything.
+        Shapes: `stormy` nodes are silent together with too many others to count as gone.
         """
         wanted, doubtful = set(nodes), set(stormy)
         for node in sorted(self._facts.keys() - wanted):
-            self._leave(node, self._facts.pop(node), doubtful=node in doubtful)
+            self._remove(node, self._facts.pop(node), doubtful=node in doubtful)
         for node in sorted(wanted - self._facts.keys()):
-            last = self._remembered.get(node)
-            if node in self._departed:
-                last = last_known(self._departed.pop(node)) or last
+            last = self._last_facts.get(node)
+            if node in self._removed:
+                last = last_known(self._removed.pop(node)) or last
             self._gone.discard(node)
             self._facts[node] = Unknown(
                 f"{node} has not been looked at yet", self._now(),
                 last.value if last else None, last.observed_at if last else None)
         self._is_declared = True
-        self._part()
+        self._remove_undeclared()
         self.version += 1
 
-    def _leave(self, node: str, fact: Fact[NodeFacts], *, doubtful: bool) -> None:
-        """Let a node that is declared no longer depart, or be gone if it was silent."""
+    def _remove(self, node: str, fact: Fact[NodeFacts], *, doubtful: bool) -> None:
+        """Count a node that left the specs as removed, or as gone if it was silent."""
         last = last_known(fact)
         asked = self._begun_at.pop(node, None) is not None
         silent = isinstance(fact, Unknown) and (asked or node in self._silent)
         self._silent.discard(node)
-        self._remembered.pop(node, None)
+        self._last_facts.pop(node, None)
         if last is None or not _could_be_seen(last.value) or (silent and not doubtful):
             self._gone.add(node)
         else:
-            self._depart(node, last)
+            self._removed[node] = Unknown("it is no longer declared", self._now(), last.value,
+                                          last.observed_at)
+            self.version += 1
             if silent:
                 self.doubted[node] = last
 
-    def _part(self) -> None:
-        """Let every remembered node that is not declared depart, or be gone."""
+    def _remove_undeclared(self) -> None:
+        """Remove every node whose last facts were taken over and that is not declared."""
         if not self._is_declared:
             return
-        doubtful = len(self._silent) > max(1, STORM * len(self._remembered | self._facts))
-        for node in sorted(self._remembered.keys() - self._facts.keys()):
-            last = self._remembered.pop(node)
-            if node in self._departed or node in self._gone:
+        doubtful = len(self._silent) > max(1, STORM * len(self._last_facts | self._facts))
+        for node in sorted(self._last_facts.keys() - self._facts.keys()):
+            last = self._last_facts.pop(node)
+            if node in self._removed or node in self._gone:
                 continue
-            self._leave(node, last if node not in self._silent else Unknown(
+            self._remove(node, last if node not in self._silent else Unknown(
                 "", last.observed_at, last.value, last.observed_at), doubtful=doubtful)
 
-    def _depart(self, node: str, last: Known[NodeFacts]) -> None:
-        self._departed[node] = Unknown("it is no longer declared", self._now(), last.value,
-                                       last.observed_at)
-        self.version += 1
-
     def put(self, node: str, fact: Fact[NodeFacts], begun_at: float) -> bool:
-        """Take in one observation that began at `begun_at`, and return whether it is news."""
+        """Put in the answer to a look that began at `begun_at`; return whether it is news."""
         self._now()
         if node not in self._facts:
             return False
         before = self._facts[node]
-        fact = self._screen(node, self._remembering(node, before, fact), before)
+        fact = self._screen(node, self._with_last(node, before, fact), before)
         self._facts[node] = fact
         self._begun_at[node] = begun_at
         if same(before, fact):
@@ -194,24 +193,24 @@ class View:
         return self._versions.get(node, 0)
 
     def mark_stale(self, node: str) -> None:
-        """Say that we did something on `node`: what was seen before now is history.
+        """Note that we acted on `node`: facts from before now are too old to act on.
 
-        Nobody looks at a departed node again, so what it holds is then not known any more.
+        Nobody looks at a removed node again, so its last facts are dropped.
         """
         self._stale_at[node] = self._now()
-        removed_hosts = self._departed.get(node)
-        if removed_hosts is not None and removed_hosts.last is not None:
-            self._departed[node] = Unknown(removed_hosts.reason, removed_hosts.since_at)
+        removed = self._removed.get(node)
+        if removed is not None and removed.last is not None:
+            self._removed[node] = Unknown(removed.reason, removed.since_at)
             self.version += 1
 
     def mark_heard(self, node: str) -> None:
-        """Say that an event came from `node`."""
+        """Note an event of `node`."""
         self._heard_at[node] = self._now()
 
     def fresh(self, node: str, within_s: float, burst_s: float = 0.0) -> bool:
-        """Return whether `node` was looked at in the last `within_s`, and nothing happened since.
+        """Return whether `node` was looked at in the last `within_s`, with no event or act since.
 
-        Shapes: events less than `burst_s` after the look began belong to what it saw.
+        Shapes: events less than `burst_s` after the look began do not count.
         """
         begun_at = self._begun_at.get(node)
         return (begun_at is not None and self._now() - begun_at < within_s
@@ -229,27 +228,27 @@ class View:
                      if isinstance(fact, Known) and now_s - fact.observed_at > after_s)
 
     def looked_at(self, node: str) -> bool:
-        """Return whether `node` was asked at least once, whatever came of it."""
+        """Return whether `node` was looked at at least once, answer or not."""
         return node in self._begun_at
 
-    def looked_at_at(self, node: str) -> float | None:
-        """Return when the last observation of `node` began."""
+    def last_look_at(self, node: str) -> float | None:
+        """Return when the last look at `node` began."""
         return self._begun_at.get(node)
 
-    def _remembering(self, node: str, before: Fact[NodeFacts],
+    def _with_last(self, node: str, before: Fact[NodeFacts],
                      fact: Fact[NodeFacts]) -> Fact[NodeFacts]:
-        """Return `fact`; every Unknown without a memory takes over what we remember."""
-        last = last_known(before) or self._remembered.get(node)
+        """Return `fact`, each Unknown of it with the last facts that we have."""
+        last = last_known(before) or self._last_facts.get(node)
         match fact:
             case Unknown(last=None) if last is not None:
                 return Unknown(fact.reason, fact.since_at, last.value, last.observed_at)
             case Known(value=NodeFacts() as facts) if last is not None:
-                return Known(_parts_remembering(facts, last.value), fact.observed_at)
+                return Known(_with_last_parts(facts, last.value), fact.observed_at)
         return fact
 
 
 def shifted(fact: Fact[NodeFacts], step_s: float) -> Fact[NodeFacts]:
-    """Return a fact as old as it was before the clock was set by so much."""
+    """Return a fact with its instants shifted, since the clock was set by so much."""
     match fact:
         case Known():
             return replace(fact, observed_at=fact.observed_at + step_s)
@@ -260,12 +259,12 @@ def shifted(fact: Fact[NodeFacts], step_s: float) -> Fact[NodeFacts]:
 
 
 def _could_be_seen(facts: NodeFacts) -> bool:
-    """Return whether the domains of a node were ever seen, or seen not to be."""
+    """Return whether the domains of a node were ever seen, or seen to be absent."""
     return isinstance(facts.domains, Absent) or last_known(facts.domains) is not None
 
 
 def last_known(fact: Fact[T]) -> Known[T] | None:
-    """Return what was seen last and when; None when it never was."""
+    """Return the last value that was seen, and when; None when there is none."""
     match fact:
         case Known():
             return fact
@@ -274,8 +273,8 @@ def last_known(fact: Fact[T]) -> Known[T] | None:
     return None
 
 
-def _parts_remembering(facts: NodeFacts, before: NodeFacts) -> NodeFacts:
-    """Return `facts`; each part that could not be seen takes over what it was before."""
+def _with_last_parts(facts: NodeFacts, before: NodeFacts) -> NodeFacts:
+    """Return `facts`, each Unknown part with its value from `before`."""
     if not any(isinstance(part, Unknown) and part.last is None
                for part in (facts.hardware, facts.domains, facts.pools, facts.bridges,
                             facts.replicas)):
@@ -288,7 +287,7 @@ def _parts_remembering(facts: NodeFacts, before: NodeFacts) -> NodeFacts:
 
 
 def _part(fact: Fact[T], before: Fact[T]) -> Fact[T]:
-    """Return one part; silence remembers what was seen last."""
+    """Return one part; an Unknown one holds the last value."""
     last = last_known(before)
     if not isinstance(fact, Unknown) or fact.last is not None or last is None:
         return fact
@@ -296,7 +295,7 @@ def _part(fact: Fact[T], before: Fact[T]) -> Fact[T]:
 
 
 def same(before: Fact[Any], after: Fact[Any]) -> bool:
-    """Return whether two facts mean the same to a decision: ages and loads aside."""
+    """Return whether two facts are the same to a decision: ages and loads do not count."""
     match before, after:
         case Known(value=NodeFacts() as old), Known(value=NodeFacts() as new):
             return old is new or _same_node(old, new)
@@ -310,7 +309,7 @@ def same(before: Fact[Any], after: Fact[Any]) -> bool:
 
 
 def _same_node(old: NodeFacts, new: NodeFacts) -> bool:
-    """Return whether nothing on the node differs that a decision could rest on."""
+    """Return whether nothing differs on the node that a decision could rest on."""
     return (old.boot_id == new.boot_id and old.versions == new.versions
             and same(_steady(old), _steady(new)) and not _leaps(old, new)
             and same(old.domains, new.domains)
@@ -321,7 +320,7 @@ def _same_node(old: NodeFacts, new: NodeFacts) -> bool:
 
 
 def _leaps(old: NodeFacts, new: NodeFacts) -> bool:
-    """Return whether so much of the free memory came or went that another VM may fit or not."""
+    """Return whether free memory changed so much that a VM may now fit, or no longer fit."""
     before, after = last_known(old.hardware), last_known(new.hardware)
     if before is None or after is None:
         return False
@@ -331,7 +330,7 @@ def _leaps(old: NodeFacts, new: NodeFacts) -> bool:
 
 
 def _steady(facts: NodeFacts) -> Fact[tuple[int, int, str]]:
-    """Return the hardware without what moves all the time."""
+    """Return the part of the hardware that does not change all the time."""
     match facts.hardware:
         case Known(value=hardware, observed_at=at):
             return Known((hardware.cpus, hardware.memory_bytes, hardware.architecture), at)

@@ -1,6 +1,6 @@
-"""The wall clock, and whether somebody set it: compared with one that nobody can set.
+"""The wall clock, compared with a steady one that nobody can set: was it set?
 
-Rule 1: time between two readings is what the steady clock says; the rest is a step.
+Rule 1: between two readings as much time has passed as the steady clock says; the rest is a step.
 """
 
 from collections.abc import Callable
@@ -9,11 +9,11 @@ from typing import Final
 from controller.model.units import render_duration
 
 STEP_S: Final = 1.0
-"""A clock that is off by less is drawn right little by little, and that is no step."""
+"""Smaller differences are a clock that is slewed, not set."""
 
 
 class Wall:
-    """Reads the wall clock. Without a steady clock only steps back can be told."""
+    """Reads the wall clock. Without a steady clock only steps back are noticed."""
 
     def __init__(self, clock: Callable[[], float], steady: Callable[[], float]) -> None:
         self._clock = clock
@@ -22,7 +22,7 @@ class Wall:
         self._step_s = 0.0
 
     def read(self) -> tuple[float, float]:
-        """Return the instant, and by how much the clock was set since it was last read."""
+        """Return the time, and by how much the clock was set since the last reading."""
         now_s, steady_s = self._clock(), self._steady()
         step_s = 0.0
         if self._last is not None:
@@ -34,16 +34,15 @@ class Wall:
         self._step_s += step_s
         return now_s, step_s
 
-    def told(self) -> str | None:
-        """Return a sentence about the steps since this was last asked; None where there was none.
-        """
+    def step_sentence(self) -> str | None:
+        """Return a sentence about the steps since the last call; None when there was none."""
         step_s, self._step_s = self._step_s, 0.0
         if abs(step_s) < STEP_S:
             return None
-        way = "back" if step_s < 0 else "forward"
-        return (f"the controller's clock was set {way} by {render_duration(abs(step_s))}: what was"
-                " seen keeps its age, windows and pauses go by the new time; see that the clock is"
-                " right" if step_s < 0 else
-                f"the controller's clock was set {way} by {render_duration(abs(step_s))}, or this"
-                " machine slept: every node is looked at again before anything is done; windows"
-                " and pauses go by the new time; see that the clock is right")
+        by = render_duration(abs(step_s))
+        if step_s < 0:
+            return (f"the controller's clock was set back by {by}. Facts keep their age, windows"
+                    " and pauses follow the new time: see that the clock is right")
+        return (f"the controller's clock was set forward by {by}, or this machine slept. Every node"
+                " is looked at again before anything is done, windows and pauses follow the new"
+                " time: see that the clock is right")

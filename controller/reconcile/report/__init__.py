@@ -1,1 +1,1 @@
-"""What the loop tells: events, status, metrics, the journal."""
+"""What the loop reports: events, status, metrics, exit statuses; and its writing of the journal."""

@@ -1,11 +1,11 @@
-"""What the loop tells those who listen: one sentence per thing that happened."""
+"""Events: what happened, one sentence each, for the listeners of a loop or a run."""
 
 from enum import StrEnum
 from typing import NamedTuple
 
 
 class EventKind(StrEnum):
-    """What an event is about."""
+    """The kinds of events."""
 
     OBSERVED = "observed"
     """A node began or ceased to answer."""
@@ -13,19 +13,19 @@ class EventKind(StrEnum):
     """A difference was found that was not there before."""
     INTENT = "intent"
     PROGRESS = "progress"
-    """How far long work has come; it is told and not written down."""
+    """How far a long action is; shown, and not written to the journal."""
     OUTCOME = "outcome"
     CONDITION = "condition"
     REFUSED = "refused"
-    """A gate holds something back that it did not hold back before."""
+    """A gate holds a step back that it did not hold back before."""
     SOURCE = "source"
     JOURNAL = "journal"
     FAULT = "fault"
-    """Something that should never happen did; the rest goes on."""
+    """An error that should never happen; everything else goes on."""
 
 
 class Event(NamedTuple):
-    """One thing that happened at `at`; `node` is empty where none is meant."""
+    """Something that happened at `at`; `node` is empty where it is about none."""
 
     kind: EventKind
     target: str
@@ -33,8 +33,8 @@ class Event(NamedTuple):
     sentence: str
     at: float
     symbol: str = ""
-    """The plan's sign of the action, where there is one."""
+    """The sign of the action in a plan, where there is one."""
     outcome: str = ""
     action_id: str = ""
     rule: str = ""
-    """The gate's name, where one spoke."""
+    """The name of the gate, for REFUSED."""

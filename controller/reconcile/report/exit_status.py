@@ -1,4 +1,4 @@
-"""Exit statuses: what a whole run comes down to, as one number."""
+"""Exit statuses: the outcome of a verb as one number."""
 
 from enum import IntEnum
 
@@ -8,7 +8,7 @@ HELD = frozenset({Verdict.REFUSED, Verdict.NEEDS_APPROVAL})
 
 
 class ExitStatus(IntEnum):
-    """The numbers that every verb ends with."""
+    """The exit statuses of all verbs."""
 
     DONE = 0
     FAILED = 1
@@ -19,14 +19,14 @@ class ExitStatus(IntEnum):
 
 
 def status_of_plan(plan: Plan) -> ExitStatus:
-    """Return what a plan that is only shown comes down to."""
+    """Return the exit status for a plan that is only shown."""
     if any(step.ruling.verdict is not Verdict.REFUSED for step in plan.steps):
         return ExitStatus.PENDING
     return _status_of_rest(plan)
 
 
 def status_of_run(plan: Plan, *, failed: bool) -> ExitStatus:
-    """Return what a run comes down to that left `plan`."""
+    """Return the exit status for a run that left `plan`."""
     if failed:
         return ExitStatus.FAILED
     if any(step.ruling.verdict not in HELD for step in plan.steps):
@@ -35,7 +35,7 @@ def status_of_run(plan: Plan, *, failed: bool) -> ExitStatus:
 
 
 def _status_of_rest(plan: Plan) -> ExitStatus:
-    """Return what it comes down to when no step could be done now; a person may have to act."""
+    """Return the exit status when no step can be done now; a person may have to act."""
     if plan.steps or plan.waits:
         return ExitStatus.REFUSED
     if any(remark.unknown for remark in plan.remarks):

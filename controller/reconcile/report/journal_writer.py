@@ -1,6 +1,6 @@
-"""The keeper of the journal: whether it can be written, and what is done while it cannot.
+"""The journal writer: whether the journal can be written, and what is done while it cannot.
 
-Rule 1: while the journal cannot be written nothing is begun; looking goes on.
+Rule 1: while the journal cannot be written, nothing is begun; looking goes on.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ BACK = "the journal can be written again; work goes on"
 
 
 class JournalWriter:
-    """Writes for the loop, and remembers when that failed."""
+    """Writes for the loop, and remembers the error when that failed."""
 
     def __init__(self, store: Store, clock: Callable[[], float],
                  tell: Callable[[Event], None]) -> None:
@@ -23,20 +23,20 @@ class JournalWriter:
         self.fault: str | None = None
 
     def attempt(self, write: Callable[[], object]) -> None:
-        """Do something that writes; a failure stops all work until `try_again` succeeds."""
+        """Call `write`; when it fails, nothing is begun until `try_again` succeeds."""
         try:
             write()
         except JournalUnavailable as error:
             self.failed(error)
 
     def failed(self, error: JournalUnavailable) -> None:
-        """Take note that the journal cannot be written."""
+        """Note that the journal cannot be written."""
         if self.fault is None:
             self.fault = str(error)
             self._say(self.fault, "!")
 
     def try_again(self, catch_up: Callable[[], None]) -> bool:
-        """Write once more and catch up with what was missed; return whether that went well."""
+        """Write once more, and then what was missed; return whether that succeeded."""
         try:
             self._store.note(EventKind.JOURNAL, "Store/journal", BACK, self._clock())
             catch_up()
@@ -48,7 +48,7 @@ class JournalWriter:
         return True
 
     def changed(self) -> bool:
-        """Return whether another process wrote; False while that cannot be asked."""
+        """Return whether another process wrote; False while that cannot be read."""
         try:
             return self._store.changed()
         except JournalUnavailable as error:

@@ -1,4 +1,4 @@
-"""The loop's own pulse and the estate's figures, said to telemetry now and then."""
+"""The figures of the loop and the estate, given to telemetry every 5s."""
 
 import asyncio
 from collections import Counter
@@ -15,7 +15,7 @@ EVERY_S: Final = 5.0
 
 async def measure(telemetry: Telemetry, view: View, clock: Callable[[], float],
                   conditions: Callable[[], tuple[Condition, ...]]) -> None:
-    """Say ages of facts, counts of conditions and the loop's lateness, for ever."""
+    """Report ages of facts, counts of conditions and the event loop's lag, for ever."""
     loop = asyncio.get_running_loop()
     while True:
         due_s = loop.time() + EVERY_S
@@ -28,6 +28,6 @@ async def measure(telemetry: Telemetry, view: View, clock: Callable[[], float],
 
 
 def age_s(view: View, node: str, now_s: float) -> float | None:
-    """Return how old what is known of `node` is; None when it does not answer."""
+    """Return the age of a node's facts; None when it does not answer."""
     fact = view.fact(node)
     return max(0.0, now_s - fact.observed_at) if isinstance(fact, Known) else None

@@ -1,4 +1,4 @@
-"""News: what differs between two plans or two looks, as events that are worth a line."""
+"""News: differences between two plans, or two looks at a node, as events worth a line."""
 
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -12,16 +12,16 @@ from controller.reconcile.decide.attempts import Refusal
 from controller.reconcile.report.event import Event, EventKind
 
 LINES: Final = 40
-"""So many new differences are told one by one; more are counted."""
+"""So many new differences become an event each; more are counted."""
 WELL: Final = {ConditionType.STALLED: Status.FALSE, ConditionType.SUSPENDED: Status.FALSE}
-"""What a condition is when all is well; true for those that are not listed."""
+"""The status of a condition when all is well; TRUE for those that are not listed."""
 HELD: Final = frozenset({Verdict.REFUSED, Verdict.NEEDS_APPROVAL})
 
 
 class News:
-    """Remembers what has been told.
+    """Remembers what was reported.
 
-    Shapes: `margin_s` tells how long a VM's copies may be late before that is worth a line.
+    Shapes: `margin_s` returns how late a VM's copies may be before that is reported.
     """
 
     def __init__(self, clock: Callable[[], float],
@@ -35,7 +35,7 @@ class News:
         self._held: frozenset[tuple[str, str]] = frozenset()
 
     def of_node(self, node: str, fact: Fact[NodeFacts]) -> tuple[Event, ...]:
-        """Return that a node began or ceased to answer."""
+        """Return an event when a node began or ceased to answer."""
         answers = isinstance(fact, Known)
         if self._answers.get(node) is answers:
             return ()
@@ -45,12 +45,12 @@ class News:
                       "" if answers else "?"),)
 
     def of_clock(self, step: str | None) -> tuple[Event, ...]:
-        """Return that somebody set the clock."""
+        """Return an event when the clock was set."""
         return () if step is None else (
             Event(EventKind.OBSERVED, "Controller/clock", "", step, self._clock(), "!"),)
 
     def of_plan(self, plan: Plan) -> tuple[Event, ...]:
-        """Return the differences and the gates' words that were not in the plan before."""
+        """Return the differences and the refusals that were not in the plan before."""
         new = [step for step in plan.steps if step.action.id not in self._steps]
         held = [step for step in plan.steps if step.ruling.verdict in HELD]
         newly = [step for step in held if _key(step) not in self._held]
@@ -62,7 +62,8 @@ class News:
         if len(new) > LINES:
             found.append(Event(EventKind.PLAN, f"Estate/{plan.revision}", "",
                                f"and {len(new) - LINES} more differences", at))
-        found += [Event(EventKind.REFUSED, step.action.target, step.action.node, _refusal(step),
+        found += [Event(EventKind.REFUSED, step.action.target, step.action.node,
+                        "; ".join(filter(None, (step.ruling.sentence, step.ruling.clears))),
                         at, step.action.symbol, step.ruling.verdict, step.action.id,
                         step.ruling.rule)
                   for step in newly[:LINES]]
@@ -72,9 +73,9 @@ class News:
         return tuple(found)
 
     def of_condition(self, condition: Condition) -> Event | None:
-        """Return that a condition has another status; None for one that always was well.
+        """Return an event about a condition with another status; None where it was well before.
 
-        Copies that are late and come back within the margin say nothing.
+        Copies that are late by less than the margin are not reported.
         """
         key = (condition.target, condition.type)
         if condition.type is ConditionType.FRESH:
@@ -86,21 +87,21 @@ class News:
         if is_well(condition) and key not in self._unwell:
             return None
         (self._unwell.discard if is_well(condition) else self._unwell.add)(key)
-        return self._told(condition)
+        return self._event(condition)
 
     def still_late(self) -> tuple[Event, ...]:
-        """Return what has been late for longer than its margin by now."""
+        """Return an event for each VM whose copies are now late by more than their margin."""
         ripe = [one for one, due_at in self._late.values() if due_at <= self._clock()]
         for condition in ripe:
             del self._late[condition.target]
             self._unwell.add((condition.target, condition.type))
-        return tuple(self._told(condition) for condition in ripe)
+        return tuple(self._event(condition) for condition in ripe)
 
     def next_due(self) -> float | None:
         """Return when the next margin ends; None when none runs."""
         return min((due_at for _, due_at in self._late.values()), default=None)
 
-    def _told(self, condition: Condition) -> Event:
+    def _event(self, condition: Condition) -> Event:
         return Event(EventKind.CONDITION, condition.target, "",
                      f"{condition.type} is {condition.status}: {condition.message}",
                      self._clock(), "", condition.status)
@@ -108,7 +109,7 @@ class News:
     @staticmethod
     def with_stalls(conditions: tuple[Condition, ...], refusals: Mapping[str, Refusal],
                     revision: str) -> tuple[Condition, ...]:
-        """Return `conditions`, with Stalled true for every target whose action was refused."""
+        """Return `conditions`, with Stalled true for every target with a refused action."""
         kept = tuple(one for one in conditions if one.target not in refusals
                      or one.type is not ConditionType.STALLED)
         return (*kept, *(Condition(target, ConditionType.STALLED, Status.TRUE, "ActionRefused",
@@ -123,12 +124,5 @@ def is_well(condition: Condition) -> bool:
 
 
 def _key(step: Step) -> tuple[str, str]:
-    """Return what makes a gate's word on a step news; waiting longer does not."""
+    """Return the key of a gate's ruling on a step: another sentence of the same rule is no news."""
     return step.action.id, step.ruling.rule or step.ruling.verdict
-
-
-def _refusal(step: Step) -> str:
-    """Return the gate's sentence with what clears it."""
-    ruling = step.ruling
-    clears = f"; {ruling.clears}" if ruling.clears else ""
-    return f"{ruling.sentence}{clears}"

@@ -1,4 +1,4 @@
-"""How far long work has come: remembered by target for `status`, told now and then to a person."""
+"""Progress of long actions: the last report by target for `status`, and an event every 5s."""
 
 from collections.abc import Callable
 from typing import Final
@@ -8,28 +8,28 @@ from controller.reconcile.report.event import Event, EventKind
 from controller.replication.provider import ReplicatedEstate
 from controller.replication.report import Progress, render_progress
 
-TOLD_EVERY_S: Final = 5.0
+EVENT_EVERY_S: Final = 5.0
 
 
 class ProgressBoard:
-    """The last word about each target at work."""
+    """The last progress report of each target."""
 
     def __init__(self, clock: Callable[[], float], listen: Callable[[Event], None]) -> None:
         self._clock = clock
         self._listen = listen
-        self._told_at: dict[str, float] = {}
+        self._event_at: dict[str, float] = {}
         self.words: dict[str, str] = {}
 
     def follow(self, provider: Provider) -> None:
-        """Hear from now on what `provider` tells of its long work."""
+        """Receive the progress reports of `provider` from now on."""
         if isinstance(provider, ReplicatedEstate):
             provider.report_to(self.take)
 
     def take(self, progress: Progress) -> None:
-        """Remember it, and tell it unless this target was told of a moment ago."""
+        """Keep a report, and pass it on unless one of this target was passed on just before."""
         sentence = render_progress(progress)
         self.words[progress.target] = sentence
         now_s = self._clock()
-        if now_s - self._told_at.get(progress.target, -TOLD_EVERY_S) >= TOLD_EVERY_S:
-            self._told_at[progress.target] = now_s
+        if now_s - self._event_at.get(progress.target, -EVENT_EVERY_S) >= EVENT_EVERY_S:
+            self._event_at[progress.target] = now_s
             self._listen(Event(EventKind.PROGRESS, progress.target, "", sentence, now_s, "*"))

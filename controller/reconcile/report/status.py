@@ -14,7 +14,7 @@ from controller.plan.survey.context import InFlight
 from controller.reconcile.observe.view import View
 
 STEPS: Final = 500
-"""More steps than this are counted, not listed: the heartbeat is written often."""
+"""Steps beyond this number are counted, not listed: the status is written often."""
 
 
 class Running(Protocol):
@@ -43,25 +43,25 @@ class Running(Protocol):
 
 def status_of(loop: Running, view: View, in_flight: tuple[InFlight, ...],
               waits: Mapping[str, tuple[str, str]], now_s: float) -> dict[str, Any]:
-    """Return how the loop is at `now_s`."""
+    """Return the status of a loop at `now_s`."""
     plan = _short(loop.plan) if loop.plan else None
     return {
         "pid": os.getpid(), "at": now_s, "started_at": loop.started_at,
         "revision": loop.desired.revision if loop.desired else None,
         "source": loop.source, "journal": loop.journal_fault,
-        "nodes": {node: render_fact(view.fact(node), view.looked_at_at(node))
+        "nodes": {node: render_fact(view.fact(node), view.last_look_at(node))
                   for node in view.nodes},
         "running": [one.action_id for one in in_flight],
         "progress": {one.target: loop.progress[one.target] for one in in_flight
                      if one.target in loop.progress},
-        "waiting": {name: {"standing": standing, "why": why}
-                    for name, (standing, why) in sorted(waits.items())[:STEPS]},
+        "waiting": {name: {"standing": state, "why": why}
+                    for name, (state, why) in sorted(waits.items())[:STEPS]},
         "plan": plan,
     }
 
 
 def _short(plan: Plan) -> dict[str, Any]:
-    """Return the plan as JSON: its first steps, and how many there are."""
+    """Return the plan as JSON: its first steps, and the number of all."""
     whole = plan_to_dict(replace(plan, steps=plan.steps[:STEPS], remarks=plan.remarks[:STEPS],
                                  conditions=()))
     return whole | {"summary": render_summary(plan), "step_count": len(plan.steps)}

@@ -156,7 +156,7 @@ def test_an_event_right_after_a_look_began_may_belong_to_what_it_saw(view: View,
     assert not view.fresh("paris-1", 1.0, burst_s=0.5)
 
 
-def test_a_node_that_leaves_while_it_answers_has_departed_with_what_it_held(view: View) -> None:
+def test_a_node_that_leaves_while_it_answers_is_removed_with_what_it_held(view: View) -> None:
     view.declare([])
     assert view.nodes == ()
     assert view.gone == ()
@@ -189,7 +189,7 @@ def test_a_node_that_leaves_while_too_many_are_silent_is_not_gone(view: View) ->
     store.save_seen("paris-1", render_facts(facts(100.0)), 100.0)
     store.mark_silent("paris-1")
     save_removed(store, view)
-    assert store.silent() == frozenset()    # so that the next start takes it for departed, too
+    assert store.silent() == frozenset()    # so that the next start removes it, too
 
 
 @pytest.mark.parametrize(("silent", "gone"), [(["paris-2"], ("paris-2",)),
@@ -215,7 +215,7 @@ def test_a_node_that_comes_back_is_to_be_looked_at_again(view: View) -> None:
 
 
 @pytest.mark.parametrize("first", ["remember", "declare"])
-def test_after_a_restart_undeclared_nodes_have_departed_unless_they_were_silent(
+def test_after_a_restart_undeclared_nodes_are_removed_unless_they_were_silent(
         clock: Hands, first: str) -> None:
     view = View(clock)
     rows = {name: Known(facts(7.0), 7.0) for name in ("paris-1", "paris-2", "milan-1")}
@@ -229,7 +229,7 @@ def test_after_a_restart_undeclared_nodes_have_departed_unless_they_were_silent(
     assert view.gone == ("paris-2",)
 
 
-def test_a_node_that_leaves_before_its_first_look_has_departed(clock: Hands) -> None:
+def test_a_node_that_leaves_before_its_first_look_is_removed(clock: Hands) -> None:
     view = View(clock)
     view.declare(["paris-1"])
     view.remember({"paris-1": Known(facts(7.0), 7.0)})
@@ -237,7 +237,7 @@ def test_a_node_that_leaves_before_its_first_look_has_departed(clock: Hands) -> 
     assert sorted(view.observed.nodes) == ["paris-1"]
 
 
-def test_what_a_departed_node_holds_is_not_known_once_something_was_done_there(
+def test_what_a_removed_node_holds_is_not_known_once_something_was_done_there(
         view: View) -> None:
     view.declare([])
     version = view.version

@@ -1,7 +1,7 @@
 """How far long work has come is remembered at once and told now and then."""
 
 from controller.reconcile.report.event import Event, EventKind
-from controller.reconcile.report.progress import TOLD_EVERY_S, ProgressBoard
+from controller.reconcile.report.progress import EVENT_EVERY_S, ProgressBoard
 from controller.replication.report import Progress, render_progress
 
 GIB = 1 << 30
@@ -26,7 +26,7 @@ def test_each_target_is_told_at_most_every_few_seconds_and_always_remembered() -
     board = ProgressBoard(lambda: now[0], told.append)
     for step in range(5):
         board.take(progress(step * GIB))
-        now[0] += TOLD_EVERY_S / 4
+        now[0] += EVENT_EVERY_S / 4
     board.take(progress(GIB, "Replica/web"))
     assert [(one.kind, one.target) for one in told] == [
         (EventKind.PROGRESS, "Replica/sql"), (EventKind.PROGRESS, "Replica/sql"),
