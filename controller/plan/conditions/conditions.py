@@ -1,7 +1,7 @@
-"""Conditions: what can be said of every object after one look, each with a sentence.
+"""Conditions: the state of every object after one decision, each with a reason and a sentence.
 
-Rule 1: a condition that is not here is unknown. Suspended and Stalled are said only while true,
-Ready of a site only in a storm.
+Rule 1: a condition that is not listed is unknown. Suspended and Stalled are listed only while true,
+        Ready of a site only in a storm.
 """
 
 from collections.abc import Iterable, Mapping
@@ -37,26 +37,26 @@ READY, PLACED, CONNECTED = ConditionType.READY, ConditionType.PLACED, ConditionT
 TRUE, FALSE, UNKNOWN = Status.TRUE, Status.FALSE, Status.UNKNOWN
 CARDS = (AttachNic, UpdateNic)
 STALLS: Final = {"quarantine": "Quarantined", "undone": "Undone", LAW: "LawBroken"}
-"""Gates that leave an object to a person, each with the reason that is given."""
+"""Rulings that leave an object to a person, each with the reason of its Stalled condition."""
 WORDS: Final = {MachineState.RENAMED: "AnotherName", MachineState.TAKEN: "Taken"}
 ON_ITS_NETWORKS: Final = "its cards and the host's uplinks are on their VLANs"
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """What the steps say of the objects, looked up by target or by node."""
+    """The steps that show an object to differ, by target or by node."""
 
     by_target: Mapping[str, Action]
-    """The first step on each target that is no migration."""
+    """The first step on each target, migrations aside."""
     cards: Mapping[str, Action]
-    """By VM: the first step that puts a card of it right."""
+    """By VM: the first step that corrects one of its cards."""
     networks: Mapping[str, Action]
     """By node: the first step on its bridge or its trunks."""
 
 
 def conditions_of(survey: Survey, locations: Mapping[str, Location], layout: Layout,
                   steps: tuple[Step, ...], stalls: list[Stall]) -> tuple[Condition, ...]:
-    """Return every condition that can be told from specs, facts and the plan itself."""
+    """Return every condition that follows from the specs, the facts and the plan itself."""
     pending = pending_of(steps)
     found = node_conditions(survey, pending, {stall.target: stall for stall in stalls})
     found += storm_conditions(survey)
@@ -75,7 +75,7 @@ def conditions_of(survey: Survey, locations: Mapping[str, Location], layout: Lay
 
 
 def unclear(target: str, error: Exception, survey: Survey) -> Condition:
-    """Return what is said of an object that could not be thought through."""
+    """Return the condition of an object whose facts could not be evaluated."""
     return Condition(target, READY, UNKNOWN, "NotUnderstood", not_understood(target, error),
                      survey.desired.revision)
 
@@ -129,13 +129,13 @@ def node_conditions(survey: Survey, pending: Pending,
 
 
 def storm_conditions(survey: Survey) -> list[Condition]:
-    """Return which sites cannot be told well from unwell: too many of their hosts are silent."""
+    """Return Ready as unknown for every site of which too many hosts are silent."""
     return [Condition(f"Site/{site}", READY, UNKNOWN, "Storm", sentence, survey.desired.revision)
             for site, sentence in storms_of(survey).items()]
 
 
 def all_well(target: str, host: str, revision: str) -> tuple[Condition, ...]:
-    """Return the conditions of a VM with which nothing is wrong: the same ones at every turn."""
+    """Return the conditions of a VM with which nothing is wrong: the same in every decision."""
     return (Condition(target, READY, TRUE, "Running", f"it runs on {host} as declared", revision),
             Condition(target, PLACED, TRUE, "WhereItBelongs", f"it is on {host}", revision),
             Condition(target, CONNECTED, TRUE, "OnItsNetworks", ON_ITS_NETWORKS, revision))
@@ -183,12 +183,12 @@ def machine_conditions(vm: VirtualMachine, location: Location, layout: Layout, p
 
 
 def split_brain(target: str, location: Location, revision: str) -> list[Condition]:
-    """Return that a VM runs twice, under whatever names; nothing where it does not."""
-    double = location.state is MachineState.SPLIT_BRAIN or (
+    """Return SplitBrain if a VM runs twice, under whatever names; else nothing."""
+    runs_twice = location.state is MachineState.SPLIT_BRAIN or (
         location.domain is not None and runs(location.domain)
         and any(rival.claim.runs and not rival.claim.unseen and rival.is_now
                 for rival in location.rivals))
-    if not double:
+    if not runs_twice:
         return []
     sentence = location.sentence or "; ".join(str(rival) for rival in location.rivals)
     return [Condition(target, ConditionType.SPLIT_BRAIN, TRUE, "RunsTwice", sentence, revision)]
@@ -221,7 +221,7 @@ def _ready_nowhere(vm: VirtualMachine, location: Location,
 
 
 def suspended_conditions(survey: Survey) -> list[Condition]:
-    """Return every scope that is paused now, with by whom, until when and why."""
+    """Return Suspended for every scope that is paused, with by whom, until when and why."""
     paused = survey.paused
     return [Condition(
         target, ConditionType.SUSPENDED, TRUE, "Suspended", f"by {paused[target].by} until"
@@ -232,10 +232,10 @@ def suspended_conditions(survey: Survey) -> list[Condition]:
 
 def stalled_conditions(survey: Survey, steps: tuple[Step, ...],
                        stalls: list[Stall]) -> list[Condition]:
-    """Return every object that waits for a person."""
-    said = {stall.target: (stall.reason, stall.sentence) for stall in stalls}
+    """Return Stalled for every object that waits for a person."""
+    stalled = {stall.target: (stall.reason, stall.sentence) for stall in stalls}
     for step in steps:
         if step.ruling.rule in STALLS:
-            said.setdefault(step.action.target, (STALLS[step.ruling.rule], step.ruling.sentence))
-    return [Condition(target, ConditionType.STALLED, TRUE, *said[target], survey.desired.revision)
-            for target in sorted(said)]
+            stalled.setdefault(step.action.target, (STALLS[step.ruling.rule], step.ruling.sentence))
+    return [Condition(target, ConditionType.STALLED, TRUE, *why, survey.desired.revision)
+            for target, why in sorted(stalled.items())]

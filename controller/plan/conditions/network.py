@@ -1,4 +1,4 @@
-"""Connected, for links by their members and for networks by every port that must carry them."""
+"""Connected: of links, by their members; of networks, by every port that must carry them."""
 
 from controller.model.condition import Condition, ConditionType, Status
 from controller.plan.actions.network import AddUplink, CreateBridge, WidenTrunk
@@ -8,7 +8,7 @@ from controller.plan.survey.survey import Survey
 
 CONNECTED = ConditionType.CONNECTED
 DEGRADED = "Degraded"
-"""The reason of what still holds and is not as it should be."""
+"""The reason while a link works with fewer members than declared."""
 Answer = tuple[Status, str, str]
 
 
@@ -44,7 +44,7 @@ def link_answer(name: str, survey: Survey) -> Answer:
 
 
 def member_states(member: str, survey: Survey) -> list[bool | None]:
-    """Return whether each end of a member is up, None where that cannot be seen."""
+    """Return whether each end of a member is up, None if that cannot be seen."""
     found: list[bool | None] = []
     for name in sorted(survey.desired.switches):
         spec = survey.desired.switches[name].spec
@@ -96,7 +96,7 @@ def network_conditions(survey: Survey, steps: tuple[Step, ...],
 
 
 def cut_vlans(steps: tuple[Step, ...], survey: Survey) -> dict[int, str]:
-    """Return, by VLAN that does not pass somewhere it must, the first reason."""
+    """Return, for every VLAN that a port lacks, the first reason."""
     cut: dict[int, str] = {}
     for step in steps:
         action = step.action

@@ -29,16 +29,16 @@ TRUE, FALSE, UNKNOWN = Status.TRUE, Status.FALSE, Status.UNKNOWN
 LATE: Final = "Late"
 LEVELS: Final = ((3, "Critical", "three times its"), (2, "Warning", "twice its"),
                  (1, LATE, "its"))
-"""How many times the RPO has passed, most first, with the reason and the words for it."""
+"""Multiples of the RPO, largest first, with the reason and the words for each."""
 AHEAD_S: Final = 5.0
-"""A point may be dated so far ahead of now: the controller's clock was set a little meanwhile."""
+"""A point may be dated this far ahead of now, as the clock may have been set back a little."""
 Answer = tuple[Status, str, str]
 
 
 def replica_conditions(protected_machines: list[ProtectedMachine], index: ReplicaIndex,
                        findings: Findings,
                        survey: Survey) -> list[Condition]:
-    """Return what can be said of every protected VM's replica."""
+    """Return the conditions of every protected VM's replica."""
     found: list[Condition] = []
     for protected in protected_machines:
         try:
@@ -57,18 +57,18 @@ def _of_one(protected: ProtectedMachine, index: ReplicaIndex, findings: Findings
     if domain is not None and not protected.disks:
         return (Condition(target, ConditionType.PROTECTED, *_without_disks(protected), revision),)
     unsure = _unsure(protected, index, survey)
-    if unsure and not protected.stale:  # what is not said is unknown
+    if unsure and not protected.stale:  # Fresh and Verified are not listed: unknown
         return (survey.specs.cached(cannot_be_seen, target, unsure, revision),)
-    strange = None if unsure or protected.current is None else cannot_run(
+    why_not = None if unsure or protected.current is None else cannot_run(
         protected.location.domain, protected.current.host, survey)
-    if not unsure and strange is None and is_well(protected, survey.now_s):
+    if not unsure and why_not is None and is_well(protected, survey.now_s):
         assert protected.current is not None, "it is sound"
         return survey.specs.cached(all_well, target, protected.current.host,
                                   protected.policy.rpo_s, protected.policy.verify_s, revision,
                                   parts_left_out(protected))
     unknown = _unknown(unsure)
     answers = (unknown, _fresh_unseen(protected, survey) or unknown, unknown) if unsure else (
-        _protected(protected, findings) if strange is None else _stranger(protected, strange),
+        _protected(protected, findings) if why_not is None else _cannot_run(protected, why_not),
         _fresh(protected, survey), _verified(protected, survey))
     return (Condition(target, ConditionType.PROTECTED, *answers[0], revision),
             Condition(target, ConditionType.FRESH, *answers[1], revision),
@@ -90,7 +90,7 @@ def is_well(protected: ProtectedMachine, now_s: float) -> bool:
 
 def all_well(target: str, host: str, rpo_s: float, verify_s: float, revision: str,
              left: tuple[LeftOut, ...] = ()) -> tuple[Condition, ...]:
-    """Return the conditions of a replica with which nothing is wrong: the same at every turn."""
+    """Return the conditions of a replica with which nothing is wrong: the same each time."""
     name = target.partition("/")[2]
     return (Condition(target, ConditionType.PROTECTED, *_replicated(name, host, left), revision),
             Condition(target, ConditionType.FRESH, *_within_rpo(host, rpo_s), revision),
@@ -98,12 +98,12 @@ def all_well(target: str, host: str, rpo_s: float, verify_s: float, revision: st
 
 
 def cannot_be_seen(target: str, why: str, revision: str) -> Condition:
-    """Return what is said of a replica of which nothing was ever seen."""
+    """Return Protected as unknown for a replica that was never seen."""
     return Condition(target, ConditionType.PROTECTED, *_unknown(why), revision)
 
 
 def _replicated(name: str, host: str, left: tuple[LeftOut, ...]) -> Answer:
-    """Return what holds of a replica that is there: all of the VM, or what it has not."""
+    """Return whether a replica has all of the VM, or which parts it lacks."""
     disks = [part for part in left if part.disk and not part.declared]
     if disks:
         others = ", ".join(str(part) for part in left if not part.disk)
@@ -115,7 +115,7 @@ def _replicated(name: str, host: str, left: tuple[LeftOut, ...]) -> Answer:
     return TRUE, "Replicated" if all(part.declared for part in left) else "InPart", words
 
 
-def _stranger(protected: ProtectedMachine, why: str) -> Answer:
+def _cannot_run(protected: ProtectedMachine, why: str) -> Answer:
     assert protected.current is not None, "nothing else could be asked what it can run"
     return FALSE, "CannotRunThere", (
         f"its replica is on {protected.current.host}, where it could not be started: {why};"
@@ -139,7 +139,7 @@ def _within_limit(host: str, verify_s: float) -> Answer:
 
 
 def _unsure(protected: ProtectedMachine, index: ReplicaIndex, survey: Survey) -> str:
-    """Return why nothing can be said of a VM's replica; empty when something can."""
+    """Return why the state of a VM's replica is unknown; empty if it is known."""
     hidden = protected.hidden
     if hidden is not None:
         point = hidden.sound
@@ -155,7 +155,7 @@ def _unsure(protected: ProtectedMachine, index: ReplicaIndex, survey: Survey) ->
 
 
 def _since(host: str, index: ReplicaIndex, survey: Survey) -> str:
-    """Return why a host tells nothing, without a number that grows."""
+    """Return why a host's replicas are unknown, without an age, which would change all the time."""
     if host in survey.nodes:
         return index.unseen[host]
     return f"{host} does not answer"
@@ -217,9 +217,9 @@ def _fresh(protected: ProtectedMachine, survey: Survey) -> Answer:
 
 
 def _fresh_unseen(protected: ProtectedMachine, survey: Survey) -> Answer | None:
-    """Return by how much the RPO is missed on a host that tells nothing; None while it may not be.
+    """Return that a hidden replica is over its RPO; None while it may still be within it.
 
-    No copy can have begun there since.
+    No copy to that host can have begun since it was last seen.
     """
     latest_at = no_later_than(protected, survey)
     hidden = protected.hidden

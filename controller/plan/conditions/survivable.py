@@ -1,5 +1,4 @@
-"""Survivable and TwinMatches: whether the other site could take over, and is still like this one.
-"""
+"""Survivable and TwinMatches: whether the twin site could take over, and is still like this one."""
 
 from collections import Counter
 from heapq import heapify, heapreplace
@@ -55,9 +54,9 @@ def survivable(site: str, twin: str | None, names: list[str], survey: Survey,
     far = _networks_missing(names, twin, survey)
     if far is not None:
         return Status.FALSE, "NetworkMissing", far
-    strange = _strange(names, twin, survey)
-    if strange is not None:
-        return Status.FALSE, "CannotRunThere", strange
+    cannot_run = _cannot_run(names, twin, survey)
+    if cannot_run is not None:
+        return Status.FALSE, "CannotRunThere", cannot_run
     hosts = [host for host in layout.hosts.values() if host.site == twin]
     arriving = [layout.machines[name] for name in names]    # by name, and then by size
     arriving.sort(key=BY_SIZE, reverse=True)
@@ -94,7 +93,7 @@ def survivable(site: str, twin: str | None, names: list[str], survey: Survey,
 
 
 def _lacking(names: list[str], survey: Survey) -> str:
-    """Return the VMs that keep things on disks which are left out, and not on purpose."""
+    """Return the VMs with disks that are left out of the restore points, and not declared so."""
     found = []
     for name in names:
         seen = survey.sightings.get(name)
@@ -109,9 +108,9 @@ def _lacking(names: list[str], survey: Survey) -> str:
 
 def left_over(arriving: list[PlaceMachine], hosts: list[PlaceHost],
               packing: Packing) -> list[PlaceMachine] | None:
-    """Return those that find no room, each sent where most is free; board stays as it is.
+    """Return the machines that do not fit if each goes where most memory is free; a quick check.
 
-    None where more than memory has a say, so that this quick look does not suffice.
+    None if more than memory matters, so that they have to be packed. `packing` stays unchanged.
     """
     heap = [(-packing.free[host.name], packing.cpus[host.name] - packing.cpu_capacity[host.name],
              host.offers)
@@ -147,10 +146,10 @@ def _networks_missing(names: list[str], twin: str, survey: Survey) -> str | None
     return None
 
 
-def _strange(names: list[str], twin: str, survey: Survey) -> str | None:
+def _cannot_run(names: list[str], twin: str, survey: Survey) -> str | None:
     """Return which VMs no host of the twin could boot, and why."""
     found = []
-    known: dict[tuple[str, str], str | None] = {}   # many VMs are of few kinds
+    known: dict[tuple[str, str], str | None] = {}   # many VMs, few kinds
     for name in names:
         seen = survey.sightings.get(name) or survey.last_seen.get(name)
         config = seen[0].domain.config or seen[0].domain.live if seen else None

@@ -1,7 +1,7 @@
-"""Checkpoints that a VM has of ours once it is no longer protected: they would bind its owner.
+"""Checkpoints: those of ours are dropped from a VM that is no longer protected.
 
-Rule 1: libvirt undefines no domain that has one, and QEMU resizes no image with its records; what
-        we made goes with the protection that it was made for, once that was missing for a while.
+Rule 1: libvirt undefines no domain that has a checkpoint, and QEMU resizes no image with its
+        bitmaps. They go with the protection that they were made for, after the grace period.
 """
 
 from controller.model.facts import DomainConfig, DomainFacts
@@ -14,7 +14,7 @@ from controller.plan.survey.survey import Survey
 
 
 def diff_checkpoints(survey: Survey, draft: Draft) -> None:
-    """Note what is to go from every VM that is declared without protection."""
+    """Plan to drop our checkpoints from every VM that is declared without protection."""
     for name in survey.specs.unprotected:
         for host, domain in survey.sightings.get(name, ()):
             if domain.checkpoints and domain.job is None and not domain.unknown:
@@ -36,7 +36,7 @@ def _drop(name: str, host: str, domain: DomainFacts, survey: Survey, draft: Draf
 
 
 def _images(config: DomainConfig | None) -> tuple[str, ...]:
-    """Return the files in which records of changes can lie."""
+    """Return the image files that can hold a bitmap."""
     return () if config is None else tuple(
         disk.source for disk in config.disks
         if disk.format == "qcow2" and disk.source.startswith("/"))

@@ -1,35 +1,47 @@
-"""One copy: how each disk of a VM is expected to reach its next restore point, and in what words.
+"""One copy: how each disk of a VM is to reach its next restore point, and the action that does it.
 
-Rule 1: for each disk the least that can work is chosen, and the reason says which and why.
+    mode        what is read and sent                        when
+    ------------------------------------------------------------------------------------------
+    INCREMENT   what changed since the last checkpoint       nothing speaks against it
+    SCAN        all is read, what differs is sent            tracking lost, a file lost, an audit
+    SEED        all is sent but zeros                        the replica has nothing of the disk
+
+Rule 1: for each disk the least transfer that can work is chosen, and the reason says which and why.
 """
 
-from itertools import pairwise
 from typing import Final, NamedTuple
 
 from controller.model.facts import DiskFacts, DomainFacts, Known
 from controller.model.replica import ReplicaFacts
 from controller.model.units import render_duration, render_size
-from controller.plan.actions.replica import CopyMode, DiskCopy, RateLimit
+from controller.plan.actions.action import Cause
+from controller.plan.actions.replica import CopyMode, DiskCopy, RateLimit, ReplicateDomain
 from controller.plan.machine.capacity import allocated_bytes
 from controller.plan.machine.device_support import LeftOut, tracking_gap
+from controller.plan.replication.placement import ReplicaPlace
 from controller.plan.replication.protected_machine import ProtectedMachine
+from controller.plan.steps.draft import Draft, cause_of
+from controller.plan.survey.context import ReplicaRequest, RequestKind
 from controller.plan.survey.replicas import Held
 from controller.plan.survey.survey import Survey
 
+FIRST_RANK: Final = -(10**9)
+"""A person's request comes before everything else."""
+
 
 class Disks(NamedTuple):
-    """The disks of a VM as they will be copied, and why any of them is not an increment."""
+    """How the disks of a VM will be copied, and why any of them is not an increment."""
 
     copies: tuple[DiskCopy, ...]
     whole_bytes: int
-    """What is read or sent as a whole."""
+    """Size of the disks that are read whole."""
     why: str
 
 
 def parts_left_out(protected: ProtectedMachine) -> tuple[LeftOut, ...]:
-    """Return the parts of a VM that no restore point of it has, or the newest one had not.
+    """Return the parts of a VM that no restore point has, and disks that the newest one left out.
 
-    Its host may know of a disk what no fact tells: that one counts by the point's own word.
+    Only the host can see some obstacles, so the newest point says itself which disks it lacks.
     """
     left, current = protected.left, protected.current
     if protected.location.domain is None or current is None or not current.replica.left_out:
@@ -41,7 +53,7 @@ def parts_left_out(protected: ProtectedMachine) -> tuple[LeftOut, ...]:
 
 
 def missing_disks(protected: ProtectedMachine) -> list[str]:
-    """Return the disks of a VM that its replica has, by the newest point, nothing of yet."""
+    """Return the disks of a VM of which its replica has nothing yet, by the newest point."""
     current = protected.current
     if protected.location.domain is None or current is None or not current.replica.points:
         return []
@@ -52,9 +64,9 @@ def missing_disks(protected: ProtectedMachine) -> list[str]:
 
 def plan_disks(protected: ProtectedMachine, current: Held | None, survey: Survey, *,
                compare: str = "") -> Disks | str:
-    """Return how each disk is expected to be copied, or why that cannot be told.
+    """Return how each disk will be copied, or why that cannot be determined.
 
-    Shapes: `compare` is why every disk is read whole; empty: it is not.
+    Shapes: `compare` is why every disk is read whole; empty if they need not be.
     """
     domain = protected.location.domain
     assert domain is not None, "only a VM that can be seen is copied"
@@ -99,7 +111,7 @@ def _mode(disk: DiskFacts, current: Held | None, lost: str, *,
 
 def _lost_tracking(domain: DomainFacts, host: str | None, current: Held | None,
                    survey: Survey) -> str:
-    """Return why what has changed is not known; empty where it is, or where only the copy tells."""
+    """Return why changes are not tracked any more; empty if they are, or only the copy can tell."""
     newest = None if current is None else current.replica.newest
     if newest is None or not domain.state.active or newest.checkpoint in domain.checkpoints:
         return ""
@@ -125,7 +137,7 @@ def _declared_bytes(protected: ProtectedMachine, target: str) -> int | None:
 
 def consequence_of(protected: ProtectedMachine, disks: Disks, current: Held | None,
                    limits: tuple[RateLimit, ...]) -> str:
-    """Return what is sent and how old the point will be when it is complete."""
+    """Return in words what is sent, and how old the point will be when it is complete."""
     parts = []
     for mode in CopyMode:
         names = [one.target for one in disks.copies if one.mode is mode]
@@ -155,7 +167,7 @@ def _age_then(current: Held | None, disks: Disks, size_bytes: int,
 
 
 def limits_of(protected: ProtectedMachine, to: str, survey: Survey) -> tuple[RateLimit, ...]:
-    """Return what bounds a copy of this VM to a host, in the order of their names."""
+    """Return the rate limits that apply to a copy of this VM to a host, by name."""
     desired = survey.desired
     found = []
     if protected.policy.bandwidth_bps:
@@ -174,25 +186,12 @@ def limits_of(protected: ProtectedMachine, to: str, survey: Survey) -> tuple[Rat
 
 
 def ceiling_bps(limits: tuple[RateLimit, ...]) -> int | None:
-    """Return what a copy may take at most, in bits a second; None: as much as it can."""
+    """Return the lowest limit in bits a second; None if there is none."""
     return min((limit.rate_bps for limit in limits), default=None)
 
 
-AT_LEAST: Final = 0.5
-"""Of the RPO: no copy begins sooner by itself."""
-SAFETY: Final = 3.0
-"""A copy may take so many times as long as the last ones did."""
-MARGIN: Final = 0.1
-MARGIN_MOST_S: Final = 30.0
-SPREAD: Final = 0.1
-LAG_MOST: Final = 0.25
-"""Of the RPO: copies that began later than this after they were due tell of an outage."""
-MEND_S: Final = 60.0
-"""What is damaged or lost is tried again no sooner than this after the last point."""
-
-
 def took_s(replica: ReplicaFacts) -> float | None:
-    """Return how long copies take, from the newest two; the first copy of all tells nothing."""
+    """Return how long copies take, by the newest two; None if only the first copy was made."""
     points = replica.points
     if len(points) < 2:
         return None
@@ -201,57 +200,107 @@ def took_s(replica: ReplicaFacts) -> float | None:
     return took if len(points) == 2 else max(took, before.committed_at - before.started_at)
 
 
-def due_at(replica: ReplicaFacts, rpo_s: float, now_s: float) -> float:
-    """Return when the next point is due; now at the latest where something speaks for haste."""
-    newest = replica.newest
-    if newest is None or replica.incoming or newest.started_at > now_s:
-        return now_s
-    if newest.damaged_clusters or replica.lost_files:
-        return newest.started_at + min(MEND_S, AT_LEAST * rpo_s)
-    took = took_s(replica)
-    if took is None:
-        return newest.started_at + AT_LEAST * rpo_s
-    room_s = (SAFETY * took + margin_s(rpo_s)
-              + SPREAD * rpo_s * _phase(replica.uuid))
-    wait_s = max(AT_LEAST * rpo_s, rpo_s - room_s)
-    return newest.started_at + max(AT_LEAST * rpo_s, wait_s - lag_s(replica, wait_s, rpo_s))
-
-
-def lag_s(replica: ReplicaFacts, wait_s: float, rpo_s: float) -> float:
-    """Return how long after they were due copies begin, from the newest three that are whole."""
-    most = 0.0
-    for before, after in pairwise(replica.points[-3:]):
-        lag = after.started_at - before.started_at - wait_s
-        if after.sequence == before.sequence + 1 and most < lag <= LAG_MOST * rpo_s:
-            most = lag
-    return most
-
-
-def margin_s(rpo_s: float) -> float:
-    """Return how long an RPO may be missed before that is worth a line."""
-    return min(MARGIN_MOST_S, MARGIN * rpo_s)
-
-
-def _phase(uuid: str) -> float:
-    """Return a number from 0 to 1 that is the VM's for ever."""
-    return (16 * ord(uuid[0]) + ord(uuid[-1])) % 64 / 64
-
-
-def next_edge_at(started_at: float | None, rpo_s: float, now_s: float) -> float | None:
-    """Return when the age next passes one, two or three times the RPO."""
-    if started_at is None:
-        return None
-    for times in (1, 2, 3):
-        edge_at = started_at + times * rpo_s
-        if edge_at > now_s:
-            return edge_at
-    return None
-
-
 def stored_bytes(replica: ReplicaFacts) -> int | None:
-    """Return what a next point is expected to take up: newer ones weigh more; None: no word."""
+    """Return the expected size of the next point, newer ones weighing more; None if unknown."""
     expected: float | None = None
     for point in replica.points[1:][-8:]:
         expected = point.stored_bytes if expected is None else (
             expected + 0.4 * (point.stored_bytes - expected))
     return None if expected is None else round(expected)
+
+
+def plan_copy(protected: ProtectedMachine, place: ReplicaPlace, disks: Disks,
+              request: ReplicaRequest | None, compare: str, survey: Survey,
+              draft: Draft) -> None:
+    """Plan the next copy of a VM to `place`; `compare` is why its disks are read whole, if so."""
+    policy, current = protected.policy, protected.current
+    domain, host = protected.location.domain, protected.host
+    assert domain is not None
+    assert host is not None
+    here, there = (survey.desired.hosts[one].spec for one in (host, place.host))
+    sequence = 1 + max((one.replica.newest.sequence for one in (*protected.held, *protected.stale)
+                        if one.replica.newest is not None), default=0)
+    repair = (request is not None and request.kind is RequestKind.REPAIR) or (
+        current is not None and current.replica.damaged_clusters > 0)
+    limits = limits_of(protected, place.host, survey)
+    slack = slack_s(protected, survey.now_s)
+    every = policy.quiesce.every if policy.quiesce is not None else 0
+    without = tuple(str(part) for part in parts_left_out(protected))
+    draft.do(ReplicateDomain(
+        target=protected.target, node=host, domain=domain.name, uuid=protected.uuid, to=place.host,
+        path=place.path, disks=disks.copies,
+        replication_address=here.replication_address or here.address,
+        to_replication_address=there.replication_address or there.address,
+        sequence=sequence,
+        quiesce=bool(every) and sequence % every == 0 and domain.state.active,
+        limits=limits, compare=compare, repair=repair,
+        reason=_reason(protected, request, disks, survey, repair=repair),
+        consequence=f"to {place.host}: {consequence_of(protected, disks, current, limits)}"
+                    + (f"; without {', '.join(without)}" if without else ""),
+        without=without,
+        cause=_cause(protected, request, disks, survey, compare)),
+        rank=(FIRST_RANK if request is not None else 0) + round(
+            -policy.rpo_s if slack is None else slack))
+
+
+def slack_s(protected: ProtectedMachine, now_s: float) -> float | None:
+    """Return the time left until the RPO is passed; None without a sound point."""
+    return None if protected.point is None else (
+        protected.point.started_at + protected.policy.rpo_s - now_s)
+
+
+def _cause(protected: ProtectedMachine, request: ReplicaRequest | None, disks: Disks,
+           survey: Survey, compare: str) -> Cause:
+    """Return HUMAN if somebody asked, DRIFT if the replica is late or damaged, else ROUTINE.
+
+    The first copy is a COMMIT if the specs of the VM or its policy changed, else DRIFT.
+    """
+    if request is not None:
+        return Cause.HUMAN
+    current = protected.current
+    if current is None or not current.replica.points:
+        return cause_of(survey.context, f"VirtualMachine/{protected.name}",
+                        f"ProtectionPolicy/{protected.vm.spec.protection}")
+    slack = slack_s(protected, survey.now_s)
+    wrong = current.replica.lost_files or current.replica.damaged_clusters or (
+        disks.why and not compare)
+    return Cause.DRIFT if slack is None or slack < 0 or (
+        wrong and any(one.tracked and one.mode is not CopyMode.INCREMENT
+                      for one in disks.copies)) else Cause.ROUTINE
+
+
+def _reason(protected: ProtectedMachine, request: ReplicaRequest | None, disks: Disks,
+            survey: Survey, *, repair: bool) -> str:
+    parts = [] if request is None else [f"{request.by} asked for it"]
+    current = protected.current
+    if current is None or not current.replica.points:
+        parts.append(_no_points(protected, current))
+    else:
+        parts.append(_age(protected, current, survey))
+        if current.replica.incoming:
+            parts.append("a copy was cut off, and what has come of it is used")
+    if repair and current is not None:
+        count = current.replica.damaged_clusters
+        parts.append(f"{count} damaged clusters are sent again" if count else
+                     "what reads wrong is sent again")
+    return "; ".join([*parts, *([disks.why] if disks.why else [])])
+
+
+def _no_points(protected: ProtectedMachine, current: Held | None) -> str:
+    if current is not None:
+        return f"the first copy of {protected.name} to {current.host} is not complete"
+    other = protected.misplaced
+    if other is not None:
+        return (f"{protected.name} is at {protected.site} now, and so is its replica, on"
+                f" {other.host}: it needs one at {protected.twin}")
+    return f"{protected.name} has no replica at {protected.twin}"
+
+
+def _age(protected: ProtectedMachine, current: Held, survey: Survey) -> str:
+    rpo, point = render_duration(protected.policy.rpo_s), protected.point
+    if point is None:
+        return f"no restore point of {protected.name} on {current.host} is sound"
+    age_s = survey.now_s - point.started_at
+    words = f"the replica of {protected.name} is {render_duration(age_s)} old"
+    return f"{words}, over its RPO of {rpo}" if age_s > protected.policy.rpo_s else (
+        f"{words}, its RPO is {rpo}")

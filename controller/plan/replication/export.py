@@ -1,8 +1,8 @@
-"""Which restore point of a VM is meant when a person wants it as files of its own."""
+"""Export: which restore point of a VM is written as files of its own on a person's request."""
 
 from controller.errors import Refused
 from controller.model.facts import Known, Observed
-from controller.model.replica import PointFacts, ReplicaFacts
+from controller.model.replica import ReplicaFacts
 from controller.plan.actions.action import Cause
 from controller.plan.actions.replica import ExportPoint
 
@@ -11,9 +11,9 @@ def plan_export(observed: Observed, machine: str, folder: str, sequence: int | N
                 damaged: bool = False, formers: tuple[str, ...] = ()) -> ExportPoint:
     """Return the action that writes a point into `folder` on the host that holds it.
 
-    Shapes: without `sequence` the newest point that reads right; `damaged` lets one pass that
-    does not; `formers` are names that the VM had, which its replica may still have.
-    Errors: Refused with a sentence, when there is no such point or it may not be taken.
+    Shapes: without `sequence` the newest sound point; `damaged` allows a damaged one; `formers` are
+    former names of the VM, which its replica may still have.
+    Errors: Refused with a sentence, if there is no such point or it may not be exported.
     """
     held = replicas_of(observed, (machine, *formers))
     if not held:
@@ -29,8 +29,10 @@ def plan_export(observed: Observed, machine: str, folder: str, sequence: int | N
                       f" {', '.join(map(str, there)) or 'none'}")
     sound = [one for one in found if not one[0].damaged_clusters]
     if not sound and not damaged:
-        raise Refused(f"{_spoilt(found[-1][0], machine)}: wait until it is repaired, name another"
-                      " point, or add --damaged to take it as it is")
+        damage = found[-1][0]
+        raise Refused(f"restore point {damage.sequence} of {machine} reads wrong in"
+                      f" {damage.damaged_clusters} clusters: wait until it is repaired, name"
+                      " another point, or add --damaged to take it as it is")
     point, host, replica = max(sound or found, key=lambda one: (one[0].started_at, one[1]))
     return ExportPoint(
         target=f"Replica/{machine}", node=host, path=replica.path, machine=machine, folder=folder,
@@ -49,8 +51,3 @@ def replicas_of(observed: Observed, names: tuple[str, ...]) -> list[tuple[str, R
             found += [(host, one) for _, one in sorted(replicas.value.items())
                       if not {one.machine, one.uuid}.isdisjoint(names) and not one.unreadable]
     return found
-
-
-def _spoilt(point: PointFacts, machine: str) -> str:
-    return (f"restore point {point.sequence} of {machine} reads wrong in {point.damaged_clusters}"
-            " clusters")

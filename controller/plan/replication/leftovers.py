@@ -1,4 +1,4 @@
-"""Leftovers: what a crash of ours left on hosts, and replicas that nobody asks for any longer."""
+"""Leftovers: what our own crashes left on hosts, and replicas that no spec asks for any longer."""
 
 from collections import Counter
 from typing import Final
@@ -22,7 +22,7 @@ NOUNS: Final = {
 
 
 def diff_leftovers(survey: Survey, draft: Draft) -> None:
-    """Note what is to be swept on every declared host that could tell."""
+    """Plan to sweep the leftovers of every declared host that reports any."""
     for host in sorted(survey.desired.hosts):
         node = survey.nodes.get(host)
         if node is None or not isinstance(node.leftovers, Known) or not node.leftovers.value:
@@ -42,9 +42,9 @@ def _sweep(host: str, found: tuple[Leftover, ...], draft: Draft) -> None:
 
 def tell_unclaimed(protected_machines: list[ProtectedMachine], index: ReplicaIndex,
                    draft: Draft) -> None:
-    """Remark on every replica of a VM that is not declared or not protected: it is left alone."""
-    cared = {protected.uuid for protected in protected_machines}
-    unclaimed = sorted(index.held.keys() - cared)
+    """Report every replica of a VM that is not declared or not protected: it is left alone."""
+    protected_uuids = {protected.uuid for protected in protected_machines}
+    unclaimed = sorted(index.held.keys() - protected_uuids)
     names = {protected.name for protected in protected_machines} if unclaimed else set()
     for uuid in unclaimed:
         for host, replica in index.held[uuid]:
@@ -66,9 +66,9 @@ def _of_an_earlier(name: str, held: Held) -> str:
 
 
 def tell_unseen(index: ReplicaIndex, survey: Survey, draft: Draft) -> None:
-    """Remark on hosts that answer and whose replicas could not be seen although it was asked."""
+    """Report hosts that answer but whose replicas could not be seen."""
     for host, why in index.unseen.items():
         if host in survey.nodes and host not in index.never_asked:
             words = "nothing is seeded meanwhile" if host in index.unlisted else (
-                "what it held when it last told counts meanwhile")
+                "what it held when it last answered counts meanwhile")
             draft.remark(f"Host/{host}", f"{why}: {words}", unknown=True)

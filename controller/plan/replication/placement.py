@@ -1,6 +1,6 @@
-"""Placement of replicas: at the other site, where there is room, spread by the bytes they take up.
+"""Placement of replicas: on the host of the twin site that stores the fewest bytes and has room.
 
-Rule 1: a replica stays where it is as long as that is the right site; only a new one is placed.
+Rule 1: a replica stays where it is as long as it is at the twin site; only a new one is placed.
 """
 
 from heapq import heapify, heappop, heappush
@@ -13,28 +13,28 @@ from controller.plan.survey.replicas import ReplicaIndex
 from controller.plan.survey.survey import Survey
 
 SPARE: Final = 1.1
-"""Room for this much more than a first copy is expected to take up."""
+"""Free space that is required, as a multiple of the expected size of the first copy."""
 
 
 class ReplicaPlace(NamedTuple):
-    """A place for a new replica."""
+    """A host and folder for a new replica."""
 
     host: str
     path: str
 
 
 class ReplicaPlacer:
-    """What room is left for new replicas, while one after the other is placed."""
+    """Finds places for new replicas, one after the other, and counts what they will take."""
 
     def __init__(self, index: ReplicaIndex, survey: Survey) -> None:
-        self._ground = survey
+        self._survey = survey
         self._load = dict(index.stored_bytes)
         self._heaps: dict[str, list[tuple[int, str]]] = {}
         self._promised: dict[tuple[str, str], int] = {}
-        """By host and pool: what replicas placed just now will take."""
+        """By host and pool: the bytes of replicas placed in this plan."""
 
     def find(self, protected: ProtectedMachine, size_bytes: int) -> ReplicaPlace | str:
-        """Return where a new replica of so many bytes goes, or why it can go nowhere."""
+        """Return the place of a new replica, or why there is none."""
         site = protected.twin
         assert site is not None, "a replica belongs at some site"
         heap = self._heap(site)
@@ -43,7 +43,7 @@ class ReplicaPlacer:
         found: ReplicaPlace | None = None
         while heap and found is None:
             load, host = heappop(heap)
-            answer = self._shelf(protected, host, size_bytes)
+            answer = self._place_on(protected, host, size_bytes)
             if isinstance(answer, ReplicaPlace):
                 found, load = answer, load + size_bytes
             else:
@@ -55,19 +55,20 @@ class ReplicaPlacer:
 
     def _heap(self, site: str) -> list[tuple[int, str]]:
         if site not in self._heaps:
-            survey = self._ground
+            survey = self._survey
             self._heaps[site] = [
                 (self._load.get(host, 0), host) for host in survey.hosts_of_site.get(site, ())
                 if host in survey.nodes and not survey.desired.hosts[host].spec.maintenance]
             heapify(self._heaps[site])
         return self._heaps[site]
 
-    def _shelf(self, protected: ProtectedMachine, host: str, size_bytes: int) -> ReplicaPlace | str:
-        pools = self._ground.pools(host)
+    def _place_on(self, protected: ProtectedMachine, host: str,
+                  size_bytes: int) -> ReplicaPlace | str:
+        pools = self._survey.pools(host)
         if pools is None:
             return f"the pools of {host} could not be seen"
         wanted = [disk.pool for disk in protected.vm.spec.disks[:1]]
-        wanted += [pool.name for pool in self._ground.desired.hosts[host].spec.pools[:1]]
+        wanted += [pool.name for pool in self._survey.desired.hosts[host].spec.pools[:1]]
         here = [pools[name] for name in wanted if name in pools and pools[name].active]
         pool = next((one for one in here if not one.unknown and one.path), None)
         if pool is None and here:

@@ -1,5 +1,4 @@
-"""A charge: one protected VM, where it is, where its replica belongs and where replicas of it are.
-"""
+"""Protected machines: for each protected VM its location, its twin site and its replicas."""
 
 from collections.abc import Mapping
 from typing import Final, NamedTuple
@@ -16,8 +15,8 @@ from controller.plan.survey.identity import domain_uuid, domain_uuids
 from controller.plan.survey.replicas import Held, ReplicaIndex, holds_anything
 from controller.plan.survey.survey import Survey
 
-STILL: Final = frozenset({MachineState.RUNNING, MachineState.OFF, MachineState.RENAMED})
-"""So standing it is one machine on one host, whose disks can be copied."""
+COPYABLE: Final = frozenset({MachineState.RUNNING, MachineState.OFF, MachineState.RENAMED})
+"""In these states a VM is one machine on one host, whose disks can be copied."""
 
 
 class ProtectedMachine(NamedTuple):
@@ -29,35 +28,35 @@ class ProtectedMachine(NamedTuple):
     location: Location
     uuid: str
     host: str | None
-    """Where it is, or was when it was last seen."""
+    """Its host, or the one that it was last seen on."""
     site: str | None
     twin: str | None
     """The site at which its replica belongs."""
     held: tuple[Held, ...]
     stale: tuple[Held, ...]
     current: Held | None
-    """The replica that is to be kept fresh: the newest of those at the right site."""
+    """The replica to be kept fresh: the newest of those at the twin site."""
     point: PointFacts | None
     """The newest sound restore point of that one."""
     disks: tuple[DiskFacts, ...]
-    """As they are in use now: those that a restore point has."""
+    """The disks that are copied, as they are in use now."""
     left: tuple[LeftOut, ...]
-    """The parts that none has, by the facts."""
+    """The parts that are not, by the facts."""
 
     @property
     def target(self) -> str:
-        """Return `Replica/name`, what is worked on."""
+        """Return `Replica/name`."""
         return f"Replica/{self.name}"
 
     @property
     def misplaced(self) -> Held | None:
-        """Return a replica that is where none is of use; what holds nothing is none."""
+        """Return a replica at the wrong site that holds anything, if there is one."""
         return next((one for one in self.held if one is not self.current
                      and holds_anything(one.replica)), None)
 
     @property
     def hidden(self) -> Held | None:
-        """Return a replica that cannot be seen now and was the newest when it was last seen."""
+        """Return a replica that cannot be seen now and may be the newest one, if there is one."""
         if not self.stale:
             return None
         newest = max(self.stale, key=_freshness)
@@ -67,14 +66,13 @@ class ProtectedMachine(NamedTuple):
 
 
 def _freshness(held: Held) -> tuple[int, float]:
-    """Return how new a replica is: points are numbered on wherever they lie, clocks may be wrong.
-    """
+    """Return how new a replica is: by point number first, since clocks may be wrong."""
     point = held.sound
     return (-1, -1.0) if point is None else (point.sequence, point.started_at)
 
 
 def find_protected(locations: Mapping[str, Location], index: ReplicaIndex, survey: Survey,
-            draft: Draft) -> list[ProtectedMachine]:
+                   draft: Draft) -> list[ProtectedMachine]:
     """Return every protected VM, sorted by name."""
     found = []
     twins = {name: twin_of(name, survey) for name in survey.desired.sites}
@@ -87,7 +85,7 @@ def find_protected(locations: Mapping[str, Location], index: ReplicaIndex, surve
 
 
 def _protect(name: str, location: Location, twins: Mapping[str, str | None], index: ReplicaIndex,
-            survey: Survey) -> ProtectedMachine:
+             survey: Survey) -> ProtectedMachine:
     vm = survey.desired.virtual_machines[name]
     assert vm.spec.protection is not None, "it is given"
     policy = survey.desired.protection_policies[vm.spec.protection].spec
@@ -102,12 +100,12 @@ def _protect(name: str, location: Location, twins: Mapping[str, str | None], ind
     config = None if location.domain is None else location.domain.live or location.domain.config
     copied, left = survey.specs.cached(coverage_of, name, config, survey.desired)
     return ProtectedMachine(name, vm, policy, location, uuid, host, site, twin, held,
-                  index.stale.get(uuid, ()), current,
-                  None if current is None else current.sound, copied, left)
+                            index.stale.get(uuid, ()), current,
+                            None if current is None else current.sound, copied, left)
 
 
 def _uuid_of(name: str, index: ReplicaIndex, survey: Survey) -> str:
-    """Return the uuid of a VM that is nowhere: that of its replica, if we gave it one of ours."""
+    """Return the UUID of a VM that is nowhere: the one of its replica, if we gave it that."""
     uuids = domain_uuids(survey.specs.names, name)
     return next((uuid for uuid in uuids if uuid in index.held or uuid in index.stale),
                 domain_uuid(survey.estate_name, name))
@@ -132,9 +130,9 @@ def _last_place(name: str, survey: Survey) -> tuple[str | None, DomainFacts | No
 
 def _current(held: tuple[Held, ...], site: str | None, twin: str | None,
              survey: Survey) -> Held | None:
-    """Return the newest replica at the right site; anywhere, where that cannot be told.
+    """Return the newest replica at the twin site, or at any site if that is unknown.
 
-    A folder that holds nothing binds no first copy to its host, which may be full.
+    An empty folder does not count: the first copy may go to another host if that one is full.
     """
     hosts = survey.desired.hosts
     fit = [one for one in held if holds_anything(one.replica)

@@ -1,66 +1,101 @@
-"""Replication: what each protected VM's replica needs next, decided from what is seen alone.
+"""Schedule: when each protected VM is copied next, and what else its replica needs.
 
-Rule 1: what cannot be seen is not missing: while a host may hold a replica of a VM, as far as it
-        last said, none is seeded, and while a newer one may be there, none is added to.
-Rule 2: the smallest slack to the RPO goes first, and what nobody protects is left alone.
+What a replica goes through; each arrow is one action, planned from what is seen alone:
+
+    none ──seed──► first copy ──complete──► fresh ──increment──► fresh ──increment──► …
+                   ▲        │                 │
+                   └─resumed┘                 ├─ damaged or lost: what reads wrong is sent again
+                                              ├─ tracking lost: disks compared as a whole (scan)
+                                              ├─ `verify` passed: all of it read again
+                                              ├─ points beyond `keep`: merged into those above
+                                              └─ the VM now lives at this site: seed at its new
+                                                 twin; this one goes once that has all of `keep`
+
+When the next copy is due. The age of a point counts from the start of its copy, so that point n+1
+must be complete before point n is one RPO old:
+
+    point n begins                     n+1 is due                      n is one RPO old
+    ├───────────────────────────────────┼───────┼────────┼──────┼──────┤
+    0      never sooner than half          lag   3 x copy  margin spread
+           an RPO
+
+`copy` is how long the last two took, `margin` a tenth of the RPO (30 s at most), `spread` a fixed
+part of another tenth that differs from VM to VM, so that not all are due at one instant, and `lag`
+how late recent copies began, because others held the slots. With one point alone, nothing tells
+how long an increment takes: half an RPO. Due at once: an interrupted copy, a disk that the replica
+lacks, a point dated in the future. Damage is mended a minute after the last copy began, at the
+soonest, so that a fault that stays does not copy without end.
+
+Only one action at a time works on a replica (they share the target `Replica/NAME`). Copies of
+different VMs run in parallel, the smallest slack to the RPO first, a person's requests before all.
+A crash leaves an interrupted copy, which is resumed, and leftovers, which are swept (leftovers.py).
+
+Rule 1: what cannot be seen is not missing. While a host may hold a replica of a VM, as far as it
+        last answered, none is seeded; while a newer one may be there, none is added to.
+Rule 2: a VM that is not protected is left alone.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from controller.model.facts import Known, Unknown
-from controller.model.units import render_duration
-from controller.plan.actions.action import Cause
-from controller.plan.actions.replica import CopyMode, ReplicateDomain
+from controller.model.replica import ReplicaFacts
 from controller.plan.machine.device_support import TRACKING, LeftOut, tracking_gap
 from controller.plan.replication.copy import (
-    Disks,
-    consequence_of,
-    due_at,
-    limits_of,
     missing_disks,
-    next_edge_at,
     parts_left_out,
+    plan_copy,
     plan_disks,
+    took_s,
 )
 from controller.plan.replication.placement import ReplicaPlace, ReplicaPlacer
-from controller.plan.replication.protected_machine import STILL, ProtectedMachine
+from controller.plan.replication.protected_machine import COPYABLE, ProtectedMachine
 from controller.plan.replication.upkeep import audit_due, keep_up
 from controller.plan.steps.contained import FAULTS, break_off
-from controller.plan.steps.draft import Draft, cause_of
+from controller.plan.steps.draft import Draft
 from controller.plan.survey.context import ReplicaRequest, RequestKind
 from controller.plan.survey.replicas import Held, ReplicaIndex
 from controller.plan.survey.survey import Survey
 
-FIRST_RANK: Final = -(10**9)
-"""What a person asked for comes before everything."""
+AT_LEAST: Final = 0.5
+"""Share of the RPO before which no copy begins by itself."""
+SAFETY: Final = 3.0
+"""A copy may take this many times as long as the last ones did."""
+MARGIN: Final = 0.1
+MARGIN_MOST_S: Final = 30.0
+SPREAD: Final = 0.1
+LAG_MOST: Final = 0.25
+"""Share of the RPO: a copy that began later than this after it was due means an outage."""
+MEND_S: Final = 60.0
+"""Damage is mended no sooner than this after the last copy began."""
 AS_ASKED: Final = "compared as a whole, as asked"
 COPIES: Final = (RequestKind.COPY, RequestKind.SEED, RequestKind.REPAIR)
 Requests = Mapping[RequestKind, ReplicaRequest]
-NO_WISHES: Final[Requests] = {}
+NO_REQUESTS: Final[Requests] = {}
 
 
 @dataclass(slots=True)
 class Findings:
-    """What is found beside actions: instants, and why a VM can have no replica now."""
+    """What is found besides actions: when something is next due, and VMs without a place."""
 
     edges: list[float] = field(default_factory=list)
-    """Instants at which time alone makes an action due or changes a condition."""
+    """Instants at which an action becomes due or a condition changes."""
     hostless: dict[str, str] = field(default_factory=dict)
     """By VM: why there is no place for a replica."""
 
     @property
     def due_at(self) -> float | None:
-        """Return the first instant."""
+        """Return the first of the edges."""
         return min(self.edges, default=None)
 
 
 class ScheduleContext(NamedTuple):
-    """What the look at one VM after the other shares."""
+    """What scheduling one VM after the other shares."""
 
     replicas: ReplicaIndex
-    shelves: ReplicaPlacer
+    placer: ReplicaPlacer
     requests: Mapping[str, Requests]
     survey: Survey
     draft: Draft
@@ -69,7 +104,7 @@ class ScheduleContext(NamedTuple):
 
 def diff_replicas(protected_machines: list[ProtectedMachine], index: ReplicaIndex, survey: Survey,
                   draft: Draft) -> Findings:
-    """Note what every replica needs, and return when time alone may change that."""
+    """Plan what every replica needs; return when time alone makes more due."""
     context = ScheduleContext(index, ReplicaPlacer(index, survey), _requests(survey), survey,
                               draft, Findings())
     for protected in protected_machines:
@@ -78,29 +113,28 @@ def diff_replicas(protected_machines: list[ProtectedMachine], index: ReplicaInde
             _look_after(protected, context)
         except FAULTS as error:
             break_off(protected.target, draft, mark, error)
-    _refuse_wishes(protected_machines, context)
+    _refuse_requests(protected_machines, context)
     return context.findings
 
 
 def _look_after(protected: ProtectedMachine, context: ScheduleContext) -> None:
-    """Note what one replica needs, and when time alone may change that."""
+    """Plan what one replica needs, and note when time alone makes more due."""
     survey, edges = context.survey, context.findings.edges
-    requests = context.requests.get(protected.name, NO_WISHES) if context.requests else NO_WISHES
+    requests = context.requests.get(protected.name, NO_REQUESTS)
     edge_at = next_edge_at(_counts_from(protected, survey), protected.policy.rpo_s, survey.now_s)
     if edge_at is not None:
         edges.append(edge_at)
     if protected.current is None and context.replicas.unlisted and not requests:
         return      # by rule 1; most of a large estate at the first looks
     _copy(protected, requests, context)
-    _tell_left_out(protected, context.draft)
+    _report_disks(protected, context.draft)
     verify_at = keep_up(protected, _verification(protected, requests), survey, context.draft)
     if verify_at is not None:
         edges.append(verify_at)
 
 
-def _tell_left_out(protected: ProtectedMachine, draft: Draft) -> None:
-    """Say which disks no restore point has, unless that is meant, and which cost more than need be.
-    """
+def _report_disks(protected: ProtectedMachine, draft: Draft) -> None:
+    """Report disks that are left out and not declared so, and those read whole each time."""
     domain = protected.location.domain
     for disk in () if domain is None else protected.disks:
         if disk.qcow2_version < TRACKING:
@@ -113,22 +147,22 @@ def _tell_left_out(protected: ProtectedMachine, draft: Draft) -> None:
 
 
 def undeclared(name: str, left: Sequence[LeftOut]) -> str:
-    """Return what is said of disks that are left out and not declared so."""
+    """Return the sentence about disks that are left out and not declared so."""
     return (f"no restore point of {name} has its {' and '.join(map(str, left))}: declare"
             f" `replicate: false` on {'it' if len(left) == 1 else 'each'}, or change that")
 
 
 def _counts_from(protected: ProtectedMachine, survey: Survey) -> float | None:
-    """Return what the age of a VM's replica counts from; None where there is no point."""
+    """Return the instant that the age of a VM's replica counts from; None without any point."""
     if protected.hidden is not None:
         return no_later_than(protected, survey)
     return None if protected.point is None else protected.point.started_at
 
 
 def no_later_than(protected: ProtectedMachine, survey: Survey) -> float | None:
-    """Return when the newest point on a host that tells nothing can have begun at the latest.
+    """Return the latest instant at which the newest point of a hidden replica can have begun.
 
-    None where no replica is hidden, or nobody knows since when it is.
+    None if no replica is hidden, or nobody knows since when.
     """
     hidden = protected.hidden
     if hidden is None or hidden.sound is None:
@@ -141,15 +175,15 @@ def no_later_than(protected: ProtectedMachine, survey: Survey) -> float | None:
 
 
 def _verification(protected: ProtectedMachine, requests: Requests) -> ReplicaRequest | None:
-    """Return who asks for a verification: whoever wants a repair of what nobody knows, too."""
-    asked = requests.get(RequestKind.VERIFY)
-    if asked is None and knows_no_damage(protected):
+    """Return the request for a verification; a repair without known damage begins with one."""
+    request = requests.get(RequestKind.VERIFY)
+    if request is None and knows_no_damage(protected):
         return requests.get(RequestKind.REPAIR)
-    return asked
+    return request
 
 
 def knows_no_damage(protected: ProtectedMachine) -> bool:
-    """Return whether a VM has restore points of which none is known to read wrong."""
+    """Return whether a VM has restore points, none of them known to be damaged."""
     current = protected.current
     return (current is not None and bool(current.replica.points)
             and not current.replica.damaged_clusters and not current.replica.lost_files)
@@ -162,25 +196,25 @@ def _requests(survey: Survey) -> dict[str, dict[RequestKind, ReplicaRequest]]:
     return found
 
 
-def _refuse_wishes(protected_machines: list[ProtectedMachine], context: ScheduleContext) -> None:
-    """Say of every wish for a VM that is not protected that it cannot be had."""
+def _refuse_requests(protected_machines: list[ProtectedMachine], context: ScheduleContext) -> None:
+    """Refuse every request for a VM that is not protected."""
     if not context.requests:
         return
-    cared = {protected.name for protected in protected_machines}
-    for name in sorted(context.requests.keys() - cared):
+    names = {protected.name for protected in protected_machines}
+    for name in sorted(context.requests.keys() - names):
         context.draft.remark(f"VirtualMachine/{name}",
                              f"{name} has no replica to work on: declare a"
                           " `protection` for it")
 
 
 def _copy(protected: ProtectedMachine, requests: Requests, context: ScheduleContext) -> None:
-    """Note the VM's next restore point, if it is due or asked for."""
-    asked = None
+    """Plan the VM's next restore point, if it is due or requested."""
+    request = None
     if requests:
-        asked = next((requests[kind] for kind in COPIES if kind in requests
+        request = next((requests[kind] for kind in COPIES if kind in requests
                       and not (kind is RequestKind.REPAIR and knows_no_damage(protected))), None)
-        if asked is None and protected.current is None:
-            asked = requests[RequestKind.VERIFY]  # there is nothing to verify until it is copied
+        if request is None and protected.current is None:
+            request = requests[RequestKind.VERIFY]  # there is nothing to verify until it is copied
     current = protected.current
     if current is not None and current.replica.unreadable:
         context.draft.stall(protected.target, "ReplicaUnreadable",
@@ -188,27 +222,30 @@ def _copy(protected: ProtectedMachine, requests: Requests, context: ScheduleCont
         return
     blocker = _blocker(protected, context)
     if blocker is not None:
-        if asked is not None:
+        if request is not None:
             context.draft.remark(f"VirtualMachine/{protected.name}", blocker)
         return
     if current is None:
-        _seed(protected, asked, context)
+        _seed(protected, request, context)
         return
     at = due_at(current.replica, protected.policy.rpo_s, context.survey.now_s)
-    if at > context.survey.now_s and asked is None and not missing_disks(protected):
+    if at > context.survey.now_s and request is None and not missing_disks(protected):
         context.findings.edges.append(at)
         return
     compare = AS_ASKED if RequestKind.SEED in requests else audit_due(protected, current,
                                                                       context.survey)
     disks = plan_disks(protected, current, context.survey, compare=compare)
-    _replicate(protected, ReplicaPlace(current.host, current.replica.path), disks, asked, context,
-               compare)
+    if isinstance(disks, str):
+        context.draft.remark(protected.target, disks)
+        return
+    plan_copy(protected, ReplicaPlace(current.host, current.replica.path), disks, request, compare,
+              context.survey, context.draft)
 
 
 def _blocker(protected: ProtectedMachine, context: ScheduleContext) -> str | None:
-    """Return why no point is made of this VM now; None when one may be."""
+    """Return why this VM is not copied now; None if it may be."""
     name, location, survey = protected.name, protected.location, context.survey
-    if location.state not in STILL or location.domain is None:
+    if location.state not in COPYABLE or location.domain is None:
         return location.sentence or f"{name} exists on no host yet: there is nothing to copy"
     if location.others or name in survey.last_seen:
         return f"{name} is on several hosts: nothing is copied until it is on one"
@@ -231,7 +268,7 @@ def _blocker(protected: ProtectedMachine, context: ScheduleContext) -> str | Non
 
 
 def nothing_to_copy(protected: ProtectedMachine) -> str:
-    """Return why no restore point of a VM can be made of any of its disks."""
+    """Return why none of a VM's disks can be copied."""
     left = [str(part) for part in parts_left_out(protected) if part.disk]
     return ", ".join(left) if left else "there is nothing to copy"
 
@@ -243,121 +280,63 @@ def _unseen(index: ReplicaIndex) -> str:
 
 
 def unreadable(name: str, held: Held) -> str:
-    """Return what is said of a replica whose state cannot be read."""
+    """Return the sentence about a replica whose state cannot be read."""
     return (f"the replica of {name} on {held.host} cannot be read and is left alone:"
             f" {held.replica.unreadable}")
 
 
-def _seed(protected: ProtectedMachine, asked: ReplicaRequest | None,
+def _seed(protected: ProtectedMachine, request: ReplicaRequest | None,
           context: ScheduleContext) -> None:
     disks = plan_disks(protected, None, context.survey)
     if isinstance(disks, str):
-        _replicate(protected, ReplicaPlace("", ""), disks, asked, context)
-        return
-    shelf = context.shelves.find(protected, disks.whole_bytes)
-    if isinstance(shelf, str):
-        context.findings.hostless[protected.name] = shelf
-        context.draft.remark(protected.target, shelf)
-        return
-    _replicate(protected, shelf, disks, asked, context)
-
-
-def _replicate(protected: ProtectedMachine, shelf: ReplicaPlace, disks: Disks | str,
-               asked: ReplicaRequest | None,
-               context: ScheduleContext, compare: str = "") -> None:
-    if isinstance(disks, str):
         context.draft.remark(protected.target, disks)
         return
-    survey, policy, current = context.survey, protected.policy, protected.current
-    domain, host = protected.location.domain, protected.host
-    assert domain is not None
-    assert host is not None
-    here, there = (survey.desired.hosts[one].spec for one in (host, shelf.host))
-    sequence = 1 + max((one.replica.newest.sequence for one in (*protected.held, *protected.stale)
-                        if one.replica.newest is not None), default=0)
-    repair = (asked is not None and asked.kind is RequestKind.REPAIR) or (
-        current is not None and current.replica.damaged_clusters > 0)
-    limits = limits_of(protected, shelf.host, survey)
-    every = policy.quiesce.every if policy.quiesce is not None else 0
-    without = tuple(str(part) for part in parts_left_out(protected))
-    context.draft.do(ReplicateDomain(
-        target=protected.target, node=host, domain=domain.name, uuid=protected.uuid, to=shelf.host,
-        path=shelf.path, disks=disks.copies,
-        replication_address=here.replication_address or here.address,
-        to_replication_address=there.replication_address or there.address,
-        sequence=sequence,
-        quiesce=bool(every) and sequence % every == 0 and domain.state.active,
-        limits=limits, compare=compare, repair=repair,
-        reason=_reason(protected, asked, disks, survey, repair=repair),
-        consequence=f"to {shelf.host}: {consequence_of(protected, disks, current, limits)}"
-                    + (f"; without {', '.join(without)}" if without else ""),
-        without=without,
-        cause=_cause(protected, asked, disks, survey, compare)),
-        rank=_rank(protected, asked, survey))
+    place = context.placer.find(protected, disks.whole_bytes)
+    if isinstance(place, str):
+        context.findings.hostless[protected.name] = place
+        context.draft.remark(protected.target, place)
+        return
+    plan_copy(protected, place, disks, request, "", context.survey, context.draft)
 
 
-def slack_s(protected: ProtectedMachine, now_s: float) -> float | None:
-    """Return how long it is until the RPO is passed; None where there is no sound point."""
-    return None if protected.point is None else (
-        protected.point.started_at + protected.policy.rpo_s - now_s)
+
+def due_at(replica: ReplicaFacts, rpo_s: float, now_s: float) -> float:
+    """Return when the next copy of a replica is due; the drawing above says why then."""
+    newest = replica.newest
+    if newest is None or replica.incoming or newest.started_at > now_s:
+        return now_s
+    if newest.damaged_clusters or replica.lost_files:
+        return newest.started_at + min(MEND_S, AT_LEAST * rpo_s)
+    took = took_s(replica)
+    if took is None:
+        return newest.started_at + AT_LEAST * rpo_s
+    phase = (16 * ord(replica.uuid[0]) + ord(replica.uuid[-1])) % 64 / 64   # the VM's for ever
+    room_s = SAFETY * took + margin_s(rpo_s) + SPREAD * rpo_s * phase
+    wait_s = max(AT_LEAST * rpo_s, rpo_s - room_s)
+    return newest.started_at + max(AT_LEAST * rpo_s, wait_s - lag_s(replica, wait_s, rpo_s))
 
 
-def _rank(protected: ProtectedMachine, asked: ReplicaRequest | None, survey: Survey) -> int:
-    slack = slack_s(protected, survey.now_s)
-    return (FIRST_RANK if asked is not None else 0) + round(
-        -protected.policy.rpo_s if slack is None else slack)
+def lag_s(replica: ReplicaFacts, wait_s: float, rpo_s: float) -> float:
+    """Return how late copies begin, by the last three points in an unbroken sequence."""
+    most = 0.0
+    for before, after in pairwise(replica.points[-3:]):
+        lag = after.started_at - before.started_at - wait_s
+        if after.sequence == before.sequence + 1 and most < lag <= LAG_MOST * rpo_s:
+            most = lag
+    return most
 
 
-def _cause(protected: ProtectedMachine, asked: ReplicaRequest | None, disks: Disks, survey: Survey,
-           compare: str) -> Cause:
-    """Return a person, where one asked; else routine, unless something is not as it should be."""
-    if asked is not None:
-        return Cause.HUMAN
-    current = protected.current
-    if current is None or not current.replica.points:
-        return cause_of(survey.context, f"VirtualMachine/{protected.name}",
-                        f"ProtectionPolicy/{protected.vm.spec.protection}")
-    slack = slack_s(protected, survey.now_s)
-    wrong = current.replica.lost_files or current.replica.damaged_clusters or (
-        disks.why and not compare)
-    return Cause.DRIFT if slack is None or slack < 0 or (
-        wrong and any(one.tracked and one.mode is not CopyMode.INCREMENT
-                      for one in disks.copies)) else Cause.ROUTINE
+def margin_s(rpo_s: float) -> float:
+    """Return by how much an RPO may be missed before that is reported."""
+    return min(MARGIN_MOST_S, MARGIN * rpo_s)
 
 
-def _reason(protected: ProtectedMachine, asked: ReplicaRequest | None, disks: Disks,
-            survey: Survey, *,
-            repair: bool) -> str:
-    parts = [] if asked is None else [f"{asked.by} asked for it"]
-    current = protected.current
-    if current is None or not current.replica.points:
-        parts.append(_without(protected, current))
-    else:
-        parts.append(_age(protected, current, survey))
-        if current.replica.incoming:
-            parts.append("a copy was cut off, and what has come of it is used")
-    if repair and current is not None:
-        count = current.replica.damaged_clusters
-        parts.append(f"{count} damaged clusters are sent again" if count else
-                     "what reads wrong is sent again")
-    return "; ".join([*parts, *([disks.why] if disks.why else [])])
-
-
-def _without(protected: ProtectedMachine, current: Held | None) -> str:
-    if current is not None:
-        return f"the first copy of {protected.name} to {current.host} is not complete"
-    other = protected.misplaced
-    if other is not None:
-        return (f"{protected.name} is at {protected.site} now, and so is its replica, on"
-                f" {other.host}: it needs one at {protected.twin}")
-    return f"{protected.name} has no replica at {protected.twin}"
-
-
-def _age(protected: ProtectedMachine, current: Held, survey: Survey) -> str:
-    rpo, point = render_duration(protected.policy.rpo_s), protected.point
-    if point is None:
-        return f"no restore point of {protected.name} on {current.host} is sound"
-    age_s = survey.now_s - point.started_at
-    words = f"the replica of {protected.name} is {render_duration(age_s)} old"
-    return f"{words}, over its RPO of {rpo}" if age_s > protected.policy.rpo_s else (
-        f"{words}, its RPO is {rpo}")
+def next_edge_at(started_at: float | None, rpo_s: float, now_s: float) -> float | None:
+    """Return when the age next passes one, two or three times the RPO: the edges of Fresh."""
+    if started_at is None:
+        return None
+    for times in (1, 2, 3):
+        edge_at = started_at + times * rpo_s
+        if edge_at > now_s:
+            return edge_at
+    return None
