@@ -168,9 +168,9 @@ async def a_disk_that_is_there_is_never_made_again(stage: Stage) -> None:
     """The same is left as it is; another size is refused."""
     host = await where(stage, VM)
     vm, spec = stage.desired.virtual_machines[VM], stage.desired.hosts[host]
-    wish = desired_disk(vm, vm.spec.disks[0], spec)
-    assert await refusal(stage, CreateDisk(**common(VM, host), disk=wish)) == "done"
-    larger = replace(wish, size_bytes=wish.size_bytes * 2)
+    wanted = desired_disk(vm, vm.spec.disks[0], spec)
+    assert await refusal(stage, CreateDisk(**common(VM, host), disk=wanted)) == "done"
+    larger = replace(wanted, size_bytes=wanted.size_bytes * 2)
     assert await refusal(stage, CreateDisk(**common(VM, host), disk=larger)) == "Refused"
 
 
@@ -181,8 +181,8 @@ async def defining_what_is_defined_is_done_already(stage: Stage) -> None:
     vm, spec = stage.desired.virtual_machines[VM], stage.desired.hosts[host]
     survey = take_survey(stage.desired, await observed(stage), Context(), stage.clock())
     assert before is not None
-    wish = desired_domain(vm, spec, before, survey)
-    assert await refusal(stage, DefineDomain(**common(VM, host), desired=wish)) == "done"
+    wanted = desired_domain(vm, spec, before, survey)
+    assert await refusal(stage, DefineDomain(**common(VM, host), desired=wanted)) == "done"
     after = await domain(stage, host, VM)
     assert after is not None
     assert after.config == before.config

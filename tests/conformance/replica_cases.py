@@ -37,7 +37,7 @@ async def a_copy_makes_the_next_restore_point_and_leaves_nothing_behind(stage: S
 
 
 async def a_point_that_is_there_is_not_made_again(stage: Stage) -> None:
-    """The same wish is done already, and the replica stays as it is."""
+    """The same request is done already, and the replica stays as it is."""
     action = await copied(stage)
     before = (await replica(stage, action)).points
     assert await refusal(stage, action) == "done"

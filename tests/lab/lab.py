@@ -140,7 +140,7 @@ class Lab:
     def write(self, host: str, vm: str, first_mib: int, mib: int, content: str = "") -> None:
         """Let a running guest's first disk be written to as if by the guest, through its QEMU.
 
-        Shapes: `content` is qemu-io's word for it; bytes that nothing can squeeze without.
+        Shapes: `content` is qemu-io's word for it; bytes that do not compress without.
         """
         asked = f'qemu-io -d {DISK} "write {content or "-s /tmp/noise"} {first_mib}M {mib}M"'
         said = self.exec(host, "sh", "-ec", WRITE, "sh", vm, str(mib), asked)

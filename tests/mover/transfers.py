@@ -152,6 +152,10 @@ class Machine:
                       f"t{self.sequence}")
         self.publish(**{disk: {"transfers": [f"t{self.sequence}"]} for disk in self.disks})
 
+    def paths(self, disk: str, sequence: int) -> list[str]:
+        """Return the files that a disk is read from at a point, base first."""
+        return paths_of(Replica(str(self.root)), disk, sequence)
+
 
 def paths_of(replica: Replica, disk: str, sequence: int) -> list[str]:
     """Return the files that a disk is read from at a point, base first."""

@@ -271,7 +271,7 @@ def with_port(observed: Observed, name: str, port: PortFacts | None, where: str,
 
 
 def saying_yes(plan: Plan, policy: Context = APPLIED) -> Context:
-    """The circumstances in which a person has said yes to all that a plan asks."""
+    """The context in which a person has said yes to all that a plan asks."""
     return replace(policy, approvals=tuple(
         Approval(step.action.id, plan.revision, "ann", NOW_S + 3600, content(step.action))
         for step in plan.steps if step.ruling.verdict is Verdict.NEEDS_APPROVAL))

@@ -136,13 +136,13 @@ BENDS: dict[str, Callable[..., Observed]] = {
 
 
 def policy_from(case: dict[str, Any]) -> Context:
-    """The circumstances of the case."""
+    """The context of the case."""
     return Context(
         applied_revision="r0" if "changed" in case else "r1",
         changed=frozenset(case.get("changed", ())),
         assumed_down=frozenset(case.get("assume_down", ())),
-        requests=tuple(ReplicaRequest(vm, RequestKind(wish), "ann", b.NOW_S)
-                       for vm, wish in case.get("requests", {}).items()),
+        requests=tuple(ReplicaRequest(vm, RequestKind(request), "ann", b.NOW_S)
+                       for vm, request in case.get("requests", {}).items()),
         repairs={target: tuple(b.NOW_S + at for at in instants)
                  for target, instants in case.get("repairs", {}).items()})
 

@@ -147,12 +147,12 @@ def with_file(seen: Observed, host: str, disk: w.DesiredDisk) -> Observed:
     return b.with_node(seen, host, remade(node, pools={disk.pool: replace(pool, volumes=volumes)}))
 
 
-def config_from(wish: w.DesiredDomain) -> DomainConfig:
+def config_from(wanted: w.DesiredDomain) -> DomainConfig:
     """The XML that a definition gives."""
     return DomainConfig(
-        wish.memory_bytes, wish.memory_bytes, wish.cpus, wish.cpus,
-        tuple(DiskFacts(one.target, one.path, one.format, one.size_bytes) for one in wish.disks),
-        tuple(card(one) for one in wish.nics))
+        wanted.memory_bytes, wanted.memory_bytes, wanted.cpus, wanted.cpus,
+        tuple(DiskFacts(one.target, one.path, one.format, one.size_bytes) for one in wanted.disks),
+        tuple(card(one) for one in wanted.nics))
 
 
 def card(nic: w.DesiredNic) -> NicFacts:

@@ -47,13 +47,13 @@ DEFINITION = """<domain><name>sql</name><memory>1</memory><vcpu>1</vcpu><devices
 ])
 def test_what_is_not_in_a_point_is_named(tmp_path: Path, facts: dict[str, Any], definition: str,
                                          lacking: list[str]) -> None:
-    wish = action(tmp_path)
-    shown = state(wish.path)
-    shown["replicas"][wish.path]["points"][1]["facts"] = facts
-    assert parse_lacking(shown, wish, definition) == lacking
+    wanted = action(tmp_path)
+    shown = state(wanted.path)
+    shown["replicas"][wanted.path]["points"][1]["facts"] = facts
+    assert parse_lacking(shown, wanted, definition) == lacking
 
 
-class Keeper(Mover):
+class PinningMover(Mover):
     """A mover that keeps pins and shows one replica; everything else runs on this machine."""
 
     def __init__(self, path: str) -> None:
@@ -75,7 +75,7 @@ class Keeper(Mover):
 
 
 def action(folder: Path, sequence: int = 2) -> ExportPoint:
-    """The wish for one point of sql."""
+    """The action for one point of sql."""
     return ExportPoint(target="Replica/sql", node="milan-1", reason="", path=f"{folder}/replica",
                        machine="sql", sequence=sequence, folder=f"{folder}/out")
 
@@ -87,7 +87,7 @@ def tool(*words: object) -> str:
 
 
 @pytest.fixture
-def keeper(tmp_path: Path) -> Keeper:
+def mover(tmp_path: Path) -> PinningMover:
     """A replica of two disks whose first has an overlay, and a folder to export into."""
     root = tmp_path / "replica"
     for disk, byte in (("vda", 1), ("vdb", 2)):
@@ -99,26 +99,26 @@ def keeper(tmp_path: Path) -> Keeper:
     (root / "meta/000002").mkdir(parents=True)
     (root / "meta/000002/domain.xml").write_text(DEFINITION)
     (tmp_path / "out").mkdir()
-    return Keeper(str(root))
+    return PinningMover(str(root))
 
 
 def test_the_topmost_file_of_each_disk_at_the_point_is_meant(tmp_path: Path) -> None:
-    wish = action(tmp_path)
-    found = parse_exports(state(wish.path), wish)
+    wanted = action(tmp_path)
+    found = parse_exports(state(wanted.path), wanted)
     assert [(one.disk, one.source, one.format) for one in found] == [
-        ("vda", f"{wish.path}/vda/rp-000002.qcow2", "qcow2"),
-        ("vdb", f"{wish.path}/vdb/base-000001.raw", "raw")]
+        ("vda", f"{wanted.path}/vda/rp-000002.qcow2", "qcow2"),
+        ("vdb", f"{wanted.path}/vdb/base-000001.raw", "raw")]
 
 
 def test_a_point_that_went_meanwhile_is_refused(tmp_path: Path) -> None:
-    wish = action(tmp_path, 9)
+    wanted = action(tmp_path, 9)
     with pytest.raises(Refused, match="restore point 9 of sql is not on milan-1 any more"):
-        parse_exports(state(wish.path), wish)
+        parse_exports(state(wanted.path), wanted)
 
 
 @needs_qemu
-def test_each_disk_is_one_file_that_needs_no_other(keeper: Keeper, tmp_path: Path) -> None:
-    said = asyncio.run(export(keeper, action(tmp_path)))
+def test_each_disk_is_one_file_that_needs_no_other(mover: PinningMover, tmp_path: Path) -> None:
+    said = asyncio.run(export(mover, action(tmp_path)))
     assert "sql-000002-vda.qcow2 (1MiB)" in said
     before = bytes([1]) * (1 << 20)
     for disk, data in (("vda", before[:1 << 16] + bytes([9]) * (1 << 16) + before[1 << 17:]),
@@ -130,39 +130,39 @@ def test_each_disk_is_one_file_that_needs_no_other(keeper: Keeper, tmp_path: Pat
         assert file.stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "out/sql-000002.xml").read_text() == DEFINITION
     assert "; not in it: disk vdc /d/vdc.qcow2 (it was left out), " in said
-    assert keeper.pins == {}
+    assert mover.pins == {}
 
 
 @needs_qemu
-def test_nothing_is_overwritten_and_the_pin_goes(keeper: Keeper, tmp_path: Path) -> None:
+def test_nothing_is_overwritten_and_the_pin_goes(mover: PinningMover, tmp_path: Path) -> None:
     taken = tmp_path / "out/sql-000002-vda.qcow2"
     taken.write_text("precious")
     with pytest.raises(Refused, match="is there already and is never overwritten"):
-        asyncio.run(export(keeper, action(tmp_path)))
+        asyncio.run(export(mover, action(tmp_path)))
     assert taken.read_text() == "precious"
-    assert keeper.pins == {}
+    assert mover.pins == {}
 
 
 @needs_qemu
-def test_a_folder_that_is_not_there_is_named(keeper: Keeper, tmp_path: Path) -> None:
+def test_a_folder_that_is_not_there_is_named(mover: PinningMover, tmp_path: Path) -> None:
     (tmp_path / "out").rmdir()
     with pytest.raises(Refused, match="milan-1 has no folder for .*: make it there"):
-        asyncio.run(export(keeper, action(tmp_path)))
+        asyncio.run(export(mover, action(tmp_path)))
 
 
 @needs_qemu
-def test_an_unreadable_disk_leaves_no_part(keeper: Keeper, tmp_path: Path) -> None:
+def test_an_unreadable_disk_leaves_no_part(mover: PinningMover, tmp_path: Path) -> None:
     (tmp_path / "replica/vda/base-000001.raw").unlink()
     with pytest.raises(Refused, match="was not exported"):
-        asyncio.run(export(keeper, action(tmp_path)))
+        asyncio.run(export(mover, action(tmp_path)))
     assert list((tmp_path / "out").iterdir()) == []
-    assert keeper.pins == {}
+    assert mover.pins == {}
 
 
 @needs_qemu
-def test_a_folder_must_be_a_whole_path(keeper: Keeper, tmp_path: Path) -> None:
-    wish = ExportPoint(target="Replica/sql", node="milan-1", reason="", path="/x", machine="sql",
-                       sequence=2, folder="out")
+def test_a_folder_must_be_a_whole_path(mover: PinningMover, tmp_path: Path) -> None:
+    wanted = ExportPoint(target="Replica/sql", node="milan-1", reason="", path="/x", machine="sql",
+                         sequence=2, folder="out")
     with pytest.raises(Refused, match="is not a path from / on milan-1"):
-        asyncio.run(export(keeper, wish))
-    assert keeper.asked == []
+        asyncio.run(export(mover, wanted))
+    assert mover.asked == []

@@ -179,9 +179,9 @@ class Laws:
             return
         node = self.estate.world.node(action.node)
         if isinstance(action, DefineDomain):
-            wish = action.desired
-            own, name = {wish.uuid, *(nic.mac for nic in wish.nics)}, wish.name
-            own |= {id(file) for disk in wish.disks
+            wanted = action.desired
+            own, name = {wanted.uuid, *(nic.mac for nic in wanted.nics)}, wanted.name
+            own |= {id(file) for disk in wanted.disks
                     if (file := self.estate.world.file(node, disk.path))}
         elif action.domain in node.domains:
             name, own = action.domain, self._traits(node, node.domains[action.domain])

@@ -90,11 +90,11 @@ def test_storms_find_a_planner_that_starts_what_may_run_elsewhere(
 
     monkeypatch.setattr(planner, "strike", careless)
     monkeypatch.setattr(decide_planner, "EVERYWHERE", ())
-    monkeypatch.setattr(planner, "locate", _blind_to_ghosts)
+    monkeypatch.setattr(planner, "locate", _blind_to_last_seen)
     assert found("has been silent for")
 
 
-def _blind_to_ghosts(name: str, survey: Survey) -> state.Location:
+def _blind_to_last_seen(name: str, survey: Survey) -> state.Location:
     """A VM that was last seen on a silent host is taken for one that exists nowhere."""
     location = state.locate(name, survey)
     if location.state is state.MachineState.UNKNOWN:

@@ -37,7 +37,7 @@ def trunks(estate: SimulatedEstate, desired: Desired) -> list[str]:
         here = next((b.ports[port] for b in bridges if port in b.ports), None)
         lets = set(here.trunks) - {0} if here is not None else set()
         if here is not None and here.trunks == ():
-            continue        # every VLAN passes, which is somebody's wish and stays
+            continue        # every VLAN passes, as somebody wants it: it stays
         if here is None or not set(vlans) <= lets or not lets <= set(vlans) | used:
             found.append(f"{port} of {node} carries {here and here.trunks}, not {vlans}")
     return found

@@ -138,19 +138,19 @@ def test_an_approval_is_used_up_by_the_intent_it_allowed_and_by_no_other(store: 
 
 
 def test_a_wish_for_a_replica_is_used_up_by_the_action_a_person_caused(store: Store) -> None:
-    wish = ReplicaRequest("sql", RequestKind.VERIFY, "ann", 1.0)
-    store.request(wish)
+    request = ReplicaRequest("sql", RequestKind.VERIFY, "ann", 1.0)
+    store.request(request)
     store.request(ReplicaRequest("web", RequestKind.COPY, "ann", 1.0))
     action = ("verify-replica:Replica/sql@milan-1", "verify-replica", "Replica/sql", "milan-1")
     store.intend(*action, "abc", "it was due", 2.0, Cause.DRIFT)
-    assert wish in store.requests()
+    assert request in store.requests()
     store.intend(*action, "abc", "ann asked for it", 3.0, Cause.HUMAN)
     assert [one.machine for one in store.requests()] == ["web"]
 
 
 def test_an_action_uses_up_what_it_serves_alone(store: Store) -> None:
-    for wish in RequestKind:
-        store.request(ReplicaRequest("sql", wish, "ann", 1.0))
+    for request in RequestKind:
+        store.request(ReplicaRequest("sql", request, "ann", 1.0))
     store.intend("replicate:Replica/sql@paris-1/milan-1", "replicate", "Replica/sql", "paris-1",
                  "abc", "ann asked for it", 3.0, Cause.HUMAN)
     assert [one.kind for one in store.requests()] == [RequestKind.VERIFY]
@@ -159,8 +159,8 @@ def test_an_action_uses_up_what_it_serves_alone(store: Store) -> None:
 def test_a_wish_is_withdrawn_or_forgotten_after_an_hour(store: Store) -> None:
     old, new = (ReplicaRequest("sql", RequestKind.COPY, "ann", at) for at in (1.0, 3700.0))
     web = ReplicaRequest("web", RequestKind.SEED, "ann", 3700.0)
-    for wish in (old, web):
-        store.request(wish)
+    for request in (old, web):
+        store.request(request)
     assert store.requests() == (web,)
     store.request(new)
     store.withdraw(web)

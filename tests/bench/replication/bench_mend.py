@@ -64,7 +64,7 @@ def damage(replica: Replica, clusters: list[int]) -> Cycle:
 
 
 def noisy_clusters(size_bytes: int, rounds: int) -> list[list[int]]:
-    """Return for each round clusters that cannot be squeezed, none of them twice."""
+    """Return for each round clusters that do not compress, none of them twice."""
     each = STRETCH_BYTES // CLUSTER_BYTES
     slots = range(each * (size_bytes // (4 * STRETCH_BYTES)))
     drawn = random.Random(1).sample(slots, rounds * DAMAGED)

@@ -28,7 +28,7 @@ def text(size: int, dice: random.Random) -> bytes:
 
 
 def noise(size: int, dice: random.Random) -> bytes:
-    """Return bytes that nothing can squeeze."""
+    """Return bytes that do not compress."""
     return os.urandom(size)
 
 

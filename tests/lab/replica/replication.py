@@ -139,7 +139,7 @@ class Replication:
     # --- the guest
 
     def write(self, first_mib: int, mib: int, content: str = "") -> None:
-        """Let the guest write, unless told otherwise bytes that nothing can squeeze."""
+        """Let the guest write, unless told otherwise bytes that do not compress."""
         self.lab.write(self.home, self.vm, first_mib, mib, content)
 
     def boot(self) -> None:

@@ -138,7 +138,7 @@ def repeated(work: Callable[[], None], pause_s: float) -> Iterator[None]:
 
 
 def writing(lab: Lab) -> AbstractContextManager[None]:
-    """Let both guests write over their own disks meanwhile, bytes that nothing squeezes."""
+    """Let both guests write over their own disks meanwhile, with bytes that do not compress."""
     def write() -> None:
         for vm, (host, _, mib) in GUESTS.items():
             lab.write(host, vm, 32, mib)

@@ -89,7 +89,7 @@ def test_what_was_lost_is_noted_once(tmp_path: Path) -> None:
 def test_the_last_point_that_reads_right_is_not_let_go(tmp_path: Path) -> None:
     machine = made(tmp_path, 3)
     (machine.root / "vda/rp-000002.qcow2").unlink()
-    wish = {"replica": str(machine.root), "sequences": [1]}
-    status, told = ask("retire", wish, tmp_path)
+    request = {"replica": str(machine.root), "sequences": [1]}
+    status, told = ask("retire", request, tmp_path)
     assert (status, "the last that reads right" in str(told)) == (2, True)
     assert [point.sequence for point in Replica(str(machine.root)).state.points] == [1, 2, 3]

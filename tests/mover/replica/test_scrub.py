@@ -21,13 +21,7 @@ from mover.replica.scrub import Request, verify
 from mover.replica.verbs import describe, known
 
 from tests.mover.replicas import HASHER
-from tests.mover.transfers import (
-    Machine,
-    ask,
-    assert_every_point_reads_as_its_disk,
-    paths_of,
-    start_mover,
-)
+from tests.mover.transfers import Machine, ask, assert_every_point_reads_as_its_disk, start_mover
 
 pytestmark = pytest.mark.skipif(not shutil.which("qemu-img"), reason="needs qemu-img")
 SIZE = (8 << 20) + 3 * 512
@@ -262,14 +256,14 @@ def test_the_manifest_crosses_to_the_other_host_whole(tmp_path: Path) -> None:
     with known(Replica(str(machine.root)), "vda", str(tmp_path / "known"), {}) as manifest:
         size = manifest.clusters
         mine = manifest.hashes(0, size)
-    with Chain(paths_of(Replica(str(machine.root)), "vda", 2)) as chain:
+    with Chain(machine.paths("vda", 2)) as chain:
         assert HASHER.clusters(chain.read(0, SIZE)) == mine
     assert (tmp_path / "copy").read_bytes() == (tmp_path / "known").read_bytes()
 
 
 def test_a_manifest_that_explodes_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
-    squeeze = zlib.compressobj(9)
-    wire = b"".join(squeeze.compress(b"\1" * (1 << 20)) for _ in range(64)) + squeeze.flush()
+    compressor = zlib.compressobj(9)
+    wire = b"".join(compressor.compress(b"\1" * (1 << 20)) for _ in range(64)) + compressor.flush()
     (tmp_path / "wire").write_bytes(wire)
     assert len(wire) < 1 << 20
     come = start_mover("manifest-in", tmp_path / "known" / "a.man", 8192, stdin=tmp_path / "wire")
@@ -400,5 +394,5 @@ def test_nothing_is_repaired_where_a_damaged_table_points(
     assert path.read_bytes() == before
     compared(machine)
     assert look(machine)["points"] == {"1": 0, "2": -(-SIZE // CLUSTER_BYTES), "3": 0}
-    with Chain(paths_of(Replica(str(machine.root)), "vda", 3)) as chain:
+    with Chain(machine.paths("vda", 3)) as chain:
         assert chain.read(0, SIZE) == machine.flats[3, "vda"].read_bytes()

@@ -327,9 +327,9 @@ def test_whoever_goes_away_before_all_is_asked_leaves_no_receiver(
 
 def test_a_receiver_that_has_not_answered_yet_may_have_it_sent_again(
         tmp_path: Path, archive: Path) -> None:
-    """Until it has, nobody knows whether the way leads there, so the disk is not let go."""
+    """Until it has, nobody knows whether the way leads there, so the disk is kept open."""
     disk = filled(tmp_path / "a.qcow2", os.urandom(MIB))
-    for answer, let_go in (
+    for answer, is_done in (
             ("", False), ("echo Welcome;", False), (f"echo hello; {READY}", True)):
         go = tmp_path / "go"
         taking = f"{answer} touch {go}; cat > /dev/null; echo '{{}}'"
@@ -337,7 +337,7 @@ def test_a_receiver_that_has_not_answered_yet_may_have_it_sent_again(
         wait_until(go.exists)
         with exported(disk, tmp_path / "s") as socket:
             running.tell({"socket": socket, "export": "vda", "disk": "vda", "secret": SECRET})
-            assert ({"read": True} in running.ended().lines) == let_go
+            assert ({"read": True} in running.ended().lines) == is_done
         go.unlink()
 
 

@@ -338,7 +338,7 @@ WIDEN = "widen-trunk:Host/paris-1@paris-1/up0"
 
 
 def undone(**changes: Any) -> Context:
-    """Circumstances in which the node undid the widening of its uplink."""
+    """The context in which the node undid the widening of its uplink."""
     spare = {"action_id": WIDEN, "target": "Host/paris-1", "goal": "br0 (100, 200)",
              "sentence": "it could not be reached", "at": b.NOW_S - 60} | changes
     return replace(b.APPLIED, undone=(Undone(**spare),))

@@ -99,11 +99,11 @@ def test_a_copy_that_is_being_received_is_no_second_copy(lab: Any) -> None:
     assert "sql is being received by paris-2" in about(plan, SQL)
 
 
-@pytest.mark.parametrize("ghost", ["running", "never seen"])
+@pytest.mark.parametrize("last_seen", ["running", "never seen"])
 def test_a_vm_that_may_run_on_a_silent_host_is_not_started_elsewhere(
-        lab: Any, ghost: str) -> None:
+        lab: Any, last_seen: str) -> None:
     seen = b.as_declared(lab, HOME)
-    hush = b.silenced if ghost == "running" else b.never_seen
+    hush = b.silenced if last_seen == "running" else b.never_seen
     seen = hush(seen, "paris-1")
     seen = b.with_domain(seen, "paris-2", "sql", b.off("sql", "paris-2", lab))
     plan = plan_of(lab, seen)
@@ -210,9 +210,9 @@ def test_starts_of_one_vm_in_two_places_are_unlawful(lab: Any) -> None:
 
 def test_a_definition_beside_a_running_copy_is_unlawful(lab: Any) -> None:
     seen = b.as_declared(lab, HOME)
-    wish = desired_domain(lab.virtual_machines["sql"], lab.hosts["paris-2"], None,
+    moved = desired_domain(lab.virtual_machines["sql"], lab.hosts["paris-2"], None,
                        take_survey(lab, seen, b.APPLIED, b.NOW_S))
-    bad = Plan("r1", (Step(DefineDomain(target=SQL, node="paris-2", desired=wish, reason="x")),))
+    bad = Plan("r1", (Step(DefineDomain(target=SQL, node="paris-2", desired=moved, reason="x")),))
     with pytest.raises(AssertionError, match="never two running copies"):
         assert_lawful(bad, seen)
 

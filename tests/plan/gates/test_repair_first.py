@@ -17,13 +17,13 @@ COMMIT = Context(applied_revision="r0", changed=frozenset({SQL, "Host/paris-1"})
 MORE_DISKS = [{"name": "vda", "size": "10GiB"}, {"name": "vdb", "size": "50TiB"}]
 
 
-def plan_of(wish: dict[str, Any], seen_as: Any, *more: Any, **estate: Any) -> Plan:
+def plan_of(declared: dict[str, Any], seen_as: Any, *more: Any, **estate: Any) -> Plan:
     """The plan for a VM on paris-1 that was made as plain as can be and is now wished otherwise."""
     plain = b.small(b.vm("sql", placement={"site": "paris"}))
     kept = [one for one in b.survey() if (type(one).__name__, one.name) not in {
         (type(new).__name__, new.name) for new in more}]
     desired = b.desired_of(b.estate(**estate), *kept, *more,
-                           b.vm("sql", placement={"site": "paris"}, **wish))
+                           b.vm("sql", placement={"site": "paris"}, **declared))
     seen = b.as_declared(plain, {"sql": "paris-1"})
     return compute(desired, b.with_domain(seen, "paris-1", "sql", seen_as(plain)), COMMIT,
                    b.NOW_S)
@@ -53,11 +53,11 @@ def the(plan: Plan, verb: str) -> Step:
     return next(step for step in plan.steps if step.action.verb == verb)
 
 
-@pytest.mark.parametrize("wish", [
+@pytest.mark.parametrize("declared", [
     {"disks": MORE_DISKS}, {"memory": "9GiB"}, {"cpus": 9}, {"deletion": "delete"}])
 def test_a_vm_that_crashed_starts_whatever_a_commit_wants_of_it_besides(
-        wish: dict[str, Any]) -> None:
-    plan = plan_of(wish, crashed, autonomy="start")
+        declared: dict[str, Any]) -> None:
+    plan = plan_of(declared, crashed, autonomy="start")
     assert len(plan.steps) > 1
     assert the(plan, "start").ruling.verdict is Verdict.ALLOWED
     assert before(plan, "start") == ()

@@ -41,8 +41,8 @@ def test_a_disk_keeps_its_name_where_it_moves_whatever_its_place_in_the_domain()
             "sql", "paris-1", lab, live=odd, config=odd))
         (move,) = [step.action for step in compute(lab, seen_, b.APPLIED, b.NOW_S).steps
                    if isinstance(step.action, MigrateDomain)]
-        assert {wish.target: (wish.path.rpartition("/")[2], wish.size_bytes)
-                for wish in move.disks} == moved
+        assert {disk.target: (disk.path.rpartition("/")[2], disk.size_bytes)
+                for disk in move.disks} == moved
 
 
 TWO = [{"name": "vda", "size": "10GiB"}, {"name": "vdb", "size": "1GiB"}]

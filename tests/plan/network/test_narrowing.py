@@ -324,7 +324,7 @@ def test_a_site_that_the_vlan_does_not_reach_keeps_nothing(lab: Any) -> None:
     assert {step.ruling.rule for step in narrowing(plan_of(lab, both))} == {"in-use"}
 
 
-def test_a_departed_host_is_remembered_as_one_that_may_use_it(lab: Any) -> None:
+def test_a_removed_host_is_remembered_as_one_that_may_use_it(lab: Any) -> None:
     gone = b.node("paris-1", b.small(), {})
     assert isinstance(gone, Known)
     removed_hosts: Fact[NodeFacts] = Known(replace(gone.value, domains=Known({

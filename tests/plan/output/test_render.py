@@ -97,7 +97,7 @@ def test_fingerprints_name_what_a_commit_changed(lab: Any) -> None:
 
 
 def test_a_plan_for_programs_does_not_show_what_a_template_holds() -> None:
-    wish = DesiredDomain("sql", "u", 1 << 30, 1, (), (), Ownership("lab", "keep"),
-                      "<domain><graphics passwd='secret'/></domain>")
-    action = DefineDomain(target="VirtualMachine/sql", node="paris-1", desired=wish, reason="x")
+    wanted = DesiredDomain("sql", "u", 1 << 30, 1, (), (), Ownership("lab", "keep"),
+                           "<domain><graphics passwd='secret'/></domain>")
+    action = DefineDomain(target="VirtualMachine/sql", node="paris-1", desired=wanted, reason="x")
     assert "secret" not in json.dumps(plan_to_dict(Plan("r1", (Step(action),))))

@@ -89,9 +89,9 @@ def test_what_has_no_place_says_why(machine: PlaceMachine, words: str) -> None:
 
 
 def test_a_machine_that_cannot_move_keeps_its_reservation() -> None:
-    machines = [PlaceMachine("ghost", 8, fixed=True), PlaceMachine("new", 4)]
-    found = place([host("a", accepts=False), host("b", 4)], machines, {"ghost": "a"})
-    assert found.assignments == {"ghost": "a", "new": "b"}
+    machines = [PlaceMachine("last-seen", 8, fixed=True), PlaceMachine("new", 4)]
+    found = place([host("a", accepts=False), host("b", 4)], machines, {"last-seen": "a"})
+    assert found.assignments == {"last-seen": "a", "new": "b"}
 
 
 def test_cpus_are_given_out_up_to_the_ratio() -> None:

@@ -327,23 +327,23 @@ def test_replicas_are_spread_by_what_hosts_hold() -> None:
     assert sorted(found) == ["milan-1", "milan-1", "milan-2", "milan-2"]
 
 
-# Wishes, scopes and causes.
+# Requests, scopes and causes.
 
-def test_a_wish_needs_no_other_word_and_is_a_persons() -> None:
+def test_a_request_needs_no_other_grant_and_is_a_persons() -> None:
     desired = b.small(b.vm("sql", protection="gold"), autonomy="report")
     seen = r.with_replica(r.asked(b.as_declared(desired, HOME), desired), "milan-1",
                           r.replica("sql", r.series(12, 20)))
-    wish = ReplicaRequest("sql", RequestKind.VERIFY, "ann", b.NOW_S)
-    (step,) = plan_of(desired, seen, replace(b.APPLIED, requests=(wish,))).runnable
+    request = ReplicaRequest("sql", RequestKind.VERIFY, "ann", b.NOW_S)
+    (step,) = plan_of(desired, seen, replace(b.APPLIED, requests=(request,))).runnable
     assert isinstance(step.action, VerifyReplica)
     assert step.action.cause is Cause.HUMAN
 
 
-def test_a_wish_that_cannot_be_had_is_answered() -> None:
+def test_a_request_that_cannot_be_met_is_answered() -> None:
     desired = lab()
-    wish = ReplicaRequest("sql", RequestKind.COPY, "ann", b.NOW_S)
+    request = ReplicaRequest("sql", RequestKind.COPY, "ann", b.NOW_S)
     plan = plan_of(desired, job(seen_with(desired, r.series(12, 20)), "Backup"),
-                   replace(b.APPLIED, requests=(wish,)))
+                   replace(b.APPLIED, requests=(request,)))
     assert ids(plan) == []
     assert "sql has a libvirt job running" in sentences(plan)
 
@@ -383,8 +383,8 @@ def test_of_a_vm_that_cannot_be_seen_the_replica_is_left_as_it_is() -> None:
     desired = lab(keep={"last": 1}, verify="1m")
     seen = b.silenced(seen_with(desired, r.series(12, 700)), "paris-1")
     assert ids(plan_of(desired, seen)) == []
-    wish = ReplicaRequest("sql", RequestKind.VERIFY, "ann", b.NOW_S)
-    assert ids(plan_of(desired, seen, replace(b.APPLIED, requests=(wish,)))) == [
+    request = ReplicaRequest("sql", RequestKind.VERIFY, "ann", b.NOW_S)
+    assert ids(plan_of(desired, seen, replace(b.APPLIED, requests=(request,)))) == [
         "verify-replica:Replica/sql@milan-1"]
 
 

@@ -27,7 +27,7 @@ def kinds(desired: Any, seen: Observed) -> list[type[Action]]:
     return [type(one) for one in actions(plan_of(desired, seen))]
 
 
-def with_tenant(seen: Observed, host: str, held: ReplicaFacts, desired: Any) -> Observed:
+def with_user(seen: Observed, host: str, held: ReplicaFacts, desired: Any) -> Observed:
     """The same, with a VM by hand that is off and has its disk in a replica."""
     domain = b.off("web", host, desired)
     assert domain.config is not None
@@ -44,7 +44,7 @@ def test_points_stay_while_a_vm_has_its_disk_in_the_replica() -> None:
     seen = r.with_replica(r.asked(b.as_declared(desired, HOME | {"web": "milan-1"}), desired),
                           "milan-1", held)
     assert kinds(desired, seen) == [RetirePoints]
-    used = with_tenant(seen, "milan-1", held, desired)
+    used = with_user(seen, "milan-1", held, desired)
     assert kinds(desired, used) == []
     assert f"by-hand on milan-1 has its disk in {held.path}: no restore point is deleted" in (
         sentences(plan_of(desired, used)))
@@ -69,7 +69,7 @@ def test_a_replica_that_a_vm_runs_on_is_not_removed_for_a_newer_one() -> None:
     seen = r.asked(b.as_declared(desired, {"sql": "milan-1", "web": "milan-2"}), desired)
     seen = r.with_replica(r.with_replica(seen, "milan-1", old), "paris-1", new)
     assert kinds(desired, seen) == [RemoveReplica]
-    assert kinds(desired, with_tenant(seen, "milan-1", old, desired)) == []
+    assert kinds(desired, with_user(seen, "milan-1", old, desired)) == []
 
 
 def test_too_many_points_go_before_the_next_copy() -> None:
@@ -105,8 +105,8 @@ def test_a_repair_that_a_person_wants_begins_by_looking_for_what_is_wrong(
         damaged: int, kind: type[Action]) -> None:
     desired = lab()
     seen = seen_with(desired, r.series(12, 20), damaged_clusters=damaged)
-    wish = ReplicaRequest("sql", RequestKind.REPAIR, "ann", b.NOW_S)
-    plan = plan_of(desired, seen, replace(b.APPLIED, requests=(wish,)))
+    request = ReplicaRequest("sql", RequestKind.REPAIR, "ann", b.NOW_S)
+    plan = plan_of(desired, seen, replace(b.APPLIED, requests=(request,)))
     (step,) = plan.runnable
     assert type(step.action) is kind
     assert "ann asked for it" in step.action.reason

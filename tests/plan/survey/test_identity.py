@@ -113,7 +113,7 @@ def test_what_exists_nowhere_is_not_made_while_another_has_what_makes_it(
 
 
 @pytest.mark.parametrize("what", [*ALL, "file"])
-@pytest.mark.parametrize("how", ["silent", "departed", "answers"])
+@pytest.mark.parametrize("how", ["silent", "removed", "answers"])
 def test_what_is_off_is_not_started_while_another_has_what_makes_it(
         lab: Any, what: str, how: str) -> None:
     where = "paris-1" if what == "file" else "milan-2"
@@ -123,7 +123,7 @@ def test_what_is_off_is_not_started_while_another_has_what_makes_it(
     seen = b.with_domain(seen, where, "by-hand", stranger(lab, where, **with_its(what, lab)))
     if how == "silent":
         seen = b.silenced(seen, where)
-    elif how == "departed" and where != "paris-1":
+    elif how == "removed" and where != "paris-1":
         seen = b.with_node(b.silenced(seen, where), "left", b.silenced(seen, where).nodes[where])
         seen = b.with_node(seen, where, b.node(where, lab))
     plan = plan_of(lab, seen)

@@ -95,8 +95,8 @@ def test_a_renamed_vm_that_is_nowhere_is_not_made_anew_beside_its_replica_or_its
     bare = replace(lying.value, domains=b.node("paris-2", old).value.domains)
     plan = plan_of(desired, b.with_node(kept, "paris-2", replace(lying, value=bare)))
     assert [type(step.action) for step in plan.steps][:2] == [DefineDomain, StartDomain]
-    wish = plan.steps[0].action.desired
-    assert [one.path for one in wish.disks] == ["/var/lib/libvirt/images/sql-vda.qcow2"]
+    made = plan.steps[0].action.desired
+    assert [one.path for one in made.disks] == ["/var/lib/libvirt/images/sql-vda.qcow2"]
 
 
 def test_a_vm_of_which_a_name_of_before_is_missing_is_not_removed_for_that() -> None:
@@ -207,7 +207,7 @@ def test_what_a_renamed_host_said_is_its_own(silent: bool) -> None:
     plan = plan_of(desired, seen)
     assert not [step for step in plan.steps if isinstance(step.action, CreateDisk | DefineDomain)]
     assert any("sql was last seen on par-1" in one.sentence for one in plan.remarks)
-    # it answers under its new name: what it said before is history, and no host departed
+    # it answers under its new name: what it said before is history, and no host was removed
     fact = b.as_declared(desired, {"sql": "par-1"}).nodes["par-1"]
     plan = plan_of(desired, b.with_node(seen, "par-1", fact))
     assert {step.action.target for step in plan.steps} == {"VirtualMachine/new"}

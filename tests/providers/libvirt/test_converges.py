@@ -75,13 +75,13 @@ def of_type(found: list[Action], kind: Any) -> tuple[Any, ...]:
     return tuple(one for one in found if isinstance(one, kind))
 
 
-def seen_with(lab: Any, wish: DesiredDomain, config: DomainConfig, live: DomainConfig | None,
+def seen_with(lab: Any, wanted: DesiredDomain, config: DomainConfig, live: DomainConfig | None,
               text: str) -> Any:
     """The estate with the VM on paris-1."""
     domain = DomainFacts(
-        wish.name, wish.uuid, DomainState.RUNNING if live else DomainState.SHUT_OFF, "booted",
+        wanted.name, wanted.uuid, DomainState.RUNNING if live else DomainState.SHUT_OFF, "booted",
         True, False, live, config, None, parse_ownership(parse_xml(text)))
-    everything = b.observed_of(lab, {"paris-1": {wish.name: domain}}, memory_bytes=256 << 30)
+    everything = b.observed_of(lab, {"paris-1": {wanted.name: domain}}, memory_bytes=256 << 30)
     return r.asked(everything, lab)
 
 

@@ -79,7 +79,8 @@ def nic(mac: str = "52:54:00:00:00:01", vlan: int = 40, model: str = "virtio") -
     return DesiredNic(mac, "br0", vlan, model)
 
 
-def wish(template: str | None = None, disks: tuple[DesiredDisk, ...] = (disk(),)) -> DesiredDomain:
+def wanted(template: str | None = None,
+           disks: tuple[DesiredDisk, ...] = (disk(),)) -> DesiredDomain:
     return DesiredDomain("sql", "6b7c5d1e-0000-4000-8000-000000000001", 512 * MIB, 2, disks,
                          (nic(),),
                       Ownership("lab", "keep"), template)
@@ -119,10 +120,10 @@ def unmanaged(text: str) -> str:
     default_template(Machine("riscv64", kvm=False)),
     FOREIGN,
 ])
-def test_a_new_domain_is_exactly_its_wish_whatever_the_template(template: str) -> None:
-    text = render_domain(wish(), template)
+def test_a_new_domain_is_exactly_as_desired_whatever_the_template(template: str) -> None:
+    text = render_domain(wanted(), template)
     root, config = parse_xml(text), config_of(text)
-    assert (root.findtext("name"), root.findtext("uuid")) == ("sql", wish().uuid)
+    assert (root.findtext("name"), root.findtext("uuid")) == ("sql", wanted().uuid)
     assert (config.memory_bytes, config.memory_max_bytes) == (512 * MIB, 512 * MIB)
     assert (config.cpus, config.cpus_max) == (2, 2)
     assert [(d.target, d.source, d.format) for d in config.disks] == [
@@ -136,14 +137,14 @@ def test_a_new_domain_is_exactly_its_wish_whatever_the_template(template: str) -
 
 
 def test_the_template_brings_what_is_not_managed() -> None:
-    text = render_domain(wish(), FOREIGN)
+    text = render_domain(wanted(), FOREIGN)
     for kept in ("/dev/sr0", "<shares>2048", "host-passthrough", "qemu:arg", 'cache="none"',
                  'passwd="secret"', "From the old house"):
         assert kept in text
 
 
 def test_a_machine_without_a_template_has_no_screen_and_room_for_more_devices() -> None:
-    root = parse_xml(render_domain(wish(), default_template(Machine("x86_64", kvm=True))))
+    root = parse_xml(render_domain(wanted(), default_template(Machine("x86_64", kvm=True))))
     assert root.find("devices/graphics") is None
     assert root.find("devices/serial") is not None
     assert len(root.findall("devices/controller[@model='pcie-root-port']")) >= 8
@@ -156,14 +157,14 @@ def test_the_kernel_helps_where_its_device_opens(kvm: bool, kind: str) -> None:
 
 
 def test_a_first_scsi_disk_brings_the_controller_it_needs() -> None:
-    root = parse_xml(render_domain(wish(disks=(disk("sda"), disk("sdb"))), "<domain/>"))
+    root = parse_xml(render_domain(wanted(disks=(disk("sda"), disk("sdb"))), "<domain/>"))
     assert [c.get("model") for c in root.findall("devices/controller[@type='scsi']")] == [
         "virtio-scsi"]
 
 
 def test_a_template_that_is_no_domain_is_refused() -> None:
     with pytest.raises(ValueError, match="not a <domain>"):
-        render_domain(wish(), "<network/>")
+        render_domain(wanted(), "<network/>")
 
 
 OLD = """<domain type='qemu' id='7'><name>old</name>
@@ -186,7 +187,7 @@ OLD = """<domain type='qemu' id='7'><name>old</name>
 
 
 def test_of_a_running_machines_xml_nothing_of_that_machine_gets_into_a_new_one() -> None:
-    text = render_domain(wish(), OLD)
+    text = render_domain(wanted(), OLD)
     for word in ('id="7"', "/p/", ">old<", "7-old", "aaaaaaaa", "bbbbbbbb", "cccccccc",
                  "vnet9", "virtio-disk0", "net0", "64055", "index=", "br-old", "seclabel"):
         assert word not in text
@@ -198,7 +199,7 @@ def test_of_a_running_machines_xml_nothing_of_that_machine_gets_into_a_new_one()
 def test_a_cdrom_never_becomes_a_disk() -> None:
     cdrom = "<disk type='file' device='cdrom'><target dev='vda'/></disk>"
     with pytest.raises(ValueError, match="the template has a cdrom at vda"):
-        render_domain(wish(), f"<domain><devices>{cdrom}</devices></domain>")
+        render_domain(wanted(), f"<domain><devices>{cdrom}</devices></domain>")
 
 
 CHANGES = st.one_of(

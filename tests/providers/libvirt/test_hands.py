@@ -56,7 +56,7 @@ XML = f"""<domain type='qemu'><name>sql</name><uuid>{UUID}</uuid>
 GONE = failed("error: failed to get domain 'sql'\n")
 DOWN = failed("error: failed to connect to the hypervisor\n")
 START = StartDomain(**BASE, domain="sql")
-WISH = DesiredDomain("sql", UUID, 512 * MIB, 2, (), (), Ownership("lab", "keep"), "<domain/>")
+DESIRED = DesiredDomain("sql", UUID, 512 * MIB, 2, (), (), Ownership("lab", "keep"), "<domain/>")
 Script = tuple[str, Reply | ActionError]
 
 
@@ -154,7 +154,7 @@ def test_autostart_is_switched_off() -> None:
 
 
 def test_a_domain_is_defined_once() -> None:
-    action = DefineDomain(**BASE, desired=WISH)
+    action = DefineDomain(**BASE, desired=DESIRED)
     told, transport = drive(action, ("dumpxml --security-info --inactive -- sql", GONE),
                             ("define /dev/stdin", said()))
     assert told == "defined sql on h"
@@ -164,7 +164,7 @@ def test_a_domain_is_defined_once() -> None:
 
 
 def test_a_domain_that_runs_without_a_definition_gets_the_one_it_runs_with() -> None:
-    told, transport = drive(DefineDomain(**BASE, desired=WISH), ("dumpxml", said(XML)),
+    told, transport = drive(DefineDomain(**BASE, desired=DESIRED), ("dumpxml", said(XML)),
                             ("dominfo", said("Persistent:     no\n")), ("define", said()))
     assert told == "defined sql on h as it runs there: its definition had been lost"
     assert "/p/sql-vda.qcow2" in transport.inputs[0]
@@ -172,7 +172,7 @@ def test_a_domain_that_runs_without_a_definition_gets_the_one_it_runs_with() -> 
 
 def test_another_vm_of_the_same_name_is_not_redefined() -> None:
     with pytest.raises(Refused, match="another domain sql, with uuid 7"):
-        apply(DefineDomain(**BASE, desired=WISH), ("dumpxml", said(XML.replace(UUID, "7"))))
+        apply(DefineDomain(**BASE, desired=DESIRED), ("dumpxml", said(XML.replace(UUID, "7"))))
 
 
 def test_only_what_is_off_is_undefined_and_its_disks_stay() -> None:

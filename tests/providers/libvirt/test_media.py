@@ -29,7 +29,7 @@ from tests.providers.libvirt.test_migration import (
     ends,
 )
 
-WISH = DesiredDisk("vda", "default", PATH, "qcow2", 999)
+DESIRED = DesiredDisk("vda", "default", PATH, "qcow2", 999)
 SECOND = ("<disk type='{}' device='{}'><driver name='qemu' type='raw'/>{}<target dev='vdb'/></disk>"
           "</devices>")
 
@@ -54,7 +54,8 @@ def both(text: str) -> tuple[tuple[str, object], ...]:
 def test_what_cannot_be_moved_is_refused_and_what_was_made_goes(
         kind: str, device: str, inner: str) -> None:
     text = XML.replace("</devices>", SECOND.format(kind, device, inner))
-    wanted = replace(action(), disks=(WISH, replace(WISH, target="vdb", path="/p/sql-vdb.raw")))
+    second = replace(DESIRED, target="vdb", path="/p/sql-vdb.raw")
+    wanted = replace(action(), disks=(DESIRED, second))
     room = (*ROOM, ("h1: domblkinfo -- sql vdb", said("Capacity: 1\n")),
             ("h2: qemu-img info", failed("No such file or directory\n")),
             ("h2: sh -c /p/sql-vdb.raw", said()))
@@ -90,7 +91,7 @@ def element(inner: str, source: str = f"file='{PATH}'", within: str = "") -> ET.
 ])
 def test_nothing_of_the_old_hosts_chain_is_said_at_the_new_one(inner: str, within: str) -> None:
     domain = element(inner, within=within)
-    assert move_disk(domain, WISH)
+    assert move_disk(domain, DESIRED)
     text = ET.tostring(domain, encoding="unicode")
     assert [word for word in ("backingStore", "mirror", "dataStore", "slices") if word in text
             ] == []
@@ -99,7 +100,7 @@ def test_nothing_of_the_old_hosts_chain_is_said_at_the_new_one(inner: str, withi
 
 def test_a_definition_that_is_right_is_left_as_it_is() -> None:
     domain = element("<backingStore/>", source=f"file='{PATH}' index='1' startupPolicy='optional'")
-    assert not move_disk(domain, WISH)
+    assert not move_disk(domain, DESIRED)
 
 
 HERE = ("h1: sha256sum -- /iso/c.iso", said("aa  /iso/c.iso\0"))

@@ -243,11 +243,11 @@ def test_a_backup_of_others_is_left_alone_and_a_vm_being_copied_is_not_moved() -
         slow = stage.copy(estate, 2, limits=stage.at_most(1000))
         running = asyncio.create_task(estate.apply(slow))
         await asyncio.sleep(2)
-        wish = DesiredDisk("vda", "default", "/var/lib/libvirt/images/sql-vda.qcow2", "qcow2", 1)
+        disk = DesiredDisk("vda", "default", "/var/lib/libvirt/images/sql-vda.qcow2", "qcow2", 1)
         with pytest.raises(Unavailable, match="busy: backup"):
             await estate.apply(MigrateDomain(
                 target="VirtualMachine/sql", node="paris-1", reason="", domain="sql", to="paris-2",
-                to_address="", to_replication_address="", with_storage=True, disks=(wish,)))
+                to_address="", to_replication_address="", with_storage=True, disks=(disk,)))
         await running
 
     told(story)
