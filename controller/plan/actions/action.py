@@ -1,7 +1,9 @@
-"""The verbs: every change the controller can make to the world, and nothing else.
+"""Actions: every change that the controller can make to the world, and nothing else.
 
-Rule 1: an action is a value that says everything its hands need; hands look nothing up.
-Rule 2: `reason` and `consequence` are for people and are never branched on.
+Rule 1: an action is a value with everything that its provider needs; providers look nothing up.
+Rule 2: `reason` and `consequence` are for people; no code branches on them.
+Rule 3: the id names the change, not its content, and is the same for ever, so that journals and
+        approvals can refer to it.
 """
 
 from dataclasses import dataclass
@@ -12,7 +14,7 @@ from controller.model.document import Rung
 
 
 class Cause(StrEnum):
-    """Why the world and the specs differ."""
+    """Why an action is in the plan."""
 
     DRIFT = "drift"
     """The world moved."""
@@ -21,7 +23,7 @@ class Cause(StrEnum):
     HUMAN = "human"
     """Somebody asked for it by hand."""
     ROUTINE = "routine"
-    """Nothing differs: it is due again, as it is every so often."""
+    """Nothing differs; it is due again."""
 
 
 class Symbol(StrEnum):
@@ -39,7 +41,7 @@ class Symbol(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What a person has to say yes to, whatever is granted, before an action is begun."""
+    """What a person has to approve before an action begins, whatever is granted."""
 
     rule: str
     """The gate's name: adopt, takes, anew."""
@@ -61,39 +63,38 @@ class Action:
     """What it means for users: live, cold restart, bytes to send."""
     cause: Cause = Cause.DRIFT
     ask: Ask | None = None
-    """Unset: what is granted is enough."""
+    """None if the granted rung is enough."""
 
     verb: ClassVar[str] = ""
     rung: ClassVar[Rung] = Rung.DELETE
     takes: ClassVar[bool]
-    """Whether it takes something away (a VLAN, a port, a device, a file, a point); each class says.
-    """
+    """Whether it takes something away: a VLAN, a port, a device, a file, a restore point."""
     reverts: ClassVar[bool] = False
-    """Whether the node undoes it by itself unless it can be reached afterwards."""
+    """Whether the node undoes it by itself unless we can reach it afterwards."""
     symbol: ClassVar[Symbol] = Symbol.CHANGE
 
     @property
     def detail(self) -> str:
-        """Return what tells this action from others of its verb on the same target and node."""
+        """Return what distinguishes it from others of its verb on the same target and node."""
         return ""
 
     @property
     def goal(self) -> str:
-        """Return what it is to bring about, whatever it starts from; another goal, another try."""
+        """Return what it is to bring about, whatever it starts from; undone is undone per goal."""
         return ""
 
     @property
     def id(self) -> str:
-        """Return the action's deterministic name: the same wish has the same name for ever."""
+        """Return the deterministic name of the action."""
         suffix = f"/{self.detail}" if self.detail else ""
         return f"{self.verb}:{self.target}@{self.node}{suffix}"
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """Return what it takes, each by a word, where that may become more under the same name."""
+        """Return what it takes away, part by part, if that may grow under the same id."""
         return ()
 
     @property
     def nodes(self) -> tuple[str, ...]:
-        """Return every node it touches; facts of all of them must be fresh when it begins."""
+        """Return every node that it touches; the facts of all must be fresh when it begins."""
         return (self.node,)

@@ -1,4 +1,4 @@
-"""What a domain should be, resolved for one node, and the patches that bring it there."""
+"""The desired domain, resolved for one node, and the changes that lead there."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from controller.model.facts import Ownership
 
 @dataclass(frozen=True, slots=True)
 class DesiredDisk:
-    """One disk as a domain should have it, with its path resolved on the node it lies on."""
+    """One desired disk, with its path on its node."""
 
     target: str
     pool: str
@@ -15,24 +15,24 @@ class DesiredDisk:
     format: str
     size_bytes: int
     image_path: str | None = None
-    """A file to start from when the disk is created; it must lie on the same node."""
+    """A file that a new disk starts as a copy of; on the same node."""
 
 
 @dataclass(frozen=True, slots=True)
 class PortVlans:
-    """What a port lets pass, as Open vSwitch's columns say it."""
+    """Which VLANs pass on a port, in the columns of Open vSwitch."""
 
     vlans: tuple[int, ...]
     """Its `trunks`, sorted; empty: every VLAN. VLAN 0 stands for frames without a tag."""
     tag: int | None = None
-    """The VLAN of an access port, or the one that a port's untagged frames belong to."""
+    """The VLAN of an access port, or of a trunk's untagged frames."""
     vlan_mode: str | None = None
     """access, trunk, native-tagged, native-untagged; None: as the tag implies."""
 
 
 @dataclass(frozen=True, slots=True)
 class DesiredNic:
-    """One card as a domain should have it."""
+    """One desired card."""
 
     mac: str
     bridge: str
@@ -53,7 +53,7 @@ class DesiredDomain:
     nics: tuple[DesiredNic, ...]
     ownership: Ownership
     template: str | None = None
-    """Domain XML that brings everything that is not managed."""
+    """Domain XML with everything that is not managed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class DetachNic:
 
 @dataclass(frozen=True, slots=True)
 class UpdateNic:
-    """Put an existing card on another bridge or VLAN, or give it another model at next boot."""
+    """Put an existing card on another bridge or VLAN, or give it another model at the next boot."""
 
     nic: DesiredNic
 
@@ -104,7 +104,7 @@ class DetachDisk:
 
     target: str
     source: str = ""
-    """Its file: by then the target may be another disk's, which stays; empty: whatever it is."""
+    """Its file: if the target is another disk's by then, that one stays. Empty: any file."""
 
 
 @dataclass(frozen=True, slots=True)

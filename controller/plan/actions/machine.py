@@ -1,4 +1,4 @@
-"""The verbs of machines: each change that can be made to a domain and its disks."""
+"""Actions on domains."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -33,7 +33,7 @@ class StartDomain(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResumeDomain(Action):
-    """Let a paused domain run on."""
+    """Resume a paused domain."""
 
     domain: str
     verb: ClassVar[str] = "resume"
@@ -55,7 +55,7 @@ class ShutDownDomain(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestartDomain(Action):
-    """Shut down cleanly (power cut after `limit_s`), then start, so that pending changes hold."""
+    """Shut down cleanly (power cut after `limit_s`), then start, so that pending changes apply."""
 
     domain: str
     limit_s: float
@@ -66,7 +66,7 @@ class RestartDomain(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DisableAutostart(Action):
-    """Switch libvirt's own autostart off: only the controller may know that starting is safe."""
+    """Switch libvirt's own autostart off, since libvirt cannot know whether starting is safe."""
 
     domain: str
     verb: ClassVar[str] = "disable-autostart"
@@ -85,7 +85,7 @@ class ReconfigureDomain(Action):
     changes: tuple[DomainChange, ...]
     live: bool
     disk: str = ""
-    """The one new disk that it plugs in, once the file is there; empty: it waits for nothing."""
+    """The new disk that it plugs in, once its file exists; empty if there is none."""
     verb: ClassVar[str] = "reconfigure"
     rung: ClassVar[Rung] = Rung.START
     takes: ClassVar[bool] = False
@@ -122,8 +122,8 @@ class PruneDomain(Action):
 class MigrateDomain(Action):
     """Move a running domain to host `to` without stopping it; its definition moves along.
 
-    Shapes: `disks` with their paths and sizes at the destination; `with_storage` copies them, but
-    for those that are `kept`.
+    Shapes: `disks` with their paths and sizes at the destination; `with_storage` copies them,
+    except those in `kept`.
     """
 
     domain: str
@@ -133,9 +133,9 @@ class MigrateDomain(Action):
     with_storage: bool
     disks: tuple[DesiredDisk, ...]
     kept: tuple[str, ...] = ()
-    """Targets of disks that stay where they are, since both hosts share them."""
+    """Targets of disks that both hosts share, so that they stay."""
     media: tuple[str, ...] = ()
-    """Files in its drives: the same must lie there under the same path; small ones are brought."""
+    """Files in its drives; they must exist there under the same path. Small ones are copied."""
     verb: ClassVar[str] = "migrate"
     rung: ClassVar[Rung] = Rung.MIGRATE
     takes: ClassVar[bool] = False
@@ -161,7 +161,7 @@ class MigrateDomain(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UndefineDomain(Action):
-    """Forget a domain that is off and whose VM runs elsewhere; its disks stay."""
+    """Undefine a domain that is off and whose VM runs elsewhere; its disks stay."""
 
     domain: str
     verb: ClassVar[str] = "undefine"
@@ -174,7 +174,7 @@ class UndefineDomain(Action):
 class RemoveDomain(Action):
     """Shut a domain down, set `disk_paths` aside and undefine it. Needs `deletion: delete`.
 
-    `suffix` is put behind the name of each file; a file that has that name already is done.
+    `suffix` is appended to the name of each file; a file with that name already is done.
     """
 
     domain: str

@@ -1,4 +1,4 @@
-"""The verbs of trunks: what is let pass on a port, and, as another matter, what no longer is."""
+"""Actions on bridges and trunks; to add VLANs and to take them away are two actions."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -28,7 +28,7 @@ class AddUplink(Action):
     port: str
     vlans: tuple[int, ...]
     native: int | None = None
-    """The VLAN of its untagged frames; 0: they stay without one; None: none pass."""
+    """The VLAN of its untagged frames; 0: they pass as they are; None: they do not pass."""
     every: bool = False
     """Every VLAN passes."""
     verb: ClassVar[str] = "add-uplink"
@@ -69,7 +69,7 @@ class SetPortVlan(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WidenTrunk(Action):
-    """Let more VLANs pass on an uplink or trunk port, and none less. Commit-confirmed."""
+    """Let more VLANs pass on an uplink or trunk port, and no fewer. Commit-confirmed."""
 
     bridge: str
     port: str
@@ -95,9 +95,9 @@ class WidenTrunk(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NarrowTrunk(Action):
-    """Let fewer VLANs pass on an uplink or trunk port, or read its untagged frames in another way.
+    """Let fewer VLANs pass on an uplink or trunk port, or put its untagged frames elsewhere.
 
-    Commit-confirmed. Shapes: lost sorted; 0 among them stands for frames without a tag.
+    Commit-confirmed. Shapes: `lost` is sorted; 0 in it is for untagged frames.
     """
 
     bridge: str
@@ -107,7 +107,7 @@ class NarrowTrunk(Action):
     wanted: tuple[int, ...]
     """The VLANs that are declared there."""
     lost: tuple[int, ...]
-    """What does not pass any more, or not as it did."""
+    """The VLANs that no longer pass, or pass in another way."""
     verb: ClassVar[str] = "narrow-trunk"
     rung: ClassVar[Rung] = Rung.PRUNE
     takes: ClassVar[bool] = True

@@ -1,6 +1,6 @@
-"""The verbs of replication: every change the controller can make to a replica, and nothing else.
+"""Actions on replicas.
 
-Rule 1: the target of all of them is `Replica/VM`, so that a long copy never holds up the VM itself.
+Rule 1: the target of each is `Replica/VM`, so that a long copy never holds up the VM itself.
 Rule 2: none of them starts a VM or writes to a disk that a VM uses.
 """
 
@@ -41,13 +41,13 @@ class DiskCopy:
 
     @property
     def tracked(self) -> bool:
-        """Return whether its file can hold a bitmap of what changes."""
+        """Return whether its file can hold a bitmap of changes."""
         return self.format == "qcow2" and self.qcow2_version >= 3
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class RateLimit:
-    """What every copy within a scope may take of the wire together."""
+    """The rate that all copies within a scope share."""
 
     scope: str
     """`ProtectionPolicy/name`, `InterSiteLink/name` or `Host/name`."""
@@ -61,39 +61,39 @@ def is_replica(target: str) -> bool:
 
 
 def replica_of(target: str) -> str:
-    """Return the target that stands for the replica of a VM."""
+    """Return the target of a VM's replica."""
     return f"Replica/{target.partition('/')[2]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicateDomain(Action):
-    """Make the next restore point of a VM on host `to`; a crash leaves the last one as it is.
+    """Make the next restore point of a VM on host `to`; a crash leaves the last one untouched.
 
     `node` is the host that the VM is on; `path` is the replica's folder on `to`.
     """
 
     domain: str
-    """What libvirt calls the VM there."""
+    """The VM's libvirt name there."""
     uuid: str
     to: str
     path: str
     disks: tuple[DiskCopy, ...]
     replication_address: str
-    """Of `node`: where the stream comes from."""
+    """Of `node`, the source of the stream."""
     to_replication_address: str
     sequence: int
-    """Of the point to be made."""
+    """The number of the point to be made."""
     quiesce: bool = False
     limits: tuple[RateLimit, ...] = ()
-    """What it shares with other copies; none: as fast as it goes."""
+    """Rates shared with other copies; empty: unlimited."""
     budget_s: float = 300.0
-    """How long the backup job may live; what is not sent by then is sent by the next."""
+    """How long the backup job may live; the next copy sends what this one could not."""
     compare: str = ""
-    """Why every disk is read whole and compared; empty: what has changed is enough."""
+    """Why every disk is read whole and compared; empty if tracked changes are enough."""
     repair: bool = False
-    """Send what reads wrong in the newest point again, whether it has changed or not."""
+    """Send damaged clusters of the newest point again, changed or not."""
     without: tuple[str, ...] = ()
-    """The parts of the VM that the point will not have, each with why."""
+    """Why each part is missing that the point will not have."""
     verb: ClassVar[str] = "replicate"
     rung: ClassVar[Rung] = Rung.REPLICATE
     takes: ClassVar[bool] = False
@@ -117,7 +117,7 @@ class ReplicateDomain(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetirePoints(Action):
-    """Let restore points go by merging them into those above; never the newest, never a pinned."""
+    """Retire restore points by merging each into the next; never the newest or a pinned one."""
 
     path: str
     sequences: tuple[int, ...]
@@ -129,12 +129,12 @@ class RetirePoints(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DropPoints(Action):
-    """Let restore points go that only a smaller `keep` does not keep any more; merged likewise."""
+    """Retire restore points that only a smaller `keep` no longer keeps; merged likewise."""
 
     path: str
     sequences: tuple[int, ...]
     keep: str = ""
-    """By which `keep` they go, in words."""
+    """The smaller `keep`, in words."""
     verb: ClassVar[str] = "drop-points"
     rung: ClassVar[Rung] = Rung.DELETE
     takes: ClassVar[bool] = True
@@ -142,18 +142,18 @@ class DropPoints(Action):
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """Return the `keep`: which points it does not keep changes with each new one."""
+        """Return the `keep`, since the points that it drops change with each new one."""
         return (self.keep,) if self.keep else ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyReplica(Action):
-    """Read a replica against its hashes, mend what can be mended from itself, note the rest."""
+    """Compare a replica with its hashes, mend what it can mend by itself, and record the rest."""
 
     path: str
     budget_s: float
     rate_bps: float | None = None
-    """Of reading, in bytes a second."""
+    """Limit of reading, in bytes per second."""
     verb: ClassVar[str] = "verify-replica"
     rung: ClassVar[Rung] = Rung.REPLICATE
     takes: ClassVar[bool] = False
@@ -164,7 +164,7 @@ class VerifyReplica(Action):
 class ExportPoint(Action):
     """Write one restore point as standalone files into a folder of the host that holds it.
 
-    No plan holds it: a person asks for it.
+    It is in no plan: a person asks for it.
     """
 
     path: str
@@ -184,7 +184,7 @@ class ExportPoint(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoveReplica(Action):
-    """Delete a replica that a newer, verified one elsewhere has made useless."""
+    """Delete a replica that a newer, verified one elsewhere supersedes."""
 
     path: str
     uuid: str
@@ -201,7 +201,7 @@ class RemoveReplica(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepLeftovers(Action):
-    """Remove what a crash of ours has left on a host, and nothing that is not surely ours."""
+    """Remove what a crash of ours left on a host; nothing that is not surely ours."""
 
     leftovers: tuple[Leftover, ...]
     verb: ClassVar[str] = "sweep"
@@ -212,9 +212,9 @@ class SweepLeftovers(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DropCheckpoints(Action):
-    """Delete checkpoints of ours from a VM that is no longer protected, with their records.
+    """Delete checkpoints of ours from a VM that is no longer protected, with their bitmaps.
 
-    `paths` are the images in which records lie; one that is in use keeps what libvirt leaves.
+    `paths` are the images that hold bitmaps; an image in use keeps those that libvirt leaves.
     """
 
     domain: str

@@ -1,4 +1,4 @@
-"""The verbs of files and pools as such: what is given back, purged, and taken as it is now."""
+"""Actions on files and pools, apart from any domain."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -43,11 +43,11 @@ class CreateDisk(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PurgeFiles(Action):
-    """Delete files that were set aside long ago; one that any domain uses is refused."""
+    """Delete files that were set aside long ago. Refused for a file that any domain uses."""
 
     paths: tuple[str, ...]
     least_age_s: float
-    """Since each was set aside, by the clock of its host."""
+    """How long ago each was set aside, at least, by the clock of its host."""
     verb: ClassVar[str] = "purge"
     rung: ClassVar[Rung] = Rung.DELETE
     takes: ClassVar[bool] = True
@@ -61,7 +61,7 @@ class ReturnDisk(Action):
     path: str
     """Its old name."""
     suffix: str
-    """What was put behind it."""
+    """What was appended to it."""
     verb: ClassVar[str] = "return-disk"
     rung: ClassVar[Rung] = Rung.START
     takes: ClassVar[bool] = False
@@ -75,12 +75,12 @@ class ReturnDisk(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcceptPool(Action):
-    """Take it that a pool lies on another file system from now on. Nothing is done on its host."""
+    """Accept that a pool lies on another file system from now on. Nothing is done on its host."""
 
     pool: str
     path: str
     identity: str
-    """What it lies on now."""
+    """The file system that it lies on now."""
     verb: ClassVar[str] = "accept-pool"
     rung: ClassVar[Rung] = Rung.START
     takes: ClassVar[bool] = False

@@ -1,4 +1,4 @@
-"""Fingerprints: one short word per declared object, equal as long as nothing in it changed."""
+"""Fingerprints: one digest per declared object, equal as long as nothing in it changed."""
 
 from collections.abc import Mapping
 from hashlib import blake2b
@@ -8,7 +8,7 @@ from controller.model.document import Document
 
 
 def fingerprints(desired: Desired) -> dict[str, str]:
-    """Return, by `Kind/name`, a word that differs when the object or its template differs."""
+    """Return, by `Kind/name`, a digest that differs when the object or its template differs."""
     found = {f"Estate/{desired.estate.name}": _word(desired.estate.model_dump_json())}
     kinds: tuple[tuple[str, Mapping[str, Document]], ...] = (
         ("Site", desired.sites), ("Switch", desired.switches),

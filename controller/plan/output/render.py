@@ -30,7 +30,7 @@ COUNTED = {
 
 
 def render_plan(plan: Plan) -> tuple[str, ...]:
-    """Return a plan as lines: each step with why and what it means, then what is not acted on."""
+    """Return a plan as lines: each step with its reason and consequence, then the remarks."""
     lines: list[str] = []
     for step in plan.steps:
         lines += render_step(step)
@@ -52,18 +52,18 @@ def render_step(step: Step) -> tuple[str, ...]:
 
 
 def render_ruling(ruling: Ruling) -> str:
-    """Return a gate's word: `refused (storm): …; clears: …`."""
+    """Return a ruling: `refused (storm): …; clears: …`."""
     clears = f"; clears: {ruling.clears}" if ruling.clears else ""
     return f"{HEADINGS[ruling.verdict]} ({ruling.rule}): {ruling.sentence}{clears}"
 
 
 def render_remark(remark: Remark) -> str:
-    """Return one remark: `?` where something could not be seen, `#` for what is only said."""
+    """Return one remark, marked `?` if something could not be seen, else `#`."""
     return f"{Symbol.UNKNOWN if remark.unknown else '#'} {remark.target}: {remark.sentence}"
 
 
 def render_summary(plan: Plan) -> str:
-    """Return one line that says it all."""
+    """Return one line: how many changes, and how they are ruled."""
     unknown = sum(remark.unknown for remark in plan.remarks)
     unseen = f"; {counted(unknown, 'thing')} could not be seen" if unknown else ""
     if not plan.steps:
@@ -74,7 +74,7 @@ def render_summary(plan: Plan) -> str:
 
 
 def plan_to_dict(plan: Plan) -> dict[str, Any]:
-    """Return a plan as plain values for JSON, with everything that the lines show and more."""
+    """Return a plan as plain values for JSON: all that the lines show, and more."""
     return {
         "revision": plan.revision,
         "summary": render_summary(plan),

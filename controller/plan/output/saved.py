@@ -1,4 +1,8 @@
-"""Saved plans: a plan as a file that is worth nothing once the specs or the facts have moved."""
+"""Saved plans: a plan as a file, refused once the specs or the facts have moved.
+
+Rule 1: the digest of the facts leaves out what changes by itself: load, free space, clocks, ages
+        and restore points.
+"""
 
 import json
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -30,12 +34,12 @@ WORDS: Final[dict[str, type[Enum]]] = {
     "cause": Cause, "verdict": Verdict, "status": Status, "type": ConditionType,
     "mode": CopyMode, "kind": LeftoverKind, "role": Role,
 }
-"""Fields that hold a word of an enumeration."""
+"""By field name: the enumeration that its values belong to."""
 
 
 @dataclass(frozen=True, slots=True)
 class SavedPlan:
-    """A plan that was read back, and the digest of the facts that it was made from."""
+    """A plan read from a file, and the digest of the facts that it was made from."""
 
     plan: Plan
     facts: str
@@ -56,9 +60,9 @@ def plan_to_json(plan: Plan, observed: Observed) -> str:
 
 
 def plan_from_json(text: str) -> SavedPlan:
-    """Return the plan that a file holds.
+    """Return the plan in a file.
 
-    Errors: SpecError when it is no plan file, or one of another version.
+    Errors: SpecError if it is no plan file, or of another version.
     """
     try:
         value = json.loads(text)
@@ -77,7 +81,7 @@ def plan_from_json(text: str) -> SavedPlan:
 
 
 def stale(saved: SavedPlan, desired_revision: str, observed: Observed) -> str | None:
-    """Return why a saved plan is worth nothing now; None while specs and facts are as they were."""
+    """Return why a saved plan no longer holds; None while specs and facts are as they were."""
     again = "make it again with `hotsite plan --out`"
     if saved.plan.revision != desired_revision:
         return (f"the plan was made for {saved.plan.revision} and the specs are at"
@@ -89,10 +93,7 @@ def stale(saved: SavedPlan, desired_revision: str, observed: Observed) -> str | 
 
 
 def facts_digest(observed: Observed, nodes: list[str]) -> str:
-    """Return a word that differs when anything on `nodes` that plans depend on differs.
-
-    What moves by itself (load, free space, clocks, the age of facts, restore points) is left out.
-    """
+    """Return a digest that differs when anything on `nodes` differs that the plan depends on."""
     digest = sha256()
     for name in sorted(nodes):
         fact = observed.nodes.get(name)
@@ -122,7 +123,7 @@ def _lasting(fact: Fact[NodeFacts]) -> object:
 
 
 def to_value(value: Any) -> Any:
-    """Return a frozen value as plain JSON values; each dataclass says its name as `is`."""
+    """Return a frozen value as plain JSON values; a dataclass has its name under `is`."""
     shape = type(value)
     if shape in PLAIN:      # most are: the loop writes its plan down at every turn
         return value
@@ -142,9 +143,9 @@ def _names(shape: type[Any]) -> tuple[str, ...]:
 
 
 def action_from_value(value: Any) -> Action:
-    """Return the action that `to_value` made plain.
+    """Return the action that `to_value` turned into plain values.
 
-    Errors: ValueError, KeyError or TypeError when it is none.
+    Errors: ValueError, KeyError or TypeError if it is none.
     """
     action = _from_value(value)
     if not isinstance(action, Action):

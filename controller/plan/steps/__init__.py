@@ -1,1 +1,1 @@
-"""The plan and its steps: where what is to be done is put down and ordered."""
+"""The draft, in which diffs put down what they find, and the plan that is made of it."""

@@ -1,6 +1,7 @@
-"""Contained: a fault in the look at one object stays with that object.
+"""Contained: a fault in the diff of one object stays with that object.
 
-Rule 1: what could not be thought through is left alone, aloud, and the rest is decided without it.
+Rule 1: what the diff had put down is taken back, the object is stalled with a sentence, and all
+        others are decided as usual.
 """
 
 from typing import Final
@@ -10,11 +11,11 @@ from controller.plan.steps.draft import Draft
 
 FAULTS: Final = (ArithmeticError, AssertionError, AttributeError, HotsiteError, LookupError,
                  TypeError, ValueError)
-"""What one odd fact can make a decision stumble over."""
+"""The exceptions that one odd fact can cause in a diff."""
 
 
 class contained:    # noqa: N801 -- it is read as a word: `with contained(…)`
-    """Take back what was noted of `target`, and stall it, where the look at it breaks off."""
+    """Take back what was put down for `target`, and stall it, if its diff raises a fault."""
 
     __slots__ = ("_draft", "_mark", "_target")
 
@@ -24,10 +25,10 @@ class contained:    # noqa: N801 -- it is read as a word: `with contained(…)`
         self._mark = draft.mark()
 
     def __enter__(self) -> None:
-        """Begin to look."""
+        """Begin the diff."""
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> bool:
-        """Keep a fault here; everything else goes on."""
+        """Keep a fault; let any other exception through."""
         if not isinstance(error, FAULTS):
             return False
         break_off(self._target, self._draft, self._mark, error)
@@ -35,13 +36,13 @@ class contained:    # noqa: N801 -- it is read as a word: `with contained(…)`
 
 
 def break_off(target: str, draft: Draft, mark: tuple[int, int, int], error: Exception) -> None:
-    """Take back what was noted since `mark`, and stall the target over which a look broke off."""
+    """Take back what was put down since `mark`, and stall the target whose diff broke off."""
     draft.take_back(mark)
     draft.stall(target, "NotUnderstood", not_understood(target, error))
 
 
 def not_understood(target: str, error: Exception) -> str:
-    """Return what is said of an object that could not be thought through."""
+    """Return the sentence about an object whose facts raised a fault."""
     words = " ".join(str(error).split())
     return (f"what is seen of {target} could not be thought through ({type(error).__name__}:"
             f" {words}): nothing is done about it, and everything else goes on; look at what"

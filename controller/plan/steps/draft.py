@@ -1,4 +1,7 @@
-"""The draft: where the diffs put down what they find, before it is ordered and judged."""
+"""The draft: where the diffs put down steps, remarks and stalls, before they are ordered.
+
+Rule 1: a step says itself which steps must succeed before it; the order of the diffs says nothing.
+"""
 
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
@@ -11,7 +14,7 @@ from controller.plan.survey.context import Context
 
 
 class Item(NamedTuple):
-    """An action, what must end well before it, and its rank among actions that are free to go."""
+    """An action, the actions that must succeed before it, and its rank among those of its rung."""
 
     action: Action
     after: tuple[str, ...]
@@ -25,7 +28,7 @@ class Stall(NamedTuple):
     reason: str
     sentence: str
     vlans: tuple[int, ...] = ()
-    """What does not pass somewhere because of it."""
+    """VLANs that do not pass somewhere because of it."""
 
 
 @dataclass(slots=True)
@@ -36,34 +39,34 @@ class Draft:
     remarks: list[Remark] = field(default_factory=list)
     stalls: list[Stall] = field(default_factory=list)
     kept: dict[str, KeepSpec] = field(default_factory=dict)
-    """By VM: the `keep` by which its restore points are kept from now on."""
+    """By VM: the `keep` that its restore points are kept by from now on."""
 
     def mark(self) -> tuple[int, int, int]:
-        """Return how much has been found so far."""
+        """Return how much has been put down so far."""
         return len(self.items), len(self.remarks), len(self.stalls)
 
     def take_back(self, mark: tuple[int, int, int]) -> None:
-        """Forget what was found since `mark`."""
+        """Forget what was put down since `mark`."""
         items, remarks, stalls = mark
         del self.items[items:], self.remarks[remarks:], self.stalls[stalls:]
 
     def do(self, action: Action, after: tuple[str, ...] = (), rank: int = 0) -> str:
-        """Note an action and return its id."""
+        """Put down an action and return its id."""
         self.items.append(Item(action, after, rank))
         return action.id
 
     def remark(self, target: str, sentence: str, *, unknown: bool = False) -> None:
-        """Note something that is shown and not acted on."""
+        """Put down something that is shown and not acted on."""
         self.remarks.append(Remark(target, sentence, unknown))
 
     def stall(self, target: str, reason: str, sentence: str, vlans: tuple[int, ...] = ()) -> None:
-        """Note something that only a person can resolve; it is remarked on, too."""
+        """Put down something that only a person can resolve, and remark on it."""
         self.stalls.append(Stall(target, reason, sentence, vlans))
         self.remark(target, sentence)
 
 
 def cause_of(context: Context, *objects: str) -> Cause:
-    """Return whether the specs moved under any of `objects` (`Kind/name`) or the world did."""
+    """Return COMMIT if the specs of any of `objects` (`Kind/name`) changed, else DRIFT."""
     if context.applied_revision is None or not context.changed.isdisjoint(objects):
         return Cause.COMMIT
     return Cause.DRIFT

@@ -17,12 +17,12 @@ class Verdict(StrEnum):
     NEEDS_APPROVAL = "needs approval"
     REFUSED = "refused"
     WAITING = "waiting"
-    """Nothing is wrong with it, but something before it has to end first (in-flight limits)."""
+    """Nothing is wrong with it, but something else has to end first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
-    """A gate's word on one action: the rule, the number behind it, and what clears it."""
+    """What a gate says of one action: the rule, the number behind it, and what clears it."""
 
     verdict: Verdict
     rule: str = ""
@@ -33,7 +33,7 @@ class Ruling:
 
 
 class Breach(NamedTuple):
-    """A law that the steps of one target would break, as a sentence."""
+    """The law that a step of one target would break, as a sentence."""
 
     target: str
     sentence: str
@@ -41,7 +41,7 @@ class Breach(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One action, the ids of the steps that must end well before it, and the gates' ruling."""
+    """One action, the ids of the steps that must succeed before it, and the gates' ruling."""
 
     action: Action
     after: tuple[str, ...] = ()
@@ -50,12 +50,12 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """Something that is shown and not acted on: an unknown, a conflict, a wish that must wait."""
+    """Something that is shown and not acted on: an unknown, a conflict, a request that waits."""
 
     target: str
     sentence: str
     unknown: bool = False
-    """True where nothing is done because something could not be seen."""
+    """Whether nothing is done because something could not be seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +71,13 @@ class Plan:
     remarks: tuple[Remark, ...] = ()
     conditions: tuple[Condition, ...] = ()
     due_at: float | None = None
-    """When time alone next makes something due or changes a condition; None when never."""
+    """When time alone next makes a step due or changes a condition; None if never."""
     kept: Mapping[str, KeepSpec] = field(default_factory=dict, compare=False)
-    """By VM: the `keep` to be remembered as that by which its restore points are kept."""
+    """By VM: the `keep` to remember as the one that its restore points are kept by."""
 
     @property
     def waits(self) -> tuple[Condition, ...]:
-        """Return what waits for a person, whatever the steps are."""
+        """Return the conditions that wait for a person."""
         return tuple(one for one in self.conditions if one.type is ConditionType.STALLED)
 
     @property
