@@ -14,12 +14,12 @@ from typing import Dict, List, Optional, Tuple
 
 from mover.errors import Damaged, Refused, unreadable_is_damaged
 from mover.image.chain import Base, manifest_path
-from mover.image.hashing import CLUSTER_BYTES, HASH_BYTES, Hasher
+from mover.image.hashing import CLUSTER_BYTES
 from mover.image.manifest import Manifest, clusters_of
 from mover.image.qcow2 import DATA, Overlay
 from mover.replica.damage import recount, to_ranges
 from mover.replica.replica import Replica
-from mover.replica.scrub_pieces import Piece, pieces
+from mover.replica.scrub_pieces import pieces
 from mover.replica.state import OVERLAY, Damage, File, State, lost, sequence_of
 
 GONE = (Damaged, Refused, FileNotFoundError)
@@ -87,19 +87,15 @@ def _torn(replica: Replica, disk: str, base: File) -> Tuple[File, List[Damage]]:
         base = base._replace(size_bytes=manifest.header.size_bytes)
     bad, hasher = [], replica.hasher()
     for fd, piece in pieces(path, base, 0):
-        found = _hashes(fd, piece, hasher)
-        bad += [piece.cluster + at // HASH_BYTES for at in range(0, len(found), HASH_BYTES)
-                if found[at:at + HASH_BYTES] != piece.hashes[at:at + HASH_BYTES]]
+        found = bytes(len(piece.hashes))
+        if piece.position >= 0:
+            data = os.pread(fd, piece.length, piece.position)
+            found = hasher.clusters(bytearray(data.ljust(piece.length, b"\0")))
+        bad += piece.wrong(found)
     sequence = sequence_of(replica.state, disk, base.name)
     return base, [Damage(disk, base.name, first, count, sequence)
                   for first, count in to_ranges(bad)]
 
-
-def _hashes(fd: int, piece: Piece, hasher: Hasher) -> bytes:
-    if piece.position < 0:
-        return bytes(len(piece.hashes))
-    data = os.pread(fd, piece.length, piece.position)
-    return hasher.clusters(bytearray(data.ljust(piece.length, b"\0")))
 
 
 def record_lost_in_merges(replica: Replica) -> None:

@@ -36,7 +36,7 @@ import contextlib
 import json
 import os
 import signal
-from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from mover.errors import Damaged, Refused, TryAgain
 from mover.image.chain import compose
@@ -323,7 +323,9 @@ def compose_known(replica: Replica, disk: str, into: str, below: Sequence[str]) 
                 known = compose(below, into)
             else:
                 known = Manifest.create(into, incoming.manifest.header)
-                _put_unknown(known, incoming.index.missing())
+                for first, count in incoming.index.missing():   # not even zeros count as known
+                    for at in range(first, first + count, UNKNOWN_AT_ONCE):
+                        known.put(at, UNKNOWN_HASH * min(UNKNOWN_AT_ONCE, first + count - at))
             known.resize(incoming.manifest.header)
             for run in incoming.index.mapped():
                 zeros = bytes(run.clusters * HASH_BYTES)
@@ -333,9 +335,3 @@ def compose_known(replica: Replica, disk: str, into: str, below: Sequence[str]) 
         finally:
             incoming.close()
 
-
-def _put_unknown(known: Manifest, missing: Iterable[Tuple[int, int]]) -> None:
-    """Give missing clusters a hash that none can have, so that not even zeros count as known."""
-    for first, count in missing:
-        for at in range(first, first + count, UNKNOWN_AT_ONCE):
-            known.put(at, UNKNOWN_HASH * min(UNKNOWN_AT_ONCE, first + count - at))

@@ -173,21 +173,17 @@ def _put_data(into: Incoming, data: Data, raw: Buffer) -> None:
 
 
 def _put_zero(into: Incoming, offset: int, length: int) -> None:
-    first, count = offset // CLUSTER_BYTES, clusters_of(length)
-    for at in range(first, first + count, ZEROS_AT_ONCE):
-        step = min(ZEROS_AT_ONCE, first + count - at)
+    """Make clusters zeros; of a base also in the file, where a crash may have kept other data."""
+    end = offset // CLUSTER_BYTES + clusters_of(length)
+    for first in range(offset // CLUSTER_BYTES, end, ZEROS_AT_ONCE):
+        count = min(ZEROS_AT_ONCE, end - first)
         if into.plan.kind == BASE:
-            _punch(into, at, step)
-        into.index.put_zero(at, step)
-
-
-def _punch(into: Incoming, first: int, count: int) -> None:
-    """Make clusters of a base zeros; a crash may have kept data there without its index entry."""
-    for at, stop in filled(into.part, first, first + count):
-        size = min(stop * CLUSTER_BYTES, into.plan.size_bytes) - at * CLUSTER_BYTES
-        punch(into.part, at * CLUSTER_BYTES, size)
-    if any(into.manifest.hashes(first, count)):
-        into.manifest.put(first, bytes(count * HASH_BYTES))
+            for at, stop in filled(into.part, first, first + count):
+                size = min(stop * CLUSTER_BYTES, into.plan.size_bytes) - at * CLUSTER_BYTES
+                punch(into.part, at * CLUSTER_BYTES, size)
+            if any(into.manifest.hashes(first, count)):
+                into.manifest.put(first, bytes(count * HASH_BYTES))
+        into.index.put_zero(first, count)
 
 
 class _ReadAhead:

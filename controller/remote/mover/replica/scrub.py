@@ -171,22 +171,15 @@ class Scrub:
     def piece(self, fd: int, piece: Piece) -> List[int]:
         """Return the clusters of a piece that do not have their hash."""
         if piece.position < 0:
-            got = bytes(len(piece.hashes))
-        else:
-            self._throttle.take(piece.length)
-            got = self._hashes(fd, piece)
-        if got == piece.hashes:
-            return []
-        return [piece.cluster + at // HASH_BYTES for at in range(0, len(got), HASH_BYTES)
-                if got[at:at + HASH_BYTES] != piece.hashes[at:at + HASH_BYTES]]
-
-    def _hashes(self, fd: int, piece: Piece) -> bytes:
+            return piece.wrong(bytes(len(piece.hashes)))
+        self._throttle.take(piece.length)
         if self.request.cold:
             os.posix_fadvise(fd, piece.position, piece.length, os.POSIX_FADV_DONTNEED)
         self.read_bytes += piece.length
-        return b"".join(self._hashes_at(fd, piece.position + at, min(len(self._buffer),
-                                                                     piece.length - at))
-                        for at in range(0, piece.length, len(self._buffer)))
+        step = len(self._buffer)
+        return piece.wrong(b"".join(
+            self._hashes_at(fd, piece.position + at, min(step, piece.length - at))
+            for at in range(0, piece.length, step)))
 
     def _hashes_at(self, fd: int, position: int, length: int) -> bytes:
         view = memoryview(self._buffer)[:length]

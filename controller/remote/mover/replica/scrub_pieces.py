@@ -1,9 +1,9 @@
-"""Take a replica's file apart into pieces of bytes and the hashes they should have."""
+"""Take a replica's file apart into pieces of bytes and the hashes that they should have."""
 
 from __future__ import annotations
 
 import os
-from typing import Iterator, NamedTuple, Tuple
+from typing import Iterator, List, NamedTuple, Tuple
 
 from mover.errors import Damaged, unreadable_is_damaged
 from mover.image.chain import Base, open_layer
@@ -18,12 +18,18 @@ HOLE_STEP = 1 << 14
 
 
 class Piece(NamedTuple):
-    """Clusters in a row; `position` below 0 is a hole, which reads as zeros without reading."""
+    """Adjacent clusters; `position` below 0 is a hole, which reads as zeros without reading."""
 
     cluster: int
     position: int
     length: int
     hashes: bytes
+
+    def wrong(self, found: bytes) -> List[int]:
+        """Return the clusters that do not have their hash, given the hashes that were found."""
+        return [] if found == self.hashes else [
+            self.cluster + at // HASH_BYTES for at in range(0, len(found), HASH_BYTES)
+            if found[at:at + HASH_BYTES] != self.hashes[at:at + HASH_BYTES]]
 
 
 def pieces(path: str, file: File, first: int) -> "Iterator[Tuple[int, Piece]]":
@@ -43,7 +49,7 @@ def _of_overlay(layer: Overlay, file: File) -> Iterator[Piece]:
     for run, hashes in layer.sums():
         if run.kind == DATA:
             yield from _split(run.cluster, run.position, hashes, file.size_bytes)
-        else:       # one flipped bit of a table makes data read as zeros
+        else:       # a flipped bit in a table makes data read as zeros: the hashes tell
             yield Piece(run.cluster, -1, run.clusters * CLUSTER_BYTES, hashes)
 
 

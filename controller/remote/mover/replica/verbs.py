@@ -97,16 +97,11 @@ def _sent(replica: Replica) -> Dict[str, Optional[str]]:
     for disk in newest.files:
         folder = replica.disk_dir(disk)
         if found.setdefault(disk, "") is not None:
-            found[disk] = _with_incoming(folder, found[disk])
+            with contextlib.suppress(Refused, Damaged, FileNotFoundError), contextlib.closing(
+                    incoming.load(folder)) as into:     # one that is not whole is not continued
+                found[disk] = with_runs(found[disk], into.index.mapped())
     return {disk: without(sent, repair.get(disk, ())) for disk, sent in found.items()}
 
-
-def _with_incoming(folder: str, sent: Optional[str]) -> Optional[str]:
-    try:
-        with contextlib.closing(incoming.load(folder)) as into:
-            return with_runs(sent, into.index.mapped())
-    except (Refused, Damaged, FileNotFoundError):
-        return sent             # an incoming that is not whole is not continued
 
 
 def open_incoming(words: List[str]) -> Dict[str, Any]:
