@@ -127,7 +127,8 @@ class Laws:
 
     def _files(self) -> list[File]:
         world = self.estate.world
-        stores = [store for node in world.nodes.values() for store in (node.files, node.unmounted)]
+        stores = [store for node in world.nodes.values()
+                  for store in (node.files, node.unmounted_files)]
         return [file for store in stores for file in store.values()]
 
     def before(self, action: Action) -> None:

@@ -54,7 +54,7 @@ class RestorePoints:
         self._remember_this_instant()
         seen = dict[Place, Point]()
         for node in self.world.nodes.values():
-            for replica in (*node.replicas.values(), *node.shelved.values()):
+            for replica in (*node.replicas.values(), *node.unmounted_replicas.values()):
                 for point in replica.points:
                     seen[Place(node.name, replica.uuid, point.sequence)] = point
         for place in [place for place in self.kept if place not in seen]:

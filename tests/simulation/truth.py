@@ -83,7 +83,7 @@ def replica(estate: SimulatedEstate, desired: Desired, vm: VirtualMachine) -> li
             and uuid in node.replicas and any(not one.known_bad
                                               for one in node.replicas[uuid].points)]
     left = [f"{homes[0].name} has a forsaken job of {vm.name}"] * (
-        homes[0].domains[vm.name].job_is_ours and uuid not in homes[0].workbench.conducted)
+        homes[0].domains[vm.name].job_is_ours and uuid not in homes[0].traces.locked)
     return left if good else [*left, f"{vm.name} has no good restore point at the other site"]
 
 

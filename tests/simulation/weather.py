@@ -60,7 +60,7 @@ def _hosts_with_files(world: World, vm: str) -> list[str]:
     """Hosts on which files of the VM lie; with several, a human has to say which are right."""
     return [node.name for node in world.nodes.values()
             if any(file.serial.startswith(f"{vm}-vd")
-                   for file in (*node.files.values(), *node.unmounted.values()))]
+                   for file in (*node.files.values(), *node.unmounted_files.values()))]
 
 
 def infrastructure(world: World, dice: Random) -> str | None:

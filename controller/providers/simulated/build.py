@@ -1,4 +1,4 @@
-"""Builds a simulated world from specs: bare hosts with cables and images, or all as declared."""
+"""Builds a simulated world from specs: bare hosts with cables and images, or converged."""
 
 from uuid import NAMESPACE_URL, uuid5
 
@@ -40,7 +40,7 @@ def add_nodes(world: World, desired: Desired) -> None:
 
 
 def rename_nodes(world: World, desired: Desired) -> None:
-    """Let machines that are declared under another name now be called so, at the sites of now."""
+    """Rename the machines whose declared names changed, and update their sites."""
     specs: dict[str, HostSpec | SwitchSpec] = {
         **{name: host.spec for name, host in desired.hosts.items()},
         **{name: switch.spec for name, switch in desired.switches.items()}}
@@ -64,7 +64,7 @@ def bare_host(host: Host) -> Node:
 
 
 def _bring_images(world: World, node: Node, pool: PoolSpec, desired: Desired) -> None:
-    """Put every image that some VM starts from into `pool` of `node`."""
+    """Put the images of all VMs' disks into a pool of a node."""
     for vm in desired.virtual_machines.values():
         for disk in vm.spec.disks:
             if disk.image is not None and disk.pool == pool.name:
@@ -93,7 +93,7 @@ def _wires(desired: Desired) -> list[Wire]:
 
 
 def converge(world: World, desired: Desired) -> None:
-    """Bring the world to where the specs want it, at once and without any controller."""
+    """Make the world as declared, at once and without a controller."""
     for switch in desired.switches.values():
         bridge = Bridge(switch.spec.bridge, rstp=True)
         world.nodes[switch.name].bridges = {bridge.name: bridge}
@@ -135,7 +135,7 @@ def stretched_vlans(desired: Desired, link: str) -> tuple[int, ...]:
 
 
 def _install(world: World, desired: Desired, vm: VirtualMachine) -> None:
-    """Define `vm` on the emptiest host that may have it, and run it if it should run."""
+    """Define a VM on the emptiest suitable host, and start it if it is declared on."""
     node = world.nodes[_place(world, desired, vm)]
     host = desired.hosts[node.name]
     paths = {pool.name: pool.path for pool in host.spec.pools}

@@ -15,7 +15,7 @@ from controller.plan.actions.action import Action
 from controller.plan.actions.replica import is_replica
 from controller.providers.simulated.build import add_nodes, converge
 from controller.providers.simulated.faults import strike
-from controller.providers.simulated.operation import Operation, settle
+from controller.providers.simulated.operation import Operation, read_result
 from controller.providers.simulated.paths import ping
 from controller.providers.simulated.view import node_facts
 from controller.providers.simulated.virtual_time import epoch_clock
@@ -23,11 +23,11 @@ from controller.providers.simulated.world import World
 
 CONNECT_TIMEOUT_S = 5.0
 REPLY_TIMEOUT_S = 10.0
-UNDONE_WITHIN_S = 45.0
-"""So long a change that a node undoes by itself is asked about; as the real hands do."""
 """How long a connection may be silent before it counts as broken."""
+UNDONE_WITHIN_S = 45.0
+"""How long the hands ask for the state of a change that its node may undo; as the real ones."""
 LINE_BROKEN_AFTER_S = 6.0
-"""How long it takes until a line over which events come is known to be broken."""
+"""How long it takes to notice that a watcher's connection broke."""
 LOOK_S = 0.5
 
 
@@ -58,11 +58,11 @@ class SimulatedEstate:
             converge(self.world, desired)
 
     async def declare(self, desired: Desired) -> None:
-        """Learn new nodes: a machine that is declared stands there bare."""
+        """Add newly declared nodes, as bare machines."""
         add_nodes(self.world, desired)
 
     async def observe(self, node: str) -> Fact[NodeFacts]:
-        """Return what one poll of `node` says, Unknown with a sentence when it says nothing."""
+        """Poll a node and return its facts, Unknown with a sentence if it does not answer."""
         if not await self._answers(node):
             return self._silence(node, f"{node} does not answer: no reply over SSH within"
                                        f" {CONNECT_TIMEOUT_S:.0f}s")
@@ -78,7 +78,7 @@ class SimulatedEstate:
         return self._last[node]
 
     async def _answers(self, node: str) -> bool:
-        """Let a round trip pass and return whether the node was there at both its ends."""
+        """Let a round trip pass, and return whether the node was reachable at its begin and end."""
         if self.world.reachable(node):
             await asyncio.sleep(self._dice.uniform(0.01, 0.08) + self.world.node(node).slow_s)
             if self.world.reachable(node):
@@ -87,7 +87,7 @@ class SimulatedEstate:
         return False
 
     def _silence(self, node: str, reason: str) -> Unknown[NodeFacts]:
-        """Return an Unknown that remembers what was last seen."""
+        """Return an Unknown with what was last seen."""
         since = self._silent_since.setdefault(node, self._clock())
         last = self._last.get(node)
         return Unknown(reason, since, last.value if last is not None else None,
@@ -107,7 +107,7 @@ class SimulatedEstate:
         running = asyncio.create_task(operation.run(), name=action.target)
         self._operations.add(running)
         running.add_done_callback(self._operations.discard)
-        running.add_done_callback(settle)
+        running.add_done_callback(read_result)
         try:
             await self._until_done_or_silent(running, action.node)
             if action.reverts and not running.done():   # its hands ask until the node has undone it
@@ -127,16 +127,16 @@ class SimulatedEstate:
         return running.result()
 
     async def _until_done_or_silent(self, running: "asyncio.Task[str]", node: str) -> None:
-        """Wait for the end of an operation or until its node has been silent for too long."""
+        """Wait for the end of an operation, or until its node has not answered for too long."""
         silent_s = 0.0
         while not running.done() and silent_s < REPLY_TIMEOUT_S:
             await asyncio.wait({running}, timeout=LOOK_S if silent_s else 5.0)
             silent_s = 0.0 if self.world.reachable(node) else silent_s + LOOK_S
 
     async def watch(self) -> AsyncIterator[str]:
-        """Yield a node's name whenever something happened there, shortly after."""
+        """Yield a node's name shortly after something happened there."""
         happened = asyncio.Queue[str]()
-        listener = partial(self._hear, happened)
+        listener = partial(self._report, happened)
         self.world.listeners.append(listener)
         try:
             while not self._closed:
@@ -144,7 +144,7 @@ class SimulatedEstate:
         finally:
             self.world.listeners.remove(listener)
 
-    def _hear(self, happened: "asyncio.Queue[str]", node: str) -> None:
+    def _report(self, happened: "asyncio.Queue[str]", node: str) -> None:
         delay_s = self._dice.uniform(0.02, 0.1)
         if not self.world.reachable(node):
             boots_in_s = self.world.node(node).ready_at - self.world.now()
@@ -160,11 +160,11 @@ class SimulatedEstate:
 
     @property
     def busy(self) -> bool:
-        """Return whether some command is still at work, replication aside, which always may be."""
+        """Return whether any command besides replication is still running."""
         return any(not is_replica(one.get_name()) for one in self._operations)
 
     def command(self, text: str) -> str:
-        """Do one fault by its text and return a sentence; see faults.FAULTS for the words.
+        """Strike one fault by its text and return a sentence; see faults.FAULTS.
 
         Errors: ValueError for words that are no fault.
         """

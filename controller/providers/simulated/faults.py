@@ -1,4 +1,4 @@
-"""Faults as lines of text: what breaks, what a human hand does, and what mends it again.
+"""Faults as lines of text: what breaks, what somebody does by hand, and what mends it again.
 
 Shapes: a host fault names its host first: `kill paris-1 sql`, `trunk paris-sw h1 drop 200`;
 `any` stands for the host on which the VM is: `kill any sql`.
@@ -14,7 +14,7 @@ from controller.providers.simulated.world import OWN, ROOT, World
 
 
 def strike(world: World, text: str) -> str:
-    """Do one fault or its mending and return what is now true.
+    """Do one fault, or its mending, and return a sentence about the new state.
 
     Errors: ValueError for words that are no fault, or that name nothing in this world.
     """
@@ -48,21 +48,21 @@ def power(world: World, host: str, state: str) -> str:
 def hang(world: World, host: str) -> str:
     """`hang HOST`: every process of the host stands still, its guests too."""
     world.node(host).hung = True
-    world.touched(host)
+    world.notify(host)
     return f"{host} hangs"
 
 
 def wake(world: World, host: str) -> str:
     """`wake HOST`: a hung host goes on where it stopped."""
     world.node(host).hung = False
-    world.touched(host)
+    world.notify(host)
     return f"{host} goes on"
 
 
 def ssh(world: World, host: str, state: str) -> str:
     """`ssh HOST pause|resume`: the admin network's way in; guests are not concerned."""
     world.node(host).ssh_paused = state == "pause"
-    world.touched(host)
+    world.notify(host)
     return f"sshd of {host} {'does not answer' if state == 'pause' else 'answers again'}"
 
 
@@ -70,7 +70,7 @@ def libvirtd(world: World, host: str, state: str) -> str:
     """`libvirtd HOST kill|start`: guests run on without it; jobs do not."""
     node = world.node(host)
     node.libvirt_up = state == "start"
-    world.touched(host)
+    world.notify(host)
     return f"libvirtd of {host} {'runs' if node.libvirt_up else 'is dead'}"
 
 
@@ -87,7 +87,7 @@ def site(world: World, name: str, state: str) -> str:
         world.sites_cut.discard(name)
         world.wires_down -= wires
     for node in sorted(n.name for n in world.nodes.values() if n.site == name):
-        world.touched(node)
+        world.notify(node)
     return f"site {name} is {'cut off' if state == 'cut' else 'connected again'}"
 
 
@@ -102,7 +102,7 @@ def link(world: World, member: str, state: str) -> str:
     if wire.between_switches and forwarding(world, pair) is not before:
         world.rstp_gaps[pair] = world.now() + RSTP_GAP_S
     for name in pair:
-        world.touched(name)
+        world.notify(name)
     return f"{wire.member} is {state}"
 
 
@@ -121,11 +121,11 @@ def free(world: World, host: str) -> str:
 def unmount(world: World, host: str) -> str:
     """`unmount HOST`: it boots again, and the file system of its pools is not mounted."""
     node = world.node(host)
-    if node.unmounted or node.shared_paths:
+    if node.unmounted_files or node.shared_paths:
         return f"the file system of {host}'s pools stays as it is"
     power_off(world, node)
-    node.unmounted, node.files = node.files, {}
-    node.shelved, node.replicas = node.replicas, {}
+    node.unmounted_files, node.files = node.files, {}
+    node.unmounted_replicas, node.replicas = node.replicas, {}
     for pool in node.pools.values():
         pool.filesystem = ROOT
     power_on(world, node)
@@ -135,12 +135,12 @@ def unmount(world: World, host: str) -> str:
 def mount(world: World, host: str) -> str:
     """`mount HOST`: the file system is there again, over whatever was written meanwhile."""
     node = world.node(host)
-    if node.unmounted or any(pool.filesystem == ROOT for pool in node.pools.values()):
-        node.files, node.unmounted = node.unmounted, {}
-        node.replicas, node.shelved = node.shelved, {}
+    if node.unmounted_files or any(pool.filesystem == ROOT for pool in node.pools.values()):
+        node.files, node.unmounted_files = node.unmounted_files, {}
+        node.replicas, node.unmounted_replicas = node.unmounted_replicas, {}
         for pool in node.pools.values():
             pool.filesystem = OWN
-    world.touched(host)
+    world.notify(host)
     return f"the file system of {host}'s pools is mounted"
 
 
@@ -170,25 +170,25 @@ def speak(world: World, host: str) -> str:
 
 def muffle(world: World, host: str, vm: str) -> str:
     """`muffle HOST VM`: libvirt lists the domain there and does not show it; all else it shows."""
-    world.node(host).muffled.add(vm)
+    world.node(host).unreadable_domains.add(vm)
     return f"libvirt on {host} does not show {vm}"
 
 
 def show(world: World, host: str, vm: str) -> str:
     """`show HOST VM`: libvirt shows it again."""
-    world.node(host).muffled.discard(vm)
+    world.node(host).unreadable_domains.discard(vm)
     return f"libvirt on {host} shows {vm} again"
 
 
 def dim(world: World, host: str, pool: str) -> str:
     """`dim HOST POOL`: the folder of that pool cannot be looked into."""
-    world.node(host).dim.add(pool)
+    world.node(host).unreadable_pools.add(pool)
     return f"pool {pool} of {host} cannot be looked into"
 
 
 def light(world: World, host: str, pool: str) -> str:
     """`light HOST POOL`: it can again."""
-    world.node(host).dim.discard(pool)
+    world.node(host).unreadable_pools.discard(pool)
     return f"pool {pool} of {host} can be looked into again"
 
 

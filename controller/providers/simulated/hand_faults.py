@@ -1,4 +1,4 @@
-"""What people and accidents do to single VMs and ports behind the controller's back."""
+"""Faults of single VMs and ports: accidents, and what people do by hand."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -21,7 +21,7 @@ def kill(world: World, host: str, vm: str) -> str:
     node, domain = _domain(world, host, vm)
     if domain.state.active:
         end_domain(node, domain, "crashed")
-    world.touched(host)
+    world.notify(host)
     return f"the process of {vm} on {host} died"
 
 
@@ -30,7 +30,7 @@ def shutoff(world: World, host: str, vm: str) -> str:
     node, domain = _domain(world, host, vm)
     if domain.state.active:
         end_domain(node, domain, "destroyed")
-    world.touched(host)
+    world.notify(host)
     return f"{vm} was shut off by hand on {host}"
 
 
@@ -42,7 +42,7 @@ def undefine(world: World, host: str, vm: str) -> str:
         domain.checkpoints.clear()
     else:
         del node.domains[vm]
-    world.touched(host)
+    world.notify(host)
     return f"{vm} was undefined by hand on {host}"
 
 
@@ -67,7 +67,7 @@ def start(world: World, host: str, vm: str) -> str:
     node, domain = _domain(world, host, vm)
     if not domain.state.active and domain.config is not None:
         run_domain(node, domain, "booted")
-    world.touched(host)
+    world.notify(host)
     return f"{vm} was started by hand on {host}"
 
 
@@ -76,20 +76,20 @@ def pause(world: World, host: str, vm: str, reason: str = "user") -> str:
     _, domain = _domain(world, host, vm)
     if domain.state is DomainState.RUNNING:
         domain.state, domain.reason = DomainState.PAUSED, reason
-    world.touched(host)
+    world.notify(host)
     return f"{vm} on {host} is paused ({reason})"
 
 
 def deaf(world: World, host: str, vm: str) -> str:
     """`deaf HOST VM`: the guest does not listen to a request to shut down."""
-    _domain(world, host, vm)[1].deaf = True
+    _domain(world, host, vm)[1].ignores_shutdown = True
     return f"{vm} does not listen to a request to shut down"
 
 
 def autostart(world: World, host: str, vm: str) -> str:
     """`autostart HOST VM`: somebody switches libvirt's autostart on."""
     _domain(world, host, vm)[1].autostart = True
-    world.touched(host)
+    world.notify(host)
     return f"autostart of {vm} is on at {host}"
 
 
@@ -101,7 +101,7 @@ def tag(world: World, host: str, vm: str, vlan: str) -> str:
     found = node.port_of(domain.live.nics[0].mac)
     if found is not None:
         found[1].tag = int(vlan)
-    world.touched(host)
+    world.notify(host)
     return f"the port of {vm} on {host} is on VLAN {vlan} now"
 
 
@@ -119,7 +119,7 @@ def trunk(world: World, host: str, port: str, verb: str, vlan: str = "0") -> str
             found.trunks, found.vlan_mode = (), None
         case _:
             raise KeyError(verb)
-    world.touched(host)
+    world.notify(host)
     return f"{port} of {host} lets VLANs {', '.join(map(str, found.trunks)) or 'all'} pass now"
 
 
@@ -127,7 +127,7 @@ def unplug(world: World, host: str, port: str) -> str:
     """`unplug NODE PORT`: somebody runs `ovs-vsctl del-port` on an uplink or trunk."""
     for bridge in world.node(host).bridges.values():
         bridge.ports.pop(port, None)
-    world.touched(host)
+    world.notify(host)
     return f"{port} of {host} is in no bridge now"
 
 
@@ -136,7 +136,7 @@ def memory(world: World, host: str, vm: str, size: str) -> str:
     _, domain = _domain(world, host, vm)
     domain.live = _with_memory(domain.live, parse_size_bytes(size))
     domain.config = _with_memory(domain.config, parse_size_bytes(size))
-    world.touched(host)
+    world.notify(host)
     return f"{vm} on {host} has {size} of memory now"
 
 
@@ -155,7 +155,7 @@ def detach(world: World, host: str, vm: str) -> str:
             del bridge.ports[name]
     domain.live = replace(domain.live, nics=domain.live.nics[1:]) if domain.live else None
     domain.config = replace(domain.config, nics=domain.config.nics[1:]) if domain.config else None
-    world.touched(host)
+    world.notify(host)
     return f"{vm} on {host} has lost its first card"
 
 
@@ -177,8 +177,8 @@ def hand_migrate(world: World, vm: str, to: str) -> str:
     target.domains[vm] = Domain(vm, domain.uuid, domain.config or live, domain.ownership,
                                 DomainState.RUNNING, "migrated")
     plug_in(target, target.domains[vm], live)
-    world.touched(source.name)
-    world.touched(to)
+    world.notify(source.name)
+    world.notify(to)
     return f"{vm} was migrated by hand from {source.name} to {to}"
 
 
@@ -198,7 +198,7 @@ def second_copy(world: World, vm: str, to: str) -> str:
     _copy_disks(world, source, target, config)
     target.domains[vm] = Domain(vm, domain.uuid, config, domain.ownership)
     run_domain(target, target.domains[vm], "booted")
-    world.touched(to)
+    world.notify(to)
     return f"a second copy of {vm} runs on {to}"
 
 
@@ -218,7 +218,7 @@ def alien(world: World, host: str, vm: str, vlan: str = "") -> str:
             port.trunks = tuple(sorted({*port.trunks, int(vlan)} - {0}))
     node.domains[vm] = Domain(vm, str(uuid5(NAMESPACE_URL, f"by hand: {host}/{vm}")), config, None)
     run_domain(node, node.domains[vm], "booted")
-    world.touched(host)
+    world.notify(host)
     return f"{vm}, which no spec knows, runs on {host}"
 
 
@@ -230,7 +230,7 @@ def wipe_port(world: World, host: str, vm: str) -> str:
         found = node.port_of(domain.live.nics[0].mac)
     if found is not None:
         found[1].tag = None
-    world.touched(host)
+    world.notify(host)
     return f"the port of {vm} on {host} has no VLAN now"
 
 

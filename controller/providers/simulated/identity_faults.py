@@ -1,4 +1,4 @@
-"""What people do to names and copies of VMs: a domain is renamed, or another is its clone."""
+"""Faults of identity: renamed domains, clones, and other domains on a VM's disks."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -26,7 +26,7 @@ def rename(world: World, host: str, vm: str, name: str) -> str:
         end_domain(node, domain, "shutdown")
     node.domains[name] = node.domains.pop(vm)
     domain.name = name
-    world.touched(host)
+    world.notify(host)
     return f"{vm} on {host} is called {name} now"
 
 
@@ -55,8 +55,8 @@ def rename_migrate(world: World, vm: str, to: str, name: str) -> str:
     target.domains[name] = Domain(name, domain.uuid, config, domain.ownership,
                                   DomainState.RUNNING, "migrated")
     plug_in(target, target.domains[name], config)
-    world.touched(source.name)
-    world.touched(to)
+    world.notify(source.name)
+    world.notify(to)
     return f"{vm} was migrated by hand from {source.name} to {to} and is called {name} there"
 
 
@@ -69,7 +69,7 @@ def impostor(world: World, host: str, vm: str, name: str) -> str:
     if domain.state.active or name in node.domains or domain.config is None:
         return f"{vm} on {host} is not to be had"
     _run_another(node, name, _config(domain), host)
-    world.touched(host)
+    world.notify(host)
     return f"{name} runs on the disks of {vm} on {host}"
 
 
@@ -83,7 +83,7 @@ def rescue(world: World, host: str, vm: str, name: str) -> str:
     config = DomainConfig(256 << 20, 256 << 20, 1, 1, (), ())
     other = _run_another(node, name, config, host)
     other.reads = (path,)
-    world.touched(host)
+    world.notify(host)
     return f"{name} runs from the replica of {vm} on {host}"
 
 
@@ -107,7 +107,7 @@ def clone(world: World, host: str, vm: str, name: str) -> str:
         disks.append(replace(disk, source=path))
     other = _run_another(node, name, replace(config, nics=(), disks=tuple(disks)), host)
     other.ownership = domain.ownership
-    world.touched(host)
+    world.notify(host)
     return f"{name} is a clone of {vm} on {host}"
 
 
@@ -121,7 +121,7 @@ def call_back(world: World, name: str, vm: str) -> str:
                 found = other.domains.get(vm)
                 if found is not None and not found.state.active:
                     del other.domains[vm]
-                    world.touched(other.name)
+                    world.notify(other.name)
             return rename(world, node.name, name, vm)
     return f"{name} is nowhere to be called {vm} again"
 
@@ -134,7 +134,7 @@ def call_off(world: World, name: str) -> str:
             if domain.state.active:
                 end_domain(node, domain, "destroyed")
             node.domains.pop(name, None)
-            world.touched(node.name)
+            world.notify(node.name)
     return f"{name} is gone"
 
 

@@ -1,4 +1,4 @@
-"""One command on its way through the world: it goes on at the node even if nobody waits for it."""
+"""One command under way in the world: it continues on its node even if nobody waits for it."""
 
 import asyncio
 from random import Random
@@ -13,7 +13,7 @@ HUNG_LOOK_S = 1.0
 
 
 class Operation:
-    """Drives one effect; `cut` it when the controller that sent it is gone."""
+    """Drives one effect; call `cut` when the controller that sent it is gone."""
 
     def __init__(self, world: World, action: Action, dice: Random) -> None:
         self._world = world
@@ -24,7 +24,7 @@ class Operation:
         self._cut = False
 
     def cut(self) -> None:
-        """Nobody sends the next command any more; the one that runs goes on to its end."""
+        """Send no further command; the running one continues to its end."""
         self._cut = True
 
     async def run(self) -> str:
@@ -33,7 +33,10 @@ class Operation:
         Errors: Refused, Unavailable or OutcomeUnknown, as the effect ended.
         """
         try:
-            self._refuse_without_libvirt()
+            for name in libvirt_nodes(self._action):
+                if not self._world.node(name).libvirt_up:
+                    raise Unavailable(f"{name}: failed to connect to the hypervisor: libvirtd is"
+                                      " down")
             step = resumed(self._effect, None)
             while isinstance(step, Wait):
                 step = resumed(self._effect, await self._pass(step))
@@ -41,15 +44,10 @@ class Operation:
         finally:
             self._effect.close()
             for node in self._action.nodes:
-                self._world.touched(node)
-
-    def _refuse_without_libvirt(self) -> None:
-        for name in libvirt_nodes(self._action):
-            if not self._world.node(name).libvirt_up:
-                raise Unavailable(f"{name}: failed to connect to the hypervisor: libvirtd is down")
+                self._world.notify(node)
 
     async def _pass(self, wait: Wait) -> str | None:
-        """Let the time pass and return what has come between, None when nothing has."""
+        """Let the time pass, and return what went wrong meanwhile, if anything."""
         node = self._world.node(self._action.node)
         await asyncio.sleep(wait.seconds * self._dice.uniform(0.8, 1.3) + node.slow_s)
         while any(self._world.node(name).hung for name in self._action.nodes):
@@ -57,7 +55,7 @@ class Operation:
         return self._trouble(wait)
 
     def _trouble(self, wait: Wait) -> str | None:
-        """Return what has come between, None when nothing has."""
+        """Return what went wrong during a wait, None if nothing."""
         for name in self._action.nodes:
             node = self._world.node(name)
             if not node.powered or node.boot != self._boots[name]:
@@ -71,15 +69,15 @@ class Operation:
 
 
 def resumed(effect: Effect, trouble: str | None) -> Wait | str:
-    """Let an effect go on, or throw `trouble` into it; return what it waits for, or its end."""
+    """Resume an effect, or raise `trouble` inside it; return its next wait, or its sentence."""
     try:
         return next(effect) if trouble is None else effect.throw(OutcomeUnknown(trouble))
     except StopIteration as ended:
         return str(ended.value)
 
 
-def settle(operation: "asyncio.Task[str]") -> None:
-    """Take note of how an operation ended that nobody waits for any more."""
+def read_result(operation: "asyncio.Task[str]") -> None:
+    """Read the result of an operation that nobody waits for any more."""
     if not operation.cancelled():
         error = operation.exception()
         assert error is None or isinstance(error, ActionError), f"the world broke: {error!r}"

@@ -1,10 +1,10 @@
-"""Which guest reaches which: VLANs followed from port to port across bridges and cables."""
+"""Which guest reaches which: follows a VLAN from port to port across bridges and cables."""
 
 from controller.model.facts import DomainState
 from controller.providers.simulated.world import Bridge, Node, Port, Wire, World
 
 RSTP_GAP_S = 2.0
-"""How long a pair of switches forwards nothing after its forwarding member was lost."""
+"""How long a pair of switches forwards nothing after losing its forwarding member."""
 Step = tuple[str, int]
 """A node and the VLAN id that the frame carries there."""
 
@@ -18,7 +18,7 @@ def forwarding(world: World, pair: tuple[str, str]) -> Wire | None:
 
 
 def blocked_ports(world: World) -> frozenset[tuple[str, str]]:
-    """Return the trunk ports that RSTP keeps from forwarding, so that no frame goes in circles."""
+    """Return the trunk ports that RSTP blocks, so that there is no loop."""
     between = [wire for wire in world.wires.values() if wire.between_switches]
     chosen = {pair: forwarding(world, pair) for pair in {(w.a[0], w.b[0]) for w in between}}
     return frozenset(end for wire in between if chosen[wire.a[0], wire.b[0]] is not wire
@@ -28,7 +28,7 @@ def blocked_ports(world: World) -> frozenset[tuple[str, str]]:
 def stream_flows(world: World, source: str, target: str) -> bool:
     """Return whether the replication network carries a stream from one host to another.
 
-    Between sites it crosses the same cables as everything else: one member that is up is enough.
+    Between sites it uses the same cables as everything else; one member that is up is enough.
     """
     here, there = world.node(source), world.node(target)
     if not (here.powered and there.powered and not here.hung and not there.hung):

@@ -1,4 +1,4 @@
-"""What happens to domains and nodes when processes begin and end: ports appear and disappear."""
+"""What a process's begin and end change: ports, jobs, bitmaps; and a node's power."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ BOOT_S = 45.0
 
 
 def run_domain(node: Node, domain: Domain, reason: str) -> None:
-    """Give `domain` a process from its inactive configuration and plug in its cards."""
+    """Start a process for a domain by its definition, and plug in its cards."""
     assert domain.config is not None, "a domain without a definition cannot be started"
     plug_in(node, domain, domain.config)
     domain.state, domain.reason = DomainState.RUNNING, reason
@@ -30,7 +30,7 @@ def plug_in(node: Node, domain: Domain, config: DomainConfig) -> None:
 
 
 def end_domain(node: Node, domain: Domain, reason: str) -> None:
-    """Take the process of `domain` away; a transient domain is gone with it."""
+    """End a domain's process; a transient domain disappears with it."""
     for bridge in node.bridges.values():
         ours = {nic.mac for nic in domain.live.nics} if domain.live is not None else set()
         for name in [p.name for p in bridge.ports.values() if p.mac in ours]:
@@ -45,26 +45,26 @@ def end_domain(node: Node, domain: Domain, reason: str) -> None:
 
 
 def _end_job(node: Node, domain: Domain) -> None:
-    """libvirt ends the job of a guest that goes, and deletes what it wrote for it."""
+    """End the job of a guest that ends, and delete its scratch files, as libvirt does."""
     domain.job, domain.job_is_ours = None, False
-    bench = node.workbench
-    bench.scratch = {path: of for path, of in bench.scratch.items() if of != domain.uuid}
+    traces = node.traces
+    traces.scratch = {path: of for path, of in traces.scratch.items() if of != domain.uuid}
 
 
 def _forget_changes(domain: Domain) -> None:
-    """QEMU was not there to write down what had changed since its checkpoints."""
+    """Make bitmaps unsound: QEMU could not save them."""
     for checkpoint in domain.checkpoints.values():
         checkpoint.sound = False
 
 
 def power_off(world: World, node: Node) -> None:
-    """Cut the power: every process is gone; bridges, pools, files and definitions stay on disk."""
+    """Cut the power: every process ends; bridges, pools, files and definitions stay on disk."""
     node.powered = False
     node.hung = node.ssh_paused = node.babbling = False
     for bridge in node.bridges.values():
         for port in bridge.ports.values():
             port.stale = port.mac is not None
-    node.workbench.conducted.clear()
+    node.traces.locked.clear()
     for domain in list(node.domains.values()):
         if domain.state.active:
             _forget_changes(domain)
@@ -72,11 +72,11 @@ def power_off(world: World, node: Node) -> None:
         domain.state, domain.reason = DomainState.SHUT_OFF, "unknown"
         if not domain.persistent:
             del node.domains[domain.name]
-    world.touched(node.name)
+    world.notify(node.name)
 
 
 def power_on(world: World, node: Node) -> None:
-    """Boot the node; libvirt starts whatever has autostart, knowing nothing of other hosts."""
+    """Boot the node; libvirt starts all domains with autostart, wherever else they run."""
     if node.powered:
         return
     node.powered, node.libvirt_up = True, True
@@ -86,4 +86,4 @@ def power_on(world: World, node: Node) -> None:
     for domain in node.domains.values():
         if domain.autostart and domain.persistent:
             run_domain(node, domain, "booted")
-    world.touched(node.name)
+    world.notify(node.name)

@@ -1,4 +1,4 @@
-"""A fresh, verified replica of each protected VM at the other site, as it has been for long."""
+"""Gives each protected VM of a converged world a fresh, verified replica at the other site."""
 
 from controller.model.desired import Desired
 from controller.model.replica import STORE
@@ -14,7 +14,7 @@ from controller.providers.simulated.world import Node, World
 
 
 def protect(world: World, desired: Desired, vm: VirtualMachine) -> None:
-    """Give `vm` a replica of one point where its policy wants one and a host can have it."""
+    """Give a VM a replica with one point, if it is protected and a host has room for it."""
     source = next(node for node in world.nodes.values() if vm.name in node.domains)
     target = _target(world, desired, vm, source)
     if vm.spec.protection is None or target is None:
@@ -40,7 +40,7 @@ def protect(world: World, desired: Desired, vm: VirtualMachine) -> None:
 
 
 def _target(world: World, desired: Desired, vm: VirtualMachine, source: Node) -> Node | None:
-    """Return the host of another site with the fewest replicas that has the pools."""
+    """Return the host at another site that has the pools and the fewest replicas."""
     pools = {disk.pool for disk in vm.spec.disks}
     fit = [host.name for host in desired.hosts.values() if host.spec.site != source.site
            and pools and pools <= {pool.name for pool in host.spec.pools}

@@ -1,4 +1,4 @@
-"""What happens to replicas behind the controller's back: bits rot, files go, a crash leaves things.
+"""Faults of replicas and checkpoints: rotten bits, deleted files, leftovers of crashes.
 
 Shapes: `VM` is a name; HOST is the one that has its replica, or `any`.
 """
@@ -22,7 +22,7 @@ def _replica(world: World, host: str, vm: str) -> Replica:
 def _host_of(world: World, replica: Replica) -> str:
     name = next(node.name for node in world.nodes.values()
                 if any(one is replica for one in node.replicas.values()))
-    world.touched(name)
+    world.notify(name)
     return name
 
 
@@ -79,7 +79,7 @@ def lose_bitmap(world: World, host: str, vm: str) -> str:
 def lose_checkpoints(world: World, host: str, vm: str) -> str:
     """`lose-checkpoints HOST VM`: somebody deletes every checkpoint of VM where it runs."""
     _domain(world, host, vm).checkpoints.clear()
-    world.touched(host)
+    world.notify(host)
     return f"the checkpoints of {vm} on {host} were deleted by hand"
 
 
@@ -93,7 +93,7 @@ def put_back(world: World, host: str, vm: str) -> str:
         file = world.file(node, disk.source)
         if file is not None:
             file.writes = max(0, file.writes - 1)
-    world.touched(host)
+    world.notify(host)
     return f"the disks of {vm} on {host} were put back to an earlier state"
 
 
@@ -110,10 +110,10 @@ def restore_state(world: World, host: str, vm: str) -> str:
     """
     for name in sorted(world.nodes) if host == "any" else [host]:
         node = world.node(name)
-        for replica in (*node.replicas.values(), *node.shelved.values()):
+        for replica in (*node.replicas.values(), *node.unmounted_replicas.values()):
             if replica.machine == vm:
                 replica.unreadable = ""
-        world.touched(name)
+        world.notify(name)
     return f"the replica of {vm} on {host} can be read again"
 
 
@@ -130,7 +130,7 @@ def foreign_backup(world: World, host: str, vm: str) -> str:
     domain = _domain(world, host, vm)
     if domain.state.active and domain.job is None:
         domain.job = "backup"
-    world.touched(host)
+    world.notify(host)
     return f"another program is backing {vm} up on {host}"
 
 
@@ -139,23 +139,23 @@ def end_backup(world: World, host: str, vm: str) -> str:
     domain = world.node(host).domains.get(vm)
     if domain is not None and domain.job == "backup" and not domain.job_is_ours:
         domain.job = None
-    world.touched(host)
+    world.notify(host)
     return f"the other program has finished with {vm} on {host}"
 
 
 def garbage(world: World, host: str) -> str:
     """`garbage HOST`: things of ours lie about as a crash leaves them; running VMs have a job."""
-    node, bench = world.node(host), world.node(host).workbench
-    bench.programs.add("/run/hotsite/mover-0123456789abcdef.pyz")
-    bench.keys["hotsite-transfer-of-a-crash"] = world.now()
+    node, traces = world.node(host), world.node(host).traces
+    traces.programs.add("/run/hotsite/mover-0123456789abcdef.pyz")
+    traces.keys["hotsite-transfer-of-a-crash"] = world.now()
     folder = next((pool.path for pool in node.pools.values()), "/var/lib/libvirt/images")
-    bench.scratch[f"{folder}/hotsite-scratch/of-a-crash-vda.qcow2"] = "of-a-crash"
+    traces.scratch[f"{folder}/hotsite-scratch/of-a-crash-vda.qcow2"] = "of-a-crash"
     idle = [d for d in sorted(node.domains.values(), key=lambda one: one.name)
             if d.state.active and d.job is None]
     for domain in idle[:1]:
         domain.job, domain.job_is_ours = "backup", True
-        bench.sockets.add(f"/var/lib/libvirt/qemu/domain-1-{domain.name}/hotsite.sock")
-    world.touched(host)
+        traces.sockets.add(f"/var/lib/libvirt/qemu/domain-1-{domain.name}/hotsite.sock")
+    world.notify(host)
     return f"a crash has left things of ours on {host}"
 
 
@@ -169,4 +169,4 @@ REPLICA_FAULTS: Final[Mapping[str, Callable[..., str]]] = {
 OF_THE_REPLICA: Final = frozenset({
     "damage-replica", "scrub-replica", "truncate-base", "lose-overlay", "corrupt-state",
     "restore-state", "lose-replica"})
-"""Their host is the one that has the replica, not the one that the VM is on."""
+"""Faults whose host is the replica's, not the VM's."""

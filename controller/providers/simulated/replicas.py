@@ -1,7 +1,7 @@
-"""What replication leaves in the world: checkpoints, restore points, and what a crash forgets.
+"""Replication's objects in the world: checkpoints, replicas and points, and what crashes leave.
 
-Rule 1: what a point holds is settled when it is published; nothing writes it again. Only what is
-wrong with it, and what is known of that, changes.
+Rule 1: a point's contents are fixed when it is published. Only its damage, and what is known of
+        that, changes.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from controller.model.replica import CHECKPOINT
 
 
 class Version(NamedTuple):
-    """The content of one disk at one instant: which disk it is, and how far it was written."""
+    """The content of one disk at one instant: its serial, and how often it was written to."""
 
     serial: str
     writes: int
@@ -24,7 +24,7 @@ Versions = Mapping[str, Version]
 
 @dataclass(slots=True)
 class Checkpoint:
-    """One checkpoint of a domain: it tells what has been written since it was made."""
+    """One checkpoint of a domain: records what has been written since it was made."""
 
     name: str
     begun_s: float
@@ -48,11 +48,11 @@ class Point:
     quiesced: bool = False
     verified_at: float | None = None
     damaged_clusters: int = 0
-    """What a scrub has found."""
+    """Found by a scrub."""
     rotten_clusters: int = 0
-    """What reads wrong, found or not."""
+    """All that read wrong, found or not."""
     lost_clusters: int = 0
-    """What was in files that are gone or cut short; a look at the folder tells."""
+    """In files that are missing or too short, which listing the folder shows."""
 
     @property
     def sound(self) -> bool:
@@ -61,7 +61,7 @@ class Point:
 
     @property
     def known_bad(self) -> int:
-        """Return the clusters of which it is known that they read wrong."""
+        """Return how many clusters are known to read wrong."""
         return self.damaged_clusters + self.lost_clusters
 
 
@@ -75,15 +75,15 @@ class Replica:
     sizes: dict[str, int] = field(default_factory=dict)
     points: list[Point] = field(default_factory=list)
     lost_files: set[str] = field(default_factory=set)
-    """`DISK/FILE`: gone, or shorter than it has to be."""
-    arrived: dict[str, int] = field(default_factory=dict)
-    """By target: bytes of the next point that have come and are kept."""
+    """`DISK/FILE`: missing, or too short."""
+    received: dict[str, int] = field(default_factory=dict)
+    """By target: bytes of the next point that were received and are kept."""
     pins: dict[str, int] = field(default_factory=dict)
     seeded_at: float | None = None
     compared_at: float | None = None
     scrubbed_at: float | None = None
     scrubbed_bytes: int = 0
-    """How far the scrub that goes on has come."""
+    """The progress of an unfinished scrub."""
     unreadable: str = ""
 
     @property
@@ -93,23 +93,23 @@ class Replica:
 
     @property
     def stored_bytes(self) -> int:
-        """Return what all of it takes up."""
-        return sum(one.stored_bytes for one in self.points) + sum(self.arrived.values())
+        """Return its size on disk."""
+        return sum(one.stored_bytes for one in self.points) + sum(self.received.values())
 
 
 @dataclass(slots=True)
-class Workbench:
-    """What replication has lying about on one host."""
+class Traces:
+    """What replication has on one host besides replicas; a crash leaves some of it."""
 
-    conducted: set[str] = field(default_factory=set)
-    """UUIDs whose lock a live process of ours holds."""
+    locked: set[str] = field(default_factory=set)
+    """UUIDs whose lock a running mover holds."""
     scratch: dict[str, str] = field(default_factory=dict)
     """By path: the UUID of the domain whose job made it."""
     keys: dict[str, float] = field(default_factory=dict)
-    """By mark: when it runs out, in seconds of the world's clock."""
+    """By mark: when it expires, in seconds of the world's clock."""
     sockets: set[str] = field(default_factory=set)
     programs: set[str] = field(default_factory=set)
-    """Older movers that nobody runs."""
+    """Archives of older movers that nobody runs."""
 
 
 def is_ours(checkpoint: str) -> bool:

@@ -1,4 +1,4 @@
-"""What one poll of a simulated node says: the world through the eyes of virsh and ovs-vsctl."""
+"""The facts of a simulated node: the world as virsh, ovs-vsctl and the facts script show it."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -45,7 +45,7 @@ NO_LIBVIRT = "libvirtd does not answer: look at `systemctl status libvirtd` ther
 
 
 def node_facts(world: World, node: Node, at: float, before: NodeFacts | None) -> NodeFacts:
-    """Return all that `node` says at instant `at`; `before` is what it said last."""
+    """Return a node's facts at an instant; `before` are its previous facts."""
     pools = _pools(world, node, at, before)
     versions = dict(VERSIONS) if node.is_host else {"openvswitch": VERSIONS["openvswitch"]}
     return NodeFacts(
@@ -74,9 +74,9 @@ def _domains(world: World, node: Node, at: float, before: NodeFacts | None,
         return Absent(at)
     if not node.libvirt_up:
         return _lost(before.domains if before is not None else None, at)
-    told = {d.name: _muffled(d) if d.name in node.muffled else _domain(world, node, d)
-            for d in node.domains.values()}
-    return Known(with_last_domains(told, _last(None if before is None else before.domains), {}), at)
+    seen = {name: _unreadable_domain(one) if name in node.unreadable_domains
+            else _domain(world, node, one) for name, one in node.domains.items()}
+    return Known(with_last_domains(seen, _last(None if before is None else before.domains), {}), at)
 
 
 def _pools(world: World, node: Node, at: float, before: NodeFacts | None,
@@ -86,8 +86,8 @@ def _pools(world: World, node: Node, at: float, before: NodeFacts | None,
         return Absent(at)
     if not node.libvirt_up:
         return _lost(before.pools if before is not None else None, at)
-    told = {p.name: _pool(world, node, p) for p in node.pools.values()}
-    return Known(with_last_pools(told, _last(None if before is None else before.pools), {}), at)
+    seen = {p.name: _pool(world, node, p) for p in node.pools.values()}
+    return Known(with_last_pools(seen, _last(None if before is None else before.pools), {}), at)
 
 
 def _replicas(node: Node, at: float, before: NodeFacts | None,
@@ -96,22 +96,23 @@ def _replicas(node: Node, at: float, before: NodeFacts | None,
     if not node.is_host:
         return Absent(at)
     told = replica_facts(node)
-    if not node.dim:
+    if not node.unreadable_pools:
         return Known(told, at)
-    dark = tuple(f"{pool.path}/" for pool in node.pools.values() if pool.name in node.dim)
+    dark = tuple(f"{pool.path}/" for pool in node.pools.values()
+                 if pool.name in node.unreadable_pools)
     seen = {uuid: one for uuid, one in told.items() if not one.path.startswith(dark)}
     last = _last(None if before is None else before.replicas)
     return Known(with_last_replicas(seen, last, _last(pools)), at)
 
 
 def _last(fact: Fact[Mapping[str, T]] | None) -> Mapping[str, T]:
-    """Return what was seen last."""
+    """Return a fact's last seen value."""
     value = fact.value if isinstance(fact, Known) else getattr(fact, "last", None)
     return value or {}
 
 
-def _muffled(domain: Domain) -> DomainFacts:
-    """Return a domain that libvirt lists and does not show."""
+def _unreadable_domain(domain: Domain) -> DomainFacts:
+    """Return a domain that libvirt lists and whose XML it does not return."""
     active = domain.state.active
     return DomainFacts(domain.name, domain.uuid,
                        DomainState.RUNNING if active else DomainState.SHUT_OFF, "",
@@ -119,7 +120,7 @@ def _muffled(domain: Domain) -> DomainFacts:
 
 
 def _lost(before: Fact[T] | None, at: float) -> Unknown[T]:
-    """Return the fact that cannot be seen any more, with what was seen last."""
+    """Return the fact while libvirtd is down: unknown, with what was last seen."""
     match before:
         case Known(value, observed_at):
             return Unknown(NO_LIBVIRT, at, value, observed_at)
@@ -140,7 +141,7 @@ def _domain(world: World, node: Node, domain: Domain) -> DomainFacts:
 
 
 def _files(domain: Domain) -> tuple[FileUse, ...]:
-    """Return the files behind its disks; those that it writes need no telling where that is all."""
+    """Return the files of its disks; none if they are just those that its definitions name."""
     if not domain.reads:
         return ()
     written = {disk.source for one in (domain.live, domain.config) if one for disk in one.disks}
@@ -165,7 +166,7 @@ def _pool(world: World, node: Node, pool: Pool) -> PoolFacts:
              if path.startswith(here)}
     volumes = {name: VolumeFacts(name, file.format, file.size_bytes, file.allocated_bytes)
                for name, file in files.items()} if pool.active else {}
-    if pool.name in node.dim:
+    if pool.name in node.unreadable_pools:
         return PoolFacts(pool.name, pool.path, pool.active, 0, 0, unknown=NO_LOOK,
                          replicas_unknown=NO_LOOK, identity=pool.filesystem)
     return PoolFacts(pool.name, pool.path, pool.active, node.disk_bytes,
@@ -174,7 +175,7 @@ def _pool(world: World, node: Node, pool: Pool) -> PoolFacts:
 
 
 def free_bytes(world: World, node: Node, path: str) -> int:
-    """Return what is free in the file system of `path`, in steps of one per cent."""
+    """Return the free space of a path's file system, rounded down to one per cent."""
     if node.full:
         return 0
     used = sum(file.allocated_bytes for file in world.store_of(node, f"{path}/").values())
@@ -184,7 +185,7 @@ def free_bytes(world: World, node: Node, path: str) -> int:
 
 
 def _bridge(world: World, node: Node, bridge: Bridge) -> BridgeFacts:
-    """Return one bridge with its ports; RSTP roles are told where RSTP runs."""
+    """Return one bridge with its ports; they have roles if RSTP runs."""
     blocked = blocked_ports(world) if bridge.rstp else frozenset()
     ports = {}
     for port in bridge.ports.values():
@@ -204,7 +205,7 @@ def replica_facts(node: Node) -> Mapping[str, ReplicaFacts]:
 
 
 def _facts(replica: Replica) -> ReplicaFacts:
-    """Return one replica as its state.json and its folder tell it."""
+    """Return one replica as its state.json and its folder show it."""
     if replica.unreadable:
         return ReplicaFacts(replica.uuid, "", replica.path, unreadable=replica.unreadable)
     return ReplicaFacts(
@@ -213,7 +214,7 @@ def _facts(replica: Replica) -> ReplicaFacts:
         damaged_clusters=max((one.damaged_clusters for one in replica.points), default=0),
         lost_files=tuple(sorted(replica.lost_files)),
         incoming=tuple(IncomingFacts(disk, replica.sizes.get(disk, arrived), arrived)
-                       for disk, arrived in sorted(replica.arrived.items())),
+                       for disk, arrived in sorted(replica.received.items())),
         stored_bytes=replica.stored_bytes, pins=dict(replica.pins),
         scrubbed_at=replica.scrubbed_at, seeded_at=replica.seeded_at,
         compared_at=replica.compared_at)
@@ -226,17 +227,17 @@ def _point(point: Point) -> PointFacts:
 
 
 def leftovers(world: World, node: Node) -> tuple[Leftover, ...]:
-    """Return what is surely ours on a host and has no owner any more."""
-    bench = node.workbench
+    """Return what is ours on a host and has no owner any more."""
+    traces = node.traces
     jobs = sorted(domain.uuid for domain in node.domains.values()
                   if node.libvirt_up and domain.job_is_ours
-                  and domain.uuid not in bench.conducted)
-    used = bench.conducted | {d.uuid for d in node.domains.values() if d.job_is_ours}
+                  and domain.uuid not in traces.locked)
+    used = traces.locked | {d.uuid for d in node.domains.values() if d.job_is_ours}
     found = [Leftover(LeftoverKind.JOB, uuid) for uuid in jobs]
     found += [Leftover(LeftoverKind.SCRATCH, path)
-              for path, uuid in sorted(bench.scratch.items()) if uuid not in used]
-    found += [Leftover(LeftoverKind.SOCKET, path) for path in sorted(bench.sockets)]
-    found += [Leftover(LeftoverKind.KEY, mark) for mark, until_s in sorted(bench.keys.items())
+              for path, uuid in sorted(traces.scratch.items()) if uuid not in used]
+    found += [Leftover(LeftoverKind.SOCKET, path) for path in sorted(traces.sockets)]
+    found += [Leftover(LeftoverKind.KEY, mark) for mark, until_s in sorted(traces.keys.items())
               if world.now() >= until_s]
-    found += [Leftover(LeftoverKind.PROGRAM, path) for path in sorted(bench.programs)]
+    found += [Leftover(LeftoverKind.PROGRAM, path) for path in sorted(traces.programs)]
     return tuple(found)

@@ -1,6 +1,6 @@
-"""An event loop on which waiting costs nothing: when every task waits, the clock jumps.
+"""An event loop with a virtual clock: when every task waits, the clock jumps to the next timer.
 
-Rule 1: nothing real may be waited for inside it: no threads, sockets or child processes.
+Rule 1: nothing real may be waited for in it: no threads, sockets or child processes.
 """
 
 import asyncio
@@ -17,11 +17,11 @@ START_AT: Final = 1_790_000_000.0
 
 
 class Deadlock(HotsiteError):
-    """Every task waits for another one and no timer is set: the simulation would wait for ever."""
+    """Every task waits and no timer is set: the simulation would never continue."""
 
 
 class _JumpingSelector(selectors.SelectSelector):
-    """Instead of sleeping, moves the clock; with a speed, not ahead of the real one."""
+    """Moves the clock instead of sleeping; with a speed, no faster than real time allows."""
 
     def __init__(self, speed: float) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class _JumpingSelector(selectors.SelectSelector):
         self._began_s = time.monotonic()
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """Jump `timeout` ahead and say that no file became ready.
+        """Advance the clock by `timeout` and return that no file is ready.
 
         Errors: Deadlock.
         """

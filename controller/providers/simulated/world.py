@@ -1,4 +1,33 @@
-"""The simulated world itself: nodes, wires, domains and files, as they really are.
+"""The simulated world: nodes, wires, domains, files and replicas as they really are.
+
+An estate in memory, for the demo, the scenarios, the storms and rehearsals. The controller cannot
+tell it from real hosts: the same Provider, facts, actions and errors. Its parts:
+
+    estate.py ── apply ──► operation.py ── drives ──► hands/    effects: what an action does
+        │                                                │ write
+        │  observe                                       ▼
+        └─────────► view.py ───────── reads ─────────► World ◄── write ── faults.py and others
+
+    build.py    a World from specs: bare, or converged (protected.py adds replicas)
+    power.py    what a beginning and ending process changes: ports, jobs, bitmaps
+    paths.py    which frames pass: cables, VLANs, spanning tree
+
+Time. All waiting is on a loop whose clock jumps (virtual_time.py), and every latency comes from
+seeded dice: one seed, one history. Between two waits everything happens at once.
+
+Effects. An action is a generator that changes the world in steps and yields how long each takes. It
+runs on its node: it continues when the controller is gone, as a real command does. Only a wait with
+`command_ends` needs the controller, which must send the next command. When power, libvirtd or the
+controller goes away during a wait, OutcomeUnknown is raised inside the effect: what it has done by
+then stays done. That is how half-finished migrations, copies and removals come about.
+
+What a fault leaves is what the real thing leaves: a host without power keeps files and definitions,
+loses processes, transient domains and locks, and its running guests' bitmaps are no longer sound; a
+hung host continues where it stopped; a crash during a copy leaves a job, a scratch file, a key.
+
+Contents are modelled only as far as the laws need: a file has a serial (whose content it is) and a
+count of writes, and a point stores both for each disk. So a test can tell whether a replica holds
+what its guest wrote, and whether a disk was ever written over or deleted.
 
 Rule 1: only faults and effects write here; the controller sees it through view.py alone.
 """
@@ -7,14 +36,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from controller.model.facts import DomainConfig, DomainState, Ownership
-from controller.providers.simulated.replicas import Checkpoint, Replica, Workbench
+from controller.providers.simulated.replicas import Checkpoint, Replica, Traces
 
 GIB = 1 << 30
 
 
 @dataclass(slots=True)
 class File:
-    """One disk image; `serial` tells one content from another, `writes` grows as guests write."""
+    """One disk image; `serial` identifies its content, `writes` grows as guests write."""
 
     format: str
     size_bytes: int
@@ -38,8 +67,8 @@ class Domain:
     job: str | None = None
     job_is_ours: bool = False
     """True for a backup job that replication began."""
-    deaf: bool = False
-    """True when the guest does not listen to a request to shut down."""
+    ignores_shutdown: bool = False
+    """Whether the guest ignores a request to shut down."""
     checkpoints: dict[str, Checkpoint] = field(default_factory=dict)
     reads: tuple[str, ...] = ()
     """Files below its disks, which no definition names."""
@@ -52,7 +81,7 @@ class Domain:
 
 OWN = "ext4 of-its-own"
 ROOT = "ext4 of-the-root"
-"""What a pool's folder lies on while what the tables name is not mounted there."""
+"""The file system of a pool's folder while its own is not mounted there."""
 
 
 @dataclass(slots=True)
@@ -63,7 +92,7 @@ class Pool:
     path: str
     active: bool = True
     filesystem: str = OWN
-    """What its folder lies on."""
+    """The one that its folder is on."""
 
 
 @dataclass(slots=True)
@@ -76,7 +105,7 @@ class Port:
     vlan_mode: str | None = None
     mac: str | None = None
     stale: bool = False
-    """True for a guest's port whose guest died with its host: the record outlives the device."""
+    """Whether its guest died with its host: Open vSwitch's record outlives the device."""
 
     def passes(self, vlan: int) -> bool:
         """Return whether frames of `vlan` (0: untagged) pass here, as Open vSwitch has it."""
@@ -120,20 +149,20 @@ class Node:
     pools: dict[str, Pool] = field(default_factory=dict)
     bridges: dict[str, Bridge] = field(default_factory=dict)
     files: dict[str, File] = field(default_factory=dict)
-    muffled: set[str] = field(default_factory=set)
-    """Domains that libvirt lists and does not show."""
-    dim: set[str] = field(default_factory=set)
-    """Pools whose folder cannot be looked into."""
-    unmounted: dict[str, File] = field(default_factory=dict)
+    unreadable_domains: set[str] = field(default_factory=set)
+    """Domains that libvirt lists and whose XML it does not return."""
+    unreadable_pools: set[str] = field(default_factory=set)
+    """Pools whose folder cannot be read."""
+    unmounted_files: dict[str, File] = field(default_factory=dict)
     """The files of pools whose file system is not mounted now."""
-    shelved: dict[str, Replica] = field(default_factory=dict)
-    """The replicas there, by the VM's UUID."""
+    unmounted_replicas: dict[str, Replica] = field(default_factory=dict)
+    """Likewise the replicas, by the VM's UUID."""
     shared_paths: dict[str, str] = field(default_factory=dict)
     """Path of a pool that several hosts share -> the pool's name."""
     next_port: int = 0
     replicas: dict[str, Replica] = field(default_factory=dict)
     """By the VM's UUID."""
-    workbench: Workbench = field(default_factory=Workbench)
+    traces: Traces = field(default_factory=Traces)
 
     def memory_used_bytes(self) -> int:
         """Return what the guests with a process hold."""
@@ -161,16 +190,16 @@ class Wire:
 
 @dataclass(slots=True)
 class World:
-    """Everything there is, and who wants to know when something happens at a node."""
+    """Everything there is, and the listeners to events on nodes."""
 
     nodes: dict[str, Node] = field(default_factory=dict)
     wires: dict[str, Wire] = field(default_factory=dict)
     wires_down: set[str] = field(default_factory=set)
     sites_cut: set[str] = field(default_factory=set)
     rstp_gaps: dict[tuple[str, str], float] = field(default_factory=dict)
-    """Until when a pair of switches forwards nothing because a member has just changed."""
+    """By pair of switches: until when it forwards nothing, because a member has just changed."""
     unconfirmed: set[tuple[str, str]] = field(default_factory=set)
-    """Node and port of every trunk change that waits for the controller to come back."""
+    """Node and port of every trunk change that waits for the controller's confirmation."""
     shared_files: dict[str, dict[str, File]] = field(default_factory=dict)
     now: Callable[[], float] = lambda: 0.0
     epoch: Callable[[], float] = lambda: 0.0
@@ -188,7 +217,7 @@ class World:
                 and node.site not in self.sites_cut and self.now() >= node.ready_at)
 
     def link_up(self, node: str, port: str) -> bool:
-        """Return whether the cable at this port is whole and both its ends have power.
+        """Return whether this port's cable is up and both its ends have power.
 
         Shapes: a port without a cable, such as a guest's, is up.
         """
@@ -198,8 +227,8 @@ class World:
                 return wire.member not in self.wires_down and all(n.powered for n in ends)
         return True
 
-    def touched(self, name: str) -> None:
-        """Tell everyone who listens that something happened at `name`."""
+    def notify(self, name: str) -> None:
+        """Tell the listeners that something happened on a node."""
         for listener in self.listeners:
             listener(name)
 
@@ -217,7 +246,7 @@ class World:
     def copies(self, domain: str) -> tuple[str, ...]:
         """Return every host on which `domain` is executing now, in order of name.
 
-        A hung host's guests count: they go on where they stopped as soon as it wakes.
+        A hung host's guests count: they continue as soon as it wakes.
         """
         return tuple(sorted(
             node.name for node in self.nodes.values()
@@ -225,5 +254,5 @@ class World:
 
 
 def executes(domain: Domain) -> bool:
-    """Return whether this domain's process holds its disks (the far end of a move does not)."""
+    """Return whether a domain's process holds its disks; a migration's receiving end does not."""
     return domain.state.active and domain.state is not DomainState.INCOMING

@@ -142,7 +142,7 @@ def test_a_copy_that_is_cut_leaves_the_last_point_as_it_was(
         assert isinstance(ended, error), ended
         await asyncio.sleep(30)
         assert stage.replica(estate)[1].points == [before]
-        assert (stage.replica(estate)[1].arrived != {}) == ("fill milan-1" not in faults)
+        assert (stage.replica(estate)[1].received != {}) == ("fill milan-1" not in faults)
 
     told(story)
 
@@ -154,7 +154,7 @@ def test_what_has_come_need_not_come_again() -> None:
         cut = stage.copy(estate, 2, limits=stage.at_most(1 << 20))
         await stage.cut_short(estate, cut, "site milan cut", after_s=8)
         facts = stage.replica(estate)[1]
-        assert facts.arrived["vda"] > 4 << 20
+        assert facts.received["vda"] > 4 << 20
         estate.command("site milan join")
         return await estate.apply(stage.copy(estate, 2))
 

@@ -53,7 +53,7 @@ def test_a_trunk_that_let_every_vlan_pass_at_first_is_asked_about_once_it_lists_
             await show.settled()
             port = stage.estate.world.node("paris-1").bridges["br0"].ports["up0"]
             port.trunks = (30, 40, 77, 200)
-            stage.estate.world.touched("paris-1")
+            stage.estate.world.notify("paris-1")
             await asyncio.sleep(100)
             assert ruling(show) == (Verdict.NEEDS_APPROVAL, "adopt")
         await stage.close()

@@ -75,7 +75,7 @@ def test_what_was_seen_before_a_pause_ended_is_not_acted_on(pause: Any) -> None:
             config = node.domains.pop(VM).config
             assert config is not None
             disk = config.disks[0].source
-            world.touched(HOST)
+            world.notify(HOST)
             await show.until(lambda: not sees_it(show))
             world.store_of(node, disk).pop(disk)    # nobody hears of that
             show.stage.applied.clear()

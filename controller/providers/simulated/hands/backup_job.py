@@ -1,4 +1,4 @@
-"""One backup job on a VM's host: all disks at one instant, and how it ends or is left behind."""
+"""One backup job on a VM's host: all disks at one instant; how it ends, or is left behind."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ KEY_GRACE_S = 60.0
 
 @dataclass(slots=True)
 class Job:
-    """What a job holds on to; a VM that is off is read without any job of libvirt's."""
+    """What a running copy holds; a VM that is off is read without a job of libvirt's."""
 
     world: World
     source: Node
@@ -37,7 +37,7 @@ class Job:
 
     @property
     def intact(self) -> bool:
-        """Return whether what is read is still what was there when the job began."""
+        """Return whether the disks being read are still those of the job's begin."""
         if self.source.domains.get(self.domain.name) is not self.domain:
             return False
         if self.live:
@@ -45,18 +45,18 @@ class Job:
         return not self.domain.state.active and versions_of(self.files) == self.checkpoint.versions
 
     def end(self) -> None:
-        """End it as whoever conducts it does; the guest has noticed nothing."""
-        self.source.workbench.conducted.discard(self.domain.uuid)
+        """End it in good order; the guest notices nothing."""
+        self.source.traces.locked.discard(self.domain.uuid)
         end_job(self.source, self.domain)
         if self.target.powered and not self.target.hung and self.world.reachable(self.target.name):
-            self.target.workbench.keys.pop(self.mark, None)
+            self.target.traces.keys.pop(self.mark, None)
 
-    def forsake(self) -> None:
-        """Whoever conducted it is gone: the lock falls, and all the rest stays as it lies."""
-        self.source.workbench.conducted.discard(self.domain.uuid)
+    def abandon(self) -> None:
+        """Leave it as when its conductor dies: the lock is released, everything else stays."""
+        self.source.traces.locked.discard(self.domain.uuid)
 
     def drop_checkpoint(self) -> None:
-        """Forget the checkpoint of a point that did not come to be."""
+        """Delete the checkpoint of a point that was not made."""
         if self.domain.checkpoints.get(self.checkpoint.name) is self.checkpoint:
             del self.domain.checkpoints[self.checkpoint.name]
 
@@ -77,21 +77,21 @@ def begin_job(world: World, action: ReplicateDomain) -> Job:
     name = checkpoint_name(action.sequence)
     checkpoint = Checkpoint(name, world.now(), versions_of(files),
                             {target: file.size_bytes for target, file in files.items()})
-    source.workbench.conducted.add(domain.uuid)
+    source.traces.locked.add(domain.uuid)
     if live:
         domain.job, domain.job_is_ours = "backup", True
         domain.checkpoints[name] = checkpoint
         for disk in action.disks:
             folder = disk.source.rpartition("/")[0]
             path = f"{folder}/hotsite-scratch/{domain.uuid}-{disk.target}.qcow2"
-            source.workbench.scratch[path] = domain.uuid
+            source.traces.scratch[path] = domain.uuid
     mark = f"hotsite-transfer-{domain.uuid}-{action.sequence}"
-    target.workbench.keys[mark] = world.now() + action.budget_s + KEY_GRACE_S
+    target.traces.keys[mark] = world.now() + action.budget_s + KEY_GRACE_S
     return Job(world, source, target, domain, mark, checkpoint, world.epoch(), files, live)
 
 
 def versions_of(files: dict[str, File]) -> Versions:
-    """Return what all disks hold now."""
+    """Return the present version of all disks."""
     return {target: Version(file.serial, file.writes) for target, file in files.items()}
 
 
@@ -99,12 +99,12 @@ def end_job(node: Node, domain: Domain) -> None:
     """End a backup job of ours; libvirt deletes its scratch files."""
     if domain.job_is_ours:
         domain.job, domain.job_is_ours = None, False
-    bench = node.workbench
-    bench.scratch = {path: of for path, of in bench.scratch.items() if of != domain.uuid}
+    traces = node.traces
+    traces.scratch = {path: of for path, of in traces.scratch.items() if of != domain.uuid}
 
 
 def drop_checkpoints(domain: Domain, keep: str) -> None:
-    """Forget every checkpoint of ours but one."""
+    """Delete all our checkpoints except `keep`."""
     for name in [name for name in domain.checkpoints if is_ours(name) and name != keep]:
         del domain.checkpoints[name]
 
@@ -128,10 +128,10 @@ def _files(world: World, source: Node, action: ReplicateDomain, domain: Domain) 
 
 
 def _assert_free(source: Node, domain: Domain) -> None:
-    """Refuse a domain that somebody else is at work on; a job of others is never ended."""
+    """Raise Unavailable for a domain that has a job; another program's is never ended."""
     if domain.state is DomainState.INCOMING:
         raise Unavailable(f"{source.name}: {domain.name} is only just arriving here")
-    if domain.uuid in source.workbench.conducted:
+    if domain.uuid in source.traces.locked:
         raise Unavailable(f"{source.name}: another copy of {domain.name} is under way")
     if domain.job is not None and domain.job_is_ours:
         raise Unavailable(f"{source.name}: a copy of {domain.name} that nobody conducts any more"

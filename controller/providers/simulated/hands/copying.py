@@ -1,4 +1,4 @@
-"""What one disk's next copy takes: by which way, how much is read and how much is sent."""
+"""How each disk is copied next: by which mode, and how much is read and sent."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ GUEST_BYTES_PER_S = 50e3
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """How one disk is copied; `why` says why not by an increment, empty where it is one."""
+    """How one disk is copied; `why` says why it is not an increment, empty if it is one."""
 
     target: str
     mode: CopyMode
@@ -24,13 +24,13 @@ class Copy:
 
 
 def copies_of(job: Job, replica: Replica, *, repair: bool, compare: str) -> tuple[Copy, ...]:
-    """Return the least transfer that can work for each disk; `compare` is why all is read."""
+    """Return the least transfer that can work for each disk; `compare`: why all is read, if so."""
     return tuple(_copy(job, replica, target, file, repair=repair, compare=compare)
                  for target, file in sorted(job.files.items()))
 
 
 def trusted(job: Job, replica: Replica) -> Checkpoint | None:
-    """Return the checkpoint that tells what has changed since the newest point, if one can."""
+    """Return the checkpoint with the changes since the newest point, if there is a sound one."""
     newest = replica.newest
     found = job.domain.checkpoints.get(newest.checkpoint) if newest is not None else None
     return found if found is not None and found.sound else None
@@ -65,14 +65,14 @@ def _changed(job: Job, file: File, newest: Point, target: str) -> int:
     was, now = newest.versions[target], job.checkpoint.versions[target]
     if was.serial != now.serial:
         return file.allocated_bytes
-    told = abs(now.writes - was.writes) * CLUSTER_BYTES
+    changed = abs(now.writes - was.writes) * CLUSTER_BYTES
     if job.live:
-        told += int(GUEST_BYTES_PER_S * max(0.0, job.begun_at - newest.started_at))
-    return min(file.allocated_bytes, told)
+        changed += int(GUEST_BYTES_PER_S * max(0.0, job.begun_at - newest.started_at))
+    return min(file.allocated_bytes, changed)
 
 
 def _distrust(job: Job, newest: Point, since: Checkpoint | None, target: str, file: File) -> str:
-    """Return why nothing tells what has changed on a disk; empty where something does."""
+    """Return why a disk's changes are not known; empty if they are."""
     if not job.live and newest.versions[target] == job.checkpoint.versions[target]:
         return ""
     named = newest.checkpoint

@@ -1,7 +1,7 @@
-"""The shape of an effect: a generator that changes the world bit by bit and says how long it took.
+"""An effect: a generator that changes the world in steps, yields waits, and returns a sentence.
 
-Rule 1: an effect runs on the node, not in the controller. When the world gets in its way, whoever
-drives it throws OutcomeUnknown into it; it may tidy up and must let the error through.
+Rule 1: an effect runs on its node, not in the controller. When power, libvirtd or the controller
+goes away during a wait, OutcomeUnknown is raised in it; it may tidy up, and must let it through.
 """
 
 from collections.abc import Generator
@@ -12,11 +12,11 @@ from controller.providers.simulated.world import Domain, Node
 
 
 class Wait(NamedTuple):
-    """Time that passes before the effect goes on."""
+    """Time that passes before the effect continues."""
 
     seconds: float
     command_ends: bool = False
-    """True where the controller must still be there to send the next command."""
+    """Whether the controller must then be there to send the next command."""
 
 
 Effect = Generator[Wait, None, str]

@@ -24,7 +24,7 @@ GUEST_SHUTDOWN_S = 5.0
 
 
 def define(world: World, action: DefineDomain) -> Effect:
-    """Write a definition; a guest that runs without one gets what it runs with."""
+    """Define a domain; a running one without a definition gets the one it runs with."""
     yield Wait(0.1)
     node, desired = world.node(action.node), action.desired
     old = node.domains.get(desired.name)
@@ -44,7 +44,7 @@ def define(world: World, action: DefineDomain) -> Effect:
 
 
 def config_of(desired: DesiredDomain) -> DomainConfig:
-    """Return the inactive configuration that a desired asks for."""
+    """Return the definition of a desired domain."""
     return DomainConfig(
         desired.memory_bytes, desired.memory_bytes, desired.cpus, desired.cpus,
         tuple(DiskFacts(d.target, d.path, d.format, d.size_bytes) for d in desired.disks),
@@ -52,7 +52,7 @@ def config_of(desired: DesiredDomain) -> DomainConfig:
 
 
 def start(world: World, action: StartDomain) -> Effect:
-    """Start a defined domain; one that is active already is done."""
+    """Start a defined domain, unless it is active already."""
     yield Wait(0.4)
     node = world.node(action.node)
     domain = domain_of(node, next(
@@ -66,7 +66,7 @@ def start(world: World, action: StartDomain) -> Effect:
 
 
 def assert_startable(world: World, node: Node, domain: Domain) -> None:
-    """Refuse what QEMU would refuse: a missing disk or bridge, or memory that is not there."""
+    """Raise Refused where QEMU would: a missing disk or bridge, too little memory."""
     config = domain.config
     if config is None:
         raise Refused(f"{node.name}: {domain.name} has no definition to start from")
@@ -82,14 +82,14 @@ def assert_startable(world: World, node: Node, domain: Domain) -> None:
 
 
 def assert_files(world: World, node: Node, paths: tuple[str, ...]) -> None:
-    """Refuse what stands on files that are not there."""
+    """Raise Refused if a file is missing."""
     for path in paths:
         if world.file(node, path) is None:
             raise Refused(f"{node.name}: cannot access storage file '{path}'")
 
 
 def assert_room(node: Node, name: str, config: DomainConfig) -> None:
-    """Refuse a guest whose bridge is not there or whose memory is not free."""
+    """Raise Refused if a guest's bridge or memory is missing."""
     for nic in config.nics:
         if nic.bridge not in node.bridges:
             raise Refused(f"{node.name}: {name} needs bridge {nic.bridge}, which is not there")
@@ -100,7 +100,7 @@ def assert_room(node: Node, name: str, config: DomainConfig) -> None:
 
 
 def resume(world: World, action: ResumeDomain) -> Effect:
-    """Let a paused domain run on; with its disk still full it stops again at once."""
+    """Resume a paused domain; while its disk is full it stops again at once."""
     yield Wait(0.1)
     node = world.node(action.node)
     domain = domain_of(node, action.domain)
@@ -113,12 +113,12 @@ def resume(world: World, action: ResumeDomain) -> Effect:
 
 def shut_down(world: World, action: ShutDownDomain) -> Effect:
     """Ask the guest to shut down and cut its power after the limit."""
-    assert_kept(world, action)
+    assert_live_files(world, action)
     return (yield from _down(world, action.node, action.domain, action.limit_s))
 
 
-def assert_kept(world: World, action: ShutDownDomain | RestartDomain) -> None:
-    """Refuse to end a guest whose files were deleted while it runs: they would be lost with it."""
+def assert_live_files(world: World, action: ShutDownDomain | RestartDomain) -> None:
+    """Raise Refused if a running guest's files were deleted: ending it would lose them."""
     node = world.node(action.node)
     domain = domain_of(node, action.domain)
     if domain.state.active and domain.live is not None:
@@ -132,18 +132,18 @@ def _down(world: World, host: str, name: str, limit_s: float) -> Effect:
     domain = domain_of(node, name)
     if not domain.state.active:
         return f"{name} was off already on {host}"
-    listens = domain.state is DomainState.RUNNING and not domain.deaf
+    listens = domain.state is DomainState.RUNNING and not domain.ignores_shutdown
     yield Wait(GUEST_SHUTDOWN_S if listens else limit_s, command_ends=not listens)
     if not domain.state.active:
         return f"{name} went off on {host}"
     end_domain(node, domain, "shutdown" if listens else "destroyed")
-    world.touched(host)
+    world.notify(host)
     return f"{name} is off on {host}" + ("" if listens else f"; its power was cut after {limit_s}s")
 
 
 def restart(world: World, action: RestartDomain) -> Effect:
     """Shut down, then start from the definition as it is then, unless it moved away meanwhile."""
-    assert_kept(world, action)
+    assert_live_files(world, action)
     yield from _down(world, action.node, action.domain, action.limit_s)
     yield Wait(0.3, command_ends=True)
     node = world.node(action.node)
@@ -200,7 +200,7 @@ def remove(world: World, action: RemoveDomain) -> Effect:
 
 
 def drop_checkpoints(world: World, action: DropCheckpoints) -> Effect:
-    """Delete checkpoints of ours; those that are gone are done."""
+    """Delete checkpoints of ours, if they still exist."""
     yield Wait(0.1)
     domain = domain_of(world.node(action.node), action.domain)
     for name in action.checkpoints:

@@ -1,4 +1,4 @@
-"""Live migration: the source keeps running until the far end has everything, then they swap."""
+"""Live migration: the source runs until the destination has everything, then they switch over."""
 
 from dataclasses import replace
 
@@ -34,9 +34,11 @@ def migrate(world: World, action: MigrateDomain) -> Effect:
     before = there
     arriving = _arrive(target, domain, live, action)
     domain.job = "migration"
-    world.touched(target.name)
+    world.notify(target.name)
     try:
-        yield Wait(_duration_s(live, copies))
+        storage_bytes = sum(file.allocated_bytes for file, _ in copies)
+        yield Wait(0.5 + live.memory_bytes / MEMORY_BYTES_PER_S
+                   + storage_bytes / STORAGE_BYTES_PER_S)
     except OutcomeUnknown:
         _give_up(target, domain, arriving, before)
         raise
@@ -50,7 +52,7 @@ def migrate(world: World, action: MigrateDomain) -> Effect:
     if action.with_storage:
         arriving.checkpoints = domain.checkpoints
     _switch_over(source, target, domain, arriving)
-    world.touched(target.name)
+    world.notify(target.name)
     return f"moved {domain.name} from {source.name} to {target.name}"
 
 
@@ -74,7 +76,7 @@ def _movable(world: World, source: Node, target: Node, domain: Domain) -> Domain
 
 def _target_files(world: World, source: Node, target: Node, action: MigrateDomain,
                   ) -> list[tuple[File, File]]:
-    """Return each file with its copy at the destination, which is written over."""
+    """Return each file with its new copy at the destination, which is to be filled."""
     domain = domain_of(source, action.domain)
     copies = []
     assert domain.live is not None, "the caller has looked"
@@ -116,7 +118,7 @@ def _put_aside(world: World, target: Node, path: str, domain: Domain) -> None:
 
 
 def _drop(world: World, target: Node, copies: list[tuple[File, File]]) -> None:
-    """Delete what this very attempt made; the source still has all of it."""
+    """Delete the files that this attempt made; the source still has everything."""
     made = {id(copy) for _, copy in copies}
     for store in (target.files, *world.shared_files.values()):
         for path in [path for path, file in store.items() if id(file) in made]:
@@ -124,7 +126,7 @@ def _drop(world: World, target: Node, copies: list[tuple[File, File]]) -> None:
 
 
 def _arrive(target: Node, domain: Domain, live: DomainConfig, action: MigrateDomain) -> Domain:
-    """Put the waiting far end on the destination."""
+    """Create the receiving domain at the destination."""
     paths = {disk.target: disk.path for disk in action.disks}
     config = domain.config or live
     moved = replace(config, disks=tuple(
@@ -133,18 +135,13 @@ def _arrive(target: Node, domain: Domain, live: DomainConfig, action: MigrateDom
                       "migration", autostart=False, job="migration")
     arriving.live = replace(live, disks=tuple(
         replace(d, source=paths.get(d.target, d.source)) for d in live.disks))
-    arriving.deaf = domain.deaf
+    arriving.ignores_shutdown = domain.ignores_shutdown
     target.domains[domain.name] = arriving
     return arriving
 
 
-def _duration_s(live: DomainConfig, copies: list[tuple[File, File]]) -> float:
-    storage = sum(file.allocated_bytes for file, _ in copies)
-    return 0.5 + live.memory_bytes / MEMORY_BYTES_PER_S + storage / STORAGE_BYTES_PER_S
-
-
 def _give_up(target: Node, domain: Domain, arriving: Domain, before: Domain | None) -> None:
-    """The source goes on as if nothing had been; the far end is what it was."""
+    """Let the source continue, and make the destination what it was before."""
     domain.job = None
     if target.domains.get(domain.name) is arriving:
         del target.domains[domain.name]
@@ -153,7 +150,7 @@ def _give_up(target: Node, domain: Domain, arriving: Domain, before: Domain | No
 
 
 def _switch_over(source: Node, target: Node, domain: Domain, arriving: Domain) -> None:
-    """The far end runs; the source forgets the domain."""
+    """Let the receiving domain run, and undefine the source's."""
     assert arriving.live is not None, "the far end has a live configuration"
     live = arriving.live
     end_domain(source, domain, "migrated")

@@ -29,7 +29,7 @@ def create_bridge(world: World, action: CreateBridge) -> Effect:
 
 
 def add_uplink(world: World, action: AddUplink) -> Effect:
-    """Plug a physical interface in as a trunk, and take it out again unless confirmed."""
+    """Add a physical interface as a trunk, and remove it again unless confirmed."""
     yield Wait(0.1)
     node = world.node(action.node)
     if action.port not in node.interfaces:
@@ -46,7 +46,7 @@ def add_uplink(world: World, action: AddUplink) -> Effect:
 
 
 def set_trunk(world: World, action: WidenTrunk | NarrowTrunk) -> Effect:
-    """Let other VLANs pass, and go back to what was unless confirmed."""
+    """Let other VLANs pass, and undo that unless confirmed."""
     yield Wait(0.1)
     node = world.node(action.node)
     bridge = _bridge(node, action.bridge)
@@ -76,14 +76,10 @@ def _bridge(node: Node, name: str) -> Bridge:
     return node.bridges[name]
 
 
-def _text(vlans: tuple[int, ...]) -> str:
-    return ", ".join(map(str, vlans)) or "every"
-
-
 def _change(world: World, node: Node, bridge: Bridge, port: Port) -> Effect:
-    """Put `port` in place and wait for the controller to come back over a new connection.
+    """Change a port, and wait for the controller's confirmation over a new connection.
 
-    Until it does, nobody else changes that port; if it does not, the node undoes the change.
+    Until then nobody else changes that port; without confirmation the node undoes the change.
     """
     before = bridge.ports.get(port.name)
     if before == port:
@@ -92,23 +88,27 @@ def _change(world: World, node: Node, bridge: Bridge, port: Port) -> Effect:
         raise Unavailable(f"{node.name}: an earlier change of {port.name} is not confirmed yet")
     bridge.ports[port.name] = port
     world.unconfirmed.add((node.name, port.name))
-    world.touched(node.name)
+    world.notify(node.name)
     try:
         yield from _confirmed(node)
     except OutcomeUnknown as error:
         if not node.powered:
             raise
-        _undo(bridge, port.name, before)
-        world.touched(node.name)
+        if before is None:
+            bridge.ports.pop(port.name, None)
+        else:
+            bridge.ports[port.name] = before
+        world.notify(node.name)
         raise Undone(f"{port.name} of {node.name} was changed, {node.name} could not be reached any"
                      f" more ({error}), and it undid it by itself") from error
     finally:
         world.unconfirmed.discard((node.name, port.name))
-    return f"{port.name} of {node.name} now carries VLANs {_text(port.trunks)}"
+    vlans = ", ".join(map(str, port.trunks)) or "every"
+    return f"{port.name} of {node.name} now carries VLANs {vlans}"
 
 
 def _confirmed(node: Node) -> Effect:
-    """Let the controller try to come back, again and again while there is time."""
+    """Let the controller try to connect, again and again until the time is over."""
     boot, waited_s = node.boot, 0.0
     while True:
         try:
@@ -119,10 +119,3 @@ def _confirmed(node: Node) -> Effect:
                 raise
         else:
             return ""
-
-
-def _undo(bridge: Bridge, port: str, before: Port | None) -> None:
-    if before is None:
-        bridge.ports.pop(port, None)
-    else:
-        bridge.ports[port] = before

@@ -1,4 +1,4 @@
-"""Which effect belongs to which action."""
+"""The effect of each action."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -95,7 +95,7 @@ NEED_NO_LIBVIRT: Final = frozenset({
 
 
 def libvirt_nodes(action: Action) -> tuple[str, ...]:
-    """Return the nodes whose libvirtd must be there; a replica's host needs none."""
+    """Return the nodes whose libvirtd must run; a replica's host needs none."""
     if type(action) in NEED_NO_LIBVIRT:
         return ()
     if isinstance(action, ReplicateDomain):

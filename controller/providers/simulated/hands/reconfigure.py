@@ -24,7 +24,7 @@ from controller.providers.simulated.world import Domain, Node, Port, World
 
 
 def reconfigure(world: World, action: ReconfigureDomain | PruneDomain) -> Effect:
-    """Make every change in the running guest if asked to, then all of them in the definition."""
+    """Make every change, in the running guest if asked to, then in the definition."""
     node = world.node(action.node)
     domain_of(node, action.domain)
     for change in sorted(action.changes, key=lambda one: not isinstance(one, GrowDisk)):
@@ -93,7 +93,7 @@ def _unplug(node: Node, mac: str) -> None:
 
 
 def _patched(config: DomainConfig, change: DomainChange, *, ceiling: bool) -> DomainConfig:
-    """Return `config` with `change`; `ceiling`: a running guest cannot grow past its maximum."""
+    """Return `config` with a change; `ceiling`: it is a running guest's, which has a maximum."""
     match change:
         case SetMemory(size):
             if ceiling and size > config.memory_max_bytes:

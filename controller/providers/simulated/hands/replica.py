@@ -1,4 +1,4 @@
-"""What is done to replicas where they lie: points retire, hashes are compared, garbage goes."""
+"""Effects on replicas: retire points, verify, export, remove, sweep leftovers."""
 
 from controller.errors import Refused, Unavailable
 from controller.model.replica import Leftover, LeftoverKind
@@ -22,7 +22,7 @@ SCRUB_BYTES_PER_S = 400e6
 
 
 def retire(world: World, action: RetirePoints | DropPoints) -> Effect:
-    """Let points go, oldest first, each merged into the one above it."""
+    """Retire points, oldest first; each is merged into the next newer one."""
     node = world.node(action.node)
     gone = 0
     for sequence in sorted(action.sequences):
@@ -32,7 +32,9 @@ def retire(world: World, action: RetirePoints | DropPoints) -> Effect:
             continue
         yield Wait(0.2 + point.stored_bytes / MERGE_BYTES_PER_S)
         if _retirable(node, _replica(node, action.path), sequence) is point:
-            _merge(replica, point)
+            above = replica.points[replica.points.index(point) + 1]
+            above.stored_bytes = max(above.stored_bytes, point.stored_bytes)
+            replica.points.remove(point)
             gone += 1
     yield Wait(0.1)
     machine = _replica(node, action.path).machine
@@ -40,7 +42,7 @@ def retire(world: World, action: RetirePoints | DropPoints) -> Effect:
 
 
 def _retirable(node: Node, replica: Replica, sequence: int) -> Point | None:
-    """Return the point, None where it is gone already.
+    """Return the point, None if it is gone already.
 
     Errors: Refused for the newest, for what is pinned, and while a file is missing.
     """
@@ -58,14 +60,8 @@ def _retirable(node: Node, replica: Replica, sequence: int) -> Point | None:
     return point
 
 
-def _merge(replica: Replica, point: Point) -> None:
-    above = replica.points[replica.points.index(point) + 1]
-    above.stored_bytes = max(above.stored_bytes, point.stored_bytes)
-    replica.points.remove(point)
-
-
 def verify(world: World, action: VerifyReplica) -> Effect:
-    """Read a replica against its hashes, from where the last look ended, for as long as it may."""
+    """Read a replica against its hashes, from where the last scrub stopped, within the budget."""
     yield Wait(0.2)
     node = world.node(action.node)
     replica = _replica(node, action.path)
@@ -88,7 +84,7 @@ def verify(world: World, action: VerifyReplica) -> Effect:
 
 
 def scrub(replica: Replica, at: float, upto: int) -> int:
-    """Find what reads wrong, vouch for the rest, and return the clusters of the newest point."""
+    """Find damage, mark the other points verified; return the most damaged point's clusters."""
     for point in replica.points:
         point.damaged_clusters = point.rotten_clusters
         if point.sound and point.sequence <= upto:
@@ -98,7 +94,7 @@ def scrub(replica: Replica, at: float, upto: int) -> int:
 
 
 def export(world: World, action: ExportPoint) -> Effect:
-    """Write a point as files of their own into a folder, of which the world keeps no account."""
+    """Write a point as standalone files into a folder; the world does not model those files."""
     yield Wait(0.2)
     node = world.node(action.node)
     replica = _replica(node, action.path)
@@ -149,7 +145,7 @@ def remove(world: World, action: RemoveReplica) -> Effect:
 
 
 def sweep(world: World, action: SweepLeftovers) -> Effect:
-    """Remove each thing that is still without an owner now."""
+    """Remove the leftovers that still have no owner."""
     node, gone = world.node(action.node), 0
     for one in action.leftovers:
         yield Wait(0.1, command_ends=True)
@@ -163,7 +159,7 @@ def sweep(world: World, action: SweepLeftovers) -> Effect:
 
 
 def _sweep_one(node: Node, one: Leftover) -> None:
-    bench = node.workbench
+    traces = node.traces
     match one.kind:
         case LeftoverKind.JOB:
             if not node.libvirt_up:
@@ -172,10 +168,10 @@ def _sweep_one(node: Node, one: Leftover) -> None:
             domain = next(d for d in node.domains.values() if d.uuid == one.name)
             end_job(node, domain)
         case LeftoverKind.SCRATCH:
-            bench.scratch.pop(one.name, None)
+            traces.scratch.pop(one.name, None)
         case LeftoverKind.SOCKET:
-            bench.sockets.discard(one.name)
+            traces.sockets.discard(one.name)
         case LeftoverKind.KEY:
-            bench.keys.pop(one.name, None)
+            traces.keys.pop(one.name, None)
         case LeftoverKind.PROGRAM:
-            bench.programs.discard(one.name)
+            traces.programs.discard(one.name)

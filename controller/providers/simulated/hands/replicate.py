@@ -1,7 +1,7 @@
 """A restore point is made: a job begins, the stream runs, one commit, the old checkpoint goes.
 
-Rule 1: nothing that is complete is touched before the commit, and the commit is one step.
-Rule 2: whatever ends the stream, what has come is kept and the guest is left alone.
+Rule 1: no complete point is touched before the commit, and the commit is one step.
+Rule 2: however the stream ends, what was received is kept and the guest is not touched.
 """
 
 from dataclasses import dataclass, field
@@ -25,21 +25,22 @@ BEGIN_S, FREEZE_S, LOOK_S, PUBLISH_S, DROP_S = 0.3, 0.2, 2.0, 0.3, 0.1
 
 @dataclass(slots=True)
 class Stream:
-    """How much of the point has been sent, over all the jobs that it takes."""
+    """How much of the point has been sent, over all its jobs."""
 
     action: ReplicateDomain
     replica: Replica
     copies: tuple[Copy, ...] = ()
     left_s: float = 0.0
     sent_bytes: float = 0.0
-    kept: dict[str, int] = field(default_factory=dict)
-    """By target: what had come before and need not come again."""
+    received: dict[str, int] = field(default_factory=dict)
+    """By target: what the target has, from this attempt and earlier ones."""
 
     def open(self, copies: tuple[Copy, ...]) -> None:
-        """Learn what is to be sent, less what is there already."""
+        """Set what has to be sent, without what the target has already."""
         self.copies = copies
-        self.kept = {copy.target: min(copy.sent_bytes, self.replica.arrived.get(copy.target, 0))
-                     for copy in copies}
+        before = self.replica.received
+        self.received = {copy.target: min(copy.sent_bytes, before.get(copy.target, 0))
+                         for copy in copies}
         ceiling = ceiling_bps(self.action.limits)
         rate = LINE_BYTES_PER_S if ceiling is None else min(ceiling / 8, LINE_BYTES_PER_S)
         self.left_s = (sum(copy.read_bytes for copy in copies) / READ_BYTES_PER_S
@@ -47,18 +48,18 @@ class Stream:
 
     @property
     def to_send(self) -> int:
-        """Return how many bytes have still to cross the line, all told."""
-        return sum(copy.sent_bytes - self.kept[copy.target] for copy in self.copies)
+        """Return how many bytes still have to be sent."""
+        return sum(copy.sent_bytes - self.received[copy.target] for copy in self.copies)
 
     def flow(self, seconds: float) -> None:
-        """Let the stream run for a while; what arrives stays, come what may."""
+        """Let the stream run for a while; what was received stays, whatever happens."""
         share = min(1.0, seconds / self.left_s) if self.left_s > 0 else 1.0
         for copy in self.copies:
-            more = round((copy.sent_bytes - self.kept[copy.target]) * share)
-            self.kept[copy.target] += more
+            more = round((copy.sent_bytes - self.received[copy.target]) * share)
+            self.received[copy.target] += more
             self.sent_bytes += more
-            if self.kept[copy.target]:
-                self.replica.arrived[copy.target] = self.kept[copy.target]
+            if self.received[copy.target]:
+                self.replica.received[copy.target] = self.received[copy.target]
         self.left_s = max(0.0, self.left_s - seconds)
 
 
@@ -76,7 +77,9 @@ def replicate(world: World, action: ReplicateDomain) -> Effect:
     try:
         yield from _run(world, job, stream)
         while stream.left_s:
-            job = _next_piece(world, job, action)
+            job.end()   # it has lived long enough; the next one's instant is later
+            job.drop_checkpoint()
+            job = begin_job(world, action)
             yield from _run(world, job, stream)
         yield Wait(PUBLISH_S, command_ends=True)
         _assert_line(world, job)
@@ -129,7 +132,7 @@ def _run(world: World, job: Job, stream: Stream) -> Effect:
 
 
 def _assert_line(world: World, job: Job) -> None:
-    """See that both ends and all between them are still there."""
+    """Raise Unavailable unless both hosts and the link between them are still there."""
     what = f"the copy of {job.domain.name} from {job.source.name} to {job.target.name}"
     if not job.intact:
         state = "started, stopped or moved" if job.live else "started or changed"
@@ -146,17 +149,17 @@ def _assert_line(world: World, job: Job) -> None:
 
 
 def _assert_space(world: World, job: Job, stream: Stream) -> None:
-    """A target without room loses what has come, and nothing that is complete."""
+    """Raise Unavailable if the target is full; it loses what was received, and no point."""
     folder = stream.replica.path
     if free_bytes(world, job.target, folder) < stream.to_send:
-        stream.replica.arrived.clear()
+        stream.replica.received.clear()
         raise Unavailable(f"{job.target.name}: no space left for the {render_size(stream.to_send)}"
                           f" that {job.domain.name} has changed: its last restore point is"
                           " untouched; make room there")
 
 
 def _assert_next(job: Job, stream: Stream) -> None:
-    """See that the replica is still the one that the stream builds on."""
+    """Raise Refused unless the replica is still the one that the stream builds upon."""
     action, here = stream.action, job.target.replicas.get(job.domain.uuid)
     newest = here.newest if here is not None else None
     if here is not stream.replica or (newest is not None and newest.sequence >= action.sequence):
@@ -164,20 +167,13 @@ def _assert_next(job: Job, stream: Stream) -> None:
                       f" restore point {action.sequence} was begun; nothing was committed")
 
 
-def _next_piece(world: World, job: Job, action: ReplicateDomain) -> Job:
-    """End a job that has lived long enough and begin the next, which tells a later instant."""
-    job.end()
-    job.drop_checkpoint()
-    return begin_job(world, action)
-
-
 def _interrupted(job: Job) -> None:
-    """Tidy up as far as there is anybody to do it."""
+    """Tidy up, as far as anything is left that can."""
     if job.source.powered and not (job.target.powered and job.world.reachable(job.target.name)):
         job.end()
         job.drop_checkpoint()
     else:
-        job.forsake()
+        job.abandon()
 
 
 def _publish(world: World, job: Job, stream: Stream) -> Point:
@@ -196,23 +192,18 @@ def _publish(world: World, job: Job, stream: Stream) -> Point:
         point.rotten_clusters = newest.rotten_clusters - mended
         point.damaged_clusters = newest.damaged_clusters - mended
         point.lost_clusters = newest.lost_clusters if replica.lost_files - found else 0
-        _mend_below(replica, mended)
+        for older in replica.points:    # clusters unchanged since then are mended there, too
+            older.rotten_clusters = max(0, older.rotten_clusters - mended)
+            older.damaged_clusters = max(0, older.damaged_clusters - mended)
     if whole == {copy.target for copy in stream.copies}:
         replica.compared_at = point.started_at
     if newest is None:
         replica.seeded_at = point.committed_at
     replica.points.append(point)
     replica.sizes = dict(job.checkpoint.sizes)
-    replica.arrived.clear()
+    replica.received.clear()
     replica.lost_files -= found
     return point
-
-
-def _mend_below(replica: Replica, clusters: int) -> None:
-    """What has not changed since an older point is good there again, too."""
-    for point in replica.points:
-        point.rotten_clusters = max(0, point.rotten_clusters - clusters)
-        point.damaged_clusters = max(0, point.damaged_clusters - clusters)
 
 
 def _sentence(action: ReplicateDomain, stream: Stream) -> str:

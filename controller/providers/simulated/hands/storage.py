@@ -29,7 +29,7 @@ def create_pool(world: World, action: CreatePool) -> Effect:
 
 
 def create_disk(world: World, action: CreateDisk) -> Effect:
-    """Create one disk file; one that is there and is what was asked for is left as it is."""
+    """Create a disk file; an existing one of the right size is left as it is."""
     node, disk = world.node(action.node), action.disk
     pool = node.pools.get(disk.pool)
     if pool is None or not pool.active:
@@ -63,7 +63,7 @@ def new_file(world: World, node: Node, disk: DesiredDisk, allocated_bytes: int) 
 
 
 def return_disk(world: World, action: ReturnDisk) -> Effect:
-    """Give a file that was set aside its old name back; what has it already is done."""
+    """Give a file that was set aside its old name again, if it does not have it already."""
     yield Wait(0.1)
     node = world.node(action.node)
     store, aside = world.store_of(node, action.path), action.path + action.suffix
@@ -90,6 +90,6 @@ def purge(world: World, action: PurgeFiles) -> Effect:
 
 
 def accept_pool(world: World, action: AcceptPool) -> Effect:
-    """Say that a pool counts as it is seen."""
+    """Report that a pool is accepted as it is now."""
     yield Wait(0.1)
     return f"pool {action.pool} of {world.node(action.node).name} counts as it is seen"
