@@ -55,7 +55,11 @@ def _of_one(protected: ProtectedMachine, index: ReplicaIndex, findings: Findings
     target, revision = f"VirtualMachine/{protected.name}", survey.desired.revision
     domain = protected.location.domain
     if domain is not None and not protected.disks:
-        return (Condition(target, ConditionType.PROTECTED, *_without_disks(protected), revision),)
+        answer: Answer = TRUE, "NoDisk", "it has no disk: there is nothing to copy"
+        if any(part.disk for part in parts_left_out(protected)):
+            answer = (FALSE, "NothingCopied",
+                      f"none of its disks is copied: {nothing_to_copy(protected)}")
+        return (Condition(target, ConditionType.PROTECTED, *answer, revision),)
     unsure = _unsure(protected, index, survey)
     if unsure and not protected.stale:  # Fresh and Verified are not listed: unknown
         return (survey.specs.cached(cannot_be_seen, target, unsure, revision),)
@@ -121,12 +125,6 @@ def _cannot_run(protected: ProtectedMachine, why: str) -> Answer:
         f"its replica is on {protected.current.host}, where it could not be started: {why};"
         " bring the twins to the same versions, or give the VM a machine type and processor that"
         " both have")
-
-
-def _without_disks(protected: ProtectedMachine) -> Answer:
-    if any(part.disk for part in parts_left_out(protected)):
-        return FALSE, "NothingCopied", f"none of its disks is copied: {nothing_to_copy(protected)}"
-    return TRUE, "NoDisk", "it has no disk: there is nothing to copy"
 
 
 def _within_rpo(host: str, rpo_s: float) -> Answer:

@@ -64,8 +64,9 @@ def survivable(site: str, twin: str | None, names: list[str], survey: Survey,
     left = left_over(arriving, hosts, packing)
     if left is None:
         packing = packing.frozen_copy()
-        left = [machine for machine in (_arriving(one, twin) for one in arriving)
-                if not packing.place(machine, "")]
+        at_twin = (PlaceMachine(one.name, one.memory_bytes, one.cpus, (twin,), None, one.groups,
+                                one.needs) for one in arriving)
+        left = [machine for machine in at_twin if not packing.place(machine, "")]
     if not left:
         fits = f"{twin} has room for all {len(names)} protected VMs of {site}"
         lacks = _lacking(names, survey)
@@ -128,11 +129,6 @@ def left_over(arriving: list[PlaceMachine], hosts: list[PlaceHost],
         else:
             heapreplace(heap, (free + machine.memory_bytes, cpus + machine.cpus, offers))
     return left
-
-
-def _arriving(machine: PlaceMachine, twin: str) -> PlaceMachine:
-    return PlaceMachine(machine.name, machine.memory_bytes, machine.cpus, (twin,), None,
-                        machine.groups, machine.needs)
 
 
 def _networks_missing(names: list[str], twin: str, survey: Survey) -> str | None:

@@ -155,10 +155,10 @@ def _traits(action: Action, observed: Observed) -> set[str]:
     node = None if fact is None else last_of(fact)
     domains = (None if node is None else last_of(node.domains)) or {}
     if isinstance(action, DefineDomain):
-        wish, here = action.desired, domains.get(action.desired.name)
-        if here is not None and here.uuid == wish.uuid and runs(here):
+        desired, here = action.desired, domains.get(action.desired.name)
+        if here is not None and here.uuid == desired.uuid and runs(here):
             return set()    # it runs here: defining it begins no copy
-        return {wish.uuid, *(nic.mac for nic in wish.nics)}
+        return {desired.uuid, *(nic.mac for nic in desired.nics)}
     domain = domains.get(action.domain)
     return set() if domain is None else _traits_of(domain)
 

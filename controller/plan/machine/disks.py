@@ -54,7 +54,11 @@ def disk_changes(vm: VirtualMachine, seen: DomainConfig, host: Host,
     for one in extra:
         if renamed and (_is_ours(names, one) or any(one.size_bytes == desired.size_bytes
                                                       for desired in renamed)):
-            remark(_of_renamed(vm.name, one, renamed[0]))
+            target = renamed[0].target
+            remark(f"{vm.name}'s disk {target} is declared and has no file, and its disk"
+                   f" {one.target} ({one.source}) is not declared: it may only have been renamed,"
+                   f" so nothing is made and nothing is pulled out; call it {one.target} again, or"
+                   f" take it out in one commit and declare {target} in the next")
         elif _is_ours(names, one):
             changes.append(DetachDisk(one.target, one.source if one.type == "file" else ""))
             take(f"disk {one.target} is not declared (its file {one.source} stays)")
@@ -141,10 +145,3 @@ def _may_be_renamed(names: tuple[str, ...], desired: DesiredDisk, extra: list[Di
     if pool is not None and desired.path.rpartition("/")[2] in pool.volumes:
         return False
     return any(_is_ours(names, one) or one.size_bytes == desired.size_bytes for one in extra)
-
-
-def _of_renamed(name: str, seen: DiskFacts, desired: DesiredDisk) -> str:
-    return (f"{name}'s disk {desired.target} is declared and has no file, and its disk"
-            f" {seen.target} ({seen.source}) is not declared: it may only have been renamed, so"
-            f" nothing is made and nothing is pulled out; call it {seen.target} again, or take"
-            f" it out in one commit and declare {desired.target} in the next")

@@ -44,6 +44,7 @@ MIGRATED = "migrated"
 STARTING = "starting up"
 OUTGOING = "Outgoing migration"
 COPYING = "backup"
+IN_MOTION = frozenset({DomainState.INCOMING, DomainState.SHUTTING_DOWN})
 
 
 class MachineState(StrEnum):
@@ -138,20 +139,21 @@ def _by_its_name(name: str, found: Location, survey: Survey) -> Location:
 
 def _contested(name: str, found: Location, rivals: tuple[Rival, ...]) -> Location:
     """Return the location of a VM while other domains have its UUID, a MAC or a file of it."""
-    told = "; ".join(str(rival) for rival in rivals)
+    conflicts = "; ".join(str(rival) for rival in rivals)
     running = found.domain is not None and runs(found.domain)
     double = [rival for rival in rivals
               if rival.claim.runs and not rival.claim.unseen and rival.doubles]
     if running and double:
         others = " and ".join(f"{one.claim.domain.name} on {one.claim.host}" for one in double)
         return Location(MachineState.SPLIT_BRAIN, rivals=rivals, sentence=(
-            f"SPLIT BRAIN: {name} runs on {found.host} and so does {others}: {told};"
-            " nothing automatic is done; decide which one is right and destroy the other by hand"))
+            f"SPLIT BRAIN: {name} runs on {found.host} and so does {others}:"
+            f" {conflicts}; nothing automatic is done; decide which one is right and destroy the"
+            " other by hand"))
     if found.state in {MachineState.RUNNING, MachineState.BUSY, MachineState.UNKNOWN,
                        MachineState.SPLIT_BRAIN}:
         return found._replace(rivals=rivals)
     return found._replace(state=MachineState.TAKEN, rivals=rivals, sentence=(
-        f"{told}: nothing of {name} is created, defined, started or moved;"
+        f"{conflicts}: nothing of {name} is created, defined, started or moved;"
         f" {way_out(name, rivals)}"))
 
 
@@ -187,7 +189,8 @@ def _located(name: str, seen: tuple[Sighting, ...], survey: Survey) -> Location:
         return Location(MachineState.UNKNOWN, unread.host, unread.domain, sentence=(
             f"{name} on {unread.host} could not be read: {unread.domain.unknown}: nothing is done"
             " about it"))
-    moving = next((each for each in seen if _in_motion(each.domain)
+    moving = next((each for each in seen if (each.domain.job is not None or _starts(each.domain)
+                                             or each.domain.state in IN_MOTION)
                    and not _we_copy_it(name, each.domain, survey)), None)
     if moving is not None:
         return Location(MachineState.BUSY, (running or (moving,))[0].host, moving.domain,
@@ -210,11 +213,6 @@ def _we_copy_it(name: str, domain: DomainFacts, survey: Survey) -> bool:
     return (domain.job is not None and domain.job.lower() == COPYING
             and domain.state is DomainState.RUNNING
             and any(flight.target == f"Replica/{name}" for flight in survey.context.in_flight))
-
-
-def _in_motion(domain: DomainFacts) -> bool:
-    return (domain.job is not None or _starts(domain)
-            or domain.state in {DomainState.INCOMING, DomainState.SHUTTING_DOWN})
 
 
 def _starts(domain: DomainFacts) -> bool:

@@ -75,7 +75,8 @@ def plan_disks(protected: ProtectedMachine, current: Held | None, survey: Survey
     whole, words = 0, dict[str, tuple[str, ...]]()
     for disk in protected.disks:
         size = (disk.size_bytes or _volume_bytes(disk, protected.host, survey)
-                or _declared_bytes(protected, disk.target))
+                or next((declared.size_bytes for declared in protected.vm.spec.disks
+                         if declared.name == disk.target), None))
         if size is None:
             return (f"disk {disk.target} of {protected.name} ({disk.source}) could not be read on"
                     f" {protected.host}: look there")
@@ -129,10 +130,6 @@ def _volume_bytes(disk: DiskFacts, host: str | None, survey: Survey) -> int | No
     if volume is None or volume.format != disk.format:  # by its header, which a guest may write
         return None
     return volume.size_bytes
-
-
-def _declared_bytes(protected: ProtectedMachine, target: str) -> int | None:
-    return next((disk.size_bytes for disk in protected.vm.spec.disks if disk.name == target), None)
 
 
 def consequence_of(protected: ProtectedMachine, disks: Disks, current: Held | None,

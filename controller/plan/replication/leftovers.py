@@ -5,7 +5,7 @@ from typing import Final
 
 from controller.model.facts import Known
 from controller.model.instants import render_instant
-from controller.model.replica import Leftover, LeftoverKind
+from controller.model.replica import LeftoverKind
 from controller.plan.actions.replica import SweepLeftovers
 from controller.plan.replication.protected_machine import ProtectedMachine
 from controller.plan.replication.upkeep import LATER_RANK
@@ -28,16 +28,13 @@ def diff_leftovers(survey: Survey, draft: Draft) -> None:
         if node is None or not isinstance(node.leftovers, Known) or not node.leftovers.value:
             continue
         with contained(f"Host/{host}", draft):
-            _sweep(host, node.leftovers.value, draft)
-
-
-def _sweep(host: str, found: tuple[Leftover, ...], draft: Draft) -> None:
-    kinds = Counter(one.kind for one in found)
-    words = ", ".join(counted(kinds[kind], NOUNS[kind]) for kind in sorted(kinds))
-    draft.do(SweepLeftovers(
-        target=f"Host/{host}", node=host, leftovers=found,
-        reason=f"a copy that broke off has left {words} on {host}",
-        consequence="only what is surely ours is removed"), rank=LATER_RANK + 3)
+            found = node.leftovers.value
+            kinds = Counter(one.kind for one in found)
+            words = ", ".join(counted(kinds[kind], NOUNS[kind]) for kind in sorted(kinds))
+            draft.do(SweepLeftovers(
+                target=f"Host/{host}", node=host, leftovers=found,
+                reason=f"a copy that broke off has left {words} on {host}",
+                consequence="only what is surely ours is removed"), rank=LATER_RANK + 3)
 
 
 def tell_unclaimed(protected_machines: list[ProtectedMachine], index: ReplicaIndex,

@@ -105,8 +105,11 @@ class ScheduleContext(NamedTuple):
 def diff_replicas(protected_machines: list[ProtectedMachine], index: ReplicaIndex, survey: Survey,
                   draft: Draft) -> Findings:
     """Plan what every replica needs; return when time alone makes more due."""
-    context = ScheduleContext(index, ReplicaPlacer(index, survey), _requests(survey), survey,
-                              draft, Findings())
+    requests: dict[str, dict[RequestKind, ReplicaRequest]] = {}
+    for request in survey.context.requests:
+        requests.setdefault(request.machine, {})[request.kind] = request
+    context = ScheduleContext(index, ReplicaPlacer(index, survey), requests, survey, draft,
+                              Findings())
     for protected in protected_machines:
         mark = draft.mark()
         try:
@@ -121,7 +124,10 @@ def _look_after(protected: ProtectedMachine, context: ScheduleContext) -> None:
     """Plan what one replica needs, and note when time alone makes more due."""
     survey, edges = context.survey, context.findings.edges
     requests = context.requests.get(protected.name, NO_REQUESTS)
-    edge_at = next_edge_at(_counts_from(protected, survey), protected.policy.rpo_s, survey.now_s)
+    point = protected.point
+    counts_from = no_later_than(protected, survey) if protected.hidden is not None else (
+        None if point is None else point.started_at)
+    edge_at = next_edge_at(counts_from, protected.policy.rpo_s, survey.now_s)
     if edge_at is not None:
         edges.append(edge_at)
     if protected.current is None and context.replicas.unlisted and not requests:
@@ -152,13 +158,6 @@ def undeclared(name: str, left: Sequence[LeftOut]) -> str:
             f" `replicate: false` on {'it' if len(left) == 1 else 'each'}, or change that")
 
 
-def _counts_from(protected: ProtectedMachine, survey: Survey) -> float | None:
-    """Return the instant that the age of a VM's replica counts from; None without any point."""
-    if protected.hidden is not None:
-        return no_later_than(protected, survey)
-    return None if protected.point is None else protected.point.started_at
-
-
 def no_later_than(protected: ProtectedMachine, survey: Survey) -> float | None:
     """Return the latest instant at which the newest point of a hidden replica can have begun.
 
@@ -187,13 +186,6 @@ def knows_no_damage(protected: ProtectedMachine) -> bool:
     current = protected.current
     return (current is not None and bool(current.replica.points)
             and not current.replica.damaged_clusters and not current.replica.lost_files)
-
-
-def _requests(survey: Survey) -> dict[str, dict[RequestKind, ReplicaRequest]]:
-    found: dict[str, dict[RequestKind, ReplicaRequest]] = {}
-    for request in survey.context.requests:
-        found.setdefault(request.machine, {})[request.kind] = request
-    return found
 
 
 def _refuse_requests(protected_machines: list[ProtectedMachine], context: ScheduleContext) -> None:
