@@ -1,4 +1,4 @@
-"""A test that fails in the lab makes no other fail, and no lab is built anew for ever."""
+"""A failed lab test makes no other one fail, and the lab is not rebuilt endlessly."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""How long a plan takes on a large estate, without a change and with many; what memory it takes.
+"""How long a plan of a large estate takes, unchanged and with many changes; and its memory.
 
 Each sample is a process of its own: the memory is that of a controller that holds specs, facts
 and a plan, and nothing else.

@@ -1,4 +1,4 @@
-"""A large estate that is as declared, and the same one with so many machines gone off."""
+"""A large estate that is as declared, and the same one with a number of VMs shut off."""
 
 from dataclasses import replace
 from itertools import cycle

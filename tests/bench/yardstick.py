@@ -1,4 +1,4 @@
-"""A fixed piece of work of the kind that a plan is: how fast this machine is just now.
+"""A fixed piece of work, similar to a plan, that shows how fast this machine is right now.
 
 A time that was kept says nothing on another machine; how many yardsticks it was does.
 """

@@ -1,4 +1,4 @@
-"""How long ago something was is counted from when it was, not from when that was noticed."""
+"""The age of an observation counts from when it was made, not from when it was noticed."""
 
 import pytest
 

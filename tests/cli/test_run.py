@@ -1,4 +1,4 @@
-"""`run` and what is read beside it: a live loop over a simulated estate, in real time."""
+"""`run` and the verbs that read beside it: a live loop over a simulated estate, in real time."""
 
 import asyncio
 import json

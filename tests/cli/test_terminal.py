@@ -1,4 +1,4 @@
-"""Nothing that a host, a guest or another person has named drives the operator's terminal."""
+"""No name from a host, a guest or another person controls the operator's terminal."""
 
 import io
 import json

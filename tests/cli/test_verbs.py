@@ -1,4 +1,4 @@
-"""The verbs over a simulated estate: what they print, and what they end with."""
+"""The verbs over a simulated estate: their output and their exit status."""
 
 import json
 from pathlib import Path

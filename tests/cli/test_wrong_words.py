@@ -1,4 +1,4 @@
-"""What is typed wrongly is told, in the form that was asked for, and never passes for an answer."""
+"""Wrong usage is reported in the requested format, and never passes for an answer."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Cases of what is taken away: disks that are set aside, given back and purged."""
+"""Cases of removal: disks are set aside, given back and purged."""
 
 from controller.model.facts import Known
 from controller.model.virtual_machine import VirtualMachine

@@ -1,4 +1,4 @@
-"""Where a case plays: a provider, the specs it stands for, and a hand that breaks things."""
+"""The stage of a case: a provider, its specs, and a hand that breaks things."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine

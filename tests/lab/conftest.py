@@ -1,4 +1,4 @@
-"""Bring the lab up for the tests that need it, or say aloud why they are skipped."""
+"""Bring the lab up for the tests that need it, or say why they are skipped."""
 
 import subprocess
 import sys

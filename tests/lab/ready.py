@@ -1,4 +1,4 @@
-"""Bring the lab to what its specs say, whatever the last test left there."""
+"""Bring the lab to the state of its specs, whatever the last test left there."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""What must never be acted on by itself: a report-only estate, two copies, a journal that fails."""
+"""Cases that only a person decides: a report-only estate, two copies of a VM, a failing journal."""
 
 import subprocess
 from collections.abc import Iterator

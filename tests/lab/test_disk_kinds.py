@@ -1,4 +1,4 @@
-"""What libvirt and QEMU really do with each kind of disk: copied, left out, moved, refused."""
+"""What libvirt and QEMU really do with each kind of disk: copy, leave out, move, refuse."""
 
 import asyncio
 import uuid

@@ -1,4 +1,4 @@
-"""Edits of the specs while the loop runs: each is taken up at once, live wherever that can be."""
+"""Edits of the specs while the loop runs: each is applied at once, live where possible."""
 
 from collections.abc import Iterator
 

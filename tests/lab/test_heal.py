@@ -1,4 +1,4 @@
-"""What is changed on the estate by hand or by accident comes back as declared, by itself."""
+"""Changes made by hand or by accident are undone by the loop."""
 
 from collections.abc import Iterator
 

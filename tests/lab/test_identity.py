@@ -1,4 +1,4 @@
-"""Real domains under other names: what they are is seen, and nothing is made or started twice."""
+"""Real domains under other names are recognised, and no VM is created or started twice."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The lab's guests run as promised, and each of its faults breaks and mends for real."""
+"""The lab's guests run, and each of its faults breaks and mends something real."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""The lab comes up, twice too, and leaves nothing behind, not even after it was killed half-way."""
+"""The lab comes up, a second time too, and leaves nothing behind, even if killed half-way."""
 
 import subprocess
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""One odd thing on a real host is unknown, or known as what it is, and all else of it is seen."""
+"""One odd object on a real host is unknown or reported as it is; all others are seen."""
 
 import asyncio
 import re

@@ -1,4 +1,4 @@
-"""What leaves the specs of real hosts: disks set aside, checkpoints; hidden pools."""
+"""Removal on real hosts: disks set aside, checkpoints deleted, hidden pools respected."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Silence is never absence: what does not answer is left alone, said so, and healed afterwards."""
+"""Silence is never absence: a host that does not answer is left alone, reported, healed later."""
 
 import subprocess
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Trunks of a real Open vSwitch: no VLAN that is used is taken, and no loop is closed."""
+"""Trunks of a real Open vSwitch: no VLAN in use is taken, and no loop is closed."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""See from outside what the guests of the specs do: their records, and how long none came."""
+"""Watch the guests of the specs from outside: their records, and the longest gap in them."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Units for people: what is read, what is refused, what is shown."""
+"""Units for people: which are read, which are refused, how they are shown."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""A VM at rest whose disks somebody changes, and a replica in memory that follows them."""
+"""A VM that is off whose disks somebody changes, and a replica in memory that follows them."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""The archive compiles itself once for each host, and never believes what others may write."""
+"""The archive is compiled once per host, and bytecode that others may write is never loaded."""
 
 import shutil
 import subprocess

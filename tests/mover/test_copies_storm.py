@@ -1,4 +1,4 @@
-"""Dice decide what befalls disks and attempts: each point that is made is what the disks were."""
+"""Seeded faults hit disks and attempts: each point that is made equals the disks of then."""
 
 import os
 import shutil

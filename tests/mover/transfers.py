@@ -1,4 +1,4 @@
-"""Streams as a source would send them, and a small VM whose disks are replicated by them."""
+"""Streams as a source sends them, and a small VM whose disks are replicated by them."""
 
 import json
 import os

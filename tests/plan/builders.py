@@ -1,4 +1,4 @@
-"""Estates for tests: any size, declared and seen in agreement, and ways to bend what is seen."""
+"""Estates for tests: any size, observed as declared, and functions that make them differ."""
 
 from collections.abc import Mapping
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The laws as one question to a finished plan."""
+"""Check a finished plan against all laws."""
 
 from controller.model.facts import Observed
 from controller.plan.gates.laws import breaches

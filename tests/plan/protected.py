@@ -1,4 +1,4 @@
-"""One protected VM of the lab, in Paris, with whatever replica of it in Milan."""
+"""One protected VM of the lab in Paris, and any replica of it in Milan."""
 
 from typing import Any
 

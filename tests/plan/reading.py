@@ -1,4 +1,4 @@
-"""Reads a plan in few words, for tests."""
+"""Render a plan in few words, for tests."""
 
 import re
 from typing import Any

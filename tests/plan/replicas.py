@@ -1,4 +1,4 @@
-"""Replicas as seen, for tests: any points, on any host, and what is wrong with them."""
+"""Observed replicas for tests: any points, on any host, and any damage."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""Cases: a small estate, what is bent in it, and the plan as people read it.
+"""Cases: a small estate, what differs in it, and the plan as people read it.
 
 UPDATE=1 rewrites the plans; read what changed before it is kept.
 """

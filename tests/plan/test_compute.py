@@ -1,4 +1,4 @@
-"""What is seen against what is declared, one difference at a time, and the actions it gives."""
+"""Observed against declared, one difference at a time, and the actions for it."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""What holds for every estate: convergence, stillness, determinism, and the law of unknowns."""
+"""Properties of every estate: convergence, stillness, determinism, and the law of unknowns."""
 
 import random
 from dataclasses import replace

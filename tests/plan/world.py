@@ -1,4 +1,4 @@
-"""A modelled world: what an action does to what is seen. Deaf to reasons, like the real one."""
+"""A model of the world: what each action changes in the facts. It ignores reasons, as hosts do."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""What lives long is left alone by the garbage collector, and only where it pays."""
+"""Long-lived objects are kept out of the garbage collector where that pays."""
 
 import gc
 

@@ -1,4 +1,4 @@
-"""One run: it goes on while it gets on, survives being killed, and says what is left."""
+"""One run: it continues while it makes progress, survives a kill, and reports what is left."""
 
 import asyncio
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""An answer is that of its own question: late, lost and foreign lines are never taken for it."""
+"""Each answer belongs to its own question: late, lost and foreign lines are never mixed up."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Copies at once divide what they may take together, and each is told of every change."""
+"""Copies at the same time share the bandwidth, and each learns of every change of its share."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""One restore point by played movers: the order of things, and what every failure leaves."""
+"""One restore point by played movers: the order of the steps, and what each failure leaves."""
 
 import asyncio
 import re

@@ -1,4 +1,4 @@
-"""A point is written out whole, as it read then, over nobody's file, and its pin never stays."""
+"""A point is exported whole, never over an existing file, and its pin is always removed."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""The archive that hosts get, the commands around it, and the line that lets a transfer in."""
+"""The mover's archive, the commands around it, and the key line that lets a transfer in."""
 
 import subprocess
 import sys

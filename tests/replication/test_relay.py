@@ -1,4 +1,4 @@
-"""A copy whose hosts do not let each other in goes through the controller, and says why."""
+"""A copy whose hosts refuse each other goes through the controller, and says why."""
 
 import asyncio
 from typing import Any

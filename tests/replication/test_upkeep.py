@@ -1,4 +1,4 @@
-"""What the hands ask of a mover to keep a replica up."""
+"""The mover's requests that keep a replica up: scrub it, finish an interrupted merge."""
 
 import asyncio
 from typing import Any

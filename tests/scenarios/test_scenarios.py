@@ -1,4 +1,4 @@
-"""Scenarios: a folder each; what befalls the estate, and the log that the loop must then write.
+"""Scenarios, a folder each: faults of the estate, and the log that the loop must then write.
 
 Add one by writing its README and commands; run with UPDATE=1 to write log.expect; then read it.
 

@@ -1,1 +1,1 @@
-"""Seeded storms over the simulated estate; the laws are looked at after every step."""
+"""Seeded storms over the simulated estate; the laws are checked after every step."""

@@ -1,4 +1,4 @@
-"""A journal at any line of which the controller may die, before or after the line is written."""
+"""A journal that may kill the controller before or after any line is written."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""What a storm is made of: faults drawn by dice, each with the line that mends it."""
+"""What a storm is made of: seeded faults, each with the line that mends it."""
 
 from collections.abc import Callable
 from random import Random

@@ -1,4 +1,4 @@
-"""One document with one mistake: the place and the sentence that a person gets for it."""
+"""One document with one mistake: its place, and the message for it."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What is in the folder besides good files, and what becomes of it."""
+"""Other files in the folder of specs, and what is done with each."""
 
 import os
 import shutil

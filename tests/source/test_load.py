@@ -1,4 +1,4 @@
-"""Loading as a whole: what is remembered, what a revision is, and that nothing crashes it."""
+"""Loading as a whole: what is cached, what a revision is, and that nothing crashes it."""
 
 import asyncio
 import re

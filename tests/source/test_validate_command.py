@@ -1,4 +1,4 @@
-"""`hotsite validate` and `hotsite schema` as they are called."""
+"""`hotsite validate` and `hotsite schema` as people call them."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Which changes of files matter."""
+"""Which changes of files wake the loop."""
 
 from pathlib import Path
 

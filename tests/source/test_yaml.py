@@ -1,4 +1,4 @@
-"""Text that is no YAML, or YAML that is a trap."""
+"""Text that is not YAML, and YAML that is a trap."""
 
 import time
 from pathlib import Path

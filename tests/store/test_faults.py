@@ -1,4 +1,4 @@
-"""A journal that cannot be written says so in a sentence, and nothing is lost or torn by it."""
+"""A journal that cannot be written is reported, and nothing in it is lost or torn."""
 
 import resource
 import shutil

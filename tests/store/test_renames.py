@@ -1,4 +1,4 @@
-"""What the journal keeps of an object follows its name."""
+"""What the journal keeps of an object follows the object's name."""
 
 from controller.model.condition import Condition, ConditionType, Status
 from controller.plan.survey.context import ReplicaRequest, RequestKind, Suspension

@@ -1,4 +1,4 @@
-"""A damaged journal gives up what can be read of it, and holds the estate where that is not all."""
+"""A damaged journal is salvaged as far as possible, and holds all actions if that is not all."""
 
 import sqlite3
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The store's contract, on a real file: what was said is what is read back, here and elsewhere."""
+"""The store's contract on a real file: values read back as written, by every process."""
 
 import stat
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""The example alert rules speak only of what a real scrape shows, and name verbs that exist."""
+"""The example alert rules use only metrics of a real scrape, and name verbs that exist."""
 
 import re
 import shutil

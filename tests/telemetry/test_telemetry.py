@@ -1,4 +1,4 @@
-"""Telemetry heard by a real OTLP receiver and a real scrape; off, it costs nothing."""
+"""Telemetry as a real OTLP receiver and a real scrape get it; switched off, it costs nothing."""
 
 import asyncio
 import re

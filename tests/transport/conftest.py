@@ -1,4 +1,4 @@
-"""What the transports' tests stand on: a real sshd."""
+"""Fixtures of the transports' tests: a real sshd."""
 
 from collections.abc import Iterator
 from pathlib import Path

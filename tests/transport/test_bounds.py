@@ -1,4 +1,4 @@
-"""A far side that says more than it should is stopped, whichever way it does so."""
+"""Output beyond the limits is cut off, whichever way it arrives."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Commands that are told more while they run, and commands that feed each other across nodes."""
+"""Commands that get more input while they run, and commands that feed each other across nodes."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a machine says is understood or it is not: no text of it ends the program that reads it."""
+"""JSON from a host is parsed or refused: no text of it crashes the controller."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""A login shell that speaks, or ends, before the command begins: its words are nobody's answer."""
+"""A login shell that prints or exits before the command: its output is not an answer."""
 
 import asyncio
 import pwd

@@ -1,4 +1,4 @@
-"""A helper reads names as they are, whatever language its account has set."""
+"""The resident helper reads file names as they are, whatever the locale of its account."""
 
 import subprocess
 from pathlib import Path

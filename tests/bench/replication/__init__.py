@@ -1,1 +1,1 @@
-"""What replication costs, beside what people use today, on real hosts of a lab of its own."""
+"""The cost of replication beside the tools in use today, on real hosts of a lab of its own."""

@@ -1,4 +1,4 @@
-"""A lab of the bench's own: in namespaces that end with it, so that nothing of it is left."""
+"""A lab for benchmarks alone, in namespaces that end with it and leave nothing behind."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""The cycle: what an increment takes on a small and a large disk, and what one without a change."""
+"""The copy cycle: an increment of a small and a large disk, and a cycle without a change."""
 
 import os
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""What a guest feels of a cycle: how long its writes take inside one, and how long outside.
+"""How a copy cycle slows a guest: the latency of its writes inside and outside of one.
 
 QEMU itself keeps the histogram of what each write of the guest took.
 """

@@ -1,4 +1,4 @@
-"""What healing sends: after a lost bitmap what differs, after damage what is damaged."""
+"""What a repair sends: what differs after a lost bitmap, the damaged clusters after damage."""
 
 import os
 import random

@@ -1,4 +1,4 @@
-"""Let restore points go: how long merging an overlay into the base takes, sync included."""
+"""Retire restore points: how long merging an overlay into the base takes, sync included."""
 
 from tests.bench.figure import Figure
 from tests.bench.replication.content import STRETCH_BYTES

@@ -1,4 +1,4 @@
-"""What the disks hold and what changes on them: half text, half noise, at places from seeds."""
+"""The content of the disks and its changes: half text, half noise, at seeded places."""
 
 import os
 import random

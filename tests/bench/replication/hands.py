@@ -1,4 +1,4 @@
-"""The mover between two hosts, driven by hand: for figures that are its own and not the cycle's."""
+"""Run the mover between two hosts by hand, for figures of the mover without the cycle."""
 
 import json
 from pathlib import Path

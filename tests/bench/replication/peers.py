@@ -1,4 +1,4 @@
-"""What people use today, each as its manual says, between the same hosts and on the same disk."""
+"""The tools in use today, each by its manual, between the same hosts and on the same disk."""
 
 import time
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""How large and how often: the same figures, at the sizes that count or at sizes for a try."""
+"""Sizes and counts of the benchmarks: full ones, and small ones for a try."""
 
 from dataclasses import dataclass
 

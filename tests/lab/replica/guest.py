@@ -1,4 +1,4 @@
-"""A guest of replication's own tests: two disks, an agent, and nobody who declares it."""
+"""A guest for the tests of replication: two disks, an agent, declared nowhere."""
 
 import base64
 import xml.etree.ElementTree as ElementTree

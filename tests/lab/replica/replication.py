@@ -1,4 +1,4 @@
-"""Replicate a guest of the lab as the loop would, one action at a time, and look at what came."""
+"""Replicate a guest of the lab as the loop would, one action at a time, and read the result."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""What an agent in the guest may do to a copy, and a copy to the guest: none stays frozen."""
+"""What a guest agent can do to a copy, and a copy to its guest: no guest stays frozen."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""What can befall a guest or a host in the middle of a copy, and what must never happen to it."""
+"""Faults of a guest or a host in the middle of a copy, and what must hold after each."""
 
 from collections.abc import Iterator
 from pathlib import Path

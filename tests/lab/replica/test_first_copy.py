@@ -1,4 +1,4 @@
-"""A first copy in slices: no backup job lives long, and what was cut off goes on where it was."""
+"""A first copy runs in slices: backup jobs are short, and an interrupted copy resumes."""
 
 import re
 from collections.abc import Iterator

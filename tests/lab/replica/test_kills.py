@@ -1,4 +1,4 @@
-"""Copies are struck at random moments and places: the last good point stays, the next converges.
+"""Copies are killed at random moments: the last good point stays, the next cycle converges.
 
 Its 18 kills, of which each place has one at least, are the first of the 200 of `make soak`.
 """

@@ -1,4 +1,4 @@
-"""Two guests with different policies share a throttled link: who is due sooner is served sooner."""
+"""Two guests with different policies share a throttled link: the one due sooner goes first."""
 
 import json
 import subprocess

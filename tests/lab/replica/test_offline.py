@@ -1,4 +1,4 @@
-"""A guest that is off: its points are what its disks are, whatever was done to their files."""
+"""A guest that is off: its points equal its disks, whatever was done to the disk files."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Replication of a running guest from host to host, and all that can get in its way."""
+"""Replication of a running guest from host to host, and what can get in its way."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What the conductor of a VM's copies takes from afar, and how it ends them; libvirt is played."""
+"""The conductor of a VM's copies: its requests and how it ends backup jobs; libvirt is played."""
 
 import os
 import sys

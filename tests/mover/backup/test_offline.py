@@ -1,4 +1,4 @@
-"""The servers of a VM at rest are there for one copy and not longer."""
+"""The NBD servers of a VM that is off last for one copy and no longer."""
 
 import os
 import shutil

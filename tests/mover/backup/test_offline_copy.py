@@ -1,4 +1,4 @@
-"""A point of a VM at rest is what its disks are, whatever was done to them since the one before."""
+"""A point of a VM that is off equals its disks, whatever was done to them since the last one."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""A disk is known by the files it is made of; what has been sent, by the clusters."""
+"""A disk is identified by its files, and the data sent before by its clusters."""
 
 import random
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What cannot be copied is left out by the host itself, as the plan would, and stops nothing else.
+"""The host leaves out the disks that cannot be copied, as the plan does, and copies the rest.
 
 The host reads newer facts than the plan's, so it has the last word; both have one table.
 """

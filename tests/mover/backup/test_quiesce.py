@@ -1,4 +1,4 @@
-"""No guest stays frozen, whatever becomes of its agent, of libvirt and of us; libvirt is played."""
+"""No guest stays frozen, whatever happens to its agent, libvirt or the mover; libvirt is played."""
 
 import os
 import re

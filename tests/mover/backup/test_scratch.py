@@ -1,4 +1,4 @@
-"""Room for what a guest overwrites while it is copied: kept, shared, watched."""
+"""Scratch space for a guest's writes during a copy: reserved, shared, watched."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What is left over goes only when it is surely ours and has no owner; libvirt is played."""
+"""Leftovers are removed only if they are surely ours and have no owner; libvirt is played."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""No backup job of ours runs without one who ends it, whenever libvirt begins it; it is played."""
+"""No backup job runs without a watchdog, whenever libvirt begins it; libvirt is played."""
 
 import os
 import subprocess

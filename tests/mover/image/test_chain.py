@@ -1,4 +1,4 @@
-"""Chains read as QEMU reads them, grown and shrunk disks included, and their manifests."""
+"""Chains and their manifests are read as QEMU reads them, grown and shrunk disks included."""
 
 import shutil
 from pathlib import Path

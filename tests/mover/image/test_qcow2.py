@@ -1,4 +1,4 @@
-"""Overlays that QEMU finds sound, and what is refused instead of read wrongly."""
+"""QEMU finds the written overlays sound; an image that would be misread is refused."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Holes are found, and made where they can be; where not, a thin file stays thin."""
+"""Holes are found and made where the file system can; elsewhere a sparse copy stays sparse."""
 
 import ctypes
 import errno

@@ -1,4 +1,4 @@
-"""A merge comes to an end also where one of its files is lost, and leaves what can be read."""
+"""A merge ends even if one of its files is lost, and leaves every readable cluster."""
 
 import shutil
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What comes late of an attempt that was given up is none of the next one's."""
+"""Late data of an attempt that was given up never reaches the next attempt."""
 
 import os
 import shutil

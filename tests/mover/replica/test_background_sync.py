@@ -1,4 +1,4 @@
-"""What arrives is synced as it comes, and a sync that failed is told to whoever goes on."""
+"""Received data is synced in the background, and a failed sync is reported to the receiver."""
 
 import os
 

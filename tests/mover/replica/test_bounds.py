@@ -1,4 +1,4 @@
-"""What a source may put on a target's disk and into its memory has an end, whatever it sends."""
+"""Limits on the disk and memory that a source can fill on a target, whatever it sends."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A crash between any two writes: what was published reads as before, and going on finishes it."""
+"""A crash between any two writes: published points read as before, and a retry finishes."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""An earlier state.json, or a damaged one, costs no restore point: the newest whole one counts."""
+"""An old or damaged state.json loses no restore point: the newest whole one is used."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""A replica is called after its VM, and goes on being its replica when that is called otherwise."""
+"""A replica is named after its VM, and stays its replica when the VM is renamed."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Replication goes on however many points there have been."""
+"""Replication goes on however many points have been made."""
 
 import shutil
 from pathlib import Path

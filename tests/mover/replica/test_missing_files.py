@@ -1,4 +1,4 @@
-"""What is gone or cut short is noted before the next copy, not when a scrub comes by days later."""
+"""Missing or truncated files are noted before the next copy, not days later by a scrub."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""What has a file's name in a replica and is none is damage: nothing waits for it, nothing breaks.
+"""A folder or device in the place of a replica's file is damage: nothing hangs, nothing breaks.
 
 A pipe would never answer, a device might never end.
 """

@@ -1,4 +1,4 @@
-"""A target that loses power in a first copy: what was never synced is gone, and nothing is lost."""
+"""A target loses power in a first copy: unsynced data is sent again, and nothing is lost."""
 
 import os
 from pathlib import Path

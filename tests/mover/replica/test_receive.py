@@ -1,4 +1,4 @@
-"""What arrives becomes a restore point wholly or not at all, however often it is cut off."""
+"""Received data becomes a restore point wholly or not at all, however often it is cut off."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A replica goes whole, and neither it nor a point of it goes while a guest uses its files."""
+"""A replica is removed as a whole; neither it nor a point of it while a guest uses its files."""
 
 import shutil
 import subprocess

@@ -1,4 +1,4 @@
-"""Points are let go without a change to those that stay, killed at whatever moment."""
+"""Points are retired without a change to the others, whenever the merge is killed."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A disk that some points have not comes back: each point reads as its disks were."""
+"""A disk that some points lack comes back: each point reads as its disks were."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Rot is found, named by cluster and point, and healed by the least that can heal it."""
+"""Damage is found, named by cluster and point, and repaired with the least data."""
 
 import errno
 import json

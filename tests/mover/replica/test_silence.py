@@ -1,4 +1,4 @@
-"""A way that is cut without a word, and a stream that makes no sense: neither holds a replica."""
+"""Neither a connection cut without notice nor a senseless stream holds a replica's lock."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What only QEMU reads of a replica is looked at as well, and no size that is told is believed."""
+"""Scrubs read also the tables that only QEMU uses, and believe no size that a file claims."""
 
 import hashlib
 import json

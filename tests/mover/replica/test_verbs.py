@@ -1,4 +1,4 @@
-"""What the mover answers of a replica is what the conductor reads of it."""
+"""The mover's answers about a replica are the ones that the cycle reads."""
 
 from pathlib import Path
 

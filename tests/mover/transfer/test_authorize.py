@@ -1,4 +1,4 @@
-"""The one line that lets a transfer in, and the mover that answers several requests."""
+"""The one key line that lets a transfer in, and the session that answers several requests."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What a disk lost by being made smaller and larger is in no record of changes: it is seen."""
+"""A disk made smaller and larger again loses data that no bitmap records: it is found anyway."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A disk that is written to all the time: what is sent is one point in time, change by change."""
+"""A disk under constant writes: every increment is one point in time."""
 
 import json
 import shutil

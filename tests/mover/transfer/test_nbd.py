@@ -1,4 +1,4 @@
-"""The NBD client against a real server: extents, order, and leave always taken."""
+"""The NBD client against a real server: extents, order, and a clean disconnect every time."""
 
 import os
 import select

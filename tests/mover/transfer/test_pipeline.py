@@ -1,4 +1,4 @@
-"""How much may be ready before the wire takes it: more while nobody is there to take it yet."""
+"""How much may be queued for the wire: more before a receiver is connected."""
 
 import threading
 

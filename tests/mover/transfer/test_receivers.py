@@ -1,4 +1,4 @@
-"""The count of streams follows from the path and from what is to be sent."""
+"""The number of streams follows from the path and from the amount to send."""
 
 import socket
 

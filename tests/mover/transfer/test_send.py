@@ -1,4 +1,4 @@
-"""The source end against real exports: what leaves is what changed, and makes the disk again."""
+"""The source end against real exports: it sends what changed, and that rebuilds the disk."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The token bucket on a clock of its own: the rate holds for one stream and for many."""
+"""The token bucket on a clock of its own: one stream and many keep the rate."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""The framed stream: what was not wholly and exactly received is never believed."""
+"""The framed stream: a frame that was not received whole and intact is refused."""
 
 import os
 import random

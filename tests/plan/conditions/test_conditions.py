@@ -1,4 +1,4 @@
-"""Conditions: true, false or unknown of every object, and why."""
+"""Conditions of every object: true, false or unknown, and why."""
 
 from dataclasses import replace
 from typing import Any

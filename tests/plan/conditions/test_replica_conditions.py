@@ -1,4 +1,4 @@
-"""What is said of replicas that are not what they seem: of a disk less, of tomorrow, out of sight.
+"""Conditions of odd replicas: a disk missing, a point from the future, a host out of sight.
 """
 
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What takes away, or may be somebody else's, waits for a person who is told what would go."""
+"""Actions that remove or adopt something wait for a person, who reads what would go."""
 
 from dataclasses import replace
 from typing import Any

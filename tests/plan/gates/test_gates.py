@@ -1,4 +1,4 @@
-"""The gates, each with its number, its sentence and what clears it."""
+"""The gates: each with its number, its message and what clears it."""
 
 from dataclasses import replace
 from datetime import UTC, datetime

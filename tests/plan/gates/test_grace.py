@@ -1,4 +1,4 @@
-"""What the specs name no longer is missing for a while before anything goes, and then set aside."""
+"""Objects that left the specs wait for a grace period, and are then set aside."""
 
 from dataclasses import replace
 from typing import Any

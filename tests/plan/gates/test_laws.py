@@ -1,4 +1,4 @@
-"""The laws that a plan can break, each with the plan that would break it."""
+"""The laws of plans, each with a plan that would break it."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""Repair before improvement: no start, no move and no network repair waits for what only betters.
+"""Repair before improvement: no start, move or network repair waits for an improvement.
 """
 
 from dataclasses import replace

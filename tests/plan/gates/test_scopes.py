@@ -1,4 +1,4 @@
-"""Whose word counts: the lowest grant, and any pause, of all that an action touches."""
+"""Scopes: the lowest grant and any pause of all that an action touches apply."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""What the twin cannot run is not called protected, nor its site survivable, and it is said why."""
+"""A VM that the other site cannot run is not protected, its site not survivable; both say why."""
 
 from dataclasses import replace
 from typing import Any

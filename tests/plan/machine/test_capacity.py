@@ -1,4 +1,4 @@
-"""What hosts have and VMs take: the larger of declared and seen, huge pages, arrivals, pools."""
+"""Capacity and demand: the larger of declared and seen, huge pages, arriving VMs, pools."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""A VM that exists nowhere: made anew where nothing is left of it, and left alone where it was."""
+"""A VM that exists nowhere: created if nothing of it is left, else left alone."""
 
 from dataclasses import replace
 from typing import Any

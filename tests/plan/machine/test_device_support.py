@@ -1,4 +1,4 @@
-"""The table of disks and devices: what is done with each kind, and what is said where it is not."""
+"""The table of disks and devices: what is done with each kind, and what is said if nothing is."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""The table of disks and devices at work: what moves, what grows, what never goes with a VM."""
+"""The table of disks and devices in use: what moves, what grows, what never moves with a VM."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""One domain or pool that alone could not be seen: nothing is done about it, all else goes on."""
+"""One domain or pool that could not be seen: it is left alone, and all others are planned."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""Cards against what is declared: which are changed, and which are left as they are, and told."""
+"""Network cards: which are changed, and which are left as they are and reported."""
 
 from dataclasses import replace
 from typing import Any

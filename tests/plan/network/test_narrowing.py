@@ -1,4 +1,4 @@
-"""What is taken from a trunk: only what nobody is seen to use, by a person's yes the first time."""
+"""Narrowing a trunk: only unused VLANs are taken, the first time after a person's approval."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""What is plugged into a bridge: never what may close a loop, nor what carries the node's address.
+"""Ports of a bridge: none that may close a loop, and none that carries the node's address.
 """
 
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What is seen of bridges, trunks and ports against what is declared, and the actions it gives."""
+"""Bridges, trunks and ports that differ from the specs, and the actions for each."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""Plans kept in files and taken out again, and the last look before an action begins."""
+"""Plans written to files and read back, and fingerprints of the specs."""
 
 import json
 from dataclasses import replace

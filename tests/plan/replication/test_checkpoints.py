@@ -1,4 +1,4 @@
-"""What is no longer protected loses our checkpoints, and nothing of anybody else's."""
+"""A VM that is no longer protected loses our checkpoints, and nobody else's."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""Which restore point is written out: the newest sound one, or the one that is named."""
+"""Which restore point is exported: the newest sound one, or the one named."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""A smaller `keep` drops points as a deletion does, and after a move the old ones stay for a while.
+"""A smaller `keep` retires points; after a move the old replica stays for a while.
 """
 
 from dataclasses import replace

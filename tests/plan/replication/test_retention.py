@@ -1,4 +1,4 @@
-"""Retention: the last few, the hours and the days stay; what is pinned or in doubt stays, too."""
+"""Retention: the last few, hourly and daily points stay, and any pinned or in doubt."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Replication: what is copied when, how, to where, and what is left alone; with the conditions."""
+"""Replication: what is copied when, how and where, what is left alone, and the conditions."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Upkeep: what goes when, what comes before a copy, and what stays because somebody uses it."""
+"""Upkeep: what is deleted when, what comes before a copy, and what stays because it is in use."""
 
 from dataclasses import replace
 from typing import Any

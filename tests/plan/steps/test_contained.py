@@ -1,4 +1,4 @@
-"""A fault stays with its object: whatever one of them does to a decision, the rest is decided."""
+"""A bug in the decision about one object leaves the decisions about all others alone."""
 
 from dataclasses import replace
 from typing import Any

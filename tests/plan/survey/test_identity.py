@@ -1,4 +1,4 @@
-"""A VM is its uuid, its cards and its files, whatever name a domain has, and wherever it is."""
+"""A VM is identified by its UUID, cards and files, whatever its domain's name and host."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""One machine under two names: nothing is concluded from either; nobody is told to destroy it."""
+"""One VM under two names: no action for either, and nobody is asked to destroy it."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""Marks, names and clones: what a domain is called says little, and a mark is copied with it."""
+"""Marks, names and clones: a name proves little, and a clone copies the mark."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""A host that left the specs while it answered still holds what it held."""
+"""A host that left the specs while it answered still holds its VMs and replicas."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""What was renamed in the specs is what it was: nothing is made, moved, lost or forgotten by it."""
+"""A renamed object stays the same object: nothing is created, moved, lost or forgotten."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""The real shell and the real qemu-img let checkpoints of ours go, whatever libvirt can do."""
+"""The real shell and the real qemu-img delete our checkpoints, whatever libvirt can do."""
 
 import json
 import os

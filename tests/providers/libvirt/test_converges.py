@@ -1,4 +1,4 @@
-"""What is declared, as the hands write it and as libvirt and QEMU keep it, is what is declared."""
+"""A definition written by the hands and kept by libvirt and QEMU equals the declared one."""
 
 from dataclasses import replace
 from typing import Any

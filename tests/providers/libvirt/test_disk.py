@@ -1,4 +1,4 @@
-"""Disk files, by the real qemu-img: whole or not at all, never overwritten, never shrunk."""
+"""Disk files by the real qemu-img: created whole or not at all, never overwritten or shrunk."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""New definitions, and patches that change what they say and nothing else."""
+"""New definitions, and patches that change what they name and nothing else."""
 
 import json
 import xml.etree.ElementTree as ET

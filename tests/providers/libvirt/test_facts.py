@@ -1,4 +1,4 @@
-"""What libvirt said in the lab, read."""
+"""Facts parsed from libvirt's output, as recorded in the lab."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""An action that stands on a file looks at it in the same breath: to have seen it is not enough."""
+"""An action that relies on a file checks it in the same command: an earlier look is too old."""
 
 import asyncio
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The real shell gives files another name and back, and never writes over one."""
+"""The real shell renames files and renames them back, and never overwrites one."""
 
 import subprocess
 from pathlib import Path

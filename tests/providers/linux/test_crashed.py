@@ -1,4 +1,4 @@
-"""A guest that crashed is on as long as libvirt has kept its process, whatever its state says."""
+"""A crashed guest counts as running while libvirt keeps its process, whatever its state."""
 
 from importlib import import_module
 

@@ -1,4 +1,4 @@
-"""Which file system a folder lies on: as the kernel's own tables tell it, played and real."""
+"""Which file system a folder is on, by the kernel's own tables, played and real."""
 
 from pathlib import Path
 

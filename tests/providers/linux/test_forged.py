@@ -1,4 +1,4 @@
-"""What a guest writes into its raw disk is its contents: no header, no size, no name of a file."""
+"""A guest cannot forge facts: the content of its raw disk is never read as a header."""
 
 import os
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""Huge pages as the kernel counts them: of every size, without what others were promised."""
+"""Huge pages as the kernel counts them: of every size, less those that others reserved."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Of a disk that the newest point has not, its host tells why, and which point has it."""
+"""If the newest point lacks a disk, its host reports why, and which point has the disk."""
 
 from mover.replica.replica import locked
 

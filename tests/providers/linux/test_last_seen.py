@@ -1,4 +1,4 @@
-"""What is kept of single domains, pools and replicas that could not be seen for a while."""
+"""The last known facts of single domains, pools and replicas stay while they cannot be seen."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""What one poll takes for left over by a crash: what is surely ours and in nobody's hands."""
+"""A poll reports as leftovers only what is surely ours and used by nobody."""
 
 import fcntl
 import os

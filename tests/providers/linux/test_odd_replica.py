@@ -1,4 +1,4 @@
-"""A replica that says, or is, what nobody would write is unreadable by itself: its host is not."""
+"""A malformed replica is unreadable by itself: the other facts of its host are read."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A host on which one thing is odd: that one is unknown, and all else is told."""
+"""A host with one odd object: that one is unknown, and all others are reported."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What the facts script says of replicas, read."""
+"""Facts parsed from what the facts script says of replicas."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What one poll says of replicas that the mover made, whole and with every trouble."""
+"""What a poll reports of replicas made by the mover, sound and damaged in every way."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Uplinks and trunks on a real Open vSwitch: what is not confirmed, the node itself undoes."""
+"""Uplinks and trunks on a real Open vSwitch: the node undoes every change not confirmed."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""What Open vSwitch said in the lab, read."""
+"""Facts parsed from Open vSwitch's output, as recorded in the lab."""
 
 import json
 from pathlib import Path

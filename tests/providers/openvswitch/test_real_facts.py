@@ -1,4 +1,4 @@
-"""What the facts script tells of a real Open vSwitch with all that people make of its ports."""
+"""Facts of a real Open vSwitch whose ports are set up in every way that people use."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""A small protected estate for stories about replicas, and the actions that are told to it."""
+"""A small protected estate for stories about replicas, and the actions in them."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""Restore points in the simulated estate: how they are made, and what survives what goes wrong."""
+"""Restore points in the simulated estate: how they are made, and what survives each fault."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Back-off: what failed rests by itself, and neither an emergency nor a start waits for it."""
+"""Back-off: a failed action waits alone; neither emergencies nor starts wait with it."""
 
 import asyncio
 

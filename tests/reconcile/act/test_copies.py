@@ -1,4 +1,4 @@
-"""Copies in the loop: how urgent they are, when it wakes for them, and what counts as progress."""
+"""Copies in the loop: their priority, when the loop wakes for them, what counts as progress."""
 
 import asyncio
 from dataclasses import replace

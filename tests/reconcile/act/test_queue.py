@@ -1,4 +1,4 @@
-"""The queue: who comes next, who waits for what, and never one name in two hands."""
+"""The queue: which action comes next, what it waits for, and never one target at two workers."""
 
 
 import pytest

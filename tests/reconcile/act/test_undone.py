@@ -1,4 +1,4 @@
-"""What cuts a node off, and what the node then undid by itself, is done once and not again."""
+"""A change that cut a node off, and that the node undid by itself, is not tried again."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""A trunk is ours to take from once it was as declared; what somebody uses holds nothing up."""
+"""A trunk may be narrowed once it was as declared; a VLAN in use delays nothing else."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Refusals: asked again only when something has changed, and then not too soon."""
+"""Refused actions are tried again only after a change, and not too soon."""
 
 from controller.plan.actions.machine import StartDomain
 from controller.reconcile.decide.attempts import Refusals

@@ -1,4 +1,4 @@
-"""What a decision depends on besides specs and facts, as the store tells it."""
+"""The context of a decision, as read from the store."""
 
 from controller.plan.survey.context import WHOLE_ESTATE, Suspension
 from controller.reconcile.decide.context import ContextBuilder

@@ -1,4 +1,4 @@
-"""Since when removals wait: time in which nobody looked does not count."""
+"""Since when removals wait: time without an observation does not count."""
 
 import pytest
 

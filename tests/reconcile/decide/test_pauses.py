@@ -1,4 +1,4 @@
-"""What was paused is looked at anew before anything is done: a person worked there meanwhile."""
+"""After a pause an object is observed anew before any action: a person worked on it."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any

@@ -1,4 +1,4 @@
-"""What is seen in a pool counts only while it lies on its own file system."""
+"""The contents of a pool count only while the pool's own file system is mounted."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""What leaves the specs, for a moment or for good, and what was here and is nowhere any more."""
+"""Objects that leave the specs, for a moment or for good, and VMs that are nowhere any more."""
 
 import asyncio
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""A commit that renames things disturbs nothing that runs, and a hand that renames is seen."""
+"""A commit that renames objects disturbs nothing that runs; renaming by hand is noticed."""
 
 import asyncio
 from dataclasses import replace

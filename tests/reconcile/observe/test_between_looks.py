@@ -1,4 +1,4 @@
-"""What moves from one host to another between the looks at both is seen on neither."""
+"""A VM that moves between the polls of two hosts is seen on neither."""
 
 import asyncio
 from collections.abc import AsyncIterator

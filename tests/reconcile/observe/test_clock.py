@@ -1,4 +1,4 @@
-"""The controller's clock is set wrong for a while, and right again: nothing is lost by that."""
+"""The controller's clock is wrong for a while and right again: nothing is lost."""
 
 import asyncio
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""One look at one node: whatever it answers, it is a fact, and nobody else's look ends with it."""
+"""One poll of one node: any answer becomes a fact, and no other poll ends with it."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""The view: silence remembers, news is told from noise, and old looks are not fresh."""
+"""The view: silence keeps the last facts, news is told from noise, and old facts are not fresh."""
 
 from collections.abc import Callable
 from dataclasses import replace

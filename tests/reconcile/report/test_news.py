@@ -1,4 +1,4 @@
-"""What counts as well, and what is worth a line."""
+"""Which conditions count as well, and which changes are worth a line in the log."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""How far long work has come is remembered at once and told now and then."""
+"""The progress of long actions is noted at once and logged now and then."""
 
 from controller.reconcile.report.event import Event, EventKind
 from controller.reconcile.report.progress import EVENT_EVERY_S, ProgressBoard

@@ -1,4 +1,4 @@
-"""A small estate in which everything fits together; tests spoil one thing of it at a time."""
+"""A small estate without a mistake; each test spoils one thing in it."""
 
 SOUND = """\
 kind: Estate

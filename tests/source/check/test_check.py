@@ -1,4 +1,4 @@
-"""Contradictions between documents: each is found, told at its place, and nothing else is."""
+"""Contradictions between documents: each is reported at its place, and nothing else is."""
 
 from pathlib import Path
 

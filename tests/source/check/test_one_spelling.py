@@ -1,4 +1,4 @@
-"""What may be written in several ways is one thing, or is written in one."""
+"""Values with several spellings are compared as one, or only one spelling is accepted."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A name of before belongs to one object, and to none that is declared."""
+"""A previous name belongs to one object, and to none that is declared."""
 
 from pathlib import Path
 

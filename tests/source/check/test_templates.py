@@ -1,4 +1,4 @@
-"""The XML file that a new machine starts from: what is taken for one, and what is not."""
+"""The XML file that a new VM starts from: what is accepted as one, and what is not."""
 
 from pathlib import Path
 

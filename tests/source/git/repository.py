@@ -1,4 +1,4 @@
-"""A real repository for the tests of git sources: a bare one, and a clone that is worked in."""
+"""A real repository for the tests of git sources: a bare one, and a clone to commit in."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""Addresses: the good ones are understood, and nothing dangerous is."""
+"""Addresses of repositories: the good ones are understood, and dangerous ones refused."""
 
 import pytest
 

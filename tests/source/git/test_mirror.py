@@ -1,4 +1,4 @@
-"""The mirror stays small, whatever the repository's history, and whatever was killed in it."""
+"""The mirror stays small, whatever the history of the repository and whenever it was killed."""
 
 import asyncio
 import fcntl

@@ -1,4 +1,4 @@
-"""Specs out of real git repositories, over files and nothing from around them."""
+"""Specs from real git repositories over file addresses, without the user's git settings."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""Specs out of git over a real sshd on loopback, with strict host keys."""
+"""Specs from git over a real sshd on loopback, with strict host keys."""
 
 import asyncio
 import os
