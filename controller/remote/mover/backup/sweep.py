@@ -38,15 +38,13 @@ def run(words: List[str]) -> Dict[str, Any]:
     kept: Dict[str, str] = {}
     for kind, name in Requests().request["leftovers"]:
         try:
-            SWEEPERS.get(str(kind), _unknown)(str(name))
+            if str(kind) not in SWEEPERS:
+                raise Owned("this mover does not know how to remove it")
+            SWEEPERS[str(kind)](str(name))
             removed.append(str(name))
         except (Owned, Refused, TryAgain, VirshError) as why:
             kept[str(name)] = str(why)
     return {"removed": removed, "kept": kept}
-
-
-def _unknown(name: str) -> None:
-    raise Owned("this mover does not know how to remove it")
 
 
 def _job(uuid: str) -> None:
@@ -94,14 +92,10 @@ def _socket(path: str) -> None:
     folder = os.path.basename(os.path.dirname(path))
     if os.path.basename(path) != SOCKET or not folder.startswith("domain-"):
         raise Owned("it is not a socket of ours")
-    if _listened_to(path):
-        raise Owned("it is in use")
-    _unlink(path)
-
-
-def _listened_to(path: str) -> bool:
     with open("/proc/net/unix", encoding="utf-8", errors="replace") as table:
-        return any(line.rstrip("\n").endswith(" " + path) for line in table)
+        if any(line.rstrip("\n").endswith(" " + path) for line in table):
+            raise Owned("it is in use")
+    _unlink(path)
 
 
 def _program(path: str) -> None:

@@ -29,11 +29,11 @@ class Base:
         self.close()
 
     def close(self) -> None:
-        """Let the file go."""
+        """Close the file."""
         os.close(self.fd)
 
     def runs(self, first: int, count: int) -> Iterator[Run]:
-        """Yield clusters [first, first+count), which all lie where they belong."""
+        """Yield clusters [first, first+count): in a raw file each lies at its own offset."""
         inside = max(0, min(count, self.clusters - first))
         if inside:
             yield Run(DATA, first, inside, first * CLUSTER_BYTES)
@@ -56,7 +56,7 @@ Layer = Union[Base, Overlay]
 
 
 class Found(NamedTuple):
-    """Clusters in a row and the layer that holds them; `layer` None is zeros that nobody holds."""
+    """Clusters in a row and the layer that holds them; None: no layer does, they read as zeros."""
 
     run: Run
     layer: Optional[Layer]
@@ -96,12 +96,12 @@ class Chain:
         self.close()
 
     def close(self) -> None:
-        """Let every file go."""
+        """Close every file."""
         for layer in self.layers:
             layer.close()
 
     def find(self, first: int, count: int) -> Iterator[Found]:
-        """Yield who holds clusters [first, first+count), in order, without holes."""
+        """Yield the layers that hold clusters [first, first+count), in order and without gaps."""
         return self._find(0, first, count)
 
     def _find(self, level: int, first: int, count: int) -> Iterator[Found]:
@@ -115,7 +115,7 @@ class Chain:
                 yield from self._find(level + 1, run.cluster, run.clusters)
             else:
                 yield Found(run, layer)
-        if inside < count:      # a layer that ends earlier hides what is longer below it
+        if inside < count:      # past the end of a shorter layer nothing below it is visible
             yield Found(Run(ZERO, first + inside, count - inside), None)
 
     def read(self, offset: int, length: int) -> bytearray:
@@ -128,7 +128,7 @@ class Chain:
         return out
 
     def hash_of(self, cluster: int) -> Optional[bytes]:
-        """Return the hash under which one cluster was written; None is zeros nobody wrote."""
+        """Return the hash with which one cluster was written; None: zeros in no layer."""
         for found in self.find(cluster, 1):
             return None if found.layer is None else found.layer.hash_of(cluster)
         return None
@@ -149,25 +149,20 @@ def _fill(out: bytearray, offset: int, run: Run, layer: Layer, size_bytes: int) 
 
 
 def compose(paths: Sequence[str], into: str, generation: int = 0) -> Manifest:
-    """Write the manifest of the disk that `paths` make together, and return it open."""
+    """Write the manifest of the disk that a chain of `paths` represents, and return it open."""
     with Chain(paths) as chain:
         below = chain.layers[-1]
         head = below.manifest().header if isinstance(below, Base) else _sums_header(below)
         header = Header(chain.size_bytes, head.algorithm, head.secret_id, generation)
         manifest = Manifest.create(into, header)
         for layer in reversed(chain.layers):
-            _clip(manifest, layer.clusters)
+            if layer.clusters < manifest.clusters:  # past its end what is below is hidden: zeros
+                manifest.resize(header._replace(size_bytes=layer.clusters * CLUSTER_BYTES))
+                manifest.resize(header)
             for first, hashes in _hashes(layer, header):
                 inside = max(0, manifest.clusters - first)
                 manifest.put(first, hashes[:inside * HASH_BYTES])
     return manifest
-
-
-def _clip(manifest: Manifest, clusters: int) -> None:
-    header = manifest.header
-    if clusters < manifest.clusters:    # what lies past a shorter layer's end reads as zeros
-        manifest.resize(header._replace(size_bytes=clusters * CLUSTER_BYTES))
-        manifest.resize(header)
 
 
 def _sums_header(overlay: Overlay) -> Header:

@@ -1,9 +1,9 @@
 """
-Give every 64 KiB cluster its 16 bytes: XXH3-128 under a secret of the pair, else SHA-256 cut short.
+Hash every 64 KiB cluster to 16 bytes: XXH3-128 under the replica's secret, else truncated SHA-256.
 
-The hash decides whether something changed or decayed, never who wrote it: that is SSH's part. The
-secret keeps a guest, which chooses the contents, from choosing two contents with one hash. XXH3 is
-libxxhash through ctypes: apt brings it to every Debian. An all-zero cluster is 16 zero bytes.
+A hash shows whether data changed or decayed, not who wrote it: SSH authenticates that. The secret
+prevents a guest, which chooses the data, from constructing two clusters with one hash. XXH3 is
+libxxhash through ctypes: apt itself brings it to every Debian. Of zeros the hash is 16 zero bytes.
 """
 
 from __future__ import annotations
@@ -53,12 +53,12 @@ def algorithms() -> tuple[str, ...]:
 
 
 def secret_id(secret: bytes) -> str:
-    """Return a name for a secret that gives nothing of it away."""
+    """Return an identifier of a secret that does not reveal it."""
     return hashlib.sha256(b"hotsite secret id" + secret).hexdigest()[:16]
 
 
 def address_of(buffer: Buffer) -> tuple[int, Any]:
-    """Return where the bytes lie, and what must be kept alive while the address is used."""
+    """Return the address of the bytes, and an object to keep alive while the address is used."""
     view = buffer if isinstance(buffer, memoryview) else None
     if isinstance(buffer, bytes) or (view is not None and view.readonly):
         text = bytes(buffer)    # no copy for what is bytes already
@@ -85,12 +85,12 @@ class Hasher:
         self._key_at = ctypes.cast(ctypes.c_char_p(self._key), ctypes.c_void_p).value or 0
 
     def one(self, buffer: Buffer) -> bytes:
-        """Return the 16 bytes of a buffer, zero or not, of any length."""
+        """Return the hash of a buffer of any length, zeros or not."""
         start, _held = address_of(buffer)
         return self._at(start, len(buffer), buffer)
 
     def clusters(self, buffer: Buffer) -> bytes:
-        """Return 16 bytes for each cluster begun in the buffer, one after the other."""
+        """Return the hashes of the buffer's clusters, joined; the last cluster may be short."""
         start, _held = address_of(buffer)
         view = memoryview(buffer)
         return b"".join(self._cluster(start + at, size, view[at:at + size])
@@ -111,6 +111,6 @@ class Hasher:
 
 
 def cluster_spans(size: int) -> Iterator[tuple[int, int]]:
-    """Yield (offset, length) of each cluster begun in `size` bytes."""
+    """Yield (offset, length) of each cluster in `size` bytes; the last may be short."""
     for at in range(0, size, CLUSTER_BYTES):
         yield at, min(CLUSTER_BYTES, size - at)

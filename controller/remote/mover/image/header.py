@@ -1,7 +1,7 @@
-"""What an image file's own header says of it, and of the files below it.
+"""What an image file's header says of it, and of its backing files.
 
-Only a disk that is declared to be qcow2 is believed what its header says: into a raw one its guest
-writes what it likes, a header with others' files in it, too.
+A header counts only if the file is declared to be qcow2: into a raw disk its guest can write any
+header, also one that names other people's files.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ DEEPEST = 64            # layers; a chain that goes round has no end
 HEAD_BYTES = 64 << 10   # a qcow2 header with its extensions and its backing file's name
 BACKING_FORMAT = 0xE2792ACA
 DATA_FILE = 1 << 2
-SECTOR_BYTES = 512      # QEMU gives a guest whole ones: what a raw file lacks reads as zeros
+SECTOR_BYTES = 512      # a guest sees whole ones: QEMU pads a raw file with zeros
 SAME_SIZE = ("raw", "")     # formats of which a file's size is its disk's
 
 
 def traits_of(path: str) -> Dict[str, Any]:
-    """Return what is out of the ordinary of an image and its layers; nothing of most.
+    """Return the uncommon properties of an image and its layers; an empty dict for most.
 
-    Shapes: `version` of an old qcow2, `encrypted` of any layer, `backing`, `data_file` and how
-    many `snapshots` of the top, `layers` below it from the uppermost down, and `unsaid` the first
-    of them that looks like a qcow2 and is not said to be one.
+    Shapes: `version` of an old qcow2; `encrypted` if any layer is; `backing`, `data_file` and the
+    number of `snapshots` of the top; `layers` below it, uppermost first; `unsaid`: the first layer
+    that looks like qcow2 while the layer above does not name its format.
     """
     traits: Dict[str, Any] = {}
     for depth in range(DEEPEST):
@@ -58,7 +58,7 @@ def traits_of(path: str) -> Dict[str, Any]:
 
 
 def own_traits(head: bytes, version: int) -> Dict[str, Any]:
-    """Return what is out of the ordinary of one image, whatever lies below it."""
+    """Return the uncommon properties of one image, without its layers."""
     traits: Dict[str, Any] = {}
     if version < 3:
         traits["version"] = version
@@ -71,7 +71,7 @@ def own_traits(head: bytes, version: int) -> Dict[str, Any]:
 
 
 def backing_format(head: bytes, version: int) -> str:
-    """Return what format the file below is said to have; empty where nothing is said."""
+    """Return the backing file's format by the header; empty where it names none."""
     at = struct.unpack(">I", head[100:104])[0] if version >= 3 else 72
     while at + 8 <= len(head):
         kind, length = struct.unpack(">II", head[at:at + 8])
@@ -84,14 +84,14 @@ def backing_format(head: bytes, version: int) -> str:
 
 
 def head_of(path: str) -> bytes:
-    """Return the beginning of a file or block device; nothing where it cannot be read."""
+    """Return the first bytes of a file or block device; empty where it cannot be read."""
     with contextlib.suppress(OSError, ValueError), opened(path) as handle:
         return os.pread(handle, HEAD_BYTES, 0)
     return b""
 
 
 def virtual_size(path: str, form: str) -> Optional[int]:
-    """Return how large a disk of a declared format is for its guest; None where nobody knows."""
+    """Return how large a disk of a declared format is for its guest; None: not known."""
     with contextlib.suppress(OSError, ValueError), opened(path) as handle:
         if form in SAME_SIZE:
             return -(-os.lseek(handle, 0, os.SEEK_END) // SECTOR_BYTES) * SECTOR_BYTES
@@ -104,9 +104,9 @@ def virtual_size(path: str, form: str) -> Optional[int]:
 
 @contextlib.contextmanager
 def opened(path: str) -> Iterator[int]:
-    """Open a file or block device to read it; OSError where it is neither, which stays untouched.
+    """Open a file or block device for reading; OSError, without opening it, where it is neither.
 
-    To open a watchdog starts it, to open a tape winds it.
+    Opening alone can have effects: a hardware watchdog starts, a tape rewinds.
     """
     _require_disk(path, os.stat(path))
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -1,13 +1,13 @@
 """
-Remember where each cluster that arrived lies in a `.part` file: a cut transfer goes on from there.
+The index of a `.part` file: where each received cluster lies, so that a cut transfer can resume.
 
-    page 0   magic, version, kind, disk size, end of what is taken in the `.part` file
-    then     8 bytes per cluster, as in a qcow2 table: 0 is not here, 1 is zeros, else where it lies
+    page 0   magic, version, kind, disk size, end of the allocated part of the `.part` file
+    then     8 bytes per cluster, as in a qcow2 table: 0 missing, 1 zeros, else its offset
 
-Several receivers write to one index at once: each takes its room in the `.part` file under a lock
-and then sets entries that nobody else sets. Nothing in it is believed: when a restore point is
-made, every cluster is read again and compared with its hash, so whatever a crash left half
-written is found there and sent again.
+Several receivers write to one index at once: each allocates room in the `.part` file under a lock,
+then sets entries of clusters that no other receives. The index is not trusted: when a restore point
+is made, every cluster is read again and compared with its hash, so whatever a crash left half
+written is found and sent again.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Index:
 
     @classmethod
     def create(cls, path: str, kind: str, size_bytes: int) -> Index:
-        """Make an index in which nothing has arrived, in place of any that is there."""
+        """Create an empty index, replacing any that exists."""
         fd = os.open(path, os.O_CREAT | os.O_TRUNC | os.O_RDWR | os.O_CLOEXEC, 0o600)
         index = cls(path, fd, kind, size_bytes)
         os.ftruncate(fd, _ENTRIES_AT + index.tables * TABLE_BYTES)
@@ -58,7 +58,7 @@ class Index:
 
     @classmethod
     def open(cls, path: str) -> Index:
-        """Open an index that is there; Damaged when it is not a whole one."""
+        """Open an existing index; Damaged if it is not a whole one."""
         fd = open_regular(path, os.O_RDWR)
         try:
             head = os.pread(fd, _HEAD.size, 0).ljust(_HEAD.size, b"\0")
@@ -81,28 +81,27 @@ class Index:
         self.close()
 
     def close(self) -> None:
-        """Let the file go."""
+        """Close the file."""
         os.close(self.fd)
 
     @property
     def most_bytes(self) -> int:
-        """How far a `.part` file may grow by attempts that were cut off, each of which adds to it.
-        """
+        """Limit of a `.part` file, to which each interrupted attempt adds."""
         return 3 * self.clusters * CLUSTER_BYTES + SPARE_BYTES
 
     @property
     def end(self) -> int:
-        """Where the next cluster would go in the `.part` file."""
+        """Offset of the next cluster in the `.part` file."""
         end: int = struct.unpack(">Q", os.pread(self.fd, 8, _END_AT))[0]
         return end
 
     def start_after(self, end: int) -> None:
-        """Take no room before `end`: what a crash left there may still be pointed to."""
+        """Allocate only from `end` on: entries may still point to what a crash left before it."""
         end = max(self.end, -(-end // CLUSTER_BYTES) * CLUSTER_BYTES)
         os.pwrite(self.fd, struct.pack(">Q", end), _END_AT)
 
     def reserve(self, count: int) -> int:
-        """Take room for `count` clusters in a row and return where it begins."""
+        """Allocate room for `count` clusters in a row and return its offset."""
         fcntl.flock(self.fd, fcntl.LOCK_EX)
         try:
             at = self.end
@@ -114,17 +113,17 @@ class Index:
         return at
 
     def put_data(self, first: int, count: int, position: int) -> None:
-        """Note that clusters lie in the `.part` file, in a row from `position` on."""
+        """Record clusters that lie in a row in the `.part` file from `position` on."""
         self._put(first, struct.pack(">%dQ" % count, *(
             position + at * CLUSTER_BYTES | COPIED for at in range(count))))
 
     def put_zero(self, first: int, count: int) -> None:
-        """Note that clusters are zeros."""
+        """Record clusters of zeros."""
         for at in range(first, first + count, TABLE_ENTRIES):
             self._put(at, _ZERO_ENTRY * min(TABLE_ENTRIES, first + count - at))
 
     def forget(self, first: int, count: int) -> None:
-        """Note that clusters are not here after all."""
+        """Record clusters as missing."""
         for at in range(first, first + count, TABLE_ENTRIES):
             self._put(at, bytes(8 * min(TABLE_ENTRIES, first + count - at)))
 
@@ -133,11 +132,11 @@ class Index:
         put_whole(self.fd, entries, _ENTRIES_AT + first * 8)
 
     def table(self, number: int) -> bytes:
-        """Return one table of 8192 entries as it will stand in the overlay."""
+        """Return one table of 8192 entries, in the format of the overlay."""
         return os.pread(self.fd, TABLE_BYTES, _ENTRIES_AT + number * TABLE_BYTES)
 
     def used(self) -> Iterator[Tuple[int, bytes]]:
-        """Yield (number, table) of each table in which anything has arrived."""
+        """Yield (number, table) of each table with a received cluster."""
         number = 0
         while number < self.tables:
             try:    # what was never written is a hole, and a hole is not read
@@ -154,18 +153,18 @@ class Index:
             number += 1
 
     def mapped(self) -> Iterator[Run]:
-        """Yield every run that has arrived, in the order of the disk."""
+        """Yield every received run, in the order of the disk."""
         for number, table in self.used():
             for run in entry_runs(table, number * TABLE_ENTRIES, self.path):
                 if run.kind != "hole":
                     yield run
 
     def arrived(self) -> int:
-        """Return how many clusters have arrived."""
+        """Return how many clusters have been received."""
         return sum(run.clusters for run in self.mapped())
 
     def missing(self) -> Iterator[Tuple[int, int]]:
-        """Yield (first, count) of the clusters that have not arrived."""
+        """Yield (first, count) of the missing clusters."""
         at = 0
         for run in self.mapped():
             if run.cluster > at:

@@ -21,7 +21,7 @@ from mover.image.regular import open_regular
 HEADER_BYTES = 4096
 MAGIC = b"HSM1"
 VERSION = 1
-UNKNOWN_HASH = b"\xff" * HASH_BYTES     # of a cluster whose contents nobody vouches for
+UNKNOWN_HASH = b"\xff" * HASH_BYTES     # of a cluster with unverified contents
 GROUP = 64                              # clusters below one super-hash: 4 MiB of the disk
 GROUP_HASH_BYTES = GROUP * HASH_BYTES
 _HEAD = struct.Struct(">4sIQQ16s16s")
@@ -51,7 +51,7 @@ def render_header(header: Header) -> bytes:
 
 
 def parse_header(data: bytes, name: str = "manifest") -> Header:
-    """Return what the first bytes of a manifest say; Damaged when they are not whole."""
+    """Return the header of a manifest; Damaged if its checksum is wrong."""
     head = data[:_HEAD.size]
     check = data[_HEAD.size:_HEAD.size + hashlib.sha256().digest_size]
     if len(head) < _HEAD.size or hashlib.sha256(head).digest() != check:
@@ -65,7 +65,7 @@ def parse_header(data: bytes, name: str = "manifest") -> Header:
 
 
 class Manifest:
-    """An open manifest file; reads and writes of it are plain, so that a full disk is an error."""
+    """An open manifest file, read and written without mmap: a full disk is an error, no signal."""
 
     def __init__(self, path: str, fd: int, header: Header) -> None:
         self.path = path
@@ -75,7 +75,7 @@ class Manifest:
 
     @classmethod
     def create(cls, path: str, header: Header) -> Manifest:
-        """Make the manifest of a disk of zeros, in place of any that is there."""
+        """Create the manifest of a disk of zeros, replacing any that exists."""
         fd = os.open(path, os.O_CREAT | os.O_TRUNC | os.O_RDWR | os.O_CLOEXEC, 0o600)
         os.pwrite(fd, render_header(header), 0)
         os.ftruncate(fd, HEADER_BYTES + clusters_of(header.size_bytes) * HASH_BYTES)
@@ -83,7 +83,7 @@ class Manifest:
 
     @classmethod
     def open(cls, path: str, writable: bool = False) -> Manifest:
-        """Open a manifest; Damaged when the file is shorter than its header promises."""
+        """Open a manifest; Damaged if the file is shorter than its header says."""
         fd = open_regular(path, os.O_RDWR if writable else os.O_RDONLY)
         try:
             manifest = cls(path, fd, parse_header(os.pread(fd, HEADER_BYTES, 0), path))
@@ -103,7 +103,7 @@ class Manifest:
         self.close()
 
     def close(self) -> None:
-        """Let the file go."""
+        """Close the file."""
         os.close(self.fd)
 
     def hashes(self, first: int, count: int) -> bytes:
@@ -120,7 +120,7 @@ class Manifest:
         put_whole(self.fd, hashes, HEADER_BYTES + first * HASH_BYTES)
 
     def resize(self, header: Header) -> None:
-        """Take a new header; clusters that come are of zeros, those past the end are forgotten."""
+        """Set a new header and size; new clusters are zeros, those past the end are dropped."""
         os.ftruncate(self.fd, HEADER_BYTES + clusters_of(header.size_bytes) * HASH_BYTES)
         os.pwrite(self.fd, render_header(header), 0)
         self.header, self.clusters = header, clusters_of(header.size_bytes)

@@ -1,9 +1,9 @@
 """
-Read what a qcow2 overlay holds: its header, where each cluster lies, and the hash of each.
+Read a qcow2 overlay: its header, where each cluster lies, and the hash of each.
 
-Only what this mover and a plain `qemu-img create` write is read: version 3, 64 KiB clusters,
-nothing compressed or encrypted. A header extension of our own, which QEMU leaves alone, says where
-in the file the hashes lie: 16 bytes for each mapped cluster, in the order of the disk.
+Supported is what this mover and a plain `qemu-img create` write: version 3, 64 KiB clusters, no
+compression or encryption. A header extension of our own, which QEMU ignores, says where in the file
+the hashes lie: 16 bytes for each mapped cluster, in the order of the disk.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ MOST_NAME_BYTES = 1023
 
 
 class Sums(NamedTuple):
-    """Where the hashes of an overlay lie, and what they are of; `check` is over all of them."""
+    """Where the hashes of an overlay lie, and how they were made; `check` is over all of them."""
 
     offset: int
     clusters: int
@@ -50,7 +50,7 @@ class Sums(NamedTuple):
 
 
 class Header(NamedTuple):
-    """What the first cluster of a qcow2 file says."""
+    """The fields of a qcow2 header that are used here."""
 
     size_bytes: int
     l1_offset: int
@@ -63,7 +63,7 @@ class Header(NamedTuple):
 
 
 class Run(NamedTuple):
-    """Clusters in a row of one kind; DATA lies in the file in a row too, from `position` on."""
+    """Consecutive clusters of one kind; DATA is consecutive in the file too, from `position` on."""
 
     kind: str
     cluster: int
@@ -72,7 +72,7 @@ class Run(NamedTuple):
 
 
 def render_header(header: Header) -> bytes:
-    """Return the bytes before the first cluster's padding; at most one sector, so never torn."""
+    """Return the header, padded to one sector: a disk writes that whole or not at all."""
     extensions = b""
     if header.backing_format:
         extensions += _render_extension(BACKING_FORMAT, header.backing_format.encode())
@@ -99,19 +99,19 @@ def _render_extension(kind: int, data: bytes) -> bytes:
 
 
 def parse_header(data: bytes, name: str) -> Header:
-    """Return the header; Damaged when it is none, Refused when this mover cannot read the rest."""
+    """Return the header; Damaged if it is none, Refused if the file has unsupported features."""
     if len(data) < HEADER_LENGTH or struct.unpack_from(">I", data)[0] != MAGIC:
         raise Damaged("%s has no qcow2 header: it was never finished or is overwritten" % name)
     (_, version, backing_at, backing_size, cluster_bits, size, crypt, l1_entries, l1_at, refs_at,
      refs, _, _, incompatible, _, _, _, length) = _FIXED.unpack_from(data)
-    odd = [word for word, is_odd in (
+    unsupported = [feature for feature, present in (
         ("version %d" % version, version != 3), ("cluster bits %d" % cluster_bits,
                                                  cluster_bits != 16),
         ("encryption", crypt != 0), ("incompatible features %#x" % incompatible,
-                                     incompatible & ~DIRTY != 0)) if is_odd]
-    if odd:
+                                     incompatible & ~DIRTY != 0)) if present]
+    if unsupported:
         raise Refused("%s has %s, which the mover does not read: serve it with qemu-nbd"
-                      % (name, ", ".join(odd)))
+                      % (name, ", ".join(unsupported)))
     if l1_entries < -(-clusters_of(size) // TABLE_ENTRIES):
         raise Damaged("%s has %d table entries, too few for its size" % (name, l1_entries))
     if l1_entries * 8 > MOST_L1_BYTES:
@@ -148,7 +148,7 @@ def _text(field: bytes) -> str:
 
 
 def entry_runs(table: bytes, first: int, name: str) -> Iterator[Run]:
-    """Yield the runs of one table of entries whose first is of cluster `first`."""
+    """Yield the runs of one table, whose first entry is that of cluster `first`."""
     kind, start, count, position = HOLE, first, 0, 0
     for cluster, entry in enumerate(struct.unpack(">%dQ" % (len(table) // 8), table), start=first):
         new, at = _kind(entry, cluster, name) if entry else (HOLE, 0)
@@ -197,11 +197,11 @@ class Overlay:
         self.close()
 
     def close(self) -> None:
-        """Let the file go."""
+        """Close the file."""
         os.close(self.fd)
 
     def runs(self, first: int, count: int) -> Iterator[Run]:
-        """Yield what this file itself says of clusters [first, first+count), in order."""
+        """Yield the runs of clusters [first, first+count) in this file alone, in order."""
         end = first + count
         while first < end:
             number, inside = divmod(first, TABLE_ENTRIES)
@@ -236,7 +236,7 @@ class Overlay:
         return (at for at in self._tables if at)
 
     def sums(self) -> Iterator[Tuple[Run, bytes]]:
-        """Yield every mapped run with its hashes; Damaged when they are not what was written."""
+        """Yield every mapped run with its hashes; Damaged if their checksum is wrong."""
         place = self._sums()
         self._check_sums(place)
         at = place.offset
@@ -245,7 +245,7 @@ class Overlay:
             at += run.clusters * HASH_BYTES
 
     def hash_of(self, cluster: int) -> Optional[bytes]:
-        """Return the hash of one cluster, None when this file does not map it."""
+        """Return the hash of one cluster; None if this file does not map it."""
         place = self._sums()
         number, inside = divmod(cluster, TABLE_ENTRIES)
         if cluster >= self.clusters or not self._tables[number]:
@@ -257,7 +257,7 @@ class Overlay:
         return os.pread(self.fd, HASH_BYTES, place.offset + rank * HASH_BYTES)
 
     def is_alone(self, cluster: int, position: int) -> bool:
-        """Return whether a place is before all tables, and no other cluster's entry names it."""
+        """Return whether a position is before all tables and belongs to no other cluster."""
         number, inside = divmod(cluster, TABLE_ENTRIES)
         used = [at for at in range(len(self._tables)) if self._tables[at]]
         named = sum(TABLE.unpack(self.table(at)).count(position | COPIED) for at in used)

@@ -1,11 +1,10 @@
 """
-Make a `.part` file, to which clusters were only ever appended, a qcow2 overlay: the header last.
+Turn a `.part` file, to which clusters were only ever appended, into a qcow2 overlay: header last.
 
-    header | clusters as they came | tables | table of tables | reference counts | hashes
+    header | clusters as received | L2 tables | L1 table | reference counts | hashes
 
-Until the header is there, nobody can take the file for an overlay. Room that a crash or a second
-coming of a cluster left behind has no references and stays empty. The hashes lie past all that
-QEMU counts.
+Without its header nobody can take the file for an overlay. Clusters left unused by a crash, or sent
+again, have a reference count of 0. The hashes lie beyond everything that QEMU counts.
 """
 
 from __future__ import annotations
@@ -37,14 +36,14 @@ _WRITE_BYTES = 1 << 20
 
 
 class Backing(NamedTuple):
-    """What an overlay lies on, as the header names it: relative to the overlay."""
+    """An overlay's backing file by its header: its name is relative to the overlay."""
 
     name: str
     format: str
 
 
 class Finished(NamedTuple):
-    """What the overlay came to."""
+    """The finished overlay."""
 
     header: Header
     clusters: int
@@ -73,7 +72,7 @@ def finish_overlay(fd: int, index: Index, manifest: Manifest, backing: Backing) 
 
 
 def rebase(path: str, backing: Backing) -> None:
-    """Name another backing file in an overlay's header: one sector, written in one piece."""
+    """Set an overlay's backing file; the header is one sector, so this is atomic."""
     fd = open_regular(path, os.O_RDWR)
     try:
         header = parse_header(os.pread(fd, 4096, 0), path)
@@ -102,9 +101,9 @@ def _write_tables(fd: int, index: Index, live: bytearray, at: int) -> tuple[List
 
 
 def _write_counts(fd: int, live: bytearray, at: int) -> tuple[int, int, int]:
-    """Return where the reference table lies, its clusters, and the end of what it counts."""
+    """Return the refcount table's offset and clusters, and the end of the counted part."""
     blocks, tables = 1, 1
-    while True:     # the counts count themselves
+    while True:     # the tables and blocks need counts, too
         total = len(live) + blocks + tables
         need = -(-total // _COUNTS_PER_BLOCK), _whole(8 * blocks) // CLUSTER_BYTES
         if need == (blocks, tables):

@@ -1,4 +1,4 @@
-"""Open what should be a file by its name, whatever has that name now: a pipe would never answer."""
+"""Open files that may have been replaced by something else: opening a pipe would block for ever."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def open_regular(path: str, flags: int = os.O_RDONLY) -> int:
     """
     Open a file, or a block device, and return its descriptor.
 
-    Errors: Damaged where something else has its name; FileNotFoundError.
+    Errors: Damaged if something else has its name; FileNotFoundError.
     """
     with unreadable_is_damaged(path):
         fd = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -24,7 +24,8 @@ def open_regular(path: str, flags: int = os.O_RDONLY) -> int:
 
 
 def read_regular(path: str, most_bytes: int) -> bytes:
-    """Return what a small file holds; Damaged where it is none, or larger than it can be."""
+    """Return the contents of a small file; Damaged if it is no file, or larger than `most_bytes`.
+    """
     with os.fdopen(open_regular(path), "rb") as file, unreadable_is_damaged(path):
         data = file.read(most_bytes + 1)
     if len(data) > most_bytes:

@@ -1,4 +1,4 @@
-"""Move clusters between files as cheaply as the file system can: share, copy inside, or carry."""
+"""Copy clusters between files cheaply: by reflink, else by a copy in the kernel, else by hand."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mover.errors import Damaged
 from mover.image.hashing import CLUSTER_BYTES
 from mover.image.manifest import clusters_of, put_whole
 
-# what a system call says that this kernel or file system does not know
+# errors of a system call that this kernel or file system does not support
 CANNOT = {errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.ENOTTY, errno.EPERM,
           errno.EBADF, errno.ETXTBSY, errno.ENODEV}
 _PUNCH_AND_KEEP_SIZE = 3
@@ -24,7 +24,7 @@ _libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c
 
 
 def filled(fd: int, first: int, stop: int) -> Iterator[Tuple[int, int]]:
-    """Yield (first, stop) of the clusters that are not wholly a hole of the file."""
+    """Yield (first, stop) of the clusters that hold data; holes of the file are skipped."""
     while first < stop:
         try:
             data = os.lseek(fd, first * CLUSTER_BYTES, os.SEEK_DATA)
@@ -41,14 +41,14 @@ def filled(fd: int, first: int, stop: int) -> Iterator[Tuple[int, int]]:
 
 
 def punch(fd: int, offset: int, length: int) -> None:
-    """Make bytes read as zeros, giving their room back where the file system can."""
+    """Make bytes read as zeros, and free their space where the file system can."""
     if not length or _libc.fallocate(fd, _PUNCH_AND_KEEP_SIZE, offset, length) == 0:
         return
     if ctypes.get_errno() not in CANNOT:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     for at in range(0, length, _ZEROS_BYTES):
         zeros = bytes(min(_ZEROS_BYTES, length - at))
-        if os.pread(fd, len(zeros), offset + at) != zeros:      # a file may be thin all the same
+        if os.pread(fd, len(zeros), offset + at) != zeros:      # do not fill holes
             put_whole(fd, zeros, offset + at)
 
 
@@ -57,18 +57,18 @@ _CARRY_BYTES = 1 << 20
 
 
 class Copier:
-    """Copies between one pair of file systems; what they cannot do is tried only once."""
+    """Copies between one pair of file systems, and remembers which methods they do not support."""
 
     def __init__(self) -> None:
         self._ways: List[Callable[[int, int, int, int, int], None]] = [_share, _inside, _carry]
 
     @property
     def way(self) -> str:
-        """How it copies: share, inside or carry."""
+        """The method in use: share, inside or carry."""
         return self._ways[0].__name__.strip("_")
 
     def copy(self, source: int, start: int, target: int, to: int, length: int) -> None:
-        """Copy bytes; the target's file must be long enough for them."""
+        """Copy bytes within the length of the target file."""
         while True:
             try:
                 return self._ways[0](source, start, target, to, length)

@@ -85,7 +85,10 @@ def decompress(codec: int, packed: Buffer, length: int) -> Buffer:
     if codec == RAW:
         raw = packed
     elif codec == ZLIB:
-        raw = _zlib_decompress(packed, length)
+        try:
+            raw = zlib.decompressobj().decompress(packed, length + 1)
+        except zlib.error as error:
+            raise Damaged("zlib cannot expand %d bytes: %s" % (len(packed), error)) from None
     elif codec == ZSTD and _contexts is not None:
         raw = _zstd_decompress(packed, length)
     else:
@@ -114,10 +117,3 @@ def _zstd_decompress(packed: Buffer, length: int) -> Buffer:
     if _zstd.ZSTD_isError(size) or size != length:
         raise Damaged("zstd cannot expand %d bytes to %d" % (len(packed), length))
     return out
-
-
-def _zlib_decompress(packed: Buffer, length: int) -> bytes:
-    try:
-        return zlib.decompressobj().decompress(packed, length + 1)
-    except zlib.error as error:
-        raise Damaged("zlib cannot expand %d bytes: %s" % (len(packed), error)) from None

@@ -57,7 +57,8 @@ def render_end(until_s: float) -> str:
 
     Before 9.1 it took local time without summer time, in sshd's time zone, not a session's TZ.
     """
-    if _version(_answers(ANY)["version"]) >= READS_UTC:
+    version = _VERSION.search(_answers(ANY)["version"])
+    if version and (int(version[1]), int(version[2])) >= READS_UTC:
         return time.strftime("%Y%m%d%H%M%SZ", time.gmtime(until_s))
     kept = os.environ.pop("TZ", None)
     try:
@@ -67,11 +68,6 @@ def render_end(until_s: float) -> str:
         if kept is not None:
             os.environ["TZ"] = kept
         time.tzset()
-
-
-def _version(text: str) -> "tuple[int, int]":
-    match = _VERSION.search(text)
-    return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
 def _answers(address: str) -> Dict[str, str]:
@@ -98,8 +94,12 @@ def _answers(address: str) -> Dict[str, str]:
 
 def _stamp() -> List[List[int]]:
     """Return inode and mtime of sshd's configuration and program."""
-    paths = [*_configuration(), _program(), "/usr/bin/ssh"]
-    return [[status.st_ino, status.st_mtime_ns] for status in map(_status, paths) if status]
+    stamp = []
+    for path in (*_configuration(), _program(), "/usr/bin/ssh"):
+        with contextlib.suppress(OSError):      # it is not there
+            status = os.stat(path)
+            stamp.append([status.st_ino, status.st_mtime_ns])
+    return stamp
 
 
 def _configuration() -> List[str]:
@@ -116,13 +116,6 @@ def _configuration() -> List[str]:
                 for word in words.replace('"', " ").split():
                     waiting += sorted(glob.glob(os.path.join(os.path.dirname(CONFIG[0]), word)))
     return found
-
-
-def _status(path: str) -> "os.stat_result | None":
-    try:
-        return os.stat(path)
-    except OSError:
-        return None
 
 
 def _program() -> str:

@@ -74,7 +74,9 @@ class Nbd:
         try:
             self._connect(contexts)
         except BaseException:
-            self._abandon()
+            with contextlib.suppress(OSError):              # there may be no server
+                self._socket.sendall(OPTION.pack(b"IHAVEOPT", OPT_ABORT, 0))
+            self._socket.close()
             raise
 
     def __enter__(self) -> Nbd:        # noqa: PYI034  (Self came with 3.11)
@@ -98,11 +100,6 @@ class Nbd:
     def _set_timeout(self, timeout_s: int) -> None:
         for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
             self._socket.setsockopt(socket.SOL_SOCKET, option, struct.pack("@ll", timeout_s, 0))
-
-    def _abandon(self) -> None:
-        with contextlib.suppress(OSError):                  # there may be no server to tell
-            self._socket.sendall(OPTION.pack(b"IHAVEOPT", OPT_ABORT, 0))
-        self._socket.close()
 
     def extents(self, offset: int, length: int, context: str) -> Iterator[Tuple[int, int, int]]:
         """Yield (offset, length, flags) that cover a range, neighbours with one flag merged."""
@@ -177,7 +174,10 @@ class Nbd:
         if kind != CHUNK_DATA and size > MOST_BYTES:
             raise TryAgain("the NBD server at %s says too much" % self.path)
         if kind & CHUNK_ERROR:
-            pending.failure = _error(self._read(size))
+            reply = self._read(size)
+            number, length = struct.unpack(">IH", reply[:6])
+            text = reply[6:6 + length].decode(errors="replace")
+            pending.failure = text or "error %d" % number
         elif kind == CHUNK_DATA:
             self._data(pending, size)
         elif kind == CHUNK_HOLE:
@@ -259,8 +259,3 @@ class Nbd:
                 raise Refused("the NBD server at %s refuses export %s: %s"
                               % (self.path, self.export, text))
             yield reply
-
-
-def _error(payload: bytearray) -> str:
-    number, size = struct.unpack(">IH", payload[:6])
-    return payload[6:6 + size].decode(errors="replace") or "error %d" % number

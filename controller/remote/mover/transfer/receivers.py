@@ -123,8 +123,10 @@ def open_receivers(wanted: Dict[str, Any]) -> Receivers:
     files = {name: _memory_file(name, text)
              for name, text in sorted(wanted.get("files", {}).items())}
     paths = {"{%s}" % name: "/proc/%d/fd/%d" % (os.getpid(), fd) for name, fd in files.items()}
-    receivers = Receivers([], [_filled(word, paths) for word in wanted["argv"]],
-                          list(files.values()))
+    argv = [str(word) for word in wanted["argv"]]
+    for name, path in paths.items():
+        argv = [word.replace(name, path) for word in argv]
+    receivers = Receivers([], argv, list(files.values()))
     receivers.widen(1)
     return receivers
 
@@ -134,12 +136,6 @@ def _memory_file(name: str, text: str) -> int:
     os.fchmod(fd, 0o600)
     os.write(fd, text.encode())
     return fd
-
-
-def _filled(word: str, paths: Dict[str, str]) -> str:
-    for name, path in paths.items():
-        word = word.replace(name, path)
-    return word
 
 
 def _start(argv: Sequence[str]) -> Program:
