@@ -7,7 +7,6 @@ from random import Random
 
 from controller.model.desired import Desired
 from controller.model.facts import Fact, NodeFacts, Observed
-from controller.plan.actions.replica import ExportPoint
 from controller.plan.replication.export import plan_export
 from controller.providers.base import Provider
 from controller.reconcile.act.applier import Applier, Attempt
@@ -16,7 +15,6 @@ from controller.reconcile.decide.context import ContextBuilder
 from controller.reconcile.decide.planner import Planner
 from controller.reconcile.observe.observers import Observers, observe
 from controller.reconcile.observe.view import View
-from controller.reconcile.report.event import Event
 from controller.store.store import Store
 
 
@@ -29,7 +27,8 @@ class Export:
         view, attempts = View(clock), Attempts()    # nothing is declared: an export changes no fact
         planner = Planner(view, Observers(provider, view, clock, Random(0)),
                           ContextBuilder(store, clock), attempts, clock)
-        self._applier = Applier(provider, store, view, planner, attempts, clock, _tell_nobody)
+        self._applier = Applier(provider, store, view, planner, attempts, clock,
+                                lambda _: None)     # the command prints the outcome itself
 
     async def look(self, desired: Desired) -> Observed:
         """Return the facts of every host."""
@@ -49,13 +48,5 @@ class Export:
         declared = desired.virtual_machines.get(machine)
         action = plan_export(observed, machine, folder, sequence, damaged=damaged,
                              formers=() if declared is None else declared.spec.formerly)
-        return await self._applier.carry_out(asked_by(action, by), desired.revision)
-
-
-def asked_by(action: ExportPoint, by: str) -> ExportPoint:
-    """Return the action with the person's name in its reason."""
-    return replace(action, reason=action.reason.replace("somebody", by, 1))
-
-
-def _tell_nobody(event: Event) -> None:
-    """Report to nobody: the command prints the outcome itself."""
+        reason = action.reason.replace("somebody", by, 1)
+        return await self._applier.carry_out(replace(action, reason=reason), desired.revision)

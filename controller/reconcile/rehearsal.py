@@ -35,6 +35,7 @@ class Act:
 
     title: str
     faults: tuple[str, ...] = ()
+    """Commands for the simulated world, or `wait SECONDS`."""
     mends: tuple[str, ...] = ()
     """Commands that somebody gives `mend_after_s` later; without any, the loop heals alone."""
     mend_after_s: float = 45.0
@@ -97,9 +98,14 @@ class Rehearsal:
         before = self._conditions()
         self._say("act", act.title)
         for line in act.faults:
-            await self._strike(line)
-        if act.edit is not None:
-            await self._commit(act.edit)
+            if line.startswith("wait "):
+                await asyncio.sleep(float(line.removeprefix("wait ")))
+            else:
+                self._say("fault", self.estate.command(line))
+        if act.edit is not None:    # a new revision
+            self.desired = replace(act.edit(self.desired),
+                                   revision=f"rehearsal-{len(self.scenes)}")
+            await self.loop.set_desired(self.desired)
         while act.mends and self.now_s() < scene.began_s + act.mend_after_s:
             await self._poll(scene, before)
         for line in act.mends:
@@ -107,19 +113,6 @@ class Rehearsal:
         await self._until_well(scene, before)
         self._say("healed" if scene.healed else "failed", act.title)
         await asyncio.sleep(BETWEEN_S)
-
-    async def _strike(self, line: str) -> None:
-        """Do one command of an act: a fault, or `wait SECONDS`."""
-        if line.startswith("wait "):
-            await asyncio.sleep(float(line.removeprefix("wait ")))
-        else:
-            self._say("fault", self.estate.command(line))
-
-    async def _commit(self, edit: Edit) -> None:
-        """Put edited specs in force, as a new revision."""
-        number = len(self.scenes)
-        self.desired = replace(edit(self.desired), revision=f"rehearsal-{number}")
-        await self.loop.set_desired(self.desired)
 
     async def _poll(self, scene: Scene, before: frozenset[tuple[str, str, str, str]]) -> None:
         """Wait a moment; a condition that changed counts as noticed."""

@@ -29,8 +29,10 @@ class Conditions(Table):
         if altered or gone:
             self._write(altered, gone)
         self._last = after
-        return tuple(condition for condition in altered if condition.since_at == at
-                     or _is_other_level(condition, before))
+        levels = {key: condition.reason for key, condition in before.items()
+                  if condition.type in LEVELLED}
+        return tuple(one for one in altered if one.since_at == at or one.reason != levels.get(
+            (one.target, one.type), one.reason))
 
     def conditions(self) -> tuple[Condition, ...]:
         """Return every condition, by target and type."""
@@ -53,11 +55,6 @@ class Conditions(Table):
 def _by_key(conditions: tuple[Condition, ...]) -> dict[Key, Condition]:
     """Return `conditions` by target and type."""
     return {(condition.target, condition.type): condition for condition in conditions}
-
-
-def _is_other_level(condition: Condition, before: dict[Key, Condition]) -> bool:
-    last = before.get((condition.target, condition.type))
-    return condition.type in LEVELLED and last is not None and last.reason != condition.reason
 
 
 def _dated(condition: Condition, before: dict[Key, Condition], at: float) -> Condition:

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from controller.errors import JournalUnavailable
@@ -20,8 +21,13 @@ class FolderLock:
         Errors: JournalUnavailable when another process holds it, naming its pid.
         """
         if not self.try_take():
+            try:
+                pid = self._path.read_text(encoding="ascii", errors="replace").strip()
+            except OSError:
+                pid = ""
+            holder = f"pid {pid}" if pid.isdigit() else "unknown pid"
             raise JournalUnavailable(
-                f"another hotsite ({_holder(self._path)}) uses {self._path.parent}: "
+                f"another hotsite ({holder}) uses {self._path.parent}: "
                 "stop that one, or give this one its own --state folder")
 
     def try_take(self) -> bool:
@@ -37,7 +43,9 @@ class FolderLock:
             os.close(descriptor)
             return False
         self._descriptor = descriptor
-        _write_pid(descriptor)
+        with suppress(OSError):     # for people: a full disk must not keep us from the lock
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         return True
 
     def release(self) -> None:
@@ -45,21 +53,3 @@ class FolderLock:
         if self._descriptor is not None:
             os.close(self._descriptor)
         self._descriptor = None
-
-
-def _write_pid(descriptor: int) -> None:
-    """Write our pid, for people; a full disk must not keep us from the lock."""
-    try:
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-    except OSError:
-        return
-
-
-def _holder(path: Path) -> str:
-    """Return the holder's pid, as far as it can be read."""
-    try:
-        text = path.read_text(encoding="ascii", errors="replace").strip()
-    except OSError:
-        text = ""
-    return f"pid {text}" if text.isdigit() else "unknown pid"

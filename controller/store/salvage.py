@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from controller.plan.survey.context import WHOLE_ESTATE, Suspension
+from controller.plan.survey.context import WHOLE_ESTATE
 from controller.store.database import Database
 from controller.store.schema import JSON
 
@@ -53,18 +53,12 @@ def salvage(damaged: Path, database: Database, at: float) -> Salvaged:
             torn.append("what was in flight")
         found = Salvaged(tuple(whole), tuple(torn))
         if found.holds_back:
-            new.execute("INSERT OR REPLACE INTO suspensions VALUES (?, ?, ?, ?)",
-                        _pause(found, at))
+            unread = ", ".join(sorted(set(torn) - MAY_BE_LOST))
+            new.execute("INSERT OR REPLACE INTO suspensions VALUES (?, ?, ?, ?)", (
+                WHOLE_ESTATE, BY, f"the journal was damaged and not all of it could be read"
+                f" ({unread}): look at the estate, set the pauses that still matter again, then"
+                " resume it", at + SUSPENDED_S))
     return found
-
-
-def _pause(found: Salvaged, at: float) -> tuple[str, str, str, float]:
-    """Return the pause of the estate, as a row."""
-    lost = ", ".join(sorted(set(found.torn) - MAY_BE_LOST))
-    pause = Suspension(WHOLE_ESTATE, BY, (
-        f"the journal was damaged and not all of it could be read ({lost}): look at the estate, set"
-        " the pauses that still matter again, then resume it"), at + SUSPENDED_S)
-    return pause.target, pause.by, pause.why, pause.until_at
 
 
 @contextmanager

@@ -110,7 +110,7 @@ def test_storms_find_names_taken_for_identities(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(identity, "owner_of", by_name)
     monkeypatch.setattr(identity.Identities, "_rivals", lambda _: {})
     monkeypatch.setattr(identity.Identities, "awaiting", lambda *_: ())
-    monkeypatch.setattr(gates, "taken", lambda *_: None)
+    monkeypatch.setattr(gates, "identity_taken", lambda *_: None)
     monkeypatch.setattr(laws, "breaches_of_identity", lambda *_: ())
     assert found("two running copies")
 

@@ -132,6 +132,11 @@ class ContextBuilder:
             self._requests = self._store.requests()
             self._undone = self._store.undone()
             self._read_approvals = False
+        if self._read_repairs:      # as far back as the quarantine reaches
+            limits = self._desired.estate.spec.limits
+            self._repairs = self._store.repairs(
+                now_s - limits.quarantine_within_s - limits.quarantine_for_s)
+            self._read_repairs = False
         self._history.note_look(now_s)
         windows = self._desired.estate.spec.windows
         return Context(
@@ -142,7 +147,7 @@ class ContextBuilder:
             approvals=tuple(one for one in (*self._approvals, *self._granted.values())
                             if one.expires_at > now_s),
             windows=tuple(window_state(window, now_s) for window in windows),
-            in_flight=in_flight, repairs=self._recent_repairs(now_s),
+            in_flight=in_flight, repairs=self._repairs,
             applied_revision=self._applied_revision, changed=self._changed,
             requests=tuple(one for one in self._requests if one.expires_at > now_s),
             undone=tuple(one for one, spec in self._undone if spec == self.print_of(one.target)),
@@ -203,16 +208,6 @@ class ContextBuilder:
         if gone:
             self._store.forget_undone(gone)
             self._undone = tuple(row for row in self._undone if row[0].action_id not in gone)
-
-    def _recent_repairs(self, now_s: float) -> Mapping[str, tuple[float, ...]]:
-        """Return when each target was repaired, as far back as the quarantine reaches."""
-        assert self._desired is not None, "nothing is declared yet"
-        if self._read_repairs:
-            limits = self._desired.estate.spec.limits
-            since_at = now_s - limits.quarantine_within_s - limits.quarantine_for_s
-            self._repairs = self._store.repairs(since_at)
-            self._read_repairs = False
-        return self._repairs
 
 
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")

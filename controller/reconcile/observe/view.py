@@ -152,7 +152,9 @@ class View:
         silent = isinstance(fact, Unknown) and (asked or node in self._silent)
         self._silent.discard(node)
         self._last_facts.pop(node, None)
-        if last is None or not _could_be_seen(last.value) or (silent and not doubtful):
+        domains_seen = last is not None and (isinstance(last.value.domains, Absent)
+                                             or last_known(last.value.domains) is not None)
+        if last is None or not domains_seen or (silent and not doubtful):
             self._gone.add(node)
         else:
             self._removed[node] = Unknown("it is no longer declared", self._now(), last.value,
@@ -256,11 +258,6 @@ def shifted(fact: Fact[NodeFacts], step_s: float) -> Fact[NodeFacts]:
             last_at = None if fact.last_at is None else fact.last_at + step_s
             return replace(fact, since_at=fact.since_at + step_s, last_at=last_at)
     return fact
-
-
-def _could_be_seen(facts: NodeFacts) -> bool:
-    """Return whether the domains of a node were ever seen, or seen to be absent."""
-    return isinstance(facts.domains, Absent) or last_known(facts.domains) is not None
 
 
 def last_known(fact: Fact[T]) -> Known[T] | None:

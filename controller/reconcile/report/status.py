@@ -44,7 +44,11 @@ class Running(Protocol):
 def status_of(loop: Running, view: View, in_flight: tuple[InFlight, ...],
               waits: Mapping[str, tuple[str, str]], now_s: float) -> dict[str, Any]:
     """Return the status of a loop at `now_s`."""
-    plan = _short(loop.plan) if loop.plan else None
+    plan = None
+    if loop.plan:   # its first steps, and the number of all
+        plan = plan_to_dict(replace(loop.plan, steps=loop.plan.steps[:STEPS],
+                                    remarks=loop.plan.remarks[:STEPS], conditions=())) | {
+            "summary": render_summary(loop.plan), "step_count": len(loop.plan.steps)}
     return {
         "pid": os.getpid(), "at": now_s, "started_at": loop.started_at,
         "revision": loop.desired.revision if loop.desired else None,
@@ -58,13 +62,6 @@ def status_of(loop: Running, view: View, in_flight: tuple[InFlight, ...],
                     for name, (state, why) in sorted(waits.items())[:STEPS]},
         "plan": plan,
     }
-
-
-def _short(plan: Plan) -> dict[str, Any]:
-    """Return the plan as JSON: its first steps, and the number of all."""
-    whole = plan_to_dict(replace(plan, steps=plan.steps[:STEPS], remarks=plan.remarks[:STEPS],
-                                 conditions=()))
-    return whole | {"summary": render_summary(plan), "step_count": len(plan.steps)}
 
 
 def render_condition(condition: Condition) -> dict[str, Any]:
