@@ -7,12 +7,12 @@ The applier carries out one action, from intent to outcome:
     4  outcome     on the disk, which closes the intent
 
 Why this order: whatever line a crash falls between, the intent is open, and the next process finds
-it, looks at the nodes and closes it (see recovery.py); nothing is ever repeated on the word of the
-journal. The look comes before the outcome so that "done" is never on the disk while the facts
-still show the difference: a controller that starts just then would do it again.
+it, looks at the nodes and closes it (see recovery.py). Nothing is ever repeated because the journal
+says that it was begun. The outcome comes last so that an action counts as in flight until its
+effect was looked at: until then it keeps its place in the limits, and facts from before are stale.
 
-How it went is one of four errors, or none. What they leave true decides what follows, never their
-text:
+The provider raises one of four errors, or none. The kind of error, never its text, decides what
+follows:
 
     none             done               it is done; the look says whether the difference is gone
     Refused          nothing happened   not asked again until the node or the action has changed
@@ -20,12 +20,13 @@ text:
     OutcomeUnknown   perhaps happened   looked at; if the plan still wants it, after a back-off
     Undone           done, and undone   held back by a gate until a commit or a person says so
 
-An answer that cannot be understood is OutcomeUnknown: something was answered, so something may
-have happened. An action of a kind that a node undoes unless the controller comes back counts as
-undone when its outcome is unknown. Nothing is retried here: the plan decides, and workers wait.
+An answer that cannot be understood is OutcomeUnknown, since the node did answer. A change that a
+node undoes unless the controller comes back counts as undone when its outcome is unknown. Nothing
+is retried here: the next plan decides whether the action is still needed.
 
-An action that is cancelled, at the end of the loop, keeps its intent open. An outcome that cannot
-be written is kept and written as soon as the journal can be: until then nothing else is begun.
+An action that is cancelled, when the loop ends, keeps its intent open. An outcome that cannot be
+written is kept in memory until the journal works again; if the process ends before that, the
+intent is still open, too.
 """
 
 import asyncio
@@ -70,7 +71,7 @@ class Attempt(NamedTuple):
 
 
 class Applier:
-    """Carries out actions."""
+    """Carries out actions, one call each."""
 
     def __init__(self, provider: Provider, store: Store, view: View, planner: Planner,
                  attempts: Attempts, clock: Callable[[], float], tell: Callable[[Event], None],
@@ -95,7 +96,7 @@ class Applier:
         self._attempts.begin(InFlight(action.id, action.target, action.nodes, action.rung))
         self._tell(Event(EventKind.INTENT, action.target, action.node, action.reason,
                          self._clock(), action.symbol, "", action.id))
-        attempt = Attempt(Outcome.UNKNOWN, "it ended with an error that nobody foresaw")
+        attempt = Attempt(Outcome.UNKNOWN, "it ended with an unforeseen error")
         cut_off = False
         try:
             begun_s = now_s()

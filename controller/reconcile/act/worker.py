@@ -122,7 +122,7 @@ class Workers:
         self.offered.set()
 
     def _set_aside(self, target: str, step: Step) -> None:
-        """Stall a target that was refused; park one that something is missing for."""
+        """Stall a target with a refused action; park every other."""
         refusal = self._attempts.refusals.targets().get(target)
         if refusal is not None:
             self._queue.stall(target, now_s(), refusal.sentence)

@@ -120,7 +120,7 @@ class History:
 
     def _as_declared(self, plan: Plan, desired: Desired,
                      observed: Observed) -> dict[str, str | None]:
-        """Return the hosts and switches of which every trunk was seen and none carries too much."""
+        """Return the hosts and switches whose trunks were all seen and carry nothing undeclared."""
         ports = {f"Host/{name}": set(host.spec.uplinks) for name, host in desired.hosts.items()}
         ports |= {f"Switch/{name}": {port.name for port in switch.spec.ports}
                   for name, switch in desired.switches.items()}

@@ -12,8 +12,7 @@ A plan rests on five things. Each has one way in, and each makes the last plan o
     a pause's end    every node is looked at anew, since a person worked there meanwhile
 
 Making a plan is one call of a pure function, so nothing is ever patched into an old plan: a plan
-is current, or there is none. Workers ask for the `current` plan before every step and after it,
-never for the one that they began with.
+is current, or there is none. Workers ask for the `current` plan before and after every step.
 
 There are two ways of asking for it:
 

@@ -11,12 +11,13 @@ An event carries no content. It only makes the next look come at once, and marks
 before as too old to act on: what it says could be lost, doubled or out of order, a look cannot.
 Events less than 20ms apart make one look.
 
-`look` promises a look that BEGAN after the call: one that is already under way may have read the
-node before whatever the caller wants to know. Nodes without a poller (a single run has none) are
-looked at by the caller itself. At most 64 looks run at a time, whoever asked for them.
+`look` waits for a look that BEGAN after the call: a look already under way may have read the node
+before the change that the caller is asking about. A node without a poller (a single run has none)
+is looked at by the caller itself. At most 64 looks run at a time.
 
-Silence, and an answer that makes no sense, are Unknown with a sentence: no look ever raises.
-A poller ends when its node leaves the specs; those who wait for it are released.
+Silence, and an answer that makes no sense, are Unknown with a sentence. A poller ends when its node
+leaves the specs; whoever waits for it is released. A crash leaves nothing: the next process looks
+at every node before it decides.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""The wall clock, compared with a steady one that nobody can set: was it set?
+"""The wall clock, compared with a steady clock, to notice when somebody sets it.
 
 Rule 1: between two readings as much time has passed as the steady clock says; the rest is a step.
 """
