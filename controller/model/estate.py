@@ -85,7 +85,7 @@ class EstateSpec(Scope):
 
 
 class Estate(Document):
-    """The one document of which every set of specs has exactly one."""
+    """Defaults and limits of the estate; every set of specs has exactly one."""
 
     kind: Literal["Estate"] = "Estate"
     spec: EstateSpec

@@ -176,7 +176,7 @@ class Role(StrEnum):
 class Ownership:
     """Our mark in a domain's metadata: whose it is, which VM, and what its last spec allowed.
 
-    A mark is copied with the metadata by whoever clones a domain; `uuid` tells such copies.
+    Whoever clones a domain copies the mark along; `uuid` shows that, since a clone has another.
     """
 
     estate: str

@@ -19,8 +19,8 @@ Why in this order:
 
 * The survey is taken once and read by all, so that a host is not silent for one diff and answering
   for another. Only the laws read the facts again: a mistake of the survey must not hide from them.
-* Layout comes before the VMs, since where one VM goes depends on all others. A diff of one VM is
-  told its goal and does not weigh VMs against each other.
+* Layout comes before the VMs, since where one VM goes depends on all others. The diff of one
+  VM is given its goal, and does not weigh VMs against each other.
 * The order of the diffs is not the order of the steps: a step names the steps that must succeed
   before it, and `order` sorts them at the end. Only `wait_for_capacity` and `narrow_last` read the
   steps of others, so they follow the diffs whose steps they read.

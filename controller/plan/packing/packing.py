@@ -249,7 +249,12 @@ class Packing:
         shape = self._shape(machine)
         if exceeds(machine, self.no_fit.get(shape)):
             return False
-        best = self._pinned(machine) if machine.host is not None else self._best(machine, avoid)
+        best = machine.host
+        if best is None:
+            best = self._best(machine, avoid)
+        elif best not in self.hosts or not (self.hosts[best].accepts
+                                            and self._fits(machine, best)):
+            best = None
         if best is None:
             if not avoid:
                 self.no_fit[shape] = (machine.memory_bytes, machine.cpus)
@@ -279,11 +284,6 @@ class Packing:
         return space is not None and all(
             pool not in space or space[pool] - self.pool_used.get((name, pool), 0) >= size_bytes
             for pool, size_bytes in takes)
-
-    def _pinned(self, machine: PlaceMachine) -> str | None:
-        pin = machine.host or ""
-        fits = pin in self.hosts and self.hosts[pin].accepts and self._fits(machine, pin)
-        return pin if fits else None
 
     def _best(self, machine: PlaceMachine, avoid: str) -> str | None:
         best: tuple[float, str] | None = None

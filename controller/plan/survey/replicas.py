@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from controller.model.facts import Absent, Known, NodeFacts, Unknown
+from controller.model.facts import Absent, Known, Unknown
 from controller.model.replica import PointFacts, ReplicaFacts
 from controller.plan.survey.silence import last_of, value_of
 from controller.plan.survey.survey import NEVER_ASKED, Survey
@@ -90,7 +90,9 @@ def index_replicas(survey: Survey) -> ReplicaIndex:
         node = survey.nodes.get(host)
         seen = None if node is None else value_of(node.replicas)
         if seen is None:
-            unseen[host] = _why(host, node, survey)
+            unseen[host] = f"{host} {survey.node_silence(host)}" if node is None else (
+                f"the replicas on {host} could not be seen"
+                f" ({node.replicas.reason if isinstance(node.replicas, Unknown) else ''})")
             last = last_of(survey.observed.nodes.get(host, NEVER_ASKED))
             if last is None or (last_of(last.replicas) is None
                                 and not isinstance(last.replicas, Absent)):
@@ -131,13 +133,6 @@ def _unread_pool(host: str, survey: Survey) -> str:
             return (f"the replicas in pool {pool.name} of {host} could not be seen"
                     f" ({pool.replicas_unknown})")
     return ""
-
-
-def _why(host: str, node: NodeFacts | None, survey: Survey) -> str:
-    if node is None:
-        return f"{host} {survey.node_silence(host)}"
-    reason = node.replicas.reason if isinstance(node.replicas, Unknown) else ""
-    return f"the replicas on {host} could not be seen ({reason})"
 
 
 def _last(host: str, survey: Survey) -> Mapping[str, ReplicaFacts]:

@@ -183,6 +183,10 @@ def take_survey(desired: Desired, observed: Observed, context: Context, now_s: f
     hosts_of_site: dict[str, list[str]] = {site: [] for site in desired.sites}
     for name in sorted(desired.hosts):
         hosts_of_site.setdefault(desired.hosts[name].spec.site, []).append(name)
+    networks_of_site: dict[str, list[str]] = {}
+    for name in sorted(desired.networks):
+        for site in desired.networks[name].spec.sites:
+            networks_of_site.setdefault(site, []).append(f"Network/{name}")
     removed_hosts = _removed_hosts(desired, observed)
     on_removed_hosts = {node: held for node, held in removed_hosts.items() if held}
     seen, last, gone = (
@@ -203,19 +207,11 @@ def take_survey(desired: Desired, observed: Observed, context: Context, now_s: f
         _by_owner(gone), Identities(known.declared, (*seen, *last, *gone)),
         site_vlans(desired), link_vlans(desired), known,
         {site: tuple(names) for site, names in hosts_of_site.items()},
-        _networks_of_site(desired),
+        {site: tuple(names) for site, names in networks_of_site.items()},
         stale(observed.nodes, (*desired.hosts, *desired.switches),
               desired.estate.spec.limits.fact_age_s, now_s),
         duplicates,
         pauses(known.grants, context.suspensions, now_s))
-
-
-def _networks_of_site(desired: Desired) -> dict[str, tuple[str, ...]]:
-    found: dict[str, list[str]] = {}
-    for name in sorted(desired.networks):
-        for site in desired.networks[name].spec.sites:
-            found.setdefault(site, []).append(f"Network/{name}")
-    return {site: tuple(names) for site, names in found.items()}
 
 
 def lost_nodes(desired: Desired, assumed_down: frozenset[str]) -> frozenset[str]:
