@@ -27,7 +27,7 @@ class Capabilities:
                     "models": models_of(outputs["models"].out)})
                 self.until = time.monotonic() + REFRESH_S
             except ET.ParseError:
-                why = outputs["guests"].err.decode(errors="replace").strip() or "it said nothing"
+                why = outputs["guests"].err.decode(errors="replace").strip() or "no output"
                 self.answer = NoAnswer(f"libvirt does not tell what guests it can run ({why})")
                 self.until = time.monotonic() + RETRY_S
         return self.answer

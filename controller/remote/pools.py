@@ -33,7 +33,7 @@ def pool_of(name: str, xml: str, active: bool) -> dict:
     if not path or pool["type"] not in FOLDERS:
         return pool
     if not active and pool["type"] != "dir":
-        return {**pool, "unknown": f"it is not active, so nobody sees what is in {path}"}
+        return {**pool, "unknown": f"it is not active, so its files in {path} are not known"}
     try:
         space = os.statvfs(path)
         pool["capacity"] = space.f_blocks * space.f_frsize

@@ -195,8 +195,8 @@ class Replicas:
         """Return the folder of a pool's replicas and the rows; NoAnswer where it cannot be seen."""
         path, store = pool["path"], os.path.join(pool["path"], STORE)
         if not pool["active"] and (pool["type"] != "dir" or not os.path.isdir(path)):
-            raise NoAnswer(f"it is not active, so nobody sees whether there are replicas in {path}:"
-                         " start it, or undefine it")
+            raise NoAnswer(f"it is not active, so it is not known whether {path} holds replicas:"
+                           " start it, or undefine it")
         try:
             os.lstat(store)
         except FileNotFoundError:

@@ -204,7 +204,7 @@ def test_a_file_of_a_pool_that_cannot_be_read_is_there_all_the_same(
 def test_what_is_in_a_pool_that_is_not_mounted_is_unknown(host: PlayedHost, kind: str) -> None:
     host.pools[0].update(active=False, kind=kind)
     host.set_libvirt()
-    assert "it is not active, so nobody sees what is in" in seen(host)[1]["default"].unknown
+    assert "it is not active, so its files in" in seen(host)[1]["default"].unknown
 
 
 def test_a_list_of_pools_that_hangs_leaves_the_domains_known(host: PlayedHost) -> None:

@@ -358,7 +358,7 @@ def stopped(host: PlayedHost) -> None:
 @pytest.mark.parametrize(("break_it", "sentence"), [
     (no_store, "hotsite-replicas cannot be read: Not a directory"),
     (no_pool, "cannot be read: No such file or directory"),
-    (unmounted, "it is not active, so nobody sees what is in"),
+    (unmounted, "it is not active, so its files in"),
     (stopped, "cannot be read: No such file or directory: start the pool, or undefine it"),
 ])
 def test_replicas_that_nobody_can_see_are_unknown_not_none(

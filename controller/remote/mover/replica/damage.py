@@ -17,8 +17,8 @@ every point anew; damage that no point reads is dropped.
 Three repairs, the cheapest first:
 
     in place    another file of the disk has the same cluster with the same hash. Its bytes are
-                checked, then written over the damaged ones. This is the only write to the data of
-                a published file; torn, it makes nothing worse
+                checked, then written over the damaged ones. Torn, this makes nothing worse: the
+                place was wrong before. No other step but a merge writes to published clusters
     repair set  what the newest point reads wrong is sent with the next increment. The point made
                 then reads right; the older ones do if the new bytes can repair them in place
     bypass      for a lost overlay: the next copy compares the whole disk, so that its point (the
