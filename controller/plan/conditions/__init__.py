@@ -1,1 +1,1 @@
-"""What can be said of every object after one look."""
+"""The conditions of every object after one decision."""

@@ -1,8 +1,8 @@
 """Gates: which steps of a plan may be done now, and what clears each of the others.
 
 A gate is a function of one action that returns a ruling, or None if it has nothing against it.
-Gates only ever say no: none makes an action happen, and none changes one. For each step they are
-asked in a fixed order, and the first that objects gives the step its ruling:
+Gates only ever say no: none makes an action happen, and none changes one. They are asked in a fixed
+order, and the first that objects gives the step its ruling:
 
     rule                        no because                               cleared by
     ----------------------------------------------------------------------------------------------

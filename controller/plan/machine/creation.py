@@ -95,13 +95,13 @@ def anew(case: Case, disk: DiskSpec, host: str) -> Ask | None:
     trace = _trace(case, host) if not last else ""
     if last is None and not trace:
         return None
-    where = f"stood on {last}" if last else trace or "stood here before"
+    where = f"was last on {last}" if last else trace or "was here before"
     begins = f"from {disk.image} once more" if disk.image else "empty"
     return Ask("anew", (
-        f"{name} {where}, and its disk {disk_file(name, disk)} is nowhere to be seen now: made"
-        f" anew on {host} it begins {begins}, and what it held is not there; look first whether the"
-        f" file system of pool {disk.pool} is mounted on {last or host}, and put the file back if"
-        " you can; with a yes it is made anew"))
+        f"{name} {where}, and its disk {disk_file(name, disk)} is nowhere to be seen now. A new one"
+        f" on {host} begins {begins}: what the disk held is lost. First look whether the file"
+        f" system of pool {disk.pool} is mounted on {last or host}, and put the file back if you"
+        " can; with a yes a new one is created"))
 
 
 def _trace(case: Case, host: str) -> str:

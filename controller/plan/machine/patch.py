@@ -270,5 +270,5 @@ def _anew(case: Case, disk: DesiredDisk) -> Ask | None:
         return None
     return Ask("anew", (
         f"{case.vm.name}'s disk {disk.target} is not plugged in, its file {disk.path} is not there,"
-        " and no commit has brought it: made anew it is empty, and what it held is lost; put the"
-        " file back if you can; with a yes it is made anew"))
+        " and no commit has added it. A new one is empty: what the disk held is lost. Put the file"
+        " back if you can; with a yes a new one is created"))

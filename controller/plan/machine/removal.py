@@ -145,7 +145,7 @@ def _may_be_renamed(name: str, host: str, survey: Survey) -> Ask | None:
         return None
     return Ask("renamed", (
         f"{name} on {host} is no longer declared and is to be deleted, and {' and '.join(lost)},"
-        f" which stood there, is seen nowhere now: if it is {name} under a new name, write"
+        f" which was there, is seen nowhere now: if it is {name} under a new name, write"
         f" `formerly: {name}` into it; with a yes {name} is removed"))
 
 

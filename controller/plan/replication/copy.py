@@ -275,7 +275,7 @@ def _reason(protected: ProtectedMachine, request: ReplicaRequest | None, disks: 
     else:
         parts.append(_age(protected, current, survey))
         if current.replica.incoming:
-            parts.append("a copy was cut off, and what has come of it is used")
+            parts.append("an interrupted copy is resumed")
     if repair and current is not None:
         count = current.replica.damaged_clusters
         parts.append(f"{count} damaged clusters are sent again" if count else
