@@ -35,7 +35,7 @@ RETIRED = {
     "shelf": "place", "shelves": "placer",
     "wish": "desired, or a replica's request", "wishes": "desired, or a replica's requests",
     # replication and reconcile
-    "picture": "replica_state, loop_status", "pictures": "replica_states",
+    "picture": "state, loop_status", "pictures": "states",
     "passage": "ssh_route", "passages": "ssh_routes",
     "locksmith": "key_source", "carrier": "transfer", "hearer": "events",
     "circumstance": "context", "circumstances": "context",
@@ -53,8 +53,8 @@ RETIRED_NAMES = {
     "DOUBLE": "SPLIT_BRAIN", "SPLIT": "AMBIGUOUS",
     "take_off": "remove", "line_up": "build_heaps", "queue_for_room": "wait_for_capacity",
     "Slots": "ConcurrencyLimits", "Guard": "gates, or Watchdog",
-    "Course": "DiskPlan", "Opened": "OpenDisk", "Reach": "Senders", "Way": "CopyEnds",
-    "Pace": "RateControl", "Account": "CopyReport", "Early": "BackgroundSync", "let_go": "retire",
+    "Course": "DiskPlan", "Opened": "OpenDisk", "Reach": "Transfer", "Way": "CopyEnds",
+    "Pace": "Transfer", "Account": "CopyReport", "Early": "BackgroundSync", "let_go": "retire",
 }
 """Whole identifiers that are gone; in a sentence the same word means nothing of ours."""
 RETIRED_MODULES = {
@@ -64,7 +64,7 @@ RETIRED_MODULES = {
         "guard": "gates", "wishes": "actions.desired", "case": "state", "places": "problem",
     },
     "replication": {
-        "picture": "replica_state", "choice": "copy_plan", "passage": "ssh_route",
+        "picture": "copy_plan", "choice": "copy_plan", "passage": "ssh_route",
         "reach": "transfer", "carrier": "transfer", "sending": "transfer",
         "telling": "report", "shares": "bandwidth", "hands": "provider",
     },
@@ -101,7 +101,6 @@ NOT_YET: dict[str, tuple[str, ...]] = {
     "glance": ("controller/reconcile/",),
     "ground": ("controller/plan/",),
     "keeper": ("controller/reconcile/",),
-    "keepers": ("controller/providers/",),
     "outlet": ("controller/remote/",),
     "outlets": ("controller/remote/",),
     "papers": ("controller/remote/", "tests/mover/"),

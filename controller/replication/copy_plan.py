@@ -181,16 +181,6 @@ def time_limit_s(action: ReplicateDomain) -> float:
     return action.budget_s + SLACK_S + whole_bits / rate_bps
 
 
-def parse_opened(target: str, answer: Mapping[str, Any]) -> OpenDisk:
-    """Return one disk from the mover's `begun`."""
-    return OpenDisk(
-        target, tracked=bool(answer["tracked"]), why=answer["why"],
-        socket=answer.get("socket", ""), export=answer.get("export", target),
-        bitmap=answer.get("bitmap", ""), size_bytes=int(answer["size_bytes"]),
-        dirty_bytes=int(answer["dirty_bytes"]), changed=answer.get("changed", ""),
-        holes=bool(answer.get("holes")))
-
-
 def wanted_mode(state: ReplicaState, disk: DiskCopy) -> CopyMode:
     """Return how to open a disk: INCREMENT if the newest point or a seed can be built upon."""
     if disk.target in state.sizes:

@@ -5,11 +5,12 @@ Rule 1: if the controller or the connection goes away, the host ends the copy by
 
 import asyncio
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from controller.errors import OutcomeUnknown, Unavailable
-from controller.replication.copy_plan import OpenDisk, parse_opened
+from controller.replication.copy_plan import OpenDisk
 from controller.replication.mover import EXIT_S, Mover, failure
 from controller.transport.base import Conversation
 from controller.transport.json_text import parse_json
@@ -71,6 +72,16 @@ def parse_begun(answer: dict[str, Any]) -> OpenCopy:
         run=answer.get("run", ""), definition=answer["xml"],
         nvram=answer.get("nvram"), nvram_missing=answer.get("nvram_missing", ""),
         left_out=dict(answer.get("left_out", {})))
+
+
+def parse_opened(target: str, answer: Mapping[str, Any]) -> OpenDisk:
+    """Return one disk from the mover's `begun`."""
+    return OpenDisk(
+        target, tracked=bool(answer["tracked"]), why=answer["why"],
+        socket=answer.get("socket", ""), export=answer.get("export", target),
+        bitmap=answer.get("bitmap", ""), size_bytes=int(answer["size_bytes"]),
+        dirty_bytes=int(answer["dirty_bytes"]), changed=answer.get("changed", ""),
+        holes=bool(answer.get("holes")))
 
 
 def parse_ended(answer: dict[str, Any]) -> Ended:

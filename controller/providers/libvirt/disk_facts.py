@@ -118,14 +118,14 @@ def _host_device(device: ET.Element) -> str:
         return kind
     address, vendor, product = (source.find(tag) for tag in ("address", "vendor", "product"))
     if vendor is not None and product is not None:
-        told = f"{vendor.get('id', '')}:{product.get('id', '')}".replace("0x", "")
+        name = f"{vendor.get('id', '')}:{product.get('id', '')}".replace("0x", "")
     elif address is not None and "slot" in address.attrib:
         domain, bus, slot, function = (address.get(key, "0x0").removeprefix("0x")
                                        for key in ADDRESS)
-        told = f"{domain}:{bus}:{slot}.{function}"
+        name = f"{domain}:{bus}:{slot}.{function}"
     elif address is not None:
-        told = ":".join(address.attrib.values())
+        name = ":".join(address.attrib.values())
     else:
         adapter = source.find("adapter")
-        told = source.get("name", "") if adapter is None else adapter.get("name", "")
-    return f"{'pci' if device.tag == 'interface' else kind} {told}".strip()
+        name = source.get("name", "") if adapter is None else adapter.get("name", "")
+    return f"{'pci' if device.tag == 'interface' else kind} {name}".strip()

@@ -144,8 +144,8 @@ def _attribute(element: ET.Element | None, name: str) -> str:
 
 def parse_capabilities(text: str) -> Capabilities:
     """Return a host's capabilities, from the facts script's section."""
-    told = parse_json(text)
-    return Capabilities(tuple(told["machines"]), tuple(told["models"]))
+    parsed = parse_json(text)
+    return Capabilities(tuple(parsed["machines"]), tuple(parsed["models"]))
 
 
 def parse_files(domains: Iterable[ET.Element | None],

@@ -161,11 +161,11 @@ def parse_layers(text: str) -> dict[str, dict[str, str] | str]:
         try:
             if status != "0":
                 raise ValueError(parse_complaint(answer))
-            told = parse_json(answer[start:])
+            parsed = parse_json(answer[start:])
         except ValueError as error:
             found[path] = str(error)
             continue
-        layers = told if isinstance(told, list) else [told]
+        layers = parsed if isinstance(parsed, list) else [parsed]
         found[path] = {name: form for layer in layers for name, form in names_in(layer)
                        if name != path}
     return found
@@ -219,8 +219,8 @@ async def find_lower_layers(node: Node, uses: tuple[UsedFile, ...]) -> tuple[Use
         if reply.exit_status != 0:
             raise Unavailable(f"the disks of {node.name}'s domains could not be read"
                               f" ({parse_complaint(reply.stderr)}); it is tried again")
-        told, again, due = parse_layers(reply.stdout), due, set()
-        for path, layers in told.items():
+        found, again, due = parse_layers(reply.stdout), due, set()
+        for path, layers in found.items():
             domains = owners.get(path, set())
             if isinstance(layers, str):
                 if how:

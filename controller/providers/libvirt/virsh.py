@@ -45,11 +45,11 @@ def parse_complaint(stderr: str) -> str:
     lines = [line.strip() for line in stderr.split("\n") if line.strip()]
     theirs = next((at for at, line in enumerate(lines) if line.startswith(COMPLAINTS)), 0)
     lines = lines[theirs:]
-    told = [re.sub(r"^(error|qemu-img|sh: [0-9]+): ?", "", line) for line in lines]
-    told = [line for line in told if line]
-    if len(told) > 1 and lines[0].startswith("error: ") and re.match(r"Failed to ", told[0]):
-        told = told[1:]
-    text = "; ".join(told)
+    texts = [re.sub(r"^(error|qemu-img|sh: [0-9]+): ?", "", line) for line in lines]
+    texts = [line for line in texts if line]
+    if len(texts) > 1 and lines[0].startswith("error: ") and re.match(r"Failed to ", texts[0]):
+        texts = texts[1:]
+    text = "; ".join(texts)
     for pattern in NOISE:
         text = re.sub(pattern, "", text)
     text = text or "it gave no reason"

@@ -95,12 +95,12 @@ def _replicas(node: Node, at: float, before: NodeFacts | None,
     """Return the replicas that can be seen, Absent on a switch."""
     if not node.is_host:
         return Absent(at)
-    told = replica_facts(node)
+    found = replica_facts(node)
     if not node.unreadable_pools:
-        return Known(told, at)
+        return Known(found, at)
     dark = tuple(f"{pool.path}/" for pool in node.pools.values()
                  if pool.name in node.unreadable_pools)
-    seen = {uuid: one for uuid, one in told.items() if not one.path.startswith(dark)}
+    seen = {uuid: one for uuid, one in found.items() if not one.path.startswith(dark)}
     last = _last(None if before is None else before.replicas)
     return Known(with_last_replicas(seen, last, _last(pools)), at)
 
@@ -213,8 +213,8 @@ def _facts(replica: Replica) -> ReplicaFacts:
         points=tuple(map(_point, replica.points)), disks=dict(replica.sizes),
         damaged_clusters=max((one.damaged_clusters for one in replica.points), default=0),
         lost_files=tuple(sorted(replica.lost_files)),
-        incoming=tuple(IncomingFacts(disk, replica.sizes.get(disk, arrived), arrived)
-                       for disk, arrived in sorted(replica.received.items())),
+        incoming=tuple(IncomingFacts(disk, replica.sizes.get(disk, size), size)
+                       for disk, size in sorted(replica.received.items())),
         stored_bytes=replica.stored_bytes, pins=dict(replica.pins),
         scrubbed_at=replica.scrubbed_at, seeded_at=replica.seeded_at,
         compared_at=replica.compared_at)
