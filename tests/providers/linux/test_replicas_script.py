@@ -67,7 +67,7 @@ def test_a_sound_replica_is_told_whole(host: PlayedHost, machine: Protected) -> 
     replica = seen(host)
     assert (replica.uuid, replica.machine, replica.path) == (UUID, "mail", str(machine.root))
     assert [(p.sequence, p.checkpoint, p.started_at) for p in replica.points] == [
-        (1, "cp-1", 300.0), (2, "cp-2", 600.0), (3, "cp-3", 900.0)]
+        (number, f"hotsite-{number:06d}-0a", 300.0 * number) for number in (1, 2, 3)]
     assert all(p.damaged_clusters == 0 and not p.quiesced for p in replica.points)
     stored = [sum(f.stored_bytes for f in p.files.values() if f) for p in machine.state().points]
     assert [p.stored_bytes for p in replica.points] == stored
