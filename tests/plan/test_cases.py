@@ -16,10 +16,10 @@ from controller.model.desired import Desired
 from controller.model.facts import Known, Observed, PortFacts, Unknown
 from controller.model.replica import IncomingFacts, Leftover, LeftoverKind
 from controller.plan.compute import compute
-from controller.plan.output.render import render_plan
 from controller.plan.survey.context import Context, ReplicaRequest, RequestKind
 from tests.plan import builders as b
 from tests.plan import replicas as r
+from tests.plan.lines import render_plan
 
 CASES = sorted((Path(__file__).parent / "cases").glob("*.yaml"))
 MARK = "plan: |\n"

@@ -1,1 +1,1 @@
-"""Plans as text, JSON and files."""
+"""Plans as one line, JSON and files."""

@@ -13,8 +13,8 @@ from controller.plan.actions.desired import DesiredDomain
 from controller.plan.actions.machine import DefineDomain
 from controller.plan.compute import compute
 from controller.plan.output.fingerprint import changed, fingerprints
-from controller.plan.output.render import plan_from_json, plan_to_dict, plan_to_json
-from controller.plan.output.saved import stale
+from controller.plan.output.render import plan_to_dict
+from controller.plan.output.saved import plan_from_json, plan_to_json, stale
 from controller.plan.steps.plan import Plan, Step
 from tests.plan import builders as b
 from tests.plan.test_properties import bent_worlds
