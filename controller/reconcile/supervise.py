@@ -5,13 +5,13 @@ Rule 1: where any part of a revision fails to load, the last good one stays in f
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from typing import Final
 
 from controller.errors import HotsiteError, SourceUnavailable, SpecError
 from controller.model.desired import Desired
 from controller.reconcile.loop import Loop
+from controller.reconcile.tasks import cancel
 from controller.source.source import Source
 
 AGAIN_S: Final = 5.0
@@ -21,17 +21,20 @@ PROBLEMS: Final = 3
 
 async def supervise(loop: Loop, source: Source, desired: Desired, text: str) -> None:
     """Run `loop` on `desired`, and on whatever `source` declares later, until it is stopped."""
-    await loop.set_desired(desired)
-    loop.say_source(f"revision {desired.revision} from {source.describe()} is in force",
-                    good=True, where=text, revision=desired.revision)
+    await put_in_force(loop, source, desired, text)
     follower = asyncio.create_task(loop.forever("following the specs",
                                                 partial(follow, loop, source, text)))
     try:
         await loop.run()
     finally:
-        follower.cancel()
-        with suppress(asyncio.CancelledError):
-            await follower
+        await cancel(follower)
+
+
+async def put_in_force(loop: Loop, source: Source, desired: Desired, text: str) -> None:
+    """Put a revision in force, and report that."""
+    await loop.set_desired(desired)
+    loop.say_source(f"revision {desired.revision} from {source.describe()} is in force",
+                    good=True, where=text, revision=desired.revision)
 
 
 async def first_load(source: Source, tell: Callable[[str], None]) -> Desired:
@@ -65,9 +68,7 @@ async def load_again(loop: Loop, source: Source, text: str) -> None:
         desired = await source.load()
         before = loop.desired.revision if loop.desired else None
         if desired.revision != before:
-            await loop.set_desired(desired)
-            loop.say_source(f"revision {desired.revision} from {source.describe()} is in force",
-                            good=True, where=text, revision=desired.revision)
+            await put_in_force(loop, source, desired, text)
         elif not loop.source.get("good"):
             loop.say_source(f"the specs are readable again; revision {before} is in force",
                             good=True, where=text, revision=before)
