@@ -118,7 +118,7 @@ def test_a_vm_that_its_host_has_lost_waits_for_its_disks_and_goes_on_with_them(
     assert hotsite.ask("resume", f"VirtualMachine/{VM}").status == 0
     sentence = loop.wait_heard("a person is waited for", lambda one: one["kind"] == "condition"
                                and "Stalled is true" in one["sentence"], mark)["sentence"]
-    assert f"once they lie as {VM}-vda.qcow2 in their pool on one host" in sentence
+    assert f"put the files as {VM}-vda.qcow2 into their pool on one host" in sentence
     file = exported(lab, hotsite)
     begun = [name for name in loop.actions(mark) if not name.startswith("replicate:")]
     assert begun == [], "it was not begun anew meanwhile"    # a copy may have been due before
