@@ -176,7 +176,7 @@ def time_limit_s(action: ReplicateDomain) -> float:
     A raw disk does not track its changes, so its copy cannot be sliced: the limit includes the time
     for reading all of it. The scratch space limits such a copy all the same.
     """
-    whole_bits = 8 * sum(disk.size_bytes for disk in action.disks if not disk.tracked)
+    whole_bits = 8 * sum(disk.size_bytes for disk in action.disks if not disk.trackable)
     rate_bps = min(ceiling_bps(action.limits) or SLOW_BPS, SLOW_BPS)
     return action.budget_s + SLACK_S + whole_bits / rate_bps
 
@@ -184,9 +184,9 @@ def time_limit_s(action: ReplicateDomain) -> float:
 def wanted_mode(state: ReplicaState, disk: DiskCopy) -> CopyMode:
     """Return how to open a disk: INCREMENT if the newest point or a seed can be built upon."""
     if disk.target in state.sizes:
-        builds = disk.tracked and bool(state.checkpoint) and disk.target not in state.scan
+        builds = disk.trackable and bool(state.checkpoint) and disk.target not in state.scan
         return CopyMode.INCREMENT if builds else CopyMode.SCAN
-    resumes = disk.tracked and covered_of(state, disk.target) > 0
+    resumes = disk.trackable and covered_of(state, disk.target) > 0
     return CopyMode.INCREMENT if resumes else CopyMode.SEED
 
 

@@ -144,7 +144,7 @@ class Cycle:
         origins, run = (last.origins, last.run) if last else known_origins(state)
         modes = {disk.target: wanted_mode(state, disk) for disk in action.disks}
         if last:
-            modes = {disk.target: CopyMode.INCREMENT if disk.tracked else CopyMode.SCAN
+            modes = {disk.target: CopyMode.INCREMENT if disk.trackable else CopyMode.SCAN
                      for disk in action.disks}
         return {
             "modes": modes, "checkpoint": name, "since": base, "quiesce": action.quiesce,

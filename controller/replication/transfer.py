@@ -220,7 +220,7 @@ class Transfer:
             known = await self._fetch_manifest(
                 target, max(opened.size_bytes, state.sizes.get(target, 0)))
         can_slice = bool(copy.checkpoint) and not copy.off and (opened.tracked or any(
-            disk.target == target and disk.tracked for disk in self._action.disks))
+            disk.target == target and disk.trackable for disk in self._action.disks))
         request = {
             **request_of(state, opened, plan, self._ends.terms, known),
             "attempt": self._target.attempt, "transfer": transfer_id,

@@ -40,7 +40,7 @@ class DiskCopy:
     qcow2_version: int = 3
 
     @property
-    def tracked(self) -> bool:
+    def trackable(self) -> bool:
         """Return whether its file can hold a bitmap of changes."""
         return self.format == "qcow2" and self.qcow2_version >= 3
 

@@ -262,7 +262,7 @@ def _cause(protected: ProtectedMachine, request: ReplicaRequest | None, disks: D
     wrong = current.replica.lost_files or current.replica.damaged_clusters or (
         disks.why and not compare)
     return Cause.DRIFT if slack is None or slack < 0 or (
-        wrong and any(one.tracked and one.mode is not CopyMode.INCREMENT
+        wrong and any(one.trackable and one.mode is not CopyMode.INCREMENT
                       for one in disks.copies)) else Cause.ROUTINE
 
 

@@ -60,7 +60,7 @@ def test_what_comes_again_and_again_fills_no_disk_and_is_begun_anew(
         machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(index, "SPARE_BYTES", 0)
     part = machine.root / "vda/incoming.part"
-    with pytest.raises(Damaged, match="have come for it"):
+    with pytest.raises(Damaged, match="were received for it"):
         send_on(machine, [(cluster, DATA) for cluster in range(16)])
     assert part.stat().st_size <= 4 * SIZE
     assert machine.open("vda", "overlay")["resumed"] is False

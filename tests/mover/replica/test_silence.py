@@ -88,7 +88,7 @@ def test_a_receiver_that_hears_nothing_lets_go(machine: Machine, monkeypatch: py
             writer.hello(greeting())
         if after == "half a frame":
             os.write(write, wire.MAGIC)
-        with pytest.raises(TryAgain, match="the way from the sending end is cut"):
+        with pytest.raises(TryAgain, match="the connection is dead"):
             receive.receive(str(machine.root), read)
     assert is_free(machine)
 

@@ -208,7 +208,7 @@ def test_an_old_qcow2_is_compared_and_its_reason_says_how_to_amend_it() -> None:
     [step] = compute(desired, observed, b.APPLIED, b.NOW_S).steps
     assert isinstance(step.action, ReplicateDomain)
     [one] = step.action.disks
-    assert (one.mode, one.tracked) == (CopyMode.SCAN, False)
+    assert (one.mode, one.trackable) == (CopyMode.SCAN, False)
     assert "qemu-img amend -f qcow2 -o compat=1.1 /srv/x.qcow2" in step.action.reason
     assert step.action.cause == "routine"
     assert "qemu-img amend -f qcow2 -o compat=1.1 /srv/x.qcow2" in remarks(desired, observed)

@@ -149,11 +149,11 @@ def inspect(uuid: str, since: str = "") -> DomainStatus:
     outputs, errors = answers(*questions)
     state, live, definition, info, names = outputs[:5]
     if not (state and live and definition):
-        raise VirshError(errors or "nothing was said of domain %s" % uuid)
+        raise VirshError(errors or "virsh reported nothing of domain %s" % uuid)
     checkpoint = outputs[5] if since else ""
     domain = domain_of(uuid, live)
     if domain.id and not info:      # domjobinfo fails for a domain that is off
-        raise VirshError(errors or "nothing was said of jobs of domain %s" % uuid)
+        raise VirshError(errors or "virsh reported nothing of jobs of domain %s" % uuid)
     domain = domain._replace(disks={target: _inspected(disk, running=bool(domain.id))
                                     for target, disk in domain.disks.items()})
     tracked = {disk.get("name", "") for disk in ET.fromstring(checkpoint).iterfind("disks/disk")

@@ -106,7 +106,7 @@ class Index:
         try:
             at = self.end
             if at > self.most_bytes:
-                raise Damaged("%s: more than %d bytes have come for it" % (self.path, at))
+                raise Damaged("%s: more than %d bytes were received for it" % (self.path, at))
             os.pwrite(self.fd, struct.pack(">Q", at + count * CLUSTER_BYTES), _END_AT)
         finally:
             fcntl.flock(self.fd, fcntl.LOCK_UN)

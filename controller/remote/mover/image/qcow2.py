@@ -115,9 +115,10 @@ def parse_header(data: bytes, name: str) -> Header:
     if l1_entries < -(-clusters_of(size) // TABLE_ENTRIES):
         raise Damaged("%s has %d table entries, too few for its size" % (name, l1_entries))
     if l1_entries * 8 > MOST_L1_BYTES:
-        raise Damaged("%s says that its table of tables has %d bytes" % (name, l1_entries * 8))
+        raise Damaged("%s has an L1 table of %d bytes, which is too large"
+                      % (name, l1_entries * 8))
     if backing_size > MOST_NAME_BYTES or (backing_at and backing_at + backing_size > len(data)):
-        raise Damaged("%s says that the name of the file below it has %d bytes at %d"
+        raise Damaged("%s has a backing file name of %d bytes at %d, which cannot be"
                       % (name, backing_size, backing_at))
     backing_format, sums = _parse_extensions(data, length, name)
     backing = data[backing_at:backing_at + backing_size].decode(errors="surrogateescape")
@@ -170,7 +171,7 @@ def _kind(entry: int, cluster: int, name: str) -> Tuple[str, int]:
         return ZERO, 0
     at = entry & OFFSET_MASK
     if at % CLUSTER_BYTES:
-        raise Damaged("%s: cluster %d is said to lie at %#x" % (name, cluster, at))
+        raise Damaged("%s: cluster %d has the odd offset %#x" % (name, cluster, at))
     return (DATA, at) if at else (HOLE, 0)
 
 
@@ -295,6 +296,6 @@ class Overlay:
     def _read_tables(self) -> List[int]:
         size = self.header.l1_entries * 8
         if self.header.l1_offset + size > os.fstat(self.fd).st_size:
-            raise Damaged("%s is cut short: the table of tables is missing" % self.path)
+            raise Damaged("%s is cut short: the L1 table is missing" % self.path)
         data = os.pread(self.fd, size, self.header.l1_offset)
         return [entry & OFFSET_MASK for entry in struct.unpack(">%dQ" % (size // 8), data)]

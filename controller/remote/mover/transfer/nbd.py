@@ -38,7 +38,7 @@ Extent = Tuple[int, int]                # length, flags
 
 
 def bitmap_context(bitmap: str) -> str:
-    """Return the name of the meta context that tells what a bitmap says is dirty."""
+    """Return the name of the meta context with a bitmap's dirty ranges."""
     return "qemu:dirty-bitmap:" + bitmap
 
 
@@ -93,7 +93,7 @@ class Nbd:
                 self._socket.sendall(REQUEST.pack(REQUEST_MAGIC, 0, CMD_DISC, 0, 0, 0))
                 self._socket.shutdown(socket.SHUT_WR)
                 while self._socket.recv(1 << 16):
-                    pass                                    # answers that nobody waits for
+                    pass                                    # replies that nobody waits for
                 self._socket.shutdown(socket.SHUT_RDWR)     # wakes who reads in another thread
             self._socket.close()
 
@@ -106,12 +106,12 @@ class Nbd:
         end, start, held = offset + length, offset, 0
         flags = -1
         while offset < end:
-            for told, found in self._status(offset, min(end - offset, STATUS_BYTES), context):
+            for reported, found in self._status(offset, min(end - offset, STATUS_BYTES), context):
                 if found != flags and held:
                     yield start, held, flags
                 if found != flags:
                     start, held, flags = offset, 0, found
-                size = min(told, end - offset)      # the last extent may reach beyond the question
+                size = min(reported, end - offset)  # the last extent may go beyond the request
                 held, offset = held + size, offset + size
         if held:
             yield start, held, flags
@@ -170,9 +170,9 @@ class Nbd:
         magic, flags, kind, handle, size = CHUNK.unpack(self._read(CHUNK.size))
         pending = self._pending.get(handle)
         if magic != CHUNK_MAGIC or pending is None:
-            raise TryAgain("the NBD server at %s answers what was not asked" % self.path)
+            raise TryAgain("the NBD server at %s replied to no request of ours" % self.path)
         if kind != CHUNK_DATA and size > MOST_BYTES:
-            raise TryAgain("the NBD server at %s says too much" % self.path)
+            raise TryAgain("the NBD server at %s sent a reply of %d bytes" % (self.path, size))
         if kind & CHUNK_ERROR:
             reply = self._read(size)
             number, length = struct.unpack(">IH", reply[:6])
@@ -194,7 +194,7 @@ class Nbd:
         start = struct.unpack(">Q", self._read(8))[0] - pending.offset
         buffer = pending.buffer
         if buffer is None or start < 0 or start + size - 8 > len(buffer):
-            raise TryAgain("the NBD server at %s sent more than was asked" % self.path)
+            raise TryAgain("the NBD server at %s sent more than was requested" % self.path)
         self._read_into(memoryview(buffer)[start:start + size - 8])
 
     def _read(self, size: int) -> bytearray:

@@ -18,7 +18,7 @@ scan must have one. Zeros are sent as ranges, never as data, and holes are not r
              {"read": true}: the export is closed and the receivers are there; the job may end
              {"result": …}, with what was left over when `budget_s` was used up
 
-How bytes flow, and what holds them back, is told in pipeline; what goes over the wire, in wire.
+How bytes flow and what holds them back: pipeline. What goes over the wire: wire.
 
 A failure at either end leaves the replica's points as they were: the receivers write to incoming
 files only, and believe a transfer only by its END. What arrived stays and is not sent again by the
@@ -201,7 +201,7 @@ def run(words: List[str]) -> None:
             if not settled.is_set():
                 source.nbd.close()
                 receivers.abort()
-                os._exit(fail(TryAgain("whoever asked for the transfer went away")))
+                os._exit(fail(TryAgain("the controller that asked for the transfer is gone")))
 
         requests.follow(lambda line: throttle.set(float(line.get("rate_bps", 0))), stop)
         try:

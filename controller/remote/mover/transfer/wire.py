@@ -180,7 +180,7 @@ class Writer:
         self.tally.zero(offset, length)
 
     def mark(self, offset: int, number: int) -> None:
-        """Send how far the sender has come."""
+        """Send how far the sender is."""
         self._mark = (offset, number)
         self._put(MARK, offset, number)
 
@@ -273,7 +273,7 @@ class Reader:
             return Zero(a, b)
         head = _head_bytes(kind, a, b, MAX_PAYLOAD_BYTES)
         if kind != DATA or b > MAX_RAW_BYTES or len(payload) < head:
-            raise Damaged("a frame of type %d and %d bytes makes no sense" % (kind, len(payload)))
+            raise Damaged("a frame of type %d and %d bytes is not valid" % (kind, len(payload)))
         where, hashes = bytes(payload[1:1 + a * EXTENT.size]), payload[1 + a * EXTENT.size:head]
         extents = self._extents(where, b)
         self.tally.data(where, b, bytes(hashes), len(payload) - head)
@@ -285,7 +285,7 @@ class Reader:
             self._within(offset, length)
         if not extents or sum(length for _, length in extents) != raw_bytes or any(
                 length % CLUSTER_BYTES for _, length in extents[:-1]):
-            raise Damaged("a frame of %d bytes tells of other extents" % raw_bytes)
+            raise Damaged("the extents of a frame do not add up to its %d bytes" % raw_bytes)
         return extents
 
     def _within(self, offset: int, length: int) -> None:
@@ -301,10 +301,10 @@ class Reader:
         fields = _object("END", payload)
         reached = fields.pop("reached", None)
         if reached is not None and not (type(reached) is int and 0 <= reached <= MAX_NUMBER):
-            raise Damaged("END cannot be read: it was reached what makes no sense")
+            raise Damaged("END has an invalid offset")
         self.reached = reached
         if fields != self.tally.end():
-            raise Damaged("what came is not all that was sent: the totals at the end differ")
+            raise Damaged("the stream is not what was sent: its totals differ from those in END")
         self.greeting = None
 
     def _frame(self, *, may_end: bool) -> Optional[Tuple[int, int, int, memoryview]]:
@@ -314,7 +314,7 @@ class Reader:
             return None
         magic, kind, size, a, b, check = HEADER.unpack(header)
         if magic != MAGIC or size > MAX_PAYLOAD_BYTES:
-            raise Damaged("what comes over the pipe is not a stream of this mover")
+            raise Damaged("the pipe does not carry a stream of this mover")
         payload = self._read(size, may_end=False, limit_s=SILENCE_S)
         assert payload is not None, "may_end is false"
         end = _head_bytes(kind, a, b, size)
@@ -329,8 +329,7 @@ class Reader:
         while got < size:
             try:
                 if not self._poll.poll(limit_s * 1000):
-                    raise TryAgain("nothing has come for %g s: the way from the sending end is cut"
-                                   % limit_s)
+                    raise TryAgain("nothing received for %g s: the connection is dead" % limit_s)
                 step = os.readv(self.fd, [view[got:]])
             except OSError as error:
                 raise TryAgain("the sending end went away: %s" % error.strerror) from None
@@ -372,7 +371,7 @@ def _hello(payload: memoryview) -> Hello:
         like = type(getattr(defaults, name, value))
         if type(value) is not like or (like is int and not 0 <= value <= MAX_NUMBER) or (
                 like is str and len(value) > MOST_NAME):
-            raise Damaged("HELLO says something that makes no sense of %s" % name)
+            raise Damaged("HELLO has an invalid %s" % name)
     try:
         hello = Hello(**{name: fields[name] for name in Hello._fields if name in fields})
     except TypeError as error:
