@@ -217,7 +217,7 @@ def _hosts_with_files(vm: VirtualMachine, files: Mapping[tuple[str, str], tuple[
 def wait_for_capacity(layout: Layout, survey: Survey, draft: Draft) -> None:
     """Make each start and arrival that does not fit now wait for the moves away from its host."""
     arriving = [(index, item) for index, item in enumerate(draft.items)
-              if isinstance(item.action, StartDomain | MigrateDomain)]
+                if isinstance(item.action, StartDomain | MigrateDomain)]
     if not arriving:
         return
     leaving: dict[str, list[str]] = {}
