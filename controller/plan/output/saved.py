@@ -22,7 +22,7 @@ from controller.plan.actions.replica import CopyMode
 from controller.plan.steps.plan import Plan, Remark, Ruling, Step, Verdict
 from controller.plan.survey.silence import last_of
 
-VERSION: Final = 1
+VERSION: Final = 2
 PLAIN: Final = frozenset({str, int, float, bool, type(None)})
 SHAPES: Final[dict[str, type[Any]]] = {
     name: shape for module in (action, desired, machine, network, replica_actions, storage)
