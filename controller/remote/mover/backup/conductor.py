@@ -34,8 +34,9 @@ What a crash leaves, and who removes it:
     the watchdog     this process ends the job in its place
     both             the job runs on: the next conductor ends it before its own, or `sweep` does;
                      its scratch claim is void, since nobody holds its lock
-    libvirtd, QEMU   the job is gone or is aborted once libvirtd answers; scratch files go with it
-    the host         scratch files and the checkpoint: the next copy, or `sweep`, removes them
+    libvirtd, QEMU   the job is gone, or is aborted once libvirtd answers; the watchdog deletes the
+                     scratch files, `sweep` those of a transient VM that is gone, too
+    the host         scratch files: the next copy or `sweep`; the new checkpoint: the next copy
 """
 
 from __future__ import annotations
