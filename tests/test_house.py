@@ -86,34 +86,12 @@ RETIRED_MODULES = {
 ONE_CLASS = ("Begun", "Guard", "Limits", "Memory", "Orders", "Picture", "Plan", "Seen", "Shelf",
              "Standing", "Verdict", "Work")
 """Each of these once meant two or three things."""
-TWO_MEANINGS_YET = ("Limits", "Memory", "Orders", "Plan", "Seen", "Verdict")
 MAY = {
     "board": ("controller/model/host.py",),                 # a management controller is a board
     "boards": ("controller/source/check/hosts.py",),
     "carrier": ("controller/model/inter_site_link.py",),    # who sells the line
 }
 """Word -> where it means something else."""
-NOT_YET: dict[str, tuple[str, ...]] = {
-    "board": ("controller/plan/", "controller/reconcile/", "tests/reconcile/"),
-    "charge": ("controller/plan/",),
-    "circumstances": ("controller/plan/",),
-    "departed": ("controller/reconcile/", "tests/reconcile/"),
-    "glance": ("controller/reconcile/",),
-    "ground": ("controller/plan/",),
-    "keeper": ("controller/reconcile/",),
-    "outlet": ("controller/remote/",),
-    "outlets": ("controller/remote/",),
-    "papers": ("controller/remote/", "tests/mover/"),
-    "shelf": ("controller/plan/",),
-    "shelves": ("controller/plan/",),
-    "squeeze": ("controller/remote/",),
-    "standing": ("controller/plan/", "controller/providers/", "controller/reconcile/"),
-    "tenant": ("controller/plan/",),
-    "urgency": ("controller/reconcile/", "tests/reconcile/"),
-    "wish": ("controller/plan/", "controller/store/", "tests/plan/", "tests/store/"),
-    "wishes": ("controller/plan/",),
-}
-"""Word -> where it still waits to be replaced."""
 CALLED_FROM_OUTSIDE = {
     "find_spec": "importlib asks finders", "create_module": "importlib asks loaders",
     "exec_module": "importlib asks loaders",
@@ -160,8 +138,7 @@ def old_words(name: str, text: str) -> set[str]:
     words |= {word.lower() for sentence in said_about(text)
               for word in re.findall(r"[A-Za-z]+", sentence)}
     found = (words & RETIRED.keys()) | (identifiers & RETIRED_NAMES.keys())
-    return {word for word in found
-            if not name.startswith((*MAY.get(word, ()), *NOT_YET.get(word, ())))}
+    return {word for word in found if name not in MAY.get(word, ())}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
@@ -193,7 +170,7 @@ def test_no_module_has_the_name_of_a_retired_one() -> None:
 def test_one_class_has_one_meaning() -> None:
     count = Counter(node.name for path in CODE for node in ast.walk(ast.parse(path.read_text()))
                     if isinstance(node, ast.ClassDef))
-    assert {name for name in ONE_CLASS if count[name] > 1} - set(TWO_MEANINGS_YET) == set()
+    assert {name for name in ONE_CLASS if count[name] > 1} == set()
 
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

@@ -17,7 +17,7 @@ from controller.reconcile.export import Export
 from controller.reconcile.loop import Loop
 from controller.reconcile.once import Once, assumptions
 from controller.reconcile.report.event import Event, EventKind
-from controller.reconcile.report.progress import ProgressBoard
+from controller.reconcile.report.progress import ProgressTracker
 from controller.reconcile.supervise import first_load, supervise
 from controller.source.source import Source, open_source
 from controller.store.store import Store
@@ -98,7 +98,7 @@ class Manager:
         assumed_down = assumptions(assume, desired)
         provider = self._make_provider(desired, self.clock)
         once = Once(provider, store, self.clock, assumed_down)
-        ProgressBoard(self.clock, once.tell).follow(provider)
+        ProgressTracker(self.clock, once.tell).follow(provider)
         try:
             yield once
         finally:
@@ -133,9 +133,9 @@ class Manager:
             desired = await first_load(source, lambda sentence: listen(Event(
                 EventKind.SOURCE, "Source/specs", "", sentence, self.clock(), "!")))
             provider = self._make_provider(desired, self.clock)
-            board = ProgressBoard(self.clock, listen)
-            board.follow(provider)
-            loop = Loop(provider, store, self.clock, os.getpid(), telemetry, board.words)
+            tracker = ProgressTracker(self.clock, listen)
+            tracker.follow(provider)
+            loop = Loop(provider, store, self.clock, os.getpid(), telemetry, tracker.words)
             loop.add_listener(listen)
             started(loop)
             try:

@@ -103,7 +103,7 @@ class Journal(Table):
             if cause is Cause.HUMAN:
                 connection.executemany(
                     "DELETE FROM requests WHERE 'Replica/' || machine = ? AND wish = ?",
-                    [(target, wish) for wish in SERVES.get(verb, ())])
+                    [(target, kind) for kind in SERVES.get(verb, ())])
         return intent
 
     def conclude(self, intent: int, outcome: Outcome, sentence: str, at: float,

@@ -137,7 +137,7 @@ def test_an_approval_is_used_up_by_the_intent_it_allowed_and_by_no_other(store: 
     assert store.approvals(2.0) == ()
 
 
-def test_a_wish_for_a_replica_is_used_up_by_the_action_a_person_caused(store: Store) -> None:
+def test_a_request_for_a_replica_is_used_up_by_the_action_a_person_caused(store: Store) -> None:
     request = ReplicaRequest("sql", RequestKind.VERIFY, "ann", 1.0)
     store.request(request)
     store.request(ReplicaRequest("web", RequestKind.COPY, "ann", 1.0))
@@ -156,7 +156,7 @@ def test_an_action_uses_up_what_it_serves_alone(store: Store) -> None:
     assert [one.kind for one in store.requests()] == [RequestKind.VERIFY]
 
 
-def test_a_wish_is_withdrawn_or_forgotten_after_an_hour(store: Store) -> None:
+def test_a_request_is_withdrawn_or_forgotten_after_an_hour(store: Store) -> None:
     old, new = (ReplicaRequest("sql", RequestKind.COPY, "ann", at) for at in (1.0, 3700.0))
     web = ReplicaRequest("web", RequestKind.SEED, "ann", 3700.0)
     for request in (old, web):

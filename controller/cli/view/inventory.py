@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, TypeVar
 
-from controller.cli.view.loop_status import LoopStatus, Seen
+from controller.cli.view.loop_status import LastFacts, LoopStatus
 from controller.model.facts import Absent, Fact, NodeFacts
 from controller.model.replica import ReplicaFacts
 from controller.reconcile.observe.view import last_known
@@ -12,7 +12,7 @@ T = TypeVar("T")
 Row = dict[str, Any]
 
 
-def freshness(loop_status: LoopStatus, node: str, seen: Seen) -> Row:
+def freshness(loop_status: LoopStatus, node: str, seen: LastFacts) -> Row:
     """Return whether the node answers now, and the age of its last facts."""
     nodes = (loop_status.heartbeat or {}).get("nodes") or {}
     known = loop_status.alive and (nodes.get(node) or {}).get("state") == "known"

@@ -19,7 +19,7 @@ Line = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class LastFacts:
     """The last facts of a node, and when the node last confirmed them."""
 
     facts: NodeFacts
@@ -35,7 +35,7 @@ class LoopStatus:
     conditions: tuple[Condition, ...]
     suspensions: tuple[Suspension, ...]
     approvals: tuple[Approval, ...]
-    seen: dict[str, Seen] = field(default_factory=dict)
+    seen: dict[str, LastFacts] = field(default_factory=dict)
 
     @property
     def alive(self) -> bool:
@@ -153,7 +153,7 @@ def read_status(manager: Manager) -> LoopStatus:
         beat = store.status()
         looked = {node: fact.get("observed_at") for node, fact in
                   ((beat or {}).get("nodes") or {}).items()}
-        seen = {node: Seen(known.value, max(known.observed_at, looked.get(node) or 0.0))
+        seen = {node: LastFacts(known.value, max(known.observed_at, looked.get(node) or 0.0))
                 for node, known in load_seen(store).items()
                 if not looked or node in looked}
         return LoopStatus(now_s, beat, store.conditions(), store.suspensions(now_s),

@@ -105,7 +105,7 @@ class Undone:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The circumstances of one decision."""
+    """All that one decision depends on besides specs and facts."""
 
     suspensions: tuple[Suspension, ...] = ()
     approvals: tuple[Approval, ...] = ()

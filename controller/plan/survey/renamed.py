@@ -1,4 +1,4 @@
-"""Renamed: facts and circumstances recorded under former names, moved to the present names.
+"""Renamed: facts and context recorded under former names, moved to the present names.
 
 Rule 1: `formerly` says that an object is the same one: its facts, pauses, repairs and running
         actions count as if it had always had its present name.
@@ -38,7 +38,7 @@ def nodes_of(now: Mapping[str, str]) -> dict[str, str]:
 
 
 def rename_context(context: Context, now: Mapping[str, str]) -> Context:
-    """Return the circumstances under present names."""
+    """Return the context under present names."""
     if not now:
         return context
     nodes = nodes_of(now)

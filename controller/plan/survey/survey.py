@@ -45,7 +45,7 @@ class Unreachable(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """Specs, facts and circumstances of one decision, with the indexes over them."""
+    """Specs, facts and context of one decision, with the indexes over them."""
 
     desired: Desired
     observed: Observed
@@ -165,7 +165,7 @@ class Survey:
 
 
 def take_survey(desired: Desired, observed: Observed, context: Context, now_s: float) -> Survey:
-    """Return the indexes over the specs, facts and circumstances of one decision."""
+    """Return the indexes over the specs, facts and context of one decision."""
     known = index_specs(desired)
     context = rename_context(context, known.renames)
     observed = rename_observed(observed, known.renames)

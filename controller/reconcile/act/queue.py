@@ -19,7 +19,7 @@ plan allows. What ends a wait depends on what would help: time, after an error t
 change that lifts the refusal (STALLED, by `free`). A person or an emergency does not wait for the
 back-off of something less urgent.
 
-Urgency: a person first, then what is down, commits, other drift, routine. Since all keys age alike,
+Priority: a person first, then what is down, commits, other drift, routine. As all keys age alike,
 class and arrival make one number that never changes: 30s of waiting lift a key by one class, so
 that no class starves, and a heap is enough. Heap entries are never removed: a ticket tells those
 that are out of date.
@@ -84,7 +84,7 @@ class _Entry:
 
 
 class KeyedQueue:
-    """Keys by urgency and age."""
+    """Keys by priority and age."""
 
     def __init__(self, seed: int = 0) -> None:
         self._dice = Random(seed)
@@ -250,7 +250,7 @@ class KeyedQueue:
         return entry
 
 
-def urgency_of(action: Action) -> Priority:
+def priority_of(action: Action) -> Priority:
     """Return the class of an action: a person's, then what is down, commits, other drift, routine.
 
     A copy is routine; one that is late, or that mends something, is as urgent as other drift.

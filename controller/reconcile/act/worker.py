@@ -40,7 +40,7 @@ from controller.plan.actions.replica import ReplicateDomain, VerifyReplica, is_r
 from controller.plan.actions.storage import CreateDisk, ReturnDisk
 from controller.plan.steps.plan import Plan, Step
 from controller.reconcile.act.applier import Applier, Attempt
-from controller.reconcile.act.queue import KeyedQueue, State, urgency_of
+from controller.reconcile.act.queue import KeyedQueue, State, priority_of
 from controller.reconcile.decide.attempts import Attempts, most_s_of
 from controller.reconcile.decide.planner import Planner, ready_steps
 from controller.reconcile.observe.observers import Observers
@@ -107,8 +107,8 @@ class Workers:
         for step in ready:
             target = step.action.target
             if self._queue.state(target) is State.STALLED:
-                self._queue.free(target, urgency_of(step.action), now_s())
-            self._queue.offer(target, urgency_of(step.action), now_s())
+                self._queue.free(target, priority_of(step.action), now_s())
+            self._queue.offer(target, priority_of(step.action), now_s())
         wanted = {step.action.target for step in ready}
         held = {step.action.target: step for step in reversed(plan.steps)
                 if step.action.target not in wanted}

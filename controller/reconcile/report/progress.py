@@ -11,7 +11,7 @@ from controller.replication.report import Progress, render_progress
 EVENT_EVERY_S: Final = 5.0
 
 
-class ProgressBoard:
+class ProgressTracker:
     """The last progress report of each target."""
 
     def __init__(self, clock: Callable[[], float], listen: Callable[[Event], None]) -> None:

@@ -9,7 +9,7 @@ from mover.errors import Refused, TryAgain
 from mover.image.chain import Chain
 from mover.image.hashing import CLUSTER_BYTES
 from mover.replica import incoming, publish, settle
-from mover.replica.replica import Replica, locked
+from mover.replica.replica import locked
 from mover.transfer import wire
 from mover.transfer.codec import RAW
 
@@ -61,7 +61,7 @@ def test_a_receiver_that_is_late_writes_nothing(machine: Machine, attempt: str) 
     with pytest.raises(TryAgain, match="another attempt"):
         feed(machine.root, late(machine, attempt))
     machine.publish(vda={"transfers": ["live"]})
-    with Chain(Replica(str(machine.root)).chain("vda", 2)) as chain:
+    with Chain(machine.paths("vda", 2)) as chain:
         assert chain.read(5 * CLUSTER_BYTES, CLUSTER_BYTES) == FRESH
     assert_every_point_reads_as_its_disk(machine)
 

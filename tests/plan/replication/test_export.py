@@ -68,7 +68,7 @@ def test_a_replica_that_cannot_be_read_is_none() -> None:
         plan_export(seen(unreadable), "sql", "/srv")
 
 
-def test_the_same_wish_has_the_same_name() -> None:
+def test_the_same_export_has_the_same_name() -> None:
     one = plan_export(seen(host("milan-1", point(1))), "sql", "/srv")
     assert one.id == replace(one, reason="again").id == "export-point:Replica/sql@milan-1/1:/srv"
 

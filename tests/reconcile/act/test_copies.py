@@ -9,7 +9,7 @@ import pytest
 from controller.plan.actions.action import Cause
 from controller.plan.actions.replica import ReplicateDomain, SweepLeftovers
 from controller.plan.steps.plan import Plan
-from controller.reconcile.act.queue import Priority, urgency_of
+from controller.reconcile.act.queue import Priority, priority_of
 from controller.reconcile.act.worker import COPIES_AT_ONCE, Mandate, Workers, is_next
 from controller.reconcile.decide.attempts import Attempts
 from controller.reconcile.decide.context import ContextBuilder
@@ -22,11 +22,11 @@ COPY = ReplicateDomain(
     path="/p", disks=(), replication_address="a", to_replication_address="b", sequence=12)
 
 
-@pytest.mark.parametrize(("cause", "urgency"), [
+@pytest.mark.parametrize(("cause", "priority"), [
     (Cause.ROUTINE, Priority.PERIODIC), (Cause.COMMIT, Priority.PERIODIC),
     (Cause.DRIFT, Priority.HEAL), (Cause.HUMAN, Priority.HUMAN)])
-def test_a_copy_is_as_urgent_as_its_cause(cause: Cause, urgency: Priority) -> None:
-    assert urgency_of(replace(COPY, cause=cause)) is urgency
+def test_a_copy_is_as_urgent_as_its_cause(cause: Cause, priority: Priority) -> None:
+    assert priority_of(replace(COPY, cause=cause)) is priority
 
 
 def next_edge(due_at: float | None, now_s: float) -> float | None:

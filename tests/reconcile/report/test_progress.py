@@ -1,7 +1,7 @@
 """The progress of long actions is noted at once and logged now and then."""
 
 from controller.reconcile.report.event import Event, EventKind
-from controller.reconcile.report.progress import EVENT_EVERY_S, ProgressBoard
+from controller.reconcile.report.progress import EVENT_EVERY_S, ProgressTracker
 from controller.replication.report import Progress, render_progress
 
 GIB = 1 << 30
@@ -23,12 +23,12 @@ def test_a_copy_of_nothing_is_done() -> None:
 
 def test_each_target_is_told_at_most_every_few_seconds_and_always_remembered() -> None:
     now, told = [100.0], list[Event]()
-    board = ProgressBoard(lambda: now[0], told.append)
+    tracker = ProgressTracker(lambda: now[0], told.append)
     for step in range(5):
-        board.take(progress(step * GIB))
+        tracker.take(progress(step * GIB))
         now[0] += EVENT_EVERY_S / 4
-    board.take(progress(GIB, "Replica/web"))
+    tracker.take(progress(GIB, "Replica/web"))
     assert [(one.kind, one.target) for one in told] == [
         (EventKind.PROGRESS, "Replica/sql"), (EventKind.PROGRESS, "Replica/sql"),
         (EventKind.PROGRESS, "Replica/web")]
-    assert board.words["Replica/sql"].startswith("100%")
+    assert tracker.words["Replica/sql"].startswith("100%")

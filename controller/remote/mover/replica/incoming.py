@@ -57,7 +57,7 @@ MOST_ENDS_BYTES = 1 << 20           # of incoming.ends, a few lines per transfer
 UNKNOWN_AT_ONCE = 1 << 16           # clusters: 1 MiB of hashes
 
 
-class Plan(NamedTuple):
+class IncomingPlan(NamedTuple):
     """What an incoming will become; `parent` is the point it builds on, None for the first."""
 
     kind: str
@@ -71,7 +71,7 @@ class Incoming(NamedTuple):
     """An open incoming."""
 
     folder: str
-    plan: Plan
+    plan: IncomingPlan
     note: Any
     part: int
     index: Index
@@ -147,7 +147,7 @@ def prepare(replica: Replica, disk: str, kind: str, size_bytes: int, note: Any,
         raise Refused("the request to open an incoming names no attempt")
     if kind == OVERLAY and (newest is None or disk not in newest.files):
         raise Refused("disk %s has no restore point to build on: seed it" % disk)
-    plan = Plan(kind, size_bytes, newest.sequence if newest else None,
+    plan = IncomingPlan(kind, size_bytes, newest.sequence if newest else None,
                 replica.state.algorithm, replica.state.secret_id)
     make_folder(folder)
     with _taken_over(replica.root, folder):
@@ -172,7 +172,7 @@ def prepare(replica: Replica, disk: str, kind: str, size_bytes: int, note: Any,
             incoming.close()
 
 
-def _fits(folder: str, plan: Plan) -> Optional[Incoming]:
+def _fits(folder: str, plan: IncomingPlan) -> Optional[Incoming]:
     """Return the incoming that is there, closed; None where it cannot be continued."""
     try:
         found = load(folder)
@@ -200,7 +200,7 @@ def _require_attempt(folder: str, held: str, attempt: str) -> None:
         raise TryAgain("%s was opened for another attempt: this one is over" % folder)
 
 
-def _begin(folder: str, plan: Plan) -> None:
+def _begin(folder: str, plan: IncomingPlan) -> None:
     drop(folder)
     Index.create(path_of(folder, "idx"), plan.kind, plan.size_bytes).close()
     Manifest.create(path_of(folder, "man"),
@@ -247,11 +247,11 @@ def load(folder: str) -> Incoming:
     return Incoming(folder, plan, note, part, index, manifest, attempt)
 
 
-def read_plan(folder: str) -> Tuple[Plan, Any, str]:
+def read_plan(folder: str) -> Tuple[IncomingPlan, Any, str]:
     """Return the plan of an incoming, its note, and the attempt that has it open."""
     try:
         content = json.loads(read_regular(path_of(folder, "json"), MOST_PLAN_BYTES))
-        return Plan(**content["plan"]), content["note"], str(content.get("attempt", ""))
+        return IncomingPlan(**content["plan"]), content["note"], str(content.get("attempt", ""))
     except FileNotFoundError:
         raise Refused("%s has no open incoming: open one first" % folder) from None
     except (ValueError, KeyError, TypeError, RecursionError):
