@@ -21,7 +21,7 @@ NAME = "hotsite-000005-0badcafe"
 """The checkpoint of the last copy of the VM while it ran."""
 
 
-class Rest:
+class OfflineVm:
     """Copies of a VM that is off, each built on the one before as the conductor does it."""
 
     def __init__(self, folder: Path, size: int = 8 * MIB, **disks: Disk) -> None:

@@ -12,7 +12,7 @@ from mover.replica import incoming, publish
 from mover.replica.replica import Replica, locked
 
 from tests.mover.disks import needs_qemu
-from tests.mover.offline_machine import Rest, put_back, qcow2, write
+from tests.mover.offline_machine import OfflineVm, put_back, qcow2, write
 from tests.mover.transfers import Machine, assert_every_point_reads_as_its_disk, feed, write_stream
 
 pytestmark = needs_qemu
@@ -23,14 +23,14 @@ STEPS = 12
 class Hands:
     """Somebody who does things to the disks of a VM that is off."""
 
-    def __init__(self, rest: Rest, dice: Random) -> None:
-        self.rest, self.dice = rest, dice
+    def __init__(self, vm: OfflineVm, dice: Random) -> None:
+        self.vm, self.dice = vm, dice
         self.kept: dict[str, Path] = {}
         self.runs = 0
 
     def path(self) -> str:
         """Return one of the disks."""
-        return self.rest.disks[self.dice.choice(sorted(self.rest.disks))].source
+        return self.vm.disks[self.dice.choice(sorted(self.vm.disks))].source
 
     def write(self) -> None:
         """Start the VM for a moment."""
@@ -57,7 +57,7 @@ class Hands:
 
     def swap(self) -> None:
         """Exchange both disks by their names."""
-        one, other = (disk.source for disk in self.rest.disks.values())
+        one, other = (disk.source for disk in self.vm.disks.values())
         Path(one).rename(f"{one}.aside")
         Path(other).rename(one)
         Path(f"{one}.aside").rename(other)
@@ -65,7 +65,7 @@ class Hands:
     def run(self) -> None:
         """Let the VM run long enough to be copied while it does."""
         self.runs += 1
-        self.rest.ran(f"hotsite-{self.runs:06d}-{self.dice.getrandbits(32):08x}")
+        self.vm.ran(f"hotsite-{self.runs:06d}-{self.dice.getrandbits(32):08x}")
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -74,9 +74,9 @@ def test_every_copy_at_rest_is_what_the_disks_are(
     monkeypatch.setattr(offline, "FOLDER", str(tmp_path))
     monkeypatch.setattr(origins, "FRESH_NS", 0)
     dice, size = Random(seed), 2 << 20
-    rest = Rest(tmp_path, size, vda=qcow2(tmp_path, "vda", "A", size),
+    vm = OfflineVm(tmp_path, size, vda=qcow2(tmp_path, "vda", "A", size),
                 vdb=qcow2(tmp_path, "vdb", "B", size))
-    hands = Hands(rest, dice)
+    hands = Hands(vm, dice)
     hands.run()
     story = []
     for _ in range(STEPS):
@@ -85,8 +85,8 @@ def test_every_copy_at_rest_is_what_the_disks_are(
         deed()
         story.append(deed.__name__)
         if dice.random() < 0.6:
-            story.append(str(rest.copy()))
-            assert rest.is_right(), story
+            story.append(str(vm.copy()))
+            assert vm.is_right(), story
 
 
 @pytest.mark.parametrize("seed", SEEDS)
