@@ -87,6 +87,7 @@ class History:
     def note_look(self, now_s: float, looked_at: float | None = None) -> None:
         """Extend every wait by time in which nobody looked: asleep, stopped, or skipped by a clock.
 
+        A wait that began later than now, since the clock was set back, begins anew, once.
         Shapes: `looked_at` is the last look of an earlier process.
         """
         before = self._looked_at if looked_at is None else looked_at
@@ -95,6 +96,9 @@ class History:
         if gap_s > ASLEEP_S:
             self._extended = frozenset(self._grace)
             self._grace = {key: f"{float(since) + gap_s:.3f}" for key, since in self._grace.items()}
+        ahead = {key for key, since in self._grace.items() if float(since) > now_s}
+        self._grace |= dict.fromkeys(ahead, f"{now_s:.3f}")
+        self._extended |= ahead
 
     def record(self, plan: Plan, desired: Desired, observed: Observed, now_s: float) -> bool:
         """Save what a decision saw; return whether any removal now waits since another instant.

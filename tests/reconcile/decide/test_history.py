@@ -31,3 +31,17 @@ def test_a_leap_ends_no_grace(later_s: float, since_s: float) -> None:
     again.read({})
     assert again.waiting == {REMOVE: b.NOW_S + since_s}
     store.close()
+
+
+def test_a_grace_that_began_in_the_future_begins_anew_once() -> None:
+    store = Store.open(":memory:")
+    history = History(store)
+    wait_from(b.NOW_S + 3600.0, history)    # the clock was set forward, and is set right again
+    for later_s in (0.0, 60.0):
+        history.note_look(b.NOW_S + later_s)
+        history.record(compute(NOW, SEEN, b.APPLIED, b.NOW_S), NOW, SEEN, b.NOW_S + later_s)
+        assert history.waiting == {REMOVE: b.NOW_S}
+    again = History(store)
+    again.read({})
+    assert again.waiting == {REMOVE: b.NOW_S}
+    store.close()
