@@ -123,6 +123,11 @@ class Loop:
         return self._planner.plan
 
     @property
+    def stopped(self) -> bool:
+        """Return whether it does not run, or no more."""
+        return not self._running
+
+    @property
     def observed(self) -> Observed:
         """Return what is known of every node."""
         return self._view.observed

@@ -39,8 +39,10 @@ class LoopStatus:
 
     @property
     def alive(self) -> bool:
-        """Return whether the last heartbeat of the loop is recent."""
-        return self.heartbeat is not None and self.now_s - self.heartbeat["at"] < ALIVE_S
+        """Return whether the last heartbeat of the loop is recent, and not its very last."""
+        beat = self.heartbeat
+        return (beat is not None and not beat.get("stopped")
+                and self.now_s - beat["at"] < ALIVE_S)
 
     @property
     def steps(self) -> list[dict[str, Any]]:
@@ -66,6 +68,8 @@ class LoopStatus:
             return "no loop has run with this state folder: start `hotsite run`", "red"
         age = render_duration(self.now_s - self.heartbeat["at"])
         pid = self.heartbeat["pid"]
+        if self.heartbeat.get("stopped"):
+            return f"the loop was stopped {age} ago (pid {pid}): what follows is from then", "red"
         if not self.alive:
             return (f"the loop is not running: the last heartbeat of pid {pid} is {age} old, and so"
                     " is what follows", "red")

@@ -148,7 +148,7 @@ class Survey:
         fact = self.observed.nodes.get(name, NEVER_ASKED)
         if not isinstance(fact, Unknown) or fact.since_at <= 0:
             return "could not be seen yet"
-        return f"has not answered for {render_duration(self.now_s - fact.unseen_since_at)}"
+        return _not_answered(self.now_s - fact.unseen_since_at)
 
     def node_reason(self, name: str) -> str:
         """Return why a node does not answer."""
@@ -161,7 +161,12 @@ class Survey:
         unreachable = self.unreachable[host]
         if unreachable.since_at <= 0:
             return "could not be seen yet"
-        return f"has not answered for {render_duration(self.now_s - unreachable.since_at)}"
+        return _not_answered(self.now_s - unreachable.since_at)
+
+
+def _not_answered(for_s: float) -> str:
+    """Return how long a node has been silent, in words: nobody says `for 0.18s`."""
+    return "does not answer" if for_s < 1 else f"has not answered for {render_duration(for_s)}"
 
 
 def take_survey(desired: Desired, observed: Observed, context: Context, now_s: float) -> Survey:

@@ -26,6 +26,11 @@ class Running(Protocol):
     """By target: its last progress report, also of what has ended since."""
 
     @property
+    def stopped(self) -> bool:
+        """Return whether it has ended: this status is its last."""
+        ...
+
+    @property
     def plan(self) -> Plan | None:
         """Return the last plan; None before the first."""
         ...
@@ -50,7 +55,7 @@ def status_of(loop: Running, view: View, in_flight: tuple[InFlight, ...],
                                     remarks=loop.plan.remarks[:STEPS], conditions=())) | {
             "summary": render_summary(loop.plan), "step_count": len(loop.plan.steps)}
     return {
-        "pid": os.getpid(), "at": now_s, "started_at": loop.started_at,
+        "pid": os.getpid(), "at": now_s, "started_at": loop.started_at, "stopped": loop.stopped,
         "revision": loop.desired.revision if loop.desired else None,
         "source": loop.source, "journal": loop.journal_fault,
         "nodes": {node: render_fact(view.fact(node), view.last_look_at(node))
