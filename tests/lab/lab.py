@@ -45,6 +45,20 @@ def wait_until(what: str, condition: Callable[[], bool], limit_s: float = 180) -
         time.sleep(0.2)  # each look costs processor time that the guests want
 
 
+def wait_until_empty(find: Callable[[], list[str]], after: str = "") -> None:
+    """Return once nothing is left behind; fail with what is found still, and after what."""
+    found: list[str] = []
+
+    def is_clean() -> bool:
+        found[:] = find()
+        return not found
+
+    try:
+        wait_until("nothing is left behind", is_clean)
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {found} {after}".rstrip()) from error
+
+
 def parse_records(text: str) -> tuple[Record, ...]:
     """Return the records in a disk's text, by number."""
     found = (Record(int(n), int(rtc), float(up)) for n, rtc, up in RECORD.findall(text))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.ending import kill_all
-from tests.lab.lab import Lab, wait_until
+from tests.lab.lab import Lab, wait_until, wait_until_empty
 
 ASIDE = Path("/var/lib/hotsite-lab-aside")
 IMAGES = "/var/lib/libvirt/images"
@@ -25,16 +25,7 @@ class Aside(Lab):
 
     def leaves_nothing_behind(self) -> None:
         """Hold that all of it goes, once what was ended has ended."""
-        found: list[str] = []
-
-        def is_clean() -> bool:
-            found[:] = self.left_behind()
-            return not found
-
-        try:
-            wait_until("nothing is left behind", is_clean)
-        except AssertionError as error:
-            raise AssertionError(f"{error}: {found}") from error
+        wait_until_empty(self.left_behind)
 
     def left_behind(self) -> list[str]:
         """Return every process, namespace, link, mount, loop and folder that is there."""

@@ -26,7 +26,7 @@ from controller.replication.ssh_route import KeySource
 from controller.transport.base import Endpoint
 from controller.transport.keys import one_time_key, pinned_keys
 from controller.transport.ssh import SshTransport
-from tests.lab.lab import STATE, Lab, parse_records, render_guest, wait_until
+from tests.lab.lab import STATE, Lab, parse_records, render_guest, wait_until, wait_until_empty
 from tests.lab.witness import IMAGES, RECORD, last_number
 
 OCTETS = {"paris-1": 11, "paris-2": 12, "milan-1": 21, "milan-2": 22}
@@ -242,16 +242,7 @@ class Replication:
 
     def leaves_nothing_behind(self, after: str = "") -> None:
         """Hold that all of ours goes, once the sessions that are just ending have ended."""
-        found: list[str] = []
-
-        def is_clean() -> bool:
-            found[:] = self.left_behind()
-            return not found
-
-        try:
-            wait_until("nothing is left behind", is_clean)
-        except AssertionError as error:
-            raise AssertionError(f"{error}: {found} {after}".rstrip()) from error
+        wait_until_empty(self.left_behind, after)
 
     def left_behind(self) -> list[str]:
         """Return all of ours that an idle replication must not leave."""

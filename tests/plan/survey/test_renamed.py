@@ -4,7 +4,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
 
 from controller.model.condition import ConditionType, Status
 from controller.model.document import Rung
@@ -23,6 +22,7 @@ from controller.plan.survey.context import (
 from tests.plan import builders as b
 from tests.plan import replicas as r
 from tests.plan.reading import actions, sentences
+from tests.plan.renaming import called
 
 PROD = "VirtualMachine/sql-prod"
 
@@ -174,26 +174,6 @@ def test_the_port_of_another_guest_with_the_same_card_is_left_alone() -> None:
     here = {"sql": b.domain("sql", "paris-1", old), "by-hand": other}
     seen = b.with_node(b.as_declared(old, {}), "paris-1", b.node("paris-1", old, here))
     assert plan_of(old, seen).steps == ()
-
-
-def called(old: Any, kind: str, former: str, name: str) -> Any:
-    """The same specs in which one object, wherever it is named, has another name."""
-    found = replace(old, **{
-        field: {name if field == kind and key == former else key: _walk(one, former, name)
-                for key, one in getattr(old, field).items()} for field in b.FIELDS.values()})
-    document = getattr(found, kind)[name]
-    getattr(found, kind)[name] = document.model_copy(update={
-        "spec": document.spec.model_copy(update={"formerly": (former,)})})
-    return found
-
-
-def _walk(value: Any, former: str, name: str) -> Any:
-    if isinstance(value, BaseModel):
-        return value.model_copy(update={
-            field: _walk(getattr(value, field), former, name) for field in value.model_fields_set})
-    if isinstance(value, tuple):
-        return tuple(_walk(one, former, name) for one in value)
-    return name if value == former and type(value) is str else value
 
 
 @pytest.mark.parametrize("silent", [False, True])

@@ -4,36 +4,18 @@ import asyncio
 from dataclasses import replace
 from typing import Any
 
-from pydantic import BaseModel
-
 from controller.model.document import Rung
 from controller.plan.survey.context import Suspension
 from controller.providers.simulated.virtual_time import epoch_clock, run_virtual
 from controller.reconcile.report.event import EventKind
 from controller.store.store import Store
+from tests.plan.renaming import called
 from tests.reconcile.stage import Show, lab, playing, with_estate
 
-FIELDS = ("sites", "switches", "inter_site_links", "hosts", "networks", "virtual_machines")
 
-
-def called(old: Any, field: str, former: str, name: str) -> Any:
-    """The same specs in which one object, wherever it is named, has another name."""
-    found = replace(old, revision=f"r-{name}", **{
-        each: {name if each == field and key == former else key: _walk(one, former, name)
-               for key, one in getattr(old, each).items()} for each in FIELDS})
-    document = getattr(found, field)[name]
-    getattr(found, field)[name] = document.model_copy(update={
-        "spec": document.spec.model_copy(update={"formerly": (former,)})})
-    return found
-
-
-def _walk(value: Any, former: str, name: str) -> Any:
-    if isinstance(value, BaseModel):
-        return value.model_copy(update={
-            field: _walk(getattr(value, field), former, name) for field in value.model_fields_set})
-    if isinstance(value, tuple):
-        return tuple(_walk(one, former, name) for one in value)
-    return name if value == former and type(value) is str else value
+def renamed(old: Any, kind: str, former: str, name: str) -> Any:
+    """Return a commit in which one object has another name."""
+    return replace(called(old, kind, former, name), revision=f"r-{name}")
 
 
 def settled(show: Show, revision: str) -> bool:
@@ -61,9 +43,9 @@ def test_renaming_everything_restarts_moves_and_forgets_nothing() -> None:
             before = running(show)
             store.suspend(Suspension("VirtualMachine/sql", "ann", "a look", epoch_clock() + 100))
             show.loop.reread()
-            new = called(called(desired, "virtual_machines", "sql", "sql-prod"),
+            new = renamed(renamed(desired, "virtual_machines", "sql", "sql-prod"),
                          "hosts", "paris-1", "par-1")
-            new = called(called(new, "sites", "milan", "milano"), "networks", "office", "bureau")
+            new = renamed(renamed(new, "sites", "milan", "milano"), "networks", "office", "bureau")
             show.stage.applied.clear()
             await show.loop.set_desired(new)
             await asyncio.sleep(30)
