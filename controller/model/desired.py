@@ -13,11 +13,12 @@ from controller.model.protection_policy import ProtectionPolicy
 from controller.model.site import Site
 from controller.model.switch import Switch
 from controller.model.virtual_machine import VirtualMachine
+from controller.model.witness import Witness
 
 KINDS: dict[str, type[Document]] = {
     "Estate": Estate, "Site": Site, "Switch": Switch, "InterSiteLink": InterSiteLink,
     "Host": Host, "Network": Network, "VirtualMachine": VirtualMachine,
-    "ProtectionPolicy": ProtectionPolicy,
+    "ProtectionPolicy": ProtectionPolicy, "Witness": Witness,
 }
 
 
@@ -50,3 +51,9 @@ class Desired:
     """Domain XML text by VM name, for VMs that name a template."""
     not_read: tuple[str, ...] = ()
     """Files in the source that declare nothing: hidden, or without the ending of a spec."""
+    witnesses: Mapping[str, Witness] = field(default_factory=dict)
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Return the name of every machine that is asked for its facts."""
+        return (*self.hosts, *self.switches, *self.witnesses)

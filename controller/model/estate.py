@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from controller.model.document import Document, Name, Rung, Scope, Spec, Text
+from controller.model.failover import FailoverSpec
 from controller.model.units import DurationS, Share
 
 TimeOfDay = Annotated[
@@ -82,6 +83,7 @@ class EstateSpec(Scope):
     """How often every node is polled for its facts if no event asks for it sooner."""
     limits: LimitsSpec = LimitsSpec()
     windows: tuple[WindowSpec, ...] = ()
+    failover: FailoverSpec = FailoverSpec()
 
 
 class Estate(Document):

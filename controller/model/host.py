@@ -50,12 +50,25 @@ class CredentialsSpec(Spec):
     env: Text | None = None
 
 
+Fingerprint = Annotated[str, StringConstraints(
+    pattern=r"^[0-9A-Fa-f]{2}(:?[0-9A-Fa-f]{2}){31}$", strict=True)]
+
+
 class BmcSpec(Spec):
     """The BMC that can cut a host's power."""
 
     driver: Literal["redfish"] = "redfish"
     url: Annotated[str, StringConstraints(pattern=r"^https://[^\s@]+$", strict=True)]
     credentials: CredentialsSpec
+    fingerprint: Fingerprint | None = None
+    """SHA-256 of its certificate: exactly this one is believed, whoever signed it and until when.
+    """
+    ca_file: AbsolutePath | None = None
+    """The authority that signed its certificate; unset, without a fingerprint: the system's."""
+    minimum_tls: Literal["1.0", "1.1", "1.2", "1.3"] = "1.2"
+    """The oldest TLS to speak with it; below 1.2 old ciphers and short keys are let pass, too."""
+    system: Name | None = None
+    """Which of several systems behind it is this host: its id in Redfish."""
 
 
 class HostSpec(Scope):
@@ -82,6 +95,15 @@ class HostSpec(Scope):
     capacity: CapacitySpec | None = None
     """For checks before the host is seen, and for simulations; unset: only facts count."""
     bmc: BmcSpec | None = None
+    watchdog: AbsolutePath | None = None
+    """The watchdog device that the guard feeds, such as /dev/watchdog0; unset: none is touched."""
+    accept_freeze: StrictBool = False
+    """True: without a watchdog or BMC, too, its VMs may fail over by themselves; thawed after a
+    freeze it may run them a second time for a moment."""
+    fencing: tuple[Literal["redfish", "guard"], ...] = ("redfish", "guard")
+    """In which order it is proven off; a person's word always counts."""
+    start_width: int | None = Field(default=None, ge=1, le=1000, strict=True)
+    """How many VMs may boot at once on it in a failover; unset: half its CPUs."""
     maintenance: StrictBool = False
     """True drains the host by live migration and places nothing on it."""
 

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, StrictBool
 
 from controller.model.document import Document, Scope, Spec
 from controller.model.units import DurationS, RateBps
@@ -23,6 +23,19 @@ class QuiesceSpec(Spec):
     """Every n-th point is made with frozen file systems; the others are crash-consistent."""
 
 
+class HealthSpec(Spec):
+    """What proves that a VM serves again after a failover; none of them: that it boots."""
+
+    agent: StrictBool = False
+    """Its guest agent answers."""
+    tcp: int | None = Field(default=None, ge=1, le=65535, strict=True)
+    """It accepts connections on this port of its first address."""
+    ping: StrictBool = False
+    """It answers pings."""
+    within_s: DurationS = Field(default=120.0, alias="within", gt=0)
+    """How long that may take; after that it counts as started, not proven."""
+
+
 class ProtectionPolicySpec(Scope):
     """What the replica of a VM must be."""
 
@@ -40,7 +53,20 @@ class ProtectionPolicySpec(Scope):
     drill_s: DurationS | None = Field(default=None, alias="drill", gt=0)
     """How often the replica is proven by a test boot; checked, not acted on yet."""
     failover: Literal["automatic", "confirm", "manual"] = "confirm"
-    """Who decides a failover; checked, not acted on yet."""
+    """Who decides a failover: the loop; the loop once a person confirms; a person by a command."""
+    max_age_s: DurationS | None = Field(default=None, alias="maxAge", gt=0)
+    """A point older than this at the failover waits for a person; unset: three times `rpo`."""
+    isolation: Literal["stop", "run"] = "run"
+    """What a host that is cut off from everybody does with these VMs: end them, so that they can
+    start elsewhere, or let them run."""
+    health: HealthSpec = HealthSpec()
+    shedding: int = Field(default=0, ge=0, le=100, strict=True)
+    """Where capacity is short at a failover, the highest class stays off first; 0: never."""
+
+    @property
+    def oldest_s(self) -> float:
+        """Return the age above which a point waits for a person."""
+        return 3 * self.rpo_s if self.max_age_s is None else self.max_age_s
 
 
 class ProtectionPolicy(Document):

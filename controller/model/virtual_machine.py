@@ -102,6 +102,8 @@ class VirtualMachineSpec(Scope):
     placement: PlacementSpec = PlacementSpec()
     protection: Name | None = None
     """The ProtectionPolicy; unset: not protected."""
+    group: Name | None = None
+    """VMs of one group fail over to one common instant."""
     start_order: int = Field(default=100, ge=0, le=1_000_000, strict=True)
     """Lower starts earlier."""
     template: Text | None = None

@@ -31,6 +31,7 @@ from controller.model.protection_policy import ProtectionPolicy
 from controller.model.site import Site
 from controller.model.switch import Switch
 from controller.model.virtual_machine import VirtualMachine
+from controller.model.witness import Witness
 from controller.source.check.check import check
 from controller.source.documents import FileDocuments, InvalidDocument, validate_all
 from controller.source.files import TOTAL_BYTES, Found, find_files, pointer, read_file
@@ -217,7 +218,8 @@ def desired(specs: Specs, templates: Mapping[str, str], revision: str,
         networks=by_name(specs.of(Network)),
         virtual_machines=by_name(specs.of(VirtualMachine)),
         protection_policies=by_name(specs.of(ProtectionPolicy)),
-        places=places, templates=templates, not_read=not_read)
+        places=places, templates=templates, not_read=not_read,
+        witnesses=by_name(specs.of(Witness)))
 
 
 def by_name(entries: Mapping[str, Entry[D]]) -> dict[str, D]:

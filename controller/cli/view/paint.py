@@ -114,7 +114,9 @@ def by_site(nodes: Iterable[str], desired: Desired) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for node in sorted(nodes):
         owner = desired.hosts.get(node) or desired.switches.get(node)
-        found.setdefault(owner.spec.site if owner else "elsewhere", []).append(node)
+        witness = desired.witnesses.get(node)
+        place = owner.spec.site if owner else witness.spec.place if witness else "elsewhere"
+        found.setdefault(place, []).append(node)
     return dict(sorted(found.items()))
 
 

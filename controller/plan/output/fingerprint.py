@@ -13,7 +13,8 @@ def fingerprints(desired: Desired) -> dict[str, str]:
     kinds: tuple[tuple[str, Mapping[str, Document]], ...] = (
         ("Site", desired.sites), ("Switch", desired.switches),
         ("InterSiteLink", desired.inter_site_links), ("Host", desired.hosts),
-        ("Network", desired.networks), ("ProtectionPolicy", desired.protection_policies))
+        ("Network", desired.networks), ("ProtectionPolicy", desired.protection_policies),
+        ("Witness", desired.witnesses))
     for kind, documents in kinds:
         for name in sorted(documents):
             found[f"{kind}/{name}"] = _word(documents[name].model_dump_json())

@@ -36,7 +36,7 @@ def every_scope(desired: Desired) -> Iterator[tuple[str, Scope]]:
             ("Site", desired.sites), ("Host", desired.hosts), ("Switch", desired.switches),
             ("InterSiteLink", desired.inter_site_links), ("Network", desired.networks),
             ("ProtectionPolicy", desired.protection_policies),
-            ("VirtualMachine", desired.virtual_machines)):
+            ("VirtualMachine", desired.virtual_machines), ("Witness", desired.witnesses)):
         for name in sorted(documents):
             yield f"{kind}/{name}", documents[name].spec
 

@@ -21,7 +21,7 @@ def renames(desired: Desired) -> dict[str, str]:
             ("Host", desired.hosts), ("Switch", desired.switches),
             ("InterSiteLink", desired.inter_site_links), ("Network", desired.networks),
             ("VirtualMachine", desired.virtual_machines),
-            ("ProtectionPolicy", desired.protection_policies)):
+            ("ProtectionPolicy", desired.protection_policies), ("Witness", desired.witnesses)):
         for name, document in documents.items():
             for former in document.spec.formerly:
                 if former not in documents:
@@ -32,9 +32,9 @@ def renames(desired: Desired) -> dict[str, str]:
 
 
 def nodes_of(now: Mapping[str, str]) -> dict[str, str]:
-    """Return the present name of every renamed host and switch, by its former one."""
+    """Return the present name of every renamed node, by its former one."""
     return {former.partition("/")[2]: name.partition("/")[2] for former, name in now.items()
-            if former.startswith(("Host/", "Switch/"))}
+            if former.startswith(("Host/", "Switch/", "Witness/"))}
 
 
 def rename_context(context: Context, now: Mapping[str, str]) -> Context:

@@ -137,9 +137,9 @@ class Survey:
                    if where == host and domain.live is not None for nic in domain.live.nics)
 
     def site_of(self, node: str) -> str:
-        """Return the site of a declared node."""
-        found = self.desired.hosts.get(node) or self.desired.switches[node]
-        return found.spec.site
+        """Return the site of a declared node; of a witness, its place."""
+        found = self.desired.hosts.get(node) or self.desired.switches.get(node)
+        return self.desired.witnesses[node].spec.place if found is None else found.spec.site
 
     def node_silence(self, name: str) -> str:
         """Return how long a node has not answered, as the end of a sentence about it."""
@@ -177,7 +177,7 @@ def take_survey(desired: Desired, observed: Observed, context: Context, now_s: f
     observed, duplicates = merge_duplicates(observed, desired.hosts)
     lost = lost_nodes(desired, context.assumed_down)
     nodes: dict[str, NodeFacts] = {}
-    for name in sorted([*desired.hosts, *desired.switches]):
+    for name in sorted(desired.nodes):
         fact = observed.nodes.get(name, NEVER_ASKED)
         if isinstance(fact, Known) and name not in lost:
             nodes[name] = fact.value
@@ -213,7 +213,7 @@ def take_survey(desired: Desired, observed: Observed, context: Context, now_s: f
         site_vlans(desired), link_vlans(desired), known,
         {site: tuple(names) for site, names in hosts_of_site.items()},
         {site: tuple(names) for site, names in networks_of_site.items()},
-        stale(observed.nodes, (*desired.hosts, *desired.switches),
+        stale(observed.nodes, desired.nodes,
               desired.estate.spec.limits.fact_age_s, now_s),
         duplicates,
         pauses(known.grants, context.suspensions, now_s))
@@ -252,7 +252,7 @@ def _removed_hosts(desired: Desired, observed: Observed) -> dict[
         str, Mapping[str, DomainFacts] | None]:
     """Return the domains last seen on each node that is no longer declared; a switch has none."""
     found: dict[str, Mapping[str, DomainFacts] | None] = {}
-    for name in sorted(observed.nodes.keys() - desired.hosts.keys() - desired.switches.keys()):
+    for name in sorted(observed.nodes.keys() - set(desired.nodes)):
         node = last_of(observed.nodes[name])
         absent = node is not None and isinstance(node.domains, Absent)
         found[name] = {} if absent else _last_domains(observed.nodes[name])

@@ -22,6 +22,7 @@ ANSWER_S: Final = 8.0
 HOST_SECTIONS: Final = ("domains", "pools", "bridges", "interfaces", "replicas", "leftovers",
                          "capabilities")
 SWITCH_SECTIONS: Final = ("bridges", "interfaces")
+WITNESS_SECTIONS: Final = ("interfaces",)
 
 
 class Hands(Protocol):
@@ -38,10 +39,11 @@ class Hands(Protocol):
 
 
 def endpoints_of(desired: Desired) -> tuple[Endpoint, ...]:
-    """Return the SSH endpoint of every host and switch."""
+    """Return the SSH endpoint of every node."""
     ssh = desired.estate.spec.ssh
     addresses = {name: host.spec.address for name, host in desired.hosts.items()}
     addresses |= {name: switch.spec.address for name, switch in desired.switches.items()}
+    addresses |= {name: witness.spec.address for name, witness in desired.witnesses.items()}
     return tuple(Endpoint(name=name, address=address, port=ssh.port, user=ssh.user,
                           key_file=ssh.key_file, known_hosts=ssh.known_hosts)
                  for name, address in sorted(addresses.items()))
@@ -66,7 +68,8 @@ class LinuxEstate:
     async def declare(self, desired: Desired) -> None:
         """Set the nodes; the facts of those that stay are kept."""
         wanted = {**dict.fromkeys(desired.hosts, HOST_SECTIONS),
-                  **dict.fromkeys(desired.switches, SWITCH_SECTIONS)}
+                  **dict.fromkeys(desired.switches, SWITCH_SECTIONS),
+                  **dict.fromkeys(desired.witnesses, WITNESS_SECTIONS)}
         caches = {}
         for name, sections in wanted.items():
             old = self._caches.get(name)
@@ -80,7 +83,7 @@ class LinuxEstate:
         cache = self._caches.get(node)
         asked_at = self._clock()
         if cache is None:
-            return Unknown(f"{node} is not a declared host or switch", asked_at)
+            return Unknown(f"{node} is not a declared node", asked_at)
         try:
             question = question_command(cache.wanted, cache.digests)
             text = await self._transport.ask(node, load_program("facts.py"), question, ANSWER_S)

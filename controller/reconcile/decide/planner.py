@@ -97,7 +97,7 @@ class Planner:
         stormy = () if self._desired is None else self._stormy(self._desired)
         self._desired = desired
         self._view.rename(nodes_of(renames(desired)))
-        self._view.declare((*desired.hosts, *desired.switches), stormy)
+        self._view.declare(desired.nodes, stormy)
         self._context.declare(desired)
         self._plan = None
 

@@ -5,6 +5,7 @@ from ipaddress import ip_address
 
 from controller.model.host import Host
 from controller.model.switch import Switch
+from controller.model.witness import Witness
 from controller.source.problems import Finding
 from controller.source.specs import NAME, Entry, Specs
 
@@ -57,14 +58,21 @@ def twice(entry: Entry[Host], what: str, names: list[str], *path: str) -> Iterat
 
 
 def check_nodes(specs: Specs) -> Iterator[Finding]:
-    """Yield names that a host and a switch share, and addresses that two nodes share."""
-    hosts, switches = specs.of(Host), specs.of(Switch)
+    """Yield names and addresses that two nodes share."""
+    hosts, switches, witnesses = specs.of(Host), specs.of(Switch), specs.of(Witness)
     for name in sorted(hosts.keys() & switches.keys()):
         yield switches[name].wrong(f"a host is named `{name}` too ({hosts[name].chunk.place}):"
                                    " rename one of them", *NAME)
+    for name in sorted(witnesses.keys() & (hosts.keys() | switches.keys())):
+        kind, other = ("host", hosts[name].chunk) if name in hosts else (
+            "switch", switches[name].chunk)
+        yield witnesses[name].wrong(f"a {kind} is named `{name}` too ({other.place}): rename one"
+                                    " of them", *NAME)
     taken: dict[str, str] = {}
     for name, entry in switches.items():
         yield from check_address(entry, taken, name, entry.document.spec.address, "address")
+    for name, witness in witnesses.items():
+        yield from check_address(witness, taken, name, witness.document.spec.address, "address")
     for name, host in hosts.items():
         spec = host.document.spec
         yield from check_address(host, taken, name, spec.address, "address")
@@ -73,8 +81,8 @@ def check_nodes(specs: Specs) -> Iterator[Finding]:
                              "replicationAddress")
 
 
-def check_address(entry: Entry[Host] | Entry[Switch], taken: dict[str, str], name: str,
-                  address: str, field: str) -> Iterator[Finding]:
+def check_address(entry: Entry[Host] | Entry[Switch] | Entry[Witness], taken: dict[str, str],
+                  name: str, address: str, field: str) -> Iterator[Finding]:
     """Yield an address that another node has already."""
     other = taken.setdefault(spelled_once(address), f"`{name}` ({entry.chunk.place})")
     if other != f"`{name}` ({entry.chunk.place})":
