@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from controller.model.document import Document, Name, Rung, Scope, Spec, Text
-from controller.model.failover import FailoverSpec
+from controller.model.failover.spec import FailoverSpec
 from controller.model.units import DurationS, Share
 
 TimeOfDay = Annotated[

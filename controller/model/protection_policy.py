@@ -63,11 +63,6 @@ class ProtectionPolicySpec(Scope):
     shedding: int = Field(default=0, ge=0, le=100, strict=True)
     """Where capacity is short at a failover, the highest class stays off first; 0: never."""
 
-    @property
-    def oldest_s(self) -> float:
-        """Return the age above which a point waits for a person."""
-        return 3 * self.rpo_s if self.max_age_s is None else self.max_age_s
-
 
 class ProtectionPolicy(Document):
     """One level of protection."""

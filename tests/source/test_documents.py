@@ -53,7 +53,7 @@ MISTAKES = {
         "metadata: {name: h}\n",
         (
             "a.yaml:1:1: `kind` is missing: write one of Estate, Site, Switch, InterSiteLink, "
-            "Host, Network, VirtualMachine, ProtectionPolicy"
+            "Host, Network, VirtualMachine, ProtectionPolicy, Witness"
         ),
     ),
     "a missing field": (

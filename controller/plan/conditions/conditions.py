@@ -10,8 +10,7 @@ from typing import Final
 
 from controller.model.condition import Condition, ConditionType, Status
 from controller.model.facts import runs
-from controller.model.instants import render_instant
-from controller.model.units import render_duration
+from controller.model.units import render_duration, render_instant
 from controller.model.virtual_machine import Power, VirtualMachine
 from controller.plan.actions.action import Action
 from controller.plan.actions.desired import AttachNic, UpdateNic

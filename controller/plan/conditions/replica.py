@@ -6,8 +6,7 @@ Rule 1: a message names instants, not ages, so that it stays the same while noth
 from typing import Final
 
 from controller.model.condition import Condition, ConditionType, Status
-from controller.model.instants import render_instant
-from controller.model.units import render_duration
+from controller.model.units import render_duration, render_instant
 from controller.plan.machine.capability import cannot_run
 from controller.plan.machine.device_support import LeftOut
 from controller.plan.replication.copy import missing_disks, parts_left_out

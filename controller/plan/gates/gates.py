@@ -43,8 +43,7 @@ from typing import Final
 
 from controller.model.document import Rung
 from controller.model.facts import Known
-from controller.model.instants import render_instant
-from controller.model.units import render_duration
+from controller.model.units import render_duration, render_instant
 from controller.plan.actions.action import Action, Cause
 from controller.plan.actions.desired import DesiredDisk
 from controller.plan.actions.machine import (

@@ -7,8 +7,7 @@ Rule 2: each part that an action takes has a period of its own: a part that join
 
 from collections.abc import Iterable
 
-from controller.model.instants import render_instant
-from controller.model.units import render_duration
+from controller.model.units import render_duration, render_instant
 from controller.plan.actions.action import Action, Cause
 from controller.plan.gates.approval import is_approved
 from controller.plan.steps.plan import Ruling, Step, Verdict

@@ -6,7 +6,7 @@ Rule 1: an approval opens none of them, except the one about what a node undid b
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from controller.model.instants import render_instant
+from controller.model.units import render_instant
 from controller.plan.actions.action import Action
 from controller.plan.actions.desired import DetachNic, UpdateNic
 from controller.plan.actions.machine import (

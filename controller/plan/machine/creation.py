@@ -9,7 +9,7 @@ Rule 3: a VM that existed before and lost a disk, replica or not, gets an empty 
 
 from typing import Final
 
-from controller.model.instants import render_instant
+from controller.model.units import render_instant
 from controller.model.virtual_machine import DiskSpec, Power
 from controller.plan.actions.action import Ask
 from controller.plan.actions.machine import DefineDomain, StartDomain

@@ -18,9 +18,8 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 
 from controller.model.facts import DomainFacts, Role
-from controller.model.instants import parse_instant_at, render_instant
 from controller.model.replica import our_checkpoints
-from controller.model.units import render_duration
+from controller.model.units import parse_instant_at, render_duration, render_instant
 from controller.model.virtual_machine import Deletion
 from controller.plan.actions.action import Ask, Cause
 from controller.plan.actions.machine import RemoveDomain

@@ -4,8 +4,8 @@ from collections import Counter
 from typing import Final
 
 from controller.model.facts import Known
-from controller.model.instants import render_instant
 from controller.model.replica import LeftoverKind
+from controller.model.units import render_instant
 from controller.plan.actions.replica import SweepLeftovers
 from controller.plan.replication.protected_machine import ProtectedMachine
 from controller.plan.replication.upkeep import LATER_RANK

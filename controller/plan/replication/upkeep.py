@@ -17,9 +17,8 @@ a sound newest point, no lost file, and all that `keep` names.
 
 from typing import Final
 
-from controller.model.instants import render_instant
 from controller.model.replica import ReplicaFacts
-from controller.model.units import render_duration, render_size
+from controller.model.units import render_duration, render_instant, render_size
 from controller.plan.actions.action import Cause
 from controller.plan.actions.replica import DropPoints, RemoveReplica, RetirePoints, VerifyReplica
 from controller.plan.replication.protected_machine import COPYABLE, ProtectedMachine

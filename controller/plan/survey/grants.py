@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from controller.model.desired import Desired
 from controller.model.document import Rung, Scope, Suspend
-from controller.model.instants import parse_instant_at
+from controller.model.units import parse_instant_at
 from controller.plan.survey.context import Suspension
 
 Grant = tuple[str, Rung]

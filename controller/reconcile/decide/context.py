@@ -14,7 +14,7 @@ from controller.model.condition import ConditionType
 from controller.model.desired import Desired
 from controller.model.estate import WindowSpec
 from controller.model.facts import Observed
-from controller.model.instants import parse_instant_at
+from controller.model.units import parse_instant_at
 from controller.plan.actions.action import Cause
 from controller.plan.actions.network import NarrowTrunk
 from controller.plan.gates.network import USED

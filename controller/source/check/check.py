@@ -8,12 +8,12 @@ from zoneinfo import ZoneInfo
 from controller.model.document import Document, Scope
 from controller.model.estate import Estate
 from controller.model.host import Host
-from controller.model.instants import parse_instant_at
 from controller.model.inter_site_link import InterSiteLink
 from controller.model.network import Network
 from controller.model.protection_policy import ProtectionPolicy
 from controller.model.site import Site
 from controller.model.switch import Switch
+from controller.model.units import parse_instant_at
 from controller.model.virtual_machine import VirtualMachine
 from controller.source.check.hosts import check_hosts
 from controller.source.check.machines import check_machines

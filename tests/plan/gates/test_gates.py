@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from controller.model.document import Rung
 from controller.model.facts import DomainState, Known, PortFacts
-from controller.model.instants import parse_instant_at, render_instant
+from controller.model.units import parse_instant_at, render_instant
 from controller.plan.actions.action import Cause
 from controller.plan.actions.machine import StartDomain
 from controller.plan.compute import compute
