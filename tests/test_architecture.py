@@ -38,6 +38,7 @@ PURE_MAY_IMPORT = {"bisect", "collections", "controller", "dataclasses", "enum",
 LOADED_AS_DATA = {"remote"}
 TOP = {"__init__", "__main__", "errors"}
 ONLY_USER = {"tenacity": "transport/retry.py", "asyncssh": "transport/",
+             "httpx": "transport/http.py",
              "opentelemetry": "telemetry/", "prometheus_client": "telemetry/",
              "watchfiles": "source/", "ryaml": "source/", "yaml": "source/", "sqlite3": "store/",
              "typer": "cli/", "rich": "cli/"}
