@@ -118,6 +118,13 @@ def describe_abandoned(answer: Mapping[str, Any]) -> str:
             " copy compares the whole disk") if disks else ""
 
 
+def describe_waiting(answer: Mapping[str, Any]) -> str:
+    """Return a sentence about merges that wait because a point is pinned, if any."""
+    holders = ", ".join(answer["waiting"])
+    return (f"; a merge that had been cut off waits until {holders} unpins its restore point"
+            if holders else "")
+
+
 async def verify(mover: Mover, action: VerifyReplica, now: float) -> str:
     """Read a replica against its hashes for as long as the budget lasts; finish a merge cut off.
 
@@ -136,7 +143,7 @@ async def verify(mover: Mover, action: VerifyReplica, now: float) -> str:
             "retire", {"replica": action.path, "sequences": ()}, timeout_s=RETIRE_S,
             failed=f"the merge at {action.path} on {mover.name} that had been cut off was not"
                    " finished")
-        rest = describe_abandoned(merged) or (
+        rest = describe_abandoned(merged) or describe_waiting(merged) or (
             "; a merge that had been cut off was finished, so all of it is read again")
     if not answer["found_clusters"]:
         return f"verified {read} MiB of {name_of(action)} on {mover.name}: all as it was sent{rest}"

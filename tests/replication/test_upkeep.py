@@ -27,10 +27,17 @@ def test_a_sound_replica_is_only_verified() -> None:
 
 def test_a_merge_that_was_cut_off_is_finished() -> None:
     hosts = Hosts(verify=lambda request: verified("vda"), retire=lambda request: {
-        "points": [1], "given_up": []})
+        "points": [1], "given_up": [], "waiting": []})
     assert "cut off was finished, so all of it is read again" in asyncio.run(
         hands(hosts).apply(ACTION))
     assert hosts.request("retire") == {"replica": PATH, "sequences": []}
+
+
+def test_a_merge_that_waits_for_a_pin_is_told() -> None:
+    hosts = Hosts(verify=lambda request: verified("vda"), retire=lambda request: {
+        "points": [1], "given_up": [], "waiting": ["drill", "failover-7"]})
+    assert asyncio.run(hands(hosts).apply(ACTION)).endswith(
+        "; a merge that had been cut off waits until drill, failover-7 unpins its restore point")
 
 
 def test_a_merge_that_cannot_be_finished_is_told() -> None:

@@ -163,6 +163,23 @@ def entry_runs(table: bytes, first: int, name: str) -> Iterator[Run]:
         yield Run(kind, start, count, position)
 
 
+def joined(runs: Iterator[Run]) -> Iterator[Run]:
+    """Yield the same runs, joined where one begins at the end of the one before."""
+    held: Optional[Run] = None
+    for run in runs:
+        if held is not None and run.kind == held.kind and (
+                run.cluster == held.cluster + held.clusters) and (
+                run.kind != DATA
+                or run.position == held.position + held.clusters * CLUSTER_BYTES):
+            held = held._replace(clusters=held.clusters + run.clusters)
+            continue
+        if held is not None:
+            yield held
+        held = run
+    if held is not None:
+        yield held
+
+
 def _kind(entry: int, cluster: int, name: str) -> Tuple[str, int]:
     if entry & COMPRESSED:
         raise Refused("%s is compressed, which the mover does not read: serve it with qemu-nbd"

@@ -38,7 +38,18 @@ from mover.replica.damage import bypass, recount
 from mover.replica.incoming import Incoming
 from mover.replica.replica import Replica, disks_in, locked, sync_dir, write_whole
 from mover.replica.settle import REREAD, require_intact
-from mover.replica.state import BASE, File, Point, State, chain, last, lost
+from mover.replica.state import (
+    BASE,
+    File,
+    Point,
+    State,
+    chain,
+    holder_of,
+    last,
+    lost,
+    point_of,
+    sequence_of,
+)
 from mover.replica.tables import digest_of
 from mover.requests import Requests
 
@@ -85,6 +96,7 @@ def publish(request: Request) -> Dict[str, Any]:
         if newest is not None and request.sequence <= newest.sequence:
             raise Refused("restore point %d is there already, the newest is %d"
                           % (request.sequence, newest.sequence))
+        _require_unpinned(replica.state, request)
         changed = sorted(disk for disk, entry in request.disks.items()
                          if not entry.get("unchanged"))
         for disk in changed:
@@ -102,6 +114,17 @@ def publish(request: Request) -> Dict[str, Any]:
         _drop_all(replica, changed)
         return {"sequence": point.sequence, "generation": replica.state.generation,
                 "files": {disk: file._asdict() for disk, file in sorted(done.items())}}
+
+
+def _require_unpinned(state: State, request: Request) -> None:
+    """Raise TryAgain where the new point would take a file away that a pinned point reads."""
+    for disk, entry in sorted(request.disks.items()):
+        for name in lost(state, disk) if entry.get("whole") else ():
+            held = holder_of(state, sequence_of(state, disk, name))
+            if held is not None and disk in point_of(state, held[1]).files:
+                raise TryAgain("%s of disk %s is damaged and would be left out from now on, but %s"
+                               " has pinned restore point %d, which reads it: unpin it first"
+                               % (name, disk, *held))
 
 
 def _drop_all(replica: Replica, held: Sequence[str]) -> None:

@@ -82,7 +82,7 @@ def run(words: List[str]) -> Dict[str, Any]:
     """
     Remove the folder of the request {"replica", "store", "uuid"}, which must be STORE/UUID.
 
-    Errors: Refused for another folder, or one in use; TryAgain while a mover holds its lock.
+    Errors: Refused for another folder, one in use or with a pin; TryAgain while its lock is held.
     """
     request = Requests().request
     root, store, uuid = (str(request[word]) for word in ("replica", "store", "uuid"))
@@ -95,6 +95,10 @@ def run(words: List[str]) -> Dict[str, Any]:
         user = user_of(root)
         if user is not None:
             raise Refused("%s is in use by %s: end that first" % (root, user))
+        pins = generations.newest(root).state.pins if generations.is_there(root) else {}
+        if pins:
+            raise Refused("%s has restore points that are pinned by %s: unpin them first"
+                          % (root, ", ".join(sorted(pins))))
         generations.forget(root)        # first, so that a crash leaves no replica
         sync_dir(root)
         shutil.rmtree(root)

@@ -18,9 +18,10 @@ finishes the work. The order of the steps is there for that.
       rename over rp-3      reads the same as before, whether rp-2 is below it or not
       commit                point 2 is no longer named; rp-2 goes
 
-After a crash `finish` repeats an unfinished merge from its start: rp-2 has not changed, and copying
-it again writes the same. A squash begins anew: `.new` files are removed, and a file that has been
-renamed already is squashed with rp-2 once more, which changes nothing.
+While a point is pinned nothing at or below it is begun or finished; `pin` finishes first what a
+crash left. After a crash `finish` repeats an unfinished merge from its start: rp-2 has not changed,
+and copying it again writes the same. A squash begins anew: `.new` files are removed, and a file
+that has been renamed already is squashed with rp-2 once more, which changes nothing.
 
 Not retired: the newest point, what is pinned and what is below it, the last point that reads right,
 the last that has a disk, and a point whose files, or the next one's, cannot be read; it stays until
@@ -38,7 +39,7 @@ from mover.image.hashing import CLUSTER_BYTES, HASH_BYTES, Hasher
 from mover.image.index import OVERLAY as OVERLAY_INDEX
 from mover.image.index import Index
 from mover.image.manifest import Header, Manifest
-from mover.image.qcow2 import DATA, HOLE, Overlay, Run
+from mover.image.qcow2 import DATA, HOLE, Overlay, Run, joined
 from mover.image.qcow2_writer import Backing, finish_overlay, rebase
 from mover.image.regular import open_regular
 from mover.image.sparse import Copier, punch
@@ -60,6 +61,7 @@ from mover.replica.state import (
     File,
     Point,
     State,
+    holder_of,
     last,
     lost,
     point_of,
@@ -93,6 +95,7 @@ def run(words: List[str]) -> Dict[str, Any]:
         return {"points": [point.sequence for point in replica.state.points],
                 "generation": replica.state.generation,
                 "merged": [part._asdict() for part in merged],
+                "waiting": sorted(replica.state.pins) if replica.state.floor else [],
                 "given_up": [disk for disk in sorted(replica.state.floor)
                              if is_stuck(replica.state, disk)]}
 
@@ -106,9 +109,9 @@ def retire(replica: Replica, sequence: int) -> List[Merged]:
     if point.sequence == newest.sequence:
         raise Refused("restore point %d is the newest: it stays until there is a newer one"
                       % sequence)
-    for holder, pinned in sorted(state.pins.items()):
-        if pinned >= sequence:      # it needs all files below it as they are
-            raise Refused("restore point %d is pinned by %s: unpin it first" % (pinned, holder))
+    held = holder_of(state, sequence)
+    if held is not None:
+        raise Refused("restore point %d is pinned by %s: unpin it first" % held[::-1])
     _require_newer_good(state, point)
     if point.sequence == state.points[0].sequence:
         _require_readable(replica)
@@ -169,8 +172,15 @@ def _without_oldest(state: State) -> State:
 
 
 def finish(replica: Replica) -> List[Merged]:
-    """Finish the merges that state.json says are unfinished."""
+    """
+    Finish the merges that state.json says are unfinished; none while a point is pinned.
+
+    The overlay to be merged hides all that a merge has written so far, so a pinned point reads
+    right as long as that overlay stays.
+    """
     state = replica.state
+    if state.floor and holder_of(state, state.points[0].sequence) is not None:
+        return []
     stuck = {disk: base for disk, base in state.floor.items() if is_stuck(state, disk)}
     if len(stuck) == len(state.floor):
         return []
@@ -220,23 +230,6 @@ def _copy_down(disk: str, above: Overlay, fd: int) -> Merged:
             punch(fd, at, length)
             zero_bytes += length
     return Merged(disk, copier.way, data_bytes, zero_bytes)
-
-
-def joined(runs: Iterator[Run]) -> Iterator[Run]:
-    """Yield the same runs, joined where one begins at the end of the one before."""
-    held: Optional[Run] = None
-    for run in runs:
-        if held is not None and run.kind == held.kind and (
-                run.cluster == held.cluster + held.clusters) and (
-                run.kind != DATA
-                or run.position == held.position + held.clusters * CLUSTER_BYTES):
-            held = held._replace(clusters=held.clusters + run.clusters)
-            continue
-        if held is not None:
-            yield held
-        held = run
-    if held is not None:
-        yield held
 
 
 def _merge_sums(above: Overlay, path: str, fd: int, old_bytes: int, hasher: Hasher) -> None:

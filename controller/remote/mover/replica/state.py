@@ -158,6 +158,15 @@ def sequence_of(state: State, disk: str, name: str) -> int:
     return state.points[0].sequence
 
 
+def holder_of(state: State, sequence: int) -> Optional[Tuple[str, int]]:
+    """
+    Return a holder, and the point it pins, of those that need a point; None where there is none.
+
+    A pinned point needs every file of the points up to it as they are.
+    """
+    return next(((who, at) for who, at in sorted(state.pins.items()) if at >= sequence), None)
+
+
 def lost(state: State, disk: str) -> List[str]:
     """Return the files of a disk that cannot be read."""
     return sorted(one.file for one in state.damage if one.lost and one.disk == disk)
