@@ -36,9 +36,10 @@ down for it and stalls that object alone: see `steps/contained.py`.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from controller.model.desired import Desired
-from controller.model.facts import Observed
+from controller.model.facts import Absent, Fact, Known, NodeFacts, Observed, Unknown
 from controller.plan.conditions.conditions import conditions_of
 from controller.plan.conditions.replica import replica_conditions
 from controller.plan.gates.gates import rule_all, storms_of
@@ -47,6 +48,7 @@ from controller.plan.gates.laws import strike
 from controller.plan.machine.layout import Layout, lay_out, wait_for_capacity
 from controller.plan.machine.removal import diff_asides, diff_undeclared
 from controller.plan.machine.state import Case, Location, MachineState, locate
+from controller.plan.machine.superseded import diff_superseded, superseded_conditions
 from controller.plan.machine.virtual_machine import diff_virtual_machine, needs_nothing
 from controller.plan.network.host import diff_host
 from controller.plan.network.trunk import diff_switch, narrow_last
@@ -59,6 +61,7 @@ from controller.plan.steps.draft import Draft, order
 from controller.plan.steps.plan import Plan
 from controller.plan.survey.context import Context
 from controller.plan.survey.replicas import ReplicaIndex, index_replicas
+from controller.plan.survey.silence import last_of
 from controller.plan.survey.survey import Survey, take_survey
 
 
@@ -75,6 +78,7 @@ def compute(desired: Desired, observed: Observed, context: Context, now_s: float
     locations = locate_all(survey, draft)
     layout = lay_out(locations, survey, draft)
     index = index_replicas(survey)
+    diff_superseded(survey, draft)
     diff_machines(locations, layout, index, survey, draft)
     diff_undeclared(survey, draft)
     purge_at = diff_asides(survey, draft)
@@ -88,8 +92,9 @@ def compute(desired: Desired, observed: Observed, context: Context, now_s: float
     narrow_last(draft, survey)
     for site, sentence in storms_of(survey).items():
         draft.remark(f"Site/{site}", sentence, unknown=True)
-    steps = rule_all(strike(order(draft.items), without(survey.observed, survey.lost)), survey)
+    steps = rule_all(strike(order(draft.items), without(survey)), survey)
     conditions = conditions_of(survey, locations, layout, steps, draft.stalls)
+    conditions += tuple(superseded_conditions(survey))
     conditions += tuple(replica_conditions(protected_machines, index, findings, survey))
     remarks = tuple(sorted(dict.fromkeys(draft.remarks),
                            key=lambda one: (one.target, one.sentence)))
@@ -111,11 +116,32 @@ def locate_all(survey: Survey, draft: Draft) -> dict[str, Location]:
     return locations
 
 
-def without(observed: Observed, lost: frozenset[str]) -> Observed:
-    """Return what is observed, without the nodes that a what-if assumes lost."""
-    if not lost:
+def without(survey: Survey) -> Observed:
+    """Return what is observed, without nodes assumed lost and older copies on silent hosts.
+
+    The laws then see what counts: such a copy was proven off before its VM was promoted.
+    """
+    observed = survey.observed
+    if not survey.lost and not survey.superseded_unseen:
         return observed
-    return Observed({name: fact for name, fact in observed.nodes.items() if name not in lost})
+    old: dict[str, set[str]] = {}
+    for sightings in survey.superseded_unseen.values():
+        for host, domain in sightings:
+            old.setdefault(host, set()).add(domain.uuid)
+    return Observed({name: _without_domains(fact, old[name]) if name in old else fact
+                     for name, fact in observed.nodes.items() if name not in survey.lost})
+
+
+def _without_domains(fact: Fact[NodeFacts], uuids: set[str]) -> Fact[NodeFacts]:
+    """Return the fact of a silent node without some of the domains last seen there."""
+    node = last_of(fact)
+    domains = None if node is None else last_of(node.domains)
+    if node is None or domains is None or isinstance(fact, Absent):
+        return fact
+    left = {name: one for name, one in domains.items() if one.uuid not in uuids}
+    last = replace(node, domains=replace(node.domains, value=left) if isinstance(
+        node.domains, Known) else Unknown("as last seen", 0.0, left))
+    return replace(fact, value=last) if isinstance(fact, Known) else replace(fact, last=last)
 
 
 def diff_machines(locations: Mapping[str, Location], layout: Layout, index: ReplicaIndex,

@@ -45,6 +45,7 @@ from libvirt_poll import STILL_S, LibvirtPoll, parse_versions
 from pools import kind_of, path_of, pool_of
 from probes import Probes
 from programs import LIMIT_S, VIRSH, NoAnswer, Output, output_of, run_all, stderr_lines
+from records import records
 from replicas import Replicas
 
 VSCTL = ("ovs-vsctl", "--timeout=4", "--format=json")
@@ -56,6 +57,7 @@ TABLES = {
 MIRRORS = (*VSCTL, "--columns=_uuid,output_port,output_vlan", "list", "Mirror")
 STAMP = re.compile(r"^(ovs-vsctl: |[^|]*Z\|[0-9]+\|[^|]*\|[A-Z]+\|)")
 TRACES = ("/etc/libvirt/qemu", "/run/libvirt/qemu")  # a host that has one may well run domains
+OWN = {"records": lambda: json.dumps(records())}  # what we keep on a node, by section
 BY_LIBVIRT = {"domains", "pools", "replicas", "leftovers"}  # sections that need libvirt
 
 
@@ -119,6 +121,7 @@ class Host:
             self.warnings = warnings_of(outputs["bridges"])
         if "interfaces" in want:
             sections["interfaces"] = or_no_answer(lambda: interfaces_of(outputs["interfaces"]))
+        sections |= {name: or_no_answer(read) for name, read in OWN.items() if name in want}
         if "capabilities" in want and shutil.which(VIRSH[0]) is not None:
             sections["capabilities"] = self.capabilities.text()
         if libvirt:

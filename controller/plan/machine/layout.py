@@ -155,6 +155,8 @@ def _to_place(vm: VirtualMachine, location: Location, with_files: tuple[str, ...
     """
     spec, name = vm.spec, vm.metadata.name
     machine = survey.specs.to_place[name]
+    if name in survey.epochs and location.host is not None:
+        machine = kept_where_promoted(machine, location.host, survey)
     state = location.state
     if (state is MachineState.RUNNING and spec.power is Power.ON and location.domain is not None
             and location.domain.state == "running"):
@@ -182,6 +184,14 @@ def _to_place(vm: VirtualMachine, location: Location, with_files: tuple[str, ...
         huge_bytes=machine.huge_bytes if counts else 0,
         groups=machine.groups if counts else (), fixed=fixed,
         has_local_disks=not running and host is not None), host
+
+
+def kept_where_promoted(machine: PlaceMachine, host: str, survey: Survey) -> PlaceMachine:
+    """Return a VM as placement sees it after a failover: it stays until somebody fails it back."""
+    site = survey.site_of(host)
+    if machine.sites == (site,) or (not machine.sites and machine.host in {None, host}):
+        return machine
+    return machine._replace(sites=(site,), host=host)
 
 
 def _files(survey: Survey) -> dict[tuple[str, str], tuple[str, ...]]:

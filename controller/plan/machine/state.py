@@ -319,6 +319,9 @@ def _unseen_after_removal(host: str) -> str:
 
 def creation_blocker(name: str, survey: Survey) -> str | None:
     """Return why a VM must not be created; None if every host answered that it is not there."""
+    if name in survey.epochs:
+        return (f"{name} is not created: it failed over with epoch {survey.epochs[name]}, and no"
+                " host that answers has that copy")
     for host in survey.unreachable:
         return (f"{name} is not created: {host} {survey.silence(host)} and might hold it;"
                 f" bring {host} back, or remove it from the specs")

@@ -14,8 +14,9 @@ from typing import Any, Final
 from controller.errors import SpecError
 from controller.model.condition import Condition, ConditionType, Status
 from controller.model.facts import Fact, Known, NodeFacts, Observed, Ownership, Role
+from controller.model.failover import record
 from controller.model.replica import Leftover, LeftoverKind
-from controller.plan.actions import action, desired, machine, network, storage
+from controller.plan.actions import action, desired, failover, machine, network, storage
 from controller.plan.actions import replica as replica_actions
 from controller.plan.actions.action import Action, Cause
 from controller.plan.actions.replica import CopyMode
@@ -25,7 +26,8 @@ from controller.plan.survey.silence import last_of
 VERSION: Final = 2
 PLAIN: Final = frozenset({str, int, float, bool, type(None)})
 SHAPES: Final[dict[str, type[Any]]] = {
-    name: shape for module in (action, desired, machine, network, replica_actions, storage)
+    name: shape for module in (
+        action, desired, failover, machine, network, record, replica_actions, storage)
     for name, shape in sorted(vars(module).items())
     if isinstance(shape, type) and is_dataclass(shape)
 } | {"Leftover": Leftover, "Ownership": Ownership, "Remark": Remark, "Ruling": Ruling,

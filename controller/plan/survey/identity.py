@@ -145,6 +145,8 @@ class HostIndex:
     replica_users: dict[str, list[Claim]] = field(default_factory=dict)
     """By the UUID of a replica: the domains that use a file of it."""
     conflicts: set[Key] = field(default_factory=set)
+    epochs: tuple[tuple[str, int], ...] = ()
+    """By VM that failed over: the epoch in the mark of its domain here."""
 
 
 def index_host(host: str, domains: Mapping[str, DomainFacts], declared: DeclaredIdentity,
@@ -156,7 +158,11 @@ def index_host(host: str, domains: Mapping[str, DomainFacts], declared: Declared
     macs: dict[str, Claim] = {}
     found = HostIndex(domains, claims,
                       tuple((one.owner, Sighting(host, one.domain)) for one in claims),
-                      {one.domain.uuid: one for one in claims}, macs)
+                      {one.domain.uuid: one for one in claims}, macs,
+                      epochs=tuple((one.owner, one.domain.ownership.epoch) for one in claims
+                                   if one.domain.ownership is not None
+                                   and one.domain.ownership.epoch > 0
+                                   and is_for(one.domain.ownership, one.domain, names)))
     for claim in claims:
         owner, domain = claim.owner, claim.domain
         if found.uuids[domain.uuid].owner != owner:

@@ -5,7 +5,7 @@ Rule 1: unknown is never absent. A host whose libvirt did not answer is `unreach
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from controller.model.desired import Desired
@@ -22,8 +22,10 @@ from controller.model.facts import (
     PoolFacts,
     Unknown,
 )
+from controller.model.failover.record import FailoverRecord
 from controller.model.units import render_duration
 from controller.plan.survey.context import Context, Suspension
+from controller.plan.survey.epochs import epochs_of, records_of, split
 from controller.plan.survey.grants import pauses
 from controller.plan.survey.identity import HostIndex, Identities, Sighting, index_host
 from controller.plan.survey.machines import merge_duplicates
@@ -88,6 +90,14 @@ class Survey:
     """By declared host that is the same machine as another: the sentence that says so."""
     paused: Mapping[str, Suspension]
     """By `Kind/name`: every object that its own spec or a person pauses now."""
+    records: Mapping[str, FailoverRecord] = field(default_factory=dict)
+    """By scope: every failover that a node has a record of."""
+    epochs: Mapping[str, int] = field(default_factory=dict)
+    """By VM that ever failed over: which copy of it is the VM."""
+    superseded: Mapping[str, tuple[Sighting, ...]] = field(default_factory=dict)
+    """By VM: its copies of older epochs, on hosts that answered."""
+    superseded_unseen: Mapping[str, tuple[Sighting, ...]] = field(default_factory=dict)
+    """By VM: the same on silent hosts, as last seen, and on nodes that left the specs."""
 
     @property
     def vlan_of(self) -> Mapping[str, int]:
@@ -200,6 +210,11 @@ def take_survey(desired: Desired, observed: Observed, context: Context, now_s: f
         for held, unseen in ((domains, False), (remembered, True), (on_removed_hosts, True)))
     # equal facts of an earlier poll are the same object here, so that caches by identity hit
     domains = {host: index.domains for host, index in zip(domains, seen, strict=True)}
+    records = records_of(observed.nodes)
+    epochs = epochs_of((*seen, *last, *gone), records.values(), known.names)
+    sightings, superseded = split(_by_owner(seen), epochs, known.names)
+    last_seen, unseen_ones = split(_by_owner(last), epochs, known.names)
+    on_removed, removed_ones = split(_by_owner(gone), epochs, known.names)
     return Survey(
         desired, observed, context, now_s, desired.estate.name, nodes, domains, unreachable,
         removed_hosts,
@@ -207,16 +222,18 @@ def take_survey(desired: Desired, observed: Observed, context: Context, now_s: f
         {pool.name: (host, pool.unknown) for host in domains
          for pool in (value_of(nodes[host].pools) or {}).values() if pool.unknown},
         lost,
-        _by_owner(seen), _by_owner(last),
+        sightings, last_seen,
         _by_owner([index_host(host, here, known.declared) for host, here in ruined.items()]),
-        _by_owner(gone), Identities(known.declared, (*seen, *last, *gone)),
+        on_removed, Identities(known.declared, (*seen, *last, *gone)),
         site_vlans(desired), link_vlans(desired), known,
         {site: tuple(names) for site, names in hosts_of_site.items()},
         {site: tuple(names) for site, names in networks_of_site.items()},
         stale(observed.nodes, desired.nodes,
               desired.estate.spec.limits.fact_age_s, now_s),
         duplicates,
-        pauses(known.grants, context.suspensions, now_s))
+        pauses(known.grants, context.suspensions, now_s), records, epochs, superseded,
+        {name: (*unseen_ones.get(name, ()), *removed_ones.get(name, ()))
+         for name in sorted({*unseen_ones, *removed_ones})})
 
 
 def lost_nodes(desired: Desired, assumed_down: frozenset[str]) -> frozenset[str]:

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Final
 from controller.errors import Refused
 from controller.model.virtual_machine import is_ambiguous
 from controller.plan.actions.action import Action
+from controller.plan.actions.failover import EndStaleDomain
 from controller.plan.actions.machine import (
     DefineDomain,
     DisableAutostart,
@@ -41,6 +42,7 @@ from controller.providers.libvirt.migration.migration import migrate
 from controller.providers.libvirt.pool import accept_pool, create_pool
 from controller.providers.libvirt.reconfigure import reconfigure
 from controller.providers.libvirt.set_aside import purge, return_disk
+from controller.providers.libvirt.stale import end_stale
 from controller.providers.node import Node
 from controller.transport.base import Transport
 
@@ -61,6 +63,7 @@ HANDS: Final[dict[type[Action], Callable[[Node, Any], Awaitable[str]]]] = {
     RemoveDomain: remove,
     ReturnDisk: return_disk,
     PurgeFiles: purge,
+    EndStaleDomain: end_stale,
     AcceptPool: accept_pool,
 }
 

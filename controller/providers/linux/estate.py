@@ -12,6 +12,7 @@ from controller.plan.actions.action import Action
 from controller.providers.libvirt.hands import LibvirtHands
 from controller.providers.linux.fact_cache import FactCache
 from controller.providers.linux.facts import parse_answer
+from controller.providers.linux.hands import LinuxHands
 from controller.providers.linux.program import load_program
 from controller.providers.linux.watch import Watchers
 from controller.providers.openvswitch.hands import OpenVswitchHands
@@ -20,9 +21,9 @@ from controller.transport.base import Endpoint, Transport
 ANSWER_S: Final = 8.0
 """The script gives its programs 5 s; a host that takes longer hangs."""
 HOST_SECTIONS: Final = ("domains", "pools", "bridges", "interfaces", "replicas", "leftovers",
-                         "capabilities")
+                         "capabilities", "records")
 SWITCH_SECTIONS: Final = ("bridges", "interfaces")
-WITNESS_SECTIONS: Final = ("interfaces",)
+WITNESS_SECTIONS: Final = ("interfaces", "records")
 
 
 class Hands(Protocol):
@@ -62,7 +63,8 @@ class LinuxEstate:
         self._clock = clock
         self._caches: dict[str, FactCache] = {}
         self._watchers = Watchers(transport, load_program("watch.py"))
-        hands: tuple[Hands, ...] = (LibvirtHands(transport), OpenVswitchHands(transport))
+        hands: tuple[Hands, ...] = (LibvirtHands(transport), OpenVswitchHands(transport),
+                                   LinuxHands(transport))
         self._hands = {kind: hand for hand in hands for kind in hand.HANDLES}
 
     async def declare(self, desired: Desired) -> None:

@@ -12,6 +12,7 @@ from controller.model.facts import Absent, Fact, Known, NodeFacts, Unknown
 from controller.providers.libvirt.facts import parse_capabilities, parse_domains, parse_pools
 from controller.providers.linux.facts import Answer, Section
 from controller.providers.linux.last_seen import FILLERS
+from controller.providers.linux.record import parse_records
 from controller.providers.linux.replica import parse_leftovers, parse_replicas
 from controller.providers.openvswitch.facts import parse_bridges, parse_interfaces
 
@@ -19,6 +20,7 @@ PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "domains": parse_domains, "pools": parse_pools, "bridges": parse_bridges,
     "replicas": parse_replicas, "leftovers": parse_leftovers,
     "interfaces": parse_interfaces, "capabilities": parse_capabilities,
+    "records": parse_records,
 }
 CLOCK_SAMPLES: Final = 8
 

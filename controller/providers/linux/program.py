@@ -8,7 +8,7 @@ from typing import Final
 PARTS: Final[Mapping[str, tuple[str, ...]]] = {
     "facts.py": ("programs.py", "interfaces.py", "capabilities.py", "probes.py",
                  "mover/image/header.py", "filesystem.py", "pools.py", "domains.py",
-                 "libvirt_poll.py", "replicas.py", "leftovers.py"),
+                 "libvirt_poll.py", "replicas.py", "leftovers.py", "records.py"),
 }
 """By program: our modules that it imports, each after those that it imports itself."""
 IMPORTER: Final = """\

@@ -4,8 +4,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 from controller.model.desired import Desired
 from controller.model.facts import DiskFacts, DomainConfig, NicFacts, Ownership
-from controller.model.host import Host, HostSpec, PoolSpec
-from controller.model.switch import SwitchSpec
+from controller.model.host import Host, PoolSpec
 from controller.model.virtual_machine import Power, VirtualMachine
 from controller.providers.simulated.power import run_domain
 from controller.providers.simulated.protected import protect
@@ -36,21 +35,26 @@ def add_nodes(world: World, desired: Desired) -> None:
         interfaces = tuple(port.name for port in switch.spec.ports)
         known = world.nodes.setdefault(name, Node(name, switch.spec.site, False, interfaces))
         known.interfaces = interfaces
+    for name, witness in sorted(desired.witnesses.items()):
+        world.nodes.setdefault(name, Node(name, witness.spec.place, False, (), is_witness=True))
     world.wires = {wire.member: wire for wire in _wires(desired)}
 
 
 def rename_nodes(world: World, desired: Desired) -> None:
     """Rename the machines whose declared names changed, and update their sites."""
-    specs: dict[str, HostSpec | SwitchSpec] = {
-        **{name: host.spec for name, host in desired.hosts.items()},
-        **{name: switch.spec for name, switch in desired.switches.items()}}
-    for name, spec in specs.items():
-        for former in spec.formerly:
+    sites = {
+        **{name: (host.spec.formerly, host.spec.site) for name, host in desired.hosts.items()},
+        **{name: (switch.spec.formerly, switch.spec.site)
+           for name, switch in desired.switches.items()},
+        **{name: (witness.spec.formerly, witness.spec.place)
+           for name, witness in desired.witnesses.items()}}
+    for name, (formers, site) in sites.items():
+        for former in formers:
             if former in world.nodes and name not in world.nodes:
                 world.nodes[name] = world.nodes.pop(former)
                 world.nodes[name].name = name
         if name in world.nodes:
-            world.nodes[name].site = spec.site
+            world.nodes[name].site = site
 
 
 def bare_host(host: Host) -> Node:

@@ -47,7 +47,8 @@ NO_LIBVIRT = "libvirtd does not answer: look at `systemctl status libvirtd` ther
 def node_facts(world: World, node: Node, at: float, before: NodeFacts | None) -> NodeFacts:
     """Return a node's facts at an instant; `before` are its previous facts."""
     pools = _pools(world, node, at, before)
-    versions = dict(VERSIONS) if node.is_host else {"openvswitch": VERSIONS["openvswitch"]}
+    versions = dict(VERSIONS) if node.is_host else (
+        {} if node.is_witness else {"openvswitch": VERSIONS["openvswitch"]})
     return NodeFacts(
         name=node.name, boot_id=f"{node.name}-boot-{node.boot}",
         clock_offset_s=node.clock_offset_s, hardware=Known(_hardware(node), at),
@@ -56,7 +57,7 @@ def node_facts(world: World, node: Node, at: float, before: NodeFacts | None) ->
         bridges=Known({b.name: _bridge(world, node, b) for b in node.bridges.values()}, at),
         replicas=_replicas(node, at, before, pools),
         leftovers=Known(leftovers(world, node), at) if node.is_host else Absent(at),
-        interfaces=Known({}, at))
+        interfaces=Known({}, at), records=Known(dict(node.records), at))
 
 
 def _hardware(node: Node) -> Hardware:

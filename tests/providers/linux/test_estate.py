@@ -181,7 +181,7 @@ def test_what_was_sent_once_is_not_asked_for_again_and_stays_known(desired: Desi
     (first, second), questions = asyncio.run(body())
     assert questions[0] == {
         "want": ["domains", "pools", "bridges", "interfaces", "replicas", "leftovers",
-                 "capabilities"], "known": {}}
+                 "capabilities", "records"], "known": {}}
     assert set(questions[1]["known"]) == {"domains", "pools", "bridges"}
     assert value_of(second.domains) is value_of(first.domains)
 
@@ -249,7 +249,7 @@ def test_a_program_that_went_takes_no_domain_along(desired: Desired) -> None:
 
 def test_an_undeclared_node_is_unknown(desired: Desired) -> None:
     [fact] = observe(desired, HOST, node="berlin-1")
-    assert fact == Unknown("berlin-1 is not a declared host or switch", 1000.0)
+    assert fact == Unknown("berlin-1 is not a declared node", 1000.0)
 
 
 def test_the_clocks_offset_leaves_out_the_time_that_the_answer_took(desired: Desired) -> None:

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from controller.errors import Refused
 from controller.plan.actions.action import Action
+from controller.plan.actions.failover import EndStaleDomain, WriteRecord
 from controller.plan.actions.machine import (
     DefineDomain,
     DisableAutostart,
@@ -43,6 +44,7 @@ from controller.plan.actions.storage import (
     ReturnDisk,
 )
 from controller.providers.simulated.hands import (
+    failover,
     lifecycle,
     migrate,
     network,
@@ -84,13 +86,15 @@ HANDS: Final[Mapping[type[Action], Callable[[World, Any], Effect]]] = {
     RemoveReplica: replica.remove,
     SweepLeftovers: replica.sweep,
     ExportPoint: replica.export,
+    WriteRecord: failover.write_record,
+    EndStaleDomain: failover.end_stale,
 }
 NEED_NO_LIBVIRT: Final = frozenset({
     CreateBridge, AddUplink, SetPortVlan,
     WidenTrunk, NarrowTrunk,
     RetirePoints, DropPoints, VerifyReplica,
     RemoveReplica,
-    SweepLeftovers, ExportPoint,
+    SweepLeftovers, ExportPoint, WriteRecord,
 })
 
 
