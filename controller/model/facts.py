@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Generic, TypeVar
 
-from controller.model.failover.record import FailoverRecord
+from controller.model.failover.record import Record
 from controller.model.replica import Leftover, ReplicaFacts
 
 T_co = TypeVar("T_co", covariant=True)
@@ -376,7 +376,7 @@ class NodeFacts:
     warnings: Mapping[str, str] = field(default_factory=dict)
     """By part: a warning that a program gave beside a good answer."""
     capabilities: Fact[Capabilities] = Unknown("its capabilities were not asked for", 0.0)
-    records: Fact[Mapping[str, FailoverRecord]] = Unknown("its records were not asked for", 0.0)
+    records: Fact[Mapping[str, Record]] = Unknown("its records were not asked for", 0.0)
     """Of failovers, by scope."""
 
 

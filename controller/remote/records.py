@@ -2,7 +2,7 @@
 
 A record lies in /var/lib/hotsite/failover, one file per scope. It is read by whoever conducts next,
 so it must be there whole, or as it was before: written under another name, synced, renamed, and the
-folder synced. A node accepts no record that is older than its own: by epoch, by term, by change.
+folder synced. A node accepts no record that is older than its own: by epoch, by term, by step.
 Whoever brings an older one was replaced, and learns which one is held.
 
     records.py write    one record as JSON on standard input; exit status 76: this node has a newer
@@ -37,7 +37,7 @@ def read(folder: str, name: str) -> dict:
             raise ValueError("it is another scope's")
         return found
     except (OSError, ValueError, LookupError, TypeError) as reason:
-        return {"scope": scope, "epoch": 0, "phase": "",
+        return {"scope": scope, "epoch": 0, "phase": "calm",
                 "unreadable": "%s: %s" % (type(reason).__name__, reason)}
 
 
@@ -71,10 +71,10 @@ def obstacle(record: dict, folder: str, name: str) -> str:
     if held.get("unreadable"):
         return "its record of %s cannot be read (%s): move %s aside by hand" % (
             record["scope"], held["unreadable"], os.path.join(folder, name))
-    mine, other = ((one["epoch"], one.get("term", 0), one.get("version", 0))
+    mine, other = ((one["epoch"], one.get("term", 0), one.get("step", 0))
                    for one in (record, held))
     if mine < other:
-        return "it has a newer record of %s: epoch %d, term %d, change %d, and not %d, %d, %d" % (
+        return "it has a newer record of %s: epoch %d, term %d, step %d, and not %d, %d, %d" % (
             record["scope"], *other, *mine)
     return ""
 

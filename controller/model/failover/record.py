@@ -1,75 +1,79 @@
-"""Records of failovers: what the survivors of a lost site or host hold of it.
+"""The record of a failover: what the survivors hold of it, so that any controller goes on.
 
-Rule 1: the records on the survivors are the truth; a controller that takes over goes on from them.
-Rule 2: of several records of one scope the one with the highest epoch holds, then the highest term,
-        then the latest change; a survivor that has an older one is behind.
+One record per scope lies on every survivor and witness that could be reached. It is written before
+what it says is done: a phase that is not in it has not begun. Of several copies the newest counts,
+by epoch, then term, then step.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 HELD_EPOCHS: Final = frozenset({
     "promoting", "split", "led-elsewhere", "returning", "reversing", "protected-reversed",
     "moving-back"})
-"""In these phases the epoch of a record is that of its machines: older copies are stale."""
-
-Method = Literal["redfish", "guard", "human"]
+"""In these phases the epoch of a record is that of its machines: older copies are superseded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """Why a host surely runs none of the VMs any more."""
+    """Why nothing of the failed side runs on a host any more."""
 
-    how: Method
+    how: Literal["redfish", "guard", "human"]
     sentence: str
     at: float
+    """When it was found, by the clock of the controller that found it; for people."""
 
 
 @dataclass(frozen=True, slots=True)
-class LostHost:
-    """One host of a failover's scope."""
+class RecordedHost:
+    """A host of the failed scope; `boot_id` is empty if it was never seen."""
 
-    name: str
-    boot_id: str = ""
-    """Of the boot that was given up; another one is a return."""
+    boot_id: str
     proof: Proof | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Promotion:
-    """One VM that a failover starts elsewhere."""
+class RecordedMachine:
+    """A VM that takes over: from which restore point, on which host.
 
-    machine: str
+    `point` is None where it starts from its own disks, on a shared pool.
+    """
+
     uuid: str
-    point: int
-    """The sequence of the restore point that it starts from."""
+    point: int | None
     node: str
-    """The host that holds its replica, and runs it from then on."""
 
 
 @dataclass(frozen=True, slots=True)
-class FailoverRecord:
-    """One failover of one scope, as far as it has come."""
+class Record:
+    """One failover of one scope, as a survivor holds it."""
 
     scope: str
-    """`Site/NAME` or `Host/NAME`."""
+    """`Site/name` or `Host/name`."""
     epoch: int
-    phase: str
-    """By its name in failover/states.py."""
+    """Which copies are the VMs, once they are promoted."""
     term: int = 0
+    """Of the controller that wrote it."""
+    phase: str = "calm"
+    """A phase of `failover/states.py`; calm: it is over, or was undone."""
     by: str = ""
-    """Who ordered it; empty: the loop."""
+    """Who decided it: a person, or the controller."""
     reason: str = ""
     began_at: float = 0.0
-    hosts: tuple[LostHost, ...] = ()
-    version: int = 0
-    """How often it was changed."""
-    machines: tuple[Promotion, ...] = ()
-    """Once the phase is promoting or later."""
+    hosts: Mapping[str, RecordedHost] = field(default_factory=dict)
+    machines: Mapping[str, RecordedMachine] = field(default_factory=dict)
+    """Empty until they are promoted."""
+    step: int = 0
+    """Grows with every change of it within its epoch."""
+    ordered: tuple[str, ...] = ()
+    """What a person ordered of it, as `Kind/name`; empty: it goes by the policies of its VMs."""
+    accepted: tuple[str, ...] = ()
+    """For which of these the person took the loss that was shown."""
     unreadable: str = ""
-    """Why this node's record cannot be read; empty when it can."""
+    """Why this copy cannot be read; empty when it can."""
 
     @property
     def rank(self) -> tuple[int, int, int]:
-        """Return what decides between two records of one scope."""
-        return self.epoch, self.term, self.version
+        """Return what decides between two copies: the higher counts."""
+        return self.epoch, self.term, self.step

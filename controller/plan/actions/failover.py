@@ -1,10 +1,10 @@
 """Actions of a failover: records, grants, and what becomes of older copies."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from controller.model.document import Rung
-from controller.model.failover.record import FailoverRecord
+from controller.model.failover.record import Record
 from controller.plan.actions.action import Action, Symbol
 
 
@@ -12,7 +12,7 @@ from controller.plan.actions.action import Action, Symbol
 class WriteRecord(Action):
     """Save on a survivor how far a failover has come, so that any controller can go on."""
 
-    record: FailoverRecord
+    record: Record = field(hash=False)
     verb: ClassVar[str] = "write-record"
     rung: ClassVar[Rung] = Rung.FAILOVER
     takes: ClassVar[bool] = False

@@ -5,6 +5,7 @@ Rule 1: the digest of the facts leaves out what changes by itself: load, free sp
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from enum import Enum
 from functools import cache
@@ -24,6 +25,7 @@ from controller.plan.steps.plan import Plan, Remark, Ruling, Step, Verdict
 from controller.plan.survey.silence import last_of
 
 VERSION: Final = 2
+MAPPING: Final = "mapping"
 PLAIN: Final = frozenset({str, int, float, bool, type(None)})
 SHAPES: Final[dict[str, type[Any]]] = {
     name: shape for module in (
@@ -136,6 +138,8 @@ def to_value(value: Any) -> Any:
             name: to_value(getattr(value, name)) for name in _names(shape)}
     if isinstance(value, tuple | list):
         return [to_value(one) for one in value]
+    if isinstance(value, Mapping):
+        return {"is": MAPPING, "of": {name: to_value(one) for name, one in value.items()}}
     return value
 
 
@@ -160,6 +164,8 @@ def _from_value(value: Any) -> Any:
         return tuple(_from_value(one) for one in value)
     if not isinstance(value, dict):
         return value
+    if value["is"] == MAPPING:
+        return {name: _from_value(one) for name, one in value["of"].items()}
     shape = SHAPES[value["is"]]
     names = {field.name for field in fields(shape)}
     if not names >= value.keys() - {"is"}:

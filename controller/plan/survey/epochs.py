@@ -13,16 +13,16 @@ Rule 1: the highest epoch that anybody holds is right: a mark on a domain, or a 
 from collections.abc import Iterable, Mapping
 
 from controller.model.facts import DomainFacts, Fact, NodeFacts
-from controller.model.failover.record import HELD_EPOCHS, FailoverRecord
+from controller.model.failover.record import HELD_EPOCHS, Record
 from controller.plan.survey.identity import HostIndex, Names, Sighting, is_for
 from controller.plan.survey.silence import last_of
 
 Sightings = Mapping[str, tuple[Sighting, ...]]
 
 
-def records_of(nodes: Mapping[str, Fact[NodeFacts]]) -> dict[str, FailoverRecord]:
+def records_of(nodes: Mapping[str, Fact[NodeFacts]]) -> dict[str, Record]:
     """Return, by scope, the record that holds: of all nodes, seen now or last seen."""
-    found: dict[str, FailoverRecord] = {}
+    found: dict[str, Record] = {}
     for fact in nodes.values():
         node = last_of(fact)
         for scope, record in ((last_of(node.records) if node is not None else None) or {}).items():
@@ -32,7 +32,7 @@ def records_of(nodes: Mapping[str, Fact[NodeFacts]]) -> dict[str, FailoverRecord
     return found
 
 
-def epochs_of(indexes: Iterable[HostIndex], records: Iterable[FailoverRecord],
+def epochs_of(indexes: Iterable[HostIndex], records: Iterable[Record],
               names: Names) -> dict[str, int]:
     """Return the epoch of every VM that ever failed over."""
     found: dict[str, int] = {}
@@ -40,8 +40,8 @@ def epochs_of(indexes: Iterable[HostIndex], records: Iterable[FailoverRecord],
         for name, epoch in index.epochs:
             found[name] = max(epoch, found.get(name, 0))
     for record in records:
-        for promotion in record.machines if record.phase in HELD_EPOCHS else ():
-            name = names.present.get(promotion.machine, promotion.machine)
+        for machine in record.machines if record.phase in HELD_EPOCHS else ():
+            name = names.present.get(machine, machine)
             found[name] = max(record.epoch, found.get(name, 0))
     return found
 

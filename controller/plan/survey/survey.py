@@ -22,7 +22,7 @@ from controller.model.facts import (
     PoolFacts,
     Unknown,
 )
-from controller.model.failover.record import FailoverRecord
+from controller.model.failover.record import Record
 from controller.model.units import render_duration
 from controller.plan.survey.context import Context, Suspension
 from controller.plan.survey.epochs import epochs_of, records_of, split
@@ -90,7 +90,7 @@ class Survey:
     """By declared host that is the same machine as another: the sentence that says so."""
     paused: Mapping[str, Suspension]
     """By `Kind/name`: every object that its own spec or a person pauses now."""
-    records: Mapping[str, FailoverRecord] = field(default_factory=dict)
+    records: Mapping[str, Record] = field(default_factory=dict)
     """By scope: every failover that a node has a record of."""
     epochs: Mapping[str, int] = field(default_factory=dict)
     """By VM that ever failed over: which copy of it is the VM."""

@@ -5,18 +5,18 @@ from typing import Final
 from pydantic import TypeAdapter, ValidationError
 
 from controller.errors import OutcomeUnknown, Refused
-from controller.model.failover.record import FailoverRecord
+from controller.model.failover.record import Record
 from controller.plan.actions.failover import WriteRecord
 from controller.providers.linux.program import load_program
 from controller.providers.linux.replica import first_of
 from controller.providers.node import Node, plain_command
 
-RECORDS: Final = TypeAdapter(tuple[FailoverRecord, ...])
-RECORD: Final = TypeAdapter(FailoverRecord)
+RECORDS: Final = TypeAdapter(tuple[Record, ...])
+RECORD: Final = TypeAdapter(Record)
 OLDER: Final = 76
 
 
-def parse_records(text: str) -> dict[str, FailoverRecord]:
+def parse_records(text: str) -> dict[str, Record]:
     """Return every failover that a node has a record of, by scope.
 
     Errors: ValueError with a sentence.
@@ -27,7 +27,7 @@ def parse_records(text: str) -> dict[str, FailoverRecord]:
         raise ValueError(f"the list of failovers is not understood: {first_of(error)}") from error
 
 
-def render_record(record: FailoverRecord) -> str:
+def render_record(record: Record) -> str:
     """Return a record as the JSON that nodes keep."""
     return RECORD.dump_json(record).decode()
 

@@ -36,7 +36,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from controller.model.facts import DomainConfig, DomainState, Ownership
-from controller.model.failover.record import FailoverRecord
+from controller.model.failover.record import Record
 from controller.providers.simulated.replicas import Checkpoint, Replica, Traces
 
 GIB = 1 << 30
@@ -164,7 +164,7 @@ class Node:
     replicas: dict[str, Replica] = field(default_factory=dict)
     """By the VM's UUID."""
     traces: Traces = field(default_factory=Traces)
-    records: dict[str, FailoverRecord] = field(default_factory=dict)
+    records: dict[str, Record] = field(default_factory=dict)
     """Of failovers, by scope."""
     is_witness: bool = False
 

@@ -8,7 +8,7 @@ import pytest
 from controller.model.desired import Desired
 from controller.model.document import Rung
 from controller.model.facts import DomainFacts, Known, Observed, Role
-from controller.model.failover.record import FailoverRecord, Promotion
+from controller.model.failover.record import Record, RecordedMachine
 from controller.plan.actions.failover import EndStaleDomain
 from controller.plan.actions.machine import DisableAutostart, MigrateDomain, StartDomain
 from controller.plan.compute import compute
@@ -41,8 +41,8 @@ def with_record(seen: Observed, node: str, phase: str, epoch: int = 7) -> Observ
     """Return the same, with a record on one node that sql was promoted to milan-1."""
     fact = seen.nodes[node]
     assert isinstance(fact, Known)
-    record = FailoverRecord("Site/paris", epoch, phase, machines=(
-        Promotion("sql", b.domain_uuid("lab", "sql"), 3, "milan-1"),))
+    record = Record("Site/paris", epoch, phase=phase, machines={
+        "sql": RecordedMachine(b.domain_uuid("lab", "sql"), 3, "milan-1")})
     return b.with_node(seen, node, replace(fact, value=replace(
         fact.value, records=Known({record.scope: record}, b.NOW_S))))
 
