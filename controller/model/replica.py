@@ -83,6 +83,10 @@ class ReplicaFacts:
     """By target of those: the newest point that has the disk; no entry if none has."""
     unreadable: str = ""
     """Why its state cannot be read; empty when it can."""
+    epoch: int = 0
+    """Which copy of the VM it follows, or has become; 0 until the VM has failed over."""
+    promoted: int | None = None
+    """The point over which the VM runs here; None if it does not."""
 
     @property
     def newest(self) -> PointFacts | None:

@@ -75,6 +75,10 @@ class StateFile:
             "disks": {disk: count(files[-1]["size_bytes"]) for disk, files in newest.items()},
             "damaged_clusters": sum(count(one["clusters"]) for one in state["damage"]
                                     if not one["lost"])}
+        if state["facts"].get("epoch"):
+            self.row["epoch"] = count(state["facts"]["epoch"])
+        if state["facts"].get("promoted"):
+            self.row["promoted"] = count(state["facts"]["promoted"]["sequence"])
         left = state["points"][-1]["facts"].get("left_out") if state["points"] else None
         if left:
             self.row["left_out"] = {str(disk): str(why) for disk, why in left.items()}

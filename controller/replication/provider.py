@@ -103,7 +103,8 @@ def name_of(action: Action) -> str:
 async def retire(mover: Mover, action: RetirePoints | DropPoints) -> str:
     """Retire points: merge what newer points need, then delete them."""
     answer = await mover.ask(
-        "retire", {"replica": action.path, "sequences": action.sequences}, timeout_s=RETIRE_S,
+        "retire", {"replica": action.path, "sequences": action.sequences, "epoch": action.epoch},
+        timeout_s=RETIRE_S,
         failed=f"no restore point at {action.path} on {mover.name} was let go")
     gone = ", ".join(map(str, action.sequences))
     left = ", ".join(map(str, answer["points"]))
@@ -133,14 +134,16 @@ async def verify(mover: Mover, action: VerifyReplica, now: float) -> str:
     """
     answer = await mover.ask(
         "verify", {"replica": action.path, "budget_s": action.budget_s,
-                   "rate_bps": 8 * (action.rate_bps or 0), "at": now},
+                   "rate_bps": 8 * (action.rate_bps or 0), "at": now,
+                   "epoch": action.epoch},
         timeout_s=action.budget_s + VERIFY_SLACK_S,
         failed=f"the replica at {action.path} on {mover.name} was not verified")
     read = int(answer["read_bytes"]) >> 20
     rest = "" if answer["complete"] else "; the rest is read next time"
     if answer["merging"]:
         merged = await mover.ask(
-            "retire", {"replica": action.path, "sequences": ()}, timeout_s=RETIRE_S,
+            "retire", {"replica": action.path, "sequences": (), "epoch": action.epoch},
+            timeout_s=RETIRE_S,
             failed=f"the merge at {action.path} on {mover.name} that had been cut off was not"
                    " finished")
         rest = describe_abandoned(merged) or describe_waiting(merged) or (
@@ -172,8 +175,9 @@ async def sweep(mover: Mover, action: SweepLeftovers) -> str:
 async def remove(mover: Mover, action: RemoveReplica) -> str:
     """Delete a whole replica."""
     what = f"the replica at {action.path} on {mover.name}"
-    await mover.ask("remove", {"replica": action.path, "store": STORE, "uuid": action.uuid},
-                    timeout_s=REMOVE_S, failed=f"{what} was not removed")
+    await mover.ask(
+        "remove", {"replica": action.path, "store": STORE, "uuid": action.uuid,
+                   "epoch": action.epoch}, timeout_s=REMOVE_S, failed=f"{what} was not removed")
     return f"removed {what}"
 
 

@@ -41,6 +41,8 @@ class OpenCopy:
     nvram_missing: str
     left_out: dict[str, str]
     """By disk: why the source could not copy it."""
+    epoch: int = 0
+    """Which copy of its VM the domain is, by its mark."""
 
     @property
     def lacking(self) -> tuple[str, ...]:
@@ -71,7 +73,7 @@ def parse_begun(answer: dict[str, Any]) -> OpenCopy:
         fingerprints=answer.get("fingerprints", {}), origins=answer.get("origins", {}),
         run=answer.get("run", ""), definition=answer["xml"],
         nvram=answer.get("nvram"), nvram_missing=answer.get("nvram_missing", ""),
-        left_out=dict(answer.get("left_out", {})))
+        left_out=dict(answer.get("left_out", {})), epoch=int(answer.get("epoch", 0)))
 
 
 def parse_opened(target: str, answer: Mapping[str, Any]) -> OpenDisk:

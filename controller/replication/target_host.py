@@ -48,23 +48,25 @@ class TargetEnd:
             "replica-make", vm=self._action.uuid, algorithm="xxh3-128",
             facts={"machine": self._action.machine, "estate": estate}))
 
-    async def open(self, disks: dict[str, dict[str, Any]]) -> dict[str, Ranges]:
+    async def open(self, disks: dict[str, dict[str, Any]], epoch: int) -> dict[str, Ranges]:
         """Open an incoming file for each disk, by its kind and size in bytes, once per attempt.
 
+        `epoch` is that of the copied domain: a replica that follows a newer one refuses.
         Returns the missing ranges of each base that was opened now, in bytes.
         """
         fresh = {target: disk for target, disk in disks.items() if target not in self._opened}
         if not fresh:
             return {}
-        answer = await self._ask("incoming-open", attempt=self.attempt, disks=fresh)
+        answer = await self._ask("incoming-open", attempt=self.attempt, disks=fresh,
+                                 epoch=epoch)
         self._opened |= set(fresh)
         return {target: parse_missing(answer["disks"][target], int(disk["size_bytes"]))
                 for target, disk in fresh.items() if disk["kind"] == BASE}
 
-    async def note(self, disks: dict[str, dict[str, Any]]) -> None:
+    async def note(self, disks: dict[str, dict[str, Any]], epoch: int) -> None:
         """Store with each unfinished first copy the checkpoint and offset it can resume from."""
         if disks:
-            await self._ask("incoming-open", attempt=self.attempt, disks=disks,
+            await self._ask("incoming-open", attempt=self.attempt, disks=disks, epoch=epoch,
                             timeout_s=PUBLISH_S)    # its data is synced first
 
     async def settle(self, disks: list[str]) -> None:
@@ -102,7 +104,7 @@ class TargetEnd:
         return await self._ask(
             "publish", sequence=self._action.sequence, disks=disks, checkpoint=copy.checkpoint,
             started_at=started_at, committed_at=committed_at, quiesced=copy.quiesced, meta=meta,
-            facts=facts, reread="no", attempt=self.attempt,
+            facts=facts, reread="no", attempt=self.attempt, epoch=copy.epoch,
             changed={target: None if target in beyond else disk.changed
                      for target, disk in copy.disks.items()
                      if copy.off and (target in beyond or disk.changed != "")},

@@ -173,7 +173,7 @@ class Transfer:
         for target, missing in (await self._target.open({
                 target: {"kind": self._plans[target].kind,
                          "size_bytes": copy.disks[target].size_bytes}
-                for target in due})).items():
+                for target in due}, copy.epoch)).items():
             self._plans[target] = with_missing(self._plans[target], missing)
         began_at = self._clock()
         for target in due:
@@ -192,7 +192,7 @@ class Transfer:
                 disks[target] = {"kind": BASE, "size_bytes": size, "note": {
                     "checkpoint": copy.checkpoint, "covered": left[0][0] if left else size,
                     "origin": copy.origins.get(target), "run": copy.run}}
-        await self._target.note(disks)
+        await self._target.note(disks, copy.epoch)
 
     async def publish(self, copy: OpenCopy, started_at: float) -> None:
         """Commit what was sent as a restore point.

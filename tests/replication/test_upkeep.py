@@ -30,7 +30,7 @@ def test_a_merge_that_was_cut_off_is_finished() -> None:
         "points": [1], "given_up": [], "waiting": []})
     assert "cut off was finished, so all of it is read again" in asyncio.run(
         hands(hosts).apply(ACTION))
-    assert hosts.request("retire") == {"replica": PATH, "sequences": []}
+    assert hosts.request("retire") == {"replica": PATH, "sequences": [], "epoch": 0}
 
 
 def test_a_merge_that_waits_for_a_pin_is_told() -> None:

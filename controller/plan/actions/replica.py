@@ -121,6 +121,8 @@ class RetirePoints(Action):
 
     path: str
     sequences: tuple[int, ...]
+    epoch: int = 0
+    """Of the VM; a replica that follows a newer one refuses."""
     verb: ClassVar[str] = "retire-points"
     rung: ClassVar[Rung] = Rung.REPLICATE
     takes: ClassVar[bool] = True
@@ -135,6 +137,8 @@ class DropPoints(Action):
     sequences: tuple[int, ...]
     keep: str = ""
     """The smaller `keep`, in words."""
+    epoch: int = 0
+    """Of the VM; a replica that follows a newer one refuses."""
     verb: ClassVar[str] = "drop-points"
     rung: ClassVar[Rung] = Rung.DELETE
     takes: ClassVar[bool] = True
@@ -154,6 +158,8 @@ class VerifyReplica(Action):
     budget_s: float
     rate_bps: float | None = None
     """Limit of reading, in bytes per second."""
+    epoch: int = 0
+    """Of the VM; a replica that follows a newer one refuses."""
     verb: ClassVar[str] = "verify-replica"
     rung: ClassVar[Rung] = Rung.REPLICATE
     takes: ClassVar[bool] = False
@@ -188,6 +194,8 @@ class RemoveReplica(Action):
 
     path: str
     uuid: str
+    epoch: int = 0
+    """Of the VM; a replica that follows a newer one refuses."""
     verb: ClassVar[str] = "remove-replica"
     rung: ClassVar[Rung] = Rung.REPLICATE
     takes: ClassVar[bool] = True

@@ -42,6 +42,8 @@ class ProtectedMachine(NamedTuple):
     """The disks that are copied, as they are in use now."""
     left: tuple[LeftOut, ...]
     """The parts that are not, by the facts."""
+    epoch: int = 0
+    """Which copy of the VM its domain is, by its mark: nothing is done to a replica for less."""
 
     @property
     def target(self) -> str:
@@ -101,7 +103,16 @@ def _protect(name: str, location: Location, twins: Mapping[str, str | None], ind
     copied, left = survey.specs.cached(coverage_of, name, config, survey.desired)
     return ProtectedMachine(name, vm, policy, location, uuid, host, site, twin, held,
                             index.stale.get(uuid, ()), current,
-                            None if current is None else current.sound, copied, left)
+                            None if current is None else current.sound, copied, left,
+                            epoch_of(domain))
+
+
+def epoch_of(domain: DomainFacts | None) -> int:
+    """Return which copy of its VM a domain is, by its own mark."""
+    mark = None if domain is None else domain.ownership
+    if domain is None or mark is None or mark.uuid not in {"", domain.uuid}:
+        return 0
+    return mark.epoch
 
 
 def _uuid_of(name: str, index: ReplicaIndex, survey: Survey) -> str:

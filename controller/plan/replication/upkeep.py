@@ -140,6 +140,7 @@ def _verify(protected: ProtectedMachine, current: Held, request: ReplicaRequest 
     rank = LATER_RANK if not _has_its_turn(current, limit_s, budget_s, survey) else SOONER_RANK
     draft.do(VerifyReplica(
         target=protected.target, node=current.host, path=current.replica.path, budget_s=budget_s,
+        epoch=protected.epoch,
         reason=reason if request is None else f"{request.by} asked for it; {seen}",
         consequence=f"{size} to read on {current.host}, nothing is sent",
         cause=Cause.ROUTINE if request is None else Cause.HUMAN),
@@ -171,7 +172,7 @@ def _retire(protected: ProtectedMachine, current: Held, survey: Survey, draft: D
     if lost:
         draft.do(DropPoints(
             target=protected.target, node=current.host, path=current.replica.path, sequences=lost,
-            keep=", ".join(words),
+            keep=", ".join(words), epoch=protected.epoch,
             reason=f"{reason} by a `keep` that may be smaller than the one before",
             consequence=f"{_dates_of(current.replica, lost)} can never be gone back to again",
             cause=Cause.COMMIT), rank=LATER_RANK + 1)
@@ -179,7 +180,7 @@ def _retire(protected: ProtectedMachine, current: Held, survey: Survey, draft: D
         return
     draft.do(RetirePoints(
         target=protected.target, node=current.host, path=current.replica.path, sequences=going,
-        reason=reason,
+        reason=reason, epoch=protected.epoch,
         consequence=f"{counted(len(going), 'point')} merged into those above, nothing is sent",
         cause=Cause.ROUTINE), rank=LATER_RANK + 1 if len(going) < TOO_MANY else SOONER_RANK)
 
@@ -210,6 +211,7 @@ def _remove(protected: ProtectedMachine, current: Held, survey: Survey, draft: D
             continue
         draft.do(RemoveReplica(
             target=protected.target, node=other.host, path=other.replica.path, uuid=protected.uuid,
+            epoch=protected.epoch,
             reason=f"{protected.name} has a newer replica on {current.host}, and that on"
                    f" {other.host} is of no more use",
             consequence=f"frees {render_size(other.replica.stored_bytes)} on {other.host}",

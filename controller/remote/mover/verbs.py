@@ -32,7 +32,7 @@ VERBS = {
     "incoming-settle": "mover.replica.settle:run",      # re-read what was received
     "publish": "mover.replica.publish:run",     # received data becomes a restore point
     "remove": "mover.replica.remove:run",       # a replica that another has replaced
-    "pin": "mover.replica.verbs:pin",
+    "pin": "mover.failover.pin:run",
     "retire": "mover.replica.retire:run",       # retention
     "verify": "mover.replica.scrub:run",
     "manifest-out": "mover.replica.verbs:manifest_out",

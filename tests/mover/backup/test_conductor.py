@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from mover.backup import backup_job, conductor, virsh
-from mover.backup.definition import read_definition
+from mover.backup.definition import epoch_of, read_definition
 from mover.errors import Refused
 from mover.replica import publish
 
@@ -157,9 +157,20 @@ def test_an_nvram_that_is_elsewhere_is_told(tmp_path: Path) -> None:
 
 def test_a_vm_that_has_none_or_never_started_misses_none(tmp_path: Path) -> None:
     for nvram in ("", tmp_path / "VARS.fd"):
-        assert read_definition(seen(nvram, "shut off")) == {"xml": "<domain/>"}
+        assert read_definition(seen(nvram, "shut off")) == {"xml": "<domain/>", "epoch": 0}
     crashed = seen(tmp_path / "VARS.fd", "crashed", process=False)
-    assert read_definition(crashed) == {"xml": "<domain/>"}
+    assert read_definition(crashed) == {"xml": "<domain/>", "epoch": 0}
+
+
+MARK = ("<domain><uuid>{uuid}</uuid><metadata><h:vm xmlns:h='https://hotsite.invalid/domain/1'"
+        " {words}/></metadata></domain>")
+
+
+@pytest.mark.parametrize(("words", "epoch"), [
+    (f"epoch='7' uuid='{UUID}'", 7), ("epoch='7'", 7), ("role='production'", 0),
+    ("epoch='many'", 0), ("epoch='7' uuid='00000000-0000-4000-8000-000000000000'", 0)])
+def test_a_domain_is_the_copy_that_its_own_mark_says(words: str, epoch: int) -> None:
+    assert epoch_of(MARK.format(uuid=UUID, words=words)) == epoch
 
 
 @pytest.mark.parametrize(("xml", "path"), [

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import xml.etree.ElementTree as ET
 from typing import Any, Dict
 
 from mover.backup.virsh import DomainStatus
 from mover.image.packed_file import MOST_BYTES, TooLarge, pack_line
 
+MARK = "metadata/{https://hotsite.invalid/domain/1}vm"
+
 
 def read_definition(status: DomainStatus) -> Dict[str, Any]:
-    """Return {"xml"} with {"nvram"}, or with {"nvram_missing"} and the reason."""
-    found: Dict[str, Any] = {"xml": status.definition}
+    """Return {"xml", "epoch"} with {"nvram"}, or with {"nvram_missing"} and the reason."""
+    found: Dict[str, Any] = {"xml": status.definition, "epoch": epoch_of(status.definition)}
     nvram = status.domain.nvram
     if nvram and not nvram.startswith("/"):
         found["nvram_missing"] = "%s is no file" % nvram
@@ -25,3 +28,13 @@ def read_definition(status: DomainStatus) -> Dict[str, Any]:
             if not isinstance(error, FileNotFoundError) or status.domain.id:
                 found["nvram_missing"] = "%s cannot be read: %s" % (nvram, error.strerror)
     return found
+
+
+def epoch_of(text: str) -> int:
+    """Return which copy of its VM a domain is, by its mark; 0 without one, and for a clone."""
+    root = ET.fromstring(text)
+    mark = root.find(MARK)
+    if mark is None or mark.get("uuid", "") not in ("", root.findtext("uuid")):
+        return 0
+    epoch = mark.get("epoch", "")
+    return int(epoch) if epoch.isdecimal() else 0

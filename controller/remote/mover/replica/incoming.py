@@ -13,8 +13,9 @@ What is being received for one disk of a replica, from its opening to the restor
 Who may write. Each copy is an attempt with an id of its own. `prepare` writes the id into
 incoming.json, and from then on only this attempt may send, settle, publish or drop. A receiver of
 an earlier attempt carries the disk of another instant: it is refused, and ended if it still holds
-the lock. The clusters that an earlier attempt sent stay; the source asks which they are and sends
-what differs.
+the lock. An attempt for an older copy of the VM is refused once the replica follows a newer one,
+whenever it was opened. The clusters that an earlier attempt sent stay; the source asks which they
+are and sends what differs.
 
 What is believed. Nothing, until it was re-read. Receivers write the three files without any order
 on the disk, so that a crash may keep a cluster and lose its hash, or the other way round. `settle`
@@ -36,7 +37,7 @@ import contextlib
 import json
 import os
 import signal
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence
 
 from mover.errors import Damaged, Refused, TryAgain
 from mover.image.chain import compose
@@ -77,6 +78,7 @@ class Incoming(NamedTuple):
     index: Index
     manifest: Manifest
     attempt: str = ""
+    epoch: int = 0
 
     def require(self, attempt: str) -> Incoming:
         """Return itself; if another attempt has opened it, close it and raise TryAgain."""
@@ -132,9 +134,9 @@ def _taken_over(root: str, folder: str) -> Iterator[None]:
 
 
 def prepare(replica: Replica, disk: str, kind: str, size_bytes: int, note: Any,
-            attempt: str) -> Dict[str, Any]:
+            attempt: str, epoch: int = 0) -> Dict[str, Any]:
     """
-    Open a disk's incoming for an attempt and return what it holds already.
+    Open a disk's incoming for an attempt of an epoch and return what it holds already.
 
     What is there stays if its plan is equal. A note is taken only from the attempt that has the
     incoming open: no other one knows what it holds.
@@ -157,8 +159,8 @@ def prepare(replica: Replica, disk: str, kind: str, size_bytes: int, note: Any,
             _sync(folder)       # or a loss of power may spare the note and not what it describes
         if held is None:
             _begin(folder, plan)
-        if held is None or note is not None or held.attempt != attempt:
-            content = {"plan": plan._asdict(), "attempt": attempt,
+        if held is None or note is not None or (held.attempt, held.epoch) != (attempt, epoch):
+            content = {"plan": plan._asdict(), "attempt": attempt, "epoch": epoch,
                        "note": held.note if held and note is None else note}
             write_whole(path_of(folder, "json"), json.dumps(content, sort_keys=True).encode())
         incoming = load(folder)
@@ -189,7 +191,7 @@ def _fits(folder: str, plan: IncomingPlan) -> Optional[Incoming]:
 def require_opened(folder: str, attempt: str) -> None:
     """Raise TryAgain when another attempt has opened the incoming, be it whole or not."""
     try:
-        opened_by = read_plan(folder)[2]
+        opened_by = read_plan(folder).attempt
     except (Refused, Damaged):
         return
     _require_attempt(folder, opened_by, attempt)
@@ -232,7 +234,7 @@ def drop(folder: str) -> None:
 
 def load(folder: str) -> Incoming:
     """Open the incoming that is there; Refused when there is none, or it is a point by now."""
-    plan, note, attempt = read_plan(folder)
+    plan, note, attempt, epoch = read_plan(folder)
     with contextlib.ExitStack() as stack:
         part = open_regular(path_of(folder, "part"), os.O_RDWR)
         stack.callback(os.close, part)
@@ -244,14 +246,24 @@ def load(folder: str) -> Incoming:
         if (index.kind, index.size_bytes) != (plan.kind, plan.size_bytes):
             raise Damaged("%s: incoming.idx does not fit incoming.json" % folder)
         stack.pop_all()
-    return Incoming(folder, plan, note, part, index, manifest, attempt)
+    return Incoming(folder, plan, note, part, index, manifest, attempt, epoch)
 
 
-def read_plan(folder: str) -> Tuple[IncomingPlan, Any, str]:
+class Opening(NamedTuple):
+    """What incoming.json says; `epoch` is that of the VM whose copy has it open."""
+
+    plan: IncomingPlan
+    note: Any
+    attempt: str
+    epoch: int
+
+
+def read_plan(folder: str) -> Opening:
     """Return the plan of an incoming, its note, and the attempt that has it open."""
     try:
         content = json.loads(read_regular(path_of(folder, "json"), MOST_PLAN_BYTES))
-        return IncomingPlan(**content["plan"]), content["note"], str(content.get("attempt", ""))
+        return Opening(IncomingPlan(**content["plan"]), content["note"],
+                       str(content.get("attempt", "")), int(content.get("epoch", 0)))
     except FileNotFoundError:
         raise Refused("%s has no open incoming: open one first" % folder) from None
     except (ValueError, KeyError, TypeError, RecursionError):

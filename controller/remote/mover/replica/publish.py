@@ -48,6 +48,7 @@ from mover.replica.state import (
     last,
     lost,
     point_of,
+    require_receiving,
     sequence_of,
 )
 from mover.replica.tables import digest_of
@@ -70,6 +71,7 @@ class Request(NamedTuple):
     reread: str = "disk"                # where from; "no": it has been settled
     attempt: str = ""                   # that has the incomings open
     changed: Dict[str, Optional[str]] = {}  # noqa: RUF012  (clusters sent after the checkpoint)
+    epoch: int = 0                      # of the VM that was copied
 
 
 def run(words: List[str]) -> Dict[str, Any]:
@@ -92,6 +94,7 @@ def parse_request(fields: Dict[str, Any]) -> Request:
 def publish(request: Request) -> Dict[str, Any]:
     """Publish, and return the point's files; TryAgain names what must be sent again."""
     with locked(request.replica) as replica, contextlib.ExitStack() as stack:
+        require_receiving(replica.state, request.epoch)
         newest = last(replica.state)
         if newest is not None and request.sequence <= newest.sequence:
             raise Refused("restore point %d is there already, the newest is %d"
@@ -191,8 +194,9 @@ def _point(replica: Replica, request: Request, done: Dict[str, File]) -> Point:
             raise Refused("disk %s cannot be unchanged: the newest restore point does not have it"
                           % disk)
         files[disk] = done.get(disk)
+    facts = {**request.facts, **({"epoch": request.epoch} if request.epoch else {})}
     return Point(request.sequence, request.checkpoint, request.started_at, request.committed_at,
-                 request.quiesced, files, tuple(sorted(request.meta)), facts=request.facts)
+                 request.quiesced, files, tuple(sorted(request.meta)), facts=facts)
 
 
 def _with(replica: Replica, request: Request, point: Point) -> State:
@@ -206,6 +210,8 @@ def _with(replica: Replica, request: Request, point: Point) -> State:
     if not state.points:
         state = state._replace(facts={**state.facts, "seeded_at": request.committed_at})
     facts = {name: fact for name, fact in state.facts.items() if name != "sent"}
+    if request.epoch:
+        facts["epoch"] = request.epoch
     if request.checkpoint and request.changed:      # the next copy builds on that checkpoint, too
         facts["sent"] = {"checkpoint": request.checkpoint, "disks": request.changed}
     return recount(replica, state._replace(points=(*state.points, point), facts=facts))

@@ -24,6 +24,7 @@ from mover.image.sparse import filled, punch
 from mover.replica import incoming
 from mover.replica.incoming import Incoming
 from mover.replica.replica import Replica, read_secret
+from mover.replica.state import require_receiving
 from mover.transfer.wire import Data, Frame, Hello, Reader, Zero
 from mover.verbs import say
 
@@ -123,6 +124,7 @@ def receive_transfer(replica: Replica, hello: Hello, reader: Reader) -> Dict[str
     with incoming.hold(folder, shared=True):
         into = incoming.load(folder).require(hello.attempt)
         try:
+            require_receiving(Replica(replica.root).state, into.epoch)
             _require_same_disk(into, hello)
             assert reader.hasher is not None, "hello() made it"
             with BackgroundSync(into.part) as sync:
@@ -142,6 +144,7 @@ def receive_transfer(replica: Replica, hello: Hello, reader: Reader) -> Dict[str
         line = {"transfer": hello.transfer, "stream": hello.stream, "streams": hello.streams,
                 "mode": hello.mode, "disk": hello.disk, "reached": reader.reached,
                 **reader.tally.end()}
+        require_receiving(Replica(replica.root).state, into.epoch)  # as it is by now
         incoming.note_end(folder, line)
     return {**line, "wire_bytes": reader.wire_bytes}
 

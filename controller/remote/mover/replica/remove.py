@@ -17,6 +17,7 @@ from typing import Any, Dict, List, Optional
 from mover.errors import Refused
 from mover.replica import generations
 from mover.replica.replica import lock, sync_dir
+from mover.replica.state import require_epoch
 from mover.requests import Requests
 
 QEMU = ("qemu-system", "qemu-kvm", "kvm", "qemu-nbd", "qemu-storage-da", "nbdkit")
@@ -80,7 +81,7 @@ def backing_of(image: str) -> Optional[str]:
 
 def run(words: List[str]) -> Dict[str, Any]:
     """
-    Remove the folder of the request {"replica", "store", "uuid"}, which must be STORE/UUID.
+    Remove the folder of the request {"replica", "store", "uuid", "epoch"}: it must be STORE/UUID.
 
     Errors: Refused for another folder, one in use or with a pin; TryAgain while its lock is held.
     """
@@ -95,10 +96,12 @@ def run(words: List[str]) -> Dict[str, Any]:
         user = user_of(root)
         if user is not None:
             raise Refused("%s is in use by %s: end that first" % (root, user))
-        pins = generations.newest(root).state.pins if generations.is_there(root) else {}
-        if pins:
-            raise Refused("%s has restore points that are pinned by %s: unpin them first"
-                          % (root, ", ".join(sorted(pins))))
+        if generations.is_there(root):
+            state = generations.newest(root).state
+            require_epoch(state, request.get("epoch"))
+            if state.pins:
+                raise Refused("%s has restore points that are pinned by %s: unpin them first"
+                              % (root, ", ".join(sorted(state.pins))))
         generations.forget(root)        # first, so that a crash leaves no replica
         sync_dir(root)
         shutil.rmtree(root)

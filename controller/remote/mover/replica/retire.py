@@ -65,6 +65,7 @@ from mover.replica.state import (
     last,
     lost,
     point_of,
+    require_epoch,
     sequence_of,
 )
 from mover.replica.tables import digest_of
@@ -81,10 +82,12 @@ class Merged(NamedTuple):
 
 
 def run(words: List[str]) -> Dict[str, Any]:
-    """Retire the points of the request {"replica", "sequences"}, the oldest first."""
+    """Retire the points of the request {"replica", "sequences", "epoch"}, the oldest first."""
     request = Requests().request
+    require_epoch(Replica(str(request["replica"])).state, request.get("epoch"))
     note_missing_files(str(request["replica"]))
     with locked(str(request["replica"])) as replica:
+        require_epoch(replica.state, request.get("epoch"))
         user = user_of(replica.root)    # a merge writes to what lies below its overlay
         if user is not None:
             raise Refused("%s is in use by %s: end that first" % (replica.root, user))

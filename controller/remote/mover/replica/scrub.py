@@ -40,7 +40,7 @@ from mover.replica.abandon import is_stuck, record_lost_in_merges
 from mover.replica.damage import recount, repair, report, to_ranges
 from mover.replica.replica import Replica, locked, write_whole
 from mover.replica.scrub_pieces import Piece, pieces
-from mover.replica.state import BASE, Damage, File, files, last, sequence_of
+from mover.replica.state import BASE, Damage, File, files, last, require_epoch, sequence_of
 from mover.requests import Requests
 from mover.transfer.throttle import Throttle
 
@@ -70,6 +70,7 @@ class Request(NamedTuple):
     cold: bool = True           # read from the disk, not from memory
     restart: bool = False
     at: Any = None
+    epoch: int = 0              # of the VM for which it is asked
 
 
 class Suspect(NamedTuple):
@@ -98,6 +99,7 @@ def run(words: List[str]) -> Dict[str, Any]:
 def verify(request: Request) -> Dict[str, Any]:
     """Read all files, or as many as the budget allows; record what is damaged."""
     replica = Replica(request.replica)
+    require_epoch(replica.state, request.epoch)
     scrub = Scrub(request, replica.hasher())
     begun = Bookmark() if request.restart else load_bookmark(request.replica)
     whole = begun == Bookmark()
@@ -105,6 +107,7 @@ def verify(request: Request) -> Dict[str, Any]:
     begun = begun._replace(newest=newest.sequence if whole and newest else begun.newest)
     suspects, reached = scrub.look(replica, begun)
     with locked(request.replica, patience_s=30) as now:
+        require_epoch(now.state, request.epoch)
         confirm(now, suspects, scrub.hasher)
         found = sum(one.clusters for one in now.state.damage)
         repaired = repair(now)

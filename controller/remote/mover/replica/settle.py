@@ -19,6 +19,7 @@ from mover.image.sparse import filled
 from mover.replica import incoming
 from mover.replica.incoming import Incoming
 from mover.replica.replica import Replica
+from mover.replica.state import require_receiving
 from mover.requests import Requests
 
 REREAD = ("disk", "memory", "no")   # where from; "no": it has been settled, or need not be
@@ -41,6 +42,7 @@ def run(words: List[str]) -> Dict[str, Any]:
         with incoming.hold(folder, shared=False):
             into = incoming.load(folder).require(attempt)
             try:
+                require_receiving(replica.state, into.epoch)
                 require_intact(into, disk, replica.hasher(), reread)
             finally:
                 into.close()

@@ -158,6 +158,28 @@ def sequence_of(state: State, disk: str, name: str) -> int:
     return state.points[0].sequence
 
 
+def epoch_of(state: State) -> int:
+    """Return which copy of the VM a replica follows; 0 until its VM has failed over."""
+    return int(state.facts.get("epoch", 0))
+
+
+def require_epoch(state: State, epoch: Any) -> None:
+    """Raise Refused for what is done in the name of an older copy of the VM."""
+    if int(epoch or 0) < epoch_of(state):
+        raise Refused("the replica of %s follows epoch %d of its VM, and this was asked for epoch"
+                      " %d, an older copy of it" % (state.vm, epoch_of(state), int(epoch or 0)))
+
+
+def require_receiving(state: State, epoch: Any) -> None:
+    """Raise Refused for a copy of an older VM, and for any into a replica that became the VM."""
+    require_epoch(state, epoch)
+    promoted = state.facts.get("promoted")
+    if promoted:
+        raise Refused("the VM runs over restore point %d of its replica here since epoch %d: no"
+                      " copy is received until its disks there are taken back as a base"
+                      % (promoted["sequence"], promoted["epoch"]))
+
+
 def holder_of(state: State, sequence: int) -> Optional[Tuple[str, int]]:
     """
     Return a holder, and the point it pins, of those that need a point; None where there is none.

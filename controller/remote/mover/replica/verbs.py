@@ -1,5 +1,5 @@
 """
-The small verbs on a replica: make it, show it, open an incoming, pin a point, exchange manifests.
+The small verbs on a replica: make it, show it, open an incoming, exchange manifests.
 
 Each takes one request line of JSON on stdin. `manifest-out` on the target writes zlib-compressed
 bytes to stdout, and `manifest-in` on the source reads them, so that it knows what the target has.
@@ -13,19 +13,16 @@ import sys
 import zlib
 from typing import Any, Dict, List, Optional
 
-from mover.errors import Damaged, Refused, TryAgain
+from mover.errors import Damaged, Refused
 from mover.image.chain import compose
 from mover.image.hashing import HASH_BYTES
 from mover.image.manifest import UNKNOWN_HASH, Manifest
 from mover.image.sent_since import with_runs, without
 from mover.replica import generations, incoming
-from mover.replica.abandon import record_lost_in_merges
 from mover.replica.damage import exposed, readable, repair_set, report
-from mover.replica.remove import user_of
 from mover.replica.replica import Replica, create, disks_in, fresh_secret, locked, read_secret
-from mover.replica.retire import finish
 from mover.replica.scrub import note_missing_files
-from mover.replica.state import files, last, point_of
+from mover.replica.state import epoch_of, files, last, require_receiving
 from mover.requests import Requests
 
 PIECE_BYTES = 1 << 20
@@ -76,7 +73,7 @@ def _incoming(replica: Replica) -> Dict[str, Any]:
     for disk in disks_in(replica.root):
         folder = replica.disk_dir(disk)
         if os.path.exists(incoming.path_of(folder, "json")):
-            plan, note, _attempt = incoming.read_plan(folder)
+            plan, note = incoming.read_plan(folder)[:2]
             part = incoming.path_of(folder, "part")
             found[disk] = {**plan._asdict(), "note": note, "ends": incoming.ends(folder),
                            "stored_bytes": os.stat(part).st_blocks * 512
@@ -108,12 +105,21 @@ def _sent(replica: Replica) -> Dict[str, Optional[str]]:
 
 
 def open_incoming(words: List[str]) -> Dict[str, Any]:
-    """Open {"replica", "attempt", "disks": {name: {"kind", "size_bytes", "note"}}}."""
+    """
+    Open {"replica", "attempt", "epoch", "disks": {name: {"kind", "size_bytes", "note"}}}.
+
+    The epoch is that of the VM that is copied. A higher one is written down first: from then on
+    nothing that an older copy of the VM has opened can be received or published.
+    """
     request = Requests().request
+    epoch = int(request.get("epoch", 0))
     with locked(str(request["replica"]), patience_s=10) as replica:
+        require_receiving(replica.state, epoch)
+        if epoch > epoch_of(replica.state):
+            replica.commit(replica.state._replace(facts={**replica.state.facts, "epoch": epoch}))
         return {"disks": {disk: incoming.prepare(
             replica, disk, str(entry["kind"]), int(entry["size_bytes"]), entry.get("note"),
-            str(request["attempt"]))
+            str(request["attempt"]), epoch)
             for disk, entry in sorted(request["disks"].items())}, "repair": report(replica)}
 
 
@@ -127,42 +133,6 @@ def drop_incoming(words: List[str]) -> Dict[str, Any]:
                 incoming.require_opened(folder, str(request["attempt"]))
                 incoming.drop(folder)
     return {"dropped": sorted(request["disks"])}
-
-
-def pin(words: List[str]) -> Dict[str, Any]:
-    """
-    Pin a point for {"replica", "holder", "sequence"}; with sequence null, unpin it.
-
-    From then on no file that the point reads goes or is merged, whatever is retired, repaired,
-    bypassed or removed. Merges that a crash cut off are finished first.
-    """
-    request = Requests().request
-    with locked(str(request["replica"]), patience_s=10) as replica:
-        if request.get("sequence") is not None:
-            point_of(replica.state, int(request["sequence"]))
-            _finish_merges(replica)
-        pins = {who: at for who, at in replica.state.pins.items() if who != request["holder"]}
-        if request.get("sequence") is not None:
-            point = point_of(replica.state, int(request["sequence"]))
-            pins[str(request["holder"])] = point.sequence
-        replica.commit(replica.state._replace(pins=pins))
-        return {"pins": pins}
-
-
-def _finish_merges(replica: Replica) -> None:
-    """
-    Finish what merges have begun, so that a point to be pinned has only files that stay.
-
-    Errors: TryAgain while a process uses the replica: a merge writes to what it may read.
-    """
-    if not replica.state.floor or replica.state.pins:
-        return
-    user = user_of(replica.root)
-    if user is not None:
-        raise TryAgain("%s has a merge that was cut off, and is in use by %s: end that first"
-                       % (replica.root, user))
-    record_lost_in_merges(replica)
-    finish(replica)
 
 
 def manifest_out(words: List[str]) -> None:
