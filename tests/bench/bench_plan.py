@@ -18,52 +18,6 @@ BASELINE = {"no change": 3.7, "fresh replicas": 6.2, "all due": 15.6}
 SLOWER = 1.3
 """So many times that is the most that a plan may take."""
 LIMITS = {"no change": 0.5, "1,000 changes": 1.0, "resident": 300.0, "fresh replicas": None}
-PROBE = """
-import json, sys, time
-from tests.bench.converged import aged, converged, with_changes, with_replicas
-from tests.bench.yardstick import yardstick_s
-from controller.plan.compute import compute
-from controller.plan.policy import Policy
-from controller.reconcile.memory import rest, undisturbed
-desired, observed, now_s = converged(int(sys.argv[1]), int(sys.argv[2]))
-policy = Policy(applied_revision=desired.revision)
-rest(desired)
-
-def planned(observed):
-    began = time.perf_counter()
-    with undisturbed():
-        plan = compute(desired, observed, policy, now_s)
-    return plan, time.perf_counter() - began
-
-compute(desired, observed, policy, now_s)
-quiet, quiet_s = planned(observed)
-assert not quiet.steps, quiet.steps[:3]
-changed = with_changes(observed, 1000)
-busy, busy_s = planned(changed)
-assert len(busy.steps) >= 1000, len(busy.steps)
-status = dict(line.split(":", 1) for line in open("/proc/self/status"))
-resident_mib = int(status["VmHWM"].split()[0]) / 1024
-kept = with_replicas(desired, observed)
-compute(desired, kept, policy, now_s)
-fresh, fresh_s = planned(kept)
-assert not fresh.steps, fresh.steps[:3]
-
-def worked(observed, at):
-    compute(desired, observed, policy, at)
-    best = []
-    with undisturbed():
-        for _ in range(3):
-            began = time.process_time()
-            compute(desired, observed, policy, at)
-            best.append(time.process_time() - began)
-        return min(best), yardstick_s()
-
-work = {} if int(sys.argv[1]) > 10_000 else {
-    "no change": worked(observed, now_s), "fresh replicas": worked(kept, now_s),
-    "all due": worked(aged(kept, 400.0), now_s + 400.0)}
-print(json.dumps({"work": work, "no change": quiet_s, "1,000 changes": busy_s,
-                  "fresh replicas": fresh_s, "resident": resident_mib}))
-"""
 
 
 def figures() -> list[Figure]:
@@ -91,7 +45,7 @@ def kept_up(samples: list[dict[str, tuple[float, float]]]) -> list[Figure]:
 
 def probe(machines: int, hosts: int) -> dict[str, Any]:
     """Plan in a new process and return what it took."""
-    ended = subprocess.run([sys.executable, "-c", PROBE, str(machines), str(hosts)], check=True,
-                           capture_output=True, text=True)
+    ended = subprocess.run([sys.executable, "-m", "tests.bench.plan_probe", str(machines),
+                            str(hosts)], check=True, capture_output=True, text=True)
     found: dict[str, Any] = json.loads(ended.stdout)
     return found
