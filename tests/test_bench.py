@@ -21,7 +21,7 @@ def test_everything_that_a_benchmark_imports_is_there(module: str) -> None:
 
 
 def test_a_sample_of_planning_is_taken() -> None:
-    ended = subprocess.run([sys.executable, "-m", "tests.bench.plan_probe", "1200", "60"],
+    ended = subprocess.run([sys.executable, "-m", "tests.bench.plan_probe", "2000", "100"],
                            cwd=ROOT, check=True, capture_output=True, text=True)
 
     assert set(json.loads(ended.stdout)) == {"work", "no change", "1,000 changes",
