@@ -1,0 +1,1 @@
+"""Who may be primary: decided about a `Situation`, and about nothing else."""

@@ -1,0 +1,190 @@
+"""One case: a scope that is silent, or whose failover is under way, with all that belongs to it.
+
+A site is a case where all its hosts are silent; else each silent host is a case of its own, so that
+the living half of a site keeps its VMs. A case that is recorded keeps the hosts it began with, and
+these belong to no other.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from controller.failover.fencing import Fencing, Trial, judge_host, too_late
+from controller.failover.quorum import Told, agreement, is_fresh, is_silent
+from controller.failover.situation import HostSituation, MachineSituation, Request, Situation
+from controller.failover.states import Phase
+from controller.model.failover.record import Record
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One scope, and what is seen of it."""
+
+    scope: str
+    situation: Situation
+    hosts: tuple[HostSituation, ...]
+    machines: tuple[MachineSituation, ...]
+    """Those that ran on its hosts, and those that its record has promoted; sorted by name."""
+    record: Record | None
+    """The newest copy; None if there is none, or it is over."""
+    epoch: int
+    """Of the record, or the next one."""
+
+    @property
+    def phase(self) -> Phase:
+        """Return the phase that is written down."""
+        return Phase(self.record.phase) if self.record is not None else Phase.CALM
+
+    @property
+    def words(self) -> str:
+        """Return what the case is about, in words."""
+        kind, _, name = self.scope.partition("/")
+        return {"Site": "site ", "Host": "host "}.get(kind, "") + name
+
+    @cached_property
+    def requests(self) -> tuple[Request, ...]:
+        """Return what persons ordered of the case, or of a part of it."""
+        mine = {self.scope, *(target for one in self.machines for target in targets_of(one))}
+        return tuple(one for one in self.situation.requests if one.target in mine)
+
+    @cached_property
+    def ordered(self) -> frozenset[str]:
+        """Return what of it a person ordered to fail over, now or when it began."""
+        begun = self.record.ordered if self.record is not None else ()
+        return frozenset((*begun, *(one.target for one in self.requests if not one.planned)))
+
+    @cached_property
+    def accepted(self) -> frozenset[str]:
+        """Return for what of it a person took the loss."""
+        begun = self.record.accepted if self.record is not None else ()
+        return frozenset((*begun, *(one.target for one in self.requests
+                                    if one.accepts_loss and not one.planned)))
+
+    def touches(self, targets: frozenset[str], machine: MachineSituation) -> bool:
+        """Return whether one of the targets means this VM."""
+        return not targets.isdisjoint((self.scope, *targets_of(machine)))
+
+    @cached_property
+    def agreed(self) -> Told | None:
+        """Return which places agree that its hosts are gone."""
+        return agreement(self.hosts, self.situation)
+
+    @cached_property
+    def trials(self) -> Mapping[str, Trial]:
+        """Return by host what its proofs depend on."""
+        recorded = self.record.hosts if self.record is not None else {}
+        spares: dict[str, list[str]] = {}
+        for machine in self.machines:
+            if machine.isolation == "run":
+                spares.setdefault(machine.home, []).append(machine.name)
+        return {host.name: Trial(self.situation, self.epoch, recorded.get(host.name),
+                                 bool(self.ordered), tuple(spares.get(host.name, ())))
+                for host in self.hosts}
+
+    @cached_property
+    def fencings(self) -> Mapping[str, Fencing]:
+        """Return by silent host whether it is proven off."""
+        return {host.name: judge_host(host, self.trials[host.name]) for host in self.silent}
+
+    @cached_property
+    def silent(self) -> tuple[HostSituation, ...]:
+        """Return its hosts that do not answer."""
+        return tuple(one for one in self.hosts if is_silent(one, self.situation))
+
+    @cached_property
+    def answering(self) -> tuple[HostSituation, ...]:
+        """Return its hosts that answer."""
+        return tuple(one for one in self.hosts if not is_silent(one, self.situation))
+
+    @cached_property
+    def late(self) -> bool:
+        """Return whether its guests may have been ended by us already."""
+        return self.phase is Phase.GATING or any(
+            too_late(host, self.trials[host.name], fencing=self.phase is Phase.FENCING)
+            for host in self.hosts)
+
+    @cached_property
+    def survivors(self) -> tuple[str, ...]:
+        """Return the nodes that answer, can hold the record, and are no part of the case."""
+        situation, mine = self.situation, {host.name for host in self.hosts}
+        nodes = [view.by for view in situation.views if is_fresh(view, situation)]
+        nodes += [host.name for host in situation.hosts.values()
+                  if host.name not in mine and not is_silent(host, situation)]
+        return tuple(sorted(node for node in nodes if node not in situation.unwritable))
+
+    def promoted(self, machine: MachineSituation) -> str | None:
+        """Return the node that its record promotes a VM on; None if it does not."""
+        found = self.record.machines.get(machine.name) if self.record is not None else None
+        return None if found is None else found.node
+
+
+def targets_of(machine: MachineSituation) -> tuple[str, ...]:
+    """Return the targets of a person's order that mean this VM, its place aside."""
+    own = f"VirtualMachine/{machine.name}"
+    return (own,) if machine.group is None else (own, f"Group/{machine.group}")
+
+
+def newest_records(situation: Situation) -> dict[str, Record]:
+    """Return by scope the newest copy of each record."""
+    found: dict[str, Record] = {}
+    for copy in situation.records:
+        other = found.get(copy.record.scope)
+        if other is None or _age_of(other) < _age_of(copy.record):
+            found[copy.record.scope] = copy.record
+    return found
+
+
+def _age_of(record: Record) -> tuple[int, int, int]:
+    return record.epoch, record.term, record.step
+
+
+def open_cases(situation: Situation) -> Iterator[Case]:
+    """Yield every case: those recorded first, then new ones, each sorted by scope."""
+    records = {scope: record for scope, record in sorted(newest_records(situation).items())
+               if record.phase != Phase.CALM}
+    taken = {name for record in records.values() for name in record.hosts}
+    scopes: list[tuple[str, tuple[str, ...], Record | None]] = [
+        (scope, tuple(sorted(record.hosts)), record) for scope, record in records.items()]
+    scopes += [(scope, names, None) for scope, names in _new_scopes(situation, taken)
+               if scope not in records]
+    scopes += [(request.target, (), None) for request in situation.requests
+               if request.planned and request.target not in {one[0] for one in scopes}]
+    following = max((situation.highest_epoch, *(copy.record.epoch for copy in situation.records)))
+    for scope, names, record in scopes:
+        if record is None:
+            following += 1
+        yield Case(scope=scope, situation=situation, record=record,
+                   hosts=tuple(situation.hosts[name] for name in names if name in situation.hosts),
+                   machines=_machines_of(scope, frozenset(names), record, situation),
+                   epoch=following if record is None else record.epoch)
+
+
+def _new_scopes(situation: Situation, taken: set[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield each site that is silent as a whole, and each silent host of the others."""
+    sites: dict[str, list[HostSituation]] = {}
+    for host in situation.hosts.values():
+        if not host.maintenance:
+            sites.setdefault(host.site, []).append(host)
+    for site, hosts in sorted(sites.items()):
+        gone = [host for host in hosts if is_silent(host, situation)]
+        fresh = tuple(sorted(host.name for host in gone if host.name not in taken))
+        if len(gone) == len(hosts) and fresh:
+            yield f"Site/{site}", fresh
+        else:
+            yield from ((f"Host/{name}", (name,)) for name in fresh)
+
+
+def _machines_of(scope: str, hosts: frozenset[str], record: Record | None,
+                 situation: Situation) -> tuple[MachineSituation, ...]:
+    promoted = record.machines if record is not None else {}
+    by_name = not hosts and record is None
+    return tuple(sorted((
+        one for one in situation.machines.values()
+        if one.home in hosts or one.name in promoted
+        or (by_name and scope in {*targets_of(one), *_places_of(one, situation)})),
+        key=lambda one: one.name))
+
+
+def _places_of(machine: MachineSituation, situation: Situation) -> tuple[str, ...]:
+    host = situation.hosts.get(machine.home)
+    return (f"Host/{machine.home}", *(() if host is None else (f"Site/{host.site}",)))

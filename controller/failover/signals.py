@@ -1,0 +1,348 @@
+"""What can be seen of a case: each signal is a function that says why, or None if it is not seen.
+
+A signal looks at the case alone, never at the phase's history; what must be remembered is in the
+record. The same signal means the same in every phase.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
+
+from controller.failover.case import Case
+from controller.failover.fencing import may_cut_power, unasked
+from controller.failover.quorum import Told, heard_by_others, is_silent, missing, own_link
+from controller.failover.situation import MachineSituation, Progress
+from controller.failover.states import Signal
+from controller.failover.waves import (
+    current_wave,
+    gated,
+    obstacles,
+    passing,
+    stuck,
+    unwanted,
+    waiting_sentences,
+)
+from controller.model.units import render_duration
+
+PERSON = "a person"
+
+
+def well(case: Case) -> Told | None:
+    """All its hosts answer."""
+    return None if case.silent else Told("it answers")
+
+
+def silent(case: Case) -> Told | None:
+    """None of its hosts has answered for long enough."""
+    if not case.silent or case.answering:
+        return None
+    shortest_s = min(host.silent_s for host in case.hosts)
+    return Told(f"{_names(host.name for host in case.hosts)} for {render_duration(shortest_s)}")
+
+
+def _names(names: Iterator[str]) -> str:
+    several = list(names)
+    return ", ".join(several) if len(several) < 6 else f"{len(several)} hosts"
+
+
+def witness_sees(case: Case) -> Told | None:
+    """Somebody else hears one of its hosts."""
+    return heard_by_others(case.hosts, case.situation)
+
+
+def own_line(case: Case) -> Told | None:
+    """Most of every site is silent."""
+    return own_link(case.situation)
+
+
+def view_missing(case: Case) -> Told | None:
+    """Fewer than two places say that it is gone."""
+    return missing(case.hosts, case.situation) if case.agreed is None else None
+
+
+def views_agree(case: Case) -> Told | None:
+    """Two places say that it is gone, and nobody denies it."""
+    return case.agreed
+
+
+def ordered(case: Case) -> Told | None:
+    """A person ordered it, or a part of it, to fail over."""
+    for request in case.requests:
+        if not request.planned:
+            reason = f": {request.reason}" if request.reason else ""
+            return Told(f"{request.by} ordered `hotsite failover` of {request.target}{reason}")
+    return None
+
+
+def planned(case: Case) -> Told | None:
+    """A person ordered a move, and nothing of it is silent or failed."""
+    for request in case.requests:
+        if request.planned and case.machines and not case.silent and not any(
+                one.move_failed or _is_away(one, case) for one in case.machines):
+            return Told(f"{request.by} ordered it")
+    return None
+
+
+def _is_away(machine: MachineSituation, case: Case) -> bool:
+    home = case.situation.hosts.get(machine.home)
+    return home is None or is_silent(home, case.situation)
+
+
+def not_conducting(case: Case) -> Told | None:
+    """This controller does not surely hold the lease."""
+    lease = case.situation.lease
+    if lease.fresh:
+        return None
+    return Told(f"{lease.holder} holds the lease" if lease.holder else "it has no fresh lease",
+                (lease.holder or PERSON,))
+
+
+def needs_person(case: Case) -> Told | None:
+    """No VM of it could start elsewhere by what is declared and ordered."""
+    if may_begin(case) is not None:
+        return None
+    if not case.machines:
+        return Told("nothing ran on it that could start elsewhere", (PERSON,))
+    return Told("; ".join(_against(case)), (PERSON,))
+
+
+def _against(case: Case) -> Iterator[str]:
+    for one in case.machines[:5]:
+        yield unwanted(one, case) or gated(one, case) or f"{one.name} may start elsewhere"
+    if len(case.machines) > 5:
+        yield f"and {len(case.machines) - 5} more"
+
+
+def may_begin(case: Case) -> Told | None:
+    """Some VM of it may start elsewhere, as soon as its hosts are proven off."""
+    willing = [one.name for one in case.machines
+               if unwanted(one, case) is None and gated(one, case) is None]
+    if not willing:
+        return None
+    by = ordered(case)
+    return Told(f"{_count(willing)} of it will start elsewhere" if by is None else by.why)
+
+
+def _count(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{len(names)} VMs"
+
+
+def _again(case: Case) -> Told | None:
+    if case.answering:
+        return Told(f"{case.answering[0].name} answers again")
+    return None if case.ordered else heard_by_others(case.hosts, case.situation)
+
+
+def seen_in_time(case: Case) -> Told | None:
+    """It is heard again before anything can have been ended."""
+    return None if case.late else _again(case)
+
+
+def seen_late(case: Case) -> Told | None:
+    """One of its hosts answers again, and its guests may have been ended."""
+    return _again(case) if case.late and case.answering else None
+
+
+def still_granted(case: Case) -> Told | None:
+    """A grantor of one of its hosts grants, or cannot be asked."""
+    found = list(_open_grants(case))
+    if not found:
+        return None
+    more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+    return Told(found[0][1] + more, tuple(dict.fromkeys(name for name, _ in found)))
+
+
+def _open_grants(case: Case) -> Iterator[tuple[str, str]]:
+    for host in case.silent:
+        trial, proof = case.trials[host.name], case.fencings[host.name].proof
+        if proof is not None:
+            continue
+        silent_grantors = frozenset(unasked(host, trial))
+        for grant in host.grants:
+            if grant.grantor in silent_grantors:
+                if not may_cut_power(host, trial):
+                    yield grant.grantor, (f"{grant.grantor} cannot be asked whether {host.name}"
+                                          " still reaches it")
+            elif grant.age_s is not None and grant.revoked < case.epoch:
+                yield grant.grantor, f"{grant.grantor} still grants to {host.name}"
+
+
+def revoked(case: Case) -> Told | None:
+    """Every grantor that has to refuse its hosts does."""
+    return Told("all that can be asked refuse it") if still_granted(case) is None else None
+
+
+def unproven_host(case: Case) -> Told | None:
+    """One of its hosts that do not answer is not proven off."""
+    open_ones = [one for one in case.fencings.values() if one.proof is None]
+    if not open_ones:
+        return None
+    why = dict.fromkeys(why for one in open_ones for why in one.blockers)
+    waits_for = dict.fromkeys(name for one in open_ones for name in one.waits_for)
+    return Told("; ".join(why) or "nothing can prove it", tuple(waits_for))
+
+
+def proven(case: Case) -> Told | None:
+    """Each of its hosts that do not answer is proven off."""
+    if unproven_host(case) is not None or not case.silent:
+        return None
+    return Told("; ".join(one.proof.sentence for one in case.fencings.values()
+                          if one.proof is not None))
+
+
+def all_wait(case: Case) -> Told | None:
+    """None of its VMs may go on."""
+    if passing(case):
+        return None
+    return Told("; ".join(why for _, why in obstacles(case)) or "it has none", (PERSON,))
+
+
+def some_ready(case: Case) -> Told | None:
+    """Some of its VMs may go on."""
+    found = [one.name for one in passing(case)]
+    return Told(f"{', '.join(found[:8])}{' …' if len(found) > 8 else ''}") if found else None
+
+
+def _old_copies(case: Case) -> Iterator[tuple[MachineSituation, tuple[str, ...]]]:
+    for one in case.machines:
+        node = case.promoted(one)
+        elsewhere = tuple(host for host in one.runs_on if host != node)
+        if node is not None and elsewhere:
+            yield one, elsewhere
+
+
+def old_copy_runs(case: Case) -> Told | None:
+    """A VM that its record promotes is seen to run somewhere else as well."""
+    found = [f"{one.name} runs on {' and '.join(hosts)}, and on {case.promoted(one)} it is"
+             f" {one.progress} for epoch {case.epoch}: end one of them by hand"
+             for one, hosts in _old_copies(case)]
+    return Told("; ".join(found), (PERSON,)) if found else None
+
+
+def old_copy_gone(case: Case) -> Told | None:
+    """No VM that its record promotes is seen to run anywhere else."""
+    return Told("the waves go on") if old_copy_runs(case) is None else None
+
+
+def wave_runs(case: Case) -> Told | None:
+    """A VM of its record has not started, or is not healthy yet."""
+    wave = current_wave(case)
+    if not wave:
+        return None
+    return Told(f"order {wave[0].start_order}: {', '.join(one.name for one in wave[:8])}",
+                tuple(one.name for one in wave))
+
+
+def waves_done(case: Case) -> Told | None:
+    """Every VM of its record has started, or cannot."""
+    if current_wave(case) or case.record is None or not case.record.machines:
+        return None
+    stopped = [why for one in case.machines if (why := stuck(one, case)) is not None]
+    healthy = sum(one.progress is Progress.HEALTHY for one in case.machines)
+    return Told("; ".join((f"{healthy} of {len(case.machines)} are healthy", *stopped)))
+
+
+def away(case: Case) -> Told | None:
+    """None of its old hosts answers."""
+    if case.answering:
+        return None
+    rest = waiting_sentences(case)
+    return Told(f"{_names(host.name for host in case.hosts)} do not answer"
+                + "".join(f"; {why}" for why in rest[:5]),
+                tuple(host.name for host in case.silent))
+
+
+def old_host_answers(case: Case) -> Told | None:
+    """One of its old hosts answers."""
+    return Told(f"{case.answering[0].name} answers") if case.answering else None
+
+
+def not_promoted(case: Case) -> Told | None:
+    """Its record promotes nothing."""
+    if case.record is not None and case.record.machines:
+        return None
+    lost = [one.name for one in to_resume(case)]
+    return Told(f"{', '.join(lost[:8])} start again" if lost else "nothing is missing",
+                tuple(lost))
+
+
+def to_resume(case: Case) -> tuple[MachineSituation, ...]:
+    """Return the VMs that do not run, and whose old host answers."""
+    answering = {host.name for host in case.answering}
+    return tuple(one for one in case.machines if one.home in answering and not one.runs_on)
+
+
+def settled(case: Case) -> Told | None:
+    """Its record promotes nothing, and no VM on a host that answers is missing."""
+    if case.record is not None and case.record.machines:
+        return None
+    return None if to_resume(case) else Told("nothing was promoted, and nothing is missing")
+
+
+def old_copies(case: Case) -> Told | None:
+    """An old copy runs, or it is not known what its disks hold."""
+    if old_copies_off(case) is not None:
+        return None
+    running = [f"{one.name} runs on {' and '.join(hosts)}" for one, hosts in _old_copies(case)]
+    unread = [one.name for one in _recorded(case) if not one.diverged_known]
+    if unread:
+        running.append(f"what the old disks of {', '.join(unread[:8])} hold is not known yet")
+    return Told("; ".join(running), tuple(host.name for host in case.silent))
+
+
+def _recorded(case: Case) -> list[MachineSituation]:
+    return [one for one in case.machines if case.promoted(one) is not None]
+
+
+def old_copies_off(case: Case) -> Told | None:
+    """No old copy runs, and it is known what the disks of each hold."""
+    mine = _recorded(case)
+    if not mine or any(_old_copies(case)) or not all(one.diverged_known for one in mine):
+        return None
+    return Told("their old copies are off and compared")
+
+
+def reverse_stale(case: Case) -> Told | None:
+    """A promoted VM has no fresh replica at its old site."""
+    names = [one.name for one in _recorded(case) if not one.reverse_fresh]
+    return Told(f"{', '.join(names[:8])} has no fresh replica yet", tuple(names)) if names else None
+
+
+def reverse_fresh(case: Case) -> Told | None:
+    """Every promoted VM has a fresh replica at its old site."""
+    return Told("all are fresh") if reverse_stale(case) is None else None
+
+
+def moving(case: Case) -> Told | None:
+    """A VM of it is not where it is declared to be."""
+    names = [one.name for one in case.machines if not one.moved]
+    return Told(", ".join(names[:8]), tuple(names)) if names else None
+
+
+def move_failed(case: Case) -> Told | None:
+    """The move of a VM failed, and it is whole where it was."""
+    found = [f"{one.name}: {one.move_failed}" for one in case.machines if one.move_failed]
+    return Told("; ".join(found), (PERSON,)) if found else None
+
+
+def moved(case: Case) -> Told | None:
+    """Every VM of it is where it is declared to be."""
+    return Told("all of them run there") if moving(case) is None else None
+
+
+SIGNALS: Final[Mapping[Signal, Callable[[Case], Told | None]]] = {
+    Signal.WELL: well, Signal.SILENT: silent, Signal.WITNESS_SEES: witness_sees,
+    Signal.OWN_LINK: own_line, Signal.VIEW_MISSING: view_missing,
+    Signal.VIEWS_AGREE: views_agree, Signal.ORDERED: ordered, Signal.PLANNED: planned,
+    Signal.NOT_CONDUCTING: not_conducting, Signal.NEEDS_PERSON: needs_person,
+    Signal.MAY_BEGIN: may_begin, Signal.SEEN_IN_TIME: seen_in_time, Signal.SEEN_LATE: seen_late,
+    Signal.GRANTOR_OPEN: still_granted, Signal.REVOKED: revoked, Signal.UNPROVEN: unproven_host,
+    Signal.PROVEN: proven, Signal.ALL_WAIT: all_wait, Signal.SOME_READY: some_ready,
+    Signal.OLD_COPY_RUNS: old_copy_runs, Signal.OLD_COPY_GONE: old_copy_gone,
+    Signal.WAVE_RUNS: wave_runs, Signal.WAVES_DONE: waves_done, Signal.AWAY: away,
+    Signal.OLD_HOST_ANSWERS: old_host_answers, Signal.NOT_PROMOTED: not_promoted,
+    Signal.SETTLED: settled, Signal.OLD_COPIES: old_copies,
+    Signal.OLD_COPIES_OFF: old_copies_off, Signal.REVERSE_STALE: reverse_stale,
+    Signal.REVERSE_FRESH: reverse_fresh, Signal.ON_THE_WAY: moving, Signal.MOVE_FAILED: move_failed,
+    Signal.MOVED: moved,
+}
+"""What each signal of the table asks."""

@@ -1,0 +1,216 @@
+"""A lost site from suspicion to promotion, and every rule that holds it back."""
+
+from dataclasses import replace
+
+from controller.failover.orders import (
+    DropAddresses,
+    Fence,
+    Promote,
+    Restore,
+    Revoke,
+    WriteRecord,
+)
+from controller.failover.situation import Bmc, Gate, Lease, Progress, Request
+from controller.failover.states import Phase
+from tests.failover.builders import (
+    OFF,
+    driven,
+    grants,
+    host,
+    lost,
+    machine,
+    of,
+    one,
+    witness,
+    written,
+)
+
+
+def test_a_lost_site_is_given_up_step_by_step_and_each_step_is_recorded_first() -> None:
+    open_grants = {name: host(name, 60.0, grants=grants(age_s=50.0, revoked=0))
+                   for name in ("paris-1", "paris-2")}
+    situation = lost(hosts=open_grants)
+    first = one(situation)
+    assert first.phase is Phase.REVOKING
+    assert [type(order) for order in first.orders] == [WriteRecord]
+    assert first.orders[0].nodes == ("hq", "milan-1", "milan-2")
+    situation = written(situation, first)
+    second = one(situation)
+    assert second.phase is Phase.REVOKING
+    assert of(Revoke, second) == [Revoke(grantor, ("paris-1", "paris-2"), 1)
+                                  for grantor in ("controller", "hq", "milan-1", "milan-2")]
+    revoked = lost(records=situation.records)
+    phases = []
+    for _ in range(4):
+        decision = one(revoked)
+        phases.append(decision.phase)
+        revoked = written(revoked, decision)
+    assert phases == [Phase.FENCING, Phase.GATING, Phase.PROMOTING, Phase.PROMOTING]
+    last = one(revoked)
+    assert of(Promote, last) == [Promote("sql", 7, "milan-1", 1)]
+    assert of(DropAddresses, last) == [DropAddresses(("sql", "web"), 1)]
+
+
+def test_the_next_wave_starts_when_the_first_is_healthy() -> None:
+    situation = driven(lost())
+    healthy = replace(situation.machines["sql"], progress=Progress.HEALTHY, runs_on=("milan-1",))
+    situation = replace(situation, machines=situation.machines | {"sql": healthy})
+    assert of(Promote, one(situation)) == [Promote("web", 7, "milan-1", 1)]
+    both = {name: replace(each, progress=Progress.HEALTHY, runs_on=("milan-1",))
+            for name, each in situation.machines.items()}
+    done = one(replace(situation, machines=both))
+    assert done.phase is Phase.LED_ELSEWHERE
+    assert "2 of 2 are healthy" in done.sentence
+
+
+def test_a_silent_witness_is_no_agreement_and_is_named() -> None:
+    decision = one(lost(views=(witness(("paris-1", "paris-2"), age_s=None),)))
+    assert decision.phase is Phase.SUSPECTED
+    assert decision.waits_for == ("hq",)
+    assert decision.sentence == ("site paris is silent, and one view is not enough: hq is silent,"
+                                 " which is no agreement")
+
+
+def test_a_witness_that_hears_one_host_means_our_link() -> None:
+    decision = one(lost(views=(witness(("paris-1",)),)))
+    assert decision.phase is Phase.LINK_SUSPECTED
+    assert {type(order) for order in decision.orders} == {Restore}   # what an earlier try left
+    assert "it is our link, not site paris: hq heard from paris-2" in decision.sentence
+
+
+def test_both_sites_silent_is_our_own_link() -> None:
+    names = ("paris-1", "paris-2", "milan-1", "milan-2")
+    decision = one(lost(*names))
+    assert (decision.phase, decision.orders) == (Phase.SUSPECTED, ())
+    assert "nothing is done" in decision.sentence
+
+
+def test_half_a_site_is_a_case_for_each_host() -> None:
+    decision = one(lost("paris-1"), "Host/paris-1")
+    assert decision.phase is Phase.REVOKING
+    assert decision.sentence.startswith("host paris-1 is given up")
+
+
+def test_without_a_fresh_lease_nothing_is_ordered_in_any_phase() -> None:
+    situation = lost(lease=Lease(term=3, fresh=False, holder="hotsite-2"))
+    decision = one(situation)
+    assert (decision.phase, decision.orders) == (Phase.AGREED, ())
+    assert decision.waits_for == ("hotsite-2",)
+    late = replace(driven(lost()), lease=Lease(term=4, fresh=False, holder="hotsite-2"))
+    assert one(late).orders == ()
+
+
+def test_the_next_conductor_writes_its_term_before_it_goes_on() -> None:
+    situation = replace(driven(lost()), lease=Lease(term=4))
+    decision = one(situation)
+    assert decision.phase is Phase.PROMOTING
+    assert [type(order) for order in decision.orders] == [WriteRecord]
+    assert decision.orders[0].record.term == 4
+    assert of(Promote, one(written(situation, decision)))
+
+
+def test_confirm_waits_for_a_person_and_goes_on_when_one_orders_it() -> None:
+    situation = lost(machines=(machine("sql", failover="confirm"),))
+    decision = one(situation)
+    assert decision.phase is Phase.AWAITING_HUMAN
+    assert decision.waits_for == ("a person",)
+    assert "sql waits for `hotsite failover paris`" in decision.sentence
+    asked = replace(situation, requests=(Request(target="Site/paris", by="ada"),))
+    assert one(asked).phase is Phase.REVOKING
+    assert of(Promote, one(driven(asked))) == [Promote("sql", 7, "milan-1", 1)]
+
+
+def test_what_a_person_ordered_is_in_the_record_and_outlives_the_order() -> None:
+    situation = driven(lost(machines=(machine("sql", failover="manual"),),
+                            requests=(Request(target="Site/paris", by="ada"),)), rounds=2)
+    assert of(Promote, one(driven(replace(situation, requests=()))))
+
+
+def test_a_failover_of_a_healthy_site_is_refused() -> None:
+    situation = lost("paris-1", requests=(Request(target="Site/milan", by="ada"),))
+    decision = one(situation, "Site/milan")
+    assert decision.orders == ()
+    assert decision.sentence == (
+        "`hotsite failover` of Site/milan by ada is refused: milan-1, milan-2 answered less than"
+        " 15 s ago; to move what is well, order it as `--planned`")
+
+
+def test_seen_again_in_time_everything_is_undone() -> None:
+    young = {name: host(name, 60.0, grants=grants(age_s=20.0)) for name in ("paris-1", "paris-2")}
+    situation = driven(lost(hosts=young), rounds=2)
+    assert one(situation).phase is Phase.FENCING
+    back = replace(situation, hosts=situation.hosts | {
+        "paris-1": replace(situation.hosts["paris-1"], silent_s=1.0)})
+    decision = one(back)
+    assert decision.phase is Phase.CALM
+    assert {order.grantor for order in of(Restore, decision)} == {
+        "controller", "hq", "milan-1", "milan-2"}
+    assert decision.orders[0].record.phase == "calm"
+
+
+def test_seen_again_after_the_point_of_no_return_it_is_returning() -> None:
+    situation = driven(lost(hosts={
+        "paris-2": host("paris-2", 60.0, grants=grants(age_s=40.0))}), rounds=2)
+    back = replace(situation, hosts=situation.hosts | {
+        "paris-1": replace(situation.hosts["paris-1"], silent_s=1.0)})
+    decision = one(back)
+    assert decision.phase is Phase.RETURNING
+    assert of(Restore, decision) == []          # the record first
+    after = one(written(back, decision))
+    assert {type(order).__name__ for order in after.orders} == {"Restore", "Resume"}
+
+
+def test_revocations_that_no_record_explains_are_restored_when_the_host_is_seen() -> None:
+    situation = lost("milan-9", hosts={"paris-1": host("paris-1", grants=grants(revoked=4))})
+    decision = one(situation, "Host/paris-1")
+    assert decision.phase is Phase.CALM
+    assert {order.epoch for order in decision.orders} == {4}
+
+
+def test_a_gated_vm_waits_for_a_person_and_the_others_go_on() -> None:
+    old = Gate(sentence="3 d of sql would be lost", yields=True)
+    machines = (machine("sql", gates=(old,)), machine("web"))
+    decision = one(driven(lost(machines=machines)))
+    assert of(Promote, decision) == [Promote("web", 7, "milan-1", 1)]
+    assert decision.waiting == ("3 d of sql would be lost",)
+    accepted = lost(machines=machines, requests=(
+        Request(target="VirtualMachine/sql", by="ada", accepts_loss=True),))
+    assert {order.machine for order in of(Promote, one(driven(accepted)))} == {"sql", "web"}
+
+
+def test_nothing_is_begun_where_no_vm_could_start_elsewhere() -> None:
+    full = Gate(sentence="milan-1 has no memory for sql")
+    decision = one(lost(machines=(machine("sql", gates=(full,)),)))
+    assert (decision.phase, decision.orders) == (Phase.AWAITING_HUMAN, ())
+    assert "milan-1 has no memory for sql" in decision.sentence
+
+
+def test_an_old_copy_that_is_seen_to_run_stops_every_wave() -> None:
+    situation = driven(lost())
+    back = replace(situation, machines=situation.machines | {
+        "web": replace(situation.machines["web"], runs_on=("paris-2",))})
+    decision = one(back)
+    assert decision.phase is Phase.SPLIT_BRAIN
+    assert of(Promote, decision) == []
+    assert "SPLIT BRAIN at site paris, every wave is stopped: web runs on paris-2" in (
+        decision.sentence)
+    assert one(driven(replace(situation, records=driven(back).records))).phase is Phase.PROMOTING
+
+
+def test_a_bmc_is_told_to_cut_the_power_until_it_reads_off_twice() -> None:
+    on = {name: host(name, 60.0, bmc=Bmc(on=True, age_s=1.0), guarded=False, grants=())
+          for name in ("paris-1", "paris-2")}
+    situation = driven(lost(hosts=on))
+    assert of(Fence, one(situation)) == [Fence("paris-1", 1), Fence("paris-2", 1)]
+    off = {name: replace(each, bmc=OFF) for name, each in on.items()}
+    assert of(Promote, one(driven(replace(situation, hosts=situation.hosts | off))))
+
+
+def test_a_grantor_that_cannot_be_asked_is_named() -> None:
+    silent = grants(**{"milan-2": replace(grants()[3], age_s=None, revoked=0)})
+    situation = driven(lost(hosts={"paris-1": host("paris-1", 60.0, grants=silent)}))
+    decision = one(situation)
+    assert decision.phase is Phase.REVOKING
+    assert decision.waits_for == ("milan-2",)
+    assert decision.sentence == ("the grants to site paris are being revoked: milan-2 cannot be"
+                                 " asked whether paris-1 still reaches it")
