@@ -65,6 +65,17 @@ class Case:
         return not targets.isdisjoint((self.scope, *targets_of(machine)))
 
     @cached_property
+    def unreadable(self) -> str | None:
+        """Return which node holds a record of the scope that cannot be read, if no other can be."""
+        if self.record is not None:
+            return None
+        mine = [copy for copy in self.situation.records if copy.record.scope == self.scope]
+        if not mine or any(not copy.record.unreadable for copy in mine):
+            return None
+        return (f"a failover of {self.words} may be under way, and its record on"
+                f" {mine[0].node} cannot be read: {mine[0].record.unreadable}")
+
+    @cached_property
     def agreed(self) -> Told | None:
         """Return which places agree that its hosts are gone."""
         return agreement(self.hosts, self.situation)
@@ -129,13 +140,9 @@ def newest_records(situation: Situation) -> dict[str, Record]:
     found: dict[str, Record] = {}
     for copy in situation.records:
         other = found.get(copy.record.scope)
-        if other is None or _age_of(other) < _age_of(copy.record):
+        if not copy.record.unreadable and (other is None or other.rank < copy.record.rank):
             found[copy.record.scope] = copy.record
     return found
-
-
-def _age_of(record: Record) -> tuple[int, int, int]:
-    return record.epoch, record.term, record.step
 
 
 def open_cases(situation: Situation) -> Iterator[Case]:

@@ -100,6 +100,8 @@ def needs_person(case: Case) -> Told | None:
     """No VM of it could start elsewhere by what is declared and ordered."""
     if may_begin(case) is not None:
         return None
+    if case.unreadable is not None:
+        return Told(case.unreadable, (PERSON,))
     if not case.machines:
         return Told("nothing ran on it that could start elsewhere", (PERSON,))
     return Told("; ".join(_against(case)), (PERSON,))
@@ -116,7 +118,7 @@ def may_begin(case: Case) -> Told | None:
     """Some VM of it may start elsewhere, as soon as its hosts are proven off."""
     willing = [one.name for one in case.machines
                if unwanted(one, case) is None and gated(one, case) is None]
-    if not willing:
+    if not willing or case.unreadable is not None:
         return None
     by = ordered(case)
     return Told(f"{_count(willing)} of it will start elsewhere" if by is None else by.why)
