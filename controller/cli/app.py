@@ -21,11 +21,14 @@ MODULES: Final = {
     "controller.cli.suspend": "Pause healing of an object, for a while.",
     "controller.cli.resume": "End a pause.",
     "controller.cli.approve": "Let the loop do one action it may not do alone.",
+    "controller.cli.takeover.failover": "Start the VMs of a lost site or host elsewhere.",
+    "controller.cli.takeover.failback": "Move VMs back to where they are declared.",
+    "controller.cli.takeover.confirm_fenced": "Say that a silent host is surely off.",
     "controller.cli.schema": "Write the JSON schemas of the specs.",
     "controller.cli.demo": "Watch faults strike a simulated estate, and the loop heal it.",
 }
 """Where each verb lives, and its line in the list of all."""
-VERBS: Final = {name.rpartition(".")[2]: short for name, short in MODULES.items()}
+VERBS: Final = {name.rpartition(".")[2].replace("_", "-"): short for name, short in MODULES.items()}
 USAGE_ERROR: Final = next(base for base in typer.BadParameter.__mro__
                           if base.__name__ == "ClickException" and issubclass(base, Exception))
 HELP: Final = """Keep a two-site KVM estate able to survive the loss of a site.
@@ -47,7 +50,7 @@ def build() -> typer.Typer:
     app.callback()(top)
     for name, short in MODULES.items():
         command: Callable[..., None] = import_module(name).command
-        app.command(name.rpartition(".")[2], short_help=short)(command)
+        app.command(name.rpartition(".")[2].replace("_", "-"), short_help=short)(command)
     app.add_typer(replica.group())
     return app
 

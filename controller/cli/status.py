@@ -52,7 +52,7 @@ def show(loop_status: "LoopStatus", *, everything: bool) -> None:
     for one in loop_status.suspensions:
         left = render_duration(one.until_at - loop_status.now_s)
         painter.line(f"suspended {one.target} by {one.by}, {left} to go: {one.why}", AMBER)
-    for line in loop_status.work_lines():
+    for line in (*loop_status.failover_lines(), *loop_status.work_lines()):
         painter.line(*line)
     for line in loop_status.node_lines(everything=everything):
         painter.line(*line)

@@ -1,11 +1,14 @@
 """What people asked for by hand: pauses, approvals and requests. Pauses in the specs stay there."""
 
+from collections.abc import Iterable
 from typing import Final
 
 from controller.plan.survey.context import (
     REQUEST_LASTS_S,
     WHOLE_ESTATE,
     Approval,
+    Confirmation,
+    FailoverRequest,
     ReplicaRequest,
     RequestKind,
     Suspension,
@@ -54,6 +57,46 @@ class Requests(Table):
                                    " ORDER BY machine, wish")
         return tuple(ReplicaRequest(machine, RequestKind(kind), by, at)
                      for machine, kind, by, at in rows)
+
+
+class Failovers(Table):
+    """One order per target and kind, and one word per host; a newer one replaces it."""
+
+    def order_failover(self, request: FailoverRequest) -> None:
+        """Save an order until a record of it is written."""
+        with self._database.write(durable=True) as connection:
+            connection.execute("INSERT OR REPLACE INTO failovers VALUES (?, ?, ?, ?, ?, ?, ?)", (
+                request.target, int(request.planned), request.by, request.why, request.at,
+                int(request.accepts_loss), request.point))
+
+    def withdraw_failovers(self, requests: Iterable[FailoverRequest]) -> None:
+        """Delete orders: a record of them was written, or the person withdrew them."""
+        with self._database.write(durable=True) as connection:
+            connection.executemany("DELETE FROM failovers WHERE target = ? AND planned = ?"
+                                   " AND at = ?", [(one.target, int(one.planned), one.at)
+                                                   for one in requests])
+
+    def failovers(self, now_s: float) -> tuple[FailoverRequest, ...]:
+        """Return the orders that have not expired, by target."""
+        rows = self._database.read("SELECT target, by, why, at, planned, accepts_loss, point"
+                                   " FROM failovers ORDER BY target, planned")
+        found = (FailoverRequest(target, by, why, at, bool(planned), bool(accepts), point)
+                 for target, by, why, at, planned, accepts, point in rows)
+        return tuple(one for one in found if one.expires_at > now_s)
+
+    def confirm_fenced(self, confirmation: Confirmation) -> None:
+        """Save a person's word that a host is off."""
+        with self._database.write(durable=True) as connection:
+            connection.execute("INSERT OR REPLACE INTO confirmations VALUES (?, ?, ?, ?, ?)", (
+                confirmation.host, confirmation.by, confirmation.why, confirmation.boot_id,
+                confirmation.at))
+
+    def confirmations(self, now_s: float) -> tuple[Confirmation, ...]:
+        """Return the words that have not expired, by host."""
+        rows = self._database.read("SELECT host, by, why, boot_id, at FROM confirmations"
+                                   " ORDER BY host")
+        return tuple(one for one in (Confirmation(*row) for row in rows)
+                     if one.expires_at > now_s)
 
 
 ESTATE: Final = "Estate/"

@@ -47,6 +47,10 @@ class Renames(Table):
             connection.executemany(
                 "UPDATE OR REPLACE memories SET name = ?1 || substr(name, length(?2) + 1)"
                 " WHERE kind = 'pool' AND substr(name, 1, length(?2) + 1) = ?2 || ' '", hosts)
+            connection.executemany(
+                "UPDATE OR REPLACE failovers SET target = ?1 WHERE target = ?2", pairs)
+            connection.executemany(
+                "UPDATE OR REPLACE confirmations SET host = ?1 WHERE host = ?2", hosts)
             connection.executemany("UPDATE OR IGNORE seen SET node = ?1 WHERE node = ?2", hosts)
             connection.executemany("DELETE FROM seen WHERE node = ?2 AND ?1 <> ?2", hosts)
         return True
@@ -59,5 +63,6 @@ class Renames(Table):
                 ("events", "target", targets), ("suspensions", "target", targets),
                 ("conditions", "target", targets), ("requests", "machine", machines),
                 ("memories", "name", machines),
+                ("failovers", "target", targets), ("confirmations", "host", nodes),
                 ("seen", "node", nodes))
             for name in names)

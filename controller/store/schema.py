@@ -45,6 +45,11 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
         PRIMARY KEY (kind, name)) STRICT""",),
     ("""CREATE TABLE undone (action_id TEXT PRIMARY KEY, target TEXT NOT NULL, goal TEXT NOT NULL,
         sentence TEXT NOT NULL, at REAL NOT NULL, spec TEXT NOT NULL) STRICT""",),
+    ("""CREATE TABLE failovers (target TEXT NOT NULL, planned INTEGER NOT NULL, by TEXT NOT NULL,
+        why TEXT NOT NULL, at REAL NOT NULL, accepts_loss INTEGER NOT NULL, point TEXT NOT NULL,
+        PRIMARY KEY (target, planned)) STRICT""",
+     """CREATE TABLE confirmations (host TEXT PRIMARY KEY, by TEXT NOT NULL, why TEXT NOT NULL,
+        boot_id TEXT NOT NULL, at REAL NOT NULL) STRICT"""),
 )
 
 

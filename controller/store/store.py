@@ -7,6 +7,8 @@ The store: everything that must survive a restart, as tables in one SQLite file.
     suspensions    `suspend`, `resume`             somebody's "hands off"
     approvals      `approve`; used up by an intent a yes, which is asked for again
     requests       `replica copy` and its kind     a person's request
+    failovers      `failover`, `failback`          a person's order, until a record of it is written
+    confirmations  `confirm-fenced`                a person's word that a host is off
     undone         with an outcome                 "not again": the same node is cut off once more
     memories       after each plan                 that a VM ever ran; since when removals wait
     seen           when a node's facts change      where VMs ran: all must answer before a creation
@@ -44,7 +46,7 @@ from controller.store.database import MEMORY, Damaged, Database, Table
 from controller.store.journal import Journal
 from controller.store.lock import FolderLock
 from controller.store.memory import Memories
-from controller.store.operator import Approvals, Requests, Suspensions
+from controller.store.operator import Approvals, Failovers, Requests, Suspensions
 from controller.store.renames import Renames
 from controller.store.salvage import Salvaged, salvage
 from controller.store.schema import JSON, migrate
@@ -56,8 +58,8 @@ PARTS = ("-wal", "-shm", "")
 """The database itself last: a log must never be found beside a file that is not its own."""
 
 
-class Store(Journal, Suspensions, Approvals, Requests, UndoneChanges, Conditions, AppliedRevision,
-            LastSeen, Memories, Renames, Heartbeat, Table):
+class Store(Journal, Suspensions, Approvals, Requests, Failovers, UndoneChanges, Conditions,
+            AppliedRevision, LastSeen, Memories, Renames, Heartbeat, Table):
     """All tables. Every method raises JournalUnavailable when the file cannot be used."""
 
     def __init__(self, database: Database, lock: FolderLock | None, damaged: str | None) -> None:

@@ -88,6 +88,22 @@ class LoopStatus:
             lines.append((f"journal: {beat['journal']}", "red"))
         return lines
 
+    @property
+    def failovers(self) -> list[dict[str, Any]]:
+        """Return where each failover stands, as JSON."""
+        plan = (self.heartbeat or {}).get("plan") or {}
+        return list(plan.get("failovers", []))
+
+    def failover_lines(self) -> list[Line]:
+        """Return where each failover stands, and which VMs wait, as lines."""
+        lines: list[Line] = []
+        for one in self.failovers:
+            waits = f"; waits for {', '.join(one['waits_for'])}" if one["waits_for"] else ""
+            lines.append((f"failover {one['scope']} {one['phase']}: {one['sentence']}{waits}",
+                          "green" if one["phase"] == "protected-reversed" else "red"))
+            lines += [(f"  {sentence}", "yellow") for sentence in one["waiting"]]
+        return lines
+
     def work_lines(self) -> list[Line]:
         """Return the actions that run now, each with its progress if it reports any."""
         beat = self.heartbeat or {}

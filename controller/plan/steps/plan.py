@@ -59,6 +59,20 @@ class Remark:
 
 
 @dataclass(frozen=True, slots=True)
+class FailoverState:
+    """Where the failover of one scope stands."""
+
+    scope: str
+    """`Site/…` or `Host/…`; for an order that is refused, what it was about."""
+    phase: str
+    sentence: str
+    waits_for: tuple[str, ...] = ()
+    waiting: tuple[str, ...] = ()
+    """A sentence for each VM that does not come back by itself."""
+    epoch: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What would change, in an order in which it may be done.
 
@@ -74,6 +88,8 @@ class Plan:
     """When time alone next makes a step due or changes a condition; None if never."""
     kept: Mapping[str, KeepSpec] = field(default_factory=dict, compare=False)
     """By VM: the `keep` to remember as the one that its restore points are kept by."""
+    failovers: tuple[FailoverState, ...] = ()
+    """Of each scope that is silent, or whose failover is under way."""
 
     @property
     def waits(self) -> tuple[Condition, ...]:

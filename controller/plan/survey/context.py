@@ -92,6 +92,48 @@ class ReplicaRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class FailoverRequest:
+    """A person's order to fail over, or to go back; used up when a record of it is written."""
+
+    target: str
+    """`Site/…`, `Host/…`, `VirtualMachine/…` or `Group/…`."""
+    by: str
+    why: str
+    at: float
+    planned: bool = False
+    """A move of what is well, with nothing lost; also the way back."""
+    accepts_loss: bool = False
+    """The person was shown what would be lost, and took it."""
+    point: str = ""
+    """An older restore point: its number, or the instant that it must not be younger than."""
+
+    @property
+    def expires_at(self) -> float:
+        """Return when it is dropped if no record of it was written."""
+        return self.at + REQUEST_LASTS_S
+
+
+CONFIRMATION_LASTS_S: Final = 86400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmation:
+    """A person's word that a host is off, for one boot of it."""
+
+    host: str
+    by: str
+    why: str
+    boot_id: str
+    """As last seen; empty: it never was."""
+    at: float
+
+    @property
+    def expires_at(self) -> float:
+        """Return when it is dropped."""
+        return self.at + CONFIRMATION_LASTS_S
+
+
+@dataclass(frozen=True, slots=True)
 class Undone:
     """A change that the node undid by itself, since nobody could reach it afterwards."""
 
@@ -130,6 +172,8 @@ class Context:
     """By action id and part that a commit takes away: since when its grace has run."""
     undone: tuple[Undone, ...] = ()
     """Changes that nodes undid under the present specs of their targets."""
+    failovers: tuple[FailoverRequest, ...] = ()
+    confirmations: tuple[Confirmation, ...] = ()
     adopted: frozenset[str] | None = None
     """`Kind/name` of every object that was once seen as declared; None: all of them were, if any
     revision was ever applied."""

@@ -57,6 +57,10 @@ def rename_context(context: Context, now: Mapping[str, str]) -> Context:
         in_flight=tuple(replace(one, target=now.get(one.target, one.target),
                                 nodes=tuple(nodes.get(node, node) for node in one.nodes))
                         for one in context.in_flight),
+        failovers=tuple(replace(one, target=now.get(one.target, one.target))
+                        for one in context.failovers),
+        confirmations=tuple(replace(one, host=nodes.get(one.host, one.host))
+                            for one in context.confirmations),
         requests=tuple(replace(one, machine=now.get(
             f"VirtualMachine/{one.machine}", f"VirtualMachine/{one.machine}").partition("/")[2])
             for one in context.requests),

@@ -23,13 +23,16 @@ from controller.plan.steps.plan import Plan, Step
 from controller.plan.survey.context import (
     WHOLE_ESTATE,
     Approval,
+    Confirmation,
     Context,
+    FailoverRequest,
     InFlight,
     ReplicaRequest,
     Suspension,
     Undone,
     WindowState,
 )
+from controller.plan.survey.epochs import records_of
 from controller.plan.survey.grants import every_scope
 from controller.plan.survey.renamed import nodes_of, renames
 from controller.reconcile.decide.history import History
@@ -46,6 +49,8 @@ class ContextBuilder:
         self._suspensions: tuple[Suspension, ...] = ()
         self._approvals: tuple[Approval, ...] = ()
         self._requests: tuple[ReplicaRequest, ...] = ()
+        self._failovers: tuple[FailoverRequest, ...] = ()
+        self._confirmations: tuple[Confirmation, ...] = ()
         self._undone: tuple[tuple[Undone, str], ...] = ()
         self._repairs: Mapping[str, tuple[float, ...]] = {}
         self._granted: dict[tuple[str, str], Approval] = {}
@@ -90,6 +95,8 @@ class ContextBuilder:
         self._suspensions = self._store.suspensions(now_s)
         self._approvals = self._store.approvals(now_s)
         self._requests = self._store.requests()
+        self._failovers = self._store.failovers(now_s)
+        self._confirmations = self._store.confirmations(now_s)
         self._undone = self._store.undone()
         applied = self._store.applied()
         self._applied = applied.fingerprints if applied else {}
@@ -150,6 +157,8 @@ class ContextBuilder:
             in_flight=in_flight, repairs=self._repairs,
             applied_revision=self._applied_revision, changed=self._changed,
             requests=tuple(one for one in self._requests if one.expires_at > now_s),
+            failovers=tuple(one for one in self._failovers if one.expires_at > now_s),
+            confirmations=tuple(one for one in self._confirmations if one.expires_at > now_s),
             undone=tuple(one for one, spec in self._undone if spec == self.print_of(one.target)),
             adopted=self._history.adopted,
             backing_off=backing_off, assumed_down=assumed_down, last_host=self._history.last_host,
@@ -191,6 +200,7 @@ class ContextBuilder:
         self.pools.write()
         moved = self._history.record(plan, self._desired, observed, self._clock())
         self._forget_undone(plan)
+        self._use_up_orders(plan, observed)
         now = applied_fingerprints(plan, self._applied, self._prints)
         revision = plan.revision if converged else (self._applied_revision or "")
         if now != self._applied or revision != (self._applied_revision or ""):
@@ -198,6 +208,17 @@ class ContextBuilder:
             self._applied, self._applied_revision = now, revision or None
             self._changed = changed(self._applied, self._prints)
         return moved
+
+    def _use_up_orders(self, plan: Plan, observed: Observed) -> None:
+        """Withdraw the orders that a record holds by now, and those that were refused."""
+        held = {target for record in records_of(observed.nodes).values()
+                if record.phase != CALM for target in record.ordered}
+        refused = {one.scope for one in plan.failovers if one.phase == CALM and one.waits_for}
+        gone = [one for one in self._failovers if one.target in (
+            refused if one.planned else held | refused)]
+        if gone:
+            self._store.withdraw_failovers(gone)
+            self._failovers = tuple(one for one in self._failovers if one not in gone)
 
     def _forget_undone(self, plan: Plan) -> None:
         """Forget undone changes that are not in the plan any more, if their target was seen."""
@@ -210,6 +231,8 @@ class ContextBuilder:
             self._undone = tuple(row for row in self._undone if row[0].action_id not in gone)
 
 
+CALM: Final = "calm"
+"""The phase of a record that is over, and of an order that is refused."""
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 AHEAD_DAYS: Final = 8
 Span = tuple[float, float]

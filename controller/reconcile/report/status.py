@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, Final, Protocol
 
 from controller.model.condition import Condition
@@ -53,7 +53,8 @@ def status_of(loop: Running, view: View, in_flight: tuple[InFlight, ...],
     if loop.plan:   # its first steps, and the number of all
         plan = plan_to_dict(replace(loop.plan, steps=loop.plan.steps[:STEPS],
                                     remarks=loop.plan.remarks[:STEPS], conditions=())) | {
-            "summary": render_summary(loop.plan), "step_count": len(loop.plan.steps)}
+            "summary": render_summary(loop.plan), "step_count": len(loop.plan.steps),
+            "failovers": [asdict(one) for one in loop.plan.failovers]}
     return {
         "pid": os.getpid(), "at": now_s, "started_at": loop.started_at, "stopped": loop.stopped,
         "revision": loop.desired.revision if loop.desired else None,

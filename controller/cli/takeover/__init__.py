@@ -1,0 +1,1 @@
+"""The verbs for the disaster, and for the way back."""

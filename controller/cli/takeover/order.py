@@ -1,0 +1,163 @@
+"""An order to fail over or to go back: resolved, handed to the running loop, and followed."""
+
+import time
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from controller.cli.shared import By, State, complain, errors_reported, manager_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from controller.model.desired import Desired
+    from controller.plan.survey.context import FailoverRequest
+    from controller.reconcile.manager import Manager
+
+PAUSE_S: Final = 0.3
+BEGUN_WITHIN_S: Final = 60.0
+ENDS: Final = {"led-elsewhere": 0, "returning": 0, "reversing": 0, "protected-reversed": 0,
+               "awaiting-human": 3, "split": 1}
+"""By phase in which nothing more happens without a person: the exit status."""
+NOT_BEGUN: Final = frozenset({"suspected", "agreed", "calm"})
+Target = Annotated[str, typer.Argument(
+    metavar="SITE|HOST|VM|GROUP", help="By its name, or as `Kind/name` where two have one name.")]
+Why = Annotated[str, typer.Option("--why", metavar="TEXT", help="Written into the record.")]
+Again = Annotated[str | None, typer.Option(
+    "--name-again", metavar="NAME", show_default=False,
+    help="The name once more, where something well is to be moved; asked for otherwise.")]
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it has ended.")]
+
+__all__ = ["Again", "By", "State", "Target", "Wait", "Why", "order"]
+
+
+def order(context: typer.Context, request: "FailoverRequest", state: State, again: str | None, *,
+          wait: bool) -> None:
+    """Hand an order to the running loop, and exit with the status of what comes of it."""
+    from dataclasses import replace  # noqa: PLC0415  # keeps --help quick
+
+    with errors_reported():
+        manager = manager_of(context, state)
+        desired = specs_of(manager)
+        request = replace(request, target=resolve(request.target, desired), at=manager.clock())
+        if request.planned:
+            ask_again(request.target.partition("/")[2], again)
+        store = manager.open_store()
+        try:
+            newest = max((row.id for row in store.events(1)), default=0)
+            store.order_failover(request)
+            store.note("ordered", request.target, f"{'move' if request.planned else 'failover'}"
+                       f" ordered by {request.by}: {request.why or 'no reason given'}",
+                       manager.clock())
+        finally:
+            store.close()
+        if not wait:
+            typer.echo(f"the loop is asked: `hotsite status` shows how far {request.target} is")
+            raise typer.Exit(0)
+        raise typer.Exit(follow(manager, request, newest))
+
+
+def specs_of(manager: "Manager") -> "Desired":
+    """Return the specs that the running loop follows; ends the program if none runs."""
+    import asyncio  # noqa: PLC0415
+
+    from controller.cli.view.loop_status import read_status  # noqa: PLC0415
+
+    loop_status = read_status(manager)
+    if not loop_status.alive or loop_status.where is None:
+        complain("no loop runs with this state folder: start `hotsite run` on a machine that"
+                 " reaches the survivors; it needs no state of the lost one, and the order is given"
+                 " to it")
+        raise typer.Exit(5)
+    return asyncio.run(manager.load(loop_status.where))
+
+
+def named(desired: "Desired") -> "Mapping[str, tuple[str, ...]]":
+    """Return, by kind, the names that can fail over."""
+    groups = {vm.spec.group for vm in desired.virtual_machines.values()}
+    return {"Site": tuple(desired.sites), "Host": tuple(desired.hosts),
+            "VirtualMachine": tuple(desired.virtual_machines),
+            "Group": tuple(sorted(group for group in groups if group is not None))}
+
+
+def resolve(text: str, desired: "Desired") -> str:
+    """Return `Kind/name` of what a person named; ends the program if that is none, or several."""
+    from difflib import get_close_matches  # noqa: PLC0415
+
+    known = [f"{kind}/{name}" for kind, names in named(desired).items() for name in names]
+    found = [one for one in known if text in {one, one.partition("/")[2]}]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        complain(f"{text} is several things: write {' or '.join(found)}")
+    else:
+        close = get_close_matches(text, [one.partition("/")[2] for one in known], n=3)
+        complain(f"no site, host, VM or group is named {text}"
+                 + (f": did you mean {' or '.join(close)}?" if close else ""))
+    raise typer.Exit(1)
+
+
+def ask_again(name: str, again: str | None) -> None:
+    """End the program unless the name is typed once more: what is well is to be moved."""
+    if again is None:
+        again = typer.prompt(f"{name} is well and is to be moved. Type its name again")
+    if again != name:
+        complain(f"{again!r} is not {name}: nothing is ordered")
+        raise typer.Exit(1)
+
+
+def follow(manager: "Manager", request: "FailoverRequest", newest: int) -> int:
+    """Print how the failover goes on until it needs nobody, or a person; return the status."""
+    from controller.cli.view.loop_status import read_status  # noqa: PLC0415
+
+    until, said = time.monotonic() + BEGUN_WITHIN_S, list[str]()
+    while True:
+        status = read_status(manager)
+        newest = tell_outcomes(manager, newest)
+        for one in status.failovers:
+            if concerns(one["scope"], request.target, status.failovers) and (
+                    code := tell_phase(one, said)) is not None:
+                return code
+        if not status.alive:
+            complain("the loop has ended: another controller goes on from the survivors' record")
+            return 5
+        if not said and time.monotonic() > until:
+            complain(f"nothing has begun within {BEGUN_WITHIN_S:g} s; the order stays for an hour,"
+                     " and `hotsite status` shows what it waits for")
+            return 2
+        time.sleep(PAUSE_S)
+
+
+def tell_phase(one: dict[str, Any], said: list[str]) -> int | None:
+    """Print where a failover stands if that is new; return the exit status if it has ended."""
+    line = f"{one['scope']} {one['phase']}: {one['sentence']}"
+    if said[-1:] == [line]:
+        return None
+    typer.echo(line)
+    for sentence in one["waiting"]:
+        typer.echo(f"  {sentence}")
+    if one["phase"] not in NOT_BEGUN:
+        said.append(line)
+    if one["phase"] == "calm":
+        return 3 if one["waits_for"] else None
+    return ENDS.get(one["phase"])
+
+
+def tell_outcomes(manager: "Manager", newest: int) -> int:
+    """Print what was done since event `newest`, and return the id of the last event."""
+    from controller.cli.view.log import describe_row  # noqa: PLC0415
+
+    store = manager.open_store()
+    try:
+        rows = store.events(1000, after=newest)
+    finally:
+        store.close()
+    for row in rows:
+        if row.kind == "outcome":
+            typer.echo(describe_row(row))
+    return max((row.id for row in rows), default=newest)
+
+
+def concerns(scope: str, target: str, failovers: list[dict[str, Any]]) -> bool:
+    """Return whether a failover is that of an order; where there is one alone, it is."""
+    return scope == target or len(failovers) == 1 or not target.startswith(("Site/", "Host/"))
