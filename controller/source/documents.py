@@ -16,12 +16,14 @@ from controller.model.protection_policy import ProtectionPolicy
 from controller.model.site import Site
 from controller.model.switch import Switch
 from controller.model.virtual_machine import VirtualMachine
+from controller.model.witness import Witness
 from controller.source.problems import Chunk, Finding, suggestion
 from controller.source.sentences import explain_errors, shown, type_of
 from controller.source.yaml import Parsed
 
 AnyDocument = (
     Estate | Site | Switch | InterSiteLink | Host | Network | VirtualMachine | ProtectionPolicy
+    | Witness
 )
 ALL: TypeAdapter[list[AnyDocument]] = TypeAdapter(
     list[Annotated[AnyDocument, Field(discriminator="kind")]])

@@ -15,6 +15,7 @@ from controller.model.site import Site
 from controller.model.switch import Switch
 from controller.model.units import parse_instant_at
 from controller.model.virtual_machine import VirtualMachine
+from controller.source.check.failover import check_failover
 from controller.source.check.hosts import check_hosts
 from controller.source.check.machines import check_machines
 from controller.source.check.networks import check_links, check_networks, check_switches
@@ -37,6 +38,7 @@ def check(specs: Specs) -> Iterator[Finding]:
     yield from check_networks(specs)
     yield from check_hosts(specs)
     yield from check_machines(specs)
+    yield from check_failover(specs)
     yield from check_renames(specs)
     yield from check_pauses(specs)
     yield from check_grants(specs)
