@@ -177,7 +177,7 @@ def test_what_is_sent_to_hosts_needs_nothing_but_the_standard_library(path: Path
     import sys
 
     tops = {name.partition(".")[0] for name in imports(path.read_text())}
-    own = {"mover"} if "mover" in path.parts else set()     # sent as one archive
+    own = {"mover", "guard"} & set(path.parts)      # each is sent as one archive
     for main, parts in PARTS.items():                             # sent as one text
         own |= {Path(part).parts[0].removesuffix(".py") for part in parts
                 if path.name in {main, *parts}}

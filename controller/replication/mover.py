@@ -32,18 +32,14 @@ Rule 2: the archive is compared with its hash each time before it runs.
 
 import asyncio
 import base64
-import hashlib
-import io
 import json
-import zipfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from functools import cache
-from importlib import resources
-from importlib.resources.abc import Traversable
 from typing import Any, Final
 
 from controller.errors import ActionError, OutcomeUnknown, Refused, Unavailable
+from controller.providers.linux.archive import digest as digest_of
+from controller.providers.linux.archive import pack
 from controller.providers.node import Node, script_command
 from controller.transport import resident
 from controller.transport.base import Command, Conversation, Reply
@@ -79,34 +75,14 @@ mv -f -- "$part" "$1"
 """
 
 
-@cache
 def archive() -> bytes:
     """Return the mover as one file; the same sources give the same bytes everywhere."""
-    packed = io.BytesIO()
-    sources = dict(_sources(resources.files("controller") / "remote" / "mover", "mover/"))
-    sources["__main__.py"] = sources["mover/__main__.py"]
-    with zipfile.ZipFile(packed, "w") as out:
-        for name, source in sorted(sources.items()):
-            entry = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
-            entry.external_attr = 0o600 << 16
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            out.writestr(entry, source)
-    return packed.getvalue()
+    return pack("mover")
 
 
-def _sources(folder: Traversable, prefix: str) -> Iterator[tuple[str, bytes]]:
-    """Yield the modules below a folder, each under its name in the archive."""
-    for entry in folder.iterdir():
-        if entry.name.endswith(".py"):
-            yield prefix + entry.name, entry.read_bytes()
-        elif entry.is_dir() and entry.name != "__pycache__":
-            yield from _sources(entry, f"{prefix}{entry.name}/")
-
-
-@cache
 def digest() -> str:
     """Return the archive's SHA-256."""
-    return hashlib.sha256(archive()).hexdigest()
+    return digest_of("mover")
 
 
 def archive_path() -> str:

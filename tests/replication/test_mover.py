@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from controller.errors import OutcomeUnknown, Refused, Unavailable
+from controller.providers.linux.archive import pack
 from controller.replication.mover import archive, archive_path, digest, failure, verb_command
 from controller.replication.ssh_route import Addresses, receive_command, render_known, ssh_argv
 from controller.transport.base import Endpoint, Reply
@@ -14,7 +15,7 @@ TARGET = Endpoint("milan-1", "10.77.0.21", 2222, "root", "", "")
 
 def test_the_archive_runs_and_is_the_same_whenever_it_is_packed(tmp_path: Path) -> None:
     first = archive()
-    archive.cache_clear()
+    pack.cache_clear()
     assert archive() == first
     (tmp_path / "mover.pyz").write_bytes(first)
     done = subprocess.run([sys.executable, "-I", "-S", tmp_path / "mover.pyz", "probe"],
