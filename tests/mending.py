@@ -14,6 +14,8 @@ def mending(text: str) -> str | None:
     match words:
         case ["power" | "link" | "site", name, state] if state in MENDS:
             return f"{words[0]} {name} {MENDS[state]}"
+        case ["bmc", name, _]:
+            return f"bmc {name} {'up' if words[2] == 'down' else 'plain'}"
         case ["ssh", name, "pause"]:
             return f"ssh {name} resume"
         case ["libvirtd", name, "kill"]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Generic, TypeVar
 
+from controller.model.failover.power import PowerFacts
 from controller.model.failover.record import Record
 from controller.model.replica import Leftover, ReplicaFacts
 
@@ -385,3 +386,5 @@ class Observed:
     """The facts of every declared node at one instant; a node never seen is Unknown."""
 
     nodes: Mapping[str, Fact[NodeFacts]]
+    powers: Mapping[str, Fact[PowerFacts]] = field(default_factory=dict)
+    """By host: what its BMC says; a host without one, or whose BMC nobody asks, has no entry."""

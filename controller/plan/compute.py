@@ -128,8 +128,9 @@ def without(survey: Survey) -> Observed:
     for sightings in survey.superseded_unseen.values():
         for host, domain in sightings:
             old.setdefault(host, set()).add(domain.uuid)
-    return Observed({name: _without_domains(fact, old[name]) if name in old else fact
-                     for name, fact in observed.nodes.items() if name not in survey.lost})
+    return replace(observed, nodes={
+        name: _without_domains(fact, old[name]) if name in old else fact
+        for name, fact in observed.nodes.items() if name not in survey.lost})
 
 
 def _without_domains(fact: Fact[NodeFacts], uuids: set[str]) -> Fact[NodeFacts]:

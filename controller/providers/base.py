@@ -5,6 +5,7 @@ from typing import Protocol
 
 from controller.model.desired import Desired
 from controller.model.facts import Fact, NodeFacts
+from controller.model.failover.power import PowerFacts
 from controller.plan.actions.action import Action
 
 
@@ -20,6 +21,14 @@ class Provider(Protocol):
 
         Errors: none: an unreachable node, or one whose answer makes no sense, is an Unknown with a
         sentence and the facts last seen.
+        """
+        ...
+
+    async def observe_power(self, host: str) -> Fact[PowerFacts]:
+        """Ask a host's BMC and return what it says of the host's power.
+
+        Shapes: Absent for a host that declares no BMC. During a fence: what that has read last.
+        Errors: none, as above.
         """
         ...
 

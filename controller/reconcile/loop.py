@@ -13,11 +13,11 @@ for twice a second), an action that ended, and instants at which time alone chan
 Nothing of it carries content into a decision: each one is computed from all that is known now.
 Where nothing wakes it a decision is taken once a minute, and nothing is written.
 
-Seven kinds of tasks, each restarted when it fails, so that a bug in one stops no other: the
-planning, the handing out of work, one poller per node, the watching of events, the store's poll,
-the heartbeat, the metrics. Each target that is worked on is a task too, for as long as that takes.
-This is the only file that catches every exception. They run in one thread, and nothing here is
-shared with another: between two awaits nothing changes.
+Eight kinds of tasks, each restarted when it fails, so that a bug in one stops no other: the
+planning, the handing out of work, one poller per node and one per BMC, the watching of events, the
+store's poll, the heartbeat, the metrics. Each target that is worked on is a task too, for as long
+as that takes. This is the only file that catches every exception. They run in one thread, and
+nothing here is shared with another: between two awaits nothing changes.
 
 What it never does: act on a plan that is not current (workers ask for it before each step); begin
 anything while the journal cannot be written, though looking goes on; retry a change by itself; let
@@ -100,7 +100,7 @@ class Loop:
         self._context = ContextBuilder(store, clock)
         self._view = View(clock, now_s, self._context.pools.screen)
         self._observers = Observers(provider, self._view, clock, Random(seed), self._heard,
-                                    telemetry)
+                                    telemetry, self._heard_power)
         self._attempts = Attempts(seed)
         self._planner = PacedPlanner(self._view, self._observers, self._context, self._attempts,
                                      clock, telemetry)
@@ -111,6 +111,7 @@ class Loop:
         self._recovery = Recovery(self._applier, self._view)
         self._news = News(clock, self._planner.margin_s)
         self._pollers: dict[str, asyncio.Task[None]] = {}
+        self._power_pollers: dict[str, asyncio.Task[None]] = {}
         self._faults: dict[str, float] = {}
         self._running = False
         self.started_at = 0.0
@@ -189,8 +190,10 @@ class Loop:
             await self._drain()
         finally:
             self._running = False
-            await cancel(*chores, *self._pollers.values(), *self._workers.running)
+            await cancel(*chores, *self._pollers.values(), *self._power_pollers.values(),
+                         *self._workers.running)
             self._pollers.clear()
+            self._power_pollers.clear()
             self._write_status()
 
     def _take_over(self) -> None:
@@ -201,13 +204,17 @@ class Loop:
         self._recovery.take_over(self._store.open_intents())
 
     def _start_pollers(self) -> None:
-        """Have one poller for each declared node, and none for others."""
-        for node in sorted(self._pollers.keys() - set(self._view.nodes)):
-            self._pollers.pop(node).cancel()
-        for node in self._view.nodes:
-            if node not in self._pollers:
-                self._pollers[node] = asyncio.create_task(
-                    self.forever(f"observing {node}", partial(self._observers.poll, node)))
+        """Have one poller for each declared node and each BMC, and none for others."""
+        for pollers, wanted, poll, what in (
+                (self._pollers, self._view.nodes, self._observers.poll, "observing"),
+                (self._power_pollers, self._view.powers, self._observers.poll_power,
+                 "observing the BMC of")):
+            for name in sorted(pollers.keys() - set(wanted)):
+                pollers.pop(name).cancel()
+            for name in wanted:
+                if name not in pollers:
+                    pollers[name] = asyncio.create_task(
+                        self.forever(f"{what} {name}", partial(poll, name)))
 
     def _heard(self, node: str, news: bool) -> None:
         """Take note of one look at `node`."""
@@ -219,6 +226,11 @@ class Loop:
                 self._tell(event)
             self._journal.attempt(partial(save_fact, self._store, node, fact))
         if news or self.plan is None or waits_for_facts(self.plan):
+            self._planner.wake()
+
+    def _heard_power(self, host: str, news: bool) -> None:
+        """Take note of one look at the BMC of `host`."""
+        if news and host in self._view.powers:
             self._planner.wake()
 
     async def _keep_planning(self) -> None:

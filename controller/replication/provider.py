@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Final
 from controller.errors import Refused, Unavailable
 from controller.model.desired import Desired
 from controller.model.facts import Fact, NodeFacts
+from controller.model.failover.power import PowerFacts
 from controller.model.replica import STORE
 from controller.plan.actions.action import Action
 from controller.plan.actions.replica import (
@@ -199,6 +200,10 @@ class ReplicatedEstate(Provider):
     async def observe(self, node: str) -> Fact[NodeFacts]:
         """Return what one poll of `node` says."""
         return await self._estate.observe(node)
+
+    async def observe_power(self, host: str) -> Fact[PowerFacts]:
+        """Return what a host's BMC says."""
+        return await self._estate.observe_power(host)
 
     async def apply(self, action: Action) -> str:
         """Make one change by the hands that handle it; errors as in the protocol."""

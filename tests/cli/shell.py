@@ -9,6 +9,7 @@ from typer.testing import CliRunner, Result
 from controller.cli.app import build
 from controller.model.desired import Desired
 from controller.model.facts import Fact, NodeFacts
+from controller.model.failover.power import PowerFacts
 from controller.plan.actions.action import Action
 from controller.providers.base import Provider
 from controller.providers.simulated.estate import SimulatedEstate
@@ -30,6 +31,10 @@ class Lasting:
 
     async def observe(self, node: str) -> Fact[NodeFacts]:
         return await self._estate.observe(node)
+
+    async def observe_power(self, host: str) -> Fact[PowerFacts]:
+        """Pass it on."""
+        return await self._estate.observe_power(host)
 
     async def apply(self, action: Action) -> str:
         return await self._estate.apply(action)

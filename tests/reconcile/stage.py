@@ -11,6 +11,7 @@ from typing import Any
 from controller.model.desired import Desired
 from controller.model.document import Rung
 from controller.model.facts import Fact, NodeFacts
+from controller.model.failover.power import PowerFacts
 from controller.plan.actions.action import Action
 from controller.providers.simulated.estate import SimulatedEstate
 from controller.providers.simulated.virtual_time import epoch_clock
@@ -75,6 +76,10 @@ class Stage:
         """Pass on and count."""
         self.looks.append((node, epoch_clock()))
         return await self.estate.observe(node)
+
+    async def observe_power(self, host: str) -> Fact[PowerFacts]:
+        """Pass it on."""
+        return await self.estate.observe_power(host)
 
     async def apply(self, action: Action) -> str:
         """Let the test meddle, then pass on."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from controller.errors import Refused, Unavailable
 from controller.model.desired import Desired
 from controller.model.facts import Fact, Known, NodeFacts
+from controller.model.failover.power import PowerFacts
 from controller.plan.actions.action import Action
 from controller.plan.actions.machine import (
     DefineDomain,
@@ -217,6 +218,10 @@ class Witness:
                 self._laws.unclear[target].discard(node)
         self._laws.look()
         return fact
+
+    async def observe_power(self, host: str) -> Fact[PowerFacts]:
+        """Pass it on."""
+        return await self._inner.observe_power(host)
 
     async def apply(self, action: Action) -> str:
         """Pass it on, looking before and after."""

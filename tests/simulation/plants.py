@@ -6,6 +6,7 @@ from dataclasses import replace
 from controller.errors import OutcomeUnknown
 from controller.model.desired import Desired
 from controller.model.facts import Absent, Fact, Known, NodeFacts, Unknown
+from controller.model.failover.power import PowerFacts
 from controller.plan.actions.action import Action
 from controller.plan.actions.machine import MigrateDomain, UndefineDomain
 from controller.plan.actions.network import NarrowTrunk, WidenTrunk
@@ -32,6 +33,10 @@ class Blunderer:
     async def observe(self, node: str) -> Fact[NodeFacts]:
         """Pass it on."""
         return await self.inner.observe(node)
+
+    async def observe_power(self, host: str) -> Fact[PowerFacts]:
+        """Pass it on."""
+        return await self.inner.observe_power(host)
 
     async def apply(self, action: Action) -> str:
         """Pass it on."""

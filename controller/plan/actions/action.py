@@ -98,3 +98,8 @@ class Action:
     def nodes(self) -> tuple[str, ...]:
         """Return every node that it touches; the facts of all must be fresh when it begins."""
         return (self.node,)
+
+    @property
+    def powers(self) -> tuple[str, ...]:
+        """Return every host whose power it changes: its BMC is looked at afterwards."""
+        return ()

@@ -6,6 +6,7 @@ Rule 2: a machine that left the specs and answers under another name counts unde
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from controller.model.facts import Known, NodeFacts, Observed, Unknown
 from controller.plan.survey.silence import last_of
@@ -42,7 +43,7 @@ def merge_duplicates(observed: Observed, hosts: Iterable[str]) -> tuple[
             fact = nodes[name]
             assert isinstance(fact, Known)
             nodes[name] = Unknown(duplicates[name], fact.observed_at, fact.value, fact.observed_at)
-    return Observed(nodes), duplicates
+    return replace(observed, nodes=nodes), duplicates
 
 
 def _domains(node: NodeFacts | None) -> frozenset[str]:

@@ -86,7 +86,7 @@ def rename_observed(observed: Observed, now: Mapping[str, str]) -> Observed:
             if not isinstance(fact, Unknown) else fact.reason,
             fact.since_at if isinstance(fact, Unknown) else 0.0,
             known_as(last, name), was.last_at if isinstance(was, Unknown) else was.observed_at)
-    return Observed(found)
+    return replace(observed, nodes=found)
 
 
 def known_as(node: NodeFacts, name: str) -> NodeFacts:

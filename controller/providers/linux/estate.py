@@ -1,5 +1,5 @@
 """A real estate: Linux hosts and switches, observed by the facts script, changed by the hands of
-libvirt and Open vSwitch."""
+libvirt, Open vSwitch and Redfish."""
 
 import json
 from collections.abc import AsyncIterator, Callable
@@ -8,6 +8,7 @@ from typing import Final, Protocol
 from controller.errors import ActionError, Refused
 from controller.model.desired import Desired
 from controller.model.facts import Fact, NodeFacts, Unknown
+from controller.model.failover.power import PowerFacts
 from controller.plan.actions.action import Action
 from controller.providers.libvirt.hands import LibvirtHands
 from controller.providers.linux.fact_cache import FactCache
@@ -16,6 +17,7 @@ from controller.providers.linux.hands import LinuxHands
 from controller.providers.linux.program import load_program
 from controller.providers.linux.watch import Watchers
 from controller.providers.openvswitch.hands import OpenVswitchHands
+from controller.providers.redfish.hands import RedfishHands
 from controller.transport.base import Endpoint, Transport
 
 ANSWER_S: Final = 8.0
@@ -63,8 +65,9 @@ class LinuxEstate:
         self._clock = clock
         self._caches: dict[str, FactCache] = {}
         self._watchers = Watchers(transport, load_program("watch.py"))
+        self._redfish = RedfishHands(clock)
         hands: tuple[Hands, ...] = (LibvirtHands(transport), OpenVswitchHands(transport),
-                                   LinuxHands(transport))
+                                    LinuxHands(transport), self._redfish)
         self._hands = {kind: hand for hand in hands for kind in hand.HANDLES}
 
     async def declare(self, desired: Desired) -> None:
@@ -79,6 +82,7 @@ class LinuxEstate:
         self._caches = caches
         self._transport.declare(endpoints_of(desired))
         self._watchers.declare(frozenset(caches))
+        await self._redfish.declare(desired)
 
     async def observe(self, node: str) -> Fact[NodeFacts]:
         """Poll a node and return its facts; any failure is an Unknown with a sentence."""
@@ -96,6 +100,10 @@ class LinuxEstate:
             return cache.miss(f"{node} answered with something that is not understood ({error})",
                                asked_at)
 
+    async def observe_power(self, host: str) -> Fact[PowerFacts]:
+        """Return what a host's BMC says."""
+        return await self._redfish.observe_power(host)
+
     async def apply(self, action: Action) -> str:
         """Make one change by the hands that handle it; errors as in the protocol."""
         hands = self._hands.get(type(action))
@@ -110,4 +118,5 @@ class LinuxEstate:
     async def close(self) -> None:
         """Close every connection."""
         await self._watchers.close()
+        await self._redfish.close()
         await self._transport.close()

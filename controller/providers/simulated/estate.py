@@ -8,11 +8,14 @@ from collections.abc import AsyncIterator, Callable
 from functools import partial
 from random import Random
 
-from controller.errors import OutcomeUnknown, Unavailable
+from controller.errors import OutcomeUnknown, Refused, Unavailable
 from controller.model.desired import Desired
-from controller.model.facts import Fact, Known, NodeFacts, Unknown
+from controller.model.facts import Absent, Fact, Known, NodeFacts, Unknown
+from controller.model.failover.power import PowerFacts
 from controller.plan.actions.action import Action
+from controller.plan.actions.fencing import FenceHost
 from controller.plan.actions.replica import is_replica
+from controller.providers.simulated.bmc import SimulatedBmc
 from controller.providers.simulated.build import add_nodes, converge
 from controller.providers.simulated.faults import strike
 from controller.providers.simulated.operation import Operation, read_result
@@ -53,6 +56,8 @@ class SimulatedEstate:
         self._silent_since: dict[str, float] = {}
         self._operations = set[asyncio.Task[str]]()
         self._closed = False
+        self._bmcs: dict[str, SimulatedBmc] = {}
+        self._declare_bmcs(desired)
         add_nodes(self.world, desired)
         if converged:
             converge(self.world, desired)
@@ -60,6 +65,17 @@ class SimulatedEstate:
     async def declare(self, desired: Desired) -> None:
         """Add newly declared nodes, as bare machines."""
         add_nodes(self.world, desired)
+        self._declare_bmcs(desired)
+
+    def _declare_bmcs(self, desired: Desired) -> None:
+        """Have a BMC for each host that declares one."""
+        self._bmcs = {name: self._bmcs.get(name) or SimulatedBmc(self.world, name, self._clock)
+                      for name, host in desired.hosts.items() if host.spec.bmc is not None}
+
+    async def observe_power(self, host: str) -> Fact[PowerFacts]:
+        """Return what a host's BMC says."""
+        bmc = self._bmcs.get(host)
+        return Absent(self._clock()) if bmc is None else await bmc.observe()
 
     async def observe(self, node: str) -> Fact[NodeFacts]:
         """Poll a node and return its facts, Unknown with a sentence if it does not answer."""
@@ -95,6 +111,8 @@ class SimulatedEstate:
 
     async def apply(self, action: Action) -> str:
         """Make one change in the world and return a sentence that says what was done."""
+        if isinstance(action, FenceHost):
+            return await self._fence(action.node)
         if not await self._answers(action.node):
             raise Unavailable(f"{action.node} does not answer; nothing was sent to it")
         if self.lost_requests > 0:
@@ -125,6 +143,12 @@ class SimulatedEstate:
             await asyncio.sleep(REPLY_TIMEOUT_S)
             raise OutcomeUnknown(f"{action.node}: the reply to {action.verb} was lost")
         return running.result()
+
+    async def _fence(self, host: str) -> str:
+        """Cut a host's power by its BMC; errors as of the real hand."""
+        if host not in self._bmcs:
+            raise Refused(f"Host/{host} declares no BMC: it cannot be fenced by one")
+        return await self._bmcs[host].fence()
 
     async def _until_done_or_silent(self, running: "asyncio.Task[str]", node: str) -> None:
         """Wait for the end of an operation, or until its node has not answered for too long."""

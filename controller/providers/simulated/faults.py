@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from controller.providers.simulated import hand_faults, identity_faults, replica_faults
+from controller.providers.simulated.bmc import DIALECTS
 from controller.providers.simulated.paths import RSTP_GAP_S, forwarding
 from controller.providers.simulated.power import power_off, power_on
 from controller.providers.simulated.world import OWN, ROOT, World
@@ -64,6 +65,18 @@ def ssh(world: World, host: str, state: str) -> str:
     world.node(host).ssh_paused = state == "pause"
     world.notify(host)
     return f"sshd of {host} {'does not answer' if state == 'pause' else 'answers again'}"
+
+
+def bmc(world: World, host: str, state: str) -> str:
+    """`bmc HOST down|up|DIALECT`: its BMC goes dark, or answers as one of that kind does."""
+    node = world.node(host)
+    if state in {"down", "up"}:
+        node.bmc_up = state == "up"
+    elif state in DIALECTS:
+        node.bmc = state
+    else:
+        raise KeyError(f"no dialect {state}; there are {', '.join(sorted(DIALECTS))}")
+    return f"the BMC of {host} is {state}"
 
 
 def libvirtd(world: World, host: str, state: str) -> str:
@@ -193,7 +206,8 @@ def light(world: World, host: str, pool: str) -> str:
 
 
 FAULTS: Final[Mapping[str, Callable[..., str]]] = {
-    "power": power, "hang": hang, "wake": wake, "ssh": ssh, "libvirtd": libvirtd, "site": site,
+    "power": power, "hang": hang, "wake": wake, "ssh": ssh, "bmc": bmc, "libvirtd": libvirtd,
+    "site": site,
     "link": link, "fill": fill, "free": free, "slow": slow, "clock": clock, "babble": babble,
     "speak": speak, "muffle": muffle, "show": show, "dim": dim, "light": light,
     "unmount": unmount, "mount": mount, **hand_faults.BY_HAND,

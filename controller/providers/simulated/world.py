@@ -167,6 +167,10 @@ class Node:
     records: dict[str, Record] = field(default_factory=dict)
     """Of failovers, by scope."""
     is_witness: bool = False
+    bmc: str = "plain"
+    """How its BMC answers: a name in bmc.py."""
+    bmc_up: bool = True
+    """Whether its BMC has power and network."""
 
     def memory_used_bytes(self) -> int:
         """Return what the guests with a process hold."""

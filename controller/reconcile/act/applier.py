@@ -3,7 +3,8 @@ The applier carries out one action, from intent to outcome:
 
     1  intent      on the disk before anything is begun; where that fails, nothing is
     2  act         the provider does it, and says how it went
-    3  look        at every node of the action, since only a look tells what is true now
+    3  look        at every node of the action, since only a look tells what is true now; at the
+                   BMC of a host that was fenced, which itself says nothing
     4  outcome     on the disk, which closes the intent
 
 Why this order: whatever line a crash falls between, the intent is open, and the next process finds

@@ -98,6 +98,8 @@ class Planner:
         self._desired = desired
         self._view.rename(nodes_of(renames(desired)))
         self._view.declare(desired.nodes, stormy)
+        self._view.declare_powers(name for name, host in desired.hosts.items()
+                                  if host.spec.bmc is not None)
         self._context.declare(desired)
         self._plan = None
 
@@ -117,12 +119,13 @@ class Planner:
         self._plan = None
 
     async def acted(self, action: Action, *, done: bool) -> None:
-        """Look at the nodes of an action that has ended; a new plan follows."""
+        """Look at the nodes of an action that has ended, or at the BMCs; a new plan follows."""
         if done:
             self._context.pools.accept(action)
         for node in action.nodes:
             self._view.mark_stale(node)
         await self._observers.look(*action.nodes)
+        await self._observers.look_at_powers(*action.powers)
         self._context.repaired()
         self.wake()
 
@@ -183,8 +186,9 @@ class Planner:
                      if self._view.answers(host))
 
     def versions_of(self, action: Action) -> tuple[int, ...]:
-        """Return numbers that grow when the nodes of `action` change."""
-        return tuple(self._view.version_of(node) for node in action.nodes)
+        """Return numbers that grow when the nodes of `action`, or what its BMCs say, change."""
+        return (*(self._view.version_of(node) for node in action.nodes),
+                *(self._view.power_version_of(host) for host in action.powers))
 
 
 class PacedPlanner(Planner):

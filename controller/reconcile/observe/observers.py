@@ -15,6 +15,11 @@ Events less than 20ms apart make one look.
 before the change that the caller is asking about. A node without a poller (a single run has none)
 is looked at by the caller itself. At most 64 looks run at a time.
 
+BMCs are asked too, each by a poller of its own: every 45s while all is well, every 2s while its
+host does not answer, or its last word was not On. So a host that has power again after it was
+fenced is seen at once, and nobody's BMC is kept busy in peacetime. A single run asks none: with a
+password that is wrong, each run would be one more try.
+
 Silence, and an answer that makes no sense, are Unknown with a sentence. A poller ends when its node
 leaves the specs; whoever waits for it is released. A crash leaves nothing: the next process looks
 at every node before it decides.
@@ -22,13 +27,15 @@ at every node before it decides.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from random import Random
-from typing import Final
+from typing import Final, TypeVar
 from xml.etree.ElementTree import ParseError
+from zlib import crc32
 
 from controller.model.estate import EstateSpec
 from controller.model.facts import Fact, Known, NodeFacts, Unknown
+from controller.model.failover.power import ON, PowerFacts
 from controller.model.units import render_duration
 from controller.providers.base import Provider
 from controller.reconcile.observe.view import View
@@ -44,8 +51,12 @@ AT_ONCE: Final = 64
 """Looks that run at the same time."""
 PATIENCE_S: Final = 30.0
 """A look may take this long, whatever timeouts the provider has."""
+POWER_POLL_S: Final = 45.0
+POWER_HASTE_S: Final = 2.0
+POWERS_AT_ONCE: Final = 32
 
 logger = logging.getLogger("hotsite")
+T = TypeVar("T")
 
 
 def _nobody(_: str, __: bool) -> None:
@@ -57,7 +68,8 @@ class Observers:
 
     def __init__(self, provider: Provider, view: View, clock: Callable[[], float],
                  dice: Random, heard: Callable[[str, bool], None] = _nobody,
-                 telemetry: Telemetry = OFF) -> None:
+                 telemetry: Telemetry = OFF,
+                 heard_power: Callable[[str, bool], None] = _nobody) -> None:
         self._provider = provider
         self._view = view
         self._clock = clock
@@ -65,6 +77,10 @@ class Observers:
         self._heard = heard
         """Called with the node after each look, and whether its answer is news."""
         self._telemetry = telemetry
+        self._heard_power = heard_power
+        """Called with the host after each look at its BMC, and whether its answer is news."""
+        self._power_hurry: dict[str, asyncio.Event] = {}
+        self._power_slots = asyncio.Semaphore(POWERS_AT_ONCE)
         self._hurry: dict[str, asyncio.Event] = {}
         self._waiting: dict[str, list[asyncio.Future[None]]] = {}
         self._looked_s: dict[str, float] = {}
@@ -113,6 +129,35 @@ class Observers:
             self._hurry.pop(node, None)
             self._release(self._waiting.pop(node, []))
 
+    async def poll_power(self, host: str) -> None:
+        """Look at the BMC of `host` for ever: by the clock, and when the host falls silent."""
+        hurry = self._power_hurry[host] = asyncio.Event()
+        try:
+            while True:
+                hurry.clear()
+                await self.look_at_powers(host)
+                await is_set_within(hurry, self._power_pause_s(host))
+        finally:
+            self._power_hurry.pop(host, None)
+
+    async def look_at_powers(self, *hosts: str) -> None:
+        """Ask the BMCs of `hosts`, and put their answers into the view."""
+        await asyncio.gather(*(self._look_at_power(host) for host in hosts
+                               if host in self._view.powers))
+
+    async def _look_at_power(self, host: str) -> None:
+        async with self._power_slots:
+            fact = await observe_power(self._provider, host, self._clock, self.patience_s)
+        self._heard_power(host, self._view.put_power(host, fact))
+
+    def _power_pause_s(self, host: str) -> float:
+        """Return how long it is until a BMC is asked again; spread over the hosts, without dice."""
+        fact = self._view.power(host) if host in self._view.powers else None
+        odd = isinstance(fact, Known) and not fact.value.refusal and fact.value.state != ON
+        if odd or not self._view.answers(host):
+            return POWER_HASTE_S
+        return POWER_POLL_S * (1.0 - JITTER + 2.0 * JITTER * (crc32(host.encode()) % 100) / 100)
+
     async def listen(self) -> None:
         """Hurry the poller of each node that the provider reports an event of."""
         async for node in self._provider.watch():
@@ -128,6 +173,8 @@ class Observers:
                 fact = await observe(self._provider, node, self._clock, self.patience_s)
         self._looked_s[node] = now_s()
         self._telemetry.polled(self._looked_s[node] - begun_s, answered=isinstance(fact, Known))
+        if not isinstance(fact, Known) and node in self._power_hurry:
+            self._power_hurry[node].set()
         self._heard(node, self._view.put(node, fact, begun_at))
 
     @staticmethod
@@ -141,12 +188,25 @@ class Observers:
 async def observe(provider: Provider, node: str, clock: Callable[[], float],
                   patience_s: float = PATIENCE_S) -> Fact[NodeFacts]:
     """Return the answer of one look at `node`; silence and nonsense are Unknown."""
+    return await _understood(lambda: provider.observe(node), node, clock, patience_s)
+
+
+async def observe_power(provider: Provider, host: str, clock: Callable[[], float],
+                        patience_s: float = PATIENCE_S) -> Fact[PowerFacts]:
+    """Return the answer of the BMC of `host`; silence and nonsense are Unknown."""
+    return await _understood(lambda: provider.observe_power(host), f"the BMC of {host}", clock,
+                             patience_s)
+
+
+async def _understood(ask: Callable[[], Awaitable[Fact[T]]], who: str,
+                      clock: Callable[[], float], patience_s: float) -> Fact[T]:
+    """Return an answer; where none comes in time, or none that makes sense, say so."""
     try:
         async with asyncio.timeout(patience_s):
-            return await provider.observe(node)
+            return await ask()
     except TimeoutError:
-        return Unknown(f"{node} did not answer within {render_duration(patience_s)}", clock())
+        return Unknown(f"{who} did not answer within {render_duration(patience_s)}", clock())
     except NOT_UNDERSTOOD as error:
-        logger.exception("the answer of %s was not understood", node)
-        return Unknown(f"the answer of {node} was not understood ({type(error).__name__}:"
+        logger.exception("the answer of %s was not understood", who)
+        return Unknown(f"the answer of {who} was not understood ({type(error).__name__}:"
                        f" {' '.join(str(error).split())})", clock())

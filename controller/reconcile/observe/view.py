@@ -10,6 +10,7 @@ Rule 2: a node that leaves the specs while it answers is removed: its VMs stay k
         But where too many are silent at once the fault may be ours, and no node counts as gone.
 Rule 3: setting the clock back makes no fact younger: all keep their age. Setting it forward makes
         all facts old, as they may well be: the machine may have slept.
+Rule 4: what BMCs say is kept beside, and is not saved: it is right only while somebody asks.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -17,6 +18,7 @@ from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from controller.model.facts import Absent, Fact, Known, NodeFacts, Observed, Unknown
+from controller.model.failover.power import PowerFacts
 from controller.plan.survey.renamed import known_as
 from controller.reconcile.observe.wall_clock import STEP_S, Wall
 
@@ -53,6 +55,8 @@ class View:
         """The last facts of nodes that left the specs while too many were silent; to be saved."""
         self._is_declared = False
         self._versions: dict[str, int] = {}
+        self._powers: dict[str, Fact[PowerFacts]] = {}
+        self._power_versions: dict[str, int] = {}
         self.version = 0
 
     def _now(self) -> float:
@@ -62,6 +66,7 @@ class View:
             self._facts = {node: shifted(fact, step_s) for node, fact in self._facts.items()}
             self._removed = {node: replace(fact, since_at=fact.since_at + step_s)
                               for node, fact in self._removed.items()}
+            self._powers = {host: shifted(fact, step_s) for host, fact in self._powers.items()}
             for instants in (self._stale_at, self._heard_at):
                 for node in instants:
                     instants[node] += step_s
@@ -78,7 +83,7 @@ class View:
     @property
     def observed(self) -> Observed:
         """Return the facts of all declared nodes, and the last ones of removed nodes."""
-        return Observed({**self._facts, **self._removed})
+        return Observed({**self._facts, **self._removed}, dict(self._powers))
 
     @property
     def gone(self) -> tuple[str, ...]:
@@ -89,6 +94,45 @@ class View:
     def nodes(self) -> tuple[str, ...]:
         """Return the declared nodes, sorted."""
         return tuple(sorted(self._facts))
+
+    @property
+    def powers(self) -> tuple[str, ...]:
+        """Return the declared hosts that have a BMC, sorted."""
+        return tuple(sorted(self._powers))
+
+    def power(self, host: str) -> Fact[PowerFacts]:
+        """Return what the BMC of a declared host says."""
+        return self._powers[host]
+
+    def declare_powers(self, hosts: Iterable[str]) -> None:
+        """Replace the set of hosts that have a BMC; a new one is Unknown until it was asked."""
+        now_s = self._now()
+        self._powers = {host: self._powers.get(host) or Unknown(
+            f"the BMC of {host} has not been asked yet", now_s) for host in sorted(hosts)}
+        self.version += 1
+
+    def put_power(self, host: str, fact: Fact[PowerFacts]) -> bool:
+        """Put in what the BMC of a host says; return whether it is news."""
+        self._now()
+        if host not in self._powers or isinstance(fact, Absent):
+            return False
+        before = self._powers[host]
+        last = last_known(before)
+        if isinstance(fact, Unknown) and fact.last is None:
+            since_at = min(fact.since_at, before.since_at) if isinstance(before, Unknown) else (
+                fact.since_at)
+            fact = Unknown(fact.reason, since_at, last.value if last else None,
+                           last.observed_at if last else None)
+        self._powers[host] = fact
+        if same(before, fact):
+            return False
+        self.version += 1
+        self._power_versions[host] = self.version
+        return True
+
+    def power_version_of(self, host: str) -> int:
+        """Return a number that grows when what is known of a host's power changes."""
+        return self._power_versions.get(host, 0)
 
     def fact(self, node: str) -> Fact[NodeFacts]:
         """Return what is known of `node`."""
@@ -122,6 +166,8 @@ class View:
             if former in self._silent:
                 self._silent.discard(former)
                 self._silent.add(name)
+            if former in self._powers:
+                self._powers.setdefault(name, self._powers.pop(former))
             if last is not None and name not in self._facts and name not in self._last_facts:
                 self._last_facts[name] = Known(known_as(last.value, name), last.observed_at)
 
@@ -249,7 +295,7 @@ class View:
         return fact
 
 
-def shifted(fact: Fact[NodeFacts], step_s: float) -> Fact[NodeFacts]:
+def shifted(fact: Fact[T], step_s: float) -> Fact[T]:
     """Return a fact with its instants shifted, since the clock was set by so much."""
     match fact:
         case Known():
