@@ -42,6 +42,7 @@ from controller.model.desired import Desired
 from controller.model.facts import Absent, Fact, Known, NodeFacts, Observed, Unknown
 from controller.plan.conditions.conditions import conditions_of
 from controller.plan.conditions.replica import replica_conditions
+from controller.plan.conditions.survivable import site_conditions
 from controller.plan.gates.gates import rule_all, storms_of
 from controller.plan.gates.grace import next_grace_at
 from controller.plan.gates.laws import strike
@@ -84,7 +85,7 @@ def compute(desired: Desired, observed: Observed, context: Context, now_s: float
     purge_at = diff_asides(survey, draft)
     wait_for_capacity(layout, survey, draft)
     protected_machines = find_protected(locations, index, survey, draft)
-    findings = diff_replicas(protected_machines, index, survey, draft)
+    findings = diff_replicas(protected_machines, index, layout, survey, draft)
     diff_leftovers(survey, draft)
     diff_checkpoints(survey, draft)
     tell_unclaimed(protected_machines, index, draft)
@@ -96,6 +97,7 @@ def compute(desired: Desired, observed: Observed, context: Context, now_s: float
     conditions = conditions_of(survey, locations, layout, steps, draft.stalls)
     conditions += tuple(superseded_conditions(survey))
     conditions += tuple(replica_conditions(protected_machines, index, findings, survey))
+    conditions += tuple(site_conditions(protected_machines, index, layout, survey))
     remarks = tuple(sorted(dict.fromkeys(draft.remarks),
                            key=lambda one: (one.target, one.sentence)))
     due_ats = (findings.due_at, next_grace_at(steps, survey), purge_at)

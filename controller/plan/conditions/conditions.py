@@ -21,7 +21,6 @@ from controller.plan.actions.machine import (
 )
 from controller.plan.actions.network import AddUplink, CreateBridge, SetPortVlan, WidenTrunk
 from controller.plan.conditions.network import link_conditions, network_conditions
-from controller.plan.conditions.survivable import site_conditions
 from controller.plan.gates.gates import storms_of
 from controller.plan.gates.laws import LAW
 from controller.plan.machine.layout import Layout
@@ -61,7 +60,6 @@ def conditions_of(survey: Survey, locations: Mapping[str, Location], layout: Lay
     found += storm_conditions(survey)
     found += link_conditions(survey)
     found += network_conditions(survey, steps, stalls)
-    found += site_conditions(survey, layout)
     machines = survey.desired.virtual_machines
     for name in survey.specs.machines:
         try:

@@ -18,6 +18,7 @@ from controller.plan.replication.schedule import (
     undeclared,
     unreadable,
 )
+from controller.plan.replication.unseen import unsure_of_replica, way_out
 from controller.plan.replication.upkeep import verified_at
 from controller.plan.steps.contained import FAULTS, not_understood
 from controller.plan.steps.draft import counted
@@ -59,7 +60,7 @@ def _of_one(protected: ProtectedMachine, index: ReplicaIndex, findings: Findings
             answer = (FALSE, "NothingCopied",
                       f"none of its disks is copied: {nothing_to_copy(protected)}")
         return (Condition(target, ConditionType.PROTECTED, *answer, revision),)
-    unsure = _unsure(protected, index, survey)
+    unsure = unsure_of_replica(protected, index, survey)
     if unsure and not protected.stale:  # Fresh and Verified are not listed: unknown
         return (survey.specs.cached(cannot_be_seen, target, unsure, revision),)
     why_not = None if unsure or protected.current is None else cannot_run(
@@ -135,33 +136,6 @@ def _within_limit(host: str, verify_s: float) -> Answer:
                                  f" {render_duration(verify_s)}")
 
 
-def _unsure(protected: ProtectedMachine, index: ReplicaIndex, survey: Survey) -> str:
-    """Return why the state of a VM's replica is unknown; empty if it is known."""
-    hidden = protected.hidden
-    if hidden is not None:
-        point = hidden.sound
-        last = "" if point is None else (
-            f"; its newest point there began at {render_instant(point.started_at)}")
-        return (f"its replica is on {hidden.host}, and {_since(hidden.host, index, survey)}{last};"
-                f" {_way_out(hidden.host)}")
-    if protected.current is None and index.unlisted:
-        host = next(iter(index.unlisted))
-        way_out = "" if host in survey.nodes else f"; {_way_out(host)}"
-        return f"a replica may be where none can be seen: {_since(host, index, survey)}{way_out}"
-    return ""
-
-
-def _since(host: str, index: ReplicaIndex, survey: Survey) -> str:
-    """Return why a host's replicas are unknown, without an age, which would change all the time."""
-    if host in survey.nodes:
-        return index.unseen[host]
-    return f"{host} does not answer"
-
-
-def _way_out(host: str) -> str:
-    return f"bring {host} back, or remove it from the specs: then a first copy is made elsewhere"
-
-
 def _unknown(why: str) -> Answer:
     return UNKNOWN, "CannotBeSeen", why
 
@@ -228,7 +202,7 @@ def _fresh_unseen(protected: ProtectedMachine, survey: Survey) -> Answer | None:
             return FALSE, reason, (
                 f"its replica is on {hidden.host}, of which nothing is seen since"
                 f" {render_instant(latest_at)}, longer ago than {words} RPO of {rpo};"
-                f" {_way_out(hidden.host)}")
+                f" {way_out(hidden.host)}")
     return None
 
 

@@ -10,8 +10,6 @@ from controller.model.facts import Capabilities, DomainFacts
 from controller.plan.survey.silence import last_of
 from controller.plan.survey.survey import NEVER_ASKED, Survey
 
-SHOWN = 3
-
 
 def cannot_run(domain: DomainFacts | None, host: str, survey: Survey) -> str | None:
     """Return why a host could not boot a domain; None if it could, or that is unknown."""
@@ -40,18 +38,6 @@ def _newest(machine: str, machines: Iterable[str]) -> str:
     like.sort(key=lambda one: [int(part) if part.isdigit() else 0
                                for part in one.rpartition("-")[2].split(".")])
     return f" (its newest is {like[-1]})" if like else ""
-
-
-def nobody_can_run(domain: DomainFacts | None, hosts: Iterable[str],
-                   survey: Survey) -> str | None:
-    """Return why none of `hosts` could boot a domain; None if one could, or may."""
-    words = []
-    for host in hosts:
-        why = cannot_run(domain, host, survey)
-        if why is None:
-            return None
-        words.append(why)
-    return "; ".join(words[:SHOWN]) or None
 
 
 def versions_at(site: str, program: str, survey: Survey) -> tuple[str, ...]:

@@ -26,8 +26,7 @@ Two things make it fast:
 * `no_fit` remembers the smallest machine of each shape that did not fit. Nothing as large is tried
   again until a machine is removed, which is when room comes back.
 
-A packing belongs to one decision. `frozen_copy` answers what-ifs beside it, such as whether the
-machines of the other site would fit, too.
+A packing belongs to one decision.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -105,16 +104,6 @@ class Packing:
         """By shape: the smallest machine that did not fit; nothing larger needs to be tried."""
         self.no_fit_by_moving: dict[Shape, tuple[int, int]] = {}
         """The same for making room by moving another machine aside."""
-
-    def frozen_copy(self) -> "Packing":
-        """Return a copy with the same free capacity, whose present machines cannot be moved."""
-        copy = Packing((), Limits())
-        copy.hosts, copy.cpu_capacity = self.hosts, self.cpu_capacity
-        copy.free, copy.cpus, copy.huge = dict(self.free), dict(self.cpus), dict(self.huge)
-        copy.on = {name: {} for name in self.hosts}
-        copy.groups = {name: dict(groups) for name, groups in self.groups.items()}
-        copy.build_heaps(len(self.where))
-        return copy
 
     def load(self, machines: list[PlaceMachine], current: Mapping[str, str]) -> list[PlaceMachine]:
         """Put every machine on its host, and return those that have none."""

@@ -43,6 +43,7 @@ from typing import Final, NamedTuple
 from controller.model.facts import Known, Unknown
 from controller.model.replica import ReplicaFacts
 from controller.plan.machine.device_support import TRACKING, LeftOut, tracking_gap
+from controller.plan.machine.layout import Layout
 from controller.plan.replication.copy import (
     missing_disks,
     parts_left_out,
@@ -102,14 +103,14 @@ class ScheduleContext(NamedTuple):
     findings: Findings
 
 
-def diff_replicas(protected_machines: list[ProtectedMachine], index: ReplicaIndex, survey: Survey,
-                  draft: Draft) -> Findings:
+def diff_replicas(protected_machines: list[ProtectedMachine], index: ReplicaIndex, layout: Layout,
+                  survey: Survey, draft: Draft) -> Findings:
     """Plan what every replica needs; return when time alone makes more due."""
     requests: dict[str, dict[RequestKind, ReplicaRequest]] = {}
     for request in survey.context.requests:
         requests.setdefault(request.machine, {})[request.kind] = request
-    context = ScheduleContext(index, ReplicaPlacer(index, survey), requests, survey, draft,
-                              Findings())
+    placer = ReplicaPlacer(protected_machines, index, layout, survey)
+    context = ScheduleContext(index, placer, requests, survey, draft, Findings())
     for protected in protected_machines:
         mark = draft.mark()
         try:
@@ -288,8 +289,12 @@ def _seed(protected: ProtectedMachine, request: ReplicaRequest | None,
         context.findings.hostless[protected.name] = place
         context.draft.remark(protected.target, place)
         return
+    if place.hindered:
+        context.draft.remark(protected.target, (
+            f"the replica of {protected.name} goes to {place.host}, where the data is safe and the"
+            f" VM could not be started, since no host of {protected.twin} with space for it could:"
+            f" {place.hindered}"))
     plan_copy(protected, place, disks, request, "", context.survey, context.draft)
-
 
 
 def due_at(replica: ReplicaFacts, rpo_s: float, now_s: float) -> float:

@@ -2,7 +2,7 @@
 
 from controller.model.desired import Desired
 from controller.model.replica import STORE
-from controller.model.virtual_machine import VirtualMachine
+from controller.model.virtual_machine import Power, VirtualMachine
 from controller.providers.simulated.hands.backup_job import versions_of
 from controller.providers.simulated.replicas import (
     Checkpoint,
@@ -40,11 +40,26 @@ def protect(world: World, desired: Desired, vm: VirtualMachine) -> None:
 
 
 def _target(world: World, desired: Desired, vm: VirtualMachine, source: Node) -> Node | None:
-    """Return the host at another site that has the pools and the fewest replicas."""
+    """Return the host at another site that has the pools, could start it and has fewest replicas.
+
+    Where none could start it, too, the others count.
+    """
     pools = {disk.pool for disk in vm.spec.disks}
     fit = [host.name for host in desired.hosts.values() if host.spec.site != source.site
            and pools and pools <= {pool.name for pool in host.spec.pools}
            and not host.spec.maintenance]
     if not fit:
         return None
-    return world.node(min(fit, key=lambda name: (len(world.node(name).replicas), name)))
+    return world.node(min(fit, key=lambda name: (
+        not _could_start(world.node(name), desired, vm), len(world.node(name).replicas), name)))
+
+
+def _could_start(node: Node, desired: Desired, vm: VirtualMachine) -> bool:
+    """Return whether a host could run a VM beside its own and all whose replicas it holds."""
+    held = {replica.machine for replica in node.replicas.values()}
+    there = [one.spec for name, one in desired.virtual_machines.items()
+             if name in held or name in node.domains]
+    groups = {group for spec in there for group in spec.placement.anti_affinity}
+    taken = sum(spec.memory_bytes for spec in there if spec.power is Power.ON)
+    return (groups.isdisjoint(vm.spec.placement.anti_affinity) and taken + vm.spec.memory_bytes
+            <= node.memory_bytes - desired.hosts[node.name].spec.reserve.memory_bytes)

@@ -98,43 +98,6 @@ def test_a_link_with_a_silent_end_is_unknown(lab: Any) -> None:
     assert brief(found, "InterSiteLink/metro Connected") == ("unknown", "MembersNotSeen")
 
 
-def test_a_site_survives_only_if_its_twin_has_room_and_networks(lab: Any) -> None:
-    wide = b.small(b.vm("sql", protection="gold", memory="100GiB", placement={"site": "paris"}),
-                   *(b.vm(name, memory="60GiB", placement={"site": "milan"}) for name in "xyz"))
-    found = said(wide, b.as_declared(wide, {"sql": "paris-1", "x": "milan-1", "y": "milan-1",
-                                            "z": "milan-2"}))
-    assert brief(found, "Site/paris Survivable") == ("false", "DoesNotFit")
-    assert "milan has no room for 1 of 1 protected VMs of paris (sql)" \
-        in found["Site/paris Survivable"].message
-    assert brief(found, "Site/milan Survivable") == ("true", "NothingProtected")
-
-
-def test_a_group_that_leaves_no_host_is_named_and_not_memory() -> None:
-    apart = {"antiAffinity": ["front"]}
-    crowded = b.small(b.vm("sql", protection="gold", placement={"site": "paris", **apart}),
-                      *(b.vm(name, placement={"site": "milan", **apart}) for name in ("x", "y")))
-    found = said(crowded, b.as_declared(
-        crowded, {"sql": "paris-1", "x": "milan-1", "y": "milan-2"}))
-    assert brief(found, "Site/paris Survivable") == ("false", "DoesNotFit")
-    assert "another of its group (front)" in found["Site/paris Survivable"].message
-
-
-def test_a_network_that_does_not_reach_the_twin_is_named() -> None:
-    local = b.small(
-        b.document("Network", "local", vlan=300, sites=["paris"]),
-        b.vm("sql", protection="gold", nics=[{"network": "local", "mac": "52:54:00:00:00:01"}]))
-    found = said(local, b.as_declared(local, {"sql": "paris-1"}))
-    assert brief(found, "Site/paris Survivable") == ("false", "NetworkMissing")
-    assert found["Site/paris TwinMatches"].message == "network local is at paris alone"
-
-
-def test_a_twin_that_may_have_room_on_a_silent_host_is_unknown() -> None:
-    wide = b.small(b.vm("sql", protection="gold", memory="100GiB", placement={"site": "paris"}),
-                   b.vm("x", memory="100GiB", placement={"site": "milan"}))
-    seen = b.silenced(b.as_declared(wide, {"sql": "paris-1", "x": "milan-1"}), "milan-2")
-    assert brief(said(wide, seen), "Site/paris Survivable") == ("unknown", "HostsSilent")
-
-
 def test_twins_that_differ_in_capacity_say_by_how_much(lab: Any) -> None:
     seen = b.as_declared(lab, HOME)
     for host in ("milan-1", "milan-2"):
