@@ -25,7 +25,7 @@ FLOORS = {
              "network", "steps", "survey", "actions", "packing"),
     "reconcile": ("manager", ("supervise", "export"), ("once", "rehearsal"), "loop", "act",
                   "report", "decide", "observe", ("garbage", "tasks")),
-    "remote/mover": ("__main__", "session", "backup", "failover", "replica", "transfer", "image",
+    "remote/mover": ("__main__", "session", "failover", "backup", "replica", "transfer", "image",
                      ("verbs", "bytecode"), ("locks", "requests", "processes", "copy_mode"),
                      "errors"),
 }

@@ -151,6 +151,11 @@ def failure(reply: Reply, sentence: str) -> ActionError:
     return OutcomeUnknown(f"{sentence}, as far as is known: {complaint}; it is looked at again")
 
 
+def failure_of(told: dict[str, Any], sentence: str) -> ActionError:
+    """Return the error for one of several requests that were asked at once."""
+    return failure(Reply(int(told["status"]), "", json.dumps(told)), sentence)
+
+
 class Mover:
     """The mover on one host."""
 
@@ -294,7 +299,7 @@ class MoverSession:
             self._is_over = False
             if "failed" in whole:
                 error = whole["failed"]
-                raise failure(Reply(int(error["status"]), "", json.dumps(error)), failed)
+                raise failure_of(error, failed)
             answer: dict[str, Any] = whole["answer"]
             return answer
         except (KeyError, TypeError, ValueError) as error:

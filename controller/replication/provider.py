@@ -9,6 +9,7 @@ from controller.model.facts import Fact, NodeFacts
 from controller.model.failover.power import PowerFacts
 from controller.model.replica import STORE
 from controller.plan.actions.action import Action
+from controller.plan.actions.promotion import PromoteReplica
 from controller.plan.actions.replica import (
     DropPoints,
     ExportPoint,
@@ -25,6 +26,7 @@ from controller.replication.bandwidth import Shares
 from controller.replication.cycle import Cycle
 from controller.replication.export import export
 from controller.replication.mover import Mover
+from controller.replication.promotion import Promotions
 from controller.replication.report import OnProgress, ignore
 from controller.replication.ssh_route import KeySource
 from controller.replication.transfer import CopyEnds, Terms
@@ -41,7 +43,7 @@ class ReplicaHands:
 
     HANDLES: ClassVar[frozenset[type[Action]]] = frozenset({
         ReplicateDomain, RetirePoints, DropPoints, VerifyReplica, RemoveReplica, SweepLeftovers,
-        ExportPoint})
+        ExportPoint, PromoteReplica})
 
     def __init__(self, transport: Transport, keys: KeySource, clock: Callable[[], float],
                  on_progress: OnProgress = ignore, *, scratch_bytes: int | None = None) -> None:
@@ -52,6 +54,7 @@ class ReplicaHands:
         self._estate = ""
         self._codecs: dict[str, tuple[str, ...]] = {}
         self._shares = Shares()
+        self._promotions = Promotions()
 
     def declare(self, estate: str, endpoints: tuple[Endpoint, ...]) -> None:
         """Set the estate's name and its nodes' endpoints."""
@@ -76,6 +79,8 @@ class ReplicaHands:
                 return await sweep(mover, action)
             case ExportPoint():
                 return await export(mover, action)
+            case PromoteReplica():
+                return await self._promotions.promote(mover, action)
         raise Refused(f"nothing here can do {action.verb} on {action.node}")
 
     async def _ends(self, source: Mover, action: ReplicateDomain) -> CopyEnds:

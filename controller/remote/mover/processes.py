@@ -44,6 +44,21 @@ def receivers(root: str) -> List[int]:
             and any(os.path.basename(word).startswith("mover") for word in words[:-2])]
 
 
+def movers_at(path: str) -> List[int]:
+    """Return the other movers that have a file open."""
+    found = []
+    for pid, words in started_with().items():
+        if pid == os.getpid() or not any(os.path.basename(word).startswith("mover")
+                                         for word in words):
+            continue
+        with contextlib.suppress(OSError):      # it has ended
+            for number in os.listdir("/proc/%d/fd" % pid):
+                if os.readlink("/proc/%d/fd/%s" % (pid, number)) == path:
+                    found.append(pid)
+                    break
+    return found
+
+
 def is_at_work(command: str, uuid: str) -> bool:
     """Return whether any virsh on this host still waits for libvirt to execute a command."""
     return any((command, uuid) in zip(words, words[1:]) and any(

@@ -33,12 +33,14 @@ VERBS = {
     "publish": "mover.replica.publish:run",     # received data becomes a restore point
     "remove": "mover.replica.remove:run",       # a replica that another has replaced
     "pin": "mover.failover.pin:run",
+    "promote": "mover.failover.promote:run",    # a restore point becomes the VM
     "retire": "mover.replica.retire:run",       # retention
     "verify": "mover.replica.scrub:run",
     "manifest-out": "mover.replica.verbs:manifest_out",
     "manifest-in": "mover.replica.verbs:manifest_in",
 }
-PROMPT = ("job", "authorize", "deauthorize", "probe")   # a guest or the controller waits for them
+PROMPT = ("job", "authorize", "deauthorize", "probe", "promote")
+"""A guest or the controller waits for them."""
 GIVES_WAY = 10          # niceness of all others: guests come first
 SWITCH_S = 0.0005       # C code does the work: a thread that returns from it has little to do
 AUTOGROUP = "/proc/self/autogroup"

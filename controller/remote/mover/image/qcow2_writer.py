@@ -16,13 +16,14 @@ from typing import List, NamedTuple
 
 from mover.image.hashing import CLUSTER_BYTES, HASH_BYTES
 from mover.image.index import Index
-from mover.image.manifest import Manifest, put_whole
+from mover.image.manifest import Manifest, clusters_of, put_whole
 from mover.image.qcow2 import (
     COPIED,
     DATA,
     OFFSET_MASK,
     TABLE,
     TABLE_BYTES,
+    TABLE_ENTRIES,
     ZERO_FLAG,
     Header,
     Sums,
@@ -69,6 +70,20 @@ def finish_overlay(fd: int, index: Index, manifest: Manifest, backing: Backing) 
     os.pwrite(fd, render_header(header), 0)
     os.fsync(fd)
     return Finished(header, sums.clusters, at)
+
+
+def write_empty(fd: int, size_bytes: int, backing: Backing) -> None:
+    """Make a file the overlay that a guest will write to: all is read from below; header last."""
+    live = bytearray(b"\1")
+    l1_entries = -(-clusters_of(size_bytes) // TABLE_ENTRIES)
+    l1_at, at = CLUSTER_BYTES, CLUSTER_BYTES + _whole(l1_entries * 8)
+    live += b"\1" * (at // CLUSTER_BYTES - 1)
+    refs_at, refs, at = _write_counts(fd, live, at)
+    os.ftruncate(fd, at)
+    os.fsync(fd)
+    os.pwrite(fd, render_header(Header(size_bytes, l1_at, l1_entries, refs_at, refs,
+                                       backing.name, backing.format)), 0)
+    os.fsync(fd)
 
 
 def rebase(path: str, backing: Backing) -> None:

@@ -1,0 +1,216 @@
+"""
+A restore point becomes the VM, on the host that holds the replica. Nothing is copied.
+
+    look       libvirt here does not run another copy of the VM; the point is sound and whole
+    ══ state.json replaced ══   epoch and pin `failover-EPOCH`, in one commit: from now on no copy
+               of an older VM is received, and no file that the point reads goes
+    overlays   one for each disk, in the pool's top folder (overlay.py); NVRAM likewise
+    answer     the definition of that point (definition.py), which the caller defines and starts
+
+Every step is named by the epoch and finds what an earlier attempt has done: a promotion that was
+cut off anywhere is asked for again and goes on. What is there under its name is never overwritten,
+since a guest may have written to it. Nothing is undone: before the commit there is nothing to undo,
+and after it the replica is the VM.
+
+A promotion waits for nobody. Whoever changes the replica at that moment, by a merge or a copy, is
+ended: each of them may be killed anywhere, see retire.py and publish.py. What they leave unfinished
+stays so while the pin holds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from typing import Any, Dict, Iterator, List, NamedTuple, Tuple
+
+from mover.backup.definition import epoch_of as epoch_of_mark
+from mover.backup.virsh import OFF, VirshError, answers
+from mover.errors import MoverError, Refused, TryAgain
+from mover.failover.definition import (
+    Place,
+    nvram_of,
+    parse_definition,
+    render,
+    targets_of,
+)
+from mover.failover.overlay import make_overlay, make_passable, overlay_paths
+from mover.image.packed_file import MOST_BYTES
+from mover.image.regular import read_regular
+from mover.processes import movers_at, receivers
+from mover.replica.replica import Replica, locked, make_folder, sync_dir, write_whole
+from mover.replica.scrub import note_missing_files
+from mover.replica.state import Point, State, epoch_of, point_of
+from mover.requests import Requests
+
+PATIENCE_S = 1.0        # for whoever changes the replica at this moment
+ENDING_S = 10.0         # for a mover to end after SIGTERM
+MOST_XML_BYTES = 16 << 20
+NO_DOMAIN = ("failed to get domain", "Domain not found", "no domain with matching")
+
+
+class Request(NamedTuple):
+    """One VM to be promoted; `without`: targets of disks that it may lack."""
+
+    replica: str
+    sequence: int
+    epoch: int
+    uuid: str
+    machine: str                        # the VM's name, which begins the names of its files
+    without: Tuple[str, ...] = ()
+    mark: Dict[str, str] = {}           # noqa: RUF012  (of the mark, besides role and epoch)
+
+
+def run(words: List[str]) -> Dict[str, Any]:
+    """Promote the VMs of {"machines": [Request, …]}; one that fails does not hold up the others."""
+    found: List[Dict[str, Any]] = []
+    for fields in Requests().request["machines"]:
+        try:
+            found.append({"promoted": promote(parse_request(fields))})
+        except MoverError as error:
+            found.append({"failed": {"status": error.status, "sentence": str(error)}})
+        except OSError as error:
+            found.append({"failed": {"status": MoverError.status, "sentence": "%s: %s" % (
+                error.filename or "the system", error.strerror)}})
+    return {"machines": found}
+
+
+def parse_request(fields: Dict[str, Any]) -> Request:
+    """Return one VM's request from JSON."""
+    try:
+        request = Request(**{**fields, "without": tuple(fields.get("without", ()))})
+        return request._replace(sequence=int(request.sequence), epoch=int(request.epoch))
+    except (TypeError, ValueError) as error:
+        raise Refused("the request cannot be read: %s" % error) from None
+
+
+def promote(request: Request) -> Dict[str, Any]:
+    """Promote one VM and return its definition; `runs`: a domain of this epoch runs already."""
+    runs = _require_no_other(request)
+    root = os.path.abspath(request.replica)
+    note_missing_files(root)
+    with _alone(root) as replica:
+        state, point = replica.state, point_of(replica.state, request.sequence)
+        where = os.path.join(root, "meta", "%06d" % point.sequence, "domain.xml")
+        domain = parse_definition(_text_of(where), where)
+        if (domain.findtext("uuid") or "").strip() != request.uuid or state.vm != request.uuid:
+            raise Refused("%s holds the replica of %s, not of %s" % (root, state.vm, request.uuid))
+        disks = _require_whole(request, point, targets_of(domain))
+        paths = overlay_paths(root, request.machine, disks, request.epoch)
+        if not _is_promoted(request, state):
+            replica.commit(_promoted(request, state))
+        _end(receivers(root))
+        make_passable(replica, disks)
+        places = {disk: Place(paths[disk], make_overlay(replica, disk, point.sequence, paths[disk]))
+                  for disk in disks}
+        nvram = nvram_of(domain, request.epoch)
+        remarks = _put_nvram(root, point, nvram[1]) if nvram else []
+        made = render(domain, places, nvram[1] if nvram else "", {
+            **request.mark, "name": request.machine, "role": "promoted",
+            "epoch": str(request.epoch), "uuid": request.uuid})
+        return {"uuid": request.uuid, "domain": domain.findtext("name"), "xml": made.xml,
+                "runs": runs, "overlays": paths, "started_at": point.started_at,
+                "ejected": made.ejected, "remarks": remarks}
+
+
+def _require_no_other(request: Request) -> bool:
+    """
+    Return whether the VM runs here as of this epoch; Refused where another copy of it does.
+
+    Errors: TryAgain where libvirt does not say so.
+    """
+    try:
+        (state, xml), errors = answers("domstate " + request.uuid,
+                                       "dumpxml --inactive " + request.uuid)
+    except VirshError as error:
+        raise TryAgain("libvirt does not say whether the VM runs here: %s" % error) from None
+    if not state.strip():
+        if any(words in errors for words in NO_DOMAIN):
+            return False
+        raise TryAgain("libvirt does not say whether the VM runs here: %s" % errors)
+    epoch = epoch_of_mark(xml)
+    if epoch > request.epoch:
+        raise Refused("a copy of epoch %d of it is on this host: nothing is promoted at epoch %d"
+                      % (epoch, request.epoch))
+    runs = state.strip() not in OFF
+    if runs and epoch != request.epoch:
+        raise Refused("a copy of epoch %d of it is %s on this host: end that first"
+                      % (epoch, state.strip()))
+    return runs
+
+
+@contextlib.contextmanager
+def _alone(root: str) -> Iterator[Replica]:
+    """Open the replica alone; end the movers that change it if they do not end by themselves."""
+    with contextlib.ExitStack() as stack:
+        try:
+            replica = stack.enter_context(locked(root, patience_s=PATIENCE_S))
+        except TryAgain:
+            _end(movers_at(os.path.join(root, "lock")))
+            replica = stack.enter_context(locked(root, patience_s=ENDING_S))
+        yield replica
+
+
+def _end(movers: List[int]) -> None:
+    for pid in movers:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+
+
+def _require_whole(request: Request, point: Point, wanted: List[str]) -> List[str]:
+    """Return the disks of a point; Refused for one that reads wrong, or lacks a disk."""
+    if point.damaged:
+        raise Refused("restore point %d has %d damaged clusters: it never becomes the VM"
+                      % (point.sequence, point.damaged))
+    missing = sorted(set(wanted) - set(point.files) - set(request.without))
+    if missing:
+        why = point.facts.get("left_out", {})
+        raise Refused("restore point %d does not have %s: it becomes the VM only if that is"
+                      " accepted" % (point.sequence, ", ".join(
+                          "disk %s%s" % (disk, " (%s)" % why[disk] if disk in why else "")
+                          for disk in missing)))
+    return sorted(disk for disk in point.files if disk in wanted)
+
+
+def _is_promoted(request: Request, state: State) -> bool:
+    """Return whether the commit is made; Refused where the epoch is another copy's."""
+    held = state.facts.get("promoted")
+    if held and held["epoch"] == request.epoch:
+        if held["sequence"] == request.sequence:
+            return True
+        raise Refused("restore point %d has become the VM at epoch %d already: another one does so"
+                      " only at a newer epoch" % (held["sequence"], request.epoch))
+    if request.epoch <= epoch_of(state):
+        raise Refused("the replica follows epoch %d of its VM: its points become the VM only at a"
+                      " newer one, not at %d" % (epoch_of(state), request.epoch))
+    return False
+
+
+def _promoted(request: Request, state: State) -> State:
+    return state._replace(
+        pins={**state.pins, "failover-%d" % request.epoch: request.sequence},
+        facts={**state.facts, "epoch": request.epoch, "promoted": {
+            "epoch": request.epoch, "sequence": request.sequence, "machine": request.machine}})
+
+
+def _text_of(path: str) -> str:
+    try:
+        return read_regular(path, MOST_XML_BYTES).decode()
+    except FileNotFoundError:
+        raise Refused("%s is missing: the point has no definition" % path) from None
+    except UnicodeDecodeError:
+        raise Refused("%s is no text" % path) from None
+
+
+def _put_nvram(root: str, point: Point, path: str) -> List[str]:
+    """Put a point's NVRAM where the definition says, if it is not there; return what is lacking."""
+    if os.path.exists(path):
+        return []
+    if "nvram" not in point.meta:
+        return ["its NVRAM is not in the point (%s): the firmware begins with its defaults"
+                % point.facts.get("nvram_missing", "it had none")]
+    held = read_regular(os.path.join(root, "meta", "%06d" % point.sequence, "nvram"), MOST_BYTES)
+    make_folder(os.path.dirname(path))
+    write_whole(path, held)     # no guest has it yet: it has this epoch's name
+    sync_dir(os.path.dirname(path))
+    return []
