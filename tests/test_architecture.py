@@ -21,8 +21,8 @@ LAYERS = (
     ("errors",),
 )
 FLOORS = {
-    "plan": ("compute", "conditions", "output", "gates", "promotion", "replication", "machine",
-             "network", "steps", "survey", "actions", "packing"),
+    "plan": ("compute", "conditions", "output", "gates", "failover", "promotion", "replication",
+             "machine", "network", "steps", "survey", "actions", "packing"),
     "reconcile": ("manager", ("supervise", "export"), ("once", "rehearsal"), "loop", "act",
                   "report", "decide", "observe", ("garbage", "tasks")),
     "remote/mover": ("__main__", "session", "failover", "backup", "replica", "transfer", "image",

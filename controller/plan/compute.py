@@ -7,7 +7,7 @@
       │
       ▼
     diffs: switches, hosts, VMs, removals, purges    each puts steps, remarks and stalls down
-           then replicas, leftovers, checkpoints     in one draft
+           then failovers, replicas, leftovers       in one draft
       │
       ▼
     corrections: wait_for_capacity, narrow_last      steps of one object wait for another's
@@ -43,6 +43,7 @@ from controller.model.facts import Absent, Fact, Known, NodeFacts, Observed, Unk
 from controller.plan.conditions.conditions import conditions_of
 from controller.plan.conditions.replica import replica_conditions
 from controller.plan.conditions.survivable import site_conditions
+from controller.plan.failover.orders import diff_failovers, next_failover_at
 from controller.plan.gates.gates import rule_all, storms_of
 from controller.plan.gates.grace import next_grace_at
 from controller.plan.gates.laws import strike
@@ -85,6 +86,7 @@ def compute(desired: Desired, observed: Observed, context: Context, now_s: float
     purge_at = diff_asides(survey, draft)
     wait_for_capacity(layout, survey, draft)
     protected_machines = find_protected(locations, index, survey, draft)
+    failovers = diff_failovers(protected_machines, index, layout, survey, draft)
     findings = diff_replicas(protected_machines, index, layout, survey, draft)
     diff_leftovers(survey, draft)
     diff_checkpoints(survey, draft)
@@ -100,9 +102,10 @@ def compute(desired: Desired, observed: Observed, context: Context, now_s: float
     conditions += tuple(site_conditions(protected_machines, index, layout, survey))
     remarks = tuple(sorted(dict.fromkeys(draft.remarks),
                            key=lambda one: (one.target, one.sentence)))
-    due_ats = (findings.due_at, next_grace_at(steps, survey), purge_at)
+    due_ats = (findings.due_at, next_grace_at(steps, survey), purge_at,
+               next_failover_at(survey, failovers))
     return Plan(desired.revision, steps, remarks, conditions,
-                min((at for at in due_ats if at is not None), default=None), draft.kept)
+                min((at for at in due_ats if at is not None), default=None), draft.kept, failovers)
 
 
 def locate_all(survey: Survey, draft: Draft) -> dict[str, Location]:

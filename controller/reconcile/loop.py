@@ -249,6 +249,7 @@ class Loop:
             self._tell(event)
             if event.kind is EventKind.REFUSED:
                 self._telemetry.refusal(event.rule)
+            if event.kind in {EventKind.REFUSED, EventKind.FAILOVER}:
                 self._store.note(event.kind, event.target, event.sentence, event.at)
         conditions = self._news.with_stalls(plan.conditions, self._attempts.refusals.targets(),
                                             plan.revision)

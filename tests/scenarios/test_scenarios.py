@@ -4,7 +4,8 @@ Add one by writing its README and commands; run with UPDATE=1 to write log.expec
 
 A line of `commands` is an instant in seconds and one of: a fault of the simulated estate;
 `edit FILE: OLD -> NEW` or `write FILE: TEXT` (specs, committed at once); `suspend TARGET SECONDS`,
-`resume TARGET`; `approve ACTION` (of this revision); `ping VM VM`; `wipe` (the controller and all
+`resume TARGET`; `failover TARGET [planned] [loss]`, `failback TARGET`, `confirm-fenced HOST`;
+`approve ACTION` (of this revision); `ping VM VM`; `wipe` (the controller and all
 it has stored are gone, and a new one begins with nothing); `end`. A first line
 `estate PATH` names other specs than those of the lab; `autonomy RUNG` overrides the estate's;
 `replicas of VM [VM…]` leaves those VMs protected: in all other scenarios nobody is, so that each
@@ -20,8 +21,14 @@ from pathlib import Path
 import pytest
 
 from controller.model.desired import Desired
+from controller.model.facts import Unknown
 from controller.plan.gates.approval import content
-from controller.plan.survey.context import Approval, Suspension
+from controller.plan.survey.context import (
+    Approval,
+    Confirmation,
+    FailoverRequest,
+    Suspension,
+)
 from controller.providers.simulated.estate import SimulatedEstate
 from controller.providers.simulated.virtual_time import epoch_clock, run_virtual
 from controller.reconcile.loop import Loop
@@ -33,7 +40,7 @@ ROOT = Path(__file__).parents[2]
 SCENARIOS = sorted(path for path in Path(__file__).parent.iterdir()
                    if (path / "commands").is_file())
 TOLD = {EventKind.PLAN, EventKind.REFUSED, EventKind.OUTCOME, EventKind.CONDITION,
-        EventKind.OBSERVED, EventKind.FAULT, EventKind.JOURNAL}
+        EventKind.OBSERVED, EventKind.FAULT, EventKind.JOURNAL, EventKind.FAILOVER}
 SETTLED_S = 2.0
 
 
@@ -128,6 +135,19 @@ class Play:
                                if step.action.id == rest)
                 self.human.approve(Approval(rest, self.desired.revision, "a test",
                                             epoch_clock() + 3600, content(planned)))
+            case "failover" | "failback":
+                self.say(f"scenario: {command}")
+                target, _, more = rest.partition(" ")
+                self.human.order_failover(FailoverRequest(
+                    target, "a test", "to see what comes of it", epoch_clock(),
+                    planned=word == "failback" or "planned" in more, accepts_loss="loss" in more))
+            case "confirm-fenced":
+                self.say(f"scenario: {command}")
+                seen = self.loop.observed.nodes[rest]
+                assert isinstance(seen, Unknown)
+                assert seen.last is not None
+                self.human.confirm_fenced(Confirmation(rest, "a test", "pulled its cords",
+                                                       seen.last.boot_id, epoch_clock()))
             case "ping":
                 a, b = rest.split()
                 reached = "reaches" if self.estate.ping(a, b) else "does not reach"

@@ -10,8 +10,10 @@ from controller.plan.actions.action import Action, Symbol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WriteRecord(Action):
-    """Save on a survivor how far a failover has come, so that any controller can go on."""
+    """Save on survivors how far a failover has come, so that any controller can go on."""
 
+    to: tuple[str, ...]
+    """The survivors, `node` among them."""
     record: Record = field(hash=False)
     verb: ClassVar[str] = "write-record"
     rung: ClassVar[Rung] = Rung.FAILOVER
@@ -19,8 +21,13 @@ class WriteRecord(Action):
 
     @property
     def detail(self) -> str:
-        """Return the epoch and the phase."""
-        return f"{self.record.epoch}-{self.record.phase}"
+        """Return the epoch, the step and the phase."""
+        return f"{self.record.epoch}.{self.record.step}-{self.record.phase}"
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Return every survivor that it is saved on."""
+        return self.to
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,6 +46,8 @@ from controller.model.facts import Known
 from controller.model.units import render_duration, render_instant
 from controller.plan.actions.action import Action, Cause
 from controller.plan.actions.desired import DesiredDisk
+from controller.plan.actions.failover import WriteRecord
+from controller.plan.actions.fencing import FenceHost
 from controller.plan.actions.machine import (
     DefineDomain,
     MigrateDomain,
@@ -54,6 +56,7 @@ from controller.plan.actions.machine import (
     StartDomain,
     UndefineDomain,
 )
+from controller.plan.actions.promotion import PromoteReplica
 from controller.plan.actions.replica import ReplicateDomain, replica_of
 from controller.plan.actions.storage import CreateDisk, CreatePool
 from controller.plan.gates.approval import asks_first, is_approved
@@ -69,6 +72,7 @@ from controller.plan.steps.draft import counted
 from controller.plan.steps.plan import Ruling, Step, Verdict
 from controller.plan.survey.survey import Survey
 
+OF_FAILOVER: Final = (WriteRecord, FenceHost, PromoteReplica)
 OF_A_DOMAIN: Final = ("VirtualMachine/", "Replica/")
 ALLOWED: Final = Ruling(Verdict.ALLOWED)
 
@@ -95,7 +99,8 @@ def rule_all(steps: tuple[Step, ...], survey: Survey) -> tuple[Step, ...]:
                 or stale_elsewhere(step.action, survey)
                 or after_pools(step.action, new_pools) or _after_refused(step, verdicts)
                 or _after_move(step.action, moves, survey, storms)
-                or limits.take(step.action) or ALLOWED)
+                or (None if isinstance(step.action, OF_FAILOVER) else limits.take(step.action))
+                or ALLOWED)
         except FAULTS as error:
             ruling = Ruling(Verdict.REFUSED, "fault", not_understood(step.action.target, error))
         verdicts[step.action.id] = ruling.verdict
@@ -106,6 +111,8 @@ def rule_all(steps: tuple[Step, ...], survey: Survey) -> tuple[Step, ...]:
 def judge(action: Action, survey: Survey, storms: Mapping[str, str],
           deletions: Deletions) -> Ruling | None:
     """Return the ruling of the first gate that objects to an action alone; None if none does."""
+    if isinstance(action, OF_FAILOVER):
+        return of_failover(action, survey)
     for gate in (suspended, fact_age, unread, identity_taken):
         ruling = gate(action, survey)
         if ruling is not None:
@@ -120,6 +127,20 @@ def judge(action: Action, survey: Survey, storms: Mapping[str, str],
     return (quarantined(action, survey) or outside_windows(action, survey)
             or asks_first(action, survey) or beyond_autonomy(action, survey)
             or in_grace(action, survey))
+
+
+def of_failover(action: Action, survey: Survey) -> Ruling | None:
+    """Return the ruling of the gates that hold back a failover; None if none objects.
+
+    Its own table has decided by views, proofs and limits of its own; silence is what it is about,
+    and it waits for no window. A person's order is a yes to all of it.
+    """
+    ruling = suspended(action, survey) or fact_age(action, survey)
+    if ruling is None and isinstance(action, PromoteReplica):
+        ruling = unread(action, survey) or identity_taken(action, survey)
+    if ruling is None and action.cause is not Cause.HUMAN:
+        ruling = beyond_autonomy(action, survey)
+    return ruling
 
 
 def suspended(action: Action, survey: Survey) -> Ruling | None:

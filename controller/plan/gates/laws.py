@@ -10,6 +10,7 @@ breach that it finds is a bug. These can be told from steps and facts alone:
 * The last good restore point is kept: no point goes that is the newest or the last sound one, and
   no replica goes before a newer one elsewhere is sound.
 * No VM that has restore points and is on no host is begun anew with empty disks.
+* No VM is promoted without a record that proves off each silent host that had it running.
 
 Rule 1: a step that would break a law has every step of its target refused, loudly; the steps of all
         other targets go on. No gate, grant or approval lifts that.
@@ -23,6 +24,7 @@ from controller.model.facts import DomainFacts, Known, Observed, runs
 from controller.model.replica import ReplicaFacts
 from controller.plan.actions.action import Action
 from controller.plan.actions.machine import DefineDomain, ResumeDomain, StartDomain
+from controller.plan.actions.promotion import PromoteReplica
 from controller.plan.actions.replica import (
     DropPoints,
     RemoveReplica,
@@ -54,6 +56,7 @@ def breaches(steps: tuple[Step, ...], observed: Observed) -> Mapping[str, str]:
     """Return a sentence for each target whose steps would break a law: the first such law."""
     found: dict[str, str] = {}
     for breach in chain(_on_silent_nodes(steps, observed), _copies(steps, observed),
+                        breaches_of_promotion(steps, observed),
                         breaches_of_identity(steps, observed),
                         breaches_of_points(steps, observed)):
         found.setdefault(*breach)
@@ -139,6 +142,34 @@ def breaches_of_identity(steps: tuple[Step, ...], observed: Observed) -> Iterato
                 if action is not None and not (host == action.node and _acts_on(action, name)):
                     yield Breach(action.target, f"never two running copies: {action.id}, but {name}"
                                  f" on {host} runs with {trait}, as far as {host} could be seen")
+
+
+def breaches_of_promotion(steps: tuple[Step, ...], observed: Observed) -> Iterator[Breach]:
+    """Yield each VM to promote that runs on an answering host, or may on one not proven off."""
+    for step in steps:
+        action = step.action
+        if not isinstance(action, PromoteReplica):
+            continue
+        held = [record for fact in observed.nodes.values() if isinstance(fact, Known)
+                for record in (last_of(fact.value.records) or {}).values()
+                if record.epoch == action.epoch and action.machine in record.machines]
+        if not held:
+            yield Breach(action.target, f"never two running copies: {action.id}, but no node that"
+                         f" answers has a record of epoch {action.epoch} with it")
+            continue
+        record = max(held, key=lambda one: one.rank)
+        for host, fact in observed.nodes.items():
+            for domain in _last_domains(host, observed).values():
+                if domain.uuid != action.uuid or not runs(domain):
+                    continue
+                proof = record.hosts[host].proof if host in record.hosts else None
+                if isinstance(fact, Known) and host != action.node:
+                    yield Breach(action.target, f"never two running copies: {action.id}, but"
+                                 f" {domain.name} is {domain.state} on {host}")
+                elif not isinstance(fact, Known) and proof is None:
+                    yield Breach(action.target, f"never two running copies: {action.id}, but"
+                                 f" {host} was last seen with {domain.name} {domain.state}, and is"
+                                 " not proven off")
 
 
 def _acts_on(action: Action, name: str) -> bool:

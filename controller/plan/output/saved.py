@@ -17,7 +17,16 @@ from controller.model.condition import Condition, ConditionType, Status
 from controller.model.facts import Fact, Known, NodeFacts, Observed, Ownership, Role
 from controller.model.failover import record
 from controller.model.replica import Leftover, LeftoverKind
-from controller.plan.actions import action, desired, failover, machine, network, storage
+from controller.plan.actions import (
+    action,
+    desired,
+    failover,
+    fencing,
+    machine,
+    network,
+    promotion,
+    storage,
+)
 from controller.plan.actions import replica as replica_actions
 from controller.plan.actions.action import Action, Cause
 from controller.plan.actions.replica import CopyMode
@@ -29,7 +38,8 @@ MAPPING: Final = "mapping"
 PLAIN: Final = frozenset({str, int, float, bool, type(None)})
 SHAPES: Final[dict[str, type[Any]]] = {
     name: shape for module in (
-        action, desired, failover, machine, network, record, replica_actions, storage)
+        action, desired, failover, fencing, machine, network, promotion, record, replica_actions,
+        storage)
     for name, shape in sorted(vars(module).items())
     if isinstance(shape, type) and is_dataclass(shape)
 } | {"Leftover": Leftover, "Ownership": Ownership, "Remark": Remark, "Ruling": Ruling,

@@ -94,7 +94,8 @@ def _protect(name: str, location: Location, twins: Mapping[str, str | None], ind
     host, domain = location.host, location.domain
     if host is None or domain is None:
         host, domain = _last_place(name, survey)
-    uuid = domain.uuid if domain is not None else _uuid_of(name, index, survey)
+    uuid = domain.uuid if domain is not None else (
+        _superseded_uuid(name, survey) or _uuid_of(name, index, survey))
     site = None if host is None else survey.desired.hosts[host].spec.site
     twin = None if site is None else twins[site]
     held = index.held.get(uuid, ())
@@ -120,6 +121,14 @@ def _uuid_of(name: str, index: ReplicaIndex, survey: Survey) -> str:
     uuids = domain_uuids(survey.specs.names, name)
     return next((uuid for uuid in uuids if uuid in index.held or uuid in index.stale),
                 domain_uuid(survey.estate_name, name))
+
+
+def _superseded_uuid(name: str, survey: Survey) -> str | None:
+    """Return the UUID of the older copies of a VM that failed over; None if it never did."""
+    for there in (survey.superseded, survey.superseded_unseen):
+        for _, domain in there.get(name, ()):
+            return domain.uuid
+    return None
 
 
 def twin_of(site: str, survey: Survey) -> str | None:

@@ -1,5 +1,6 @@
 """Failover records of a node: parsed from its facts, and written to it."""
 
+import asyncio
 from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
@@ -33,7 +34,21 @@ def render_record(record: Record) -> str:
 
 
 async def write_record(node: Node, action: WriteRecord) -> str:
-    """Save a record on a node; one that is newer there is kept.
+    """Save a record on every survivor at once; one that is newer there is kept.
+
+    Errors: that of the first survivor that does not have it then; the others may have it.
+    """
+    said = await asyncio.gather(*(write_on(Node(node.transport, name), action)
+                                  for name in action.to), return_exceptions=True)
+    failed = [one for one in said if isinstance(one, BaseException)]
+    if failed:
+        raise failed[0]
+    return (f"{', '.join(action.to)} {'has' if len(action.to) == 1 else 'have'} the record of"
+            f" {action.record.scope}: {action.record.phase}, epoch {action.record.epoch}")
+
+
+async def write_on(node: Node, action: WriteRecord) -> None:
+    """Save a record on one node.
 
     Errors: Refused when the node has a newer one.
     """
@@ -46,5 +61,3 @@ async def write_record(node: Node, action: WriteRecord) -> str:
     if reply.exit_status != 0:
         raise OutcomeUnknown(f"{node.name} may not have the record of {action.record.scope}:"
                              f" {said}; it is looked at again")
-    return (f"{node.name} has the record of {action.record.scope}: {action.record.phase}, epoch"
-            f" {action.record.epoch}")

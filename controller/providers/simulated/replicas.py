@@ -85,6 +85,8 @@ class Replica:
     scrubbed_bytes: int = 0
     """The progress of an unfinished scrub."""
     unreadable: str = ""
+    epoch: int = 0
+    """Of the VM whose copies it takes."""
 
     @property
     def newest(self) -> Point | None:

@@ -218,7 +218,7 @@ def _facts(replica: Replica) -> ReplicaFacts:
                        for disk, size in sorted(replica.received.items())),
         stored_bytes=replica.stored_bytes, pins=dict(replica.pins),
         scrubbed_at=replica.scrubbed_at, seeded_at=replica.seeded_at,
-        compared_at=replica.compared_at)
+        compared_at=replica.compared_at, epoch=replica.epoch)
 
 
 def _point(point: Point) -> PointFacts:

@@ -18,6 +18,8 @@ class EventKind(StrEnum):
     CONDITION = "condition"
     REFUSED = "refused"
     """A gate holds a step back that it did not hold back before."""
+    FAILOVER = "failover"
+    """The failover of a site or host has come to another phase, or waits for somebody else."""
     SOURCE = "source"
     JOURNAL = "journal"
     FAULT = "fault"

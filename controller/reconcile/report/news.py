@@ -33,6 +33,7 @@ class News:
         self._unwell: set[tuple[str, ConditionType]] = set()
         self._steps: frozenset[str] = frozenset()
         self._held: frozenset[tuple[str, str]] = frozenset()
+        self._failovers: dict[str, tuple[str, tuple[str, ...]]] = {}
 
     def of_node(self, node: str, fact: Fact[NodeFacts]) -> tuple[Event, ...]:
         """Return an event when a node began or ceased to answer."""
@@ -70,7 +71,19 @@ class News:
         if len(newly) > LINES:
             found.append(Event(EventKind.REFUSED, f"Estate/{plan.revision}", "",
                                f"and {len(newly) - LINES} more are held back", at))
-        return tuple(found)
+        return (*self._of_failovers(plan), *found)
+
+    def _of_failovers(self, plan: Plan) -> list[Event]:
+        """Return an event for each failover in another phase, or that waits for somebody else."""
+        now = {one.scope: (one.phase, one.waits_for) for one in plan.failovers}
+        found = [Event(EventKind.FAILOVER, one.scope, "", f"{one.phase}: {one.sentence}",
+                       self._clock(), "!", one.phase) for one in plan.failovers
+                 if self._failovers.get(one.scope) != now[one.scope]]
+        found += [Event(EventKind.FAILOVER, scope, "", "calm: nothing of it is under way any more",
+                        self._clock(), "", "calm")
+                  for scope in sorted(self._failovers.keys() - now.keys())]
+        self._failovers = now
+        return found
 
     def of_condition(self, condition: Condition) -> Event | None:
         """Return an event about a condition with another status; None where it was well before.

@@ -91,8 +91,7 @@ def test_without_its_mark_the_record_alone_makes_a_copy_older() -> None:
     """The site came back before anything was defined: its copies are older all the same."""
     seen = with_record(lab_with(copy(0, "paris-1"), None), "milan-2", "promoting")
 
-    (step,) = planned(seen).steps
-    assert isinstance(step.action, EndStaleDomain)
+    (step,) = [one for one in planned(seen).steps if isinstance(one.action, EndStaleDomain)]
     assert step.ruling.rule == "only-copy"
 
 
@@ -100,7 +99,7 @@ def test_without_its_mark_the_record_alone_makes_a_copy_older() -> None:
 def test_a_failover_that_promoted_nothing_yet_makes_no_copy_older(phase: str) -> None:
     seen = with_record(lab_with(copy(0, "paris-1"), None), "milan-2", phase)
 
-    assert planned(seen).steps == ()
+    assert {step.action.verb for step in planned(seen).steps} <= {"write-record"}
 
 
 def test_a_promoted_vm_that_is_off_starts_while_the_lost_site_is_silent() -> None:

@@ -1,22 +1,73 @@
-"""Failovers: records on survivors, and the end of copies of older epochs."""
+"""Failovers: records on survivors, promotions, and the end of copies of older epochs."""
+
+from dataclasses import replace
 
 from controller.errors import Refused
+from controller.model.facts import Role
+from controller.model.replica import STORE
 from controller.plan.actions.failover import EndStaleDomain, WriteRecord
+from controller.plan.actions.promotion import PromoteReplica
 from controller.providers.simulated.hands.effect import Effect, Wait
-from controller.providers.simulated.power import end_domain
-from controller.providers.simulated.world import World
+from controller.providers.simulated.hands.lifecycle import assert_startable
+from controller.providers.simulated.power import end_domain, run_domain
+from controller.providers.simulated.world import Domain, File, World
 
 
 def write_record(world: World, action: WriteRecord) -> Effect:
-    """Save a record, unless the node has a newer one."""
+    """Save a record on each survivor that has none that is newer."""
     yield Wait(0.1)
-    records = world.node(action.node).records
-    held = records.get(action.record.scope)
-    if held is not None and action.record.rank < held.rank:
-        raise Refused(f"{action.node} keeps its record of {held.scope}: it has a newer one, of"
-                      f" epoch {held.epoch}")
-    records[action.record.scope] = action.record
-    return f"{action.node} has the record of {action.record.scope}: {action.record.phase}"
+    for name in action.to:
+        records = world.node(name).records
+        held = records.get(action.record.scope)
+        if held is not None and action.record.rank < held.rank:
+            raise Refused(f"{name} keeps its record of {held.scope}: it has a newer one, of epoch"
+                          f" {held.epoch}")
+        records[action.record.scope] = action.record
+    return (f"{', '.join(action.to)} have the record of {action.record.scope}:"
+            f" {action.record.phase}")
+
+
+def promote(world: World, action: PromoteReplica) -> Effect:
+    """Pin a point with its epoch, lay overlays over it, define the VM as it was, and start it."""
+    yield Wait(0.3)
+    node = world.node(action.node)
+    replica = node.replicas.get(action.uuid)
+    point = None if replica is None else next(
+        (one for one in replica.points if one.sequence == action.sequence), None)
+    if replica is None or point is None or point.known_bad:
+        raise Refused(f"{node.name}: restore point {action.sequence} of {action.machine} is not"
+                      " there, or is damaged")
+    if action.epoch < replica.epoch:
+        raise Refused(f"{node.name}: the replica of {action.machine} is of epoch {replica.epoch}")
+    old = next(one for other in world.nodes.values() for one in other.domains.values()
+               if one.uuid == action.uuid and one.config is not None and one.ownership is not None)
+    assert old.config is not None, "it was asked for"
+    assert old.ownership is not None, "it was asked for"
+    replica.epoch, replica.pins[f"failover-{action.epoch}"] = action.epoch, action.sequence
+    pool = replica.path.partition(f"/{STORE}/")[0]
+    disks = []
+    for disk in old.config.disks:
+        version = point.versions[disk.target]
+        path = f"{pool}/{overlay_name(action, disk.target)}"
+        world.store_of(node, path).setdefault(path, File(
+            "qcow2", disk.size_bytes or 0, 0, version.serial, version.writes))
+        disks.append(replace(disk, source=path, format="qcow2"))
+    yield Wait(0.3)
+    here = node.domains.setdefault(action.machine, Domain(action.machine, action.uuid, None, None))
+    if not here.state.active:
+        here.config = replace(old.config, disks=tuple(disks))
+        here.ownership = replace(old.ownership, role=Role.PROMOTED, epoch=action.epoch)
+        assert_startable(world, node, here)
+        run_domain(node, here, "booted")
+    world.notify(node.name)
+    return (f"{action.machine} runs on {node.name} from restore point {action.sequence}, with epoch"
+            f" {action.epoch}")
+
+
+def overlay_name(action: PromoteReplica, target: str) -> str:
+    """Return the file that a promoted disk is written to."""
+    own = action.machine if target == "vda" else f"{action.machine}-{target}"
+    return f"{own}.fo-{action.epoch}.qcow2"
 
 
 def end_stale(world: World, action: EndStaleDomain) -> Effect:

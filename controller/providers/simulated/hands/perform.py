@@ -26,6 +26,7 @@ from controller.plan.actions.network import (
     SetPortVlan,
     WidenTrunk,
 )
+from controller.plan.actions.promotion import PromoteReplica
 from controller.plan.actions.replica import (
     DropCheckpoints,
     DropPoints,
@@ -88,6 +89,7 @@ HANDS: Final[Mapping[type[Action], Callable[[World, Any], Effect]]] = {
     ExportPoint: replica.export,
     WriteRecord: failover.write_record,
     EndStaleDomain: failover.end_stale,
+    PromoteReplica: failover.promote,
 }
 NEED_NO_LIBVIRT: Final = frozenset({
     CreateBridge, AddUplink, SetPortVlan,

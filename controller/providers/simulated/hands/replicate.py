@@ -16,7 +16,7 @@ from controller.providers.simulated.hands.effect import Effect, Wait
 from controller.providers.simulated.paths import stream_flows
 from controller.providers.simulated.replicas import Point, Replica
 from controller.providers.simulated.view import free_bytes
-from controller.providers.simulated.world import Node, World
+from controller.providers.simulated.world import Domain, Node, World
 
 LINE_BYTES_PER_S = 100e6
 READ_BYTES_PER_S = 800e6
@@ -158,9 +158,19 @@ def _assert_space(world: World, job: Job, stream: Stream) -> None:
                           " untouched; make room there")
 
 
+def epoch_of(domain: Domain) -> int:
+    """Return the epoch in the mark of a domain."""
+    return 0 if domain.ownership is None else domain.ownership.epoch
+
+
 def _assert_next(job: Job, stream: Stream) -> None:
     """Raise Refused unless the replica is still the one that the stream builds upon."""
     action, here = stream.action, job.target.replicas.get(job.domain.uuid)
+    epoch = epoch_of(job.domain)
+    if epoch < stream.replica.epoch:
+        raise Refused(f"{job.target.name}: the replica of {action.domain} is of epoch"
+                      f" {stream.replica.epoch}, and this copy is of epoch {epoch}")
+    stream.replica.epoch = epoch
     newest = here.newest if here is not None else None
     if here is not stream.replica or (newest is not None and newest.sequence >= action.sequence):
         raise Refused(f"{job.target.name}: the replica of {action.domain} is not what it was when"

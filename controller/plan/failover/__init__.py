@@ -1,0 +1,1 @@
+"""Failover inside a plan: what is seen as a Situation, and the orders of a decision as actions."""

@@ -1,0 +1,117 @@
+"""The orders of a decision as actions, and what the plan says of each failover.
+
+Some orders need no action of their own: a copy of an older epoch is ended, a VM that may have been
+ended is started again, and a replica is kept at the old site, by the same diffs as always, since
+the record says which copy is the VM.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+from controller.failover.decide import decide
+from controller.failover.orders import Decision, Fence, Order, Promote, WriteRecord
+from controller.model.facts import Known, Unknown
+from controller.plan.actions.action import Cause
+from controller.plan.actions.failover import WriteRecord as SaveRecord
+from controller.plan.actions.fencing import FenceHost
+from controller.plan.actions.promotion import PromoteReplica
+from controller.plan.failover.gates import gates_of
+from controller.plan.failover.situation import situation_of
+from controller.plan.machine.layout import Layout
+from controller.plan.network.card import desired_nic
+from controller.plan.replication.protected_machine import ProtectedMachine
+from controller.plan.steps.draft import Draft
+from controller.plan.steps.plan import FailoverState
+from controller.plan.survey.replicas import ReplicaIndex
+from controller.plan.survey.survey import Survey
+
+PACE_S: Final = 1.0
+"""How often a failover is decided upon while proofs ripen."""
+
+
+class Scene(NamedTuple):
+    """What turning orders into actions needs."""
+
+    protected: Mapping[str, ProtectedMachine]
+    survey: Survey
+    draft: Draft
+
+
+def diff_failovers(protected: Sequence[ProtectedMachine], index: ReplicaIndex, layout: Layout,
+                   survey: Survey, draft: Draft) -> tuple[FailoverState, ...]:
+    """Plan what every failover needs next, and return where each stands."""
+    if not concerns_failover(survey):
+        return ()
+    gates = gates_of(protected, index, layout, survey)
+    scene = Scene({one.name: one for one in protected}, survey, draft)
+    found = []
+    for decision in decide(situation_of(protected, gates, survey)):
+        for order in decision.orders:
+            _plan(order, decision, scene)
+        found.append(FailoverState(decision.scope, decision.phase.value, decision.sentence,
+                                   decision.waits_for, decision.waiting, decision.epoch))
+    return tuple(found)
+
+
+def concerns_failover(survey: Survey) -> bool:
+    """Return whether there is anything to decide: a silent host, an open record, an order."""
+    return bool(survey.unreachable or survey.context.failovers or any(
+        record.phase != "calm" for record in survey.records.values()))
+
+
+def next_failover_at(survey: Survey, failovers: tuple[FailoverState, ...]) -> float | None:
+    """Return when time alone next changes a decision; None if never."""
+    if any(one.phase in {"revoking", "fencing"} for one in failovers):
+        return survey.now_s + PACE_S
+    after_s = survey.desired.estate.spec.failover.suspect_after_s
+    due = [at for fact in survey.observed.nodes.values() if isinstance(fact, Unknown)
+           and (at := fact.unseen_since_at + after_s) > survey.now_s]
+    return min(due, default=None)
+
+
+def _plan(order: Order, decision: Decision, scene: Scene) -> None:
+    """Put down the action of one order."""
+    survey, cause = scene.survey, _cause(decision, scene.survey)
+    match order:
+        case WriteRecord():
+            nodes = tuple(node for node in order.nodes
+                          if isinstance(survey.observed.nodes.get(node), Known))
+            if nodes:
+                scene.draft.do(SaveRecord(
+                    target=decision.scope, node=nodes[0], to=nodes, record=order.record,
+                    cause=cause, reason=decision.sentence,
+                    consequence="any controller can go on from here"))
+        case Fence():
+            scene.draft.do(FenceHost(
+                target=f"Host/{order.host}", node=order.host, cause=cause,
+                reason=decision.sentence, consequence="its power is cut; what it runs ends"))
+        case Promote():
+            _promote(order, cause, decision, scene)
+
+
+def _promote(order: Promote, cause: Cause, decision: Decision, scene: Scene) -> None:
+    survey, protected = scene.survey, scene.protected[order.machine]
+    current = protected.current
+    if current is None or current.host != order.node or order.point is None:
+        scene.draft.remark(f"VirtualMachine/{order.machine}", (
+            f"{order.machine} was to start on {order.node}, and its replica is not seen there now"),
+            unknown=True)
+        return
+    host = survey.desired.hosts[order.node]
+    point = next((one for one in current.replica.points if one.sequence == order.point), None)
+    lost = "" if point is None else (
+        f"; what it wrote after its restore point {order.point} stays on its old disks alone")
+    scene.draft.do(PromoteReplica(
+        target=f"VirtualMachine/{order.machine}", node=order.node, uuid=protected.uuid,
+        path=current.replica.path, sequence=order.point, epoch=order.epoch,
+        estate=survey.estate_name, cause=cause, reason=decision.sentence,
+        nics=tuple(desired_nic(nic, host, survey) for nic in protected.vm.spec.nics),
+        consequence=f"it boots on {order.node}{lost}"), rank=protected.vm.spec.start_order)
+
+
+def _cause(decision: Decision, survey: Survey) -> Cause:
+    """Return HUMAN if a person ordered the failover, else DRIFT."""
+    record = survey.records.get(decision.scope)
+    if record is not None and record.phase != "calm":
+        return Cause.HUMAN if record.ordered else Cause.DRIFT
+    return Cause.HUMAN if survey.context.failovers else Cause.DRIFT

@@ -1,0 +1,228 @@
+"""The situation that a decision on failover depends on, filled from specs, facts and context.
+
+    survey ──► hosts: silence, grants, BMC, a person's word      ─┐
+    records on nodes, orders of persons, lease                    ├─► Situation ─► failover.decide
+    protected VMs: home, target, point, gates, progress          ─┘
+
+Rule 1: what was not asked, or not answered, goes in as unknown: a silent witness has no age, a
+        grantor that cannot be asked has none either.
+Rule 2: a host is silent only if the last question to it failed; old facts alone do not make it so,
+        since the controller's clock may have been set.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from controller.failover.situation import (
+    Bmc,
+    Gate,
+    HostSituation,
+    MachineSituation,
+    Progress,
+    RecordCopy,
+    Request,
+    Situation,
+    View,
+    Word,
+)
+from controller.model.facts import Absent, Known, Unknown, runs
+from controller.model.failover.power import ON
+from controller.model.failover.record import Record
+from controller.model.units import render_duration
+from controller.plan.actions.promotion import PromoteReplica
+from controller.plan.replication.protected_machine import ProtectedMachine
+from controller.plan.survey.epochs import epoch_of
+from controller.plan.survey.identity import Sighting
+from controller.plan.survey.silence import last_of
+from controller.plan.survey.survey import NEVER_ASKED, Survey
+
+Gates = Mapping[str, tuple[Gate, ...]]
+"""By VM: what stands against starting it elsewhere."""
+
+
+def situation_of(protected: Iterable[ProtectedMachine], gates: Gates,
+                 survey: Survey) -> Situation:
+    """Return the situation of the whole estate."""
+    spec, context = survey.desired.estate.spec.failover, survey.context
+    return Situation(
+        hosts={name: host_situation(name, survey) for name in survey.desired.hosts},
+        machines={one.name: machine_situation(one, gates.get(one.name, ()), survey)
+                  for one in protected},
+        views=tuple(view_of(name, survey) for name in sorted(survey.desired.witnesses)),
+        records=tuple(_copies(survey)), unwritable=dict(_unwritable(survey)),
+        requests=tuple(Request(target=one.target, by=one.by, reason=one.why, planned=one.planned,
+                               accepts_loss=one.accepts_loss) for one in context.failovers),
+        highest_epoch=_highest_epoch(survey), guard=spec.guard,
+        suspect_after_s=spec.suspect_after_s, now_at=survey.now_s)
+
+
+def host_situation(name: str, survey: Survey) -> HostSituation:
+    """Return what is seen of one host."""
+    spec = survey.desired.hosts[name].spec
+    fact = survey.observed.nodes.get(name, NEVER_ASKED)
+    last, hardware = last_of(fact), survey.hardware(name)
+    silent_s = 0.0
+    if isinstance(fact, Unknown):
+        silent_s = survey.now_s - fact.unseen_since_at if fact.since_at > 0 else 0.0
+    half = max(1, hardware.cpus // 2) if hardware is not None else 1
+    return HostSituation(
+        name=name, site=spec.site, silent_s=max(0.0, silent_s), heard=last is not None,
+        boot_id="" if last is None else last.boot_id, accept_freeze=spec.accept_freeze,
+        fencing=spec.fencing, bmc=None if spec.bmc is None else bmc_of(name, survey),
+        word=_word(name, survey), maintenance=spec.maintenance,
+        start_width=half if spec.start_width is None else spec.start_width)
+
+
+def bmc_of(host: str, survey: Survey) -> Bmc:
+    """Return what a host's BMC says, and how old that is."""
+    fact = survey.observed.powers.get(host)
+    if not isinstance(fact, Known):
+        return Bmc(sentence="" if fact is None or isinstance(fact, Absent) else fact.reason)
+    power, now_s = fact.value, survey.now_s
+    since_at = power.off_since_at
+    return Bmc(off_reads=0 if power.refusal else power.off_reads,
+               off_s=0.0 if since_at is None else max(0.0, now_s - since_at),
+               on=power.state == ON, age_s=max(0.0, now_s - fact.observed_at),
+               sentence=power.refusal)
+
+
+def _word(host: str, survey: Survey) -> Word | None:
+    for one in survey.context.confirmations:
+        if one.host == host:
+            return Word(by=one.by, reason=one.why, boot_id=one.boot_id,
+                        age_s=max(0.0, survey.now_s - one.at))
+    return None
+
+
+def view_of(name: str, survey: Survey) -> View:
+    """Return what a witness says."""
+    fact = survey.observed.nodes.get(name, NEVER_ASKED)
+    return View(by=name, place=survey.desired.witnesses[name].spec.place,
+                age_s=max(0.0, survey.now_s - fact.observed_at) if isinstance(fact, Known)
+                else None)
+
+
+def _copies(survey: Survey) -> Iterator[RecordCopy]:
+    for node in sorted(survey.observed.nodes):
+        facts = last_of(survey.observed.nodes[node])
+        held = None if facts is None else last_of(facts.records)
+        for record in (held or {}).values():
+            yield RecordCopy(node=node, record=record)
+
+
+def _unwritable(survey: Survey) -> Iterator[tuple[str, str]]:
+    """Yield the nodes that answer and cannot hold a record, with why."""
+    for name, facts in survey.nodes.items():
+        if isinstance(facts.records, Unknown):
+            yield name, facts.records.reason
+
+
+def _highest_epoch(survey: Survey) -> int:
+    held = (one.record.epoch for one in _copies(survey))
+    return max((0, *survey.epochs.values(), *held))
+
+
+def machine_situation(protected: ProtectedMachine, gates: tuple[Gate, ...],
+                      survey: Survey) -> MachineSituation:
+    """Return what is seen of one VM."""
+    name, policy, current = protected.name, protected.policy, protected.current
+    record = next((one for one in survey.records.values() if name in one.machines), None)
+    progress, detail = progress_of(name, record, survey)
+    home = home_of(protected, survey)
+    site = protected.vm.spec.placement.site
+    return MachineSituation(
+        name=name, uuid=protected.uuid, home=home, failover=policy.failover,
+        isolation=policy.isolation, group=protected.vm.spec.group,
+        start_order=protected.vm.spec.start_order,
+        target=None if current is None else current.host,
+        point=None if protected.point is None else protected.point.sequence,
+        gates=(*gates, *_too_old(protected, survey)),
+        may_run_on=tuple(_may_run_on(name, survey)), runs_on=tuple(_runs_on(name, survey)),
+        progress=progress, detail=detail, addresses_dropped=True,
+        diverged_known=_copy_is_off(name, home, survey),
+        reverse_fresh=_is_fresh_at(protected, home, survey),
+        moved=protected.location.host is not None and (
+            site is None or survey.site_of(protected.location.host) == site))
+
+
+def home_of(protected: ProtectedMachine, survey: Survey) -> str:
+    """Return the host whose loss concerns a VM.
+
+    That is where it runs; once it was promoted, the host of its older copy, until the host that it
+    runs on by then is silent, too.
+    """
+    name = protected.name
+    older = (*survey.superseded.get(name, ()), *survey.superseded_unseen.get(name, ()))
+    if older and (protected.location.host is None or protected.location.host in survey.nodes):
+        return older[0].host
+    return protected.host or ""
+
+
+def _too_old(protected: ProtectedMachine, survey: Survey) -> Iterator[Gate]:
+    """Yield the gate of a point that is older than the policy lets pass."""
+    point, policy = protected.point, protected.policy
+    if point is None:
+        return
+    oldest_s = 3 * policy.rpo_s if policy.max_age_s is None else policy.max_age_s
+    since_at = _silent_since_at(protected, survey)
+    age_s = (survey.now_s if since_at is None else since_at) - point.started_at
+    if age_s > oldest_s:
+        yield Gate(sentence=(
+            f"{render_duration(age_s)} of {protected.name} would be lost, and at most"
+            f" {render_duration(oldest_s)} may be: order it with `--accept-loss`, or bring its host"
+            " back"), yields=True)
+
+
+def _silent_since_at(protected: ProtectedMachine, survey: Survey) -> float | None:
+    """Return since when a VM cannot have written any more, as far as we know; None: it may now."""
+    fact = survey.observed.nodes.get(protected.host or "", NEVER_ASKED)
+    return fact.unseen_since_at if isinstance(fact, Unknown) and fact.since_at > 0 else None
+
+
+def _sightings(name: str, survey: Survey) -> tuple[Sighting, ...]:
+    return (*survey.sightings.get(name, ()), *survey.superseded.get(name, ()))
+
+
+def _runs_on(name: str, survey: Survey) -> Iterator[str]:
+    return (one.host for one in _sightings(name, survey) if runs(one.domain))
+
+
+def _may_run_on(name: str, survey: Survey) -> Iterator[str]:
+    """Yield the silent hosts that may run a VM: it was last seen active there, they never were
+    seen, or something of ours was under way with it there."""
+    last = {one.host for one in survey.last_seen.get(name, ()) if one.domain.state.active}
+    last |= {node for flight in survey.context.in_flight
+             if flight.target == f"VirtualMachine/{name}" for node in flight.nodes}
+    for host, silent in survey.unreachable.items():
+        if host in last or silent.domains is None:
+            yield host
+
+
+def progress_of(name: str, record: Record | None, survey: Survey) -> tuple[Progress, str]:
+    """Return how far the promotion of a VM has come on the host that its record names."""
+    if record is None:
+        return Progress.WAITING, ""
+    node = record.machines[name].node
+    here = next((one.domain for one in survey.sightings.get(name, ()) if one.host == node
+                 and epoch_of(one.domain, survey.specs.names) == record.epoch), None)
+    if here is not None and runs(here):
+        return Progress.HEALTHY, f"it runs on {node}"
+    if any(flight.target == f"VirtualMachine/{name}" and flight.action_id.startswith(
+               PromoteReplica.verb)
+           for flight in survey.context.in_flight):
+        return Progress.STARTING, f"it is being started on {node}"
+    return Progress.WAITING, ""
+
+
+def _copy_is_off(name: str, home: str, survey: Survey) -> bool:
+    """Return whether the older copy of a VM is seen, and is off."""
+    older = [one.domain for one in survey.superseded.get(name, ()) if one.host == home]
+    return bool(older) and not any(one.state.active for one in older)
+
+
+def _is_fresh_at(protected: ProtectedMachine, home: str, survey: Survey) -> bool:
+    """Return whether a VM that runs elsewhere has a fresh replica at the site of its old host."""
+    current, point = protected.current, protected.point
+    if (current is None or point is None or home not in survey.desired.hosts
+            or survey.site_of(current.host) != survey.site_of(home)):
+        return False
+    return survey.now_s - point.started_at <= 2 * protected.policy.rpo_s
