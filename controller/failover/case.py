@@ -6,11 +6,11 @@ these belong to no other.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from controller.failover.fencing import Fencing, Trial, judge_host, too_late
-from controller.failover.quorum import Told, agreement, is_fresh, is_silent
+from controller.failover.quorum import Told, agreement, answers, is_fresh, is_silent
 from controller.failover.situation import HostSituation, MachineSituation, Request, Situation
 from controller.failover.states import Phase
 from controller.model.failover.record import Record
@@ -100,12 +100,12 @@ class Case:
     @cached_property
     def silent(self) -> tuple[HostSituation, ...]:
         """Return its hosts that do not answer."""
-        return tuple(one for one in self.hosts if is_silent(one, self.situation))
+        return tuple(one for one in self.hosts if not answers(one, self.situation))
 
     @cached_property
     def answering(self) -> tuple[HostSituation, ...]:
         """Return its hosts that answer."""
-        return tuple(one for one in self.hosts if not is_silent(one, self.situation))
+        return tuple(one for one in self.hosts if answers(one, self.situation))
 
     @cached_property
     def late(self) -> bool:
@@ -120,7 +120,7 @@ class Case:
         situation, mine = self.situation, {host.name for host in self.hosts}
         nodes = [view.by for view in situation.views if is_fresh(view, situation)]
         nodes += [host.name for host in situation.hosts.values()
-                  if host.name not in mine and not is_silent(host, situation)]
+                  if host.name not in mine and answers(host, situation)]
         return tuple(sorted(node for node in nodes if node not in situation.unwritable))
 
     def promoted(self, machine: MachineSituation) -> str | None:
@@ -136,12 +136,23 @@ def targets_of(machine: MachineSituation) -> tuple[str, ...]:
 
 
 def newest_records(situation: Situation) -> dict[str, Record]:
-    """Return by scope the newest copy of each record."""
+    """Return by scope the newest copy of each record.
+
+    A controller that took over without reaching those that knew of a promotion has perhaps gone on
+    from an older phase: the promotion counts, whatever the term of who wrote of it.
+    """
     found: dict[str, Record] = {}
+    promoted: dict[str, Record] = {}
     for copy in situation.records:
-        other = found.get(copy.record.scope)
-        if not copy.record.unreadable and (other is None or other.rank < copy.record.rank):
-            found[copy.record.scope] = copy.record
+        record = copy.record
+        for known in (found, promoted) if record.machines else (found,):
+            other = known.get(record.scope)
+            if not record.unreadable and (other is None or other.rank < record.rank):
+                known[record.scope] = record
+    for scope, record in promoted.items():
+        newest = found[scope]
+        if newest.epoch == record.epoch and not newest.machines and newest.phase != Phase.CALM:
+            found[scope] = replace(record, term=newest.term, step=newest.step)
     return found
 
 
@@ -156,7 +167,9 @@ def open_cases(situation: Situation) -> Iterator[Case]:
                if scope not in records]
     scopes += [(request.target, (), None) for request in situation.requests
                if request.planned and request.target not in {one[0] for one in scopes}]
-    following = max((situation.highest_epoch, *(copy.record.epoch for copy in situation.records)))
+    following = max((situation.highest_epoch, *(
+        copy.record.epoch + (copy.record.phase == Phase.MOVING_BACK)    # what it gives out
+        for copy in situation.records)))
     for scope, names, record in scopes:
         if record is None:
             following += 1
@@ -184,7 +197,7 @@ def _new_scopes(situation: Situation, taken: set[str]) -> Iterator[tuple[str, tu
 def _machines_of(scope: str, hosts: frozenset[str], record: Record | None,
                  situation: Situation) -> tuple[MachineSituation, ...]:
     promoted = record.machines if record is not None else {}
-    by_name = not hosts and record is None
+    by_name = not hosts         # a planned move, of what is well
     return tuple(sorted((
         one for one in situation.machines.values()
         if one.home in hosts or one.name in promoted

@@ -35,8 +35,8 @@ from controller.failover.orders import (
     Revoke,
     WriteRecord,
 )
-from controller.failover.quorum import Told, is_silent
-from controller.failover.signals import PERSON, SIGNALS, to_resume
+from controller.failover.quorum import Told, answers
+from controller.failover.signals import PERSON, SIGNALS, may_run_elsewhere, only_watches, to_resume
 from controller.failover.situation import HostSituation, Request, Situation
 from controller.failover.states import RECORDED, TABLE, Phase, Transition
 from controller.failover.waves import next_starts, passing, stuck, waiting_sentences
@@ -61,7 +61,7 @@ def decide_case(case: Case) -> Decision:
     sentence = (row.sentence.format(scope=case.words, why=told.why) if row is not None
                 else f"{case.words}: nothing is to be done")
     held = _held(case, phase)
-    orders = tuple(_orders(case, phase, held)) if case.situation.lease.fresh else ()
+    orders = tuple(_orders(case, phase, held)) if only_watches(case) is None else ()
     lost = ("no node that answers can hold the record of it",) if (
         held is None and phase in RECORDED and phase is not Phase.CALM
         and not case.survivors) else ()
@@ -166,8 +166,6 @@ def _recorded_machines(case: Case, phase: Phase) -> dict[str, RecordedMachine]:
     if phase is Phase.PROMOTING:
         found |= {one.name: RecordedMachine(one.uuid, one.point, one.target)
                   for one in passing(case) if one.target is not None}
-    elif phase is Phase.MOVING_BACK and not found:
-        found = {one.name: RecordedMachine(one.uuid, None, one.home) for one in case.machines}
     return found
 
 
@@ -229,7 +227,8 @@ def _return(case: Case, held: Record) -> Iterator[Order]:
         return
     yield from _restored(case)
     for one in to_resume(case):
-        yield Resume(one.name, one.home, held.epoch)
+        if may_run_elsewhere(one, case) is None:
+            yield Resume(one.name, one.home, held.epoch)
 
 
 def _reverse(case: Case, held: Record) -> Iterator[Order]:
@@ -246,7 +245,7 @@ def _reverse(case: Case, held: Record) -> Iterator[Order]:
 def _move(case: Case, held: Record) -> Iterator[Order]:
     for one in case.machines:
         if not one.moved:
-            yield Move(one.name, held.epoch)
+            yield Move(one.name, held.epoch + 1)
 
 
 def _nothing(case: Case, held: Record) -> Iterator[Order]:
@@ -291,7 +290,7 @@ def _left_behind(situation: Situation, cases: tuple[Case, ...]) -> Iterator[Deci
         return
     taken = {host.name for case in cases for host in case.hosts}
     for host in situation.hosts.values():
-        if host.name in taken or is_silent(host, situation):
+        if host.name in taken or not answers(host, situation):
             continue
         orders = tuple(restore((host,)))
         if orders:

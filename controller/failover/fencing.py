@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from controller.failover.inequality import undone_until_s, wait_s
-from controller.failover.quorum import is_silent
+from controller.failover.quorum import answers
 from controller.failover.situation import Bmc, Grant, HostSituation, MachineSituation, Situation
 from controller.model.failover.record import Proof, RecordedHost
 from controller.model.units import render_duration
@@ -110,7 +110,7 @@ def distrust(host: HostSituation) -> str:
 def by_record(host: HostSituation, trial: Trial) -> Proof | None:
     """Return the proof that was written down, unless something seen speaks against it."""
     recorded = trial.recorded
-    if recorded is None or recorded.proof is None or not is_silent(host, trial.situation):
+    if recorded is None or recorded.proof is None or answers(host, trial.situation):
         return None
     proof = recorded.proof
     if host.boot_id and recorded.boot_id != host.boot_id:
@@ -149,28 +149,30 @@ def _against_guard(host: HostSituation, trial: Trial) -> Iterator[str]:
     if not (trial.ordered or host.watchdog or host.bmc is not None or host.accept_freeze):
         yield (f"{host.name} has neither watchdog nor BMC: frozen now, it could come back with its"
                " guests, and `acceptFreeze` is not declared")
+    yield from _against_grants(host, trial)
+
+
+def _against_grants(host: HostSituation, trial: Trial) -> Iterator[str]:
+    """Yield every grantor that leaves it open whether a host is still content."""
     least_s = wait_s(trial.situation.guard, watchdog=host.watchdog)
+    young: list[Grant] = []
     for grant in host.grants:
-        why = _against_grant(grant, host.name, least_s, trial)
-        if why is not None:
-            yield why
-
-
-def _against_grant(grant: Grant, host: str, least_s: float, trial: Trial) -> str | None:
-    """Return why one grantor leaves it open whether a host is still content."""
-    off_s = _off_for_s(grant.grantor, trial)
-    if off_s is not None and off_s >= least_s:
-        return None
-    if off_s is not None and grant.age_s is None:
-        return f"{grant.grantor} is off for {_seconds(off_s)}, and {_seconds(least_s)} are needed"
-    if grant.age_s is None:
-        return f"{grant.grantor} cannot be asked whether {host} still reaches it"
-    if grant.revoked < trial.epoch:
-        return f"{grant.grantor} still grants to {host}"
-    if grant.age_s < least_s:
-        return (f"{grant.grantor} granted to {host} {_seconds(grant.age_s)} ago, and"
-                f" {_seconds(least_s)} are needed")
-    return None
+        off_s = _off_for_s(grant.grantor, trial)
+        if off_s is not None and off_s >= least_s:
+            continue
+        if grant.age_s is None and off_s is not None:
+            yield (f"{grant.grantor} is off for {_seconds(off_s)}, and {_seconds(least_s)} are"
+                   " needed")
+        elif grant.age_s is None:
+            yield f"{grant.grantor} cannot be asked whether {host.name} still reaches it"
+        elif grant.revoked < trial.epoch:
+            yield f"{grant.grantor} still grants to {host.name}"
+        elif grant.age_s < least_s:
+            young.append(grant)
+    if young:
+        last = min(young, key=lambda one: (one.age_s or 0.0, one.grantor))
+        yield (f"{last.grantor} granted to {host.name} {_seconds(last.age_s or 0.0)} ago, and"
+               f" {_seconds(least_s)} are needed")
 
 
 def _seconds(duration_s: float) -> str:
@@ -183,7 +185,7 @@ def _off_for_s(grantor: str, trial: Trial) -> float | None:
     Only what shows that the machine itself is off: a guard ends guests, and goes on granting.
     """
     host = trial.situation.hosts.get(grantor)
-    if host is None or not is_silent(host, trial.situation):
+    if host is None or answers(host, trial.situation):
         return None
     if by_word(host, trial) is not None and host.word is not None:
         return host.word.age_s
@@ -222,7 +224,8 @@ def _blockers(host: HostSituation, trial: Trial) -> Iterator[str]:
         if method == "guard":
             yield from _against_guard(host, trial)
         elif host.bmc is None:
-            yield f"{host.name} has no BMC"
+            if "guard" not in host.fencing or not host.guarded:
+                yield f"{host.name} has no BMC"
         elif distrust(host):
             yield distrust(host)
         elif not may_cut_power(host, trial):

@@ -27,6 +27,15 @@ def is_silent(host: HostSituation, situation: Situation) -> bool:
     return host.silent_s >= situation.suspect_after_s
 
 
+def answers(host: HostSituation, situation: Situation) -> bool:
+    """Return whether a host has answered lately.
+
+    One that this controller has never heard neither answers nor is silent, until it has listened
+    long enough.
+    """
+    return host.heard and not is_silent(host, situation)
+
+
 def is_fresh(view: View, situation: Situation) -> bool:
     """Return whether a view says anything; a late one is as good as none."""
     return view.age_s is not None and view.age_s <= situation.suspect_after_s

@@ -9,7 +9,7 @@ from typing import Final
 
 from controller.failover.case import Case
 from controller.failover.fencing import may_cut_power, unasked
-from controller.failover.quorum import Told, heard_by_others, is_silent, missing, own_link
+from controller.failover.quorum import Told, answers, heard_by_others, missing, own_link
 from controller.failover.situation import MachineSituation, Progress
 from controller.failover.states import Signal
 from controller.failover.waves import (
@@ -84,16 +84,35 @@ def planned(case: Case) -> Told | None:
 
 def _is_away(machine: MachineSituation, case: Case) -> bool:
     home = case.situation.hosts.get(machine.home)
-    return home is None or is_silent(home, case.situation)
+    return home is None or not answers(home, case.situation)
 
 
-def not_conducting(case: Case) -> Told | None:
-    """This controller does not surely hold the lease."""
+def only_watches(case: Case) -> Told | None:
+    """This controller does not surely hold the lease, or has not looked at all survivors yet."""
     lease = case.situation.lease
     if lease.fresh:
-        return None
+        return _looks_first(case)
     return Told(f"{lease.holder} holds the lease" if lease.holder else "it has no fresh lease",
                 (lease.holder or PERSON,))
+
+
+def _looks_first(case: Case) -> Told | None:
+    """A controller that began a moment ago reads every survivor's record before it goes on."""
+    situation, mine = case.situation, {host.name for host in case.hosts}
+    if case.record is None or situation.listening_s >= situation.suspect_after_s:
+        return None
+    unheard = [host.name for host in situation.hosts.values()
+               if host.name not in mine and not host.heard]
+    unheard += [view.by for view in situation.views if view.age_s is None]
+    if not unheard:
+        return None
+    return Told(f"it began {situation.listening_s:.0f} s ago, and has not heard"
+                f" {', '.join(unheard[:5])} yet", tuple(unheard))
+
+
+def nothing_ran(case: Case) -> Told | None:
+    """Nothing ran on it that could start elsewhere."""
+    return None if case.machines else Told("nothing ran on it that has to start elsewhere")
 
 
 def needs_person(case: Case) -> Told | None:
@@ -102,8 +121,6 @@ def needs_person(case: Case) -> Told | None:
         return None
     if case.unreadable is not None:
         return Told(case.unreadable, (PERSON,))
-    if not case.machines:
-        return Told("nothing ran on it that could start elsewhere", (PERSON,))
     return Told("; ".join(_against(case)), (PERSON,))
 
 
@@ -178,7 +195,8 @@ def unproven_host(case: Case) -> Told | None:
     open_ones = [one for one in case.fencings.values() if one.proof is None]
     if not open_ones:
         return None
-    why = dict.fromkeys(why for one in open_ones for why in one.blockers)
+    every = list(dict.fromkeys(why for one in open_ones for why in one.blockers))
+    why = every if len(every) <= 4 else [*every[:4], f"and {len(every) - 4} more reasons"]
     waits_for = dict.fromkeys(name for one in open_ones for name in one.waits_for)
     return Told("; ".join(why) or "nothing can prove it", tuple(waits_for))
 
@@ -262,15 +280,32 @@ def not_promoted(case: Case) -> Told | None:
     """Its record promotes nothing."""
     if case.record is not None and case.record.machines:
         return None
-    lost = [one.name for one in to_resume(case)]
-    return Told(f"{', '.join(lost[:8])} start again" if lost else "nothing is missing",
-                tuple(lost))
+    lost = to_resume(case)
+    unseen = {one.name: host for one in lost
+              if (host := may_run_elsewhere(one, case)) is not None}
+    if unseen:
+        name, host = next(iter(unseen.items()))
+        return Told(f"{name} may run on {host}, which does not answer", (host,))
+    names = tuple(one.name for one in lost)
+    return Told(f"{', '.join(names[:8])} start again" if names else "nothing is missing", names)
 
 
 def to_resume(case: Case) -> tuple[MachineSituation, ...]:
     """Return the VMs that do not run, and whose old host answers."""
     answering = {host.name for host in case.answering}
     return tuple(one for one in case.machines if one.home in answering and not one.runs_on)
+
+
+def may_run_elsewhere(machine: MachineSituation, case: Case) -> str | None:
+    """Return which host that does not answer a VM could have been promoted on by somebody else."""
+    mine = {host.name for host in case.hosts}
+    for host in case.situation.hosts.values():
+        if (host.name not in mine and not answers(host, case.situation)
+                and (host.name == machine.target or machine.point is None)):
+            return host.name
+    return next((name for name in machine.may_run_on
+                 if (seen := case.situation.hosts.get(name)) is None
+                 or not answers(seen, case.situation)), None)
 
 
 def settled(case: Case) -> Told | None:
@@ -326,6 +361,11 @@ def move_failed(case: Case) -> Told | None:
     return Told("; ".join(found), (PERSON,)) if found else None
 
 
+def called_off(case: Case) -> Told | None:
+    """The move of a VM failed that never failed over."""
+    return move_failed(case) if case.record is None or not case.record.machines else None
+
+
 def moved(case: Case) -> Told | None:
     """Every VM of it is where it is declared to be."""
     return Told("all of them run there") if moving(case) is None else None
@@ -335,7 +375,7 @@ SIGNALS: Final[Mapping[Signal, Callable[[Case], Told | None]]] = {
     Signal.WELL: well, Signal.SILENT: silent, Signal.WITNESS_SEES: witness_sees,
     Signal.OWN_LINK: own_line, Signal.VIEW_MISSING: view_missing,
     Signal.VIEWS_AGREE: views_agree, Signal.ORDERED: ordered, Signal.PLANNED: planned,
-    Signal.NOT_CONDUCTING: not_conducting, Signal.NEEDS_PERSON: needs_person,
+    Signal.ONLY_WATCHES: only_watches, Signal.NEEDS_PERSON: needs_person,
     Signal.MAY_BEGIN: may_begin, Signal.SEEN_IN_TIME: seen_in_time, Signal.SEEN_LATE: seen_late,
     Signal.GRANTOR_OPEN: still_granted, Signal.REVOKED: revoked, Signal.UNPROVEN: unproven_host,
     Signal.PROVEN: proven, Signal.ALL_WAIT: all_wait, Signal.SOME_READY: some_ready,
@@ -345,6 +385,6 @@ SIGNALS: Final[Mapping[Signal, Callable[[Case], Told | None]]] = {
     Signal.SETTLED: settled, Signal.OLD_COPIES: old_copies,
     Signal.OLD_COPIES_OFF: old_copies_off, Signal.REVERSE_STALE: reverse_stale,
     Signal.REVERSE_FRESH: reverse_fresh, Signal.ON_THE_WAY: moving, Signal.MOVE_FAILED: move_failed,
-    Signal.MOVED: moved,
+    Signal.MOVED: moved, Signal.NOTHING_RAN: nothing_ran, Signal.CALLED_OFF: called_off,
 }
 """What each signal of the table asks."""

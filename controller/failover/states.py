@@ -57,7 +57,7 @@ class Signal(StrEnum):
     VIEWS_AGREE = "views agree"
     ORDERED = "ordered by a person"
     PLANNED = "a planned move is ordered"
-    NOT_CONDUCTING = "no fresh lease"
+    ONLY_WATCHES = "no fresh lease, or only just begun"
     NEEDS_PERSON = "no policy allows it"
     MAY_BEGIN = "a policy or a person allows it"
     SEEN_IN_TIME = "seen again in time"
@@ -83,6 +83,8 @@ class Signal(StrEnum):
     ON_THE_WAY = "a VM is on its way"
     MOVE_FAILED = "a move failed"
     MOVED = "every VM is back"
+    NOTHING_RAN = "nothing ran on it"
+    CALLED_OFF = "a planned move failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +118,9 @@ TABLE: Final[tuple[Transition, ...]] = (
                "{scope} is silent, and one view is not enough: {why}"),
     Transition(_P.LINK_SUSPECTED, _S.WITNESS_SEES, _P.LINK_SUSPECTED, ("Restore",),
                "it is our link, not {scope}: {why}; nothing is done"),
-    Transition(_P.AGREED, _S.NOT_CONDUCTING, _P.AGREED, (),
+    Transition(_P.AGREED, _S.ONLY_WATCHES, _P.AGREED, (),
                "{scope} is gone; this controller only watches: {why}"),
+    Transition(_P.AGREED, _S.NOTHING_RAN, _P.AGREED, (), "{scope} is gone: {why}"),
     Transition(_P.AGREED, _S.NEEDS_PERSON, _P.AWAITING_HUMAN, (),
                "{scope} is gone and waits for a person: {why}"),
     Transition(_P.AGREED, _S.MAY_BEGIN, _P.REVOKING, ("WriteRecord", "Revoke"),
@@ -125,8 +128,8 @@ TABLE: Final[tuple[Transition, ...]] = (
     Transition(_P.AWAITING_HUMAN, _S.NEEDS_PERSON, _P.AWAITING_HUMAN, (),
                "{scope} is gone and waits for a person: {why}"),
 
-    Transition(_P.REVOKING, _S.NOT_CONDUCTING, _P.REVOKING, (),
-               "{scope} is being given up by another controller: {why}"),
+    Transition(_P.REVOKING, _S.ONLY_WATCHES, _P.REVOKING, (),
+               "{scope} is given up; this controller only watches: {why}"),
     Transition(_P.REVOKING, _S.SEEN_IN_TIME, _P.CALM, ("WriteRecord", "Restore"),
                "{scope} is back in time, and is granted to again: {why}"),
     Transition(_P.REVOKING, _S.SEEN_LATE, _P.RETURNING, ("WriteRecord", "Restore", "Resume"),
@@ -136,8 +139,8 @@ TABLE: Final[tuple[Transition, ...]] = (
     Transition(_P.REVOKING, _S.GRANTOR_OPEN, _P.REVOKING, ("WriteRecord", "Revoke"),
                "the grants to {scope} are being revoked: {why}"),
 
-    Transition(_P.FENCING, _S.NOT_CONDUCTING, _P.FENCING, (),
-               "{scope} is being given up by another controller: {why}"),
+    Transition(_P.FENCING, _S.ONLY_WATCHES, _P.FENCING, (),
+               "{scope} is given up; this controller only watches: {why}"),
     Transition(_P.FENCING, _S.SEEN_IN_TIME, _P.CALM, ("WriteRecord", "Restore"),
                "{scope} is back in time, and is granted to again: {why}"),
     Transition(_P.FENCING, _S.SEEN_LATE, _P.RETURNING, ("WriteRecord", "Restore", "Resume"),
@@ -147,8 +150,8 @@ TABLE: Final[tuple[Transition, ...]] = (
     Transition(_P.FENCING, _S.UNPROVEN, _P.FENCING, ("WriteRecord", "Revoke", "Fence"),
                "{scope} is not proven off yet: {why}"),
 
-    Transition(_P.GATING, _S.NOT_CONDUCTING, _P.GATING, (),
-               "{scope} is being given up by another controller: {why}"),
+    Transition(_P.GATING, _S.ONLY_WATCHES, _P.GATING, (),
+               "{scope} is given up; this controller only watches: {why}"),
     Transition(_P.GATING, _S.SEEN_LATE, _P.RETURNING, ("WriteRecord", "Restore", "Resume"),
                "{scope} is back before anything was promoted: {why}"),
     Transition(_P.GATING, _S.UNPROVEN, _P.FENCING, ("WriteRecord", "Revoke", "Fence"),
@@ -161,8 +164,8 @@ TABLE: Final[tuple[Transition, ...]] = (
     Transition(_P.AWAITING_HUMAN, _S.ALL_WAIT, _P.AWAITING_HUMAN, ("WriteRecord",),
                "{scope} is proven off, and its VMs wait for a person: {why}"),
 
-    Transition(_P.PROMOTING, _S.NOT_CONDUCTING, _P.PROMOTING, (),
-               "the VMs of {scope} are started by another controller: {why}"),
+    Transition(_P.PROMOTING, _S.ONLY_WATCHES, _P.PROMOTING, (),
+               "the VMs of {scope} start elsewhere; this controller only watches: {why}"),
     Transition(_P.PROMOTING, _S.OLD_COPY_RUNS, _P.SPLIT_BRAIN, ("WriteRecord", "DropAddresses"),
                "SPLIT BRAIN at {scope}, every wave is stopped: {why}"),
     Transition(_P.PROMOTING, _S.WAVES_DONE, _P.LED_ELSEWHERE, ("WriteRecord", "Quarantine"),
@@ -170,7 +173,7 @@ TABLE: Final[tuple[Transition, ...]] = (
     Transition(_P.PROMOTING, _S.WAVE_RUNS, _P.PROMOTING,
                ("WriteRecord", "DropAddresses", "Promote", "Quarantine"),
                "the VMs of {scope} start elsewhere: {why}"),
-    Transition(_P.SPLIT_BRAIN, _S.NOT_CONDUCTING, _P.SPLIT_BRAIN, (),
+    Transition(_P.SPLIT_BRAIN, _S.ONLY_WATCHES, _P.SPLIT_BRAIN, (),
                "SPLIT BRAIN at {scope}; this controller only watches: {why}"),
     Transition(_P.SPLIT_BRAIN, _S.OLD_COPY_RUNS, _P.SPLIT_BRAIN, ("WriteRecord", "DropAddresses"),
                "SPLIT BRAIN at {scope}, every wave is stopped: {why}"),
@@ -178,7 +181,7 @@ TABLE: Final[tuple[Transition, ...]] = (
                ("WriteRecord", "DropAddresses", "Promote", "Quarantine"),
                "no old copy of {scope} runs any more, and the waves go on: {why}"),
 
-    Transition(_P.LED_ELSEWHERE, _S.NOT_CONDUCTING, _P.LED_ELSEWHERE, (),
+    Transition(_P.LED_ELSEWHERE, _S.ONLY_WATCHES, _P.LED_ELSEWHERE, (),
                "the VMs of {scope} run elsewhere; this controller only watches: {why}"),
     Transition(_P.LED_ELSEWHERE, _S.SOME_READY, _P.PROMOTING,
                ("WriteRecord", "DropAddresses", "Promote", "Quarantine"),
@@ -188,7 +191,7 @@ TABLE: Final[tuple[Transition, ...]] = (
     Transition(_P.LED_ELSEWHERE, _S.AWAY, _P.LED_ELSEWHERE, ("WriteRecord",),
                "the VMs of {scope} run elsewhere, without a replica: {why}"),
 
-    Transition(_P.RETURNING, _S.NOT_CONDUCTING, _P.RETURNING, (),
+    Transition(_P.RETURNING, _S.ONLY_WATCHES, _P.RETURNING, (),
                "{scope} is back; this controller only watches: {why}"),
     Transition(_P.RETURNING, _S.SETTLED, _P.CALM, ("WriteRecord", "Restore"),
                "the failover of {scope} is called off: {why}"),
@@ -199,14 +202,14 @@ TABLE: Final[tuple[Transition, ...]] = (
                "the old disks of {scope} become replicas: {why}"),
     Transition(_P.RETURNING, _S.OLD_COPIES, _P.RETURNING, ("WriteRecord", "Quarantine"),
                "{scope} is back, and starts nothing: {why}"),
-    Transition(_P.REVERSING, _S.NOT_CONDUCTING, _P.REVERSING, (),
+    Transition(_P.REVERSING, _S.ONLY_WATCHES, _P.REVERSING, (),
                "the old disks of {scope} become replicas; this controller only watches: {why}"),
     Transition(_P.REVERSING, _S.REVERSE_FRESH, _P.PROTECTED_REVERSED, ("WriteRecord",),
                "the VMs of {scope} run elsewhere, and have replicas there: {why}"),
     Transition(_P.REVERSING, _S.REVERSE_STALE, _P.REVERSING,
                ("WriteRecord", "PassAddresses", "Reverse"),
                "the old disks of {scope} become replicas: {why}"),
-    Transition(_P.PROTECTED_REVERSED, _S.NOT_CONDUCTING, _P.PROTECTED_REVERSED, (),
+    Transition(_P.PROTECTED_REVERSED, _S.ONLY_WATCHES, _P.PROTECTED_REVERSED, (),
                "the VMs of {scope} run elsewhere; this controller only watches: {why}"),
     Transition(_P.PROTECTED_REVERSED, _S.PLANNED, _P.MOVING_BACK, ("WriteRecord", "Move"),
                "the VMs of {scope} go back: {why}"),
@@ -214,8 +217,10 @@ TABLE: Final[tuple[Transition, ...]] = (
                "the VMs of {scope} run elsewhere: {why}"),
     Transition(_P.PROTECTED_REVERSED, _S.REVERSE_FRESH, _P.PROTECTED_REVERSED, ("WriteRecord",),
                "the VMs of {scope} run elsewhere, and may go back: {why}"),
-    Transition(_P.MOVING_BACK, _S.NOT_CONDUCTING, _P.MOVING_BACK, (),
+    Transition(_P.MOVING_BACK, _S.ONLY_WATCHES, _P.MOVING_BACK, (),
                "the VMs of {scope} are on their way; this controller only watches: {why}"),
+    Transition(_P.MOVING_BACK, _S.CALLED_OFF, _P.CALM, ("WriteRecord",),
+               "the planned move of {scope} is over: {why}"),
     Transition(_P.MOVING_BACK, _S.MOVE_FAILED, _P.PROTECTED_REVERSED, ("WriteRecord",),
                "the VMs of {scope} stay where they are: {why}"),
     Transition(_P.MOVING_BACK, _S.MOVED, _P.CALM, ("WriteRecord",),

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from controller.failover.case import Case
 from controller.failover.fencing import covers
 from controller.failover.orders import Promote
-from controller.failover.quorum import is_silent
+from controller.failover.quorum import answers
 from controller.failover.situation import MachineSituation, Progress
 from controller.model.failover.record import Record
 
@@ -49,7 +49,7 @@ def unproven(machine: MachineSituation, case: Case) -> str | None:
         return f"{machine.name} runs on {' and '.join(machine.runs_on)}"
     for host in dict.fromkeys((machine.home, *machine.may_run_on)):
         seen = case.situation.hosts.get(host)
-        if seen is not None and not is_silent(seen, case.situation):
+        if seen is not None and answers(seen, case.situation):
             if host in machine.may_run_on:
                 return f"{host} answers, and it is not known whether it runs {machine.name}"
             continue
@@ -71,7 +71,7 @@ def gated(machine: MachineSituation, case: Case) -> str | None:
     if machine.target is None or target is None:
         return next((gate.sentence for gate in machine.gates),
                     f"no host has a replica of {machine.name} that could start")
-    if is_silent(target, case.situation):
+    if not answers(target, case.situation):
         return (f"the replica of {machine.name} is on {target.name}, which does not answer: it"
                 " cannot start before that is back")
     accepted = case.touches(case.accepted, machine)
@@ -134,7 +134,7 @@ def stuck(machine: MachineSituation, case: Case) -> str | None:
     if node is None or machine.progress in OVER:
         return None
     host = case.situation.hosts.get(node)
-    if host is None or is_silent(host, case.situation):
+    if host is None or not answers(host, case.situation):
         return f"{machine.name} was to start on {node}, which does not answer now"
     return unproven(machine, case) if machine.progress is Progress.WAITING else None
 
