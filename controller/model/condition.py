@@ -28,6 +28,8 @@ class ConditionType(StrEnum):
     SPLIT_BRAIN = "SplitBrain"
     SUSPENDED = "Suspended"
     STALLED = "Stalled"
+    FENCEABLE = "Fenceable"
+    """Its BMC could cut the power of a host, and would prove it."""
 
 
 LEVELLED: Final = frozenset({ConditionType.FRESH})

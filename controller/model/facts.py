@@ -379,6 +379,8 @@ class NodeFacts:
     capabilities: Fact[Capabilities] = Unknown("its capabilities were not asked for", 0.0)
     records: Fact[Mapping[str, Record]] = Unknown("its records were not asked for", 0.0)
     """Of failovers, by scope."""
+    product_uuid: str = ""
+    """Of the machine, by its own firmware, in lower case; empty where it does not say."""
 
 
 @dataclass(frozen=True, slots=True)

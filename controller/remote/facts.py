@@ -194,6 +194,15 @@ def read_first(*paths: str) -> str:
     raise NoAnswer(f"{paths[-1]} cannot be read")
 
 
+def product_uuid() -> str:
+    """Return the machine's UUID by its firmware, or nothing: not all have one, and root reads it.
+    """
+    try:
+        return read_first("/run/hotsite/product_uuid", "/sys/class/dmi/id/product_uuid").lower()
+    except NoAnswer:
+        return ""
+
+
 def hardware() -> dict:
     """Return processors, memory and load; a lab's host has a file that says its memory."""
     memory = dict(re.findall(r"^(\w+):\s+([0-9]+) kB$", read_first("/proc/meminfo"), re.MULTILINE))
@@ -230,8 +239,8 @@ def section(text: "str | NoAnswer | None", known: "str | None") -> dict:
 def answer(host: Host, question: dict) -> dict:
     """Return the answer to one question.
 
-    {"began", "now", "boot_id", "hardware": {…}, "versions": {…}, "warnings": {name: sentence},
-    "sections": {name:
+    {"began", "now", "boot_id", "product_uuid", "hardware": {…}, "versions": {…},
+    "warnings": {name: sentence}, "sections": {name:
     {"digest", "text"} | {"digest", "same": true} | {"error": sentence} | {"absent": true}}}
     """
     began = time.time()
@@ -240,6 +249,7 @@ def answer(host: Host, question: dict) -> dict:
     return {
         "began": began,
         "boot_id": read_first("/run/hotsite/boot_id", "/proc/sys/kernel/random/boot_id"),
+        "product_uuid": product_uuid(),
         "hardware": hardware(),
         "versions": versions,
         "warnings": host.warnings,

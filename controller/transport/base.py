@@ -5,6 +5,12 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from controller.errors import Unavailable
+
+
+class NoConnection(Unavailable):
+    """Not even a connection came about: the far side is off, cut off, or listens no more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Command:

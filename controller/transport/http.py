@@ -9,7 +9,8 @@ What is not an answer is one of the errors of the one tree:
 
     Refused          the certificate is not the one that is believed, or we are sent to another
                      server: nothing was told to anybody
-    Unavailable      no connection came about, or a question had no answer: asking again is safe
+    Unavailable      a question had no answer, or, as NoConnection, no connection came about: asking
+                     again is safe
     OutcomeUnknown   a request that changes something was sent and had no answer
 
 Only the path and query of an address are ever used: whatever a server names in its answers, no
@@ -31,6 +32,7 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 
 from controller.errors import ActionError, OutcomeUnknown, Refused, Unavailable
+from controller.transport.base import NoConnection
 from controller.transport.json_text import parse_json
 from controller.transport.tls import Trust, tls_context
 
@@ -123,8 +125,8 @@ class HttpClient:
                               {key.lower(): value for key, value in response.headers.items()},
                               await self._body(response))
         except httpx.ConnectTimeout as error:
-            raise Unavailable(f"{self._name} cannot be reached: no connection within"
-                              f" {CONNECT_S:g} s") from error
+            raise NoConnection(f"{self._name} cannot be reached: no connection within"
+                               f" {CONNECT_S:g} s") from error
         except httpx.ConnectError as error:
             raise self._not_connected(error) from error
         except (httpx.HTTPError, ssl.SSLError, OSError, TimeoutError, zlib.error) as error:
@@ -161,7 +163,7 @@ class HttpClient:
             if isinstance(cause, ssl.SSLCertVerificationError):
                 return Refused(f"{self._name} is not believed: {_certificate_words(cause)}")
             cause = cause.__cause__ or cause.__context__
-        return Unavailable(f"{self._name} cannot be reached: {_words(error)}")
+        return NoConnection(f"{self._name} cannot be reached: {_words(error)}")
 
     def _silence(self, method: str, why: str) -> ActionError:
         """Return the error of a request that was sent and had no whole answer."""

@@ -172,6 +172,7 @@ def main() -> None:
     try:
         make_private_world(folder, kind, node["name"])
         Path("/run/hotsite/memory_bytes").write_text(f"{node['memory_bytes']}\n")
+        Path("/run/hotsite/product_uuid").write_text(f"{node['product_uuid']}\n")
         raise_links(ports)
         if kind != "witness":
             start_openvswitch(kind, ports)

@@ -12,7 +12,8 @@ import nodes
 import processes
 import wires
 from effects import VIRSH, daemons
-from layout import CORE, PLANES, SITES, TRUNKS, Node, Topology
+from layout import CORE, PLANES, SITES, STATE, TRUNKS, Node, Topology
+from redfish import DIALECTS
 from shell import LabError, run, wait_for
 
 VLANS = range(1, 4095)
@@ -281,6 +282,22 @@ def bmc_set(verb: str) -> Hand:
     return hand
 
 
+def dialect_set(topology: Topology, words: Words) -> str:
+    """Have a host's BMC answer as another kind of BMC does."""
+    host, name = topology.host(words[0]), words[1]
+    if name not in DIALECTS:
+        raise LabError(f"no dialect {name}; there are {', '.join(DIALECTS)}")
+    (STATE / f"nodes/{host.name}.dialect").write_text(f"{name}\n")
+    return f"the BMC of {host.name} answers as {name}"
+
+
+def dialect_unset(topology: Topology, words: Words) -> str:
+    """Have a host's BMC answer plainly again."""
+    host = topology.host(words[0])
+    (STATE / f"nodes/{host.name}.dialect").unlink(missing_ok=True)
+    return f"the BMC of {host.name} answers plainly"
+
+
 FAULTS = {
     "vm": Fault("HOST VM", "kill its QEMU; mend starts it", killed_vm, started_vm),
     "power": Fault("NODE", "cut its power; mend switches it on", unpowered, powered),
@@ -296,6 +313,9 @@ FAULTS = {
     "libvirtd": Fault("HOST", "kill libvirtd", libvirtd_killed, libvirtd_started),
     "sshd": Fault("NODE", "pause sshd and its sessions", sshd_paused, sshd_woken),
     "bmc": Fault("HOST", "take its BMC off the network", bmc_set("del"), bmc_set("add")),
+    "bmc-dialect": Fault(
+        "HOST NAME", "have its BMC answer as other kinds do", dialect_set, dialect_unset
+    ),
 }
 HELP = tuple((f"{name} {fault.usage}", fault.said) for name, fault in FAULTS.items())
 
@@ -307,8 +327,8 @@ def strike(topology: Topology, name: str, words: Words, *, mend: bool) -> str:
         raise LabError(f"no fault {name!r}; there are {', '.join(FAULTS)}")
     usage = fault.usage.split()
     needed = sum(1 for word in usage if not word.startswith("["))
-    if mend and name == "vlan-tag":
-        needed = 2
+    if mend and name in ("vlan-tag", "bmc-dialect"):
+        needed -= 1
     if not needed <= len(words) <= len(usage):
         raise LabError(f"write: lab {'mend' if mend else 'break'} {name} {fault.usage}")
     return (fault.mend if mend else fault.strike)(topology, words)

@@ -160,6 +160,7 @@ def boot_argument(node: Node, topology: Topology) -> str:
         "folder": str(node.folder),
         "ports": node_ports(node, topology),
         "address": node.address("adm"),
+        "product_uuid": str(uuid_of(node, "machine")),
         "memory_bytes": topology.memory_bytes,
     })  # fmt: skip
 

@@ -20,6 +20,7 @@ from controller.plan.actions.machine import (
     ReconfigureDomain,
 )
 from controller.plan.actions.network import AddUplink, CreateBridge, SetPortVlan, WidenTrunk
+from controller.plan.conditions.fencing import fence_conditions
 from controller.plan.conditions.network import link_conditions, network_conditions
 from controller.plan.gates.gates import storms_of
 from controller.plan.gates.laws import LAW
@@ -57,6 +58,7 @@ def conditions_of(survey: Survey, locations: Mapping[str, Location], layout: Lay
     """Return every condition that follows from the specs, the facts and the plan itself."""
     pending = pending_of(steps)
     found = node_conditions(survey, pending, {stall.target: stall for stall in stalls})
+    found += fence_conditions(survey)
     found += storm_conditions(survey)
     found += link_conditions(survey)
     found += network_conditions(survey, steps, stalls)

@@ -86,6 +86,7 @@ class FactCache:
             clock_offset_s=min(self._clock).offset_s,
             hardware=Known(answer.hardware, asked_at),
             versions=answer.versions,
+            product_uuid=answer.product_uuid,
             warnings=answer.warnings,
             **parts,
         )

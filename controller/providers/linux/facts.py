@@ -26,6 +26,7 @@ class Answer(BaseModel):
     began: float
     now: float
     boot_id: str
+    product_uuid: str = ""
     hardware: Hardware
     versions: dict[str, str]
     sections: dict[str, Section]

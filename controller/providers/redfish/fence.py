@@ -4,6 +4,7 @@ To fence a host: to cut its power by its BMC, and to believe it only when the po
     read ──► Off, OFF_READS times in a row ──────────────────────────► fenced
       ▲  ├─► Off for the first time                    read again
       │  ├─► no answer, or one without sense           neither counts nor resets
+      │  ├─► never a connection, for 10 s              given up: most BMCs die with their site
       │  ├─► another state, nothing sent yet           ForceOff
       │  ├─► On, 15 s after it was taken               ForceOff once more: it was forgotten
       │  ├─► On, 3 s after it was turned down          ForceOff once more: it was not ready
@@ -29,6 +30,7 @@ from typing import Final, NamedTuple, Protocol
 
 from controller.errors import ActionError, OutcomeUnknown, Refused, Unavailable
 from controller.model.failover.power import OFF, ON, PowerFacts
+from controller.transport.base import NoConnection
 
 FORCE_OFF: Final = "ForceOff"
 
@@ -40,6 +42,8 @@ class Timing(NamedTuple):
     forgotten_s: float = 15.0
     refused_s: float = 3.0
     limit_s: float = 60.0
+    unreached_s: float = 10.0
+    """A BMC that takes no connection for so long is given up: it lost its power with the host."""
 
 
 USUAL: Final = Timing()
@@ -74,14 +78,15 @@ class Fence:
         self._said = ""
         self._sent = False
         self._taken = False
+        self._heard = False
+        self._begun_s = 0.0
         self._again_s = 0.0
         """When ForceOff is sent next, unless the host is off by then."""
 
     async def run(self) -> str:
         """Cut the power and return a sentence once it is proven; the errors are those above."""
         now_s = asyncio.get_running_loop().time
-        begun_s = now_s()
-        self._again_s = begun_s
+        self._again_s = self._begun_s = now_s()
         try:
             async with asyncio.timeout(self._timing.limit_s):
                 while not await self._is_off(now_s()):
@@ -90,12 +95,13 @@ class Fence:
             raise self._unproven() from None
         how = "cut the power of" if self._sent else "found no power on"
         return (f"{how} {self._host}: its BMC reads Off twice, after"
-                f" {now_s() - begun_s:.1f} s")
+                f" {now_s() - self._begun_s:.1f} s")
 
     async def _is_off(self, now_s: float) -> bool:
         """Read once, send ForceOff if that is due, and return whether the host is proven off."""
         try:
             facts = await self._switch.read()
+            self._heard = True
             if facts.is_off:
                 return True
             self._state = facts.state or "no word"
@@ -109,6 +115,9 @@ class Fence:
             raise
         except ActionError as error:
             self._said = str(error)
+            self._heard = self._heard or not isinstance(error, NoConnection)
+            if not self._heard and now_s - self._begun_s >= self._timing.unreached_s:
+                raise Unavailable(f"{self._host} is not fenced: {error}") from error
         return False
 
     async def _cut(self, facts: PowerFacts, now_s: float) -> None:

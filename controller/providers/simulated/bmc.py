@@ -14,6 +14,7 @@ from controller.providers.redfish.fence import FORCE_OFF
 from controller.providers.redfish.switch import PowerWatch, Reading
 from controller.providers.simulated.power import power_off, power_on
 from controller.providers.simulated.world import Node, World
+from controller.transport.base import NoConnection
 
 HANG_S: Final = 8.0
 ANSWER_S: Final = 0.05
@@ -130,7 +131,7 @@ class SimulatedBmc(PowerWatch):
         dialect, node = self._dialect, self._world.node(self.host)
         await asyncio.sleep(HANG_S if dialect.hangs else ANSWER_S)
         if dialect.hangs or node.site in self._world.sites_cut or not node.bmc_up:
-            raise Unavailable(f"the BMC of {self.host} cannot be reached")
+            raise NoConnection(f"the BMC of {self.host} cannot be reached")
         if dialect.refuses:
             raise Refused(f"the BMC of {self.host} is of no use: {dialect.refuses}")
 

@@ -32,6 +32,7 @@ from controller.providers.linux.last_seen import (
     with_last_pools,
     with_last_replicas,
 )
+from controller.providers.simulated.bmc import system_uuid
 from controller.providers.simulated.paths import blocked_ports
 from controller.providers.simulated.replicas import Point, Replica
 from controller.providers.simulated.world import ROOT, Bridge, Domain, Node, Pool, World
@@ -57,7 +58,8 @@ def node_facts(world: World, node: Node, at: float, before: NodeFacts | None) ->
         bridges=Known({b.name: _bridge(world, node, b) for b in node.bridges.values()}, at),
         replicas=_replicas(node, at, before, pools),
         leftovers=Known(leftovers(world, node), at) if node.is_host else Absent(at),
-        interfaces=Known({}, at), records=Known(dict(node.records), at))
+        interfaces=Known({}, at), records=Known(dict(node.records), at),
+        product_uuid=system_uuid(node))
 
 
 def _hardware(node: Node) -> Hardware:

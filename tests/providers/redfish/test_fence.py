@@ -10,8 +10,10 @@ from controller.model.failover.power import PowerFacts
 from controller.providers.redfish.fence import Fence
 from controller.providers.redfish.switch import PowerWatch, Reading
 from controller.providers.simulated.virtual_time import run_virtual
+from controller.transport.base import NoConnection
 
 SILENCE = "it took too long"
+DARK = "no connection within 3 s"
 
 
 class Scripted(PowerWatch):
@@ -30,6 +32,8 @@ class Scripted(PowerWatch):
         said = self._says(self.reads)
         if said == SILENCE:
             raise Unavailable(said)
+        if said == DARK:
+            raise NoConnection(said)
         if said.startswith("refused"):
             raise Refused(said)
         return Reading(said, resets=self._resets)
@@ -71,6 +75,10 @@ def said_in_turn(*words: str) -> Callable[[int], str]:
     (("On", "PoweringOff", "PoweringOff", "Off"), "cut the power", 4.0, 1),
     ((SILENCE,), "Unavailable: paris-1 is not fenced: its BMC gave no answer that tells its power"
                  " within 60 s; last it said: it took too long", 60.0, 0),
+    ((DARK,), "Unavailable: paris-1 is not fenced: no connection within 3 s", 10.0, 0),
+    ((DARK, DARK, "On", "Off"), "cut the power of paris-1", 4.0, 1),
+    (("On", DARK), "OutcomeUnknown: paris-1 is not proven off", 60.0, 1),
+    ((SILENCE, DARK), "Unavailable: paris-1 is not fenced: its BMC gave no answer", 60.0, 0),
     (("PoweringOff",), "OutcomeUnknown: paris-1 is not proven off: its BMC was told to cut the"
                        " power and still says PoweringOff within 60 s", 60.0, 1),
     (("On",), "OutcomeUnknown: paris-1 is not proven off", 60.0, 4),
