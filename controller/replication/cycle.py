@@ -76,6 +76,8 @@ class Cycle:
         self._clock, self._on_progress = clock, on_progress
         self._failed = f"no restore point of {action.machine} was made on {action.to}"
         self._report = CopyReport()
+        self.made = True
+        """False once the point was found to be there already."""
         self._source: SourceEnd
         self._target: TargetEnd
         self._transfer: Transfer
@@ -97,6 +99,7 @@ class Cycle:
             self._target = TargetEnd(session, self._action, self._failed)
             state = await self._before_publish(self._target.look(self._estate))
             if state.newest >= self._action.sequence:
+                self.made = False
                 return (f"restore point {state.newest} of {self._action.machine} is on"
                         f" {self._action.to} already")
             if state.recovered:

@@ -9,6 +9,7 @@ from controller.model.facts import Fact, NodeFacts
 from controller.model.failover.power import PowerFacts
 from controller.model.replica import STORE
 from controller.plan.actions.action import Action
+from controller.plan.actions.failover import MoveDomain
 from controller.plan.actions.promotion import PromoteReplica
 from controller.plan.actions.replica import (
     DropPoints,
@@ -25,6 +26,7 @@ from controller.providers.node import Node
 from controller.replication.bandwidth import Shares
 from controller.replication.cycle import Cycle
 from controller.replication.export import export
+from controller.replication.move import move
 from controller.replication.mover import Mover
 from controller.replication.promotion import Promotions
 from controller.replication.report import OnProgress, ignore
@@ -43,7 +45,7 @@ class ReplicaHands:
 
     HANDLES: ClassVar[frozenset[type[Action]]] = frozenset({
         ReplicateDomain, RetirePoints, DropPoints, VerifyReplica, RemoveReplica, SweepLeftovers,
-        ExportPoint, PromoteReplica})
+        ExportPoint, PromoteReplica, MoveDomain})
 
     def __init__(self, transport: Transport, keys: KeySource, clock: Callable[[], float],
                  on_progress: OnProgress = ignore, *, scratch_bytes: int | None = None) -> None:
@@ -66,9 +68,9 @@ class ReplicaHands:
         mover = Mover(Node(self._transport, action.node))
         match action:
             case ReplicateDomain():
-                ends = await self._ends(mover, action)
-                return await Cycle(action, ends, self._estate, self._clock,
-                                   self.on_progress).run()
+                return await (await self._cycle(action)).run()
+            case MoveDomain():
+                return await move(self._transport, action, self._copy, self._promote)
             case RetirePoints() | DropPoints():
                 return await retire(mover, action)
             case VerifyReplica():
@@ -80,8 +82,21 @@ class ReplicaHands:
             case ExportPoint():
                 return await export(mover, action)
             case PromoteReplica():
-                return await self._promotions.promote(mover, action)
+                return await self._promote(action)
         raise Refused(f"nothing here can do {action.verb} on {action.node}")
+
+    async def _cycle(self, action: ReplicateDomain) -> Cycle:
+        ends = await self._ends(Mover(Node(self._transport, action.node)), action)
+        return Cycle(action, ends, self._estate, self._clock, self.on_progress)
+
+    async def _copy(self, action: ReplicateDomain) -> bool:
+        """Make a restore point; return False if it was there already."""
+        cycle = await self._cycle(action)
+        await cycle.run()
+        return cycle.made
+
+    async def _promote(self, action: PromoteReplica) -> str:
+        return await self._promotions.promote(Mover(Node(self._transport, action.node)), action)
 
     async def _ends(self, source: Mover, action: ReplicateDomain) -> CopyEnds:
         target = Mover(Node(self._transport, action.to))

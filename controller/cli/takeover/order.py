@@ -110,13 +110,13 @@ def follow(manager: "Manager", request: "FailoverRequest", newest: int) -> int:
     """Print how the failover goes on until it needs nobody, or a person; return the status."""
     from controller.cli.view.loop_status import read_status  # noqa: PLC0415
 
-    until, said = time.monotonic() + BEGUN_WITHIN_S, list[str]()
+    until, said, shown = time.monotonic() + BEGUN_WITHIN_S, list[str](), list[str]()
     while True:
         status = read_status(manager)
         newest = tell_outcomes(manager, newest)
         for one in status.failovers:
             if concerns(one["scope"], request.target, status.failovers) and (
-                    code := tell_phase(one, said)) is not None:
+                    code := tell_phase(one, said, shown)) is not None:
                 return code
         if not status.alive:
             complain("the loop has ended: another controller goes on from the survivors' record")
@@ -128,11 +128,12 @@ def follow(manager: "Manager", request: "FailoverRequest", newest: int) -> int:
         time.sleep(PAUSE_S)
 
 
-def tell_phase(one: dict[str, Any], said: list[str]) -> int | None:
+def tell_phase(one: dict[str, Any], said: list[str], shown: list[str]) -> int | None:
     """Print where a failover stands if that is new; return the exit status if it has ended."""
     line = f"{one['scope']} {one['phase']}: {one['sentence']}"
-    if said[-1:] == [line]:
+    if shown[-1:] == [line]:
         return None
+    shown.append(line)
     typer.echo(line)
     for sentence in one["waiting"]:
         typer.echo(f"  {sentence}")

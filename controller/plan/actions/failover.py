@@ -6,6 +6,8 @@ from typing import ClassVar
 from controller.model.document import Rung
 from controller.model.failover.record import Record
 from controller.plan.actions.action import Action, Symbol
+from controller.plan.actions.promotion import PromoteReplica
+from controller.plan.actions.replica import ReplicateDomain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +30,38 @@ class WriteRecord(Action):
     def nodes(self) -> tuple[str, ...]:
         """Return every survivor that it is saved on."""
         return self.to
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MoveDomain(Action):
+    """Move a VM to the host that holds its replica, with nothing lost.
+
+    While it runs, what has changed is copied once more; then it is shut down, the last difference
+    is copied, and that point becomes the VM.
+    """
+
+    domain: str
+    uuid: str
+    limit_s: float
+    """How long a clean shutdown may take; its power is never cut for a move."""
+    copy: ReplicateDomain
+    """The copy of what has changed; its sequence is that of the first round."""
+    promotion: PromoteReplica
+    """What is made of the last round; its sequence is set then."""
+    verb: ClassVar[str] = "move"
+    rung: ClassVar[Rung] = Rung.FAILOVER
+    takes: ClassVar[bool] = False
+    symbol: ClassVar[Symbol] = Symbol.MOVE
+
+    @property
+    def detail(self) -> str:
+        """Return the destination and the epoch."""
+        return f"{self.promotion.node}/{self.promotion.epoch}"
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Return source and destination."""
+        return (self.node, self.promotion.node)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

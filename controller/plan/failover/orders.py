@@ -9,16 +9,21 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from controller.failover.decide import decide
-from controller.failover.orders import Decision, Fence, Order, Promote, WriteRecord
+from controller.failover.orders import Decision, Fence, Move, Order, Promote, WriteRecord
+from controller.failover.states import Phase
 from controller.model.facts import Known, Unknown
 from controller.plan.actions.action import Cause
+from controller.plan.actions.failover import MoveDomain
 from controller.plan.actions.failover import WriteRecord as SaveRecord
 from controller.plan.actions.fencing import FenceHost
 from controller.plan.actions.promotion import PromoteReplica
 from controller.plan.failover.gates import gates_of
 from controller.plan.failover.situation import situation_of
 from controller.plan.machine.layout import Layout
+from controller.plan.machine.state import MachineState
 from controller.plan.network.card import desired_nic
+from controller.plan.replication.copy import next_copy, plan_disks
+from controller.plan.replication.placement import ReplicaPlace
 from controller.plan.replication.protected_machine import ProtectedMachine
 from controller.plan.steps.draft import Draft
 from controller.plan.steps.plan import FailoverState
@@ -87,6 +92,8 @@ def _plan(order: Order, decision: Decision, scene: Scene) -> None:
                 reason=decision.sentence, consequence="its power is cut; what it runs ends"))
         case Promote():
             _promote(order, cause, decision, scene)
+        case Move():
+            _move(order, cause, decision, scene)
 
 
 def _promote(order: Promote, cause: Cause, decision: Decision, scene: Scene) -> None:
@@ -109,9 +116,44 @@ def _promote(order: Promote, cause: Cause, decision: Decision, scene: Scene) -> 
         consequence=f"it boots on {order.node}{lost}"), rank=protected.vm.spec.start_order)
 
 
+def _move(order: Move, cause: Cause, decision: Decision, scene: Scene) -> None:
+    """Plan the move of a VM to the host that holds its replica, or say why it must wait."""
+    survey, protected = scene.survey, scene.protected[order.machine]
+    current, location = protected.current, protected.location
+    domain, host = location.domain, location.host
+    name, target = order.machine, f"VirtualMachine/{order.machine}"
+    if current is None or protected.point is None or domain is None or host is None:
+        scene.draft.remark(target, f"{name} waits for a sound replica before it can be moved")
+        return
+    if location.state not in {MachineState.RUNNING, MachineState.OFF}:
+        scene.draft.remark(target, f"{name} is not moved now: {location.sentence}")
+        return
+    disks = plan_disks(protected, current, survey)
+    if isinstance(disks, str):
+        scene.draft.remark(target, f"{name} is not moved now: {disks}")
+        return
+    place = ReplicaPlace(current.host, current.replica.path)
+    there = survey.desired.hosts[current.host]
+    copy = next_copy(protected, place, disks, None, "", survey)
+    epoch = max(order.epoch, survey.epochs.get(name, 0) + 1)
+    scene.draft.do(MoveDomain(
+        target=target, node=host, domain=domain.name, uuid=domain.uuid, cause=cause,
+        limit_s=protected.vm.spec.shutdown_limit_s, copy=copy,
+        promotion=PromoteReplica(
+            target=target, node=current.host, uuid=domain.uuid, path=current.replica.path,
+            sequence=copy.sequence, epoch=epoch, estate=survey.estate_name, cause=cause,
+            reason=decision.sentence,
+            nics=tuple(desired_nic(nic, there, survey) for nic in protected.vm.spec.nics)),
+        reason=decision.sentence,
+        consequence=f"it is shut down on {host} and boots on {current.host}; nothing is lost"),
+        rank=protected.vm.spec.start_order)
+
+
 def _cause(decision: Decision, survey: Survey) -> Cause:
-    """Return HUMAN if a person ordered the failover, else DRIFT."""
+    """Return HUMAN if a person ordered it, as every move; else DRIFT."""
     record = survey.records.get(decision.scope)
+    if decision.phase is Phase.MOVING_BACK:
+        return Cause.HUMAN
     if record is not None and record.phase != "calm":
         return Cause.HUMAN if record.ordered else Cause.DRIFT
     return Cause.HUMAN if survey.context.failovers else Cause.DRIFT

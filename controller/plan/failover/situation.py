@@ -128,7 +128,6 @@ def machine_situation(protected: ProtectedMachine, gates: tuple[Gate, ...],
     record = next((one for one in survey.records.values() if name in one.machines), None)
     progress, detail = progress_of(name, record, survey)
     home = home_of(protected, survey)
-    site = protected.vm.spec.placement.site
     return MachineSituation(
         name=name, uuid=protected.uuid, home=home, failover=policy.failover,
         isolation=policy.isolation, group=protected.vm.spec.group,
@@ -140,8 +139,14 @@ def machine_situation(protected: ProtectedMachine, gates: tuple[Gate, ...],
         progress=progress, detail=detail, addresses_dropped=True,
         diverged_known=_copy_is_off(name, home, survey),
         reverse_fresh=_is_fresh_at(protected, home, survey),
-        moved=protected.location.host is not None and (
-            site is None or survey.site_of(protected.location.host) == site))
+        moved=_is_moved(protected, record))
+
+
+def _is_moved(protected: ProtectedMachine, record: Record | None) -> bool:
+    """Return whether a VM runs elsewhere than on the host that its move began on."""
+    location = protected.location
+    return (record is not None and location.host is not None and location.domain is not None
+            and runs(location.domain) and location.host != record.machines[protected.name].node)
 
 
 def home_of(protected: ProtectedMachine, survey: Survey) -> str:

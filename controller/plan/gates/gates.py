@@ -46,7 +46,7 @@ from controller.model.facts import Known
 from controller.model.units import render_duration, render_instant
 from controller.plan.actions.action import Action, Cause
 from controller.plan.actions.desired import DesiredDisk
-from controller.plan.actions.failover import WriteRecord
+from controller.plan.actions.failover import MoveDomain, WriteRecord
 from controller.plan.actions.fencing import FenceHost
 from controller.plan.actions.machine import (
     DefineDomain,
@@ -72,7 +72,9 @@ from controller.plan.steps.draft import counted
 from controller.plan.steps.plan import Ruling, Step, Verdict
 from controller.plan.survey.survey import Survey
 
-OF_FAILOVER: Final = (WriteRecord, FenceHost, PromoteReplica)
+UNLIMITED: Final = (WriteRecord, FenceHost, PromoteReplica)
+"""They have widths of their own, or none."""
+OF_FAILOVER: Final = (*UNLIMITED, MoveDomain)
 OF_A_DOMAIN: Final = ("VirtualMachine/", "Replica/")
 ALLOWED: Final = Ruling(Verdict.ALLOWED)
 
@@ -87,7 +89,7 @@ def rule_all(steps: tuple[Step, ...], survey: Survey) -> tuple[Step, ...]:
     limits = ConcurrencyLimits(survey)
     limits.expect([step.action for step in steps if step.action.rung is Rung.REPLICATE])
     moves = {replica_of(step.action.target): step for step in steps
-             if isinstance(step.action, MigrateDomain | RestartDomain)}
+             if isinstance(step.action, MigrateDomain | RestartDomain | MoveDomain)}
     network = NetworkGates(survey, leaving_vlans(step.action for step in steps))
     verdicts: dict[str, Verdict] = {}
     ruled = []
@@ -99,7 +101,7 @@ def rule_all(steps: tuple[Step, ...], survey: Survey) -> tuple[Step, ...]:
                 or stale_elsewhere(step.action, survey)
                 or after_pools(step.action, new_pools) or _after_refused(step, verdicts)
                 or _after_move(step.action, moves, survey, storms)
-                or (None if isinstance(step.action, OF_FAILOVER) else limits.take(step.action))
+                or (None if isinstance(step.action, UNLIMITED) else limits.take(step.action))
                 or ALLOWED)
         except FAULTS as error:
             ruling = Ruling(Verdict.REFUSED, "fault", not_understood(step.action.target, error))
@@ -136,7 +138,7 @@ def of_failover(action: Action, survey: Survey) -> Ruling | None:
     and it waits for no window. A person's order is a yes to all of it.
     """
     ruling = suspended(action, survey) or fact_age(action, survey)
-    if ruling is None and isinstance(action, PromoteReplica):
+    if ruling is None and isinstance(action, PromoteReplica | MoveDomain):
         ruling = unread(action, survey) or identity_taken(action, survey)
     if ruling is None and action.cause is not Cause.HUMAN:
         ruling = beyond_autonomy(action, survey)

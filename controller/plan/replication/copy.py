@@ -210,6 +210,15 @@ def plan_copy(protected: ProtectedMachine, place: ReplicaPlace, disks: Disks,
               request: ReplicaRequest | None, compare: str, survey: Survey,
               draft: Draft) -> None:
     """Plan the next copy of a VM to `place`; `compare` is why its disks are read whole, if so."""
+    slack = slack_s(protected, survey.now_s)
+    draft.do(next_copy(protected, place, disks, request, compare, survey),
+             rank=(FIRST_RANK if request is not None else 0) + round(
+                 -protected.policy.rpo_s if slack is None else slack))
+
+
+def next_copy(protected: ProtectedMachine, place: ReplicaPlace, disks: Disks,
+              request: ReplicaRequest | None, compare: str, survey: Survey) -> ReplicateDomain:
+    """Return the action that makes the next restore point of a VM at `place`."""
     policy, current = protected.policy, protected.current
     domain, host = protected.location.domain, protected.host
     assert domain is not None
@@ -220,10 +229,9 @@ def plan_copy(protected: ProtectedMachine, place: ReplicaPlace, disks: Disks,
     repair = (request is not None and request.kind is RequestKind.REPAIR) or (
         current is not None and current.replica.damaged_clusters > 0)
     limits = limits_of(protected, place.host, survey)
-    slack = slack_s(protected, survey.now_s)
     every = policy.quiesce.every if policy.quiesce is not None else 0
     without = tuple(str(part) for part in parts_left_out(protected))
-    draft.do(ReplicateDomain(
+    return ReplicateDomain(
         target=protected.target, node=host, domain=domain.name, uuid=protected.uuid, to=place.host,
         path=place.path, disks=disks.copies,
         replication_address=here.replication_address or here.address,
@@ -235,9 +243,7 @@ def plan_copy(protected: ProtectedMachine, place: ReplicaPlace, disks: Disks,
         consequence=f"to {place.host}: {consequence_of(protected, disks, current, limits)}"
                     + (f"; without {', '.join(without)}" if without else ""),
         without=without,
-        cause=_cause(protected, request, disks, survey, compare)),
-        rank=(FIRST_RANK if request is not None else 0) + round(
-            -policy.rpo_s if slack is None else slack))
+        cause=_cause(protected, request, disks, survey, compare))
 
 
 def slack_s(protected: ProtectedMachine, now_s: float) -> float | None:

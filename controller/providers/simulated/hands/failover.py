@@ -5,11 +5,13 @@ from dataclasses import replace
 from controller.errors import Refused
 from controller.model.facts import Role
 from controller.model.replica import STORE
-from controller.plan.actions.failover import EndStaleDomain, WriteRecord
+from controller.plan.actions.failover import EndStaleDomain, MoveDomain, WriteRecord
 from controller.plan.actions.promotion import PromoteReplica
-from controller.providers.simulated.hands.effect import Effect, Wait
-from controller.providers.simulated.hands.lifecycle import assert_startable
+from controller.providers.simulated.hands.backup_job import versions_of
+from controller.providers.simulated.hands.effect import Effect, Wait, domain_of
+from controller.providers.simulated.hands.lifecycle import GUEST_SHUTDOWN_S, assert_startable
 from controller.providers.simulated.power import end_domain, run_domain
+from controller.providers.simulated.replicas import Point
 from controller.providers.simulated.world import Domain, File, World
 
 
@@ -62,6 +64,28 @@ def promote(world: World, action: PromoteReplica) -> Effect:
     world.notify(node.name)
     return (f"{action.machine} runs on {node.name} from restore point {action.sequence}, with epoch"
             f" {action.epoch}")
+
+
+def move(world: World, action: MoveDomain) -> Effect:
+    """Shut the VM down, copy what it holds then, and let that point become the VM."""
+    yield Wait(0.5)
+    node = world.node(action.node)
+    domain = domain_of(node, action.domain)
+    replica = world.node(action.promotion.node).replicas.get(action.uuid)
+    if replica is None or domain.config is None:
+        raise Refused(f"{action.domain} has no replica on {action.promotion.node}")
+    if domain.state.active:
+        yield Wait(GUEST_SHUTDOWN_S)
+        end_domain(node, domain, "shutdown")
+        world.notify(node.name)
+    yield Wait(0.5, command_ends=True)
+    files = {disk.target: file for disk in domain.config.disks
+             if (file := world.file(node, disk.source)) is not None}
+    now = world.epoch()
+    sequence = max((one.sequence for one in replica.points), default=0) + 1
+    replica.points.append(Point(sequence, "", now, now, versions_of(files), 0))
+    yield Wait(0.1, command_ends=True)
+    return (yield from promote(world, replace(action.promotion, sequence=sequence)))
 
 
 def overlay_name(action: PromoteReplica, target: str) -> str:

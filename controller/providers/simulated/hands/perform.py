@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from controller.errors import Refused
 from controller.plan.actions.action import Action
-from controller.plan.actions.failover import EndStaleDomain, WriteRecord
+from controller.plan.actions.failover import EndStaleDomain, MoveDomain, WriteRecord
 from controller.plan.actions.machine import (
     DefineDomain,
     DisableAutostart,
@@ -90,6 +90,7 @@ HANDS: Final[Mapping[type[Action], Callable[[World, Any], Effect]]] = {
     WriteRecord: failover.write_record,
     EndStaleDomain: failover.end_stale,
     PromoteReplica: failover.promote,
+    MoveDomain: failover.move,
 }
 NEED_NO_LIBVIRT: Final = frozenset({
     CreateBridge, AddUplink, SetPortVlan,
