@@ -133,7 +133,8 @@ def _record(case: Case, phase: Phase) -> Record:
         begun, phase=phase, term=situation.lease.term,
         hosts={} if phase is Phase.CALM else _recorded_hosts(case, phase),
         machines={} if phase is Phase.CALM else _recorded_machines(case, phase),
-        ordered=tuple(sorted(case.ordered)), accepted=tuple(sorted(case.accepted)))
+        ordered=tuple(sorted(case.ordered)), accepted=tuple(sorted(case.accepted)),
+        back=next((one.back for one in case.requests if one.planned), begun.back))
     return wanted if wanted == old else replace(wanted, step=begun.step + 1)
 
 

@@ -171,6 +171,8 @@ class Request:
     reason: str = ""
     planned: bool = False
     """A move of what is well, with nothing lost; also the way back."""
+    back: bool = False
+    """Of a planned move: to where the VMs are declared, and not away from there."""
     accepts_loss: bool = False
     """Whether the person was told what would be lost, and took it."""
 

@@ -65,9 +65,9 @@ class Failovers(Table):
     def order_failover(self, request: FailoverRequest) -> None:
         """Save an order until a record of it is written."""
         with self._database.write(durable=True) as connection:
-            connection.execute("INSERT OR REPLACE INTO failovers VALUES (?, ?, ?, ?, ?, ?, ?)", (
+            connection.execute("INSERT OR REPLACE INTO failovers VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (
                 request.target, int(request.planned), request.by, request.why, request.at,
-                int(request.accepts_loss), request.point))
+                int(request.accepts_loss), request.point, int(request.back)))
 
     def withdraw_failovers(self, requests: Iterable[FailoverRequest]) -> None:
         """Delete orders: a record of them was written, or the person withdrew them."""
@@ -78,10 +78,11 @@ class Failovers(Table):
 
     def failovers(self, now_s: float) -> tuple[FailoverRequest, ...]:
         """Return the orders that have not expired, by target."""
-        rows = self._database.read("SELECT target, by, why, at, planned, accepts_loss, point"
+        rows = self._database.read("SELECT target, by, why, at, planned, back, accepts_loss, point"
                                    " FROM failovers ORDER BY target, planned")
-        found = (FailoverRequest(target, by, why, at, bool(planned), bool(accepts), point)
-                 for target, by, why, at, planned, accepts, point in rows)
+        found = (FailoverRequest(target, by, why, at, planned=bool(planned), back=bool(back),
+                                 accepts_loss=bool(accepts), point=point)
+                 for target, by, why, at, planned, back, accepts, point in rows)
         return tuple(one for one in found if one.expires_at > now_s)
 
     def confirm_fenced(self, confirmation: Confirmation) -> None:

@@ -47,6 +47,7 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
         sentence TEXT NOT NULL, at REAL NOT NULL, spec TEXT NOT NULL) STRICT""",),
     ("""CREATE TABLE failovers (target TEXT NOT NULL, planned INTEGER NOT NULL, by TEXT NOT NULL,
         why TEXT NOT NULL, at REAL NOT NULL, accepts_loss INTEGER NOT NULL, point TEXT NOT NULL,
+        back INTEGER NOT NULL,
         PRIMARY KEY (target, planned)) STRICT""",
      """CREATE TABLE confirmations (host TEXT PRIMARY KEY, by TEXT NOT NULL, why TEXT NOT NULL,
         boot_id TEXT NOT NULL, at REAL NOT NULL) STRICT"""),

@@ -140,7 +140,8 @@ class Play:
                 target, _, more = rest.partition(" ")
                 self.human.order_failover(FailoverRequest(
                     target, "a test", "to see what comes of it", epoch_clock(),
-                    planned=word == "failback" or "planned" in more, accepts_loss="loss" in more))
+                    planned=word == "failback" or "planned" in more,
+                    back=word == "failback", accepts_loss="loss" in more))
             case "confirm-fenced":
                 self.say(f"scenario: {command}")
                 seen = self.loop.observed.nodes[rest]

@@ -28,5 +28,5 @@ def command(
     """
     from controller.plan.survey.context import FailoverRequest  # noqa: PLC0415
 
-    order(context, FailoverRequest(target, who(by), why, 0.0, planned=True), state, again,
-          wait=wait)
+    request = FailoverRequest(target, who(by), why, 0.0, planned=True, back=True)
+    order(context, request, state, again, wait=wait)

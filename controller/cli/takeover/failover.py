@@ -40,5 +40,6 @@ def command(
     """
     from controller.plan.survey.context import FailoverRequest  # noqa: PLC0415
 
-    order(context, FailoverRequest(target, who(by), why, 0.0, planned, accept_loss, point), state,
+    order(context, FailoverRequest(
+        target, who(by), why, 0.0, planned=planned, accepts_loss=accept_loss, point=point), state,
           again, wait=wait)

@@ -70,6 +70,8 @@ class Record:
     """What a person ordered of it, as `Kind/name`; empty: it goes by the policies of its VMs."""
     accepted: tuple[str, ...] = ()
     """For which of these the person took the loss that was shown."""
+    back: bool = False
+    """Of a planned move: to where its VMs are declared, and not away from there."""
     unreadable: str = ""
     """Why this copy cannot be read; empty when it can."""
 

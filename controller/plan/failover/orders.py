@@ -152,7 +152,7 @@ def _move(order: Move, cause: Cause, decision: Decision, scene: Scene) -> None:
 def _cause(decision: Decision, survey: Survey) -> Cause:
     """Return HUMAN if a person ordered it, as every move; else DRIFT."""
     record = survey.records.get(decision.scope)
-    if decision.phase is Phase.MOVING_BACK:
+    if Phase.MOVING_BACK in {decision.phase, "" if record is None else record.phase}:
         return Cause.HUMAN
     if record is not None and record.phase != "calm":
         return Cause.HUMAN if record.ordered else Cause.DRIFT

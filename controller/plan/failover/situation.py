@@ -24,6 +24,7 @@ from controller.failover.situation import (
     View,
     Word,
 )
+from controller.failover.states import Phase
 from controller.model.facts import Absent, Known, Unknown, runs
 from controller.model.failover.power import ON
 from controller.model.failover.record import Record
@@ -49,8 +50,9 @@ def situation_of(protected: Iterable[ProtectedMachine], gates: Gates,
                   for one in protected},
         views=tuple(view_of(name, survey) for name in sorted(survey.desired.witnesses)),
         records=tuple(_copies(survey)), unwritable=dict(_unwritable(survey)),
-        requests=tuple(Request(target=one.target, by=one.by, reason=one.why, planned=one.planned,
-                               accepts_loss=one.accepts_loss) for one in context.failovers),
+        requests=tuple(Request(target=one.target, by=one.by, reason=one.why, back=one.back,
+                               planned=one.planned, accepts_loss=one.accepts_loss)
+                       for one in context.failovers),
         highest_epoch=_highest_epoch(survey), guard=spec.guard,
         suspect_after_s=spec.suspect_after_s, now_at=survey.now_s)
 
@@ -139,14 +141,20 @@ def machine_situation(protected: ProtectedMachine, gates: tuple[Gate, ...],
         progress=progress, detail=detail, addresses_dropped=True,
         diverged_known=_copy_is_off(name, home, survey),
         reverse_fresh=_is_fresh_at(protected, home, survey),
-        moved=_is_moved(protected, record))
+        moved=_is_moved(protected, survey))
 
 
-def _is_moved(protected: ProtectedMachine, record: Record | None) -> bool:
-    """Return whether a VM runs elsewhere than on the host that its move began on."""
-    location = protected.location
-    return (record is not None and location.host is not None and location.domain is not None
-            and runs(location.domain) and location.host != record.machines[protected.name].node)
+def _is_moved(protected: ProtectedMachine, survey: Survey) -> bool:
+    """Return whether a move has nothing to do with a VM any more, or never had.
+
+    It was promoted since the move began; or it is on the side already that the move leads to.
+    """
+    epoch, site = survey.epochs.get(protected.name, 0), protected.vm.spec.placement.site
+    host = protected.location.host
+    at_home = None if site is None or host is None else survey.site_of(host) == site
+    return any(record.phase == Phase.MOVING_BACK and (
+        epoch > record.epoch or (at_home is not None and at_home is record.back))
+        for record in survey.records.values())
 
 
 def home_of(protected: ProtectedMachine, survey: Survey) -> str:

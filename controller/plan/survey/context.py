@@ -102,6 +102,8 @@ class FailoverRequest:
     at: float
     planned: bool = False
     """A move of what is well, with nothing lost; also the way back."""
+    back: bool = False
+    """Of a planned move: to where the VMs are declared."""
     accepts_loss: bool = False
     """The person was shown what would be lost, and took it."""
     point: str = ""

@@ -211,11 +211,13 @@ class ContextBuilder:
 
     def _use_up_orders(self, plan: Plan, observed: Observed) -> None:
         """Withdraw the orders that a record holds by now, and those that were refused."""
-        held = {target for record in records_of(observed.nodes).values()
-                if record.phase != CALM for target in record.ordered}
+        records = [one for one in records_of(observed.nodes).values() if one.phase != CALM]
+        held = {target for record in records for target in record.ordered}
+        moving = {record.scope for record in records if record.phase == MOVING}
         refused = {one.scope for one in plan.failovers if one.phase == CALM and one.waits_for}
         gone = [one for one in self._failovers if one.target in (
-            refused if one.planned else held | refused)]
+            refused | moving if one.planned else held | refused) or (
+                one.planned and moving and not one.target.startswith(("Site/", "Host/")))]
         if gone:
             self._store.withdraw_failovers(gone)
             self._failovers = tuple(one for one in self._failovers if one not in gone)
@@ -231,6 +233,7 @@ class ContextBuilder:
             self._undone = tuple(row for row in self._undone if row[0].action_id not in gone)
 
 
+MOVING: Final = "moving-back"
 CALM: Final = "calm"
 """The phase of a record that is over, and of an order that is refused."""
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
