@@ -213,7 +213,7 @@ class ContextBuilder:
         """Withdraw the orders that a record holds by now, and those that were refused."""
         records = [one for one in records_of(observed.nodes).values() if one.phase != CALM]
         held = {target for record in records for target in record.ordered}
-        moving = {record.scope for record in records if record.phase == MOVING}
+        moving = {record.scope for record in records if record.phase == MOVING_BACK}
         refused = {one.scope for one in plan.failovers if one.phase == CALM and one.waits_for}
         gone = [one for one in self._failovers if one.target in (
             refused | moving if one.planned else held | refused) or (
@@ -233,7 +233,7 @@ class ContextBuilder:
             self._undone = tuple(row for row in self._undone if row[0].action_id not in gone)
 
 
-MOVING: Final = "moving-back"
+MOVING_BACK: Final = "moving-back"
 CALM: Final = "calm"
 """The phase of a record that is over, and of an order that is refused."""
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
