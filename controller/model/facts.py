@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Generic, TypeVar
 
+from controller.model.failover.dropped import DroppedAddress
 from controller.model.failover.power import PowerFacts
 from controller.model.failover.record import Record
 from controller.model.replica import Leftover, ReplicaFacts
@@ -381,6 +382,7 @@ class NodeFacts:
     """Of failovers, by scope."""
     product_uuid: str = ""
     """Of the machine, by its own firmware, in lower case; empty where it does not say."""
+    dropped: Fact[tuple[DroppedAddress, ...]] = Unknown("its flows were not asked for", 0.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,7 @@ from typing import Any, Callable
 
 from capabilities import Capabilities
 from domains import probes_of
+from drops import bridge_names, drops_of
 from interfaces import IP, interfaces_of
 from leftovers import leftovers_of
 from libvirt_poll import STILL_S, LibvirtPoll, parse_versions
@@ -80,6 +81,15 @@ def bridges_of(output: Output) -> str:
     return "{" + ", ".join(f'"{name}": {rows}' for name, rows in named.items()) + "}"
 
 
+def switching(output: Output, want: set) -> dict:
+    """Return the bridges, and, where that is wanted, what they drop on our order."""
+    bridges = or_no_answer(lambda: bridges_of(output))
+    if "dropped" not in want:
+        return {"bridges": bridges}
+    return {"bridges": bridges, "dropped": bridges if isinstance(bridges, NoAnswer)
+            else or_no_answer(lambda: drops_of(bridge_names(bridges)))}
+
+
 def has_mirrors(bridges: dict) -> bool:
     """Return whether any bridge has a mirror."""
     at = {name: place for place, name in enumerate(bridges["headings"])}.get("mirrors")
@@ -117,7 +127,7 @@ class Host:
         outputs = run_all(programs, LIMIT_S, STILL_S, self.libvirt.single() if libvirt else ())
         if "bridges" in programs:
             versions |= parse_versions(outputs["version"].out.decode(errors="replace"))
-            sections["bridges"] = or_no_answer(lambda: bridges_of(outputs["bridges"]))
+            sections |= switching(outputs["bridges"], want)
             self.warnings = warnings_of(outputs["bridges"])
         if "interfaces" in want:
             sections["interfaces"] = or_no_answer(lambda: interfaces_of(outputs["interfaces"]))

@@ -12,6 +12,7 @@ Rule 2: a host is silent only if the last question to it failed; old facts alone
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from controller.failover.power import distrust
 from controller.failover.situation import (
     Bmc,
     Gate,
@@ -77,14 +78,17 @@ def host_situation(name: str, survey: Survey) -> HostSituation:
 def bmc_of(host: str, survey: Survey) -> Bmc:
     """Return what a host's BMC says, and how old that is."""
     fact = survey.observed.powers.get(host)
+    doubt = "" if fact is None else distrust(host, fact, survey.observed.nodes.get(
+        host, NEVER_ASKED))
     if not isinstance(fact, Known):
-        return Bmc(sentence="" if fact is None or isinstance(fact, Absent) else fact.reason)
+        return Bmc(sentence="" if fact is None or isinstance(fact, Absent) else fact.reason,
+                   distrust=doubt)
     power, now_s = fact.value, survey.now_s
     since_at = power.off_since_at
     return Bmc(off_reads=0 if power.refusal else power.off_reads,
                off_s=0.0 if since_at is None else max(0.0, now_s - since_at),
                on=power.state == ON, age_s=max(0.0, now_s - fact.observed_at),
-               sentence=power.refusal)
+               sentence=power.refusal, distrust=doubt)
 
 
 def _word(host: str, survey: Survey) -> Word | None:

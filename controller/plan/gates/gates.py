@@ -47,7 +47,7 @@ from controller.model.units import render_duration, render_instant
 from controller.plan.actions.action import Action, Cause
 from controller.plan.actions.desired import DesiredDisk
 from controller.plan.actions.failover import MoveDomain, WriteRecord
-from controller.plan.actions.fencing import FenceHost
+from controller.plan.actions.fencing import AdmitAddresses, DropAddresses, FenceHost
 from controller.plan.actions.machine import (
     DefineDomain,
     MigrateDomain,
@@ -72,7 +72,7 @@ from controller.plan.steps.draft import counted
 from controller.plan.steps.plan import Ruling, Step, Verdict
 from controller.plan.survey.survey import Survey
 
-UNLIMITED: Final = (WriteRecord, FenceHost, PromoteReplica)
+UNLIMITED: Final = (WriteRecord, FenceHost, DropAddresses, AdmitAddresses, PromoteReplica)
 """They have widths of their own, or none."""
 OF_FAILOVER: Final = (*UNLIMITED, MoveDomain)
 OF_A_DOMAIN: Final = ("VirtualMachine/", "Replica/")

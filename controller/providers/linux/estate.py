@@ -24,7 +24,7 @@ ANSWER_S: Final = 8.0
 """The script gives its programs 5 s; a host that takes longer hangs."""
 HOST_SECTIONS: Final = ("domains", "pools", "bridges", "interfaces", "replicas", "leftovers",
                          "capabilities", "records")
-SWITCH_SECTIONS: Final = ("bridges", "interfaces")
+SWITCH_SECTIONS: Final = ("bridges", "dropped", "interfaces")
 WITNESS_SECTIONS: Final = ("interfaces", "records")
 
 

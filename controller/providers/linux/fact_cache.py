@@ -14,13 +14,13 @@ from controller.providers.linux.facts import Answer, Section
 from controller.providers.linux.last_seen import FILLERS
 from controller.providers.linux.record import parse_records
 from controller.providers.linux.replica import parse_leftovers, parse_replicas
-from controller.providers.openvswitch.facts import parse_bridges, parse_interfaces
+from controller.providers.openvswitch.facts import parse_bridges, parse_drops, parse_interfaces
 
 PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "domains": parse_domains, "pools": parse_pools, "bridges": parse_bridges,
     "replicas": parse_replicas, "leftovers": parse_leftovers,
     "interfaces": parse_interfaces, "capabilities": parse_capabilities,
-    "records": parse_records,
+    "records": parse_records, "dropped": parse_drops,
 }
 CLOCK_SAMPLES: Final = 8
 

@@ -6,7 +6,7 @@ from importlib import resources
 from typing import Final
 
 PARTS: Final[Mapping[str, tuple[str, ...]]] = {
-    "facts.py": ("programs.py", "interfaces.py", "capabilities.py", "probes.py",
+    "facts.py": ("programs.py", "drops.py", "interfaces.py", "capabilities.py", "probes.py",
                  "mover/image/header.py", "filesystem.py", "pools.py", "domains.py",
                  "libvirt_poll.py", "replicas.py", "leftovers.py", "records.py"),
 }

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from controller.model.facts import BridgeFacts, InterfaceFacts, PortFacts
+from controller.model.failover.dropped import DroppedAddress
 from controller.transport.json_text import parse_json
 
 NO_ROWS: Final[Mapping[str, Any]] = {"headings": [], "data": []}
@@ -39,6 +40,18 @@ def parse_interfaces(text: str) -> dict[str, InterfaceFacts]:
             row["kind"]) for row in parse_json(text)}
     except (AttributeError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(f"the list of interfaces is not understood: {error!r}") from error
+
+
+def parse_drops(text: str) -> tuple[DroppedAddress, ...]:
+    """Return what a node's bridges drop on our order.
+
+    Errors: ValueError with a sentence.
+    """
+    try:
+        return tuple(sorted(DroppedAddress(row["bridge"], row["port"], row["mac"], row["epoch"])
+                            for row in parse_json(text)))
+    except (AttributeError, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ValueError(f"the list of dropped addresses is not understood: {error!r}") from error
 
 
 def parse_table(table: Mapping[str, Any]) -> list[dict[str, Any]]:

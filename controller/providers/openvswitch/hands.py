@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 from controller.plan.actions.action import Action
+from controller.plan.actions.fencing import AdmitAddresses, DropAddresses
 from controller.plan.actions.network import (
     AddUplink,
     CreateBridge,
@@ -11,6 +12,7 @@ from controller.plan.actions.network import (
     WidenTrunk,
 )
 from controller.providers.node import Node
+from controller.providers.openvswitch.addresses import admit_addresses, drop_addresses
 from controller.providers.openvswitch.bridge import add_uplink, create_bridge, set_trunk
 from controller.providers.openvswitch.port import set_port_vlan
 from controller.transport.base import Transport
@@ -20,7 +22,8 @@ class OpenVswitchHands:
     """Applies the actions that change bridges and ports."""
 
     HANDLES: ClassVar[frozenset[type[Action]]] = frozenset(
-        {CreateBridge, AddUplink, WidenTrunk, NarrowTrunk, SetPortVlan})
+        {CreateBridge, AddUplink, WidenTrunk, NarrowTrunk, SetPortVlan, DropAddresses,
+         AdmitAddresses})
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
@@ -40,4 +43,8 @@ class OpenVswitchHands:
                 return await set_trunk(node, action)
             case SetPortVlan():
                 return await set_port_vlan(node, action)
+            case DropAddresses():
+                return await drop_addresses(node, action)
+            case AdmitAddresses():
+                return await admit_addresses(node, action)
         raise AssertionError(f"{action.verb} is not for Open vSwitch: HANDLES says so")

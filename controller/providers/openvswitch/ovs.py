@@ -18,9 +18,9 @@ def ovs_command(*words: str) -> Command:
 
 
 def parse_complaint(stderr: str) -> str:
-    """Return ovs-vsctl's error output as one short line."""
+    """Return an Open vSwitch program's error output as one short line."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    texts = [re.sub(r"^(ovs-vsctl: |\S+Z\|\d+\|\w+\|\w+\|)", "", line) for line in lines]
+    texts = [re.sub(r"^(ovs-[a-z]+: |\S+Z\|\d+\|\w+\|\w+\|)", "", line) for line in lines]
     return "; ".join(texts)[:300] or "it gave no reason"
 
 

@@ -5,8 +5,8 @@ from controller.providers.simulated.world import Bridge, Node, Port, Wire, World
 
 RSTP_GAP_S = 2.0
 """How long a pair of switches forwards nothing after losing its forwarding member."""
-Step = tuple[str, int]
-"""A node and the VLAN id that the frame carries there."""
+Step = tuple[str, int, str]
+"""A node, the VLAN id that the frame carries there, and its source address."""
 
 
 def forwarding(world: World, pair: tuple[str, str]) -> Wire | None:
@@ -48,7 +48,7 @@ def ping(world: World, source: str, destination: str) -> bool:
 
 
 def _cards(world: World, name: str) -> list[Step]:
-    """Return node and VLAN of every plugged card of the running guest `name`."""
+    """Return node, VLAN and address of every plugged card of the running guest `name`."""
     found = []
     for node in world.nodes.values():
         domain = node.domains.get(name)
@@ -58,7 +58,7 @@ def _cards(world: World, name: str) -> list[Step]:
         for nic in domain.live.nics:
             plugged = node.port_of(nic.mac)
             if plugged is not None:
-                found.append((node.name, plugged[1].tag or 0))
+                found.append((node.name, plugged[1].tag or 0, nic.mac.lower()))
     return found
 
 
@@ -72,15 +72,15 @@ def _connected(world: World, start: Step, end: Step) -> bool:
         if here == end[0]:
             return True
         for wire in world.wires.values():
-            far = _across(world, wire, here, start[1])
+            far = _across(world, wire, here, start)
             if far is not None and far not in seen:
                 seen.add(far)
                 edge.append(far)
     return False
 
 
-def _across(world: World, wire: Wire, here: str, vlan: int) -> str | None:
-    """Return the node at the other end of `wire` if frames of `vlan` get there from `here`."""
+def _across(world: World, wire: Wire, here: str, frame: Step) -> str | None:
+    """Return the node at the other end of `wire` if a frame gets there from `here`."""
     if here not in {wire.a[0], wire.b[0]} or not world.link_up(*wire.a):
         return None
     if wire.between_switches:
@@ -88,9 +88,12 @@ def _across(world: World, wire: Wire, here: str, vlan: int) -> str | None:
         if forwarding(world, pair) is not wire or world.now() < world.rstp_gaps.get(pair, 0.0):
             return None
     ports = (_plugged(world, wire.a), _plugged(world, wire.b))
-    if any(port is None or not port.passes(vlan) for port in ports):
+    if any(port is None or not port.passes(frame[1]) for port in ports):
         return None
-    return wire.b[0] if here == wire.a[0] else wire.a[0]
+    far = wire.b if here == wire.a[0] else wire.a
+    dropped = any((far[1], frame[2]) in bridge.drops
+                  for bridge in world.nodes[far[0]].bridges.values())
+    return None if dropped else far[0]
 
 
 def _plugged(world: World, end: tuple[str, str]) -> Port | None:

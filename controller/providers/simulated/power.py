@@ -62,6 +62,7 @@ def power_off(world: World, node: Node) -> None:
     node.powered = False
     node.hung = node.ssh_paused = node.babbling = False
     for bridge in node.bridges.values():
+        bridge.drops.clear()    # flows are in memory alone
         for port in bridge.ports.values():
             port.stale = port.mac is not None
     node.traces.locked.clear()

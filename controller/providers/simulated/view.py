@@ -20,6 +20,7 @@ from controller.model.facts import (
     Unknown,
     VolumeFacts,
 )
+from controller.model.failover.dropped import DroppedAddress
 from controller.model.replica import (
     IncomingFacts,
     Leftover,
@@ -59,7 +60,16 @@ def node_facts(world: World, node: Node, at: float, before: NodeFacts | None) ->
         replicas=_replicas(node, at, before, pools),
         leftovers=Known(leftovers(world, node), at) if node.is_host else Absent(at),
         interfaces=Known({}, at), records=Known(dict(node.records), at),
-        product_uuid=system_uuid(node))
+        product_uuid=system_uuid(node), dropped=_dropped(node, at))
+
+
+def _dropped(node: Node, at: float) -> Fact[tuple[DroppedAddress, ...]]:
+    """Return what a switch drops on our order; hosts are not asked."""
+    if node.is_host or node.is_witness:
+        return Absent(at)
+    return Known(tuple(sorted(DroppedAddress(bridge.name, port, mac, epoch)
+                              for bridge in node.bridges.values()
+                              for (port, mac), epoch in bridge.drops.items())), at)
 
 
 def _hardware(node: Node) -> Hardware:

@@ -122,6 +122,8 @@ class Bridge:
     name: str
     rstp: bool = False
     ports: dict[str, Port] = field(default_factory=dict)
+    drops: dict[tuple[str, str], int] = field(default_factory=dict)
+    """By port and address: the epoch of the failover that has its frames dropped."""
 
 
 @dataclass(slots=True)

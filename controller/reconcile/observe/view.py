@@ -354,7 +354,7 @@ def same(before: Fact[Any], after: Fact[Any]) -> bool:
 def _same_node(old: NodeFacts, new: NodeFacts) -> bool:
     """Return whether nothing differs on the node that a decision could rest on."""
     return (old.boot_id == new.boot_id and old.versions == new.versions
-            and old.product_uuid == new.product_uuid
+            and old.product_uuid == new.product_uuid and same(old.dropped, new.dropped)
             and same(_steady(old), _steady(new)) and not _leaps(old, new)
             and same(old.domains, new.domains)
             and same(old.pools, new.pools) and same(old.bridges, new.bridges)

@@ -46,7 +46,7 @@ class Switch:
         wait_until((folder / "db.sock").exists)
         self.run("ovs-vsctl", "--no-wait", "--retry", "--timeout=60", "init")
         self.daemons.append(self.start("ovs-vswitchd", "--enable-dummy=override",
-                                       "--disable-system", socket))
+                                       "--disable-system", "--pidfile", socket))
         self.run("ovs-vsctl", "add-br", "br0", "--", "add-port", "br0", "up0", "--",
                  "set", "Port", "up0", "tag=7")
 

@@ -2,6 +2,7 @@
 
 from controller.errors import OutcomeUnknown, Refused, Unavailable, Undone
 from controller.plan.actions.desired import PortVlans
+from controller.plan.actions.fencing import AdmitAddresses, DropAddresses
 from controller.plan.actions.network import (
     AddUplink,
     CreateBridge,
@@ -68,6 +69,28 @@ def set_port_vlan(world: World, action: SetPortVlan) -> Effect:
         raise Refused(f"{node.name}: {action.port} is not the port of {action.mac} any more")
     port.tag, port.trunks, port.vlan_mode = action.vlan, (), "access"
     return f"put {action.port} of {node.name} on VLAN {action.vlan}"
+
+
+def drop_addresses(world: World, action: DropAddresses) -> Effect:
+    """Drop frames by their source."""
+    yield Wait(0.1)
+    bridge = _bridge(world.node(action.node), action.bridge)
+    for port in action.ports:
+        if port not in bridge.ports:
+            raise Refused(f"{action.node}: no port named {port} in {bridge.name}")
+    bridge.drops |= {(port, mac.lower()): action.epoch
+                     for port in action.ports for mac in action.macs}
+    return f"{action.node} drops the frames of {', '.join(action.macs)}"
+
+
+def admit_addresses(world: World, action: AdmitAddresses) -> Effect:
+    """Let them pass again."""
+    yield Wait(0.1)
+    bridge = _bridge(world.node(action.node), action.bridge)
+    admitted = {mac.lower() for mac in action.macs}
+    bridge.drops = {(port, mac): epoch for (port, mac), epoch in bridge.drops.items()
+                    if mac not in admitted}
+    return f"{action.node} lets the frames of {', '.join(action.macs)} pass again"
 
 
 def _bridge(node: Node, name: str) -> Bridge:

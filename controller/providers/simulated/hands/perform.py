@@ -6,6 +6,7 @@ from typing import Any, Final
 from controller.errors import Refused
 from controller.plan.actions.action import Action
 from controller.plan.actions.failover import EndStaleDomain, MoveDomain, WriteRecord
+from controller.plan.actions.fencing import AdmitAddresses, DropAddresses
 from controller.plan.actions.machine import (
     DefineDomain,
     DisableAutostart,
@@ -63,6 +64,8 @@ HANDS: Final[Mapping[type[Action], Callable[[World, Any], Effect]]] = {
     WidenTrunk: network.set_trunk,
     NarrowTrunk: network.set_trunk,
     SetPortVlan: network.set_port_vlan,
+    DropAddresses: network.drop_addresses,
+    AdmitAddresses: network.admit_addresses,
     CreatePool: storage.create_pool,
     AcceptPool: storage.accept_pool,
     CreateDisk: storage.create_disk,
@@ -93,7 +96,7 @@ HANDS: Final[Mapping[type[Action], Callable[[World, Any], Effect]]] = {
     MoveDomain: failover.move,
 }
 NEED_NO_LIBVIRT: Final = frozenset({
-    CreateBridge, AddUplink, SetPortVlan,
+    CreateBridge, AddUplink, SetPortVlan, DropAddresses, AdmitAddresses,
     WidenTrunk, NarrowTrunk,
     RetirePoints, DropPoints, VerifyReplica,
     RemoveReplica,
