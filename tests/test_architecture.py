@@ -24,9 +24,9 @@ FLOORS = {
     "plan": ("compute", "conditions", "output", "gates", "failover", "promotion", "replication",
              "machine", "network", "steps", "survey", "actions", "packing"),
     "reconcile": ("manager", ("supervise", "export"), ("once", "rehearsal"), "loop", "act",
-                  "report", "decide", "observe", ("garbage", "tasks")),
+                  "report", "decide", "observe", "lease", ("garbage", "tasks")),
     "remote/mover": ("__main__", "session", "failover", "backup", "replica", "transfer", "image",
-                     ("verbs", "bytecode"), ("locks", "requests", "processes", "copy_mode"),
+                     ("verbs", "bytecode"), ("locks", "requests", "processes", "copy_mode", "term"),
                      "errors"),
 }
 """Inside a room: a folder or module imports only what stands below it."""

@@ -20,6 +20,8 @@ def command(
     metrics: Annotated[str | None, typer.Option(
         "--metrics", metavar="ADDRESS", show_default=False,
         help="Serve Prometheus metrics there: 127.0.0.1:9464.")] = None,
+    standby: Annotated[bool, typer.Option(
+        "--standby", help="Act only once the controller that conducts is gone.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Log one JSON object per line.")] = False,
     state: State = None,
 ) -> None:
@@ -29,15 +31,21 @@ def command(
     for `approve`. Edits of the specs take effect at once. Specs that are wrong change nothing: the
     last good ones stay in force. SIGTERM lets running actions finish; a second one does not.
 
-    Examples: `hotsite run specs/`, `hotsite run git+ssh://git@host/estate.git#main`.
+    Where the specs declare a lease, only the controller that has it acts; any other looks on and
+    takes it once it runs out. Of two, start one with `--standby`: it prefers the other.
+
+    Examples: `hotsite run specs/`, `hotsite run git+ssh://git@host/estate.git#main`,
+    `hotsite run --standby specs/`.
 
     Exit status: 0 stopped, 1 the journal cannot be used, 4 the specs are wrong at the start.
     """
     with errors_reported(as_json=as_json):
-        wait_for(keep(manager_of(context, state), source, metrics, as_json=as_json))
+        wait_for(keep(manager_of(context, state), source, metrics, standby=standby,
+                      as_json=as_json))
 
 
-async def keep(manager: "Manager", source: str, metrics: str | None, *, as_json: bool) -> None:
+async def keep(manager: "Manager", source: str, metrics: str | None, *, standby: bool = False,
+               as_json: bool) -> None:
     """Run the loop until SIGTERM or SIGINT stops it."""
     import asyncio  # noqa: PLC0415
     import signal  # noqa: PLC0415
@@ -54,4 +62,5 @@ async def keep(manager: "Manager", source: str, metrics: str | None, *, as_json:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, loop.stop)
 
-    await manager.run(source, listen=log, started=started, metrics=metrics)
+    await manager.run(source, listen=log, started=started, metrics=metrics,
+                      standby=standby)

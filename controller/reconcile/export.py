@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from random import Random
+from typing import Final
 
 from controller.model.desired import Desired
 from controller.model.facts import Fact, NodeFacts, Observed
@@ -13,15 +14,23 @@ from controller.reconcile.act.applier import Applier, Attempt
 from controller.reconcile.decide.attempts import Attempts
 from controller.reconcile.decide.context import ContextBuilder
 from controller.reconcile.decide.planner import Planner
+from controller.reconcile.lease import Candidate, Mode
 from controller.reconcile.observe.observers import Observers, observe
 from controller.reconcile.observe.view import View
+from controller.store.lease import Term
 from controller.store.store import Store
+
+ALIVE_S: Final = 30.0
+"""A loop whose last heartbeat is older than this does not run."""
 
 
 class Export:
     """One export over a provider; its intent and outcome are in the journal."""
 
-    def __init__(self, provider: Provider, store: Store, clock: Callable[[], float]) -> None:
+    def __init__(self, provider: Provider, store: Store, clock: Callable[[], float],
+                 candidate: Candidate) -> None:
+        self._store = store
+        self._candidate = candidate
         self._provider = provider
         self._clock = clock
         view, attempts = View(clock), Attempts()    # nothing is declared: an export changes no fact
@@ -33,6 +42,7 @@ class Export:
     async def look(self, desired: Desired) -> Observed:
         """Return the facts of every host."""
         await self._provider.declare(desired)
+        self._candidate.declare(desired)
         hosts = sorted(desired.hosts)
         facts: list[Fact[NodeFacts]] = await asyncio.gather(
             *(observe(self._provider, host, self._clock) for host in hosts))
@@ -42,11 +52,22 @@ class Export:
                   by: str, *, damaged: bool) -> Attempt:
         """Write the point.
 
-        Errors: Refused when there is no such point; JournalUnavailable: nothing was begun.
+        Errors: Refused when there is no such point, or another controller conducts;
+        JournalUnavailable: nothing was begun.
         """
         observed = await self.look(desired)
         declared = desired.virtual_machines.get(machine)
         action = plan_export(observed, machine, folder, sequence, damaged=damaged,
                              formers=() if declared is None else declared.spec.formerly)
         reason = action.reason.replace("somebody", by, 1)
-        return await self._applier.carry_out(replace(action, reason=reason), desired.revision)
+        async with self._candidate.conducting(self._term_of_the_loop()):
+            return await self._applier.carry_out(replace(action, reason=reason), desired.revision)
+
+    def _term_of_the_loop(self) -> Term | None:
+        """Return the term of a loop that runs on this state folder and conducts."""
+        status = self._store.status() or {}
+        lease = status.get("lease") or {}
+        alive = not status.get("stopped") and self._clock() - status.get("at", 0.0) < ALIVE_S
+        if not alive or lease.get("mode") != Mode.CONDUCTING:
+            return None
+        return Term(lease["term"], lease["holder"])

@@ -13,16 +13,16 @@ for twice a second), an action that ended, and instants at which time alone chan
 Nothing of it carries content into a decision: each one is computed from all that is known now.
 Where nothing wakes it a decision is taken once a minute, and nothing is written.
 
-Eight kinds of tasks, each restarted when it fails, so that a bug in one stops no other: the
+Nine kinds of tasks, each restarted when it fails, so that a bug in one stops no other: the
 planning, the handing out of work, one poller per node and one per BMC, the watching of events, the
-store's poll, the heartbeat, the metrics. Each target that is worked on is a task too, for as long
-as that takes. This is the only file that catches every exception. They run in one thread, and
-nothing here is shared with another: between two awaits nothing changes.
+store's poll, the lease, the heartbeat, the metrics. Each target that is worked on is a task too,
+for as long as that takes. This is the only file that catches every exception. They run in one
+thread, and nothing here is shared with another: between two awaits nothing changes.
 
 What it never does: act on a plan that is not current (workers ask for it before each step); begin
-anything while the journal cannot be written, though looking goes on; retry a change by itself; let
-one object's fault, or a listener's, reach another; decide before every node was asked once, or had
-10s for it.
+anything while the journal cannot be written or another controller conducts (lease.py), though
+looking goes on; retry a change by itself; let one object's fault, or a listener's, reach another;
+decide before every node was asked once, or had 10s for it.
 
 Stopping: no new step is begun, running ones have 20s, or until `stop` is asked a second time. A
 crash, or an action cut off, leaves open intents, the last facts of each node and the conditions in
@@ -49,6 +49,7 @@ from controller.reconcile.decide.attempts import Attempts
 from controller.reconcile.decide.context import ContextBuilder
 from controller.reconcile.decide.planner import PacedPlanner, is_converged, waits_for_facts
 from controller.reconcile.garbage import freeze_gc
+from controller.reconcile.lease import Candidate, alone
 from controller.reconcile.observe.last_seen import load_seen, save_fact, save_removed
 from controller.reconcile.observe.observers import Observers
 from controller.reconcile.observe.view import View
@@ -72,15 +73,18 @@ logger = logging.getLogger("hotsite")
 
 
 class LoopMandate(Mandate):
-    """The loop's mandate: all that the gates allow, while the journal can be written."""
+    """The loop's mandate: all that the gates allow, while the journal can be written and no other
+    controller conducts."""
 
-    def __init__(self, journal: JournalWriter, stop: asyncio.Event) -> None:
+    def __init__(self, journal: JournalWriter, stop: asyncio.Event, candidate: Candidate) -> None:
         self._journal = journal
         self._stop = stop
+        self._candidate = candidate
 
     def may_act(self) -> bool:
         """Return whether anything may be begun."""
-        return self._journal.fault is None and not self._stop.is_set()
+        return (self._journal.fault is None and not self._stop.is_set()
+                and self._candidate.may_act())
 
 
 class Loop:
@@ -88,7 +92,8 @@ class Loop:
 
     def __init__(self, provider: Provider, store: Store, clock: Callable[[], float],
                  seed: int = 0, telemetry: Telemetry = OFF,
-                 progress: Mapping[str, str] | None = None) -> None:
+                 progress: Mapping[str, str] | None = None,
+                 candidate: Candidate | None = None) -> None:
         self._provider = provider
         self._store = store
         self._clock = clock
@@ -98,6 +103,9 @@ class Loop:
         self._stop_now = asyncio.Event()
         self._journal = JournalWriter(store, clock, self._tell)
         self._context = ContextBuilder(store, clock)
+        self._candidate = candidate or alone()
+        self._candidate.on_change = self._lease_changed
+        self._context.lease = self._candidate.view
         self._view = View(clock, now_s, self._context.pools.screen)
         self._observers = Observers(provider, self._view, clock, Random(seed), self._heard,
                                     telemetry, self._heard_power)
@@ -106,8 +114,10 @@ class Loop:
                                      clock, telemetry)
         self._applier = Applier(provider, store, self._view, self._planner, self._attempts, clock,
                                 self._tell, telemetry)
+        self._applier.term = self._candidate.term
         self._workers = Workers(self._applier, self._view, self._observers, self._planner,
-                                self._attempts, LoopMandate(self._journal, self._stop), seed)
+                                self._attempts, LoopMandate(
+                                    self._journal, self._stop, self._candidate), seed)
         self._recovery = Recovery(self._applier, self._view)
         self._news = News(clock, self._planner.margin_s)
         self._pollers: dict[str, asyncio.Task[None]] = {}
@@ -143,6 +153,11 @@ class Loop:
         """Return the specs in force."""
         return self._planner.desired
 
+    @property
+    def lease(self) -> Mapping[str, Any] | None:
+        """Return which controller conducts; None where no lease is declared."""
+        return self._candidate.as_json()
+
     def add_listener(self, listener: Callable[[Event], None]) -> None:
         """Call `listener` with every event from now on."""
         self._listeners.append(listener)
@@ -156,6 +171,7 @@ class Loop:
     async def set_desired(self, desired: Desired) -> None:
         """Put specs in force; every wait ends, and running actions go on."""
         await self._provider.declare(desired)
+        self._candidate.declare(desired)
         freeze_gc(desired)
         self._journal.attempt(partial(self._context.follow, desired))
         self._planner.declare(desired)
@@ -181,7 +197,7 @@ class Loop:
         chores = [asyncio.create_task(self.forever(name, body)) for name, body in (
             ("watching events", self._observers.listen), ("planning", self._keep_planning),
             ("handing out work", self._hand_out), ("writing status", self._heartbeat),
-            ("reading the journal", self._poll_store),
+            ("reading the journal", self._poll_store), ("keeping the lease", self._candidate.keep),
             ("measuring", partial(measure, self._telemetry, self._view, self._clock,
                                   lambda: self.plan.conditions if self.plan else ())))]
         try:
@@ -194,6 +210,7 @@ class Loop:
                          *self._workers.running)
             self._pollers.clear()
             self._power_pollers.clear()
+            await self._candidate.release()
             self._write_status()
 
     def _take_over(self) -> None:
@@ -325,6 +342,18 @@ class Loop:
             self._journal.attempt(lambda: self._store.save_status(status_of(
                 self, self._view, self._attempts.in_flight, self._workers.waits(),
                 self._clock())))
+
+    def _lease_changed(self) -> None:
+        """Report who conducts, and decide anew."""
+        sentence, good = self._candidate.sentence(), self._candidate.is_sure()
+        target = f"Estate/{self.desired.estate.name}" if self.desired else "Estate"
+        self._tell(Event(EventKind.LEASE, target, "", sentence, self._clock(),
+                         "" if good else "!"))
+        self._journal.attempt(partial(self._store.note, EventKind.LEASE, target, sentence,
+                                      self._clock()))
+        if self._running:
+            self._write_status()
+            self._free_all()
 
     def _free_all(self) -> None:
         """End every wait, since a person or a commit has changed something."""

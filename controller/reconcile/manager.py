@@ -4,16 +4,21 @@ Everything else is given what it needs. The real clock, SSH and the state folder
 """
 
 import os
+import re
+import secrets
+import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
-from controller.errors import JournalUnavailable
+from controller.errors import JournalUnavailable, SpecError
 from controller.model.desired import Desired
 from controller.providers.base import Provider
 from controller.reconcile.act.applier import Attempt
 from controller.reconcile.export import Export
+from controller.reconcile.lease import Candidate, alone
 from controller.reconcile.loop import Loop
 from controller.reconcile.once import Once, assumptions
 from controller.reconcile.report.event import Event, EventKind
@@ -24,6 +29,8 @@ from controller.store.store import Store
 from controller.telemetry import configure
 
 STORE_FILE = "state.db"
+NO_LEASE = ("no lease is declared, so that both controllers would act: add `failover.lease` to the"
+            " Estate, or run without --standby")
 MakeProvider = Callable[[Desired, Callable[[], float]], Provider]
 
 
@@ -41,14 +48,41 @@ def linux_estate(desired: Desired, clock: Callable[[], float]) -> Provider:
     """Return the real estate, reached over SSH; its user declares `desired` to it."""
     # asyncssh is slow to load
     from controller.providers.linux.estate import LinuxEstate  # noqa: PLC0415
+    from controller.providers.termed import TermedTransport  # noqa: PLC0415
     from controller.replication.provider import ReplicaHands, ReplicatedEstate  # noqa: PLC0415
     from controller.replication.ssh_route import KeySource  # noqa: PLC0415
     from controller.transport.keys import one_time_key, pinned_keys  # noqa: PLC0415
     from controller.transport.ssh import SshTransport  # noqa: PLC0415
 
     transport = SshTransport()
-    return ReplicatedEstate(LinuxEstate(transport, clock), ReplicaHands(
-        transport, KeySource(one_time_key, pinned_keys), clock))
+    termed = TermedTransport(transport)
+    return ReplicatedEstate(LinuxEstate(transport, clock, termed), ReplicaHands(
+        termed, KeySource(one_time_key, pinned_keys), clock), termed)
+
+
+def boottime() -> float:
+    """Return the seconds since this machine's boot, those that it slept through included."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def holder_name() -> str:
+    """Return a name for this process that no other controller has."""
+    machine = re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname()) or "controller"
+    return f"{machine}/{secrets.token_hex(4)}"
+
+
+def candidate_of(provider: Provider, *, standby: bool = False) -> Candidate:
+    """Return this process as one of those that may conduct what `provider` changes."""
+    from controller.providers.lease import lease_of  # noqa: PLC0415  # asyncssh is slow to load
+    from controller.replication.provider import ReplicatedEstate  # noqa: PLC0415
+
+    if not isinstance(provider, ReplicatedEstate) or provider.termed is None:
+        return alone()
+    termed = provider.termed
+    candidate = Candidate(holder_name(), boottime, partial(lease_of, transport=termed),
+                          termed.announce, standby=standby)
+    termed.terms = candidate
+    return candidate
 
 
 class Manager:
@@ -97,7 +131,7 @@ class Manager:
         """
         assumed_down = assumptions(assume, desired)
         provider = self._make_provider(desired, self.clock)
-        once = Once(provider, store, self.clock, assumed_down)
+        once = Once(provider, store, self.clock, assumed_down, candidate_of(provider))
         ProgressTracker(self.clock, once.tell).follow(provider)
         try:
             yield once
@@ -112,14 +146,17 @@ class Manager:
         """
         provider = self._make_provider(desired, self.clock)
         try:
-            return await Export(provider, store, self.clock).run(
+            return await Export(provider, store, self.clock, candidate_of(provider)).run(
                 desired, machine, folder, sequence, by, damaged=damaged)
         finally:
             await provider.close()
 
     async def run(self, text: str, *, listen: Callable[[Event], None],
-                  started: Callable[[Loop], None], metrics: str | None = None) -> None:
+                  started: Callable[[Loop], None], metrics: str | None = None,
+                  standby: bool = False) -> None:
         """Run the loop over a source until it is stopped; `started` is called with the loop.
+
+        Shapes: `standby` leaves the lease to another controller that may still come.
 
         Errors: SpecError, SourceUnavailable, JournalUnavailable before anything has begun.
         """
@@ -132,10 +169,13 @@ class Manager:
                              "!"))
             desired = await first_load(source, lambda sentence: listen(Event(
                 EventKind.SOURCE, "Source/specs", "", sentence, self.clock(), "!")))
+            if standby and desired.estate.spec.failover.lease is None:
+                raise SpecError((NO_LEASE,))
             provider = self._make_provider(desired, self.clock)
             tracker = ProgressTracker(self.clock, listen)
             tracker.follow(provider)
-            loop = Loop(provider, store, self.clock, os.getpid(), telemetry, tracker.words)
+            loop = Loop(provider, store, self.clock, os.getpid(), telemetry, tracker.words,
+                        candidate_of(provider, standby=standby))
             loop.add_listener(listen)
             started(loop)
             try:

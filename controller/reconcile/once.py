@@ -28,6 +28,7 @@ from controller.reconcile.act.worker import Mandate, Workers
 from controller.reconcile.decide.attempts import Attempts
 from controller.reconcile.decide.context import ContextBuilder
 from controller.reconcile.decide.planner import Planner, is_converged
+from controller.reconcile.lease import Candidate, alone
 from controller.reconcile.observe.last_seen import load_seen, save_fact, save_removed
 from controller.reconcile.observe.observers import Observers
 from controller.reconcile.observe.view import View
@@ -77,6 +78,11 @@ class Agreed(Mandate):
     """By target: how often its nodes could not be looked at."""
     done: list[tuple[Action, str]] = field(default_factory=list)
     failed: dict[str, tuple[Action, str]] = field(default_factory=dict)
+    candidate: Candidate = field(default_factory=alone)
+
+    def may_act(self) -> bool:
+        """Return whether this controller conducts."""
+        return self.candidate.may_act()
 
     def consents(self, action: Action) -> bool:
         """Return whether a step is one of those that this run is for, and worth another try."""
@@ -118,8 +124,10 @@ class Once:
     """One run over one set of specs."""
 
     def __init__(self, provider: Provider, store: Store, clock: Callable[[], float],
-                 assumed_down: frozenset[str] = frozenset()) -> None:
+                 assumed_down: frozenset[str] = frozenset(),
+                 candidate: Candidate | None = None) -> None:
         self._provider = provider
+        self._candidate = candidate or alone()
         self._store = store
         self._clock = clock
         self._context = ContextBuilder(store, clock)
@@ -130,7 +138,8 @@ class Once:
                                 assumed_down)
         self._applier = Applier(provider, store, self._view, self._planner, self._attempts, clock,
                                 self.tell)
-        self._agreed = Agreed()
+        self._applier.term = self._candidate.term
+        self._agreed = Agreed(candidate=self._candidate)
         self._workers = Workers(self._applier, self._view, self._observers, self._planner,
                                 self._attempts, self._agreed)
         self._recovery = Recovery(self._applier, self._view)
@@ -146,6 +155,7 @@ class Once:
         await self._provider.declare(desired)
         self._view.remember(load_seen(self._store), self._store.silent())
         self._context.read()
+        self._candidate.declare(desired)
         self._planner.declare(desired)
         await self._observers.look(*self._view.nodes)
         return self._planner.decide()
@@ -159,8 +169,15 @@ class Once:
         """Do the plan until nothing that may be done is left; `plan` comes first.
 
         Shapes: see `Agreed`; `shown` is the plan that was agreed to.
-        Errors: JournalUnavailable; nothing more is begun.
+        Errors: JournalUnavailable; nothing more is begun. Refused: another controller conducts.
         """
+        async with self._candidate.conducting():
+            self._context.lease = self._candidate.view
+            return await self._run(granted_by, shown, answered=answered, about=about)
+
+    async def _run(self, granted_by: str | None, shown: Plan | None, *, answered: bool,
+                   about: str | None) -> Result:
+        """Do the plan, as the controller that conducts."""
         agreed = self._agreed
         agreed.granted_by, agreed.answered, agreed.about = granted_by, answered, about
         agreed.shown = agreed_to(shown) if shown is not None else None

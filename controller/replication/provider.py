@@ -23,6 +23,7 @@ from controller.plan.actions.replica import (
 from controller.providers.base import Provider
 from controller.providers.linux.estate import LinuxEstate, endpoints_of
 from controller.providers.node import Node
+from controller.providers.termed import TermedTransport
 from controller.replication.bandwidth import Shares
 from controller.replication.cycle import Cycle
 from controller.replication.export import export
@@ -205,8 +206,11 @@ async def remove(mover: Mover, action: RemoveReplica) -> str:
 class ReplicatedEstate(Provider):
     """A Linux estate whose replicas can be changed, too."""
 
-    def __init__(self, estate: LinuxEstate, hands: ReplicaHands) -> None:
+    def __init__(self, estate: LinuxEstate, hands: ReplicaHands,
+                 termed: TermedTransport | None = None) -> None:
         self._estate, self._hands = estate, hands
+        self.termed = termed
+        """What its changes go over, where they can carry a term."""
 
     def report_to(self, on_progress: OnProgress) -> None:
         """Report the progress of copies to `on_progress` from now on."""

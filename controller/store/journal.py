@@ -35,7 +35,7 @@ SERVES: Final[Mapping[str, tuple[RequestKind, ...]]] = {
 """By verb: the requests of people that it fulfils."""
 _INTENT_COLUMNS = "id, action_id, verb, target, node, revision, cause, sentence, at"
 _EVENT_COLUMNS = ("id, at, kind, target, node, verb, action_id, revision, cause, outcome, intent,"
-                  " sentence")
+                  " sentence, term")
 
 
 class Outcome(StrEnum):
@@ -82,13 +82,15 @@ class EventRow(NamedTuple):
     intent: int | None
     """The intent's id, for an outcome."""
     sentence: str
+    term: int = 0
+    """The term in which it was begun; 0 where no lease was declared."""
 
 
 class Journal(Table):
     """Intents, outcomes and notes, oldest first."""
 
     def intend(self, action_id: str, verb: str, target: str, node: str, revision: str,
-               reason: str, at: float, cause: Cause = Cause.DRIFT) -> int:
+               reason: str, at: float, cause: Cause = Cause.DRIFT, term: int = 0) -> int:
         """Write that an action is about to begin, and return the intent's id.
 
         Shapes: an approval of it, or a request that it fulfils, is used up by that.
@@ -96,7 +98,7 @@ class Journal(Table):
         """
         with self._database.write(durable=True) as connection:
             intent = _append(connection, at, INTENT, target, reason, node=node, verb=verb,
-                             action_id=action_id, revision=revision, cause=cause.value)
+                             action_id=action_id, revision=revision, cause=cause.value, term=term)
             connection.execute("INSERT INTO open_intents VALUES (?)", (intent,))
             connection.execute("DELETE FROM approvals WHERE action_id = ? AND revision = ?",
                                (action_id, revision))
@@ -116,16 +118,17 @@ class Journal(Table):
         """
         with self._database.write(durable=True) as connection:
             rows = connection.execute(
-                f"SELECT {_INTENT_COLUMNS} FROM events WHERE id = ? AND kind = ?",
+                f"SELECT {_INTENT_COLUMNS}, term FROM events WHERE id = ? AND kind = ?",
                 (intent, INTENT)).fetchall()
             if not rows:
                 raise JournalUnavailable(
                     f"the journal {self._database.path} knows no intent {intent}: another file took"
                     " its place; restart `hotsite run`, which looks at everything anew")
-            begun = _intent(rows[0])
+            begun = _intent(rows[0][:-1])
             _append(connection, at, OUTCOME, begun.target, sentence, node=begun.node,
                     verb=begun.verb, action_id=begun.action_id, revision=begun.revision,
-                    cause=begun.cause.value, outcome=outcome.value, intent=intent)
+                    cause=begun.cause.value, outcome=outcome.value, intent=intent,
+                    term=rows[0][-1])
             connection.execute("DELETE FROM open_intents WHERE id = ?", (intent,))
             if undone is not None:
                 one, spec = undone

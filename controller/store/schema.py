@@ -51,6 +51,7 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
         PRIMARY KEY (target, planned)) STRICT""",
      """CREATE TABLE confirmations (host TEXT PRIMARY KEY, by TEXT NOT NULL, why TEXT NOT NULL,
         boot_id TEXT NOT NULL, at REAL NOT NULL) STRICT"""),
+    ("ALTER TABLE events ADD COLUMN term INTEGER NOT NULL DEFAULT 0",),
 )
 
 

@@ -35,12 +35,15 @@ class Trust:
     """SHA-256 of its certificate, with or without colons."""
     ca_file: str | None = None
     minimum_tls: str = "1.2"
+    certificate_file: str | None = None
+    """What we show in return, where the server wants to know who asks."""
+    key_file: str | None = None
 
 
 def tls_context(trust: Trust) -> ssl.SSLContext:
     """Return a context for clients that believes just what `trust` says.
 
-    Errors: Refused when the file of the authority cannot be used.
+    Errors: Refused when the file of the authority, or our certificate, cannot be used.
     """
     context = _pinned(trust.fingerprint) if trust.fingerprint else _signed(trust.ca_file)
     with warnings.catch_warnings():     # to speak an old version is declared, host by host
@@ -49,6 +52,12 @@ def tls_context(trust: Trust) -> ssl.SSLContext:
     if trust.minimum_tls in OLD:
         context.set_ciphers(OLD_CIPHERS)
         context.options |= OLD_RENEGOTIATION
+    if trust.certificate_file is not None:
+        try:
+            context.load_cert_chain(trust.certificate_file, trust.key_file)
+        except (OSError, ssl.SSLError) as error:
+            raise Refused(f"the certificate {trust.certificate_file} and its key"
+                          f" {trust.key_file} cannot be used: {error}") from error
     return context
 
 

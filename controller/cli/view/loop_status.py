@@ -77,13 +77,16 @@ class LoopStatus:
         return f"the loop runs (pid {pid}, for {running}), last heartbeat {age} ago", ""
 
     def source_lines(self) -> list[Line]:
-        """Return which specs are in force, and why the journal cannot be written if it cannot."""
+        """Return which specs are in force, who conducts, and why the journal cannot be written."""
         beat = self.heartbeat or {}
         source, lines = beat.get("source") or {}, []
         if source:
             age = render_duration(self.now_s - source["at"])
             lines.append((f"specs: {source['sentence']} ({age} ago)",
                           "" if source["good"] else "red"))
+        if lease := beat.get("lease"):
+            well = lease["mode"] in {"conducting", "standby"}
+            lines.append((f"lease: {lease['sentence']}", "" if well else "red"))
         if beat.get("journal"):
             lines.append((f"journal: {beat['journal']}", "red"))
         return lines

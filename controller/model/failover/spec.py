@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from controller.model.document import Spec
+from controller.model.document import Name, Spec
 from controller.model.host import AbsolutePath, CredentialsSpec
 from controller.model.units import DurationS, Share
 
@@ -54,6 +54,8 @@ class LeaseSpec(Spec):
     key_file: AbsolutePath | None = None
     credentials: CredentialsSpec | None = None
     """A name and password for etcd, where it wants them."""
+    witness: Name | None = None
+    """The witness that keeps the lease, for the driver `witness`; unset: the first by name."""
 
 
 class FailoverSpec(Spec):

@@ -9,6 +9,7 @@ order, and the first that objects gives the step its ruling:
     law, order                  a law would be broken; a circle          facts that differ
     undone                      the node undid it before                 a commit, approve, resume
     in-use own-address loop     the network is used, or would loop       the network as it is seen
+    lease                       another controller may conduct by now    the lease, renewed
     suspended                   somebody paused the object               resume, or the end of it
     fact-age, unread            facts are old, or one thing is unknown   an answer
     identity                    another domain has its UUID, MAC, file   a person, by hand
@@ -113,6 +114,8 @@ def rule_all(steps: tuple[Step, ...], survey: Survey) -> tuple[Step, ...]:
 def judge(action: Action, survey: Survey, storms: Mapping[str, str],
           deletions: Deletions) -> Ruling | None:
     """Return the ruling of the first gate that objects to an action alone; None if none does."""
+    if (ruling := without_lease(action, survey)) is not None:
+        return ruling
     if isinstance(action, OF_FAILOVER):
         return of_failover(action, survey)
     for gate in (suspended, fact_age, unread, identity_taken):
@@ -154,6 +157,15 @@ def suspended(action: Action, survey: Survey) -> Ruling | None:
         Verdict.REFUSED, "suspended",
         f"{pause.target} is suspended by {pause.by} until {render_instant(pause.until_at)}:"
         f" {pause.why}", f"hotsite resume {pause.target}")
+
+
+def without_lease(action: Action, survey: Survey) -> Ruling | None:
+    """Refuse what cannot be undone while the lease that was held is not known to be ours."""
+    lease = survey.context.lease
+    if lease is None or lease.held or action.rung.height < Rung.FAILOVER.height:
+        return None
+    return Ruling(Verdict.REFUSED, "lease", lease.sentence,
+                  "when this controller has the lease")
 
 
 def fact_age(action: Action, survey: Survey) -> Ruling | None:

@@ -148,6 +148,16 @@ class Undone:
 
 
 @dataclass(frozen=True, slots=True)
+class LeaseView:
+    """The lease that says which controller conducts, as this controller knows it."""
+
+    held: bool
+    """Whether it is this controller's now, by its own count."""
+    term: int
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
 class Context:
     """All that one decision depends on besides specs and facts."""
 
@@ -179,6 +189,8 @@ class Context:
     adopted: frozenset[str] | None = None
     """`Kind/name` of every object that was once seen as declared; None: all of them were, if any
     revision was ever applied."""
+    lease: LeaseView | None = None
+    """None: none is declared, or it was not asked for."""
 
     def has_adopted(self, target: str) -> bool:
         """Return whether an object was once seen as declared, so that it is ours to take from."""

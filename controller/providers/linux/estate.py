@@ -58,16 +58,21 @@ def question_command(wanted: tuple[str, ...], digests: dict[str, str]) -> str:
 
 
 class LinuxEstate:
-    """Nodes reached over `transport`; `clock` gives epoch seconds."""
+    """Nodes reached over `transport`; `clock` gives epoch seconds.
 
-    def __init__(self, transport: Transport, clock: Callable[[], float]) -> None:
+    Shapes: changes go over `changing`, which adds the term; questions need none.
+    """
+
+    def __init__(self, transport: Transport, clock: Callable[[], float],
+                 changing: Transport | None = None) -> None:
         self._transport = transport
         self._clock = clock
         self._caches: dict[str, FactCache] = {}
         self._watchers = Watchers(transport, load_program("watch.py"))
         self._redfish = RedfishHands(clock)
-        hands: tuple[Hands, ...] = (LibvirtHands(transport), OpenVswitchHands(transport),
-                                    LinuxHands(transport), self._redfish)
+        over = changing or transport
+        hands: tuple[Hands, ...] = (LibvirtHands(over), OpenVswitchHands(over), LinuxHands(over),
+                                    self._redfish)
         self._hands = {kind: hand for hand in hands for kind in hand.HANDLES}
 
     async def declare(self, desired: Desired) -> None:

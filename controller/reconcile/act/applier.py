@@ -85,6 +85,8 @@ class Applier:
         self._clock = clock
         self._tell = tell
         self._telemetry = telemetry
+        self.term: Callable[[], int] = lambda: 0
+        """In which term this controller conducts; 0 where no lease is declared."""
         self._unwritten: list[tuple[int, Outcome, str, float, UndoneRow | None]] = []
 
     async def carry_out(self, action: Action, revision: str, spec: str = "") -> Attempt:
@@ -93,7 +95,7 @@ class Applier:
         Errors: JournalUnavailable when it was not begun.
         """
         intent = self._store.intend(action.id, action.verb, action.target, action.node, revision,
-                                    action.reason, self._clock(), action.cause)
+                                    action.reason, self._clock(), action.cause, self.term())
         self._attempts.begin(InFlight(action.id, action.target, action.nodes, action.rung))
         self._tell(Event(EventKind.INTENT, action.target, action.node, action.reason,
                          self._clock(), action.symbol, "", action.id))

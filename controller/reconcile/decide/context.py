@@ -27,6 +27,7 @@ from controller.plan.survey.context import (
     Context,
     FailoverRequest,
     InFlight,
+    LeaseView,
     ReplicaRequest,
     Suspension,
     Undone,
@@ -66,6 +67,8 @@ class ContextBuilder:
         self._read_approvals = False
         self._history = History(store)
         self.pools = PoolMemory(store)
+        self.lease: Callable[[], LeaseView | None] = lambda: None
+        """What is known of the lease now."""
 
     def declare(self, desired: Desired) -> None:
         """Take over new specs."""
@@ -162,7 +165,7 @@ class ContextBuilder:
             undone=tuple(one for one, spec in self._undone if spec == self.print_of(one.target)),
             adopted=self._history.adopted,
             backing_off=backing_off, assumed_down=assumed_down, last_host=self._history.last_host,
-            kept=self._history.kept, waiting=self._history.waiting)
+            kept=self._history.kept, waiting=self._history.waiting, lease=self.lease())
 
     def pause_has_ended(self) -> bool:
         """Return whether a pause has ended, by time, a person or a commit, since the last call."""

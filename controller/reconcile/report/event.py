@@ -22,6 +22,8 @@ class EventKind(StrEnum):
     """The failover of a site or host has come to another phase, or waits for somebody else."""
     SOURCE = "source"
     JOURNAL = "journal"
+    LEASE = "lease"
+    """Who conducts has changed, or this controller can no longer tell."""
     FAULT = "fault"
     """An error that should never happen; everything else goes on."""
 

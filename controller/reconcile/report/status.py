@@ -45,6 +45,11 @@ class Running(Protocol):
         """Return the specs in force."""
         ...
 
+    @property
+    def lease(self) -> Mapping[str, Any] | None:
+        """Return which controller conducts; None where no lease is declared."""
+        ...
+
 
 def status_of(loop: Running, view: View, in_flight: tuple[InFlight, ...],
               waits: Mapping[str, tuple[str, str]], now_s: float) -> dict[str, Any]:
@@ -58,7 +63,7 @@ def status_of(loop: Running, view: View, in_flight: tuple[InFlight, ...],
     return {
         "pid": os.getpid(), "at": now_s, "started_at": loop.started_at, "stopped": loop.stopped,
         "revision": loop.desired.revision if loop.desired else None,
-        "source": loop.source, "journal": loop.journal_fault,
+        "source": loop.source, "journal": loop.journal_fault, "lease": loop.lease,
         "nodes": {node: render_fact(view.fact(node), view.last_look_at(node))
                   for node in view.nodes},
         "running": [one.action_id for one in in_flight],

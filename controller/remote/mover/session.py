@@ -15,6 +15,7 @@ from typing import Any, Dict, List
 
 from mover.errors import MoverError, Refused
 from mover.requests import lines, parse_object
+from mover.term import held
 from mover.verbs import from_system, say, verb
 
 IN_SESSION = ("authorize", "deauthorize", "replica-make", "replica-show", "incoming-open",
@@ -42,6 +43,11 @@ def _answer(message: Dict[str, Any]) -> Any:
     name = str(message.get("verb"))
     if name not in IN_SESSION:
         raise Refused("%r is not answered here: use one of %s" % (name, ", ".join(IN_SESSION)))
+    with held():
+        return _carried_out(name, message)
+
+
+def _carried_out(name: str, message: Dict[str, Any]) -> Any:
     request = os.memfd_create("hotsite-request")
     try:
         os.write(request, json.dumps(message.get("request", {})).encode() + b"\n")

@@ -74,6 +74,12 @@ def check_lease(specs: Specs, estate: Entry[Estate], lease: LeaseSpec) -> Iterat
         if specs.complete("Witness") and not specs.of(Witness):
             yield estate.wrong("the lease lies at a witness, and none is declared: declare a"
                                " Witness, or write `driver: etcd`", *LEASE)
+        elif lease.witness is not None:
+            yield from specs.dangling(estate.chunk, "Witness", lease.witness, *LEASE, "witness")
+        elif specs.complete("Witness") and len(specs.of(Witness)) > 1:
+            yield estate.wrong(f"one of {len(specs.of(Witness))} witnesses keeps the lease, and"
+                               " another one as soon as their names change: say which, with"
+                               " `witness:`", *LEASE)
     else:
         count = len(set(lease.endpoints))
         if count < LEAST_MEMBERS or count % 2 == 0:

@@ -1,0 +1,1 @@
+"""etcd, as far as a lease needs it, through its JSON gateway."""
