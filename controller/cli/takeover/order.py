@@ -19,6 +19,7 @@ BEGUN_WITHIN_S: Final = 60.0
 ENDS: Final = {"led-elsewhere": 0, "returning": 0, "reversing": 0, "protected-reversed": 0,
                "awaiting-human": 3, "split": 1}
 """By phase in which nothing more happens without a person: the exit status."""
+MOVES: Final = "moving-back"
 NOT_BEGUN: Final = frozenset({"suspected", "agreed", "calm"})
 Target = Annotated[str, typer.Argument(
     metavar="SITE|HOST|VM|GROUP", help="By its name, or as `Kind/name` where two have one name.")]
@@ -107,41 +108,53 @@ def ask_again(name: str, again: str | None) -> None:
 
 
 def follow(manager: "Manager", request: "FailoverRequest", newest: int) -> int:
-    """Print how the failover goes on until it needs nobody, or a person; return the status."""
+    """Print how it goes on until it needs nobody, or a person; return the exit status."""
     from controller.cli.view.loop_status import read_status  # noqa: PLC0415
 
-    until, said, shown = time.monotonic() + BEGUN_WITHIN_S, list[str](), list[str]()
+    until, said = time.monotonic() + BEGUN_WITHIN_S, list[str]()
+    begun = False
     while True:
         status = read_status(manager)
         newest = tell_outcomes(manager, newest)
-        for one in status.failovers:
-            if concerns(one["scope"], request.target, status.failovers) and (
-                    code := tell_phase(one, said, shown)) is not None:
+        mine = [one for one in status.failovers
+                if concerns(one["scope"], request.target, status.failovers)]
+        for one in mine:
+            tell_phase(one, said)
+            begun = begun or (one["phase"] == MOVES if request.planned
+                              else one["phase"] not in NOT_BEGUN)
+            if (code := ended(one, request, begun=begun)) is not None:
                 return code
+        if request.planned and begun and not mine:
+            return 0
         if not status.alive:
             complain("the loop has ended: another controller goes on from the survivors' record")
             return 5
-        if not said and time.monotonic() > until:
+        if not begun and time.monotonic() > until:
             complain(f"nothing has begun within {BEGUN_WITHIN_S:g} s; the order stays for an hour,"
                      " and `hotsite status` shows what it waits for")
             return 2
         time.sleep(PAUSE_S)
 
 
-def tell_phase(one: dict[str, Any], said: list[str], shown: list[str]) -> int | None:
-    """Print where a failover stands if that is new; return the exit status if it has ended."""
-    line = f"{one['scope']} {one['phase']}: {one['sentence']}"
-    if shown[-1:] == [line]:
-        return None
-    shown.append(line)
-    typer.echo(line)
-    for sentence in one["waiting"]:
-        typer.echo(f"  {sentence}")
-    if one["phase"] not in NOT_BEGUN:
-        said.append(line)
-    if one["phase"] == "calm":
-        return 3 if one["waits_for"] else None
-    return ENDS.get(one["phase"])
+def tell_phase(one: dict[str, Any], said: list[str]) -> None:
+    """Print where a failover stands, if that is new."""
+    lines = [f"{one['scope']} {one['phase']}: {one['sentence']}",
+             *(f"  {sentence}" for sentence in one["waiting"])]
+    for line in lines:
+        if line not in said:
+            said.append(line)
+            typer.echo(line)
+
+
+def ended(one: dict[str, Any], request: "FailoverRequest", *, begun: bool) -> int | None:
+    """Return the exit status once nothing more comes of an order by itself; None before."""
+    phase = one["phase"]
+    if phase == "calm" and one["waits_for"]:
+        return 3    # it is refused, and the sentence says why
+    if request.planned:
+        back = begun and phase not in {MOVES, "calm"}
+        return 1 if back else None      # a move failed, and what is left stays where it was
+    return ENDS.get(phase) if begun or phase == "awaiting-human" else None
 
 
 def tell_outcomes(manager: "Manager", newest: int) -> int:
