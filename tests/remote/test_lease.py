@@ -14,7 +14,7 @@ import pytest
 
 from tests.waiting import wait_until
 
-PROGRAM = Path(__file__).parent.parent.parent / "controller/remote/lease.py"
+PROGRAM = Path(__file__).parent.parent.parent / "controller/remote/witness/lease.py"
 WORDS = runpy.run_path(str(PROGRAM))
 TTL_S, DRIFT = 15.0, 0.01
 

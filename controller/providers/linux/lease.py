@@ -57,7 +57,7 @@ class WitnessLease:
     async def _ask(self, question: dict[str, Any]) -> LeaseState:
         """Ask the witness; a repeated question has the same effect as one (see the contract)."""
         line = json.dumps(question | self._common)
-        text = await self._transport.ask(self._witness, load_program("lease.py"), line,
+        text = await self._transport.ask(self._witness, load_program("witness/lease.py"), line,
                                          self._answer_s)
         try:
             answer = parse_json(text)
