@@ -22,7 +22,7 @@ LAYERS = (
 )
 FLOORS = {
     "plan": ("compute", "conditions", "output", "gates", "failover", "promotion", "replication",
-             "machine", "network", "steps", "survey", "actions", "packing"),
+             "machine", "network", "guarding", "steps", "survey", "actions", "packing"),
     "reconcile": ("manager", ("supervise", "export"), ("once", "rehearsal"), "loop", "act",
                   "report", "decide", "observe", "lease", ("garbage", "tasks")),
     "remote/mover": ("__main__", "session", "failover", "backup", "replica", "transfer", "image",

@@ -24,6 +24,7 @@ class ConditionType(StrEnum):
     VERIFIED = "Verified"
     DRILLED = "Drilled"
     SURVIVABLE = "Survivable"
+    GUARDED = "Guarded"
     TWIN_MATCHES = "TwinMatches"
     SPLIT_BRAIN = "SplitBrain"
     SUSPENDED = "Suspended"

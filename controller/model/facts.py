@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Generic, TypeVar
 
 from controller.model.failover.dropped import DroppedAddress
+from controller.model.failover.guard import GrantorFacts, GuardFacts
 from controller.model.failover.power import PowerFacts
 from controller.model.failover.record import Record
 from controller.model.replica import Leftover, ReplicaFacts
@@ -383,6 +384,10 @@ class NodeFacts:
     product_uuid: str = ""
     """Of the machine, by its own firmware, in lower case; empty where it does not say."""
     dropped: Fact[tuple[DroppedAddress, ...]] = Unknown("its flows were not asked for", 0.0)
+    guard: Fact[GuardFacts] = Unknown("its guard was not asked for", 0.0)
+    """Absent on what is no host."""
+    grantor: Fact[GrantorFacts] = Unknown("its grantor was not asked for", 0.0)
+    """Absent on switches."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,12 +41,14 @@ from dataclasses import replace
 from controller.model.desired import Desired
 from controller.model.facts import Absent, Fact, Known, NodeFacts, Observed, Unknown
 from controller.plan.conditions.conditions import conditions_of
+from controller.plan.conditions.guarded import guarded_conditions
 from controller.plan.conditions.replica import replica_conditions
 from controller.plan.conditions.survivable import site_conditions
 from controller.plan.failover.orders import diff_failovers, next_failover_at
 from controller.plan.gates.gates import rule_all, storms_of
 from controller.plan.gates.grace import next_grace_at
 from controller.plan.gates.laws import strike
+from controller.plan.guarding.upkeep import diff_guards
 from controller.plan.machine.layout import Layout, lay_out, wait_for_capacity
 from controller.plan.machine.removal import diff_asides, diff_undeclared
 from controller.plan.machine.state import Case, Location, MachineState, locate
@@ -80,6 +82,7 @@ def compute(desired: Desired, observed: Observed, context: Context, now_s: float
     locations = locate_all(survey, draft)
     layout = lay_out(locations, survey, draft)
     index = index_replicas(survey)
+    diff_guards(survey, draft)
     diff_superseded(survey, draft)
     diff_machines(locations, layout, index, survey, draft)
     diff_undeclared(survey, draft)
@@ -97,7 +100,7 @@ def compute(desired: Desired, observed: Observed, context: Context, now_s: float
         draft.remark(f"Site/{site}", sentence, unknown=True)
     steps = rule_all(strike(order(draft.items), without(survey)), survey)
     conditions = conditions_of(survey, locations, layout, steps, draft.stalls)
-    conditions += tuple(superseded_conditions(survey))
+    conditions += (*superseded_conditions(survey), *guarded_conditions(survey))
     conditions += tuple(replica_conditions(protected_machines, index, findings, survey))
     conditions += tuple(site_conditions(protected_machines, index, layout, survey))
     remarks = tuple(sorted(dict.fromkeys(draft.remarks),

@@ -40,6 +40,7 @@ from typing import Any, Callable
 from capabilities import Capabilities
 from domains import probes_of
 from drops import bridge_names, drops_of
+from guard_facts import grantor_of, guard_of
 from interfaces import IP, interfaces_of
 from leftovers import leftovers_of
 from libvirt_poll import STILL_S, LibvirtPoll, parse_versions
@@ -58,7 +59,8 @@ TABLES = {
 MIRRORS = (*VSCTL, "--columns=_uuid,output_port,output_vlan", "list", "Mirror")
 STAMP = re.compile(r"^(ovs-vsctl: |[^|]*Z\|[0-9]+\|[^|]*\|[A-Z]+\|)")
 TRACES = ("/etc/libvirt/qemu", "/run/libvirt/qemu")  # a host that has one may well run domains
-OWN = {"records": lambda: json.dumps(records())}  # what we keep on a node, by section
+OWN = {"records": lambda: json.dumps(records()),  # what we keep on a node, by section
+       "guard": guard_of, "grantor": grantor_of}
 BY_LIBVIRT = {"domains", "pools", "replicas", "leftovers"}  # sections that need libvirt
 
 

@@ -171,10 +171,11 @@ def test_what_the_state_says_changes_each_second_for_revoked_hosts_alone(tmp_pat
     answered(made, ask("paris-2"))
     made.respond({"verb": "revoke", "epoch": 7, "hosts": ["paris-2"], "order": ORDER})
     state = made.respond({"verb": "state"})
-    assert state["grants"] == [HOST]
-    assert state["silent"] == ["paris-3"]
+    assert state["hears"] == [HOST, "paris-2"]
+    assert state["never"] == ["paris-3"]
+    assert state["silent"] == {}
     assert state["revoked"]["paris-2"] == {
-        "epoch": 7, "term": 1, "by": "tests", "why": "a test", "age_s": 0, "since": "grant"}
+        "epoch": 7, "term": 1, "by": "tests", "why": "a test", "age_s": 0, "since_start": False}
 
 
 # with real processes
@@ -240,7 +241,7 @@ def test_new_hosts_are_taken_while_it_runs_and_those_that_are_gone_are_forgotten
         "digest": "d2", "name": "witness", "address": "127.0.0.1", "port": rig.ports["witness"],
         "keys": {HOST: key_of(HOST)}})
     assert rig.grantor_pid("witness") == pid
-    assert rig.verb("state", "witness")["silent"] == [HOST]
+    assert rig.verb("state", "witness")["never"] == [HOST]
 
 
 def test_on_another_port_it_is_another_grantor(rig: Rig) -> None:

@@ -39,7 +39,7 @@ APPLIED = Context(applied_revision="r1")
 FIELDS = {
     "Site": "sites", "Switch": "switches", "InterSiteLink": "inter_site_links", "Host": "hosts",
     "Network": "networks", "VirtualMachine": "virtual_machines",
-    "ProtectionPolicy": "protection_policies",
+    "ProtectionPolicy": "protection_policies", "Witness": "witnesses",
 }
 
 

@@ -35,6 +35,7 @@ from controller.model.document import Rung
 from controller.model.facts import DomainFacts, DomainState, runs
 from controller.model.virtual_machine import VirtualMachine
 from controller.plan.actions.action import Cause
+from controller.plan.guarding.isolation import isolation_blocker
 from controller.plan.steps.draft import Draft, cause_of
 from controller.plan.survey.identity import Rival, Sighting, domain_uuids, is_for
 from controller.plan.survey.replicas import ReplicaIndex
@@ -270,7 +271,14 @@ def _unseen(name: str, survey: Survey) -> Location:
 
 
 def start_blocker(name: str, host: str, survey: Survey) -> str | None:
-    """Return why a VM must not be started on a host; None if it surely runs nowhere else."""
+    """Return why a VM must not be started on a host.
+
+    None if it surely runs nowhere else, and neither guard nor grantor forbids it there.
+    """
+    return isolation_blocker(name, host, survey) or _elsewhere_blocker(name, host, survey)
+
+
+def _elsewhere_blocker(name: str, host: str, survey: Survey) -> str | None:
     for other, domain in survey.sightings.get(name, ()):
         if other != host and domain.state.active:
             return f"{name} is not started on {host}: it is {domain.state} on {other}"

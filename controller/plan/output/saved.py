@@ -15,13 +15,14 @@ from typing import Any, Final
 from controller.errors import SpecError
 from controller.model.condition import Condition, ConditionType, Status
 from controller.model.facts import Fact, Known, NodeFacts, Observed, Ownership, Role
-from controller.model.failover import record
+from controller.model.failover import guard, record
 from controller.model.replica import Leftover, LeftoverKind
 from controller.plan.actions import (
     action,
     desired,
     failover,
     fencing,
+    guarding,
     machine,
     network,
     promotion,
@@ -38,8 +39,8 @@ MAPPING: Final = "mapping"
 PLAIN: Final = frozenset({str, int, float, bool, type(None)})
 SHAPES: Final[dict[str, type[Any]]] = {
     name: shape for module in (
-        action, desired, failover, fencing, machine, network, promotion, record, replica_actions,
-        storage)
+        action, desired, failover, fencing, guard, guarding, machine, network, promotion, record,
+        replica_actions, storage)
     for name, shape in sorted(vars(module).items())
     if isinstance(shape, type) and is_dataclass(shape)
 } | {"Leftover": Leftover, "Ownership": Ownership, "Remark": Remark, "Ruling": Ruling,

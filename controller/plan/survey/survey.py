@@ -28,6 +28,7 @@ from controller.plan.survey.context import Context, Suspension
 from controller.plan.survey.epochs import epochs_of, records_of, split
 from controller.plan.survey.grants import pauses
 from controller.plan.survey.identity import HostIndex, Identities, Sighting, index_host
+from controller.plan.survey.isolation import NOBODY, Isolation, isolation_of
 from controller.plan.survey.machines import merge_duplicates
 from controller.plan.survey.renamed import rename_context, rename_observed
 from controller.plan.survey.silence import last_of, stale, value_of
@@ -98,6 +99,7 @@ class Survey:
     """By VM: its copies of older epochs, on hosts that answered."""
     superseded_unseen: Mapping[str, tuple[Sighting, ...]] = field(default_factory=dict)
     """By VM: the same on silent hosts, as last seen, and on nodes that left the specs."""
+    isolation: Isolation = NOBODY
 
     @property
     def vlan_of(self) -> Mapping[str, int]:
@@ -233,7 +235,7 @@ def take_survey(desired: Desired, observed: Observed, context: Context, now_s: f
         duplicates,
         pauses(known.grants, context.suspensions, now_s), records, epochs, superseded,
         {name: (*unseen_ones.get(name, ()), *removed_ones.get(name, ()))
-         for name in sorted({*unseen_ones, *removed_ones})})
+         for name in sorted({*unseen_ones, *removed_ones})}, isolation_of(observed.nodes))
 
 
 def lost_nodes(desired: Desired, assumed_down: frozenset[str]) -> frozenset[str]:

@@ -7,12 +7,15 @@ from typing import Final, Protocol
 
 from controller.errors import ActionError, Refused
 from controller.model.desired import Desired
-from controller.model.facts import Fact, NodeFacts, Unknown
+from controller.model.facts import Fact, Known, NodeFacts, Unknown
 from controller.model.failover.power import PowerFacts
 from controller.plan.actions.action import Action
 from controller.providers.libvirt.hands import LibvirtHands
 from controller.providers.linux.fact_cache import FactCache
 from controller.providers.linux.facts import parse_answer
+from controller.providers.linux.guard import version
+from controller.providers.linux.guard_facts import compared
+from controller.providers.linux.guard_key import id_of, read_secret
 from controller.providers.linux.hands import LinuxHands
 from controller.providers.linux.program import load_program
 from controller.providers.linux.watch import Watchers
@@ -23,9 +26,9 @@ from controller.transport.base import Endpoint, Transport
 ANSWER_S: Final = 8.0
 """The script gives its programs 5 s; a host that takes longer hangs."""
 HOST_SECTIONS: Final = ("domains", "pools", "bridges", "interfaces", "replicas", "leftovers",
-                         "capabilities", "records")
+                         "capabilities", "records", "guard", "grantor")
 SWITCH_SECTIONS: Final = ("bridges", "dropped", "interfaces")
-WITNESS_SECTIONS: Final = ("interfaces", "records")
+WITNESS_SECTIONS: Final = ("interfaces", "records", "grantor")
 
 
 class Hands(Protocol):
@@ -52,6 +55,17 @@ def endpoints_of(desired: Desired) -> tuple[Endpoint, ...]:
                  for name, address in sorted(addresses.items()))
 
 
+def key_id_of(desired: Desired) -> str:
+    """Return the id of the guards' secret; empty where none is declared, or it cannot be read."""
+    path = desired.estate.spec.failover.guard.key_file
+    if path is None:
+        return ""
+    try:
+        return id_of(read_secret(path))
+    except Refused:     # whoever installs a guard says so
+        return ""
+
+
 def question_command(wanted: tuple[str, ...], digests: dict[str, str]) -> str:
     """Return the question for the facts script: the wanted sections, and the known digests."""
     return json.dumps({"want": wanted, "known": digests}, separators=(",", ":"))
@@ -68,6 +82,7 @@ class LinuxEstate:
         self._transport = transport
         self._clock = clock
         self._caches: dict[str, FactCache] = {}
+        self._key_id = ""
         self._watchers = Watchers(transport, load_program("watch.py"))
         self._redfish = RedfishHands(clock)
         over = changing or transport
@@ -85,6 +100,7 @@ class LinuxEstate:
             old = self._caches.get(name)
             caches[name] = old if old and old.wanted == sections else FactCache(name, sections)
         self._caches = caches
+        self._key_id = key_id_of(desired)
         self._transport.declare(endpoints_of(desired))
         self._watchers.declare(frozenset(caches))
         await self._redfish.declare(desired)
@@ -98,7 +114,8 @@ class LinuxEstate:
         try:
             question = question_command(cache.wanted, cache.digests)
             text = await self._transport.ask(node, load_program("facts.py"), question, ANSWER_S)
-            return cache.learn(parse_answer(text), asked_at, self._clock())
+            known = cache.learn(parse_answer(text), asked_at, self._clock())
+            return Known(compared(known.value, version(), self._key_id), known.observed_at)
         except ActionError as error:
             return cache.miss(str(error), asked_at)
         except ValueError as error:

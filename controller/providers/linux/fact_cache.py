@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 from controller.model.facts import Absent, Fact, Known, NodeFacts, Unknown
 from controller.providers.libvirt.facts import parse_capabilities, parse_domains, parse_pools
 from controller.providers.linux.facts import Answer, Section
+from controller.providers.linux.guard_facts import parse_grantor, parse_guard
 from controller.providers.linux.last_seen import FILLERS
 from controller.providers.linux.record import parse_records
 from controller.providers.linux.replica import parse_leftovers, parse_replicas
@@ -21,6 +22,7 @@ PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "replicas": parse_replicas, "leftovers": parse_leftovers,
     "interfaces": parse_interfaces, "capabilities": parse_capabilities,
     "records": parse_records, "dropped": parse_drops,
+    "guard": parse_guard, "grantor": parse_grantor,
 }
 CLOCK_SAMPLES: Final = 8
 

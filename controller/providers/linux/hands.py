@@ -5,12 +5,28 @@ from typing import Any, ClassVar, Final
 
 from controller.plan.actions.action import Action
 from controller.plan.actions.failover import WriteRecord
+from controller.plan.actions.guarding import (
+    InstallGrantor,
+    InstallGuard,
+    RestoreGrants,
+    RevokeGrants,
+)
+from controller.providers.linux.guard import (
+    install_grantor,
+    install_guard,
+    restore_grants,
+    revoke_grants,
+)
 from controller.providers.linux.record import write_record
 from controller.providers.node import Node
 from controller.transport.base import Transport
 
 HANDS: Final[dict[type[Action], Callable[[Node, Any], Awaitable[str]]]] = {
     WriteRecord: write_record,
+    InstallGuard: install_guard,
+    InstallGrantor: install_grantor,
+    RevokeGrants: revoke_grants,
+    RestoreGrants: restore_grants,
 }
 
 

@@ -8,7 +8,9 @@ from typing import Final
 PARTS: Final[Mapping[str, tuple[str, ...]]] = {
     "facts.py": ("programs.py", "drops.py", "interfaces.py", "capabilities.py", "probes.py",
                  "mover/image/header.py", "filesystem.py", "pools.py", "domains.py",
-                 "libvirt_poll.py", "replicas.py", "leftovers.py", "records.py"),
+                 "libvirt_poll.py", "replicas.py", "leftovers.py", "records.py", "guard/errors.py",
+                 "guard/clock.py", "guard/config.py", "guard/page.py", "guard/guests.py",
+                 "guard_facts.py"),
 }
 """By program: our modules that it imports, each after those that it imports itself."""
 IMPORTER: Final = """\

@@ -6,6 +6,8 @@ from controller.model.desired import Desired
 from controller.model.facts import DiskFacts, DomainConfig, NicFacts, Ownership
 from controller.model.host import Host, PoolSpec
 from controller.model.virtual_machine import Power, VirtualMachine
+from controller.plan.guarding.orders import orders_of
+from controller.providers.simulated.guarding.state import GrantorState, GuardState
 from controller.providers.simulated.power import run_domain
 from controller.providers.simulated.protected import protect
 from controller.providers.simulated.world import (
@@ -113,6 +115,11 @@ def converge(world: World, desired: Desired) -> None:
         ports = {name: trunk_port(name, vlans) for name in host.spec.uplinks}
         node.bridges = {host.spec.bridge: Bridge(host.spec.bridge, ports=ports)}
         node.pools = {pool.name: Pool(pool.name, pool.path) for pool in host.spec.pools}
+    orders = orders_of(desired)
+    for name, grantor in orders.grantors.items():
+        world.nodes[name].grantor = GrantorState(grantor, world.nodes[name].boot, world.now())
+    for name, guard in orders.guards.items():
+        world.nodes[name].guard = GuardState(guard, world.nodes[name].boot, world.epoch())
     order = sorted(desired.virtual_machines.values(),
                    key=lambda vm: (-vm.spec.memory_bytes, vm.name))
     for vm in order:

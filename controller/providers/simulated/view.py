@@ -34,6 +34,7 @@ from controller.providers.linux.last_seen import (
     with_last_replicas,
 )
 from controller.providers.simulated.bmc import system_uuid
+from controller.providers.simulated.guarding.grants import grantor_facts, guard_facts, pass_grants
 from controller.providers.simulated.paths import blocked_ports
 from controller.providers.simulated.replicas import Point, Replica
 from controller.providers.simulated.world import ROOT, Bridge, Domain, Node, Pool, World
@@ -48,6 +49,7 @@ NO_LIBVIRT = "libvirtd does not answer: look at `systemctl status libvirtd` ther
 
 def node_facts(world: World, node: Node, at: float, before: NodeFacts | None) -> NodeFacts:
     """Return a node's facts at an instant; `before` are its previous facts."""
+    pass_grants(world)
     pools = _pools(world, node, at, before)
     versions = dict(VERSIONS) if node.is_host else (
         {} if node.is_witness else {"openvswitch": VERSIONS["openvswitch"]})
@@ -60,7 +62,10 @@ def node_facts(world: World, node: Node, at: float, before: NodeFacts | None) ->
         replicas=_replicas(node, at, before, pools),
         leftovers=Known(leftovers(world, node), at) if node.is_host else Absent(at),
         interfaces=Known({}, at), records=Known(dict(node.records), at),
-        product_uuid=system_uuid(node), dropped=_dropped(node, at))
+        product_uuid=system_uuid(node), dropped=_dropped(node, at),
+        guard=Known(guard_facts(world, node), at) if node.is_host else Absent(at),
+        grantor=Known(grantor_facts(world, node), at) if node.is_host or node.is_witness
+        else Absent(at))
 
 
 def _dropped(node: Node, at: float) -> Fact[tuple[DroppedAddress, ...]]:

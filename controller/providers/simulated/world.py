@@ -37,6 +37,7 @@ from dataclasses import dataclass, field
 
 from controller.model.facts import DomainConfig, DomainState, Ownership
 from controller.model.failover.record import Record
+from controller.providers.simulated.guarding.state import GrantorState, GuardState
 from controller.providers.simulated.replicas import Checkpoint, Replica, Traces
 
 GIB = 1 << 30
@@ -169,6 +170,8 @@ class Node:
     records: dict[str, Record] = field(default_factory=dict)
     """Of failovers, by scope."""
     is_witness: bool = False
+    guard: GuardState | None = None
+    grantor: GrantorState | None = None
     bmc: str = "plain"
     """How its BMC answers: a name in bmc.py."""
     bmc_up: bool = True
@@ -214,6 +217,8 @@ class World:
     now: Callable[[], float] = lambda: 0.0
     epoch: Callable[[], float] = lambda: 0.0
     """The same instant in epoch seconds, as the controller's clock has it."""
+    granted_at: float = -1.0
+    """When guards have last asked, in seconds of the world's clock."""
     listeners: list[Callable[[str], None]] = field(default_factory=list)
 
     def node(self, name: str) -> Node:

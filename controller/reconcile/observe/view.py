@@ -320,13 +320,15 @@ def _with_last_parts(facts: NodeFacts, before: NodeFacts) -> NodeFacts:
     """Return `facts`, each Unknown part with its value from `before`."""
     if not any(isinstance(part, Unknown) and part.last is None
                for part in (facts.hardware, facts.domains, facts.pools, facts.bridges,
-                            facts.replicas)):
+                            facts.replicas, facts.records, facts.guard, facts.grantor)):
         return facts
     return replace(
         facts, hardware=_part(facts.hardware, before.hardware),
         domains=_part(facts.domains, before.domains), pools=_part(facts.pools, before.pools),
         bridges=_part(facts.bridges, before.bridges),
-        replicas=_part(facts.replicas, before.replicas))
+        replicas=_part(facts.replicas, before.replicas),
+        records=_part(facts.records, before.records), guard=_part(facts.guard, before.guard),
+        grantor=_part(facts.grantor, before.grantor))
 
 
 def _part(fact: Fact[T], before: Fact[T]) -> Fact[T]:
@@ -360,7 +362,9 @@ def _same_node(old: NodeFacts, new: NodeFacts) -> bool:
             and same(old.pools, new.pools) and same(old.bridges, new.bridges)
             and same(old.interfaces, new.interfaces) and same(old.capabilities, new.capabilities)
             and old.warnings == new.warnings
-            and same(old.replicas, new.replicas) and same(old.leftovers, new.leftovers))
+            and same(old.replicas, new.replicas) and same(old.leftovers, new.leftovers)
+            and same(old.records, new.records) and same(old.guard, new.guard)
+            and same(old.grantor, new.grantor))
 
 
 def _leaps(old: NodeFacts, new: NodeFacts) -> bool:

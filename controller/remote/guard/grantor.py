@@ -38,7 +38,8 @@ from guard.guarding import readable
 from guard.message import Answer, Ask
 from guard.revocations import Order, Revocations
 
-LATELY_S = 10.0
+LATELY_S = 5.0
+HOUR_S, DAY_S = 3600.0, 86400.0
 ORDERS_S = 1.0          # between two looks at its file
 BOOTS = 8               # of one host, whose asks are taken no more
 MOST_AT_ONCE = 500
@@ -59,15 +60,15 @@ class Grantor:
     def __init__(self, told: config.GrantorConfig, revocations: Revocations) -> None:
         self.told, self.revocations = told, revocations
         self.started_at = clock.now()
-        self.began_at = control.wall_clock()
         self.stops = False
         self._granted: "Dict[str, float]" = {}
+        self._heard_at: "Dict[str, float]" = {}
         self._heard: "Dict[str, Heard]" = {}
 
     def take(self, told: config.GrantorConfig) -> None:
         """Go by what it is told from now on; hosts that are not named any more are forgotten."""
         self.told = told
-        for table in (self._granted, self._heard):
+        for table in (self._granted, self._heard, self._heard_at):
             for host in set(table) - set(told.keys):
                 del table[host]
 
@@ -80,9 +81,10 @@ class Grantor:
         key = self.told.keys.get(ask.host)
         if key is None or not message.is_sealed(key, data) or not self._is_new(ask):
             return None
+        now = self._heard_at[ask.host] = clock.now()
         granted = ask.host not in self.revocations.hosts
         if granted:
-            self._granted[ask.host] = clock.now()       # noted before it is said
+            self._granted[ask.host] = now       # noted before it is said
         return message.seal_answer(key, Answer(ask, granted,
                                                ask.host not in self.revocations.disarmed))
 
@@ -113,22 +115,24 @@ class Grantor:
             "disarmed": host in self.revocations.disarmed} for host in hosts}
 
     def state(self) -> "Dict[str, Any]":
-        """Return how it is; what changes each second is said of revoked hosts alone."""
+        """Return how it is; what changes each second is said of revoked and silent hosts alone."""
         now = clock.now()
-        revoked = {host: {"epoch": entry["epoch"], "term": entry.get("term", 0),
-                          "by": entry.get("by", ""), "why": entry.get("why", ""),
-                          "age_s": int(self.ages([host])[host]["age_s"]),
-                          "since": self.ages([host])[host]["since"]}
-                   for host, entry in self.revocations.hosts.items()}
+        heard = {host: now - at for host, at in self._heard_at.items()}
+        revoked = {}
+        for host, entry in self.revocations.hosts.items():
+            age = self.ages([host])[host]
+            revoked[host] = {"epoch": entry["epoch"], "term": entry.get("term", 0),
+                             "by": entry.get("by", ""), "why": entry.get("why", ""),
+                             "age_s": int(min(age["age_s"], DAY_S)),
+                             "since_start": age["since"] == "start"}
         return {"digest": self.told.digest, "program": control.program_version(),
-                "name": self.told.name, "began_at": int(self.began_at),
-                "term": self.revocations.term, "revoked": revoked,
-                "disarmed": sorted(self.revocations.disarmed),
-                "grants": sorted(host for host, at in self._granted.items()
-                                 if now - at < LATELY_S and host not in revoked),
-                "silent": sorted(host for host in self.told.keys
-                                 if now - self._granted.get(host, 0.0) >= LATELY_S
-                                 and host not in revoked)}
+                "name": self.told.name, "term": self.revocations.term,
+                "listening_s": int(min(now - self.started_at, HOUR_S)),
+                "hears": sorted(host for host, age_s in heard.items() if age_s < LATELY_S),
+                "silent": {host: int(min(age_s, HOUR_S)) for host, age_s in heard.items()
+                           if age_s >= LATELY_S},
+                "never": sorted(set(self.told.keys) - set(heard)),
+                "revoked": revoked, "disarmed": sorted(self.revocations.disarmed)}
 
     def respond(self, request: "Dict[str, Any]") -> "Dict[str, Any]":
         """Return the answer to one request over the unix socket."""

@@ -116,6 +116,7 @@ class HostGuard:
         elif now >= self.judge_at:
             self._end(now, granted_at)
         self.page.put("victims", len(self.guests.held))
+        self.guests.say()
 
     def _be_content(self) -> None:
         self._cut_off = False

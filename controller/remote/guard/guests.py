@@ -23,9 +23,10 @@ import signal
 import time
 from typing import Dict, List, NamedTuple, Optional, Tuple
 
-from guard import clock
+from guard.clock import now as boottime
 
 TOMBSTONES = "tombstones"
+HELD = "held.json"
 LOOK_S = 5.0            # between two looks at pid files although none seems to have changed
 MOST_TOMBSTONE_BYTES = 4096
 
@@ -43,7 +44,8 @@ class Guests:
 
     def __init__(self, folder: str, pids: str, names: "Tuple[str, ...]") -> None:
         self.held: Dict[str, Held] = {}
-        self._folder = os.path.join(folder, TOMBSTONES)
+        self._folder, self._list = os.path.join(folder, TOMBSTONES), os.path.join(folder, HELD)
+        self._said: Optional[List[str]] = None
         self._pids, self._names = pids, names
         self._asked: Dict[str, float] = {}
         self._looked: "Tuple[float, int]" = (0.0, -1)
@@ -73,6 +75,18 @@ class Guests:
             if self._hold(name) and granted:
                 with contextlib.suppress(OSError):
                     os.unlink(self._tombstone(self.held[name].uuid))
+
+    def say(self) -> None:
+        """Write down whom it holds, if that has changed: for readers."""
+        uuids = sorted(held.uuid for held in self.held.values())
+        if uuids == self._said:
+            return
+        self._said = uuids
+        part = "%s.%d.part" % (self._list, os.getpid())
+        with contextlib.suppress(OSError):
+            with open(part, "w", encoding="utf-8") as file:
+                json.dump(uuids, file)
+            os.rename(part, self._list)
 
     def _hold(self, name: str) -> bool:
         """Hold the process of one; return whether it is one that was not held before."""
@@ -149,7 +163,7 @@ class Guests:
             os.makedirs(self._folder, mode=0o700, exist_ok=True)
             with open(part, "w", encoding="utf-8") as file:
                 json.dump({"uuid": uuid, "name": name, "at": time.time(), "why": why,
-                           "boottime_s": clock.now()}, file)
+                           "boottime_s": boottime()}, file)
             os.rename(part, path)
 
 

@@ -7,6 +7,12 @@ from controller.errors import Refused
 from controller.plan.actions.action import Action
 from controller.plan.actions.failover import EndStaleDomain, MoveDomain, WriteRecord
 from controller.plan.actions.fencing import AdmitAddresses, DropAddresses
+from controller.plan.actions.guarding import (
+    InstallGrantor,
+    InstallGuard,
+    RestoreGrants,
+    RevokeGrants,
+)
 from controller.plan.actions.machine import (
     DefineDomain,
     DisableAutostart,
@@ -47,6 +53,7 @@ from controller.plan.actions.storage import (
 )
 from controller.providers.simulated.hands import (
     failover,
+    guard,
     lifecycle,
     migrate,
     network,
@@ -92,6 +99,10 @@ HANDS: Final[Mapping[type[Action], Callable[[World, Any], Effect]]] = {
     ExportPoint: replica.export,
     WriteRecord: failover.write_record,
     EndStaleDomain: failover.end_stale,
+    InstallGuard: guard.install_guard,
+    InstallGrantor: guard.install_grantor,
+    RevokeGrants: guard.revoke,
+    RestoreGrants: guard.restore,
     PromoteReplica: failover.promote,
     MoveDomain: failover.move,
 }
@@ -101,6 +112,7 @@ NEED_NO_LIBVIRT: Final = frozenset({
     RetirePoints, DropPoints, VerifyReplica,
     RemoveReplica,
     SweepLeftovers, ExportPoint, WriteRecord,
+    InstallGuard, InstallGrantor, RevokeGrants, RestoreGrants,
 })
 
 

@@ -1,0 +1,1 @@
+"""Guards and grantors in memory."""

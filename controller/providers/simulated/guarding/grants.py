@@ -1,0 +1,112 @@
+"""Guards and grantors in memory: who was granted when, and what a host that is cut off ends.
+
+Grants pass whenever somebody looks at a node, which is often enough for a loop that polls. A grant
+is then never noted later than it would really be, so no host counts as content for longer than a
+real one does.
+"""
+
+from controller.model.failover.guard import GrantorFacts, GuardFacts, Revocation, Tombstone
+from controller.providers.simulated.guarding.state import GrantorState, GuardState
+from controller.providers.simulated.power import end_domain
+from controller.providers.simulated.world import Node, World, executes
+
+EVERY_S = 1.0
+LATELY_S = 10.0
+HOUR_S, DAY_S = 3600.0, 86400.0
+VERSION = "simulated"
+
+
+def pass_grants(world: World) -> None:
+    """Let every guard ask every grantor, and end its guests where it was not granted for long."""
+    now_s = world.now()
+    if now_s - world.granted_at < EVERY_S:
+        return
+    world.granted_at = now_s
+    for node in world.nodes.values():
+        guard = guard_in(node)
+        if guard is None or node.hung:
+            continue
+        for one in guard.orders.grantors:
+            _ask(world, node, guard, one.name, now_s)
+        if guard.granted_at is None:
+            continue
+        if now_s - guard.granted_at >= guard.orders.deadline_s:
+            _end(world, node, guard)
+        else:
+            running = {domain.uuid for domain in node.domains.values() if executes(domain)}
+            for uuid in running & guard.tombstones.keys():
+                del guard.tombstones[uuid]
+
+
+def guard_in(node: Node) -> GuardState | None:
+    """Return the guard that runs on a node."""
+    guard = node.guard
+    return guard if guard is not None and node.powered and guard.boot == node.boot else None
+
+
+def grantor_in(node: Node) -> GrantorState | None:
+    """Return the grantor that runs on a node."""
+    grantor = node.grantor
+    return grantor if grantor is not None and node.powered and grantor.boot == node.boot else None
+
+
+def _ask(world: World, node: Node, guard: GuardState, name: str, now_s: float) -> None:
+    other = world.nodes.get(name)
+    grantor = None if other is None else grantor_in(other)
+    if (other is None or grantor is None or other.hung or {node.site, other.site} & world.sites_cut
+            or node.name not in grantor.orders.hosts):
+        return
+    grantor.heard[node.name] = now_s
+    if node.name not in grantor.refused:
+        grantor.granted[node.name] = guard.granted_at = guard.granted_by[name] = now_s
+
+
+def _end(world: World, node: Node, guard: GuardState) -> None:
+    for domain in list(node.domains.values()):
+        if executes(domain) and domain.name in guard.orders.victims:
+            guard.tombstones[domain.uuid] = Tombstone(
+                domain.uuid, domain.name, world.epoch(),
+                f"nobody has granted {node.name} for {guard.orders.deadline_s:.0f} s")
+            end_domain(node, domain, "shutdown")
+            world.notify(node.name)
+
+
+def guard_facts(world: World, node: Node) -> GuardFacts:
+    """Return the guard of a host as its facts show it."""
+    guard, now_s = guard_in(node), world.now()
+    if guard is None:
+        return GuardFacts()
+    orders = guard.orders
+    lately = tuple(one.name for one in orders.grantors
+                   if now_s - guard.granted_by.get(one.name, -HOUR_S) < LATELY_S)
+    return GuardFacts(
+        running=True, program=VERSION, digest=orders.digest, since_at=guard.began_at,
+        granted=guard.granted_at is not None,
+        content=guard.granted_at is not None and now_s - guard.granted_at < orders.deadline_s,
+        grantors=tuple(one.name for one in orders.grantors), granted_by=lately,
+        deadline_s=orders.deadline_s, kill_s=orders.kill_s, feed_s=orders.feed_s,
+        watchdog_s=orders.watchdog_s, watchdog="none" if orders.watchdog is None else "hardware",
+        identity="" if orders.watchdog is None else VERSION, fed=orders.watchdog is not None,
+        watchdog_timeout_s=orders.watchdog_s, processes=2,
+        held=tuple(sorted(domain.uuid for domain in node.domains.values()
+                          if executes(domain) and domain.name in orders.victims)),
+        tombstones=tuple(guard.tombstones[uuid] for uuid in sorted(guard.tombstones)))
+
+
+def grantor_facts(world: World, node: Node) -> GrantorFacts:
+    """Return the grantor of a node as its facts show it."""
+    grantor, now_s = grantor_in(node), world.now()
+    if grantor is None:
+        return GrantorFacts()
+    ages = {host: now_s - at for host, at in grantor.heard.items()}
+    return GrantorFacts(
+        running=True, program=VERSION, digest=grantor.orders.digest, name=node.name,
+        term=grantor.term, listening_s=min(now_s - grantor.began_at, HOUR_S) // 1,
+        hears=tuple(sorted(host for host, age_s in ages.items() if age_s < LATELY_S)),
+        silent={host: min(age_s, HOUR_S) // 1 for host, age_s in sorted(ages.items())
+                if age_s >= LATELY_S},
+        never=tuple(sorted(set(grantor.orders.hosts) - set(ages))),
+        revoked={host: Revocation(
+            one.epoch, one.term, one.by, one.why,
+            min(now_s - grantor.granted.get(host, grantor.began_at), DAY_S) // 1,
+            host not in grantor.granted) for host, one in sorted(grantor.refused.items())})
