@@ -40,7 +40,8 @@ from typing import Any, Callable
 from capabilities import Capabilities
 from domains import probes_of
 from drops import bridge_names, drops_of
-from guard_facts import grantor_of, guard_of
+from guard.errors import GuardError
+from guard.shown import grantor_of, guard_of
 from interfaces import IP, interfaces_of
 from leftovers import leftovers_of
 from libvirt_poll import STILL_S, LibvirtPoll, parse_versions
@@ -60,7 +61,7 @@ MIRRORS = (*VSCTL, "--columns=_uuid,output_port,output_vlan", "list", "Mirror")
 STAMP = re.compile(r"^(ovs-vsctl: |[^|]*Z\|[0-9]+\|[^|]*\|[A-Z]+\|)")
 TRACES = ("/etc/libvirt/qemu", "/run/libvirt/qemu")  # a host that has one may well run domains
 OWN = {"records": lambda: json.dumps(records()),  # what we keep on a node, by section
-       "guard": guard_of, "grantor": grantor_of}
+       "guard": lambda: shown(guard_of), "grantor": lambda: shown(grantor_of)}
 BY_LIBVIRT = {"domains", "pools", "replicas", "leftovers"}  # sections that need libvirt
 
 
@@ -185,6 +186,14 @@ def pool_row(row: dict, xml: str, seen: dict) -> dict:
     if isinstance(found, NoAnswer):
         return {**row, "path": path, "type": kind_of(xml), "unknown": str(found)}
     return found
+
+
+def shown(read: "Callable[[], str]") -> str:
+    """Return what the guard or the grantor shows."""
+    try:
+        return read()
+    except GuardError as error:
+        raise NoAnswer(str(error)) from None
 
 
 def or_no_answer(look: "Callable[[], Any]") -> Any:

@@ -8,7 +8,7 @@ from tests.waiting import wait_until
 
 
 def test_a_guard_that_is_granted(rig: Rig) -> None:
-    from guard_facts import guard_of
+    from guard.shown import guard_of
 
     rig.grantor("witness", "milan-1")
     rig.guest("sql")
@@ -29,7 +29,7 @@ def test_a_guard_that_is_granted(rig: Rig) -> None:
 
 
 def test_what_does_not_change_is_told_in_the_same_words(rig: Rig) -> None:
-    from guard_facts import grantor_of, guard_of
+    from guard.shown import grantor_of, guard_of
 
     rig.grantor("witness")
     rig.guest("sql")
@@ -45,7 +45,7 @@ def test_what_does_not_change_is_told_in_the_same_words(rig: Rig) -> None:
 
 
 def test_a_guard_that_is_cut_off_or_gone_shows_its_tombstones(rig: Rig) -> None:
-    from guard_facts import guard_of
+    from guard.shown import guard_of
 
     folder = str(rig.run(HOST))
     assert parse_guard(guard_of(folder)).running is False
@@ -64,7 +64,7 @@ def test_a_guard_that_is_cut_off_or_gone_shows_its_tombstones(rig: Rig) -> None:
 
 
 def test_a_grantor_says_whom_it_hears_and_refuses(rig: Rig) -> None:
-    from guard_facts import grantor_of
+    from guard.shown import grantor_of
 
     assert parse_grantor(grantor_of(str(rig.run("witness")))).running is False
     rig.grantor("witness", hosts=(HOST, "paris-2"))

@@ -17,8 +17,8 @@ ORDER = {"term": 1, "by": "tests", "why": "a test"}
 def grantor(folder: Path, hosts: tuple[str, ...] = (HOST,)) -> Any:
     """Return a grantor without a process."""
     from guard.config import parse_grantor
-    from guard.grantor import Grantor
-    from guard.revocations import Revocations
+    from guard.granting.grantor import Grantor
+    from guard.granting.revocations import Revocations
 
     told = {"digest": "d", "name": "witness", "address": "127.0.0.1", "port": 9,
             "keys": {host: key_of(host) for host in hosts}}

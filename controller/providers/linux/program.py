@@ -10,7 +10,7 @@ PARTS: Final[Mapping[str, tuple[str, ...]]] = {
                  "mover/image/header.py", "filesystem.py", "pools.py", "domains.py",
                  "libvirt_poll.py", "replicas.py", "leftovers.py", "records.py", "guard/errors.py",
                  "guard/clock.py", "guard/config.py", "guard/page.py", "guard/guests.py",
-                 "guard_facts.py"),
+                 "guard/shown.py"),
 }
 """By program: our modules that it imports, each after those that it imports itself."""
 IMPORTER: Final = """\

@@ -22,8 +22,9 @@ import sys
 import time
 from typing import Any, Callable, Dict, List
 
-from guard import clock, config, control, grantor, launch
+from guard import clock, config, control, launch
 from guard.errors import GuardError, Refused, TryAgain
+from guard.granting.grantor import live as grant_on
 from guard.guarding import HostGuard
 from guard.page import read_page
 from guard.pair import Pair, alive
@@ -142,7 +143,7 @@ def _stop_grantor(folder: str) -> None:
 
 def run_grantor(folder: str, words: "List[str]") -> None:
     """Be a grantor, detached; return once it listens."""
-    launch.detach(folder, "grantor", lambda ready: grantor.live(folder, words[0], ready))
+    launch.detach(folder, "grantor", lambda ready: grant_on(folder, words[0], ready))
 
 
 def ask(folder: str, words: "List[str]") -> Answer:

@@ -81,7 +81,7 @@ def hands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hands]:
 
 
 def test_a_guard_and_a_grantor_are_set_up_and_go_by_their_orders(hands: Hands) -> None:
-    from guard_facts import grantor_of, guard_of
+    from guard.shown import grantor_of, guard_of
 
     assert hands.grantor(HOST) == f"the grantor of {HOST} answers {HOST}"
     assert hands.guard() == f"the guard of {HOST} runs and asks hq"

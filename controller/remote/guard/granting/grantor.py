@@ -34,9 +34,9 @@ from typing import Any, Dict, List, NamedTuple, Optional
 
 from guard import clock, config, control, launch, message
 from guard.errors import Refused
+from guard.granting.revocations import Order, Revocations
 from guard.guarding import readable
 from guard.message import Answer, Ask
-from guard.revocations import Order, Revocations
 
 LATELY_S = 5.0
 HOUR_S, DAY_S = 3600.0, 86400.0

@@ -13,9 +13,9 @@ import socket
 from guard.clock import boot_id
 from guard.clock import now as boottime
 from guard.config import GUARD, GuardConfig, Refused, load, parse_guard
+from guard.errors import GuardError
 from guard.guests import HELD, tombstones
 from guard.page import WATCHDOGS, read_page
-from programs import NoAnswer
 
 FOLDER = "/run/hotsite/guard"
 GRANTOR_SOCKET = "grantor.sock"
@@ -32,7 +32,7 @@ def guard_of(folder: str = FOLDER) -> str:
         page = read_page(folder, boot_id())
         tombs = tombstones(folder, MOST_TOMBSTONES)
     except OSError as error:
-        raise NoAnswer(f"the guard's folder cannot be read: {error}") from None
+        raise GuardError(f"the guard's folder cannot be read: {error}") from None
     found = {"running": False, "tombstones": tombs}
     if page is not None:
         found |= guard_row(page, told_in(folder), boottime())
@@ -103,7 +103,7 @@ def grantor_of(folder: str = FOLDER) -> str:
     except (FileNotFoundError, ConnectionRefusedError):
         return json.dumps({"running": False})
     except (OSError, ValueError) as error:
-        raise NoAnswer(f"the grantor does not answer: {error}") from None
+        raise GuardError(f"the grantor does not answer: {error}") from None
 
 
 def ask(path: str) -> dict:

@@ -1,0 +1,1 @@
+"""The other end of a grant: who notes, answers and refuses."""
