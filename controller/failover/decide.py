@@ -37,7 +37,7 @@ from controller.failover.orders import (
 )
 from controller.failover.quorum import Told, answers
 from controller.failover.signals import PERSON, SIGNALS, may_run_elsewhere, only_watches, to_resume
-from controller.failover.situation import HostSituation, Request, Situation
+from controller.failover.situation import HostSituation, MachineSituation, Request, Situation
 from controller.failover.states import RECORDED, TABLE, Phase, Transition
 from controller.failover.waves import next_starts, passing, stuck, waiting_sentences
 from controller.model.failover.record import Proof, Record, RecordedHost, RecordedMachine
@@ -213,8 +213,15 @@ def _promote(case: Case, held: Record) -> Iterator[Order]:
     yield from _revoke(case, held)
     yield from _drop_addresses(case, held)
     yield from _quarantine(case, held)
-    safe = {one.name for one in case.machines if stuck(one, case) is None}
+    safe = {one.name for one in case.machines
+            if stuck(one, case) is None and _proof_is_held(one, case, held)}
     yield from (one for one in next_starts(case, held) if one.machine in safe)
+
+
+def _proof_is_held(machine: MachineSituation, case: Case, held: Record) -> bool:
+    """Return whether the record has a proof of each host that may run a VM and does not answer."""
+    away = {host.name for host in case.silent} & {machine.home, *machine.may_run_on}
+    return all(held.hosts[name].proof is not None for name in away)
 
 
 def _quarantine(case: Case, held: Record) -> Iterator[Order]:

@@ -116,8 +116,8 @@ def nothing_ran(case: Case) -> Told | None:
 
 
 def needs_person(case: Case) -> Told | None:
-    """No VM of it could start elsewhere by what is declared and ordered."""
-    if may_begin(case) is not None:
+    """Nothing has begun, and no VM could start elsewhere by what is declared and ordered."""
+    if case.record is not None or may_begin(case) is not None:
         return None
     if case.unreadable is not None:
         return Told(case.unreadable, (PERSON,))

@@ -1,0 +1,1 @@
+"""Storms of the decision on virtual time."""

@@ -1,0 +1,112 @@
+"""Virtual time, ways between machines, and what really happens; nobody in it knows all of this.
+
+Times are true times in seconds. Each machine has a clock of its own, which runs at its `rate`.
+"""
+
+import heapq
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from random import Random
+
+from controller.model.failover.spec import GuardSpec
+
+GUARD = GuardSpec()
+
+
+@dataclass(frozen=True)
+class Mistakes:
+    """What is planted; all off: nothing is."""
+
+    skip_grantor: bool = False
+    """The survey does not ask one of the grantors."""
+    answers_first: bool = False
+    """Grantors answer, and note it much later."""
+    forgets_epoch: bool = False
+    """A VM keeps the epoch that it had."""
+    drift: float = 0.0
+    """By how much the clocks of hosts run slower than the bound says."""
+    no_restart_rule: bool = False
+    """A grantor that has restarted says that it never granted."""
+    ignores_leases: bool = False
+    """A controller takes its lease for fresh for ever, and nodes take orders of any term."""
+
+
+@dataclass
+class Breach:
+    """Two copies of one VM that ran at once, and for how long."""
+
+    machine: str
+    excused: bool
+    """Whether a freeze without a watchdog explains it, which is declared to be possible."""
+    length_s: float
+
+
+@dataclass
+class World:
+    """True time, what is connected, and the laws that were broken."""
+
+    dice: Random
+    mistakes: Mistakes
+    now: float = 0.0
+    story: list[str] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+    breaches: list[Breach] = field(default_factory=list)
+    promotions: int = 0
+    _down: set[tuple[str, str]] = field(default_factory=set)
+    _queue: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
+    _number: int = 0
+
+    def say(self, text: str) -> None:
+        """Add one line to the story."""
+        self.story.append(f"{self.now:8.2f}  {text}")
+
+    def fail(self, law: str) -> None:
+        """Note that a law was broken."""
+        self.broken.append(f"{self.now:.2f}: {law}")
+        self.say(f"BROKEN {law}")
+
+    def at(self, when: float, what: Callable[[], None]) -> None:
+        """Have something happen at a time."""
+        self._number += 1
+        heapq.heappush(self._queue, (when, self._number, what))
+
+    def after(self, delay_s: float, what: Callable[[], None]) -> None:
+        """Have something happen after a while."""
+        self.at(self.now + delay_s, what)
+
+    def run(self, until: float) -> None:
+        """Let time pass."""
+        queue = self._queue
+        while queue and queue[0][0] <= until:
+            self.now, _, what = heapq.heappop(queue)
+            what()
+        self.now = until
+
+    def delay_s(self) -> float:
+        """How long a message takes."""
+        return 0.01 if self.dice.random() < 0.8 else self.dice.uniform(0, 2)
+
+    def cut(self, one: Iterable[str], other: Iterable[str], *, back: bool = True) -> None:
+        """Cut the ways from some to others, and back."""
+        for a in one:
+            for b in other:
+                if a != b:
+                    self._down.add((a, b))
+                    if back:
+                        self._down.add((b, a))
+
+    def mend(self, one: Iterable[str] | None = None) -> None:
+        """Mend all ways, or those from and to some."""
+        if one is None:
+            self._down.clear()
+        else:
+            these = set(one)
+            self._down = {way for way in self._down if these.isdisjoint(way)}
+
+    def passes(self, start: str, end: str) -> bool:
+        """Whether a message gets through now."""
+        return (start, end) not in self._down
+
+    def answers(self, one: str, other: str) -> bool:
+        """Whether a question and its answer get through now."""
+        return self.passes(one, other) and self.passes(other, one)
