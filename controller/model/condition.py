@@ -29,6 +29,8 @@ class ConditionType(StrEnum):
     SPLIT_BRAIN = "SplitBrain"
     SUSPENDED = "Suspended"
     STALLED = "Stalled"
+    CONTROLLER_INSIDE = "ControllerInside"
+    """The controller runs in a VM of the estate, and would fail with it."""
     FENCEABLE = "Fenceable"
     """Its BMC could cut the power of a host, and would prove it."""
 

@@ -98,8 +98,9 @@ class Candidate:
 
     def __init__(self, holder: str, boottime: Callable[[], float],
                  make: MakeLease = lambda desired: None, announce: Announce | None = None, *,
-                 standby: bool = False) -> None:
+                 standby: bool = False, machine_uuid: str = "") -> None:
         self.holder = holder
+        self.machine_uuid = machine_uuid
         self._boottime = boottime
         self._make = make
         self._announce = announce
@@ -169,7 +170,10 @@ class Candidate:
         """Return the lease as decisions need it; None where none is declared."""
         if self._lease is None:
             return None
-        return LeaseView(self.mode is Mode.CONDUCTING, self._term, self.sentence())
+        held = self.mode is Mode.CONDUCTING
+        said = self._place_says
+        holder = self.holder if held else said.holder if said is not None else ""
+        return LeaseView(held, self._term, self.sentence(), holder)
 
     def as_json(self) -> dict[str, Any] | None:
         """Return the lease for the status; None where none is declared."""
@@ -250,6 +254,18 @@ class Candidate:
             return
         if lease_now is self._lease:
             await self._take_in(lease_now, said, asked)
+
+    async def read(self) -> tuple[str, LeaseState] | None:
+        """Return where the lease is kept, and whose it is; None where none is declared.
+
+        Errors: as `Lease.read`.
+        """
+        if self._lease is None:
+            return None
+        try:
+            return self._lease.place, await self._lease.read()
+        finally:
+            await self._lease.close()
 
     async def release(self) -> None:
         """Give the lease up, so that another need not wait for its end."""

@@ -106,6 +106,7 @@ class Loop:
         self._candidate = candidate or alone()
         self._candidate.on_change = self._lease_changed
         self._context.lease = self._candidate.view
+        self._context.machine_uuid = self._candidate.machine_uuid
         self._view = View(clock, now_s, self._context.pools.screen)
         self._observers = Observers(provider, self._view, clock, Random(seed), self._heard,
                                     telemetry, self._heard_power)

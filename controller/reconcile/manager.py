@@ -25,6 +25,7 @@ from controller.reconcile.report.event import Event, EventKind
 from controller.reconcile.report.progress import ProgressTracker
 from controller.reconcile.supervise import first_load, supervise
 from controller.source.source import Source, open_source
+from controller.store.lease import LeaseState
 from controller.store.store import Store
 from controller.telemetry import configure
 
@@ -74,13 +75,14 @@ def holder_name() -> str:
 def candidate_of(provider: Provider, *, standby: bool = False) -> Candidate:
     """Return this process as one of those that may conduct what `provider` changes."""
     from controller.providers.lease import lease_of  # noqa: PLC0415  # asyncssh is slow to load
+    from controller.providers.linux.own_machine import own_product_uuid  # noqa: PLC0415
     from controller.replication.provider import ReplicatedEstate  # noqa: PLC0415
 
     if not isinstance(provider, ReplicatedEstate) or provider.termed is None:
         return alone()
     termed = provider.termed
     candidate = Candidate(holder_name(), boottime, partial(lease_of, transport=termed),
-                          termed.announce, standby=standby)
+                          termed.announce, standby=standby, machine_uuid=own_product_uuid())
     termed.terms = candidate
     return candidate
 
@@ -135,6 +137,20 @@ class Manager:
         ProgressTracker(self.clock, once.tell).follow(provider)
         try:
             yield once
+        finally:
+            await provider.close()
+
+    async def read_lease(self, desired: Desired) -> tuple[str, LeaseState] | None:
+        """Return where the lease is kept, and whose it is; None where none is declared.
+
+        Errors: as `Lease.read`.
+        """
+        provider = self._make_provider(desired, self.clock)
+        try:
+            await provider.declare(desired)
+            candidate = candidate_of(provider)
+            candidate.declare(desired)
+            return await candidate.read()
         finally:
             await provider.close()
 

@@ -1,7 +1,7 @@
 """Conditions: the state of every object after one decision, each with a reason and a sentence.
 
-Rule 1: a condition that is not listed is unknown. Suspended and Stalled are listed only while true,
-        Ready of a site only in a storm.
+Rule 1: a condition that is not listed is unknown. Suspended, Stalled and ControllerInside are
+        listed only while true, Ready of a site only in a storm.
 """
 
 from collections.abc import Iterable, Mapping
@@ -29,6 +29,7 @@ from controller.plan.machine.state import Location, MachineState
 from controller.plan.steps.contained import FAULTS, not_understood
 from controller.plan.steps.draft import Stall
 from controller.plan.steps.plan import Step
+from controller.plan.survey.controller import controller_inside
 from controller.plan.survey.grants import every_scope
 from controller.plan.survey.survey import Survey
 
@@ -60,6 +61,7 @@ def conditions_of(survey: Survey, locations: Mapping[str, Location], layout: Lay
     found = node_conditions(survey, pending, {stall.target: stall for stall in stalls})
     found += fence_conditions(survey)
     found += storm_conditions(survey)
+    found += controller_conditions(survey)
     found += link_conditions(survey)
     found += network_conditions(survey, steps, stalls)
     machines = survey.desired.virtual_machines
@@ -71,6 +73,14 @@ def conditions_of(survey: Survey, locations: Mapping[str, Location], layout: Lay
     found += suspended_conditions(survey)
     found += stalled_conditions(survey, steps, stalls)
     return tuple(found)
+
+
+def controller_conditions(survey: Survey) -> list[Condition]:
+    """Return ControllerInside, if this controller runs in a VM of the estate."""
+    why = controller_inside(survey)
+    return [] if not why else [Condition(
+        f"Estate/{survey.desired.estate.name}", ConditionType.CONTROLLER_INSIDE, TRUE, "InsideVM",
+        why, survey.desired.revision)]
 
 
 def unclear(target: str, error: Exception, survey: Survey) -> Condition:

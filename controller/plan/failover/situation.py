@@ -17,6 +17,7 @@ from controller.failover.situation import (
     Bmc,
     Gate,
     HostSituation,
+    Lease,
     MachineSituation,
     Progress,
     RecordCopy,
@@ -32,6 +33,7 @@ from controller.model.failover.record import Record
 from controller.model.units import render_duration
 from controller.plan.actions.promotion import PromoteReplica
 from controller.plan.replication.protected_machine import ProtectedMachine
+from controller.plan.survey.controller import controller_inside
 from controller.plan.survey.epochs import epoch_of
 from controller.plan.survey.identity import Sighting
 from controller.plan.survey.silence import last_of
@@ -54,8 +56,15 @@ def situation_of(protected: Iterable[ProtectedMachine], gates: Gates,
         requests=tuple(Request(target=one.target, by=one.by, reason=one.why, back=one.back,
                                planned=one.planned, accepts_loss=one.accepts_loss)
                        for one in context.failovers),
+        lease=_lease(survey), controller_inside=controller_inside(survey),
         highest_epoch=_highest_epoch(survey), guard=spec.guard,
         suspect_after_s=spec.suspect_after_s, now_at=survey.now_s)
+
+
+def _lease(survey: Survey) -> Lease:
+    """Return whether this controller conducts; without a declared lease it always does."""
+    view = survey.context.lease
+    return Lease() if view is None else Lease(term=view.term, fresh=view.held, holder=view.holder)
 
 
 def host_situation(name: str, survey: Survey) -> HostSituation:

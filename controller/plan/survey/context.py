@@ -155,6 +155,8 @@ class LeaseView:
     """Whether it is this controller's now, by its own count."""
     term: int
     sentence: str
+    holder: str = ""
+    """Who has it, as far as is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +193,8 @@ class Context:
     revision was ever applied."""
     lease: LeaseView | None = None
     """None: none is declared, or it was not asked for."""
+    machine_uuid: str = ""
+    """What the firmware of this controller's own machine says; empty where it cannot be read."""
 
     def has_adopted(self, target: str) -> bool:
         """Return whether an object was once seen as declared, so that it is ours to take from."""

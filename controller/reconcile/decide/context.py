@@ -69,6 +69,7 @@ class ContextBuilder:
         self.pools = PoolMemory(store)
         self.lease: Callable[[], LeaseView | None] = lambda: None
         """What is known of the lease now."""
+        self.machine_uuid = ""
 
     def declare(self, desired: Desired) -> None:
         """Take over new specs."""
@@ -165,7 +166,8 @@ class ContextBuilder:
             undone=tuple(one for one, spec in self._undone if spec == self.print_of(one.target)),
             adopted=self._history.adopted,
             backing_off=backing_off, assumed_down=assumed_down, last_host=self._history.last_host,
-            kept=self._history.kept, waiting=self._history.waiting, lease=self.lease())
+            kept=self._history.kept, waiting=self._history.waiting, lease=self.lease(),
+            machine_uuid=self.machine_uuid)
 
     def pause_has_ended(self) -> bool:
         """Return whether a pause has ended, by time, a person or a commit, since the last call."""
