@@ -40,6 +40,12 @@ class PointFacts:
     """Damaged clusters at this point; a damaged point is never offered for failover."""
     verified_at: float | None = None
     """When all of it was last compared with its hashes."""
+    diverged: bool = False
+    """It is what an older copy of the VM held at its end: kept, and never offered for failover."""
+    kept_by: str = ""
+    """Who wants it kept; empty unless it is `diverged`."""
+    kept_until: float | None = None
+    """When that was to end; a person lets it go even so."""
 
 
 @dataclass(frozen=True, slots=True)

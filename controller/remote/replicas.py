@@ -26,6 +26,7 @@ COPY = re.compile(r"state\.json\.(\d+)\Z")
 DISK = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 VERSIONS = (1, 2)                   # of state.json
 CLUSTER_BYTES = 65536
+BOTTOM = ("base", "disk")           # kinds of files below which nothing lies
 READINGS = 3                        # of a replica that changes while it is read
 MALFORMED = (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError,
              RecursionError)
@@ -126,13 +127,15 @@ def parse_state(root: str, data: bytes) -> dict:
 def point_row(point: dict) -> dict:
     """Return one restore point."""
     stored = sum(count(file["stored_bytes"]) for file in point["files"].values() if file)
-    verified = point["verified_at"]
+    verified, tail = point["verified_at"], point["facts"].get("diverged")
     return {"sequence": count(point["sequence"]), "checkpoint": str(point["checkpoint"] or ""),
             "started_at": float(point["started_at"] or 0),
             "committed_at": float(point["committed_at"] or 0),
             "quiesced": bool(point["quiesced"]), "stored_bytes": stored,
             "damaged_clusters": count(point["damaged"]),
-            "verified_at": time_of(verified)}
+            "verified_at": time_of(verified), **({"diverged": True, "kept_by": str(tail["by"]),
+                                                  "kept_until": time_of(tail["until"])}
+                                                 if tail else {})}
 
 
 def count(value: Any) -> int:
@@ -160,7 +163,7 @@ def chains_of(state: dict) -> list:
     for point in state["points"]:
         chain = {}
         for disk, file in point["files"].items():
-            under = [] if file and file["kind"] == "base" else below[disk]
+            under = [] if file and file["kind"] in BOTTOM else below[disk]
             chain[disk] = [*under, file] if file else under
         chains.append(chain)
         below = chain

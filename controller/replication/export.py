@@ -71,10 +71,19 @@ def parse_exports(shown: dict[str, Any], action: ExportPoint) -> tuple[Export, .
     found = []
     for disk in sorted(chain[-1]["files"]):
         name = [point["files"][disk] for point in chain if point["files"].get(disk)][-1]
-        found.append(Export(disk, f"{action.path}/{disk}/{name}",
-                            "raw" if name.endswith(".raw") else "qcow2",
-                            f"{stem(action)}-{disk}.qcow2"))
+        source = f"{action.path}/{disk}/{name}"
+        image_format = "raw" if name.endswith(".raw") else "qcow2"
+        if name.endswith(".man"):
+            image_format, source = former_disk(shown["replicas"][action.path]["files"][disk], name)
+        found.append(Export(disk, source, image_format, f"{stem(action)}-{disk}.qcow2"))
     return tuple(found)
+
+
+def former_disk(files: list[dict[str, Any]], name: str) -> tuple[str, str]:
+    """Return the format and the path of the disk of which a file of a replica is the manifest."""
+    [check] = [str(file["check"]) for file in files if file["name"] == name]
+    image_format, _, path = check.partition(":")
+    return image_format, path
 
 
 def parse_lacking(shown: dict[str, Any], action: ExportPoint, definition: str) -> list[str]:

@@ -27,9 +27,12 @@ class Held(NamedTuple):
 
 
 def sound(replica: ReplicaFacts) -> PointFacts | None:
-    """Return the newest complete point without damage; a replica's age is that of this point."""
+    """Return the newest complete point without damage; a replica's age is that of this point.
+
+    What an older copy of the VM held at its end is none.
+    """
     for point in reversed(replica.points):
-        if not point.damaged_clusters:
+        if not point.damaged_clusters and not point.diverged:
             return point
     return None
 

@@ -34,6 +34,8 @@ VERBS = {
     "remove": "mover.replica.remove:run",       # a replica that another has replaced
     "pin": "mover.failover.pin:run",
     "promote": "mover.failover.promote:run",    # a restore point becomes the VM
+    "adopt": "mover.failover.adopt:run",        # a VM's former disks become a replica
+    "release": "mover.failover.release:run",    # what is kept of them beside is let go
     "retire": "mover.replica.retire:run",       # retention
     "verify": "mover.replica.scrub:run",
     "manifest-out": "mover.replica.verbs:manifest_out",

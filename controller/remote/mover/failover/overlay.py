@@ -16,13 +16,15 @@ import re
 from typing import Dict, List, NamedTuple
 
 from mover.errors import Refused, TryAgain
+from mover.image.former import FormerDisk
 from mover.image.qcow2 import parse_header
 from mover.image.qcow2_writer import Backing, write_empty
 from mover.image.regular import open_regular
 from mover.replica.replica import Replica, sync_dir
-from mover.replica.state import BASE, chain
+from mover.replica.state import DISK, backing_of, chain, former_of
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}\Z")
+DISK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 PASSABLE = 0o711        # QEMU, which is not root, may pass through to a file whose name it knows
 
 
@@ -48,21 +50,26 @@ def overlay_paths(root: str, name: str, targets: List[str], epoch: int) -> Dict[
 
 
 def layers_of(replica: Replica, disk: str, sequence: int) -> List[Layer]:
-    """Return the files of a disk at a point, uppermost first."""
-    return [Layer(replica.path(disk, file.name), "raw" if file.kind == BASE else "qcow2")
-            for file in reversed(chain(replica.state, disk, sequence))]
+    """Return the files of a disk at a point, uppermost first, with what a former disk lies on."""
+    found: List[Layer] = []
+    for file in reversed(chain(replica.state, disk, sequence)):
+        if file.kind == DISK:
+            with FormerDisk(*former_of(file)) as former:
+                found += [Layer(*name) for name in former.names()]
+        else:
+            found.append(Layer(replica.path(disk, file.name), backing_of(file)[1]))
+    return found
 
 
 def make_overlay(replica: Replica, disk: str, sequence: int, path: str) -> List[Layer]:
     """Make the overlay of a disk, if it is not there; return its backing chain."""
     layers = layers_of(replica, disk, sequence)
     size_bytes = chain(replica.state, disk, sequence)[-1].size_bytes
-    below = os.path.relpath(layers[0].path, os.path.dirname(path))
     if not is_overlay_over(path, layers[0]):
         part = path + ".part"
         fd = os.open(part, os.O_CREAT | os.O_TRUNC | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
-            write_empty(fd, size_bytes, Backing(below, layers[0].format))
+            write_empty(fd, size_bytes, Backing(layers[0].path, layers[0].format))
             os.link(part, path)
         except FileExistsError:
             raise TryAgain("%s has appeared meanwhile: it is looked at again" % path) from None

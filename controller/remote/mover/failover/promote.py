@@ -132,10 +132,11 @@ def _require_no_other(request: Request) -> bool:
     if epoch > request.epoch:
         raise Refused("a copy of epoch %d of it is on this host: nothing is promoted at epoch %d"
                       % (epoch, request.epoch))
-    runs = state.strip() not in OFF
+    state = state.strip().partition(" (")[0]
+    runs = state not in OFF
     if runs and epoch != request.epoch:
         raise Refused("a copy of epoch %d of it is %s on this host: end that first"
-                      % (epoch, state.strip()))
+                      % (epoch, state))
     return runs
 
 

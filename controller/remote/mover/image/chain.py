@@ -52,6 +52,20 @@ class Base:
         return Manifest.open(self.manifest_path)
 
 
+class Hashes(Base):
+    """A base that lies elsewhere, of which only the hashes are at hand: its manifest's path."""
+
+    def __init__(self, path: str) -> None:
+        with Manifest.open(path) as manifest:
+            size_bytes = manifest.header.size_bytes
+        super().__init__(path, path)
+        self.size_bytes, self.clusters = size_bytes, clusters_of(size_bytes)
+
+    def runs(self, first: int, count: int) -> Iterator[Run]:
+        """Yield a hole: no byte of the base can be read here."""
+        yield Run(HOLE, first, count)
+
+
 Layer = Union[Base, Overlay]
 
 
@@ -63,9 +77,11 @@ class Found(NamedTuple):
 
 
 def open_layer(path: str) -> Layer:
-    """Open a file of a replica: an overlay by its suffix, else a base with its manifest."""
+    """Open a file of a replica by its suffix: an overlay, the hashes of a base, or a base."""
     if path.endswith(".qcow2"):
         return Overlay(path)
+    if path.endswith(".man"):
+        return Hashes(path)
     return Base(path, manifest_path(path))
 
 
@@ -81,13 +97,17 @@ class Chain:
         assert paths, "a chain has at least a base"
         self.layers: List[Layer] = []
         try:
-            for path in reversed(paths):
-                self.layers.append(open_layer(path))
+            self._open(paths)
         except BaseException:
             self.close()
             raise
         self.size_bytes = self.layers[0].size_bytes
         self.clusters = clusters_of(self.size_bytes)
+
+    def _open(self, paths: Sequence[str]) -> None:
+        """Open every layer, the uppermost first."""
+        for path in reversed(paths):
+            self.layers.append(open_layer(path))
 
     def __enter__(self) -> Chain:  # noqa: PYI034
         return self

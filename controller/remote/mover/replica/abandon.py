@@ -13,7 +13,7 @@ import os
 from typing import Dict, List, Optional, Tuple
 
 from mover.errors import Damaged, Refused, unreadable_is_damaged
-from mover.image.chain import Base, manifest_path
+from mover.image.chain import Base, manifest_path, open_layer
 from mover.image.hashing import CLUSTER_BYTES
 from mover.image.manifest import Manifest, clusters_of
 from mover.image.qcow2 import DATA, Overlay
@@ -47,8 +47,9 @@ def unreadable(replica: Replica, disk: str, base: Optional[File], overlay: File)
     if base is not None:
         path = replica.path(disk, base.name)
         try:
-            with unreadable_is_damaged(path), Base(path, manifest_path(path)) as layer:
-                layer.manifest().close()
+            with unreadable_is_damaged(path), open_layer(path) as layer:
+                if isinstance(layer, Base):
+                    layer.manifest().close()
         except GONE:
             found.append(base.name)
     path = replica.path(disk, overlay.name)

@@ -38,7 +38,18 @@ from mover.image.hashing import CLUSTER_BYTES, Hasher
 from mover.image.qcow2 import DATA, HOLE, Overlay
 from mover.image.qcow2_writer import Backing, rebase
 from mover.replica.replica import Replica
-from mover.replica.state import BASE, Damage, Point, State, chain, files, last, lost, sequence_of
+from mover.replica.state import (
+    BOTTOM,
+    Damage,
+    Point,
+    State,
+    backing_of,
+    chain,
+    files,
+    last,
+    lost,
+    sequence_of,
+)
 
 Ranges = List[Tuple[int, int]]
 
@@ -74,7 +85,7 @@ def exposed(replica: Replica, state: State, one: Damage, point: Point) -> Ranges
     for file in chain(state, one.disk, point.sequence):
         if sequence_of(state, one.disk, file.name) <= one.sequence or file.name == one.file:
             continue
-        if file.kind == BASE:
+        if file.kind in BOTTOM:
             return []
         ranges = _without(ranges, replica.path(one.disk, file.name))
     return ranges
@@ -116,14 +127,13 @@ def bypass(replica: Replica, state: State, disk: str, until: int) -> State:
     points, floor = list(state.points), dict(state.floor)
     for at, point in enumerate(points):
         file = point.files.get(disk)
-        if file is None or file.name not in lost(state, disk) or file.kind == BASE:
+        if file is None or file.name not in lost(state, disk) or file.kind in BOTTOM:
             continue
         below = chain(state, disk, point.sequence)[-2]
         above = next((other for later in points[at + 1:]
                       for other in (later.files.get(disk),) if other is not None), None)
-        if above is not None and above.kind != BASE:
-            rebase(replica.path(disk, above.name),
-                   Backing(below.name, "raw" if below.kind == BASE else "qcow2"))
+        if above is not None and above.kind not in BOTTOM:
+            rebase(replica.path(disk, above.name), Backing(*backing_of(below)))
         left = floor.pop(disk) if at == 0 and disk in floor else None
         points[at] = point._replace(files={**point.files, disk: left})
         state = state._replace(points=tuple(points), floor=floor)

@@ -43,6 +43,7 @@ from mover.replica.state import (
     File,
     Point,
     State,
+    backing_of,
     chain,
     holder_of,
     last,
@@ -180,7 +181,7 @@ def _finish_overlay(replica: Replica, into: Incoming, disk: str, sequence: int) 
              if file.name not in gone][-1:]
     if not below or chain(replica.state, disk, newest.sequence)[0].name in gone:
         raise Refused("the base of disk %s is lost: seed it" % disk)
-    backing = Backing(below[0].name, "raw" if below[0].kind == BASE else "qcow2")
+    backing = Backing(*backing_of(below[0]))
     finished = finish_overlay(into.part, into.index, into.manifest, backing)
     return File("rp-%06d.qcow2" % sequence, "overlay", into.plan.size_bytes, finished.file_bytes,
                 digest_of(incoming.path_of(into.folder, "part")))

@@ -12,7 +12,7 @@ import glob
 import os
 import shutil
 import struct
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, Iterator, List, Optional
 
 from mover.errors import Refused
 from mover.replica import generations
@@ -29,10 +29,8 @@ NAME_MOST_BYTES = 1023              # QEMU refuses a longer one
 def user_of(root: str) -> Optional[str]:
     """Return who uses the files of a replica as a disk; None when nobody does."""
     here = os.path.realpath(root) + os.sep
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        user = _process_using(pid, here)
-        if user is not None:
-            return user
+    for user in process_using(here):
+        return user
     for loop in glob.glob("/sys/block/loop*/loop/backing_file"):
         with contextlib.suppress(OSError), open(loop, encoding="utf-8", errors="replace") as file:
             if file.read().strip().startswith(here):
@@ -46,6 +44,14 @@ def user_of(root: str) -> Optional[str]:
                 os.path.join(os.path.dirname(image), backing)).startswith(here):
             return "%s, which lies over it" % image
     return None
+
+
+def process_using(here: str) -> Iterator[str]:
+    """Yield each process that has a file open, as a disk, whose path begins so."""
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        user = _process_using(pid, here)
+        if user is not None:
+            yield user
 
 
 def _process_using(pid: str, here: str) -> Optional[str]:

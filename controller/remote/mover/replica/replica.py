@@ -7,6 +7,7 @@ A replica's folder on the target host: one lock, one state.json, and only files 
     ROOT/meta/SEQUENCE/…               domain XML, NVRAM
     ROOT/DISK/base-N.raw  base-N.man   a base and its manifest
     ROOT/DISK/rp-N.qcow2               what changed from the point before to point N
+    ROOT/DISK/disk-N.man               the manifest of a base that lies elsewhere, see failover/
     ROOT/DISK/incoming.*               what is being received; see incoming.py
 
 A file of these names that state.json does not name was left by a crash before the commit, or is one
@@ -31,7 +32,8 @@ from mover.locks import take_lock
 from mover.replica import generations
 from mover.replica.state import BASE, State, files, render_state
 
-OURS = re.compile(r"(?:base-(?P<base>\d{6,})\.(?:raw|man)|rp-(?P<rp>\d{6,})\.qcow2)"
+OURS = re.compile(r"(?:base-(?P<base>\d{6,})\.(?:raw|man)|rp-(?P<rp>\d{6,})\.qcow2"
+                  r"|disk-(?P<disk>\d{6,})\.man)"
                   r"(?P<part>\.new(\.idx|\.man)?)?\Z")
 QCOW2 = b"QFI\xfb"
 MOST_SECRET_BYTES = 4096
@@ -85,8 +87,8 @@ class Replica:
         """Return the names of a disk's files that are newer than the state, and were finished."""
         folder = self.disk_dir(disk)
         end = self.state.points[-1].sequence if self.state.points else 0
-        found = [match for match in map(OURS.match, os.listdir(folder))
-                 if match and not match["part"] and int(match["base"] or match["rp"]) > end]
+        found = [match for match in map(OURS.match, os.listdir(folder)) if match
+                 and not match["part"] and int(match["base"] or match["rp"] or 0) > end]
         finished = {match[0] for match in found if is_finished(os.path.join(folder, match[0]))}
         return finished | {os.path.basename(manifest_path(name)) for name in finished}
 

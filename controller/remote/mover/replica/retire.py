@@ -35,6 +35,7 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from mover.errors import Refused, TryAgain
 from mover.image.chain import manifest_path
+from mover.image.former import FormerDisk, make_base
 from mover.image.hashing import CLUSTER_BYTES, HASH_BYTES, Hasher
 from mover.image.index import OVERLAY as OVERLAY_INDEX
 from mover.image.index import Index
@@ -61,9 +62,11 @@ from mover.replica.state import (
     File,
     Point,
     State,
+    former_of,
     holder_of,
     last,
     lost,
+    next_overlay,
     point_of,
     require_epoch,
     sequence_of,
@@ -194,10 +197,15 @@ def finish(replica: Replica) -> List[Merged]:
             continue
         overlay = oldest.files.get(disk)
         if overlay is not None and overlay.kind == OVERLAY:
-            damage = _moved(replica, damage, disk, (base.name, overlay.name, base.name))
-            done.append(_merge(replica, disk, base, overlay))
-            size = os.stat(replica.path(disk, base.name)).st_blocks * 512
-            files[disk] = File(base.name, BASE, overlay.size_bytes, size)
+            name = base.name if base.kind == BASE else "base-%06d.raw" % oldest.sequence
+            damage = _moved(replica, damage, disk, (base.name, overlay.name, name))
+            done.append(_merge(replica, disk, base, overlay) if base.kind == BASE else
+                        _merge_apart(replica, disk, base, overlay, name))
+            above = next_overlay(state, disk)
+            if above is not None:
+                rebase(replica.path(disk, above), Backing(name, "raw"))
+            size = os.stat(replica.path(disk, name)).st_blocks * 512
+            files[disk] = File(name, BASE, overlay.size_bytes, size)
     points = (oldest._replace(files=files), *state.points[1:])
     replica.commit(state._replace(points=points, floor=stuck, damage=damage))
     return done
@@ -215,10 +223,18 @@ def _merge(replica: Replica, disk: str, base: File, overlay: File) -> Merged:
             _merge_sums(above, manifest_path(base_path), fd, base.size_bytes, replica.hasher())
     finally:
         os.close(fd)
-    name = _next_overlay(replica.state, disk)
-    if name is not None:
-        rebase(replica.path(disk, name), Backing(base.name, "raw"))
     return merged
+
+
+def _merge_apart(replica: Replica, disk: str, base: File, overlay: File, name: str) -> Merged:
+    """Make a new base of a former disk, which is only read, and the overlay over it."""
+    if base.size_bytes != overlay.size_bytes:
+        raise TryAgain("disk %s was resized since it was taken back: what it was stays" % disk)
+    with Overlay(replica.path(disk, overlay.name)) as above:
+        check_whole(above)
+    size = make_base(FormerDisk(*former_of(base)), [replica.path(disk, base.name), replica.path(
+        disk, overlay.name)], replica.path(disk, name))
+    return Merged(disk, "apart", size, 0)
 
 
 def _copy_down(disk: str, above: Overlay, fd: int) -> Merged:
@@ -265,16 +281,6 @@ def _moved(replica: Replica, damage: Tuple[Damage, ...], disk: str,
                 found += [Damage(disk, into, run.cluster, run.clusters, sequence)
                           for run in above.runs(one.first, one.clusters) if run.kind == HOLE]
     return tuple(dict.fromkeys(found))
-
-
-def _next_overlay(state: State, disk: str) -> Optional[str]:
-    for point in state.points[1:]:
-        if disk not in point.files:
-            return None
-        file = point.files[disk]
-        if file is not None:
-            return file.name if file.kind == OVERLAY else None
-    return None
 
 
 def _squash(replica: Replica, point: Point) -> List[Merged]:

@@ -32,6 +32,7 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tu
 
 from mover.errors import UNREADABLE, Damaged, Refused, unreadable_is_damaged
 from mover.image.chain import manifest_path
+from mover.image.former import stamp_of
 from mover.image.hashing import CLUSTER_BYTES, HASH_BYTES, Hasher
 from mover.image.manifest import UNKNOWN_HASH, clusters_of
 from mover.image.regular import read_regular
@@ -40,7 +41,18 @@ from mover.replica.abandon import is_stuck, record_lost_in_merges
 from mover.replica.damage import recount, repair, report, to_ranges
 from mover.replica.replica import Replica, locked, write_whole
 from mover.replica.scrub_pieces import Piece, pieces
-from mover.replica.state import BASE, Damage, File, files, last, require_epoch, sequence_of
+from mover.replica.state import (
+    BASE,
+    DISK,
+    Damage,
+    File,
+    files,
+    former_of,
+    last,
+    lost,
+    require_epoch,
+    sequence_of,
+)
 from mover.requests import Requests
 from mover.transfer.throttle import Throttle
 
@@ -201,11 +213,41 @@ def note_missing_files(root: str) -> None:
     """Record files that are missing or cut short; a copy cannot wait until a scrub finds them."""
     suspects = [Suspect(disk, file.name, _cut_off(path, file))
                 for disk, path, file in _short(Replica(root))]
+    written = _written_to(Replica(root))
+    suspects += [Suspect(disk, file.name, range(clusters_of(file.size_bytes)))
+                 for disk, file in written]
     if suspects or _short_in_merges(Replica(root)):
         with locked(root, patience_s=10) as now:
             record_lost_in_merges(now)
             confirm(now, suspects, now.hasher())
+            _note_stamps(now, [file for _, file in written])
             repair(now)
+
+
+def _written_to(replica: Replica) -> List[Tuple[str, File]]:
+    """Return the former disks that somebody has written to: all of them is read again."""
+    stamps = replica.state.facts.get("former", {})
+    return [(disk, file) for disk, known in sorted(files(replica.state).items())
+            for file in known if file.kind == DISK and file.name not in lost(replica.state, disk)
+            and stamp_or_none(former_of(file)[0]) != stamps.get(file.name)]
+
+
+def stamp_or_none(path: str) -> Optional[List[int]]:
+    """Return the stamp of a file; None where it is not there."""
+    try:
+        return stamp_of(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _note_stamps(replica: Replica, written: List[File]) -> None:
+    """Take note of how former disks are by now; one that is gone is recorded as lost."""
+    former = replica.state.facts.get("former", {})
+    now = {file.name: stamp for file in written
+           for stamp in (stamp_or_none(former_of(file)[0]),) if stamp is not None}
+    if now:
+        replica.commit(replica.state._replace(
+            facts={**replica.state.facts, "former": {**former, **now}}))
 
 
 def _short_in_merges(replica: Replica) -> bool:

@@ -7,11 +7,12 @@ from typing import Iterator, List, NamedTuple, Tuple
 
 from mover.errors import Damaged, unreadable_is_damaged
 from mover.image.chain import Base, open_layer
+from mover.image.former import FormerDisk, in_steps
 from mover.image.hashing import CLUSTER_BYTES, HASH_BYTES
-from mover.image.manifest import Manifest
+from mover.image.manifest import Manifest, clusters_of
 from mover.image.qcow2 import DATA, Overlay
 from mover.image.sparse import filled
-from mover.replica.state import File
+from mover.replica.state import DISK, File, former_of
 
 STEP = 16                       # clusters of one piece
 HOLE_STEP = 1 << 14
@@ -34,12 +35,32 @@ class Piece(NamedTuple):
 
 def pieces(path: str, file: File, first: int) -> "Iterator[Tuple[int, Piece]]":
     """Yield (descriptor, piece) for clusters from `first` on; Damaged when it cannot be read."""
+    if file.kind == DISK:
+        yield from _of_former(path, file, first)
+        return
     with unreadable_is_damaged(path), open_layer(path) as layer:
         os.posix_fadvise(layer.fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
         found = _of_base(layer, file) if isinstance(layer, Base) else _of_overlay(layer, file)
         for piece in found:
             if piece.cluster + len(piece.hashes) // HASH_BYTES > first:
                 yield layer.fd, piece
+
+
+def _of_former(path: str, file: File, first: int) -> Iterator[Tuple[int, Piece]]:
+    """Yield the pieces of a former disk; `path` is that of its manifest."""
+    with unreadable_is_damaged(path), FormerDisk(*former_of(file)) as disk, \
+            Manifest.open(path) as manifest:
+        if (disk.size_bytes, manifest.header.size_bytes) != (file.size_bytes, file.size_bytes):
+            raise Damaged("%s is of a disk of %d bytes, not %d"
+                          % (disk.layers[0].path, disk.size_bytes, file.size_bytes))
+        for begin, stop in in_steps([(first, disk.clusters)]):
+            at = begin
+            for part in disk.pieces(begin, stop):
+                yield from ((part.fd, hole) for hole in _hole(manifest, at, part.cluster))
+                at = part.cluster + clusters_of(part.length)
+                yield part.fd, Piece(part.cluster, part.position, part.length,
+                                     manifest.hashes(part.cluster, at - part.cluster))
+            yield from ((disk.layers[0].fd, hole) for hole in _hole(manifest, at, stop))
 
 
 def _of_overlay(layer: Overlay, file: File) -> Iterator[Piece]:

@@ -17,11 +17,17 @@ from mover.errors import Damaged, Refused
 
 VERSION = 2
 READ = (1, 2)       # the first has no `check` of files
-BASE, OVERLAY = "base", "overlay"
+BASE, OVERLAY, DISK = "base", "overlay", "disk"
+BOTTOM = (BASE, DISK)           # nothing lies below them
 
 
 class File(NamedTuple):
-    """One file of a disk; `stored_bytes` is what it takes up on disk, for `check` see tables.py."""
+    """
+    One file of a disk; `stored_bytes` is what it takes up on disk.
+
+    `check`: see tables.py. A DISK is the manifest of a disk that the VM had on this host before it
+    failed over, and its `check` says where that lies, as FORMAT:PATH.
+    """
 
     name: str
     kind: str
@@ -142,7 +148,7 @@ def chain(state: State, disk: str, sequence: int) -> List[File]:
         file = point.files[disk]
         if file is not None:
             found.append(file)
-            if file.kind == BASE:
+            if file.kind in BOTTOM:
                 return found[::-1]
     if disk not in state.floor:
         raise Damaged("disk %s has no base below restore point %d: seed it" % (disk, sequence))
@@ -180,6 +186,19 @@ def require_receiving(state: State, epoch: Any) -> None:
                       % (promoted["sequence"], promoted["epoch"]))
 
 
+def former_of(file: File) -> Tuple[str, str]:
+    """Return the path and the format of the former disk of which a file is the manifest."""
+    form, _, path = file.check.partition(":")
+    return path, form
+
+
+def backing_of(file: File) -> Tuple[str, str]:
+    """Return what an overlay right above a file names as its backing file, and its format."""
+    if file.kind == DISK:
+        return former_of(file)
+    return file.name, "raw" if file.kind == BASE else "qcow2"
+
+
 def holder_of(state: State, sequence: int) -> Optional[Tuple[str, int]]:
     """
     Return a holder, and the point it pins, of those that need a point; None where there is none.
@@ -192,6 +211,17 @@ def holder_of(state: State, sequence: int) -> Optional[Tuple[str, int]]:
 def lost(state: State, disk: str) -> List[str]:
     """Return the files of a disk that cannot be read."""
     return sorted(one.file for one in state.damage if one.lost and one.disk == disk)
+
+
+def next_overlay(state: State, disk: str) -> Optional[str]:
+    """Return the overlay of a disk that lies right above the oldest point; None: there is none."""
+    for point in state.points[1:]:
+        if disk not in point.files:
+            return None
+        file = point.files[disk]
+        if file is not None:
+            return file.name if file.kind == OVERLAY else None
+    return None
 
 
 def files(state: State) -> Dict[str, List[File]]:

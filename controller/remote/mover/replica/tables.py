@@ -17,7 +17,7 @@ from mover.errors import Damaged, TryAgain, unreadable_is_damaged
 from mover.image.hashing import CLUSTER_BYTES
 from mover.image.qcow2 import Header, Overlay, render_header
 from mover.replica.replica import Replica
-from mover.replica.state import OVERLAY, File, State, chain, lost, sequence_of
+from mover.replica.state import OVERLAY, File, State, backing_of, chain, lost, sequence_of
 
 PIECE_BYTES = 1 << 20
 CHECK_S = 3600.0
@@ -61,8 +61,7 @@ def check(replica: Replica, disk: str, file: File) -> None:
         if head != render_header(overlay.header).ljust(CLUSTER_BYTES, b"\0"):
             raise Damaged("%s: its header is not as it was written" % path)
         below = (overlay.header.backing, overlay.header.backing_format)
-        if below not in [(name, "raw" if name.endswith(".raw") else "qcow2")
-                         for name in allowed_backings(replica.state, disk, file)]:
+        if below not in map(backing_of, allowed_backings(replica.state, disk, file)):
             raise Damaged("%s names %s as its backing file, which is another one"
                           % (path, below[0]))
         checks = file.check.split()
@@ -71,19 +70,19 @@ def check(replica: Replica, disk: str, file: File) -> None:
     _ask_qemu(path, is_as_written=bool(file.check))
 
 
-def allowed_backings(state: State, disk: str, file: File) -> List[str]:
+def allowed_backings(state: State, disk: str, file: File) -> List[File]:
     """
-    Return the names of the files that may be the backing file of this one.
+    Return the files that may be the backing file of this one.
 
     It is the one below it in the chain; while that is lost, also the next below (see `bypass`). So
     also where a crash struck while two overlays became one (two checks; see retire.py).
     """
-    below = [one.name for one in chain(state, disk, sequence_of(state, disk, file.name))]
-    below = below[:below.index(file.name)]
-    found: List[str] = []
+    below = chain(state, disk, sequence_of(state, disk, file.name))
+    below = below[:[one.name for one in below].index(file.name)]
+    found: List[File] = []
     for under in reversed(below):
         found.append(under)
-        if under not in lost(state, disk) and (len(file.check.split()) == 1 or len(found) > 1):
+        if under.name not in lost(state, disk) and (len(file.check.split()) == 1 or len(found) > 1):
             break
     return found
 

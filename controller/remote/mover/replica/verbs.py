@@ -22,7 +22,15 @@ from mover.replica import generations, incoming
 from mover.replica.damage import exposed, readable, repair_set, report
 from mover.replica.replica import Replica, create, disks_in, fresh_secret, locked, read_secret
 from mover.replica.scrub import note_missing_files
-from mover.replica.state import epoch_of, files, last, require_receiving
+from mover.replica.state import (
+    DISK,
+    File,
+    epoch_of,
+    files,
+    former_of,
+    last,
+    require_receiving,
+)
 from mover.requests import Requests
 
 PIECE_BYTES = 1 << 20
@@ -56,7 +64,7 @@ def describe(root: str) -> Dict[str, Any]:
     """Return one replica as plain values: its points, files and incomings."""
     replica = Replica(root)
     state = replica.state
-    present = {disk: [{**file._asdict(), "present": os.path.exists(replica.path(disk, file.name))}
+    present = {disk: [{**file._asdict(), "present": _is_present(replica, disk, file)}
                       for file in of] for disk, of in sorted(files(state).items())}
     return {"vm": state.vm, "algorithm": state.algorithm, "secret_id": state.secret_id,
             "generation": state.generation, "facts": state.facts, "pins": state.pins,
@@ -66,6 +74,11 @@ def describe(root: str) -> Dict[str, Any]:
                 disk: file.name if file else None for disk, file in sorted(point.files.items())}}
                 for point in state.points],
             **{name: part for name, part in report(replica).items() if name != "points"}}
+
+
+def _is_present(replica: Replica, disk: str, file: File) -> bool:
+    return os.path.exists(replica.path(disk, file.name)) and (
+        file.kind != DISK or os.path.exists(former_of(file)[0]))
 
 
 def _incoming(replica: Replica) -> Dict[str, Any]:
