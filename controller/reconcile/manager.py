@@ -18,6 +18,7 @@ from controller.model.desired import Desired
 from controller.providers.base import Provider
 from controller.reconcile.act.applier import Attempt
 from controller.reconcile.export import Export
+from controller.reconcile.fence import FenceByHand
 from controller.reconcile.lease import Candidate, alone
 from controller.reconcile.loop import Loop
 from controller.reconcile.once import Once, assumptions
@@ -151,6 +152,15 @@ class Manager:
             candidate = candidate_of(provider)
             candidate.declare(desired)
             return await candidate.read()
+        finally:
+            await provider.close()
+
+    @asynccontextmanager
+    async def fence_by_hand(self, desired: Desired, store: Store) -> AsyncIterator[FenceByHand]:
+        """Yield what fences one host, and close every connection afterwards."""
+        provider = self._make_provider(desired, self.clock)
+        try:
+            yield FenceByHand(provider, store, self.clock, desired)
         finally:
             await provider.close()
 

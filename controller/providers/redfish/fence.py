@@ -116,7 +116,8 @@ class Fence:
         except ActionError as error:
             self._said = str(error)
             self._heard = self._heard or not isinstance(error, NoConnection)
-            if not self._heard and now_s - self._begun_s >= self._timing.unreached_s:
+            tried_s = asyncio.get_running_loop().time() - self._begun_s
+            if not self._heard and tried_s >= self._timing.unreached_s:
                 raise Unavailable(f"{self._host} is not fenced: {error}") from error
         return False
 
