@@ -48,8 +48,12 @@ def hears(view: View, host: str, situation: Situation) -> bool:
 
 
 def confirms(view: View, host: str, situation: Situation) -> bool:
-    """Return whether a view has listened long enough, and heard nothing of a host."""
+    """Return whether a view has listened long enough, and heard nothing of a host.
+
+    Nothing is heard of a host that never speaks to it, however well that is.
+    """
     return (is_fresh(view, situation) and not hears(view, host, situation)
+            and host not in view.deaf_to
             and view.listening_s >= situation.suspect_after_s)
 
 

@@ -28,6 +28,8 @@ class View:
     """For how long it has listened, since its own start."""
     heard_s: Mapping[str, float] = field(default_factory=dict)
     """By host: how long ago it heard from it; absent: not since its own start."""
+    deaf_to: frozenset[str] = frozenset()
+    """Hosts that never speak to it, so that it knows nothing of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

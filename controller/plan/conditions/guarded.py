@@ -1,8 +1,9 @@
 """Guarded: whether the guests of a host surely end once nobody grants it any more."""
 
 from controller.model.condition import Condition, ConditionType, Status
-from controller.model.facts import Known, runs
+from controller.model.facts import Known
 from controller.model.failover.guard import GuardFacts
+from controller.plan.guarding.grants import not_held
 from controller.plan.guarding.orders import AllOrders, orders_of
 from controller.plan.survey.survey import Survey
 
@@ -68,36 +69,12 @@ def _not_sure(name: str, guard: GuardFacts, survey: Survey) -> Answer | None:
         return (Status.FALSE, "WatchdogTooSlow",
                 f"its watchdog {guard.identity} fires after {guard.watchdog_timeout_s:g} s, and"
                 f" {guard.watchdog_s:g} s are promised: set `failover.guard.watchdog` to that")
-    free = sorted(vm for vm in _to_be_held(name, guard, survey))
+    free = not_held(name, guard, survey)
     if free:
         shown = ", ".join(free[:NAMES_SHOWN]) + (" and others" if free[NAMES_SHOWN:] else "")
         return (Status.FALSE, "NotHeld",
                 f"its guard does not hold the processes of {shown}, and could not end them")
     return None
-
-
-def _to_be_held(host: str, guard: GuardFacts, survey: Survey) -> list[str]:
-    """Return the VMs that run on a host, should end when it is cut off, and are not held."""
-    machines, policies = survey.desired.virtual_machines, survey.desired.protection_policies
-    held, found = set(guard.held), []
-    for name, domain in _running(host, survey):
-        policy = policies.get(str(machines[name].spec.protection))
-        if policy is not None and policy.spec.isolation == "stop" and domain not in held:
-            found.append(name)
-    return found
-
-
-def _running(host: str, survey: Survey) -> list[tuple[str, str]]:
-    """Return the declared VMs that run on a host, each with the UUID of its domain."""
-    names = survey.specs.names.present
-    found = []
-    for domain in (survey.domains.get(host) or {}).values():
-        mark = domain.ownership
-        name = names.get(domain.name, domain.name) if mark is None or not mark.name else (
-            names.get(mark.name, mark.name))
-        if name in survey.desired.virtual_machines and runs(domain):
-            found.append((name, domain.uuid))
-    return found
 
 
 def _granted(guard: GuardFacts) -> str:

@@ -9,16 +9,27 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from controller.failover.decide import decide
-from controller.failover.orders import Decision, Fence, Move, Order, Promote, WriteRecord
+from controller.failover.orders import (
+    Decision,
+    Fence,
+    Move,
+    Order,
+    Promote,
+    Restore,
+    Revoke,
+    WriteRecord,
+)
 from controller.failover.states import Phase
 from controller.model.facts import Known, Unknown
 from controller.plan.actions.action import Cause
 from controller.plan.actions.failover import MoveDomain
 from controller.plan.actions.failover import WriteRecord as SaveRecord
 from controller.plan.actions.fencing import FenceHost
+from controller.plan.actions.guarding import RestoreGrants, RevokeGrants
 from controller.plan.actions.promotion import PromoteReplica
 from controller.plan.failover.gates import gates_of
 from controller.plan.failover.situation import situation_of
+from controller.plan.guarding.upkeep import target_of
 from controller.plan.machine.layout import Layout
 from controller.plan.machine.state import MachineState
 from controller.plan.network.card import desired_nic
@@ -86,6 +97,8 @@ def _plan(order: Order, decision: Decision, scene: Scene) -> None:
                     target=decision.scope, node=nodes[0], to=nodes, record=order.record,
                     cause=cause, reason=decision.sentence,
                     consequence="any controller can go on from here"))
+        case Revoke() | Restore() if isinstance(survey.observed.nodes.get(order.grantor), Known):
+            _order_grants(order, cause, decision, scene)
         case Fence():
             scene.draft.do(FenceHost(
                 target=f"Host/{order.host}", node=order.host, cause=cause,
@@ -94,6 +107,25 @@ def _plan(order: Order, decision: Decision, scene: Scene) -> None:
             _promote(order, cause, decision, scene)
         case Move():
             _move(order, cause, decision, scene)
+
+
+def _order_grants(order: Revoke | Restore, cause: Cause, decision: Decision,
+                  scene: Scene) -> None:
+    """Plan that a grantor that answers refuses hosts, or grants to them again."""
+    survey, named = scene.survey, " and ".join(order.hosts)
+    term = survey.context.lease.term if survey.context.lease is not None else 0
+    record = survey.records.get(decision.scope)
+    by = record.by if record is not None and record.by else "the controller"
+    target = target_of(order.grantor, survey)
+    if isinstance(order, Revoke):
+        scene.draft.do(RevokeGrants(
+            target=target, node=order.grantor, hosts=order.hosts, epoch=order.epoch, term=term,
+            by=by, cause=cause, reason=decision.sentence,
+            consequence=f"once every grantor refuses {named}, what may be ended there ends"))
+    else:
+        scene.draft.do(RestoreGrants(
+            target=target, node=order.grantor, hosts=order.hosts, epoch=order.epoch, term=term,
+            by=by, cause=cause, reason=decision.sentence, consequence=f"{named} may go on"))
 
 
 def _promote(order: Promote, cause: Cause, decision: Decision, scene: Scene) -> None:

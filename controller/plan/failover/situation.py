@@ -23,7 +23,6 @@ from controller.failover.situation import (
     RecordCopy,
     Request,
     Situation,
-    View,
     Word,
 )
 from controller.failover.states import Phase
@@ -32,6 +31,7 @@ from controller.model.failover.power import ON
 from controller.model.failover.record import Record
 from controller.model.units import render_duration
 from controller.plan.actions.promotion import PromoteReplica
+from controller.plan.guarding.grants import grants_of, has_watchdog, is_guarded, view_of
 from controller.plan.replication.protected_machine import ProtectedMachine
 from controller.plan.survey.controller import controller_inside
 from controller.plan.survey.epochs import epoch_of
@@ -81,7 +81,9 @@ def host_situation(name: str, survey: Survey) -> HostSituation:
         boot_id="" if last is None else last.boot_id, accept_freeze=spec.accept_freeze,
         fencing=spec.fencing, bmc=None if spec.bmc is None else bmc_of(name, survey),
         word=_word(name, survey), maintenance=spec.maintenance,
-        start_width=half if spec.start_width is None else spec.start_width)
+        start_width=half if spec.start_width is None else spec.start_width,
+        guarded=is_guarded(name, survey), watchdog=has_watchdog(name, survey),
+        grants=grants_of(name, survey))
 
 
 def bmc_of(host: str, survey: Survey) -> Bmc:
@@ -108,14 +110,6 @@ def _word(host: str, survey: Survey) -> Word | None:
     return None
 
 
-def view_of(name: str, survey: Survey) -> View:
-    """Return what a witness says."""
-    fact = survey.observed.nodes.get(name, NEVER_ASKED)
-    return View(by=name, place=survey.desired.witnesses[name].spec.place,
-                age_s=max(0.0, survey.now_s - fact.observed_at) if isinstance(fact, Known)
-                else None)
-
-
 def _copies(survey: Survey) -> Iterator[RecordCopy]:
     for node in sorted(survey.observed.nodes):
         facts = last_of(survey.observed.nodes[node])
@@ -133,7 +127,8 @@ def _unwritable(survey: Survey) -> Iterator[tuple[str, str]]:
 
 def _highest_epoch(survey: Survey) -> int:
     held = (one.record.epoch for one in _copies(survey))
-    return max((0, *survey.epochs.values(), *held))
+    refused = (epoch for epoch, _ in survey.isolation.refused.values())
+    return max((0, *survey.epochs.values(), *held, *refused))
 
 
 def machine_situation(protected: ProtectedMachine, gates: tuple[Gate, ...],

@@ -49,6 +49,7 @@ from controller.plan.actions.action import Action, Cause
 from controller.plan.actions.desired import DesiredDisk
 from controller.plan.actions.failover import MoveDomain, WriteRecord
 from controller.plan.actions.fencing import AdmitAddresses, DropAddresses, FenceHost
+from controller.plan.actions.guarding import RestoreGrants, RevokeGrants
 from controller.plan.actions.machine import (
     DefineDomain,
     MigrateDomain,
@@ -73,7 +74,8 @@ from controller.plan.steps.draft import counted
 from controller.plan.steps.plan import Ruling, Step, Verdict
 from controller.plan.survey.survey import Survey
 
-UNLIMITED: Final = (WriteRecord, FenceHost, DropAddresses, AdmitAddresses, PromoteReplica)
+UNLIMITED: Final = (WriteRecord, RevokeGrants, RestoreGrants, FenceHost, DropAddresses,
+                    AdmitAddresses, PromoteReplica)
 """They have widths of their own, or none."""
 OF_FAILOVER: Final = (*UNLIMITED, MoveDomain)
 OF_A_DOMAIN: Final = ("VirtualMachine/", "Replica/")
