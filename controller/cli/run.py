@@ -22,6 +22,9 @@ def command(
         help="Serve Prometheus metrics there: 127.0.0.1:9464.")] = None,
     standby: Annotated[bool, typer.Option(
         "--standby", help="Act only once the controller that conducts is gone.")] = False,
+    place: Annotated[str | None, typer.Option(
+        "--place", metavar="NAME", show_default=False, help="Where this controller stands: a site,"
+        " or the place of a witness.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Log one JSON object per line.")] = False,
     state: State = None,
 ) -> None:
@@ -34,18 +37,21 @@ def command(
     Where the specs declare a lease, only the controller that has it acts; any other looks on and
     takes it once it runs out. Of two, start one with `--standby`: it prefers the other.
 
+    For a failover by itself two places must agree that a site is gone: `--place` says at which one
+    this controller stands, so that its view and a witness's beside it count as one.
+
     Examples: `hotsite run specs/`, `hotsite run git+ssh://git@host/estate.git#main`,
     `hotsite run --standby specs/`.
 
     Exit status: 0 stopped, 1 the journal cannot be used, 4 the specs are wrong at the start.
     """
     with errors_reported(as_json=as_json):
-        wait_for(keep(manager_of(context, state), source, metrics, standby=standby,
+        wait_for(keep(manager_of(context, state), source, metrics, standby=standby, place=place,
                       as_json=as_json))
 
 
 async def keep(manager: "Manager", source: str, metrics: str | None, *, standby: bool = False,
-               as_json: bool) -> None:
+               place: str | None = None, as_json: bool) -> None:
     """Run the loop until SIGTERM or SIGINT stops it."""
     import asyncio  # noqa: PLC0415
     import signal  # noqa: PLC0415
@@ -63,4 +69,4 @@ async def keep(manager: "Manager", source: str, metrics: str | None, *, standby:
             asyncio.get_running_loop().add_signal_handler(number, loop.stop)
 
     await manager.run(source, listen=log, started=started, metrics=metrics,
-                      standby=standby)
+                      standby=standby, place=place)

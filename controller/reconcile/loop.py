@@ -13,11 +13,11 @@ for twice a second), an action that ended, and instants at which time alone chan
 Nothing of it carries content into a decision: each one is computed from all that is known now.
 Where nothing wakes it a decision is taken once a minute, and nothing is written.
 
-Nine kinds of tasks, each restarted when it fails, so that a bug in one stops no other: the
-planning, the handing out of work, one poller per node and one per BMC, the watching of events, the
-store's poll, the lease, the heartbeat, the metrics. Each target that is worked on is a task too,
-for as long as that takes. This is the only file that catches every exception. They run in one
-thread, and nothing here is shared with another: between two awaits nothing changes.
+Ten kinds of tasks, each restarted when it fails, so that a bug in one stops no other: the planning,
+the handing out of work, one poller per node and one per BMC, the watching of events and of
+failovers, the store's poll, the lease, the heartbeat, the metrics. Each target that is worked on is
+a task too, for as long as that takes. This is the only file that catches every exception. They run
+in one thread, and nothing here is shared with another: between two awaits nothing changes.
 
 What it never does: act on a plan that is not current (workers ask for it before each step); begin
 anything while the journal cannot be written or another controller conducts (lease.py), though
@@ -50,6 +50,7 @@ from controller.reconcile.decide.context import ContextBuilder
 from controller.reconcile.decide.planner import PacedPlanner, is_converged, waits_for_facts
 from controller.reconcile.garbage import freeze_gc
 from controller.reconcile.lease import Candidate, alone
+from controller.reconcile.observe.failover_watch import watch_failovers
 from controller.reconcile.observe.last_seen import load_seen, save_fact, save_removed
 from controller.reconcile.observe.observers import Observers
 from controller.reconcile.observe.view import View
@@ -159,6 +160,10 @@ class Loop:
         """Return which controller conducts; None where no lease is declared."""
         return self._candidate.as_json()
 
+    def stand_at(self, place: str | None) -> None:
+        """Set where this controller stands; its view of a failover is that place's."""
+        self._context.place = place
+
     def add_listener(self, listener: Callable[[Event], None]) -> None:
         """Call `listener` with every event from now on."""
         self._listeners.append(listener)
@@ -198,7 +203,12 @@ class Loop:
         chores = [asyncio.create_task(self.forever(name, body)) for name, body in (
             ("watching events", self._observers.listen), ("planning", self._keep_planning),
             ("handing out work", self._hand_out), ("writing status", self._heartbeat),
-            ("reading the journal", self._poll_store), ("keeping the lease", self._candidate.keep),
+            ("reading the journal", self._poll_store),
+            ("watching failovers", partial(
+                watch_failovers, lambda: self.plan,
+                lambda: self.desired.witnesses if self.desired else (), self._observers,
+                self._view)),
+            ("keeping the lease", self._candidate.keep),
             ("measuring", partial(measure, self._telemetry, self._view, self._clock,
                                   lambda: self.plan.conditions if self.plan else ())))]
         try:

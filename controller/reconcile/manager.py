@@ -179,10 +179,11 @@ class Manager:
 
     async def run(self, text: str, *, listen: Callable[[Event], None],
                   started: Callable[[Loop], None], metrics: str | None = None,
-                  standby: bool = False) -> None:
+                  standby: bool = False, place: str | None = None) -> None:
         """Run the loop over a source until it is stopped; `started` is called with the loop.
 
-        Shapes: `standby` leaves the lease to another controller that may still come.
+        Shapes: `standby` leaves the lease to another controller that may still come; `place` is
+        where this one stands.
 
         Errors: SpecError, SourceUnavailable, JournalUnavailable before anything has begun.
         """
@@ -203,6 +204,7 @@ class Manager:
             loop = Loop(provider, store, self.clock, os.getpid(), telemetry, tracker.words,
                         candidate_of(provider, standby=standby))
             loop.add_listener(listen)
+            loop.stand_at(place)
             started(loop)
             try:
                 await supervise(loop, source, desired, lasting(text))

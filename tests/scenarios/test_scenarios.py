@@ -8,6 +8,7 @@ A line of `commands` is an instant in seconds and one of: a fault of the simulat
 `approve ACTION` (of this revision); `ping VM VM`; `wipe` (the controller and all
 it has stored are gone, and a new one begins with nothing); `end`. A first line
 `estate PATH` names other specs than those of the lab; `autonomy RUNG` overrides the estate's;
+`place NAME` is where the controller stands, and lets VMs fail over by themselves;
 `replicas of VM [VM…]` leaves those VMs protected: in all other scenarios nobody is, so that each
 is about one thing.
 """
@@ -47,8 +48,9 @@ SETTLED_S = 2.0
 class Play:
     """One scenario on virtual time."""
 
-    def __init__(self, specs: Path, state: Path) -> None:
+    def __init__(self, specs: Path, state: Path, place: str | None = None) -> None:
         self.specs = specs
+        self.place = place
         self.lines: list[str] = []
         self.desired: Desired = load_folder(specs)
         self.estate = SimulatedEstate(self.desired, converged=True)
@@ -61,6 +63,7 @@ class Play:
         self.human = Store.open(self.state / "state.db")
         self.loop = Loop(self.estate, self.store, epoch_clock)
         self.loop.add_listener(self.hear)
+        self.loop.stand_at(self.place)
 
     def say(self, text: str) -> None:
         """Write one line of the log."""
@@ -187,8 +190,9 @@ class Play:
                 self.say(f"the replica of {replica.machine} on {node.name} has points {points}")
 
 
-def prepared(folder: Path, work: Path) -> tuple[Path, list[str]]:
-    """Return a copy of the scenario's specs, with its overrides, and its commands."""
+def prepared(folder: Path, work: Path) -> tuple[Path, list[str], str | None]:
+    """Return a copy of the scenario's specs, with its overrides, its commands, and the place of
+    its controller."""
     lines = [line for line in (folder / "commands").read_text().splitlines()
              if line and not line.startswith("#")]
     settings = {}
@@ -198,12 +202,26 @@ def prepared(folder: Path, work: Path) -> tuple[Path, list[str]]:
     specs = work / "specs"
     shutil.copytree(ROOT / settings.get("estate", "specs"), specs)
     _protect_only(specs, settings.get("replicas", "of").split()[1:])
+    if "place" in settings:
+        _fail_over_by_itself(specs)
     if "autonomy" in settings:
         path = specs / "estate" / "lab.yaml"
         text = [line if "autonomy:" not in line else f"  autonomy: {settings['autonomy']}"
                 for line in path.read_text().splitlines()]
         path.write_text("\n".join(text) + "\n")
-    return specs, lines
+    return specs, lines, settings.get("place")
+
+
+def _fail_over_by_itself(specs: Path) -> None:
+    """Declare a witness and guards, and let the protected VMs fail over without a person."""
+    (specs / "witness").mkdir(exist_ok=True)
+    (specs / "witness/hq.yaml").write_text(
+        "kind: Witness\nmetadata: {name: hq}\nspec: {address: 10.77.0.4, place: hq}\n")
+    estate = specs / "estate/lab.yaml"
+    estate.write_text(estate.read_text().rstrip() + "\n  failover:\n    guard: {keyFile: /k}\n")
+    policy = specs / "protection_policy/gold.yaml"
+    policy.write_text(policy.read_text().replace(
+        "failover: confirm", "failover: automatic\n  isolation: stop"))
 
 
 def _protect_only(specs: Path, machines: list[str]) -> None:
@@ -218,10 +236,10 @@ def _protect_only(specs: Path, machines: list[str]) -> None:
 @pytest.mark.parametrize("folder", SCENARIOS, ids=lambda folder: folder.name)
 def test_the_loop_writes_this_log(folder: Path, tmp_path: Path) -> None:
     logging.getLogger("hotsite").setLevel(logging.CRITICAL)
-    specs, commands = prepared(folder, tmp_path)
+    specs, commands, place = prepared(folder, tmp_path)
 
     async def whole() -> str:
-        return await Play(specs, tmp_path).play(commands)
+        return await Play(specs, tmp_path, place).play(commands)
 
     log = run_virtual(whole())
     expect = folder / "log.expect"

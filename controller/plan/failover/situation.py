@@ -31,6 +31,7 @@ from controller.model.failover.power import ON
 from controller.model.failover.record import Record
 from controller.model.units import render_duration
 from controller.plan.actions.promotion import PromoteReplica
+from controller.plan.failover.dropped import dropped_everywhere
 from controller.plan.guarding.grants import grants_of, has_watchdog, is_guarded, view_of
 from controller.plan.replication.protected_machine import ProtectedMachine
 from controller.plan.survey.controller import controller_inside
@@ -56,7 +57,7 @@ def situation_of(protected: Iterable[ProtectedMachine], gates: Gates,
         requests=tuple(Request(target=one.target, by=one.by, reason=one.why, back=one.back,
                                planned=one.planned, accepts_loss=one.accepts_loss)
                        for one in context.failovers),
-        lease=_lease(survey), controller_inside=controller_inside(survey),
+        place=context.place, lease=_lease(survey), controller_inside=controller_inside(survey),
         highest_epoch=_highest_epoch(survey), guard=spec.guard,
         suspect_after_s=spec.suspect_after_s, now_at=survey.now_s)
 
@@ -146,7 +147,7 @@ def machine_situation(protected: ProtectedMachine, gates: tuple[Gate, ...],
         point=None if protected.point is None else protected.point.sequence,
         gates=(*gates, *_too_old(protected, survey)),
         may_run_on=tuple(_may_run_on(name, survey)), runs_on=tuple(_runs_on(name, survey)),
-        progress=progress, detail=detail, addresses_dropped=True,
+        progress=progress, detail=detail, addresses_dropped=dropped_everywhere(protected, survey),
         diverged_known=_copy_is_off(name, home, survey),
         reverse_fresh=_is_fresh_at(protected, home, survey),
         moved=_is_moved(protected, survey))

@@ -191,6 +191,8 @@ class Context:
     adopted: frozenset[str] | None = None
     """`Kind/name` of every object that was once seen as declared; None: all of them were, if any
     revision was ever applied."""
+    place: str | None = None
+    """Where this controller stands: a site, or the place of a witness; None: nobody said."""
     lease: LeaseView | None = None
     """None: none is declared, or it was not asked for."""
     machine_uuid: str = ""

@@ -66,6 +66,8 @@ class ContextBuilder:
         self._read_repairs = True
         self._read_approvals = False
         self._history = History(store)
+        self.place: str | None = None
+        """Where this controller stands."""
         self.pools = PoolMemory(store)
         self.lease: Callable[[], LeaseView | None] = lambda: None
         """What is known of the lease now."""
@@ -167,7 +169,7 @@ class ContextBuilder:
             adopted=self._history.adopted,
             backing_off=backing_off, assumed_down=assumed_down, last_host=self._history.last_host,
             kept=self._history.kept, waiting=self._history.waiting, lease=self.lease(),
-            machine_uuid=self.machine_uuid)
+            place=self.place, machine_uuid=self.machine_uuid)
 
     def pause_has_ended(self) -> bool:
         """Return whether a pause has ended, by time, a person or a commit, since the last call."""
