@@ -10,7 +10,7 @@ from controller.model.failover.power import PowerFacts
 from controller.model.replica import STORE
 from controller.plan.actions.action import Action
 from controller.plan.actions.failover import MoveDomain
-from controller.plan.actions.promotion import PromoteReplica
+from controller.plan.actions.promotion import AdoptDisks, PromoteReplica, ReleaseTail
 from controller.plan.actions.replica import (
     DropPoints,
     ExportPoint,
@@ -31,6 +31,7 @@ from controller.replication.move import move
 from controller.replication.mover import Mover
 from controller.replication.promotion import Promotions
 from controller.replication.report import OnProgress, ignore
+from controller.replication.reversal import adopt, release
 from controller.replication.ssh_route import KeySource
 from controller.replication.transfer import CopyEnds, Terms
 from controller.transport.base import Endpoint, Transport
@@ -46,7 +47,7 @@ class ReplicaHands:
 
     HANDLES: ClassVar[frozenset[type[Action]]] = frozenset({
         ReplicateDomain, RetirePoints, DropPoints, VerifyReplica, RemoveReplica, SweepLeftovers,
-        ExportPoint, PromoteReplica, MoveDomain})
+        ExportPoint, PromoteReplica, MoveDomain, AdoptDisks, ReleaseTail})
 
     def __init__(self, transport: Transport, keys: KeySource, clock: Callable[[], float],
                  on_progress: OnProgress = ignore, *, scratch_bytes: int | None = None) -> None:
@@ -84,6 +85,8 @@ class ReplicaHands:
                 return await export(mover, action)
             case PromoteReplica():
                 return await self._promote(action)
+            case AdoptDisks() | ReleaseTail():
+                return await self._return(mover, action)
         raise Refused(f"nothing here can do {action.verb} on {action.node}")
 
     async def _cycle(self, action: ReplicateDomain) -> Cycle:
@@ -95,6 +98,14 @@ class ReplicaHands:
         cycle = await self._cycle(action)
         await cycle.run()
         return cycle.made
+
+    async def _return(self, mover: Mover, action: AdoptDisks | ReleaseTail) -> str:
+        """Take former disks back, or let their tail go."""
+        if isinstance(action, ReleaseTail):
+            return await release(mover, action)
+        promoted_on = Mover(Node(self._transport, action.promoted_on or action.node))
+        return await adopt(mover, promoted_on if action.promoted_on else None, action,
+                           self._clock())
 
     async def _promote(self, action: PromoteReplica) -> str:
         return await self._promotions.promote(Mover(Node(self._transport, action.node)), action)

@@ -42,3 +42,69 @@ class PromoteReplica(Action):
     def detail(self) -> str:
         """Return the epoch."""
         return str(self.epoch)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdoptDisks(Action):
+    """Make the disks that a VM had on a host, before it failed over, the base of a replica there.
+
+    They are only read. What they hold is kept as a point of its own, the tail. Its target is
+    `Replica/VM`.
+    """
+
+    uuid: str
+    path: str
+    """The replica's folder on this host, whether it is there or not."""
+    epoch: int
+    """Of the VM that runs elsewhere now."""
+    estate: str
+    by: str
+    """Who wants the tail kept."""
+    until: float | None = None
+    """When that ends; a person lets it go even so."""
+    size_bytes: int = 0
+    """Of all disks, which sets the time limit; 0: unknown."""
+    promoted_on: str = ""
+    """The host on which it was promoted; empty: every disk is read whole."""
+    promoted_path: str = ""
+    promoted_point: int = 0
+    verb: ClassVar[str] = "adopt-disks"
+    rung: ClassVar[Rung] = Rung.REPLICATE
+    takes: ClassVar[bool] = False
+    symbol: ClassVar[Symbol] = Symbol.REPLICATE
+
+    @property
+    def machine(self) -> str:
+        """Return the VM's name."""
+        return self.target.partition("/")[2]
+
+    @property
+    def detail(self) -> str:
+        """Return the epoch."""
+        return str(self.epoch)
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Return the host, and the one that knows what the disks held at the promoted point."""
+        return (self.node, self.promoted_on) if self.promoted_on else (self.node,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseTail(Action):
+    """Let go what an older copy of a VM held at its end; retention then retires that point.
+
+    It is in no plan: a person asks for it. Its target is `Replica/VM`.
+    """
+
+    path: str
+    sequence: int
+    epoch: int
+    verb: ClassVar[str] = "release-tail"
+    rung: ClassVar[Rung] = Rung.DELETE
+    takes: ClassVar[bool] = True
+    symbol: ClassVar[Symbol] = Symbol.REMOVE
+
+    @property
+    def detail(self) -> str:
+        """Return the point."""
+        return str(self.sequence)

@@ -93,10 +93,15 @@ class Taken(NamedTuple):
 
 def run(words: List[str]) -> Dict[str, Any]:
     """Take back the disks of the VM that the request on stdin names."""
+    fields = Requests().request
     try:
-        return adopt(Request(**Requests().request))
+        return adopt(Request(**fields))
     except TypeError as error:
         raise Refused("the request cannot be read: %s" % error) from None
+    finally:
+        for known in fields.get("known", {}).values():
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(str(known["manifest"]))
 
 
 def adopt(request: Request) -> Dict[str, Any]:
