@@ -44,6 +44,7 @@ from controller.plan.conditions.conditions import conditions_of
 from controller.plan.conditions.guarded import guarded_conditions
 from controller.plan.conditions.replica import replica_conditions
 from controller.plan.conditions.survivable import site_conditions
+from controller.plan.failover.addresses import diff_addresses
 from controller.plan.failover.orders import diff_failovers, next_failover_at
 from controller.plan.gates.gates import rule_all, storms_of
 from controller.plan.gates.grace import next_grace_at
@@ -89,6 +90,7 @@ def compute(desired: Desired, observed: Observed, context: Context, now_s: float
     purge_at = diff_asides(survey, draft)
     wait_for_capacity(layout, survey, draft)
     protected_machines = find_protected(locations, index, survey, draft)
+    diff_addresses(survey, draft)
     failovers = diff_failovers(protected_machines, index, layout, survey, draft)
     findings = diff_replicas(protected_machines, index, layout, survey, draft)
     diff_leftovers(survey, draft)

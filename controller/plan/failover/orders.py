@@ -1,8 +1,8 @@
 """The orders of a decision as actions, and what the plan says of each failover.
 
 Some orders need no action of their own: a copy of an older epoch is ended, a VM that may have been
-ended is started again, and a replica is kept at the old site, by the same diffs as always, since
-the record says which copy is the VM.
+ended is started again, a replica is kept at the old site, and addresses are dropped and let pass
+(`addresses.py`), by the same diffs as always, since the record says which copy is the VM.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,11 +11,9 @@ from typing import Final, NamedTuple
 from controller.failover.decide import decide
 from controller.failover.orders import (
     Decision,
-    DropAddresses,
     Fence,
     Move,
     Order,
-    PassAddresses,
     Promote,
     Restore,
     Revoke,
@@ -26,16 +24,9 @@ from controller.model.facts import Known, Unknown
 from controller.plan.actions.action import Cause
 from controller.plan.actions.failover import MoveDomain
 from controller.plan.actions.failover import WriteRecord as SaveRecord
-from controller.plan.actions.fencing import AdmitAddresses, FenceHost
-from controller.plan.actions.fencing import DropAddresses as Drop
+from controller.plan.actions.fencing import FenceHost
 from controller.plan.actions.guarding import RestoreGrants, RevokeGrants
 from controller.plan.actions.promotion import PromoteReplica
-from controller.plan.failover.dropped import (
-    dropped_on,
-    filtering_switches,
-    macs_of,
-    promoted_at,
-)
 from controller.plan.failover.gates import gates_of
 from controller.plan.failover.situation import situation_of
 from controller.plan.guarding.upkeep import target_of
@@ -108,8 +99,6 @@ def _plan(order: Order, decision: Decision, scene: Scene) -> None:
                     consequence="any controller can go on from here"))
         case Revoke() | Restore() if isinstance(survey.observed.nodes.get(order.grantor), Known):
             _order_grants(order, cause, decision, scene)
-        case DropAddresses() | PassAddresses():
-            _filter(order, cause, decision, scene)
         case Fence():
             scene.draft.do(FenceHost(
                 target=f"Host/{order.host}", node=order.host, cause=cause,
@@ -137,28 +126,6 @@ def _order_grants(order: Revoke | Restore, cause: Cause, decision: Decision,
         scene.draft.do(RestoreGrants(
             target=target, node=order.grantor, hosts=order.hosts, epoch=order.epoch, term=term,
             by=by, cause=cause, reason=decision.sentence, consequence=f"{named} may go on"))
-
-
-def _filter(order: DropAddresses | PassAddresses, cause: Cause, decision: Decision,
-            scene: Scene) -> None:
-    """Plan that switches drop on their trunks what old copies send, or pass it again."""
-    for name, switch in filtering_switches(scene.survey):
-        macs = tuple(sorted(mac for one in order.machines if one in scene.protected
-                            and promoted_at(one, scene.survey) == switch.spec.site
-                            for mac in macs_of(scene.protected[one])))
-        dropped = dropped_on(name, scene.survey)
-        if isinstance(order, PassAddresses):
-            macs = tuple(mac for mac in macs if mac in dropped)
-            if macs:
-                scene.draft.do(AdmitAddresses(
-                    target=f"Switch/{name}", node=name, bridge=switch.spec.bridge, macs=macs,
-                    cause=cause, reason=decision.sentence))
-        elif not dropped.issuperset(macs):
-            scene.draft.do(Drop(
-                target=f"Switch/{name}", node=name, bridge=switch.spec.bridge, macs=macs,
-                ports=tuple(port.name for port in switch.spec.ports if port.link is not None),
-                epoch=order.epoch, cause=cause, reason=decision.sentence,
-                consequence=f"what old copies send does not reach {switch.spec.site}"))
 
 
 def _promote(order: Promote, cause: Cause, decision: Decision, scene: Scene) -> None:

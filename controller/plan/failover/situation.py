@@ -31,7 +31,7 @@ from controller.model.failover.power import ON
 from controller.model.failover.record import Record
 from controller.model.units import render_duration
 from controller.plan.actions.promotion import PromoteReplica
-from controller.plan.failover.dropped import dropped_everywhere
+from controller.plan.failover.addresses import not_dropped
 from controller.plan.guarding.grants import grants_of, has_watchdog, is_guarded, view_of
 from controller.plan.replication.protected_machine import ProtectedMachine
 from controller.plan.survey.controller import controller_inside
@@ -48,9 +48,10 @@ def situation_of(protected: Iterable[ProtectedMachine], gates: Gates,
                  survey: Survey) -> Situation:
     """Return the situation of the whole estate."""
     spec, context = survey.desired.estate.spec.failover, survey.context
+    undropped = not_dropped(survey)
     return Situation(
         hosts={name: host_situation(name, survey) for name in survey.desired.hosts},
-        machines={one.name: machine_situation(one, gates.get(one.name, ()), survey)
+        machines={one.name: machine_situation(one, gates.get(one.name, ()), undropped, survey)
                   for one in protected},
         views=tuple(view_of(name, survey) for name in sorted(survey.desired.witnesses)),
         records=tuple(_copies(survey)), unwritable=dict(_unwritable(survey)),
@@ -133,8 +134,8 @@ def _highest_epoch(survey: Survey) -> int:
 
 
 def machine_situation(protected: ProtectedMachine, gates: tuple[Gate, ...],
-                      survey: Survey) -> MachineSituation:
-    """Return what is seen of one VM."""
+                      undropped: frozenset[str], survey: Survey) -> MachineSituation:
+    """Return what is seen of one VM; `undropped` are addresses that old copies may still use."""
     name, policy, current = protected.name, protected.policy, protected.current
     record = next((one for one in survey.records.values() if name in one.machines), None)
     progress, detail = progress_of(name, record, survey)
@@ -147,7 +148,9 @@ def machine_situation(protected: ProtectedMachine, gates: tuple[Gate, ...],
         point=None if protected.point is None else protected.point.sequence,
         gates=(*gates, *_too_old(protected, survey)),
         may_run_on=tuple(_may_run_on(name, survey)), runs_on=tuple(_runs_on(name, survey)),
-        progress=progress, detail=detail, addresses_dropped=dropped_everywhere(protected, survey),
+        progress=progress, detail=detail,
+        addresses_dropped=undropped.isdisjoint(
+            nic.mac.lower() for nic in protected.vm.spec.nics),
         diverged_known=_copy_is_off(name, home, survey),
         reverse_fresh=_is_fresh_at(protected, home, survey),
         moved=_is_moved(protected, survey))
