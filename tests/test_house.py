@@ -103,7 +103,6 @@ CALLED_FROM_OUTSIDE = {
 }
 """Methods that a library calls, and which."""
 USED_BY_TESTS = {
-    "controller.failover.decide.decide",    # what `plan/` will ask
     "controller.cli.app.VERBS",         # the help's tests go through every verb by it
     "controller.providers.simulated.estate.SimulatedEstate.ping",   # what no controller can ask
 }

@@ -99,14 +99,15 @@ def only_watches(case: Case) -> Told | None:
 def _looks_first(case: Case) -> Told | None:
     """A controller that began a moment ago reads every survivor's record before it goes on."""
     situation, mine = case.situation, {host.name for host in case.hosts}
-    if case.record is None or situation.listening_s >= situation.suspect_after_s:
+    since_s = situation.listening_s
+    if case.record is None or since_s is None or since_s >= situation.suspect_after_s:
         return None
     unheard = [host.name for host in situation.hosts.values()
                if host.name not in mine and not host.heard]
     unheard += [view.by for view in situation.views if view.age_s is None]
     if not unheard:
         return None
-    return Told(f"it began {situation.listening_s:.0f} s ago, and has not heard"
+    return Told(f"it began {since_s:.0f} s ago, and has not heard"
                 f" {', '.join(unheard[:5])} yet", tuple(unheard))
 
 

@@ -208,8 +208,8 @@ class Situation:
     """Of the witnesses, also of those that are silent."""
     place: str | None = None
     """Where this controller stands; None: nobody knows."""
-    listening_s: float = 0.0
-    """For how long this controller has been asking."""
+    listening_s: float | None = None
+    """For how long this controller has been asking; None: it decides only once it has asked all."""
     records: tuple[RecordCopy, ...] = ()
     """Every copy that was read."""
     unwritable: Mapping[str, str] = field(default_factory=dict)
