@@ -33,8 +33,11 @@ for old in $("$@" checkpoint-list --name -- "$uuid" 2>/dev/null); do
 done
 "$@" define /dev/stdin >&2 || exit
 "$@" autostart --disable -- "$uuid" >&2 || exit
-[ "$start" = no ] || "$@" start --force-boot -- "$uuid" >&2
+[ "$start" = no ] || "$@" start --force-boot -- "$uuid" >&2 || exit
+ovs-appctl --timeout=5 fdb/flush >/dev/null 2>&1 || :
 """
+"""At last the host's switches forget where they saw which address: a guest that says nothing would
+be looked for behind the uplink, where its old copy was, for minutes."""
 
 
 @dataclass(slots=True)

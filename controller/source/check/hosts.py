@@ -12,7 +12,7 @@ from controller.source.specs import NAME, Entry, Specs
 
 def check_hosts(specs: Specs) -> Iterator[Finding]:
     """Yield hosts with an unknown site, doubled pools or uplinks, or a BMC without credentials."""
-    bmcs: dict[str, str] = {}
+    bmcs: dict[tuple[str, str | None], str] = {}
     for name, entry in specs.of(Host).items():
         spec = entry.document.spec
         yield from specs.dangling(entry.chunk, "Site", spec.site, "spec", "site")
@@ -33,10 +33,11 @@ def check_hosts(specs: Specs) -> Iterator[Finding]:
             if (credentials.file is None) == (credentials.env is None):
                 yield entry.wrong("credentials are read from one place: write `file:` or `env:`,"
                                   " and not both", "spec", "bmc", "credentials")
-            other = bmcs.setdefault(spec.bmc.url, name)
+            other = bmcs.setdefault((spec.bmc.url.rstrip("/"), spec.bmc.system), name)
             if other != name:
                 yield entry.wrong(f"the BMC of host `{other}` has this address, too: each host"
-                                  " has its own", "spec", "bmc", "url")
+                                  " has its own, or is another `system` behind it", "spec", "bmc",
+                                  "url")
     yield from check_nodes(specs)
 
 

@@ -384,3 +384,13 @@ def test_an_unreadable_document_silences_only_what_depends_on_it(tmp_path: Path)
         "vlan: 201", "vlan: 200").replace("{twin: milan}", "{twin: paris}"))
     assert any("its own twin" in problem for problem in found)
     assert not any("there is no Network" in problem for problem in found)
+
+
+def test_two_hosts_may_share_a_bmc_only_as_two_systems_behind_it(tmp_path: Path) -> None:
+    bmc = BMC % "file: /f"
+    named = [bmc.replace("{url", f"{{system: node-{number}, url") for number in (1, 2)]
+    for first, second, told in ((bmc, bmc, 1), (named[0], named[1], 0), (named[0], named[0], 1)):
+        hosts = [EXTRA_HOST % (f"x{number}", f"x{number}", one)
+                 for number, one in enumerate((first, second))]
+        found = problems_of(tmp_path, "---\n".join((SOUND, *hosts)))
+        assert len([one for one in found if "or is another `system` behind it" in one]) == told
