@@ -1,0 +1,1 @@
+"""What failover costs, and how long it takes."""
