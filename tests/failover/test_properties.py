@@ -196,7 +196,7 @@ def is_off(grantor: str, situation: Situation) -> bool:
 
 def asked(check: Callable[[Situation], None]) -> Callable[[], None]:
     """Ask of many situations."""
-    return settings(max_examples=400, deadline=None, derandomize=True,
+    return settings(max_examples=200, deadline=None, derandomize=True,
                     report_multiple_bugs=False)(given(situations())(check))
 
 
