@@ -134,7 +134,8 @@ def _record(case: Case, phase: Phase) -> Record:
         hosts={} if phase is Phase.CALM else _recorded_hosts(case, phase),
         machines={} if phase is Phase.CALM else _recorded_machines(case, phase),
         ordered=tuple(sorted(case.ordered)), accepted=tuple(sorted(case.accepted)),
-        back=next((one.back for one in case.requests if one.planned), begun.back))
+        back=next((one.back for one in case.requests if one.planned), begun.back),
+        points={**begun.points, **{one.target: one.point for one in case.requests if one.point}})
     return wanted if wanted == old else replace(wanted, step=begun.step + 1)
 
 

@@ -177,6 +177,8 @@ class Request:
     """Of a planned move: to where the VMs are declared, and not away from there."""
     accepts_loss: bool = False
     """Whether the person was told what would be lost, and took it."""
+    point: str = ""
+    """The older restore point that the person asked for; empty: the newest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

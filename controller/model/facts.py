@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Generic, TypeVar
 
+from controller.model.failover.capabilities import Capabilities
 from controller.model.failover.dropped import DroppedAddress
 from controller.model.failover.guard import GrantorFacts, GuardFacts
 from controller.model.failover.power import PowerFacts
@@ -164,6 +165,10 @@ class DomainConfig:
     cpu_model: str = ""
     """The processor model that it must have; empty where it takes what the host has, or boots
     whatever of the model is missing."""
+    cpu_mode: str = ""
+    """libvirt's word for how its processor is chosen; empty: as QEMU has it, or not asked for."""
+    loader: str = ""
+    """The file of its firmware; empty: the BIOS of its machine type, or it was not asked for."""
 
 
 class Role(StrEnum):
@@ -343,16 +348,6 @@ class Hardware:
     """Reserved as huge pages, of all sizes."""
     huge_free_bytes: int = 0
     """Of those: neither used nor promised."""
-
-
-@dataclass(frozen=True, slots=True)
-class Capabilities:
-    """What guests a host can run, as its libvirt says, sorted."""
-
-    machines: tuple[str, ...]
-    """Machine types, under every name."""
-    models: tuple[str, ...]
-    """Processor models that a guest may ask for; empty where libvirt does not say."""
 
 
 @dataclass(frozen=True, slots=True)

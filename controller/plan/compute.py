@@ -57,6 +57,7 @@ from controller.plan.machine.superseded import diff_superseded, superseded_condi
 from controller.plan.machine.virtual_machine import diff_virtual_machine, needs_nothing
 from controller.plan.network.host import diff_host
 from controller.plan.network.trunk import diff_switch, narrow_last
+from controller.plan.promotion.what_if import what_if
 from controller.plan.replication.checkpoints import diff_checkpoints
 from controller.plan.replication.leftovers import diff_leftovers, tell_unclaimed, tell_unseen
 from controller.plan.replication.protected_machine import find_protected
@@ -93,6 +94,7 @@ def compute(desired: Desired, observed: Observed, context: Context, now_s: float
     diff_addresses(survey, draft)
     failovers = diff_failovers(protected_machines, index, layout, survey, draft)
     findings = diff_replicas(protected_machines, index, layout, survey, draft)
+    takeovers = what_if(protected_machines, index, layout, survey, draft) if survey.lost else ()
     diff_leftovers(survey, draft)
     diff_checkpoints(survey, draft)
     tell_unclaimed(protected_machines, index, draft)
@@ -110,7 +112,8 @@ def compute(desired: Desired, observed: Observed, context: Context, now_s: float
     due_ats = (findings.due_at, next_grace_at(steps, survey), purge_at,
                next_failover_at(survey, failovers))
     return Plan(desired.revision, steps, remarks, conditions,
-                min((at for at in due_ats if at is not None), default=None), draft.kept, failovers)
+                min((at for at in due_ats if at is not None), default=None), draft.kept, failovers,
+                takeovers)
 
 
 def locate_all(survey: Survey, draft: Draft) -> dict[str, Location]:

@@ -1,4 +1,4 @@
-"""Which guests this machine can run: libvirt's machine types and processor models."""
+"""Which guests this machine can run: libvirt's machine types, processor models and firmware."""
 
 import json
 import time
@@ -17,14 +17,16 @@ class Capabilities:
         self.answer, self.until = NoAnswer("its capabilities were not asked for yet"), 0.0
 
     def text(self) -> "str | NoAnswer":
-        """Return machine types and usable processor models as JSON, or why they are not known."""
+        """Return machine types, usable processor models and firmware as JSON, or why not."""
         if time.monotonic() >= self.until:
             outputs = run_all({"guests": (*VIRSH, "capabilities"),
-                               "models": (*VIRSH, "domcapabilities")})
+                               "models": (*VIRSH, "domcapabilities"),
+                               "secure": (*VIRSH, "domcapabilities", "--machine", "q35")})
             try:
                 self.answer = json.dumps({
                     "machines": machines_of(outputs["guests"].out),
-                    "models": models_of(outputs["models"].out)})
+                    "models": models_of(outputs["models"].out),
+                    "loaders": loaders_of(outputs["models"].out, outputs["secure"].out)})
                 self.until = time.monotonic() + REFRESH_S
             except ET.ParseError:
                 why = outputs["guests"].err.decode(errors="replace").strip() or "no output"
@@ -47,3 +49,12 @@ def models_of(text: bytes) -> list:
         return []
     return sorted({model.text or "" for model in ET.fromstring(text).findall(
         "cpu/mode[@name='custom']/model") if model.get("usable") != "no"})
+
+
+def loaders_of(*texts: bytes) -> list:
+    """Return the files of firmware that libvirt lists, which are those that are there.
+
+    Source: libvirt.org/formatdomaincaps.html, the loader's `value`.
+    """
+    return sorted({(value.text or "").strip() for text in texts if text.strip()
+                   for value in ET.fromstring(text).findall("os/loader/value")} - {""})

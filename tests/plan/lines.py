@@ -2,6 +2,7 @@
 
 from controller.plan.actions.action import Symbol
 from controller.plan.output.render import render_summary
+from controller.plan.output.runbook import render_runbook
 from controller.plan.steps.plan import Plan, Remark, Ruling, Step, Verdict
 
 HEADINGS = {
@@ -15,6 +16,7 @@ def render_plan(plan: Plan) -> tuple[str, ...]:
     lines: list[str] = []
     for step in plan.steps:
         lines += render_step(step)
+    lines += [line for takeover in plan.takeovers for line in render_runbook(takeover)]
     lines += [render_remark(remark) for remark in plan.remarks]
     return (*lines, render_summary(plan))
 

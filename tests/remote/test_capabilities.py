@@ -16,8 +16,11 @@ WHOLE = b"""<capabilities><host><cpu><arch>x86_64</arch><model>Skylake</model></
 <machine maxCpus='255'>pc-i440fx-7.2</machine>
 <machine canonical='pc-i440fx-7.2' maxCpus='255'>pc</machine>
 <machine canonical='pc-q35-7.2' maxCpus='288'>q35</machine></arch></guest></capabilities>"""
-MODELS = b"""<domainCapabilities><cpu><mode name='host-model' supported='yes'><model>Skylake</model>
-</mode><mode name='custom' supported='yes'><model usable='no'>EPYC</model>
+MODELS = b"""<domainCapabilities><os supported='yes'><enum name='firmware'/>
+<loader supported='yes'><value>/usr/share/OVMF/OVMF_CODE_4M.fd</value>
+<enum name='type'><value>rom</value><value>pflash</value></enum></loader></os><cpu>
+<mode name='host-model' supported='yes'><model>Skylake</model></mode>
+<mode name='custom' supported='yes'><model usable='no'>EPYC</model>
 <model usable='yes'>qemu64</model><model usable='unknown'>Dhyana</model></mode></cpu>
 </domainCapabilities>"""
 DOMAIN = ("<domain><memory>1024</memory><vcpu>1</vcpu><os><type arch='x86_64' machine='{0}'>hvm"
@@ -28,6 +31,7 @@ def test_machine_types_count_under_every_name_and_models_unless_they_cannot_be_h
     assert capabilities.machines_of(WHOLE) == ["pc", "pc-i440fx-7.2", "pc-q35-7.2", "q35"]
     assert capabilities.models_of(MODELS) == ["Dhyana", "qemu64"]
     assert capabilities.models_of(b"") == []
+    assert capabilities.loaders_of(MODELS, b"") == ["/usr/share/OVMF/OVMF_CODE_4M.fd"]
 
 
 def test_an_answer_is_kept_and_none_is_told_as_such(monkeypatch: pytest.MonkeyPatch,
@@ -45,6 +49,7 @@ def test_an_answer_is_kept_and_none_is_told_as_such(monkeypatch: pytest.MonkeyPa
                      ' *) exec cat "${0%/*}/whole";; esac\n')
     told = host.text()
     assert parse_capabilities(told).models == ("Dhyana", "qemu64")
+    assert parse_capabilities(told).loaders == ("/usr/share/OVMF/OVMF_CODE_4M.fd",)
     virsh.write_text("#!/bin/sh\nexit 1\n")
     assert host.text() == told
     assert "pc-q35-7.2" in json.loads(told)["machines"]
@@ -58,3 +63,12 @@ def test_an_answer_is_kept_and_none_is_told_as_such(monkeypatch: pytest.MonkeyPa
 def test_what_a_guest_asks_for_is_in_its_definition(cpu: str, model: str) -> None:
     config = parse_config(parse_xml(DOMAIN.format("pc-q35-7.2", cpu)), {})
     assert (config.machine, config.cpu_model) == ("pc-q35-7.2", model)
+
+
+def test_the_firmware_and_the_mode_of_the_processor_are_in_its_definition() -> None:
+    text = DOMAIN.format("pc-q35-7.2", "<cpu mode='host-passthrough'/>").replace(
+        "</os>", "<loader readonly='yes' type='pflash'>/usr/share/OVMF/OVMF_CODE_4M.fd</loader>"
+                 "<nvram>/var/lib/libvirt/qemu/nvram/sql_VARS.fd</nvram></os>")
+    config = parse_config(parse_xml(text), {})
+    assert config.loader == "/usr/share/OVMF/OVMF_CODE_4M.fd"
+    assert config.cpu_mode == "host-passthrough"

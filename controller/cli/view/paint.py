@@ -9,6 +9,7 @@ from rich.text import Text
 
 from controller.cli.view.terminal import fit
 from controller.model.desired import Desired
+from controller.plan.output.runbook import render_runbook
 from controller.plan.steps.plan import Plan, Remark, Step, Verdict
 
 COLOURS: Final = {"+": "green", "~": "yellow", ">": "cyan", "-": "red", "!": "bold red",
@@ -67,6 +68,9 @@ class Painter:
                 self.line(f"  {node}", "bold")
                 for step in nodes[node]:
                     self._step(step)
+        for takeover in plan.takeovers:
+            for number, line in enumerate(render_runbook(takeover)):
+                self.line(line, "" if number else "bold")
         self._remarks(plan.remarks)
 
     def _step(self, step: Step) -> None:

@@ -72,6 +72,8 @@ class Record:
     """For which of these the person took the loss that was shown."""
     back: bool = False
     """Of a planned move: to where its VMs are declared, and not away from there."""
+    points: Mapping[str, str] = field(default_factory=dict)
+    """By what was ordered, as `Kind/name`: the older restore point that the person asked for."""
     unreadable: str = ""
     """Why this copy cannot be read; empty when it can."""
 

@@ -6,7 +6,7 @@ from pydantic import Field, StringConstraints
 
 from controller.model.document import Name, Spec
 from controller.model.host import AbsolutePath, CredentialsSpec
-from controller.model.units import DurationS, Share
+from controller.model.units import DurationS, Share, SizeBytes
 
 HttpsUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s@/]+$", strict=True)]
 
@@ -58,6 +58,15 @@ class LeaseSpec(Spec):
     """The witness that keeps the lease, for the driver `witness`; unset: the first by name."""
 
 
+class GrowthSpec(Spec):
+    """What the pools of a host must have left for the disks of VMs that come to it."""
+
+    horizon_s: DurationS = Field(default=86400.0, alias="horizon", ge=0, le=366 * 86400.0)
+    """For how long each of them can go on to write as it did before."""
+    minimum_bytes: SizeBytes = Field(default=256 << 20, alias="minimum", ge=0)
+    """At least so much for each, whatever it wrote before; never more than its disks hold."""
+
+
 class FailoverSpec(Spec):
     """When a site or host is given up, and who may do so."""
 
@@ -66,3 +75,4 @@ class FailoverSpec(Spec):
     guard: GuardSpec = GuardSpec()
     lease: LeaseSpec | None = None
     """Unset: one controller, which always conducts."""
+    growth: GrowthSpec = GrowthSpec()

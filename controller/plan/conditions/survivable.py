@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from controller.model.condition import Condition, ConditionType, Status
 from controller.plan.machine.capability import versions_at
 from controller.plan.machine.layout import Layout
-from controller.plan.machine.promotion_room import Obstacles
-from controller.plan.promotion.obstacles import find_obstacles, surroundings_of
+from controller.plan.promotion.surroundings import surroundings_of
+from controller.plan.promotion.takeover import Hindrance, hindrances
 from controller.plan.replication.protected_machine import ProtectedMachine, twin_of
 from controller.plan.steps.draft import counted
+from controller.plan.steps.takeover import Outcome
 from controller.plan.survey.replicas import ReplicaIndex
 from controller.plan.survey.survey import Survey
 
@@ -53,23 +54,35 @@ def survivable(site: str, here: list[ProtectedMachine], index: ReplicaIndex, lay
     if not here:
         return Status.TRUE, "NothingProtected", f"no protected VM runs at {site}"
     there = surroundings_of(twin, [one.name for one in here], layout, index, survey)
-    found = find_obstacles(here, there)
-    sure = {name: why for name, why in found.items() if any(one.sure for one in why)}
-    if not found:
-        one = len(here) == 1
-        return Status.TRUE, "Fits", (
-            f"{counted(len(here), 'protected VM')} of {site} {'has' if one else 'have'} room at"
-            f" {twin}, where {'its replica lies' if one else 'their replicas lie'}")
-    shown = sure or found
-    first = next(one for why in shown.values() for one in why if one.sure or not sure)
-    return (Status.FALSE if sure else Status.UNKNOWN, first.reason,
-            f"{len(shown)} of {counted(len(here), 'protected VM')} of {site}"
-            f" {'would' if sure else 'might'} not come back at {twin}: {_listed(shown)}")
+    found = hindrances(here, there)
+    told = {outcome: {name: why for name, why in found.items() if why.outcome is outcome}
+            for outcome in (Outcome.WAITS, Outcome.UNKNOWN, Outcome.SHED)}
+    of = f"of {counted(len(here), 'protected VM')} of {site}"
+    for outcome, status, verb in ((Outcome.WAITS, Status.FALSE, "would"),
+                                  (Outcome.UNKNOWN, Status.UNKNOWN, "might")):
+        if told[outcome]:
+            return status, first_reason(told[outcome]), (
+                f"{len(told[outcome])} {of} {verb} not come back at {twin} without a person:"
+                f" {_listed(told[outcome])}")
+    if told[Outcome.SHED]:
+        return Status.TRUE, "SomeAreShed", (
+            f"{len(told[Outcome.SHED])} {of} would stay off at {twin}, as their policies let them:"
+            f" {_listed(told[Outcome.SHED])}")
+    one = len(here) == 1
+    return Status.TRUE, "Fits", (
+        f"{counted(len(here), 'protected VM')} of {site} {'has' if one else 'have'} room at"
+        f" {twin}, where {'its replica lies' if one else 'their replicas lie'}")
 
 
-def _listed(found: Mapping[str, Obstacles]) -> str:
+def first_reason(found: Mapping[str, Hindrance]) -> str:
+    """Return the first reason of the first VM."""
+    why = found[min(found)].obstacles
+    return next((one.reason for one in why if one.sure), why[0].reason)
+
+
+def _listed(found: Mapping[str, Hindrance]) -> str:
     """Return the first VMs with all that is in their way, and how many more there are."""
-    words = [f"{name}: {', '.join(one.sentence for one in found[name])}"
+    words = [f"{name}: {', '.join(one.sentence for one in found[name].obstacles)}"
              for name in sorted(found)[:SHOWN]]
     more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
     return "; ".join(words) + more

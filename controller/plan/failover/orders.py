@@ -27,7 +27,7 @@ from controller.plan.actions.failover import WriteRecord as SaveRecord
 from controller.plan.actions.fencing import FenceHost
 from controller.plan.actions.guarding import RestoreGrants, RevokeGrants
 from controller.plan.actions.promotion import PromoteReplica
-from controller.plan.failover.gates import gates_of
+from controller.plan.failover.gates import promotions_of
 from controller.plan.failover.situation import situation_of
 from controller.plan.guarding.upkeep import target_of
 from controller.plan.machine.layout import Layout
@@ -58,10 +58,10 @@ def diff_failovers(protected: Sequence[ProtectedMachine], index: ReplicaIndex, l
     """Plan what every failover needs next, and return where each stands."""
     if not concerns_failover(survey):
         return ()
-    gates = gates_of(protected, index, layout, survey)
+    promotions = promotions_of(protected, index, layout, survey)
     scene = Scene({one.name: one for one in protected}, survey, draft)
     found = []
-    for decision in decide(situation_of(protected, gates, survey)):
+    for decision in decide(situation_of(protected, promotions, survey)):
         for order in decision.orders:
             _plan(order, decision, scene)
         found.append(FailoverState(decision.scope, decision.phase.value, decision.sentence,

@@ -15,7 +15,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from controller.failover.power import distrust
 from controller.failover.situation import (
     Bmc,
-    Gate,
     HostSituation,
     Lease,
     MachineSituation,
@@ -29,34 +28,33 @@ from controller.failover.states import Phase
 from controller.model.facts import Absent, Known, Unknown, runs
 from controller.model.failover.power import ON
 from controller.model.failover.record import Record
-from controller.model.units import render_duration
 from controller.plan.actions.promotion import PromoteReplica
 from controller.plan.failover.addresses import not_dropped
+from controller.plan.failover.gates import gates_of
 from controller.plan.guarding.grants import grants_of, has_watchdog, is_guarded, view_of
 from controller.plan.replication.protected_machine import ProtectedMachine
+from controller.plan.steps.takeover import Promotion
 from controller.plan.survey.controller import controller_inside
 from controller.plan.survey.epochs import epoch_of
 from controller.plan.survey.identity import Sighting
 from controller.plan.survey.silence import last_of
 from controller.plan.survey.survey import NEVER_ASKED, Survey
 
-Gates = Mapping[str, tuple[Gate, ...]]
-"""By VM: what stands against starting it elsewhere."""
 
-
-def situation_of(protected: Iterable[ProtectedMachine], gates: Gates,
+def situation_of(protected: Iterable[ProtectedMachine], promotions: Mapping[str, Promotion],
                  survey: Survey) -> Situation:
     """Return the situation of the whole estate."""
     spec, context = survey.desired.estate.spec.failover, survey.context
     undropped = not_dropped(survey)
     return Situation(
         hosts={name: host_situation(name, survey) for name in survey.desired.hosts},
-        machines={one.name: machine_situation(one, gates.get(one.name, ()), undropped, survey)
+        machines={one.name: machine_situation(one, promotions, undropped, survey)
                   for one in protected},
         views=tuple(view_of(name, survey) for name in sorted(survey.desired.witnesses)),
         records=tuple(_copies(survey)), unwritable=dict(_unwritable(survey)),
         requests=tuple(Request(target=one.target, by=one.by, reason=one.why, back=one.back,
-                               planned=one.planned, accepts_loss=one.accepts_loss)
+                               planned=one.planned, accepts_loss=one.accepts_loss,
+                               point=one.point)
                        for one in context.failovers),
         place=context.place, lease=_lease(survey), controller_inside=controller_inside(survey),
         highest_epoch=_highest_epoch(survey), guard=spec.guard,
@@ -133,20 +131,21 @@ def _highest_epoch(survey: Survey) -> int:
     return max((0, *survey.epochs.values(), *held, *refused))
 
 
-def machine_situation(protected: ProtectedMachine, gates: tuple[Gate, ...],
+def machine_situation(protected: ProtectedMachine, promotions: Mapping[str, Promotion],
                       undropped: frozenset[str], survey: Survey) -> MachineSituation:
     """Return what is seen of one VM; `undropped` are addresses that old copies may still use."""
     name, policy, current = protected.name, protected.policy, protected.current
     record = next((one for one in survey.records.values() if name in one.machines), None)
     progress, detail = progress_of(name, record, survey)
     home = home_of(protected, survey)
+    point = promotions[name].point if name in promotions else protected.point
     return MachineSituation(
         name=name, uuid=protected.uuid, home=home, failover=policy.failover,
         isolation=policy.isolation, group=protected.vm.spec.group,
         start_order=protected.vm.spec.start_order,
         target=None if current is None else current.host,
-        point=None if protected.point is None else protected.point.sequence,
-        gates=(*gates, *_too_old(protected, survey)),
+        point=None if point is None else point.sequence,
+        gates=gates_of(protected, promotions, survey),
         may_run_on=tuple(_may_run_on(name, survey)), runs_on=tuple(_runs_on(name, survey)),
         progress=progress, detail=detail,
         addresses_dropped=undropped.isdisjoint(
@@ -180,27 +179,6 @@ def home_of(protected: ProtectedMachine, survey: Survey) -> str:
     if older and (protected.location.host is None or protected.location.host in survey.nodes):
         return older[0].host
     return protected.host or ""
-
-
-def _too_old(protected: ProtectedMachine, survey: Survey) -> Iterator[Gate]:
-    """Yield the gate of a point that is older than the policy lets pass."""
-    point, policy = protected.point, protected.policy
-    if point is None:
-        return
-    oldest_s = 3 * policy.rpo_s if policy.max_age_s is None else policy.max_age_s
-    since_at = _silent_since_at(protected, survey)
-    age_s = (survey.now_s if since_at is None else since_at) - point.started_at
-    if age_s > oldest_s:
-        yield Gate(sentence=(
-            f"{render_duration(age_s)} of {protected.name} would be lost, and at most"
-            f" {render_duration(oldest_s)} may be: order it with `--accept-loss`, or bring its host"
-            " back"), yields=True)
-
-
-def _silent_since_at(protected: ProtectedMachine, survey: Survey) -> float | None:
-    """Return since when a VM cannot have written any more, as far as we know; None: it may now."""
-    fact = survey.observed.nodes.get(protected.host or "", NEVER_ASKED)
-    return fact.unseen_since_at if isinstance(fact, Unknown) and fact.since_at > 0 else None
 
 
 def _sightings(name: str, survey: Survey) -> tuple[Sighting, ...]:

@@ -12,7 +12,6 @@ from typing import Final
 
 from controller.model.facts import Absent, runs
 from controller.model.host import Host
-from controller.model.units import render_duration, render_size
 from controller.model.virtual_machine import Power, VirtualMachine
 from controller.plan.actions.machine import MigrateDomain, StartDomain
 from controller.plan.machine.capacity import (
@@ -33,8 +32,7 @@ from controller.plan.packing.packing import Packing
 from controller.plan.packing.placement import arrange
 from controller.plan.packing.problem import Limits, PlaceHost, PlaceMachine, Placement
 from controller.plan.steps.contained import FAULTS, break_off, contained
-from controller.plan.steps.draft import Draft, Item, counted
-from controller.plan.survey.replicas import ReplicaIndex, index_replicas
+from controller.plan.steps.draft import Draft, Item
 from controller.plan.survey.survey import Survey
 
 
@@ -103,7 +101,6 @@ def lay_out(locations: Mapping[str, Location], survey: Survey, draft: Draft) -> 
         cache(partial(disk_sizes, survey=survey)))
     if survey.lost:
         skipped.update(lost)
-        tell_lost(lost, placement, survey, draft)
     why = _reasons(placement, current, draft)
     goals = {name: host for name, host in placement.assignments.items() if name not in extra}
     return Layout(goals, why, frozenset(skipped), frozenset(lost), packing, hosts, machines,
@@ -294,39 +291,3 @@ def lost_machine(vm: VirtualMachine, survey: Survey) -> PlaceMachine:
         name, spec.memory_bytes if on else 0, spec.cpus if on else 0,
         tuple(sorted(sites)) or ("no site that its networks reach",), None,
         spec.placement.anti_affinity if on else (), tuple(disk.pool for disk in spec.disks))
-
-
-def tell_lost(names: list[str], placement: Placement, survey: Survey, draft: Draft) -> None:
-    """Report where every lost VM would have to start, and how many of them could."""
-    why = {unplaced.machine: unplaced.sentence for unplaced in placement.unplaced}
-    index = index_replicas(survey)
-    fits = 0
-    for name in sorted(names):
-        vm = survey.desired.virtual_machines[name]
-        was = survey.assumed_lost[name][0].host
-        if vm.spec.power is Power.OFF:
-            continue
-        size = render_size(vm.spec.memory_bytes)
-        if name in placement.assignments:
-            fits += 1
-            sentence = (f"{name} ({size}) would be lost with {was} and would have to start on"
-                        f" {placement.assignments[name]}; {_replica(name, index, survey)}")
-        else:
-            sentence = (f"{name} ({size}) would be lost with {was} and could not start anywhere:"
-                        f" {why.get(name, 'no host has room')}")
-        draft.remark(f"VirtualMachine/{name}", sentence)
-    running = sum(survey.desired.virtual_machines[name].spec.power is Power.ON for name in names)
-    for target in sorted(survey.context.assumed_down):
-        draft.remark(target, f"taken as lost: of {counted(running, 'VM')} lost, {fits} would have"
-                     f" room elsewhere and {running - fits} would not")
-
-
-def _replica(name: str, index: ReplicaIndex, survey: Survey) -> str:
-    """Return the age of the newest replica of a lost VM, in words."""
-    uuid = survey.assumed_lost[name][0].domain.uuid
-    found = [(point.started_at, one.host) for one in index.held.get(uuid, ())
-             if (point := one.sound) is not None]
-    if not found:
-        return "nothing is known of a replica there yet"
-    started_at, host = max(found)
-    return f"its replica on {host} is {render_duration(survey.now_s - started_at)} old"

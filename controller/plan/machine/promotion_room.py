@@ -8,7 +8,7 @@ Rule 2: memory and huge pages are hard, CPUs have the estate's ratio, and a host
         of each group, as everywhere.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import NamedTuple
 
 from controller.model.units import render_size
@@ -16,19 +16,8 @@ from controller.plan.machine.capacity import with_actual_size
 from controller.plan.machine.layout import Layout
 from controller.plan.network.card import no_switch
 from controller.plan.packing.problem import PlaceMachine
+from controller.plan.steps.takeover import NO_GROWTH, Growth, Obstacle, Obstacles
 from controller.plan.survey.survey import Survey
-
-
-class Obstacle(NamedTuple):
-    """One thing in the way of a VM that should come back, with the numbers in a sentence."""
-
-    reason: str
-    sentence: str
-    sure: bool = True
-    """False: it cannot be seen now whether this is in the way."""
-
-
-Obstacles = tuple[Obstacle, ...]
 
 
 def closed_host(host: str, survey: Survey) -> Obstacle | None:
@@ -36,7 +25,7 @@ def closed_host(host: str, survey: Survey) -> Obstacle | None:
     if host in survey.unreachable:
         return Obstacle("HostsSilent", f"{host} {survey.silence(host)}", sure=False)
     if survey.desired.hosts[host].spec.maintenance:
-        return Obstacle("InMaintenance", f"{host} is in maintenance")
+        return Obstacle("InMaintenance", f"{host} is in maintenance", yields=True)
     missing = no_switch(survey.desired.hosts[host], survey)
     if missing is not None:
         return Obstacle("NoSwitch", missing)
@@ -55,67 +44,95 @@ def size_when_promoted(name: str, layout: Layout, survey: Survey) -> PlaceMachin
                             seen[0].domain if seen else None)
 
 
-class PromotionRoom:
-    """What is left on each host while machines come to it, one after the other."""
+class Left(NamedTuple):
+    """What is left on one host before anybody comes."""
 
-    def __init__(self, layout: Layout, hosts: Iterable[str], lost: Collection[str]) -> None:
-        packing = layout.packing
-        self._free, self._huge = dict(packing.free), dict(packing.huge)
-        self._cpus, self._capacity = dict(packing.cpus), packing.cpu_capacity
-        self._groups = packing.groups
-        self._coming: dict[str, dict[str, str]] = {}
-        """By host and group: the machine that came to it."""
-        self._lost = frozenset(lost)
-        for host in hosts:
-            here = packing.on[host]
-            for name in self._lost.intersection(here):
-                self._free[host] += here[name].memory_bytes
-                self._huge[host] += here[name].huge_bytes
-                self._cpus[host] -= here[name].cpus
+    host: str
+    memory_bytes: int
+    huge_bytes: int
+    cpus_given: int
+    cpu_capacity: float
+    groups: tuple[tuple[str, str], ...]
+    """Groups of which a machine stays there, and which."""
+    spaces: tuple[tuple[str, int], ...]
+    """By folder of a pool: the bytes left for disks to grow; those of others are unknown."""
 
-    def fits(self, machine: PlaceMachine, host: str) -> bool:
-        """Return whether a host lacks nothing for a machine."""
-        return (self._free[host] >= machine.memory_bytes and self._huge[host] >= machine.huge_bytes
-                and self._cpus[host] + machine.cpus <= self._capacity[host]
-                and not (machine.groups and self._clashes(machine, host)))
 
-    def take(self, machine: PlaceMachine, host: str) -> None:
-        """Reserve what a machine needs on a host, whether that is left or not."""
-        self._free[host] -= machine.memory_bytes
-        self._huge[host] -= machine.huge_bytes
-        self._cpus[host] += machine.cpus
+class HostRoom:
+    """What is left on one host while machines come to it, one after the other."""
+
+    def __init__(self, left: Left) -> None:
+        self._host, self._free, self._huge = left.host, left.memory_bytes, left.huge_bytes
+        self._cpus, self._capacity = left.cpus_given, left.cpu_capacity
+        self._groups, self._spaces = dict(left.groups), dict(left.spaces)
+
+    def fits(self, machine: PlaceMachine, growth: Growth = NO_GROWTH) -> bool:
+        """Return whether the host lacks nothing for a machine."""
+        return (self._free >= machine.memory_bytes and self._huge >= machine.huge_bytes
+                and self._cpus + machine.cpus <= self._capacity
+                and not self._groups.keys() & set(machine.groups)
+                and self._spaces.get(growth.folder, growth.size_bytes) >= growth.size_bytes)
+
+    def take(self, machine: PlaceMachine, growth: Growth = NO_GROWTH) -> None:
+        """Reserve what a machine needs, whether that is left or not."""
+        self._free -= machine.memory_bytes
+        self._huge -= machine.huge_bytes
+        self._cpus += machine.cpus
         for group in machine.groups:
-            self._coming.setdefault(host, {}).setdefault(group, machine.name)
+            self._groups.setdefault(group, machine.name)
+        if growth.folder in self._spaces:
+            self._spaces[growth.folder] -= growth.size_bytes
 
-    def obstacles(self, machine: PlaceMachine, host: str) -> Obstacles:
-        """Return all that a host lacks for a machine."""
-        found, name = [], machine.name
-        free, huge = max(0, self._free[host]), max(0, self._huge[host])
-        if free < machine.memory_bytes:
+    def lacks(self, machine: PlaceMachine, growth: Growth = NO_GROWTH) -> Obstacles:
+        """Return what a machine needs more than is left, with the numbers."""
+        found, host = [], self._host
+        if self._free < machine.memory_bytes:
             found.append(Obstacle("MemoryShort", (
-                f"{host} has {render_size(free)} of memory left and {name} needs"
+                f"{host} has {render_size(max(0, self._free))} of memory left and it needs"
                 f" {render_size(machine.memory_bytes)}")))
-        if huge < machine.huge_bytes:
+        if self._huge < machine.huge_bytes:
             found.append(Obstacle("HugePagesShort", (
-                f"{host} has {render_size(huge)} of huge pages left and {name} needs"
+                f"{host} has {render_size(max(0, self._huge))} of huge pages left and it needs"
                 f" {render_size(machine.huge_bytes)}")))
-        given, capacity = self._cpus[host], self._capacity[host]
-        if given + machine.cpus > capacity:
+        if self._cpus + machine.cpus > self._capacity:
             found.append(Obstacle("CpusShort", (
-                f"{given} of the {capacity:g} virtual CPUs that {host} may give are given out and"
-                f" {name} needs {machine.cpus}")))
-        found += [Obstacle("GroupShared", f"{other} of the same group {group} is on {host}, too")
-                  for group, other in self._clashes(machine, host)]
+                f"{self._cpus} of the {self._capacity:g} virtual CPUs that {host} may give are"
+                f" given out and it needs {machine.cpus}"), yields=True))
+        found += [Obstacle("GroupShared", f"{self._groups[group]} of the same group {group} is on"
+                           f" {host}, too", yields=True)
+                  for group in machine.groups if group in self._groups]
+        if self._spaces.get(growth.folder, growth.size_bytes) < growth.size_bytes:
+            found.append(Obstacle("SpaceShort", (
+                f"{growth.folder} of {host} has {render_size(max(0, self._spaces[growth.folder]))}"
+                f" left and it may grow by {render_size(growth.size_bytes)}"), yields=True))
         return tuple(found)
 
-    def _clashes(self, machine: PlaceMachine, host: str) -> list[tuple[str, str]]:
-        """Return, by group of a machine, another one of it on a host."""
-        found = []
-        coming, here = self._coming.get(host, {}), self._groups[host]
-        for group in machine.groups:
-            other = here.get(group)
-            if other is None or other in self._lost:
-                other = coming.get(group)
-            if other is not None and other != machine.name:
-                found.append((group, other))
-        return found
+
+class PromotionRoom:
+    """What is left on each host of a site if some machines, called `lost`, are lost."""
+
+    def __init__(self, lost: Collection[str], layout: Layout, survey: Survey) -> None:
+        self._lost, self._layout, self._survey = frozenset(lost), layout, survey
+        self._rooms: dict[str, HostRoom] = {}
+
+    def on(self, host: str) -> HostRoom:
+        """Return the room on a host, which counts what came there since."""
+        if host not in self._rooms:
+            self._rooms[host] = HostRoom(self.left(host))
+        return self._rooms[host]
+
+    def left(self, host: str) -> Left:
+        """Return what is left on a host before anybody comes."""
+        packing = self._layout.packing
+        here = packing.on[host]
+        gone = [here[name] for name in self._lost.intersection(here)]
+        groups = packing.groups[host]
+        return Left(
+            host, packing.free[host] + sum(one.memory_bytes for one in gone),
+            packing.huge[host] + sum(one.huge_bytes for one in gone),
+            packing.cpus[host] - sum(one.cpus for one in gone), packing.cpu_capacity[host],
+            tuple((group, name) for group, name in sorted(groups.items())
+                  if name not in self._lost) if groups else (),
+            tuple((pool.path.rstrip("/"), pool.available_bytes)
+                  for pool in (self._survey.pools(host) or {}).values()
+                  if pool.path and not pool.unknown))

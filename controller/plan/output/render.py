@@ -8,6 +8,7 @@ from controller.plan.gates.approval import content
 from controller.plan.output.saved import to_value
 from controller.plan.steps.draft import counted
 from controller.plan.steps.plan import Plan, Step, Verdict
+from controller.plan.steps.takeover import Takeover
 
 COUNTED = {
     Verdict.ALLOWED: "allowed", Verdict.WAITING: "waiting", Verdict.NEEDS_APPROVAL: "to approve",
@@ -34,7 +35,20 @@ def plan_to_dict(plan: Plan) -> dict[str, Any]:
         "steps": [_step(step) for step in plan.steps],
         "remarks": [to_value(remark) for remark in plan.remarks],
         "conditions": [to_value(condition) for condition in plan.conditions],
+        "takeovers": [takeover_to_dict(takeover) for takeover in plan.takeovers],
     }
+
+
+def takeover_to_dict(takeover: Takeover) -> dict[str, Any]:
+    """Return a takeover as plain values for JSON, in the order in which its VMs start."""
+    return {"lost": takeover.lost, "site": takeover.site, "machines": [{
+        "machine": one.machine, "uuid": one.uuid, "outcome": one.outcome.value, "home": one.home,
+        "host": one.host, "point": None if one.point is None else one.point.sequence,
+        "started_at": None if one.point is None else one.point.started_at, "loss_s": one.loss_s,
+        "wave": one.wave, "start_order": one.start_order, "growth_bytes": one.growth.size_bytes,
+        "gates": [{"reason": why.reason, "sentence": why.sentence, "yields": why.yields}
+                  for why in one.gates],
+        "notes": list(one.notes)} for one in takeover.promotions]}
 
 
 def _step(step: Step) -> dict[str, Any]:

@@ -108,12 +108,11 @@ class ReplicaPlacer:
         if lost not in self._rooms:
             with_it = [one for one in self._all if one.site == protected.site]
             self._rooms[lost] = room = PromotionRoom(
-                self._layout, self._survey.hosts_of_site.get(protected.twin or "", ()),
-                [one.name for one in with_it])
+                [one.name for one in with_it], self._layout, self._survey)
             for one in with_it:
                 if one.current is not None:
-                    room.take(size_when_promoted(one.name, self._layout, self._survey),
-                              one.current.host)
+                    room.on(one.current.host).take(
+                        size_when_promoted(one.name, self._layout, self._survey))
         return self._rooms[lost]
 
     def _shape(self, protected: ProtectedMachine, machine: PlaceMachine) -> tuple[object, ...]:
@@ -124,7 +123,7 @@ class ReplicaPlacer:
                 None if config is None else (config.machine, config.cpu_model))
 
     def _could_start(self, protected: ProtectedMachine, machine: PlaceMachine, host: str) -> bool:
-        return (self._room(protected).fits(machine, host)
+        return (self._room(protected).on(host).fits(machine)
                 and closed_host(host, self._survey) is None
                 and cannot_run(protected.location.domain, host, self._survey) is None)
 
@@ -136,7 +135,7 @@ class ReplicaPlacer:
             closed = closed_host(host, self._survey)
             why_not = cannot_run(protected.location.domain, host, self._survey)
             reasons.append(closed.sentence if closed is not None else why_not or ", ".join(
-                one.sentence for one in room.obstacles(machine, host)))
+                one.sentence for one in room.on(host).lacks(machine)))
         more = f"; and so with {len(hosts) - SHOWN} more" if len(hosts) > SHOWN else ""
         return f"{'; '.join(reasons)}{more}"
 
@@ -144,7 +143,7 @@ class ReplicaPlacer:
                  size_bytes: int) -> None:
         pool = place.host, place.path.removesuffix(f"/{STORE}/{protected.uuid}")
         self._promised[pool] = self._promised.get(pool, 0) + round(size_bytes * SPARE)
-        self._room(protected).take(machine, place.host)
+        self._room(protected).on(place.host).take(machine)
 
     def _place_on(self, protected: ProtectedMachine, host: str,
                   size_bytes: int) -> ReplicaPlace | str:

@@ -15,11 +15,16 @@ def unsure_of_replica(protected: ProtectedMachine, index: ReplicaIndex, survey: 
             f"; its newest point there began at {render_instant(point.started_at)}")
         return (f"its replica is on {hidden.host}, and {_since(hidden.host, index, survey)}{last};"
                 f" {way_out(hidden.host)}")
-    if protected.current is None and index.unlisted:
-        host = next(iter(index.unlisted))
-        mend = "" if host in survey.nodes else f"; {way_out(host)}"
-        return f"a replica may be where none can be seen: {_since(host, index, survey)}{mend}"
-    return ""
+    return unlisted_hosts(index, survey) if protected.current is None else ""
+
+
+def unlisted_hosts(index: ReplicaIndex, survey: Survey) -> str:
+    """Return why any replica may be where none can be seen; empty if all would be seen."""
+    if not index.unlisted:
+        return ""
+    host = next(iter(index.unlisted))
+    mend = "" if host in survey.nodes else f"; {way_out(host)}"
+    return f"a replica may be where none can be seen: {_since(host, index, survey)}{mend}"
 
 
 def _since(host: str, index: ReplicaIndex, survey: Survey) -> str:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from controller.model.condition import Condition, ConditionType
 from controller.model.protection_policy import KeepSpec
 from controller.plan.actions.action import Action
+from controller.plan.steps.takeover import Takeover
 
 
 class Verdict(StrEnum):
@@ -90,6 +91,8 @@ class Plan:
     """By VM: the `keep` to remember as the one that its restore points are kept by."""
     failovers: tuple[FailoverState, ...] = ()
     """Of each scope that is silent, or whose failover is under way."""
+    takeovers: tuple[Takeover, ...] = ()
+    """How the VMs that a what-if takes as lost would come back."""
 
     @property
     def waits(self) -> tuple[Condition, ...]:

@@ -51,6 +51,10 @@ class SpecIndex:
     """By the two sites: the names of the links between them, sorted."""
     grants: Grants
     """How far the specs let healing go, and what they pause."""
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By group of VMs that fail over to one instant: its VMs, sorted."""
+    group_of: Mapping[str, str] = field(default_factory=dict)
+    """By VM that is in one."""
     _cache: dict[tuple[object, str], tuple[object, Any]] = field(default_factory=dict)
 
     @property
@@ -96,6 +100,8 @@ def _index_specs(specs: Specs) -> SpecIndex:
     machines = desired.virtual_machines
     names = tuple(sorted(machines))
     vlan_of = {name: network.spec.vlan for name, network in desired.networks.items()}
+    group_of = {name: group for name in names
+                if (group := machines[name].spec.group) is not None}
     sites_of = {name: frozenset(network.spec.sites) for name, network in desired.networks.items()}
     return SpecIndex(
         names, tuple(name for name in names if machines[name].spec.protection is not None),
@@ -110,7 +116,9 @@ def _index_specs(specs: Specs) -> SpecIndex:
               {name: {f"{pool.path.rstrip('/')}/": pool.name for pool in host.spec.pools
                       if pool.shared} for name, host in desired.hosts.items()
                if any(pool.shared for pool in host.spec.pools)}),
-        renames(desired), links_between(desired), find_grants(desired))
+        renames(desired), links_between(desired), find_grants(desired),
+        {group: tuple(name for name in names if group_of.get(name) == group)
+         for group in sorted(set(group_of.values()))}, group_of)
 
 
 def links_between(desired: Desired) -> dict[frozenset[str], tuple[str, ...]]:

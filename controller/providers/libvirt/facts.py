@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from controller.model.facts import (
-    Capabilities,
     DomainConfig,
     DomainFacts,
     DomainState,
@@ -17,6 +16,7 @@ from controller.model.facts import (
     Role,
     VolumeFacts,
 )
+from controller.model.failover.capabilities import Capabilities
 from controller.providers.libvirt.disk_facts import parse_devices, parse_disk
 from controller.providers.libvirt.xml.xml import NAMESPACE, parse_amount_bytes, parse_xml
 from controller.transport.json_text import parse_json
@@ -125,6 +125,8 @@ def parse_config(domain: ET.Element, disk_sizes: Mapping[str, int | None],
         hugepages=domain.find("memoryBacking/hugepages") is not None,
         machine=_attribute(domain.find("os/type"), "machine"),
         cpu_model=_demanded_model(domain.find("cpu")),
+        cpu_mode=_attribute(domain.find("cpu"), "mode"),
+        loader=(domain.findtext("os/loader") or "").strip(),
     )
 
 
@@ -145,7 +147,8 @@ def _attribute(element: ET.Element | None, name: str) -> str:
 def parse_capabilities(text: str) -> Capabilities:
     """Return a host's capabilities, from the facts script's section."""
     parsed = parse_json(text)
-    return Capabilities(tuple(parsed["machines"]), tuple(parsed["models"]))
+    return Capabilities(tuple(parsed["machines"]), tuple(parsed["models"]),
+                        tuple(parsed["loaders"]))
 
 
 def parse_files(domains: Iterable[ET.Element | None],

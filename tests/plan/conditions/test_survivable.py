@@ -11,6 +11,7 @@ from tests.plan import builders as b
 from tests.plan import replicas as r
 
 FRESH = r.series(12, 60)
+ALONE = "1 of 1 protected VM of paris would not come back at milan without a person: "
 
 
 def estate(*more: Any, **sql: Any) -> Any:
@@ -54,8 +55,7 @@ def test_memory_elsewhere_at_the_twin_helps_nobody() -> None:
     small = with_hardware(seen(desired, {"sql": "paris-1"}, {"sql": "milan-1"}), "milan-1",
                           memory_bytes=b.GIB, memory_available_bytes=b.GIB // 2)
     assert said(desired, small) == (
-        "false", "MemoryShort", "1 of 1 protected VM of paris would not come back at milan:"
-        " sql: milan-1 has 512MiB of memory left and sql needs 2GiB")
+        "false", "MemoryShort", ALONE + "sql: milan-1 has 512MiB of memory left and it needs 2GiB")
 
 
 def test_what_comes_first_takes_the_room_of_what_comes_after() -> None:
@@ -66,7 +66,7 @@ def test_what_comes_first_takes_the_room_of_what_comes_after() -> None:
     observed = seen(desired, at, dict.fromkeys(at, "milan-1"))
     status, reason, message = said(desired, observed)
     assert (status, reason) == ("false", "MemoryShort")
-    assert message.endswith("late: milan-1 has 37.5GiB of memory left and late needs 50GiB")
+    assert message.endswith("late: milan-1 has 37.5GiB of memory left and it needs 50GiB")
 
 
 def test_the_cpus_that_are_given_out_are_counted() -> None:
@@ -75,8 +75,8 @@ def test_the_cpus_that_are_given_out_are_counted() -> None:
                              cpus=1)
     wide = replace(desired, estate=b.estate(limits={"cpuRatio": 2.5}))
     assert said(wide, observed)[1:] == (
-        "CpusShort", "1 of 1 protected VM of paris would not come back at milan: sql: 0 of the 2.5"
-        " virtual CPUs that milan-1 may give are given out and sql needs 3")
+        "CpusShort", ALONE + "sql: 0 of the 2.5"
+        " virtual CPUs that milan-1 may give are given out and it needs 3")
 
 
 @pytest.mark.parametrize("resident", [True, False])
@@ -100,8 +100,8 @@ def test_a_vm_in_huge_pages_needs_huge_pages() -> None:
     observed = b.with_domain(observed, "paris-1", "sql", b.domain(
         "sql", "paris-1", desired, live=config, config=config, checkpoints=("hotsite-000012",)))
     assert said(desired, observed)[1:] == (
-        "HugePagesShort", "1 of 1 protected VM of paris would not come back at milan: sql: milan-1"
-        " has 0B of huge pages left and sql needs 2GiB")
+        "HugePagesShort", ALONE + "sql: milan-1"
+        " has 0B of huge pages left and it needs 2GiB")
     assert said(desired, with_hardware(observed, "milan-1", huge_bytes=2 * b.GIB))[0] == "true"
 
 
@@ -121,7 +121,7 @@ def test_a_host_in_maintenance_takes_nothing() -> None:
     hosts["milan-1"] = b.document("Host", "milan-1", site="milan", address="milan-1",
                                   maintenance=True)
     assert said(replace(desired, hosts=hosts), observed)[1:] == (
-        "InMaintenance", "1 of 1 protected VM of paris would not come back at milan: sql: its"
+        "InMaintenance", ALONE + "sql: its"
         " replica is on milan-1, and milan-1 is in maintenance")
 
 
@@ -140,7 +140,8 @@ def test_what_is_sure_comes_before_what_cannot_be_seen() -> None:
                              memory_bytes=b.GIB, memory_available_bytes=b.GIB)
     status, reason, message = said(desired, observed)
     assert (status, reason) == ("false", "MemoryShort")
-    assert message.startswith("1 of 2 protected VMs of paris would not come back at milan: web:")
+    assert message.startswith("1 of 2 protected VMs of paris would not come back at milan without"
+                              " a person: web:")
 
 
 def test_a_network_that_does_not_reach_the_twin_is_named() -> None:

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from controller.model.facts import Capabilities, Known, Observed
+from controller.model.facts import Known, Observed
+from controller.model.failover.capabilities import Capabilities
 from controller.plan.compute import compute
 from controller.plan.steps.plan import Plan
 from tests.plan import builders as b

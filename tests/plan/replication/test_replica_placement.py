@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from controller.model.facts import Capabilities, Known, Observed
+from controller.model.facts import Known, Observed
+from controller.model.failover.capabilities import Capabilities
 from controller.plan.actions.replica import ReplicateDomain
 from controller.plan.compute import compute
 from tests.plan import builders as b
@@ -88,7 +89,7 @@ def test_where_it_could_start_nowhere_the_data_comes_first_and_the_plan_says_so(
     assert [one.sentence for one in plan.remarks if one.target == "Replica/sql"] == [
         "the replica of sql goes to milan-1, where the data is safe and the VM could not be"
         " started, since no host of milan with space for it could: milan-1 has 512MiB of memory"
-        f" left and sql needs {memory}; milan-2 has 512MiB of memory left and sql needs {memory}"]
+        f" left and it needs {memory}; milan-2 has 512MiB of memory left and it needs {memory}"]
 
 
 def test_a_replica_that_lies_badly_stays() -> None:

@@ -8,7 +8,6 @@ import pytest
 
 from controller.model.facts import (
     Absent,
-    Capabilities,
     DomainConfig,
     DomainFacts,
     DomainState,
@@ -19,6 +18,7 @@ from controller.model.facts import (
     NodeFacts,
     Unknown,
 )
+from controller.model.failover.capabilities import Capabilities
 from controller.reconcile.observe.last_seen import (
     load_seen,
     parse_facts,
