@@ -12,7 +12,7 @@ from controller.reconcile.report.event import EventKind
 from controller.store.journal import Outcome
 from controller.store.seen import Seen
 from controller.store.store import Store
-from tests.reconcile.stage import Show, Stage, lab, playing
+from tests.reconcile.stage import Show, Stage, lab, playing, reporting
 
 SQL = "VirtualMachine/sql"
 START_SQL = "start:VirtualMachine/sql@paris-1"
@@ -98,6 +98,22 @@ def test_what_a_crash_left_open_is_taken_over_once_a_journal_that_failed_at_firs
             await show.until(lambda: store.open_intents() == (), 10.0)
             assert [event.target for event in show.told(EventKind.OUTCOME)
                     if event.outcome == Outcome.ABANDONED] == ["VirtualMachine/sql"]
+
+    run_virtual(play())
+
+
+def test_a_fence_cut_off_by_a_crash_waits_for_no_answer_of_the_host() -> None:
+    async def play() -> None:
+        store = Store.open(":memory:")
+        store.intend("fence:Host/paris-2@paris-2", "fence", "Host/paris-2", "paris-2", "r0",
+                     "it is silent", epoch_clock())
+        stage = Stage(reporting(lab()))
+        stage.estate.command("power paris-2 off")
+        async with playing(reporting(lab()), store=store, stage=stage) as show:
+            await show.until(lambda: not store.open_intents(), 20.0)
+            (told,) = [event.sentence for event in show.told(EventKind.OUTCOME)]
+            assert told == ("the controller ended in the middle of fence; the BMC of paris-2 is"
+                            " read anew, and tells whether it has power")
 
     run_virtual(play())
 

@@ -127,12 +127,12 @@ class Fence:
             raise Refused(f"the BMC of {self._host} offers no {FORCE_OFF}, only"
                           f" {', '.join(facts.resets)}: it cannot cut the power")
         self._again_s = now_s + self._timing.refused_s
+        before, self._sent = self._sent, True   # also if it breaks off, or is turned down
         try:
             self._taken, self._said = await self._switch.force_off()
-        except OutcomeUnknown:
-            self._sent = True
+        except (Refused, Unavailable):
+            self._sent = before
             raise
-        self._sent = True       # what was turned down may have been done all the same
         if self._taken:
             self._again_s = now_s + self._timing.forgotten_s
 

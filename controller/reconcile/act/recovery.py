@@ -1,9 +1,11 @@
 """Recovery: intents that an earlier process left open.
 
 Rule 1: an open intent is never repeated; its nodes are looked at, and then it is closed.
-Rule 2: until all its nodes have answered, it counts as in flight.
+Rule 2: until all its nodes have answered, it counts as in flight. A host that is fenced does not
+        answer, and its BMC is read all the time: what has become of its power shows by itself.
 """
 
+from controller.plan.actions.fencing import FenceHost
 from controller.plan.steps.plan import Plan
 from controller.reconcile.act.applier import Applier
 from controller.reconcile.decide.planner import known_nodes
@@ -11,6 +13,7 @@ from controller.reconcile.observe.view import View
 from controller.store.journal import Intent
 
 TWO_ENDED = frozenset({"migrate", "replicate"})
+FENCE = FenceHost.verb
 
 
 class Recovery:
@@ -54,6 +57,8 @@ class Recovery:
 
 def nodes_of(intent: Intent) -> tuple[str, ...]:
     """Return the nodes that the intent's action touched: of a move or a copy, both ends."""
+    if intent.verb == FENCE:
+        return ()
     tail = intent.action_id.rpartition(f"@{intent.node}/")[2]
     return (intent.node, tail) if intent.verb in TWO_ENDED and tail else (intent.node,)
 
@@ -61,6 +66,8 @@ def nodes_of(intent: Intent) -> tuple[str, ...]:
 def _sentence(intent: Intent, declared: list[str], wanted: bool) -> str:
     """Return what the look at the intent's nodes showed."""
     begun = f"the controller ended in the middle of {intent.verb}"
+    if intent.verb == FENCE:
+        return f"{begun}; the BMC of {intent.node} is read anew, and tells whether it has power"
     if not declared:
         return f"{begun}; {intent.node} is no longer declared, so its outcome is not known"
     seen = f"{' and '.join(declared)} {'was' if len(declared) == 1 else 'were'} looked at"

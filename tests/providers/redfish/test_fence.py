@@ -115,6 +115,25 @@ def test_a_broken_line_at_force_off_proves_nothing_and_hinders_nothing() -> None
     assert played(bmc)[0].startswith("OutcomeUnknown")
 
 
+def test_a_time_limit_in_the_middle_of_force_off_proves_nothing() -> None:
+    class Slow(Scripted):
+        async def force_off(self) -> tuple[bool, str]:
+            """Hang."""
+            await asyncio.sleep(1000)
+            return True, ""
+
+    assert played(Slow(lambda _: "On"))[0].startswith("OutcomeUnknown: paris-1 is not proven off")
+
+
+def test_force_off_that_never_left_was_not_sent() -> None:
+    class Gone(Scripted):
+        async def force_off(self) -> tuple[bool, str]:
+            """Break before anything is sent."""
+            raise Unavailable("no connection")
+
+    assert played(Gone(lambda _: "On"))[0].startswith("Unavailable: paris-1 is not fenced")
+
+
 def test_no_force_off_is_no_way() -> None:
     bmc = Scripted(lambda _: "On", resets=("On", "Nmi"))
     assert played(bmc)[0] == ("Refused: the BMC of paris-1 offers no ForceOff, only On, Nmi: it"
