@@ -51,6 +51,7 @@ from controller.plan.replication.copy import (
     plan_disks,
     took_s,
 )
+from controller.plan.replication.former import adopt_former
 from controller.plan.replication.placement import ReplicaPlace, ReplicaPlacer
 from controller.plan.replication.protected_machine import COPYABLE, ProtectedMachine
 from controller.plan.replication.upkeep import audit_due, keep_up
@@ -219,7 +220,8 @@ def _copy(protected: ProtectedMachine, requests: Requests, context: ScheduleCont
             context.draft.remark(f"VirtualMachine/{protected.name}", blocker)
         return
     if current is None:
-        _seed(protected, request, context)
+        if not adopt_former(protected, context.survey, context.draft):
+            _seed(protected, request, context)
         return
     at = due_at(current.replica, protected.policy.rpo_s, context.survey.now_s)
     if at > context.survey.now_s and request is None and not missing_disks(protected):
@@ -300,7 +302,7 @@ def _seed(protected: ProtectedMachine, request: ReplicaRequest | None,
 def due_at(replica: ReplicaFacts, rpo_s: float, now_s: float) -> float:
     """Return when the next copy of a replica is due; the drawing above says why then."""
     newest = replica.newest
-    if newest is None or replica.incoming or newest.started_at > now_s:
+    if newest is None or replica.incoming or newest.started_at > now_s or newest.diverged:
         return now_s
     if newest.damaged_clusters or replica.lost_files:
         return newest.started_at + min(MEND_S, AT_LEAST * rpo_s)

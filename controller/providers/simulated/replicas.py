@@ -51,6 +51,8 @@ class Point:
     """Found by a scrub."""
     rotten_clusters: int = 0
     """All that read wrong, found or not."""
+    diverged: bool = False
+    """It is what an older copy of the VM held at its end."""
     lost_clusters: int = 0
     """In files that are missing or too short, which listing the folder shows."""
 

@@ -241,7 +241,7 @@ def _facts(replica: Replica) -> ReplicaFacts:
 def _point(point: Point) -> PointFacts:
     return PointFacts(point.sequence, point.checkpoint, point.started_at, point.committed_at,
                       point.quiesced, point.stored_bytes, point.known_bad,
-                      point.verified_at)
+                      point.verified_at, diverged=point.diverged)
 
 
 def leftovers(world: World, node: Node) -> tuple[Leftover, ...]:

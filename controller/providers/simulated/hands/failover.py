@@ -6,12 +6,12 @@ from controller.errors import Refused
 from controller.model.facts import Role
 from controller.model.replica import STORE
 from controller.plan.actions.failover import EndStaleDomain, MoveDomain, WriteRecord
-from controller.plan.actions.promotion import PromoteReplica
+from controller.plan.actions.promotion import AdoptDisks, PromoteReplica, ReleaseTail
 from controller.providers.simulated.hands.backup_job import versions_of
 from controller.providers.simulated.hands.effect import Effect, Wait, domain_of
 from controller.providers.simulated.hands.lifecycle import GUEST_SHUTDOWN_S, assert_startable
 from controller.providers.simulated.power import end_domain, run_domain
-from controller.providers.simulated.replicas import Point
+from controller.providers.simulated.replicas import Point, Replica
 from controller.providers.simulated.world import Domain, File, World
 
 
@@ -92,6 +92,37 @@ def overlay_name(action: PromoteReplica, target: str) -> str:
     """Return the file that a promoted disk is written to."""
     own = action.machine if target == "vda" else f"{action.machine}-{target}"
     return f"{own}.fo-{action.epoch}.qcow2"
+
+
+def adopt(world: World, action: AdoptDisks) -> Effect:
+    """Make the disks of an older copy the base of a replica; what they hold is its tail."""
+    yield Wait(0.5)
+    node = world.node(action.node)
+    domain = next((one for one in node.domains.values() if one.uuid == action.uuid), None)
+    if domain is None or domain.config is None or domain.state.active:
+        raise Refused(f"{node.name}: the older copy of {action.machine} is not there, or runs")
+    files = {disk.target: file for disk in domain.config.disks
+             if (file := world.file(node, disk.source)) is not None}
+    now = world.epoch()
+    sequence = max((one.sequence for other in world.nodes.values()
+                    for uuid, replica in other.replicas.items() if uuid == action.uuid
+                    for one in replica.points), default=0) + 1
+    replica = node.replicas.setdefault(action.uuid, Replica(
+        action.uuid, action.machine, action.path))
+    replica.sizes = {target: file.size_bytes for target, file in files.items()}
+    replica.epoch = action.epoch
+    replica.points.append(Point(sequence, "", now, now, versions_of(files), 0, diverged=True))
+    replica.pins[f"tail-{sequence}"] = sequence
+    return f"the disks of {action.machine} on {node.name} are the base of its replica there"
+
+
+def release(world: World, action: ReleaseTail) -> Effect:
+    """Let a tail go."""
+    yield Wait(0.1)
+    for replica in world.node(action.node).replicas.values():
+        if replica.path == action.path:
+            replica.pins.pop(f"tail-{action.sequence}", None)
+    return f"released restore point {action.sequence} on {action.node}"
 
 
 def end_stale(world: World, action: EndStaleDomain) -> Effect:

@@ -33,7 +33,7 @@ from controller.plan.actions.network import (
     SetPortVlan,
     WidenTrunk,
 )
-from controller.plan.actions.promotion import PromoteReplica
+from controller.plan.actions.promotion import AdoptDisks, PromoteReplica, ReleaseTail
 from controller.plan.actions.replica import (
     DropCheckpoints,
     DropPoints,
@@ -105,6 +105,8 @@ HANDS: Final[Mapping[type[Action], Callable[[World, Any], Effect]]] = {
     RestoreGrants: guard.restore,
     PromoteReplica: failover.promote,
     MoveDomain: failover.move,
+    AdoptDisks: failover.adopt,
+    ReleaseTail: failover.release,
 }
 NEED_NO_LIBVIRT: Final = frozenset({
     CreateBridge, AddUplink, SetPortVlan, DropAddresses, AdmitAddresses,
