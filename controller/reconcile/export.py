@@ -38,6 +38,7 @@ class Export:
                           ContextBuilder(store, clock), attempts, clock)
         self._applier = Applier(provider, store, view, planner, attempts, clock,
                                 lambda _: None)     # the command prints the outcome itself
+        self._applier.term = candidate.term
 
     async def look(self, desired: Desired) -> Observed:
         """Return the facts of every host."""

@@ -126,9 +126,12 @@ class Candidate:
 
     @property
     def mode(self) -> Mode | None:
-        """Return the mode now; None where no lease is declared."""
+        """Return the mode now; None where no lease is declared.
+
+        Shapes: a standby stays one when a commit takes the lease away: the other may still act.
+        """
         if self._lease is None:
-            return None
+            return Mode.STANDBY if self._standby else None
         if self._mode is Mode.CONDUCTING and self._boottime() >= self._fresh_until:
             self._learn(Signal.RAN_OUT)
         return self._mode
@@ -142,7 +145,7 @@ class Candidate:
 
         Errors: Refused when nothing may be changed.
         """
-        if self._lease is None:
+        if self.mode is None:
             return None
         if not self.may_act():
             raise Refused(self.sentence())
@@ -155,7 +158,7 @@ class Candidate:
     def is_sure(self) -> bool:
         """Return whether all is well: this controller conducts, or knows who does."""
         return self.mode in {None, Mode.CONDUCTING} or (
-            self.mode is Mode.STANDBY and not self._silence)
+            self.mode is Mode.STANDBY and not self._silence and self._lease is not None)
 
     def overtaken(self, node: str, by: Term) -> None:
         """Learn that a node refused our term for another: nothing is done from now on."""
@@ -168,7 +171,7 @@ class Candidate:
 
     def view(self) -> LeaseView | None:
         """Return the lease as decisions need it; None where none is declared."""
-        if self._lease is None:
+        if self.mode is None:
             return None
         held = self.mode is Mode.CONDUCTING
         said = self._place_says
@@ -177,13 +180,16 @@ class Candidate:
 
     def as_json(self) -> dict[str, Any] | None:
         """Return the lease for the status; None where none is declared."""
-        if self._lease is None:
+        if self.mode is None:
             return None
         return {"mode": str(self.mode), "term": self._term, "holder": self.holder,
-                "place": self._lease.place, "sentence": self.sentence()}
+                "place": self._lease.place if self._lease is not None else "",
+                "sentence": self.sentence()}
 
     def sentence(self) -> str:
         """Return who conducts, and why this controller does or does not."""
+        if self._lease is None and self._standby:
+            return "no lease is declared any more, and another may act: this standby only looks"
         if self._lease is None:
             return "no lease is declared: this controller always conducts"
         said = self._place_says
@@ -211,7 +217,7 @@ class Candidate:
     def declare(self, desired: Desired) -> None:
         """Follow new specs; another place, or another lease, is asked anew."""
         failover = desired.estate.spec.failover
-        declared = (desired.estate.name, failover.lease, tuple(sorted(desired.witnesses)))
+        declared = (desired.estate.name, failover.lease, min(desired.witnesses, default=None))
         self._nodes = (*desired.hosts, *desired.switches, *desired.witnesses)
         self._drift = failover.guard.drift
         if declared == self._declared:
@@ -225,6 +231,8 @@ class Candidate:
         self._highest, self._term = max(self._highest, self._term), 0
         self._free_since = None
         self._wake.set()
+        if self._old is not None:
+            self.on_change()
 
     async def keep(self) -> None:
         """Take the lease whenever it can be had, and renew it, for ever."""
@@ -314,7 +322,7 @@ class Candidate:
             said = await lease.read()
             if said.left_s > 0 or self._waits_for_the_other(said):
                 return said
-        return await lease.take(self.holder, self._ttl_s, self._highest)
+        return await lease.take(self.holder, self._ttl_s, max(self._highest, self._term))
 
     def _waits_for_the_other(self, said: LeaseState) -> bool:
         """Return whether a standby leaves a free lease to the other controller for a while."""
@@ -326,8 +334,8 @@ class Candidate:
 
     async def _take_in(self, lease: Lease, said: LeaseState, asked: float) -> None:
         """Learn from an answer."""
-        news = self._silence != "" or self._place_says is None or (
-            (said.holder, said.term) != (self._place_says.holder, self._place_says.term))
+        was = self._place_says
+        news = self._silence or was is None or (said.holder, said.term) != (was.holder, was.term)
         self._silence, self._place_says = "", said
         if said.left_s > 0 or said.granted:
             self._free_since = None

@@ -116,7 +116,7 @@ class Loop:
                                      clock, telemetry)
         self._applier = Applier(provider, store, self._view, self._planner, self._attempts, clock,
                                 self._tell, telemetry)
-        self._applier.term = self._candidate.term
+        self._applier.term, self._applier.lease = self._candidate.term, self._candidate.view
         self._workers = Workers(self._applier, self._view, self._observers, self._planner,
                                 self._attempts, LoopMandate(
                                     self._journal, self._stop, self._candidate), seed)

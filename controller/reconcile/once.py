@@ -138,7 +138,7 @@ class Once:
                                 assumed_down)
         self._applier = Applier(provider, store, self._view, self._planner, self._attempts, clock,
                                 self.tell)
-        self._applier.term = self._candidate.term
+        self._applier.term, self._applier.lease = self._candidate.term, self._candidate.view
         self._context.machine_uuid = self._candidate.machine_uuid
         self._agreed = Agreed(candidate=self._candidate)
         self._workers = Workers(self._applier, self._view, self._observers, self._planner,

@@ -1,136 +1,32 @@
 """Who conducts: one controller's machine, and two loops over one estate, on virtual time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Any
 
 import pytest
 
-from controller.errors import Refused, Unavailable
-from controller.model.desired import Desired
-from controller.model.failover.spec import FailoverSpec, LeaseSpec
-from controller.providers.simulated.virtual_time import run_virtual
-from controller.reconcile.lease import TABLE, Candidate, Mode, Signal
-from controller.reconcile.loop import Loop
+from controller.errors import Refused
+from controller.plan.actions.failover import EndStaleDomain
+from controller.reconcile.lease import TABLE, Mode, Signal
 from controller.reconcile.once import Once
 from controller.reconcile.report.event import EventKind
-from controller.store.lease import LeaseState, Term
+from controller.store.journal import Outcome
+from controller.store.lease import Term
 from controller.store.store import Store
-from tests.reconcile.stage import Show, Stage, lab, with_estate
+from tests.reconcile.candidates import (
+    TTL_S,
+    Hosts,
+    Place,
+    Two,
+    candidate,
+    kept,
+    leased,
+    looping,
+    time_s,
+    virtually,
+)
+from tests.reconcile.stage import Stage, lab
 
-TTL_S = 15.0
 SQL = "VirtualMachine/sql"
-
-
-def time_s() -> float:
-    """Return the virtual time."""
-    return asyncio.get_running_loop().time()
-
-
-@dataclass
-class Place:
-    """One place that keeps a lease, in memory; `cut` names who cannot reach it."""
-
-    holder: str = ""
-    term: int = 0
-    until: float = 0.0
-    cut: frozenset[str] = frozenset()
-
-
-class Client:
-    """One controller's way to a place."""
-
-    place = "witness aws"
-
-    def __init__(self, at: Place, name: str) -> None:
-        self.at, self.name = at, name
-
-    def _said(self, *, granted: bool) -> LeaseState:
-        if self.name in self.at.cut:
-            raise Unavailable("aws cannot be reached")
-        left_s = max(0.0, self.at.until - time_s()) if self.at.holder else 0.0
-        return LeaseState(self.at.holder, self.at.term, granted, left_s, "")
-
-    async def take(self, holder: str, ttl_s: float, above: int = 0) -> LeaseState:
-        """Take it if it is free."""
-        before = self._said(granted=False)
-        if before.left_s > 0 and self.at.holder != holder:
-            return before
-        if before.left_s == 0 or self.at.holder != holder:
-            self.at.term = max(self.at.term, above) + 1
-        self.at.holder, self.at.until = holder, time_s() + ttl_s * 1.01
-        return self._said(granted=True)
-
-    async def renew(self, holder: str, term: int, ttl_s: float) -> LeaseState:
-        """Keep it."""
-        before = self._said(granted=False)
-        if (self.at.holder, self.at.term) != (holder, term) or before.left_s == 0:
-            return before
-        self.at.until = time_s() + ttl_s * 1.01
-        return self._said(granted=True)
-
-    async def release(self, holder: str, term: int) -> LeaseState:
-        """Give it up."""
-        self._said(granted=False)
-        if (self.at.holder, self.at.term) == (holder, term):
-            self.at.holder = ""
-        return self._said(granted=False)
-
-    async def read(self) -> LeaseState:
-        """Return whose it is."""
-        return self._said(granted=False)
-
-    async def close(self) -> None:
-        """Nothing was opened."""
-
-
-def leased() -> Desired:
-    """Return the lab's specs with a lease."""
-    lease = LeaseSpec.model_validate({"ttl": f"{TTL_S:g}s"})
-    return with_estate(lab(), failover=FailoverSpec(lease=lease))
-
-
-class Hosts:
-    """What hosts were told of terms."""
-
-    def __init__(self) -> None:
-        self.known: Term | None = None
-
-    async def announce(self, nodes: tuple[str, ...], term: Term, limit_s: float) -> Term | None:
-        """Note a higher term; refuse a lower one."""
-        if self.known is not None and self.known.number > term.number:
-            return self.known
-        self.known = term
-        return None
-
-
-def candidate(name: str, at: Place, hosts: Hosts | None = None, *,
-              standby: bool = False) -> Candidate:
-    """Return a controller."""
-    made = Candidate(name, time_s, lambda desired: Client(at, name) if (
-        desired.estate.spec.failover.lease) else None, (hosts or Hosts()).announce,
-        standby=standby)
-    made.declare(leased())
-    return made
-
-
-@asynccontextmanager
-async def kept(*candidates: Candidate) -> AsyncIterator[None]:
-    """Have controllers ask for the lease until the block ends."""
-    tasks = [asyncio.create_task(one.keep()) for one in candidates]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def virtually(story: Coroutine[Any, Any, None]) -> None:
-    """Tell a story."""
-    run_virtual(story)
 
 
 def test_the_table_is_whole_for_every_mode_that_acts() -> None:
@@ -254,6 +150,24 @@ def test_a_host_s_refusal_ends_it_and_only_a_later_holder_at_the_place_makes_it_
     virtually(story())
 
 
+def test_a_standby_whose_lease_a_commit_takes_away_does_not_begin_to_act() -> None:
+    async def story() -> None:
+        at = Place("paris", 3, 1e9)
+        milan = candidate("milan", at, standby=True)
+        async with kept(milan):
+            await asyncio.sleep(1)
+            milan.declare(lab())
+            await asyncio.sleep(100)
+            assert (milan.mode, milan.may_act(), milan.is_sure()) == (Mode.STANDBY, False, False)
+            with pytest.raises(Refused, match="this standby only looks"):
+                milan.current()
+            at.holder = ""
+            milan.declare(leased())
+            await asyncio.sleep(2 * TTL_S)
+            assert milan.current() == Term(4, "milan")
+    virtually(story())
+
+
 def test_its_own_next_term_is_no_refusal() -> None:
     async def story() -> None:
         paris = candidate("paris", Place())
@@ -278,6 +192,19 @@ def test_a_place_that_forgot_its_terms_gives_one_above_what_hosts_know_after_a_w
     virtually(story())
 
 
+def test_a_holder_whose_place_forgot_it_goes_on_in_a_higher_term() -> None:
+    async def story() -> None:
+        at = Place(term=6)
+        paris = candidate("paris", at)
+        async with kept(paris):
+            await asyncio.sleep(1)
+            assert paris.current() == Term(7, "paris")
+            at.holder, at.term, at.until = "", 0, 0.0
+            await asyncio.sleep(TTL_S)
+            assert paris.current() == Term(8, "paris")
+    virtually(story())
+
+
 def test_what_asks_for_the_lease_while_another_has_it_is_refused() -> None:
     async def story() -> None:
         at = Place()
@@ -296,28 +223,6 @@ def test_what_asks_for_the_lease_while_another_has_it_is_refused() -> None:
             async with milan.conducting():
                 pass
     virtually(story())
-
-
-class Two(Show):
-    """One of two loops over one simulated estate."""
-
-    def __init__(self, stage: Stage, at: Place, name: str, *, standby: bool = False) -> None:
-        super().__init__(stage, Store.open(":memory:"))
-        self.candidate = candidate(name, at, standby=standby)
-        self.loop = Loop(stage, self.store, stage.clock, candidate=self.candidate)
-        self.loop.add_listener(self.events.append)
-
-
-@asynccontextmanager
-async def looping(show: Show) -> AsyncIterator[None]:
-    """Run a loop until the block ends, by a death: the lease is not given up."""
-    await show.loop.set_desired(leased())
-    running = asyncio.create_task(show.loop.run())
-    try:
-        yield
-    finally:
-        show.loop.stop()
-        await running
 
 
 def test_of_two_loops_one_heals_and_the_other_only_looks_and_takes_over() -> None:
@@ -343,6 +248,25 @@ def test_of_two_loops_one_heals_and_the_other_only_looks_and_takes_over() -> Non
             assert terms == {2}
             assert any("conducts in term 2" in one.sentence
                        for one in second.told(EventKind.LEASE))
+    virtually(story())
+
+
+def test_the_last_look_at_the_lease_is_just_before_an_action_that_fences_or_promotes() -> None:
+    async def story() -> None:
+        stage, at = Stage(leased()), Place()
+        show = Two(stage, at, "paris")
+        async with looping(show):
+            await show.settled()
+            at.cut = frozenset({"paris"})
+            await asyncio.sleep(TTL_S + 1)
+            attempt = await show.loop._applier.carry_out(EndStaleDomain(
+                target=SQL, node="paris-1", reason="", domain="sql", uuid="", epoch=1), "r1")
+            assert attempt.outcome is Outcome.REFUSED
+            assert "nothing from `failover` on is done" in attempt.sentence
+            assert stage.applied == []
+            stage.estate.command("kill paris-1 sql")
+            await show.until(lambda: any(one.outcome == "done"
+                                         for one in show.told(EventKind.OUTCOME, SQL)))
     virtually(story())
 
 

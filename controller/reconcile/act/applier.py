@@ -45,7 +45,7 @@ from controller.errors import (
 )
 from controller.model.document import Rung
 from controller.plan.actions.action import Action
-from controller.plan.survey.context import InFlight
+from controller.plan.survey.context import InFlight, LeaseView
 from controller.plan.survey.context import Undone as UndoneChange
 from controller.providers.base import Provider
 from controller.reconcile.decide.attempts import Attempts
@@ -87,6 +87,8 @@ class Applier:
         self._telemetry = telemetry
         self.term: Callable[[], int] = lambda: 0
         """In which term this controller conducts; 0 where no lease is declared."""
+        self.lease: Callable[[], LeaseView | None] = lambda: None
+        """What is known of the lease now; None where none is declared."""
         self._unwritten: list[tuple[int, Outcome, str, float, UndoneRow | None]] = []
 
     async def carry_out(self, action: Action, revision: str, spec: str = "") -> Attempt:
@@ -147,6 +149,10 @@ class Applier:
 
     async def _try(self, action: Action) -> Attempt:
         """Do `action`, and return what is known of it then."""
+        lease = self.lease()    # the last look: not everything that fences asks a host for the term
+        if (lease is not None and not lease.held
+                and action.rung.height >= Rung.FAILOVER.height):
+            return Attempt(Outcome.REFUSED, lease.sentence)
         try:
             return Attempt(Outcome.DONE, await self._provider.apply(action))
         except Refused as error:
