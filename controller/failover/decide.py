@@ -135,7 +135,8 @@ def _record(case: Case, phase: Phase) -> Record:
         machines={} if phase is Phase.CALM else _recorded_machines(case, phase),
         ordered=tuple(sorted(case.ordered)), accepted=tuple(sorted(case.accepted)),
         back=next((one.back for one in case.requests if one.planned), begun.back),
-        points={**begun.points, **{one.target: one.point for one in case.requests if one.point}})
+        points={} if phase is Phase.CALM else {
+            **begun.points, **{one.target: one.point for one in case.requests if one.point}})
     return wanted if wanted == old else replace(wanted, step=begun.step + 1)
 
 

@@ -33,6 +33,9 @@ class ConditionType(StrEnum):
     """The controller runs in a VM of the estate, and would fail with it."""
     FENCEABLE = "Fenceable"
     """Its BMC could cut the power of a host, and would prove it."""
+    NOT_PORTABLE = "NotPortable"
+    """Something of a VM ties it to its host; false: nothing does, and something is worth knowing.
+    """
 
 
 LEVELLED: Final = frozenset({ConditionType.FRESH})

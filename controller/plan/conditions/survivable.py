@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Mapping
 
 from controller.model.condition import Condition, ConditionType, Status
+from controller.plan.conditions.recovery import recovery_conditions
 from controller.plan.machine.capability import versions_at
 from controller.plan.machine.layout import Layout
 from controller.plan.promotion.surroundings import surroundings_of
-from controller.plan.promotion.takeover import Hindrance, hindrances
+from controller.plan.promotion.takeover import NO_TROUBLE, Hindrance, Trouble, find_trouble
 from controller.plan.replication.protected_machine import ProtectedMachine, twin_of
 from controller.plan.steps.draft import counted
 from controller.plan.steps.takeover import Outcome
@@ -25,7 +26,7 @@ SHOWN = 5
 
 def site_conditions(protected_machines: list[ProtectedMachine], index: ReplicaIndex,
                     layout: Layout, survey: Survey) -> list[Condition]:
-    """Return Survivable and TwinMatches of every site."""
+    """Return Survivable and TwinMatches of every site, and what is wrong with single VMs."""
     desired = survey.desired
     at: dict[str, list[ProtectedMachine]] = {site: [] for site in desired.sites}
     for protected in protected_machines:
@@ -33,11 +34,15 @@ def site_conditions(protected_machines: list[ProtectedMachine], index: ReplicaIn
             at[protected.site].append(protected)
     found = []
     for site in sorted(desired.sites):
-        twin = desired.sites[site].spec.twin
+        twin, taker = desired.sites[site].spec.twin, twin_of(site, survey)
         if twin is not None or at[site]:
+            trouble = NO_TROUBLE if taker is None or not at[site] else find_trouble(
+                at[site], surroundings_of(taker, [one.name for one in at[site]], layout, index,
+                                          survey))
             found.append(Condition(
                 f"Site/{site}", ConditionType.SURVIVABLE,
-                *survivable(site, at[site], index, layout, survey), desired.revision))
+                *survivable(site, taker, len(at[site]), trouble), desired.revision))
+            found += recovery_conditions(trouble, survey)
         if twin is not None and twin in desired.sites:
             found.append(Condition(
                 f"Site/{site}", ConditionType.TWIN_MATCHES,
@@ -45,19 +50,16 @@ def site_conditions(protected_machines: list[ProtectedMachine], index: ReplicaIn
     return found
 
 
-def survivable(site: str, here: list[ProtectedMachine], index: ReplicaIndex, layout: Layout,
-               survey: Survey) -> Answer:
-    """Return whether every protected VM of `site` would come back where its replica lies."""
-    twin = twin_of(site, survey)
+def survivable(site: str, twin: str | None, number: int, trouble: Trouble) -> Answer:
+    """Return whether all protected VMs of `site`, so many, would come back at their twin."""
     if twin is None:
-        return Status.FALSE, "NoTwin", f"{site} has no twin and {len(here)} protected VMs"
-    if not here:
+        return Status.FALSE, "NoTwin", f"{site} has no twin and {number} protected VMs"
+    if not number:
         return Status.TRUE, "NothingProtected", f"no protected VM runs at {site}"
-    there = surroundings_of(twin, [one.name for one in here], layout, index, survey)
-    found = hindrances(here, there)
+    found = trouble.hindrances
     told = {outcome: {name: why for name, why in found.items() if why.outcome is outcome}
             for outcome in (Outcome.WAITS, Outcome.UNKNOWN, Outcome.SHED)}
-    of = f"of {counted(len(here), 'protected VM')} of {site}"
+    of = f"of {counted(number, 'protected VM')} of {site}"
     for outcome, status, verb in ((Outcome.WAITS, Status.FALSE, "would"),
                                   (Outcome.UNKNOWN, Status.UNKNOWN, "might")):
         if told[outcome]:
@@ -68,9 +70,9 @@ def survivable(site: str, here: list[ProtectedMachine], index: ReplicaIndex, lay
         return Status.TRUE, "SomeAreShed", (
             f"{len(told[Outcome.SHED])} {of} would stay off at {twin}, as their policies let them:"
             f" {_listed(told[Outcome.SHED])}")
-    one = len(here) == 1
+    one = number == 1
     return Status.TRUE, "Fits", (
-        f"{counted(len(here), 'protected VM')} of {site} {'has' if one else 'have'} room at"
+        f"{counted(number, 'protected VM')} of {site} {'has' if one else 'have'} room at"
         f" {twin}, where {'its replica lies' if one else 'their replicas lie'}")
 
 

@@ -6,6 +6,7 @@ It is what `Survivable` says in peacetime, asked of the hosts that are silent no
 from collections.abc import Iterable, Iterator, Mapping
 
 from controller.failover.situation import Gate
+from controller.failover.states import Phase
 from controller.plan.machine.layout import Layout
 from controller.plan.promotion.point import NEWEST, Asked, parse_asked
 from controller.plan.promotion.surroundings import surroundings_of
@@ -37,7 +38,7 @@ def asked_of(lost: Iterable[ProtectedMachine], survey: Survey) -> dict[str, Aske
     """Return, by VM, the older point that a person asked for; the nearest order counts."""
     points = {one.target: one.point for one in survey.context.failovers if one.point}
     for record in survey.records.values():
-        points |= record.points
+        points |= {} if record.phase == Phase.CALM else record.points
     found = {}
     for one in lost if points else ():
         near = (f"VirtualMachine/{one.name}", f"Group/{one.vm.spec.group}", f"Host/{one.host}",

@@ -23,6 +23,7 @@ from typing import Final, NamedTuple
 
 from controller.model.desired import Desired
 from controller.model.virtual_machine import Power
+from controller.plan.machine.capability import Misfit
 from controller.plan.machine.promotion_room import (
     HostRoom,
     Left,
@@ -70,6 +71,16 @@ class Hindrance(NamedTuple):
         return Outcome.WAITS if any(one.sure for one in self.obstacles) else Outcome.UNKNOWN
 
 
+class Trouble(NamedTuple):
+    """What is wrong with lost VMs, by VM: only with those with which anything is."""
+
+    hindrances: Mapping[str, Hindrance]
+    misfits: Mapping[str, tuple[Misfit, ...]]
+
+
+NO_TROUBLE: Final = Trouble({}, {})
+
+
 def rank(name: str, desired: Desired) -> tuple[int, int, str]:
     """Return who comes first where not all can: never shed, started early, by name."""
     spec = desired.virtual_machines[name].spec
@@ -77,9 +88,10 @@ def rank(name: str, desired: Desired) -> tuple[int, int, str]:
     return 0 if policy is None else policy.shedding, spec.start_order, name
 
 
-def hindrances(lost: Sequence[ProtectedMachine], there: Surroundings) -> dict[str, Hindrance]:
+def find_trouble(lost: Sequence[ProtectedMachine], there: Surroundings) -> Trouble:
     """Return which of the lost VMs would not come back by themselves, and why; quick if none."""
     found: dict[str, Hindrance] = {}
+    misfits: dict[str, tuple[Misfit, ...]] = {}
     coming: dict[str, tuple[list[PlaceMachine], list[Growth]]] = {
         host: ([], []) for host in there.hosts}
     layout, survey = there.layout, there.survey
@@ -88,6 +100,8 @@ def hindrances(lost: Sequence[ProtectedMachine], there: Surroundings) -> dict[st
         finding = examine(protected, host, there)
         if finding.obstacles:
             found[protected.name] = Hindrance(finding.obstacles)
+        if finding.misfits:
+            misfits[protected.name] = finding.misfits
         if protected.vm.spec.group is None and not (
                 finding.from_at <= survey.now_s
                 and lost_at(protected, survey) <= finding.until_at):
@@ -108,7 +122,7 @@ def hindrances(lost: Sequence[ProtectedMachine], there: Surroundings) -> dict[st
     for machine, gates in group_gates(lost, there).items():
         before = found.get(machine, Hindrance(()))
         found[machine] = Hindrance((*before.obstacles, *gates))
-    return found
+    return Trouble(found, misfits)
 
 
 def settle(_: str, desired: Desired, left: Left, machines: tuple[PlaceMachine, ...],

@@ -1,0 +1,56 @@
+"""Survivable and NotPortable of single VMs: listed only where something is in the way.
+
+What Protected and Fresh say of the same VM is not said again: that it has no replica, no sound
+point, or none that is seen or young enough.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from controller.model.condition import Condition, ConditionType, Status
+from controller.plan.machine.capability import Effect, Misfit
+from controller.plan.promotion.takeover import Hindrance, Trouble
+from controller.plan.survey.survey import Survey
+
+SAID_ELSEWHERE: Final = frozenset({"NoReplica", "NoPoint", "CannotBeSeen", "HostsSilent", "TooOld",
+                                   "InTheFuture", "DiskLeftOut"})
+WAYS_OUT: Final = {
+    "MemoryShort": "move VMs away from that host, or add memory there",
+    "HugePagesShort": "set more huge pages aside there",
+    "CpusShort": "move VMs away from that host, or raise `cpuRatio`",
+    "GroupShared": "move one of the two, so that their replicas are on two hosts",
+    "SpaceShort": "free space in that pool, or lower `failover.growth`",
+    "InMaintenance": "end the maintenance of that host",
+    "NetworkMissing": "let that network pass there",
+    "GroupSkew": "give all VMs of a group the same RPO",
+}
+STATUS: Final = ((Status.TRUE, (Effect.PREVENTS, Effect.LEAVES_BEHIND)),
+                 (Status.UNKNOWN, (Effect.UNKNOWN,)), (Status.FALSE, (Effect.TELLS,)))
+
+
+def recovery_conditions(trouble: Trouble, survey: Survey) -> Iterator[Condition]:
+    """Yield what would keep single VMs from coming back where their replicas lie."""
+    revision = survey.desired.revision
+    for name, hindrance in trouble.hindrances.items():
+        if not hindrance.shed and any(
+                one.sure and one.reason not in SAID_ELSEWHERE for one in hindrance.obstacles):
+            yield survey.specs.cached(not_survivable, name, hindrance, revision)
+    for name, misfits in trouble.misfits.items():
+        yield survey.specs.cached(not_portable, name, misfits, revision)
+
+
+def not_survivable(name: str, hindrance: Hindrance, revision: str) -> Condition:
+    """Return Survivable as false for a VM, with what to do."""
+    here = [one for one in hindrance.obstacles if one.reason not in SAID_ELSEWHERE]
+    ways = dict.fromkeys(WAYS_OUT[one.reason] for one in here if one.reason in WAYS_OUT)
+    words = "; ".join(one.sentence for one in here)
+    return Condition(f"VirtualMachine/{name}", ConditionType.SURVIVABLE, Status.FALSE,
+                     here[0].reason, f"{words}: {', and '.join(ways)}" if ways else words, revision)
+
+
+def not_portable(name: str, misfits: tuple[Misfit, ...], revision: str) -> Condition:
+    """Return whether what a VM is made of ties it to its host."""
+    status, first = next((status, one) for status, effects in STATUS for one in misfits
+                         if one.effect in effects)
+    return Condition(f"VirtualMachine/{name}", ConditionType.NOT_PORTABLE, status, first.reason,
+                     "; ".join(one.sentence for one in misfits), revision)
