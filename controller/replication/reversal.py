@@ -38,7 +38,7 @@ async def adopt(mover: Mover, promoted: Mover | None, action: AdoptDisks, now: f
     answer = await mover.ask("adopt", request, failed=failed,
                              timeout_s=ADOPT_S + action.size_bytes / SLOW_BYTES_S)
     try:
-        disks, sequence = ", ".join(answer["disks"]), int(answer["sequence"])
+        disks, sequence = ", ".join(answer["disks"]), int(answer["sequence"] or 0)
         read = render_size(int(answer["read_bytes"]))
         tracked = ", ".join(disk for disk, how in answer["by"].items() if how == "bitmap")
         left = "".join(f"; {disk} is not among them: {why}"
@@ -46,6 +46,9 @@ async def adopt(mover: Mover, promoted: Mover | None, action: AdoptDisks, now: f
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise OutcomeUnknown(f"{failed}, as far as is known: its mover answered with something"
                              f" that is not understood ({error!r})") from error
+    if not disks:
+        return (f"no former disk of {action.machine} on {action.node} can be the base of its"
+                f" replica there, so that is seeded{left}")
     by = f", of {tracked} only what its bitmap names" if tracked else ""
     return (f"{disks} of {action.machine} on {action.node} are the base of its replica there;"
             f" restore point {sequence} keeps what they hold; {read} read{by}{left}{remark}")

@@ -78,6 +78,14 @@ def test_a_disk_that_cannot_be_taken_back_is_named() -> None:
         hands(hosts).apply(action()))
 
 
+def test_where_none_can_be_all_is_seeded() -> None:
+    hosts = Hosts(adopt=lambda request: adopted(sequence=None, disks=[], by={},
+                                                left_out={"vda": "it is compressed"}))
+    assert asyncio.run(hands(hosts).apply(action())) == (
+        "no former disk of sql on paris-1 can be the base of its replica there, so that is seeded;"
+        " vda is not among them: it is compressed")
+
+
 def test_a_refusal_and_an_answer_that_says_nothing_are_told() -> None:
     def refused(request: dict[str, Any]) -> dict[str, Any]:
         raise Broken(1, "sql is running here")

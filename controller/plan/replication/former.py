@@ -28,6 +28,9 @@ def adopt_former(protected: ProtectedMachine, survey: Survey, draft: Draft) -> b
     if former is None:
         return False
     host, domain = former
+    if any(one.host == host and one.replica.epoch >= survey.epochs[protected.name]
+           and one.replica.promoted is None for one in protected.held):
+        return False        # they were taken back, or could not be
     if domain.state.active:
         draft.remark(protected.target, f"{protected.name} has no replica at {protected.twin} before"
                      f" its older copy on {host} has ended")

@@ -219,9 +219,11 @@ def _copy(protected: ProtectedMachine, requests: Requests, context: ScheduleCont
         if request is not None:
             context.draft.remark(f"VirtualMachine/{protected.name}", blocker)
         return
+    if (current is None or current.replica.promoted is not None) and adopt_former(
+            protected, context.survey, context.draft):
+        return
     if current is None:
-        if not adopt_former(protected, context.survey, context.draft):
-            _seed(protected, request, context)
+        _seed(protected, request, context)
         return
     at = due_at(current.replica, protected.policy.rpo_s, context.survey.now_s)
     if at > context.survey.now_s and request is None and not missing_disks(protected):

@@ -165,8 +165,11 @@ def test_a_disk_that_cannot_be_read_is_left_to_a_seed(sites: Sites) -> None:
     small = sites.paris.pool / "small.qcow2"
     tool("qemu-img", "create", "-q", "-f", "qcow2", "-o", "cluster_size=4k", small, "1M")
     sites.play(definition(small))
-    assert "no disk of the VM can be taken back: vda:" in refusal(
-        sites.paris, "adopt", **adoption())
+    told = sites.paris.adopt(7)
+    assert (told["sequence"], told["disks"]) == (None, [])
+    assert "serve it with qemu-nbd" in told["left_out"]["vda"]
+    state = Replica(str(sites.paris.root)).state
+    assert (state.points, state.facts["epoch"], state.pins) == ((), 7, {})
 
 
 def adoption() -> dict[str, Any]:

@@ -125,14 +125,19 @@ def adopt(request: Request) -> Dict[str, Any]:
         newest = last(replica.state)
         sequence = newest.sequence + 1 if newest else 1
         taken, left_out = _take_all(replica, request, disks, sequence)
+        if not taken:       # they are seeded, into a replica that follows this epoch
+            replica.commit(_following(replica.state, request.epoch))
+            return _answer(None, {}, left_out)
         _require_at_rest(request.vm, disks, taken)
         point = _point(replica, request, status, sequence, taken)
         replica.commit(_with(replica.state, request, point, taken))
         return _answer(point, taken, left_out)
 
 
-def _answer(point: Point, taken: Dict[str, Taken], left_out: Dict[str, str]) -> Dict[str, Any]:
-    return {"sequence": point.sequence, "disks": sorted(point.files), "left_out": left_out,
+def _answer(point: Optional[Point], taken: Dict[str, Taken], left_out: Dict[str, str]
+            ) -> Dict[str, Any]:
+    return {"sequence": point.sequence if point else None,
+            "disks": sorted(point.files) if point else [], "left_out": left_out,
             "read_bytes": sum(one.read_bytes for one in taken.values()),
             "by": {target: one.by for target, one in sorted(taken.items())}}
 
@@ -188,9 +193,6 @@ def _take_all(replica: Replica, request: Request, disks: Dict[str, Disk], sequen
             taken[target] = _take(replica, request, disk, target, sequence)
         except (Refused, Damaged, FileNotFoundError) as error:
             left_out[target] = str(error)
-    if not taken:
-        raise Refused("no disk of the VM can be taken back: %s" % "; ".join(
-            "%s: %s" % one for one in sorted(left_out.items())))
     return taken, left_out
 
 
@@ -284,9 +286,16 @@ def _point(replica: Replica, request: Request, status: DomainStatus, sequence: i
 
 
 def _with(state: State, request: Request, point: Point, taken: Dict[str, Taken]) -> State:
-    facts = {name: fact for name, fact in state.facts.items() if name not in ("promoted", "sent")}
-    former = {**facts.get("former", {}), **{one.file.name: one.stamp for one in taken.values()}}
+    state = _following(state, request.epoch)
+    former = {**state.facts.get("former", {}),
+              **{one.file.name: one.stamp for one in taken.values()}}
     return state._replace(
         points=(*state.points, point), pins={**state.pins, "tail-%d" % point.sequence:
                                              point.sequence},
-        facts={**facts, "epoch": request.epoch, "former": former})
+        facts={**state.facts, "former": former})
+
+
+def _following(state: State, epoch: int) -> State:
+    """Return the state of a replica that follows an epoch, whatever it was before."""
+    facts = {name: fact for name, fact in state.facts.items() if name not in ("promoted", "sent")}
+    return state._replace(facts={**facts, "epoch": epoch})
