@@ -70,7 +70,7 @@ bench-house: $(VENV)/.dev ## How easily the code can be followed: files, cycles,
 	@$(BIN)/python -m tests.bench.house
 
 soak: $(VENV)/.dev lab-packages ## Longer storms and crash runs than make test has time for
-	@SOAK=1 $(BIN)/python -m pytest -q -rs tests/simulation tests/mover tests/lab
+	@SOAK=1 $(BIN)/python -m pytest -q -rs tests/simulation tests/mover tests/lease tests/lab
 
 lint: $(VENV)/.dev ## Types and style
 	@$(BIN)/mypy

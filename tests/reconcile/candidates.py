@@ -1,9 +1,11 @@
 """Controllers that contend for a lease in memory, alone or with a loop each, on virtual time."""
 
 import asyncio
+import runpy
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from controller.errors import Unavailable
@@ -16,7 +18,9 @@ from controller.store.lease import LeaseState, Term
 from controller.store.store import Store
 from tests.reconcile.stage import Show, Stage, lab, with_estate
 
-TTL_S = 15.0
+ROOT = Path(__file__).parent.parent.parent
+TTL_S, DRIFT = 15.0, 0.01
+PROGRAM = runpy.run_path(str(ROOT / "controller/remote/witness/lease.py"))
 
 
 def time_s() -> float:
@@ -26,12 +30,34 @@ def time_s() -> float:
 
 @dataclass
 class Place:
-    """One place that keeps a lease, in memory; `cut` names who cannot reach it."""
+    """A place that keeps a lease, by the very program of witnesses; `cut`: who cannot reach it."""
 
     holder: str = ""
     term: int = 0
     until: float = 0.0
+    """By its own clock, which never starts anew here."""
     cut: frozenset[str] = frozenset()
+    rate: float = 1.0
+    """How fast its clock is."""
+
+    def now_s(self) -> float:
+        """Return what its clock says."""
+        return self.rate * time_s()
+
+    def answer(self, name: str, **question: Any) -> LeaseState:
+        """Return what the program answers to one controller."""
+        if name in self.cut:
+            raise Unavailable("aws cannot be reached")
+        now_s = self.now_s()
+        note = {"holder": self.holder, "term": self.term, "noted_s": 0.0, "drift": 0.0,
+                "ttl_s": self.until, "boot_id": ""}
+        new, granted, sentence = PROGRAM["decide"](note, question, now_s, "")
+        if new is not None:
+            note = new
+            self.holder, self.term = note["holder"], note["term"]
+            self.until = note["noted_s"] + note["ttl_s"] * (1 + note["drift"])
+        return LeaseState(self.holder, self.term, granted,
+                          PROGRAM["left_of"](note, now_s, ""), sentence)
 
 
 class Client:
@@ -42,40 +68,23 @@ class Client:
     def __init__(self, at: Place, name: str) -> None:
         self.at, self.name = at, name
 
-    def _said(self, *, granted: bool) -> LeaseState:
-        if self.name in self.at.cut:
-            raise Unavailable("aws cannot be reached")
-        left_s = max(0.0, self.at.until - time_s()) if self.at.holder else 0.0
-        return LeaseState(self.at.holder, self.at.term, granted, left_s, "")
-
     async def take(self, holder: str, ttl_s: float, above: int = 0) -> LeaseState:
         """Take it if it is free."""
-        before = self._said(granted=False)
-        if before.left_s > 0 and self.at.holder != holder:
-            return before
-        if before.left_s == 0 or self.at.holder != holder:
-            self.at.term = max(self.at.term, above) + 1
-        self.at.holder, self.at.until = holder, time_s() + ttl_s * 1.01
-        return self._said(granted=True)
+        return self.at.answer(self.name, verb="take", holder=holder, ttl_s=ttl_s, above=above,
+                              drift=DRIFT)
 
     async def renew(self, holder: str, term: int, ttl_s: float) -> LeaseState:
         """Keep it."""
-        before = self._said(granted=False)
-        if (self.at.holder, self.at.term) != (holder, term) or before.left_s == 0:
-            return before
-        self.at.until = time_s() + ttl_s * 1.01
-        return self._said(granted=True)
+        return self.at.answer(self.name, verb="renew", holder=holder, term=term, ttl_s=ttl_s,
+                              drift=DRIFT)
 
     async def release(self, holder: str, term: int) -> LeaseState:
         """Give it up."""
-        self._said(granted=False)
-        if (self.at.holder, self.at.term) == (holder, term):
-            self.at.holder = ""
-        return self._said(granted=False)
+        return self.at.answer(self.name, verb="release", holder=holder, term=term)
 
     async def read(self) -> LeaseState:
         """Return whose it is."""
-        return self._said(granted=False)
+        return self.at.answer(self.name, verb="read")
 
     async def close(self) -> None:
         """Nothing was opened."""
