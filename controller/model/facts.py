@@ -237,6 +237,8 @@ class DomainFacts:
     unknown: str = ""
     """Why it alone could not be read now; only its name, UUID and power are current, all else is
     as last seen or empty."""
+    agent: bool = False
+    """Its guest agent has opened its channel."""
 
 
 def runs(domain: DomainFacts) -> bool:

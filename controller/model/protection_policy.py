@@ -29,9 +29,10 @@ class HealthSpec(Spec):
     agent: StrictBool = False
     """Its guest agent answers."""
     tcp: int | None = Field(default=None, ge=1, le=65535, strict=True)
-    """It accepts connections on this port of its first address."""
+    """It accepts connections on this port. Not tried from here: it counts as started, not proven.
+    """
     ping: StrictBool = False
-    """It answers pings."""
+    """It answers pings. Not tried from here: it counts as started, not proven."""
     within_s: DurationS = Field(default=120.0, alias="within", gt=0)
     """How long that may take; after that it counts as started, not proven."""
 

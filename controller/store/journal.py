@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from controller.errors import JournalUnavailable
 from controller.plan.actions.action import Cause
+from controller.plan.actions.promotion import PromoteReplica
 from controller.plan.actions.replica import ReplicateDomain, VerifyReplica
 from controller.plan.survey.context import RequestKind, Undone
 from controller.store.database import Table
@@ -169,6 +170,13 @@ class Journal(Table):
         """Return every object that a row is about, sorted."""
         return tuple(target for target, in self._database.read(
             "SELECT DISTINCT target FROM events ORDER BY target"))
+
+    def promotions(self, since_at: float) -> Mapping[str, float]:
+        """Return, by VM, when its last promotion since `since_at` was done."""
+        rows = self._database.read(
+            "SELECT target, max(at) FROM events WHERE kind = 'outcome' AND verb = ? AND at >= ?"
+            " AND outcome = 'done' GROUP BY target", (PromoteReplica.verb, since_at))
+        return {target.partition("/")[2]: at for target, at in rows}
 
     def repairs(self, since_at: float) -> Mapping[str, tuple[float, ...]]:
         """Return, by target, when drift was repaired since `since_at`, oldest first.

@@ -77,7 +77,7 @@ def concerns_failover(survey: Survey) -> bool:
 
 def next_failover_at(survey: Survey, failovers: tuple[FailoverState, ...]) -> float | None:
     """Return when time alone next changes a decision; None if never."""
-    if any(one.phase in {"revoking", "fencing"} for one in failovers):
+    if any(one.phase in {"revoking", "fencing", "promoting"} for one in failovers):
         return survey.now_s + PACE_S
     after_s = survey.desired.estate.spec.failover.suspect_after_s
     due = [at for fact in survey.observed.nodes.values() if isinstance(fact, Unknown)

@@ -18,7 +18,6 @@ from controller.failover.situation import (
     HostSituation,
     Lease,
     MachineSituation,
-    Progress,
     RecordCopy,
     Request,
     Situation,
@@ -27,15 +26,13 @@ from controller.failover.situation import (
 from controller.failover.states import Phase
 from controller.model.facts import Absent, Known, Unknown, runs
 from controller.model.failover.power import ON
-from controller.model.failover.record import Record
-from controller.plan.actions.promotion import PromoteReplica
 from controller.plan.failover.addresses import not_dropped
 from controller.plan.failover.gates import gates_of
+from controller.plan.failover.health import progress_of
 from controller.plan.guarding.grants import grants_of, has_watchdog, is_guarded, view_of
 from controller.plan.replication.protected_machine import ProtectedMachine
 from controller.plan.steps.takeover import Promotion
 from controller.plan.survey.controller import controller_inside
-from controller.plan.survey.epochs import epoch_of
 from controller.plan.survey.identity import Sighting
 from controller.plan.survey.silence import last_of
 from controller.plan.survey.survey import NEVER_ASKED, Survey
@@ -136,7 +133,7 @@ def machine_situation(protected: ProtectedMachine, promotions: Mapping[str, Prom
     """Return what is seen of one VM; `undropped` are addresses that old copies may still use."""
     name, policy, current = protected.name, protected.policy, protected.current
     record = next((one for one in survey.records.values() if name in one.machines), None)
-    progress, detail = progress_of(name, record, survey)
+    progress, detail = progress_of(protected, record, survey)
     home = home_of(protected, survey)
     point = promotions[name].point if name in promotions else protected.point
     return MachineSituation(
@@ -198,22 +195,6 @@ def _may_run_on(name: str, survey: Survey) -> Iterator[str]:
     for host, silent in survey.unreachable.items():
         if host in last or silent.domains is None:
             yield host
-
-
-def progress_of(name: str, record: Record | None, survey: Survey) -> tuple[Progress, str]:
-    """Return how far the promotion of a VM has come on the host that its record names."""
-    if record is None:
-        return Progress.WAITING, ""
-    node = record.machines[name].node
-    here = next((one.domain for one in survey.sightings.get(name, ()) if one.host == node
-                 and epoch_of(one.domain, survey.specs.names) == record.epoch), None)
-    if here is not None and runs(here):
-        return Progress.HEALTHY, f"it runs on {node}"
-    if any(flight.target == f"VirtualMachine/{name}" and flight.action_id.startswith(
-               PromoteReplica.verb)
-           for flight in survey.context.in_flight):
-        return Progress.STARTING, f"it is being started on {node}"
-    return Progress.WAITING, ""
 
 
 def _copy_is_off(name: str, home: str, survey: Survey) -> bool:

@@ -7,7 +7,8 @@ such instant, each takes its newest, and a person is told how far apart they are
 for an older one by its number, or for the newest that is not younger than an instant; then nothing
 is too old.
 
-Rule 1: a damaged point is never taken, whoever asks.
+Rule 1: a damaged point is never taken, whoever asks; nor is a tail, which is what an older copy of
+        the VM held at its end.
 Rule 2: ages are told with instants, so that a person can compare them with what users say.
 """
 
@@ -114,7 +115,8 @@ def usable(points: tuple[PointFacts, ...], asked: Asked) -> tuple[PointFacts, ..
     """Return the sound ones of some points that satisfy what is asked, oldest first."""
     return () if asked.unreadable else tuple(
         point for point in points
-        if not point.damaged_clusters and asked.sequence in {None, point.sequence}
+        if not point.damaged_clusters and not point.diverged
+        and asked.sequence in {None, point.sequence}
         and (asked.until_at is None or point.started_at <= asked.until_at))
 
 

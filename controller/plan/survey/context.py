@@ -191,6 +191,8 @@ class Context:
     adopted: frozenset[str] | None = None
     """`Kind/name` of every object that was once seen as declared; None: all of them were, if any
     revision was ever applied."""
+    promoted: Mapping[str, float] = field(default_factory=dict)
+    """By VM that this controller promoted lately: when it was started."""
     place: str | None = None
     """Where this controller stands: a site, or the place of a witness; None: nobody said."""
     lease: LeaseView | None = None

@@ -37,6 +37,10 @@ DISKS: Final = frozenset({"disk", "lun"})
 NOTHING_ODD: Final[Mapping[str, Any]] = {}
 
 
+AGENT: Final = "devices/channel/target[@name='org.qemu.guest_agent.0'][@state='connected']"
+"""libvirt shows whether the guest has opened the channel; source: its domain XML format."""
+
+
 def parse_domains(text: str) -> dict[str, DomainFacts]:
     """Return every domain of a host by name.
 
@@ -86,6 +90,7 @@ def parse_domain(row: Mapping[str, Any]) -> DomainFacts:
         ownership=parse_ownership(marked) if marked is not None else None,
         checkpoints=tuple(row.get("checkpoints", ())),
         files=parse_files((live, config), row.get("identities", {}), row.get("disk_traits", {})),
+        agent=live is not None and live.find(AGENT) is not None,
     )
 
 

@@ -51,6 +51,7 @@ class ContextBuilder:
         self._approvals: tuple[Approval, ...] = ()
         self._requests: tuple[ReplicaRequest, ...] = ()
         self._failovers: tuple[FailoverRequest, ...] = ()
+        self._promoted: Mapping[str, float] = {}
         self._confirmations: tuple[Confirmation, ...] = ()
         self._undone: tuple[tuple[Undone, str], ...] = ()
         self._repairs: Mapping[str, tuple[float, ...]] = {}
@@ -149,6 +150,7 @@ class ContextBuilder:
             limits = self._desired.estate.spec.limits
             self._repairs = self._store.repairs(
                 now_s - limits.quarantine_within_s - limits.quarantine_for_s)
+            self._promoted = self._store.promotions(now_s - PROMOTED_S)
             self._read_repairs = False
         self._history.note_look(now_s)
         windows = self._desired.estate.spec.windows
@@ -169,7 +171,7 @@ class ContextBuilder:
             adopted=self._history.adopted,
             backing_off=backing_off, assumed_down=assumed_down, last_host=self._history.last_host,
             kept=self._history.kept, waiting=self._history.waiting, lease=self.lease(),
-            place=self.place, machine_uuid=self.machine_uuid)
+            place=self.place, promoted=self._promoted, machine_uuid=self.machine_uuid)
 
     def pause_has_ended(self) -> bool:
         """Return whether a pause has ended, by time, a person or a commit, since the last call."""
@@ -240,6 +242,7 @@ class ContextBuilder:
             self._undone = tuple(row for row in self._undone if row[0].action_id not in gone)
 
 
+PROMOTED_S: Final = 86400.0
 MOVING_BACK: Final = "moving-back"
 CALM: Final = "calm"
 """The phase of a record that is over, and of an order that is refused."""

@@ -127,3 +127,11 @@ def test_what_is_asked_for_is_read() -> None:
     assert told(wrong) == (None, ("NoPoint",))
     assert wrong.gates[0].sentence == ("'yesterday' is no instant: write it like"
                                        " 2026-11-23T06:00:00Z, or by the number of a point")
+
+
+@pytest.mark.parametrize("asked", [NEWEST, Asked(sequence=2), Asked(until_at=NOW_S)])
+def test_a_tail_is_never_taken_whoever_asks(asked: Asked) -> None:
+    choice = choose_point(vm("sql", point(1, 100), point(2, 10, diverged=True)), asked)
+
+    assert (choice.point is None) == (asked.sequence == 2)
+    assert choice.point is None or choice.point.sequence == 1
