@@ -129,7 +129,8 @@ def tell(host: str, seen: "BeforeFence") -> None:
     guests = ", ".join(seen.guests) or "no VM"
     typer.echo(f"{host} answers, and runs {guests}" if seen.answers else
                f"{host} does not answer; when it was last seen it ran {guests}")
-    typer.echo(seen.bmc)
+    if seen.bmc != seen.objection:
+        typer.echo(seen.bmc)
 
 
 def is_meant(host: str, again: str | None) -> bool:
