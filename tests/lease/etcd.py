@@ -2,6 +2,7 @@
 
 import shutil
 import signal
+import ssl
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,8 +21,8 @@ class Cluster:
     """Three members, and their client addresses."""
 
     folder: Path
-    more: tuple[str, ...] = ()
-    scheme: str = "http"
+    certificates: Path | None = None
+    """Where ca.crt, server.crt and client.crt lie; None: clients speak in the clear."""
     ports: list[tuple[int, int]] = field(default_factory=list)
     """By member: for clients, for the other members."""
     processes: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)
@@ -33,7 +34,16 @@ class Cluster:
     @property
     def endpoints(self) -> tuple[str, ...]:
         """Return the client address of each member."""
-        return tuple(f"{self.scheme}://127.0.0.1:{client}" for client, _ in self.ports)
+        scheme = "http" if self.certificates is None else "https"
+        return tuple(f"{scheme}://127.0.0.1:{client}" for client, _ in self.ports)
+
+    def _tls(self) -> list[str]:
+        """Return what makes a member speak TLS, and want to know its clients."""
+        if self.certificates is None:
+            return []
+        return ["--cert-file", str(self.certificates / "server.crt"),
+                "--key-file", str(self.certificates / "server.key"), "--client-cert-auth",
+                "--trusted-ca-file", str(self.certificates / "ca.crt")]
 
     def start(self, *members: int) -> None:
         """Start members, all by default."""
@@ -49,7 +59,7 @@ class Cluster:
                      "--advertise-client-urls", self.endpoints[n],
                      "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
                      "--initial-cluster", peers, "--log-level", "warn",
-                     "--heartbeat-interval", "50", "--election-timeout", "500", *self.more],
+                     "--heartbeat-interval", "50", "--election-timeout", "500", *self._tls()],
                     stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def wait(self) -> None:
@@ -71,9 +81,14 @@ class Cluster:
 
     def _ask(self, member: int, path: str, question: dict[str, object]) -> dict[str, Any] | None:
         """Ask one member; None if it does not answer."""
+        trust: ssl.SSLContext | bool = False
+        if self.certificates is not None:
+            trust = ssl.create_default_context(cafile=str(self.certificates / "ca.crt"))
+            trust.load_cert_chain(self.certificates / "client.crt",
+                                  self.certificates / "client.key")
         try:
             answer = httpx.post(f"{self.endpoints[member]}{path}", json=question, timeout=5,
-                                trust_env=False)
+                                trust_env=False, verify=trust)
             said: dict[str, Any] = answer.json()
         except (httpx.HTTPError, ValueError):
             return None

@@ -72,7 +72,7 @@ class Gateway:
 
     async def _log_in(self, endpoint: str, password: Password) -> str:
         """Return a token; errors as `ask`."""
-        answer = await self._members[endpoint].ask("POST", "/v3/auth/authenticate", content={
+        answer = await self._told(endpoint, "/v3/auth/authenticate", {}, {
             "name": password.username, "password": password.password})
         if answer.status >= ASK_ANOTHER:
             raise Unavailable(f"{endpoint} answered a login with {answer.status}")
@@ -84,7 +84,20 @@ class Gateway:
 
     async def _post(self, endpoint: str, path: str, question: dict[str, Any]) -> Answer:
         headers = {} if self._token is None else {"Authorization": self._token}
-        return await self._members[endpoint].ask("POST", path, headers=headers, content=question)
+        return await self._told(endpoint, path, headers, question)
+
+    async def _told(self, endpoint: str, path: str, headers: Mapping[str, str],
+                    content: dict[str, Any]) -> Answer:
+        """Return a member's answer.
+
+        Errors: Unavailable for one that is not believed, too: it was told nothing, and the others
+        may be who they should be.
+        """
+        try:
+            return await self._members[endpoint].ask("POST", path, headers=headers,
+                                                     content=content)
+        except Refused as error:
+            raise Unavailable(str(error)) from error
 
 
 def understood(endpoint: str, answer: Answer) -> dict[str, Any]:
