@@ -1,4 +1,4 @@
-"""Look at every host once, and have one restore point written as standalone files."""
+"""Look at every host once, and have one restore point written as files, or a tail let go."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,7 +8,9 @@ from typing import Final
 
 from controller.model.desired import Desired
 from controller.model.facts import Fact, NodeFacts, Observed
+from controller.plan.actions.action import Action
 from controller.plan.replication.export import plan_export
+from controller.plan.replication.release import plan_release
 from controller.providers.base import Provider
 from controller.reconcile.act.applier import Applier, Attempt
 from controller.reconcile.decide.attempts import Attempts
@@ -24,8 +26,14 @@ ALIVE_S: Final = 30.0
 """A loop whose last heartbeat is older than this does not run."""
 
 
+def former_names(desired: Desired, machine: str) -> tuple[str, ...]:
+    """Return the names that a VM had, which its replica may still have."""
+    declared = desired.virtual_machines.get(machine)
+    return () if declared is None else declared.spec.formerly
+
+
 class Export:
-    """One export over a provider; its intent and outcome are in the journal."""
+    """One change to one restore point, by hand; its intent and outcome are in the journal."""
 
     def __init__(self, provider: Provider, store: Store, clock: Callable[[], float],
                  candidate: Candidate) -> None:
@@ -57,9 +65,21 @@ class Export:
         JournalUnavailable: nothing was begun.
         """
         observed = await self.look(desired)
-        declared = desired.virtual_machines.get(machine)
-        action = plan_export(observed, machine, folder, sequence, damaged=damaged,
-                             formers=() if declared is None else declared.spec.formerly)
+        return await self._carry_out(plan_export(
+            observed, machine, folder, sequence, damaged=damaged,
+            formers=former_names(desired, machine)), desired, by)
+
+    async def release(self, desired: Desired, machine: str, sequence: int | None,
+                      by: str) -> Attempt:
+        """Let go the tail that a replica keeps.
+
+        Errors: as `run`.
+        """
+        observed = await self.look(desired)
+        return await self._carry_out(plan_release(
+            observed, machine, sequence, formers=former_names(desired, machine)), desired, by)
+
+    async def _carry_out(self, action: Action, desired: Desired, by: str) -> Attempt:
         reason = action.reason.replace("somebody", by, 1)
         async with self._candidate.conducting(self._term_of_the_loop()):
             return await self._applier.carry_out(replace(action, reason=reason), desired.revision)

@@ -177,6 +177,16 @@ class Manager:
         finally:
             await provider.close()
 
+    async def release(self, desired: Desired, store: Store, machine: str, sequence: int | None,
+                      by: str) -> Attempt:
+        """Let go the tail that a VM's replica keeps; errors as `export`."""
+        provider = self._make_provider(desired, self.clock)
+        try:
+            return await Export(provider, store, self.clock, candidate_of(provider)).release(
+                desired, machine, sequence, by)
+        finally:
+            await provider.close()
+
     async def run(self, text: str, *, listen: Callable[[Event], None],
                   started: Callable[[Loop], None], metrics: str | None = None,
                   standby: bool = False, place: str | None = None) -> None:

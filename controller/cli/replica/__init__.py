@@ -13,6 +13,7 @@ MODULES: Final = {
     "controller.cli.replica.verify": "Verify a replica against its hashes now.",
     "controller.cli.replica.repair": "Send the damaged parts of a replica again.",
     "controller.cli.replica.export": "Write a restore point as standalone files.",
+    "controller.cli.replica.release": "Let go what an older copy of a VM held.",
 }
 """Where each verb lives, and its line in the list of all."""
 

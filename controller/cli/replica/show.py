@@ -49,6 +49,7 @@ def replicas(loop_status: "LoopStatus", machine: str) -> list[dict[str, Any]]:
                     "name": one.machine, "uuid": uuid, "host": node, "path": one.path,
                     "health": health(one), "unreadable": one.unreadable,
                     "lost_files": list(one.lost_files), "pins": dict(one.pins),
+                    "epoch": one.epoch, "promoted_point": one.promoted,
                     "disks": {disk: {"size_bytes": size} for disk, size in one.disks.items()},
                     "incoming": [{"disk": part.disk, "arrived_bytes": part.arrived_bytes,
                                   "size_bytes": part.size_bytes} for part in one.incoming],
@@ -67,7 +68,32 @@ def point(facts: Any, now_s: float) -> dict[str, Any]:
             "stored_bytes": facts.stored_bytes,
             "quiesced": "yes" if facts.quiesced else "no",
             "damaged": facts.damaged_clusters,
-            "verified_age_s": age_of(facts.verified_at, now_s)}
+            "verified_age_s": age_of(facts.verified_at, now_s),
+            **({"tail": {"kept_by": facts.kept_by, "kept_until": facts.kept_until}}
+               if facts.diverged else {})}
+
+
+def describe_epoch(one: dict[str, Any], now_s: float) -> list[str]:
+    """Return what a replica has to do with failovers: which VM it follows, and its tails."""
+    from controller.model.units import render_duration  # noqa: PLC0415  # keeps --help quick
+
+    lines = []
+    if one["promoted_point"] is not None:
+        lines.append(f"point {one['promoted_point']} is the VM since it failed over, epoch"
+                     f" {one['epoch']}")
+    elif one["epoch"]:
+        lines.append(f"of the VM with epoch {one['epoch']}")
+    for row in one["points"]:
+        if "tail" in row:
+            until_s = row["tail"]["kept_until"]
+            left = "" if until_s is None else (
+                f", {render_duration(until_s - now_s)} more" if until_s > now_s
+                else f", which ended {render_duration(now_s - until_s)} ago")
+            lines.append(f"point {row['point']} is what an older copy held at its end: kept for"
+                         f" {row['tail']['kept_by'] or 'nobody'}{left}, never taken for a failover;"
+                         f" `hotsite replica release {one['name']} SPECS --point {row['point']}`"
+                         " lets it go")
+    return lines
 
 
 def show(found: list[dict[str, Any]], loop_status: "LoopStatus", machine: str) -> None:
@@ -94,9 +120,11 @@ def show(found: list[dict[str, Any]], loop_status: "LoopStatus", machine: str) -
                      *(f"pinned by {who}: point {number}" for who, number in one["pins"].items())):
             if line:
                 painter.line(f"  {line}", "red")
+        for line in describe_epoch(one, loop_status.now_s):
+            painter.line(f"  {line}", "yellow")
         if one["points"]:
             heads = ("point", "age", "took", "stored", "quiesced", "damaged", "verified ago")
-            cells = [tuple(cell(key, value) for key, value in row.items())
+            cells = [tuple(cell(key, value) for key, value in row.items() if key != "tail")
                      for row in one["points"]]
             table(painter, [heads, *cells],
                   tuple("red" if row["damaged"] else "" for row in one["points"]))

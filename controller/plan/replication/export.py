@@ -27,9 +27,13 @@ def plan_export(observed: Observed, machine: str, folder: str, sequence: int | N
         there = sorted({point.sequence for _, replica in held for point in replica.points})
         raise Refused(f"the replica of {machine} has no restore point {sequence}: there are"
                       f" {', '.join(map(str, there)) or 'none'}")
-    sound = [one for one in found if not one[0].damaged_clusters]
+    sound = [one for one in found if not one[0].damaged_clusters
+             and not (one[0].diverged and sequence is None)]
     if not sound and not damaged:
         damage = found[-1][0]
+        if damage.diverged and not damage.damaged_clusters:
+            raise Refused(f"{machine} has no restore point but {damage.sequence}, which is what an"
+                          " older copy of it held at its end: name it with --point")
         raise Refused(f"restore point {damage.sequence} of {machine} reads wrong in"
                       f" {damage.damaged_clusters} clusters: wait until it is repaired, name"
                       " another point, or add --damaged to take it as it is")
