@@ -76,6 +76,6 @@ class EndStaleDomain(Action):
     epoch: int
     """Of the copy that is ended."""
     verb: ClassVar[str] = "end-stale"
-    rung: ClassVar[Rung] = Rung.FAILOVER
+    rung: ClassVar[Rung] = Rung.RESTART
     takes: ClassVar[bool] = True
     symbol: ClassVar[Symbol] = Symbol.FENCE

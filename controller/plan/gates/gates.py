@@ -47,7 +47,7 @@ from controller.model.facts import Known
 from controller.model.units import render_duration, render_instant
 from controller.plan.actions.action import Action, Cause
 from controller.plan.actions.desired import DesiredDisk
-from controller.plan.actions.failover import MoveDomain, WriteRecord
+from controller.plan.actions.failover import EndStaleDomain, MoveDomain, WriteRecord
 from controller.plan.actions.fencing import AdmitAddresses, DropAddresses, FenceHost
 from controller.plan.actions.guarding import RestoreGrants, RevokeGrants
 from controller.plan.actions.machine import (
@@ -77,7 +77,7 @@ from controller.plan.survey.survey import Survey
 UNLIMITED: Final = (WriteRecord, RevokeGrants, RestoreGrants, FenceHost, DropAddresses,
                     AdmitAddresses, PromoteReplica)
 """They have widths of their own, or none."""
-OF_FAILOVER: Final = (*UNLIMITED, MoveDomain)
+OF_FAILOVER: Final = (*UNLIMITED, MoveDomain, EndStaleDomain)
 OF_A_DOMAIN: Final = ("VirtualMachine/", "Replica/")
 ALLOWED: Final = Ruling(Verdict.ALLOWED)
 
@@ -145,6 +145,8 @@ def of_failover(action: Action, survey: Survey) -> Ruling | None:
     ruling = suspended(action, survey) or fact_age(action, survey)
     if ruling is None and isinstance(action, PromoteReplica | MoveDomain):
         ruling = unread(action, survey) or identity_taken(action, survey)
+    if ruling is None:
+        ruling = asks_first(action, survey)
     if ruling is None and action.cause is not Cause.HUMAN:
         ruling = beyond_autonomy(action, survey)
     return ruling

@@ -9,7 +9,7 @@ starts it by hand sees it as a split brain until it is ended again.
 
 from controller.model.condition import Condition, ConditionType, Status
 from controller.model.facts import runs
-from controller.plan.actions.action import Ask
+from controller.plan.actions.action import Ask, Cause
 from controller.plan.actions.failover import EndStaleDomain
 from controller.plan.actions.machine import DisableAutostart
 from controller.plan.steps.draft import Draft
@@ -36,11 +36,17 @@ def _end(name: str, copy: Sighting, survey: Survey, draft: Draft) -> None:
     epoch, now = epoch_of(domain, survey.specs.names), survey.epochs[name]
     draft.do(EndStaleDomain(
         target=f"VirtualMachine/{name}", node=host, domain=domain.name, uuid=domain.uuid,
-        epoch=epoch, ask=_only_copy(name, survey),
+        epoch=epoch, ask=_only_copy(name, survey), cause=_cause(name, survey),
         reason=f"{name} is {domain.state} on {host} with epoch {epoch}, and it was promoted"
                f" elsewhere with epoch {now}",
         consequence="this copy ends; its disks stay, with all that was written after the restore"
                     " point"), rank=-1)
+
+
+def _cause(name: str, survey: Survey) -> Cause:
+    """Return HUMAN if a person ordered the failover that made a copy an older one."""
+    return Cause.HUMAN if any(record.ordered and name in record.machines
+                              for record in survey.records.values()) else Cause.DRIFT
 
 
 def _only_copy(name: str, survey: Survey) -> Ask | None:

@@ -37,11 +37,12 @@ def lab_with(old: DomainFacts | None, new: DomainFacts | None) -> Observed:
                                "milan-1": {"sql": new} if new else {}})
 
 
-def with_record(seen: Observed, node: str, phase: str, epoch: int = 7) -> Observed:
+def with_record(seen: Observed, node: str, phase: str, epoch: int = 7,
+                ordered: tuple[str, ...] = ()) -> Observed:
     """Return the same, with a record on one node that sql was promoted to milan-1."""
     fact = seen.nodes[node]
     assert isinstance(fact, Known)
-    record = Record("Site/paris", epoch, phase=phase, machines={
+    record = Record("Site/paris", epoch, phase=phase, ordered=ordered, machines={
         "sql": RecordedMachine(b.domain_uuid("lab", "sql"), 3, "milan-1")})
     return b.with_node(seen, node, replace(fact, value=replace(
         fact.value, records=Known({record.scope: record}, b.NOW_S))))
@@ -127,8 +128,33 @@ def test_two_copies_of_one_epoch_are_still_for_a_person() -> None:
 
 
 def test_an_older_copy_is_ended_within_what_is_granted() -> None:
-    desired = b.small(b.vm("sql", placement={"site": "paris"}), autonomy=Rung.RESTART.value)
+    desired = b.small(b.vm("sql", placement={"site": "paris"}), autonomy=Rung.MIGRATE.value)
 
     (step,) = planned(lab_with(copy(0, "paris-1"), copy(7, "milan-1")), desired).steps
 
     assert step.ruling.rule == "autonomy"
+
+
+def test_where_a_person_ordered_the_failover_an_older_copy_needs_no_further_yes() -> None:
+    desired = b.small(b.vm("sql", placement={"site": "paris"}), autonomy=Rung.REPORT.value)
+    seen = with_record(lab_with(copy(0, "paris-1"), copy(7, "milan-1")), "milan-2", "returning",
+                       ordered=("Site/paris",))
+
+    (step,) = [one for one in planned(seen, desired).steps
+               if isinstance(one.action, EndStaleDomain)]
+
+    assert step.ruling.verdict is Verdict.ALLOWED
+
+
+def test_an_older_copy_is_ended_though_most_of_its_site_is_still_silent() -> None:
+    desired = b.small(b.vm("sql", placement={"site": "paris"}), hosts_per_site=6,
+                      autonomy="failover")
+    seen = b.observed_of(desired, {"paris-1": {"sql": copy(0, "paris-1")},
+                                   "milan-1": {"sql": copy(7, "milan-1")}})
+    for number in range(2, 7):
+        seen = b.silenced(seen, f"paris-{number}")
+
+    (step,) = [one for one in planned(seen, desired).steps
+               if isinstance(one.action, EndStaleDomain)]
+
+    assert step.ruling.verdict is Verdict.ALLOWED
