@@ -19,10 +19,9 @@ from typing import Final, NamedTuple
 from controller.model.protection_policy import ProtectionPolicySpec
 from controller.model.replica import PointFacts
 from controller.model.units import parse_instant_at, render_duration, render_instant
+from controller.plan.replication.groups import SAME_INSTANT_S
 from controller.plan.steps.takeover import Obstacle
 
-SAME_INSTANT_S: Final = 10.0
-"""Points of a group that began no further apart than this are of one instant."""
 AHEAD_S: Final = 5.0
 """A point may be dated this far ahead of now, as clocks differ a little."""
 OLD: Final = 3.0

@@ -24,7 +24,7 @@ part of another tenth that differs from VM to VM, so that not all are due at one
 how late recent copies began, because others held the slots. With one point alone, nothing tells
 how long an increment takes: half an RPO. Due at once: an interrupted copy, a disk that the replica
 lacks, a point dated in the future. Damage is mended a minute after the last copy began, at the
-soonest, so that a fault that stays does not copy without end.
+soonest, so that a fault that stays does not copy without end. VMs of a group are due together.
 
 Only one action at a time works on a replica (they share the target `Replica/NAME`). Copies of
 different VMs run in parallel, the smallest slack to the RPO first, a person's requests before all.
@@ -37,11 +37,9 @@ Rule 2: a VM that is not protected is left alone.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Final, NamedTuple
 
 from controller.model.facts import Known, Unknown
-from controller.model.replica import ReplicaFacts
 from controller.plan.machine.device_support import TRACKING, LeftOut, tracking_gap
 from controller.plan.machine.layout import Layout
 from controller.plan.replication.copy import (
@@ -49,11 +47,12 @@ from controller.plan.replication.copy import (
     parts_left_out,
     plan_copy,
     plan_disks,
-    took_s,
 )
 from controller.plan.replication.former import adopt_former
+from controller.plan.replication.groups import group_dues
 from controller.plan.replication.placement import ReplicaPlace, ReplicaPlacer
 from controller.plan.replication.protected_machine import COPYABLE, ProtectedMachine
+from controller.plan.replication.timing import due_at
 from controller.plan.replication.upkeep import audit_due, keep_up
 from controller.plan.steps.contained import FAULTS, break_off
 from controller.plan.steps.draft import Draft
@@ -61,17 +60,6 @@ from controller.plan.survey.context import ReplicaRequest, RequestKind
 from controller.plan.survey.replicas import Held, ReplicaIndex
 from controller.plan.survey.survey import Survey
 
-AT_LEAST: Final = 0.5
-"""Share of the RPO before which no copy begins by itself."""
-SAFETY: Final = 3.0
-"""A copy may take this many times as long as the last ones did."""
-MARGIN: Final = 0.1
-MARGIN_MOST_S: Final = 30.0
-SPREAD: Final = 0.1
-LAG_MOST: Final = 0.25
-"""Share of the RPO: a copy that began later than this after it was due means an outage."""
-MEND_S: Final = 60.0
-"""Damage is mended no sooner than this after the last copy began."""
 AS_ASKED: Final = "compared as a whole, as asked"
 COPIES: Final = (RequestKind.COPY, RequestKind.SEED, RequestKind.REPAIR)
 Requests = Mapping[RequestKind, ReplicaRequest]
@@ -99,6 +87,7 @@ class ScheduleContext(NamedTuple):
     replicas: ReplicaIndex
     placer: ReplicaPlacer
     requests: Mapping[str, Requests]
+    group_dues: Mapping[str, float]
     survey: Survey
     draft: Draft
     findings: Findings
@@ -111,7 +100,8 @@ def diff_replicas(protected_machines: list[ProtectedMachine], index: ReplicaInde
     for request in survey.context.requests:
         requests.setdefault(request.machine, {})[request.kind] = request
     placer = ReplicaPlacer(protected_machines, index, layout, survey)
-    context = ScheduleContext(index, placer, requests, survey, draft, Findings())
+    context = ScheduleContext(index, placer, requests, group_dues(protected_machines, survey),
+                              survey, draft, Findings())
     for protected in protected_machines:
         mark = draft.mark()
         try:
@@ -226,6 +216,7 @@ def _copy(protected: ProtectedMachine, requests: Requests, context: ScheduleCont
         _seed(protected, request, context)
         return
     at = due_at(current.replica, protected.policy.rpo_s, context.survey.now_s)
+    at = min(at, context.group_dues.get(protected.name, at))
     if at > context.survey.now_s and request is None and not missing_disks(protected):
         context.findings.edges.append(at)
         return
@@ -299,37 +290,6 @@ def _seed(protected: ProtectedMachine, request: ReplicaRequest | None,
             f" VM could not be started, since no host of {protected.twin} with space for it could:"
             f" {place.hindered}"))
     plan_copy(protected, place, disks, request, "", context.survey, context.draft)
-
-
-def due_at(replica: ReplicaFacts, rpo_s: float, now_s: float) -> float:
-    """Return when the next copy of a replica is due; the drawing above says why then."""
-    newest = replica.newest
-    if newest is None or replica.incoming or newest.started_at > now_s or newest.diverged:
-        return now_s
-    if newest.damaged_clusters or replica.lost_files:
-        return newest.started_at + min(MEND_S, AT_LEAST * rpo_s)
-    took = took_s(replica)
-    if took is None:
-        return newest.started_at + AT_LEAST * rpo_s
-    phase = (16 * ord(replica.uuid[0]) + ord(replica.uuid[-1])) % 64 / 64   # the VM's for ever
-    room_s = SAFETY * took + margin_s(rpo_s) + SPREAD * rpo_s * phase
-    wait_s = max(AT_LEAST * rpo_s, rpo_s - room_s)
-    return newest.started_at + max(AT_LEAST * rpo_s, wait_s - lag_s(replica, wait_s, rpo_s))
-
-
-def lag_s(replica: ReplicaFacts, wait_s: float, rpo_s: float) -> float:
-    """Return how late copies begin, by the last three points in an unbroken sequence."""
-    most = 0.0
-    for before, after in pairwise(replica.points[-3:]):
-        lag = after.started_at - before.started_at - wait_s
-        if after.sequence == before.sequence + 1 and most < lag <= LAG_MOST * rpo_s:
-            most = lag
-    return most
-
-
-def margin_s(rpo_s: float) -> float:
-    """Return by how much an RPO may be missed before that is reported."""
-    return min(MARGIN_MOST_S, MARGIN * rpo_s)
 
 
 def next_edge_at(started_at: float | None, rpo_s: float, now_s: float) -> float | None:

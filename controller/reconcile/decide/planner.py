@@ -39,7 +39,7 @@ from controller.plan.actions.network import NarrowTrunk
 from controller.plan.actions.storage import CreateDisk, PurgeFiles, ReturnDisk
 from controller.plan.compute import compute
 from controller.plan.gates.gates import is_storm
-from controller.plan.replication.schedule import margin_s
+from controller.plan.replication.timing import margin_s
 from controller.plan.steps.plan import Plan, Step
 from controller.plan.survey.renamed import nodes_of, renames
 from controller.reconcile.decide.attempts import Attempts

@@ -13,7 +13,7 @@ from controller.plan.actions.replica import CopyMode, RateLimit, ReplicateDomain
 from controller.plan.compute import compute
 from controller.plan.output.saved import action_from_value, to_value
 from controller.plan.replication.copy import ceiling_bps
-from controller.plan.replication.schedule import due_at
+from controller.plan.replication.timing import due_at
 from controller.plan.steps.plan import Plan, Verdict
 from controller.plan.survey.context import (
     Context,
