@@ -138,14 +138,16 @@ class Controller(Grantor):
         if self.conducts() and not self._is_calm():
             self.act()
         if self.alive:
-            busy = any(decision.orders for decision in self.decisions)
+            busy = any(isinstance(order, WriteRecord | Revoke | Restore)
+                       for decision in self.decisions for order in decision.orders)
             self.world.after(0.4 if busy else self.world.dice.uniform(0.5, 1.5) * LOOP_S,
                              self._loop)
 
     def _is_calm(self) -> bool:
         """Whether there is surely nothing to decide; then it mostly is not even asked."""
+        assert self.estate is not None
         now = self.world.now
-        return (len(self.answers) == 5 and not self.orders and not self.revoked
+        return (len(self.answers) == len(self.estate.nodes) and not self.orders and not self.revoked
                 and all(now - answer.at < CALM_S and not answer.records
                         and not any(epoch for _, epoch in answer.grants.values())
                         for answer in self.answers.values())

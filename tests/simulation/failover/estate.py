@@ -5,11 +5,31 @@ from dataclasses import dataclass, field
 from tests.simulation.failover.nodes import Bmc, Host, Node
 from tests.simulation.failover.world import GUARD, Breach, World
 
+
+@dataclass(frozen=True)
+class Shape:
+    """How large an estate is, and what runs in it."""
+
+    twin: dict[str, str]
+    """By host: the one at the other site that holds its replicas."""
+    home: dict[str, str]
+    """By VM: the host that it runs on in peace."""
+    order: dict[str, int]
+    group: dict[str, str]
+
+
 DIALECTS = ("plain", "slow", "never", "lies", "dead", "other", "other")
-MACHINES = {"sql": "paris-1", "app": "paris-1", "web": "paris-2", "wiki": "paris-2"}
-ORDER = {"sql": 10, "app": 20, "web": 20, "wiki": 30}
-GROUPS = {"sql": "erp", "app": "erp"}
-TWIN = {"paris-1": "milan-1", "paris-2": "milan-2", "milan-1": "paris-1", "milan-2": "paris-2"}
+SMALL = Shape(
+    twin={"paris-1": "milan-1", "paris-2": "milan-2", "milan-1": "paris-1", "milan-2": "paris-2"},
+    home={"sql": "paris-1", "app": "paris-1", "web": "paris-2", "wiki": "paris-2"},
+    order={"sql": 10, "app": 20, "web": 20, "wiki": 30}, group={"sql": "erp", "app": "erp"})
+TALK = Shape(
+    twin={f"{one}-{number}": f"{other}-{number}" for number in range(1, 7)
+          for one, other in (("paris", "milan"), ("milan", "paris"))},
+    home={f"vm-{number}": f"{('paris', 'milan')[number % 2]}-{number % 6 + 1}"
+          for number in range(35)},
+    order={f"vm-{number}": number % 3 for number in range(35)}, group={})
+"""The estate of the talk: 12 servers, 35 VMs."""
 
 
 @dataclass
@@ -25,6 +45,7 @@ class Estate:
     """What is really there."""
 
     world: World
+    shape: Shape = SMALL
     hosts: dict[str, Host] = field(default_factory=dict)
     witness: Node | None = None
     replicas: dict[str, Replica] = field(default_factory=dict)
@@ -59,7 +80,7 @@ class Estate:
             host.granted_at = self.world.now        # it begins to ask when it has a guest
         host.guests[name] = self.disks[name, host.name] = epoch
         host.ended.discard(name)
-        host.healthy_at[name] = self.world.now + self.world.dice.uniform(3, 40)
+        host.healthy_at[name] = self.world.now + self.world.dice.uniform(3, 25)
         self.world.say(f"{name} starts on {host.name} for epoch {epoch}")
 
     def _two(self, name: str, old: Host) -> None:
@@ -88,21 +109,21 @@ class Estate:
         world.after(0.1, lambda: self._follow(name, old, epoch, since))
 
 
-def make_estate(world: World) -> Estate:
+def make_estate(world: World, shape: Shape) -> Estate:
     """Return an estate at peace; the dice decide what it has."""
     dice = world.dice
-    estate = Estate(world)
+    estate = Estate(world, shape)
     estate.witness = Node("hq", world, _fast(world))
     watchdogs = dice.random() < 0.7
-    for name in TWIN:
+    for name in shape.twin:
         host = Host(name, world, _slow(world), site=name.partition("-")[0])
         host.watchdog = watchdogs
         if dice.random() < 0.7:
             host.bmc = Bmc(dice.choice(DIALECTS))
         host.accept_freeze = not watchdogs and host.bmc is None and dice.random() < 0.7
         estate.hosts[name] = host
-    for name, home in MACHINES.items():
-        estate.replicas[name] = Replica(TWIN[home])
+    for name, home in shape.home.items():
+        estate.replicas[name] = Replica(shape.twin[home])
         if dice.random() < 0.95:
             estate.automatic.add(name)
         if dice.random() < 0.12:

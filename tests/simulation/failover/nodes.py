@@ -39,7 +39,11 @@ class Grantor:
         else:
             self._note(host.name, self.world.now)
         if self.world.passes(self.name, host.name):
-            self.world.after(self.world.delay_s(), lambda: host.granted(asked_at))
+            late_s = self.world.delay_s()
+            if late_s:
+                self.world.after(late_s, lambda: host.granted(asked_at))
+            else:
+                host.granted(asked_at)
 
     def _note(self, host: str, at: float) -> None:
         self.noted[host] = max(at, self.noted.get(host, -1e6))
@@ -165,7 +169,11 @@ class Host(Node):
             return
         for grantor in self.grantors:
             if world.passes(self.name, grantor.name):
-                world.after(world.delay_s(), lambda one=grantor: one.asked(self, asked_at))
+                late_s = world.delay_s()
+                if late_s:
+                    world.after(late_s, lambda one=grantor: one.asked(self, asked_at))
+                else:
+                    grantor.asked(self, asked_at)
         world.after(ASK_S / self.rate, lambda: self._ask(boot))
 
     def _ask_idly(self) -> None:
@@ -225,12 +233,16 @@ class Host(Node):
 
     def freeze(self, length_s: float) -> None:
         """Stand still for a while."""
+        if self.world.is_over:
+            return
         self.frozen_until = self.world.now + length_s
         self.stalls.append(self.frozen_until)
         self.world.say(f"{self.name} is frozen for {length_s:.0f} s")
 
     def stall(self, length_s: float) -> None:
         """Suspend the guard alone; the guests run on."""
+        if self.world.is_over:
+            return
         self.stalled_until = self.world.now + length_s
         self.stalls.append(self.stalled_until)
         self.world.say(f"the guard of {self.name} is suspended for {length_s:.0f} s")

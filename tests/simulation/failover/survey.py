@@ -14,7 +14,6 @@ from controller.failover.situation import (
     Word,
 )
 from tests.simulation.failover.controller import Controller
-from tests.simulation.failover.estate import GROUPS, MACHINES, ORDER
 from tests.simulation.failover.nodes import Host
 from tests.simulation.failover.world import GUARD
 
@@ -36,7 +35,7 @@ def situation_of(me: Controller) -> Situation:
                                       for _, epoch in answer.grants.values())
     hosts = {name: _host(me, host, revoked=revoked) for name, host in me.estate.hosts.items()}
     return Situation(
-        hosts=hosts, machines={name: _machine(me, name) for name in MACHINES},
+        hosts=hosts, machines={name: _machine(me, name) for name in me.estate.shape.home},
         views=(_view(me),), place=me.place, listening_s=now - me.started_at, records=copies,
         requests=_requests(me), lease=Lease(term=me.term, fresh=me.conducts()),
         controller=me.name, highest_epoch=max(epochs, default=0), guard=GUARD,
@@ -122,18 +121,19 @@ def _bmc(me: Controller, host: Host, silent_s: float) -> Bmc | None:
 
 def _machine(me: Controller, name: str) -> MachineSituation:
     assert me.estate is not None
-    home = me.home.get(name, MACHINES[name])
-    running = tuple(sorted(host for host in me.estate.hosts
-                           if _silent_s(me, host) < SUSPECT_S and host in me.answers
-                           and name in me.answers[host].guests))
+    shape = me.estate.shape
+    home = me.home.get(name, shape.home[name])
+    running = tuple(sorted(host for host, answer in me.answers.items() if name in answer.guests
+                           and me.world.now - answer.at < SUSPECT_S))
     progress, detail = _progress(me, name)
     replica = me.estate.replicas[name]
     return MachineSituation(
         name=name, uuid=f"uuid-{name}", home=home,
         may_run_on=(home,) if _silent_s(me, home) >= SUSPECT_S else (),
         failover="automatic" if name in me.estate.automatic else "confirm",
-        isolation="run" if name in me.estate.spared else "stop", group=GROUPS.get(name),
-        start_order=ORDER[name], target=replica.node if replica.node != home else None, point=7,
+        isolation="run" if name in me.estate.spared else "stop", group=shape.group.get(name),
+        start_order=shape.order[name], point=7,
+        target=replica.node if replica.node != home else None, addresses_dropped=True,
         runs_on=running, progress=progress, detail=detail,
         diverged_known=name in me.estate.compared,
         reverse_fresh=name in me.estate.fresh_reverse)

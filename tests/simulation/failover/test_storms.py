@@ -10,6 +10,7 @@ import pytest
 
 from tests.simulation.failover import plants
 from tests.simulation.failover.background import STORMS, FailoverStorms
+from tests.simulation.failover.estate import TALK
 from tests.simulation.failover.storm import blow
 from tests.simulation.failover.world import Mistakes
 
@@ -26,6 +27,11 @@ def test_every_law_of_failover_is_kept_in_every_storm(storms: FailoverStorms) ->
 
 def test_a_seed_tells_the_same_story_twice() -> None:
     assert blow(7).story == blow(7).story
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_estate_of_the_talk_keeps_the_laws_too(seed: int) -> None:
+    assert blow(seed, shape=TALK).broken == []
 
 
 def found(law: str, mistakes: Mistakes = Mistakes()) -> bool:  # noqa: B008 -- frozen

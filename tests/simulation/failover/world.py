@@ -52,6 +52,7 @@ class World:
     broken: list[str] = field(default_factory=list)
     breaches: list[Breach] = field(default_factory=list)
     promotions: int = 0
+    is_over: bool = False
     _down: set[tuple[str, str]] = field(default_factory=set)
     _queue: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
     _number: int = 0
@@ -83,12 +84,12 @@ class World:
         self.now = until
 
     def delay_s(self) -> float:
-        """How long a message takes."""
-        return 0.01 if self.dice.random() < 0.8 else self.dice.uniform(0, 2)
+        """How long a message takes: mostly no time that matters."""
+        return 0.0 if self.dice.random() < 0.8 else self.dice.uniform(0, 2)
 
     def cut(self, one: Iterable[str], other: Iterable[str], *, back: bool = True) -> None:
-        """Cut the ways from some to others, and back."""
-        for a in one:
+        """Cut the ways from some to others, and back; once the storm is over, nothing is cut."""
+        for a in () if self.is_over else one:
             for b in other:
                 if a != b:
                     self._down.add((a, b))
