@@ -27,6 +27,7 @@ FOLDERS = {  # what is private to a node -> the folder that holds it
     "/var/lib/libvirt/images": "mounted/images",
     "/var/lib/hotsite": "mounted/hotsite",
 }
+OF_A_WITNESS = {"/var/lib/hotsite": "hotsite"}
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -52,14 +53,19 @@ def make_private_world(folder: Path, kind: str, name: str) -> None:
     """Hide the machine's own state behind the node's; /run starts empty as after any boot."""
     mount("tmpfs", "/run", "tmpfs", 0)
     share_folders_of_etc(folder / "etc")
-    for target, inside in FOLDERS.items():
+    places = {**FOLDERS, **(OF_A_WITNESS if kind == "witness" else {})}
+    for target, inside in places.items():
         source = folder / inside
-        if source.is_dir() and (kind == "host" or not target.startswith("/var/lib")):
+        if source.is_dir() and (kind == "host" or not target.startswith("/var/lib")
+                                or target in OF_A_WITNESS):
             mount(str(source), target, "none", BIND | RECURSIVE)
     for place in ("sshd", "lock", "libvirt", "openvswitch", "hotsite"):
         Path("/run", place).mkdir()
     Path("/var/log/openvswitch").mkdir(exist_ok=True)
     Path("/var/log/libvirt").mkdir(exist_ok=True)
+    if (folder / "watchdog").is_fifo():
+        Path("/run/hotsite/watchdog").touch()
+        mount(str(folder / "watchdog"), "/run/hotsite/watchdog", "none", BIND)
     socket.sethostname(name)
     Path("/run/hotsite/boot_id").write_text(f"{uuid.uuid4()}\n")
 

@@ -13,6 +13,7 @@ import holder
 import keys
 import nodes
 import processes
+import watchdogs
 import wires
 from layout import PRIVATE, STATE, Topology, load_topology, save_topology
 from shell import LabError, at_once
@@ -78,6 +79,7 @@ def up(topology: Topology) -> bool:
         holder.start()
         at_once(lambda node: nodes.power_on(node, topology), topology.nodes)
         bmc.start()
+        watchdogs.start()
         (STATE / "standing").touch()
     return True
 
@@ -96,7 +98,8 @@ def is_complete(topology: Topology) -> bool:
     if not is_standing(topology):
         return False
     first = processes.first_processes()
-    return all(node.name in first for node in topology.nodes) and bmc.is_running()
+    return all(node.name in first for node in topology.nodes) and (
+        bmc.is_running() and bool(watchdogs.pid()))
 
 
 def build(topology: Topology) -> None:
@@ -105,6 +108,7 @@ def build(topology: Topology) -> None:
     (STATE / "cache/libvirt").mkdir(parents=True, exist_ok=True)
     guests.build()
     keys.make_key(keys.CONTROLLER, "controller")
+    keys.make_guard_key()
     at_once(keys.make_keys_of, topology.nodes)
     save_topology(topology)
     at_once(lambda node: nodes.prepare(node, topology), topology.nodes)

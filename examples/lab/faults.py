@@ -12,12 +12,18 @@ import nodes
 import processes
 import wires
 from effects import VIRSH, daemons
-from layout import CORE, PLANES, SITES, STATE, TRUNKS, Node, Topology
+from layout import CORE, PLANES, SITES, STATE, SUBNET, TRUNKS, Node, Topology
 from redfish import DIALECTS
 from shell import LabError, run, wait_for
 
 VLANS = range(1, 4095)
 FLIPPED_BYTES = 64
+WAY_PREFERENCE = "10"
+WAYS = {
+    "grants": (("ipproto", "udp", "dport", "7716"), ("ipproto", "udp", "sport", "7716")),
+    "ssh": (("ipproto", "tcp", "dport", "22"), ("ipproto", "tcp", "sport", "22")),
+    "any": ((),),
+}
 Words = Sequence[str]
 Hand = Callable[[Topology, Words], str]
 
@@ -298,6 +304,44 @@ def dialect_unset(topology: Topology, words: Words) -> str:
     return f"the BMC of {host.name} answers plainly"
 
 
+def watchdog_set(topology: Topology, words: Words) -> str:
+    """Let a host's watchdog fire after another time."""
+    host = topology.host(words[0])
+    (STATE / f"nodes/{host.name}.watchdog_s").write_text(f"{float(words[1])}\n")
+    return f"the watchdog of {host.name} fires after {float(words[1]):g} s"
+
+
+def watchdog_unset(topology: Topology, words: Words) -> str:
+    """Let a host's watchdog fire after its usual time."""
+    host = topology.host(words[0])
+    (STATE / f"nodes/{host.name}.watchdog_s").unlink(missing_ok=True)
+    return f"the watchdog of {host.name} fires after its usual time"
+
+
+def way_rules(topology: Topology, words: Words) -> list[tuple[str, ...]]:
+    """Return the routing rules by which a node sends nothing of some kind to somebody."""
+    other, kind = words[1], words[2]
+    address = () if other == "all" else ("to", f"{SUBNET['adm']}.1" if other == "controller"
+                                         else topology.node(other).address("adm"))
+    if kind not in WAYS:
+        raise LabError(f"no kind {kind}; there are {', '.join(WAYS)}")
+    return [(*address, *rule) for rule in WAYS[kind]]
+
+
+def way_set(verb: str) -> Hand:
+    """Return the hand that lets what a node sends to another vanish, or pass again."""
+
+    def hand(topology: Topology, words: Words) -> str:
+        node = topology.node(words[0])
+        for rule in way_rules(topology, words):
+            run("ip", "-n", node.namespace, "rule", verb, "pref", WAY_PREFERENCE, *rule,
+                "blackhole", ok=(0, 2))  # fmt: skip
+        run("ip", "-n", node.namespace, "route", "flush", "cache")
+        return f"{words[2]} from {node.name} to {words[1]}: {verb} the hole"
+
+    return hand
+
+
 FAULTS = {
     "vm": Fault("HOST VM", "kill its QEMU; mend starts it", killed_vm, started_vm),
     "power": Fault("NODE", "cut its power; mend switches it on", unpowered, powered),
@@ -313,6 +357,13 @@ FAULTS = {
     "libvirtd": Fault("HOST", "kill libvirtd", libvirtd_killed, libvirtd_started),
     "sshd": Fault("NODE", "pause sshd and its sessions", sshd_paused, sshd_woken),
     "bmc": Fault("HOST", "take its BMC off the network", bmc_set("del"), bmc_set("add")),
+    "watchdog": Fault(
+        "HOST SECONDS", "have its watchdog fire after so long", watchdog_set, watchdog_unset
+    ),
+    "way": Fault(
+        "NODE NODE|controller|all grants|ssh|any", "lose what it sends there",
+        way_set("add"), way_set("del"),
+    ),
     "bmc-dialect": Fault(
         "HOST NAME", "have its BMC answer as other kinds do", dialect_set, dialect_unset
     ),
@@ -327,7 +378,7 @@ def strike(topology: Topology, name: str, words: Words, *, mend: bool) -> str:
         raise LabError(f"no fault {name!r}; there are {', '.join(FAULTS)}")
     usage = fault.usage.split()
     needed = sum(1 for word in usage if not word.startswith("["))
-    if mend and name in ("vlan-tag", "bmc-dialect"):
+    if mend and name in ("vlan-tag", "bmc-dialect", "watchdog"):
         needed -= 1
     if not needed <= len(words) <= len(usage):
         raise LabError(f"write: lab {'mend' if mend else 'break'} {name} {fault.usage}")

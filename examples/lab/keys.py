@@ -1,5 +1,7 @@
 """Make and keep the lab's SSH keys: the controller's, each node's own, and the known hosts."""
 
+import os
+import secrets
 from pathlib import Path
 
 from layout import STATE, Node, Topology
@@ -7,6 +9,7 @@ from shell import run
 from wires import planes_of
 
 CONTROLLER = STATE / "id_ed25519"
+GUARD = STATE / "guard.key"
 
 
 def make_key(path: Path, comment: str) -> None:
@@ -15,6 +18,13 @@ def make_key(path: Path, comment: str) -> None:
     if not (path.exists() and path.with_suffix(".pub").exists()):
         path.unlink(missing_ok=True)
         run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path))
+
+
+def make_guard_key() -> None:
+    """Make the secret that grants are signed with unless it is there."""
+    if not GUARD.exists():
+        with os.fdopen(os.open(GUARD, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
+            file.write(secrets.token_hex(32) + "\n")
 
 
 def host_key(node: Node) -> Path:

@@ -77,6 +77,8 @@ def prepare(node: Node, topology: Topology) -> None:
             prepare_libvirt(node)
             make_disk(node, topology.pool_bytes)
             holder.place_disk(node)
+        if node.kind == "witness":
+            (node.folder / "hotsite").mkdir(mode=0o700)
         (node.folder / "prepared").touch()
     write_names_and_keys(node, topology)
 
@@ -173,6 +175,7 @@ def power_on(node: Node, topology: Topology) -> None:
     ready.unlink(missing_ok=True)
     if node.kind == "host":
         holder.mount_disk(node)
+        make_watchdog(node)
     python = "/usr/bin/python3" if Path("/usr/bin/python3").exists() else sys.executable
     log = node.folder / "boot.log"
     with log.open("w") as output:
@@ -189,6 +192,19 @@ def power_on(node: Node, topology: Topology) -> None:
     wait_for(f"{node.name} (see {log})", lambda: ready.exists() or process.poll() is not None, 240)
     if process.poll() is not None:
         raise LabError(f"{node.name} did not boot: {log.read_text().strip()[-400:]}")
+
+
+def watchdog_of(node: Node) -> Path:
+    """Return the FIFO that is a host's watchdog; see watchdogs.py."""
+    return node.folder / "watchdog"
+
+
+def make_watchdog(node: Node) -> None:
+    """Make a host's watchdog unless it is there."""
+    path = watchdog_of(node)
+    if not path.is_fifo():
+        path.unlink(missing_ok=True)
+        os.mkfifo(path, 0o600)
 
 
 def power_off(node: Node, topology: Topology) -> None:

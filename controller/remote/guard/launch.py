@@ -35,6 +35,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 def detach(folder: str, name: str, live: "Callable[[int], None]") -> None:
     """Run `live(ready)` in a process of its own; return once it wrote `1` to `ready`."""
+    os.makedirs(folder, mode=0o700, exist_ok=True)
     reading, ready = os.pipe()
     child = os.fork()
     if child == 0:
