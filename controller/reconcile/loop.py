@@ -259,6 +259,8 @@ class Loop:
     def _heard_power(self, host: str, news: bool) -> None:
         """Take note of one look at the BMC of `host`."""
         if news and host in self._view.powers:
+            for event in self._news.of_power(host, self._view.power(host)):
+                self._tell(event)
             self._planner.wake()
 
     async def _keep_planning(self) -> None:

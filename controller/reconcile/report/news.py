@@ -5,6 +5,7 @@ from typing import Final
 
 from controller.model.condition import Condition, ConditionType, Status
 from controller.model.facts import Fact, Known, NodeFacts, Unknown
+from controller.model.failover.power import PowerFacts
 from controller.plan.conditions.network import DEGRADED
 from controller.plan.conditions.replica import LATE
 from controller.plan.steps.plan import Plan, Step, Verdict
@@ -31,6 +32,7 @@ class News:
         self._margin_s = margin_s
         self._late: dict[str, tuple[Condition, float]] = {}
         self._answers: dict[str, bool] = {}
+        self._powers: dict[str, str] = {}
         self._unwell: set[tuple[str, ConditionType]] = set()
         self._steps: frozenset[str] = frozenset()
         self._held: frozenset[tuple[str, str]] = frozenset()
@@ -45,6 +47,16 @@ class News:
         sentence = fact.reason if isinstance(fact, Unknown) else f"{node} answers"
         return (Event(EventKind.OBSERVED, f"Node/{node}", node, sentence, self._clock(),
                       "" if answers else "?"),)
+
+    def of_power(self, host: str, fact: Fact[PowerFacts]) -> tuple[Event, ...]:
+        """Return an event when a BMC reads another state of its host's power than before."""
+        if not isinstance(fact, Known) or fact.value.refusal:
+            return ()
+        before, state = self._powers.get(host), fact.value.state
+        self._powers[host] = state
+        return () if before in {None, state} else (Event(
+            EventKind.OBSERVED, f"Host/{host}", host,
+            f"the BMC of {host} reads {state or 'no power state'}", self._clock()),)
 
     def of_clock(self, step: str | None) -> tuple[Event, ...]:
         """Return an event when the clock was set."""

@@ -10,6 +10,7 @@ from controller.model.failover.power import PowerFacts
 from controller.plan.actions.fencing import FenceHost
 from controller.providers.simulated.virtual_time import epoch_clock, run_virtual
 from controller.reconcile.observe.view import View
+from controller.reconcile.report.event import EventKind
 from tests.reconcile.stage import Show, Stage, lab, playing, reporting
 
 FENCE = FenceHost(target="Host/paris-2", node="paris-2", reason="it is silent")
@@ -82,6 +83,8 @@ def test_who_was_fenced_and_has_power_again_is_seen_at_once() -> None:
             back_at = epoch_clock()
             await show.until(lambda: state(show, "paris-2") == "On", limit_s=40)
             assert epoch_clock() - back_at < 25
+            assert [event.sentence for event in show.told(EventKind.OBSERVED, "Host/paris-2")] == [
+                "the BMC of paris-2 reads Off", "the BMC of paris-2 reads On"]
     run_virtual(play())
 
 
