@@ -14,6 +14,7 @@ from controller.model.units import render_duration, render_instant
 from controller.model.virtual_machine import Power, VirtualMachine
 from controller.plan.actions.action import Action
 from controller.plan.actions.desired import AttachNic, UpdateNic
+from controller.plan.actions.guarding import RestoreGrants, RevokeGrants
 from controller.plan.actions.machine import (
     MigrateDomain,
     PruneDomain,
@@ -47,7 +48,7 @@ class Pending:
     """The steps that show an object to differ, by target or by node."""
 
     by_target: Mapping[str, Action]
-    """The first step on each target, migrations aside."""
+    """The first step on each target, migrations and orders to grantors aside."""
     cards: Mapping[str, Action]
     """By VM: the first step that corrects one of its cards."""
     networks: Mapping[str, Action]
@@ -96,7 +97,7 @@ def pending_of(steps: tuple[Step, ...]) -> Pending:
     networks: dict[str, Action] = {}
     for step in steps:
         action = step.action
-        if not isinstance(action, MigrateDomain):
+        if not isinstance(action, MigrateDomain | RevokeGrants | RestoreGrants):
             by_target.setdefault(action.target, action)
         if isinstance(action, SetPortVlan) or (
                 isinstance(action, ReconfigureDomain | PruneDomain)
