@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 FRAMES_PER_S: Final = 10.0
 EVENTS: Final = 7
 WORTH_A_LINE: Final = frozenset({"act", "fault", "mended", "healed", "failed", "outcome",
-                                 "observed", "refused"})
+                                 "observed", "refused", "order", "failover"})
 STYLES: Final = {"act": "bold", "fault": "bold red", "mended": "yellow", "healed": "bold green",
                  "failed": "bold white on red", "outcome": "green", "refused": "dark_orange",
-                 "observed": "cyan"}
+                 "observed": "cyan", "order": "bold magenta", "failover": "magenta"}
 BAR: Final = 8
 
 

@@ -41,6 +41,21 @@ def _with_vm(desired: Desired, name: str, **changes: object) -> Desired:
     return replace(desired, virtual_machines={**desired.virtual_machines, name: changed})
 
 
+PARIS = tuple(f"33par-esx{number}" for number in range(1, 7))
+"""The hosts of the site that burns."""
+LOST_AND_FOUND = (
+    Act("a site burns, its BMCs too; a person orders its failover",
+        (*(what for host in PARIS for what in (f"power {host} off", f"bmc {host} down")),
+         "power 33par-sw off", "wait 60", "failover Site/paris", "wait 30",
+         *(f"confirm-fenced {host}" for host in PARIS)),
+        until=("Site/paris", "led-elsewhere")),
+    Act("the lost site has power again",
+        ("power 33par-sw on", *(what for host in PARIS
+                                for what in (f"power {host} on", f"bmc {host} up"))),
+        until=("Site/paris", "protected-reversed"), lesson="it starts nothing by itself"),
+    Act("a person orders the way back", ("failback Site/paris",),
+        lesson="each is shut down, and its last difference sent, before it starts"),
+)
 ACTS = (
     Act("a VM's process dies", ("kill any 33par-sql",)),
     Act("somebody shuts a VM off by hand", ("shutoff any 33par-crm",)),
@@ -82,9 +97,10 @@ ACTS = (
         lesson="every last restore point stayed"),
     Act("two copies of one VM run", ("second-copy 33par-odb 33mil-esx6",),
         ("shutoff 33mil-esx6 33par-odb", "undefine 33mil-esx6 33par-odb"), 30.0,
-        lesson="nothing automatic; a human chose"),
+        lesson="nothing automatic; a human chose", doubles=True),
     Act("a commit adds a VLAN", edit=add_network),
     Act("a commit gives a VM more memory", edit=give_memory),
     Act("a commit moves a VM to the other site", edit=move_to_milan),
+    *LOST_AND_FOUND,
     Act("a commit drains a host", edit=drain),
 )

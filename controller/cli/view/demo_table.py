@@ -25,6 +25,9 @@ def closing_table(shell: Console, scenes: tuple[Scene, ...]) -> None:
     else:
         plain(shell, scenes)
     healed = sum(scene.healed for scene in scenes)
+    twice = any(scene.twice and not scene.act.doubles for scene in scenes)
+    shell.print("Two copies of one VM ran by what the loop did." if twice else
+                "At no moment did two copies of one VM run, but for those made by hand.")
     shell.print(Text(f"{healed} of {len(scenes)} healed",
                      "bold green" if healed == len(scenes) else "bold red"))
 
@@ -56,9 +59,22 @@ def by(scene: Scene) -> str:
 
 def outcome(scene: Scene) -> Text:
     """Return the outcome of the scene, in words."""
+    if scene.twice and not scene.act.doubles:
+        return Text(f"VMs THAT RAN TWICE: {len(scene.twice)}", "bold red")
     if not scene.healed:
         return Text("NOT HEALED", "bold red")
     text = Text("healed", "green")
-    if scene.act.lesson:
-        text.append(f"; {scene.act.lesson}", "dim")
+    for note in (scene.act.lesson, *measured(scene)):
+        if note:
+            text.append(f"; {note}", "dim")
     return text
+
+
+def measured(scene: Scene) -> tuple[str, ...]:
+    """Return what was measured where a person ordered a failover, or the way back."""
+    if not scene.act.orders or scene.healed_s is None or scene.ordered_s is None:
+        return ()
+    lost = () if scene.lost_s is None else (
+        f"at most {render_duration(round(scene.lost_s))} of writes lost",)
+    return (f"{render_duration(round(scene.healed_s - scene.ordered_s, 1))} after the last order",
+            *lost)
