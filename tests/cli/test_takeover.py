@@ -147,3 +147,16 @@ def test_the_status_shows_where_a_failover_stands_and_who_waits(shell: Shell,
 
     assert "failover Site/paris fencing: it is fencing; waits for milan-2" in output
     assert "sql waits for a person" in output
+
+
+def test_a_dry_run_prints_who_comes_back_where_and_orders_nothing(shell: Shell,
+                                                                  loop: Running) -> None:
+    result = shell("failover", "paris", "--dry-run")
+
+    assert result.exit_code == 0, result.output
+    assert "paris-1 is proven off by its BMC reads Off twice" in result.output
+    assert "wave 1" in result.output
+    assert "sql on milan-" in result.output
+    assert "from point 1" in result.output
+    assert loop.orders() == []
+    assert "mail" not in shell("failover", "sql", "--dry-run").output

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from controller.cli.shared import who
+from controller.cli.shared import Json, who
 from controller.cli.takeover.order import Again, By, State, Target, Wait, Why, order
 
 
@@ -18,6 +18,9 @@ def command(
         " is not younger than an instant.")] = "",
     accept_loss: Annotated[bool, typer.Option(
         "--accept-loss", help="Take the loss that the status shows for what waits.")] = False,
+    dry_run: Annotated[bool, typer.Option(
+        "--dry-run", help="Print the runbook, and order nothing.")] = False,
+    as_json: Json = False,
     why: Why = "",
     again: Again = None,
     wait: Wait = True,
@@ -32,12 +35,19 @@ def command(
     disks keep it. What answers is refused, unless it is `--planned`. Where no person is asked, by
     `failover: automatic`, the loop does the same by itself.
 
-    Examples: `hotsite failover paris --why "the room burns"`,
+    `--dry-run` looks at every node and prints who would come back where, from which point, with
+    what loss, in which wave, and who would wait for a person and why.
+
+    Examples: `hotsite failover paris --why "the room burns"`, `hotsite failover paris --dry-run`,
     `hotsite failover sql --point 41`, `hotsite failover paris --planned --name-again paris`.
 
     Exit status: 0 its VMs run elsewhere, 1 it is split or nothing of that name is declared, 2
     nothing has begun yet, 3 it waits for a person or is refused, 5 no loop runs here.
     """
+    if dry_run:
+        from controller.cli.takeover.dry_run import show_runbook  # noqa: PLC0415
+
+        show_runbook(context, target, state, as_json=as_json)
     from controller.plan.survey.context import FailoverRequest  # noqa: PLC0415
 
     order(context, FailoverRequest(
