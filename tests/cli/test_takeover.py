@@ -154,7 +154,7 @@ def test_a_dry_run_prints_who_comes_back_where_and_orders_nothing(shell: Shell,
     result = shell("failover", "paris", "--dry-run")
 
     assert result.exit_code == 0, result.output
-    assert "paris-1 is proven off by its BMC reads Off twice" in result.output
+    assert "paris-1 is proven off by its BMC, read Off twice" in result.output
     assert "wave 1" in result.output
     assert "sql on milan-" in result.output
     assert "from point 1" in result.output

@@ -83,9 +83,9 @@ def proofs(target: str, desired: "Desired") -> Iterator[str]:
         ways = []
         for method in spec.fencing:
             if method == "redfish" and spec.bmc is not None:
-                ways.append("its BMC reads Off twice (seconds)")
+                ways.append("by its BMC, read Off twice (seconds)")
             elif method == "guard" and guard.key_file is not None:
                 wait = wait_s(guard, watchdog=spec.watchdog is not None)
-                ways.append(f"its guard, {wait:.0f} s after the last grant of any grantor")
-        ways.append(f"`hotsite confirm-fenced {host}`")
-        yield f"{host} is proven off by {', or '.join(ways)}"
+                ways.append(f"by its guard, {wait:.0f} s after the last grant of every grantor")
+        ways.append(f"by `hotsite confirm-fenced {host}`")
+        yield f"{host} is proven off {', or '.join(ways)}"
