@@ -163,7 +163,7 @@ def open_cases(situation: Situation) -> Iterator[Case]:
     taken = {name for record in records.values() for name in record.hosts}
     scopes: list[tuple[str, tuple[str, ...], Record | None]] = [
         (scope, tuple(sorted(record.hosts)), record) for scope, record in records.items()]
-    scopes += [(scope, names, None) for scope, names in _new_scopes(situation, taken)
+    scopes += [(scope, names, None) for scope, names in _new_scopes(situation, taken, records)
                if scope not in records]
     scopes += [(request.target, (), None) for request in situation.requests
                if request.planned and request.target not in {one[0] for one in scopes}]
@@ -179,8 +179,12 @@ def open_cases(situation: Situation) -> Iterator[Case]:
                    epoch=following if record is None else record.epoch)
 
 
-def _new_scopes(situation: Situation, taken: set[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield each site that is silent as a whole, and each silent host of the others."""
+def _new_scopes(situation: Situation, taken: set[str], records: Mapping[str, Record]
+                ) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield each site that is silent as a whole, and each silent host of the others.
+
+    Also each host of a site that has a record already: of another part of it, or of a move.
+    """
     sites: dict[str, list[HostSituation]] = {}
     for host in situation.hosts.values():
         if not host.maintenance:
@@ -188,7 +192,7 @@ def _new_scopes(situation: Situation, taken: set[str]) -> Iterator[tuple[str, tu
     for site, hosts in sorted(sites.items()):
         gone = [host for host in hosts if is_silent(host, situation)]
         fresh = tuple(sorted(host.name for host in gone if host.name not in taken))
-        if len(gone) == len(hosts) and fresh:
+        if len(gone) == len(hosts) and fresh and f"Site/{site}" not in records:
             yield f"Site/{site}", fresh
         else:
             yield from ((f"Host/{name}", (name,)) for name in fresh)

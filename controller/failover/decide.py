@@ -234,6 +234,8 @@ def _quarantine(case: Case, held: Record) -> Iterator[Order]:
 def _return(case: Case, held: Record) -> Iterator[Order]:
     if held.machines:
         yield from _quarantine(case, held)
+        running = {host for one in case.machines for host in (*one.runs_on, *one.may_run_on)}
+        yield from restore(tuple(one for one in case.answering if one.name not in running))
         return
     yield from _restored(case)
     for one in to_resume(case):
@@ -246,7 +248,7 @@ def _reverse(case: Case, held: Record) -> Iterator[Order]:
                     if one.name in held.machines and one.addresses_dropped)
     if dropped:
         yield PassAddresses(dropped, held.epoch)
-    yield from restore(case.answering)
+    yield from _protected(case, held)
     for one in case.machines:
         if one.name in held.machines and not one.reverse_fresh:
             yield Reverse(one.name, one.home, held.epoch)
@@ -258,14 +260,15 @@ def _move(case: Case, held: Record) -> Iterator[Order]:
             yield Move(one.name, held.epoch + 1)
 
 
-def _nothing(case: Case, held: Record) -> Iterator[Order]:
-    return iter(())
+def _protected(case: Case, held: Record) -> Iterator[Order]:
+    yield from _quarantine(case, held)
+    yield from restore(case.answering)
 
 
 ORDERS: Final[Mapping[Phase, Callable[[Case, Record], Iterator[Order]]]] = {
     Phase.REVOKING: _revoke, Phase.FENCING: _fence, Phase.GATING: _revoke,
     Phase.PROMOTING: _promote, Phase.SPLIT_BRAIN: _drop_addresses, Phase.LED_ELSEWHERE: _quarantine,
-    Phase.RETURNING: _return, Phase.REVERSING: _reverse, Phase.PROTECTED_REVERSED: _nothing,
+    Phase.RETURNING: _return, Phase.REVERSING: _reverse, Phase.PROTECTED_REVERSED: _protected,
     Phase.MOVING_BACK: _move,
 }
 """What is ordered in each recorded phase, once its record is held."""

@@ -92,6 +92,8 @@ def missing(hosts: tuple[HostSituation, ...], situation: Situation) -> Told:
                   and view.listening_s < situation.suspect_after_s)
     parts = [*_each(silent, "is silent, which is no agreement"),
              *_each(young, "started too short a time ago to know")]
+    parts += [f"{view.by} was never asked by {host.name}, and cannot miss it"
+              for view in situation.views for host in hosts if host.name in view.deaf_to][:3]
     if situation.place is None:
         parts.append("nobody knows at which place this controller stands")
     if not situation.views:

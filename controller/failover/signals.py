@@ -363,8 +363,13 @@ def move_failed(case: Case) -> Told | None:
 
 
 def called_off(case: Case) -> Told | None:
-    """The move of a VM failed that never failed over."""
-    return move_failed(case) if case.record is None or not case.record.machines else None
+    """The move of a VM failed that never failed over, or its host fell silent meanwhile."""
+    if case.record is not None and case.record.machines:
+        return None
+    away = [one for one in case.machines if not one.moved and _is_away(one, case)]
+    if away:
+        return Told(f"{away[0].home}, which runs {away[0].name}, does not answer")
+    return move_failed(case)
 
 
 def moved(case: Case) -> Told | None:

@@ -6,6 +6,7 @@ from controller.failover.orders import (
     DropAddresses,
     Fence,
     Promote,
+    Quarantine,
     Restore,
     Revoke,
     WriteRecord,
@@ -195,6 +196,31 @@ def test_an_old_copy_that_is_seen_to_run_stops_every_wave() -> None:
     assert "SPLIT BRAIN at site paris, every wave is stopped: web runs on paris-2" in (
         decision.sentence)
     assert one(driven(replace(situation, records=driven(back).records))).phase is Phase.PROMOTING
+
+
+def test_a_site_that_dies_while_it_is_moved_is_given_up_host_by_host() -> None:
+    moving = lost("x", requests=(Request(target="Site/paris", by="ada", planned=True),))
+    situation = driven(moving, rounds=2)
+    assert one(situation).phase is Phase.MOVING_BACK
+    dead = replace(lost(records=situation.records), requests=())
+    assert one(dead).phase is Phase.CALM
+    assert "paris-1, which runs sql, does not answer" in one(dead).sentence
+    assert one(dead, "Host/paris-1").phase is Phase.REVOKING
+
+
+def test_a_host_that_is_back_is_granted_to_again_once_no_old_copy_runs_there() -> None:
+    situation = driven(lost(machines=(machine("sql"), machine("web", "paris-2"))))
+    healthy = {name: replace(each, progress=Progress.HEALTHY, runs_on=("milan-1",),
+                             may_run_on=()) for name, each in situation.machines.items()}
+    led = driven(replace(situation, machines=healthy))
+    back = {"paris-1": replace(led.hosts["paris-1"], silent_s=1.0)}
+    returning = driven(replace(led, hosts=led.hosts | back), rounds=2)
+    assert one(returning).phase is Phase.RETURNING
+    assert {order.hosts for order in of(Restore, one(returning))} == {("paris-1",)}
+    running = {"sql": replace(healthy["sql"], runs_on=("milan-1", "paris-1"))}
+    seen = replace(returning, machines=healthy | running)
+    assert of(Restore, one(seen)) == []
+    assert of(Quarantine, one(seen)) == [Quarantine("paris-1", ("sql", "web"), 1)]
 
 
 def test_a_bmc_is_told_to_cut_the_power_until_it_reads_off_twice() -> None:

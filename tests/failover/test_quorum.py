@@ -54,6 +54,8 @@ def test_a_late_view_denies_nothing() -> None:
     ((), "milan", "no witness is declared"),
     ((replace(GONE, age_s=None),), "milan", "hq is silent, which is no agreement"),
     ((replace(GONE, listening_s=1.0),), "milan", "hq started too short a time ago to know"),
+    ((replace(GONE, deaf_to=frozenset({"paris-1"})),), "milan",
+     "hq was never asked by paris-1, and cannot miss it"),
     ((GONE,), None, "nobody knows at which place this controller stands"),
     ((replace(GONE, place="milan"),), "milan",
      "only milan can tell, and a witness there is no second place"),

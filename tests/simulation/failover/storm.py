@@ -148,7 +148,7 @@ class Storm:
         records = newest_records(situation_of(conductor)).values()
         busy = {host for record in records if record.phase != Phase.CALM for host in record.hosts}
         for grantor in (*self.estate.nodes.values(), conductor):
-            for host in grantor.revoked.keys() - busy:
+            for host in grantor.revoked.keys() - busy if grantor.may_grant() else ():
                 self.world.fail(f"{grantor.name} refuses {host}, and no failover needs that")
 
 
