@@ -1,7 +1,7 @@
 """Survivable and NotPortable of single VMs: listed only where something is in the way.
 
-What Protected and Fresh say of the same VM is not said again: that it has no replica, no sound
-point, or none that is seen or young enough.
+What Protected, Fresh and NotPortable say of a VM, its Survivable does not say again: that it has no
+replica, no sound point, or none that is seen or young enough, or that it cannot start there.
 """
 
 from collections.abc import Iterator
@@ -12,8 +12,9 @@ from controller.plan.machine.capability import Effect, Misfit
 from controller.plan.promotion.takeover import Hindrance, Trouble
 from controller.plan.survey.survey import Survey
 
-SAID_ELSEWHERE: Final = frozenset({"NoReplica", "NoPoint", "CannotBeSeen", "HostsSilent", "TooOld",
-                                   "InTheFuture", "DiskLeftOut"})
+SAID_ELSEWHERE: Final = frozenset({
+    "NoReplica", "NoPoint", "CannotBeSeen", "HostsSilent", "TooOld", "InTheFuture", "DiskLeftOut",
+    "CannotRunThere", "FirmwareMissing", "MediumMissing", "TiedToItsHost"})
 WAYS_OUT: Final = {
     "MemoryShort": "move VMs away from that host, or add memory there",
     "HugePagesShort": "set more huge pages aside there",

@@ -12,6 +12,7 @@ from controller.providers.simulated.power import run_domain
 from controller.providers.simulated.protected import protect
 from controller.providers.simulated.world import (
     GIB,
+    MACHINE,
     Bridge,
     Domain,
     File,
@@ -193,4 +194,4 @@ def _config(desired: Desired, vm: VirtualMachine, paths: dict[str, str], bridge:
     nics = tuple(NicFacts(n.mac, bridge, desired.networks[n.network].spec.vlan, None, n.model)
                  for n in vm.spec.nics)
     return DomainConfig(vm.spec.memory_bytes, vm.spec.memory_bytes, vm.spec.cpus, vm.spec.cpus,
-                        disks, nics)
+                        disks, nics, machine=MACHINE)

@@ -87,6 +87,12 @@ def libvirtd(world: World, host: str, state: str) -> str:
     return f"libvirtd of {host} {'runs' if node.libvirt_up else 'is dead'}"
 
 
+def machines(world: World, host: str, *types: str) -> str:
+    """`machines HOST TYPE…`: another QEMU is installed, which can be these machines."""
+    world.node(host).machines = types
+    return f"QEMU of {host} can be {' and '.join(types)}"
+
+
 def site(world: World, name: str, state: str) -> str:
     """`site SITE cut|join`: cut a whole site off from the controller and from its twin."""
     if name not in {node.site for node in world.nodes.values()}:
@@ -207,7 +213,7 @@ def light(world: World, host: str, pool: str) -> str:
 
 FAULTS: Final[Mapping[str, Callable[..., str]]] = {
     "power": power, "hang": hang, "wake": wake, "ssh": ssh, "bmc": bmc, "libvirtd": libvirtd,
-    "site": site,
+    "machines": machines, "site": site,
     "link": link, "fill": fill, "free": free, "slow": slow, "clock": clock, "babble": babble,
     "speak": speak, "muffle": muffle, "show": show, "dim": dim, "light": light,
     "unmount": unmount, "mount": mount, **hand_faults.BY_HAND,

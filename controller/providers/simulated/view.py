@@ -20,6 +20,7 @@ from controller.model.facts import (
     Unknown,
     VolumeFacts,
 )
+from controller.model.failover.capabilities import Capabilities
 from controller.model.failover.dropped import DroppedAddress
 from controller.model.replica import (
     IncomingFacts,
@@ -61,6 +62,7 @@ def node_facts(world: World, node: Node, at: float, before: NodeFacts | None) ->
         bridges=Known({b.name: _bridge(world, node, b) for b in node.bridges.values()}, at),
         replicas=_replicas(node, at, before, pools),
         leftovers=Known(leftovers(world, node), at) if node.is_host else Absent(at),
+        capabilities=Known(Capabilities(node.machines, ()), at) if node.is_host else Absent(at),
         interfaces=Known({}, at), records=Known(dict(node.records), at),
         product_uuid=system_uuid(node), dropped=_dropped(node, at),
         guard=Known(guard_facts(world, node), at) if node.is_host else Absent(at),

@@ -41,6 +41,8 @@ from controller.providers.simulated.guarding.state import GrantorState, GuardSta
 from controller.providers.simulated.replicas import Checkpoint, Replica, Traces
 
 GIB = 1 << 30
+MACHINE = "pc-q35-7.2"
+"""What every guest is, unless somebody defined it otherwise."""
 
 
 @dataclass(slots=True)
@@ -138,6 +140,8 @@ class Node:
     memory_bytes: int = 8 * GIB
     cpus: int = 8
     disk_bytes: int = 1024 * GIB
+    machines: tuple[str, ...] = (MACHINE,)
+    """The machine types that its QEMU can be."""
     powered: bool = True
     hung: bool = False
     ssh_paused: bool = False

@@ -15,7 +15,8 @@ from controller.reconcile.report.event import Event, EventKind
 LINES: Final = 40
 """So many new differences become an event each; more are counted."""
 WELL: Final = {ConditionType.STALLED: Status.FALSE, ConditionType.SUSPENDED: Status.FALSE,
-               ConditionType.CONTROLLER_INSIDE: Status.FALSE}
+               ConditionType.CONTROLLER_INSIDE: Status.FALSE,
+               ConditionType.NOT_PORTABLE: Status.FALSE}
 """The status of a condition when all is well; TRUE for those that are not listed."""
 HELD: Final = frozenset({Verdict.REFUSED, Verdict.NEEDS_APPROVAL})
 

@@ -18,7 +18,7 @@ from controller.plan.actions.machine import (
 from controller.plan.actions.replica import DropCheckpoints
 from controller.providers.simulated.hands.effect import Effect, Wait, domain_of
 from controller.providers.simulated.power import end_domain, run_domain
-from controller.providers.simulated.world import Domain, Node, World, executes
+from controller.providers.simulated.world import MACHINE, Domain, Node, World, executes
 
 GUEST_SHUTDOWN_S = 5.0
 
@@ -48,7 +48,8 @@ def config_of(desired: DesiredDomain) -> DomainConfig:
     return DomainConfig(
         desired.memory_bytes, desired.memory_bytes, desired.cpus, desired.cpus,
         tuple(DiskFacts(d.target, d.path, d.format, d.size_bytes) for d in desired.disks),
-        tuple(NicFacts(n.mac, n.bridge, n.vlan, None, n.model) for n in desired.nics))
+        tuple(NicFacts(n.mac, n.bridge, n.vlan, None, n.model) for n in desired.nics),
+        machine=MACHINE)
 
 
 def start(world: World, action: StartDomain) -> Effect:
@@ -70,6 +71,10 @@ def assert_startable(world: World, node: Node, domain: Domain) -> None:
     config = domain.config
     if config is None:
         raise Refused(f"{node.name}: {domain.name} has no definition to start from")
+    if config.machine and config.machine not in node.machines:
+        raise Refused(f"{node.name}: unsupported configuration: Emulator"
+                      f" '/usr/bin/qemu-system-x86_64' does not support machine type"
+                      f" '{config.machine}'")
     assert_files(world, node, tuple(disk.source for disk in config.disks))
     for disk in config.disks:
         file = world.file(node, disk.source)
