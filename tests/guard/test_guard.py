@@ -313,3 +313,34 @@ def test_orders_that_make_no_sense_are_refused_and_change_nothing(rig: Rig) -> N
         with pytest.raises(Failed, match="makes no sense"):
             rig.guard(**odd)
     assert json.loads((rig.run(HOST) / "guard.json").read_text())["deadline_s"] == 2.0
+
+
+def test_a_pid_file_with_an_absurd_number_disturbs_nobody(rig: Rig) -> None:
+    guarded(rig, "sql", victims=["odd", "sql"])
+    (rig.pids / "odd.pid").write_text(f"{2**40}\n")
+    rig.silence()
+    assert rig.gone() <= rig.page("granted_at") + 2.0 + LATE_S
+
+
+def test_whatever_is_odd_in_a_round_the_guard_judges_again(tmp_path: Path) -> None:
+    from guard import config, guarding, pair
+
+    from tests.guard.rig import key_of
+
+    class Odd(guarding.HostGuard):
+        judged = 0
+
+        def judge(self, now: float) -> None:
+            self.judged += 1
+
+        def _ask(self, now: float) -> None:
+            raise ValueError("planted")
+
+    told = config.parse_guard({
+        "digest": "d", "host": HOST, "key": key_of(HOST), "grantors": [], "victims": [],
+        "pids": str(tmp_path), "deadline_s": 5.0, "every_s": 1.0, "kill_s": 1.0, "feed_s": 0.1,
+        "watchdog_s": 1.0})
+    odd = Odd(str(tmp_path), "boot-1", told, 1)
+    two = pair.Pair(odd)
+    assert two._round() == two._round() == []
+    assert odd.judged == 2

@@ -1,5 +1,6 @@
 """The page that both processes share: what a crash, another boot or another layout leaves of it."""
 
+import os
 from pathlib import Path
 
 from tests.guard.rig import HOST, key_of
@@ -39,6 +40,16 @@ def test_a_short_or_foreign_page_is_none(tmp_path: Path) -> None:
     (tmp_path / NAME).write_bytes(b"hotsite9" + bytes(5000))
     assert read_page(str(tmp_path), "boot-1") is None
     assert Page(str(tmp_path), "boot-1").granted_at == 0
+
+
+def test_a_process_that_has_moved_lately_is_there_and_a_strangers_pid_is_not(
+        tmp_path: Path) -> None:
+    from guard.page import FRESH_S, moves
+
+    assert moves(os.getpid(), 100.0, 101.0)
+    assert not moves(os.getpid(), 100.0, 100.0 + FRESH_S)
+    assert not moves(0, 100.0, 100.0)
+    assert not moves(2**40, 100.0, 100.0)
 
 
 def test_answers_of_the_future_another_boot_another_host_or_a_stranger_are_no_grant(

@@ -99,7 +99,7 @@ class Guests:
             return False
         try:
             fd = os.pidfd_open(pid)
-        except OSError:
+        except (OSError, OverflowError):
             return False
         uuid = uuid_of(pid, name)
         if uuid is None:

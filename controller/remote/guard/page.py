@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import select
 import struct
 from typing import Any, Dict, Optional, Tuple
 
@@ -21,6 +22,7 @@ from guard.config import MOST_GRANTORS
 NAME = "guard.page"
 LAYOUT = b"hotsite1"
 BYTES = 4096
+FRESH_S = 5.0           # a process that has not moved for so long is gone, or stopped
 ROWS = 3
 CANDIDATE = 2          # the row of one that is about to take over
 
@@ -119,6 +121,28 @@ class Page:
         for name in OF_GRANTOR:
             for index in range(MOST_GRANTORS):
                 self.put_of_grantor(name, index, 0.0)
+
+
+def moves(pid: int, beat_at: float, now: float) -> bool:
+    """Return whether a process of the guard is there, and has moved lately.
+
+    Once it has ended, another process may have its pid.
+    """
+    return pid > 0 and now - beat_at < FRESH_S and alive(pid)
+
+
+def alive(pid: int) -> bool:
+    """Return whether a process is there and has not ended."""
+    try:
+        fd = os.pidfd_open(pid)
+    except (OSError, OverflowError, ValueError):
+        return False
+    try:
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        return not poll.poll(0)
+    finally:
+        os.close(fd)
 
 
 def _number(whole: Any, at: int) -> float:

@@ -7,7 +7,6 @@ it is what the controller compares.
 
 import json
 import os
-import select
 import socket
 
 from guard.clock import boot_id
@@ -15,7 +14,7 @@ from guard.clock import now as boottime
 from guard.config import GUARD, GuardConfig, Refused, load, parse_guard
 from guard.errors import GuardError
 from guard.guests import HELD, tombstones
-from guard.page import WATCHDOGS, read_page
+from guard.page import WATCHDOGS, moves, read_page
 
 FOLDER = "/run/hotsite/guard"
 GRANTOR_SOCKET = "grantor.sock"
@@ -42,8 +41,8 @@ def guard_of(folder: str = FOLDER) -> str:
 
 def guard_row(page: dict, told: "GuardConfig | None", now: float) -> dict:
     """Return what a page says, and the numbers that the guard goes by."""
-    pids = [int(pid) for pid in page["row"]["pid"][:2]]
-    processes = sum(pid > 0 and alive(pid) for pid in pids)
+    rows = zip(page["row"]["pid"][:2], page["row"]["beat_at"][:2])
+    processes = sum(moves(int(pid), beat_at, now) for pid, beat_at in rows)
     granted_at = min(page["granted_at"], page["granted_again_at"])
     row = {"running": processes > 0, "processes": processes, "program": page["program"],
            "digest": page["digest"], "since_at": int(page["started_at"]),
@@ -79,20 +78,6 @@ def held_in(folder: str) -> list:
             return [str(one) for one in json.load(file)]
     except (OSError, ValueError):
         return []
-
-
-def alive(pid: int) -> bool:
-    """Return whether a process is there and has not ended."""
-    try:
-        fd = os.pidfd_open(pid)
-    except (OSError, OverflowError):
-        return False
-    try:
-        poll = select.poll()
-        poll.register(fd, select.POLLIN)
-        return not poll.poll(0)
-    finally:
-        os.close(fd)
 
 
 def grantor_of(folder: str = FOLDER) -> str:

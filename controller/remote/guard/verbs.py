@@ -26,8 +26,8 @@ from guard import clock, config, control, launch
 from guard.errors import GuardError, Refused, TryAgain
 from guard.granting.grantor import live as grant_on
 from guard.guarding import HostGuard
-from guard.page import read_page
-from guard.pair import Pair, alive
+from guard.page import moves, read_page
+from guard.pair import Pair
 
 MOST_REQUEST = 1 << 22
 APPLIED_S = 5.0
@@ -92,8 +92,10 @@ def running_guard(folder: str) -> str:
     page = read_page(folder, clock.boot_id())
     if page is None or page["leaves"]:
         return ""
-    return str(page["program"]) if any(pid and alive(int(pid)) for pid in page["row"]["pid"][:2]
-                                       ) else ""
+    row, now = page["row"], clock.now()
+    there = any(moves(int(pid), beat_at, now) for pid, beat_at in zip(row["pid"][:2],
+                                                                     row["beat_at"][:2]))
+    return str(page["program"]) if there else ""
 
 
 def run_guard(folder: str, words: "List[str]") -> None:
