@@ -12,7 +12,7 @@ import glob
 import os
 import shutil
 import struct
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Dict, FrozenSet, Iterator, List, Optional
 
 from mover.errors import Refused
 from mover.replica import generations
@@ -26,8 +26,12 @@ HEAD = struct.Struct(">4sIQI")      # qcow2: magic, version, offset and length o
 NAME_MOST_BYTES = 1023              # QEMU refuses a longer one
 
 
-def user_of(root: str) -> Optional[str]:
-    """Return who uses the files of a replica as a disk; None when nobody does."""
+def user_of(root: str, but: FrozenSet[str] = frozenset()) -> Optional[str]:
+    """
+    Return who uses the files of a replica as a disk; None when nobody does.
+
+    `but`: images that may lie over it, since the replica itself is built on them.
+    """
     here = os.path.realpath(root) + os.sep
     for user in process_using(here):
         return user
@@ -36,8 +40,10 @@ def user_of(root: str) -> Optional[str]:
             if file.read().strip().startswith(here):
                 return "%s, whose contents it is" % loop.split("/")[3]
     pool = os.path.dirname(os.path.dirname(os.path.realpath(root)))
+    own = {os.path.realpath(image) for image in but}
     with os.scandir(pool) as entries:       # an overlay over a point lies beside the replicas
-        images = sorted(entry.path for entry in entries if entry.is_file())
+        images = sorted(entry.path for entry in entries if entry.is_file()
+                        and os.path.realpath(entry.path) not in own)
     for image in images:
         backing = backing_of(image)
         if backing is not None and os.path.realpath(

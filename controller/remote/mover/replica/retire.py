@@ -44,25 +44,22 @@ from mover.image.qcow2 import DATA, HOLE, Overlay, Run, joined
 from mover.image.qcow2_writer import Backing, finish_overlay, rebase
 from mover.image.regular import open_regular
 from mover.image.sparse import Copier, punch
-from mover.replica.abandon import (
-    check_whole,
-    is_stuck,
-    record_lost,
-    record_lost_in_merges,
-    unreadable,
-)
+from mover.replica import abandon
+from mover.replica.abandon import check_whole, is_stuck, record_lost
 from mover.replica.damage import recount
 from mover.replica.remove import user_of
 from mover.replica.replica import Replica, locked, sync_dir
 from mover.replica.scrub import note_missing_files
 from mover.replica.state import (
     BASE,
+    DISK,
     OVERLAY,
     Damage,
     File,
     Point,
     State,
     former_of,
+    formers,
     holder_of,
     last,
     lost,
@@ -87,14 +84,15 @@ class Merged(NamedTuple):
 def run(words: List[str]) -> Dict[str, Any]:
     """Retire the points of the request {"replica", "sequences", "epoch"}, the oldest first."""
     request = Requests().request
-    require_epoch(Replica(str(request["replica"])).state, request.get("epoch"))
-    note_missing_files(str(request["replica"]))
-    with locked(str(request["replica"])) as replica:
-        require_epoch(replica.state, request.get("epoch"))
-        user = user_of(replica.root)    # a merge writes to what lies below its overlay
+    root, epoch = str(request["replica"]), request.get("epoch")
+    require_epoch(Replica(root).state, epoch)
+    note_missing_files(root)
+    with locked(root) as replica:
+        require_epoch(replica.state, epoch)
+        user = user_of(root, formers(replica.state))    # a merge writes below overlays
         if user is not None:
-            raise Refused("%s is in use by %s: end that first" % (replica.root, user))
-        record_lost_in_merges(replica)
+            raise Refused("%s is in use by %s: end that first" % (root, user))
+        abandon.record_lost_in_merges(replica)
         merged = finish(replica)
         for sequence in sorted(request.get("sequences", ())):
             merged += retire(replica, int(sequence))
@@ -150,7 +148,7 @@ def _require_readable(replica: Replica) -> None:
         if overlay is None or overlay.kind != OVERLAY or base is None or (
                 disk in state.floor or base.name in lost(state, disk)):
             continue            # nothing is merged
-        names = unreadable(replica, disk, base, overlay)
+        names = abandon.unreadable(replica, disk, base, overlay)
         gone.update({disk: names} if names else {})
     record_lost(replica, gone)
     for disk, names in sorted(gone.items()):
@@ -197,15 +195,15 @@ def finish(replica: Replica) -> List[Merged]:
             continue
         overlay = oldest.files.get(disk)
         if overlay is not None and overlay.kind == OVERLAY:
-            name = base.name if base.kind == BASE else "base-%06d.raw" % oldest.sequence
+            name = "base-%06d.raw" % oldest.sequence if base.kind == DISK else base.name
             damage = _moved(replica, damage, disk, (base.name, overlay.name, name))
-            done.append(_merge(replica, disk, base, overlay) if base.kind == BASE else
-                        _merge_apart(replica, disk, base, overlay, name))
+            done.append(_merge_apart(replica, disk, base, overlay, name) if base.kind == DISK
+                        else _merge(replica, disk, base, overlay))
             above = next_overlay(state, disk)
             if above is not None:
                 rebase(replica.path(disk, above), Backing(name, "raw"))
-            size = os.stat(replica.path(disk, name)).st_blocks * 512
-            files[disk] = File(name, BASE, overlay.size_bytes, size)
+            files[disk] = File(name, BASE, overlay.size_bytes,
+                               os.stat(replica.path(disk, name)).st_blocks * 512)
     points = (oldest._replace(files=files), *state.points[1:])
     replica.commit(state._replace(points=points, floor=stuck, damage=damage))
     return done
@@ -229,11 +227,11 @@ def _merge(replica: Replica, disk: str, base: File, overlay: File) -> Merged:
 def _merge_apart(replica: Replica, disk: str, base: File, overlay: File, name: str) -> Merged:
     """Make a new base of a former disk, which is only read, and the overlay over it."""
     if base.size_bytes != overlay.size_bytes:
-        raise TryAgain("disk %s was resized since it was taken back: what it was stays" % disk)
-    with Overlay(replica.path(disk, overlay.name)) as above:
+        raise TryAgain("disk %s was resized since it was taken back: it stays as it was" % disk)
+    sums = [replica.path(disk, file.name) for file in (base, overlay)]
+    with Overlay(sums[1]) as above:
         check_whole(above)
-    size = make_base(FormerDisk(*former_of(base)), [replica.path(disk, base.name), replica.path(
-        disk, overlay.name)], replica.path(disk, name))
+    size = make_base(FormerDisk(*former_of(base)), sums, replica.path(disk, name))
     return Merged(disk, "apart", size, 0)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, FrozenSet, List, NamedTuple, Optional, Tuple
 
 from mover.errors import Damaged, Refused
 
@@ -190,6 +190,12 @@ def former_of(file: File) -> Tuple[str, str]:
     """Return the path and the format of the former disk of which a file is the manifest."""
     form, _, path = file.check.partition(":")
     return path, form
+
+
+def formers(state: State) -> FrozenSet[str]:
+    """Return the paths of all former disks that a replica is built on."""
+    return frozenset(former_of(file)[0] for of in files(state).values() for file in of
+                     if file.kind == DISK)
 
 
 def backing_of(file: File) -> Tuple[str, str]:
