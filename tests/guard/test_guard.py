@@ -4,7 +4,9 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -344,3 +346,21 @@ def test_whatever_is_odd_in_a_round_the_guard_judges_again(tmp_path: Path) -> No
     two = pair.Pair(odd)
     assert two._round() == two._round() == []
     assert odd.judged == 2
+
+
+def test_the_two_take_turns_to_ask_also_after_one_was_killed(rig: Rig) -> None:
+    every_s = 1.0
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ear:
+        ear.bind(("127.0.0.1", 0))
+        rig.ports["witness"] = ear.getsockname()[1]
+        rig.guard(every_s=every_s)
+        wait_until(lambda: len(rig.guard_pids()) == 2, 20)
+        for _ in range(2):
+            heard = []
+            while len(heard) < 7:
+                ear.recv(1024)
+                heard.append(boottime())
+            gaps = sorted(later - earlier for earlier, later in pairwise(heard[2:]))
+            assert gaps[0] > every_s / 2, gaps      # both at once would be a gap of nothing
+            rig.kill(rig.guard_pids()[0])
+            wait_until(lambda: len(rig.guard_pids()) == 2, 20)

@@ -153,11 +153,12 @@ class HostGuard:
         """Return when this process asks next: the two take turns, `every_s` apart."""
         return self._asked_at + 2 * self.told.every_s
 
+    def take_turns(self) -> None:
+        """Ask between the asks of the process that this one was forked from."""
+        self._asked_at = (self._asked_at or clock.now()) - self.told.every_s
+
     def _ask(self, now: float) -> None:
         if now < self._next_ask_at():
-            return
-        if not self._asked_at and self.row == 1:
-            self._asked_at = now - self.told.every_s    # its first turn comes one later
             return
         self._asked_at = now
         for peer in self.told.grantors:

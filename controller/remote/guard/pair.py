@@ -123,6 +123,7 @@ class Pair:
             launch.stay_in_memory()
             self._partner = mine
             self.guard.begin_row(1 - self.guard.row)
+            self.guard.take_turns()
             return
         os.close(mine)
         with contextlib.suppress(OSError):      # it ended at once
