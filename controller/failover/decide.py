@@ -153,7 +153,8 @@ def _recorded_hosts(case: Case, phase: Phase) -> dict[str, RecordedHost]:
         before = old.get(host.name, RecordedHost(host.boot_id))
         fencing = case.fencings.get(host.name)
         proof = None if dropped or fencing is None else _kept(before.proof, fencing.proof)
-        found[host.name] = RecordedHost(before.boot_id or host.boot_id, proof)
+        boot_id = host.boot_id if dropped and host.boot_id else before.boot_id or host.boot_id
+        found[host.name] = RecordedHost(boot_id, proof)
     return {**{name: one for name, one in old.items() if name not in found}, **found}
 
 
@@ -255,6 +256,7 @@ def _reverse(case: Case, held: Record) -> Iterator[Order]:
 
 
 def _move(case: Case, held: Record) -> Iterator[Order]:
+    yield from restore(case.answering)      # else its guards would end what arrives
     for one in case.machines:
         if not one.moved:
             yield Move(one.name, held.epoch + 1)

@@ -8,6 +8,18 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from controller.failover.case import Case
+from controller.failover.endings import (
+    called_off,
+    is_away,
+    lost_again,
+    move_failed,
+    moved,
+    moving,
+    overtaken,
+    recorded,
+    reverse_fresh,
+    reverse_stale,
+)
 from controller.failover.fencing import may_cut_power, unasked
 from controller.failover.quorum import Told, answers, heard_by_others, missing, own_link
 from controller.failover.situation import MachineSituation, Progress
@@ -77,14 +89,9 @@ def planned(case: Case) -> Told | None:
     """A person ordered a move, and nothing of it is silent or failed."""
     for request in case.requests:
         if request.planned and case.machines and not case.silent and not any(
-                one.move_failed or _is_away(one, case) for one in case.machines):
+                one.move_failed or is_away(one, case) for one in case.machines):
             return Told(f"{request.by} ordered it")
     return None
-
-
-def _is_away(machine: MachineSituation, case: Case) -> bool:
-    home = case.situation.hosts.get(machine.home)
-    return home is None or not answers(home, case.situation)
 
 
 def only_watches(case: Case) -> Told | None:
@@ -112,8 +119,10 @@ def _looks_first(case: Case) -> Told | None:
 
 
 def nothing_ran(case: Case) -> Told | None:
-    """Nothing ran on it that could start elsewhere."""
-    return None if case.machines else Told("nothing ran on it that has to start elsewhere")
+    """Nothing ran on it that could start elsewhere, and does not run there already."""
+    if any(not one.runs_on for one in case.machines):
+        return None
+    return Told("nothing ran on it that has to start elsewhere")
 
 
 def needs_person(case: Case) -> Told | None:
@@ -134,8 +143,8 @@ def _against(case: Case) -> Iterator[str]:
 
 def may_begin(case: Case) -> Told | None:
     """Some VM of it may start elsewhere, as soon as its hosts are proven off."""
-    willing = [one.name for one in case.machines
-               if unwanted(one, case) is None and gated(one, case) is None]
+    willing = [one.name for one in case.machines if not one.runs_on
+               and unwanted(one, case) is None and gated(one, case) is None]
     if not willing or case.unreadable is not None:
         return None
     by = ordered(case)
@@ -321,60 +330,18 @@ def old_copies(case: Case) -> Told | None:
     if old_copies_off(case) is not None:
         return None
     running = [f"{one.name} runs on {' and '.join(hosts)}" for one, hosts in _old_copies(case)]
-    unread = [one.name for one in _recorded(case) if not one.diverged_known]
+    unread = [one.name for one in recorded(case) if not one.diverged_known]
     if unread:
         running.append(f"what the old disks of {', '.join(unread[:8])} hold is not known yet")
     return Told("; ".join(running), tuple(host.name for host in case.silent))
 
 
-def _recorded(case: Case) -> list[MachineSituation]:
-    return [one for one in case.machines if case.promoted(one) is not None]
-
-
 def old_copies_off(case: Case) -> Told | None:
     """No old copy runs, and it is known what the disks of each hold."""
-    mine = _recorded(case)
+    mine = recorded(case)
     if not mine or any(_old_copies(case)) or not all(one.diverged_known for one in mine):
         return None
     return Told("their old copies are off and compared")
-
-
-def reverse_stale(case: Case) -> Told | None:
-    """A promoted VM has no fresh replica at its old site."""
-    names = [one.name for one in _recorded(case) if not one.reverse_fresh]
-    return Told(f"{', '.join(names[:8])} has no fresh replica yet", tuple(names)) if names else None
-
-
-def reverse_fresh(case: Case) -> Told | None:
-    """Every promoted VM has a fresh replica at its old site."""
-    return Told("all are fresh") if reverse_stale(case) is None else None
-
-
-def moving(case: Case) -> Told | None:
-    """A VM of it is not where it is declared to be."""
-    names = [one.name for one in case.machines if not one.moved]
-    return Told(", ".join(names[:8]), tuple(names)) if names else None
-
-
-def move_failed(case: Case) -> Told | None:
-    """The move of a VM failed, and it is whole where it was."""
-    found = [f"{one.name}: {one.move_failed}" for one in case.machines if one.move_failed]
-    return Told("; ".join(found), (PERSON,)) if found else None
-
-
-def called_off(case: Case) -> Told | None:
-    """The move of a VM failed that never failed over, or its host fell silent meanwhile."""
-    if case.record is not None and case.record.machines:
-        return None
-    away = [one for one in case.machines if not one.moved and _is_away(one, case)]
-    if away:
-        return Told(f"{away[0].home}, which runs {away[0].name}, does not answer")
-    return move_failed(case)
-
-
-def moved(case: Case) -> Told | None:
-    """Every VM of it is where it is declared to be."""
-    return Told("all of them run there") if moving(case) is None else None
 
 
 SIGNALS: Final[Mapping[Signal, Callable[[Case], Told | None]]] = {
@@ -392,5 +359,6 @@ SIGNALS: Final[Mapping[Signal, Callable[[Case], Told | None]]] = {
     Signal.OLD_COPIES_OFF: old_copies_off, Signal.REVERSE_STALE: reverse_stale,
     Signal.REVERSE_FRESH: reverse_fresh, Signal.ON_THE_WAY: moving, Signal.MOVE_FAILED: move_failed,
     Signal.MOVED: moved, Signal.NOTHING_RAN: nothing_ran, Signal.CALLED_OFF: called_off,
+    Signal.OVERTAKEN: overtaken, Signal.LOST_AGAIN: lost_again,
 }
 """What each signal of the table asks."""

@@ -161,6 +161,8 @@ class MachineSituation:
     moved: bool = False
     """Whether it runs where it is declared to, and its replica at the twin again."""
     move_failed: str = ""
+    epoch: int = 0
+    """Which copy the VM is, wherever; 0: it never failed over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

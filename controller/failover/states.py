@@ -85,6 +85,8 @@ class Signal(StrEnum):
     MOVED = "every VM is back"
     NOTHING_RAN = "nothing ran on it"
     CALLED_OFF = "a planned move failed"
+    OVERTAKEN = "a later failover or move has taken over"
+    LOST_AGAIN = "lost again, with VMs that were not promoted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,7 @@ class Transition:
 _P = Phase
 _S = Signal
 TABLE: Final[tuple[Transition, ...]] = (
-    Transition(_P.CALM, _S.PLANNED, _P.MOVING_BACK, ("WriteRecord", "Move"),
+    Transition(_P.CALM, _S.PLANNED, _P.MOVING_BACK, ("WriteRecord", "Restore", "Move"),
                "{scope} is moved as planned: {why}"),
     Transition(_P.CALM, _S.SILENT, _P.SUSPECTED, (), "{scope} is silent: {why}"),
     Transition(_P.CALM, _S.WELL, _P.CALM, ("Restore",), "{scope} is not failed over: {why}"),
@@ -183,6 +185,8 @@ TABLE: Final[tuple[Transition, ...]] = (
 
     Transition(_P.LED_ELSEWHERE, _S.ONLY_WATCHES, _P.LED_ELSEWHERE, (),
                "the VMs of {scope} run elsewhere; this controller only watches: {why}"),
+    Transition(_P.LED_ELSEWHERE, _S.OVERTAKEN, _P.CALM, ("WriteRecord", "Restore"),
+               "the failover of {scope} is over: {why}"),
     Transition(_P.LED_ELSEWHERE, _S.SOME_READY, _P.PROMOTING,
                ("WriteRecord", "DropAddresses", "Promote", "Quarantine"),
                "more VMs of {scope} start elsewhere: {why}"),
@@ -194,6 +198,10 @@ TABLE: Final[tuple[Transition, ...]] = (
 
     Transition(_P.RETURNING, _S.ONLY_WATCHES, _P.RETURNING, (),
                "{scope} is back; this controller only watches: {why}"),
+    Transition(_P.RETURNING, _S.OVERTAKEN, _P.CALM, ("WriteRecord", "Restore"),
+               "the failover of {scope} is over: {why}"),
+    Transition(_P.RETURNING, _S.LOST_AGAIN, _P.CALM, ("WriteRecord", "Restore"),
+               "{scope} is lost again, and its former failover is over: {why}"),
     Transition(_P.RETURNING, _S.SETTLED, _P.CALM, ("WriteRecord", "Restore"),
                "the failover of {scope} is called off: {why}"),
     Transition(_P.RETURNING, _S.NOT_PROMOTED, _P.RETURNING, ("WriteRecord", "Restore", "Resume"),
@@ -205,6 +213,10 @@ TABLE: Final[tuple[Transition, ...]] = (
                "{scope} is back, and starts nothing: {why}"),
     Transition(_P.REVERSING, _S.ONLY_WATCHES, _P.REVERSING, (),
                "the old disks of {scope} become replicas; this controller only watches: {why}"),
+    Transition(_P.REVERSING, _S.OVERTAKEN, _P.CALM, ("WriteRecord", "Restore"),
+               "the failover of {scope} is over: {why}"),
+    Transition(_P.REVERSING, _S.LOST_AGAIN, _P.CALM, ("WriteRecord", "Restore"),
+               "{scope} is lost again, and its former failover is over: {why}"),
     Transition(_P.REVERSING, _S.REVERSE_FRESH, _P.PROTECTED_REVERSED,
                ("WriteRecord", "Quarantine", "Restore"),
                "the VMs of {scope} run elsewhere, and have replicas there: {why}"),
@@ -213,7 +225,12 @@ TABLE: Final[tuple[Transition, ...]] = (
                "the old disks of {scope} become replicas: {why}"),
     Transition(_P.PROTECTED_REVERSED, _S.ONLY_WATCHES, _P.PROTECTED_REVERSED, (),
                "the VMs of {scope} run elsewhere; this controller only watches: {why}"),
-    Transition(_P.PROTECTED_REVERSED, _S.PLANNED, _P.MOVING_BACK, ("WriteRecord", "Move"),
+    Transition(_P.PROTECTED_REVERSED, _S.OVERTAKEN, _P.CALM, ("WriteRecord", "Restore"),
+               "the failover of {scope} is over: {why}"),
+    Transition(_P.PROTECTED_REVERSED, _S.LOST_AGAIN, _P.CALM, ("WriteRecord", "Restore"),
+               "{scope} is lost again, and its former failover is over: {why}"),
+    Transition(_P.PROTECTED_REVERSED, _S.PLANNED, _P.MOVING_BACK,
+               ("WriteRecord", "Restore", "Move"),
                "the VMs of {scope} go back: {why}"),
     Transition(_P.PROTECTED_REVERSED, _S.REVERSE_STALE, _P.PROTECTED_REVERSED,
                ("WriteRecord", "Quarantine", "Restore"),
@@ -230,6 +247,6 @@ TABLE: Final[tuple[Transition, ...]] = (
                "the VMs of {scope} stay where they are: {why}"),
     Transition(_P.MOVING_BACK, _S.MOVED, _P.CALM, ("WriteRecord", "Restore"),
                "the VMs of {scope} are where they belong: {why}"),
-    Transition(_P.MOVING_BACK, _S.ON_THE_WAY, _P.MOVING_BACK, ("WriteRecord", "Move"),
+    Transition(_P.MOVING_BACK, _S.ON_THE_WAY, _P.MOVING_BACK, ("WriteRecord", "Restore", "Move"),
                "the VMs of {scope} are on their way: {why}"),
 )

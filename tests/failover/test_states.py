@@ -39,6 +39,7 @@ YOUNG = {name: host(name, 60.0, grants=grants(age_s=20.0)) for name in PARIS}
 BACK = {name: host(name, 1.0) for name in PARIS}
 BARE = {name: host(name, 60.0, bmc=Bmc(on=True, age_s=1.0), guarded=False, grants=())
         for name in PARIS}
+AGAIN = (machine("sql", runs_on=("milan-1",)), machine("new"))
 MINE = {"sql": RecordedMachine("uuid-sql", 7, "milan-1")}
 SILENT_GRANTOR = {"paris-1": host("paris-1", 60.0, grants=grants(age_s=None, revoked=0))}
 
@@ -114,11 +115,14 @@ WAYS: dict[tuple[Phase, Signal, Phase], Situation] = {
         P.SPLIT_BRAIN, sql={"runs_on": ("milan-1", "paris-1")}),
     (P.SPLIT_BRAIN, S.OLD_COPY_GONE, P.PROMOTING): led(P.SPLIT_BRAIN),
     (P.LED_ELSEWHERE, S.ONLY_WATCHES, P.LED_ELSEWHERE): watching(P.LED_ELSEWHERE),
+    (P.LED_ELSEWHERE, S.OVERTAKEN, P.CALM): led(P.LED_ELSEWHERE, sql={"epoch": 9}),
     (P.LED_ELSEWHERE, S.SOME_READY, P.PROMOTING): led(P.LED_ELSEWHERE, machines=(
         machine("sql", progress=Progress.HEALTHY, runs_on=("milan-1",)), machine("web"))),
     (P.LED_ELSEWHERE, S.OLD_HOST_ANSWERS, P.RETURNING): led(P.LED_ELSEWHERE, hosts=BACK),
     (P.LED_ELSEWHERE, S.AWAY, P.LED_ELSEWHERE): led(P.LED_ELSEWHERE),
     (P.RETURNING, S.ONLY_WATCHES, P.RETURNING): watching(P.RETURNING),
+    (P.RETURNING, S.OVERTAKEN, P.CALM): led(P.RETURNING, sql={"epoch": 9}),
+    (P.RETURNING, S.LOST_AGAIN, P.CALM): led(P.RETURNING, requests=ORDERED, machines=AGAIN),
     (P.RETURNING, S.SETTLED, P.CALM): at(P.RETURNING, hosts=BACK, machines=(
         machine("sql", runs_on=("paris-1",)),)),
     (P.RETURNING, S.NOT_PROMOTED, P.RETURNING): at(P.RETURNING, hosts=BACK),
@@ -126,10 +130,14 @@ WAYS: dict[tuple[Phase, Signal, Phase], Situation] = {
         "diverged_known": True}),
     (P.RETURNING, S.OLD_COPIES, P.RETURNING): led(P.RETURNING, hosts=BACK),
     (P.REVERSING, S.ONLY_WATCHES, P.REVERSING): watching(P.REVERSING),
+    (P.REVERSING, S.OVERTAKEN, P.CALM): led(P.REVERSING, sql={"epoch": 9}),
+    (P.REVERSING, S.LOST_AGAIN, P.CALM): led(P.REVERSING, requests=ORDERED, machines=AGAIN),
     (P.REVERSING, S.REVERSE_FRESH, P.PROTECTED_REVERSED): led(P.REVERSING, sql={
         "reverse_fresh": True}),
     (P.REVERSING, S.REVERSE_STALE, P.REVERSING): led(P.REVERSING),
     (P.PROTECTED_REVERSED, S.ONLY_WATCHES, P.PROTECTED_REVERSED): watching(P.PROTECTED_REVERSED),
+    (P.PROTECTED_REVERSED, S.OVERTAKEN, P.CALM): led(P.PROTECTED_REVERSED, sql={"epoch": 9}),
+    (P.PROTECTED_REVERSED, S.LOST_AGAIN, P.CALM): led(P.PROTECTED_REVERSED, requests=ORDERED, machines=AGAIN),
     (P.PROTECTED_REVERSED, S.PLANNED, P.MOVING_BACK): led(
         P.PROTECTED_REVERSED, hosts=BACK, requests=PLANNED),
     (P.PROTECTED_REVERSED, S.REVERSE_STALE, P.PROTECTED_REVERSED): led(P.PROTECTED_REVERSED),

@@ -33,6 +33,7 @@ from controller.plan.guarding.grants import grants_of, has_watchdog, is_guarded,
 from controller.plan.replication.protected_machine import ProtectedMachine
 from controller.plan.steps.takeover import Promotion
 from controller.plan.survey.controller import controller_inside
+from controller.plan.survey.epochs import epoch_of
 from controller.plan.survey.identity import Sighting
 from controller.plan.survey.silence import last_of
 from controller.plan.survey.survey import NEVER_ASKED, Survey
@@ -132,7 +133,8 @@ def machine_situation(protected: ProtectedMachine, promotions: Mapping[str, Prom
                       undropped: frozenset[str], survey: Survey) -> MachineSituation:
     """Return what is seen of one VM; `undropped` are addresses that old copies may still use."""
     name, policy, current = protected.name, protected.policy, protected.current
-    record = next((one for one in survey.records.values() if name in one.machines), None)
+    record = max((one for one in survey.records.values() if name in one.machines),
+                 key=lambda one: one.rank, default=None)
     progress, detail = progress_of(protected, record, survey)
     home = home_of(protected, survey)
     point = promotions[name].point if name in promotions else protected.point
@@ -149,7 +151,7 @@ def machine_situation(protected: ProtectedMachine, promotions: Mapping[str, Prom
             nic.mac.lower() for nic in protected.vm.spec.nics),
         diverged_known=_copy_is_off(name, home, survey),
         reverse_fresh=_is_fresh_at(protected, home, survey),
-        moved=_is_moved(protected, survey))
+        moved=_is_moved(protected, survey), epoch=survey.epochs.get(name, 0))
 
 
 def _is_moved(protected: ProtectedMachine, survey: Survey) -> bool:
@@ -157,25 +159,38 @@ def _is_moved(protected: ProtectedMachine, survey: Survey) -> bool:
 
     It was promoted since the move began; or it is on the side already that the move leads to.
     """
-    epoch, site = survey.epochs.get(protected.name, 0), protected.vm.spec.placement.site
-    host = protected.location.host
-    at_home = None if site is None or host is None else survey.site_of(host) == site
+    epoch, at_home = survey.epochs.get(protected.name, 0), _is_at_home(protected, survey)
     return any(record.phase == Phase.MOVING_BACK and (
         epoch > record.epoch or (at_home is not None and at_home is record.back))
-        for record in survey.records.values())
+        for record in survey.records.values()
+        if not record.hosts or protected.name in record.machines)
+
+
+def _is_at_home(protected: ProtectedMachine, survey: Survey) -> bool | None:
+    """Return whether a VM is at the site that it is declared at; None if that is not known."""
+    placement, host = protected.vm.spec.placement, protected.location.host
+    site = placement.site
+    if site is None and placement.host is not None and placement.host in survey.desired.hosts:
+        site = survey.site_of(placement.host)
+    return None if site is None or host is None else survey.site_of(host) == site
 
 
 def home_of(protected: ProtectedMachine, survey: Survey) -> str:
     """Return the host whose loss concerns a VM.
 
-    That is where it runs; once it was promoted, the host of its older copy, until the host that it
-    runs on by then is silent, too.
+    That is where it runs. While it is away from its site, or a failover of it is open, that is the
+    host of its older copy, until the host that it runs on by then is silent, too.
     """
-    name = protected.name
+    name, host = protected.name, protected.host
     older = (*survey.superseded.get(name, ()), *survey.superseded_unseen.get(name, ()))
-    if older and (protected.location.host is None or protected.location.host in survey.nodes):
-        return older[0].host
-    return protected.host or ""
+    if not older or (host is not None and host not in survey.nodes):
+        return host or ""
+    opened = [record for record in survey.records.values()
+              if record.phase != Phase.CALM and name in record.machines]
+    if not opened and _is_at_home(protected, survey) is not False:
+        return host or older[0].host
+    names, lost = survey.specs.names, {one for record in opened for one in record.hosts}
+    return max(older, key=lambda one: (one.host in lost, epoch_of(one.domain, names))).host
 
 
 def _sightings(name: str, survey: Survey) -> tuple[Sighting, ...]:
