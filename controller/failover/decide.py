@@ -67,7 +67,7 @@ def decide_case(case: Case) -> Decision:
         and not case.survivors) else ()
     return Decision(
         scope=case.scope, phase=phase, sentence=sentence, waits_for=told.waits_for, orders=orders,
-        waiting=(*lost, *(waiting_sentences(case) if phase not in NOTHING_BEGUN
+        waiting=(*lost, *(waiting_sentences(case) if case.record is not None
                           and phase is not Phase.CALM and case.hosts else ())),
         epoch=case.record.epoch if case.record is not None else 0)
 

@@ -36,6 +36,9 @@ from controller.failover.waves import (
 from controller.model.units import render_duration
 
 PERSON = "a person"
+SHOWN = 4
+"""So many reasons stand in one sentence."""
+BY: Final = {"redfish": "its BMC", "guard": "its guard", "human": "a person's word"}
 
 
 def well(case: Case) -> Told | None:
@@ -131,14 +134,8 @@ def needs_person(case: Case) -> Told | None:
         return None
     if case.unreadable is not None:
         return Told(case.unreadable, (PERSON,))
-    return Told("; ".join(_against(case)), (PERSON,))
-
-
-def _against(case: Case) -> Iterator[str]:
-    for one in case.machines[:5]:
-        yield unwanted(one, case) or gated(one, case) or f"{one.name} may start elsewhere"
-    if len(case.machines) > 5:
-        yield f"and {len(case.machines) - 5} more"
+    return Told(_first([unwanted(one, case) or gated(one, case) or ""
+                        for one in case.machines]), (PERSON,))
 
 
 def may_begin(case: Case) -> Told | None:
@@ -205,25 +202,34 @@ def unproven_host(case: Case) -> Told | None:
     open_ones = [one for one in case.fencings.values() if one.proof is None]
     if not open_ones:
         return None
-    every = list(dict.fromkeys(why for one in open_ones for why in one.blockers))
-    why = every if len(every) <= 4 else [*every[:4], f"and {len(every) - 4} more reasons"]
+    why = list(dict.fromkeys(why for one in open_ones for why in one.blockers))
     waits_for = dict.fromkeys(name for one in open_ones for name in one.waits_for)
-    return Told("; ".join(why) or "nothing can prove it", tuple(waits_for))
+    return Told(_first(why) or "nothing can prove it", tuple(waits_for))
 
 
 def proven(case: Case) -> Told | None:
     """Each of its hosts that do not answer is proven off."""
     if unproven_host(case) is not None or not case.silent:
         return None
-    return Told("; ".join(one.proof.sentence for one in case.fencings.values()
-                          if one.proof is not None))
+    proofs = {name: one.proof for name, one in case.fencings.items() if one.proof is not None}
+    if len(proofs) <= 2:
+        return Told("; ".join(proof.sentence for proof in proofs.values()))
+    ways = dict.fromkeys(proof.how for proof in proofs.values())
+    return Told("; ".join(f"{_names(name for name, one in proofs.items() if one.how == way)} by"
+                          f" {BY[way]}" for way in ways))
 
 
 def all_wait(case: Case) -> Told | None:
     """None of its VMs may go on."""
     if passing(case):
         return None
-    return Told("; ".join(why for _, why in obstacles(case)) or "it has none", (PERSON,))
+    return Told(_first([why for _, why in obstacles(case)]) or "it has none", (PERSON,))
+
+
+def _first(sentences: list[str]) -> str:
+    """Return what can be read at once; the rest is said of each VM."""
+    more = [f"and {len(sentences) - SHOWN} more"] if len(sentences) > SHOWN else []
+    return "; ".join((*dict.fromkeys(sentences[:SHOWN]), *more))
 
 
 def some_ready(case: Case) -> Told | None:
@@ -268,7 +274,7 @@ def waves_done(case: Case) -> Told | None:
         return None
     stopped = [why for one in case.machines if (why := stuck(one, case)) is not None]
     healthy = sum(one.progress is Progress.HEALTHY for one in case.machines)
-    return Told("; ".join((f"{healthy} of {len(case.machines)} are healthy", *stopped)))
+    return Told(_first([f"{healthy} of {len(case.machines)} are healthy", *stopped]))
 
 
 def away(case: Case) -> Told | None:
@@ -277,7 +283,7 @@ def away(case: Case) -> Told | None:
         return None
     rest = waiting_sentences(case)
     return Told(f"{_names(host.name for host in case.hosts)} do not answer"
-                + "".join(f"; {why}" for why in rest[:5]),
+                + (f"; {_first(list(rest))}" if rest else ""),
                 tuple(host.name for host in case.silent))
 
 

@@ -95,6 +95,20 @@ def test_a_vm_that_may_run_on_a_silent_host_of_another_case_waits() -> None:
     assert "sql may run on milan-2, which is silent and not of this failover" in decision.waiting
 
 
+def test_the_sentence_of_a_large_case_can_be_read_at_once() -> None:
+    full = Gate(sentence="milan-1 is full")
+    many = tuple(machine(f"vm{number}", gates=(replace(full, sentence=f"no room for vm{number}"),))
+                 for number in range(35))
+    situation = driven(lost(machines=(*many, machine("zoo"))), rounds=3)
+    gated = replace(situation, machines={each.name: each for each in many})
+    decision = one(gated)
+    assert decision.phase is Phase.AWAITING_HUMAN
+    assert decision.sentence == (
+        "site paris is proven off, and its VMs wait for a person: no room for vm0; no room for vm1;"
+        " no room for vm10; no room for vm11; and 31 more")
+    assert len(decision.waiting) == 35
+
+
 def test_one_vm_alone_can_be_ordered() -> None:
     every = tuple(machine(name, failover="manual") for name in ("app", "sql"))
     assert starts(*every, requests=(Request(target="VirtualMachine/sql", by="ada"),)) == ["sql"]

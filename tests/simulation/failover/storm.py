@@ -128,7 +128,8 @@ class Storm:
 
     def _guard_again(self) -> None:
         for host in self.estate.hosts.values():
-            if host.power and not host.guarded:
+            host.power_on()
+            if not host.guarded:
                 host.start_guard()
 
     def _settled(self) -> None:
