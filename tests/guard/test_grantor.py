@@ -178,6 +178,15 @@ def test_what_the_state_says_changes_each_second_for_revoked_hosts_alone(tmp_pat
         "epoch": 7, "term": 1, "by": "tests", "why": "a test", "age_s": 0, "since_start": False}
 
 
+@pytest.mark.parametrize(("duration_s", "shown"), [
+    (0.0, 0), (0.9, 0), (1.5, 1), (15.9, 8), (16.0, 16), (3600.0, 2048)])
+def test_for_how_long_it_listens_changes_less_and_less_often(
+        duration_s: float, shown: int) -> None:
+    from guard.granting.grantor import rarely
+
+    assert rarely(duration_s) == shown
+
+
 # with real processes
 
 def test_revoked_at_every_grantor_the_guests_end_and_at_one_alone_they_run(rig: Rig) -> None:

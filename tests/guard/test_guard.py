@@ -203,9 +203,11 @@ def test_new_orders_are_taken_while_it_runs(rig: Rig) -> None:
 def test_a_newer_program_takes_over_without_a_moment_unguarded(rig: Rig) -> None:
     guarded(rig)
     old = rig.guard_pids()
-    rig.program = rig.program.rename(rig.folder / "guard-newer.pyz")
+    older, rig.program = rig.program, rig.folder / "guard-newer.pyz"
+    rig.program.write_bytes(older.read_bytes())
     rig.guard()
     assert rig.page("program") == "newer"
+    assert not older.exists()
     wait_until(lambda: not any(map(running, old)), 20)
     wait_until(lambda: len(rig.guard_pids()) == 2, 20)
     assert rig.alive() == ["sql", "web"]

@@ -134,7 +134,7 @@ class GrantorFacts:
     term: int = 0
     """The highest that has given it orders."""
     listening_s: float = 0.0
-    """For how long it has listened; an hour at most."""
+    """For how long it has listened, rounded down to a power of two; an hour at most."""
     hears: tuple[str, ...] = ()
     """The hosts that have asked lately, revoked ones too; sorted."""
     silent: Mapping[str, float] = field(default_factory=dict)

@@ -93,6 +93,11 @@ def guard_facts(world: World, node: Node) -> GuardFacts:
         tombstones=tuple(guard.tombstones[uuid] for uuid in sorted(guard.tombstones)))
 
 
+def _rarely(duration_s: float) -> float:
+    whole = int(duration_s)
+    return float(1 << whole.bit_length() - 1) if whole > 0 else 0.0
+
+
 def grantor_facts(world: World, node: Node) -> GrantorFacts:
     """Return the grantor of a node as its facts show it."""
     grantor, now_s = grantor_in(node), world.now()
@@ -101,7 +106,7 @@ def grantor_facts(world: World, node: Node) -> GrantorFacts:
     ages = {host: now_s - at for host, at in grantor.heard.items()}
     return GrantorFacts(
         running=True, program=VERSION, digest=grantor.orders.digest, name=node.name,
-        term=grantor.term, listening_s=min(now_s - grantor.began_at, HOUR_S) // 1,
+        term=grantor.term, listening_s=_rarely(min(now_s - grantor.began_at, HOUR_S)),
         hears=tuple(sorted(host for host, age_s in ages.items() if age_s < LATELY_S)),
         silent={host: min(age_s, HOUR_S) // 1 for host, age_s in sorted(ages.items())
                 if age_s >= LATELY_S},

@@ -127,7 +127,7 @@ class Grantor:
                              "since_start": age["since"] == "start"}
         return {"digest": self.told.digest, "program": control.program_version(),
                 "name": self.told.name, "term": self.revocations.term,
-                "listening_s": int(min(now - self.started_at, HOUR_S)),
+                "listening_s": rarely(min(now - self.started_at, HOUR_S)),
                 "hears": sorted(host for host, age_s in heard.items() if age_s < LATELY_S),
                 "silent": {host: int(min(age_s, HOUR_S)) for host, age_s in heard.items()
                            if age_s >= LATELY_S},
@@ -158,6 +158,12 @@ class Grantor:
             self.revocations.arm(hosts, order)
             return {}
         raise Refused("a grantor knows no verb %r" % (verb,))
+
+
+def rarely(duration_s: float) -> int:
+    """Return a duration rounded down so that it changes less and less often: to a power of two."""
+    whole = int(duration_s)
+    return 1 << whole.bit_length() - 1 if whole > 0 else 0
 
 
 def _hosts(names: Any) -> "List[str]":
