@@ -1,6 +1,7 @@
 """What if: who of the VMs that are assumed lost would come back, and who would not."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from controller.model.units import render_size
 from controller.model.virtual_machine import Power
@@ -26,9 +27,16 @@ def what_if(protected_machines: Sequence[ProtectedMachine], index: ReplicaIndex,
             draft.remark(f"Site/{site}", f"{site} has no twin: none of its VMs would come back")
             continue
         there = surroundings_of(twin, [one.name for one in here], layout, index, survey)
-        found.append(take_over(here, there))
+        found.append(replace(take_over(here, there), lost=_words(site, survey)))
     _report(tuple(found), layout, survey, draft)
     return tuple(found)
+
+
+def _words(site: str, survey: Survey) -> str:
+    """Return what of a site is taken as lost."""
+    names = {target.partition("/")[2] for target in survey.context.assumed_down}
+    hosts = [host for host in survey.hosts_of_site[site] if host in names]
+    return site if site in names else " and ".join(hosts)
 
 
 def _report(takeovers: tuple[Takeover, ...], layout: Layout, survey: Survey, draft: Draft) -> None:
