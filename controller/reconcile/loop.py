@@ -128,6 +128,7 @@ class Loop:
         self._running = False
         self.started_at = 0.0
         self.source: dict[str, Any] = {}
+        self._lease_said = ""
         self.progress: Mapping[str, str] = progress if progress is not None else {}
 
     @property
@@ -190,11 +191,13 @@ class Loop:
     def say_source(self, sentence: str, *, good: bool, **more: Any) -> None:
         """Report whether the specs could be loaded; `status` shows it until the next report."""
         self.source = {"good": good, "sentence": sentence, "at": self._clock(), **more}
-        self._tell(Event(EventKind.SOURCE, "Source/specs", "", sentence, self._clock(),
-                         "" if good else "!"))
-        self._journal.attempt(partial(self._store.note, EventKind.SOURCE, "Source/specs", sentence,
-                                      self._clock()))
+        self._note(EventKind.SOURCE, "Source/specs", sentence, good)
         self._write_status()
+
+    def _note(self, kind: EventKind, target: str, sentence: str, good: bool) -> None:
+        """Tell something of the controller itself, and write it into the journal."""
+        self._tell(Event(kind, target, "", sentence, self._clock(), "" if good else "!"))
+        self._journal.attempt(partial(self._store.note, kind, target, sentence, self._clock()))
 
     async def run(self) -> None:
         """Run until `stop`."""
@@ -358,12 +361,9 @@ class Loop:
 
     def _lease_changed(self) -> None:
         """Report who conducts, and decide anew."""
-        sentence, good = self._candidate.sentence(), self._candidate.is_sure()
-        target = f"Estate/{self.desired.estate.name}" if self.desired else "Estate"
-        self._tell(Event(EventKind.LEASE, target, "", sentence, self._clock(),
-                         "" if good else "!"))
-        self._journal.attempt(partial(self._store.note, EventKind.LEASE, target, sentence,
-                                      self._clock()))
+        if (sentence := self._candidate.sentence()) != self._lease_said:
+            self._lease_said = sentence
+            self._note(EventKind.LEASE, "Controller/lease", sentence, self._candidate.is_sure())
         if self._running:
             self._write_status()
             self._free_all()

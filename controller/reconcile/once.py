@@ -7,7 +7,7 @@ Rule 2: steps are done by the workers of the loop: decided again on fresh facts 
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from random import Random
 from typing import Final
@@ -172,7 +172,8 @@ class Once:
         Shapes: see `Agreed`; `shown` is the plan that was agreed to.
         Errors: JournalUnavailable; nothing more is begun. Refused: another controller conducts.
         """
-        async with self._candidate.conducting():
+        nothing = shown is not None and not shown.steps
+        async with nullcontext() if nothing else self._candidate.conducting():
             self._context.lease = self._candidate.view
             return await self._run(granted_by, shown, answered=answered, about=about)
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from controller.errors import Refused
-from controller.plan.actions.failover import EndStaleDomain
+from controller.plan.actions.fencing import FenceHost
 from controller.reconcile.lease import TABLE, Mode, Signal
 from controller.reconcile.once import Once
 from controller.reconcile.report.event import EventKind
@@ -259,8 +259,8 @@ def test_the_last_look_at_the_lease_is_just_before_an_action_that_fences_or_prom
             await show.settled()
             at.cut = frozenset({"paris"})
             await asyncio.sleep(TTL_S + 1)
-            attempt = await show.loop._applier.carry_out(EndStaleDomain(
-                target=SQL, node="paris-1", reason="", domain="sql", uuid="", epoch=1), "r1")
+            attempt = await show.loop._applier.carry_out(FenceHost(
+                target="Host/paris-1", node="paris-1", reason=""), "r1")
             assert attempt.outcome is Outcome.REFUSED
             assert "nothing from `failover` on is done" in attempt.sentence
             assert stage.applied == []
@@ -297,4 +297,22 @@ def test_apply_is_refused_while_another_controller_conducts() -> None:
         at.holder = ""
         assert (await once.run(granted_by="me", shown=plan, answered=True)).done
         await stage.close()
+    virtually(story())
+
+
+def test_apply_of_nothing_asks_for_no_lease_and_news_are_told_once() -> None:
+    async def story() -> None:
+        at = Place("paris", 4, 1000.0)
+        stage = Stage(leased())
+        once = Once(stage, Store.open(":memory:"), stage.clock, candidate=candidate("apply", at))
+        plan = await once.plan(leased())
+        assert plan.steps == ()
+        assert (await once.run(granted_by="me", shown=plan, answered=True)).done == []
+        show = Two(stage, at, "milan")
+        async with looping(show):
+            await asyncio.sleep(60)
+            at.holder = ""
+            await asyncio.sleep(60)
+        said = [one.sentence for one in show.told(EventKind.LEASE)]
+        assert len(said) == len(set(said)) == 2
     virtually(story())

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from controller.plan.actions.failover import EndStaleDomain
+from controller.plan.actions.fencing import FenceHost
 from controller.plan.actions.machine import StartDomain
 from controller.plan.gates.gates import without_lease
 from controller.plan.survey.context import LeaseView
@@ -12,8 +12,7 @@ from tests.plan import builders as b
 LOST, OURS = LeaseView(False, 7, "the lease of term 7 ran out"), LeaseView(True, 7, "it is ours")
 UUID = b.domain_uuid("lab", "sql")
 START = StartDomain(target="VirtualMachine/sql", node="paris-1", reason="", domain="sql", uuid=UUID)
-END = EndStaleDomain(target="VirtualMachine/sql", node="paris-1", reason="", domain="sql",
-                     uuid=UUID, epoch=1)
+FENCE = FenceHost(target="Host/paris-1", node="paris-1", reason="")
 
 
 def test_without_a_fresh_lease_nothing_from_failover_on_is_done() -> None:
@@ -22,7 +21,7 @@ def test_without_a_fresh_lease_nothing_from_failover_on_is_done() -> None:
     rulings = {}
     for view in (None, OURS, LOST):
         survey = take_survey(desired, seen, replace(b.APPLIED, lease=view), b.NOW_S)
-        rulings[view] = (without_lease(START, survey), without_lease(END, survey))
+        rulings[view] = (without_lease(START, survey), without_lease(FENCE, survey))
     assert rulings[None] == rulings[OURS] == (None, None)
     below, above = rulings[LOST]
     assert below is None
