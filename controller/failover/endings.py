@@ -6,7 +6,7 @@ promoted: these need an epoch of their own.
 """
 
 from controller.failover.case import Case
-from controller.failover.quorum import Told, answers
+from controller.failover.quorum import Told, answers, listed
 from controller.failover.situation import MachineSituation
 
 PERSON = "a person"
@@ -21,12 +21,13 @@ def recorded(case: Case) -> list[MachineSituation]:
 def reverse_stale(case: Case) -> Told | None:
     """A promoted VM has no fresh replica at its old site."""
     names = [one.name for one in recorded(case) if not one.reverse_fresh]
-    return Told(f"{', '.join(names[:8])} has no fresh replica yet", tuple(names)) if names else None
+    has = "has" if len(names) == 1 else "have"
+    return Told(f"{listed(names)} {has} no fresh replica yet", tuple(names)) if names else None
 
 
 def reverse_fresh(case: Case) -> Told | None:
     """Every promoted VM has a fresh replica at its old site."""
-    return Told("all are fresh") if reverse_stale(case) is None else None
+    return Told("their replicas at home are fresh") if reverse_stale(case) is None else None
 
 
 def overtaken(case: Case) -> Told | None:
@@ -47,7 +48,7 @@ def lost_again(case: Case) -> Told | None:
     if any(not one.runs_on for one in recorded(case)):
         return None
     lost = [one.name for one in case.machines if case.promoted(one) is None and not one.runs_on]
-    return Told(f"{', '.join(lost[:8])} ran there", tuple(lost)) if lost else None
+    return Told(f"{listed(lost)} ran there", tuple(lost)) if lost else None
 
 
 def is_away(machine: MachineSituation, case: Case) -> bool:
@@ -59,7 +60,7 @@ def is_away(machine: MachineSituation, case: Case) -> bool:
 def moving(case: Case) -> Told | None:
     """A VM of it is not where it is declared to be."""
     names = [one.name for one in case.machines if not one.moved]
-    return Told(", ".join(names[:8]), tuple(names)) if names else None
+    return Told(listed(names), tuple(names)) if names else None
 
 
 def move_failed(case: Case) -> Told | None:

@@ -25,6 +25,8 @@ from controller.model.failover.record import Proof, RecordedHost
 from controller.model.units import render_duration
 
 LEAST_READS = 2
+ARE_NEEDED = " are needed"
+"""A sentence that ends so is about time alone: nobody has to do anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +163,8 @@ def _against_grants(host: HostSituation, trial: Trial) -> Iterator[str]:
         if off_s is not None and off_s >= least_s:
             continue
         if grant.age_s is None and off_s is not None:
-            yield (f"{grant.grantor} is off for {_seconds(off_s)}, and {_seconds(least_s)} are"
-                   " needed")
+            yield (f"{grant.grantor} is off for {_seconds(off_s)}, and {_seconds(least_s)}"
+                   f"{ARE_NEEDED}")
         elif grant.age_s is None:
             yield f"{grant.grantor} cannot be asked whether {host.name} still reaches it"
         elif grant.revoked < trial.epoch:
@@ -172,7 +174,7 @@ def _against_grants(host: HostSituation, trial: Trial) -> Iterator[str]:
     if young:
         last = min(young, key=lambda one: (one.age_s or 0.0, one.grantor))
         yield (f"{last.grantor} granted to {host.name} {_seconds(last.age_s or 0.0)} ago, and"
-               f" {_seconds(least_s)} are needed")
+               f" {_seconds(least_s)}{ARE_NEEDED}")
 
 
 def _seconds(duration_s: float) -> str:
@@ -232,7 +234,8 @@ def _blockers(host: HostSituation, trial: Trial) -> Iterator[str]:
             yield (f"{host.name} is not powered off by itself, since {', '.join(trial.spares)}"
                    " should go on there (`isolation: run`)")
         else:
-            yield f"the BMC of {host.name}: {_bmc_says(host.bmc, trial.situation)}"
+            says, whose = _bmc_says(host.bmc, trial.situation), f"the BMC of {host.name}"
+            yield says if whose in says else f"{whose}: {says}"
     if host.word is not None and by_word(host, trial) is None:
         yield (f"what {host.word.by} said of {host.name} holds no more: it was heard since, or has"
                " booted again")

@@ -13,6 +13,8 @@ from controller.failover.situation import HostSituation, Situation, View
 from controller.model.units import render_duration
 
 LEAST_PLACES = 2
+LISTED = 5
+"""So many VMs are named; a line is read at night."""
 
 
 class Told(NamedTuple):
@@ -20,6 +22,12 @@ class Told(NamedTuple):
 
     why: str
     waits_for: tuple[str, ...] = ()
+
+
+def listed(names: list[str]) -> str:
+    """Return the first names, and how many more there are."""
+    more = len(names) - LISTED
+    return ", ".join(names) if more <= 1 else f"{', '.join(names[:LISTED])} and {more} more"
 
 
 def is_silent(host: HostSituation, situation: Situation) -> bool:
@@ -62,8 +70,7 @@ def heard_by_others(hosts: Iterable[HostSituation], situation: Situation) -> Tol
     for host in hosts:
         for view in situation.views:
             if is_fresh(view, situation) and hears(view, host.name, situation):
-                ago = render_duration(view.heard_s[host.name])
-                return Told(f"{view.by} heard from {host.name} {ago} ago", (host.name,))
+                return Told(f"{view.by} still hears {host.name}", (host.name,))
     return None
 
 

@@ -4,7 +4,7 @@ A signal looks at the case alone, never at the phase's history; what must be rem
 record. The same signal means the same in every phase.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 from controller.failover.case import Case
@@ -20,8 +20,8 @@ from controller.failover.endings import (
     reverse_fresh,
     reverse_stale,
 )
-from controller.failover.fencing import may_cut_power, unasked
-from controller.failover.quorum import Told, answers, heard_by_others, missing, own_link
+from controller.failover.fencing import ARE_NEEDED, may_cut_power, unasked
+from controller.failover.quorum import Told, answers, heard_by_others, listed, missing, own_link
 from controller.failover.situation import MachineSituation, Progress
 from controller.failover.states import Signal
 from controller.failover.waves import (
@@ -59,6 +59,7 @@ def _names(names: Iterator[str]) -> str:
     return ", ".join(several) if len(several) < 6 else f"{len(several)} hosts"
 
 
+
 def witness_sees(case: Case) -> Told | None:
     """Somebody else hears one of its hosts."""
     return heard_by_others(case.hosts, case.situation)
@@ -71,7 +72,11 @@ def own_line(case: Case) -> Told | None:
 
 def view_missing(case: Case) -> Told | None:
     """Fewer than two places say that it is gone."""
-    return missing(case.hosts, case.situation) if case.agreed is None else None
+    if case.agreed is not None:
+        return None
+    told = missing(case.hosts, case.situation)
+    name = case.scope.partition("/")[2]
+    return told._replace(why=f"{told.why}; where it is lost, order `hotsite failover {name}`")
 
 
 def views_agree(case: Case) -> Told | None:
@@ -199,12 +204,26 @@ def revoked(case: Case) -> Told | None:
 
 def unproven_host(case: Case) -> Told | None:
     """One of its hosts that do not answer is not proven off."""
-    open_ones = [one for one in case.fencings.values() if one.proof is None]
+    open_ones = {name: one for name, one in case.fencings.items() if one.proof is None}
     if not open_ones:
         return None
-    why = list(dict.fromkeys(why for one in open_ones for why in one.blockers))
-    waits_for = dict.fromkeys(name for one in open_ones for name in one.waits_for)
-    return Told(_first(why) or "nothing can prove it", tuple(waits_for))
+    every = _alike((name, why) for name, one in open_ones.items() for why in one.blockers)
+    helpless = [name for name, one in open_ones.items()
+                if not any(why.endswith(ARE_NEEDED) for why in one.blockers)]
+    advice = (f"; where you know that it is off: `hotsite confirm-fenced {helpless[0]}`"
+              if helpless else "")
+    waits_for = dict.fromkeys(name for one in open_ones.values() for name in one.waits_for)
+    return Told(_first(every) + advice, tuple(waits_for))
+
+
+def _alike(said: Iterable[tuple[str, str]]) -> list[str]:
+    """Return sentences about hosts; those that differ by the host's name alone are said once."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for host, sentence in said:
+        found.setdefault(sentence.replace(host, "?"), []).append((host, sentence))
+    return [same[0][1] if len(same) == 1 else
+            f"{same[0][1]} (the same of {_names(host for host, _ in same[1:])})"
+            for same in found.values()]
 
 
 def proven(case: Case) -> Told | None:
@@ -235,7 +254,7 @@ def _first(sentences: list[str]) -> str:
 def some_ready(case: Case) -> Told | None:
     """Some of its VMs may go on."""
     found = [one.name for one in passing(case)]
-    return Told(f"{', '.join(found[:8])}{' …' if len(found) > 8 else ''}") if found else None
+    return Told(listed(found)) if found else None
 
 
 def _old_copies(case: Case) -> Iterator[tuple[MachineSituation, tuple[str, ...]]]:
@@ -264,7 +283,7 @@ def wave_runs(case: Case) -> Told | None:
     wave = current_wave(case)
     if not wave:
         return None
-    return Told(f"order {wave[0].start_order}: {', '.join(one.name for one in wave[:8])}",
+    return Told(f"order {wave[0].start_order}: {listed([one.name for one in wave])}",
                 tuple(one.name for one in wave))
 
 

@@ -219,7 +219,7 @@ TABLE: Final[tuple[Transition, ...]] = (
                "{scope} is lost again, and its former failover is over: {why}"),
     Transition(_P.REVERSING, _S.REVERSE_FRESH, _P.PROTECTED_REVERSED,
                ("WriteRecord", "Quarantine", "Restore"),
-               "the VMs of {scope} run elsewhere, and have replicas there: {why}"),
+               "the VMs of {scope} run elsewhere, and {why}"),
     Transition(_P.REVERSING, _S.REVERSE_STALE, _P.REVERSING,
                ("WriteRecord", "PassAddresses", "Quarantine", "Restore", "Reverse"),
                "the old disks of {scope} become replicas: {why}"),

@@ -141,7 +141,8 @@ def stuck(machine: MachineSituation, case: Case) -> str | None:
 
 def waiting_sentences(case: Case) -> tuple[str, ...]:
     """Return a sentence for each VM that does not come back by itself."""
-    found = [why for _, why in obstacles(case)]
+    running = {one.name for one in case.machines if one.runs_on}
+    found = [why for name, why in obstacles(case) if name not in running]
     for one in case.machines:
         if case.promoted(one) is None:
             continue

@@ -69,14 +69,15 @@ def test_a_silent_witness_is_no_agreement_and_is_named() -> None:
     assert decision.phase is Phase.SUSPECTED
     assert decision.waits_for == ("hq",)
     assert decision.sentence == ("site paris is silent, and one view is not enough: hq is silent,"
-                                 " which is no agreement")
+                                 " which is no agreement; where it is lost, order"
+                                 " `hotsite failover paris`")
 
 
 def test_a_witness_that_hears_one_host_means_our_link() -> None:
     decision = one(lost(views=(witness(("paris-1",)),)))
     assert decision.phase is Phase.LINK_SUSPECTED
     assert {type(order) for order in decision.orders} == {Restore}   # what an earlier try left
-    assert "it is our link, not site paris: hq heard from paris-2" in decision.sentence
+    assert "it is our link, not site paris: hq still hears paris-2" in decision.sentence
 
 
 def test_both_sites_silent_is_our_own_link() -> None:
@@ -240,3 +241,30 @@ def test_a_grantor_that_cannot_be_asked_is_named() -> None:
     assert decision.waits_for == ("milan-2",)
     assert decision.sentence == ("the grants to site paris are being revoked: milan-2 cannot be"
                                  " asked whether paris-1 still reaches it")
+
+
+def test_what_is_true_of_several_hosts_is_said_once_and_what_a_person_can_do() -> None:
+    refused = {name: host(name, 60.0, grants=grants(), guarded=False,
+                          bmc=Bmc(failed="it refuses our password"))
+               for name in ("paris-1", "paris-2")}
+    decision = one(driven(lost(hosts=refused)))
+    assert decision.phase is Phase.FENCING
+    assert decision.sentence == (
+        "site paris is not proven off yet: the BMC of paris-1: it refuses our password (the same of"
+        " paris-2); no guard was seen on paris-1 before (the same of paris-2); where you know that"
+        " it is off: `hotsite confirm-fenced paris-1`")
+
+
+def test_nobody_is_asked_to_swear_while_time_alone_is_missing() -> None:
+    young = {name: host(name, 60.0, grants=grants(age_s=20.0), fencing=("guard",))
+             for name in ("paris-1", "paris-2")}
+    decision = one(driven(lost(hosts=young)))
+    assert decision.phase is Phase.FENCING
+    assert "s are needed" in decision.sentence
+    assert "confirm-fenced" not in decision.sentence
+
+
+def test_a_vm_that_runs_does_not_wait() -> None:
+    machines = (machine("sql"), machine("web", "paris-2", runs_on=("paris-2",), may_run_on=()))
+    waiting = one(driven(lost(machines=machines))).waiting
+    assert not any("web" in sentence for sentence in waiting)

@@ -101,7 +101,8 @@ class LoopStatus:
         """Return where each failover stands, and which VMs wait, as lines."""
         lines: list[Line] = []
         for one in self.failovers:
-            waits = f"; waits for {', '.join(one['waits_for'])}" if one["waits_for"] else ""
+            unnamed = [name for name in one["waits_for"] if name not in one["sentence"]]
+            waits = f"; waits for {', '.join(unnamed)}" if unnamed else ""
             lines.append((f"failover {one['scope']} {one['phase']}: {one['sentence']}{waits}",
                           "green" if one["phase"] == "protected-reversed" else "red"))
             lines += [(f"  {sentence}", "yellow") for sentence in one["waiting"]]

@@ -93,9 +93,14 @@ class News:
         found = [Event(EventKind.FAILOVER, one.scope, "", f"{one.phase}: {one.sentence}",
                        self._clock(), "!", one.phase) for one in plan.failovers
                  if self._failovers.get(one.scope) != now[one.scope]]
-        found += [Event(EventKind.FAILOVER, scope, "", "calm: nothing of it is under way any more",
-                        self._clock(), "", "calm")
-                  for scope in sorted(self._failovers.keys() - now.keys())]
+        begun = sorted(scope for scope in now.keys() - self._failovers.keys()
+                       if scope.startswith("Site/"))
+        for scope in sorted(self._failovers.keys() - now.keys()):
+            joins = bool(begun) and scope.startswith("Host/")
+            sentence = (f"it is looked at as a part of {begun[0]} from now on" if joins else
+                        "calm: nothing of it is under way any more")
+            found.append(Event(EventKind.FAILOVER, scope, "", sentence, self._clock(), "",
+                               now[begun[0]][0] if joins else "calm"))
         self._failovers = now
         return found
 

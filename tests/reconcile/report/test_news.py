@@ -3,6 +3,7 @@
 import pytest
 
 from controller.model.condition import Condition, ConditionType, Status
+from controller.plan.steps.plan import FailoverState, Plan
 from controller.reconcile.report.news import News, is_well
 
 
@@ -54,3 +55,19 @@ def test_what_is_worse_than_late_is_told_at_once() -> None:
     assert news.of_condition(LATE) is None
     assert news.of_condition(fresh(Status.FALSE, "Critical")) is not None
     assert news.still_late() == ()
+
+
+def with_failovers(*scopes: str) -> Plan:
+    """A plan in which these are suspected."""
+    return Plan(revision="r1", steps=(), remarks=(), failovers=tuple(
+        FailoverState(scope, "suspected", f"{scope} is silent") for scope in scopes))
+
+
+def test_a_host_whose_whole_site_is_silent_is_not_called_calm() -> None:
+    news = News(lambda: 0.0)
+    news.of_plan(with_failovers("Host/paris-1"))
+    found = {event.target: event.sentence
+             for event in news.of_plan(with_failovers("Site/paris"))}
+    assert found["Host/paris-1"] == "it is looked at as a part of Site/paris from now on"
+    assert {event.target: event.sentence for event in news.of_plan(with_failovers())} == {
+        "Site/paris": "calm: nothing of it is under way any more"}
