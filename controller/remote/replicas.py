@@ -58,7 +58,7 @@ class StateFile:
         numbers = [point["sequence"] for point in self.points]
         if numbers != sorted({number for number in numbers if number}):
             raise ValueError("its restore points are not in order")
-        chains, self.files = chains_of(state), {}
+        chains, self.files, self.formers = chains_of(state), {}, {}
         for at, chain in enumerate(chains):
             for disk, files in chain.items():
                 for file in files:
@@ -97,6 +97,8 @@ class StateFile:
             raise ValueError(f"{disk}/{file['name']} is no file of a replica")
         name, least = f"{disk}/{file['name']}", count(file["stored_bytes"])
         clusters = -(-count(file["size_bytes"]) // CLUSTER_BYTES)
+        if file["kind"] == "disk":      # the manifest of a disk that lies elsewhere
+            self.formers[name] = str(file["check"]).partition(":")[2]
         if file["kind"] == "base":
             least = 0 if merging else count(file["size_bytes"])
             self.files.setdefault(name[:-len("raw")] + "man", (1, 0, []))
@@ -283,7 +285,8 @@ class Replicas:
         for name, (least, clusters, points) in state.files.items():
             seen = status_of(f"{root}/{name}")
             stored += seen.st_blocks * 512 if seen else 0
-            if (seen is None or seen.st_size < least) and name not in lost:
+            gone = name in state.formers and not os.path.exists(state.formers[name])
+            if (seen is None or seen.st_size < least or gone) and name not in lost:
                 lost.add(name)
                 for at in points:
                     spoilt[at] += clusters
