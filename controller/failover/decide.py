@@ -21,6 +21,7 @@ from dataclasses import replace
 from typing import Final
 
 from controller.failover.case import Case, open_cases, targets_of
+from controller.failover.endings import is_moved
 from controller.failover.orders import (
     Decision,
     DropAddresses,
@@ -258,7 +259,7 @@ def _reverse(case: Case, held: Record) -> Iterator[Order]:
 def _move(case: Case, held: Record) -> Iterator[Order]:
     yield from restore(case.answering)      # else its guards would end what arrives
     for one in case.machines:
-        if not one.moved:
+        if not is_moved(one, case):
             yield Move(one.name, held.epoch + 1)
 
 

@@ -57,9 +57,14 @@ def is_away(machine: MachineSituation, case: Case) -> bool:
     return home is None or not answers(home, case.situation)
 
 
+def is_moved(machine: MachineSituation, case: Case) -> bool:
+    """Return whether the move of a case has nothing to do with a VM any more."""
+    return machine.moved or case.scope in machine.moved_by
+
+
 def moving(case: Case) -> Told | None:
     """A VM of it is not where it is declared to be."""
-    names = [one.name for one in case.machines if not one.moved]
+    names = [one.name for one in case.machines if not is_moved(one, case)]
     return Told(listed(names), tuple(names)) if names else None
 
 
@@ -73,7 +78,7 @@ def called_off(case: Case) -> Told | None:
     """The move of a VM failed that never failed over, or its host fell silent meanwhile."""
     if case.record is not None and case.record.machines:
         return None
-    away = [one for one in case.machines if not one.moved and is_away(one, case)]
+    away = [one for one in case.machines if not is_moved(one, case) and is_away(one, case)]
     if away:
         return Told(f"{away[0].home}, which runs {away[0].name}, does not answer")
     return move_failed(case)

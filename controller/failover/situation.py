@@ -163,6 +163,8 @@ class MachineSituation:
     move_failed: str = ""
     epoch: int = 0
     """Which copy the VM is, wherever; 0: it never failed over."""
+    moved_by: frozenset[str] = frozenset()
+    """Scopes of the moves that have nothing to do with it any more, as `moved` means it of all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

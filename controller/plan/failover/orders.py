@@ -28,7 +28,7 @@ from controller.plan.actions.fencing import FenceHost
 from controller.plan.actions.guarding import RestoreGrants, RevokeGrants
 from controller.plan.actions.promotion import PromoteReplica
 from controller.plan.failover.gates import promotions_of
-from controller.plan.failover.situation import situation_of
+from controller.plan.failover.situation import is_at_home, situation_of
 from controller.plan.guarding.upkeep import target_of
 from controller.plan.machine.layout import Layout
 from controller.plan.machine.state import MachineState
@@ -153,6 +153,9 @@ def _move(order: Move, cause: Cause, decision: Decision, scene: Scene) -> None:
     survey, protected = scene.survey, scene.protected[order.machine]
     current, location = protected.current, protected.location
     domain, host = location.domain, location.host
+    record = survey.records.get(decision.scope)
+    if record is not None and is_at_home(protected, survey) is record.back:
+        return      # it would lead away from there
     name, target = order.machine, f"VirtualMachine/{order.machine}"
     if current is None or protected.point is None or domain is None or host is None:
         scene.draft.remark(target, f"{name} waits for a sound replica before it can be moved")

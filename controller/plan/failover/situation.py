@@ -151,22 +151,22 @@ def machine_situation(protected: ProtectedMachine, promotions: Mapping[str, Prom
             nic.mac.lower() for nic in protected.vm.spec.nics),
         diverged_known=_copy_is_off(name, home, survey),
         reverse_fresh=_is_fresh_at(protected, home, survey),
-        moved=_is_moved(protected, survey), epoch=survey.epochs.get(name, 0))
+        moved_by=frozenset(_moved_by(protected, survey)), epoch=survey.epochs.get(name, 0))
 
 
-def _is_moved(protected: ProtectedMachine, survey: Survey) -> bool:
-    """Return whether a move has nothing to do with a VM any more, or never had.
+def _moved_by(protected: ProtectedMachine, survey: Survey) -> Iterator[str]:
+    """Yield the moves that have nothing to do with a VM any more, or never had.
 
     It was promoted since the move began; or it is on the side already that the move leads to.
     """
-    epoch, at_home = survey.epochs.get(protected.name, 0), _is_at_home(protected, survey)
-    return any(record.phase == Phase.MOVING_BACK and (
-        epoch > record.epoch or (at_home is not None and at_home is record.back))
-        for record in survey.records.values()
-        if not record.hosts or protected.name in record.machines)
+    epoch, at_home = survey.epochs.get(protected.name, 0), is_at_home(protected, survey)
+    for scope, record in survey.records.items():
+        if record.phase == Phase.MOVING_BACK and (
+                epoch > record.epoch or at_home is record.back):
+            yield scope
 
 
-def _is_at_home(protected: ProtectedMachine, survey: Survey) -> bool | None:
+def is_at_home(protected: ProtectedMachine, survey: Survey) -> bool | None:
     """Return whether a VM is at the site that it is declared at; None if that is not known."""
     placement, host = protected.vm.spec.placement, protected.location.host
     site = placement.site
@@ -187,7 +187,7 @@ def home_of(protected: ProtectedMachine, survey: Survey) -> str:
         return host or ""
     opened = [record for record in survey.records.values()
               if record.phase != Phase.CALM and name in record.machines]
-    if not opened and _is_at_home(protected, survey) is not False:
+    if not opened and is_at_home(protected, survey) is not False:
         return host or older[0].host
     names, lost = survey.specs.names, {one for record in opened for one in record.hosts}
     return max(older, key=lambda one: (one.host in lost, epoch_of(one.domain, names))).host

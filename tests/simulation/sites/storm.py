@@ -240,6 +240,13 @@ class Storm:
                     self.say(f"ann ends {domain.name} on {node.name}")
                     self.estate.command(f"shutoff {node.name} {domain.name}")
 
+    def power_on(self) -> None:
+        """Let a person switch on what was fenced."""
+        for name, node in self.estate.world.nodes.items():
+            if not node.powered:
+                self.say(f"ann switches {name} on")
+                self.estate.command(f"power {name} on")
+
     async def rage(self) -> None:
         """Let things go wrong for a while; a dead controller is started again."""
         await asyncio.sleep(20.0)
@@ -263,7 +270,8 @@ class Storm:
         await self.until(self.not_at_rest, REST_WITHIN_S, "not at rest")
 
     async def go_home(self) -> None:
-        """Let a person order everything back; then all must be as declared."""
+        """Let a person order everything back, and nothing else; then all must be as declared."""
+        self.store.withdraw_failovers(self.store.failovers(self.clock()))
         for site in ("paris", "milan"):
             self._order(f"Site/{site}", planned=True, back=True)
             self.loop.reread()
@@ -278,6 +286,7 @@ class Storm:
             await asyncio.sleep(LOOK_S)
             self.say_yes()
             self.end_older_copies()
+            self.power_on()
             self.laws.look()
             found = wrong()
         if found and not self.laws.broken:
