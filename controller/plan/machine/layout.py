@@ -152,7 +152,8 @@ def _to_place(vm: VirtualMachine, location: Location, with_files: tuple[str, ...
     """
     spec, name = vm.spec, vm.metadata.name
     machine = survey.specs.to_place[name]
-    if name in survey.epochs and location.host is not None:
+    if (name in survey.epochs and location.host is not None
+            and not came_home(name, location.host, survey)):
         machine = kept_where_promoted(machine, location.host, survey)
     state = location.state
     if (state is MachineState.RUNNING and spec.power is Power.ON and location.domain is not None
@@ -181,6 +182,19 @@ def _to_place(vm: VirtualMachine, location: Location, with_files: tuple[str, ...
         huge_bytes=machine.huge_bytes if counts else 0,
         groups=machine.groups if counts else (), fixed=fixed,
         has_local_disks=not running and host is not None), host
+
+
+def came_home(name: str, host: str, survey: Survey) -> bool:
+    """Return whether the last that a failover did with a VM was to bring it back to this site.
+
+    From then on it belongs where the specs say, as if nothing had been.
+    """
+    site = survey.site_of(host)
+    return any(record.phase == "calm" and record.back
+               and survey.epochs[name] == record.epoch + 1
+               and site == (scope if kind == "Site" else survey.site_of(scope))
+               for record in survey.records.values()
+               for kind, _, scope in (record.scope.partition("/"),))
 
 
 def kept_where_promoted(machine: PlaceMachine, host: str, survey: Survey) -> PlaceMachine:

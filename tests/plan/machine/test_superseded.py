@@ -158,3 +158,23 @@ def test_an_older_copy_is_ended_though_most_of_its_site_is_still_silent() -> Non
                if isinstance(one.action, EndStaleDomain)]
 
     assert step.ruling.verdict is Verdict.ALLOWED
+
+
+@pytest.mark.parametrize(("phase", "back", "epoch", "moves"), [
+    ("calm", True, 8, True),
+    ("calm", True, 9, False),           # it was promoted once more since
+    ("calm", False, 8, False),          # it was moved here as planned, and stays
+    ("moving-back", True, 8, False),    # not all of the failover is over
+])
+def test_a_vm_that_came_home_belongs_where_it_is_declared(
+        phase: str, back: bool, epoch: int, moves: bool) -> None:
+    elsewhere = b.small(b.vm("sql", placement={"site": "milan"}), autonomy="failover")
+    seen = b.observed_of(LAB, {"paris-1": {"sql": copy(epoch, "paris-1")}, "milan-1": {}})
+    fact = seen.nodes["milan-1"]
+    assert isinstance(fact, Known)
+    record = Record("Site/paris", 7, phase=phase, back=back)
+    seen = b.with_node(seen, "milan-1", replace(fact, value=replace(
+        fact.value, records=Known({record.scope: record}, b.NOW_S))))
+    found = [one.action for one in planned(seen, elsewhere).steps
+             if isinstance(one.action, MigrateDomain)]
+    assert [one.target for one in found] == (["VirtualMachine/sql"] if moves else [])
