@@ -4,12 +4,12 @@ What Protected, Fresh and NotPortable say of a VM, its Survivable does not say a
 replica, no sound point, or none that is seen or young enough, or that it cannot start there.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from controller.model.condition import Condition, ConditionType, Status
 from controller.plan.machine.capability import Effect, Misfit
-from controller.plan.promotion.takeover import Hindrance, Trouble
+from controller.plan.promotion.takeover import Hindrance
 from controller.plan.survey.survey import Survey
 
 SAID_ELSEWHERE: Final = frozenset({
@@ -29,15 +29,16 @@ STATUS: Final = ((Status.TRUE, (Effect.PREVENTS, Effect.LEAVES_BEHIND)),
                  (Status.UNKNOWN, (Effect.UNKNOWN,)), (Status.FALSE, (Effect.TELLS,)))
 
 
-def recovery_conditions(trouble: Trouble, survey: Survey) -> Iterator[Condition]:
+def recovery_conditions(waiting: Mapping[str, Hindrance],
+                        misfits: Mapping[str, tuple[Misfit, ...]],
+                        survey: Survey) -> Iterator[Condition]:
     """Yield what would keep single VMs from coming back where their replicas lie."""
     revision = survey.desired.revision
-    for name, hindrance in trouble.hindrances.items():
-        if not hindrance.shed and any(
-                one.sure and one.reason not in SAID_ELSEWHERE for one in hindrance.obstacles):
+    for name, hindrance in waiting.items():
+        if any(one.sure and one.reason not in SAID_ELSEWHERE for one in hindrance.obstacles):
             yield survey.specs.cached(not_survivable, name, hindrance, revision)
-    for name, misfits in trouble.misfits.items():
-        yield survey.specs.cached(not_portable, name, misfits, revision)
+    for name, unlike in misfits.items():
+        yield survey.specs.cached(not_portable, name, unlike, revision)
 
 
 def not_survivable(name: str, hindrance: Hindrance, revision: str) -> Condition:

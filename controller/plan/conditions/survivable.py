@@ -11,7 +11,7 @@ from controller.plan.conditions.recovery import recovery_conditions
 from controller.plan.machine.capability import versions_at
 from controller.plan.machine.layout import Layout
 from controller.plan.promotion.surroundings import surroundings_of
-from controller.plan.promotion.takeover import NO_TROUBLE, Hindrance, Trouble, find_trouble
+from controller.plan.promotion.takeover import NO_TROUBLE, Hindrance, find_trouble
 from controller.plan.replication.protected_machine import ProtectedMachine, twin_of
 from controller.plan.steps.draft import counted
 from controller.plan.steps.takeover import Outcome
@@ -41,8 +41,9 @@ def site_conditions(protected_machines: list[ProtectedMachine], index: ReplicaIn
                                           survey))
             found.append(Condition(
                 f"Site/{site}", ConditionType.SURVIVABLE,
-                *survivable(site, taker, len(at[site]), trouble), desired.revision))
-            found += recovery_conditions(trouble, survey)
+                *survivable(site, taker, len(at[site]), told := trouble.by_outcome()),
+                desired.revision))
+            found += recovery_conditions(told[Outcome.WAITS], trouble.misfits, survey)
         if twin is not None and twin in desired.sites:
             found.append(Condition(
                 f"Site/{site}", ConditionType.TWIN_MATCHES,
@@ -50,15 +51,13 @@ def site_conditions(protected_machines: list[ProtectedMachine], index: ReplicaIn
     return found
 
 
-def survivable(site: str, twin: str | None, number: int, trouble: Trouble) -> Answer:
+def survivable(site: str, twin: str | None, number: int,
+               told: Mapping[Outcome, Mapping[str, Hindrance]]) -> Answer:
     """Return whether all protected VMs of `site`, so many, would come back at their twin."""
     if twin is None:
         return Status.FALSE, "NoTwin", f"{site} has no twin and {number} protected VMs"
     if not number:
         return Status.TRUE, "NothingProtected", f"no protected VM runs at {site}"
-    found = trouble.hindrances
-    told = {outcome: {name: why for name, why in found.items() if why.outcome is outcome}
-            for outcome in (Outcome.WAITS, Outcome.UNKNOWN, Outcome.SHED)}
     of = f"of {counted(number, 'protected VM')} of {site}"
     for outcome, status, verb in ((Outcome.WAITS, Status.FALSE, "would"),
                                   (Outcome.UNKNOWN, Status.UNKNOWN, "might")):

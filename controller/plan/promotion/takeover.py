@@ -31,7 +31,7 @@ from controller.plan.machine.promotion_room import (
     size_when_promoted,
 )
 from controller.plan.packing.problem import PlaceMachine
-from controller.plan.promotion.findings import examine, host_of
+from controller.plan.promotion.findings import Finding, examine, host_of
 from controller.plan.promotion.point import (
     NEWEST,
     Asked,
@@ -77,6 +77,14 @@ class Trouble(NamedTuple):
     hindrances: Mapping[str, Hindrance]
     misfits: Mapping[str, tuple[Misfit, ...]]
 
+    def by_outcome(self) -> dict[Outcome, dict[str, Hindrance]]:
+        """Return the hindrances by what they come to."""
+        found: dict[Outcome, dict[str, Hindrance]] = {
+            one: {} for one in (Outcome.WAITS, Outcome.UNKNOWN, Outcome.SHED)}
+        for name, hindrance in self.hindrances.items():
+            found[hindrance.outcome][name] = hindrance
+        return found
+
 
 NO_TROUBLE: Final = Trouble({}, {})
 
@@ -95,18 +103,18 @@ def find_trouble(lost: Sequence[ProtectedMachine], there: Surroundings) -> Troub
     coming: dict[str, tuple[list[PlaceMachine], list[Growth]]] = {
         host: ([], []) for host in there.hosts}
     layout, survey = there.layout, there.survey
+    unseen = Hindrance(there.unlisted)
     for protected in lost:
+        if there.unlisted and protected.current is None and not protected.stale:
+            found[protected.name] = unseen      # most of a large estate at the first looks
+            continue
         host = host_of(protected, there)
         finding = examine(protected, host, there)
-        if finding.obstacles:
-            found[protected.name] = Hindrance(finding.obstacles)
+        own = with_age(protected, finding, survey)
+        if own:
+            found[protected.name] = Hindrance(own)
         if finding.misfits:
             misfits[protected.name] = finding.misfits
-        if protected.vm.spec.group is None and not (
-                finding.from_at <= survey.now_s
-                and lost_at(protected, survey) <= finding.until_at):
-            found[protected.name] = Hindrance(
-                (*finding.obstacles, *choose_point(candidate(protected, survey)).gates))
         if host is not None and host.closed is None:
             machines, growths = coming[host.name]
             machines.append(size_when_promoted(protected.name, layout, survey))
@@ -123,6 +131,14 @@ def find_trouble(lost: Sequence[ProtectedMachine], there: Surroundings) -> Troub
         before = found.get(machine, Hindrance(()))
         found[machine] = Hindrance((*before.obstacles, *gates))
     return Trouble(found, misfits)
+
+
+def with_age(protected: ProtectedMachine, finding: Finding, survey: Survey) -> Obstacles:
+    """Return what is in the way of a VM by itself, the age of its point included."""
+    if protected.vm.spec.group is not None or (
+            finding.from_at <= survey.now_s and lost_at(protected, survey) <= finding.until_at):
+        return finding.obstacles
+    return (*finding.obstacles, *choose_point(candidate(protected, survey)).gates)
 
 
 def settle(_: str, desired: Desired, left: Left, machines: tuple[PlaceMachine, ...],
