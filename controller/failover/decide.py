@@ -138,7 +138,8 @@ def _record(case: Case, phase: Phase) -> Record:
         back=next((one.back for one in case.requests if one.planned), begun.back),
         points={} if phase is Phase.CALM else {
             **begun.points, **{one.target: one.point for one in case.requests if one.point}})
-    return wanted if wanted == old else replace(wanted, step=begun.step + 1)
+    return wanted if wanted == old else replace(
+        wanted, step=begun.step + 1, changed_at=situation.now_at)
 
 
 def _why(case: Case) -> str:

@@ -74,6 +74,8 @@ class Record:
     """Of a planned move: to where its VMs are declared, and not away from there."""
     points: Mapping[str, str] = field(default_factory=dict)
     """By what was ordered, as `Kind/name`: the older restore point that the person asked for."""
+    changed_at: float = 0.0
+    """When its last change was written, by the clock of the controller that wrote it."""
     unreadable: str = ""
     """Why this copy cannot be read; empty when it can."""
 

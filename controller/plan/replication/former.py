@@ -9,6 +9,7 @@ from typing import Final
 
 from controller.model.facts import DomainFacts
 from controller.model.replica import STORE
+from controller.model.units import render_duration
 from controller.plan.actions.action import Cause
 from controller.plan.actions.promotion import AdoptDisks
 from controller.plan.replication.protected_machine import ProtectedMachine
@@ -17,6 +18,9 @@ from controller.plan.survey.epochs import epoch_of
 from controller.plan.survey.identity import Sighting
 from controller.plan.survey.survey import Survey
 
+RETURN_S: Final = 300.0
+COMING: Final = ("led-elsewhere", "returning")
+"""The phases in which hosts of a lost site come back."""
 TAIL_S: Final = 30 * 86400.0
 """How long a tail is kept unless a person lets it go before."""
 
@@ -26,7 +30,7 @@ def adopt_former(protected: ProtectedMachine, survey: Survey, draft: Draft) -> b
     former = max(_former(protected, survey), default=None,
                  key=lambda one: (epoch_of(one.domain, survey.specs.names), one.host))
     if former is None:
-        return False
+        return _still_coming(protected, survey, draft)
     host, domain = former
     if any(one.host == host and one.replica.epoch >= survey.epochs[protected.name]
            and one.replica.promoted is None for one in protected.held):
@@ -52,6 +56,26 @@ def adopt_former(protected: ProtectedMachine, survey: Survey, draft: Draft) -> b
         f" {epoch}, and {host} still has the disks of its older copy",
         consequence="they are read, not written; what they hold is kept as a point of its own"))
     return True
+
+
+def _still_coming(protected: ProtectedMachine, survey: Survey, draft: Draft) -> bool:
+    """Return whether the host with a VM's former disks may still come back with its site.
+
+    Where power is back, one host answers minutes before another: a whole copy to whichever is first
+    would be for nothing.
+    """
+    for one in survey.superseded_unseen.get(protected.name, ()):
+        record = next((each for each in survey.records.values() if one.host in each.hosts
+                       and each.phase in COMING), None)
+        if record is not None and one.host in survey.unreachable and (
+                record.phase == COMING[0]     # the first one answers only now
+                or 0.0 <= survey.now_s - record.changed_at < RETURN_S):
+            draft.remark(protected.target, (
+                f"{protected.name} has no replica at {protected.twin} yet: its former disks are on"
+                f" {one.host}, which is waited for until {render_duration(RETURN_S)} after the"
+                " first host of its site came back"))
+            return True
+    return False
 
 
 def _former(protected: ProtectedMachine, survey: Survey) -> Iterator[Sighting]:
