@@ -11,6 +11,9 @@ from controller.plan.actions.action import Action, Symbol
 class FenceHost(Action):
     """Cut a host's power by its BMC, and prove that it is off. The host itself is not asked."""
 
+    begin_s: float | None = None
+    """How soon its BMC must be told, or is not: what the order was for may have changed by then.
+    None: as soon as it can be reached."""
     verb: ClassVar[str] = "fence"
     rung: ClassVar[Rung] = Rung.FAILOVER
     takes: ClassVar[bool] = False

@@ -41,6 +41,8 @@ from controller.plan.steps.plan import FailoverState
 from controller.plan.survey.replicas import ReplicaIndex
 from controller.plan.survey.survey import Survey
 
+BEGIN_S: Final = 3.0
+"""How soon a host's BMC must be told to cut its power, or is not: the host may be back later."""
 PACE_S: Final = 1.0
 """How often a failover is decided upon while proofs ripen."""
 
@@ -101,7 +103,7 @@ def _plan(order: Order, decision: Decision, scene: Scene) -> None:
             _order_grants(order, cause, decision, scene)
         case Fence():
             scene.draft.do(FenceHost(
-                target=f"Host/{order.host}", node=order.host, cause=cause,
+                target=f"Host/{order.host}", node=order.host, cause=cause, begin_s=BEGIN_S,
                 reason=decision.sentence, consequence="its power is cut; what it runs ends"))
         case Promote():
             _promote(order, cause, decision, scene)

@@ -21,6 +21,9 @@ only one: PoweringOff and null are not off.
     Unavailable   nothing was sent     it was not reached, or made no sense for a minute
     OutcomeUnknown                     ForceOff was sent, and the host is not proven off
 
+Where it must begin at once, nothing is sent that was not sent within a few seconds: its host may be
+back by then, and well. Whoever ordered it decides anew.
+
 Off is a moment: a person, or a rule for when power returns, may switch the host on again. So the
 state is read on afterwards, by those who watch it.
 """
@@ -70,10 +73,13 @@ class PowerSwitch(Protocol):
 class Fence:
     """One fencing of one host."""
 
-    def __init__(self, host: str, switch: PowerSwitch, timing: Timing = USUAL) -> None:
+    def __init__(self, host: str, switch: PowerSwitch, timing: Timing = USUAL,
+                 begin_s: float | None = None) -> None:
+        """Prepare; `begin_s` is how long after its order ForceOff may first be sent."""
         self._host = host
         self._switch = switch
         self._timing = timing
+        self._begin_s = begin_s
         self._state = ""
         self._said = ""
         self._sent = False
@@ -90,6 +96,7 @@ class Fence:
         try:
             async with asyncio.timeout(self._timing.limit_s):
                 while not await self._is_off(now_s()):
+                    self._see_whether_late(now_s())
                     await asyncio.sleep(self._timing.poll_s)
         except TimeoutError:
             raise self._unproven() from None
@@ -135,6 +142,14 @@ class Fence:
             raise
         if self._taken:
             self._again_s = now_s + self._timing.forgotten_s
+
+    def _see_whether_late(self, now_s: float) -> None:
+        """Give up what could not be begun at once."""
+        late = self._begin_s is not None and now_s + self._timing.poll_s > (
+            self._begun_s + self._begin_s)
+        if late and not self._sent and self._state != OFF:
+            raise Unavailable(f"{self._host} is not fenced: its BMC could not be told at once:"
+                              f" {self._said or self._state}")
 
     def _unproven(self) -> ActionError:
         """Return the error of a time limit that has passed."""

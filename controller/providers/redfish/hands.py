@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from controller.providers.redfish.bmc import Bmc
 
 
+def begin_of(action: Action) -> float | None:
+    """Return how soon a fence must begin."""
+    return action.begin_s if isinstance(action, FenceHost) else None
+
+
 class RedfishHands:
     """The BMCs of all hosts that declare one."""
 
@@ -60,7 +65,7 @@ class RedfishHands:
         bmc = self._bmc(action.node)
         if bmc is None:
             raise Refused(f"Host/{action.node} declares no BMC: it cannot be fenced by one")
-        return await bmc.fence()
+        return await bmc.fence(begin_of(action))
 
     async def close(self) -> None:
         """Log out of all."""

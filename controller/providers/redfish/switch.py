@@ -83,11 +83,14 @@ class PowerWatch:
                 self.fact = self._unknown(str(error))
         return self.fact or self._unknown(f"the BMC of {self.host} has not answered yet")
 
-    async def fence(self) -> str:
-        """Cut the host's power and return a sentence when that is proven; errors as in fence.py."""
+    async def fence(self, begin_s: float | None = None) -> str:
+        """Cut the host's power and return a sentence when that is proven; errors as in fence.py.
+
+        Shapes: with `begin_s`, ForceOff is first sent so soon, or never.
+        """
         self._fences += 1
         try:
-            return await Fence(self.host, self, self._timing).run()
+            return await Fence(self.host, self, self._timing, begin_s).run()
         finally:
             self._fences -= 1
 

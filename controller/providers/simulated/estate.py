@@ -112,7 +112,7 @@ class SimulatedEstate:
     async def apply(self, action: Action) -> str:
         """Make one change in the world and return a sentence that says what was done."""
         if isinstance(action, FenceHost):
-            return await self._fence(action.node)
+            return await self._fence(action)
         if not await self._answers(action.node):
             raise Unavailable(f"{action.node} does not answer; nothing was sent to it")
         if self.lost_requests > 0:
@@ -144,11 +144,12 @@ class SimulatedEstate:
             raise OutcomeUnknown(f"{action.node}: the reply to {action.verb} was lost")
         return running.result()
 
-    async def _fence(self, host: str) -> str:
+    async def _fence(self, action: FenceHost) -> str:
         """Cut a host's power by its BMC; errors as of the real hand."""
+        host = action.node
         if host not in self._bmcs:
             raise Refused(f"Host/{host} declares no BMC: it cannot be fenced by one")
-        return await self._bmcs[host].fence()
+        return await self._bmcs[host].fence(action.begin_s)
 
     async def _until_done_or_silent(self, running: "asyncio.Task[str]", node: str) -> None:
         """Wait for the end of an operation, or until its node has not answered for too long."""

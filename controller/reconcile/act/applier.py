@@ -44,7 +44,9 @@ from controller.errors import (
     Undone,
 )
 from controller.model.document import Rung
+from controller.model.facts import Known
 from controller.plan.actions.action import Action
+from controller.plan.actions.fencing import FenceHost
 from controller.plan.survey.context import InFlight, LeaseView
 from controller.plan.survey.context import Undone as UndoneChange
 from controller.providers.base import Provider
@@ -63,6 +65,8 @@ logger = logging.getLogger("hotsite")
 UndoneRow = tuple[UndoneChange, str]
 """A change that a node undid, and the fingerprint of its target's spec at that time."""
 
+FENCE_LOOK_S = 0.2
+"""How often it is seen whether a host answers again that is being fenced."""
 
 class Attempt(NamedTuple):
     """The outcome of one action."""
@@ -154,7 +158,7 @@ class Applier:
                 and action.rung.height >= Rung.FAILOVER.height):
             return Attempt(Outcome.REFUSED, lease.sentence)
         try:
-            return Attempt(Outcome.DONE, await self._provider.apply(action))
+            return Attempt(Outcome.DONE, await self._apply(action))
         except Refused as error:
             return Attempt(Outcome.REFUSED, str(error))
         except Unavailable as error:
@@ -168,6 +172,26 @@ class Applier:
             return Attempt(Outcome.UNKNOWN, (
                 f"{action.verb} on {action.node} may have happened: its answer was not understood"
                 f" ({type(error).__name__}: {error}); {action.node} is looked at again"))
+
+    async def _apply(self, action: Action) -> str:
+        """Do `action`; break a fence off whose host answers meanwhile, if it was for its silence.
+
+        Errors: ActionError.
+        """
+        if not isinstance(action, FenceHost) or action.begin_s is None:
+            return await self._provider.apply(action)
+        fence = asyncio.create_task(self._provider.apply(action))
+        try:
+            while not fence.done():
+                if isinstance(self._view.fact(action.node), Known):
+                    raise OutcomeUnknown(
+                        f"{action.node} answers again, and its power is not cut any more; if its"
+                        " BMC was told before that, it goes off all the same")
+                await asyncio.wait({fence}, timeout=FENCE_LOOK_S)
+            return fence.result()
+        finally:
+            fence.cancel()
+            await asyncio.gather(fence, return_exceptions=True)
 
     def _undone(self, action: Action, attempt: Attempt, spec: str) -> UndoneRow | None:
         """Return what must not be done again by itself, since the node had to undo it."""

@@ -167,3 +167,25 @@ def test_who_watches_during_a_fence_gets_its_readings_and_asks_nothing() -> None
 def test_a_fence_can_be_made_of_any_switch() -> None:
     assert "cut the power of milan-2" in run_virtual(
         Fence("milan-2", Scripted(said_in_turn("On", "Off"))).run())
+
+
+@pytest.mark.parametrize(("says", "sent"), [
+    (said_in_turn("On", "On", "Off"), [0.0]),
+    (said_in_turn(DARK, "On", "Off"), [1.0]),
+    (said_in_turn(*[DARK] * 4, "On", "Off"), []),
+    (said_in_turn(*[SILENCE] * 4, "On", "Off"), []),
+], ids=["at once", "a second later", "reached too late", "answers too late"])
+def test_what_cannot_begin_at_once_is_not_begun(says: Callable[[int], str],
+                                                sent: list[float]) -> None:
+    bmc = Scripted(says)
+
+    async def whole() -> None:
+        begun_s = asyncio.get_running_loop().time()
+        if sent:
+            assert "cut the power" in await bmc.fence(3.0)
+        else:
+            with pytest.raises(Unavailable, match="could not be told at once"):
+                await bmc.fence(3.0)
+        assert [at_s - begun_s for at_s in bmc.sent_s] == sent
+
+    run_virtual(whole())
