@@ -139,13 +139,15 @@ def needs_person(case: Case) -> Told | None:
         return None
     if case.unreadable is not None:
         return Told(case.unreadable, (PERSON,))
-    return Told(_first([unwanted(one, case) or gated(one, case) or ""
-                        for one in case.machines]), (PERSON,))
+    against = (unwanted(one, case) or gated(one, case) for one in case.machines)
+    return Told(_first([why for why in against if why]), (PERSON,))
 
 
 def may_begin(case: Case) -> Told | None:
     """Some VM of it may start elsewhere, as soon as its hosts are proven off."""
-    willing = [one.name for one in case.machines if not one.runs_on
+    held = {one.group for one in case.machines if one.group is not None
+            and (unwanted(one, case) or gated(one, case)) is not None}
+    willing = [one.name for one in case.machines if not one.runs_on and one.group not in held
                and unwanted(one, case) is None and gated(one, case) is None]
     if not willing or case.unreadable is not None:
         return None

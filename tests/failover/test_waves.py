@@ -68,6 +68,13 @@ def test_a_group_waits_for_its_gated_member_and_the_others_go_on() -> None:
                                 "3 d of db would be lost")
 
 
+def test_nothing_is_begun_for_a_vm_whose_group_waits() -> None:
+    db = machine("db", group="erp", failover="confirm")
+    decision = one(lost(machines=(db, machine("app", group="erp"))))
+    assert (decision.phase, decision.orders) == (Phase.AWAITING_HUMAN, ())
+    assert "db waits for `hotsite failover paris`" in decision.sentence
+
+
 def test_a_loss_is_taken_by_a_person_and_a_full_host_is_not() -> None:
     order = (Request(target="Site/paris", by="ada", accepts_loss=True),)
     old = machine("sql", gates=(Gate(sentence="3 d would be lost", yields=True),))

@@ -116,7 +116,9 @@ def make_estate(world: World, shape: Shape) -> Estate:
     estate.witness = Node("hq", world, _fast(world))
     watchdogs = dice.random() < 0.7
     for name in shape.twin:
-        host = Host(name, world, _slow(world), site=name.partition("-")[0])
+        site = name.partition("-")[0]
+        late = world.mistakes.drift if site == "paris" else 0.0
+        host = Host(name, world, _slow(world) - late, site=site)
         host.watchdog = watchdogs
         if dice.random() < 0.7:
             host.bmc = Bmc(dice.choice(DIALECTS))
@@ -137,8 +139,7 @@ def make_estate(world: World, shape: Shape) -> Estate:
 def _slow(world: World) -> float:
     """The rate of a host's clock: often as slow as the bound lets it be."""
     drift = GUARD.drift / 2
-    rate = 1 - world.dice.choice([drift, world.dice.uniform(-drift, drift)])
-    return rate - world.mistakes.drift
+    return 1 - world.dice.choice([drift, world.dice.uniform(-drift, drift)])
 
 
 def _fast(world: World) -> float:

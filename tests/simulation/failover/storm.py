@@ -17,7 +17,10 @@ from tests.simulation.failover.world import GUARD, Mistakes, World
 
 PEACE_S = 20.0
 STORM_S = 120.0
-MENDED_S = 120.0
+LONG_S = 500.0
+LONG_EVERY = 8
+"""Every so-many-th storm is long: sites are lost, mended and lost again."""
+MENDED_S = 140.0
 SOUND = Mistakes()
 PASSING = frozenset({Phase.REVOKING, Phase.FENCING, Phase.GATING, Phase.PROMOTING,
                      Phase.RETURNING})
@@ -27,8 +30,12 @@ PASSING = frozenset({Phase.REVOKING, Phase.FENCING, Phase.GATING, Phase.PROMOTIN
 class Storm:
     """A world with an estate, its controllers, and what the dice do to them."""
 
-    def __init__(self, seed: int, mistakes: Mistakes = SOUND, shape: Shape = SMALL) -> None:
+    def __init__(self, seed: int, mistakes: Mistakes = SOUND, shape: Shape = SMALL, *,
+                 edge: bool = False) -> None:
+        self.edge = edge
+        """Whether it begins at the edge of a deadline: where the inequality is needed."""
         self.world = World(Random(f"failover-{seed}"), mistakes)
+        self.storm_s = LONG_S if seed % LONG_EVERY == LONG_EVERY - 1 else STORM_S
         self.dice = self.world.dice
         self.estate: Estate = make_estate(self.world, shape)
         self.register = Register(self.world) if self.dice.random() < 0.8 else None
@@ -40,7 +47,7 @@ class Storm:
 
     def _controller(self, name: str) -> Controller:
         drift = GUARD.drift / 2
-        place = self.dice.choice(("hq", "milan", "paris", "milan"))
+        place = "milan" if self.edge else self.dice.choice(("hq", "milan", "paris", "milan"))
         return Controller(name, self.world, 1 + self.dice.uniform(-drift, drift), place=place,
                           estate=self.estate, register=self.register)
 
@@ -74,23 +81,29 @@ class Storm:
         """Play the whole storm."""
         dice, world = self.dice, self.world
         world.run(PEACE_S)
-        self._strike(dice.choice(GREAT_STRIKES))
+        self._strike(edge_of_the_deadline if self.edge else dice.choice(GREAT_STRIKES))
+        for round_s in range(150, int(self.storm_s), 150):
+            world.at(round_s, self._mend_for_now)
+            for _ in range(2):
+                world.at(round_s + dice.uniform(40, 140),
+                         lambda: self._strike(dice.choice(GREAT_STRIKES)))
         for _ in range(dice.randrange(5)):
-            world.after(dice.uniform(1, STORM_S), lambda: self._strike(dice.choice(STRIKES)))
+            world.after(dice.uniform(1, self.storm_s), lambda: self._strike(dice.choice(STRIKES)))
         for _ in range(dice.randrange(12)):
-            world.after(dice.uniform(1, STORM_S), self._flap)
+            world.after(dice.uniform(1, self.storm_s), self._flap)
         if dice.random() < 0.3:
-            world.after(dice.uniform(10, STORM_S), self._order)
+            world.after(dice.uniform(10, self.storm_s), self._order)
         if dice.random() < 0.4:
-            world.after(dice.uniform(10, STORM_S), self._confirm)
-        world.run(PEACE_S + STORM_S)
+            world.after(dice.uniform(10, self.storm_s), self._confirm)
+        world.run(PEACE_S + self.storm_s)
         self._mend()
-        world.run(PEACE_S + STORM_S + MENDED_S)
+        world.run(PEACE_S + self.storm_s + MENDED_S)
         self._settled()
         return world
 
     def _strike(self, kind: Callable[["Storm"], str]) -> None:
-        self.world.say(f"-- {kind(self)}")
+        if not self.world.is_over:
+            self.world.say(f"-- {kind(self)}")
 
     def _flap(self) -> None:
         """Cut or mend one way, perhaps in one direction only."""
@@ -111,6 +124,11 @@ class Storm:
         for host in self.estate.hosts.values():
             for one in self.controllers:
                 one.give_word(host)
+
+    def _mend_for_now(self) -> None:
+        """Mend every way and switch everything on, in the middle of a long storm."""
+        self.world.mend()
+        self._guard_again()
 
     def _mend(self) -> None:
         """Mend every way, switch everything on, and let people go home."""
@@ -301,9 +319,10 @@ GREAT_STRIKES = (lose_site, cut_site, edge_of_the_deadline, secret_grantor)
 """What each storm begins with."""
 
 
-def blow(seed: int, mistakes: Mistakes = SOUND, shape: Shape = SMALL) -> World:
+def blow(seed: int, mistakes: Mistakes = SOUND, shape: Shape = SMALL, *,
+         edge: bool = False) -> World:
     """Play one storm."""
-    return Storm(seed, mistakes, shape).blow()
+    return Storm(seed, mistakes, shape, edge=edge).blow()
 
 
 if __name__ == "__main__":

@@ -70,8 +70,7 @@ def _host(me: Controller, host: Host, *, revoked: bool) -> HostSituation:
         name=host.name, site=host.site, silent_s=silent_s, heard=answer is not None,
         boot_id=f"boot-{answer.boot}" if answer is not None else "",
         guarded=host.name in me.guarded, watchdog=host.watchdog, accept_freeze=host.accept_freeze,
-        grants=tuple(_grants(me, host)) if host.name in me.guarded and (
-            revoked or silent_s >= SUSPECT_S) else (),
+        grants=tuple(_grants(me, host)) if revoked or silent_s >= SUSPECT_S else (),
         bmc=_bmc(me, host, silent_s), start_width=2,
         word=Word(by="ada", reason="looked", boot_id=word[0], age_s=me.world.now - word[1])
         if word is not None else None)
@@ -134,6 +133,7 @@ def _machine(me: Controller, name: str) -> MachineSituation:
         isolation="run" if name in me.estate.spared else "stop", group=shape.group.get(name),
         start_order=shape.order[name], point=7,
         target=replica.node if replica.node != home else None, addresses_dropped=True,
+        epoch=max((answer.guests.get(name, 0) for answer in me.answers.values()), default=0),
         runs_on=running, progress=progress, detail=detail,
         diverged_known=name in me.estate.compared,
         reverse_fresh=name in me.estate.fresh_reverse)

@@ -37,7 +37,7 @@ def test_the_estate_of_the_talk_keeps_the_laws_too(seed: int) -> None:
 def found(law: str, mistakes: Mistakes = Mistakes()) -> bool:  # noqa: B008 -- frozen
     """Whether some storm notices that a law was broken."""
     return any(law in sentence for seed in range(ENOUGH)
-               for sentence in blow(seed, mistakes).broken)
+               for sentence in blow(seed, mistakes, edge=seed % 3 == 0).broken)
 
 
 @pytest.mark.parametrize(("plant", "law"), [

@@ -24,7 +24,7 @@ class Mistakes:
     forgets_epoch: bool = False
     """A VM keeps the epoch that it had."""
     drift: float = 0.0
-    """By how much the clocks of hosts run slower than the bound says."""
+    """By how much the clocks of one site's hosts run slower than the bound says."""
     no_restart_rule: bool = False
     """A grantor that has restarted says that it never granted."""
     ignores_leases: bool = False
