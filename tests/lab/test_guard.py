@@ -209,3 +209,28 @@ def test_a_frozen_host_is_reset_by_its_watchdog_and_nothing_starts_by_itself(sit
         assert stays(lambda: not qemu_of("mail"), 3)
     assert site.hotsite.path("host", "paris-2").read_text() == text
     site.lab.mend("watchdog", "paris-2")
+
+
+def test_a_witness_that_was_switched_off_still_refuses(site: Site) -> None:
+    order = {"epoch": 1, "hosts": ["paris-1"], "order": {"term": 0, "by": "t", "why": "a test"}}
+    script = 'python3 -I -S /run/hotsite/guard/guard-*.pyz "$1" /run/hotsite/guard'
+    revoked = json.loads(site.lab.exec("witness", "sh", "-c", script, "sh", "revoke",
+                                       text=json.dumps(order)))
+    assert revoked["ages"]["paris-1"]["since"] == "grant"
+    site.lab.break_("power", "witness")
+    site.lab.mend("power", "witness")
+    assert '"paris-1"' in site.lab.exec("witness", "cat", "/var/lib/hotsite/guard/revoked.json")
+    site.hotsite.apply()        # sets it up again, and sees then that no failover needs this
+    assert qemu_of("sql")                           # the others grant
+    assert any(one["action_id"].startswith("restore-grants:Witness/witness@witness/1-paris-1")
+               for one in site.hotsite.events())
+
+
+def test_one_killed_process_is_started_again_by_the_other(site: Site) -> None:
+    find = "pgrep -f 'guard-.*[.]pyz run-guard' || :"
+    before = site.lab.exec("paris-1", "sh", "-c", find).split()
+    assert len(before) == 2
+    site.lab.exec("paris-1", "kill", "-9", before[0])
+    wait_until("two run again", lambda: len(set(site.lab.exec(
+        "paris-1", "sh", "-c", find).split()) - {before[0]}) == 2, 30)
+    assert before[1] in site.lab.exec("paris-1", "sh", "-c", find).split()
