@@ -122,7 +122,8 @@ def _width(node: str, case: Case) -> int:
 def current_wave(case: Case) -> tuple[MachineSituation, ...]:
     """Return the VMs of the lowest start order that is not over, sorted by name."""
     ongoing = [one for one in case.machines
-               if case.promoted(one) is not None and stuck(one, case) is None
+               if case.promoted(one) is not None and one.epoch <= case.epoch
+               and stuck(one, case) is None
                and one.progress not in OVER]
     first = min((one.start_order for one in ongoing), default=0)
     return tuple(one for one in ongoing if one.start_order == first)

@@ -39,6 +39,7 @@ YOUNG = {name: host(name, 60.0, grants=grants(age_s=20.0)) for name in PARIS}
 BACK = {name: host(name, 1.0) for name in PARIS}
 BARE = {name: host(name, 60.0, bmc=Bmc(on=True, age_s=1.0), guarded=False, grants=())
         for name in PARIS}
+WAITS = {"progress": Progress.WAITING, "runs_on": ()}
 AGAIN = (machine("sql", runs_on=("milan-1",)), machine("new"))
 MINE = {"sql": RecordedMachine("uuid-sql", 7, "milan-1")}
 SILENT_GRANTOR = {"paris-1": host("paris-1", 60.0, grants=grants(age_s=None, revoked=0))}
@@ -115,12 +116,14 @@ WAYS: dict[tuple[Phase, Signal, Phase], Situation] = {
         P.SPLIT_BRAIN, sql={"runs_on": ("milan-1", "paris-1")}),
     (P.SPLIT_BRAIN, S.OLD_COPY_GONE, P.PROMOTING): led(P.SPLIT_BRAIN),
     (P.LED_ELSEWHERE, S.ONLY_WATCHES, P.LED_ELSEWHERE): watching(P.LED_ELSEWHERE),
+    (P.LED_ELSEWHERE, S.WAVE_RUNS, P.PROMOTING): led(P.LED_ELSEWHERE, sql=WAITS),
     (P.LED_ELSEWHERE, S.OVERTAKEN, P.CALM): led(P.LED_ELSEWHERE, sql={"epoch": 9}),
     (P.LED_ELSEWHERE, S.SOME_READY, P.PROMOTING): led(P.LED_ELSEWHERE, machines=(
         machine("sql", progress=Progress.HEALTHY, runs_on=("milan-1",)), machine("web"))),
     (P.LED_ELSEWHERE, S.OLD_HOST_ANSWERS, P.RETURNING): led(P.LED_ELSEWHERE, hosts=BACK),
     (P.LED_ELSEWHERE, S.AWAY, P.LED_ELSEWHERE): led(P.LED_ELSEWHERE),
     (P.RETURNING, S.ONLY_WATCHES, P.RETURNING): watching(P.RETURNING),
+    (P.RETURNING, S.WAVE_RUNS, P.PROMOTING): led(P.RETURNING, sql=WAITS),
     (P.RETURNING, S.OVERTAKEN, P.CALM): led(P.RETURNING, sql={"epoch": 9}),
     (P.RETURNING, S.LOST_AGAIN, P.CALM): led(P.RETURNING, requests=ORDERED, machines=AGAIN),
     (P.RETURNING, S.SETTLED, P.CALM): at(P.RETURNING, hosts=BACK, machines=(
@@ -130,6 +133,7 @@ WAYS: dict[tuple[Phase, Signal, Phase], Situation] = {
         "diverged_known": True}),
     (P.RETURNING, S.OLD_COPIES, P.RETURNING): led(P.RETURNING, hosts=BACK),
     (P.REVERSING, S.ONLY_WATCHES, P.REVERSING): watching(P.REVERSING),
+    (P.REVERSING, S.WAVE_RUNS, P.PROMOTING): led(P.REVERSING, sql=WAITS),
     (P.REVERSING, S.OVERTAKEN, P.CALM): led(P.REVERSING, sql={"epoch": 9}),
     (P.REVERSING, S.LOST_AGAIN, P.CALM): led(P.REVERSING, requests=ORDERED, machines=AGAIN),
     (P.REVERSING, S.REVERSE_FRESH, P.PROTECTED_REVERSED): led(P.REVERSING, sql={

@@ -17,9 +17,9 @@ def site_estate() -> Desired:
     """Return it: at paris a VM with two disks, a group of two, one that waits for a person."""
     base = storm_estate("failover")
     hosts = {f"{site}-{n}": document(
-        "Host", f"{site}-{n}", site=site, address=f"{site}-{n}",
+        "Host", f"{site}-{n}", site=site, address=f"10.0.{at}.{n}",
         capacity={"memory": "16GiB", "cpus": 16}, acceptFreeze=True,
-        bmc={**BMC, "url": f"https://{site}-{n}"}) for site in ("paris", "milan") for n in (1, 2)}
+        bmc={**BMC, "url": f"https://{site}-{n}"}) for at, site in enumerate(("paris", "milan")) for n in (1, 2)}
     disks = [{"name": "vda", "size": "2GiB"}, {"name": "vdb", "size": "1GiB"}]
     machines = (
         vm("sql", 1, placement={"host": "paris-1"}, startOrder=10, protection="auto", disks=disks),
@@ -34,7 +34,7 @@ def site_estate() -> Desired:
                       failover={"guard": {"keyFile": "/g"}})
     return replace(
         base, estate=estate, hosts=hosts,
-        witnesses={"hq": document("Witness", "hq", address="hq", place="hq")},
+        witnesses={"hq": document("Witness", "hq", address="10.0.2.1", place="hq")},
         protection_policies={
             "auto": document("ProtectionPolicy", "auto", failover="automatic", isolation="stop",
                              **QUICK),

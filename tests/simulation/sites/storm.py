@@ -147,7 +147,7 @@ class Storm:
     def strike(self, *lines: str) -> None:
         """Do faults that belong together, and note when they are mended."""
         self.laws.look()
-        due = self.estate.world.now() + self.dice.choice((4.0, 25.0, 50.0, 90.0, 150.0))
+        due = self.estate.world.now() + self.dice.choice((4.0, 25.0, 60.0, 100.0, 150.0))
         for line in lines:
             self.say(f"fault: {line}")
             self.estate.command(line)
@@ -250,6 +250,11 @@ class Storm:
     async def rage(self) -> None:
         """Let things go wrong for a while; a dead controller is started again."""
         await asyncio.sleep(20.0)
+        self.strike(*self.dice.choice((
+            ("power paris-1 off", "power paris-2 off"), ("site paris cut",),
+            ("site paris cut", "bmc paris-1 down", "bmc paris-2 down"), ("ssh paris-1 pause",),
+            ("power paris-1 off", "power paris-2 off", "bmc paris-1 down", "bmc paris-2 down"))))
+        await asyncio.sleep(self.dice.choice((0.0, 14.0, 18.0, 21.0, 28.0, 33.0)))
         while self.estate.world.now() < STORM_S and not self.laws.broken:
             await asyncio.sleep(self.dice.choice((0.3, 1.0, 2.0, 8.0, 20.0, 35.0)))
             self.mend()
@@ -272,9 +277,11 @@ class Storm:
     async def go_home(self) -> None:
         """Let a person order everything back, and nothing else; then all must be as declared."""
         self.store.withdraw_failovers(self.store.failovers(self.clock()))
-        for site in ("paris", "milan"):
-            self._order(f"Site/{site}", planned=True, back=True)
-            self.loop.reread()
+        opened = [one.scope for one in (self.loop.plan.failovers if self.loop.plan else ())
+                  if one.phase == "protected-reversed"]
+        for scope in sorted({"Site/paris", "Site/milan", *opened}):
+            self._order(scope, planned=True, back=True)
+        self.loop.reread()
         await self.until(self.not_at_home, HOME_WITHIN_S, "not at home")
 
     async def until(self, wrong: Callable[[], list[str]], within_s: float, law: str) -> None:
