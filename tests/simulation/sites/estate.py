@@ -19,7 +19,8 @@ def site_estate() -> Desired:
     hosts = {f"{site}-{n}": document(
         "Host", f"{site}-{n}", site=site, address=f"10.0.{at}.{n}",
         capacity={"memory": "16GiB", "cpus": 16}, acceptFreeze=True,
-        bmc={**BMC, "url": f"https://{site}-{n}"}) for at, site in enumerate(("paris", "milan")) for n in (1, 2)}
+        bmc={**BMC, "url": f"https://{site}-{n}"})
+        for at, site in enumerate(("paris", "milan")) for n in (1, 2)}
     disks = [{"name": "vda", "size": "2GiB"}, {"name": "vdb", "size": "1GiB"}]
     machines = (
         vm("sql", 1, placement={"host": "paris-1"}, startOrder=10, protection="auto", disks=disks),
