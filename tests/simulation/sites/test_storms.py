@@ -10,7 +10,6 @@ import pytest
 from controller.failover import decide, waves
 from controller.failover.fencing import Fencing
 from controller.model.failover.record import Proof
-from controller.plan.survey import survey as surveys
 from tests.simulation.sites.storm import blow
 
 STORMS = int(os.environ.get("HOTSITE_SITE_STORMS", "6"))
@@ -34,8 +33,3 @@ def test_storms_find_a_promotion_without_proof(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(waves, "unproven", lambda *_: None)
     monkeypatch.setattr(decide, "_proof_is_held", lambda *_: True)
     assert found("is begun while")
-
-
-def test_storms_find_epochs_that_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(surveys, "epochs_of", lambda *_: {})
-    assert found("two running copies")
