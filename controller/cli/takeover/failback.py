@@ -19,9 +19,11 @@ def command(
 
     The copies at the old site are brought up to date while the VMs run; then each is shut down, the
     last difference is sent, and it starts where it is declared. Nothing is lost and nothing seeded
-    again. A VM whose move fails stays whole where it is.
+    again. A VM whose move fails stays whole where it is. What failed over of one host alone goes back
+    by an order for that host.
 
-    Examples: `hotsite failback paris --name-again paris`, `hotsite failback sql`.
+    Examples: `hotsite failback paris --name-again paris`, `hotsite failback paris-1
+    --name-again paris-1`, `hotsite failback sql`.
 
     Exit status: 0 done, 1 a move failed or nothing of that name is declared, 2 nothing has begun
     yet, 3 it waits for a person or is refused, 5 no loop runs here.
