@@ -19,8 +19,8 @@ def command(
 
     The copies at the old site are brought up to date while the VMs run; then each is shut down, the
     last difference is sent, and it starts where it is declared. Nothing is lost and nothing seeded
-    again. A VM whose move fails stays whole where it is. What failed over of one host alone goes back
-    by an order for that host.
+    again. A VM whose move fails stays whole where it is. What failed over of one host alone goes
+    back by an order for that host.
 
     Examples: `hotsite failback paris --name-again paris`, `hotsite failback paris-1
     --name-again paris-1`, `hotsite failback sql`.
