@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from mover.backup import backup_job, conductor, virsh, watchdog
+from mover.backup import backup_job, conductor, offline, scratch, virsh, watchdog
 from mover.backup.backup_job import Job
 from mover.errors import TryAgain
 
@@ -100,6 +100,8 @@ def libvirt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Libvirt:
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setattr(backup_job, "QEMU", str(tmp_path))
     monkeypatch.setattr(watchdog, "LOOK_S", 0.1)
+    for module in (conductor, offline, scratch):    # a watchdog of a test before holds its claim
+        monkeypatch.setattr(module, "FOLDER", str(tmp_path / "run"))
     return Libvirt(tmp_path)
 
 
