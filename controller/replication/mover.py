@@ -31,7 +31,6 @@ Rule 2: the archive is compared with its hash each time before it runs.
 """
 
 import asyncio
-import base64
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -39,7 +38,7 @@ from typing import Any, Final
 
 from controller.errors import ActionError, OutcomeUnknown, Refused, Unavailable
 from controller.providers.linux.archive import digest as digest_of
-from controller.providers.linux.archive import pack
+from controller.providers.linux.archive import install_command as install_package
 from controller.providers.node import Node, script_command
 from controller.transport import resident
 from controller.transport.base import Command, Conversation, Reply
@@ -62,22 +61,6 @@ file=$1 sum=$2; shift 2
 echo "$sum  $file" | sha256sum -c --quiet >/dev/null 2>&1 || exit {NOT_INSTALLED}
 exec {PYTHON} "$file" "$@"
 """
-INSTALL: Final = """
-set -e
-umask 077
-mkdir -p -m 0700 "${1%/*}"
-part=$(mktemp "$1.XXXXXX.part")
-trap 'rm -f -- "$part"' EXIT
-base64 -d >"$part"
-echo "$2  $part" | sha256sum -c --quiet
-sync -- "$part"
-mv -f -- "$part" "$1"
-"""
-
-
-def archive() -> bytes:
-    """Return the mover as one file; the same sources give the same bytes everywhere."""
-    return pack("mover")
 
 
 def digest() -> str:
@@ -92,8 +75,7 @@ def archive_path() -> str:
 
 def install_command() -> Command:
     """Return the command that installs the archive on a host, atomically."""
-    return script_command(INSTALL, archive_path(), digest(),
-                          text=base64.encodebytes(archive()).decode(), timeout_s=60.0)
+    return install_package("mover", archive_path())
 
 
 def verb_command(verb: str, *words: str, text: str = "", timeout_s: float = 60.0) -> Command:

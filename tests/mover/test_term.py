@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from controller.replication.mover import archive
+from controller.providers.linux.archive import pack
 
 
 class Attending:
@@ -17,7 +17,7 @@ class Attending:
 
     def __init__(self, folder: Path, term: str) -> None:
         path = folder / "mover.pyz"
-        path.write_bytes(archive())
+        path.write_bytes(pack("mover"))
         self.process = subprocess.Popen(
             [sys.executable, "-I", "-S", str(path), "attend"], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, text=True, env={**os.environ, "HOTSITE_TERM": term})

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from controller.errors import OutcomeUnknown, Refused, Unavailable
 from controller.providers.linux.archive import pack
-from controller.replication.mover import archive, archive_path, digest, failure, verb_command
+from controller.replication.mover import archive_path, digest, failure, verb_command
 from controller.replication.ssh_route import Addresses, receive_command, render_known, ssh_argv
 from controller.transport.base import Endpoint, Reply
 
@@ -14,9 +14,9 @@ TARGET = Endpoint("milan-1", "10.77.0.21", 2222, "root", "", "")
 
 
 def test_the_archive_runs_and_is_the_same_whenever_it_is_packed(tmp_path: Path) -> None:
-    first = archive()
+    first = pack("mover")
     pack.cache_clear()
-    assert archive() == first
+    assert pack("mover") == first
     (tmp_path / "mover.pyz").write_bytes(first)
     done = subprocess.run([sys.executable, "-I", "-S", tmp_path / "mover.pyz", "probe"],
                           input="{}\n", capture_output=True, text=True, check=True)
@@ -26,7 +26,7 @@ def test_the_archive_runs_and_is_the_same_whenever_it_is_packed(tmp_path: Path) 
 def test_an_archive_that_is_not_there_or_not_the_same_does_not_run(tmp_path: Path) -> None:
     script = verb_command("probe").argv[4]
     path = tmp_path / "mover.pyz"
-    for content, status in ((None, 126), (b"other", 126), (archive(), 0)):
+    for content, status in ((None, 126), (b"other", 126), (pack("mover"), 0)):
         if content is not None:
             path.write_bytes(content)
         done = subprocess.run(["sh", "-c", script, "sh", path, digest(), "probe"], input="{}\n",

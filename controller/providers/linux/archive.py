@@ -1,5 +1,6 @@
 """A package of remote/ as one file that Python runs: the same sources give the same bytes."""
 
+import base64
 import hashlib
 import io
 import zipfile
@@ -7,6 +8,22 @@ from collections.abc import Iterator
 from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
+from typing import Final
+
+from controller.providers.node import script_command
+from controller.transport.base import Command
+
+INSTALL: Final = """
+set -e
+umask 077
+mkdir -p -m 0700 "${1%/*}"
+part=$(mktemp "$1.XXXXXX.part")
+trap 'rm -f -- "$part"' EXIT
+base64 -d >"$part"
+echo "$2  $part" | sha256sum -c --quiet
+sync -- "$part"
+mv -f -- "$part" "$1"
+"""
 
 
 @cache
@@ -37,3 +54,9 @@ def _sources(folder: Traversable, prefix: str) -> Iterator[tuple[str, bytes]]:
 def digest(package: str) -> str:
     """Return the SHA-256 of a package's archive."""
     return hashlib.sha256(pack(package)).hexdigest()
+
+
+def install_command(package: str, path: str) -> Command:
+    """Return the command that puts a package on a node at that path, whole or not at all."""
+    return script_command(INSTALL, path, digest(package),
+                          text=base64.encodebytes(pack(package)).decode(), timeout_s=60.0)

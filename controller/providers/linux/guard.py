@@ -12,7 +12,6 @@ Rule 2: how it ended is read from the exit status: 1 Refused, 2 Unavailable, 76 
         higher term has been there; after any other it may have happened.
 """
 
-import base64
 import json
 from collections.abc import Mapping
 from typing import Any, Final
@@ -24,7 +23,8 @@ from controller.plan.actions.guarding import (
     RestoreGrants,
     RevokeGrants,
 )
-from controller.providers.linux.archive import digest, pack
+from controller.providers.linux import archive
+from controller.providers.linux.archive import digest
 from controller.providers.linux.guard_key import derived, id_of, read_secret
 from controller.providers.node import Node, script_command
 from controller.transport import resident
@@ -43,16 +43,6 @@ file=$1 sum=$2; shift 2
 echo "$sum  $file" | sha256sum -c --quiet >/dev/null 2>&1 || exit {NOT_INSTALLED}
 exec {" ".join(resident.PYTHON)} "$file" "$@"
 """
-INSTALL: Final = """
-set -e
-umask 077
-mkdir -p -m 0700 "${1%/*}"
-part=$(mktemp "$1.XXXXXX.part")
-trap 'rm -f -- "$part"' EXIT
-base64 -d >"$part"
-echo "$2  $part" | sha256sum -c --quiet
-mv -f -- "$part" "$1"
-"""
 
 
 def version() -> str:
@@ -67,8 +57,7 @@ def program_path() -> str:
 
 def install_command() -> Command:
     """Return the command that puts the program on a node, whole or not at all."""
-    return script_command(INSTALL, program_path(), digest("guard"),
-                          text=base64.encodebytes(pack("guard")).decode(), timeout_s=30.0)
+    return archive.install_command("guard", program_path())
 
 
 def verb_command(verb: str, *words: str, told: Mapping[str, Any], timeout_s: float) -> Command:

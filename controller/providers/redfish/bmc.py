@@ -20,7 +20,7 @@ from controller.providers.redfish.parse import (
     parse_reset_values,
     parse_system,
 )
-from controller.providers.redfish.switch import PowerWatch, Reading
+from controller.providers.redfish.power_watch import PowerWatch, Reading
 from controller.transport.http import ANSWER_S, HttpClient
 from controller.transport.password import Password, read_password
 from controller.transport.tls import Trust

@@ -11,7 +11,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 from controller.errors import Refused, Unavailable
 from controller.providers.redfish.fence import FORCE_OFF
-from controller.providers.redfish.switch import PowerWatch, Reading
+from controller.providers.redfish.power_watch import PowerWatch, Reading
 from controller.providers.simulated.power import power_off, power_on
 from controller.providers.simulated.world import Node, World
 from controller.transport.base import NoConnection

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from controller.replication.mover import archive
+from controller.providers.linux.archive import pack
 from tests.bench.figure import Figure
 
 ROUNDS = 3
@@ -59,7 +59,7 @@ def measured(*, with_bitmap: bool) -> dict[str, float]:
 
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         packed = Path(folder) / "mover.zip"
-        packed.write_bytes(archive())
+        packed.write_bytes(pack("mover"))
         sites = Sites(Path(folder), packed, patch)
         diverged = sites.sampled(DIVERGED)
         write(sites.disk, diverged, 3)

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from controller.replication.mover import archive
+from controller.providers.linux.archive import pack
 from tests.bench.replication.node import Node, Took
 from tests.bench.replication.peers import SSH
 
@@ -17,7 +17,7 @@ REPLICAS = "/var/lib/libvirt/images/hotsite-replicas"
 
 def place(node: Node) -> None:
     """Put the mover on a host."""
-    Path(node.path(ARCHIVE)).write_bytes(archive())
+    Path(node.path(ARCHIVE)).write_bytes(pack("mover"))
 
 
 class Told(NamedTuple):

@@ -8,7 +8,7 @@ import pytest
 from controller.errors import ActionError, OutcomeUnknown, Refused, Unavailable
 from controller.model.failover.power import PowerFacts
 from controller.providers.redfish.fence import Fence
-from controller.providers.redfish.switch import PowerWatch, Reading
+from controller.providers.redfish.power_watch import PowerWatch, Reading
 from controller.providers.simulated.virtual_time import run_virtual
 from controller.transport.base import NoConnection
 

@@ -1,5 +1,5 @@
 """
-The BMC of one host as a power switch: its last answer as a fact, and ForceOff.
+The power of one host through its BMC: the last answer as a fact, and ForceOff.
 
 It is looked at all the time, slowly, and every second while it fences; both go through `read`, one
 question at a time, and each answer replaces `fact`. So whoever fences and whoever watches know the
@@ -10,6 +10,7 @@ cache. An answer without sense neither counts nor resets; any other state resets
 """
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
@@ -31,7 +32,7 @@ class Reading(NamedTuple):
     resets: tuple[str, ...] = ()
 
 
-class PowerWatch:
+class PowerWatch(ABC):
     """Whatever can be asked of one host's power; `clock` gives epoch seconds."""
 
     def __init__(self, host: str, clock: Callable[[], float], timing: Timing = USUAL) -> None:
@@ -45,19 +46,19 @@ class PowerWatch:
         self._off_since_at: float | None = None
         self._off_counted_s = 0.0
 
+    @abstractmethod
     async def ask(self) -> Reading:
         """Return what the BMC says now.
 
         Errors: Refused, Unavailable.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     async def force_off(self) -> tuple[bool, str]:
         """Ask it to cut the power; return whether it took that, and its answer in words.
 
         Errors: Refused, Unavailable: it was not asked; OutcomeUnknown.
         """
-        raise NotImplementedError
 
     async def read(self) -> PowerFacts:
         """Return what it says now, and keep that as the fact.
