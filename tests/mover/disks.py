@@ -14,7 +14,7 @@ import pytest
 from mover.image.hashing import Hasher
 from mover.transfer.wire import Data, Reader, Zero
 
-from controller.replication.mover import archive as pack
+from controller.providers.linux.archive import pack
 
 MOVER = Path(__file__).parents[2] / "controller" / "remote" / "mover"
 MIB = 1 << 20
@@ -83,7 +83,7 @@ def _state(pid: int) -> str:
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The mover as one file, the way a host gets it."""
     path = tmp_path_factory.mktemp("archive") / "mover.zip"
-    path.write_bytes(pack())
+    path.write_bytes(pack("mover"))
     return path
 
 
