@@ -21,10 +21,14 @@ Folder = Annotated[AbsolutePath, AfterValidator(_as_libvirt_writes_it)]
 
 
 class PoolSpec(Spec):
-    """A directory of disk images."""
+    """A directory of disk images, or another pool of libvirt that is only observed."""
 
     name: Name = "default"
+    type: Literal["dir", "logical", "zfs", "rbd", "other"] = "dir"
+    """dir: a folder, whatever is mounted there. All others are observed: nothing is made in them,
+    and no replica lies there."""
     path: Folder = "/var/lib/libvirt/images"
+    """Of a folder."""
     shared: StrictBool = False
     """True when every host that declares a pool of this name sees the same files."""
 
@@ -106,6 +110,11 @@ class HostSpec(Scope):
     """How many VMs may boot at once on it in a failover; unset: half its CPUs."""
     maintenance: StrictBool = False
     """True drains the host by live migration and places nothing on it."""
+
+    @property
+    def folders(self) -> tuple[PoolSpec, ...]:
+        """Return its pools that are folders: the others are only observed."""
+        return tuple(pool for pool in self.pools if pool.type == "dir")
 
 
 class Host(Document):

@@ -2,11 +2,19 @@
 
 import re
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+    model_validator,
+)
 
 from controller.model.document import Document, Label, Name, Scope, Spec, Text
+from controller.model.host import Folder
 from controller.model.units import DiskBytes, DurationS, MemoryBytes
 
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
@@ -57,19 +65,67 @@ class Deletion(StrEnum):
     DELETE = "delete"
 
 
+class DiskSource(Spec):
+    """Where a disk lies that is no file of its own in a pool: one of these."""
+
+    file: Folder | None = None
+    """A file, wherever it is."""
+    block: Folder | None = None
+    """A block device: a logical volume, a zvol, a partition, a multipath device."""
+    observed: Text | None = None
+    """Anything else, in words for people, such as `rbd pool/image`: only looked at."""
+
+    @model_validator(mode="after")
+    def _is_one_place(self) -> Self:
+        if sum(one is not None for one in (self.file, self.block, self.observed)) != 1:
+            raise ValueError("a disk lies in one place: write `file:`, `block:` or `observed:`")
+        return self
+
+    @property
+    def path(self) -> str:
+        """Return its path; empty for what is only observed."""
+        return self.file or self.block or ""
+
+
 class DiskSpec(Spec):
     """One disk of a VM."""
 
     name: DiskTarget
     """The device the guest sees: vda."""
-    size_bytes: DiskBytes = Field(alias="size", gt=0)
-    """May grow later, never shrink."""
+    size_bytes: DiskBytes = Field(default=0, alias="size", gt=0)
+    """May grow later, never shrink. May be left out where its `source` has a size: it is the one
+    that is found there."""
     pool: Name = "default"
     format: Literal["qcow2", "raw"] = "qcow2"
+    source: DiskSource | None = None
+    """Where it lies, if not as `VM-DISK.FORMAT` in its pool. Such a disk is never made, moved or
+    taken away; it is replicated like any other."""
     image: FileName | None = None
     """A file of the pool that a new disk starts as a copy of."""
     replicate: bool = Field(default=True, strict=True)
     """False: it is left out of the VM's restore points on purpose."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_raw_on_a_device(cls, fields: object) -> object:
+        """Return the fields with the format of a block device, unless it is said."""
+        if isinstance(fields, dict) and isinstance(source := fields.get("source"), dict) and (
+                "block" in source):
+            return {"format": "raw", **fields}
+        return fields
+
+    @property
+    def is_pooled(self) -> bool:
+        """Return whether it is a file of its own in its pool."""
+        return self.source is None
+
+    @model_validator(mode="after")
+    def _is_one_disk(self) -> Self:
+        if not self.size_bytes and self.source is None:
+            raise ValueError("a disk needs its `size:`, unless its `source:` has one already")
+        if self.image is not None and self.source is not None:
+            raise ValueError("a disk with a `source:` is never made: leave out its `image:`")
+        return self
 
 
 class NicSpec(Spec):
@@ -112,6 +168,11 @@ class VirtualMachineSpec(Scope):
     """How long a clean shutdown may take before the power is cut."""
     deletion: Deletion = Deletion.KEEP
     """What becomes of it when it is no longer declared: keep (stop managing) or delete."""
+
+    @property
+    def pools(self) -> tuple[str, ...]:
+        """Return the pool of each disk that is a file of its own in one."""
+        return tuple(disk.pool for disk in self.disks if disk.is_pooled)
 
 
 class VirtualMachine(Document):

@@ -123,7 +123,7 @@ def twin_matches(site: str, twin: str, survey: Survey) -> Answer:
 def _hosts_like(site: str, survey: Survey) -> Counter[tuple[str, str, int, tuple[str, ...]]]:
     return Counter(
         (spec.driver, spec.bridge, len(spec.uplinks),
-         tuple(sorted(pool.name for pool in spec.pools)))
+         tuple(sorted(pool.name for pool in spec.folders)))
         for spec in (survey.desired.hosts[name].spec
                      for name in survey.hosts_of_site.get(site, ())))
 

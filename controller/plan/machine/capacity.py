@@ -137,7 +137,7 @@ def disk_sizes(name: str, survey: Survey) -> tuple[str, DiskSizes]:
         spec = next((one for one in survey.desired.virtual_machines[name].spec.disks
                      if one.name == disk.target), None)
         pool = None if spec is None else pool_of(declared, spec.pool)
-        if spec is None or (pool is not None and pool.shared):
+        if spec is None or not spec.is_pooled or (pool is not None and pool.shared):
             continue
         size = max(disk.size_bytes or 0, spec.size_bytes)
         taken[spec.pool] = taken.get(spec.pool, 0) + allocated_bytes(disk.source, size, pools)

@@ -34,6 +34,11 @@ def create(case: Case) -> None:
             draft.remark(case.target, f"{vm.name} is declared and exists nowhere, and cannot be"
                          f" created: {case.why}")
         return
+    own = [disk for disk in vm.spec.disks if not disk.is_pooled]
+    if own:
+        if not _has_replica(case):
+            draft.stall(case.target, "DiskNotOurs", _not_ours(vm.name, own))
+        return
     host = survey.desired.hosts[case.goal]
     pools = survey.pools(host.name) or {}
     wanted = [disk for disk in vm.spec.disks if disk.pool not in pools
@@ -64,6 +69,15 @@ def create(case: Case) -> None:
             cause=case.cause,
             reason=f"{vm.name} is declared on", consequence="it boots"),
             (define,), vm.spec.start_order)
+
+
+def _not_ours(name: str, own: list[DiskSpec]) -> str:
+    """Return why a VM with disks outside pools is not created."""
+    places = " and ".join(str(disk.source.path or disk.source.observed) for disk in own
+                          if disk.source is not None)
+    return (f"{name} is declared and exists nowhere, and its disk {own[0].name} is declared to lie"
+            f" on {places}: hotsite makes no such disk. Define {name} by hand on the host that has"
+            " it; or, for a new disk, leave `source` out and give it a pool")
 
 
 def _set_aside(case: Case, wanted: list[DiskSpec]) -> dict[str, Found]:

@@ -269,10 +269,12 @@ def _excluded(vm: VirtualMachine, config: DomainConfig) -> frozenset[str]:
     """Return the targets of the disks that the spec leaves out, found by file, then by name."""
     if all(disk.replicate for disk in vm.spec.disks):
         return frozenset()
-    files = {disk_file(vm.name, disk): disk.replicate for disk in vm.spec.disks}
+    files = {disk_file(vm.name, disk): disk.replicate for disk in vm.spec.disks if disk.is_pooled}
+    paths = {disk.source.path: disk.replicate for disk in vm.spec.disks
+             if disk.source is not None and disk.source.path}
     names = {disk.name: disk.replicate for disk in vm.spec.disks}
-    return frozenset(disk.target for disk in config.disks if not files.get(
-        disk.source.rpartition("/")[2], names.get(disk.target, True)))
+    return frozenset(disk.target for disk in config.disks if not paths.get(
+        disk.source, files.get(disk.source.rpartition("/")[2], names.get(disk.target, True))))
 
 
 def move_blocker(declared: frozenset[str], config: DomainConfig, shared: frozenset[str]) -> str:

@@ -37,7 +37,8 @@ def disk_changes(vm: VirtualMachine, seen: DomainConfig, host: Host,
     found, extra = matched(vm, seen, host)
     names = (vm.name, *vm.spec.formerly)
     missing = [desired_disk(vm, disk, host, pools) for disk in vm.spec.disks
-               if disk.name not in found]
+               if disk.name not in found and disk.is_pooled]
+    _report_places(vm, found, remark)
     renamed = [desired for desired in missing if _may_be_renamed(names, desired, extra, pools)]
     for disk in vm.spec.disks:
         if disk.name in found:
@@ -68,6 +69,21 @@ def disk_changes(vm: VirtualMachine, seen: DomainConfig, host: Host,
     return changes
 
 
+def _report_places(vm: VirtualMachine, found: Mapping[str, DiskFacts], remark: Say) -> None:
+    """Report each disk with a place of its own that is not plugged in, or lies elsewhere."""
+    for disk in vm.spec.disks:
+        if disk.source is None:
+            continue
+        path, seen = disk.source.path, found.get(disk.name)
+        if seen is None:
+            remark(f"{vm.name}'s disk {disk.name} ({path or disk.source.observed}) is declared and"
+                   " is not plugged in: hotsite makes and plugs in no disk outside its pools; do it"
+                   " by hand, or take it out of the spec")
+        elif path not in {"", seen.source}:
+            remark(f"{vm.name}'s disk {disk.name} lies on {seen.source or 'nothing'} and {path} is"
+                   f" declared: it is left there; if both are the same, declare {seen.source}")
+
+
 def _with_a_place(name: str, missing: list[DesiredDisk], seen: DomainConfig,
                   remark: Say) -> Iterator[DesiredDisk]:
     """Yield the disks whose target is free; report those whose place a drive has."""
@@ -88,9 +104,11 @@ def matched(vm: VirtualMachine, seen: DomainConfig, host: Host) -> tuple[
     by_file = {disk.source: disk for disk in seen.disks if disk.source}
     found: dict[str, DiskFacts] = {}
     for disk in vm.spec.disks:
-        folder = desired_disk(vm, disk, host).path.rpartition("/")[0]
-        own = next((by_file[path] for file in disk_files(vm, disk)
-                    if (path := f"{folder}/{file}") in by_file), None)
+        path = desired_disk(vm, disk, host).path
+        folder = path.rpartition("/")[0]
+        own = by_file.get(path) if disk.source is not None else next((
+            by_file[path] for file in disk_files(vm, disk)
+            if (path := f"{folder}/{file}") in by_file), None)
         if own is not None and left.pop(own.target, None) is not None:
             found[disk.name] = own
     for disk in vm.spec.disks:
@@ -104,7 +122,7 @@ def _growth(name: str, disk: DiskSpec, found: DiskFacts, *, grow: bool, say: Say
     if found.target != disk.name:
         remark(f"{name}'s disk {disk.name} ({found.source}) is plugged in as {found.target}: it is"
                f" left there; to have it as {disk.name}, change the domain by hand")
-    if found.size_bytes is None or found.size_bytes == disk.size_bytes:
+    if found.size_bytes is None or disk.size_bytes in {0, found.size_bytes}:
         return []
     has, wanted = render_sizes(found.size_bytes, disk.size_bytes)
     if found.size_bytes > disk.size_bytes:

@@ -29,12 +29,16 @@ def disk_file(vm: str, disk: DiskSpec) -> str:
 
 def disk_files(vm: VirtualMachine, disk: DiskSpec) -> tuple[str, ...]:
     """Return every file name that we may have given to a VM's disk, the present one first."""
+    if not disk.is_pooled:
+        return ()
     return tuple(disk_file(name, disk) for name in (vm.name, *vm.spec.formerly))
 
 
 def desired_disk(vm: VirtualMachine, disk: DiskSpec, host: Host,
               pools: Mapping[str, PoolFacts] | None = None) -> DesiredDisk:
     """Return `disk` as it should lie on `host`; a file of a former name in `pools` is that disk."""
+    if disk.source is not None:
+        return DesiredDisk(disk.name, "", disk.source.path, disk.format, disk.size_bytes)
     there = (pools or {}).get(disk.pool)
     file = next((one for one in disk_files(vm, disk)
                  if there is not None and one in there.volumes), disk_file(vm.name, disk))
@@ -96,7 +100,10 @@ def is_as_declared(vm: VirtualMachine, seen: DomainConfig, bridge: str, desired:
             or len(seen.disks) != len(spec.disks)):
         return False
     for disk, disk_seen in zip(spec.disks, seen.disks, strict=True):
-        if disk.name != disk_seen.target or disk_seen.size_bytes != disk.size_bytes:
+        if disk.name != disk_seen.target or (
+                disk_seen.size_bytes != disk.size_bytes and disk.size_bytes):
+            return False
+        if disk.source is not None and disk.source.path not in {"", disk_seen.source}:
             return False
     for nic, nic_seen in zip(spec.nics, seen.nics, strict=True):
         if not is_card(nic, nic_seen, desired.networks[nic.network].spec.vlan, bridge):

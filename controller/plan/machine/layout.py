@@ -140,7 +140,7 @@ def place_host(host: Host, moving: Mapping[str, str], survey: Survey) -> PlaceHo
         name, spec.site, memory_bytes, 0 if hardware is None else hardware.cpus,
         accepts=(sees and hardware is not None and not spec.maintenance
                  and no_switch(host, survey) is None),
-        drains=spec.maintenance and sees, offers=frozenset(pool.name for pool in spec.pools),
+        drains=spec.maintenance and sees, offers=frozenset(pool.name for pool in spec.folders),
         huge_bytes=huge_bytes, space=pool_space(name, moving, survey))
 
 
@@ -304,4 +304,4 @@ def lost_machine(vm: VirtualMachine, survey: Survey) -> PlaceMachine:
     return PlaceMachine(
         name, spec.memory_bytes if on else 0, spec.cpus if on else 0,
         tuple(sorted(sites)) or ("no site that its networks reach",), None,
-        spec.placement.anti_affinity if on else (), tuple(disk.pool for disk in spec.disks))
+        spec.placement.anti_affinity if on else (), spec.pools)

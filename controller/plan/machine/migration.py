@@ -11,7 +11,7 @@ from controller.model.host import Host
 from controller.model.virtual_machine import DiskSpec
 from controller.plan.actions.desired import DesiredDisk
 from controller.plan.actions.machine import MigrateDomain
-from controller.plan.machine.device_support import CARRIED_BYTES, move_blocker
+from controller.plan.machine.device_support import CARRIED_BYTES, move_blocker, name_of
 from controller.plan.machine.disks import matched
 from controller.plan.machine.domain import desired_disk
 from controller.plan.machine.state import Case, bridge_first, pool_first
@@ -25,12 +25,13 @@ def plan_migration(case: Case, source: str, domain: DomainFacts, after: str | No
     assert case.goal is not None
     there, here = survey.desired.hosts[case.goal], survey.desired.hosts[source]
     attached = _attached(case, domain, here)
-    missing = [disk.pool for disk, _ in attached if pool_of(there, disk.pool) is None]
+    missing = [disk.pool for disk, _ in attached
+               if disk.is_pooled and pool_of(there, disk.pool) is None]
     if missing:
         draft.remark(case.target, f"{vm.name} belongs on {case.goal} ({case.why}), but that host"
                      f" declares no pool {missing[0]}: declare it there")
         return
-    kept = tuple(found.target for disk, found in attached if all(
+    kept = tuple(found.target for disk, found in attached if disk.is_pooled and all(
         getattr(pool_of(host, disk.pool), "shared", False) for host in (here, there)))
     media = dict(sorted({medium.source: medium.size_bytes for config in (domain.live, domain.config)
                          if config is not None for medium in config.media
@@ -53,17 +54,22 @@ def plan_migration(case: Case, source: str, domain: DomainFacts, after: str | No
         consequence="live" if not with_storage else (
             f"live, {total / (1 << 30):.3g} GiB of disks to copy")),
         (*((after,) if after else ()), bridge_first(there.name),
-         *(pool_first(there.name, disk.pool) for disk, _ in attached)))
+         *(pool_first(there.name, disk.pool) for disk, _ in attached if disk.is_pooled)))
 
 
 def _blocker(case: Case, domain: DomainFacts, here: Host, kept: frozenset[str]) -> str:
     """Return why a VM cannot move with its live and its next configuration; empty if it can."""
     for config in (domain.live, domain.config):
         if config is not None:
-            declared = matched(case.vm, config, here)[0].values()
-            why = move_blocker(frozenset(disk.target for disk in declared), config, kept)
+            declared = matched(case.vm, config, here)[0]
+            why = move_blocker(frozenset(disk.target for disk in declared.values()), config, kept)
             if why:
                 return why
+            own = next((disk for disk in case.vm.spec.disks
+                        if disk.name in declared and not disk.is_pooled), None)
+            if own is not None:
+                return (f"{name_of(declared[own.name])}: it lies in no pool, so nobody knows where"
+                        f" it would lie on {case.goal}")
     return ""
 
 

@@ -167,7 +167,7 @@ def own_disks(host: str, domain: DomainFacts, survey: Survey) -> tuple[str, ...]
     A file is the same under any path, and as a layer below another disk. In a pool that hosts
     share, domains of all hosts count, and all hosts must have been seen.
     """
-    pools = survey.desired.hosts[host].spec.pools
+    pools = survey.desired.hosts[host].spec.folders
     folders = {pool.path.rstrip("/") for pool in pools}
     declared, others = survey.specs.declared, set[Key]()
     silent = ((name, unreachable.domains) for name, unreachable in survey.unreachable.items())

@@ -338,7 +338,7 @@ def creation_blocker(name: str, survey: Survey) -> str | None:
                 " its disks")
     declared = survey.desired.virtual_machines.get(name)
     for disk in declared.spec.disks if declared is not None and survey.unreadable_pools else ():
-        if disk.pool in survey.unreadable_pools:
+        if disk.is_pooled and disk.pool in survey.unreadable_pools:
             host, why = survey.unreadable_pools[disk.pool]
             return (f"{name} is not created: pool {disk.pool} of {host} might hold its disks and"
                     f" could not be seen ({why})")

@@ -19,6 +19,7 @@ from controller.plan.survey.survey import Survey
 from controller.plan.survey.vlans import render_vlans
 
 NAMES_SHOWN = 8
+FOLDERS = frozenset({"dir", "fs", "netfs"})
 
 
 def diff_host(host: Host, survey: Survey, draft: Draft) -> None:
@@ -114,6 +115,9 @@ def _diff_pools(host: Host, survey: Survey, draft: Draft) -> None:
         return
     for wanted in host.spec.pools:
         seen = pools.get(wanted.name)
+        if wanted.type != "dir":
+            _report_observed(wanted, seen, host.name, draft)
+            continue
         if (seen is not None and seen.active and seen.path == wanted.path
                 and not seen.unknown):
             continue
@@ -138,10 +142,23 @@ def _diff_pools(host: Host, survey: Survey, draft: Draft) -> None:
                         " or move it by hand")
             continue
         draft.do(CreatePool(
-            target=target, node=host.name, pool=wanted.name, path=wanted.path,
+            target=target, node=host.name, path=wanted.path,
+            pool=wanted.name if seen is None else seen.name,
             cause=cause_of(survey.context, target),
             reason=f"pool {wanted.name} of {host.name} " + (
                 "is not started" if seen is not None else "is declared and does not exist")))
+
+
+def _report_observed(wanted: PoolSpec, seen: PoolFacts | None, host: str, draft: Draft) -> None:
+    """Report an observed pool that is missing, or a folder; nothing is ever done about it."""
+    if seen is None:
+        draft.remark(f"Host/{host}", f"pool {wanted.name} of {host} is declared to be of type"
+                     f" {wanted.type} and is not defined there: it is only observed, so define it"
+                     " by hand, or take it out of the spec")
+    elif seen.path and seen.type in FOLDERS and not seen.unknown:
+        draft.remark(f"Host/{host}", f"pool {wanted.name} of {host} is the folder {seen.path} and"
+                     f" type {wanted.type} is declared: it is only observed; declare `type: dir`"
+                     " for disks and replicas to lie there")
 
 
 def _ask_about(pool: PoolFacts, host: str, draft: Draft) -> None:
@@ -160,5 +177,6 @@ def _ask_about(pool: PoolFacts, host: str, draft: Draft) -> None:
 
 
 def pool_of(host: Host, name: str) -> PoolSpec | None:
-    """Return the declared pool `name` of `host`."""
-    return next((pool for pool in host.spec.pools if pool.name == name), None)
+    """Return the declared pool `name` of `host`, if it is a folder."""
+    return next((pool for pool in host.spec.pools
+                 if pool.name == name and pool.type == "dir"), None)

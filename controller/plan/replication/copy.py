@@ -76,8 +76,8 @@ def plan_disks(protected: ProtectedMachine, current: Held | None, survey: Survey
     for disk in protected.disks:
         size = (disk.size_bytes or _volume_bytes(disk, protected.host, survey)
                 or next((declared.size_bytes for declared in protected.vm.spec.disks
-                         if declared.name == disk.target), None))
-        if size is None:
+                         if declared.name == disk.target), 0))
+        if not size:
             return (f"disk {disk.target} of {protected.name} ({disk.source}) could not be read on"
                     f" {protected.host}: look there")
         mode, why = _mode(disk, current, lost, compare=compare)

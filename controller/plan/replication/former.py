@@ -90,6 +90,6 @@ def _former(protected: ProtectedMachine, survey: Survey) -> Iterator[Sighting]:
 def _folder(domain: DomainFacts, host: str, survey: Survey) -> str:
     """Return the replica's folder: in the pool of the first disk, else in the first pool."""
     assert domain.config is not None, "it was asked for"
-    pools = [pool.path for pool in survey.desired.hosts[host].spec.pools]
+    pools = [pool.path for pool in survey.desired.hosts[host].spec.folders]
     own = domain.config.disks[0].source.rpartition("/")[0]
     return f"{(own if own in pools else pools[0]).rstrip('/')}/{STORE}/{domain.uuid}"

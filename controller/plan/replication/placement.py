@@ -150,8 +150,8 @@ class ReplicaPlacer:
         pools = self._survey.pools(host)
         if pools is None:
             return f"the pools of {host} could not be seen"
-        wanted = [disk.pool for disk in protected.vm.spec.disks[:1]]
-        wanted += [pool.name for pool in self._survey.desired.hosts[host].spec.pools[:1]]
+        wanted = list(protected.vm.spec.pools[:1])
+        wanted += [pool.name for pool in self._survey.desired.hosts[host].spec.folders[:1]]
         here = [pools[name] for name in wanted if name in pools and pools[name].active]
         pool = next((one for one in here if not one.unknown and one.path), None)
         if pool is None and here:

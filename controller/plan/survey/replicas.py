@@ -130,7 +130,7 @@ def _unread_pool(host: str, survey: Survey) -> str:
     A pool that is not declared holds none of ours, unless one was seen there: it is remembered.
     """
     pools = survey.pools(host) or {}
-    for declared in survey.desired.hosts[host].spec.pools:
+    for declared in survey.desired.hosts[host].spec.folders:
         pool = pools.get(declared.name)
         if pool is not None and pool.replicas_unknown:
             return (f"the replicas in pool {pool.name} of {host} could not be seen"

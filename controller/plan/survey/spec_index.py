@@ -113,9 +113,9 @@ def _index_specs(specs: Specs) -> SpecIndex:
               {nic.mac: name for name, vm in machines.items() for nic in vm.spec.nics},
               frozenset(vlan_of.values()),
               {name: host.spec.bridge for name, host in desired.hosts.items()},
-              {name: {f"{pool.path.rstrip('/')}/": pool.name for pool in host.spec.pools
+              {name: {f"{pool.path.rstrip('/')}/": pool.name for pool in host.spec.folders
                       if pool.shared} for name, host in desired.hosts.items()
-               if any(pool.shared for pool in host.spec.pools)}),
+               if any(pool.shared for pool in host.spec.folders)}),
         renames(desired), links_between(desired), find_grants(desired),
         {group: tuple(name for name in names if group_of.get(name) == group)
          for group in sorted(set(group_of.values()))}, group_of)
@@ -148,4 +148,4 @@ def machine_to_place(vm: VirtualMachine, sites_of: Mapping[str, frozenset[str]],
     return PlaceMachine(
         vm.metadata.name, spec.memory_bytes, spec.cpus,
         reached if where.site is None else (where.site,), where.host, where.anti_affinity,
-        tuple(disk.pool for disk in spec.disks))
+        spec.pools)

@@ -30,6 +30,7 @@ from controller.plan.survey.grants import pauses
 from controller.plan.survey.identity import HostIndex, Identities, Sighting, index_host
 from controller.plan.survey.isolation import NOBODY, Isolation, isolation_of
 from controller.plan.survey.machines import merge_duplicates
+from controller.plan.survey.pools import by_declared_name
 from controller.plan.survey.renamed import rename_context, rename_observed
 from controller.plan.survey.silence import last_of, stale, value_of
 from controller.plan.survey.spec_index import Card, SpecIndex, index_specs
@@ -112,9 +113,11 @@ class Survey:
         return self.specs.card_of
 
     def pools(self, host: str) -> Mapping[str, PoolFacts] | None:
-        """Return the pools of `host`; None when they cannot be seen."""
+        """Return the pools of `host`, by declared name; None when they cannot be seen."""
         node = self.nodes.get(host)
-        return value_of(node.pools) if node else None
+        found = value_of(node.pools) if node else None
+        return found if found is None else self.specs.cached(
+            by_declared_name, host, self.desired, found)
 
     def file_identity(self, host: str, path: str) -> str:
         """Return the identity of the file at `path` of a pool; empty if it was not seen."""
@@ -221,8 +224,8 @@ def take_survey(desired: Desired, observed: Observed, context: Context, now_s: f
         desired, observed, context, now_s, desired.estate.name, nodes, domains, unreachable,
         removed_hosts,
         tuple(host for host in domains if value_of(nodes[host].pools) is None),
-        {pool.name: (host, pool.unknown) for host in domains
-         for pool in (value_of(nodes[host].pools) or {}).values() if pool.unknown},
+        {name: (host, pool.unknown) for host in domains for name, pool in by_declared_name(
+            host, desired, value_of(nodes[host].pools) or {}).items() if pool.unknown},
         lost,
         sightings, last_seen,
         _by_owner([index_host(host, here, known.declared) for host, here in ruined.items()]),

@@ -5,7 +5,7 @@ from uuid import NAMESPACE_URL, uuid5
 from controller.model.desired import Desired
 from controller.model.facts import DiskFacts, DomainConfig, NicFacts, Ownership
 from controller.model.host import Host, PoolSpec
-from controller.model.virtual_machine import Power, VirtualMachine
+from controller.model.virtual_machine import DiskSpec, Power, VirtualMachine
 from controller.plan.guarding.orders import orders_of
 from controller.providers.simulated.guarding.state import GrantorState, GuardState
 from controller.providers.simulated.power import run_domain
@@ -31,7 +31,7 @@ def add_nodes(world: World, desired: Desired) -> None:
         host = desired.hosts[name]
         if name not in world.nodes:
             world.nodes[name] = bare_host(host)
-        for pool in host.spec.pools:
+        for pool in host.spec.folders:
             _bring_images(world, world.nodes[name], pool, desired)
     for name in sorted(desired.switches):
         switch = desired.switches[name]
@@ -66,7 +66,7 @@ def bare_host(host: Host) -> Node:
     capacity = host.spec.capacity
     if capacity is not None:
         node.memory_bytes, node.cpus = capacity.memory_bytes, capacity.cpus
-    node.shared_paths = {pool.path: pool.name for pool in host.spec.pools if pool.shared}
+    node.shared_paths = {pool.path: pool.name for pool in host.spec.folders if pool.shared}
     return node
 
 
@@ -115,7 +115,7 @@ def converge(world: World, desired: Desired) -> None:
         vlans = site_vlans(desired, host.spec.site)
         ports = {name: trunk_port(name, vlans) for name in host.spec.uplinks}
         node.bridges = {host.spec.bridge: Bridge(host.spec.bridge, ports=ports)}
-        node.pools = {pool.name: Pool(pool.name, pool.path) for pool in host.spec.pools}
+        node.pools = {pool.name: Pool(pool.name, pool.path) for pool in host.spec.folders}
     orders = orders_of(desired)
     for name, grantor in orders.grantors.items():
         world.nodes[name].grantor = GrantorState(grantor, world.nodes[name].boot, world.now())
@@ -150,11 +150,11 @@ def _install(world: World, desired: Desired, vm: VirtualMachine) -> None:
     """Define a VM on the emptiest suitable host, and start it if it is declared on."""
     node = world.nodes[_place(world, desired, vm)]
     host = desired.hosts[node.name]
-    paths = {pool.name: pool.path for pool in host.spec.pools}
+    paths = {pool.name: pool.path for pool in host.spec.folders}
     for disk in vm.spec.disks:
-        path = disk_path(paths[disk.pool], vm.name, disk.name, disk.format)
+        path = disk_path(paths, vm.name, disk)
         world.store_of(node, path)[path] = File(
-            disk.format, disk.size_bytes, disk.size_bytes // 3, f"{vm.name}-{disk.name}")
+            disk.format, disk.size_bytes or GIB, disk.size_bytes // 3, f"{vm.name}-{disk.name}")
     uuid = str(uuid5(NAMESPACE_URL, f"hotsite:{desired.estate.name}/{vm.name}"))
     domain = Domain(
         vm.name, uuid, _config(desired, vm, paths, host.spec.bridge),
@@ -164,9 +164,18 @@ def _install(world: World, desired: Desired, vm: VirtualMachine) -> None:
         run_domain(node, domain, "booted")
 
 
-def disk_path(pool_path: str, vm: str, target: str, form: str) -> str:
-    """Return where a managed disk lies."""
-    return f"{pool_path}/{vm}-{target}.{form}"
+def disk_path(paths: dict[str, str], vm: str, disk: DiskSpec) -> str:
+    """Return where a disk lies; `paths` are those of the pools."""
+    if disk.source is not None:
+        return disk.source.path or str(disk.source.observed)
+    return f"{paths[disk.pool]}/{vm}-{disk.name}.{disk.format}"
+
+
+def disk_type(disk: DiskSpec) -> str:
+    """Return libvirt's word for where a disk lies."""
+    if disk.source is None or disk.source.file is not None:
+        return "file"
+    return "block" if disk.source.block is not None else "network"
 
 
 def _place(world: World, desired: Desired, vm: VirtualMachine) -> str:
@@ -181,7 +190,7 @@ def _place(world: World, desired: Desired, vm: VirtualMachine) -> str:
     fit = [host.name for host in desired.hosts.values() if host.name not in crowded
            and vm.spec.placement.site in {None, host.spec.site} and not host.spec.maintenance
            and (not reached or host.spec.site in reached)
-           and {disk.pool for disk in vm.spec.disks} <= {pool.name for pool in host.spec.pools}]
+           and set(vm.spec.pools) <= {pool.name for pool in host.spec.folders}]
     return min(fit, key=lambda name: (
         world.nodes[name].memory_used_bytes() - world.nodes[name].memory_bytes, name))
 
@@ -189,8 +198,8 @@ def _place(world: World, desired: Desired, vm: VirtualMachine) -> str:
 def _config(desired: Desired, vm: VirtualMachine, paths: dict[str, str], bridge: str,
             ) -> DomainConfig:
     """Return the domain configuration that `vm` declares."""
-    disks = tuple(DiskFacts(d.name, disk_path(paths[d.pool], vm.name, d.name, d.format),
-                            d.format, d.size_bytes) for d in vm.spec.disks)
+    disks = tuple(DiskFacts(d.name, disk_path(paths, vm.name, d), d.format, d.size_bytes or GIB,
+                            disk_type(d)) for d in vm.spec.disks)
     nics = tuple(NicFacts(n.mac, bridge, desired.networks[n.network].spec.vlan, None, n.model)
                  for n in vm.spec.nics)
     return DomainConfig(vm.spec.memory_bytes, vm.spec.memory_bytes, vm.spec.cpus, vm.spec.cpus,

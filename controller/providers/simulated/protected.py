@@ -33,8 +33,9 @@ def protect(world: World, desired: Desired, vm: VirtualMachine) -> None:
     now = world.epoch()
     point = Point(1, name, now, now, versions_of(files),
                   sum(file.allocated_bytes for file in files.values()), verified_at=now)
-    pools = {pool.name: pool.path for pool in desired.hosts[target.name].spec.pools}
-    path = f"{pools[vm.spec.disks[0].pool]}/{STORE}/{domain.uuid}"
+    folders = desired.hosts[target.name].spec.folders
+    pools = {pool.name: pool.path for pool in folders}
+    path = f"{pools[(*vm.spec.pools, folders[0].name)[0]]}/{STORE}/{domain.uuid}"
     target.replicas[domain.uuid] = Replica(domain.uuid, vm.name, path, sizes, [point],
                                            scrubbed_at=now)
 
@@ -44,9 +45,10 @@ def _target(world: World, desired: Desired, vm: VirtualMachine, source: Node) ->
 
     Where none could start it, too, the others count.
     """
-    pools = {disk.pool for disk in vm.spec.disks}
+    pools = set(vm.spec.pools)
     fit = [host.name for host in desired.hosts.values() if host.spec.site != source.site
-           and pools and pools <= {pool.name for pool in host.spec.pools}
+           and vm.spec.disks and host.spec.folders
+           and pools <= {pool.name for pool in host.spec.folders}
            and not host.spec.maintenance]
     if not fit:
         return None

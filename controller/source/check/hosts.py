@@ -18,7 +18,7 @@ def check_hosts(specs: Specs) -> Iterator[Finding]:
         yield from specs.dangling(entry.chunk, "Site", spec.site, "spec", "site")
         yield from check_driver(entry)
         yield from twice(entry, "pool", [pool.name for pool in spec.pools], "pools", "name")
-        yield from twice(entry, "pool path", [pool.path for pool in spec.pools], "pools", "path")
+        yield from twice(entry, "pool path", [pool.path for pool in spec.folders], "pools", "path")
         yield from twice(entry, "uplink", list(spec.uplinks), "uplinks")
         for index, uplink in enumerate(spec.uplinks):
             if uplink == spec.bridge:

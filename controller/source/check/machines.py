@@ -64,11 +64,17 @@ def check_machines(specs: Specs) -> Iterator[Finding]:
 
 
 def check_disks(entry: Entry[VirtualMachine]) -> Iterator[Finding]:
-    """Yield disks of one VM that share a name."""
-    names = [disk.name for disk in entry.document.spec.disks]
-    for index, name in enumerate(names):
-        if name in names[:index]:
-            yield entry.wrong(f"a second disk `{name}`: rename one", "spec", "disks", index, "name")
+    """Yield disks of one VM that share a name, or a file or device."""
+    disks = entry.document.spec.disks
+    for index, disk in enumerate(disks):
+        if disk.name in {one.name for one in disks[:index]}:
+            yield entry.wrong(f"a second disk `{disk.name}`: rename one",
+                              "spec", "disks", index, "name")
+        path = "" if disk.source is None else disk.source.path
+        if path and any(one.source is not None and one.source.path == path
+                        for one in disks[:index]):
+            yield entry.wrong(f"a second disk on {path}: a guest would write over itself",
+                              "spec", "disks", index, "source")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +99,9 @@ class HostGroup(NamedTuple):
 
     sites: frozenset[str]
     pools: frozenset[frozenset[str]]
-    """For each host the set of its pools."""
+    """For each host the set of its pools that are folders."""
+    observed: frozenset[str]
+    """Pools that are no folder on any of them."""
     sizes: frozenset[tuple[int, int]] | None
     """Memory for guests and processors; None when some host does not declare its capacity."""
 
@@ -105,7 +113,9 @@ class HostGroup(NamedTuple):
                            spec.capacity.cpus) for spec in specs if spec.capacity is not None)
         declared = all(spec.capacity is not None for spec in specs)
         return cls(frozenset(spec.site for spec in specs),
-                   frozenset(frozenset(pool.name for pool in spec.pools) for spec in specs),
+                   frozenset(frozenset(pool.name for pool in spec.folders) for spec in specs),
+                   frozenset(pool.name for spec in specs for pool in spec.pools).difference(
+                       *(frozenset(pool.name for pool in spec.folders) for spec in specs)),
                    sizes if declared else None)
 
 
@@ -122,7 +132,7 @@ class HostFinder:
     def refusal(self, spec: VirtualMachineSpec) -> Refusal | None:
         """Return why no host can run such a VM; None if one can, or if that is not known."""
         needs = Requirements(spec.placement.host, spec.placement.site,
-                    frozenset([disk.pool for disk in spec.disks]),
+                    frozenset(spec.pools),
                     frozenset([nic.network for nic in spec.nics]), spec.memory_bytes, spec.cpus)
         if needs not in self._answers:
             self._answers[needs] = self.find_refusal(needs)
@@ -178,6 +188,9 @@ def lacks_pool(group: HostGroup, needs: Requirements) -> Refusal | None:
     """Return a refusal if no host has all of the pools."""
     if any(needs.pools <= names for names in group.pools):
         return None
+    for pool in sorted(needs.pools & group.observed):
+        return Refusal(f"pool `{pool}` is no folder and is only observed: write where the disk lies"
+                       " as its `source`, such as `{block: /dev/vg0/web}`", ("spec", "disks"))
     known = sorted(frozenset[str]().union(*group.pools))
     for pool in sorted(needs.pools):
         if pool not in known:
