@@ -6,6 +6,7 @@ from pydantic import Field, StringConstraints
 
 from controller.model.document import Document, Name, Rung, Scope, Spec, Text
 from controller.model.failover.spec import FailoverSpec
+from controller.model.login.ssh import SshSpec
 from controller.model.units import DurationS, Share
 
 TimeOfDay = Annotated[
@@ -13,19 +14,6 @@ TimeOfDay = Annotated[
     StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$", strict=True),
 ]
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
-
-
-class SshSpec(Spec):
-    """How the controller logs in to hosts and switches."""
-
-    user: Text = "root"
-    """The account on every node; its login shell should be /bin/sh with no start-up files."""
-    key_file: Text
-    """The private key, readable by the controller alone."""
-    known_hosts: Text
-    """Every node's host key; a node that is not in it is never contacted."""
-    port: int = Field(default=22, ge=1, le=65535, strict=True)
-    """The TCP port of sshd on every node."""
 
 
 class WindowSpec(Spec):

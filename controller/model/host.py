@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, StrictBool, StringConstraints
 
 from controller.model.document import Document, Name, Scope, Spec, Text
-from controller.model.switch import Address, InterfaceName
+from controller.model.login.ssh import Address, LoginSpec
+from controller.model.switch import InterfaceName
 from controller.model.units import RateBps, SizeBytes
 
 
@@ -110,6 +111,8 @@ class HostSpec(Scope):
     """How many VMs may boot at once on it in a failover; unset: half its CPUs."""
     maintenance: StrictBool = False
     """True drains the host by live migration and places nothing on it."""
+    ssh: LoginSpec = LoginSpec()
+    """What its login has of its own."""
 
     @property
     def folders(self) -> tuple[PoolSpec, ...]:

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field
 
 from controller.model.document import Document, Name, Scope, Spec
-from controller.model.switch import Address
+from controller.model.login.ssh import Address
 
 
 class GatewaySpec(Spec):

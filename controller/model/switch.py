@@ -5,16 +5,12 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from controller.model.document import Document, Name, Scope, Spec
+from controller.model.login.ssh import Address, LoginSpec
 
 InterfaceName = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}$", strict=True),
 ]
-Address = Annotated[
-    str,
-    StringConstraints(pattern=r"^[0-9A-Za-z:][0-9A-Za-z.:-]{0,252}$", strict=True),
-]
-"""A host name or an IP address."""
 LinkMember = Annotated[
     str,
     StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]*/[1-9][0-9]{0,3}$", strict=True),
@@ -52,6 +48,8 @@ class SwitchSpec(Scope):
     driver: Literal["openvswitch", "linuxbridge"] = "openvswitch"
     bridge: InterfaceName = "br0"
     ports: tuple[SwitchPortSpec, ...] = Field(min_length=1)
+    ssh: LoginSpec = LoginSpec()
+    """What its login has of its own."""
 
 
 class Switch(Document):

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from controller.model.document import Document, Name, Scope
-from controller.model.switch import Address
+from controller.model.login.ssh import Address, LoginSpec
 
 
 class WitnessSpec(Scope):
@@ -13,6 +13,8 @@ class WitnessSpec(Scope):
     place: Name
     """Where it stands. The name of a site makes it a part of that site's view, and no second one.
     """
+    ssh: LoginSpec = LoginSpec()
+    """What its login has of its own."""
 
 
 class Witness(Document):

@@ -20,7 +20,7 @@ from controller.errors import ActionError, Refused
 from controller.replication.mover import PYTHON, MoverSession, RouteUnavailable, archive_path
 from controller.transport.base import Endpoint
 
-ALIAS: Final = "hotsite-target"
+AUTHORITY: Final = "@cert-authority "
 CIPHER: Final = "aes128-gcm@openssh.com"
 MARK: Final = "hotsite-transfer-"
 
@@ -59,7 +59,8 @@ def ssh_argv(endpoint: Endpoint, addresses: Addresses) -> list[str]:
     """Return the source mover's ssh command; `{key}` and `{known}` become files in memory."""
     options = {
         "BatchMode": "yes", "Compression": "no", "StrictHostKeyChecking": "yes",
-        "HostKeyAlias": ALIAS, "UserKnownHostsFile": "{known}", "GlobalKnownHostsFile": "/dev/null",
+        "HostKeyAlias": endpoint.address, "UserKnownHostsFile": "{known}",
+        "GlobalKnownHostsFile": "/dev/null",
         "IdentityFile": "{key}", "IdentitiesOnly": "yes", "IdentityAgent": "none",
         "PreferredAuthentications": "publickey", "BindAddress": addresses.source,
         "ConnectTimeout": "10", "ServerAliveInterval": "5", "ServerAliveCountMax": "3",
@@ -74,9 +75,10 @@ def receive_command(root: str) -> str:
     return f"{PYTHON} {archive_path()} receive {shlex.quote(root)}"
 
 
-def render_known(keys: tuple[str, ...]) -> str:
-    """Return the target's host keys as the text of a known-hosts file."""
-    return "".join(f"{ALIAS} {key}\n" for key in keys)
+def render_known(address: str, keys: tuple[str, ...]) -> str:
+    """Return the target's host keys, and authorities, as the text of a known-hosts file."""
+    return "".join(f"{AUTHORITY}{address} {key.removeprefix(AUTHORITY)}\n"
+                   if key.startswith(AUTHORITY) else f"{address} {key}\n" for key in keys)
 
 
 @asynccontextmanager
@@ -87,7 +89,7 @@ async def open_route(target: MoverSession, endpoint: Endpoint, addresses: Addres
     Errors: RouteUnavailable when the target refuses the key; else as MoverSession.ask.
     """
     pair, mark = keys.new_key(), MARK + secrets.token_hex(8)
-    known = render_known(keys.host_keys(endpoint))
+    known = render_known(endpoint.address, keys.host_keys(endpoint))
     failed = f"{target.name} does not let {addresses.source} deliver the copy"
     request = {"key": pair.public, "from": addresses.source, "command": receive_command(root),
                "lasts_s": lasts_s, "mark": mark}

@@ -31,6 +31,15 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
+class Hop:
+    """A machine that passes a login on to the next one."""
+
+    address: str
+    port: int
+    user: str
+
+
+@dataclass(frozen=True, slots=True)
 class Endpoint:
     """Where a node is reached, and as whom."""
 
@@ -39,7 +48,15 @@ class Endpoint:
     port: int
     user: str
     key_file: str
+    """Empty: the keys of the agent alone. A public key (`.pub`): that one of the agent's."""
     known_hosts: str
+    sudo: bool = False
+    """Whether each command is begun by `sudo -n`."""
+    certificate_file: str = ""
+    agent: str = ""
+    """The socket of an ssh-agent; empty: none is asked."""
+    jump: tuple[Hop, ...] = ()
+    """The machines on the way, the first one first."""
 
 
 class SideChannel:

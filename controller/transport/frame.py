@@ -1,10 +1,23 @@
-"""A frame around a command's output that keeps the login shell's own output out.
+"""How a command gets past the login shell of an account, whatever shell that is.
+
+The request is one constant line, ENTRY, the same for every command of ours. It holds no newline, no
+quote, no `!` and no backslash, so that sh, bash, dash, zsh, fish, csh and tcsh all read it alike,
+and sudoers, too. The command comes over standard input, before the command's own input:
+
+    WORD                 a random word, which ENTRY prints on both outputs
+    exec 'sh' '-c' …     the command, quoted for a POSIX shell, over as many lines as it has
+    WORD                 and only once this was read, is anything run
 
 A shell's start-up files may print a greeting or a warning, or end the shell before the command
-begins. So each command first prints a random word; output before that word is the shell's.
+begins: what comes before the word on an output is theirs. A connection that breaks in the middle of
+the command leaves it without its second word, and nothing runs.
+
+An account that is not root runs the same line by `sudo -n`. So one line of sudoers allows all that
+we do, and no other; it is root's power all the same (`hotsite sudoers` says so).
 """
 
 import secrets
+import shlex
 from collections.abc import Callable
 from typing import Final
 
@@ -12,8 +25,15 @@ from controller.transport.session import Session
 
 NOISE_BYTES: Final = 64 << 10
 """More than any greeting; the session of a shell that prints more is closed."""
+SHELL: Final = "/bin/sh"
 # without BASH_ENV and ENV, a command that is itself a shell script reads no start-up file
-SAY_AND_RUN: Final = 'unset BASH_ENV ENV; echo "$0"; echo "$0" >&2; exec "$@"'
+ENTRY: Final = (
+    "set -f; IFS=; read -r w; echo $w; echo $w >&2; unset BASH_ENV ENV;"
+    " c=$(while read -r l; do test x$l = x$w && exit 0; printf %s $l; echo; done; exit 1)"
+    " && eval $c"
+)
+"""Nothing is split or expanded (set -f, no IFS), so that it needs no quotes in sudoers either."""
+SUDO: Final = ("sudo", "-n")
 
 
 class FramedStream:
@@ -39,14 +59,15 @@ class FramedStream:
 class Frame:
     """Wraps one command, and separates its output from its login shell's."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, *, sudo: bool = False) -> None:
         self.word = f"hotsite-{secrets.token_hex(8)}"
         self._session = session
         self._out, self._err = FramedStream(self.word), FramedStream(self.word)
+        self.request = shlex.join(("exec", *(SUDO if sudo else ()), SHELL, "-c", ENTRY))
 
-    def around(self, argv: tuple[str, ...]) -> tuple[str, ...]:
-        """Return the argv that prints the word, then replaces itself by the command."""
-        return ("exec", "sh", "-c", SAY_AND_RUN, self.word, *argv)
+    def preamble(self, argv: tuple[str, ...]) -> str:
+        """Return what is written before the command's own input."""
+        return f"{self.word}\nexec {shlex.join(argv)}\n{self.word}\n"
 
     def take_stdout(self, data: bytes) -> None:
         """Pass the command's own standard output on to the session."""

@@ -1,11 +1,14 @@
 """SSH keys: one-time keys that are never written to a file, and the hosts' pinned keys."""
 
 from dataclasses import dataclass, field
+from typing import Final
 
 import asyncssh
 
 from controller.errors import Refused
 from controller.transport.base import Endpoint
+
+AUTHORITY: Final = "@cert-authority "
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +28,22 @@ def one_time_key() -> OneTimeKey:
 
 
 def pinned_keys(endpoint: Endpoint) -> tuple[str, ...]:
-    """Return the known host keys of `endpoint`, each as its type and base64 text.
+    """Return lines of a known-hosts file, without names, that hold for `endpoint`.
 
+    Shapes: `ssh-ed25519 AAAA…`, and `@cert-authority ssh-ed25519 AAAA…` for an authority.
     Errors: Refused when the known-hosts file cannot be read or has no key for it.
     """
     try:
         known = asyncssh.read_known_hosts(endpoint.known_hosts)
-        keys = known.match(endpoint.address, endpoint.address, endpoint.port)[0]
+        keys, authorities, *_ = known.match(endpoint.address, endpoint.address, endpoint.port)
     except (OSError, ValueError) as error:
         raise Refused(f"the file of host keys {endpoint.known_hosts} cannot be used:"
                       f" {error}") from error
-    if not keys:
+    if not [*keys, *authorities]:
         raise Refused(f"the file of host keys {endpoint.known_hosts} has none for {endpoint.name}"
                       f" at {endpoint.address}: put it there")
-    return tuple(key.export_public_key("openssh").decode().strip() for key in keys)
+    return (*map(_text, keys), *(AUTHORITY + _text(key) for key in authorities))
+
+
+def _text(key: asyncssh.SSHKey) -> str:
+    return key.export_public_key("openssh").decode().strip()

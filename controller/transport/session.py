@@ -98,6 +98,9 @@ class Session(ABC):
             return
         how = "said too much" if self.overflowed else f"ended with status {self.status}"
         said = f"its last line is “{self.noise[:200]}”" if self.noise else "it said nothing"
+        if "sudo" in self.noise:
+            raise Refused(f"sudo on {node} does not let this account become root; {said}: put there"
+                          " what `hotsite sudoers` prints, or declare `ssh.sudo: false`")
         raise Refused(f"the login shell on {node} {how} before it ran anything; {said}: look at the"
                       " account's shell and at what its start-up files do, such as .bashrc and"
                       " BASH_ENV")

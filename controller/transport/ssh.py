@@ -35,10 +35,9 @@ Rule 2: a failure is Unavailable until the request has left, OutcomeUnknown from
 
 import asyncio
 import logging
-import shlex
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
 import asyncssh
@@ -240,13 +239,14 @@ class SshTransport:
         await self._logged_in(first)    # callers that arrive during the first login share it
         over, session = first.with_free_session(), kind()
         over.sessions.add(session)
-        frame = Frame(session)
+        frame = Frame(session, sudo=first.endpoint.sudo)
         try:
             connection = await self._logged_in(over)
             async with asyncio.timeout(command.timeout_s):
                 await connection.create_session(
                     lambda: Channel(session, frame, lambda: self._left(first, over, session)),
-                    render_command(frame.around(command.argv)), encoding=None)
+                    frame.request, encoding=None)
+            session.write(frame.preamble(command.argv), last=False)
         except (TimeoutError, OSError, asyncssh.Error) as error:
             session.close()
             if session.pipe is None and isinstance(error, asyncssh.ChannelOpenError):
@@ -294,18 +294,27 @@ class SshTransport:
         return first.ssh
 
     async def _connect(self, endpoint: Endpoint) -> asyncssh.SSHClientConnection:
-        """Log in.
+        """Log in, to each machine through the one before.
 
         Errors: Refused or Unavailable with a sentence.
         """
+        station, through = endpoint, None
         async with self._gate:
-            options = self._credentials.options(endpoint)
             try:
-                async with asyncio.timeout(self._connect_s):
-                    return await asyncssh.connect(endpoint.address, endpoint.port, config=None,
-                                                  **options)
+                async with (asyncio.timeout(self._connect_s),
+                            self._credentials.options(endpoint) as options):
+                    for station in stations_of(endpoint):
+                        found = await asyncssh.connect(
+                            station.address, station.port, config=None, tunnel=through or (),
+                            username=station.user, **options)
+                        if through is not None:
+                            found.set_tunnel(through)   # which it closes at its own end
+                        through = found
+                    return found
             except (TimeoutError, OSError, asyncssh.Error, ValueError) as error:
-                raise connect_failure(endpoint, error, self._connect_s) from error
+                if through is not None:
+                    through.abort()
+                raise connect_failure(station, error, self._connect_s) from error
 
     def _drop(self, first: Connection) -> None:
         """Close a connection and its extra ones without waiting for the other end."""
@@ -320,6 +329,13 @@ class SshTransport:
             farewell.add_done_callback(self._farewells.discard)
 
 
+def stations_of(endpoint: Endpoint) -> tuple[Endpoint, ...]:
+    """Return the machines on the way and the node itself, each as its login needs it."""
+    return (*(replace(endpoint, name=f"{hop.address} (on the way to {endpoint.name})",
+                      address=hop.address, port=hop.port, user=hop.user, jump=())
+              for hop in endpoint.jump), endpoint)
+
+
 async def say_goodbye(connection: asyncssh.SSHClientConnection) -> None:
     """Close a connection, by force when the other end stays silent."""
     connection.close()
@@ -328,11 +344,6 @@ async def say_goodbye(connection: asyncssh.SSHClientConnection) -> None:
             await connection.wait_closed()
     except TimeoutError:
         connection.abort()
-
-
-def render_command(argv: tuple[str, ...]) -> str:
-    """Return `argv` as the string that SSH sends to the login shell; the only place of quoting."""
-    return shlex.join(argv)
 
 
 def session_failure(node: str, session: Session, error: Exception, *,
@@ -361,9 +372,15 @@ def connect_failure(endpoint: Endpoint, error: Exception, limit_s: float) -> Act
                            f" {endpoint.known_hosts}; nothing was sent. If the host is new or was"
                            f" installed again, compare the key on its console and put it there")
         case asyncssh.PermissionDenied():
-            return Refused(f"{name} at {where} refused the login of {endpoint.user} with the key"
-                           f" {endpoint.key_file}; its public half must be in that account's"
-                           " authorized_keys")
+            keys = " and ".join(filter(None, (
+                endpoint.key_file and f"the key {endpoint.key_file}",
+                endpoint.agent and f"those of the agent {endpoint.agent}")))
+            return Refused(f"{name} at {where} refused the login of {endpoint.user} with {keys};"
+                           " its public half must be in that account's authorized_keys, and sshd"
+                           " must let the account in (PermitRootLogin, AllowUsers)")
+        case asyncssh.ChannelOpenError():
+            return Unavailable(f"{name} at {where} cannot be reached from the machine before it:"
+                               f" {error.reason}; that one's sshd must allow AllowTcpForwarding")
         case asyncssh.KeyExchangeFailed():
             return Refused(f"{name} at {where} and the controller have no cipher or kind of host"
                            f" key in common: {error}")

@@ -54,11 +54,12 @@ def test_the_way_is_pinned_at_both_ends_and_uses_the_replication_network() -> No
     assert "-c aes128-gcm@openssh.com" in words
     assert "-F none" in words
     for option in ("BatchMode=yes", "Compression=no", "StrictHostKeyChecking=yes",
-                   "HostKeyAlias=hotsite-target", "UserKnownHostsFile={known}",
+                   "HostKeyAlias=10.77.0.21", "UserKnownHostsFile={known}",
                    "IdentityFile={key}", "BindAddress=10.78.0.11"):
         assert f"-o {option}" in words
     assert argv[-2:] == ["10.78.0.21", "receive"]
-    assert render_known(("ssh-ed25519 AAAA",)) == "hotsite-target ssh-ed25519 AAAA\n"
+    assert render_known("10.77.0.21", ("ssh-ed25519 AAAA", "@cert-authority ssh-rsa BBBB")) == (
+        "10.77.0.21 ssh-ed25519 AAAA\n@cert-authority 10.77.0.21 ssh-rsa BBBB\n")
 
 
 def test_the_one_command_of_a_key_is_safe_for_any_path() -> None:

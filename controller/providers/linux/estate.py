@@ -9,6 +9,7 @@ from controller.errors import ActionError, Refused
 from controller.model.desired import Desired
 from controller.model.facts import Fact, Known, NodeFacts, Unknown
 from controller.model.failover.power import PowerFacts
+from controller.model.login.ssh import LoginSpec, SshSpec
 from controller.plan.actions.action import Action
 from controller.providers.libvirt.hands import LibvirtHands
 from controller.providers.linux.fact_cache import FactCache
@@ -21,7 +22,7 @@ from controller.providers.linux.program import load_program
 from controller.providers.linux.watch import Watchers
 from controller.providers.openvswitch.hands import OpenVswitchHands
 from controller.providers.redfish.hands import RedfishHands
-from controller.transport.base import Endpoint, Transport
+from controller.transport.base import Endpoint, Hop, Transport
 
 ANSWER_S: Final = 8.0
 """The script gives its programs 5 s; a host that takes longer hangs."""
@@ -46,13 +47,28 @@ class Hands(Protocol):
 
 def endpoints_of(desired: Desired) -> tuple[Endpoint, ...]:
     """Return the SSH endpoint of every node."""
-    ssh = desired.estate.spec.ssh
-    addresses = {name: host.spec.address for name, host in desired.hosts.items()}
-    addresses |= {name: switch.spec.address for name, switch in desired.switches.items()}
-    addresses |= {name: witness.spec.address for name, witness in desired.witnesses.items()}
-    return tuple(Endpoint(name=name, address=address, port=ssh.port, user=ssh.user,
-                          key_file=ssh.key_file, known_hosts=ssh.known_hosts)
-                 for name, address in sorted(addresses.items()))
+    logins = {
+        node.metadata.name: (node.spec.address, node.spec.ssh)
+        for nodes in (desired.hosts, desired.switches, desired.witnesses)
+        for node in nodes.values()}
+    return tuple(endpoint_of(name, address, own, desired.estate.spec.ssh)
+                 for name, (address, own) in sorted(logins.items()))
+
+
+def endpoint_of(name: str, address: str, own: LoginSpec, common: SshSpec) -> Endpoint:
+    """Return where a node is reached, and as whom; each field that is unset is the estate's."""
+    user = common.user if own.user is None else own.user
+    sudo = common.sudo if own.sudo is None else own.sudo
+    jump = common.jump if own.jump is None else own.jump
+    keys = own if own.key_file is not None else common      # a certificate is of one key
+    return Endpoint(
+        name=name, address=address, user=user,
+        port=common.port if own.port is None else own.port,
+        key_file=keys.key_file or "", known_hosts=common.known_hosts,
+        sudo=user != "root" if sudo == "auto" else sudo,
+        certificate_file=keys.certificate_file or own.certificate_file or "",
+        agent=(common.agent if own.agent is None else own.agent) or "",
+        jump=tuple(Hop(hop.address, hop.port, hop.user or user) for hop in jump))
 
 
 def key_id_of(desired: Desired) -> str:
