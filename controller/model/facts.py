@@ -140,6 +140,8 @@ class NicFacts:
     """Of those: the one that its untagged frames belong to."""
     port_type: str | None = None
     """The type of its <virtualport>, empty where it has none; None: it was not asked for."""
+    network: str = ""
+    """libvirt's network that it is plugged into."""
 
 
 @dataclass(frozen=True, slots=True)

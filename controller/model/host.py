@@ -3,9 +3,9 @@
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, StrictBool, StringConstraints
+from pydantic import AfterValidator, Field, StrictBool, StringConstraints, model_validator
 
-from controller.model.document import Document, Name, Scope, Spec, Text
+from controller.model.document import Document, Label, Name, Scope, Spec, Text
 from controller.model.login.ssh import Address, LoginSpec
 from controller.model.switch import InterfaceName
 from controller.model.units import RateBps, SizeBytes
@@ -76,6 +76,26 @@ class BmcSpec(Spec):
     """Which of several systems behind it is this host: its id in Redfish."""
 
 
+class AttachmentSpec(Spec):
+    """Where a host has a network, if not on its `bridge` with the network's own tag."""
+
+    network: Name
+    bridge: InterfaceName | None = None
+    vlan: int | None = Field(default=None, ge=1, le=4094, strict=True)
+    """The tag that the bridge gives the frames of a guest's card; unset: none."""
+    libvirt_network: Annotated[Label, StringConstraints(min_length=1)] | None = None
+    """libvirt's own network: routed, translated (NAT) or isolated."""
+
+    @model_validator(mode="after")
+    def _is_one_place(self) -> "AttachmentSpec":
+        if (self.bridge is None) == (self.libvirt_network is None):
+            raise ValueError("a network is attached at one place: write one of `bridge:` and"
+                             " `libvirtNetwork:`")
+        if self.vlan is not None and self.bridge is None:
+            raise ValueError("libvirt's own networks carry no VLANs: leave `vlan:` out")
+        return self
+
+
 class HostSpec(Scope):
     """One hypervisor."""
 
@@ -87,7 +107,8 @@ class HostSpec(Scope):
     replication_bandwidth_bps: RateBps | None = Field(
         default=None, alias="replicationBandwidth", gt=0)
     """What all copies from and to this host may take together; unset: as much as they can."""
-    driver: Literal["openvswitch", "linuxbridge"] = "openvswitch"
+    driver: Literal["openvswitch", "linuxbridge", "none"] = "openvswitch"
+    """What its bridges are; none: its network is neither judged nor changed."""
     bridge: InterfaceName = "br0"
     uplinks: tuple[InterfaceName, ...] = ("up0",)
     vlans: Literal["declared", "all"] = "declared"
@@ -95,6 +116,8 @@ class HostSpec(Scope):
     native_vlan: int | None = Field(default=None, ge=0, le=4094, strict=True)
     """The VLAN that frames without a tag belong to on its uplinks; 0: they pass as they are;
     unset: left as it is."""
+    attachments: tuple[AttachmentSpec, ...] = ()
+    """The networks that it has elsewhere than on `bridge` with their own tags."""
     pools: tuple[PoolSpec, ...] = (PoolSpec(),)
     reserve: ReserveSpec = ReserveSpec()
     capacity: CapacitySpec | None = None

@@ -1,4 +1,4 @@
-"""A network: one VLAN, the sites it spans, and the addresses used on it."""
+"""A network: one broadcast domain, the sites it spans, and the addresses used on it."""
 
 from ipaddress import IPv4Network, IPv6Network
 from typing import Literal
@@ -19,17 +19,18 @@ class GatewaySpec(Spec):
 
 
 class NetworkSpec(Scope):
-    """One VLAN."""
+    """One broadcast domain: a VLAN, or whatever untagged frames belong to."""
 
-    vlan: int = Field(ge=1, le=4094, strict=True)
+    vlan: int | None = Field(default=None, ge=1, le=4094, strict=True)
+    """Unset: its frames carry no tag of ours, whatever the wire makes of them."""
     sites: tuple[Name, ...] = Field(min_length=1)
-    """Every host of these sites carries the VLAN; with two sites every link member does too."""
+    """Every host of these sites carries it; with two sites every link member does too."""
     subnet: IPv4Network | IPv6Network | None = None
     gateway: GatewaySpec | None = None
 
 
 class Network(Document):
-    """One VLAN of the estate."""
+    """One broadcast domain of the estate."""
 
     kind: Literal["Network"] = "Network"
     spec: NetworkSpec

@@ -128,12 +128,37 @@ class DiskSpec(Spec):
         return self
 
 
+CardModel = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,40}$", strict=True)]
+
+
 class NicSpec(Spec):
     """One network card of a VM."""
 
-    network: Name
+    network: Name | None = None
+    """May be left out only with `source: keep`."""
     mac: Mac
-    model: Literal["virtio", "e1000", "e1000e", "rtl8139"] = "virtio"
+    model: CardModel = "virtio"
+    """libvirt's word; what hosts offer is asked only for a new card."""
+    source: Literal["keep"] | None = None
+    """keep: whatever it is plugged into stays, and nothing of it is ever changed."""
+
+    @property
+    def kept(self) -> bool:
+        """Return whether only its MAC is known and the rest is left alone."""
+        return self.source == "keep"
+
+    @property
+    def on(self) -> Name:
+        """Return the network of a card that is not kept."""
+        assert self.network is not None, "only a kept card has none"
+        return self.network
+
+    @model_validator(mode="after")
+    def _is_on_a_network(self) -> "NicSpec":
+        if self.network is None and not self.kept:
+            raise ValueError("a card is on a network: write `network:`, or `source: keep` for one"
+                             " that stays as it is")
+        return self
 
 
 class PlacementSpec(Spec):

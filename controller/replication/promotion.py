@@ -15,11 +15,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from controller.errors import ActionError, OutcomeUnknown, Refused
-from controller.plan.actions.desired import UpdateNic
 from controller.plan.actions.promotion import PromoteReplica
 from controller.providers.libvirt.virsh import CONNECT
 from controller.providers.libvirt.virsh import failure as virsh_failure
-from controller.providers.libvirt.xml.domain import patch_domain
+from controller.providers.libvirt.xml.domain import place_nics
 from controller.providers.node import script_command
 from controller.replication.mover import Mover, failure_of
 
@@ -66,7 +65,7 @@ class Promotions:
             lacking = [*promoted["remarks"], *(f"{medium} is not on {action.node}, its drive is"
                                                " empty" for medium in promoted["ejected"])]
             if action.nics:
-                definition = patch_domain(definition, tuple(map(UpdateNic, action.nics)))
+                definition = place_nics(definition, action.nics)
         except (KeyError, TypeError) as error:
             raise OutcomeUnknown(f"{failed}, as far as is known: its mover answered with something"
                                  f" that is not understood ({error!r})") from error

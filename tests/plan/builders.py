@@ -25,8 +25,10 @@ from controller.model.facts import (
     Unknown,
     VolumeFacts,
 )
+from controller.model.virtual_machine import NicSpec
 from controller.plan.gates.approval import content
 from controller.plan.steps.plan import Plan, Verdict
+from controller.plan.survey.attachment import attachment_of
 from controller.plan.survey.context import Approval, Context
 from controller.plan.survey.identity import domain_uuid
 
@@ -132,13 +134,24 @@ def spread(desired: Desired) -> dict[str, str]:
 def config_of(name: str, host: str, desired: Desired) -> DomainConfig:
     """The domain XML of a VM that is as declared."""
     spec = desired.virtual_machines[name].spec
-    bridge = desired.hosts[host].spec.bridge
     return DomainConfig(
         spec.memory_bytes, spec.memory_bytes, spec.cpus, spec.cpus,
         tuple(DiskFacts(disk.name, f"/var/lib/libvirt/images/{name}-{disk.name}.{disk.format}",
                         disk.format, disk.size_bytes) for disk in spec.disks),
-        tuple(NicFacts(nic.mac, bridge, desired.networks[nic.network].spec.vlan,
-                       f"vnet-{name}"[:15], nic.model) for nic in spec.nics))
+        tuple(card_of(nic, f"vnet-{name}"[:15], host, desired) for nic in spec.nics))
+
+
+def card_of(nic: NicSpec, port: str, host: str, desired: Desired) -> NicFacts:
+    """A card where its host has its network; a kept one is plugged straight into a device."""
+    spec = desired.hosts[host].spec
+    if nic.kept:
+        return NicFacts(nic.mac, "", None, port, nic.model, "direct")
+    place = attachment_of(nic.on, desired.networks[nic.on].spec.vlan, spec)
+    if place.libvirt_network:
+        return NicFacts(nic.mac, "virbr0", None, port, nic.model, "network",
+                        network=place.libvirt_network)
+    ours = spec.driver == "openvswitch"
+    return NicFacts(nic.mac, place.bridge, place.vlan if ours else None, port, nic.model)
 
 
 def domain(name: str, host: str, desired: Desired, **changes: Any) -> DomainFacts:
@@ -162,7 +175,8 @@ def bridge_of(name: str, desired: Desired, domains: Mapping[str, DomainFacts]) -
     """The bridge of a node as declared, with a port for each card of running domains."""
     ports: dict[str, PortFacts] = {}
     vlans = {site: tuple(sorted(net.spec.vlan for net in desired.networks.values()
-                                if site in net.spec.sites)) for site in desired.sites}
+                                if net.spec.vlan and site in net.spec.sites))
+             for site in desired.sites}
     if name in desired.hosts:
         spec = desired.hosts[name].spec
         for uplink in spec.uplinks:

@@ -36,9 +36,13 @@ class DesiredNic:
 
     mac: str
     bridge: str
-    vlan: int
+    """Empty where it is on one of libvirt's networks."""
+    vlan: int | None
+    """The tag that its definition holds."""
     model: str
     driver: str = "openvswitch"
+    network: str = ""
+    """libvirt's own network."""
 
 
 @dataclass(frozen=True, slots=True)

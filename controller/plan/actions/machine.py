@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from controller.model.document import Rung
 from controller.plan.actions.action import Action, Symbol
-from controller.plan.actions.desired import DesiredDisk, DesiredDomain, DomainChange
+from controller.plan.actions.desired import DesiredDisk, DesiredDomain, DesiredNic, DomainChange
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +136,8 @@ class MigrateDomain(Action):
     """Targets of disks that both hosts share, so that they stay."""
     media: tuple[str, ...] = ()
     """Files in its drives; they must exist there under the same path. Small ones are copied."""
+    nics: tuple[DesiredNic, ...] = ()
+    """Its cards that the other host has at another place."""
     verb: ClassVar[str] = "migrate"
     rung: ClassVar[Rung] = Rung.MIGRATE
     takes: ClassVar[bool] = False

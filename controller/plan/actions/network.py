@@ -55,7 +55,7 @@ class SetPortVlan(Action):
     bridge: str
     port: str
     mac: str
-    vlan: int
+    vlan: int | None
     was: int | None
     verb: ClassVar[str] = "set-port-vlan"
     rung: ClassVar[Rung] = Rung.NETWORK
@@ -128,3 +128,10 @@ class NarrowTrunk(Action):
     def goal(self) -> str:
         """Return what is declared, whatever passes now."""
         return f"{self.bridge} {self.wanted}"
+
+
+def access_columns(vlan: int | None) -> tuple[str, str, str]:
+    """Return what Open vSwitch writes for the port of a guest on one VLAN, or on none."""
+    if vlan is None:
+        return "tag=[]", "vlan_mode=[]", "trunks=[]"
+    return f"tag={vlan}", "vlan_mode=access", "trunks=[]"

@@ -2,6 +2,7 @@
 
 from controller.model.condition import Condition, ConditionType, Status
 from controller.plan.actions.network import AddUplink, CreateBridge, WidenTrunk
+from controller.plan.network.port_vlans import frames_of
 from controller.plan.steps.draft import Stall
 from controller.plan.steps.plan import Step
 from controller.plan.survey.survey import Survey
@@ -85,8 +86,8 @@ def network_conditions(survey: Survey, steps: tuple[Step, ...],
                           f"every port of {', '.join(sorted(sites))} that must carries it")
         broken = [one for one in spanning if one[0] is Status.FALSE]
         unreachable = next((silent[site] for site in sorted(sites) if site in silent), None)
-        if spec.vlan in cut:
-            answer = (Status.FALSE, "VlanMissing", cut[spec.vlan])
+        if (spec.vlan or 0) in cut:
+            answer = (Status.FALSE, "VlanMissing", cut[spec.vlan or 0])
         elif spanning and len(broken) == len(spanning):
             answer = (Status.FALSE, "LinkDown", broken[0][2])
         elif unreachable is not None:
@@ -96,15 +97,18 @@ def network_conditions(survey: Survey, steps: tuple[Step, ...],
 
 
 def cut_vlans(steps: tuple[Step, ...], survey: Survey) -> dict[int, str]:
-    """Return, for every VLAN that a port lacks, the first reason."""
+    """Return, for every VLAN that a port lacks, the first reason; 0 is for untagged frames."""
     cut: dict[int, str] = {}
     for step in steps:
         action = step.action
         vlans: set[int] = set()
         if isinstance(action, WidenTrunk):
             vlans = set(action.wanted) - set(action.was.vlans)
+            if frames_of(action.was).untagged is None and (
+                    frames_of(action.will_be).untagged is not None):
+                vlans |= {0}
         elif isinstance(action, AddUplink):
-            vlans = set(action.vlans)
+            vlans = set(action.vlans) | ({0} if action.native == 0 else set())
         elif isinstance(action, CreateBridge):
             vlans = set(survey.site_vlans.get(survey.site_of(action.node), ()))
         for vlan in vlans:

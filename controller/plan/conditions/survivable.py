@@ -102,10 +102,11 @@ def _versions(site: str, twin: str, survey: Survey) -> list[str]:
 
 def twin_matches(site: str, twin: str, survey: Survey) -> Answer:
     """Return whether two sites are near-identical: VLANs, host profiles, capacity."""
-    here, there = set(survey.site_vlans[site]), set(survey.site_vlans[twin])
-    names = {vlan: name for name, vlan in sorted(survey.vlan_of.items())}
-    differences = [f"network {names[vlan]} is at {site if vlan in here else twin} alone"
-                   for vlan in sorted(here ^ there)]
+    here, there = ({one.partition("/")[2] for one in survey.networks_at(name)}
+                   for name in (site, twin))
+    alone = sorted(here ^ there, key=lambda name: (survey.vlan_of[name] or 0, name))
+    differences = [f"network {name} is at {site if name in here else twin} alone"
+                   for name in alone]
     differences += _profiles(site, twin, survey)
     differences += _versions(site, twin, survey)
     unseen = [host for one in (site, twin) for host in survey.hosts_of_site.get(one, ())

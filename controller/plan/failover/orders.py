@@ -32,7 +32,7 @@ from controller.plan.failover.situation import is_at_home, situation_of
 from controller.plan.guarding.upkeep import target_of
 from controller.plan.machine.layout import Layout
 from controller.plan.machine.state import MachineState
-from controller.plan.network.card import desired_nic
+from controller.plan.network.card import desired_nics
 from controller.plan.replication.copy import next_copy, plan_disks
 from controller.plan.replication.placement import ReplicaPlace
 from controller.plan.replication.protected_machine import ProtectedMachine
@@ -146,7 +146,7 @@ def _promote(order: Promote, cause: Cause, decision: Decision, scene: Scene) -> 
         target=f"VirtualMachine/{order.machine}", node=order.node, uuid=protected.uuid,
         path=current.replica.path, sequence=order.point, epoch=order.epoch,
         estate=survey.estate_name, cause=cause, reason=decision.sentence,
-        nics=tuple(desired_nic(nic, host, survey) for nic in protected.vm.spec.nics),
+        nics=desired_nics(protected.vm, host, survey),
         consequence=f"it boots on {order.node}{lost}"), rank=protected.vm.spec.start_order)
 
 
@@ -180,7 +180,7 @@ def _move(order: Move, cause: Cause, decision: Decision, scene: Scene) -> None:
             target=target, node=current.host, uuid=domain.uuid, path=current.replica.path,
             sequence=copy.sequence, epoch=epoch, estate=survey.estate_name, cause=cause,
             reason=decision.sentence,
-            nics=tuple(desired_nic(nic, there, survey) for nic in protected.vm.spec.nics)),
+            nics=desired_nics(protected.vm, there, survey)),
         reason=decision.sentence,
         consequence=f"it is shut down on {host} and boots on {current.host}; nothing is lost"),
         rank=protected.vm.spec.start_order)

@@ -90,11 +90,13 @@ def _networks(action: Action, survey: Survey) -> list[str]:
     vlans: set[int] = set()
     names: set[str] = set()
     if isinstance(action, SetPortVlan):
-        vlans = {action.vlan} if action.was is None else {action.vlan, action.was}
+        vlans = {vlan for vlan in (action.vlan, action.was) if vlan is not None}
+        if action.mac in survey.card_of:
+            names = {survey.card_of[action.mac].network}
     elif isinstance(action, AddUplink):
         vlans = set(action.vlans)
     elif isinstance(action, TRUNKS):
-        every = set(survey.vlan_of.values())
+        every = {vlan for vlan in survey.vlan_of.values() if vlan is not None}
         vlans = (set(action.was.vlans) or every) ^ (set(action.will_be.vlans) or every)
     elif isinstance(action, ON_DOMAINS):
         for change in action.changes:
@@ -106,8 +108,10 @@ def _networks(action: Action, survey: Survey) -> list[str]:
 
 def _of_card(change: DomainChange, survey: Survey) -> set[str]:
     if isinstance(change, GIVES_CARD):
-        vlan = change.nic.vlan
-        return {name for name, one in survey.vlan_of.items() if one == vlan}
+        nic = change.nic
+        mine = {survey.card_of[nic.mac].network} if nic.mac in survey.card_of else set()
+        return mine | {name for name, one in survey.vlan_of.items()
+                       if one is not None and one == nic.vlan}
     if isinstance(change, DetachNic) and change.mac in survey.card_of:
         return {survey.card_of[change.mac].network}
     return set()

@@ -17,6 +17,7 @@ from controller.plan.actions.storage import CreateDisk, ReturnDisk
 from controller.plan.machine.domain import desired_disk, desired_domain, disk_file, disk_files
 from controller.plan.machine.removal import Found, asides
 from controller.plan.machine.state import Case, bridge_first, pool_first
+from controller.plan.network.card import no_new_card
 from controller.plan.survey.identity import domain_uuids
 from controller.plan.survey.replicas import Held
 
@@ -40,6 +41,12 @@ def create(case: Case) -> None:
             draft.stall(case.target, "DiskNotOurs", _not_ours(vm.name, own))
         return
     host = survey.desired.hosts[case.goal]
+    odd = next((f"card {nic.mac}: {words}" for nic in vm.spec.nics
+                if (words := no_new_card(nic))), None)
+    if odd is not None:
+        draft.stall(case.target, "NoSuchCard", f"{vm.name} is declared and exists nowhere, and"
+                    f" cannot be created: {odd}")
+        return
     pools = survey.pools(host.name) or {}
     wanted = [disk for disk in vm.spec.disks if disk.pool not in pools
               or pools[disk.pool].volumes.keys().isdisjoint(disk_files(vm, disk))]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from controller.model.desired import Desired
 from controller.model.facts import DomainConfig, DomainFacts, Ownership, PoolFacts, Role
-from controller.model.host import Host
+from controller.model.host import Host, HostSpec
 from controller.model.units import is_memory_of, render_sizes
 from controller.model.virtual_machine import DiskSpec, VirtualMachine
 from controller.plan.actions.desired import (
@@ -16,8 +16,9 @@ from controller.plan.actions.desired import (
     SetCpus,
     SetMemory,
 )
-from controller.plan.network.card import desired_nic, is_card
+from controller.plan.network.card import desired_nics, is_card
 from controller.plan.network.host import pool_of
+from controller.plan.survey.attachment import attachment_of
 from controller.plan.survey.identity import domain_uuid
 from controller.plan.survey.survey import Survey
 
@@ -58,7 +59,7 @@ def desired_domain(vm: VirtualMachine, host: Host, seen: DomainFacts | None,
     return DesiredDomain(
         name, uuid, spec.memory_bytes, spec.cpus,
         tuple(desired_disk(vm, disk, host, survey.pools(host.name)) for disk in spec.disks),
-        tuple(desired_nic(nic, host, survey) for nic in spec.nics),
+        desired_nics(vm, host, survey),
         ownership_of(vm, uuid, name, None if seen is None else seen.ownership, survey),
         desired.templates.get(vm.name))
 
@@ -74,10 +75,10 @@ def ownership_of(vm: VirtualMachine, uuid: str, name: str, seen: Ownership | Non
 
 def is_in_order(name: str, domain: DomainFacts, host: str, desired: Desired) -> bool:
     """Return whether a VM's domain has nothing to change, in its mark or in either XML."""
-    vm, bridge = desired.virtual_machines[name], desired.hosts[host].spec.bridge
+    vm, spec = desired.virtual_machines[name], desired.hosts[host].spec
     live, config = domain.live, domain.config
-    return ((live is None or is_as_declared(vm, live, bridge, desired))
-            and (config is None or (is_as_declared(vm, config, bridge, desired)
+    return ((live is None or is_as_declared(vm, live, spec, desired))
+            and (config is None or (is_as_declared(vm, config, spec, desired)
                                     and is_marked(vm, domain, desired))))
 
 
@@ -90,7 +91,8 @@ def is_marked(vm: VirtualMachine, domain: DomainFacts, desired: Desired) -> bool
             and seen.role is not Role.DRILL)
 
 
-def is_as_declared(vm: VirtualMachine, seen: DomainConfig, bridge: str, desired: Desired) -> bool:
+def is_as_declared(vm: VirtualMachine, seen: DomainConfig, host: HostSpec,
+                   desired: Desired) -> bool:
     """Return whether one XML is as declared: the quick check that nearly always suffices."""
     spec = vm.spec
     if seen.memory_bytes != spec.memory_bytes and not is_memory_of(
@@ -106,7 +108,11 @@ def is_as_declared(vm: VirtualMachine, seen: DomainConfig, bridge: str, desired:
         if disk.source is not None and disk.source.path not in {"", disk_seen.source}:
             return False
     for nic, nic_seen in zip(spec.nics, seen.nics, strict=True):
-        if not is_card(nic, nic_seen, desired.networks[nic.network].spec.vlan, bridge):
+        if nic.kept:
+            if nic.mac != nic_seen.mac:
+                return False
+        elif not is_card(nic, nic_seen, attachment_of(
+                nic.on, desired.networks[nic.on].spec.vlan, host), host.driver):
             return False
     return True
 

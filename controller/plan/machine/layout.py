@@ -297,7 +297,8 @@ def lost_machine(vm: VirtualMachine, survey: Survey) -> PlaceMachine:
     sites = {site for site, hosts in survey.hosts_of_site.items()
              if not survey.lost.issuperset(hosts)}
     for nic in spec.nics:
-        sites &= set(survey.desired.networks[nic.network].spec.sites)
+        if nic.network is not None:
+            sites &= set(survey.desired.networks[nic.network].spec.sites)
     if spec.placement.site in sites:
         sites = {spec.placement.site}
     on = spec.power is Power.ON

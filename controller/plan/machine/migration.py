@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from controller.model.facts import DiskFacts, DomainFacts
 from controller.model.host import Host
 from controller.model.virtual_machine import DiskSpec
-from controller.plan.actions.desired import DesiredDisk
+from controller.plan.actions.desired import DesiredDisk, DesiredNic
 from controller.plan.actions.machine import MigrateDomain
 from controller.plan.machine.device_support import CARRIED_BYTES, move_blocker, name_of
 from controller.plan.machine.disks import matched
 from controller.plan.machine.domain import desired_disk
 from controller.plan.machine.state import Case, bridge_first, pool_first
+from controller.plan.network.card import desired_nics, left_alone
 from controller.plan.network.host import pool_of
 from controller.plan.steps.draft import cause_of
 
@@ -49,12 +50,23 @@ def plan_migration(case: Case, source: str, domain: DomainFacts, after: str | No
         to_address=there.spec.address,
         to_replication_address=there.spec.replication_address or there.spec.address,
         with_storage=with_storage, disks=disks, kept=kept, media=tuple(media),
+        nics=_cards_there(case, domain, here, there),
         cause=cause_of(survey.context, case.target, f"Host/{source}", f"Host/{there.name}"),
         reason=f"{vm.name} is on {source} and belongs on {there.name}: {case.why}",
         consequence="live" if not with_storage else (
             f"live, {total / (1 << 30):.3g} GiB of disks to copy")),
         (*((after,) if after else ()), bridge_first(there.name),
          *(pool_first(there.name, disk.pool) for disk, _ in attached if disk.is_pooled)))
+
+
+def _cards_there(case: Case, domain: DomainFacts, here: Host,
+                 there: Host) -> tuple[DesiredNic, ...]:
+    """Return the declared cards that the other host has at another place."""
+    movable = {nic.mac for config in (domain.live, domain.config) if config is not None
+               for nic in config.nics if nic.network or left_alone(nic) is None}
+    now = dict.fromkeys(desired_nics(case.vm, here, case.survey))
+    return tuple(nic for nic in desired_nics(case.vm, there, case.survey)
+                 if nic not in now and nic.mac in movable)
 
 
 def _blocker(case: Case, domain: DomainFacts, here: Host, kept: frozenset[str]) -> str:

@@ -375,7 +375,7 @@ class Case:
     def cause(self) -> Cause:
         """Return COMMIT if the specs of the VM or of its networks changed, else DRIFT."""
         return cause_of(self.survey.context, self.target,
-                        *(f"Network/{nic.network}" for nic in self.vm.spec.nics))
+                        *(f"Network/{nic.network}" for nic in self.vm.spec.nics if nic.network))
 
 
 def pool_first(host: str, pool: str) -> str:

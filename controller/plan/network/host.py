@@ -3,7 +3,7 @@
 from controller.model.facts import Absent, BridgeFacts, PoolFacts, runs
 from controller.model.host import Host, PoolSpec
 from controller.plan.actions.action import Ask
-from controller.plan.actions.network import SetPortVlan
+from controller.plan.actions.network import SetPortVlan, access_columns
 from controller.plan.actions.storage import AcceptPool, CreatePool
 from controller.plan.network.card import no_switch
 from controller.plan.network.port_vlans import Wanted
@@ -15,6 +15,7 @@ from controller.plan.network.trunk import (
     report_warnings,
 )
 from controller.plan.steps.draft import Draft, cause_of
+from controller.plan.survey.attachment import OPENVSWITCH, attachment_of, bridges_of
 from controller.plan.survey.survey import Survey
 from controller.plan.survey.vlans import render_vlans
 
@@ -57,6 +58,8 @@ def silent_sentence(name: str, survey: Survey) -> str:
 def _diff_network(host: Host, survey: Survey, draft: Draft) -> None:
     name, spec = host.name, host.spec
     target = f"Host/{name}"
+    if spec.driver != OPENVSWITCH:
+        return
     missing = no_switch(host, survey)
     if missing is not None:
         draft.stall(target, "NoOpenVswitch", f"{missing}: its bridge and the cards of its guests"
@@ -69,44 +72,67 @@ def _diff_network(host: Host, survey: Survey, draft: Draft) -> None:
         draft.remark(target, f"the bridges of {name} could not be seen: nothing is changed there",
                      unknown=True)
         return
-    wanted = Wanted(survey.site_vlans.get(spec.site, ()), spec.vlans == "all", spec.native_vlan)
+    wanted = carried(host, survey)
     cause = cause_of(survey.context, target, *survey.networks_at(spec.site))
     diff_bridge(managed_bridge(target, name, spec.bridge, cause, survey.context),
                 tuple(Trunk(port, wanted) for port in spec.uplinks),
                 rstp=len(spec.uplinks) > 1, bridges=bridges, draft=draft)
     if len(spec.uplinks) > 1:
         report_no_tree(target, name, bridges.get(spec.bridge), spec.uplinks, draft)
-    if spec.bridge in bridges:
-        _diff_guest_ports(name, bridges[spec.bridge], survey, draft)
+    for bridge in bridges_of(host):
+        if bridge in bridges:
+            _diff_guest_ports(name, bridges[bridge], survey, draft)
+
+
+def carried(host: Host, survey: Survey) -> Wanted:
+    """Return what the uplinks of a host's own bridge have to carry."""
+    spec = host.spec
+    if not spec.attachments:
+        return Wanted(survey.site_vlans.get(spec.site, ()), spec.vlans == "all", spec.native_vlan,
+                      spec.site in survey.specs.untagged)
+    names = (one.partition("/")[2] for one in survey.networks_at(spec.site))
+    vlans = {place.vlan for name in names
+             if (place := attachment_of(name, survey.vlan_of[name], spec)).bridge == spec.bridge}
+    return Wanted(tuple(sorted(vlan for vlan in vlans if vlan is not None)), spec.vlans == "all",
+                  spec.native_vlan, None in vlans)
 
 
 def _diff_guest_ports(name: str, bridge: BridgeFacts, survey: Survey, draft: Draft) -> None:
     card_of = survey.card_of
     for port in bridge.ports.values():
         card = card_of.get(port.attached_mac) if port.attached_mac else None
-        if card is None or (port.tag == card.vlan and port.vlan_mode in {None, "access"}):
+        if card is None:
+            continue
+        place = survey.attachment(name, card)
+        if place.bridge != bridge.name or (
+                port.tag == place.vlan and port.vlan_mode in {None, "access"}
+                and (place.vlan is not None or not port.trunks)):
             continue
         if sum(runs(seen.domain) for seen in survey.sightings.get(card.vm, ())) > 1:
             continue  # two running copies: nothing automatic is done to either
         if any(rival.claim.runs and rival.is_now
                for rival in survey.identities.rivals.get(card.vm, ())):
             continue  # nor while another guest that runs has its card or its disks
-        if not survey.xml_vlan_is(name, card):
+        if not survey.xml_vlan_is(name, card, place.vlan):
             continue  # the domain's own XML is wrong: patching it retags the port as well
         if port.trunks or port.vlan_mode not in {None, "access"}:
             draft.remark(f"VirtualMachine/{card.vm}", (
                 f"{port.name} of {name}, {card.vm}'s card {card.mac}, was made a trunk by hand"
                 f" ({render_vlans(port.trunks)}; mode {port.vlan_mode or 'unset'}): it is left so,"
-                f" since the guest may use all of it; to put it back on VLAN {card.vlan}:"
-                f" ovs-vsctl set Port {port.name} trunks=[] vlan_mode=access tag={card.vlan}"))
+                f" since the guest may use all of it; to put it back on {say_vlan(place.vlan)}:"
+                f" ovs-vsctl set Port {port.name} {' '.join(access_columns(place.vlan))}"))
             continue
-        tag = "no VLAN" if port.tag is None else f"VLAN {render_vlans((port.tag,))}"
         draft.do(SetPortVlan(
             target=f"VirtualMachine/{card.vm}", node=name, bridge=bridge.name, port=port.name,
-            mac=card.mac, vlan=card.vlan, was=port.tag,
+            mac=card.mac, vlan=place.vlan, was=port.tag,
             cause=cause_of(survey.context, f"VirtualMachine/{card.vm}", f"Network/{card.network}"),
-            reason=f"{port.name} of {name} is on {tag}; {card.vm}'s"
-                   f" card {card.mac} belongs on VLAN {card.vlan} ({card.network})"))
+            reason=f"{port.name} of {name} is on {say_vlan(port.tag)}; {card.vm}'s"
+                   f" card {card.mac} belongs on {say_vlan(place.vlan)} ({card.network})"))
+
+
+def say_vlan(vlan: int | None) -> str:
+    """Return a port's VLAN in words."""
+    return "no VLAN" if vlan is None else f"VLAN {render_vlans((vlan,))}"
 
 
 def _diff_pools(host: Host, survey: Survey, draft: Draft) -> None:

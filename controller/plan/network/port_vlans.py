@@ -24,6 +24,8 @@ class Wanted(NamedTuple):
     every: bool = False
     native: int | None = None
     """The VLAN of untagged frames; 0: they pass as they are; None: nothing is declared."""
+    untagged: bool = False
+    """Whether untagged frames have to pass, whatever VLAN they are of."""
 
 
 class Frames(NamedTuple):
@@ -77,6 +79,8 @@ def change_of(was: PortVlans, wanted: Wanted) -> Change:
     untagged = wanted.native
     if untagged is None:
         untagged = None if seen.untagged in wanted.vlans else seen.untagged
+        if untagged is None and wanted.untagged:
+            untagged = seen.untagged or 0
     every = wanted.every or seen.tagged is None
     tagged = None if every else frozenset(wanted.vlans) - {untagged}
     lacking = frozenset(wanted.vlans) - (seen.tagged or frozenset()) - {untagged}

@@ -108,7 +108,8 @@ def diff_bridge(managed: ManagedBridge, trunks: tuple[Trunk, ...], *, rstp: bool
         else:
             draft.do(AddUplink(
                 target=managed.target, node=node, bridge=bridge, port=port, vlans=wanted.vlans,
-                native=wanted.native, every=wanted.every, cause=managed.cause,
+                native=0 if wanted.native is None and wanted.untagged else wanted.native,
+                every=wanted.every, cause=managed.cause,
                 reason=f"{port} is declared on bridge {bridge} of {node} and is not plugged in"),
                 first)
 
@@ -199,8 +200,8 @@ def lacking_words(where: str, change: Change, wanted: Wanted) -> str:
         return f"{where} lets {render_vlans(change.was.vlans)} pass and `vlans: all` is declared"
     if change.lacking:
         return f"{where} does not let {render_vlans(change.lacking)} pass"
-    return (f"{where} does not let untagged frames pass and `nativeVlan: {wanted.native}` is"
-            " declared")
+    what = "a network without a tag" if wanted.native is None else f"`nativeVlan: {wanted.native}`"
+    return f"{where} does not let untagged frames pass and {what} is declared"
 
 
 def surplus_words(where: str, change: Change, wanted: Wanted) -> str:
@@ -225,7 +226,8 @@ def remark_undeclared(target: str, where: str, change: Change, wanted: Wanted,
             f"{where} lets every VLAN pass and {render_vlans(wanted.vlans)} is declared: it is left"
             " so, since nobody sees all who count on it; declare `vlans: all`, or write down by"
             f" hand what may pass: ovs-vsctl set Port {where.partition(' ')[0]} trunks={listed}"))
-    if wanted.native is not None or after.untagged is None or seen.tagged is None:
+    if (wanted.native is not None or wanted.untagged or after.untagged is None
+            or seen.tagged is None):
         return
     if after.untagged:
         draft.remark(target, (
@@ -275,8 +277,9 @@ def diff_switch(switch: Switch, survey: Survey, draft: Draft) -> None:
         draft.stall(target, "NoOpenVswitch", f"Open vSwitch is not installed on {name}:"
                     " install it, or take the switch out of the specs")
         return
-    trunks = tuple(Trunk(port.name, Wanted(declared_vlans(port, survey), port.vlans == "all",
-                                           port.native_vlan)) for port in spec.ports)
+    trunks = tuple(Trunk(port.name, Wanted(
+        declared_vlans(port, survey), port.vlans == "all", port.native_vlan,
+        has_untagged(port, survey))) for port in spec.ports)
     links = tuple(f"InterSiteLink/{port.link.partition('/')[0]}"
                   for port in spec.ports if port.link is not None)
     cause = cause_of(survey.context, target, *links, *survey.networks_at(spec.site))
@@ -292,3 +295,11 @@ def declared_vlans(port: SwitchPortSpec, survey: Survey) -> tuple[int, ...]:
         return survey.link_vlans.get(port.link.partition("/")[0], ())
     host = survey.desired.hosts.get(port.host or "")
     return survey.site_vlans.get(host.spec.site, ()) if host is not None else ()
+
+
+def has_untagged(port: SwitchPortSpec, survey: Survey) -> bool:
+    """Return whether a switch port must let untagged frames pass."""
+    if port.link is not None:
+        return port.link.partition("/")[0] in survey.specs.untagged
+    host = survey.desired.hosts.get(port.host or "")
+    return host is not None and host.spec.site in survey.specs.untagged

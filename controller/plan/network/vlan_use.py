@@ -131,8 +131,8 @@ def node_uses(name: str, vlan: int, survey: Survey) -> Iterator[Use]:
 def is_served(mac: str, vm: str, vlan: int, node: str, survey: Survey) -> bool:
     """Return whether a card is declared here on this VLAN: then declared ports carry it."""
     card = survey.card_of.get(mac)
-    return (card is not None and card.vm == vm and card.vlan == vlan
-            and node in survey.desired.hosts
+    return (card is not None and card.vm == vm and node in survey.desired.hosts
+            and survey.attachment(node, card).vlan == vlan
             and survey.site_of(node) in survey.desired.networks[card.network].spec.sites)
 
 

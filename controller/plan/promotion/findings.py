@@ -129,7 +129,7 @@ def _examine(name: str, desired: Desired, host: HostLike, replica: ReplicaFacts,
     if not points:
         found.append(Obstacle("NoPoint", f"no restore point on {host.name} is complete and sound"))
     found += [Obstacle("NetworkMissing", host.cut[nic.network])
-              for nic in vm.spec.nics if nic.network in host.cut]
+              for nic in vm.spec.nics if nic.network is not None and nic.network in host.cut]
     unlike = () if config is None else misfits(config, host.name, host.capabilities, home)
     found += [_obstacle(one) for one in unlike if one.effect is Effect.PREVENTS]
     point = points[-1] if points else None

@@ -12,6 +12,7 @@ from controller.plan.machine.promotion_room import PromotionRoom, closed_host
 from controller.plan.network.port_vlans import frames_of, port_vlans_of
 from controller.plan.replication.unseen import unlisted_hosts
 from controller.plan.steps.takeover import Obstacle, Obstacles
+from controller.plan.survey.attachment import attachment_of, bridges_of
 from controller.plan.survey.replicas import ReplicaIndex
 from controller.plan.survey.survey import Survey
 
@@ -72,8 +73,9 @@ def surroundings_of(site: str, lost: Collection[str], layout: Layout, replicas: 
         seen = survey.bridges(name)
         spec = survey.desired.hosts[name].spec
         cut = NONE_CUT if seen is None else survey.specs.cached(
-            cut_networks, name, spec, seen.get(spec.bridge), tuple(ports.get(name, ())),
-            survey.networks_at(site), survey.vlan_of)
+            cut_networks, name, spec,
+            tuple(map(seen.get, bridges_of(survey.desired.hosts[name]))),
+            tuple(ports.get(name, ())), survey.networks_at(site), survey.vlan_of)
         like = survey.specs.cached(HostLike, name, {**far, **cut} if far else cut,
                                    capabilities[name])
         hosts[name] = HostThere(name, like, closed_host(name, survey), survey.pools(name))
@@ -97,31 +99,39 @@ def _switch_ports(site: str, survey: Survey) -> dict[str, list[SwitchPort]]:
     return found
 
 
-def cut_networks(host: str, spec: HostSpec, bridge: BridgeFacts | None,
+def cut_networks(host: str, spec: HostSpec, seen: tuple[BridgeFacts | None, ...],
                  ports: tuple[SwitchPort, ...], networks: tuple[str, ...],
-                 vlan_of: Mapping[str, int]) -> Networks:
+                 vlan_of: Mapping[str, int | None]) -> Networks:
     """Return which networks of its site a host does not carry now, and why."""
-    if bridge is None:
-        return {name.partition("/")[2]: f"{host} has no bridge {spec.bridge}" for name in networks}
-    uplinks = [_port_or_bond(bridge, name) for name in spec.uplinks]
+    bridges = {bridge.name: bridge for bridge in seen if bridge is not None}
     found = {}
     for name in (one.partition("/")[2] for one in networks):
-        vlan = vlan_of[name]
-        if spec.uplinks and not any(carries(port, vlan) for port in uplinks):
-            found[name] = (f"network {name} (VLAN {vlan}) does not pass"
-                           f" {' or '.join(spec.uplinks)} of {host}")
-        elif ports and not any(carries(port, vlan) for _, _, port in ports):
+        place, wire = attachment_of(name, vlan_of[name], spec), vlan_of[name]
+        if place.libvirt_network:
+            continue
+        bridge = bridges.get(place.bridge)
+        ways = spec.uplinks if place.bridge == spec.bridge else ()
+        said = f"network {name} ({'untagged' if wire is None else f'VLAN {wire}'})"
+        if bridge is None:
+            found[name] = f"{host} has no bridge {place.bridge}"
+        elif ways and not any(carries(_port_or_bond(bridge, way), place.vlan) for way in ways):
+            found[name] = f"{said} does not pass {' or '.join(spec.uplinks)} of {host}"
+        elif ports and not any(carries(port, wire) for _, _, port in ports):
             words = " or ".join(f"{port} of {switch}" for switch, port, _ in ports)
-            found[name] = f"network {name} (VLAN {vlan}) does not pass {words}, to {host}"
+            found[name] = f"{said} does not pass {words}, to {host}"
     return found
 
 
-def carries(port: PortFacts | None, vlan: int) -> bool:
-    """Return whether frames of a VLAN pass a port."""
+def carries(port: PortFacts | None, vlan: int | None) -> bool:
+    """Return whether frames of a VLAN pass a port; None: those without a tag."""
     if port is None:
         return False
     frames = frames_of(port_vlans_of(port))
-    return frames.tagged is None or vlan in frames.tagged or vlan == frames.untagged
+    if frames.tagged is None:
+        return True
+    if vlan is None:
+        return frames.untagged is not None
+    return vlan in frames.tagged or vlan == frames.untagged
 
 
 def _port_or_bond(bridge: BridgeFacts, name: str) -> PortFacts | None:

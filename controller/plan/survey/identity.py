@@ -20,6 +20,7 @@ from controller.model.replica import STORE
 
 REPLICA: Final = f"/{STORE}/"
 ALSO_REPLICA: Final = "its replica"
+NO_PLACES: Final[frozenset[str]] = frozenset()
 PROMISED: Final = "the card that is declared for it, "
 Key = tuple[str, ...]
 """`uuid U`, `mac M`, `file HOST PATH`, `inode HOST ID`, or in a shared pool `shared POOL FILE`."""
@@ -123,9 +124,10 @@ class DeclaredIdentity:
     names: Names
     card_owner: Mapping[str, str]
     """The VM of each declared card, by MAC."""
-    vlans: frozenset[int]
-    bridges: Mapping[str, str]
-    """By host: its bridge."""
+    vlans: frozenset[int | None]
+    """None for untagged networks."""
+    places: Mapping[str, frozenset[str]]
+    """By host: the bridges, and libvirt's networks, that cards are declared on."""
     shared: Mapping[str, Mapping[str, str]]
     """By host: the folder of each pool that is declared shared, with the pool's name."""
 
@@ -199,10 +201,11 @@ def macs_of(host: str, domain: DomainFacts, declared: DeclaredIdentity) -> Itera
     """Return the MACs of a domain; of a drill only those outside its isolated network."""
     live, config = domain.live, domain.config
     drill = is_drill(domain, declared.names)
-    bridge = declared.bridges.get(host)
+    places = declared.places.get(host, NO_PLACES)
     return dict.fromkeys(
         nic.mac.lower() for one in (live, config) if one is not None for nic in one.nics
-        if nic.mac and not (drill and (nic.bridge != bridge or nic.vlan not in declared.vlans)))
+        if nic.mac and not (drill and ((nic.bridge or nic.network) not in places
+                                       or nic.vlan not in declared.vlans)))
 
 
 def keys_of(host: str, path: str, identity: str, declared: DeclaredIdentity) -> Iterator[Key]:

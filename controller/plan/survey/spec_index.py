@@ -11,9 +11,11 @@ from typing import Any, NamedTuple, TypeVar
 from controller.model.desired import Desired
 from controller.model.virtual_machine import VirtualMachine
 from controller.plan.packing.problem import PlaceMachine
+from controller.plan.survey.attachment import isolated_from
 from controller.plan.survey.grants import Grants, find_grants
 from controller.plan.survey.identity import DeclaredIdentity, Names
 from controller.plan.survey.renamed import renames
+from controller.plan.survey.vlans import untagged_links, untagged_sites
 
 Made = TypeVar("Made")
 
@@ -24,7 +26,7 @@ class Card(NamedTuple):
     vm: str
     mac: str
     network: str
-    vlan: int
+    vlan: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +39,10 @@ class SpecIndex:
     """Those with a protection policy."""
     unprotected: tuple[str, ...]
     """Those without one."""
-    vlan_of: Mapping[str, int]
-    """By network."""
+    vlan_of: Mapping[str, int | None]
+    """By network; None for an untagged one."""
     card_of: Mapping[str, Card]
-    """By MAC."""
+    """By MAC; without those that are kept as they are."""
     to_place: Mapping[str, PlaceMachine]
     """Each VM as placement sees it while it runs and can be moved."""
     declared: DeclaredIdentity
@@ -55,6 +57,8 @@ class SpecIndex:
     """By group of VMs that fail over to one instant: its VMs, sorted."""
     group_of: Mapping[str, str] = field(default_factory=dict)
     """By VM that is in one."""
+    untagged: frozenset[str] = frozenset()
+    """Sites, and links, that carry networks without a tag."""
     _cache: dict[tuple[object, str], tuple[object, Any]] = field(default_factory=dict)
 
     @property
@@ -106,19 +110,19 @@ def _index_specs(specs: Specs) -> SpecIndex:
     return SpecIndex(
         names, tuple(name for name in names if machines[name].spec.protection is not None),
         tuple(name for name in names if machines[name].spec.protection is None), vlan_of,
-        {nic.mac: Card(name, nic.mac, nic.network, vlan_of[nic.network])
-         for name, vm in machines.items() for nic in vm.spec.nics},
+        {nic.mac: Card(name, nic.mac, nic.on, vlan_of[nic.on])
+         for name, vm in machines.items() for nic in vm.spec.nics if not nic.kept},
         {name: machine_to_place(vm, sites_of, len(desired.sites)) for name, vm in machines.items()},
         DeclaredIdentity(names_of(desired),
               {nic.mac: name for name, vm in machines.items() for nic in vm.spec.nics},
-              frozenset(vlan_of.values()),
-              {name: host.spec.bridge for name, host in desired.hosts.items()},
+              frozenset(vlan_of.values()), dict(isolated_from(desired)),
               {name: {f"{pool.path.rstrip('/')}/": pool.name for pool in host.spec.folders
                       if pool.shared} for name, host in desired.hosts.items()
                if any(pool.shared for pool in host.spec.folders)}),
         renames(desired), links_between(desired), find_grants(desired),
         {group: tuple(name for name in names if group_of.get(name) == group)
-         for group in sorted(set(group_of.values()))}, group_of)
+         for group in sorted(set(group_of.values()))}, group_of,
+        untagged_sites(desired) | untagged_links(desired))
 
 
 def links_between(desired: Desired) -> dict[frozenset[str], tuple[str, ...]]:
@@ -143,7 +147,8 @@ def machine_to_place(vm: VirtualMachine, sites_of: Mapping[str, frozenset[str]],
                      sites: int) -> PlaceMachine:
     """Return a VM as placement sees it while it runs and can be moved."""
     spec, where = vm.spec, vm.spec.placement
-    narrow = [sites_of[nic.network] for nic in spec.nics if len(sites_of[nic.network]) < sites]
+    narrow = [sites_of[name] for name in (nic.network for nic in spec.nics)
+              if name is not None and len(sites_of[name]) < sites]
     reached = tuple(sorted(frozenset.intersection(*narrow))) if narrow else ()
     return PlaceMachine(
         vm.metadata.name, spec.memory_bytes, spec.cpus,

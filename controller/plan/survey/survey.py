@@ -24,6 +24,7 @@ from controller.model.facts import (
 )
 from controller.model.failover.record import Record
 from controller.model.units import render_duration
+from controller.plan.survey.attachment import Attachment, attachment_of
 from controller.plan.survey.context import Context, Suspension
 from controller.plan.survey.epochs import epochs_of, records_of, split
 from controller.plan.survey.grants import pauses
@@ -103,8 +104,8 @@ class Survey:
     isolation: Isolation = NOBODY
 
     @property
-    def vlan_of(self) -> Mapping[str, int]:
-        """Return the VLAN of each network."""
+    def vlan_of(self) -> Mapping[str, int | None]:
+        """Return the VLAN of each network; None for an untagged one."""
         return self.specs.vlan_of
 
     @property
@@ -145,9 +146,13 @@ class Survey:
         """Return `Network/name` of each network of `site`."""
         return self.networks_of_site.get(site, ())
 
-    def xml_vlan_is(self, host: str, card: Card) -> bool:
-        """Return whether the running domain's XML on `host` already has the card's VLAN."""
-        return any(nic.mac == card.mac and nic.vlan == card.vlan
+    def attachment(self, host: str, card: Card) -> Attachment:
+        """Return where a declared host has the network of a card."""
+        return attachment_of(card.network, card.vlan, self.desired.hosts[host].spec)
+
+    def xml_vlan_is(self, host: str, card: Card, vlan: int | None) -> bool:
+        """Return whether the running domain's XML on `host` already has a VLAN for the card."""
+        return any(nic.mac == card.mac and nic.vlan == vlan
                    for where, domain in self.sightings.get(card.vm, ())
                    if where == host and domain.live is not None for nic in domain.live.nics)
 

@@ -12,8 +12,9 @@ def site_vlans(desired: Desired) -> dict[str, tuple[int, ...]]:
     """Return, by site, the VLANs that each of its hosts carries, sorted."""
     found: dict[str, set[int]] = {site: set() for site in desired.sites}
     for network in desired.networks.values():
-        for site in network.spec.sites:
-            found.setdefault(site, set()).add(network.spec.vlan)
+        if network.spec.vlan is not None:
+            for site in network.spec.sites:
+                found.setdefault(site, set()).add(network.spec.vlan)
     return {site: tuple(sorted(vlans)) for site, vlans in found.items()}
 
 
@@ -22,9 +23,23 @@ def link_vlans(desired: Desired) -> dict[str, tuple[int, ...]]:
     found: dict[str, tuple[int, ...]] = {}
     for name, link in desired.inter_site_links.items():
         ends = set(link.spec.between)
-        found[name] = tuple(sorted(network.spec.vlan for network in desired.networks.values()
-                                   if ends <= set(network.spec.sites)))
+        found[name] = tuple(sorted(
+            network.spec.vlan for network in desired.networks.values()
+            if network.spec.vlan is not None and ends <= set(network.spec.sites)))
     return found
+
+
+def untagged_sites(desired: Desired) -> frozenset[str]:
+    """Return the sites of networks without a tag."""
+    return frozenset(site for network in desired.networks.values() if network.spec.vlan is None
+                     for site in network.spec.sites)
+
+
+def untagged_links(desired: Desired) -> frozenset[str]:
+    """Return the inter-site links that have to carry networks without a tag."""
+    spans = [set(one.spec.sites) for one in desired.networks.values() if one.spec.vlan is None]
+    return frozenset(name for name, link in desired.inter_site_links.items()
+                     if any(set(link.spec.between) <= span for span in spans))
 
 
 def render_vlans(vlans: Iterable[int]) -> str:

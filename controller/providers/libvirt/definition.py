@@ -27,6 +27,7 @@ from controller.providers.libvirt.virsh import (
     virsh,
     virsh_command,
 )
+from controller.providers.libvirt.xml.device import find_nic, is_access
 from controller.providers.libvirt.xml.domain import (
     Machine,
     default_template,
@@ -71,11 +72,14 @@ def redefinition(node: Node, desired: DesiredDomain, found: str) -> str:
 
     Errors: Refused when that is another VM of the same name.
     """
-    uuid = parse_xml(found).findtext("uuid", "")
+    root = parse_xml(found)
+    uuid = root.findtext("uuid", "")
     if uuid != desired.uuid:
         raise Refused(f"{node.name} has another domain {desired.name}, with uuid {uuid} instead of"
                       f" {desired.uuid}: rename one of them")
-    nics: tuple[DomainChange, ...] = tuple(UpdateNic(nic) for nic in desired.nics)
+    nics: tuple[DomainChange, ...] = tuple(
+        UpdateNic(nic) for nic in desired.nics
+        if (card := find_nic(root, nic.mac)) is None or is_access(card))
     return patch_domain(found, (SetMemory(desired.memory_bytes), SetCpus(desired.cpus),
                                 SetOwnership(desired.ownership), *nics))
 

@@ -202,6 +202,7 @@ def parse_nic(nic: ET.Element) -> NicFacts:
         trunks=tuple(sorted(numbers)) if is_trunk else (),
         native=natives[0] if natives else None,
         port_type="" if port is None else port.get("type", ""),
+        network="" if source is None else source.get("network", ""),
     )
 
 

@@ -205,7 +205,7 @@ async def plug_nic(node: Node, domain: str, live: ET.Element, nic: DesiredNic, *
     if element is None:
         await virsh(node, "attach-device", "--live", "--", domain, STDIN, failed=failed,
                     text=render_xml(render_nic(nic)), timeout_s=DEVICE_TIMEOUT_S)
-        return f"card {nic.mac} plugged in on VLAN {nic.vlan}"
+        return f"card {nic.mac} plugged into {place_of(nic)}"
     wanted = copy.deepcopy(element)
     try:
         patch_nic(wanted, nic)
@@ -217,7 +217,14 @@ async def plug_nic(node: Node, domain: str, live: ET.Element, nic: DesiredNic, *
     if ET.tostring(wanted) != ET.tostring(element):
         await virsh(node, "update-device", "--live", "--", domain, STDIN, failed=failed,
                     text=render_xml(wanted), timeout_s=DEVICE_TIMEOUT_S)
-    return f"card {nic.mac} is on {nic.bridge}, VLAN {nic.vlan}"
+    return f"card {nic.mac} is on {place_of(nic)}"
+
+
+def place_of(nic: DesiredNic) -> str:
+    """Return where a card is plugged in, in words."""
+    if nic.network:
+        return f"libvirt's network {nic.network}"
+    return nic.bridge if nic.vlan is None else f"{nic.bridge}, VLAN {nic.vlan}"
 
 
 async def plug_disk(node: Node, domain: str, live: ET.Element, change: AttachDisk) -> str:

@@ -1,7 +1,7 @@
 """The hand for guests' ports: put a port back on its guest's VLAN."""
 
 from controller.errors import Refused
-from controller.plan.actions.network import SetPortVlan
+from controller.plan.actions.network import SetPortVlan, access_columns
 from controller.providers.node import Node, safe_word
 from controller.providers.openvswitch.facts import parse_table
 from controller.providers.openvswitch.ovs import failure, ovs, ovs_command
@@ -26,7 +26,8 @@ async def set_port_vlan(node: Node, action: SetPortVlan) -> str:
     Port names are numbered in order of creation: another guest may have the name by now.
     """
     port = safe_word(action.port, "port")
-    failed = f"{port} on {node.name} was not put on VLAN {action.vlan}"
+    vlan = "no VLAN" if action.vlan is None else f"VLAN {action.vlan}"
+    failed = f"{port} on {node.name} was not put on {vlan}"
     reply = await node.run(attached_mac_command(port))
     if reply.exit_status != 0 and "no row" in reply.stderr:
         raise Refused(f"{failed}: there is no such port any more")
@@ -35,6 +36,5 @@ async def set_port_vlan(node: Node, action: SetPortVlan) -> str:
     mac = parse_attached_mac(reply.stdout)
     if mac != action.mac.lower():
         raise Refused(f"{failed}: it now belongs to {mac or 'no guest'}, not to {action.mac}")
-    await ovs(node, "set", "Port", port, f"tag={action.vlan}", "vlan_mode=access", "trunks=[]",
-              failed=failed)
-    return f"put {port} ({action.mac}) on {node.name} on VLAN {action.vlan}"
+    await ovs(node, "set", "Port", port, *access_columns(action.vlan), failed=failed)
+    return f"put {port} ({action.mac}) on {node.name} on {vlan}"

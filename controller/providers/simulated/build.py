@@ -4,9 +4,10 @@ from uuid import NAMESPACE_URL, uuid5
 
 from controller.model.desired import Desired
 from controller.model.facts import DiskFacts, DomainConfig, NicFacts, Ownership
-from controller.model.host import Host, PoolSpec
-from controller.model.virtual_machine import DiskSpec, Power, VirtualMachine
+from controller.model.host import Host, HostSpec, PoolSpec
+from controller.model.virtual_machine import DiskSpec, NicSpec, Power, VirtualMachine
 from controller.plan.guarding.orders import orders_of
+from controller.plan.survey.attachment import OPENVSWITCH, attachment_of
 from controller.providers.simulated.guarding.state import GrantorState, GuardState
 from controller.providers.simulated.power import run_domain
 from controller.providers.simulated.protected import protect
@@ -136,14 +137,15 @@ def trunk_port(name: str, vlans: tuple[int, ...]) -> Port:
 
 def site_vlans(desired: Desired, site: str) -> tuple[int, ...]:
     """Return the VLANs that every host of `site` carries."""
-    return tuple(sorted(n.spec.vlan for n in desired.networks.values() if site in n.spec.sites))
+    return tuple(sorted(n.spec.vlan for n in desired.networks.values()
+                        if n.spec.vlan is not None and site in n.spec.sites))
 
 
 def stretched_vlans(desired: Desired, link: str) -> tuple[int, ...]:
     """Return the VLANs that span both ends of `link`."""
     ends = set(desired.inter_site_links[link].spec.between)
     return tuple(sorted(n.spec.vlan for n in desired.networks.values()
-                        if ends <= set(n.spec.sites)))
+                        if n.spec.vlan is not None and ends <= set(n.spec.sites)))
 
 
 def _install(world: World, desired: Desired, vm: VirtualMachine) -> None:
@@ -157,7 +159,7 @@ def _install(world: World, desired: Desired, vm: VirtualMachine) -> None:
             disk.format, disk.size_bytes or GIB, disk.size_bytes // 3, f"{vm.name}-{disk.name}")
     uuid = str(uuid5(NAMESPACE_URL, f"hotsite:{desired.estate.name}/{vm.name}"))
     domain = Domain(
-        vm.name, uuid, _config(desired, vm, paths, host.spec.bridge),
+        vm.name, uuid, _config(desired, vm, paths, host.spec),
         Ownership(desired.estate.name, str(vm.spec.deletion), vm.name, uuid=uuid, domain=vm.name))
     node.domains[vm.name] = domain
     if vm.spec.power is Power.ON:
@@ -186,7 +188,8 @@ def _place(world: World, desired: Desired, vm: VirtualMachine) -> str:
     crowded = {node.name for node in world.nodes.values() for name in node.domains
                if name in desired.virtual_machines and groups & set(
                    desired.virtual_machines[name].spec.placement.anti_affinity)}
-    reached = {site for nic in vm.spec.nics for site in desired.networks[nic.network].spec.sites}
+    reached = {site for nic in vm.spec.nics if nic.network is not None
+               for site in desired.networks[nic.network].spec.sites}
     fit = [host.name for host in desired.hosts.values() if host.name not in crowded
            and vm.spec.placement.site in {None, host.spec.site} and not host.spec.maintenance
            and (not reached or host.spec.site in reached)
@@ -195,12 +198,23 @@ def _place(world: World, desired: Desired, vm: VirtualMachine) -> str:
         world.nodes[name].memory_used_bytes() - world.nodes[name].memory_bytes, name))
 
 
-def _config(desired: Desired, vm: VirtualMachine, paths: dict[str, str], bridge: str,
+def _card(desired: Desired, nic: NicSpec, host: HostSpec) -> NicFacts:
+    """Return a card where its host has its network; one that is kept is plugged in somewhere."""
+    if nic.kept:
+        return NicFacts(nic.mac, "", None, None, nic.model, "direct")
+    place = attachment_of(nic.on, desired.networks[nic.on].spec.vlan, host)
+    if place.libvirt_network:
+        return NicFacts(nic.mac, "", None, None, nic.model, "network",
+                        network=place.libvirt_network)
+    tag = place.vlan if host.driver == OPENVSWITCH else None
+    return NicFacts(nic.mac, place.bridge, tag, None, nic.model)
+
+
+def _config(desired: Desired, vm: VirtualMachine, paths: dict[str, str], host: HostSpec,
             ) -> DomainConfig:
     """Return the domain configuration that `vm` declares."""
     disks = tuple(DiskFacts(d.name, disk_path(paths, vm.name, d), d.format, d.size_bytes or GIB,
                             disk_type(d)) for d in vm.spec.disks)
-    nics = tuple(NicFacts(n.mac, bridge, desired.networks[n.network].spec.vlan, None, n.model)
-                 for n in vm.spec.nics)
+    nics = tuple(_card(desired, nic, host) for nic in vm.spec.nics)
     return DomainConfig(vm.spec.memory_bytes, vm.spec.memory_bytes, vm.spec.cpus, vm.spec.cpus,
                         disks, nics, machine=MACHINE)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 
 from controller.model.host import Host
+from controller.model.network import Network
 from controller.model.switch import Switch
 from controller.model.witness import Witness
 from controller.source.problems import Finding
@@ -16,7 +17,7 @@ def check_hosts(specs: Specs) -> Iterator[Finding]:
     for name, entry in specs.of(Host).items():
         spec = entry.document.spec
         yield from specs.dangling(entry.chunk, "Site", spec.site, "spec", "site")
-        yield from check_driver(entry)
+        yield from check_attachments(specs, entry)
         yield from twice(entry, "pool", [pool.name for pool in spec.pools], "pools", "name")
         yield from twice(entry, "pool path", [pool.path for pool in spec.folders], "pools", "path")
         yield from twice(entry, "uplink", list(spec.uplinks), "uplinks")
@@ -41,13 +42,29 @@ def check_hosts(specs: Specs) -> Iterator[Finding]:
     yield from check_nodes(specs)
 
 
-def check_driver(entry: Entry[Host] | Entry[Switch]) -> Iterator[Finding]:
+def check_driver(entry: Entry[Switch]) -> Iterator[Finding]:
     """Yield a driver that is not implemented yet."""
     spec = entry.document.spec
     if spec.driver != "openvswitch":
-        yield entry.wrong(f"`{spec.driver}` cannot be driven yet: let Open vSwitch have"
-                          f" `{spec.bridge}`, or leave `{entry.document.name}` out",
+        yield entry.wrong(f"a switch of `{spec.driver}` cannot be driven yet: leave"
+                          f" `{entry.document.name}` out; hosts need no switch in the specs",
                           "spec", "driver")
+
+
+def check_attachments(specs: Specs, entry: Entry[Host]) -> Iterator[Finding]:
+    """Yield networks that are unknown, attached twice, or do not reach the host's site."""
+    spec, networks = entry.document.spec, specs.of(Network)
+    seen: set[str] = set()
+    for index, one in enumerate(spec.attachments):
+        path = ("spec", "attachments", index, "network")
+        if one.network in seen:
+            yield entry.wrong(f"network `{one.network}` is attached twice: remove one", *path)
+        seen.add(one.network)
+        if one.network not in networks:
+            yield from specs.dangling(entry.chunk, "Network", one.network, *path)
+        elif spec.site not in networks[one.network].document.spec.sites:
+            yield entry.wrong(f"network `{one.network}` does not span `{spec.site}`: add the site"
+                              " to its `sites:`, or remove it here", *path)
 
 
 def twice(entry: Entry[Host], what: str, names: list[str], *path: str) -> Iterator[Finding]:

@@ -46,7 +46,7 @@ def check_machines(specs: Specs) -> Iterator[Finding]:
                 yield entry.wrong(f"MAC {nic.mac} is taken by `{other.document.name}`"
                                   f" ({other.chunk.place}): choose another",
                                   "spec", "nics", index, "mac")
-            if nic.network not in finder.networks:
+            if nic.network is not None and nic.network not in finder.networks:
                 yield from specs.dangling(entry.chunk, "Network", nic.network,
                                           "spec", "nics", index, "network")
         if len(spec.disks) > 1:
@@ -133,7 +133,8 @@ class HostFinder:
         """Return why no host can run such a VM; None if one can, or if that is not known."""
         needs = Requirements(spec.placement.host, spec.placement.site,
                     frozenset(spec.pools),
-                    frozenset([nic.network for nic in spec.nics]), spec.memory_bytes, spec.cpus)
+                    frozenset([nic.network for nic in spec.nics if nic.network is not None]),
+                    spec.memory_bytes, spec.cpus)
         if needs not in self._answers:
             self._answers[needs] = self.find_refusal(needs)
         return self._answers[needs]

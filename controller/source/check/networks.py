@@ -96,7 +96,7 @@ def check_networks(specs: Specs) -> Iterator[Finding]:
     routers: dict[tuple[str, int], Entry[Network]] = {}
     for name, entry in specs.of(Network).items():
         spec = entry.document.spec
-        first = vlans.setdefault(spec.vlan, entry)
+        first = entry if spec.vlan is None else vlans.setdefault(spec.vlan, entry)
         if first is not entry:
             yield entry.wrong(f"VLAN {spec.vlan} is network `{first.document.name}` already"
                               f" ({first.chunk.place}): give `{name}` a number of its own",

@@ -105,7 +105,7 @@ def test_half_an_answer_is_no_answer(text: str) -> None:
 @pytest.mark.parametrize(("device", "card"), [
     (("<interface type='network'><mac address='52:54:00:00:00:AA'/><source network='n'/>"
      "</interface>"),
-     NicFacts("52:54:00:00:00:aa", "", None, None, kind="network", port_type="")),
+     NicFacts("52:54:00:00:00:aa", "", None, None, kind="network", port_type="", network="n")),
     (("<interface type='bridge'><source bridge='b'/><vlan><tag id='2'/><tag id='1'/></vlan>"
      "<target dev='t'/></interface>"),
      NicFacts("", "b", None, "t", trunks=(1, 2), port_type="")),

@@ -92,20 +92,12 @@ EDITS = {
             "its own"
         ),
     ),
-    "a driver that nothing has for a host": (
-        "  capacity: {memory: 16GiB, cpus: 8}",
-        "  capacity: {memory: 16GiB, cpus: 8}\n  driver: linuxbridge",
-        (
-            "31:11: `linuxbridge` cannot be driven yet: let Open vSwitch have `br0`, or leave"
-            " `paris-1` out"
-        ),
-    ),
     "a driver that nothing has for a switch": (
         "  address: 10.77.0.2",
         "  address: 10.77.0.2\n  driver: linuxbridge",
         (
-            "22:11: `linuxbridge` cannot be driven yet: let Open vSwitch have `br0`, or leave"
-            " `paris-sw` out"
+            "22:11: a switch of `linuxbridge` cannot be driven yet: leave `paris-sw` out; hosts"
+            " need no switch in the specs"
         ),
     ),
     "a pool twice": (

@@ -7,8 +7,9 @@ connection nor a crash of the controller stops it. The controller prepares and c
                      runs at the destination and is off or gone at the source: done.
     2 disks          an empty file of the exact size at the destination for each disk to copy; a
                      stale one is renamed; one that is used, or not this VM's by name, refuses
-    3 definitions    two XML texts in files at the source (running and inactive) if paths differ;
-                     a disk that stays, and a medium in a drive, is the same file on both hosts
+    3 definitions    two XML texts in files at the source (running and inactive), if paths or the
+                     places of cards differ; a disk that stays, and a medium in a drive, is the
+                     same file on both hosts
     4 virsh migrate  libvirt copies the disks, then memory; switches over; undefines the source
     5 conclude       by the domain's state on both hosts, never by the exit status
 
@@ -57,15 +58,16 @@ from controller.providers.libvirt.virsh import (
     virsh,
     virsh_command,
 )
-from controller.providers.libvirt.xml.device import find_disk, source_of
+from controller.providers.libvirt.xml.device import find_disk, find_nic, place_nic, source_of
 from controller.providers.libvirt.xml.xml import parse_xml, render_xml
 from controller.providers.node import Node, script_command
 from controller.transport.base import Command, Reply
 
 SLOWEST_BYTES_PER_S: Final = 2 << 20
 BASE_TIMEOUT_S: Final = 3600.0
-# Where a disk's path differs at the destination, libvirt is given two changed definitions. They may
-# hold secrets: they are files in the host's memory, and exist only during the migration.
+# Where a disk's path or a card's place differs at the destination, libvirt is given two changed
+# definitions. They may hold secrets: they are files in the host's memory, and exist only during the
+# migration.
 WRITE: Final = 'umask 077; mkdir -p /run/hotsite && cat >"$1"'
 MOVE: Final = 'trap \'rm -f -- "$running" "$inactive"\' EXIT; running=$1 inactive=$2; shift 2; "$@"'
 
@@ -141,7 +143,7 @@ async def write_definitions(node: Node, target: Node, action: MigrateDomain) -> 
         tuple[str, ...], tuple[str, ...]]:
     """Write the XML for the destination into files; return these, and the copied disks' sources.
 
-    Shapes: no definitions if the paths are the same at the destination.
+    Shapes: no definitions if paths and cards are the same at the destination.
     Errors: Refused for anything that cannot move, or shared disks that differ at the destination.
     """
     texts = [await virsh(node, "dumpxml", "--security-info", flag, "--", action.domain,
@@ -157,6 +159,8 @@ async def write_definitions(node: Node, target: Node, action: MigrateDomain) -> 
         await require_same_files(node, target, parse_places(roots[0], stay), failed)
     await bring_media(node, target, action.media, failed)
     moved = [move_disk(root, disk) for root in roots for disk in action.copied]
+    moved += [place_nic(card, nic) for root in roots for nic in action.nics
+              if (card := find_nic(root, nic.mac)) is not None]
     if not any(moved):
         return (), sources
     paths = tuple(f"/run/hotsite/move-{action.domain}-{name}.xml" for name in ("live", "config"))

@@ -36,41 +36,81 @@ def patch_disk(element: ET.Element, disk: DesiredDisk) -> None:
 
 def render_nic(nic: DesiredNic) -> ET.Element:
     """Return a new network card."""
-    element = ET.Element("interface", type="bridge")
+    element = ET.Element("interface")
     ET.SubElement(element, "mac", address=nic.mac)
-    ET.SubElement(element, "source", bridge=nic.bridge)
-    if nic.driver == OURS:
-        ET.SubElement(element, "virtualport", type=OURS)
-    ET.SubElement(ET.SubElement(element, "vlan"), "tag", id=str(nic.vlan))
+    plug(element, nic)
     ET.SubElement(element, "model", type=nic.model)
     return element
 
 
-def patch_nic(element: ET.Element, nic: DesiredNic) -> None:
+def plug(element: ET.Element, nic: DesiredNic) -> None:
+    """Write where a card is plugged in: a bridge of its kind and its tag, or a libvirt network."""
+    kind = "network" if nic.network else "bridge"
+    other = element.get("type") != kind
+    element.set("type", kind)
+    source = find_or_add(element, "source")
+    if other or nic.network:
+        source.attrib.clear()
+    source.set(kind, nic.network or nic.bridge)
+    on_openvswitch = nic.driver == OURS and not nic.network
+    if not on_openvswitch:
+        remove_all(element, "virtualport")
+    elif element.find("virtualport") is None:
+        ET.SubElement(element, "virtualport", type=OURS)
+    if nic.vlan is None:
+        remove_all(element, "vlan")
+    else:
+        find_or_add(find_or_add(element, "vlan"), "tag").set("id", str(nic.vlan))
+
+
+def patch_nic(element: ET.Element, nic: DesiredNic, *, new: bool = False) -> None:
     """Bring the managed fields of a card to the desired; all else of it stays as it is.
 
+    `new`: it is a template's, which does not know where each host has its network.
     Errors: ValueError with a sentence for a card that is not an access card on a bridge.
     """
-    refuse_other_card(element, nic.mac)
-    find_or_add(element, "source").set("bridge", nic.bridge)
-    if nic.driver == OURS and element.find("virtualport") is None:
-        ET.SubElement(element, "virtualport", type=OURS)
-    tag = find_or_add(find_or_add(element, "vlan"), "tag")
-    tag.set("id", str(nic.vlan))
+    if not (new and element.get("type") == "network"):
+        refuse_other_card(element, nic.mac)
+    plug(element, nic)
     model = element.find("model")
     if model is not None:  # without one the guest sees libvirt's own choice, and goes on seeing it
         model.set("type", nic.model)
 
 
+def place_nic(element: ET.Element, nic: DesiredNic) -> bool:
+    """Put a card where its next host has its network; return whether that changed anything.
+
+    A card that is plugged into neither a bridge nor a libvirt network, or carries several VLANs,
+    stays as it is.
+    """
+    if element.get("type") not in {"bridge", "network"} or is_odd(element):
+        return False
+    before = ET.tostring(element)
+    plug(element, nic)
+    return ET.tostring(element) != before
+
+
+def is_access(element: ET.Element) -> bool:
+    """Return whether a card is plugged into a bridge and carries one VLAN at the most."""
+    return element.get("type") == "bridge" and not is_odd(element)
+
+
+def is_odd(element: ET.Element) -> bool:
+    """Return whether a card carries several VLANs, or is a port of another kind of switch."""
+    vlan, port = element.find("vlan"), element.find("virtualport")
+    return (port is not None and port.get("type") != OURS) or (vlan is not None and (
+        vlan.get("trunk") == "yes" or len(vlan.findall("tag")) > 1
+        or vlan.find("tag[@nativeMode]") is not None))
+
+
 def refuse_other_card(element: ET.Element, mac: str) -> None:
     """Raise ValueError for a card that is not managed: another kind, a trunk, another switch."""
-    kind, port, vlan = element.get("type"), element.find("virtualport"), element.find("vlan")
+    kind, port = element.get("type"), element.find("virtualport")
     if kind != "bridge":
         raise ValueError(f"card {mac} is of libvirt's kind {kind}, which is left as it is")
     if port is not None and port.get("type") != OURS:
         raise ValueError(f"card {mac} is plugged in as {port.get('type')}, which is left as it is")
-    if vlan is not None and (vlan.get("trunk") == "yes" or len(vlan.findall("tag")) > 1
-                             or vlan.find("tag[@nativeMode]") is not None):
+    if is_odd(element):
         raise ValueError(f"card {mac} carries several VLANs, or one without a tag, which is left"
                          " as it is")
 

@@ -29,6 +29,7 @@ from controller.providers.libvirt.xml.device import (
     find_that_disk,
     patch_disk,
     patch_nic,
+    place_nic,
     refuse_twins,
     render_disk,
     render_nic,
@@ -155,7 +156,8 @@ def fill_devices(domain: ET.Element, desired: DesiredDomain) -> None:
         add_disk(devices, made, disk)
     for found, nic in nics:
         made = render_nic(nic) if found is None else found
-        patch_nic(made, nic)
+        if found is not None:
+            patch_nic(made, nic, new=True)
         devices.append(made)
 
 
@@ -175,6 +177,22 @@ def patch_domain(text: str, changes: tuple[DomainChange, ...]) -> str:
     domain = parse_whole(text)
     for change in changes:
         patch(domain, change)
+    return render_xml(domain)
+
+
+def place_nics(text: str, nics: tuple[DesiredNic, ...]) -> str:
+    """Return a domain's XML with its cards where its host has their networks.
+
+    A card that it lacks is added. Errors: ValueError with a sentence.
+    """
+    domain = parse_whole(text)
+    for nic in nics:
+        refuse_twins(domain, nic.mac)
+        found = find_nic(domain, nic.mac)
+        if found is None:
+            find_or_add(domain, "devices").append(render_nic(nic))
+        else:
+            place_nic(found, nic)
     return render_xml(domain)
 
 
