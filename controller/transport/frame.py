@@ -93,6 +93,6 @@ class Frame:
         self._session.end()
 
     def _note_noise(self) -> None:
-        said = (self._err.noise + b"\n" + self._out.noise).decode(errors="replace")
+        said = (self._out.noise + b"\n" + self._err.noise).decode(errors="replace")
         lines = [line.strip() for line in said.split("\n") if line.strip()]
         self._session.noise = lines[-1] if lines else ""

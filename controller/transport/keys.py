@@ -42,7 +42,8 @@ def pinned_keys(endpoint: Endpoint) -> tuple[str, ...]:
     if not [*keys, *authorities]:
         raise Refused(f"the file of host keys {endpoint.known_hosts} has none for {endpoint.name}"
                       f" at {endpoint.address}: put it there")
-    return (*map(_text, keys), *(AUTHORITY + _text(key) for key in authorities))
+    return tuple(dict.fromkeys(
+        (*map(_text, keys), *(AUTHORITY + _text(key) for key in authorities))))
 
 
 def _text(key: asyncssh.SSHKey) -> str:

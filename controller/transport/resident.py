@@ -13,6 +13,8 @@ UTF-8 whatever the account's locale: libvirt and QEMU write names so.
 
 BOOTSTRAP: Final = (
     "import sys;"
+    "sys.version_info>=(3,9) or sys.exit('Python '+sys.version.split()[0]+' is too old there:"
+    " 3.9 or newer is needed');"
     "source=sys.stdin.buffer.read(int(sys.stdin.buffer.readline()));"
     "exec(compile(source,'hotsite','exec'),{'__name__':'__main__'})"
 )

@@ -23,6 +23,8 @@ from controller.transport.retry import ConnectionBroke
 
 REPLY_BYTES: Final = 32 << 20
 """Larger than any answer of our programs; a session that exceeds it is closed."""
+NOT_FOUND: Final = 127
+"""How shells report that there is no such program."""
 LINES_WAITING: Final = 1000
 BYTES_WAITING: Final = 4 << 20
 """Of complete lines not yet read; beyond it the command is paused."""
@@ -320,6 +322,10 @@ class Lines(Session):
         if self.overflowed:
             return OutcomeUnknown(f"{node} answered with more than {REPLY_BYTES >> 20} MiB;"
                                   " it was cut off")
+        if self.status == NOT_FOUND:
+            return Refused(f"{node} has no python3 in the search path of this account: install"
+                           " Python 3.9 or newer there, from the distribution (apt install"
+                           " python3)")
         if self.status:
             return Refused(f"the script on {node} ended with status {self.status}: "
                            f"{said[-1] if said else 'it said nothing'}")

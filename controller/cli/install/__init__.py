@@ -1,0 +1,1 @@
+"""The verbs for installing the program, and for leaving."""
