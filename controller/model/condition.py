@@ -29,6 +29,8 @@ class ConditionType(StrEnum):
     SPLIT_BRAIN = "SplitBrain"
     SUSPENDED = "Suspended"
     STALLED = "Stalled"
+    OBSERVED = "Observed"
+    """It is shown, and nothing is done to it."""
     CONTROLLER_INSIDE = "ControllerInside"
     """The controller runs in a VM of the estate, and would fail with it."""
     FENCEABLE = "Fenceable"

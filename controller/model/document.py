@@ -61,6 +61,13 @@ class Rung(StrEnum):
         self.height = len(type(self).__members__)
 
 
+class Manage(StrEnum):
+    """Whether an object is acted on, or only shown."""
+
+    OBSERVE = "observe"
+    FULL = "full"
+
+
 class Suspend(Spec):
     """A pause with an owner, a reason and an end."""
 
@@ -85,12 +92,15 @@ FormerNames = Annotated[
 
 
 class Scope(Spec):
-    """What every spec that can be healed has: former names, autonomy, a pause."""
+    """What every spec that can be healed has: former names, how far it is managed, a pause."""
 
     formerly: FormerNames = ()
     """Its former name, or names: it stays the same object, with everything that it has."""
     autonomy: Rung | None = None
     """The highest rung the loop may reach here by itself; unset: as the scope around it."""
+    manage: Manage | None = None
+    """observe: it is shown, and nothing is done to it; a VM with `protection` is copied all the
+    same. Unset: as the scope around it says, and full if none says anything."""
     suspend: Suspend | None = None
     """Pauses healing here until an instant."""
 

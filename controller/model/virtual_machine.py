@@ -43,6 +43,45 @@ DiskTarget = Annotated[str, StringConstraints(pattern=r"^(vd|sd|hd)[a-z]{1,2}$",
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+-]*$", strict=True)]
 
 
+MOST_BYTES = 240
+"""libvirt makes names of files from a domain's name; most file systems take 255 bytes."""
+
+
+def _libvirt_name(name: str) -> str:
+    if not name.strip() or name in {".", ".."}:
+        raise ValueError("libvirt takes no domain name without a letter or digit in it")
+    if len(name.encode()) > MOST_BYTES:
+        raise ValueError(f"libvirt makes names of files from it, and {MOST_BYTES} bytes are the"
+                         " most that fit: give the domain a shorter name")
+    return name
+
+
+DomainName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[^/\x00-\x1f\x7f-\x9f\u2028\u2029\ufffe\uffff]+$",
+                      strict=True),
+    AfterValidator(_libvirt_name),
+    WithJsonSchema({"type": "string", "minLength": 1, "pattern": "^[^/]+$"}),
+]
+"""What libvirt calls a domain: any text on one line without a slash."""
+
+
+def _one_of_its_own(uuid: str) -> str:
+    if len(set(uuid.replace("-", ""))) == 1:
+        raise ValueError(f"{uuid} is no machine's uuid: libvirt takes none of one digit alone")
+    return uuid
+
+
+Uuid = Annotated[
+    str,
+    BeforeValidator(_lower),
+    StringConstraints(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", strict=True),
+    AfterValidator(_one_of_its_own),
+    WithJsonSchema({"type": "string",
+                    "pattern": "^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"}),
+]
+
+
 _AMBIGUOUS = re.compile(r"[0-9]+|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -63,6 +102,13 @@ class Deletion(StrEnum):
 
     KEEP = "keep"
     DELETE = "delete"
+
+
+class Autostart(StrEnum):
+    """What becomes of libvirt's own mark that a domain starts when its host boots."""
+
+    KEEP = "keep"
+    OFF = "off"
 
 
 class DiskSource(Spec):
@@ -175,6 +221,13 @@ class PlacementSpec(Spec):
 class VirtualMachineSpec(Scope):
     """One virtual machine."""
 
+    domain: DomainName | None = None
+    """What libvirt calls it; unset: as `metadata.name`. A domain is never renamed."""
+    uuid: Uuid | None = None
+    """Its uuid in libvirt: a domain with another one is not this VM, whatever its name."""
+    autostart: Autostart = Autostart.KEEP
+    """keep: whether libvirt starts it when its host boots stays as it is; off: libvirt does not,
+    which `failover: automatic` needs."""
     power: Power = Power.ON
     cpus: int = Field(default=1, ge=1, le=512, strict=True)
     memory_bytes: MemoryBytes = Field(alias="memory", gt=0)
@@ -205,3 +258,8 @@ class VirtualMachine(Document):
 
     kind: Literal["VirtualMachine"] = "VirtualMachine"
     spec: VirtualMachineSpec
+
+    @property
+    def libvirt_name(self) -> str:
+        """Return what libvirt calls its domain, or will call it."""
+        return self.spec.domain or self.metadata.name

@@ -13,6 +13,9 @@
     corrections: wait_for_capacity, narrow_last      steps of one object wait for another's
       │
       ▼
+    only_observe                                     what is only observed loses its steps
+      │
+      ▼
     order ──► laws ──► gates ──► conditions ──► Plan
 
 Why in this order:
@@ -24,6 +27,7 @@ Why in this order:
 * The order of the diffs is not the order of the steps: a step names the steps that must succeed
   before it, and `order` sorts them at the end. Only `wait_for_capacity` and `narrow_last` read the
   steps of others, so they follow the diffs whose steps they read.
+* What is only observed loses its steps once all are there, since steps of others may need them.
 * Laws come before gates. A law is broken only by a mistake of ours: all steps of that target are
   refused, whatever anybody granted, and occupy no slot of the concurrency limits.
 * Gates rule in the order of the steps: a step waits if one that it names is held back, and the
@@ -49,6 +53,7 @@ from controller.plan.failover.orders import diff_failovers, next_failover_at
 from controller.plan.gates.gates import rule_all, storms_of
 from controller.plan.gates.grace import next_grace_at
 from controller.plan.gates.laws import strike
+from controller.plan.gates.observing import only_observe
 from controller.plan.guarding.upkeep import diff_guards
 from controller.plan.machine.layout import Layout, lay_out, wait_for_capacity
 from controller.plan.machine.removal import diff_asides, diff_undeclared
@@ -100,10 +105,11 @@ def compute(desired: Desired, observed: Observed, context: Context, now_s: float
     tell_unclaimed(protected_machines, index, draft)
     tell_unseen(index, survey, draft)
     narrow_last(draft, survey)
+    observing = only_observe(locations, protected_machines, survey, draft)
     for site, sentence in storms_of(survey).items():
         draft.remark(f"Site/{site}", sentence, unknown=True)
     steps = rule_all(strike(order(draft.items), without(survey)), survey)
-    conditions = conditions_of(survey, locations, layout, steps, draft.stalls)
+    conditions = conditions_of(survey, locations, layout, steps, draft.stalls, observing)
     conditions += (*superseded_conditions(survey), *guarded_conditions(survey))
     conditions += tuple(replica_conditions(protected_machines, index, findings, survey))
     conditions += tuple(site_conditions(protected_machines, index, layout, survey))
@@ -113,7 +119,7 @@ def compute(desired: Desired, observed: Observed, context: Context, now_s: float
                next_failover_at(survey, failovers))
     return Plan(desired.revision, steps, remarks, conditions,
                 min((at for at in due_ats if at is not None), default=None), draft.kept, failovers,
-                takeovers)
+                takeovers, observing.sentence)
 
 
 def locate_all(survey: Survey, draft: Draft) -> dict[str, Location]:

@@ -157,10 +157,11 @@ def card_of(nic: NicSpec, port: str, host: str, desired: Desired) -> NicFacts:
 def domain(name: str, host: str, desired: Desired, **changes: Any) -> DomainFacts:
     """A running domain that is as declared, unless `changes` says otherwise."""
     config = config_of(name, host, desired)
-    deletion = desired.virtual_machines[name].spec.deletion.value
-    uuid = changes.get("uuid") or domain_uuid("lab", name)
-    found = DomainFacts(name, uuid, DomainState.RUNNING, "booted", True, False, config, config,
-                        None, Ownership("lab", deletion, name, uuid=uuid, domain=name))
+    vm = desired.virtual_machines[name]
+    deletion, called = vm.spec.deletion.value, vm.libvirt_name
+    uuid = changes.get("uuid") or vm.spec.uuid or domain_uuid("lab", name)
+    found = DomainFacts(called, uuid, DomainState.RUNNING, "booted", True, False, config, config,
+                        None, Ownership("lab", deletion, name, uuid=uuid, domain=called))
     return replace(found, **changes)
 
 
@@ -234,7 +235,8 @@ def as_declared(desired: Desired, where: Mapping[str, str] | None = None,
     for name, host in (spread(desired) if where is None else where).items():
         spec = desired.virtual_machines[name].spec
         make = domain if spec.power == "on" else off
-        domains[host][name] = make(name, host, desired)
+        facts = make(name, host, desired)
+        domains[host][facts.name] = facts
     return observed_of(desired, domains, **node_spec)
 
 

@@ -153,10 +153,14 @@ def test_an_existing_domain_is_taken_over_as_it_is(lab: Any) -> None:
     assert action.cause == "new commit"
 
 
-def test_libvirts_own_autostart_is_switched_off(lab: Any) -> None:
+@pytest.mark.parametrize(("declared", "planned"), [
+    ("off", ["disable-autostart:VirtualMachine/sql@paris-1"]), ("keep", [])])
+def test_libvirts_own_autostart_is_switched_off_where_that_is_declared(
+        declared: str, planned: list[str]) -> None:
+    lab = b.small(b.vm("sql", autostart=declared), b.vm("web"))
     seen = b.with_domain(b.as_declared(lab, HOME), "paris-1", "sql",
                          b.domain("sql", "paris-1", lab, autostart=True))
-    assert ids(plan_of(lab, seen)) == ["disable-autostart:VirtualMachine/sql@paris-1"]
+    assert ids(plan_of(lab, seen)) == planned
 
 
 @pytest.mark.parametrize(("state", "reason", "verb", "word"), [

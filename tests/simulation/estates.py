@@ -27,7 +27,8 @@ def vm(name: str, number: int, **spec: Any) -> Document:
     """A VM with one disk, if nothing else is said, and one card."""
     network = spec.pop("network", "office")
     nics = [{"network": network, "mac": f"52:54:00:00:00:{number:02x}"}]
-    base = {"memory": "1GiB", "disks": [{"name": "vda", "size": "2GiB"}], "nics": nics}
+    base = {"memory": "1GiB", "disks": [{"name": "vda", "size": "2GiB"}], "nics": nics,
+            "autostart": "off"}
     return document("VirtualMachine", name, **(base | spec))
 
 

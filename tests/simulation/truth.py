@@ -3,7 +3,7 @@
 from itertools import combinations
 
 from controller.model.desired import Desired
-from controller.model.virtual_machine import Power, VirtualMachine
+from controller.model.virtual_machine import Autostart, Power, VirtualMachine
 from controller.providers.simulated.build import site_vlans, stretched_vlans
 from controller.providers.simulated.estate import SimulatedEstate
 from controller.providers.simulated.world import Domain
@@ -99,7 +99,7 @@ def configuration(desired: Desired, vm: VirtualMachine, domain: Domain) -> list[
         vlans = [desired.networks[nic.network].spec.vlan for nic in vm.spec.nics]
         if [nic.vlan for nic in config.nics] != vlans:
             found.append(f"{vm.name} has cards {config.nics} {name}")
-    if domain.autostart:
+    if domain.autostart and vm.spec.autostart is Autostart.OFF:
         found.append(f"{vm.name} starts by itself")
     return found
 

@@ -1,7 +1,7 @@
 """Conditions: the state of every object after one decision, each with a reason and a sentence.
 
-Rule 1: a condition that is not listed is unknown. Suspended, Stalled and ControllerInside are
-        listed only while true, Ready of a site only in a storm.
+Rule 1: a condition that is not listed is unknown. Suspended, Stalled, Observed and
+        ControllerInside are listed only while true, Ready of a site only in a storm.
 """
 
 from collections.abc import Iterable, Mapping
@@ -25,13 +25,14 @@ from controller.plan.conditions.fencing import fence_conditions
 from controller.plan.conditions.network import link_conditions, network_conditions
 from controller.plan.gates.gates import storms_of
 from controller.plan.gates.laws import LAW
+from controller.plan.gates.observing import NOTHING_OBSERVED, Observing
 from controller.plan.machine.layout import Layout
 from controller.plan.machine.state import Location, MachineState
 from controller.plan.steps.contained import FAULTS, not_understood
 from controller.plan.steps.draft import Stall
 from controller.plan.steps.plan import Step
 from controller.plan.survey.controller import controller_inside
-from controller.plan.survey.grants import every_scope
+from controller.plan.survey.grants import Managing, every_scope
 from controller.plan.survey.survey import Survey
 
 READY, PLACED, CONNECTED = ConditionType.READY, ConditionType.PLACED, ConditionType.CONNECTED
@@ -56,9 +57,10 @@ class Pending:
 
 
 def conditions_of(survey: Survey, locations: Mapping[str, Location], layout: Layout,
-                  steps: tuple[Step, ...], stalls: list[Stall]) -> tuple[Condition, ...]:
+                  steps: tuple[Step, ...], stalls: list[Stall],
+                  observing: Observing = NOTHING_OBSERVED) -> tuple[Condition, ...]:
     """Return every condition that follows from the specs, the facts and the plan itself."""
-    pending = pending_of(steps)
+    pending = pending_of((*steps, *observing.steps))
     found = node_conditions(survey, pending, {stall.target: stall for stall in stalls})
     found += fence_conditions(survey)
     found += storm_conditions(survey)
@@ -72,8 +74,31 @@ def conditions_of(survey: Survey, locations: Mapping[str, Location], layout: Lay
         except FAULTS as error:
             found.append(unclear(f"VirtualMachine/{name}", error, survey))
     found += suspended_conditions(survey)
-    found += stalled_conditions(survey, steps, stalls)
+    found += stalled_conditions(
+        survey, steps, [one for one in stalls if one not in observing.unasked])
+    if observing.sentence:
+        found += observed_conditions(locations, survey)
     return tuple(found)
+
+
+def observed_conditions(locations: Mapping[str, Location], survey: Survey) -> list[Condition]:
+    """Return Observed for every host, switch, network and VM that is only observed."""
+    managing, desired = survey.specs.managing, survey.desired
+    observers = {f"Host/{name}": managing.observer(node=name) for name in sorted(desired.hosts)}
+    observers |= {f"Switch/{name}": managing.observer(node=name)
+                  for name in sorted(desired.switches)}
+    observers |= {f"Network/{name}": managing.observer(f"Network/{name}")
+                  for name in sorted(desired.networks)}
+    observers |= {f"VirtualMachine/{name}": managing.of_machine(
+        desired.virtual_machines[name], locations[name].host) for name in survey.specs.machines}
+    return [survey.specs.cached(observed, target, observer, managing, desired.revision)
+            for target, observer in observers.items() if observer is not None]
+
+
+def observed(target: str, observer: str, managing: Managing, revision: str) -> Condition:
+    """Return the condition of an object that is only observed."""
+    return Condition(target, ConditionType.OBSERVED, TRUE, "ObservedOnly",
+                     f"observed only, because {managing.because(observer)}", revision)
 
 
 def controller_conditions(survey: Survey) -> list[Condition]:

@@ -11,6 +11,7 @@ Rule 2: a host is silent only if the last question to it failed; old facts alone
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Literal
 
 from controller.failover.power import distrust
 from controller.failover.situation import (
@@ -139,7 +140,8 @@ def machine_situation(protected: ProtectedMachine, promotions: Mapping[str, Prom
     home = home_of(protected, survey)
     point = promotions[name].point if name in promotions else protected.point
     return MachineSituation(
-        name=name, uuid=protected.uuid, home=home, failover=policy.failover,
+        name=name, uuid=protected.uuid, home=home,
+        failover=_failover(protected, home, survey),
         isolation=policy.isolation, group=protected.vm.spec.group,
         start_order=protected.vm.spec.start_order,
         target=None if current is None else current.host,
@@ -152,6 +154,17 @@ def machine_situation(protected: ProtectedMachine, promotions: Mapping[str, Prom
         diverged_known=_copy_is_off(name, home, survey),
         reverse_fresh=_is_fresh_at(protected, home, survey),
         moved_by=frozenset(_moved_by(protected, survey)), epoch=survey.epochs.get(name, 0))
+
+
+def _failover(protected: ProtectedMachine, home: str,
+              survey: Survey) -> Literal["automatic", "confirm", "manual"]:
+    """Return who may order the failover of a VM: only a person where anything is only observed."""
+    managing, current = survey.specs.managing, protected.current
+    nodes = [home, *(() if current is None else (current.host,))]
+    watched = managing.of_machine(protected.vm, home or None) is not None or any(
+        managing.observer(node=node) is not None for node in nodes if node)
+    declared = protected.policy.failover
+    return "confirm" if watched and declared == "automatic" else declared
 
 
 def _moved_by(protected: ProtectedMachine, survey: Survey) -> Iterator[str]:

@@ -17,8 +17,8 @@ from controller.plan.actions.machine import (
     StartDomain,
 )
 from controller.plan.actions.storage import CreateDisk
-from controller.plan.machine.state import way_out
 from controller.plan.steps.plan import Ruling, Verdict
+from controller.plan.survey.namesakes import way_out
 from controller.plan.survey.survey import Survey
 
 BEGINS = StartDomain | ResumeDomain | DefineDomain | CreateDisk | MigrateDomain | RestartDomain

@@ -94,8 +94,9 @@ def _second_copies(begun: dict[str, Action], observed: Observed) -> Iterator[Bre
 
     Defining a domain that already runs on the same host begins no copy.
     """
-    new = {name: action for name, action in begun.items()
-           if not (isinstance(action, DefineDomain) and _runs_at(name, action.node, observed))}
+    new = {_called(name, action): action for name, action in begun.items() if not (
+        isinstance(action, DefineDomain)
+        and _runs_at(action.desired.name, action.node, observed))}
     for host in observed.nodes if new else ():
         domains = _last_domains(host, observed)
         for name in sorted(new.keys() & domains.keys()):
@@ -107,13 +108,21 @@ def _second_copies(begun: dict[str, Action], observed: Observed) -> Iterator[Bre
 
 def _made_beside_another(begun: dict[str, Action], observed: Observed) -> Iterator[Breach]:
     """Yield each VM to define that a silent host, or one removed from the specs, had last."""
-    new = {name: action for name, action in begun.items()
-           if isinstance(action, DefineDomain) and not _runs_at(name, action.node, observed)}
+    new = {action.desired.name: action for action in begun.values()
+           if isinstance(action, DefineDomain)
+           and not _runs_at(action.desired.name, action.node, observed)}
     for host, fact in observed.nodes.items() if new else ():
         if not isinstance(fact, Known):
             for name in sorted(new.keys() & _last_domains(host, observed).keys()):
                 yield Breach(new[name].target, f"never two copies: {new[name].id}, but {host} had"
                              f" {name} when it was last seen")
+
+
+def _called(name: str, action: Action) -> str:
+    """Return what libvirt calls the domain that an action begins."""
+    if isinstance(action, DefineDomain):
+        return action.desired.name
+    return action.domain if isinstance(action, StartDomain | ResumeDomain) else name
 
 
 def _last_domains(host: str, observed: Observed) -> Mapping[str, DomainFacts]:
@@ -239,8 +248,10 @@ def _begun_over(steps: tuple[Step, ...], observed: Observed) -> Iterator[Breach]
     for fact in observed.nodes.values() if disks else ():
         node = last_of(fact)
         if node is not None:    # a VM that exists only gets one more disk
-            for name in disks.keys() & (last_of(node.domains) or {}).keys():
-                del disks[name]
+            for name, domain in (last_of(node.domains) or {}).items():
+                disks.pop(name, None)
+                if domain.ownership is not None:
+                    disks.pop(domain.ownership.name, None)
     for host, fact in observed.nodes.items() if disks else ():
         node = last_of(fact)
         for replica in () if node is None else (last_of(node.replicas) or {}).values():

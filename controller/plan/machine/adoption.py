@@ -3,22 +3,28 @@
 Rule 1: a domain that differs from its spec in anything is adopted only with an approval. The
         question lists everything that would then be done to it.
 Rule 2: the first plan sets the mark and nothing else; the other changes follow once it is ours.
+Rule 3: the mark of what is only observed is no difference; all that differs is said.
 """
 
 from controller.model.facts import DomainFacts
-from controller.model.virtual_machine import Power
+from controller.model.virtual_machine import Autostart, Power
 from controller.plan.actions.action import Ask, Cause
 from controller.plan.actions.desired import SetOwnership
 from controller.plan.actions.machine import DefineDomain, ReconfigureDomain
 from controller.plan.machine.domain import desired_domain, ownership_of
 from controller.plan.machine.patch import compare
 from controller.plan.machine.state import Case
+from controller.plan.survey.grants import WOULD
 
 
 def adopt(case: Case, host_name: str, domain: DomainFacts) -> None:
     """Plan to mark a domain as ours; ask first if anything of it would change."""
     name, host = case.vm.name, case.survey.desired.hosts[host_name]
     coming = list(dict.fromkeys(_coming(case, host_name, domain)))
+    if case.survey.specs.managing.of_machine(case.vm, host_name) is not None:
+        for words in coming:
+            case.draft.remark(case.target, f"{WOULD}{words}")
+        return
     ask = None if not coming else Ask("adopt", (
         f"{name} on {host_name} (uuid {domain.uuid}) does not carry our mark and is not as its spec"
         f" says, so it may be somebody else's: with a yes it is ours, and then"
@@ -55,6 +61,6 @@ def _coming(case: Case, host_name: str, domain: DomainFacts) -> list[str]:
         words.append("it is started, since it is declared on")
     elif case.goal is not None and case.goal != host_name and domain.state.active:
         words.append(f"it moves to {case.goal}: {case.why}")
-    if domain.autostart:
+    if domain.autostart and case.vm.spec.autostart is Autostart.OFF:
         words.append("libvirt no longer starts it by itself")
     return words

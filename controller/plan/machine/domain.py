@@ -54,8 +54,9 @@ def desired_domain(vm: VirtualMachine, host: Host, seen: DomainFacts | None,
                 survey: Survey) -> DesiredDomain:
     """Return the whole domain of `vm` as it should be on `host`; `seen` has its uuid and name."""
     desired, spec = survey.desired, vm.spec
-    uuid = domain_uuid(desired.estate.name, vm.name) if seen is None else seen.uuid
-    name = vm.name if seen is None else seen.name
+    uuid = seen.uuid if seen is not None else (
+        spec.uuid or domain_uuid(desired.estate.name, vm.name))
+    name = vm.libvirt_name if seen is None else seen.name
     return DesiredDomain(
         name, uuid, spec.memory_bytes, spec.cpus,
         tuple(desired_disk(vm, disk, host, survey.pools(host.name)) for disk in spec.disks),

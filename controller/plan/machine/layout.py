@@ -30,9 +30,10 @@ from controller.plan.network.card import no_switch
 from controller.plan.network.host import pool_of
 from controller.plan.packing.packing import Packing
 from controller.plan.packing.placement import arrange
-from controller.plan.packing.problem import Limits, PlaceHost, PlaceMachine, Placement
+from controller.plan.packing.problem import Limits, PlaceHost, PlaceMachine, Placement, misplaced
 from controller.plan.steps.contained import FAULTS, break_off, contained
 from controller.plan.steps.draft import Draft, Item
+from controller.plan.survey.grants import WOULD
 from controller.plan.survey.survey import Survey
 
 
@@ -101,7 +102,7 @@ def lay_out(locations: Mapping[str, Location], survey: Survey, draft: Draft) -> 
         cache(partial(disk_sizes, survey=survey)))
     if survey.lost:
         skipped.update(lost)
-    why = _reasons(placement, current, draft)
+    why = _reasons(placement, current, draft) | _kept(machines, hosts, current, survey, draft)
     goals = {name: host for name, host in placement.assignments.items() if name not in extra}
     return Layout(goals, why, frozenset(skipped), frozenset(lost), packing, hosts, machines,
                   tuple(extra.values()))
@@ -116,6 +117,18 @@ def _reasons(placement: Placement, current: Mapping[str, str], draft: Draft) -> 
             draft.remark(f"VirtualMachine/{name}", f"{name} should leave {current[name]}"
                          f" and has nowhere to go: {sentence}")
     return why
+
+
+def _kept(machines: Mapping[str, PlaceMachine], hosts: Mapping[str, PlaceHost],
+          current: Mapping[str, str], survey: Survey, draft: Draft) -> dict[str, str]:
+    """Return why VMs that are only observed belong elsewhere; nothing moves them."""
+    managing, found = survey.specs.managing, {}
+    for name, host in current.items() if managing.watches else ():
+        if managing.of_machine(survey.desired.virtual_machines[name], host) is not None and (
+                why := misplaced(machines[name], hosts[host])):
+            found[name] = why
+            draft.remark(f"VirtualMachine/{name}", f"{WOULD}{name} is on {host}, and {why}")
+    return found
 
 
 def place_hosts(moving: Mapping[str, str], survey: Survey,
@@ -139,6 +152,7 @@ def place_host(host: Host, moving: Mapping[str, str], survey: Survey) -> PlaceHo
     return PlaceHost(
         name, spec.site, memory_bytes, 0 if hardware is None else hardware.cpus,
         accepts=(sees and hardware is not None and not spec.maintenance
+                 and survey.specs.managing.observer(node=name) is None
                  and no_switch(host, survey) is None),
         drains=spec.maintenance and sees, offers=frozenset(pool.name for pool in spec.folders),
         huge_bytes=huge_bytes, space=pool_space(name, moving, survey))
@@ -155,6 +169,8 @@ def _to_place(vm: VirtualMachine, location: Location, with_files: tuple[str, ...
     if (name in survey.epochs and location.host is not None
             and not came_home(name, location.host, survey)):
         machine = kept_where_promoted(machine, location.host, survey)
+    if survey.specs.managing.of_machine(vm, location.host) is not None:
+        machine = machine._replace(fixed=True)
     state = location.state
     if (state is MachineState.RUNNING and spec.power is Power.ON and location.domain is not None
             and location.domain.state == "running"):
@@ -174,7 +190,7 @@ def _to_place(vm: VirtualMachine, location: Location, with_files: tuple[str, ...
     elif with_files:
         host = with_files[0]
     running = state is MachineState.RUNNING
-    fixed = bool(with_files) or state in FIXED or (
+    fixed = machine.fixed or bool(with_files) or state in FIXED or (
         running and (location.domain is None or location.domain.state != "running"
                      or spec.power is Power.OFF))
     return machine._replace(

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from controller.model.facts import DomainConfig, DomainFacts
 from controller.model.host import Host
 from controller.model.units import is_memory_of, render_size
-from controller.model.virtual_machine import VirtualMachine
+from controller.model.virtual_machine import Autostart, VirtualMachine
 from controller.plan.actions.action import Ask, Cause
 from controller.plan.actions.desired import (
     AttachDisk,
@@ -71,7 +71,7 @@ def plan_patches(case: Case, host_name: str, domain: DomainFacts) -> str | None:
             desired=desired_domain(case.vm, host, domain, case.survey),
             reason=f"{case.vm.name} runs on {host_name} but is not defined there:"
                    " it would be gone when it stops"))
-    if domain.autostart:
+    if domain.autostart and case.vm.spec.autostart is Autostart.OFF:
         case.draft.do(DisableAutostart(
             target=case.target, node=host_name, domain=domain.name,
             reason=f"libvirt on {host_name} would start {case.vm.name} by itself, without knowing"

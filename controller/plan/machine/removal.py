@@ -24,7 +24,6 @@ from controller.model.virtual_machine import Deletion
 from controller.plan.actions.action import Ask, Cause
 from controller.plan.actions.machine import RemoveDomain
 from controller.plan.actions.storage import PurgeFiles
-from controller.plan.machine.state import way_out
 from controller.plan.network.host import pool_of
 from controller.plan.steps.contained import contained
 from controller.plan.steps.draft import Draft, counted
@@ -37,6 +36,7 @@ from controller.plan.survey.identity import (
     keys_of,
     macs_of,
 )
+from controller.plan.survey.namesakes import way_out
 from controller.plan.survey.survey import Survey
 
 MARK: Final = ".hotsite-removed-"

@@ -38,6 +38,7 @@ from controller.plan.actions.action import Cause
 from controller.plan.guarding.isolation import isolation_blocker
 from controller.plan.steps.draft import Draft, cause_of
 from controller.plan.survey.identity import Rival, Sighting, domain_uuids, is_for
+from controller.plan.survey.namesakes import of_another_uuid, quoted, way_out
 from controller.plan.survey.replicas import ReplicaIndex
 from controller.plan.survey.survey import Survey
 
@@ -84,12 +85,16 @@ def locate(name: str, survey: Survey) -> Location:
     if len(seen) == 1 and name not in survey.last_seen and not rivals:
         host, domain = seen[0]
         if (domain.state is DomainState.RUNNING and domain.job is None
-                and domain.name == name and not domain.unknown):
+                and domain.name == survey.specs.names.libvirt_name(name)
+                and not domain.unknown):
             return Location(MachineState.RUNNING, host, domain)
     itself, namesakes = _apart(name, seen, survey) if len(seen) > 1 else (seen, ())
     found = _located(name, itself, survey)
     if not itself:
         found = _unseen(name, survey)
+        other = of_another_uuid(name, survey)
+        if other is not None and found.state in {MachineState.ABSENT, MachineState.UNKNOWN}:
+            found = Location(MachineState.TAKEN, sentence=other)
         vm = survey.desired.virtual_machines.get(name)
         rivals = survey.identities.awaiting(
             name, domain_uuids(survey.specs.names, name),
@@ -125,7 +130,8 @@ def _cards(domain: DomainFacts) -> set[str]:
 def _by_its_name(name: str, found: Location, survey: Survey) -> Location:
     """Return the location, or RENAMED if the domain's libvirt name was given by hand."""
     domain = found.domain
-    if (domain is None or domain.name == name
+    called = survey.specs.names.libvirt_name(name)
+    if (domain is None or domain.name == called
             or found.state not in {MachineState.RUNNING, MachineState.OFF}):
         return found
     mark, names = domain.ownership, survey.specs.names
@@ -134,8 +140,8 @@ def _by_its_name(name: str, found: Location, survey: Survey) -> Location:
         return found
     return found._replace(state=MachineState.RENAMED, sentence=(
         f"{name} is {domain.state} on {found.host} under the name {domain.name}: it is neither"
-        f" started, changed nor moved; shut it down and `virsh domrename {domain.name} {name}`"
-        f" there, or declare it as {domain.name} with `formerly: {name}`"))
+        f" started, changed nor moved; shut it down and `virsh domrename {quoted(domain.name)}"
+        f" {quoted(called)}` there, or declare `domain: {domain.name}` for it"))
 
 
 def _contested(name: str, found: Location, rivals: tuple[Rival, ...]) -> Location:
@@ -156,17 +162,6 @@ def _contested(name: str, found: Location, rivals: tuple[Rival, ...]) -> Locatio
     return found._replace(state=MachineState.TAKEN, rivals=rivals, sentence=(
         f"{conflicts}: nothing of {name} is created, defined, started or moved;"
         f" {way_out(name, rivals)}"))
-
-
-def way_out(name: str, rivals: tuple[Rival, ...]) -> str:
-    """Return what a person can do if another domain has a VM's identity."""
-    other, owner = rivals[0].claim.domain.name, rivals[0].claim.owner
-    if other == name != owner:
-        return (f"{owner} had the name {name} before, and libvirt goes on calling it so: declare"
-                " the new one under a name that none ever had")
-    return (f"if {other} is {name}, rename it back or declare it as {other} with `formerly:"
-            f" {name}`; if {name} was {other} in the specs, write `formerly: {other}` into it;"
-            f" else give one of them its own uuid, cards and disks")
 
 
 def _located(name: str, seen: tuple[Sighting, ...], survey: Survey) -> Location:

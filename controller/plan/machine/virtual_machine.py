@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from controller.model.facts import DomainFacts, DomainState
-from controller.model.virtual_machine import Power, VirtualMachine
+from controller.model.virtual_machine import Autostart, Power, VirtualMachine
 from controller.plan.actions.action import Ask
 from controller.plan.actions.machine import (
     ResumeDomain,
@@ -23,9 +23,9 @@ from controller.plan.machine.state import (
     Location,
     MachineState,
     start_blocker,
-    way_out,
 )
 from controller.plan.survey.identity import Sighting, is_for
+from controller.plan.survey.namesakes import way_out
 from controller.plan.survey.survey import Survey
 
 STALLS: Final = {MachineState.SPLIT_BRAIN: "TwoRunningCopies",
@@ -40,7 +40,8 @@ def needs_nothing(vm: VirtualMachine, location: Location, goal: str | None, surv
     """Return whether a VM runs where it belongs with nothing to change: true of nearly all."""
     domain, host = location.domain, location.host
     if (location.state is not MachineState.RUNNING or domain is None or host is None or host != goal
-            or location.others or domain.state is not DomainState.RUNNING or domain.autostart
+            or location.others or domain.state is not DomainState.RUNNING
+            or (domain.autostart and vm.spec.autostart is Autostart.OFF)
             or domain.live is None or domain.config is None or vm.spec.power is not Power.ON
             or location.rivals or location.namesakes or vm.metadata.name in survey.last_seen):
         return False
@@ -129,7 +130,7 @@ def _undefine_copies(case: Case, running: DomainFacts, others: tuple[Sighting, .
     for host, domain in others:
         if not _is_copy(domain, running, case.survey):
             case.draft.stall(case.target, "SameName", (
-                f"{host} has another domain of the name {case.vm.name}, with uuid {domain.uuid},"
+                f"{host} has another domain of the name {domain.name}, with uuid {domain.uuid},"
                 " which is off: it is left alone; rename one of the two"))
         elif host != case.goal and domain.persistent:
             case.draft.do(UndefineDomain(

@@ -117,10 +117,10 @@ def epoch_of(domain: DomainFacts | None) -> int:
 
 
 def _uuid_of(name: str, index: ReplicaIndex, survey: Survey) -> str:
-    """Return the UUID of a VM that is nowhere: the one of its replica, if we gave it that."""
+    """Return the UUID of a VM that is nowhere: declared, or of its replica if we gave it that."""
     uuids = domain_uuids(survey.specs.names, name)
     return next((uuid for uuid in uuids if uuid in index.held or uuid in index.stale),
-                domain_uuid(survey.estate_name, name))
+                survey.specs.names.uuids.get(name) or domain_uuid(survey.estate_name, name))
 
 
 def _superseded_uuid(name: str, survey: Survey) -> str | None:

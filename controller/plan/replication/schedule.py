@@ -39,7 +39,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from controller.model.facts import Known, Unknown
+from controller.model.facts import DomainFacts, Known, Unknown
 from controller.plan.machine.device_support import TRACKING, LeftOut, tracking_gap
 from controller.plan.machine.layout import Layout
 from controller.plan.replication.copy import (
@@ -206,7 +206,7 @@ def _copy(protected: ProtectedMachine, requests: Requests, context: ScheduleCont
         return
     blocker = _blocker(protected, context)
     if blocker is not None:
-        if request is not None:
+        if request is not None or _is_unmarked(protected, context.survey):
             context.draft.remark(f"VirtualMachine/{protected.name}", blocker)
         return
     if (current is None or current.replica.promoted is not None) and adopt_former(
@@ -241,7 +241,9 @@ def _blocker(protected: ProtectedMachine, context: ScheduleContext) -> str | Non
     if owner is not None and owner.estate not in survey.specs.names.estates:
         return f"{name} belongs to estate {owner.estate}: it is not copied"
     if owner is None and protected.current is None:
-        return f"{name} is not marked as ours yet: it is not copied before"
+        unsure = _unmarked(protected, location.domain, survey)
+        if unsure is not None:
+            return unsure
     if protected.twin is None:
         return f"site {protected.site} has no twin to hold a replica of {name}: declare one"
     if not protected.disks:
@@ -252,6 +254,30 @@ def _blocker(protected: ProtectedMachine, context: ScheduleContext) -> str | Non
     if hidden is not None:
         return (f"{name} has a newer replica on {hidden.host}:"
                 f" {context.replicas.unseen[hidden.host]}")
+    return None
+
+
+def _is_unmarked(protected: ProtectedMachine, survey: Survey) -> bool:
+    """Return whether a VM is only observed and was never copied: then no mark of ours says why."""
+    domain = protected.location.domain
+    return (domain is not None and domain.ownership is None and protected.current is None
+            and survey.specs.managing.of_machine(protected.vm, protected.host) is not None)
+
+
+def _unmarked(protected: ProtectedMachine, domain: DomainFacts, survey: Survey) -> str | None:
+    """Return why a domain without our mark is not copied; None if it is surely this VM.
+
+    What is only observed gets no mark: then its declared UUID says that it is the VM.
+    """
+    name, host = protected.name, protected.host
+    if survey.specs.managing.of_machine(protected.vm, host) is None:
+        return f"{name} is not marked as ours yet: it is not copied before"
+    if protected.vm.spec.uuid is None:
+        return (f"{name} on {host} is only observed and carries no mark, so its name alone says"
+                f" that it is {name}: write `uuid: {domain.uuid}` into it, and it is copied")
+    if protected.location.rivals:
+        return (f"{'; '.join(map(str, protected.location.rivals))}: {name} carries no mark of ours,"
+                " and is not copied while that is so")
     return None
 
 

@@ -93,6 +93,8 @@ class Plan:
     """Of each scope that is silent, or whose failover is under way."""
     takeovers: tuple[Takeover, ...] = ()
     """How the VMs that a what-if takes as lost would come back."""
+    observing: str = ""
+    """What is only observed, by whose word, and what is done to it all the same; empty: nothing."""
 
     @property
     def waits(self) -> tuple[Condition, ...]:

@@ -1,17 +1,24 @@
-"""Grants: how far the specs let healing go, and what they pause, by object.
+"""Grants: how far the specs let healing go, what they pause, and what is only observed, by object.
 
 Rule 1: nearly all objects say nothing. The index that is read for every action holds only those
         that do.
+Rule 2: the nearest that says anything counts, for `manage` as for `autonomy`: VM within host within
+        site within estate. Nothing said anywhere is full.
+Rule 3: a VM's own `manage` covers it on the host that it is on. Any other host that an action
+        touches counts by its own chain, up to the estate: nothing is brought to where it is only
+        observed.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from controller.model.desired import Desired
-from controller.model.document import Rung, Scope, Suspend
+from controller.model.desired import Desired, Place
+from controller.model.document import Manage, Rung, Scope, Suspend
 from controller.model.units import parse_instant_at
+from controller.model.virtual_machine import VirtualMachine
 from controller.plan.survey.context import Suspension
 
+WOULD = "would be changed if managed: "
 Grant = tuple[str, Rung]
 """`Kind/name` of the object that grants, and the highest rung that it grants."""
 
@@ -69,3 +76,61 @@ def pauses(grants: Grants, by_hand: tuple[Suspension, ...], now_s: float) -> dic
         if until_at > now_s:
             found[target] = Suspension(target, suspend.by, suspend.why, until_at)
     return found | {one.target: one for one in by_hand if one.until_at > now_s}
+
+
+@dataclass(frozen=True, slots=True)
+class Managing:
+    """What the specs say of managing, by object that says anything."""
+
+    own: Mapping[str, Manage]
+    """By `Kind/name`: every object whose own spec says it."""
+    watches: bool
+    """Whether anything at all is only observed."""
+    estate: str
+    """`Estate/name`."""
+    around: Mapping[str, str]
+    """By node: the nearest that says anything, of the node, its site and the estate."""
+    places: Mapping[str, Place]
+    """By `Kind/name`: where it is declared."""
+
+    def observer(self, *near: str, node: str | None = None) -> str | None:
+        """Return the object by whose word something is only observed; None if it is managed.
+
+        Shapes: `near` are the objects nearer than the node, nearest first.
+        """
+        found = next((one for one in near if one in self.own), None)
+        if found is None:
+            found = self.estate if node is None else self.around.get(node, self.estate)
+        return found if self.own.get(found) is Manage.OBSERVE else None
+
+    def of_machine(self, vm: VirtualMachine, host: str | None) -> str | None:
+        """Return by whose word a VM is only observed: its own, or that around where it is.
+
+        One that is nowhere is judged by where it is declared to be.
+        """
+        if not self.watches:
+            return None
+        near, placement = [f"VirtualMachine/{vm.metadata.name}"], vm.spec.placement
+        if host is None and placement.host is None and placement.site is not None:
+            near.append(f"Site/{placement.site}")
+        return self.observer(*near, node=host or placement.host)
+
+    def because(self, observer: str) -> str:
+        """Return by whose word something is only observed, as a clause."""
+        place = self.places.get(observer)
+        return f"{observer} says `manage: observe`{f' at {place}' if place else ''}"
+
+
+def find_managing(desired: Desired, scopes: Iterator[tuple[str, Scope]]) -> Managing:
+    """Return what the specs say of managing."""
+    own = {target: scope.manage for target, scope in scopes if scope.manage is not None}
+    estate = f"Estate/{desired.estate.name}"
+    around = {}
+    if own:
+        sites = {f"Host/{name}": host.spec.site for name, host in desired.hosts.items()}
+        sites |= {f"Switch/{name}": one.spec.site for name, one in desired.switches.items()}
+        sites |= {f"Witness/{name}": "" for name in desired.witnesses}
+        for target, site in sites.items():
+            around[target.partition("/")[2]] = next(
+                (one for one in (target, f"Site/{site}") if one in own), estate)
+    return Managing(own, Manage.OBSERVE in own.values(), estate, around, desired.places)

@@ -1,7 +1,8 @@
 """Identity: which VM a domain is, and which other domains have its UUID, a card or a file of it.
 
 Rule 1: a name is no identity. A domain is the VM that our mark names, if the mark was written for
-        this very domain; else the VM whose name it has.
+        this very domain; else the VM that declares its UUID; else the VM whose name it has. Never
+        is it a VM that declares another UUID.
 Rule 2: what was last seen on a silent host still counts, until somebody sees that it is gone.
 Rule 3: a path is a file of one host; only in a pool declared shared is it one file on several.
 
@@ -35,6 +36,16 @@ class Names:
     """By a VM's former name: its present name."""
     formers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """By a VM's present name: its former ones."""
+    domains: Mapping[str, str] = field(default_factory=dict)
+    uuids: Mapping[str, str] = field(default_factory=dict)
+    """By a VM that declares them: what libvirt calls it, and its UUID."""
+    by_domain: Mapping[str, str] = field(default_factory=dict)
+    by_uuid: Mapping[str, str] = field(default_factory=dict)
+    """The VM of each of those."""
+
+    def libvirt_name(self, vm: str) -> str:
+        """Return what libvirt calls a VM, or will call it."""
+        return self.domains.get(vm, vm)
 
 
 class Sighting(NamedTuple):
@@ -85,10 +96,12 @@ class Rival(NamedTuple):
 
     def __str__(self) -> str:
         claim = self.claim
-        verb = "had" if claim.unseen else "has"
-        when = f" when {claim.host} was last seen" if claim.unseen else ""
+        verb, when = ("has", "") if not claim.unseen else (
+            "had", f" when {claim.host} was last seen")
         known = claim.owner if claim.owner == claim.domain.name else (
             f"{claim.owner}, which libvirt calls {claim.domain.name},")
+        if claim.owner == stranger(claim.domain.name):
+            known = f"a domain {claim.domain.name} (uuid {claim.domain.uuid})"
         return (f"{known} on {claim.host} ({claim.domain.state}) {verb}"
                 f" {' and '.join(self.shares)}{when}")
 
@@ -102,13 +115,27 @@ def is_for(mark: Ownership | None, domain: DomainFacts, names: Names) -> bool:
 def owner_of(domain: DomainFacts, names: Names) -> str:
     """Return the VM that a domain is, declared or not."""
     mark = domain.ownership
-    if mark is None or not is_for(mark, domain, names):
-        name = domain.name
-        if mark is not None and mark.estate not in names.estates:
-            return name
+    if mark is not None and is_for(mark, domain, names):
+        owner = names.present.get(mark.name, mark.name)
+    elif domain.uuid in names.by_uuid:
+        return names.by_uuid[domain.uuid]
+    elif domain.name in names.by_domain:
+        owner = names.by_domain[domain.name]
+    elif domain.name in names.domains:      # a VM of this name, which libvirt calls otherwise
+        return stranger(domain.name)
+    elif mark is not None and mark.estate not in names.estates:
+        owner = domain.name
     else:
-        name = mark.name
-    return names.present.get(name, name)
+        owner = names.present.get(domain.name, domain.name)
+    if (names.uuids and names.uuids.get(owner, domain.uuid) != domain.uuid
+            and not is_drill(domain, names)):
+        return stranger(domain.name)
+    return owner
+
+
+def stranger(name: str) -> str:
+    """Return the owner of a domain that has a declared VM's name and is not that VM."""
+    return f"{name} (another)"
 
 
 def is_drill(domain: DomainFacts, names: Names) -> bool:
@@ -362,11 +389,13 @@ def _words(key: Key, claim: Claim) -> str:
 
 
 def domain_uuid(estate: str, vm: str) -> str:
-    """Return the UUID that a new domain of `vm` gets; always the same."""
+    """Return the UUID that a new domain of `vm` gets if it declares none; always the same."""
     return str(uuid5(NAMESPACE_URL, f"hotsite:{estate}/{vm}"))
 
 
 def domain_uuids(names: Names, vm: str) -> tuple[str, ...]:
-    """Return every UUID that we may have given a domain of `vm`, under present and former names."""
+    """Return the declared UUID of `vm`, or all that we may have given it under any name."""
+    if vm in names.uuids:
+        return (names.uuids[vm],)
     return tuple(domain_uuid(estate, name) for estate in sorted(names.estates)
                  for name in (vm, *names.formers.get(vm, ())))

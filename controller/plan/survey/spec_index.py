@@ -12,7 +12,13 @@ from controller.model.desired import Desired
 from controller.model.virtual_machine import VirtualMachine
 from controller.plan.packing.problem import PlaceMachine
 from controller.plan.survey.attachment import isolated_from
-from controller.plan.survey.grants import Grants, find_grants
+from controller.plan.survey.grants import (
+    Grants,
+    Managing,
+    every_scope,
+    find_grants,
+    find_managing,
+)
 from controller.plan.survey.identity import DeclaredIdentity, Names
 from controller.plan.survey.renamed import renames
 from controller.plan.survey.vlans import untagged_links, untagged_sites
@@ -53,6 +59,8 @@ class SpecIndex:
     """By the two sites: the names of the links between them, sorted."""
     grants: Grants
     """How far the specs let healing go, and what they pause."""
+    managing: Managing
+    """What is only observed."""
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """By group of VMs that fail over to one instant: its VMs, sorted."""
     group_of: Mapping[str, str] = field(default_factory=dict)
@@ -120,6 +128,7 @@ def _index_specs(specs: Specs) -> SpecIndex:
                       if pool.shared} for name, host in desired.hosts.items()
                if any(pool.shared for pool in host.spec.folders)}),
         renames(desired), links_between(desired), find_grants(desired),
+        find_managing(desired, every_scope(desired)),
         {group: tuple(name for name in names if group_of.get(name) == group)
          for group in sorted(set(group_of.values()))}, group_of,
         untagged_sites(desired) | untagged_links(desired))
@@ -138,9 +147,13 @@ def names_of(desired: Desired) -> Names:
     """Return the present and former names of the estate and its VMs."""
     machines = desired.virtual_machines
     formers = {name: vm.spec.formerly for name, vm in machines.items() if vm.spec.formerly}
+    domains = {name: vm.spec.domain for name, vm in machines.items() if vm.spec.domain is not None}
+    uuids = {name: vm.spec.uuid for name, vm in machines.items() if vm.spec.uuid is not None}
     return Names(frozenset({desired.estate.name, *desired.estate.spec.formerly}),
                  {former: name for name, them in formers.items() for former in them
-                  if former not in machines}, formers)
+                  if former not in machines}, formers, domains, uuids,
+                 {domain: name for name, domain in domains.items()},
+                 {uuid: name for name, uuid in uuids.items()})
 
 
 def machine_to_place(vm: VirtualMachine, sites_of: Mapping[str, frozenset[str]],

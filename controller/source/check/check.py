@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from controller.model.document import Document, Scope
+from controller.model.document import Document, Manage, Scope
 from controller.model.estate import Estate
 from controller.model.host import Host
 from controller.model.inter_site_link import InterSiteLink
@@ -42,6 +42,7 @@ def check(specs: Specs) -> Iterator[Finding]:
     yield from check_renames(specs)
     yield from check_pauses(specs)
     yield from check_grants(specs)
+    yield from check_managing(specs)
 
 
 def check_estate(specs: Specs) -> Iterator[Finding]:
@@ -132,6 +133,23 @@ def check_grants(specs: Specs) -> Iterator[Finding]:
                     f"`autonomy: {rung}` can take effect nowhere: here it can only lower what"
                     f" hosts, sites, VMs and the Estate grant, and {most} is the most that any of"
                     " them does: raise it there, or leave it out here", "spec", "autonomy")
+
+
+def check_managing(specs: Specs) -> Iterator[Finding]:
+    """Yield `manage` where it changes nothing, because ABOUT kinds can only keep steps away."""
+    path = ("spec", "manage")
+    for kind in ABOUT:
+        for entry in specs.of(kind).values():
+            manage = scope_in(entry).manage
+            if manage is not None and kind is ProtectionPolicy:
+                yield entry.wrong("a VM with `protection` is copied whether it is managed or only"
+                                  " observed: leave `manage` out here", *path)
+            elif manage is Manage.FULL and any(
+                    one.document.spec.manage is Manage.OBSERVE
+                    for one in specs.of(Estate).values()):
+                yield entry.wrong("`manage: full` can take effect nowhere: here it can only keep"
+                                  " steps away; write it at hosts, sites, VMs or the Estate",
+                                  *path)
 
 
 def scope_in(entry: Entry[Document]) -> Scope:

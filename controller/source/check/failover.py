@@ -10,13 +10,14 @@ from math import ceil
 from typing import Final
 
 from controller.failover.inequality import least_wait_s
+from controller.model.document import Manage
 from controller.model.estate import Estate
 from controller.model.failover.spec import GuardSpec, LeaseSpec
 from controller.model.host import Host
 from controller.model.protection_policy import ProtectionPolicy
 from controller.model.site import Site
 from controller.model.units import render_duration
-from controller.model.virtual_machine import VirtualMachine
+from controller.model.virtual_machine import Autostart, VirtualMachine
 from controller.model.witness import Witness
 from controller.source.problems import Finding
 from controller.source.specs import NAME, Entry, Specs
@@ -121,6 +122,7 @@ def check_automatic(specs: Specs, guard: GuardSpec) -> Iterator[Finding]:
         spec = policy.document.spec
         if spec.failover != "automatic":
             continue
+        yield from check_autostart(specs, name)
         path = ("spec", "failover")
         place = second_place(specs)
         if place is not None:
@@ -144,6 +146,26 @@ def check_automatic(specs: Specs, guard: GuardSpec) -> Iterator[Finding]:
             f"`{names[0]}`{more} fails over by itself, and a host without BMC and watchdog can run"
             " it again once it thaws: declare `bmc` or `watchdog`, or write `acceptFreeze: true`",
             *NAME)
+
+
+def check_autostart(specs: Specs, policy: str) -> Iterator[Finding]:
+    """Yield VMs that fail over by themselves, and that libvirt might start by itself as well."""
+    for vm in specs.of(VirtualMachine).values():
+        if (vm.document.spec.protection == policy and not is_observed(specs, vm)
+                and vm.document.spec.autostart is not Autostart.OFF):
+            yield vm.wrong("it fails over by itself, and a host that boots again must not start its"
+                           " old copy beside the new one: write `autostart: off` (hotsite starts it"
+                           f" then), or `failover: confirm` in `{policy}`", "spec", "autostart")
+
+
+def is_observed(specs: Specs, vm: Entry[VirtualMachine]) -> bool:
+    """Return whether a VM is only observed where it is declared to be: nothing fails it over."""
+    placement, hosts = vm.document.spec.placement, specs.of(Host)
+    host = hosts.get(placement.host or "")
+    site = specs.of(Site).get(host.document.spec.site if host is not None else placement.site or "")
+    near = [vm.document.spec, *(one.document.spec for one in (host, site) if one is not None),
+            *(one.document.spec for one in specs.of(Estate).values())]
+    return next((one.manage for one in near if one.manage is not None), None) is Manage.OBSERVE
 
 
 def second_place(specs: Specs) -> str | None:

@@ -34,12 +34,9 @@ def check_machines(specs: Specs) -> Iterator[Finding]:
     """Yield dangling references, doubled MACs, and VMs that no host can run."""
     macs: dict[str, Entry[VirtualMachine]] = {}
     finder = HostFinder(specs)
+    yield from check_identities(specs)
     for entry in specs.of(VirtualMachine).values():
         spec = entry.document.spec
-        if is_ambiguous(entry.document.name):
-            yield entry.wrong(f"libvirt takes `{entry.document.name}` for the number or uuid of"
-                              " another domain: choose a name with other letters",
-                              "metadata", "name")
         for index, nic in enumerate(spec.nics):
             other = macs.setdefault(nic.mac, entry)
             if other is not entry or nic.mac in {card.mac for card in spec.nics[:index]}:
@@ -61,6 +58,30 @@ def check_machines(specs: Specs) -> Iterator[Finding]:
         reason = finder.refusal(spec)
         if reason is not None:
             yield from reason.of(specs, entry)
+
+
+def check_identities(specs: Specs) -> Iterator[Finding]:
+    """Yield libvirt names and UUIDs that two VMs claim, and names that virsh cannot create."""
+    names: dict[str, Entry[VirtualMachine]] = {}
+    uuids: dict[str, Entry[VirtualMachine]] = {}
+    for entry in specs.of(VirtualMachine).values():
+        vm = entry.document
+        path = ("metadata", "name") if vm.spec.domain is None else ("spec", "domain")
+        if is_ambiguous(vm.libvirt_name) and vm.spec.uuid is None:
+            yield entry.wrong(f"libvirt takes `{vm.libvirt_name}` for the number or uuid of another"
+                              " domain: write its `uuid:`, by which it is then found, or choose a"
+                              " name with other letters", *path)
+        first = names.setdefault(vm.libvirt_name, entry)
+        if first is not entry:
+            yield entry.wrong(f"`{first.document.name}` ({first.chunk.place}) is the domain"
+                              f" `{vm.libvirt_name}`, too: one domain is one VM; correct `domain:`"
+                              " of one of them", *path)
+        if vm.spec.uuid is not None:
+            first = uuids.setdefault(vm.spec.uuid, entry)
+            if first is not entry:
+                yield entry.wrong(f"`{first.document.name}` ({first.chunk.place}) has the uuid"
+                                  f" {vm.spec.uuid}, too: one domain is one VM; correct one of"
+                                  " them", "spec", "uuid")
 
 
 def check_disks(entry: Entry[VirtualMachine]) -> Iterator[Finding]:

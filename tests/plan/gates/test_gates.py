@@ -326,7 +326,7 @@ def test_hosts_that_are_silent_in_either_way_make_a_storm(how: str) -> None:
 
 
 def test_what_begins_no_copy_waits_for_no_other_host() -> None:
-    desired = b.small(b.vm("sql", memory="1GiB"))
+    desired = b.small(b.vm("sql", memory="1GiB", autostart="off"))
     seen = b.with_domain(b.as_declared(desired, {"sql": "paris-1"}), "paris-1", "sql",
                          b.domain("sql", "paris-1", desired, autostart=True))
     old = b.node("milan-2", desired, observed_at=b.NOW_S - 31)

@@ -313,8 +313,8 @@ ADDITIONS = {
     "a name that is a number": (
         "kind: VirtualMachine\nmetadata: {name: '12'}\nspec: {memory: 1GiB}\n",
         (
-            "62:18: libvirt takes `12` for the number or uuid of another domain: choose a name "
-            "with other letters"
+            "62:18: libvirt takes `12` for the number or uuid of another domain: write its `uuid:`,"
+            " by which it is then found, or choose a name with other letters"
         ),
     ),
     "memory here and processors there": (

@@ -13,6 +13,7 @@ INSIDE = WITNESS.replace("place: hq", "place: milan")
 SAFE = (SOUND.replace(ESTATE, "spec: {ssh: {keyFile: /k, knownHosts: /h}, failover: {guard: "
                               "{keyFile: /g}}}")
         .replace("{rpo: 5m}", "{rpo: 5m, failover: automatic, isolation: stop}")
+        .replace("  protection: gold\n", "  protection: gold\n  autostart: off\n")
         .replace("  address: 10.77.0.11\n", "  address: 10.77.0.11\n  watchdog: /dev/watchdog0\n")
         + f"---\n{WITNESS}")
 
