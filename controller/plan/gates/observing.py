@@ -13,8 +13,8 @@ diff can forget to ask. What a person is asked elsewhere is not asked here.
     records, grants and dropped addresses  done: they belong to the failover of what is managed
     a question, or a wait for a person     only said; two running copies are always shown
 
-Rule 1: only the nearest word counts (`survey/grants.py`); of all objects that a step touches, one that is
-        only observed is enough.
+Rule 1: only the nearest word counts (`survey/grants.py`); of all objects that a step touches, one
+        that is only observed is enough.
 Rule 2: nothing fails over by itself if its VM, its host or the host with its replica is only
         observed (`../failover/situation.py`).
 """

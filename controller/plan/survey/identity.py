@@ -96,8 +96,7 @@ class Rival(NamedTuple):
 
     def __str__(self) -> str:
         claim = self.claim
-        verb, when = ("has", "") if not claim.unseen else (
-            "had", f" when {claim.host} was last seen")
+        verb, when = ("had", f" when {claim.host} was last seen") if claim.unseen else ("has", "")
         known = claim.owner if claim.owner == claim.domain.name else (
             f"{claim.owner}, which libvirt calls {claim.domain.name},")
         if claim.owner == stranger(claim.domain.name):

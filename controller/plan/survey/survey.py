@@ -30,9 +30,8 @@ from controller.plan.survey.epochs import epochs_of, records_of, split
 from controller.plan.survey.grants import pauses
 from controller.plan.survey.identity import HostIndex, Identities, Sighting, index_host
 from controller.plan.survey.isolation import NOBODY, Isolation, isolation_of
-from controller.plan.survey.machines import merge_duplicates
 from controller.plan.survey.pools import by_declared_name
-from controller.plan.survey.renamed import rename_context, rename_observed
+from controller.plan.survey.renamed import merge_duplicates, rename_context, rename_observed
 from controller.plan.survey.silence import last_of, stale, value_of
 from controller.plan.survey.spec_index import Card, SpecIndex, index_specs
 from controller.plan.survey.vlans import link_vlans, site_vlans
