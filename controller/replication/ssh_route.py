@@ -19,9 +19,11 @@ from typing import Any, Final, Protocol
 from controller.errors import ActionError, Refused
 from controller.replication.mover import PYTHON, MoverSession, RouteUnavailable, archive_path
 from controller.transport.base import Endpoint
+from controller.transport.frame import ENTRY, SHELL, SUDO
 
 AUTHORITY: Final = "@cert-authority "
 CIPHER: Final = "aes128-gcm@openssh.com"
+RECEIVE_WORD: Final = "hotsite-receive"
 MARK: Final = "hotsite-transfer-"
 
 
@@ -70,9 +72,19 @@ def ssh_argv(endpoint: Endpoint, addresses: Addresses) -> list[str]:
             "-l", endpoint.user, "--", addresses.target, "receive"]
 
 
-def receive_command(root: str) -> str:
-    """Return the only command that the key may run, quoted for a shell."""
-    return f"{PYTHON} {archive_path()} receive {shlex.quote(root)}"
+def receive_command(root: str, *, sudo: bool = False) -> str:
+    """Return the only command that the key may run, quoted for a shell.
+
+    Shapes: by sudo it is the one command that sudoers allows; what that is to do is fixed here, and
+    goes before what the source sends.
+    """
+    receive = f"{PYTHON} {archive_path()} receive {shlex.quote(root)}"
+    if not sudo:
+        return receive
+    lines = shlex.join((RECEIVE_WORD, f"exec {receive}", RECEIVE_WORD))
+    begin = shlex.join((*SUDO, SHELL, "-c", ENTRY))
+    return shlex.join((SHELL, "-c",
+                       f'{{ printf "%s\\n" {lines}; exec cat; }} | {begin}'))
 
 
 def render_known(address: str, keys: tuple[str, ...]) -> str:
@@ -91,8 +103,9 @@ async def open_route(target: MoverSession, endpoint: Endpoint, addresses: Addres
     pair, mark = keys.new_key(), MARK + secrets.token_hex(8)
     known = render_known(endpoint.address, keys.host_keys(endpoint))
     failed = f"{target.name} does not let {addresses.source} deliver the copy"
-    request = {"key": pair.public, "from": addresses.source, "command": receive_command(root),
-               "lasts_s": lasts_s, "mark": mark}
+    request = {"key": pair.public, "from": addresses.source, "lasts_s": lasts_s, "mark": mark,
+               "command": receive_command(root, sudo=endpoint.sudo),
+               **({"account": endpoint.user} if endpoint.sudo else {})}
     try:
         try:
             await target.ask("authorize", request, failed=failed)

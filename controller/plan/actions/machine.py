@@ -138,6 +138,9 @@ class MigrateDomain(Action):
     """Files in its drives; they must exist there under the same path. Small ones are copied."""
     nics: tuple[DesiredNic, ...] = ()
     """Its cards that the other host has at another place."""
+    to_user: str = "root"
+    """As whom the source's libvirt logs in there."""
+    to_port: int = 22
     verb: ClassVar[str] = "migrate"
     rung: ClassVar[Rung] = Rung.MIGRATE
     takes: ClassVar[bool] = False

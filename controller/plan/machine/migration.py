@@ -43,12 +43,14 @@ def plan_migration(case: Case, source: str, domain: DomainFacts, after: str | No
                      f" {blocker}")
         return
     disks = _disks_there(case, attached, there, kept)
+    ssh, own = survey.desired.estate.spec.ssh, there.spec.ssh
     total = sum(disk.size_bytes for disk in disks if disk.target not in kept)
     with_storage = len(disks) > len(kept)
     draft.do(MigrateDomain(
         target=case.target, node=source, domain=domain.name, to=there.name,
         to_address=there.spec.address,
         to_replication_address=there.spec.replication_address or there.spec.address,
+        to_user=own.user or ssh.user, to_port=own.port or ssh.port,
         with_storage=with_storage, disks=disks, kept=kept, media=tuple(media),
         nics=_cards_there(case, domain, here, there),
         cause=cause_of(survey.context, case.target, f"Host/{source}", f"Host/{there.name}"),

@@ -1,6 +1,7 @@
 """How a live migration ends: by what both ends show, whatever the exit status was."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -8,6 +9,7 @@ from controller.errors import ActionError, OutcomeUnknown, Refused, Unavailable
 from controller.plan.actions.desired import DesiredDisk
 from controller.plan.actions.machine import MigrateDomain
 from controller.providers.libvirt.hands import LibvirtHands
+from controller.providers.libvirt.migration.migration import migrate_command
 from controller.transport.base import Reply
 from tests.providers.fakes import Scripted, failed, said
 
@@ -58,6 +60,15 @@ def test_it_moves_between_the_hosts_themselves_over_the_replication_network() ->
     assert words[words.index("--migrateuri") + 1] == "tcp://[fd00::2]"
     assert words[words.index("--listen-address") + 1] == "fd00::2"
     assert words[words.index("--desturi") + 1] == "qemu+ssh://10.0.0.2/system?no_tty=1"
+
+
+@pytest.mark.parametrize(("user", "port", "called"), [
+    ("root", 2222, "10.0.0.2:2222"), ("hotsite", 22, "hotsite@10.0.0.2"),
+    ("ann@corp", 2222, "ann%40corp@10.0.0.2:2222"),
+])
+def test_the_source_s_libvirt_logs_in_as_declared(user: str, port: int, called: str) -> None:
+    argv = migrate_command(replace(action(), to_user=user, to_port=port), (), 1.0).argv
+    assert argv[argv.index("--desturi") + 1] == f"qemu+ssh://{called}/system?no_tty=1"
 
 
 def test_the_disks_at_the_far_end_have_the_size_of_the_running_ones_to_the_byte() -> None:

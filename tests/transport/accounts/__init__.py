@@ -1,0 +1,1 @@
+"""Real accounts, sudo and sshd, on a machine of their own."""

@@ -147,7 +147,7 @@ class Machine:
     """One such machine; `accounts`: login shell by name."""
 
     def __init__(self, folder: Path, accounts: dict[str, str],
-                 sudoers: dict[str, str] | None = None, *, more: str = "", config: str = "") -> None:
+                 sudoers: dict[str, str] | None = None, *, more: str = "") -> None:
         self.folder, self.port = folder, free_port()
         folder.mkdir(parents=True)
         self.key = make_key(folder / "id_ed25519")
@@ -156,7 +156,7 @@ class Machine:
             "authorized_keys": public(self.key) + "\n", "banner": NOTICE, "pam": PAM,
             "greeting": GREETING, "sudoers": SUDOERS,
             "known_hosts": f"[127.0.0.1]:{self.port} {public(folder / 'host_key')}\n",
-            "sshd_config": config + CONFIG.format(port=self.port, folder=folder),
+            "sshd_config": CONFIG.format(port=self.port, folder=folder),
             "accounts": "".join(f"{name} {2000 + at} {shell}\n"
                                 for at, (name, shell) in enumerate(accounts.items()))}
         if sudoers is None:

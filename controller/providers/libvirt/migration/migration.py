@@ -34,6 +34,7 @@ which the next migration back to that host renames as stale.
 
 import xml.etree.ElementTree as ET
 from typing import Final
+from urllib.parse import quote
 
 from controller.errors import ActionError, OutcomeUnknown, Refused, Unavailable
 from controller.plan.actions.desired import DesiredDisk
@@ -64,6 +65,7 @@ from controller.providers.node import Node, script_command
 from controller.transport.base import Command, Reply
 
 SLOWEST_BYTES_PER_S: Final = 2 << 20
+SSH_PORT: Final = 22
 BASE_TIMEOUT_S: Final = 3600.0
 # Where a disk's path or a card's place differs at the destination, libvirt is given two changed
 # definitions. They may hold secrets: they are files in the host's memory, and exist only during the
@@ -75,6 +77,13 @@ MOVE: Final = 'trap \'rm -f -- "$running" "$inactive"\' EXIT; running=$1 inactiv
 def bracketed(address: str) -> str:
     """Return an address as a URI writes it."""
     return f"[{address}]" if ":" in address else address
+
+
+def authority_of(action: MigrateDomain) -> str:
+    """Return whom the source's libvirt calls: its root logs in as the account declared there."""
+    user = "" if action.to_user == "root" else f"{quote(action.to_user)}@"
+    port = "" if action.to_port == SSH_PORT else f":{action.to_port}"
+    return f"{user}{bracketed(action.to_address)}{port}"
 
 
 def migrate_command(action: MigrateDomain, definitions: tuple[str, ...],
@@ -92,7 +101,7 @@ def migrate_command(action: MigrateDomain, definitions: tuple[str, ...],
     words = (
         "migrate", "--live", "--persistent", "--undefinesource", "--p2p", "--auto-converge",
         "--abort-on-error", *storage,
-        "--desturi", f"qemu+ssh://{bracketed(action.to_address)}/system?no_tty=1",
+        "--desturi", f"qemu+ssh://{authority_of(action)}/system?no_tty=1",
         "--migrateuri", f"tcp://{data}", "--listen-address", action.to_replication_address,
         "--domain", action.domain,
     )

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import re
 import time
 from typing import Any, Dict, Iterator, List
@@ -19,7 +20,7 @@ from mover.errors import Refused
 from mover.locks import take_lock
 from mover.requests import Requests
 from mover.transfer import shared_lines
-from mover.transfer.keys_file import ANY, FOLDER, keys_path, render_end
+from mover.transfer.keys_file import ANY, FOLDER, entry_of, keys_path, render_end
 
 MARK = re.compile(r"hotsite-transfer-[0-9a-f]{8,32}\Z")
 KEY = re.compile(r"[a-z0-9@.-]+ [A-Za-z0-9+/=]+\Z")
@@ -30,10 +31,13 @@ ADDRESS = re.compile(r"[0-9A-Fa-f:.%a-z-]+\Z")
 
 
 def run(words: List[str]) -> Dict[str, Any]:
-    """Add {"key", "from", "command", "lasts_s", "mark"} for this account."""
+    """Add {"key", "from", "command", "lasts_s", "mark"}; for "account", else for this one."""
     request = Requests().request
-    line = render_line(request, time.time())
-    with _locked(keys_path(str(request["from"]))) as path:
+    line, account = render_line(request, time.time()), str(request.get("account", ""))
+    path = keys_path(str(request["from"]), account)
+    if account:
+        _prepare(path, entry_of(account))
+    with _locked(path) as path:
         shared_lines.take_out(path, lambda old: is_ours(old) and _command(old) == _command(line))
         shared_lines.add(path, line)
     return {"authorized": request["mark"]}
@@ -81,6 +85,24 @@ def _mark(request: Dict[str, Any]) -> str:
     if not MARK.match(mark):
         raise Refused("%r is not the mark of a transfer" % mark)
     return mark
+
+
+def _prepare(path: str, account: pwd.struct_passwd) -> None:
+    """Make the file of keys in an account's home, its own, if it is not there."""
+    if os.path.exists(path) or not path.startswith(os.path.join(account.pw_dir, "")):
+        return
+    try:
+        folder = os.path.dirname(path)
+        if not os.path.isdir(folder):
+            os.makedirs(folder, mode=0o700)
+            os.chown(folder, account.pw_uid, account.pw_gid)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            os.fchown(fd, account.pw_uid, account.pw_gid)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise Refused("%s cannot be made: %s" % (path, error.strerror)) from None
 
 
 @contextlib.contextmanager

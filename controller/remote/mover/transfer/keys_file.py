@@ -31,19 +31,27 @@ _INCLUDE = re.compile(r"(?im)^[ \t]*include[ \t=]+([^#\n]+)")
 _VERSION = re.compile(r"OpenSSH_(\d+)\.(\d+)")
 
 
-def keys_path(address: str) -> str:
-    """Return the file of keys that sshd reads for this account and a client at an address.
+def keys_path(address: str, account: str = "") -> str:
+    """Return the file of keys that sshd reads for an account and a client at an address.
 
-    If there are several, the first in the account's home.
+    If there are several, the first in the account's home. No account: the one we run as.
     """
-    me = pwd.getpwuid(os.geteuid())
-    home = os.path.expanduser("~")
-    names = _answers(address)["files"].split() or [USUAL]
+    me = entry_of(account)
+    home = me.pw_dir if account else os.path.expanduser("~")
+    names = _answers(address, me.pw_name if account else "")["files"].split() or [USUAL]
     if names == ["none"]:
         raise Refused("sshd reads no file of keys on this host (AuthorizedKeysFile none)")
     paths = [os.path.join(home, _expanded(name, me, home)) for name in names]
     own = [path for path in paths if path.startswith(os.path.join(home, ""))]
     return (own or paths)[0]
+
+
+def entry_of(account: str) -> pwd.struct_passwd:
+    """Return what is known of an account; empty: of the one we run as."""
+    try:
+        return pwd.getpwnam(account) if account else pwd.getpwuid(os.geteuid())
+    except KeyError:
+        raise Refused("there is no account %s on this host" % account) from None
 
 
 def _expanded(name: str, me: pwd.struct_passwd, home: str) -> str:
@@ -70,26 +78,27 @@ def render_end(until_s: float) -> str:
         time.tzset()
 
 
-def _answers(address: str) -> Dict[str, str]:
+def _answers(address: str, account: str = "") -> Dict[str, str]:
     """Return sshd's answers, from the cache while its configuration is the same."""
+    asked = "%s@%s" % (account, address) if account else address
     path, stamp = os.path.join(FOLDER, "sshd.json"), _stamp()
     try:
         with open(path, encoding="utf-8") as file:
             kept = json.load(file)
         files = kept["files"] if kept["stamp"] == stamp else {}
-        if address in files:
-            return {"files": str(files[address]), "version": str(kept["version"])}
+        if asked in files:
+            return {"files": str(files[asked]), "version": str(kept["version"])}
         files = dict(files) if len(files) < MOST_KEPT else {}
     except (OSError, ValueError, KeyError, TypeError):
         files = {}          # there is no cache, or it cannot be read
     version = _output(["ssh", "-V"])
-    files[address] = _files(address)
+    files[asked] = _files(address, account)
     os.makedirs(FOLDER, mode=0o700, exist_ok=True)
     part = "%s.%d.part" % (path, os.getpid())
     with open(part, "w", encoding="utf-8") as file:
         json.dump({"files": files, "version": version, "stamp": stamp}, file)
     os.rename(part, path)
-    return {"files": files[address], "version": version}
+    return {"files": files[asked], "version": version}
 
 
 def _stamp() -> List[List[int]]:
@@ -123,11 +132,11 @@ def _program() -> str:
                  if os.access(path, os.X_OK)), "")
 
 
-def _files(address: str) -> str:
-    """Return the AuthorizedKeysFile of this account; empty where sshd does not answer."""
+def _files(address: str, account: str) -> str:
+    """Return the AuthorizedKeysFile of an account; empty where sshd does not answer."""
     if not _program():
         return ""
-    me = pwd.getpwuid(os.geteuid()).pw_name
+    me = entry_of(account).pw_name
     text = _output([_program(), "-T", "-C", "user=%s,host=%s,addr=%s" % (me, address, address)])
     found = [line.partition(" ")[2] for line in text.split("\n")
              if line.startswith("authorizedkeysfile ")]
