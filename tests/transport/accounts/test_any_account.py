@@ -98,14 +98,14 @@ def test_polls_leave_no_line_in_the_auth_log(machine: Machine) -> None:
     counted: list[int] = []
 
     async def rest(transport: Transport) -> None:
-        watching = transport.lines("paris-1", Command(("sh", "-c", "echo up; exec cat")))
-        assert await anext(watching) == "up"
-        await transport.ask("paris-1", ECHO, "0", 30.0)
-        counted.append(len(machine.log.auth()))
-        for number in range(360):       # an hour, one in ten seconds
-            await transport.ask("paris-1", ECHO, str(number), 30.0)
-        counted.append(len(machine.log.auth()))
-        await watching.aclose()         # type: ignore[attr-defined]  # it is a generator
+        watching = Command(("sh", "-c", "echo up; exec cat"))
+        async with transport.converse("paris-1", watching) as watcher:
+            assert await watcher.receive() == "up"
+            await transport.ask("paris-1", ECHO, "0", 30.0)
+            counted.append(len(machine.log.auth()))
+            for number in range(360):       # an hour, one in ten seconds
+                await transport.ask("paris-1", ECHO, str(number), 30.0)
+            counted.append(len(machine.log.auth()))
 
     before = len(machine.log.auth())
     use(machine.endpoint("ann"), rest)

@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,12 +21,10 @@ LOOPBACK = Addresses("127.0.0.1", "127.0.0.1")
 ROOT = "/run/it's $HOME/replicas"
 
 
-def send(folder: Path, way: dict[str, object], text: bytes) -> "subprocess.CompletedProcess[bytes]":
+def send(folder: Path, way: dict[str, Any], text: bytes) -> "subprocess.CompletedProcess[bytes]":
     """Reach the target as the source's mover does, and send it something."""
-    files = way["files"]
-    assert isinstance(files, dict)
-    argv = [str(word) for word in way["argv"]]    # type: ignore[attr-defined]
-    for name, content in files.items():
+    argv = list(way["argv"])
+    for name, content in way["files"].items():
         path = folder / name
         path.write_text(content)
         path.chmod(0o600)
