@@ -13,6 +13,8 @@ STORE = "hotsite-replicas"
 """The folder in a pool that holds the pool's replicas, one folder each, named by the VM's UUID."""
 CHECKPOINT = "hotsite-"
 """Prefix of our checkpoints; `hotsite-SEQUENCE-NONCE` belongs to that restore point."""
+PARTS = {"nvram": "NVRAM", "tpm": "TPM state"}
+"""What a restore point has of a VM besides its disks and XML, each with a word for people."""
 OUR_CHECKPOINT = re.compile(r"hotsite-[0-9]{6,}(-[0-9a-f]+)?(\.[0-9]+)?")
 
 CLUSTER_BYTES = 64 << 10
@@ -87,6 +89,10 @@ class ReplicaFacts:
     """By target: why a disk was left out of the newest point."""
     last_with: Mapping[str, int] = field(default_factory=dict)
     """By target of those: the newest point that has the disk; no entry if none has."""
+    missing: Mapping[str, str] = field(default_factory=dict)
+    """By name, of `PARTS`: why the newest point does not have it."""
+    parts: tuple[str, ...] | None = None
+    """Those that the newest point has; None: it was not asked for."""
     unreadable: str = ""
     """Why its state cannot be read; empty when it can."""
     epoch: int = 0

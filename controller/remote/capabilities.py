@@ -26,7 +26,8 @@ class Capabilities:
                 self.answer = json.dumps({
                     "machines": machines_of(outputs["guests"].out),
                     "models": models_of(outputs["models"].out),
-                    "loaders": loaders_of(outputs["models"].out, outputs["secure"].out)})
+                    "loaders": loaders_of(outputs["models"].out, outputs["secure"].out),
+                    "tpms": tpms_of(outputs["models"].out, outputs["secure"].out)})
                 self.until = time.monotonic() + REFRESH_S
             except ET.ParseError:
                 why = outputs["guests"].err.decode(errors="replace").strip() or "no output"
@@ -58,3 +59,10 @@ def loaders_of(*texts: bytes) -> list:
     """
     return sorted({(value.text or "").strip() for text in texts if text.strip()
                    for value in ET.fromstring(text).findall("os/loader/value")} - {""})
+
+
+def tpms_of(*texts: bytes) -> list:
+    """Return what a guest's TPM may be made of, such as emulator; none where libvirt is silent."""
+    return sorted({(value.text or "").strip() for text in texts if text.strip()
+                   for value in ET.fromstring(text).findall(
+                       "devices/tpm/enum[@name='backendModel']/value")} - {""})

@@ -23,6 +23,7 @@ STORE = "hotsite-replicas"
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 OF_A_POINT = re.compile(r"(base-(\d{6,})\.raw|rp-(\d{6,})\.qcow2)\Z")
 COPY = re.compile(r"state\.json\.(\d+)\Z")
+PARTS = ("nvram", "tpm")            # of a VM besides its disks
 DISK = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 VERSIONS = (1, 2)                   # of state.json
 CLUSTER_BYTES = 65536
@@ -86,6 +87,11 @@ class StateFile:
             self.row["last_with"] = {
                 disk: int(point["sequence"]) for point in state["points"]
                 for disk in left if disk in point["files"]}
+        if state["points"]:
+            newest_point = state["points"][-1]
+            self.row["parts"] = sorted({str(name) for name in newest_point["meta"]} & set(PARTS))
+            missing = {name: newest_point["facts"].get(f"{name}_missing") for name in PARTS}
+            self.row["missing"] = {name: str(why) for name, why in missing.items() if why}
         require_text([self.row, self.points, self.scrubbed_at, list(self.files)])
 
     def need(self, disk: str, file: dict, merging: bool) -> list:

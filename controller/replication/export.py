@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from controller.errors import Refused, Unavailable
+from controller.model.replica import PARTS
 from controller.model.units import render_size
 from controller.plan.actions.replica import ExportPoint
-from controller.plan.machine.device_support import missing_from
+from controller.plan.machine.device_support import is_emulated_tpm, missing_from
 from controller.providers.libvirt.facts import parse_config
 from controller.providers.libvirt.virsh import failure, parse_complaint
 from controller.providers.libvirt.xml.xml import parse_xml
@@ -33,14 +34,14 @@ ln -T -- "$part" "$final"
 sync -- "$(dirname -- "$final")"
 qemu-img info --output=json -f qcow2 -- "$final"
 """
-DEFINITION: Final = f"""
+PART: Final = f"""
 set -e
 umask 077
 [ ! -e "$2" ] || exit {TAKEN}
 cp --no-clobber -- "$1" "$2"
 sync -- "$2"
-cat -- "$1"
 """
+DEFINITION: Final = f'{PART}cat -- "$1"\n'
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +96,18 @@ def parse_lacking(shown: dict[str, Any], action: ExportPoint, definition: str) -
                if one["sequence"] == action.sequence]
     facts = point.get("facts") or {}
     found = list(facts.get("without", ()))
-    if "without" not in facts:
-        try:
-            config = parse_config(parse_xml(definition), {})
-        except ValueError:
-            config = None
-        if config is not None:
-            found += map(str, missing_from(point["files"], config))
-    missing = facts.get("nvram_missing")
-    return [*found, *([f"its NVRAM ({missing})"] if missing else [])]
+    missing = {name: str(why) for name in PARTS if (why := facts.get(f"{name}_missing"))}
+    try:
+        config = parse_config(parse_xml(definition), {})
+    except ValueError:
+        config = None
+    if config is not None and "without" not in facts:
+        found += map(str, missing_from(point["files"], config))
+    if config is not None and "tpm" not in point.get("meta", ()) and any(
+            map(is_emulated_tpm, config.devices)):
+        missing.setdefault("tpm", "it was made without")
+    return [*found, *(f"its {word} ({missing[name]})" for name, word in PARTS.items()
+                      if name in missing)]
 
 
 def stem(action: ExportPoint) -> str:
@@ -123,12 +127,13 @@ async def export(mover: Mover, action: ExportPoint) -> str:
         shown = await mover.ask("replica-show", {"replicas": [action.path]}, failed=failed)
         written = [await write(mover, one, failed) for one in parse_exports(shown, action)]
         definition = await write_definition(mover, action, failed)
+        parts = await write_parts(mover, action, shown, failed)
     finally:
         await mover.ask("pin", {**pin, "sequence": None}, failed=f"{failed}: its pin"
                         f" {pin['holder']} stays")
     lacking = parse_lacking(shown, action, definition)
     return (f"exported restore point {action.sequence} of {action.machine} on {action.node}:"
-            f" {', '.join(written)}, and its definition {stem(action)}.xml"
+            f" {', '.join(written)}, and its definition {stem(action)}.xml{parts}"
             + (f"; not in it: {', '.join(lacking)}" if lacking else ""))
 
 
@@ -160,3 +165,21 @@ async def write_definition(mover: Mover, action: ExportPoint, failed: str) -> st
     if reply.exit_status != 0:
         raise failure(reply, f"{failed}: its definition, {parse_complaint(reply.stderr)}")
     return reply.stdout
+
+
+async def write_parts(mover: Mover, action: ExportPoint, shown: dict[str, Any],
+                      failed: str) -> str:
+    """Write what the point has besides disks and definition; return it in words."""
+    [point] = [one for one in shown["replicas"][action.path]["points"]
+               if one["sequence"] == action.sequence]
+    words = ""
+    for name in (one for one in PARTS if one in point.get("meta", ())):
+        final = f"{stem(action)}.{name}"
+        reply = await mover.node.run(script_command(
+            PART, f"{action.path}/meta/{action.sequence:06d}/{name}", final))
+        if reply.exit_status == TAKEN:
+            raise Refused(f"{failed}: {final} is there already and is never overwritten")
+        if reply.exit_status != 0:
+            raise failure(reply, f"{failed}: its {PARTS[name]}, {parse_complaint(reply.stderr)}")
+        words += f", its {PARTS[name]} {final}"
+    return words

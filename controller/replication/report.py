@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from controller.model.replica import PARTS
 from controller.model.units import render_duration, render_size
 from controller.plan.actions.replica import CopyMode, ReplicateDomain
 from controller.replication.copy_plan import DiskPlan, OpenDisk, Ranges
@@ -93,7 +94,8 @@ class CopyReport:
     off: bool = False
     quiesced: bool = False
     unquiesced_because: str = ""
-    nvram_missing: str = ""
+    parts_missing: dict[str, str] = field(default_factory=dict)
+    """Of what the VM has besides its disks: why it is not in the point."""
     relayed: str = ""
     """Why the stream went through the controller; empty if it did not."""
     left_out: tuple[str, ...] = ()
@@ -105,7 +107,7 @@ class CopyReport:
         """Take over what holds for the newest slice."""
         self.off, self.quiesced = copy.off, copy.quiesced
         self.unquiesced_because = copy.unquiesced_because
-        self.nvram_missing = copy.nvram_missing
+        self.parts_missing = copy.parts_missing
         self.left_out = copy.lacking
 
     def add_sent(self, plan: DiskPlan, opened: OpenDisk, sent: Sent) -> None:
@@ -130,8 +132,8 @@ def describe_copy(action: ReplicateDomain, report: CopyReport) -> str:
                 f" {what} ({render_size(wire)} on the wire{slices})")
     if not report.quiesced and (action.quiesce or report.off):
         sentence += f"; its file systems were not quiesced: {report.unquiesced_because}"
-    if report.nvram_missing:
-        sentence += f"; its NVRAM is not in it ({report.nvram_missing})"
+    sentence += "".join(f"; its {PARTS[name]} is not in it ({why})"
+                        for name, why in report.parts_missing.items())
     lacking = dict.fromkeys((*action.without, *report.left_out))
     if lacking:
         sentence += f"; it is without {', '.join(lacking)}"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from controller.errors import OutcomeUnknown, Unavailable
+from controller.model.replica import PARTS
 from controller.replication.copy_plan import OpenDisk
 from controller.replication.mover import EXIT_S, Mover, failure
 from controller.transport.base import Conversation
@@ -36,9 +37,10 @@ class OpenCopy:
     run: str
     """The run of the guest: which QEMU process; empty if unknown."""
     definition: str
-    nvram: str | None
-    """Compressed; None if there is none, or if `nvram_missing` says why it could not be read."""
-    nvram_missing: str
+    parts: dict[str, str]
+    """What it has besides its disks, see PARTS: compressed."""
+    parts_missing: dict[str, str]
+    """Which of them could not be read, and why."""
     left_out: dict[str, str]
     """By disk: why the source could not copy it."""
     epoch: int = 0
@@ -72,7 +74,9 @@ def parse_begun(answer: dict[str, Any]) -> OpenCopy:
         disks={name: parse_opened(name, disk) for name, disk in sorted(answer["disks"].items())},
         fingerprints=answer.get("fingerprints", {}), origins=answer.get("origins", {}),
         run=answer.get("run", ""), definition=answer["xml"],
-        nvram=answer.get("nvram"), nvram_missing=answer.get("nvram_missing", ""),
+        parts={name: str(answer[name]) for name in PARTS if answer.get(name) is not None},
+        parts_missing={name: str(why) for name in PARTS
+                       if (why := answer.get(f"{name}_missing"))},
         left_out=dict(answer.get("left_out", {})), epoch=int(answer.get("epoch", 0)))
 
 

@@ -89,8 +89,7 @@ class TargetEnd:
         Errors: OutcomeUnknown when the point may exist: its replica must be observed.
         """
         meta = {"domain.xml": {"text": copy.definition}}
-        if copy.nvram is not None:
-            meta["nvram"] = {"zlib": copy.nvram}
+        meta |= {name: {"zlib": part} for name, part in copy.parts.items()}
         facts: dict[str, Any] = {"origins": copy.origins, "run": copy.run}
         if copy.off:
             facts["fingerprints"] = copy.fingerprints
@@ -99,8 +98,7 @@ class TargetEnd:
             facts["without"] = lacking
         if copy.left_out:
             facts["left_out"] = copy.left_out
-        if copy.nvram_missing:
-            facts["nvram_missing"] = copy.nvram_missing
+        facts |= {f"{name}_missing": why for name, why in copy.parts_missing.items()}
         return await self._ask(
             "publish", sequence=self._action.sequence, disks=disks, checkpoint=copy.checkpoint,
             started_at=started_at, committed_at=committed_at, quiesced=copy.quiesced, meta=meta,

@@ -39,10 +39,12 @@ DEFINITION = """<domain><name>sql</name><memory>1</memory><vcpu>1</vcpu><devices
 @pytest.mark.parametrize(("facts", "definition", "lacking"), [
     ({}, DEFINITION, ["disk vdc /d/vdc.qcow2 (it was left out)",
                       "disk sda /dev/sdx (it is a LUN, to which the guest can write past QEMU)",
-                      "TPM tpm-crb emulator (its keys stay on its host)"]),
-    ({"without": ["disk vdc (as declared)"]}, DEFINITION, ["disk vdc (as declared)"]),
+                      "its TPM state (it was made without)"]),
+    ({"without": ["disk vdc (as declared)"]}, "<domain/>", ["disk vdc (as declared)"]),
     ({"without": [], "nvram_missing": "/v is too large"}, DEFINITION,
-     ["its NVRAM (/v is too large)"]),
+     ["its NVRAM (/v is too large)", "its TPM state (it was made without)"]),
+    ({"without": [], "tpm_missing": "it is encrypted"}, DEFINITION,
+     ["its TPM state (it is encrypted)"]),
     ({}, "<domain/>", []), ({}, "no XML", []),
 ])
 def test_what_is_not_in_a_point_is_named(tmp_path: Path, facts: dict[str, Any], definition: str,

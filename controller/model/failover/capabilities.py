@@ -13,3 +13,5 @@ class Capabilities:
     """Processor models that a guest may ask for; empty where libvirt does not say."""
     loaders: tuple[str, ...] = ()
     """Files of firmware that libvirt knows and that are there; empty where it does not say."""
+    tpms: tuple[str, ...] = ()
+    """What a guest's TPM may be made of: emulator, passthrough; empty where it does not say."""

@@ -14,7 +14,7 @@ from controller.plan.survey.survey import Survey
 
 SAID_ELSEWHERE: Final = frozenset({
     "NoReplica", "NoPoint", "CannotBeSeen", "HostsSilent", "TooOld", "InTheFuture", "DiskLeftOut",
-    "CannotRunThere", "FirmwareMissing", "MediumMissing", "TiedToItsHost"})
+    "CannotRunThere", "FirmwareMissing", "MediumMissing", "TiedToItsHost", "TpmMissing"})
 WAYS_OUT: Final = {
     "MemoryShort": "move VMs away from that host, or add memory there",
     "HugePagesShort": "set more huge pages aside there",

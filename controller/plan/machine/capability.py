@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from controller.model.facts import DeviceFacts, DiskFacts, DomainConfig, DomainFacts, PoolFacts
 from controller.model.failover.capabilities import Capabilities
-from controller.plan.machine.device_support import device_name, name_of
+from controller.plan.machine.device_support import device_name, is_emulated_tpm, name_of
 from controller.plan.survey.silence import last_of
 from controller.plan.survey.survey import NEVER_ASKED, Survey
 
@@ -49,7 +49,7 @@ def misfits(config: DomainConfig, host: str, can: Capabilities | None,
     Shapes: `can` is of that host, `home` of the one it runs on; each None if unknown.
     """
     return (*_guest_misfits(config, host, can), *_firmware_misfits(config, host, can, home),
-            *(one for device in config.devices for one in _device_misfits(device, host)))
+            *(one for device in config.devices for one in _device_misfits(device, host, can)))
 
 
 def media_misfits(config: DomainConfig, host: str,
@@ -101,8 +101,20 @@ def _medium_misfits(medium: DiskFacts, host: str,
                      " set its startupPolicy to optional", Effect.PREVENTS)
 
 
-def _device_misfits(device: DeviceFacts, host: str) -> Iterator[Misfit]:
-    if device.kind in STAYS_BEHIND:
+def _tpm_misfits(host: str, can: Capabilities | None) -> Iterator[Misfit]:
+    """Yield why an emulated TPM would not start; its state travels in the restore point."""
+    if can is None or not can.tpms:
+        yield Misfit("TpmUnknown", f"{host} has not told whether it can emulate its TPM: install"
+                     " swtpm there", Effect.UNKNOWN)
+    elif "emulator" not in can.tpms:
+        yield Misfit("TpmMissing", f"{host} cannot emulate its TPM: install swtpm there",
+                     Effect.PREVENTS)
+
+
+def _device_misfits(device: DeviceFacts, host: str, can: Capabilities | None) -> Iterator[Misfit]:
+    if is_emulated_tpm(device):
+        yield from _tpm_misfits(host, can)
+    elif device.kind in STAYS_BEHIND:
         yield Misfit("StaysBehind", f"what its {device_name(device)} holds stays where it is: it"
                      f" would begin empty on {host}", Effect.LEAVES_BEHIND)
     elif device.kind in TIED:

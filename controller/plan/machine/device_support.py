@@ -102,8 +102,8 @@ def _always(why: str) -> Callable[[DeviceFacts], str]:
 
 DEVICES: Final = {
     "tpm": DeviceKind(
-        "TPM", lambda tpm: "" if "emulator" in tpm.name else "the TPM is not emulated by its host",
-        _always("its keys stay on its host")),
+        "TPM", lambda tpm: "" if is_emulated_tpm(tpm) else "the TPM is not emulated by its host",
+        lambda tpm: "" if is_emulated_tpm(tpm) else "its keys stay on its host"),
     "nvram": DeviceKind(
         "NVRAM", _always(""),
         lambda nvram: "" if nvram.name.startswith("/") or not nvram.name else "it is no file"),
@@ -123,6 +123,11 @@ DEVICES: Final = {
                                  _always("")),
     "shmem": DeviceKind("shared memory", _always("others on this host have it, too"), _always("")),
 }
+
+
+def is_emulated_tpm(device: DeviceFacts) -> bool:
+    """Return whether a device is a TPM whose state its host keeps in a file."""
+    return device.kind == "tpm" and "emulator" in device.name.split()
 
 
 class LeftOut(NamedTuple):

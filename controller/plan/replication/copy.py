@@ -9,15 +9,16 @@
 Rule 1: for each disk the least transfer that can work is chosen, and the reason says which and why.
 """
 
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from controller.model.facts import DiskFacts, DomainFacts, Known
-from controller.model.replica import ReplicaFacts
+from controller.model.replica import PARTS, ReplicaFacts
 from controller.model.units import render_duration, render_size
 from controller.plan.actions.action import Cause
 from controller.plan.actions.replica import CopyMode, DiskCopy, RateLimit, ReplicateDomain
 from controller.plan.machine.capacity import allocated_bytes
-from controller.plan.machine.device_support import LeftOut, tracking_gap
+from controller.plan.machine.device_support import LeftOut, is_emulated_tpm, tracking_gap
 from controller.plan.replication.placement import ReplicaPlace
 from controller.plan.replication.protected_machine import ProtectedMachine
 from controller.plan.steps.draft import Draft, cause_of
@@ -43,6 +44,24 @@ def parts_left_out(protected: ProtectedMachine) -> tuple[LeftOut, ...]:
 
     Only the host can see some obstacles, so the newest point says itself which disks it lacks.
     """
+    return (*disks_left_out(protected), *_parts_missing(protected))
+
+
+def _parts_missing(protected: ProtectedMachine) -> Iterator[LeftOut]:
+    """Yield what a VM has besides its disks, as far as the newest point is known to lack it."""
+    domain, current = protected.location.domain, protected.current
+    config = None if domain is None else domain.config or domain.live
+    if config is None or not config.devices or current is None or current.replica.parts is None:
+        return
+    parts, missing = current.replica.parts, current.replica.missing
+    if "tpm" not in parts and any(map(is_emulated_tpm, config.devices)):
+        yield LeftOut(PARTS["tpm"], missing.get("tpm", "the newest point was made without it"))
+    if "nvram" in missing and any(device.kind == "nvram" for device in config.devices):
+        yield LeftOut(PARTS["nvram"], missing["nvram"])
+
+
+def disks_left_out(protected: ProtectedMachine) -> tuple[LeftOut, ...]:
+    """Return the parts that are not copied, and the disks that the newest point left out."""
     left, current = protected.left, protected.current
     if protected.location.domain is None or current is None or not current.replica.left_out:
         return left
@@ -230,7 +249,7 @@ def next_copy(protected: ProtectedMachine, place: ReplicaPlace, disks: Disks,
         current is not None and current.replica.damaged_clusters > 0)
     limits = limits_of(protected, place.host, survey)
     every = policy.quiesce.every if policy.quiesce is not None else 0
-    without = tuple(str(part) for part in parts_left_out(protected))
+    without = tuple(str(part) for part in disks_left_out(protected))
     return ReplicateDomain(
         target=protected.target, node=host, domain=domain.name, uuid=protected.uuid, to=place.host,
         path=place.path, disks=disks.copies,

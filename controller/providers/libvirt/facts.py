@@ -153,7 +153,7 @@ def parse_capabilities(text: str) -> Capabilities:
     """Return a host's capabilities, from the facts script's section."""
     parsed = parse_json(text)
     return Capabilities(tuple(parsed["machines"]), tuple(parsed["models"]),
-                        tuple(parsed["loaders"]))
+                        tuple(parsed["loaders"]), tuple(parsed.get("tpms", ())))
 
 
 def parse_files(domains: Iterable[ET.Element | None],

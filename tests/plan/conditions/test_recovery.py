@@ -102,9 +102,15 @@ def test_what_the_other_host_has_too_is_portable(config: dict[str, Any]) -> None
     ({"devices": (DeviceFacts("hostdev", "0000:3b:00.0"),)}, ALL, (
         "true", "TiedToItsHost", "its host device 0000:3b:00.0 is of its host, and a start on"
         " milan-1 would fail")),
-    ({"devices": (DeviceFacts("tpm", "tpm-crb emulator"),)}, ALL, (
-        "true", "StaysBehind", "what its TPM tpm-crb emulator holds stays where it is: it would"
+    ({"devices": (DeviceFacts("pstore", "/srv/e"),)}, ALL, (
+        "true", "StaysBehind", "what its crash store /srv/e holds stays where it is: it would"
         " begin empty on milan-1")),
+    ({"devices": (DeviceFacts("tpm", "tpm-crb emulator"),)}, {
+        "milan-1": replace(BOTH, tpms=("passthrough",))}, (
+        "true", "TpmMissing", "milan-1 cannot emulate its TPM: install swtpm there")),
+    ({"devices": (DeviceFacts("tpm", "tpm-crb emulator"),)}, ALL, (
+        "unknown", "TpmUnknown", "milan-1 has not told whether it can emulate its TPM: install"
+        " swtpm there")),
     ({"media": (ISO,)}, ALL, (
         "true", "MediumMissing", "milan-1 does not have its CD-ROM sda"
         " /var/lib/libvirt/images/setup.iso: eject it, or set its startupPolicy to optional")),

@@ -158,7 +158,9 @@ def test_a_vm_whose_only_disk_cannot_be_copied_is_not_protected() -> None:
     assert "it is encrypted" in remarks(desired, observed)
 
 
-DEVICE = [DeviceFacts("tpm", "tpm-crb emulator"), DeviceFacts("hostdev", "pci 0000:06:12.5"),
+TPM = DeviceFacts("tpm", "tpm-crb emulator")
+VARIABLES = DeviceFacts("nvram", "/var/lib/v.fd")
+DEVICE = [DeviceFacts("tpm", "tpm-tis passthrough"), DeviceFacts("hostdev", "pci 0000:06:12.5"),
           DeviceFacts("filesystem", "/srv/share"), DeviceFacts("nvdimm", "/srv/n"),
           DeviceFacts("virtio-pmem", "/srv/p"), DeviceFacts("pstore", "/srv/e"),
           DeviceFacts("nvram", "iqn.2026:vars"), DeviceFacts("hologram", "of a newer libvirt")]
@@ -187,10 +189,31 @@ def test_the_medium_in_a_drive_is_named_and_an_empty_drive_is_not() -> None:
 
 def test_what_a_point_has_is_not_named() -> None:
     desired = declared()
-    for device in (DeviceFacts("nvram", "/var/lib/v.fd"), DeviceFacts("shmem", "ring"),
+    for device in (DeviceFacts("nvram", "/var/lib/v.fd"), DeviceFacts("shmem", "ring"), TPM,
                    DeviceFacts("sgx-epc", ""), DeviceFacts("launchSecurity", "sev")):
         observed = with_point(seen(desired, devices=(device,)))
         assert said(desired, observed)[:2] == (Status.TRUE, "Replicated")
+
+
+@pytest.mark.parametrize(("device", "parts", "missing", "named"), [
+    (TPM, ("tpm",), {}, ""), (TPM, ("nvram",), {}, "TPM state (the newest point was made without"),
+    (TPM, (), {"tpm": "it is encrypted"}, "TPM state (it is encrypted)"), (TPM, None, {}, ""),
+    (VARIABLES, (), {"nvram": "it is too large"}, "NVRAM (it is too large)"),
+    (VARIABLES, (), {}, "")])
+def test_what_the_newest_point_lacks_besides_disks_is_named(
+        device: DeviceFacts, parts: tuple[str, ...] | None, missing: dict[str, str],
+        named: str) -> None:
+    desired = declared()
+    replica = r.replica("win", r.series(3, 60), parts=parts, missing=missing)
+    observed = r.with_replica(seen(desired, devices=(device,)), "milan-1", replica)
+    status, reason, message = said(desired, observed)
+    assert (status, reason) == (Status.TRUE, "InPart" if named else "Replicated")
+    assert named in message
+    due = r.with_replica(seen(desired, devices=(device,)), "milan-1", replace(
+        replica, points=r.series(3, 290)))
+    [step] = compute(desired, due, b.APPLIED, b.NOW_S).steps
+    assert isinstance(step.action, ReplicateDomain)
+    assert step.action.without == ()    # the next point may well have it
 
 
 def test_snapshots_inside_a_disk_are_named() -> None:

@@ -1,10 +1,11 @@
-"""A VM's definition, that is its domain XML and its NVRAM, as it goes into a restore point."""
+"""A VM's definition, that is its XML, NVRAM and TPM state, as it goes into a restore point."""
 
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 from typing import Any, Dict
 
+from mover.backup.tpm import read_tpm
 from mover.backup.virsh import DomainStatus
 from mover.image.packed_file import MOST_BYTES, TooLarge, pack_line
 
@@ -12,8 +13,9 @@ MARK = "metadata/{https://hotsite.invalid/domain/1}vm"
 
 
 def read_definition(status: DomainStatus) -> Dict[str, Any]:
-    """Return {"xml", "epoch"} with {"nvram"}, or with {"nvram_missing"} and the reason."""
-    found: Dict[str, Any] = {"xml": status.definition, "epoch": epoch_of(status.definition)}
+    """Return {"xml", "epoch"} with {"nvram"} and {"tpm"}, or with {"…_missing"} and the reason."""
+    found: Dict[str, Any] = {"xml": status.definition, "epoch": epoch_of(status.definition),
+                             **read_tpm(ET.fromstring(status.definition))}
     nvram = status.domain.nvram
     if nvram and not nvram.startswith("/"):
         found["nvram_missing"] = "%s is no file" % nvram

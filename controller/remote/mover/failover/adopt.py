@@ -58,6 +58,8 @@ from mover.requests import Requests
 from mover.transfer.extents import dirty
 from mover.transfer.nbd import Nbd, bitmap_context
 
+NO_TRACE = "%s is a block device, to which anybody may write without a trace"
+
 
 class Known(NamedTuple):
     """What is known of a disk without reading it: `manifest` is that of the promoted point."""
@@ -125,6 +127,8 @@ def adopt(request: Request) -> Dict[str, Any]:
         newest = last(replica.state)
         sequence = newest.sequence + 1 if newest else 1
         taken, left_out = _take_all(replica, request, disks, sequence)
+        left_out.update((target, NO_TRACE % disk.source)
+                        for target, disk in status.domain.disks.items() if disk.kind == "block")
         if not taken:       # they are seeded, into a replica that follows this epoch
             replica.commit(_following(replica.state, request.epoch))
             return _answer(None, {}, left_out)
@@ -155,11 +159,9 @@ def _domain_at_rest(uuid: str) -> DomainStatus:
 
 
 def _disks_of(domain: Domain) -> Dict[str, Disk]:
-    """Return the disks that can be the base of a replica: files that were copied before."""
+    """Return the disks that can be the base of a replica: files, which show that they changed."""
     found = {target: disk for target, disk in domain.disks.items()
              if not disk.why_not and disk.kind == "file" and DISK_NAME.match(target)}
-    if not found:
-        raise Refused("%s has no disk here that lies in a file" % domain.name)
     for disk in found.values():
         user = next(process_using(os.path.realpath(disk.source)), None)
         if user is not None:
@@ -272,8 +274,7 @@ def _point(replica: Replica, request: Request, status: DomainStatus, sequence: i
            taken: Dict[str, Taken]) -> Point:
     meta = read_definition(status)
     held = {"domain.xml": meta["xml"].encode()}
-    if "nvram" in meta:
-        held["nvram"] = unpack_line(meta["nvram"])
+    held.update({name: unpack_line(meta[name]) for name in ("nvram", "tpm") if name in meta})
     folder = os.path.join(replica.root, "meta", "%06d" % sequence)
     make_folder(folder)
     for name, data in sorted(held.items()):

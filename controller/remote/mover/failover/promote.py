@@ -4,7 +4,8 @@ A restore point becomes the VM, on the host that holds the replica. Nothing is c
     look       libvirt here does not run another copy of the VM; the point is sound and whole
     ══ state.json replaced ══   epoch and pin `failover-EPOCH`, in one commit: from now on no copy
                of an older VM is received, and no file that the point reads goes
-    overlays   one for each disk, in the pool's top folder (overlay.py); NVRAM likewise
+    overlays   one for each disk, in the pool's top folder (overlay.py); NVRAM likewise; the state
+               of the TPM where libvirt looks for it (tpm.py)
     answer     the definition of that point (definition.py), which the caller defines and starts
 
 Every step is named by the epoch and finds what an earlier attempt has done: a promotion that was
@@ -22,7 +23,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from typing import Any, Dict, Iterator, List, NamedTuple, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from mover.backup.definition import epoch_of as epoch_of_mark
 from mover.backup.virsh import OFF, VirshError, answers
@@ -35,6 +36,7 @@ from mover.failover.definition import (
     targets_of,
 )
 from mover.failover.overlay import make_overlay, make_passable, overlay_paths
+from mover.failover.tpm import put_tpm
 from mover.image.packed_file import MOST_BYTES
 from mover.image.regular import read_regular
 from mover.processes import movers_at, receivers
@@ -105,6 +107,8 @@ def promote(request: Request) -> Dict[str, Any]:
                   for disk in disks}
         nvram = nvram_of(domain, request.epoch)
         remarks = _put_nvram(root, point, nvram[1]) if nvram else []
+        remarks += put_tpm(domain, request.uuid, request.epoch, _held(root, point, "tpm"),
+                           point.facts.get("tpm_missing", ""))
         made = render(domain, places, nvram[1] if nvram else "", {
             **request.mark, "name": request.machine, "role": "promoted",
             "epoch": str(request.epoch), "uuid": request.uuid})
@@ -203,14 +207,21 @@ def _text_of(path: str) -> str:
         raise Refused("%s is no text" % path) from None
 
 
+def _held(root: str, point: Point, name: str) -> Optional[bytes]:
+    """Return what a point holds besides its disks; None where it does not."""
+    if name not in point.meta:
+        return None
+    return read_regular(os.path.join(root, "meta", "%06d" % point.sequence, name), MOST_BYTES)
+
+
 def _put_nvram(root: str, point: Point, path: str) -> List[str]:
     """Put a point's NVRAM where the definition says, if it is not there; return what is lacking."""
     if os.path.exists(path):
         return []
-    if "nvram" not in point.meta:
+    held = _held(root, point, "nvram")
+    if held is None:
         return ["its NVRAM is not in the point (%s): the firmware begins with its defaults"
                 % point.facts.get("nvram_missing", "it had none")]
-    held = read_regular(os.path.join(root, "meta", "%06d" % point.sequence, "nvram"), MOST_BYTES)
     make_folder(os.path.dirname(path))
     write_whole(path, held)     # no guest has it yet: it has this epoch's name
     sync_dir(os.path.dirname(path))
