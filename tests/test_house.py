@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+PROGRAMS = (ROOT / "examples/lab/lab", ROOT / "examples/stock/stock")
 CODE = sorted((ROOT / "controller").rglob("*.py"))
 FILES = sorted({*CODE, *(ROOT / "tests").rglob("*.py")} - {Path(__file__)})
 FILES_OF_USERS = (*CODE, *(path for path in sorted((ROOT / "examples").rglob("*"))
-                           if path.suffix == ".py" or path == ROOT / "examples/lab/lab"))
+                           if path.suffix == ".py" or path in PROGRAMS))
 MOST_TESTS = 20
 
 RETIRED = {

@@ -29,10 +29,11 @@ MAY = {
 VAGUE = {"utils", "helpers", "common", "misc", "manager2", "util", "helper", "stuff"}
 
 ROOT = Path(__file__).parent.parent
+PROGRAMS = (ROOT / "examples/lab/lab", ROOT / "examples/stock/stock")
 FOLDERS = ("controller", "tests", "examples")
 FILES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*")
                if path.is_file() and "__pycache__" not in path.parts
-               and (path.suffix == ".py" or path == ROOT / "examples/lab/lab"))
+               and (path.suffix == ".py" or path in PROGRAMS))
 
 
 def words_out_of_place(name: str, lines: list[str]) -> list[str]:

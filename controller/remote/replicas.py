@@ -23,7 +23,6 @@ STORE = "hotsite-replicas"
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 OF_A_POINT = re.compile(r"(base-(\d{6,})\.raw|rp-(\d{6,})\.qcow2)\Z")
 COPY = re.compile(r"state\.json\.(\d+)\Z")
-PARTS = ("nvram", "tpm")            # of a VM besides its disks
 DISK = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 VERSIONS = (1, 2)                   # of state.json
 CLUSTER_BYTES = 65536
@@ -81,17 +80,14 @@ class StateFile:
             self.row["epoch"] = count(state["facts"]["epoch"])
         if state["facts"].get("promoted"):
             self.row["promoted"] = count(state["facts"]["promoted"]["sequence"])
-        left = state["points"][-1]["facts"].get("left_out") if state["points"] else None
-        if left:
+        for facts, meta in ((point["facts"], point["meta"]) for point in state["points"][-1:]):
+            self.row["parts"] = sorted({str(name) for name in meta} - {"domain.xml"})
+            self.row["missing"] = {name[:-len("_missing")]: str(why) for name, why in facts.items()
+                                   if name.endswith("_missing")}
+            left = facts.get("left_out") or {}
             self.row["left_out"] = {str(disk): str(why) for disk, why in left.items()}
-            self.row["last_with"] = {
-                disk: int(point["sequence"]) for point in state["points"]
-                for disk in left if disk in point["files"]}
-        if state["points"]:
-            newest_point = state["points"][-1]
-            self.row["parts"] = sorted({str(name) for name in newest_point["meta"]} & set(PARTS))
-            missing = {name: newest_point["facts"].get(f"{name}_missing") for name in PARTS}
-            self.row["missing"] = {name: str(why) for name, why in missing.items() if why}
+            self.row["last_with"] = {disk: int(point["sequence"]) for point in state["points"]
+                                     for disk in left if disk in point["files"]}
         require_text([self.row, self.points, self.scrubbed_at, list(self.files)])
 
     def need(self, disk: str, file: dict, merging: bool) -> list:
@@ -127,8 +123,7 @@ def parse_state(root: str, data: bytes) -> dict:
     if version not in VERSIONS:
         raise Unreadable(f"{path} was written by another version of hotsite: run that version")
     if vm != os.path.basename(root):
-        raise Unreadable(f"{root} holds the replica of {vm}: move it to where it"
-                         " belongs")
+        raise Unreadable(f"{root} holds the replica of {vm}: move it to where it belongs")
     return state
 
 
@@ -141,9 +136,9 @@ def point_row(point: dict) -> dict:
             "committed_at": float(point["committed_at"] or 0),
             "quiesced": bool(point["quiesced"]), "stored_bytes": stored,
             "damaged_clusters": count(point["damaged"]),
-            "verified_at": time_of(verified), **({"diverged": True, "kept_by": str(tail["by"]),
-                                                  "kept_until": time_of(tail["until"])}
-                                                 if tail else {})}
+            "verified_at": time_of(verified), **({
+                "diverged": True, "kept_by": str(tail["by"]),
+                "kept_until": time_of(tail["until"])} if tail else {})}
 
 
 def count(value: Any) -> int:
