@@ -17,7 +17,7 @@ from controller.cli.shared import (
 )
 
 if TYPE_CHECKING:
-    from controller.cli.view.loop_status import LoopStatus
+    from controller.reconcile.inspect.loop_status import LoopStatus
 
 
 def command(
@@ -41,8 +41,8 @@ def command(
     Exit status: 0 approved, 1 the loop does not plan this action, 5 no loop has run here.
     """
     from controller.cli.view.log import instant  # noqa: PLC0415  # keeps --help quick
-    from controller.cli.view.loop_status import read_status  # noqa: PLC0415
     from controller.plan.survey.context import Approval  # noqa: PLC0415
+    from controller.reconcile.inspect.loop_status import read_status  # noqa: PLC0415
 
     seconds = duration_s(span)
     with errors_reported(as_json=as_json):

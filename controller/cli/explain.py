@@ -15,7 +15,7 @@ from controller.cli.shared import (
 )
 
 if TYPE_CHECKING:
-    from controller.cli.view.loop_status import LoopStatus
+    from controller.reconcile.inspect.loop_status import LoopStatus
     from controller.reconcile.manager import Manager
 
 LAST = 8
@@ -35,7 +35,7 @@ def command(
 
     Exit status: 0 explained, 1 nothing of this name is declared, seen or in the journal.
     """
-    from controller.cli.view.loop_status import read_status  # noqa: PLC0415  # keeps --help quick
+    from controller.reconcile.inspect.loop_status import read_status  # noqa: PLC0415  # slow
 
     with errors_reported(as_json=as_json):
         manager = manager_of(context, state)
@@ -93,8 +93,8 @@ def declared(manager: "Manager", loop_status: "LoopStatus", target: str) -> list
 
 def seen(loop_status: "LoopStatus", kind: str, name: str) -> list[str]:
     """Return what was last seen of the object, with its age."""
-    from controller.cli.view.inventory import ROWS  # noqa: PLC0415
     from controller.model.units import render_duration, render_size  # noqa: PLC0415
+    from controller.reconcile.inspect.inventory import ROWS  # noqa: PLC0415
 
     found = []
     word = {"VirtualMachine": "vm", "Host": "host", "Switch": "switch"}.get(kind)

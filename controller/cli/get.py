@@ -7,7 +7,7 @@ import typer
 from controller.cli.shared import Json, State, complain, errors_reported, manager_of, print_json
 
 if TYPE_CHECKING:
-    from controller.cli.view.loop_status import LoopStatus
+    from controller.reconcile.inspect.loop_status import LoopStatus
 
 KINDS: Final = {
     "host": "host", "hosts": "host", "switch": "switch", "switches": "switch",
@@ -35,7 +35,7 @@ def command(
 
     Exit status: 0 shown, 1 nothing of this kind or name was seen.
     """
-    from controller.cli.view.loop_status import read_status  # noqa: PLC0415  # keeps --help quick
+    from controller.reconcile.inspect.loop_status import read_status  # noqa: PLC0415  # slow
 
     with errors_reported(as_json=as_json):
         if kind.lower() not in KINDS:
@@ -77,6 +77,6 @@ def cell(key: str, value: Any) -> str:
 
 def rows(loop_status: "LoopStatus", kind: str) -> list[dict[str, Any]]:
     """Return every thing of `kind` that was seen, by name and place."""
-    from controller.cli.view.inventory import ROWS  # noqa: PLC0415
+    from controller.reconcile.inspect.inventory import ROWS  # noqa: PLC0415
 
     return sorted(ROWS[kind](loop_status), key=lambda row: (row["name"], str(row.get("host", ""))))

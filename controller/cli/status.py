@@ -7,9 +7,9 @@ import typer
 from controller.cli.shared import Json, State, errors_reported, manager_of, print_json
 
 if TYPE_CHECKING:
-    from controller.cli.view.loop_status import LoopStatus
     from controller.cli.view.paint import Painter
     from controller.model.condition import Condition
+    from controller.reconcile.inspect.loop_status import LoopStatus
 
 
 def command(
@@ -28,7 +28,7 @@ def command(
     Exit status: 0 converged, 1 a condition is not as it should be, 2 changes pending, 3 all of them
     refused by a gate, 5 no loop runs here or too much is unknown.
     """
-    from controller.cli.view.loop_status import read_status  # noqa: PLC0415  # keeps --help quick
+    from controller.reconcile.inspect.loop_status import read_status  # noqa: PLC0415  # slow
 
     with errors_reported(as_json=as_json):
         loop_status = read_status(manager_of(context, state))

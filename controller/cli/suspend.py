@@ -40,8 +40,8 @@ def command(
     """
     from controller.cli.view.declared import unknown_target  # noqa: PLC0415  # keeps --help quick
     from controller.cli.view.log import instant  # noqa: PLC0415
-    from controller.cli.view.loop_status import read_status  # noqa: PLC0415
     from controller.plan.survey.context import Suspension  # noqa: PLC0415
+    from controller.reconcile.inspect.loop_status import read_status  # noqa: PLC0415
 
     seconds = duration_s(span)
     with errors_reported(as_json=as_json):

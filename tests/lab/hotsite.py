@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from controller.cli.view.loop_status import LoopStatus, read_status
 from controller.errors import HotsiteError
+from controller.reconcile.inspect.loop_status import LoopStatus, read_status
 from controller.reconcile.manager import Manager
 from tests.lab.lab import ROOT, Reply, bare, wait_until
 

@@ -15,7 +15,7 @@ def command(context: typer.Context, as_json: Json = False, state: State = None) 
     Exit status: 0 shown, 1 no replica was ever seen.
     """
     from controller.cli.get import rows, show  # noqa: PLC0415  # keeps --help quick
-    from controller.cli.view.loop_status import read_status  # noqa: PLC0415
+    from controller.reconcile.inspect.loop_status import read_status  # noqa: PLC0415
 
     with errors_reported(as_json=as_json):
         found = rows(read_status(manager_of(context, state)), "replica")

@@ -49,7 +49,7 @@ def ask(context: typer.Context, kind: "RequestKind", machine: str, path: str | N
 def by_the_loop(manager: "Manager", request: "ReplicaRequest", *, wait: bool) -> int:
     """Hand the request to the running loop, follow it, and return the exit status."""
     from controller.cli.view.declared import unknown_target  # noqa: PLC0415
-    from controller.cli.view.loop_status import read_status  # noqa: PLC0415
+    from controller.reconcile.inspect.loop_status import read_status  # noqa: PLC0415
 
     if not read_status(manager).alive:
         complain("no loop runs with this state folder: start `hotsite run`, or name the specs:"

@@ -7,7 +7,7 @@ import typer
 from controller.cli.shared import Json, State, complain, errors_reported, manager_of, print_json
 
 if TYPE_CHECKING:
-    from controller.cli.view.loop_status import LoopStatus
+    from controller.reconcile.inspect.loop_status import LoopStatus
 
 Machine = Annotated[str, typer.Argument(metavar="VM", help="The VM's name.")]
 
@@ -23,7 +23,7 @@ def command(context: typer.Context, machine: Machine, as_json: Json = False,
 
     Exit status: 0 shown, 1 no replica of this VM was ever seen.
     """
-    from controller.cli.view.loop_status import read_status  # noqa: PLC0415  # keeps --help quick
+    from controller.reconcile.inspect.loop_status import read_status  # noqa: PLC0415  # slow
 
     with errors_reported(as_json=as_json):
         loop_status = read_status(manager_of(context, state))
@@ -39,7 +39,7 @@ def command(context: typer.Context, machine: Machine, as_json: Json = False,
 
 def replicas(loop_status: "LoopStatus", machine: str) -> list[dict[str, Any]]:
     """Return the VM's replicas as JSON, by host."""
-    from controller.cli.view.inventory import age_of, freshness, health, value_of  # noqa: PLC0415
+    from controller.reconcile.inspect.inventory import age_of, freshness, health, value_of  # noqa: PLC0415
 
     found = []
     for node, seen in sorted(loop_status.seen.items()):
@@ -61,7 +61,7 @@ def replicas(loop_status: "LoopStatus", machine: str) -> list[dict[str, Any]]:
 
 def point(facts: Any, now_s: float) -> dict[str, Any]:
     """Return one restore point as a row."""
-    from controller.cli.view.inventory import age_of  # noqa: PLC0415
+    from controller.reconcile.inspect.inventory import age_of  # noqa: PLC0415
 
     return {"point": facts.sequence, "age_s": max(0.0, now_s - facts.started_at),
             "took_age_s": max(0.0, facts.committed_at - facts.started_at),

@@ -8,7 +8,7 @@ from controller.cli.shared import By, State, complain, errors_reported, manager_
 from controller.cli.takeover.order import specs_of
 
 if TYPE_CHECKING:
-    from controller.cli.view.loop_status import LoopStatus
+    from controller.reconcile.inspect.loop_status import LoopStatus
 
 
 def command(
@@ -29,8 +29,8 @@ def command(
 
     Exit status: 0 written down, 1 there is no such host, 3 it answers, 5 no loop runs here.
     """
-    from controller.cli.view.loop_status import read_status  # noqa: PLC0415  # keeps --help quick
     from controller.plan.survey.context import Confirmation  # noqa: PLC0415
+    from controller.reconcile.inspect.loop_status import read_status  # noqa: PLC0415  # slow
 
     with errors_reported():
         manager = manager_of(context, state)

@@ -20,10 +20,10 @@ def show_runbook(context: typer.Context, target: str, state: "Path | None", *,
     """Look at every node, print the runbook, and exit: 0 all come back, 3 some wait, 5 unknown."""
     from controller.cli.plan import look  # noqa: PLC0415  # keeps --help quick
     from controller.cli.takeover.order import resolve, specs_of  # noqa: PLC0415
-    from controller.cli.view.loop_status import read_status  # noqa: PLC0415
     from controller.plan.output.render import takeover_to_dict  # noqa: PLC0415
     from controller.plan.output.runbook import render_runbook  # noqa: PLC0415
     from controller.plan.steps.takeover import Outcome  # noqa: PLC0415
+    from controller.reconcile.inspect.loop_status import read_status  # noqa: PLC0415
 
     with errors_reported(as_json=as_json):
         manager = manager_of(context, state)

@@ -16,8 +16,8 @@ from controller.cli.shared import (
 )
 
 if TYPE_CHECKING:
-    from controller.cli.view.loop_status import LoopStatus
     from controller.reconcile.fence import BeforeFence
+    from controller.reconcile.inspect.loop_status import LoopStatus
     from controller.reconcile.manager import Manager
 
 
@@ -57,7 +57,7 @@ def command(
 
 def loop_of(manager: "Manager") -> "LoopStatus | None":
     """Return the status of the running loop; None if none runs."""
-    from controller.cli.view.loop_status import read_status  # noqa: PLC0415  # keeps --help quick
+    from controller.reconcile.inspect.loop_status import read_status  # noqa: PLC0415  # slow
 
     status = read_status(manager) if manager.state.exists() else None
     return status if status is not None and status.alive else None

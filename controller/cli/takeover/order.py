@@ -62,7 +62,7 @@ def specs_of(manager: "Manager") -> "Desired":
     """Return the specs that the running loop follows; ends the program if none runs."""
     import asyncio  # noqa: PLC0415
 
-    from controller.cli.view.loop_status import read_status  # noqa: PLC0415
+    from controller.reconcile.inspect.loop_status import read_status  # noqa: PLC0415
 
     loop_status = read_status(manager)
     if not loop_status.alive or loop_status.where is None:
@@ -109,7 +109,7 @@ def ask_again(name: str, again: str | None) -> None:
 
 def follow(manager: "Manager", request: "FailoverRequest", newest: int) -> int:
     """Print how it goes on until it needs nobody, or a person; return the exit status."""
-    from controller.cli.view.loop_status import read_status  # noqa: PLC0415
+    from controller.reconcile.inspect.loop_status import read_status  # noqa: PLC0415
 
     until, said = time.monotonic() + BEGUN_WITHIN_S, list[str]()
     begun = False

@@ -3,9 +3,9 @@
 import asyncio
 from difflib import get_close_matches
 
-from controller.cli.view.loop_status import read_status
 from controller.errors import HotsiteError
 from controller.model.desired import KINDS
+from controller.reconcile.inspect.loop_status import read_status
 from controller.reconcile.manager import Manager
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from controller.cli.view.loop_status import LoopStatus
 from controller.model.facts import Unknown
+from controller.reconcile.inspect.loop_status import LoopStatus
 
 
 @pytest.mark.parametrize(("last_at", "since_at", "unseen"), [

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, TypeVar
 
-from controller.cli.view.loop_status import LastFacts, LoopStatus
 from controller.model.facts import Absent, Fact, NodeFacts
 from controller.model.replica import ReplicaFacts
+from controller.reconcile.inspect.loop_status import LastFacts, LoopStatus
 from controller.reconcile.observe.view import last_known
 
 T = TypeVar("T")
