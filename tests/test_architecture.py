@@ -23,8 +23,8 @@ LAYERS = (
 FLOORS = {
     "plan": ("compute", "conditions", "output", "gates", "failover", "promotion", "replication",
              "machine", "network", "guarding", "steps", "survey", "actions", "packing"),
-    "reconcile": ("inspect", "manager", ("supervise", "export", "fence"), ("once", "rehearsal"), "loop",
-                  "act", "report", "decide", "observe", "lease", ("garbage", "tasks")),
+    "reconcile": ("inspect", "manager", ("supervise", "export", "fence"), ("once", "rehearsal"),
+                  "loop", "act", "report", "decide", "observe", "lease", ("garbage", "tasks")),
     "remote/mover": ("__main__", "session", "failover", "backup", "replica", "transfer", "image",
                      ("verbs", "bytecode"), ("locks", "requests", "processes", "copy_mode", "term"),
                      "errors"),

@@ -39,7 +39,12 @@ def command(context: typer.Context, machine: Machine, as_json: Json = False,
 
 def replicas(loop_status: "LoopStatus", machine: str) -> list[dict[str, Any]]:
     """Return the VM's replicas as JSON, by host."""
-    from controller.reconcile.inspect.inventory import age_of, freshness, health, value_of  # noqa: PLC0415
+    from controller.reconcile.inspect.inventory import (  # noqa: PLC0415
+        age_of,
+        freshness,
+        health,
+        value_of,
+    )
 
     found = []
     for node, seen in sorted(loop_status.seen.items()):
