@@ -15,6 +15,7 @@ LAYERS = (
     ("providers",),
     ("source", "transport", "store"),
     ("telemetry",),
+    ("adoption",),
     ("plan",),
     ("failover",),
     ("model",),
@@ -23,18 +24,19 @@ LAYERS = (
 FLOORS = {
     "plan": ("compute", "conditions", "output", "gates", "failover", "promotion", "replication",
              "machine", "network", "guarding", "steps", "survey", "actions", "packing"),
-    "reconcile": ("inspect", "manager", ("supervise", "export", "fence"), ("once", "rehearsal"),
-                  "loop", "act", "report", "decide", "observe", "lease", ("garbage", "tasks")),
+    "reconcile": ("inspect", "manager", ("supervise", "export", "fence", "importing"), "checkup",
+                  ("once", "rehearsal"), "loop", "act", "report", "decide", "observe", "lease",
+                  ("garbage", "host_keys", "tasks")),
     "remote/mover": ("__main__", "session", "failover", "backup", "replica", "transfer", "image",
                      ("verbs", "bytecode"), ("locks", "requests", "processes", "copy_mode", "term"),
                      "errors"),
 }
 """Inside a room: a folder or module imports only what stands below it."""
 MOST_FILES = 15
-PURE = {"plan", "failover", "model", "errors"}
+PURE = {"adoption", "plan", "failover", "model", "errors"}
 PURE_MAY_IMPORT = {"bisect", "collections", "controller", "dataclasses", "enum", "functools",
                    "hashlib", "heapq", "ipaddress", "itertools", "json", "math", "operator",
-                   "pydantic", "re", "typing", "uuid"}
+                   "pydantic", "re", "textwrap", "typing", "unicodedata", "uuid"}
 LOADED_AS_DATA = {"remote"}
 TOP = {"__init__", "__main__", "errors"}
 ONLY_USER = {"tenacity": "transport/retry.py", "asyncssh": "transport/",

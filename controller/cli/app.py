@@ -11,6 +11,8 @@ from controller.cli import replica
 
 MODULES: Final = {
     "controller.cli.validate": "Check specs and name everything that is wrong with them.",
+    "controller.cli.adoption.import_": "Write specs for what runs already; change nothing.",
+    "controller.cli.adoption.doctor": "Say what is wrong on hosts, and how to mend it.",
     "controller.cli.plan": "Show what would change, and why; do nothing.",
     "controller.cli.apply": "Make the estate as the specs say, once.",
     "controller.cli.run": "Keep the estate as the specs say.",
@@ -31,7 +33,8 @@ MODULES: Final = {
     "controller.cli.demo": "Watch faults strike a simulated estate, and the loop heal it.",
 }
 """Where each verb lives, and its line in the list of all."""
-VERBS: Final = {name.rpartition(".")[2].replace("_", "-"): short for name, short in MODULES.items()}
+VERBS: Final = {name.rpartition(".")[2].rstrip("_").replace("_", "-"): short
+                for name, short in MODULES.items()}
 USAGE_ERROR: Final = next(base for base in typer.BadParameter.__mro__
                           if base.__name__ == "ClickException" and issubclass(base, Exception))
 HELP: Final = """Keep a two-site KVM estate able to survive the loss of a site.
@@ -51,9 +54,9 @@ def build() -> typer.Typer:
                       context_settings={"help_option_names": ["--help", "-h"],
                                         "max_content_width": 100})
     app.callback()(top)
-    for name, short in MODULES.items():
+    for name, (verb, short) in zip(MODULES, VERBS.items(), strict=True):
         command: Callable[..., None] = import_module(name).command
-        app.command(name.rpartition(".")[2].replace("_", "-"), short_help=short)(command)
+        app.command(verb, short_help=short)(command)
     app.add_typer(replica.group())
     return app
 

@@ -8,17 +8,22 @@ import re
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
+from controller.adoption.doctor.estate import judge
+from controller.adoption.doctor.finding import Finding
 from controller.errors import JournalUnavailable, SpecError
 from controller.model.desired import Desired
 from controller.providers.base import Provider
+from controller.providers.reader import HostReader
 from controller.reconcile.act.applier import Attempt
+from controller.reconcile.checkup import chosen, examine
 from controller.reconcile.export import Export
 from controller.reconcile.fence import FenceByHand
+from controller.reconcile.importing import Import
 from controller.reconcile.lease import Candidate, alone
 from controller.reconcile.loop import Loop
 from controller.reconcile.once import Once, assumptions
@@ -29,11 +34,13 @@ from controller.source.source import Source, open_source
 from controller.store.lease import LeaseState
 from controller.store.store import Store
 from controller.telemetry import configure
+from controller.transport.base import Endpoint
 
 STORE_FILE = "state.db"
 NO_LEASE = ("no lease is declared, so that both controllers would act: add `failover.lease` to the"
             " Estate, or run without --standby")
 MakeProvider = Callable[[Desired, Callable[[], float]], Provider]
+MakeReader = Callable[[tuple[Endpoint, ...], Callable[[], float]], HostReader]
 
 
 def default_state_folder() -> Path:
@@ -60,6 +67,14 @@ def linux_estate(desired: Desired, clock: Callable[[], float]) -> Provider:
     termed = TermedTransport(transport)
     return ReplicatedEstate(LinuxEstate(transport, clock, termed), ReplicaHands(
         termed, KeySource(one_time_key, pinned_keys), clock), termed)
+
+
+def linux_reader(endpoints: tuple[Endpoint, ...], clock: Callable[[], float]) -> HostReader:
+    """Return what reads real hosts over SSH before any spec declares them."""
+    from controller.providers.linux.undeclared.reader import LinuxReader  # noqa: PLC0415
+    from controller.transport.ssh import SshTransport  # noqa: PLC0415  # asyncssh is slow to load
+
+    return LinuxReader(SshTransport(), endpoints, clock)
 
 
 def boottime() -> float:
@@ -92,10 +107,12 @@ class Manager:
     """Makes stores, sources, providers and loops; tests pass others."""
 
     def __init__(self, state: Path | None = None, *, make_provider: MakeProvider = linux_estate,
-                 clock: Callable[[], float] = time.time) -> None:
+                 clock: Callable[[], float] = time.time,
+                 make_reader: MakeReader = linux_reader) -> None:
         self.state = state or default_state_folder()
         self.clock = clock
         self._make_provider = make_provider
+        self._make_reader = make_reader
 
     def open_store(self, *, exclusive: bool = False) -> Store:
         """Open the state folder's store.
@@ -139,6 +156,39 @@ class Manager:
         try:
             yield once
         finally:
+            await provider.close()
+
+    @asynccontextmanager
+    async def importing(self, endpoints: tuple[Endpoint, ...],
+                        folder: Path) -> AsyncIterator[Import]:
+        """Yield an import into a folder, and close every connection afterwards."""
+        reader, store = self._make_reader(endpoints, self.clock), Store.open(":memory:")
+        try:
+            yield Import(reader, lambda desired: self.once(desired, store), folder)
+        finally:
+            store.close()
+            await reader.close()
+
+    async def examine(self, text: str, names: Sequence[str]) -> list[Finding]:
+        """Return what is wrong on the declared hosts, or on those that are named.
+
+        Errors: SpecError for a name that is not declared; SourceUnavailable.
+        """
+        from controller.providers.linux.estate import endpoints_of  # noqa: PLC0415
+
+        desired = await self.load(text)
+        known = {*desired.hosts, *(host.spec.address for host in desired.hosts.values())}
+        if unknown := [name for name in names if name not in known]:
+            raise SpecError((f"{', '.join(unknown)}: no such host is declared: there are"
+                             f" {', '.join(desired.hosts)}",))
+        endpoints = chosen(desired, endpoints_of(desired), names)
+        reader = self._make_reader(tuple(endpoints), self.clock)
+        provider = self._make_provider(desired, self.clock)
+        try:
+            await provider.declare(desired)
+            return judge(await examine(reader, provider, desired, endpoints, self.clock()))
+        finally:
+            await reader.close()
             await provider.close()
 
     async def read_lease(self, desired: Desired) -> tuple[str, LeaseState] | None:

@@ -260,7 +260,7 @@ def section(text: "str | NoAnswer | None", known: "str | None") -> dict:
 def answer(host: Host, question: dict) -> dict:
     """Return the answer to one question.
 
-    {"began", "now", "boot_id", "product_uuid", "hardware": {…}, "versions": {…},
+    {"began", "now", "boot_id", "product_uuid", "hostname", "hardware": {…}, "versions": {…},
     "warnings": {name: sentence}, "sections": {name:
     {"digest", "text"} | {"digest", "same": true} | {"error": sentence} | {"absent": true}}}
     """
@@ -271,6 +271,7 @@ def answer(host: Host, question: dict) -> dict:
         "began": began,
         "boot_id": read_first("/run/hotsite/boot_id", "/proc/sys/kernel/random/boot_id"),
         "product_uuid": product_uuid(),
+        "hostname": os.uname().nodename,
         "hardware": hardware(),
         "versions": versions,
         "warnings": host.warnings,

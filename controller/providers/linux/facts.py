@@ -27,6 +27,7 @@ class Answer(BaseModel):
     now: float
     boot_id: str
     product_uuid: str = ""
+    hostname: str = ""
     hardware: Hardware
     versions: dict[str, str]
     sections: dict[str, Section]

@@ -1,0 +1,1 @@
+"""Hosts that no spec declares."""

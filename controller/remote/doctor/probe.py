@@ -1,0 +1,242 @@
+"""Answer one question: what on this machine, and between it and others, would hinder us.
+
+The controller starts this program on each host, once. It reads and changes nothing; it needs
+Python >= 3.9 and nothing but the standard library. One line of JSON in: `folders` (pools), and
+`peers`, each with its `name`, `admin` and `replication` addresses and the `port` of its sshd. One
+line out: each probe by name, with what it found, or `{"unknown": sentence}` where it could not be
+done. A probe that could not be done proves nothing.
+
+All probes run at once, each with a limit of its own, so that the answer comes within seconds,
+whatever hangs. A thread that waits for a dead file system cannot be ended: it is left behind, and
+ends with this process.
+
+Between two machines three things are tried, in this direction only; the other host tries the other.
+
+    ssh      a real login by key, as libvirt does it for a migration
+    path     one connect to sshd at the replication address; one alone, since newer sshds lock an
+             address out that connects again and again without a login
+    port     a connect to the first migration port: refused at once means that nothing is in
+             between; no answer means that something swallows it
+    mtu      pings that must not be fragmented, as long as this side's interface allows, then
+             shorter ones: the longest that is answered
+"""
+
+import errno
+import json
+import os
+import pwd
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from typing import Any, Callable
+
+LIMIT_S = 6.0
+SSH_S = 4
+PORT_S = 2.0
+MIGRATION_PORT = 49152
+AT_ONCE = 64
+VIRSH = ("virsh", "-q", "-c", "qemu:///system")
+SOCKETS = {"libvirtd": "/run/libvirt/libvirt-sock", "virtqemud": "/run/libvirt/virtqemud-sock"}
+MOUNTS = ("/", "/run", "/tmp", "/var", "/var/lib", "/var/tmp")  # noqa: S108  # looked at alone
+HELPER_PROFILES = ("/etc/apparmor.d/usr.lib.libvirt.virt-aa-helper",
+                   "/etc/apparmor.d/local/usr.lib.libvirt.virt-aa-helper")
+SIZES = (8972, 1472, 1422, 1372, 1272, 972, 548)    # of a ping's data: 28 less than an IPv4 packet
+
+
+def run(argv: "tuple[str, ...]", limit_s: float) -> "tuple[int, str, str]":
+    """Return the exit status and output of a program; 127 where it is not there, 124 if late."""
+    try:
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True,
+                              timeout=limit_s, check=False, env={**os.environ, "LC_ALL": "C"})
+    except FileNotFoundError:
+        return 127, "", f"{argv[0]} is not installed"
+    except OSError as error:
+        return 126, "", str(error)
+    except subprocess.TimeoutExpired:
+        return 124, "", f"{argv[0]} did not answer within {limit_s:g} s"
+    return done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(
+        errors="replace").strip()
+
+
+def account() -> dict:
+    """Return who we are here, by which shell, and whether sudo makes us root without asking."""
+    found = {"uid": os.geteuid(), "user": "", "shell": "", "sudo": None}
+    try:
+        entry = pwd.getpwuid(os.geteuid())
+        found.update(user=entry.pw_name, shell=entry.pw_shell)
+    except KeyError:
+        pass
+    if os.geteuid() != 0:
+        found["sudo"] = run(("sudo", "-n", "true"), 3)[0] == 0
+    return found
+
+
+def libvirt() -> dict:
+    """Return whether libvirt answers, by which daemon, and which versions run."""
+    sockets = [name for name, path in SOCKETS.items() if os.path.exists(path)]
+    status, out, err = run((*VIRSH, "version", "--daemon"), 4)
+    versions = dict(re.findall(r"(libvirt|QEMU|daemon:?) ([0-9][0-9.]*)", out))
+    return {"sockets": sockets, "answers": status == 0, "status": status, "error": err[:300],
+            "versions": versions}
+
+
+def apparmor() -> dict:
+    """Return whether AppArmor is on, and what virt-aa-helper's profiles say."""
+    try:
+        with open("/sys/module/apparmor/parameters/enabled", encoding="ascii") as file:
+            on = file.read().strip() == "Y"
+    except OSError:
+        on = False
+    texts = []
+    for path in HELPER_PROFILES if on else ():
+        try:
+            with open(path, encoding="utf-8", errors="replace") as file:
+                texts.append(file.read())
+        except OSError:
+            continue
+    return {"on": on, "profile": "\n".join(texts)[:60000]}
+
+
+def sshd() -> dict:
+    """Return what sshd's configuration says; root alone can ask it."""
+    program = shutil.which("sshd", path=os.environ.get("PATH", "") + ":/usr/sbin")
+    if program is None:
+        return {"unknown": "sshd is not in its usual place"}
+    status, out, err = run((program, "-T"), 3)
+    if status != 0:
+        return {"unknown": (err.split("\n")[0] or "sshd -T failed")[:200]}
+    wanted = ("maxsessions", "maxstartups", "permitrootlogin", "persourcepenalties")
+    lines = (line.partition(" ") for line in out.split("\n"))
+    return {key: value for key, _, value in lines if key in wanted}
+
+
+def mounts() -> dict:
+    """Return the options of the mounts that our helpers, or what they start, lie on."""
+    with open("/proc/mounts", encoding="utf-8", errors="replace") as file:
+        rows = [line.split() for line in file]
+    return {row[1]: row[3] for row in rows
+            if len(row) > 3 and row[1] in MOUNTS}
+
+
+def room(folder: str) -> dict:
+    """Return what a folder's file system has left."""
+    seen = os.statvfs(folder)
+    return {"total_bytes": seen.f_blocks * seen.f_frsize,
+            "free_bytes": seen.f_bavail * seen.f_frsize, "free_inodes": seen.f_favail,
+            "inodes": seen.f_files, "readonly": bool(seen.f_flag & os.ST_RDONLY)}
+
+
+def resolved(name: str) -> dict:
+    """Return the addresses that a name has here."""
+    try:
+        return {"addresses": sorted({one[4][0] for one in socket.getaddrinfo(name, None)})}
+    except OSError as error:
+        return {"addresses": [], "error": error.strerror or str(error)}
+
+
+def login(address: str, port: int) -> dict:
+    """Return whether root here can log in there by key, and knows its host key."""
+    status, _, err = run(("ssh", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o",
+                          f"ConnectTimeout={SSH_S - 1}", "-p", str(port), f"root@{address}",
+                          "true"), SSH_S)
+    return {"status": status, "error": err.split("\n")[-1][:300]}
+
+
+def connects(address: str, port: int) -> dict:
+    """Return what becomes of a connect."""
+    try:
+        with socket.create_connection((address, port), timeout=PORT_S):
+            return {"result": "open"}
+    except ConnectionRefusedError:
+        return {"result": "refused"}
+    except (socket.timeout, TimeoutError):
+        return {"result": "silent"}
+    except OSError as error:
+        return {"result": errno.errorcode.get(error.errno or 0, str(error))}
+
+
+def mtu(address: str) -> dict:
+    """Return the interface towards an address, its MTU, and the longest whole packet answered."""
+    status, out, err = run(("ip", "-json", "route", "get", address), 2)
+    try:
+        device = json.loads(out)[0]["dev"]
+        with open(f"/sys/class/net/{device}/mtu", encoding="ascii") as file:
+            own = int(file.read())
+    except (ValueError, LookupError, OSError):
+        return {"unknown": f"no way to {address} is known: {err or status}"}
+    more = 48 if ":" in address else 28
+    if shutil.which("ping") is None:
+        return {"unknown": "ping is not installed"}
+    pings = {size: subprocess.Popen(
+        ("ping", "-M", "do", "-n", "-c", "1", "-W", "1", "-s", str(size), address),
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for size in {own - more, *SIZES} if 0 < size <= own - more}
+    answered = [size for size, ping in pings.items() if ended_well(ping)]
+    return {"device": device, "mtu": own, "passes": max(answered) + more if answered else 0}
+
+
+def ended_well(program: subprocess.Popen) -> bool:
+    """Return whether a program ended well, within a few seconds."""
+    try:
+        return program.wait(3) == 0
+    except subprocess.TimeoutExpired:
+        program.kill()
+        return False
+
+
+def probes_of(question: dict) -> "dict[str, Callable[[], dict]]":
+    """Return every probe by its name."""
+    probes: "dict[str, Callable[[], dict]]" = {
+        "account": account, "libvirt": libvirt, "apparmor": apparmor, "sshd": sshd,
+        "mounts": mounts, "own name": lambda: resolved(socket.gethostname())}
+    for folder in question.get("folders", ()):
+        probes[f"room {folder}"] = lambda folder=folder: room(folder)
+    for peer in question.get("peers", ()):
+        name, there = peer["name"], peer["replication"]
+        probes[f"ssh {name}"] = lambda peer=peer: login(peer["admin"], peer["port"])
+        probes[f"port {name}"] = lambda there=there: connects(there, MIGRATION_PORT)
+        probes[f"path {name}"] = lambda peer=peer: connects(peer["replication"], peer["port"])
+        probes[f"mtu {name}"] = lambda there=there: mtu(there)
+    for name in question.get("names", ()):
+        probes[f"dns {name}"] = lambda name=name: resolved(name)
+    return probes
+
+
+def answer(question: dict) -> dict:
+    """Return what each probe found, within the limit."""
+    found: "dict[str, Any]" = {}
+    slots = threading.BoundedSemaphore(AT_ONCE)
+
+    def probe(name: str, look: "Callable[[], dict]") -> None:
+        """Make one probe, and keep what it found."""
+        with slots:
+            try:
+                found[name] = look()
+            except (OSError, ValueError, LookupError, TypeError) as error:
+                found[name] = {"unknown": f"{type(error).__name__}: {error}"[:300]}
+
+    threads = [threading.Thread(target=probe, args=item, daemon=True)
+               for item in probes_of(question).items()]
+    for thread in threads:
+        thread.start()
+    until = time.monotonic() + LIMIT_S
+    for thread in threads:
+        thread.join(max(0.0, until - time.monotonic()))
+    late = {"unknown": f"it did not end within {LIMIT_S:g} s"}
+    return {"python": list(sys.version_info[:3]), "hostname": socket.gethostname(),
+            "probes": {name: found.get(name, late) for name in probes_of(question)}}
+
+
+def main() -> None:
+    """Answer every question."""
+    for line in sys.stdin:
+        sys.stdout.write(json.dumps(answer(json.loads(line))) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,214 @@
+"""Doctor: on a sound estate nothing is found; each planted fault is, with a command that mends it.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from controller.adoption.doctor.apparmor import may_read
+from controller.adoption.doctor.checkup import Checkup, Ward
+from controller.adoption.doctor.estate import judge
+from controller.adoption.doctor.finding import Level
+from controller.adoption.host_keys import Belief, HostKey, KeyVerdict
+from controller.model.facts import Fact, InterfaceFacts, Known, NodeFacts, PoolFacts, Unknown
+from controller.model.failover.capabilities import Capabilities
+from controller.model.failover.power import PowerFacts
+from controller.model.host import BmcSpec
+from tests.plan import builders as b
+
+HERE, THERE = "paris-1", "milan-1"
+PROFILE = "  /**.qcow{,2} r,\n  /{media,mnt,opt,srv}/** r,\n  /**.[rR]aw r,\n"
+SOUND: dict[str, Any] = {
+    "account": {"uid": 0, "user": "root", "shell": "/bin/bash", "sudo": None},
+    "libvirt": {"sockets": ["libvirtd"], "answers": True, "status": 0, "error": ""},
+    "apparmor": {"on": True, "profile": PROFILE}, "sshd": {"maxsessions": "10"},
+    "mounts": {"/": "rw,relatime"}, "own name": {"addresses": ["10.0.0.1"]},
+    "room /pool": {"total_bytes": 100, "free_bytes": 50, "free_inodes": 50, "inodes": 100,
+                   "readonly": False},
+}
+
+
+def pair(peer: str) -> dict[str, Any]:
+    """Sound probes towards a peer."""
+    return {f"ssh {peer}": {"status": 0, "error": ""}, f"port {peer}": {"result": "refused"},
+            f"path {peer}": {"result": "open"},
+            f"mtu {peer}": {"device": "eth0", "mtu": 1500, "passes": 1500}}
+
+
+DESIRED = b.small(b.vm("web", protection="gold", placement={"host": HERE}))
+
+
+def ward() -> Ward:
+    """Two hosts at two sites, in order."""
+    config = replace(b.config_of("web", HERE, DESIRED), machine="pc-q35-7.2")
+    observed = b.with_domain(b.as_declared(DESIRED, {"web": HERE}), HERE, "web",
+                             b.domain("web", HERE, DESIRED, live=config, config=config))
+    checkups = {}
+    for name, peer in ((HERE, THERE), (THERE, HERE)):
+        fact = observed.nodes[name]
+        assert isinstance(fact, Known)
+        pools = {"default": PoolFacts("default", "/pool", True, 100, 50)}
+        facts = replace(fact.value, pools=Known(pools, 0.0), interfaces=Known({}, 0.0),
+                        clock_offset_s=0.1,
+                        capabilities=Known(Capabilities(("pc-q35-7.2",), ()), 0.0))
+        spec = DESIRED.hosts[name].spec
+        checkups[name] = Checkup(
+            name, spec, "root", 22, KeyVerdict(Belief.BELIEVED, ""), Known(facts, 0.0),
+            HostKey("ssh-ed25519", "AAAA", "SHA256:a"), {**SOUND, **pair(peer)}, (3, 11, 2), name,
+            power=None)
+    return Ward(DESIRED, checkups)
+
+
+def with_host(given: Ward, name: str = HERE, **changes: Any) -> Ward:
+    """The same with one host changed."""
+    return replace(given, checkups={**given.checkups,
+                                    name: replace(given.checkups[name], **changes)})
+
+
+def with_probe(name: str, **found: Any) -> Ward:
+    """A sound estate with one probe of one host changed."""
+    one = ward().checkups[HERE]
+    before = one.probes.get(name, {})
+    return with_host(ward(), probes={**one.probes, name: {**before, **found}})
+
+
+def with_shell(path: str) -> Ward:
+    """A sound estate where an account has another login shell."""
+    found = {"shell": path}
+    return with_probe("account", **found)
+
+
+def with_facts(change: Callable[[NodeFacts], NodeFacts], name: str = HERE) -> Ward:
+    """A sound estate with the facts of one host changed."""
+    fact = ward().checkups[name].facts
+    assert isinstance(fact, Known)
+    return with_host(ward(), name, facts=Known(change(fact.value), 0.0))
+
+
+def test_a_sound_estate_has_no_finding() -> None:
+    assert judge(ward()) == []
+
+
+ASK = KeyVerdict(Belief.ASK, "it is known nowhere")
+CHANGED = KeyVerdict(Belief.REFUSED, "it shows another")
+OWN = InterfaceFacts("br0", (f"{DESIRED.hosts[HERE].spec.address}/24",), kind="openvswitch")
+FAULTS: dict[str, tuple[Ward, Level, str, str]] = {
+    "unknown key": (with_host(ward(), key=ASK), Level.STOPS, "host key", "--fingerprint"),
+    "changed key": (with_host(ward(), key=CHANGED), Level.STOPS, "host key", "ssh-keygen -lf"),
+    "no login": (with_host(ward(), facts=Unknown("refused", 0.0), python=(), probes={},
+                           trouble="refused the login"), Level.STOPS, "login", "ssh-copy-id"),
+    "old python": (with_host(ward(), python=(3, 7, 1)), Level.STOPS, "python", "3.9"),
+    "no sudo": (with_probe("account", uid=1000, user="ops", sudo=False), Level.STOPS, "account",
+                "hotsite sudoers"),
+    "no shell": (with_shell("/usr/sbin/nologin"), Level.STOPS, "shell",
+                 "usermod"),
+    "fish": (with_shell("/usr/bin/fish"), Level.NOTE, "shell", "usermod"),
+    "no libvirt": (with_probe("libvirt", answers=False, sockets=[], status=1), Level.STOPS,
+                   "libvirt", "systemctl enable"),
+    "hung libvirt": (with_probe("libvirt", answers=False, sockets=["virtqemud"], status=124),
+                     Level.STOPS, "libvirt", "systemctl restart virtqemud"),
+    "no virsh": (with_probe("libvirt", answers=False, sockets=[], status=127), Level.STOPS,
+                 "libvirt", "apt-get install"),
+    "old libvirt": (with_facts(lambda facts: replace(facts, versions={"libvirt": "6.0.0"})),
+                    Level.STOPS, "libvirt", "upgrade"),
+    "apparmor": (with_probe("apparmor", profile="/var/lib/libvirt/images/** r,"), Level.HURTS,
+                 "apparmor", "apparmor_parser"),
+    "clock": (with_facts(lambda facts: replace(facts, clock_offset_s=-10800.0)), Level.HURTS,
+              "clock", "timedatectl"),
+    "full": (with_probe("room /pool", free_bytes=5), Level.HURTS, "room", "df -h /pool"),
+    "read-only": (with_probe("room /pool", readonly=True), Level.STOPS, "room", "remount"),
+    "inodes": (with_probe("room /pool", free_inodes=1), Level.HURTS, "room", "df -i"),
+    "sessions": (with_probe("sshd", maxsessions="2"), Level.HURTS, "sessions", "MaxSessions"),
+    "noexec": (with_probe("mounts", **{"/tmp": "rw,noexec"}), Level.NOTE, "noexec", ""),
+    "unknown host key between": (with_probe(f"ssh {THERE}", status=255,
+                                            error="Host key verification failed."),
+                                 Level.HURTS, "key exchange", "/root/.ssh/known_hosts"),
+    "no key between": (with_probe(f"ssh {THERE}", status=255,
+                                  error="root@x: Permission denied (publickey)."),
+                       Level.HURTS, "key exchange", "ssh-copy-id"),
+    "ports": (with_probe(f"port {THERE}", result="silent"), Level.HURTS, "ports", "ufw allow"),
+    "path": (with_probe(f"path {THERE}", result="silent"), Level.STOPS, "replication path",
+             "ufw allow"),
+    "mtu": (with_probe(f"mtu {THERE}", mtu=9000, passes=1500), Level.HURTS, "mtu", "ip link set"),
+    "dns": (with_probe("dns milan-1", addresses=[], error="unknown"), Level.STOPS, "dns",
+            "getent hosts"),
+    "uplink": (with_facts(lambda facts: replace(facts, interfaces=Known({"br0": OWN}, 0.0))),
+               Level.HURTS, "uplinks", "nativeVlan"),
+    "portability": (with_facts(lambda facts: replace(
+        facts, capabilities=Known(Capabilities(("pc-i440fx-5.2",), ()), 0.0)), THERE),
+        Level.HURTS, "portability", "virsh domcapabilities"),
+    "versions": (with_facts(lambda facts: replace(facts, versions={"libvirt": "11.3.0"}), THERE),
+                 Level.NOTE, "versions", ""),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_each_planted_fault_is_found_alone_with_its_remedy(name: str) -> None:
+    planted, level, check, mend = FAULTS[name]
+    found = [one for one in judge(planted) if level is Level.NOTE or one.level is not Level.NOTE]
+    assert [(one.level, one.check) for one in found] == [(level, check)]
+    assert mend in found[0].mend
+    assert all(one.what and one.consequence for one in found)
+
+
+@pytest.mark.parametrize("probe", [*SOUND, f"ssh {THERE}", f"port {THERE}", f"path {THERE}",
+                                   f"mtu {THERE}"])
+def test_a_probe_that_could_not_be_made_proves_nothing_and_says_so(probe: str) -> None:
+    one = ward().checkups[HERE]
+    found = judge(with_host(ward(), probes={**one.probes, probe: {"unknown": "it hung"}}))
+    assert probe == "own name" or [item.level for item in found] == [Level.UNKNOWN]
+    assert all("it hung" in item.what for item in found)
+
+
+BMC = BmcSpec.model_validate({"url": "https://bmc", "credentials": {"file": "/etc/bmc.json"}})
+
+
+@pytest.mark.parametrize("power", [
+    Known(PowerFacts("", refusal="it switches another machine"), 0.0),
+    Unknown("it refused the login", 0.0), None])
+def test_a_bmc_that_cannot_be_used_is_found(power: Fact[PowerFacts] | None) -> None:
+    spec = DESIRED.hosts[HERE].spec.model_copy(update={"bmc": BMC})
+    found = judge(with_host(ward(), spec=spec, power=power))
+    assert [(one.level, one.check) for one in found] == [(Level.HURTS, "bmc")]
+    assert "/etc/bmc.json" in found[0].mend
+
+
+def test_a_bmc_that_answers_is_in_order() -> None:
+    spec = DESIRED.hosts[HERE].spec.model_copy(update={"bmc": BMC})
+    assert judge(with_host(ward(), spec=spec, power=Known(PowerFacts("On"), 0.0))) == []
+
+
+def test_autostart_of_a_vm_that_may_fail_over_by_itself_is_found() -> None:
+    policy = b.document("ProtectionPolicy", "gold", rpo="5m", failover="automatic")
+    desired = replace(DESIRED, protection_policies={"gold": policy})
+
+    def starting(facts: NodeFacts) -> NodeFacts:
+        assert isinstance(facts.domains, Known)
+        domain = replace(facts.domains.value["web"], autostart=True)
+        return replace(facts, domains=Known({"web": domain}, 0.0))
+
+    assert judge(with_facts(starting)) == []
+    found = judge(replace(with_facts(starting), desired=desired))
+    assert [one.check for one in found] == ["autostart"]
+    assert "virsh autostart --disable web" in found[0].mend
+
+
+def test_findings_come_the_worst_first() -> None:
+    both = with_host(with_probe("sshd", maxsessions="2"), THERE, key=CHANGED)
+    levels = [one.level for one in judge(both)]
+    assert levels == sorted(levels, key=lambda level: level.rank)
+    assert len(levels) > 1
+
+
+@pytest.mark.parametrize(("rule", "path", "fit"), [
+    ("/srv/** r,", "/srv/a/b.raw", True), ("/srv/* r,", "/srv/a/b.raw", False),
+    ("/**.qcow{,2} r,", "/pool/x.qcow2", True), ("/**.qcow{,2} r,", "/pool/x.raw", False),
+    ("deny /srv/** r,\n/** r,", "/srv/a", False), ("/srv/** w,", "/srv/a", False),
+    ("/srv/[ab]? rwk,", "/srv/ax", True), ("# /srv/** r,", "/srv/a", False),
+    ('"/srv/a b" r,', "/srv/a b", False), ("@{HOME}/** r,", "/root/x", False),
+])
+def test_rules_of_apparmor_are_read_as_it_reads_them(rule: str, path: str, fit: bool) -> None:
+    assert may_read(rule, path) is fit
+
