@@ -29,6 +29,7 @@ MODULES: Final = {
     "controller.cli.takeover.fence": "Cut the power of a host by its BMC, and prove it.",
     "controller.cli.takeover.confirm_fenced": "Say that a silent host is surely off.",
     "controller.cli.install.sudoers": "Print the sudoers file for an account that is not root.",
+    "controller.cli.install.systemd": "Print or install the unit, completion and manual page.",
     "controller.cli.schema": "Write the JSON schemas of the specs.",
     "controller.cli.demo": "Watch faults strike a simulated estate, and the loop heal it.",
 }

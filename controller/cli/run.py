@@ -1,5 +1,6 @@
 """`hotsite run`: the control loop, until it is stopped."""
 
+import os
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -57,16 +58,25 @@ async def keep(manager: "Manager", source: str, metrics: str | None, *, standby:
     import signal  # noqa: PLC0415
 
     from controller.cli.view.log import describe_event, event_json  # noqa: PLC0415
+    from controller.telemetry.service import Service  # noqa: PLC0415
 
     def log(event: "Event") -> None:
         """Write one line."""
         sys.stdout.write((event_json(event) if as_json else describe_event(event)) + "\n")
         sys.stdout.flush()
 
+    service = Service(os.environ)
+
     def started(loop: "Loop") -> None:
-        """Let signals end the loop."""
+        """Let signals end the loop, and the service manager know of its decisions."""
+        def stop() -> None:
+            service.stopping()
+            loop.stop()
+
+        loop.decided = service.decided
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, loop.stop)
+            asyncio.get_running_loop().add_signal_handler(number, stop)
+        service.ready()
 
     await manager.run(source, listen=log, started=started, metrics=metrics,
                       standby=standby, place=place)

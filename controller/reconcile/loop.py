@@ -100,8 +100,7 @@ class Loop:
         self._clock = clock
         self._telemetry = telemetry
         self._listeners: list[Callable[[Event], None]] = []
-        self._stop = asyncio.Event()
-        self._stop_now = asyncio.Event()
+        self._stop, self._stop_now = asyncio.Event(), asyncio.Event()
         self._journal = JournalWriter(store, clock, self._tell)
         self._context = ContextBuilder(store, clock)
         self._candidate = candidate or alone()
@@ -125,8 +124,8 @@ class Loop:
         self._pollers: dict[str, asyncio.Task[None]] = {}
         self._power_pollers: dict[str, asyncio.Task[None]] = {}
         self._faults: dict[str, float] = {}
-        self._running = False
-        self.started_at = 0.0
+        self._running, self.started_at = False, 0.0
+        self.decided: Callable[[], None] = lambda: None
         self.source: dict[str, Any] = {}
         self._lease_said = ""
         self.progress: Mapping[str, str] = progress if progress is not None else {}
@@ -273,6 +272,7 @@ class Loop:
             if plan is not None:
                 self._journal.attempt(partial(self._digest, plan))
                 self._workers.enqueue(plan)
+            self.decided()
 
     def _digest(self, plan: Plan) -> None:
         """Write and report what is new in a plan."""
