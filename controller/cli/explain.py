@@ -15,6 +15,7 @@ from controller.cli.shared import (
 )
 
 if TYPE_CHECKING:
+    from controller.model.desired import Desired
     from controller.reconcile.inspect.loop_status import LoopStatus
     from controller.reconcile.manager import Manager
 
@@ -53,12 +54,14 @@ def command(
 def explain(manager: "Manager", loop_status: "LoopStatus", target: str) -> dict[str, Any]:
     """Return the chain as JSON: lists of sentences, by link of the chain."""
     kind, _, name = target.partition("/")
+    desired, unread = load(manager, loop_status)
     waiting = ((loop_status.heartbeat or {}).get("waiting") or {}).get(target)
     steps = [step for step in loop_status.steps if step["target"] == target]
     return {
         "target": target,
-        "declared": declared(manager, loop_status, target),
-        "seen": seen(loop_status, kind, name),
+        "declared": [unread] if desired is None and unread else declared(
+            desired, loop_status, target),
+        "seen": seen(loop_status, kind, called(desired, kind, name)),
         "differs": [f"{step['symbol']} {step['verb']} on {step['nodes'][0]}: {step['reason']}"
                     f" ({step['cause']})" for step in steps]
         + [one["sentence"] for one in loop_status.remarks if one["target"] == target],
@@ -72,17 +75,29 @@ def explain(manager: "Manager", loop_status: "LoopStatus", target: str) -> dict[
     }
 
 
-def declared(manager: "Manager", loop_status: "LoopStatus", target: str) -> list[str]:
-    """Return where the object is declared, and at which revision."""
+def load(manager: "Manager", loop_status: "LoopStatus") -> "tuple[Desired | None, str]":
+    """Return the specs that the loop follows, or None and why they cannot be read."""
     from controller.errors import HotsiteError  # noqa: PLC0415
 
     if loop_status.where is None:
-        return []
+        return None, ""
     try:
-        desired = wait_for(manager.load(loop_status.where))
+        return wait_for(manager.load(loop_status.where)), ""
     except HotsiteError as error:
         why = str(error).splitlines()[0]
-        return [f"the specs at {loop_status.where} cannot be read now: {why}"]
+        return None, f"the specs at {loop_status.where} cannot be read now: {why}"
+
+
+def called(desired: "Desired | None", kind: str, name: str) -> str:
+    """Return what a node calls an object: libvirt has names of its own for VMs."""
+    vm = None if desired is None or kind != "VirtualMachine" else desired.virtual_machines.get(name)
+    return name if vm is None else vm.libvirt_name
+
+
+def declared(desired: "Desired | None", loop_status: "LoopStatus", target: str) -> list[str]:
+    """Return where the object is declared, and at which revision."""
+    if desired is None:
+        return []
     place = desired.places.get(target)
     if place is None:
         return []

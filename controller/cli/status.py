@@ -57,7 +57,8 @@ def show(loop_status: "LoopStatus", *, everything: bool) -> None:
     for line in loop_status.node_lines(everything=everything):
         painter.line(*line)
     show_conditions(painter, loop_status.shown_conditions(everything=everything), loop_status.now_s)
-    painter.line(loop_status.plan_line(), "bold")
+    for sentence in loop_status.plan_lines():
+        painter.line(sentence, "bold")
 
 
 def show_conditions(painter: "Painter", conditions: "list[Condition]", now_s: float) -> None:

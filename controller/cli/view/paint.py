@@ -58,7 +58,12 @@ class Painter:
             self.line(more.rstrip().replace(indent + " ", indent, 1), style)
 
     def plan(self, plan: Plan, desired: Desired) -> None:
-        """Write a plan by site and node: each step, its reason, its consequence, its gate."""
+        """Write a plan by site and node: each step, its reason, its consequence, its gate.
+
+        What is only observed comes first.
+        """
+        if plan.observing:
+            self.line(f"{plan.observing[0].upper()}{plan.observing[1:]}.", "bold")
         nodes: dict[str, list[Step]] = {}
         for step in plan.steps:
             nodes.setdefault(step.action.node, []).append(step)
@@ -140,6 +145,8 @@ def no_change(plan: Plan) -> tuple[str, str]:
     """Return the state of an estate for which no step is planned, and the colour of that line."""
     waits, unknown = len(plan.waits), sum(remark.unknown for remark in plan.remarks)
     as_declared = f"as revision {plan.revision} says"
+    if plan.observing:
+        as_declared += ", or only observed"
     if waits:
         return (f"{counted_things(waits)} {'waits' if waits == 1 else 'wait'} for a person, see"
                 f" above; all else that can be seen is {as_declared}"), "yellow"

@@ -36,6 +36,7 @@ class ResumeDomain(Action):
     """Resume a paused domain."""
 
     domain: str
+    uuid: str = ""
     verb: ClassVar[str] = "resume"
     rung: ClassVar[Rung] = Rung.START
     takes: ClassVar[bool] = False
@@ -46,6 +47,7 @@ class ShutDownDomain(Action):
     """Ask the guest to shut down, and cut its power after `limit_s`."""
 
     domain: str
+    uuid: str = ""
     limit_s: float
     verb: ClassVar[str] = "shut-down"
     rung: ClassVar[Rung] = Rung.RESTART
@@ -58,6 +60,7 @@ class RestartDomain(Action):
     """Shut down cleanly (power cut after `limit_s`), then start, so that pending changes apply."""
 
     domain: str
+    uuid: str = ""
     limit_s: float
     verb: ClassVar[str] = "restart"
     rung: ClassVar[Rung] = Rung.RESTART
@@ -69,6 +72,7 @@ class DisableAutostart(Action):
     """Switch libvirt's own autostart off, since libvirt cannot know whether starting is safe."""
 
     domain: str
+    uuid: str = ""
     verb: ClassVar[str] = "disable-autostart"
     rung: ClassVar[Rung] = Rung.START
     takes: ClassVar[bool] = False
@@ -82,6 +86,7 @@ class ReconfigureDomain(Action):
     """
 
     domain: str
+    uuid: str = ""
     changes: tuple[DomainChange, ...]
     live: bool
     disk: str = ""
@@ -105,6 +110,7 @@ class PruneDomain(Action):
     """
 
     domain: str
+    uuid: str = ""
     changes: tuple[DomainChange, ...]
     live: bool
     verb: ClassVar[str] = "prune"
@@ -127,6 +133,7 @@ class MigrateDomain(Action):
     """
 
     domain: str
+    uuid: str = ""
     to: str
     to_address: str
     to_replication_address: str
@@ -136,6 +143,8 @@ class MigrateDomain(Action):
     """Targets of disks that both hosts share, so that they stay."""
     media: tuple[str, ...] = ()
     """Files in its drives; they must exist there under the same path. Small ones are copied."""
+    autostart: bool = False
+    """libvirt starts it when its host boots, and does so there, too."""
     nics: tuple[DesiredNic, ...] = ()
     """Its cards that the other host has at another place."""
     to_user: str = "root"
@@ -169,6 +178,7 @@ class UndefineDomain(Action):
     """Undefine a domain that is off and whose VM runs elsewhere; its disks stay."""
 
     domain: str
+    uuid: str = ""
     verb: ClassVar[str] = "undefine"
     rung: ClassVar[Rung] = Rung.DELETE
     takes: ClassVar[bool] = True
@@ -183,6 +193,7 @@ class RemoveDomain(Action):
     """
 
     domain: str
+    uuid: str = ""
     limit_s: float
     disk_paths: tuple[str, ...]
     suffix: str

@@ -38,7 +38,8 @@ def adopt(case: Case, host_name: str, domain: DomainFacts) -> None:
             consequence="it is marked as ours"))
         return
     case.draft.do(ReconfigureDomain(
-        target=case.target, node=host_name, domain=domain.name, live=False, cause=Cause.COMMIT,
+        target=case.target, node=host_name, domain=domain.name, uuid=domain.uuid,
+        live=False, cause=Cause.COMMIT,
         ask=ask, changes=(SetOwnership(ownership_of(
             case.vm, domain.uuid, domain.name, None, case.survey)),),
         reason=f"{what}: it is taken under management",

@@ -18,6 +18,7 @@ from controller.plan.machine.domain import desired_disk, desired_domain, disk_fi
 from controller.plan.machine.removal import Found, asides
 from controller.plan.machine.state import Case, bridge_first, pool_first
 from controller.plan.network.card import no_new_card
+from controller.plan.survey.grants import WOULD
 from controller.plan.survey.identity import domain_uuids
 from controller.plan.survey.replicas import Held
 
@@ -30,15 +31,7 @@ USED_BYTES: Final = 4 << 20
 def create(case: Case) -> None:
     """Plan what creates a VM that exists nowhere."""
     vm, survey, draft = case.vm, case.survey, case.draft
-    if case.goal is None:
-        if not _has_replica(case):
-            draft.remark(case.target, f"{vm.name} is declared and exists nowhere, and cannot be"
-                         f" created: {case.why}")
-        return
-    own = [disk for disk in vm.spec.disks if not disk.is_pooled]
-    if own:
-        if not _has_replica(case):
-            draft.stall(case.target, "DiskNotOurs", _not_ours(vm.name, own))
+    if _says_why_not(case) or case.goal is None:
         return
     host = survey.desired.hosts[case.goal]
     odd = next((f"card {nic.mac}: {words}" for nic in vm.spec.nics
@@ -85,6 +78,25 @@ def _not_ours(name: str, own: list[DiskSpec]) -> str:
     return (f"{name} is declared and exists nowhere, and its disk {own[0].name} is declared to lie"
             f" on {places}: hotsite makes no such disk. Define {name} by hand on the host that has"
             " it; or, for a new disk, leave `source` out and give it a pool")
+
+
+def _says_why_not(case: Case) -> bool:
+    """Return whether a VM is not created at all, and say why; a replica of it says more."""
+    vm, draft = case.vm, case.draft
+    watched = case.survey.specs.managing.of_machine(vm, None) is not None
+    own = [disk for disk in vm.spec.disks if not disk.is_pooled]
+    if not watched and not own and case.goal is not None:
+        return False
+    if _has_replica(case):
+        return True
+    words = f"{vm.name} is declared and exists nowhere"
+    if watched:
+        draft.remark(case.target, f"{WOULD}{words}")
+    elif case.goal is None:
+        draft.remark(case.target, f"{words}, and cannot be created: {case.why}")
+    else:
+        draft.stall(case.target, "DiskNotOurs", _not_ours(vm.name, own))
+    return True
 
 
 def _set_aside(case: Case, wanted: list[DiskSpec]) -> dict[str, Found]:

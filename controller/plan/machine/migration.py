@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from controller.model.facts import DiskFacts, DomainFacts
 from controller.model.host import Host
-from controller.model.virtual_machine import DiskSpec
+from controller.model.virtual_machine import Autostart, DiskSpec
 from controller.plan.actions.desired import DesiredDisk, DesiredNic
 from controller.plan.actions.machine import MigrateDomain
 from controller.plan.machine.device_support import CARRIED_BYTES, move_blocker, name_of
@@ -47,11 +47,12 @@ def plan_migration(case: Case, source: str, domain: DomainFacts, after: str | No
     total = sum(disk.size_bytes for disk in disks if disk.target not in kept)
     with_storage = len(disks) > len(kept)
     draft.do(MigrateDomain(
-        target=case.target, node=source, domain=domain.name, to=there.name,
+        target=case.target, node=source, domain=domain.name, uuid=domain.uuid, to=there.name,
         to_address=there.spec.address,
         to_replication_address=there.spec.replication_address or there.spec.address,
         to_user=own.user or ssh.user, to_port=own.port or ssh.port,
         with_storage=with_storage, disks=disks, kept=kept, media=tuple(media),
+        autostart=domain.autostart and vm.spec.autostart is Autostart.KEEP,
         nics=_cards_there(case, domain, here, there),
         cause=cause_of(survey.context, case.target, f"Host/{source}", f"Host/{there.name}"),
         reason=f"{vm.name} is on {source} and belongs on {there.name}: {case.why}",

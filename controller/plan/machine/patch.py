@@ -73,7 +73,7 @@ def plan_patches(case: Case, host_name: str, domain: DomainFacts) -> str | None:
                    " it would be gone when it stops"))
     if domain.autostart and case.vm.spec.autostart is Autostart.OFF:
         case.draft.do(DisableAutostart(
-            target=case.target, node=host_name, domain=domain.name,
+            target=case.target, node=host_name, domain=domain.name, uuid=domain.uuid,
             reason=f"libvirt on {host_name} would start {case.vm.name} by itself, without knowing"
                    " whether it runs elsewhere"))
     if not is_in_order(case.vm.name, domain, host_name, case.survey.desired):
@@ -129,7 +129,7 @@ def _patch(case: Case, host: Host, domain: DomainFacts) -> None:
     now = tuple(one for one in gives if not _comes_later(one, new_disks))
     if now:
         ids = (*ids, draft.do(ReconfigureDomain(
-            target=case.target, node=host.name, domain=domain.name, changes=now,
+            target=case.target, node=host.name, domain=domain.name, uuid=domain.uuid, changes=now,
             live=True, reason=_sentence(vm.name, live.words), consequence="live",
             cause=cause)))
     rest = tuple(one for one in config.changes
@@ -137,7 +137,8 @@ def _patch(case: Case, host: Host, domain: DomainFacts) -> None:
                  and not _comes_later(one, new_disks))
     if rest:
         ids = (*ids, draft.do(ReconfigureDomain(
-            target=case.target, node=host.name, domain=domain.name, changes=rest, live=False,
+            target=case.target, node=host.name, domain=domain.name, uuid=domain.uuid,
+            changes=rest, live=False,
             reason=_sentence(vm.name, config.words), cause=cause,
             consequence="for its next start" if domain.live is not None else "while it is off"),
             ids))
@@ -145,7 +146,7 @@ def _patch(case: Case, host: Host, domain: DomainFacts) -> None:
     _prune(case, host, domain, live, config)
     if live.restarts:
         draft.do(RestartDomain(
-            target=case.target, node=host.name, domain=domain.name, cause=cause,
+            target=case.target, node=host.name, domain=domain.name, uuid=domain.uuid, cause=cause,
             limit_s=vm.spec.shutdown_limit_s, reason=_sentence(vm.name, live.restarts),
             consequence="cold restart", ask=_less_after(vm, host.name, domain.live)),
             (*ids, *_move_first(case, host)))
@@ -187,7 +188,8 @@ def _attach_new(case: Case, host: Host, domain: DomainFacts, new_disks: Mapping[
         change = AttachDisk(disk)
         live = change in gives
         case.draft.do(ReconfigureDomain(
-            target=case.target, node=host.name, domain=domain.name, changes=(change,), live=live,
+            target=case.target, node=host.name, domain=domain.name, uuid=domain.uuid,
+            changes=(change,), live=live,
             disk=target, reason=f"{case.vm.name}: disk {target} is missing", cause=case.cause,
             consequence="live" if live else "for its next start"), (created_by,), LATER)
 
@@ -203,7 +205,8 @@ def _prune(case: Case, host: Host, domain: DomainFacts, live: Side, config: Side
         if changes:
             running = " while it runs" if is_live else ""
             case.draft.do(PruneDomain(
-                target=case.target, node=host.name, domain=domain.name, changes=changes,
+                target=case.target, node=host.name, domain=domain.name, uuid=domain.uuid,
+                changes=changes,
                 live=is_live, reason=_sentence(name, side.takes), cause=case.cause,
                 consequence=f"{_lost(changes)}{running or ', from its next start on'}",
                 ask=Ask("takes", f"{name} on {host.name} would lose {_lost(changes)}{running}:"

@@ -122,7 +122,8 @@ def _remove(name: str, host: str, domain: DomainFacts, survey: Survey, draft: Dr
     paths = own_disks(host, domain, survey)
     days = render_duration(survey.desired.estate.spec.limits.purge_after_s)
     action = RemoveDomain(
-        target=target, node=host, domain=domain.name, limit_s=SHUTDOWN_LIMIT_S, disk_paths=paths,
+        target=target, node=host, domain=domain.name, uuid=domain.uuid,
+        limit_s=SHUTDOWN_LIMIT_S, disk_paths=paths,
         suffix="", cause=Cause.COMMIT,
         ask=_may_be_renamed(name, host, survey),
         reason=f"{name} is no longer declared, and its last spec said `deletion: delete`",

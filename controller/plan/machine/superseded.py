@@ -26,7 +26,8 @@ def diff_superseded(survey: Survey, draft: Draft) -> None:
                 _end(name, Sighting(host, domain), survey, draft)
             elif domain.autostart and domain.persistent:
                 draft.do(DisableAutostart(
-                    target=f"VirtualMachine/{name}", node=host, domain=domain.name,
+                    target=f"VirtualMachine/{name}", node=host,
+                    domain=domain.name, uuid=domain.uuid,
                     reason=f"{host} would start {name} at its boot, and this copy of it is of an"
                            " older epoch", consequence="none for the running VM"))
 

@@ -99,7 +99,8 @@ def _diff_running(case: Case) -> None:
                          unknown=True)
     if vm.spec.power is Power.OFF:
         draft.do(ShutDownDomain(
-            target=case.target, node=host, domain=domain.name, limit_s=vm.spec.shutdown_limit_s,
+            target=case.target, node=host, domain=domain.name, uuid=domain.uuid,
+            limit_s=vm.spec.shutdown_limit_s,
             reason=f"{name} is {domain.state} on {host} and declared off",
             consequence="clean shutdown", cause=case.cause))
         return
@@ -119,7 +120,7 @@ def _resume(case: Case, host: str, domain: DomainFacts) -> None:
         case.draft.remark(case.target, f"{name} stays paused: {blocker}", unknown=True)
     elif domain.state is DomainState.PAUSED and domain.state_reason == "user":
         case.draft.do(ResumeDomain(
-            target=case.target, node=host, domain=domain.name, cause=case.cause,
+            target=case.target, node=host, domain=domain.name, uuid=domain.uuid, cause=case.cause,
             reason=f"{name} is paused on {host} and declared on", consequence="it runs on",
             ask=_in_maintenance(case, host, domain)))
     else:
@@ -134,7 +135,7 @@ def _undefine_copies(case: Case, running: DomainFacts, others: tuple[Sighting, .
                 " which is off: it is left alone; rename one of the two"))
         elif host != case.goal and domain.persistent:
             case.draft.do(UndefineDomain(
-                target=case.target, node=host, domain=domain.name,
+                target=case.target, node=host, domain=domain.name, uuid=domain.uuid,
                 reason=f"{case.vm.name} runs on {case.location.host}; {host} still has an old"
                        " definition of it, which is off",
                 consequence="its disks there stay"))

@@ -32,6 +32,7 @@ def plan_to_dict(plan: Plan) -> dict[str, Any]:
     return {
         "revision": plan.revision,
         "summary": render_summary(plan),
+        "observing": plan.observing,
         "steps": [_step(step) for step in plan.steps],
         "remarks": [to_value(remark) for remark in plan.remarks],
         "conditions": [to_value(condition) for condition in plan.conditions],

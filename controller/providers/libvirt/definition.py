@@ -21,6 +21,7 @@ from controller.providers.libvirt.used_files import find_used_files
 from controller.providers.libvirt.virsh import (
     OFF,
     STDIN,
+    address_of,
     failure,
     find_state,
     find_xml,
@@ -48,7 +49,8 @@ METADATA: Final = ("--managed-save", "--snapshots-metadata", "--checkpoints-meta
 async def define(node: Node, action: DefineDomain) -> str:
     """Define a domain; a running one without a definition gets the one it runs with."""
     desired = action.desired
-    found = await find_xml(node, desired.name, inactive=True)
+    known_as = address_of(desired.name, desired.uuid)
+    found = await find_xml(node, known_as, inactive=True)
     try:
         if found is None:
             template = desired.template or default_template(await find_machine(node))
@@ -57,7 +59,7 @@ async def define(node: Node, action: DefineDomain) -> str:
             text = redefinition(node, desired, found)
     except ValueError as error:
         raise Refused(f"{desired.name} was not defined on {node.name}: {error}") from error
-    if found is not None and await is_persistent(node, desired.name):
+    if found is not None and await is_persistent(node, known_as):
         return f"{desired.name} is defined on {node.name} already"
     # a running domain has its disks open, even if their files were deleted
     files = () if found is not None else tuple(disk.path for disk in desired.disks)

@@ -1,6 +1,7 @@
 """The hand for each action that changes libvirt on a host."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, ClassVar, Final
 
 from controller.errors import Refused
@@ -81,14 +82,20 @@ class LibvirtHands:
 
         Errors: Refused, Unavailable or OutcomeUnknown; see controller.errors.
         """
-        refuse_ambiguous(action)
-        return await HANDS[type(action)](Node(self._transport, action.node), action)
+        return await HANDS[type(action)](Node(self._transport, action.node), addressed(action))
 
 
-def refuse_ambiguous(action: Action) -> None:
-    """Raise Refused for a domain name that virsh would take for another domain's ID or UUID."""
-    name = (action.desired.name if isinstance(action, DefineDomain)
-            else getattr(action, "domain", ""))
-    if is_ambiguous(name):
+def addressed(action: Action) -> Action:
+    """Return the action with a domain that virsh finds: by its UUID if its name could be another's.
+
+    Errors: Refused where no UUID is known.
+    """
+    name = getattr(action, "domain", "")
+    if not is_ambiguous(name):
+        return action
+    uuid = getattr(action, "uuid", "")
+    if not uuid:
         raise Refused(f"{action.verb} of domain {name} on {action.node} was not tried: virsh takes"
                       " that name for the number or uuid of another domain; rename it by hand")
+    by_uuid: dict[str, Any] = {"domain": uuid}
+    return replace(action, **by_uuid)

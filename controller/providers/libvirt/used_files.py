@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from controller.errors import Unavailable
-from controller.providers.libvirt.virsh import CONNECT, is_missing, parse_complaint
+from controller.providers.libvirt.virsh import CONNECT, address_of, is_missing, parse_complaint
 from controller.providers.libvirt.xml.xml import parse_xml
 from controller.providers.node import Node, script_command
 from controller.transport.base import Reply
@@ -111,7 +111,7 @@ def parse_used_files(text: str) -> tuple[tuple[UsedFile, ...], tuple[Volume, ...
         except ValueError as error:
             uses.add(UsedFile("", uuid, f"whose definition could not be read ({error})"))
             continue
-        name = root.findtext("name", "")
+        name = address_of(root.findtext("name", ""), uuid)
         for parent, element in ((one, child) for one in root.iter() for child in one):
             if element.tag not in {"source", "nvram", "loader", "kernel", "initrd", "dtb"}:
                 continue

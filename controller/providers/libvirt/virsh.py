@@ -4,6 +4,7 @@ import re
 from typing import Final
 
 from controller.errors import ActionError, OutcomeUnknown, Refused, Unavailable
+from controller.model.virtual_machine import is_ambiguous
 from controller.providers.node import Node, plain_command
 from controller.transport.base import Command, Reply
 
@@ -78,6 +79,11 @@ def failure(reply: Reply, sentence: str) -> ActionError:
         return OutcomeUnknown(f"{sentence}, as far as is known: libvirt hung up ({complaint});"
                               " it is looked at again")
     return Refused(f"{sentence}: {complaint}")
+
+
+def address_of(name: str, uuid: str) -> str:
+    """Return what virsh finds a domain by: its UUID where its name could be another's."""
+    return uuid if uuid and is_ambiguous(name) else name
 
 
 async def virsh(node: Node, *words: str, failed: str, text: str = "",

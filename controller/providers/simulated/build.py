@@ -157,11 +157,12 @@ def _install(world: World, desired: Desired, vm: VirtualMachine) -> None:
         path = disk_path(paths, vm.name, disk)
         world.store_of(node, path)[path] = File(
             disk.format, disk.size_bytes or GIB, disk.size_bytes // 3, f"{vm.name}-{disk.name}")
-    uuid = str(uuid5(NAMESPACE_URL, f"hotsite:{desired.estate.name}/{vm.name}"))
+    uuid = vm.spec.uuid or str(uuid5(NAMESPACE_URL, f"hotsite:{desired.estate.name}/{vm.name}"))
+    called = vm.libvirt_name
     domain = Domain(
-        vm.name, uuid, _config(desired, vm, paths, host.spec),
-        Ownership(desired.estate.name, str(vm.spec.deletion), vm.name, uuid=uuid, domain=vm.name))
-    node.domains[vm.name] = domain
+        called, uuid, _config(desired, vm, paths, host.spec),
+        Ownership(desired.estate.name, str(vm.spec.deletion), vm.name, uuid=uuid, domain=called))
+    node.domains[called] = domain
     if vm.spec.power is Power.ON:
         run_domain(node, domain, "booted")
 

@@ -15,11 +15,11 @@ from controller.providers.simulated.world import Node, World
 
 def protect(world: World, desired: Desired, vm: VirtualMachine) -> None:
     """Give a VM a replica with one point, if it is protected and a host has room for it."""
-    source = next(node for node in world.nodes.values() if vm.name in node.domains)
+    source = next(node for node in world.nodes.values() if vm.libvirt_name in node.domains)
     target = _target(world, desired, vm, source)
     if vm.spec.protection is None or target is None:
         return
-    domain = source.domains[vm.name]
+    domain = source.domains[vm.libvirt_name]
     config = domain.config
     assert config is not None, "it was defined just now"
     files = {disk.target: file for disk in config.disks

@@ -132,10 +132,13 @@ class LoopStatus:
                 lines.append((f"  {node} answers, {age} ago", ""))
         return lines
 
-    def plan_line(self) -> str:
-        """Return the summary of the last plan of the loop."""
+    def plan_lines(self) -> list[str]:
+        """Return the summary of the last plan of the loop, and what is only observed."""
         plan = (self.heartbeat or {}).get("plan")
-        return f"plan: {plan['summary']}" if plan else "plan: none yet"
+        if not plan:
+            return ["plan: none yet"]
+        observing = plan.get("observing")
+        return [*([observing] if observing else []), f"plan: {plan['summary']}"]
 
     def shown_conditions(self, *, everything: bool) -> list[Condition]:
         """Return the conditions that are not as they should be; with `everything` all of them."""

@@ -32,6 +32,7 @@ deletes them); during 4, a migration that continues; after 4, old copies under t
 which the next migration back to that host renames as stale.
 """
 
+import re
 import xml.etree.ElementTree as ET
 from typing import Final
 from urllib.parse import quote
@@ -67,6 +68,8 @@ from controller.transport.base import Command, Reply
 SLOWEST_BYTES_PER_S: Final = 2 << 20
 SSH_PORT: Final = 22
 BASE_TIMEOUT_S: Final = 3600.0
+PLAIN: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,63}")
+"""Names of domains that a file may be named by; for all others it is their UUID."""
 # Where a disk's path or a card's place differs at the destination, libvirt is given two changed
 # definitions. They may hold secrets: they are files in the host's memory, and exist only during the
 # migration.
@@ -138,7 +141,17 @@ async def migrate(node: Node, action: MigrateDomain) -> str:
         raise
     reply = await node.run(migrate_command(action, definitions, timeout_s))
     outcome = await conclude(node, target, action, created, reply)
+    outcome += await keep_autostart(target, action) if action.autostart else ""
     return outcome + (await rename_old_copies(node, sources) if sources else "")
+
+
+async def keep_autostart(target: Node, action: MigrateDomain) -> str:
+    """Let libvirt at the destination start the domain with its host, as it was at the source."""
+    reply = await target.run(virsh_command("autostart", "--", action.domain))
+    if reply.exit_status == 0:
+        return f"; libvirt there starts it with {target.name}"
+    return (f"; libvirt there does not start it with {target.name} as before"
+            f" ({parse_complaint(reply.stderr)}): `virsh autostart` there")
 
 
 async def has_job(node: Node, domain: str) -> bool:
@@ -172,7 +185,8 @@ async def write_definitions(node: Node, target: Node, action: MigrateDomain) -> 
               if (card := find_nic(root, nic.mac)) is not None]
     if not any(moved):
         return (), sources
-    paths = tuple(f"/run/hotsite/move-{action.domain}-{name}.xml" for name in ("live", "config"))
+    word = action.domain if PLAIN.fullmatch(action.domain) else action.uuid
+    paths = tuple(f"/run/hotsite/move-{word}-{name}.xml" for name in ("live", "config"))
     for path, root in zip(paths, roots, strict=True):
         reply = await node.run(script_command(WRITE, path, text=render_xml(root)))
         if reply.exit_status != 0:

@@ -132,7 +132,8 @@ def _arrive(target: Node, domain: Domain, live: DomainConfig, action: MigrateDom
     moved = replace(config, disks=tuple(
         replace(d, source=paths.get(d.target, d.source)) for d in config.disks))
     arriving = Domain(domain.name, domain.uuid, moved, domain.ownership, DomainState.INCOMING,
-                      "migration", autostart=False, job="migration")
+                      "migration", autostart=action.autostart,
+                      job="migration")
     arriving.live = replace(live, disks=tuple(
         replace(d, source=paths.get(d.target, d.source)) for d in live.disks))
     arriving.ignores_shutdown = domain.ignores_shutdown
