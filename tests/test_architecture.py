@@ -182,7 +182,7 @@ def test_what_is_sent_to_hosts_needs_nothing_but_the_standard_library(path: Path
     own = {"mover", "guard"} & set(path.parts)      # each is sent as one archive
     for main, parts in PARTS.items():                             # sent as one text
         own |= {Path(part).parts[0].removesuffix(".py") for part in parts
-                if path.name in {main, *parts}}
+                if str(path.relative_to(ROOT / "remote")) in {main, *parts}}
     assert tops <= set(sys.stdlib_module_names) | own
 
 

@@ -115,6 +115,8 @@ class Progress(StrEnum):
     HEALTHY = "healthy"
     UNPROVEN = "started, not proven"
     """It runs, and its limit passed without the health that it should show."""
+    UNHEALTHY = "unhealthy"
+    """It runs, its limit passed, and what answered shows that it does not serve."""
     FAILED = "failed"
     """It could not be started."""
 

@@ -2,8 +2,9 @@
 
 VMs start in waves by `startOrder`, lowest first, and in each wave so many at once on a host as its
 width says: boots compete for the same processors, so all at once is later for the last. A wave goes
-on when each of its VMs is healthy, or its limit has passed: then it is `started, not proven`, which
-is a state of its own. A VM that waits for a person holds up nobody but its group.
+on when each of its VMs is healthy, or its limit has passed: then it is `started, not proven`, or
+`unhealthy` where what answered shows it, and the next wave starts all the same. A VM that waits for
+a person holds up nobody but its group.
 """
 
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from controller.failover.quorum import answers
 from controller.failover.situation import MachineSituation, Progress
 from controller.model.failover.record import Record
 
-OVER = frozenset({Progress.HEALTHY, Progress.UNPROVEN, Progress.FAILED})
+OVER = frozenset({Progress.HEALTHY, Progress.UNPROVEN, Progress.UNHEALTHY, Progress.FAILED})
 
 
 def passing(case: Case) -> tuple[MachineSituation, ...]:
@@ -152,6 +153,6 @@ def waiting_sentences(case: Case) -> tuple[str, ...]:
             found.append(why)
         elif one.progress is Progress.FAILED:
             found.append(f"{one.name} could not be started: {one.detail}")
-        elif one.progress is Progress.UNPROVEN:
-            found.append(f"{one.name} is started, not proven: {one.detail}")
+        elif one.progress in {Progress.UNPROVEN, Progress.UNHEALTHY}:
+            found.append(f"{one.name} is {one.progress}: {one.detail}")
     return tuple(dict.fromkeys(found))

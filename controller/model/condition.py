@@ -25,6 +25,8 @@ class ConditionType(StrEnum):
     DRILLED = "Drilled"
     SURVIVABLE = "Survivable"
     GUARDED = "Guarded"
+    HEALTHY = "Healthy"
+    """A VM serves as its policy wants it to; only where `health` is declared."""
     TWIN_MATCHES = "TwinMatches"
     SPLIT_BRAIN = "SplitBrain"
     SUSPENDED = "Suspended"
@@ -40,7 +42,7 @@ class ConditionType(StrEnum):
     """
 
 
-LEVELLED: Final = frozenset({ConditionType.FRESH})
+LEVELLED: Final = frozenset({ConditionType.FRESH, ConditionType.HEALTHY})
 """Conditions whose reason is a severity: another reason is news although the status stays."""
 
 

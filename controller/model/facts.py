@@ -14,6 +14,7 @@ from controller.model.failover.dropped import DroppedAddress
 from controller.model.failover.guard import GrantorFacts, GuardFacts
 from controller.model.failover.power import PowerFacts
 from controller.model.failover.record import Record
+from controller.model.failover.serving import ServingFacts
 from controller.model.replica import Leftover, ReplicaFacts
 
 T_co = TypeVar("T_co", covariant=True)
@@ -373,8 +374,7 @@ class NodeFacts:
     replicas: Fact[Mapping[str, ReplicaFacts]] = Unknown("its replicas were not asked for", 0.0)
     """By the VM's UUID."""
     leftovers: Fact[tuple[Leftover, ...]] = Unknown("what is left over was not asked for", 0.0)
-    interfaces: Fact[Mapping[str, InterfaceFacts]] = Unknown("its addresses were not asked for",
-                                                             0.0)
+    interfaces: Fact[Mapping[str, InterfaceFacts]] = Unknown("its cards were not asked for", 0.0)
     warnings: Mapping[str, str] = field(default_factory=dict)
     """By part: a warning that a program gave beside a good answer."""
     capabilities: Fact[Capabilities] = Unknown("its capabilities were not asked for", 0.0)
@@ -387,6 +387,8 @@ class NodeFacts:
     """Absent on what is no host."""
     grantor: Fact[GrantorFacts] = Unknown("its grantor was not asked for", 0.0)
     """Absent on switches."""
+    serving: Fact[Mapping[str, ServingFacts]] = Unknown("its guests were not asked", 0.0)
+    """By the VM's UUID, of guests whose health is declared; they may run on another host."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,17 +24,24 @@ class QuiesceSpec(Spec):
 
 
 class HealthSpec(Spec):
-    """What proves that a VM serves again after a failover; none of them: that it boots."""
+    """What proves that a VM serves; all that is named must be seen. Nothing named: that it runs."""
 
     agent: StrictBool = False
     """Its guest agent answers."""
     tcp: int | None = Field(default=None, ge=1, le=65535, strict=True)
-    """It accepts connections on this port. Not tried from here: it counts as started, not proven.
-    """
+    """It accepts connections on this port, at the address of its first card that has one."""
     ping: StrictBool = False
-    """It answers pings. Not tried from here: it counts as started, not proven."""
+    """It answers pings at that address."""
+    boots_s: DurationS = Field(default=0.0, alias="boots", ge=0, le=3600)
+    """It has run for so long without a pause or an end, and has read of its disks."""
     within_s: DurationS = Field(default=120.0, alias="within", gt=0)
-    """How long that may take; after that it counts as started, not proven."""
+    """How long that may take after a start; then the next ones start, and it is said what it lacks.
+    """
+
+    @property
+    def asks(self) -> bool:
+        """Return whether more is wanted than that the VM runs."""
+        return self.agent or self.tcp is not None or self.ping or self.boots_s > 0
 
 
 class ProtectionPolicySpec(Scope):

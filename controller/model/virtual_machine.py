@@ -2,6 +2,7 @@
 
 import re
 from enum import StrEnum
+from ipaddress import IPv4Address, IPv6Address
 from typing import Annotated, Literal, Self
 
 from pydantic import (
@@ -187,6 +188,8 @@ class NicSpec(Spec):
     """libvirt's word; what hosts offer is asked only for a new card."""
     source: Literal["keep"] | None = None
     """keep: whatever it is plugged into stays, and nothing of it is ever changed."""
+    address: IPv4Address | IPv6Address | None = None
+    """The guest's own IP address on that network: its health is asked there. It is not set."""
 
     @property
     def kept(self) -> bool:

@@ -46,6 +46,7 @@ from controller.model.desired import Desired
 from controller.model.facts import Absent, Fact, Known, NodeFacts, Observed, Unknown
 from controller.plan.conditions.conditions import conditions_of
 from controller.plan.conditions.guarded import guarded_conditions
+from controller.plan.conditions.healthy import health_conditions
 from controller.plan.conditions.replica import replica_conditions
 from controller.plan.conditions.survivable import site_conditions
 from controller.plan.failover.addresses import diff_addresses
@@ -110,7 +111,8 @@ def compute(desired: Desired, observed: Observed, context: Context, now_s: float
         draft.remark(f"Site/{site}", sentence, unknown=True)
     steps = rule_all(strike(order(draft.items), without(survey)), survey)
     conditions = conditions_of(survey, locations, layout, steps, draft.stalls, observing)
-    conditions += (*superseded_conditions(survey), *guarded_conditions(survey))
+    conditions += (*superseded_conditions(survey), *guarded_conditions(survey),
+                   *health_conditions(locations, survey))
     conditions += tuple(replica_conditions(protected_machines, index, findings, survey))
     conditions += tuple(site_conditions(protected_machines, index, layout, survey))
     remarks = tuple(sorted(dict.fromkeys(draft.remarks),

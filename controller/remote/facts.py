@@ -4,7 +4,7 @@ The controller starts this program on each node and asks it again and again. It 
 nothing; it needs Python >= 3.9 and nothing but the standard library.
 
 One question, one answer. `want` names sections, `known` the digests of the texts that the asker
-has. Each section is answered by itself:
+has, `guests` what is to be asked of guests (serving.py). Each section is answered by itself:
 
     {"digest", "text"}            what is there now
     {"digest", "same": true}      the asker has this text already
@@ -37,11 +37,12 @@ import sys
 import time
 from typing import Any, Callable
 
-from capabilities import Capabilities
 from domains import probes_of
 from drops import bridge_names, drops_of
 from guard.errors import GuardError
 from guard.shown import grantor_of, guard_of
+from guests.capabilities import Capabilities
+from guests.serving import Serving
 from interfaces import IP, interfaces_of
 from leftovers import leftovers_of
 from libvirt_poll import STILL_S, LibvirtPoll, parse_versions
@@ -110,10 +111,10 @@ class Host:
 
     def __init__(self) -> None:
         self.libvirt, self.replicas, self.probes = LibvirtPoll(), Replicas(), Probes()
-        self.capabilities = Capabilities()
+        self.capabilities, self.serving = Capabilities(), Serving()
         self.warnings = {}          # by section: what a program wrote beside a good answer
 
-    def gather(self, want: set) -> "tuple[dict, dict]":
+    def gather(self, want: set, guests: list) -> "tuple[dict, dict]":
         """Return the sections (text, or NoAnswer, or None where the program is not installed)."""
         mine = sorted(want & BY_LIBVIRT)
         sections, versions, programs = dict.fromkeys(sorted(want)), {}, {}
@@ -135,8 +136,8 @@ class Host:
         if "interfaces" in want:
             sections["interfaces"] = or_no_answer(lambda: interfaces_of(outputs["interfaces"]))
         sections |= {name: or_no_answer(read) for name, read in OWN.items() if name in want}
-        if "capabilities" in want and shutil.which(VIRSH[0]) is not None:
-            sections["capabilities"] = self.capabilities.text()
+        if shutil.which(VIRSH[0]) is not None:
+            sections |= self.of_guests(want, guests)
         if libvirt:
             poll = or_no_answer(lambda: self.libvirt.finish(outputs))
             if isinstance(poll, NoAnswer):
@@ -145,6 +146,12 @@ class Host:
             sections |= {name: rows if isinstance(rows, NoAnswer) else json.dumps(rows)
                          for name, rows in self.rows(poll, mine).items()}
         return sections, versions
+
+    def of_guests(self, want: set, guests: list) -> dict:
+        """Return what guests this host can run, and whether those that are named serve."""
+        reads = {"capabilities": self.capabilities.text,
+                 "serving": lambda: or_no_answer(lambda: self.serving.text(guests))}
+        return {name: read() for name, read in reads.items() if name in want}
 
     def rows(self, poll: dict, mine: list) -> dict:
         """Return the rows of each section, or NoAnswer instead, from a poll of libvirt."""
@@ -265,7 +272,7 @@ def answer(host: Host, question: dict) -> dict:
     {"digest", "text"} | {"digest", "same": true} | {"error": sentence} | {"absent": true}}}
     """
     began = time.time()
-    sections, versions = host.gather(set(question["want"]))
+    sections, versions = host.gather(set(question["want"]), question.get("guests", []))
     known = question.get("known", {})
     return {
         "began": began,

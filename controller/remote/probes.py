@@ -1,4 +1,4 @@
-"""Look at files, several places at once and each with a limit: a dead file system blocks readers.
+"""Look at places, several at once and each with a limit: a dead file system blocks readers.
 
 A thread that waits for a dead file system cannot be ended. So each probe runs in a thread of its
 own, and a place whose last probe still hangs gets no second one.
@@ -30,14 +30,14 @@ class Probe:
 
 
 class Probes:
-    """Runs probes and remembers those that hang."""
+    """Runs probes and remembers those that hang; `hangs` says what is the matter then."""
 
-    def __init__(self) -> None:
-        self.hanging = {}   # place -> Probe
+    def __init__(self, limit_s: float = PROBE_S, hangs: str = "its file system hangs") -> None:
+        self.hanging, self.limit_s, self.hangs = {}, limit_s, hangs     # place -> Probe
 
     def run(self, probes: dict) -> dict:
         """Return the result of each probe (place -> function); NoAnswer if it failed or hangs."""
-        until = time.monotonic() + PROBE_S
+        until = time.monotonic() + self.limit_s
         self.hanging = {place: probe for place, probe in self.hanging.items()
                         if probe.thread.is_alive()}
         begun = {place: Probe(look) for place, look in probes.items() if place not in self.hanging}
@@ -48,7 +48,7 @@ class Probes:
                 probe.thread.join(max(0.0, until - time.monotonic()))
             if probe is None or probe.thread.is_alive():
                 self.hanging[place] = probe or self.hanging[place]
-                results[place] = NoAnswer(f"{place[-1]} does not answer: its file system hangs")
+                results[place] = NoAnswer(f"{place[-1]} does not answer: {self.hangs}")
             elif isinstance(probe.failure, OSError):
                 results[place] = NoAnswer(f"{probe.failure.filename or place[-1]} cannot be read:"
                                           f" {probe.failure.strerror}")

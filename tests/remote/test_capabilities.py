@@ -9,7 +9,7 @@ import pytest
 from controller.providers.libvirt.facts import parse_capabilities, parse_config
 from controller.providers.libvirt.xml.xml import parse_xml
 
-capabilities = import_module("capabilities")
+capabilities = import_module("guests.capabilities")
 
 WHOLE = b"""<capabilities><host><cpu><arch>x86_64</arch><model>Skylake</model></cpu></host>
 <guest><os_type>hvm</os_type><arch name='x86_64'><wordsize>64</wordsize>

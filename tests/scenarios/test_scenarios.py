@@ -9,6 +9,7 @@ A line of `commands` is an instant in seconds and one of: a fault of the simulat
 it has stored are gone, and a new one begins with nothing); `end`. A first line
 `estate PATH` names other specs than those of the lab; `autonomy RUNG` overrides the estate's;
 `place NAME` is where the controller stands, and lets VMs fail over by themselves;
+`healthy HEALTH` declares what proves that VMs serve;
 `replicas of VM [VM…]` leaves those VMs protected: in all other scenarios nobody is, so that each
 is about one thing.
 """
@@ -16,6 +17,7 @@ is about one thing.
 import asyncio
 import logging
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -204,6 +206,8 @@ def prepared(folder: Path, work: Path) -> tuple[Path, list[str], str | None]:
     _protect_only(specs, settings.get("replicas", "of").split()[1:])
     if "place" in settings:
         _fail_over_by_itself(specs)
+    if "healthy" in settings:
+        _ask_guests(specs, settings["healthy"])
     if "autonomy" in settings:
         path = specs / "estate" / "lab.yaml"
         text = [line if "autonomy:" not in line else f"  autonomy: {settings['autonomy']}"
@@ -222,6 +226,15 @@ def _fail_over_by_itself(specs: Path) -> None:
     policy = specs / "protection_policy/gold.yaml"
     policy.write_text(policy.read_text().replace(
         "failover: confirm", "failover: automatic\n  isolation: stop"))
+
+
+def _ask_guests(specs: Path, health: str) -> None:
+    """Declare what proves that the protected VMs serve, and at which addresses they are asked."""
+    policy = specs / "protection_policy/gold.yaml"
+    policy.write_text(policy.read_text().rstrip() + f"\n  health: {{{health}}}\n")
+    for path in sorted((specs / "virtual_machine").glob("*.yaml")):
+        text = path.read_text()
+        path.write_text(re.sub(r"(mac: [0-9a-f:]+)\}\] # ([0-9.]+)", r"\1, address: \2}]", text))
 
 
 def _protect_only(specs: Path, machines: list[str]) -> None:

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
 from controller.model.desired import Desired
+from controller.model.protection_policy import HealthSpec
 from controller.model.virtual_machine import VirtualMachine
 from controller.plan.packing.problem import PlaceMachine
 from controller.plan.survey.attachment import isolated_from
@@ -67,6 +68,8 @@ class SpecIndex:
     """By VM that is in one."""
     untagged: frozenset[str] = frozenset()
     """Sites, and links, that carry networks without a tag."""
+    healths: Mapping[str, HealthSpec] = field(default_factory=dict)
+    """By VM: what proves that it serves, where more is declared than that it runs."""
     _cache: dict[tuple[object, str], tuple[object, Any]] = field(default_factory=dict)
 
     @property
@@ -131,7 +134,18 @@ def _index_specs(specs: Specs) -> SpecIndex:
         find_managing(desired, every_scope(desired)),
         {group: tuple(name for name in names if group_of.get(name) == group)
          for group in sorted(set(group_of.values()))}, group_of,
-        untagged_sites(desired) | untagged_links(desired))
+        untagged_sites(desired) | untagged_links(desired),
+        healths_of(desired))
+
+
+def healths_of(desired: Desired) -> dict[str, HealthSpec]:
+    """Return by VM what proves that it serves, where more is declared than that it runs."""
+    policies = {name: one.spec.health for name, one in desired.protection_policies.items()
+                if one.spec.health.asks}
+    if not policies:
+        return {}
+    return {name: policies[vm.spec.protection] for name, vm in desired.virtual_machines.items()
+            if vm.spec.protection in policies}
 
 
 def links_between(desired: Desired) -> dict[frozenset[str], tuple[str, ...]]:

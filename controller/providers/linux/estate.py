@@ -9,11 +9,15 @@ from controller.errors import ActionError, Refused
 from controller.model.desired import Desired
 from controller.model.facts import Fact, Known, NodeFacts, Unknown
 from controller.model.failover.power import PowerFacts
+from controller.model.failover.serving import Probe
 from controller.model.login.ssh import LoginSpec, SshSpec
+from controller.model.protection_policy import HealthSpec
 from controller.plan.actions.action import Action
+from controller.plan.failover.probing import probes_of
+from controller.plan.survey.spec_index import healths_of
 from controller.providers.libvirt.hands import LibvirtHands
 from controller.providers.linux.fact_cache import FactCache
-from controller.providers.linux.facts import parse_answer
+from controller.providers.linux.facts import parse_answer, render_probe
 from controller.providers.linux.guard import version
 from controller.providers.linux.guard_facts import compared
 from controller.providers.linux.guard_key import id_of, read_secret
@@ -27,7 +31,7 @@ from controller.transport.base import Endpoint, Hop, Transport
 ANSWER_S: Final = 8.0
 """The script gives its programs 5 s; a host that takes longer hangs."""
 HOST_SECTIONS: Final = ("domains", "pools", "bridges", "interfaces", "replicas", "leftovers",
-                         "capabilities", "records", "guard", "grantor")
+                         "capabilities", "records", "guard", "grantor", "serving")
 SWITCH_SECTIONS: Final = ("bridges", "dropped", "interfaces")
 WITNESS_SECTIONS: Final = ("interfaces", "records", "grantor")
 
@@ -82,9 +86,12 @@ def key_id_of(desired: Desired) -> str:
         return ""
 
 
-def question_command(wanted: tuple[str, ...], digests: dict[str, str]) -> str:
-    """Return the question for the facts script: the wanted sections, and the known digests."""
-    return json.dumps({"want": wanted, "known": digests}, separators=(",", ":"))
+def question_command(wanted: tuple[str, ...], digests: dict[str, str],
+                     guests: tuple[Probe, ...] = ()) -> str:
+    """Return the question for the facts script: the wanted sections, the known digests, and what
+    is to be asked of guests."""
+    more = {"guests": [render_probe(one) for one in guests]} if guests else {}
+    return json.dumps({"want": wanted, "known": digests, **more}, separators=(",", ":"))
 
 
 class LinuxEstate:
@@ -99,6 +106,8 @@ class LinuxEstate:
         self._clock = clock
         self._caches: dict[str, FactCache] = {}
         self._key_id = ""
+        self._desired: Desired | None = None
+        self._healths: dict[str, HealthSpec] = {}
         self._watchers = Watchers(transport, load_program("watch.py"))
         self._redfish = RedfishHands(clock)
         over = changing or transport
@@ -115,7 +124,8 @@ class LinuxEstate:
         for name, sections in wanted.items():
             old = self._caches.get(name)
             caches[name] = old if old and old.wanted == sections else FactCache(name, sections)
-        self._caches = caches
+        self._caches, self._desired = caches, desired
+        self._healths = healths_of(desired)
         self._key_id = key_id_of(desired)
         self._transport.declare(endpoints_of(desired))
         self._watchers.declare(frozenset(caches))
@@ -128,7 +138,7 @@ class LinuxEstate:
         if cache is None:
             return Unknown(f"{node} is not a declared node", asked_at)
         try:
-            question = question_command(cache.wanted, cache.digests)
+            question = question_command(cache.wanted, cache.digests, self._probes(node))
             text = await self._transport.ask(node, load_program("facts.py"), question, ANSWER_S)
             known = cache.learn(parse_answer(text), asked_at, self._clock())
             return Known(compared(known.value, version(), self._key_id), known.observed_at)
@@ -137,6 +147,13 @@ class LinuxEstate:
         except ValueError as error:
             return cache.miss(f"{node} answered with something that is not understood ({error})",
                                asked_at)
+
+    def _probes(self, node: str) -> tuple[Probe, ...]:
+        """Return what a host is to ask of guests, by what was last seen."""
+        if self._desired is None or not self._healths:
+            return ()
+        seen = {name: cache.last for name, cache in self._caches.items() if cache.last is not None}
+        return probes_of(node, self._healths, self._desired, seen)
 
     async def observe_power(self, host: str) -> Fact[PowerFacts]:
         """Return what a host's BMC says."""

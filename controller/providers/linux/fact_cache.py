@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from controller.model.facts import Absent, Fact, Known, NodeFacts, Unknown
 from controller.providers.libvirt.facts import parse_capabilities, parse_domains, parse_pools
-from controller.providers.linux.facts import Answer, Section
+from controller.providers.linux.facts import Answer, Section, parse_serving
 from controller.providers.linux.guard_facts import parse_grantor, parse_guard
 from controller.providers.linux.last_seen import FILLERS
 from controller.providers.linux.record import parse_records
@@ -22,7 +22,7 @@ PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "replicas": parse_replicas, "leftovers": parse_leftovers,
     "interfaces": parse_interfaces, "capabilities": parse_capabilities,
     "records": parse_records, "dropped": parse_drops,
-    "guard": parse_guard, "grantor": parse_grantor,
+    "guard": parse_guard, "grantor": parse_grantor, "serving": parse_serving,
 }
 CLOCK_SAMPLES: Final = 8
 
@@ -67,6 +67,11 @@ class FactCache:
         """Return the digests of the texts that need not be sent again, by section."""
         return {section: part.digest for section, part in self._parts.items()
                 if part.digest is not None and section in self.wanted}
+
+    @property
+    def last(self) -> NodeFacts | None:
+        """Return the facts that it answered last; None if it never did."""
+        return self._last
 
     def miss(self, reason: str, at: float) -> Unknown[NodeFacts]:
         """Return the fact of a node that did not answer: unknown, with what was last seen."""

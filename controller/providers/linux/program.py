@@ -6,11 +6,11 @@ from importlib import resources
 from typing import Final
 
 PARTS: Final[Mapping[str, tuple[str, ...]]] = {
-    "facts.py": ("programs.py", "drops.py", "interfaces.py", "capabilities.py", "probes.py",
+    "facts.py": ("programs.py", "drops.py", "interfaces.py", "guests/capabilities.py", "probes.py",
                  "mover/image/header.py", "filesystem.py", "pools.py", "domains.py",
-                 "libvirt_poll.py", "replicas.py", "leftovers.py", "records.py", "guard/errors.py",
-                 "guard/clock.py", "guard/config.py", "guard/page.py", "guard/guests.py",
-                 "guard/shown.py"),
+                 "libvirt_poll.py", "guests/serving.py", "replicas.py", "leftovers.py",
+                 "records.py", "guard/errors.py", "guard/clock.py", "guard/config.py",
+                 "guard/page.py", "guard/guests.py", "guard/shown.py"),
 }
 """By program: our modules that it imports, each after those that it imports itself."""
 IMPORTER: Final = """\

@@ -15,6 +15,8 @@ from controller.model.failover.power import PowerFacts
 from controller.plan.actions.action import Action
 from controller.plan.actions.fencing import FenceHost
 from controller.plan.actions.replica import is_replica
+from controller.plan.failover.probing import probes_of
+from controller.plan.survey.spec_index import healths_of
 from controller.providers.simulated.bmc import SimulatedBmc
 from controller.providers.simulated.build import add_nodes, converge
 from controller.providers.simulated.faults import strike
@@ -56,6 +58,7 @@ class SimulatedEstate:
         self._silent_since: dict[str, float] = {}
         self._operations = set[asyncio.Task[str]]()
         self._closed = False
+        self._desired, self._healths = desired, healths_of(desired)
         self._bmcs: dict[str, SimulatedBmc] = {}
         self._declare_bmcs(desired)
         add_nodes(self.world, desired)
@@ -64,6 +67,7 @@ class SimulatedEstate:
 
     async def declare(self, desired: Desired) -> None:
         """Add newly declared nodes, as bare machines."""
+        self._desired, self._healths = desired, healths_of(desired)
         add_nodes(self.world, desired)
         self._declare_bmcs(desired)
 
@@ -87,8 +91,10 @@ class SimulatedEstate:
                                        " look at what its login shell prints")
         before = self._last.get(node)
         now = self._clock()
+        seen = {name: one.value for name, one in self._last.items()} if self._healths else {}
         facts = node_facts(self.world, self.world.node(node), now,
-                           before.value if before is not None else None)
+                           before.value if before is not None else None,
+                           probes_of(node, self._healths, self._desired, seen))
         self._silent_since.pop(node, None)
         self._last[node] = Known(facts, now)
         return self._last[node]

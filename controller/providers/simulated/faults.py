@@ -7,6 +7,7 @@ Shapes: a host fault names its host first: `kill paris-1 sql`, `trunk paris-sw h
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from controller.model.failover.serving import Word
 from controller.providers.simulated import hand_faults, identity_faults, replica_faults
 from controller.providers.simulated.bmc import DIALECTS
 from controller.providers.simulated.paths import RSTP_GAP_S, forwarding
@@ -77,6 +78,18 @@ def bmc(world: World, host: str, state: str) -> str:
     else:
         raise KeyError(f"no dialect {state}; there are {', '.join(sorted(DIALECTS))}")
     return f"the BMC of {host} is {state}"
+
+
+def guest(world: World, vm: str, state: str) -> str:
+    """`guest VM well|silent|denies`: how it answers whoever asks whether it serves."""
+    if state == "well":
+        world.troubles.pop(vm, None)
+    else:
+        world.troubles[vm] = Word(state)
+    for node in world.nodes.values():
+        if vm in node.domains:
+            world.notify(node.name)
+    return f"whoever asks {vm} finds it {state}"
 
 
 def libvirtd(world: World, host: str, state: str) -> str:
@@ -213,7 +226,7 @@ def light(world: World, host: str, pool: str) -> str:
 
 FAULTS: Final[Mapping[str, Callable[..., str]]] = {
     "power": power, "hang": hang, "wake": wake, "ssh": ssh, "bmc": bmc, "libvirtd": libvirtd,
-    "machines": machines, "site": site,
+    "machines": machines, "site": site, "guest": guest,
     "link": link, "fill": fill, "free": free, "slow": slow, "clock": clock, "babble": babble,
     "speak": speak, "muffle": muffle, "show": show, "dim": dim, "light": light,
     "unmount": unmount, "mount": mount, **hand_faults.BY_HAND,

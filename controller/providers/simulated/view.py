@@ -22,6 +22,7 @@ from controller.model.facts import (
 )
 from controller.model.failover.capabilities import Capabilities
 from controller.model.failover.dropped import DroppedAddress
+from controller.model.failover.serving import Answer, Probe, ServingFacts, Word
 from controller.model.replica import (
     IncomingFacts,
     Leftover,
@@ -38,9 +39,19 @@ from controller.providers.simulated.bmc import system_uuid
 from controller.providers.simulated.guarding.grants import grantor_facts, guard_facts, pass_grants
 from controller.providers.simulated.paths import blocked_ports
 from controller.providers.simulated.replicas import Point, Replica
-from controller.providers.simulated.world import ROOT, Bridge, Domain, Node, Pool, World
+from controller.providers.simulated.world import (
+    ROOT,
+    Bridge,
+    Domain,
+    Node,
+    Pool,
+    World,
+    executes,
+)
 
 T = TypeVar("T")
+GUEST_BOOT_S = 3.0
+SAID = {Word.SILENT: "no answer within 1 s", Word.DENIES: "the connection is refused"}
 OPERATING_SYSTEM_BYTES = 256 << 20
 VERSIONS = {"libvirt": "9.0.0", "qemu": "7.2.0", "openvswitch": "3.1.0"}
 NOT_SHOWN = "libvirt did not answer within 2 s when it was asked about it"
@@ -48,8 +59,10 @@ NO_LOOK = "its folder cannot be read: Stale file handle"
 NO_LIBVIRT = "libvirtd does not answer: look at `systemctl status libvirtd` there"
 
 
-def node_facts(world: World, node: Node, at: float, before: NodeFacts | None) -> NodeFacts:
-    """Return a node's facts at an instant; `before` are its previous facts."""
+def node_facts(world: World, node: Node, at: float, before: NodeFacts | None,
+               probes: tuple[Probe, ...] = ()) -> NodeFacts:
+    """Return a node's facts at an instant; `before` are its previous facts, `probes` what it is to
+    ask of guests."""
     pass_grants(world)
     pools = _pools(world, node, at, before)
     versions = dict(VERSIONS) if node.is_host else (
@@ -67,7 +80,28 @@ def node_facts(world: World, node: Node, at: float, before: NodeFacts | None) ->
         product_uuid=system_uuid(node), dropped=_dropped(node, at),
         guard=Known(guard_facts(world, node), at) if node.is_host else Absent(at),
         grantor=Known(grantor_facts(world, node), at) if node.is_host or node.is_witness
-        else Absent(at))
+        else Absent(at),
+        serving=Known(serving_facts(world, node, probes, at), at) if node.is_host else Absent(at))
+
+
+def serving_facts(world: World, node: Node, probes: tuple[Probe, ...],
+                  at: float) -> dict[str, ServingFacts]:
+    """Return what a host finds out of its guests; those that were just started are silent."""
+    running = {one.uuid: one for one in node.domains.values() if executes(one)}
+    for one in node.domains.values():
+        one.began_at = (one.began_at or at) if one.uuid in running else None
+    found = {}
+    for probe in probes:
+        domain = running.get(probe.uuid)
+        if domain is not None and domain.began_at is not None:
+            booted = at - domain.began_at >= GUEST_BOOT_S
+            word = Word(world.troubles.get(domain.name, Word.ANSWERS)) if booted else Word.SILENT
+            answer = Answer(word, "" if word is Word.ANSWERS else SAID[word])
+            found[probe.uuid] = ServingFacts(
+                agent=answer if probe.agent else None, tcp=answer if probe.tcp else None,
+                ping=answer if probe.ping else None, began_at=domain.began_at + (
+                    node.clock_offset_s), reads=booted if probe.reads else None)
+    return found
 
 
 def _dropped(node: Node, at: float) -> Fact[tuple[DroppedAddress, ...]]:

@@ -76,6 +76,8 @@ class Domain:
     checkpoints: dict[str, Checkpoint] = field(default_factory=dict)
     reads: tuple[str, ...] = ()
     """Files below its disks, which no definition names."""
+    began_at: float | None = None
+    """When its process was first seen, in epoch seconds; None while it has none."""
 
     @property
     def persistent(self) -> bool:
@@ -223,6 +225,8 @@ class World:
     """The same instant in epoch seconds, as the controller's clock has it."""
     granted_at: float = -1.0
     """When guards have last asked, in seconds of the world's clock."""
+    troubles: dict[str, str] = field(default_factory=dict)
+    """By VM: how its guest fails when it is asked whether it serves: silent or denies."""
     listeners: list[Callable[[str], None]] = field(default_factory=list)
 
     def node(self, name: str) -> Node:

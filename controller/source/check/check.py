@@ -15,6 +15,7 @@ from controller.model.site import Site
 from controller.model.switch import Switch
 from controller.model.units import parse_instant_at
 from controller.model.virtual_machine import VirtualMachine
+from controller.source.check.addresses import check_addresses
 from controller.source.check.failover import check_failover
 from controller.source.check.hosts import check_hosts
 from controller.source.check.machines import check_machines
@@ -38,6 +39,7 @@ def check(specs: Specs) -> Iterator[Finding]:
     yield from check_networks(specs)
     yield from check_hosts(specs)
     yield from check_machines(specs)
+    yield from check_addresses(specs)
     yield from check_failover(specs)
     yield from check_renames(specs)
     yield from check_pauses(specs)

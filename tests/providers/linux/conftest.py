@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from controller.providers.linux.program import PARTS, join_program, module_of
+from controller.transport import resident
 
 ROOT = Path(__file__).parent.parent.parent.parent
 REMOTE = ROOT / "controller/remote"
@@ -102,9 +103,11 @@ class PlayedHost:
         """Ask the facts script and return its answer."""
         if self._process is None:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", self.program()],
+                [sys.executable, *resident.ARGV[1:]],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                 env={**os.environ, "PATH": str(self.bin), "HOME": str(self.folder / "home")})
+            assert self._process.stdin is not None
+            self._process.stdin.write(resident.render_program(self.program()))
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         question = {"want": want.split(), "known": known or {}}

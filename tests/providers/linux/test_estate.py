@@ -181,7 +181,7 @@ def test_what_was_sent_once_is_not_asked_for_again_and_stays_known(desired: Desi
     (first, second), questions = asyncio.run(body())
     assert questions[0] == {
         "want": ["domains", "pools", "bridges", "interfaces", "replicas", "leftovers",
-                 "capabilities", "records", "guard", "grantor"], "known": {}}
+                 "capabilities", "records", "guard", "grantor", "serving"], "known": {}}
     assert set(questions[1]["known"]) == {"domains", "pools", "bridges"}
     assert value_of(second.domains) is value_of(first.domains)
 

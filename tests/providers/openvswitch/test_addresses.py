@@ -15,6 +15,7 @@ from controller.plan.actions.fencing import AdmitAddresses, DropAddresses
 from controller.providers.linux.program import load_program
 from controller.providers.openvswitch.facts import parse_drops
 from controller.providers.openvswitch.hands import OpenVswitchHands
+from controller.transport import resident
 from tests.providers.fakes import Scripted, failed
 from tests.providers.openvswitch import test_commit_confirm
 from tests.providers.openvswitch.test_commit_confirm import Line, Switch, switch  # noqa: F401
@@ -51,8 +52,9 @@ def passes(switch: Switch, port: str, mac: str) -> bool:  # noqa: F811
 def look(switch: Switch) -> tuple[DroppedAddress, ...]:  # noqa: F811
     """Return what the facts script sees."""
     question = json.dumps({"want": ["bridges", "dropped"], "known": {}}) + "\n"
-    done = subprocess.run([sys.executable, "-c", load_program("facts.py")], input=question,
-                          env=switch.environment, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, *resident.ARGV[1:]], env=switch.environment,
+                          input=resident.render_program(load_program("facts.py")) + question,
+                          capture_output=True, text=True, check=True)
     return parse_drops(json.loads(done.stdout)["sections"]["dropped"]["text"])
 
 

@@ -7,6 +7,7 @@ import sys
 from controller.model.facts import BridgeFacts
 from controller.providers.linux.program import load_program
 from controller.providers.openvswitch.facts import parse_bridges
+from controller.transport import resident
 from tests.providers.openvswitch import test_commit_confirm
 from tests.providers.openvswitch.test_commit_confirm import Switch, switch  # noqa: F401
 
@@ -25,8 +26,9 @@ set bridge br0 rstp_enable=true -- set port up0 tag=[] trunks=30,40
 
 def look(switch: Switch) -> BridgeFacts:  # noqa: F811
     question = json.dumps({"want": ["bridges"], "known": {}}) + "\n"
-    done = subprocess.run([sys.executable, "-c", load_program("facts.py")], input=question,
-                          env=switch.environment, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, *resident.ARGV[1:]], env=switch.environment,
+                          input=resident.render_program(load_program("facts.py")) + question,
+                          capture_output=True, text=True, check=True)
     return parse_bridges(json.loads(done.stdout)["sections"]["bridges"]["text"])["br0"]
 
 

@@ -1,0 +1,1 @@
+"""What guests this host can run, and whether those that run serve."""
