@@ -17,8 +17,9 @@ LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc")
 DIGESTS = """
 from controller.providers.linux.archive import digest
 from controller.providers.linux.program import load_program
-print(digest("mover"), digest("guard"), len(load_program("facts.py")),
-      len(load_program("watch.py")), len(load_program("witness/lease.py")))
+import sys
+sys.stdout.write(" ".join((digest("mover"), digest("guard"), *(
+    str(len(load_program(name))) for name in ("facts.py", "watch.py", "witness/lease.py")))))
 """
 
 
@@ -100,8 +101,8 @@ def test_it_validates_and_prints_what_it_installs(installed: Path, tmp_path: Pat
 def test_the_demo_finds_its_estate(installed: Path, tmp_path: Path) -> None:
     done = run(installed, tmp_path, "hotsite", "demo", "--help")
     assert done.returncode == 0
-    found = run(installed, tmp_path, "python", "-c",
-                "from controller.cli.view.demo_script import *; import controller.providers"
-                ".simulated as s, pathlib; print(len(list((pathlib.Path(s.__file__).parent /"
-                " 'talk-2007').glob('*.yaml'))))")
-    assert int(found.stdout) > 0, found.stderr
+    place = ("import controller.providers.simulated as s, pathlib, sys;"
+             "sys.stdout.write(str(pathlib.Path(s.__file__).parent / 'talk-2007'))")
+    found = Path(run(installed, tmp_path, "python", "-c", place).stdout)
+    assert installed in found.parents
+    assert run(installed, tmp_path, "hotsite", "validate", str(found)).returncode == 0

@@ -70,6 +70,7 @@ async def keep(manager: "Manager", source: str, metrics: str | None, *, standby:
     def started(loop: "Loop") -> None:
         """Let signals end the loop, and the service manager know of its decisions."""
         def stop() -> None:
+            """Let running actions end."""
             service.stopping()
             loop.stop()
 

@@ -78,7 +78,7 @@ def texts_of(source: str, *, standby: bool, place: str | None) -> dict[Part, str
     """Return the text of every part."""
     import shutil  # noqa: PLC0415  # keeps --help quick
     import sys  # noqa: PLC0415
-    from datetime import UTC, datetime  # noqa: PLC0415
+    import time  # noqa: PLC0415
 
     from controller import __version__  # noqa: PLC0415
     from controller.cli.app import HELP, build  # noqa: PLC0415
@@ -99,7 +99,7 @@ def texts_of(source: str, *, standby: bool, place: str | None) -> dict[Part, str
         Part.UNIT: render_unit(found or "/usr/local/bin/hotsite", where, standby=standby,
                                place=place),
         Part.BASH: render_bash(verbs), Part.ZSH: render_zsh(verbs), Part.FISH: render_fish(verbs),
-        Part.MAN: render_manual(verbs, HELP, __version__, f"{datetime.now(UTC):%Y-%m-%d}"),
+        Part.MAN: render_manual(verbs, HELP, __version__, time.strftime("%Y-%m-%d")),
     }
 
 
