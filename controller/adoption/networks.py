@@ -22,7 +22,7 @@ from controller.adoption.text import Noted
 from controller.model.desired import Desired
 from controller.model.facts import DomainConfig, InterfaceFacts, Known, NicFacts, NodeFacts
 from controller.model.switch import InterfaceName
-from controller.plan.survey.attachment import attachment_of
+from controller.plan.survey.networks.attachment import attachment_of
 
 OPENVSWITCH: Final = "openvswitch"
 LINUX: Final = "linuxbridge"

@@ -25,7 +25,7 @@ from controller.adoption.sites import SiteGuess, guess_sites
 from controller.adoption.text import Noted, render_file
 from controller.model.desired import Desired
 from controller.model.facts import Absent, DomainFacts, Known, NodeFacts, Unknown
-from controller.plan.survey.attachment import attachment_of
+from controller.plan.survey.networks.attachment import attachment_of
 
 ESTATE_FILE: Final = "estate.yaml"
 SITES_FILE: Final = "sites.yaml"

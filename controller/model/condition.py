@@ -37,6 +37,8 @@ class ConditionType(StrEnum):
     """The controller runs in a VM of the estate, and would fail with it."""
     FENCEABLE = "Fenceable"
     """Its BMC could cut the power of a host, and would prove it."""
+    PERSISTENT = "Persistent"
+    """What the Linux bridges of a host do now comes back after a reboot."""
     NOT_PORTABLE = "NotPortable"
     """Something of a VM ties it to its host; false: nothing does, and something is worth knowing.
     """

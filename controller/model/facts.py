@@ -15,6 +15,7 @@ from controller.model.failover.guard import GrantorFacts, GuardFacts
 from controller.model.failover.power import PowerFacts
 from controller.model.failover.record import Record
 from controller.model.failover.serving import ServingFacts
+from controller.model.linux.links import Links
 from controller.model.replica import Leftover, ReplicaFacts
 
 T_co = TypeVar("T_co", covariant=True)
@@ -73,8 +74,7 @@ class DomainState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DiskFacts:
-    """One disk of a domain as its XML says; `size_bytes` is None when the file could not be read.
-    """
+    """One disk of a domain by its XML; `size_bytes` is None when its file could not be read."""
 
     target: str
     source: str
@@ -116,8 +116,7 @@ class DeviceFacts:
     """Something of a domain besides its disks that holds state, or binds it to its host."""
 
     kind: str
-    """tpm, nvram, hostdev, filesystem, nvdimm, virtio-pmem, sgx-epc, launchSecurity, pstore, shmem.
-    """
+    """tpm, nvram, hostdev, filesystem, nvdimm, virtio-pmem, sgx-epc, launchSecurity, pstore, …"""
     name: str
     """What it is, in a word for people: a model, an address, a path."""
 
@@ -389,6 +388,7 @@ class NodeFacts:
     """Absent on switches."""
     serving: Fact[Mapping[str, ServingFacts]] = Unknown("its guests were not asked", 0.0)
     """By the VM's UUID, of guests whose health is declared; they may run on another host."""
+    links: Fact[Links] = Unknown("its network devices were not asked for", 0.0)
 
 
 @dataclass(frozen=True, slots=True)

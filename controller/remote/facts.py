@@ -46,6 +46,7 @@ from guests.serving import Serving
 from interfaces import IP, interfaces_of
 from leftovers import leftovers_of
 from libvirt_poll import STILL_S, LibvirtPoll, parse_versions
+from network.links import Links
 from pools import kind_of, path_of, pool_of
 from probes import Probes
 from programs import LIMIT_S, VIRSH, NoAnswer, Output, output_of, run_all, stderr_lines
@@ -63,6 +64,7 @@ STAMP = re.compile(r"^(ovs-vsctl: |[^|]*Z\|[0-9]+\|[^|]*\|[A-Z]+\|)")
 TRACES = ("/etc/libvirt/qemu", "/run/libvirt/qemu")  # a host that has one may well run domains
 OWN = {"records": lambda: json.dumps(records()),  # what we keep on a node, by section
        "guard": lambda: shown(guard_of), "grantor": lambda: shown(grantor_of)}
+BY_IP = {"interfaces", "links"}
 BY_LIBVIRT = {"domains", "pools", "replicas", "leftovers"}  # sections that need libvirt
 
 
@@ -111,7 +113,7 @@ class Host:
 
     def __init__(self) -> None:
         self.libvirt, self.replicas, self.probes = LibvirtPoll(), Replicas(), Probes()
-        self.capabilities, self.serving = Capabilities(), Serving()
+        self.capabilities, self.serving, self.links = Capabilities(), Serving(), Links()
         self.warnings = {}          # by section: what a program wrote beside a good answer
 
     def gather(self, want: set, guests: list) -> "tuple[dict, dict]":
@@ -126,8 +128,8 @@ class Host:
             sections |= dict.fromkeys(mine, gone)
         if "bridges" in want and shutil.which(VSCTL[0]):
             programs |= {"bridges": vsctl_argv(), "version": (VSCTL[0], "--version")}
-        if "interfaces" in want:
-            programs["interfaces"] = IP
+        programs |= {"interfaces": IP} if want & BY_IP else {}
+        programs |= self.links.programs() if "links" in want else {}
         outputs = run_all(programs, LIMIT_S, STILL_S, self.libvirt.single() if libvirt else ())
         if "bridges" in programs:
             versions |= parse_versions(outputs["version"].out.decode(errors="replace"))
@@ -135,6 +137,7 @@ class Host:
             self.warnings = warnings_of(outputs["bridges"])
         if "interfaces" in want:
             sections["interfaces"] = or_no_answer(lambda: interfaces_of(outputs["interfaces"]))
+        sections |= self.links.section(outputs) if "links" in want else {}
         sections |= {name: or_no_answer(read) for name, read in OWN.items() if name in want}
         if shutil.which(VIRSH[0]) is not None:
             sections |= self.of_guests(want, guests)

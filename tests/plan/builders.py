@@ -28,9 +28,9 @@ from controller.model.facts import (
 from controller.model.virtual_machine import NicSpec
 from controller.plan.gates.approval import content
 from controller.plan.steps.plan import Plan, Verdict
-from controller.plan.survey.attachment import attachment_of
 from controller.plan.survey.context import Approval, Context
 from controller.plan.survey.identity import domain_uuid
+from controller.plan.survey.networks.attachment import attachment_of
 
 NOW_S = 1_000_000.0
 GIB = 1 << 30

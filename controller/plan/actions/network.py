@@ -57,6 +57,7 @@ class SetPortVlan(Action):
     mac: str
     vlan: int | None
     was: int | None
+    driver: str = "openvswitch"
     verb: ClassVar[str] = "set-port-vlan"
     rung: ClassVar[Rung] = Rung.NETWORK
     takes: ClassVar[bool] = False
@@ -77,6 +78,7 @@ class WidenTrunk(Action):
     was: PortVlans
     wanted: tuple[int, ...]
     """The VLANs that are declared there."""
+    driver: str = "openvswitch"
     verb: ClassVar[str] = "widen-trunk"
     rung: ClassVar[Rung] = Rung.NETWORK
     takes: ClassVar[bool] = False
@@ -108,6 +110,7 @@ class NarrowTrunk(Action):
     """The VLANs that are declared there."""
     lost: tuple[int, ...]
     """The VLANs that no longer pass, or pass in another way."""
+    driver: str = "openvswitch"
     verb: ClassVar[str] = "narrow-trunk"
     rung: ClassVar[Rung] = Rung.PRUNE
     takes: ClassVar[bool] = True

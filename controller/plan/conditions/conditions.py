@@ -5,7 +5,7 @@ Rule 1: a condition that is not listed is unknown. Suspended, Stalled, Observed 
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from controller.model.condition import Condition, ConditionType, Status
@@ -23,11 +23,13 @@ from controller.plan.actions.machine import (
 from controller.plan.actions.network import AddUplink, CreateBridge, SetPortVlan, WidenTrunk
 from controller.plan.conditions.fencing import fence_conditions
 from controller.plan.conditions.network import link_conditions, network_conditions
+from controller.plan.conditions.persistent import persistent_conditions
 from controller.plan.gates.gates import storms_of
 from controller.plan.gates.laws import LAW
 from controller.plan.gates.observing import NOTHING_OBSERVED, Observing
 from controller.plan.machine.layout import Layout
 from controller.plan.machine.state import Location, MachineState
+from controller.plan.network.linux_bridge import lacking, lacks
 from controller.plan.steps.contained import FAULTS, not_understood
 from controller.plan.steps.draft import Stall
 from controller.plan.steps.plan import Step
@@ -54,19 +56,24 @@ class Pending:
     """By VM: the first step that corrects one of its cards."""
     networks: Mapping[str, Action]
     """By node: the first step on its bridge or its trunks."""
+    lacking: frozenset[str] = frozenset()
+    """Hosts that lack a network, or whose network nobody judges."""
 
 
 def conditions_of(survey: Survey, locations: Mapping[str, Location], layout: Layout,
                   steps: tuple[Step, ...], stalls: list[Stall],
                   observing: Observing = NOTHING_OBSERVED) -> tuple[Condition, ...]:
     """Return every condition that follows from the specs, the facts and the plan itself."""
-    pending = pending_of((*steps, *observing.steps))
+    pending = replace(pending_of((*steps, *observing.steps)), lacking=frozenset(
+        name for name, host in survey.desired.hosts.items()
+        if host.spec.driver == "none" or lacks(host, survey)))
     found = node_conditions(survey, pending, {stall.target: stall for stall in stalls})
     found += fence_conditions(survey)
     found += storm_conditions(survey)
     found += controller_conditions(survey)
     found += link_conditions(survey)
     found += network_conditions(survey, steps, stalls)
+    found += persistent_conditions(survey)
     machines = survey.desired.virtual_machines
     for name in survey.specs.machines:
         try:
@@ -185,7 +192,8 @@ def machine_conditions(vm: VirtualMachine, location: Location, layout: Layout, p
     if (state is MachineState.RUNNING and host is not None and layout.goals.get(name) == host
             and name not in layout.why and name not in layout.lost
             and target not in pending.by_target and target not in pending.cards
-            and host not in pending.networks and not location.rivals
+            and host not in pending.networks and host not in pending.lacking
+            and not location.rivals
             and location.domain is not None and location.domain.state == "running"):
         return survey.specs.cached(all_well, target, host, revision)
     if name in layout.lost:
@@ -210,11 +218,23 @@ def machine_conditions(vm: VirtualMachine, location: Location, layout: Layout, p
         found.append(Condition(target, PLACED, FALSE, "Elsewhere",
                                f"it is on {host}: {layout.why.get(name, '')}", revision))
     if state is MachineState.RUNNING:
-        bad = pending.cards.get(target) or (pending.networks.get(host) if vm.spec.nics else None)
-        found.append(Condition(target, CONNECTED, TRUE, "OnItsNetworks", ON_ITS_NETWORKS, revision)
-                     if bad is None else
-                     Condition(target, CONNECTED, FALSE, "VlanDiffers", bad.reason, revision))
+        found += connected(vm, host, pending, survey)
     return found
+
+
+def connected(vm: VirtualMachine, host: str, pending: Pending, survey: Survey) -> list[Condition]:
+    """Return Connected of a VM that runs; nothing where nobody judges the network of its host."""
+    target, revision = f"VirtualMachine/{vm.metadata.name}", survey.desired.revision
+    where = survey.desired.hosts.get(host)
+    if where is not None and where.spec.driver == "none":
+        return []
+    bad = pending.cards.get(target) or (pending.networks.get(host) if vm.spec.nics else None)
+    if bad is not None:
+        return [Condition(target, CONNECTED, FALSE, "VlanDiffers", bad.reason, revision)]
+    missing = None if where is None else lacking(vm, where, survey)
+    if missing is not None:
+        return [Condition(target, CONNECTED, FALSE, "NetworkMissing", missing, revision)]
+    return [Condition(target, CONNECTED, TRUE, "OnItsNetworks", ON_ITS_NETWORKS, revision)]
 
 
 def split_brain(target: str, location: Location, revision: str) -> list[Condition]:

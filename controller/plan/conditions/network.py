@@ -1,7 +1,10 @@
 """Connected: of links, by their members; of networks, by every port that must carry them."""
 
+from collections.abc import Mapping
+
 from controller.model.condition import Condition, ConditionType, Status
 from controller.plan.actions.network import AddUplink, CreateBridge, WidenTrunk
+from controller.plan.network.linux_bridge import lacks
 from controller.plan.network.port_vlans import frames_of
 from controller.plan.steps.draft import Stall
 from controller.plan.steps.plan import Step
@@ -23,6 +26,10 @@ def link_conditions(survey: Survey) -> list[Condition]:
 def link_answer(name: str, survey: Survey) -> Answer:
     """Return whether a link is connected, by the state of the ports at both of its ends."""
     spec = survey.desired.inter_site_links[name].spec
+    if not any(port.link is not None and port.link.partition("/")[0] == name
+               for switch in survey.desired.switches.values() for port in switch.spec.ports):
+        return (Status.UNKNOWN, "NotChecked", "no declared switch has a port of it: whether its"
+                " members are up is not checked")
     up, down, unseen = [], [], []
     for member in range(1, spec.members + 1):
         states = member_states(f"{name}/{member}", survey)
@@ -79,21 +86,38 @@ def network_conditions(survey: Survey, steps: tuple[Step, ...],
             silent.setdefault(survey.site_of(name), name)
     found = []
     for name in sorted(desired.networks):
-        spec = desired.networks[name].spec
-        sites = set(spec.sites)
+        sites = set(desired.networks[name].spec.sites)
         spanning = [answer for between, answer in links.values() if between <= sites]
-        answer: Answer = (Status.TRUE, "EverywhereDeclared",
-                          f"every port of {', '.join(sorted(sites))} that must carries it")
-        broken = [one for one in spanning if one[0] is Status.FALSE]
-        unreachable = next((silent[site] for site in sorted(sites) if site in silent), None)
-        if (spec.vlan or 0) in cut:
-            answer = (Status.FALSE, "VlanMissing", cut[spec.vlan or 0])
-        elif spanning and len(broken) == len(spanning):
-            answer = (Status.FALSE, "LinkDown", broken[0][2])
-        elif unreachable is not None:
-            answer = (Status.UNKNOWN, "CannotBeSeen", f"the ports of {unreachable} cannot be seen")
+        unseen = next((f"the ports of {silent[site]} cannot be seen" for site in sorted(sites)
+                       if site in silent), None)
+        answer = network_answer(name, cut, spanning, unseen, survey)
         found.append(Condition(f"Network/{name}", CONNECTED, *answer, desired.revision))
     return found
+
+
+def network_answer(name: str, cut: Mapping[int, str], spanning: list[Answer], unseen: str | None,
+                   survey: Survey) -> Answer:
+    """Return whether all that must carry a network carries it."""
+    desired, spec = survey.desired, survey.desired.networks[name].spec
+    missing = [lack for host in sorted(desired.hosts)
+               if (lack := lacks(desired.hosts[host], survey).get(name)) is not None]
+    sure = next((lack for lack in missing if lack.sure), None)
+    broken = [one for one in spanning if one[0] is Status.FALSE]
+    if (spec.vlan or 0) in cut:
+        return Status.FALSE, "VlanMissing", cut[spec.vlan or 0]
+    if sure is not None:
+        return Status.FALSE, sure.reason, sure.sentence
+    if spanning and len(broken) == len(spanning):
+        return Status.FALSE, "LinkDown", broken[0][2]
+    if unseen is not None:
+        return Status.UNKNOWN, "CannotBeSeen", unseen
+    if missing:
+        return Status.UNKNOWN, missing[0].reason, missing[0].sentence
+    where = ", ".join(sorted(spec.sites))
+    if not desired.switches:
+        return (Status.TRUE, "EverywhereDeclared", f"every host of {where} has it; no switch is"
+                " declared, so what lies between them is not checked")
+    return Status.TRUE, "EverywhereDeclared", f"every port of {where} that must carries it"
 
 
 def cut_vlans(steps: tuple[Step, ...], survey: Survey) -> dict[int, str]:

@@ -18,6 +18,7 @@ from controller.plan.machine.domain import desired_disk, desired_domain, disk_fi
 from controller.plan.machine.removal import Found, asides
 from controller.plan.machine.state import Case, bridge_first, pool_first
 from controller.plan.network.card import no_new_card
+from controller.plan.network.linux_bridge import lacking
 from controller.plan.survey.grants import WOULD
 from controller.plan.survey.identity import domain_uuids
 from controller.plan.survey.replicas import Held
@@ -35,7 +36,7 @@ def create(case: Case) -> None:
         return
     host = survey.desired.hosts[case.goal]
     odd = next((f"card {nic.mac}: {words}" for nic in vm.spec.nics
-                if (words := no_new_card(nic))), None)
+                if (words := no_new_card(nic))), None) or lacking(vm, host, survey)
     if odd is not None:
         draft.stall(case.target, "NoSuchCard", f"{vm.name} is declared and exists nowhere, and"
                     f" cannot be created: {odd}")

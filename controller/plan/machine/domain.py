@@ -18,8 +18,8 @@ from controller.plan.actions.desired import (
 )
 from controller.plan.network.card import desired_nics, is_card
 from controller.plan.network.host import pool_of
-from controller.plan.survey.attachment import attachment_of
 from controller.plan.survey.identity import domain_uuid
+from controller.plan.survey.networks.attachment import attachment_of
 from controller.plan.survey.survey import Survey
 
 

@@ -17,6 +17,7 @@ from controller.plan.machine.domain import desired_disk
 from controller.plan.machine.state import Case, bridge_first, pool_first
 from controller.plan.network.card import desired_nics, left_alone
 from controller.plan.network.host import pool_of
+from controller.plan.network.linux_bridge import lacking
 from controller.plan.steps.draft import cause_of
 
 
@@ -37,7 +38,8 @@ def plan_migration(case: Case, source: str, domain: DomainFacts, after: str | No
     media = dict(sorted({medium.source: medium.size_bytes for config in (domain.live, domain.config)
                          if config is not None for medium in config.media
                          if medium.type == "file" and medium.source}.items()))
-    blocker = _blocker(case, domain, here, frozenset(kept)) or _medium_missing(case, media)
+    blocker = (_blocker(case, domain, here, frozenset(kept)) or _medium_missing(case, media)
+               or lacking(vm, there, survey))
     if blocker:
         draft.remark(case.target, f"{vm.name} belongs on {case.goal} ({case.why}) and is not moved:"
                      f" {blocker}")

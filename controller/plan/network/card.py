@@ -21,7 +21,7 @@ from controller.plan.actions.desired import (
     DomainChange,
     UpdateNic,
 )
-from controller.plan.survey.attachment import (
+from controller.plan.survey.networks.attachment import (
     LINUXBRIDGE,
     OPENVSWITCH,
     Attachment,
@@ -68,8 +68,11 @@ def no_switch(host: Host, survey: Survey) -> str | None:
     """Return why no card can be plugged in on `host`; None if its driver has its bridge."""
     name, spec = host.name, host.spec
     node = survey.nodes.get(name)
-    if spec.driver != OPENVSWITCH or node is None:
+    if node is None or spec.driver == "none":
         return None
+    if spec.driver == LINUXBRIDGE:
+        return (f"the network devices of {name} were never shown: install iproute2 there"
+                if isinstance(node.links, Absent) else None)
     if isinstance(node.bridges, Absent):
         return f"Open vSwitch is not installed on {name}"
     device = (survey.interfaces(name) or {}).get(spec.bridge)

@@ -1,11 +1,15 @@
 """Hosts: the bridge with its uplinks, the guests' ports, the pools, and the silence of a host."""
 
-from controller.model.facts import Absent, BridgeFacts, PoolFacts, runs
+from dataclasses import replace
+from typing import NamedTuple
+
+from controller.model.facts import Absent, PoolFacts, PortFacts, runs
 from controller.model.host import Host, PoolSpec
 from controller.plan.actions.action import Ask
 from controller.plan.actions.network import SetPortVlan, access_columns
 from controller.plan.actions.storage import AcceptPool, CreatePool
 from controller.plan.network.card import no_switch
+from controller.plan.network.linux_bridge import diff_linux_host, lacks
 from controller.plan.network.port_vlans import Wanted
 from controller.plan.network.trunk import (
     Trunk,
@@ -15,7 +19,15 @@ from controller.plan.network.trunk import (
     report_warnings,
 )
 from controller.plan.steps.draft import Draft, cause_of
-from controller.plan.survey.attachment import OPENVSWITCH, attachment_of, bridges_of
+from controller.plan.survey.networks.attachment import (
+    LINUXBRIDGE,
+    OPENVSWITCH,
+    attachment_of,
+    bridges_of,
+)
+from controller.plan.survey.networks.linux_bridges import NONE_PASSES
+from controller.plan.survey.silence import known_of
+from controller.plan.survey.spec_index import Card
 from controller.plan.survey.survey import Survey
 from controller.plan.survey.vlans import render_vlans
 
@@ -58,6 +70,11 @@ def silent_sentence(name: str, survey: Survey) -> str:
 def _diff_network(host: Host, survey: Survey, draft: Draft) -> None:
     name, spec = host.name, host.spec
     target = f"Host/{name}"
+    cause = cause_of(survey.context, target, *survey.networks_at(spec.site))
+    if spec.driver == LINUXBRIDGE:
+        managed = managed_bridge(target, name, spec.bridge, cause, survey.context)
+        diff_linux_host(host, replace(managed, driver=LINUXBRIDGE), survey, draft)
+        _diff_ports(host, survey, draft)
     if spec.driver != OPENVSWITCH:
         return
     missing = no_switch(host, survey)
@@ -73,15 +90,15 @@ def _diff_network(host: Host, survey: Survey, draft: Draft) -> None:
                      unknown=True)
         return
     wanted = carried(host, survey)
-    cause = cause_of(survey.context, target, *survey.networks_at(spec.site))
     diff_bridge(managed_bridge(target, name, spec.bridge, cause, survey.context),
                 tuple(Trunk(port, wanted) for port in spec.uplinks),
                 rstp=len(spec.uplinks) > 1, bridges=bridges, draft=draft)
     if len(spec.uplinks) > 1:
         report_no_tree(target, name, bridges.get(spec.bridge), spec.uplinks, draft)
-    for bridge in bridges_of(host):
-        if bridge in bridges:
-            _diff_guest_ports(name, bridges[bridge], survey, draft)
+    _diff_ports(host, survey, draft)
+    for lack in dict.fromkeys(lacks(host, survey).values()):
+        draft.stall(target, lack.reason, lack.sentence) if lack.sure else draft.remark(
+            target, lack.sentence, unknown=True)
 
 
 def carried(host: Host, survey: Survey) -> Wanted:
@@ -97,37 +114,62 @@ def carried(host: Host, survey: Survey) -> Wanted:
                   spec.native_vlan, None in vlans)
 
 
-def _diff_guest_ports(name: str, bridge: BridgeFacts, survey: Survey, draft: Draft) -> None:
-    card_of = survey.card_of
-    for port in bridge.ports.values():
-        card = card_of.get(port.attached_mac) if port.attached_mac else None
-        if card is None:
+def _diff_ports(host: Host, survey: Survey, draft: Draft) -> None:
+    """Put down each port of a running guest whose VLAN is not that of its card."""
+    bridges = survey.bridges(host.name) or {}
+    links = known_of(survey.nodes[host.name].links) if host.spec.driver == LINUXBRIDGE else None
+    for name in bridges_of(host):
+        if name not in bridges or (links is not None and not links.links[name].filtering):
             continue
-        place = survey.attachment(name, card)
-        if place.bridge != bridge.name or (
-                port.tag == place.vlan and port.vlan_mode in {None, "access"}
-                and (place.vlan is not None or not port.trunks)):
-            continue
-        if sum(runs(seen.domain) for seen in survey.sightings.get(card.vm, ())) > 1:
-            continue  # two running copies: nothing automatic is done to either
-        if any(rival.claim.runs and rival.is_now
-               for rival in survey.identities.rivals.get(card.vm, ())):
-            continue  # nor while another guest that runs has its card or its disks
-        if not survey.xml_vlan_is(name, card, place.vlan):
-            continue  # the domain's own XML is wrong: patching it retags the port as well
-        if port.trunks or port.vlan_mode not in {None, "access"}:
-            draft.remark(f"VirtualMachine/{card.vm}", (
-                f"{port.name} of {name}, {card.vm}'s card {card.mac}, was made a trunk by hand"
-                f" ({render_vlans(port.trunks)}; mode {port.vlan_mode or 'unset'}): it is left so,"
-                f" since the guest may use all of it; to put it back on {say_vlan(place.vlan)}:"
-                f" ovs-vsctl set Port {port.name} {' '.join(access_columns(place.vlan))}"))
-            continue
-        draft.do(SetPortVlan(
-            target=f"VirtualMachine/{card.vm}", node=name, bridge=bridge.name, port=port.name,
-            mac=card.mac, vlan=place.vlan, was=port.tag,
-            cause=cause_of(survey.context, f"VirtualMachine/{card.vm}", f"Network/{card.network}"),
-            reason=f"{port.name} of {name} is on {say_vlan(port.tag)}; {card.vm}'s"
-                   f" card {card.mac} belongs on {say_vlan(place.vlan)} ({card.network})"))
+        for port in bridges[name].ports.values():
+            card = survey.card_of.get(port.attached_mac) if port.attached_mac else None
+            if card is None or _is_doubled(card, survey):
+                continue
+            place = survey.attachment(host.name, card)
+            if place.bridge != name or (links is not None and place.vlan is None):
+                continue    # a Linux bridge gives such a port a VLAN of its own
+            _diff_port(host, name, port, Placed(card, place.vlan), survey, draft)
+
+
+class Placed(NamedTuple):
+    """A card, and the VLAN that it has on a host."""
+
+    card: Card
+    vlan: int | None
+
+
+def _is_doubled(card: Card, survey: Survey) -> bool:
+    """Return whether two copies run of the VM of a card, or another guest that has part of it."""
+    return (sum(runs(seen.domain) for seen in survey.sightings.get(card.vm, ())) > 1
+            or any(rival.claim.runs and rival.is_now
+                   for rival in survey.identities.rivals.get(card.vm, ())))
+
+
+def _diff_port(host: Host, bridge: str, port: PortFacts, placed: Placed, survey: Survey,
+               draft: Draft) -> None:
+    card, vlan, name = placed.card, placed.vlan, host.name
+    linux = host.spec.driver == LINUXBRIDGE
+    nothing = linux and port.trunks == NONE_PASSES
+    if port.tag == vlan and port.vlan_mode in {None, "access"} and (
+            vlan is not None or not port.trunks):
+        return
+    if not linux and not survey.xml_vlan_is(name, card, vlan):
+        return  # the domain's own XML is wrong: patching it retags the port as well
+    if not nothing and (port.trunks or port.vlan_mode not in {None, "access"}):
+        how = f"ovs-vsctl set Port {port.name} {' '.join(access_columns(vlan))}" if not linux else (
+            f"bridge vlan del dev {port.name} vid 1-4094, then bridge vlan add dev {port.name} vid"
+            f" {vlan} pvid untagged")
+        draft.remark(f"VirtualMachine/{card.vm}", (
+            f"{port.name} of {name}, {card.vm}'s card {card.mac}, was made a trunk by hand"
+            f" ({render_vlans(port.trunks)}; mode {port.vlan_mode or 'unset'}): it is left so,"
+            f" since the guest may use all of it; to put it back on {say_vlan(vlan)}: {how}"))
+        return
+    draft.do(SetPortVlan(
+        target=f"VirtualMachine/{card.vm}", node=name, bridge=bridge, port=port.name,
+        mac=card.mac, vlan=vlan, was=port.tag, driver=host.spec.driver,
+        cause=cause_of(survey.context, f"VirtualMachine/{card.vm}", f"Network/{card.network}"),
+        reason=f"{port.name} of {name} is on {say_vlan(port.tag)}; {card.vm}'s"
+               f" card {card.mac} belongs on {say_vlan(vlan)} ({card.network})"))
 
 
 def say_vlan(vlan: int | None) -> str:

@@ -55,6 +55,7 @@ from controller.plan.network.topology import has_tree
 from controller.plan.network.vlan_use import VlanUses
 from controller.plan.steps.draft import Draft, Item, cause_of
 from controller.plan.survey.context import Context
+from controller.plan.survey.networks.attachment import OPENVSWITCH
 from controller.plan.survey.survey import Survey
 from controller.plan.survey.vlans import NOTHING_PASSES, render_vlans
 
@@ -83,6 +84,7 @@ class ManagedBridge:
     """Whether it was once seen as declared: only then is it ours to take from."""
     recabled: bool = False
     """Whether any network changed or left the specs since the last applied revision."""
+    driver: str = OPENVSWITCH
 
 
 def diff_bridge(managed: ManagedBridge, trunks: tuple[Trunk, ...], *, rstp: bool,
@@ -154,6 +156,7 @@ def diff_port(managed: ManagedBridge, port: PortFacts, wanted: Wanted, draft: Dr
         draft.do(WidenTrunk(
             target=managed.target, node=managed.node, bridge=managed.bridge, port=port.name,
             will_be=change.wide, was=change.was, wanted=wanted.vlans, cause=managed.cause,
+            driver=managed.driver,
             reason=lacking_words(where, change, wanted), consequence=CONFIRMED))
     if change.narrow != change.wide:
         lost = tuple(sorted(change.lost))
@@ -163,9 +166,10 @@ def diff_port(managed: ManagedBridge, port: PortFacts, wanted: Wanted, draft: Dr
         draft.do(NarrowTrunk(
             target=managed.target, node=managed.node, bridge=managed.bridge, port=port.name,
             will_be=change.narrow, was=change.wide, wanted=wanted.vlans, lost=lost,
+            driver=managed.driver,
             cause=Cause.COMMIT if managed.recabled else managed.cause, ask=ask,
             reason=surplus_words(where, change, wanted), consequence=CONFIRMED))
-    remark_undeclared(managed.target, where, change, wanted, draft)
+    remark_undeclared(managed, where, change, wanted, draft)
 
 
 def no_trunk(port: PortFacts) -> str | None:
@@ -216,16 +220,19 @@ def surplus_words(where: str, change: Change, wanted: Wanted) -> str:
     return f"{where} takes untagged frames {now} and `nativeVlan: {wanted.native}` is declared"
 
 
-def remark_undeclared(target: str, where: str, change: Change, wanted: Wanted,
+def remark_undeclared(managed: ManagedBridge, where: str, change: Change, wanted: Wanted,
                       draft: Draft) -> None:
     """Remark on what passes on a port undeclared and is left as it is."""
+    target, port = managed.target, where.partition(" ")[0]
     seen, after = frames_of(change.was), frames_of(change.narrow)
     if seen.tagged is None and not wanted.every:
         listed = ",".join(map(str, wanted.vlans or NOTHING_PASSES))
+        how = f"ovs-vsctl set Port {port} trunks={listed}" if managed.driver == OPENVSWITCH else (
+            f"bridge vlan del dev {port} vid FIRST-LAST")
         draft.remark(target, (
             f"{where} lets every VLAN pass and {render_vlans(wanted.vlans)} is declared: it is left"
             " so, since nobody sees all who count on it; declare `vlans: all`, or write down by"
-            f" hand what may pass: ovs-vsctl set Port {where.partition(' ')[0]} trunks={listed}"))
+            f" hand what may pass: {how}"))
     if (wanted.native is not None or wanted.untagged or after.untagged is None
             or seen.tagged is None):
         return

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from controller.model.facts import (
-    Absent,
     BridgeFacts,
     DomainConfig,
     DomainFacts,
@@ -18,10 +17,15 @@ from controller.model.facts import (
     NicFacts,
     PortFacts,
 )
+from controller.model.host import Host
+from controller.model.linux.links import Links
 from controller.plan.actions.network import NarrowTrunk
 from controller.plan.network.port_vlans import TUNNEL, frames_of, port_vlans_of
 from controller.plan.network.topology import Cable, End, cables
 from controller.plan.survey.identity import owner_of
+from controller.plan.survey.networks.attachment import LINUXBRIDGE, bridges_of
+from controller.plan.survey.networks.linux_bridges import uplinks_of
+from controller.plan.survey.silence import known_of
 from controller.plan.survey.survey import Survey
 
 
@@ -78,7 +82,7 @@ class VlanUses:
     def _passes(self, end: End, vlan: int) -> bool:
         """Return whether a VLAN may pass at one end of a cable; it may where nothing is seen."""
         bridges = self.survey.bridges(end.node)
-        if bridges is None or isinstance(self.survey.nodes[end.node].bridges, Absent):
+        if bridges is None or self.survey.no_switching(end.node):
             return True
         ports = [bridge.ports[end.port] for bridge in bridges.values() if end.port in bridge.ports]
         return any(may_carry(port, vlan) for port in ports)
@@ -93,7 +97,7 @@ class VlanUses:
                 yield Use(f"{name}, which left the specs and was never seen")
             for domain in (domains or {}).values():
                 for config in (domain.live, domain.config):
-                    yield from card_uses(domain, name, config, None, vlan, survey)
+                    yield from card_uses(domain, name, config, (), vlan, survey)
 
 
 def node_uses(name: str, vlan: int, survey: Survey) -> Iterator[Use]:
@@ -105,27 +109,45 @@ def node_uses(name: str, vlan: int, survey: Survey) -> Iterator[Use]:
         return
     if host is not None and name in survey.unreachable:
         yield Use(f"the guests of {name}, which cannot be seen")
-    bridge_name = host.spec.bridge if host else survey.desired.switches[name].spec.bridge
-    bridges, interfaces = survey.bridges(name), survey.interfaces(name)
-    if bridges is None or isinstance(node.bridges, Absent):
+    bridges = survey.bridges(name)
+    if bridges is None or survey.no_switching(name):
         yield Use(f"the ports of {name}, which cannot be seen")
-    if interfaces is None:
+    if survey.interfaces(name) is None:
         yield Use(f"{name} itself, whose addresses cannot be seen")
-    bridge = (bridges or {}).get(bridge_name)
-    named: set[str] = set()
-    for domain in survey.domains.get(name, {}).values():
-        for config in (domain.live, domain.config):
-            for use in card_uses(domain, name, config, bridge_name, vlan, survey):
-                named.add(domain.name)
-                yield use
-    if bridge is not None:
-        declared = set(host.spec.uplinks) if host else {
+    names = bridges_of(host) if host else (survey.desired.switches[name].spec.bridge,)
+    cards = {domain.name: [use for config in (domain.live, domain.config)
+                           for use in card_uses(domain, name, config, names, vlan, survey)]
+             for domain in survey.domains.get(name, {}).values()}
+    for uses in cards.values():
+        yield from uses
+    named = {domain for domain, uses in cards.items() if uses}
+    for bridge in (bridges[one] for one in names if bridges and one in bridges):
+        declared = ways_of(host, bridge.name, survey) if host else {
             port.name for port in survey.desired.switches[name].spec.ports}
-        yield from port_uses(name, bridge, declared, vlan, survey, named)
-        yield from inner_uses(name, bridge, interfaces or {}, vlan)
-        if vlan in bridge.mirror_vlans:
-            yield Use(f"a mirror of {bridge.name} on {name}, which writes to it")
-        yield from address_uses(name, bridge, declared, interfaces or {}, vlan)
+        yield from bridge_uses(name, bridge, declared, vlan, survey, named)
+    if host and host.spec.driver == LINUXBRIDGE:
+        devices = (known_of(node.links) or Links({})).links.values()
+        yield from (Use(f"{link.name} on {name}") for link in devices
+                    if link.kind == "vlan" and link.vlan == vlan)
+
+
+def bridge_uses(node: str, bridge: BridgeFacts, declared: set[str], vlan: int, survey: Survey,
+                named: set[str]) -> Iterator[Use]:
+    """Yield what uses a VLAN on one bridge of a node, cards aside."""
+    interfaces = survey.interfaces(node) or {}
+    yield from port_uses(node, bridge, declared, vlan, survey, named)
+    yield from inner_uses(node, bridge, interfaces, vlan)
+    if vlan in bridge.mirror_vlans:
+        yield Use(f"a mirror of {bridge.name} on {node}, which writes to it")
+    yield from address_uses(node, bridge, declared, interfaces, vlan)
+
+
+def ways_of(host: Host, bridge: str, survey: Survey) -> set[str]:
+    """Return the ports of a host's bridge that lead elsewhere: declared ones, or those found."""
+    links = known_of(survey.nodes[host.name].links)
+    if host.spec.driver != LINUXBRIDGE or links is None:
+        return set(host.spec.uplinks)
+    return {link.name for link in uplinks_of(bridge, host.spec, links)}
 
 
 def is_served(mac: str, vm: str, vlan: int, node: str, survey: Survey) -> bool:
@@ -136,12 +158,12 @@ def is_served(mac: str, vm: str, vlan: int, node: str, survey: Survey) -> bool:
             and survey.site_of(node) in survey.desired.networks[card.network].spec.sites)
 
 
-def card_uses(domain: DomainFacts, host: str, config: DomainConfig | None, bridge: str | None,
-              vlan: int, survey: Survey) -> Iterator[Use]:
-    """Yield the cards of one domain XML that may use a VLAN."""
+def card_uses(domain: DomainFacts, host: str, config: DomainConfig | None,
+              bridges: tuple[str, ...], vlan: int, survey: Survey) -> Iterator[Use]:
+    """Yield the cards of one domain XML that may use a VLAN; `bridges`: on these, empty: on any."""
     vm = owner_of(domain, survey.specs.names)
     for nic in config.nics if config is not None else ():
-        if bridge is not None and nic.bridge not in {bridge, ""}:
+        if bridges and nic.bridge not in {*bridges, ""}:
             continue
         if not nic_carries(nic, vlan) or is_served(nic.mac, vm, vlan, host, survey):
             continue

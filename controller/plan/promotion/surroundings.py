@@ -9,10 +9,11 @@ from controller.model.host import HostSpec
 from controller.plan.machine.capability import capabilities_of
 from controller.plan.machine.layout import Layout
 from controller.plan.machine.promotion_room import PromotionRoom, closed_host
+from controller.plan.network.linux_bridge import lacks
 from controller.plan.network.port_vlans import frames_of, port_vlans_of
 from controller.plan.replication.unseen import unlisted_hosts
 from controller.plan.steps.takeover import Obstacle, Obstacles
-from controller.plan.survey.attachment import attachment_of, bridges_of
+from controller.plan.survey.networks.attachment import OPENVSWITCH, attachment_of, bridges_of
 from controller.plan.survey.replicas import ReplicaIndex
 from controller.plan.survey.survey import Survey
 
@@ -72,10 +73,14 @@ def surroundings_of(site: str, lost: Collection[str], layout: Layout, replicas: 
     for name in survey.hosts_of_site.get(site, ()):
         seen = survey.bridges(name)
         spec = survey.desired.hosts[name].spec
-        cut = NONE_CUT if seen is None else survey.specs.cached(
-            cut_networks, name, spec,
-            tuple(map(seen.get, bridges_of(survey.desired.hosts[name]))),
+        host = survey.desired.hosts[name]
+        cut = NONE_CUT if seen is None or spec.driver != OPENVSWITCH else survey.specs.cached(
+            cut_networks, name, spec, tuple(map(seen.get, bridges_of(host))),
             tuple(ports.get(name, ())), survey.networks_at(site), survey.vlan_of)
+        missing = lacks(host, survey)
+        if missing:
+            cut = {**cut, **{network: lack.sentence for network, lack in missing.items()
+                             if lack.sure}}
         like = survey.specs.cached(HostLike, name, {**far, **cut} if far else cut,
                                    capabilities[name])
         hosts[name] = HostThere(name, like, closed_host(name, survey), survey.pools(name))

@@ -26,6 +26,11 @@ def value_of(fact: Fact[Mapping[str, V]]) -> Mapping[str, V] | None:
     return {} if isinstance(fact, Absent) else None
 
 
+def known_of(fact: Fact[V]) -> V | None:
+    """Return what a fact holds; None when absent or unknown."""
+    return fact.value if isinstance(fact, Known) else None
+
+
 def last_of(fact: Fact[V]) -> V | None:
     """Return what a fact holds, or held when last seen; None if it was never seen."""
     if isinstance(fact, Known):

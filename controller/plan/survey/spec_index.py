@@ -3,6 +3,7 @@
 A loop decides many times on one revision; the specs of thousands of VMs stay the same meanwhile.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -12,7 +13,6 @@ from controller.model.desired import Desired
 from controller.model.protection_policy import HealthSpec
 from controller.model.virtual_machine import VirtualMachine
 from controller.plan.packing.problem import PlaceMachine
-from controller.plan.survey.attachment import isolated_from
 from controller.plan.survey.grants import (
     Grants,
     Managing,
@@ -21,6 +21,7 @@ from controller.plan.survey.grants import (
     find_managing,
 )
 from controller.plan.survey.identity import DeclaredIdentity, Names
+from controller.plan.survey.networks.attachment import isolated_from
 from controller.plan.survey.renamed import renames
 from controller.plan.survey.vlans import untagged_links, untagged_sites
 
@@ -70,6 +71,8 @@ class SpecIndex:
     """Sites, and links, that carry networks without a tag."""
     healths: Mapping[str, HealthSpec] = field(default_factory=dict)
     """By VM: what proves that it serves, where more is declared than that it runs."""
+    alone: frozenset[str] = frozenset()
+    """Networks that one host alone has."""
     _cache: dict[tuple[object, str], tuple[object, Any]] = field(default_factory=dict)
 
     @property
@@ -135,7 +138,7 @@ def _index_specs(specs: Specs) -> SpecIndex:
         {group: tuple(name for name in names if group_of.get(name) == group)
          for group in sorted(set(group_of.values()))}, group_of,
         untagged_sites(desired) | untagged_links(desired),
-        healths_of(desired))
+        healths_of(desired), alone(desired))
 
 
 def healths_of(desired: Desired) -> dict[str, HealthSpec]:
@@ -146,6 +149,13 @@ def healths_of(desired: Desired) -> dict[str, HealthSpec]:
         return {}
     return {name: policies[vm.spec.protection] for name, vm in desired.virtual_machines.items()
             if vm.spec.protection in policies}
+
+
+def alone(desired: Desired) -> frozenset[str]:
+    """Return the networks that one host alone has."""
+    hosts = Counter(host.spec.site for host in desired.hosts.values())
+    return frozenset(name for name, network in desired.networks.items()
+                     if sum(hosts[site] for site in network.spec.sites) < 2)
 
 
 def links_between(desired: Desired) -> dict[frozenset[str], tuple[str, ...]]:

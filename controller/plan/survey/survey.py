@@ -24,15 +24,21 @@ from controller.model.facts import (
 )
 from controller.model.failover.record import Record
 from controller.model.units import render_duration
-from controller.plan.survey.attachment import Attachment, attachment_of
 from controller.plan.survey.context import Context, Suspension
 from controller.plan.survey.epochs import epochs_of, records_of, split
 from controller.plan.survey.grants import pauses
 from controller.plan.survey.identity import HostIndex, Identities, Sighting, index_host
 from controller.plan.survey.isolation import NOBODY, Isolation, isolation_of
+from controller.plan.survey.networks.attachment import (
+    LINUXBRIDGE,
+    OPENVSWITCH,
+    Attachment,
+    attachment_of,
+)
+from controller.plan.survey.networks.linux_bridges import linux_bridges
 from controller.plan.survey.pools import by_declared_name
 from controller.plan.survey.renamed import merge_duplicates, rename_context, rename_observed
-from controller.plan.survey.silence import last_of, stale, value_of
+from controller.plan.survey.silence import known_of, last_of, stale, value_of
 from controller.plan.survey.spec_index import Card, SpecIndex, index_specs
 from controller.plan.survey.vlans import link_vlans, site_vlans
 
@@ -126,9 +132,23 @@ class Survey:
                      if name in pool.volumes and pool.path.rstrip("/") == folder), "")
 
     def bridges(self, name: str) -> Mapping[str, BridgeFacts] | None:
-        """Return the bridges of node `name`; None when they cannot be seen."""
-        node = self.nodes.get(name)
-        return value_of(node.bridges) if node else None
+        """Return the bridges of node `name`, of its driver; None when they cannot be seen."""
+        node, host = self.nodes.get(name), self.desired.hosts.get(name)
+        if node is None:
+            return None
+        if host is None or host.spec.driver == OPENVSWITCH:
+            return value_of(node.bridges)
+        if host.spec.driver != LINUXBRIDGE:
+            return {}
+        return self.specs.cached(linux_bridges, name, known_of(node.links), self.domains.get(name))
+
+    def no_switching(self, name: str) -> bool:
+        """Return whether a node that answers surely has no bridges of its driver, or none that
+        anybody looks at."""
+        host, node = self.desired.hosts.get(name), self.nodes[name]
+        if host is None or host.spec.driver == OPENVSWITCH:
+            return isinstance(node.bridges, Absent)
+        return host.spec.driver != LINUXBRIDGE or isinstance(node.links, Absent)
 
     def interfaces(self, name: str) -> Mapping[str, InterfaceFacts] | None:
         """Return the network interfaces of node `name`; None when they cannot be seen."""

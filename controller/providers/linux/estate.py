@@ -10,10 +10,12 @@ from controller.model.desired import Desired
 from controller.model.facts import Fact, Known, NodeFacts, Unknown
 from controller.model.failover.power import PowerFacts
 from controller.model.failover.serving import Probe
+from controller.model.host import HostSpec
 from controller.model.login.ssh import LoginSpec, SshSpec
 from controller.model.protection_policy import HealthSpec
 from controller.plan.actions.action import Action
 from controller.plan.failover.probing import probes_of
+from controller.plan.survey.networks.attachment import LINUXBRIDGE
 from controller.plan.survey.spec_index import healths_of
 from controller.providers.libvirt.hands import LibvirtHands
 from controller.providers.linux.fact_cache import FactCache
@@ -86,6 +88,13 @@ def key_id_of(desired: Desired) -> str:
         return ""
 
 
+def sections_of(spec: HostSpec) -> tuple[str, ...]:
+    """Return the sections that a host is asked for: its devices only where they matter."""
+    linked = spec.driver == LINUXBRIDGE or any(
+        one.libvirt_network is not None for one in spec.attachments)
+    return (*HOST_SECTIONS, "links") if linked else HOST_SECTIONS
+
+
 def question_command(wanted: tuple[str, ...], digests: dict[str, str],
                      guests: tuple[Probe, ...] = ()) -> str:
     """Return the question for the facts script: the wanted sections, the known digests, and what
@@ -117,7 +126,7 @@ class LinuxEstate:
 
     async def declare(self, desired: Desired) -> None:
         """Set the nodes; the facts of those that stay are kept."""
-        wanted = {**dict.fromkeys(desired.hosts, HOST_SECTIONS),
+        wanted = {**{name: sections_of(host.spec) for name, host in desired.hosts.items()},
                   **dict.fromkeys(desired.switches, SWITCH_SECTIONS),
                   **dict.fromkeys(desired.witnesses, WITNESS_SECTIONS)}
         caches = {}

@@ -15,6 +15,7 @@ from controller.providers.linux.guard_facts import parse_grantor, parse_guard
 from controller.providers.linux.last_seen import FILLERS
 from controller.providers.linux.record import parse_records
 from controller.providers.linux.replica import parse_leftovers, parse_replicas
+from controller.providers.linuxbridge.facts import parse_links
 from controller.providers.openvswitch.facts import parse_bridges, parse_drops, parse_interfaces
 
 PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
@@ -23,6 +24,7 @@ PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "interfaces": parse_interfaces, "capabilities": parse_capabilities,
     "records": parse_records, "dropped": parse_drops,
     "guard": parse_guard, "grantor": parse_grantor, "serving": parse_serving,
+    "links": parse_links,
 }
 CLOCK_SAMPLES: Final = 8
 

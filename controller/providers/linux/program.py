@@ -9,8 +9,9 @@ PARTS: Final[Mapping[str, tuple[str, ...]]] = {
     "facts.py": ("programs.py", "drops.py", "interfaces.py", "guests/capabilities.py", "probes.py",
                  "mover/image/header.py", "filesystem.py", "pools.py", "domains.py",
                  "libvirt_poll.py", "guests/serving.py", "replicas.py", "leftovers.py",
-                 "records.py", "guard/errors.py", "guard/clock.py", "guard/config.py",
-                 "guard/page.py", "guard/guests.py", "guard/shown.py"),
+                 "network/files.py", "network/links.py", "records.py", "guard/errors.py",
+                 "guard/clock.py", "guard/config.py", "guard/page.py", "guard/guests.py",
+                 "guard/shown.py"),
 }
 """By program: our modules that it imports, each after those that it imports itself."""
 IMPORTER: Final = """\

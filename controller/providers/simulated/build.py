@@ -7,7 +7,7 @@ from controller.model.facts import DiskFacts, DomainConfig, NicFacts, Ownership
 from controller.model.host import Host, HostSpec, PoolSpec
 from controller.model.virtual_machine import DiskSpec, NicSpec, Power, VirtualMachine
 from controller.plan.guarding.orders import orders_of
-from controller.plan.survey.attachment import OPENVSWITCH, attachment_of
+from controller.plan.survey.networks.attachment import OPENVSWITCH, attachment_of
 from controller.providers.simulated.guarding.state import GrantorState, GuardState
 from controller.providers.simulated.power import run_domain
 from controller.providers.simulated.protected import protect

@@ -1,0 +1,1 @@
+"""Facts of a host that only Linux has words for."""

@@ -1,0 +1,1 @@
+"""Linux bridges: seen through iproute2, and changed at run time only."""

@@ -1,0 +1,1 @@
+"""The network of a host: its devices, and what its configuration says of them."""
