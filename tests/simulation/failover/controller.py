@@ -3,6 +3,7 @@
 It may die between any two orders, and knows of a machine only what that has answered.
 """
 
+import math
 from dataclasses import dataclass, field
 
 from controller.failover import decide as decider
@@ -18,16 +19,22 @@ from controller.failover.orders import (
     Revoke,
     WriteRecord,
 )
-from controller.model.failover.record import Record
+from tests.simulation.failover.deck import MASK, SHARES
 from tests.simulation.failover.estate import Estate
+from tests.simulation.failover.host import Host
 from tests.simulation.failover.laws import check_orders
-from tests.simulation.failover.nodes import Grantor, Host, Node
+from tests.simulation.failover.nodes import Facts, Grantor, Node
 from tests.simulation.failover.world import World
 
 TTL_S = 15.0
 LEASE_S = 3.0
 LOOP_S = 2.0
 CALM_S = 8.0
+ANSWERED = 0.9
+"""This share of questions is answered, though nothing is wrong."""
+ASKED_FROM_S = 5.0
+"""Of a host that has been silent for so long the grantors are asked; what they say is used from
+`survey.SUSPECT_S` on, and for `survey.FRESH_S`."""
 MARGIN = 0.02
 """By how much the holder of a lease counts it shorter, and the witness longer."""
 
@@ -47,16 +54,11 @@ class Answer:
     """What a node said, and when it reached us."""
 
     at: float
-    boot: int
-    guests: dict[str, int]
-    healthy: frozenset[str]
-    ended: frozenset[str]
-    records: tuple[Record, ...]
-    grants: dict[str, tuple[float, int]]
-    """By host: how long ago it granted last, and for which epoch it refuses."""
+    facts: Facts
+    grants_s: dict[str, float]
+    """By host: how long ago it granted last."""
     heard_s: dict[str, float]
     listening_s: float
-    guarded: bool
 
 
 @dataclass
@@ -82,10 +84,18 @@ class Controller(Grantor):
     lied_to: bool = False
     """Whether the witness claims to hear nobody."""
     witness_late_s: float = 0.0
-    said: str = ""
+    said: dict[str, tuple[str, ...]] = field(default_factory=dict)
     dies_after: int | None = None
     """After how many orders it dies; None: not for now."""
     decisions: tuple[Decision, ...] = ()
+    concerned: frozenset[str] = frozenset()
+    known: object = None
+    """All that a decision depends on, as far as it can make a difference to it."""
+    known_decisions: tuple[Decision, ...] = ()
+    """What was decided of that."""
+    loops: int = 0
+    fates: dict[str, int] = field(default_factory=dict)
+    """By node: where in the deck it is found which of our questions are lost."""
 
     def conducts(self) -> bool:
         """Whether it holds the lease, as far as it knows."""
@@ -96,6 +106,17 @@ class Controller(Grantor):
     def may_grant(self) -> bool:
         """A controller grants while it conducts."""
         return self.alive and self.conducts()
+
+    def listens(self) -> bool:
+        """It grants while it lives, until its lease is over."""
+        return self.alive
+
+    @property
+    def until(self) -> float:
+        """When its lease is over."""
+        if self.register is None or (self.world.mistakes.ignores_leases and self.term > 0):
+            return math.inf
+        return self.fresh_until
 
     def run(self) -> None:
         """Begin, or begin again after a death."""
@@ -109,7 +130,9 @@ class Controller(Grantor):
     def die(self) -> None:
         """Stop in the middle of anything."""
         if self.alive:
+            self.refresh_lines()
             self.alive = False
+            self.refresh_lines()
             self.fresh_until = -1.0
             self.world.say(f"{self.name} dies")
             self.world.after(self.world.dice.uniform(5, 90), self.run)
@@ -118,6 +141,8 @@ class Controller(Grantor):
         if not self.alive or self.register is None:
             return
         world, register, asked_at = self.world, self.register, self.world.now
+        if not self.conducts():
+            self.refresh_lines()
         if world.answers(self.name, "hq"):
             free = (world.now - register.renewed_at) >= TTL_S * (1 + MARGIN)
             if register.holder != self.name and free:
@@ -133,6 +158,7 @@ class Controller(Grantor):
     def _loop(self) -> None:
         if not self.alive:
             return
+        self.loops += 1
         self.look()
         self.decisions = ()
         if self.conducts() and not self._is_calm():
@@ -140,79 +166,103 @@ class Controller(Grantor):
         if self.alive:
             busy = any(isinstance(order, WriteRecord | Revoke | Restore)
                        for decision in self.decisions for order in decision.orders)
-            self.world.after(0.4 if busy else self.world.dice.uniform(0.5, 1.5) * LOOP_S,
-                             self._loop)
+            self.world.after(0.4 if busy else (0.5 + self._chance("loop")) * LOOP_S, self._loop)
+
+    def _chance(self, of: str) -> float:
+        """Return a share that depends on the number of the loop alone."""
+        return SHARES[(self.fates[of] + self.loops) & MASK]
 
     def _is_calm(self) -> bool:
         """Whether there is surely nothing to decide; then it mostly is not even asked."""
         assert self.estate is not None
         now = self.world.now
         return (len(self.answers) == len(self.estate.nodes) and not self.orders and not self.revoked
-                and all(now - answer.at < CALM_S and not answer.records
-                        and not any(epoch for _, epoch in answer.grants.values())
-                        for answer in self.answers.values())
-                and self.world.dice.random() < 0.9)
+                and all(now - answer.at < CALM_S and not answer.facts.records
+                        and not answer.facts.revoked for answer in self.answers.values())
+                and self._chance("calm") < 0.9)
 
     def look(self) -> None:
         """Ask every node that can be reached; some answers are lost."""
         assert self.estate is not None
+        now, heard, news = self.world.now, list[Node](), False
         for name, node in self.estate.nodes.items():
-            if (not (isinstance(node, Host) and not node.up()) and node.alive
-                    and self.world.answers(self.name, name) and self.world.dice.random() < 0.9):
-                self.answers[name] = self._answer(node)
-        for name, host in self.estate.hosts.items():
-            answer = self.answers.get(name)
-            if answer is None or answer.at < self.world.now:
-                continue
-            if host.bmc is not None and host.bmc.dialect == "other":
-                self.distrusted.add(name)       # it reads Off, and the host answers
-            for guest in answer.guests:
-                self.home[guest] = name
-            if answer.guarded:
-                self.guarded.add(name)
-            else:
-                self.guarded.discard(name)
+            if (node.up() and self.world.answers(self.name, name)
+                    and self._chance(name) < ANSWERED):
+                heard.append(node)
+                before, facts = self.answers.get(name), node.tell()
+                news = news or before is None or before.facts is not facts
+                self.answers[name] = Answer(now, facts, {}, {}, now - node.born_at)
+        self.concerned = self._concerned()
+        for node in heard:
+            answer, mine = self.answers[node.name], self.concerned & node.lines.keys()
+            answer.grants_s = {host: node.last_grant_s(host) for host in mine}
+            if not isinstance(node, Host):
+                answer.heard_s = {host: heard_s for host in mine
+                                  if (heard_s := node.heard_s(host)) is not None}
+        if news:
+            for node in heard:
+                if isinstance(node, Host):
+                    self._learn(node, self.answers[node.name].facts)
 
-    def _answer(self, node: Node) -> Answer:
-        host = node if isinstance(node, Host) else None
-        now = self.world.now
-        return Answer(
-            at=now, boot=host.boot if host else 0, guests=dict(host.guests) if host else {},
-            healthy=frozenset(one for one, at in host.healthy_at.items() if at <= now)
-            if host else frozenset(),
-            ended=frozenset(host.ended) if host else frozenset(),
-            records=tuple(node.records.values()),
-            grants={one.name: (node.last_grant_s(one.name), node.revoked.get(one.name, 0))
-                    for one in (self.estate.hosts.values() if self.estate else ())},
-            heard_s={one: now - at for one, at in node.heard.items()},
-            listening_s=now - node.born_at, guarded=bool(host and host.guarded))
+    def _learn(self, host: Host, facts: Facts) -> None:
+        """Keep what is to be known of a host when it is silent."""
+        if host.bmc is not None and host.bmc.dialect == "other":
+            self.distrusted.add(host.name)       # it reads Off, and the host answers
+        self.home |= dict.fromkeys(facts.guests, host.name)
+        if facts.guarded:
+            self.guarded.add(host.name)
+        else:
+            self.guarded.discard(host.name)
+
+    def _concerned(self) -> frozenset[str]:
+        """Return the hosts about which anything might be decided: who granted to them counts."""
+        assert self.estate is not None
+        now, answers = self.world.now, self.answers
+        late = [one for one in self.estate.hosts
+                if now - self.last_seen_at(one) >= ASKED_FROM_S]
+        return frozenset(late).union(self.revoked, *(
+            answer.facts.concerns for answer in answers.values()))
+
+    def last_seen_at(self, node: str) -> float:
+        """Return when a node answered last; if never, since when it has been asked."""
+        answer = self.answers.get(node)
+        return self.started_at if answer is None else answer.at
 
     def act(self) -> None:
-        """Decide, and carry out what is ordered until death."""
-        from tests.simulation.failover.survey import situation_of
+        """Decide, unless it is known what comes of that; carry out what is ordered until death."""
+        from tests.simulation.failover import survey
 
-        situation = situation_of(self)
-        self.decisions = decider.decide(situation)
-        for decision in self.decisions:
-            words = f"{decision.scope} {decision.phase}: {decision.sentence}"
-            if words != self.said:
-                self.said = words
-                self.world.say(f"{self.name} {words[:200]}")
-            check_orders(self.world, situation, decision)
-            for order in decision.orders:
-                if self.dies_after is not None:
-                    self.dies_after -= 1
-                    if self.dies_after < 0:
-                        self.dies_after = None
-                        self.die()
-                        return
-                self.carry_out(order)
+        survey.read_bmcs(self)
+        key = None if self.world.exact else survey.key_of(self)
+        if key is None or key != self.known:
+            situation = survey.situation_of(self)
+            self.known, self.known_decisions = key, decider.decide(situation)
+            for decision in self.known_decisions:
+                self._tell(decision)
+                check_orders(self.world, situation, decision)
+        self.decisions = self.known_decisions
+        for order in (order for decision in self.decisions for order in decision.orders):
+            if self.dies_after is not None:
+                self.dies_after -= 1
+                if self.dies_after < 0:
+                    self.dies_after = None
+                    self.die()
+                    return
+            self.carry_out(order)
+
+    def _tell(self, decision: Decision) -> None:
+        """Add to the story what is decided, where it is anything new."""
+        words = f"{decision.phase}", *(type(order).__name__ for order in decision.orders)
+        if self.said.get(decision.scope) != words:
+            self.said[decision.scope] = words
+            self.world.say(f"{self.name} {decision.scope} {decision.phase}:"
+                           f" {decision.sentence[:200]} [{' '.join(dict.fromkeys(words[1:]))}]")
 
     def _reached(self, name: str) -> Node | None:
         """Return a node that takes orders of this controller's term."""
         assert self.estate is not None
         node = self.estate.nodes.get(name)
-        if (node is None or not node.alive or (isinstance(node, Host) and not node.up())
+        if (node is None or not node.up()
                 or not self.world.answers(self.name, name)):
             return None
         if node.term > self.term and not self.world.mistakes.ignores_leases:
@@ -283,7 +333,7 @@ class Controller(Grantor):
         if isinstance(host, Host):
             for machine in order.machines:
                 if host.guests.get(machine, order.epoch) < order.epoch:
-                    host.guests.pop(machine)
+                    host.remove(machine)
                     self.world.say(f"the stale {machine} on {host.name} is ended")
             if self.estate is not None:
                 self.estate.compared.update(order.machines)

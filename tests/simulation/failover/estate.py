@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from tests.simulation.failover.nodes import Bmc, Host, Node
+from tests.simulation.failover.deck import MASK
+from tests.simulation.failover.host import Host
+from tests.simulation.failover.nodes import Bmc, Node
 from tests.simulation.failover.world import GUARD, Breach, World
 
 
@@ -76,11 +78,8 @@ class Estate:
         for other in self.hosts.values():
             if other is not host and name in other.guests and other.power:
                 self._two(name, other)
-        if not host.guests:
-            host.granted_at = self.world.now        # it begins to ask when it has a guest
-        host.guests[name] = self.disks[name, host.name] = epoch
-        host.ended.discard(name)
-        host.healthy_at[name] = self.world.now + self.world.dice.uniform(3, 25)
+        self.disks[name, host.name] = epoch
+        host.add(name, epoch, self.world.now + self.world.dice.uniform(3, 25))
         self.world.say(f"{name} starts on {host.name} for epoch {epoch}")
 
     def _two(self, name: str, old: Host) -> None:
@@ -99,7 +98,7 @@ class Estate:
             length_s = self.late_guests.pop((name, old.name), 0.0)
             if length_s > 0:
                 excused = not old.watchdog and name not in self.spared and any(
-                    thawed > old.granted_at for thawed in old.stalls)
+                    thawed > old.granted_by(world.now) for thawed in old.stalls)
                 world.breaches.append(Breach(name, excused, length_s))
                 if not excused:
                     world.fail(f"two running copies of {name}: on {old.name}, too, for"
@@ -118,7 +117,7 @@ def make_estate(world: World, shape: Shape) -> Estate:
     for name in shape.twin:
         site = name.partition("-")[0]
         late = world.mistakes.drift if site == "paris" else 0.0
-        host = Host(name, world, _slow(world) - late, site=site)
+        host = Host(name, world, _slow(world) - late, site=site, fate=dice.randrange(MASK))
         host.watchdog = watchdogs
         if dice.random() < 0.7:
             host.bmc = Bmc(dice.choice(DIALECTS))

@@ -10,10 +10,13 @@ from random import Random
 from controller.failover.case import newest_records
 from controller.failover.states import Phase
 from tests.simulation.failover.controller import Controller, Register
-from tests.simulation.failover.estate import SMALL, Estate, Shape, make_estate
-from tests.simulation.failover.nodes import Host
+from tests.simulation.failover.deck import MASK
+from tests.simulation.failover.estate import SMALL, TALK, Estate, Shape, make_estate
+from tests.simulation.failover.host import Host
+from tests.simulation.failover.lines import Line
 from tests.simulation.failover.survey import situation_of
 from tests.simulation.failover.world import GUARD, Mistakes, World
+from tests.simulation.seeds import replay
 
 PEACE_S = 20.0
 STORM_S = 120.0
@@ -31,10 +34,11 @@ class Storm:
     """A world with an estate, its controllers, and what the dice do to them."""
 
     def __init__(self, seed: int, mistakes: Mistakes = SOUND, shape: Shape = SMALL, *,
-                 edge: bool = False) -> None:
+                 edge: bool = False, exact: bool = False) -> None:
         self.edge = edge
         """Whether it begins at the edge of a deadline: where the inequality is needed."""
-        self.world = World(Random(f"failover-{seed}"), mistakes)
+        self.world = World(Random(f"failover-{seed}"), mistakes,
+                           exact=exact or mistakes.answers_first)
         self.storm_s = LONG_S if seed % LONG_EVERY == LONG_EVERY - 1 else STORM_S
         self.dice = self.world.dice
         self.estate: Estate = make_estate(self.world, shape)
@@ -48,21 +52,29 @@ class Storm:
     def _controller(self, name: str) -> Controller:
         drift = GUARD.drift / 2
         place = "milan" if self.edge else self.dice.choice(("hq", "milan", "paris", "milan"))
+        fates = {of: self.dice.randrange(MASK) for of in (*self.estate.nodes, "loop", "calm")}
         return Controller(name, self.world, 1 + self.dice.uniform(-drift, drift), place=place,
-                          estate=self.estate, register=self.register)
+                          estate=self.estate, register=self.register, fates=fates)
 
     def _introduce(self) -> None:
         """Tell each host who grants to it: the witness, the other site, the controllers."""
         estate = self.estate
         assert estate.witness is not None
         for host in estate.hosts.values():
-            host.grantors = [estate.witness,
-                             *(one for one in estate.hosts.values() if one.site != host.site),
-                             *self.controllers]
+            for one in (estate.witness, *(other for other in estate.hosts.values()
+                                          if other.site != host.site), *self.controllers):
+                self._connect(Line(host, one))
         for host in estate.hosts.values():
             host.start_guard()
         for one in self.controllers:
             one.run()
+
+    def _connect(self, line: Line) -> None:
+        host, grantor = line.host, line.grantor
+        grantor.lines[host.name] = line
+        host.asks.append(line)
+        for way in ((host.name, grantor.name), (grantor.name, host.name)):
+            self.world.wires.setdefault(way, []).append(line)
 
     def at_place(self, place: str) -> list[str]:
         """Return the machines that stand somewhere, and perhaps the BMCs of its hosts."""
@@ -320,11 +332,23 @@ GREAT_STRIKES = (lose_site, cut_site, edge_of_the_deadline, secret_grantor)
 
 
 def blow(seed: int, mistakes: Mistakes = SOUND, shape: Shape = SMALL, *,
-         edge: bool = False) -> World:
+         edge: bool = False, exact: bool = False) -> World:
     """Play one storm."""
-    return Storm(seed, mistakes, shape, edge=edge).blow()
+    return Storm(seed, mistakes, shape, edge=edge, exact=exact).blow()
+
+
+def command(seed: int, *words: str) -> str:
+    """Return what has to be typed to be told a storm."""
+    return replay("tests.simulation.failover.storm", seed, *words)
+
+
+def main(seed: str, *words: str) -> None:
+    """Tell one storm: `talk` of the estate of the talk, `edge` from the edge of the deadline on,
+    `exact` with every ask played."""
+    told = blow(int(seed), shape=TALK if "talk" in words else SMALL, edge="edge" in words,
+                exact="exact" in words)
+    sys.stdout.write("\n".join((*told.story, *told.broken, *map(str, told.breaches))) + "\n")
 
 
 if __name__ == "__main__":
-    told = blow(int(sys.argv[1]))
-    sys.stdout.write("\n".join((*told.story, *told.broken, *map(str, told.breaches))) + "\n")
+    main(*sys.argv[1:])

@@ -1,5 +1,9 @@
 """What `plan/` would make of a controller's answers: the situation that is decided about."""
 
+from bisect import bisect
+
+from controller.failover import fencing
+from controller.failover.inequality import undone_until_s
 from controller.failover.situation import (
     Bmc,
     Grant,
@@ -13,8 +17,9 @@ from controller.failover.situation import (
     View,
     Word,
 )
+from controller.model.failover.record import Record
 from tests.simulation.failover.controller import Controller
-from tests.simulation.failover.nodes import Host
+from tests.simulation.failover.host import Host
 from tests.simulation.failover.world import GUARD
 
 FRESH_S = 10.0
@@ -26,16 +31,15 @@ def situation_of(me: Controller) -> Situation:
     assert me.estate is not None
     now, answers = me.world.now, me.answers
     copies = tuple(RecordCopy(node=name, record=record) for name, answer in answers.items()
-                   if now - answer.at < FRESH_S for record in answer.records)
-    epochs = [record.epoch for answer in answers.values() for record in answer.records]
-    epochs += [epoch for answer in answers.values() for epoch in answer.guests.values()]
-    epochs += [epoch for answer in answers.values() for _, epoch in answer.grants.values()]
+                   if now - answer.at < FRESH_S for record in answer.facts.records)
+    epochs = [record.epoch for answer in answers.values() for record in answer.facts.records]
+    epochs += [epoch for answer in answers.values() for epoch in answer.facts.guests.values()]
+    epochs += [epoch for answer in answers.values() for epoch in answer.facts.revoked.values()]
     epochs += [replica.epoch for replica in me.estate.replicas.values()]
-    revoked = bool(me.revoked) or any(epoch for answer in answers.values()
-                                      for _, epoch in answer.grants.values())
-    hosts = {name: _host(me, host, revoked=revoked) for name, host in me.estate.hosts.items()}
+    seen = Seen(me)
+    hosts = {name: _host(me, host) for name, host in me.estate.hosts.items()}
     return Situation(
-        hosts=hosts, machines={name: _machine(me, name) for name in me.estate.shape.home},
+        hosts=hosts, machines={name: _machine(me, name, seen) for name in me.estate.shape.home},
         views=(_view(me),), place=me.place, listening_s=now - me.started_at, records=copies,
         requests=_requests(me), lease=Lease(term=me.term, fresh=me.conducts()),
         controller=me.name, highest_epoch=max(epochs, default=0), guard=GUARD,
@@ -49,8 +53,7 @@ def _requests(me: Controller) -> tuple[Request, ...]:
 
 
 def _silent_s(me: Controller, name: str) -> float:
-    answer = me.answers.get(name)
-    return me.world.now - (me.started_at if answer is None else answer.at)
+    return me.world.now - me.last_seen_at(name)
 
 
 def _view(me: Controller) -> View:
@@ -62,23 +65,24 @@ def _view(me: Controller) -> View:
                 listening_s=answer.listening_s, heard_s=heard)
 
 
-def _host(me: Controller, host: Host, *, revoked: bool) -> HostSituation:
+def _host(me: Controller, host: Host) -> HostSituation:
     answer = me.answers.get(host.name)
     word = me.words.get(host.name)
     silent_s = _silent_s(me, host.name)
     return HostSituation(
         name=host.name, site=host.site, silent_s=silent_s, heard=answer is not None,
-        boot_id=f"boot-{answer.boot}" if answer is not None else "",
+        boot_id=f"boot-{answer.facts.boot}" if answer is not None else "",
         guarded=host.name in me.guarded, watchdog=host.watchdog, accept_freeze=host.accept_freeze,
-        grants=tuple(_grants(me, host)) if revoked or silent_s >= SUSPECT_S else (),
-        bmc=_bmc(me, host, silent_s), start_width=2,
+        grants=tuple(_grants(me, host)) if host.name in me.concerned else (),
+        bmc=_bmc(me, host), start_width=2,
         word=Word(by="ada", reason="looked", boot_id=word[0], age_s=me.world.now - word[1])
         if word is not None else None)
 
 
 def _grants(me: Controller, host: Host) -> list[Grant]:
     found = []
-    for grantor in host.grantors:
+    for line in host.asks:
+        grantor = line.grantor
         if isinstance(grantor, Controller):
             if grantor is me:
                 age_s = min(me.last_grant_s(host.name), me.world.now - me.term_at)
@@ -86,45 +90,125 @@ def _grants(me: Controller, host: Host) -> list[Grant]:
                                    revoked=me.revoked.get(host.name, 0)))
             continue
         answer = me.answers.get(grantor.name)
-        if answer is None or me.world.now - answer.at > FRESH_S:
+        if (answer is None or me.world.now - answer.at > FRESH_S
+                or host.name not in answer.grants_s):
             found.append(Grant(grantor=grantor.name, age_s=None))
         else:
-            age_s, revoked = answer.grants[host.name]
-            found.append(Grant(grantor=grantor.name, revoked=revoked,
-                               age_s=age_s + (me.world.now - answer.at) * me.rate))
+            found.append(Grant(
+                grantor=grantor.name, revoked=answer.facts.revoked.get(host.name, 0),
+                age_s=answer.grants_s[host.name] + (me.world.now - answer.at) * me.rate))
     return found[1:] if me.world.mistakes.skip_grantor else found
 
 
-def _bmc(me: Controller, host: Host, silent_s: float) -> Bmc | None:
+def read_bmcs(me: Controller) -> None:
+    """Read every BMC once."""
+    assert me.estate is not None
+    for host in me.estate.hosts.values():
+        bmc = host.bmc
+        if bmc is None:
+            continue
+        bmc.said = _reading(me, host, bmc.dialect)
+        if bmc.said == "failed":
+            bmc.off_since = None
+        elif bmc.said == "On":
+            bmc.off_since, bmc.reads = None, 0
+        elif bmc.said == "Off":
+            bmc.off_since = me.world.now if bmc.off_since is None else bmc.off_since
+            bmc.reads += 1
+
+
+def _reading(me: Controller, host: Host, dialect: str) -> str:
+    if dialect == "dead" or not me.world.passes(me.name, f"bmc-{host.name}"):
+        return "failed"
+    if dialect == "lies" and host.power:
+        return "lie"
+    if dialect == "never":
+        return "PoweringOff"
+    return "Off" if dialect == "other" or not host.power else "On"
+
+
+def _bmc(me: Controller, host: Host) -> Bmc | None:
     bmc = host.bmc
     if bmc is None:
         return None
-    if bmc.dialect == "dead" or not me.world.passes(me.name, f"bmc-{host.name}"):
-        bmc.off_since = None
+    if bmc.said == "failed":
         return Bmc(failed="ConnectTimeout", age_s=None)
-    off = bmc.dialect == "other" or (not host.power and bmc.dialect != "never")
-    if bmc.dialect == "lies" and host.power:
+    if bmc.said == "lie":
         return Bmc(on=True, age_s=0.0, sentence="204, and stays On")
-    if bmc.dialect == "never":
+    if bmc.said == "PoweringOff":
         return Bmc(age_s=0.0, sentence="PoweringOff")
-    if not off:
-        bmc.off_since, bmc.reads = None, 0
-        return Bmc(on=True, age_s=0.0)
     if bmc.off_since is None:
-        bmc.off_since = me.world.now
-    bmc.reads += 1
+        return Bmc(on=True, age_s=0.0)
     distrust = "it read Off while the host answered" if host.name in me.distrusted else ""
     return Bmc(off_reads=bmc.reads, off_s=me.world.now - bmc.off_since, age_s=0.0,
                distrust=distrust)
 
 
-def _machine(me: Controller, name: str) -> MachineSituation:
+def key_of(me: Controller) -> tuple[object, ...]:
+    """Return all of a situation that can make a difference to a decision.
+
+    Ages count by the limits that they have passed, and facts by the object that was told. Two
+    situations of one key differ in the numbers of their sentences alone.
+    """
+    assert me.estate is not None
+    now, estate, answers = me.world.now, me.estate, me.answers
+    waits_s = (undone_until_s(GUARD), fencing.wait_s(GUARD, watchdog=False),
+               fencing.wait_s(GUARD, watchdog=True))
+    parts: list[object] = [
+        me.term, me.conducts(), me.lied_to, now - me.started_at >= SUSPECT_S,
+        frozenset(estate.compared), frozenset(estate.fresh_reverse),
+        tuple((one.node, one.epoch) for one in estate.replicas.values()),
+        tuple(sorted(me.orders)), tuple(sorted(me.guarded)), tuple(sorted(me.distrusted)),
+        tuple(sorted(me.revoked.items())), me.concerned, tuple(sorted(me.home.items()))]
+    for name in estate.nodes:
+        answer, late_s = answers.get(name), now - me.last_seen_at(name)
+        parts.append((answer and answer.facts, late_s >= SUSPECT_S, late_s < FRESH_S,
+                      late_s > FRESH_S))
+    witness = answers.get("hq")
+    if witness is not None:
+        parts += [now - witness.at + me.witness_late_s <= SUSPECT_S,
+                  witness.listening_s >= SUSPECT_S,
+                  tuple(sorted((host, heard_s < SUSPECT_S)
+                               for host, heard_s in witness.heard_s.items()))]
+    for name in sorted(me.concerned):
+        host = estate.hosts[name]
+        parts += [None if one.age_s is None else bisect(waits_s, one.age_s)
+                  for one in _grants(me, host)]
+    for name, host in estate.hosts.items():
+        seen_at, bmc, word = me.last_seen_at(name), host.bmc, me.words.get(name)
+        if bmc is not None:
+            off_at = now if bmc.off_since is None else bmc.off_since
+            parts += [bmc.said, min(bmc.reads, fencing.LEAST_READS), off_at < seen_at,
+                      bisect(waits_s, now - off_at)]
+        if word is not None:
+            parts += [word, word[1] < seen_at, bisect(waits_s, now - word[1])]
+    return tuple(parts)
+
+
+class Seen:
+    """Where the VMs run, and what the records say of them, indexed once for one decision."""
+
+    def __init__(self, me: Controller) -> None:
+        self.running: dict[str, list[str]] = {}
+        self.epochs: dict[str, int] = {}
+        self.newest: dict[str, Record] = {}
+        for host, answer in sorted(me.answers.items()):
+            late = me.world.now - answer.at >= SUSPECT_S
+            for name, epoch in answer.facts.guests.items():
+                self.epochs[name] = max(epoch, self.epochs.get(name, 0))
+                if not late:
+                    self.running.setdefault(name, []).append(host)
+            for record in answer.facts.records:
+                for name in record.machines if record.phase != "calm" else ():
+                    if name not in self.newest or self.newest[name].rank < record.rank:
+                        self.newest[name] = record
+
+
+def _machine(me: Controller, name: str, seen: Seen) -> MachineSituation:
     assert me.estate is not None
     shape = me.estate.shape
     home = me.home.get(name, shape.home[name])
-    running = tuple(sorted(host for host, answer in me.answers.items() if name in answer.guests
-                           and me.world.now - answer.at < SUSPECT_S))
-    progress, detail = _progress(me, name)
+    progress, detail = _progress(me, name, seen)
     replica = me.estate.replicas[name]
     return MachineSituation(
         name=name, uuid=f"uuid-{name}", home=home,
@@ -133,23 +217,20 @@ def _machine(me: Controller, name: str) -> MachineSituation:
         isolation="run" if name in me.estate.spared else "stop", group=shape.group.get(name),
         start_order=shape.order[name], point=7,
         target=replica.node if replica.node != home else None, addresses_dropped=True,
-        epoch=max((answer.guests.get(name, 0) for answer in me.answers.values()), default=0),
-        runs_on=running, progress=progress, detail=detail,
+        epoch=seen.epochs.get(name, 0),
+        runs_on=tuple(seen.running.get(name, ())), progress=progress, detail=detail,
         diverged_known=name in me.estate.compared,
         reverse_fresh=name in me.estate.fresh_reverse)
 
 
-def _progress(me: Controller, name: str) -> tuple[Progress, str]:
+def _progress(me: Controller, name: str, seen: Seen) -> tuple[Progress, str]:
     """How far the newest record's promotion of a VM has come."""
-    copies = [record for answer in me.answers.values() for record in answer.records
-              if name in record.machines and record.phase != "calm"]
-    newest = max(copies, key=lambda one: one.rank, default=None)
+    newest = seen.newest.get(name)
     if newest is None:
         return Progress.WAITING, ""
-    node = newest.machines[name].node
-    answer = me.answers.get(node)
-    if answer is None or answer.guests.get(name, -1) < newest.epoch:
+    answer = me.answers.get(newest.machines[name].node)
+    if answer is None or answer.facts.guests.get(name, -1) < newest.epoch:
         return Progress.WAITING, ""
-    if name in answer.healthy:
+    if answer.facts.healthy_at.get(name, answer.at) <= answer.at:
         return Progress.HEALTHY, ""
     return Progress.STARTING, ""

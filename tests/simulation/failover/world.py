@@ -7,8 +7,12 @@ import heapq
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from random import Random
+from typing import TYPE_CHECKING
 
 from controller.model.failover.spec import GuardSpec
+
+if TYPE_CHECKING:
+    from tests.simulation.failover.lines import Line
 
 GUARD = GuardSpec()
 
@@ -53,6 +57,10 @@ class World:
     breaches: list[Breach] = field(default_factory=list)
     promotions: int = 0
     is_over: bool = False
+    exact: bool = False
+    """Whether every ask of every guard is played, and every decision made anew."""
+    wires: dict[tuple[str, str], list["Line"]] = field(default_factory=dict)
+    """By way, from whom to whom: what is asked and answered by it."""
     _down: set[tuple[str, str]] = field(default_factory=set)
     _queue: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
     _number: int = 0
@@ -83,26 +91,22 @@ class World:
             what()
         self.now = until
 
-    def delay_s(self) -> float:
-        """How long a message takes: mostly no time that matters."""
-        return 0.0 if self.dice.random() < 0.8 else self.dice.uniform(0, 2)
-
     def cut(self, one: Iterable[str], other: Iterable[str], *, back: bool = True) -> None:
         """Cut the ways from some to others, and back; once the storm is over, nothing is cut."""
-        for a in () if self.is_over else one:
-            for b in other:
-                if a != b:
-                    self._down.add((a, b))
-                    if back:
-                        self._down.add((b, a))
+        wanted = {(a, b) for a in (() if self.is_over else one) for b in other if a != b}
+        if back:
+            wanted |= {(b, a) for a, b in wanted}
+        self._now_down(self._down | wanted)
 
     def mend(self, one: Iterable[str] | None = None) -> None:
         """Mend all ways, or those from and to some."""
-        if one is None:
-            self._down.clear()
-        else:
-            these = set(one)
-            self._down = {way for way in self._down if these.isdisjoint(way)}
+        these = set(one or ())
+        self._now_down({way for way in self._down if one is not None and these.isdisjoint(way)})
+
+    def _now_down(self, ways: set[tuple[str, str]]) -> None:
+        changed, self._down = sorted(ways ^ self._down), ways
+        for line in dict.fromkeys(line for way in changed for line in self.wires.get(way, ())):
+            line.refresh()
 
     def passes(self, start: str, end: str) -> bool:
         """Whether a message gets through now."""
