@@ -9,6 +9,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from controller.failover.asked import (
+    PLACES,
+    Way,
+    is_moved,
+    left_to_move,
+    means,
+    members,
+    targets_of,
+)
 from controller.failover.fencing import Fencing, Trial, judge_host, too_late
 from controller.failover.quorum import Told, agreement, answers, is_fresh, is_silent
 from controller.failover.situation import HostSituation, MachineSituation, Request, Situation
@@ -29,6 +38,8 @@ class Case:
     """The newest copy; None if there is none, or it is over."""
     epoch: int
     """Of the record, or the next one."""
+    order: Request | None = None
+    """The order for a move that it is made for; None: it is no new move."""
 
     @property
     def phase(self) -> Phase:
@@ -45,7 +56,29 @@ class Case:
     def requests(self) -> tuple[Request, ...]:
         """Return what persons ordered of the case, or of a part of it."""
         mine = {self.scope, *(target for one in self.machines for target in targets_of(one))}
-        return tuple(one for one in self.situation.requests if one.target in mine)
+        return tuple(one for one in self.situation.requests
+                     if one.target in mine or one is self.order
+                     or (one.planned and self._concerns(one)))
+
+    def _concerns(self, request: Request) -> bool:
+        """Return whether an order for a move means a VM that its record decides about."""
+        way = Way(request.target, request.back)
+        return self.record is not None and any(
+            means(way, one, self.situation) for one in self.machines
+            if not self.record.machines or one.name in self.record.machines)
+
+    @cached_property
+    def moves(self) -> tuple[Request, ...]:
+        """Return the orders that set it going: of a failover as a whole, those for a place."""
+        if self.record is None:
+            return () if self.order is None else (self.order,)
+        whole = bool(self.record.machines)
+        return tuple(one for one in self.requests if one.planned and (
+            not whole or one.target == self.scope or one.target.startswith(PLACES)))
+
+    def is_moved(self, machine: MachineSituation) -> bool:
+        """Return whether its move has nothing to do with a VM any more, or never had."""
+        return self.record is not None and is_moved(machine, self.record, self.situation)
 
     @cached_property
     def ordered(self) -> frozenset[str]:
@@ -129,12 +162,6 @@ class Case:
         return None if found is None else found.node
 
 
-def targets_of(machine: MachineSituation) -> tuple[str, ...]:
-    """Return the targets of a person's order that mean this VM, its place aside."""
-    own = f"VirtualMachine/{machine.name}"
-    return (own,) if machine.group is None else (own, f"Group/{machine.group}")
-
-
 def newest_records(situation: Situation) -> dict[str, Record]:
     """Return by scope the newest copy of each record.
 
@@ -158,15 +185,14 @@ def newest_records(situation: Situation) -> dict[str, Record]:
 
 def open_cases(situation: Situation) -> Iterator[Case]:
     """Yield every case: those recorded first, then new ones, each sorted by scope."""
-    records = {scope: record for scope, record in sorted(newest_records(situation).items())
-               if record.phase != Phase.CALM}
+    records = open_records(situation)
     taken = {name for record in records.values() for name in record.hosts}
     scopes: list[tuple[str, tuple[str, ...], Record | None]] = [
         (scope, tuple(sorted(record.hosts)), record) for scope, record in records.items()]
     scopes += [(scope, names, None) for scope, names in _new_scopes(situation, taken, records)
                if scope not in records]
-    scopes += [(request.target, (), None) for request in situation.requests
-               if request.planned and request.target not in {one[0] for one in scopes}]
+    orders = _new_moves(situation, records, {one[0] for one in scopes})
+    scopes += [(scope, (), None) for scope in orders]
     following = max((situation.highest_epoch, *(
         copy.record.epoch + (copy.record.phase == Phase.MOVING_BACK)    # what it gives out
         for copy in situation.records)))
@@ -175,8 +201,38 @@ def open_cases(situation: Situation) -> Iterator[Case]:
             following += 1
         yield Case(scope=scope, situation=situation, record=record,
                    hosts=tuple(situation.hosts[name] for name in names if name in situation.hosts),
-                   machines=_machines_of(scope, frozenset(names), record, situation),
-                   epoch=following if record is None else record.epoch)
+                   machines=_machines_of(scope, records, situation, frozenset(names))
+                   if scope not in orders else orders[scope][1],
+                   epoch=following if record is None else record.epoch,
+                   order=orders[scope][0] if scope in orders else None)
+
+
+def open_records(situation: Situation) -> dict[str, Record]:
+    """Return by scope the record of each failover and move that is not over, sorted."""
+    return {scope: record for scope, record in sorted(newest_records(situation).items())
+            if record.phase != Phase.CALM}
+
+
+Moves = dict[str, tuple[Request, tuple[MachineSituation, ...]]]
+
+
+def _new_moves(situation: Situation, records: Mapping[str, Record], taken: set[str]) -> Moves:
+    """Return by scope each move that is ordered and not begun, with the VMs that it is of."""
+    found: Moves = {}
+    for request in situation.requests:
+        scope = request.target
+        silent = scope in taken and scope not in records     # it waits until that is back
+        if not request.planned or silent or scope in found:
+            continue
+        left = tuple(sorted(left_to_move(request, records.values(), situation),
+                            key=lambda one: one.name))
+        if scope not in taken and left:
+            found[scope] = request, left
+        for one in left if scope in taken else ():
+            alone = f"VirtualMachine/{one.name}"
+            if alone not in taken:
+                found.setdefault(alone, (request, (one,)))
+    return found
 
 
 def _new_scopes(situation: Situation, taken: set[str], records: Mapping[str, Record]
@@ -198,17 +254,13 @@ def _new_scopes(situation: Situation, taken: set[str], records: Mapping[str, Rec
             yield from ((f"Host/{name}", (name,)) for name in fresh)
 
 
-def _machines_of(scope: str, hosts: frozenset[str], record: Record | None,
-                 situation: Situation) -> tuple[MachineSituation, ...]:
+def _machines_of(scope: str, records: Mapping[str, Record], situation: Situation,
+                 hosts: frozenset[str]) -> tuple[MachineSituation, ...]:
+    record = records.get(scope)
     promoted = record.machines if record is not None else {}
-    by_name = not hosts         # a planned move, of what is well
-    return tuple(sorted((
-        one for one in situation.machines.values()
-        if one.home in hosts or one.name in promoted
-        or (by_name and scope in {*targets_of(one), *_places_of(one, situation)})),
-        key=lambda one: one.name))
-
-
-def _places_of(machine: MachineSituation, situation: Situation) -> tuple[str, ...]:
-    host = situation.hosts.get(machine.home)
-    return (f"Host/{machine.home}", *(() if host is None else (f"Site/{host.site}",)))
+    if record is not None and not record.hosts and not promoted:
+        found = members(record, records.values(), situation)
+    else:
+        found = tuple(one for one in situation.machines.values()
+                      if one.home in hosts or one.name in promoted)
+    return tuple(sorted(found, key=lambda one: one.name))

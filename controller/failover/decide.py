@@ -20,8 +20,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
-from controller.failover.case import Case, open_cases, targets_of
-from controller.failover.endings import is_moved
+from controller.failover.asked import Spent, Way, means, spent, targets_of
+from controller.failover.case import Case, open_cases, open_records
+from controller.failover.endings import hindrance, left, movable
 from controller.failover.orders import (
     Decision,
     DropAddresses,
@@ -66,11 +67,17 @@ def decide_case(case: Case) -> Decision:
     lost = ("no node that answers can hold the record of it",) if (
         held is None and phase in RECORDED and phase is not Phase.CALM
         and not case.survivors) else ()
+    waiting = waiting_sentences(case) if (
+        case.record is not None and phase is not Phase.CALM and case.hosts) else ()
     return Decision(
         scope=case.scope, phase=phase, sentence=sentence, waits_for=told.waits_for, orders=orders,
-        waiting=(*lost, *(waiting_sentences(case) if case.record is not None
-                          and phase is not Phase.CALM and case.hosts else ())),
+        waiting=(*lost, *waiting, *(_staying(case) if phase is Phase.MOVING_BACK else ())),
         epoch=case.record.epoch if case.record is not None else 0)
+
+
+def _staying(case: Case) -> Iterator[str]:
+    """Yield why each VM stays whose move goes on without it."""
+    return (why for one in left(case) if (why := hindrance(one, case)) is not None)
 
 
 def walk(case: Case) -> tuple[Phase, Transition | None, Told]:
@@ -135,7 +142,8 @@ def _record(case: Case, phase: Phase) -> Record:
         hosts={} if phase is Phase.CALM else _recorded_hosts(case, phase),
         machines={} if phase is Phase.CALM else _recorded_machines(case, phase),
         ordered=tuple(sorted(case.ordered)), accepted=tuple(sorted(case.accepted)),
-        back=next((one.back for one in case.requests if one.planned), begun.back),
+        back=(bool(begun.machines) or case.moves[0].back) if (
+            case.moves and phase is Phase.MOVING_BACK) else begun.back,
         points={} if phase is Phase.CALM else {
             **begun.points, **{one.target: one.point for one in case.requests if one.point}})
     return wanted if wanted == old else replace(
@@ -259,9 +267,7 @@ def _reverse(case: Case, held: Record) -> Iterator[Order]:
 
 def _move(case: Case, held: Record) -> Iterator[Order]:
     yield from restore(case.answering)      # else its guards would end what arrives
-    for one in case.machines:
-        if not is_moved(one, case):
-            yield Move(one.name, held.epoch + 1)
+    yield from (Move(one.name, held.epoch + 1) for one in movable(case))
 
 
 def _protected(case: Case, held: Record) -> Iterator[Order]:
@@ -278,25 +284,49 @@ ORDERS: Final[Mapping[Phase, Callable[[Case, Record], Iterator[Order]]]] = {
 """What is ordered in each recorded phase, once its record is held."""
 
 
+def used_up(situation: Situation) -> tuple[Spent, ...]:
+    """Return the orders of persons that are refused, or that a record holds by now."""
+    if not situation.requests:
+        return ()
+    cases = tuple(open_cases(situation))
+    refused = tuple(Spent(one) for one in _not_taken(situation, cases))
+    return (*refused, *spent(situation, open_records(situation)))
+
+
+def _not_taken(situation: Situation, cases: tuple[Case, ...]) -> Iterator[Request]:
+    return (request for request in situation.requests
+            if not any(request in case.requests for case in cases))
+
+
 def _refused(situation: Situation, cases: tuple[Case, ...]) -> Iterator[Decision]:
     """Yield for each order of a person that nothing is done about why not."""
-    for request in situation.requests:
-        if any(request in case.requests for case in cases):
-            continue
+    for request in _not_taken(situation, cases):
+        verb = "failback" if request.back else "failover"
         yield Decision(scope=request.target, phase=Phase.CALM, waits_for=(PERSON,),
-                       sentence=f"`hotsite failover` of {request.target} by {request.by} is"
+                       sentence=f"`hotsite {verb}` of {request.target} by {request.by} is"
                                 f" refused: {_why_refused(request, situation)}")
 
 
 def _why_refused(request: Request, situation: Situation) -> str:
     kind, _, name = request.target.partition("/")
+    way = Way(request.target, request.back)
+    meant = [one for one in situation.machines.values() if means(way, one, situation)]
+    if request.planned and meant:
+        return "each VM that it means is there already"
     hosts = {host.name for host in situation.hosts.values()
              if request.target in {f"Site/{host.site}", f"Host/{host.name}"}}
     hosts |= {one.home for one in situation.machines.values()
               if request.target in targets_of(one)}
-    if not hosts:
-        return f"there is no {kind} {name} that could fail over"
-    return (f"{', '.join(sorted(hosts))} answered less than {situation.suspect_after_s:.0f} s ago;"
+    if not hosts or request.planned:
+        return f"there is no VM with a replica at {kind} {name}" if hosts else (
+            f"there is no {kind} {name} that could fail over")
+    well = sorted(name for name in hosts if name in situation.hosts
+                  and answers(situation.hosts[name], situation))
+    if not well:
+        sites = sorted({situation.hosts[name].site for name in hosts if name in situation.hosts})
+        return (f"all of site {' and '.join(sites)} is silent: order `hotsite failover"
+                f" {' '.join(sites)}`, or one of its VMs")
+    return (f"{', '.join(well)} answered less than {situation.suspect_after_s:.0f} s ago;"
             " to move what is well, order it as `--planned`")
 
 

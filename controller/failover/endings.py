@@ -5,8 +5,9 @@ its record says nothing of them any more; or when its hosts are lost again with 
 promoted: these need an epoch of their own.
 """
 
+from controller.failover.asked import is_unreached
 from controller.failover.case import Case
-from controller.failover.quorum import Told, answers, listed
+from controller.failover.quorum import Told, listed
 from controller.failover.situation import MachineSituation
 
 PERSON = "a person"
@@ -51,39 +52,68 @@ def lost_again(case: Case) -> Told | None:
     return Told(f"{listed(lost)} ran there", tuple(lost)) if lost else None
 
 
-def is_away(machine: MachineSituation, case: Case) -> bool:
-    """Return whether the host of a VM does not answer."""
-    home = case.situation.hosts.get(machine.home)
-    return home is None or not answers(home, case.situation)
+def left(case: Case) -> list[MachineSituation]:
+    """Return the VMs of a move that are not where it leads."""
+    return [one for one in case.machines if not case.is_moved(one)]
 
 
-def is_moved(machine: MachineSituation, case: Case) -> bool:
-    """Return whether the move of a case has nothing to do with a VM any more."""
-    return machine.moved or case.scope in machine.moved_by
+def hindrance(machine: MachineSituation, case: Case) -> str | None:
+    """Return why a VM that is left cannot be moved, and stays where it is."""
+    if machine.move_failed:
+        return machine.move_failed
+    silent = is_unreached(machine, case.situation)
+    return None if silent is None else f"{machine.name} waits for {silent}, which does not answer"
+
+
+def movable(case: Case) -> list[MachineSituation]:
+    """Return the VMs of a move that can go now."""
+    return [one for one in left(case) if hindrance(one, case) is None]
+
+
+def planned(case: Case) -> Told | None:
+    """A person ordered a move, and a VM of it can go."""
+    if not case.moves or not movable(case):
+        return None
+    return Told(f"{case.moves[0].by} ordered it")
+
+
+def planned_waits(case: Case) -> Told | None:
+    """A person ordered a move, and none of its VMs can go."""
+    held = _held(case)
+    if not case.moves or not held:
+        return None
+    return Told(f"{case.moves[0].by} ordered it, and {'; '.join(held)}", _waits_for(case))
+
+
+def _held(case: Case) -> list[str]:
+    return list(dict.fromkeys(why for one in left(case)
+                              if (why := hindrance(one, case)) is not None))
+
+
+def _waits_for(case: Case) -> tuple[str, ...]:
+    silent = [is_unreached(one, case.situation) for one in left(case) if not one.move_failed]
+    return tuple(dict.fromkeys(name or PERSON for name in silent)) or (PERSON,)
 
 
 def moving(case: Case) -> Told | None:
-    """A VM of it is not where it is declared to be."""
-    names = [one.name for one in case.machines if not is_moved(one, case)]
+    """A VM of it is not where it is to go, and can."""
+    names = [one.name for one in movable(case)]
     return Told(listed(names), tuple(names)) if names else None
 
 
 def move_failed(case: Case) -> Told | None:
-    """The move of a VM failed, and it is whole where it was."""
-    found = [f"{one.name}: {one.move_failed}" for one in case.machines if one.move_failed]
-    return Told("; ".join(found), (PERSON,)) if found else None
+    """Each VM of it that is left cannot be moved; it is whole where it was."""
+    held = _held(case)
+    return None if movable(case) or not held else Told("; ".join(held), (PERSON,))
 
 
 def called_off(case: Case) -> Told | None:
-    """The move of a VM failed that never failed over, or its host fell silent meanwhile."""
+    """The VMs that are left cannot be moved, and none of them ever failed over."""
     if case.record is not None and case.record.machines:
         return None
-    away = [one for one in case.machines if not is_moved(one, case) and is_away(one, case)]
-    if away:
-        return Told(f"{away[0].home}, which runs {away[0].name}, does not answer")
     return move_failed(case)
 
 
 def moved(case: Case) -> Told | None:
-    """Every VM of it is where it is declared to be."""
-    return Told("all of them run there") if moving(case) is None else None
+    """Every VM of it is where it was to go."""
+    return None if left(case) else Told("all of them run there")

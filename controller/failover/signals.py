@@ -10,12 +10,13 @@ from typing import Final
 from controller.failover.case import Case
 from controller.failover.endings import (
     called_off,
-    is_away,
     lost_again,
     move_failed,
     moved,
     moving,
     overtaken,
+    planned,
+    planned_waits,
     recorded,
     reverse_fresh,
     reverse_stale,
@@ -39,11 +40,6 @@ PERSON = "a person"
 SHOWN = 4
 """So many reasons stand in one sentence."""
 BY: Final = {"redfish": "its BMC", "guard": "its guard", "human": "a person's word"}
-
-
-def well(case: Case) -> Told | None:
-    """All its hosts answer."""
-    return None if case.silent else Told("it answers")
 
 
 def silent(case: Case) -> Told | None:
@@ -90,15 +86,6 @@ def ordered(case: Case) -> Told | None:
         if not request.planned:
             reason = f": {request.reason}" if request.reason else ""
             return Told(f"{request.by} ordered `hotsite failover` of {request.target}{reason}")
-    return None
-
-
-def planned(case: Case) -> Told | None:
-    """A person ordered a move, and nothing of it is silent or failed."""
-    for request in case.requests:
-        if request.planned and case.machines and not case.silent and not any(
-                one.move_failed or is_away(one, case) for one in case.machines):
-            return Told(f"{request.by} ordered it")
     return None
 
 
@@ -372,9 +359,10 @@ def old_copies_off(case: Case) -> Told | None:
 
 
 SIGNALS: Final[Mapping[Signal, Callable[[Case], Told | None]]] = {
-    Signal.WELL: well, Signal.SILENT: silent, Signal.WITNESS_SEES: witness_sees,
+    Signal.SILENT: silent, Signal.WITNESS_SEES: witness_sees,
     Signal.OWN_LINK: own_line, Signal.VIEW_MISSING: view_missing,
     Signal.VIEWS_AGREE: views_agree, Signal.ORDERED: ordered, Signal.PLANNED: planned,
+    Signal.PLANNED_WAITS: planned_waits,
     Signal.ONLY_WATCHES: only_watches, Signal.NEEDS_PERSON: needs_person,
     Signal.MAY_BEGIN: may_begin, Signal.SEEN_IN_TIME: seen_in_time, Signal.SEEN_LATE: seen_late,
     Signal.GRANTOR_OPEN: still_granted, Signal.REVOKED: revoked, Signal.UNPROVEN: unproven_host,

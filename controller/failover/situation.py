@@ -160,13 +160,16 @@ class MachineSituation:
     """Whether it is known what its old disks hold beyond the point."""
     reverse_fresh: bool = False
     """Whether it has a fresh replica at its old site."""
-    moved: bool = False
-    """Whether it runs where it is declared to, and its replica at the twin again."""
     move_failed: str = ""
+    """Why it could not be moved, after as many tries as an order allows; empty: it can be tried."""
     epoch: int = 0
     """Which copy the VM is, wherever; 0: it never failed over."""
-    moved_by: frozenset[str] = frozenset()
-    """Scopes of the moves that have nothing to do with it any more, as `moved` means it of all."""
+    at: str = ""
+    """The host that it is on now; empty: its home, as far as is known."""
+    at_home: bool | None = None
+    """Whether it is at the site that it is declared at; None: nobody knows, or none is declared."""
+    declared_at: frozenset[str] = frozenset()
+    """`Site/…` and `Host/…` that its spec names; empty: it may be anywhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,6 +188,8 @@ class Request:
     """Whether the person was told what would be lost, and took it."""
     point: str = ""
     """The older restore point that the person asked for; empty: the newest."""
+    at: float = 0.0
+    """When; nothing is decided by it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

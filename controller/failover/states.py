@@ -49,7 +49,6 @@ RECORDED: Final = frozenset(Phase) - {
 class Signal(StrEnum):
     """What can be seen of a scope; each is a function in `signals.py` that says why."""
 
-    WELL = "well"
     SILENT = "silent"
     WITNESS_SEES = "a witness sees it"
     OWN_LINK = "all sites are silent"
@@ -57,6 +56,7 @@ class Signal(StrEnum):
     VIEWS_AGREE = "views agree"
     ORDERED = "ordered by a person"
     PLANNED = "a planned move is ordered"
+    PLANNED_WAITS = "a planned move has to wait"
     ONLY_WATCHES = "no fresh lease, or only just begun"
     NEEDS_PERSON = "no policy allows it"
     MAY_BEGIN = "a policy or a person allows it"
@@ -108,7 +108,7 @@ TABLE: Final[tuple[Transition, ...]] = (
     Transition(_P.CALM, _S.PLANNED, _P.MOVING_BACK, ("WriteRecord", "Restore", "Move"),
                "{scope} is moved as planned: {why}"),
     Transition(_P.CALM, _S.SILENT, _P.SUSPECTED, (), "{scope} is silent: {why}"),
-    Transition(_P.CALM, _S.WELL, _P.CALM, ("Restore",), "{scope} is not failed over: {why}"),
+    Transition(_P.CALM, _S.PLANNED_WAITS, _P.CALM, (), "{scope} is not moved yet: {why}"),
 
     Transition(_P.SUSPECTED, _S.ORDERED, _P.AGREED, (), "{scope} is silent, and {why}"),
     Transition(_P.SUSPECTED, _S.OWN_LINK, _P.SUSPECTED, (),
@@ -241,6 +241,9 @@ TABLE: Final[tuple[Transition, ...]] = (
     Transition(_P.PROTECTED_REVERSED, _S.PLANNED, _P.MOVING_BACK,
                ("WriteRecord", "Restore", "Move"),
                "the VMs of {scope} go back: {why}"),
+    Transition(_P.PROTECTED_REVERSED, _S.PLANNED_WAITS, _P.PROTECTED_REVERSED,
+               ("WriteRecord", "Quarantine", "Restore"),
+               "the VMs of {scope} do not go back yet: {why}"),
     Transition(_P.PROTECTED_REVERSED, _S.REVERSE_STALE, _P.PROTECTED_REVERSED,
                ("WriteRecord", "Quarantine", "Restore"),
                "the VMs of {scope} run elsewhere: {why}"),
@@ -255,7 +258,7 @@ TABLE: Final[tuple[Transition, ...]] = (
                ("WriteRecord", "Quarantine", "Restore"),
                "the VMs of {scope} stay where they are: {why}"),
     Transition(_P.MOVING_BACK, _S.MOVED, _P.CALM, ("WriteRecord", "Restore"),
-               "the VMs of {scope} are where they belong: {why}"),
+               "each VM of {scope} is where it was to go: {why}"),
     Transition(_P.MOVING_BACK, _S.ON_THE_WAY, _P.MOVING_BACK, ("WriteRecord", "Restore", "Move"),
                "the VMs of {scope} are on their way: {why}"),
 )

@@ -98,7 +98,7 @@ def compute(desired: Desired, observed: Observed, context: Context, now_s: float
     wait_for_capacity(layout, survey, draft)
     protected_machines = find_protected(locations, index, survey, draft)
     diff_addresses(survey, draft)
-    failovers = diff_failovers(protected_machines, index, layout, survey, draft)
+    failovers, used = diff_failovers(protected_machines, index, layout, survey, draft)
     findings = diff_replicas(protected_machines, index, layout, survey, draft)
     takeovers = what_if(protected_machines, index, layout, survey, draft) if survey.lost else ()
     diff_leftovers(survey, draft)
@@ -121,7 +121,7 @@ def compute(desired: Desired, observed: Observed, context: Context, now_s: float
                next_failover_at(survey, failovers))
     return Plan(desired.revision, steps, remarks, conditions,
                 min((at for at in due_ats if at is not None), default=None), draft.kept, failovers,
-                takeovers, observing.sentence)
+                takeovers, observing.sentence, used)
 
 
 def locate_all(survey: Survey, draft: Draft) -> dict[str, Location]:

@@ -65,13 +65,19 @@ class Failovers(Table):
     def order_failover(self, request: FailoverRequest) -> None:
         """Save an order until a record of it is written."""
         with self._database.write(durable=True) as connection:
-            connection.execute("INSERT OR REPLACE INTO failovers VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (
-                request.target, int(request.planned), request.by, request.why, request.at,
-                int(request.accepts_loss), request.point, int(request.back)))
+            connection.execute(
+                "INSERT OR REPLACE INTO failovers VALUES (?, ?, ?, ?, ?, ?, ?, ?)", _row(request))
 
-    def withdraw_failovers(self, requests: Iterable[FailoverRequest]) -> None:
-        """Delete orders: a record of them was written, or the person withdrew them."""
+    def withdraw_failovers(self, requests: Iterable[FailoverRequest],
+                           left: Iterable[FailoverRequest] = ()) -> None:
+        """Delete orders: a record of them was written, or the person withdrew them.
+
+        Shapes: `left` is saved instead, unless there is an order for the same by now.
+        """
         with self._database.write(durable=True) as connection:
+            connection.executemany(
+                "INSERT OR IGNORE INTO failovers VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                [_row(one) for one in left])
             connection.executemany("DELETE FROM failovers WHERE target = ? AND planned = ?"
                                    " AND at = ?", [(one.target, int(one.planned), one.at)
                                                    for one in requests])
@@ -98,6 +104,11 @@ class Failovers(Table):
                                    " ORDER BY host")
         return tuple(one for one in (Confirmation(*row) for row in rows)
                      if one.expires_at > now_s)
+
+
+def _row(request: FailoverRequest) -> tuple[str | int | float, ...]:
+    return (request.target, int(request.planned), request.by, request.why, request.at,
+            int(request.accepts_loss), request.point, int(request.back))
 
 
 ESTATE: Final = "Estate/"

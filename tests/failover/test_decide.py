@@ -205,7 +205,7 @@ def test_a_site_that_dies_while_it_is_moved_is_given_up_host_by_host() -> None:
     assert one(situation).phase is Phase.MOVING_BACK
     dead = replace(lost(records=situation.records), requests=())
     assert one(dead).phase is Phase.CALM
-    assert "paris-1, which runs sql, does not answer" in one(dead).sentence
+    assert "sql waits for paris-1, which does not answer" in one(dead).sentence
     assert one(dead, "Host/paris-1").phase is Phase.REVOKING
 
 

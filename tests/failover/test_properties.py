@@ -72,7 +72,7 @@ def machines(draw: st.DrawFn, name: str) -> MachineSituation:
         gates=draw(st.sampled_from(((), (), (Gate(sentence="old", yields=True),)))),
         runs_on=tuple(draw(st.lists(st.sampled_from(HOSTS), max_size=1))),
         progress=draw(st.sampled_from(Progress)), diverged_known=draw(st.booleans()),
-        reverse_fresh=draw(st.booleans()), moved=draw(st.booleans()))
+        reverse_fresh=draw(st.booleans()), at_home=draw(st.booleans()))
 
 
 @st.composite

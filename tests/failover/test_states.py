@@ -58,7 +58,8 @@ def at(phase: Phase, promoted: dict[str, RecordedMachine] | None = None,
 
 def led(phase: Phase, **more: object) -> Situation:
     """A failover of paris that has promoted sql, in a phase."""
-    one = {"progress": Progress.HEALTHY, "runs_on": ("milan-1",), **more.pop("sql", {})}
+    one = {"progress": Progress.HEALTHY, "runs_on": ("milan-1",), "at": "milan-1",
+           **more.pop("sql", {})}
     return at(phase, MINE, **{"machines": (machine("sql", **one),), **more})
 
 
@@ -71,7 +72,7 @@ def watching(phase: Phase, **more: object) -> Situation:
 WAYS: dict[tuple[Phase, Signal, Phase], Situation] = {
     (P.CALM, S.PLANNED, P.MOVING_BACK): lost("x", requests=PLANNED),
     (P.CALM, S.SILENT, P.SUSPECTED): lost(),
-    (P.CALM, S.WELL, P.CALM): lost("x", requests=PLANNED, machines=(
+    (P.CALM, S.PLANNED_WAITS, P.CALM): lost("x", requests=PLANNED, machines=(
         machine("sql", move_failed="it would take too long"),)),
     (P.SUSPECTED, S.ORDERED, P.AGREED): lost(requests=ORDERED, views=()),
     (P.SUSPECTED, S.OWN_LINK, P.SUSPECTED): lost(*PARIS, "milan-1", "milan-2"),
@@ -145,6 +146,8 @@ WAYS: dict[tuple[Phase, Signal, Phase], Situation] = {
         P.PROTECTED_REVERSED, requests=ORDERED, machines=AGAIN),
     (P.PROTECTED_REVERSED, S.PLANNED, P.MOVING_BACK): led(
         P.PROTECTED_REVERSED, hosts=BACK, requests=PLANNED),
+    (P.PROTECTED_REVERSED, S.PLANNED_WAITS, P.PROTECTED_REVERSED): led(
+        P.PROTECTED_REVERSED, requests=PLANNED, sql={"target": "paris-1"}),
     (P.PROTECTED_REVERSED, S.REVERSE_STALE, P.PROTECTED_REVERSED): led(P.PROTECTED_REVERSED),
     (P.PROTECTED_REVERSED, S.REVERSE_FRESH, P.PROTECTED_REVERSED): led(
         P.PROTECTED_REVERSED, sql={"reverse_fresh": True}),
@@ -153,7 +156,7 @@ WAYS: dict[tuple[Phase, Signal, Phase], Situation] = {
         machine("sql", move_failed="too slow"),)),
     (P.MOVING_BACK, S.MOVE_FAILED, P.PROTECTED_REVERSED): led(P.MOVING_BACK, sql={
         "move_failed": "too slow"}),
-    (P.MOVING_BACK, S.MOVED, P.CALM): led(P.MOVING_BACK, sql={"moved": True}),
+    (P.MOVING_BACK, S.MOVED, P.CALM): led(P.MOVING_BACK, sql={"epoch": 2}),
     (P.MOVING_BACK, S.ON_THE_WAY, P.MOVING_BACK): led(P.MOVING_BACK),
 }
 """By row: a situation in which it is taken."""

@@ -62,7 +62,16 @@ def progress_of(protected: ProtectedMachine, record: Record | None, survey: Surv
         return health_of(here, health, ran_for_s, told)
     if starting:
         return Health(Progress.STARTING, f"it is being started on {node}")
+    if here is not None and (protected.current is None or protected.current.host != node):
+        return _off_again(node, protected.policy.health, survey.now_s - survey.context.promoted.get(
+            name, record.began_at))
     return Health(Progress.WAITING, "")
+
+
+def _off_again(node: str, health: HealthSpec, since_s: float) -> Health:
+    """Return what is said of a VM that was promoted, and is off: it is started as any other."""
+    progress = Progress.STARTING if since_s < health.within_s else Progress.UNPROVEN
+    return Health(progress, f"it was started on {node}, and is off there now")
 
 
 def _ran_for_s(name: str, uuid: str, record: Record, survey: Survey) -> float:

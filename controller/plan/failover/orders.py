@@ -8,7 +8,7 @@ ended is started again, a replica is kept at the old site, and addresses are dro
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
-from controller.failover.decide import decide
+from controller.failover.decide import decide, used_up
 from controller.failover.orders import (
     Decision,
     Fence,
@@ -28,7 +28,7 @@ from controller.plan.actions.fencing import FenceHost
 from controller.plan.actions.guarding import RestoreGrants, RevokeGrants
 from controller.plan.actions.promotion import PromoteReplica
 from controller.plan.failover.gates import promotions_of
-from controller.plan.failover.situation import is_at_home, situation_of
+from controller.plan.failover.situation import situation_of
 from controller.plan.guarding.upkeep import target_of
 from controller.plan.machine.layout import Layout
 from controller.plan.machine.state import MachineState
@@ -37,7 +37,7 @@ from controller.plan.replication.copy import next_copy, plan_disks
 from controller.plan.replication.placement import ReplicaPlace
 from controller.plan.replication.protected_machine import ProtectedMachine
 from controller.plan.steps.draft import Draft
-from controller.plan.steps.plan import FailoverState
+from controller.plan.steps.plan import FailoverState, UsedOrder
 from controller.plan.survey.replicas import ReplicaIndex
 from controller.plan.survey.survey import Survey
 
@@ -56,19 +56,24 @@ class Scene(NamedTuple):
 
 
 def diff_failovers(protected: Sequence[ProtectedMachine], index: ReplicaIndex, layout: Layout,
-                   survey: Survey, draft: Draft) -> tuple[FailoverState, ...]:
-    """Plan what every failover needs next, and return where each stands."""
+                   survey: Survey, draft: Draft
+                   ) -> tuple[tuple[FailoverState, ...], tuple[UsedOrder, ...]]:
+    """Plan what every failover needs next; return where each stands, and which orders are used up.
+    """
     if not concerns_failover(survey):
-        return ()
+        return (), ()
     promotions = promotions_of(protected, index, layout, survey)
     scene = Scene({one.name: one for one in protected}, survey, draft)
     found = []
-    for decision in decide(situation_of(protected, promotions, survey)):
+    situation = situation_of(protected, promotions, survey)
+    for decision in decide(situation):
         for order in decision.orders:
             _plan(order, decision, scene)
         found.append(FailoverState(decision.scope, decision.phase.value, decision.sentence,
                                    decision.waits_for, decision.waiting, decision.epoch))
-    return tuple(found)
+    used = tuple(UsedOrder(one.request.target, one.request.planned, one.request.at, one.left)
+                 for one in used_up(situation))
+    return tuple(found), used
 
 
 def concerns_failover(survey: Survey) -> bool:
@@ -155,9 +160,6 @@ def _move(order: Move, cause: Cause, decision: Decision, scene: Scene) -> None:
     survey, protected = scene.survey, scene.protected[order.machine]
     current, location = protected.current, protected.location
     domain, host = location.domain, location.host
-    record = survey.records.get(decision.scope)
-    if record is not None and is_at_home(protected, survey) is record.back:
-        return      # it would lead away from there
     name, target = order.machine, f"VirtualMachine/{order.machine}"
     if current is None or protected.point is None or domain is None or host is None:
         scene.draft.remark(target, f"{name} waits for a sound replica before it can be moved")

@@ -53,7 +53,7 @@ def situation_of(protected: Iterable[ProtectedMachine], promotions: Mapping[str,
         records=tuple(_copies(survey)), unwritable=dict(_unwritable(survey)),
         requests=tuple(Request(target=one.target, by=one.by, reason=one.why, back=one.back,
                                planned=one.planned, accepts_loss=one.accepts_loss,
-                               point=one.point)
+                               point=one.point, at=one.at)
                        for one in context.failovers),
         place=context.place, lease=_lease(survey), controller_inside=controller_inside(survey),
         highest_epoch=_highest_epoch(survey), guard=spec.guard,
@@ -153,7 +153,8 @@ def machine_situation(protected: ProtectedMachine, promotions: Mapping[str, Prom
             nic.mac.lower() for nic in protected.vm.spec.nics),
         diverged_known=_copy_is_off(name, home, survey),
         reverse_fresh=_is_fresh_at(protected, home, survey),
-        moved_by=frozenset(_moved_by(protected, survey)), epoch=survey.epochs.get(name, 0))
+        epoch=survey.epochs.get(name, 0), at=protected.host or "",
+        at_home=is_at_home(protected, survey), declared_at=_declared_at(protected, survey))
 
 
 def _failover(protected: ProtectedMachine, home: str,
@@ -167,16 +168,13 @@ def _failover(protected: ProtectedMachine, home: str,
     return "confirm" if watched and declared == "automatic" else declared
 
 
-def _moved_by(protected: ProtectedMachine, survey: Survey) -> Iterator[str]:
-    """Yield the moves that have nothing to do with a VM any more, or never had.
-
-    It was promoted since the move began; or it is on the side already that the move leads to.
-    """
-    epoch, at_home = survey.epochs.get(protected.name, 0), is_at_home(protected, survey)
-    for scope, record in survey.records.items():
-        if record.phase == Phase.MOVING_BACK and (
-                epoch > record.epoch or at_home is record.back):
-            yield scope
+def _declared_at(protected: ProtectedMachine, survey: Survey) -> frozenset[str]:
+    placement = protected.vm.spec.placement
+    site, host = placement.site, placement.host
+    if site is None and host is not None and host in survey.desired.hosts:
+        site = survey.site_of(host)
+    return frozenset((*([] if site is None else [f"Site/{site}"]),
+                      *([] if host is None else [f"Host/{host}"])))
 
 
 def is_at_home(protected: ProtectedMachine, survey: Survey) -> bool | None:

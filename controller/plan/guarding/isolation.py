@@ -9,7 +9,8 @@ what a failover elsewhere may rest on. So:
 Once the host is granted again and nobody refuses it, no failover has taken the VM over from there
 (a failover never restores the grants of what it started elsewhere, and copies of older epochs are
 never started): then it is a VM that is off and should not be, and is started as any other. The
-guard takes the tombstone away when it sees the VM run.
+guard takes the tombstone away when it sees the VM run. One beside an older copy says nothing of the
+copy that is the VM by now.
 """
 
 from controller.plan.survey.survey import Survey
@@ -25,9 +26,9 @@ def isolation_blocker(name: str, host: str, survey: Survey) -> str | None:
                 f" for the failover with epoch {epoch}, which may start its VMs elsewhere; it is"
                 " started once the grants are restored")
     for where, domain in survey.sightings.get(name, ()):
-        ended = isolation.ended.get(domain.uuid)
+        ended = isolation.ended.get((where, domain.uuid))
         if ended is not None:
-            return (f"{name} is not started on {host}: the guard of {ended[0]} has ended it"
-                    f" ({ended[1].why}), and it may have been started elsewhere since; it is"
+            return (f"{name} is not started on {host}: the guard of {where} has ended it"
+                    f" ({ended.why}), and it may have been started elsewhere since; it is"
                     f" started once {where} is granted again")
     return None

@@ -74,6 +74,18 @@ class FailoverState:
 
 
 @dataclass(frozen=True, slots=True)
+class UsedOrder:
+    """An order of a person that is used up: a record holds it by now, or it is refused."""
+
+    target: str
+    planned: bool
+    at: float
+    """When it was given: a newer one of the same kind is another order."""
+    left: tuple[str, ...] = ()
+    """VMs that it still has to be carried out for, each by an order of its own."""
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What would change, in an order in which it may be done.
 
@@ -95,6 +107,7 @@ class Plan:
     """How the VMs that a what-if takes as lost would come back."""
     observing: str = ""
     """What is only observed, by whose word, and what is done to it all the same; empty: nothing."""
+    used_orders: tuple[UsedOrder, ...] = ()
 
     @property
     def waits(self) -> tuple[Condition, ...]:

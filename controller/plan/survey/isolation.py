@@ -11,8 +11,8 @@ from controller.plan.survey.silence import last_of
 class Isolation(NamedTuple):
     """Who is cut off, or refused."""
 
-    ended: dict[str, tuple[str, Tombstone]]
-    """By UUID of a guest that a guard has ended: the host, which is not granted yet."""
+    ended: dict[tuple[str, str], Tombstone]
+    """By host that is not granted yet, and UUID of a guest that its guard has ended there."""
     refused: dict[str, tuple[int, tuple[str, ...]]]
     """By host: the highest epoch that it is refused for, and the grantors that refuse it."""
 
@@ -30,7 +30,7 @@ def isolation_of(nodes: Mapping[str, Fact[NodeFacts]]) -> Isolation:
         guard, grantor = last_of(node.guard), last_of(node.grantor)
         if guard is not None and not guard.content:
             for tomb in guard.tombstones:
-                found.ended[tomb.uuid] = name, tomb
+                found.ended[name, tomb.uuid] = tomb
         for host, revoked in (grantor.revoked if grantor is not None else {}).items():
             epoch, by = found.refused.get(host, (0, ()))
             found.refused[host] = max(epoch, revoked.epoch), (*by, name)

@@ -33,7 +33,6 @@ from controller.plan.survey.context import (
     Undone,
     WindowState,
 )
-from controller.plan.survey.epochs import records_of
 from controller.plan.survey.grants import every_scope
 from controller.plan.survey.renamed import nodes_of, renames
 from controller.reconcile.decide.history import History
@@ -102,7 +101,7 @@ class ContextBuilder:
         self._suspensions = self._store.suspensions(now_s)
         self._approvals = self._store.approvals(now_s)
         self._requests = self._store.requests()
-        self._failovers = self._store.failovers(now_s)
+        self._read_failovers()
         self._confirmations = self._store.confirmations(now_s)
         self._undone = self._store.undone()
         applied = self._store.applied()
@@ -112,6 +111,9 @@ class ContextBuilder:
         self._history.read(self._applied)
         self.pools.read()
         self._read_repairs = True
+
+    def _read_failovers(self) -> None:
+        self._failovers = self._store.failovers(self._clock())
 
     def take_over(self) -> None:
         """Read what an earlier loop left; the time since its last status counts in no wait.
@@ -209,7 +211,7 @@ class ContextBuilder:
         self.pools.write()
         moved = self._history.record(plan, self._desired, observed, self._clock())
         self._forget_undone(plan)
-        self._use_up_orders(plan, observed)
+        self._use_up_orders(plan)
         now = applied_fingerprints(plan, self._applied, self._prints)
         revision = plan.revision if converged else (self._applied_revision or "")
         if now != self._applied or revision != (self._applied_revision or ""):
@@ -218,18 +220,19 @@ class ContextBuilder:
             self._changed = changed(self._applied, self._prints)
         return moved
 
-    def _use_up_orders(self, plan: Plan, observed: Observed) -> None:
-        """Withdraw the orders that a record holds by now, and those that were refused."""
-        records = [one for one in records_of(observed.nodes).values() if one.phase != CALM]
-        held = {target for record in records for target in record.ordered}
-        moving = {record.scope for record in records if record.phase == MOVING_BACK}
-        refused = {one.scope for one in plan.failovers if one.phase == CALM and one.waits_for}
-        gone = [one for one in self._failovers if one.target in (
-            refused | moving if one.planned else held | refused) or (
-                one.planned and moving and not one.target.startswith(("Site/", "Host/")))]
-        if gone:
-            self._store.withdraw_failovers(gone)
-            self._failovers = tuple(one for one in self._failovers if one not in gone)
+    def _use_up_orders(self, plan: Plan) -> None:
+        """Withdraw the orders that a record holds by now, and those that were refused.
+
+        What of them is left gets an order of its own, by the same person, from the same instant.
+        """
+        used = {(one.target, one.planned, one.at): one.left for one in plan.used_orders}
+        gone = [one for one in self._failovers if (one.target, one.planned, one.at) in used]
+        if not gone:
+            return
+        left = [replace(order, target=f"VirtualMachine/{name}") for order in gone
+                for name in used[order.target, order.planned, order.at]]
+        self._store.withdraw_failovers(gone, left)
+        self._read_failovers()
 
     def _forget_undone(self, plan: Plan) -> None:
         """Forget undone changes that are not in the plan any more, if their target was seen."""
@@ -243,9 +246,6 @@ class ContextBuilder:
 
 
 PROMOTED_S: Final = 86400.0
-MOVING_BACK: Final = "moving-back"
-CALM: Final = "calm"
-"""The phase of a record that is over, and of an order that is refused."""
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 AHEAD_DAYS: Final = 8
 Span = tuple[float, float]

@@ -1,6 +1,8 @@
 """What a guard has ended is not started again, and nothing is started where grants are refused."""
 
-from controller.model.facts import Observed
+from dataclasses import replace
+
+from controller.model.facts import Observed, Role
 from controller.model.failover.guard import Tombstone
 from controller.plan.actions.machine import StartDomain
 from controller.plan.compute import compute
@@ -38,6 +40,18 @@ def test_the_tombstone_of_another_vm_holds_nothing_up() -> None:
     other = Tombstone("another", "web", b.NOW_S, "nobody")
     assert starts(with_guard(ENDED, "paris-1", content=False, tombstones=(other,))) == (
         ["paris-1"], [])
+
+
+def test_the_tombstone_beside_an_older_copy_holds_nothing_up() -> None:
+    off = b.off("sql", "milan-1", LAB)
+    assert off.ownership is not None
+    newer = replace(off, ownership=replace(off.ownership, epoch=2, role=Role.PROMOTED))
+    promoted = b.with_domain(ENDED, "milan-1", "sql", newer)
+    where, _ = starts(with_guard(promoted, "paris-1", content=False, tombstones=(TOMB,)))
+    assert where == ["milan-1"]
+    where, said = starts(with_guard(promoted, "milan-1", content=False, tombstones=(TOMB,)))
+    assert where == []
+    assert "the guard of milan-1 has ended it" in said[0]
 
 
 def test_nothing_is_started_on_a_host_that_any_grantor_refuses() -> None:
