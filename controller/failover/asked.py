@@ -24,7 +24,7 @@ from controller.model.failover.record import Record
 PLACES = ("Site/", "Host/")
 
 
-class Way(NamedTuple):
+class Destination(NamedTuple):
     """Where a move leads: back to where VMs are declared, or away from a target."""
 
     target: str
@@ -42,7 +42,7 @@ def now_on(machine: MachineSituation) -> str:
     return machine.at or machine.home
 
 
-def means(way: Way, machine: MachineSituation, situation: Situation) -> bool:
+def means(way: Destination, machine: MachineSituation, situation: Situation) -> bool:
     """Return whether a move is of this VM."""
     if way.target in targets_of(machine):
         return True
@@ -59,7 +59,7 @@ def _places_of(name: str, situation: Situation) -> tuple[str, ...]:
     return (f"Host/{name}", *(() if host is None else (f"Site/{host.site}",)))
 
 
-def is_there(way: Way, machine: MachineSituation, situation: Situation) -> bool:
+def is_there(way: Destination, machine: MachineSituation, situation: Situation) -> bool:
     """Return whether a VM is where a move leads already; False where that is not known."""
     if way.back:
         return machine.at_home is True
@@ -70,7 +70,7 @@ def is_there(way: Way, machine: MachineSituation, situation: Situation) -> bool:
 
 def is_moved(machine: MachineSituation, record: Record, situation: Situation) -> bool:
     """Return whether the move of a record has nothing to do with a VM any more, or never had."""
-    way = Way(record.scope, record.back)
+    way = Destination(record.scope, record.back)
     if machine.epoch > record.epoch:
         return True     # it was promoted or moved since
     if record.machines:
@@ -96,7 +96,7 @@ def holder(machine: MachineSituation, target: str, records: Iterable[Record],
     """
     for record in records:
         if not record.hosts and not record.machines:
-            held = (means(Way(record.scope, record.back), machine, situation)
+            held = (means(Destination(record.scope, record.back), machine, situation)
                     and not is_moved(machine, record, situation))
         elif not record.machines:
             held = machine.home in record.hosts
@@ -118,7 +118,7 @@ def _is_left(machine: MachineSituation, record: Record, situation: Situation) ->
 def left_to_move(request: Request, records: Iterable[Record],
                  situation: Situation) -> tuple[MachineSituation, ...]:
     """Return the VMs that an order means, which are not there, and which no record holds."""
-    way = Way(request.target, request.back)
+    way = Destination(request.target, request.back)
     return tuple(one for one in situation.machines.values()
                  if means(way, one, situation) and not is_there(way, one, situation)
                  and holder(one, request.target, records, situation) is None)
@@ -127,7 +127,7 @@ def left_to_move(request: Request, records: Iterable[Record],
 def members(record: Record, records: Iterable[Record],
             situation: Situation) -> tuple[MachineSituation, ...]:
     """Return the VMs that the record of a move by name is of: what it means, and no other holds."""
-    way = Way(record.scope, record.back)
+    way = Destination(record.scope, record.back)
     others = [one for one in records if one.hosts or one.machines or one.epoch < record.epoch]
     return tuple(one for one in situation.machines.values() if means(way, one, situation)
                  and holder(one, record.scope, others, situation) is None)
@@ -149,7 +149,7 @@ def spent(situation: Situation, records: Mapping[str, Record]) -> Iterator[Spent
             if request.target in ordered:
                 yield Spent(request)
             continue
-        way = Way(request.target, request.back)
+        way = Destination(request.target, request.back)
         meant = [one for one in situation.machines.values() if means(way, one, situation)]
         held = set[str]()
         for record in moving:

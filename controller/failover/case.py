@@ -11,7 +11,7 @@ from functools import cached_property
 
 from controller.failover.asked import (
     PLACES,
-    Way,
+    Destination,
     is_moved,
     left_to_move,
     means,
@@ -62,7 +62,7 @@ class Case:
 
     def _concerns(self, request: Request) -> bool:
         """Return whether an order for a move means a VM that its record decides about."""
-        way = Way(request.target, request.back)
+        way = Destination(request.target, request.back)
         return self.record is not None and any(
             means(way, one, self.situation) for one in self.machines
             if not self.record.machines or one.name in self.record.machines)

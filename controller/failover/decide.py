@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
-from controller.failover.asked import Spent, Way, means, spent, targets_of
+from controller.failover.asked import Destination, Spent, means, spent, targets_of
 from controller.failover.case import Case, open_cases, open_records
 from controller.failover.endings import hindrance, left, movable
 from controller.failover.orders import (
@@ -309,7 +309,7 @@ def _refused(situation: Situation, cases: tuple[Case, ...]) -> Iterator[Decision
 
 def _why_refused(request: Request, situation: Situation) -> str:
     kind, _, name = request.target.partition("/")
-    way = Way(request.target, request.back)
+    way = Destination(request.target, request.back)
     meant = [one for one in situation.machines.values() if means(way, one, situation)]
     if request.planned and meant:
         return "each VM that it means is there already"

@@ -11,9 +11,10 @@ from typing import Any, Final, NamedTuple
 
 from controller.errors import JournalUnavailable
 from controller.plan.actions.action import Cause
+from controller.plan.actions.failover import MoveDomain
 from controller.plan.actions.promotion import PromoteReplica
 from controller.plan.actions.replica import ReplicateDomain, VerifyReplica
-from controller.plan.survey.context import RequestKind, Undone
+from controller.plan.survey.context import FailedMove, RequestKind, Undone
 from controller.store.database import Table
 
 KEEP_S: Final = 90 * 86400.0
@@ -137,6 +138,15 @@ class Journal(Table):
                     one.action_id, one.target, one.goal, one.sentence, one.at, spec))
             elif outcome is Outcome.DONE:
                 connection.execute("DELETE FROM undone WHERE action_id = ?", (begun.action_id,))
+            if begun.verb == MoveDomain.verb:
+                _count_move(connection, begun.target, outcome, sentence, at)
+
+    def failed_moves(self, since_at: float) -> Mapping[str, FailedMove]:
+        """Return, by VM, how often its move failed since it was last ordered."""
+        rows = self._database.read("SELECT target, tries, sentence, at FROM failed_moves"
+                                   " WHERE at >= ?", (since_at,))
+        return {target.partition("/")[2]: FailedMove(tries, sentence, at)
+                for target, tries, sentence, at in rows}
 
     def open_intents(self) -> tuple[Intent, ...]:
         """Return every intent without an outcome, oldest first."""
@@ -192,6 +202,18 @@ class Journal(Table):
         for target, at in rows:
             found.setdefault(target, []).append(at)
         return {target: tuple(instants) for target, instants in sorted(found.items())}
+
+
+def _count_move(connection: sqlite3.Connection, target: str, outcome: Outcome, sentence: str,
+                at: float) -> None:
+    """Count a move that failed; a controller that died during one says nothing about it."""
+    if outcome is Outcome.DONE:
+        connection.execute("DELETE FROM failed_moves WHERE target = ?", (target,))
+    elif outcome is not Outcome.ABANDONED:
+        connection.execute(
+            "INSERT INTO failed_moves VALUES (?, 1, ?, ?) ON CONFLICT (target) DO UPDATE SET"
+            " tries = tries + 1, sentence = excluded.sentence, at = excluded.at",
+            (target, sentence, at))
 
 
 def _append(connection: sqlite3.Connection, at: float, kind: str, target: str, sentence: str,

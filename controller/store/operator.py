@@ -63,8 +63,13 @@ class Failovers(Table):
     """One order per target and kind, and one word per host; a newer one replaces it."""
 
     def order_failover(self, request: FailoverRequest) -> None:
-        """Save an order until a record of it is written."""
+        """Save an order until a record of it is written.
+
+        Shapes: what a move has failed at so far is forgotten by an order for another one.
+        """
         with self._database.write(durable=True) as connection:
+            if request.planned:
+                connection.execute("DELETE FROM failed_moves")
             connection.execute(
                 "INSERT OR REPLACE INTO failovers VALUES (?, ?, ?, ?, ?, ?, ?, ?)", _row(request))
 

@@ -50,6 +50,8 @@ class Renames(Table):
             connection.executemany(
                 "UPDATE OR REPLACE failovers SET target = ?1 WHERE target = ?2", pairs)
             connection.executemany(
+                "UPDATE OR REPLACE failed_moves SET target = ?1 WHERE target = ?2", pairs)
+            connection.executemany(
                 "UPDATE OR REPLACE confirmations SET host = ?1 WHERE host = ?2", hosts)
             connection.executemany("UPDATE OR IGNORE seen SET node = ?1 WHERE node = ?2", hosts)
             connection.executemany("DELETE FROM seen WHERE node = ?2 AND ?1 <> ?2", hosts)
@@ -63,6 +65,7 @@ class Renames(Table):
                 ("events", "target", targets), ("suspensions", "target", targets),
                 ("conditions", "target", targets), ("requests", "machine", machines),
                 ("memories", "name", machines),
-                ("failovers", "target", targets), ("confirmations", "host", nodes),
+                ("failovers", "target", targets), ("failed_moves", "target", targets),
+                ("confirmations", "host", nodes),
                 ("seen", "node", nodes))
             for name in names)

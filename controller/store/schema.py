@@ -52,6 +52,8 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
      """CREATE TABLE confirmations (host TEXT PRIMARY KEY, by TEXT NOT NULL, why TEXT NOT NULL,
         boot_id TEXT NOT NULL, at REAL NOT NULL) STRICT"""),
     ("ALTER TABLE events ADD COLUMN term INTEGER NOT NULL DEFAULT 0",),
+    ("""CREATE TABLE failed_moves (target TEXT PRIMARY KEY, tries INTEGER NOT NULL,
+        sentence TEXT NOT NULL, at REAL NOT NULL) STRICT""",),
 )
 
 

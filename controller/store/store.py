@@ -9,6 +9,7 @@ The store: everything that must survive a restart, as tables in one SQLite file.
     requests       `replica copy` and its kind     a person's request
     failovers      `failover`, `failback`          a person's order, until a record of it is written
     confirmations  `confirm-fenced`                a person's word that a host is off
+    failed_moves   with the outcome of a move      a move is tried some times more
     undone         with an outcome                 "not again": the same node is cut off once more
     memories       after each plan                 that a VM ever ran; since when removals wait
     seen           when a node's facts change      where VMs ran: all must answer before a creation

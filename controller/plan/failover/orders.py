@@ -28,7 +28,7 @@ from controller.plan.actions.fencing import FenceHost
 from controller.plan.actions.guarding import RestoreGrants, RevokeGrants
 from controller.plan.actions.promotion import PromoteReplica
 from controller.plan.failover.gates import promotions_of
-from controller.plan.failover.situation import situation_of
+from controller.plan.failover.situation import move_failed, situation_of
 from controller.plan.guarding.upkeep import target_of
 from controller.plan.machine.layout import Layout
 from controller.plan.machine.state import MachineState
@@ -43,6 +43,8 @@ from controller.plan.survey.survey import Survey
 
 BEGIN_S: Final = 3.0
 """How soon a host's BMC must be told to cut its power, or is not: the host may be back later."""
+AFTER_OTHERS: Final = 1_000_000
+"""A VM whose move has failed is tried again after all those whose has not."""
 PACE_S: Final = 1.0
 """How often a failover is decided upon while proofs ripen."""
 
@@ -60,6 +62,9 @@ def diff_failovers(protected: Sequence[ProtectedMachine], index: ReplicaIndex, l
                    ) -> tuple[tuple[FailoverState, ...], tuple[UsedOrder, ...]]:
     """Plan what every failover needs next; return where each stands, and which orders are used up.
     """
+    for one in protected:
+        if (why := move_failed(one.name, survey)):
+            draft.stall(f"VirtualMachine/{one.name}", "MoveFailed", why)
     if not concerns_failover(survey):
         return (), ()
     promotions = promotions_of(protected, index, layout, survey)
@@ -175,6 +180,8 @@ def _move(order: Move, cause: Cause, decision: Decision, scene: Scene) -> None:
     there = survey.desired.hosts[current.host]
     copy = next_copy(protected, place, disks, None, "", survey)
     epoch = max(order.epoch, survey.epochs.get(name, 0) + 1)
+    failed = survey.context.failed_moves.get(name)
+    later = 0 if failed is None else failed.tries * AFTER_OTHERS
     scene.draft.do(MoveDomain(
         target=target, node=host, domain=domain.name, uuid=domain.uuid, cause=cause,
         limit_s=protected.vm.spec.shutdown_limit_s, copy=copy,
@@ -185,7 +192,7 @@ def _move(order: Move, cause: Cause, decision: Decision, scene: Scene) -> None:
             nics=desired_nics(protected.vm, there, survey)),
         reason=decision.sentence,
         consequence=f"it is shut down on {host} and boots on {current.host}; nothing is lost"),
-        rank=protected.vm.spec.start_order)
+        rank=protected.vm.spec.start_order + later)
 
 
 def _cause(decision: Decision, survey: Survey) -> Cause:

@@ -33,6 +33,7 @@ from controller.plan.failover.health import progress_of
 from controller.plan.guarding.grants import grants_of, has_watchdog, is_guarded, view_of
 from controller.plan.replication.protected_machine import ProtectedMachine
 from controller.plan.steps.takeover import Promotion
+from controller.plan.survey.context import MOVE_TRIES
 from controller.plan.survey.controller import controller_inside
 from controller.plan.survey.epochs import epoch_of
 from controller.plan.survey.identity import Sighting
@@ -153,6 +154,7 @@ def machine_situation(protected: ProtectedMachine, promotions: Mapping[str, Prom
             nic.mac.lower() for nic in protected.vm.spec.nics),
         diverged_known=_copy_is_off(name, home, survey),
         reverse_fresh=_is_fresh_at(protected, home, survey),
+        move_failed=move_failed(name, survey),
         epoch=survey.epochs.get(name, 0), at=protected.host or "",
         at_home=is_at_home(protected, survey), declared_at=_declared_at(protected, survey))
 
@@ -166,6 +168,15 @@ def _failover(protected: ProtectedMachine, home: str,
         managing.observer(node=node) is not None for node in nodes if node)
     declared = protected.policy.failover
     return "confirm" if watched and declared == "automatic" else declared
+
+
+def move_failed(name: str, survey: Survey) -> str:
+    """Return why a VM is not tried to be moved any more; empty where it can be."""
+    failed = survey.context.failed_moves.get(name)
+    if failed is None or failed.tries < MOVE_TRIES:
+        return ""
+    return (f"{name} stays where it is, after its move has failed {failed.tries} times:"
+            f" {failed.sentence}; once that is mended, order it again")
 
 
 def _declared_at(protected: ProtectedMachine, survey: Survey) -> frozenset[str]:

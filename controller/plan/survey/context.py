@@ -115,6 +115,21 @@ class FailoverRequest:
         return self.at + REQUEST_LASTS_S
 
 
+MOVE_TRIES: Final = 3
+"""A VM whose move failed so often since it was ordered stays where it is."""
+FAILED_MOVE_LASTS_S: Final = 86400.0
+"""For so long it is told that a move has failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class FailedMove:
+    """How often the move of one VM has failed since it was last ordered, and how at last."""
+
+    tries: int
+    sentence: str
+    at: float
+
+
 CONFIRMATION_LASTS_S: Final = 86400.0
 
 
@@ -199,6 +214,8 @@ class Context:
     """None: none is declared, or it was not asked for."""
     machine_uuid: str = ""
     """What the firmware of this controller's own machine says; empty where it cannot be read."""
+    failed_moves: Mapping[str, FailedMove] = field(default_factory=dict)
+    """By VM whose move has failed lately."""
 
     def has_adopted(self, target: str) -> bool:
         """Return whether an object was once seen as declared, so that it is ours to take from."""

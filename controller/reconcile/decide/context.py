@@ -21,10 +21,12 @@ from controller.plan.gates.network import USED
 from controller.plan.output.fingerprint import changed, fingerprints
 from controller.plan.steps.plan import Plan, Step
 from controller.plan.survey.context import (
+    FAILED_MOVE_LASTS_S,
     WHOLE_ESTATE,
     Approval,
     Confirmation,
     Context,
+    FailedMove,
     FailoverRequest,
     InFlight,
     LeaseView,
@@ -51,6 +53,7 @@ class ContextBuilder:
         self._requests: tuple[ReplicaRequest, ...] = ()
         self._failovers: tuple[FailoverRequest, ...] = ()
         self._promoted: Mapping[str, float] = {}
+        self._failed_moves: Mapping[str, FailedMove] = {}
         self._confirmations: tuple[Confirmation, ...] = ()
         self._undone: tuple[tuple[Undone, str], ...] = ()
         self._repairs: Mapping[str, tuple[float, ...]] = {}
@@ -113,7 +116,9 @@ class ContextBuilder:
         self._read_repairs = True
 
     def _read_failovers(self) -> None:
-        self._failovers = self._store.failovers(self._clock())
+        now_s = self._clock()
+        self._failovers = self._store.failovers(now_s)
+        self._failed_moves = self._store.failed_moves(now_s - FAILED_MOVE_LASTS_S)
 
     def take_over(self) -> None:
         """Read what an earlier loop left; the time since its last status counts in no wait.
@@ -153,6 +158,7 @@ class ContextBuilder:
             self._repairs = self._store.repairs(
                 now_s - limits.quarantine_within_s - limits.quarantine_for_s)
             self._promoted = self._store.promotions(now_s - PROMOTED_S)
+            self._failed_moves = self._store.failed_moves(now_s - FAILED_MOVE_LASTS_S)
             self._read_repairs = False
         self._history.note_look(now_s)
         windows = self._desired.estate.spec.windows
@@ -173,7 +179,8 @@ class ContextBuilder:
             adopted=self._history.adopted,
             backing_off=backing_off, assumed_down=assumed_down, last_host=self._history.last_host,
             kept=self._history.kept, waiting=self._history.waiting, lease=self.lease(),
-            place=self.place, promoted=self._promoted, machine_uuid=self.machine_uuid)
+            place=self.place, promoted=self._promoted, machine_uuid=self.machine_uuid,
+            failed_moves=self._failed_moves)
 
     def pause_has_ended(self) -> bool:
         """Return whether a pause has ended, by time, a person or a commit, since the last call."""

@@ -1,6 +1,7 @@
 """Failovers: records on survivors, promotions, and the end of copies of older epochs."""
 
 from dataclasses import replace
+from typing import Final
 
 from controller.errors import Refused
 from controller.model.facts import Role
@@ -66,6 +67,9 @@ def promote(world: World, action: PromoteReplica) -> Effect:
             f" {action.epoch}")
 
 
+SHUTDOWN_POLL_S: Final = 5.0
+
+
 def move(world: World, action: MoveDomain) -> Effect:
     """Shut the VM down, copy what it holds then, and let that point become the VM."""
     yield Wait(0.5)
@@ -74,6 +78,14 @@ def move(world: World, action: MoveDomain) -> Effect:
     replica = world.node(action.promotion.node).replicas.get(action.uuid)
     if replica is None or domain.config is None:
         raise Refused(f"{action.domain} has no replica on {action.promotion.node}")
+    asked_s = 0.0
+    while domain.state.active and domain.ignores_shutdown:
+        if asked_s >= action.limit_s:
+            raise Refused(
+                f"{action.domain} was not moved to {action.promotion.node}: it did not shut down"
+                f" within {action.limit_s:.0f} s, and its power is not cut for a move")
+        yield Wait(SHUTDOWN_POLL_S)
+        asked_s += SHUTDOWN_POLL_S
     if domain.state.active:
         yield Wait(GUEST_SHUTDOWN_S)
         end_domain(node, domain, "shutdown")
