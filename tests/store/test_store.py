@@ -9,7 +9,13 @@ import pytest
 from controller.errors import JournalUnavailable
 from controller.model.condition import Condition, ConditionType, Status
 from controller.plan.actions.action import Cause
-from controller.plan.survey.context import Approval, ReplicaRequest, RequestKind, Suspension
+from controller.plan.survey.context import (
+    Approval,
+    FailoverRequest,
+    ReplicaRequest,
+    RequestKind,
+    Suspension,
+)
 from controller.store import journal
 from controller.store.journal import Outcome
 from controller.store.store import Store
@@ -165,6 +171,42 @@ def test_a_request_is_withdrawn_or_forgotten_after_an_hour(store: Store) -> None
     store.request(new)
     store.withdraw(web)
     assert store.requests() == (new,)
+
+
+def test_what_is_left_of_an_order_is_saved_with_its_withdrawal(store: Store) -> None:
+    whole = FailoverRequest("Site/paris", "ann", "why", 10.0, planned=True, back=True)
+    newer = FailoverRequest("VirtualMachine/web", "bob", "later", 20.0, planned=True)
+    store.order_failover(whole)
+    store.order_failover(newer)
+    left = [FailoverRequest(f"VirtualMachine/{name}", "ann", "why", 10.0, planned=True, back=True)
+            for name in ("sql", "web")]
+    store.withdraw_failovers([whole], left)
+    assert store.failovers(30.0) == (left[0], newer)
+
+
+@pytest.mark.parametrize(("outcome", "tries"), [
+    (Outcome.REFUSED, 1), (Outcome.UNAVAILABLE, 1), (Outcome.UNKNOWN, 1), (Outcome.ABANDONED, 0),
+    (Outcome.DONE, 0)])
+def test_failed_moves_are_counted_until_one_succeeds_or_is_ordered(
+        store: Store, outcome: Outcome, tries: int) -> None:
+    def moved(outcome: Outcome, at: float) -> None:
+        intent = store.intend("move:VirtualMachine/sql@a/b/1", "move", "VirtualMachine/sql", "a",
+                              "r1", "why", at)
+        store.conclude(intent, outcome, f"it was {outcome}", at)
+
+    moved(outcome, 10.0)
+    found = store.failed_moves(0.0)
+    assert (found["sql"].tries if found else 0) == tries
+    moved(Outcome.REFUSED, 11.0)
+    assert store.failed_moves(0.0)["sql"].tries == tries + 1
+    assert store.failed_moves(12.0) == {}
+    store.order_failover(FailoverRequest("Site/paris", "ann", "", 12.0))
+    assert store.failed_moves(0.0) != {}
+    store.order_failover(FailoverRequest("Site/paris", "ann", "", 12.0, planned=True))
+    assert store.failed_moves(0.0) == {}
+    moved(Outcome.REFUSED, 13.0)
+    moved(Outcome.DONE, 14.0)
+    assert store.failed_moves(0.0) == {}
 
 
 def test_a_condition_remembers_since_when_its_status_holds(store: Store, path: Path) -> None:

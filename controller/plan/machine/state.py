@@ -35,8 +35,10 @@ from controller.model.document import Rung
 from controller.model.facts import DomainFacts, DomainState, runs
 from controller.model.virtual_machine import VirtualMachine
 from controller.plan.actions.action import Cause
+from controller.plan.actions.failover import MoveDomain
 from controller.plan.guarding.isolation import isolation_blocker
 from controller.plan.steps.draft import Draft, cause_of
+from controller.plan.survey.context import InFlight
 from controller.plan.survey.identity import Rival, Sighting, domain_uuids, is_for
 from controller.plan.survey.namesakes import of_another_uuid, quoted, way_out
 from controller.plan.survey.replicas import ReplicaIndex
@@ -202,6 +204,13 @@ def _we_move_it(name: str, survey: Survey) -> bool:
     """Return whether our own move is in flight: its two ends are not seen at one instant."""
     return any(flight.target == f"VirtualMachine/{name}" and flight.rung is Rung.MIGRATE
                for flight in survey.context.in_flight)
+
+
+def carried_by(name: str, survey: Survey) -> InFlight | None:
+    """Return our planned move of a VM that is in flight: it is off meanwhile, and starts by it."""
+    return next((flight for flight in survey.context.in_flight
+                 if flight.target == f"VirtualMachine/{name}"
+                 and flight.action_id.startswith(f"{MoveDomain.verb}:")), None)
 
 
 def _we_copy_it(name: str, domain: DomainFacts, survey: Survey) -> bool:

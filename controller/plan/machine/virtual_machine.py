@@ -22,6 +22,7 @@ from controller.plan.machine.state import (
     Case,
     Location,
     MachineState,
+    carried_by,
     start_blocker,
 )
 from controller.plan.survey.identity import Sighting, is_for
@@ -194,6 +195,10 @@ def _diff_off(case: Case) -> None:
         if case.goal is not None and case.goal != host:
             case.draft.remark(case.target, f"{vm.name} is off on {host} and belongs on"
                               f" {case.goal}: it moves when it next runs")
+        return
+    moving = carried_by(vm.name, case.survey)
+    if moving is not None:
+        case.draft.remark(case.target, f"{vm.name} is off while it is moved ({moving.action_id})")
         return
     blocker = start_blocker(vm.name, host, case.survey) or _copy_blocker(
         vm.name, host, case.survey)

@@ -19,6 +19,14 @@ def test_what_holds_but_is_degraded_is_not_well(
     assert is_well(Condition("InterSiteLink/metro", kind, status, reason, "", "r1")) is well
 
 
+@pytest.mark.parametrize("kind", ConditionType)
+def test_a_condition_that_names_a_fault_is_well_when_it_is_false(kind: ConditionType) -> None:
+    fault = kind in {"SplitBrain", "Suspended", "Stalled", "ControllerInside", "NotPortable"}
+    for status in (Status.TRUE, Status.FALSE):
+        assert is_well(Condition("VirtualMachine/sql", kind, status, "Why", "", "r1")) is (
+            (status is Status.FALSE) is fault)
+
+
 def fresh(status: Status, reason: str) -> Condition:
     return Condition("VirtualMachine/sql", ConditionType.FRESH, status, reason, reason, "r1")
 
