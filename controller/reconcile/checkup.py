@@ -26,8 +26,8 @@ from controller.providers.reader import HostAnswer, HostReader
 from controller.reconcile.host_keys import KeyFinding, look_at_keys
 from controller.transport.base import Endpoint
 
-BOUND_S: Final = 9.0
-PROBES_S: Final = 7.0
+BOUND_S: Final = 7.5
+PROBES_S: Final = 6.0
 PROGRAM: Final = "doctor/probe.py"
 
 

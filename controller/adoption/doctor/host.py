@@ -52,7 +52,7 @@ def check_key(one: Checkup) -> Iterator[Finding]:
     if one.key.belief is Belief.BELIEVED:
         return
     if one.shown is None:
-        yield Finding(Level.STOPS, one.about, "host key", one.key.sentence,
+        yield Finding(Level.STOPS, one.about, "reach", one.key.sentence,
                       "nothing can be seen or done there",
                       f"ssh -p {one.port} {one.user}@{one.spec.address}")
     elif one.key.belief is Belief.REFUSED:

@@ -34,7 +34,7 @@ import threading
 import time
 from typing import Any, Callable
 
-LIMIT_S = 6.0
+LIMIT_S = 5.0
 SSH_S = 4
 PORT_S = 2.0
 MIGRATION_PORT = 49152
