@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 unexport PYTHONDONTWRITEBYTECODE	# each of a thousand starts would compile all of it anew
 
 .PHONY: help demo test fast lab lab-packages lab-down bench bench-packages bench-replication \
-	bench-replication-estate bench-failover bench-house lint lock soak clean
+	bench-replication-estate bench-adoption bench-failover bench-house lint lock soak clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-24s %s\n", $$1, $$2}' Makefile
@@ -65,6 +65,9 @@ bench-replication-estate: $(VENV)/.dev bench-packages ## The talk's estate for 3
 
 bench-failover: $(VENV)/.dev bench-packages ## What failover costs and how long it takes, both drivers of the lease (root)
 	@$(BIN)/python -m tests.bench.failover
+
+bench-adoption: $(VENV)/.dev ## How long import and doctor take, over real sshds on loopback
+	@$(BIN)/python -m tests.bench.adoption
 
 bench-house: $(VENV)/.dev ## How easily the code can be followed: files, cycles, jumps of a reader
 	@$(BIN)/python -m tests.bench.house

@@ -67,16 +67,18 @@ def findings(specs: Path) -> set[tuple[str, str, str]]:
 def planted(lab: Lab) -> Iterator[None]:
     """Break one of everything, and mend it again."""
     core = ("ip", "-n", "hs-core", "link", "set", "rep-n12", "mtu")
-    broken = (("way", "paris-1", "milan-1", "any"), ("bmc", "paris-2"), ("libvirtd", "milan-2"),
-              ("fill", "milan-1"))
+    hole = ("pref", "50", "to", "10.78.0.21", "blackhole")
+    broken = (("bmc", "paris-2"), ("libvirtd", "milan-2"), ("fill", "milan-1"))
     known = "/etc/ssh/ssh_known_hosts"
     lab.exec("paris-2", "sh", "-c", f"mv {known} {known}.away")
     try:
         for fault in broken:
             lab.break_(*fault)
+        lab.exec("paris-1", "ip", "rule", "add", *hole)
         subprocess.run([*core, "1300"], check=True)
         yield
     finally:
+        lab.exec("paris-1", "ip", "rule", "del", *hole)
         subprocess.run([*core, "1500"], check=True)
         for fault in reversed(broken):
             lab.mend(*fault)

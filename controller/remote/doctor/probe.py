@@ -17,8 +17,8 @@ Between two machines three things are tried, in this direction only; the other h
              address out that connects again and again without a login
     port     a connect to the first migration port: refused at once means that nothing is in
              between; no answer means that something swallows it
-    mtu      pings that must not be fragmented, as long as this side's interface allows, then
-             shorter ones: the longest that is answered
+    mtu      a ping that must not be fragmented, as long as this side's interface allows; if none
+             answers, shorter ones: the longest that is answered
 """
 
 import errno
@@ -171,12 +171,18 @@ def mtu(address: str) -> dict:
     more = 48 if ":" in address else 28
     if shutil.which("ping") is None:
         return {"unknown": "ping is not installed"}
-    pings = {size: subprocess.Popen(
+    if ended_well(ping(address, own - more)):
+        return {"device": device, "mtu": own, "passes": own}
+    pings = {size: ping(address, size) for size in SIZES if size < own - more}
+    answered = [size for size, one in pings.items() if ended_well(one)]
+    return {"device": device, "mtu": own, "passes": max(answered) + more if answered else 0}
+
+
+def ping(address: str, size: int) -> subprocess.Popen:
+    """Begin one ping that must not be fragmented."""
+    return subprocess.Popen(
         ("ping", "-M", "do", "-n", "-c", "1", "-W", "1", "-s", str(size), address),
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        for size in {own - more, *SIZES} if 0 < size <= own - more}
-    answered = [size for size, ping in pings.items() if ended_well(ping)]
-    return {"device": device, "mtu": own, "passes": max(answered) + more if answered else 0}
 
 
 def ended_well(program: subprocess.Popen) -> bool:

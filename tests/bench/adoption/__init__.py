@@ -1,0 +1,1 @@
+"""Benchmarks of taking up what runs already."""
