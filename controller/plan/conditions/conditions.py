@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from controller.model.condition import Condition, ConditionType, Status
+from controller.model.desired import Desired
 from controller.model.facts import runs
 from controller.model.units import render_duration, render_instant
 from controller.model.virtual_machine import Power, VirtualMachine
@@ -34,7 +35,7 @@ from controller.plan.steps.contained import FAULTS, not_understood
 from controller.plan.steps.draft import Stall
 from controller.plan.steps.plan import Step
 from controller.plan.survey.controller import controller_inside
-from controller.plan.survey.grants import Managing, every_scope
+from controller.plan.survey.grants import because, every_scope
 from controller.plan.survey.survey import Survey
 
 READY, PLACED, CONNECTED = ConditionType.READY, ConditionType.PLACED, ConditionType.CONNECTED
@@ -98,14 +99,18 @@ def observed_conditions(locations: Mapping[str, Location], survey: Survey) -> li
                   for name in sorted(desired.networks)}
     observers |= {f"VirtualMachine/{name}": managing.of_machine(
         desired.virtual_machines[name], locations[name].host) for name in survey.specs.machines}
-    return [survey.specs.cached(observed, target, observer, managing, desired.revision)
+    return [survey.specs.cached(observed, target, observer, desired)
             for target, observer in observers.items() if observer is not None]
 
 
-def observed(target: str, observer: str, managing: Managing, revision: str) -> Condition:
+def observed(target: str, observer: str, desired: Desired) -> Condition:
     """Return the condition of an object that is only observed."""
-    return Condition(target, ConditionType.OBSERVED, TRUE, "ObservedOnly",
-                     f"observed only, because {managing.because(observer)}", revision)
+    vm = desired.virtual_machines.get(target.removeprefix("VirtualMachine/"))
+    policy = None if vm is None else desired.protection_policies.get(vm.spec.protection or "")
+    alone = policy is not None and policy.spec.failover == "automatic"
+    return Condition(target, ConditionType.OBSERVED, TRUE, "ObservedOnly", (
+        f"observed only, because {because(observer, desired)}"
+        f"{'; so it does not fail over by itself' if alone else ''}"), desired.revision)
 
 
 def controller_conditions(survey: Survey) -> list[Condition]:

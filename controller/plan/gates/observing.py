@@ -43,7 +43,7 @@ from controller.plan.machine.state import Location
 from controller.plan.replication.protected_machine import ProtectedMachine
 from controller.plan.steps.draft import Draft, Item, Stall, counted
 from controller.plan.steps.plan import Ruling, Step, Verdict
-from controller.plan.survey.grants import WOULD
+from controller.plan.survey.grants import WOULD, because
 from controller.plan.survey.survey import Survey
 
 COPYING: Final = (ReplicateDomain, RetirePoints, DropPoints, VerifyReplica, RemoveReplica)
@@ -92,7 +92,7 @@ def only_observe(locations: Mapping[str, Location], protected: Sequence[Protecte
                         and _observer_of_target(stall.target, locations, survey) is not None)
     return Observing(tuple(
         Step(replace(item.action, reason=WOULD + item.action.reason), (), Ruling(
-            Verdict.REFUSED, OBSERVED, f"only observed: {managing.because(observer)}",
+            Verdict.REFUSED, OBSERVED, f"only observed: {because(observer, survey.desired)}",
             "a commit that says `manage: full` there")) for item, observer in taken.values()),
         unasked, render_observing(locations, protected, survey))
 
@@ -174,7 +174,7 @@ def render_observing(locations: Mapping[str, Location], protected: Sequence[Prot
     words = sorted(target for target, manage in managing.own.items() if manage is Manage.OBSERVE)
     others = f" and {len(words) - 1} more" if len(words) > 1 else ""
     first = managing.estate if managing.estate in words else words[0]
-    parts.append(f", because {managing.because(first)}{others}: nothing is done to it")
+    parts.append(f", because {because(first, desired)}{others}: nothing is done to it")
     copied = len({one.name for one in protected} & set(machines))
     if copied:
         parts.append(f", but {counted(copied, 'protected VM')}"

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 
 from controller.model.facts import DomainFacts, Fact, NodeFacts
 from controller.model.failover.record import HELD_EPOCHS, Record
-from controller.plan.survey.identity import HostIndex, Names, Sighting, is_for
+from controller.plan.survey.identity import HostIndex, Names, Sighting, domain_uuids, is_for
 from controller.plan.survey.silence import last_of
 
 Sightings = Mapping[str, tuple[Sighting, ...]]
@@ -52,20 +52,38 @@ def epoch_of(domain: DomainFacts, names: Names) -> int:
     return mark.epoch if mark is not None and is_for(mark, domain, names) else 0
 
 
-def split(sightings: Sightings, epochs: Mapping[str, int],
+def uuids_of(epochs: Mapping[str, int], groups: Iterable[Sightings], records: Iterable[Record],
+             names: Names) -> dict[str, frozenset[str]]:
+    """Return, by VM that ever failed over, every UUID that a copy of it has or had.
+
+    Whatever else is only called as the VM is another machine, and no copy that could be ended.
+    """
+    found = {name: {*domain_uuids(names, name)} for name in epochs}
+    for record in records if found else ():
+        for machine, one in record.machines.items():
+            found.get(names.present.get(machine, machine), set()).add(one.uuid)
+    for group in groups if found else ():
+        for name in found.keys() & group.keys():
+            found[name] |= {one.domain.uuid for one in group[name]
+                            if is_for(one.domain.ownership, one.domain, names)}
+    return {name: frozenset(uuids) for name, uuids in found.items()}
+
+
+def split(sightings: Sightings, epochs: Mapping[str, int], uuids: Mapping[str, frozenset[str]],
           names: Names) -> tuple[Sightings, Sightings]:
     """Return the copies that are the VM, and those that are superseded."""
     if epochs.keys().isdisjoint(sightings):
         return sightings, {}
     current, older = dict(sightings), {}
     for name in epochs.keys() & sightings.keys():
-        old = tuple(one for one in sightings[name]
-                    if epoch_of(one.domain, names) < epochs[name])
+        behind = tuple(one for one in sightings[name]
+                       if epoch_of(one.domain, names) < epochs[name])
+        old = tuple(one for one in behind if one.domain.uuid in uuids[name])
+        left = tuple(one for one in sightings[name] if one not in behind)
         if old:
             older[name] = old
-            left = tuple(one for one in sightings[name] if one not in old)
-            if left:
-                current[name] = left
-            else:
-                del current[name]
+        if left:
+            current[name] = left
+        else:
+            del current[name]
     return current, older

@@ -12,7 +12,7 @@ Rule 3: a VM's own `manage` covers it on the host that it is on. Any other host 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from controller.model.desired import Desired, Place
+from controller.model.desired import Desired
 from controller.model.document import Manage, Rung, Scope, Suspend
 from controller.model.units import parse_instant_at
 from controller.model.virtual_machine import VirtualMachine
@@ -90,8 +90,6 @@ class Managing:
     """`Estate/name`."""
     around: Mapping[str, str]
     """By node: the nearest that says anything, of the node, its site and the estate."""
-    places: Mapping[str, Place]
-    """By `Kind/name`: where it is declared."""
 
     def observer(self, *near: str, node: str | None = None) -> str | None:
         """Return the object by whose word something is only observed; None if it is managed.
@@ -115,10 +113,11 @@ class Managing:
             near.append(f"Site/{placement.site}")
         return self.observer(*near, node=host or placement.host)
 
-    def because(self, observer: str) -> str:
-        """Return by whose word something is only observed, as a clause."""
-        place = self.places.get(observer)
-        return f"{observer} says `manage: observe`{f' at {place}' if place else ''}"
+
+def because(observer: str, desired: Desired) -> str:
+    """Return by whose word something is only observed, as a clause."""
+    place = desired.places.get(observer)
+    return f"{observer} says `manage: observe`{f' at {place}' if place else ''}"
 
 
 def find_managing(desired: Desired, scopes: Iterator[tuple[str, Scope]]) -> Managing:
@@ -133,4 +132,4 @@ def find_managing(desired: Desired, scopes: Iterator[tuple[str, Scope]]) -> Mana
         for target, site in sites.items():
             around[target.partition("/")[2]] = next(
                 (one for one in (target, f"Site/{site}") if one in own), estate)
-    return Managing(own, Manage.OBSERVE in own.values(), estate, around, desired.places)
+    return Managing(own, Manage.OBSERVE in own.values(), estate, around)

@@ -25,7 +25,7 @@ from controller.model.facts import (
 from controller.model.failover.record import Record
 from controller.model.units import render_duration
 from controller.plan.survey.context import Context, Suspension
-from controller.plan.survey.epochs import epochs_of, records_of, split
+from controller.plan.survey.epochs import epochs_of, records_of, split, uuids_of
 from controller.plan.survey.grants import pauses
 from controller.plan.survey.identity import HostIndex, Identities, Sighting, index_host
 from controller.plan.survey.isolation import NOBODY, Isolation, isolation_of
@@ -241,9 +241,10 @@ def take_survey(desired: Desired, observed: Observed, context: Context, now_s: f
     domains = {host: index.domains for host, index in zip(domains, seen, strict=True)}
     records = records_of(observed.nodes)
     epochs = epochs_of((*seen, *last, *gone), records.values(), known.names)
-    sightings, superseded = split(_by_owner(seen), epochs, known.names)
-    last_seen, unseen_ones = split(_by_owner(last), epochs, known.names)
-    on_removed, removed_ones = split(_by_owner(gone), epochs, known.names)
+    groups = _by_owner(seen), _by_owner(last), _by_owner(gone)
+    uuids = uuids_of(epochs, groups, records.values(), known.names)
+    (sightings, superseded), (last_seen, unseen_ones), (on_removed, removed_ones) = (
+        split(group, epochs, uuids, known.names) for group in groups)
     return Survey(
         desired, observed, context, now_s, desired.estate.name, nodes, domains, unreachable,
         removed_hosts,

@@ -3,12 +3,19 @@
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from controller.failover.situation import MachineSituation
 from controller.model.facts import Known, Observed
 from controller.model.failover.record import Record
+from controller.plan.actions.action import Cause
+from controller.plan.actions.failover import WriteRecord
+from controller.plan.actions.fencing import FenceHost
+from controller.plan.actions.promotion import PromoteReplica
 from controller.plan.compute import locate_all
 from controller.plan.failover.gates import promotions_of
 from controller.plan.failover.situation import situation_of
+from controller.plan.gates.observing import observer_of
 from controller.plan.machine.layout import lay_out
 from controller.plan.replication.protected_machine import find_protected
 from controller.plan.steps.draft import Draft
@@ -18,6 +25,7 @@ from controller.plan.survey.survey import take_survey
 from tests.plan import builders as b
 from tests.plan import replicas as r
 from tests.plan.conditions.test_survivable import seen, with_hardware
+from tests.plan.gates.test_observing import watched
 
 
 def lab(*more: Any, policy: dict[str, Any] | None = None, **sql: Any) -> Any:
@@ -51,6 +59,18 @@ def test_a_vm_with_nothing_in_its_way_has_no_gate_and_takes_its_newest_point() -
     desired = lab()
     found = situation(desired, lost(desired))
     assert (found.target, found.point, found.gates) == ("milan-1", 12, ())
+
+
+@pytest.mark.parametrize(("target", "failover"), [
+    ("Estate/lab", "confirm"), ("VirtualMachine/sql", "confirm"), ("Host/paris-1", "confirm"),
+    ("Host/milan-1", "confirm"), ("Host/paris-2", "automatic"),
+    ("VirtualMachine/web", "automatic")])
+def test_what_is_only_observed_waits_for_a_person_and_can_start(
+        target: str, failover: str) -> None:
+    desired = watched(lab(b.vm("web"), policy={"failover": "automatic"}), target)
+    found = situation(desired, lost(desired))
+    assert (found.failover, found.target, found.point, found.gates) == (
+        failover, "milan-1", 12, ())
 
 
 def test_age_counts_up_to_the_silence_since_nothing_was_written_after_that() -> None:
@@ -109,3 +129,20 @@ def test_the_record_keeps_the_point_that_was_ordered_until_it_is_over() -> None:
         kept = b.with_node(observed, "milan-2", Known(replace(
             fact.value, records=Known({record.scope: record}, b.NOW_S)), b.NOW_S))
         assert situation(desired, kept).point == point
+
+
+@pytest.mark.parametrize(("cause", "passes"), [(Cause.HUMAN, True), (Cause.DRIFT, False)])
+def test_only_a_persons_order_cuts_power_and_promotes_where_everything_is_only_observed(
+        cause: Cause, passes: bool) -> None:
+    desired = watched(lab(), "Estate/lab")
+    survey = take_survey(desired, lost(desired), b.APPLIED, b.NOW_S)
+    said: dict[str, Any] = {"reason": "r", "cause": cause}
+    for action in (
+            FenceHost(target="Host/paris-1", node="paris-1", begin_s=1.0, **said),
+            PromoteReplica(target="VirtualMachine/sql", node="milan-1", uuid="u", path="/p",
+                           sequence=1, epoch=1, estate="lab", **said)):
+        observer = observer_of(action, set(), survey)
+        assert observer == (None if passes else "Estate/lab")
+    record = WriteRecord(target="Site/paris", node="milan-1", to=("milan-1",),
+                         record=Record("Site/paris", 1), **said)
+    assert observer_of(record, set(), survey) is None

@@ -178,3 +178,11 @@ def test_a_vm_that_came_home_belongs_where_it_is_declared(
     found = [one.action for one in planned(seen, elsewhere).steps
              if isinstance(one.action, MigrateDomain)]
     assert [one.target for one in found] == (["VirtualMachine/sql"] if moves else [])
+
+
+@pytest.mark.parametrize("phase", ["promoting", "calm"])
+def test_what_is_only_called_as_a_vm_that_failed_over_is_no_older_copy_of_it(phase: str) -> None:
+    other = replace(b.domain("sql", "paris-1", LAB, uuid="9c1d7a52-3a0b-4a53-8b0e-0d6c5b4a3f21"),
+                    ownership=None, live=None, config=None)
+    seen = with_record(lab_with(other, copy(7, "milan-1")), "milan-1", phase)
+    assert not [one for one in planned(seen).steps if one.action.node == "paris-1"]
