@@ -109,7 +109,8 @@ def observer_of(action: Action, copying: set[str | None], survey: Survey) -> str
     if isinstance(action, OF_OTHERS) or _belongs_to_copies(action, copying, survey) or (
             _was_ordered(action, survey)):
         return None
-    target, nodes = declared_object(action.target), action.nodes
+    target = declared_object(action.target)
+    nodes = tuple(dict.fromkeys((*(action.nodes or (action.node,)), *action.powers)))
     if target in managing.own:
         if managing.own[target] is Manage.OBSERVE:
             return target
