@@ -10,7 +10,7 @@ from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from mover.backup.parts import ENCRYPTED, uncopied
 from mover.backup.scratch import written_bytes
-from mover.image.header import traits_of
+from mover.image.header import traits_of, virtual_size
 
 PATIENCE_S = 60
 OFF = ("shut off", "crashed")   # a guest that crashed may have kept its process all the same
@@ -18,6 +18,7 @@ DISKS = ("disk", "lun")
 PLACES = ("file", "dev", "volume")
 NO_FORMAT = ("the layer above %s does not say of what format that is, and a guest may have written"
              " what it looks like: say it with `qemu-img rebase -u -F`")
+NO_BYTES = "nothing is behind %s now: it is not there, cannot be read, or has no bytes"
 NO_JOB = "no domain backup job present"
 GONE = ("failed to get domain", "Domain not found", "domain is not running")
 
@@ -267,6 +268,8 @@ def _inspected(disk: Disk, *, running: bool = False) -> Disk:
             return disk._replace(why_not="libvirt does not say where volume %s lies: %s" % (
                 disk.source, error))
         disk = disk._replace(source=path, kind="block" if path.startswith("/dev/") else "file")
+    if disk.format == "raw" and not (running or disk.why_not or virtual_size(disk.source, "raw")):
+        return disk._replace(why_not=NO_BYTES % disk.source)
     if disk.format != "qcow2" or disk.why_not:
         return disk
     traits = traits_of(disk.source)

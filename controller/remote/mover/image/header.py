@@ -91,10 +91,13 @@ def head_of(path: str) -> bytes:
 
 
 def virtual_size(path: str, form: str) -> Optional[int]:
-    """Return how large a disk of a declared format is for its guest; None: not known."""
+    """Return how large a disk of a declared format is for its guest; None: not known.
+
+    A device with nothing behind it any more is there, and has no bytes: its size is not known.
+    """
     with contextlib.suppress(OSError, ValueError), opened(path) as handle:
         if form in SAME_SIZE:
-            return -(-os.lseek(handle, 0, os.SEEK_END) // SECTOR_BYTES) * SECTOR_BYTES
+            return -(-os.lseek(handle, 0, os.SEEK_END) // SECTOR_BYTES) * SECTOR_BYTES or None
         head = os.pread(handle, 32, 0)
         if form == "qcow2" and head[:4] == b"QFI\xfb" and len(head) == 32:
             size: int = struct.unpack(">Q", head[24:32])[0] // SECTOR_BYTES * SECTOR_BYTES
