@@ -171,6 +171,8 @@ class DomainConfig:
     """libvirt's word for how its processor is chosen; empty: as QEMU has it, or not asked for."""
     loader: str = ""
     """The file of its firmware; empty: the BIOS of its machine type, or it was not asked for."""
+    numa: bool = False
+    """Whether its memory is laid out in NUMA cells, which have to add up to it."""
 
 
 class Role(StrEnum):

@@ -3,7 +3,8 @@
 Rule 1: a domain that differs from its spec in anything is adopted only with an approval. The
         question lists everything that would then be done to it.
 Rule 2: the first plan sets the mark and nothing else; the other changes follow once it is ours.
-Rule 3: the mark of what is only observed is no difference; all that differs is said.
+Rule 3: a domain that cannot become what its spec says is not adopted at all.
+Rule 4: the mark of what is only observed is no difference; all that differs is said.
 """
 
 from controller.model.facts import DomainFacts
@@ -11,7 +12,7 @@ from controller.model.virtual_machine import Autostart, Power
 from controller.plan.actions.action import Ask, Cause
 from controller.plan.actions.desired import SetOwnership
 from controller.plan.actions.machine import DefineDomain, ReconfigureDomain
-from controller.plan.machine.domain import desired_domain, ownership_of
+from controller.plan.machine.domain import cannot_hold, desired_domain, ownership_of
 from controller.plan.machine.patch import compare
 from controller.plan.machine.state import Case
 from controller.plan.survey.grants import WOULD
@@ -20,6 +21,13 @@ from controller.plan.survey.grants import WOULD
 def adopt(case: Case, host_name: str, domain: DomainFacts) -> None:
     """Plan to mark a domain as ours; ask first if anything of it would change."""
     name, host = case.vm.name, case.survey.desired.hosts[host_name]
+    impossible = list(dict.fromkeys(
+        words for one in (domain.live, domain.config) if one is not None
+        for words in cannot_hold(case.vm, one)))
+    if impossible:
+        case.draft.stall(case.target, "CannotHold", f"{name} on {host_name} is not taken over,"
+                         f" since it cannot become as declared: {'; '.join(impossible)}")
+        return
     coming = list(dict.fromkeys(_coming(case, host_name, domain)))
     if case.survey.specs.managing.of_machine(case.vm, host_name) is not None:
         for words in coming:

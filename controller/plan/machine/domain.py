@@ -1,11 +1,12 @@
 """The desired domain of a VM on a host, and how far the domain that is there differs from it."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 
 from controller.model.desired import Desired
 from controller.model.facts import DomainConfig, DomainFacts, Ownership, PoolFacts, Role
 from controller.model.host import Host, HostSpec
-from controller.model.units import is_memory_of, render_sizes
+from controller.model.units import is_memory_of, render_size, render_sizes
 from controller.model.virtual_machine import DiskSpec, VirtualMachine
 from controller.plan.actions.desired import (
     DesiredDisk,
@@ -118,6 +119,30 @@ def is_as_declared(vm: VirtualMachine, seen: DomainConfig, host: HostSpec,
     return True
 
 
+def cannot_hold(vm: VirtualMachine, seen: DomainConfig) -> list[str]:
+    """Return why one XML of a domain cannot become what the spec says, whoever tries."""
+    found = []
+    if has_fixed_cells(vm, seen):
+        found.append("its memory is laid out in NUMA cells, and"
+                     f" {render_size(vm.spec.memory_bytes)} is declared, which is more than they"
+                     " hold: change <memory> and the cells by hand, or declare what it has")
+    found += [f"{count} cards of it have the MAC {mac}, and nobody can tell which one is meant:"
+              " give each its own by hand" for mac, count in sorted(twin_cards(seen).items())]
+    return found
+
+
+def has_fixed_cells(vm: VirtualMachine, seen: DomainConfig) -> bool:
+    """Return whether the declared memory is above what the NUMA cells of a domain add up to."""
+    return seen.numa and vm.spec.memory_bytes > seen.memory_max_bytes and not is_memory_of(
+        seen.memory_bytes, vm.spec.memory_bytes)
+
+
+def twin_cards(seen: DomainConfig) -> dict[str, int]:
+    """Return the MACs that several cards of a domain have, with how many."""
+    return {mac: count for mac, count in Counter(nic.mac for nic in seen.nics).items()
+            if mac and count > 1}
+
+
 Say = Callable[[str], None]
 
 
@@ -142,7 +167,7 @@ def sizing_changes(vm: VirtualMachine, seen: DomainConfig, *, live: bool, say: S
     """
     spec = vm.spec
     changes: list[DomainChange] = []
-    if not is_memory_of(seen.memory_bytes, spec.memory_bytes):
+    if not is_memory_of(seen.memory_bytes, spec.memory_bytes) and not has_fixed_cells(vm, seen):
         has, wanted = render_sizes(seen.memory_bytes, spec.memory_bytes)
         words = f"memory is {has} and {wanted} is declared"
         if live and spec.memory_bytes > seen.memory_max_bytes:

@@ -35,12 +35,14 @@ from controller.plan.actions.machine import (
 from controller.plan.actions.storage import CreateDisk
 from controller.plan.machine.disks import disk_changes
 from controller.plan.machine.domain import (
+    cannot_hold,
     desired_domain,
     is_in_order,
     is_marked,
     ownership_of,
     sizing_changes,
     takes_away,
+    twin_cards,
 )
 from controller.plan.machine.state import Case, pool_first
 from controller.plan.network.card import nic_changes
@@ -91,6 +93,8 @@ class Side:
     """Reasons for changes that detach something, or leave a running guest less."""
     restarts: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    impossible: list[str] = field(default_factory=list)
+    """Why this XML cannot become what is declared."""
 
 
 def compare(case: Case, host: Host, seen: DomainConfig | None, *, live: bool, grow: bool) -> Side:
@@ -100,8 +104,10 @@ def compare(case: Case, host: Host, seen: DomainConfig | None, *, live: bool, gr
         return side
     say, take, restart = side.words.append, side.takes.append, side.restarts.append
     side.changes += sizing_changes(case.vm, seen, live=live, say=say, take=take, restart=restart)
-    side.changes += nic_changes(case.vm, seen, host, case.survey, live=live, say=say, take=take,
-                                restart=restart, remark=side.remarks.append)
+    side.impossible += cannot_hold(case.vm, seen)
+    if not twin_cards(seen):
+        side.changes += nic_changes(case.vm, seen, host, case.survey, live=live, say=say,
+                                    take=take, restart=restart, remark=side.remarks.append)
     side.changes += disk_changes(case.vm, seen, host, case.survey.pools(host.name) or {},
                                  grow=grow, say=say, take=take, remark=side.remarks.append)
     return side
@@ -122,6 +128,9 @@ def _patch(case: Case, host: Host, domain: DomainFacts) -> None:
             live.words.append(words)
     for sentence in dict.fromkeys((*live.remarks, *config.remarks)):
         draft.remark(case.target, sentence)
+    for sentence in dict.fromkeys((*live.impossible, *config.impossible)):
+        draft.stall(case.target, "CannotHold", f"{vm.name} on {host.name} cannot become as"
+                    f" declared: {sentence}")
     gives = [one for one in live.changes
               if domain.live is not None and not takes_away(one, domain.live)]
     new_disks = _missing_disks(case, host, (*live.changes, *config.changes), cause)

@@ -132,6 +132,7 @@ def parse_config(domain: ET.Element, disk_sizes: Mapping[str, int | None],
         cpu_model=_demanded_model(domain.find("cpu")),
         cpu_mode=_attribute(domain.find("cpu"), "mode"),
         loader=(domain.findtext("os/loader") or "").strip(),
+        numa=domain.find("cpu/numa") is not None,
     )
 
 
