@@ -96,9 +96,8 @@ class DiskFacts:
     encrypted: bool = False
     """By its XML, or by the header of any of its layers."""
     layered: bool = False
-    """Something lies below it."""
     mirrored: bool = False
-    """A block job writes it to another place as well."""
+    """Something lies below it; a block job writes it to another place as well."""
     data_file: bool = False
     """Its contents lie in another file than its own."""
     startup_policy: str = ""
@@ -165,14 +164,13 @@ class DomainConfig:
     machine: str = ""
     """The machine type; empty: it was not asked for."""
     cpu_model: str = ""
-    """The processor model that it must have; empty where it takes what the host has, or boots
-    whatever of the model is missing."""
+    """The processor model that it must have; empty where it boots whatever of it is missing."""
     cpu_mode: str = ""
     """libvirt's word for how its processor is chosen; empty: as QEMU has it, or not asked for."""
     loader: str = ""
     """The file of its firmware; empty: the BIOS of its machine type, or it was not asked for."""
     numa: bool = False
-    """Whether its memory is laid out in NUMA cells, which have to add up to it."""
+    """Its memory is laid out in NUMA cells, which have to add up to it."""
 
 
 class Role(StrEnum):
