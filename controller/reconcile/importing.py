@@ -2,7 +2,7 @@
 
     hosts ──► facts ──► proposal ──► files ──► validate ──► plan ──► the folder gets its name
      one round of the        pure        beside      as any specs      once, nothing is done
-     facts script
+     facts script                                                      (and doctor's probes)
 
 Each arrow can fail, and then the folder is not there: what was written beside it is removed. The
 plan is what an operator would see next, made by the same code; it has to be empty, since the specs
@@ -23,8 +23,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from controller.adoption.doctor.checkup import Checkup, Ward
+from controller.adoption.doctor.estate import judge
+from controller.adoption.doctor.finding import Finding
+from controller.adoption.host_keys import Belief, KeyVerdict
 from controller.adoption.names import free_name, safe_name
-from controller.adoption.propose import Proposal, propose
+from controller.adoption.propose import HOSTS_FILE, Proposal, propose
 from controller.adoption.reading import Definition, Reading, Request, is_address
 from controller.adoption.sites import SiteGuess, guess_sites
 from controller.errors import SpecError
@@ -32,12 +36,15 @@ from controller.model.desired import Desired
 from controller.model.facts import Known
 from controller.plan.steps.plan import Plan
 from controller.providers.reader import HostAnswer, HostReader
+from controller.reconcile.checkup import checkup_of, probe_host, question_for
+from controller.reconcile.host_keys import KeyFinding
 from controller.reconcile.once import Once
 from controller.reconcile.report.exit_status import ExitStatus, status_of_plan
 from controller.source.amend import amend, with_attachments
 from controller.source.load import load_folder
 from controller.source.publish import publish, staged, texts_of, unified_diff
 from controller.source.templates import NotATemplate, fit_template, parse_template, targets_of
+from controller.transport.base import Endpoint
 
 AT_ONCE: Final = 32
 
@@ -70,6 +77,8 @@ class Imported:
     patch: str | None = None
     """What is new, where the folder was there already; None where it was written anew."""
     hosts: int = 0
+    findings: list[Finding] = field(default_factory=list)
+    """What doctor would say of these hosts."""
 
     @property
     def status(self) -> ExitStatus:
@@ -92,13 +101,18 @@ RunOnce = Callable[[Desired], AbstractAsyncContextManager[Once]]
 class Import:
     """One import into one folder; `once` looks and plans as `hotsite plan` does."""
 
-    def __init__(self, reader: HostReader, once: RunOnce, folder: Path) -> None:
+    def __init__(self, reader: HostReader, once: RunOnce, folder: Path,
+                 endpoints: Sequence[Endpoint]) -> None:
         self.reader = reader
         self._once, self._folder = once, folder
+        self._endpoints = {endpoint.name: endpoint for endpoint in endpoints}
 
-    async def run(self, targets: Sequence[Target], request: Request, silent: Sequence[str] = (),
+    async def run(self, targets: Sequence[Target], request: Request,
+                  keys: Sequence[KeyFinding] = (), silent: Sequence[str] = (),
                   name_site: NameSite = lambda guess: guess.name) -> Imported:
         """Read the hosts and write the folder, or say why not; `silent` were not even asked.
+
+        Shapes: `keys` are the hosts' keys, which are believed by now.
 
         Errors: SpecError when the folder is there and its specs are invalid; Refused when it
         cannot be read or written.
@@ -114,7 +128,7 @@ class Import:
         proposal = propose(readings, replace(request, sites=sites), declared)
         proposal.unseen[:0] = silent
         result = Imported(proposal, hosts=sum(isinstance(one.facts, Known) for one in readings))
-        if not result.hosts:
+        if not result.hosts or (declared is None and HOSTS_FILE not in proposal.documents):
             result.failed, result.problems = Step.READ, list(proposal.unseen)
             return result
         if declared is None:
@@ -126,7 +140,7 @@ class Import:
         if files == before:
             result.patch = ""
         with staged(self._folder, files) as beside:
-            await self._judge(beside, result)
+            await self._judge(beside, result, readings, keys)
             if result.failed is None and declared is None:
                 publish(beside, self._folder)
             elif result.failed is None:
@@ -143,19 +157,45 @@ class Import:
 
         return dict(await asyncio.gather(*map(read, dict.fromkeys(names))))
 
-    async def _judge(self, beside: Path, result: Imported) -> None:
-        """Validate what was written, and plan on it."""
+    async def _judge(self, beside: Path, result: Imported, readings: Sequence[Reading],
+                     keys: Sequence[KeyFinding]) -> None:
+        """Validate what was written, and plan on it while the hosts are probed."""
         try:
             desired = load_folder(beside)
         except SpecError as error:
             result.failed, result.problems = Step.VALIDATE, list(error.problems)
             return
         async with self._once(desired) as once:
-            result.plan = await once.plan(desired)
-        if result.plan.steps:
+            plan, ward = await asyncio.gather(
+                once.plan(desired), self._probe(desired, readings, keys))
+        result.plan, result.findings = plan, judge(ward)
+        if plan.steps:
             result.failed = Step.PLAN
             result.problems = [f"{step.action.symbol} {step.action.verb} {step.action.target}:"
-                               f" {step.action.reason}" for step in result.plan.steps]
+                               f" {step.action.reason}" for step in plan.steps]
+
+
+    async def _probe(self, desired: Desired, readings: Sequence[Reading],
+                     keys: Sequence[KeyFinding]) -> Ward:
+        """Return the checkups of the hosts that are declared by now."""
+        known = {one.endpoint.address: one for one in keys}
+        found = {one.name: one for one in readings if one.name in desired.hosts}
+        asked = {name: next(target for target in self._endpoints.values()
+                            if target.address == one.address) for name, one in found.items()}
+
+        async def probe(name: str, reading: Reading) -> Checkup:
+            """Probe one host, and return its checkup."""
+            facts = reading.facts.value if isinstance(reading.facts, Known) else None
+            probed = await probe_host(self.reader, asked[name].name,
+                                      question_for(name, desired, asked, facts))
+            key = known.get(reading.address) or KeyFinding(
+                asked[name], None, KeyVerdict(Belief.BELIEVED, ""))
+            return checkup_of(desired, replace(asked[name], name=name),
+                              replace(key, verdict=KeyVerdict(Belief.BELIEVED, "")),
+                              HostAnswer(reading.facts), probed)
+
+        checkups = await asyncio.gather(*(probe(*item) for item in found.items()))
+        return Ward(desired, {one.name: one for one in checkups})
 
 
 def name_sites(readings: Sequence[Reading], said: Mapping[str, str], declared: Desired | None,

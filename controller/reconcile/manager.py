@@ -164,7 +164,7 @@ class Manager:
         """Yield an import into a folder, and close every connection afterwards."""
         reader, store = self._make_reader(endpoints, self.clock), Store.open(":memory:")
         try:
-            yield Import(reader, lambda desired: self.once(desired, store), folder)
+            yield Import(reader, lambda desired: self.once(desired, store), folder, endpoints)
         finally:
             store.close()
             await reader.close()

@@ -9,6 +9,7 @@ from controller.cli.shared import Json, errors_reported, manager_of, print_json,
 
 if TYPE_CHECKING:
     from controller.adoption.doctor.finding import Finding
+    from controller.cli.view.paint import Painter
 
 STOPPED, HURT, UNKNOWN = 3, 2, 5
 WORST: Final = {"stops you": STOPPED, "will hurt": HURT, "not known": UNKNOWN, "note": 0}
@@ -68,14 +69,19 @@ def to_values(found: "list[Finding]") -> list[dict[str, Any]]:
 
 def tell(found: "list[Finding]") -> None:
     """Print the findings, the worst first."""
-    from rich.text import Text  # noqa: PLC0415  # keeps --help quick
-
     from controller.cli.view.paint import Painter, console  # noqa: PLC0415
 
     painter = Painter(console())
-    if not found:
+    if found:
+        tell_findings(painter, found)
+    else:
         painter.line("Nothing is wrong that doctor knows of.", "green")
-        return
+
+
+def tell_findings(painter: "Painter", found: "list[Finding]") -> None:
+    """Print findings by a painter."""
+    from rich.text import Text  # noqa: PLC0415  # keeps --help quick
+
     for one in found:
         head = Text(f"{one.level:<9}  ", COLOURS[one.level])
         head.append(f"{one.about}  {one.check}: ", "bold")

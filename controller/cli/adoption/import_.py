@@ -93,7 +93,7 @@ async def run(manager: "Manager", targets: "list[Target]", request: "Request", f
         if settled.status is not None:
             return settled.status
         there = [target for target in targets if target.asked not in settled.silent]
-        return await one.run(there, request, tuple(settled.silent.values()),
+        return await one.run(there, request, findings, tuple(settled.silent.values()),
                              ask_for_site if ask and can_answer() else keep_name)
 
 

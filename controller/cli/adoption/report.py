@@ -7,6 +7,7 @@ import typer
 
 from controller.adoption.first import three_lines
 from controller.adoption.text import printable
+from controller.cli.adoption.doctor import tell_findings, to_values
 from controller.cli.shared import complain, print_json
 from controller.cli.view.paint import Painter, console, table
 from controller.cli.view.terminal import fit
@@ -47,6 +48,10 @@ def tell(result: Imported, out: Path, *, as_json: bool) -> None:
     painter.line(f"{out} is written: {counted(result.hosts, 'host')},"
                  f" {counted(len(machines), 'VM')}. It is valid, and the plan on it is empty:"
                  " everything is observed and nothing is done.", "green")
+    if result.findings:
+        painter.line()
+        painter.line("What `hotsite doctor` says of these hosts:", "bold")
+        tell_findings(painter, result.findings)
     if result.proposal.unseen:
         painter.line("What could not be seen is not in it: run the same command again, and take up"
                      " the patch that it proposes.", "magenta")
@@ -89,5 +94,6 @@ def to_value(result: Imported, out: Path) -> dict[str, Any]:
         "machines": [one.name for one in result.proposal.machines],
         "observed": [one._asdict() for one in result.proposal.observed],
         "unseen": result.proposal.unseen, "failed": result.failed, "problems": result.problems,
-        "patch": result.patch, "exit": result.status.value,
+        "patch": result.patch, "findings": to_values(result.findings),
+        "exit": result.status.value,
     }
