@@ -23,7 +23,7 @@ LAYERS = (
 )
 FLOORS = {
     "plan": ("compute", "conditions", "output", "gates", "failover", "promotion", "replication",
-             "machine", "network", "guarding", "steps", "survey", "actions", "packing"),
+             "machine", "network", "guarding", "leaving", "steps", "survey", "actions", "packing"),
     "reconcile": ("inspect", "manager", ("supervise", "export", "fence", "importing"), "checkup",
                   ("once", "rehearsal"), "loop", "act", "report", "decide", "observe", "lease",
                   ("garbage", "host_keys", "tasks")),

@@ -30,6 +30,7 @@ MODULES: Final = {
     "controller.cli.takeover.confirm_fenced": "Say that a silent host is surely off.",
     "controller.cli.install.sudoers": "Print the sudoers file for an account that is not root.",
     "controller.cli.install.systemd": "Print or install the unit, completion and manual page.",
+    "controller.cli.install.uninstall": "Take everything of ours off the hosts; VMs run on.",
     "controller.cli.schema": "Write the JSON schemas of the specs.",
     "controller.cli.demo": "Watch faults strike a simulated estate, and the loop heal it.",
 }

@@ -25,6 +25,7 @@ from controller.reconcile.export import Export
 from controller.reconcile.fence import FenceByHand
 from controller.reconcile.importing import Import
 from controller.reconcile.lease import Candidate, alone
+from controller.reconcile.leave import Leave
 from controller.reconcile.loop import Loop
 from controller.reconcile.once import Once, assumptions
 from controller.reconcile.report.event import Event, EventKind
@@ -211,6 +212,15 @@ class Manager:
         provider = self._make_provider(desired, self.clock)
         try:
             yield FenceByHand(provider, store, self.clock, desired)
+        finally:
+            await provider.close()
+
+    @asynccontextmanager
+    async def leave(self, desired: Desired, store: Store) -> AsyncIterator[Leave]:
+        """Yield what takes ours off the nodes, and close every connection afterwards."""
+        provider = self._make_provider(desired, self.clock)
+        try:
+            yield Leave(provider, store, self.clock, candidate_of(provider), desired)
         finally:
             await provider.close()
 

@@ -1,9 +1,15 @@
-"""Hands for our checkpoints: deleted with their bitmaps, or their metadata alone if need be."""
+"""Hands for what of ours lies in domains: checkpoints and our mark.
+
+Checkpoints are deleted with their bitmaps, or their metadata alone if need be. The mark goes, and
+everything else of the domain stays as it is.
+"""
 
 from typing import Final
 
+from controller.plan.actions.leaving import RemoveMark
 from controller.plan.actions.replica import DropCheckpoints
 from controller.providers.libvirt.virsh import CONNECT, failure
+from controller.providers.libvirt.xml.xml import NAMESPACE
 from controller.providers.node import Node, script_command
 
 TIMEOUT_S: Final = 300.0
@@ -26,6 +32,18 @@ for name in $names; do
 done
 """
 
+# a domain has two definitions, or one; whether the mark is gone is read, not concluded
+REMOVE: Final = """
+connect=$1 uuid=$2 uri=$3
+for which in --config --live; do
+  virsh -q -c "$connect" metadata "$uuid" "$uri" --remove $which >/dev/null 2>&1 || true
+done
+for flags in --inactive ''; do
+  xml=$(virsh -q -c "$connect" dumpxml "$uuid" $flags) || exit 1
+  case $xml in *"$uri"*) echo "error: its mark is still there" >&2; exit 1 ;; esac
+done
+"""
+
 
 async def drop_checkpoints(node: Node, action: DropCheckpoints) -> str:
     """Delete checkpoints of ours, if they still exist."""
@@ -36,3 +54,12 @@ async def drop_checkpoints(node: Node, action: DropCheckpoints) -> str:
     if reply.exit_status != 0:
         raise failure(reply, f"{what} were not all removed")
     return f"removed {what}"
+
+
+async def remove_mark(node: Node, action: RemoveMark) -> str:
+    """Take our mark out of both definitions of a domain."""
+    reply = await node.run(script_command(REMOVE, CONNECT, action.uuid, NAMESPACE,
+                                          timeout_s=60.0))
+    if reply.exit_status != 0:
+        raise failure(reply, f"the mark of {action.domain} on {node.name} was not removed")
+    return f"{action.domain} on {node.name} bears no mark of ours any more"

@@ -8,6 +8,7 @@ from controller.errors import Refused
 from controller.model.virtual_machine import is_ambiguous
 from controller.plan.actions.action import Action
 from controller.plan.actions.failover import EndStaleDomain
+from controller.plan.actions.leaving import RemoveMark
 from controller.plan.actions.machine import (
     DefineDomain,
     DisableAutostart,
@@ -29,7 +30,7 @@ from controller.plan.actions.storage import (
     PurgeFiles,
     ReturnDisk,
 )
-from controller.providers.libvirt.checkpoint import drop_checkpoints
+from controller.providers.libvirt.checkpoint import drop_checkpoints, remove_mark
 from controller.providers.libvirt.definition import define, remove, undefine
 from controller.providers.libvirt.disk import create_disk
 from controller.providers.libvirt.domain import (
@@ -65,6 +66,7 @@ HANDS: Final[dict[type[Action], Callable[[Node, Any], Awaitable[str]]]] = {
     ReturnDisk: return_disk,
     PurgeFiles: purge,
     EndStaleDomain: end_stale,
+    RemoveMark: remove_mark,
     AcceptPool: accept_pool,
 }
 

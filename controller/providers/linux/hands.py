@@ -11,12 +11,14 @@ from controller.plan.actions.guarding import (
     RestoreGrants,
     RevokeGrants,
 )
+from controller.plan.actions.leaving import EndGrantor, EndGuard, ForgetNode
 from controller.providers.linux.guard import (
     install_grantor,
     install_guard,
     restore_grants,
     revoke_grants,
 )
+from controller.providers.linux.leaving.hands import end_grantor, end_guard, forget
 from controller.providers.linux.record import write_record
 from controller.providers.node import Node
 from controller.transport.base import Transport
@@ -27,6 +29,9 @@ HANDS: Final[dict[type[Action], Callable[[Node, Any], Awaitable[str]]]] = {
     InstallGrantor: install_grantor,
     RevokeGrants: revoke_grants,
     RestoreGrants: restore_grants,
+    EndGuard: end_guard,
+    EndGrantor: end_grantor,
+    ForgetNode: forget,
 }
 
 

@@ -13,6 +13,7 @@ from controller.plan.actions.guarding import (
     RestoreGrants,
     RevokeGrants,
 )
+from controller.plan.actions.leaving import EndGrantor, EndGuard, ForgetNode, RemoveMark
 from controller.plan.actions.machine import (
     DefineDomain,
     DisableAutostart,
@@ -54,6 +55,7 @@ from controller.plan.actions.storage import (
 from controller.providers.simulated.hands import (
     failover,
     guard,
+    leaving,
     lifecycle,
     migrate,
     network,
@@ -107,6 +109,10 @@ HANDS: Final[Mapping[type[Action], Callable[[World, Any], Effect]]] = {
     MoveDomain: failover.move,
     AdoptDisks: failover.adopt,
     ReleaseTail: failover.release,
+    RemoveMark: leaving.remove_mark,
+    EndGuard: leaving.end_guard,
+    EndGrantor: leaving.end_grantor,
+    ForgetNode: leaving.forget,
 }
 NEED_NO_LIBVIRT: Final = frozenset({
     CreateBridge, AddUplink, SetPortVlan, DropAddresses, AdmitAddresses,
@@ -115,6 +121,7 @@ NEED_NO_LIBVIRT: Final = frozenset({
     RemoveReplica,
     SweepLeftovers, ExportPoint, WriteRecord,
     InstallGuard, InstallGrantor, RevokeGrants, RestoreGrants,
+    EndGuard, EndGrantor, ForgetNode,
 })
 
 

@@ -1,0 +1,1 @@
+"""Leaving: how guards end, and how what we put on nodes goes."""
