@@ -31,6 +31,8 @@ MODULES: Final = {
     "controller.cli.install.sudoers": "Print the sudoers file for an account that is not root.",
     "controller.cli.install.systemd": "Print or install the unit, completion and manual page.",
     "controller.cli.install.uninstall": "Take everything of ours off the hosts; VMs run on.",
+    "controller.cli.install.save_state": "Copy the journal to a file, beside a running loop.",
+    "controller.cli.install.restore_state": "Put a copy of the journal back.",
     "controller.cli.schema": "Write the JSON schemas of the specs.",
     "controller.cli.demo": "Watch faults strike a simulated estate, and the loop heal it.",
 }

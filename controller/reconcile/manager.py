@@ -115,12 +115,17 @@ class Manager:
         self._make_provider = make_provider
         self._make_reader = make_reader
 
+    @property
+    def journal(self) -> Path:
+        """Return the path of the journal."""
+        return self.state / STORE_FILE
+
     def open_store(self, *, exclusive: bool = False) -> Store:
         """Open the state folder's store.
 
         Errors: JournalUnavailable.
         """
-        return Store.open(self.state / STORE_FILE, exclusive=exclusive)
+        return Store.open(self.journal, exclusive=exclusive)
 
     def look_into_store(self) -> tuple[Store, str | None]:
         """Open the store for reading; where that fails, return an empty one and a sentence why."""

@@ -1,0 +1,1 @@
+"""A copy of the state, and the way back from it."""
