@@ -24,7 +24,8 @@ LAYERS = (
 FLOORS = {
     "plan": ("compute", "conditions", "output", "gates", "failover", "promotion", "replication",
              "machine", "network", "guarding", "leaving", "steps", "survey", "actions", "packing"),
-    "reconcile": ("inspect", "manager", ("supervise", "export", "fence", "importing"), "checkup",
+    "reconcile": ("inspect", "manager",
+                  ("supervise", "export", "fence", "leave", "importing"), "checkup",
                   ("once", "rehearsal"), "loop", "act", "report", "decide", "observe", "lease",
                   ("garbage", "host_keys", "tasks")),
     "remote/mover": ("__main__", "session", "failover", "backup", "replica", "transfer", "image",

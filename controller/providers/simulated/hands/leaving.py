@@ -21,9 +21,9 @@ def end_guard(world: World, action: EndGuard) -> Effect:
     node = world.node(action.node)
     guard = guard_in(node)
     asked = () if guard is None else guard.orders.grantors
-    untold = sorted({one.name for one in asked} - {*action.grantors})
-    if untold:
-        raise Refused(f"the guard of {action.node} was not ended: {' and '.join(untold)} still"
+    counting = sorted({one.name for one in asked} - {*action.grantors})
+    if counting:
+        raise Refused(f"the guard of {action.node} was not ended: {' and '.join(counting)} still"
                       " counts on this guard: disarm the host there first")
     node.guard = None
     return f"the guard of {action.node} has ended; its guests run on"
