@@ -32,6 +32,8 @@ from controller.transport.base import Endpoint, Hop, Transport
 
 ANSWER_S: Final = 8.0
 """The script gives its programs 5 s; a host that takes longer hangs."""
+FIRST_ANSWER_S: Final = 20.0
+"""Until a host has answered once: the script starts there first, and wakes libvirt."""
 HOST_SECTIONS: Final = ("domains", "pools", "bridges", "interfaces", "replicas", "leftovers",
                          "capabilities", "records", "guard", "grantor", "serving")
 SWITCH_SECTIONS: Final = ("bridges", "dropped", "interfaces")
@@ -148,7 +150,8 @@ class LinuxEstate:
             return Unknown(f"{node} is not a declared node", asked_at)
         try:
             question = question_command(cache.wanted, cache.digests, self._probes(node))
-            text = await self._transport.ask(node, load_program("facts.py"), question, ANSWER_S)
+            patience_s = FIRST_ANSWER_S if cache.last is None else ANSWER_S
+            text = await self._transport.ask(node, load_program("facts.py"), question, patience_s)
             known = cache.learn(parse_answer(text), asked_at, self._clock())
             return Known(compared(known.value, version(), self._key_id), known.observed_at)
         except ActionError as error:

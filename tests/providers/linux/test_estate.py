@@ -272,6 +272,27 @@ def test_the_clocks_offset_leaves_out_the_time_that_the_answer_took(desired: Des
     assert asyncio.run(body()).clock_offset_s == pytest.approx(42.0)
 
 
+def test_a_host_is_given_time_to_wake_until_it_has_answered_once(desired: Desired) -> None:
+    given = []
+
+    class Waking(Wires):
+        """A host whose first answers do not come in time."""
+
+        async def ask(self, node: str, program: str, question: str, timeout_s: float) -> str:
+            """Note how long it is waited for."""
+            given.append(timeout_s)
+            return await super().ask(node, program, question, timeout_s)
+
+    async def body() -> None:
+        estate = LinuxEstate(Waking("silence", HOST, "silence", HOST), Clock())
+        await estate.declare(desired)
+        for _ in range(4):
+            await estate.observe("paris-1")
+
+    asyncio.run(body())
+    assert given[0] == given[1] > given[2] == given[3]
+
+
 def test_an_action_that_nobody_can_do_is_refused(desired: Desired) -> None:
     async def body() -> None:
         estate = LinuxEstate(Wires(), Clock())
