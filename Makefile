@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 unexport PYTHONDONTWRITEBYTECODE	# each of a thousand starts would compile all of it anew
 
-.PHONY: help demo test fast lab lab-packages lab-down bench bench-packages bench-replication \
+.PHONY: help demo test fast lab lab-packages lab-down stock bench bench-packages bench-replication \
 	bench-replication-estate bench-adoption bench-failover bench-house lint lock soak clean
 
 help: ## Show this list
@@ -47,6 +47,11 @@ lab: $(VENV)/.runtime ## Install the lab's packages and bring the lab up (root o
 
 lab-down: ## Take the lab away, its disks too
 	@examples/lab/lab down
+
+stock: $(VENV)/.runtime ## Two stock Debian hosts as VMs, and the whole way of an estate on them (root)
+	@test "$$(id -u)" = 0 || { echo "The stock hosts need network namespaces: run make stock as root."; exit 1; }
+	@examples/stock/install
+	@examples/stock/stock check
 
 bench: $(VENV)/.dev lab-packages ## Every figure, beside its peers, as a table and as JSON
 	@test "$$(id -u)" != 0 || tests/bench/install

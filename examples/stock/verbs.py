@@ -7,6 +7,7 @@ import sys
 import time
 
 import build
+import check
 import power
 from places import CACHE, HOSTS, StockError, host_of, run, ssh_argv
 
@@ -19,6 +20,7 @@ def arguments() -> argparse.ArgumentParser:
     up = verbs.add_parser("up", help="build what is missing, boot, wait; harmless when it is up")
     up.add_argument("hosts", nargs="*", help="deb12, deb13; without one, both")
     up.add_argument("--keep", action="store_true", help="on the disks they had when cut off")
+    verbs.add_parser("check", help="go the whole way of an estate on fresh hosts, then down")
     verbs.add_parser("down", help="cut them off and take away all but the images")
     verbs.add_parser("status", help="say which are up, and what they cost")
     ssh = verbs.add_parser("ssh", help="log in: stock ssh [--user ops] HOST [COMMAND …]")
@@ -58,6 +60,14 @@ def dispatch(asked: argparse.Namespace) -> int:
             build.build(host)
     elif asked.verb == "up":
         return bring_up(asked)
+    elif asked.verb == "check":
+        power.down()
+        for host in HOSTS:
+            build.build(host)
+        try:
+            check.check()
+        finally:
+            power.down()
     elif asked.verb == "down":
         power.down()
     elif asked.verb == "status":
