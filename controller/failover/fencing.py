@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from controller.failover.inequality import undone_until_s, wait_s
-from controller.failover.quorum import answers
+from controller.failover.quorum import answers, unheard_s
 from controller.failover.situation import Bmc, Grant, HostSituation, MachineSituation, Situation
 from controller.model.failover.record import Proof, RecordedHost
 from controller.model.units import render_duration
@@ -82,7 +82,7 @@ def by_word(host: HostSituation, trial: Trial) -> Proof | None:
 
 
 def _heard_since(host: HostSituation, age_s: float) -> bool:
-    return host.heard and host.silent_s < age_s
+    return host.heard and unheard_s(host) < age_s
 
 
 def by_bmc(host: HostSituation, trial: Trial) -> Proof | None:

@@ -38,10 +38,15 @@ def is_silent(host: HostSituation, situation: Situation) -> bool:
 def answers(host: HostSituation, situation: Situation) -> bool:
     """Return whether a host has answered lately.
 
-    One that this controller has never heard neither answers nor is silent, until it has listened
-    long enough.
+    One that this controller has not heard, since it began or since it slept, neither answers nor is
+    silent, until it has listened long enough.
     """
-    return host.heard and not is_silent(host, situation)
+    return host.heard and unheard_s(host) < situation.suspect_after_s
+
+
+def unheard_s(host: HostSituation) -> float:
+    """Return how long ago a host last answered, whoever asked it."""
+    return host.silent_s if host.unheard_s is None else host.unheard_s
 
 
 def is_fresh(view: View, situation: Situation) -> bool:

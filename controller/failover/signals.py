@@ -105,7 +105,7 @@ def _looks_first(case: Case) -> Told | None:
     if case.record is None or since_s is None or since_s >= situation.suspect_after_s:
         return None
     unheard = [host.name for host in situation.hosts.values()
-               if host.name not in mine and not host.heard]
+               if host.name not in mine and not answers(host, situation)]
     unheard += [view.by for view in situation.views if view.age_s is None]
     if not unheard:
         return None

@@ -85,7 +85,7 @@ class HostSituation:
     name: str
     site: str
     silent_s: float
-    """How long ago it last answered us by any way; if never, since when we have been asking."""
+    """For how long it has been asked in vain; what passed while nobody asked does not count."""
     heard: bool = True
     """Whether it has answered this controller at all."""
     boot_id: str = ""
@@ -103,6 +103,8 @@ class HostSituation:
     start_width: int = 1
     """How many VMs may boot on it at once."""
     maintenance: bool = False
+    unheard_s: float | None = None
+    """How long ago it last answered, whoever asked, before a restart too; None: as `silent_s`."""
 
 
 class Progress(StrEnum):

@@ -398,3 +398,5 @@ class Observed:
     nodes: Mapping[str, Fact[NodeFacts]]
     powers: Mapping[str, Fact[PowerFacts]] = field(default_factory=dict)
     """By host: what its BMC says; a host without one, or whose BMC nobody asks, has no entry."""
+    listening_since_at: float = 0.0
+    """Since when this controller asks them without a gap of its own; 0: it always has."""

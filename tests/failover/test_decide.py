@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+from controller.failover.decide import decide
+from controller.failover.fencing import Trial, judge_host
 from controller.failover.orders import (
     DropAddresses,
     Fence,
@@ -11,7 +13,7 @@ from controller.failover.orders import (
     Revoke,
     WriteRecord,
 )
-from controller.failover.situation import Bmc, Gate, Lease, Progress, Request
+from controller.failover.situation import Bmc, Gate, HostSituation, Lease, Progress, Request, Word
 from controller.failover.states import Phase
 from tests.failover.builders import (
     OFF,
@@ -268,3 +270,29 @@ def test_a_vm_that_runs_does_not_wait() -> None:
     machines = (machine("sql"), machine("web", "paris-2", runs_on=("paris-2",), may_run_on=()))
     waiting = one(driven(lost(machines=machines))).waiting
     assert not any("web" in sentence for sentence in waiting)
+
+
+FRESH_START = {name: host(name, 1.0, unheard_s=3600.0, grants=grants())
+               for name in ("paris-1", "paris-2")}
+
+
+def test_what_was_silent_while_nobody_listened_is_not_suspected_and_does_not_answer() -> None:
+    just_begun = lost(hosts=FRESH_START)
+    assert [each for each in decide(just_begun) if each.scope.endswith("paris")] == []
+    under_way = driven(lost())
+    assert under_way.records
+    begun_again = one(replace(under_way, hosts=under_way.hosts | FRESH_START, listening_s=1.0))
+    assert begun_again.phase is one(under_way).phase    # not back, and not given up anew
+    assert of(Restore, begun_again) == []
+
+
+def test_a_word_outlives_a_restart_of_the_controller() -> None:
+    word = Word(by="ada", reason="pulled its cords", boot_id="boot-paris-1", age_s=600.0)
+    again = host("paris-1", 20.0, unheard_s=3600.0, grants=(), guarded=False, word=word)
+
+    def proven(seen: HostSituation) -> bool:
+        trial = Trial(lost(hosts={"paris-1": seen}), 1, None, ordered=True, spares=())
+        return judge_host(seen, trial).proof is not None
+
+    assert proven(again)
+    assert not proven(replace(again, unheard_s=20.0))

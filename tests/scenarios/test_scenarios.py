@@ -6,7 +6,8 @@ A line of `commands` is an instant in seconds and one of: a fault of the simulat
 `edit FILE: OLD -> NEW` or `write FILE: TEXT` (specs, committed at once); `suspend TARGET SECONDS`,
 `resume TARGET`; `failover TARGET [planned] [loss]`, `failback TARGET`, `confirm-fenced HOST`;
 `approve ACTION` (of this revision); `ping VM VM`; `wipe` (the controller and all
-it has stored are gone, and a new one begins with nothing); `end`. A first line
+it has stored are gone, and a new one begins with nothing); `controller stops`, and `controller
+starts` with all that is stored; `end`. A first line
 `estate PATH` names other specs than those of the lab; `autonomy RUNG` overrides the estate's;
 `place NAME` is where the controller stands, and lets VMs fail over by themselves;
 `healthy HEALTH` declares what proves that VMs serve;
@@ -105,9 +106,18 @@ class Play:
         self.store.close()
         self.human.close()
 
-    async def wipe(self) -> None:
-        """Begin with a new controller that remembers nothing."""
+    async def replace(self, what: str) -> None:
+        """Stop the controller, start one that knows all that is stored, or one that knows nothing.
+        """
+        self.say(f"scenario: the controller {what}" if what else
+                 "scenario: the controller and its store are gone; a new one begins")
+        if what == "starts":
+            self.begin()
+            await self.run()
+            return
         await self.stop()
+        if what == "stops":
+            return
         self.state = self.state / "new"
         self.state.mkdir()
         self.begin()
@@ -119,9 +129,8 @@ class Play:
         match word:
             case "end":
                 self.tell_the_end()
-            case "wipe":
-                self.say("scenario: the controller and its store are gone; a new one begins")
-                await self.wipe()
+            case "wipe" | "controller":
+                await self.replace(rest)
             case "edit" | "write":
                 self.say(f"scenario: {command}")
                 await self.commit(word, *rest.split(": ", 1))

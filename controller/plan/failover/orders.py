@@ -28,7 +28,7 @@ from controller.plan.actions.fencing import FenceHost
 from controller.plan.actions.guarding import RestoreGrants, RevokeGrants
 from controller.plan.actions.promotion import PromoteReplica
 from controller.plan.failover.gates import promotions_of
-from controller.plan.failover.situation import move_failed, situation_of
+from controller.plan.failover.situation import move_failed, silent_since_at, situation_of
 from controller.plan.guarding.upkeep import target_of
 from controller.plan.machine.layout import Layout
 from controller.plan.machine.state import MachineState
@@ -93,7 +93,7 @@ def next_failover_at(survey: Survey, failovers: tuple[FailoverState, ...]) -> fl
         return survey.now_s + PACE_S
     after_s = survey.desired.estate.spec.failover.suspect_after_s
     due = [at for fact in survey.observed.nodes.values() if isinstance(fact, Unknown)
-           and (at := fact.unseen_since_at + after_s) > survey.now_s]
+           and (at := silent_since_at(fact, survey.observed) + after_s) > survey.now_s]
     return min(due, default=None)
 
 

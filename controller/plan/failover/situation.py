@@ -25,7 +25,7 @@ from controller.failover.situation import (
     Word,
 )
 from controller.failover.states import Phase
-from controller.model.facts import Absent, Known, Unknown, runs
+from controller.model.facts import Absent, Known, NodeFacts, Observed, Unknown, runs
 from controller.model.failover.power import ON
 from controller.plan.failover.addresses import not_dropped
 from controller.plan.failover.gates import gates_of
@@ -58,7 +58,9 @@ def situation_of(protected: Iterable[ProtectedMachine], promotions: Mapping[str,
                        for one in context.failovers),
         place=context.place, lease=_lease(survey), controller_inside=controller_inside(survey),
         highest_epoch=_highest_epoch(survey), guard=spec.guard,
-        suspect_after_s=spec.suspect_after_s, now_at=survey.now_s)
+        suspect_after_s=spec.suspect_after_s, now_at=survey.now_s,
+        listening_s=max(0.0, survey.now_s - since_at)
+        if (since_at := survey.observed.listening_since_at) > 0 else None)
 
 
 def _lease(survey: Survey) -> Lease:
@@ -72,9 +74,10 @@ def host_situation(name: str, survey: Survey) -> HostSituation:
     spec = survey.desired.hosts[name].spec
     fact = survey.observed.nodes.get(name, NEVER_ASKED)
     last, hardware = last_of(fact), survey.hardware(name)
-    silent_s = 0.0
-    if isinstance(fact, Unknown):
-        silent_s = survey.now_s - fact.unseen_since_at if fact.since_at > 0 else 0.0
+    silent_s = unheard_s = 0.0
+    if isinstance(fact, Unknown) and fact.since_at > 0:
+        unheard_s = max(0.0, survey.now_s - fact.unseen_since_at)
+        silent_s = survey.now_s - silent_since_at(fact, survey.observed)
     half = max(1, hardware.cpus // 2) if hardware is not None else 1
     return HostSituation(
         name=name, site=spec.site, silent_s=max(0.0, silent_s), heard=last is not None,
@@ -83,7 +86,15 @@ def host_situation(name: str, survey: Survey) -> HostSituation:
         word=_word(name, survey), maintenance=spec.maintenance,
         start_width=half if spec.start_width is None else spec.start_width,
         guarded=is_guarded(name, survey), watchdog=has_watchdog(name, survey),
-        grants=grants_of(name, survey))
+        grants=grants_of(name, survey), unheard_s=unheard_s)
+
+
+def silent_since_at(fact: Unknown[NodeFacts], observed: Observed) -> float:
+    """Return since when a node that does not answer is asked in vain, by this controller.
+
+    It was not asked while this controller did not run, or slept.
+    """
+    return max(fact.unseen_since_at, observed.listening_since_at)
 
 
 def bmc_of(host: str, survey: Survey) -> Bmc:

@@ -83,7 +83,8 @@ class View:
     @property
     def observed(self) -> Observed:
         """Return the facts of all declared nodes, and the last ones of removed nodes."""
-        return Observed({**self._facts, **self._removed}, dict(self._powers))
+        return Observed({**self._facts, **self._removed}, dict(self._powers),
+                        self._wall.listening_since_at)
 
     @property
     def gone(self) -> tuple[str, ...]:

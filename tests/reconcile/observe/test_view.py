@@ -317,3 +317,26 @@ def test_whatever_a_gate_or_a_sentence_rests_on_is_news(view: View, part: dict[s
     assert view.put("paris-1", Known(facts(101.0, **part), 101.0), 101.0)
     assert view.version > before
     assert not view.put("paris-1", Known(facts(102.0, **part), 102.0), 102.0)
+
+
+def test_time_in_which_nobody_listened_is_nobodys_silence() -> None:
+    ticks = [50.0]
+    now, view = seen_at(1e6, lambda: ticks[0])
+    began_at = view.observed.listening_since_at
+    assert began_at == 1e6
+    for _ in range(100):        # it listens
+        ticks[0] += 0.5
+        now[0] += 0.5
+        view.clock_step()
+    assert view.observed.listening_since_at == began_at
+    ticks[0] += 60.0            # it was stopped
+    now[0] += 60.0
+    view.clock_step()
+    assert view.observed.listening_since_at == now[0]
+    now[0] += 600.0             # the machine slept, or somebody set its clock forward
+    ticks[0] += 0.5
+    view.clock_step()
+    assert view.observed.listening_since_at == now[0]
+    now[0] -= 3600.0            # somebody set it back: it has not listened any longer for that
+    view.clock_step()
+    assert view.observed.listening_since_at == now[0]
