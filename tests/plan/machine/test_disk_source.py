@@ -71,6 +71,15 @@ def test_one_that_lies_elsewhere_is_left_there_and_told(kind: str) -> None:
             in sentences(plan))
 
 
+def test_one_that_came_back_as_a_file_stays_one_and_the_way_home_is_told() -> None:
+    promoted = replace(LV, type="file", format="qcow2",
+                       source="/var/lib/libvirt/images/web-vdb.fo-3.qcow2")
+    plan = decide(declared("block"), promoted)
+    assert changes(plan) == []
+    assert ("qemu-img convert -n -f qcow2 -O raw /var/lib/libvirt/images/web-vdb.fo-3.qcow2"
+            " /dev/vg0/web`") in sentences(plan)
+
+
 def test_one_is_known_by_its_path_and_not_by_its_target() -> None:
     desired = declared("block")
     moved, other = replace(LV, target="vdc"), replace(LV, source="/dev/vg0/other")
