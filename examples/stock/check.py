@@ -24,6 +24,7 @@ SITES = (f"paris={DEB12.address}", f"milan={DEB13.address}")
 UNSEEN: Final = 5  # hotsite's exit status when something could not be seen
 STEP_S: Final = 900.0  # emulated hosts on a machine that has other things to do
 EXPORT = "/srv/restore"
+VMS = 2
 RECORDS = """
 set -e
 for disk in {export}/{vm}-*-vda.qcow2; do
@@ -78,11 +79,23 @@ def plant() -> str:
 
 def import_estate() -> str:
     """Import both hosts; the plan on what is written is empty, or this fails."""
-    hotsite("import", *(host.address for host in HOSTS), "--site", SITES[0], "--site", SITES[1],
-            "--out", str(ESTATE), "--key", str(KEY), "--known-hosts", str(KNOWN_HOSTS),
-            "--name", "stock")
+    words = ("import", *(host.address for host in HOSTS), "--site", SITES[0], "--site", SITES[1],
+             "--out", str(ESTATE), "--key", str(KEY), "--known-hosts", str(KNOWN_HOSTS),
+             "--name", "stock")
+    deadline = time.monotonic() + STEP_S
+    while "could not be read" in hotsite(*words, ok=(0, UNSEEN)) or not hosts_seen():
+        if time.monotonic() > deadline:
+            raise StockError("import has not seen all of both hosts")
+        shutil.rmtree(ESTATE, ignore_errors=True)
     hotsite("plan", str(ESTATE))
     return f"{len(list(ESTATE.rglob('*.yaml')))} files, the plan is empty"
+
+
+def hosts_seen() -> bool:
+    """Say whether what was imported has both hosts and both VMs."""
+    texts = [path.read_text() for path in ESTATE.rglob("*.yaml")] if ESTATE.exists() else []
+    kinds = re.findall(r"^kind: (\w+)$", "\n".join(texts), re.MULTILINE)
+    return kinds.count("Host") == len(HOSTS) and kinds.count("VirtualMachine") == VMS
 
 
 def edit(file: str, pattern: str, replacement: str) -> None:
