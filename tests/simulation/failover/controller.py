@@ -9,23 +9,23 @@ from dataclasses import dataclass, field
 from controller.failover import decide as decider
 from controller.failover.orders import (
     Decision,
-    Fence,
-    Order,
-    Promote,
     Quarantine,
     Restore,
-    Resume,
-    Reverse,
     Revoke,
     WriteRecord,
 )
 from tests.simulation.failover.deck import MASK, SHARES
 from tests.simulation.failover.estate import Estate
+from tests.simulation.failover.hands import carry_out
 from tests.simulation.failover.host import Host
 from tests.simulation.failover.laws import check_orders
 from tests.simulation.failover.nodes import Facts, Grantor, Node
 from tests.simulation.failover.world import World
 
+QUIET_S = 60.0
+"""Longer than any limit by which anything is decided."""
+LATE_S = 8.0
+"""A node that has not answered for so long may make a difference, though nothing is wrong."""
 TTL_S = 15.0
 LEASE_S = 3.0
 LOOP_S = 2.0
@@ -94,6 +94,14 @@ class Controller(Grantor):
     known_decisions: tuple[Decision, ...] = ()
     """What was decided of that."""
     loops: int = 0
+    loops_at: float = 0.0
+    renews_at: float = 0.0
+    """When it loops and renews next."""
+    reached: list[str] = field(default_factory=list)
+    leased_until: float = -1.0
+    """Of its sleep: who answers, and until when its lease was fresh when that began."""
+    life: int = 0
+    """What is in the queue from an earlier life means nothing."""
     fates: dict[str, int] = field(default_factory=dict)
     """By node: where in the deck it is found which of our questions are lost."""
 
@@ -124,6 +132,8 @@ class Controller(Grantor):
         self.started_at = self.world.now
         self.answers.clear()
         self.restart()
+        self.life += 1
+        self.world.stir()
         self._renew()
         self._loop()
 
@@ -153,7 +163,7 @@ class Controller(Grantor):
                 self.term = register.term
                 register.renewed_at = world.now
                 self.fresh_until = asked_at + TTL_S * (1 - MARGIN)
-        world.after(LEASE_S, self._renew)
+        self._renew_at(world.now + LEASE_S)
 
     def _loop(self) -> None:
         if not self.alive:
@@ -161,12 +171,81 @@ class Controller(Grantor):
         self.loops += 1
         self.look()
         self.decisions = ()
-        if self.conducts() and not self._is_calm():
-            self.act()
+        if self.conducts():
+            self._read_bmcs()
+            if not self._is_calm():
+                self.act()
         if self.alive:
             busy = any(isinstance(order, WriteRecord | Revoke | Restore)
                        for decision in self.decisions for order in decision.orders)
-            self.world.after(0.4 if busy else (0.5 + self._chance("loop")) * LOOP_S, self._loop)
+            self._loop_at(self.world.now + (0.4 if busy else self._pause_s()))
+
+    def _loop_at(self, when: float) -> None:
+        self.loops_at, life = when, self.life
+        self.world.at(when, lambda: self._loop() if life == self.life else None, quiet=True)
+
+    def _renew_at(self, when: float) -> None:
+        self.renews_at, life = when, self.life
+        self.world.at(when, lambda: self._renew() if life == self.life else None, quiet=True)
+
+    def _pause_s(self) -> float:
+        return (0.5 + self._chance("loop")) * LOOP_S
+
+    def is_idle(self) -> bool:
+        """Whether every limit has passed since anything changed, and nothing is left to chance."""
+        return not self.alive or (
+            self.world.now - self.world.changed_at >= QUIET_S and not any(
+                not isinstance(order, Quarantine | Restore) or self.dies_after is not None
+                for decision in self.decisions for order in decision.orders))
+
+    def sleep(self) -> None:
+        """Loop no more; what is in the queue of it means nothing."""
+        assert self.estate is not None
+        self.life += 1
+        self.reached = [name for name, node in self.estate.nodes.items()
+                        if node.up() and self.world.answers(self.name, name)]
+        self.leased_until = self.fresh_until
+        if self.alive and self.conducts():
+            self.fresh_until = math.inf
+
+    def dream(self) -> bool:
+        """Leave a loop out, in which some answer and nothing new is seen."""
+        if not self.alive:
+            self.loops_at = math.inf
+            return True
+        number = self.loops + 1
+        late = [name for name in self.reached
+                if SHARES[(self.fates[name] + number) & MASK] >= ANSWERED]
+        if late and any(self.loops_at - self.last_seen_at(name) >= LATE_S for name in late):
+            return False
+        for name in self.reached:
+            if name not in late:
+                self.answers[name].at = self.loops_at
+        self.loops = number
+        self.loops_at += self._pause_s()
+        return True
+
+    def wake(self) -> None:
+        """Know what it would know now, and loop on."""
+        assert self.estate is not None
+        if not self.alive:
+            return
+        if self.register is not None:
+            self._wake_with_lease(self.register)
+        for name in self.reached:
+            self.answers[name].listening_s = (self.answers[name].at
+                                              - self.estate.nodes[name].born_at)
+            self._hear_of_grants(self.estate.nodes[name])
+        self._loop_at(self.loops_at)
+
+    def _wake_with_lease(self, register: Register) -> None:
+        """Know when it would have renewed its lease."""
+        renewals = max(0, math.ceil((self.world.now - self.renews_at) / LEASE_S))
+        held, self.fresh_until = self.fresh_until == math.inf, self.leased_until
+        if held and renewals:
+            register.renewed_at = self.renews_at + (renewals - 1) * LEASE_S
+            self.fresh_until = register.renewed_at + TTL_S * (1 - MARGIN)
+        self._renew_at(self.renews_at + renewals * LEASE_S)
 
     def _chance(self, of: str) -> float:
         """Return a share that depends on the number of the loop alone."""
@@ -181,6 +260,14 @@ class Controller(Grantor):
                         and not answer.facts.revoked for answer in self.answers.values())
                 and self._chance("calm") < 0.9)
 
+    def _read_bmcs(self) -> None:
+        """Read every BMC once."""
+        assert self.estate is not None
+        for host in self.estate.hosts.values():
+            if host.bmc is not None:
+                host.bmc.read(self.world.now, power=host.power, reached=self.world.passes(
+                    self.name, f"bmc-{host.name}"))
+
     def look(self) -> None:
         """Ask every node that can be reached; some answers are lost."""
         assert self.estate is not None
@@ -194,15 +281,20 @@ class Controller(Grantor):
                 self.answers[name] = Answer(now, facts, {}, {}, now - node.born_at)
         self.concerned = self._concerned()
         for node in heard:
-            answer, mine = self.answers[node.name], self.concerned & node.lines.keys()
-            answer.grants_s = {host: node.last_grant_s(host) for host in mine}
-            if not isinstance(node, Host):
-                answer.heard_s = {host: heard_s for host in mine
-                                  if (heard_s := node.heard_s(host)) is not None}
+            self._hear_of_grants(node)
         if news:
             for node in heard:
                 if isinstance(node, Host):
                     self._learn(node, self.answers[node.name].facts)
+
+    def _hear_of_grants(self, node: Node) -> None:
+        """Complete what a node answered by what it says of those that ask it."""
+        answer = self.answers[node.name]
+        mine = sorted(self.concerned & node.lines.keys())
+        answer.grants_s = {host: node.last_grant_s(host, answer.at) for host in mine}
+        if not isinstance(node, Host):
+            answer.heard_s = {host: heard_s for host in mine
+                              if (heard_s := node.heard_s(host, answer.at)) is not None}
 
     def _learn(self, host: Host, facts: Facts) -> None:
         """Keep what is to be known of a host when it is silent."""
@@ -232,7 +324,6 @@ class Controller(Grantor):
         """Decide, unless it is known what comes of that; carry out what is ordered until death."""
         from tests.simulation.failover import survey
 
-        survey.read_bmcs(self)
         key = None if self.world.exact else survey.key_of(self)
         if key is None or key != self.known:
             situation = survey.situation_of(self)
@@ -248,7 +339,7 @@ class Controller(Grantor):
                     self.dies_after = None
                     self.die()
                     return
-            self.carry_out(order)
+            carry_out(self, order)
 
     def _tell(self, decision: Decision) -> None:
         """Add to the story what is decided, where it is anything new."""
@@ -257,96 +348,6 @@ class Controller(Grantor):
             self.said[decision.scope] = words
             self.world.say(f"{self.name} {decision.scope} {decision.phase}:"
                            f" {decision.sentence[:200]} [{' '.join(dict.fromkeys(words[1:]))}]")
-
-    def _reached(self, name: str) -> Node | None:
-        """Return a node that takes orders of this controller's term."""
-        assert self.estate is not None
-        node = self.estate.nodes.get(name)
-        if (node is None or not node.up()
-                or not self.world.answers(self.name, name)):
-            return None
-        if node.term > self.term and not self.world.mistakes.ignores_leases:
-            self.world.say(f"{name} refuses term {self.term} of {self.name}")
-            return None
-        node.term = max(node.term, self.term)
-        return node
-
-    def carry_out(self, order: Order) -> None:
-        """Do one order, if whom it is for can be reached."""
-        assert self.estate is not None
-        if isinstance(order, Revoke | Restore):
-            self._grant(order)
-        elif isinstance(order, WriteRecord):
-            for name in order.nodes:
-                node = self._reached(name)
-                if node is not None:
-                    node.write(order.record)
-        elif isinstance(order, Fence):
-            self._fence(self.estate.hosts[order.host])
-        elif isinstance(order, Promote | Resume):
-            self._start(order)
-        elif isinstance(order, Quarantine):
-            self._quarantine(order)
-        elif isinstance(order, Reverse):
-            self._reverse(order)
-
-    def _grant(self, order: Revoke | Restore) -> None:
-        grantor: Grantor | None = (self if order.grantor == "controller"
-                                   else self._reached(order.grantor))
-        for host in order.hosts if grantor is not None else ():
-            if isinstance(order, Revoke):
-                grantor.revoke(host, order.epoch)
-            else:
-                grantor.restore(host, order.epoch)
-
-    def _fence(self, host: Host) -> None:
-        bmc = host.bmc
-        if bmc is None or bmc.dialect == "dead" or not self.world.passes(self.name,
-                                                                          f"bmc-{host.name}"):
-            return
-        if bmc.dialect in {"plain", "slow"}:
-            boot = host.boot
-            delay_s = 1.0 if bmc.dialect == "plain" else 8.0
-            self.world.after(delay_s, lambda: host.power_off() if host.boot == boot
-                             and host.power else None)
-            if self.world.dice.random() < 0.3:          # AlwaysOn, or a person
-                self.world.after(self.world.dice.uniform(30, 120), host.power_on)
-
-    def _start(self, order: Promote | Resume) -> None:
-        assert self.estate is not None
-        name = order.node if isinstance(order, Promote) else order.host
-        host = self._reached(name)
-        if not isinstance(host, Host):
-            return
-        epoch = order.epoch
-        if self.world.mistakes.forgets_epoch:
-            epoch = 0
-        if isinstance(order, Promote):
-            self.world.promotions += 1
-            self.estate.replicas[order.machine].epoch = epoch
-            self.estate.fresh_reverse.discard(order.machine)
-            self.estate.compared.discard(order.machine)
-        self.estate.start(order.machine, host, epoch)
-
-    def _quarantine(self, order: Quarantine) -> None:
-        host = self._reached(order.host)
-        if isinstance(host, Host):
-            for machine in order.machines:
-                if host.guests.get(machine, order.epoch) < order.epoch:
-                    host.remove(machine)
-                    self.world.say(f"the stale {machine} on {host.name} is ended")
-            if self.estate is not None:
-                self.estate.compared.update(order.machines)
-
-    def _reverse(self, order: Reverse) -> None:
-        assert self.estate is not None
-        replica = self.estate.replicas[order.machine]
-        if self._reached(order.host) is not None and self.world.dice.random() < 0.3:
-            running = next((host.name for host in self.estate.hosts.values()
-                            if order.machine in host.guests), None)
-            if running is not None and self._reached(running) is not None:
-                replica.node, replica.epoch = order.host, order.epoch
-                self.estate.fresh_reverse.add(order.machine)
 
     def give_word(self, host: Host) -> None:
         """Have a person look at a host, and say that it is off where it is."""

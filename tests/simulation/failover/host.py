@@ -74,7 +74,8 @@ class Host(Node):
 
     def start_guard(self) -> None:
         """Begin to ask, and to judge."""
-        now, self.facts = self.world.now, None
+        now = self.world.now
+        self.forget_told()
         self.guarded = self.asking = True
         self.granted_at = self.fed_at = now
         first_at = now + SHARES[self.fate] * ASK_S
@@ -179,11 +180,11 @@ class Host(Node):
         boot = self.boot
         if self.judges_at is None:
             self.judges_at = max(self._judgement_at(), self.world.now)
-            self.world.at(self.judges_at, lambda: self._judge(boot))
+            self.world.at(self.judges_at, lambda: self._judge(boot), quiet=True)
         if self.watchdog and self.barks_at is None:
             self.feed()
             self.barks_at = max(self.fed_at + GUARD.watchdog_s, self.world.now)
-            self.world.at(self.barks_at, lambda: self._bark(boot))
+            self.world.at(self.barks_at, lambda: self._bark(boot), quiet=True)
 
     def _is_fine(self) -> bool:
         """Whether nothing can come of it before something changes."""
@@ -212,7 +213,7 @@ class Host(Node):
     def _judge_at(self, when: float | None, boot: int) -> None:
         self.judges_at = when
         if when is not None:
-            self.world.at(when, lambda: self._judge(boot))
+            self.world.at(when, lambda: self._judge(boot), quiet=True)
 
     def _end_guests(self, boot: int) -> None:
         for name in sorted(self.guests.keys() - self.spared):
@@ -232,7 +233,8 @@ class Host(Node):
     def add(self, name: str, epoch: int, healthy_at: float) -> None:
         """Have a guest, which is well from some time on."""
         self.feed()
-        self.healthy_at[name], self.facts = healthy_at, None
+        self.healthy_at[name] = healthy_at
+        self.forget_told()
         self.world.at(healthy_at, self.forget_told)
         if not self.guests:
             self.granted_at = self.world.now        # it begins to ask when it has a guest
@@ -243,7 +245,7 @@ class Host(Node):
     def remove(self, name: str) -> None:
         """Have a guest no more."""
         self.feed()
-        self.facts = None
+        self.forget_told()
         del self.guests[name]
         self.reseat()
 
@@ -256,7 +258,7 @@ class Host(Node):
         if due - self.world.now > 1e-9:
             self.barks_at = None if self._is_fine() else due
             if self.barks_at is not None:
-                self.world.at(due, lambda: self._bark(boot))
+                self.world.at(due, lambda: self._bark(boot), quiet=True)
             return
         self.world.say(f"watchdog of {self.name} cuts its power")
         self.power_off()
@@ -272,7 +274,11 @@ class Host(Node):
         self.world.say(f"{self.name} is frozen for {length_s:.0f} s")
         self.reseat()
         self.refresh_lines()
-        self.world.at(self.frozen_until, self.refresh_lines)
+        self.world.at(self.frozen_until, self._thaw)
+
+    def _thaw(self) -> None:
+        self.refresh_lines()
+        self.world.stir()
 
     def stall(self, length_s: float) -> None:
         """Suspend the guard alone; the guests run on."""
@@ -282,6 +288,7 @@ class Host(Node):
         self.stalled_until = self.world.now + length_s
         self.stalls.append(self.stalled_until)
         self.world.say(f"the guard of {self.name} is suspended for {length_s:.0f} s")
+        self.world.at(self.stalled_until, self.world.stir)
         self.reseat()
 
     def power_off(self) -> None:
@@ -293,14 +300,15 @@ class Host(Node):
         self.asking = self.power = False
         self.frozen_until = self.stalled_until = -1.0
         self.guests.clear()
-        self.facts = None
+        self.forget_told()
         self.refresh_lines()
         self.world.say(f"{self.name} is off")
 
     def power_on(self) -> None:
         """Boot, with nothing running."""
         if not self.power:
-            self.power, self.guarded, self.facts = True, False, None
+            self.power, self.guarded = True, False
+            self.forget_told()
             self.boot += 1
             self.restart()
             self.ended.clear()

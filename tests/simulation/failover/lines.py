@@ -7,7 +7,11 @@ and granted last is looked up, from the last few asks backwards, since no messag
 `LATEST_S`. When something changes, `settle` writes down what has been so far, and puts what is
 still on its way into the world's queue, where it meets the world as it is when it arrives.
 
-`World.exact` plays every ask instead. Both ways must tell the same story; a test says so.
+In the same way nobody's loop is played while nothing changes for longer than any limit: `World`
+lets controllers sleep then, and when something happens they know what they would have seen.
+
+`World.exact` plays every ask and every loop instead. Both ways must tell the same story; a test
+says so.
 """
 
 import math
@@ -106,11 +110,12 @@ class Line:
                 break
             arrives_at = asked_at + LATE_S[(self.asks_at + number) & MASK]
             if arrives_at >= now:
-                self.world.at(arrives_at, lambda at=asked_at, one=number: self.arrive(at, one))
+                self.world.at(arrives_at, lambda at=asked_at, one=number: self.arrive(at, one),
+                              quiet=True)
             elif self.listens and self.grants and self.back and arrives_at < open_until:
                 back_at = arrives_at + LATE_S[(self.answers_at + number) & MASK]
                 if back_at >= now:
-                    self.world.at(back_at, lambda at=asked_at: self.host.granted(at))
+                    self.world.at(back_at, lambda at=asked_at: self.host.granted(at), quiet=True)
 
     def ask(self, asked_at: float, number: int) -> None:
         """Send one ask, if it gets through."""

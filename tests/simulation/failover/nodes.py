@@ -8,6 +8,9 @@ from controller.model.failover.record import Record
 from tests.simulation.failover.lines import NEVER, Line
 from tests.simulation.failover.world import World
 
+MANY = 9
+"""Nobody counts further how often a BMC was read."""
+
 
 @dataclass
 class Grantor:
@@ -51,18 +54,18 @@ class Grantor:
         for line in self.lines.values():
             line.forget()
 
-    def last_grant_s(self, host: str) -> float:
-        """How long ago it granted last, by its own clock."""
+    def last_grant_s(self, host: str, at: float) -> float:
+        """How long ago it had granted last, by its own clock, at a time since the last change."""
         born_at = NEVER if self.world.mistakes.no_restart_rule else self.born_at
         line = self.lines[host]
-        noted = line.noted if self.world.exact else line.until(self.world.now).noted
-        return (self.world.now - max(noted, born_at)) * self.rate
+        noted = line.noted if self.world.exact else line.until(at).noted
+        return (at - max(noted, born_at)) * self.rate
 
-    def heard_s(self, host: str) -> float | None:
-        """How long ago it heard a host last; None: not since it restarted."""
+    def heard_s(self, host: str, at: float) -> float | None:
+        """How long ago it had heard a host last; None: not since it restarted."""
         line = self.lines[host]
-        heard = line.heard if self.world.exact else line.until(self.world.now).heard
-        return None if heard <= NEVER else self.world.now - heard
+        heard = line.heard if self.world.exact else line.until(at).heard
+        return None if heard <= NEVER else at - heard
 
     def revoke(self, host: str, epoch: int) -> None:
         """Refuse a host from now on; an older order changes nothing."""
@@ -91,6 +94,24 @@ class Bmc:
     reads: int = 0
     said: str = ""
     """What it said last: failed, On, Off, PoweringOff, or a lie."""
+
+    def read(self, now: float, *, power: bool, reached: bool) -> None:
+        """Ask it once whether its host is off."""
+        self.said = self._reading(power=power) if reached else "failed"
+        if self.said == "failed":
+            self.off_since = None
+        elif self.said == "On":
+            self.off_since, self.reads = None, 0
+        elif self.said == "Off":
+            self.off_since = now if self.off_since is None else self.off_since
+            self.reads = min(self.reads + 1, MANY)
+
+    def _reading(self, *, power: bool) -> str:
+        if self.dialect == "lies" and power:
+            return "lie"
+        if self.dialect in {"never", "dead"}:
+            return "PoweringOff" if self.dialect == "never" else "failed"
+        return "Off" if self.dialect == "other" or not power else "On"
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,12 +146,12 @@ class Node(Grantor):
         held = self.records.get(record.scope)
         if held is None or (held.rank <= record.rank and held != record):
             self.records[record.scope] = record
-            self.facts = None
+            self.forget_told()
 
     def changed(self, host: str) -> None:
         """Settle what one host asked of it, and tell it anew."""
         super().changed(host)
-        self.facts = None
+        self.forget_told()
 
     def tell(self) -> Facts:
         """Return what it says of itself."""
@@ -141,6 +162,7 @@ class Node(Grantor):
     def forget_told(self) -> None:
         """Say everything anew when it is asked next."""
         self.facts = None
+        self.world.stir()
 
     def _told(self) -> Facts:
         return Facts(0, {}, {}, tuple(self.records.values()), dict(self.revoked), guarded=False)

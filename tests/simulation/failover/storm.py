@@ -45,6 +45,7 @@ class Storm:
         self.register = Register(self.world) if self.dice.random() < 0.8 else None
         self.controllers = [self._controller("c1"), *(
             [self._controller("c2")] if self.register is not None else [])]
+        self.world.sleepers = list(self.controllers)
         self.bmcs_fail = self.dice.random() < 0.6
         """Whether they are cut off with their site."""
         self._introduce()
@@ -91,27 +92,44 @@ class Storm:
 
     def blow(self) -> World:
         """Play the whole storm."""
-        dice, world = self.dice, self.world
-        world.run(PEACE_S)
+        self.world.run(PEACE_S)
+        self._rage(self.storm_s)
+        self._mend()
+        self.world.run(self.world.now + MENDED_S)
+        self._settled()
+        return self.world
+
+    def endure(self, rounds: int, round_s: float) -> World:
+        """Play one storm after another, with peace between them in which nothing is settled by us.
+
+        Whatever one leaves behind, such as VMs at the other site, is where the next one begins.
+        """
+        self.world.run(PEACE_S)
+        for number in range(1, rounds + 1):
+            self.world.is_over = False
+            self._rage(STORM_S)
+            self._mend()
+            self.world.run(PEACE_S + number * round_s)
+            self._settled()
+        return self.world
+
+    def _rage(self, storm_s: float) -> None:
+        dice, world, start = self.dice, self.world, self.world.now
         self._strike(edge_of_the_deadline if self.edge else dice.choice(GREAT_STRIKES))
-        for round_s in range(150, int(self.storm_s), 150):
-            world.at(round_s, self._mend_for_now)
+        for round_s in range(130, int(storm_s) - 20, 150):
+            world.at(start + round_s, self._mend_for_now)
             for _ in range(2):
-                world.at(round_s + dice.uniform(40, 140),
+                world.at(start + round_s + dice.uniform(40, 140),
                          lambda: self._strike(dice.choice(GREAT_STRIKES)))
         for _ in range(dice.randrange(5)):
-            world.after(dice.uniform(1, self.storm_s), lambda: self._strike(dice.choice(STRIKES)))
+            world.after(dice.uniform(1, storm_s), lambda: self._strike(dice.choice(STRIKES)))
         for _ in range(dice.randrange(12)):
-            world.after(dice.uniform(1, self.storm_s), self._flap)
+            world.after(dice.uniform(1, storm_s), self._flap)
         if dice.random() < 0.3:
-            world.after(dice.uniform(10, self.storm_s), self._order)
+            world.after(dice.uniform(10, storm_s), self._order)
         if dice.random() < 0.4:
-            world.after(dice.uniform(10, self.storm_s), self._confirm)
-        world.run(PEACE_S + self.storm_s)
-        self._mend()
-        world.run(PEACE_S + self.storm_s + MENDED_S)
-        self._settled()
-        return world
+            world.after(dice.uniform(10, storm_s), self._confirm)
+        world.run(start + storm_s)
 
     def _strike(self, kind: Callable[["Storm"], str]) -> None:
         if not self.world.is_over:
@@ -335,6 +353,12 @@ def blow(seed: int, mistakes: Mistakes = SOUND, shape: Shape = SMALL, *,
          edge: bool = False, exact: bool = False) -> World:
     """Play one storm."""
     return Storm(seed, mistakes, shape, edge=edge, exact=exact).blow()
+
+
+def endure(seed: int, rounds: int, round_s: float, shape: Shape = TALK, *,
+           exact: bool = False) -> World:
+    """Play storms on end, of one estate."""
+    return Storm(seed, SOUND, shape, exact=exact).endure(rounds, round_s)
 
 
 def command(seed: int, *words: str) -> str:

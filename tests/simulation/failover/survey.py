@@ -85,7 +85,7 @@ def _grants(me: Controller, host: Host) -> list[Grant]:
         grantor = line.grantor
         if isinstance(grantor, Controller):
             if grantor is me:
-                age_s = min(me.last_grant_s(host.name), me.world.now - me.term_at)
+                age_s = min(me.last_grant_s(host.name, me.world.now), me.world.now - me.term_at)
                 found.append(Grant(grantor="controller", age_s=age_s,
                                    revoked=me.revoked.get(host.name, 0)))
             continue
@@ -98,33 +98,6 @@ def _grants(me: Controller, host: Host) -> list[Grant]:
                 grantor=grantor.name, revoked=answer.facts.revoked.get(host.name, 0),
                 age_s=answer.grants_s[host.name] + (me.world.now - answer.at) * me.rate))
     return found[1:] if me.world.mistakes.skip_grantor else found
-
-
-def read_bmcs(me: Controller) -> None:
-    """Read every BMC once."""
-    assert me.estate is not None
-    for host in me.estate.hosts.values():
-        bmc = host.bmc
-        if bmc is None:
-            continue
-        bmc.said = _reading(me, host, bmc.dialect)
-        if bmc.said == "failed":
-            bmc.off_since = None
-        elif bmc.said == "On":
-            bmc.off_since, bmc.reads = None, 0
-        elif bmc.said == "Off":
-            bmc.off_since = me.world.now if bmc.off_since is None else bmc.off_since
-            bmc.reads += 1
-
-
-def _reading(me: Controller, host: Host, dialect: str) -> str:
-    if dialect == "dead" or not me.world.passes(me.name, f"bmc-{host.name}"):
-        return "failed"
-    if dialect == "lies" and host.power:
-        return "lie"
-    if dialect == "never":
-        return "PoweringOff"
-    return "Off" if dialect == "other" or not host.power else "On"
 
 
 def _bmc(me: Controller, host: Host) -> Bmc | None:

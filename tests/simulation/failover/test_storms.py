@@ -12,7 +12,7 @@ from tests.simulation.background import Background
 from tests.simulation.failover import plants
 from tests.simulation.failover.background import STORMS, Passed
 from tests.simulation.failover.estate import SMALL, TALK
-from tests.simulation.failover.storm import SOUND, blow, command
+from tests.simulation.failover.storm import SOUND, blow, command, endure
 from tests.simulation.failover.world import Mistakes
 from tests.simulation.seeds import luckiest_first
 
@@ -47,6 +47,13 @@ def test_what_is_looked_up_is_what_would_have_been_played(seed: int, mistakes: M
     found = blow(seed, mistakes, shape, edge=edge)
     assert found.story == played.story
     assert (found.broken, found.breaches) == (played.broken, played.breaches)
+
+
+def test_peace_is_left_out_as_if_it_had_been_played() -> None:
+    played, left_out = (endure(6, 2, 1800.0, SMALL, exact=exact) for exact in (True, False))
+    assert left_out.story == played.story
+    assert played.promotions > 0
+    assert left_out.broken == []
 
 
 def found(law: str, lucky: int, mistakes: Mistakes = SOUND) -> bool:

@@ -7,7 +7,7 @@ import heapq
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from controller.model.failover.spec import GuardSpec
 
@@ -45,6 +45,24 @@ class Breach:
     length_s: float
 
 
+class Sleeper(Protocol):
+    """Who can be left out while nothing changes, and then knows what it would have seen."""
+
+    loops_at: float
+
+    def is_idle(self) -> bool:
+        """Whether it does the same over and over, until something changes."""
+
+    def sleep(self) -> None:
+        """Do nothing from now on."""
+
+    def dream(self) -> bool:
+        """Leave one loop out; False: there it has to look for itself."""
+
+    def wake(self) -> None:
+        """Know what it would know now, and go on."""
+
+
 @dataclass
 class World:
     """True time, what is connected, and the laws that were broken."""
@@ -61,23 +79,29 @@ class World:
     """Whether every ask of every guard is played, and every decision made anew."""
     wires: dict[tuple[str, str], list["Line"]] = field(default_factory=dict)
     """By way, from whom to whom: what is asked and answered by it."""
+    sleepers: list["Sleeper"] = field(default_factory=list)
+    """Who does the same over and over while nothing changes."""
+    changed_at: float = 0.0
+    """When anything changed last that anybody could see."""
+    _asleep: bool = False
     _down: set[tuple[str, str]] = field(default_factory=set)
-    _queue: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
+    _queue: list[tuple[float, int, Callable[[], None], bool]] = field(default_factory=list)
     _number: int = 0
 
     def say(self, text: str) -> None:
         """Add one line to the story."""
         self.story.append(f"{self.now:8.2f}  {text}")
+        self.stir()
 
     def fail(self, law: str) -> None:
         """Note that a law was broken."""
         self.broken.append(f"{self.now:.2f}: {law}")
         self.say(f"BROKEN {law}")
 
-    def at(self, when: float, what: Callable[[], None]) -> None:
-        """Have something happen at a time."""
+    def at(self, when: float, what: Callable[[], None], *, quiet: bool = False) -> None:
+        """Have something happen at a time; quiet: nobody else sees that, or it stirs by itself."""
         self._number += 1
-        heapq.heappush(self._queue, (when, self._number, what))
+        heapq.heappush(self._queue, (when, self._number, what, quiet))
 
     def after(self, delay_s: float, what: Callable[[], None]) -> None:
         """Have something happen after a while."""
@@ -86,10 +110,44 @@ class World:
     def run(self, until: float) -> None:
         """Let time pass."""
         queue = self._queue
-        while queue and queue[0][0] <= until:
-            self.now, _, what = heapq.heappop(queue)
+        while True:
+            if not (self.exact or self._asleep) and all(one.is_idle() for one in self.sleepers):
+                self._asleep = True
+                for one in self.sleepers:
+                    one.sleep()
+            if self._asleep:
+                self._dream(min(until, queue[0][0] if queue else until))
+            if not queue or queue[0][0] > until:
+                break
+            self.now, _, what, quiet = heapq.heappop(queue)
+            if not quiet:
+                self.rouse()
             what()
         self.now = until
+        self.rouse()
+
+    def stir(self) -> None:
+        """Note that something changes."""
+        self.changed_at = self.now
+        self.rouse()
+
+    def rouse(self) -> None:
+        """Have everybody go on who is asleep; before anything changes that they would see."""
+        if self._asleep:
+            self._asleep = False
+            for one in self.sleepers:
+                one.wake()
+
+    def _dream(self, until: float) -> None:
+        """Let time pass for those asleep, up to where one of them has to see something."""
+        while True:
+            first = min(self.sleepers, key=lambda one: one.loops_at)
+            if first.loops_at >= until:
+                return
+            if not first.dream():
+                self.now = first.loops_at
+                self.rouse()
+                return
 
     def cut(self, one: Iterable[str], other: Iterable[str], *, back: bool = True) -> None:
         """Cut the ways from some to others, and back; once the storm is over, nothing is cut."""
@@ -105,6 +163,8 @@ class World:
 
     def _now_down(self, ways: set[tuple[str, str]]) -> None:
         changed, self._down = sorted(ways ^ self._down), ways
+        if changed:
+            self.stir()
         for line in dict.fromkeys(line for way in changed for line in self.wires.get(way, ())):
             line.refresh()
 
