@@ -1,5 +1,5 @@
 """
-Change a port of Open vSwitch so that the node undoes the change unless it is confirmed.
+Change a port of a bridge so that the node undoes the change unless it is confirmed.
 
 A wrong VLAN or trunk can cut the node off from the controller, so that nobody could undo it from
 outside. Therefore the node itself undoes each change after `limit_s`, unless the controller sends
@@ -19,8 +19,8 @@ Who may write: whoever holds the port's lock. The guard restores only while the 
 own token; `confirm` renames the marker to `.confirmed`. So one of the two wins, and asking again
 gives the same answer.
 
-What ends it: confirm, or the time. If Open vSwitch does not take the restoring, the guard tries
-again every second, for ever. While a marker waits, another change of the port is "busy".
+What ends it: confirm, or the time. If the switch does not take the restoring, the guard tries again
+every second, for ever. While a marker waits, another change of the port is "busy".
 
 What a crash leaves: killed before the guard runs, a marker and an unchanged port; if the guard was
 killed, a marker and the changed port. In both cases the next `apply` finds a marker whose time has
@@ -28,8 +28,12 @@ been over for 5 s, and restores the port first. A reboot clears /run and with it
 port stays as it is then, and the controller sees it as drift or as done.
 
     commit_confirm.py apply   {"token", "bridge", "port", "limit_s", "columns": {column: value},
-                               "before": {column: value} | null}
+                               "before": {column: value} | null, "driver"}
     commit_confirm.py confirm {"token", "port"}
+
+The columns are those of Open vSwitch (`tag`, `trunks`, `vlan_mode`), or, with the driver
+`linuxbridge`, `vlans` alone: `1pu 200-203 300`, where p is the PVID and u leaves without a tag.
+Such a port gets what is new before it loses what is old, and is never plugged in or taken out.
 
 `before` is what the controller saw the port to be, null if it was in no bridge; a port that differs
 by now is refused. The answer is one line of JSON: {"state": "armed" | "same" | "busy" | "confirmed"
@@ -60,46 +64,141 @@ class Unsure(Exception):
     """Something may have been changed: the reason, and when the guard undoes it."""
 
 
-def ovs(*words: str) -> str:
-    """Return what ovs-vsctl prints."""
+def run(*argv: str, text: str = "") -> str:
+    """Return what a program prints."""
     try:
-        done = subprocess.run(
-            ["ovs-vsctl", "--timeout=10", *words], capture_output=True, text=True, check=False,
-            stdin=subprocess.DEVNULL, env={**os.environ, "LC_ALL": "C"})
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, input=text,
+                              env={**os.environ, "LC_ALL": "C"})
     except OSError as error:
-        raise Refusal("ovs-vsctl cannot be run: %s" % error.strerror) from None
+        raise Refusal("%s cannot be run: %s" % (argv[0], error.strerror)) from None
     if done.returncode == -signal.SIGALRM:
         raise Refusal("the switch did not take it up within 10 s")
     if done.returncode != 0:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
-        raise Refusal(lines[-1] if lines else "ovs-vsctl gave no reason")
+        raise Refusal(lines[-1] if lines else "%s gave no reason" % argv[0])
     return done.stdout
 
 
-def bridge_of(port: str) -> str | None:
-    """Return the bridge that a port is in, None when there is no such port."""
-    try:
-        return ovs("port-to-br", port).strip()
-    except Refusal as refusal:
-        if "no port named" in str(refusal):
-            return None
-        raise
+class OpenVswitch:
+    """Ports of Open vSwitch."""
+
+    def ovs(self, *words: str) -> str:
+        """Return what ovs-vsctl prints."""
+        return run("ovs-vsctl", "--timeout=10", *words)
+
+    def bridge_of(self, port: str) -> str | None:
+        """Return the bridge that a port is in, None when there is no such port."""
+        try:
+            return self.ovs("port-to-br", port).strip()
+        except Refusal as refusal:
+            if "no port named" in str(refusal):
+                return None
+            raise
+
+    def read(self, port: str) -> dict[str, str]:
+        """Return a port's VLAN columns as ovs-vsctl accepts them: `[]` for an empty one."""
+        table = json.loads(self.ovs("--format=json", "--columns=" + ",".join(COLUMNS), "list",
+                                    "Port", port))
+        row = dict(zip(table["headings"], table["data"][0]))
+        values = {}
+        for column, cell in row.items():
+            members = cell[1] if isinstance(cell, list) and cell[0] == "set" else [cell]
+            values[column] = ",".join(str(member) for member in sorted(members)) or "[]"
+        return values
+
+    def write(self, bridge: str, port: str, columns: dict[str, str]) -> None:
+        """Set a port's columns; plug it in if it is not. Refused if it could not be opened."""
+        self.ovs("--may-exist", "add-port", bridge, port,
+                 "--", "set", "Port", port, *settings(columns))
+        wrong = self.ovs("get", "Interface", port, "error").strip()
+        if wrong != "[]":
+            raise Refusal(wrong.strip('"'))
+
+    def restore(self, bridge: str, port: str, columns: dict[str, str] | None) -> None:
+        """Put a port back as it was; None: it was not plugged in."""
+        if columns is None:
+            self.ovs("--if-exists", "del-port", bridge, port)
+        else:
+            self.ovs("--if-exists", "set", "Port", port, *settings(columns))
 
 
-def read_columns(port: str) -> dict[str, str]:
-    """Return a port's VLAN columns as ovs-vsctl accepts them: `[]` for an empty one."""
-    table = json.loads(ovs("--format=json", "--columns=" + ",".join(COLUMNS), "list", "Port", port))
-    row = dict(zip(table["headings"], table["data"][0]))
-    values = {}
-    for column, cell in row.items():
-        members = cell[1] if isinstance(cell, list) and cell[0] == "set" else [cell]
-        values[column] = ",".join(str(member) for member in sorted(members)) or "[]"
-    return values
+class LinuxBridge:
+    """Ports of Linux bridges that look at tags."""
+
+    def bridge_of(self, port: str) -> str | None:
+        """Return the bridge that a device is plugged into, None if it is in none or gone."""
+        try:
+            rows = json.loads(run("ip", "-json", "link", "show", "dev", port) or "[]")
+        except Refusal as refusal:
+            if any(words in str(refusal) for words in ("does not exist", "Cannot find device")):
+                return None
+            raise
+        return next((row.get("master") for row in rows if row.get("ifname") == port), None)
+
+    def read(self, port: str) -> dict[str, str]:
+        """Return the VLANs of a port in ranges, with the flags p and u."""
+        found = json.loads(run("bridge", "-json", "vlan", "show", "dev", port) or "[]")
+        rows = found.get(port, []) if isinstance(found, dict) else [
+            vlan for row in found if row["ifname"] == port for vlan in row.get("vlans", [])]
+        vlans = {}
+        for row in rows:
+            flags = "".join(letter for word, letter in (("PVID", "p"), ("Egress Untagged", "u"))
+                            if word in row.get("flags", []))
+            for vlan in range(row["vlan"], row.get("vlanEnd", row["vlan"]) + 1):
+                vlans[vlan] = flags
+        return {"vlans": render_vlans(vlans)}
+
+    def write(self, bridge: str, port: str, columns: dict[str, str]) -> None:
+        """Give a port the VLANs that are new, then take those that are old."""
+        before, after = parse_vlans(self.read(port)["vlans"]), parse_vlans(columns["vlans"])
+        new = {vlan: flags for vlan, flags in after.items() if before.get(vlan) != flags}
+        old = dict.fromkeys(before.keys() - after.keys(), "")
+        lines = ["vlan add dev %s vid %s%s%s" % (
+            port, part.rstrip("pu"), " pvid" if "p" in part else "",
+            " untagged" if "u" in part else "") for part in render_vlans(new).split()]
+        lines += ["vlan del dev %s vid %s" % (port, part) for part in render_vlans(old).split()]
+        if lines:
+            run("bridge", "-batch", "-", text="".join(line + "\n" for line in lines))
+
+    def restore(self, bridge: str, port: str, columns: dict[str, str] | None) -> None:
+        """Put a port back as it was; one that is gone has lost its VLANs by itself."""
+        if columns is not None and self.bridge_of(port) is not None:
+            self.write(bridge, port, columns)
+
+
+SWITCHES = {"openvswitch": OpenVswitch(), "linuxbridge": LinuxBridge()}
+
+
+def parse_vlans(text: str) -> dict[int, str]:
+    """Return the flags of each VLAN."""
+    found = {}
+    for part in text.split():
+        first, _, last = part.rstrip("pu").partition("-")
+        for vlan in range(int(first), int(last or first) + 1):
+            found[vlan] = part[len(part.rstrip("pu")):]
+    return found
+
+
+def render_vlans(vlans: dict[int, str]) -> str:
+    """Return VLANs with their flags in ranges: `1pu 200-203 300`; a PVID stands alone."""
+    parts, waiting = [], sorted(vlans)
+    while waiting:
+        first = last = waiting.pop(0)
+        while (waiting and waiting[0] == last + 1 and vlans[last + 1] == vlans[first]
+               and "p" not in vlans[first]):
+            last = waiting.pop(0)
+        parts.append("%d%s%s" % (first, "" if first == last else "-%d" % last, vlans[first]))
+    return " ".join(parts)
 
 
 def settings(columns: dict[str, str]) -> list[str]:
     """Return the arguments that set columns."""
     return ["%s=%s" % pair for pair in sorted(columns.items())]
+
+
+def switch_of(named: dict[str, Any]) -> OpenVswitch | LinuxBridge:
+    """Return what a question or a marker is about; earlier ones are about Open vSwitch."""
+    return SWITCHES[named.get("driver", "openvswitch")]
 
 
 def marker_of(port: str) -> str:
@@ -137,10 +236,7 @@ def save_marker(marker: dict[str, Any]) -> None:
 def restore(marker: dict[str, Any]) -> None:
     """Put a port back as the marker says."""
     port = marker["port"]
-    if marker["columns"] is None:
-        ovs("--if-exists", "del-port", marker["bridge"], port)
-    else:
-        ovs("--if-exists", "set", "Port", port, *settings(marker["columns"]))
+    switch_of(marker).restore(marker["bridge"], port, marker["columns"])
     os.replace(marker_of(port), marker_of(port) + ".undone")
 
 
@@ -194,13 +290,6 @@ def start_guard(marker: dict[str, Any]) -> None:
         raise Refusal("the guard that would undo the change did not start")
 
 
-def refuse_missing_device(port: str) -> None:
-    """Raise Refusal for a port that is in the database and that the switch could not open."""
-    wrong = ovs("get", "Interface", port, "error").strip()
-    if wrong != "[]":
-        raise Refusal(wrong.strip('"'))
-
-
 def undo_at_once(marker: dict[str, Any], why: str) -> None:
     """Undo a change that failed halfway; where that fails, too, the guard keeps trying."""
     try:
@@ -211,17 +300,17 @@ def undo_at_once(marker: dict[str, Any], why: str) -> None:
 
 def apply(question: dict[str, Any]) -> dict[str, str]:
     """Change a port and leave a guard that undoes it."""
-    port, bridge = question["port"], question["bridge"]
+    port, bridge, switch = question["port"], question["bridge"], switch_of(question)
     lock(port)
     found = load_marker(port)
     if found is not None and time.monotonic() < found["until_s"] + 5:
         return {"state": "busy", "undone_at": found["undone_at"], "token": found["token"]}
     if found is not None:
         restore(found)  # its guard was killed: restore in its place
-    owner = bridge_of(port)
+    owner = switch.bridge_of(port)
     if owner not in (None, bridge):
         raise Refusal("%s is in bridge %s" % (port, owner))
-    before = None if owner is None else read_columns(port)
+    before = None if owner is None else switch.read(port)
     if before is not None and before == {**before, **question["columns"]}:
         return {"state": "same", "undone_at": ""}
     if before != question["before"]:
@@ -230,15 +319,14 @@ def apply(question: dict[str, Any]) -> dict[str, str]:
     undone = time.time() + question["limit_s"]
     marker = {
         "token": question["token"], "bridge": bridge, "port": port, "columns": before,
+        "driver": question.get("driver", "openvswitch"),
         "limit_s": question["limit_s"], "until_s": time.monotonic() + question["limit_s"],
         "undone_at": time.strftime("%H:%M:%S", time.localtime(undone)),
     }
     save_marker(marker)
     try:
         start_guard(marker)
-        ovs("--may-exist", "add-port", bridge, port,
-            "--", "set", "Port", port, *settings(question["columns"]))
-        refuse_missing_device(port)
+        switch.write(bridge, port, question["columns"])
     except Refusal as refusal:
         undo_at_once(marker, str(refusal))
         raise

@@ -26,6 +26,7 @@ from controller.providers.linux.guard_key import id_of, read_secret
 from controller.providers.linux.hands import LinuxHands
 from controller.providers.linux.program import load_program
 from controller.providers.linux.watch import Watchers
+from controller.providers.linuxbridge.hands import LinuxBridgeHands
 from controller.providers.openvswitch.hands import OpenVswitchHands
 from controller.providers.redfish.hands import RedfishHands
 from controller.transport.base import Endpoint, Hop, Transport
@@ -125,6 +126,7 @@ class LinuxEstate:
         hands: tuple[Hands, ...] = (LibvirtHands(over), OpenVswitchHands(over), LinuxHands(over),
                                     self._redfish)
         self._hands = {kind: hand for hand in hands for kind in hand.HANDLES}
+        self._linux_bridges = LinuxBridgeHands(over)
 
     async def declare(self, desired: Desired) -> None:
         """Set the nodes; the facts of those that stay are kept."""
@@ -173,7 +175,9 @@ class LinuxEstate:
 
     async def apply(self, action: Action) -> str:
         """Make one change by the hands that handle it; errors as in the protocol."""
-        hands = self._hands.get(type(action))
+        hands: Hands | None = self._hands.get(type(action))
+        if getattr(action, "driver", "") == LINUXBRIDGE:
+            hands = self._linux_bridges
         if hands is None:
             raise Refused(f"nothing here can do {action.verb} on {action.node}")
         return await hands.apply(action)

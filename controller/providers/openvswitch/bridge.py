@@ -5,10 +5,11 @@ from typing import Final
 from controller.plan.actions.desired import PortVlans
 from controller.plan.actions.network import AddUplink, CreateBridge, NarrowTrunk, WidenTrunk
 from controller.plan.survey.vlans import NOTHING_PASSES
+from controller.providers.commit_confirm import Switch, change_port
 from controller.providers.node import Node, safe_word, script_command
-from controller.providers.openvswitch.commit_confirm import change_port
-from controller.providers.openvswitch.ovs import describe_vlans, ovs
+from controller.providers.openvswitch.ovs import NOT_RUNNING, describe_vlans, ovs
 
+OURS: Final = Switch("openvswitch", "Open vSwitch", NOT_RUNNING)
 # Without the kernel's openvswitch module a new bridge gets the userspace datapath.
 KERNEL_MODULE: Final = "modprobe openvswitch 2>/dev/null; test -d /sys/module/openvswitch"
 
@@ -62,7 +63,7 @@ async def add_uplink(node: Node, action: AddUplink) -> str:
     bridge, port = safe_word(action.bridge, "bridge"), safe_word(action.port, "port")
     passing = "every VLAN" if action.every else describe_vlans(action.vlans)
     failed = f"{port} was not plugged into {bridge} on {node.name}"
-    if not await change_port(node, bridge, port, plugged_columns(action), failed):
+    if not await change_port(node, OURS, bridge, port, plugged_columns(action), failed):
         return f"{port} on {node.name} carries {passing} already"
     return f"{port} on {node.name} now carries {passing}, confirmed over a new connection"
 
@@ -74,7 +75,7 @@ async def set_trunk(node: Node, action: WidenTrunk | NarrowTrunk) -> str:
     failed = f"{port} on {node.name} was not set to carry {passing}"
     before, after = columns_of(action.was), columns_of(action.will_be)
     changed = {name: value for name, value in after.items() if value != before[name]}
-    if not await change_port(node, bridge, port, changed, failed, before):
+    if not await change_port(node, OURS, bridge, port, changed, failed, before):
         return f"{port} on {node.name} carries {passing} already"
     return f"{port} on {node.name} now carries {passing}, confirmed over a new connection"
 

@@ -15,7 +15,7 @@ import pytest
 from controller.errors import OutcomeUnknown, Refused, Unavailable, Undone
 from controller.plan.actions.desired import PortVlans
 from controller.plan.actions.network import AddUplink, CreateBridge, NarrowTrunk, WidenTrunk
-from controller.providers.openvswitch import commit_confirm
+from controller.providers import commit_confirm
 from controller.providers.openvswitch.hands import OpenVswitchHands
 from controller.transport.base import Command, Reply
 from tests.providers.fakes import Local

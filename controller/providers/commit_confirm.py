@@ -1,4 +1,4 @@
-"""Changes an uplink or trunk so that the node undoes it by itself unless it is confirmed.
+"""Changes a port of a bridge so that the node undoes it by itself unless it is confirmed.
 
 The confirmation comes over a new connection: the old one may survive on a path that no new
 connection would find.
@@ -10,11 +10,10 @@ import uuid
 from collections.abc import Mapping
 from contextlib import suppress
 from importlib.resources import files
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from controller.errors import ActionError, OutcomeUnknown, Refused, Unavailable, Undone
 from controller.providers.node import Node, plain_command
-from controller.providers.openvswitch.ovs import NOT_RUNNING
 from controller.transport.base import Command, Reply
 from controller.transport.json_text import parse_json
 
@@ -51,8 +50,19 @@ def parse_answer(reply: Reply, failed: str) -> dict[str, str]:
                              f" whatever was changed is undone within {LIMIT_S:.0f} s") from None
 
 
-async def change_port(node: Node, bridge: str, port: str, columns: Mapping[str, str],
-                      failed: str, before: Mapping[str, str] | None = None) -> bool:
+class Switch(NamedTuple):
+    """What a port is of."""
+
+    driver: str
+    name: str
+    """In words."""
+    not_running: tuple[str, ...] = ()
+    """Words of its programs' errors while it does not run."""
+
+
+async def change_port(node: Node, switch: Switch, bridge: str, port: str,
+                      columns: Mapping[str, str], failed: str,
+                      before: Mapping[str, str] | None = None) -> bool:
     """Change the port's columns and confirm it; return whether anything had to be changed.
 
     `before`: the columns as observed, None for a port in no bridge; if they differ by now, nothing
@@ -63,6 +73,7 @@ async def change_port(node: Node, bridge: str, port: str, columns: Mapping[str, 
     """
     token = uuid.uuid4().hex
     question = {"token": token, "bridge": bridge, "port": port, "limit_s": LIMIT_S,
+                "driver": switch.driver,
                 "columns": dict(columns), "before": None if before is None else dict(before)}
     try:
         answer = await ask(node, question, failed)
@@ -84,8 +95,8 @@ async def change_port(node: Node, bridge: str, port: str, columns: Mapping[str, 
         case "unsure":
             raise OutcomeUnknown(f"{failed} for certain: {answer['sentence']};"
                                  f" {node.name} undoes it by itself at {answer['undone_at']}")
-    if any(words in answer["sentence"] for words in NOT_RUNNING):
-        raise Unavailable(f"{failed}: Open vSwitch does not run there ({answer['sentence']})")
+    if any(words in answer["sentence"] for words in switch.not_running):
+        raise Unavailable(f"{failed}: {switch.name} does not run there ({answer['sentence']})")
     raise Refused(f"{failed}: {answer['sentence']}; it is as it was")
 
 
