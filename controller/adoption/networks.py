@@ -153,7 +153,8 @@ def guess_networks(readings: Sequence[Reading], configs: Mapping[str, Sequence[D
             names.add(name)
             vlans |= {plug.vlan} if plug.vlan is not None else set()
             guess = NetworkGuess(name, plug, subnet, hosts)
-            guess.note = _note(guess, len({sites[host] for host in hosts}), others=len(groups) > 1)
+            guess.note = _note(guess, len({sites[host] for host in hosts}),
+                               others=len(groups) > 1) + _wire(guess, known)
             wiring.networks.append(guess)
             wiring.plugged |= {(host, plug): guess for host in hosts}
     _drop_overlaps(wiring.networks)
@@ -241,6 +242,17 @@ def _note(guess: NetworkGuess, sites: int, *, others: bool) -> str:
     ask = (". If it is not one wire across both sites, make it a network per site"
            if sites > 1 else "")
     return f"guessed: {where}, is one network on {', '.join(guess.hosts)}: {same}{ask}"
+
+
+def _wire(guess: NetworkGuess, known: Mapping[str, NodeFacts]) -> str:
+    """Return which VLAN the wire has for an untagged bridge, where a port of it says so."""
+    vlans = set()
+    for host in guess.hosts if guess.plug.vlan is None else ():
+        interfaces = known[host].interfaces
+        if isinstance(interfaces, Known):
+            vlans |= {one.vlan for one in interfaces.value.values()
+                      if one.master == guess.plug.bridge and one.vlan is not None}
+    return f"; on the wire it is VLAN {', '.join(map(str, sorted(vlans)))}" if vlans else ""
 
 
 def _drop_overlaps(networks: Sequence[NetworkGuess]) -> None:

@@ -169,6 +169,8 @@ class Import:
             plan, ward = await asyncio.gather(
                 once.plan(desired), self._probe(desired, readings, keys))
         result.plan, result.findings = plan, judge(ward)
+        result.proposal.unseen += [f"{one.target}: {one.sentence}" for one in plan.remarks
+                                   if one.unknown]
         if plan.steps:
             result.failed = Step.PLAN
             result.problems = [f"{step.action.symbol} {step.action.verb} {step.action.target}:"

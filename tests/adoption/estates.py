@@ -26,6 +26,7 @@ from controller.model.facts import (
 )
 from controller.model.failover.capabilities import Capabilities
 from controller.model.failover.power import PowerFacts
+from controller.model.linux.links import LinkFacts, Links
 from controller.plan.actions.action import Action
 from controller.providers.libvirt.facts import parse_domains
 from controller.providers.reader import HostAnswer
@@ -122,6 +123,8 @@ class Kvm:
         interfaces = {key: replace(one, addresses=tuple(filter(None, one.addresses)))
                       for key, one in interfaces.items()}
         interfaces["eno1"] = InterfaceFacts("eno1", (), master="br0")
+        links = {bridge: LinkFacts(bridge, "bridge") for bridge in self.bridges}
+        links["eno1"] = LinkFacts("eno1", master="br0")
         domains: Fact[Mapping[str, DomainFacts]] = Known(
             parse_domains(json.dumps([guest.row() for guest in self.guests])), AT)
         if self.no_domains:
@@ -133,7 +136,8 @@ class Kvm:
             self.versions, domains, pools, Absent(AT), replicas=Known({}, AT),
             leftovers=Known((), AT), interfaces=Known(interfaces, AT),
             capabilities=Known(Capabilities(("pc-q35-7.2",), ()), AT), records=Known({}, AT),
-            guard=Absent(AT), grantor=Absent(AT), dropped=Absent(AT)), AT)
+            guard=Absent(AT), grantor=Absent(AT), dropped=Absent(AT),
+            links=Known(Links(links), AT)), AT)
 
 
 class FixedReader:

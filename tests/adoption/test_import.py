@@ -7,11 +7,23 @@ from typing import Any
 
 import pytest
 
+from controller.adoption import propose
 from controller.adoption.host_keys import HostKey
+from controller.adoption.reading import Request
 from controller.model.desired import Desired
 from controller.model.facts import PoolFacts, Unknown
 from controller.source.load import load_folder
-from tests.adoption.estates import GIB, KEY, Guest, ImportShell, Kvm, card, file_disk, uuid_of
+from tests.adoption.estates import (
+    GIB,
+    KEY,
+    FixedEstate,
+    Guest,
+    ImportShell,
+    Kvm,
+    card,
+    file_disk,
+    uuid_of,
+)
 
 IMAGES = "/var/lib/libvirt/images"
 LVM = ("<disk type='block' device='disk'><driver name='qemu' type='raw'/>"
@@ -282,6 +294,51 @@ def test_the_second_import_proposes_what_is_new_and_leaves_what_a_person_wrote(
     assert "# in the cellar" in hosts.read_text()
     assert "# the one that earns money" in file.read_text()
     assert shell().exit_code == 0, "it converges"
+
+
+@pytest.mark.parametrize("where", ["observe", "declare"])
+def test_an_import_that_is_cut_in_the_middle_leaves_nothing(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    def is_written() -> bool:
+        return bool(list(tmp_path.glob(".estate.import-*/vms/kvm1.yaml")))
+
+    async def cut(self: FixedEstate, what: object) -> None:
+        assert is_written(), "all of it is written by now"
+        raise KeyboardInterrupt
+
+    shell = ImportShell(tmp_path, one_site(web()))
+    with monkeypatch.context() as patch:
+        patch.setattr(FixedEstate, where, cut)
+        assert shell().exit_code != 0
+    assert [path.name for path in tmp_path.iterdir() if "estate" in path.name] == []
+    imported(shell)
+
+
+def test_a_plan_that_is_not_empty_is_a_failure_that_names_its_step(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def managed(request: Request) -> dict[str, Any]:
+        document = estate_document(request)
+        document["spec"]["manage"] = "full"
+        return document
+
+    estate_document = propose.estate_document
+    monkeypatch.setattr(propose, "estate_document", managed)
+    shell = ImportShell(tmp_path, one_site(web()))
+    done = shell()
+    assert done.exit_code in {2, 3}
+    assert "Step `plan` failed" in done.output
+    assert "VirtualMachine/web-1" in done.output
+    assert not shell.out.exists()
+
+
+def test_a_spec_that_is_not_valid_is_a_failure_that_names_its_step(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(propose, "POLICY", {"kind": "ProtectionPolicy", "spec": {}})
+    shell = ImportShell(tmp_path, one_site(web()))
+    done = shell()
+    assert done.exit_code == 4
+    assert "Step `validate` failed" in done.output
+    assert not shell.out.exists()
 
 
 def test_what_an_import_that_was_killed_left_is_cleared_and_never_counts(tmp_path: Path) -> None:
