@@ -16,7 +16,8 @@ EMULATED = "<tpm model='tpm-crb'><backend type='emulator' version='2.0'>{}</back
 @pytest.fixture(name="swtpm")
 def swtpm_fixture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder in which libvirt keeps the states of TPMs."""
-    monkeypatch.setattr(reading, "SWTPM", str(tmp_path / "swtpm"))
+    for module in (reading, putting):
+        monkeypatch.setattr(module, "SWTPM", str(tmp_path / "swtpm"))
     monkeypatch.setattr(putting, "USERS", ())
     monkeypatch.setattr(putting, "SETTINGS", str(tmp_path / "qemu.conf"))
     return tmp_path / "swtpm"
@@ -84,6 +85,21 @@ def test_a_vm_without_one_lacks_none(swtpm: Path) -> None:
 def test_a_promoted_vm_begins_with_the_state_of_its_point(swtpm: Path) -> None:
     assert put() == []
     assert state(swtpm).read_bytes() == b"of the point"
+
+
+def test_whoever_runs_it_may_pass_through_to_it_and_nobody_else_may_look(swtpm: Path) -> None:
+    """libvirt makes these folders when it first starts a TPM, which it may never have done here."""
+    put()
+    modes = [path.stat().st_mode & 0o777 for path in (swtpm, swtpm / UUID, state(swtpm).parent)]
+    assert modes == [0o711, 0o711, 0o700]
+
+
+def test_states_in_one_folder_are_told_apart(swtpm: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        own = domain(EMULATED.format(f"<source type='dir' path='{tmp_path}/own/{name}'/>"))
+        assert putting.put_tpm(own, UUID, 7, name.encode(), "") == []
+    assert [(tmp_path / "own" / name / "tpm2-00.permall").read_text() for name in "ab"] == [
+        "a", "b"]
 
 
 def test_what_the_guest_wrote_since_stays_when_it_is_asked_for_again(swtpm: Path) -> None:

@@ -3,7 +3,10 @@ The state of a VM's TPM, put where libvirt looks for it when a restore point bec
 
     SWTPM/UUID/tpm2             the state of the point, once for an epoch
     SWTPM/UUID/tpm2.before-7    what an older copy of the VM had left there, at epoch 7
-    SWTPM/UUID/hotsite-epoch    the epoch, written last: until then no guest has run on it
+    SWTPM/UUID/tpm2.epoch       the epoch, written last: until then no guest has run on it
+
+swtpm is not root: it must be let through to its folder, which libvirt has not made yet where no VM
+with a TPM was ever started.
 """
 
 from __future__ import annotations
@@ -16,14 +19,14 @@ import shutil
 import xml.etree.ElementTree as ET
 from typing import List, Optional
 
-from mover.backup.tpm import Untaken, place_of
+from mover.backup.tpm import SWTPM, Untaken, place_of
 from mover.errors import Damaged
 from mover.image.regular import read_regular
 from mover.replica.replica import make_folder, sync_dir, write_whole
 
 SETTINGS = "/etc/libvirt/qemu.conf"
 USERS = ("swtpm", "tss")        # Debian's, and all others'
-MARK = "hotsite-epoch"
+MARK = ".epoch"
 MOST_MARK_BYTES = 64
 PASSABLE = 0o711
 
@@ -41,19 +44,26 @@ def put_tpm(domain: ET.Element, uuid: str, epoch: int, held: Optional[bytes], wh
         folder, name = place_of(tpm, uuid)
     except Untaken as reason:
         return ["its TPM does not have its state: %s" % reason]
-    above = os.path.dirname(folder)
-    if _epoch_at(above) != str(epoch):
-        make_folder(above)
-        os.chmod(above, PASSABLE)
+    if _epoch_of(folder) != str(epoch):
+        make_folder(os.path.dirname(folder))
+        if os.path.dirname(os.path.dirname(folder)) == SWTPM:
+            _let_through(SWTPM, os.path.dirname(folder))
         _make_way(folder, "%s.before-%d" % (folder, epoch))
         _write(folder, name, held)
-        write_whole(os.path.join(above, MARK), str(epoch).encode())
+        write_whole(folder + MARK, str(epoch).encode())
     return []
 
 
-def _epoch_at(folder: str) -> str:
+def _let_through(*folders: str) -> None:
+    for folder in folders:
+        mode = os.stat(folder).st_mode & 0o777
+        if mode | PASSABLE != mode:
+            os.chmod(folder, mode | PASSABLE)
+
+
+def _epoch_of(folder: str) -> str:
     with contextlib.suppress(FileNotFoundError, Damaged):
-        return read_regular(os.path.join(folder, MARK), MOST_MARK_BYTES).decode(errors="replace")
+        return read_regular(folder + MARK, MOST_MARK_BYTES).decode(errors="replace")
     return ""
 
 
