@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from controller.model.desired import Desired
     from controller.model.facts import Observed
     from controller.plan.steps.plan import Plan
+    from controller.plan.survey.context import FailoverRequest
     from controller.reconcile.manager import Manager
 
 
@@ -60,14 +61,20 @@ def command(
 
 
 async def look(manager: "Manager", path: str,
-               assume: list[str]) -> "tuple[Plan, Desired, Observed]":
-    """Return the plan for the specs at `path`, with those specs and the facts it was made from."""
+               assume: list[str], order: "FailoverRequest | None" = None
+               ) -> "tuple[Plan, Desired, Observed]":
+    """Return the plan for the specs at `path`, with those specs and the facts it was made from.
+
+    Shapes: `order` is taken as given, and not given.
+    """
     desired = await manager.load(path)
     store, trouble = manager.look_into_store()
     if trouble is not None:
         complain(f"{trouble}; this plan is made without pauses and approvals")
     try:
         async with manager.once(desired, store, assume) as once:
+            if order is not None:
+                once.suppose(order)
             plan = await once.plan(desired)
             return plan, desired, once.observed
     finally:

@@ -20,7 +20,7 @@ from controller.plan.actions.action import Action, Cause
 from controller.plan.gates.approval import content, same
 from controller.plan.output.saved import SavedPlan, stale
 from controller.plan.steps.plan import Plan, Verdict
-from controller.plan.survey.context import Approval
+from controller.plan.survey.context import Approval, FailoverRequest
 from controller.providers.base import Provider
 from controller.reconcile.act.applier import Applier, Attempt
 from controller.reconcile.act.recovery import Recovery
@@ -145,6 +145,10 @@ class Once:
                                 self._attempts, self._agreed)
         self._recovery = Recovery(self._applier, self._view)
         self.listeners: list[Callable[[Event], None]] = []
+
+    def suppose(self, order: FailoverRequest) -> None:
+        """Plan as if a person had ordered this."""
+        self._context.suppose(order)
 
     @property
     def observed(self) -> Observed:

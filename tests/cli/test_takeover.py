@@ -66,6 +66,21 @@ def test_without_a_loop_nothing_is_ordered(shell: Shell) -> None:
     assert "it needs no state of the lost one" in result.output
 
 
+@pytest.mark.parametrize("words", [
+    ("failover", "pariss"), ("failback", "pariss", "--name-again", "pariss"),
+    ("failover", "pariss", "--dry-run"), ("confirm-fenced", "paris-11", "--reason", "x")])
+def test_a_name_is_judged_although_no_loop_runs(shell: Shell, loop: Running,
+                                                words: tuple[str, ...]) -> None:
+    loop.beat(shell.manager(None).clock() - 3600.0)
+    result = shell(*words)
+    assert result.exit_code == 1
+    assert "did you mean paris" in result.output
+    right = shell(*(word.replace("pariss", "paris").replace("paris-11", "paris-1")
+                    for word in words))
+    assert right.exit_code == 5
+    assert "no loop runs" in right.output
+
+
 @pytest.mark.parametrize(("word", "target"), [
     ("paris", "Site/paris"), ("paris-1", "Host/paris-1"), ("sql", "VirtualMachine/sql"),
     ("VirtualMachine/sql", "VirtualMachine/sql")])
@@ -159,4 +174,5 @@ def test_a_dry_run_prints_who_comes_back_where_and_orders_nothing(shell: Shell,
     assert "sql on milan-" in result.output
     assert "from point 1" in result.output
     assert loop.orders() == []
+    assert "no sound point 99" in shell("failover", "paris", "--dry-run", "--point", "99").output
     assert "mail" not in shell("failover", "sql", "--dry-run").output

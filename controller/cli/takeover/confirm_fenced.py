@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def command(
     context: typer.Context,
     host: Annotated[str, typer.Argument(metavar="HOST", help="The silent host.")],
-    why: Annotated[str, typer.Option("--reason", metavar="TEXT",
+    why: Annotated[str, typer.Option("--reason", "--why", metavar="TEXT",
                                      help="How you know: what you saw or did.")],
     by: By = None,
     state: State = None,
@@ -34,7 +34,7 @@ def command(
 
     with errors_reported():
         manager = manager_of(context, state)
-        desired = specs_of(manager)
+        desired = specs_of(manager, host)
         if host not in desired.hosts:
             complain(f"there is no host {host}; there are {', '.join(sorted(desired.hosts))}")
             raise typer.Exit(1)

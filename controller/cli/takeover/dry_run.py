@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from controller.plan.steps.takeover import Takeover
 
 
-def show_runbook(context: typer.Context, target: str, state: "Path | None", *,
+def show_runbook(context: typer.Context, target: str, state: "Path | None", point: str = "", *,
                  as_json: bool) -> None:
     """Look at every node, print the runbook, and exit: 0 all come back, 3 some wait, 5 unknown."""
     from controller.cli.plan import look  # noqa: PLC0415  # keeps --help quick
@@ -23,14 +23,16 @@ def show_runbook(context: typer.Context, target: str, state: "Path | None", *,
     from controller.plan.output.render import takeover_to_dict  # noqa: PLC0415
     from controller.plan.output.runbook import render_runbook  # noqa: PLC0415
     from controller.plan.steps.takeover import Outcome  # noqa: PLC0415
+    from controller.plan.survey.context import FailoverRequest  # noqa: PLC0415
     from controller.reconcile.inspect.loop_status import read_status  # noqa: PLC0415
 
     with errors_reported(as_json=as_json):
         manager = manager_of(context, state)
-        desired = specs_of(manager)
+        desired = specs_of(manager, target)
         found = resolve(target, desired)
+        order = FailoverRequest(found, "", "", manager.clock(), point=point)
         plan, desired, _ = wait_for(look(manager, str(read_status(manager).where),
-                                         [assumption(found, desired)]))
+                                         [assumption(found, desired)], order if point else None))
         takeovers = tuple(only(takeover, found, desired) for takeover in plan.takeovers)
     outcomes = {one.outcome for takeover in takeovers for one in takeover.promotions}
     code = 5 if Outcome.UNKNOWN in outcomes else 3 if Outcome.WAITS in outcomes else 0

@@ -47,7 +47,7 @@ def command(
     if dry_run:
         from controller.cli.takeover.dry_run import show_runbook  # noqa: PLC0415
 
-        show_runbook(context, target, state, as_json=as_json)
+        show_runbook(context, target, state, point, as_json=as_json)
     from controller.plan.survey.context import FailoverRequest  # noqa: PLC0415
 
     order(context, FailoverRequest(

@@ -39,7 +39,7 @@ def order(context: typer.Context, request: "FailoverRequest", state: State, agai
 
     with errors_reported():
         manager = manager_of(context, state)
-        desired = specs_of(manager)
+        desired = specs_of(manager, request.target)
         request = replace(request, target=resolve(request.target, desired), at=manager.clock())
         if request.planned:
             ask_again(request.target.partition("/")[2], again)
@@ -58,14 +58,22 @@ def order(context: typer.Context, request: "FailoverRequest", state: State, agai
         raise typer.Exit(follow(manager, request, newest))
 
 
-def specs_of(manager: "Manager") -> "Desired":
-    """Return the specs that the running loop follows; ends the program if none runs."""
-    import asyncio  # noqa: PLC0415
+def specs_of(manager: "Manager", name: str = "") -> "Desired":
+    """Return the specs that the running loop follows; ends the program if none runs.
 
+    Shapes: a `name` is judged even then, by the specs that the last loop followed.
+    """
+    import asyncio  # noqa: PLC0415
+    from contextlib import suppress  # noqa: PLC0415
+
+    from controller.errors import SourceUnavailable, SpecError  # noqa: PLC0415
     from controller.reconcile.inspect.loop_status import read_status  # noqa: PLC0415
 
     loop_status = read_status(manager)
     if not loop_status.alive or loop_status.where is None:
+        if name and loop_status.where is not None:
+            with suppress(SpecError, SourceUnavailable):    # then no name is known
+                resolve(name, asyncio.run(manager.load(loop_status.where)))
         complain("no loop runs with this state folder: start `hotsite run` on a machine that"
                  " reaches the survivors; it needs no state of the lost one, and the order is given"
                  " to it")

@@ -6,9 +6,8 @@ It is what `Survivable` says in peacetime, asked of the hosts that are silent no
 from collections.abc import Iterable, Iterator, Mapping
 
 from controller.failover.situation import Gate
-from controller.failover.states import Phase
 from controller.plan.machine.layout import Layout
-from controller.plan.promotion.point import NEWEST, Asked, parse_asked
+from controller.plan.promotion.asked import asked_of
 from controller.plan.promotion.surroundings import surroundings_of
 from controller.plan.promotion.takeover import take_over
 from controller.plan.replication.protected_machine import ProtectedMachine, twin_of
@@ -31,21 +30,6 @@ def promotions_of(protected: Iterable[ProtectedMachine], index: ReplicaIndex, la
             there = surroundings_of(twin, [one.name for one in arriving], layout, index, survey)
             found |= {one.machine: one for one in take_over(
                 arriving, there, asked_of(arriving, survey)).promotions}
-    return found
-
-
-def asked_of(lost: Iterable[ProtectedMachine], survey: Survey) -> dict[str, Asked]:
-    """Return, by VM, the older point that a person asked for; the nearest order counts."""
-    points = {one.target: one.point for one in survey.context.failovers if one.point}
-    for record in survey.records.values():
-        points |= {} if record.phase == Phase.CALM else record.points
-    found = {}
-    for one in lost if points else ():
-        near = (f"VirtualMachine/{one.name}", f"Group/{one.vm.spec.group}", f"Host/{one.host}",
-                f"Site/{one.site}")
-        asked = parse_asked(next((points[target] for target in near if target in points), ""))
-        if asked != NEWEST:
-            found[one.name] = asked
     return found
 
 

@@ -3,9 +3,14 @@
 A grantor keeps the hosts that it hears although they left the specs: else their guards would end
 the guests of a host for the reason that somebody removed it from git. They are forgotten once they
 have been silent for an hour.
+
+Where the specs declare no key any more, guards end, each after all its grantors know of it, and
+then, once every host is seen to have none, the grantors. While a failover is not over, all go on:
+it may rest on what they say.
 """
 
-from controller.model.facts import Fact, Known
+from controller.failover.states import Phase
+from controller.model.facts import Fact, Known, Unknown
 from controller.model.failover.guard import (
     GrantorAddress,
     GrantorFacts,
@@ -13,7 +18,9 @@ from controller.model.failover.guard import (
     GuardFacts,
 )
 from controller.plan.actions.guarding import InstallGrantor, InstallGuard
+from controller.plan.actions.leaving import EndGrantor
 from controller.plan.guarding.orders import AllOrders, grantor_orders, orders_of
+from controller.plan.leaving.leaving import end_guard, grantor_runs, guard_runs
 from controller.plan.steps.draft import Draft, cause_of
 from controller.plan.survey.survey import Survey
 
@@ -24,6 +31,7 @@ def diff_guards(survey: Survey, draft: Draft) -> None:
     """Plan what makes every guard and grantor run, and go by what is declared."""
     orders = orders_of(survey.desired)
     if not orders.grantors:
+        _diff_no_guards(survey, draft)
         return
     for name in sorted(orders.grantors):
         if name in survey.nodes and name not in survey.lost:
@@ -31,6 +39,33 @@ def diff_guards(survey: Survey, draft: Draft) -> None:
     for name in sorted(orders.guards):
         if name in survey.nodes and name not in survey.lost:
             _diff_guard(name, orders, survey, draft)
+
+
+def _diff_no_guards(survey: Survey, draft: Draft) -> None:
+    """Plan that guards end which nobody declares any more, then those who granted to them."""
+    seen = {name: facts for name, facts in survey.nodes.items() if name not in survey.lost}
+    guards = [name for name in sorted(survey.desired.hosts) if name in seen
+              and guard_runs(seen[name])]
+    grantors = [name for name in sorted(seen) if grantor_runs(seen[name])]
+    if not guards and not grantors:
+        return
+    key = f"Estate/{survey.estate_name}"
+    opened = [one.scope for one in survey.records.values() if one.phase != Phase.CALM]
+    unseen = [name for name in sorted(survey.desired.hosts)
+              if name not in seen or isinstance(seen[name].guard, Unknown)]
+    if opened:
+        draft.remark(key, "no guard is declared any more, and the guards go on until the failover"
+                     f" of {opened[0]} is over")
+        return
+    cause, why = cause_of(survey.context, key), "the specs declare no guard any more"
+    for name in guards:
+        draft.do(end_guard(name, seen, cause, why))
+    if unseen and grantors:
+        draft.remark(key, f"the grantors of {', '.join(grantors)} go on: {', '.join(unseen)} may"
+                     " have a guard, which would end its guests without them", unknown=True)
+    for name in grantors if not guards and not unseen else ():
+        draft.do(EndGrantor(target=target_of(name, survey), node=name, cause=cause, reason=why,
+                            consequence="nobody asks it any more"))
 
 
 def target_of(node: str, survey: Survey) -> str:

@@ -14,7 +14,7 @@ is not done: a host that does not answer is named. While a failover stands, noth
 since its records are what keeps old copies from starting.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from controller.model.desired import Desired
@@ -46,11 +46,11 @@ def plan_leaving(desired: Desired, observed: Observed, *, replicas: bool) -> Lea
     silent = tuple(name for name in sorted(desired.nodes) if name not in seen)
     stays = [f"{name} does not answer: what is on it stays until this is run again"
              for name in silent]
-    steps: list[Action] = [_end_guard(name, seen) for name, facts in seen.items()
-                           if name in desired.hosts and _guard_runs(facts)]
+    steps: list[Action] = [end_guard(name, seen, Cause.HUMAN, WHY) for name, facts in seen.items()
+                           if name in desired.hosts and guard_runs(facts)]
     unseen = [name for name in sorted(desired.hosts)
               if name not in seen or isinstance(seen[name].guard, Unknown)]
-    granting = [name for name, facts in seen.items() if _grantor_runs(facts)]
+    granting = [name for name, facts in seen.items() if grantor_runs(facts)]
     if granting and unseen:
         stays.append(f"the grantors of {', '.join(granting)} go on: {', '.join(unseen)} may have a"
                      " guard, which would end its guests without them")
@@ -80,16 +80,19 @@ def _failover_stands(seen: dict[str, NodeFacts]) -> str:
     return ""
 
 
-def _guard_runs(facts: NodeFacts) -> bool:
+def guard_runs(facts: NodeFacts) -> bool:
+    """Return whether a guard is seen to run."""
     return isinstance(facts.guard, Known) and (facts.guard.value.running
                                                or facts.guard.value.processes > 0)
 
 
-def _grantor_runs(facts: NodeFacts) -> bool:
+def grantor_runs(facts: NodeFacts) -> bool:
+    """Return whether a grantor is seen to run."""
     return isinstance(facts.grantor, Known) and facts.grantor.value.running
 
 
-def _end_guard(host: str, seen: dict[str, NodeFacts]) -> EndGuard:
+def end_guard(host: str, seen: Mapping[str, NodeFacts], cause: Cause, why: str) -> EndGuard:
+    """Return the step that ends a guard, after all its grantors that are seen know of it."""
     grantors = {facts.grantor.value.name or name: (name, facts.grantor.value.term)
                 for name, facts in seen.items()
                 if isinstance(facts.grantor, Known) and facts.grantor.value.running}
@@ -98,7 +101,7 @@ def _end_guard(host: str, seen: dict[str, NodeFacts]) -> EndGuard:
     told = [grantors[name] for name in asked if name in grantors]
     return EndGuard(
         target=f"Host/{host}", node=host, host=host, grantors=tuple(name for name, _ in told),
-        term=max((term for _, term in told), default=0), cause=Cause.HUMAN, reason=WHY,
+        term=max((term for _, term in told), default=0), cause=cause, reason=why,
         consequence="its guests run on, also when it is cut off")
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from controller.model.units import render_size
 from controller.model.virtual_machine import Power
 from controller.plan.machine.layout import Layout
+from controller.plan.promotion.asked import asked_of
 from controller.plan.promotion.surroundings import surroundings_of
 from controller.plan.promotion.takeover import take_over
 from controller.plan.replication.protected_machine import ProtectedMachine, twin_of
@@ -27,7 +28,8 @@ def what_if(protected_machines: Sequence[ProtectedMachine], index: ReplicaIndex,
             draft.remark(f"Site/{site}", f"{site} has no twin: none of its VMs would come back")
             continue
         there = surroundings_of(twin, [one.name for one in here], layout, index, survey)
-        found.append(replace(take_over(here, there), lost=_words(site, survey)))
+        takeover = take_over(here, there, asked_of(here, survey))
+        found.append(replace(takeover, lost=_words(site, survey)))
     _report(tuple(found), layout, survey, draft)
     return tuple(found)
 

@@ -57,6 +57,7 @@ class ContextBuilder:
         self._confirmations: tuple[Confirmation, ...] = ()
         self._undone: tuple[tuple[Undone, str], ...] = ()
         self._repairs: Mapping[str, tuple[float, ...]] = {}
+        self._supposed: tuple[FailoverRequest, ...] = ()
         self._granted: dict[tuple[str, str], Approval] = {}
         self._applied: Mapping[str, str] = {}
         self._applied_revision: str | None = None
@@ -142,6 +143,10 @@ class ContextBuilder:
         """Add an approval that holds for this process alone."""
         self._granted[(approval.action_id, approval.revision)] = approval
 
+    def suppose(self, order: FailoverRequest) -> None:
+        """Add an order that holds for this process alone."""
+        self._supposed = (*self._supposed, order)
+
     def build(self, in_flight: tuple[InFlight, ...],
               assumed_down: frozenset[str] = frozenset(),
               backing_off: frozenset[str] = frozenset()) -> Context:
@@ -173,7 +178,8 @@ class ContextBuilder:
             in_flight=in_flight, repairs=self._repairs,
             applied_revision=self._applied_revision, changed=self._changed,
             requests=tuple(one for one in self._requests if one.expires_at > now_s),
-            failovers=tuple(one for one in self._failovers if one.expires_at > now_s),
+            failovers=tuple(one for one in (*self._failovers, *self._supposed)
+                            if one.expires_at > now_s),
             confirmations=tuple(one for one in self._confirmations if one.expires_at > now_s),
             undone=tuple(one for one, spec in self._undone if spec == self.print_of(one.target)),
             adopted=self._history.adopted,

@@ -38,6 +38,27 @@ def check_failover(specs: Specs) -> Iterator[Finding]:
             yield from check_lease(specs, estate, estate.document.spec.failover.lease)
         if all(specs.complete(kind) for kind in ("Site", "Host", "Witness")):
             yield from check_automatic(specs, estate.document.spec.failover.guard)
+    if specs.complete("Host"):
+        yield from check_groups(specs)
+
+
+def check_groups(specs: Specs) -> Iterator[Finding]:
+    """Yield the VMs of a group that stand at another site than its others.
+
+    A site that is lost takes only part of such a group: the others run on, at a later instant.
+    """
+    first: dict[str, tuple[str, str]] = {}
+    for name, vm in sorted(specs.of(VirtualMachine).items()):
+        placement, group = vm.document.spec.placement, vm.document.spec.group
+        host = specs.of(Host).get(placement.host or "")
+        site = placement.site or (None if host is None else host.document.spec.site)
+        if group is None or site is None:
+            continue
+        other, there = first.setdefault(group, (name, site))
+        if there != site:
+            yield vm.wrong(f"`{other}` of the same group is at {there}, and a group comes back as a"
+                           f" whole, at one instant: place both at one site, or take {name} out of"
+                           f" {group}", "spec", "group")
 
 
 def check_guard(specs: Specs, estate: Entry[Estate]) -> Iterator[Finding]:

@@ -3,8 +3,10 @@
 from dataclasses import replace
 
 from controller.model.desired import Desired
-from controller.model.facts import Observed, Unknown
+from controller.model.facts import Known, Observed, Unknown
+from controller.model.failover.record import Record
 from controller.plan.actions.guarding import InstallGrantor, InstallGuard
+from controller.plan.actions.leaving import EndGrantor, EndGuard
 from controller.plan.compute import compute
 from tests.plan import builders as b
 from tests.plan.guarded import OCTETS, guarded, seen, with_grantor, with_guard
@@ -27,6 +29,48 @@ def test_as_declared_nothing_is_installed() -> None:
 def test_without_a_key_nothing_is_installed() -> None:
     desired = b.small()
     assert installs(b.as_declared(desired), desired) == []
+
+
+def bare(observed: Observed) -> tuple[list[tuple[str, str]], list[str]]:
+    """What is done where no key is declared any more, and what is said of it."""
+    desired = replace(LAB, estate=b.estate(autonomy="delete"))
+    plan = compute(desired, observed, b.APPLIED, b.NOW_S)
+    return ([(step.action.verb, step.action.node) for step in plan.steps
+             if isinstance(step.action, EndGuard | EndGrantor)],
+            [one.sentence for one in plan.remarks if one.target.startswith("Estate/")])
+
+
+def test_where_no_key_is_declared_any_more_guards_end_first_and_then_grantors() -> None:
+    ends, _ = bare(GOOD)
+    assert ends == [("end-guard", name) for name in sorted(OCTETS)]
+    (step,) = [one for one in compute(replace(LAB, estate=b.estate(autonomy="delete")), GOOD,
+                                      b.APPLIED, b.NOW_S).steps
+               if isinstance(one.action, EndGuard) and one.action.node == "paris-1"]
+    assert isinstance(step.action, EndGuard)
+    assert step.action.grantors == ("hq", "milan-1", "milan-2")
+    ended = GOOD
+    for name in OCTETS:
+        ended = with_guard(ended, name, running=False, processes=0)
+    assert sorted(bare(ended)[0]) == [("end-grantor", name) for name in sorted(("hq", *OCTETS))]
+
+
+def test_grantors_go_on_while_a_host_may_have_a_guard_that_nobody_sees() -> None:
+    ended = b.silenced(GOOD, "paris-1")
+    for name in OCTETS.keys() - {"paris-1"}:
+        ended = with_guard(ended, name, running=False, processes=0)
+    ends, said = bare(ended)
+    assert ends == []
+    assert "paris-1 may have a guard" in said[0]
+
+
+def test_guards_go_on_while_a_failover_is_not_over() -> None:
+    fact = GOOD.nodes["hq"]
+    assert isinstance(fact, Known)
+    record = Record("Host/paris-1", 2, phase="led-elsewhere")
+    failing = b.with_node(GOOD, "hq", replace(fact, value=replace(
+        fact.value, records=Known({record.scope: record}, b.NOW_S))))
+    assert bare(failing)[0] == []
+    assert "until the failover of Host/paris-1 is over" in bare(failing)[1][0]
 
 
 def test_a_guard_that_does_not_run_is_started_with_all_that_it_needs() -> None:

@@ -70,6 +70,26 @@ def test_numbers_and_leases_that_work_pass(tmp_path: Path, words: str) -> None:
     assert problems_of(tmp_path, failing(words)) == []
 
 
+@pytest.mark.parametrize(("other", "told"), [("{site: milan}", True), ("{host: milan-1}", True),
+                                             ("{site: paris}", False), ("{}", False)])
+def test_a_group_of_which_a_lost_site_takes_only_a_part_is_told(tmp_path: Path, other: str,
+                                                                told: bool) -> None:
+    place = "  placement: {site: paris}\n"
+    text = SOUND.replace(place, f"{place}  group: shop\n")
+    web = f"""---
+kind: VirtualMachine
+metadata: {{name: web}}
+spec:
+  memory: 1GiB
+  disks: [{{name: vda, size: 1GiB}}]
+  nics: [{{network: office, mac: 52:54:00:12:34:99}}]
+  placement: {other}
+  group: shop
+"""
+    found = [one for one in problems_of(tmp_path, text + web) if "of the same group" in one]
+    assert len(found) == told
+
+
 def test_a_watchdog_makes_the_least_wait_longer(tmp_path: Path) -> None:
     text = failing("guard: {wait: 36s}").replace(
         "  address: 10.77.0.11\n", "  address: 10.77.0.11\n  watchdog: /dev/watchdog0\n")
