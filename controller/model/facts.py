@@ -384,8 +384,7 @@ class NodeFacts:
     dropped: Fact[tuple[DroppedAddress, ...]] = Unknown("its flows were not asked for", 0.0)
     guard: Fact[GuardFacts] = Unknown("its guard was not asked for", 0.0)
     """Absent on what is no host."""
-    grantor: Fact[GrantorFacts] = Unknown("its grantor was not asked for", 0.0)
-    """Absent on switches."""
+    grantor: Fact[GrantorFacts] = Unknown("its grantor was not asked for", 0.0)     # no switch
     serving: Fact[Mapping[str, ServingFacts]] = Unknown("its guests were not asked", 0.0)
     """By the VM's UUID, of guests whose health is declared; they may run on another host."""
     links: Fact[Links] = Unknown("its network devices were not asked for", 0.0)
@@ -397,6 +396,5 @@ class Observed:
 
     nodes: Mapping[str, Fact[NodeFacts]]
     powers: Mapping[str, Fact[PowerFacts]] = field(default_factory=dict)
-    """By host: what its BMC says; a host without one, or whose BMC nobody asks, has no entry."""
-    listening_since_at: float = 0.0
-    """Since when this controller asks them without a gap of its own; 0: it always has."""
+    """By host: what its BMC says; no entry where there is none, or nobody asks it."""
+    listening_since_at: float = 0.0     # since when we ask without a gap of our own; 0: ever
