@@ -87,9 +87,8 @@ class DiskFacts:
     """What the guest sees: disk, lun, cdrom, floppy."""
     bus: str = ""
     protocol: str = ""
-    """Of a network disk: rbd, iscsi, nbd, …"""
     pool: str = ""
-    """Of a volume: libvirt's pool."""
+    """Of a network disk: rbd, iscsi, nbd, …; of a volume: libvirt's pool."""
     readonly: bool = False
     shareable: bool = False
     transient: bool = False
@@ -105,9 +104,8 @@ class DiskFacts:
     snapshot: str = ""
     """What a snapshot does with it: no, internal, external, manual."""
     qcow2_version: int = 3
-    """2 can hold no persistent bitmap."""
     snapshots: int = 0
-    """How many internal snapshots its file has."""
+    """Of its file: version 2 can hold no persistent bitmap; how many internal ones it has."""
 
 
 @dataclass(frozen=True, slots=True)
