@@ -108,8 +108,9 @@ def pools_of(host: str, facts: NodeFacts) -> tuple[list[Any], list[Observed]]:
             fields["type"] = pool.type if pool.type in POOL_TYPES else "other"
             observed.append(Observed(f"Host/{host}", f"pool {name}",
                                      f"a pool of the type {pool.type} is seen, and not filled"))
-        declared.append(Noted(fields, beside="not active when it was seen"
-                              if not pool.active else ""))
+        declared.append(Noted(fields, beside="not active when it was seen" if not pool.active else
+                              "a network's: `shared: true` if other hosts see the same files"
+                              if pool.type == "netfs" else ""))
     return declared, observed
 
 

@@ -23,7 +23,8 @@ PROFILE = "  /**.qcow{,2} r,\n  /{media,mnt,opt,srv}/** r,\n  /**.[rR]aw r,\n"
 SOUND: dict[str, Any] = {
     "account": {"uid": 0, "user": "root", "shell": "/bin/bash", "sudo": None},
     "libvirt": {"sockets": ["libvirtd"], "answers": True, "status": 0, "error": ""},
-    "apparmor": {"on": True, "profile": PROFILE}, "sshd": {"maxsessions": "10"},
+    "apparmor": {"on": True, "profile": PROFILE},
+    "sshd": {"maxsessions": "10"}, "kvm": {"is": "device"},
     "mounts": {"/": "rw,relatime"}, "own name": {"addresses": ["10.0.0.1"]},
     "room /pool": {"total_bytes": 100, "free_bytes": 50, "free_inodes": 50, "inodes": 100,
                    "readonly": False},
@@ -115,6 +116,14 @@ FAULTS: dict[str, tuple[Ward, Level, str, str]] = {
                     Level.STOPS, "libvirt", "upgrade"),
     "apparmor": (with_probe("apparmor", profile="/var/lib/libvirt/images/** r,"), Level.HURTS,
                  "apparmor", "apparmor_parser"),
+    "kvm is a file": (with_probe("kvm", **{"is": "file"}), Level.STOPS, "kvm", "rm /dev/kvm"),
+    "no kvm": (with_probe("kvm", **{"is": "absent"}), Level.NOTE, "kvm", "modprobe"),
+    "a domain that hangs": (with_facts(lambda facts: replace(facts, domains=Known({"it's": replace(
+        b.domain("web", HERE, DESIRED), live=None, config=None, unknown="no answer")}, 0.0))),
+        Level.HURTS, "domain", r"virsh domjobinfo 'it'\''s'"),
+    "a pool that is off": (with_facts(lambda facts: replace(facts, pools=Known({
+        "default": PoolFacts("default", "/var/lib/libvirt/images", False, 1, 1)}, 0.0))),
+        Level.HURTS, "pool", "virsh pool-start default"),
     "clock": (with_facts(lambda facts: replace(facts, clock_offset_s=-10800.0)), Level.HURTS,
               "clock", "timedatectl"),
     "full": (with_probe("room /pool", free_bytes=5), Level.HURTS, "room", "df -h /pool"),

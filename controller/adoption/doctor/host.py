@@ -1,5 +1,6 @@
 """The checks of one host: can we log in, is what we need there, and what of it would hurt."""
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -40,6 +41,8 @@ def check_host(one: Checkup) -> Iterator[Finding]:
     yield from check_python(one)
     yield from check_account(one)
     yield from check_libvirt(one)
+    yield from check_unseen(one)
+    yield from check_kvm(one)
     yield from check_apparmor(one)
     yield from check_clock(one)
     yield from check_room(one)
@@ -125,6 +128,48 @@ def check_libvirt(one: Checkup) -> Iterator[Finding]:
     if numbers and numbers < OLDEST_LIBVIRT:
         yield Finding(Level.STOPS, one.about, "libvirt", f"libvirt is {version}",
                       "incremental copies need libvirt 7.2", "upgrade libvirt there")
+
+
+def check_unseen(one: Checkup) -> Iterator[Finding]:
+    """Yield domains and pools that libvirt lists and cannot show, and pools that are not active."""
+    facts = one.seen
+    if facts is None:
+        return
+    domains = facts.domains.value if isinstance(facts.domains, Known) else {}
+    for name, domain in sorted(domains.items()):
+        if domain.unknown:
+            yield Finding(Level.HURTS, one.about, "domain", f"{name} cannot be read:"
+                          f" {domain.unknown}", "it is neither copied nor managed",
+                          f"virsh domjobinfo {quoted(name)}; virsh dumpxml"
+                          f" {quoted(name)}")
+    pools = facts.pools.value if isinstance(facts.pools, Known) else {}
+    declared = {pool.path for pool in one.spec.folders}
+    for name, pool in sorted(pools.items()):
+        if pool.path in declared and (pool.unknown or not pool.active):
+            trouble = f"cannot be read: {pool.unknown}" if pool.unknown else "is not active"
+            yield Finding(Level.HURTS, one.about, "pool", f"{name} {trouble}",
+                          "no disk or replica in it can be used",
+                          f"virsh pool-start {quoted(name)}; ls -ld {pool.path}")
+
+
+def quoted(name: str) -> str:
+    """Return a name as one word of a shell."""
+    return name if re.fullmatch(r"[A-Za-z0-9_.@%+:-]+", name) else (
+        "'" + name.replace("'", "'\\''") + "'")
+
+
+def check_kvm(one: Checkup) -> Iterator[Finding]:
+    """Yield a /dev/kvm that is no device: QEMU then starts no guest that wants KVM."""
+    seen = one.probe("kvm")
+    if "unknown" in seen:
+        yield not_known(one.about, "kvm", seen["unknown"])
+    elif seen["is"] == "file":
+        yield Finding(Level.STOPS, one.about, "kvm", "/dev/kvm is an ordinary file",
+                      "no guest that uses KVM starts there",
+                      "rm /dev/kvm && modprobe kvm_intel || modprobe kvm_amd")
+    elif seen["is"] == "absent":
+        yield Finding(Level.NOTE, one.about, "kvm", "there is no /dev/kvm",
+                      "its guests are emulated, and slow", "modprobe kvm_intel || modprobe kvm_amd")
 
 
 def check_apparmor(one: Checkup) -> Iterator[Finding]:

@@ -28,6 +28,7 @@ import pwd
 import re
 import shutil
 import socket
+import stat
 import subprocess
 import sys
 import threading
@@ -82,6 +83,15 @@ def libvirt() -> dict:
     versions = dict(re.findall(r"(libvirt|QEMU|daemon:?) ([0-9][0-9.]*)", out))
     return {"sockets": sockets, "answers": status == 0, "status": status, "error": err[:300],
             "versions": versions}
+
+
+def kvm() -> dict:
+    """Return what /dev/kvm is: a device, another file that somebody's script has made, nothing."""
+    try:
+        mode = os.stat("/dev/kvm").st_mode
+    except FileNotFoundError:
+        return {"is": "absent"}
+    return {"is": "device" if stat.S_ISCHR(mode) else "file"}
 
 
 def apparmor() -> dict:
@@ -197,7 +207,7 @@ def ended_well(program: subprocess.Popen) -> bool:
 def probes_of(question: dict) -> "dict[str, Callable[[], dict]]":
     """Return every probe by its name."""
     probes: "dict[str, Callable[[], dict]]" = {
-        "account": account, "libvirt": libvirt, "apparmor": apparmor, "sshd": sshd,
+        "account": account, "libvirt": libvirt, "apparmor": apparmor, "kvm": kvm, "sshd": sshd,
         "mounts": mounts, "own name": lambda: resolved(socket.gethostname())}
     for folder in question.get("folders", ()):
         probes[f"room {folder}"] = lambda folder=folder: room(folder)
