@@ -23,14 +23,14 @@ Two things make it fast:
 * One heap per site, emptiest host first. An entry is not updated but pushed again (`_requeue`), and
   skipped once its load is no longer that of its host. In a large estate only the four emptiest
   hosts of a site that fit are compared (`CHOICE`).
-* `no_fit` remembers the smallest machine of each shape that did not fit. Nothing as large is tried
-  again until a machine is removed, which is when room comes back.
+* `no_fit` remembers the smallest machine of each shape that did not fit; nothing as large is tried
+  again until a machine is removed. `no_fit_by_moving` does the same for moving another one aside.
 
 A packing belongs to one decision.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from heapq import heapify, heappop, heappush
+from heapq import heapify, heappop, heappush, nlargest
 from math import sqrt
 
 from controller.plan.packing.problem import (
@@ -102,8 +102,8 @@ class Packing:
         self.choice = CHOICE
         self.no_fit: dict[Shape, tuple[int, int]] = {}
         """By shape: the smallest machine that did not fit; nothing larger needs to be tried."""
-        self.no_fit_by_moving: dict[Shape, tuple[int, int]] = {}
-        """The same for making room by moving another machine aside."""
+        self.no_fit_by_moving: dict[tuple[Shape, str | None], tuple[int, int]] = {}
+        """The same for moving another machine aside, by the host whose room it keeps meanwhile."""
 
     def load(self, machines: list[PlaceMachine], current: Mapping[str, str]) -> list[PlaceMachine]:
         """Put every machine on its host, and return those that have none."""
@@ -324,21 +324,31 @@ class Packing:
 
         A running machine still occupies its source, since the other machine has to move first.
         """
-        shape = self._shape(machine)
-        if exceeds(machine, self.no_fit_by_moving.get(shape)):
+        shape, leaves = self._shape(machine), source if not machine.has_local_disks else None
+        keeps = source if source in self.hosts and self.hosts[source].accepts else None
+        if any(exceeds(machine, self.no_fit_by_moving.get((shape, one))) for one in (None, keeps)):
             return False
-        if source in self.hosts and not machine.has_local_disks:
-            self.free[source] -= machine.memory_bytes
-        done = any(self._displace_for(machine, why, name) for name in self._roomy(machine)
-                   if name != source)
-        if source in self.hosts and not machine.has_local_disks:
-            self.free[source] += machine.memory_bytes
-            self._requeue(source)
+        if leaves in self.hosts:
+            self.free[leaves] -= machine.memory_bytes
+        most_free = self._most_free()
+        done = any(self._displace_for(machine, why, name, most_free)
+                   for name in self._roomy(machine) if name != source)
+        if leaves in self.hosts:
+            self.free[leaves] += machine.memory_bytes
+            self._requeue(leaves)
         if done:
             self.no_fit_by_moving.clear()
-        elif source is None:
-            self.no_fit_by_moving[shape] = (machine.memory_bytes, machine.cpus)
+        elif keeps is None or leaves == keeps:
+            self.no_fit_by_moving[shape, keeps] = (machine.memory_bytes, machine.cpus)
         return done
+
+    def _most_free(self) -> dict[str, list[tuple[int, str]]]:
+        """Return by site the two hosts with the most free memory: one of them may be excluded."""
+        found: dict[str, list[tuple[int, str]]] = {}
+        for name, host in self.hosts.items():
+            if host.accepts:
+                found.setdefault(host.site, []).append((self.free[name], name))
+        return {site: nlargest(2, free) for site, free in found.items()}
 
     def _roomy(self, machine: PlaceMachine) -> list[str]:
         names = [machine.host] if machine.host in self.hosts else [
@@ -350,7 +360,8 @@ class Packing:
                 and not self._clash(machine, name)]
         return sorted(open_hosts, key=lambda name: (-self.free[name], name))[:CHAIN_HOSTS]
 
-    def _displace_for(self, machine: PlaceMachine, why: str, name: str) -> bool:
+    def _displace_for(self, machine: PlaceMachine, why: str, name: str,
+                      most_free: Mapping[str, list[tuple[int, str]]]) -> bool:
         short = machine.memory_bytes - self.free[name]
         short_cpus = self.cpus[name] + machine.cpus - self.cpu_capacity[name]
         movable = sorted((one for one in self.on[name].values()
@@ -359,6 +370,9 @@ class Packing:
                        and one.name not in self.why),
                       key=lambda one: (one.memory_bytes, one.name))
         for other in movable[:CHAIN_MACHINES]:
+            if all(free < other.memory_bytes for site in other.sites or most_free
+                   for free, host in most_free.get(site, ()) if host != name):
+                continue
             self.remove(other)
             if self.place(other, f"it makes room for {machine.name} on {name}", avoid=name):
                 self._reserve_disks(machine, name)
@@ -367,6 +381,7 @@ class Packing:
                 self.why[machine.name] = why
                 return True
             self.put(other, name)
+            self._requeue(name)
         return False
 
     def overfull(self, host: str) -> bool:

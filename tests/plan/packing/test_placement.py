@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from controller.plan.packing.placement import arrange
 from controller.plan.packing.problem import Limits, PlaceHost, PlaceMachine, Placement
 from tests.plan.arranging import balance, place
 
@@ -65,6 +66,32 @@ def test_one_machine_moves_aside_where_that_makes_the_room() -> None:
     assert [(one.machine, one.source, one.target) for one in found.moves] == [("one", "a", "b")]
     assert found.assignments["wide"] == "a"
     assert found.moves[0].why == "it makes room for wide on a"
+
+
+def test_a_host_where_nothing_could_be_moved_aside_is_still_chosen() -> None:
+    hosts = [host("a", 10), host("b", 11)._replace(offers=frozenset({"fast"}))]
+    machines = [PlaceMachine("wide", 8), PlaceMachine("one", 5),
+                PlaceMachine("two", 5, needs=("fast",))]
+    found = place(hosts, machines, {"one": "a", "two": "b"})
+    assert found.assignments == {"wide": "a", "one": "b", "two": "b"}
+
+
+def test_what_has_no_room_is_not_sought_room_for_again_and_again() -> None:
+    asked = []
+
+    def demand(name: str) -> tuple[str, tuple[tuple[str, int], ...]]:
+        asked.append(name)
+        return "", ()
+
+    hosts = [host(f"h{i:02}", 8) for i in range(40)]
+    hosts += [host(f"x{i}", 1000, accepts=False, drains=True) for i in range(2)]
+    machines = [PlaceMachine(f"full-{i:02}", 4) for i in range(80)]
+    machines += [PlaceMachine(f"waits-{i:03}", 4 + i % 3) for i in range(300)]
+    current = {one.name: f"h{i // 2:02}" for i, one in enumerate(machines[:80])}
+    current |= {one.name: f"x{i % 2}" for i, one in enumerate(machines[80:])}
+    found = arrange(tuple(hosts), machines, current, Limits(), demand)[1]
+    assert len(found.unplaced) == 300
+    assert len(asked) < 5 * len(machines)
 
 
 def test_the_room_of_a_running_machine_is_not_given_away_before_it_has_left() -> None:
