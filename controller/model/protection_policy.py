@@ -44,6 +44,17 @@ class HealthSpec(Spec):
         return self.agent or self.tcp is not None or self.ping or self.boots_s > 0
 
 
+class MoveSpec(Spec):
+    """How a VM that is well goes to its other site, and back; its power is never cut for that."""
+
+    by: Literal["shutdown", "memory"] = "shutdown"
+    """shutdown: it is shut down in good order, and boots there. memory: what it has in memory is
+    saved and goes along, so that the guest only stands still for a while."""
+    pause_s: DurationS = Field(default=30.0, alias="pause", ge=1, le=86400)
+    """While it runs, what it writes is copied in rounds, until one takes no longer than this; if
+    none does, it stays where it is."""
+
+
 class ProtectionPolicySpec(Scope):
     """What the replica of a VM must be."""
 
@@ -68,6 +79,7 @@ class ProtectionPolicySpec(Scope):
     """What a host that is cut off from everybody does with these VMs: end them, so that they can
     start elsewhere, or let them run."""
     health: HealthSpec = HealthSpec()
+    move: MoveSpec = MoveSpec()
     shedding: int = Field(default=0, ge=0, le=100, strict=True)
     """Where capacity is short at a failover, the highest class stays off first; 0: never."""
 

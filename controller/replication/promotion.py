@@ -11,6 +11,7 @@ managed save of an older copy is not resumed: its memory belongs to other disks.
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -22,6 +23,7 @@ from controller.providers.libvirt.xml.domain import place_nics
 from controller.providers.node import script_command
 from controller.replication.mover import Mover, failure_of
 
+OnMade = Callable[[dict[str, Any], str], Awaitable[None]]
 PROMOTE_S: Final = 120.0
 START_S: Final = 180.0
 DEFINE: Final = """
@@ -55,8 +57,12 @@ class Promotions:
         self._waiting: defaultdict[str, list[Waiting]] = defaultdict(list)
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def promote(self, mover: Mover, action: PromoteReplica) -> str:
-        """Make a restore point the VM and return a sentence that says what was done."""
+    async def promote(self, mover: Mover, action: PromoteReplica,
+                      on_made: OnMade | None = None) -> str:
+        """Make a restore point the VM and return a sentence that says what was done.
+
+        `on_made` gets what the mover answered, and the definition, before that is defined.
+        """
         failed = f"{action.machine} was not promoted on {action.node}"
         answer = await self._asked(mover, request_of(action), failed)
         try:
@@ -71,6 +77,8 @@ class Promotions:
                                  f" that is not understood ({error!r})") from error
         except ValueError as error:
             raise Refused(f"{failed}: {error}") from error
+        if not runs and on_made is not None:
+            await on_made(promoted, definition)
         if not runs:
             await define(mover, action, definition)
         said = "runs on {0} already" if runs else (

@@ -27,9 +27,10 @@ from controller.providers.termed import TermedTransport
 from controller.replication.bandwidth import Shares
 from controller.replication.cycle import Cycle
 from controller.replication.export import export
-from controller.replication.move import move
+from controller.replication.memory import carry
+from controller.replication.move import Hands, move
 from controller.replication.mover import Mover
-from controller.replication.promotion import Promotions
+from controller.replication.promotion import OnMade, Promotions
 from controller.replication.report import OnProgress, ignore
 from controller.replication.reversal import adopt, release
 from controller.replication.ssh_route import KeySource
@@ -72,7 +73,8 @@ class ReplicaHands:
             case ReplicateDomain():
                 return await (await self._cycle(action)).run()
             case MoveDomain():
-                return await move(self._transport, action, self._copy, self._promote)
+                return await move(mover.node, action,
+                                  Hands(self._copy, self._promote, self._carry))
             case RetirePoints() | DropPoints():
                 return await retire(mover, action)
             case VerifyReplica():
@@ -107,8 +109,14 @@ class ReplicaHands:
         return await adopt(mover, promoted_on if action.promoted_on else None, action,
                            self._clock())
 
-    async def _promote(self, action: PromoteReplica) -> str:
-        return await self._promotions.promote(Mover(Node(self._transport, action.node)), action)
+    async def _promote(self, action: PromoteReplica, on_made: OnMade | None = None) -> str:
+        return await self._promotions.promote(Mover(Node(self._transport, action.node)), action,
+                                              on_made)
+
+    async def _carry(self, copy: ReplicateDomain, size_bytes: int, failed: str) -> None:
+        """Bring what was saved of a guest to the host of its replica."""
+        ends = await self._ends(Mover(Node(self._transport, copy.node)), copy)
+        await carry(ends, copy, size_bytes, failed)
 
     async def _ends(self, source: Mover, action: ReplicateDomain) -> CopyEnds:
         target = Mover(Node(self._transport, action.to))

@@ -72,13 +72,13 @@ def ssh_argv(endpoint: Endpoint, addresses: Addresses) -> list[str]:
             "-l", endpoint.user, "--", addresses.target, "receive"]
 
 
-def receive_command(root: str, *, sudo: bool = False) -> str:
+def receive_command(root: str, *, sudo: bool = False, verb: str = "receive") -> str:
     """Return the only command that the key may run, quoted for a shell.
 
     Shapes: by sudo it is the one command that sudoers allows; what that is to do is fixed here, and
     goes before what the source sends.
     """
-    receive = f"{PYTHON} {archive_path()} receive {shlex.quote(root)}"
+    receive = f"{PYTHON} {archive_path()} {verb} {shlex.quote(root)}"
     if not sudo:
         return receive
     lines = shlex.join((RECEIVE_WORD, f"exec {receive}", RECEIVE_WORD))
@@ -95,8 +95,11 @@ def render_known(address: str, keys: tuple[str, ...]) -> str:
 
 @asynccontextmanager
 async def open_route(target: MoverSession, endpoint: Endpoint, addresses: Addresses, root: str,
-                     keys: KeySource, lasts_s: float) -> AsyncIterator[dict[str, Any]]:
+                     keys: KeySource, lasts_s: float, verb: str = "receive"
+                     ) -> AsyncIterator[dict[str, Any]]:
     """Let the source in and yield what its mover needs to reach the target; undone at the end.
+
+    Shapes: the key runs one verb of the mover for one replica, and nothing else.
 
     Errors: RouteUnavailable when the target refuses the key; else as MoverSession.ask.
     """
@@ -104,7 +107,7 @@ async def open_route(target: MoverSession, endpoint: Endpoint, addresses: Addres
     known = render_known(endpoint.address, keys.host_keys(endpoint))
     failed = f"{target.name} does not let {addresses.source} deliver the copy"
     request = {"key": pair.public, "from": addresses.source, "lasts_s": lasts_s, "mark": mark,
-               "command": receive_command(root, sudo=endpoint.sudo),
+               "command": receive_command(root, sudo=endpoint.sudo, verb=verb),
                **({"account": endpoint.user} if endpoint.sudo else {})}
     try:
         try:

@@ -10,7 +10,7 @@ it has stored are gone, and a new one begins with nothing); `controller stops`, 
 starts` with all that is stored; `end`. A first line
 `estate PATH` names other specs than those of the lab; `autonomy RUNG` overrides the estate's;
 `place NAME` is where the controller stands, and lets VMs fail over by themselves;
-`healthy HEALTH` declares what proves that VMs serve;
+`healthy HEALTH` declares what proves that VMs serve; `moves MOVE` how they are moved;
 `replicas of VM [VM…]` leaves those VMs protected: in all other scenarios nobody is, so that each
 is about one thing.
 """
@@ -215,6 +215,9 @@ def prepared(folder: Path, work: Path) -> tuple[Path, list[str], str | None]:
     _protect_only(specs, settings.get("replicas", "of").split()[1:])
     if "place" in settings:
         _fail_over_by_itself(specs)
+    if "moves" in settings:
+        policy = specs / "protection_policy/gold.yaml"
+        policy.write_text(f"{policy.read_text().rstrip()}\n  move: {{{settings['moves']}}}\n")
     if "healthy" in settings:
         _ask_guests(specs, settings["healthy"])
     if "autonomy" in settings:

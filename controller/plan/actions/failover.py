@@ -36,8 +36,8 @@ class WriteRecord(Action):
 class MoveDomain(Action):
     """Move a VM to the host that holds its replica, with nothing lost.
 
-    While it runs, what has changed is copied once more; then it is shut down, the last difference
-    is copied, and that point becomes the VM.
+    While it runs, what has changed is copied, in rounds; then it is shut down, or its memory is
+    saved, the last difference is copied, and that point becomes the VM.
     """
 
     domain: str
@@ -48,6 +48,10 @@ class MoveDomain(Action):
     """The copy of what has changed; its sequence is that of the first round."""
     promotion: PromoteReplica
     """What is made of the last round; its sequence is set then."""
+    by_memory: bool = False
+    """Whether its memory is carried along, so that the guest goes on; else it is shut down."""
+    pause_s: float = 30.0
+    """While it runs, rounds are copied until one takes no longer than this."""
     verb: ClassVar[str] = "move"
     rung: ClassVar[Rung] = Rung.FAILOVER
     takes: ClassVar[bool] = False

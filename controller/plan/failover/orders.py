@@ -27,6 +27,7 @@ from controller.plan.actions.failover import WriteRecord as SaveRecord
 from controller.plan.actions.fencing import FenceHost
 from controller.plan.actions.guarding import RestoreGrants, RevokeGrants
 from controller.plan.actions.promotion import PromoteReplica
+from controller.plan.failover.carrying import memory_blocker
 from controller.plan.failover.gates import promotions_of
 from controller.plan.failover.situation import move_failed, silent_since_at, situation_of
 from controller.plan.guarding.upkeep import target_of
@@ -176,6 +177,13 @@ def _move(order: Move, cause: Cause, decision: Decision, scene: Scene) -> None:
     if isinstance(disks, str):
         scene.draft.remark(target, f"{name} is not moved now: {disks}")
         return
+    by_memory = protected.policy.move.by == "memory"
+    lacking = memory_blocker(domain, host, current.host, survey) if by_memory else None
+    if lacking is not None:
+        scene.draft.remark(target, f"{name} is not moved with its memory: {lacking}")
+        return
+    how = (f"it stands still on {host} and goes on" if by_memory
+           else f"it is shut down on {host} and boots")
     place = ReplicaPlace(current.host, current.replica.path)
     there = survey.desired.hosts[current.host]
     copy = next_copy(protected, place, disks, None, "", survey)
@@ -190,8 +198,8 @@ def _move(order: Move, cause: Cause, decision: Decision, scene: Scene) -> None:
             sequence=copy.sequence, epoch=epoch, estate=survey.estate_name, cause=cause,
             reason=decision.sentence,
             nics=desired_nics(protected.vm, there, survey)),
-        reason=decision.sentence,
-        consequence=f"it is shut down on {host} and boots on {current.host}; nothing is lost"),
+        by_memory=by_memory, pause_s=protected.policy.move.pause_s, reason=decision.sentence,
+        consequence=f"{how} on {current.host}; nothing is lost"),
         rank=protected.vm.spec.start_order + later)
 
 

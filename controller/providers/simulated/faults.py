@@ -92,6 +92,12 @@ def guest(world: World, vm: str, state: str) -> str:
     return f"whoever asks {vm} finds it {state}"
 
 
+def forget(world: World, host: str, state: str = "on") -> str:
+    """`forget HOST on|off`: its QEMU cannot go on with a guest that another host saved."""
+    world.node(host).forgetful = state == "on"
+    return f"{host} {'cannot' if state == 'on' else 'can'} go on with what was saved elsewhere"
+
+
 def libvirtd(world: World, host: str, state: str) -> str:
     """`libvirtd HOST kill|start`: guests run on without it; jobs do not."""
     node = world.node(host)
@@ -226,7 +232,7 @@ def light(world: World, host: str, pool: str) -> str:
 
 FAULTS: Final[Mapping[str, Callable[..., str]]] = {
     "power": power, "hang": hang, "wake": wake, "ssh": ssh, "bmc": bmc, "libvirtd": libvirtd,
-    "machines": machines, "site": site, "guest": guest,
+    "machines": machines, "site": site, "guest": guest, "forget": forget,
     "link": link, "fill": fill, "free": free, "slow": slow, "clock": clock, "babble": babble,
     "speak": speak, "muffle": muffle, "show": show, "dim": dim, "light": light,
     "unmount": unmount, "mount": mount, **hand_faults.BY_HAND,

@@ -182,6 +182,8 @@ class Node:
     """How its BMC answers: a name in bmc.py."""
     bmc_up: bool = True
     """Whether its BMC has power and network."""
+    forgetful: bool = False
+    """Whether its QEMU cannot go on with a guest that another host saved."""
 
     def memory_used_bytes(self) -> int:
         """Return what the guests with a process hold."""

@@ -34,6 +34,11 @@ VERBS = {
     "remove": "mover.replica.remove:run",       # a replica that another has replaced
     "pin": "mover.failover.pin:run",
     "promote": "mover.failover.promote:run",    # a restore point becomes the VM
+    "demote": "mover.failover.demote:run",      # a promotion that never ran is taken back
+    "memory-out": "mover.failover.memory:out",  # what libvirt saved of a guest goes along
+    "memory-in": "mover.failover.memory:into",
+    "memory-show": "mover.failover.memory:show",
+    "memory-put": "mover.failover.memory:put",
     "adopt": "mover.failover.adopt:run",        # a VM's former disks become a replica
     "release": "mover.failover.release:run",    # what is kept of them beside is let go
     "retire": "mover.replica.retire:run",       # retention
@@ -41,7 +46,8 @@ VERBS = {
     "manifest-out": "mover.replica.verbs:manifest_out",
     "manifest-in": "mover.replica.verbs:manifest_in",
 }
-PROMPT = ("job", "authorize", "deauthorize", "probe", "promote")
+PROMPT = ("job", "authorize", "deauthorize", "probe", "promote", "demote", "memory-out",
+          "memory-in", "memory-show", "memory-put")
 """A guest or the controller waits for them."""
 GIVES_WAY = 10          # niceness of all others: guests come first
 SWITCH_S = 0.0005       # C code does the work: a thread that returns from it has little to do

@@ -71,11 +71,12 @@ SHUTDOWN_POLL_S: Final = 5.0
 
 
 def move(world: World, action: MoveDomain) -> Effect:
-    """Shut the VM down, copy what it holds then, and let that point become the VM."""
+    """Shut the VM down, or save its memory, copy what it holds then, and let that point become the
+    VM; one that cannot go on there is resumed where it was."""
     yield Wait(0.5)
-    node = world.node(action.node)
+    node, target = world.node(action.node), world.node(action.promotion.node)
     domain = domain_of(node, action.domain)
-    replica = world.node(action.promotion.node).replicas.get(action.uuid)
+    replica = target.replicas.get(action.uuid)
     if replica is None or domain.config is None:
         raise Refused(f"{action.domain} has no replica on {action.promotion.node}")
     asked_s = 0.0
@@ -87,9 +88,10 @@ def move(world: World, action: MoveDomain) -> Effect:
         yield Wait(SHUTDOWN_POLL_S)
         asked_s += SHUTDOWN_POLL_S
     if domain.state.active:
-        yield Wait(GUEST_SHUTDOWN_S)
-        end_domain(node, domain, "shutdown")
+        yield Wait(0.5 if action.by_memory else GUEST_SHUTDOWN_S)
+        end_domain(node, domain, "saved" if action.by_memory else "shutdown")
         world.notify(node.name)
+    carried = domain.reason == "saved"
     yield Wait(0.5, command_ends=True)
     files = {disk.target: file for disk in domain.config.disks
              if (file := world.file(node, disk.source)) is not None}
@@ -97,7 +99,16 @@ def move(world: World, action: MoveDomain) -> Effect:
     sequence = max((one.sequence for one in replica.points), default=0) + 1
     replica.points.append(Point(sequence, "", now, now, versions_of(files), 0))
     yield Wait(0.1, command_ends=True)
-    return (yield from promote(world, replace(action.promotion, sequence=sequence)))
+    if carried and target.forgetful:
+        run_domain(node, domain, "restored")
+        world.notify(node.name)
+        raise Refused(f"{action.domain} was not moved to {target.name}: QEMU there cannot go on"
+                      f" with its memory; it runs on {node.name} as before")
+    said = yield from promote(world, replace(action.promotion, sequence=sequence))
+    if not carried:
+        return said
+    target.domains[action.promotion.machine].reason = "restored"
+    return f"{said}; its memory went along"
 
 
 def overlay_name(action: PromoteReplica, target: str) -> str:
