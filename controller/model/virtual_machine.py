@@ -83,7 +83,8 @@ Uuid = Annotated[
 ]
 
 
-_AMBIGUOUS = re.compile(r"[0-9]+|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_AMBIGUOUS = re.compile(r"\s*[+-]?[0-9]+|(?=.{36}$)[- ]*([0-9A-Fa-f][- ]*){32}", re.ASCII)
+"""What virsh reads as an id (as strtol does), or as a UUID (36 characters, dashes anywhere)."""
 
 
 def is_ambiguous(name: str) -> bool:

@@ -1,9 +1,14 @@
 """A domain of any name is the one that is meant, in every command that a hand sends."""
 
 import asyncio
+import subprocess
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
+from shutil import which
 from typing import Any
+from uuid import NAMESPACE_URL, uuid5
+from xml.sax.saxutils import escape
 
 import pytest
 
@@ -20,6 +25,7 @@ from controller.plan.actions.machine import (
 )
 from controller.providers.libvirt.hands import LibvirtHands
 from controller.providers.libvirt.used_files import parse_used_files
+from controller.providers.libvirt.virsh import address_of
 from controller.transport.base import Reply
 from tests.providers.fakes import Scripted, failed, said
 from tests.providers.libvirt.test_hands import DESIRED, XML
@@ -31,7 +37,8 @@ UUID = "6b7c5d1e-0000-4000-8000-000000000001"
 BASE: dict[str, Any] = {"target": "VirtualMachine/sql", "node": "h", "reason": "r", "uuid": UUID}
 PLAIN = ("WIN_2019", "old server", "-x", "--all", "a'b\"c", "caf\u00e9 \u65e5\u672c",
          "$(reboot)", "x" * 200)
-TAKEN = ("7", "007", "6ba7b810-9dad-11d1-80b4-00c04fd430c8")
+TAKEN = ("7", "007", " 7", "+7", "-0", "6ba7b810-9dad-11d1-80b4-00c04fd430c8",
+         "6BA7B810-9DAD-11D1-80B4-00C04FD430C8", "6ba7b8109dad11d180b400c04fd430c8----")
 GONE = failed("error: failed to get domain\n")
 ACTIONS: tuple[Any, ...] = (
     StartDomain(**BASE, domain="sql"), ResumeDomain(**BASE, domain="sql"),
@@ -110,3 +117,20 @@ def test_the_definitions_of_a_move_lie_in_files_whose_names_are_plain() -> None:
              if word.startswith("/run/hotsite/move-")]
     assert paths
     assert all(path.startswith(f"/run/hotsite/move-{UUID}-") for path in paths)
+
+
+@pytest.mark.skipif(which("virsh") is None, reason="libvirt is not installed here")
+def test_virsh_itself_finds_each_domain_among_all_of_them(tmp_path: Path) -> None:
+    """Its test driver gives them ids from 1 on, which some of the names are, too."""
+    names = {str(uuid5(NAMESPACE_URL, name)): name for name in (*PLAIN, *TAKEN)}
+    names["6ba7b810-9dad-11d1-80b4-00c04fd430c8"] = "whose uuid the names of others are"
+    guests = "".join(
+        f"<domain type='test'><name>{escape(name)}</name><uuid>{uuid}</uuid><memory>8192</memory>"
+        "<vcpu>1</vcpu><os><type>hvm</type></os></domain>" for uuid, name in names.items())
+    node = tmp_path / "node.xml"
+    node.write_text(f"<node>{guests}</node>")
+    for uuid, name in names.items():
+        found = subprocess.run(
+            ["virsh", "-q", "-c", f"test://{node}", "dominfo", "--", address_of(name, uuid)],
+            capture_output=True, text=True, check=False)
+        assert uuid in found.stdout, name
