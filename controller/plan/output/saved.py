@@ -124,7 +124,7 @@ def _lasting(fact: Fact[NodeFacts]) -> object:
     hardware = last_of(node.hardware)
     domains, pools, bridges = (last_of(node.domains) or {}, last_of(node.pools) or {},
                                last_of(node.bridges) or {})
-    interfaces = last_of(node.interfaces) or {}
+    interfaces, links = last_of(node.interfaces) or {}, last_of(node.links)
     return (
         node.boot_id, hardware and (hardware.cpus, hardware.memory_bytes),
         [type(part).__name__ for part in (node.domains, node.pools, node.bridges)],
@@ -134,7 +134,10 @@ def _lasting(fact: Fact[NodeFacts]) -> object:
         sorted((one.name, one.addresses, one.master) for one in interfaces.values()),
         [(one, bridges[one].rstp_enabled, [(port, seen.tag, seen.trunks, seen.vlan_mode)
                 for port, seen in sorted(bridges[one].ports.items())])
-         for one in sorted(bridges)])
+         for one in sorted(bridges)],
+        links and (sorted(links.links.values(), key=lambda one: one.name), sorted(
+            (port, sorted(one.tagged), sorted(one.untagged), one.pvid)
+            for port, one in links.vlans.items()), sorted(links.networks.items())))
 
 
 def to_value(value: Any) -> Any:

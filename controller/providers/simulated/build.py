@@ -7,11 +7,17 @@ from controller.model.facts import DiskFacts, DomainConfig, NicFacts, Ownership
 from controller.model.host import Host, HostSpec, PoolSpec
 from controller.model.virtual_machine import DiskSpec, NicSpec, Power, VirtualMachine
 from controller.plan.guarding.orders import orders_of
-from controller.plan.survey.networks.attachment import OPENVSWITCH, attachment_of
+from controller.plan.survey.networks.attachment import (
+    LINUXBRIDGE,
+    OPENVSWITCH,
+    attachment_of,
+    bridges_of,
+)
 from controller.providers.simulated.guarding.state import GrantorState, GuardState
 from controller.providers.simulated.power import run_domain
 from controller.providers.simulated.protected import protect
 from controller.providers.simulated.world import (
+    DEFAULT_VLAN,
     GIB,
     MACHINE,
     Bridge,
@@ -64,6 +70,9 @@ def rename_nodes(world: World, desired: Desired) -> None:
 def bare_host(host: Host) -> Node:
     """Return a host as it comes out of the installer: no bridge, no pool, no domain."""
     node = Node(host.name, host.spec.site, True, tuple(host.spec.uplinks))
+    node.linux = host.spec.driver == LINUXBRIDGE
+    if node.linux:      # whoever installed it made its bridges, too: nobody else does
+        node.bridges = linux_bridges(host, ())
     capacity = host.spec.capacity
     if capacity is not None:
         node.memory_bytes, node.cpus = capacity.memory_bytes, capacity.cpus
@@ -115,7 +124,8 @@ def converge(world: World, desired: Desired) -> None:
         node = world.nodes[host.name]
         vlans = site_vlans(desired, host.spec.site)
         ports = {name: trunk_port(name, vlans) for name in host.spec.uplinks}
-        node.bridges = {host.spec.bridge: Bridge(host.spec.bridge, ports=ports)}
+        node.bridges = linux_bridges(host, vlans) if node.linux else {
+            host.spec.bridge: Bridge(host.spec.bridge, ports=ports)}
         node.pools = {pool.name: Pool(pool.name, pool.path) for pool in host.spec.folders}
     orders = orders_of(desired)
     for name, grantor in orders.grantors.items():
@@ -128,6 +138,16 @@ def converge(world: World, desired: Desired) -> None:
         _install(world, desired, vm)
     for vm in order:
         protect(world, desired, vm)
+
+
+def linux_bridges(host: Host, vlans: tuple[int, ...]) -> dict[str, Bridge]:
+    """Return the bridges of a host with Linux bridges: the first has its uplinks."""
+    found = {name: Bridge(name) for name in bridges_of(host)}
+    for name in host.spec.uplinks:
+        found[host.spec.bridge].ports[name] = Port(
+            name, DEFAULT_VLAN, tuple(sorted({DEFAULT_VLAN, *vlans})) if vlans else (),
+            "native-untagged" if vlans else "access")
+    return found
 
 
 def trunk_port(name: str, vlans: tuple[int, ...]) -> Port:

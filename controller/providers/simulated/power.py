@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from controller.model.facts import DomainConfig, DomainState
-from controller.providers.simulated.world import Domain, Node, Port, World
+from controller.providers.simulated.world import Domain, Node, World
 
 BOOT_S = 45.0
 """From the power button to an answering sshd."""
@@ -18,15 +18,8 @@ def run_domain(node: Node, domain: Domain, reason: str) -> None:
 
 def plug_in(node: Node, domain: Domain, config: DomainConfig) -> None:
     """Make `config` the live one, each card on a port of its bridge."""
-    nics = []
-    for nic in config.nics:
-        device = f"vnet{node.next_port}"
-        node.next_port += 1
-        bridge = node.bridges.get(nic.bridge)
-        if bridge is not None:
-            bridge.ports[device] = Port(device, tag=nic.vlan, mac=nic.mac)
-        nics.append(replace(nic, device=device))
-    domain.live = replace(config, nics=tuple(nics))
+    domain.live = replace(config, nics=tuple(
+        replace(nic, device=node.new_port(nic)) for nic in config.nics))
 
 
 def end_domain(node: Node, domain: Domain, reason: str) -> None:

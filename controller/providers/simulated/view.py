@@ -23,6 +23,7 @@ from controller.model.facts import (
 from controller.model.failover.capabilities import Capabilities
 from controller.model.failover.dropped import DroppedAddress
 from controller.model.failover.serving import Answer, Probe, ServingFacts, Word
+from controller.model.linux.links import LibvirtNetwork, LinkFacts, Links, PassingVlans
 from controller.model.replica import (
     IncomingFacts,
     Leftover,
@@ -30,6 +31,7 @@ from controller.model.replica import (
     PointFacts,
     ReplicaFacts,
 )
+from controller.plan.survey.networks.linux_bridges import ALL
 from controller.providers.linux.last_seen import (
     with_last_domains,
     with_last_pools,
@@ -40,11 +42,13 @@ from controller.providers.simulated.guarding.grants import grantor_facts, guard_
 from controller.providers.simulated.paths import blocked_ports
 from controller.providers.simulated.replicas import Point, Replica
 from controller.providers.simulated.world import (
+    DEFAULT_VLAN,
     ROOT,
     Bridge,
     Domain,
     Node,
     Pool,
+    Port,
     World,
     executes,
 )
@@ -53,6 +57,7 @@ T = TypeVar("T")
 GUEST_BOOT_S = 3.0
 SAID = {Word.SILENT: "no answer within 1 s", Word.DENIES: "the connection is refused"}
 OPERATING_SYSTEM_BYTES = 256 << 20
+TOOL = "ifupdown2"
 VERSIONS = {"libvirt": "9.0.0", "qemu": "7.2.0", "openvswitch": "3.1.0"}
 NOT_SHOWN = "libvirt did not answer within 2 s when it was asked about it"
 NO_LOOK = "its folder cannot be read: Stale file handle"
@@ -72,7 +77,9 @@ def node_facts(world: World, node: Node, at: float, before: NodeFacts | None,
         clock_offset_s=node.clock_offset_s, hardware=Known(_hardware(node), at),
         versions=versions,
         domains=_domains(world, node, at, before), pools=pools,
-        bridges=Known({b.name: _bridge(world, node, b) for b in node.bridges.values()}, at),
+        bridges=Absent(at) if node.linux else Known(
+            {b.name: _bridge(world, node, b) for b in node.bridges.values()}, at),
+        links=Known(links_of(world, node), at) if node.linux else Absent(at),
         replicas=_replicas(node, at, before, pools),
         leftovers=Known(leftovers(world, node), at) if node.is_host else Absent(at),
         capabilities=Known(Capabilities(node.machines, ()), at) if node.is_host else Absent(at),
@@ -295,3 +302,36 @@ def leftovers(world: World, node: Node) -> tuple[Leftover, ...]:
               if world.now() >= until_s]
     found += [Leftover(LeftoverKind.PROGRAM, path) for path in sorted(traces.programs)]
     return tuple(found)
+
+
+def links_of(world: World, node: Node) -> Links:
+    """Return a host's devices, and the VLANs of their ports."""
+    links: dict[str, LinkFacts] = {}
+    vlans: dict[str, PassingVlans] = {}
+    for bridge in node.bridges.values():
+        links[bridge.name] = LinkFacts(bridge.name, "bridge", filtering=True, pvid=DEFAULT_VLAN,
+                                       tool=TOOL)
+        vlans[bridge.name] = access(DEFAULT_VLAN)
+        for port in bridge.ports.values():
+            if not port.stale:
+                links[port.name] = LinkFacts(
+                    port.name, "tun" if port.mac else "", link_up=world.link_up(node.name,
+                    port.name), master=bridge.name, tool="" if port.mac else TOOL,
+                    kept=None if port.mac else tuple(range(2, 4095)))
+                vlans[port.name] = passing_of(port)
+    return Links(links, vlans, networks={"default": LibvirtNetwork("default", "virbr0", "nat",
+                                                                   True)}, tools=(TOOL,))
+
+
+def access(vlan: int) -> PassingVlans:
+    """Return the one VLAN of an access port."""
+    return PassingVlans(frozenset(), frozenset({vlan}), vlan)
+
+
+def passing_of(port: Port) -> PassingVlans:
+    """Return what passes on a port, in Linux's words."""
+    if port.tag is not None and port.vlan_mode in {None, "access"}:
+        return access(port.tag)
+    tagged = frozenset(port.trunks) - {0, port.tag} if port.trunks else ALL - {port.tag}
+    untagged = frozenset() if port.tag is None else frozenset({port.tag})
+    return PassingVlans(tagged, untagged, port.tag)

@@ -35,7 +35,7 @@ Rule 1: only faults and effects write here; the controller sees it through view.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from controller.model.facts import DomainConfig, DomainState, Ownership
+from controller.model.facts import DomainConfig, DomainState, NicFacts, Ownership
 from controller.model.failover.record import Record
 from controller.providers.simulated.guarding.state import GrantorState, GuardState
 from controller.providers.simulated.replicas import Checkpoint, Replica, Traces
@@ -99,6 +99,10 @@ class Pool:
     active: bool = True
     filesystem: str = OWN
     """The one that its folder is on."""
+
+
+DEFAULT_VLAN = 1
+"""What a Linux bridge gives a new port."""
 
 
 @dataclass(slots=True)
@@ -184,11 +188,23 @@ class Node:
     """Whether its BMC has power and network."""
     forgetful: bool = False
     """Whether its QEMU cannot go on with a guest that another host saved."""
+    linux: bool = False
+    """Its bridges are Linux bridges that look at tags, not those of Open vSwitch."""
 
     def memory_used_bytes(self) -> int:
         """Return what the guests with a process hold."""
         return sum(d.live.memory_bytes for d in self.domains.values()
                    if d.live is not None and d.state.active)
+
+    def new_port(self, nic: NicFacts) -> str:
+        """Plug a card in and return its device: a port of its bridge, if that is there."""
+        device = f"vnet{self.next_port}"
+        self.next_port += 1
+        bridge = self.bridges.get(nic.bridge) if nic.kind == "bridge" else None
+        if bridge is not None:
+            tag = DEFAULT_VLAN if self.linux and nic.vlan is None else nic.vlan
+            bridge.ports[device] = Port(device, tag=tag, mac=nic.mac)
+        return device
 
     def port_of(self, mac: str) -> tuple[Bridge, Port] | None:
         """Return the live port of the guest's card with `mac`."""

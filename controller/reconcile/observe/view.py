@@ -321,7 +321,8 @@ def _with_last_parts(facts: NodeFacts, before: NodeFacts) -> NodeFacts:
     """Return `facts`, each Unknown part with its value from `before`."""
     if not any(isinstance(part, Unknown) and part.last is None
                for part in (facts.hardware, facts.domains, facts.pools, facts.bridges,
-                            facts.replicas, facts.records, facts.guard, facts.grantor)):
+                            facts.replicas, facts.records, facts.guard, facts.grantor,
+                            facts.links)):
         return facts
     return replace(
         facts, hardware=_part(facts.hardware, before.hardware),
@@ -329,7 +330,7 @@ def _with_last_parts(facts: NodeFacts, before: NodeFacts) -> NodeFacts:
         bridges=_part(facts.bridges, before.bridges),
         replicas=_part(facts.replicas, before.replicas),
         records=_part(facts.records, before.records), guard=_part(facts.guard, before.guard),
-        grantor=_part(facts.grantor, before.grantor))
+        grantor=_part(facts.grantor, before.grantor), links=_part(facts.links, before.links))
 
 
 def _part(fact: Fact[T], before: Fact[T]) -> Fact[T]:
@@ -365,7 +366,7 @@ def _same_node(old: NodeFacts, new: NodeFacts) -> bool:
             and old.warnings == new.warnings
             and same(old.replicas, new.replicas) and same(old.leftovers, new.leftovers)
             and same(old.records, new.records) and same(old.guard, new.guard)
-            and same(old.grantor, new.grantor))
+            and same(old.grantor, new.grantor) and same(old.links, new.links))
 
 
 def _leaps(old: NodeFacts, new: NodeFacts) -> bool:

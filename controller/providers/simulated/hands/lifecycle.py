@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from controller.errors import Refused
 from controller.model.facts import DiskFacts, DomainConfig, DomainState, NicFacts
-from controller.plan.actions.desired import DesiredDomain
+from controller.plan.actions.desired import DesiredDomain, DesiredNic
 from controller.plan.actions.machine import (
     DefineDomain,
     DisableAutostart,
@@ -48,8 +48,14 @@ def config_of(desired: DesiredDomain) -> DomainConfig:
     return DomainConfig(
         desired.memory_bytes, desired.memory_bytes, desired.cpus, desired.cpus,
         tuple(DiskFacts(d.target, d.path, d.format, d.size_bytes) for d in desired.disks),
-        tuple(NicFacts(n.mac, n.bridge, n.vlan, None, n.model) for n in desired.nics),
+        tuple(map(card_of, desired.nics)),
         machine=MACHINE)
+
+
+def card_of(nic: DesiredNic) -> NicFacts:
+    """Return a card as a definition describes it."""
+    return NicFacts(nic.mac, nic.bridge, nic.vlan, None, nic.model,
+                    "network" if nic.network else "bridge", network=nic.network)
 
 
 def start(world: World, action: StartDomain) -> Effect:
@@ -96,7 +102,7 @@ def assert_files(world: World, node: Node, paths: tuple[str, ...]) -> None:
 def assert_room(node: Node, name: str, config: DomainConfig) -> None:
     """Raise Refused if a guest's bridge or memory is missing."""
     for nic in config.nics:
-        if nic.bridge not in node.bridges:
+        if nic.kind == "bridge" and nic.bridge not in node.bridges:
             raise Refused(f"{node.name}: {name} needs bridge {nic.bridge}, which is not there")
     free = node.memory_bytes - node.memory_used_bytes()
     if config.memory_bytes > free:

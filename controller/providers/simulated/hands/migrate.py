@@ -3,11 +3,11 @@
 from dataclasses import replace
 
 from controller.errors import OutcomeUnknown, Refused, Unavailable
-from controller.model.facts import DomainConfig, DomainState
+from controller.model.facts import DomainConfig, DomainState, NicFacts
 from controller.plan.actions.machine import MigrateDomain
 from controller.plan.machine.device_support import move_blocker
 from controller.providers.simulated.hands.effect import Effect, Wait, domain_of
-from controller.providers.simulated.hands.lifecycle import assert_room
+from controller.providers.simulated.hands.lifecycle import assert_room, card_of
 from controller.providers.simulated.hands.storage import new_file
 from controller.providers.simulated.power import end_domain, plug_in
 from controller.providers.simulated.world import Domain, File, Node, World
@@ -25,7 +25,7 @@ def migrate(world: World, action: MigrateDomain) -> Effect:
             and (here is None or not here.state.active)):
         return f"{action.domain} runs on {target.name} already"
     domain = domain_of(source, action.domain)
-    live = _movable(world, source, target, domain)
+    live = _movable(action, source, target, domain)
     declared = frozenset(disk.target for disk in action.disks)
     why = move_blocker(declared, live, declared - {disk.target for disk in action.copied})
     if why:
@@ -56,7 +56,7 @@ def migrate(world: World, action: MigrateDomain) -> Effect:
     return f"moved {domain.name} from {source.name} to {target.name}"
 
 
-def _movable(world: World, source: Node, target: Node, domain: Domain) -> DomainConfig:
+def _movable(action: MigrateDomain, source: Node, target: Node, domain: Domain) -> DomainConfig:
     """Return the live configuration of a domain that may leave.
 
     Errors: Refused, as libvirt refuses.
@@ -70,8 +70,14 @@ def _movable(world: World, source: Node, target: Node, domain: Domain) -> Domain
         raise Unavailable(f"{source.name}: {domain.name} is busy: {domain.job}")
     if not (target.powered and target.libvirt_up and not target.hung):
         raise Unavailable(f"{source.name}: unable to connect to libvirt at {target.name}")
-    assert_room(target, domain.name, domain.live)
+    assert_room(target, domain.name, replace(domain.live, nics=cards_there(action, domain.live)))
     return domain.live
+
+
+def cards_there(action: MigrateDomain, config: DomainConfig) -> tuple[NicFacts, ...]:
+    """Return a guest's cards where the other host has their networks."""
+    cards = {nic.mac: card_of(nic) for nic in action.nics}
+    return tuple(cards.get(nic.mac, nic) for nic in config.nics)
 
 
 def _target_files(world: World, source: Node, target: Node, action: MigrateDomain,
@@ -130,12 +136,14 @@ def _arrive(target: Node, domain: Domain, live: DomainConfig, action: MigrateDom
     paths = {disk.target: disk.path for disk in action.disks}
     config = domain.config or live
     moved = replace(config, disks=tuple(
-        replace(d, source=paths.get(d.target, d.source)) for d in config.disks))
+        replace(d, source=paths.get(d.target, d.source)) for d in config.disks),
+        nics=cards_there(action, config))
     arriving = Domain(domain.name, domain.uuid, moved, domain.ownership, DomainState.INCOMING,
                       "migration", autostart=action.autostart,
                       job="migration")
     arriving.live = replace(live, disks=tuple(
-        replace(d, source=paths.get(d.target, d.source)) for d in live.disks))
+        replace(d, source=paths.get(d.target, d.source)) for d in live.disks),
+        nics=cards_there(action, live))
     arriving.ignores_shutdown = domain.ignores_shutdown
     target.domains[domain.name] = arriving
     return arriving

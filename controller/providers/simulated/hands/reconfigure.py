@@ -20,7 +20,8 @@ from controller.plan.actions.desired import (
 )
 from controller.plan.actions.machine import PruneDomain, ReconfigureDomain
 from controller.providers.simulated.hands.effect import Effect, Wait, domain_of
-from controller.providers.simulated.world import Domain, Node, Port, World
+from controller.providers.simulated.hands.lifecycle import card_of
+from controller.providers.simulated.world import Domain, Node, World
 
 
 def reconfigure(world: World, action: ReconfigureDomain | PruneDomain) -> Effect:
@@ -77,11 +78,9 @@ def _change_live(world: World, node: Node, domain: Domain, change: DomainChange)
 def _plug(node: Node, domain: Domain, nic: DesiredNic) -> None:
     """Give a card a port; the live XML then names it."""
     assert domain.live is not None, "only a running guest has ports"
-    if nic.bridge not in node.bridges:
+    if not nic.network and nic.bridge not in node.bridges:
         raise Refused(f"{node.name}: no bridge named {nic.bridge}")
-    device = f"vnet{node.next_port}"
-    node.next_port += 1
-    node.bridges[nic.bridge].ports[device] = Port(device, tag=nic.vlan, mac=nic.mac)
+    device = node.new_port(card_of(nic))
     domain.live = replace(domain.live, nics=tuple(
         replace(n, device=device) if n.mac == nic.mac else n for n in domain.live.nics))
 
@@ -106,10 +105,10 @@ def _patched(config: DomainConfig, change: DomainChange, *, ceiling: bool) -> Do
             return replace(config, cpus=cpus, cpus_max=max(cpus, config.cpus_max))
         case AttachNic(nic):
             others = tuple(n for n in config.nics if n.mac != nic.mac)
-            return replace(config, nics=(*others, _nic(nic)))
+            return replace(config, nics=(*others, card_of(nic)))
         case UpdateNic(nic):
             return replace(config, nics=tuple(
-                _nic(nic) if n.mac == nic.mac else n for n in config.nics))
+                card_of(nic) if n.mac == nic.mac else n for n in config.nics))
         case DetachNic(mac):
             return replace(config, nics=tuple(n for n in config.nics if n.mac != mac))
         case AttachDisk(disk):
