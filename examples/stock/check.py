@@ -74,6 +74,8 @@ def plant() -> str:
         on(host, "base64 -d >/root/guest.bin", text=run("base64", str(WORK / "guest.bin")))
         on(host, "cat >/root/records.py", text=(HERE / "records.py").read_text())
     on(DEB12, "sh", text=(HERE / "guests.sh").read_text(), timeout_s=STEP_S)
+    on(DEB13, "virsh -q pool-define-as default dir --target /var/lib/libvirt/images"
+       " && virsh -q pool-start default && virsh -q pool-autostart default")
     return ""
 
 
@@ -112,7 +114,7 @@ def protect() -> str:
     for host in HOSTS:
         edit("hosts.yaml", rf"^  address: {re.escape(host.address)}$",
              rf"\g<0>\n  replicationAddress: {host.replication_address}")
-    edit("estate.yaml", r"^  autonomy: .*$", "  autonomy: replicate")
+    edit("estate.yaml", r"^  manage: observe.*$", r"\g<0>\n  autonomy: replicate")
     edit(f"vms/{DEB12.name}.yaml", r"^  uuid: .*$", r"\g<0>\n  protection: standard")
     before = domains()
     hotsite("apply", str(ESTATE), "--yes")
