@@ -180,8 +180,10 @@ def _open_grants(case: Case) -> Iterator[tuple[str, str]]:
         for grant in host.grants:
             if grant.grantor in silent_grantors:
                 if not may_cut_power(host, trial):
-                    yield grant.grantor, (f"{grant.grantor} cannot be asked whether {host.name}"
-                                          " still reaches it")
+                    yield grant.grantor, (
+                        f"{grant.grantor} cannot be asked whether {host.name} still reaches it;"
+                        f" bring it back, or where you know that {host.name} is off: `hotsite"
+                        f" confirm-fenced {host.name}`")
             elif grant.age_s is not None and grant.revoked < case.epoch:
                 yield grant.grantor, f"{grant.grantor} still grants to {host.name}"
 

@@ -182,7 +182,7 @@ class Loop:
         self._journal.attempt(partial(self._context.follow, desired))
         self._planner.declare(desired)
         self._journal.attempt(partial(save_removed, self._store, self._view))
-        self._observers.keep_pace(desired.estate.spec)
+        self._observers.keep_pace(desired.estate.spec, desired.witnesses)
         self._free_all()
         if self._running:
             self._start_pollers()

@@ -27,7 +27,7 @@ at every node before it decides.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from random import Random
 from typing import Final, TypeVar
 from xml.etree.ElementTree import ParseError
@@ -51,6 +51,8 @@ AT_ONCE: Final = 64
 """Looks that run at the same time."""
 PATIENCE_S: Final = 30.0
 """A look may take this long, whatever timeouts the provider has."""
+LATE_S: Final = 5.0
+"""What a witness says later than this counts neither as agreement nor as contentment."""
 POWER_POLL_S: Final = 45.0
 POWER_HASTE_S: Final = 2.0
 POWERS_AT_ONCE: Final = 32
@@ -87,10 +89,15 @@ class Observers:
         self._slots = asyncio.Semaphore(AT_ONCE)
         self.poll_s = 10.0
         self.patience_s = PATIENCE_S
+        self._witnesses: frozenset[str] = frozenset()
 
-    def keep_pace(self, spec: EstateSpec) -> None:
-        """Poll as often as the estate asks for, and before facts are too old to act on."""
+    def keep_pace(self, spec: EstateSpec, witnesses: Iterable[str] = ()) -> None:
+        """Poll as often as the estate asks for, and before facts are too old to act on.
+
+        Shapes: what one of the `witnesses` says too late counts as not said.
+        """
         self.poll_s = min(spec.poll_s, spec.limits.fact_age_s / 2)
+        self._witnesses = frozenset(witnesses)
 
     async def look(self, *nodes: str) -> None:
         """Return when each of `nodes` was looked at by a look that began after now.
@@ -172,7 +179,11 @@ class Observers:
             with self._telemetry.span("cycle"), self._telemetry.span("observe", node=node):
                 fact = await observe(self._provider, node, self._clock, self.patience_s)
         self._looked_s[node] = now_s()
-        self._telemetry.polled(self._looked_s[node] - begun_s, answered=isinstance(fact, Known))
+        took_s = self._looked_s[node] - begun_s
+        if node in self._witnesses and took_s > LATE_S and isinstance(fact, Known):
+            fact = Unknown(f"{node} answers {took_s:.0f} s late, which counts as silence",
+                           self._clock(), fact.value, fact.observed_at)
+        self._telemetry.polled(took_s, answered=isinstance(fact, Known))
         if not isinstance(fact, Known) and node in self._power_hurry:
             self._power_hurry[node].set()
         self._heard(node, self._view.put(node, fact, begun_at))

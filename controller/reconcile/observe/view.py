@@ -27,6 +27,8 @@ LEAP: Final = 0.125
 """Share of a node's memory: smaller changes of what is free are no news."""
 STORM: Final = 0.2
 """Share of the nodes known before a start: with more silent ones, none of them counts as gone."""
+SLOW_S: Final = 5.0
+"""A look that took longer is not fresh when it is answered."""
 Screen = Callable[[str, Fact[NodeFacts], Fact[NodeFacts]], Fact[NodeFacts]]
 """(node, answer, what was known before) -> what may be concluded from the answer."""
 
@@ -45,6 +47,7 @@ class View:
         self._screen = screen
         self._facts: dict[str, Fact[NodeFacts]] = {}
         self._begun_at: dict[str, float] = {}
+        self._answered_at: dict[str, float] = {}
         self._stale_at: dict[str, float] = {}
         self._heard_at: dict[str, float] = {}
         self._last_facts: dict[str, Known[NodeFacts]] = {}
@@ -67,7 +70,7 @@ class View:
             self._removed = {node: replace(fact, since_at=fact.since_at + step_s)
                               for node, fact in self._removed.items()}
             self._powers = {host: shifted(fact, step_s) for host, fact in self._powers.items()}
-            for instants in (self._stale_at, self._heard_at):
+            for instants in (self._stale_at, self._heard_at, self._answered_at):
                 for node in instants:
                     instants[node] += step_s
             for node in self._begun_at:     # no look from before a step is fresh
@@ -231,6 +234,7 @@ class View:
         fact = self._screen(node, self._with_last(node, before, fact), before)
         self._facts[node] = fact
         self._begun_at[node] = begun_at
+        self._answered_at[node] = self._now()
         if same(before, fact):
             return False
         self.version += 1
@@ -259,10 +263,15 @@ class View:
     def fresh(self, node: str, within_s: float, burst_s: float = 0.0) -> bool:
         """Return whether `node` was looked at in the last `within_s`, with no event or act since.
 
-        Shapes: events less than `burst_s` after the look began do not count.
+        Shapes: events less than `burst_s` after the look began do not count; a look that was slow
+        counts from its answer, else nothing would ever be done on a node that is slow.
         """
         begun_at = self._begun_at.get(node)
-        return (begun_at is not None and self._now() - begun_at < within_s
+        if begun_at is None:
+            return False
+        answered_at = self._answered_at.get(node, begun_at)
+        seen_at = answered_at if within_s / 2 <= answered_at - begun_at <= SLOW_S else begun_at
+        return (self._now() - seen_at < within_s
                 and begun_at >= self._stale_at.get(node, begun_at)
                 and begun_at + burst_s >= self._heard_at.get(node, begun_at))
 

@@ -340,3 +340,15 @@ def test_time_in_which_nobody_listened_is_nobodys_silence() -> None:
     now[0] -= 3600.0            # somebody set it back: it has not listened any longer for that
     view.clock_step()
     assert view.observed.listening_since_at == now[0]
+
+
+@pytest.mark.parametrize(("took_s", "later_s", "fresh"), [
+    (0.1, 0.8, True), (0.1, 1.2, False), (3.0, 0.8, True), (3.0, 1.2, False), (9.0, 0.0, False)])
+def test_a_slow_look_is_fresh_for_as_long_as_a_quick_one_and_a_late_one_never(
+        took_s: float, later_s: float, fresh: bool) -> None:
+    now, view = seen_at(1e6)
+    view.put("paris-1", Known(facts(now[0]), now[0]), now[0] - took_s)
+    now[0] += later_s
+    assert view.fresh("paris-1", 1.0) is fresh
+    view.mark_stale("paris-1")
+    assert not view.fresh("paris-1", 1.0)
