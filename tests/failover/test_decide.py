@@ -242,7 +242,8 @@ def test_a_grantor_that_cannot_be_asked_is_named() -> None:
     assert decision.phase is Phase.REVOKING
     assert decision.waits_for == ("milan-2",)
     assert decision.sentence == ("the grants to site paris are being revoked: milan-2 cannot be"
-                                 " asked whether paris-1 still reaches it")
+                                 " asked whether paris-1 still reaches it; bring it back, or where"
+                                 " you know that paris-1 is off: `hotsite confirm-fenced paris-1`")
 
 
 def test_what_is_true_of_several_hosts_is_said_once_and_what_a_person_can_do() -> None:
