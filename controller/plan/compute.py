@@ -68,6 +68,7 @@ from controller.plan.replication.checkpoints import diff_checkpoints
 from controller.plan.replication.leftovers import diff_leftovers, tell_unclaimed, tell_unseen
 from controller.plan.replication.protected_machine import find_protected
 from controller.plan.replication.schedule import diff_replicas
+from controller.plan.replication.tails import diff_tails
 from controller.plan.steps.contained import FAULTS, break_off, contained, not_understood
 from controller.plan.steps.draft import Draft, order
 from controller.plan.steps.plan import Plan
@@ -103,6 +104,7 @@ def compute(desired: Desired, observed: Observed, context: Context, now_s: float
     takeovers = what_if(protected_machines, index, layout, survey, draft) if survey.lost else ()
     diff_leftovers(survey, draft)
     diff_checkpoints(survey, draft)
+    tail_at = diff_tails(protected_machines, survey, draft)
     tell_unclaimed(protected_machines, index, draft)
     tell_unseen(index, survey, draft)
     narrow_last(draft, survey)
@@ -118,7 +120,7 @@ def compute(desired: Desired, observed: Observed, context: Context, now_s: float
     remarks = tuple(sorted(dict.fromkeys(draft.remarks),
                            key=lambda one: (one.target, one.sentence)))
     due_ats = (findings.due_at, next_grace_at(steps, survey), purge_at,
-               next_failover_at(survey, failovers))
+               next_failover_at(survey, failovers), tail_at)
     return Plan(desired.revision, steps, remarks, conditions,
                 min((at for at in due_ats if at is not None), default=None), draft.kept, failovers,
                 takeovers, observing.sentence, used)

@@ -93,7 +93,8 @@ class AdoptDisks(Action):
 class ReleaseTail(Action):
     """Let go what an older copy of a VM held at its end; retention then retires that point.
 
-    It is in no plan: a person asks for it. Its target is `Replica/VM`.
+    A person asks for it, or the day is over until which it was to be kept. Its target is
+    `Replica/VM`.
     """
 
     path: str
