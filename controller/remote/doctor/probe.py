@@ -12,7 +12,7 @@ ends with this process.
 
 Between two machines three things are tried, in this direction only; the other host tries the other.
 
-    ssh      a real login by key, as libvirt does it for a migration
+    ssh      a real login by key, as libvirt does it for a migration, if its host key is known
     path     one connect to sshd at the replication address; one alone, since newer sshds lock an
              address out that connects again and again without a login
     port     a connect to the first migration port: refused at once means that nothing is in
@@ -148,8 +148,29 @@ def resolved(name: str) -> dict:
         return {"addresses": [], "error": error.strerror or str(error)}
 
 
-def login(address: str, port: int) -> dict:
-    """Return whether root here can log in there by key, and knows its host key."""
+def key_files() -> "list | None":
+    """Return the files of known hosts that ssh reads here and that are there.
+
+    None where they alone do not decide, or nobody can tell: then only a login shows.
+    """
+    status, out, _ = run(("ssh", "-G", "localhost"), 3)
+    if status != 0 or re.search("^(knownhostscommand|verifyhostkeydns) (?!none|false)", out,
+                                re.MULTILINE):
+        return None
+    words = re.findall(r"^(?:user|global)knownhostsfile (.*)$", out, re.MULTILINE)
+    files = (os.path.expanduser(word) for line in words for word in line.split())
+    return [file for file in files if os.path.exists(file)]
+
+
+def login(address: str, port: int, files: "list | None") -> dict:
+    """Return whether root here can log in there by key, and knows its host key.
+
+    Where no file has a key for it, no connection is made: it would fail.
+    """
+    name = address if port == 22 else f"[{address}]:{port}"
+    if files is not None and not any(run(("ssh-keygen", "-F", name, "-f", file), 2)[0] == 0
+                                      for file in files):
+        return {"status": 255, "error": "Host key verification failed: no file has one for it"}
     status, _, err = run(("ssh", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o",
                           f"ConnectTimeout={SSH_S - 1}", "-p", str(port), f"root@{address}",
                           "true"), SSH_S)
@@ -209,11 +230,13 @@ def probes_of(question: dict) -> "dict[str, Callable[[], dict]]":
     probes: "dict[str, Callable[[], dict]]" = {
         "account": account, "libvirt": libvirt, "apparmor": apparmor, "kvm": kvm, "sshd": sshd,
         "mounts": mounts, "own name": lambda: resolved(socket.gethostname())}
+    files = key_files()
     for folder in question.get("folders", ()):
         probes[f"room {folder}"] = lambda folder=folder: room(folder)
     for peer in question.get("peers", ()):
         name, there = peer["name"], peer["replication"]
-        probes[f"ssh {name}"] = lambda peer=peer: login(peer["admin"], peer["port"])
+        probes[f"ssh {name}"] = lambda peer=peer: login(
+            peer["admin"], peer["port"], files)
         probes[f"port {name}"] = lambda there=there: connects(there, MIGRATION_PORT)
         probes[f"path {name}"] = lambda peer=peer: connects(peer["replication"], peer["port"])
         probes[f"mtu {name}"] = lambda there=there: mtu(there)
@@ -235,8 +258,9 @@ def answer(question: dict) -> dict:
             except (OSError, ValueError, LookupError, TypeError) as error:
                 found[name] = {"unknown": f"{type(error).__name__}: {error}"[:300]}
 
+    probes = probes_of(question)
     threads = [threading.Thread(target=probe, args=item, daemon=True)
-               for item in probes_of(question).items()]
+               for item in probes.items()]
     for thread in threads:
         thread.start()
     until = time.monotonic() + LIMIT_S
@@ -244,7 +268,7 @@ def answer(question: dict) -> dict:
         thread.join(max(0.0, until - time.monotonic()))
     late = {"unknown": f"it did not end within {LIMIT_S:g} s"}
     return {"python": list(sys.version_info[:3]), "hostname": socket.gethostname(),
-            "probes": {name: found.get(name, late) for name in probes_of(question)}}
+            "probes": {name: found.get(name, late) for name in probes}}
 
 
 def main() -> None:
