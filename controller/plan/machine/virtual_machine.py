@@ -26,7 +26,7 @@ from controller.plan.machine.state import (
     start_blocker,
 )
 from controller.plan.survey.identity import Sighting, is_for
-from controller.plan.survey.namesakes import way_out
+from controller.plan.survey.namesakes import quoted, way_out
 from controller.plan.survey.survey import Survey
 
 STALLS: Final = {MachineState.SPLIT_BRAIN: "TwoRunningCopies",
@@ -44,7 +44,8 @@ def needs_nothing(vm: VirtualMachine, location: Location, goal: str | None, surv
             or location.others or domain.state is not DomainState.RUNNING
             or (domain.autostart and vm.spec.autostart is Autostart.OFF)
             or domain.live is None or domain.config is None or vm.spec.power is not Power.ON
-            or location.rivals or location.namesakes or vm.metadata.name in survey.last_seen):
+            or location.rivals or location.namesakes or vm.metadata.name in survey.last_seen
+            or domain.name != (vm.spec.domain or domain.name)):
         return False
     return survey.specs.cached(is_in_order, vm.metadata.name, domain, host, survey.desired)
 
@@ -52,6 +53,13 @@ def needs_nothing(vm: VirtualMachine, location: Location, goal: str | None, surv
 def diff_virtual_machine(case: Case) -> None:
     """Plan what brings one VM to its spec, or report why nothing is done."""
     state, host, domain = case.location.state, case.location.host, case.location.domain
+    if domain is not None and state in ADOPTABLE and (
+            domain.name != (case.vm.spec.domain or domain.name)):
+        case.draft.remark(case.target, f"libvirt on {host} calls {case.vm.name} {domain.name}, and"
+                          f" `domain: {case.vm.spec.domain}` is declared: no domain is renamed by"
+                          " us, and all else goes on; declare the name that it has, or shut it"
+                          f" down and `virsh domrename {quoted(domain.name)}"
+                          f" {quoted(case.vm.libvirt_name)}` there")
     if domain is not None and domain.ownership is not None and (
             domain.ownership.estate not in case.survey.specs.names.estates):
         case.draft.stall(case.target, "AnotherEstates", (

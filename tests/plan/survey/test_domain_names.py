@@ -113,3 +113,12 @@ def test_a_former_name_still_finds_the_domain() -> None:
     seen = b.as_declared(old, {"sql": "paris-1"})
     (mark,) = actions(plan_of(desired, seen))
     assert (mark.verb, mark.domain) == ("reconfigure", "sql")
+
+
+def test_another_name_in_the_spec_renames_no_domain() -> None:
+    desired, old = lab_with(domain="SQL-NEW"), lab_with(domain="old sql")
+    seen, _ = seen_in(old)
+    plan = plan_of(desired, seen)
+    assert plan.steps == ()
+    assert "calls sql old sql, and `domain: SQL-NEW` is declared" in sentences(plan)
+    assert "virsh domrename 'old sql' SQL-NEW" in sentences(plan)
