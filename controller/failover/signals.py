@@ -292,7 +292,10 @@ def away(case: Case) -> Told | None:
     if case.answering:
         return None
     rest = waiting_sentences(case)
-    return Told(f"{_names(host.name for host in case.hosts)} do not answer"
+    if not case.hosts:
+        return Told("none of its hosts is declared any more")
+    verb = "does" if len(case.hosts) == 1 else "do"
+    return Told(f"{_names(host.name for host in case.hosts)} {verb} not answer"
                 + (f"; {_first(list(rest))}" if rest else ""),
                 tuple(host.name for host in case.silent))
 

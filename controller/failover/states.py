@@ -197,7 +197,7 @@ TABLE: Final[tuple[Transition, ...]] = (
                ("WriteRecord", "Quarantine", "Restore"),
                "{scope} is back, and starts nothing: {why}"),
     Transition(_P.LED_ELSEWHERE, _S.AWAY, _P.LED_ELSEWHERE, ("WriteRecord",),
-               "the VMs of {scope} run elsewhere, without a replica: {why}"),
+               "the VMs of {scope} run elsewhere: {why}"),
 
     Transition(_P.RETURNING, _S.ONLY_WATCHES, _P.RETURNING, (),
                "{scope} is back; this controller only watches: {why}"),

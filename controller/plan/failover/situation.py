@@ -110,7 +110,7 @@ def bmc_of(host: str, survey: Survey) -> Bmc:
     return Bmc(off_reads=0 if power.refusal else power.off_reads,
                off_s=0.0 if since_at is None else max(0.0, now_s - since_at),
                on=power.state == ON, age_s=max(0.0, now_s - fact.observed_at),
-               sentence=power.refusal, distrust=doubt)
+               failed=power.refusal, distrust=doubt)
 
 
 def _word(host: str, survey: Survey) -> Word | None:
