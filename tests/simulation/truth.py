@@ -6,7 +6,7 @@ from controller.model.desired import Desired
 from controller.model.virtual_machine import Autostart, Power, VirtualMachine
 from controller.providers.simulated.build import site_vlans, stretched_vlans
 from controller.providers.simulated.estate import SimulatedEstate
-from controller.providers.simulated.world import Domain
+from controller.providers.simulated.world import DEFAULT_VLAN, Domain
 
 STRANGERS = ("stranger-of-", "guest-of-")
 
@@ -36,6 +36,7 @@ def trunks(estate: SimulatedEstate, desired: Desired) -> list[str]:
         bridges = estate.world.node(node).bridges.values()
         here = next((b.ports[port] for b in bridges if port in b.ports), None)
         lets = set(here.trunks) - {0} if here is not None else set()
+        lets -= {DEFAULT_VLAN} if estate.world.node(node).linux else set()
         if here is not None and here.trunks == ():
             continue        # every VLAN passes, as somebody wants it: it stays
         if here is None or not set(vlans) <= lets or not lets <= set(vlans) | used:
@@ -69,7 +70,7 @@ def machine(estate: SimulatedEstate, desired: Desired, vm: VirtualMachine) -> li
         found.append(f"{vm.name} is on {host.name}, which is in maintenance")
     if any(vm.name in node.domains for node in world.nodes.values() if node.name != host.name):
         found.append(f"{vm.name} is defined on more than {host.name}")
-    return found + configuration(desired, vm, domain)
+    return found + configuration(desired, vm, domain, linux=world.node(host.name).linux)
 
 
 def replica(estate: SimulatedEstate, desired: Desired, vm: VirtualMachine) -> list[str]:
@@ -87,8 +88,10 @@ def replica(estate: SimulatedEstate, desired: Desired, vm: VirtualMachine) -> li
     return left if good else [*left, f"{vm.name} has no good restore point at the other site"]
 
 
-def configuration(desired: Desired, vm: VirtualMachine, domain: Domain) -> list[str]:
-    """What the running guest and its definition have that is not declared."""
+def configuration(desired: Desired, vm: VirtualMachine, domain: Domain, *,
+                  linux: bool) -> list[str]:
+    """What the running guest and its definition have that is not declared; `linux`: its host has
+    Linux bridges, whose tags are in no definition."""
     found = []
     for name, config in (("live", domain.live), ("config", domain.config)):
         if config is None:
@@ -97,7 +100,7 @@ def configuration(desired: Desired, vm: VirtualMachine, domain: Domain) -> list[
         if (config.memory_bytes, config.cpus) != (vm.spec.memory_bytes, vm.spec.cpus):
             found.append(f"{vm.name} has {config.memory_bytes} bytes and {config.cpus} CPUs {name}")
         vlans = [desired.networks[nic.network].spec.vlan for nic in vm.spec.nics]
-        if [nic.vlan for nic in config.nics] != vlans:
+        if [nic.vlan for nic in config.nics] != ([None] * len(vlans) if linux else vlans):
             found.append(f"{vm.name} has cards {config.nics} {name}")
     if domain.autostart and vm.spec.autostart is Autostart.OFF:
         found.append(f"{vm.name} starts by itself")

@@ -7,6 +7,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 from controller.model.facts import DomainConfig, DomainState, NicFacts
 from controller.model.units import parse_size_bytes
+from controller.plan.survey.networks.linux_bridges import NONE_PASSES
 from controller.providers.simulated.power import end_domain, plug_in, run_domain
 from controller.providers.simulated.world import Domain, Node, Port, World
 
@@ -230,6 +231,8 @@ def wipe_port(world: World, host: str, vm: str) -> str:
         found = node.port_of(domain.live.nics[0].mac)
     if found is not None:
         found[1].tag = None
+        if node.linux:      # without a VLAN nothing passes there, not everything
+            found[1].trunks, found[1].vlan_mode = NONE_PASSES, "trunk"
     world.notify(host)
     return f"the port of {vm} on {host} has no VLAN now"
 

@@ -31,7 +31,7 @@ from controller.model.replica import (
     PointFacts,
     ReplicaFacts,
 )
-from controller.plan.survey.networks.linux_bridges import ALL
+from controller.plan.survey.networks.linux_bridges import ALL, NONE_PASSES
 from controller.providers.linux.last_seen import (
     with_last_domains,
     with_last_pools,
@@ -332,6 +332,7 @@ def passing_of(port: Port) -> PassingVlans:
     """Return what passes on a port, in Linux's words."""
     if port.tag is not None and port.vlan_mode in {None, "access"}:
         return access(port.tag)
-    tagged = frozenset(port.trunks) - {0, port.tag} if port.trunks else ALL - {port.tag}
+    tagged = frozenset(port.trunks) - {0, port.tag, *NONE_PASSES} if port.trunks else (
+        ALL - {port.tag})
     untagged = frozenset() if port.tag is None else frozenset({port.tag})
     return PassingVlans(tagged, untagged, port.tag)
