@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from controller.errors import Refused
-from controller.model.facts import DiskFacts, DomainConfig, NicFacts
+from controller.model.facts import DiskFacts, DomainConfig
 from controller.plan.actions.desired import (
     AttachDisk,
     AttachNic,
@@ -119,10 +119,6 @@ def _patched(config: DomainConfig, change: DomainChange, *, ceiling: bool) -> Do
                 d for d in config.disks if d.target != target or source not in {"", d.source}))
         case _:
             return config
-
-
-def _nic(nic: DesiredNic) -> NicFacts:
-    return NicFacts(nic.mac, nic.bridge, nic.vlan, None, nic.model)
 
 
 def _disk(disk: DesiredDisk) -> DiskFacts:
