@@ -48,7 +48,7 @@ from controller.plan.conditions.conditions import conditions_of
 from controller.plan.conditions.guarded import guarded_conditions
 from controller.plan.conditions.healthy import health_conditions
 from controller.plan.conditions.replica import replica_conditions
-from controller.plan.conditions.survivable import site_conditions
+from controller.plan.conditions.survivable import judge_sites
 from controller.plan.failover.addresses import diff_addresses
 from controller.plan.failover.orders import diff_failovers, next_failover_at
 from controller.plan.gates.gates import rule_all, storms_of
@@ -116,14 +116,15 @@ def compute(desired: Desired, observed: Observed, context: Context, now_s: float
     conditions += (*superseded_conditions(survey), *guarded_conditions(survey),
                    *health_conditions(locations, survey))
     conditions += tuple(replica_conditions(protected_machines, index, findings, survey))
-    conditions += tuple(site_conditions(protected_machines, index, layout, survey))
+    site_conditions, predictions = judge_sites(protected_machines, index, layout, survey)
+    conditions += tuple(site_conditions)
     remarks = tuple(sorted(dict.fromkeys(draft.remarks),
                            key=lambda one: (one.target, one.sentence)))
     due_ats = (findings.due_at, next_grace_at(steps, survey), purge_at,
                next_failover_at(survey, failovers), tail_at)
     return Plan(desired.revision, steps, remarks, conditions,
                 min((at for at in due_ats if at is not None), default=None), draft.kept, failovers,
-                takeovers, observing.sentence, used)
+                takeovers, observing.sentence, used, predictions)
 
 
 def locate_all(survey: Survey, draft: Draft) -> dict[str, Location]:

@@ -274,7 +274,7 @@ class Manager:
             if standby and desired.estate.spec.failover.lease is None:
                 raise SpecError((NO_LEASE,))
             provider = self._make_provider(desired, self.clock)
-            tracker = ProgressTracker(self.clock, listen)
+            tracker = ProgressTracker(self.clock, listen, store.save_progress)
             tracker.follow(provider)
             loop = Loop(provider, store, self.clock, os.getpid(), telemetry, tracker.words,
                         candidate_of(provider, standby=standby))

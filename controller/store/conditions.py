@@ -34,12 +34,12 @@ class Conditions(Table):
         return tuple(one for one in altered if one.since_at == at or one.reason != levels.get(
             (one.target, one.type), one.reason))
 
-    def conditions(self) -> tuple[Condition, ...]:
-        """Return every condition, by target and type."""
-        rows = self._database.read("SELECT target, type, status, reason, message, revision,"
-                                   " since_at FROM conditions ORDER BY target, type")
+    def conditions(self, targets: tuple[str, ...] | None = None) -> tuple[Condition, ...]:
+        """Return the conditions of `targets`, or all, by target and type."""
+        rows = self._rows_of("SELECT target, type, status, reason, message, revision, since_at"
+                             " FROM conditions", "target", targets)
         return tuple(Condition(target, ConditionType(kind), Status(status), *rest)
-                     for target, kind, status, *rest in rows)
+                     for target, kind, status, *rest in sorted(rows))
 
     def _write(self, altered: list[Condition], gone: list[Key]) -> None:
         """Write the differences in one transaction."""

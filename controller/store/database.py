@@ -17,6 +17,8 @@ from controller.errors import JournalUnavailable
 MEMORY: Final = ":memory:"
 BUSY_S: Final = 2.0
 SWITCH_S: Final = 0.01
+BATCH: Final = 500
+"""Names in one question: SQLite limits the number of its values."""
 CORRUPT: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 SENTENCES: Final[dict[int, tuple[str, str]]] = {
     sqlite3.SQLITE_FULL: ("the disk is full", "free some space on its file system"),
@@ -192,3 +194,15 @@ class Table:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    def _rows_of(self, select: str, column: str,
+                 names: tuple[str, ...] | None) -> list[tuple[Any, ...]]:
+        """Return the rows whose `column` is one of `names`, or all rows if that is None."""
+        if names is None:
+            return self._database.read(select)
+        found: list[tuple[Any, ...]] = []
+        for first in range(0, len(names), BATCH):
+            batch = names[first:first + BATCH]
+            found += self._database.read(
+                f"{select} WHERE {column} IN ({', '.join('?' * len(batch))})", batch)
+        return found

@@ -8,8 +8,19 @@ from controller.store.database import Database
 APPLICATION_ID: Final = 0x686F7473
 """`hots`: marks the file as ours."""
 
-JSON: Final[dict[str, str]] = {"applied": "fingerprints", "seen": "facts", "status": "content"}
+JSON: Final[dict[str, str]] = {"applied": "fingerprints", "seen": "facts", "status": "content",
+                              "declared": "content"}
 """By table: the column that holds JSON, which is checked for bit rot."""
+
+def _numbered(table: str, kind: str, name: str, *, updated: str = "") -> tuple[str, ...]:
+    """Return triggers that number each change of a table, whoever makes it (changes.py)."""
+    return tuple(
+        f"CREATE TRIGGER {table}_{event.split()[0].lower()}_numbered AFTER {event} ON {table} BEGIN"
+        f" INSERT INTO changes SELECT '{kind}', {name.replace('ROW', row)},"
+        " coalesce(max(number), 0) + 1 FROM changes WHERE true"
+        " ON CONFLICT (kind, name) DO UPDATE SET number = excluded.number; END"
+        for event, row in (("INSERT", "NEW"), (f"UPDATE{updated}", "NEW"), ("DELETE", "OLD")))
+
 
 STEPS: Final[tuple[tuple[str, ...], ...]] = (
     (
@@ -54,6 +65,21 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
     ("ALTER TABLE events ADD COLUMN term INTEGER NOT NULL DEFAULT 0",),
     ("""CREATE TABLE failed_moves (target TEXT PRIMARY KEY, tries INTEGER NOT NULL,
         sentence TEXT NOT NULL, at REAL NOT NULL) STRICT""",),
+    ("""CREATE TABLE changes (kind TEXT NOT NULL, name TEXT NOT NULL, number INTEGER NOT NULL,
+        PRIMARY KEY (kind, name)) STRICT""",
+     "CREATE INDEX changes_by_number ON changes (number)",
+     """CREATE TABLE declared (target TEXT PRIMARY KEY, place TEXT NOT NULL, content TEXT NOT NULL)
+        STRICT""",
+     """CREATE TABLE progress (target TEXT PRIMARY KEY, sentence TEXT NOT NULL, at REAL NOT NULL)
+        STRICT""",
+     *_numbered("conditions", "condition", "ROW.target"),
+     *_numbered("declared", "declared", "ROW.target"),
+     *_numbered("progress", "progress", "ROW.target"),
+     *_numbered("suspensions", "suspension", "ROW.target"),
+     *_numbered("approvals", "approval", "ROW.action_id"),
+     *_numbered("open_intents", "work", "''"),
+     *_numbered("seen", "seen", "ROW.node", updated=" OF facts, silent"),
+     *_numbered("status", "status", "''")),
 )
 
 

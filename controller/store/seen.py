@@ -35,10 +35,14 @@ class LastSeen(Table):
                                    (node, facts, at))
         self._digests[node] = hash(facts)
 
-    def seen(self) -> Mapping[str, Seen]:
-        """Return the last facts of every node, by name."""
-        rows = self._database.read("SELECT node, facts, at FROM seen ORDER BY node")
-        return {node: Seen(facts, at) for node, facts, at in rows}
+    def seen(self, nodes: tuple[str, ...] | None = None) -> Mapping[str, Seen]:
+        """Return the last facts of `nodes`, or of every node, by name."""
+        rows = self._rows_of("SELECT node, facts, at FROM seen", "node", nodes)
+        return {node: Seen(facts, at) for node, facts, at in sorted(rows)}
+
+    def seen_at(self) -> Mapping[str, float]:
+        """Return when the facts of each node were last true."""
+        return dict(self._database.read("SELECT node, at FROM seen"))
 
     def mark_silent(self, node: str) -> None:
         """Save that `node` does not answer, until its facts are saved again."""

@@ -16,6 +16,9 @@ The store: everything that must survive a restart, as tables in one SQLite file.
     applied        when the estate is as declared  the difference between drift and a new commit
     conditions     what changed since the last     since when something is as it is
     status         every 10s, after each plan      since when no controller looked
+    progress       while a copy runs               how far it was
+    declared       with each revision              nothing: it is written for readers
+    changes        by triggers, with all of these  nothing: it numbers what readers read next
 
 Specs and live facts are not in it: specs are read from their source, facts from the nodes, both
 anew at each start. A wiped store leaves the estate understood, since our marks are on the domains
@@ -42,8 +45,10 @@ from typing import Self
 
 from controller.errors import JournalUnavailable
 from controller.store.applied import AppliedRevision
+from controller.store.changes import Changes
 from controller.store.conditions import Conditions
 from controller.store.database import MEMORY, Damaged, Database, Table
+from controller.store.declared import DeclaredDocuments
 from controller.store.journal import Journal
 from controller.store.lock import FolderLock
 from controller.store.memory import Memories
@@ -52,7 +57,7 @@ from controller.store.renames import Renames
 from controller.store.salvage import Salvaged, salvage
 from controller.store.schema import JSON, migrate
 from controller.store.seen import LastSeen
-from controller.store.status import Heartbeat
+from controller.store.status import Heartbeat, ProgressReports
 from controller.store.undone import UndoneChanges
 
 PARTS = ("-wal", "-shm", "")
@@ -60,7 +65,8 @@ PARTS = ("-wal", "-shm", "")
 
 
 class Store(Journal, Suspensions, Approvals, Requests, Failovers, UndoneChanges, Conditions,
-            AppliedRevision, LastSeen, Memories, Renames, Heartbeat, Table):
+            AppliedRevision, LastSeen, Memories, Renames, Heartbeat, ProgressReports,
+            DeclaredDocuments, Changes, Table):
     """All tables. Every method raises JournalUnavailable when the file cannot be used."""
 
     def __init__(self, database: Database, lock: FolderLock | None, damaged: str | None) -> None:

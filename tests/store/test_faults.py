@@ -90,7 +90,7 @@ def test_a_full_disk_refuses_the_intent_and_is_usable_again_when_there_is_room(
 def test_a_full_disk_never_moves_the_journal_aside(small_disk: Path) -> None:
     with Store.open(small_disk / "state.db") as store:
         begin(store)
-    (small_disk / "ballast").write_bytes(b"x" * (900 << 10))
+    (small_disk / "ballast").write_bytes(b"x" * (820 << 10))
     with pytest.raises(JournalUnavailable):
         fill_by_many_runs(small_disk / "state.db")
     (small_disk / "ballast").unlink()

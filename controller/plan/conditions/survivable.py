@@ -14,6 +14,7 @@ from controller.plan.promotion.surroundings import surroundings_of
 from controller.plan.promotion.takeover import NO_TROUBLE, Hindrance, find_trouble
 from controller.plan.replication.protected_machine import ProtectedMachine, twin_of
 from controller.plan.steps.draft import counted
+from controller.plan.steps.prediction import Hindered, Prediction
 from controller.plan.steps.takeover import Outcome
 from controller.plan.survey.replicas import ReplicaIndex
 from controller.plan.survey.survey import Survey
@@ -24,15 +25,16 @@ LIKE = 0.1
 SHOWN = 5
 
 
-def site_conditions(protected_machines: list[ProtectedMachine], index: ReplicaIndex,
-                    layout: Layout, survey: Survey) -> list[Condition]:
-    """Return Survivable and TwinMatches of every site, and what is wrong with single VMs."""
+def judge_sites(protected_machines: list[ProtectedMachine], index: ReplicaIndex, layout: Layout,
+                survey: Survey) -> tuple[list[Condition], tuple[Prediction, ...]]:
+    """Return what the loss of each site would come to: its conditions, those of single VMs, and a
+    prediction with the numbers."""
     desired = survey.desired
     at: dict[str, list[ProtectedMachine]] = {site: [] for site in desired.sites}
     for protected in protected_machines:
         if protected.site is not None:
             at[protected.site].append(protected)
-    found = []
+    found, predictions = [], []
     for site in sorted(desired.sites):
         twin, taker = desired.sites[site].spec.twin, twin_of(site, survey)
         if twin is not None or at[site]:
@@ -44,11 +46,31 @@ def site_conditions(protected_machines: list[ProtectedMachine], index: ReplicaIn
                 *survivable(site, taker, len(at[site]), told := trouble.by_outcome()),
                 desired.revision))
             found += recovery_conditions(told[Outcome.WAITS], trouble.misfits, survey)
+            predictions.append(predict(site, taker, at[site], told))
         if twin is not None and twin in desired.sites:
             found.append(Condition(
                 f"Site/{site}", ConditionType.TWIN_MATCHES,
                 *twin_matches(site, twin, survey), desired.revision))
-    return found
+    return found, tuple(predictions)
+
+
+def predict(site: str, twin: str | None, lost: list[ProtectedMachine],
+            told: Mapping[Outcome, Mapping[str, Hindrance]]) -> Prediction:
+    """Return what would come back if a site were lost now.
+
+    Shapes: instants, not ages, so that it stays the same while nothing happens.
+    """
+    hindered = sorted(
+        (Hindered(name, outcome, ", ".join(one.sentence for one in hindrance.obstacles))
+         for outcome, found in told.items() for name, hindrance in found.items()),
+        key=lambda one: one.machine)
+    if twin is None:
+        hindered = [Hindered(one.name, Outcome.WAITS, f"{site} has no twin")
+                    for one in sorted(lost, key=lambda one: one.name)]
+    oldest = min(((one.point.started_at, one.name) for one in lost if one.point is not None),
+                 default=(None, ""))
+    return Prediction(site, twin, len(lost), tuple(hindered), oldest[1], oldest[0],
+                      sum(one.policy.failover == "automatic" for one in lost))
 
 
 def survivable(site: str, twin: str | None, number: int,

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from controller.model.condition import Condition, ConditionType
 from controller.model.protection_policy import KeepSpec
 from controller.plan.actions.action import Action
+from controller.plan.steps.prediction import Prediction
 from controller.plan.steps.takeover import Takeover
 
 
@@ -108,6 +109,8 @@ class Plan:
     observing: str = ""
     """What is only observed, by whose word, and what is done to it all the same; empty: nothing."""
     used_orders: tuple[UsedOrder, ...] = ()
+    predictions: tuple[Prediction, ...] = ()
+    """What the loss of each site would come to, by name of the site."""
 
     @property
     def waits(self) -> tuple[Condition, ...]:

@@ -37,6 +37,7 @@ from controller.plan.survey.context import (
 )
 from controller.plan.survey.grants import every_scope
 from controller.plan.survey.renamed import nodes_of, renames
+from controller.reconcile.decide.declared import documents_of
 from controller.reconcile.decide.history import History
 from controller.reconcile.decide.pool_memory import PoolMemory
 from controller.store.store import Store
@@ -88,13 +89,15 @@ class ContextBuilder:
         self._edges = tuple(sorted(self._declared_pauses.values()))
 
     def follow(self, desired: Desired) -> None:
-        """Give the store's rows about objects that `desired` renames their new names.
+        """Give the store's rows about objects that `desired` renames their new names, and save the
+        documents for readers.
 
         Errors: JournalUnavailable; the specs can be declared all the same.
         """
         now = renames(desired)
         if self._store.rename(now, nodes_of(now)):
             self.read()
+        self._store.save_declared(documents_of(desired))
 
     def read(self) -> None:
         """Read again whatever other processes may have written.

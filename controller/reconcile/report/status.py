@@ -59,7 +59,9 @@ def status_of(loop: Running, view: View, in_flight: tuple[InFlight, ...],
         plan = plan_to_dict(replace(loop.plan, steps=loop.plan.steps[:STEPS],
                                     remarks=loop.plan.remarks[:STEPS], conditions=())) | {
             "summary": render_summary(loop.plan), "step_count": len(loop.plan.steps),
-            "failovers": [asdict(one) for one in loop.plan.failovers]}
+            "failovers": [asdict(one) for one in loop.plan.failovers],
+            "predictions": [asdict(one) | {"returns": one.returns}
+                            for one in loop.plan.predictions]}
     return {
         "pid": os.getpid(), "at": now_s, "started_at": loop.started_at, "stopped": loop.stopped,
         "revision": loop.desired.revision if loop.desired else None,

@@ -38,9 +38,16 @@ def with_hardware(observed: Observed, host: str, **changes: Any) -> Observed:
 
 
 def said(desired: Any, observed: Observed, site: str = "paris") -> tuple[str, str, str]:
-    return next((one.status.value, one.reason, one.message)
-                for one in compute(desired, observed, b.APPLIED, b.NOW_S).conditions
-                if (one.target, one.type) == (f"Site/{site}", "Survivable"))
+    """What the condition says; the prediction says the same in numbers."""
+    plan = compute(desired, observed, b.APPLIED, b.NOW_S)
+    answer = next((one.status.value, one.reason, one.message) for one in plan.conditions
+                  if (one.target, one.type) == (f"Site/{site}", "Survivable"))
+    prediction = next(one for one in plan.predictions if one.site == site)
+    outcomes = {one.outcome.value for one in prediction.hindered}
+    assert answer[0] == ("false" if "waits" in outcomes or prediction.twin is None else
+                         "unknown" if "unknown" in outcomes else "true")
+    assert prediction.returns == prediction.protected - len(prediction.hindered) >= 0
+    return answer
 
 
 def test_a_site_survives_where_every_replica_lies_on_a_host_with_room() -> None:
@@ -48,6 +55,19 @@ def test_a_site_survives_where_every_replica_lies_on_a_host_with_room() -> None:
     answer = said(desired, seen(desired, {"sql": "paris-1"}, {"sql": "milan-1"}))
     assert answer == ("true", "Fits", "1 protected VM of paris has room at milan, where its replica"
                       " lies")
+
+
+def test_the_oldest_point_is_the_worst_loss() -> None:
+    desired = estate(b.vm("web", protection="gold", placement={"site": "paris"}))
+    observed = seen(desired, {"sql": "paris-1", "web": "paris-2"}, {"sql": "milan-1"})
+    observed = r.with_replica(observed, "milan-1", r.replica("web", r.series(12, 61)))
+    plan = compute(desired, observed, b.APPLIED, b.NOW_S)
+    paris = next(one for one in plan.predictions if one.site == "paris")
+    newest = {name: r.replica(name, points).newest for name, points in (
+        ("sql", FRESH), ("web", r.series(12, 61)))}
+    oldest = min((point.started_at, name) for name, point in newest.items() if point is not None)
+    assert (paris.twin, paris.protected, paris.returns) == ("milan", 2, 2)
+    assert (paris.worst_at, paris.worst) == oldest
 
 
 def test_memory_elsewhere_at_the_twin_helps_nobody() -> None:
