@@ -9,7 +9,8 @@ import pytest
 from controller.providers.linux.program import PARTS
 
 LAYERS = (
-    ("cli", "web"),
+    ("cli",),
+    ("web",),
     ("reconcile",),
     ("replication",),
     ("providers",),
@@ -44,7 +45,8 @@ ONLY_USER = {"tenacity": "transport/retry.py", "asyncssh": "transport/",
              "httpx": "transport/http.py",
              "opentelemetry": "telemetry/", "prometheus_client": "telemetry/",
              "watchfiles": "source/", "ryaml": "source/", "yaml": "source/", "sqlite3": "store/",
-             "typer": "cli/", "rich": "cli/"}
+             "typer": "cli/", "rich": "cli/", "fastapi": "web/", "starlette": "web/",
+             "jinja2": "web/", "uvicorn": "web/"}
 
 ROOT = Path(__file__).parent.parent / "controller"
 HEIGHT = {room: -level for level, rooms in enumerate(LAYERS) for room in rooms}

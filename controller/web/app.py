@@ -1,0 +1,239 @@
+"""The routes of the page and of its API."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from functools import cache
+from importlib import resources
+from typing import Annotated, Any, Final
+
+from fastapi import FastAPI, Header, HTTPException, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from starlette.exceptions import HTTPException as Refusal
+
+from controller import __version__
+from controller.errors import JournalUnavailable
+from controller.reconcile.inspect.desk import Desk
+from controller.reconcile.inspect.head import chain_of, event_of, head_of
+from controller.store.store import Store
+from controller.web.answers import Chain, Estate, Events, Health, Problem, Rows
+from controller.web.feed import Feed, as_json
+from controller.web.pages import render
+from controller.web.protect import Protect
+from controller.web.search import means
+from controller.web.stream import Stream
+
+KINDS: Final = {
+    "sites": "Site", "hosts": "Host", "vms": "VirtualMachine", "networks": "Network",
+    "switches": "Switch", "links": "InterSiteLink", "witnesses": "Witness"}
+TYPES: Final = {"css": "text/css", "js": "text/javascript", "woff2": "font/woff2",
+                "svg": "image/svg+xml"}
+PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
+    code: {"model": Problem, "description": what} for code, what in (
+        (404, "there is no such object"), (422, "a value is not understood"),
+        (503, "the store cannot be read"))}
+STREAMS: Final = 300
+API: Final = "/api/v1"
+
+
+class Web:
+    """Everything that the routes share."""
+
+    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
+        self.store, self.clock = store, clock
+        self.feed = Feed(Desk(store, clock))
+        self.streams = 0
+        self._head: tuple[int, str, bytes] = (-1, "", b"")
+
+    def head(self) -> bytes:
+        """Return what stands above the rows, as JSON; made once for each look."""
+        if self._head[:2] != (self.feed.beats, self.feed.fault):
+            try:
+                head = head_of(self.feed.desk, self.store, self.clock())
+            except JournalUnavailable:
+                head = {}
+            self._head = (self.feed.beats, self.feed.fault, as_json(
+                head | {"began": self.feed.began, "fault": self.feed.fault}))
+        return self._head[2]
+
+    def target(self, kind: str, name: str) -> str:
+        """Return the target that a path names.
+
+        Errors: HTTPException 404.
+        """
+        target = f"{KINDS.get(kind, kind)}/{name}"
+        if kind not in KINDS or self.feed.desk.rows.get(target, (0, None))[1] is None:
+            raise HTTPException(404, f"{target} is not declared")
+        return target
+
+
+def make_app(store: Store, clock: Callable[[], float] = time.time) -> FastAPI:
+    """Return the application over a store."""
+    web = Web(store, clock)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        web.feed.look()
+        looking = asyncio.create_task(web.feed.keep())
+        try:
+            yield
+        finally:
+            looking.cancel()
+            with suppress(asyncio.CancelledError):
+                await looking
+
+    app = FastAPI(title="hotsite", version=__version__, lifespan=lifespan, docs_url=None,
+                  redoc_url=None, openapi_url=f"{API}/openapi.json")
+    app.state.web = web
+    app.add_middleware(Protect)
+    app.add_exception_handler(Refusal, refused)
+    app.add_exception_handler(RequestValidationError, not_understood)
+    app.add_exception_handler(JournalUnavailable, unavailable)
+    add_api(app, web)
+    add_pages(app, web)
+    return app
+
+
+def add_api(app: FastAPI, web: Web) -> None:
+    """Add the routes of the API."""
+
+    @app.get(f"{API}/estate", response_model=Estate, responses=PROBLEMS)
+    async def estate() -> Response:
+        """The estate at a glance: the loop, the verdict on each site, what waits, runs, is paused.
+        """
+        return Response(web.head()[:-1] + b',"now_at":%f}' % web.clock(),
+                        media_type="application/json")
+
+    @app.get(f"{API}/events", response_model=Events, responses=PROBLEMS)
+    async def events(after: Annotated[int, Query(ge=0, le=1 << 62)] = 0,
+                     target: Annotated[str | None, Query(max_length=200)] = None,
+                     limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> Response:
+        """Lines of the journal: the newest, or those after an id."""
+        found = web.store.events(limit, target=target, after=after)
+        return json_response({"events": [event_of(row) for row in found]})
+
+    @app.get(f"{API}/healthz", response_model=Health)
+    async def healthz() -> Response:
+        """Whether the loop lives: 200, or 503."""
+        lives, sentence = life(web)
+        return json_response({"loop": lives, "sentence": sentence}, 200 if lives else 503)
+
+    @app.get(f"{API}/stream", response_class=Response, responses={
+        200: {"content": {"text/event-stream": {}}, "description": "events, for ever"},
+        503: PROBLEMS[503]})
+    async def stream(last_event_id: Annotated[str, Header(max_length=64)] = "",
+                     since: Annotated[str, Query(max_length=64)] = "") -> Response:
+        """Rows and head as they change, as server-sent events."""
+        if web.streams >= STREAMS:
+            raise HTTPException(503, f"{STREAMS} pages are open already")
+        return Counted(web, last_event_id or since)
+
+    @app.get(API + "/{kind}", response_model=Rows, responses=PROBLEMS)
+    async def rows(kind: str, q: Annotated[str, Query(max_length=200)] = "",
+                   after: Annotated[str, Query(max_length=64)] = "",
+                   limit: Annotated[int, Query(ge=1, le=10_000)] = 10_000) -> Response:
+        """The objects of a kind by name: sites, hosts, vms, networks, switches, links, witnesses.
+        """
+        if kind not in KINDS:
+            raise HTTPException(404, f"{kind} is no kind; there are {', '.join(KINDS)}")
+        found = [row for row in web.feed.desk.of_kind(KINDS[kind]) if means(row, q)]
+        return json_response({
+            "began": web.feed.began, "version": web.feed.desk.version, "total": len(found),
+            "rows": [row for row in found if row["name"] > after][:limit]})
+
+    @app.get(API + "/{kind}/{name}", response_model=Chain, responses=PROBLEMS)
+    async def chain(kind: str, name: str) -> Response:
+        """Why an object is as it is: declared, seen, differing, held back, done."""
+        target = web.target(kind, name)
+        return json_response(chain_of(web.feed.desk, web.store, target, web.clock()))
+
+
+def add_pages(app: FastAPI, web: Web) -> None:
+    """Add the pages themselves, and their files."""
+
+    @app.get("/", include_in_schema=False)
+    async def page() -> HTMLResponse:
+        """The main page; without scripts it shows the verdicts and lists as they are now."""
+        return render("desk.html", web, head=head_of(web.feed.desk, web.store, web.clock()))
+
+    @app.get("/static/{name}", include_in_schema=False)
+    async def static(name: str) -> Response:
+        """A file of the page."""
+        kind = name.rpartition(".")[2]
+        if kind not in TYPES or name not in static_files():
+            raise HTTPException(404, f"there is no file {name}")
+        return Response(static_files()[name], media_type=TYPES[kind],
+                        headers={"cache-control": "no-cache"})
+
+    @app.get("/{kind}/{name}", include_in_schema=False)
+    async def object_page(kind: str, name: str) -> HTMLResponse:
+        """The page of one object."""
+        target = web.target(kind, name)
+        return render("object.html", web,
+                      chain=chain_of(web.feed.desk, web.store, target, web.clock()))
+
+
+class Counted(Stream):
+    """A stream that counts as open while it is."""
+
+    def __init__(self, web: Web, last_id: str) -> None:
+        super().__init__(web.feed, web.head, last_id)
+        self._web = web
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Send until either end is over."""
+        self._web.streams += 1
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._web.streams -= 1
+
+
+def life(web: Web) -> tuple[bool, str]:
+    """Return whether the loop lives, and the sentence that says so."""
+    from controller.reconcile.inspect.loop_status import LoopStatus  # noqa: PLC0415
+
+    if web.feed.fault:
+        return False, web.feed.fault
+    loop = LoopStatus(web.clock(), web.feed.desk.beat or None, (), (), ())
+    return loop.alive, loop.loop_line()[0]
+
+
+@cache
+def static_files() -> dict[str, bytes]:
+    """Return the files of the page, by name."""
+    folder = resources.files("controller.web") / "static"
+    return {one.name: one.read_bytes() for one in folder.iterdir() if one.is_file()}
+
+
+def json_response(value: Any, status: int = 200) -> Response:
+    """Return a value as JSON."""
+    return Response(as_json(value), status, media_type="application/json")
+
+
+def problem(status: int, sentence: str) -> Response:
+    """Return a problem document."""
+    title = {404: "Not found", 405: "Refused", 422: "Not understood",
+             503: "Unavailable"}.get(status, "Refused")
+    return JSONResponse(Problem(title=title, status=status, detail=sentence).model_dump(), status,
+                        media_type="application/problem+json")
+
+
+async def refused(_: Request, error: Exception) -> Response:
+    """Answer what a route refused."""
+    assert isinstance(error, Refusal)
+    return problem(error.status_code, str(error.detail))
+
+
+async def not_understood(_: Request, error: Exception) -> Response:
+    """Answer a value that is not understood."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    return problem(422, f"{'.'.join(map(str, first['loc'][1:]))}: {first['msg']}")
+
+
+async def unavailable(_: Request, error: Exception) -> Response:
+    """Answer while the store cannot be read."""
+    return problem(503, str(error))

@@ -1,0 +1,45 @@
+"""Pages as HTML: the templates, and how instants and sizes are written in them."""
+
+from datetime import UTC, datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from controller.model.units import render_duration, render_size
+
+if TYPE_CHECKING:
+    from controller.web.app import Web
+
+PATHS = {"Site": "sites", "Host": "hosts", "VirtualMachine": "vms", "Network": "networks",
+         "Switch": "switches", "InterSiteLink": "links", "Witness": "witnesses"}
+
+
+@cache
+def environment() -> Environment:
+    """Return the templates; everything that is put into them is escaped."""
+    made = Environment(loader=PackageLoader("controller.web"), autoescape=True,
+                       undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made.filters.update(duration=lambda age_s: render_duration(max(0.0, age_s)), size=render_size,
+                        instant=instant, path=path, name=lambda target: target.partition("/")[2])
+    return made
+
+
+def render(template: str, web: "Web", **values: Any) -> HTMLResponse:
+    """Return a page with what all pages need."""
+    desk = web.feed.desk
+    text = environment().get_template(template).render(
+        desk=desk, now_at=web.clock(), began=web.feed.began, fault=web.feed.fault, **values)
+    return HTMLResponse(text, headers={"cache-control": "no-store"})
+
+
+def instant(at: float) -> str:
+    """Return an instant in the time of this machine."""
+    return datetime.fromtimestamp(at, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
+
+
+def path(target: str) -> str:
+    """Return the path of an object's page; empty where it has none."""
+    kind, _, name = target.partition("/")
+    return f"/{PATHS[kind]}/{name}" if kind in PATHS else ""
