@@ -14,7 +14,7 @@ def command(
     )] = "127.0.0.1:8765",
     state: State = None,
 ) -> None:
-    """Serve a page that shows the estate as the loop sees it: would it survive the loss of a site?
+    """Serve a page that shows the estate as the loop sees it, and whether it could lose a site.
 
     It is a process of its own that only reads the state folder: it contacts no host, changes
     nothing, and neither delays nor ends the loop. The same as JSON is below /api/v1, described by
