@@ -13,7 +13,10 @@ JSON: Final[dict[str, str]] = {"applied": "fingerprints", "seen": "facts", "stat
 """By table: the column that holds JSON, which is checked for bit rot."""
 
 def _numbered(table: str, kind: str, name: str, *, updated: str = "") -> tuple[str, ...]:
-    """Return triggers that number each change of a table, whoever makes it (changes.py)."""
+    """Return triggers that number each change of a table, whoever makes it.
+
+    Source: for_readers/changes.py
+    """
     return tuple(
         f"CREATE TRIGGER {table}_{event.split()[0].lower()}_numbered AFTER {event} ON {table} BEGIN"
         f" INSERT INTO changes SELECT '{kind}', {name.replace('ROW', row)},"

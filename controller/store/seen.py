@@ -40,10 +40,6 @@ class LastSeen(Table):
         rows = self._rows_of("SELECT node, facts, at FROM seen", "node", nodes)
         return {node: Seen(facts, at) for node, facts, at in sorted(rows)}
 
-    def seen_at(self) -> Mapping[str, float]:
-        """Return when the facts of each node were last true."""
-        return dict(self._database.read("SELECT node, at FROM seen"))
-
     def mark_silent(self, node: str) -> None:
         """Save that `node` does not answer, until its facts are saved again."""
         self._digests.pop(node, None)

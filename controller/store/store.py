@@ -45,10 +45,11 @@ from typing import Self
 
 from controller.errors import JournalUnavailable
 from controller.store.applied import AppliedRevision
-from controller.store.changes import Changes
 from controller.store.conditions import Conditions
 from controller.store.database import MEMORY, Damaged, Database, Table
-from controller.store.declared import DeclaredDocuments
+from controller.store.for_readers.changes import Changes
+from controller.store.for_readers.declared import DeclaredDocuments
+from controller.store.for_readers.status import Heartbeat, ProgressReports
 from controller.store.journal import Journal
 from controller.store.lock import FolderLock
 from controller.store.memory import Memories
@@ -57,7 +58,6 @@ from controller.store.renames import Renames
 from controller.store.salvage import Salvaged, salvage
 from controller.store.schema import JSON, migrate
 from controller.store.seen import LastSeen
-from controller.store.status import Heartbeat, ProgressReports
 from controller.store.undone import UndoneChanges
 
 PARTS = ("-wal", "-shm", "")

@@ -74,7 +74,7 @@ class Events(BaseModel):
 
 
 class Estate(BaseModel):
-    """The estate at a glance."""
+    """The estate as a whole."""
 
     model_config = ConfigDict(extra="allow")
 

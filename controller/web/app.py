@@ -101,7 +101,7 @@ def add_api(app: FastAPI, web: Web) -> None:
 
     @app.get(f"{API}/estate", response_model=Estate, responses=PROBLEMS)
     async def estate() -> Response:
-        """The estate at a glance: the loop, the verdict on each site, what waits, runs, is paused.
+        """The estate as a whole: the loop, the verdict on each site, what waits, runs, is paused.
         """
         return Response(web.head()[:-1] + b',"now_at":%f}' % web.clock(),
                         media_type="application/json")

@@ -7,8 +7,8 @@ import pytest
 
 from controller.model.condition import Condition, ConditionType, Status
 from controller.plan.survey.context import Suspension
-from controller.store.changes import Change
-from controller.store.declared import DeclaredDocument
+from controller.store.for_readers.changes import Change
+from controller.store.for_readers.declared import DeclaredDocument
 from controller.store.journal import Outcome
 from controller.store.store import Store
 

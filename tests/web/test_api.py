@@ -34,7 +34,7 @@ def answer(client: Client, path: str, status: int = 200) -> Any:
     return reply.json()
 
 
-def test_the_estate_at_a_glance(client: Client) -> None:
+def test_the_estate_as_a_whole(client: Client) -> None:
     found = answer(client, "/api/v1/estate")
     assert (found["estate"], found["now_at"], found["fault"]) == ("lab", b.NOW_S, "")
     paris = next(one for one in found["sites"] if one["site"] == "paris")

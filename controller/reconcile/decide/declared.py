@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from controller.model.desired import Desired
 from controller.model.document import Document
-from controller.store.declared import DeclaredDocument
+from controller.store.for_readers.declared import DeclaredDocument
 
 
 def documents_of(desired: Desired) -> dict[str, DeclaredDocument]:

@@ -20,8 +20,8 @@ from controller.model.facts import NodeFacts
 from controller.reconcile.inspect.machines import Machines
 from controller.reconcile.inspect.rows import Declared, row_of
 from controller.reconcile.observe.last_seen import parse_facts
-from controller.store.changes import Change
-from controller.store.declared import DeclaredDocument
+from controller.store.for_readers.changes import Change
+from controller.store.for_readers.declared import DeclaredDocument
 from controller.store.store import Store
 
 Row = dict[str, Any]

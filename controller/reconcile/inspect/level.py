@@ -34,7 +34,7 @@ CRITICAL: Final = frozenset({
 """Conditions that are critical when they are not as they should be; the others are late."""
 
 
-class Standing(NamedTuple):
+class ObjectState(NamedTuple):
     """How well an object is, and the sentence of the condition that says so."""
 
     level: Level
@@ -57,11 +57,11 @@ def level_of(condition: Condition) -> Level:
     return Level.LATE
 
 
-def standing_of(conditions: Iterable[Condition]) -> Standing:
+def state_of(conditions: Iterable[Condition]) -> ObjectState:
     """Return how well an object is by its conditions; without any, nothing is wrong."""
     found = [(level_of(one), one) for one in conditions]
     if not found:
-        return Standing(Level.FINE)
+        return ObjectState(Level.FINE)
     level, worst = min(found, key=lambda one: (ORDER[one[0]], one[1].type))
-    return Standing(level) if level is Level.FINE else Standing(
+    return ObjectState(level) if level is Level.FINE else ObjectState(
         level, worst.message, worst.since_at)

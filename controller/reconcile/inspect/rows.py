@@ -7,9 +7,9 @@ from controller.model.condition import Condition
 from controller.model.facts import NodeFacts
 from controller.model.units import parse_duration_s
 from controller.reconcile.inspect.inventory import value_of
-from controller.reconcile.inspect.level import standing_of
+from controller.reconcile.inspect.level import state_of
 from controller.reconcile.inspect.machines import Machines
-from controller.store.declared import DeclaredDocument
+from controller.store.for_readers.declared import DeclaredDocument
 
 Row = dict[str, Any]
 
@@ -41,9 +41,9 @@ def row_of(kind: str, name: str, document: DeclaredDocument, conditions: Sequenc
            machines: Machines) -> Row:
     """Return the row of one object; `answer` is whether its node answers, if it is one."""
     spec = document.content.get("spec") or {}
-    standing = standing_of(conditions)
-    row: Row = {"kind": kind, "name": name, "level": standing.level.value,
-                "sentence": standing.sentence, "since_at": standing.since_at,
+    state = state_of(conditions)
+    row: Row = {"kind": kind, "name": name, "level": state.level.value,
+                "sentence": state.sentence, "since_at": state.since_at,
                 "place": document.place}
     if kind in {"Host", "Switch", "Witness"}:
         row |= {"site": spec.get("site") or spec.get("place"),

@@ -9,7 +9,7 @@ import pytest
 from controller.model.condition import Condition, ConditionType, Status
 from controller.reconcile.inspect.desk import Desk
 from controller.reconcile.inspect.head import verdict_of
-from controller.reconcile.inspect.level import Level, level_of, standing_of
+from controller.reconcile.inspect.level import Level, level_of, state_of
 from controller.store.store import Store
 from tests.plan import builders as b
 from tests.web.estates import SQL, estate, fill, opened
@@ -92,7 +92,7 @@ def test_another_file_in_the_place_of_a_damaged_one_is_read_from_its_beginning(
 
 
 def store_document() -> "object":
-    from controller.store.declared import DeclaredDocument
+    from controller.store.for_readers.declared import DeclaredDocument
 
     return DeclaredDocument("new.yaml:1", {"spec": {}})
 
@@ -111,9 +111,9 @@ def test_the_worst_condition_speaks() -> None:
                      5.0)
     dark = Condition("Host/a", ConditionType.READY, Status.UNKNOWN, "Silent", "it is silent", "",
                      7.0)
-    assert standing_of([late, dark]) == (Level.UNKNOWN, "it is silent", 7.0)
-    assert standing_of([late]) == (Level.LATE, "it was not read", 5.0)
-    assert standing_of([]) == (Level.FINE, "", None)
+    assert state_of([late, dark]) == (Level.UNKNOWN, "it is silent", 7.0)
+    assert state_of([late]) == (Level.LATE, "it was not read", 5.0)
+    assert state_of([]) == (Level.FINE, "", None)
 
 
 @pytest.mark.parametrize(("outcomes", "level", "words"), [

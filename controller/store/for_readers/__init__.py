@@ -1,0 +1,1 @@
+"""What is written for readers in other processes: nothing here changes a decision."""
