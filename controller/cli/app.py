@@ -17,7 +17,7 @@ MODULES: Final = {
     "controller.cli.apply": "Make the estate as the specs say, once.",
     "controller.cli.run": "Keep the estate as the specs say.",
     "controller.cli.status": "Show the state of the estate and of the loop.",
-    "controller.cli.web": "Show the estate on one page, for browsers on this machine.",
+    "controller.cli.page.web": "Show the estate on one page, for browsers on this machine.",
     "controller.cli.takeover.lease": "Show which of several controllers conducts.",
     "controller.cli.get": "Show what was last seen, with its age.",
     "controller.cli.explain": "Show why an object is as it is.",

@@ -1,0 +1,1 @@
+"""The page: the estate for browsers."""
