@@ -59,6 +59,17 @@ def there() -> tuple[Record, ...]:
     return tuple(sorted(Record(int(n), int(rtc), float(up)) for n, rtc, up in found))
 
 
+def whole() -> tuple[Record, ...]:
+    """Return what it wrote before and after it was moved."""
+    return tuple(sorted({*written(HOME, VM), *there()}))
+
+
+def has_no_gap(records: tuple[Record, ...]) -> bool:
+    """Return whether each record has the number after that of the one before."""
+    numbers = [one.number for one in records]
+    return numbers == list(range(numbers[0], numbers[-1] + 1))
+
+
 def is_saved(host: str) -> bool:
     """Return whether libvirt on a host would go on from what it saved."""
     return (STATE / f"nodes/{host}/libvirt/qemu/save/{VM}.save").exists()
@@ -80,10 +91,8 @@ def test_it_goes_on_at_the_other_site_in_the_same_life(ledger: Replication) -> N
     said = move(ledger)
     assert re.search(r"its memory went along, and it stood still for [0-9.]+ s", said)
     wait_until("records at the other site", lambda: len(there()) > 2)
-    whole = tuple(sorted({*written(HOME, VM), *there()}))
-    assert is_one_life(whole)
-    numbers = [one.number for one in whole]
-    assert numbers == list(range(numbers[0], numbers[-1] + 1))
+    wait_until("that none is missing", lambda: has_no_gap(whole()))   # it writes while we read
+    assert is_one_life(whole())
     assert ledger.lab.virsh(HOME, "domstate", VM).strip() == "shut off"
     assert not is_saved(HOME)
     assert not is_saved(TO)
@@ -113,4 +122,4 @@ def test_a_controller_that_dies_after_the_save_leaves_a_guest_that_any_start_res
     ledger.lab.virsh(HOME, "managedsave", "--running", VM)
     assert "its memory went along" in move(ledger)
     wait_until("records at the other site", lambda: len(there()) > 2)
-    assert is_one_life(tuple(sorted({*written(HOME, VM), *there()})))
+    assert is_one_life(whole())
