@@ -42,7 +42,7 @@ def test_a_plan_comes_back_from_its_file_as_it_was(case: tuple[Any, Observed]) -
     plan = plan_of(*case)
     text = plan_to_json(plan, case[1])
     saved = plan_from_json(text)
-    assert saved.plan == plan
+    assert saved.plan == replace(plan, predictions=()), "they are for readers, not for apply"
     assert plan_to_json(saved.plan, case[1]) == text
     assert stale(saved, "r1", case[1]) is None
 
