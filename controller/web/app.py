@@ -75,6 +75,7 @@ def make_app(store: Store, clock: Callable[[], float] = time.time) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        """Look at the store for as long as the application runs."""
         web.feed.look()
         looking = asyncio.create_task(web.feed.keep())
         try:
