@@ -21,6 +21,7 @@ from tests.lab.lab import STATE, Lab, wait_until
 
 TTL_S = 4.0
 HOST = "paris-2"
+OTHERS = ("paris-1", "milan-1", "milan-2")
 WITNESS = """apiVersion: hotsite/v1
 kind: Witness
 metadata: {name: aws}
@@ -75,6 +76,10 @@ class Controller(Hotsite):
 def pair(lab: Lab, tmp_path: Path) -> Iterator[tuple[Controller, Controller]]:
     """Give two controllers of one estate whose nodes were told no term yet."""
     nodes = (HOST, "witness")
+    if any("builder" in lab.running(host) for host in OTHERS):   # its host is all that they see
+        before = Hotsite(tmp_path / "before")
+        before.pin("builder", HOST)
+        before.converge()
     for node in nodes:
         lab.exec(node, "sh", "-c", FORGET)
     yield Controller(tmp_path / "first"), Controller(tmp_path / "second")
