@@ -1,11 +1,13 @@
 """Serves the page on loopback until it is stopped."""
 
+import os
+import socket
 from ipaddress import ip_address
 from typing import Final
 
 import uvicorn
 
-from controller.errors import SpecError
+from controller.errors import Refused, SpecError
 from controller.store.store import Store
 from controller.web.app import make_app
 
@@ -33,10 +35,28 @@ def parse_listen(text: str) -> tuple[str, int]:
 
 
 async def serve(store: Store, host: str, port: int) -> None:
-    """Serve until SIGTERM or SIGINT."""
+    """Serve until SIGTERM or SIGINT.
+
+    Errors: Refused: the address cannot be listened on.
+    """
     config = uvicorn.Config(
         make_app(store), host=host, port=port, log_level="warning", access_log=False,
         server_header=False, http="h11", ws="none", loop="asyncio", lifespan="on",
         limit_concurrency=CONNECTIONS, h11_max_incomplete_event_size=HEADER_BYTES,
         timeout_keep_alive=30, timeout_graceful_shutdown=2)
-    await uvicorn.Server(config).serve()
+    with listening(host, port) as listener:
+        await uvicorn.Server(config).serve([listener])
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """Return a socket that listens there.
+
+    Errors: Refused.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise Refused(f"{host} port {port} cannot be listened on: {os.strerror(error.errno or 0)};"
+                      " end what"
+                      " listens there, or name another port with --listen") from error

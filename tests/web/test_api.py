@@ -1,16 +1,17 @@
 """The page and its API over a store that a loop has filled."""
 
 import re
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from controller.errors import SpecError
+from controller.errors import Refused, SpecError
 from controller.store.database import Database
 from controller.store.store import Store
-from controller.web.server import parse_listen
+from controller.web.server import listening, parse_listen
 from tests.plan import builders as b
 from tests.web.estates import SQL, Client, opened
 
@@ -158,3 +159,9 @@ def test_an_address_of_loopback(text: str, where: tuple[str, int]) -> None:
 def test_any_other_address_is_refused(text: str) -> None:
     with pytest.raises(SpecError, match="is not understood"):
         parse_listen(text)
+
+
+def test_a_port_that_is_taken_is_said_in_a_sentence() -> None:
+    with (socket.create_server(("127.0.0.1", 0)) as other,
+          pytest.raises(Refused, match=r"cannot be listened on: Address already in use; end what")):
+        listening(*other.getsockname())

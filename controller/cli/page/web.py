@@ -24,13 +24,19 @@ def command(
 
     Examples: `hotsite web`, `hotsite web --listen 127.0.0.1:9000`.
 
-    Exit status: 0 stopped, 1 it cannot be served, 4 the address is not understood.
+    Exit status: 0 stopped, 1 it cannot be served, 4 the address is not understood, 5 there is no
+    state folder.
     """
     with errors_reported(as_json=False):
+        from controller.errors import SourceUnavailable  # noqa: PLC0415
         from controller.web.server import parse_listen, serve  # noqa: PLC0415  # slow to load
 
         host, port = parse_listen(listen)
-        store = manager_of(context, state).open_store()
+        manager = manager_of(context, state)
+        if not manager.state.exists():
+            raise SourceUnavailable(f"there is no state folder {manager.state}: start"
+                                    " `hotsite run`, or name its folder with --state")
+        store = manager.open_store()
         try:
             typer.echo(f"http://{f'[{host}]' if ':' in host else host}:{port}/")
             wait_for(serve(store, host, port))
