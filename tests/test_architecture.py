@@ -25,7 +25,7 @@ LAYERS = (
 FLOORS = {
     "plan": ("compute", "conditions", "output", "gates", "failover", "promotion", "replication",
              "machine", "network", "guarding", "leaving", "steps", "survey", "actions", "packing"),
-    "reconcile": ("inspect", "manager",
+    "reconcile": ("inspect", "manager", "ask",
                   ("supervise", "export", "fence", "leave", "importing"), "checkup",
                   ("once", "rehearsal"), "loop", "act", "report", "decide", "observe", "lease",
                   ("garbage", "host_keys", "tasks")),

@@ -32,13 +32,13 @@ def command(
 
     Exit status: 0 resumed, 1 it was not suspended or the journal cannot be written.
     """
+    from controller.reconcile.ask.ask import resume  # noqa: PLC0415  # keeps --help quick
+
     with errors_reported(as_json=as_json):
         manager = manager_of(context, state)
         store = manager.open_store()
         try:
-            was, again = store.resume(target), store.let_again(target)
-            if was or again:
-                store.note("resumed", target, f"resumed by {who(by)}", manager.clock())
+            was, again = resume(store, target, who(by), manager.clock())
         finally:
             store.close()
         if as_json:

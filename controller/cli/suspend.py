@@ -39,8 +39,7 @@ def command(
     Exit status: 0 paused, 1 nothing of this name is declared or the journal cannot be written.
     """
     from controller.cli.view.declared import unknown_target  # noqa: PLC0415  # keeps --help quick
-    from controller.cli.view.log import instant  # noqa: PLC0415
-    from controller.plan.survey.context import Suspension  # noqa: PLC0415
+    from controller.reconcile.ask.ask import instant, suspend  # noqa: PLC0415
     from controller.reconcile.inspect.loop_status import read_status  # noqa: PLC0415
 
     seconds = duration_s(span)
@@ -50,12 +49,9 @@ def command(
         if wrong is not None:
             complain(wrong)
             raise typer.Exit(1)
-        until_at = manager.clock() + seconds
         store = manager.open_store()
         try:
-            store.suspend(Suspension(target, who(by), why, until_at))
-            store.note("suspended", target, f"suspended by {who(by)} until {instant(until_at)}:"
-                       f" {why}", manager.clock())
+            until_at = suspend(store, target, who(by), why, seconds, manager.clock())
         finally:
             store.close()
         if as_json:

@@ -2,10 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 from fastapi import FastAPI, Header, HTTPException, Query, Request
@@ -14,15 +15,19 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException as Refusal
 
 from controller import __version__
-from controller.errors import JournalUnavailable
+from controller.errors import JournalUnavailable, Refused, SourceUnavailable
 from controller.reconcile.inspect.desk import Desk
 from controller.reconcile.inspect.head import chain_of, event_of, head_of
 from controller.store.store import Store
+from controller.web.access.people import Rules
+from controller.web.access.tokens import Tokens
+from controller.web.acts import Acts, add_acts, status_of
 from controller.web.answers import Chain, Estate, Events, Health, Problem, Rows
 from controller.web.feed import Feed, as_json
 from controller.web.pages import render
-from controller.web.protect import Protect
+from controller.web.protect import Gate, Protect, caller_in
 from controller.web.search import means
+from controller.web.signing import add_signing
 from controller.web.stream import Stream
 
 KINDS: Final = {
@@ -36,13 +41,16 @@ PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
         (503, "the store cannot be read"))}
 STREAMS: Final = 300
 API: Final = "/api/v1"
+NO_FILE: Final = Path("/nonexistent/web-tokens")
 
 
 class Web:
     """Everything that the routes share."""
 
-    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
+    def __init__(self, store: Store, clock: Callable[[], float],
+                 gate: Gate | None = None) -> None:
         self.store, self.clock = store, clock
+        self.gate = gate or Gate(Rules(Tokens(NO_FILE)))
         self.feed = Feed(Desk(store, clock))
         self.streams = 0
         self._head: tuple[int, str, bytes] = (-1, "", b"")
@@ -58,6 +66,10 @@ class Web:
                 head | {"began": self.feed.began, "fault": self.feed.fault}))
         return self._head[2]
 
+    def alive(self) -> tuple[bool, str]:
+        """Return whether the loop lives, and the sentence that says so."""
+        return life(self)
+
     def target(self, kind: str, name: str) -> str:
         """Return the target that a path names.
 
@@ -69,9 +81,11 @@ class Web:
         return target
 
 
-def make_app(store: Store, clock: Callable[[], float] = time.time) -> FastAPI:
-    """Return the application over a store."""
-    web = Web(store, clock)
+def make_app(store: Store, clock: Callable[[], float] = time.time,
+             rules: Rules | None = None) -> FastAPI:
+    """Return the application over a store; without rules everybody reads and nobody acts."""
+    web = Web(store, clock, Gate(rules) if rules else None)
+    acts = Acts(web)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -88,10 +102,13 @@ def make_app(store: Store, clock: Callable[[], float] = time.time) -> FastAPI:
     app = FastAPI(title="hotsite", version=__version__, lifespan=lifespan, docs_url=None,
                   redoc_url=None, openapi_url=f"{API}/openapi.json")
     app.state.web = web
-    app.add_middleware(Protect)
+    app.add_middleware(Protect, gate=web.gate, clock=clock)
     app.add_exception_handler(Refusal, refused)
     app.add_exception_handler(RequestValidationError, not_understood)
-    app.add_exception_handler(JournalUnavailable, unavailable)
+    for kind in (Refused, SourceUnavailable, JournalUnavailable):
+        app.add_exception_handler(kind, not_done)
+    add_acts(app, web, acts)
+    add_signing(app, web, acts)
     add_api(app, web)
     add_pages(app, web)
     return app
@@ -155,9 +172,10 @@ def add_pages(app: FastAPI, web: Web) -> None:
     """Add the pages themselves, and their files."""
 
     @app.get("/", include_in_schema=False)
-    async def page() -> HTMLResponse:
+    async def page(asked: Request) -> HTMLResponse:
         """The main page; without scripts it shows the verdicts and lists as they are now."""
-        return render("desk.html", web, head=head_of(web.feed.desk, web.store, web.clock()))
+        return render("desk.html", web, caller=caller_in(asked.scope), head=head_of(
+            web.feed.desk, web.store, web.clock()))
 
     @app.get("/static/{name}", include_in_schema=False)
     async def static(name: str) -> Response:
@@ -169,10 +187,10 @@ def add_pages(app: FastAPI, web: Web) -> None:
                         headers={"cache-control": "no-cache"})
 
     @app.get("/{kind}/{name}", include_in_schema=False)
-    async def object_page(kind: str, name: str) -> HTMLResponse:
+    async def object_page(asked: Request, kind: str, name: str) -> HTMLResponse:
         """The page of one object."""
         target = web.target(kind, name)
-        return render("object.html", web,
+        return render("object.html", web, caller=caller_in(asked.scope),
                       chain=chain_of(web.feed.desk, web.store, target, web.clock()))
 
 
@@ -214,18 +232,18 @@ def json_response(value: Any, status: int = 200) -> Response:
     return Response(as_json(value), status, media_type="application/json")
 
 
-def problem(status: int, sentence: str) -> Response:
+def problem(status: int, sentence: str, headers: Mapping[str, str] | None = None) -> Response:
     """Return a problem document."""
-    title = {404: "Not found", 405: "Refused", 422: "Not understood",
+    title = {404: "Not found", 409: "Not as shown", 422: "Not understood",
              503: "Unavailable"}.get(status, "Refused")
     return JSONResponse(Problem(title=title, status=status, detail=sentence).model_dump(), status,
-                        media_type="application/problem+json")
+                        headers, media_type="application/problem+json")
 
 
 async def refused(_: Request, error: Exception) -> Response:
     """Answer what a route refused."""
     assert isinstance(error, Refusal)
-    return problem(error.status_code, str(error.detail))
+    return problem(error.status_code, str(error.detail), error.headers)
 
 
 async def not_understood(_: Request, error: Exception) -> Response:
@@ -235,6 +253,6 @@ async def not_understood(_: Request, error: Exception) -> Response:
     return problem(422, f"{'.'.join(map(str, first['loc'][1:]))}: {first['msg']}")
 
 
-async def unavailable(_: Request, error: Exception) -> Response:
-    """Answer while the store cannot be read."""
-    return problem(503, str(error))
+async def not_done(_: Request, error: Exception) -> Response:
+    """Answer what was refused, or while the loop or the store is not there."""
+    return problem(status_of(error), str(error))

@@ -26,12 +26,13 @@ def environment() -> Environment:
     return made
 
 
-def render(template: str, web: "Web", **values: Any) -> HTMLResponse:
+def render(template: str, web: "Web", status: int = 200, **values: Any) -> HTMLResponse:
     """Return a page with what all pages need."""
     desk = web.feed.desk
     text = environment().get_template(template).render(
-        desk=desk, now_at=web.clock(), began=web.feed.began, fault=web.feed.fault, **values)
-    return HTMLResponse(text, headers={"cache-control": "no-store"})
+        desk=desk, now_at=web.clock(), began=web.feed.began, fault=web.feed.fault,
+        **({"caller": None} | values))
+    return HTMLResponse(text, status, headers={"cache-control": "no-store"})
 
 
 def instant(at: float) -> str:

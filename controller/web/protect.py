@@ -1,33 +1,86 @@
 """What stands before every route: who may ask, and what a browser may do with the answer.
 
-Rule 1: the page listens on loopback, and answers only where the request names it so: a page of
-        another site, whose name was made to lead here (DNS rebinding), is refused.
-Rule 2: nothing is changed by it: other methods than GET and HEAD are refused.
-Rule 3: a browser loads scripts, styles, fonts and data from here alone, and frames it nowhere.
+Rule 1: the page answers only under its own names: a page of another site, whose name was made to
+        lead here (DNS rebinding), is refused.
+Rule 2: who may not read is told nothing but how to sign in.
+Rule 3: GET and HEAD change nothing. A POST has a body of 64 KiB at most, within 10 s; where the
+        browser would say by itself who asks, a page of ours must have made it ask.
+Rule 4: a browser loads scripts, styles, fonts and data from here alone, and frames it nowhere.
+
+What a person may do beyond reading is asked by each act (acts.py).
 """
 
+import asyncio
+import hashlib
 import json
+import time
+from collections.abc import Callable
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from controller.errors import SpecError
+from controller.web.access.limits import Limit
+from controller.web.access.people import NOBODY, Caller, Rules, caller_of, of_our_page
+from controller.web.access.tokens import Person, Right
+
 HEADERS: Final = tuple((name.encode(), value.encode()) for name, value in {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self';"
                                " font-src 'self'; connect-src 'self'; img-src 'self';"
-                               " base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+                               " base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
+    "referrer-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
 }.items())
-NAMES: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
+BODY_BYTES: Final = 64 << 10
+BODY_S: Final = 10.0
+TRIES: Final = 10
+"""Tokens that an address may offer in a minute, the known ones aside."""
+SIGN_IN: Final = "/sign-in"
+OPEN: Final = (SIGN_IN, "/static/", "/api/v1/healthz")
+CALLER: Final = "hotsite.caller"
+
+
+class Gate:
+    """Proves tokens, seldom enough that nobody can guess."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.rules = rules
+        self._limit = Limit(TRIES)
+        self._proven: dict[str, tuple[bytes, Person]] = {}
+
+    async def prove(self, token: str, address: str) -> tuple[Person | None, float]:
+        """Return whom a token proves; and where too many were tried, after how long to try.
+
+        Errors: SpecError.
+        """
+        digest = hashlib.sha256(token.encode()).digest()
+        name = token.partition(".")[0]
+        known = self._proven.get(name)
+        if known and known == (digest, self.rules.tokens.persons().get(name)):
+            return known[1], 0.0
+        if wait_s := self._limit.take(address, time.monotonic()):
+            return None, wait_s
+        person = await asyncio.to_thread(self.rules.tokens.check, token)
+        if person is not None:
+            self._proven[name] = digest, person
+        return person, 0.0
+
+
+class Refusal(Exception):
+    """A request that is not passed on: its status and sentence."""
+
+    def __init__(self, status: int, sentence: str, **headers: str) -> None:
+        super().__init__(sentence)
+        self.status, self.sentence, self.headers = status, sentence, headers
 
 
 class Protect:
     """Refuses what may not ask, and puts the headers on every answer."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, gate: Gate, clock: Callable[[], float] = time.time) -> None:
+        self._app, self._gate, self._clock = app, gate, clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
@@ -41,14 +94,91 @@ class Protect:
                 message["headers"] = [*message.get("headers", ()), *HEADERS]
             await send(message)
 
-        if scope["method"] not in {"GET", "HEAD"}:
-            await refuse(guarded, 405, "Only GET and HEAD are answered: this page shows, and"
-                         " changes nothing")
-        elif host_of(scope) not in NAMES:
-            await refuse(guarded, 421, "This page answers under 127.0.0.1, [::1] and localhost"
-                         " only")
-        else:
-            await self._app(scope, receive, guarded)
+        try:
+            receive = await self._checked(scope, receive)
+        except Refusal as refusal:
+            await refuse(guarded, refusal)
+            return
+        await self._app(scope, receive, guarded)
+
+    async def _checked(self, scope: Scope, receive: Receive) -> Receive:
+        """Return where the body of a request is read that may be passed on.
+
+        Errors: Refusal.
+        """
+        method, path = scope["method"], scope["path"]
+        if method not in {"GET", "HEAD", "POST"}:
+            raise Refusal(405, "Only GET, HEAD and POST are answered", allow="GET, HEAD, POST")
+        rules = self._gate.rules
+        if host_of(scope) not in rules.names:
+            raise Refusal(421, f"This page answers under {', '.join(sorted(rules.names))} only")
+        headers = {name.decode("latin-1"): value.decode("latin-1")
+                   for name, value in scope["headers"]}
+        caller = scope[CALLER] = await self._caller(headers, (scope.get("client") or [""])[0])
+        if Right.READ not in caller.person.rights and not path.startswith(OPEN):
+            if path.startswith("/api/") or method == "POST":
+                raise Refusal(401, "Who asks may not read here: send a token, or sign in",
+                              **{"www-authenticate": "Bearer"})
+            raise Refusal(303, "Sign in first", location=SIGN_IN)
+        if method != "POST":
+            return receive
+        if (caller.ambient or path == SIGN_IN or "origin" in headers) and not of_our_page(
+                headers, scope["scheme"]):
+            raise Refusal(403, "This did not come from a page of ours, so nothing was done")
+        return await bounded(headers, receive)
+
+    async def _caller(self, headers: dict[str, str], address: str) -> Caller:
+        try:
+            caller = caller_of(headers, address, self._gate.rules, self._clock())
+            if caller.forged:
+                raise Refusal(403, f"The header {self._gate.rules.proxy_header} is believed from"
+                              " the proxy alone")
+            if not caller.bearer:
+                return caller
+            person, wait_s = await self._gate.prove(caller.bearer, address)
+        except SpecError as error:
+            raise Refusal(503, str(error)) from error
+        if wait_s:
+            raise Refusal(429, "Too many tokens were tried: wait a minute",
+                          **{"retry-after": str(int(wait_s) + 1)})
+        if person is None:
+            raise Refusal(401, "The token is not known", **{"www-authenticate": "Bearer"})
+        return Caller(person)
+
+
+async def bounded(headers: dict[str, str], receive: Receive) -> Receive:
+    """Read a body whole, and return where it is read again.
+
+    Errors: Refusal: it is too long, or slow.
+    """
+    length = headers.get("content-length", "0")
+    body = b""
+    try:
+        async with asyncio.timeout(BODY_S):
+            more = not (length.isdigit() and int(length) > BODY_BYTES)
+            while more and len(body) <= BODY_BYTES:
+                message = await receive()
+                body += message.get("body", b"")
+                if message["type"] == "http.disconnect":
+                    raise Refusal(400, "The request ended early")
+                more = bool(message.get("more_body"))
+    except TimeoutError:
+        raise Refusal(408, f"The request took longer than {BODY_S:g} s to arrive") from None
+    if len(body) > BODY_BYTES or (length.isdigit() and int(length) > BODY_BYTES):
+        raise Refusal(413, f"The request is longer than {BODY_BYTES >> 10} KiB")
+    left: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def again() -> Message:
+        """Return the body once, then what comes after it."""
+        return left.pop() if left else await receive()
+    return again
+
+
+def caller_in(scope: Scope) -> Caller:
+    """Return who makes a request that was passed on."""
+    caller = scope.get(CALLER, Caller(NOBODY))
+    assert isinstance(caller, Caller), "only we write there"
+    return caller
 
 
 def host_of(scope: Scope) -> str:
@@ -61,11 +191,12 @@ def host_of(scope: Scope) -> str:
     return name if colon and port.isdigit() else host
 
 
-async def refuse(send: Send, status: int, sentence: str) -> None:
+async def refuse(send: Send, refusal: Refusal) -> None:
     """Answer with a problem document."""
-    body = json.dumps({"type": "about:blank", "title": "Refused", "status": status,
-                       "detail": sentence}).encode()
-    await send({"type": "http.response.start", "status": status, "headers": [
+    body = json.dumps({"type": "about:blank", "title": "Refused", "status": refusal.status,
+                       "detail": refusal.sentence}).encode()
+    await send({"type": "http.response.start", "status": refusal.status, "headers": [
         (b"content-type", b"application/problem+json"),
-        (b"content-length", str(len(body)).encode())]})
+        (b"content-length", str(len(body)).encode()),
+        *((name.encode(), value.encode()) for name, value in refusal.headers.items())]})
     await send({"type": "http.response.body", "body": body})

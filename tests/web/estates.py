@@ -12,6 +12,7 @@ from controller.plan.compute import compute
 from controller.reconcile.decide.declared import documents_of
 from controller.reconcile.observe.last_seen import save_fact
 from controller.store.store import Store
+from controller.web.access.people import Rules
 from controller.web.app import make_app
 from tests.plan import builders as b
 from tests.plan import replicas as r
@@ -57,17 +58,27 @@ def opened(tmp_path: Path) -> Store:
 class Client:
     """Asks the page in this process, as a browser at 127.0.0.1 would."""
 
-    def __init__(self, store: Store) -> None:
-        self._app = make_app(store, lambda: b.NOW_S)
+    def __init__(self, store: Store, rules: Rules | None = None,
+                 address: str = "127.0.0.1", base: str = "http://127.0.0.1:8765") -> None:
+        self._app = make_app(store, lambda: b.NOW_S, rules)
         self._app.state.web.feed.look()
+        self._address, self._base = address, base
 
     def request(self, method: str, path: str, **more: Any) -> httpx.Response:
         """Return the answer."""
         async def whole() -> httpx.Response:
-            async with httpx.AsyncClient(transport=httpx.ASGITransport(self._app),
-                                         base_url="http://127.0.0.1:8765") as client:
+            transport = httpx.ASGITransport(self._app, client=(self._address, 50_000))
+            async with httpx.AsyncClient(transport=transport, base_url=self._base) as client:
                 return await client.request(method, path, **more)
         return asyncio.run(whole())
+
+    def look(self) -> None:
+        """Look at the store once, as the page does all the time."""
+        self._app.state.web.feed.look()
+
+    def post(self, path: str, **more: Any) -> httpx.Response:
+        """Return the answer to POST."""
+        return self.request("POST", path, **more)
 
     def get(self, path: str, **more: Any) -> httpx.Response:
         """Return the answer to GET."""

@@ -83,7 +83,7 @@ def test_the_names_of_loopback_are_answered(client: Client, host: str) -> None:
     assert client.get("/api/v1/estate", headers={"host": host}).status_code == 200
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"])
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"])
 def test_nothing_is_changed_by_it(client: Client, method: str) -> None:
     assert client.request(method, "/api/v1/vms/sql").status_code == 405
 
@@ -142,21 +142,21 @@ def test_a_loop_that_is_gone_is_not_healthy(client: Client, store: Store) -> Non
 def test_the_description_names_every_route_and_problem(client: Client) -> None:
     paths = answer(client, "/api/v1/openapi.json")["paths"]
     assert set(paths) == {f"/api/v1/{path}" for path in (
-        "estate", "events", "healthz", "stream", "{kind}", "{kind}/{name}")}
+        "estate", "events", "healthz", "stream", "{kind}", "{kind}/{name}", "plan", "plan/approve",
+        "{kind}/{name}/suspend", "{kind}/{name}/resume", "vms/{name}/replica/{verb}")}
     assert "503" in paths["/api/v1/estate"]["get"]["responses"]
 
 
 @pytest.mark.parametrize(("text", "where"), [
     ("127.0.0.1:8765", ("127.0.0.1", 8765)), ("localhost:0", ("127.0.0.1", 0)),
-    ("[::1]:9000", ("::1", 9000)), ("127.9.9.9:1", ("127.9.9.9", 1))])
-def test_an_address_of_loopback(text: str, where: tuple[str, int]) -> None:
+    ("[::1]:9000", ("::1", 9000)), ("10.0.0.1:1", ("10.0.0.1", 1))])
+def test_an_address_to_listen_on(text: str, where: tuple[str, int]) -> None:
     assert parse_listen(text) == where
 
 
-@pytest.mark.parametrize("text", ["0.0.0.0:8765", "10.0.0.1:80", "8765", ":8765", "127.0.0.1:",
-                                  "127.0.0.1:99999", "127.0.0.1:-1", "host:80", "[::]:80", "",
-                                  "127.0.0.1:\u0661"])
-def test_any_other_address_is_refused(text: str) -> None:
+@pytest.mark.parametrize("text", ["8765", ":8765", "127.0.0.1:", "127.0.0.1:99999",
+                                  "127.0.0.1:-1", "host:80", "", "127.0.0.1:\u0661"])
+def test_any_other_text_is_refused(text: str) -> None:
     with pytest.raises(SpecError, match="is not understood"):
         parse_listen(text)
 

@@ -49,6 +49,7 @@ def ask(context: typer.Context, kind: "RequestKind", machine: str, path: str | N
 def by_the_loop(manager: "Manager", request: "ReplicaRequest", *, wait: bool) -> int:
     """Hand the request to the running loop, follow it, and return the exit status."""
     from controller.cli.view.declared import unknown_target  # noqa: PLC0415
+    from controller.reconcile.ask.ask import request as ask_loop  # noqa: PLC0415
     from controller.reconcile.inspect.loop_status import read_status  # noqa: PLC0415
 
     if not read_status(manager).alive:
@@ -62,7 +63,7 @@ def by_the_loop(manager: "Manager", request: "ReplicaRequest", *, wait: bool) ->
     store = manager.open_store()
     try:
         newest = max((row.id for row in store.events(1)), default=0)
-        store.request(request)
+        ask_loop(store, request.machine, request.kind, request.by, request.at)
         if not wait:
             typer.echo(f"the loop is asked to {request.kind} the replica of {request.machine}")
             return 0

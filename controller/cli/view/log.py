@@ -1,18 +1,13 @@
 """Events as lines: for `run`, for the progress of `apply`, and for `events`."""
 
 import json
-from datetime import UTC, datetime
 
 from controller.cli.view.terminal import fit, fit_json
+from controller.reconcile.ask.ask import instant
 from controller.reconcile.report.event import Event, EventKind
 from controller.store.journal import EventRow
 
 SIGNS = {"done": "✓", "refused": "✗", "unavailable": "…", "unknown": "?", "abandoned": "?"}
-
-
-def instant(at: float) -> str:
-    """Return epoch seconds in local time, to the second, with the zone's offset."""
-    return datetime.fromtimestamp(at, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def describe_event(event: Event) -> str:

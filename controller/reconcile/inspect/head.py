@@ -67,7 +67,7 @@ def listed(names: list[str]) -> str:
 def waiting(step: Row) -> Row:
     """Return a step that waits for a person's yes."""
     return {"id": step["id"], "target": step["target"], "symbol": step["symbol"],
-            "verb": step["verb"], "sentence": step["reason"],
+            "verb": step["verb"], "sentence": step["reason"], "content": step.get("content", ""),
             "consequence": step["consequence"], "why": step["ruling"]["sentence"],
             "clears": step["ruling"]["clears"]}
 
@@ -108,7 +108,8 @@ def chain_of(desk: Desk, store: Store, target: str, now_s: float) -> Row:
         "conditions": [{"type": one.type.value, "status": one.status.value, "reason": one.reason,
                         "message": one.message, "since_at": one.since_at}
                        for one in desk.conditions(target)],
-        "differs": [{"symbol": one["symbol"], "verb": one["verb"], "node": one["nodes"][0],
+        "differs": [{"id": one["id"], "symbol": one["symbol"], "verb": one["verb"],
+                     "node": one["nodes"][0],
                      "sentence": one["reason"], "verdict": one["ruling"]["verdict"],
                      "why": one["ruling"]["sentence"], "clears": one["ruling"]["clears"]}
                     for one in steps],

@@ -5,7 +5,7 @@
 //
 // Lists hold only the rows in sight: a row with trouble is taller, and comes first, so that where a row
 // stands is a sum. Ages are counted here from instants; the server sends none.
-import { bar, clock, duration, gib, link, make, order, shape } from "./words.js";
+import { act, bar, clock, duration, gib, link, make, order, shape } from "./words.js";
 import { means } from "./search.js";
 
 const SILENT_MS = 15000, PLAIN_PX = 28, TALL_PX = 46, SPARE = 6;
@@ -105,9 +105,10 @@ function drawHead() {
   at("verdicts").replaceChildren(...head.sites.map(verdict));
   if (!head.sites.length) at("verdicts").replaceChildren(make("section", "verdict", make("p", "soft", "Nothing is known yet"), make("h2", "", shape("unknown"), " No loop has decided anything with this state folder")));
   rail("waits", head.waits, (one) => make("div", "card", make("b", "", link(one.target)), make("p", "", one.sentence),
-    one.consequence ? make("p", "soft", one.consequence) : null, make("p", "soft", one.clears)));
+    one.consequence ? make("p", "soft", one.consequence) : null,
+    make("p", "buttons", act("Approve…", "press", { verb: "approve", step: one.id }), link(one.target, "Why", "quiet"))));
   rail("runs", head.runs, (one) => make("p", "run", make("b", "", link(one.target)), ` ${one.verb} `, make("span", "soft", one.progress || one.sentence), age(one.at)));
-  rail("suspended", head.suspended, (one) => make("p", "", shape("suspended"), " ", make("b", "", link(one.target)), ` until ${clock(one.until_at)} `, make("span", "soft", `${one.why}, ${one.by}`)));
+  rail("suspended", head.suspended, (one) => make("p", "", shape("suspended"), " ", make("b", "", link(one.target)), ` until ${clock(one.until_at)} `, make("span", "soft", `${one.why}, ${one.by}`), " ", act("Resume", "quiet", { verb: "resume", target: one.target })));
 }
 
 const age = (instant) => Object.assign(make("span", "age right soft", duration(now_s() - instant)), { dataset: {} });

@@ -32,10 +32,17 @@ export function shape(level) {
   return node;
 }
 
-export function link(target, text) {
+export function act(text, className, values) {
+  const node = make("a", className, text);
+  node.href = `/act?${new URLSearchParams(values)}`;
+  node.dataset.act = "";
+  return node;
+}
+
+export function link(target, text, className = "") {
   const [kind, name] = [target.slice(0, target.indexOf("/")), target.slice(target.indexOf("/") + 1)];
   if (!(kind in paths)) return make("b", "", text ?? name);
-  const node = make("a", "", text ?? name);
+  const node = make("a", className, text ?? name);
   node.href = `/${paths[kind]}/${encodeURIComponent(name)}`;
   return node;
 }
