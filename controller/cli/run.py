@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from controller.cli.shared import State, errors_reported, manager_of, wait_for
+from controller.cli.shared import State, complain, errors_reported, manager_of, wait_for
 
 if TYPE_CHECKING:
     from controller.reconcile.loop import Loop
@@ -26,6 +26,9 @@ def command(
     place: Annotated[str | None, typer.Option(
         "--place", metavar="NAME", show_default=False, help="Where this controller stands: a site,"
         " or the place of a witness.")] = None,
+    web: Annotated[str | None, typer.Option(
+        "--web", metavar="ADDRESS", show_default=False,
+        help="Serve the page there, too: 127.0.0.1:8765.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Log one JSON object per line.")] = False,
     state: State = None,
 ) -> None:
@@ -41,6 +44,8 @@ def command(
     For a failover by itself two places must agree that a site is gone: `--place` says at which one
     this controller stands, so that its view and a witness's beside it count as one.
 
+    `--web` starts `hotsite web` beside the loop, as a process of its own, and again if it ends.
+
     Examples: `hotsite run specs/`, `hotsite run git+ssh://git@host/estate.git#main`,
     `hotsite run --standby specs/`.
 
@@ -48,15 +53,16 @@ def command(
     """
     with errors_reported(as_json=as_json):
         wait_for(keep(manager_of(context, state), source, metrics, standby=standby, place=place,
-                      as_json=as_json))
+                      web=web, as_json=as_json))
 
 
 async def keep(manager: "Manager", source: str, metrics: str | None, *, standby: bool = False,
-               place: str | None = None, as_json: bool) -> None:
+               place: str | None = None, web: str | None = None, as_json: bool) -> None:
     """Run the loop until SIGTERM or SIGINT stops it."""
     import asyncio  # noqa: PLC0415
     import signal  # noqa: PLC0415
 
+    from controller.cli.page.child import argv_of, keep_page  # noqa: PLC0415
     from controller.cli.view.log import describe_event, event_json  # noqa: PLC0415
     from controller.telemetry.service import Service  # noqa: PLC0415
 
@@ -66,6 +72,7 @@ async def keep(manager: "Manager", source: str, metrics: str | None, *, standby:
         sys.stdout.flush()
 
     service = Service(os.environ)
+    pages: list[asyncio.Task[None]] = []
 
     def started(loop: "Loop") -> None:
         """Let signals end the loop, and the service manager know of its decisions."""
@@ -78,6 +85,13 @@ async def keep(manager: "Manager", source: str, metrics: str | None, *, standby:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop)
         service.ready()
+        if web is not None:
+            pages.append(asyncio.create_task(keep_page(argv_of(web, manager.state), complain)))
 
-    await manager.run(source, listen=log, started=started, metrics=metrics,
-                      standby=standby, place=place)
+    try:
+        await manager.run(source, listen=log, started=started, metrics=metrics,
+                          standby=standby, place=place)
+    finally:
+        for page in pages:
+            page.cancel()
+        await asyncio.gather(*pages, return_exceptions=True)

@@ -27,7 +27,7 @@ from controller.web.feed import Feed, as_json
 from controller.web.pages import render
 from controller.web.protect import Gate, Protect, caller_in
 from controller.web.search import means
-from controller.web.signing import add_signing
+from controller.web.signing import DONE, add_signing
 from controller.web.stream import Stream
 
 KINDS: Final = {
@@ -172,9 +172,10 @@ def add_pages(app: FastAPI, web: Web) -> None:
     """Add the pages themselves, and their files."""
 
     @app.get("/", include_in_schema=False)
-    async def page(asked: Request) -> HTMLResponse:
+    async def page(asked: Request, done: str = "") -> HTMLResponse:
         """The main page; without scripts it shows the verdicts and lists as they are now."""
-        return render("desk.html", web, caller=caller_in(asked.scope), head=head_of(
+        return render("desk.html", web, caller=caller_in(asked.scope), done=DONE.get(done, ""),
+                      head=head_of(
             web.feed.desk, web.store, web.clock()))
 
     @app.get("/static/{name}", include_in_schema=False)
@@ -187,10 +188,10 @@ def add_pages(app: FastAPI, web: Web) -> None:
                         headers={"cache-control": "no-cache"})
 
     @app.get("/{kind}/{name}", include_in_schema=False)
-    async def object_page(asked: Request, kind: str, name: str) -> HTMLResponse:
+    async def object_page(asked: Request, kind: str, name: str, done: str = "") -> HTMLResponse:
         """The page of one object."""
         target = web.target(kind, name)
-        return render("object.html", web, caller=caller_in(asked.scope),
+        return render("object.html", web, caller=caller_in(asked.scope), done=DONE.get(done, ""),
                       chain=chain_of(web.feed.desk, web.store, target, web.clock()))
 
 

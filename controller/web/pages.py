@@ -21,7 +21,8 @@ def environment() -> Environment:
     """Return the templates; everything that is put into them is escaped."""
     made = Environment(loader=PackageLoader("controller.web"), autoescape=True,
                        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    made.filters.update(duration=lambda age_s: render_duration(max(0.0, age_s)), size=render_size,
+    made.filters.update(duration=lambda age_s: render_duration(float(max(0, int(age_s)))),
+                        size=render_size,
                         instant=instant, path=path, name=lambda target: target.partition("/")[2])
     return made
 
@@ -31,7 +32,7 @@ def render(template: str, web: "Web", status: int = 200, **values: Any) -> HTMLR
     desk = web.feed.desk
     text = environment().get_template(template).render(
         desk=desk, now_at=web.clock(), began=web.feed.began, fault=web.feed.fault,
-        **({"caller": None} | values))
+        **({"caller": None, "done": ""} | values))
     return HTMLResponse(text, status, headers={"cache-control": "no-store"})
 
 

@@ -37,6 +37,16 @@ MEANS: Final = {
               " repair is repaired. Nothing on the source is read."}
 
 
+DONE: Final = {
+    "approve": "Approved, once: the loop acts within a second, if every other gate lets it.",
+    "suspend": "Suspended: nothing about it is healed until the pause ends.",
+    "resume": "Resumed: the loop decides again within a second.",
+    "copy": "The loop is asked for a copy: what becomes of it is below.",
+    "verify": "The loop is asked to verify: what becomes of it is below."}
+"""What a page says after an act; an address brings only the word, so that no link can put words
+into our mouth."""
+
+
 def add_signing(app: FastAPI, web: Any, acts: Acts) -> None:
     """Add the forms."""
 
@@ -78,7 +88,7 @@ def add_signing(app: FastAPI, web: Any, acts: Acts) -> None:
         """Do it, and go back to its object; else show the form with the sentence why not."""
         values = await fields(asked)
         try:
-            done = do(web, acts, asked, values)
+            do(web, acts, asked, values)
         except ValidationError as error:
             first = error.errors()[0]
             return shown(web, asked, values, f"{first['loc'][0]}: {first['msg']}", 422)
@@ -86,8 +96,8 @@ def add_signing(app: FastAPI, web: Any, acts: Acts) -> None:
             return shown(web, asked, values, str(error.detail), error.status_code)
         except HotsiteError as error:
             return shown(web, asked, values, str(error), status_of(error))
-        back = path_of(values.get("target", ""))
-        return RedirectResponse(f"{back or '/'}?done={quote(done.sentence)}", 303)
+        return RedirectResponse(f"{path_of(values.get('target', '')) or '/'}?done={values['verb']}",
+                                303)
 
 
 async def fields(asked: Request) -> dict[str, str]:
@@ -141,10 +151,12 @@ def shown(web: Any, asked: Request, values: dict[str, str], sentence: str,
             step = planned(web.feed.desk.beat or None, values.get("step", ""))
             target = str(step["target"])
         except HotsiteError as error:
-            sentence, status = sentence or str(error), status_of(error) if status == 200 else status
+            sentence = sentence or str(error)
+            status = status_of(error) if status == 200 else status
     return render("act.html", web, status, caller=caller_in(asked.scope), verb=verb, word=word,
-                  right=right, step=step, target=target, means=MEANS.get(verb, ""),
-                  sentence=sentence, why=values.get("why", ""), span=values.get("for", span))
+                  right=right, step=step, loop=web.alive(), target=target,
+                  means=MEANS.get(verb, ""), sentence=sentence, why=values.get("why", ""),
+                  span=values.get("for", span))
 
 
 def path_of(target: str) -> str:

@@ -176,6 +176,12 @@ def test_a_form_that_is_refused_comes_back_with_what_is_true_now(ann: Ann, store
     assert ann.form(verb="fly", target=SQL).status_code == 404
 
 
+def test_no_link_puts_words_into_our_mouth(ann: Ann) -> None:
+    assert "Suspended: nothing about it" in ann.client.get("/?done=suspend").text
+    for path in ("/", "/vms/sql"):
+        assert "call me" not in ann.client.get(f"{path}?done=call+me").text
+
+
 def test_who_is_not_signed_in_is_shown_how(ann: Ann) -> None:
     for query in ({"verb": "approve", "step": STEP}, {"verb": "suspend", "target": SQL}):
         page = ann.client.get("/act", params=query).text

@@ -37,7 +37,8 @@ box.addEventListener("submit", async (event) => {
   button.disabled = false;
   if (reply?.redirected) {
     box.close();
-    tell(new URL(reply.url).searchParams.get("done") ?? "Done");
+    const page = new DOMParser().parseFromString(await reply.text(), "text/html");
+    tell(page.getElementById("told")?.textContent ?? "");
   } else if (!reply || !show(await reply.text())) {
     show('<form id="act"><h1 id="act-title">Nothing was heard</h1><p role="alert">Whether it was done is not known: look at what happened.</p><p><a href="/" data-close>Close</a></p></form>');
   }
@@ -48,13 +49,10 @@ box.addEventListener("close", () => {
 });
 
 // ---- what was done, for a while
-const told = document.createElement("p");
-told.className = "told";
-told.setAttribute("role", "status");
-document.body.append(told);
 let timer = 0;
 
 function tell(sentence) {
+  const told = document.getElementById("told");
   told.textContent = sentence;
   clearTimeout(timer);
   timer = setTimeout(() => { told.textContent = ""; }, 8000);
@@ -62,7 +60,7 @@ function tell(sentence) {
 
 const query = new URLSearchParams(location.search);
 if (query.has("done")) {
-  tell(query.get("done"));
+  tell(document.getElementById("told").textContent);
   query.delete("done");
   history.replaceState(null, "", query.size ? `?${query}` : location.pathname);
 }
