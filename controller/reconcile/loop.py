@@ -58,7 +58,7 @@ from controller.reconcile.report.event import Event, EventKind
 from controller.reconcile.report.journal_writer import JournalWriter
 from controller.reconcile.report.metrics import measure
 from controller.reconcile.report.news import News
-from controller.reconcile.report.status import status_of
+from controller.reconcile.report.status import status_of, write_down
 from controller.reconcile.tasks import cancel, is_set_within, now_s
 from controller.store.store import Store
 from controller.telemetry import OFF, Telemetry
@@ -355,9 +355,9 @@ class Loop:
     def _write_status(self) -> None:
         """Write the status, but not over an earlier loop's before that was read."""
         if self._journal.fault is None and self.desired is not None and self.started_at:
-            self._journal.attempt(lambda: self._store.save_status(status_of(
+            self._journal.attempt(lambda: write_down(self._store, status_of(
                 self, self._view, self._attempts.in_flight, self._workers.waits(),
-                self._clock())))
+                self._clock()), self._view))
 
     def _lease_changed(self) -> None:
         """Report who conducts, and decide anew."""

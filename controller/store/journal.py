@@ -176,6 +176,15 @@ class Journal(Table):
             (*values, limit))
         return tuple(sorted(EventRow(*row) for row in rows))
 
+    def completions(self, target: str, verb: str,
+                    since_at: float) -> tuple[tuple[float, float], ...]:
+        """Return when each action of a verb that was done since an instant began and ended."""
+        return tuple((begun, ended) for begun, ended in self._database.read(
+            "SELECT coalesce(begun.at, ended.at), ended.at FROM events AS ended"
+            " LEFT JOIN events AS begun ON begun.id = ended.intent WHERE ended.target = ?"
+            " AND ended.kind = 'outcome' AND ended.verb = ? AND ended.outcome = 'done'"
+            " AND ended.at >= ? ORDER BY ended.id", (target, verb, since_at)))
+
     def event_targets(self) -> tuple[str, ...]:
         """Return every object that a row is about, sorted."""
         return tuple(target for target, in self._database.read(

@@ -9,7 +9,7 @@ APPLICATION_ID: Final = 0x686F7473
 """`hots`: marks the file as ours."""
 
 JSON: Final[dict[str, str]] = {"applied": "fingerprints", "seen": "facts", "status": "content",
-                              "declared": "content"}
+                              "declared": "content", "samples": "content"}
 """By table: the column that holds JSON, which is checked for bit rot."""
 
 def _numbered(table: str, kind: str, name: str, *, updated: str = "") -> tuple[str, ...]:
@@ -83,6 +83,8 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
      *_numbered("open_intents", "work", "''"),
      *_numbered("seen", "seen", "ROW.node", updated=" OF facts, silent"),
      *_numbered("status", "status", "''")),
+    ("""CREATE TABLE samples (step INTEGER NOT NULL, at INTEGER NOT NULL, content TEXT NOT NULL,
+        PRIMARY KEY (step, at)) STRICT""",),
 )
 
 

@@ -17,6 +17,7 @@ The store: everything that must survive a restart, as tables in one SQLite file.
     conditions     what changed since the last     since when something is as it is
     status         every 10s, after each plan      since when no controller looked
     progress       while a copy runs               how far it was
+    samples        each minute                     how busy hosts were, in charts
     declared       with each revision              nothing: it is written for readers
     changes        by triggers, with all of these  nothing: it numbers what readers read next
 
@@ -49,6 +50,7 @@ from controller.store.conditions import Conditions
 from controller.store.database import MEMORY, Damaged, Database, Table
 from controller.store.for_readers.changes import Changes
 from controller.store.for_readers.declared import DeclaredDocuments
+from controller.store.for_readers.samples import Samples
 from controller.store.for_readers.status import Heartbeat, ProgressReports
 from controller.store.journal import Journal
 from controller.store.lock import FolderLock
@@ -66,7 +68,7 @@ PARTS = ("-wal", "-shm", "")
 
 class Store(Journal, Suspensions, Approvals, Requests, Failovers, UndoneChanges, Conditions,
             AppliedRevision, LastSeen, Memories, Renames, Heartbeat, ProgressReports,
-            DeclaredDocuments, Changes, Table):
+            DeclaredDocuments, Samples, Changes, Table):
     """All tables. Every method raises JournalUnavailable when the file cannot be used."""
 
     def __init__(self, database: Database, lock: FolderLock | None, damaged: str | None) -> None:

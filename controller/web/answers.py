@@ -88,6 +88,16 @@ class Estate(BaseModel):
         description="What the loss of each site would come to now.")
 
 
+class Drawn(BaseModel):
+    """One chart: bars from 0 to 1, oldest first; null where nothing is known."""
+
+    title: str
+    sentence: str
+    bars: list[float | None]
+    over: list[bool]
+    limit: float | None
+
+
 class Health(BaseModel):
     """Whether the loop lives, as far as its store tells."""
 

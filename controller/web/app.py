@@ -22,7 +22,8 @@ from controller.store.store import Store
 from controller.web.access.people import Rules
 from controller.web.access.tokens import Tokens
 from controller.web.acts import Acts, add_acts, status_of
-from controller.web.answers import Chain, Estate, Events, Health, Problem, Rows
+from controller.web.answers import Chain, Drawn, Estate, Events, Health, Problem, Rows
+from controller.web.charts import charts_of
 from controller.web.feed import Feed, as_json
 from controller.web.pages import render
 from controller.web.protect import Gate, Protect, caller_in
@@ -168,6 +169,14 @@ def add_api(app: FastAPI, web: Web) -> None:
         return json_response(chain_of(web.feed.desk, web.store, target, web.clock()))
 
 
+    @app.get(API + "/{kind}/{name}/history", responses=PROBLEMS)
+    async def history(kind: str, name: str) -> list[Drawn]:
+        """The charts of an object: replica age, or load and memory, for a day and a month."""
+        row = web.feed.desk.rows[web.target(kind, name)][1]
+        found = charts_of(web.store, row, web.clock()) if row else []
+        return [Drawn.model_validate(one._asdict()) for one in found]
+
+
 def add_pages(app: FastAPI, web: Web) -> None:
     """Add the pages themselves, and their files."""
 
@@ -191,7 +200,9 @@ def add_pages(app: FastAPI, web: Web) -> None:
     async def object_page(asked: Request, kind: str, name: str, done: str = "") -> HTMLResponse:
         """The page of one object."""
         target = web.target(kind, name)
+        row = web.feed.desk.rows[target][1]
         return render("object.html", web, caller=caller_in(asked.scope), done=DONE.get(done, ""),
+                      charts=charts_of(web.store, row, web.clock()) if row else [],
                       chain=chain_of(web.feed.desk, web.store, target, web.clock()))
 
 

@@ -11,6 +11,7 @@ import pytest
 from controller.errors import Refused, SpecError
 from controller.store.database import Database
 from controller.store.store import Store
+from controller.web.app import KINDS
 from controller.web.server import listening, parse_listen
 from tests.plan import builders as b
 from tests.web.estates import SQL, Client, opened
@@ -57,6 +58,28 @@ def test_an_object_tells_why_it_is_so(client: Client) -> None:
     found = answer(client, "/api/v1/vms/sql")
     assert found["declared"]["content"]["spec"]["protection"] == "gold"
     assert {one["type"] for one in found["conditions"]} >= {"Ready", "Protected", "Fresh"}
+
+
+def test_an_objects_history_is_drawn_and_told(client: Client, store: Store) -> None:
+    store.save_samples(b.NOW_S - 60, {"paris-1": (1.5, 1 << 30)})
+    found = answer(client, "/api/v1/hosts/paris-1/history")
+    assert [one["title"] for one in found] == ["Load, day", "Memory, day", "Load, month",
+                                               "Memory, month"]
+    page = client.get("/hosts/paris-1").text
+    assert "<svg" in page
+    assert found[0]["sentence"] in page
+    assert [one["title"] for one in answer(client, "/api/v1/vms/sql/history")] == [
+        "Replica age, day", "Replica age, month"]
+
+
+def test_every_object_has_a_page(client: Client) -> None:
+    seen = set()
+    for kind in KINDS:
+        for row in answer(client, f"/api/v1/{kind}")["rows"]:
+            seen.add(kind)
+            reply = client.get(f"/{kind}/{row['name']}")
+            assert (reply.status_code, row["name"] in reply.text) == (200, True), row
+    assert seen >= {"sites", "hosts", "vms", "networks", "switches", "links"}
 
 
 @pytest.mark.parametrize(("path", "status"), [
@@ -143,7 +166,8 @@ def test_the_description_names_every_route_and_problem(client: Client) -> None:
     paths = answer(client, "/api/v1/openapi.json")["paths"]
     assert set(paths) == {f"/api/v1/{path}" for path in (
         "estate", "events", "healthz", "stream", "{kind}", "{kind}/{name}", "plan", "plan/approve",
-        "{kind}/{name}/suspend", "{kind}/{name}/resume", "vms/{name}/replica/{verb}")}
+        "{kind}/{name}/suspend", "{kind}/{name}/resume", "vms/{name}/replica/{verb}",
+        "{kind}/{name}/history")}
     assert "503" in paths["/api/v1/estate"]["get"]["responses"]
 
 

@@ -12,6 +12,7 @@ from controller.plan.output.render import plan_to_dict, render_summary
 from controller.plan.steps.plan import Plan
 from controller.plan.survey.context import InFlight
 from controller.reconcile.observe.view import View
+from controller.store.store import Store
 
 STEPS: Final = 500
 """Steps beyond this number are counted, not listed: the status is written often."""
@@ -75,6 +76,21 @@ def status_of(loop: Running, view: View, in_flight: tuple[InFlight, ...],
                     for name, (state, why) in sorted(waits.items())[:STEPS]},
         "plan": plan,
     }
+
+
+def write_down(store: Store, status: Mapping[str, Any], view: View) -> None:
+    """Save the status, and once a minute how busy each host is that is seen.
+
+    Errors: JournalUnavailable.
+    """
+    store.save_status(status)
+    busy = {}
+    for node in view.nodes:
+        fact = view.fact(node)
+        if isinstance(fact, Known) and isinstance(fact.value.hardware, Known):
+            seen = fact.value.hardware.value
+            busy[node] = round(seen.load_1m, 2), seen.memory_bytes - seen.memory_available_bytes
+    store.save_samples(status["at"], busy)
 
 
 def render_condition(condition: Condition) -> dict[str, Any]:
