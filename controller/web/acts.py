@@ -16,7 +16,7 @@ from controller.plan.survey.context import RequestKind
 from controller.reconcile.ask.ask import approve, request, resume, suspend, until
 from controller.web.access.limits import Limit
 from controller.web.access.tokens import Person, Right
-from controller.web.answers import Problem
+from controller.web.answers import problems
 from controller.web.feed import as_json
 from controller.web.protect import caller_in
 
@@ -26,12 +26,12 @@ ACTS: Final = 10
 WHY = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500,
                                        pattern=r"^[^\x00-\x1f\x7f]*$")]
 SPAN = Annotated[str, StringConstraints(max_length=20)]
-Reply = dict[int | str, dict[str, Any]]
-PROBLEMS: Final[Reply] = {code: {"model": Problem, "description": what} for code, what in (
-    (400, "the body is no JSON"), (401, "nobody says who asks"), (403, "the person may not"),
-    (404, "there is no such object"), (409, "it is no longer as was shown"),
-    (413, "the body is too long"), (422, "a value is not understood"),
-    (429, "too often"), (503, "the loop or the store is not there"))}
+PROBLEMS: Final = problems(
+    _400="the body is no JSON", _401="nobody says who asks", _403="the person may not",
+    _404="there is no such object", _408="the body is too slow",
+    _409="it is no longer as was shown", _413="the body is too long",
+    _422="a value is not understood", _429="too often",
+    _503="the loop or the store is not there")
 
 
 class Yes(BaseModel):

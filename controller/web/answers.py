@@ -14,6 +14,13 @@ class Problem(BaseModel):
     detail: str
 
 
+def problems(**told: str) -> dict[int | str, dict[str, Any]]:
+    """Describe the problems that a route answers with: `_404="there is no such object"`."""
+    return {int(code[1:]): {"description": what, "content": {
+        "application/problem+json": {"schema": Problem.model_json_schema()}}}
+        for code, what in told.items()}
+
+
 class Row(BaseModel):
     """One object: how well it is and why; more fields by kind, None where nothing was seen."""
 

@@ -22,7 +22,7 @@ from controller.store.store import Store
 from controller.web.access.people import Rules
 from controller.web.access.tokens import Tokens
 from controller.web.acts import Acts, add_acts, status_of
-from controller.web.answers import Chain, Drawn, Estate, Events, Health, Problem, Rows
+from controller.web.answers import Chain, Drawn, Estate, Events, Health, Problem, Rows, problems
 from controller.web.charts import charts_of
 from controller.web.feed import Feed, as_json
 from controller.web.pages import render
@@ -36,10 +36,14 @@ KINDS: Final = {
     "switches": "Switch", "links": "InterSiteLink", "witnesses": "Witness"}
 TYPES: Final = {"css": "text/css", "js": "text/javascript", "woff2": "font/woff2",
                 "svg": "image/svg+xml"}
-PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
-    code: {"model": Problem, "description": what} for code, what in (
-        (404, "there is no such object"), (422, "a value is not understood"),
-        (503, "the store cannot be read"))}
+PROBLEMS: Final = problems(
+    _401="nobody says who asks", _404="there is no such object", _421="the page has another name",
+    _422="a value is not understood", _429="too many tokens were tried",
+    _503="the store cannot be read")
+EVENTS: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"content": {"text/event-stream": {}}, "description": "events, for ever"}}
+ILL: Final[dict[int | str, dict[str, Any]]] = {
+    503: {"model": Health, "description": "the loop is gone, or the store cannot be read"}}
 STREAMS: Final = 300
 API: Final = "/api/v1"
 NO_FILE: Final = Path("/nonexistent/web-tokens")
@@ -133,15 +137,13 @@ def add_api(app: FastAPI, web: Web) -> None:
         found = web.store.events(limit, target=target, after=after)
         return json_response({"events": [event_of(row) for row in found]})
 
-    @app.get(f"{API}/healthz", response_model=Health)
+    @app.get(f"{API}/healthz", response_model=Health, responses=ILL)
     async def healthz() -> Response:
         """Whether the loop lives: 200, or 503."""
         lives, sentence = life(web)
         return json_response({"loop": lives, "sentence": sentence}, 200 if lives else 503)
 
-    @app.get(f"{API}/stream", response_class=Response, responses={
-        200: {"content": {"text/event-stream": {}}, "description": "events, for ever"},
-        503: PROBLEMS[503]})
+    @app.get(f"{API}/stream", response_class=Response, responses=PROBLEMS | EVENTS)
     async def stream(last_event_id: Annotated[str, Header(max_length=64)] = "",
                      since: Annotated[str, Query(max_length=64)] = "") -> Response:
         """Rows and head as they change, as server-sent events."""

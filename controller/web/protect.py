@@ -3,8 +3,8 @@
 Rule 1: the page answers only under its own names: a page of another site, whose name was made to
         lead here (DNS rebinding), is refused.
 Rule 2: who may not read is told nothing but how to sign in.
-Rule 3: GET and HEAD change nothing. A POST has a body of 64 KiB at most, within 10 s; where the
-        browser would say by itself who asks, a page of ours must have made it ask.
+Rule 3: GET and HEAD change nothing. Any other request has a body of 64 KiB at most, within
+        10 s; where the browser would say by itself who asks, a page of ours must have made it ask.
 Rule 4: a browser loads scripts, styles, fonts and data from here alone, and frames it nowhere.
 
 What a person may do beyond reading is asked by each act (acts.py).
@@ -37,6 +37,7 @@ BODY_BYTES: Final = 64 << 10
 BODY_S: Final = 10.0
 TRIES: Final = 10
 """Tokens that an address may offer in a minute, the known ones aside."""
+SAFE: Final = frozenset({"GET", "HEAD"})
 SIGN_IN: Final = "/sign-in"
 OPEN: Final = (SIGN_IN, "/static/", "/api/v1/healthz")
 CALLER: Final = "hotsite.caller"
@@ -107,8 +108,6 @@ class Protect:
         Errors: Refusal.
         """
         method, path = scope["method"], scope["path"]
-        if method not in {"GET", "HEAD", "POST"}:
-            raise Refusal(405, "Only GET, HEAD and POST are answered", allow="GET, HEAD, POST")
         rules = self._gate.rules
         if host_of(scope) not in rules.names:
             raise Refusal(421, f"This page answers under {', '.join(sorted(rules.names))} only")
@@ -116,11 +115,11 @@ class Protect:
                    for name, value in scope["headers"]}
         caller = scope[CALLER] = await self._caller(headers, (scope.get("client") or [""])[0])
         if Right.READ not in caller.person.rights and not path.startswith(OPEN):
-            if path.startswith("/api/") or method == "POST":
+            if path.startswith("/api/") or method not in SAFE:
                 raise Refusal(401, "Who asks may not read here: send a token, or sign in",
                               **{"www-authenticate": "Bearer"})
             raise Refusal(303, "Sign in first", location=SIGN_IN)
-        if method != "POST":
+        if method in SAFE:
             return receive
         if (caller.ambient or path == SIGN_IN or "origin" in headers) and not of_our_page(
                 headers, scope["scheme"]):

@@ -171,6 +171,16 @@ def test_the_description_names_every_route_and_problem(client: Client) -> None:
     assert "503" in paths["/api/v1/estate"]["get"]["responses"]
 
 
+def test_problems_are_described_as_they_are_answered(client: Client) -> None:
+    for path, verbs in answer(client, "/api/v1/openapi.json")["paths"].items():
+        for verb, operation in verbs.items():
+            for code, told in operation["responses"].items():
+                if code[0] != "2" and not path.endswith("healthz"):
+                    assert set(told["content"]) == {"application/problem+json"}, (path, code)
+            assert verb == "get" or {"400", "401", "403", "409", "413", "429"} <= set(
+                operation["responses"]), path
+
+
 @pytest.mark.parametrize(("text", "where"), [
     ("127.0.0.1:8765", ("127.0.0.1", 8765)), ("localhost:0", ("127.0.0.1", 0)),
     ("[::1]:9000", ("::1", 9000)), ("10.0.0.1:1", ("10.0.0.1", 1))])
