@@ -7,12 +7,17 @@
 
 An id is PROCESS-VERSION. A browser that comes back sends its last one, and is given what it missed.
 
-Source: HTML Living Standard, server-sent events.
+Where the browser takes gzip, each piece is packed by itself, without looking back: so the pieces of
+pages at the same version stay the same bytes, packed once.
+
+Sources: HTML Living Standard, server-sent events; RFC 1951 and 1952.
 """
 
 import asyncio
+import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from functools import lru_cache
 from typing import Final
 
 from starlette.responses import Response
@@ -23,6 +28,12 @@ from controller.web.feed import Feed
 BEAT_S: Final = 5.0
 BLOCKED_S: Final = 30.0
 """A reader that takes nothing for so long is left."""
+
+
+GZIP: Final = b"\x1f\x8b\x08\0\0\0\0\0\0\x03"
+LEVEL: Final = 4
+PACKED: Final = 16
+"""Packed pieces that are kept."""
 
 
 class Stream(Response):
@@ -37,9 +48,13 @@ class Stream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send until either end is over."""
         headers = [one for one in self.raw_headers if one[0] != b"content-length"]
+        accepted = b",".join(value for name, value in scope.get("headers", ())
+                             if name == b"accept-encoding")
+        pack = b"gzip" in accepted
+        headers += [(b"content-encoding", b"gzip")] * pack + [(b"vary", b"accept-encoding")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         gone = asyncio.create_task(left(receive))
-        sending = asyncio.create_task(self._send(send))
+        sending = asyncio.create_task(self._send(send, pack=pack))
         try:
             await asyncio.wait({gone, sending}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -48,8 +63,10 @@ class Stream(Response):
                 with suppress(asyncio.CancelledError, TimeoutError, OSError):
                     await task
 
-    async def _send(self, send: Send) -> None:
-        async for piece in self.pieces():
+    async def _send(self, send: Send, *, pack: bool) -> None:
+        first = GZIP
+        async for said in self.pieces():
+            piece, first = (first + packed(said), b"") if pack else (said, first)
             async with asyncio.timeout(BLOCKED_S):
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
 
@@ -71,6 +88,13 @@ class Stream(Response):
                 yield event("head", head)
             while not await self._feed.news(beats, BEAT_S):
                 yield event("beat", b"{}")
+
+
+@lru_cache(maxsize=PACKED)
+def packed(piece: bytes) -> bytes:
+    """Return a piece as whole deflate blocks that need nothing before them."""
+    packer = zlib.compressobj(LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
+    return packer.compress(piece) + packer.flush(zlib.Z_SYNC_FLUSH)
 
 
 def event(name: str, data: bytes, number: str = "") -> bytes:

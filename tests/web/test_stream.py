@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import zlib
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from controller.plan.survey.context import Suspension
 from controller.store.store import Store
 from controller.web.app import Web
-from controller.web.stream import Stream
+from controller.web.stream import GZIP, Stream, packed
 from tests.plan import builders as b
 from tests.web.estates import SQL, opened
 
@@ -77,6 +78,14 @@ def test_an_id_of_another_process_begins_anew(web: Web, last: str) -> None:
         found = await heard(Stream(web.feed, web.head, last).pieces(), "reset", "rows")
         assert found["rows"][1].keys() == web.feed.desk.rows.keys()
     asyncio.run(whole())
+
+
+def test_pieces_packed_one_by_one_are_one_stream() -> None:
+    pieces = [b"", b"event: beat\ndata: {}\n\n" * 3, bytes(range(256)) * 1000, b"x"]
+    reader = zlib.decompressobj(wbits=31)
+    assert reader.decompress(GZIP) == b""
+    for piece in pieces:    # each is read whole as soon as it is there
+        assert reader.decompress(packed(piece)) == piece
 
 
 def test_pages_at_the_same_version_are_given_the_same_bytes(web: Web) -> None:
