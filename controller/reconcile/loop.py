@@ -212,7 +212,7 @@ class Loop:
                 self._view)),
             ("keeping the lease", self._candidate.keep),
             ("measuring", partial(measure, self._telemetry, self._view, self._clock,
-                                  lambda: self.plan.conditions if self.plan else ())))]
+                                  lambda: self.plan)))]
         try:
             self._start_pollers()
             await self._stop.wait()

@@ -63,6 +63,7 @@ class Listening(Telemetry):
         self._ages_s: Mapping[str, float | None] = {}
         self._ages_at = self._cycle_at = time.monotonic()
         self._conditions: Mapping[tuple[str, str], int] = {}
+        self._sites: Mapping[str, tuple[int, int]] = {}
         meter = meter_provider.get_meter("hotsite", __version__)
         self._actions = meter.create_histogram(
             "hotsite.action.duration", "s", "Actions that ended, by verb and outcome",
@@ -84,6 +85,9 @@ class Listening(Telemetry):
                 ("hotsite.fact.age", "s", "Age of a known node's facts", self._fact_ages),
                 ("hotsite.conditions", "{condition}", "Conditions, by type and status",
                  self._count_conditions),
+                ("hotsite.site.machines", "{machine}",
+                 "Protected VMs of a site, by whether they would come back if it were lost now",
+                 self._count_returns),
                 ("hotsite.cycle.age", "s", "Time since the loop came round", self._cycle_age)):
             meter.create_observable_gauge(name, [callback], unit, text)
 
@@ -129,6 +133,10 @@ class Listening(Telemetry):
         """Keep the counts."""
         self._conditions = dict(counts)
 
+    def sites(self, machines: Mapping[str, tuple[int, int]]) -> None:
+        """Keep the counts."""
+        self._sites = dict(machines)
+
     def loop_lag(self, lag_s: float) -> None:
         """Record one lag."""
         self._lag.record(max(0.0, lag_s))
@@ -161,6 +169,12 @@ class Listening(Telemetry):
         """Return how many conditions there are of each type and status."""
         return [Observation(count, {"type": kind, "status": status})
                 for (kind, status), count in sorted(self._conditions.items())]
+
+    def _count_returns(self, _: CallbackOptions) -> Iterable[Observation]:
+        """Return how many VMs of each site would come back, and how many would not."""
+        return [Observation(count, {"site": site, "returns": returns})
+                for site, counts in sorted(self._sites.items())
+                for returns, count in zip(("yes", "no"), counts, strict=True)]
 
     def _cycle_age(self, _: CallbackOptions) -> Iterable[Observation]:
         """Return the time since the last decision."""

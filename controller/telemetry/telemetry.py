@@ -53,6 +53,10 @@ class Telemetry:
     def conditions(self, counts: Mapping[tuple[str, str], int]) -> None:
         """Report the number of conditions by type and status; pairs that are missing have none."""
 
+    def sites(self, machines: Mapping[str, tuple[int, int]]) -> None:
+        """Report, by site, how many protected VMs would come back if it were lost now, and how
+        many would not by themselves."""
+
     def loop_lag(self, lag_s: float) -> None:
         """Report how much later than asked the event loop woke us."""
 

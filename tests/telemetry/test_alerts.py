@@ -35,6 +35,7 @@ def shown() -> set[str]:
     telemetry.planned(0.1)
     telemetry.polled(0.1, answered=True)
     telemetry.conditions({("Ready", "true"): 1})
+    telemetry.sites({"paris": (17, 1)})
     telemetry.loop_lag(0.1)
     url = f"http://127.0.0.1:{telemetry._endpoint.port}/metrics"
     with urllib.request.urlopen(url, timeout=60) as reply:

@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
-from controller.model.condition import Condition
 from controller.model.facts import Known
+from controller.plan.steps.plan import Plan
 from controller.reconcile.observe.view import View
 from controller.telemetry import Telemetry
 
@@ -14,8 +14,8 @@ EVERY_S: Final = 5.0
 
 
 async def measure(telemetry: Telemetry, view: View, clock: Callable[[], float],
-                  conditions: Callable[[], tuple[Condition, ...]]) -> None:
-    """Report ages of facts, counts of conditions and the event loop's lag, for ever."""
+                  plan: Callable[[], Plan | None]) -> None:
+    """Report ages of facts, what the last plan says, and the event loop's lag, for ever."""
     loop = asyncio.get_running_loop()
     while True:
         due_s = loop.time() + EVERY_S
@@ -23,8 +23,11 @@ async def measure(telemetry: Telemetry, view: View, clock: Callable[[], float],
         if telemetry.enabled:
             telemetry.loop_lag(max(0.0, loop.time() - due_s))
             telemetry.nodes({node: age_s(view, node, clock()) for node in view.nodes})
+            last = plan()
             telemetry.conditions(Counter((one.type.value, one.status.value)
-                                         for one in conditions()))
+                                         for one in (last.conditions if last else ())))
+            telemetry.sites({one.site: (one.returns, len(one.hindered))
+                             for one in (last.predictions if last else ())})
 
 
 def age_s(view: View, node: str, now_s: float) -> float | None:
