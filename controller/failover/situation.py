@@ -172,6 +172,8 @@ class MachineSituation:
     """Whether it is at the site that it is declared at; None: nobody knows, or none is declared."""
     declared_at: frozenset[str] = frozenset()
     """`Site/…` and `Host/…` that its spec names; empty: it may be anywhere."""
+    watched: bool = True
+    """Whether more is wanted of it than that it runs: it boots until that is seen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

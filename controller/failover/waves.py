@@ -1,10 +1,14 @@
 """Which VMs may start elsewhere, which wait and why, and which start now.
 
 VMs start in waves by `startOrder`, lowest first, and in each wave so many at once on a host as its
-width says: boots compete for the same processors, so all at once is later for the last. A wave goes
-on when each of its VMs is healthy, or its limit has passed: then it is `started, not proven`, or
-`unhealthy` where what answered shows it, and the next wave starts all the same. A VM that waits for
-a person holds up nobody but its group.
+width says: boots compete for the same processors, so all at once is later for the last. A VM boots
+until its health was seen. Of one of which nothing is wanted but that it runs, nobody could say when
+it has booted: it takes no place, and is ordered at once; the host starts so many of these at a time
+as its width says (remote/mover/failover/launch.py).
+
+A wave goes on when each of its VMs is healthy, or its limit has passed: then it is `started, not
+proven`, or `unhealthy` where what answered shows it, and the next wave starts all the same. A VM
+that waits for a person holds up nobody but its group.
 """
 
 from collections.abc import Iterator
@@ -100,7 +104,8 @@ def next_starts(case: Case, held: Record) -> tuple[Promote, ...]:
     """Return which VMs of the record start now."""
     wave, room = current_wave(case), dict[str, int]()
     for machine in case.machines:
-        if machine.progress is Progress.STARTING and machine.name in held.machines:
+        if (machine.progress is Progress.STARTING and machine.watched
+                and machine.name in held.machines):
             node = held.machines[machine.name].node
             room[node] = room.get(node, _width(node, case)) - 1
     starts = []
@@ -109,7 +114,9 @@ def next_starts(case: Case, held: Record) -> tuple[Promote, ...]:
         if machine.progress is not Progress.WAITING or found is None:
             continue
         left = room.get(found.node, _width(found.node, case))
-        if left > 0:
+        if not machine.watched:
+            starts.append(Promote(machine.name, found.point, found.node, held.epoch))
+        elif left > 0:
             room[found.node] = left - 1
             starts.append(Promote(machine.name, found.point, found.node, held.epoch))
     return tuple(starts)

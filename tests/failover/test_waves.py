@@ -37,6 +37,13 @@ def test_so_many_at_once_on_a_host_as_its_width_says() -> None:
     assert starts(*SIX[:2], other) == ["vm0", "vm1", "vm2"]
 
 
+def test_those_of_which_nothing_is_wanted_but_that_they_run_take_no_place() -> None:
+    three = [replace(one, watched=False) for one in SIX[:3]]
+    assert starts(*three) == ["vm0", "vm1", "vm2"]
+    assert starts(*three[:1], *SIX[1:3]) == ["vm0", "vm1", "vm2"]
+    assert starts(*three, *SIX[3:]) == ["vm0", "vm1", "vm2"]    # the next wave waits all the same
+
+
 def test_one_that_is_healthy_makes_room_for_the_next_of_its_wave_alone() -> None:
     assert begun(vm0=Progress.STARTING, vm1=Progress.STARTING) == []
     assert begun(vm0=Progress.HEALTHY, vm1=Progress.STARTING) == ["vm2"]

@@ -117,11 +117,6 @@ class Pair:
                 host.saved = 0
             case "undefine" if host.epoch == NEW:
                 host.epoch, host.saved = None, 0
-            case "define":
-                host.epoch = NEW
-                if command.argv[7] == "yes":
-                    host.saved = 0          # --force-boot
-                    self.start(host)
             case _:
                 return self.answer(what, host, command)
         return DONE
@@ -137,6 +132,12 @@ class Pair:
                 return Reply(0, json.dumps({"machines": [{"promoted": {
                     "xml": xml(NEW, "/milan/sql.fo-3.qcow2"), "runs": bool(host.life),
                     "domain": "sql", "remarks": [], "ejected": []}}]}), "")
+            case "launch":
+                host.epoch = NEW
+                if json.loads(command.input)["machines"][0]["start"]:
+                    host.saved = 0          # --force-boot
+                    self.start(host)
+                return Reply(0, json.dumps({"machines": [{}]}), "")
             case "memory-show":
                 return Reply(0, json.dumps({"xml": xml(OLD, "/paris/sql.qcow2")}), "")
             case "memory-put":
@@ -189,7 +190,7 @@ class Pair:
 
 
 SCRIPTS = {"shut-down": SHUT_DOWN, "fits": memory.FITS, "room": memory.ROOM,
-           "resume": memory.RESUME, "undefine": move.UNDEFINE, "define": promotion.DEFINE}
+           "resume": memory.RESUME, "undefine": move.UNDEFINE}
 
 
 def order(*, by_memory: bool = True, pause_s: float = 30.0) -> MoveDomain:
@@ -241,7 +242,7 @@ def test_without_its_memory_it_is_shut_down_and_boots() -> None:
 
 
 @pytest.mark.parametrize("broken", ["fits", "room", "copy", "carry", "promote", "memory-show",
-                                    "memory-put", "define", "resume"])
+                                    "memory-put", "launch", "resume"])
 def test_whatever_is_refused_there_it_goes_on_at_home_in_the_same_life(broken: str) -> None:
     pair = Pair(broken=broken)
     with pytest.raises((Refused, Unavailable)):
@@ -249,7 +250,7 @@ def test_whatever_is_refused_there_it_goes_on_at_home_in_the_same_life(broken: s
     is_at_home(pair)
 
 
-@pytest.mark.parametrize("broken", ["copy", "promote", "define"])
+@pytest.mark.parametrize("broken", ["copy", "promote", "launch"])
 def test_one_that_was_shut_down_boots_at_home_if_it_cannot_be_there(broken: str) -> None:
     pair = Pair(broken=broken)
     with pytest.raises((Refused, Unavailable), match="it runs on paris-1 as before"):

@@ -5,16 +5,14 @@ from typing import Any
 
 import pytest
 
-from controller.errors import ActionError, OutcomeUnknown, Refused
+from controller.errors import ActionError, OutcomeUnknown, Refused, Unavailable
 from controller.plan.actions.desired import DesiredNic
 from controller.plan.actions.promotion import PromoteReplica
-from controller.transport.base import Command, Reply
 from tests.replication.movers import PATH, UUID, Broken, Hosts, hands
 
 XML = ("<domain><name>sql</name><devices><interface type='bridge'>"
        "<mac address='52:54:00:0a:02:15'/><source bridge='br-paris'/></interface></devices>"
        "</domain>")
-CONNECT = "qemu:///system"
 
 
 def promoted(**changes: Any) -> dict[str, Any]:
@@ -23,25 +21,24 @@ def promoted(**changes: Any) -> dict[str, Any]:
 
 
 class Survivors(Hosts):
-    """Hosts whose virsh is played, too; `defined` is each definition with whether it starts."""
+    """Hosts whose libvirt is played, too; `defined` is each definition with whether it starts."""
 
-    def __init__(self, *answers: dict[str, Any], virsh: str = "", **others: Any) -> None:
-        super().__init__(promote=self.promote, **others)
-        self._answers, self._virsh = answers or (promoted(),), virsh
-        self.defined: list[tuple[str, str, str]] = []
+    def __init__(self, *answers: dict[str, Any], failure: dict[str, Any] | None = None,
+                 **others: Any) -> None:
+        super().__init__(promote=self.promote, launch=self.launch, **others)
+        self._answers, self._failure = answers or (promoted(),), failure or {}
+        self.defined: list[tuple[str, bool, str]] = []
 
     def promote(self, request: dict[str, Any]) -> dict[str, Any]:
         """Answer for as many VMs as were asked for."""
         count = len(request["machines"])
         return {"machines": list(self._answers * count)[:count]}
 
-    async def run(self, node: str, command: Command) -> Reply:
-        """Run a verb of the mover, or define a domain."""
-        await asyncio.sleep(0)
-        if command.argv[8] != CONNECT:
-            return await super().run(node, command)
-        self.defined.append((command.argv[6], command.argv[7], command.input))
-        return Reply(1 if self._virsh else 0, "", self._virsh)
+    def launch(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Define and start what was asked for."""
+        machines = request["machines"]
+        self.defined += [(one["uuid"], one["start"], one["xml"]) for one in machines]
+        return {"machines": [self._failure for _ in machines]}
 
 
 def action(name: str = "sql", **changes: Any) -> PromoteReplica:
@@ -58,13 +55,13 @@ def test_a_vm_is_defined_as_the_mover_says_and_started() -> None:
     assert hosts.request("promote") == {"machines": [{
         "replica": PATH, "sequence": 4, "epoch": 7, "uuid": UUID, "machine": "sql",
         "without": [], "mark": {"estate": "lab"}}]}
-    assert hosts.defined == [(UUID, "yes", XML)]
+    assert hosts.defined == [(UUID, True, XML)]
 
 
 def test_it_may_wait_for_its_wave() -> None:
     hosts = Survivors()
     asyncio.run(hands(hosts).apply(action(start=False)))
-    assert [start for _, start, _ in hosts.defined] == ["no"]
+    assert [start for _, start, _ in hosts.defined] == [False]
 
 
 def test_a_card_is_plugged_in_as_this_host_has_it() -> None:
@@ -87,7 +84,7 @@ def test_what_it_lacks_is_told() -> None:
         "; its NVRAM is not in the point; /iso/x.iso is not on milan-1, its drive is empty")
 
 
-def test_the_vms_of_a_host_share_a_request() -> None:
+def test_the_vms_of_a_host_share_their_requests() -> None:
     hosts = Survivors()
     promoting = hands(hosts)
 
@@ -96,8 +93,9 @@ def test_the_vms_of_a_host_share_a_request() -> None:
                                       for number, node in enumerate(3 * ["milan-1", "milan-2"])))
 
     said = asyncio.run(six())
-    assert [len(request["machines"]) for _, verb, request in hosts.asked
-            if verb == "promote"] == [3, 3]
+    for kind in ("promote", "launch"):
+        assert [len(request["machines"]) for _, verb, request in hosts.asked
+                if verb == kind] == [3, 3]
     assert [line.partition(" ")[0] for line in said] == [f"vm{number}" for number in range(6)]
     assert len(hosts.defined) == 6
 
@@ -143,13 +141,18 @@ def test_a_mover_that_fails_is_told(status: int, error: type[ActionError]) -> No
         asyncio.run(hands(hosts).apply(action()))
 
 
-def test_a_start_that_fails_is_told_as_such() -> None:
-    hosts = Survivors(virsh="error: Failed to start domain\nerror: unsupported machine type")
-    with pytest.raises(Refused, match="sql was promoted on milan-1, and not started there:"
-                                      " unsupported machine type"):
-        asyncio.run(hands(hosts).apply(action()))
-
-
-def test_one_that_began_to_run_meanwhile_is_done() -> None:
-    hosts = Survivors(virsh="error: Requested operation is not valid: domain is already active")
-    assert "was promoted" in asyncio.run(hands(hosts).apply(action()))
+@pytest.mark.parametrize(("failure", "error", "sentence"), [
+    ({"status": 1, "stderr": "error: Failed to start domain\nerror: unsupported machine type"},
+     Refused, "sql was promoted on milan-1, and not started there: unsupported machine type"),
+    ({"status": 1, "stderr": "error: failed to connect to the hypervisor"}, Unavailable,
+     "it is tried again"),
+    ({"status": 137, "stderr": "error: libvirt did not answer within 60 s"}, OutcomeUnknown,
+     "as far as is known"),
+    ({"status": 2, "sentence": "the starts before it took longer than 150 s"}, Unavailable,
+     "the starts before it"),
+    ({"status": "?", "stderr": ""}, OutcomeUnknown, "not understood"),
+    ({"sentence": "?"}, OutcomeUnknown, "not understood")])
+def test_a_start_that_fails_is_told_as_such(failure: dict[str, Any], error: type[ActionError],
+                                            sentence: str) -> None:
+    with pytest.raises(error, match=sentence):
+        asyncio.run(hands(Survivors(failure=failure)).apply(action()))

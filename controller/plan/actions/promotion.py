@@ -28,6 +28,8 @@ class PromoteReplica(Action):
     """Targets of the disks that the point lacks, which was accepted."""
     nics: tuple[DesiredNic, ...] = ()
     """Cards that are plugged in otherwise on this host than the point says."""
+    width: int = 1
+    """How many starts this host takes at a time."""
     verb: ClassVar[str] = "promote"
     rung: ClassVar[Rung] = Rung.FAILOVER
     takes: ClassVar[bool] = False

@@ -29,7 +29,12 @@ from controller.plan.actions.guarding import RestoreGrants, RevokeGrants
 from controller.plan.actions.promotion import PromoteReplica
 from controller.plan.failover.carrying import memory_blocker
 from controller.plan.failover.gates import promotions_of
-from controller.plan.failover.situation import move_failed, silent_since_at, situation_of
+from controller.plan.failover.situation import (
+    move_failed,
+    silent_since_at,
+    situation_of,
+    start_width,
+)
 from controller.plan.guarding.upkeep import target_of
 from controller.plan.machine.layout import Layout
 from controller.plan.machine.state import MachineState
@@ -157,7 +162,7 @@ def _promote(order: Promote, cause: Cause, decision: Decision, scene: Scene) -> 
         target=f"VirtualMachine/{order.machine}", node=order.node, uuid=protected.uuid,
         path=current.replica.path, sequence=order.point, epoch=order.epoch,
         estate=survey.estate_name, cause=cause, reason=decision.sentence,
-        nics=desired_nics(protected.vm, host, survey),
+        nics=desired_nics(protected.vm, host, survey), width=start_width(order.node, survey),
         consequence=f"it boots on {order.node}{lost}"), rank=protected.vm.spec.start_order)
 
 

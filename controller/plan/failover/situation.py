@@ -73,20 +73,28 @@ def host_situation(name: str, survey: Survey) -> HostSituation:
     """Return what is seen of one host."""
     spec = survey.desired.hosts[name].spec
     fact = survey.observed.nodes.get(name, NEVER_ASKED)
-    last, hardware = last_of(fact), survey.hardware(name)
+    last = last_of(fact)
     silent_s = unheard_s = 0.0
     if isinstance(fact, Unknown) and fact.since_at > 0:
         unheard_s = max(0.0, survey.now_s - fact.unseen_since_at)
         silent_s = survey.now_s - silent_since_at(fact, survey.observed)
-    half = max(1, hardware.cpus // 2) if hardware is not None else 1
     return HostSituation(
         name=name, site=spec.site, silent_s=max(0.0, silent_s), heard=last is not None,
         boot_id="" if last is None else last.boot_id, accept_freeze=spec.accept_freeze,
         fencing=spec.fencing, bmc=None if spec.bmc is None else bmc_of(name, survey),
         word=_word(name, survey), maintenance=spec.maintenance,
-        start_width=half if spec.start_width is None else spec.start_width,
+        start_width=start_width(name, survey),
         guarded=is_guarded(name, survey), watchdog=has_watchdog(name, survey),
         grants=grants_of(name, survey), unheard_s=unheard_s)
+
+
+def start_width(host: str, survey: Survey) -> int:
+    """Return how many VMs a host may boot at once; unless declared, half its processors: a boot
+    keeps one busy, and what runs there already needs the others."""
+    declared, hardware = survey.desired.hosts[host].spec.start_width, survey.hardware(host)
+    if declared is not None:
+        return declared
+    return 1 if hardware is None else max(1, hardware.cpus // 2)
 
 
 def silent_since_at(fact: Unknown[NodeFacts], observed: Observed) -> float:
@@ -167,7 +175,8 @@ def machine_situation(protected: ProtectedMachine, promotions: Mapping[str, Prom
         reverse_fresh=_is_fresh_at(protected, home, survey),
         move_failed=move_failed(name, survey),
         epoch=survey.epochs.get(name, 0), at=protected.host or "",
-        at_home=is_at_home(protected, survey), declared_at=_declared_at(protected, survey))
+        at_home=is_at_home(protected, survey), declared_at=_declared_at(protected, survey),
+        watched=policy.health.asks)
 
 
 def _failover(protected: ProtectedMachine, home: str,

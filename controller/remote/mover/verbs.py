@@ -34,6 +34,7 @@ VERBS = {
     "remove": "mover.replica.remove:run",       # a replica that another has replaced
     "pin": "mover.failover.pin:run",
     "promote": "mover.failover.promote:run",    # a restore point becomes the VM
+    "launch": "mover.failover.launch:run",        # promoted VMs are defined, and started
     "demote": "mover.failover.demote:run",      # a promotion that never ran is taken back
     "memory-out": "mover.failover.memory:out",  # what libvirt saved of a guest goes along
     "memory-in": "mover.failover.memory:into",
@@ -46,8 +47,8 @@ VERBS = {
     "manifest-out": "mover.replica.verbs:manifest_out",
     "manifest-in": "mover.replica.verbs:manifest_in",
 }
-PROMPT = ("job", "authorize", "deauthorize", "probe", "promote", "demote", "memory-out",
-          "memory-in", "memory-show", "memory-put")
+PROMPT = ("job", "authorize", "deauthorize", "probe", "promote", "launch", "demote",
+          "memory-out", "memory-in", "memory-show", "memory-put")
 """A guest or the controller waits for them."""
 GIVES_WAY = 10          # niceness of all others: guests come first
 SWITCH_S = 0.0005       # C code does the work: a thread that returns from it has little to do

@@ -26,7 +26,7 @@ asked = re.split("; echo (@@[0-9a-f]+@@)(?:; )?", sys.argv[-1])
 for question, mark in zip(asked[::2], asked[1::2]):
     word = question.split()[0]
     if word not in said:
-        sys.stderr.write("error: failed to get domain 'x'\\n")
+        sys.stderr.write("error: failed to get domain '%s'\\n" % question.split()[-1])
     sys.stdout.write(said.get(word, "") + "\\n" + mark + "\\n")
 """
 

@@ -26,7 +26,9 @@ _left: "List[subprocess.Popen[str]]" = []
 
 
 class VirshError(Exception):
-    """What virsh complained of."""
+    """What virsh complained of; `said`: all of that, as it wrote it."""
+
+    said = ""
 
 
 class Unanswered(VirshError):
@@ -74,19 +76,26 @@ def virsh(*words: str, files: Tuple[str, ...] = (), patience_s: float = PATIENCE
         done = _run(argv, patience_s, fds, leave)
     if done.returncode != 0:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
-        raise VirshError("; ".join(line.replace("error: ", "", 1) for line in lines)
-                         or "virsh gave no reason")
+        failed = VirshError("; ".join(line.replace("error: ", "", 1) for line in lines)
+                            or "virsh gave no reason")
+        failed.said = done.stderr
+        raise failed
     return done.stdout
 
 
-def answers(*questions: str) -> Tuple[List[str], str]:
+def answers(*questions: str, files: Tuple[str, ...] = ()) -> Tuple[List[str], str]:
     """Return the output of several commands run by one virsh, and all error messages as one text.
 
-    A command that fails prints nothing; names in the commands are plain words.
+    A command that fails prints nothing; names in the commands are plain words. `files` are texts;
+    `{N}` in a command is the path of the one with that number.
     """
     mark = "@@%s@@" % os.urandom(8).hex()       # random: libvirt's output cannot contain it
     script = "; ".join("%s; echo %s" % (question, mark) for question in questions)
-    done = _run(["virsh", "-q", "-c", "qemu:///system", script], PATIENCE_S)
+    with contextlib.ExitStack() as stack:
+        fds = tuple(stack.enter_context(_memory_file(text)) for text in files)
+        for number, fd in enumerate(fds):
+            script = script.replace("{%d}" % number, "/proc/self/fd/%d" % fd)
+        done = _run(["virsh", "-q", "-c", "qemu:///system", script], PATIENCE_S, fds)
     outputs = [piece.lstrip("\n") for piece in done.stdout.split(mark)[:-1]]
     errors = "; ".join(line for line in done.stderr.splitlines() if line.strip())
     if len(outputs) != len(questions):

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
@@ -48,6 +49,7 @@ from mover.requests import Requests
 PATIENCE_S = 1.0        # for whoever changes the replica at this moment
 ENDING_S = 10.0         # for a mover to end after SIGTERM
 MOST_XML_BYTES = 16 << 20
+UUID = re.compile(r"[0-9a-fA-F-]{36}\Z")
 NO_DOMAIN = ("failed to get domain", "Domain not found", "no domain with matching")
 
 
@@ -63,12 +65,23 @@ class Request(NamedTuple):
     mark: Dict[str, str] = {}           # noqa: RUF012  (of the mark, besides role and epoch)
 
 
+class Here(NamedTuple):
+    """What libvirt says of a VM on this host; without a state, `errors` say why."""
+
+    state: str
+    xml: str
+    errors: str
+
+
 def run(words: List[str]) -> Dict[str, Any]:
     """Promote the VMs of {"machines": [Request, …]}; one that fails does not hold up the others."""
     found: List[Dict[str, Any]] = []
-    for fields in Requests().request["machines"]:
+    asked = Requests().request["machines"]
+    here = look_at([str(fields.get("uuid", "")) for fields in asked])
+    for fields in asked:
         try:
-            found.append({"promoted": promote(parse_request(fields))})
+            request = parse_request(fields)
+            found.append({"promoted": promote(request, here.get(request.uuid))})
         except MoverError as error:
             found.append({"failed": {"status": error.status, "sentence": str(error)}})
         except OSError as error:
@@ -81,14 +94,16 @@ def parse_request(fields: Dict[str, Any]) -> Request:
     """Return one VM's request from JSON."""
     try:
         request = Request(**{**fields, "without": tuple(fields.get("without", ()))})
+        if not UUID.match(request.uuid):
+            raise ValueError("%r is no UUID" % request.uuid)
         return request._replace(sequence=int(request.sequence), epoch=int(request.epoch))
     except (TypeError, ValueError) as error:
         raise Refused("the request cannot be read: %s" % error) from None
 
 
-def promote(request: Request) -> Dict[str, Any]:
+def promote(request: Request, here: Optional[Here] = None) -> Dict[str, Any]:
     """Promote one VM and return its definition; `runs`: a domain of this epoch runs already."""
-    runs = _require_no_other(request)
+    runs = _require_no_other(request, here or look_at([request.uuid])[request.uuid])
     root = os.path.abspath(request.replica)
     note_missing_files(root)
     with _alone(root) as replica:
@@ -117,26 +132,38 @@ def promote(request: Request) -> Dict[str, Any]:
                 "ejected": made.ejected, "remarks": remarks}
 
 
-def _require_no_other(request: Request) -> bool:
+def look_at(uuids: List[str]) -> Dict[str, Here]:
+    """Return what libvirt says of each VM; one virsh asks for all, and an error is theirs that it
+    names."""
+    known = [uuid for uuid in uuids if UUID.match(uuid)]
+    if not known:
+        return {}
+    try:
+        outputs, errors = answers(*(question for uuid in known for question in (
+            "domstate " + uuid, "dumpxml --inactive " + uuid)))
+    except VirshError as error:
+        return {uuid: Here("", "", str(error)) for uuid in known}
+    return {uuid: Here(state.strip(), xml, errors) for uuid, state, xml in zip(
+        known, outputs[::2], outputs[1::2])}
+
+
+def _require_no_other(request: Request, here: Here) -> bool:
     """
     Return whether the VM runs here as of this epoch; Refused where another copy of it does.
 
     Errors: TryAgain where libvirt does not say so.
     """
-    try:
-        (state, xml), errors = answers("domstate " + request.uuid,
-                                       "dumpxml --inactive " + request.uuid)
-    except VirshError as error:
-        raise TryAgain("libvirt does not say whether the VM runs here: %s" % error) from None
-    if not state.strip():
-        if any(words in errors for words in NO_DOMAIN):
+    state, xml, errors = here
+    if not state:
+        if any(words in one and request.uuid in one for one in errors.split("; ")
+               for words in NO_DOMAIN):
             return False
         raise TryAgain("libvirt does not say whether the VM runs here: %s" % errors)
     epoch = epoch_of_mark(xml)
     if epoch > request.epoch:
         raise Refused("a copy of epoch %d of it is on this host: nothing is promoted at epoch %d"
                       % (epoch, request.epoch))
-    state = state.strip().partition(" (")[0]
+    state = state.partition(" (")[0]
     runs = state not in OFF
     if runs and epoch != request.epoch:
         raise Refused("a copy of epoch %d of it is %s on this host: end that first"
