@@ -13,7 +13,7 @@ from tests.lab.hotsite import Hotsite
 from tests.lab.lab import Lab
 from tests.lab.witness import IMAGES, disk_of
 
-KILLS = 100 if os.environ.get("SOAK") else 15
+KILLS = 100 if os.environ.get("SOAK") else 8
 SEED = 20071122
 HOSTS = {"kept": "paris-2", "made": "milan-2"}
 UNDO = f"""virsh -q destroy kept; virsh -q undefine kept
