@@ -176,8 +176,8 @@ class Move:
             return
         if reply.exit_status == STILL_ON:
             raise Refused(f"{self._failed}: it did not shut down within {action.limit_s:.0f} s, and"
-                          " its power is not cut for a move; shut it down by hand, and order it"
-                          " again")
+                          " its power is not cut for a move; order it again, and shut it down by"
+                          " hand while that is tried")
         raise failure(reply, self._failed)
 
     async def _promote(self, sequence: int, *, was_on: bool) -> str:
