@@ -213,6 +213,8 @@ class ImportShell:
         self.hosts = {host.address: host for host in hosts}
         self.keys = dict(keys or {})
         self.known_hosts = folder / "known_hosts"
+        self.endpoints: tuple[Endpoint, ...] = ()
+        """Of the last import: where it logged in, and as whom."""
 
     def manager(self, state: Path | None) -> Manager:
         """Return a manager of these hosts."""
@@ -222,6 +224,7 @@ class ImportShell:
 
     def reader(self, endpoints: tuple[Endpoint, ...], clock: Callable[[], float]) -> FixedReader:
         """Return what reads them."""
+        self.endpoints = endpoints
         return FixedReader(self.hosts, endpoints, self.keys)
 
     def run(self, *words: str) -> Result:

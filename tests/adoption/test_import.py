@@ -12,6 +12,7 @@ from controller.adoption.host_keys import HostKey
 from controller.adoption.reading import Request
 from controller.model.desired import Desired
 from controller.model.facts import PoolFacts, Unknown
+from controller.providers.linux.estate import endpoints_of
 from controller.source.load import load_folder
 from tests.adoption.estates import (
     GIB,
@@ -134,6 +135,21 @@ def test_a_site_that_is_named_is_believed(tmp_path: Path) -> None:
 
 
 # --- keys
+
+
+@pytest.mark.parametrize("words", [
+    pytest.param(("10.0.0.11",), id="as root"),
+    pytest.param(("--user=ops", "10.0.0.11"), id="as an account that becomes root by sudo"),
+    pytest.param(("ops@10.0.0.11", ), id="as the account of one host"),
+    pytest.param(("--user=ops", "root@10.0.0.11:2222"), id="as root of one host"),
+])
+def test_hosts_are_read_by_the_same_login_that_the_specs_declare(tmp_path: Path,
+                                                                  words: tuple[str, ...]) -> None:
+    shell = ImportShell(tmp_path, one_site(web()))
+    desired = imported(shell, *words)
+    declared = endpoints_of(desired)
+    assert [replace(one, name=declared[0].name) for one in shell.endpoints] == list(declared)
+    assert declared[0].sudo is (declared[0].user != "root")
 
 
 def test_no_key_is_believed_without_a_fingerprint_a_file_or_a_person(tmp_path: Path) -> None:

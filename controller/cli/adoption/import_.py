@@ -79,13 +79,14 @@ async def run(manager: "Manager", targets: "list[Target]", request: "Request", f
               fingerprints: dict[str, set[str]], *, ask: bool) -> "Imported | int":
     """Settle the host keys, then import; return an exit status where a key is not believed."""
     from controller.cli.adoption.confirm import settle  # noqa: PLC0415
+    from controller.providers.linux.estate import begins_with_sudo  # noqa: PLC0415
     from controller.reconcile.host_keys import look_at_keys  # noqa: PLC0415
     from controller.transport.base import Endpoint  # noqa: PLC0415
 
     login = request.login
-    endpoints = tuple(Endpoint(one.asked, one.address, one.port or login.port,
-                               one.user or login.user, login.key_file, login.known_hosts)
-                      for one in targets)
+    endpoints = tuple(Endpoint(one.asked, one.address, one.port or login.port, user,
+                               login.key_file, login.known_hosts, sudo=begins_with_sudo(user))
+                      for one in targets for user in [one.user or login.user])
     others = [path.expanduser() for path in OTHER_FILES]
     async with manager.importing(endpoints, folder) as one:
         findings = await look_at_keys(one.reader, endpoints, others, fingerprints)

@@ -11,7 +11,7 @@ from controller.model.facts import Fact, Known, NodeFacts, Unknown
 from controller.model.failover.power import PowerFacts
 from controller.model.failover.serving import Probe
 from controller.model.host import HostSpec
-from controller.model.login.ssh import LoginSpec, SshSpec
+from controller.model.login.ssh import LoginSpec, SshSpec, Sudo
 from controller.model.protection_policy import HealthSpec
 from controller.plan.actions.action import Action
 from controller.plan.failover.probing import probes_of
@@ -74,10 +74,15 @@ def endpoint_of(name: str, address: str, own: LoginSpec, common: SshSpec) -> End
         name=name, address=address, user=user,
         port=common.port if own.port is None else own.port,
         key_file=keys.key_file or "", known_hosts=common.known_hosts,
-        sudo=user != "root" if sudo == "auto" else sudo,
+        sudo=begins_with_sudo(user, sudo),
         certificate_file=keys.certificate_file or own.certificate_file or "",
         agent=(common.agent if own.agent is None else own.agent) or "",
         jump=tuple(Hop(hop.address, hop.port, hop.user or user) for hop in jump))
+
+
+def begins_with_sudo(user: str, sudo: Sudo = "auto") -> bool:
+    """Return whether commands of this account are begun by `sudo -n`."""
+    return user != "root" if sudo == "auto" else sudo
 
 
 def key_id_of(desired: Desired) -> str:
