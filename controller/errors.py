@@ -4,6 +4,7 @@ Everything that can go wrong, as one tree:
 * HotsiteError
   x SpecError              the declared state is wrong; a person must edit it (exit 4)
   x SourceUnavailable      the declared state could not be fetched; the last good one stays in force
+    + RevisionRefused      it was fetched, and it may not be put in force: unsigned, rewound
   x JournalUnavailable     the journal cannot be written: nothing may be done until it can
   x ActionError            an action did not succeed; the four leaves say what is then true
     + Refused              it did not happen and never will as asked: do not retry
@@ -27,6 +28,10 @@ class SpecError(HotsiteError):
 
 class SourceUnavailable(HotsiteError):
     """The place where specs live did not answer or holds nothing; nothing is concluded from it."""
+
+
+class RevisionRefused(SourceUnavailable):
+    """What was fetched may not be put in force; nothing of it is read."""
 
 
 class JournalUnavailable(HotsiteError):

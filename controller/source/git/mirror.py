@@ -23,7 +23,7 @@ FETCH_S: Final = 300.0
 FETCH_BYTES_MAX: Final = 1 << 30
 """Limit of one fetch; specs take a thousandth of it."""
 MIRROR_BYTES_MAX: Final = 512 << 20
-"""A larger mirror is fetched anew, without the commits before the newest."""
+"""A larger mirror is made anew, without the commits before the newest."""
 NONE_NEWER: Final = "no commits selected"
 """What git says if the newest commit is dated before the one in the mirror."""
 SOME_COMMITS: Final = 50
@@ -36,49 +36,59 @@ LEFTOVERS: Final = ("*.lock", "refs/**/*.lock", "objects/pack/tmp_*", "objects/p
 QUARANTINES: Final = ("objects/tmp_objdir-*", "objects/incoming-*")
 
 
-async def fetch(git: GitProgram, address: GitAddress, before: str) -> bool:
+async def fetch(git: GitProgram, address: GitAddress, before: str) -> None:
     """Fetch the newest commit of the branch into the mirror, and those between it and `before`.
 
-    Shapes: returns whether `before` is still in the mirror, to compare with.
     Errors: GitFailed; the mirror is as it was.
     """
     async with locked(git) as lock:
         clear(git.mirror)
-        if size_bytes(git.mirror) > MIRROR_BYTES_MAX:
-            await _renew(git, address, lock)
-            return False
         since = (await git.run("log", "-1", "--format=%ct", before)).strip() if before else ""
         if not since:
             await _fetch(git, address, lock, "--depth=1")
-            return False
+            return
         try:
             await _fetch(git, address, lock, f"--shallow-since=@{since}")
         except GitFailed as error:
             if NONE_NEWER not in str(error):
                 raise
             await _fetch(git, address, lock, f"--depth={SOME_COMMITS}")
-    return True
 
 
-async def _renew(git: GitProgram, address: GitAddress, lock: int) -> None:
-    """Fetch into a new mirror, copy the last good commit, and replace the old mirror."""
+async def deepen(git: GitProgram, address: GitAddress, depth: int) -> None:
+    """Fetch so many commits of the branch's history.
+
+    Errors: GitFailed; the mirror is as it was.
+    """
+    async with locked(git) as lock:
+        clear(git.mirror)
+        await _fetch(git, address, lock, f"--depth={depth}")
+
+
+async def renew(git: GitProgram) -> None:
+    """Replace a mirror that has outgrown its bound by one of its newest and its last good commit.
+
+    Errors: GitFailed; the mirror is as it was.
+    """
+    if size_bytes(git.mirror) <= MIRROR_BYTES_MAX:
+        return
     new = git.beside("renewed.git")
     old = git.mirror.with_name("outgrown.git")
-    shutil.rmtree(new.mirror, ignore_errors=True)
-    try:
-        await new.prepare()
-        await _fetch(new, address, lock, "--depth=1")
-        good = await commit_of(git, GOOD)
-        if good:
-            await new.run("fetch", "--quiet", "--depth=1", "--no-write-fetch-head", "--",
-                          git.mirror.absolute().as_uri(), f"{good}:{GOOD}", timeout_s=FETCH_S,
-                          from_here=True)
-        shutil.rmtree(old, ignore_errors=True)
-        git.mirror.rename(old)
-        new.mirror.rename(git.mirror)
-    finally:
+    async with locked(git):
         shutil.rmtree(new.mirror, ignore_errors=True)
-    shutil.rmtree(old, ignore_errors=True)
+        try:
+            await new.prepare()
+            for reference in (FETCHED, GOOD):
+                if commit := await commit_of(git, reference):
+                    await new.run("fetch", "--quiet", "--depth=1", "--no-write-fetch-head", "--",
+                                  git.mirror.absolute().as_uri(), f"{commit}:{reference}",
+                                  timeout_s=FETCH_S, from_here=True)
+            shutil.rmtree(old, ignore_errors=True)
+            git.mirror.rename(old)
+            new.mirror.rename(git.mirror)
+        finally:
+            shutil.rmtree(new.mirror, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 async def _fetch(git: GitProgram, address: GitAddress, lock: int, depth: str) -> None:

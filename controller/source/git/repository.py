@@ -1,7 +1,7 @@
 """Specs in a branch of a git repository: fetched into a mirror, and loaded whole or not at all.
 
     remote ── ls-remote ──► head ── fetch ──► mirror.git ── export ──► trees/COMMIT ──► Desired
-              every 30 s            (locked)  FETCHED                                   then GOOD
+              every 30 s            (locked)  FETCHED    (judged)                       then GOOD
 
 The head is asked for first, because that is cheap and transfers nothing. If it has changed, or the
 reason why it cannot be read has, `changes` yields and the loop calls `load`. Only `load` fetches.
@@ -14,7 +14,9 @@ mirror is deleted, since the remote has it all. Only the last good commit is the
 if the controller restarts while the remote cannot be reached.
 
 Rule 1: a branch that is unreachable, empty, deleted or broken changes nothing.
-Rule 2: after a restart the last good commit is used until the newest one can be.
+Rule 2: a head that does not descend from the commit in force, or has not the signature that is
+        demanded (`trust.py`), is not even written out.
+Rule 3: after a restart the last good commit is used until the newest one can be.
 """
 
 import asyncio
@@ -26,12 +28,15 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from controller.errors import SourceUnavailable, SpecError
+from controller.errors import RevisionRefused, SourceUnavailable, SpecError
 from controller.model.desired import Desired
 from controller.source.git.address import GitAddress
-from controller.source.git.mirror import FETCH_S, FETCHED, GOOD, commit_of, fetch
+from controller.source.git.in_force import InForce, descends, read_in_force, write_in_force
+from controller.source.git.mirror import FETCH_S, FETCHED, GOOD, commit_of, fetch, renew
 from controller.source.git.program import GitFailed, GitProgram
+from controller.source.git.signature import signer_of
 from controller.source.git.tree import SUBMODULE, export, sweep
+from controller.source.git.trust import Trust, read_trust, trust_file
 from controller.source.load import SpecCache
 
 POLL_S: Final = 30.0
@@ -47,20 +52,23 @@ class Fetched:
     author: str
     committed_at: float
     subject: str
-    rewritten: str = ""
-    """The previous commit, if it is no longer part of the branch's history."""
+    rewound: str = ""
+    """The commit that was in force, where this one may replace it without descending from it."""
+    signer: str = ""
+    """Who signed it; empty where no signature was asked for."""
 
 
 class GitSource:
     """A branch, polled."""
 
     def __init__(self, address: GitAddress, state_folder: Path, *, poll_s: float = POLL_S,
-                 known_hosts: str | None = None) -> None:
+                 known_hosts: str | None = None, trust: Path | None = None) -> None:
         digest = sha256(str(address).encode()).hexdigest()[:16]
         self._address = address
         self._folder = state_folder / "git" / digest
         self._trees = self._folder / "trees"
         self._git = GitProgram(self._folder, address, known_hosts)
+        self._trust_file = trust or trust_file()
         self._poll_s = poll_s
         self._dice = random.Random(digest)
         self._cache = SpecCache()
@@ -74,10 +82,11 @@ class GitSource:
         if self.fetched is None:
             return f"{self._address}, nothing fetched yet"
         commit = self.fetched
-        rewritten = (f"; its history was rewritten: {commit.rewritten[:12]} is no longer part of it"
-                     if commit.rewritten else "")
+        rewound = (f"; it was rewound as allowed: {commit.rewound[:12]} is no longer part of it"
+                   if commit.rewound else "")
+        signed = f", signed by {commit.signer}" if commit.signer else ""
         return (f"{self._address}, commit {commit.commit[:12]} by {commit.author}:"
-                f" {commit.subject}{rewritten}")
+                f" {commit.subject}{signed}{rewound}")
 
     async def load(self) -> Desired:
         """Return what the branch's newest commit declares.
@@ -110,29 +119,63 @@ class GitSource:
         try:
             self._trees.mkdir(mode=0o700, parents=True, exist_ok=True)
             await self._git.prepare()
-            head = await self._head()
-            self._judged = head
-            self.fetched = await self._bring(head)
+            self._judged = await self._look()
+            head, *tags = self._judged.split()[:-1]
+            self.fetched = await self._bring(head, tuple(tags))
         except OSError as error:
             raise SourceUnavailable(f"{self._address} cannot be kept in {self._folder}: "
                                     f"{error.strerror}; the last good commit stays in force"
                                     ) from error
         return self.fetched
 
-    async def _bring(self, head: str) -> Fetched:
-        """Fetch and write out; a damaged mirror is deleted."""
+    async def _bring(self, head: str, tags: tuple[str, ...]) -> Fetched:
+        """Fetch, judge and write out; a damaged mirror is deleted."""
         try:
             before = await commit_of(self._git, FETCHED)
             if head != before:
-                before = before if await fetch(self._git, self._address, before) else ""
+                await fetch(self._git, self._address, before)
                 head = await commit_of(self._git, FETCHED)
-            return await self._export(head, before)
+            signer, rewound = await self._judge(head, tags)
+            await renew(self._git)
+            return await self._export(head, signer, rewound)
         except GitFailed as error:
             if await self._mirror_is_sound():
                 raise self._unavailable(f"cannot be fetched: {error}") from error
             shutil.rmtree(self._git.mirror, ignore_errors=True)
             raise self._unavailable("has a damaged mirror here, which is fetched anew next time"
                                     ) from error
+
+    async def _judge(self, head: str, tags: tuple[str, ...]) -> tuple[str, str]:
+        """Return who signed a head, and the commit in force if it may be rewound.
+
+        Errors: RevisionRefused if it may not be put in force.
+        """
+        rewound = ""
+        try:
+            trust, held = read_trust(self._trust_file)[0], await self._held()
+            if held and (why := await descends(self._git, self._address, head, held.commit)):
+                if head != trust.allow_rewind:
+                    raise RevisionRefused(f"{why}; if that is meant, write"
+                                          f" `allowRewind: {head}` in {self._trust_file}")
+                rewound = held.commit
+            return await self._signer(trust, held, head, tags), rewound
+        except RevisionRefused as error:
+            raise RevisionRefused(f"{self._address}: commit {head[:12]} is refused: {error};"
+                                  " the last good commit stays in force") from error
+
+    async def _held(self) -> InForce | None:
+        """Return what is in force; a state of an earlier version has it in the mirror only."""
+        held, good = read_in_force(self._folder), await commit_of(self._git, GOOD)
+        return held or (InForce(good) if good else None)
+
+    async def _signer(self, trust: Trust, held: InForce | None, head: str,
+                      tags: tuple[str, ...]) -> str:
+        """Return who signed a head; what was judged and in force before is not judged again."""
+        if trust.verify is None:
+            return ""
+        if held and held.commit == head and held.signer:
+            return held.signer
+        return await signer_of(self._git, trust.verify, head, self._address.url, tags)
 
     async def _mirror_is_sound(self) -> bool:
         """Return whether the mirror holds every object that its references need."""
@@ -147,21 +190,26 @@ class GitSource:
         """Load the newest commit, and note it as good."""
         try:
             fetched = await self.poll()
+        except RevisionRefused:
+            raise               # for what `poll` has seen: the next look that differs loads again
         except SourceUnavailable as error:
             self._judged = str(error)
             raise
         desired = await self._read(fetched)
         await self._git.run("update-ref", GOOD, fetched.commit)
+        write_in_force(self._folder, InForce(fetched.commit, fetched.signer))
         sweep(self._trees, fetched.folder)
         return desired
 
     async def _last_good(self) -> Desired | None:
         """Load the last good commit from the mirror; None when there is none or it is damaged."""
         try:
-            commit = await commit_of(self._git, GOOD)
-            if not commit:
+            commit, held = await commit_of(self._git, GOOD), read_in_force(self._folder)
+            trust, _ = read_trust(self._trust_file)
+            if not commit or (trust.verify and not (held and held.commit == commit
+                                                    and held.signer)):
                 return None
-            self.fetched = await self._export(commit, "")
+            self.fetched = await self._export(commit, held.signer if held else "", "")
             return await self._read(self.fetched)
         except (SourceUnavailable, SpecError, OSError):
             return None
@@ -171,18 +219,30 @@ class GitSource:
         return await asyncio.to_thread(self._cache.load, fetched.folder, fetched.commit[:12])
 
     async def _peek(self) -> str:
-        """Return the head of the branch, or why it cannot be read."""
+        """Return all that a verdict on the branch depends on, or why it cannot be read."""
         try:
-            return await self._head()
+            return await self._look()
         except SourceUnavailable as error:
             return str(error)
 
-    async def _head(self) -> str:
-        """Return the newest commit of the branch at the remote."""
+    async def _look(self) -> str:
+        """Return the head, the tags on it where they count, and the digest of the trust."""
+        trust, digest = read_trust(self._trust_file)
+        by_tag = trust.verify is not None and trust.verify.mode == "tag"
+        text = await self._refs("--heads", *(("--tags",) if by_tag else ()))
+        head = self._head(text)
+        tags = sorted(tag for tag, commit in parse_tags(text).items() if commit == head)
+        return " ".join((head, *tags, digest or "unset"))
+
+    async def _refs(self, *kinds: str) -> str:
+        """Return what the remote says of its branches and tags."""
         try:
-            text = await self._git.run("ls-remote", "--heads", "--", self._address.url)
+            return await self._git.run("ls-remote", *kinds, "--", self._address.url)
         except GitFailed as error:
             raise self._unavailable(f"cannot be read: {error}") from error
+
+    def _head(self, text: str) -> str:
+        """Return the newest commit of the branch at the remote."""
         heads = parse_heads(text)
         if not heads:
             raise self._unavailable("is empty: push a commit")
@@ -192,7 +252,7 @@ class GitSource:
                                     f" pushed (there is: {', '.join(sorted(heads)[:10])})")
         return head
 
-    async def _export(self, commit: str, before: str) -> Fetched:
+    async def _export(self, commit: str, signer: str, rewound: str) -> Fetched:
         """Write the files of a commit out, and return what it is."""
         author, at, subject = (await self._git.run(
             "log", "-1", "--format=%an%x00%ct%x00%s", commit)).rstrip("\n").split("\0")
@@ -204,10 +264,8 @@ class GitSource:
             raise SpecError((f"{self._address}: {folder} is a submodule: its files are not part of"
                              f" commit {commit[:12]}: name its own repository",))
         tree = await export(self._git, commit, folder, self._trees)
-        beyond = await self._git.run("rev-list", "--max-count=1", f"^{commit}", before) \
-            if before else ""       # empty where `before` is part of the history of `commit`
-        rewritten = before if beyond.strip() else ""
-        return Fetched(commit, tree, _printable(author), float(at), _printable(subject), rewritten)
+        return Fetched(commit, tree, _printable(author), float(at), _printable(subject), rewound,
+                       signer)
 
     def _unavailable(self, what: str) -> SourceUnavailable:
         """Return the error, with what stays in force."""
@@ -217,7 +275,15 @@ class GitSource:
 def parse_heads(text: str) -> dict[str, str]:
     """Return the commit of every branch that `git ls-remote --heads` printed."""
     rows = [line.split("\t") for line in text.splitlines() if "\t" in line]
-    return {name.removeprefix("refs/heads/"): commit for commit, name in rows}
+    return {name.removeprefix("refs/heads/"): commit for commit, name in rows
+            if name.startswith("refs/heads/")}
+
+
+def parse_tags(text: str) -> dict[str, str]:
+    """Return the commit under every tag with an object of its own that `git ls-remote` printed."""
+    rows = [line.split("\t") for line in text.splitlines() if "\t" in line]
+    return {name.removeprefix("refs/tags/").removesuffix("^{}"): commit for commit, name in rows
+            if name.startswith("refs/tags/") and name.endswith("^{}")}
 
 
 def _printable(text: str) -> str:

@@ -32,12 +32,13 @@ class Repository:
     bare: Path
     clone: Path
 
-    def git(self, *argv: str) -> str:
-        """Run git in the clone."""
+    def git(self, *argv: str, committed: str = "") -> str:
+        """Run git in the clone; `committed` is a date that the committer chooses."""
         clean = {"PATH": os.environ["PATH"], "HOME": str(self.clone.parent),
                  "GIT_CONFIG_NOSYSTEM": "1", "GIT_AUTHOR_NAME": "Ann", "GIT_AUTHOR_EMAIL": "a@b",
                  "GIT_COMMITTER_NAME": "Ann", "GIT_COMMITTER_EMAIL": "a@b"}
-        return subprocess.run(["git", *argv], cwd=self.clone, env=clean, check=True,
+        dated = {"GIT_COMMITTER_DATE": committed} if committed else {}
+        return subprocess.run(["git", *argv], cwd=self.clone, env=clean | dated, check=True,
                               capture_output=True, text=True).stdout.strip()
 
     def commit(self, *, push: bool = True, **files: str) -> str:

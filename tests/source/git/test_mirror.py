@@ -50,7 +50,7 @@ def test_history_is_not_fetched(grown: Repository, tmp_path: Path) -> None:
         grown.commit(**{name: SITE % name})
         assert name in asyncio.run(source.load()).sites
     assert git_mirror.size_bytes(tmp_path / "state") < MIB
-    assert "rewritten" not in source.describe()
+    assert "rewound" not in source.describe()
 
 
 def test_a_commit_dated_before_the_last_one_follows_it(
@@ -60,7 +60,7 @@ def test_a_commit_dated_before_the_last_one_follows_it(
     grown.commit(oslo=SITE % "oslo", push=False)
     redate(grown, 1_000_000_000)
     assert "oslo" in asyncio.run(source.load()).sites
-    assert "rewritten" not in source.describe()
+    assert "rewound" not in source.describe()
 
 
 def test_what_a_killed_git_left_is_cleared_and_stops_nothing(

@@ -76,20 +76,6 @@ def test_a_broken_commit_is_refused_whole_and_the_next_one_heals_it(
     assert set(asyncio.run(source.load()).sites) == {"paris", "milan"}
 
 
-def test_a_rewritten_history_is_accepted_and_said(
-        repository: Repository, source: GitSource) -> None:
-    repository.commit(estate=ESTATE)
-    lost = repository.commit(milan=SITE % "milan")
-    asyncio.run(source.load())
-    repository.git("reset", "--quiet", "--hard", "HEAD~1")
-    repository.commit(rome=SITE % "rome")
-    assert set(asyncio.run(source.load()).sites) == {"paris", "rome"}
-    assert f"its history was rewritten: {lost[:12]} is no longer part of it" in source.describe()
-    repository.commit(oslo=SITE % "oslo")
-    asyncio.run(source.load())
-    assert "history was rewritten" not in source.describe()
-
-
 @pytest.mark.parametrize("spoil", [
     lambda repository: repository.bare.rename(repository.bare.with_name("away")),
     lambda repository: repository.commit(milan="kind: [unfinished\n"),
