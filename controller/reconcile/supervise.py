@@ -16,6 +16,8 @@ from controller.source.source import Source
 
 AGAIN_S: Final = 5.0
 """A source that can no longer be watched is loaded again this much later."""
+FIRST_AGAIN_S: Final = 1.0
+"""Until something was loaded: a source that fails otherwise each time is not asked in a circle."""
 PROBLEMS: Final = 3
 
 
@@ -48,6 +50,7 @@ async def first_load(source: Source, tell: Callable[[str], None]) -> Desired:
         except SourceUnavailable as error:
             tell(f"{error}; nothing is done until the specs can be read")
             await anext(aiter(source.changes()))
+            await asyncio.sleep(FIRST_AGAIN_S)
 
 
 async def follow(loop: Loop, source: Source, text: str) -> None:

@@ -46,7 +46,8 @@ def read_in_force(folder: Path) -> InForce | None:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RevisionRefused(f"{path}, which says what is in force, cannot be read ({error});"
-                              " delete it if the head of the branch may be trusted") from error
+                              " if the head of the branch may be trusted, delete the file and"
+                              " start the controller again") from error
 
 
 def write_in_force(folder: Path, held: InForce) -> None:

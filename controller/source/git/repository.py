@@ -119,7 +119,7 @@ class GitSource:
         try:
             self._trees.mkdir(mode=0o700, parents=True, exist_ok=True)
             await self._git.prepare()
-            self._judged = await self._look()
+            self._judged = await self._look_once()
             head, *tags = self._judged.split()[:-1]
             self.fetched = await self._bring(head, tuple(tags))
         except OSError as error:
@@ -224,6 +224,14 @@ class GitSource:
             return await self._look()
         except SourceUnavailable as error:
             return str(error)
+
+    async def _look_once(self) -> str:
+        """Look; why nobody is trusted counts as seen, so that it is not looked at in a circle."""
+        try:
+            return await self._look()
+        except RevisionRefused as error:
+            self._judged = str(error)
+            raise
 
     async def _look(self) -> str:
         """Return the head, the tags on it where they count, and the digest of the trust."""

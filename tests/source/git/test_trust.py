@@ -255,7 +255,25 @@ def test_a_file_of_trust_that_is_not_sound_trusts_nobody(
         signed: Signed, spoil: Callable[[Signed], object], words: str) -> None:
     signed.commit("ann", "estate")
     spoil(signed)
-    assert words in refused(signed.source())
+    source = signed.source()
+    assert words in refused(source)
+
+    async def is_said_once() -> None:
+        async with aclosing(source.changes()) as changes:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.2):
+                    await anext(changes)
+    asyncio.run(is_said_once())
+
+
+def test_a_damaged_record_of_what_is_in_force_lets_nothing_in(signed: Signed) -> None:
+    signed.commit("ann", "estate")
+    load(signed.source())
+    for record in signed.folder.glob("state/git/*/in-force.json"):
+        record.write_text("{")
+    signed.commit("ann", "milan")
+    again = signed.source()
+    assert "which says what is in force, cannot be read" in refused(again)
 
 
 @pytest.mark.skipif(shutil.which("gpg") is None, reason="gpg is not installed")
