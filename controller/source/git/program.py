@@ -133,6 +133,11 @@ def last_words(stderr: str) -> str:
     return "".join(c for c in chosen.removeprefix("fatal: ") if c.isprintable())[:300]
 
 
+def printable(text: str) -> str:
+    """Return text of a commit or a signature as one line, safe for a terminal."""
+    return "".join(c for c in text.strip() if c.isprintable())[:120]
+
+
 def _kill_group(pid: int) -> None:
     """Kill a process and everything it started."""
     try:

@@ -33,7 +33,7 @@ from controller.model.desired import Desired
 from controller.source.git.address import GitAddress
 from controller.source.git.in_force import InForce, descends, read_in_force, write_in_force
 from controller.source.git.mirror import FETCH_S, FETCHED, GOOD, commit_of, fetch, renew
-from controller.source.git.program import GitFailed, GitProgram
+from controller.source.git.program import GitFailed, GitProgram, printable
 from controller.source.git.signature import signer_of
 from controller.source.git.tree import SUBMODULE, export, sweep
 from controller.source.git.trust import Trust, read_trust, trust_file
@@ -272,7 +272,7 @@ class GitSource:
             raise SpecError((f"{self._address}: {folder} is a submodule: its files are not part of"
                              f" commit {commit[:12]}: name its own repository",))
         tree = await export(self._git, commit, folder, self._trees)
-        return Fetched(commit, tree, _printable(author), float(at), _printable(subject), rewound,
+        return Fetched(commit, tree, printable(author), float(at), printable(subject), rewound,
                        signer)
 
     def _unavailable(self, what: str) -> SourceUnavailable:
@@ -292,8 +292,3 @@ def parse_tags(text: str) -> dict[str, str]:
     rows = [line.split("\t") for line in text.splitlines() if "\t" in line]
     return {name.removeprefix("refs/tags/").removesuffix("^{}"): commit for commit, name in rows
             if name.startswith("refs/tags/") and name.endswith("^{}")}
-
-
-def _printable(text: str) -> str:
-    """Return text of a commit, safe for a terminal."""
-    return "".join(c for c in text if c.isprintable())[:120]

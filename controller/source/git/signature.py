@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from controller.errors import RevisionRefused
-from controller.source.git.program import GitFailed, GitProgram
+from controller.source.git.program import GitFailed, GitProgram, printable
 from controller.source.git.trust import Verify
 
 NOBODY: Final = "/bin/false"
@@ -57,7 +57,7 @@ async def signer_of(git: GitProgram, verify: Verify, commit: str, url: str,
         raise RevisionRefused(f"its signature is not accepted ({error}); "
                               f"{_accepted(verify)}") from error
     shown = await git.run(*settings, "log", "-1", "--format=%GS", commit)
-    return _printable(shown)
+    return printable(shown)
 
 
 async def _signer_of_tag(git: GitProgram, settings: tuple[str, ...], commit: str, url: str,
@@ -73,14 +73,14 @@ async def _signer_of_tag(git: GitProgram, settings: tuple[str, ...], commit: str
             text = await git.run("cat-file", "tag", f"{PUBLISHED}{name}")
             head = text.split("\n\n", 1)[0].split("\n")
             if f"object {commit}" not in head or f"tag {name}" not in head:
-                why = f"the tag {_printable(name)} is published where it was not made for"
+                why = f"the tag {printable(name)} is published where it was not made for"
                 continue
             await git.run(*settings, "verify-tag", f"{PUBLISHED}{name}")
         except GitFailed as error:
-            why = f"the tag {_printable(name)} is not accepted: {error}"
+            why = f"the tag {printable(name)} is not accepted: {error}"
             continue
         tagger = next((line for line in head if line.startswith("tagger ")), "tagger nobody")
-        return _printable(f"the tag {name} of {tagger.split(' ', 1)[1].split(' <')[0]}")
+        return printable(f"the tag {name} of {tagger.split(' ', 1)[1].split(' <')[0]}")
     raise RevisionRefused(f"no tag on it has a signature that is accepted ({why})")
 
 
@@ -121,8 +121,3 @@ def _found(program: str) -> str:
 def _accepted(verify: Verify) -> str:
     """Return where the keys are that would be accepted."""
     return "accepted are the keys in " + " and ".join(str(path) for path in verify.files)
-
-
-def _printable(text: str) -> str:
-    """Return text of a signature, safe for a terminal."""
-    return "".join(c for c in text.strip() if c.isprintable())[:120]
