@@ -60,6 +60,12 @@ class Sent:
     read_bytes: int
     beyond: bool = False
     """Whether something was sent that the source's bitmap did not show as changed."""
+    asked_bytes: int = 0
+    """Clusters of which the target was asked what it has, block by block."""
+    block_bytes: int = 0
+    """What of them was sent."""
+    whole_because: str = ""
+    """Why clusters were sent whole from some time on; empty: they were not."""
 
 
 def parse_sent(result: dict[str, Any]) -> Sent:
@@ -69,7 +75,8 @@ def parse_sent(result: dict[str, Any]) -> Sent:
     """
     return Sent(tuple((int(first), int(length)) for first, length in result["left"]),
                 int(result["wire_bytes"]), int(result["data_bytes"]), int(result["read_bytes"]),
-                bool(result.get("beyond")))
+                bool(result.get("beyond")), int(result.get("asked_bytes", 0)),
+                int(result.get("block_bytes", 0)), str(result.get("whole_because", "")))
 
 
 @dataclass(slots=True)
@@ -82,6 +89,9 @@ class DiskReport:
     read_bytes: int = 0
     data_bytes: int = 0
     wire_bytes: int = 0
+    asked_bytes: int = 0
+    block_bytes: int = 0
+    whole_because: str = ""
 
 
 @dataclass(slots=True)
@@ -117,6 +127,9 @@ class CopyReport:
         disk.read_bytes += sent.read_bytes
         disk.data_bytes += sent.data_bytes
         disk.wire_bytes += sent.wire_bytes
+        disk.asked_bytes += sent.asked_bytes
+        disk.block_bytes += sent.block_bytes
+        disk.whole_because = disk.whole_because or sent.whole_because
 
 
 def describe_copy(action: ReplicateDomain, report: CopyReport) -> str:
@@ -142,12 +155,21 @@ def describe_copy(action: ReplicateDomain, report: CopyReport) -> str:
     return "; ".join([sentence, *report.incidents, *report.remarks])
 
 
+def describe_blocks(disk: DiskReport) -> str:
+    """Return how much of the changed clusters was sent, and why not less."""
+    saved_bytes = disk.asked_bytes - disk.block_bytes
+    less = (f", {render_size(disk.data_bytes - saved_bytes)} of it sent, by blocks"
+            if saved_bytes > 0 else "")
+    return less + (f", clusters whole because {disk.whole_because}"
+                   if disk.whole_because and disk.data_bytes else "")
+
+
 def describe_disk(target: str, disk: DiskReport) -> str:
     """Return what was done about one disk."""
     sent = render_size(disk.data_bytes)
     match disk.plan.mode:
         case CopyMode.INCREMENT:
-            return f"{target}: {sent} changed"
+            return f"{target}: {sent} changed{describe_blocks(disk)}"
         case CopyMode.SCAN:
             missed = 0 if disk.tracked_bytes is None else disk.data_bytes - disk.tracked_bytes
             untracked = (f", and change tracking had missed at least {render_size(missed)} of it"

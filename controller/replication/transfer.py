@@ -51,6 +51,7 @@ from controller.plan.actions.replica import CopyMode, RateLimit, ReplicateDomain
 from controller.replication.bandwidth import UNLIMITED, Shares
 from controller.replication.copy_plan import (
     BASE,
+    OVERLAY,
     DiskPlan,
     OpenDisk,
     Ranges,
@@ -391,4 +392,4 @@ def request_of(state: ReplicaState, opened: OpenDisk, plan: DiskPlan, terms: Ter
         "holes": increment and opened.holes,
         "ranges": plan.ranges, "known": known if plan.compare else "",
         "algorithm": state.algorithm, "secret": state.secret, "codec": terms.codec,
-        "level": 1, "compress": "auto"}
+        "level": 1, "compress": "auto", "blocks": plan.kind == OVERLAY}

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import pytest
 from mover.image.hashing import Hasher
-from mover.transfer.wire import Data, Reader, Zero
+from mover.transfer.frames import Data, Zero, placed
+from mover.transfer.wire import Reader
 
 from controller.providers.linux.archive import pack
 
@@ -155,7 +156,7 @@ def received(wires: Sequence[Path], target: Path) -> int:
             for frame in reader.frames():
                 if isinstance(frame, Data):
                     raw = memoryview(frame.expand(hasher))
-                    for offset, done, length in frame.placed():
+                    for offset, done, length in placed(frame.extents):
                         os.pwrite(fd, raw[done:done + length], offset)
                     carried += frame.length
                 elif isinstance(frame, Zero):

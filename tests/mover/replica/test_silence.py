@@ -11,8 +11,9 @@ from mover.errors import Damaged, TryAgain
 from mover.image.hashing import SHA256, Hasher
 from mover.replica import incoming, receive
 from mover.transfer import wire
+from mover.transfer.frames import Frame, Mark, Zero
 from mover.transfer.pipeline import Packing, Pipeline
-from mover.transfer.wire import Frame, Hello, Mark, Reader, Writer, Zero
+from mover.transfer.wire import Hello, Reader, Writer
 
 from tests.ending import kill_all
 from tests.mover.replicas import HASHER

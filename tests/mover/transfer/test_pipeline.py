@@ -3,8 +3,9 @@
 import threading
 
 from mover.image.hashing import SHA256, Hasher
+from mover.transfer.frames import Zero
 from mover.transfer.pipeline import BATCHES_AT_LOGIN, BATCHES_WAITING, Packing, Pipeline
-from mover.transfer.wire import Writer, Zero
+from mover.transfer.wire import Writer
 
 LOAD = (0, 0, [Zero(0, 65536)])
 

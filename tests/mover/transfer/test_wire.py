@@ -8,7 +8,8 @@ import pytest
 from mover.errors import Damaged, MoverError, Refused
 from mover.image.hashing import CLUSTER_BYTES, SHA256, XXH3, ZERO_HASH, Hasher, algorithms
 from mover.transfer.codec import RAW, ZLIB, ZSTD, compress, decompress
-from mover.transfer.wire import Data, Frame, Hello, Mark, Reader, Writer, Zero
+from mover.transfer.frames import Data, Frame, Mark, Zero, placed
+from mover.transfer.wire import Hello, Reader, Writer
 
 SECRET = b"of this pair"
 HASHERS = [Hasher(name, SECRET) for name in algorithms()]
@@ -109,7 +110,7 @@ def test_clusters_from_all_over_the_disk_come_in_one_frame(tmp_path: Path) -> No
         writer.end()
     (frame,) = taken(tmp_path, path.read_bytes())
     assert isinstance(frame, Data)
-    assert list(frame.placed()) == [
+    assert list(placed(frame.extents)) == [
         (CLUSTER_BYTES, 0, CLUSTER_BYTES), (5 * CLUSTER_BYTES, CLUSTER_BYTES, 2 * CLUSTER_BYTES),
         (SIZE - 100, 3 * CLUSTER_BYTES, 100)]
     assert frame.expand(hasher) == raw

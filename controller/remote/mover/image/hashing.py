@@ -17,6 +17,8 @@ from mover.errors import Refused
 
 CLUSTER_BYTES = 1 << 16
 HASH_BYTES = 16
+BLOCK_BYTES = 1 << 12
+BLOCK_HASH_BYTES = 8            # see transfer/blocks: the cluster's own hash has the last word
 ZERO_HASH = bytes(HASH_BYTES)
 ZERO_CLUSTER = bytes(CLUSTER_BYTES)
 XXH3, SHA256 = "xxh3-128", "sha256-128"
@@ -95,6 +97,14 @@ class Hasher:
         view = memoryview(buffer)
         return b"".join(self._cluster(start + at, size, view[at:at + size])
                         for at, size in cluster_spans(len(view)))
+
+    def blocks(self, buffer: Buffer) -> bytes:
+        """Return the short hashes of the buffer's blocks, joined; the last block may be short."""
+        start, _held = address_of(buffer)
+        view = memoryview(buffer)
+        return b"".join(
+            self._at(start + at, min(BLOCK_BYTES, len(view) - at), view[at:at + BLOCK_BYTES])
+            [:BLOCK_HASH_BYTES] for at in range(0, len(view), BLOCK_BYTES))
 
     def _cluster(self, start: int, size: int, view: memoryview) -> bytes:
         if _memcmp(start, _zeros_at, size) == 0:

@@ -8,24 +8,28 @@ holds and whenever it stops; nor is anything that another attempt sent.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import errno
 import fcntl
 import os
 import queue
 import threading
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+import time
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple, Union
 
-from mover.errors import MoverError, Refused, TryAgain
-from mover.image.hashing import CLUSTER_BYTES, HASH_BYTES, Buffer
+from mover.errors import Damaged, MoverError, Refused, TryAgain
+from mover.image.chain import Chain
+from mover.image.hashing import CLUSTER_BYTES, HASH_BYTES, Buffer, Hasher
 from mover.image.index import BASE
 from mover.image.manifest import clusters_of, put_whole
 from mover.image.sparse import filled, punch
 from mover.replica import incoming
 from mover.replica.incoming import Incoming
 from mover.replica.replica import Replica, read_secret
-from mover.replica.state import require_receiving
-from mover.transfer.wire import Data, Frame, Hello, Reader, Zero
+from mover.replica.state import chain, lost, require_receiving
+from mover.transfer.frames import Ask, Blocks, Data, Frame, Zero, placed
+from mover.transfer.wire import Hello, Reader
 from mover.verbs import say
 
 SYNC_BYTES = 32 << 20   # written before a sync begins
@@ -90,17 +94,65 @@ class BackgroundSync:
                 return
 
 
+class PointBlocks:
+    """
+    Reads point `sequence` of a disk: blocks to compare, clusters to fill; None: there is no point.
+
+    It is opened at the first question and stays open for one transfer. A merge that goes on
+    meanwhile does not change what is read: it copies an overlay into the file below it, and the
+    overlay stays readable here after its name is gone.
+    """
+
+    def __init__(self, replica: Replica, disk: str, sequence: Optional[int],
+                 hasher: Hasher) -> None:
+        self._replica, self._disk, self._sequence = replica, disk, sequence
+        self._hasher = hasher
+        self._chain: Optional[Chain] = None
+
+    def __enter__(self) -> PointBlocks:  # noqa: PYI034
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._chain is not None:
+            self._chain.close()
+
+    def read(self, offset: int, length: int) -> bytearray:
+        """Return a range of the disk as the point has it."""
+        return self._opened().read(offset, length)
+
+    def answer(self, ask: Ask) -> Dict[str, Any]:
+        """Return the answer to a question; one without hashes where the point cannot be read."""
+        begun_at = time.monotonic()
+        try:
+            hashes = b"".join(self._hasher.blocks(self.read(offset, length))
+                              for offset, length in ask.extents)
+        except (MoverError, OSError):
+            hashes = b""        # the clusters then come whole, which needs nothing of the point
+        return {"blocks": [ask.number, base64.b64encode(hashes).decode(),
+                           round(time.monotonic() - begun_at, 6)]}
+
+    def _opened(self) -> Chain:
+        if self._chain is None:
+            state = Replica(self._replica.root).state      # as it is by now
+            if self._sequence is None or lost(state, self._disk):
+                raise Damaged("disk %s has no restore point that can be read whole" % self._disk)
+            self._chain = Chain([self._replica.path(self._disk, file.name)
+                                 for file in chain(state, self._disk, self._sequence)])
+        return self._chain
+
+
 def run(words: List[str]) -> Dict[str, Any]:
     """Receive the streams on stdin for the replica in `words`."""
     if len(words) != 1:
         raise Refused("receive wants one word: the folder of the replica")
     root = os.path.abspath(words[0])
     say({"ready": True}, 1)
-    return receive(root, 0)
+    return receive(root, 0, lambda line: say(line, 1))
 
 
-def receive(root: str, fd: int) -> Dict[str, Any]:
-    """Receive every transfer on a descriptor; return what each held."""
+def receive(root: str, fd: int, answer: Callable[[Dict[str, Any]], None] = lambda line: None
+            ) -> Dict[str, Any]:
+    """Receive every transfer on a descriptor; return what each held. `answer`: to questions."""
     with contextlib.suppress(OSError):      # a file or a socket has none, or it may not grow
         fcntl.fcntl(fd, _SET_PIPE_SIZE, PIPE_BYTES)
     reader = Reader(fd, read_secret(root))
@@ -110,13 +162,14 @@ def receive(root: str, fd: int) -> Dict[str, Any]:
         hello = reader.hello()
         if hello is None:
             break
-        received.append(receive_transfer(replica, hello, reader))
+        received.append(receive_transfer(replica, hello, reader, answer))
     if not received:
         raise TryAgain("the stream ended before it began")
     return {"received": received}
 
 
-def receive_transfer(replica: Replica, hello: Hello, reader: Reader) -> Dict[str, Any]:
+def receive_transfer(replica: Replica, hello: Hello, reader: Reader,
+                     answer: Callable[[Dict[str, Any]], None]) -> Dict[str, Any]:
     """Receive one transfer into the disk's incoming; record its END."""
     folder = replica.disk_dir(hello.disk)
     if not os.path.isdir(folder):
@@ -127,11 +180,15 @@ def receive_transfer(replica: Replica, hello: Hello, reader: Reader) -> Dict[str
             require_receiving(Replica(replica.root).state, into.epoch)
             _require_same_disk(into, hello)
             assert reader.hasher is not None, "hello() made it"
-            with BackgroundSync(into.part) as sync:
+            with BackgroundSync(into.part) as sync, PointBlocks(
+                    replica, hello.disk, into.plan.parent, reader.hasher) as point:
                 for frame in ahead(reader.frames(), FRAMES_AHEAD):
-                    if isinstance(frame, Data):
-                        _put_data(into, frame, frame.expand(reader.hasher))
-                        sync.wrote(frame.length)
+                    if isinstance(frame, Ask):
+                        answer(point.answer(frame))
+                    elif isinstance(frame, (Data, Blocks)):
+                        _put_data(into, frame, frame.expand(reader.hasher) if isinstance(
+                            frame, Data) else frame.expand(reader.hasher, point.read))
+                        sync.wrote(frame.raw_bytes)
                     elif isinstance(frame, Zero):
                         _put_zero(into, frame.offset, frame.length)
         except OSError as error:
@@ -157,17 +214,17 @@ def _require_same_disk(into: Incoming, hello: Hello) -> None:
                       % (hello.disk, mine, theirs))
 
 
-def _put_data(into: Incoming, data: Data, raw: Buffer) -> None:
+def _put_data(into: Incoming, data: Union[Data, Blocks], raw: Buffer) -> None:
     """Write clusters: of an overlay one after another, of a base each at its own offset."""
     if into.plan.kind == BASE:
         view = memoryview(raw)
-        for offset, done, length in data.placed():
+        for offset, done, length in placed(data.extents):
             put_whole(into.part, view[done:done + length], offset)
         at = None
     else:
         at = into.index.reserve(len(data.hashes) // HASH_BYTES)
         put_whole(into.part, raw, at)
-    for offset, done, length in data.placed():
+    for offset, done, length in placed(data.extents):
         first, before = offset // CLUSTER_BYTES, done // CLUSTER_BYTES
         hashes = data.hashes[before * HASH_BYTES:(before + clusters_of(length)) * HASH_BYTES]
         into.manifest.put(first, hashes)

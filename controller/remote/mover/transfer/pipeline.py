@@ -2,7 +2,7 @@
 How bytes flow from the disk to the wire, and how a slow wire holds back the reading.
 
     QEMU ──NBD──► reader ──batches──► workers ──loads──► queue ──► writer ──► pipe of stream 1
-                  main thread         2 threads          bounded   writer ──► pipe of stream 2 …
+                  main thread         2 at a time        bounded   writer ──► pipe of stream 2 …
 
 The main thread reads about 1 MiB per batch and hands it to a worker, which hashes every cluster,
 drops those that the receiver has, turns zeros into ranges and compresses the rest. The main thread
@@ -15,6 +15,9 @@ BATCHES_WAITING in the queue; then `put` blocks, nothing more is read, and QEMU 
 the receivers are still logging in, BATCHES_AT_LOGIN more may wait, so that short copies are read
 completely and the backup job can end. With `compress` auto an empty queue means that the wire
 starves: large transfers then skip compression.
+
+Where the receiver is asked which blocks it has (asking), a batch waits with its worker for the
+answer, and up to BATCHES_ASKED are under way; never more than two threads compute at a time.
 
 A MARK with one number goes out on every stream each MARK_EVERY batches. As writers take loads in
 order, a receiver that has the same mark on all streams has everything before its offset.
@@ -32,16 +35,29 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Callable, Deque, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from mover.errors import MoverError, TryAgain
-from mover.image.hashing import CLUSTER_BYTES, HASH_BYTES, ZERO_HASH, Buffer, Hasher
+from mover.image.hashing import (
+    CLUSTER_BYTES,
+    HASH_BYTES,
+    ZERO_HASH,
+    Buffer,
+    Hasher,
+    cluster_spans,
+)
+from mover.transfer.blocks.asking import Asking
+from mover.transfer.blocks.masks import chosen as blocks_of
+from mover.transfer.blocks.masks import count_of, mask_of, packed_masks
 from mover.transfer.codec import RAW, compress
+from mover.transfer.frames import Ask, Blocks, Extents, Zero
 from mover.transfer.nbd import Read
-from mover.transfer.wire import Extents, Writer, Zero
+from mover.transfer.wire import Writer
 
 WORKERS = 2
 BATCHES_UNDER_WAY = 4
 BATCHES_WAITING = 4
 ALWAYS_BYTES = 256 << 20                # so much is compressed even if the wire starves
 BATCHES_AT_LOGIN = 12
+BATCHES_ASKED = 10                      # under way while the receiver is asked about each
+MOST_BLOCKS = 12                        # of 16: a cluster that differs more goes whole
 MARK_EVERY = 16                         # batches: about 16 MiB
 
 Known = Callable[[int, int], bytes]     # (first cluster, count) -> the receiver's hashes of them
@@ -56,7 +72,8 @@ class Packed(NamedTuple):
     packed: Buffer
 
 
-Out = Union[Packed, Zero]
+WAKE = (-1, 0, ())              # a load that only tells a writer to look for a question
+Out = Union[Packed, Blocks, Zero]
 Load = Tuple[int, int, Sequence[Out]]       # number and offset of the newest mark, what to send
 
 
@@ -87,12 +104,18 @@ def runs(hashes: bytes, known: bytes) -> Iterator[Tuple[int, int, bool]]:
         yield first, count, zero
 
 
-def pack(batch: Sequence[Read], packing: Packing, *, compressed: bool) -> List[Out]:
-    """Return what must be sent of a batch: ranges of zeros, and all other data in one frame."""
-    found: List[Out] = []
-    kept: List[memoryview] = []
-    extents: List[Tuple[int, int]] = []
-    hashes: List[bytes] = []
+class Chosen(NamedTuple):
+    """The clusters of a batch that must be sent, in runs."""
+
+    extents: List[Tuple[int, int]]
+    hashes: List[bytes]
+    views: List[memoryview]
+
+
+def choose(batch: Sequence[Read], packing: Packing) -> Tuple[List[Out], Chosen]:
+    """Return what must be sent of a batch: ranges of zeros, and all other clusters."""
+    zeros: List[Out] = []
+    chosen = Chosen([], [], [])
     for read in batch:
         own = packing.hasher.clusters(read.data)
         known = b"" if packing.known is None else packing.known(
@@ -103,29 +126,84 @@ def pack(batch: Sequence[Read], packing: Packing, *, compressed: bool) -> List[O
         for first, count, zero in runs(own, known):
             start, stop = first * CLUSTER_BYTES, min(len(view), (first + count) * CLUSTER_BYTES)
             if zero:
-                found.append(Zero(read.offset + start, stop - start))
+                zeros.append(Zero(read.offset + start, stop - start))
                 continue
-            kept.append(view[start:stop])
-            extents.append((read.offset + start, stop - start))
-            hashes.append(own[first * HASH_BYTES:(first + count) * HASH_BYTES])
-    if kept:
-        raw = kept[0] if len(kept) == 1 else b"".join(kept)
-        codec, packed = compress(packing.codec if compressed else RAW, packing.level, raw)
-        found.append(Packed(extents, b"".join(hashes), codec, packed))
+            chosen.views.append(view[start:stop])
+            chosen.extents.append((read.offset + start, stop - start))
+            chosen.hashes.append(own[first * HASH_BYTES:(first + count) * HASH_BYTES])
+    return zeros, chosen
+
+
+def pack(chosen: Chosen, packing: Packing, *, compressed: bool) -> List[Out]:
+    """Return clusters packed for one frame."""
+    if not chosen.extents:
+        return []
+    codec, packed = _compress(chosen.views, packing, compressed)
+    return [Packed(chosen.extents, b"".join(chosen.hashes), codec, packed)]
+
+
+def pack_blocks(chosen: Chosen, theirs: bytes, packing: Packing, *, compressed: bool) -> List[Out]:
+    """Return clusters packed for two frames: whole, or the blocks that the receiver lacks."""
+    whole, partly = Chosen([], [], []), Chosen([], [], [])
+    masks: List[int] = []
+    kept: List[memoryview] = []
+    at = 0
+    for offset, view, digest in _each_cluster(chosen):
+        own = packing.hasher.blocks(view)
+        mask = mask_of(own, theirs[at:at + len(own)])
+        at += len(own)
+        into = whole if count_of(mask) > MOST_BLOCKS else partly
+        _append(into, offset, view, digest)
+        if into is partly:
+            masks.append(mask)
+            kept += blocks_of(mask, view)
+    found = pack(whole, packing, compressed=compressed)
+    if partly.extents:
+        codec, packed = _compress(kept, packing, compressed)
+        found.append(Blocks(partly.extents, packed_masks(masks), sum(map(len, kept)), codec,
+                            b"".join(partly.hashes), packed))
     return found
+
+
+def _each_cluster(chosen: Chosen) -> Iterator[Tuple[int, memoryview, bytes]]:
+    """Yield (offset on the disk, data, hash) of each cluster."""
+    for (offset, _), view, hashes in zip(chosen.extents, chosen.views, chosen.hashes):
+        for number, (at, size) in enumerate(cluster_spans(len(view))):
+            yield (offset + at, view[at:at + size],
+                   hashes[number * HASH_BYTES:(number + 1) * HASH_BYTES])
+
+
+def _append(chosen: Chosen, offset: int, view: memoryview, digest: bytes) -> None:
+    """Add one cluster; extents that touch become one, as long as all but the last are whole."""
+    last = chosen.extents[-1] if chosen.extents else (0, 0)
+    if chosen.extents and sum(last) == offset:
+        chosen.extents[-1] = (last[0], last[1] + len(view))
+    else:
+        chosen.extents.append((offset, len(view)))
+    chosen.views.append(view)
+    chosen.hashes.append(digest)
+
+
+def _compress(views: Sequence[memoryview], packing: Packing, compressed: bool
+              ) -> Tuple[int, Buffer]:
+    raw = views[0] if len(views) == 1 else b"".join(views)
+    return compress(packing.codec if compressed else RAW, packing.level, raw)
 
 
 class Pipeline:
     """The workers and the writers of one transfer; `ready` says that the receivers are there."""
 
     def __init__(self, writers: List[Writer], packing: Packing,
-                 ready: Callable[[], bool] = lambda: True) -> None:
-        self._packing = packing
+                 ready: Callable[[], bool] = lambda: True,
+                 asking: Optional[Asking] = None) -> None:
+        self._packing, self._asking = packing, asking
+        self._questions: Deque[Ask] = collections.deque()
+        self._cores = threading.Semaphore(WORKERS)
         self._ready = ready
         self._room = threading.Semaphore(BATCHES_WAITING + BATCHES_AT_LOGIN)
         self._extra_room = BATCHES_AT_LOGIN
         self._writers = writers
-        self._pool = ThreadPoolExecutor(WORKERS)
+        self._pool = ThreadPoolExecutor(BATCHES_ASKED if asking is not None else WORKERS)
         self._under_way: Deque[Tuple[int, Future[List[Out]]]] = collections.deque()
         self._waiting: queue.Queue[Optional[Load]] = queue.Queue()
         self._failure: Optional[MoverError] = None
@@ -139,7 +217,8 @@ class Pipeline:
 
     def put(self, batch: List[Read]) -> None:
         """Take a batch, in ascending order of offset; blocks while the wire is slower."""
-        while len(self._under_way) >= BATCHES_UNDER_WAY:
+        most = BATCHES_ASKED if self._asks() else BATCHES_UNDER_WAY
+        while len(self._under_way) >= most:
             self._pass_on()
         end = batch[-1].offset + len(batch[-1].data)
         self._taken_bytes += sum(len(read.data) for read in batch)
@@ -187,8 +266,32 @@ class Pipeline:
             thread.join(1)
 
     def _pack(self, batch: List[Read], may_skip: bool) -> List[Out]:
+        with self._cores:
+            zeros, chosen = choose(batch, self._packing)
+        theirs = self._theirs(chosen) if chosen.extents and self._asks() else b""
         starving = may_skip and self._waiting.empty()
-        return pack(batch, self._packing, compressed=not starving)
+        with self._cores:
+            if not theirs or self._asking is None:
+                return zeros + pack(chosen, self._packing, compressed=not starving)
+            outs = pack_blocks(chosen, theirs, self._packing, compressed=not starving)
+        self._asking.judge(sum(map(len, chosen.views)),
+                           sum(out.length if isinstance(out, Blocks) else _raw_bytes(out)
+                               for out in outs))
+        return zeros + outs
+
+    def _asks(self) -> bool:
+        return self._asking is not None and not self._asking.why
+
+    def _theirs(self, chosen: Chosen) -> bytes:
+        """Return the receiver's hashes of the blocks of some clusters; nothing: not known."""
+        assert self._asking is not None, "_asks has looked"
+        return self._asking.ask(chosen.extents, self._question,
+                                lambda: self._failure is not None)
+
+    def _question(self, number: int, extents: Extents) -> None:
+        """Have the next writer that is free ask, before what waits to be sent."""
+        self._questions.append(Ask(number, extents))
+        self._waiting.put(WAKE)
 
     def _pass_on(self) -> None:
         """Queue the result of the oldest batch; begin a new mark after each MARK_EVERY."""
@@ -236,7 +339,7 @@ class Pipeline:
                     writer.mark(offset, number)
                     marked = number
                 for out in outs:
-                    writer.zero(*out) if isinstance(out, Zero) else writer.data(*out)
+                    _put(writer, out)
         except MoverError as error:
             self._failure = self._failure or error
         finally:        # after any end, nobody may wait for room for ever
@@ -250,6 +353,23 @@ class Pipeline:
             except queue.Empty:
                 writer.heartbeat()
                 continue
+            while self._questions:
+                writer.ask(*self._questions.popleft())
+            if load is WAKE:
+                continue
             self._room.release()
             return load
         return None
+
+
+def _put(writer: Writer, out: Out) -> None:
+    if isinstance(out, Zero):
+        writer.zero(*out)
+    elif isinstance(out, Blocks):
+        writer.blocks(out)
+    else:
+        writer.data(*out)
+
+
+def _raw_bytes(out: Out) -> int:
+    return 0 if isinstance(out, Zero) else sum(length for _, length in out.extents)

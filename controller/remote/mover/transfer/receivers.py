@@ -1,9 +1,10 @@
 """
 The receiving processes of a transfer: an ssh to the target host for each stream, or open pipes.
 
-A receiver writes {"ready": true} once it reads its pipe, and one line with its answer at the end.
-The first is started before the request is complete, because a login takes long; how many more are
-worth their login depends on the round trip, which is measured on that first connection.
+A receiver writes {"ready": true} once it reads its pipe, answers to questions (blocks/asking), and
+one line with its result at the end. The first is started before the request is complete, because a
+login takes long; how many more are worth their login depends on the round trip, which is measured
+on that first connection.
 
 Secrets of a program, above all the one-time key, are passed in memory: a `{name}` in its argv
 becomes a path under /proc to an anonymous file with mode 0600.
@@ -23,22 +24,23 @@ import time
 from typing import Any, BinaryIO, Dict, List, NamedTuple, Sequence
 
 from mover.errors import MoverError, Refused, TryAgain, Unknown, Unreached
+from mover.transfer.blocks.asking import Answers
+from mover.transfer.output import MOST_OUTPUT_BYTES, Output
 
 SSH_FAILED = 255            # what ssh exits with when the connection, not the command, failed
 PIPE_BYTES = 1 << 20        # fewer context switches between this mover and ssh
 _ADD_SEALS, _SEAL_GROW = 1033, 4    # fcntl has the names from Python 3.8 on
 _SET_PIPE_SIZE = 1031       # fcntl has the name from Python 3.10 on
-MOST_OUTPUT_BYTES = 1 << 20     # of a receiver: kept in memory, and another machine's text
 MOST_SHOWN = 500
 READY = b'{"ready": true}'
 PATIENCE_S = 5              # for the reason of a receiver that gave up
 
 
 class Program(NamedTuple):
-    """A receiving process, and the files with its output."""
+    """A receiving process, what it writes to stdout, and the file with its stderr."""
 
     process: subprocess.Popen[bytes]
-    out: BinaryIO
+    out: Output
     err: BinaryIO
 
 
@@ -50,6 +52,7 @@ class Receivers:
         self.fds = fds
         self._argv, self._files = argv, list(files)
         self._programs: List[Program] = []
+        self.answers = Answers()
         self._pipe_bytes = PIPE_BYTES
 
     def narrow(self, pipe_bytes: int) -> None:
@@ -68,7 +71,7 @@ class Receivers:
         """Start receivers until there are so many; nothing to do for pipes that were given."""
         while self._argv and len(self._programs) < count:
             try:
-                self._programs.append(_start(self._argv))
+                self._programs.append(_start(self._argv, self.answers))
             except OSError as error:
                 self.abort()
                 raise Unreached("%s cannot be run: %s" % (self._argv[0], error.strerror)) from None
@@ -77,6 +80,11 @@ class Receivers:
             self.fds.append(os.dup(pipe.fileno()))
             _resize(self.fds[-1], self._pipe_bytes)
             pipe.close()
+
+    @property
+    def can_answer(self) -> bool:
+        """Return whether receivers answer this mover: not through pipes that were given."""
+        return bool(self._argv)
 
     def ready(self) -> bool:
         """Return whether every receiver is ready: this route leads there."""
@@ -138,10 +146,14 @@ def _memory_file(name: str, text: str) -> int:
     return fd
 
 
-def _start(argv: Sequence[str]) -> Program:
-    out, err = (os.fdopen(_bounded("hotsite-" + name), "w+b") for name in ("out", "err"))
-    process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=out, stderr=err, bufsize=0)
-    return Program(process, out, err)
+def _start(argv: Sequence[str], answers: Answers) -> Program:
+    err = os.fdopen(_bounded("hotsite-err"), "w+b")
+    process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=err,
+                               bufsize=0)
+    assert process.stdout is not None, "stdout is a pipe"
+    out = os.dup(process.stdout.fileno())
+    process.stdout.close()
+    return Program(process, Output(out, answers.take, answers.close), err)
 
 
 def _bounded(name: str) -> int:
@@ -159,7 +171,7 @@ def _output(file: BinaryIO) -> bytes:
 
 def _is_ready(program: Program) -> bool:
     """Return whether a receiver's output has the ready line, whatever a login shell printed too."""
-    return READY in _output(program.out).splitlines()
+    return READY in program.out.text().splitlines()
 
 
 def _resize(pipe: int, size_bytes: int) -> None:
@@ -173,9 +185,10 @@ def _answer(program: Program, limit_s: float) -> Dict[str, Any]:
     except subprocess.TimeoutExpired:
         raise Unknown("the receiving end has not answered for %g s" % limit_s) from None
     if status == 0:
-        return _last_json(program.out)
+        return _last_json(program.out.rest())
     kinds = {Refused.status: Refused, TryAgain.status: TryAgain, SSH_FAILED: TryAgain}
-    error = _last_json(program.err)
+    error = _last_json(_output(program.err))
+    program.out.rest()
     sentence = error.get("sentence")
     if not sentence and not _is_ready(program):
         raise Unreached(_printable(str(error.get("text") or "it ended with status %d" % status)))
@@ -187,9 +200,8 @@ def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)[:MOST_SHOWN]
 
 
-def _last_json(file: BinaryIO) -> Dict[str, Any]:
-    text = _output(file).decode(errors="replace")
-    lines = [line for line in text.splitlines() if line.strip()]
+def _last_json(output: bytes) -> Dict[str, Any]:
+    lines = [line for line in output.decode(errors="replace").splitlines() if line.strip()]
     for line in reversed(lines):
         try:
             found = json.loads(line)

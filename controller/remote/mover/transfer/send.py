@@ -42,6 +42,7 @@ from mover.image.hashing import CLUSTER_BYTES, HASH_BYTES, Hasher
 from mover.image.manifest import Manifest
 from mover.requests import Requests
 from mover.transfer import wire
+from mover.transfer.blocks.asking import NO_WAY_BACK, Asking
 from mover.transfer.codec import number_of
 from mover.transfer.extents import Piece, Ranges, dirty, pieces
 from mover.transfer.nbd import ALLOCATION, READS_ZERO, Nbd, Read, bitmap_context
@@ -80,6 +81,7 @@ class Request(NamedTuple):
     meta: Dict[str, Any] = {}           # noqa: RUF012  (handed to the receiver as it is)
     attempt: str = ""                   # see incoming
     holes: bool = False                 # see measured
+    blocks: bool = False                # send blocks, not clusters, where that pays: see asking
 
 
 def parse_request(fields: Dict[str, Any]) -> Request:
@@ -219,6 +221,9 @@ def transfer(request: Request, source: Source, receivers: Receivers, throttle: T
     known = _known(request, hasher)
     packing = Packing(hasher, number_of(request.codec), request.level, request.compress, known)
     writers = [wire.Writer(out, hasher, throttle) for out in receivers.fds]
+    asking = Asking(receivers.answers, lambda: (sum(w.wire_bytes for w in writers),
+                                                sum(w.busy_s for w in writers)))
+    asks = asking if request.blocks and receivers.can_answer else None
     progress = Progress(fd, source.ranges.total_bytes, writers)
     try:
         for number, writer in enumerate(writers):
@@ -226,7 +231,8 @@ def transfer(request: Request, source: Source, receivers: Receivers, throttle: T
                 request.transfer, request.disk, source.nbd.size_bytes, hasher.algorithm,
                 hasher.secret_id, number, len(writers), request.mode, request.codec,
                 meta=request.meta, attempt=request.attempt))
-        _pump(source, Pipeline(writers, packing, receivers.ready), known, progress, receivers)
+        _pump(source, Pipeline(writers, packing, receivers.ready, asks), known, progress,
+              receivers)
     except MoverError as error:
         raise receivers.complaint(error) from None
     finally:
@@ -237,6 +243,8 @@ def transfer(request: Request, source: Source, receivers: Receivers, throttle: T
         "left": left_from(source.ranges, source.reached), "beyond": source.beyond,
         "planned_bytes": source.ranges.total_bytes, "read_bytes": source.read_bytes,
         "size_bytes": source.nbd.size_bytes, "peak_bytes": peak_bytes(),
+        "asked_bytes": asking.asked_bytes, "block_bytes": asking.sent_bytes,
+        "whole_because": asking.why or (NO_WAY_BACK if request.blocks and asks is None else ""),
         "took_s": round(time.monotonic() - begun_at, 3),
         "wire_bytes": sum(writer.wire_bytes for writer in writers),
         "data_bytes": sum(writer.tally.data_bytes for writer in writers),

@@ -9,13 +9,16 @@ The protocol of one pipe: frames from Writer to Reader, each with a check, valid
     MARK     a offset that the sender has reached, b number of the mark, the same on all streams
     END      payload: JSON {"totals": {...}, "root": hex, "reached": offset or null}
     ERROR    payload: the sentence with which the sender gave up
+    ASK      a number of the question, b how many extents; payload: the extents, see asking
+    BLOCKS   a how many extents, b raw length of the blocks; payload: codec, extents, a mask and a
+             hash per cluster, packed blocks, see blocks
 
-    between ──HELLO──► within ──DATA, ZERO, MARK…──► END, totals agree ──► between
+    between ──HELLO──► within ──DATA, BLOCKS, ZERO, MARK, ASK…──► END, totals agree ──► between
                          └── ERROR, end of pipe, failed check or bound ──► nothing counts
 
-Only the sender speaks; the receiver answers on the stdout of its process. A pipe may carry several
-transfers, one after another. N streams of one transfer carry disjoint clusters and the same
-`transfer`, which has arrived when each of the N has had its END.
+Only the sender speaks; the receiver answers on the stdout of its process, ASK at once. A pipe may
+carry several transfers, one after another. N streams of one transfer carry disjoint clusters and
+the same `transfer`, which has arrived when each of the N has had its END.
 
 The check covers header and payload, under the algorithm named in HELLO (of HELLO and ERROR
 themselves: SHA-256). END repeats what was counted, and a hash over all extents and cluster hashes:
@@ -35,20 +38,32 @@ import os
 import select
 import struct
 import time
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from mover.copy_mode import SEED
 from mover.errors import Damaged, Refused, TryAgain
-from mover.image.hashing import CLUSTER_BYTES, HASH_BYTES, ZERO_HASH, Buffer, Hasher
-from mover.transfer.codec import decompress
+from mover.image.hashing import CLUSTER_BYTES, HASH_BYTES, Buffer, Hasher
+from mover.image.manifest import clusters_of
+from mover.transfer.blocks.masks import MASK_BYTES, sent_bytes
+from mover.transfer.frames import (
+    EXTENT,
+    Ask,
+    Blocks,
+    Data,
+    Extents,
+    Frame,
+    Mark,
+    Tally,
+    Zero,
+    bytes_of,
+)
 from mover.transfer.throttle import Throttle
 
-VERSION = 3
+VERSION = 4
 MAGIC = b"HSF1"
-HELLO, DATA, ZERO, MARK, END, ERROR = range(1, 7)
+HELLO, DATA, ZERO, MARK, END, ERROR, ASK, BLOCKS = range(1, 9)
 HEADER = struct.Struct(">4sBIQQ16s")
 UNCHECKED = struct.Struct(">4sBIQQ")
-EXTENT = struct.Struct(">QI")
 MAX_NUMBER = (1 << 63) - 1
 MOST_STREAMS = 64       # of one transfer
 MOST_NAME = 256         # characters of a name in HELLO
@@ -77,78 +92,6 @@ class Hello(NamedTuple):
     attempt: str = ""                   # the attempt for which the receiver has the disk open
 
 
-Extents = Sequence[Tuple[int, int]]     # (offset, length), one after the other in the raw bytes
-
-
-class Data(NamedTuple):
-    """Clusters that are not zero, packed; `hashes` has 16 bytes for each."""
-
-    extents: Extents
-    length: int
-    codec: int
-    hashes: bytes
-    packed: memoryview
-
-    def placed(self) -> Iterator[Tuple[int, int, int]]:
-        """Yield (offset on the disk, offset in the raw bytes, length) of each extent."""
-        done = 0
-        for offset, length in self.extents:
-            yield offset, done, length
-            done += length
-
-    def expand(self, hasher: Hasher) -> Buffer:
-        """Return the raw bytes; Damaged unless each cluster has the hash sent with it."""
-        raw = decompress(self.codec, self.packed, self.length)
-        if hasher.clusters(raw) != self.hashes:
-            raise Damaged("the clusters at offset %d are not what was sent" % self.extents[0][0])
-        return raw
-
-
-class Zero(NamedTuple):
-    """A range that reads as zeros."""
-
-    offset: int
-    length: int
-
-
-class Mark(NamedTuple):
-    """The sender has sent everything before `offset`, on this stream or on another."""
-
-    offset: int
-    number: int
-
-
-Frame = Union[Data, Zero, Mark]
-
-
-class Tally:
-    """What one stream carries: counted at both ends, compared at END."""
-
-    def __init__(self) -> None:
-        self.clusters = self.data_bytes = self.zero_bytes = self.packed_bytes = self.frames = 0
-        self._root = hashlib.sha256()
-
-    def data(self, extents: bytes, raw_bytes: int, hashes: bytes, packed_bytes: int) -> None:
-        """Count a DATA frame; `extents` as bytes of the frame."""
-        self._root.update(extents + hashes)
-        self.frames += 1
-        self.clusters += len(hashes) // HASH_BYTES
-        self.data_bytes += raw_bytes
-        self.packed_bytes += packed_bytes
-
-    def zero(self, offset: int, length: int) -> None:
-        """Count a ZERO frame."""
-        self._root.update(struct.pack(">QQ", offset, length) + ZERO_HASH)
-        self.frames += 1
-        self.zero_bytes += length
-
-    def end(self) -> Dict[str, object]:
-        """Return the payload of END."""
-        return {"root": self._root.hexdigest(), "totals": {
-            "clusters": self.clusters, "data_bytes": self.data_bytes, "frames": self.frames,
-            "zero_bytes": self.zero_bytes, "packed_bytes": self.packed_bytes}}
-
-
 class Writer:
     """The sending end of one pipe; `wire_bytes` counts all bytes written to it."""
 
@@ -157,6 +100,7 @@ class Writer:
         self.hasher = hasher
         self._throttle = throttle or Throttle()
         self.wire_bytes = 0
+        self.busy_s = 0.0               # in writing and in keeping to the rate
         self.tally = Tally()
         self._mark = (0, 0)
         self._sent_at = time.monotonic()
@@ -170,9 +114,20 @@ class Writer:
         """Send clusters in one frame; none of them may be all zeros."""
         length = sum(length for _offset, length in extents)
         assert length <= MAX_RAW_BYTES, "a receiver holds no more than one frame of this size"
-        where = b"".join(EXTENT.pack(*extent) for extent in extents)
+        where = bytes_of(extents)
         self._put(DATA, len(extents), length, b"%c%s%s" % (codec, where, hashes), packed)
         self.tally.data(where, length, hashes, len(packed))
+
+    def blocks(self, blocks: Blocks) -> None:
+        """Send those blocks of clusters that the receiver lacks, in one frame."""
+        where = bytes_of(blocks.extents)
+        self._put(BLOCKS, len(blocks.extents), blocks.length, b"".join((
+            b"%c" % blocks.codec, where, blocks.masks, blocks.hashes, blocks.packed)))
+        self.tally.data(where + blocks.masks, blocks.raw_bytes, blocks.hashes, len(blocks.packed))
+
+    def ask(self, number: int, extents: Extents) -> None:
+        """Ask which blocks of some clusters the receiver has."""
+        self._put(ASK, number, len(extents), bytes_of(extents))
 
     def zero(self, offset: int, length: int) -> None:
         """Send a range of zeros."""
@@ -205,6 +160,7 @@ class Writer:
 
     def _write(self, parts: Sequence[Buffer]) -> None:
         views = [memoryview(part) for part in parts]
+        begun_at = time.monotonic()
         while views:
             portion = self._throttle.portion(sum(map(len, views)))
             self._throttle.take(portion)
@@ -217,6 +173,7 @@ class Writer:
                 written -= len(views.pop(0))
             if written:
                 views[0] = views[0][written:]
+        self.busy_s += time.monotonic() - begun_at
 
 
 class Reader:
@@ -228,14 +185,15 @@ class Reader:
         self.tally = Tally()
         self.greeting: Optional[Hello] = None   # of the transfer that is under way
         self.reached: Optional[int] = None      # all below was sent; None: the whole transfer
-        self._secret, self._claimed_bytes = secret, 0
+        self._secret, self._claimed_bytes, self._asked_bytes = secret, 0, 0
         self.hasher: Optional[Hasher] = None
         self._poll = select.poll()
         self._poll.register(fd, select.POLLIN)
 
     def hello(self) -> Optional[Hello]:
         """Return what the next transfer is about; None when the pipe has ended."""
-        self.hasher, self.tally, self.reached, self._claimed_bytes = None, Tally(), None, 0
+        self.hasher, self.tally, self.reached = None, Tally(), None
+        self._claimed_bytes = self._asked_bytes = 0
         frame = self._frame(may_end=True)
         if frame is None:
             return None
@@ -271,6 +229,10 @@ class Reader:
             self._within(a, b)
             self.tally.zero(a, b)
             return Zero(a, b)
+        if kind == ASK:
+            return Ask(a, self._asked(b, payload))
+        if kind == BLOCKS:
+            return self._blocks(a, b, payload)
         head = _head_bytes(kind, a, b, MAX_PAYLOAD_BYTES)
         if kind != DATA or b > MAX_RAW_BYTES or len(payload) < head:
             raise Damaged("a frame of type %d and %d bytes is not valid" % (kind, len(payload)))
@@ -278,6 +240,34 @@ class Reader:
         extents = self._extents(where, b)
         self.tally.data(where, b, bytes(hashes), len(payload) - head)
         return Data(extents, b, payload[0], bytes(hashes), payload[head:])
+
+    def _blocks(self, a: int, b: int, payload: memoryview) -> Blocks:
+        """Return the BLOCKS frame, whose masks and extents say how long each part is."""
+        masks_at = min(len(payload), 1 + a * EXTENT.size)
+        where = bytes(payload[1:masks_at])
+        extents = list(EXTENT.iter_unpack(where[:len(where) - len(where) % EXTENT.size]))
+        raw_bytes = sum(length for _, length in extents)
+        count = clusters_of(raw_bytes)
+        hashes_at = masks_at + count * MASK_BYTES
+        packed_at = hashes_at + count * HASH_BYTES
+        if len(where) != a * EXTENT.size or raw_bytes > MAX_RAW_BYTES or packed_at > len(payload):
+            raise Damaged("a frame of blocks with %d bytes is not valid" % len(payload))
+        masks, hashes = bytes(payload[masks_at:hashes_at]), bytes(payload[hashes_at:packed_at])
+        if sent_bytes(masks, self._extents(where, raw_bytes)) != b:
+            raise Damaged("the masks of a frame do not add up to its %d bytes" % b)
+        self.tally.data(where + masks, raw_bytes, hashes, len(payload) - packed_at)
+        return Blocks(extents, masks, b, payload[0], hashes, payload[packed_at:])
+
+    def _asked(self, count: int, payload: memoryview) -> Extents:
+        """Return the extents of a question; all questions together ask for each cluster once."""
+        if not count or len(payload) != count * EXTENT.size:
+            raise Damaged("a question of %d bytes is not valid" % len(payload))
+        extents = list(EXTENT.iter_unpack(payload))
+        for offset, length in extents:
+            self._asked_bytes = self._bounded(offset, length, self._asked_bytes)
+        if sum(length for _, length in extents) > MAX_RAW_BYTES:
+            raise Damaged("a question asks for more than %d bytes" % MAX_RAW_BYTES)
+        return extents
 
     def _extents(self, where: bytes, raw_bytes: int) -> Extents:
         extents = list(EXTENT.iter_unpack(where))
@@ -289,13 +279,18 @@ class Reader:
         return extents
 
     def _within(self, offset: int, length: int) -> None:
+        self._claimed_bytes = self._bounded(offset, length, self._claimed_bytes)
+
+    def _bounded(self, offset: int, length: int, claimed_bytes: int) -> int:
+        """Return the bytes claimed so far, with a range that must be made of new clusters."""
         assert self.greeting is not None, "frames() has looked"
         end, size = offset + length, self.greeting.size_bytes
         whole = offset % CLUSTER_BYTES == 0 and (end % CLUSTER_BYTES == 0 or end == size)
-        self._claimed_bytes += length       # each cluster comes once
-        if not whole or not length or end > size or self._claimed_bytes > size:
+        claimed_bytes += length             # each cluster comes once
+        if not whole or not length or end > size or claimed_bytes > size:
             raise Damaged("range %d+%d is not made of new clusters of a disk of %d bytes"
                           % (offset, length, size))
+        return claimed_bytes
 
     def _check_end(self, payload: memoryview) -> None:
         fields = _object("END", payload)

@@ -1,0 +1,1 @@
+"""Send the 4 KiB blocks that differ, not the 64 KiB clusters that hold them."""
