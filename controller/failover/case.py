@@ -22,7 +22,7 @@ from controller.failover.fencing import Fencing, Trial, judge_host, too_late
 from controller.failover.quorum import Told, agreement, answers, is_fresh, is_silent
 from controller.failover.situation import HostSituation, MachineSituation, Request, Situation
 from controller.failover.states import Phase
-from controller.model.failover.record import Record
+from controller.model.failover.record import Record, RecordedHost
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +139,12 @@ class Case:
     def answering(self) -> tuple[HostSituation, ...]:
         """Return its hosts that answer."""
         return tuple(one for one in self.hosts if answers(one, self.situation))
+
+    @cached_property
+    def undeclared(self) -> Mapping[str, RecordedHost]:
+        """Return the hosts of its record that are not declared any more: nobody looks at them."""
+        recorded = self.record.hosts if self.record is not None else {}
+        return {name: one for name, one in recorded.items() if name not in self.situation.hosts}
 
     @cached_property
     def late(self) -> bool:

@@ -68,7 +68,8 @@ def decide_case(case: Case) -> Decision:
         held is None and phase in RECORDED and phase is not Phase.CALM
         and not case.survivors) else ()
     waiting = waiting_sentences(case) if (
-        case.record is not None and phase is not Phase.CALM and case.hosts) else ()
+        case.record is not None and phase is not Phase.CALM
+        and (case.hosts or case.undeclared)) else ()
     return Decision(
         scope=case.scope, phase=phase, sentence=sentence, waits_for=told.waits_for, orders=orders,
         waiting=(*lost, *waiting, *(_staying(case) if phase is Phase.MOVING_BACK else ())),

@@ -1,14 +1,15 @@
 """What is seen of a failover whose VMs run elsewhere: whether it is over, and how it may end.
 
 It ends when its VMs were moved back; when each of them was promoted or moved anew since, so that
-its record says nothing of them any more; or when its hosts are lost again with VMs that it had not
-promoted: these need an epoch of their own.
+its record says nothing of them any more; when its hosts are lost again with VMs that it had not
+promoted: these need an epoch of their own; or when a person took all its hosts out of the specs,
+and none of its VMs is left half-way.
 """
 
 from controller.failover.asked import is_unreached
 from controller.failover.case import Case
 from controller.failover.quorum import Told, listed
-from controller.failover.situation import MachineSituation
+from controller.failover.situation import MachineSituation, Progress
 
 PERSON = "a person"
 
@@ -50,6 +51,17 @@ def lost_again(case: Case) -> Told | None:
         return None
     lost = [one.name for one in case.machines if case.promoted(one) is None and not one.runs_on]
     return Told(f"{listed(lost)} ran there", tuple(lost)) if lost else None
+
+
+def undeclared(case: Case) -> Told | None:
+    """None of the hosts of its record is declared any more, and no VM of it is left half-way."""
+    if not case.undeclared or case.hosts or any(_is_half_way(one) for one in recorded(case)):
+        return None
+    return Told(f"{listed(sorted(case.undeclared))} left the specs")
+
+
+def _is_half_way(machine: MachineSituation) -> bool:
+    return not machine.runs_on and (not machine.at or machine.progress is Progress.WAITING)
 
 
 def left(case: Case) -> list[MachineSituation]:

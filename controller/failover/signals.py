@@ -20,6 +20,7 @@ from controller.failover.endings import (
     recorded,
     reverse_fresh,
     reverse_stale,
+    undeclared,
 )
 from controller.failover.fencing import ARE_NEEDED, may_cut_power, unasked
 from controller.failover.quorum import Told, answers, heard_by_others, listed, missing, own_link
@@ -292,11 +293,10 @@ def away(case: Case) -> Told | None:
     if case.answering:
         return None
     rest = waiting_sentences(case)
-    if not case.hosts:
-        return Told("none of its hosts is declared any more")
     verb = "does" if len(case.hosts) == 1 else "do"
-    return Told(f"{_names(host.name for host in case.hosts)} {verb} not answer"
-                + (f"; {_first(list(rest))}" if rest else ""),
+    said = (f"{_names(host.name for host in case.hosts)} {verb} not answer" if case.hosts
+            else "none of its hosts is declared any more")
+    return Told(said + (f"; {_first(list(rest))}" if rest else ""),
                 tuple(host.name for host in case.silent))
 
 
@@ -379,6 +379,6 @@ SIGNALS: Final[Mapping[Signal, Callable[[Case], Told | None]]] = {
     Signal.OLD_COPIES_OFF: old_copies_off, Signal.REVERSE_STALE: reverse_stale,
     Signal.REVERSE_FRESH: reverse_fresh, Signal.ON_THE_WAY: moving, Signal.MOVE_FAILED: move_failed,
     Signal.MOVED: moved, Signal.NOTHING_RAN: nothing_ran, Signal.CALLED_OFF: called_off,
-    Signal.OVERTAKEN: overtaken, Signal.LOST_AGAIN: lost_again,
+    Signal.OVERTAKEN: overtaken, Signal.LOST_AGAIN: lost_again, Signal.UNDECLARED: undeclared,
 }
 """What each signal of the table asks."""

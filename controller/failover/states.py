@@ -87,6 +87,7 @@ class Signal(StrEnum):
     CALLED_OFF = "a planned move failed"
     OVERTAKEN = "a later failover or move has taken over"
     LOST_AGAIN = "lost again, with VMs that were not promoted"
+    UNDECLARED = "none of its hosts is declared any more"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +133,8 @@ TABLE: Final[tuple[Transition, ...]] = (
 
     Transition(_P.REVOKING, _S.ONLY_WATCHES, _P.REVOKING, (),
                "{scope} is given up; this controller only watches: {why}"),
+    Transition(_P.REVOKING, _S.UNDECLARED, _P.CALM, ("WriteRecord",),
+               "the failover of {scope} is called off: {why}"),
     Transition(_P.REVOKING, _S.SEEN_IN_TIME, _P.CALM, ("WriteRecord", "Restore"),
                "{scope} is back in time, and is granted to again: {why}"),
     Transition(_P.REVOKING, _S.SEEN_LATE, _P.RETURNING, ("WriteRecord", "Restore", "Resume"),
@@ -143,6 +146,8 @@ TABLE: Final[tuple[Transition, ...]] = (
 
     Transition(_P.FENCING, _S.ONLY_WATCHES, _P.FENCING, (),
                "{scope} is given up; this controller only watches: {why}"),
+    Transition(_P.FENCING, _S.UNDECLARED, _P.CALM, ("WriteRecord",),
+               "the failover of {scope} is called off: {why}"),
     Transition(_P.FENCING, _S.SEEN_IN_TIME, _P.CALM, ("WriteRecord", "Restore"),
                "{scope} is back in time, and is granted to again: {why}"),
     Transition(_P.FENCING, _S.SEEN_LATE, _P.RETURNING, ("WriteRecord", "Restore", "Resume"),
@@ -154,6 +159,8 @@ TABLE: Final[tuple[Transition, ...]] = (
 
     Transition(_P.GATING, _S.ONLY_WATCHES, _P.GATING, (),
                "{scope} is given up; this controller only watches: {why}"),
+    Transition(_P.GATING, _S.UNDECLARED, _P.CALM, ("WriteRecord",),
+               "the failover of {scope} is called off: {why}"),
     Transition(_P.GATING, _S.SEEN_LATE, _P.RETURNING, ("WriteRecord", "Restore", "Resume"),
                "{scope} is back before anything was promoted: {why}"),
     Transition(_P.GATING, _S.UNPROVEN, _P.FENCING, ("WriteRecord", "Revoke", "Fence"),
@@ -196,6 +203,8 @@ TABLE: Final[tuple[Transition, ...]] = (
     Transition(_P.LED_ELSEWHERE, _S.OLD_HOST_ANSWERS, _P.RETURNING,
                ("WriteRecord", "Quarantine", "Restore"),
                "{scope} is back, and starts nothing: {why}"),
+    Transition(_P.LED_ELSEWHERE, _S.UNDECLARED, _P.CALM, ("WriteRecord",),
+               "the failover of {scope} is over: {why}"),
     Transition(_P.LED_ELSEWHERE, _S.AWAY, _P.LED_ELSEWHERE, ("WriteRecord",),
                "the VMs of {scope} run elsewhere: {why}"),
 
@@ -205,6 +214,8 @@ TABLE: Final[tuple[Transition, ...]] = (
                "the failover of {scope} is over: {why}"),
     Transition(_P.RETURNING, _S.LOST_AGAIN, _P.CALM, ("WriteRecord", "Restore"),
                "{scope} is lost again, and its former failover is over: {why}"),
+    Transition(_P.RETURNING, _S.UNDECLARED, _P.CALM, ("WriteRecord",),
+               "the failover of {scope} is over: {why}"),
     Transition(_P.RETURNING, _S.WAVE_RUNS, _P.PROMOTING,
                ("WriteRecord", "DropAddresses", "Promote", "Quarantine"),
                "VMs of {scope} that had to wait start now: {why}"),
@@ -223,6 +234,8 @@ TABLE: Final[tuple[Transition, ...]] = (
                "the failover of {scope} is over: {why}"),
     Transition(_P.REVERSING, _S.LOST_AGAIN, _P.CALM, ("WriteRecord", "Restore"),
                "{scope} is lost again, and its former failover is over: {why}"),
+    Transition(_P.REVERSING, _S.UNDECLARED, _P.CALM, ("WriteRecord",),
+               "the failover of {scope} is over: {why}"),
     Transition(_P.REVERSING, _S.WAVE_RUNS, _P.PROMOTING,
                ("WriteRecord", "DropAddresses", "Promote", "Quarantine"),
                "VMs of {scope} that had to wait start now: {why}"),
@@ -238,6 +251,8 @@ TABLE: Final[tuple[Transition, ...]] = (
                "the failover of {scope} is over: {why}"),
     Transition(_P.PROTECTED_REVERSED, _S.LOST_AGAIN, _P.CALM, ("WriteRecord", "Restore"),
                "{scope} is lost again, and its former failover is over: {why}"),
+    Transition(_P.PROTECTED_REVERSED, _S.UNDECLARED, _P.CALM, ("WriteRecord",),
+               "the failover of {scope} is over: {why}"),
     Transition(_P.PROTECTED_REVERSED, _S.PLANNED, _P.MOVING_BACK,
                ("WriteRecord", "Restore", "Move"),
                "the VMs of {scope} go back: {why}"),

@@ -52,18 +52,24 @@ def unproven(machine: MachineSituation, case: Case) -> str | None:
     """Return which host may still run a VM; None if each that may is proven off."""
     if machine.runs_on:
         return f"{machine.name} runs on {' and '.join(machine.runs_on)}"
-    for host in dict.fromkeys((machine.home, *machine.may_run_on)):
+    if not machine.home and not case.undeclared:
+        return f"nobody knows where {machine.name} was last"
+    homes = (machine.home,) if machine.home else tuple(case.undeclared)
+    for host in dict.fromkeys((*homes, *machine.may_run_on)):
         seen = case.situation.hosts.get(host)
         if seen is not None and answers(seen, case.situation):
             if host in machine.may_run_on:
                 return f"{host} answers, and it is not known whether it runs {machine.name}"
             continue
         fencing = case.fencings.get(host)
-        if fencing is None:
+        if fencing is None and host not in case.undeclared:
             return f"{machine.name} may run on {host}, which is silent and not of this failover"
-        if fencing.proof is None:
-            return f"{machine.name} may run on {host}: {'; '.join(fencing.blockers)}"
-        if not covers(fencing.proof, machine):
+        proof = case.undeclared[host].proof if fencing is None else fencing.proof
+        if proof is None:
+            why = ("it left the specs before it was proven off, so declare it again"
+                   if fencing is None else "; ".join(fencing.blockers))
+            return f"{machine.name} may run on {host}: {why}"
+        if not covers(proof, machine):
             return (f"{machine.name} goes on where it is cut off (`isolation: run`), and only the"
                     f" guard of {host} is proven to have acted: `hotsite confirm-fenced {host}`"
                     " where it is off")

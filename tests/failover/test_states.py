@@ -63,6 +63,12 @@ def led(phase: Phase, **more: object) -> Situation:
     return at(phase, MINE, **{"machines": (machine("sql", **one),), **more})
 
 
+def without_paris(found: Situation) -> Situation:
+    """The same, once the hosts of paris have left the specs."""
+    return replace(found, hosts={name: one for name, one in found.hosts.items()
+                                 if name not in PARIS})
+
+
 def watching(phase: Phase, **more: object) -> Situation:
     """A phase while another controller conducts."""
     make = led if phase not in {P.REVOKING, P.FENCING, P.GATING} else at
@@ -88,18 +94,21 @@ WAYS: dict[tuple[Phase, Signal, Phase], Situation] = {
     (P.AWAITING_HUMAN, S.NEEDS_PERSON, P.AWAITING_HUMAN): lost(machines=(
         machine("sql", failover="manual"),)),
     (P.REVOKING, S.ONLY_WATCHES, P.REVOKING): watching(P.REVOKING),
+    (P.REVOKING, S.UNDECLARED, P.CALM): without_paris(at(P.REVOKING)),
     (P.REVOKING, S.SEEN_IN_TIME, P.CALM): at(P.REVOKING, hosts=BACK),
     (P.REVOKING, S.SEEN_LATE, P.RETURNING): at(P.REVOKING, hosts={
         "paris-1": host("paris-1", 1.0, grants=grants(age_s=40.0))}),
     (P.REVOKING, S.REVOKED, P.FENCING): at(P.REVOKING),
     (P.REVOKING, S.GRANTOR_OPEN, P.REVOKING): at(P.REVOKING, hosts=SILENT_GRANTOR),
     (P.FENCING, S.ONLY_WATCHES, P.FENCING): watching(P.FENCING),
+    (P.FENCING, S.UNDECLARED, P.CALM): without_paris(at(P.FENCING)),
     (P.FENCING, S.SEEN_IN_TIME, P.CALM): at(P.FENCING, hosts=BACK),
     (P.FENCING, S.SEEN_LATE, P.RETURNING): at(P.FENCING, hosts={
         "paris-1": host("paris-1", 1.0, grants=grants(age_s=40.0))}),
     (P.FENCING, S.PROVEN, P.GATING): at(P.FENCING),
     (P.FENCING, S.UNPROVEN, P.FENCING): at(P.FENCING, hosts=BARE),
     (P.GATING, S.ONLY_WATCHES, P.GATING): watching(P.GATING),
+    (P.GATING, S.UNDECLARED, P.CALM): without_paris(at(P.GATING)),
     (P.GATING, S.SEEN_LATE, P.RETURNING): at(P.GATING, hosts=BACK),
     (P.GATING, S.UNPROVEN, P.FENCING): at(P.GATING, hosts={
         "paris-1": host("paris-1", 60.0, grants=grants(revoked=0))}),
@@ -122,11 +131,13 @@ WAYS: dict[tuple[Phase, Signal, Phase], Situation] = {
     (P.LED_ELSEWHERE, S.SOME_READY, P.PROMOTING): led(P.LED_ELSEWHERE, machines=(
         machine("sql", progress=Progress.HEALTHY, runs_on=("milan-1",)), machine("web"))),
     (P.LED_ELSEWHERE, S.OLD_HOST_ANSWERS, P.RETURNING): led(P.LED_ELSEWHERE, hosts=BACK),
+    (P.LED_ELSEWHERE, S.UNDECLARED, P.CALM): without_paris(led(P.LED_ELSEWHERE)),
     (P.LED_ELSEWHERE, S.AWAY, P.LED_ELSEWHERE): led(P.LED_ELSEWHERE),
     (P.RETURNING, S.ONLY_WATCHES, P.RETURNING): watching(P.RETURNING),
     (P.RETURNING, S.WAVE_RUNS, P.PROMOTING): led(P.RETURNING, sql=WAITS),
     (P.RETURNING, S.OVERTAKEN, P.CALM): led(P.RETURNING, sql={"epoch": 9}),
     (P.RETURNING, S.LOST_AGAIN, P.CALM): led(P.RETURNING, requests=ORDERED, machines=AGAIN),
+    (P.RETURNING, S.UNDECLARED, P.CALM): without_paris(led(P.RETURNING)),
     (P.RETURNING, S.SETTLED, P.CALM): at(P.RETURNING, hosts=BACK, machines=(
         machine("sql", runs_on=("paris-1",)),)),
     (P.RETURNING, S.NOT_PROMOTED, P.RETURNING): at(P.RETURNING, hosts=BACK),
@@ -137,6 +148,7 @@ WAYS: dict[tuple[Phase, Signal, Phase], Situation] = {
     (P.REVERSING, S.WAVE_RUNS, P.PROMOTING): led(P.REVERSING, sql=WAITS),
     (P.REVERSING, S.OVERTAKEN, P.CALM): led(P.REVERSING, sql={"epoch": 9}),
     (P.REVERSING, S.LOST_AGAIN, P.CALM): led(P.REVERSING, requests=ORDERED, machines=AGAIN),
+    (P.REVERSING, S.UNDECLARED, P.CALM): without_paris(led(P.REVERSING)),
     (P.REVERSING, S.REVERSE_FRESH, P.PROTECTED_REVERSED): led(P.REVERSING, sql={
         "reverse_fresh": True}),
     (P.REVERSING, S.REVERSE_STALE, P.REVERSING): led(P.REVERSING),
@@ -144,6 +156,7 @@ WAYS: dict[tuple[Phase, Signal, Phase], Situation] = {
     (P.PROTECTED_REVERSED, S.OVERTAKEN, P.CALM): led(P.PROTECTED_REVERSED, sql={"epoch": 9}),
     (P.PROTECTED_REVERSED, S.LOST_AGAIN, P.CALM): led(
         P.PROTECTED_REVERSED, requests=ORDERED, machines=AGAIN),
+    (P.PROTECTED_REVERSED, S.UNDECLARED, P.CALM): without_paris(led(P.PROTECTED_REVERSED)),
     (P.PROTECTED_REVERSED, S.PLANNED, P.MOVING_BACK): led(
         P.PROTECTED_REVERSED, hosts=BACK, requests=PLANNED),
     (P.PROTECTED_REVERSED, S.PLANNED_WAITS, P.PROTECTED_REVERSED): led(
