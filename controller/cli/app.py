@@ -30,6 +30,7 @@ MODULES: Final = {
     "controller.cli.takeover.failback": "Move VMs back to where they are declared.",
     "controller.cli.takeover.fence": "Cut the power of a host by its BMC, and prove it.",
     "controller.cli.takeover.confirm_fenced": "Say that a silent host is surely off.",
+    "controller.cli.install.notify_test": "Try whether people can be told what is wrong.",
     "controller.cli.install.sudoers": "Print the sudoers file for an account that is not root.",
     "controller.cli.install.systemd": "Print or install the unit, completion and manual page.",
     "controller.cli.install.uninstall": "Take everything of ours off the hosts; VMs run on.",

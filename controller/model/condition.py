@@ -39,6 +39,8 @@ class ConditionType(StrEnum):
     """Its BMC could cut the power of a host, and would prove it."""
     PERSISTENT = "Persistent"
     """What the Linux bridges of a host do now comes back after a reboot."""
+    NOTIFIED = "Notified"
+    """Whoever is to be told what is wrong can be told; only where a receiver is declared."""
     NOT_PORTABLE = "NotPortable"
     """Something of a VM ties it to its host; false: nothing does, and something is worth knowing.
     """

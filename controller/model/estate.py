@@ -7,6 +7,7 @@ from pydantic import Field, StringConstraints
 from controller.model.document import Document, Name, Rung, Scope, Spec, Text
 from controller.model.failover.spec import FailoverSpec
 from controller.model.login.ssh import SshSpec
+from controller.model.notify.spec import NotifySpec
 from controller.model.units import DurationS, Share
 
 TimeOfDay = Annotated[
@@ -72,6 +73,7 @@ class EstateSpec(Scope):
     limits: LimitsSpec = LimitsSpec()
     windows: tuple[WindowSpec, ...] = ()
     failover: FailoverSpec = FailoverSpec()
+    notify: NotifySpec = NotifySpec()
 
 
 class Estate(Document):

@@ -38,6 +38,7 @@ from random import Random
 from typing import Any, Final
 
 from controller.errors import JournalUnavailable
+from controller.model.condition import Condition
 from controller.model.desired import Desired
 from controller.model.facts import Observed
 from controller.plan.steps.plan import Plan
@@ -70,6 +71,7 @@ JOURNAL_RETRY_S: Final = 3.0
 DRAIN_S: Final = 20.0
 FAULT_EVERY_S: Final = 60.0
 
+Pollers = dict[str, asyncio.Task[None]]
 logger = logging.getLogger("hotsite")
 
 
@@ -96,8 +98,7 @@ class Loop:
                  progress: Mapping[str, str] | None = None,
                  candidate: Candidate | None = None) -> None:
         self._provider = provider
-        self._store = store
-        self._clock = clock
+        self._store, self._clock = store, clock
         self._telemetry = telemetry
         self._listeners: list[Callable[[Event], None]] = []
         self._stop, self._stop_now = asyncio.Event(), asyncio.Event()
@@ -121,13 +122,13 @@ class Loop:
                                     self._journal, self._stop, self._candidate), seed)
         self._recovery = Recovery(self._applier, self._view)
         self._news = News(clock, self._planner.margin_s)
-        self._pollers: dict[str, asyncio.Task[None]] = {}
-        self._power_pollers: dict[str, asyncio.Task[None]] = {}
+        self._pollers, self._power_pollers = Pollers(), Pollers()
         self._faults: dict[str, float] = {}
-        self._running, self.started_at = False, 0.0
+        self._running, self.started_at, self._lease_said = False, 0.0, ""
         self.decided: Callable[[], None] = lambda: None
+        self.conditions: tuple[Condition, ...] = ()
+        self.own_conditions: Callable[[], tuple[Condition, ...]] = tuple
         self.source: dict[str, Any] = {}
-        self._lease_said = ""
         self.progress: Mapping[str, str] = progress if progress is not None else {}
 
     @property
@@ -221,8 +222,7 @@ class Loop:
             self._running = False
             await cancel(*chores, *self._pollers.values(), *self._power_pollers.values(),
                          *self._workers.running)
-            self._pollers.clear()
-            self._power_pollers.clear()
+            self._pollers, self._power_pollers = Pollers(), Pollers()
             await self._candidate.release()
             self._write_status()
 
@@ -276,6 +276,8 @@ class Loop:
 
     def _digest(self, plan: Plan) -> None:
         """Write and report what is new in a plan."""
+        self.conditions = self._news.with_stalls((*plan.conditions, *self.own_conditions()),
+                                                 self._attempts.refusals.targets(), plan.revision)
         if self._recovery.close(plan):
             self._planner.wake()
         for event in self._news.of_plan(plan):
@@ -284,9 +286,7 @@ class Loop:
                 self._telemetry.refusal(event.rule)
             if event.kind in {EventKind.REFUSED, EventKind.FAILOVER}:
                 self._store.note(event.kind, event.target, event.sentence, event.at)
-        conditions = self._news.with_stalls(plan.conditions, self._attempts.refusals.targets(),
-                                            plan.revision)
-        for condition in self._store.save_conditions(conditions, self._clock()):
+        for condition in self._store.save_conditions(self.conditions, self._clock()):
             if (changed := self._news.of_condition(condition)) is not None:
                 self._tell(changed)
         for event in self._news.still_late():

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from controller.adoption.doctor.estate import judge
 from controller.adoption.doctor.finding import Finding
-from controller.errors import JournalUnavailable, SpecError
+from controller.errors import ActionError, JournalUnavailable, SpecError
 from controller.model.desired import Desired
 from controller.providers.base import Provider
 from controller.providers.reader import HostReader
@@ -27,6 +27,8 @@ from controller.reconcile.importing import Import
 from controller.reconcile.lease import Candidate, alone
 from controller.reconcile.leave import Leave
 from controller.reconcile.loop import Loop
+from controller.reconcile.notify.notifier import Notifier
+from controller.reconcile.notify.trial import try_receivers
 from controller.reconcile.once import Once, assumptions
 from controller.reconcile.report.event import Event, EventKind
 from controller.reconcile.report.progress import ProgressTracker
@@ -102,6 +104,14 @@ def candidate_of(provider: Provider, *, standby: bool = False) -> Candidate:
                           termed.announce, standby=standby, machine_uuid=own_product_uuid())
     termed.terms = candidate
     return candidate
+
+
+def notifier_of(loop: Loop, store: Store, clock: Callable[[], float]) -> Notifier:
+    """Return what tells people what is wrong with the estate of a loop."""
+    from controller.providers.notify.send import send  # noqa: PLC0415  # httpx is slow to load
+    from controller.providers.notify.webhook import beat  # noqa: PLC0415
+
+    return Notifier(loop, store, clock, send, beat)
 
 
 class Manager:
@@ -197,6 +207,17 @@ class Manager:
             await reader.close()
             await provider.close()
 
+    async def try_receivers(self, text: str,
+                            names: Sequence[str]) -> dict[str, str | ActionError]:
+        """Send a message that nothing is wrong; return, by receiver, what became of it.
+
+        Errors: SpecError for a name that is not declared; SourceUnavailable.
+        """
+        from controller.providers.notify.send import send  # noqa: PLC0415  # httpx is slow to load
+
+        desired = await self.load(text)
+        return await try_receivers(desired, names, send, self.clock())
+
     async def read_lease(self, desired: Desired) -> tuple[str, LeaseState] | None:
         """Return where the lease is kept, and whose it is; None where none is declared.
 
@@ -282,7 +303,8 @@ class Manager:
             loop.stand_at(place)
             started(loop)
             try:
-                await supervise(loop, source, desired, lasting(text))
+                await supervise(loop, source, desired, lasting(text),
+                                notifier_of(loop, store, self.clock).run)
             finally:
                 await provider.close()
         finally:

@@ -4,7 +4,7 @@ Rule 1: where any part of a revision fails to load, the last good one stays in f
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final
 
@@ -21,15 +21,20 @@ FIRST_AGAIN_S: Final = 1.0
 PROBLEMS: Final = 3
 
 
-async def supervise(loop: Loop, source: Source, desired: Desired, text: str) -> None:
-    """Run `loop` on `desired`, and on whatever `source` declares later, until it is stopped."""
+async def supervise(loop: Loop, source: Source, desired: Desired, text: str,
+                    notify: Callable[[], Awaitable[None]]) -> None:
+    """Run `loop` on `desired`, and on whatever `source` declares later, until it is stopped.
+
+    Shapes: `notify` tells people of it meanwhile.
+    """
     await put_in_force(loop, source, desired, text)
-    follower = asyncio.create_task(loop.forever("following the specs",
-                                                partial(follow, loop, source, text)))
+    beside = [asyncio.create_task(loop.forever(name, body)) for name, body in (
+        ("following the specs", partial(follow, loop, source, text)),
+        ("telling people", notify))]
     try:
         await loop.run()
     finally:
-        await cancel(follower)
+        await cancel(*beside)
 
 
 async def put_in_force(loop: Loop, source: Source, desired: Desired, text: str) -> None:

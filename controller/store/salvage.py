@@ -18,8 +18,9 @@ from controller.store.schema import JSON
 
 ROWS_MAX: Final = 1_000_000
 """Of one table, since a broken page may lead in a circle."""
-MAY_BE_LOST: Final = frozenset({"changes", "declared", "events", "progress", "samples", "status"})
-"""Tables whose loss changes no decision: the history, and what is written for readers."""
+MAY_BE_LOST: Final = frozenset({"changes", "declared", "events", "progress", "receivers", "samples",
+                                "status"})
+"""Tables whose loss changes no decision: the history, what is written for readers, who was told."""
 SUSPENDED_S: Final = 10 * 365 * 86400.0
 BY: Final = "hotsite"
 

@@ -9,7 +9,8 @@ APPLICATION_ID: Final = 0x686F7473
 """`hots`: marks the file as ours."""
 
 JSON: Final[dict[str, str]] = {"applied": "fingerprints", "seen": "facts", "status": "content",
-                              "declared": "content", "samples": "content"}
+                              "declared": "content", "samples": "content",
+                              "receivers": "content"}
 """By table: the column that holds JSON, which is checked for bit rot."""
 
 def _numbered(table: str, kind: str, name: str, *, updated: str = "") -> tuple[str, ...]:
@@ -85,6 +86,7 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
      *_numbered("status", "status", "''")),
     ("""CREATE TABLE samples (step INTEGER NOT NULL, at INTEGER NOT NULL, content TEXT NOT NULL,
         PRIMARY KEY (step, at)) STRICT""",),
+    ("CREATE TABLE receivers (name TEXT PRIMARY KEY, content TEXT NOT NULL) STRICT",),
 )
 
 

@@ -18,6 +18,7 @@ The store: everything that must survive a restart, as tables in one SQLite file.
     status         every 10s, after each plan      since when no controller looked
     progress       while a copy runs               how far it was
     samples        each minute                     how busy hosts were, in charts
+    receivers      when somebody is told           who knows what: it is told once more
     declared       with each revision              nothing: it is written for readers
     changes        by triggers, with all of these  nothing: it numbers what readers read next
 
@@ -56,6 +57,7 @@ from controller.store.journal import Journal
 from controller.store.lock import FolderLock
 from controller.store.memory import Memories
 from controller.store.operator import Approvals, Failovers, Requests, Suspensions
+from controller.store.receivers import Receivers
 from controller.store.renames import Renames
 from controller.store.salvage import Salvaged, salvage
 from controller.store.schema import JSON, migrate
@@ -68,7 +70,7 @@ PARTS = ("-wal", "-shm", "")
 
 class Store(Journal, Suspensions, Approvals, Requests, Failovers, UndoneChanges, Conditions,
             AppliedRevision, LastSeen, Memories, Renames, Heartbeat, ProgressReports,
-            DeclaredDocuments, Samples, Changes, Table):
+            DeclaredDocuments, Samples, Receivers, Changes, Table):
     """All tables. Every method raises JournalUnavailable when the file cannot be used."""
 
     def __init__(self, database: Database, lock: FolderLock | None, damaged: str | None) -> None:

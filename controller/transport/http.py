@@ -78,14 +78,15 @@ class HttpClient:
         self._client: httpx.AsyncClient | None = None
 
     async def ask(self, method: str, path: str, *, headers: Mapping[str, str] | None = None,
-                  content: Any = None) -> Answer:
+                  content: Any = None, only_status: bool = False) -> Answer:
         """Send one request and return the answer, whatever its status.
 
-        Shapes: `content` is sent as JSON; of a whole address in `path` only path and query count.
+        Shapes: `content` is sent as JSON; of a whole address in `path` only path and query count;
+        with `only_status` the body of a success is not read: however long it takes, it was one.
         Errors: Refused, Unavailable or OutcomeUnknown.
         """
         for _ in range(REDIRECTS):
-            answer = await self._once(method, path, headers, content)
+            answer = await self._once(method, path, headers, content, only_status=only_status)
             if answer.status == NOT_ACCEPTABLE and self._encoding == "identity":
                 self._encoding = "gzip"     # some refuse to answer in plain
                 continue
@@ -111,7 +112,7 @@ class HttpClient:
         return there
 
     async def _once(self, method: str, path: str, headers: Mapping[str, str] | None,
-                    content: Any) -> Answer:
+                    content: Any, *, only_status: bool) -> Answer:
         """Send one request over the one connection."""
         client = self._opened()
         body = None if content is None else json.dumps(content).encode()
@@ -123,7 +124,8 @@ class HttpClient:
                     method, f"{self._base}{_local(path)}", headers=sent, content=body) as response:
                 return Answer(response.status_code,
                               {key.lower(): value for key, value in response.headers.items()},
-                              await self._body(response))
+                              b"" if only_status and response.is_success
+                              else await self._body(response))
         except httpx.ConnectTimeout as error:
             raise NoConnection(f"{self._name} cannot be reached: no connection within"
                                f" {CONNECT_S:g} s") from error

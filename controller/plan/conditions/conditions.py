@@ -259,7 +259,8 @@ def _ready(vm: VirtualMachine, location: Location,
     if location.state in {MachineState.RENAMED, MachineState.TAKEN}:
         return FALSE, WORDS[location.state], location.sentence
     if action is not None:
-        return FALSE, "Differs", action.reason
+        is_down = location.state is MachineState.OFF and vm.spec.power is not Power.OFF
+        return FALSE, "Off" if is_down else "Differs", action.reason
     if location.state is MachineState.RUNNING:
         if location.domain is not None and location.domain.state != "running":
             return FALSE, "NotRunning", f"it is {location.domain.state} on {location.host}"

@@ -48,7 +48,7 @@ def test_a_vm_that_is_off_is_not_ready_but_where_it_belongs(lab: Any) -> None:
     seen = b.with_domain(b.as_declared(lab, HOME), "paris-1", "sql",
                          b.off("sql", "paris-1", lab))
     found = said(lab, seen)
-    assert brief(found, "VirtualMachine/sql Ready") == ("false", "Differs")
+    assert brief(found, "VirtualMachine/sql Ready") == ("false", "Off")
     assert brief(found, "VirtualMachine/sql Placed") == ("true", "WhereItBelongs")
     assert "VirtualMachine/sql Connected" not in found
 

@@ -1,0 +1,74 @@
+"""A program of the admin's: the notification on its standard input, as JSON; no shell reads it.
+
+It gets few variables of our environment, which may hold secrets. It is ended, with all that it has
+started, when its time is over: it may have told somebody by then, so that is an unknown outcome.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+from typing import Final
+
+from controller.alerting.message import Message, plain
+from controller.errors import OutcomeUnknown, Refused, Unavailable
+from controller.model.notify.spec import ExecSpec
+
+PASSED: Final = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "TZ", "USER")
+TRY_LATER: Final = 75
+"""EX_TEMPFAIL of sysexits.h."""
+REST_S: Final = 0.5
+KEPT_BYTES: Final = 4096
+SHOWN: Final = 200
+
+
+async def call(spec: ExecSpec, message: Message, name: str) -> str:
+    """Give a message to a program; return what was odd about that, if anything.
+
+    Errors: Refused, Unavailable, OutcomeUnknown.
+    """
+    what = f"the program {spec.command[0]} of {name}"
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *spec.command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE, start_new_session=True, cwd="/",
+            env={key: os.environ[key] for key in PASSED if key in os.environ})
+    except OSError as error:
+        raise Refused(f"{what} cannot be started: {error.strerror or error}") from error
+    said = bytearray()
+    reading = asyncio.create_task(_read(process, said))
+    try:
+        async with asyncio.timeout(spec.timeout_s):
+            await _write(process, message)
+            status = await process.wait()
+    except TimeoutError:
+        raise OutcomeUnknown(f"{what} had not ended after {spec.timeout_s:g} s and was"
+                             " killed") from None
+    finally:
+        with contextlib.suppress(ProcessLookupError):    # all that it has started, too
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+        await asyncio.wait({reading}, timeout=REST_S)   # what has left its group may hold it open
+        reading.cancel()
+    if status == 0:
+        return ""
+    words = plain(said.decode(errors="replace"), SHOWN)
+    sentence = f"{what} ended with {status}" + (f": {words}" if words else "")
+    raise (Unavailable if status == TRY_LATER else Refused)(sentence)
+
+
+async def _write(process: asyncio.subprocess.Process, message: Message) -> None:
+    """Write the message; a program need not read it."""
+    assert process.stdin is not None, "it was opened"
+    process.stdin.write(json.dumps(message.as_json()).encode() + b"\n")
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        await process.stdin.drain()
+    process.stdin.close()
+
+
+async def _read(process: asyncio.subprocess.Process, said: bytearray) -> None:
+    """Keep the first that it complains of; the rest is read and forgotten."""
+    assert process.stderr is not None, "it was opened"
+    while piece := await process.stderr.read(KEPT_BYTES):
+        said += piece[:KEPT_BYTES - len(said)]

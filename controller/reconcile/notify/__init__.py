@@ -1,0 +1,1 @@
+"""Telling people what is wrong, beside the loop."""

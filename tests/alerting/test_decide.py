@@ -1,0 +1,70 @@
+"""What is sent, and when: one message for one disaster, and one for what flaps."""
+
+from collections.abc import Callable
+
+from controller.alerting.alert import Alert, AlertSet
+from controller.alerting.decide import Told, decide
+from controller.alerting.message import Message, message_of
+from controller.model.notify.spec import NotifySpec, ReceiverSpec, Severity
+
+RECEIVER = ReceiverSpec.model_validate({"name": "oncall", "exec": {"command": ["/bin/true"]}})
+NOTHING = AlertSet(())
+
+
+def down(name: str, severity: Severity = Severity.PAGE, *, silenced: bool = False) -> Alert:
+    """A VM that is down."""
+    return Alert(f"VirtualMachine/{name}", "Ready", severity, f"{name} is down", "it is off",
+                 f"hotsite explain VirtualMachine/{name}", stage=severity.value,
+                 silenced=silenced)
+
+
+def sent(wrong: Callable[[int], AlertSet], until_s: int) -> list[tuple[int, Message]]:
+    """What is sent in some time, asked once a second."""
+    history: dict[str, Told] = {}
+    found = []
+    for at in range(until_s):
+        decision = decide(RECEIVER, NotifySpec(), wrong(at), history, float(at))
+        history = dict(decision.history)
+        if decision.notification is not None:
+            found.append((at, message_of(decision.notification, "lab")))
+    return found
+
+
+def test_one_disaster_is_one_message_and_its_end_another() -> None:
+    site = AlertSet(tuple(down(f"vm-{number}") for number in range(35)))
+    told = sent(lambda at: site if 10 <= at < 500 else NOTHING, 3000)
+    assert [(at, message.status) for at, message in told] == [(40, "firing"), (1100, "resolved")]
+    assert told[0][1].subject == "PAGE: vm-0 is down, and 34 more [lab]"
+
+
+def test_what_flaps_wakes_once_and_what_is_short_wakes_nobody() -> None:
+    flapping = AlertSet((down("web"),))
+    told = sent(lambda at: flapping if at < 6000 and at // 60 % 2 == 0 else NOTHING, 9000)
+    assert [message.status for _, message in told] == ["firing", "resolved"]
+    assert sent(lambda at: flapping if 10 <= at < 30 else NOTHING, 3000) == []
+
+
+def test_what_cannot_be_seen_any_more_has_not_ended() -> None:
+    unseen = AlertSet((), unclear=frozenset({("VirtualMachine/web", "Ready")}))
+    told = sent(lambda at: AlertSet((down("web"),)) if at < 100 else unseen, 3000)
+    assert [message.status for _, message in told] == ["firing"]
+
+
+def test_what_is_suspended_is_told_once_the_pause_ends() -> None:
+    told = sent(lambda at: AlertSet((down("web", silenced=at < 400),)), 1000)
+    assert [at for at, _ in told] == [400]
+
+
+def test_a_page_does_not_wait_behind_a_ticket() -> None:
+    ticket = down("mail", Severity.TICKET)
+    told = sent(lambda at: AlertSet((ticket, *((down("sql"),) if at > 100 else ()))), 200)
+    assert [message.severity for _, message in told] == ["ticket", "page"]
+    assert "sql is down" in told[1][1].subject
+
+
+def test_no_name_becomes_a_header_a_colour_or_markup() -> None:
+    evil = Alert("VirtualMachine/x", "Ready", Severity.PAGE, "x\r\nBcc: a@b <b>\x1b[31m",
+                 "\u202eevil\u2028", "hotsite status", stage="page")
+    (_, message), = sent(lambda _: AlertSet((evil,)), 60)
+    assert not set("\r\n\x1b<>") & set(message.subject)
+    assert not set("\r\x1b<>\u202e\u2028") & set(message.text)
