@@ -29,9 +29,9 @@ FLOORS = {
                   ("supervise", "export", "fence", "leave", "importing"), "checkup",
                   ("once", "rehearsal"), ("loop", "notify"), "act", "report", "decide", "observe",
                   "lease", ("garbage", "host_keys", "tasks")),
-    "remote/mover": ("__main__", "session", "failover", "backup", "replica", "transfer", "image",
-                     ("verbs", "bytecode"), ("locks", "requests", "processes", "copy_mode", "term"),
-                     "errors"),
+    "remote/mover": ("__main__", "session", "drill", "failover", "backup", "replica", "transfer",
+                     "image", ("verbs", "bytecode"),
+                     ("locks", "requests", "processes", "copy_mode", "term"), "errors"),
 }
 """Inside a room: a folder or module imports only what stands below it."""
 MOST_FILES = 15

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import time
 
 from mover.errors import TryAgain
+
+FOLDER = os.environ.get("HOTSITE_RUN", "/run/hotsite")
+
+
+def lock_of_drill(root: str) -> str:
+    """Return the path of the lock of a replica's drill; a replica's folder is named by its VM."""
+    return os.path.join(FOLDER, "drill-%s.lock" % os.path.basename(root))
 
 
 def take_lock(fd: int, otherwise: str, shared: bool = False, patience_s: float = 0) -> None:

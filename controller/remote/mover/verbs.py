@@ -35,6 +35,7 @@ VERBS = {
     "pin": "mover.failover.pin:run",
     "promote": "mover.failover.promote:run",    # a restore point becomes the VM
     "launch": "mover.failover.launch:run",        # promoted VMs are defined, and started
+    "drill": "mover.drill.conductor:run",       # a restore point is started, judged and taken away
     "demote": "mover.failover.demote:run",      # a promotion that never ran is taken back
     "memory-out": "mover.failover.memory:out",  # what libvirt saved of a guest goes along
     "memory-in": "mover.failover.memory:into",

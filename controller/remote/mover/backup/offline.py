@@ -98,7 +98,7 @@ def serve(domain: Domain, targets: List[str], since: Dict[str, str]) -> DiskServ
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
             bitmap = bitmap_of(disk, since.get(target, ""))
-            served.servers.append(_start(server_argv(disk, path, target, bitmap)))
+            served.servers.append(start_server(server_argv(disk, path, target, bitmap)))
             try:
                 _await_greeting(served.servers[-1], path, disk)
             except Unopened as why:
@@ -111,7 +111,7 @@ def serve(domain: Domain, targets: List[str], since: Dict[str, str]) -> DiskServ
     return served
 
 
-def _start(argv: List[str]) -> "subprocess.Popen[bytes]":
+def start_server(argv: List[str]) -> "subprocess.Popen[bytes]":
     """Start a server that ends with this mover, however that ends."""
     mover = os.getpid()
 
@@ -141,7 +141,7 @@ def server_argv(disk: Disk, path: str, target: str, bitmap: str) -> List[str]:
 def _await_greeting(server: "subprocess.Popen[bytes]", path: str, disk: Disk) -> None:
     """Wait for the server's NBD greeting: qemu-nbd loses a SIGTERM that comes earlier."""
     until = time.monotonic() + START_S
-    while not _greets(path):
+    while not greets(path):
         if server.poll() is not None:
             assert server.stderr is not None, "it is a pipe"
             raise _failure(disk, server.stderr.read().decode(errors="replace").strip())
@@ -158,7 +158,8 @@ def _failure(disk: Disk, stderr: str) -> Exception:
     return TryAgain("%s cannot be read: %s" % (disk.source, stderr))
 
 
-def _greets(path: str) -> bool:
+def greets(path: str) -> bool:
+    """Return whether an NBD server answers on a socket."""
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(1.0)
         try:

@@ -24,7 +24,7 @@ import contextlib
 import os
 import re
 import signal
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from mover.backup.definition import epoch_of as epoch_of_mark
 from mover.backup.virsh import OFF, VirshError, answers
@@ -40,6 +40,7 @@ from mover.failover.overlay import make_overlay, make_passable, overlay_paths
 from mover.failover.tpm import put_tpm
 from mover.image.packed_file import MOST_BYTES
 from mover.image.regular import read_regular
+from mover.locks import lock_of_drill
 from mover.processes import movers_at, receivers
 from mover.replica.replica import Replica, locked, make_folder, sync_dir, write_whole
 from mover.replica.scrub import note_missing_files
@@ -105,14 +106,15 @@ def promote(request: Request, here: Optional[Here] = None) -> Dict[str, Any]:
     """Promote one VM and return its definition; `runs`: a domain of this epoch runs already."""
     runs = _require_no_other(request, here or look_at([request.uuid])[request.uuid])
     root = os.path.abspath(request.replica)
+    _end(movers_at(lock_of_drill(root)))        # its watchdog takes the drill away
     note_missing_files(root)
     with _alone(root) as replica:
         state, point = replica.state, point_of(replica.state, request.sequence)
         where = os.path.join(root, "meta", "%06d" % point.sequence, "domain.xml")
-        domain = parse_definition(_text_of(where), where)
+        domain = parse_definition(text_of(where), where)
         if (domain.findtext("uuid") or "").strip() != request.uuid or state.vm != request.uuid:
             raise Refused("%s holds the replica of %s, not of %s" % (root, state.vm, request.uuid))
-        disks = _require_whole(request, point, targets_of(domain))
+        disks = require_whole(request.without, point, targets_of(domain))
         paths = overlay_paths(root, request.machine, disks, request.epoch)
         if not _is_promoted(request, state):
             replica.commit(_promoted(request, state))
@@ -122,7 +124,7 @@ def promote(request: Request, here: Optional[Here] = None) -> Dict[str, Any]:
                   for disk in disks}
         nvram = nvram_of(domain, request.epoch)
         remarks = _put_nvram(root, point, nvram[1]) if nvram else []
-        remarks += put_tpm(domain, request.uuid, request.epoch, _held(root, point, "tpm"),
+        remarks += put_tpm(domain, request.uuid, request.epoch, held_part(root, point, "tpm"),
                            point.facts.get("tpm_missing", ""))
         made = render(domain, places, nvram[1] if nvram else "", {
             **request.mark, "name": request.machine, "role": "promoted",
@@ -189,12 +191,12 @@ def _end(movers: List[int]) -> None:
             os.kill(pid, signal.SIGTERM)
 
 
-def _require_whole(request: Request, point: Point, wanted: List[str]) -> List[str]:
+def require_whole(without: Sequence[str], point: Point, wanted: List[str]) -> List[str]:
     """Return the disks of a point; Refused for one that reads wrong, or lacks a disk."""
     if point.damaged:
         raise Refused("restore point %d has %d damaged clusters: it never becomes the VM"
                       % (point.sequence, point.damaged))
-    missing = sorted(set(wanted) - set(point.files) - set(request.without))
+    missing = sorted(set(wanted) - set(point.files) - set(without))
     if missing:
         why = point.facts.get("left_out", {})
         raise Refused("restore point %d does not have %s: it becomes the VM only if that is"
@@ -225,7 +227,8 @@ def _promoted(request: Request, state: State) -> State:
             "epoch": request.epoch, "sequence": request.sequence, "machine": request.machine}})
 
 
-def _text_of(path: str) -> str:
+def text_of(path: str) -> str:
+    """Return a point's definition; Refused where it has none."""
     try:
         return read_regular(path, MOST_XML_BYTES).decode()
     except FileNotFoundError:
@@ -234,7 +237,7 @@ def _text_of(path: str) -> str:
         raise Refused("%s is no text" % path) from None
 
 
-def _held(root: str, point: Point, name: str) -> Optional[bytes]:
+def held_part(root: str, point: Point, name: str) -> Optional[bytes]:
     """Return what a point holds besides its disks; None where it does not."""
     if name not in point.meta:
         return None
@@ -245,7 +248,7 @@ def _put_nvram(root: str, point: Point, path: str) -> List[str]:
     """Put a point's NVRAM where the definition says, if it is not there; return what is lacking."""
     if os.path.exists(path):
         return []
-    held = _held(root, point, "nvram")
+    held = held_part(root, point, "nvram")
     if held is None:
         return ["its NVRAM is not in the point (%s): the firmware begins with its defaults"
                 % point.facts.get("nvram_missing", "it had none")]

@@ -1,0 +1,202 @@
+"""A restore point is started beside its replica, judged and taken away, whatever is cut off."""
+
+import os
+import signal
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from mover.processes import movers_at
+from mover.replica.replica import Replica
+
+from tests.mover.disks import needs_qemu
+from tests.mover.drill.drilling import AGENT, DRILL, Host, end
+from tests.mover.failover.promoting import definition
+from tests.mover.replica.test_remove import asked
+from tests.mover.replicas import identical
+from tests.mover.transfers import assert_every_point_reads_as_its_disk
+
+pytestmark = needs_qemu
+
+
+@pytest.fixture(name="host")
+def host_fixture(monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
+    """A host with a replica of three points, in a folder whose sockets have short names."""
+    with tempfile.TemporaryDirectory(prefix="drill") as folder:
+        found = Host(Path(folder), monkeypatch)
+        yield found
+        for process in found.begun:
+            if process.stdin is not None and not process.stdin.closed:
+                end(process)
+
+
+def waited(until: Callable[[], bool]) -> bool:
+    """Wait until something is so; the limit is a bound."""
+    pause = threading.Event()
+    for _ in range(600):
+        if until():
+            return True
+        pause.wait(0.05)
+    return until()
+
+
+def test_a_point_is_proven_and_no_file_of_its_replica_changes(host: Host) -> None:
+    before = host.files()
+    told = host.drill()
+    assert (told["outcome"], told["sequence"], told["machine"]) == ("proven", 3, "sql")
+    assert told["sentence"] == "it runs and reads of its disks"
+    assert told["boot_s"] >= 0
+    assert told["health_s"] >= told["boot_s"]
+    assert told["grown_bytes"] > 0
+    assert host.files() == before
+    assert host.left() == []
+    for number, disk in enumerate(("vda", "vdb")):     # what the guest read was the point
+        assert identical(host.folder / f"seen-{number}.raw", host.machine.flats[3, disk])
+    assert_every_point_reads_as_its_disk(host.machine)
+    (noted,) = Replica(str(host.root)).state.facts["drills"]
+    assert {**noted} == {name: value for name, value in told.items() if name != "stays"}
+
+
+def test_it_can_not_be_mistaken_for_the_vm_and_names_no_file_of_the_replica(host: Host) -> None:
+    host.pool.define(3, definition(more="<serial type='file'><source path='/paris/log'/></serial>"))
+    process = host.begin(health={"boots_s": 600}, limit_s=600)
+    host.started(process)
+    domain = host.definition()
+    assert (domain.findtext("name"), domain.findtext("uuid")) == ("hotsite-drill-sql", DRILL)
+    mark = domain.find("metadata/{https://hotsite.invalid/domain/1}vm")
+    assert mark is not None
+    assert (mark.get("role"), mark.get("name"), mark.get("uuid"), mark.get("epoch")) == (
+        "drill", "sql", DRILL, None)
+    bridge = domain.find("devices/interface/source")
+    assert bridge is not None
+    assert bridge.get("bridge", "").startswith("hsd")
+    named = [one.get("file") for one in domain.iter("source") if one.get("file")]
+    assert named == [f"{host.root}/drill/vda.qcow2", f"{host.root}/drill/vdb.qcow2"]
+    serial = domain.find("devices/serial")
+    assert serial is not None
+    assert (serial.get("type"), list(serial)) == ("pty", [])
+    end(process)
+    assert waited(lambda: host.left() == [])
+
+
+def test_a_guest_that_says_nothing_is_not_proven(host: Host) -> None:
+    host.pool.define(3, definition(more=AGENT))
+    told = host.drill(health={"agent": True}, limit_s=1)
+    assert told["outcome"] == "unproven"
+    assert told["sentence"].startswith("its guest agent does not answer; it was waited for")
+    assert told["health_s"] is None
+    host.plays(agent=True)
+    assert host.drill(health={"agent": True})["sentence"] == "its guest agent answers"
+    assert host.left() == []
+
+
+@pytest.mark.parametrize(("plays", "outcome", "words"), [
+    ({"create": "unsupported machine type"}, "failed", "unsupported machine type"),
+    ({"state": "paused"}, "unhealthy", "it is paused"),
+    ({"reads": 0}, "unproven", "it has not read of its disks"),
+])
+def test_a_point_that_does_not_boot_is_told_truly(host: Host, plays: dict[str, object],
+                                                  outcome: str, words: str) -> None:
+    before = host.files()
+    host.plays(**plays)
+    told = host.drill(limit_s=1.5)
+    assert told["outcome"] == outcome
+    assert words in told["sentence"]
+    assert (host.files(), host.left()) == (before, [])
+    assert Replica(str(host.root)).state.facts["drills"][-1]["outcome"] == outcome
+
+
+def test_a_guest_that_ends_by_itself_is_unhealthy(host: Host) -> None:
+    process = host.begin(health={"boots_s": 600}, limit_s=600)
+    host.started(process)
+    (host.folder / "domain.xml").unlink()
+    assert process.stdout is not None
+    assert b"it ended by itself" in process.stdout.read()
+    end(process)
+    assert host.left() == []
+
+
+def test_a_guest_that_writes_too_much_is_cut_off(host: Host) -> None:
+    told = host.drill(health={"boots_s": 600}, limit_s=600, grow_bytes=1)
+    assert told["outcome"] == "cut off"
+    assert "is the limit" in told["sentence"]
+    assert host.left() == []
+
+
+def test_a_controller_that_goes_away_ends_its_drill(host: Host) -> None:
+    before = host.files()
+    process = host.begin(health={"boots_s": 600}, limit_s=600)
+    host.started(process)
+    end(process)
+    assert (host.files(), host.left()) == (before, [])
+    assert Replica(str(host.root)).state.facts["drills"][-1]["sentence"] == (
+        "the controller went away in the middle of it")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_the_watchdog_takes_all_away_when_the_conductor_dies(host: Host, number: int) -> None:
+    before = host.files()
+    process = host.begin(health={"boots_s": 600}, limit_s=600)
+    host.started(process)
+    assert "pin drill" in host.left()
+    os.kill(process.pid, number)
+    process.wait()
+    assert waited(lambda: host.left() == [])
+    assert host.files() == before
+
+
+def test_two_drills_of_one_replica_do_not_meet(host: Host) -> None:
+    process = host.begin(health={"boots_s": 600}, limit_s=600)
+    host.started(process)
+    assert host.drill()["sentence"] == "a drill of this replica goes on already"
+    assert "domain.xml" in host.left()
+    end(process)
+    assert host.left() == []
+
+
+def test_copies_go_on_and_the_point_stays_meanwhile(host: Host) -> None:
+    process = host.begin(health={"boots_s": 600}, limit_s=600)
+    host.started(process)
+    host.machine.cycle(4)
+    status, told = asked(host.machine, "retire", sequences=[1, 2])
+    assert status == 1
+    assert "(qemu-nbd), which has it open" in told["sentence"]
+    end(process)
+    assert host.left() == []
+    assert asked(host.machine, "retire", sequences=[1, 2])[0] == 0
+    assert_every_point_reads_as_its_disk(host.machine)
+
+
+def test_a_promotion_ends_the_drill_first(host: Host) -> None:
+    process = host.begin(health={"boots_s": 600}, limit_s=600)
+    host.started(process)
+    host.plays()
+    assert "promoted" in host.pool.promote()
+    assert waited(lambda: host.left() == ["pin failover-7"])
+    assert host.drill()["sentence"] == "the replica has become the VM: it is not drilled"
+
+
+@pytest.mark.parametrize(("more", "words"), [
+    ({"sequence": 9}, "there is no restore point 9"),
+    ({"memory_bytes": 1 << 60}, "no room: the drill wants"),
+    ({"uuid": DRILL}, f"not of {DRILL}"),
+])
+def test_what_can_not_be_drilled_says_why(host: Host, more: dict[str, object],
+                                          words: str) -> None:
+    before = host.files()
+    assert words in host.drill(**more)["sentence"]
+    assert (host.files(), host.left()) == (before, [])
+
+
+def test_what_a_crash_of_everything_left_is_taken_away_by_the_next_drill(host: Host) -> None:
+    process = host.begin(health={"boots_s": 600}, limit_s=600)
+    host.started(process)
+    (watchdog,) = {*movers_at(str(host.run / f"drill-{host.root.name}.lock"))} - {process.pid}
+    os.kill(watchdog, signal.SIGKILL)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert "domain.xml" in host.left()
+    assert host.drill()["outcome"] == "proven"
+    assert host.left() == []
