@@ -19,6 +19,7 @@ from mover.transfer.blocks.asking import DIFFER, FAST, SILENT, Answers, Asking
 from mover.transfer.blocks.masks import chosen, mask_of, packed_masks, put_into, sent_bytes
 from mover.transfer.codec import RAW
 from mover.transfer.frames import Blocks, Frame
+from mover.transfer.throttle import Carried
 from mover.transfer.wire import Hello, Reader, Writer
 
 from tests.mover.disks import MIB, Sent, archive, exported, needs_qemu, send
@@ -98,8 +99,22 @@ def test_of_a_cluster_only_the_blocks_that_differ_cross_the_line(
     done = sent(machine, archive, receiver(machine))
     assert_every_point_reads_as_its_disk(machine)
     assert done.result["block_bytes"] == changed_bytes
+    assert done.result["peak_bytes"] <= 64 * MIB
     assert done.result["wire_bytes"] < 1.1 * changed_bytes + 4096
     assert done.result["whole_because"] == ""
+
+
+@needs_qemu
+def test_memory_stays_within_64_mib_while_blocks_are_asked_for_on_a_thin_line(
+        tmp_path: Path, archive: Path) -> None:
+    machine = seeded(tmp_path, 48 * MIB)
+    for cluster in range(48 * MIB // CLUSTER_BYTES):
+        at = cluster * CLUSTER_BYTES + BLOCK_BYTES
+        machine.disks["vda"][at:at + BLOCK_BYTES] = machine.dice.randbytes(BLOCK_BYTES)
+    done = sent(machine, archive, receiver(machine), codec="zstd", rate_bps=24e6)
+    assert_every_point_reads_as_its_disk(machine)
+    assert done.result["block_bytes"] == 3 * MIB
+    assert done.result["peak_bytes"] <= 64 * MIB, done.result["peak_bytes"]
 
 
 @needs_qemu
@@ -255,9 +270,9 @@ def test_what_no_sender_of_ours_sends_is_refused(wrong: Any) -> None:
         hear(wrong)
 
 
-def asker(wire: tuple[int, float] = (0, 0.0)) -> tuple[Asking, Answers]:
+def asker(wire_bytes: int = 0, busy_s: float = 0.0) -> tuple[Asking, Answers]:
     answers = Answers()
-    return Asking(answers, lambda: wire), answers
+    return Asking(answers, lambda: Carried(wire_bytes, busy_s)), answers
 
 
 def answer(answers: Answers, took_s: float = 0.0) -> Any:
@@ -279,7 +294,7 @@ def test_asking_ends_where_most_blocks_differ() -> None:
     ((1 << 20, 0.0), ""),               # nothing has left the buffers yet
 ])
 def test_asking_ends_where_the_line_is_faster(wire: tuple[int, float], why: str) -> None:
-    asking_, answers = asker(wire)
+    asking_, answers = asker(*wire)
     assert asking_.ask([(0, BLOCK_BYTES)], answer(answers, 0.1), lambda: False)
     asking_.judge(asking.PROBE_BYTES, asking.PROBE_BYTES // 16)
     assert asking_.why == why

@@ -1,16 +1,18 @@
 """
 Compress data for the wire: zstd through ctypes (dpkg itself needs libzstd1), else zlib.
 
-Data that does not shrink is sent raw, so that the wire never carries more than the disk has. Each
-thread has contexts of its own; ctypes and zlib release the interpreter lock.
+Data that does not shrink is sent raw, so that the wire never carries more than the disk has. How
+hard zstd tries follows the line: on a thin one processors have time. Contexts are used again, and
+there are never more than threads that compress at once; ctypes and zlib release the interpreter
+lock.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
-import threading
 import zlib
-from typing import Any
+from typing import Any, Callable, Iterator, List
 
 from mover.errors import Damaged, Refused
 from mover.image.hashing import Buffer, address_of
@@ -27,7 +29,6 @@ def _load_zstd() -> Any:
     pointer, size = ctypes.c_void_p, ctypes.c_size_t
     for name, result, arguments in (
             ("ZSTD_createCCtx", pointer, []), ("ZSTD_createDCtx", pointer, []),
-            ("ZSTD_freeCCtx", size, [pointer]), ("ZSTD_freeDCtx", size, [pointer]),
             ("ZSTD_isError", ctypes.c_uint, [size]),
             ("ZSTD_compressCCtx", size, [pointer, pointer, size, pointer, size, ctypes.c_int]),
             ("ZSTD_decompressDCtx", size, [pointer, pointer, size, pointer, size])):
@@ -39,21 +40,35 @@ def _load_zstd() -> Any:
 _zstd = _load_zstd()
 
 
-class _Contexts(threading.local):
-    """A compressing and a decompressing context of libzstd for the thread that asks."""
+class _Contexts:
+    """Contexts of libzstd that nobody uses; they live as long as the process."""
 
-    def __init__(self) -> None:
-        self.compress = _zstd.ZSTD_createCCtx()
-        self.expand = _zstd.ZSTD_createDCtx()
+    def __init__(self, create: Callable[[], int]) -> None:
+        self._create = create
+        self._free: List[int] = []
 
-    def __del__(self) -> None:
-        if _zstd is None:       # at interpreter exit the library may be gone already
-            return
-        _zstd.ZSTD_freeCCtx(self.compress)
-        _zstd.ZSTD_freeDCtx(self.expand)
+    @contextlib.contextmanager
+    def taken(self) -> Iterator[int]:
+        """Lend one for the block; appending to a list and popping from it are atomic."""
+        try:
+            context = self._free.pop()
+        except IndexError:
+            context = self._create()
+        try:
+            yield context
+        finally:
+            self._free.append(context)
 
 
-_contexts = _Contexts() if _zstd is not None else None
+_packing = _Contexts(lambda: int(_zstd.ZSTD_createCCtx()))
+_expanding = _Contexts(lambda: int(_zstd.ZSTD_createDCtx()))
+LEVELS = ((25e6, 9), (50e6, 7), (100e6, 5), (200e6, 3))
+"""Up to which rate of the line, in bits a second, which level of zstd is worth its time."""
+
+
+def level_for(rate_bps: float, least: int) -> int:
+    """Return the level for a line; 0: its rate is not known."""
+    return max(least, next((level for limit, level in LEVELS if 0 < rate_bps <= limit), least))
 
 
 def codecs() -> tuple[str, ...]:
@@ -89,7 +104,7 @@ def decompress(codec: int, packed: Buffer, length: int) -> Buffer:
             raw = zlib.decompressobj().decompress(packed, length + 1)
         except zlib.error as error:
             raise Damaged("zlib cannot expand %d bytes: %s" % (len(packed), error)) from None
-    elif codec == ZSTD and _contexts is not None:
+    elif codec == ZSTD and _zstd is not None:
         raw = _zstd_decompress(packed, length)
     else:
         raise Refused("codec number %d is not available here: use one of %s"
@@ -100,20 +115,22 @@ def decompress(codec: int, packed: Buffer, length: int) -> Buffer:
 
 
 def _zstd_compress(level: int, raw: Buffer) -> Buffer:
-    assert _contexts is not None, "number_of refuses zstd where there is none"
+    assert _zstd is not None, "number_of refuses zstd where there is none"
     out = bytearray(len(raw))   # data that does not fit is not worth compressing
     to, _out_held = address_of(out)
     start, _raw_held = address_of(raw)
-    size = _zstd.ZSTD_compressCCtx(_contexts.compress, to, len(out), start, len(raw), level)
+    with _packing.taken() as context:
+        size = _zstd.ZSTD_compressCCtx(context, to, len(out), start, len(raw), level)
     return raw if _zstd.ZSTD_isError(size) else memoryview(out)[:size]
 
 
 def _zstd_decompress(packed: Buffer, length: int) -> Buffer:
-    assert _contexts is not None, "decompress has looked"
+    assert _zstd is not None, "decompress has looked"
     out = bytearray(length)
     to, _out_held = address_of(out)
     start, _packed_held = address_of(packed)
-    size = _zstd.ZSTD_decompressDCtx(_contexts.expand, to, length, start, len(packed))
+    with _expanding.taken() as context:
+        size = _zstd.ZSTD_decompressDCtx(context, to, length, start, len(packed))
     if _zstd.ZSTD_isError(size) or size != length:
         raise Damaged("zstd cannot expand %d bytes to %d" % (len(packed), length))
     return out

@@ -82,7 +82,7 @@ class Packing(NamedTuple):
 
     hasher: Hasher
     codec: int = RAW
-    level: int = 1
+    level: Callable[[], int] = lambda: 1
     compress: str = "always"            # or auto: of what is large, while the wire is slower
     known: Optional[Known] = None
 
@@ -187,7 +187,7 @@ def _append(chosen: Chosen, offset: int, view: memoryview, digest: bytes) -> Non
 def _compress(views: Sequence[memoryview], packing: Packing, compressed: bool
               ) -> Tuple[int, Buffer]:
     raw = views[0] if len(views) == 1 else b"".join(views)
-    return compress(packing.codec if compressed else RAW, packing.level, raw)
+    return compress(packing.codec if compressed else RAW, packing.level(), raw)
 
 
 class Pipeline:

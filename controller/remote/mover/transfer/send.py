@@ -43,12 +43,12 @@ from mover.image.manifest import Manifest
 from mover.requests import Requests
 from mover.transfer import wire
 from mover.transfer.blocks.asking import NO_WAY_BACK, Asking
-from mover.transfer.codec import number_of
+from mover.transfer.codec import level_for, number_of
 from mover.transfer.extents import Piece, Ranges, dirty, pieces
 from mover.transfer.nbd import ALLOCATION, READS_ZERO, Nbd, Read, bitmap_context
 from mover.transfer.pipeline import Known, Packing, Pipeline, runs
 from mover.transfer.receivers import Receivers, open_receivers, stream_count
-from mover.transfer.throttle import Throttle
+from mover.transfer.throttle import Carried, Throttle
 from mover.verbs import fail, peak_bytes, say
 
 BATCH_BYTES = 1 << 20
@@ -73,7 +73,7 @@ class Request(NamedTuple):
     algorithm: str = "xxh3-128"
     secret: str = ""                    # hexadecimal
     codec: str = "zstd"
-    level: int = 1
+    level: int = 1                      # of the codec, on a line that is not thin
     compress: str = "always"            # or auto: of what is large, only while the wire is slower
     rate_bps: float = 0
     budget_s: float = 0                 # take up no more work after so long; 0: no limit
@@ -219,11 +219,21 @@ def transfer(request: Request, source: Source, receivers: Receivers, throttle: T
     begun_at = time.monotonic()
     hasher = Hasher(request.algorithm, bytes.fromhex(request.secret))
     known = _known(request, hasher)
-    packing = Packing(hasher, number_of(request.codec), request.level, request.compress, known)
     writers = [wire.Writer(out, hasher, throttle) for out in receivers.fds]
-    asking = Asking(receivers.answers, lambda: (sum(w.wire_bytes for w in writers),
-                                                sum(w.busy_s for w in writers)))
+
+    def carried() -> Carried:
+        """Return what the line carried; the streams are busy at the same time."""
+        return Carried(sum(w.wire_bytes for w in writers),
+                       sum(w.busy_s for w in writers) / max(1, len(writers)))
+
+    def level() -> int:
+        """Return how hard to compress for this line."""
+        rates = [rate for rate in (throttle.rate_bps, carried().rate_bps) if rate]
+        return level_for(min(rates, default=0.0), request.level)
+
+    asking = Asking(receivers.answers, carried)
     asks = asking if request.blocks and receivers.can_answer else None
+    packing = Packing(hasher, number_of(request.codec), level, request.compress, known)
     progress = Progress(fd, source.ranges.total_bytes, writers)
     try:
         for number, writer in enumerate(writers):

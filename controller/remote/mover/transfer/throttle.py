@@ -1,14 +1,31 @@
-"""Hold the wire to its rate: one token bucket for all streams of a mover."""
+"""Hold the wire to its rate: one token bucket for all streams of a mover; and measure the line."""
 
 from __future__ import annotations
 
 import threading
 import time
-from typing import Callable
+from typing import Callable, NamedTuple
 
 BURST_S = 0.1       # what an idle bucket may let through at once, in seconds of its rate
 PORTION_BYTES = 1 << 16
 LEAST_PORTION_BYTES = 1 << 10
+
+
+JUDGED_BYTES = 8 << 20  # on the wire; less says nothing of a line, since it goes into buffers
+
+
+class Carried(NamedTuple):
+    """What went out, and how long the line took for it, waits for its rate included."""
+
+    wire_bytes: int
+    busy_s: float
+
+    @property
+    def rate_bps(self) -> float:
+        """Bits a second; 0: not known yet."""
+        if self.wire_bytes < JUDGED_BYTES:
+            return 0.0
+        return self.wire_bytes * 8 / max(self.busy_s, 1e-6)
 
 
 class Throttle:
@@ -21,6 +38,11 @@ class Throttle:
         self._rate_bps = 0.0
         self._free_at = 0.0         # when all that was let through has been paid for
         self.set(rate_bps)
+
+    @property
+    def rate_bps(self) -> float:
+        """The rate that is kept to; 0: none."""
+        return self._rate_bps
 
     def portion(self, size_bytes: int) -> int:
         """Return how much of `size_bytes` to take at once, so that the wire carries no bursts."""

@@ -13,7 +13,7 @@ a transfer as soon as one of these is seen; `why` says which:
 
     most blocks differ    more than MOST_SHARE of all after PROBE_BYTES: files, not rows
     the line is fast      what is not sent would have taken less time than the answers took; judged
-                          only after JUDGED_BYTES, because the first megabytes go into buffers
+                          only once the line's rate is known
     no answer             the receiver has no point that can be read, or has said nothing in time
 
 Why ask, and not keep hashes on the source: the receiver must read the cluster anyway to put blocks
@@ -30,10 +30,10 @@ from typing import Any, Callable, Dict, NamedTuple, Optional
 
 from mover.image.hashing import BLOCK_BYTES, BLOCK_HASH_BYTES
 from mover.transfer.frames import Extents
+from mover.transfer.throttle import Carried
 
 PROBE_BYTES = 16 << 20          # of changed clusters
 MOST_SHARE = 0.75
-JUDGED_BYTES = 8 << 20          # on the wire
 ANSWER_S = 60.0                 # a full pipe of a thin line is before the question
 
 DIFFER = "most blocks of its changed clusters differ"
@@ -93,8 +93,8 @@ class Answers:
 class Asking:
     """Asks, for one transfer, and judges whether to go on; `why` is empty while it does."""
 
-    def __init__(self, answers: Answers, wire: Callable[[], "tuple[int, float]"]) -> None:
-        self._answers, self._wire = answers, wire       # wire: bytes and seconds of all writers
+    def __init__(self, answers: Answers, carried: Callable[[], Carried]) -> None:
+        self._answers, self._carried = answers, carried
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         self._took_s = 0.0
@@ -125,7 +125,7 @@ class Asking:
                 return
             if self.sent_bytes > MOST_SHARE * self.asked_bytes:
                 self.why = DIFFER
-            wire_bytes, busy_s = self._wire()
-            saved_s = (self.asked_bytes - self.sent_bytes) * busy_s / max(1, wire_bytes)
-            if wire_bytes >= JUDGED_BYTES and saved_s < self._took_s:
+            rate_bps = self._carried().rate_bps
+            saved_bits = (self.asked_bytes - self.sent_bytes) * 8
+            if rate_bps and saved_bits / rate_bps < self._took_s:
                 self.why = self.why or FAST
