@@ -17,6 +17,7 @@ from controller.adoption.doctor.estate import judge
 from controller.adoption.doctor.finding import Finding
 from controller.errors import ActionError, JournalUnavailable, SpecError
 from controller.model.desired import Desired
+from controller.plan.output.review import Review
 from controller.providers.base import Provider
 from controller.providers.reader import HostReader
 from controller.reconcile.act.applier import Attempt
@@ -32,6 +33,7 @@ from controller.reconcile.notify.trial import try_receivers
 from controller.reconcile.once import Once, assumptions
 from controller.reconcile.report.event import Event, EventKind
 from controller.reconcile.report.progress import ProgressTracker
+from controller.reconcile.review import Change, last_look_at, review_with
 from controller.reconcile.supervise import first_load, supervise
 from controller.source.source import Source, open_source
 from controller.store.lease import LeaseState
@@ -159,20 +161,31 @@ class Manager:
         return await self.source(text).load()
 
     @asynccontextmanager
-    async def once(self, desired: Desired, store: Store,
-                   assume: Iterable[str] = ()) -> AsyncIterator[Once]:
+    async def once(self, desired: Desired, store: Store, assume: Iterable[str] = (),
+                   clock: Callable[[], float] | None = None) -> AsyncIterator[Once]:
         """Yield a run over `desired`, and close every connection afterwards.
 
         Errors: SpecError when a host or site that is assumed down is not declared.
         """
         assumed_down = assumptions(assume, desired)
-        provider = self._make_provider(desired, self.clock)
-        once = Once(provider, store, self.clock, assumed_down, candidate_of(provider))
+        provider = self._make_provider(desired, clock or self.clock)
+        once = Once(provider, store, clock or self.clock, assumed_down, candidate_of(provider))
         ProgressTracker(self.clock, once.tell).follow(provider)
         try:
             yield once
         finally:
             await provider.close()
+
+    async def review(self, store: Store, change: Change, *, live: bool) -> tuple[Review, float]:
+        """Return what a change of the specs brings, and as of when that was judged.
+
+        Errors: SpecError for what is assumed and not declared; SourceUnavailable without facts.
+        """
+        at = self.clock() if live else last_look_at(store)
+        change.check()
+        async with self.once(change.before, store, change.assume,
+                             None if live else lambda: at) as once:
+            return await review_with(once, change, live=live), at
 
     @asynccontextmanager
     async def importing(self, endpoints: tuple[Endpoint, ...],

@@ -165,6 +165,23 @@ class Once:
         await self._observers.look(*self._view.nodes)
         return self._planner.decide()
 
+    def plan_as_last_seen(self, desired: Desired) -> Plan:
+        """Return what would change if all were as the store has it; nobody is looked at."""
+        seen = load_seen(self._store)
+        silent = self._store.silent()
+        self._view.remember(seen, silent)
+        self._context.read()
+        self._candidate.declare(desired)
+        self._planner.declare(desired)
+        for node in sorted(seen.keys() - silent):
+            self._view.put(node, seen[node], seen[node].observed_at)
+        return self._planner.decide()
+
+    def replan(self, desired: Desired) -> Plan:
+        """Return what would change with other specs, on the same facts; nobody is looked at."""
+        self._planner.declare(desired)
+        return self._planner.decide()
+
     def stale(self, saved: SavedPlan) -> str | None:
         """Return why a saved plan must not be done now; None when it may."""
         return stale(saved, self._planner.revision, self.observed)

@@ -2,6 +2,7 @@
 
 from enum import IntEnum
 
+from controller.plan.output.review import Review
 from controller.plan.steps.plan import Plan, Verdict
 
 HELD = frozenset({Verdict.REFUSED, Verdict.NEEDS_APPROVAL})
@@ -23,6 +24,15 @@ def status_of_plan(plan: Plan) -> ExitStatus:
     if any(step.ruling.verdict is not Verdict.REFUSED for step in plan.steps):
         return ExitStatus.PENDING
     return _status_of_rest(plan)
+
+
+def status_of_review(found: Review) -> ExitStatus:
+    """Return the exit status for a review: by what the change brings, not by what comes anyway."""
+    if any(step.ruling.verdict is not Verdict.REFUSED for step in found.brought):
+        return ExitStatus.PENDING
+    if found.brought or found.stranded or any(not one.unknown for one in found.remarks):
+        return ExitStatus.REFUSED
+    return ExitStatus.UNKNOWN if found.remarks else ExitStatus.DONE
 
 
 def status_of_run(plan: Plan, *, failed: bool) -> ExitStatus:

@@ -65,6 +65,16 @@ async def deepen(git: GitProgram, address: GitAddress, depth: int) -> None:
         await _fetch(git, address, lock, f"--depth={depth}")
 
 
+async def fetch_all(git: GitProgram, address: GitAddress) -> None:
+    """Fetch every branch and tag, with their history.
+
+    Errors: GitFailed.
+    """
+    async with locked(git) as lock:
+        await _bounded(git, lock, "its history", "--", address.url,
+                       "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
+
+
 async def renew(git: GitProgram) -> None:
     """Replace a mirror that has outgrown its bound by one of its newest and its last good commit.
 
@@ -92,16 +102,21 @@ async def renew(git: GitProgram) -> None:
 
 
 async def _fetch(git: GitProgram, address: GitAddress, lock: int, depth: str) -> None:
-    """Fetch the branch, and stop if it takes more room than FETCH_BYTES_MAX."""
+    """Fetch the branch."""
+    await _bounded(git, lock, "its newest commit", depth, "--", address.url,
+                   f"+refs/heads/{address.branch}:{FETCHED}")
+
+
+async def _bounded(git: GitProgram, lock: int, what: str, *argv: str) -> None:
+    """Fetch, and stop if it takes more room than FETCH_BYTES_MAX."""
     begun = size_bytes(git.mirror)
     fetching = asyncio.create_task(git.run(
         "fetch", "--quiet", "--force", "--no-tags", "--no-recurse-submodules",
-        "--no-write-fetch-head", "--update-shallow", depth, "--", address.url,
-        f"+refs/heads/{address.branch}:{FETCHED}", timeout_s=FETCH_S, keep_open=(lock,)))
+        "--no-write-fetch-head", "--update-shallow", *argv, timeout_s=FETCH_S, keep_open=(lock,)))
     try:
         while not (await asyncio.wait({fetching}, timeout=LOOK_S))[0]:
             if size_bytes(git.mirror) - begun > FETCH_BYTES_MAX:
-                raise GitFailed(f"its newest commit takes more than {FETCH_BYTES_MAX >> 20} MiB:"
+                raise GitFailed(f"{what} takes more than {FETCH_BYTES_MAX >> 20} MiB:"
                                 " keep the specs in a repository of their own")
         await fetching
     except GitFailed:

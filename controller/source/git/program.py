@@ -118,7 +118,7 @@ class GitProgram:
             "GIT_ATTR_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0", "GIT_NO_REPLACE_OBJECTS": "1",
             "GIT_ALLOW_PROTOCOL": self._address.scheme, "GIT_PROTOCOL_FROM_USER": "0",
             "GIT_SSH_COMMAND": shlex.join((*SSH, *known)), "GIT_SSH_VARIANT": "ssh",
-            "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C",
+            "GIT_OPTIONAL_LOCKS": "0", "GIT_NO_LAZY_FETCH": "1", "LC_ALL": "C",
         }
 
 

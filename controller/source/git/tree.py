@@ -65,12 +65,17 @@ async def list_entries(git: GitProgram, commit: str, folder: str) -> tuple[TreeE
 
 
 def parse_entries(text: str) -> tuple[TreeEntry, ...]:
-    """Return what `git ls-tree -r -z --long` printed, sorted by path."""
+    """Return what `git ls-tree -r -z --long` printed, sorted by path.
+
+    Errors: GitFailed for a file that is not there, which git prints with the size BAD.
+    """
     entries = []
     for line in text.split("\0"):
         head, _, path = line.partition("\t")
         if path:
             mode, _, digest, size = head.split()
+            if size != "-" and not size.isdigit():
+                raise GitFailed(f"{path} cannot be read from the mirror")
             entries.append(TreeEntry(mode, digest, 0 if size == "-" else int(size), path))
     return tuple(sorted(entries, key=lambda entry: entry.path))
 
