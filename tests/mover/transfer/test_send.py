@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from mover.image.hashing import CLUSTER_BYTES, Hasher
 from mover.image.manifest import Header, Manifest
-from mover.transfer.codec import level_for
-from mover.transfer.throttle import BURST_S, Carried
+from mover.transfer.throttle import BURST_S
 
 from tests.mover.disks import (
     MIB,
@@ -32,7 +31,6 @@ from tests.waiting import wait_until
 pytestmark = needs_qemu
 __all__ = ["archive"]
 
-CODE = Path(__file__).parents[3] / "controller"
 READY = "echo '{\"ready\": true}';"
 WORDS = (b"server", b"client", b"error", b"request", b"session", b"connection", b"timeout",
          b"database", b"table", b"index", b"update", b"select", b"commit", b"page", b"buffer")
@@ -192,30 +190,6 @@ def test_a_limited_wire_sees_no_lump_after_a_long_login(tmp_path: Path, archive:
     assert 0 < answer["waiting"] <= 8e6 / 8 * BURST_S
 
 
-def test_a_thin_line_is_given_more_thoroughly_packed_data(tmp_path: Path, archive: Path) -> None:
-    code = b"".join(path.read_bytes() for path in sorted(CODE.rglob("*.py")))[:MIB]
-    disk = filled(tmp_path / "a.qcow2", code)
-    wide, thin = tmp_path / "wide", tmp_path / "thin"
-    with exported(disk, tmp_path / "s") as socket:
-        sent = [send(archive, [wire], socket=socket, rate_bps=rate_bps)
-                for wire, rate_bps in ((wide, 0), (thin, 20e6))]
-    assert [one.status for one in sent] == [0, 0]
-    assert sent[1].result["wire_bytes"] < 0.95 * sent[0].result["wire_bytes"]
-    received([thin], tmp_path / "b.raw")
-    same(tmp_path / "b.raw", disk)
-
-
-@pytest.mark.parametrize(("rate_bps", "level"), [
-    (0, 1), (1e6, 9), (20e6, 9), (40e6, 7), (80e6, 5), (150e6, 3), (1e9, 1)])
-def test_the_level_follows_the_line(rate_bps: float, level: int) -> None:
-    assert level_for(rate_bps, 1) == level
-
-
-def test_a_line_is_judged_by_what_has_left_the_buffers() -> None:
-    assert Carried(1 << 20, 0.001).rate_bps == 0
-    assert Carried(16 << 20, 8.0).rate_bps == 1 << 24
-
-
 def test_memory_stays_within_64_mib(tmp_path: Path, archive: Path) -> None:
     disk = filled(tmp_path / "a.qcow2", os.urandom(64 * MIB) + text(4 * MIB) * 16)
     wires = [tmp_path / f"wire{number}" for number in range(4)]
@@ -223,14 +197,6 @@ def test_memory_stays_within_64_mib(tmp_path: Path, archive: Path) -> None:
         sent = send(archive, wires, socket=socket)
     assert sent.status == 0, sent.error
     assert sent.result["peak_bytes"] <= 64 * MIB
-
-
-def test_memory_stays_within_64_mib_on_a_thin_line(tmp_path: Path, archive: Path) -> None:
-    disk = filled(tmp_path / "a.qcow2", b"".join(text(4 * MIB, seed) for seed in range(4)) * 4)
-    with exported(disk, tmp_path / "s") as socket:
-        sent = send(archive, [tmp_path / "w"], socket=socket, rate_bps=24e6, budget_s=3)
-    assert sent.status == 0, sent.error
-    assert sent.result["peak_bytes"] <= 64 * MIB, sent.result["peak_bytes"]
 
 
 def test_memory_stays_within_64_mib_while_a_login_lasts(tmp_path: Path, archive: Path) -> None:

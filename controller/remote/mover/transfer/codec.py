@@ -62,8 +62,11 @@ class _Contexts:
 
 _packing = _Contexts(lambda: int(_zstd.ZSTD_createCCtx()))
 _expanding = _Contexts(lambda: int(_zstd.ZSTD_createDCtx()))
-LEVELS = ((25e6, 9), (50e6, 7), (100e6, 5), (200e6, 3))
-"""Up to which rate of the line, in bits a second, which level of zstd is worth its time."""
+LEVELS = ((25e6, 8), (50e6, 7), (100e6, 5), (200e6, 3))
+"""Up to which rate of the line, in bits a second, which level of zstd is worth its time.
+
+Level 9 takes 13 MB more, and packs what disks hold by 1 % more.
+"""
 
 
 def level_for(rate_bps: float, least: int) -> int:
