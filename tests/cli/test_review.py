@@ -143,7 +143,9 @@ def test_a_loss_is_asked_of_the_change(shell: Shell, estate: Repository) -> None
     value = json.loads(told.output)
     assert "web (128MiB) would be lost with paris-2 and not come back: no protection policy" in (
         " ".join(one["sentence"] for one in value["remarks"]))
-    assert [one["machine"] for one in value["stranded"]] == ["mail"]    # of one group with web
+    assert {one["machine"]: one["reasons"][0] for one in value["stranded"]} == {
+        "web": "nothing gives it a replica any more",
+        "mail": "web of the same group front is on milan-1, too"}
     assert told.exit_code == 3
 
 

@@ -79,9 +79,9 @@ def paint_review(painter: Painter, found: Review, desired: Desired, facts: str) 
         painter.line("would not come any more", "bold")
         for step in found.dropped:
             painter.line(f"  {step.action.verb} {step.action.target}: {step.action.reason}", "dim")
-    for lost, one in found.stranded:
-        painter.line(f"{one.machine} would not come back any more if {lost} were lost:"
-                     f" {one.outcome}", "bold red")
+    for one in found.stranded:
+        painter.line(f"{one.machine} would not come back any more if {one.lost} were lost:"
+                     f" {'; '.join(one.reasons)}", "bold red")
     _conditions(painter, "gets worse", found.worse, "yellow")
     _conditions(painter, "gets better", found.better, "green")
     shown = counted(Plan(after.revision, found.brought, found.remarks))

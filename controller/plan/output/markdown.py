@@ -57,8 +57,8 @@ def review_to_markdown(found: Review, facts: str) -> str:
         ("What it would do", _steps(found.brought)),
         ("What would not come any more", _steps(found.dropped)),
         ("Who would not come back any more", [
-            f"! {one.machine}, if {lost} were lost: {one.outcome}"
-            + "".join(f"; {why.sentence}" for why in one.gates) for lost, one in found.stranded]),
+            f"! {one.machine}, if {one.lost} were lost: {'; '.join(one.reasons)}"
+            for one in found.stranded]),
         ("What gets worse", [f"- {one.target} {one.type}: {one.message}"
                              for one in found.worse]),
         ("What gets better", [f"+ {one.target} {one.type}: {one.message}"

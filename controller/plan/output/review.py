@@ -15,6 +15,7 @@ Rule 1: what is unknown under one of the two plans, or is not there in one, is n
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from controller.model.condition import Condition, ConditionType, Status
 from controller.model.desired import Desired
@@ -23,7 +24,15 @@ from controller.plan.output.fingerprint import fingerprints
 from controller.plan.output.render import plan_to_dict
 from controller.plan.output.saved import to_value
 from controller.plan.steps.plan import Plan, Remark, Step, Verdict
-from controller.plan.steps.takeover import Outcome, Promotion
+from controller.plan.steps.takeover import Outcome
+
+
+class Stranded(NamedTuple):
+    """A VM that would not come back any more from the loss that is assumed, and why."""
+
+    lost: str
+    machine: str
+    reasons: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +53,7 @@ class Review:
     worse: tuple[Condition, ...]
     better: tuple[Condition, ...]
     remarks: tuple[Remark, ...]
-    stranded: tuple[tuple[str, Promotion], ...]
-    """What is lost, and a VM that would not come back from it any more."""
+    stranded: tuple[Stranded, ...]
 
 
 def review(before: Plan, after: Plan, earlier: Desired, later: Desired,
@@ -72,7 +80,7 @@ def review(before: Plan, after: Plan, earlier: Desired, later: Desired,
         better=tuple(_moved(said, after.conditions, well, now_well=True)),
         remarks=tuple(one for one in after.remarks
                       if (one.target, one.sentence) not in remarked),
-        stranded=tuple(_stranded(before, after)))
+        stranded=tuple(_stranded(before, after, later)))
 
 
 def review_to_dict(found: Review) -> Mapping[str, object]:
@@ -88,9 +96,7 @@ def review_to_dict(found: Review) -> Mapping[str, object]:
         "worse": [to_value(one) for one in found.worse],
         "better": [to_value(one) for one in found.better],
         "remarks": [to_value(one) for one in found.remarks],
-        "stranded": [{"lost": lost, "machine": one.machine, "outcome": one.outcome.value,
-                      "gates": [why.sentence for why in one.gates]}
-                     for lost, one in found.stranded],
+        "stranded": [one._asdict() for one in found.stranded],
     }
 
 
@@ -111,11 +117,16 @@ def _moved(said: Mapping[tuple[str, ConditionType], Condition], conditions: Iter
             yield one
 
 
-def _stranded(before: Plan, after: Plan) -> list[tuple[str, Promotion]]:
-    """Return each VM that would come back before the change, and not after it."""
-    back = {(one.lost, promotion.machine) for one in before.takeovers
-            for promotion in one.promotions if promotion.outcome is Outcome.RETURNS}
-    new = {promotion.machine for one in before.takeovers for promotion in one.promotions}
-    return [(one.lost, promotion) for one in after.takeovers for promotion in one.promotions
-            if promotion.outcome not in {Outcome.RETURNS, Outcome.STAYS_OFF}
-            and ((one.lost, promotion.machine) in back or promotion.machine not in new)]
+def _stranded(before: Plan, after: Plan, later: Desired) -> Iterator[Stranded]:
+    """Yield each VM that would come back before the change, and not after it."""
+    now = {(one.lost, promotion.machine): promotion for one in after.takeovers
+           for promotion in one.promotions}
+    for takeover in before.takeovers:
+        for was in takeover.of(Outcome.RETURNS):
+            promotion = now.get((takeover.lost, was.machine))
+            if promotion is None and was.machine in later.virtual_machines:
+                yield Stranded(takeover.lost, was.machine, ("nothing gives it a replica any more",))
+            elif promotion is not None and promotion.outcome not in {
+                    Outcome.RETURNS, Outcome.STAYS_OFF}:
+                yield Stranded(takeover.lost, was.machine,
+                               tuple(why.sentence for why in promotion.gates))
