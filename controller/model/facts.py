@@ -386,6 +386,8 @@ class NodeFacts:
     serving: Fact[Mapping[str, ServingFacts]] = Unknown("its guests were not asked", 0.0)
     """By the VM's UUID, of guests whose health is declared; they may run on another host."""
     links: Fact[Links] = Unknown("its network devices were not asked for", 0.0)
+    clock_error_s: float = 0.0
+    """How far `clock_offset_s` may be off: the way there and the way back need not be equal."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,8 +28,11 @@ class HostReader(Protocol):
         """
         ...
 
-    async def read(self, name: str) -> HostAnswer:
-        """Return what a host answers; a host that does not is Unknown, with a sentence."""
+    async def read(self, name: str, *, waking: bool = False) -> HostAnswer:
+        """Return what a host answers; a host that does not is Unknown, with a sentence.
+
+        Shapes: `waking` waits for a libvirtd that begins only when it is asked.
+        """
         ...
 
     async def probe(self, name: str, program: str, question: str, timeout_s: float) -> str:

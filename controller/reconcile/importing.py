@@ -153,7 +153,7 @@ class Import:
         async def read(name: str) -> tuple[str, HostAnswer]:
             """Read one host when its turn comes."""
             async with gate:
-                return name, await self.reader.read(name)
+                return name, await self.reader.read(name, waking=True)
 
         return dict(await asyncio.gather(*map(read, dict.fromkeys(names))))
 

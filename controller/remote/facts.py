@@ -4,7 +4,8 @@ The controller starts this program on each node and asks it again and again. It 
 nothing; it needs Python >= 3.9 and nothing but the standard library.
 
 One question, one answer. `want` names sections, `known` the digests of the texts that the asker
-has, `guests` what is to be asked of guests (serving.py). Each section is answered by itself:
+has, `guests` what is to be asked of guests (serving.py), `waking_s` how long a libvirtd that was
+idle may take to begin. Each section is answered by itself:
 
     {"digest", "text"}            what is there now
     {"digest", "same": true}      the asker has this text already
@@ -267,6 +268,15 @@ def section(text: "str | NoAnswer | None", known: "str | None") -> dict:
     return {"digest": digest, "same": True} if digest == known else {"digest": digest, "text": text}
 
 
+def wake(limit_s: float) -> None:
+    """Wait until libvirt has begun: it first asks each emulator what that can do, unless it knows.
+
+    Whatever comes of it shows when it is asked.
+    """
+    if limit_s > 0 and shutil.which(VIRSH[0]) is not None:
+        run_all({"": (*VIRSH, "version")}, limit_s)
+
+
 def answer(host: Host, question: dict) -> dict:
     """Return the answer to one question.
 
@@ -275,6 +285,7 @@ def answer(host: Host, question: dict) -> dict:
     {"digest", "text"} | {"digest", "same": true} | {"error": sentence} | {"absent": true}}}
     """
     began = time.time()
+    wake(question.get("waking_s", 0.0))
     sections, versions = host.gather(set(question["want"]), question.get("guests", []))
     known = question.get("known", {})
     return {

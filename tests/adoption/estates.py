@@ -155,7 +155,7 @@ class FixedReader:
             raise Unavailable(f"{address} cannot be reached")
         return self.keys.get(address, KEY)
 
-    async def read(self, name: str) -> HostAnswer:
+    async def read(self, name: str, *, waking: bool = False) -> HostAnswer:
         """Return what the host answers."""
         host = self.hosts[self.endpoints[name].address]
         return HostAnswer(host.facts(name), host.hostname,

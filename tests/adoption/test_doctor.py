@@ -204,6 +204,11 @@ def test_autostart_of_a_vm_that_may_fail_over_by_itself_is_found() -> None:
     assert "virsh autostart --disable web" in found[0].mend
 
 
+def test_a_clock_is_as_right_as_it_could_be_read() -> None:
+    late = with_facts(lambda facts: replace(facts, clock_offset_s=4.0, clock_error_s=4.5))
+    assert judge(late) == []
+
+
 def test_findings_come_the_worst_first() -> None:
     both = with_host(with_probe("sshd", maxsessions="2"), THERE, key=CHANGED)
     levels = [one.level for one in judge(both)]

@@ -208,7 +208,7 @@ def check_clock(one: Checkup) -> Iterator[Finding]:
     facts = one.seen
     if facts is None:
         yield not_known(one.about, "clock", one.trouble or "it gave no facts")
-    elif abs(facts.clock_offset_s) > CLOCK_HURTS_S:
+    elif abs(facts.clock_offset_s) > CLOCK_HURTS_S + facts.clock_error_s:
         way = "ahead of" if facts.clock_offset_s > 0 else "behind"
         yield Finding(Level.HURTS, one.about, "clock", f"its clock is"
                       f" {render_duration(abs(facts.clock_offset_s))} {way} the controller's",

@@ -3,7 +3,7 @@ libvirt, Open vSwitch and Redfish."""
 
 import json
 from collections.abc import AsyncIterator, Callable
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from controller.errors import ActionError, Refused
 from controller.model.desired import Desired
@@ -35,6 +35,8 @@ ANSWER_S: Final = 8.0
 """The script gives its programs 5 s; a host that takes longer hangs."""
 FIRST_ANSWER_S: Final = 20.0
 """Until a host has answered once: the script starts there first, and wakes libvirt."""
+WAKING_S: Final = 10.0
+"""What a first question gives libvirt: it was idle, and begins only now."""
 HOST_SECTIONS: Final = ("domains", "pools", "bridges", "interfaces", "replicas", "leftovers",
                          "capabilities", "records", "guard", "grantor", "serving")
 SWITCH_SECTIONS: Final = ("bridges", "dropped", "interfaces")
@@ -104,10 +106,11 @@ def sections_of(spec: HostSpec) -> tuple[str, ...]:
 
 
 def question_command(wanted: tuple[str, ...], digests: dict[str, str],
-                     guests: tuple[Probe, ...] = ()) -> str:
-    """Return the question for the facts script: the wanted sections, the known digests, and what
-    is to be asked of guests."""
-    more = {"guests": [render_probe(one) for one in guests]} if guests else {}
+                     guests: tuple[Probe, ...] = (), waking_s: float = 0.0) -> str:
+    """Return the question for the facts script: the wanted sections, the known digests, what is to
+    be asked of guests, and how long an idle libvirtd may take to begin."""
+    more: dict[str, Any] = {"guests": [render_probe(one) for one in guests]} if guests else {}
+    more |= {"waking_s": waking_s} if waking_s else {}
     return json.dumps({"want": wanted, "known": digests, **more}, separators=(",", ":"))
 
 
@@ -156,8 +159,10 @@ class LinuxEstate:
         if cache is None:
             return Unknown(f"{node} is not a declared node", asked_at)
         try:
-            question = question_command(cache.wanted, cache.digests, self._probes(node))
-            patience_s = FIRST_ANSWER_S if cache.last is None else ANSWER_S
+            first = cache.last is None
+            question = question_command(cache.wanted, cache.digests, self._probes(node),
+                                        WAKING_S if first else 0.0)
+            patience_s = FIRST_ANSWER_S if first else ANSWER_S
             text = await self._transport.ask(node, load_program("facts.py"), question, patience_s)
             known = cache.learn(parse_answer(text), asked_at, self._clock())
             return Known(compared(known.value, version(), self._key_id), known.observed_at)

@@ -86,13 +86,15 @@ class FactCache:
             self._clock.clear()
         outward_s, homeward_s = answer.began - asked_at, received_at - answer.now
         self._clock.append(ClockSample(outward_s + homeward_s, (outward_s - homeward_s) / 2))
+        best = min(self._clock)
         parts: dict[str, Any] = {
             section: self._fact(section, answer.sections.get(section), asked_at)
             for section in PARSERS}
         facts = NodeFacts(
             name=self.name,
             boot_id=answer.boot_id,
-            clock_offset_s=min(self._clock).offset_s,
+            clock_offset_s=best.offset_s,
+            clock_error_s=best.delay_s / 2,
             hardware=Known(answer.hardware, asked_at),
             versions=answer.versions,
             product_uuid=answer.product_uuid,

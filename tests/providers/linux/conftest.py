@@ -99,7 +99,8 @@ class PlayedHost:
             sources[module_of(name)] = source
         return SLOW.format(place=self.slow) + join_program(sources.pop("facts"), sources)
 
-    def ask(self, known: dict[str, str] | None = None, want: str = EVERYTHING) -> Any:
+    def ask(self, known: dict[str, str] | None = None, want: str = EVERYTHING,
+            **more: Any) -> Any:
         """Ask the facts script and return its answer."""
         if self._process is None:
             self._process = subprocess.Popen(
@@ -110,7 +111,7 @@ class PlayedHost:
             self._process.stdin.write(resident.render_program(self.program()))
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        question = {"want": want.split(), "known": known or {}}
+        question = {"want": want.split(), "known": known or {}, **more}
         self._process.stdin.write(json.dumps(question) + "\n")
         self._process.stdin.flush()
         return json.loads(self._process.stdout.readline())

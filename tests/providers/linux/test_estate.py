@@ -179,6 +179,7 @@ def test_what_was_sent_once_is_not_asked_for_again_and_stays_known(desired: Desi
         return seen, [json.loads(question) for _, question in wires.asked]
 
     (first, second), questions = asyncio.run(body())
+    assert questions[0].pop("waking_s") > 0
     assert questions[0] == {
         "want": ["domains", "pools", "bridges", "interfaces", "replicas", "leftovers",
                  "capabilities", "records", "guard", "grantor", "serving"], "known": {}}
@@ -269,11 +270,13 @@ def test_the_clocks_offset_leaves_out_the_time_that_the_answer_took(desired: Des
         await estate.declare(desired)
         return value_of(await estate.observe("paris-1"))
 
-    assert asyncio.run(body()).clock_offset_s == pytest.approx(42.0)
+    facts = asyncio.run(body())
+    assert facts.clock_offset_s == pytest.approx(42.0)
+    assert facts.clock_error_s == pytest.approx(0.5)
 
 
 def test_a_host_is_given_time_to_wake_until_it_has_answered_once(desired: Desired) -> None:
-    given = []
+    given, waking = [], []
 
     class Waking(Wires):
         """A host whose first answers do not come in time."""
@@ -281,6 +284,7 @@ def test_a_host_is_given_time_to_wake_until_it_has_answered_once(desired: Desire
         async def ask(self, node: str, program: str, question: str, timeout_s: float) -> str:
             """Note how long it is waited for."""
             given.append(timeout_s)
+            waking.append(json.loads(question).get("waking_s", 0.0))
             return await super().ask(node, program, question, timeout_s)
 
     async def body() -> None:
@@ -291,6 +295,8 @@ def test_a_host_is_given_time_to_wake_until_it_has_answered_once(desired: Desire
 
     asyncio.run(body())
     assert given[0] == given[1] > given[2] == given[3]
+    assert waking[0] == waking[1] > waking[2] == waking[3] == 0.0
+    assert all(libvirt < all_ for libvirt, all_ in zip(waking, given, strict=True))
 
 
 def test_an_action_that_nobody_can_do_is_refused(desired: Desired) -> None:

@@ -129,6 +129,13 @@ def test_a_broken_libvirt_spoils_its_own_sections_alone(
     assert len(text_of(host.ask(), "domains")) == len(host.domains)
 
 
+def test_a_libvirt_that_begins_when_it_is_asked_is_waited_for_as_long_as_the_asker_says(
+        host: PlayedHost) -> None:
+    host.set_libvirt("idle")
+    assert host.error("domains") == "libvirt did not answer within 1.5 s"
+    assert len(text_of(host.ask(want="domains", waking_s=60.0), "domains")) == len(host.domains)
+
+
 def test_libvirt_without_domains_is_told_as_such(host: PlayedHost) -> None:
     host.domains, host.pools = [], []
     host.set_libvirt()

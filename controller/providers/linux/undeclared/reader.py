@@ -15,6 +15,8 @@ from controller.providers.reader import HostAnswer
 from controller.transport.base import Endpoint, Transport
 from controller.transport.host_keys import shown_key
 
+WAKING_S: Final = 45.0
+"""What libvirt gets: after an upgrade it first asks every emulator what that can do."""
 ANSWER_S: Final = 30.0
 """More than a poll has: nobody waits for the next one."""
 SECTIONS: Final = tuple(one for one in HOST_SECTIONS
@@ -36,12 +38,14 @@ class LinuxReader:
         endpoint = self._endpoints[name]
         return await shown_key(endpoint.address, endpoint.port, kinds)
 
-    async def read(self, name: str) -> HostAnswer:
+    async def read(self, name: str, *, waking: bool = False) -> HostAnswer:
         """Return what a host answers."""
+        waking_s = WAKING_S if waking else 0.0
         cache, asked_at = FactCache(name, SECTIONS), self._clock()
         try:
             text = await self._transport.ask(name, load_program("facts.py"),
-                                             question_command(SECTIONS, {}), ANSWER_S)
+                                             question_command(SECTIONS, {}, waking_s=waking_s),
+                                             ANSWER_S + waking_s)
             answer = parse_answer(text)
             facts = cache.learn(answer, asked_at, self._clock())
             return HostAnswer(facts, answer.hostname, definitions_of(answer))
