@@ -203,8 +203,9 @@ def restore(hosts: tuple[HostSituation, ...]) -> Iterator[Order]:
     found: dict[tuple[str, int], list[str]] = {}
     for host in hosts:
         for grant in host.grants:
-            if grant.revoked:
-                found.setdefault((grant.grantor, grant.revoked), []).append(host.name)
+            epoch = max(grant.revoked, grant.revoked_once)
+            if epoch:
+                found.setdefault((grant.grantor, epoch), []).append(host.name)
     for (grantor, epoch), names in sorted(found.items()):
         yield Restore(grantor, tuple(names), epoch)
 

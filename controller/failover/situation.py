@@ -44,6 +44,8 @@ class Grant:
     ago that was. None: it cannot be asked."""
     revoked: int = 0
     """The epoch for which it surely refuses the host; 0: it grants."""
+    revoked_once: int = 0
+    """The same under any name that the host had: to be restored, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -95,6 +95,41 @@ def test_silence_and_refusals_are_not_noted_as_grants(tmp_path: Path) -> None:
     assert made.respond({"verb": "ages", "hosts": [HOST]})["ages"][HOST]["since"] == "start"
 
 
+def test_a_host_that_was_forgotten_counts_as_granted_until_then(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from guard import clock
+
+    now = {"s": 1000.0}
+    monkeypatch.setattr(clock, "now", lambda: now["s"])
+    made, both = grantor(tmp_path, (HOST, "paris-2")), grantor(tmp_path, (HOST, "paris-2")).told
+    assert answered(made, ask("paris-2")) is True
+    now["s"] += 100
+    assert answered(made, ask()) is True
+    now["s"] += 100
+    made.take(grantor(tmp_path, ("paris-2",)).told)
+    now["s"] += 7
+    made.take(both)
+    made.respond({"verb": "revoke", "epoch": 7, "hosts": [HOST], "order": ORDER})
+    ages = made.respond({"verb": "ages", "hosts": [HOST, "paris-2"]})["ages"]
+    assert (ages[HOST]["age_s"], ages[HOST]["since"]) == (7.0, "start")
+    assert (ages["paris-2"]["age_s"], ages["paris-2"]["since"]) == (207.0, "grant")
+    assert made.state()["listening_s"] <= 7
+
+
+def test_orders_that_name_the_same_hosts_forget_nothing(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from guard import clock
+
+    now = {"s": 1000.0}
+    monkeypatch.setattr(clock, "now", lambda: now["s"])
+    made = grantor(tmp_path)
+    assert answered(made, ask()) is True
+    now["s"] += 50
+    made.take(grantor(tmp_path, (HOST, "paris-2")).told)
+    ages = made.respond({"verb": "ages", "hosts": [HOST, "paris-2"]})["ages"]
+    assert {one["age_s"] for one in ages.values()} == {50.0}
+
+
 def test_a_revocation_is_on_the_disk_before_it_is_confirmed(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = grantor(tmp_path)

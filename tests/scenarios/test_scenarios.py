@@ -3,7 +3,8 @@
 Add one by writing its README and commands; run with UPDATE=1 to write log.expect; then read it.
 
 A line of `commands` is an instant in seconds and one of: a fault of the simulated estate;
-`edit FILE: OLD -> NEW` or `write FILE: TEXT` (specs, committed at once); `suspend TARGET SECONDS`,
+`edit FILE: OLD -> NEW` or `write FILE: TEXT` (specs, committed at once); `call KIND OLD NEW` (the
+same, wherever it is named, with `formerly`); `suspend TARGET SECONDS`,
 `resume TARGET`; `failover TARGET [planned] [loss]`, `failback TARGET`, `confirm-fenced HOST`;
 `approve ACTION` (of this revision); `ping VM VM`; `wipe` (the controller and all
 it has stored are gone, and a new one begins with nothing); `controller stops`, and `controller
@@ -131,9 +132,9 @@ class Play:
                 self.tell_the_end()
             case "wipe" | "controller":
                 await self.replace(rest)
-            case "edit" | "write":
+            case "edit" | "write" | "call":
                 self.say(f"scenario: {command}")
-                await self.commit(word, *rest.split(": ", 1))
+                await self.commit(word, rest)
             case "suspend":
                 target, _, seconds = rest.partition(" ")
                 self.say(f"scenario: {command}")
@@ -170,10 +171,13 @@ class Play:
             case _:
                 self.say(f"scenario: {self.estate.command(command)}")
 
-    async def commit(self, word: str, file: str, change: str) -> None:
-        """Change one file of the specs and put them in force."""
+    async def commit(self, word: str, rest: str) -> None:
+        """Change the specs and put them in force."""
+        file, _, change = rest.partition(": ")
         path = self.specs / file
-        if word == "edit":
+        if word == "call":
+            rename(self.specs, *rest.split())
+        elif word == "edit":
             old, new = change.replace("\\n", "\n").split(" -> ")
             assert old in path.read_text(), f"{file} does not say {old}"
             path.write_text(path.read_text().replace(old, new))
@@ -226,6 +230,17 @@ def prepared(folder: Path, work: Path) -> tuple[Path, list[str], str | None]:
                 for line in path.read_text().splitlines()]
         path.write_text("\n".join(text) + "\n")
     return specs, lines, settings.get("place")
+
+
+def rename(specs: Path, kind: str, old: str, new: str) -> None:
+    """Give an object another name wherever the specs name it, and say what it was called."""
+    (specs / kind / f"{old}.yaml").rename(specs / kind / f"{new}.yaml")
+    for path in specs.rglob("*.yaml"):
+        text = re.sub(rf"(?<![\w.-]){old}(?![\w.-])", new, path.read_text())
+        if path.parent.name == kind and path.stem == new:
+            text = text.replace("\nspec: {", f"\nspec: {{formerly: {old}, ").replace(
+                "\nspec:\n", f"\nspec:\n  formerly: {old}\n")
+        path.write_text(text)
 
 
 def _fail_over_by_itself(specs: Path) -> None:

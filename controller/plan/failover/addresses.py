@@ -59,9 +59,11 @@ def wanted_of(survey: Survey) -> Wanted:
         if record.phase not in DROPPED_IN:
             continue
         for former, machine in record.machines.items():
-            if machine.node not in survey.desired.hosts:
-                continue
-            macs = _macs(survey.specs.names.present.get(former, former), survey)
+            name = survey.specs.names.present.get(former, former)
+            if (machine.node not in survey.desired.hosts
+                    or survey.epochs.get(name, 0) > record.epoch):
+                continue        # what was promoted or moved since may send from anywhere
+            macs = _macs(name, survey)
             for switch, bridge, port in _ways_in(machine.node, record, survey):
                 found.setdefault(switch, set()).update(
                     DroppedAddress(bridge, port, mac, record.epoch) for mac in macs)

@@ -35,6 +35,7 @@ from controller.plan.failover.situation import (
     situation_of,
     start_width,
 )
+from controller.plan.guarding.grants import names_of
 from controller.plan.guarding.upkeep import target_of
 from controller.plan.machine.layout import Layout
 from controller.plan.machine.state import MachineState
@@ -131,18 +132,19 @@ def _order_grants(order: Revoke | Restore, cause: Cause, decision: Decision,
                   scene: Scene) -> None:
     """Plan that a grantor that answers refuses hosts, or grants to them again."""
     survey, named = scene.survey, " and ".join(order.hosts)
+    hosts = tuple(name for host in order.hosts for name in names_of(host, survey))
     term = survey.context.lease.term if survey.context.lease is not None else 0
     record = survey.records.get(decision.scope)
     by = record.by if record is not None and record.by else "the controller"
     target = target_of(order.grantor, survey)
     if isinstance(order, Revoke):
         scene.draft.do(RevokeGrants(
-            target=target, node=order.grantor, hosts=order.hosts, epoch=order.epoch, term=term,
+            target=target, node=order.grantor, hosts=hosts, epoch=order.epoch, term=term,
             by=by, cause=cause, reason=decision.sentence,
             consequence=f"once every grantor refuses {named}, what may be ended there ends"))
     else:
         scene.draft.do(RestoreGrants(
-            target=target, node=order.grantor, hosts=order.hosts, epoch=order.epoch, term=term,
+            target=target, node=order.grantor, hosts=hosts, epoch=order.epoch, term=term,
             by=by, cause=cause, reason=decision.sentence, consequence=f"{named} may go on"))
 
 

@@ -4,6 +4,8 @@
               and held every VM that it may have to end
     grants    of every grantor that the host asks, by the specs or by its own word: one left out
               could go on granting
+              a host that was renamed is asked for under each name that it had: what was told to
+              it before it fell silent is what it goes by
     views     a witness hears a host when that asks it; of one that never asks it, it knows nothing
 
 Ages are what a grantor last said, by its own clock, and no time is added to them: the controller's
@@ -11,11 +13,13 @@ clock may be set.
 """
 
 from collections.abc import Iterator, Mapping
+from math import inf
 
 from controller.failover.situation import Grant, View
 from controller.model.facts import DomainFacts, Known, runs
 from controller.model.failover.guard import GrantorFacts, GuardFacts
 from controller.plan.guarding.orders import orders_of
+from controller.plan.survey.renamed import nodes_of
 from controller.plan.survey.silence import last_of
 from controller.plan.survey.survey import NEVER_ASKED, Survey
 
@@ -45,8 +49,9 @@ def is_guarded(host: str, survey: Survey) -> bool:
     if (guard.deadline_s > spec.deadline_s or guard.kill_s > spec.kill_s
             or guard.feed_s > spec.feed_s or guard.watchdog_s > spec.watchdog_s):
         return False
+    names = set(names_of(host, survey))
     return not not_held(host, guard, survey) and not any(
-        host in grantor.disarmed for name in grantors_of(host, survey)
+        names.intersection(grantor.disarmed) for name in grantors_of(host, survey)
         if (grantor := grantor_of(name, survey)) is not None)
 
 
@@ -61,22 +66,48 @@ def grantors_of(host: str, survey: Survey) -> tuple[str, ...]:
     """Return everybody that a host asks, by the specs or by its own word, sorted."""
     told, guard = orders_of(survey.desired).guards.get(host), guard_of(host, survey)
     names = {one.name for one in told.grantors} if told is not None else set[str]()
-    return tuple(sorted(names | set(guard.grantors if guard is not None else ())))
+    return tuple(sorted(names if guard is None else names | asked_by(guard, survey)))
+
+
+def asked_by(guard: GuardFacts, survey: Survey) -> frozenset[str]:
+    """Return the present names of those whom a guard asks."""
+    now = nodes_of(survey.specs.renames)
+    return frozenset(now.get(one, one) for one in guard.grantors)
+
+
+def names_of(host: str, survey: Survey) -> tuple[str, ...]:
+    """Return the names by which grantors may know a host: its own, then its former ones."""
+    spec = survey.desired.hosts.get(host)
+    return (host, *(one for one in (spec.spec.formerly if spec is not None else ())
+                    if one not in survey.desired.hosts))
 
 
 def grants_of(host: str, survey: Survey) -> tuple[Grant, ...]:
     """Return what each grantor says of a host; one that cannot be asked has no age."""
-    return tuple(_grant(name, host, grantor_of(name, survey))
+    names = names_of(host, survey)
+    return tuple(_grant(name, names, grantor_of(name, survey))
                  for name in grantors_of(host, survey))
 
 
-def _grant(name: str, host: str, grantor: GrantorFacts | None) -> Grant:
+def _grant(name: str, names: tuple[str, ...], grantor: GrantorFacts | None) -> Grant:
+    """Return what a grantor says of a host; it has granted to it if it did so under any name."""
     if grantor is None:
         return Grant(grantor=name, age_s=None)
+    said = [_granted(one, grantor) for one in names if one == names[0] or _knows(grantor, one)]
+    return Grant(grantor=name, age_s=min(age_s for age_s, _ in said),
+                 revoked=min(epoch for _, epoch in said),
+                 revoked_once=max(epoch for _, epoch in said))
+
+
+def _granted(host: str, grantor: GrantorFacts) -> tuple[float, int]:
+    """Return how long ago a grantor granted to a host, and the epoch that it is refused for."""
     revoked = grantor.revoked.get(host)
-    if revoked is not None:
-        return Grant(grantor=name, age_s=revoked.age_s, revoked=revoked.epoch)
-    return Grant(grantor=name, age_s=_heard_s(host, grantor))
+    return (_heard_s(host, grantor), 0) if revoked is None else (revoked.age_s, revoked.epoch)
+
+
+def _knows(grantor: GrantorFacts, host: str) -> bool:
+    return any(host in names for names in (
+        grantor.hears, grantor.silent, grantor.never, grantor.revoked))
 
 
 def _heard_s(host: str, grantor: GrantorFacts) -> float:
@@ -94,7 +125,10 @@ def view_of(witness: str, survey: Survey) -> View:
         return View(by=witness, place=place, age_s=None)
     if grantor is None:         # it is there, and has heard nobody
         return View(by=witness, place=place, age_s=max(0.0, survey.now_s - fact.observed_at))
-    heard_s = {host: _heard_s(host, grantor) for host in (*grantor.hears, *grantor.silent)}
+    now, heard_s = nodes_of(survey.specs.renames), dict[str, float]()
+    for name in (*grantor.hears, *grantor.silent):
+        host = now.get(name, name)
+        heard_s[host] = min(_heard_s(name, grantor), heard_s.get(host, inf))
     return View(by=witness, place=place, age_s=max(0.0, survey.now_s - fact.observed_at),
                 listening_s=grantor.listening_s, heard_s=heard_s,
                 deaf_to=frozenset(_strangers(witness, heard_s, survey)))
@@ -105,7 +139,7 @@ def _strangers(witness: str, heard_s: Mapping[str, float], survey: Survey) -> It
     for host in survey.desired.hosts:
         guard = guard_of(host, survey)
         if host not in heard_s and (guard is None or not guard.running
-                                    or witness not in guard.grantors):
+                                    or witness not in asked_by(guard, survey)):
             yield host
 
 

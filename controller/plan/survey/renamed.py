@@ -5,14 +5,17 @@ Rule 1: `formerly` says that an object is the same one: its facts, pauses, repai
         actions count as if it had always had its present name.
 Rule 2: a host's name and address are no identity. One machine under two names would look like two
         running copies of every VM on it: both names become unknown, and a sentence says why.
-Rule 3: a machine that left the specs and answers under another name counts under that name alone.
+Rule 3: so do the records of failovers, wherever they are held: the host that was lost, and the VM
+        that was promoted, are what they were under the name of before.
+Rule 4: a machine that left the specs and answers under another name counts under that name alone.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from controller.model.desired import Desired
-from controller.model.facts import Known, NodeFacts, Observed, Unknown
+from controller.model.facts import Fact, Known, NodeFacts, Observed, Unknown
+from controller.model.failover.record import Record
 from controller.plan.survey.context import Context
 from controller.plan.survey.silence import last_of
 
@@ -74,9 +77,12 @@ def rename_context(context: Context, now: Mapping[str, str]) -> Context:
 def rename_observed(observed: Observed, now: Mapping[str, str]) -> Observed:
     """Return the facts under present names: those under a host's former name become its last seen.
 
-    Facts under the present name win, where there are any.
+    Facts under the present name win, where there are any. What records say is of present names.
     """
+    if not now:
+        return observed
     nodes = nodes_of(now)
+    observed = _rename_records(observed, now)
     if nodes.keys().isdisjoint(observed.nodes):
         return observed
     found = {node: fact for node, fact in observed.nodes.items() if node not in nodes}
@@ -91,6 +97,51 @@ def rename_observed(observed: Observed, now: Mapping[str, str]) -> Observed:
             fact.since_at if isinstance(fact, Unknown) else 0.0,
             known_as(last, name), was.last_at if isinstance(was, Unknown) else was.observed_at)
     return replace(observed, nodes=found)
+
+
+def _rename_records(observed: Observed, now: Mapping[str, str]) -> Observed:
+    """Return the facts with every record under present names; nodes without any are the same."""
+    found: dict[str, Fact[NodeFacts]] = {}
+    for name, fact in observed.nodes.items():
+        node = last_of(fact)
+        held = None if node is None else last_of(node.records)
+        if node is None or not held:
+            continue
+        records = _renamed_records(held, now)
+        if records == held:
+            continue
+        changed: Fact[Mapping[str, Record]] = replace(node.records, value=records) if isinstance(
+            node.records, Known) else replace(node.records, last=records) if isinstance(
+            node.records, Unknown) else node.records
+        known = replace(node, records=changed)
+        found[name] = (replace(fact, value=known) if isinstance(fact, Known) else
+                       replace(fact, last=known) if isinstance(fact, Unknown) else fact)
+    return replace(observed, nodes={**observed.nodes, **found}) if found else observed
+
+
+def _renamed_records(held: Mapping[str, Record], now: Mapping[str, str]) -> dict[str, Record]:
+    """Return records under present names: of two of one scope, one of before, the newer."""
+    found: dict[str, Record] = {}
+    for record in held.values():
+        renamed = rename_record(record, now)
+        other = found.get(renamed.scope)
+        if other is None or (other.unreadable, renamed.rank) > (renamed.unreadable, other.rank):
+            found[renamed.scope] = renamed
+    return found
+
+
+def rename_record(record: Record, now: Mapping[str, str]) -> Record:
+    """Return a record under the present names of what it is of."""
+    def _now(kind: str, name: str) -> str:
+        return now.get(f"{kind}/{name}", f"{kind}/{name}").partition("/")[2]
+    return replace(
+        record, scope=now.get(record.scope, record.scope),
+        hosts={_now("Host", name): one for name, one in record.hosts.items()},
+        machines={_now("VirtualMachine", name): replace(one, node=_now("Host", one.node))
+                  for name, one in record.machines.items()},
+        ordered=tuple(sorted(now.get(one, one) for one in record.ordered)),
+        accepted=tuple(sorted(now.get(one, one) for one in record.accepted)),
+        points={now.get(name, name): point for name, point in record.points.items()})
 
 
 def known_as(node: NodeFacts, name: str) -> NodeFacts:

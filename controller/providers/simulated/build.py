@@ -52,6 +52,9 @@ def add_nodes(world: World, desired: Desired) -> None:
 
 def rename_nodes(world: World, desired: Desired) -> None:
     """Rename the machines whose declared names changed, and update their sites."""
+    for name, declared in desired.sites.items():
+        if not world.sites_cut.isdisjoint(declared.spec.formerly):
+            world.sites_cut = world.sites_cut - set(declared.spec.formerly) | {name}
     sites = {
         **{name: (host.spec.formerly, host.spec.site) for name, host in desired.hosts.items()},
         **{name: (switch.spec.formerly, switch.spec.site)

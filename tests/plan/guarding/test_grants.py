@@ -61,8 +61,8 @@ def test_every_grantor_has_its_say_and_a_silent_one_has_no_age() -> None:
     found = b.silenced(refusing(LOST, "hq", "paris-1"), "milan-2")
     found = with_grantor(found, "milan-1", hears=(), silent={"paris-1": 12.0})
     assert grants_of("paris-1", survey(found)) == (
-        Grant(grantor="hq", age_s=3.0, revoked=7), Grant(grantor="milan-1", age_s=12.0),
-        Grant(grantor="milan-2", age_s=None))
+        Grant(grantor="hq", age_s=3.0, revoked=7, revoked_once=7),
+        Grant(grantor="milan-1", age_s=12.0), Grant(grantor="milan-2", age_s=None))
 
 
 def test_a_grantor_that_left_the_specs_and_is_still_asked_is_not_forgotten() -> None:

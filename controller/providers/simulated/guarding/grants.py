@@ -22,12 +22,14 @@ def pass_grants(world: World) -> None:
     if now_s - world.granted_at < EVERY_S:
         return
     world.granted_at = now_s
+    listening = {(grantor.orders.name, grantor.orders.address): other
+                 for other in world.nodes.values() if (grantor := grantor_in(other)) is not None}
     for node in world.nodes.values():
         guard = guard_in(node)
         if guard is None or node.hung:
             continue
         for one in guard.orders.grantors:
-            _ask(world, node, guard, one.name, now_s)
+            _ask(world, node, guard, one.name, listening.get((one.name, one.address)), now_s)
         if guard.granted_at is None:
             continue
         if now_s - guard.granted_at >= guard.orders.deadline_s:
@@ -50,15 +52,16 @@ def grantor_in(node: Node) -> GrantorState | None:
     return grantor if grantor is not None and node.powered and grantor.boot == node.boot else None
 
 
-def _ask(world: World, node: Node, guard: GuardState, name: str, now_s: float) -> None:
-    other = world.nodes.get(name)
-    grantor = None if other is None else grantor_in(other)
+def _ask(world: World, node: Node, guard: GuardState, name: str, other: Node | None,
+         now_s: float) -> None:
+    """Let a guard ask, under the names that its orders have for it and for the grantor."""
+    grantor, host = None if other is None else grantor_in(other), guard.orders.host
     if (other is None or grantor is None or other.hung or {node.site, other.site} & world.sites_cut
-            or node.name not in grantor.orders.hosts):
+            or host not in grantor.orders.hosts):
         return
-    grantor.heard[node.name] = now_s
-    if node.name not in grantor.refused:
-        grantor.granted[node.name] = guard.granted_at = guard.granted_by[name] = now_s
+    grantor.heard[host] = now_s
+    if host not in grantor.refused:
+        grantor.granted[host] = guard.granted_at = guard.granted_by[name] = now_s
 
 
 def _end(world: World, node: Node, guard: GuardState) -> None:

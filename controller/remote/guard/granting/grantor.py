@@ -59,15 +59,21 @@ class Grantor:
 
     def __init__(self, told: config.GrantorConfig, revocations: Revocations) -> None:
         self.told, self.revocations = told, revocations
-        self.started_at = clock.now()
+        self._knows_since = clock.now()      # of a host without a grant: since when
         self.stops = False
         self._granted: "Dict[str, float]" = {}
         self._heard_at: "Dict[str, float]" = {}
         self._heard: "Dict[str, Heard]" = {}
 
     def take(self, told: config.GrantorConfig) -> None:
-        """Go by what it is told from now on; hosts that are not named any more are forgotten."""
+        """
+        Go by what it is told from now on; hosts that are not named any more are forgotten.
+
+        One that was granted, and is named again later, counts as granted when it was forgotten.
+        """
         self.told = told
+        if set(self._heard_at) - set(told.keys):
+            self._knows_since = clock.now()
         for table in (self._granted, self._heard, self._heard_at):
             for host in set(table) - set(told.keys):
                 del table[host]
@@ -109,7 +115,7 @@ class Grantor:
         """Return how long ago each host was granted last, and whether it is revoked."""
         now = clock.now()
         return {host: {
-            "age_s": now - self._granted.get(host, self.started_at),
+            "age_s": now - self._granted.get(host, self._knows_since),
             "since": "grant" if host in self._granted else "start",
             "epoch": self.revocations.hosts.get(host, {}).get("epoch"),
             "disarmed": host in self.revocations.disarmed} for host in hosts}
@@ -127,7 +133,7 @@ class Grantor:
                              "since_start": age["since"] == "start"}
         return {"digest": self.told.digest, "program": control.program_version(),
                 "name": self.told.name, "term": self.revocations.term,
-                "listening_s": rarely(min(now - self.started_at, HOUR_S)),
+                "listening_s": rarely(min(now - self._knows_since, HOUR_S)),
                 "hears": sorted(host for host, age_s in heard.items() if age_s < LATELY_S),
                 "silent": {host: int(min(age_s, HOUR_S)) for host, age_s in heard.items()
                            if age_s >= LATELY_S},
