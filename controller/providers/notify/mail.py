@@ -117,7 +117,7 @@ class _Delivery:
         if spec.tls == "tls":
             assert self._context is not None, "only `none` has no context"
             raw = self._open = self._context.wrap_socket(raw, server_hostname=spec.server)
-        with _Over(raw) as server:
+        with _Over(raw, spec.server) as server:
             self._expect(server.getreply(), 220, "greets us with")
             self._expect(server.ehlo(), 250, "answers EHLO with")
             if spec.tls == "starttls":
@@ -149,6 +149,8 @@ class _Delivery:
             kind = Refused if error.smtp_code >= PERMANENT else Unavailable
             raise kind(f"{self._what} refuses the login of {password.username}"
                        f" ({error.smtp_code})") from None
+        except smtplib.SMTPServerDisconnected:
+            raise
         except smtplib.SMTPNotSupportedError:
             raise Refused(f"{self._what} takes no logins: leave `credentials` out") from None
         except smtplib.SMTPException:
@@ -184,9 +186,10 @@ class _Delivery:
 class _Over(smtplib.SMTP):
     """SMTP over a socket that is connected already."""
 
-    def __init__(self, connection: socket.socket) -> None:
-        super().__init__(local_hostname=None, timeout=STEP_S)
+    def __init__(self, connection: socket.socket, name: str) -> None:
+        super().__init__(timeout=STEP_S)
         self.sock = connection
+        self._host = name   # what `starttls` has the certificate compared with
 
     def __exit__(self, *error: object) -> None:
         self.close()

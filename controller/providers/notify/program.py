@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import signal
+from collections.abc import AsyncIterator
 from typing import Final
 
 from controller.alerting.message import Message, plain
@@ -29,28 +30,26 @@ async def call(spec: ExecSpec, message: Message, name: str) -> str:
     Errors: Refused, Unavailable, OutcomeUnknown.
     """
     what = f"the program {spec.command[0]} of {name}"
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *spec.command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE, start_new_session=True, cwd="/",
-            env={key: os.environ[key] for key in PASSED if key in os.environ})
-    except OSError as error:
-        raise Refused(f"{what} cannot be started: {error.strerror or error}") from error
     said = bytearray()
-    reading = asyncio.create_task(_read(process, said))
-    try:
-        async with asyncio.timeout(spec.timeout_s):
-            await _write(process, message)
-            status = await process.wait()
-    except TimeoutError:
-        raise OutcomeUnknown(f"{what} had not ended after {spec.timeout_s:g} s and was"
-                             " killed") from None
-    finally:
-        with contextlib.suppress(ProcessLookupError):    # all that it has started, too
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
-        await asyncio.wait({reading}, timeout=REST_S)   # what has left its group may hold it open
-        reading.cancel()
+    async with _complaints(said) as complaints:
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *spec.command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL,
+                stderr=complaints, start_new_session=True, cwd="/",
+                env={key: os.environ[key] for key in PASSED if key in os.environ})
+        except OSError as error:
+            raise Refused(f"{what} cannot be started: {error.strerror or error}") from error
+        try:
+            async with asyncio.timeout(spec.timeout_s):
+                await _write(process, message)
+                status = await process.wait()
+        except TimeoutError:
+            raise OutcomeUnknown(f"{what} had not ended after {spec.timeout_s:g} s and was"
+                                 " killed") from None
+        finally:
+            with contextlib.suppress(ProcessLookupError):    # all that it has started, too
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
     if status == 0:
         return ""
     words = plain(said.decode(errors="replace"), SHOWN)
@@ -67,8 +66,28 @@ async def _write(process: asyncio.subprocess.Process, message: Message) -> None:
     process.stdin.close()
 
 
-async def _read(process: asyncio.subprocess.Process, said: bytearray) -> None:
-    """Keep the first that it complains of; the rest is read and forgotten."""
-    assert process.stderr is not None, "it was opened"
-    while piece := await process.stderr.read(KEPT_BYTES):
-        said += piece[:KEPT_BYTES - len(said)]
+@contextlib.asynccontextmanager
+async def _complaints(said: bytearray) -> AsyncIterator[int]:
+    """Yield a pipe to complain into; the first of it is kept, the rest is read and forgotten.
+
+    Shapes: a pipe of ours, since asyncio waits for the end of its own, which what a program leaves
+    behind may hold open for ever.
+    """
+    from_it, into_it = os.pipe()
+    reader = asyncio.StreamReader()
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(from_it, "rb"))
+
+    async def read() -> None:
+        """Read to the end."""
+        while piece := await reader.read(KEPT_BYTES):
+            said.extend(piece[:KEPT_BYTES - len(said)])
+
+    reading = asyncio.create_task(read())
+    try:
+        yield into_it
+    finally:
+        os.close(into_it)
+        await asyncio.wait({reading}, timeout=REST_S)
+        reading.cancel()
+        transport.close()

@@ -33,6 +33,7 @@ class Sink:
     slowly: bool = False
     """Whether it says one more letter now and then, for ever."""
     port: int = 0
+    writers: list[asyncio.StreamWriter] = field(default_factory=list)
 
     @property
     def url(self) -> str:
@@ -41,6 +42,7 @@ class Sink:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Take one request."""
+        self.writers.append(writer)
         head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         headers = {key.lower(): value.strip() for key, _, value in (
             line.partition(":") for line in head[1:] if line)}
@@ -64,3 +66,6 @@ async def http_sink(port: int = 0) -> AsyncIterator[Sink]:
         yield sink
     finally:
         server.close()
+        for writer in sink.writers:
+            writer.transport.abort()
+        await asyncio.sleep(0)
