@@ -68,4 +68,5 @@ async def http_sink(port: int = 0) -> AsyncIterator[Sink]:
         server.close()
         for writer in sink.writers:
             writer.transport.abort()
-        await asyncio.sleep(0)
+        await asyncio.gather(*(writer.wait_closed() for writer in sink.writers),
+                             return_exceptions=True)
