@@ -132,7 +132,7 @@ class HostSpec(Scope):
     """In which order it is proven off; a person's word always counts."""
     start_width: int | None = Field(default=None, ge=1, le=1000, strict=True)
     """How many VMs may boot at once on it in a failover, until their declared `health` is seen, and
-    how many starts it takes at a time; unset: half its CPUs."""
+    how many starts it takes at a time; unset: half its CPUs, of the starts at least four."""
     maintenance: StrictBool = False
     """True drains the host by live migration and places nothing on it."""
     ssh: LoginSpec = LoginSpec()

@@ -33,7 +33,7 @@ from controller.plan.failover.situation import (
     move_failed,
     silent_since_at,
     situation_of,
-    start_width,
+    starts_at_once,
 )
 from controller.plan.guarding.grants import names_of
 from controller.plan.guarding.upkeep import target_of
@@ -164,7 +164,7 @@ def _promote(order: Promote, cause: Cause, decision: Decision, scene: Scene) -> 
         target=f"VirtualMachine/{order.machine}", node=order.node, uuid=protected.uuid,
         path=current.replica.path, sequence=order.point, epoch=order.epoch,
         estate=survey.estate_name, cause=cause, reason=decision.sentence,
-        nics=desired_nics(protected.vm, host, survey), width=start_width(order.node, survey),
+        nics=desired_nics(protected.vm, host, survey), width=starts_at_once(order.node, survey),
         consequence=f"it boots on {order.node}{lost}"), rank=protected.vm.spec.start_order)
 
 

@@ -11,7 +11,7 @@ Rule 2: a host is silent only if the last question to it failed; old facts alone
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Literal
+from typing import Final, Literal
 
 from controller.failover.power import distrust
 from controller.failover.situation import (
@@ -39,6 +39,9 @@ from controller.plan.survey.epochs import epoch_of
 from controller.plan.survey.identity import Sighting
 from controller.plan.survey.silence import last_of
 from controller.plan.survey.survey import NEVER_ASKED, Survey
+
+STARTS: Final = 4
+"""A host makes so many QEMUs at a time at least, unless its `startWidth` is declared."""
 
 
 def situation_of(protected: Iterable[ProtectedMachine], promotions: Mapping[str, Promotion],
@@ -95,6 +98,13 @@ def start_width(host: str, survey: Survey) -> int:
     if declared is not None:
         return declared
     return 1 if hardware is None else max(1, hardware.cpus // 2)
+
+
+def starts_at_once(host: str, survey: Survey) -> int:
+    """Return how many starts a host is asked for at a time, unless its width is declared: none of
+    these guests runs before all of them are made, so that they need less than as many boots."""
+    declared = survey.desired.hosts[host].spec.start_width
+    return declared if declared is not None else max(STARTS, start_width(host, survey))
 
 
 def silent_since_at(fact: Unknown[NodeFacts], observed: Observed) -> float:

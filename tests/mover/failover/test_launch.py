@@ -50,6 +50,14 @@ for words in questions:
             failed = 1
         else:
             held["running"].append(uuid)
+            held["paused"] += [uuid] if "--paused" in words else []
+    elif words[0] == "resume" and uuid in held["stuck"]:
+        sys.stderr.write("error: Failed to resume domain '" + uuid + "'\\n")
+        failed = 1
+    elif words[0] == "resume" and uuid in held["paused"]:
+        held["paused"].remove(uuid)
+    elif words[0] == "domstate":
+        said = "paused" if uuid in held["paused"] else "running"
     sys.stdout.write(said + "\\n" + (marks.pop(0) if marks else "") + "\\n")
 state.write_text(json.dumps(held))
 sys.exit(failed)
@@ -63,7 +71,7 @@ class Host:
         self.folder, self.state = folder, folder / "state"
         self.state.write_text(json.dumps({
             "asked": [], "domains": {}, "checkpoints": {}, "running": [], "undefinable": [],
-            "unstartable": [], **held}))
+            "unstartable": [], "paused": [], "stuck": [], **held}))
         (folder / "bin").mkdir()
         for name, text in (("virsh", VIRSH.format(python=sys.executable, state=str(self.state))),
                            ("ovs-appctl", "#!/bin/sh\n")):
@@ -92,6 +100,9 @@ def test_all_are_defined_by_one_virsh_and_started_from_their_disks(
     held = host.held
     assert set(held["domains"]) == set(held["running"]) == set(IDS)
     assert held["forced"]
+    assert held["paused"] == []
+    assert held["asked"].count("start") == 4
+    assert "start" not in held["asked"][held["asked"].index("resume"):], "one ran before the last"
     assert held["checkpoints"] == {IDS[0]: []}
     assert held["asked"].count("autostart") == 4
     assert max(held["asked"].index("dumpxml"), held["asked"].index("define")) < (
@@ -113,6 +124,39 @@ def test_one_that_fails_holds_up_no_other_and_is_told(
     assert "unsupported machine" in told[1]["stderr"]
     assert told[2:] == [{}, {}]
     assert host.held["running"] == IDS[2:]
+
+
+def test_one_that_is_not_let_go_is_told_and_the_others_run(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Host(tmp_path, monkeypatch, stuck=[IDS[1]])
+    told = host.launched(*IDS)
+    assert [bool(one) for one in told] == [False, True, False, False]
+    assert f"Failed to resume domain '{IDS[1]}'" in told[1]["stderr"]
+    assert host.held["paused"] == [IDS[1]]
+
+
+def test_one_virsh_that_does_not_end_keeps_no_other_standing(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def hangs(*questions: str) -> tuple[list[str], str]:
+        raise Unanswered("libvirt did not answer within 60 s")
+
+    def one(*words: str, patience_s: float) -> str:
+        asked.append(words)
+        if words == ("resume", "1"):
+            raise Unanswered(f"libvirt did not answer within {patience_s:g} s")
+        if words == ("resume", "0"):
+            raise VirshError("Requested operation is not valid: domain is already running")
+        return ""
+
+    monkeypatch.setattr(launch, "answers", hangs)
+    monkeypatch.setattr(launch, "virsh", one)
+    monkeypatch.setattr(launch, "FLUSH", ("true",))
+    told = launch.start(machines(3, 1))
+    assert list(told) == ["1"]
+    assert told["1"]["status"] > 128
+    assert sorted(asked[3:]) == [("resume", name) for name in "012"]
 
 
 def test_an_older_copy_is_never_started_in_its_place(
@@ -150,6 +194,7 @@ def test_so_many_start_at_a_time_as_the_width_says(monkeypatch: pytest.MonkeyPat
         return ""
 
     monkeypatch.setattr(launch, "virsh", starts)
+    monkeypatch.setattr(launch, "let_go", lambda uuids: {})
     monkeypatch.setattr(launch, "FLUSH", ("true",))
     assert launch.start(machines(9, 3)) == {}
     assert most == 3

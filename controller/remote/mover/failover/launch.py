@@ -3,11 +3,20 @@ Promoted VMs come to life: libvirt is given their definitions, all at once, then
 
     look       one virsh: checkpoints that libvirt keeps of an older copy here; their records go
     define     one virsh: every definition, autostart off, and what libvirt holds then
-    start      one virsh for each VM, so many at a time as the host's width says
+    start      one virsh for each VM, so many at a time as the host's width says: its QEMU is there,
+               and its processors stand
+    flush      the host's switches forget where they saw which address
+    go         one virsh: the processors of each, in the order of the request
+
+A boot takes all the processors that it gets. Were each guest let go as soon as its QEMU is there,
+the boots of the first would hold up the starts of the last; so they wait for each other, and no
+guest runs before libvirt has made all of its host's QEMUs.
 
 Rule 1: only a domain whose definition has the epoch that was asked for is started: where defining
         failed, an older copy may be there under the same UUID.
 Rule 2: one that fails, or hangs, holds up the others for START_S at most, and they are told apart.
+Rule 3: started means that it was let go. One that stands after a crash of ours is `paused (user)`,
+        which whoever conducts sees, and resumes as any VM that is declared on.
 
 How each VM's part failed is answered as virsh said it; of one that did not, nothing. All of it may
 be asked for again: a definition is replaced by the same one, and what runs stays as it is.
@@ -32,6 +41,7 @@ START_S = 60.0          # for one VM
 ALL_S = 150.0           # for all of a request; what is not begun by then is not begun
 FLUSH = ("ovs-appctl", "--timeout=5", "fdb/flush")
 ACTIVE = "already active"
+RUNNING = "already running"
 KILLED = 137            # as shells say it of a process that was killed
 
 Failure = Dict[str, Any]
@@ -96,15 +106,16 @@ def _forget_checkpoints(uuids: List[str]) -> None:
 
 
 def start(machines: List[Machine]) -> Dict[str, Failure]:
-    """Start all, so many at a time, and return by UUID what virsh said of each that failed.
+    """Start all, and return by UUID what virsh said of each that failed.
 
-    At last the host's switches forget where they saw which address: a guest that says nothing would
-    be looked for behind the uplink, where its old copy was, for minutes.
+    Before the first is let go the host's switches forget where they saw which address: a guest that
+    says nothing would be looked for behind the uplink, where its old copy was, for minutes.
     """
     if not machines:
         return {}
     until_s = time.monotonic() + ALL_S
     failures: Dict[str, Failure] = {}
+    paused: List[str] = []
 
     def launch(machine: Machine) -> None:
         """Start one, and note what virsh said if it failed."""
@@ -114,7 +125,9 @@ def start(machines: List[Machine]) -> Dict[str, Failure]:
                 "the starts before it took longer than %g s" % ALL_S)}
             return
         try:
-            virsh("start", "--force-boot", machine.uuid, patience_s=min(START_S, left_s))
+            virsh("start", "--force-boot", "--paused", machine.uuid,
+                  patience_s=min(START_S, left_s))
+            paused.append(machine.uuid)
         except VirshError as error:
             if ACTIVE not in str(error):
                 failures[machine.uuid] = said_by(error)
@@ -124,4 +137,33 @@ def start(machines: List[Machine]) -> Dict[str, Failure]:
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):
         subprocess.run(FLUSH, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                        stderr=subprocess.DEVNULL, timeout=10, check=False)
+    failures.update(let_go([one.uuid for one in machines if one.uuid in paused]))
     return failures
+
+
+def let_go(uuids: List[str]) -> Dict[str, Failure]:
+    """Let the processors of each run, and return by UUID what virsh said of each that still stands.
+
+    One virsh asks for all. Where it does not come to its end, each is asked for by itself.
+    """
+    if not uuids:
+        return {}
+    try:
+        told, errors = answers(*(word + uuid for uuid in uuids for word in (
+            "resume ", "domstate ")))
+    except VirshError:
+        with ThreadPoolExecutor(len(uuids)) as pool:
+            return {uuid: failure for uuid, failure in zip(uuids, pool.map(_let_go, uuids))
+                    if failure}
+    return {uuid: {"status": 1, "stderr": "error: it is started, and stands: " + (
+                "; ".join(one for one in errors.split("; ") if uuid in one) or errors)}
+            for uuid, state in zip(uuids, told[1::2]) if state.split()[:1] == ["paused"]}
+
+
+def _let_go(uuid: str) -> Failure:
+    """Let one run, and return what virsh said if it was not let go."""
+    try:
+        virsh("resume", uuid, patience_s=START_S)
+    except VirshError as error:
+        return {} if RUNNING in str(error) else said_by(error)
+    return {}
