@@ -126,7 +126,7 @@ def test_one_that_fails_holds_up_no_other_and_is_told(
     assert host.held["running"] == IDS[2:]
 
 
-def test_one_that_is_not_let_go_is_told_and_the_others_run(
+def test_one_that_is_not_resume_is_told_and_the_others_run(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     host = Host(tmp_path, monkeypatch, stuck=[IDS[1]])
     told = host.launched(*IDS)
@@ -135,7 +135,7 @@ def test_one_that_is_not_let_go_is_told_and_the_others_run(
     assert host.held["paused"] == [IDS[1]]
 
 
-def test_one_virsh_that_does_not_end_keeps_no_other_standing(
+def test_one_virsh_that_does_not_end_leaves_no_other_paused(
         monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
@@ -194,7 +194,7 @@ def test_so_many_start_at_a_time_as_the_width_says(monkeypatch: pytest.MonkeyPat
         return ""
 
     monkeypatch.setattr(launch, "virsh", starts)
-    monkeypatch.setattr(launch, "let_go", lambda uuids: {})
+    monkeypatch.setattr(launch, "resume", lambda uuids: {})
     monkeypatch.setattr(launch, "FLUSH", ("true",))
     assert launch.start(machines(9, 3)) == {}
     assert most == 3

@@ -137,11 +137,11 @@ def start(machines: List[Machine]) -> Dict[str, Failure]:
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):
         subprocess.run(FLUSH, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                        stderr=subprocess.DEVNULL, timeout=10, check=False)
-    failures.update(let_go([one.uuid for one in machines if one.uuid in paused]))
+    failures.update(resume([one.uuid for one in machines if one.uuid in paused]))
     return failures
 
 
-def let_go(uuids: List[str]) -> Dict[str, Failure]:
+def resume(uuids: List[str]) -> Dict[str, Failure]:
     """Let the processors of each run, and return by UUID what virsh said of each that still stands.
 
     One virsh asks for all. Where it does not come to its end, each is asked for by itself.
@@ -153,14 +153,14 @@ def let_go(uuids: List[str]) -> Dict[str, Failure]:
             "resume ", "domstate ")))
     except VirshError:
         with ThreadPoolExecutor(len(uuids)) as pool:
-            return {uuid: failure for uuid, failure in zip(uuids, pool.map(_let_go, uuids))
+            return {uuid: failure for uuid, failure in zip(uuids, pool.map(_resume, uuids))
                     if failure}
     return {uuid: {"status": 1, "stderr": "error: it is started, and stands: " + (
                 "; ".join(one for one in errors.split("; ") if uuid in one) or errors)}
             for uuid, state in zip(uuids, told[1::2]) if state.split()[:1] == ["paused"]}
 
 
-def _let_go(uuid: str) -> Failure:
+def _resume(uuid: str) -> Failure:
     """Let one run, and return what virsh said if it was not let go."""
     try:
         virsh("resume", uuid, patience_s=START_S)
