@@ -104,6 +104,8 @@ class GuardFacts:
     processes: int = 0
     """How many of its two run."""
     tombstones: tuple[Tombstone, ...] = ()
+    addresses: Mapping[str, str] = field(default_factory=dict)
+    """By grantor: where it asks for it; one that does not say so is asked where it is declared."""
 
 
 @dataclass(frozen=True, slots=True)

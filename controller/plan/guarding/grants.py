@@ -70,9 +70,17 @@ def grantors_of(host: str, survey: Survey) -> tuple[str, ...]:
 
 
 def asked_by(guard: GuardFacts, survey: Survey) -> frozenset[str]:
-    """Return the present names of those whom a guard asks."""
-    now = nodes_of(survey.specs.renames)
-    return frozenset(now.get(one, one) for one in guard.grantors)
+    """Return the present names of those whom a guard asks.
+
+    Another machine may have the name by now: what the guard asks is where it was told to ask.
+    """
+    now, declared = nodes_of(survey.specs.renames), orders_of(survey.desired).grantors
+    found = set()
+    for former in guard.grantors:
+        name, address = now.get(former, former), guard.addresses.get(former)
+        moved = address is not None and name in declared and declared[name].address != address
+        found.add(f"{name} at {address}" if moved else name)
+    return frozenset(found)
 
 
 def names_of(host: str, survey: Survey) -> tuple[str, ...]:

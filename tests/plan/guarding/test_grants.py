@@ -100,3 +100,12 @@ def test_a_restarted_grantor_says_since_its_start() -> None:
     revoked = {"paris-1": Revocation(7, 1, "ann", "why", 5.0, since_start=True)}
     found = with_grantor(LOST, "hq", revoked=revoked)
     assert grants_of("paris-1", survey(found))[0].age_s == 5.0
+
+
+def test_a_grantor_whose_name_another_machine_has_by_now_is_not_forgotten() -> None:
+    moved = with_guard(GOOD, "paris-1", addresses={"hq": "10.77.0.99", "milan-1": "10.77.0.21"})
+    found = survey(refusing(b.silenced(moved, "paris-1"), "hq", "paris-1"))
+    assert [(one.grantor, one.age_s is None) for one in grants_of("paris-1", found)] == [
+        ("hq", False), ("hq at 10.77.0.99", True), ("milan-1", False), ("milan-2", False)]
+    heard = with_grantor(moved, "hq", hears=())
+    assert "paris-1" in view_of("hq", survey(heard)).deaf_to

@@ -87,6 +87,7 @@ def guard_facts(world: World, node: Node) -> GuardFacts:
         granted=guard.granted_at is not None,
         content=guard.granted_at is not None and now_s - guard.granted_at < orders.deadline_s,
         grantors=tuple(one.name for one in orders.grantors), granted_by=lately,
+        addresses={one.name: one.address for one in orders.grantors},
         deadline_s=orders.deadline_s, kill_s=orders.kill_s, feed_s=orders.feed_s,
         watchdog_s=orders.watchdog_s, watchdog="none" if orders.watchdog is None else "hardware",
         identity="" if orders.watchdog is None else VERSION, fed=orders.watchdog is not None,

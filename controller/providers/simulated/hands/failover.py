@@ -26,7 +26,8 @@ def write_record(world: World, action: WriteRecord) -> Effect:
             raise Refused(f"{name} keeps its record of {held.scope}: it has a newer one, of epoch"
                           f" {held.epoch}")
         records[action.record.scope] = action.record
-    return (f"{', '.join(action.to)} have the record of {action.record.scope}:"
+    verb = "has" if len(action.to) == 1 else "have"
+    return (f"{', '.join(action.to)} {verb} the record of {action.record.scope}:"
             f" {action.record.phase}")
 
 
