@@ -47,8 +47,8 @@ def command(
     out: Annotated[Path | None, typer.Option(
         "--out", metavar="FILE", show_default=False, help="Save the plan for `apply`.")] = None,
     assume: Annotated[list[str] | None, typer.Option(
-        "--assume", metavar="KIND=NAME:down", show_default=False,
-        help="What if: site=NAME:down or host=NAME:down; may be repeated.")] = None,
+        "--assume", metavar="KIND=NAME:lost", show_default=False,
+        help="What if: site=NAME:lost or host=NAME:lost; may be repeated.")] = None,
     earlier: Annotated[str | None, typer.Option(
         "--from", metavar="REV", show_default=False,
         help="Review what the specs bring that this revision of them does not.")] = None,
@@ -74,12 +74,11 @@ def command(
     another, both on the same facts. No host is asked that only the new revision names.
 
     Examples: `hotsite plan specs/`, `hotsite plan specs/ --out monday.plan`,
-    `hotsite plan specs/ --assume site=paris:down`,
-    `hotsite plan specs/ --from main --merge-base --facts last --format markdown`.
+    `hotsite plan specs/ --assume site=paris:lost`, `hotsite plan specs/ --from main --format json`.
 
     Exit status: 0 nothing to change, 2 changes pending, 3 all of them refused by a gate or left to
     a person, 4 invalid spec, 5 too much is unknown to say. With --from what comes anyway does not
-    count.
+    count. With an assumed `:lost`: 0 all protected VMs come back, 3 some do not, 5 nobody can say.
     """
     from controller.errors import SpecError  # noqa: PLC0415  # keeps --help quick
 
@@ -99,7 +98,8 @@ def command(
             from controller.cli.view.plan_file import write_plan_file  # noqa: PLC0415
 
             write_plan_file(out, plan, observed, path)
-        raise typer.Exit(show(plan, desired, path, out=out, form=form, what_if=bool(assume)))
+        raise typer.Exit(show(plan, desired, path, out=out, form=form, assumed=assume or [],
+                              now_s=manager.clock()))
 
 
 @contextmanager
@@ -152,32 +152,42 @@ async def look(manager: "Manager", path: str,
         store.close()
 
 
+def status_of_loss(plan: "Plan") -> int:
+    """Return the exit status of a what-if: whether all protected VMs come back."""
+    from controller.plan.steps.takeover import Outcome  # noqa: PLC0415
+
+    outcomes = {one.outcome for lost in plan.assumed for one in lost.hindered}
+    return 5 if Outcome.UNKNOWN in outcomes else 3 if Outcome.WAITS in outcomes else 0
+
+
 def show(plan: "Plan", desired: "Desired", path: str, *, out: Path | None, form: Form,
-         what_if: bool) -> int:
-    """Print the plan and return the exit status."""
+         assumed: list[str], now_s: float) -> int:
+    """Print the plan and return the exit status: of a loss, whether all come back."""
     from controller.cli.view.paint import Painter, console, counted, no_change  # noqa: PLC0415
     from controller.plan.output.render import plan_to_dict  # noqa: PLC0415
     from controller.reconcile.report.exit_status import status_of_plan  # noqa: PLC0415
 
-    status = status_of_plan(plan)
+    lost = any(one.endswith(":lost") for one in assumed)
+    status = status_of_loss(plan) if lost else status_of_plan(plan).value
     if form is Form.JSON:
-        print_json(plan_to_dict(plan) | {"exit": status.value})
-        return status.value
+        print_json(plan_to_dict(plan) | {"exit": status})
+        return status
     if form is Form.MARKDOWN:
         from controller.plan.output.markdown import plan_to_markdown  # noqa: PLC0415
 
         typer.echo(plan_to_markdown(plan), nl=False)
-        return status.value
+        return status
     painter = Painter(console())
     painter.plan(plan, desired)
-    if what_if:
+    painter.predictions(plan.assumed, now_s)
+    if assumed:
         painter.line(f"{counted(plan) or 'No change'}. This is a what-if: nothing was done, and"
                      " nothing was lost.", "bold")
-        return status.value
+        return status
     if not plan.steps:
         sentence, style = no_change(plan)
         painter.line(f"No change: {sentence}.", style)
-        return status.value
+        return status
     painter.line(f"{counted(plan)}. Nothing was done. Run `hotsite apply {out or path}` to do it.",
                  "bold")
-    return status.value
+    return status

@@ -21,7 +21,8 @@ def command(
     """Show the state of the estate: conditions, pauses, the specs in force, whether the loop runs.
 
     It reads what the loop noted and contacts nothing. Without `--all` only problems are listed;
-    pauses are always shown, until they end.
+    pauses are always shown, until they end, and so is what the loss of each site would come to now.
+    `--all` says that of each host, too.
 
     Examples: `hotsite status`, `hotsite status --all`, `hotsite status --json`.
 
@@ -55,6 +56,8 @@ def show(loop_status: "LoopStatus", *, everything: bool) -> None:
     for line in (*loop_status.failover_lines(), *loop_status.work_lines()):
         painter.line(*line)
     for line in loop_status.node_lines(everything=everything):
+        painter.line(*line)
+    for line in loop_status.prediction_lines(everything=everything):
         painter.line(*line)
     show_conditions(painter, loop_status.shown_conditions(everything=everything), loop_status.now_s)
     for sentence in loop_status.plan_lines():

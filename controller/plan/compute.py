@@ -116,15 +116,16 @@ def compute(desired: Desired, observed: Observed, context: Context, now_s: float
     conditions += (*superseded_conditions(survey), *guarded_conditions(survey),
                    *health_conditions(locations, survey))
     conditions += tuple(replica_conditions(protected_machines, index, findings, survey))
-    site_conditions, predictions = judge_sites(protected_machines, index, layout, survey)
-    conditions += tuple(site_conditions)
+    judged = judge_sites(protected_machines, locations, index, layout, survey)
+    conditions += tuple(judged.conditions)
     remarks = tuple(sorted(dict.fromkeys(draft.remarks),
                            key=lambda one: (one.target, one.sentence)))
     due_ats = (findings.due_at, next_grace_at(steps, survey), purge_at,
                next_failover_at(survey, failovers), tail_at)
     return Plan(desired.revision, steps, remarks, conditions,
                 min((at for at in due_ats if at is not None), default=None), draft.kept, failovers,
-                takeovers, observing.sentence, used, predictions)
+                takeovers, observing.sentence, used, judged.sites, judged.hosts,
+                judged.assumed)
 
 
 def locate_all(survey: Survey, draft: Draft) -> dict[str, Location]:

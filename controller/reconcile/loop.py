@@ -107,7 +107,7 @@ class Loop:
         self._candidate = candidate or alone()
         self._candidate.on_change = self._lease_changed
         self._context.lease = self._candidate.view
-        self._context.machine_uuid = self._candidate.machine_uuid
+        self._context.machine_uuid, self.place = self._candidate.machine_uuid, self._context.place
         self._view = View(clock, now_s, self._context.pools.screen)
         self._observers = Observers(provider, self._view, clock, Random(seed), self._heard,
                                     telemetry, self._heard_power)
@@ -163,7 +163,7 @@ class Loop:
 
     def stand_at(self, place: str | None) -> None:
         """Set where this controller stands; its view of a failover is that place's."""
-        self._context.place = place
+        self._context.place = self.place = place
 
     def add_listener(self, listener: Callable[[Event], None]) -> None:
         """Call `listener` with every event from now on."""

@@ -170,6 +170,8 @@ class Manager:
         assumed_down = assumptions(assume, desired)
         provider = self._make_provider(desired, clock or self.clock)
         once = Once(provider, store, clock or self.clock, assumed_down, candidate_of(provider))
+        if assumed_down:    # nothing is done: where the loop stands counts for what it would do
+            once.stand_at((store.status() or {}).get("place"))
         ProgressTracker(self.clock, once.tell).follow(provider)
         try:
             yield once

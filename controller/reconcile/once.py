@@ -146,6 +146,10 @@ class Once:
         self._recovery = Recovery(self._applier, self._view)
         self.listeners: list[Callable[[Event], None]] = []
 
+    def stand_at(self, place: str | None) -> None:
+        """Set where this controller stands, for what depends on it."""
+        self._context.place = place
+
     def suppose(self, order: FailoverRequest) -> None:
         """Plan as if a person had ordered this."""
         self._context.suppose(order)
@@ -265,7 +269,7 @@ def agreed_to(shown: Plan) -> Mapping[str, Action]:
 
 
 def assumptions(words: Iterable[str], desired: Desired) -> frozenset[str]:
-    """Return `site=paris:down` and `host=paris-1:down` as `Site/paris` and `Host/paris-1`.
+    """Return `site=paris:lost` and `host=paris-1:down` as `Site/paris` and `Host/paris-1`.
 
     Errors: SpecError for words that are not understood or name nothing that is declared.
     """
@@ -274,9 +278,9 @@ def assumptions(words: Iterable[str], desired: Desired) -> frozenset[str]:
         kind, _, rest = word.partition("=")
         name, _, state = rest.partition(":")
         declared = {"site": desired.sites, "host": desired.hosts}.get(kind)
-        if declared is None or state != "down":
-            raise SpecError((f"--assume {word} is not understood: write site=NAME:down or"
-                             " host=NAME:down",))
+        if declared is None or state not in {"down", "lost"}:
+            raise SpecError((f"--assume {word} is not understood: write site=NAME:lost or"
+                             " host=NAME:lost",))
         if name not in declared:
             raise SpecError((f"--assume {word}: no {kind} {name} is declared: there are"
                              f" {', '.join(sorted(declared))}",))

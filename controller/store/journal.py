@@ -14,6 +14,7 @@ from controller.plan.actions.action import Cause
 from controller.plan.actions.failover import MoveDomain
 from controller.plan.actions.promotion import PromoteReplica
 from controller.plan.actions.replica import ReplicateDomain, VerifyReplica
+from controller.plan.prediction.measured import Started
 from controller.plan.survey.context import FailedMove, RequestKind, Undone
 from controller.store.database import Table
 
@@ -190,12 +191,14 @@ class Journal(Table):
         return tuple(target for target, in self._database.read(
             "SELECT DISTINCT target FROM events ORDER BY target"))
 
-    def promotions(self, since_at: float) -> Mapping[str, float]:
-        """Return, by VM, when its last promotion since `since_at` was done."""
+    def promotions(self, since_at: float) -> tuple[Started, ...]:
+        """Return the promotions that were done since `since_at`, in the order of their ends."""
         rows = self._database.read(
-            "SELECT target, max(at) FROM events WHERE kind = 'outcome' AND verb = ? AND at >= ?"
-            " AND outcome = 'done' GROUP BY target", (PromoteReplica.verb, since_at))
-        return {target.partition("/")[2]: at for target, at in rows}
+            "SELECT ended.target, ended.node, coalesce(begun.at, ended.at), ended.at FROM events AS"
+            " ended LEFT JOIN events AS begun ON begun.id = ended.intent WHERE ended.kind ="
+            " 'outcome' AND ended.verb = ? AND ended.at >= ? AND ended.outcome = 'done'"
+            " ORDER BY ended.at, ended.id", (PromoteReplica.verb, since_at))
+        return tuple(Started(target.partition("/")[2], *rest) for target, *rest in rows)
 
     def repairs(self, since_at: float) -> Mapping[str, tuple[float, ...]]:
         """Return, by target, when drift was repaired since `since_at`, oldest first.

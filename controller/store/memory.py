@@ -1,6 +1,7 @@
 """Memories of decisions: on which host each VM was last, since when a removal waits.
 
-Rule 1: a memory only ever holds something back. Without it somebody is asked, or waits anew.
+Rule 1: a memory holds something back, or is told; it never allows anything. Without it somebody is
+        asked, waits anew, or is told less.
 """
 
 from collections.abc import Mapping
@@ -22,6 +23,8 @@ class Memory(StrEnum):
     """By VM: the `keep` that its restore points were last kept by, as JSON."""
     ADOPTED = "adopted"
     """By host or switch: that its trunks once carried nothing undeclared."""
+    BOOT = "boot"
+    """By VM: how long its last start by a failover took, as JSON."""
     GRACE = "grace"
     """By action that takes something away: since when it waits."""
 

@@ -41,7 +41,7 @@ class Renames(Table):
                 "UPDATE OR REPLACE requests SET machine = ?1 WHERE machine = ?2", machines)
             connection.executemany(
                 "UPDATE OR REPLACE memories SET name = ?1 WHERE name = ?2"
-                " AND kind IN ('stood', 'left', 'kept')", machines)
+                " AND kind IN ('stood', 'left', 'kept', 'boot')", machines)
             connection.executemany(
                 "UPDATE memories SET value = ?1 WHERE value = ?2 AND kind = 'stood'", hosts)
             connection.executemany(

@@ -1,7 +1,7 @@
 """Telemetry that is on: OpenTelemetry's spans and instruments, over OTLP, Prometheus or both."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from typing import Unpack
@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from controller import __version__
 from controller.telemetry.listener import Listener
 from controller.telemetry.prometheus import Endpoint
-from controller.telemetry.telemetry import SpanAttributes, SpanName, Telemetry
+from controller.telemetry.telemetry import Forecast, SpanAttributes, SpanName, Telemetry
 
 EXPORT_S = 5.0
 """One export may take this long, and `close` about as long."""
@@ -63,7 +63,7 @@ class Listening(Telemetry):
         self._ages_s: Mapping[str, float | None] = {}
         self._ages_at = self._cycle_at = time.monotonic()
         self._conditions: Mapping[tuple[str, str], int] = {}
-        self._sites: Mapping[str, tuple[int, int]] = {}
+        self._sites: Mapping[str, Forecast] = {}
         meter = meter_provider.get_meter("hotsite", __version__)
         self._actions = meter.create_histogram(
             "hotsite.action.duration", "s", "Actions that ended, by verb and outcome",
@@ -88,6 +88,12 @@ class Listening(Telemetry):
                 ("hotsite.site.machines", "{machine}",
                  "Protected VMs of a site, by whether they would come back if it were lost now",
                  self._count_returns),
+                ("hotsite.site.last.start", "s",
+                 "Predicted time from the loss of a site until its last VM has started elsewhere",
+                 lambda _: self._forecasts(lambda one: one.last_start_s)),
+                ("hotsite.site.loss", "s",
+                 "What the VM of a site with the oldest restore point would lose now",
+                 lambda _: self._forecasts(lambda one: one.loss_s)),
                 ("hotsite.cycle.age", "s", "Time since the loop came round", self._cycle_age)):
             meter.create_observable_gauge(name, [callback], unit, text)
 
@@ -133,9 +139,9 @@ class Listening(Telemetry):
         """Keep the counts."""
         self._conditions = dict(counts)
 
-    def sites(self, machines: Mapping[str, tuple[int, int]]) -> None:
-        """Keep the counts."""
-        self._sites = dict(machines)
+    def sites(self, forecasts: Mapping[str, Forecast]) -> None:
+        """Keep the forecasts."""
+        self._sites = dict(forecasts)
 
     def loop_lag(self, lag_s: float) -> None:
         """Record one lag."""
@@ -173,8 +179,13 @@ class Listening(Telemetry):
     def _count_returns(self, _: CallbackOptions) -> Iterable[Observation]:
         """Return how many VMs of each site would come back, and how many would not."""
         return [Observation(count, {"site": site, "returns": returns})
-                for site, counts in sorted(self._sites.items())
-                for returns, count in zip(("yes", "no"), counts, strict=True)]
+                for site, one in sorted(self._sites.items())
+                for returns, count in (("yes", one.returns), ("no", one.hindered))]
+
+    def _forecasts(self, figure: Callable[[Forecast], float | None]) -> Iterable[Observation]:
+        """Return one figure of each site that has it."""
+        return [Observation(value, {"site": site}) for site, one in sorted(self._sites.items())
+                if (value := figure(one)) is not None]
 
     def _cycle_age(self, _: CallbackOptions) -> Iterable[Observation]:
         """Return the time since the last decision."""

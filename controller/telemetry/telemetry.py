@@ -5,7 +5,7 @@ Rule 1: only what is listed here leaves the process. It has no field that could 
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Final, Literal, TypedDict, Unpack
+from typing import Final, Literal, NamedTuple, TypedDict, Unpack
 
 SpanName = Literal["cycle", "observe", "decide", "plan", "apply"]
 
@@ -20,6 +20,19 @@ class SpanAttributes(TypedDict, total=False):
     outcome: str
     steps: int
     nodes: int
+
+
+class Forecast(NamedTuple):
+    """What the loss of a site would come to now."""
+
+    returns: int
+    """How many protected VMs would come back."""
+    hindered: int
+    """How many would not by themselves."""
+    last_start_s: float | None = None
+    """From the loss until the last of them has started; None: none of them starts."""
+    loss_s: float | None = None
+    """How much the one with the oldest restore point would lose; None: none has one."""
 
 
 class Telemetry:
@@ -53,9 +66,8 @@ class Telemetry:
     def conditions(self, counts: Mapping[tuple[str, str], int]) -> None:
         """Report the number of conditions by type and status; pairs that are missing have none."""
 
-    def sites(self, machines: Mapping[str, tuple[int, int]]) -> None:
-        """Report, by site, how many protected VMs would come back if it were lost now, and how
-        many would not by themselves."""
+    def sites(self, forecasts: Mapping[str, Forecast]) -> None:
+        """Report, by site, what its loss would come to now."""
 
     def loop_lag(self, lag_s: float) -> None:
         """Report how much later than asked the event loop woke us."""

@@ -199,6 +199,16 @@ def test_what_if_shows_where_vms_would_go_and_cannot_be_saved(
     assert saved.exit_code == 4
 
 
+def test_what_if_lost_says_it_in_one_sentence_and_by_the_exit_status(shell: Shell) -> None:
+    result = shell("plan", str(SPECS), "--assume", "site=paris:lost")
+    assert "If paris is lost now: " in result.output
+    value = json.loads(shell("plan", str(SPECS), "--assume", "site=paris:lost", "--json").output)
+    outcomes = {one["outcome"] for lost in value["assumed"] for one in lost["hindered"]}
+    expected = 5 if "unknown" in outcomes else 3 if "waits" in outcomes else 0
+    assert (result.exit_code, value["exit"]) == (expected, expected)
+    assert value["assumed"][0]["schedule"]["starts"] >= 1
+
+
 @pytest.mark.parametrize("verb", ["plan", "apply"])
 def test_broken_specs_end_with_4_and_every_problem(shell: Shell, tmp_path: Path,
                                                    verb: str) -> None:

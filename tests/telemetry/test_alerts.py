@@ -12,7 +12,7 @@ from ryaml import loads as parse_yaml
 
 from controller.model.condition import ConditionType, Status
 from controller.store.journal import Outcome
-from controller.telemetry import configure
+from controller.telemetry import Forecast, configure
 from controller.telemetry.listening import Listening
 
 RULES = Path(__file__).parent.parent.parent / "examples/alerts/hotsite.rules.yaml"
@@ -35,7 +35,7 @@ def shown() -> set[str]:
     telemetry.planned(0.1)
     telemetry.polled(0.1, answered=True)
     telemetry.conditions({("Ready", "true"): 1})
-    telemetry.sites({"paris": (17, 1)})
+    telemetry.sites({"paris": Forecast(17, 1, 250.0, 192.0)})
     telemetry.loop_lag(0.1)
     url = f"http://127.0.0.1:{telemetry._endpoint.port}/metrics"
     with urllib.request.urlopen(url, timeout=60) as reply:

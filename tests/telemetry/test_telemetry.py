@@ -21,7 +21,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from controller.errors import Refused, Unavailable
-from controller.telemetry import OFF, Telemetry, configure
+from controller.telemetry import OFF, Forecast, Telemetry, configure
 from controller.telemetry.listener import parse_listener
 from controller.telemetry.listening import Listening
 
@@ -111,7 +111,7 @@ def speak(telemetry: Telemetry) -> None:
     telemetry.polled(0.05, answered=True)
     telemetry.polled(10.0, answered=False)
     telemetry.conditions({("Ready", "true"): 30, ("Ready", "unknown"): 5})
-    telemetry.sites({"paris": (17, 1)})
+    telemetry.sites({"paris": Forecast(17, 1, 250.0, 192.0)})
     telemetry.loop_lag(0.002)
     telemetry.cycle_ended()
 
@@ -160,7 +160,7 @@ def test_metrics_arrive_over_otlp_before_closing_returns(receiver: Receiver) -> 
     assert receiver.metrics() == {
         "hotsite.nodes", "hotsite.fact.age", "hotsite.action.duration", "hotsite.refusals",
         "hotsite.plan.duration", "hotsite.poll.duration", "hotsite.conditions", "hotsite.loop.lag",
-        "hotsite.site.machines",
+        "hotsite.site.machines", "hotsite.site.last.start", "hotsite.site.loss",
         "hotsite.cycle.age"}
     assert receiver.spans() == {}
 
@@ -177,6 +177,8 @@ def test_a_scrape_shows_every_figure(served: Listening) -> None:
                  'hotsite_conditions{status="unknown",type="Ready"} 5.0',
                  'hotsite_site_machines{returns="yes",site="paris"} 17.0',
                  'hotsite_site_machines{returns="no",site="paris"} 1.0',
+                 'hotsite_site_last_start_seconds{site="paris"} 250.0',
+                 'hotsite_site_loss_seconds{site="paris"} 192.0',
                  "hotsite_loop_lag_seconds_count 1.0"):
         assert line in text
     ages = re.findall(r'hotsite_fact_age_seconds\{node="([^"]+)"\} ([0-9.]+)', text)

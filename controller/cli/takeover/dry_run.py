@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from controller.model.desired import Desired
+    from controller.plan.steps.plan import Plan
     from controller.plan.steps.takeover import Takeover
 
 
@@ -40,11 +41,25 @@ def show_runbook(context: typer.Context, target: str, state: "Path | None", poin
         print_json({"target": found, "exit": code,
                     "takeovers": [takeover_to_dict(one) for one in takeovers]})
         raise typer.Exit(code)
-    for line in (*proofs(found, desired), *(line for one in takeovers
-                                            for line in render_runbook(one))):
+    whole = found.partition("/")[0] in {"Site", "Host"}
+    for line in (*(predicted(plan, manager.clock()) if whole else ()), *proofs(found, desired),
+                 *(line for one in takeovers for line in render_runbook(one))):
         typer.echo(line)
     typer.echo("Nothing was ordered, and nothing was lost.")
     raise typer.Exit(code)
+
+
+def predicted(plan: "Plan", now_s: float) -> Iterator[str]:
+    """Yield what the loss would come to, and how far that can be believed."""
+    from controller.plan.prediction.sentence import (  # noqa: PLC0415
+        render_basis,
+        render_prediction,
+    )
+
+    for one in plan.assumed:
+        yield render_prediction(one, now_s)
+        if basis := render_basis(one, now_s):
+            yield f"  {basis}"
 
 
 def assumption(target: str, desired: "Desired") -> str:

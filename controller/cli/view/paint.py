@@ -10,7 +10,9 @@ from rich.text import Text
 from controller.cli.view.terminal import fit
 from controller.model.desired import Desired
 from controller.plan.output.runbook import render_runbook
+from controller.plan.prediction.sentence import render_basis, render_prediction
 from controller.plan.steps.plan import Plan, Remark, Step, Verdict
+from controller.plan.steps.prediction import Prediction
 
 COLOURS: Final = {"+": "green", "~": "yellow", ">": "cyan", "-": "red", "!": "bold red",
                   "^": "bold green", "*": "blue", "?": "magenta"}
@@ -77,6 +79,14 @@ class Painter:
             for number, line in enumerate(render_runbook(takeover)):
                 self.line(line, "" if number else "bold")
         self._remarks(plan.remarks)
+
+    def predictions(self, several: Iterable[Prediction], now_s: float) -> None:
+        """Write what losses would come to: a line each, and one that says how that is known."""
+        for one in several:
+            said = render_prediction(one, now_s)
+            self.line(f"{said[0].upper()}{said[1:]}.", "bold")
+            if basis := render_basis(one, now_s):
+                self.line(f"  {basis}", "dim")
 
     def _step(self, step: Step) -> None:
         action, ruling = step.action, step.ruling

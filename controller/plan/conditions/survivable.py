@@ -5,72 +5,84 @@ Survivable is asked of the hosts that hold the replicas, since VMs come back the
 
 from collections import Counter
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from controller.model.condition import Condition, ConditionType, Status
+from controller.model.virtual_machine import Power
 from controller.plan.conditions.recovery import recovery_conditions
 from controller.plan.machine.capability import versions_at
 from controller.plan.machine.layout import Layout
+from controller.plan.machine.state import Location
+from controller.plan.prediction.predict import Loss, predict
 from controller.plan.promotion.surroundings import surroundings_of
 from controller.plan.promotion.takeover import NO_TROUBLE, Hindrance, find_trouble
 from controller.plan.replication.protected_machine import ProtectedMachine, twin_of
 from controller.plan.steps.draft import counted
-from controller.plan.steps.prediction import Hindered, Prediction
+from controller.plan.steps.prediction import Prediction
 from controller.plan.steps.takeover import Outcome
 from controller.plan.survey.replicas import ReplicaIndex
 from controller.plan.survey.survey import Survey
 
 Answer = tuple[Status, str, str]
+
+
+class Judgement(NamedTuple):
+    """What is said of the loss of sites and hosts."""
+
+    conditions: list[Condition]
+    sites: tuple[Prediction, ...]
+    hosts: tuple[Prediction, ...]
+    assumed: tuple[Prediction, ...]
+
+
 LIKE = 0.1
 """Totals that differ by more than this share are reported."""
 SHOWN = 5
 
 
-def judge_sites(protected_machines: list[ProtectedMachine], index: ReplicaIndex, layout: Layout,
-                survey: Survey) -> tuple[list[Condition], tuple[Prediction, ...]]:
-    """Return what the loss of each site would come to: its conditions, those of single VMs, and a
-    prediction with the numbers."""
+def judge_sites(protected_machines: list[ProtectedMachine], locations: Mapping[str, Location],
+                index: ReplicaIndex, layout: Layout, survey: Survey) -> Judgement:
+    """Return what the loss of each site would come to: its conditions, those of single VMs, and
+    predictions with the numbers."""
     desired = survey.desired
     at: dict[str, list[ProtectedMachine]] = {site: [] for site in desired.sites}
     for protected in protected_machines:
         if protected.site is not None:
             at[protected.site].append(protected)
-    found, predictions = [], []
+    found: list[Condition] = []
+    foreseen = []
     for site in sorted(desired.sites):
         twin, taker = desired.sites[site].spec.twin, twin_of(site, survey)
         if twin is not None or at[site]:
-            trouble = NO_TROUBLE if taker is None or not at[site] else find_trouble(
-                at[site], surroundings_of(taker, [one.name for one in at[site]], layout, index,
-                                          survey))
+            there = None if taker is None or not at[site] else surroundings_of(
+                taker, [one.name for one in at[site]], layout, index, survey)
+            trouble = NO_TROUBLE if there is None else find_trouble(at[site], there)
             found.append(Condition(
                 f"Site/{site}", ConditionType.SURVIVABLE,
                 *survivable(site, taker, len(at[site]), told := trouble.by_outcome()),
                 desired.revision))
             found += recovery_conditions(told[Outcome.WAITS], trouble.misfits, survey)
-            predictions.append(predict(site, taker, at[site], told))
+            bare = unprotected_at(site, locations, survey)
+            foreseen.append(predict(Loss(site, at[site], trouble.hindrances, taker, there, bare),
+                                    survey))
         if twin is not None and twin in desired.sites:
             found.append(Condition(
                 f"Site/{site}", ConditionType.TWIN_MATCHES,
                 *twin_matches(site, twin, survey), desired.revision))
-    return found, tuple(predictions)
+    return Judgement(found, tuple(one.site for one in foreseen),
+                     tuple(host for one in foreseen for host in one.hosts),
+                     tuple(what for one in foreseen for what in one.assumed))
 
 
-def predict(site: str, twin: str | None, lost: list[ProtectedMachine],
-            told: Mapping[Outcome, Mapping[str, Hindrance]]) -> Prediction:
-    """Return what would come back if a site were lost now.
-
-    Shapes: instants, not ages, so that it stays the same while nothing happens.
-    """
-    hindered = sorted(
-        (Hindered(name, outcome, ", ".join(one.sentence for one in hindrance.obstacles))
-         for outcome, found in told.items() for name, hindrance in found.items()),
-        key=lambda one: one.machine)
-    if twin is None:
-        hindered = [Hindered(one.name, Outcome.WAITS, f"{site} has no twin")
-                    for one in sorted(lost, key=lambda one: one.name)]
-    oldest = min(((one.point.started_at, one.name) for one in lost if one.point is not None),
-                 default=(None, ""))
-    return Prediction(site, twin, len(lost), tuple(hindered), oldest[1], oldest[0],
-                      sum(one.policy.failover == "automatic" for one in lost))
+def unprotected_at(site: str, locations: Mapping[str, Location], survey: Survey) -> dict[str, int]:
+    """Return, by host of a site, how many VMs there no policy protects, unless declared off."""
+    found: dict[str, int] = {}
+    for name in survey.specs.unprotected:
+        host, machine = locations[name].host, survey.desired.virtual_machines[name]
+        if (host is not None and host in survey.desired.hosts and survey.site_of(host) == site
+                and machine.spec.power is Power.ON):
+            found[host] = found.get(host, 0) + 1
+    return found
 
 
 def survivable(site: str, twin: str | None, number: int,

@@ -171,7 +171,7 @@ def machine_situation(protected: ProtectedMachine, promotions: Mapping[str, Prom
     point = promotions[name].point if name in promotions else protected.point
     return MachineSituation(
         name=name, uuid=protected.uuid, home=home,
-        failover=_failover(protected, home, survey),
+        failover=who_orders(protected, home, survey),
         isolation=policy.isolation, group=protected.vm.spec.group,
         start_order=protected.vm.spec.start_order,
         target=None if current is None else current.host,
@@ -189,8 +189,8 @@ def machine_situation(protected: ProtectedMachine, promotions: Mapping[str, Prom
         watched=policy.health.asks)
 
 
-def _failover(protected: ProtectedMachine, home: str,
-              survey: Survey) -> Literal["automatic", "confirm", "manual"]:
+def who_orders(protected: ProtectedMachine, home: str,
+               survey: Survey) -> Literal["automatic", "confirm", "manual"]:
     """Return who may order the failover of a VM: only a person where anything is only observed."""
     managing, current = survey.specs.managing, protected.current
     nodes = [home, *(() if current is None else (current.host,))]

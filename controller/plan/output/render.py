@@ -37,6 +37,7 @@ def plan_to_dict(plan: Plan) -> dict[str, Any]:
         "remarks": [to_value(remark) for remark in plan.remarks],
         "conditions": [to_value(condition) for condition in plan.conditions],
         "takeovers": [takeover_to_dict(takeover) for takeover in plan.takeovers],
+        "assumed": [to_value(one) for one in plan.assumed],
     }
 
 

@@ -111,6 +111,11 @@ class Plan:
     used_orders: tuple[UsedOrder, ...] = ()
     predictions: tuple[Prediction, ...] = ()
     """What the loss of each site would come to, by name of the site."""
+    host_predictions: tuple[Prediction, ...] = ()
+    """What the loss of each host would come to that runs anything, by site and name; empty
+    where that was not asked for."""
+    assumed: tuple[Prediction, ...] = ()
+    """What the loss would come to that a what-if assumes, by site."""
 
     @property
     def waits(self) -> tuple[Condition, ...]:

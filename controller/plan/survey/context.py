@@ -151,6 +151,17 @@ class Confirmation:
 
 
 @dataclass(frozen=True, slots=True)
+class Boot:
+    """How long the last failover or drill took to start one VM."""
+
+    start_s: float
+    """Its share of the time in which its host started all that it was asked for together."""
+    at: float
+    boot_s: float | None = None
+    """From the request until it was healthy; None: nobody saw that, or nothing is asked."""
+
+
+@dataclass(frozen=True, slots=True)
 class Undone:
     """A change that the node undid by itself, since nobody could reach it afterwards."""
 
@@ -216,6 +227,10 @@ class Context:
     """What the firmware of this controller's own machine says; empty where it cannot be read."""
     failed_moves: Mapping[str, FailedMove] = field(default_factory=dict)
     """By VM whose move has failed lately."""
+    boots: Mapping[str, Boot] = field(default_factory=dict)
+    """By VM that was ever started by a failover: how long that took."""
+    by_host: bool = False
+    """Whether the loss of each single host is predicted, too."""
 
     def has_adopted(self, target: str) -> bool:
         """Return whether an object was once seen as declared, so that it is ours to take from."""

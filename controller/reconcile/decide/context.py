@@ -37,6 +37,7 @@ from controller.plan.survey.context import (
 )
 from controller.plan.survey.grants import every_scope
 from controller.plan.survey.renamed import nodes_of, renames
+from controller.reconcile.decide.boot_memory import BootMemory
 from controller.reconcile.decide.declared import documents_of
 from controller.reconcile.decide.history import History
 from controller.reconcile.decide.pool_memory import PoolMemory
@@ -74,6 +75,7 @@ class ContextBuilder:
         self.place: str | None = None
         """Where this controller stands."""
         self.pools = PoolMemory(store)
+        self.boots = BootMemory(store)
         self.lease: Callable[[], LeaseView | None] = lambda: None
         """What is known of the lease now."""
         self.machine_uuid = ""
@@ -117,6 +119,7 @@ class ContextBuilder:
         self._changed = changed(self._applied, self._prints)
         self._history.read(self._applied)
         self.pools.read()
+        self.boots.read()
         self._read_repairs = True
 
     def _read_failovers(self) -> None:
@@ -152,7 +155,7 @@ class ContextBuilder:
 
     def build(self, in_flight: tuple[InFlight, ...],
               assumed_down: frozenset[str] = frozenset(),
-              backing_off: frozenset[str] = frozenset()) -> Context:
+              backing_off: frozenset[str] = frozenset(), *, by_host: bool = False) -> Context:
         """Return the context of a decision taken now."""
         assert self._desired is not None, "nothing is declared yet"
         now_s = self._clock()
@@ -165,7 +168,9 @@ class ContextBuilder:
             limits = self._desired.estate.spec.limits
             self._repairs = self._store.repairs(
                 now_s - limits.quarantine_within_s - limits.quarantine_for_s)
-            self._promoted = self._store.promotions(now_s - PROMOTED_S)
+            starts = self._store.promotions(now_s - PROMOTED_S)
+            self._promoted = {one.machine: one.ended_at for one in starts}
+            self.boots.learn(starts)
             self._failed_moves = self._store.failed_moves(now_s - FAILED_MOVE_LASTS_S)
             self._read_repairs = False
         self._history.note_look(now_s)
@@ -189,7 +194,7 @@ class ContextBuilder:
             backing_off=backing_off, assumed_down=assumed_down, last_host=self._history.last_host,
             kept=self._history.kept, waiting=self._history.waiting, lease=self.lease(),
             place=self.place, promoted=self._promoted, machine_uuid=self.machine_uuid,
-            failed_moves=self._failed_moves)
+            failed_moves=self._failed_moves, boots=self.boots.boots, by_host=by_host)
 
     def pause_has_ended(self) -> bool:
         """Return whether a pause has ended, by time, a person or a commit, since the last call."""
@@ -225,6 +230,7 @@ class ContextBuilder:
         """
         assert self._desired is not None, "nothing is declared yet"
         self.pools.write()
+        self.boots.record(plan, self._clock())
         moved = self._history.record(plan, self._desired, observed, self._clock())
         self._forget_undone(plan)
         self._use_up_orders(plan)

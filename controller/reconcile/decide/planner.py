@@ -12,7 +12,8 @@ A plan rests on five things. Each has one way in, and each makes the last plan o
     a pause's end    every node is looked at anew, since a person worked there meanwhile
 
 Making a plan is one call of a pure function, so nothing is ever patched into an old plan: a plan
-is current, or there is none. Workers ask for the `current` plan before and after every step.
+is current, or there is none. Workers ask for the `current` plan before and after every step. What
+the loss of each host would come to is the exception: in a large estate it is kept for a while.
 
 There are two ways of asking for it:
 
@@ -29,6 +30,7 @@ who wait are given None, and the loop tells of the fault and tries again. A cras
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from controller.model.desired import Desired
@@ -41,6 +43,7 @@ from controller.plan.compute import compute
 from controller.plan.gates.gates import is_storm
 from controller.plan.replication.timing import margin_s
 from controller.plan.steps.plan import Plan, Step
+from controller.plan.steps.prediction import Prediction
 from controller.plan.survey.renamed import nodes_of, renames
 from controller.reconcile.decide.attempts import Attempts
 from controller.reconcile.decide.context import ContextBuilder, is_lasting
@@ -56,6 +59,9 @@ FIRST_ROUND_S: Final = 10.0
 """The first decision waits until every node was asked once, or this long."""
 RESYNC_S: Final = 60.0
 """A decision is taken this often although nothing seems to have changed."""
+SMALL: Final = 1000
+HOSTS_EVERY_S: Final = 30.0
+"""With more VMs than `SMALL`, the loss of each host is predicted this often."""
 EVERYWHERE = (CreateDisk, ReturnDisk, DefineDomain, UndefineDomain, RemoveDomain, PurgeFiles,
               NarrowTrunk)
 """Right only if no other host has the VM or uses the VLAN: all hosts are looked at before."""
@@ -76,6 +82,8 @@ class Planner:
         self._desired: Desired | None = None
         self._plan: Plan | None = None
         self._version = -1
+        self._hosts_s: float | None = None
+        self._of_hosts: tuple[Prediction, ...] = ()
 
     @property
     def is_current(self) -> bool:
@@ -101,7 +109,7 @@ class Planner:
         self._view.declare_powers(name for name, host in desired.hosts.items()
                                   if host.spec.bmc is not None)
         self._context.declare(desired)
-        self._plan = None
+        self._plan, self._hosts_s, self._of_hosts = None, None, ()
 
     def _stormy(self, desired: Desired) -> tuple[str, ...]:
         """Return the silent hosts of sites where too many hosts are silent."""
@@ -153,12 +161,22 @@ class Planner:
             self._plan = None
         if self._plan is None or not self.is_current:
             version = self._view.version
+            by_host = self._predicts_hosts(self._desired)
             context = self._context.build(self._attempts.in_flight, self._assumed_down,
-                                          self._attempts.resting(now_s()))
+                                          self._attempts.resting(now_s()), by_host=by_host)
             with gc_paused():
-                self._plan = compute(self._desired, self._view.observed, context, self._clock())
+                plan = compute(self._desired, self._view.observed, context, self._clock())
+            if by_host:
+                self._hosts_s, self._of_hosts = now_s(), plan.host_predictions
+            self._plan = plan if by_host else replace(plan, host_predictions=self._of_hosts)
             self._version = version
         return self._plan
+
+    def _predicts_hosts(self, desired: Desired) -> bool:
+        """Return whether this decision predicts the loss of each host: in large estates not each
+        one does, and the last of these predictions stay."""
+        return (len(desired.virtual_machines) <= SMALL or self._hosts_s is None
+                or now_s() - self._hosts_s >= HOSTS_EVERY_S)
 
     def margin_s(self, target: str) -> float:
         """Return how late the copies of a VM may be before that is reported."""

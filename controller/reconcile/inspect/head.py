@@ -7,6 +7,7 @@ from controller.plan.steps.takeover import Outcome
 from controller.reconcile.inspect.desk import Desk
 from controller.reconcile.inspect.level import Level
 from controller.reconcile.inspect.loop_status import ALIVE_S
+from controller.reconcile.inspect.predictions import sentences_of
 from controller.store.journal import EventRow
 from controller.store.store import Store
 
@@ -30,7 +31,9 @@ def head_of(desk: Desk, store: Store, now_s: float) -> Row:
                  "lease": (beat.get("lease") or {}).get("sentence")},
         "source": beat.get("source") or {}, "revision": beat.get("revision"),
         "summary": plan.get("summary"),
-        "sites": [one | verdict_of(one) for one in plan.get("predictions") or []],
+        "sites": [one | verdict_of(one) | sentences_of(one, now_s)
+                  for one in plan.get("predictions") or []],
+        "hosts": [one | sentences_of(one, now_s) for one in plan.get("host_predictions") or []],
         "failovers": plan.get("failovers") or [],
         "waits": [waiting(step) for step in plan.get("steps") or []
                   if step["ruling"]["verdict"] == "needs approval"],

@@ -8,6 +8,7 @@ from controller.model.condition import Condition, Status
 from controller.model.facts import NodeFacts
 from controller.model.units import render_duration
 from controller.plan.survey.context import Approval, Suspension
+from controller.reconcile.inspect.predictions import sentences_of
 from controller.reconcile.loop import HEARTBEAT_S
 from controller.reconcile.manager import Manager
 from controller.reconcile.observe.last_seen import load_seen
@@ -96,6 +97,20 @@ class LoopStatus:
         """Return where each failover stands, as JSON."""
         plan = (self.heartbeat or {}).get("plan") or {}
         return list(plan.get("failovers", []))
+
+    def prediction_lines(self, *, everything: bool) -> list[Line]:
+        """Return what the loss of each site would come to, with `everything` also of each host,
+        and how far that can be believed."""
+        plan, lines = (self.heartbeat or {}).get("plan") or {}, list[Line]()
+        rows = [*(plan.get("predictions") or []),
+                *((plan.get("host_predictions") or []) if everything else [])]
+        for row in rows:
+            said, outcomes = sentences_of(row, self.now_s), {
+                one["outcome"] for one in row.get("hindered") or []}
+            style = "red" if "waits" in outcomes else "magenta" if "unknown" in outcomes else ""
+            lines.append((said["sentence"], style))
+            lines += [(f"  {said['basis']}", "dim")] if said["basis"] else []
+        return lines
 
     def failover_lines(self) -> list[Line]:
         """Return where each failover stands, and which VMs wait, as lines."""

@@ -7,8 +7,9 @@ from typing import Final
 
 from controller.model.facts import Known
 from controller.plan.steps.plan import Plan
+from controller.plan.steps.prediction import Prediction
 from controller.reconcile.observe.view import View
-from controller.telemetry import Telemetry
+from controller.telemetry import Forecast, Telemetry
 
 EVERY_S: Final = 5.0
 
@@ -26,8 +27,14 @@ async def measure(telemetry: Telemetry, view: View, clock: Callable[[], float],
             last = plan()
             telemetry.conditions(Counter((one.type.value, one.status.value)
                                          for one in (last.conditions if last else ())))
-            telemetry.sites({one.site: (one.returns, len(one.hindered))
+            telemetry.sites({one.site: forecast_of(one, clock())
                              for one in (last.predictions if last else ())})
+
+
+def forecast_of(one: Prediction, now_s: float) -> Forecast:
+    """Return the figures of what the loss of a site would come to."""
+    return Forecast(one.returns, len(one.hindered), one.schedule.last_start_s,
+                    None if one.worst_at is None else max(0.0, now_s - one.worst_at))
 
 
 def age_s(view: View, node: str, now_s: float) -> float | None:

@@ -16,12 +16,15 @@ from controller.store.store import Store
 
 STEPS: Final = 500
 """Steps beyond this number are counted, not listed: the status is written often."""
+SHOWN: Final = 20
+"""So many VMs of each host are named that would not come back."""
 
 
 class Running(Protocol):
     """A loop, as far as its status needs it."""
 
     started_at: float
+    place: str | None
     source: dict[str, Any]
     progress: Mapping[str, str]
     """By target: its last progress report, also of what has ended since."""
@@ -62,9 +65,13 @@ def status_of(loop: Running, view: View, in_flight: tuple[InFlight, ...],
             "summary": render_summary(loop.plan), "step_count": len(loop.plan.steps),
             "failovers": [asdict(one) for one in loop.plan.failovers],
             "predictions": [asdict(one) | {"returns": one.returns}
-                            for one in loop.plan.predictions]}
+                            for one in loop.plan.predictions],
+            "host_predictions": [
+                asdict(replace(one, hindered=one.hindered[:SHOWN])) | {"returns": one.returns}
+                for one in loop.plan.host_predictions]}
     return {
-        "pid": os.getpid(), "at": now_s, "started_at": loop.started_at, "stopped": loop.stopped,
+        "pid": os.getpid(), "place": loop.place, "at": now_s,
+        "started_at": loop.started_at, "stopped": loop.stopped,
         "revision": loop.desired.revision if loop.desired else None,
         "source": loop.source, "journal": loop.journal_fault, "lease": loop.lease,
         "nodes": {node: render_fact(view.fact(node), view.last_look_at(node))

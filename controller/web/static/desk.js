@@ -128,6 +128,8 @@ function verdict(one) {
     facts.append(make("span", "", "worst loss ", loss, ` (${one.worst})`));
   }
   if (late.length) facts.append(make("span", "late", `${late.length} over ${late.length === 1 ? "its" : "their"} objective (${late.slice(0, 3).map((row) => row.name).join(", ")})`));
+  if (one.last_start_s) facts.append(make("span", "", `last start after ${duration(one.last_start_s)}`));
+  if (one.basis) facts.append(make("span", "", one.basis));
   facts.append(make("span", "", one.automatic ? `${one.automatic} fail over by themselves` : "failover waits for your word"));
   if (one.hindered.length) facts.title = one.hindered.map((found) => `${found.machine}: ${found.sentence}`).join("\n");
   return make("section", "verdict", make("p", "soft", `If ${one.site} is lost now`), make("h2", "", shape(level), ` ${one.verdict}`), facts);
