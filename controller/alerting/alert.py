@@ -40,6 +40,8 @@ class Alert:
     """Whether the object, or a scope around it, is suspended."""
     about: str = ""
     """Of several alerts of one object and type: which one it is."""
+    unknown: bool = False
+    """Whether it is told because something is unknown."""
 
     @property
     def key(self) -> str:
@@ -72,6 +74,9 @@ EXPLAIN: Final = "hotsite explain {target}"
 NODES: Final = frozenset({"Host", "Switch"})
 MACHINE: Final = frozenset({"VirtualMachine"})
 DOWN: Final = frozenset({"Off", "NotRunning", "SeveralCopies"})
+
+QUIET: Final = frozenset({"Moving"})
+"""Reasons by which a person has ordered it so."""
 
 RULES: Final[Mapping[ConditionType, tuple[Rule, ...]]] = {
     T.SPLIT_BRAIN: (Rule(TRUE, PAGE, "{name} RUNS TWICE", EXPLAIN),),
@@ -129,17 +134,23 @@ class Stage(NamedTuple):
 
 _UNDER_WAY = Stage("under way", PAGE, "{name} is lost: its VMs are being started elsewhere",
                    "hotsite status")
+_PROVING = Stage("proving", PAGE, "{name} is lost: nothing starts until its hosts are proven off",
+                 "hotsite status")
 _BACK = Stage("back", TICKET, "{name} is back, and is being made a twin again", "hotsite status")
+_SILENT = Stage("silent", PAGE, "all of {name} is silent", "hotsite failover {bare} --dry-run")
+SITE_PHASES: Final[Mapping[str, Stage]] = {"suspected": _SILENT, "agreed": _SILENT}
+"""Of sites alone: of a host its condition says as much."""
 PHASES: Final[Mapping[str, Stage]] = {
     "link-suspected": Stage("link", PAGE, "{name} is silent, and a witness sees it: the link",
                             "look at the link between the sites"),
     "awaiting-human": Stage("waits", PAGE, "{name} is lost: WAITS FOR YOU",
                             "hotsite failover {bare} --dry-run"),
-    "revoking": _UNDER_WAY, "fencing": _UNDER_WAY, "gating": _UNDER_WAY, "promoting": _UNDER_WAY,
+    "revoking": _PROVING, "fencing": _PROVING, "gating": _UNDER_WAY, "promoting": _UNDER_WAY,
     "split": Stage("split", PAGE, "{name}: an old copy runs beside the new one", EXPLAIN),
     "led-elsewhere": Stage("elsewhere", PAGE, "{name} is lost: its VMs run elsewhere",
                            "hotsite status"),
     "returning": _BACK, "reversing": _BACK,
+    "moving-back": Stage("moving", TICKET, "the VMs of {name} are on their way", "hotsite status"),
     "protected-reversed": Stage("home", TICKET, "{name} is back: its VMs can be moved home",
                                 "hotsite failback {bare}"),
 }
@@ -164,6 +175,8 @@ def is_told(condition: Condition) -> bool:
 def alert_of(condition: Condition, site: str, *, silenced: bool) -> Alert | None:
     """Return the alert of a condition; None where it is nothing to be told of."""
     kind, _, name = condition.target.partition("/")
+    if condition.reason in QUIET:
+        return None
     for rule in RULES_BY_STATUS.get((condition.type, condition.status), ()):
         if ((not rule.kinds or kind in rule.kinds)
                 and (not rule.reasons or condition.reason in rule.reasons)):
@@ -171,7 +184,8 @@ def alert_of(condition: Condition, site: str, *, silenced: bool) -> Alert | None
             return Alert(condition.target, condition.type.value, rule.severity,
                          rule.verdict.format(**words), condition.message,
                          rule.next.format(**words), site, rule.severity.value,
-                         silenced and condition.type is not T.SUSPENDED)
+                         silenced and condition.type is not T.SUSPENDED,
+                         unknown=condition.status is UNKNOWN)
     return None
 
 
@@ -181,16 +195,19 @@ class AlertSet:
 
     alerts: tuple[Alert, ...]
     follows: Mapping[str, int] = field(default_factory=dict)
-    """By lost site: how many more alerts are its consequences."""
+    """By cause, in words: how many more alerts follow from it."""
     unclear: frozenset[tuple[str, str]] = frozenset()
     """Target and type of each condition that is unknown now: whether that is over cannot be said.
     """
     unseen: frozenset[str] = frozenset()
     """Targets that cannot be seen: what is listed only while true may still be so."""
+    hidden: frozenset[str] = frozenset()
+    """Keys of alerts that follow from others: they are counted, and not over."""
     blind: bool = False
     """Nothing was decided yet: of nothing it can be said that it is over."""
 
-    def may_last(self, target: str, kind: str) -> bool:
+    def may_last(self, alert: Alert) -> bool:
         """Return whether what is not among the alerts may be wrong all the same."""
-        return self.blind or (target, kind) in self.unclear or (
-            target in self.unseen and kind in ONLY_WHILE_TRUE)
+        return (self.blind or (alert.target, alert.type) in self.unclear
+                or alert.key in self.hidden
+                or (alert.target in self.unseen and alert.type in ONLY_WHILE_TRUE))

@@ -1,7 +1,8 @@
 """Which alerts an estate has now, from its conditions, its last plan and the controller's state.
 
 Rule 1: unknown is never well. A condition that is unknown ends no alert.
-Rule 2: where a site is lost, what follows from it is counted and not told, here and at its twin:
+Rule 2: where hosts do not answer, what cannot be seen because of them is counted and not told.
+Rule 3: where a site is lost, what follows from it is counted and not told, here and at its twin:
         its hosts, its VMs, and the replicas, links and promises that need it.
 """
 
@@ -15,6 +16,7 @@ from controller.alerting.alert import (
     FOLLOWS,
     PAGE,
     PHASES,
+    SITE_PHASES,
     TICKET,
     Alert,
     AlertSet,
@@ -27,7 +29,7 @@ from controller.plan.steps.plan import FailoverState, Plan, Verdict
 
 ASKED: Final = 100
 """So many actions that wait for a yes become an alert each."""
-LOST: Final = frozenset({"waits", "under way", "split", "elsewhere"})
+LOST: Final = frozenset({"silent", "waits", "proving", "under way", "split", "elsewhere"})
 STORM: Final = "Storm"
 
 
@@ -66,14 +68,41 @@ def alerts_of(desired: Desired, conditions: Iterable[Condition], plan: Plan | No
     lost = frozenset(one.site for one in failovers
                      if one.stage in LOST and one.target.startswith("Site/"))
     lost |= {one.target.partition("/")[2] for one in conditions if one.reason == STORM}
-    kept, follows = _without_consequences(found, lost, desired)
+    clear = _without_unseen(found)
+    kept, follows = _without_consequences(
+        clear, lost, desired, frozenset(one.target for one in failovers))
+    if (unseen := len(found) - len(clear)) and not lost:
+        hides = sum(one.unknown and one.type == ConditionType.READY and one not in clear
+                    for one in found)
+        follows["the silence of hosts" + (f", which hides {hides} VMs" if hides > 1 else
+                                          ", which hides one VM" if hides else "")] = unseen
     asked = [] if lost else _approvals(plan, desired, estate, paused)
     return AlertSet((*failovers, *own, *kept, *asked), follows,
-                    frozenset((one.target, one.type.value) for one in conditions
+                    hidden=frozenset(one.key for one in found) - {one.key for one in kept},
+                    unclear=frozenset((one.target, one.type.value) for one in conditions
                               if one.status is Status.UNKNOWN),
-                    frozenset(one.target for one in conditions
-                              if one.type is ConditionType.READY
-                              and one.status is Status.UNKNOWN))
+                    unseen=frozenset(one.target for one in conditions
+                                     if one.type is ConditionType.READY
+                                     and one.status is Status.UNKNOWN))
+
+
+def _without_unseen(alerts: list[Alert]) -> list[Alert]:
+    """Return the alerts without those that only say, once more, that hosts do not answer."""
+    if not any(one.unknown and one.target.startswith(("Host/", "Site/"))
+               and one.type == ConditionType.READY for one in alerts):
+        return alerts
+    unseen = {name_of(one) for one in alerts if one.unknown and one.type == ConditionType.READY
+              and one.target.startswith("VirtualMachine/")}
+    return [one for one in alerts if not (
+        (one.unknown and (one.type == ConditionType.SURVIVABLE
+                          or one.target.startswith("VirtualMachine/")))
+        or (one.type in FOLLOWS and name_of(one) in unseen
+            and one.target.startswith(("VirtualMachine/", "Replica/"))))]
+
+
+def name_of(alert: Alert) -> str:
+    """Return the name of the object of an alert."""
+    return alert.target.partition("/")[2]
 
 
 def _own(desired: Desired, troubles: Iterable[Trouble]) -> tuple[Alert, ...]:
@@ -84,21 +113,28 @@ def _own(desired: Desired, troubles: Iterable[Trouble]) -> tuple[Alert, ...]:
 
 
 def _without_consequences(alerts: list[Alert], lost: frozenset[str],
-                          desired: Desired) -> tuple[list[Alert], dict[str, int]]:
+                          desired: Desired,
+                          told: frozenset[str]) -> tuple[list[Alert], dict[str, int]]:
     """Return the alerts that do not follow from a lost site, and how many do, by site."""
     twins = {desired.sites[site].spec.twin: site for site in lost if site in desired.sites}
-    kept, follows = [], dict.fromkeys(sorted(lost), 0)
+    kept, follows = [], {loss_of(site): 0 for site in sorted(lost)}
     for one in alerts:
         cause = one.site if one.site in lost else (
             twins.get(one.site, next(iter(sorted(lost)), "") if not one.site else ""))
-        itself = one.target == f"Site/{one.site}" and one.type == ConditionType.READY
+        itself = (one.target == f"Site/{one.site}" and one.type == ConditionType.READY
+                  and one.target not in told)
         loud = one.type in {ConditionType.SPLIT_BRAIN, ConditionType.STALLED,
                             ConditionType.SUSPENDED}
         if not cause or itself or loud or (one.site not in lost and one.type not in FOLLOWS):
             kept.append(one)
         else:
-            follows[cause] += 1
+            follows[loss_of(cause)] += 1
     return kept, follows
+
+
+def loss_of(site: str) -> str:
+    """Return a cause in words."""
+    return f"what happened to {site}"
 
 
 def site_of(target: str, desired: Desired) -> str:
@@ -128,7 +164,8 @@ def _is_paused(target: str, site: str, estate: str, paused: frozenset[str]) -> b
 
 def _of_failover(state: FailoverState, desired: Desired) -> Alert | None:
     """Return the alert of a failover; None in phases that are told by the nodes alone."""
-    stage = PHASES.get(state.phase)
+    stage = PHASES.get(state.phase) or (
+        SITE_PHASES.get(state.phase) if state.scope.startswith("Site/") else None)
     if stage is None:
         return None
     name = state.scope.partition("/")[2]

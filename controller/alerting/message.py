@@ -59,12 +59,12 @@ def message_of(notification: Notification, estate: str) -> Message:
     """Return a notification in words."""
     new, still, ended = notification.new, notification.still, notification.ended
     subject = f"{_head(notification)} [{estate}]"
-    follows = {site: number for site, number in (notification.follows or {}).items() if number}
-    lines = [line for title, rows in (("", new), ("Still so:", still), ("Over:", ended))
-             for line in _block(title, rows, over=rows is ended)]
-    lines += [f"{number} more conditions follow from the loss of {plain(site)}: `hotsite status`"
-              f" lists them" for site, number in follows.items()]
-    lines += ["", f"estate {estate}, {render_instant(notification.at)}"]
+    follows = {why: number for why, number in (notification.follows or {}).items() if number}
+    lines = _block("", new) + _block("Still so:" if new else "", still, brief=bool(new))
+    lines += _over(ended)
+    lines += [f"{number} more {'condition follows' if number == 1 else 'conditions follow'} from"
+              f" {plain(why)}: `hotsite status` lists them\n" for why, number in follows.items()]
+    lines += [f"estate {estate}, {render_instant(notification.at)}"]
     shown = (*new, *still, *ended)[:LISTED]
     return Message(notification.id, notification.receiver, notification.at,
                    notification.severity.value, notification.status.value,
@@ -101,26 +101,40 @@ def _head(notification: Notification) -> str:
             + (f", and {more} more" if more else ""))
 
 
-def _block(title: str, rows: tuple[Told, ...], *, over: bool) -> list[str]:
-    """Return the lines of some alerts."""
+def _block(title: str, rows: tuple[Told, ...], *, brief: bool = False) -> list[str]:
+    """Return the lines of what is wrong."""
     if not rows:
         return []
     lines = [title] if title else []
     for row in rows[:LISTED]:
         alert = row.alert
-        since = render_instant(row.first_at)
-        if over:
-            lines.append(f"- {plain(alert.verdict)}: from {since} to"
-                         f" {render_instant(row.well_since or row.first_at)}")
-            continue
-        flaps = f", came and went {row.flaps} times" if row.flaps else ""
-        lines.append(f"- {plain(alert.verdict)} (since {since}{flaps})")
-        if alert.sentence:
+        flaps = f", came and went {times(row.flaps)}" if row.flaps else ""
+        lines.append(f"- {plain(alert.verdict)} (since {render_instant(row.first_at)}{flaps})")
+        if alert.sentence and not brief:
             lines.append(f"  {plain(alert.sentence)}")
-        lines.append(f"  do: {plain(alert.next)}")
-    if len(rows) > LISTED:
-        lines.append(f"- and {len(rows) - LISTED} more: `hotsite status` lists them")
-    return [*lines, ""]
+        if not brief:
+            lines.append(f"  do: {plain(alert.next)}")
+    return [*lines, *_more(rows), ""]
+
+
+def _over(rows: tuple[Told, ...]) -> list[str]:
+    """Return the lines of what is over."""
+    if not rows:
+        return []
+    return ["Over:", *(f"- {plain(row.alert.verdict)}: from {render_instant(row.first_at)} to"
+                       f" {render_instant(row.well_since or row.first_at)}"
+                       for row in rows[:LISTED]), *_more(rows), ""]
+
+
+def _more(rows: tuple[Told, ...]) -> list[str]:
+    if len(rows) <= LISTED:
+        return []
+    return [f"- and {len(rows) - LISTED} more: `hotsite status` lists them"]
+
+
+def times(number: int) -> str:
+    """Return how often something was."""
+    return "once" if number == 1 else f"{number} times"
 
 
 def _as_json(row: Told, *, over: bool) -> dict[str, Any]:

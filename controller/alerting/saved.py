@@ -22,12 +22,14 @@ class Ledger:
 
     history: Mapping[str, Told] = field(default_factory=dict)
     outbox: Outbox = EMPTY
+    last_at: float | None = None
+    """When a message was written last."""
 
 
 def to_json(ledger: Ledger) -> dict[str, Any]:
     """Return it as plain values."""
     return {"history": [asdict(row) for row in ledger.history.values()],
-            "outbox": asdict(ledger.outbox)}
+            "outbox": asdict(ledger.outbox), "last_at": ledger.last_at}
 
 
 def from_json(content: Any, now_s: float) -> Ledger:
@@ -40,17 +42,19 @@ def from_json(content: Any, now_s: float) -> Ledger:
         box = content["outbox"]
         letters = tuple(Letter(**{**one, "message": _message(one["message"]), "not_before": min(
             one["not_before"], now_s)}) for one in box["letters"])
+        last_at = _past(content["last_at"], now_s)
         outbox = Outbox(**{**box, "letters": letters, "not_before": 0.0})
     except (KeyError, TypeError, ValueError):
         return Ledger()
-    return Ledger({row.alert.key: row for row in rows}, outbox)
+    return Ledger({row.alert.key: row for row in rows}, outbox, last_at)
 
 
 def _told(row: dict[str, Any], now_s: float) -> Told:
     alert = row["alert"]
     return Told(Alert(**{**alert, "severity": Severity(alert["severity"])}),
                 min(float(row["first_at"]), now_s), tuple(row["stages"]),
-                _past(row["told_at"], now_s), _past(row["well_since"], now_s), int(row["flaps"]))
+                _past(row["told_at"], now_s), _past(row["well_since"], now_s), int(row["flaps"]),
+                _past(row["again_at"], now_s))
 
 
 def _message(content: dict[str, Any]) -> Message:

@@ -21,9 +21,11 @@ def down(name: str, severity: Severity = Severity.PAGE, *, silenced: bool = Fals
 def sent(wrong: Callable[[int], AlertSet], until_s: int) -> list[tuple[int, Message]]:
     """What is sent in some time, asked once a second."""
     history: dict[str, Told] = {}
+    last_at = None
     found = []
     for at in range(until_s):
-        decision = decide(RECEIVER, NotifySpec(), wrong(at), history, float(at))
+        decision = decide(RECEIVER, NotifySpec(), wrong(at), history, float(at), last_at)
+        last_at = decision.last_at
         history = dict(decision.history)
         if decision.notification is not None:
             found.append((at, message_of(decision.notification, "lab")))
@@ -42,6 +44,10 @@ def test_what_flaps_wakes_once_and_what_is_short_wakes_nobody() -> None:
     told = sent(lambda at: flapping if at < 6000 and at // 60 % 2 == 0 else NOTHING, 9000)
     assert [message.status for _, message in told] == ["firing", "resolved"]
     assert sent(lambda at: flapping if 10 <= at < 30 else NOTHING, 3000) == []
+    assert sent(lambda at: flapping if at < 600 and at % 60 < 20 else NOTHING, 3000) == []
+    told = sent(lambda at: flapping if at % 60 < 20 else NOTHING, 3000)
+    assert len(told) == 1
+    assert "came and went 20 times" in told[0][1].text
 
 
 def test_what_cannot_be_seen_any_more_has_not_ended() -> None:
@@ -68,3 +74,26 @@ def test_no_name_becomes_a_header_a_colour_or_markup() -> None:
     (_, message), = sent(lambda _: AlertSet((evil,)), 60)
     assert not set("\r\n\x1b<>") & set(message.subject)
     assert not set("\r\x1b<>\u202e\u2028") & set(message.text)
+
+
+def test_ends_that_are_near_each_other_are_one_message() -> None:
+    def wrong(at: int) -> AlertSet:
+        """Ten VMs come back, one every ten seconds."""
+        return AlertSet(tuple(down(f"vm-{n}") for n in range(10) if at < 100 + 10 * n))
+
+    told = sent(wrong, 3000)
+    assert [(at, message.status) for at, message in told] == [(30, "firing"), (790, "resolved")]
+    assert told[1][1].subject == "OVER: vm-0 is down, and 9 more [lab]"
+
+
+def test_what_follows_from_something_worse_is_not_over() -> None:
+    cause = Alert("Site/paris", "Failover", Severity.PAGE, "all of paris is silent", "", "look",
+                  stage="silent")
+
+    def wrong(at: int) -> AlertSet:
+        """A VM is down, and then its site."""
+        alone = down("web")
+        return AlertSet((alone,)) if at < 100 else AlertSet(
+            (cause,), {"what happened to paris": 1}, hidden=frozenset({alone.key}))
+
+    assert [message.status for _, message in sent(wrong, 3000)] == ["firing", "firing"]

@@ -15,6 +15,7 @@ from controller.model.units import render_duration, render_instant
 from controller.model.virtual_machine import Power, VirtualMachine
 from controller.plan.actions.action import Action
 from controller.plan.actions.desired import AttachNic, UpdateNic
+from controller.plan.actions.failover import MoveDomain
 from controller.plan.actions.guarding import RestoreGrants, RevokeGrants
 from controller.plan.actions.machine import (
     MigrateDomain,
@@ -259,6 +260,8 @@ def _ready(vm: VirtualMachine, location: Location,
     if location.state in {MachineState.RENAMED, MachineState.TAKEN}:
         return FALSE, WORDS[location.state], location.sentence
     if action is not None:
+        if isinstance(action, MoveDomain):
+            return FALSE, "Moving", action.reason
         is_down = location.state is MachineState.OFF and vm.spec.power is not Power.OFF
         return FALSE, "Off" if is_down else "Differs", action.reason
     if location.state is MachineState.RUNNING:

@@ -145,12 +145,12 @@ class Notifier:
         for receiver in spec.receivers:
             ledger = self._ledgers.get(receiver.name, Ledger())
             decision = decide(receiver, spec, without_own(wrong, receiver.name), ledger.history,
-                              now)
+                              now, ledger.last_at)
             due.append(decision.due_at)
             box = ledger.outbox
             if decision.notification is not None:
                 box = put(box, message_of(decision.notification, desired.estate.name))
-            self._set(receiver.name, Ledger(decision.history, box))
+            self._set(receiver.name, Ledger(decision.history, box, decision.last_at))
         self._due_at = min((at for at in due if at is not None), default=None)
 
     def _troubles(self, spec: NotifySpec) -> list[Trouble]:
@@ -169,7 +169,7 @@ class Notifier:
             self._unsaved.add(name)
 
     def _set_outbox(self, name: str, outbox: Outbox) -> None:
-        self._set(name, Ledger(self._ledgers.get(name, Ledger()).history, outbox))
+        self._set(name, replace(self._ledgers.get(name, Ledger()), outbox=outbox))
         self._save()
 
     def _hand_out(self, spec: NotifySpec) -> None:
@@ -179,7 +179,7 @@ class Notifier:
             if ledger is None or not self._is_free(receiver.name):
                 continue
             kept = without_old(ledger.outbox, self._clock())
-            self._set(receiver.name, Ledger(ledger.history, kept))
+            self._set(receiver.name, replace(ledger, outbox=kept))
             if (letter := kept.due(self._clock())) is not None:
                 self._senders[receiver.name] = asyncio.create_task(
                     self._deliver(receiver, letter)), letter
