@@ -21,6 +21,8 @@ def command(
     action_id: Annotated[str, typer.Argument(
         metavar="ACTION_ID", help="As `plan` and `status --json` show it.")],
     span: Annotated[str, typer.Option("--for", metavar="TIME", help="How long it holds.")] = "1h",
+    why: Annotated[str, typer.Option("--why", metavar="WHY", help="The reason, for the journal.")
+                   ] = "",
     by: By = None,
     as_json: Json = False,
     state: State = None,
@@ -29,7 +31,8 @@ def command(
 
     The yes holds for this action as it is planned now, at the revision in force, until it is begun
     or the yes expires; a new commit ends it. To do the same again takes another yes.
-    Every other gate still holds, and the loop acts within a second if they let it.
+    Every other gate still holds, and the loop acts within a second if they let it. A step of a rung
+    in the Estate's `approvals.twoPersons` waits until a second person has approved it, too.
 
     Examples: `hotsite approve 'restart:VirtualMachine/sql@paris-1'`,
     `hotsite approve 'migrate:VirtualMachine/web@paris-1/paris-2' --for 10m --by ann`.
@@ -45,7 +48,8 @@ def command(
         beat = read_status(manager).heartbeat
         store = manager.open_store()
         try:
-            given = approve(store, beat, action_id, who(by), seconds, manager.clock())
+            given = approve(store, beat, action_id, who(by), seconds, manager.clock(),
+                            why=why)
         finally:
             store.close()
         if as_json:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from controller.model.document import Document, Name, Rung, Scope, Spec, Text
 from controller.model.failover.spec import FailoverSpec
@@ -15,22 +15,47 @@ TimeOfDay = Annotated[
     StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$", strict=True),
 ]
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+Emergency = Literal["repair", "copy"]
 
 
 class WindowSpec(Spec):
-    """A weekly time in which changes are allowed or denied; deny wins."""
+    """A time in which changes are allowed or denied, weekly or by cron; deny wins.
+
+    No window holds back a failover.
+    """
 
     name: Name
     effect: Literal["allow", "deny"]
     """allow: changes from `above` upward happen only inside some allow window; deny: never here."""
-    days: tuple[Day, ...] = Field(min_length=1)
-    start: TimeOfDay
-    """Local time of day in `timezone`."""
+    days: tuple[Day, ...] = ()
+    start: TimeOfDay | None = None
+    """Local time of day in `timezone`; with `days`, or else `cron`."""
     duration_s: DurationS = Field(alias="duration", gt=0)
     timezone: Text = "UTC"
     """An IANA zone, such as Europe/Paris."""
     above: Rung = Rung.MIGRATE
     """The lowest rung that the window applies to."""
+    cron: Text | None = None
+    """When it opens, in the five fields of cron and in `timezone`, such as `0 22 * * SUN#1`."""
+    emergency: tuple[Emergency, ...] = ()
+    """What it never holds back: `repair` of what has broken by itself, where nothing is moved or
+    taken away; `copy` of a VM to its replica."""
+
+    @model_validator(mode="after")
+    def _opens_in_one_way(self) -> "WindowSpec":
+        weekly = bool(self.days) and self.start is not None
+        if weekly == (self.cron is not None) or (self.cron is not None and (
+                self.days or self.start is not None)):
+            raise ValueError("a window opens by `days` and `start`, or by `cron`: write one")
+        return self
+
+
+class ApprovalsSpec(Spec):
+    """Which steps need more than one person's yes."""
+
+    two_persons: tuple[Rung, ...] = ()
+    """Rungs whose steps begin only after two persons have approved the same content. An order of a
+    person, such as a failover, is not asked again."""
 
 
 class LimitsSpec(Spec):
@@ -72,6 +97,7 @@ class EstateSpec(Scope):
     """How often every node is polled for its facts if no event asks for it sooner."""
     limits: LimitsSpec = LimitsSpec()
     windows: tuple[WindowSpec, ...] = ()
+    approvals: ApprovalsSpec = ApprovalsSpec()
     failover: FailoverSpec = FailoverSpec()
     notify: NotifySpec = NotifySpec()
 

@@ -17,21 +17,21 @@ from controller.store.database import Table
 
 
 class Approvals(Table):
-    """One approval per action and revision; a newer one replaces it."""
+    """One approval per action, revision and person; a newer one replaces it."""
 
     def approve(self, approval: Approval) -> None:
         """Save a yes until it expires or is used up."""
         with self._database.write(durable=True) as connection:
             connection.execute("INSERT OR REPLACE INTO approvals (action_id, revision, by,"
-                               " expires_at, content) VALUES (?, ?, ?, ?, ?)",
+                               " expires_at, content, why) VALUES (?, ?, ?, ?, ?, ?)",
                                (approval.action_id, approval.revision, approval.by,
-                                approval.expires_at, approval.content))
+                                approval.expires_at, approval.content, approval.why))
 
     def approvals(self, now_s: float) -> tuple[Approval, ...]:
-        """Return the approvals that have not expired, by action and revision."""
-        rows = self._database.read("SELECT action_id, revision, by, expires_at, content"
+        """Return the approvals that have not expired, by action, revision and person."""
+        rows = self._database.read("SELECT action_id, revision, by, expires_at, content, why"
                                    " FROM approvals WHERE expires_at > ?"
-                                   " ORDER BY action_id, revision", (now_s,))
+                                   " ORDER BY action_id, revision, by", (now_s,))
         return tuple(Approval(*row) for row in rows)
 
 

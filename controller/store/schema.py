@@ -87,6 +87,14 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
     ("""CREATE TABLE samples (step INTEGER NOT NULL, at INTEGER NOT NULL, content TEXT NOT NULL,
         PRIMARY KEY (step, at)) STRICT""",),
     ("CREATE TABLE receivers (name TEXT PRIMARY KEY, content TEXT NOT NULL) STRICT",),
+    ("ALTER TABLE approvals RENAME TO approvals_of_one",
+     """CREATE TABLE approvals (action_id TEXT NOT NULL, revision TEXT NOT NULL,
+        by TEXT NOT NULL, expires_at REAL NOT NULL, content TEXT NOT NULL, why TEXT NOT NULL,
+        PRIMARY KEY (action_id, revision, by)) STRICT""",
+     """INSERT INTO approvals SELECT action_id, revision, by, expires_at, content, ''
+        FROM approvals_of_one""",
+     "DROP TABLE approvals_of_one",
+     *_numbered("approvals", "approval", "ROW.action_id")),
 )
 
 

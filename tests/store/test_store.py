@@ -2,6 +2,7 @@
 
 import stat
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,18 @@ def test_an_approval_is_for_one_action_of_one_revision_until_it_expires(store: S
     store.approve(yes)
     assert store.approvals(49.0) == (yes,)
     assert store.approvals(50.0) == ()
+
+
+def test_each_person_has_a_yes_and_all_are_used_up_at_once(store: Store) -> None:
+    name = "start:VirtualMachine/sql@paris-1"
+    ann = Approval(name, "abc", "ann", 50.0, "c1", "I was told to")
+    store.approve(ann)
+    store.approve(replace(ann, by="bob"))
+    store.approve(replace(ann, content="c2"))
+    assert [(one.by, one.content, one.why) for one in store.approvals(2.0)] == [
+        ("ann", "c2", "I was told to"), ("bob", "c1", "I was told to")]
+    store.intend(name, "start", "VirtualMachine/sql", "paris-1", "abc", "why", 1.0)
+    assert store.approvals(2.0) == ()
 
 
 def test_an_approval_is_used_up_by_the_intent_it_allowed_and_by_no_other(store: Store) -> None:

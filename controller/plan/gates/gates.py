@@ -61,7 +61,7 @@ from controller.plan.actions.machine import (
 from controller.plan.actions.promotion import PromoteReplica
 from controller.plan.actions.replica import ReplicateDomain, replica_of
 from controller.plan.actions.storage import CreateDisk, CreatePool
-from controller.plan.gates.approval import asks_first, is_approved
+from controller.plan.gates.approval import asks_first, is_approved, needs_yes
 from controller.plan.gates.ceiling import Deletions, above_ceiling, deletions_of
 from controller.plan.gates.concurrency import ConcurrencyLimits, is_long
 from controller.plan.gates.grace import in_grace
@@ -311,7 +311,8 @@ def outside_windows(action: Action, survey: Survey) -> Ruling | None:
     if not survey.context.windows:
         return None
     relevant = [window for window in survey.context.windows
-                if action.rung.height >= window.above.height]
+                if action.rung.height >= window.above.height
+                and not is_emergency(action, window.emergency)]
     denying = [window for window in relevant if window.effect == "deny" and window.open]
     allowing = [window for window in relevant if window.effect == "allow"]
     if denying:
@@ -326,6 +327,14 @@ def outside_windows(action: Action, survey: Survey) -> Ruling | None:
     return None
 
 
+def is_emergency(action: Action, classes: tuple[str, ...]) -> bool:
+    """Return whether an action is of a class that a window never holds back."""
+    if "copy" in classes and isinstance(action, ReplicateDomain):
+        return True
+    return ("repair" in classes and action.cause is Cause.DRIFT and not action.takes
+            and action.rung.height <= Rung.START.height)
+
+
 def _when(at: float | None) -> str:
     return "edit the Estate's windows" if at is None else f"at {render_instant(at)}"
 
@@ -335,9 +344,8 @@ def beyond_autonomy(action: Action, survey: Survey) -> Ruling | None:
     scope, rung = granted(action, survey)
     if action.rung.height <= rung.height or is_approved(action, survey):
         return None
-    return Ruling(Verdict.NEEDS_APPROVAL, "autonomy",
-                  f"{action.rung} is beyond {rung}, which {scope} grants",
-                  f"hotsite approve {action.id}")
+    return needs_yes(action, survey, "autonomy",
+                     f"{action.rung} is beyond {rung}, which {scope} grants")
 
 
 def pools_to_create(steps: tuple[Step, ...]) -> dict[str, tuple[str, ...]]:

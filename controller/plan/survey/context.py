@@ -35,6 +35,7 @@ class Approval:
     expires_at: float
     content: str
     """A digest of what was approved: an action of the same id but other content is not."""
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,8 @@ class WindowState:
     above: Rung
     changes_at: float | None
     """When it next opens or closes; None when never."""
+    emergency: tuple[str, ...] = ()
+    """What it never holds back."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ def approve(store: Store, beat: Beat, action_id: str, by: str, span_s: float, no
                       f" {step['reason']}. Read it again")
     assert beat is not None, "it has a plan"
     expires_at = until(span_s, now_s)
-    approval = Approval(action_id, str(beat["revision"]), by, expires_at, content)
+    approval = Approval(action_id, str(beat["revision"]), by, expires_at, content, why)
     store.approve(approval)
     store.note("approved", str(step["target"]), f"{action_id} approved by {by} until"
                f" {instant(expires_at)}{f': {why}' if why else ''}", now_s)

@@ -4,11 +4,14 @@ Rule 1: whatever changes with time alone has an instant at which the loop wakes:
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, time, timedelta
+from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from cronsim import CronSim
 
 from controller.model.condition import ConditionType
 from controller.model.desired import Desired
@@ -270,6 +273,7 @@ class ContextBuilder:
 PROMOTED_S: Final = 86400.0
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 AHEAD_DAYS: Final = 8
+HOUR_S: Final = 3600.0
 Span = tuple[float, float]
 
 
@@ -278,7 +282,10 @@ def window_state(window: WindowSpec, now_s: float) -> WindowState:
     try:
         zone = ZoneInfo(window.timezone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        return WindowState(window.name, window.effect, window.effect == "deny", window.above, None)
+        return WindowState(window.name, window.effect, window.effect == "deny", window.above, None,
+                           window.emergency)
+    if window.cron is not None:
+        return cron_state(window, window.cron, now_s)
     spans = merged(spans_around(window, zone, now_s))
     inside = next((span for span in spans if span[0] <= now_s < span[1]), None)
     after = next((span[0] for span in spans if span[0] > now_s), None)
@@ -286,7 +293,34 @@ def window_state(window: WindowSpec, now_s: float) -> WindowState:
     horizon = now_s + (AHEAD_DAYS - 1) * 86400.0
     if changes_at is not None and changes_at > horizon:
         changes_at = None
-    return WindowState(window.name, window.effect, inside is not None, window.above, changes_at)
+    return WindowState(window.name, window.effect, inside is not None, window.above, changes_at,
+                       window.emergency)
+
+
+def cron_state(window: WindowSpec, cron: str, now_s: float) -> WindowState:
+    """Return whether a window that opens by cron is open, and when that next changes."""
+    spans = merged([span for span in cron_spans(cron, window.timezone, window.duration_s,
+                                                int(now_s // HOUR_S)) if span[1] > now_s])
+    inside = bool(spans) and spans[0][0] <= now_s
+    changes_at = (spans[0][1] if inside else spans[0][0]) if spans else None
+    return WindowState(window.name, window.effect, inside, window.above, changes_at,
+                       window.emergency)
+
+
+@lru_cache(maxsize=64)
+def cron_spans(cron: str, timezone: str, duration_s: float, hour: int) -> tuple[Span, ...]:
+    """Return when a window opens and closes that is open or opens next in an hour, in order.
+
+    Shapes: what the clock skips in spring opens at the first minute after it. Of what it repeats in
+    autumn an hour that is named counts once, and each of `*` twice.
+    """
+    begins_at = hour * HOUR_S
+    zone, starts = ZoneInfo(timezone), list[float]()
+    for start in CronSim(cron, datetime.fromtimestamp(begins_at - duration_s - HOUR_S, zone)):
+        starts.append(start.timestamp())
+        if starts[-1] > begins_at + HOUR_S:
+            break
+    return tuple((at, at + duration_s) for at in starts)
 
 
 def spans_around(window: WindowSpec, zone: ZoneInfo, now_s: float) -> tuple[Span, ...]:
@@ -294,12 +328,13 @@ def spans_around(window: WindowSpec, zone: ZoneInfo, now_s: float) -> tuple[Span
     today = datetime.fromtimestamp(now_s, zone).date()
     back = math.ceil(window.duration_s / 86400.0) + 1
     days = [today + timedelta(days=offset) for offset in range(-back, AHEAD_DAYS + 1)]
+    assert window.start is not None, "a window of days has a start"
     starts = (datetime.combine(day, time.fromisoformat(window.start), zone).timestamp()
               for day in days if DAYS[day.weekday()] in window.days)
     return tuple((start, start + window.duration_s) for start in sorted(starts))
 
 
-def merged(spans: tuple[Span, ...]) -> tuple[Span, ...]:
+def merged(spans: Sequence[Span]) -> tuple[Span, ...]:
     """Return sorted `spans`, those that touch or overlap joined."""
     whole: list[Span] = []
     for start, end in spans:

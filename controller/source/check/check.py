@@ -1,9 +1,12 @@
 """The checks between documents: every contradiction is found at once."""
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
+from itertools import islice, pairwise
 from typing import Final
 from zoneinfo import ZoneInfo
+
+from cronsim import CronSim, CronSimError
 
 from controller.model.document import Document, Manage, Scope
 from controller.model.estate import Estate
@@ -13,7 +16,7 @@ from controller.model.network import Network
 from controller.model.protection_policy import ProtectionPolicy
 from controller.model.site import Site
 from controller.model.switch import Switch
-from controller.model.units import parse_instant_at
+from controller.model.units import parse_instant_at, render_duration
 from controller.model.virtual_machine import VirtualMachine
 from controller.source.check.addresses import check_addresses
 from controller.source.check.failover import check_failover
@@ -26,6 +29,9 @@ from controller.source.specs import NAME, Entry, Specs
 
 AROUND: Final[tuple[type[Document], ...]] = (Site, Host, Switch, VirtualMachine)
 """Kinds whose `autonomy` grants something to what they contain."""
+OPENINGS: Final = 400
+LEAST_GAP_S: Final = 900.0
+FIELDS: Final = 5
 ABOUT: Final[tuple[type[Document], ...]] = (Network, InterSiteLink, ProtectionPolicy)
 """Kinds whose `autonomy` can only lower the grant of actions that concern them."""
 
@@ -64,6 +70,25 @@ def check_estate(specs: Specs) -> Iterator[Finding]:
         if not is_timezone(window.timezone):
             yield first.wrong(f"no time zone `{window.timezone}` is known: write one such as"
                               " Europe/Paris", *path, "timezone")
+        if window.cron is not None and (why := wrong_cron(window.cron, window.duration_s)):
+            yield first.wrong(why, *path, "cron")
+
+
+def wrong_cron(cron: str, duration_s: float) -> str:
+    """Return what is wrong with a window's cron; empty where it opens now and then."""
+    like = "write five fields such as `0 22 * * SUN#1`"
+    try:
+        starts = list(islice(CronSim(cron, datetime(2026, 1, 1, tzinfo=UTC)), OPENINGS))
+    except CronSimError as error:
+        return f"`{cron}` is no cron: {error}: {like}"
+    if len(cron.split()) != FIELDS or not starts:
+        return f"`{cron}` never comes, or has not five fields: {like}"
+    least_s = min(((later - one).total_seconds() for one, later in pairwise(starts)),
+                  default=duration_s)
+    if least_s < max(duration_s, LEAST_GAP_S):
+        return (f"`{cron}` comes again after {render_duration(least_s)}, while the window is open"
+                " still, or within 15 minutes: name its openings once, and a shorter `duration`")
+    return ""
 
 
 def is_timezone(name: str) -> bool:
