@@ -19,7 +19,7 @@ from tests.bench.figure import Figure
 from tests.bench.replication import aside
 from tests.bench.replication.scale import LARGE, SMALL, Scale
 
-BENCHES = ("increment", "mend", "latency", "retention", "delay", "copy")
+BENCHES = ("increment", "mend", "latency", "retention", "delay", "thin", "copy")
 ASKED_FOR = ("estate",)
 """Run only when named: they take half an hour."""
 OUT = Path("bench-replication.json")
