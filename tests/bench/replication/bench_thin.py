@@ -74,6 +74,9 @@ def copied(pair: Pair, number: int, *, blocks: bool) -> tuple[float, int]:
         told = pair.send(socket, ssh=way, mode="increment", bitmap=BITMAP, blocks=blocks,
                          compress="auto")
     pair.publish()
+    print(f"  blocks {blocks}: {told.answer['asked_bytes'] >> 20} MiB compared,"
+          f" {told.answer['block_bytes'] >> 20} MiB of them sent"
+          f" {told.answer['whole_because']}", flush=True)
     return told.took.wall_s, int(told.answer["wire_bytes"])
 
 

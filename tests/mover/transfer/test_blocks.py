@@ -15,11 +15,10 @@ from mover.errors import Damaged
 from mover.image.chain import compose
 from mover.image.hashing import BLOCK_BYTES, CLUSTER_BYTES
 from mover.transfer.blocks import asking
-from mover.transfer.blocks.asking import DIFFER, FAST, SILENT, Answers, Asking
+from mover.transfer.blocks.asking import DIFFER, SILENT, SLOW, Answers, Asking
 from mover.transfer.blocks.masks import chosen, mask_of, packed_masks, put_into, sent_bytes
 from mover.transfer.codec import RAW
 from mover.transfer.frames import Blocks, Frame
-from mover.transfer.throttle import Carried
 from mover.transfer.wire import Hello, Reader, Writer
 
 from tests.mover.disks import MIB, Sent, archive, exported, needs_qemu, send
@@ -270,9 +269,10 @@ def test_what_no_sender_of_ours_sends_is_refused(wrong: Any) -> None:
         hear(wrong)
 
 
-def asker(wire_bytes: int = 0, busy_s: float = 0.0) -> tuple[Asking, Answers]:
+def asker(rate_bps: float = 0.0) -> tuple[Asking, Answers]:
+    """Somebody who asks, over a line of a known rate."""
     answers = Answers()
-    return Asking(answers, lambda: Carried(wire_bytes, busy_s)), answers
+    return Asking(answers, lambda: rate_bps), answers
 
 
 def answer(answers: Answers, took_s: float = 0.0) -> Any:
@@ -283,21 +283,27 @@ def answer(answers: Answers, took_s: float = 0.0) -> Any:
 def test_asking_ends_where_most_blocks_differ() -> None:
     asking_, _ = asker()
     asking_.judge(asking.PROBE_BYTES // 2, asking.PROBE_BYTES // 2)
-    assert asking_.why == ""            # too little to judge by
+    assert asking_.pays(), "too little to judge by"
     asking_.judge(asking.PROBE_BYTES // 2, asking.PROBE_BYTES // 2)
     assert asking_.why == DIFFER
+    assert not asking_.pays()
 
 
-@pytest.mark.parametrize(("wire", "why"), [
-    ((16 << 20, 6.4), ""),              # 20 Mbit/s
-    ((16 << 20, 0.016), FAST),          # 8 Gbit/s
-    ((1 << 20, 0.0), ""),               # nothing has left the buffers yet
+@pytest.mark.parametrize(("took_s", "rate_bps", "pays"), [
+    (0.1, 0, True),         # 0.4 ms a cluster: cheap, whatever the line
+    (0.1, 8e9, True),
+    (2.5, 0, False),        # 10 ms a cluster, and the line not known yet: whole, to learn it
+    (2.5, 1e9, False),
+    (2.5, 20e6, True),
 ])
-def test_asking_ends_where_the_line_is_faster(wire: tuple[int, float], why: str) -> None:
-    asking_, answers = asker(*wire)
-    assert asking_.ask([(0, BLOCK_BYTES)], answer(answers, 0.1), lambda: False)
+def test_a_slow_disk_of_the_target_is_asked_only_over_a_slower_line(
+        took_s: float, rate_bps: float, pays: bool) -> None:
+    asking_, answers = asker(rate_bps)
+    assert asking_.ask([(0, BLOCK_BYTES)], answer(answers, took_s), lambda: False)
+    assert asking_.pays(), "too little to judge by"
     asking_.judge(asking.PROBE_BYTES, asking.PROBE_BYTES // 16)
-    assert asking_.why == why
+    assert asking_.pays() == pays
+    assert asking_.why == ("" if pays else SLOW)
 
 
 def test_an_answer_of_another_length_is_none() -> None:

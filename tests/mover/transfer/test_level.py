@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from mover.transfer.codec import level_for
-from mover.transfer.throttle import Carried
+from mover.transfer.throttle import LineRate
 
 from tests.mover.disks import MIB, archive, exported, filled, needs_qemu, received, same, send
 
@@ -37,9 +37,44 @@ def test_the_level_follows_the_line(rate_bps: float, level: int) -> None:
     assert level_for(rate_bps, 1) == level
 
 
-def test_a_line_is_judged_by_what_has_left_the_buffers() -> None:
-    assert Carried(1 << 20, 0.001).rate_bps == 0
-    assert Carried(16 << 20, 8.0).rate_bps == 1 << 24
+class Clock:
+    """A clock that stands until it is told."""
+
+    now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.mark.parametrize(("busy_s", "rate_bps"), [
+    (4.0, 8 << 20), (2.0, 8 << 20),     # the line was full
+    (1.9, 0), (0.0, 0)])                # the transfer waited for something else
+def test_a_line_is_judged_by_what_it_carries_while_it_is_full(
+        busy_s: float, rate_bps: float) -> None:
+    clock = Clock()
+    line = LineRate(clock=clock)
+    clock.now_s = 4.0
+    line.wrote(4 * MIB, busy_s)
+    assert line.rate_bps == rate_bps
+
+
+def test_the_streams_of_a_line_are_busy_at_the_same_time() -> None:
+    clock = Clock()
+    line = LineRate(streams=4, clock=clock)
+    clock.now_s = 1.0
+    for _ in range(4):
+        line.wrote(MIB, 1.0)
+    assert line.rate_bps == 32 << 20
+
+
+def test_a_line_that_is_full_no_more_keeps_the_rate_that_is_known() -> None:
+    clock = Clock()
+    line = LineRate(clock=clock)
+    clock.now_s = 4.0
+    line.wrote(4 * MIB, 4.0)
+    clock.now_s = 5.0
+    line.wrote(4 * MIB, 0.1)
+    assert line.rate_bps == 8 << 20
 
 
 def test_memory_stays_within_64_mib_on_a_thin_line(tmp_path: Path, archive: Path) -> None:

@@ -280,7 +280,7 @@ class Pipeline:
         return zeros + outs
 
     def _asks(self) -> bool:
-        return self._asking is not None and not self._asking.why
+        return self._asking is not None and self._asking.pays()
 
     def _theirs(self, chosen: Chosen) -> bytes:
         """Return the receiver's hashes of the blocks of some clusters; nothing: not known."""

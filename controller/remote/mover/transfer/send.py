@@ -48,7 +48,7 @@ from mover.transfer.extents import Piece, Ranges, dirty, pieces
 from mover.transfer.nbd import ALLOCATION, READS_ZERO, Nbd, Read, bitmap_context
 from mover.transfer.pipeline import Known, Packing, Pipeline, runs
 from mover.transfer.receivers import Receivers, open_receivers, stream_count
-from mover.transfer.throttle import Carried, Throttle
+from mover.transfer.throttle import LineRate, Throttle
 from mover.verbs import fail, peak_bytes, say
 
 BATCH_BYTES = 1 << 20
@@ -219,21 +219,17 @@ def transfer(request: Request, source: Source, receivers: Receivers, throttle: T
     begun_at = time.monotonic()
     hasher = Hasher(request.algorithm, bytes.fromhex(request.secret))
     known = _known(request, hasher)
-    writers = [wire.Writer(out, hasher, throttle) for out in receivers.fds]
+    line = LineRate(len(receivers.fds))
+    writers = [wire.Writer(out, hasher, throttle, line) for out in receivers.fds]
 
-    def carried() -> Carried:
-        """Return what the line carried; the streams are busy at the same time."""
-        return Carried(sum(w.wire_bytes for w in writers),
-                       sum(w.busy_s for w in writers) / max(1, len(writers)))
+    def rate_bps() -> float:
+        """Return what is known of the line: its limit, or what it carries; 0: nothing."""
+        return min((rate for rate in (throttle.rate_bps, line.rate_bps) if rate), default=0.0)
 
-    def level() -> int:
-        """Return how hard to compress for this line."""
-        rates = [rate for rate in (throttle.rate_bps, carried().rate_bps) if rate]
-        return level_for(min(rates, default=0.0), request.level)
-
-    asking = Asking(receivers.answers, carried)
+    asking = Asking(receivers.answers, rate_bps)
     asks = asking if request.blocks and receivers.can_answer else None
-    packing = Packing(hasher, number_of(request.codec), level, request.compress, known)
+    packing = Packing(hasher, number_of(request.codec),
+                      lambda: level_for(rate_bps(), request.level), request.compress, known)
     progress = Progress(fd, source.ranges.total_bytes, writers)
     try:
         for number, writer in enumerate(writers):

@@ -4,28 +4,42 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Callable, NamedTuple
+from typing import Callable
 
 BURST_S = 0.1       # what an idle bucket may let through at once, in seconds of its rate
 PORTION_BYTES = 1 << 16
 LEAST_PORTION_BYTES = 1 << 10
 
 
-JUDGED_BYTES = 8 << 20  # on the wire; less says nothing of a line, since it goes into buffers
+JUDGED_BYTES = 4 << 20  # on the wire; less says nothing of a line, since it goes into buffers
+FULL_SHARE = 0.5        # of the time: so long the writers wait for a line that is full
 
 
-class Carried(NamedTuple):
-    """What went out, and how long the line took for it, waits for its rate included."""
+class LineRate:
+    """
+    The rate of the line, in bits a second; 0: not known.
 
-    wire_bytes: int
-    busy_s: float
+    It is known only from stretches in which the line was what everybody waited for. A transfer that
+    waits for answers or for the disk says nothing of it, however few bytes it sends a second.
+    """
 
-    @property
-    def rate_bps(self) -> float:
-        """Bits a second; 0: not known yet."""
-        if self.wire_bytes < JUDGED_BYTES:
-            return 0.0
-        return self.wire_bytes * 8 / max(self.busy_s, 1e-6)
+    def __init__(self, streams: int = 1, clock: Callable[[], float] = time.monotonic) -> None:
+        self._streams, self._clock = max(1, streams), clock
+        self._lock = threading.Lock()
+        self._bytes, self._busy_s, self._since = 0, 0.0, clock()
+        self.rate_bps = 0.0
+
+    def wrote(self, size_bytes: int, busy_s: float) -> None:
+        """Count bytes of one stream, and how long it took to get rid of them."""
+        with self._lock:
+            self._bytes += size_bytes
+            self._busy_s += busy_s / self._streams
+            if self._bytes < JUDGED_BYTES:
+                return
+            lasted_s = max(self._clock() - self._since, 1e-6)
+            if self._busy_s >= FULL_SHARE * lasted_s:
+                self.rate_bps = self._bytes * 8 / lasted_s
+            self._bytes, self._busy_s, self._since = 0, 0.0, self._clock()
 
 
 class Throttle:

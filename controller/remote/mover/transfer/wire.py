@@ -57,7 +57,7 @@ from mover.transfer.frames import (
     Zero,
     bytes_of,
 )
-from mover.transfer.throttle import Throttle
+from mover.transfer.throttle import LineRate, Throttle
 
 VERSION = 4
 MAGIC = b"HSF1"
@@ -95,12 +95,12 @@ class Hello(NamedTuple):
 class Writer:
     """The sending end of one pipe; `wire_bytes` counts all bytes written to it."""
 
-    def __init__(self, fd: int, hasher: Hasher, throttle: Optional[Throttle] = None) -> None:
+    def __init__(self, fd: int, hasher: Hasher, throttle: Optional[Throttle] = None,
+                 line: Optional[LineRate] = None) -> None:
         self.fd = fd
         self.hasher = hasher
-        self._throttle = throttle or Throttle()
+        self._throttle, self._line = throttle or Throttle(), line or LineRate()
         self.wire_bytes = 0
-        self.busy_s = 0.0               # in writing and in keeping to the rate
         self.tally = Tally()
         self._mark = (0, 0)
         self._sent_at = time.monotonic()
@@ -173,7 +173,7 @@ class Writer:
                 written -= len(views.pop(0))
             if written:
                 views[0] = views[0][written:]
-        self.busy_s += time.monotonic() - begun_at
+        self._line.wrote(sum(map(len, parts)), time.monotonic() - begun_at)
 
 
 class Reader:

@@ -8,13 +8,15 @@ Ask the receiver which blocks of a changed cluster it has, while that is worth i
 A batch waits for its answer with the worker that holds it; so many more are under way that the
 line is not idle for a round trip. No answer is no error: the clusters are then sent whole.
 
-Asking costs the receiver a read of each cluster and both ends their hashes. It ends for the rest of
-a transfer as soon as one of these is seen; `why` says which:
+Asking costs the receiver a read of each cluster and both ends their hashes; less, on most hosts,
+than packing and encrypting what need not be sent. Clusters go whole from the moment when one of
+these is seen; `why` says which:
 
     most blocks differ    more than MOST_SHARE of all after PROBE_BYTES: files, not rows
-    the line is fast      what is not sent would have taken less time than the answers took; judged
-                          only once the line's rate is known
     no answer             the receiver has no point that can be read, or has said nothing in time
+    its disk is slow      a cluster takes the receiver more than CHEAP_S, and a line of known rate
+                          less; until the rate is known, whole clusters are sent to learn it. It is
+                          judged again with each batch, since only a full line tells its rate.
 
 Why ask, and not keep hashes on the source: the receiver must read the cluster anyway to put blocks
 into it, and nothing that is kept here can be wrong after a failover, a repair or a restored image.
@@ -28,16 +30,16 @@ import threading
 import time
 from typing import Any, Callable, Dict, NamedTuple, Optional
 
-from mover.image.hashing import BLOCK_BYTES, BLOCK_HASH_BYTES
+from mover.image.hashing import BLOCK_BYTES, BLOCK_HASH_BYTES, CLUSTER_BYTES
 from mover.transfer.frames import Extents
-from mover.transfer.throttle import Carried
 
 PROBE_BYTES = 16 << 20          # of changed clusters
 MOST_SHARE = 0.75
 ANSWER_S = 60.0                 # a full pipe of a thin line is before the question
+CHEAP_S = 0.002                 # of the receiver for a cluster; a disk that seeks takes ten
 
 DIFFER = "most blocks of its changed clusters differ"
-FAST = "the line is faster than comparing blocks"
+SLOW = "the target reads its blocks slower than the line carries them"
 SILENT = "the target could not compare its blocks"
 NO_WAY_BACK = "a target behind the controller cannot be asked for its blocks"
 
@@ -91,15 +93,30 @@ class Answers:
 
 
 class Asking:
-    """Asks, for one transfer, and judges whether to go on; `why` is empty while it does."""
+    """Asks, for one transfer, and judges whether that pays."""
 
-    def __init__(self, answers: Answers, carried: Callable[[], Carried]) -> None:
-        self._answers, self._carried = answers, carried
+    def __init__(self, answers: Answers, rate_bps: Callable[[], float]) -> None:
+        self._answers, self._rate_bps = answers, rate_bps       # of the line; 0: not known
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         self._took_s = 0.0
-        self.why = ""
+        self._over = ""         # why nothing is asked any more
+        self.why = ""           # why clusters went whole, the newest reason
         self.asked_bytes = self.sent_bytes = 0
+
+    def pays(self) -> bool:
+        """Return whether to ask about the next clusters, by what is known now."""
+        if self._over:
+            return False
+        clusters = self.asked_bytes / CLUSTER_BYTES
+        if clusters < PROBE_BYTES / CLUSTER_BYTES or self._took_s <= CHEAP_S * clusters:
+            return True
+        rate_bps = self._rate_bps()
+        saved_bits = (self.asked_bytes - self.sent_bytes) * 8
+        if rate_bps and saved_bits / rate_bps > self._took_s:
+            return True
+        self.why = SLOW
+        return False
 
     def ask(self, extents: Extents, put: Callable[[int, Extents], None],
             failed: Callable[[], bool]) -> bytes:
@@ -110,7 +127,7 @@ class Asking:
         answer = self._answers.wait(number, failed)
         wanted = sum(-(-length // BLOCK_BYTES) for _, length in extents) * BLOCK_HASH_BYTES
         if answer is None or len(answer.hashes) != wanted:
-            self.why = self.why or SILENT
+            self._over = self.why = SILENT
             return b""
         with self._lock:
             self._took_s += answer.took_s
@@ -121,11 +138,6 @@ class Asking:
         with self._lock:
             self.asked_bytes += cluster_bytes
             self.sent_bytes += differing_bytes
-            if self.why or self.asked_bytes < PROBE_BYTES:
-                return
-            if self.sent_bytes > MOST_SHARE * self.asked_bytes:
-                self.why = DIFFER
-            rate_bps = self._carried().rate_bps
-            saved_bits = (self.asked_bytes - self.sent_bytes) * 8
-            if rate_bps and saved_bits / rate_bps < self._took_s:
-                self.why = self.why or FAST
+            if self.asked_bytes >= PROBE_BYTES and (
+                    self.sent_bytes > MOST_SHARE * self.asked_bytes):
+                self._over = self.why = DIFFER
