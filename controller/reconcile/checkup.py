@@ -45,6 +45,7 @@ def question_for(name: str, desired: Desired, endpoints: Mapping[str, Endpoint],
                  facts: NodeFacts | None) -> str:
     """Return what a host's probes are to look at: its pools, and every other host."""
     peers = [{"name": other, "admin": host.spec.address, "port": endpoints[other].port,
+              "user": endpoints[other].user,
               "replication": host.spec.replication_address or host.spec.address}
              for other, host in desired.hosts.items() if other != name and other in endpoints]
     names = {peer[key] for peer in peers for key in ("admin", "replication")}
@@ -54,10 +55,11 @@ def question_for(name: str, desired: Desired, endpoints: Mapping[str, Endpoint],
         str(one) for one in names if not is_address(str(one)))}, separators=(",", ":"))
 
 
-async def probe_host(reader: HostReader, name: str, question: str) -> Probed:
+async def probe_host(reader: HostReader, name: str, question: str,
+                     limit_s: float = PROBES_S) -> Probed:
     """Return what the probes of one host answer; any failure is a sentence."""
     try:
-        found = json.loads(await reader.probe(name, PROGRAM, question, PROBES_S))
+        found = json.loads(await reader.probe(name, PROGRAM, question, limit_s))
         probes = {str(key): dict(value) for key, value in found["probes"].items()}
         return Probed(probes, tuple(int(part) for part in found["python"]), found["hostname"])
     except ActionError as error:

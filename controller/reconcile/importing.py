@@ -47,6 +47,8 @@ from controller.source.templates import NotATemplate, fit_template, parse_templa
 from controller.transport.base import Endpoint
 
 AT_ONCE: Final = 32
+PROBES_S: Final = 20.0
+"""More than a doctor's look has: it comes at the end of all the rest."""
 
 
 class Target(NamedTuple):
@@ -189,7 +191,7 @@ class Import:
             """Probe one host, and return its checkup."""
             facts = reading.facts.value if isinstance(reading.facts, Known) else None
             probed = await probe_host(self.reader, asked[name].name,
-                                      question_for(name, desired, asked, facts))
+                                      question_for(name, desired, asked, facts), PROBES_S)
             key = known.get(reading.address) or KeyFinding(
                 asked[name], None, KeyVerdict(Belief.BELIEVED, ""))
             return checkup_of(desired, replace(asked[name], name=name),

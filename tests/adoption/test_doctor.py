@@ -25,7 +25,8 @@ SOUND: dict[str, Any] = {
     "libvirt": {"sockets": ["libvirtd"], "answers": True, "status": 0, "error": ""},
     "apparmor": {"on": True, "profile": PROFILE},
     "sshd": {"maxsessions": "10"}, "kvm": {"is": "device"},
-    "mounts": {"/": "rw,relatime"}, "own name": {"addresses": ["10.0.0.1"]},
+    "own name": {"addresses": ["10.0.0.1"]}, "root's key": {"key": "ssh-ed25519 AAAA root@here"},
+    "time service": {"service": "chrony"}, "firewall": {"tool": ""},
     "room /pool": {"total_bytes": 100, "free_bytes": 50, "free_inodes": 50, "inodes": 100,
                    "readonly": False},
 }
@@ -107,7 +108,13 @@ FAULTS: dict[str, tuple[Ward, Level, str, str]] = {
                  "usermod"),
     "fish": (with_shell("/usr/bin/fish"), Level.NOTE, "shell", "usermod"),
     "no libvirt": (with_probe("libvirt", answers=False, sockets=[], status=1), Level.STOPS,
-                   "libvirt", "systemctl enable"),
+                   "libvirt", "systemctl enable --now libvirtd.socket"),
+    "no modular libvirt": (with_probe("libvirt", answers=False, sockets=[], status=1,
+                                      daemons=["virtqemud"]), Level.STOPS, "libvirt",
+                           "systemctl enable --now virtqemud.socket"),
+    "a libvirt that has just begun": (with_probe(
+        "libvirt", answers=False, sockets=["libvirtd"], status=124, began_s=4.0), Level.UNKNOWN,
+        "libvirt", "hotsite doctor"),
     "hung libvirt": (with_probe("libvirt", answers=False, sockets=["virtqemud"], status=124),
                      Level.STOPS, "libvirt", "systemctl restart virtqemud"),
     "no virsh": (with_probe("libvirt", answers=False, sockets=[], status=127), Level.STOPS,
@@ -117,7 +124,13 @@ FAULTS: dict[str, tuple[Ward, Level, str, str]] = {
     "apparmor": (with_probe("apparmor", profile="/var/lib/libvirt/images/** r,"), Level.HURTS,
                  "apparmor", "apparmor_parser"),
     "kvm is a file": (with_probe("kvm", **{"is": "file"}), Level.STOPS, "kvm", "rm /dev/kvm"),
-    "no kvm": (with_probe("kvm", **{"is": "absent"}), Level.NOTE, "kvm", "modprobe"),
+    "kvm is a file, and its module is loaded": (with_probe(
+        "kvm", **{"is": "file", "module": "kvm_intel", "loaded": True}), Level.STOPS, "kvm",
+        "rm /dev/kvm && mknod -m 660 /dev/kvm c 10 232"),
+    "no kvm": (with_probe("kvm", **{"is": "absent", "module": "kvm_amd"}), Level.NOTE, "kvm",
+               "modprobe kvm_amd"),
+    "no virtualisation": (with_probe("kvm", **{"is": "absent", "module": ""}), Level.NOTE, "kvm",
+                          "firmware"),
     "a domain that hangs": (with_facts(lambda facts: replace(facts, domains=Known({"it's": replace(
         b.domain("web", HERE, DESIRED), live=None, config=None, unknown="no answer")}, 0.0))),
         Level.HURTS, "domain", r"virsh domjobinfo 'it'\''s'"),
@@ -125,24 +138,28 @@ FAULTS: dict[str, tuple[Ward, Level, str, str]] = {
         "default": PoolFacts("default", "/var/lib/libvirt/images", False, 1, 1)}, 0.0))),
         Level.HURTS, "pool", "virsh pool-start default"),
     "clock": (with_facts(lambda facts: replace(facts, clock_offset_s=-10800.0)), Level.HURTS,
-              "clock", "timedatectl"),
-    "full": (with_probe("room /pool", free_bytes=5), Level.HURTS, "room", "df -h /pool"),
+              "clock", "systemctl restart chrony"),
+    "full": (with_probe("room /pool", free_bytes=5), Level.HURTS, "room", "du -axh /pool"),
     "read-only": (with_probe("room /pool", readonly=True), Level.STOPS, "room", "remount"),
-    "inodes": (with_probe("room /pool", free_inodes=1), Level.HURTS, "room", "df -i"),
+    "inodes": (with_probe("room /pool", free_inodes=1), Level.HURTS, "room", "du -x --inodes"),
     "sessions": (with_probe("sshd", maxsessions="2"), Level.HURTS, "sessions", "MaxSessions"),
-    "noexec": (with_probe("mounts", **{"/tmp": "rw,noexec"}), Level.NOTE, "noexec", ""),
     "unknown host key between": (with_probe(f"ssh {THERE}", status=255,
                                             error="Host key verification failed."),
                                  Level.HURTS, "key exchange", "/root/.ssh/known_hosts"),
     "no key between": (with_probe(f"ssh {THERE}", status=255,
                                   error="root@x: Permission denied (publickey)."),
-                       Level.HURTS, "key exchange", "ssh-copy-id"),
-    "ports": (with_probe(f"port {THERE}", result="silent"), Level.HURTS, "ports", "ufw allow"),
+                       Level.HURTS, "key exchange",
+                       "echo 'ssh-ed25519 AAAA root@here' >>/root/.ssh/authorized_keys"),
+    "an account between that may not use libvirt": (
+        with_probe(f"ssh {THERE}", status=1, error=""), Level.HURTS, "key exchange",
+        "usermod -aG libvirt root"),
+    "ports": (with_probe(f"port {THERE}", result="silent"), Level.HURTS, "ports",
+              "let paris-1 reach TCP port 49152-49215 of milan-1"),
     "path": (with_probe(f"path {THERE}", result="silent"), Level.STOPS, "replication path",
-             "ufw allow"),
+             "reach TCP port 22"),
     "mtu": (with_probe(f"mtu {THERE}", mtu=9000, passes=1500), Level.HURTS, "mtu", "ip link set"),
     "dns": (with_probe("dns milan-1", addresses=[], error="unknown"), Level.STOPS, "dns",
-            "getent hosts"),
+            "into /etc/hosts"),
     "uplink": (with_facts(lambda facts: replace(facts, interfaces=Known({"br0": OWN}, 0.0))),
                Level.HURTS, "uplinks", "nativeVlan"),
     "portability": (with_facts(lambda facts: replace(
@@ -151,6 +168,11 @@ FAULTS: dict[str, tuple[Ward, Level, str, str]] = {
     "versions": (with_facts(lambda facts: replace(facts, versions={"libvirt": "11.3.0"}), THERE),
                  Level.NOTE, "versions", ""),
 }
+SAID = {"old python", "old libvirt", "no virtualisation", "ports", "path", "dns", "uplink",
+        "portability", "versions"}
+"""Faults that no one command mends: what to do is said."""
+ONLY_HELP = {"own name", "root's key", "time service", "firewall"}
+"""Probes that find nothing wrong: what they tell is part of a remedy."""
 
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -167,7 +189,7 @@ def test_each_planted_fault_is_found_alone_with_its_remedy(name: str) -> None:
 def test_a_probe_that_could_not_be_made_proves_nothing_and_says_so(probe: str) -> None:
     one = ward().checkups[HERE]
     found = judge(with_host(ward(), probes={**one.probes, probe: {"unknown": "it hung"}}))
-    assert probe == "own name" or [item.level for item in found] == [Level.UNKNOWN]
+    assert probe in ONLY_HELP or [item.level for item in found] == [Level.UNKNOWN]
     assert all("it hung" in item.what for item in found)
 
 
@@ -207,6 +229,39 @@ def test_autostart_of_a_vm_that_may_fail_over_by_itself_is_found() -> None:
 def test_a_clock_is_as_right_as_it_could_be_read() -> None:
     late = with_facts(lambda facts: replace(facts, clock_offset_s=4.0, clock_error_s=4.5))
     assert judge(late) == []
+
+
+@pytest.mark.parametrize(("found", "command"), [
+    ({"tool": "ufw"}, "ufw allow proto tcp from 10.9.0.1 to any port 49152:49215"),
+    ({"tool": "firewalld"}, "firewall-cmd --permanent --add-port=49152-49215/tcp && firewall-cmd"
+                            " --reload"),
+    ({"tool": "nft", "chains": ["inet filter input"]}, "nft insert rule inet filter input ip saddr"
+     " 10.9.0.1 tcp dport 49152-49215 accept   # and in /etc/nftables.conf, for the next boot"),
+])
+def test_ports_are_opened_in_the_firewall_that_is_there(found: dict[str, Any],
+                                                        command: str) -> None:
+    blocked = with_probe(f"port {THERE}", result="silent")
+    here, there = blocked.checkups[HERE], blocked.checkups[THERE]
+    blocked = with_host(blocked, spec=here.spec.model_copy(
+        update={"replication_address": "10.9.0.1"}))
+    (one,) = judge(with_host(blocked, THERE, probes={**there.probes, "firewall": found}))
+    assert (one.typed_on, one.mend) == (THERE, command)
+
+
+def test_a_clock_that_nothing_keeps_is_set_from_here_by_the_login_that_works() -> None:
+    unkept = with_probe("time service", service="")
+    late = with_host(unkept, user="ops", facts=with_facts(
+        lambda facts: replace(facts, clock_offset_s=-10800.0)).checkups[HERE].facts)
+    (one,) = judge(late)
+    assert one.typed_on == "here"
+    assert one.mend.startswith("ssh ops@paris-1 sudo date -u -s @$(date +%s) ")
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_command_says_where_it_is_typed(name: str) -> None:
+    one = judge(FAULTS[name][0])[0]
+    assert one.typed_on in {"", "here", HERE, THERE}
+    assert bool(one.typed_on) == (name not in SAID), one.mend
 
 
 def test_findings_come_the_worst_first() -> None:

@@ -56,7 +56,7 @@ def test_the_worst_finding_is_the_exit_status_and_comes_first(
     first = done.stdout.splitlines()
     assert first[0].startswith("stops you  Host/kvm1  libvirt:")
     assert first[1].strip().startswith("so: ")
-    assert first[2].strip().startswith("mend: systemctl enable --now libvirtd.socket")
+    assert first[2].strip().startswith("mend on kvm1: systemctl enable --now libvirtd.socket")
 
 
 def test_a_host_that_lets_nobody_in_is_told_alone(shell: ImportShell,

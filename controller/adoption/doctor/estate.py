@@ -5,10 +5,11 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from controller.adoption.doctor.checkup import Checkup, Ward
-from controller.adoption.doctor.finding import Finding, Level, not_known
-from controller.adoption.doctor.host import check_host
+from controller.adoption.doctor.finding import HERE, Finding, Level, not_known
+from controller.adoption.doctor.host import check_host, quoted
 from controller.adoption.doctor.pair import check_pair
 from controller.model.facts import DomainConfig, DomainFacts, Known, NodeFacts, Unknown
+from controller.model.host import BmcSpec
 from controller.plan.machine.capability import lacking
 
 SHOWN = 3
@@ -41,8 +42,19 @@ def check_bmc(one: Checkup) -> Iterator[Finding]:
     if why:
         yield Finding(Level.HURTS, one.about, "bmc", f"its BMC cannot be used: {why}",
                       "nothing proves this host off: its VMs wait for a person in a failover",
-                      f"curl -k {one.spec.bmc.url}/redfish/v1/   # and the login in"
-                      f" {one.spec.bmc.credentials.file or one.spec.bmc.credentials.env}")
+                      *_try_bmc(one.spec.bmc, why))
+
+
+def _try_bmc(bmc: BmcSpec, why: str) -> tuple[str, str]:
+    """Return what shows why a BMC cannot be used, and where it is typed."""
+    server = bmc.url.removeprefix("https://").partition("/")[0]
+    if "certificate" in why:
+        port = "" if ":" in server.rpartition("]")[2] else ":443"
+        return (f"openssl s_client -connect {server}{port} </dev/null | openssl x509 -noout"
+                " -fingerprint -sha256   # if it is the BMC's own: `fingerprint:` of its `bmc:`",
+                HERE)
+    return (f"curl -sS -m 10 --insecure {bmc.url}/redfish/v1/   # whether it answers; its login is"
+            f" in {bmc.credentials.file or bmc.credentials.env}", HERE)
 
 
 def check_uplinks(one: Checkup) -> Iterator[Finding]:
@@ -61,7 +73,7 @@ def check_uplinks(one: Checkup) -> Iterator[Finding]:
             yield Finding(Level.HURTS, one.about, "uplinks", f"{', '.join(sorted(own))} is on"
                           f" {name}, without a tag", "to narrow its VLANs could cut the host off,"
                           " so that is refused there",
-                          f"write `nativeVlan: 0` in the spec of {one.name}")
+                          f"write `nativeVlan: 0` in the spec of {one.name}", "")
 
 
 def check_names(one: Checkup) -> Iterator[Finding]:
@@ -75,8 +87,8 @@ def check_names(one: Checkup) -> Iterator[Finding]:
         elif not seen["addresses"]:
             yield Finding(Level.STOPS, one.about, "dns", f"it cannot resolve {name}"
                           f" ({seen.get('error', '')})",
-                          "no copy or migration finds the way there", f"getent hosts {name}"
-                          f"   # on {one.name}; or write addresses in hosts.yaml")
+                          "no copy or migration finds the way there", "write its address into"
+                          f" /etc/hosts of {one.name}, or into hosts.yaml instead of the name", "")
 
 
 def check_autostart(one: Checkup, ward: Ward) -> Iterator[Finding]:
@@ -94,8 +106,8 @@ def check_autostart(one: Checkup, ward: Ward) -> Iterator[Finding]:
         yield Finding(Level.HURTS, f"VirtualMachine/{name}", "autostart",
                       f"{one.name} starts {name} at its own boot, and {policy.name} lets it fail"
                       " over by itself", "a host that comes back starts a second copy",
-                      f"virsh autostart --disable {domain.name}   # on {one.name}; `autostart: off`"
-                      " in its spec")
+                      f"virsh autostart --disable {quoted(domain.name)}   # and `autostart: off` in"
+                      " its spec", one.name)
 
 
 class Need(NamedTuple):
@@ -123,7 +135,7 @@ def check_twins(ward: Ward) -> Iterator[Finding]:
                       f"no host there could run {shown}: {need.sentence}",
                       "if their own site is lost, they do not come back there",
                       "install the same QEMU there, or choose a machine type and processor model"
-                      " that both sites have: virsh domcapabilities")
+                      " that both sites have: virsh domcapabilities", "")
     yield from _versions(ward)
 
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from controller.adoption.doctor.apparmor import may_read
-from controller.adoption.doctor.checkup import Checkup
-from controller.adoption.doctor.finding import Finding, Level, not_known
+from controller.adoption.doctor.checkup import Checkup, Probe
+from controller.adoption.doctor.finding import HERE, Finding, Level, not_known
 from controller.adoption.host_keys import Belief
 from controller.model.facts import Known, NodeFacts
 from controller.model.units import render_duration, render_size
@@ -19,6 +19,9 @@ CLOCK_HURTS_S: Final = 2.0
 LEAST_FREE: Final = 0.1
 """Of a file system that replicas or scratch files lie on."""
 SESSIONS: Final = 10
+SSH_PORT: Final = 22
+BEGINS_S: Final = 60.0
+"""What libvirt may take from its start to its first answer."""
 REPLICAS: Final = "hotsite-replicas"
 
 
@@ -26,7 +29,7 @@ def check_host(one: Checkup) -> Iterator[Finding]:
     """Yield what is wrong on one host; where nobody gets in, only that."""
     if one.late and not one.python and one.seen is None:
         yield not_known(one.about, "login", one.trouble,
-                        f"ssh -p {one.port} {one.user}@{one.spec.address}")
+                        ssh(one), HERE)
         return
     yield from check_key(one)
     if one.key.belief is not Belief.BELIEVED:
@@ -34,9 +37,8 @@ def check_host(one: Checkup) -> Iterator[Finding]:
     if not one.python and one.seen is None:
         yield Finding(Level.STOPS, one.about, "login", one.trouble or "it was not looked at",
                       "nothing can be seen or done there",
-                      "hotsite sudoers   # and put it there as /etc/sudoers.d/hotsite"
-                      if "sudo" in one.trouble else
-                      f"ssh-copy-id -p {one.port} {one.user}@{one.spec.address}")
+                      sudoers(one) if "sudo" in one.trouble else
+                      f"ssh-copy-id -p {one.port} {one.user}@{one.spec.address}", HERE)
         return
     yield from check_python(one)
     yield from check_account(one)
@@ -47,7 +49,6 @@ def check_host(one: Checkup) -> Iterator[Finding]:
     yield from check_clock(one)
     yield from check_room(one)
     yield from check_sshd(one)
-    yield from check_noexec(one)
 
 
 def check_key(one: Checkup) -> Iterator[Finding]:
@@ -57,7 +58,7 @@ def check_key(one: Checkup) -> Iterator[Finding]:
     if one.shown is None:
         yield Finding(Level.STOPS, one.about, "reach", one.key.sentence,
                       "nothing can be seen or done there",
-                      f"ssh -p {one.port} {one.user}@{one.spec.address}")
+                      ssh(one), HERE)
     elif one.key.belief is Belief.REFUSED:
         yield Finding(Level.STOPS, one.about, "host key", one.key.sentence,
                       "nothing is sent there: somebody may answer in its place",
@@ -68,7 +69,7 @@ def check_key(one: Checkup) -> Iterator[Finding]:
                       f" {one.key.sentence}",
                       "a host whose key nobody confirmed is never talked to",
                       f"hotsite import {one.spec.address} --fingerprint"
-                      f" {one.spec.address}={one.shown.fingerprint}")
+                      f" {one.spec.address}={one.shown.fingerprint}", HERE)
 
 
 def check_python(one: Checkup) -> Iterator[Finding]:
@@ -77,7 +78,7 @@ def check_python(one: Checkup) -> Iterator[Finding]:
         has = ".".join(map(str, one.python))
         yield Finding(Level.STOPS, one.about, "python", f"python3 is {has}",
                       "what is sent there needs Python 3.9",
-                      "install Python 3.9 or newer as python3")
+                      "install Python 3.9 or newer as python3", "")
     elif not one.python:
         yield not_known(one.about, "python", one.trouble)
 
@@ -93,8 +94,7 @@ def check_account(one: Checkup) -> Iterator[Finding]:
                       f"{seen['user']} is not root and may not become it by sudo without a"
                       " password",
                       "VMs cannot be looked at or changed there",
-                      f"hotsite sudoers | ssh root@{one.spec.address} 'cat"
-                      " >/etc/sudoers.d/hotsite && visudo -c'")
+                      sudoers(one), HERE)
     shell = seen["shell"].rpartition("/")[2]
     if shell in {"nologin", "false"}:
         yield Finding(Level.STOPS, one.about, "shell", f"the shell of {seen['user']} is"
@@ -113,11 +113,16 @@ def check_libvirt(one: Checkup) -> Iterator[Finding]:
         yield not_known(one.about, "libvirt", seen["unknown"])
         return
     if not seen["answers"]:
+        if seen["status"] == 124 and 0 <= seen.get("began_s", -1) < BEGINS_S:
+            yield not_known(one.about, "libvirt", f"{' and '.join(seen['sockets'])} was idle, began"
+                            f" {seen['began_s']:.0f} s ago and does not answer yet",
+                            "hotsite doctor   # once more", HERE)
+            return
         if seen["status"] == 127:
             what, mend = "virsh is not installed", "apt-get install libvirt-daemon-system"
         elif not seen["sockets"]:
             what = "neither libvirtd nor virtqemud has a socket there"
-            mend = "systemctl enable --now libvirtd.socket   # or virtqemud.socket"
+            mend = f"systemctl enable --now {(seen.get('daemons') or ['libvirtd'])[0]}.socket"
         else:
             what = f"{' and '.join(seen['sockets'])} does not answer: {seen['error']}"
             mend = f"systemctl restart {seen['sockets'][0]}"
@@ -127,7 +132,7 @@ def check_libvirt(one: Checkup) -> Iterator[Finding]:
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
     if numbers and numbers < OLDEST_LIBVIRT:
         yield Finding(Level.STOPS, one.about, "libvirt", f"libvirt is {version}",
-                      "incremental copies need libvirt 7.2", "upgrade libvirt there")
+                      "incremental copies need libvirt 7.2", "upgrade libvirt there", "")
 
 
 def check_unseen(one: Checkup) -> Iterator[Finding]:
@@ -165,11 +170,21 @@ def check_kvm(one: Checkup) -> Iterator[Finding]:
         yield not_known(one.about, "kvm", seen["unknown"])
     elif seen["is"] == "file":
         yield Finding(Level.STOPS, one.about, "kvm", "/dev/kvm is an ordinary file",
-                      "no guest that uses KVM starts there",
-                      "rm /dev/kvm && modprobe kvm_intel || modprobe kvm_amd")
-    elif seen["is"] == "absent":
+                      "no guest that uses KVM starts there", f"rm /dev/kvm{_make_kvm(seen)}")
+    elif seen["is"] == "absent" and seen.get("module"):
         yield Finding(Level.NOTE, one.about, "kvm", "there is no /dev/kvm",
-                      "its guests are emulated, and slow", "modprobe kvm_intel || modprobe kvm_amd")
+                      "its guests are emulated, and slow", f"modprobe {seen['module']}")
+    elif seen["is"] == "absent":
+        yield Finding(Level.NOTE, one.about, "kvm", "its processor shows no virtualisation",
+                      "its guests are emulated, and slow", "switch it on in the machine's firmware,"
+                      " or, if the host is a VM itself, nested virtualisation where it runs", "")
+
+
+def _make_kvm(seen: Probe) -> str:
+    """Return what makes the device anew, once the file in its place is gone."""
+    if seen.get("loaded"):
+        return " && mknod -m 660 /dev/kvm c 10 232 && chgrp kvm /dev/kvm"
+    return f" && modprobe {seen['module']}" if seen.get("module") else ""
 
 
 def check_apparmor(one: Checkup) -> Iterator[Finding]:
@@ -213,7 +228,19 @@ def check_clock(one: Checkup) -> Iterator[Finding]:
         yield Finding(Level.HURTS, one.about, "clock", f"its clock is"
                       f" {render_duration(abs(facts.clock_offset_s))} {way} the controller's",
                       "ages of copies, logs of two hosts and certificates cannot be compared",
-                      "timedatectl set-ntp true")
+                      *_set_clock(one))
+
+
+def _set_clock(one: Checkup) -> tuple[str, str | None]:
+    """Return the command that sets a host's clock right, and where it is typed."""
+    service = one.probe("time service").get("service", "")
+    if service == "systemd-timesyncd":
+        return "timedatectl set-ntp true && systemctl restart systemd-timesyncd", None
+    if service:
+        return f"systemctl restart {service}", None
+    sudo = "" if one.user == "root" else "sudo "
+    return (f"{ssh(one)} {sudo}date -u -s @$(date +%s)   # and install chrony there: it keeps it",
+            HERE)
 
 
 def check_room(one: Checkup) -> Iterator[Finding]:
@@ -233,10 +260,12 @@ def check_room(one: Checkup) -> Iterator[Finding]:
                           f" {render_size(seen['free_bytes'])} of"
                           f" {render_size(seen['total_bytes'])} left",
                           "a copy's scratch file, or a replica, may fill it, and VMs on it then"
-                          " pause", f"df -h {folder}; du -xh --max-depth=1 {folder} | sort -h")
+                          " pause", f"du -axh {folder} | sort -h | tail   # the largest come last;"
+                          " a shorter `keep` in its policy lets restore points go")
         elif seen["inodes"] and seen["free_inodes"] < LEAST_FREE * seen["inodes"]:
             yield Finding(Level.HURTS, one.about, "room", f"{folder} has few inodes left",
-                          "no file can be made there soon", f"df -i {folder}")
+                          "no file can be made there soon",
+                          f"du -x --inodes {folder} | sort -n | tail   # the fullest come last")
 
 
 def check_sshd(one: Checkup) -> Iterator[Finding]:
@@ -249,17 +278,19 @@ def check_sshd(one: Checkup) -> Iterator[Finding]:
     if sessions.isdigit() and int(sessions) < SESSIONS:
         yield Finding(Level.HURTS, one.about, "sessions", f"sshd allows {sessions} sessions on a"
                       " connection", "each further command needs a login of its own",
-                      f"echo 'MaxSessions {SESSIONS}' >/etc/ssh/sshd_config.d/hotsite.conf &&"
-                      " systemctl reload ssh")
+                      f"echo 'MaxSessions {SESSIONS}' >/etc/ssh/sshd_config.d/00-hotsite.conf &&"
+                      " { systemctl reload ssh || systemctl reload sshd; }")
 
 
-def check_noexec(one: Checkup) -> Iterator[Finding]:
-    """Yield where nothing may be executed, if libvirt's own helpers need it."""
-    seen = one.probe("mounts")
-    if "unknown" in seen:
-        yield not_known(one.about, "noexec", seen["unknown"])
-        return
-    where = sorted(place for place, options in seen.items() if "noexec" in options.split(","))
-    if where:
-        yield Finding(Level.NOTE, one.about, "noexec", f"{', '.join(where)} is mounted noexec",
-                      "nothing: what is sent there is run by python3", "")
+def ssh(one: Checkup) -> str:
+    """Return the command that logs in to a host as we do."""
+    port = "" if one.port == SSH_PORT else f"-p {one.port} "
+    return f"ssh {port}{one.user}@{one.spec.address}"
+
+
+def sudoers(one: Checkup) -> str:
+    """Return the command that lets our account start what we send."""
+    port = "" if one.port == SSH_PORT else f"-P {one.port} "
+    return (f"hotsite sudoers --user {one.user} >hotsite.sudoers && scp {port}hotsite.sudoers"
+            f" {one.user}@{one.spec.address}: && {ssh(one).replace('ssh ', 'ssh -t ', 1)} sudo"
+            " install -m 0440 hotsite.sudoers /etc/sudoers.d/hotsite")

@@ -64,7 +64,7 @@ def status_of(found: "list[Finding]") -> int:
 
 def to_values(found: "list[Finding]") -> list[dict[str, Any]]:
     """Return findings as plain values."""
-    return [one._asdict() for one in found]
+    return [{**one._asdict(), "on": one.typed_on} for one in found]
 
 
 def tell(found: "list[Finding]") -> None:
@@ -82,13 +82,16 @@ def tell_findings(painter: "Painter", found: "list[Finding]") -> None:
     """Print findings by a painter."""
     from rich.text import Text  # noqa: PLC0415  # keeps --help quick
 
+    from controller.adoption.doctor.finding import HERE  # noqa: PLC0415
+
     for one in found:
         head = Text(f"{one.level:<9}  ", COLOURS[one.level])
         head.append(f"{one.about}  {one.check}: ", "bold")
         painter.sentence(head, one.what, indent=" " * 11)
         painter.sentence(Text(" " * 11), f"so: {one.consequence}", "dim", indent=" " * 15)
         if one.mend:
-            painter.line(f"{'':11}mend: {one.mend}")
+            where = f" on {one.typed_on}" if one.typed_on not in {"", HERE} else ""
+            painter.line(f"{'':11}mend{where}{' here' * (one.typed_on == HERE)}: {one.mend}")
     counts = [f"{sum(one.level == word for one in found)} {word}" for word in WORST
               if any(one.level == word for one in found)]
     painter.line(f"{', '.join(counts)}.", "bold")

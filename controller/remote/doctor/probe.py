@@ -2,9 +2,9 @@
 
 The controller starts this program on each host, once. It reads and changes nothing; it needs
 Python >= 3.9 and nothing but the standard library. One line of JSON in: `folders` (pools), and
-`peers`, each with its `name`, `admin` and `replication` addresses and the `port` of its sshd. One
-line out: each probe by name, with what it found, or `{"unknown": sentence}` where it could not be
-done. A probe that could not be done proves nothing.
+`peers`, each with its `name`, `admin` and `replication` addresses, the `port` of its sshd and the
+`user` to log in as. One line out: each probe by name, with what it found, or
+`{"unknown": sentence}` where it could not be done. A probe that could not be done proves nothing.
 
 All probes run at once, each with a limit of its own, so that the answer comes within seconds,
 whatever hangs. A thread that waits for a dead file system cannot be ended: it is left behind, and
@@ -12,7 +12,8 @@ ends with this process.
 
 Between two machines three things are tried, in this direction only; the other host tries the other.
 
-    ssh      a real login by key, as libvirt does it for a migration, if its host key is known
+    ssh      a real login by key, as libvirt does it for a migration, if its host key is known; and
+             whether that account may use libvirt
     path     one connect to sshd at the replication address; one alone, since newer sshds lock an
              address out that connects again and again without a login
     port     a connect to the first migration port: refused at once means that nothing is in
@@ -41,8 +42,9 @@ PORT_S = 2.0
 MIGRATION_PORT = 49152
 AT_ONCE = 64
 VIRSH = ("virsh", "-q", "-c", "qemu:///system")
+SYSTEM = ":/usr/sbin:/sbin"    # which an account's own PATH may lack
+DAEMONS = ("libvirtd", "virtqemud")
 SOCKETS = {"libvirtd": "/run/libvirt/libvirt-sock", "virtqemud": "/run/libvirt/virtqemud-sock"}
-MOUNTS = ("/", "/run", "/tmp", "/var", "/var/lib", "/var/tmp")  # noqa: S108  # looked at alone
 HELPER_PROFILES = ("/etc/apparmor.d/usr.lib.libvirt.virt-aa-helper",
                    "/etc/apparmor.d/local/usr.lib.libvirt.virt-aa-helper")
 SIZES = (8972, 1472, 1422, 1372, 1272, 972, 548)    # of a ping's data: 28 less than an IPv4 packet
@@ -82,16 +84,75 @@ def libvirt() -> dict:
     status, out, err = run((*VIRSH, "version", "--daemon"), 4)
     versions = dict(re.findall(r"(libvirt|QEMU|daemon:?) ([0-9][0-9.]*)", out))
     return {"sockets": sockets, "answers": status == 0, "status": status, "error": err[:300],
-            "versions": versions}
+            "versions": versions, "daemons": [name for name in DAEMONS if where_is(name)],
+            **began(sockets)}
+
+
+def began(daemons: list) -> dict:
+    """Return how long ago the first of these daemons began; nothing where no file tells it."""
+    for name in daemons:
+        try:
+            return {"began_s": time.time() - os.stat(f"/run/{name}.pid").st_mtime}
+        except OSError:
+            continue
+    return {}
+
+
+def where_is(program: str) -> "str | None":
+    """Return where a program is."""
+    return shutil.which(program, path=os.environ.get("PATH", "") + SYSTEM)
 
 
 def kvm() -> dict:
-    """Return what /dev/kvm is: a device, another file that somebody's script has made, nothing."""
+    """Return what /dev/kvm is: a device, another file that somebody's script has made, nothing.
+
+    Also the module that would make it, empty where the processor shows no virtualisation.
+    """
+    with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
+        flags = set(re.findall(r"\b(vmx|svm)\b", file.read()))
+    more = {"module": "kvm_intel" if "vmx" in flags else "kvm_amd" if flags else "",
+            "loaded": os.path.exists("/sys/class/misc/kvm")}
     try:
         mode = os.stat("/dev/kvm").st_mode
     except FileNotFoundError:
-        return {"is": "absent"}
-    return {"is": "device" if stat.S_ISCHR(mode) else "file"}
+        return {"is": "absent", **more}
+    return {"is": "device" if stat.S_ISCHR(mode) else "file", **more}
+
+
+def time_service() -> dict:
+    """Return the unit that keeps this clock, empty where none is installed."""
+    if where_is("chronyd"):
+        return {"service": "chrony" if os.path.isdir("/etc/chrony") else "chronyd"}
+    if os.path.exists("/usr/lib/systemd/systemd-timesyncd"):
+        return {"service": "systemd-timesyncd"}
+    if not where_is("ntpd"):
+        return {"service": ""}
+    return {"service": "ntpsec" if os.path.isdir("/etc/ntpsec") else "ntp"}
+
+
+def firewall() -> dict:
+    """Return the firewall that is in force: ufw, firewalld, or the chains of nftables for input."""
+    if where_is("ufw") and "Status: active" in run(("ufw", "status"), 3)[1]:
+        return {"tool": "ufw"}
+    if where_is("firewall-cmd") and run(("firewall-cmd", "--state"), 3)[0] == 0:
+        return {"tool": "firewalld"}
+    status, out, _ = run((where_is("nft") or "nft", "-j", "list", "chains"), 3)
+    rows = [row["chain"] for row in json.loads(out)["nftables"] if "chain" in row] if (
+        status == 0) else []
+    return {"tool": "nft", "chains": [
+        f"{row['family']} {row['table']} {row['name']}" for row in rows
+        if row.get("hook") == "input" and row["family"] in {"ip", "ip6", "inet"}]}
+
+
+def roots_key() -> dict:
+    """Return the public key of root here, empty where there is none."""
+    for kind in ("ed25519", "ecdsa", "rsa"):
+        try:
+            with open(f"/root/.ssh/id_{kind}.pub", encoding="utf-8") as file:
+                return {"key": file.read(2000).strip()}
+        except OSError:
+            continue
+    return {"key": ""}
 
 
 def apparmor() -> dict:
@@ -113,7 +174,7 @@ def apparmor() -> dict:
 
 def sshd() -> dict:
     """Return what sshd's configuration says; root alone can ask it."""
-    program = shutil.which("sshd", path=os.environ.get("PATH", "") + ":/usr/sbin")
+    program = where_is("sshd")
     if program is None:
         return {"unknown": "sshd is not in its usual place"}
     status, out, err = run((program, "-T"), 3)
@@ -122,14 +183,6 @@ def sshd() -> dict:
     wanted = ("maxsessions", "maxstartups", "permitrootlogin", "persourcepenalties")
     lines = (line.partition(" ") for line in out.split("\n"))
     return {key: value for key, _, value in lines if key in wanted}
-
-
-def mounts() -> dict:
-    """Return the options of the mounts that our helpers, or what they start, lie on."""
-    with open("/proc/mounts", encoding="utf-8", errors="replace") as file:
-        rows = [line.split() for line in file]
-    return {row[1]: row[3] for row in rows
-            if len(row) > 3 and row[1] in MOUNTS}
 
 
 def room(folder: str) -> dict:
@@ -162,18 +215,20 @@ def key_files() -> "list | None":
     return [file for file in files if os.path.exists(file)]
 
 
-def login(address: str, port: int, files: "list | None") -> dict:
+def login(address: str, port: int, user: str, files: "list | None") -> dict:
     """Return whether root here can log in there by key, and knows its host key.
 
-    Where no file has a key for it, no connection is made: it would fail.
+    Status 1 without a word: it can, and that account may not use libvirt. Where no file has a key
+    for it, no connection is made: it would fail.
     """
     name = address if port == 22 else f"[{address}]:{port}"
     if files is not None and not any(run(("ssh-keygen", "-F", name, "-f", file), 2)[0] == 0
                                       for file in files):
         return {"status": 255, "error": "Host key verification failed: no file has one for it"}
     status, _, err = run(("ssh", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o",
-                          f"ConnectTimeout={SSH_S - 1}", "-p", str(port), f"root@{address}",
-                          "true"), SSH_S)
+                          f"ConnectTimeout={SSH_S - 1}", "-p", str(port), f"{user}@{address}",
+                          "test -w /run/libvirt/libvirt-sock -o -w /run/libvirt/virtqemud-sock"),
+                         SSH_S)
     return {"status": status, "error": err.split("\n")[-1][:300]}
 
 
@@ -229,14 +284,15 @@ def probes_of(question: dict) -> "dict[str, Callable[[], dict]]":
     """Return every probe by its name."""
     probes: "dict[str, Callable[[], dict]]" = {
         "account": account, "libvirt": libvirt, "apparmor": apparmor, "kvm": kvm, "sshd": sshd,
-        "mounts": mounts, "own name": lambda: resolved(socket.gethostname())}
+        "time service": time_service, "firewall": firewall, "root's key": roots_key,
+        "own name": lambda: resolved(socket.gethostname())}
     files = key_files()
     for folder in question.get("folders", ()):
         probes[f"room {folder}"] = lambda folder=folder: room(folder)
     for peer in question.get("peers", ()):
         name, there = peer["name"], peer["replication"]
         probes[f"ssh {name}"] = lambda peer=peer: login(
-            peer["admin"], peer["port"], files)
+            peer["admin"], peer["port"], peer.get("user", "root"), files)
         probes[f"port {name}"] = lambda there=there: connects(there, MIGRATION_PORT)
         probes[f"path {name}"] = lambda peer=peer: connects(peer["replication"], peer["port"])
         probes[f"mtu {name}"] = lambda there=there: mtu(there)
