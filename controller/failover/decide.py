@@ -7,6 +7,8 @@ For each case the table of `states.py` is walked from the phase that its record 
      conducts next finds what may have been begun, and goes on from there. A failover that ends
      before its first record leaves nothing behind but revocations, which are restored when their
      host is seen.
+     Gating alone is passed by, where a VM may start at once: the record of promoting says all that
+     its own would say, and every VM waits as long as it takes to write one.
   2. Only what undoes (restoring grants before the point of no return) does not wait for the record:
      a grant that comes back late ends guests for nothing.
   3. Without a fresh lease nothing is ordered at all, whatever the phase.
@@ -85,15 +87,24 @@ def walk(case: Case) -> tuple[Phase, Transition | None, Told]:
     """Return the phase that the table leads to, the last row taken, and what its signal said."""
     phase, last, said = case.phase, None, Told("")
     for _ in Phase:
-        found = next(((row, told) for row in ROWS[phase]
-                      if (told := SIGNALS[row.signal](case)) is not None), None)
+        found = _seen(phase, case)
         if found is None:
             break
         last, said = found
         stays, phase = last.end is phase, last.end
         if stays or (phase in RECORDED and phase is not case.phase):
             break
+    ready = _seen(phase, case) if phase is Phase.GATING and last is not None else None
+    if ready is not None and ready[0].end is Phase.PROMOTING and phase is not case.phase:
+        last, told = ready
+        return last.end, last, told._replace(why=f"{told.why}; proven off: {said.why}")
     return phase, last, said
+
+
+def _seen(phase: Phase, case: Case) -> tuple[Transition, Told] | None:
+    """Return the first row of a phase whose signal is seen, and what that says."""
+    return next(((row, told) for row in ROWS[phase]
+                 if (told := SIGNALS[row.signal](case)) is not None), None)
 
 
 def _orders(case: Case, phase: Phase, held: Record | None) -> Iterator[Order]:

@@ -9,6 +9,7 @@ seen, the upper one counts.
 Phases that are recorded have a crash before them and after them: what a row orders on entry is
 given again each time that the phase is met, until it is seen. Phases that are not recorded
 (suspected, link-suspected, agreed, awaiting-human) are found anew from what is seen, every time.
+Gating is recorded only where its VMs have to wait (decide.py).
 
 The point of no return is the first power-off, or the time at which a guard may have ended guests
 after its last grant. Before it, a scope that is seen again is calm, and the grants are restored.

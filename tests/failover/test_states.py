@@ -105,7 +105,7 @@ WAYS: dict[tuple[Phase, Signal, Phase], Situation] = {
     (P.FENCING, S.SEEN_IN_TIME, P.CALM): at(P.FENCING, hosts=BACK),
     (P.FENCING, S.SEEN_LATE, P.RETURNING): at(P.FENCING, hosts={
         "paris-1": host("paris-1", 1.0, grants=grants(age_s=40.0))}),
-    (P.FENCING, S.PROVEN, P.GATING): at(P.FENCING),
+    (P.FENCING, S.PROVEN, P.GATING): at(P.FENCING, machines=GATED),
     (P.FENCING, S.UNPROVEN, P.FENCING): at(P.FENCING, hosts=BARE),
     (P.GATING, S.ONLY_WATCHES, P.GATING): watching(P.GATING),
     (P.GATING, S.UNDECLARED, P.CALM): without_paris(at(P.GATING)),

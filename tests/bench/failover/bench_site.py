@@ -86,7 +86,7 @@ def lost_and_back(lab: Lab, hotsite: Hotsite, machines: int, hosts: int) -> dict
         answered = answers(lab, names, [f"milan-{n}" for n in range(1, hosts + 1)])
         rows = hotsite.events()
     decided_at = next(float(row["at"]) for row in rows if row["kind"] == "failover"
-                      and row["sentence"].startswith("gating"))
+                      and row["sentence"].startswith(("gating", "promoting")))
     starts = [float(row["at"]) for row in rows if row["kind"] == "outcome"
               and row["verb"] == "promote" and row["outcome"] == "done"]
     assert len(starts) == machines, f"{len(starts)} of {machines} were started"
