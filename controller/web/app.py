@@ -25,6 +25,7 @@ from controller.web.acts import Acts, add_acts, status_of
 from controller.web.answers import Chain, Drawn, Estate, Events, Health, Problem, Rows, problems
 from controller.web.charts import charts_of
 from controller.web.feed import Feed, as_json
+from controller.web.hooks import Hooks, add_hooks
 from controller.web.pages import render
 from controller.web.protect import Gate, Protect, caller_in
 from controller.web.search import means
@@ -87,7 +88,7 @@ class Web:
 
 
 def make_app(store: Store, clock: Callable[[], float] = time.time,
-             rules: Rules | None = None) -> FastAPI:
+             rules: Rules | None = None, hooks: Hooks | None = None) -> FastAPI:
     """Return the application over a store; without rules everybody reads and nobody acts."""
     web = Web(store, clock, Gate(rules) if rules else None)
     acts = Acts(web)
@@ -107,11 +108,13 @@ def make_app(store: Store, clock: Callable[[], float] = time.time,
     app = FastAPI(title="hotsite", version=__version__, lifespan=lifespan, docs_url=None,
                   redoc_url=None, openapi_url=f"{API}/openapi.json")
     app.state.web = web
-    app.add_middleware(Protect, gate=web.gate, clock=clock)
+    app.add_middleware(Protect, gate=web.gate, clock=clock, hooks=hooks)
     app.add_exception_handler(Refusal, refused)
     app.add_exception_handler(RequestValidationError, not_understood)
     for kind in (Refused, SourceUnavailable, JournalUnavailable):
         app.add_exception_handler(kind, not_done)
+    if hooks is not None:
+        add_hooks(app, hooks)
     add_acts(app, web, acts)
     add_signing(app, web, acts)
     add_api(app, web)

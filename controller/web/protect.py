@@ -7,6 +7,8 @@ Rule 3: GET and HEAD change nothing. Any other request has a body of 64 KiB at m
         10 s; where the browser would say by itself who asks, a page of ours must have made it ask.
 Rule 4: a browser loads scripts, styles, fonts and data from here alone, and frames it nowhere.
 
+Rule 5: a webhook is no person: it is believed by its signature alone (hooks.py).
+
 What a person may do beyond reading is asked by each act (acts.py).
 """
 
@@ -17,12 +19,15 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from fastapi import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from controller.errors import SpecError
 from controller.web.access.limits import Limit
 from controller.web.access.people import NOBODY, Caller, Rules, caller_of, of_our_page
 from controller.web.access.tokens import Person, Right
+from controller.web.hooks import HOOK_BYTES, Hooks
+from controller.web.hooks import PATH as HOOK
 
 HEADERS: Final = tuple((name.encode(), value.encode()) for name, value in {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self';"
@@ -80,8 +85,9 @@ class Refusal(Exception):
 class Protect:
     """Refuses what may not ask, and puts the headers on every answer."""
 
-    def __init__(self, app: ASGIApp, gate: Gate, clock: Callable[[], float] = time.time) -> None:
-        self._app, self._gate, self._clock = app, gate, clock
+    def __init__(self, app: ASGIApp, gate: Gate, clock: Callable[[], float] = time.time,
+                 hooks: Hooks | None = None) -> None:
+        self._app, self._gate, self._clock, self._hooks = app, gate, clock, hooks
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
@@ -113,6 +119,8 @@ class Protect:
             raise Refusal(421, f"This page answers under {', '.join(sorted(rules.names))} only")
         headers = {name.decode("latin-1"): value.decode("latin-1")
                    for name, value in scope["headers"]}
+        if path == HOOK and method == "POST" and self._hooks is not None:
+            return await self._hook(scope, headers, receive)
         caller = scope[CALLER] = await self._caller(headers, (scope.get("client") or [""])[0])
         if Right.READ not in caller.person.rights and not path.startswith(OPEN):
             if path.startswith("/api/") or method not in SAFE:
@@ -125,6 +133,19 @@ class Protect:
                 headers, scope["scheme"]):
             raise Refusal(403, "This did not come from a page of ours, so nothing was done")
         return await bounded(headers, receive)
+
+    async def _hook(self, scope: Scope, headers: dict[str, str], receive: Receive) -> Receive:
+        """Return where a hook's body is read: its signature says who asks, whatever else does.
+
+        Errors: Refusal.
+        """
+        assert self._hooks is not None, "there is a secret"
+        scope[CALLER] = Caller(NOBODY)
+        try:
+            self._hooks.admit((scope.get("client") or [""])[0])
+        except HTTPException as error:
+            raise Refusal(error.status_code, str(error.detail), **(error.headers or {})) from error
+        return await bounded(headers, receive, HOOK_BYTES)
 
     async def _caller(self, headers: dict[str, str], address: str) -> Caller:
         try:
@@ -145,7 +166,8 @@ class Protect:
         return Caller(person)
 
 
-async def bounded(headers: dict[str, str], receive: Receive) -> Receive:
+async def bounded(headers: dict[str, str], receive: Receive,
+                  most_bytes: int = BODY_BYTES) -> Receive:
     """Read a body whole, and return where it is read again.
 
     Errors: Refusal: it is too long, or slow.
@@ -154,8 +176,8 @@ async def bounded(headers: dict[str, str], receive: Receive) -> Receive:
     body = b""
     try:
         async with asyncio.timeout(BODY_S):
-            more = not (length.isdigit() and int(length) > BODY_BYTES)
-            while more and len(body) <= BODY_BYTES:
+            more = not (length.isdigit() and int(length) > most_bytes)
+            while more and len(body) <= most_bytes:
                 message = await receive()
                 body += message.get("body", b"")
                 if message["type"] == "http.disconnect":
@@ -163,8 +185,8 @@ async def bounded(headers: dict[str, str], receive: Receive) -> Receive:
                 more = bool(message.get("more_body"))
     except TimeoutError:
         raise Refusal(408, f"The request took longer than {BODY_S:g} s to arrive") from None
-    if len(body) > BODY_BYTES or (length.isdigit() and int(length) > BODY_BYTES):
-        raise Refusal(413, f"The request is longer than {BODY_BYTES >> 10} KiB")
+    if len(body) > most_bytes or (length.isdigit() and int(length) > most_bytes):
+        raise Refusal(413, f"The request is longer than {most_bytes >> 10} KiB")
     left: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def again() -> Message:

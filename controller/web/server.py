@@ -15,6 +15,7 @@ from controller.store.store import Store
 from controller.web.access.people import LOOPBACK_NAMES, Rules
 from controller.web.access.tokens import Tokens
 from controller.web.app import make_app
+from controller.web.hooks import Hooks
 
 HEADER_BYTES: Final = 16 << 10
 CONNECTIONS: Final = 400
@@ -73,13 +74,13 @@ def rules_of(host: str, tokens: Tokens, names: Sequence[str], *, tls: bool, prox
 
 
 async def serve(store: Store, host: str, port: int, rules: Rules,
-                tls: tuple[Path, Path] | None = None) -> None:
+                tls: tuple[Path, Path] | None = None, hooks: Hooks | None = None) -> None:
     """Serve until SIGTERM or SIGINT.
 
     Errors: Refused: the address cannot be listened on; SpecError: certificate and key do not do.
     """
     config = uvicorn.Config(
-        make_app(store, rules=rules), host=host, port=port, log_level="warning",
+        make_app(store, rules=rules, hooks=hooks), host=host, port=port, log_level="warning",
         access_log=False, server_header=False, proxy_headers=False, http="h11", ws="none",
         loop="asyncio", lifespan="on", limit_concurrency=CONNECTIONS,
         h11_max_incomplete_event_size=HEADER_BYTES, timeout_keep_alive=30,

@@ -3,10 +3,11 @@
     remote ── ls-remote ──► head ── fetch ──► mirror.git ── export ──► trees/COMMIT ──► Desired
               every 30 s            (locked)  FETCHED    (judged)                       then GOOD
 
-The head is asked for first, because that is cheap and transfers nothing. If it has changed, or the
-reason why it cannot be read has, `changes` yields and the loop calls `load`. Only `load` fetches.
-A commit is written out before it is read, so that a fetch meanwhile cannot mix two revisions.
-GOOD moves to a commit only after its specs were loaded without a problem.
+The head is asked for first, because that is cheap and transfers nothing; a webhook has it asked for
+at once (`wake.py`). If it has changed, or the reason why it cannot be read has, `changes` yields
+and the loop calls `load`. Only `load` fetches. A commit is written out before it is read, so that a
+fetch meanwhile cannot mix two revisions. GOOD moves to a commit only after its specs were loaded
+without a problem.
 
 Each step leaves something whole behind: a killed fetch leaves the old mirror and lock files, which
 the next one clears; a killed export leaves a `.part` folder, which `sweep` deletes. A damaged
@@ -37,6 +38,7 @@ from controller.source.git.program import GitFailed, GitProgram, printable
 from controller.source.git.signature import signer_of
 from controller.source.git.tree import SUBMODULE, export, sweep
 from controller.source.git.trust import Trust, read_trust, trust_file
+from controller.source.git.wake import LEAST_S, sleep_or_wake, woken_at
 from controller.source.load import SpecCache
 
 POLL_S: Final = 30.0
@@ -62,14 +64,16 @@ class GitSource:
     """A branch, polled."""
 
     def __init__(self, address: GitAddress, state_folder: Path, *, poll_s: float = POLL_S,
-                 known_hosts: str | None = None, trust: Path | None = None) -> None:
+                 least_s: float = LEAST_S, known_hosts: str | None = None,
+                 trust: Path | None = None) -> None:
         digest = sha256(str(address).encode()).hexdigest()[:16]
         self._address = address
+        self._state_folder = state_folder
         self._folder = state_folder / "git" / digest
         self._trees = self._folder / "trees"
         self._git = GitProgram(self._folder, address, known_hosts)
         self._trust_file = trust or trust_file()
-        self._poll_s = poll_s
+        self._poll_s, self._least_s = poll_s, least_s
         self._dice = random.Random(digest)
         self._cache = SpecCache()
         self._judged = ""
@@ -106,10 +110,12 @@ class GitSource:
 
     async def changes(self) -> AsyncIterator[None]:
         """Yield when the head of the branch has changed, or the reason why it cannot be read."""
+        woken = woken_at(self._state_folder)
         while True:
             if await self._peek() != self._judged:
                 yield
-            await asyncio.sleep(self._poll_s * self._dice.uniform(1 - JITTER, 1 + JITTER))
+            pause_s = self._poll_s * self._dice.uniform(1 - JITTER, 1 + JITTER)
+            woken = await sleep_or_wake(self._state_folder, woken, pause_s, self._least_s)
 
     async def poll(self) -> Fetched:
         """Fetch the branch's newest commit and write its files out.
