@@ -212,8 +212,7 @@ class Loop:
                 lambda: self.desired.witnesses if self.desired else (), self._observers,
                 self._view)),
             ("keeping the lease", self._candidate.keep),
-            ("measuring", partial(measure, self._telemetry, self._view, self._clock,
-                                  lambda: self.plan)))]
+            ("measuring", partial(measure, self._telemetry, self._view, self._clock, self)))]
         try:
             self._start_pollers()
             await self._stop.wait()

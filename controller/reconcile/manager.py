@@ -38,7 +38,7 @@ from controller.reconcile.supervise import first_load, supervise
 from controller.source.source import Source, open_source
 from controller.store.lease import LeaseState
 from controller.store.store import Store
-from controller.telemetry import configure
+from controller.telemetry import Telemetry, configure
 from controller.transport.base import Endpoint
 
 STORE_FILE = "state.db"
@@ -108,12 +108,13 @@ def candidate_of(provider: Provider, *, standby: bool = False) -> Candidate:
     return candidate
 
 
-def notifier_of(loop: Loop, store: Store, clock: Callable[[], float]) -> Notifier:
+def notifier_of(loop: Loop, store: Store, clock: Callable[[], float],
+                telemetry: Telemetry) -> Notifier:
     """Return what tells people what is wrong with the estate of a loop."""
     from controller.providers.notify.send import send  # noqa: PLC0415  # httpx is slow to load
     from controller.providers.notify.webhook import beat  # noqa: PLC0415
 
-    return Notifier(loop, store, clock, send, beat)
+    return Notifier(loop, store, clock, send, beat, telemetry)
 
 
 class Manager:
@@ -319,7 +320,7 @@ class Manager:
             started(loop)
             try:
                 await supervise(loop, source, desired, lasting(text),
-                                notifier_of(loop, store, self.clock).run)
+                                notifier_of(loop, store, self.clock, telemetry).run)
             finally:
                 await provider.close()
         finally:

@@ -18,7 +18,13 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from controller import __version__
 from controller.telemetry.listener import Listener
 from controller.telemetry.prometheus import Endpoint
-from controller.telemetry.telemetry import Forecast, SpanAttributes, SpanName, Telemetry
+from controller.telemetry.telemetry import (
+    Forecast,
+    LoopFigures,
+    SpanAttributes,
+    SpanName,
+    Telemetry,
+)
 
 EXPORT_S = 5.0
 """One export may take this long, and `close` about as long."""
@@ -64,6 +70,8 @@ class Listening(Telemetry):
         self._ages_at = self._cycle_at = time.monotonic()
         self._conditions: Mapping[tuple[str, str], int] = {}
         self._sites: Mapping[str, Forecast] = {}
+        self._figures: LoopFigures | None = None
+        self._waiting: Mapping[str, int] = {}
         meter = meter_provider.get_meter("hotsite", __version__)
         self._actions = meter.create_histogram(
             "hotsite.action.duration", "s", "Actions that ended, by verb and outcome",
@@ -79,6 +87,8 @@ class Listening(Telemetry):
         self._lag = meter.create_histogram(
             "hotsite.loop.lag", "s", "How late the event loop wakes",
             explicit_bucket_boundaries_advisory=BUCKETS_S)
+        self._notified = meter.create_counter(
+            "hotsite.notifications", "{try}", "Tries to tell somebody, by receiver and outcome")
         for name, unit, text, callback in (
                 ("hotsite.nodes", "{node}", "Declared nodes, by whether they are known",
                  self._count_nodes),
@@ -94,6 +104,16 @@ class Listening(Telemetry):
                 ("hotsite.site.loss", "s",
                  "What the VM of a site with the oldest restore point would lose now",
                  lambda _: self._forecasts(lambda one: one.loss_s)),
+                ("hotsite.steps", "{step}", "Steps of the last plan, by what is ruled on them",
+                 self._count_steps),
+                ("hotsite.failovers", "{failover}", "Failovers that are open, by their phase",
+                 self._open_failovers),
+                ("hotsite.journal.writable", "1", "Whether the journal can be written",
+                 lambda _: self._of_loop(lambda one: one.journal_writable)),
+                ("hotsite.conducts", "1", "Whether this controller is the one that acts",
+                 lambda _: self._of_loop(lambda one: one.conducts)),
+                ("hotsite.notifications.waiting", "{message}",
+                 "Messages that wait, by receiver", self._count_waiting),
                 ("hotsite.cycle.age", "s", "Time since the loop came round", self._cycle_age)):
             meter.create_observable_gauge(name, [callback], unit, text)
 
@@ -143,6 +163,18 @@ class Listening(Telemetry):
         """Keep the forecasts."""
         self._sites = dict(forecasts)
 
+    def loop(self, figures: LoopFigures) -> None:
+        """Keep the figures."""
+        self._figures = figures
+
+    def notified(self, receiver: str, outcome: str) -> None:
+        """Count one try."""
+        self._notified.add(1, {"receiver": receiver, "outcome": outcome})
+
+    def waiting(self, counts: Mapping[str, int]) -> None:
+        """Keep the counts."""
+        self._waiting = dict(counts)
+
     def loop_lag(self, lag_s: float) -> None:
         """Record one lag."""
         self._lag.record(max(0.0, lag_s))
@@ -186,6 +218,27 @@ class Listening(Telemetry):
         """Return one figure of each site that has it."""
         return [Observation(value, {"site": site}) for site, one in sorted(self._sites.items())
                 if (value := figure(one)) is not None]
+
+    def _count_steps(self, _: CallbackOptions) -> Iterable[Observation]:
+        """Return how many steps there are of each ruling."""
+        return [] if self._figures is None else [
+            Observation(count, {"ruling": ruling})
+            for ruling, count in sorted(self._figures.steps.items())]
+
+    def _open_failovers(self, _: CallbackOptions) -> Iterable[Observation]:
+        """Return a one for each failover that is open."""
+        return [] if self._figures is None else [
+            Observation(1, {"scope": scope, "phase": phase})
+            for scope, phase in sorted(self._figures.failovers.items())]
+
+    def _of_loop(self, figure: Callable[[LoopFigures], bool]) -> Iterable[Observation]:
+        """Return one yes or no of the loop."""
+        return [] if self._figures is None else [Observation(int(figure(self._figures)))]
+
+    def _count_waiting(self, _: CallbackOptions) -> Iterable[Observation]:
+        """Return how many messages wait for each receiver."""
+        return [Observation(count, {"receiver": name})
+                for name, count in sorted(self._waiting.items())]
 
     def _cycle_age(self, _: CallbackOptions) -> Iterable[Observation]:
         """Return the time since the last decision."""

@@ -35,6 +35,18 @@ class Forecast(NamedTuple):
     """How much the one with the oldest restore point would lose; None: none has one."""
 
 
+class LoopFigures(NamedTuple):
+    """Whether the loop may act, and what it has before it."""
+
+    steps: Mapping[str, int]
+    """By ruling: steps of the last plan."""
+    failovers: Mapping[str, str]
+    """By scope: the phase of its failover."""
+    journal_writable: bool = True
+    conducts: bool = True
+    """Whether this controller acts, and no other."""
+
+
 class Telemetry:
     """Telemetry that is off: every method does nothing."""
 
@@ -68,6 +80,15 @@ class Telemetry:
 
     def sites(self, forecasts: Mapping[str, Forecast]) -> None:
         """Report, by site, what its loss would come to now."""
+
+    def loop(self, figures: LoopFigures) -> None:
+        """Report whether the loop may act, and what it has before it."""
+
+    def notified(self, receiver: str, outcome: str) -> None:
+        """Count one try to tell a receiver something."""
+
+    def waiting(self, counts: Mapping[str, int]) -> None:
+        """Report how many messages wait for each receiver."""
 
     def loop_lag(self, lag_s: float) -> None:
         """Report how much later than asked the event loop woke us."""

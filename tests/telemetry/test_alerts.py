@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from ryaml import loads as parse_yaml
 
+from controller.failover.states import Phase
 from controller.model.condition import ConditionType, Status
 from controller.store.journal import Outcome
-from controller.telemetry import Forecast, configure
+from controller.telemetry import Forecast, LoopFigures, configure
 from controller.telemetry.listening import Listening
 
 RULES = Path(__file__).parent.parent.parent / "examples/alerts/hotsite.rules.yaml"
@@ -36,6 +37,9 @@ def shown() -> set[str]:
     telemetry.polled(0.1, answered=True)
     telemetry.conditions({("Ready", "true"): 1})
     telemetry.sites({"paris": Forecast(17, 1, 250.0, 192.0)})
+    telemetry.loop(LoopFigures({"allowed": 3}, {"Site/paris": "promoting"}))
+    telemetry.notified("oncall", "done")
+    telemetry.waiting({"oncall": 0})
     telemetry.loop_lag(0.1)
     url = f"http://127.0.0.1:{telemetry._endpoint.port}/metrics"
     with urllib.request.urlopen(url, timeout=60) as reply:
@@ -59,6 +63,7 @@ def test_a_rule_says_how_bad_it_is_and_what_to_do(rule: dict[str, Any]) -> None:
     values = dict(re.findall(r'(\w+)=~?"([^"]+)"', rule["expr"]))
     assert values.get("type", "Ready") in set(ConditionType)
     assert values.get("status", "true") in set(Status)
+    assert set(values.get("phase", "calm").split("|")) <= set(Phase)
     assert set(values.get("outcome", "done").split("|")) <= set(Outcome)
 
 

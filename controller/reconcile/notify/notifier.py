@@ -49,11 +49,13 @@ from controller.reconcile.notify.troubles import about_receiver, another_tells, 
 from controller.reconcile.report.status import Running
 from controller.reconcile.tasks import cancel, now_s
 from controller.store.store import Store
+from controller.telemetry import OFF, Telemetry
 
 PACE_S: Final = 1.0
 FRESH_S: Final = 150.0
 """No sign of life goes out when the last decision is older: the loop decides once a minute."""
 
+OUTCOMES: Final = {Refused: "refused", OutcomeUnknown: "unknown"}
 Send = Callable[[ReceiverSpec, Message], Awaitable[str]]
 Beat = Callable[[HeartbeatSpec], Awaitable[None]]
 
@@ -70,12 +72,13 @@ class Notifier:
     """Tells the declared receivers; `send` and `beat` are the hands."""
 
     def __init__(self, loop: Told, store: Store, clock: Callable[[], float], send: Send,
-                 beat: Beat) -> None:
+                 beat: Beat, telemetry: Telemetry = OFF) -> None:
         self._loop = loop
         self._store = store
         self._clock = clock
         self._send = send
         self._beat = beat
+        self._telemetry = telemetry
         self._ledgers: dict[str, Ledger] = {}
         self._unsaved: set[str] = set()
         self._senders: dict[str, tuple[asyncio.Task[None], Letter]] = {}
@@ -134,6 +137,8 @@ class Notifier:
                 self._seen = seen
                 self._decide(spec, troubles, now)
         self._save()
+        self._telemetry.waiting({one.name: len(self._ledgers[one.name].outbox.letters)
+                                 for one in spec.receivers if one.name in self._ledgers})
         self._hand_out(spec)
 
     def _decide(self, spec: NotifySpec, troubles: Iterable[Trouble], now: float) -> None:
@@ -206,11 +211,13 @@ class Notifier:
                 letter, self._ledgers[name].outbox, self._clock()))
         except ActionError as error:
             box, now = self._ledgers[name].outbox, self._clock()
+            self._telemetry.notified(name, OUTCOMES.get(type(error), "unavailable"))
             self._set_outbox(name, refused(box, letter, str(error), now)
                              if isinstance(error, Refused) else
                              not_answered(box, letter, str(error), now,
                                           perhaps=isinstance(error, OutcomeUnknown)))
         else:
+            self._telemetry.notified(name, "done")
             self._set_outbox(name, taken(self._ledgers[name].outbox, letter, remark,
                                          self._clock()))
 

@@ -6,16 +6,17 @@ from collections.abc import Callable
 from typing import Final
 
 from controller.model.facts import Known
-from controller.plan.steps.plan import Plan
+from controller.plan.steps.plan import Verdict
 from controller.plan.steps.prediction import Prediction
 from controller.reconcile.observe.view import View
-from controller.telemetry import Forecast, Telemetry
+from controller.reconcile.report.status import Running
+from controller.telemetry import Forecast, LoopFigures, Telemetry
 
 EVERY_S: Final = 5.0
 
 
 async def measure(telemetry: Telemetry, view: View, clock: Callable[[], float],
-                  plan: Callable[[], Plan | None]) -> None:
+                  running: Running) -> None:
     """Report ages of facts, what the last plan says, and the event loop's lag, for ever."""
     loop = asyncio.get_running_loop()
     while True:
@@ -24,11 +25,24 @@ async def measure(telemetry: Telemetry, view: View, clock: Callable[[], float],
         if telemetry.enabled:
             telemetry.loop_lag(max(0.0, loop.time() - due_s))
             telemetry.nodes({node: age_s(view, node, clock()) for node in view.nodes})
-            last = plan()
+            last = running.plan
             telemetry.conditions(Counter((one.type.value, one.status.value)
                                          for one in (last.conditions if last else ())))
             telemetry.sites({one.site: forecast_of(one, clock())
                              for one in (last.predictions if last else ())})
+            telemetry.loop(figures_of(running))
+
+
+def figures_of(loop: Running) -> LoopFigures:
+    """Return whether a loop may act, and what it has before it."""
+    plan, counts = loop.plan, dict.fromkeys(Verdict, 0)
+    for step in plan.steps if plan else ():
+        counts[step.ruling.verdict] += 1
+    return LoopFigures(
+        {verdict.value: count for verdict, count in counts.items()},
+        {one.scope: one.phase for one in (plan.failovers if plan else ())},
+        loop.journal_fault is None,
+        loop.lease is None or loop.lease.get("mode") == "conducting")
 
 
 def forecast_of(one: Prediction, now_s: float) -> Forecast:
