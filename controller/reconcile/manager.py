@@ -8,8 +8,8 @@ import re
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from controller.reconcile.importing import Import
 from controller.reconcile.lease import Candidate, alone
 from controller.reconcile.leave import Leave
 from controller.reconcile.loop import Loop
+from controller.reconcile.notify.commit_status import CommitStatus
 from controller.reconcile.notify.notifier import Notifier
 from controller.reconcile.notify.trial import try_receivers
 from controller.reconcile.once import Once, assumptions
@@ -35,6 +36,7 @@ from controller.reconcile.report.event import Event, EventKind
 from controller.reconcile.report.progress import ProgressTracker
 from controller.reconcile.review import Change, last_look_at, review_with
 from controller.reconcile.supervise import first_load, supervise
+from controller.source.git.repository import GitSource
 from controller.source.source import Source, open_source
 from controller.store.lease import LeaseState
 from controller.store.store import Store
@@ -320,12 +322,34 @@ class Manager:
             started(loop)
             try:
                 await supervise(loop, source, desired, lasting(text),
-                                notifier_of(loop, store, self.clock, telemetry).run)
+                                notifier_of(loop, store, self.clock, telemetry).run,
+                                forge_of(source, loop, store, self.clock))
             finally:
                 await provider.close()
         finally:
             store.close()
             telemetry.close()
+
+
+def forge_of(source: Source, loop: Loop, store: Store,
+             clock: Callable[[], float]) -> Callable[[], Awaitable[None]] | None:
+    """Return what tells the forge of its commits; None where the specs are in no branch."""
+    if not isinstance(source, GitSource):
+        return None
+    from controller.providers.notify.commit_status import post_status  # noqa: PLC0415
+
+    status = CommitStatus(
+        lambda: source.verdict,
+        lambda spec, one: post_status(spec, one.commit, one.sentence, good=one.good),
+        lambda sentence: note_quietly(store, sentence, clock()))
+    loop.add_listener(status.hear)
+    return status.run
+
+
+def note_quietly(store: Store, sentence: str, at: float) -> None:
+    """Write that the forge was not told; a journal that fails now fails nothing."""
+    with suppress(JournalUnavailable):
+        store.note(EventKind.SOURCE, "Source/specs", sentence, at)
 
 
 def lasting(text: str) -> str:

@@ -22,15 +22,16 @@ PROBLEMS: Final = 3
 
 
 async def supervise(loop: Loop, source: Source, desired: Desired, text: str,
-                    notify: Callable[[], Awaitable[None]]) -> None:
+                    notify: Callable[[], Awaitable[None]],
+                    report: Callable[[], Awaitable[None]] | None = None) -> None:
     """Run `loop` on `desired`, and on whatever `source` declares later, until it is stopped.
 
-    Shapes: `notify` tells people of it meanwhile.
+    Shapes: `notify` tells people of it meanwhile, `report` tells the forge of its commits.
     """
     await put_in_force(loop, source, desired, text)
     beside = [asyncio.create_task(loop.forever(name, body)) for name, body in (
         ("following the specs", partial(follow, loop, source, text)),
-        ("telling people", notify))]
+        ("telling people", notify), *((("telling the forge", report),) if report else ()))]
     try:
         await loop.run()
     finally:

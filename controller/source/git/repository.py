@@ -27,7 +27,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from controller.errors import RevisionRefused, SourceUnavailable, SpecError
 from controller.model.desired import Desired
@@ -60,6 +60,14 @@ class Fetched:
     """Who signed it; empty where no signature was asked for."""
 
 
+class Verdict(NamedTuple):
+    """What became of a commit: whether it is in force, and a sentence."""
+
+    commit: str
+    good: bool
+    sentence: str
+
+
 class GitSource:
     """A branch, polled."""
 
@@ -80,6 +88,9 @@ class GitSource:
         self._loaded = False
         self.fetched: Fetched | None = None
         """What was fetched last, loaded well or not."""
+        self.verdict: Verdict | None = None
+        """Of the newest commit, once there is one."""
+        self._newest = ""
 
     def describe(self) -> str:
         """Return the branch and the commit that was fetched last."""
@@ -141,6 +152,7 @@ class GitSource:
             if head != before:
                 await fetch(self._git, self._address, before)
                 head = await commit_of(self._git, FETCHED)
+            self._newest = head
             signer, rewound = await self._judge(head, tags)
             await renew(self._git)
             return await self._export(head, signer, rewound)
@@ -194,17 +206,21 @@ class GitSource:
 
     async def _load_newest(self) -> Desired:
         """Load the newest commit, and note it as good."""
+        self._newest = ""
         try:
             fetched = await self.poll()
-        except RevisionRefused:
+            desired = await self._read(fetched)
+        except (RevisionRefused, SpecError) as error:
+            if self._newest:
+                self.verdict = Verdict(self._newest, False, str(error).partition("\n")[0])
             raise               # for what `poll` has seen: the next look that differs loads again
         except SourceUnavailable as error:
             self._judged = str(error)
             raise
-        desired = await self._read(fetched)
         await self._git.run("update-ref", GOOD, fetched.commit)
         write_in_force(self._folder, InForce(fetched.commit, fetched.signer))
         sweep(self._trees, fetched.folder)
+        self.verdict = Verdict(fetched.commit, True, "its specs are valid, and in force")
         return desired
 
     async def _last_good(self) -> Desired | None:

@@ -5,6 +5,7 @@ So the file is named by HOTSITE_GIT, or it is /etc/hotsite/git.yaml:
 
     verify: {mode: head, by: [ssh], allowedSigners: /etc/hotsite/allowed_signers}
     allowRewind: 3f2c9d1e…
+    report: {forge: github, url: "https://api.github.com/repos/us/estate", tokenFile: /etc/…}
 
 Without the file no signature is asked for; a head that does not descend from the commit in force is
 refused all the same. The file is read anew at each look, so that a mended one needs no restart.
@@ -55,12 +56,25 @@ class Verify(Spec):
                                                    ("gpg", self.gpg_keys)) if kind in self.by)
 
 
+class ReportSpec(Spec):
+    """Where a forge is told what became of a commit."""
+
+    forge: Literal["github", "gitea", "forgejo", "gitlab"]
+    url: str = Field(pattern=r"^https?://[A-Za-z0-9.\[\]:-]+/[A-Za-z0-9._~%/-]+$")
+    """The repository in the forge's API, such as `https://git.example.net/api/v4/projects/7`."""
+    token_file: str = Field(pattern=r"^/")
+    """The whole path of a file that only its owner may read."""
+    ca_file: str | None = None
+    """The authority of its certificate, where the system does not trust it."""
+
+
 class Trust(Spec):
-    """What a new head needs before it is put in force."""
+    """What a new head needs before it is put in force, and whom that is told."""
 
     verify: Verify | None = None
     allow_rewind: Commit | None = None
     """The one head that need not descend from the commit in force: its whole name."""
+    report: ReportSpec | None = None
 
 
 def trust_file() -> Path:
