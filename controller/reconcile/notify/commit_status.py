@@ -13,23 +13,23 @@ from typing import Final
 from controller.errors import OutcomeUnknown, Refused, RevisionRefused, Unavailable
 from controller.reconcile.report.event import Event, EventKind
 from controller.reconcile.tasks import is_set_within
-from controller.source.git.repository import Verdict
+from controller.source.git.repository import CommitVerdict
 from controller.source.git.trust import ReportSpec, read_trust, trust_file
 
 AGAIN_S: Final = 60.0
 TRIES: Final = 5
-Post = Callable[[ReportSpec, Verdict], Awaitable[None]]
+Post = Callable[[ReportSpec, CommitVerdict], Awaitable[None]]
 
 
 class CommitStatus:
     """Tells the newest verdict once it hears that there is one."""
 
-    def __init__(self, verdict: Callable[[], Verdict | None], post: Post,
+    def __init__(self, verdict: Callable[[], CommitVerdict | None], post: Post,
                  complain: Callable[[str], None], again_s: float = AGAIN_S) -> None:
         self._verdict, self._post, self._complain = verdict, post, complain
         self._again_s = again_s
         self._news = asyncio.Event()
-        self._told: Verdict | None = None
+        self._told: CommitVerdict | None = None
 
     def hear(self, event: Event) -> None:
         """Note that something was said of the specs."""
@@ -45,7 +45,7 @@ class CommitStatus:
             if verdict is not None and verdict != self._told:
                 await self._tell(verdict)
 
-    async def _tell(self, verdict: Verdict) -> None:
+    async def _tell(self, verdict: CommitVerdict) -> None:
         """Tell one verdict, until it was told, was refused, or there is another."""
         for _ in range(TRIES):
             spec = report_spec()

@@ -60,7 +60,7 @@ class Fetched:
     """Who signed it; empty where no signature was asked for."""
 
 
-class Verdict(NamedTuple):
+class CommitVerdict(NamedTuple):
     """What became of a commit: whether it is in force, and a sentence."""
 
     commit: str
@@ -88,7 +88,7 @@ class GitSource:
         self._loaded = False
         self.fetched: Fetched | None = None
         """What was fetched last, loaded well or not."""
-        self.verdict: Verdict | None = None
+        self.verdict: CommitVerdict | None = None
         """Of the newest commit, once there is one."""
         self._newest = ""
 
@@ -212,7 +212,7 @@ class GitSource:
             desired = await self._read(fetched)
         except (RevisionRefused, SpecError) as error:
             if self._newest:
-                self.verdict = Verdict(self._newest, False, str(error).partition("\n")[0])
+                self.verdict = CommitVerdict(self._newest, False, str(error).partition("\n")[0])
             raise               # for what `poll` has seen: the next look that differs loads again
         except SourceUnavailable as error:
             self._judged = str(error)
@@ -220,7 +220,7 @@ class GitSource:
         await self._git.run("update-ref", GOOD, fetched.commit)
         write_in_force(self._folder, InForce(fetched.commit, fetched.signer))
         sweep(self._trees, fetched.folder)
-        self.verdict = Verdict(fetched.commit, True, "its specs are valid, and in force")
+        self.verdict = CommitVerdict(fetched.commit, True, "its specs are valid, and in force")
         return desired
 
     async def _last_good(self) -> Desired | None:

@@ -10,13 +10,13 @@ from controller.errors import HotsiteError, Refused, SourceUnavailable, SpecErro
 from controller.reconcile.notify.commit_status import TRIES, CommitStatus
 from controller.reconcile.report.event import Event, EventKind
 from controller.source.git.address import parse_git_address
-from controller.source.git.repository import GitSource, Verdict
+from controller.source.git.repository import CommitVerdict, GitSource
 from controller.source.git.trust import ReportSpec
 from tests.source.git.repository import ESTATE, SITE, Repository, repository
 
 __all__ = ["repository"]
 SAID = Event(EventKind.SOURCE, "Source/specs", "", "it is in force", 0.0, "")
-FIRST, SECOND = Verdict("a" * 40, True, "in force"), Verdict("b" * 40, False, "wrong")
+FIRST, SECOND = CommitVerdict("a" * 40, True, "in force"), CommitVerdict("b" * 40, False, "wrong")
 
 
 class Forge:
@@ -24,19 +24,19 @@ class Forge:
 
     def __init__(self, *answers: HotsiteError) -> None:
         self.answers = list(answers)
-        self.heard: list[Verdict] = []
+        self.heard: list[CommitVerdict] = []
         self.complaints: list[str] = []
-        self.verdict: Verdict | None = None
+        self.verdict: CommitVerdict | None = None
         self.status = CommitStatus(lambda: self.verdict, self.post, self.complaints.append,
                                    again_s=0.01)
 
-    async def post(self, _: ReportSpec, verdict: Verdict) -> None:
+    async def post(self, _: ReportSpec, verdict: CommitVerdict) -> None:
         """Hear a verdict."""
         self.heard.append(verdict)
         if self.answers:
             raise self.answers.pop(0)
 
-    def say(self, verdict: Verdict | None) -> None:
+    def say(self, verdict: CommitVerdict | None) -> None:
         """Have something said of the specs."""
         self.verdict = verdict
         self.status.hear(SAID)
@@ -51,7 +51,7 @@ def trust(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def play(forge: Forge, *moves: tuple[Verdict | None, Callable[[], bool]]) -> None:
+def play(forge: Forge, *moves: tuple[CommitVerdict | None, Callable[[], bool]]) -> None:
     """Say each verdict, and wait until what should come of it has come."""
     async def act() -> None:
         running = asyncio.create_task(forge.status.run())
@@ -106,7 +106,7 @@ def test_the_verdict_is_of_the_newest_commit_and_silence_is_none(
     asyncio.run(source.load())
     good = source.verdict
     assert good is not None
-    assert good == Verdict(first, True, "its specs are valid, and in force")
+    assert good == CommitVerdict(first, True, "its specs are valid, and in force")
     wrong = repository.commit(more=(SITE % "milan").replace("spec", "spek"))
     with pytest.raises(SpecError):
         asyncio.run(source.load())
