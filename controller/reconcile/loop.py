@@ -325,7 +325,7 @@ class Loop:
         while True:
             if self._journal.fault is None:
                 await asyncio.sleep(POLL_STORE_S)
-                for event in self._news.of_clock(self._view.clock_step()):
+                for event in self._news.of_time(self._view.clock_step(), self._context.expired()):
                     self._tell(event)
                     self.reread()   # windows and pauses follow the clock; an ended one may be back
                 if self._journal.changed():

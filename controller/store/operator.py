@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from typing import Final
 
 from controller.plan.survey.context import (
-    REQUEST_LASTS_S,
     WHOLE_ESTATE,
     Approval,
     Confirmation,
@@ -41,7 +40,6 @@ class Requests(Table):
     def request(self, request: ReplicaRequest) -> None:
         """Save a request until it is begun."""
         with self._database.write(durable=True) as connection:
-            connection.execute("DELETE FROM requests WHERE at < ?", (request.at - REQUEST_LASTS_S,))
             connection.execute("INSERT OR REPLACE INTO requests VALUES (?, ?, ?, ?)",
                                (request.machine, request.kind.value, request.by, request.at))
 
@@ -50,6 +48,13 @@ class Requests(Table):
         with self._database.write(durable=True) as connection:
             connection.execute("DELETE FROM requests WHERE machine = ? AND wish = ?",
                                (request.machine, request.kind.value))
+
+    def withdraw_expired(self, requests: Iterable[ReplicaRequest]) -> None:
+        """Delete requests that nothing was begun for, unless they were made anew."""
+        with self._database.write(durable=True) as connection:
+            connection.executemany(
+                "DELETE FROM requests WHERE machine = ? AND wish = ? AND at = ?",
+                [(one.machine, one.kind.value, one.at) for one in requests])
 
     def requests(self) -> tuple[ReplicaRequest, ...]:
         """Return the requests that have not been begun, by VM and kind."""
@@ -87,8 +92,8 @@ class Failovers(Table):
                                    " AND at = ?", [(one.target, int(one.planned), one.at)
                                                    for one in requests])
 
-    def failovers(self, now_s: float) -> tuple[FailoverRequest, ...]:
-        """Return the orders that have not expired, by target."""
+    def failovers(self, now_s: float = 0.0) -> tuple[FailoverRequest, ...]:
+        """Return the orders that had not expired then, by target; without an instant, all."""
         rows = self._database.read("SELECT target, by, why, at, planned, back, accepts_loss, point"
                                    " FROM failovers ORDER BY target, planned")
         found = (FailoverRequest(target, by, why, at, planned=bool(planned), back=bool(back),

@@ -175,13 +175,16 @@ def test_an_action_uses_up_what_it_serves_alone(store: Store) -> None:
     assert [one.kind for one in store.requests()] == [RequestKind.VERIFY]
 
 
-def test_a_request_is_withdrawn_or_forgotten_after_an_hour(store: Store) -> None:
+def test_a_request_is_withdrawn_and_an_expired_one_goes_by_its_instant(store: Store) -> None:
     old, new = (ReplicaRequest("sql", RequestKind.COPY, "ann", at) for at in (1.0, 3700.0))
     web = ReplicaRequest("web", RequestKind.SEED, "ann", 3700.0)
     for request in (old, web):
         store.request(request)
-    assert store.requests() == (web,)
+    assert store.requests() == (old, web)
     store.request(new)
+    store.withdraw_expired([old])
+    assert store.requests() == (new, web)
+    store.withdraw_expired([])
     store.withdraw(web)
     assert store.requests() == (new,)
 

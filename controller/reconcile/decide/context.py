@@ -38,6 +38,7 @@ from controller.plan.survey.context import (
     Undone,
     WindowState,
 )
+from controller.plan.survey.expired import Expired, expired
 from controller.plan.survey.grants import every_scope
 from controller.plan.survey.renamed import nodes_of, renames
 from controller.reconcile.decide.boot_memory import BootMemory
@@ -59,6 +60,7 @@ class ContextBuilder:
         self._failovers: tuple[FailoverRequest, ...] = ()
         self._promoted: Mapping[str, float] = {}
         self._failed_moves: Mapping[str, FailedMove] = {}
+        self._told_expired = Expired()
         self._confirmations: tuple[Confirmation, ...] = ()
         self._undone: tuple[tuple[Undone, str], ...] = ()
         self._repairs: Mapping[str, tuple[float, ...]] = {}
@@ -110,6 +112,10 @@ class ContextBuilder:
         Errors: JournalUnavailable; the last values stay.
         """
         now_s = self._clock()
+        if any(self._told_expired):
+            self._store.withdraw_failovers(self._told_expired.failovers)
+            self._store.withdraw_expired(self._told_expired.requests)
+            self._told_expired = Expired()
         self._suspensions = self._store.suspensions(now_s)
         self._approvals = self._store.approvals(now_s)
         self._requests = self._store.requests()
@@ -125,9 +131,14 @@ class ContextBuilder:
         self.boots.read()
         self._read_repairs = True
 
+    def expired(self) -> Expired:
+        """Return the orders that have expired since they were read; `read` then deletes them."""
+        gone = self._told_expired = expired(self._failovers, self._requests, self._clock())
+        return gone
+
     def _read_failovers(self) -> None:
         now_s = self._clock()
-        self._failovers = self._store.failovers(now_s)
+        self._failovers = self._store.failovers()
         self._failed_moves = self._store.failed_moves(now_s - FAILED_MOVE_LASTS_S)
 
     def take_over(self) -> None:

@@ -9,6 +9,7 @@ from controller.model.failover.power import PowerFacts
 from controller.plan.conditions.network import DEGRADED
 from controller.plan.conditions.replica import LATE
 from controller.plan.steps.plan import Plan, Step, Verdict
+from controller.plan.survey.expired import Expired, sentences
 from controller.reconcile.decide.attempts import Refusal
 from controller.reconcile.report.event import Event, EventKind
 
@@ -60,10 +61,14 @@ class News:
             EventKind.OBSERVED, f"Host/{host}", host,
             f"the BMC of {host} reads {state or 'no power state'}", self._clock()),)
 
-    def of_clock(self, step: str | None) -> tuple[Event, ...]:
-        """Return an event when the clock was set."""
-        return () if step is None else (
-            Event(EventKind.OBSERVED, "Controller/clock", "", step, self._clock(), "!"),)
+    def of_time(self, step: str | None, gone: Expired) -> tuple[Event, ...]:
+        """Return an event when the clock was set, and one for each order that has expired."""
+        at = self._clock()
+        told = () if step is None else (("Controller/clock", step),)
+        return tuple(Event(kind, target, "", sentence, at, "!")
+                     for kind, found in ((EventKind.OBSERVED, told),
+                                         (EventKind.REFUSED, sentences(gone)))
+                     for target, sentence in found)
 
     def of_plan(self, plan: Plan) -> tuple[Event, ...]:
         """Return the differences and the refusals that were not in the plan before."""
