@@ -37,6 +37,7 @@ MODULES: Final = {
     "controller.cli.install.save_state": "Copy the journal to a file, beside a running loop.",
     "controller.cli.install.restore_state": "Put a copy of the journal back.",
     "controller.cli.schema": "Write the JSON schemas of the specs.",
+    "controller.cli.takeover.simulate": "Show what losses of your sites and hosts come to.",
     "controller.cli.demo": "Watch faults strike a simulated estate, and the loop heal it.",
 }
 """Where each verb lives, and its line in the list of all."""
