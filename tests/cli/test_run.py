@@ -34,7 +34,7 @@ async def until(true: Callable[[], bool], limit_s: float = 30.0) -> None:
 
 
 @asynccontextmanager
-async def running(shell: Shell, specs: Path) -> AsyncIterator[None]:
+async def running(shell: Shell, specs: Path | str) -> AsyncIterator[None]:
     """Keep `hotsite run` going until the block ends, and end it by a signal."""
     task = asyncio.create_task(keep(shell.manager(None), str(specs), None, as_json=True))
     try:
