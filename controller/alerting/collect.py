@@ -30,6 +30,10 @@ from controller.plan.steps.plan import FailoverState, Plan, Verdict
 ASKED: Final = 100
 """So many actions that wait for a yes become an alert each."""
 LOST: Final = frozenset({"silent", "waits", "proving", "under way", "split", "elsewhere"})
+NOT_BEGUN: Final = frozenset({"silent", "link"})
+"""Stages at which a pause of the site means that somebody knows."""
+MOST: Final = 500
+"""More alerts than this are counted: nobody reads them, and each is remembered by receiver."""
 STORM: Final = "Storm"
 
 
@@ -55,6 +59,7 @@ def alerts_of(desired: Desired, conditions: Iterable[Condition], plan: Plan | No
         return AlertSet(own, blind=True)
     paused = frozenset(one.target for one in conditions
                        if one.type is ConditionType.SUSPENDED and one.status is Status.TRUE)
+    paused |= {step.action.target for step in plan.steps if step.ruling.rule == "suspended"}
     estate = f"Estate/{desired.estate.name}"
     found: list[Alert] = []
     for condition in filter(is_told, conditions):
@@ -64,7 +69,7 @@ def alerts_of(desired: Desired, conditions: Iterable[Condition], plan: Plan | No
         if alert is not None:
             found.append(alert)
     failovers = [alert for one in plan.failovers
-                 if (alert := _of_failover(one, desired)) is not None]
+                 if (alert := _of_failover(one, desired, estate, paused)) is not None]
     lost = frozenset(one.site for one in failovers
                      if one.stage in LOST and one.target.startswith("Site/"))
     lost |= {one.target.partition("/")[2] for one in conditions if one.reason == STORM}
@@ -77,8 +82,12 @@ def alerts_of(desired: Desired, conditions: Iterable[Condition], plan: Plan | No
         follows["the silence of hosts" + (f", which hides {hides} VMs" if hides > 1 else
                                           ", which hides one VM" if hides else "")] = unseen
     asked = [] if lost else _approvals(plan, desired, estate, paused)
-    return AlertSet((*failovers, *own, *kept, *asked), follows,
-                    hidden=frozenset(one.key for one in found) - {one.key for one in kept},
+    every = (*failovers, *own, *sorted(kept, key=_by_weight), *asked)
+    if len(every) > MOST:
+        follows["whatever broke so much"] = len(every) - MOST
+    return AlertSet(every[:MOST], follows,
+                    hidden=frozenset(one.key for one in (*found, *asked)) - {
+                        one.key for one in every[:MOST]},
                     unclear=frozenset((one.target, one.type.value) for one in conditions
                               if one.status is Status.UNKNOWN),
                     unseen=frozenset(one.target for one in conditions
@@ -98,6 +107,10 @@ def _without_unseen(alerts: list[Alert]) -> list[Alert]:
                           or one.target.startswith("VirtualMachine/")))
         or (one.type in FOLLOWS and name_of(one) in unseen
             and one.target.startswith(("VirtualMachine/", "Replica/"))))]
+
+
+def _by_weight(alert: Alert) -> tuple[bool, str]:
+    return alert.severity is not PAGE, alert.key
 
 
 def name_of(alert: Alert) -> str:
@@ -162,18 +175,20 @@ def _is_paused(target: str, site: str, estate: str, paused: frozenset[str]) -> b
          f"Site/{site}", estate})
 
 
-def _of_failover(state: FailoverState, desired: Desired) -> Alert | None:
+def _of_failover(state: FailoverState, desired: Desired, estate: str,
+                 paused: frozenset[str]) -> Alert | None:
     """Return the alert of a failover; None in phases that are told by the nodes alone."""
     stage = PHASES.get(state.phase) or (
         SITE_PHASES.get(state.phase) if state.scope.startswith("Site/") else None)
     if stage is None:
         return None
-    name = state.scope.partition("/")[2]
+    name, site = state.scope.partition("/")[2], site_of(state.scope, desired)
     words = {"name": name, "target": state.scope,
              "bare": name if state.scope.startswith("Site/") else state.scope}
     sentence = "; ".join((state.sentence, *state.waiting))
     return Alert(state.scope, FAILOVER, stage.severity, stage.verdict.format(**words), sentence,
-                 stage.next.format(**words), site_of(state.scope, desired), stage.name)
+                 stage.next.format(**words), site, stage.name,
+                 stage.name in NOT_BEGUN and _is_paused(state.scope, site, estate, paused))
 
 
 def _approvals(plan: Plan, desired: Desired, estate: str, paused: frozenset[str]) -> list[Alert]:

@@ -3,9 +3,14 @@
 from collections.abc import Callable
 
 from controller.alerting.alert import Alert, AlertSet
+from controller.alerting.collect import MOST, alerts_of
 from controller.alerting.decide import Told, decide
 from controller.alerting.message import Message, message_of
+from controller.model.condition import Condition, ConditionType
+from controller.model.condition import Status as CStatus
 from controller.model.notify.spec import NotifySpec, ReceiverSpec, Severity
+from controller.plan.steps.plan import Plan
+from tests.reconcile.stage import lab
 
 RECEIVER = ReceiverSpec.model_validate({"name": "oncall", "exec": {"command": ["/bin/true"]}})
 NOTHING = AlertSet(())
@@ -97,3 +102,15 @@ def test_what_follows_from_something_worse_is_not_over() -> None:
             (cause,), {"what happened to paris": 1}, hidden=frozenset({alone.key}))
 
     assert [message.status for _, message in sent(wrong, 3000)] == ["firing", "firing"]
+
+
+def test_however_much_breaks_little_is_remembered_and_the_worst_is_told() -> None:
+    bad = [(f"Network/n-{number}", ConditionType.CONNECTED) for number in range(20_000)]
+    bad.append(("VirtualMachine/sql", ConditionType.READY))
+    conditions = [Condition(target, kind, CStatus.FALSE, "Off", "") for target, kind in bad]
+    found = alerts_of(lab(), conditions, Plan("r1", ()))
+    assert len(found.alerts) == MOST
+    assert found.alerts[0].target == "VirtualMachine/sql"
+    (_, message), = sent(lambda _: found, 60)
+    assert f"{20_001 - MOST} more conditions follow" in message.text
+    assert len(message.text) < 20_000

@@ -52,6 +52,10 @@ from controller.store.store import Store
 from controller.telemetry import OFF, Telemetry
 
 PACE_S: Final = 1.0
+SAVE_S: Final = 10.0
+"""What is due is saved at once; that something began to be wrong, or is well again, by then."""
+REST: Final = 20.0
+"""After a decision that took so long, none is taken for so many times as long."""
 FRESH_S: Final = 150.0
 """No sign of life goes out when the last decision is older: the loop decides once a minute."""
 
@@ -81,6 +85,8 @@ class Notifier:
         self._telemetry = telemetry
         self._ledgers: dict[str, Ledger] = {}
         self._unsaved: set[str] = set()
+        self._saved_s = 0.0
+        self._rest_until_s = 0.0
         self._senders: dict[str, tuple[asyncio.Task[None], Letter]] = {}
         self._plan: Plan | None = None
         self._decided_s = 0.0
@@ -104,6 +110,7 @@ class Notifier:
         finally:
             senders, self._senders = self._senders, {}
             await cancel(chores, *(sender for sender, _ in senders.values()))
+            self._save()
 
     def conditions(self) -> tuple[Condition, ...]:
         """Return the condition Notified; nothing where nobody is to be told."""
@@ -133,10 +140,13 @@ class Notifier:
         if not another_tells(self._loop) and spec.receivers:
             troubles = self._troubles(spec)
             seen = (id(self._plan), spec, tuple((one.about, one.page) for one in troubles))
-            if seen != self._seen or (self._due_at is not None and now >= self._due_at):
-                self._seen = seen
+            if now_s() >= self._rest_until_s and (
+                    seen != self._seen or (self._due_at is not None and now >= self._due_at)):
+                self._seen, begun_s = seen, now_s()
                 self._decide(spec, troubles, now)
-        self._save()
+                self._rest_until_s = now_s() + REST * (now_s() - begun_s)
+        if now_s() - self._saved_s >= SAVE_S:
+            self._save()
         self._telemetry.waiting({one.name: len(self._ledgers[one.name].outbox.letters)
                                  for one in spec.receivers if one.name in self._ledgers})
         self._hand_out(spec)
@@ -156,6 +166,8 @@ class Notifier:
             if decision.notification is not None:
                 box = put(box, message_of(decision.notification, desired.estate.name))
             self._set(receiver.name, Ledger(decision.history, box, decision.last_at))
+            if decision.notification is not None:
+                self._save()
         self._due_at = min((at for at in due if at is not None), default=None)
 
     def _troubles(self, spec: NotifySpec) -> list[Trouble]:
@@ -168,7 +180,7 @@ class Notifier:
         return {name: sentence for name, box in boxes.items() if (sentence := box.sentence())}
 
     def _set(self, name: str, ledger: Ledger) -> None:
-        """Remember what a receiver knows; saved with the next look."""
+        """Remember what a receiver knows; saved before long."""
         if self._ledgers.get(name) != ledger:
             self._ledgers[name] = ledger
             self._unsaved.add(name)
@@ -240,7 +252,8 @@ class Notifier:
                           } | self._ledgers
 
     def _save(self) -> None:
-        """Save what has changed; where that fails, it is tried again at the next look."""
+        """Save what has changed; where that fails, it is tried again later."""
+        self._saved_s = now_s()
         for name in sorted(self._unsaved):
             ledger = self._ledgers.get(name)
             try:

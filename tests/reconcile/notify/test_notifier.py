@@ -12,6 +12,7 @@ from controller.errors import ActionError, JournalUnavailable, Unavailable
 from controller.model.condition import ConditionType, Status
 from controller.model.desired import Desired
 from controller.model.notify.spec import HeartbeatSpec, NotifySpec, ReceiverSpec
+from controller.plan.survey.context import Suspension
 from controller.providers.simulated.virtual_time import epoch_clock, run_virtual
 from controller.reconcile.notify.notifier import Notifier
 from controller.reconcile.report.event import EventKind
@@ -232,18 +233,17 @@ def test_after_a_restart_nobody_is_told_twice_and_what_waited_goes_on() -> None:
     run_virtual(act())
 
 
-def test_what_is_suspended_wakes_nobody_until_the_pause_ends() -> None:
+@pytest.mark.parametrize("scope", ["VirtualMachine/sql", "Host/paris-1", "Site/paris",
+                                   "Estate/lab"])
+def test_what_is_suspended_wakes_nobody_until_the_pause_ends(scope: str) -> None:
     async def scene(show: Show, hands: Hands) -> None:
-        from controller.plan.survey.context import Suspension
-
-        show.store.suspend(Suspension("VirtualMachine/sql", "ann", "new disks",
-                                      epoch_clock() + 600))
+        show.store.suspend(Suspension(scope, "ann", "new disks", epoch_clock() + 600))
         show.loop.reread()
         show.strike("kill paris-1 sql")
         await asyncio.sleep(500)
-        assert hands.to("a") == []
+        assert not any("sql" in message.text for _, message in hands.sent)
         await asyncio.sleep(200)
-        assert hands.to("a")[0].startswith("PAGE: sql is down")
+        assert any(subject.startswith("PAGE: sql is down") for subject in hands.to("a"))
 
     play(scene)
 
@@ -290,5 +290,16 @@ def test_a_receiver_that_is_not_declared_any_more_is_forgotten() -> None:
         tries = len(hands.tries)
         await asyncio.sleep(600)
         assert len(hands.tries) == tries
+
+    play(scene)
+
+
+def test_a_site_that_is_off_and_paused_wakes_nobody() -> None:
+    async def scene(show: Show, hands: Hands) -> None:
+        show.store.suspend(Suspension("Site/paris", "ann", "no power today", epoch_clock() + 7200))
+        show.loop.reread()
+        show.strike("site paris cut")
+        await asyncio.sleep(3600)
+        assert not any(message.severity == "page" for _, message in hands.sent)
 
     play(scene)
