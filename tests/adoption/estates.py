@@ -235,7 +235,10 @@ class ImportShell:
     def __call__(self, *words: str, trusted: bool = True) -> Result:
         """Run `hotsite import` for the hosts, or those that are named."""
         named = [word for word in words if not word.startswith("-")]
-        options = ["--out", str(self.out), "--key", "/k", "--known-hosts", str(self.known_hosts),
+        key = self.folder / "key"
+        key.touch()
+        options = ["--out", str(self.out), "--key", str(key),
+                   "--known-hosts", str(self.known_hosts),
                    *(["--fingerprint", KEY.fingerprint] if trusted else [])]
         hosts = named or list(self.hosts)
         return self.run("import", *hosts, *options, *(w for w in words if w.startswith("-")))

@@ -164,6 +164,18 @@ def test_no_key_is_believed_without_a_fingerprint_a_file_or_a_person(tmp_path: P
     assert shell(trusted=False).exit_code == 0
 
 
+def test_without_a_key_to_log_in_by_no_host_is_asked_and_no_host_key_written(
+        tmp_path: Path) -> None:
+    shell = ImportShell(tmp_path, one_site(web()))
+    done = shell.run("import", "10.0.0.11", "--out", str(shell.out), "--known-hosts",
+                     str(shell.known_hosts), "--fingerprint", KEY.fingerprint,
+                     "--key", str(tmp_path / "none"))
+    assert done.exit_code == 4
+    assert f"the key {tmp_path}/none cannot be read (No such file or directory)" in done.output
+    assert "ssh-keygen -t ed25519" in done.output
+    assert (shell.out.exists(), shell.known_hosts.exists()) == (False, False)
+
+
 def test_a_key_that_changed_is_refused_with_both_fingerprints(tmp_path: Path) -> None:
     other = HostKey("ssh-ed25519", "AAAAC3NzaC1lZDI1NTE5AAAAIP39RnfBiVZ5+KCX99eUSH5UF4WQvKPFuay"
                     "+G98+MiDy", "SHA256:x")

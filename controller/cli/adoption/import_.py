@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from controller.cli.adoption.targets import default_key, default_known_hosts, sites_of, targets_of
+from controller.cli.adoption.targets import (
+    default_known_hosts,
+    readable_key,
+    sites_of,
+    targets_of,
+)
 from controller.cli.shared import Json, errors_reported, manager_of, wait_for
 
 if TYPE_CHECKING:
@@ -63,7 +68,7 @@ def command(
 
     with errors_reported(as_json=as_json):
         targets = targets_of(hosts)
-        login = Login(user, str((key or default_key()).expanduser().absolute()),
+        login = Login(user, readable_key(key),
                       str((known_hosts or default_known_hosts()).expanduser().absolute()), port)
         request = Request(name, login, sites_of(site or [], targets))
         result = wait_for(run(manager_of(context, None), targets, request, out.absolute(),

@@ -58,6 +58,24 @@ def default_key() -> Path:
     return Path("/etc/hotsite/id_ed25519") if os.geteuid() == 0 else Path("~/.ssh/id_ed25519")
 
 
+def readable_key(given: Path | None) -> str:
+    """Return the private key to log in with, before any host is asked or anything is written.
+
+    Errors: SpecError where it is not there or cannot be read.
+    """
+    from controller.errors import SpecError  # noqa: PLC0415  # keeps --help quick
+
+    path = (given or default_key()).expanduser().absolute()
+    try:
+        with path.open("rb") as file:
+            file.read(1)
+    except OSError as error:
+        raise SpecError((f"the key {path} cannot be read ({error.strerror}): name the private key"
+                         " that the hosts know by --key FILE, or make one by `ssh-keygen -t ed25519"
+                         f" -f {path}` and put it there by `ssh-copy-id`",)) from None
+    return str(path)
+
+
 def default_known_hosts() -> Path:
     """Return the file of host keys that is used unless another is named."""
     return Path("/etc/hotsite/known_hosts") if os.geteuid() == 0 else Path(
