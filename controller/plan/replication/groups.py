@@ -24,13 +24,17 @@ def group_dues(protected_machines: Sequence[ProtectedMachine],
         return NONE_DUE
     now_s, busy = survey.now_s, {flight.target for flight in survey.context.in_flight}
     groups: dict[str, dict[str, float]] = {}
+    begun: dict[str, float] = {}
     for one in protected_machines:
         group = survey.specs.group_of.get(one.name)
         if group is not None and one.current is not None:
             at = due_at(one.current.replica, one.policy.rpo_s, now_s)
             groups.setdefault(group, {})[one.name] = at
+            begun[one.name] = max((point.started_at for point in one.current.replica.points),
+                                  default=0.0)
     found: dict[str, float] = {}
     for group, dues in groups.items():
         if busy.isdisjoint(f"Replica/{name}" for name in survey.specs.groups[group]):
-            found |= dict.fromkeys(dues, min(dues.values()))
+            first_at = min(dues.values())
+            found |= {name: first_at for name in dues if begun[name] < first_at}
     return found

@@ -33,7 +33,7 @@ def copied(desired: Any, observed: Observed, context: Context = b.APPLIED) -> se
 
 def test_when_the_first_of_a_group_is_due_all_are_and_nobody_else() -> None:
     desired = lab()
-    observed = seen(desired, app=290, sql=40, web=40)
+    observed = seen(desired, app=290, sql=200, web=40)
     assert copied(desired, observed) == {"app", "sql"}
     assert copied(lab(None), observed) == {"app"}
 
@@ -44,6 +44,16 @@ def test_none_joins_while_one_of_the_group_is_being_copied() -> None:
         "replicate:Replica/app@paris-1/13", "Replica/app", ("paris-1", "milan-1"),
         Rung.REPLICATE),))
     assert "sql" not in copied(desired, seen(desired, app=290, sql=40, web=40), busy)
+
+
+def test_one_that_cannot_be_copied_takes_the_others_along_once() -> None:
+    desired = lab()
+    moved = replace(b.APPLIED, in_flight=(InFlight(
+        "move:VirtualMachine/app@paris-1/13", "VirtualMachine/app", ("paris-1", "milan-1"),
+        Rung.FAILOVER),))
+    assert "sql" in copied(desired, seen(desired, app=400, sql=200, web=40), moved)
+    assert "sql" not in copied(desired, seen(desired, app=400, sql=20, web=40), moved)
+    assert "sql" not in copied(desired, seen(desired, app=400, sql=20, web=40))
 
 
 def test_a_group_is_not_due_before_its_first() -> None:
