@@ -10,7 +10,7 @@ from rich.text import Text
 from controller.cli.view.terminal import fit
 from controller.model.desired import Desired
 from controller.plan.output.runbook import render_runbook
-from controller.plan.prediction.sentence import render_basis, render_prediction
+from controller.plan.prediction.sentence import render_basis, render_prediction, render_window
 from controller.plan.steps.plan import Plan, Remark, Step, Verdict
 from controller.plan.steps.prediction import Prediction
 
@@ -85,8 +85,9 @@ class Painter:
         for one in several:
             said = render_prediction(one, now_s)
             self.line(f"{said[0].upper()}{said[1:]}.", "bold")
-            if basis := render_basis(one, now_s):
-                self.line(f"  {basis}", "dim")
+            for more in (render_basis(one, now_s), render_window(one)):
+                if more:
+                    self.line(f"  {more}", "dim")
 
     def _step(self, step: Step) -> None:
         action, ruling = step.action, step.ruling

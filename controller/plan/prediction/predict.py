@@ -12,12 +12,14 @@ Rule 3: the loss of a host is worked out from that of its site, since what hinde
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 from controller.plan.failover.situation import start_width
 from controller.plan.prediction.proof import needs_person, proofs_of
 from controller.plan.prediction.schedule import last_start_s
 from controller.plan.prediction.tally import Known, Tally, summed, tally_by_host, tally_of
+from controller.plan.prediction.window import window_of
 from controller.plan.promotion.surroundings import Surroundings
 from controller.plan.promotion.takeover import Hindrance, find_trouble
 from controller.plan.replication.protected_machine import ProtectedMachine
@@ -65,7 +67,9 @@ def predict(loss: Loss, survey: Survey) -> Foreseen:
     hindered = _hindered(loss.hindrances) if loss.twin is not None else tuple(
         Hindered(one.name, Outcome.WAITS, f"{loss.site} has no twin")
         for one in sorted(loss.machines, key=lambda one: one.name))
-    of_site = _prediction(loss, whole, hindered, (), known)
+    of_site = replace(_prediction(loss, whole, hindered, (), known),
+                      window=None if loss.twin is None else window_of(
+                          loss.site, loss.twin, loss.machines, survey))
     found = tuple(_hosts(loss, tallies, hindered, known)) if survey.context.by_host else ()
     lost = tuple(host for host in hosts if host in survey.lost)
     if not lost or len(lost) == len(hosts):

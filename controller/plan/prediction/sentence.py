@@ -84,6 +84,26 @@ def render_basis(one: Prediction, now_s: float) -> str:
     return f"{known}; {schedule.drilled} of {schedule.starts} drilled, the oldest {age} ago"
 
 
+def render_window(one: Prediction) -> str:
+    """Return what the links to the other site carry; empty where no rate is declared."""
+    window = one.window
+    if window is None or not window.known:
+        return ""
+    verb = "carries" if len(window.links) == 1 else "carry"
+    words = (f"at {render_rate(window.rate_bps)} {' and '.join(window.links)} {verb} the copies of"
+             f" {window.carried} of {counted(window.known, 'VM')} of {one.site} within their RPO:"
+             f" they write {render_rate(window.need_bps)}")
+    return words + (f"; of {window.unknown} more nobody knows yet" if window.unknown else "")
+
+
+def render_rate(rate_bps: float) -> str:
+    """Return a rate in bits a second as people say it: `20 Mbit/s`."""
+    for unit, size in (("Gbit/s", 1e9), ("Mbit/s", 1e6), ("kbit/s", 1e3)):
+        if rate_bps >= size:
+            return f"{rate_bps / size:.3g} {unit}"
+    return f"{rate_bps:.3g} bit/s"
+
+
 def listed(names: Sequence[str]) -> str:
     """Return the first names, and how many more there are."""
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""

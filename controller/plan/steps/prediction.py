@@ -47,6 +47,23 @@ UNPLANNED = Schedule()
 
 
 @dataclass(frozen=True, slots=True)
+class Window:
+    """What the links to the other site carry of the copies of a site's VMs."""
+
+    links: tuple[str, ...]
+    rate_bps: float
+    """Declared for copies, of all of them together."""
+    known: int
+    """Of how many VMs it is known how much they need."""
+    carried: int
+    """How many of these at most stay within their RPO."""
+    unknown: int
+    """Of how many it is not known."""
+    need_bps: float
+    """What the known ones need together."""
+
+
+@dataclass(frozen=True, slots=True)
 class Prediction:
     """What would come back at the twin if a site, or one host of it, were lost now."""
 
@@ -66,6 +83,8 @@ class Prediction:
     schedule: Schedule = UNPLANNED
     bare: int = 0
     """How many VMs would be lost that no policy protects."""
+    window: Window | None = None
+    """Of a whole site: what its links carry; None where no rate is declared."""
 
     @property
     def returns(self) -> int:

@@ -109,7 +109,8 @@ class LoopStatus:
                 one["outcome"] for one in row.get("hindered") or []}
             style = "red" if "waits" in outcomes else "magenta" if "unknown" in outcomes else ""
             lines.append((said["sentence"], style))
-            lines += [(f"  {said['basis']}", "dim")] if said["basis"] else []
+            lines += [(f"  {said[more]}", "dim") for more in ("basis", "window_sentence")
+                      if said[more]]
         return lines
 
     def failover_lines(self) -> list[Line]:
