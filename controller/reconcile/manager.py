@@ -165,14 +165,15 @@ class Manager:
 
     @asynccontextmanager
     async def once(self, desired: Desired, store: Store, assume: Iterable[str] = (),
-                   clock: Callable[[], float] | None = None) -> AsyncIterator[Once]:
+                   as_of: float | None = None) -> AsyncIterator[Once]:
         """Yield a run over `desired`, and close every connection afterwards.
 
+        Shapes: with `as_of` it only plans, as if it were then.
         Errors: SpecError when a host or site that is assumed down is not declared.
         """
         assumed_down = assumptions(assume, desired)
-        provider = self._make_provider(desired, clock or self.clock)
-        once = Once(provider, store, clock or self.clock, assumed_down, candidate_of(provider))
+        provider = self._make_provider(desired, self.clock)
+        once = Once(provider, store, self.clock, assumed_down, candidate_of(provider), as_of)
         if assumed_down:    # nothing is done: where the loop stands counts for what it would do
             once.stand_at((store.status() or {}).get("place"))
         ProgressTracker(self.clock, once.tell).follow(provider)
@@ -189,7 +190,7 @@ class Manager:
         at = self.clock() if live else last_look_at(store)
         change.check()
         async with self.once(change.before, store, change.assume,
-                             None if live else lambda: at) as once:
+                             None if live else at) as once:
             return await review_with(once, change, live=live), at
 
     @asynccontextmanager

@@ -125,17 +125,21 @@ class Once:
 
     def __init__(self, provider: Provider, store: Store, clock: Callable[[], float],
                  assumed_down: frozenset[str] = frozenset(),
-                 candidate: Candidate | None = None) -> None:
+                 candidate: Candidate | None = None, as_of: float | None = None) -> None:
         self._provider = provider
+        self._still_at = as_of
+        clock = clock if as_of is None else lambda: as_of
         self._candidate = candidate or alone()
         self._store = store
         self._clock = clock
         self._context = ContextBuilder(store, clock)
-        self._view = View(clock, now_s, self._context.pools.screen)
+        self._view = View(clock, now_s if as_of is None else lambda: 0.0,
+                          self._context.pools.screen)
         self._observers = Observers(provider, self._view, clock, Random(0))
         self._attempts = Attempts()
-        self._planner = Planner(self._view, self._observers, self._context, self._attempts, clock,
-                                assumed_down)
+        self._planner = Planner(
+            self._view, self._observers, self._context, self._attempts,
+            lambda: clock() if self._still_at is None else self._still_at, assumed_down)
         self._applier = Applier(provider, store, self._view, self._planner, self._attempts, clock,
                                 self.tell)
         self._applier.term, self._applier.lease = self._candidate.term, self._candidate.view
@@ -182,7 +186,11 @@ class Once:
         return self._planner.decide()
 
     def replan(self, desired: Desired) -> Plan:
-        """Return what would change with other specs, on the same facts; nobody is looked at."""
+        """Return what would change with other specs, on the same facts; nobody is looked at.
+
+        Shapes: all such plans are made as of one instant, so that no age in them differs.
+        """
+        self._still_at = self._clock() if self._still_at is None else self._still_at
         self._planner.declare(desired)
         return self._planner.decide()
 

@@ -47,6 +47,9 @@ def last_look_at(store: Store) -> float:
 
 async def review_with(once: Once, change: Change, *, live: bool) -> Review:
     """Return what a change brings; `once` is a run that was made for the specs before it."""
-    before = await once.plan(change.before) if live else once.plan_as_last_seen(change.before)
-    return review(before, once.replan(change.after), change.before, change.after,
-                  is_well)
+    if live:
+        await once.plan(change.before)
+    else:
+        once.plan_as_last_seen(change.before)
+    before, after = once.replan(change.before), once.replan(change.after)
+    return review(before, after, change.before, change.after, is_well)
