@@ -100,6 +100,7 @@ RULES: Final[Mapping[ConditionType, tuple[Rule, ...]]] = {
              reasons=frozenset({"Warning", "NoPoint"}))),
     T.CONNECTED: (
         Rule(FALSE, PAGE, "the link {name} is down", EXPLAIN, frozenset({"InterSiteLink"})),
+        Rule(FALSE, TICKET, "the network {name} is not whole", EXPLAIN, frozenset({"Network"})),
         Rule(FALSE, TICKET, "{name} is not on its networks", EXPLAIN),
         Rule(TRUE, TICKET, "the link {name} is degraded", EXPLAIN, frozenset({"InterSiteLink"}),
              frozenset({"Degraded"}))),

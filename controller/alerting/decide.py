@@ -80,6 +80,8 @@ class Notification:
     """Told before, and wrong still."""
     ended: tuple[Told, ...] = ()
     follows: Mapping[str, int] | None = None
+    is_reminder: bool = False
+    """Whether something was told long ago, and is wrong still."""
 
     @property
     def status(self) -> Status:
@@ -88,8 +90,8 @@ class Notification:
 
     @property
     def severity(self) -> Severity:
-        """Return the worst severity of what is new; else of what is wrong still, or has ended."""
-        some = self.new or self.still or self.ended
+        """Return the worst severity of what it is sent for: that something ended wakes nobody."""
+        some = self.new or (self.still if self.is_reminder else ())
         return Severity.PAGE if any(one.alert.severity is Severity.PAGE for one in some) \
             else Severity.TICKET
 
@@ -144,7 +146,8 @@ def decide(receiver: ReceiverSpec, spec: NotifySpec, wrong_now: AlertSet,
     rows |= told | still
     return Decision(rows, Notification(
         _id(receiver.name, now_s, (*told, *(row.alert.key for row in ended))), receiver.name,
-        now_s, _sorted(told.values()), _sorted(still.values()), _sorted(ended), wrong_now.follows),
+        now_s, _sorted(told.values()), _sorted(still.values()), _sorted(ended), wrong_now.follows,
+        bool(again)),
         _due(rows, wrong, spec, receiver, now_s, now_s), now_s)
 
 

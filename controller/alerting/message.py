@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from string import Template
 from typing import Any, Final
 
-from controller.alerting.decide import Notification, Status, Told
+from controller.alerting.decide import Notification, Told
 from controller.model.notify.spec import Severity
 from controller.model.units import render_instant
 
@@ -60,8 +60,9 @@ def message_of(notification: Notification, estate: str) -> Message:
     new, still, ended = notification.new, notification.still, notification.ended
     subject = f"{_head(notification)} [{estate}]"
     follows = {why: number for why, number in (notification.follows or {}).items() if number}
-    lines = _block("", new) + _block("Still so:" if new else "", still, brief=bool(new))
-    lines += _over(ended)
+    brief = bool(new or ended) and not notification.is_reminder
+    again = _block("Still so:" if new or ended else "", still, brief=brief)
+    lines = _block("", new) + (again + _over(ended) if new else _over(ended) + again)
     lines += [f"{number} more {'condition follows' if number == 1 else 'conditions follow'} from"
               f" {plain(why)}: `hotsite status` lists them\n" for why, number in follows.items()]
     lines += [f"estate {estate}, {render_instant(notification.at)}"]
@@ -90,9 +91,11 @@ def plain(text: str, most: int = SENTENCE) -> str:
 
 def _head(notification: Notification) -> str:
     """Return the verdict in one line."""
-    if notification.status is Status.RESOLVED:
+    if notification.ended and not notification.new and not notification.is_reminder:
         first, more = notification.ended[0].alert, len(notification.ended) - 1
-        return f"OVER: {plain(first.verdict, 100)}" + (f", and {more} more" if more else "")
+        left = len(notification.still)
+        return (f"OVER: {plain(first.verdict, 100)}" + (f", and {more} more" if more else "")
+                + (f"; {left} still wrong" if left else ""))
     rows = notification.new or notification.still
     again = "" if notification.new else "STILL "
     more = len(rows) - 1

@@ -114,3 +114,15 @@ def test_however_much_breaks_little_is_remembered_and_the_worst_is_told() -> Non
     (_, message), = sent(lambda _: found, 60)
     assert f"{20_001 - MOST} more conditions follow" in message.text
     assert len(message.text) < 20_000
+
+
+def test_an_end_wakes_nobody_although_something_else_is_wrong_still() -> None:
+    def wrong(at: int) -> AlertSet:
+        """Two VMs are down; one comes back."""
+        return AlertSet((down("sql"), *((down("web"),) if at < 100 else ())))
+
+    first, second = (message for _, message in sent(wrong, 3000))
+    assert (first.severity, first.status) == ("page", "firing")
+    assert (second.severity, second.status) == ("ticket", "firing")
+    assert second.subject == "OVER: web is down; 1 still wrong [lab]"
+    assert second.text.index("Over:") < second.text.index("Still so:\n- sql is down")

@@ -39,7 +39,7 @@ def troubles_of(loop: Running, undecided_s: float, heartbeat_fault: str,
                              heartbeat_fault, "look at the server that awaits it"))
     for name, sentence in receivers.items():
         found.append(Trouble(about_receiver(name), f"{name} cannot be told what is wrong", sentence,
-                             f"hotsite notify-test {name}"))
+                             f"hotsite notify-test {loop.source.get('where', 'SPECS')} {name}"))
     return found
 
 
