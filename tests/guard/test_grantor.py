@@ -314,4 +314,4 @@ def test_whom_nobody_serves_is_told_so(rig: Rig) -> None:
     with pytest.raises(Failed, match="no grantor runs here"):
         rig.order("revoke", "witness")
     with pytest.raises(Failed, match="no guard runs here"):
-        rig.verb("ask", HOST, "witness")
+        rig.verb("leave", HOST)

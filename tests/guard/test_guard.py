@@ -251,41 +251,6 @@ def test_it_leaves_only_when_every_grantor_knows(rig: Rig) -> None:
     assert rig.alive() == ["sql", "web"]
 
 
-def test_a_grantor_without_a_port_grants_over_somebodys_line(rig: Rig) -> None:
-    """The far end of the line holds the key and notes before it answers: here, this test."""
-    from guard import message
-
-    rig.grantor("witness")
-    rig.guest("sql")
-    told = rig.told()
-    told["grantors"].append({"name": "controller"})
-    rig.verb("guard", HOST, told=told)
-    rig.granted()
-    rig.silence()
-    key = bytes.fromhex(told["key"])
-    line = subprocess.Popen([*PYTHON, rig.program, "grant", rig.run(HOST), "controller"],
-                            stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert line.stdin is not None
-    assert line.stdout is not None
-    last = rig.page("granted_at")
-    while boottime() < last + 3:
-        line.stdin.write(b"\n")
-        line.stdin.flush()
-        asked = bytes.fromhex(json.loads(line.stdout.readline())["ask"])
-        ask = message.parse_ask(message.words_in(asked) or ())
-        assert ask is not None
-        assert ask.to == "controller"
-        assert message.is_sealed(key, asked)
-        answer = message.seal_answer(key, message.Answer(ask, granted=True, armed=True))
-        line.stdin.write(answer.hex().encode() + b"\n")
-        line.stdin.flush()
-    assert rig.alive() == ["sql"]
-    line.stdin.close()
-    line.stdout.close()
-    line.wait()
-    rig.gone()
-
-
 def test_what_it_is_told_is_readable_by_root_alone(rig: Rig) -> None:
     guarded(rig)
     for name in ("guard.json", "guard.page", "guard.sock"):

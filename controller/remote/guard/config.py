@@ -29,15 +29,15 @@ LEAST_KEY_BYTES = 32
 
 
 class Peer(NamedTuple):
-    """One grantor; without an address it asks itself: see `ask` and `answer` in verbs.py."""
+    """One grantor."""
 
     name: str
-    address: "Optional[Tuple[str, int]]"
+    address: "Tuple[str, int]"
 
     @property
     def family(self) -> int:
         """Return the family of its address."""
-        return family_of(self.address[0]) if self.address else socket.AF_INET
+        return family_of(self.address[0])
 
 
 class GuardConfig(NamedTuple):
@@ -81,8 +81,8 @@ def family_of(address: str) -> int:
 def parse_guard(told: Any) -> GuardConfig:
     """Return what a guard is told; Refused where it makes no sense."""
     with _as_told():
-        grantors = tuple(Peer(_word(one["name"]), None if one.get("address") is None else
-                              _address(one["address"], one["port"])) for one in told["grantors"])
+        grantors = tuple(Peer(_word(one["name"]), _address(one["address"], one["port"]))
+                         for one in told["grantors"])
         if len(grantors) > MOST_GRANTORS or len(told["victims"]) > MOST_VICTIMS:
             raise Refused("more than %d grantors, or %d guests" % (MOST_GRANTORS, MOST_VICTIMS))
         watchdog = told.get("watchdog")

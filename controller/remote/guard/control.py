@@ -1,9 +1,7 @@
 """
 The sockets by which programs on this machine speak to a guard or a grantor: one datagram each way.
 
-    guard.sock      {"verb": "ask", "to": GRANTOR}     -> {"ask": hex}       carried to it by ssh
-                    {"verb": "answer", "data": hex}    -> {"granted": bool}
-                    {"verb": "leave"}                  -> {} or {"failed": …}
+    guard.sock      {"verb": "leave"}       -> {} or {"failed": …}
     grantor.sock    see grantor.py
 
 Only root can reach them: their folder is 0700. An answer that cannot be given is
@@ -73,13 +71,6 @@ def serve(box: socket.socket, guard: HostGuard) -> None:
 def respond(guard: HostGuard, request: Request) -> Request:
     """Return the guard's answer to one request."""
     verb = request.get("verb")
-    if verb == "ask":
-        return {"ask": guard.sealed_ask(str(request["to"])).hex()}
-    if verb == "answer":
-        answer = guard.hear(bytes.fromhex(request["data"]))
-        if answer is None:
-            raise Refused("it is no answer to an ask of this host")
-        return {"granted": answer.granted}
     if verb == "leave":
         counting = guard.who_counts_on_it(clock.now())
         if counting and guard.page.granted_at:

@@ -162,9 +162,8 @@ class HostGuard:
             return
         self._asked_at = now
         for peer in self.told.grantors:
-            if peer.address is not None:
-                with contextlib.suppress(OSError):      # unreachable: no answer, no grant
-                    self._box(peer.family).sendto(self.sealed_ask(peer.name), peer.address)
+            with contextlib.suppress(OSError):      # unreachable: no answer, no grant
+                self._box(peer.family).sendto(self.sealed_ask(peer.name), peer.address)
 
     def _box(self, family: int) -> socket.socket:
         if family not in self._boxes:

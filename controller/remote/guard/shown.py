@@ -58,7 +58,7 @@ def guard_row(page: dict, told: "GuardConfig | None", now: float) -> dict:
           for name in ("granted_at", "refused_at")}
     return {**row, "content": granted_at > 0 and now < granted_at + told.deadline_s,
             "grantors": [peer.name for peer in told.grantors],
-            "addresses": {peer.name: peer.address[0] for peer in told.grantors if peer.address},
+            "addresses": {peer.name: peer.address[0] for peer in told.grantors},
             "granted_by": of["granted_at"], "refused_by": of["refused_at"],
             "deadline_s": told.deadline_s, "kill_s": told.kill_s, "feed_s": told.feed_s,
             "watchdog_s": told.watchdog_s}

@@ -4,9 +4,6 @@ Every verb: (folder, words, what was said on stdin) -> the answer, one line of J
     guard FOLDER                 write guard.json (its text is stdin); start a guard, or let a newer
                                  program take over, unless one of this program runs
     grantor FOLDER DURABLE       the same for a grantor and grantor.json
-    ask FOLDER GRANTOR           an ask to this grantor, to be carried to it: {"ask": hex}
-    answer FOLDER                its answer, carried back: {"data": hex} -> {"granted": bool}
-    grant FOLDER GRANTOR         both, again and again: writes an ask line, reads an answer line
     revoke|restore|disarm|arm|ages|state FOLDER      asked of the grantor; see grantor.py
     leave FOLDER                 the guard ends, if no grantor counts on it any more
     stop FOLDER                  the grantor ends
@@ -160,31 +157,6 @@ def run_grantor(folder: str, words: "List[str]") -> None:
     launch.detach(folder, "grantor", lambda ready: grant_on(folder, words[0], ready))
 
 
-def ask(folder: str, words: "List[str]") -> Answer:
-    """Return an ask that somebody carries to a grantor."""
-    return control.ask(folder, control.GUARD_SOCKET, {"verb": "ask", "to": words[0]}, "guard")
-
-
-def answer(folder: str, words: "List[str]") -> Answer:
-    """Hand a grantor's answer to the guard."""
-    return control.ask(folder, control.GUARD_SOCKET,
-                       {"verb": "answer", "data": _request()["data"]}, "guard")
-
-
-def grant(folder: str, words: "List[str]") -> None:
-    """Carry asks and answers over one line, until the far end hangs up.
-
-    The far end writes one line to have an ask, and the answer to it as the next; it begins with an
-    empty line.
-    """
-    for line in sys.stdin.buffer:
-        text = line.strip().decode("ascii", "replace")
-        if text:
-            control.ask(folder, control.GUARD_SOCKET, {"verb": "answer", "data": text}, "guard")
-        else:
-            _say(ask(folder, words))
-
-
 def leave(folder: str, words: "List[str]") -> Answer:
     """End the guard, if every grantor knows that there is none from now on."""
     return control.ask(folder, control.GUARD_SOCKET, {"verb": "leave"}, "guard")
@@ -200,7 +172,7 @@ def of_grantor(verb: str) -> "Callable[[str, List[str]], Answer]":
 
 VERBS: "Dict[str, Callable[[str, List[str]], Any]]" = {
     "guard": guard, "run-guard": run_guard, "grantor": start_grantor, "run-grantor": run_grantor,
-    "ask": ask, "answer": answer, "grant": grant, "leave": leave,
+    "leave": leave,
     **{verb: of_grantor(verb) for verb in ("revoke", "restore", "disarm", "arm", "ages", "state",
                                            "stop")},
 }
