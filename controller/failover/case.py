@@ -206,11 +206,18 @@ def open_cases(situation: Situation) -> Iterator[Case]:
         if record is None:
             following += 1
         yield Case(scope=scope, situation=situation, record=record,
-                   hosts=tuple(situation.hosts[name] for name in names if name in situation.hosts),
+                   hosts=tuple(_as_seen(situation.hosts[name], record) for name in names
+                               if name in situation.hosts),
                    machines=_machines_of(scope, records, situation, frozenset(names))
                    if scope not in orders else orders[scope][1],
                    epoch=following if record is None else record.epoch,
                    order=orders[scope][0] if scope in orders else None)
+
+
+def _as_seen(host: HostSituation, record: Record | None) -> HostSituation:
+    """Return a host; one that this controller never saw as whoever wrote the record saw it."""
+    held = None if record is None or host.heard else record.hosts.get(host.name)
+    return host if held is None else replace(host, guarded=held.guarded, watchdog=held.watchdog)
 
 
 def open_records(situation: Situation) -> dict[str, Record]:

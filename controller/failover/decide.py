@@ -172,11 +172,12 @@ def _recorded_hosts(case: Case, phase: Phase) -> dict[str, RecordedHost]:
     dropped = phase in {Phase.REVOKING, Phase.RETURNING}
     found = {}
     for host in case.hosts:
-        before = old.get(host.name, RecordedHost(host.boot_id))
+        before = old.get(host.name, RecordedHost(host.boot_id, None, host.guarded, host.watchdog))
         fencing = case.fencings.get(host.name)
         proof = None if dropped or fencing is None else _kept(before.proof, fencing.proof)
         boot_id = host.boot_id if dropped and host.boot_id else before.boot_id or host.boot_id
-        found[host.name] = RecordedHost(boot_id, proof)
+        found[host.name] = RecordedHost(boot_id, proof, before.guarded and host.guarded,
+                                        before.watchdog and host.watchdog)
     return {**{name: one for name, one in old.items() if name not in found}, **found}
 
 

@@ -144,7 +144,8 @@ def _against_guard(host: HostSituation, trial: Trial) -> Iterator[str]:
         yield f"{host.name} declares no fencing by its guard"
         return
     if not host.guarded:
-        yield f"no guard was seen on {host.name} before"
+        yield (f"no guard was seen on {host.name} before" if host.heard else
+               f"this controller never saw {host.name}, nor whether its guard ran")
         return
     if not host.grants:
         yield f"{host.name} has no grantor that could refuse it"

@@ -13,6 +13,8 @@ from controller.failover.situation import HostSituation, Situation, View
 from controller.model.units import render_duration
 
 LEAST_PLACES = 2
+LATELY_S = 5.0
+"""What a view heard a shorter time ago, it hears."""
 LISTED = 5
 """So many VMs are named; a line is read at night."""
 
@@ -79,6 +81,21 @@ def heard_by_others(hosts: Iterable[HostSituation], situation: Situation) -> Tol
     return None
 
 
+def still_heard(hosts: Iterable[HostSituation], situation: Situation) -> Told | None:
+    """Return which view hears one of the hosts after it fell silent to us; None if none does.
+
+    What a view said while the host was still well is no reason to suspect our own link.
+    """
+    for host in hosts:
+        for view in situation.views:
+            heard_s = view.heard_s.get(host.name)
+            if (view.age_s is not None and is_fresh(view, situation)
+                    and heard_s is not None and heard_s < LATELY_S
+                    and heard_s + view.age_s + LATELY_S < host.silent_s):
+                return Told(f"{view.by} still hears {host.name}", (host.name,))
+    return None
+
+
 def agreeing(hosts: tuple[HostSituation, ...], situation: Situation) -> tuple[str, ...]:
     """Return the places that say of every host that it is silent, sorted."""
     places = {view.place for view in situation.views if view.place is not None
@@ -104,6 +121,9 @@ def missing(hosts: tuple[HostSituation, ...], situation: Situation) -> Told:
                   and view.listening_s < situation.suspect_after_s)
     parts = [*_each(silent, "is silent, which is no agreement"),
              *_each(young, "started too short a time ago to know")]
+    parts += [f"{view.by} heard {host.name} too short a time ago to miss it"
+              for view in situation.views for host in hosts if view.by not in (*silent, *young)
+              and hears(view, host.name, situation)][:1]
     parts += [f"{view.by} was never asked by {host.name}, and cannot miss it"
               for view in situation.views for host in hosts if host.name in view.deaf_to][:3]
     if situation.place is None:

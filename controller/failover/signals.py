@@ -23,7 +23,15 @@ from controller.failover.endings import (
     undeclared,
 )
 from controller.failover.fencing import ARE_NEEDED, may_cut_power, unasked
-from controller.failover.quorum import Told, answers, heard_by_others, listed, missing, own_link
+from controller.failover.quorum import (
+    Told,
+    answers,
+    heard_by_others,
+    listed,
+    missing,
+    own_link,
+    still_heard,
+)
 from controller.failover.situation import MachineSituation, Progress
 from controller.failover.states import Signal
 from controller.failover.waves import (
@@ -59,7 +67,7 @@ def _names(names: Iterator[str]) -> str:
 
 def witness_sees(case: Case) -> Told | None:
     """Somebody else hears one of its hosts."""
-    return heard_by_others(case.hosts, case.situation)
+    return still_heard(case.hosts, case.situation)
 
 
 def own_line(case: Case) -> Told | None:

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from controller.failover.decide import decide
 from controller.failover.fencing import Trial, judge_host
 from controller.failover.orders import (
@@ -17,6 +19,7 @@ from controller.failover.situation import Bmc, Gate, HostSituation, Lease, Progr
 from controller.failover.states import Phase
 from tests.failover.builders import (
     OFF,
+    PARIS,
     driven,
     grants,
     host,
@@ -297,3 +300,18 @@ def test_a_word_outlives_a_restart_of_the_controller() -> None:
 
     assert proven(again)
     assert not proven(replace(again, unheard_s=20.0))
+
+
+@pytest.mark.parametrize(("guarded", "phase"), [(True, Phase.PROMOTING), (False, Phase.FENCING)])
+def test_a_successor_that_never_saw_the_hosts_goes_by_what_was_written_of_their_guards(
+        guarded: bool, phase: Phase) -> None:
+    begun = driven(lost(hosts={name: host(name, 60.0, guarded=guarded, grants=grants(age_s=20.0))
+                               for name in PARIS}), rounds=4)
+    assert one(begun).phase is Phase.FENCING
+    unseen = {name: host(name, 60.0, heard=False, boot_id="", guarded=False, watchdog=False,
+                         grants=grants()) for name in PARIS}
+    later = replace(begun, hosts=begun.hosts | unseen, listening_s=60.0)
+    decision = one(driven(later, rounds=3))
+    assert decision.phase is phase
+    if not guarded:
+        assert "this controller never saw paris-1, nor whether its guard ran" in decision.sentence

@@ -4,7 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from controller.failover.quorum import agreeing, agreement, heard_by_others, missing, own_link
+from controller.failover.quorum import (
+    agreeing,
+    agreement,
+    heard_by_others,
+    missing,
+    own_link,
+    still_heard,
+)
 from controller.failover.situation import Situation, View
 from tests.failover.builders import MILAN, PARIS, host, lost, witness
 
@@ -76,3 +83,23 @@ def test_our_own_link_is_suspected_when_most_of_every_site_is_silent(
 def test_hosts_in_maintenance_count_for_nothing() -> None:
     situation = lost(*PARIS, "milan-1", hosts={"milan-2": host("milan-2", maintenance=True)})
     assert own_link(situation) is not None
+
+
+@pytest.mark.parametrize(("heard_s", "age_s", "silent_s", "still"), [
+    (0.0, 1.0, 20.0, True), (0.0, 10.0, 15.1, True),
+    (0.0, 10.0, 15.0, False),       # it said so when the host had only just fallen silent
+    (6.0, 1.0, 60.0, False),        # it heard it after us, and does not any more
+    (0.0, 16.0, 60.0, False)])
+def test_only_who_hears_a_host_that_is_silent_to_us_makes_our_link_suspect(
+        heard_s: float, age_s: float, silent_s: float, *, still: bool) -> None:
+    view = witness(heard_s={"paris-1": heard_s}, age_s=age_s)
+    found = lost("paris-1", hosts={"paris-1": host("paris-1", silent_s)}, views=(view,))
+    assert (still_heard((found.hosts["paris-1"],), found) is not None) is still
+
+
+def test_a_witness_that_has_not_missed_a_host_yet_is_waited_for() -> None:
+    view = witness(heard_s={"paris-1": 9.0})
+    found = lost("paris-1", views=(view,))
+    told = missing((found.hosts["paris-1"],), found)
+    assert told.why == "hq heard paris-1 too short a time ago to miss it"
+    assert agreement((found.hosts["paris-1"],), found) is None

@@ -63,6 +63,7 @@ class Play:
 
     def begin(self) -> None:
         """Make a controller on what is stored."""
+        self.estate.forget()
         self.store = Store.open(self.state / "state.db")
         self.human = Store.open(self.state / "state.db")
         self.loop = Loop(self.estate, self.store, epoch_clock)
@@ -101,7 +102,9 @@ class Play:
         self.running = asyncio.create_task(self.loop.run())
 
     async def stop(self) -> None:
-        """End the controller."""
+        """End the controller, unless it has ended."""
+        if self.running.done():
+            return
         self.loop.stop()
         await self.running
         self.store.close()
@@ -161,9 +164,9 @@ class Play:
                 self.say(f"scenario: {command}")
                 seen = self.loop.observed.nodes[rest]
                 assert isinstance(seen, Unknown)
-                assert seen.last is not None
                 self.human.confirm_fenced(Confirmation(rest, "a test", "pulled its cords",
-                                                       seen.last.boot_id, epoch_clock()))
+                                                       seen.last.boot_id if seen.last else "",
+                                                       epoch_clock()))
             case "ping":
                 a, b = rest.split()
                 reached = "reaches" if self.estate.ping(a, b) else "does not reach"

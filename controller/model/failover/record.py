@@ -31,6 +31,10 @@ class RecordedHost:
 
     boot_id: str
     proof: Proof | None = None
+    guarded: bool = False
+    """Whether its guard was seen running and granted before it fell silent, by who wrote this."""
+    watchdog: bool = False
+    """The same of its guard feeding a hardware watchdog."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,8 @@ from controller.plan.survey.identity import domain_uuid, domain_uuids
 from controller.plan.survey.replicas import Held, ReplicaIndex, holds_anything
 from controller.plan.survey.survey import Survey
 
+BEFORE_IT_RUNS: Final = frozenset({"promoting", "led-elsewhere"})
+"""Phases of a record that may still wait for a VM of it to start."""
 COPYABLE: Final = frozenset({MachineState.RUNNING, MachineState.OFF, MachineState.RENAMED})
 """In these states a VM is one machine on one host, whose disks can be copied."""
 
@@ -28,7 +30,8 @@ class ProtectedMachine(NamedTuple):
     location: Location
     uuid: str
     host: str | None
-    """Its host, or the one that it was last seen on."""
+    """Its host, or the one that it was last seen on; of one that this controller never saw, and
+    that has a replica, a silent host that may have it."""
     site: str | None
     twin: str | None
     """The site at which its replica belongs."""
@@ -96,9 +99,11 @@ def _protect(name: str, location: Location, twins: Mapping[str, str | None], ind
         host, domain = _last_place(name, survey)
     uuid = domain.uuid if domain is not None else (
         _superseded_uuid(name, survey) or _uuid_of(name, index, survey))
+    held = index.held.get(uuid, ())
+    if host is None and domain is None and any(one.sound is not None for one in held):
+        host = _unseen_place(vm, survey)
     site = None if host is None else survey.desired.hosts[host].spec.site
     twin = None if site is None else twins[site]
-    held = index.held.get(uuid, ())
     current = _current(held, site, twin, survey) if held else None
     config = None if location.domain is None else location.domain.live or location.domain.config
     copied, left = survey.specs.cached(coverage_of, name, config, survey.desired)
@@ -146,6 +151,20 @@ def _last_place(name: str, survey: Survey) -> tuple[str | None, DomainFacts | No
             return seen[0]
     several = survey.sightings.get(name)
     return (None, several[0].domain) if several else (None, None)
+
+
+def _unseen_place(vm: VirtualMachine, survey: Survey) -> str | None:
+    """Return a silent host of its site that this controller never saw: the one it is declared on,
+    or the first by name. It may be on any other of them as well."""
+    going_on = max((one.epoch for one in survey.records.values()
+                    if one.phase in BEFORE_IT_RUNS and vm.name in one.machines), default=0)
+    if survey.epochs.get(vm.name, 0) > going_on:
+        return None     # its newest copy is one that failed over, and is nowhere to be seen
+    unseen = [host for host, silent in sorted(survey.unreachable.items()) if silent.domains is None]
+    placement = vm.spec.placement
+    if placement.host is not None:
+        return placement.host if placement.host in unseen else None
+    return next((one for one in unseen if survey.site_of(one) == placement.site), None)
 
 
 def _current(held: tuple[Held, ...], site: str | None, twin: str | None,

@@ -66,6 +66,8 @@ def rename_nodes(world: World, desired: Desired) -> None:
             if former in world.nodes and name not in world.nodes:
                 world.nodes[name] = world.nodes.pop(former)
                 world.nodes[name].name = name
+                world.ways_cut = {frozenset(name if end == former else end for end in way)
+                                  for way in world.ways_cut}
         if name in world.nodes:
             world.nodes[name].site = site
 

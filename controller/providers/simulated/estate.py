@@ -71,6 +71,11 @@ class SimulatedEstate:
         add_nodes(self.world, desired)
         self._declare_bmcs(desired)
 
+    def forget(self) -> None:
+        """Know nothing of what was seen before, as the hands of a controller that begins."""
+        self._last.clear()
+        self._silent_since.clear()
+
     def _declare_bmcs(self, desired: Desired) -> None:
         """Have a BMC for each host that declares one."""
         self._bmcs = {name: self._bmcs.get(name) or SimulatedBmc(self.world, name, self._clock)

@@ -12,7 +12,7 @@ from controller.providers.simulated import hand_faults, identity_faults, replica
 from controller.providers.simulated.bmc import DIALECTS
 from controller.providers.simulated.paths import RSTP_GAP_S, forwarding
 from controller.providers.simulated.power import power_off, power_on
-from controller.providers.simulated.world import OWN, ROOT, World
+from controller.providers.simulated.world import CONTROLLER, OWN, ROOT, World
 
 
 def strike(world: World, text: str) -> str:
@@ -129,6 +129,21 @@ def site(world: World, name: str, state: str) -> str:
     return f"site {name} is {'cut off' if state == 'cut' else 'connected again'}"
 
 
+def way(world: World, one: str, other: str, state: str) -> str:
+    """`way A B cut|join`: nothing passes between two nodes; each may be a site, or the controller.
+    """
+    ends = [(name,) if name == CONTROLLER or name in world.nodes else
+            tuple(node.name for node in world.nodes.values() if node.site == name)
+            for name in (one, other)]
+    if not all(ends):
+        raise KeyError(f"there is no {one if not ends[0] else other}")
+    pairs = {frozenset((here, there)) for here in ends[0] for there in ends[1]}
+    world.ways_cut = world.ways_cut | pairs if state == "cut" else world.ways_cut - pairs
+    for name in sorted({*ends[0], *ends[1]} - {CONTROLLER}):
+        world.notify(name)
+    return f"{'nothing' if state == 'cut' else 'everything'} passes between {one} and {other}"
+
+
 def link(world: World, member: str, state: str) -> str:
     """`link MEMBER|PORT down|up`: one member of an inter-site link, or a host's uplink."""
     wires = [w for w in world.wires.values()
@@ -232,7 +247,7 @@ def light(world: World, host: str, pool: str) -> str:
 
 FAULTS: Final[Mapping[str, Callable[..., str]]] = {
     "power": power, "hang": hang, "wake": wake, "ssh": ssh, "bmc": bmc, "libvirtd": libvirtd,
-    "machines": machines, "site": site, "guest": guest, "forget": forget,
+    "machines": machines, "site": site, "way": way, "guest": guest, "forget": forget,
     "link": link, "fill": fill, "free": free, "slow": slow, "clock": clock, "babble": babble,
     "speak": speak, "muffle": muffle, "show": show, "dim": dim, "light": light,
     "unmount": unmount, "mount": mount, **hand_faults.BY_HAND,

@@ -37,7 +37,7 @@ def stream_flows(world: World, source: str, target: str) -> bool:
         return True
     cables = [wire for wire in world.wires.values() if wire.between_switches
               and {world.node(end[0]).site for end in (wire.a, wire.b)} == {here.site, there.site}]
-    return (not {here.site, there.site} & world.sites_cut
+    return (world.passes(source, target)
             and (not cables or any(world.link_up(*wire.a) for wire in cables)))
 
 

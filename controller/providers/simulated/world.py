@@ -41,6 +41,8 @@ from controller.providers.simulated.guarding.state import GrantorState, GuardSta
 from controller.providers.simulated.replicas import Checkpoint, Replica, Traces
 
 GIB = 1 << 30
+CONTROLLER = "controller"
+"""The end of a way that is no node."""
 MACHINE = "pc-q35-7.2"
 """What every guest is, unless somebody defined it otherwise."""
 
@@ -233,6 +235,8 @@ class World:
     wires: dict[str, Wire] = field(default_factory=dict)
     wires_down: set[str] = field(default_factory=set)
     sites_cut: set[str] = field(default_factory=set)
+    ways_cut: set[frozenset[str]] = field(default_factory=set)
+    """Pairs of nodes, or of the controller and a node: nothing passes but frames of guests."""
     rstp_gaps: dict[tuple[str, str], float] = field(default_factory=dict)
     """By pair of switches: until when it forwards nothing, because a member has just changed."""
     unconfirmed: set[tuple[str, str]] = field(default_factory=set)
@@ -255,7 +259,13 @@ class World:
         """Return whether the controller's connections reach `name` and are answered."""
         node = self.nodes[name]
         return (node.powered and not node.hung and not node.ssh_paused
-                and node.site not in self.sites_cut and self.now() >= node.ready_at)
+                and self.now() >= node.ready_at and node.site not in self.sites_cut
+                and frozenset((CONTROLLER, name)) not in self.ways_cut)
+
+    def passes(self, one: str, other: str) -> bool:
+        """Return whether anything passes between two nodes, frames of guests aside."""
+        sites = {self.nodes[one].site, self.nodes[other].site}
+        return not sites & self.sites_cut and frozenset((one, other)) not in self.ways_cut
 
     def link_up(self, node: str, port: str) -> bool:
         """Return whether this port's cable is up and both its ends have power.

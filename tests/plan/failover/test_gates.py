@@ -7,7 +7,7 @@ import pytest
 
 from controller.failover.situation import MachineSituation
 from controller.model.facts import Known, Observed
-from controller.model.failover.record import Record
+from controller.model.failover.record import Record, RecordedMachine
 from controller.plan.actions.action import Cause
 from controller.plan.actions.failover import WriteRecord
 from controller.plan.actions.fencing import FenceHost
@@ -146,3 +146,51 @@ def test_only_a_persons_order_cuts_power_and_promotes_where_everything_is_only_o
     record = WriteRecord(target="Site/paris", node="milan-1", to=("milan-1",),
                          record=Record("Site/paris", 1), **said)
     assert observer_of(record, set(), survey) is None
+
+
+UNSEEN = ("paris-1", "paris-2")
+
+
+def unseen(desired: Any, *names: str, age_s: float = 250.0) -> Observed:
+    """What a controller sees that began when these hosts were silent already."""
+    observed = lost(desired, age_s)
+    for name in names:
+        observed = b.never_seen(observed, name)
+    return observed
+
+
+def test_a_vm_that_this_controller_never_saw_comes_back_from_its_replica() -> None:
+    desired = lab()
+    found = situation(desired, unseen(desired, *UNSEEN))
+    assert (found.home, found.target, found.point, found.gates) == ("paris-1", "milan-1", 12, ())
+    assert set(found.may_run_on) == set(UNSEEN)     # and none of them must be left unproven
+    on_one = lab(placement={"site": "paris", "host": "paris-2"})
+    assert situation(on_one, unseen(on_one, *UNSEEN)).home == "paris-2"
+
+
+def test_a_vm_that_this_controller_never_saw_is_gated_as_any_other() -> None:
+    desired = lab()
+    found = situation(desired, unseen(desired, *UNSEEN, age_s=90_000.0))
+    assert [gate.yields for gate in found.gates] == [True]
+
+
+def test_a_vm_that_is_nowhere_is_not_on_a_host_that_answers_or_of_another_site() -> None:
+    elsewhere = lab(placement={"site": "milan"})
+    assert situation(elsewhere, unseen(elsewhere, *UNSEEN)).home == ""
+    here = lab(placement={"site": "paris", "host": "paris-2"})
+    assert situation(here, unseen(here, "paris-1")).home == ""
+
+
+@pytest.mark.parametrize(("phase", "home"), [
+    ("promoting", "paris-1"), ("led-elsewhere", "paris-1"), ("returning", ""),
+    ("protected-reversed", "")])
+def test_a_vm_that_failed_over_before_is_looked_for_where_it_went(phase: str, home: str) -> None:
+    desired = lab()
+    observed = unseen(desired, *UNSEEN)
+    record = Record(scope="Site/paris", epoch=3, phase=phase,
+                    machines={"sql": RecordedMachine("u", 12, "milan-1")})
+    node = observed.nodes["milan-2"]
+    assert isinstance(node, Known)
+    held = replace(node.value, records=Known({record.scope: record}, b.NOW_S))
+    found = situation(desired, b.with_node(observed, "milan-2", Known(held, b.NOW_S)))
+    assert found.home == home

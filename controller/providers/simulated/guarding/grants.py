@@ -11,7 +11,7 @@ from controller.providers.simulated.power import end_domain
 from controller.providers.simulated.world import Node, World, executes
 
 EVERY_S = 1.0
-LATELY_S = 10.0
+LATELY_S, HEARD_S = 10.0, 5.0
 HOUR_S, DAY_S = 3600.0, 86400.0
 VERSION = "simulated"
 
@@ -56,7 +56,7 @@ def _ask(world: World, node: Node, guard: GuardState, name: str, other: Node | N
          now_s: float) -> None:
     """Let a guard ask, under the names that its orders have for it and for the grantor."""
     grantor, host = None if other is None else grantor_in(other), guard.orders.host
-    if (other is None or grantor is None or other.hung or {node.site, other.site} & world.sites_cut
+    if (other is None or grantor is None or other.hung or not world.passes(node.name, other.name)
             or host not in grantor.orders.hosts):
         return
     grantor.heard[host] = now_s
@@ -111,9 +111,9 @@ def grantor_facts(world: World, node: Node) -> GrantorFacts:
     return GrantorFacts(
         running=True, program=VERSION, digest=grantor.orders.digest, name=node.name,
         term=grantor.term, listening_s=_rarely(min(now_s - grantor.began_at, HOUR_S)),
-        hears=tuple(sorted(host for host, age_s in ages.items() if age_s < LATELY_S)),
+        hears=tuple(sorted(host for host, age_s in ages.items() if age_s < HEARD_S)),
         silent={host: min(age_s, HOUR_S) // 1 for host, age_s in sorted(ages.items())
-                if age_s >= LATELY_S},
+                if age_s >= HEARD_S},
         never=tuple(sorted(set(grantor.orders.hosts) - set(ages))),
         revoked={host: Revocation(
             one.epoch, one.term, one.by, one.why,
