@@ -23,9 +23,9 @@ LAYERS = (
     ("errors",),
 )
 FLOORS = {
-    "plan": ("compute", "conditions", "prediction", "output", "gates", "failover", "promotion",
-             "replication", "machine", "network", "guarding", "leaving", "steps", "survey",
-             "actions", "packing"),
+    "plan": ("compute", "conditions", "prediction", "output", "gates", "failover", "drill",
+             "promotion", "replication", "machine", "network", "guarding", "leaving", "steps",
+             "survey", "actions", "packing"),
     "reconcile": ("inspect", "manager", "ask",
                   ("supervise", "export", "fence", "leave", "importing"), "checkup",
                   "review", ("once", "rehearsal", "simulation"), ("loop", "notify"), "act",

@@ -28,6 +28,7 @@ MODULES: Final = {
     "controller.cli.approve": "Let the loop do one action it may not do alone.",
     "controller.cli.takeover.failover": "Start the VMs of a lost site or host elsewhere.",
     "controller.cli.takeover.failback": "Move VMs back to where they are declared.",
+    "controller.cli.takeover.drill": "Start a restore point apart, and see whether it serves.",
     "controller.cli.takeover.fence": "Cut the power of a host by its BMC, and prove it.",
     "controller.cli.takeover.confirm_fenced": "Say that a silent host is surely off.",
     "controller.cli.install.notify_test": "Try whether people can be told what is wrong.",

@@ -70,7 +70,7 @@ class ProtectionPolicySpec(Scope):
     """Every disk is read whole and compared with its replica at least this often; unset: when
     somebody asks."""
     drill_s: DurationS | None = Field(default=None, alias="drill", gt=0)
-    """How often the replica is proven by a test boot; checked, not acted on yet."""
+    """How old the last test boot of the replica may be; `hotsite drill` holds one."""
     failover: Literal["automatic", "confirm", "manual"] = "confirm"
     """Who decides a failover: the loop; the loop once a person confirms; a person by a command."""
     max_age_s: DurationS | None = Field(default=None, alias="maxAge", gt=0)

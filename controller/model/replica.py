@@ -59,6 +59,39 @@ class IncomingFacts:
     arrived_bytes: int
 
 
+class DrillOutcome(StrEnum):
+    """What came of a drill."""
+
+    PROVEN = "proven"
+    """The point was started, and all was seen that the policy's `health` wants."""
+    UNPROVEN = "unproven"
+    """It runs, and not all of that was seen in time."""
+    UNHEALTHY = "unhealthy"
+    """It was started and ended, or was paused."""
+    FAILED = "failed"
+    """It could not be started."""
+    CUT_OFF = "cut off"
+    """It was ended before anything was known: it says nothing of the point."""
+
+
+@dataclass(frozen=True, slots=True)
+class DrillFacts:
+    """One drill of a replica, as the mover there has noted it."""
+
+    at: float
+    """When it ended, by the host's clock."""
+    sequence: int
+    outcome: DrillOutcome
+    sentence: str
+    boot_s: float | None = None
+    """From the order to start it until its guest ran."""
+    health_s: float | None = None
+    """From that order until all was seen that was to be seen; None where it was not."""
+    content: str = ""
+    """A digest of what was declared of the VM then."""
+    by: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class ReplicaFacts:
     """One VM's replica on one host."""
@@ -99,6 +132,9 @@ class ReplicaFacts:
     """Which copy of the VM it follows, or has become; 0 until the VM has failed over."""
     promoted: int | None = None
     """The point over which the VM runs here; None if it does not."""
+
+    drills: tuple[DrillFacts, ...] = ()
+    """The last one that was not cut off, and the last that proved its point; oldest first."""
 
     @property
     def newest(self) -> PointFacts | None:

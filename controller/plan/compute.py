@@ -49,6 +49,7 @@ from controller.plan.conditions.guarded import guarded_conditions
 from controller.plan.conditions.healthy import health_conditions
 from controller.plan.conditions.replica import replica_conditions
 from controller.plan.conditions.survivable import judge_sites
+from controller.plan.drill.drilled import drill_conditions
 from controller.plan.failover.addresses import diff_addresses
 from controller.plan.failover.orders import diff_failovers, next_failover_at
 from controller.plan.gates.gates import rule_all, storms_of
@@ -116,12 +117,14 @@ def compute(desired: Desired, observed: Observed, context: Context, now_s: float
     conditions += (*superseded_conditions(survey), *guarded_conditions(survey),
                    *health_conditions(locations, survey))
     conditions += tuple(replica_conditions(protected_machines, index, findings, survey))
+    proofs, stale_at = drill_conditions(protected_machines, survey)
+    conditions += tuple(proofs)
     judged = judge_sites(protected_machines, locations, index, layout, survey)
     conditions += tuple(judged.conditions)
     remarks = tuple(sorted(dict.fromkeys(draft.remarks),
                            key=lambda one: (one.target, one.sentence)))
     due_ats = (findings.due_at, next_grace_at(steps, survey), purge_at,
-               next_failover_at(survey, failovers), tail_at)
+               next_failover_at(survey, failovers), tail_at, stale_at)
     return Plan(desired.revision, steps, remarks, conditions,
                 min((at for at in due_ats if at is not None), default=None), draft.kept, failovers,
                 takeovers, observing.sentence, used, judged.sites, judged.hosts,

@@ -1,4 +1,4 @@
-"""Look at every host once, and have one restore point written as files, or a tail let go."""
+"""Look at every host once, and have one restore point written as files, drilled, or let go."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,8 +8,10 @@ from typing import Final
 
 from controller.model.desired import Desired
 from controller.model.facts import Fact, NodeFacts, Observed
+from controller.model.replica import DrillOutcome
 from controller.plan.actions.action import Action
-from controller.plan.replication.export import plan_export
+from controller.plan.drill.by_hand import plan_drill
+from controller.plan.replication.export import plan_export, replicas_of
 from controller.plan.replication.release import plan_release
 from controller.providers.base import Provider
 from controller.reconcile.act.applier import Applier, Attempt
@@ -19,6 +21,7 @@ from controller.reconcile.decide.planner import Planner
 from controller.reconcile.lease import Candidate, Mode
 from controller.reconcile.observe.observers import Observers, observe
 from controller.reconcile.observe.view import View
+from controller.store.journal import Outcome
 from controller.store.lease import Term
 from controller.store.store import Store
 
@@ -42,6 +45,7 @@ class Export:
         self._provider = provider
         self._clock = clock
         view, attempts = View(clock), Attempts()    # nothing is declared: an export changes no fact
+        self._view = view
         planner = Planner(view, Observers(provider, view, clock, Random(0)),
                           ContextBuilder(store, clock), attempts, clock)
         self._applier = Applier(provider, store, view, planner, attempts, clock,
@@ -78,6 +82,20 @@ class Export:
         observed = await self.look(desired)
         return await self._carry_out(plan_release(
             observed, machine, sequence, formers=former_names(desired, machine)), desired, by)
+
+    async def drill(self, desired: Desired, machine: str, sequence: int | None,
+                    by: str) -> tuple[str, bool]:
+        """Drill a point and return what came of it, as a sentence, and whether it is proven.
+
+        Errors: as `run`.
+        """
+        action = plan_drill(desired, await self.look(desired), machine, sequence, by=by)
+        attempt = await self._carry_out(action, desired, by)
+        drills = [drill for host, replica in replicas_of(self._view.observed, (action.uuid,))
+                  if host == action.node for drill in replica.drills[-1:]]
+        return attempt.sentence, attempt.outcome is Outcome.DONE and any(
+            drill.outcome is DrillOutcome.PROVEN and drill.sequence == action.sequence
+            for drill in drills)
 
     async def _carry_out(self, action: Action, desired: Desired, by: str) -> Attempt:
         reason = action.reason.replace("somebody", by, 1)

@@ -292,6 +292,19 @@ class Manager:
         finally:
             await provider.close()
 
+    async def drill(self, desired: Desired, store: Store, machine: str, sequence: int | None,
+                    by: str) -> tuple[str, bool]:
+        """Start a restore point apart; return what came of it and whether it is proven.
+
+        Errors: as `export`.
+        """
+        provider = self._make_provider(desired, self.clock)
+        try:
+            return await Export(provider, store, self.clock, candidate_of(provider)).drill(
+                desired, machine, sequence, by)
+        finally:
+            await provider.close()
+
     async def run(self, text: str, *, listen: Callable[[Event], None],
                   started: Callable[[Loop], None], metrics: str | None = None,
                   standby: bool = False, place: str | None = None) -> None:

@@ -15,6 +15,7 @@ import re
 import stat
 from typing import Any, Callable
 
+from guests.drills import drills_of
 from pools import FOLDERS, coarse
 from probes import Probes
 from programs import LIMIT_BYTES, NoAnswer
@@ -64,16 +65,15 @@ class StateFile:
                 for file in files:
                     self.need(disk, file, state["floor"].get(disk) == file).append(at)
         known = [one for one in state["damage"] if one["until"] is None and one["lost"]]
-        self.lost = {f"{one['disk']}/{one['file']}" for one in known}
-        newest = chains[-1] if chains else {}
-        pins = {str(who): count(at) for who, at in state["pins"].items()}
+        self.lost, newest = {f"{one['disk']}/{one['file']}" for one in known}, [{}, *chains][-1]
         self.scrubbed_at = time_of(state["facts"].get("scrubbed_at"))
         self.generation = count(state["generation"])
         self.row = {
             "uuid": os.path.basename(root), "machine": str(state["facts"].get("machine") or ""),
-            "path": root, "pins": pins, "compared_at": time_of(state["facts"].get("compared_at")),
-            "seeded_at": time_of(state["facts"].get("seeded_at")),
-            "disks": {disk: count(files[-1]["size_bytes"]) for disk, files in newest.items()},
+            "path": root, "drills": drills_of(state["facts"]),
+            "pins": {str(who): count(at) for who, at in state["pins"].items()},
+            **{at: time_of(state["facts"].get(at)) for at in ("compared_at", "seeded_at")},
+            "disks": {name: count(of[-1]["size_bytes"]) for name, of in newest.items()},
             "damaged_clusters": sum(count(one["clusters"]) for one in state["damage"]
                                     if not one["lost"])}
         if state["facts"].get("epoch"):

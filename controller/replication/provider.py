@@ -1,6 +1,6 @@
 """Hands for replicas: make points, retire, verify, export, remove, sweep; errors as all hands."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, ClassVar, Final
 
 from controller.errors import Refused, Unavailable
@@ -12,6 +12,7 @@ from controller.plan.actions.action import Action
 from controller.plan.actions.failover import MoveDomain
 from controller.plan.actions.promotion import AdoptDisks, PromoteReplica, ReleaseTail
 from controller.plan.actions.replica import (
+    DrillReplica,
     DropPoints,
     ExportPoint,
     RemoveReplica,
@@ -26,10 +27,11 @@ from controller.providers.node import Node
 from controller.providers.termed import TermedTransport
 from controller.replication.bandwidth import Shares
 from controller.replication.cycle import Cycle
-from controller.replication.export import export
 from controller.replication.memory import carry
 from controller.replication.move import Hands, move
 from controller.replication.mover import Mover
+from controller.replication.points.drill import drill
+from controller.replication.points.export import export
 from controller.replication.promotion import OnMade, Promotions
 from controller.replication.report import OnProgress, ignore
 from controller.replication.reversal import adopt, release
@@ -48,7 +50,7 @@ class ReplicaHands:
 
     HANDLES: ClassVar[frozenset[type[Action]]] = frozenset({
         ReplicateDomain, RetirePoints, DropPoints, VerifyReplica, RemoveReplica, SweepLeftovers,
-        ExportPoint, PromoteReplica, MoveDomain, AdoptDisks, ReleaseTail})
+        ExportPoint, DrillReplica, PromoteReplica, MoveDomain, AdoptDisks, ReleaseTail})
 
     def __init__(self, transport: Transport, keys: KeySource, clock: Callable[[], float],
                  on_progress: OnProgress = ignore, *, scratch_bytes: int | None = None) -> None:
@@ -75,20 +77,14 @@ class ReplicaHands:
             case MoveDomain():
                 return await move(mover.node, action,
                                   Hands(self._copy, self._promote, self._carry))
-            case RetirePoints() | DropPoints():
-                return await retire(mover, action)
             case VerifyReplica():
                 return await verify(mover, action, self._clock())
-            case RemoveReplica():
-                return await remove(mover, action)
-            case SweepLeftovers():
-                return await sweep(mover, action)
-            case ExportPoint():
-                return await export(mover, action)
             case PromoteReplica():
                 return await self._promote(action)
             case AdoptDisks() | ReleaseTail():
                 return await self._return(mover, action)
+        if type(action) in ALONE:
+            return await ALONE[type(action)](mover, action)
         raise Refused(f"nothing here can do {action.verb} on {action.node}")
 
     async def _cycle(self, action: ReplicateDomain) -> Cycle:
@@ -220,6 +216,12 @@ async def remove(mover: Mover, action: RemoveReplica) -> str:
         "remove", {"replica": action.path, "store": STORE, "uuid": action.uuid,
                    "epoch": action.epoch}, timeout_s=REMOVE_S, failed=f"{what} was not removed")
     return f"removed {what}"
+
+
+ALONE: Final[Mapping[type[Action], Callable[[Mover, Any], Awaitable[str]]]] = {
+    RetirePoints: retire, DropPoints: retire, RemoveReplica: remove, SweepLeftovers: sweep,
+    ExportPoint: export, DrillReplica: drill}
+"""What the mover on one host does by itself."""
 
 
 class ReplicatedEstate(Provider):

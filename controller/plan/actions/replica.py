@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import ClassVar
 
 from controller.model.document import Rung
+from controller.model.protection_policy import HealthSpec
 from controller.model.replica import Leftover
 from controller.plan.actions.action import Action, Symbol
 
@@ -186,6 +187,44 @@ class ExportPoint(Action):
     def detail(self) -> str:
         """Return the point and the folder."""
         return f"{self.sequence}:{self.folder}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrillReplica(Action):
+    """Start a restore point beside its replica, in a network of its own, and take it away again.
+
+    Its target is `Drill/VM`, so that copies go on meanwhile. Nothing of it stays but its result.
+    """
+
+    uuid: str
+    path: str
+    """The replica's folder."""
+    sequence: int
+    estate: str
+    memory_bytes: int
+    health: HealthSpec
+    """What proves that it serves."""
+    grow_bytes: int
+    """How much its guest may write."""
+    content: str
+    """A digest of what is declared of the VM."""
+    by: str
+    without: tuple[str, ...] = ()
+    """Targets of the disks that the point lacks on purpose."""
+    verb: ClassVar[str] = "drill"
+    rung: ClassVar[Rung] = Rung.REPLICATE
+    takes: ClassVar[bool] = False
+    symbol: ClassVar[Symbol] = Symbol.CREATE
+
+    @property
+    def machine(self) -> str:
+        """Return the VM's name."""
+        return self.target.partition("/")[2]
+
+    @property
+    def limit_s(self) -> float:
+        """Return how long its guest may take to serve."""
+        return self.health.within_s + self.health.boots_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,7 +41,7 @@ def scopes(nodes: tuple[str, ...], desired: Desired) -> Iterator[str]:
 def declared_object(target: str) -> str:
     """Return the declared object of a target: that of a replica is its VM."""
     kind, _, name = target.partition("/")
-    return f"VirtualMachine/{name}" if kind == "Replica" else target
+    return f"VirtualMachine/{name}" if kind in {"Replica", "Drill"} else target
 
 
 def granted(action: Action, survey: Survey) -> Grant:

@@ -52,7 +52,8 @@ def diff_undeclared(survey: Survey, draft: Draft) -> None:
     estates = survey.specs.names.estates
     for name in sorted(survey.sightings.keys() - declared.keys()):
         for host, domain in survey.sightings[name]:
-            if domain.ownership is not None and domain.ownership.estate in estates:
+            mark = domain.ownership
+            if mark is not None and mark.estate in estates and mark.role is not Role.DRILL:
                 with contained(f"VirtualMachine/{name}", draft):
                     _remove(name, host, domain, survey, draft)
 

@@ -8,7 +8,8 @@ from typing import Final
 PARTS: Final[Mapping[str, tuple[str, ...]]] = {
     "facts.py": ("programs.py", "drops.py", "interfaces.py", "guests/capabilities.py", "probes.py",
                  "mover/image/header.py", "filesystem.py", "pools.py", "domains.py",
-                 "libvirt_poll.py", "guests/serving.py", "replicas.py", "leftovers.py",
+                 "libvirt_poll.py", "guests/serving.py", "guests/drills.py", "replicas.py",
+                 "leftovers.py",
                  "network/files.py", "network/links.py", "records.py", "guard/errors.py",
                  "guard/clock.py", "guard/config.py", "guard/page.py", "guard/guests.py",
                  "guard/shown.py"),

@@ -4,11 +4,11 @@ Rule 1: a point's contents are fixed when it is published. Only its damage, and 
         that, changes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from controller.model.replica import CHECKPOINT
+from controller.model.replica import CHECKPOINT, DrillFacts, DrillOutcome
 
 
 class Version(NamedTuple):
@@ -89,6 +89,9 @@ class Replica:
     unreadable: str = ""
     epoch: int = 0
     """Of the VM whose copies it takes."""
+    drills: list[DrillFacts] = field(default_factory=list)
+    unbootable: str = ""
+    """Why its guest would not serve, if it were started."""
 
     @property
     def newest(self) -> Point | None:
@@ -99,6 +102,13 @@ class Replica:
     def stored_bytes(self) -> int:
         """Return its size on disk."""
         return sum(one.stored_bytes for one in self.points) + sum(self.received.values())
+
+
+def decided(drills: Sequence[DrillFacts]) -> tuple[DrillFacts, ...]:
+    """Return the last drill, and before it the last that proved its point if that is another."""
+    last = tuple(drills[-1:])
+    proven = tuple(one for one in drills if one.outcome is DrillOutcome.PROVEN)[-1:]
+    return last if last == proven else (*proven, *last)
 
 
 @dataclass(slots=True)

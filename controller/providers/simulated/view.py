@@ -40,7 +40,7 @@ from controller.providers.linux.last_seen import (
 from controller.providers.simulated.bmc import system_uuid
 from controller.providers.simulated.guarding.grants import grantor_facts, guard_facts, pass_grants
 from controller.providers.simulated.paths import blocked_ports
-from controller.providers.simulated.replicas import Point, Replica
+from controller.providers.simulated.replicas import Point, Replica, decided
 from controller.providers.simulated.world import (
     DEFAULT_VLAN,
     ROOT,
@@ -278,7 +278,8 @@ def _facts(replica: Replica) -> ReplicaFacts:
                        for disk, size in sorted(replica.received.items())),
         stored_bytes=replica.stored_bytes, pins=dict(replica.pins),
         scrubbed_at=replica.scrubbed_at, seeded_at=replica.seeded_at,
-        compared_at=replica.compared_at, epoch=replica.epoch)
+        compared_at=replica.compared_at, epoch=replica.epoch,
+        drills=decided(replica.drills))
 
 
 def _point(point: Point) -> PointFacts:

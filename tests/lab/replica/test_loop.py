@@ -2,7 +2,9 @@
 
 import json
 import shutil
+import subprocess
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +108,66 @@ def test_a_point_is_exported_while_the_loop_runs(lab: Lab, hotsite: Hotsite, loo
     file = exported(lab, hotsite)
     assert "No errors were found" in tool("qemu-img", "check", file)
     assert "backing file" not in tool("qemu-img", "info", file)
+
+
+DRILL, OTHER = f"hotsite-drill-{VM}", "10.2.0.21"
+
+
+def works(hotsite: Hotsite) -> bool:
+    """Return whether the loop is at work, or does not say."""
+    status = hotsite.status()
+    return status is None or status.heartbeat is None or bool(status.heartbeat["running"])
+
+
+def drilling() -> list[str]:
+    """Return all that there is of drills, on any host."""
+    found = [f"{one} on {host}" for host in FAR for one in (
+        *(name for name in Lab().running(host) if name.startswith("hotsite-drill-")),
+        *(name for name in Lab().ovs(host, "list-br").split() if name.startswith("hsd")),
+        *Lab().exec(host, "sh", "-c", "ls /run/libvirt/hotsite-drill 2>/dev/null || :").split())]
+    return found + [str(path) for host in FAR for path in
+                    STATE.glob(f"nodes/{host}/disk/images/hotsite-replicas/*/drill")]
+
+
+def files() -> dict[Path, tuple[str, int, int]]:
+    """Return the hash, mtime and ctime of every file that a point of the replica reads."""
+    return {path: (sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns,
+                   path.stat().st_ctime_ns) for host in FAR for path in
+            STATE.glob(f"nodes/{host}/disk/images/hotsite-replicas/*/vda/*[0-9].*")}
+
+
+def test_a_point_is_proven_to_boot_and_no_file_of_its_replica_changes(
+        hotsite: Hotsite, loop: Loop) -> None:
+    told = ("suspend", f"VirtualMachine/{VM}", "--for", "1h", "--why", "its files are compared")
+    assert hotsite.ask(*told).status == 0
+    wait_until("nothing is at work", lambda: not works(hotsite))
+    before, mark = files(), loop.mark()
+    reply = hotsite.ask("drill", VM, str(hotsite.specs))
+    assert (reply.status, "is proven: it runs and reads of its disks" in reply.output) == (
+        0, True), reply
+    assert (files(), drilling()) == (before, [])
+    loop.wait_heard("it is drilled", lambda one: one["kind"] == "condition"
+                    and "Drilled is true" in one["sentence"], mark)
+    assert hotsite.ask("resume", f"VirtualMachine/{VM}").status == 0
+
+
+def test_nothing_gets_out_of_a_drill_and_a_killed_controller_leaves_none(
+        lab: Lab, hotsite: Hotsite, loop: Loop) -> None:
+    with hotsite.edited("protection_policy", "gold", "spec:\n", "spec:\n  health: {boots: 5m}\n"):
+        process = subprocess.Popen(hotsite.command("drill", VM, str(hotsite.specs)))
+        wait_until("its guest runs", lambda: any(DRILL in lab.running(host) for host in FAR))
+        [host] = [host for host in FAR if DRILL in lab.running(host)]
+        wait_until("its guest answers", lambda: lab.guest(host, DRILL, "true").status == 0)
+        assert lab.pings(HOME, VM, OTHER), "so its network works"
+        assert not lab.pings(host, DRILL, OTHER)
+        [bridge] = [name for name in lab.ovs(host, "list-br").split() if name.startswith("hsd")]
+        assert len(lab.ovs(host, "list-ports", bridge).split()) == 1
+        mark = loop.mark()
+        assert copied(loop, mark, "changed"), "replication goes on"
+        process.kill()
+        process.wait()
+        wait_until("nothing of it is left", lambda: drilling() == [])
+    assert copied(loop, loop.mark())
 
 
 def test_a_vm_that_its_host_has_lost_waits_for_its_disks_and_goes_on_with_them(

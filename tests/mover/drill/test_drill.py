@@ -68,7 +68,7 @@ def test_it_can_not_be_mistaken_for_the_vm_and_names_no_file_of_the_replica(host
     mark = domain.find("metadata/{https://hotsite.invalid/domain/1}vm")
     assert mark is not None
     assert (mark.get("role"), mark.get("name"), mark.get("uuid"), mark.get("epoch")) == (
-        "drill", "sql", DRILL, None)
+        "drill", "hotsite-drill-sql", DRILL, None)
     bridge = domain.find("devices/interface/source")
     assert bridge is not None
     assert bridge.get("bridge", "").startswith("hsd")

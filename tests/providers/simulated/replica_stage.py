@@ -7,10 +7,12 @@ from typing import Any
 
 from controller.model.desired import Desired
 from controller.model.facts import Known, NodeFacts
+from controller.model.protection_policy import HealthSpec
 from controller.model.replica import STORE, ReplicaFacts
 from controller.plan.actions.replica import (
     CopyMode,
     DiskCopy,
+    DrillReplica,
     RateLimit,
     RemoveReplica,
     ReplicateDomain,
@@ -102,6 +104,13 @@ def at_replica(estate: SimulatedEstate, vm: str = VM) -> dict[str, Any]:
 def retire(estate: SimulatedEstate, *sequences: int) -> RetirePoints:
     """Let points of sql go."""
     return RetirePoints(**at_replica(estate), sequences=sequences)
+
+
+def drill(estate: SimulatedEstate, sequence: int) -> DrillReplica:
+    """Start a point of sql apart."""
+    return DrillReplica(**{**at_replica(estate), "target": "Drill/sql"}, sequence=sequence,
+                        uuid=replica(estate)[1].uuid, estate="lab", memory_bytes=1 << 30,
+                        health=HealthSpec(), grow_bytes=1 << 30, content="c0", by="ann")
 
 
 def verify(estate: SimulatedEstate, budget_s: float = 600.0) -> VerifyReplica:

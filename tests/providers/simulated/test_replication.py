@@ -281,6 +281,28 @@ def test_a_lost_overlay_is_seen_and_healed_by_a_scan() -> None:
     assert "by scan, because a file of its replica is lost" in told(story)
 
 
+def test_a_drill_leaves_nothing_but_its_result_and_holds_its_point_meanwhile() -> None:
+    async def story(estate: SimulatedEstate) -> None:
+        await estate.apply(stage.copy(estate, 2))
+        held = stage.replica(estate)[1]
+        drilling = asyncio.create_task(estate.apply(stage.drill(estate, 2)))
+        await asyncio.sleep(5)
+        assert held.pins == {"drill": 2}
+        with pytest.raises(Unavailable, match="goes on already"):
+            await estate.apply(stage.drill(estate, 2))
+        await estate.apply(stage.copy(estate, 3))
+        assert "is proven" in await drilling
+        held.unbootable = "its guest agent does not answer"
+        assert "is unproven" in await estate.apply(stage.drill(estate, 3))
+        assert held.pins == {}
+        assert [(one.sequence, one.outcome.value) for one in (
+            await stage.replica_seen(estate)).drills] == [(2, "proven"), (3, "unproven")]
+        with pytest.raises(Refused, match="is not there, or reads wrong"):
+            await estate.apply(stage.drill(estate, 9))
+
+    told(story)
+
+
 def test_points_retire_by_merging_and_the_newest_and_the_pinned_stay() -> None:
     async def story(estate: SimulatedEstate) -> None:
         for sequence in (2, 3):

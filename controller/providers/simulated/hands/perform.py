@@ -36,6 +36,7 @@ from controller.plan.actions.network import (
 )
 from controller.plan.actions.promotion import AdoptDisks, PromoteReplica, ReleaseTail
 from controller.plan.actions.replica import (
+    DrillReplica,
     DropCheckpoints,
     DropPoints,
     ExportPoint,
@@ -53,6 +54,7 @@ from controller.plan.actions.storage import (
     ReturnDisk,
 )
 from controller.providers.simulated.hands import (
+    drill,
     failover,
     guard,
     leaving,
@@ -99,6 +101,7 @@ HANDS: Final[Mapping[type[Action], Callable[[World, Any], Effect]]] = {
     RemoveReplica: replica.remove,
     SweepLeftovers: replica.sweep,
     ExportPoint: replica.export,
+    DrillReplica: drill.drill,
     WriteRecord: failover.write_record,
     EndStaleDomain: failover.end_stale,
     InstallGuard: guard.install_guard,

@@ -26,18 +26,18 @@ def retire(world: World, action: RetirePoints | DropPoints) -> Effect:
     node = world.node(action.node)
     gone = 0
     for sequence in sorted(action.sequences):
-        replica = _replica(node, action.path)
+        replica = replica_at(node, action.path)
         point = _retirable(node, replica, sequence)
         if point is None:
             continue
         yield Wait(0.2 + point.stored_bytes / MERGE_BYTES_PER_S)
-        if _retirable(node, _replica(node, action.path), sequence) is point:
+        if _retirable(node, replica_at(node, action.path), sequence) is point:
             above = replica.points[replica.points.index(point) + 1]
             above.stored_bytes = max(above.stored_bytes, point.stored_bytes)
             replica.points.remove(point)
             gone += 1
     yield Wait(0.1)
-    machine = _replica(node, action.path).machine
+    machine = replica_at(node, action.path).machine
     return f"{gone} restore points of {machine} on {node.name} were merged into those above them"
 
 
@@ -64,7 +64,7 @@ def verify(world: World, action: VerifyReplica) -> Effect:
     """Read a replica against its hashes, from where the last scrub stopped, within the budget."""
     yield Wait(0.2)
     node = world.node(action.node)
-    replica = _replica(node, action.path)
+    replica = replica_at(node, action.path)
     newest = replica.newest
     if newest is None:
         return f"{replica.machine} has no restore point on {node.name} yet"
@@ -97,7 +97,7 @@ def export(world: World, action: ExportPoint) -> Effect:
     """Write a point as standalone files into a folder; the world does not model those files."""
     yield Wait(0.2)
     node = world.node(action.node)
-    replica = _replica(node, action.path)
+    replica = replica_at(node, action.path)
     point = next((one for one in replica.points if one.sequence == action.sequence), None)
     if point is None:
         there = ", ".join(str(one.sequence) for one in replica.points) or "none"
@@ -115,7 +115,7 @@ def export(world: World, action: ExportPoint) -> Effect:
             f" {node.name}, as files of its own")
 
 
-def _replica(node: Node, path: str) -> Replica:
+def replica_at(node: Node, path: str) -> Replica:
     """Return the replica in a folder.
 
     Errors: Refused when there is none that can be read.

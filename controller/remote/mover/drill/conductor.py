@@ -235,8 +235,8 @@ def _definition(one: Machine, domain: ET.Element, disks: Dict[str, Held],
     if nvram and held_nvram is not None:
         write_whole(nvram, held_nvram)
     return ET.fromstring(render(domain, places, nvram, {
-        "estate": one.estate, "name": one.machine, "role": "drill",
-        "uuid": drill_uuid(one.uuid)}).xml)
+        "estate": one.estate, "name": isolated.PREFIX + one.machine, "role": "drill",
+        "domain": isolated.PREFIX + one.machine, "uuid": drill_uuid(one.uuid)}).xml)
 
 
 def _make_overlay(path: str, size_bytes: int, socket: str) -> None:

@@ -12,8 +12,8 @@ import pytest
 from controller.errors import Refused
 from controller.plan.actions.replica import ExportPoint
 from controller.providers.node import Node
-from controller.replication.export import export, parse_exports, parse_lacking
 from controller.replication.mover import Mover
+from controller.replication.points.export import export, parse_exports, parse_lacking
 from tests.providers.fakes import Local
 
 needs_qemu = pytest.mark.skipif(shutil.which("qemu-img") is None,

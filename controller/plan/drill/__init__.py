@@ -1,0 +1,1 @@
+"""Drills: which restore point is tried out, and how well each VM's replica is proven."""
