@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, StrictBool
 
 from controller.model.document import Document, Scope, Spec
-from controller.model.units import DurationS, RateBps
+from controller.model.units import DayHours, DurationS, RateBps
 
 
 class KeepSpec(Spec):
@@ -71,6 +71,8 @@ class ProtectionPolicySpec(Scope):
     somebody asks."""
     drill_s: DurationS | None = Field(default=None, alias="drill", gt=0)
     """How old the last test boot of the replica may be; `hotsite drill` holds one."""
+    drill_hours: DayHours | None = Field(default=None, alias="drillHours")
+    """When such test boots are held by themselves, in UTC: `01:00-05:00`; unset: only by hand."""
     failover: Literal["automatic", "confirm", "manual"] = "confirm"
     """Who decides a failover: the loop; the loop once a person confirms; a person by a command."""
     max_age_s: DurationS | None = Field(default=None, alias="maxAge", gt=0)

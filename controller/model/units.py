@@ -5,7 +5,7 @@ Rule 1: a number without a unit is refused where a unit is meant; nobody guesses
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 
 from pydantic import BeforeValidator, WithJsonSchema
 
@@ -24,6 +24,7 @@ PERCENT: Final[Mapping[str, float]] = {"%": 0.01}
 _INSTANT = re.compile(
     r"(\d{4})-(\d{2})-(\d{2})[T ](\d{2}):(\d{2})(?::(\d{2}))?(?:Z|([+-])(\d{2}):?(\d{2}))")
 DAY_S = 86400
+HOURS: Final = "([01][0-9]|2[0-3]):([0-5][0-9])-([01][0-9]|2[0-3]|24(?=:00)):([0-5][0-9])"
 
 KIB: Final = 1 << 10
 MIB: Final = 1 << 20
@@ -131,6 +132,31 @@ DiskBytes = Annotated[int, BeforeValidator(parse_disk_bytes), _schema(SIZES)]
 DurationS = Annotated[float, BeforeValidator(parse_duration_s), _schema(DURATIONS)]
 RateBps = Annotated[int, BeforeValidator(parse_rate_bps), _schema(RATES)]
 Share = Annotated[float, BeforeValidator(parse_share), _schema(PERCENT)]
+
+
+class Hours(NamedTuple):
+    """Hours of each day, in UTC; where they end before they begin, midnight is among them."""
+
+    begin_s: float
+    end_s: float
+
+
+def parse_hours(value: Any) -> Hours:
+    """Return `01:00-05:00` as seconds of the day.
+
+    Errors: ValueError naming what to write instead.
+    """
+    match = re.fullmatch(HOURS, value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError("are no hours of a day: write them like 01:00-05:00, in UTC")
+    begin_h, begin_m, end_h, end_m = map(int, match.groups())
+    if (begin_h, begin_m) == (end_h, end_m):
+        raise ValueError("begin when they end: write 00:00-24:00 for the whole day")
+    return Hours(begin_h * 3600.0 + begin_m * 60, end_h * 3600.0 + end_m * 60)
+
+
+DayHours = Annotated[Hours, BeforeValidator(parse_hours), WithJsonSchema({
+    "type": "string", "pattern": rf"^{HOURS}$"})]
 
 
 def parse_instant_at(text: str) -> float:

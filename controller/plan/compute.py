@@ -50,6 +50,7 @@ from controller.plan.conditions.healthy import health_conditions
 from controller.plan.conditions.replica import replica_conditions
 from controller.plan.conditions.survivable import judge_sites
 from controller.plan.drill.drilled import drill_conditions
+from controller.plan.drill.nightly import diff_drills
 from controller.plan.failover.addresses import diff_addresses
 from controller.plan.failover.orders import diff_failovers, next_failover_at
 from controller.plan.gates.gates import rule_all, storms_of
@@ -102,6 +103,7 @@ def compute(desired: Desired, observed: Observed, context: Context, now_s: float
     diff_addresses(survey, draft)
     failovers, used = diff_failovers(protected_machines, index, layout, survey, draft)
     findings = diff_replicas(protected_machines, index, layout, survey, draft)
+    drill_at = diff_drills(protected_machines, failovers, survey, draft)
     takeovers = what_if(protected_machines, index, layout, survey, draft) if survey.lost else ()
     diff_leftovers(survey, draft)
     diff_checkpoints(survey, draft)
@@ -124,7 +126,7 @@ def compute(desired: Desired, observed: Observed, context: Context, now_s: float
     remarks = tuple(sorted(dict.fromkeys(draft.remarks),
                            key=lambda one: (one.target, one.sentence)))
     due_ats = (findings.due_at, next_grace_at(steps, survey), purge_at,
-               next_failover_at(survey, failovers), tail_at, stale_at)
+               next_failover_at(survey, failovers), tail_at, stale_at, drill_at)
     return Plan(desired.revision, steps, remarks, conditions,
                 min((at for at in due_ats if at is not None), default=None), draft.kept, failovers,
                 takeovers, observing.sentence, used, judged.sites, judged.hosts,

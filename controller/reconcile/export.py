@@ -45,7 +45,6 @@ class Export:
         self._provider = provider
         self._clock = clock
         view, attempts = View(clock), Attempts()    # nothing is declared: an export changes no fact
-        self._view = view
         planner = Planner(view, Observers(provider, view, clock, Random(0)),
                           ContextBuilder(store, clock), attempts, clock)
         self._applier = Applier(provider, store, view, planner, attempts, clock,
@@ -91,8 +90,9 @@ class Export:
         """
         action = plan_drill(desired, await self.look(desired), machine, sequence, by=by)
         attempt = await self._carry_out(action, desired, by)
-        drills = [drill for host, replica in replicas_of(self._view.observed, (action.uuid,))
-                  if host == action.node for drill in replica.drills[-1:]]
+        seen = Observed({action.node: await observe(self._provider, action.node, self._clock)})
+        drills = [drill for _, replica in replicas_of(seen, (action.uuid,))
+                  for drill in replica.drills[-1:]]
         return attempt.sentence, attempt.outcome is Outcome.DONE and any(
             drill.outcome is DrillOutcome.PROVEN and drill.sequence == action.sequence
             for drill in drills)

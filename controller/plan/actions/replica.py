@@ -9,7 +9,6 @@ from enum import StrEnum
 from typing import ClassVar
 
 from controller.model.document import Rung
-from controller.model.protection_policy import HealthSpec
 from controller.model.replica import Leftover
 from controller.plan.actions.action import Action, Symbol
 
@@ -202,13 +201,18 @@ class DrillReplica(Action):
     sequence: int
     estate: str
     memory_bytes: int
-    health: HealthSpec
-    """What proves that it serves."""
+    limit_s: float
+    """How long its guest may take to serve."""
     grow_bytes: int
     """How much its guest may write."""
     content: str
     """A digest of what is declared of the VM."""
     by: str
+    agent: bool = False
+    """What proves that it serves: as its policy's `health` says, likewise the next three."""
+    tcp: int | None = None
+    ping: bool = False
+    boots_s: float = 0.0
     without: tuple[str, ...] = ()
     """Targets of the disks that the point lacks on purpose."""
     verb: ClassVar[str] = "drill"
@@ -220,11 +224,6 @@ class DrillReplica(Action):
     def machine(self) -> str:
         """Return the VM's name."""
         return self.target.partition("/")[2]
-
-    @property
-    def limit_s(self) -> float:
-        """Return how long its guest may take to serve."""
-        return self.health.within_s + self.health.boots_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,13 +43,15 @@ def drill_of(vm: VirtualMachine, desired: Desired, host: str, replica: ReplicaFa
     """Return the drill of one point."""
     policy = desired.protection_policies.get(vm.spec.protection or "")
     health = HealthSpec() if policy is None else policy.spec.health
+    limit_s = health.within_s + health.boots_s
     return DrillReplica(
         target=f"Drill/{vm.metadata.name}", node=host, uuid=replica.uuid, path=replica.path,
         sequence=point.sequence, estate=desired.estate.name, memory_bytes=vm.spec.memory_bytes,
-        health=health, grow_bytes=GROW_BYTES, content=content_of(vm), by=by,
+        limit_s=limit_s, agent=health.agent, tcp=health.tcp, ping=health.ping,
+        boots_s=health.boots_s, grow_bytes=GROW_BYTES, content=content_of(vm), by=by,
         without=tuple(disk.name for disk in vm.spec.disks if not disk.replicate), cause=cause,
         reason=reason, consequence=f"{render_size(vm.spec.memory_bytes)} of memory on {host} for"
-        f" at most {health.within_s + health.boots_s:g} s; no file of the replica changes")
+        f" at most {limit_s:g} s; no file of the replica changes")
 
 
 def content_of(vm: VirtualMachine) -> str:

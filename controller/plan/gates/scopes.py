@@ -12,7 +12,7 @@ from controller.plan.actions.action import Action
 from controller.plan.actions.desired import AttachNic, DetachNic, DomainChange, UpdateNic
 from controller.plan.actions.machine import PruneDomain, ReconfigureDomain
 from controller.plan.actions.network import AddUplink, NarrowTrunk, SetPortVlan, WidenTrunk
-from controller.plan.actions.replica import is_replica
+from controller.plan.actions.replica import DrillReplica, is_replica
 from controller.plan.survey.context import Suspension
 from controller.plan.survey.grants import Grant
 from controller.plan.survey.survey import Survey
@@ -79,7 +79,7 @@ def affected(action: Action, survey: Survey) -> tuple[str, ...]:
     """Return `Kind/name` of the networks, links and policies that an action is about."""
     found = [f"Network/{name}" for name in _networks(action, survey)]
     found += [f"InterSiteLink/{name}" for name in _links(action, survey)]
-    if is_replica(action.target):
+    if is_replica(action.target) or isinstance(action, DrillReplica):
         vm = survey.desired.virtual_machines.get(action.target.partition("/")[2])
         if vm is not None and vm.spec.protection is not None:
             found.append(f"ProtectionPolicy/{vm.spec.protection}")

@@ -25,7 +25,7 @@ def request_of(action: DrillReplica) -> dict[str, Any]:
             "machines": [{
                 "machine": action.machine, "uuid": action.uuid, "replica": action.path,
                 "sequence": action.sequence, "memory_bytes": action.memory_bytes,
-                "health": {name: getattr(action.health, name) for name in HEALTH},
+                "health": {name: getattr(action, name) for name in HEALTH},
                 "without": list(action.without), "content": action.content,
                 "estate": action.estate}]}
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from controller.model.desired import Desired
 from controller.model.facts import Known, NodeFacts
-from controller.model.protection_policy import HealthSpec
 from controller.model.replica import STORE, ReplicaFacts
 from controller.plan.actions.replica import (
     CopyMode,
@@ -110,7 +109,7 @@ def drill(estate: SimulatedEstate, sequence: int) -> DrillReplica:
     """Start a point of sql apart."""
     return DrillReplica(**{**at_replica(estate), "target": "Drill/sql"}, sequence=sequence,
                         uuid=replica(estate)[1].uuid, estate="lab", memory_bytes=1 << 30,
-                        health=HealthSpec(), grow_bytes=1 << 30, content="c0", by="ann")
+                        limit_s=120, grow_bytes=1 << 30, content="c0", by="ann")
 
 
 def verify(estate: SimulatedEstate, budget_s: float = 600.0) -> VerifyReplica:

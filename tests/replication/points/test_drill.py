@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from controller.errors import OutcomeUnknown, Refused, Unavailable
-from controller.model.protection_policy import HealthSpec
 from controller.plan.actions.replica import DrillReplica
 from controller.providers.node import Node
 from controller.replication.mover import Mover
@@ -18,7 +17,6 @@ from controller.transport.base import Reply
 from tests.providers.fakes import Local
 from tests.replication.movers import PATH, UUID
 
-HEALTH = HealthSpec.model_validate({"agent": True, "boots": "10s", "within": "60s"})
 PROVEN = {"outcome": "proven", "sentence": "its guest agent answers", "boot_s": 0.52,
           "health_s": 2.91, "left_out": ["its hostdev"]}
 
@@ -63,7 +61,7 @@ def held(mover: Mover) -> str:
     """Hold a drill of sql."""
     return asyncio.run(drill(mover, DrillReplica(
         target="Drill/sql", node="milan-1", reason="", uuid=UUID, path=PATH, sequence=12,
-        estate="lab", memory_bytes=1 << 30, health=HEALTH,
+        estate="lab", memory_bytes=1 << 30, limit_s=70, agent=True, boots_s=10,
         grow_bytes=1 << 30, content="c0", by="ann", without=("vdb",))))
 
 

@@ -1,0 +1,114 @@
+"""Drills by themselves: whose replica is tried out now, in the hours that its policy names.
+
+Every replica whose proof is missing, nearly older than `drill`, or of another declaration is tried
+in those hours, the oldest proof first. One that failed is tried once more each night: what was
+wrong may be mended, and whoever reads of it in the morning reads of last night.
+
+Rule 1: a drill gives way. None begins while a failover goes on, while a host has no memory left for
+        it, or while another goes on there. A promotion ends the drill of its replica.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from controller.model.replica import DrillFacts, DrillOutcome
+from controller.model.units import DAY_S, Hours, render_duration, render_instant
+from controller.plan.actions.action import Cause
+from controller.plan.drill.by_hand import content_of, drill_of, no_room
+from controller.plan.replication.protected_machine import ProtectedMachine
+from controller.plan.steps.contained import FAULTS, break_off
+from controller.plan.steps.draft import Draft
+from controller.plan.steps.plan import FailoverState
+from controller.plan.survey.survey import Survey
+
+RANK: Final = 3000
+"""After all that copies and upkeep want."""
+AGAIN_S: Final = 20 * 3600.0
+"""A drill that proved nothing is held again after this: the next night."""
+EARLY: Final = 0.8
+"""Of `drill`: proofs are renewed by then, so that none grows old for want of one night."""
+
+
+def diff_drills(protected_machines: Sequence[ProtectedMachine],
+                failovers: Sequence[FailoverState], survey: Survey, draft: Draft) -> float | None:
+    """Plan the drills that are due in these hours; return when more become due."""
+    edges: list[float] = []
+    due: list[tuple[float, ProtectedMachine]] = []
+    for protected in protected_machines:
+        hours, limit_s = protected.policy.drill_hours, protected.policy.drill_s
+        if hours is None or limit_s is None:
+            continue
+        try:
+            at = due_at(protected, limit_s)
+        except FAULTS as error:
+            break_off(f"Drill/{protected.name}", draft, draft.mark(), error)
+            continue
+        begins_at = next_open_at(hours, max(at, survey.now_s))
+        if begins_at > survey.now_s:
+            edges.append(begins_at)
+        else:
+            due.append((at, protected))
+    if due and not failovers and not survey.lost:
+        _plan(sorted(due, key=lambda one: (one[0], one[1].name)), survey, draft)
+    return min(edges, default=None)
+
+
+def due_at(protected: ProtectedMachine, limit_s: float) -> float:
+    """Return since when, or from when on, a VM is to be drilled; 0 where it never was."""
+    drills = () if protected.current is None else protected.current.replica.drills
+    if not drills:
+        return 0.0
+    last = drills[-1]
+    if last.outcome is not DrillOutcome.PROVEN:
+        return last.at + AGAIN_S
+    changed = last.content and last.content != content_of(protected.vm)
+    return last.at + (AGAIN_S if changed else EARLY * limit_s)
+
+
+def next_open_at(hours: Hours, at: float) -> float:
+    """Return the first instant from then on that lies within these hours of a day, in UTC."""
+    day_at = at - at % DAY_S
+    begins_at, ends_at = day_at + hours.begin_s, day_at + hours.end_s
+    if hours.begin_s <= hours.end_s:
+        inside = begins_at <= at < ends_at
+    else:
+        inside = at >= begins_at or at < ends_at
+    if inside:
+        return at
+    return begins_at if at < begins_at else begins_at + DAY_S
+
+
+def _plan(due: Sequence[tuple[float, ProtectedMachine]], survey: Survey, draft: Draft) -> None:
+    """Plan one drill for each host that holds a replica, the oldest proof first."""
+    busy = {node for flight in survey.context.in_flight if flight.target.startswith("Drill/")
+            for node in flight.nodes}
+    for _, protected in due:
+        current, point = protected.current, protected.point
+        if current is None or point is None or current.replica.promoted is not None:
+            continue        # Protected says why
+        if current.host in busy or protected.hidden is not None:
+            continue
+        why_not = no_room(survey.observed, current.host, protected.vm.spec.memory_bytes)
+        if why_not:
+            draft.remark(f"VirtualMachine/{protected.name}",
+                         f"{protected.name} is not drilled on {current.host}: {why_not}")
+            continue
+        busy.add(current.host)
+        draft.do(drill_of(
+            protected.vm, survey.desired, current.host, current.replica, point, by="hotsite",
+            cause=Cause.ROUTINE, reason=reason_of(protected, current.replica.drills)), rank=RANK)
+
+
+def reason_of(protected: ProtectedMachine, drills: Sequence[DrillFacts]) -> str:
+    """Return why a VM is drilled now."""
+    name, limit_s = protected.name, protected.policy.drill_s
+    assert limit_s is not None, "without it nothing is due"
+    if not drills:
+        return f"no restore point of {name} was ever seen to boot"
+    last = drills[-1]
+    if last.outcome is not DrillOutcome.PROVEN:
+        return f"the drill of {name} at {render_instant(last.at)} proved nothing: {last.sentence}"
+    if last.content and last.content != content_of(protected.vm):
+        return f"{name} was declared otherwise at its last drill, at {render_instant(last.at)}"
+    return (f"{name} was last drilled at {render_instant(last.at)}, and {render_duration(limit_s)}"
+            " is the limit")
