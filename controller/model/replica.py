@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 STORE = "hotsite-replicas"
 """The folder in a pool that holds the pool's replicas, one folder each, named by the VM's UUID."""
@@ -64,6 +65,8 @@ class DrillOutcome(StrEnum):
 
     PROVEN = "proven"
     """The point was started, and all was seen that the policy's `health` wants."""
+    BOOTED = "booted"
+    """It runs and reads of its disks, and the policy wants what nobody can ask in a drill."""
     UNPROVEN = "unproven"
     """It runs, and not all of that was seen in time."""
     UNHEALTHY = "unhealthy"
@@ -72,6 +75,10 @@ class DrillOutcome(StrEnum):
     """It could not be started."""
     CUT_OFF = "cut off"
     """It was ended before anything was known: it says nothing of the point."""
+
+
+SEEN: Final = frozenset({DrillOutcome.PROVEN, DrillOutcome.BOOTED})
+"""All was seen that a drill can see."""
 
 
 @dataclass(frozen=True, slots=True)

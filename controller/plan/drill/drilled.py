@@ -9,6 +9,7 @@ drilled is not known to be bad: it is not proven.
     overdue     proven longer ago than that
     never       no drill of this replica ever came to an end
     not proven  the last drill did not see what it was to see, with what it saw
+    only booted it boots, and its policy wants a port or a ping, which nobody can ask in a drill
 
 Rule 1: a message names instants, not ages, so that it stays the same while nothing happens.
 """
@@ -17,7 +18,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from controller.model.condition import Condition, ConditionType, Status
-from controller.model.replica import DrillFacts, DrillOutcome
+from controller.model.replica import SEEN, DrillFacts, DrillOutcome
 from controller.model.units import render_duration, render_instant
 from controller.plan.drill.by_hand import content_of
 from controller.plan.replication.protected_machine import ProtectedMachine
@@ -55,7 +56,7 @@ def drilled(protected: ProtectedMachine, drills: Sequence[DrillFacts],
         return (Status.UNKNOWN, "NeverDrilled", f"no restore point of it was ever seen to boot on"
                 f" {host}: `hotsite drill {protected.name} SPECS` tries the newest"), None
     last = drills[-1]
-    if last.outcome is not DrillOutcome.PROVEN:
+    if last.outcome not in SEEN:
         return (Status.FALSE, REASONS.get(last.outcome, "NotProven"),
                 f"restore point {last.sequence} on {host} was started at {render_instant(last.at)}"
                 f" and not proven: {last.sentence}"), None
@@ -64,12 +65,15 @@ def drilled(protected: ProtectedMachine, drills: Sequence[DrillFacts],
         return (Status.FALSE, "Changed", f"not proven since it was declared otherwise; before that"
                 f" {said}"), None
     limit_s = protected.policy.drill_s
+    answer = (Status.TRUE, "Proven", said)
+    if last.outcome is DrillOutcome.BOOTED:
+        answer = (Status.UNKNOWN, "OnlyBooted", f"not proven to serve: {said}")
     if limit_s is None:
-        return (Status.TRUE, "Proven", said), None
+        return answer, None
     if now_s >= last.at + limit_s:
         return (Status.FALSE, "Overdue", f"the last drill is older than"
                 f" {render_duration(limit_s)}: {said}"), None
-    return (Status.TRUE, "Proven", said), last.at + limit_s
+    return answer, last.at + limit_s
 
 
 def described(drill: DrillFacts, host: str) -> str:

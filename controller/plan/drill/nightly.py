@@ -11,7 +11,7 @@ Rule 1: a drill gives way. None begins while a failover goes on, while a host ha
 from collections.abc import Sequence
 from typing import Final
 
-from controller.model.replica import DrillFacts, DrillOutcome
+from controller.model.replica import SEEN, DrillFacts
 from controller.model.units import DAY_S, Hours, render_duration, render_instant
 from controller.plan.actions.action import Cause
 from controller.plan.drill.by_hand import content_of, drill_of, no_room
@@ -59,7 +59,7 @@ def due_at(protected: ProtectedMachine, limit_s: float) -> float:
     if not drills:
         return 0.0
     last = drills[-1]
-    if last.outcome is not DrillOutcome.PROVEN:
+    if last.outcome not in SEEN:
         return last.at + AGAIN_S
     changed = last.content and last.content != content_of(protected.vm)
     return last.at + (AGAIN_S if changed else EARLY * limit_s)
@@ -106,7 +106,7 @@ def reason_of(protected: ProtectedMachine, drills: Sequence[DrillFacts]) -> str:
     if not drills:
         return f"no restore point of {name} was ever seen to boot"
     last = drills[-1]
-    if last.outcome is not DrillOutcome.PROVEN:
+    if last.outcome not in SEEN:
         return f"the drill of {name} at {render_instant(last.at)} proved nothing: {last.sentence}"
     if last.content and last.content != content_of(protected.vm):
         return f"{name} was declared otherwise at its last drill, at {render_instant(last.at)}"

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from controller.model.replica import CHECKPOINT, DrillFacts, DrillOutcome
+from controller.model.replica import CHECKPOINT, SEEN, DrillFacts
 
 
 class Version(NamedTuple):
@@ -107,7 +107,7 @@ class Replica:
 def decided(drills: Sequence[DrillFacts]) -> tuple[DrillFacts, ...]:
     """Return the last drill, and before it the last that proved its point if that is another."""
     last = tuple(drills[-1:])
-    proven = tuple(one for one in drills if one.outcome is DrillOutcome.PROVEN)[-1:]
+    proven = tuple(one for one in drills if one.outcome in SEEN)[-1:]
     return last if last == proven else (*proven, *last)
 
 

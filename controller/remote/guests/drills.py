@@ -1,6 +1,7 @@
 """The drills of a replica that its state.json notes, as rows."""
 
 CUT_OFF = "cut off"        # such a drill says nothing of its point
+SEEN = ("proven", "booted")    # all that a drill can see was seen
 FIELDS = {"at": float, "sequence": int, "outcome": str, "sentence": str, "content": str, "by": str}
 TIMES = ("boot_s", "health_s")
 
@@ -11,7 +12,7 @@ def drills_of(facts: dict) -> list:
     Malformed ones raise what parsing raises for content of another shape.
     """
     decided = [one for one in facts.get("drills", ()) if one["outcome"] != CUT_OFF]
-    proven = [one for one in decided if one["outcome"] == "proven"][-1:]
+    proven = [one for one in decided if one["outcome"] in SEEN][-1:]
     return [row_of(one) for one in (proven if proven == decided[-1:] else proven + decided[-1:])]
 
 

@@ -1,6 +1,7 @@
 """A restore point is started beside its replica, judged and taken away, whatever is cut off."""
 
 import os
+import shutil
 import signal
 import tempfile
 import threading
@@ -8,12 +9,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from mover.drill.remains import take_away_stubbornly
 from mover.processes import movers_at
 from mover.replica.replica import Replica
 
 from tests.mover.disks import needs_qemu
 from tests.mover.drill.drilling import AGENT, DRILL, Host, end
-from tests.mover.failover.promoting import definition
+from tests.mover.failover.promoting import UUID, definition
 from tests.mover.replica.test_remove import asked
 from tests.mover.replicas import identical
 from tests.mover.transfers import assert_every_point_reads_as_its_disk
@@ -188,6 +190,27 @@ def test_what_can_not_be_drilled_says_why(host: Host, more: dict[str, object],
     before = host.files()
     assert words in host.drill(**more)["sentence"]
     assert (host.files(), host.left()) == (before, [])
+
+
+def test_a_drill_ends_with_a_replica_that_somebody_removes_meanwhile(host: Host) -> None:
+    process = host.begin(health={"boots_s": 600}, limit_s=600)
+    host.started(process)
+    named = host.root.with_name(UUID)
+    host.root.rename(named)
+    shutil.rmtree(named)
+    assert take_away_stubbornly([str(named)], {}, until_s=0) == {}
+    assert not (host.folder / "domain.xml").exists()
+
+
+@pytest.mark.parametrize(("health", "outcome"), [
+    ({"tcp": 80}, "booted"), ({"ping": True}, "booted"), ({"agent": True, "tcp": 80}, "booted"),
+    ({"agent": True}, "proven")])
+def test_what_nobody_asked_is_not_called_proven(
+        host: Host, health: dict[str, object], outcome: str) -> None:
+    host.plays(agent=True)
+    told = host.drill(health=health)
+    assert told["outcome"] == outcome
+    assert ("was not asked" in told["sentence"]) == (outcome == "booted")
 
 
 def test_what_a_crash_of_everything_left_is_taken_away_by_the_next_drill(host: Host) -> None:

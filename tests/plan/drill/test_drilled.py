@@ -37,6 +37,8 @@ def drilled(*drills: DrillFacts, limit: str | None = "30d") -> tuple[str, str]:
     ((drill(DAY_S, content=content_of(VM)),), ("true", "Proven")),
     ((drill(DAY_S, content="otherwise"),), ("false", "Changed")),
     ((drill(31 * DAY_S),), ("false", "Overdue")),
+    ((drill(DAY_S, DrillOutcome.BOOTED),), ("unknown", "OnlyBooted")),
+    ((drill(31 * DAY_S, DrillOutcome.BOOTED),), ("false", "Overdue")),
     ((drill(DAY_S, DrillOutcome.FAILED),), ("false", "DoesNotStart")),
     ((drill(DAY_S, DrillOutcome.UNHEALTHY),), ("false", "DoesNotServe")),
     ((drill(2 * DAY_S), drill(DAY_S, DrillOutcome.UNPROVEN)), ("false", "NotProven")),

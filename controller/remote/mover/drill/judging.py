@@ -2,7 +2,7 @@
 Whether a drilled guest serves, as its policy declares: it runs, has booted, and its agent answers.
 
 What goes over a network (a port, a ping) is not asked: the host has no address in the drill's, on
-purpose. It is then said that this was not proven.
+purpose. Where the policy wants it, the guest has booted, and is not called proven.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Judge:
         self._lacks = list(self._missing(state))
         if not self._lacks:
             self.serves_s = round(time.monotonic() - self._begun, 2)
-            self.end("proven", self._said())
+            self.end("booted" if self._unasked() else "proven", self._said())
 
     def finish(self) -> None:
         """Decide it, if it is not decided: the time is over."""
@@ -93,13 +93,16 @@ class Judge:
     def _said(self) -> str:
         said = ["its guest agent answers"] if self.health.get("agent") else [
             "it runs and reads of its disks"]
-        asked = [("port %s" % self.health["tcp"]) if self.health.get("tcp") else "",
-                 "a ping" if self.health.get("ping") else ""]
-        unasked = [one for one in asked if one]
-        if unasked:
+        if self._unasked():
             said.append("%s was not asked: nothing reaches a drill's network"
-                        % " and ".join(unasked))
+                        % " and ".join(self._unasked()))
         return "; ".join(said)
+
+    def _unasked(self) -> List[str]:
+        """Return what the policy wants to be asked over a network."""
+        wanted = [("port %s" % self.health["tcp"]) if self.health.get("tcp") else "",
+                  "a ping" if self.health.get("ping") else ""]
+        return [one for one in wanted if one]
 
     def grown_bytes(self) -> int:
         """Return what the guest's overlays take up."""

@@ -86,8 +86,9 @@ def take_away(root: str, result: Optional[Dict[str, Any]] = None) -> None:
     Errors: TryAgain, OSError: something stays, and it is tried again.
     """
     plan = read_plan(root)
-    if plan.get("uuid"):
-        end_domain(str(plan["uuid"]))
+    uuid = plan.get("uuid") or _uuid_by_name(root)
+    if uuid:
+        end_domain(str(uuid))
     remove_bridges([str(name) for name in plan.get("bridges", ())])
     if plan.get("name"):
         remove_sockets(str(plan["name"]))
@@ -98,6 +99,14 @@ def take_away(root: str, result: Optional[Dict[str, Any]] = None) -> None:
             if name != PLAN:
                 os.unlink(os.path.join(folder, name))
         shutil.rmtree(folder)
+
+
+def _uuid_by_name(root: str) -> str:
+    """Return which drill's domain a replica without a plan may still have, by its folder's name."""
+    try:
+        return drill_uuid(os.path.basename(root))
+    except ValueError:
+        return ""
 
 
 def end_domain(uuid: str) -> None:
@@ -119,6 +128,8 @@ def end_domain(uuid: str) -> None:
 
 
 def _unpin(root: str, result: Optional[Dict[str, Any]]) -> None:
+    if not os.path.isdir(root):
+        return              # somebody has removed the replica, and its pins with it
     with locked(root, patience_s=LOCK_S) as replica:
         state = replica.state
         if PIN not in state.pins and result is None:
