@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -29,6 +30,9 @@ def command(
     web: Annotated[str | None, typer.Option(
         "--web", metavar="ADDRESS", show_default=False,
         help="Serve the page there, too: 127.0.0.1:8765.")] = None,
+    hook_secret: Annotated[Path | None, typer.Option(
+        "--hook-secret", metavar="FILE", show_default=False,
+        help="The secret of a forge's webhook to the page of --web.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Log one JSON object per line.")] = False,
     state: State = None,
 ) -> None:
@@ -52,12 +56,15 @@ def command(
     Exit status: 0 stopped, 1 the journal cannot be used, 4 the specs are wrong at the start.
     """
     with errors_reported(as_json=as_json):
+        if hook_secret is not None and web is None:
+            raise typer.BadParameter("--hook-secret needs --web: the page takes the webhooks")
         wait_for(keep(manager_of(context, state), source, metrics, standby=standby, place=place,
-                      web=web, as_json=as_json))
+                      web=web, hook_secret=hook_secret, as_json=as_json))
 
 
 async def keep(manager: "Manager", source: str, metrics: str | None, *, standby: bool = False,
-               place: str | None = None, web: str | None = None, as_json: bool) -> None:
+               place: str | None = None, web: str | None = None,
+               hook_secret: Path | None = None, as_json: bool) -> None:
     """Run the loop until SIGTERM or SIGINT stops it."""
     import asyncio  # noqa: PLC0415
     import signal  # noqa: PLC0415
@@ -86,7 +93,8 @@ async def keep(manager: "Manager", source: str, metrics: str | None, *, standby:
             asyncio.get_running_loop().add_signal_handler(number, stop)
         service.ready()
         if web is not None:
-            pages.append(asyncio.create_task(keep_page(argv_of(web, manager.state), complain)))
+            pages.append(asyncio.create_task(keep_page(
+                argv_of(web, manager.state, hook_secret), complain)))
 
     try:
         await manager.run(source, listen=log, started=started, metrics=metrics,

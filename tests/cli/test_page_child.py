@@ -5,8 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
-from controller.cli.page.child import NOT_UNDERSTOOD, keep_page
+from controller.cli.app import build
+from controller.cli.page.child import NOT_UNDERSTOOD, argv_of, keep_page
 
 
 def child(log: Path, then: str) -> list[str]:
@@ -42,3 +44,16 @@ def test_one_that_does_not_understand_its_words_is_not_started_again(tmp_path: P
     asyncio.run(keep_page(child(tmp_path / "log", f"sys.exit({NOT_UNDERSTOOD})"), said.append))
     assert len(pids(tmp_path / "log")) == 1
     assert "runs on without it" in said[0]
+
+
+def test_the_secret_of_webhooks_reaches_the_page_by_its_file_only(tmp_path: Path) -> None:
+    plain = argv_of("127.0.0.1:8765", tmp_path)
+    assert "--hook-secret" not in plain
+    assert argv_of("127.0.0.1:8765", tmp_path, tmp_path / "secret") == [
+        *plain, "--hook-secret", str(tmp_path / "secret")]
+
+
+def test_a_secret_without_a_page_is_refused(tmp_path: Path) -> None:
+    said = CliRunner().invoke(build(), ["run", str(tmp_path), "--hook-secret", "secret"])
+    assert said.exit_code != 0
+    assert "--hook-secret needs --web" in said.output

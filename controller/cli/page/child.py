@@ -18,9 +18,11 @@ STOP_S: Final = 5.0
 NOT_UNDERSTOOD: Final = 4
 
 
-def argv_of(listen: str, state: Path) -> list[str]:
-    """Return the command that serves the page."""
-    return [sys.executable, "-m", "controller", "web", "--listen", listen, "--state", str(state)]
+def argv_of(listen: str, state: Path, hook_secret: Path | None = None) -> list[str]:
+    """Return the command that serves the page, and a forge's webhooks where there is a secret."""
+    hooks = [] if hook_secret is None else ["--hook-secret", str(hook_secret)]
+    return [sys.executable, "-m", "controller", "web", "--listen", listen, "--state", str(state),
+            *hooks]
 
 
 async def keep_page(argv: Sequence[str], say: Callable[[str], None],
