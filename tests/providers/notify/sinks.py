@@ -2,11 +2,12 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
@@ -33,7 +34,6 @@ class Sink:
     slowly: bool = False
     """Whether it says one more letter now and then, for ever."""
     port: int = 0
-    writers: list[asyncio.StreamWriter] = field(default_factory=list)
 
     @property
     def url(self) -> str:
@@ -42,7 +42,6 @@ class Sink:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Take one request."""
-        self.writers.append(writer)
         head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         headers = {key.lower(): value.strip() for key, _, value in (
             line.partition(":") for line in head[1:] if line)}
@@ -57,16 +56,28 @@ class Sink:
 
 
 @asynccontextmanager
+async def served(serve: Serve, port: int = 0) -> AsyncIterator[int]:
+    """Serve connections on loopback, and let none outlive the block; the value is the port."""
+    writers: list[asyncio.StreamWriter] = []
+
+    async def kept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        await serve(reader, writer)
+
+    server = await asyncio.start_server(kept, "127.0.0.1", port)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for writer in writers:
+            writer.transport.abort()
+        await asyncio.gather(*(writer.wait_closed() for writer in writers),
+                             return_exceptions=True)
+
+
+@asynccontextmanager
 async def http_sink(port: int = 0) -> AsyncIterator[Sink]:
     """Serve on loopback."""
     sink = Sink()
-    server = await asyncio.start_server(sink.serve, "127.0.0.1", port)
-    sink.port = server.sockets[0].getsockname()[1]
-    try:
+    async with served(sink.serve, port) as sink.port:
         yield sink
-    finally:
-        server.close()
-        for writer in sink.writers:
-            writer.transport.abort()
-        await asyncio.gather(*(writer.wait_closed() for writer in sink.writers),
-                             return_exceptions=True)

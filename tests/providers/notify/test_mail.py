@@ -16,6 +16,7 @@ from controller.providers.notify import mail as hands
 from controller.providers.notify.send import send
 from tests.lease.certificates import make_certificates
 from tests.providers.notify.mail_server import Mailbox, mail_server
+from tests.providers.notify.sinks import served
 
 TEXT = "- sql is down (since 02:00)\n. a line of a dot\n.\nlast <b>line</b> é"
 MESSAGE = Message("0a1b", "ops", 1.7e9, "page", "firing", "PAGE: sql is down \u2013 né [lab]", TEXT,
@@ -178,10 +179,9 @@ def test_a_server_that_hangs_up_or_talks_nonsense_is_an_error_of_ours(
                 await reader.readuntil(b"\r\n.\r\n")
             writer.close()
 
-        server = await asyncio.start_server(serve, "127.0.0.1", 0)
-        async with server:
+        async with served(serve) as port:
             with pytest.raises(kind):
-                await send(receiver(server.sockets[0].getsockname()[1], tls="none"), MESSAGE)
+                await send(receiver(port, tls="none"), MESSAGE)
 
     asyncio.run(act())
 
@@ -195,10 +195,9 @@ def test_a_server_that_drips_for_ever_holds_nobody_up(monkeypatch: pytest.Monkey
                 writer.write(b"220-x\r\n")
                 await asyncio.gather(writer.drain(), asyncio.sleep(0.05), return_exceptions=True)
 
-        server = await asyncio.start_server(serve, "127.0.0.1", 0)
-        async with asyncio.timeout(30), server:
+        async with asyncio.timeout(30), served(serve) as port:
             with pytest.raises(Unavailable, match="took too long"):
-                await send(receiver(server.sockets[0].getsockname()[1], tls="none"), MESSAGE)
+                await send(receiver(port, tls="none"), MESSAGE)
 
     asyncio.run(act())
 
