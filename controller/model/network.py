@@ -1,6 +1,6 @@
 """A network: one broadcast domain, the sites it spans, and the addresses used on it."""
 
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from typing import Literal
 
 from pydantic import Field
@@ -10,12 +10,23 @@ from controller.model.login.ssh import Address
 
 
 class GatewaySpec(Spec):
-    """The virtual router address of a network, available at both sites."""
+    """The router address of a network, available at both sites."""
 
     address: Address
-    vrid: int = Field(ge=1, le=255, strict=True)
+    vrid: int | None = Field(default=None, ge=1, le=255, strict=True)
+    """The number of the virtual router in VRRP; nobody else on the VLAN may use it."""
     preferred: Name | None = None
     """The site that holds the address when both are well."""
+    mode: Literal["vrrp", "observed"] | None = None
+    """vrrp: `switches` hold the address, by keepalived, which is configured there. observed: other
+    routers do, and nothing is done to them. Unset: vrrp if `switches` are named."""
+    switches: dict[Name, IPv4Address] = Field(default_factory=dict)
+    """The switches that hold the address, each with its own address in the subnet."""
+
+    @property
+    def rendered(self) -> bool:
+        """Return whether we configure it."""
+        return self.mode == "vrrp" or (self.mode is None and bool(self.switches))
 
 
 class NetworkSpec(Scope):

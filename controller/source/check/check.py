@@ -20,6 +20,7 @@ from controller.model.units import parse_instant_at, render_duration
 from controller.model.virtual_machine import VirtualMachine
 from controller.source.check.addresses import check_addresses
 from controller.source.check.failover import check_failover
+from controller.source.check.gateways import check_gateways
 from controller.source.check.hosts import check_hosts
 from controller.source.check.machines import check_machines
 from controller.source.check.networks import check_links, check_networks, check_switches
@@ -43,6 +44,7 @@ def check(specs: Specs) -> Iterator[Finding]:
     yield from check_links(specs)
     yield from check_switches(specs)
     yield from check_networks(specs)
+    yield from check_gateways(specs)
     yield from check_hosts(specs)
     yield from check_machines(specs)
     yield from check_addresses(specs)

@@ -1,11 +1,11 @@
 """The checks on networks, links and switches."""
 
 from collections.abc import Iterator
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Network
 
 from controller.model.host import Host
 from controller.model.inter_site_link import InterSiteLink
-from controller.model.network import GatewaySpec, Network
+from controller.model.network import Network
 from controller.model.site import Site
 from controller.model.switch import Switch
 from controller.source.check.hosts import check_driver
@@ -102,8 +102,7 @@ def check_networks(specs: Specs) -> Iterator[Finding]:
                               f" ({first.chunk.place}): give `{name}` a number of its own",
                               "spec", "vlan")
         yield from check_spanned_sites(specs, entry)
-        if spec.gateway is not None:
-            yield from check_gateway(entry, spec.gateway)
+        if spec.gateway is not None and spec.gateway.vrid is not None:
             for site in spec.sites:
                 other = routers.setdefault((site, spec.gateway.vrid), entry)
                 if other is not entry:
@@ -126,26 +125,6 @@ def check_spanned_sites(specs: Specs, entry: Entry[Network]) -> Iterator[Finding
     if preferred is not None and preferred not in spec.sites:
         yield entry.wrong(f"the network does not span `{preferred}`:"
                           f" {suggestion(preferred, spec.sites)}", "spec", "gateway", "preferred")
-
-
-def check_gateway(entry: Entry[Network], gateway: GatewaySpec) -> Iterator[Finding]:
-    """Yield a gateway that is no address, or no usable address of the subnet."""
-    path = ("spec", "gateway", "address")
-    subnet = entry.document.spec.subnet
-    try:
-        address = ip_address(gateway.address)
-    except ValueError:
-        yield entry.wrong(f"`{gateway.address}` is not an IP address: write one of the subnet",
-                          *path)
-        return
-    if subnet is None:
-        yield entry.wrong("a gateway needs the subnet it is in: add `subnet:`", "spec", "gateway",
-                          at_key=True)
-    elif address not in subnet:
-        yield entry.wrong(f"{address} is not in {subnet}: write an address of the subnet", *path)
-    elif subnet.num_addresses > 2 and address in {subnet.network_address, subnet.broadcast_address}:
-        yield entry.wrong(f"{address} is the first or last of {subnet}: write one in between",
-                          *path)
 
 
 def check_overlaps(specs: Specs) -> Iterator[Finding]:
