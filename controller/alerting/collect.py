@@ -54,7 +54,9 @@ def alerts_of(desired: Desired, conditions: Iterable[Condition], plan: Plan | No
     Shapes: without a plan nothing is known of the estate yet.
     """
     conditions = tuple(conditions)
-    own = _own(desired, troubles)
+    own = tuple(Alert(f"Estate/{desired.estate.name}", CONTROLLER,
+                      PAGE if one.page else TICKET, one.verdict, one.sentence, one.next,
+                      stage=one.about, about=one.about) for one in troubles)
     if plan is None:
         return AlertSet(own, blind=True)
     paused = frozenset(one.target for one in conditions
@@ -116,13 +118,6 @@ def _by_weight(alert: Alert) -> tuple[bool, str]:
 def name_of(alert: Alert) -> str:
     """Return the name of the object of an alert."""
     return alert.target.partition("/")[2]
-
-
-def _own(desired: Desired, troubles: Iterable[Trouble]) -> tuple[Alert, ...]:
-    """Return an alert for each trouble of the controller's."""
-    return tuple(Alert(f"Estate/{desired.estate.name}", CONTROLLER,
-                       PAGE if one.page else TICKET, one.verdict, one.sentence, one.next,
-                       stage=one.about, about=one.about) for one in troubles)
 
 
 def _without_consequences(alerts: list[Alert], lost: frozenset[str],

@@ -251,7 +251,10 @@ class Candidate:
             return
         asked = self._boottime()
         try:
-            async with asyncio.timeout(self._limit_s(asked)):
+            limit_s = self._ttl_s / RENEWALS
+            if self._mode is Mode.CONDUCTING:
+                limit_s = min(limit_s, self._fresh_until - asked)
+            async with asyncio.timeout(max(limit_s, 0.05)):
                 said = await self._question(lease_now)
         except (ActionError, TimeoutError) as error:
             if lease_now is self._lease:
@@ -302,13 +305,6 @@ class Candidate:
         finally:
             await cancel(keeping)
             await self.release()
-
-    def _limit_s(self, asked: float) -> float:
-        """Return how long an answer may take: not past the end of the lease that we have."""
-        limit_s = self._ttl_s / RENEWALS
-        if self._mode is Mode.CONDUCTING:
-            limit_s = min(limit_s, self._fresh_until - asked)
-        return max(limit_s, 0.05)
 
     async def _question(self, lease: Lease) -> LeaseState:
         """Ask what the mode asks."""

@@ -234,7 +234,13 @@ class Once:
         left = {step.action.id for step in plan.steps}
         failed = {name: one for name, one in agreed.failed.items()
                   if name in left or one[0].cause is Cause.HUMAN}    # still asked for
-        self._remember(plan)
+        # what the next run should know; a journal that fails now fails nothing
+        with suppress(JournalUnavailable):
+            for node in self._view.nodes:
+                save_fact(self._store, node, self._view.fact(node))
+            save_removed(self._store, self._view)
+            self._store.save_conditions(plan.conditions, self._clock())
+            self._context.record(plan, self.observed, converged=is_converged(plan))
         return Result(plan, agreed.done, failed)
 
     def _digest(self, plan: Plan) -> Plan:
@@ -247,15 +253,6 @@ class Once:
                                          self._clock() + GRANT_S, content(action)))
             self._planner.wake()
         return self._planner.decide()
-
-    def _remember(self, plan: Plan) -> None:
-        """Write what the next run should know; a journal that fails now fails nothing."""
-        with suppress(JournalUnavailable):
-            for node in self._view.nodes:
-                save_fact(self._store, node, self._view.fact(node))
-            save_removed(self._store, self._view)
-            self._store.save_conditions(plan.conditions, self._clock())
-            self._context.record(plan, self.observed, converged=is_converged(plan))
 
     def tell(self, event: Event) -> None:
         """Pass an event on to every listener."""

@@ -208,7 +208,11 @@ def render_saved(saved: str, definition: str) -> str:
             raise ValueError(f"disk {_target(disk)} is not in its restore point")
         _put_on(disk, other)
     for tag in ("metadata", "os/nvram"):
-        _take_over(domain, wanted, tag)
+        above, _, name = tag.rpartition("/")
+        parent, found = domain.find(above or "."), wanted.find(tag)
+        if parent is not None and found is not None:
+            remove_all(parent, name)
+            parent.append(found)
     return render_xml(domain)
 
 
@@ -229,14 +233,6 @@ def _put_on(disk: ET.Element, other: ET.Element) -> None:
     driver = other.find("driver")
     if driver is not None:
         find_or_add(disk, "driver").set("type", driver.get("type", "qcow2"))
-
-
-def _take_over(domain: ET.Element, wanted: ET.Element, tag: str) -> None:
-    above, _, name = tag.rpartition("/")
-    parent, found = domain.find(above or "."), wanted.find(tag)
-    if parent is not None and found is not None:
-        remove_all(parent, name)
-        parent.append(found)
 
 
 async def resume(target: Node, action: MoveDomain, failed: str) -> None:

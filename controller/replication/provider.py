@@ -82,7 +82,11 @@ class ReplicaHands:
             case PromoteReplica():
                 return await self._promote(action)
             case AdoptDisks() | ReleaseTail():
-                return await self._return(mover, action)
+                if isinstance(action, ReleaseTail):
+                    return await release(mover, action)
+                promoted_on = Mover(Node(self._transport, action.promoted_on or action.node))
+                return await adopt(mover, promoted_on if action.promoted_on else None, action,
+                                   self._clock())
         if type(action) in ALONE:
             return await ALONE[type(action)](mover, action)
         raise Refused(f"nothing here can do {action.verb} on {action.node}")
@@ -96,14 +100,6 @@ class ReplicaHands:
         cycle = await self._cycle(action)
         await cycle.run()
         return cycle.made
-
-    async def _return(self, mover: Mover, action: AdoptDisks | ReleaseTail) -> str:
-        """Take former disks back, or let their tail go."""
-        if isinstance(action, ReleaseTail):
-            return await release(mover, action)
-        promoted_on = Mover(Node(self._transport, action.promoted_on or action.node))
-        return await adopt(mover, promoted_on if action.promoted_on else None, action,
-                           self._clock())
 
     async def _promote(self, action: PromoteReplica, on_made: OnMade | None = None) -> str:
         return await self._promotions.promote(Mover(Node(self._transport, action.node)), action,

@@ -27,7 +27,13 @@ class Conditions(Table):
         altered = [condition for key, condition in after.items() if before.get(key) != condition]
         gone = sorted(before.keys() - after.keys())
         if altered or gone:
-            self._write(altered, gone)
+            self._last = None
+            with self._database.write(durable=False) as connection:
+                connection.executemany("DELETE FROM conditions WHERE target = ? AND type = ?", gone)
+                connection.executemany(
+                    "INSERT OR REPLACE INTO conditions VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    [(c.target, c.type, c.status, c.reason, c.message, c.revision, c.since_at)
+                     for c in altered])
         self._last = after
         levels = {key: condition.reason for key, condition in before.items()
                   if condition.type in LEVELLED}
@@ -40,16 +46,6 @@ class Conditions(Table):
                              " FROM conditions", "target", targets)
         return tuple(Condition(target, ConditionType(kind), Status(status), *rest)
                      for target, kind, status, *rest in sorted(rows))
-
-    def _write(self, altered: list[Condition], gone: list[Key]) -> None:
-        """Write the differences in one transaction."""
-        self._last = None
-        with self._database.write(durable=False) as connection:
-            connection.executemany("DELETE FROM conditions WHERE target = ? AND type = ?", gone)
-            connection.executemany(
-                "INSERT OR REPLACE INTO conditions VALUES (?, ?, ?, ?, ?, ?, ?)",
-                [(c.target, c.type, c.status, c.reason, c.message, c.revision, c.since_at)
-                 for c in altered])
 
 
 def _by_key(conditions: tuple[Condition, ...]) -> dict[Key, Condition]:

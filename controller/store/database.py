@@ -51,7 +51,14 @@ class Database:
         """Open the file; a missing one is created with mode 0600."""
         with self._errors():
             if not self.in_memory:
-                _create_private(Path(self.path))
+                path = Path(self.path)
+                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                descriptor = os.open(path, os.O_CREAT | os.O_RDONLY | os.O_CLOEXEC, 0o600)
+                try:
+                    if os.fstat(descriptor).st_mode & 0o077:
+                        os.fchmod(descriptor, 0o600)
+                finally:
+                    os.close(descriptor)
             self._connect()
         self.changed()
 
@@ -150,17 +157,6 @@ class Damaged(JournalUnavailable):
 def is_damage(error: sqlite3.Error) -> bool:
     """Return whether `error` says that the content of the file is broken."""
     return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF in CORRUPT
-
-
-def _create_private(path: Path) -> None:
-    """Create the folder (0700) and the file (0600) where they are missing."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_CREAT | os.O_RDONLY | os.O_CLOEXEC, 0o600)
-    try:
-        if os.fstat(descriptor).st_mode & 0o077:
-            os.fchmod(descriptor, 0o600)
-    finally:
-        os.close(descriptor)
 
 
 def _identity(path: str) -> tuple[int, int]:

@@ -140,7 +140,15 @@ class Journal(Table):
             elif outcome is Outcome.DONE:
                 connection.execute("DELETE FROM undone WHERE action_id = ?", (begun.action_id,))
             if begun.verb == MoveDomain.verb:
-                _count_move(connection, begun.target, outcome, sentence, at)
+                # a controller that died during a move says nothing about it
+                if outcome is Outcome.DONE:
+                    connection.execute("DELETE FROM failed_moves WHERE target = ?", (begun.target,))
+                elif outcome is not Outcome.ABANDONED:
+                    connection.execute(
+                        "INSERT INTO failed_moves VALUES (?, 1, ?, ?) ON CONFLICT (target)"
+                        " DO UPDATE SET tries = tries + 1, sentence = excluded.sentence,"
+                        " at = excluded.at",
+                        (begun.target, sentence, at))
 
     def failed_moves(self, since_at: float) -> Mapping[str, FailedMove]:
         """Return, by VM, how often its move failed since it was last ordered."""
@@ -214,18 +222,6 @@ class Journal(Table):
         for target, at in rows:
             found.setdefault(target, []).append(at)
         return {target: tuple(instants) for target, instants in sorted(found.items())}
-
-
-def _count_move(connection: sqlite3.Connection, target: str, outcome: Outcome, sentence: str,
-                at: float) -> None:
-    """Count a move that failed; a controller that died during one says nothing about it."""
-    if outcome is Outcome.DONE:
-        connection.execute("DELETE FROM failed_moves WHERE target = ?", (target,))
-    elif outcome is not Outcome.ABANDONED:
-        connection.execute(
-            "INSERT INTO failed_moves VALUES (?, 1, ?, ?) ON CONFLICT (target) DO UPDATE SET"
-            " tries = tries + 1, sentence = excluded.sentence, at = excluded.at",
-            (target, sentence, at))
 
 
 def _append(connection: sqlite3.Connection, at: float, kind: str, target: str, sentence: str,

@@ -92,7 +92,12 @@ class Store(Journal, Suspensions, Approvals, Requests, Failovers, UndoneChanges,
         path = Path(path)
         lock = FolderLock(path.with_name(path.name + ".lock"))
         if exclusive:
-            _make_folder(path.parent)
+            try:
+                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except OSError as error:
+                raise JournalUnavailable(
+                    f"the state folder {path.parent} cannot be created: {error.strerror}; "
+                    "name another one with --state") from error
             lock.take()
         try:
             return cls._open_file(path, lock if exclusive else None)
@@ -197,12 +202,3 @@ def _check(database: Database) -> None:
     if verdict != "ok":
         raise Damaged(f"the journal {database.path} is damaged: {verdict}; "
                       "nothing is done without it: restart `hotsite run`, which moves it aside")
-
-
-def _make_folder(folder: Path) -> None:
-    """Create the state folder, readable by us alone."""
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise JournalUnavailable(f"the state folder {folder} cannot be created: {error.strerror}; "
-                                 "name another one with --state") from error

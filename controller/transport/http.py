@@ -92,7 +92,13 @@ class HttpClient:
                 continue
             if method != "GET" or answer.status not in MOVED:
                 return answer
-            path = self._moved(path, answer.headers.get("location", ""))
+            here = f"{self._base}{_local(path)}"
+            there = urljoin(here, answer.headers.get("location", ""))
+            if urlsplit(there)[:2] != urlsplit(here)[:2]:
+                raise Refused(f"{self._name} sends us to another server,"
+                              f" {urlsplit(there).netloc[:100]!r}, which is told nothing: if that"
+                              " is the right one, declare it")
+            path = there
         return answer
 
     async def close(self) -> None:
@@ -101,20 +107,15 @@ class HttpClient:
         if client is not None:
             await client.aclose()
 
-    def _moved(self, path: str, location: str) -> str:
-        """Return where a path has gone to on the same server."""
-        here = f"{self._base}{_local(path)}"
-        there = urljoin(here, location)
-        if urlsplit(there)[:2] != urlsplit(here)[:2]:
-            raise Refused(f"{self._name} sends us to another server,"
-                          f" {urlsplit(there).netloc[:100]!r}, which is told nothing: if that is"
-                          " the right one, declare it")
-        return there
-
     async def _once(self, method: str, path: str, headers: Mapping[str, str] | None,
                     content: Any, *, only_status: bool) -> Answer:
         """Send one request over the one connection."""
-        client = self._opened()
+        if self._client is None:
+            self._client = httpx.AsyncClient(
+                verify=tls_context(self._trust), trust_env=False, follow_redirects=False,
+                timeout=httpx.Timeout(self._answer_s, connect=CONNECT_S),
+                limits=httpx.Limits(max_connections=1, max_keepalive_connections=1))
+        client = self._client
         body = None if content is None else json.dumps(content).encode()
         sent = {"Accept": "application/json", "Accept-Encoding": self._encoding, **(headers or {})}
         if body is not None:
@@ -133,15 +134,6 @@ class HttpClient:
             raise self._not_connected(error) from error
         except (httpx.HTTPError, ssl.SSLError, OSError, TimeoutError, zlib.error) as error:
             raise self._silence(method, _words(error)) from error
-
-    def _opened(self) -> httpx.AsyncClient:
-        """Return the client, made at the first request."""
-        if self._client is None:
-            self._client = httpx.AsyncClient(
-                verify=tls_context(self._trust), trust_env=False, follow_redirects=False,
-                timeout=httpx.Timeout(self._answer_s, connect=CONNECT_S),
-                limits=httpx.Limits(max_connections=1, max_keepalive_connections=1))
-        return self._client
 
     async def _body(self, response: httpx.Response) -> bytes:
         """Read a body that is not too long, packed or not."""

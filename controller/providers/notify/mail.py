@@ -121,7 +121,12 @@ class _Delivery:
             self._expect(server.getreply(), 220, "greets us with")
             self._expect(server.ehlo(), 250, "answers EHLO with")
             if spec.tls == "starttls":
-                self._begin_tls(server)
+                if not server.has_extn("starttls"):
+                    raise Refused(f"{self._what} does not offer STARTTLS, so it is sent nothing:"
+                                  " write `tls: none` where that is meant")
+                server.starttls(context=self._context)
+                self._open = server.sock
+                self._expect(server.ehlo(), 250, "answers EHLO with")
             if self._password is not None:
                 self._login(server, self._password)
             remark = self._envelope(server)
@@ -132,14 +137,6 @@ class _Delivery:
             with contextlib.suppress(OSError, smtplib.SMTPException):
                 server.docmd("QUIT")
             return remark
-
-    def _begin_tls(self, server: "_Over") -> None:
-        if not server.has_extn("starttls"):
-            raise Refused(f"{self._what} does not offer STARTTLS, so it is sent nothing: write"
-                          " `tls: none` where that is meant")
-        server.starttls(context=self._context)
-        self._open = server.sock
-        self._expect(server.ehlo(), 250, "answers EHLO with")
 
     def _login(self, server: "_Over", password: Password) -> None:
         """Log in; of the reply only the number is shown, for some repeat what they were sent."""

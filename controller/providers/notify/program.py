@@ -41,7 +41,12 @@ async def call(spec: ExecSpec, message: Message, name: str) -> str:
             raise Refused(f"{what} cannot be started: {error.strerror or error}") from error
         try:
             async with asyncio.timeout(spec.timeout_s):
-                await _write(process, message)
+                # a program need not read its message
+                assert process.stdin is not None, "it was opened"
+                process.stdin.write(json.dumps(message.as_json()).encode() + b"\n")
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                    await process.stdin.drain()
+                process.stdin.close()
                 status = await process.wait()
         except TimeoutError:
             raise OutcomeUnknown(f"{what} had not ended after {spec.timeout_s:g} s and was"
@@ -55,15 +60,6 @@ async def call(spec: ExecSpec, message: Message, name: str) -> str:
     words = plain(said.decode(errors="replace"), SHOWN)
     sentence = f"{what} ended with {status}" + (f": {words}" if words else "")
     raise (Unavailable if status == TRY_LATER else Refused)(sentence)
-
-
-async def _write(process: asyncio.subprocess.Process, message: Message) -> None:
-    """Write the message; a program need not read it."""
-    assert process.stdin is not None, "it was opened"
-    process.stdin.write(json.dumps(message.as_json()).encode() + b"\n")
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        await process.stdin.drain()
-    process.stdin.close()
 
 
 @contextlib.asynccontextmanager

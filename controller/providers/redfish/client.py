@@ -80,7 +80,10 @@ class RedfishClient:
         """Log out, as far as it is listened to, and close the connection."""
         with suppress(ActionError, TimeoutError):
             async with asyncio.timeout(LOG_OUT_S):
-                await self._log_out()
+                session, self._session = self._session, ""
+                if session:
+                    await self._http.ask("DELETE", session, headers={**ODATA, **self._auth})
+                self._auth = {}
         await self._http.close()
 
     async def _ask(self, method: str, path: str, content: Any) -> Answer:
@@ -138,12 +141,6 @@ class RedfishClient:
         """Return the header that bears name and password."""
         pair = f"{self._password.username}:{self._password.password}".encode()
         return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
-
-    async def _log_out(self) -> None:
-        session, self._session = self._session, ""
-        if session:
-            await self._http.ask("DELETE", session, headers={**ODATA, **self._auth})
-        self._auth = {}
 
     def _refuse(self, answer: Answer) -> Refused:
         """Remember that the password is wrong."""

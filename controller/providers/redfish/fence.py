@@ -96,7 +96,11 @@ class Fence:
         try:
             async with asyncio.timeout(self._timing.limit_s):
                 while not await self._is_off(now_s()):
-                    self._see_whether_late(now_s())
+                    late = self._begin_s is not None and now_s() + self._timing.poll_s > (
+                        self._begun_s + self._begin_s)
+                    if late and not self._sent and self._state != OFF:
+                        raise Unavailable(f"{self._host} is not fenced: its BMC could not be told"
+                                          f" at once: {self._said or self._state}")
                     await asyncio.sleep(self._timing.poll_s)
         except TimeoutError:
             raise self._unproven() from None
@@ -142,14 +146,6 @@ class Fence:
             raise
         if self._taken:
             self._again_s = now_s + self._timing.forgotten_s
-
-    def _see_whether_late(self, now_s: float) -> None:
-        """Give up what could not be begun at once."""
-        late = self._begin_s is not None and now_s + self._timing.poll_s > (
-            self._begun_s + self._begin_s)
-        if late and not self._sent and self._state != OFF:
-            raise Unavailable(f"{self._host} is not fenced: its BMC could not be told at once:"
-                              f" {self._said or self._state}")
 
     def _unproven(self) -> ActionError:
         """Return the error of a time limit that has passed."""

@@ -67,7 +67,13 @@ class PowerWatch(ABC):
         """
         asked_at = self._clock()
         reading = await self.ask()
-        self._count(reading.state, asked_at)
+        now_s = asyncio.get_running_loop().time()
+        if reading.state != OFF:
+            self._off_reads, self._off_since_at = 0, None
+        elif not self._off_reads or now_s - self._off_counted_s >= APART * self._timing.poll_s:
+            self._off_since_at = asked_at if not self._off_reads else self._off_since_at
+            self._off_reads = min(self._off_reads + 1, OFF_READS)
+            self._off_counted_s = now_s
         facts = PowerFacts(reading.state, reading.uuid, reading.resets, self._off_reads,
                            self._off_since_at)
         self.fact = Known(facts, asked_at)
@@ -94,16 +100,6 @@ class PowerWatch(ABC):
             return await Fence(self.host, self, self._timing, begin_s).run()
         finally:
             self._fences -= 1
-
-    def _count(self, state: str, asked_at: float) -> None:
-        """Count how often in a row it has read Off."""
-        now_s = asyncio.get_running_loop().time()
-        if state != OFF:
-            self._off_reads, self._off_since_at = 0, None
-        elif not self._off_reads or now_s - self._off_counted_s >= APART * self._timing.poll_s:
-            self._off_since_at = asked_at if not self._off_reads else self._off_since_at
-            self._off_reads = min(self._off_reads + 1, OFF_READS)
-            self._off_counted_s = now_s
 
     def _unknown(self, reason: str) -> Unknown[PowerFacts]:
         """Return that it was not heard, with what it said before."""

@@ -4,7 +4,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 from controller.model.desired import Desired
 from controller.model.facts import DiskFacts, DomainConfig, NicFacts, Ownership
-from controller.model.host import Host, HostSpec, PoolSpec
+from controller.model.host import Host, HostSpec
 from controller.model.virtual_machine import DiskSpec, NicSpec, Power, VirtualMachine
 from controller.plan.guarding.orders import orders_of
 from controller.plan.survey.networks.attachment import (
@@ -39,7 +39,12 @@ def add_nodes(world: World, desired: Desired) -> None:
         if name not in world.nodes:
             world.nodes[name] = bare_host(host)
         for pool in host.spec.folders:
-            _bring_images(world, world.nodes[name], pool, desired)
+            for vm in desired.virtual_machines.values():
+                for disk in vm.spec.disks:
+                    if disk.image is not None and disk.pool == pool.name:
+                        path = f"{pool.path}/{disk.image}"
+                        image = File(disk.format, min(disk.size_bytes, GIB), GIB // 2, disk.image)
+                        world.store_of(world.nodes[name], path).setdefault(path, image)
     for name in sorted(desired.switches):
         switch = desired.switches[name]
         interfaces = tuple(port.name for port in switch.spec.ports)
@@ -83,16 +88,6 @@ def bare_host(host: Host) -> Node:
         node.memory_bytes, node.cpus = capacity.memory_bytes, capacity.cpus
     node.shared_paths = {pool.path: pool.name for pool in host.spec.folders if pool.shared}
     return node
-
-
-def _bring_images(world: World, node: Node, pool: PoolSpec, desired: Desired) -> None:
-    """Put the images of all VMs' disks into a pool of a node."""
-    for vm in desired.virtual_machines.values():
-        for disk in vm.spec.disks:
-            if disk.image is not None and disk.pool == pool.name:
-                path = f"{pool.path}/{disk.image}"
-                image = File(disk.format, min(disk.size_bytes, GIB), GIB // 2, disk.image)
-                world.store_of(node, path).setdefault(path, image)
 
 
 def _wires(desired: Desired) -> list[Wire]:

@@ -28,20 +28,16 @@ def end_domain(node: Node, domain: Domain, reason: str) -> None:
         ours = {nic.mac for nic in domain.live.nics} if domain.live is not None else set()
         for name in [p.name for p in bridge.ports.values() if p.mac in ours]:
             del bridge.ports[name]
-    _end_job(node, domain)
+    # libvirt ends the job of a guest that ends, and deletes its scratch files
+    domain.job, domain.job_is_ours = None, False
+    traces = node.traces
+    traces.scratch = {path: of for path, of in traces.scratch.items() if of != domain.uuid}
     if reason == "crashed":
         _forget_changes(domain)
     domain.live = None
     domain.state, domain.reason = DomainState.SHUT_OFF, reason
     if not domain.persistent:
         node.domains.pop(domain.name, None)
-
-
-def _end_job(node: Node, domain: Domain) -> None:
-    """End the job of a guest that ends, and delete its scratch files, as libvirt does."""
-    domain.job, domain.job_is_ours = None, False
-    traces = node.traces
-    traces.scratch = {path: of for path, of in traces.scratch.items() if of != domain.uuid}
 
 
 def _forget_changes(domain: Domain) -> None:

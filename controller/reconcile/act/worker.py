@@ -114,21 +114,17 @@ class Workers:
                 if step.action.target not in wanted}
         for target, step in held.items():
             if self._queue.state(target) not in {State.TAKEN, State.BACKING_OFF}:
-                self._set_aside(target, step)
+                refusal = self._attempts.refusals.targets().get(target)
+                if refusal is not None:
+                    self._queue.stall(target, now_s(), refusal.sentence)
+                else:
+                    self._queue.park(target, now_s(), step.ruling.sentence
+                                     or self._attempts.back_off.resting(now_s()).get(target, ""))
         for state in (State.READY, State.PARKED, State.STALLED):
             for target in self._queue.keys(state):
                 if target not in wanted and target not in held:
                     self._queue.drop(target)
         self.offered.set()
-
-    def _set_aside(self, target: str, step: Step) -> None:
-        """Stall a target with a refused action; park every other."""
-        refusal = self._attempts.refusals.targets().get(target)
-        if refusal is not None:
-            self._queue.stall(target, now_s(), refusal.sentence)
-        else:
-            self._queue.park(target, now_s(), step.ruling.sentence
-                             or self._attempts.back_off.resting(now_s()).get(target, ""))
 
     def _useless(self, step: Step) -> bool:
         """Return whether a step must not be begun: not agreed to, refused, or failed just now."""

@@ -246,7 +246,14 @@ class ContextBuilder:
         self.pools.write()
         self.boots.record(plan, self._clock())
         moved = self._history.record(plan, self._desired, observed, self._clock())
-        self._forget_undone(plan)
+        # undone changes that are not planned any more are forgotten, if their target was seen
+        wanted = {step.action.id for step in plan.steps}
+        unseen = {remark.target for remark in plan.remarks if remark.unknown}
+        gone = [one.action_id for one, _ in self._undone
+                if one.action_id not in wanted and one.target not in unseen]
+        if gone:
+            self._store.forget_undone(gone)
+            self._undone = tuple(row for row in self._undone if row[0].action_id not in gone)
         self._use_up_orders(plan)
         now = applied_fingerprints(plan, self._applied, self._prints)
         revision = plan.revision if converged else (self._applied_revision or "")
@@ -269,16 +276,6 @@ class ContextBuilder:
                 for name in used[order.target, order.planned, order.at]]
         self._store.withdraw_failovers(gone, left)
         self._read_failovers()
-
-    def _forget_undone(self, plan: Plan) -> None:
-        """Forget undone changes that are not in the plan any more, if their target was seen."""
-        wanted = {step.action.id for step in plan.steps}
-        unseen = {remark.target for remark in plan.remarks if remark.unknown}
-        gone = [one.action_id for one, _ in self._undone
-                if one.action_id not in wanted and one.target not in unseen]
-        if gone:
-            self._store.forget_undone(gone)
-            self._undone = tuple(row for row in self._undone if row[0].action_id not in gone)
 
 
 PROMOTED_S: Final = 86400.0

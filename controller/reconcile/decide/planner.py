@@ -161,7 +161,9 @@ class Planner:
             self._plan = None
         if self._plan is None or not self.is_current:
             version = self._view.version
-            by_host = self._predicts_hosts(self._desired)
+            # in large estates not every decision predicts the loss of each host: the last ones stay
+            by_host = (len(self._desired.virtual_machines) <= SMALL or self._hosts_s is None
+                       or now_s() - self._hosts_s >= HOSTS_EVERY_S)
             context = self._context.build(self._attempts.in_flight, self._assumed_down,
                                           self._attempts.resting(now_s()), by_host=by_host)
             with gc_paused():
@@ -171,12 +173,6 @@ class Planner:
             self._plan = plan if by_host else replace(plan, host_predictions=self._of_hosts)
             self._version = version
         return self._plan
-
-    def _predicts_hosts(self, desired: Desired) -> bool:
-        """Return whether this decision predicts the loss of each host: in large estates not each
-        one does, and the last of these predictions stay."""
-        return (len(desired.virtual_machines) <= SMALL or self._hosts_s is None
-                or now_s() - self._hosts_s >= HOSTS_EVERY_S)
 
     def margin_s(self, target: str) -> float:
         """Return how late the copies of a VM may be before that is reported."""

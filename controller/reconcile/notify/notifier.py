@@ -136,9 +136,15 @@ class Notifier:
         if self._loop.plan is not None and self._loop.plan is not self._plan:
             self._plan, self._decided_s = self._loop.plan, now_s()
         spec = desired.estate.spec.notify
-        self._keep_only(spec)
+        names = {one.name for one in spec.receivers}
+        for name in sorted(self._ledgers.keys() - names):
+            del self._ledgers[name]
+            self._unsaved.add(name)
+        for name in sorted(self._senders.keys() - names):
+            self._senders.pop(name)[0].cancel()
         if not another_tells(self._loop) and spec.receivers:
-            troubles = self._troubles(spec)
+            troubles = troubles_of(self._loop, now_s() - self._decided_s, self._beat_fault,
+                                   self._bad(spec))
             seen = (id(self._plan), spec, tuple((one.about, one.page) for one in troubles))
             if now_s() >= self._rest_until_s and (
                     seen != self._seen or (self._due_at is not None and now >= self._due_at)):
@@ -169,9 +175,6 @@ class Notifier:
             if decision.notification is not None:
                 self._save()
         self._due_at = min((at for at in due if at is not None), default=None)
-
-    def _troubles(self, spec: NotifySpec) -> list[Trouble]:
-        return troubles_of(self._loop, now_s() - self._decided_s, self._beat_fault, self._bad(spec))
 
     def _bad(self, spec: NotifySpec) -> dict[str, str]:
         """Return why receivers do not get everything, by receiver."""
@@ -233,15 +236,6 @@ class Notifier:
             self._set_outbox(name, taken(self._ledgers[name].outbox, letter, remark,
                                          self._clock()))
 
-    def _keep_only(self, spec: NotifySpec) -> None:
-        """Forget receivers that are not declared any more."""
-        names = {one.name for one in spec.receivers}
-        for name in sorted(self._ledgers.keys() - names):
-            del self._ledgers[name]
-            self._unsaved.add(name)
-        for name in sorted(self._senders.keys() - names):
-            self._senders.pop(name)[0].cancel()
-
     def _load(self) -> None:
         try:
             saved: Mapping[str, Any] = self._store.receivers()
@@ -273,19 +267,15 @@ class Notifier:
             spec = self._loop.desired.estate.spec.notify.heartbeat if self._loop.desired else None
             if spec is None:
                 self._beat_fault = ""
-            elif self._is_alive() and (
-                    self._beaten_s is None or now_s() - self._beaten_s >= spec.every_s):
+            elif (self._plan is not None and now_s() - self._decided_s <= FRESH_S
+                  and self._loop.journal_fault is None and not another_tells(self._loop)
+                  and (self._beaten_s is None or now_s() - self._beaten_s >= spec.every_s)):
                 self._beaten_s = now_s()
                 try:
                     await self._beat(spec)
                     self._beat_fault = ""
                 except ActionError as error:
                     self._beat_fault = str(error)
-
-    def _is_alive(self) -> bool:
-        """Return whether the loop is alive, and does what it is for."""
-        return (self._plan is not None and now_s() - self._decided_s <= FRESH_S
-                and self._loop.journal_fault is None and not another_tells(self._loop))
 
 
 def without_own(wrong: AlertSet, receiver: str) -> AlertSet:

@@ -144,15 +144,11 @@ class Simulation:
             self._offset_s += rest_s - WARM_S
             skip(self._world, rest_s - WARM_S)
         if self._loop is None:
-            await self._begin()
+            self._loop = Loop(self._estate, self._store, self.clock, self._setting.seed)
+            self._loop.stand_at(self._setting.place)
+            await self._loop.set_desired(self._setting.desired)
+            self._running = asyncio.create_task(self._loop.run())
         await asyncio.sleep(max(0.0, at - self.clock()))
-
-    async def _begin(self) -> None:
-        """Begin a loop, as after a restart of the controller."""
-        self._loop = Loop(self._estate, self._store, self.clock, self._setting.seed)
-        self._loop.stand_at(self._setting.place)
-        await self._loop.set_desired(self._setting.desired)
-        self._running = asyncio.create_task(self._loop.run())
 
     async def _end(self) -> None:
         """Stop the loop, once what runs has ended."""
@@ -171,7 +167,11 @@ class Simulation:
                 self._world.node(name).bmc_up = True
                 power_on(self._world, self._world.node(name))
         else:
-            played.lost = tuple(sorted(self._machines_on(nodes)))
+            names = self._names()
+            played.lost = tuple(sorted(
+                names[domain.name] for node in nodes
+                for domain in self._world.node(node).domains.values()
+                if domain.name in names and executes(domain)))
             for name in nodes:
                 power_off(self._world, self._world.node(name))
                 self._world.node(name).bmc_up = what.target.startswith("Host/")
@@ -196,7 +196,10 @@ class Simulation:
                 still_at = max(still_at, self.clock() + STILL_S)
             elif self.clock() >= still_at:
                 return
-            running = self._running_machines()
+            names = self._names()
+            running = Counter(names[domain.name] for node in self._world.nodes.values()
+                              for domain in node.domains.values()
+                              if domain.name in names and executes(domain))
             self._twice |= {name for name, count in running.items() if count > 1}
             for name in played.lost:
                 if name in running and name not in played.back_s:
@@ -228,19 +231,6 @@ class Simulation:
             return [what.name]
         return sorted(node.name for node in self._world.nodes.values()
                       if node.site == what.name and not node.is_witness)
-
-    def _machines_on(self, nodes: Sequence[str]) -> list[str]:
-        names = self._names()
-        return [names[domain.name] for node in nodes
-                for domain in self._world.node(node).domains.values()
-                if domain.name in names and executes(domain)]
-
-    def _running_machines(self) -> Counter[str]:
-        """Return how many copies of each VM run."""
-        names = self._names()
-        return Counter(names[domain.name] for node in self._world.nodes.values()
-                       for domain in node.domains.values()
-                       if domain.name in names and executes(domain))
 
     def _names(self) -> dict[str, str]:
         return {vm.libvirt_name: name for name, vm in self._setting.desired.virtual_machines.items()

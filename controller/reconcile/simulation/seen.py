@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 from controller.model.desired import Desired
 from controller.model.facts import Known, NodeFacts
-from controller.model.replica import ReplicaFacts
 from controller.providers.simulated.replicas import Replica
 from controller.providers.simulated.world import Node, World
 
@@ -59,17 +58,13 @@ def replicas_seen(desired: Desired, facts: Facts) -> dict[str, SeenReplica]:
     for host in sorted(desired.hosts.keys() & facts.keys()):
         replicas = facts[host].value.replicas
         for one in replicas.value.values() if isinstance(replicas, Known) else ():
-            age_s = _age_s(one, facts[host].observed_at)
+            started = [point.started_at for point in one.points
+                       if not point.damaged_clusters and not point.diverged]
+            age_s = max(0.0, facts[host].observed_at - max(started)) if started else None
             before = found.get(one.machine)
             if age_s is not None and (before is None or age_s < before.age_s):
                 found[one.machine] = SeenReplica(host, age_s)
     return found
-
-
-def _age_s(replica: ReplicaFacts, seen_at: float) -> float | None:
-    started = [point.started_at for point in replica.points
-               if not point.damaged_clusters and not point.diverged]
-    return max(0.0, seen_at - max(started)) if started else None
 
 
 def make_as_seen(world: World, desired: Desired, facts: Facts) -> None:

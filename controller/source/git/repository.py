@@ -260,7 +260,13 @@ class GitSource:
         trust, digest = read_trust(self._trust_file)
         by_tag = trust.verify is not None and trust.verify.mode == "tag"
         text = await self._refs("--heads", *(("--tags",) if by_tag else ()))
-        head = self._head(text)
+        heads = parse_heads(text)
+        if not heads:
+            raise self._unavailable("is empty: push a commit")
+        head = heads.get(self._address.branch)
+        if head is None:
+            raise self._unavailable(f"has no branch {self._address.branch}; it was deleted or never"
+                                    f" pushed (there is: {', '.join(sorted(heads)[:10])})")
         tags = sorted(tag for tag, commit in parse_tags(text).items() if commit == head)
         return " ".join((head, *tags, digest or "unset"))
 
@@ -270,17 +276,6 @@ class GitSource:
             return await self._git.run("ls-remote", *kinds, "--", self._address.url)
         except GitFailed as error:
             raise self._unavailable(f"cannot be read: {error}") from error
-
-    def _head(self, text: str) -> str:
-        """Return the newest commit of the branch at the remote."""
-        heads = parse_heads(text)
-        if not heads:
-            raise self._unavailable("is empty: push a commit")
-        head = heads.get(self._address.branch)
-        if head is None:
-            raise self._unavailable(f"has no branch {self._address.branch}; it was deleted or never"
-                                    f" pushed (there is: {', '.join(sorted(heads)[:10])})")
-        return head
 
     async def _export(self, commit: str, signer: str, rewound: str) -> Fetched:
         """Write the files of a commit out, and return what it is."""

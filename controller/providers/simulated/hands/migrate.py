@@ -44,7 +44,11 @@ def migrate(world: World, action: MigrateDomain) -> Effect:
         raise
     if not domain.state.active or target.domains.get(domain.name) is not arriving:
         _give_up(target, domain, arriving, before)
-        _drop(world, target, copies)
+        # the files that this attempt made go: the source still has everything
+        made = {id(copy) for _, copy in copies}
+        for store in (target.files, *world.shared_files.values()):
+            for path in [path for path, file in store.items() if id(file) in made]:
+                del store[path]
         raise Refused(f"{source.name}: migration of {domain.name} failed: it is not running")
     for file, copy in copies:
         copy.serial, copy.writes = file.serial, file.writes
@@ -121,14 +125,6 @@ def _put_aside(world: World, target: Node, path: str, domain: Domain) -> None:
     while f"{path}.stale-{number}" in store:
         number += 1
     store[f"{path}.stale-{number}"] = store.pop(path)
-
-
-def _drop(world: World, target: Node, copies: list[tuple[File, File]]) -> None:
-    """Delete the files that this attempt made; the source still has everything."""
-    made = {id(copy) for _, copy in copies}
-    for store in (target.files, *world.shared_files.values()):
-        for path in [path for path, file in store.items() if id(file) in made]:
-            del store[path]
 
 
 def _arrive(target: Node, domain: Domain, live: DomainConfig, action: MigrateDomain) -> Domain:

@@ -7,7 +7,6 @@ from controller.model.facts import DiskFacts, DomainConfig
 from controller.plan.actions.desired import (
     AttachDisk,
     AttachNic,
-    DesiredDisk,
     DesiredNic,
     DetachDisk,
     DetachNic,
@@ -32,7 +31,12 @@ def reconfigure(world: World, action: ReconfigureDomain | PruneDomain) -> Effect
         yield Wait(0.1, command_ends=True)
         domain = domain_of(node, action.domain)
         if isinstance(change, GrowDisk):
-            _grow(world, node, change)
+            file = world.file(node, change.path)
+            if file is None:
+                raise Refused(f"{node.name}: there is no {change.path}")
+            if change.size_bytes < file.size_bytes:
+                raise Refused(f"{node.name}: {change.path} would shrink")
+            file.size_bytes = change.size_bytes
         elif action.live and domain.state.active:
             _change_live(world, node, domain, change)
     yield Wait(0.1, command_ends=True)
@@ -45,16 +49,6 @@ def reconfigure(world: World, action: ReconfigureDomain | PruneDomain) -> Effect
             domain.ownership = change.ownership
     where = "live" if action.live else "for its next boot"
     return f"changed {action.domain} on {node.name} {where}"
-
-
-def _grow(world: World, node: Node, change: GrowDisk) -> None:
-    """Make a disk file larger; smaller is refused."""
-    file = world.file(node, change.path)
-    if file is None:
-        raise Refused(f"{node.name}: there is no {change.path}")
-    if change.size_bytes < file.size_bytes:
-        raise Refused(f"{node.name}: {change.path} would shrink")
-    file.size_bytes = change.size_bytes
 
 
 def _change_live(world: World, node: Node, domain: Domain, change: DomainChange) -> None:
@@ -113,13 +107,10 @@ def _patched(config: DomainConfig, change: DomainChange, *, ceiling: bool) -> Do
             return replace(config, nics=tuple(n for n in config.nics if n.mac != mac))
         case AttachDisk(disk):
             others_ = tuple(d for d in config.disks if d.target != disk.target)
-            return replace(config, disks=(*others_, _disk(disk)))
+            new = DiskFacts(disk.target, disk.path, disk.format, disk.size_bytes)
+            return replace(config, disks=(*others_, new))
         case DetachDisk(target, source):
             return replace(config, disks=tuple(
                 d for d in config.disks if d.target != target or source not in {"", d.source}))
         case _:
             return config
-
-
-def _disk(disk: DesiredDisk) -> DiskFacts:
-    return DiskFacts(disk.target, disk.path, disk.format, disk.size_bytes)

@@ -85,7 +85,11 @@ def replicate(world: World, action: ReplicateDomain) -> Effect:
         _assert_line(world, job)
         _assert_next(job, stream)
     except OutcomeUnknown:
-        _interrupted(job)
+        if job.source.powered and not (job.target.powered and job.world.reachable(job.target.name)):
+            job.end()
+            job.drop_checkpoint()
+        else:
+            job.abandon()
         raise
     except (Refused, Unavailable):
         job.end()
@@ -96,7 +100,10 @@ def replicate(world: World, action: ReplicateDomain) -> Effect:
     yield Wait(DROP_S, command_ends=True)
     if source.domains.get(action.domain) is job.domain:
         drop_checkpoints(job.domain, point.checkpoint)
-    return _sentence(action, stream)
+    ways = "; ".join(f"{copy.target} by {_way(copy)}" for copy in stream.copies)
+    return (f"restore point {action.sequence} of {action.domain} is complete on {action.to}:"
+            f" {render_size(round(stream.sent_bytes))} sent ({ways})"
+            + (f"; it is without {', '.join(action.without)}" if action.without else ""))
 
 
 def _replica_at(world: World, action: ReplicateDomain, target: Node) -> Replica:
@@ -125,7 +132,14 @@ def _run(world: World, job: Job, stream: Stream) -> Effect:
         step_s = min(LOOK_S, stream.left_s)
         yield Wait(step_s, command_ends=True)
         _assert_line(world, job)
-        _assert_space(world, job, stream)
+        # A target that is full loses what was received, and no point.
+        folder = stream.replica.path
+        if free_bytes(world, job.target, folder) < stream.to_send:
+            stream.replica.received.clear()
+            raise Unavailable(
+                f"{job.target.name}: no space left for the {render_size(stream.to_send)} that"
+                f" {job.domain.name} has changed: its last restore point is untouched; make room"
+                " there")
         stream.flow(step_s)
         lived_s += step_s
     return ""
@@ -148,16 +162,6 @@ def _assert_line(world: World, job: Job) -> None:
                           f" {job.source.name}; the guest is not touched")
 
 
-def _assert_space(world: World, job: Job, stream: Stream) -> None:
-    """Raise Unavailable if the target is full; it loses what was received, and no point."""
-    folder = stream.replica.path
-    if free_bytes(world, job.target, folder) < stream.to_send:
-        stream.replica.received.clear()
-        raise Unavailable(f"{job.target.name}: no space left for the {render_size(stream.to_send)}"
-                          f" that {job.domain.name} has changed: its last restore point is"
-                          " untouched; make room there")
-
-
 def epoch_of(domain: Domain) -> int:
     """Return the epoch in the mark of a domain."""
     return 0 if domain.ownership is None else domain.ownership.epoch
@@ -175,15 +179,6 @@ def _assert_next(job: Job, stream: Stream) -> None:
     if here is not stream.replica or (newest is not None and newest.sequence >= action.sequence):
         raise Refused(f"{job.target.name}: the replica of {action.domain} is not what it was when"
                       f" restore point {action.sequence} was begun; nothing was committed")
-
-
-def _interrupted(job: Job) -> None:
-    """Tidy up, as far as anything is left that can."""
-    if job.source.powered and not (job.target.powered and job.world.reachable(job.target.name)):
-        job.end()
-        job.drop_checkpoint()
-    else:
-        job.abandon()
 
 
 def _publish(world: World, job: Job, stream: Stream) -> Point:
@@ -214,13 +209,6 @@ def _publish(world: World, job: Job, stream: Stream) -> Point:
     replica.received.clear()
     replica.lost_files -= found
     return point
-
-
-def _sentence(action: ReplicateDomain, stream: Stream) -> str:
-    ways = "; ".join(f"{copy.target} by {_way(copy)}" for copy in stream.copies)
-    return (f"restore point {action.sequence} of {action.domain} is complete on {action.to}:"
-            f" {render_size(round(stream.sent_bytes))} sent ({ways})"
-            + (f"; it is without {', '.join(action.without)}" if action.without else ""))
 
 
 def _way(copy: Copy) -> str:
