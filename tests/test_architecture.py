@@ -32,7 +32,7 @@ FLOORS = {
                   "report", "decide", "observe", "lease", ("garbage", "host_keys", "tasks")),
     "remote/mover": ("__main__", "session", "drill", "failover", "backup", "replica", "transfer",
                      "image", ("verbs", "bytecode"),
-                     ("locks", "requests", "processes", "copy_mode", "term"), "errors"),
+                     ("locks", "requests", "processes", "copy_mode", "term", "detached"), "errors"),
 }
 """Inside a room: a folder or module imports only what stands below it."""
 MOST_FILES = 15

@@ -28,15 +28,14 @@ and the conductor ends the job in its place.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import select
-import signal
 import time
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from mover.backup.backup_job import CLIENT_S, Job, end_stubbornly
 from mover.backup.scratch import LEAST_FREE, free_for, note, used_bytes
+from mover.detached import detach, read_report
 from mover.processes import is_at_work
 
 LOOK_S = 1.0
@@ -70,21 +69,8 @@ class Watchdog:
     """The conductor's end: start the process, command it, read its report."""
 
     def __init__(self, job: Job, limits: JobLimits) -> None:
-        commands, self._commands = os.pipe()
-        self.report, report = os.pipe()
-        child = os.fork()
-        if child == 0:
-            os.setsid()
-            if os.fork() == 0:
-                os.close(self._commands)
-                os.close(self.report)
-                _run(job, limits, commands, report)
-            os._exit(0)
-        os.close(commands)
-        os.close(report)
-        os.waitpid(child, 0)
-        if _read_line(self.report) != {"ready": True}:
-            raise OSError(None, "the watchdog of the job did not start")
+        self._commands, self.report = detach(
+            lambda commands: _guard(job, limits, commands), "the watchdog of the job")
 
     def tell(self, command: str) -> bool:
         """Send `begun` or `end`; return whether the watchdog is still there."""
@@ -101,42 +87,20 @@ class Watchdog:
 
     def ended(self) -> Optional[Dict[str, Any]]:
         """Wait for the job's end and return how it ended; None when the watchdog was killed."""
-        ended = _read_line(self.report)
+        ended = read_report(self.report)
         os.close(self.report)
         self.leave()
         return ended
 
 
-def _read_line(fd: int) -> Optional[Dict[str, Any]]:
-    held = b""
-    while not held.endswith(b"\n"):
-        received = os.read(fd, 1 << 16)
-        if not received:
-            return None
-        held += received
-    found: Dict[str, Any] = json.loads(held)
-    return found
-
-
-def _run(job: Job, limits: JobLimits, commands: int, report: int) -> None:
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE):
-        signal.signal(number, signal.SIG_IGN)
-    try:
-        nothing = os.open(os.devnull, os.O_RDWR)
-        for descriptor in (0, 1, 2):
-            os.dup2(nothing, descriptor)
-        os.chdir("/")
-        os.write(report, b'{"ready": true}\n')
-        watch = ScratchWatch(job, limits)
-        why = _wait_for_end(watch, commands)
-        ended = {"reason": why.reason, **_end(job, why)}
-        with contextlib.suppress(OSError):      # only the next claim is less exact without it
-            note(job.uuid, watch.peak, why.short_bytes)
-        os.write(report, json.dumps(ended).encode() + b"\n")
-    except BrokenPipeError:
-        pass            # the conductor is gone; the job has been ended all the same
-    finally:
-        os._exit(0)
+def _guard(job: Job, limits: JobLimits, commands: int) -> Dict[str, Any]:
+    """Wait until the job must end, end it, and return why and how it ended."""
+    watch = ScratchWatch(job, limits)
+    why = _wait_for_end(watch, commands)
+    ended = {"reason": why.reason, **_end(job, why)}
+    with contextlib.suppress(OSError):      # only the next claim is less exact without it
+        note(job.uuid, watch.peak, why.short_bytes)
+    return ended
 
 
 def _end(job: Job, why: EndReason) -> Dict[str, Any]:
